@@ -1,0 +1,1 @@
+"""All the logic of Model Workbench; knows no user interface and no HTTP."""

@@ -1,0 +1,51 @@
+"""Every error that a visitor can meet.
+
+WorkbenchError
+├── InvalidValue (ValueError)   a value out of range or of the wrong kind; nothing was started
+├── QueueFull                   too many are waiting; try again later
+├── ModelUnavailable            no such model in the catalogue, or it is not loaded (yet)
+├── Cancelled                   the caller went away or pressed Stop
+└── GenerationFailed            the model broke on this request; others are not affected
+
+A message says what was given, what is allowed and what to do. It never holds a path of this
+machine. ``web/errors.py`` turns these into messages of the page and into HTTP status codes.
+"""
+
+from __future__ import annotations
+
+
+class WorkbenchError(Exception):
+    """Base class: catch this one to catch them all."""
+
+    @property
+    def message(self) -> str:
+        return str(self)
+
+
+class InvalidValue(WorkbenchError, ValueError):
+    """``field`` was ``given``; ``allowed`` says what it may be."""
+
+    def __init__(self, field: str, given: object, allowed: str) -> None:
+        shown = repr(given)
+        if len(shown) > 80:
+            shown = shown[:77] + "..."
+        super().__init__(f"{field} was {shown}; allowed: {allowed}.")
+        self.field, self.given, self.allowed = field, given, allowed
+
+
+class QueueFull(WorkbenchError):
+    def __init__(self, waiting: int) -> None:
+        super().__init__(f"The queue is full ({waiting} waiting). Please try again in a moment.")
+
+
+class ModelUnavailable(WorkbenchError):
+    pass
+
+
+class Cancelled(WorkbenchError):
+    def __init__(self) -> None:
+        super().__init__("The request was stopped.")
+
+
+class GenerationFailed(WorkbenchError):
+    pass

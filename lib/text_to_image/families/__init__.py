@@ -1,0 +1,43 @@
+"""What differs between families of models: how a prompt becomes the UNet's conditioning.
+
+One module a family; ``@family("PipelineClass", …)`` puts its ``encode`` in the table. A pipeline
+class without a row here still works, one request at a time (``solo.py``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lib.text_to_image.request import Request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Conditioning:
+    """One UNet row: ``hidden`` [tokens, width]; ``added`` and ``timestep_cond`` as the family needs."""
+
+    hidden: torch.Tensor
+    added: dict[str, torch.Tensor] = field(default_factory=dict)
+    timestep_cond: torch.Tensor | None = None
+
+
+# (pipeline, request) -> (for the prompt, for the negative prompt or None when unguided)
+Encode = Callable[[Any, Request], tuple[Conditioning, Conditioning | None]]
+ENCODERS: dict[str, Encode] = {}
+
+
+def family(*pipeline_classes: str) -> Callable[[Encode], Encode]:
+    def register(encode: Encode) -> Encode:
+        for name in pipeline_classes:
+            if name in ENCODERS:
+                raise ValueError(f"two families claim {name}")
+            ENCODERS[name] = encode
+        return encode
+
+    return register
+
+
+from lib.text_to_image.families import stable_diffusion, stable_diffusion_xl  # noqa: E402, F401

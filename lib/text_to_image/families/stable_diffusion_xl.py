@@ -1,0 +1,28 @@
+"""Stable Diffusion XL: two text encoders, and pooled embeddings and sizes for every row."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lib.text_to_image.families import Conditioning, family
+from lib.text_to_image.request import Request
+
+
+@family("StableDiffusionXLPipeline")
+def encode(pipeline: Any, request: Request) -> tuple[Conditioning, Conditioning | None]:
+    device = pipeline.unet.device
+    # None, not "": SDXL was trained with zeros for no prompt (force_zeros_for_empty_prompt)
+    prompt, negative, pooled, negative_pooled = pipeline.encode_prompt(
+        prompt=request.prompt, device=device, num_images_per_prompt=1,
+        do_classifier_free_guidance=request.guided, negative_prompt=request.negative_prompt or None,
+    )
+    size = (request.height, request.width)
+    # original size, crop corner, target size (SDXL report, section 2.2)
+    time_ids = torch.tensor([*size, 0, 0, *size], dtype=prompt.dtype, device=device)
+
+    def row(hidden: torch.Tensor, text: torch.Tensor) -> Conditioning:
+        return Conditioning(hidden=hidden[0], added={"text_embeds": text[0], "time_ids": time_ids})
+
+    return row(prompt, pooled), row(negative, negative_pooled) if request.guided else None

@@ -1,0 +1,58 @@
+"""Each visitor's own pictures, on disk for some hours, under a name nobody else can guess."""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+import time
+from pathlib import Path
+
+KEY = re.compile(r"[0-9a-f]{32}")
+MOST = 24
+
+
+class Gallery:
+    """``folder/<visitor>/<time>-<seed>.png``. A visitor is 128 random bits."""
+
+    def __init__(self, folder: Path, hours: int) -> None:
+        self.folder, self.seconds = folder, hours * 3600
+        folder.mkdir(parents=True, exist_ok=True)
+
+    @staticmethod
+    def new_visitor() -> str:
+        return secrets.token_hex(16)
+
+    def add(self, visitor: str, png: bytes, name: str) -> Path:
+        """Stores the picture and forgets the visitor's oldest beyond ``MOST``."""
+        home = self._home(visitor)
+        home.mkdir(exist_ok=True)
+        path = home / f"{time.time_ns()}-{name}.png"
+        path.write_bytes(png)
+        for old in self.pictures(visitor)[MOST:]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def pictures(self, visitor: str) -> list[Path]:
+        """Newest first; none for an unknown or malformed visitor."""
+        if not KEY.fullmatch(visitor or ""):
+            return []
+        return sorted(self._home(visitor).glob("*.png"), reverse=True)
+
+    def clear(self, visitor: str) -> None:
+        shutil.rmtree(self._home(visitor), ignore_errors=True)
+
+    def sweep(self) -> None:
+        """Forgets what is older than the setting."""
+        limit = time.time() - self.seconds
+        for home in self.folder.iterdir():
+            for path in home.glob("*.png"):
+                if path.stat().st_mtime < limit:
+                    path.unlink(missing_ok=True)
+            if not any(home.iterdir()):
+                home.rmdir()
+
+    def _home(self, visitor: str) -> Path:
+        if not KEY.fullmatch(visitor):  # it comes from the browser: never a path
+            raise ValueError("a visitor is 32 hexadecimal digits")
+        return self.folder / visitor

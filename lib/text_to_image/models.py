@@ -1,0 +1,239 @@
+"""The catalogue and the loading of models. Imports torch and diffusers only when a model is loaded.
+
+A *source* is what the owner lists in MODELS: the embedded model's name, ``name=/folder`` or a Hub
+id. Visitors see names only. Weights are read as safetensors; a pickle is never opened.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.errors import InvalidValue, ModelUnavailable
+from lib.settings import EMBEDDED, EMBEDDED_FOLDER, Settings
+from lib.text_to_image.request import Request
+
+if TYPE_CHECKING:
+    import torch
+
+    from lib.text_to_image.families import Encode
+
+Report = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a model comes from: a local ``folder`` or a Hub ``repository`` at a ``revision``."""
+
+    name: str
+    folder: Path | None = None
+    repository: str = ""
+    revision: str | None = None
+
+    @classmethod
+    def parse(cls, text: str) -> Source:
+        name, equals, folder = text.partition("=")
+        if equals:
+            return cls(name=name, folder=Path(folder))
+        if text == EMBEDDED:
+            return cls(name=EMBEDDED, folder=EMBEDDED_FOLDER)
+        repository, _, revision = text.partition("@")
+        return cls(name=repository, repository=repository, revision=revision or None)
+
+
+class Catalogue:
+    """The models that visitors may choose from, in the owner's order."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.sources = {s.name: s for s in map(Source.parse, settings.models)}
+        self.default = settings.default_model or next(iter(self.sources), "")
+        if self.default not in self.sources:
+            raise InvalidValue("DEFAULT_MODEL", self.default, ", ".join(self.sources) or "a name from MODELS")
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.sources)
+
+    def choose(self, name: str) -> Source:
+        """Raises InvalidValue for a name that is not listed."""
+        if (name or self.default) not in self.sources:
+            raise InvalidValue("model", name, ", ".join(self.names))
+        return self.sources[name or self.default]
+
+
+def suggested(name: str) -> dict[str, Any]:
+    """Settings that suit the model: distilled ones want few steps and no guidance."""
+    if "turbo" in name.lower():
+        return {"steps": 4, "guidance_scale": 0.0, "scheduler": "Euler a"}
+    if name == EMBEDDED:
+        return {"steps": 20, "guidance_scale": 4.0, "scheduler": "DPM++ 2M"}
+    return {"steps": 25, "guidance_scale": 7.5, "scheduler": "DPM++ 2M Karras"}
+
+
+@dataclass(slots=True, kw_only=True)
+class Model:
+    """A loaded model. ``encode`` is None for a family that runs one request at a time."""
+
+    name: str
+    revision: str
+    pipeline: Any
+    device: torch.device
+    dtype: torch.dtype
+    encode: Encode | None
+    size: int
+    preview_weights: torch.Tensor | None = None
+
+    def settle(self, request: Request) -> Request:
+        """With the size filled in. Raises InvalidValue outside half to double the trained size."""
+        width, height = request.width or self.size, request.height or self.size
+        low, high = max(64, self.size // 2), self.size * 2
+        for field, value in (("width", width), ("height", height)):
+            if not low <= value <= high:
+                raise InvalidValue(field, value, f"{low} to {high} for {self.name} (trained at {self.size})")
+        return replace(request, width=width, height=height, model=self.name)
+
+    def decode(self, latents: torch.Tensor) -> torch.Tensor:
+        """[n, C, h, w] as the UNet knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
+        import torch
+
+        vae = self.pipeline.vae
+        config, latents = vae.config, latents.to(vae.dtype)
+        scale = torch.full((), config.scaling_factor, device=latents.device, dtype=latents.dtype)
+        shift = torch.zeros((), device=latents.device, dtype=latents.dtype)
+        if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):
+            mean, std = (torch.tensor(v, device=latents.device, dtype=latents.dtype)[None, :, None, None]
+                         for v in (config.latents_mean, config.latents_std))
+            scale, shift = scale / std, mean
+        return vae.decode(latents / scale + shift, return_dict=False)[0]
+
+
+def load(source: Source, settings: Settings, report: Report = lambda stage: None) -> Model:
+    """Reads the weights and puts them on the device. Raises ModelUnavailable with the reason."""
+    try:
+        return _load(source, settings, report)
+    except ModelUnavailable:
+        raise
+    except Exception as error:
+        raise ModelUnavailable(f"{source.name} could not be loaded ({_reason(error)}).") from error
+
+
+def _load(source: Source, settings: Settings, report: Report) -> Model:
+    report("importing torch and diffusers")
+    import torch
+    from diffusers import AutoPipelineForText2Image, DiffusionPipeline
+    from diffusers.utils import logging
+
+    from lib.text_to_image import preview
+    from lib.text_to_image.families import ENCODERS
+
+    logging.disable_progress_bar()
+    device = pick_device(settings.device)
+    dtype = pick_dtype(settings.dtype, device)
+    folder, variant = source.folder, None
+    if folder is None:
+        report(f"downloading {source.name}")
+        folder, variant = _download(source, half=dtype != torch.float32)
+    elif not (folder / "model_index.json").is_file():
+        raise ModelUnavailable(f"{source.name} could not be loaded (its folder holds no diffusers model).")
+
+    report(f"reading the weights of {source.name}")
+    index = DiffusionPipeline.load_config(folder)
+    encode = ENCODERS.get(index["_class_name"])
+    options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
+    if "safety_checker" in index:
+        options |= {"safety_checker": None, "requires_safety_checker": False}
+    if variant:
+        options["variant"] = variant
+    loader = DiffusionPipeline if encode else AutoPipelineForText2Image
+    pipeline = loader.from_pretrained(folder, **options)
+    report(f"moving {source.name} to {device}")
+    pipeline.to(device)
+    pipeline.set_progress_bar_config(disable=True)
+    vae = getattr(pipeline, "vae", None)
+    if vae is not None and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
+        vae.to(torch.float32)  # SDXL's VAE overflows in fp16
+    model = Model(
+        name=source.name, revision=_revision(source, folder), pipeline=pipeline, device=device, dtype=dtype,
+        encode=encode, size=_trained_size(pipeline),
+    )
+    if encode:
+        report(f"warming up {source.name}")
+        model.preview_weights = preview.fit(model.decode, pipeline.unet.config.in_channels, device)
+    return model
+
+
+def pick_device(asked: str) -> torch.device:
+    import torch
+
+    if asked != "auto":
+        try:
+            device = torch.device(asked)
+            torch.empty(1, device=device)
+        except (RuntimeError, AssertionError):
+            raise ModelUnavailable(f"DEVICE was {asked!r}, which this machine does not have.") from None
+        return device
+    if torch.cuda.is_available():
+        return torch.device("cuda")
+    return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+
+
+def pick_dtype(asked: str, device: torch.device) -> torch.dtype:
+    """fp16 on an accelerator, fp32 on the CPU, unless the owner asks otherwise."""
+    import torch
+
+    if asked != "auto":
+        return getattr(torch, asked)
+    return torch.float32 if device.type == "cpu" else torch.float16
+
+
+def _download(source: Source, half: bool) -> tuple[Path, str | None]:
+    from diffusers import DiffusionPipeline
+
+    for variant in ("fp16", None) if half else (None,):
+        try:
+            folder = DiffusionPipeline.download(
+                source.repository, revision=source.revision, variant=variant, use_safetensors=True
+            )
+            return Path(folder), variant
+        except ValueError:  # the repository has no such variant
+            if variant is None:
+                raise
+    raise AssertionError("unreachable")
+
+
+def _revision(source: Source, folder: Path) -> str:
+    """The Hub's commit (its cache names the folder so), or a hash of the weights."""
+    if source.folder is None:
+        return folder.name
+    digest = hashlib.sha256()
+    for path in sorted(folder.rglob("*.safetensors")):
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
+
+
+def _trained_size(pipeline: Any) -> int:
+    factor = getattr(pipeline, "vae_scale_factor", 8)
+    network = getattr(pipeline, "unet", None) or getattr(pipeline, "transformer", None)
+    size = getattr(getattr(network, "config", None), "sample_size", None)
+    if isinstance(size, (list, tuple)):
+        size = size[0]
+    size = size * factor if size else getattr(pipeline, "default_sample_size", 128) * factor
+    return math.ceil(size / 8) * 8
+
+
+def _reason(error: Exception) -> str:
+    """The kind of error in words, without paths."""
+    text = str(error).splitlines()[0] if str(error) else ""
+    if any(mark in text for mark in ("/", "\\")) or len(text) > 160 or not text:
+        kinds = {"OSError": "its files could not be reached; is the network there?",
+                 "LocalEntryNotFoundError": "it is not downloaded and the network could not be reached",
+                 "RepositoryNotFoundError": "the Hub has no such repository, or it is private",
+                 "GatedRepoError": "the Hub asks for its licence to be accepted first",
+                 "OutOfMemoryError": "the device has too little memory"}
+        return kinds.get(type(error).__name__, type(error).__name__)
+    return text

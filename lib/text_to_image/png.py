@@ -1,0 +1,90 @@
+"""The picture as a PNG that can be made again: writes and reads its two text chunks.
+
+``parameters`` follows the convention of A1111's web UI (readable by many tools);
+``model_workbench`` is JSON with everything needed to make the identical picture.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from typing import Any
+
+from PIL import Image, PngImagePlugin
+
+from lib.errors import InvalidValue
+from lib.text_to_image.request import SCHEDULERS, Request
+
+CHUNK = "model_workbench"
+MAX_BYTES, MAX_PIXELS = 64 * 2**20, 64 * 2**20
+ALLOWED = "a PNG made here (or by A1111's web UI), with its text chunks intact"
+
+
+def encode(image: Image.Image, info: dict[str, Any]) -> bytes:
+    """``info`` is ``Done.info``."""
+    chunks = PngImagePlugin.PngInfo()
+    chunks.add_text("parameters", parameters_text(info))
+    chunks.add_text(CHUNK, json.dumps(info))
+    out = io.BytesIO()
+    image.save(out, "PNG", pnginfo=chunks)
+    return out.getvalue()
+
+
+def parameters_text(info: dict[str, Any]) -> str:
+    """Three lines: prompt, negative prompt, and ``Steps: 20, Sampler: …``."""
+    lines = [info["prompt"]]
+    if info["negative_prompt"]:
+        lines.append("Negative prompt: " + info["negative_prompt"])
+    lines.append(
+        f"Steps: {info['steps']}, Sampler: {info['scheduler']}, CFG scale: {info['guidance_scale']:g}, "
+        f"Seed: {info['seed']}, Size: {info['width']}x{info['height']}, Model hash: {info['revision'][:10]}, "
+        f"Model: {info['model']}, Version: model-workbench"
+    )
+    return "\n".join(lines)
+
+
+def read_info(data: bytes) -> dict[str, Any]:
+    """The text chunks of an uploaded PNG, as ``Done.info``; pixels are never decoded."""
+    if len(data) > MAX_BYTES:
+        raise InvalidValue("picture", f"{len(data)} bytes", f"at most {MAX_BYTES} bytes")
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+            text = {k: v for k, v in picture.info.items() if isinstance(v, str)}
+    except Exception:  # Pillow raises many kinds on a broken file; none of them is ours to tell apart
+        raise InvalidValue("picture", "a file that is not a readable PNG", ALLOWED) from None
+    if CHUNK in text:
+        try:
+            info = json.loads(text[CHUNK])
+        except (ValueError, RecursionError):
+            info = None
+        if not isinstance(info, dict):
+            raise InvalidValue("picture", f"a broken {CHUNK} chunk", ALLOWED)
+        return info
+    if "parameters" in text:
+        return parse_parameters(text["parameters"])
+    raise InvalidValue("picture", "a PNG without settings", ALLOWED)
+
+
+def read_request(data: bytes) -> Request:
+    """The request that made this picture. Raises InvalidValue for anything else."""
+    info = read_info(data)
+    names = Request.__dataclass_fields__
+    return Request.parse({k: v for k, v in info.items() if k in names})
+
+
+def parse_parameters(text: str) -> dict[str, Any]:
+    """The A1111 text as far as it is understood; a sampler unknown here is left out."""
+    head, _, tail = text.rpartition("\nSteps: ")
+    if not head:
+        raise InvalidValue("picture", "a parameters chunk without 'Steps:'", ALLOWED)
+    prompt, _, negative = head.partition("\nNegative prompt: ")
+    pairs = dict(re.findall(r"([A-Z][\w ]{0,30}): ([^,\n]{0,200})", "Steps: " + tail))
+    width, _, height = pairs.get("Size", "0x0").partition("x")
+    info = {
+        "prompt": prompt, "negative_prompt": negative, "steps": pairs["Steps"], "width": width, "height": height,
+        "guidance_scale": pairs.get("CFG scale"), "seed": pairs.get("Seed"), "model": pairs.get("Model"),
+    }
+    if pairs.get("Sampler") in SCHEDULERS:
+        info["scheduler"] = pairs["Sampler"]
+    return {k: v for k, v in info.items() if v is not None}

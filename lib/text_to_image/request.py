@@ -1,0 +1,104 @@
+"""What a caller asks for, checked once. Knows neither torch nor diffusers."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any
+
+from lib.errors import InvalidValue
+
+SCHEDULERS = (
+    "DDIM", "DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "UniPC", "LCM", "Heun", "PNDM",
+)
+MAX_PROMPT, MAX_SEED, MAX_STEPS = 2000, 2**32 - 1, 150
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """One picture. ``width`` and ``height`` are pixels; 0 stands for the model's own size.
+
+    ``seed`` is -1 for a random one; ``model`` is a name from the catalogue, empty for the
+    default. ``guidance_scale`` up to 1 means none: one row in the batch instead of two.
+    """
+
+    prompt: str
+    negative_prompt: str = ""
+    steps: int = 20
+    guidance_scale: float = 4.0
+    seed: int = -1
+    width: int = 0
+    height: int = 0
+    scheduler: str = "DPM++ 2M"
+    model: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("prompt", "negative_prompt"):
+            text = getattr(self, name)
+            if not isinstance(text, str) or len(text) > MAX_PROMPT:
+                raise InvalidValue(name, text, f"text of at most {MAX_PROMPT} characters")
+            # half of a surrogate pair can be written by JSON, but by no file
+            object.__setattr__(self, name, text.encode("utf-8", "replace").decode().replace("\0", ""))
+        if not self.prompt.strip():
+            raise InvalidValue("prompt", self.prompt, "a few words that say what to draw")
+        for name, low, high in (
+            ("steps", 1, MAX_STEPS), ("seed", -1, MAX_SEED), ("width", 0, 4096), ("height", 0, 4096),
+        ):
+            object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
+        scale = self.guidance_scale
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale) or not 0 <= scale <= 30:
+            raise InvalidValue("guidance_scale", scale, "a number from 0 to 30")
+        object.__setattr__(self, "guidance_scale", float(scale))
+        for name in ("width", "height"):
+            if getattr(self, name) % 8:
+                raise InvalidValue(name, getattr(self, name), "a multiple of 8")
+        if self.scheduler not in SCHEDULERS:
+            raise InvalidValue("scheduler", self.scheduler, ", ".join(SCHEDULERS))
+        if not isinstance(self.model, str):
+            raise InvalidValue("model", self.model, "a name from the catalogue")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Request:
+        """From JSON, a query string or a form: numbers may come as text; unknown names fail."""
+        known = {f.name: f.type for f in fields(cls)}
+        for name in values:
+            if name not in known:
+                raise InvalidValue("parameter", name, ", ".join(known))
+        if "prompt" not in values:
+            raise InvalidValue("prompt", None, "a few words that say what to draw")
+        given = {k: v for k, v in values.items() if v is not None}
+        for name, value in given.items():
+            if isinstance(value, str) and known[name] in ("int", "float"):
+                given[name] = _number(name, value)
+        return cls(**given)
+
+    @property
+    def guided(self) -> bool:
+        return self.guidance_scale > 1
+
+    def settle(self, **found: Any) -> Request:
+        """With a real seed and whatever else became known (model, size)."""
+        seed = random.SystemRandom().randint(0, MAX_SEED) if self.seed == -1 else self.seed
+        return replace(self, seed=seed, **found)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _whole(name: str, value: object, low: int, high: int) -> int:
+    if isinstance(value, float) and value.is_integer():  # a browser's number field sends 20.0
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
+        raise InvalidValue(name, value, f"a whole number from {low} to {high}")
+    return value
+
+
+def _number(name: str, text: str) -> int | float | str:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text

@@ -1,0 +1,41 @@
+"""The samplers by name. Every row of a batch gets an instance of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import diffusers
+
+from lib.errors import InvalidValue
+from lib.text_to_image.request import SCHEDULERS
+
+TABLE: dict[str, tuple[str, dict[str, Any]]] = {
+    "DDIM": ("DDIMScheduler", {}),
+    "DPM++ 2M": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "use_karras_sigmas": False}),
+    "DPM++ 2M Karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True}),
+    "Euler": ("EulerDiscreteScheduler", {}),
+    "Euler a": ("EulerAncestralDiscreteScheduler", {}),
+    "UniPC": ("UniPCMultistepScheduler", {}),
+    "LCM": ("LCMScheduler", {}),
+    "Heun": ("HeunDiscreteScheduler", {}),
+    "PNDM": ("PNDMScheduler", {"skip_prk_steps": True}),
+}
+assert tuple(TABLE) == SCHEDULERS
+
+
+def make_scheduler(name: str, trained: Any) -> Any:
+    """A fresh scheduler of this name with the trained one's noise schedule and prediction type."""
+    kind, extra = TABLE[name]
+    return getattr(diffusers, kind).from_config(trained.config, **extra)
+
+
+def plan(scheduler: Any, steps: int) -> list[Any]:
+    """Sets the timesteps, on the CPU (a scalar there costs no device sync), and returns them."""
+    try:
+        scheduler.set_timesteps(steps, device="cpu")
+    except (ValueError, IndexError, AssertionError) as error:
+        # e.g. LCM knows at most its 50 distilled timesteps
+        raise InvalidValue("steps", steps, f"fewer for this scheduler ({type(error).__name__}: {error})") from None
+    if hasattr(scheduler, "set_begin_index"):
+        scheduler.set_begin_index(0)
+    return list(scheduler.timesteps)

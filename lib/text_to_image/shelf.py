@@ -1,0 +1,80 @@
+"""The models in memory: loads in the background, keeps the most recently used, drops the rest."""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+import time
+from collections.abc import Callable
+
+from lib.errors import ModelUnavailable
+from lib.settings import Settings
+from lib.text_to_image.models import Catalogue, Model, load
+
+RETRY_SECONDS = 30.0
+
+
+class Shelf:
+    """At most ``settings.loaded_models`` models; one is loaded at a time."""
+
+    def __init__(self, catalogue: Catalogue, settings: Settings, on_change: Callable[[], None]) -> None:
+        self.catalogue, self.settings, self._on_change = catalogue, settings, on_change
+        self.loaded: dict[str, Model] = {}
+        self.loading = ""
+        self.stage = "starting"
+        self.since = time.monotonic()
+        self._failures: dict[str, tuple[float, ModelUnavailable]] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: str) -> Model | None:
+        """The model if it is there (and now the most recently used one). Raises its failure."""
+        with self._lock:
+            if name in self.loaded:
+                self.loaded[name] = self.loaded.pop(name)
+                return self.loaded[name]
+            when, failure = self._failures.get(name, (0.0, None))
+            if failure and time.monotonic() - when < RETRY_SECONDS:
+                raise failure
+            return None
+
+    def want(self, name: str, busy: set[str]) -> bool:
+        """Starts loading ``name``. False while another one loads, or all there are ``busy``."""
+        with self._lock:
+            if self.loading:
+                return self.loading == name
+            while len(self.loaded) >= self.settings.loaded_models:
+                idle = next((n for n in self.loaded if n not in busy), None)
+                if idle is None:
+                    return False
+                del self.loaded[idle]
+            self.loading, self.since, self.stage = name, time.monotonic(), "starting"
+        threading.Thread(target=self._load, args=(name,), daemon=True, name=f"load {name}").start()
+        return True
+
+    def _load(self, name: str) -> None:
+        gc.collect()
+        if "torch" in sys.modules:
+            sys.modules["torch"].cuda.empty_cache()
+        try:
+            model = load(self.catalogue.choose(name), self.settings, self._report)
+        except ModelUnavailable as error:
+            with self._lock:
+                self._failures[name] = (time.monotonic(), error)
+        else:
+            with self._lock:
+                self.loaded[name] = model
+                self._failures.pop(name, None)
+        finally:
+            self.loading = ""
+            self._on_change()
+
+    def _report(self, stage: str) -> None:
+        self.stage = stage
+        self._on_change()
+
+    @property
+    def failure(self) -> str:
+        """The default model's failure, if its last load failed."""
+        entry = self._failures.get(self.catalogue.default)
+        return str(entry[1]) if entry else ""

@@ -1,0 +1,119 @@
+"""A batch of one for every other family of models: diffusers' own pipeline, a step at a time.
+
+The pipeline runs in a thread of its own and stops in its step callback until ``step`` lets it go
+on, so callers see the same join, step, leave and decode as with ``batch.Batch``.
+"""
+
+from __future__ import annotations
+
+import inspect
+import threading
+from typing import Any
+
+import torch
+from PIL import Image
+
+from lib.errors import Cancelled, GenerationFailed, WorkbenchError
+from lib.text_to_image.models import Model
+from lib.text_to_image.request import Request
+
+
+class SoloRow:
+    """The one request under way."""
+
+    width = 1
+
+    def __init__(self, model: Model, request: Request) -> None:
+        self.model, self.request = model, request
+        self.calls = 0
+        self.error: WorkbenchError | None = None
+        self.image: Image.Image | None = None
+        self.stopped = self.finished = False
+        self._go, self._paused = threading.Semaphore(0), threading.Semaphore(0)
+        self._thread = threading.Thread(target=self._work, daemon=True)
+
+    @property
+    def left(self) -> int:
+        return 0 if self.finished else max(1, self.request.steps - self.calls)
+
+    @property
+    def step(self) -> int:
+        return min(self.calls, self.request.steps)
+
+    def advance(self) -> None:
+        """Runs to the next step's end, or to the end of the picture."""
+        if not self._thread.is_alive() and not self.finished:
+            self._thread.start()
+        self._go.release()
+        self._paused.acquire()
+
+    def _work(self) -> None:
+        self._go.acquire()
+        try:
+            self.image = self._call()
+        except Cancelled:
+            pass
+        except Exception as error:
+            self.error = GenerationFailed(f"The model broke on this request ({type(error).__name__}).")
+        self.finished = True
+        self._paused.release()
+
+    @torch.inference_mode()
+    def _call(self) -> Image.Image:
+        pipeline, request = self.model.pipeline, self.request
+        known = inspect.signature(pipeline.__call__).parameters
+        options: dict[str, Any] = {
+            "negative_prompt": request.negative_prompt or None, "guidance_scale": request.guidance_scale,
+            "width": request.width, "height": request.height, "callback_on_step_end": self._on_step,
+        }
+        return pipeline(
+            prompt=request.prompt, num_inference_steps=request.steps, output_type="pil",
+            generator=torch.Generator().manual_seed(request.seed),
+            **{k: v for k, v in options.items() if k in known},
+        ).images[0]
+
+    def _on_step(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        self.calls = step + 1
+        self._paused.release()
+        self._go.acquire()
+        if self.stopped:
+            raise Cancelled
+        return tensors
+
+
+class SoloBatch:
+    """Takes one request at a time; the model's own scheduler is used, whatever the request names."""
+
+    bucket = 0
+    limit = 1
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.rows: list[SoloRow] = []
+
+    @property
+    def width(self) -> int:
+        return len(self.rows)
+
+    def join(self, request: Request) -> SoloRow:
+        assert not self.rows
+        self.rows = [SoloRow(self.model, request)]
+        return self.rows[0]
+
+    def leave(self, row: SoloRow) -> None:
+        if row in self.rows:
+            row.stopped, self.rows = True, []
+            if row.calls:
+                row.advance()  # lets its thread meet the Cancelled and end
+
+    def step(self) -> list[SoloRow]:
+        for row in self.rows:
+            row.advance()
+        ended, self.rows = [r for r in self.rows if r.finished], [r for r in self.rows if not r.finished]
+        return ended
+
+    def previews(self, rows: list[SoloRow]) -> list[None]:
+        return [None] * len(rows)
+
+    def decode(self, rows: list[SoloRow]) -> list[Image.Image | None]:
+        return [row.image for row in rows]

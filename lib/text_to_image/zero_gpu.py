@@ -1,0 +1,98 @@
+"""The engine for hardware that lends the GPU per call (ZeroGPU): same face, same ``Batch``.
+
+There every call of a ``@spaces.GPU`` function runs in a process of its own, so no batch is shared
+between visitors: one request's rows make the batch of its call.
+"""
+
+from __future__ import annotations
+
+import contextvars
+import threading
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from lib.errors import InvalidValue, QueueFull, WorkbenchError
+from lib.settings import Settings
+from lib.text_to_image.engine import describe
+from lib.text_to_image.events import Done, Event, Failed, Queued, Step
+from lib.text_to_image.models import Catalogue, Model, load
+from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
+
+
+class PerCallEngine:
+    """``lend`` is ``spaces.GPU`` there. Models are put on the GPU before the page is up, as ZeroGPU asks."""
+
+    def __init__(self, settings: Settings, lend: Any) -> None:
+        self.settings, self.catalogue = settings, Catalogue(settings)
+        names = [self.catalogue.default, *(n for n in self.catalogue.names if n != self.catalogue.default)]
+        self._models: dict[str, Model] = {}
+        for name in names[: settings.loaded_models]:
+            self._models[name] = load(self.catalogue.choose(name), settings)
+        self.catalogue.sources = {n: s for n, s in self.catalogue.sources.items() if n in self._models}
+        self._generate = lend(self._rows)
+        self._waiting = 0
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """The models are there already."""
+
+    def close(self) -> None:
+        """Calls in progress end by themselves."""
+
+    ready = True
+
+    def status(self) -> dict[str, Any]:
+        model = self._models[self.catalogue.default]
+        return {
+            "status": "ready", "stage": "", "error": "", "model": model.name, "device": "zero-gpu",
+            "dtype": str(model.dtype).removeprefix("torch."), "queue_length": self._waiting, "rows_in_batch": 0,
+        }
+
+    def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
+        model = self._models[self.catalogue.choose(request.model).name]
+        if request.steps > self.settings.max_steps:
+            raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
+        with self._lock:
+            if self._waiting >= self.settings.queue_size:
+                raise QueueFull(self._waiting)
+            self._waiting += 1
+        ticket = Ticket(model.settle(request.settle()), owner=owner, watch=watch)
+        ticket.emit(Queued(self._waiting, None))
+        # ZeroGPU reads the visitor's quota from the context of the request
+        context = contextvars.copy_context()
+        threading.Thread(target=context.run, args=(self._follow, ticket), daemon=True).start()
+        return ticket
+
+    def _follow(self, ticket: Ticket) -> None:
+        try:
+            events = self._generate(ticket.request, ticket.watch)
+            try:
+                for event in events:
+                    if ticket.cancelled:
+                        break
+                    ticket.emit(event)
+            finally:
+                events.close()
+        except Exception as error:  # the lender's refusals (no quota, no GPU in time) say why themselves
+            ticket.emit(Failed(error if isinstance(error, WorkbenchError) else WorkbenchError(str(error)[:200])))
+        finally:
+            with self._lock:
+                self._waiting -= 1
+
+    def _rows(self, request: Request, watch: bool) -> Iterator[Event]:
+        """Runs on the lent GPU, in its process; events must survive a pickle."""
+        from lib.text_to_image.batch import Batch
+        from lib.text_to_image.solo import SoloBatch
+
+        began, model = time.monotonic(), self._models[request.model]
+        batch = Batch(model, bucket=2 if self.settings.reproducible else 0) if model.encode else SoloBatch(model)
+        row = batch.join(request)
+        while not batch.step():
+            image = batch.previews([row])[0] if watch else None
+            yield Step(row.step, request.steps, image, None)
+        if row.error:
+            yield Failed(row.error)
+            return
+        yield Done(batch.decode([row])[0], describe(model, request, time.monotonic() - began))
