@@ -73,14 +73,13 @@ class Engine:
                 self._shelf.want(self.catalogue.default, set())
 
     def close(self) -> None:
+        """Cancels whatever waits or runs, and waits for the thread."""
         with self._work:
             self._closed = True
-            waiting = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
             self._work.notify_all()
-        for ticket in waiting:
-            ticket.cancel()
         if self._thread:
-            self._thread.join(timeout=30)
+            self._thread.join(timeout=60)
+        self._end_all()
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
         """Raises QueueFull, InvalidValue or ModelUnavailable at once; later trouble is an event."""
@@ -131,6 +130,12 @@ class Engine:
         with self._work:
             self._queue.remove(ticket)
         self._wake()
+
+    def _end_all(self) -> None:
+        with self._lock:
+            left = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
+        for ticket in left:
+            ticket.cancel()
 
     def _run(self) -> None:
         while True:

@@ -23,6 +23,11 @@ class Gallery:
     def new_visitor() -> str:
         return secrets.token_hex(16)
 
+    @staticmethod
+    def knows(visitor: str) -> bool:
+        """Whether this is a visitor's key at all (it comes from the browser)."""
+        return bool(isinstance(visitor, str) and KEY.fullmatch(visitor))
+
     def add(self, visitor: str, png: bytes, name: str) -> Path:
         """Stores the picture and forgets the visitor's oldest beyond ``MOST``."""
         home = self._home(visitor)
@@ -35,11 +40,13 @@ class Gallery:
 
     def pictures(self, visitor: str) -> list[Path]:
         """Newest first; none for an unknown or malformed visitor."""
-        if not KEY.fullmatch(visitor or ""):
+        if not self.knows(visitor):
             return []
         return sorted(self._home(visitor).glob("*.png"), reverse=True)
 
     def clear(self, visitor: str) -> None:
+        if not self.knows(visitor):
+            return
         shutil.rmtree(self._home(visitor), ignore_errors=True)
 
     def sweep(self) -> None:
@@ -53,6 +60,6 @@ class Gallery:
                 home.rmdir()
 
     def _home(self, visitor: str) -> Path:
-        if not KEY.fullmatch(visitor):  # it comes from the browser: never a path
+        if not self.knows(visitor):  # never a path
             raise ValueError("a visitor is 32 hexadecimal digits")
         return self.folder / visitor

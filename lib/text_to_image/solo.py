@@ -7,6 +7,7 @@ on, so callers see the same join, step, leave and decode as with ``batch.Batch``
 from __future__ import annotations
 
 import inspect
+import logging
 import threading
 from typing import Any
 
@@ -16,6 +17,8 @@ from PIL import Image
 from lib.errors import Cancelled, GenerationFailed, WorkbenchError
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
+
+log = logging.getLogger(__name__)
 
 
 class SoloRow:
@@ -54,6 +57,7 @@ class SoloRow:
         except Cancelled:
             pass
         except Exception as error:
+            log.error("a pipeline broke", exc_info=error)
             self.error = GenerationFailed(f"The model broke on this request ({type(error).__name__}).")
         self.finished = True
         self._paused.release()
@@ -64,8 +68,13 @@ class SoloRow:
         known = inspect.signature(pipeline.__call__).parameters
         options: dict[str, Any] = {
             "negative_prompt": request.negative_prompt or None, "guidance_scale": request.guidance_scale,
-            "width": request.width, "height": request.height, "callback_on_step_end": self._on_step,
+            "width": request.width, "height": request.height,
         }
+        # newer pipelines have the first, some older ones only the second
+        if "callback_on_step_end" in known:
+            options["callback_on_step_end"] = self._on_step
+        elif "callback" in known:
+            options |= {"callback": lambda step, timestep, latents: self._on_step(pipeline, step, timestep, {})}
         return pipeline(
             prompt=request.prompt, num_inference_steps=request.steps, output_type="pil",
             generator=torch.Generator().manual_seed(request.seed),

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from PIL import Image
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
@@ -27,8 +28,12 @@ BLOCK = 8
 
 def pixels(scenes: list[Scene], seeds: list[int]) -> torch.Tensor:
     """Rendered pictures as [n, 3, 128, 128] float32 in -1..1."""
-    rows = [np.asarray(render(s, random.Random(k))) for s, k in zip(scenes, seeds, strict=True)]
-    return torch.from_numpy(np.stack(rows)).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
+    return to_tensor([render(s, random.Random(k)) for s, k in zip(scenes, seeds, strict=True)])
+
+
+def to_tensor(pictures: list[Image.Image]) -> torch.Tensor:
+    rows = np.stack([np.asarray(p) for p in pictures])
+    return torch.from_numpy(rows).permute(0, 3, 1, 2).float().div_(127.5).sub_(1).contiguous()
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,57 @@
+"""The text-to-image tab. Runs alone, too: ``python spaces/text_to_image/app.py``."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    here = Path(__file__).resolve()
+    sys.path.insert(0, str(next(p for p in here.parents if (p / "lib").is_dir())))
+    from web.shell import main
+
+    sys.exit(main([here.parent]))  # which loads this file once more, as a package
+
+from typing import Any
+
+from fastapi.routing import APIRoute
+
+from lib.settings import Settings
+from lib.text_to_image.engine import Engine
+from lib.text_to_image.gallery import Gallery
+
+from . import api, page, rest
+
+
+class TextToImage:
+    """The engine with its three doors: the page, the Gradio API and REST."""
+
+    title = "Text to image"
+
+    def __init__(self, settings: Settings) -> None:
+        if settings.zero_gpu:
+            import spaces
+
+            from lib.text_to_image.zero_gpu import PerCallEngine
+
+            self.engine = PerCallEngine(settings, spaces.GPU)
+        else:
+            self.engine = Engine(settings)
+        self.gallery = Gallery(settings.data_folder / "gallery", settings.gallery_hours)
+
+    def build(self) -> None:
+        page.build(self.engine, self.gallery)
+        api.build(self.engine)
+
+    def routes(self) -> list[APIRoute]:
+        return rest.routes(self.engine)
+
+    def health(self) -> dict[str, Any]:
+        return self.engine.status()
+
+    def start(self) -> None:
+        self.engine.start()
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+TAB = TextToImage

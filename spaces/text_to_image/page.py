@@ -1,0 +1,176 @@
+"""The tab's page: widgets in, the engine's events out. No logic of pictures here."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import re
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import InvalidValue, WorkbenchError
+from lib.settings import EMBEDDED
+from lib.text_to_image import png
+from lib.text_to_image.engine import Engine
+from lib.text_to_image.events import Done
+from lib.text_to_image.gallery import Gallery
+from lib.text_to_image.models import suggested
+from lib.text_to_image.request import MAX_SEED, SCHEDULERS, Request
+from web.errors import as_gradio
+from web.follow import follow
+
+from . import view
+
+EXAMPLES = (
+    "a red car on a track",
+    "high quality photo of a large blue rocket in space",
+    "a drawing of a cute orange cat in the snow",
+    "a photo of a yellow hot air balloon in the mountains",
+    "a large green robot in the city at night",
+)
+
+
+def build(engine: Engine, gallery: Gallery) -> None:
+    names, defaults = engine.catalogue.names, Request(prompt="-")
+    # the browser keeps this, so a visitor finds the same gallery after a reload
+    visitor = gr.BrowserState("", storage_key="model-workbench-visitor", secret="model-workbench")
+    status = gr.HTML(view.status_line(engine.status()), padding=False)
+    clock = gr.Timer(1.0)
+
+    # On a phone the two columns dissolve and the stage follows the prompt (CSS in web/theme.py).
+    with gr.Row(elem_classes="mw-columns"):
+        with gr.Column(scale=5, min_width=320, elem_classes="mw-side"):
+            with gr.Column(elem_classes="mw-first"):
+                prompt = gr.Textbox(label="Prompt", value=EXAMPLES[0], lines=2, max_lines=6, autofocus=True,
+                                    placeholder="a red car on a track")
+                with gr.Row():
+                    generate_button = gr.Button("Generate", variant="primary", scale=3, min_width=120)
+                    stop_button = gr.Button("Stop", variant="stop", scale=1, min_width=80)
+            with gr.Column(elem_classes="mw-third"):
+                examples = gr.Dataset(components=[prompt], samples=[[e] for e in EXAMPLES], label="Try one of these",
+                                      type="index") if EMBEDDED in names else None
+                negative = gr.Textbox(label="Negative prompt", placeholder="what to keep out of the picture",
+                                      lines=1, max_lines=4)
+                with gr.Row():
+                    steps = gr.Slider(1, engine.settings.max_steps, defaults.steps, step=1, label="Steps")
+                    guidance = gr.Slider(0, 30, defaults.guidance_scale, step=0.5, label="Guidance scale")
+                with gr.Row():
+                    scheduler = gr.Dropdown(list(SCHEDULERS), value=defaults.scheduler, label="Scheduler", min_width=140)
+                    model = gr.Dropdown(names, value=engine.catalogue.default, label="Model", min_width=140)
+                with gr.Row():
+                    seed = gr.Number(-1, label="Seed", precision=0, minimum=-1, maximum=MAX_SEED,
+                                     info="-1: a new one each time")
+                    dice = gr.Button("⚄ Roll", elem_classes="mw-dice", scale=0, min_width=96)
+                with gr.Row():
+                    size = "pixels; 0: the model's own"
+                    width = gr.Number(0, label="Width", precision=0, step=8, minimum=0, info=size, min_width=140)
+                    height = gr.Number(0, label="Height", precision=0, step=8, minimum=0, info=size, min_width=140)
+                with gr.Accordion("Settings from a picture", open=False):
+                    source = gr.File(label="Drop a PNG made here", file_types=[".png"], type="binary", height=120)
+        with gr.Column(scale=6, min_width=320, elem_classes="mw-side"):
+            with gr.Column(elem_classes="mw-second"):
+                stage = gr.HTML(view.idle(), padding=False)
+                picture = gr.Image(label="Picture", format="png", type="filepath", interactive=False, visible=False,
+                                   buttons=["download", "fullscreen"], elem_id="picture")
+                with gr.Row():
+                    download = gr.DownloadButton("Download PNG", interactive=False, min_width=120)
+                    reuse = gr.Button("Use its seed", interactive=False, min_width=120)
+                parameters = gr.Textbox(label="Parameters", lines=3, max_lines=8, interactive=False, buttons=["copy"])
+            with gr.Column(elem_classes="mw-fourth"):
+                pictures = gr.Gallery(label="Your pictures (only you see them)", columns=4, height="auto",
+                                      object_fit="contain", format="png", interactive=False, allow_preview=False,
+                                      elem_id="gallery", buttons=[])
+                clear = gr.Button("Forget my pictures", size="sm")
+
+    settings = [prompt, negative, steps, guidance, seed, width, height, scheduler, model]
+    shown = [stage, picture, download, reuse, parameters]
+
+    def show(path: Path, info: dict[str, Any]) -> tuple[Any, ...]:
+        return (
+            gr.HTML(visible=False), gr.Image(str(path), visible=True), gr.DownloadButton(value=str(path), interactive=True),
+            gr.Button(interactive=True), png.parameters_text(info),
+        )
+
+    def blank(words: str = view.IDLE) -> tuple[Any, ...]:
+        return (gr.HTML(view.idle(words), visible=True), gr.Image(None, visible=False),
+                gr.DownloadButton(value=None, interactive=False), gr.Button(interactive=False), "")
+
+    async def generate(*values: Any) -> AsyncIterator[tuple[Any, ...]]:
+        *given, visitor_key = values
+        same, quiet = gr.skip(), (gr.skip(),) * 3
+        try:
+            request = Request(**dict(zip(Request.__dataclass_fields__, _whole(given), strict=True)))
+            ticket = engine.submit(request, owner=visitor_key)
+            async for event in follow(ticket):
+                if not isinstance(event, Done):
+                    yield gr.HTML(view.stage(event), visible=True), gr.Image(visible=False), *quiet, same
+                    continue
+                data = await asyncio.to_thread(png.encode, event.image, event.info)
+                name = re.sub(r"[^a-z0-9]+", "-", request.prompt.lower())[:40].strip("-") or "picture"
+                path = gallery.add(visitor_key, data, f"{name}-{event.info['seed']}")
+                yield *show(path, event.info), [str(p) for p in gallery.pictures(visitor_key)]
+        except WorkbenchError as error:
+            yield *blank("No picture this time; the message says why."), same
+            raise as_gradio(error) from None
+
+    running = gr.on(
+        [generate_button.click, prompt.submit], generate, [*settings, visitor], [*shown, pictures],
+        api_visibility="private", concurrency_limit=None, show_progress="hidden", trigger_mode="once",
+    )
+    stop_button.click(lambda: blank("Stopped."), None, shown, cancels=[running], api_visibility="private", queue=False)
+
+    def arrive(key: str) -> tuple[Any, ...]:
+        key = key if gallery.knows(key) else gallery.new_visitor()
+        gallery.sweep()
+        return key, [str(p) for p in gallery.pictures(key)], view.status_line(engine.status())
+
+    def tick() -> tuple[Any, ...]:
+        found = engine.status()
+        return view.status_line(found), gr.Timer(5.0 if found["status"] == "ready" else 1.0)
+
+    def recall(key: str, event: gr.SelectData) -> tuple[Any, ...]:
+        found = gallery.pictures(key)
+        if event.index >= len(found):
+            raise gr.Error("That picture is no longer kept here.", print_exception=False)
+        return show(found[event.index], png.read_info(found[event.index].read_bytes()))
+
+    def from_picture(data: bytes | None) -> list[Any]:
+        if data is None:
+            return [gr.skip()] * len(settings)
+        try:
+            request = png.read_request(data)
+            source = engine.catalogue.choose(request.model)
+        except InvalidValue as error:
+            raise as_gradio(error) from None
+        return list((request.as_dict() | {"model": source.name}).values())
+
+    def seed_of(text: str) -> int:
+        found = re.findall(r"Seed: (\d+)", text)
+        return int(found[-1]) if found else -1
+
+    def suit(name: str) -> tuple[Any, ...]:
+        hint = suggested(name)
+        return hint["steps"], hint["guidance_scale"], hint["scheduler"], 0, 0
+
+    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+    page = gr.context.Context.root_block
+    assert page is not None
+    page.load(arrive, visitor, [visitor, pictures, status], **hidden)
+    clock.tick(tick, None, [status, clock], **hidden)
+    dice.click(lambda: random.randint(0, MAX_SEED), None, seed, **hidden)
+    reuse.click(seed_of, parameters, seed, **hidden)
+    pictures.select(recall, visitor, shown, **hidden)
+    source.upload(from_picture, source, settings, **hidden)
+    model.input(suit, model, [steps, guidance, scheduler, width, height], **hidden)
+    clear.click(lambda key: (gallery.clear(key), [])[1], visitor, pictures, **hidden)
+    if examples is not None:
+        examples.click(lambda index: EXAMPLES[index], examples, prompt, **hidden)
+
+
+def _whole(values: list[Any]) -> list[Any]:
+    """An emptied number field arrives as None: it stands for the default."""
+    return [default if value is None else value
+            for value, default in zip(values, Request(prompt="-").as_dict().values(), strict=True)]

@@ -1,0 +1,62 @@
+"""Events as HTML: the stage (preview, progress, queue) and the status line. Text is escaped."""
+
+from __future__ import annotations
+
+import base64
+import html
+import io
+from typing import Any
+
+from PIL import Image
+
+from lib.text_to_image.events import Event, Loading, Queued, Step
+
+IDLE = "Your picture appears here.<br>Press <b>Generate</b>, or Enter in the prompt."
+
+
+def seconds(value: float | None) -> str:
+    if value is None:
+        return ""
+    return f" · {value:.0f} s to go" if value >= 1 else " · under a second to go"
+
+
+def idle(words: str = IDLE) -> str:
+    return f'<div class="mw-stage"><p class="mw-idle">{words}</p></div>'
+
+
+def stage(event: Event) -> str:
+    """The stage while a picture is under way."""
+    if isinstance(event, Loading):
+        words, share, picture = f"Loading the model: {event.stage} ({event.seconds:.0f} s)", 0.0, None
+    elif isinstance(event, Queued):
+        words, share, picture = f"Waiting, number {event.position} in the queue{seconds(event.seconds_to_go)}", 0.0, None
+    elif isinstance(event, Step):
+        words = f"Step {event.step} of {event.steps}{seconds(event.seconds_to_go)}"
+        share, picture = event.step / event.steps, event.preview
+    else:
+        return idle()
+    image = f'<img class="mw-preview" alt="Preview" src="{data_url(picture)}">' if picture else ""
+    return (
+        f'<div class="mw-stage">{image}<div class="mw-words" role="status">{html.escape(words)}'
+        f'<div class="mw-bar" role="progressbar" aria-valuenow="{share * 100:.0f}"><i style="width:{share:.0%}"></i></div>'
+        "</div></div>"
+    )
+
+
+def status_line(status: dict[str, Any]) -> str:
+    """One line on top of the tab: which model, where, or how far it is."""
+    if status["status"] == "ready":
+        words = f"<b>{html.escape(status['model'])}</b> is ready on {html.escape(status['device'])} ({status['dtype']})"
+        if status["stage"]:
+            words += f" · {html.escape(status['stage'])}"
+    elif status["status"] == "failed":
+        words = html.escape(status["error"])
+    else:
+        words = f"The page is up; the model follows: {html.escape(status['stage'] or 'starting')} …"
+    return f'<div class="mw-status"><span class="mw-dot {status["status"]}"></span><span>{words}</span></div>'
+
+
+def data_url(picture: Image.Image) -> str:
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return "data:image/png;base64," + base64.b64encode(out.getvalue()).decode()

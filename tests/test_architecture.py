@@ -1,0 +1,63 @@
+"""The one-way flow, read from the imports: lib knows no UI, capabilities do not know each other."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+LIB = sorted((ROOT / "lib").rglob("*.py"))
+CAPABILITIES = {p.name for p in (ROOT / "lib").iterdir() if p.is_dir() and p.name != "__pycache__"}
+FORBIDDEN = {"gradio", "gradio_client", "fastapi", "starlette", "spaces", "web", "app"}
+
+
+def imports(path: Path, root: Path = ROOT) -> set[str]:
+    """Dotted names of every import anywhere in the file; relative ones made absolute."""
+    found: set[str] = set()
+    package = path.relative_to(root).with_suffix("").parts[:-1]
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {a.name for a in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            base = ".".join(package[: len(package) - node.level + 1]) if node.level else ""
+            module = ".".join(x for x in (base, node.module or "") if x)
+            found |= {f"{module}.{a.name}" for a in node.names}
+    return found
+
+
+@pytest.mark.parametrize("path", LIB, ids=lambda p: str(p.relative_to(ROOT)))
+def test_lib_knows_no_user_interface_and_no_other_capability(path: Path) -> None:
+    names = imports(path)
+    assert not {n.split(".")[0] for n in names} & FORBIDDEN
+    own = path.relative_to(ROOT / "lib").parts[0]
+    others = {n.split(".")[1] for n in names if n.startswith("lib.")} & CAPABILITIES
+    assert others <= ({own} if own in CAPABILITIES else set())
+
+
+def test_the_rule_can_fail(tmp_path: Path) -> None:
+    bad = tmp_path / "lib" / "onnx_inspect" / "bad.py"
+    bad.parent.mkdir(parents=True)
+    bad.write_text("def f():\n    import gradio as gr\n    from ..convert import x\n")
+    assert imports(bad, tmp_path) == {"gradio", "lib.convert.x"}
+
+
+def test_the_page_comes_up_without_torch() -> None:
+    """Neither app.py nor a tab imports torch, diffusers or transformers at its top."""
+    heavy = {"torch", "diffusers", "transformers"}
+    allowed = {"batch", "solo", "preview", "schedulers", "families"}
+    light = [p for p in LIB if not ({p.stem, p.parent.name} & allowed)]
+    light += [ROOT / "app.py", *(ROOT / "web").glob("*.py"), *(ROOT / "spaces").rglob("*.py")]
+    for path in light:
+        tree = ast.parse(path.read_text())
+        for node in tree.body:
+            if isinstance(node, ast.Import):
+                assert not {a.name.split(".")[0] for a in node.names} & heavy, path
+            elif isinstance(node, ast.ImportFrom) and node.module:
+                assert node.module.split(".")[0] not in heavy, path
+
+
+def test_spaces_is_no_package() -> None:
+    """An __init__.py there would shadow PyPI's ``spaces``, which gradio imports on a Space."""
+    assert not list((ROOT / "spaces").rglob("__init__.py"))

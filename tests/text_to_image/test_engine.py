@@ -1,0 +1,279 @@
+"""The engine with a real model in it: queue, turns, cancels, faults, and nobody's picture swapped."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+
+import pytest
+import torch
+
+from lib.errors import Cancelled, GenerationFailed, InvalidValue, ModelUnavailable, QueueFull
+from lib.settings import Settings
+from lib.text_to_image import models
+from lib.text_to_image.engine import Engine
+from lib.text_to_image.events import Done, Failed, Loading, Queued, Step
+from lib.text_to_image.models import Model
+from lib.text_to_image.request import SCHEDULERS, Request
+from tests.text_to_image.test_batch import alone, furthest, mixed
+
+
+def make(settings: Settings, **changes: object) -> Engine:
+    engine = Engine(replace(settings, **changes))
+    engine.start()
+    wait_for(lambda: engine.ready or engine.status()["status"] == "failed")
+    return engine
+
+
+def wait_for(condition: Callable[[], object], seconds: float = 90) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited too long"
+        time.sleep(0.01)
+
+
+@pytest.fixture
+def small(settings: Settings) -> Iterator[Engine]:
+    """An engine on the random model: a step takes milliseconds."""
+    engine = make(settings, default_model="sd", max_rows=8)
+    yield engine
+    engine.close()
+
+
+def slow(monkeypatch: pytest.MonkeyPatch, engine: Engine, seconds: float = 0.03) -> None:
+    unet = engine._shelf.get("sd").pipeline.unet  # type: ignore[union-attr]
+    forward = unet.forward
+    monkeypatch.setattr(unet, "forward", lambda *a, **k: (time.sleep(seconds), forward(*a, **k))[1])
+
+
+def test_events_come_in_order(small: Engine) -> None:
+    events = list(small.submit(Request(prompt="a car", steps=5)).events())
+    kinds = [type(e) for e in events]
+    assert kinds[-1] is Done and Step in kinds and set(kinds[:-1]) <= {Loading, Queued, Step}
+    steps = [e for e in events if isinstance(e, Step)]
+    assert [e.step for e in steps] == sorted(e.step for e in steps) and steps[-1].step <= 5
+    assert steps[0].preview is not None and steps[0].preview.size == (8, 8)
+    info = events[-1].info
+    assert info["seed"] >= 0 and info["model"] == "sd" and info["width"] == 64 and info["seconds"] > 0
+
+
+def test_fifty_clients_get_each_their_own_picture(settings: Settings, sd: Model) -> None:
+    engine = make(settings, default_model="sd", max_rows=12)
+    requests, pictures = mixed(50, seed=11), {}
+
+    def client(k: int) -> None:
+        time.sleep(0.01 * (k % 7))
+        pictures[k] = engine.submit(requests[k], owner=f"client {k % 5}").result()
+
+    threads = [threading.Thread(target=client, args=(k,)) for k in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    engine.close()
+    assert len(pictures) == 50
+    for k, request in enumerate(requests):
+        assert pictures[k].info["seed"] == request.seed and pictures[k].info["prompt"] == request.prompt
+        assert furthest(pictures[k].image, alone(sd, request)) <= 1, request
+
+
+def test_reproducible_mode_through_the_engine(settings: Settings, sd: Model) -> None:
+    engine = make(settings, default_model="sd", max_rows=6, reproducible=True)
+    tickets = [engine.submit(r) for r in mixed(9, seed=5)]
+    pictures = [t.result().image for t in tickets]
+    again = [engine.submit(r).result().image for r in mixed(9, seed=5)]
+    engine.close()
+    assert [p.tobytes() for p in pictures] == [p.tobytes() for p in again]
+
+
+@pytest.mark.parametrize("after", ["queued", "first step"])
+def test_cancel_frees_the_rows_within_a_tick(small: Engine, monkeypatch: pytest.MonkeyPatch, after: str) -> None:
+    slow(monkeypatch, small)
+    long = [small.submit(Request(prompt="a", steps=100, seed=k)) for k in range(4)]  # 8 rows: full
+    wait_for(lambda: small.status()["rows_in_batch"] == 8)
+    victim = small.submit(Request(prompt="b", steps=100)) if after == "queued" else long[0]
+    victim.cancel()
+    wait_for(lambda: small.status()["rows_in_batch"] == (8 if after == "queued" else 6), seconds=1)
+    assert small.status()["queue_length"] == 0
+    with pytest.raises(Cancelled):
+        victim.result()
+    for ticket in long:
+        ticket.cancel()
+    wait_for(lambda: small.status()["rows_in_batch"] == 0, seconds=2)
+
+
+def test_a_caller_that_leaves_the_loop_cancels(small: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(monkeypatch, small)
+    events = small.submit(Request(prompt="a", steps=100)).events()
+    while not isinstance(next(events), Step):
+        pass
+    events.close()
+    wait_for(lambda: small.status()["rows_in_batch"] == 0, seconds=2)
+
+
+def test_a_full_queue_refuses_at_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make(settings, default_model="sd", max_rows=2, queue_size=2)
+    slow(monkeypatch, engine)
+    tickets = [engine.submit(Request(prompt="a", steps=100))]
+    wait_for(lambda: engine.status()["rows_in_batch"] == 2)
+    tickets += [engine.submit(Request(prompt="a", steps=100)) for _ in range(2)]
+    with pytest.raises(QueueFull, match="2 waiting"):
+        engine.submit(Request(prompt="a"))
+    positions = next(e.position for e in tickets[2].events() if isinstance(e, Queued))
+    assert positions == 2
+    engine.close()
+
+
+def test_a_large_picture_holds_up_no_small_one(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make(settings, default_model="sd", max_rows=2)
+    slow(monkeypatch, engine)
+    large = [engine.submit(Request(prompt="a", steps=60, width=128, height=128), owner="ann") for _ in range(3)]
+    wait_for(lambda: engine.status()["rows_in_batch"] == 2)
+    assert engine.submit(Request(prompt="b", steps=4), owner="ben").result()
+    assert not any(t.ended for t in large)
+    engine.close()
+
+
+def test_one_visitor_with_many_requests_holds_up_no_other(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make(settings, default_model="sd", max_rows=2)
+    slow(monkeypatch, engine, 0.005)
+    ends: list[str] = []
+    greedy = [engine.submit(Request(prompt="a", steps=10, seed=k), owner="ann") for k in range(6)]
+    modest = engine.submit(Request(prompt="b", steps=10), owner="ben")
+
+    def note(name: str, ticket) -> None:  # type: ignore[no-untyped-def]
+        ticket.result()
+        ends.append(name)
+
+    threads = [threading.Thread(target=note, args=a) for a in [*(("ann", t) for t in greedy), ("ben", modest)]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    engine.close()
+    assert ends.index("ben") <= 2
+
+
+def test_a_fault_ends_one_request_and_not_its_neighbours(small: Engine, monkeypatch: pytest.MonkeyPatch, sd: Model) -> None:
+    from lib.text_to_image import batch
+
+    make_scheduler = batch.make_scheduler
+
+    def brittle(name: str, trained: object) -> object:
+        scheduler = make_scheduler(name, trained)
+        if name == "UniPC":
+            scheduler.step = None
+        return scheduler
+
+    monkeypatch.setattr(batch, "make_scheduler", brittle)
+    good = [Request(prompt="a", steps=6, seed=k, scheduler=SCHEDULERS[k]) for k in range(3)]
+    tickets = [small.submit(r) for r in good]
+    with pytest.raises(GenerationFailed):
+        small.submit(Request(prompt="a", steps=6, scheduler="UniPC")).result()
+    for request, ticket in zip(good, tickets, strict=True):
+        assert furthest(ticket.result().image, alone(sd, request)) <= 1
+
+
+def test_a_decoder_that_breaks_on_one_picture_spares_the_others(small: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    vae = small._shelf.get("sd").pipeline.vae  # type: ignore[union-attr]
+    decode, seen = vae.decode, []
+
+    def picky(latents: torch.Tensor, **rest: object) -> object:
+        seen.append(len(latents))
+        if len(latents) > 1 or len(seen) == 2:
+            raise ValueError("no")
+        return decode(latents, **rest)
+
+    monkeypatch.setattr(vae, "decode", picky)
+    tickets = [small.submit(Request(prompt="a", steps=3, seed=k)) for k in range(3)]
+    ends = [[e for e in t.events()][-1] for t in tickets]
+    assert sum(isinstance(e, Failed) for e in ends) <= 1 and sum(isinstance(e, Done) for e in ends) >= 2
+    assert small.submit(Request(prompt="a", steps=2)).result()
+
+
+def test_memory_running_out_lowers_the_cap_and_loses_nobody(small: Engine, monkeypatch: pytest.MonkeyPatch, sd: Model) -> None:
+    unet = small._shelf.get("sd").pipeline.unet  # type: ignore[union-attr]
+    forward = unet.forward
+
+    def tight(sample: torch.Tensor, *args: object, **rest: object) -> object:
+        if len(sample) > 4:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(sample, *args, **rest)
+
+    monkeypatch.setattr(unet, "forward", tight)
+    requests = [replace(r, scheduler=SCHEDULERS[k]) for k, r in enumerate(mixed(6, seed=9))]
+    for request, ticket in zip(requests, [small.submit(r) for r in requests], strict=True):
+        assert furthest(ticket.result().image, alone(sd, request)) <= 1
+
+
+def test_a_family_without_a_batch_still_works(small: Engine) -> None:
+    events = list(small.submit(Request(prompt="a", steps=4, seed=3, model="flux")).events())
+    assert isinstance(events[-1], Done) and any(isinstance(e, Step) for e in events)
+    assert any(isinstance(e, Loading) for e in events)
+    again = small.submit(Request(prompt="a", steps=4, seed=3, model="flux")).result()
+    assert again.image.tobytes() == events[-1].image.tobytes()
+
+
+def test_cancelling_a_family_without_a_batch(small: Engine) -> None:
+    ticket = small.submit(Request(prompt="a", steps=100, model="flux"))
+    for event in ticket.events():
+        if isinstance(event, Step):
+            break
+    wait_for(lambda: small.status()["rows_in_batch"] == 0, seconds=5)
+    assert small.submit(Request(prompt="a", steps=2, model="flux")).result()
+
+
+def test_models_take_turns_in_one_place(settings: Settings) -> None:
+    engine = make(settings, default_model="sd", loaded_models=1)
+    tickets = [engine.submit(Request(prompt="a", steps=3, model=m)) for m in ("sd", "sd2", "sd", "sdxl")]
+    assert [t.result().info["model"] for t in tickets] == ["sd", "sd2", "sd", "sdxl"]
+    assert len(engine._shelf.loaded) == 1
+    engine.close()
+
+
+def test_visitors_choose_from_the_list(small: Engine) -> None:
+    for name in ("evil/model", "/etc", "..", "sd=/tmp"):
+        with pytest.raises(InvalidValue, match="allowed: tiny-scenes, sd, sd2"):
+            small.submit(Request(prompt="a", model=name))
+
+
+def test_a_model_that_cannot_be_loaded_says_so_without_a_path(settings: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "secret").mkdir()
+    engine = make(settings, models=(f"broken={tmp_path / 'secret'}",), default_model="broken")
+    assert engine.status()["status"] == "failed" and not engine.ready
+    with pytest.raises(ModelUnavailable) as caught:
+        engine.submit(Request(prompt="a")).result()
+    assert "broken could not be loaded" in str(caught.value) and "secret" not in str(caught.value)
+    assert "secret" not in str(engine.status())
+    engine.close()
+
+
+def test_a_hub_model_without_a_network_says_so(settings: Settings) -> None:
+    engine = make(settings, models=("someone/some-model",), default_model="someone/some-model")
+    with pytest.raises(ModelUnavailable, match="someone/some-model could not be loaded"):
+        engine.submit(Request(prompt="a")).result()
+    engine.close()
+
+
+def test_a_pickled_model_is_not_opened(settings: Settings, folders, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    import shutil
+
+    shutil.copytree(folders["sd"], tmp_path / "m")
+    weights = tmp_path / "m" / "unet" / "diffusion_pytorch_model.safetensors"
+    torch.save({}, weights.with_suffix(".bin"))
+    weights.unlink()
+    source = models.Source(name="m", folder=tmp_path / "m")
+    with pytest.raises(ModelUnavailable):
+        models.load(source, settings)
+
+
+def test_closing_ends_everybody(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = make(settings, default_model="sd", max_rows=2)
+    slow(monkeypatch, engine)
+    tickets = [engine.submit(Request(prompt="a", steps=100)) for _ in range(3)]
+    engine.close()
+    for ticket in tickets:
+        with pytest.raises(Cancelled):
+            ticket.result()

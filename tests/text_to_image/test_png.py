@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+import io
+import json
+import pickle
+import zipfile
+
+import pytest
+from PIL import Image, PngImagePlugin
+
+from lib.errors import InvalidValue
+from lib.text_to_image import png
+from lib.text_to_image.batch import Batch
+from lib.text_to_image.engine import describe
+from lib.text_to_image.models import Model
+from lib.text_to_image.request import SCHEDULERS, Request
+
+
+def picture_with(**chunks: str) -> bytes:
+    info, out = PngImagePlugin.PngInfo(), io.BytesIO()
+    for name, text in chunks.items():
+        info.add_text(name, text)
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=info)
+    return out.getvalue()
+
+
+def draw(model: Model, request: Request) -> bytes:
+    batch = Batch(model)
+    row = batch.join(model.settle(request.settle()))
+    while not batch.step():
+        pass
+    return png.encode(batch.decode([row])[0], describe(model, row.request, 0.1))
+
+
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_a_picture_can_be_made_again_from_its_own_file(sd: Model, scheduler: str) -> None:
+    first = draw(sd, Request(prompt="a red car, ☕", negative_prompt="blue", steps=4, scheduler=scheduler))
+    second = draw(sd, png.read_request(first))
+    assert Image.open(io.BytesIO(first)).tobytes() == Image.open(io.BytesIO(second)).tobytes()
+    info = png.read_info(first)
+    assert info["revision"] == sd.revision and info["versions"]["torch"] and info["seed"] >= 0
+
+
+def test_the_parameters_chunk_follows_a1111(sd: Model) -> None:
+    data = draw(sd, Request(prompt="a car", negative_prompt="rain", steps=3, seed=7, guidance_scale=7.5, scheduler="Euler a"))
+    text = Image.open(io.BytesIO(data)).info["parameters"]
+    assert text.splitlines()[:2] == ["a car", "Negative prompt: rain"]
+    assert text.splitlines()[2].startswith("Steps: 3, Sampler: Euler a, CFG scale: 7.5, Seed: 7, Size: 64x64, Model hash: ")
+
+
+def test_a_picture_of_another_tool_gives_what_is_understood() -> None:
+    text = "two\nlines\nNegative prompt: rain\nSteps: 30, Sampler: Unknown, CFG scale: 6, Seed: 5, Size: 128x64, Model: tiny"
+    request = png.read_request(picture_with(parameters=text))
+    assert (request.prompt, request.negative_prompt, request.steps) == ("two\nlines", "rain", 30)
+    assert (request.width, request.height, request.seed, request.guidance_scale) == (128, 64, 5, 6.0)
+    assert request.scheduler == Request(prompt="-").scheduler
+
+
+def zipped() -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as z:
+        z.writestr("a", "b")
+    return out.getvalue()
+
+
+GOOD = picture_with(parameters="a\nSteps: 3, Sampler: DDIM, CFG scale: 1, Seed: 1, Size: 64x64")
+BAD = {
+    "empty": b"", "text": b"hello", "zip": zipped(), "pickle": pickle.dumps({"a": 1}), "truncated": GOOD[:40],
+    "jpeg": b"\xff\xd8\xff\xe0" + bytes(64), "without settings": picture_with(),
+    "broken json": picture_with(model_workbench="{"), "a json list": picture_with(model_workbench="[1]"),
+    "deep json": picture_with(model_workbench="[" * 100_000), "no steps": picture_with(parameters="a car"),
+    "bad steps": picture_with(model_workbench=json.dumps({"prompt": "a", "steps": 1e9})),
+    "wrong kinds": picture_with(model_workbench=json.dumps({"prompt": ["a"], "seed": {}})),
+}
+
+
+@pytest.mark.parametrize("name", BAD)
+def test_a_bad_file_is_an_invalid_value(name: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        png.read_request(BAD[name])
+    assert len(str(caught.value)) < 300
+
+
+def test_a_text_bomb_is_refused() -> None:
+    bomb = PngImagePlugin.PngInfo()
+    bomb.add_text("parameters", "a" * 80_000_000, zip=True)
+    out = io.BytesIO()
+    Image.new("RGB", (8, 8)).save(out, "PNG", pnginfo=bomb)
+    with pytest.raises(InvalidValue):
+        png.read_request(out.getvalue())

@@ -1,0 +1,71 @@
+"""How the page looks: a theme on system fonts (nothing is fetched), and the little CSS on top."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+THEME = gr.themes.Base(
+    primary_hue=gr.themes.colors.orange,
+    secondary_hue=gr.themes.colors.teal,
+    neutral_hue=gr.themes.colors.stone,
+    radius_size=gr.themes.sizes.radius_lg,
+    font=("ui-sans-serif", "system-ui", "Segoe UI", "DejaVu Sans", "sans-serif"),
+    font_mono=("ui-monospace", "DejaVu Sans Mono", "monospace"),
+).set(
+    body_background_fill="*neutral_100",
+    body_background_fill_dark="*neutral_950",
+    block_shadow="0 1px 3px rgb(0 0 0 / 0.08)",
+    button_primary_background_fill="*primary_600",
+    button_primary_background_fill_hover="*primary_500",
+    button_primary_background_fill_dark="*primary_600",
+    button_primary_background_fill_hover_dark="*primary_500",
+    button_primary_text_color="white",
+)
+
+HEADER = """
+<header class="mw-header">
+  <svg viewBox="0 0 48 48" width="44" height="44" aria-hidden="true">
+    <rect x="4" y="27" width="40" height="6" rx="2" fill="#ea580c"/>
+    <path d="M9 33v11M39 33v11" stroke="#ea580c" stroke-width="4" stroke-linecap="round"/>
+    <path d="M12 23V10l12-5 12 5v13" fill="none" stroke="#0d9488" stroke-width="3" stroke-linejoin="round"/>
+    <circle cx="12" cy="10" r="3.4" fill="#0d9488"/><circle cx="36" cy="10" r="3.4" fill="#0d9488"/>
+    <circle cx="24" cy="5" r="3.4" fill="#0d9488"/><circle cx="24" cy="19" r="4.4" fill="#f59e0b"/>
+  </svg>
+  <div><h1>Model Workbench</h1><p>A neural network's life after the notebook.</p></div>
+</header>
+"""
+
+CSS = """
+.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.mw-header { display: flex; align-items: center; gap: 14px; padding: 10px 4px 2px; }
+.mw-header h1 { font-size: 1.6rem; line-height: 1.15; margin: 0; letter-spacing: -0.02em; }
+.mw-header p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
+.mw-status { display: flex; gap: 10px; align-items: center; padding: 8px 12px; border-radius: 10px;
+  background: var(--block-background-fill); border: 1px solid var(--border-color-primary); font-size: 0.92rem; }
+.mw-dot { width: 10px; height: 10px; border-radius: 50%; background: #f59e0b; flex: none; }
+.mw-dot.ready { background: #16a34a; } .mw-dot.failed { background: #dc2626; }
+.mw-dot.loading { animation: mw-pulse 1.2s ease-in-out infinite; }
+@keyframes mw-pulse { 50% { opacity: 0.25; } }
+@media (prefers-reduced-motion: reduce) { .mw-dot.loading { animation: none; } }
+.mw-stage { aspect-ratio: 1; width: 100%; border-radius: 12px; overflow: hidden; position: relative; display: flex;
+  align-items: center; justify-content: center; background: var(--background-fill-secondary);
+  border: 1px solid var(--border-color-primary); }
+.mw-stage img { width: 100%; height: 100%; object-fit: contain; }
+.mw-stage img.mw-preview { filter: blur(6px) saturate(1.05); transform: scale(1.04); }
+.mw-stage .mw-words { position: absolute; left: 0; right: 0; bottom: 0; padding: 12px 16px; text-align: left;
+  color: #fff; background: linear-gradient(transparent, rgb(0 0 0 / 0.72)); }
+.mw-stage .mw-idle { color: var(--body-text-color-subdued); text-align: center; padding: 24px; }
+.mw-bar { height: 6px; border-radius: 3px; background: rgb(255 255 255 / 0.3); margin-top: 8px; overflow: hidden; }
+.mw-bar > i { display: block; height: 100%; background: #f97316; }
+.mw-dice { align-self: end; }
+.html-container { padding: 0 !important; }
+#picture .image-container, #picture .image-frame, #picture button { width: 100%; }
+#picture img { width: 100%; aspect-ratio: 1; object-fit: contain; }
+#gallery .grid-container { grid-template-columns: repeat(4, 1fr) !important; }
+#gallery .grid-wrap { min-height: 96px; }
+@media (max-width: 768px) {
+  .mw-columns { flex-direction: column !important; }
+  .mw-side { display: contents !important; }
+  .mw-first { order: 1; } .mw-second { order: 2; } .mw-third { order: 3; } .mw-fourth { order: 4; }
+}
+"""
