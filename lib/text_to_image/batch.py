@@ -31,8 +31,17 @@ class Row:
     """One request under way. ``calls`` of ``len(timesteps)`` UNet calls are done."""
 
     __slots__ = (
-        "request", "latents", "positive", "negative", "scheduler", "timesteps", "calls", "options", "error",
-        "noisy", "output",
+        "calls",
+        "error",
+        "latents",
+        "negative",
+        "noisy",
+        "options",
+        "output",
+        "positive",
+        "request",
+        "scheduler",
+        "timesteps",
     )
 
     def __init__(self, model: Model, request: Request) -> None:
@@ -182,10 +191,12 @@ class Batch:
         added = {k: torch.stack([c.added[k] for c in conditions]) for k in conditions[0].added}
         scales = [c.timestep_cond for c in conditions if c.timestep_cond is not None]
         out = model.pipeline.unet(
-            noisy.to(model.dtype), times.to(model.device),
+            noisy.to(model.dtype),
+            times.to(model.device),
             encoder_hidden_states=torch.stack([c.hidden for c in conditions]),
             timestep_cond=torch.stack(scales) if scales else None,
-            added_cond_kwargs=added or None, return_dict=False,
+            added_cond_kwargs=added or None,
+            return_dict=False,
         )[0]
         return out[:n]
 
@@ -199,7 +210,9 @@ class Batch:
         at = [round(float(r.timesteps[r.calls - 1])) for r in started]
         alpha = trained.alphas_cumprod[at].to(self.model.device)[:, None, None, None]
         clean = preview.clean_estimate(
-            torch.cat([r.noisy for r in started]), torch.cat([r.output for r in started]), alpha,
+            torch.cat([r.noisy for r in started]),
+            torch.cat([r.output for r in started]),
+            alpha,
             trained.config.prediction_type,
         )
         images = dict(zip(map(id, started), preview.to_images(clean, weights), strict=True))

@@ -316,7 +316,9 @@ def describe(model: Model, request: Request, seconds: float) -> dict[str, Any]:
     import torch
 
     return request.as_dict() | {
-        "revision": model.revision, "seconds": round(seconds, 3), "device": model.device.type,
+        "revision": model.revision,
+        "seconds": round(seconds, 3),
+        "device": model.device.type,
         "dtype": str(model.dtype).removeprefix("torch."),
         "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
     }

@@ -105,8 +105,10 @@ class Model:
         scale = torch.full((), config.scaling_factor, device=latents.device, dtype=latents.dtype)
         shift = torch.zeros((), device=latents.device, dtype=latents.dtype)
         if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):
-            mean, std = (torch.tensor(v, device=latents.device, dtype=latents.dtype)[None, :, None, None]
-                         for v in (config.latents_mean, config.latents_std))
+            mean, std = (
+                torch.tensor(v, device=latents.device, dtype=latents.dtype)[None, :, None, None]
+                for v in (config.latents_mean, config.latents_std)
+            )
             scale, shift = scale / std, mean
         return vae.decode(latents / scale + shift, return_dict=False)[0]
 
@@ -157,8 +159,13 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     if vae is not None and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
         vae.to(torch.float32)  # SDXL's VAE overflows in fp16
     model = Model(
-        name=source.name, revision=_revision(source, folder), pipeline=pipeline, device=device, dtype=dtype,
-        encode=encode, size=_trained_size(pipeline),
+        name=source.name,
+        revision=_revision(source, folder),
+        pipeline=pipeline,
+        device=device,
+        dtype=dtype,
+        encode=encode,
+        size=_trained_size(pipeline),
     )
     if encode:
         report(f"warming up {source.name}")
@@ -230,10 +237,12 @@ def _reason(error: Exception) -> str:
     """The kind of error in words, without paths."""
     text = str(error).splitlines()[0] if str(error) else ""
     if any(mark in text for mark in ("/", "\\")) or len(text) > 160 or not text:
-        kinds = {"OSError": "its files could not be reached; is the network there?",
-                 "LocalEntryNotFoundError": "it is not downloaded and the network could not be reached",
-                 "RepositoryNotFoundError": "the Hub has no such repository, or it is private",
-                 "GatedRepoError": "the Hub asks for its licence to be accepted first",
-                 "OutOfMemoryError": "the device has too little memory"}
+        kinds = {
+            "OSError": "its files could not be reached; is the network there?",
+            "LocalEntryNotFoundError": "it is not downloaded and the network could not be reached",
+            "RepositoryNotFoundError": "the Hub has no such repository, or it is private",
+            "GatedRepoError": "the Hub asks for its licence to be accepted first",
+            "OutOfMemoryError": "the device has too little memory",
+        }
         return kinds.get(type(error).__name__, type(error).__name__)
     return text

@@ -82,8 +82,14 @@ def parse_parameters(text: str) -> dict[str, Any]:
     pairs = dict(re.findall(r"([A-Z][\w ]{0,30}): ([^,\n]{0,200})", "Steps: " + tail))
     width, _, height = pairs.get("Size", "0x0").partition("x")
     info = {
-        "prompt": prompt, "negative_prompt": negative, "steps": pairs["Steps"], "width": width, "height": height,
-        "guidance_scale": pairs.get("CFG scale"), "seed": pairs.get("Seed"), "model": pairs.get("Model"),
+        "prompt": prompt,
+        "negative_prompt": negative,
+        "steps": pairs["Steps"],
+        "width": width,
+        "height": height,
+        "guidance_scale": pairs.get("CFG scale"),
+        "seed": pairs.get("Seed"),
+        "model": pairs.get("Model"),
     }
     if pairs.get("Sampler") in SCHEDULERS:
         info["scheduler"] = pairs["Sampler"]

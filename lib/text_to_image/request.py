@@ -10,9 +10,7 @@ from typing import Any
 
 from lib.errors import InvalidValue
 
-SCHEDULERS = (
-    "DDIM", "DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "UniPC", "LCM", "Heun", "PNDM",
-)
+SCHEDULERS = ("DDIM", "DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "UniPC", "LCM", "Heun", "PNDM")
 MAX_PROMPT, MAX_SEED, MAX_STEPS = 2000, 2**32 - 1, 150
 
 
@@ -43,12 +41,15 @@ class Request:
             object.__setattr__(self, name, text.encode("utf-8", "replace").decode().replace("\0", ""))
         if not self.prompt.strip():
             raise InvalidValue("prompt", self.prompt, "a few words that say what to draw")
-        for name, low, high in (
-            ("steps", 1, MAX_STEPS), ("seed", -1, MAX_SEED), ("width", 0, 4096), ("height", 0, 4096),
-        ):
+        for name, low, high in (("steps", 1, MAX_STEPS), ("seed", -1, MAX_SEED), ("width", 0, 4096), ("height", 0, 4096)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         scale = self.guidance_scale
-        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not math.isfinite(scale) or not 0 <= scale <= 30:
+        if (
+            isinstance(scale, bool)
+            or not isinstance(scale, (int, float))
+            or not math.isfinite(scale)
+            or not 0 <= scale <= 30
+        ):
             raise InvalidValue("guidance_scale", scale, "a number from 0 to 30")
         object.__setattr__(self, "guidance_scale", float(scale))
         for name in ("width", "height"):

@@ -67,8 +67,10 @@ class SoloRow:
         pipeline, request = self.model.pipeline, self.request
         known = inspect.signature(pipeline.__call__).parameters
         options: dict[str, Any] = {
-            "negative_prompt": request.negative_prompt or None, "guidance_scale": request.guidance_scale,
-            "width": request.width, "height": request.height,
+            "negative_prompt": request.negative_prompt or None,
+            "guidance_scale": request.guidance_scale,
+            "width": request.width,
+            "height": request.height,
         }
         # newer pipelines have the first, some older ones only the second
         if "callback_on_step_end" in known:
@@ -76,7 +78,9 @@ class SoloRow:
         elif "callback" in known:
             options |= {"callback": lambda step, timestep, latents: self._on_step(pipeline, step, timestep, {})}
         return pipeline(
-            prompt=request.prompt, num_inference_steps=request.steps, output_type="pil",
+            prompt=request.prompt,
+            num_inference_steps=request.steps,
+            output_type="pil",
             generator=torch.Generator().manual_seed(request.seed),
             **{k: v for k, v in options.items() if k in known},
         ).images[0]

@@ -46,8 +46,14 @@ class PerCallEngine:
     def status(self) -> dict[str, Any]:
         model = self._models[self.catalogue.default]
         return {
-            "status": "ready", "stage": "", "error": "", "model": model.name, "device": "zero-gpu",
-            "dtype": str(model.dtype).removeprefix("torch."), "queue_length": self._waiting, "rows_in_batch": 0,
+            "status": "ready",
+            "stage": "",
+            "error": "",
+            "model": model.name,
+            "device": "zero-gpu",
+            "dtype": str(model.dtype).removeprefix("torch."),
+            "queue_length": self._waiting,
+            "rows_in_batch": 0,
         }
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:

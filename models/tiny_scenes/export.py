@@ -36,8 +36,13 @@ def build_pipeline(run: Path) -> StableDiffusionPipeline:
     denoiser = Denoiser()
     denoiser.load_state_dict(load_file(run / "denoiser.safetensors"))
     return StableDiffusionPipeline(
-        vae=trained_vae(run), text_encoder=denoiser.text_encoder, tokenizer=denoiser.tokenizer, unet=denoiser.unet,
-        scheduler=networks.build_scheduler(), safety_checker=None, feature_extractor=None,
+        vae=trained_vae(run),
+        text_encoder=denoiser.text_encoder,
+        tokenizer=denoiser.tokenizer,
+        unet=denoiser.unet,
+        scheduler=networks.build_scheduler(),
+        safety_checker=None,
+        feature_extractor=None,
         requires_safety_checker=False,
     )
 

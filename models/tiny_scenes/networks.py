@@ -18,36 +18,61 @@ def build_vae() -> AutoencoderKL:
     # One group: with 8 and 8 (or fewer than 8 channels a group) the group norm normalises the
     # colours away and the picture stays grey for an hour.
     return AutoencoderKL(
-        sample_size=128, latent_channels=LATENT_CHANNELS, block_out_channels=(16, 24, 48, 80),
-        layers_per_block=1, norm_num_groups=1, mid_block_add_attention=False, scaling_factor=1.0,
-        down_block_types=("DownEncoderBlock2D",) * 4, up_block_types=("UpDecoderBlock2D",) * 4,
+        sample_size=128,
+        latent_channels=LATENT_CHANNELS,
+        block_out_channels=(16, 24, 48, 80),
+        layers_per_block=1,
+        norm_num_groups=1,
+        mid_block_add_attention=False,
+        scaling_factor=1.0,
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
     )
 
 
 def build_unet() -> UNet2DConditionModel:
     return UNet2DConditionModel(
-        sample_size=LATENT_SIDE, in_channels=LATENT_CHANNELS, out_channels=LATENT_CHANNELS,
-        block_out_channels=(64, 96, 96), layers_per_block=1, cross_attention_dim=WIDTH,
+        sample_size=LATENT_SIDE,
+        in_channels=LATENT_CHANNELS,
+        out_channels=LATENT_CHANNELS,
+        block_out_channels=(64, 96, 96),
+        layers_per_block=1,
+        cross_attention_dim=WIDTH,
         # diffusers reads this as the number of heads
-        attention_head_dim=4, norm_num_groups=16,
+        attention_head_dim=4,
+        norm_num_groups=16,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
     )
 
 
 def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    return CLIPTextModel(CLIPTextConfig(
-        vocab_size=len(tokenizer), hidden_size=WIDTH, intermediate_size=4 * WIDTH, projection_dim=WIDTH,
-        num_hidden_layers=2, num_attention_heads=4, max_position_embeddings=MAX_TOKENS,
-        bos_token_id=tokenizer.bos_token_id, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    ))
+    return CLIPTextModel(
+        CLIPTextConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=WIDTH,
+            intermediate_size=4 * WIDTH,
+            projection_dim=WIDTH,
+            num_hidden_layers=2,
+            num_attention_heads=4,
+            max_position_embeddings=MAX_TOKENS,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
 
 
 def build_scheduler() -> DDIMScheduler:
     # 0.02 instead of Stable Diffusion's 0.012: at 16 x 16 latents the mean colour would otherwise
     # still show through at the last timestep, and pictures would drift to grey.
     return DDIMScheduler(
-        beta_start=0.00085, beta_end=0.02, beta_schedule="scaled_linear", prediction_type="v_prediction",
-        steps_offset=1, clip_sample=False, set_alpha_to_one=False, timestep_spacing="leading",
+        beta_start=0.00085,
+        beta_end=0.02,
+        beta_schedule="scaled_linear",
+        prediction_type="v_prediction",
+        steps_offset=1,
+        clip_sample=False,
+        set_alpha_to_one=False,
+        timestep_spacing="leading",
     )

@@ -136,6 +136,5 @@ def robot(p: Pen) -> None:
 
 
 DRAW: dict[str, Callable[[Pen], None]] = {
-    f.__name__: f
-    for f in (car, house, boat, rocket, balloon, fish, cat, flower, mushroom, umbrella, butterfly, robot)
+    f.__name__: f for f in (car, house, boat, rocket, balloon, fish, cat, flower, mushroom, umbrella, butterfly, robot)
 }

@@ -28,9 +28,7 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 class Pen:
     """Draws outlined shapes on a Pillow canvas of ``side`` pixels."""
 
-    def __init__(
-        self, draw: ImageDraw.ImageDraw, *, x: float, y: float, scale: float, flip: bool, colour: Colour
-    ) -> None:
+    def __init__(self, draw: ImageDraw.ImageDraw, *, x: float, y: float, scale: float, flip: bool, colour: Colour) -> None:
         self.draw, self.x, self.y, self.scale, self.flip = draw, x, y, scale, flip
         self.main = colour
         bright = sum(colour) / 765
@@ -49,22 +47,14 @@ class Pen:
         if line:
             self.draw.line([*spots, spots[0], spots[1]], fill=self.line, width=self.width, joint="curve")
 
-    def oval(
-        self, x: float, y: float, rx: float, ry: float, fill: Colour | None = None, line: bool = True
-    ) -> None:
+    def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour | None = None, line: bool = True) -> None:
         a, b = self.at(x, y)
         rx, ry = rx * self.scale, ry * self.scale
         self.draw.ellipse(
-            (a - rx, b - ry, a + rx, b + ry),
-            fill=fill or self.main,
-            outline=self.line if line else None,
-            width=self.width,
+            (a - rx, b - ry, a + rx, b + ry), fill=fill or self.main, outline=self.line if line else None, width=self.width
         )
 
     def path(self, *points: tuple[float, float], fill: Colour | None = None, width: float = 1.0) -> None:
         self.draw.line(
-            [self.at(*p) for p in points],
-            fill=fill or self.line,
-            width=max(1, round(self.width * width)),
-            joint="curve",
+            [self.at(*p) for p in points], fill=fill or self.line, width=max(1, round(self.width * width)), joint="curve"
         )

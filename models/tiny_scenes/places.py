@@ -24,9 +24,7 @@ def gradient(d: ImageDraw.ImageDraw, top: Colour, bottom: Colour, y0: float, y1:
 
 
 def hill(d: ImageDraw.ImageDraw, y: float, swing: float, waves: float, phase: float, fill: Colour) -> None:
-    pts = [
-        (x, (y + swing * math.sin(x / S * math.tau * waves + phase)) * S) for x in range(0, S + 8, 8)
-    ]
+    pts = [(x, (y + swing * math.sin(x / S * math.tau * waves + phase)) * S) for x in range(0, S + 8, 8)]
     d.polygon([*pts, (S, S), (0, S)], fill=fill)
 
 
@@ -46,8 +44,13 @@ def pine(d: ImageDraw.ImageDraw, x: float, base: float, h: float, fill: Colour, 
         d.polygon([((x - h * w) * S, y * S), ((x + h * w) * S, y * S), (x * S, (y - h * 0.42) * S)], fill=fill)
         if cap:
             d.polygon(
-                [((x - h * w * 0.5) * S, (y - h * 0.21) * S), ((x + h * w * 0.5) * S, (y - h * 0.21) * S),
-                 (x * S, (y - h * 0.42) * S)], fill=cap)
+                [
+                    ((x - h * w * 0.5) * S, (y - h * 0.21) * S),
+                    ((x + h * w * 0.5) * S, (y - h * 0.21) * S),
+                    (x * S, (y - h * 0.42) * S),
+                ],
+                fill=cap,
+            )
 
 
 def track(d: ImageDraw.ImageDraw, r: random.Random) -> None:
@@ -73,8 +76,11 @@ def beach(d: ImageDraw.ImageDraw, r: random.Random) -> None:
     x = r.choice((0.1, 0.9)) + r.uniform(-0.04, 0.04)
     d.line((x * S, 0.7 * S, (x + 0.02) * S, 0.34 * S), fill=(140, 98, 58), width=9)
     for a in (-2.7, -2.1, -0.9, -0.4, 0.1, 3.0):
-        d.line(((x + 0.02) * S, 0.34 * S, (x + 0.02 + 0.13 * math.cos(a)) * S, (0.34 + 0.1 * math.sin(a)) * S),
-               fill=(40, 150, 70), width=10)
+        d.line(
+            ((x + 0.02) * S, 0.34 * S, (x + 0.02 + 0.13 * math.cos(a)) * S, (0.34 + 0.1 * math.sin(a)) * S),
+            fill=(40, 150, 70),
+            width=10,
+        )
 
 
 def forest(d: ImageDraw.ImageDraw, r: random.Random) -> None:
@@ -131,14 +137,24 @@ def city(d: ImageDraw.ImageDraw, r: random.Random) -> None:
 
 def mountains(d: ImageDraw.ImageDraw, r: random.Random) -> None:
     gradient(d, (96, 170, 236), (206, 230, 248), 0, 0.7)
-    for base, shade in ((r.uniform(0.1, 0.3), (132, 142, 164)), (r.uniform(0.7, 0.9), (118, 128, 152)),
-                        (r.uniform(0.4, 0.6), (98, 108, 134))):
+    for base, shade in (
+        (r.uniform(0.1, 0.3), (132, 142, 164)),
+        (r.uniform(0.7, 0.9), (118, 128, 152)),
+        (r.uniform(0.4, 0.6), (98, 108, 134)),
+    ):
         top, w = r.uniform(0.1, 0.22), 0.36
         d.polygon([((base - w) * S, 0.66 * S), (base * S, top * S), ((base + w) * S, 0.66 * S)], fill=shade)
         k, slope = 0.13, w / (0.66 - top)
-        d.polygon([(base * S, top * S), ((base - k * slope) * S, (top + k) * S), ((base - 0.02) * S, (top + k * 0.7) * S),
-                   ((base + 0.02) * S, (top + k) * S), ((base + k * slope * 0.9) * S, (top + k * 0.9) * S)],
-                  fill=(250, 252, 255))
+        d.polygon(
+            [
+                (base * S, top * S),
+                ((base - k * slope) * S, (top + k) * S),
+                ((base - 0.02) * S, (top + k * 0.7) * S),
+                ((base + 0.02) * S, (top + k) * S),
+                ((base + k * slope * 0.9) * S, (top + k * 0.9) * S),
+            ],
+            fill=(250, 252, 255),
+        )
     hill(d, 0.64, 0.02, 1, r.uniform(0, 6), (96, 150, 84))
     hill(d, 0.72, 0.02, 1.4, r.uniform(0, 6), (118, 172, 92))
 
@@ -161,8 +177,9 @@ def sea(d: ImageDraw.ImageDraw, r: random.Random) -> None:
     gradient(d, (44, 176, 206), (10, 74, 138), 0, 1)
     for _ in range(3):
         x = r.uniform(0, 0.9)
-        d.polygon([(x * S, 0), ((x + 0.08) * S, 0), ((x + 0.02) * S, 0.5 * S), ((x - 0.1) * S, 0.5 * S)],
-                  fill=(66, 186, 212))
+        d.polygon(
+            [(x * S, 0), ((x + 0.08) * S, 0), ((x + 0.02) * S, 0.5 * S), ((x - 0.1) * S, 0.5 * S)], fill=(66, 186, 212)
+        )
     hill(d, 0.82, 0.02, 1.5, r.uniform(0, 6), (206, 186, 130))
     for x in (r.uniform(0.03, 0.14), r.uniform(0.16, 0.26), r.uniform(0.76, 0.86), r.uniform(0.88, 0.97)):
         top = r.uniform(0.46, 0.62)

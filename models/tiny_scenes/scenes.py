@@ -60,8 +60,18 @@ SIZES: dict[str, tuple[str, ...]] = {
 }
 
 PREFIXES = (
-    "", "", "", "a photo of", "high quality photo of", "a high quality photo of", "a drawing of",
-    "a picture of", "an image of", "an illustration of", "a painting of", "photo of",
+    "",
+    "",
+    "",
+    "a photo of",
+    "high quality photo of",
+    "a high quality photo of",
+    "a drawing of",
+    "a picture of",
+    "an image of",
+    "an illustration of",
+    "a painting of",
+    "photo of",
 )
 FILLERS = ("beautiful", "cute", "nice", "pretty", "lovely", "funny")
 SUFFIXES = ("high quality", "detailed", "beautiful", "sunny day", "best quality", "cartoon")
@@ -96,10 +106,7 @@ def article(words: str) -> str:
 
 def all_scenes() -> list[Scene]:
     """Every combination, in a fixed order: 12 x 10 x 10 x 3 = 3,600."""
-    return [
-        Scene(object=o, colour=c, place=p, size=s)
-        for o, c, p, s in itertools.product(OBJECTS, COLOURS, PLACES, SIZES)
-    ]
+    return [Scene(object=o, colour=c, place=p, size=s) for o, c, p, s in itertools.product(OBJECTS, COLOURS, PLACES, SIZES)]
 
 
 def caption(scene: Scene, rng: random.Random) -> str:

@@ -22,9 +22,7 @@ def build_tokenizer() -> CLIPTokenizer:
     words = vocabulary()
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    trainer = trainers.BpeTrainer(
-        vocab_size=4096, min_frequency=1, end_of_word_suffix="</w>", show_progress=False
-    )
+    trainer = trainers.BpeTrainer(vocab_size=4096, min_frequency=1, end_of_word_suffix="</w>", show_progress=False)
     learner.train_from_iterator(words * 2, trainer)
     learnt = json.loads(learner.to_str())["model"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
@@ -33,5 +31,9 @@ def build_tokenizer() -> CLIPTokenizer:
     return CLIPTokenizer(
         vocab={t: i for i, t in enumerate(tokens)},
         merges=[tuple(m) for m in learnt["merges"]],
-        bos_token=BOS, eos_token=EOS, pad_token=EOS, unk_token=EOS, model_max_length=MAX_TOKENS,
+        bos_token=BOS,
+        eos_token=EOS,
+        pad_token=EOS,
+        unk_token=EOS,
+        model_max_length=MAX_TOKENS,
     )

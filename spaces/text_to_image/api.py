@@ -51,8 +51,15 @@ def build(engine: Engine) -> None:
             The picture (PNG, with its parameters inside) and every parameter used.
         """
         values = {
-            "prompt": prompt, "negative_prompt": negative_prompt, "steps": steps, "guidance_scale": guidance_scale,
-            "seed": seed, "width": width, "height": height, "scheduler": scheduler, "model": model,
+            "prompt": prompt,
+            "negative_prompt": negative_prompt,
+            "steps": steps,
+            "guidance_scale": guidance_scale,
+            "seed": seed,
+            "width": width,
+            "height": height,
+            "scheduler": scheduler,
+            "model": model,
         }
         owner = http.session_hash or (http.client.host if http.client else "")
         try:

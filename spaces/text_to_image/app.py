@@ -29,7 +29,6 @@ class TextToImage:
     def __init__(self, settings: Settings) -> None:
         if settings.zero_gpu:
             import spaces
-
             from lib.text_to_image.zero_gpu import PerCallEngine
 
             self.engine = PerCallEngine(settings, spaces.GPU)

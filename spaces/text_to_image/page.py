@@ -44,16 +44,26 @@ def build(engine: Engine, gallery: Gallery) -> None:
     with gr.Row(elem_classes="mw-columns"):
         with gr.Column(scale=5, min_width=320, elem_classes="mw-side"):
             with gr.Column(elem_classes="mw-first"):
-                prompt = gr.Textbox(label="Prompt", value=EXAMPLES[0], lines=2, max_lines=6, autofocus=True,
-                                    placeholder="a red car on a track")
+                prompt = gr.Textbox(
+                    label="Prompt",
+                    value=EXAMPLES[0],
+                    lines=2,
+                    max_lines=6,
+                    autofocus=True,
+                    placeholder="a red car on a track",
+                )
                 with gr.Row():
                     generate_button = gr.Button("Generate", variant="primary", scale=3, min_width=120)
                     stop_button = gr.Button("Stop", variant="stop", scale=1, min_width=80)
             with gr.Column(elem_classes="mw-third"):
-                examples = gr.Dataset(components=[prompt], samples=[[e] for e in EXAMPLES], label="Try one of these",
-                                      type="index") if EMBEDDED in names else None
-                negative = gr.Textbox(label="Negative prompt", placeholder="what to keep out of the picture",
-                                      lines=1, max_lines=4)
+                examples = (
+                    gr.Dataset(components=[prompt], samples=[[e] for e in EXAMPLES], label="Try one of these", type="index")
+                    if EMBEDDED in names
+                    else None
+                )
+                negative = gr.Textbox(
+                    label="Negative prompt", placeholder="what to keep out of the picture", lines=1, max_lines=4
+                )
                 with gr.Row():
                     steps = gr.Slider(1, engine.settings.max_steps, defaults.steps, step=1, label="Steps")
                     guidance = gr.Slider(0, 30, defaults.guidance_scale, step=0.5, label="Guidance scale")
@@ -61,8 +71,9 @@ def build(engine: Engine, gallery: Gallery) -> None:
                     scheduler = gr.Dropdown(list(SCHEDULERS), value=defaults.scheduler, label="Scheduler", min_width=140)
                     model = gr.Dropdown(names, value=engine.catalogue.default, label="Model", min_width=140)
                 with gr.Row():
-                    seed = gr.Number(-1, label="Seed", precision=0, minimum=-1, maximum=MAX_SEED,
-                                     info="-1: a new one each time")
+                    seed = gr.Number(
+                        -1, label="Seed", precision=0, minimum=-1, maximum=MAX_SEED, info="-1: a new one each time"
+                    )
                     dice = gr.Button("⚄ Roll", elem_classes="mw-dice", scale=0, min_width=96)
                 with gr.Row():
                     size = "pixels; 0: the model's own"
@@ -73,16 +84,33 @@ def build(engine: Engine, gallery: Gallery) -> None:
         with gr.Column(scale=6, min_width=320, elem_classes="mw-side"):
             with gr.Column(elem_classes="mw-second"):
                 stage = gr.HTML(view.idle(), padding=False)
-                picture = gr.Image(label="Picture", format="png", type="filepath", interactive=False, visible=False,
-                                   buttons=["download", "fullscreen"], elem_id="picture")
+                picture = gr.Image(
+                    label="Picture",
+                    format="png",
+                    type="filepath",
+                    interactive=False,
+                    visible=False,
+                    buttons=["download", "fullscreen"],
+                    elem_id="picture",
+                )
                 with gr.Row():
                     download = gr.DownloadButton("Download PNG", interactive=False, min_width=120)
                     reuse = gr.Button("Use its seed", interactive=False, min_width=120)
-                parameters = gr.Textbox(label="Parameters", lines=3, max_lines=8, interactive=False, buttons=["copy"])
+                parameters = gr.Textbox(
+                    label="Parameters", lines=3, max_lines=8, interactive=False, buttons=["copy"], elem_id="parameters"
+                )
             with gr.Column(elem_classes="mw-fourth"):
-                pictures = gr.Gallery(label="Your pictures (only you see them)", columns=4, height="auto",
-                                      object_fit="contain", format="png", interactive=False, allow_preview=False,
-                                      elem_id="gallery", buttons=[])
+                pictures = gr.Gallery(
+                    label="Your pictures (only you see them)",
+                    columns=4,
+                    height="auto",
+                    object_fit="contain",
+                    format="png",
+                    interactive=False,
+                    allow_preview=False,
+                    elem_id="gallery",
+                    buttons=[],
+                )
                 clear = gr.Button("Forget my pictures", size="sm")
 
     settings = [prompt, negative, steps, guidance, seed, width, height, scheduler, model]
@@ -90,13 +118,21 @@ def build(engine: Engine, gallery: Gallery) -> None:
 
     def show(path: Path, info: dict[str, Any]) -> tuple[Any, ...]:
         return (
-            gr.HTML(visible=False), gr.Image(str(path), visible=True), gr.DownloadButton(value=str(path), interactive=True),
-            gr.Button(interactive=True), png.parameters_text(info),
+            gr.HTML(visible=False),
+            gr.Image(str(path), visible=True),
+            gr.DownloadButton(value=str(path), interactive=True),
+            gr.Button(interactive=True),
+            png.parameters_text(info),
         )
 
     def blank(words: str = view.IDLE) -> tuple[Any, ...]:
-        return (gr.HTML(view.idle(words), visible=True), gr.Image(None, visible=False),
-                gr.DownloadButton(value=None, interactive=False), gr.Button(interactive=False), "")
+        return (
+            gr.HTML(view.idle(words), visible=True),
+            gr.Image(None, visible=False),
+            gr.DownloadButton(value=None, interactive=False),
+            gr.Button(interactive=False),
+            "",
+        )
 
     async def generate(*values: Any) -> AsyncIterator[tuple[Any, ...]]:
         *given, visitor_key = values
@@ -117,8 +153,14 @@ def build(engine: Engine, gallery: Gallery) -> None:
             raise as_gradio(error) from None
 
     running = gr.on(
-        [generate_button.click, prompt.submit], generate, [*settings, visitor], [*shown, pictures],
-        api_visibility="private", concurrency_limit=None, show_progress="hidden", trigger_mode="once",
+        [generate_button.click, prompt.submit],
+        generate,
+        [*settings, visitor],
+        [*shown, pictures],
+        api_visibility="private",
+        concurrency_limit=None,
+        show_progress="hidden",
+        trigger_mode="once",
     )
     stop_button.click(lambda: blank("Stopped."), None, shown, cancels=[running], api_visibility="private", queue=False)
 
@@ -172,5 +214,7 @@ def build(engine: Engine, gallery: Gallery) -> None:
 
 def _whole(values: list[Any]) -> list[Any]:
     """An emptied number field arrives as None: it stands for the default."""
-    return [default if value is None else value
-            for value, default in zip(values, Request(prompt="-").as_dict().values(), strict=True)]
+    return [
+        default if value is None else value
+        for value, default in zip(values, Request(prompt="-").as_dict().values(), strict=True)
+    ]

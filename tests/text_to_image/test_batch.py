@@ -24,8 +24,12 @@ def mixed(count: int, seed: int = 0) -> list[Request]:
     r = random.Random(seed)
     return [
         Request(
-            prompt=r.choice(WORDS), negative_prompt=r.choice(("", "blue")), steps=r.randint(2, 9),
-            guidance_scale=r.choice((0.0, 1.0, 3.0, 7.5)), seed=r.randrange(2**32), scheduler=SCHEDULERS[k % len(SCHEDULERS)],
+            prompt=r.choice(WORDS),
+            negative_prompt=r.choice(("", "blue")),
+            steps=r.randint(2, 9),
+            guidance_scale=r.choice((0.0, 1.0, 3.0, 7.5)),
+            seed=r.randrange(2**32),
+            scheduler=SCHEDULERS[k % len(SCHEDULERS)],
         )
         for k in range(count)
     ]
@@ -80,8 +84,12 @@ def test_a_row_is_what_the_plain_pipeline_makes(loaded: dict[str, Model], name: 
     try:
         pipeline.scheduler = make_scheduler(scheduler, trained)
         plain = pipeline(
-            request.prompt, num_inference_steps=5, guidance_scale=scale, generator=torch.Generator().manual_seed(5),
-            width=request.width, height=request.height,
+            request.prompt,
+            num_inference_steps=5,
+            guidance_scale=scale,
+            generator=torch.Generator().manual_seed(5),
+            width=request.width,
+            height=request.height,
         ).images[0]
     finally:
         pipeline.scheduler = trained

@@ -188,12 +188,14 @@ def test_a_decoder_that_breaks_on_one_picture_spares_the_others(small: Engine, m
 
     monkeypatch.setattr(vae, "decode", picky)
     tickets = [small.submit(Request(prompt="a", steps=3, seed=k)) for k in range(3)]
-    ends = [[e for e in t.events()][-1] for t in tickets]
+    ends = [list(t.events())[-1] for t in tickets]
     assert sum(isinstance(e, Failed) for e in ends) <= 1 and sum(isinstance(e, Done) for e in ends) >= 2
     assert small.submit(Request(prompt="a", steps=2)).result()
 
 
-def test_memory_running_out_lowers_the_cap_and_loses_nobody(small: Engine, monkeypatch: pytest.MonkeyPatch, sd: Model) -> None:
+def test_memory_running_out_lowers_the_cap_and_loses_nobody(
+    small: Engine, monkeypatch: pytest.MonkeyPatch, sd: Model
+) -> None:
     unet = small._shelf.get("sd").pipeline.unet  # type: ignore[union-attr]
     forward = unet.forward
 

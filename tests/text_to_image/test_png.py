@@ -42,7 +42,9 @@ def test_a_picture_can_be_made_again_from_its_own_file(sd: Model, scheduler: str
 
 
 def test_the_parameters_chunk_follows_a1111(sd: Model) -> None:
-    data = draw(sd, Request(prompt="a car", negative_prompt="rain", steps=3, seed=7, guidance_scale=7.5, scheduler="Euler a"))
+    data = draw(
+        sd, Request(prompt="a car", negative_prompt="rain", steps=3, seed=7, guidance_scale=7.5, scheduler="Euler a")
+    )
     text = Image.open(io.BytesIO(data)).info["parameters"]
     assert text.splitlines()[:2] == ["a car", "Negative prompt: rain"]
     assert text.splitlines()[2].startswith("Steps: 3, Sampler: Euler a, CFG scale: 7.5, Seed: 7, Size: 64x64, Model hash: ")
@@ -65,10 +67,17 @@ def zipped() -> bytes:
 
 GOOD = picture_with(parameters="a\nSteps: 3, Sampler: DDIM, CFG scale: 1, Seed: 1, Size: 64x64")
 BAD = {
-    "empty": b"", "text": b"hello", "zip": zipped(), "pickle": pickle.dumps({"a": 1}), "truncated": GOOD[:40],
-    "jpeg": b"\xff\xd8\xff\xe0" + bytes(64), "without settings": picture_with(),
-    "broken json": picture_with(model_workbench="{"), "a json list": picture_with(model_workbench="[1]"),
-    "deep json": picture_with(model_workbench="[" * 100_000), "no steps": picture_with(parameters="a car"),
+    "empty": b"",
+    "text": b"hello",
+    "zip": zipped(),
+    "pickle": pickle.dumps({"a": 1}),
+    "truncated": GOOD[:40],
+    "jpeg": b"\xff\xd8\xff\xe0" + bytes(64),
+    "without settings": picture_with(),
+    "broken json": picture_with(model_workbench="{"),
+    "a json list": picture_with(model_workbench="[1]"),
+    "deep json": picture_with(model_workbench="[" * 100_000),
+    "no steps": picture_with(parameters="a car"),
     "bad steps": picture_with(model_workbench=json.dumps({"prompt": "a", "steps": 1e9})),
     "wrong kinds": picture_with(model_workbench=json.dumps({"prompt": ["a"], "seed": {}})),
 }

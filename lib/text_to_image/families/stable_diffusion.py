@@ -17,9 +17,7 @@ def encode(pipeline: Any, request: Request) -> tuple[Conditioning, Conditioning 
     # (Meng et al. 2023, "On distillation of guided diffusion models").
     embeds_scale = unet.config.time_cond_proj_dim is not None
     guided = request.guided and not embeds_scale
-    prompt, negative = pipeline.encode_prompt(
-        request.prompt, device, 1, guided, request.negative_prompt if guided else None
-    )
+    prompt, negative = pipeline.encode_prompt(request.prompt, device, 1, guided, request.negative_prompt if guided else None)
     timestep_cond = None
     if embeds_scale:
         scale = torch.tensor([request.guidance_scale - 1])

@@ -15,8 +15,11 @@ def encode(pipeline: Any, request: Request) -> tuple[Conditioning, Conditioning 
     device = pipeline.unet.device
     # None, not "": SDXL was trained with zeros for no prompt (force_zeros_for_empty_prompt)
     prompt, negative, pooled, negative_pooled = pipeline.encode_prompt(
-        prompt=request.prompt, device=device, num_images_per_prompt=1,
-        do_classifier_free_guidance=request.guided, negative_prompt=request.negative_prompt or None,
+        prompt=request.prompt,
+        device=device,
+        num_images_per_prompt=1,
+        do_classifier_free_guidance=request.guided,
+        negative_prompt=request.negative_prompt or None,
     )
     size = (request.height, request.width)
     # original size, crop corner, target size (SDXL report, section 2.2)

@@ -1,0 +1,1 @@
+from tests.spaces.conftest import address, app  # noqa: F401
