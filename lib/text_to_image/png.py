@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 from PIL import Image, PngImagePlugin
@@ -17,7 +18,7 @@ from lib.errors import InvalidValue
 from lib.text_to_image.request import SCHEDULERS, Request
 
 CHUNK = "model_workbench"
-MAX_BYTES, MAX_PIXELS = 64 * 2**20, 64 * 2**20
+MAX_BYTES = 64 * 2**20
 ALLOWED = "a PNG made here (or by A1111's web UI), with its text chunks intact"
 
 
@@ -44,12 +45,13 @@ def parameters_text(info: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def read_info(data: bytes) -> dict[str, Any]:
+def read_info(file: bytes | Path) -> dict[str, Any]:
     """The text chunks of an uploaded PNG, as ``Done.info``; pixels are never decoded."""
-    if len(data) > MAX_BYTES:
-        raise InvalidValue("picture", f"{len(data)} bytes", f"at most {MAX_BYTES} bytes")
+    size = len(file) if isinstance(file, bytes) else file.stat().st_size
+    if size > MAX_BYTES:
+        raise InvalidValue("picture", f"{size} bytes", f"at most {MAX_BYTES} bytes")
     try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as picture:
+        with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=["PNG"]) as picture:
             text = {k: v for k, v in picture.info.items() if isinstance(v, str)}
     except Exception:  # Pillow raises many kinds on a broken file; none of them is ours to tell apart
         raise InvalidValue("picture", "a file that is not a readable PNG", ALLOWED) from None
@@ -66,9 +68,9 @@ def read_info(data: bytes) -> dict[str, Any]:
     raise InvalidValue("picture", "a PNG without settings", ALLOWED)
 
 
-def read_request(data: bytes) -> Request:
+def read_request(file: bytes | Path) -> Request:
     """The request that made this picture. Raises InvalidValue for anything else."""
-    info = read_info(data)
+    info = read_info(file)
     names = Request.__dataclass_fields__
     return Request.parse({k: v for k, v in info.items() if k in names})
 

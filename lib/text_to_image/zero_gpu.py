@@ -14,8 +14,8 @@ from typing import Any
 
 from lib.errors import InvalidValue, QueueFull, WorkbenchError
 from lib.settings import Settings
-from lib.text_to_image.engine import describe
 from lib.text_to_image.events import Done, Event, Failed, Queued, Step
+from lib.text_to_image.group import describe
 from lib.text_to_image.models import Catalogue, Model, load
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket

@@ -80,7 +80,7 @@ def build(engine: Engine, gallery: Gallery) -> None:
                     width = gr.Number(0, label="Width", precision=0, step=8, minimum=0, info=size, min_width=140)
                     height = gr.Number(0, label="Height", precision=0, step=8, minimum=0, info=size, min_width=140)
                 with gr.Accordion("Settings from a picture", open=False):
-                    source = gr.File(label="Drop a PNG made here", file_types=[".png"], type="binary", height=120)
+                    source = gr.File(label="Drop a PNG made here", file_types=[".png"], type="filepath", height=120)
         with gr.Column(scale=6, min_width=320, elem_classes="mw-side"):
             with gr.Column(elem_classes="mw-second"):
                 stage = gr.HTML(view.idle(), padding=False)
@@ -177,13 +177,13 @@ def build(engine: Engine, gallery: Gallery) -> None:
         found = gallery.pictures(key)
         if event.index >= len(found):
             raise gr.Error("That picture is no longer kept here.", print_exception=False)
-        return show(found[event.index], png.read_info(found[event.index].read_bytes()))
+        return show(found[event.index], png.read_info(found[event.index]))
 
-    def from_picture(data: bytes | None) -> list[Any]:
-        if data is None:
+    def from_picture(path: str | None) -> list[Any]:
+        if path is None:
             return [gr.skip()] * len(settings)
         try:
-            request = png.read_request(data)
+            request = png.read_request(Path(path))
             source = engine.catalogue.choose(request.model)
         except InvalidValue as error:
             raise as_gradio(error) from None

@@ -226,3 +226,11 @@ def test_no_path_of_this_machine_in_an_answer(address: str, folders: dict[str, P
     for route in ("/healthz", "/config", "/gradio_api/info"):
         text = httpx.get(address + route).text
         assert str(folders["sd"].parent) not in text and "tiny_scenes/weights" not in text, route
+
+
+@pytest.mark.parametrize(
+    "path", ["/etc/passwd", str(Path(__file__)), "../../etc/passwd", "models/tiny_scenes/weights/model_index.json"]
+)
+def test_no_file_of_this_machine_is_served(address: str, path: str) -> None:
+    for prefix in ("/gradio_api/file=", "/file=", "/gradio_api/file/"):
+        assert httpx.get(address + prefix + path).status_code in (403, 404), prefix

@@ -11,7 +11,7 @@ from PIL import Image, PngImagePlugin
 from lib.errors import InvalidValue
 from lib.text_to_image import png
 from lib.text_to_image.batch import Batch
-from lib.text_to_image.engine import describe
+from lib.text_to_image.group import describe
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import SCHEDULERS, Request
 

@@ -1,0 +1,147 @@
+"""The batch of one model and picture size, the tickets that ride in it, and what waits for the VAE."""
+
+from __future__ import annotations
+
+import logging
+import time
+from typing import Any
+
+from lib.errors import GenerationFailed, WorkbenchError
+from lib.settings import Settings
+from lib.text_to_image.events import Done, Failed, Step
+from lib.text_to_image.models import Model
+from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
+
+log = logging.getLogger(__name__)
+
+# Latent pixels in a UNet call at which more rows stop paying (docs/text_to_image.md).
+ROW_BUDGET = {"cpu": 16 * 256, "cuda": 16 * 4096, "mps": 4 * 4096}
+DECODE_AT_ONCE = 4
+
+
+def row_cap(model: Model, request: Request, settings: Settings) -> int:
+    """UNet rows for this model and size; the setting is for the model's own size."""
+    if model.encode is None:
+        return 1
+    own = settings.max_rows or max(2, ROW_BUDGET[model.device.type] // (model.size // 8) ** 2)
+    return max(2, int(own * model.size**2 / (request.width * request.height)))
+
+
+class Group:
+    """Used by the engine's thread only."""
+
+    def __init__(self, model: Model, request: Request, settings: Settings) -> None:
+        from lib.text_to_image.batch import Batch
+        from lib.text_to_image.solo import SoloBatch
+
+        self.cap = row_cap(model, request, settings)
+        bucket = self.cap if settings.reproducible else 0
+        self.batch: Any = Batch(model, limit=self.cap, bucket=bucket) if model.encode else SoloBatch(model)
+        self.tickets: dict[Any, Ticket] = {}
+        self.tick_seconds: float | None = None
+        self._started: dict[Any, float] = {}
+        self._finished: list[Any] = []
+
+    def room(self, request: Request) -> bool:
+        width = 2 if request.guided and self.batch.model.encode else 1
+        return self.batch.width + width <= max(2, min(self.cap, self.batch.limit))
+
+    def join(self, ticket: Ticket) -> None:
+        """Raises the WorkbenchError of a request that the model cannot take."""
+        try:
+            row = self.batch.join(ticket.request)
+        except WorkbenchError:
+            raise
+        except Exception as error:
+            log.exception("a row could not join")
+            raise GenerationFailed(f"The model broke on this request ({type(error).__name__}).") from error
+        self.tickets[row], self._started[row] = ticket, time.monotonic()
+
+    def drop_cancelled(self) -> None:
+        for row, ticket in list(self.tickets.items()):
+            if ticket.cancelled:
+                self._leave(row)
+
+    def tick(self, turns: int) -> None:
+        """One step of every row, then a few finished pictures; ``turns`` groups share the device.
+
+        Whatever breaks the batch as a whole ends the requests of this group, and nothing else.
+        """
+        try:
+            self._step(turns)
+            self._decode()
+        except Exception as error:
+            log.exception("a batch broke")
+            for row, ticket in list(self.tickets.items()):
+                self._leave(row)
+                ticket.emit(Failed(GenerationFailed(f"The batch broke ({type(error).__name__}).")))
+
+    def seconds_to_go(self, place: int, steps: int, turns: int) -> float | None:
+        """For a request with ``place`` others before it: it starts when a row before it has ended."""
+        if not self.tick_seconds or not self.batch.rows:
+            return None
+        left = sorted(row.left for row in self.batch.rows)
+        rounds, at = divmod(place, len(left))
+        return (left[at] + rounds * left[-1] + steps) * self.tick_seconds * turns
+
+    def _leave(self, row: Any) -> None:
+        self.batch.leave(row)
+        self._finished = [other for other in self._finished if other is not row]
+        del self.tickets[row], self._started[row]
+
+    def _step(self, turns: int) -> None:
+        if not self.batch.rows:
+            return
+        began = time.monotonic()
+        ended = self.batch.step()
+        seconds = time.monotonic() - began
+        self.tick_seconds = 0.8 * (self.tick_seconds or seconds) + 0.2 * seconds
+        for row in ended:
+            if row.error:
+                self._end(row, Failed(row.error))
+            else:
+                self._finished.append(row)
+        watched = [row for row in self.batch.rows if self.tickets[row].watch]
+        for row, image in zip(watched, self.batch.previews(watched), strict=True):
+            to_go = row.left * self.tick_seconds * turns
+            self.tickets[row].emit(Step(row.step, row.request.steps, image, to_go))
+
+    def _decode(self) -> None:
+        """A few pictures between two ticks, so rows under way do not wait for a long decode."""
+        rows, self._finished = self._finished[:DECODE_AT_ONCE], self._finished[DECODE_AT_ONCE:]
+        if not rows:
+            return
+        try:
+            self._deliver(rows)
+        except Exception:
+            for row in rows:  # one by one: only the culprit fails
+                try:
+                    self._deliver([row])
+                except Exception as error:
+                    log.exception("a picture could not be decoded")
+                    self._end(row, Failed(GenerationFailed(f"The picture could not be decoded ({type(error).__name__}).")))
+
+    def _deliver(self, rows: list[Any]) -> None:
+        for row, image in zip(rows, self.batch.decode(rows), strict=True):
+            info = describe(self.batch.model, row.request, time.monotonic() - self._started[row])
+            self._end(row, Done(image, info))
+
+    def _end(self, row: Any, event: Done | Failed) -> None:
+        ticket = self.tickets.pop(row)
+        del self._started[row]
+        ticket.emit(event)
+
+
+def describe(model: Model, request: Request, seconds: float) -> dict[str, Any]:
+    """``Done.info``: everything needed to make the picture again, and how long it took."""
+    import diffusers
+    import torch
+
+    return request.as_dict() | {
+        "revision": model.revision,
+        "seconds": round(seconds, 3),
+        "device": model.device.type,
+        "dtype": str(model.dtype).removeprefix("torch."),
+        "versions": {"torch": torch.__version__, "diffusers": diffusers.__version__},
+    }

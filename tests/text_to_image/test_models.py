@@ -1,0 +1,83 @@
+"""Loading: precision, upcasts, revisions, and what the Hub is asked for."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from lib.errors import InvalidValue, ModelUnavailable
+from lib.settings import Settings
+from lib.text_to_image import models
+from lib.text_to_image.models import Catalogue, Source, load, suggested
+from lib.text_to_image.request import SCHEDULERS, Request
+from tests.text_to_image.test_batch import alone
+
+
+def test_precision_follows_the_device_unless_the_owner_asks() -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert models.pick_dtype("auto", cpu) == torch.float32 and models.pick_dtype("auto", cuda) == torch.float16
+    assert models.pick_dtype("bfloat16", cuda) == torch.bfloat16
+
+
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(ModelUnavailable, match="DEVICE was 'warp'"):
+        models.pick_device("warp")
+
+
+@pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
+@pytest.mark.parametrize("name", ["sd", "sdxl"])
+def test_half_precision(settings: Settings, folders: dict[str, Path], name: str, dtype: str) -> None:
+    """The code path of a GPU, on the CPU: half-precision networks, float32 latents between steps."""
+    model = load(Source(name=name, folder=folders[name]), replace(settings, dtype=dtype))
+    assert model.pipeline.unet.dtype == getattr(torch, dtype)
+    # SDXL's VAE overflows in fp16 (its config says so), so it stays in fp32
+    upcast = dtype == "float16" and model.pipeline.vae.config.force_upcast
+    assert model.pipeline.vae.dtype == (torch.float32 if upcast else getattr(torch, dtype))
+    for scheduler in SCHEDULERS:
+        picture = alone(model, Request(prompt="a red car", steps=3, seed=1, scheduler=scheduler))
+        assert len(set(picture.tobytes())) > 8
+
+
+def test_a_revision_is_a_hash_of_the_weights(settings: Settings, folders: dict[str, Path], tmp_path: Path) -> None:
+    shutil.copytree(folders["sd"], tmp_path / "same")
+    shutil.copytree(folders["sd2"], tmp_path / "other")
+    weights = tmp_path / "other" / "unet" / "diffusion_pytorch_model.safetensors"
+    from safetensors.torch import load_file, save_file
+
+    save_file({k: v + 1 for k, v in load_file(weights).items()}, weights)
+    found = [
+        load(Source(name="m", folder=f), settings).revision for f in (folders["sd"], tmp_path / "same", tmp_path / "other")
+    ]
+    assert found[0] == found[1] != found[2] and len(found[0]) == 64
+
+
+def test_the_hub_is_asked_for_half_precision_first(monkeypatch: pytest.MonkeyPatch, folders: dict[str, Path]) -> None:
+    from diffusers import DiffusionPipeline
+
+    asked = []
+
+    def download(repository: str, **options: object) -> Path:
+        asked.append((repository, options["revision"], options["variant"], options["use_safetensors"]))
+        if options["variant"]:
+            raise ValueError("no such variant")
+        return folders["sd"]
+
+    monkeypatch.setattr(DiffusionPipeline, "download", download)
+    assert models._download(Source.parse("a/b@v2"), half=True) == (folders["sd"], None)
+    assert asked == [("a/b", "v2", "fp16", True), ("a/b", "v2", None, True)]
+
+
+def test_the_catalogue_is_the_owners_list() -> None:
+    catalogue = Catalogue(Settings(models=("a/b", "mine=/x"), default_model="mine"))
+    assert catalogue.names == ["a/b", "mine"] and catalogue.choose("").name == "mine"
+    with pytest.raises(InvalidValue, match="model was 'c/d'; allowed: a/b, mine"):
+        catalogue.choose("c/d")
+
+
+def test_distilled_models_get_few_steps() -> None:
+    assert suggested("stabilityai/sd-turbo")["steps"] <= 4 and suggested("stabilityai/sd-turbo")["guidance_scale"] == 0
+    assert all(suggested(n)["scheduler"] in SCHEDULERS for n in ("tiny-scenes", "stabilityai/sd-turbo", "x/y"))
