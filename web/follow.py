@@ -3,16 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 
-from lib.text_to_image.events import Done, Event, Failed
+from lib.text_to_image.events import Done, Event, Failed, Step
 from lib.text_to_image.ticket import Ticket
+
+# Every event that is sent on costs the server's one event loop some milliseconds.
+STEP_SECONDS = 0.1
 
 
 async def follow(ticket: Ticket) -> AsyncIterator[Event]:
-    """Yields events up to Done. Raises the error of a Failed; closing it cancels the request."""
-    loop, news = asyncio.get_running_loop(), asyncio.Event()
-    ticket.listen(lambda: loop.call_soon_threadsafe(news.set))
+    """Yields events up to Done, and steps no faster than an eye follows.
+
+    Raises the error of a Failed; closing it cancels the request.
+    """
+    loop, news, last = asyncio.get_running_loop(), asyncio.Event(), -STEP_SECONDS
+
+    def wake() -> None:
+        if not loop.is_closed():  # the engine's thread must not stumble over a server that has gone
+            loop.call_soon_threadsafe(news.set)
+
+    ticket.listen(wake)
     try:
         while True:
             await news.wait()
@@ -20,6 +32,10 @@ async def follow(ticket: Ticket) -> AsyncIterator[Event]:
             for event in ticket.take():
                 if isinstance(event, Failed):
                     raise event.error
+                if isinstance(event, Step):
+                    if time.monotonic() - last < STEP_SECONDS:
+                        continue
+                    last = time.monotonic()
                 yield event
                 if isinstance(event, Done):
                     return

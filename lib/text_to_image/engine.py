@@ -85,12 +85,12 @@ class Engine:
     @property
     def ready(self) -> bool:
         """Some model is loaded."""
-        return bool(self._shelf.loaded)
+        return self._shelf.current is not None
 
     def status(self) -> dict[str, Any]:
         """What ``GET /healthz`` tells."""
         with self._lock:
-            model = next(reversed(self._shelf.loaded.values()), None)
+            model = self._shelf.current
             failed = self._shelf.failure and not self._shelf.loading
             return {
                 "status": "ready" if model else "failed" if failed else "loading",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from lib.errors import GenerationFailed, WorkbenchError
 from lib.settings import Settings
@@ -13,18 +13,23 @@ from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
 log = logging.getLogger(__name__)
 
 # Latent pixels in a UNet call at which more rows stop paying (docs/text_to_image.md).
-ROW_BUDGET = {"cpu": 16 * 256, "cuda": 16 * 4096, "mps": 4 * 4096}
+ROW_BUDGET = {"cpu": 32 * 256, "cuda": 16 * 4096, "mps": 4 * 4096}
 DECODE_AT_ONCE = 4
+# A new preview at most this often: nobody sees more, and each costs a transfer from the device.
+PREVIEW_SECONDS = 0.1
 
 
 def row_cap(model: Model, request: Request, settings: Settings) -> int:
     """UNet rows for this model and size; the setting is for the model's own size."""
     if model.encode is None:
         return 1
-    own = settings.max_rows or max(2, ROW_BUDGET[model.device.type] // (model.size // 8) ** 2)
+    own = settings.max_rows or max(2, ROW_BUDGET.get(model.device.type, ROW_BUDGET["cuda"]) // (model.size // 8) ** 2)
     return max(2, int(own * model.size**2 / (request.width * request.height)))
 
 
@@ -41,11 +46,12 @@ class Group:
         self.tickets: dict[Any, Ticket] = {}
         self.tick_seconds: float | None = None
         self._started: dict[Any, float] = {}
+        self._previews: dict[Any, tuple[float, Image | None]] = {}
         self._finished: list[Any] = []
 
     def room(self, request: Request) -> bool:
         width = 2 if request.guided and self.batch.model.encode else 1
-        return self.batch.width + width <= max(2, min(self.cap, self.batch.limit))
+        return self.batch.width + width <= min(self.cap, max(2, self.batch.limit))
 
     def join(self, ticket: Ticket) -> None:
         """Raises the WorkbenchError of a request that the model cannot take."""
@@ -89,6 +95,7 @@ class Group:
         self.batch.leave(row)
         self._finished = [other for other in self._finished if other is not row]
         del self.tickets[row], self._started[row]
+        self._previews.pop(row, None)
 
     def _step(self, turns: int) -> None:
         if not self.batch.rows:
@@ -102,10 +109,20 @@ class Group:
                 self._end(row, Failed(row.error))
             else:
                 self._finished.append(row)
-        watched = [row for row in self.batch.rows if self.tickets[row].watch]
-        for row, image in zip(watched, self.batch.previews(watched), strict=True):
+        self._preview()
+        for row in self.batch.rows:
             to_go = row.left * self.tick_seconds * turns
-            self.tickets[row].emit(Step(row.step, row.request.steps, image, to_go))
+            self.tickets[row].emit(Step(row.step, row.request.steps, self._previews.get(row, (0.0, None))[1], to_go))
+
+    def _preview(self) -> None:
+        now = time.monotonic()
+        due = [
+            row
+            for row in self.batch.rows
+            if self.tickets[row].watch and now - self._previews.get(row, (-1.0, None))[0] >= PREVIEW_SECONDS
+        ]
+        for row, image in zip(due, self.batch.previews(due), strict=True):
+            self._previews[row] = now, image
 
     def _decode(self) -> None:
         """A few pictures between two ticks, so rows under way do not wait for a long decode."""
@@ -130,6 +147,7 @@ class Group:
     def _end(self, row: Any, event: Done | Failed) -> None:
         ticket = self.tickets.pop(row)
         del self._started[row]
+        self._previews.pop(row, None)
         ticket.emit(event)
 
 

@@ -74,6 +74,12 @@ class Shelf:
         self._on_change()
 
     @property
+    def current(self) -> Model | None:
+        """The most recently used one."""
+        with self._lock:
+            return next(reversed(self.loaded.values()), None)
+
+    @property
     def failure(self) -> str:
         """The default model's failure, if its last load failed."""
         entry = self._failures.get(self.catalogue.default)

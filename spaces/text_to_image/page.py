@@ -136,6 +136,8 @@ def build(engine: Engine, gallery: Gallery) -> None:
 
     async def generate(*values: Any) -> AsyncIterator[tuple[Any, ...]]:
         *given, visitor_key = values
+        if not gallery.knows(visitor_key):  # before the browser has told
+            visitor_key = gallery.new_visitor()
         same, quiet = gr.skip(), (gr.skip(),) * 3
         try:
             request = Request(**dict(zip(Request.__dataclass_fields__, _whole(given), strict=True)))
