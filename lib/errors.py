@@ -21,6 +21,17 @@ class WorkbenchError(Exception):
     def message(self) -> str:
         return str(self)
 
+    def __reduce__(self) -> tuple:
+        """Errors cross processes: rebuilt from their state, not by calling a constructor."""
+        return _rebuild, (type(self), self.args, self.__dict__)
+
+
+def _rebuild(kind: type[WorkbenchError], args: tuple, state: dict) -> WorkbenchError:
+    error = kind.__new__(kind, *args)
+    error.args = args
+    error.__dict__.update(state)
+    return error
+
 
 class InvalidValue(WorkbenchError, ValueError):
     """``field`` was ``given``; ``allowed`` says what it may be."""

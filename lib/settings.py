@@ -68,13 +68,18 @@ class Settings:
     reproducible: bool = _variable("REPRODUCIBLE", False, _flag, "1 or 0")
     loaded_models: int = _variable("LOADED_MODELS", 1, _at_least(1), "a whole number from 1")
     max_steps: int = _variable("MAX_STEPS", 150, _at_least(1), "a whole number from 1")
-    max_file_mb: int = _variable("MAX_FILE_MB", 512, _at_least(1), "a whole number from 1")
+    max_file_mb: int = _variable("MAX_FILE_MB", 64, _at_least(1), "a whole number from 1")
     gallery_hours: int = _variable("GALLERY_HOURS", 24, _at_least(1), "a whole number from 1")
     data_folder: Path = _variable(
         "DATA_FOLDER", Path(tempfile.gettempdir()) / "model-workbench", Path, "a folder that can be written"
     )
     share: bool = _variable("SHARE", False, _flag, "1 or 0")
     zero_gpu: bool = _variable("SPACES_ZERO_GPU", False, _flag, "set by ZeroGPU hardware")
+
+    @property
+    def gallery_folder(self) -> Path:
+        """Visitors' pictures: the only folder of ours whose files the server hands out by name."""
+        return self.data_folder / "gallery"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -57,7 +57,9 @@ class Workbench:
         if settings.zero_gpu:
             import spaces  # noqa: F401  (ZeroGPU wants it before anything touches CUDA)
         self.tabs = [load_tab(folder)(settings) for folder in folders]
-        with gr.Blocks(title="Model Workbench", analytics_enabled=False, delete_cache=(3600, 24 * 3600)) as self.demo:
+        with gr.Blocks(
+            title="Model Workbench", analytics_enabled=False, delete_cache=(600, settings.gallery_hours * 3600)
+        ) as self.demo:
             gr.HTML(HEADER, padding=False)
             if len(self.tabs) == 1:
                 self.tabs[0].build()
@@ -87,7 +89,7 @@ class Workbench:
             app_kwargs={"routes": self.routes(), "title": "Model Workbench"},
             quiet=True,
             max_file_size=f"{settings.max_file_mb}mb",
-            allowed_paths=[str(settings.data_folder)],
+            allowed_paths=[str(settings.gallery_folder)],
             footer_links=["api"],
             **options,
         )

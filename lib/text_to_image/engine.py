@@ -21,8 +21,8 @@ from lib.text_to_image.request import Request
 from lib.text_to_image.shelf import Shelf
 from lib.text_to_image.ticket import Ticket
 
-# How long a request for a model that is not in memory lets others go first before the engine
-# stops taking those in, so that a popular model cannot keep a rare one out for ever.
+# Seconds for which a request that cannot start yet (its model is not in memory, it needs two rows
+# and one is free) lets others go first. Then they wait, so that nobody is kept out for ever.
 PATIENCE = 10.0
 MOST_GROUPS = 8
 
@@ -118,45 +118,66 @@ class Engine:
     def _run(self) -> None:
         while True:
             with self._work:
-                # a waiting queue looks again now and then: a failed model may be tried once more
-                self._work.wait_for(
-                    lambda: self._closed or self._changed or self._groups, timeout=1.0 if len(self._queue) else None
-                )
+                # where something is missing it looks again now and then: a failed load is tried once more
+                waits = len(self._queue) or not self.ready
+                self._work.wait_for(lambda: self._closed or self._changed or self._groups, timeout=1.0 if waits else None)
                 self._changed = False
                 if self._closed:
                     return
-            for group in self._groups.values():
-                group.drop_cancelled()
-            self._drop_empty()
+            self._drop_cancelled()
+            self._shelf.keep_default()
             self._admit()
-            for group in list(self._groups.values()):
-                group.tick(turns=len(self._groups))
-            self._drop_empty()
+            self._tick()
             self._tell_queue()
 
+    def _drop_cancelled(self) -> None:
+        for group in self._groups.values():
+            group.drop_cancelled()
+        self._drop_empty()
+
+    def _tick(self) -> None:
+        for group in list(self._groups.values()):
+            group.tick(turns=len(self._groups))
+        self._drop_empty()
+
     def _drop_empty(self) -> None:
+        # Nothing in ``_run`` may still hold a group after this: its model could not leave the memory.
         with self._lock:
             self._groups = {key: group for key, group in self._groups.items() if group.tickets}
 
     def _admit(self) -> None:
+        full: set[Key] = set()
         blocked = False
 
         def accept(ticket: Ticket) -> bool:
-            """Whether it leaves the queue now, to join a group or because it failed."""
+            """Whether it leaves the queue now, to join a group or because it failed.
+
+            Who has waited long and does not fit keeps later ones out, so room is made for it.
+            """
             nonlocal blocked
+            late = time.monotonic() - ticket.created > PATIENCE
             try:
                 model = self._shelf.get(ticket.request.model)
-                if model is not None:
-                    ticket.request = model.settle(ticket.request)
-                    group = self._groups.get(self._key(ticket.request))
-                    room = group.room(ticket.request) if group else len(self._groups) < MOST_GROUPS
-                    return room and not blocked
+                if model is None:
+                    wanted = self._shelf.want(ticket.request.model, {key[0] for key in self._groups})
+                    blocked = blocked or (late and not wanted and not self._shelf.loading)
+                    return False
+                ticket.request = model.settle(ticket.request)
             except WorkbenchError as error:
                 ticket.emit(Failed(error))
                 return True
-            if not self._shelf.want(ticket.request.model, {key[0] for key in self._groups}):
-                blocked = blocked or time.monotonic() - ticket.created > PATIENCE
-            return False
+            key = self._key(ticket.request)
+            group = self._groups.get(key)
+            if group is not None:
+                room = group.room(ticket.request)
+                if late and not room:
+                    full.add(key)
+            else:
+                # a pipeline that is not ours to split draws one picture at a time, whatever its size
+                alone = model.encode is None and any(other[0] == model.name for other in self._groups)
+                room = len(self._groups) < MOST_GROUPS and not alone
+                blocked = blocked or (late and not room)
+            return room and not blocked and key not in full
 
         while True:
             with self._lock:

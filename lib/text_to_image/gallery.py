@@ -6,6 +6,7 @@ import re
 import secrets
 import shutil
 import time
+from contextlib import suppress
 from pathlib import Path
 
 KEY = re.compile(r"[0-9a-f]{32}")
@@ -31,9 +32,15 @@ class Gallery:
     def add(self, visitor: str, png: bytes, name: str) -> Path:
         """Stores the picture and forgets the visitor's oldest beyond ``MOST``."""
         home = self._home(visitor)
-        home.mkdir(exist_ok=True)
         path = home / f"{time.time_ns()}-{name}.png"
-        path.write_bytes(png)
+        for last in (False, True):  # ``sweep`` may remove an empty folder in between
+            home.mkdir(exist_ok=True)
+            try:
+                path.write_bytes(png)
+                break
+            except FileNotFoundError:
+                if last:
+                    raise
         for old in self.pictures(visitor)[MOST:]:
             old.unlink(missing_ok=True)
         return path
@@ -52,12 +59,11 @@ class Gallery:
     def sweep(self) -> None:
         """Forgets what is older than the setting."""
         limit = time.time() - self.seconds
-        for home in self.folder.iterdir():
-            for path in home.glob("*.png"):
+        for path in self.folder.glob("*/*.png"):
+            with suppress(OSError):  # another sweep was quicker
                 if path.stat().st_mtime < limit:
-                    path.unlink(missing_ok=True)
-            if not any(home.iterdir()):
-                home.rmdir()
+                    path.unlink()
+                    path.parent.rmdir()  # refuses while others are in it
 
     def _home(self, visitor: str) -> Path:
         if not self.knows(visitor):  # never a path

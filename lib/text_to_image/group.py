@@ -50,6 +50,8 @@ class Group:
         self._finished: list[Any] = []
 
     def room(self, request: Request) -> bool:
+        if len(self._finished) >= 2 * DECODE_AT_ONCE:  # one-step requests could outrun the VAE
+            return False
         width = 2 if request.guided and self.batch.model.encode else 1
         return self.batch.width + width <= min(self.cap, max(2, self.batch.limit))
 

@@ -154,6 +154,8 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     pipeline = loader.from_pretrained(folder, **options)
     report(f"moving {source.name} to {device}")
     pipeline.to(device)
+    if not hasattr(pipeline.scheduler, "alphas_cumprod"):  # EDM or flow matching: not the samplers of the batch
+        encode = None
     pipeline.set_progress_bar_config(disable=True)
     vae = getattr(pipeline, "vae", None)
     if vae is not None and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
@@ -236,6 +238,8 @@ def _trained_size(pipeline: Any) -> int:
 def _reason(error: Exception) -> str:
     """The kind of error in words, without paths."""
     text = str(error).splitlines()[0] if str(error) else ""
+    if "safetensors" in text:
+        return "it has no safetensors weights, and pickles are not opened here"
     if any(mark in text for mark in ("/", "\\")) or len(text) > 160 or not text:
         kinds = {
             "OSError": "its files could not be reached; is the network there?",

@@ -76,7 +76,7 @@ def read_request(file: bytes | Path) -> Request:
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
-    """The A1111 text as far as it is understood; a sampler unknown here is left out."""
+    """The A1111 text as far as it is understood; its model and a sampler unknown here are left out."""
     head, _, tail = text.rpartition("\nSteps: ")
     if not head:
         raise InvalidValue("picture", "a parameters chunk without 'Steps:'", ALLOWED)
@@ -91,7 +91,6 @@ def parse_parameters(text: str) -> dict[str, Any]:
         "height": height,
         "guidance_scale": pairs.get("CFG scale"),
         "seed": pairs.get("Seed"),
-        "model": pairs.get("Model"),
     }
     if pairs.get("Sampler") in SCHEDULERS:
         info["scheduler"] = pairs["Sampler"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import random
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
@@ -44,12 +43,7 @@ class Request:
         for name, low, high in (("steps", 1, MAX_STEPS), ("seed", -1, MAX_SEED), ("width", 0, 4096), ("height", 0, 4096)):
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         scale = self.guidance_scale
-        if (
-            isinstance(scale, bool)
-            or not isinstance(scale, (int, float))
-            or not math.isfinite(scale)
-            or not 0 <= scale <= 30
-        ):
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= 30:
             raise InvalidValue("guidance_scale", scale, "a number from 0 to 30")
         object.__setattr__(self, "guidance_scale", float(scale))
         for name in ("width", "height"):
@@ -67,7 +61,7 @@ class Request:
         for name in values:
             if name not in known:
                 raise InvalidValue("parameter", name, ", ".join(known))
-        if "prompt" not in values:
+        if values.get("prompt") is None:
             raise InvalidValue("prompt", None, "a few words that say what to draw")
         given = {k: v for k, v in values.items() if v is not None}
         for name, value in given.items():

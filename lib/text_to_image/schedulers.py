@@ -10,7 +10,8 @@ from lib.errors import InvalidValue
 from lib.text_to_image.request import SCHEDULERS
 
 TABLE: dict[str, tuple[str, dict[str, Any]]] = {
-    "DDIM": ("DDIMScheduler", {}),
+    # its own default clips the latents as if they were pixels
+    "DDIM": ("DDIMScheduler", {"clip_sample": False}),
     "DPM++ 2M": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "use_karras_sigmas": False}),
     "DPM++ 2M Karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True}),
     "Euler": ("EulerDiscreteScheduler", {}),

@@ -24,7 +24,8 @@ class Shelf:
         self.loading = ""
         self.stage = "starting"
         self.since = time.monotonic()
-        self._failures: dict[str, tuple[float, ModelUnavailable]] = {}
+        # the words only: an exception would keep the frames, and so the half-loaded model, alive
+        self._failures: dict[str, tuple[float, str]] = {}
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Model | None:
@@ -33,9 +34,9 @@ class Shelf:
             if name in self.loaded:
                 self.loaded[name] = self.loaded.pop(name)
                 return self.loaded[name]
-            when, failure = self._failures.get(name, (0.0, None))
-            if failure and time.monotonic() - when < RETRY_SECONDS:
-                raise failure
+            when, words = self._failures.get(name, (0.0, ""))
+            if words and time.monotonic() - when < RETRY_SECONDS:
+                raise ModelUnavailable(words)
             return None
 
     def want(self, name: str, busy: set[str]) -> bool:
@@ -52,6 +53,16 @@ class Shelf:
         threading.Thread(target=self._load, args=(name,), daemon=True, name=f"load {name}").start()
         return True
 
+    def keep_default(self) -> None:
+        """Loads the default model again where nothing is loaded: another one may have pushed it out
+        and then failed, or the Hub was away for a moment."""
+        if self.current is None and not self.loading:
+            try:
+                if self.get(self.catalogue.default) is None:
+                    self.want(self.catalogue.default, set())
+            except ModelUnavailable:
+                pass  # too soon
+
     def _load(self, name: str) -> None:
         gc.collect()
         if "torch" in sys.modules:
@@ -60,7 +71,7 @@ class Shelf:
             model = load(self.catalogue.choose(name), self.settings, self._report)
         except ModelUnavailable as error:
             with self._lock:
-                self._failures[name] = (time.monotonic(), error)
+                self._failures[name] = (time.monotonic(), str(error))
         else:
             with self._lock:
                 self.loaded[name] = model
@@ -82,5 +93,4 @@ class Shelf:
     @property
     def failure(self) -> str:
         """The default model's failure, if its last load failed."""
-        entry = self._failures.get(self.catalogue.default)
-        return str(entry[1]) if entry else ""
+        return self._failures.get(self.catalogue.default, (0.0, ""))[1]

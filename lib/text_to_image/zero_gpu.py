@@ -60,11 +60,11 @@ class PerCallEngine:
         model = self._models[self.catalogue.choose(request.model).name]
         if request.steps > self.settings.max_steps:
             raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
+        ticket = Ticket(model.settle(request.settle()), owner=owner, watch=watch)
         with self._lock:
             if self._waiting >= self.settings.queue_size:
                 raise QueueFull(self._waiting)
             self._waiting += 1
-        ticket = Ticket(model.settle(request.settle()), owner=owner, watch=watch)
         ticket.emit(Queued(self._waiting, None))
         # ZeroGPU reads the visitor's quota from the context of the request
         context = contextvars.copy_context()
@@ -94,7 +94,11 @@ class PerCallEngine:
 
         began, model = time.monotonic(), self._models[request.model]
         batch = Batch(model, bucket=2 if self.settings.reproducible else 0) if model.encode else SoloBatch(model)
-        row = batch.join(request)
+        try:
+            row = batch.join(request)
+        except WorkbenchError as error:  # an exception would arrive as its class's name only
+            yield Failed(error)
+            return
         while not batch.step():
             image = batch.previews([row])[0] if watch else None
             yield Step(row.step, request.steps, image, None)

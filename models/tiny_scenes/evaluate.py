@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import random
 import time
 from pathlib import Path
@@ -21,6 +22,7 @@ from torch.nn import functional as F
 
 from models.tiny_scenes.export import FOLDER
 from models.tiny_scenes.latents import pixels, to_tensor
+from models.tiny_scenes.renderer import render
 from models.tiny_scenes.scenes import COLOURS, OBJECTS, PLACES, Scene, all_scenes
 
 HEADS = {"object": list(OBJECTS), "colour": list(COLOURS), "place": list(PLACES)}
@@ -39,7 +41,7 @@ class Classifier(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(2 * 160, len(words)) for name, words in HEADS.items()})
 
     def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
-        x = self.body(pictures)
+        x = self.body(F.avg_pool2d(pictures, 2))
         x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
         return {name: head(x) for name, head in self.heads.items()}
 
@@ -48,29 +50,39 @@ def labels(scenes: list[Scene]) -> dict[str, torch.Tensor]:
     return {name: torch.tensor([words.index(getattr(s, name)) for s in scenes]) for name, words in HEADS.items()}
 
 
-def train_classifier(steps: int, batch: int = 48, seed: int = 1) -> Classifier:
-    """On fresh renders of all combinations, slightly blurred or noisy half of the time, so that it
-    looks at what is there and not at how crisp it is."""
+def train_classifier(steps: int, batch: int = 64, seed: int = 1) -> Classifier:
+    """On fresh renders of all combinations, blurred and noisy half of the time, so that it looks at
+    what is there and not at how crisp it is. Another process draws while this one learns."""
     torch.manual_seed(seed)
-    rng, scenes, model = random.Random(seed), all_scenes(), Classifier()
+    model, block = Classifier(), 25
     optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    for step in range(steps):
-        some = rng.choices(scenes, k=batch)
-        x = pixels(some, [rng.getrandbits(40) for _ in some])
-        if rng.random() < 0.5:
-            x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear") + 0.04 * torch.randn_like(x)
-        loss = sum(
-            F.cross_entropy(out, target)
-            for (_, out), (_, target) in zip(model(x).items(), labels(some).items(), strict=True)
-        )
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        schedule.step()
-        if step % 100 == 0:
-            print(f"classifier {step} loss {loss.item():.3f}", flush=True)
+    with multiprocessing.Pool(1) as pool:
+        pending = pool.starmap_async(_drawn, [(batch, seed * 10**6 + k) for k in range(block)])
+        for step in range(steps):
+            if step % block == 0:
+                ready = pending.get()
+                pending = pool.starmap_async(_drawn, [(batch, seed * 10**6 + step + block + k) for k in range(block)])
+            pictures, scenes = ready[step % block]
+            x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
+            if step % 2:
+                x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear") + 0.04 * torch.randn_like(x)
+            out = model(x)
+            losses = [F.cross_entropy(out[name], target) for name, target in labels(scenes).items()]
+            loss = torch.stack(losses).sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+            if step % 100 == 0:
+                print(f"classifier {step} loss {loss.item():.3f}", flush=True)
     return model.eval()
+
+
+def _drawn(count: int, seed: int) -> tuple[np.ndarray, list[Scene]]:
+    rng = random.Random(seed)
+    scenes = rng.choices(all_scenes(), k=count)
+    return np.stack([np.asarray(render(scene, rng)) for scene in scenes]), scenes
 
 
 @torch.inference_mode()
@@ -110,7 +122,7 @@ def main() -> None:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--weights", type=Path, default=FOLDER)
     ap.add_argument("--classifier", type=Path, default=Path("runs/tiny_scenes/classifier.pt"))
-    ap.add_argument("--classifier-steps", type=int, default=1500)
+    ap.add_argument("--classifier-steps", type=int, default=1200)
     ap.add_argument("--pictures", type=int, default=500)
     ap.add_argument("--steps", type=int, default=20)
     ap.add_argument("--guidance-scale", type=float, default=4.0)

@@ -34,7 +34,7 @@ class TextToImage:
             self.engine = PerCallEngine(settings, spaces.GPU)
         else:
             self.engine = Engine(settings)
-        self.gallery = Gallery(settings.data_folder / "gallery", settings.gallery_hours)
+        self.gallery = Gallery(settings.gallery_folder, settings.gallery_hours)
 
     def build(self) -> None:
         page.build(self.engine, self.gallery)

@@ -227,6 +227,46 @@ def test_cancelling_a_family_without_a_batch(small: Engine) -> None:
     assert small.submit(Request(prompt="a", steps=2, model="flux")).result()
 
 
+def test_two_sizes_of_a_family_without_a_batch_never_share_its_pipeline(small: Engine) -> None:
+    small_one, large_one = (Request(prompt="a", steps=6, seed=3, model="flux", width=w, height=w) for w in (64, 128))
+    solo = small.submit(small_one).result()
+    tickets = [small.submit(small_one), small.submit(large_one)]
+    assert tickets[0].result().image.tobytes() == solo.image.tobytes()
+    assert tickets[1].result().image.size == (128, 128)
+
+
+def test_a_model_that_fails_does_not_leave_the_place_empty(settings: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]
+    (tmp_path / "empty").mkdir()
+    own = (*settings.models, f"broken={tmp_path / 'empty'}")
+    engine = make(settings, models=own, default_model="sd", loaded_models=1)
+    with pytest.raises(ModelUnavailable):
+        engine.submit(Request(prompt="a", model="broken")).result()
+    wait_for(lambda: engine.ready)
+    assert engine.status()["model"] == "sd"
+    engine.close()
+
+
+def test_a_model_that_leaves_leaves_the_memory(settings: Settings) -> None:
+    import gc
+    import weakref
+
+    engine = make(settings, default_model="sd", loaded_models=1)
+    engine.submit(Request(prompt="a", steps=2)).result()
+    gone = weakref.ref(engine._shelf.get("sd").pipeline.unet)  # type: ignore[union-attr]
+    seen: list[bool] = []
+    load = engine._shelf._load
+
+    def look(name: str) -> None:
+        gc.collect()
+        seen.append(gone() is None)
+        load(name)
+
+    engine._shelf._load = look  # type: ignore[method-assign]
+    engine.submit(Request(prompt="a", steps=2, model="sd2")).result()
+    engine.close()
+    assert seen == [True]
+
+
 def test_models_take_turns_in_one_place(settings: Settings) -> None:
     engine = make(settings, default_model="sd", loaded_models=1)
     tickets = [engine.submit(Request(prompt="a", steps=3, model=m)) for m in ("sd", "sd2", "sd", "sdxl")]

@@ -55,7 +55,7 @@ def test_a_picture_of_another_tool_gives_what_is_understood() -> None:
     request = png.read_request(picture_with(parameters=text))
     assert (request.prompt, request.negative_prompt, request.steps) == ("two\nlines", "rain", 30)
     assert (request.width, request.height, request.seed, request.guidance_scale) == (128, 64, 5, 6.0)
-    assert request.scheduler == Request(prompt="-").scheduler
+    assert request.scheduler == Request(prompt="-").scheduler and request.model == ""
 
 
 def zipped() -> bytes:

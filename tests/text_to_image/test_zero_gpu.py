@@ -77,6 +77,15 @@ def test_the_lenders_refusal_reaches_the_visitor(per_call: PerCallEngine, lender
         lender.refuse = ""
 
 
+def test_a_bad_value_keeps_its_message_and_its_place_in_the_count(per_call: PerCallEngine) -> None:
+    for _ in range(3):
+        with pytest.raises(InvalidValue, match="width was 8"):
+            per_call.submit(Request(prompt="a", width=8))
+    with pytest.raises(InvalidValue, match="steps was 120"):
+        per_call.submit(Request(prompt="a", steps=120, scheduler="LCM")).result()
+    wait_for(lambda: per_call.status()["queue_length"] == 0, seconds=5)
+
+
 def test_only_models_on_the_gpu_are_offered(per_call: PerCallEngine) -> None:
     assert per_call.catalogue.names == ["tiny-scenes", "sd"]
     with pytest.raises(InvalidValue):

@@ -40,4 +40,15 @@ def family(*pipeline_classes: str) -> Callable[[Encode], Encode]:
     return register
 
 
+def guidance_embedding(pipeline: Any, request: Request) -> torch.Tensor | None:
+    """For a UNet distilled with guidance, which takes the scale as an embedding instead of a second
+    row (Meng et al. 2023, "On distillation of guided diffusion models"): [time_cond_proj_dim]."""
+    unet = pipeline.unet
+    if unet.config.time_cond_proj_dim is None:
+        return None
+    scale = torch.tensor([request.guidance_scale - 1])
+    embedding = pipeline.get_guidance_scale_embedding(scale, unet.config.time_cond_proj_dim)
+    return embedding[0].to(unet.device, unet.dtype)
+
+
 from lib.text_to_image.families import stable_diffusion, stable_diffusion_xl  # noqa: E402, F401

@@ -6,19 +6,20 @@ from typing import Any
 
 import torch
 
-from lib.text_to_image.families import Conditioning, family
+from lib.text_to_image.families import Conditioning, family, guidance_embedding
 from lib.text_to_image.request import Request
 
 
 @family("StableDiffusionXLPipeline")
 def encode(pipeline: Any, request: Request) -> tuple[Conditioning, Conditioning | None]:
-    device = pipeline.unet.device
+    device, timestep_cond = pipeline.unet.device, guidance_embedding(pipeline, request)
+    guided = request.guided and timestep_cond is None
     # None, not "": SDXL was trained with zeros for no prompt (force_zeros_for_empty_prompt)
     prompt, negative, pooled, negative_pooled = pipeline.encode_prompt(
         prompt=request.prompt,
         device=device,
         num_images_per_prompt=1,
-        do_classifier_free_guidance=request.guided,
+        do_classifier_free_guidance=guided,
         negative_prompt=request.negative_prompt or None,
     )
     size = (request.height, request.width)
@@ -26,6 +27,7 @@ def encode(pipeline: Any, request: Request) -> tuple[Conditioning, Conditioning 
     time_ids = torch.tensor([*size, 0, 0, *size], dtype=prompt.dtype, device=device)
 
     def row(hidden: torch.Tensor, text: torch.Tensor) -> Conditioning:
-        return Conditioning(hidden=hidden[0], added={"text_embeds": text[0], "time_ids": time_ids})
+        added = {"text_embeds": text[0], "time_ids": time_ids}
+        return Conditioning(hidden=hidden[0], added=added, timestep_cond=timestep_cond)
 
-    return row(prompt, pooled), row(negative, negative_pooled) if request.guided else None
+    return row(prompt, pooled), row(negative, negative_pooled) if guided else None
