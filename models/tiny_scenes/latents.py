@@ -24,6 +24,7 @@ from models.tiny_scenes.renderer import render
 from models.tiny_scenes.scenes import Scene, all_scenes
 
 BLOCK = 8
+SHIPPED = Path(__file__).parent / "latent_space.safetensors"
 
 
 def pixels(scenes: list[Scene], seeds: list[int]) -> torch.Tensor:
@@ -65,9 +66,8 @@ class LatentSpace:
         save_file({"mean": self.mean, "weight": self.weight}, path)
 
     @classmethod
-    def load_or_fit(cls, path: Path) -> LatentSpace:
-        if not path.exists():
-            cls.fit().save(path)
+    def load(cls, path: Path = SHIPPED) -> LatentSpace:
+        """The one that the shipped weights were trained for; ``fit`` finds it again."""
         return cls(**load_file(path))
 
 

@@ -80,6 +80,18 @@ def denoiser_loss(
     return (weight * (out - target).square()).mean()
 
 
+def start_from(model: nn.Module, folder: Path) -> None:
+    """Loads the matching parts of a saved pipeline."""
+    from diffusers import StableDiffusionPipeline
+
+    pipeline = StableDiffusionPipeline.from_pretrained(folder)
+    if isinstance(model, Denoiser):
+        model.unet.load_state_dict(pipeline.unet.state_dict())
+        model.text_encoder.load_state_dict(pipeline.text_encoder.state_dict())
+    else:
+        model.load_state_dict(pipeline.vae.state_dict())
+
+
 def pretrain_text(model: Denoiser, steps: int, seed: int, log: Callable[[int, float], None]) -> None:
     """Teaches the text encoder what captions say before it meets the denoiser (as CLIP's was).
 
@@ -155,6 +167,7 @@ def main() -> None:
     ap.add_argument("--rate", type=float, default=1e-3)
     ap.add_argument("--pictures", type=int, default=40_000, help="rendered beforehand, for the denoiser")
     ap.add_argument("--text-steps", type=int, default=600, help="of the text encoder alone, before the denoiser")
+    ap.add_argument("--start", type=Path, help="a diffusers folder whose weights to go on from, e.g. the shipped one")
     ap.add_argument("--decay", type=float, default=0.999)
     ap.add_argument("--threads", type=int, default=0)
     ap.add_argument("--seed", type=int, default=0)
@@ -167,7 +180,7 @@ def main() -> None:
     mixed = "bf16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "no"
     accelerator = Accelerator(mixed_precision=mixed, log_with="tensorboard", project_dir=args.run / "logs")
     accelerator.init_trackers(args.part)
-    space = LatentSpace.load_or_fit(args.run / "latents.safetensors")
+    space = LatentSpace.load()
 
     model: nn.Module = Denoiser() if args.part == "denoiser" else networks.build_vae()
     if args.part == "denoiser":
@@ -177,7 +190,9 @@ def main() -> None:
         trained = [p for m in pair for p in m.parameters()]
     optimizer = torch.optim.AdamW(trained, lr=args.rate, betas=(0.9, 0.99), weight_decay=0.01)
     state_path, first = args.run / f"{args.part}.state.pt", 0
-    if isinstance(model, Denoiser) and not state_path.exists():
+    if args.start and not state_path.exists():
+        start_from(model, args.start)
+    elif isinstance(model, Denoiser) and not state_path.exists():
         pretrain_text(
             model, args.text_steps, args.seed, lambda step, loss: print(f"text {step} loss {loss:.3f}", flush=True)
         )
