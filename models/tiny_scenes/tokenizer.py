@@ -7,6 +7,7 @@ other text still has tokens (its bytes).
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 from transformers import CLIPTokenizer
@@ -14,11 +15,21 @@ from transformers import CLIPTokenizer
 from models.tiny_scenes.scenes import vocabulary
 
 MAX_TOKENS = 32
+VOCABULARY = Path(__file__).parent / "vocabulary"
 BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """Deterministic: the same words give the same ids (0 is the start, 1 the end and padding)."""
+    """The one that the shipped weights know (0 is the start, 1 the end and padding)."""
+    return CLIPTokenizer.from_pretrained(VOCABULARY)
+
+
+def learn_tokenizer() -> CLIPTokenizer:
+    """A new one from the captions' words, for ``VOCABULARY`` when the words change.
+
+    Its ids differ from run to run where merges are equally frequent: never mix it with weights
+    that were trained with another.
+    """
     words = vocabulary()
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     learner.pre_tokenizer = pre_tokenizers.WhitespaceSplit()

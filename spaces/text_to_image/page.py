@@ -11,7 +11,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib.errors import InvalidValue, WorkbenchError
+from lib.errors import Cancelled, InvalidValue, WorkbenchError
 from lib.settings import EMBEDDED
 from lib.text_to_image import png
 from lib.text_to_image.engine import Engine
@@ -19,6 +19,7 @@ from lib.text_to_image.events import Done
 from lib.text_to_image.gallery import Gallery
 from lib.text_to_image.models import suggested
 from lib.text_to_image.request import MAX_SEED, SCHEDULERS, Request
+from lib.text_to_image.ticket import Ticket
 from web.errors import as_gradio
 from web.follow import follow
 
@@ -134,14 +135,16 @@ def build(engine: Engine, gallery: Gallery) -> None:
             "",
         )
 
-    async def generate(*values: Any) -> AsyncIterator[tuple[Any, ...]]:
+    under_way: dict[str, Ticket] = {}  # by page, for Stop
+
+    async def generate(http: gr.Request, *values: Any) -> AsyncIterator[tuple[Any, ...]]:
         *given, visitor_key = values
         if not gallery.knows(visitor_key):  # before the browser has told
             visitor_key = gallery.new_visitor()
         same, quiet = gr.skip(), (gr.skip(),) * 3
         try:
             request = Request(**dict(zip(Request.__dataclass_fields__, _whole(given), strict=True)))
-            ticket = engine.submit(request, owner=visitor_key)
+            ticket = under_way[http.session_hash] = engine.submit(request, owner=visitor_key)
             async for event in follow(ticket):
                 if not isinstance(event, Done):
                     yield gr.HTML(view.stage(event), visible=True), gr.Image(visible=False), *quiet, same
@@ -150,11 +153,20 @@ def build(engine: Engine, gallery: Gallery) -> None:
                 name = re.sub(r"[^a-z0-9]+", "-", request.prompt.lower())[:40].strip("-") or "picture"
                 path = gallery.add(visitor_key, data, f"{name}-{event.info['seed']}")
                 yield *show(path, event.info), [str(p) for p in gallery.pictures(visitor_key)]
+        except Cancelled:
+            yield *blank("Stopped."), same
         except WorkbenchError as error:
             yield *blank("No picture this time; the message says why."), same
             raise as_gradio(error) from None
+        finally:
+            under_way.pop(http.session_hash, None)
 
-    running = gr.on(
+    def stop(http: gr.Request) -> None:
+        """The page hears of it through ``generate``, after its last step and never before."""
+        if http.session_hash in under_way:
+            under_way[http.session_hash].cancel()
+
+    gr.on(
         [generate_button.click, prompt.submit],
         generate,
         [*settings, visitor],
@@ -164,7 +176,7 @@ def build(engine: Engine, gallery: Gallery) -> None:
         show_progress="hidden",
         trigger_mode="once",
     )
-    stop_button.click(lambda: blank("Stopped."), None, shown, cancels=[running], api_visibility="private", queue=False)
+    stop_button.click(stop, None, None, api_visibility="private", queue=False)
 
     def arrive(key: str) -> tuple[Any, ...]:
         key = key if gallery.knows(key) else gallery.new_visitor()

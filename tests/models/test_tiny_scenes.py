@@ -18,7 +18,7 @@ from models.tiny_scenes import evaluate, export, train
 from models.tiny_scenes.latents import LatentSpace, pixels
 from models.tiny_scenes.renderer import render, render_with_mask
 from models.tiny_scenes.scenes import COLOURS, OBJECTS, PLACES, SIZES, Scene, all_scenes, caption, vocabulary
-from models.tiny_scenes.tokenizer import build_tokenizer
+from models.tiny_scenes.tokenizer import build_tokenizer, learn_tokenizer
 
 
 def test_the_scenes() -> None:
@@ -54,6 +54,7 @@ def test_the_object_has_the_colour_that_was_asked_for() -> None:
 
 def test_every_caption_word_is_one_token() -> None:
     tokenizer = build_tokenizer()
+    assert all(len(learn_tokenizer()(word).input_ids) == 3 for word in ("car", "butterfly", "underwater"))
     assert all(len(tokenizer(word).input_ids) == 3 for word in vocabulary())
     rng = random.Random(0)
     assert all(len(tokenizer(caption(rng.choice(all_scenes()), rng)).input_ids) <= 32 for _ in range(500))
