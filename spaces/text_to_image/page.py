@@ -67,7 +67,7 @@ def build(engine: Engine, gallery: Gallery) -> None:
                 )
                 with gr.Row():
                     steps = gr.Slider(1, engine.settings.max_steps, defaults.steps, step=1, label="Steps")
-                    guidance = gr.Slider(0, 30, defaults.guidance_scale, step=0.5, label="Guidance scale")
+                    guidance = gr.Slider(0, 30, defaults.guidance_scale, step=0.5, label="Guidance")
                 with gr.Row():
                     scheduler = gr.Dropdown(list(SCHEDULERS), value=defaults.scheduler, label="Scheduler", min_width=140)
                     model = gr.Dropdown(names, value=engine.catalogue.default, label="Model", min_width=140)

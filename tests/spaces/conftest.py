@@ -23,7 +23,7 @@ def serve(
     patch.setenv("GRADIO_TEMP_DIR", str(folder))
     workbench = Workbench([ROOT / "spaces" / name for name in tabs], settings)
     workbench.address = workbench.launch(server_name="127.0.0.1").rstrip("/")  # type: ignore[attr-defined]
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while httpx.get(f"{workbench.address}/healthz").json()["status"] != "ready":  # type: ignore[attr-defined]
         assert time.monotonic() < deadline
         time.sleep(0.2)

@@ -38,7 +38,7 @@ def test_it_serves_a_picture(how: str, tmp_path: Path) -> None:
     }
     process = subprocess.Popen([sys.executable, script], cwd=folder, env=environment)
     try:
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 300
         while True:
             assert process.poll() is None and time.monotonic() < deadline
             try:

@@ -228,11 +228,11 @@ def test_cancelling_a_family_without_a_batch(small: Engine) -> None:
 
 
 def test_two_sizes_of_a_family_without_a_batch_never_share_its_pipeline(small: Engine) -> None:
-    small_one, large_one = (Request(prompt="a", steps=6, seed=3, model="flux", width=w, height=w) for w in (64, 128))
+    small_one, large_one = (Request(prompt="a", steps=6, seed=3, model="flux", width=w, height=w) for w in (512, 576))
     solo = small.submit(small_one).result()
     tickets = [small.submit(small_one), small.submit(large_one)]
     assert tickets[0].result().image.tobytes() == solo.image.tobytes()
-    assert tickets[1].result().image.size == (128, 128)
+    assert tickets[1].result().image.size == (576, 576)
 
 
 def test_a_model_that_fails_does_not_leave_the_place_empty(settings: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]
