@@ -62,9 +62,10 @@ CSS = """
 #picture .image-container, #picture .image-frame, #picture button { width: 100%; }
 #picture img { width: 100%; aspect-ratio: 1; object-fit: contain; }
 #gallery .grid-container { grid-template-columns: repeat(4, 1fr) !important; }
-#gallery .grid-wrap { min-height: 96px; }
+#gallery .grid-wrap { min-height: 96px; padding-top: 34px; }
 @media (max-width: 768px) {
   .mw-columns { flex-direction: column !important; }
+  .mw-columns .row > *, .mw-columns .column { min-width: 0 !important; }
   .mw-side { display: contents !important; }
   .mw-first { order: 1; } .mw-second { order: 2; } .mw-third { order: 3; } .mw-fourth { order: 4; }
 }

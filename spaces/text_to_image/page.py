@@ -58,7 +58,12 @@ def build(engine: Engine, gallery: Gallery) -> None:
                     stop_button = gr.Button("Stop", variant="stop", scale=1, min_width=80)
             with gr.Column(elem_classes="mw-third"):
                 examples = (
-                    gr.Dataset(components=[prompt], samples=[[e] for e in EXAMPLES], label="Try one of these", type="index")
+                    gr.Dataset(
+                        components=[prompt],
+                        samples=[[e] for e in EXAMPLES],
+                        label="Try one of these: tiny-scenes draws 12 objects in 10 colours at 10 places, and nothing else",
+                        type="index",
+                    )
                     if EMBEDDED in names
                     else None
                 )

@@ -164,4 +164,8 @@ def test_a_phone_sees_the_picture_right_after_the_button(browser, address: str) 
     stage = page.locator(".mw-stage").bounding_box()
     assert 0 < stage["y"] - button["y"] < 300 and stage["width"] > 300
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    generate(page, "a red car on a track", steps=2)
+    finished(page)
+    page.locator("#gallery img").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     page.close()
