@@ -66,6 +66,7 @@ CSS = """
 @media (max-width: 768px) {
   .mw-columns { flex-direction: column !important; }
   .mw-columns .row > *, .mw-columns .column { min-width: 0 !important; }
+  .mw-columns .row > .mw-dice { min-width: 96px !important; }
   .mw-side { display: contents !important; }
   .mw-first { order: 1; } .mw-second { order: 2; } .mw-third { order: 3; } .mw-fourth { order: 4; }
 }
