@@ -11,6 +11,8 @@ from __future__ import annotations
 
 import inspect
 import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -190,14 +192,15 @@ class Batch:
             conditions = conditions + [conditions[-1]] * extra
         added = {k: torch.stack([c.added[k] for c in conditions]) for k in conditions[0].added}
         scales = [c.timestep_cond for c in conditions if c.timestep_cond is not None]
-        out = model.pipeline.unet(
-            noisy.to(model.dtype),
-            times.to(model.device),
-            encoder_hidden_states=torch.stack([c.hidden for c in conditions]),
-            timestep_cond=torch.stack(scales) if scales else None,
-            added_cond_kwargs=added or None,
-            return_dict=False,
-        )[0]
+        with _one_thread(bool(self.bucket) and model.device.type == "cpu"):
+            out = model.pipeline.unet(
+                noisy.to(model.dtype),
+                times.to(model.device),
+                encoder_hidden_states=torch.stack([c.hidden for c in conditions]),
+                timestep_cond=torch.stack(scales) if scales else None,
+                added_cond_kwargs=added or None,
+                return_dict=False,
+            )[0]
         return out[:n]
 
     @torch.inference_mode()
@@ -234,6 +237,19 @@ class Batch:
                 continue
             images += self.model.pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
         return images
+
+
+@contextmanager
+def _one_thread(wanted: bool) -> Iterator[None]:
+    """Several threads cut a matrix where it suits them, so a row's rounding depends on its place."""
+    before = torch.get_num_threads()
+    if wanted:
+        torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        if wanted:
+            torch.set_num_threads(before)
 
 
 def out_of_memory(error: BaseException) -> bool:
