@@ -4,6 +4,8 @@ The three parts share only the latent space, so they can train at the same time 
 cores (``taskset -c 0 … --threads 1``) or one after another on a GPU. Each writes TensorBoard
 scalars and sample grids to ``<run>/logs`` and its averaged weights to ``<run>/<part>.safetensors``;
 a run that was stopped goes on where it was. ``export`` then packs a diffusers folder.
+
+A few lines over 300 because the three losses and the one loop they share are read side by side.
 """
 
 from __future__ import annotations
