@@ -4,8 +4,11 @@ WorkbenchError
 ├── InvalidValue (ValueError)   a value out of range or of the wrong kind; nothing was started
 ├── QueueFull                   too many are waiting; try again later
 ├── ModelUnavailable            no such model in the catalogue, or it is not loaded (yet)
+├── InvalidFile (ValueError)    an uploaded file is not what it should be; it was not used
 ├── Cancelled                   the caller went away or pressed Stop
-└── GenerationFailed            the model broke on this request; others are not affected
+├── GenerationFailed            the model broke on this request; others are not affected
+└── JobFailed                   the child process that worked on a file broke or crashed
+    └── LimitExceeded           it ran into its limit of memory, time or size
 
 A message says what was given, what is allowed and what to do. It never holds a path of this
 machine. ``web/errors.py`` turns these into messages of the page and into HTTP status codes.
@@ -53,6 +56,10 @@ class ModelUnavailable(WorkbenchError):
     pass
 
 
+class InvalidFile(WorkbenchError, ValueError):
+    pass
+
+
 class Cancelled(WorkbenchError):
     def __init__(self) -> None:
         super().__init__("The request was stopped.")
@@ -60,3 +67,14 @@ class Cancelled(WorkbenchError):
 
 class GenerationFailed(WorkbenchError):
     pass
+
+
+class JobFailed(WorkbenchError):
+    pass
+
+
+class LimitExceeded(JobFailed):
+    """``what`` (memory, time …) went over ``limit``."""
+
+    def __init__(self, what: str, limit: str) -> None:
+        super().__init__(f"Stopped: the {what} went over the limit of {limit}. A smaller model or fewer runs may fit.")

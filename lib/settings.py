@@ -13,6 +13,8 @@ from lib.errors import InvalidValue
 
 EMBEDDED = "tiny-scenes"
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny_scenes" / "weights"
+# What child processes may know of this machine: nothing secret, and no switch that changes what a loader does.
+HARMLESS = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
@@ -68,11 +70,18 @@ class Settings:
     reproducible: bool = _variable("REPRODUCIBLE", False, _flag, "1 or 0")
     loaded_models: int = _variable("LOADED_MODELS", 1, _at_least(1), "a whole number from 1")
     max_steps: int = _variable("MAX_STEPS", 150, _at_least(1), "a whole number from 1")
-    max_file_mb: int = _variable("MAX_FILE_MB", 64, _at_least(1), "a whole number from 1")
+    max_file_mb: int = _variable("MAX_FILE_MB", 2048, _at_least(1), "a whole number from 1")
     gallery_hours: int = _variable("GALLERY_HOURS", 24, _at_least(1), "a whole number from 1")
     data_folder: Path = _variable(
         "DATA_FOLDER", Path(tempfile.gettempdir()) / "model-workbench", Path, "a folder that can be written"
     )
+    jobs: int = _variable("JOBS", 2, _at_least(1), "a whole number from 1")
+    job_memory_mb: int = _variable("JOB_MEMORY_MB", 4096, _at_least(256), "a whole number from 256")
+    job_seconds: int = _variable("JOB_SECONDS", 300, _at_least(1), "a whole number from 1")
+    convert_memory_mb: int = _variable("CONVERT_MEMORY_MB", 8192, _at_least(512), "a whole number from 512")
+    convert_seconds: int = _variable("CONVERT_SECONDS", 900, _at_least(1), "a whole number from 1")
+    pt2_uploads: bool = _variable("PT2_UPLOADS", False, _flag, "1 or 0")
+    hub_sources: bool = _variable("HUB_SOURCES", False, _flag, "1 or 0")
     share: bool = _variable("SHARE", False, _flag, "1 or 0")
     zero_gpu: bool = _variable("SPACES_ZERO_GPU", False, _flag, "set by ZeroGPU hardware")
 
@@ -95,3 +104,13 @@ class Settings:
             except ValueError:
                 raise InvalidValue(f.metadata["variable"], text, f.metadata["allowed"]) from None
         return cls(**values)
+
+
+def harmless_variables() -> dict[str, str]:
+    """The environment of child processes that open uploaded files."""
+    return {name: os.environ[name] for name in HARMLESS if name in os.environ}
+
+
+def prepare_library(**variables: str) -> None:
+    """Switches of libraries that read nothing else, set before they are imported; in a child process only."""
+    os.environ.update(variables)

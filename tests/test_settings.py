@@ -33,14 +33,14 @@ def test_a_bad_value_names_the_variable(name: str, value: str) -> None:
 
 
 def test_the_readme_lists_every_variable() -> None:
-    rows = set(re.findall(r"^\| `([A-Z_]+)` \|", (ROOT / "README.md").read_text(), re.M))
+    rows = set(re.findall(r"^\| `([A-Z0-9_]+)` \|", (ROOT / "README.md").read_text(), re.M))
     assert rows == {f.metadata["variable"] for f in fields(Settings)} - {"SPACES_ZERO_GPU"}
 
 
 def test_only_settings_reads_the_environment() -> None:
     for path in [ROOT / "app.py", *(ROOT / "lib").rglob("*.py"), *(ROOT / "spaces").rglob("*.py")]:
         if path.name != "settings.py":
-            assert "environ" not in path.read_text() and "getenv" not in path.read_text(), path
+            assert not re.search(r"\benviron\b|\bgetenv\b", path.read_text()), path
 
 
 def test_sources() -> None:

@@ -1,0 +1,46 @@
+"""Messages between the app, a job's warden and the job: JSON objects with their length before them."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from typing import Any
+
+from lib.errors import JobFailed
+
+HEAD = struct.Struct("!I")
+MAX_MESSAGE = 64 << 20  # bytes of one message; a report of 50,000 nodes, the most it lists, is about 25 MB
+
+
+def send(end: socket.socket, message: dict[str, Any], *, nan: bool = False) -> None:
+    """Raises ValueError for NaN and infinity unless ``nan``, JobFailed for too much; then nothing was sent."""
+    data = json.dumps(message, allow_nan=nan).encode()
+    if len(data) > MAX_MESSAGE:
+        raise JobFailed(f"The answer takes {len(data) >> 20:,} MB; at most {MAX_MESSAGE >> 20} MB are passed on.")
+    end.sendall(HEAD.pack(len(data)) + data)
+
+
+def receive(end: socket.socket) -> dict[str, Any] | None:
+    """The next message; None at the end of the stream. Raises ValueError or RecursionError for one that is none."""
+    head = _exactly(end, HEAD.size)
+    if head is None:
+        return None
+    (size,) = HEAD.unpack(head)
+    if size > MAX_MESSAGE:
+        raise ValueError("message too long")
+    data = _exactly(end, size)
+    message = None if data is None else json.loads(data)
+    if message is not None and not isinstance(message, dict):
+        raise ValueError("no object")
+    return message
+
+
+def _exactly(end: socket.socket, size: int) -> bytes | None:
+    out = bytearray()
+    while len(out) < size:
+        data = end.recv(min(1 << 20, size - len(out)))
+        if not data:
+            return None
+        out += data
+    return bytes(out)

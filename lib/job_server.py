@@ -1,0 +1,168 @@
+"""The other side of ``lib/jobs.py``: a fork server, a warden for each job, and the job itself.
+
+``python -m lib.job_server FD MODULE...`` imports the modules once and then forks for every socket that
+arrives on FD. Each job gets a warden, a process that does nothing but wait: it kills the job and all that
+the job started when the app hangs up or the time is over, and reports how the job ended. So a job dies
+with the app even when the app is killed. Limits and wardens stop accidents and simple attacks; a job runs
+as the app's own user, so this is no sandbox against code that has taken the child over.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import importlib
+import os
+import resource
+import select
+import shutil
+import signal
+import socket
+import sys
+import tempfile
+import time
+import traceback
+from contextlib import suppress
+from typing import Any
+
+from lib.errors import WorkbenchError
+from lib.job_messages import receive, send
+
+DIE_WITH_PARENT, ADOPT_ORPHANS = 1, 36  # linux/prctl.h: PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
+LOGGED = 4000  # characters of a traceback; its text may come from the upload
+
+
+def serve(control: socket.socket) -> None:
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens are reaped by the kernel
+    while True:
+        data, fds, *_ = socket.recv_fds(control, 1, 1)
+        if not data:
+            return
+        if os.fork() == 0:
+            control.close()
+            with suppress(OSError, ValueError):
+                _guard(socket.socket(fileno=fds[0]))
+            os._exit(0)
+        os.close(fds[0])
+
+
+def _guard(app: socket.socket) -> None:
+    """The warden: starts the job, waits for its end, for the app to hang up, or for the clock."""
+    send(app, {"warden": os.getpid()})
+    request = receive(app)
+    if request is None:
+        return
+    _prctl(ADOPT_ORPHANS, 1)
+    news, tell = os.pipe()  # readable when a child has ended
+    os.set_blocking(tell, False)
+    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    deadline = time.monotonic() + request["limits"]["wall_seconds"]
+    job = os.fork()
+    if job == 0:
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        _prctl(DIE_WITH_PARENT, signal.SIGKILL)
+        _work(app, request)
+    with suppress(OSError):
+        os.setpgid(job, job)  # the job does the same: whoever comes first
+    late = False
+    while not (ended := os.waitpid(job, os.WNOHANG))[0]:
+        ready, *_ = select.select([news, app], [], [], max(0.0, deadline - time.monotonic()))
+        late = not ready
+        if late or app in ready:
+            os.kill(job, signal.SIGKILL)
+            ended = os.waitpid(job, 0)
+            break
+        os.read(news, 4096)
+    with suppress(OSError):
+        os.killpg(job, signal.SIGKILL)  # what the job started goes with it
+    _bury_orphans()
+    shutil.rmtree(request["folder"], ignore_errors=True)  # the app does that too, unless it was killed
+    send(app, {"exit": os.waitstatus_to_exitcode(ended[1]), "limit": "wall" if late else None})
+
+
+def _bury_orphans() -> None:
+    """Kills what the job started and what left its process group; such processes became the warden's children."""
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        for pid in filter(str.isdigit, os.listdir("/proc")):
+            with suppress(OSError, ValueError), open(f"/proc/{pid}/stat") as file:
+                if int(file.read().rpartition(")")[2].split()[1]) == os.getpid():
+                    os.kill(int(pid), signal.SIGKILL)
+        time.sleep(0.002)
+
+
+def _work(app: socket.socket, request: dict[str, Any]) -> None:
+    """The job: limits first, then the task; answers once and never returns."""
+    try:
+        os.setpgid(0, 0)
+        _limit(request["limits"])
+        log = os.fdopen(os.dup(2), "w", errors="backslashreplace")
+        nowhere = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1, 2):  # native libraries write what visitors must not see
+            os.dup2(nowhere, fd)
+        os.chdir(request["folder"])
+        tempfile.tempdir = request["folder"]
+        module, function = request["task"].split(":")
+
+        def progress(stage: str, share: float | None = None) -> None:
+            send(app, {"progress": stage, "share": share})
+
+        task = getattr(importlib.import_module(module), function)
+        send(app, {"result": task(progress=progress, **request["arguments"])})
+        os._exit(0)
+    except WorkbenchError as error:
+        answer = {"error": type(error).__name__, "message": error.message[:LOGGED]}
+    except MemoryError:
+        answer = {"error": "MemoryError"}
+    except BaseException as error:
+        number = error.errno if isinstance(error, OSError) else 0
+        answer = {"error": "FileTooBig" if number == errno.EFBIG else type(error).__name__}  # Python ignores SIGXFSZ
+        if number == errno.ENOSPC:
+            answer = {"error": "JobFailed", "message": "The disk of the machine that runs this app is full."}
+        with suppress(BaseException):  # for whoever runs the app; the visitor gets a sentence
+            text = traceback.format_exc(limit=-4)[-LOGGED:]
+            print("".join(c if c.isprintable() or c == "\n" else "?" for c in text), file=log, flush=True)
+    for pause in (0.01, 0.1, 1.0):
+        try:
+            send(app, answer)
+            os._exit(0)
+        except BaseException:  # no memory for a message, here or in the kernel; it comes back when others end
+            time.sleep(pause)
+    os._exit(70)
+
+
+def _limit(limits: dict[str, int]) -> None:
+    megabyte = 1 << 20
+    wanted = {
+        # private writable memory: file mappings do not count, so a big model may still be mapped
+        resource.RLIMIT_DATA: limits["memory_mb"] * megabyte,
+        resource.RLIMIT_CPU: limits["cpu_seconds"],
+        resource.RLIMIT_FSIZE: limits["file_mb"] * megabyte,
+        resource.RLIMIT_NOFILE: 256,
+        resource.RLIMIT_CORE: 0,
+    }
+    for kind, value in wanted.items():
+        _, hard = resource.getrlimit(kind)
+        value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+        # a second of grace between SIGXCPU, which says why, and SIGKILL
+        last = value + 1 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else value
+        resource.setrlimit(kind, (value, last))
+
+
+def _prctl(option: int, value: int) -> None:
+    """Linux only; elsewhere a job's stray children outlive it."""
+    with suppress(OSError, AttributeError):
+        ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
+
+
+if __name__ == "__main__":
+    end = socket.socket(fileno=int(sys.argv[1]))
+    for name in sys.argv[2:]:
+        importlib.import_module(name)
+    serve(end)

@@ -1,0 +1,299 @@
+"""Runs a task in a child process with limits: whatever opens an uploaded file goes through here.
+
+``Jobs`` keeps one warm fork server (``lib/job_server.py``), so a job starts in milliseconds. A job is
+a function named ``package.module:function`` and JSON arguments; it answers with progress and a JSON
+result. Nothing is pickled in either direction, so a child that has been taken over can send text and
+nothing else. Knows nothing of what the tasks do.
+"""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import weakref
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from lib.errors import Cancelled, InvalidFile, InvalidValue, JobFailed, LimitExceeded, QueueFull, WorkbenchError
+from lib.job_messages import receive, send
+from lib.settings import harmless_variables
+
+ROOT = Path(__file__).resolve().parent.parent
+MAX_WORDS = 2000  # characters of an error message or a stage
+GRACE = 60.0  # seconds over its wall limit in which a job must be heard of, the fork server's start included
+BURIAL = 5.0  # seconds that a killed job may take to be gone
+SIGNALS = {6: "it gave up, often for lack of memory", 8: "an impossible division", 11: "a wild memory access"}
+# OpenMP threads that spin while they wait made torch 15 times slower beside other jobs (docs/decisions.md)
+SWITCHES = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+FROM_TASKS = {kind.__name__: kind for kind in (InvalidValue, InvalidFile, JobFailed)}  # what a task may raise
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """What a job may take: MB of private memory, CPU and wall seconds, MB of any file it writes."""
+
+    memory_mb: int = 4096
+    cpu_seconds: int = 300
+    wall_seconds: int = 300
+    file_mb: int = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """``stage`` in words; ``share`` done, 0 to 1, or None where nobody knows."""
+
+    stage: str
+    share: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    value: dict[str, Any]
+
+
+class Job:
+    """One task on its way: iterate over ``events``, and ``cancel`` from any thread."""
+
+    def __init__(self, jobs: Jobs, request: dict[str, Any], limits: Limits) -> None:
+        self._jobs, self._request, self._limits = jobs, request, limits
+        self._lock, self._cancelled = threading.Lock(), False
+        self._socket: socket.socket | None = None
+        self._warded = False  # there is a warden at the socket's other end
+        self._place = weakref.ref(self, jobs._leave)  # in the line; a job that nobody holds any more leaves it
+
+    def cancel(self) -> None:
+        """Kills the child with everything it started. Harmless when the job has ended."""
+        with self._lock:
+            self._cancelled = True
+            if self._socket is not None:
+                with suppress(OSError):  # its warden takes this as the order to kill
+                    self._socket.shutdown(socket.SHUT_WR if self._warded else socket.SHUT_RDWR)
+        if self._socket is None:
+            self._jobs._leave(self._place)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._cancelled
+
+    def result(self) -> dict[str, Any]:
+        """Waits for the end. Raises what ``events`` raises."""
+        for event in self.events():
+            if isinstance(event, Result):
+                return event.value
+        raise AssertionError("a job ends with a result or an error")
+
+    def events(self) -> Iterator[Progress | Result]:
+        """Progress and, last, the Result; leaving early cancels.
+
+        Raises Cancelled, LimitExceeded, JobFailed, or the WorkbenchError that the task raised.
+        """
+        try:
+            yield from self._jobs._turn(self)
+            yield from self._listen()
+        finally:
+            self.cancel()
+            self._jobs._leave(self._place)
+
+    def _connect(self) -> socket.socket:
+        """Our end of a socket with a warden at the other."""
+        for _ in range(2):  # the server may have been dying
+            ours, theirs = socket.socketpair()
+            ours.settimeout(self._limits.wall_seconds + GRACE)  # a warden is quicker, unless it was killed
+            with theirs, self._lock:
+                if self._cancelled:
+                    ours.close()
+                    raise Cancelled()
+                self._socket = ours
+                # the whole request goes over the job's own socket; the server only gets its other end
+                server = self._jobs._hand_over(theirs)
+            with suppress(OSError):
+                self._warded = receive(ours) is not None
+            if self._warded:
+                return ours
+            ours.close()
+            if not self._cancelled:
+                self._jobs._lost(server)
+        raise JobFailed("The process that starts jobs does not come up. Whoever runs this app finds why in its log.")
+
+    def _listen(self) -> Iterator[Progress | Result]:
+        with self._connect() as ours, tempfile.TemporaryDirectory(prefix="job-", ignore_cleanup_errors=True) as folder:
+            request = self._request | {"folder": folder, "limits": asdict(self._limits)}
+            answer: dict[str, Any] | None = None
+            event: dict[str, Any] | None = None
+            start = time.monotonic()
+            try:
+                try:
+                    send(ours, request, nan=True)
+                    while (event := receive(ours)) is not None and "exit" not in event:
+                        if "progress" in event:
+                            yield _progress(event)
+                        else:
+                            answer = event
+                except (OSError, ValueError, RecursionError):  # whatever a child sends that has been taken over
+                    event = None
+                if event is None and time.monotonic() - start >= self._limits.wall_seconds:
+                    event = {"limit": "wall"}  # killed in the middle of a word
+                if self._cancelled:
+                    raise Cancelled()
+                yield Result(self._judge(answer, event))
+            finally:
+                _bury(ours)  # before its folder is removed
+
+    def _judge(self, answer: dict[str, Any] | None, end: dict[str, Any] | None) -> dict[str, Any]:
+        if answer is not None and isinstance(answer.get("result"), dict):
+            return answer["result"]
+        if end is not None and end.get("limit") == "wall":
+            raise LimitExceeded("time", f"{self._limits.wall_seconds} seconds")
+        if answer is not None and "error" in answer:
+            raise self._error(str(answer["error"])[:60], answer)
+        status = end.get("exit") if end else None
+        if status == -24:  # SIGXCPU
+            raise LimitExceeded("processor time", f"{self._limits.cpu_seconds} seconds")
+        if not isinstance(status, int):
+            raise JobFailed("The process that opened the file was lost. Nothing else was affected; please try again.")
+        how = f"signal {-status}: {SIGNALS.get(-status, 'killed')}" if status < 0 else f"status {status}"
+        raise JobFailed(f"The process that opened the file crashed ({how}). Nothing else was affected.")
+
+    def _error(self, name: str, answer: dict[str, Any]) -> WorkbenchError:
+        if name in FROM_TASKS:
+            kind = FROM_TASKS[name]
+            error = kind.__new__(kind)  # from its words: constructors take what made them
+            error.args = (str(answer.get("message"))[:MAX_WORDS],)
+            return error
+        if name == "MemoryError":
+            return LimitExceeded("memory", f"{self._limits.memory_mb} MB")
+        if name == "FileTooBig":
+            return LimitExceeded("size of a written file", f"{self._limits.file_mb} MB")
+        name = name if name.isidentifier() else "an unknown error"
+        return JobFailed(f"The job failed inside ({name}). Whoever runs this app finds where in its log.")
+
+
+class Jobs:
+    """Runs at most ``workers`` jobs at once, first come, first served; ``waiting`` more may queue."""
+
+    def __init__(
+        self, *, workers: int, waiting: int, preload: Sequence[str] = (), python: str | Path = sys.executable
+    ) -> None:
+        """``python`` may be the interpreter of another environment: then a job's modules are that one's."""
+        self._python = str(python)
+        self._workers, self._waiting, self._preload = workers, waiting, tuple(preload)
+        self._turns = threading.Condition()
+        self._line: list[weakref.ref[Job]] = []  # running ones first
+        self._server: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._lock = threading.Lock()
+
+    def start(self) -> None:
+        """Starts the fork server, which imports ``preload`` once for all jobs. Returns at once."""
+        with self._lock:
+            self._begin()
+
+    def submit(self, task: str, arguments: dict[str, Any], *, limits: Limits | None = None) -> Job:
+        """Takes a place in the line; it starts when its ``events`` are read. Raises QueueFull when too many wait.
+
+        ``task`` is ``package.module:function``.
+        """
+        with self._turns:
+            if len(self._line) >= self._workers + self._waiting:
+                raise QueueFull(len(self._line) - self._workers)
+            job = Job(self, {"task": task, "arguments": arguments}, limits or Limits())
+            self._line.append(job._place)
+            return job
+
+    def status(self) -> dict[str, int]:
+        with self._turns:
+            return {"running": min(len(self._line), self._workers), "waiting": max(0, len(self._line) - self._workers)}
+
+    def close(self) -> None:
+        """Kills what runs, and the server."""
+        with self._turns:
+            line = list(self._line)
+        for place in line:
+            if (job := place()) is not None:
+                job.cancel()
+        with self._lock:
+            self._stop()
+
+    def _begin(self) -> None:
+        if self._server is not None and self._server.poll() is None:
+            return
+        self._stop()
+        self._control, theirs = socket.socketpair()
+        variables = harmless_variables() | SWITCHES | {"PYTHONPATH": str(ROOT)}
+        self._server = subprocess.Popen(
+            [self._python, "-m", "lib.job_server", str(theirs.fileno()), *self._preload],
+            pass_fds=[theirs.fileno()],
+            env=variables | {"HOME": tempfile.gettempdir()},
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            start_new_session=True,  # Ctrl-C is for the app; it closes the server in its own time
+        )
+        theirs.close()
+
+    def _stop(self) -> None:
+        if self._control is not None:
+            self._control.close()  # the server ends when it hears nobody
+        if self._server is not None:
+            with suppress(subprocess.TimeoutExpired):
+                self._server.wait(5)
+            if self._server.poll() is None:
+                self._server.kill()
+                self._server.wait()
+        self._server = self._control = None
+
+    def _hand_over(self, end: socket.socket) -> subprocess.Popen[bytes]:
+        with self._lock:
+            self._begin()  # also if it has died in the meantime
+            assert self._control is not None and self._server is not None
+            with suppress(OSError):  # it dies just now: nobody will answer
+                socket.send_fds(self._control, [b"j"], [end.fileno()])
+            return self._server
+
+    def _lost(self, server: subprocess.Popen[bytes]) -> None:
+        """It does not answer; unless another job has seen to it, the next one starts a new server."""
+        with self._lock:
+            if server is self._server:
+                self._stop()
+
+    def _turn(self, job: Job) -> Iterator[Progress]:
+        told = 0
+        while True:
+            with self._turns:
+                if job.cancelled:
+                    raise Cancelled()
+                place = self._line.index(job._place) - self._workers + 1
+                if place <= 0:
+                    return
+                if place == told:
+                    self._turns.wait(30)
+                    continue
+                told = place
+            yield Progress(f"Waiting, number {place} in the queue")
+
+    def _leave(self, place: weakref.ref[Job]) -> None:
+        with self._turns:
+            with suppress(ValueError):
+                self._line.remove(place)
+            self._turns.notify_all()
+
+
+def _progress(event: dict[str, Any]) -> Progress:
+    share = event.get("share")
+    return Progress(str(event["progress"])[:MAX_WORDS], float(share) if isinstance(share, int | float) else None)
+
+
+def _bury(end: socket.socket) -> None:
+    """Has the job killed, if it lives, and waits until it and its warden have let go of their end."""
+    with suppress(OSError):
+        end.settimeout(BURIAL)
+        end.shutdown(socket.SHUT_WR)
+        while end.recv(1 << 20):
+            pass
