@@ -1,0 +1,1 @@
+"""Look inside an ONNX model: open, summary, cost, check, run, build, compare, report."""

@@ -1,0 +1,168 @@
+"""Is the model valid? ``onnx.checker`` in full, sizes against the file, and the lints; all as Problems."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import ModelProto
+
+from lib.onnx_inspect.graph import Node
+from lib.onnx_inspect.lints import LINTS, Lint, Subject
+from lib.onnx_inspect.report import Problem
+from lib.onnx_inspect.shapes import write_skeleton
+from lib.onnx_model.open import Model, bits, byte_size, count, dtype_name, tensors
+from lib.onnx_model.words import clean
+
+MOST = 50  # problems of one kind; the rest is a number
+
+
+def guarded(problems: list[Problem], where: str, function: Callable[..., Any], *arguments: Any) -> Any:
+    """``function``'s result; None with a problem when onnx refuses. onnx raises many kinds of errors."""
+    try:
+        return function(*arguments)
+    except MemoryError:
+        raise
+    except Exception as error:
+        message = clean(str(error)) or type(error).__name__
+        if message not in {p.message for p in problems}:  # a recursive function trips inlining, inference and checker
+            problems.append(Problem("error", where, message, "Export the model again or mend the named node.", "onnx"))
+        return None
+
+
+def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -> list[Problem]:
+    """Errors first of the tensors, then of onnx's checker, then what the lints found."""
+    problems = _tensors(model)
+    for where, why in islice(model.missing.items(), MOST):
+        problems.append(Problem("error", where, why, "Upload that file together with the model.", "external data"))
+    if (more := len(model.missing) - MOST) > 0:
+        problems.append(Problem("error", "model", f"{more:,} more tensors lack their files.", "", "external data"))
+    if not model.missing:  # the checker would only repeat it, for the first tensor
+        path = write_skeleton(model, _inferable(model.proto), folder)
+        guarded(problems, "model", _full_check, path)
+    problems += _order(nodes)
+    subject = Subject(model, inferred, nodes)
+    for name, lint in LINTS.items():
+        found = _linted(lint, subject)
+        for problem in found[:MOST]:
+            problem.rule = name
+            problems.append(problem)
+        if len(found) > MOST:
+            problems.append(Problem(found[0].severity, "model", f"{len(found) - MOST} more like these.", "", name))
+    return problems
+
+
+def _inferable(proto: ModelProto) -> ModelProto:
+    """With MeanVarianceNormalization's default axes written out: onnx (1.23) cannot infer its own definition without."""
+    if not any(n.op_type == "MeanVarianceNormalization" for n in proto.graph.node):
+        return proto
+    copy = ModelProto()
+    copy.CopyFrom(proto)
+    for node in copy.graph.node:
+        if node.op_type == "MeanVarianceNormalization" and node.domain in ("", "ai.onnx") and not node.attribute:
+            node.attribute.append(onnx.helper.make_attribute("axes", [0, 2, 3]))
+    return copy
+
+
+def _linted(lint: Lint, subject: Subject) -> list[Problem]:
+    """A lint may trip over a damaged tensor or node; the checker has said what is wrong with that."""
+    try:
+        return list(lint(subject))
+    except MemoryError:
+        raise
+    except Exception as error:
+        text = f"this lint could not look at the damaged model ({type(error).__name__})"
+        return [Problem("info", "model", text)]
+
+
+def _full_check(path: Path) -> None:
+    onnx.checker.check_model(str(path), full_check=True)
+
+
+def _tensors(model: Model) -> list[Problem]:
+    """Declared sizes against bytes present: a shape of 10⁹ elements with ten bytes behind it."""
+    out = []
+    for where, tensor in tensors(model.proto):
+        if where in model.missing:
+            continue
+        if any(d < 0 for d in tensor.dims):
+            out.append(Problem("error", where, f"a dimension is negative: {list(tensor.dims)}", "Export the model again."))
+            continue
+        if not bits(tensor.data_type) and tensor.data_type != onnx.TensorProto.STRING:
+            out.append(Problem("error", where, f"its dtype ({dtype_name(tensor.data_type)}) is none that onnx knows", ""))
+            continue
+        payload = model.payload(tensor)
+        raw = payload.field == 9 if payload else tensor.HasField("raw_data")
+        held = payload.length if payload else len(tensor.raw_data)
+        if raw and held != byte_size(tensor):
+            out.append(
+                Problem(
+                    "error",
+                    where,
+                    f"shape {list(tensor.dims)} of {dtype_name(tensor.data_type)} takes {byte_size(tensor):,} bytes, "
+                    f"there are {held:,}",
+                    "The file is damaged or was not finished: save it again.",
+                    "tensor size",
+                )
+            )
+        elif payload and not raw and not _may_hold(payload.field, payload.length, tensor):
+            text = (
+                f"it declares {count(tensor):,} elements of {dtype_name(tensor.data_type)} and holds {held:,} bytes of them"
+            )
+            out.append(
+                Problem("error", where, text, "The file is damaged or was not finished: save it again.", "tensor size")
+            )
+        elif not raw and not payload and count(tensor) > 64 and not _values(tensor):
+            out.append(Problem("error", where, f"it declares {count(tensor):,} elements and holds none", "Save it again."))
+    return out[:MOST]
+
+
+def _may_hold(field: int, length: int, tensor: onnx.TensorProto) -> bool:
+    """Typed payloads: float_data and double_data have 4 and 8 bytes a number, the others 1 to 10 (varints)."""
+    numbers = count(tensor) * (2 if dtype_name(tensor.data_type).startswith("complex") else 1)
+    if field in (4, 10):
+        return length == numbers * (4 if field == 4 else 8)
+    packed = -(-numbers * bits(tensor.data_type) // 8) if bits(tensor.data_type) < 8 else numbers
+    return packed <= length <= 10 * packed
+
+
+def _values(tensor: onnx.TensorProto) -> int:
+    fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
+    return sum(len(getattr(tensor, f)) for f in fields)
+
+
+def _order(nodes: list[Node]) -> list[Problem]:
+    """Nodes that read what is made later: a cycle, or only the wrong order. The checker does not say which."""
+    made_at = {name: node.index for node in nodes for name in node.outputs if name}
+    before = {n.index: {made_at[i] for i in (*n.inputs, *n.captured) if i in made_at} for n in nodes}
+    if all(max(found, default=-1) < k for k, found in before.items()):
+        return []
+    after: dict[int, list[int]] = {}
+    for k, found in before.items():
+        for j in found:
+            after.setdefault(j, []).append(k)
+    waits = {k: len(found) for k, found in before.items()}
+    free = [k for k, n in waits.items() if n == 0]
+    while free:
+        for k in after.get(free.pop(), []):
+            waits[k] -= 1
+            if waits[k] == 0:
+                free.append(k)
+    stuck = [nodes[k].name for k, n in waits.items() if n > 0]
+    if stuck:
+        names = ", ".join(repr(n[:60]) for n in stuck[:5])
+        return [
+            Problem(
+                "error",
+                "graph",
+                f"the graph has a cycle; {len(stuck)} nodes wait for it: {names}",
+                "Break the cycle.",
+                "cycle",
+            )
+        ]
+    return [
+        Problem("error", "graph", "its nodes are not in the order in which they run", "Sort them topologically.", "order")
+    ]

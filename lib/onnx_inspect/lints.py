@@ -1,0 +1,293 @@
+"""Things worth knowing about a valid model: one lint, one function, with a reason and a fix each.
+
+A new lint is a function under ``@lint("its-name")`` that yields Problems with severity warning or info.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from hashlib import blake2b
+
+import onnx
+from onnx import AttributeProto, ModelProto, TensorProto
+
+from lib.onnx_inspect import graph, shapes
+from lib.onnx_inspect.graph import Node
+from lib.onnx_inspect.report import Problem, size
+from lib.onnx_model.open import Model, byte_size, count, dtype_name, tensors
+from lib.onnx_model.runtime import kernels, supported
+
+Lint = Callable[["Subject"], Iterator[Problem]]
+LINTS: dict[str, Lint] = {}
+OLD_OPSET = 13  # quantisation per axis, and axes as inputs, came with 13
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
+PIECE = 1 << 20
+COMPARED = 64 << 20  # bytes of weights read at most to tell twins from look-alikes
+
+
+@dataclass
+class Subject:
+    """What a lint looks at: ``nodes`` of the main graph with symbolic shapes, the inferred and the opened model."""
+
+    model: Model
+    inferred: ModelProto
+    nodes: list[Node]
+
+    @property
+    def proto(self) -> ModelProto:
+        return self.model.proto
+
+    @cached_property
+    def everything(self) -> list[Node]:
+        return graph.flat(self.nodes)
+
+    @cached_property
+    def read(self) -> set[str]:
+        """Names that some node reads or the graph returns."""
+        return set(graph.readers(self.nodes)) | {v.name for v in self.inferred.graph.output}
+
+    @cached_property
+    def initializers(self) -> dict[str, TensorProto]:
+        return {t.name: t for t in self.proto.graph.initializer}
+
+
+def lint(name: str) -> Callable[[Lint], Lint]:
+    def register(function: Lint) -> Lint:
+        assert name not in LINTS, name
+        LINTS[name] = function
+        return function
+
+    return register
+
+
+@lint("old-opset")
+def _old_opset(s: Subject) -> Iterator[Problem]:
+    for opset in s.proto.opset_import:
+        if opset.domain in ("", "ai.onnx") and opset.version < OLD_OPSET:
+            yield Problem(
+                "warning",
+                "model",
+                f"opset {opset.version} is old; quantisers and converters expect {OLD_OPSET} or later",
+                "Export again with a newer opset, or use onnx.version_converter.",
+            )
+
+
+@lint("newer-than-onnxruntime")
+def _newer(s: Subject) -> Iterator[Problem]:
+    known = supported()
+    if s.proto.ir_version > known["ir"]:
+        text = f"IR version {s.proto.ir_version} is newer than onnxruntime {known['version']} reads ({known['ir']})"
+        yield Problem("warning", "model", text, f"Set ir_version to {known['ir']} if the model uses nothing newer.")
+    for opset in s.proto.opset_import:
+        if opset.domain in ("", "ai.onnx") and opset.version > known["opset"]:
+            text = f"opset {opset.version} is newer than onnxruntime {known['version']} knows ({known['opset']})"
+            yield Problem("warning", "model", text, f"Export with opset {known['opset']} or earlier.")
+
+
+@lint("no-kernel")
+def _no_kernel(s: Subject) -> Iterator[Problem]:
+    here, own = kernels(), {(f.domain, f.name) for f in s.proto.functions}
+    for (domain, op), n in Counter((x.domain, x.op_type) for x in s.everything).items():
+        domain = "" if domain == "ai.onnx" else domain
+        if (domain, op) in here | own | {("", "Constant")}:  # onnxruntime makes initializers of Constants
+            continue
+        if onnx.defs.has(op, domain):
+            schema = onnx.defs.get_schema(op, domain)
+            if schema.has_function or schema.has_context_dependent_function:
+                continue  # onnxruntime runs the operator's own definition
+        text = f"{n} node{'s' * (n > 1)} of {f'{domain}.' if domain else ''}{op}, which onnxruntime cannot run on a CPU"
+        yield Problem("warning", op, text, "Replace the operator, or run the model where it is implemented.")
+
+
+@lint("dead-node")
+def _dead(s: Subject) -> Iterator[Problem]:
+    made_by = {name: n for n in s.nodes for name in n.outputs if name}
+    alive, todo = set(), [v.name for v in s.inferred.graph.output]
+    while todo:
+        node = made_by.get(todo.pop())
+        if node is not None and node.index not in alive:
+            alive.add(node.index)
+            todo += [*node.inputs, *node.captured]
+    for node in s.nodes:
+        if node.index not in alive:
+            yield Problem(
+                "warning", node.name, f"this {node.operator} leads to no output", "Remove it, for example with onnxslim."
+            )
+
+
+@lint("unused-initializer")
+def _unused(s: Subject) -> Iterator[Problem]:
+    for name, tensor in s.initializers.items():
+        if name not in s.read:
+            yield Problem("warning", name, f"no node reads this initializer ({size(byte_size(tensor))})", "Remove it.")
+
+
+@lint("unused-input")
+def _unused_input(s: Subject) -> Iterator[Problem]:
+    for value in s.proto.graph.input:
+        if value.name not in s.read and value.name not in s.initializers:
+            yield Problem("info", value.name, "no node reads this input", "Callers must still feed it: remove it.")
+
+
+@lint("duplicate-initializer")
+def _duplicates(s: Subject) -> Iterator[Problem]:
+    alike: dict[tuple, list[TensorProto]] = {}
+    for tensor in s.initializers.values():
+        if byte_size(tensor) >= 256:
+            alike.setdefault((tensor.data_type, tuple(tensor.dims)), []).append(tensor)
+    budget, left_out = COMPARED, 0
+    for group in alike.values():
+        twins: dict[bytes, list[TensorProto]] = {}
+        for tensor in group if len(group) > 1 else []:
+            if (sample := _sample(s.model, tensor)) is not None:
+                twins.setdefault(sample, []).append(tensor)
+        for first, *others in twins.values():
+            for other in others:
+                if (budget := budget - 2 * byte_size(other)) < 0:
+                    left_out += 1
+                elif _same(s.model, first, other):
+                    text = f"holds the same values as {first.name[:80]!r} ({size(byte_size(other))})"
+                    yield Problem("warning", other.name, text, "Let both nodes read one initializer.")
+    if left_out:
+        text = f"{left_out} more initializers look like twins; after {size(COMPARED)} no more were compared"
+        yield Problem("info", "graph", text, "Tools such as onnxslim compare them all.")
+
+
+def _same(model: Model, one: TensorProto, other: TensorProto) -> bool:
+    """Equal stored bytes, read in pieces."""
+    a, b = model.payload(one), model.payload(other)
+    if a is None or b is None:
+        return a is b and model.array(one).tobytes() == model.array(other).tobytes()
+    if (a.length, a.field) != (b.length, b.field):
+        return False
+    with a.path.open("rb") as left, b.path.open("rb") as right:
+        left.seek(a.offset)
+        right.seek(b.offset)
+        pieces = [PIECE] * (a.length // PIECE) + [a.length % PIECE]
+        return all(left.read(n) == right.read(n) for n in pieces)
+
+
+def _sample(model: Model, tensor: TensorProto) -> bytes | None:
+    """Of the start and end of the stored bytes: enough to tell most look-alikes apart without reading them."""
+    found = model.payload(tensor)
+    if found is None:
+        return tensor.SerializePartialToString()[-64:] if tensor.data_location != TensorProto.EXTERNAL else None
+    with found.path.open("rb") as file:
+        file.seek(found.offset)
+        head = file.read(min(4096, found.length))
+        file.seek(found.offset + max(0, found.length - 4096))
+        return blake2b(head + file.read(min(4096, found.length)), digest_size=16).digest()
+
+
+@lint("float64")
+def _float64(s: Subject) -> Iterator[Problem]:
+    wide = {n: byte_size(t) for n, t in s.initializers.items() if t.data_type == TensorProto.DOUBLE}
+    if wide and sum(wide.values()) >= 64:
+        text = f"{len(wide)} initializers are float64 ({size(sum(wide.values()))}); few accelerators run that"
+        yield Problem("warning", next(iter(wide)), text, "Convert them to float32 unless the model needs the digits.")
+    for value in s.proto.graph.input:
+        if shapes.of(value.type).data_type == TensorProto.DOUBLE and value.name not in s.initializers:
+            yield Problem(
+                "info", value.name, "this input is float64", "Most callers have float32: cast inside or export again."
+            )
+
+
+@lint("weights-as-inputs")
+def _weights_as_inputs(s: Subject) -> Iterator[Problem]:
+    both = [v.name for v in s.proto.graph.input if v.name in s.initializers]
+    if both:
+        text = f"initializers among the inputs ({len(both)}): a runtime must not fold them into their nodes"
+        yield Problem("warning", both[0], text, "Take them off the inputs (IR 4 and later need them there no more).")
+
+
+@lint("fixed-batch")
+def _fixed_batch(s: Subject) -> Iterator[Problem]:
+    found = [v for v in s.proto.graph.input if v.name not in s.initializers]
+    kinds = [shapes.of(v.type) for v in found]
+    if kinds and all(k.shape and len(k.shape) >= 2 and isinstance(k.shape[0], int) for k in kinds):
+        text = f"the first dimension is fixed to {kinds[0].shape[0]}: no other batch size runs"  # type: ignore[index]
+        yield Problem("info", found[0].name, text, "Export with a dynamic first dimension if it is the batch.")
+
+
+@lint("non-deterministic")
+def _random(s: Subject) -> Iterator[Problem]:
+    for node in s.everything:
+        if node.op_type in RANDOM and node.attribute("seed") is None:
+            text = f"{node.op_type} without a seed: two runs give two answers"
+            yield Problem("warning", node.name, text, "Set its seed, or feed the noise as an input.")
+
+
+@lint("training-mode")
+def _training(s: Subject) -> Iterator[Problem]:
+    for node in s.everything:
+        if node.op_type == "BatchNormalization" and node.attribute("training_mode", 0):
+            yield Problem(
+                "warning", node.name, "this BatchNormalization is in training mode", "Call model.eval() before the export."
+            )
+        if node.op_type == "Dropout" and len(node.inputs) > 2 and node.inputs[2]:
+            mode = s.initializers.get(node.inputs[2])
+            if mode is not None and count(mode) == 1 and s.model.array(mode).any():
+                yield Problem(
+                    "warning", node.name, "this Dropout is in training mode", "Call model.eval() before the export."
+                )
+
+
+@lint("not-finite")
+def _not_finite(s: Subject) -> Iterator[Problem]:
+    for node in s.everything:
+        for a in node.proto.attribute:
+            values = [a.f] if a.type == AttributeProto.FLOAT else list(a.floats)
+            if any(math.isnan(v) or (math.isinf(v) and a.name != "value_float") for v in values):
+                yield Problem("warning", node.name, f"its attribute {a.name[:60]!r} is NaN or infinite", "Check the export.")
+
+
+@lint("no-op")
+def _no_op(s: Subject) -> Iterator[Problem]:
+    idle = Counter(
+        n.op_type for n in s.everything if n.op_type == "Identity" or (n.op_type == "Dropout" and len(n.inputs) < 3)
+    )
+    for op, n in idle.items():
+        if n >= 3:
+            yield Problem("info", op, f"{n} {op} nodes do nothing", "onnxslim removes them; runtimes do too when they load.")
+
+
+@lint("unnamed-node")
+def _unnamed(s: Subject) -> Iterator[Problem]:
+    unnamed = sum(not n.proto.name for n in s.everything)
+    if unnamed:
+        text = f"nodes without a name ({unnamed}): profiles and comparisons then go by position"
+        yield Problem("info", "graph", text, "Name them in the exporter.")
+    twice = [k for k, n in Counter(n.proto.name for n in s.nodes if n.proto.name).items() if n > 1]
+    if twice:
+        yield Problem("warning", twice[0], f"{len(twice)} node names stand for several nodes", "Make the names unique.")
+
+
+@lint("unknown-shape")
+def _unknown_shape(s: Subject) -> Iterator[Problem]:
+    for value in s.inferred.graph.output:
+        kind = shapes.of(value.type)
+        if kind.kind == "tensor" and kind.shape is None:
+            yield Problem(
+                "info", value.name, "the shape of this output is not known before a run", "Declare it if you know it."
+            )
+
+
+@lint("large-constant")
+def _large_constant(s: Subject) -> Iterator[Problem]:
+    for node in s.everything:
+        value = node.attribute("value") if node.op_type == "Constant" else None
+        if isinstance(value, TensorProto) and byte_size(value) > 1 << 20:
+            text = f"a Constant node holds {size(byte_size(value))} of {dtype_name(value.data_type)}"
+            yield Problem("info", node.name, text, "Make it an initializer: tools then find, share and quantise it.")
+
+
+@lint("unused-file")
+def _unused_file(s: Subject) -> Iterator[Problem]:
+    used = {e.value for _, t in tensors(s.proto) for e in t.external_data if e.key == "location"}
+    for name in s.model.externals:
+        if name not in used:
+            yield Problem("info", name, "no tensor of the model names this uploaded file", "Check the file's name.")

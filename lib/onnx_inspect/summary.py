@@ -1,0 +1,215 @@
+"""Turns an opened model into a Report: counts, shapes, initializers, cost. Reads no weights."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import onnx
+from onnx import ModelProto
+
+from lib.onnx_inspect import check, cost, graph, propagate, shapes
+from lib.onnx_inspect.graph import Node
+from lib.onnx_inspect.report import Problem, Report, cut
+from lib.onnx_model.open import Model, byte_size, count, dtype_name
+from lib.onnx_model.runtime import supported
+
+TEXT = 4000  # characters of a text from the model; more is cut, and said so
+MOST_NODES = 50_000  # listed one by one; counts and sums are over all
+MOST = 1 << 62  # JSON readers have 64 bits
+NAME = 300  # of a name: an initializer's readers are named again and again
+
+
+def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> Report:
+    """``given`` sets symbols; ``folder`` is scratch space. Raises InvalidValue for a wrong symbol."""
+    proto = model.proto
+    problems: list[Problem] = []
+    flat = check.guarded(problems, "functions", graph.inlined, proto) or proto
+    found = check.guarded(problems, "shapes", _inferred, model, flat, folder) or flat
+    bound, chosen = shapes.bind(flat, given)
+    bound = check.guarded([], "shapes", _inferred, model, bound, folder) or bound
+    symbolic, nodes = graph.nodes(found), graph.nodes(bound)
+    weights = cost.weights_of(bound)
+    costs = [cost.cost(node, weights) for node in nodes]
+    memory = cost.memory(nodes, bound)
+    problems += check.check(model, found, symbolic, folder)
+    symbols = {k: {"value": chosen[k], "at": places} for k, places in shapes.symbols(flat).items()}
+    by_operator: Counter[str] = Counter()
+    for node, one in zip(nodes, costs, strict=True):
+        by_operator[node.operator] += one.macs or 0
+    names = {str(k): node.operator for k, node in enumerate(nodes)}
+    everything = graph.flat(symbolic)
+    over = [min(n, MOST) for n in memory.over]
+    listed = [_node(s, b, one) for s, b, one in zip(symbolic[:MOST_NODES], nodes, costs, strict=False)]
+    listed += _inner(symbolic)[: MOST_NODES - len(listed)]
+    return Report(
+        file={"name": name, "bytes": model.size, "external": sorted(model.externals)},
+        valid=not any(p.severity == "error" for p in problems),
+        problems=sorted(problems, key=lambda p: ("error", "warning", "info").index(p.severity)),
+        ir_version=proto.ir_version,
+        opset_imports={o.domain or "ai.onnx": o.version for o in proto.opset_import},
+        onnxruntime=supported(),
+        producer=_text(f"{proto.producer_name} {proto.producer_version}".strip()),
+        doc_string=_text(proto.doc_string or proto.graph.doc_string),
+        model_version=proto.model_version,
+        domain=_text(proto.domain),
+        graph=_text(proto.graph.name),
+        metadata={_text(p.key): _text(p.value) for p in proto.metadata_props},
+        inputs=[_value(v) for v in _inputs(proto)],
+        outputs=[_value(v) for v in _outputs(proto, found)],
+        symbols=symbols,
+        parameters=parameters(proto),
+        initializers=initializers(model, nodes),
+        operators=dict(Counter(node.operator for node in everything).most_common()),
+        functions=functions(proto),
+        subgraphs=subgraphs(symbolic),
+        macs=min(sum(one.macs or 0 for one in costs), MOST),
+        macs_by_operator={k: min(v, MOST) for k, v in by_operator.most_common() if v},
+        not_counted=cost.uncounted({str(k): one for k, one in enumerate(costs)}, names),
+        memory={"peak_bytes": min(memory.peak, MOST), "at": memory.at, "over_nodes": over, "unknown": memory.unknown},
+        nodes=listed,
+        nodes_left_out=len(everything) - len(listed),
+    )
+
+
+def _inferred(model: Model, proto: ModelProto, folder: Path) -> ModelProto:
+    return propagate.complete(shapes.infer(model, proto, folder))
+
+
+def parameters(proto: ModelProto) -> dict[str, Any]:
+    """Elements and bytes by dtype: initializers and the tensors of Constant nodes, of the graph, subgraphs and functions."""
+    by_dtype: dict[str, dict[str, int]] = {}
+    counts = {"initializers": 0, "constants": 0}
+
+    def add(tensor: onnx.TensorProto, kind: str) -> None:
+        one = by_dtype.setdefault(dtype_name(tensor.data_type), {"count": 0, "bytes": 0})
+        one["count"] += count(tensor)
+        one["bytes"] += byte_size(tensor)
+        counts[kind] += count(tensor)
+
+    def walk(nodes: Any) -> None:
+        for node in nodes:
+            for a in node.attribute:
+                if node.op_type == "Constant" and a.HasField("t"):
+                    add(a.t, "constants")
+                for inner in ([a.g] if a.HasField("g") else []) + list(a.graphs):
+                    enter(inner)
+
+    def enter(g: onnx.GraphProto) -> None:
+        for tensor in g.initializer:
+            add(tensor, "initializers")
+        for sparse in g.sparse_initializer:
+            add(sparse.values, "initializers")
+        walk(g.node)
+
+    enter(proto.graph)
+    for function in proto.functions:
+        walk(function.node)
+    total = sum(v["count"] for v in by_dtype.values())
+    return {"count": total, "bytes": sum(v["bytes"] for v in by_dtype.values()), "by_dtype": by_dtype, **counts}
+
+
+def initializers(model: Model, nodes: list[Node]) -> list[dict[str, Any]]:
+    """Largest first, with the nodes that read each; Constant nodes of more than one number are in it too."""
+    readers = graph.readers(nodes)
+    outputs = {v.name for v in model.proto.graph.output}
+    found = [(t.name, t, tuple(t.dims), False) for t in model.proto.graph.initializer]
+    found += [(s.values.name, s.values, tuple(s.dims), True) for s in model.proto.graph.sparse_initializer]
+    held = {name for name, *_ in found}
+    found += [(n, t, tuple(t.dims), False) for n, t in cost.constants(model.proto).items() if count(t) > 1 and n not in held]
+    out = []
+    for name, tensor, dims, sparse in found:
+        users = readers.get(name, [])
+        out.append(
+            {
+                "name": _name(name),
+                "dtype": dtype_name(tensor.data_type),
+                "shape": list(dims),
+                "count": count(tensor),
+                "bytes": byte_size(tensor),
+                "used_by": [_name(nodes[k].name) for k in users[:8]],
+                "uses": len(users) + (name in outputs),
+                "sparse": sparse,
+                "constant": name not in held,
+                "external": next(
+                    (e.value for e in tensor.external_data if e.key == "location" and e.value in model.externals), ""
+                ),
+            }
+        )
+    return sorted(out, key=lambda i: -i["bytes"])
+
+
+def functions(proto: ModelProto) -> list[dict[str, Any]]:
+    calls = Counter((n.domain, n.op_type) for n in [*proto.graph.node, *(n for f in proto.functions for n in f.node)])
+    return [
+        {"name": _text(f.name), "domain": _text(f.domain), "nodes": len(f.node), "calls": calls[f.domain, f.name]}
+        for f in proto.functions
+    ]
+
+
+def subgraphs(nodes: list[Node]) -> list[dict[str, Any]]:
+    out = []
+    for node in nodes:
+        for key, body in node.bodies.items():
+            out.append(
+                {"scope": f"{node.scope}{node.name[: graph.SCOPE]}/{key}", "operator": node.operator, "nodes": len(body)}
+            )
+            out += subgraphs(body)
+    return out
+
+
+def _node(symbolic: Node, bound: Node, one: cost.NodeCost) -> dict[str, Any]:
+    return {
+        "index": bound.index,
+        "name": _name(bound.name),
+        "operator": bound.operator,
+        "scope": bound.scope,
+        "inputs": [_name(n) for n in bound.inputs],
+        "outputs": [_name(n) for n in bound.outputs],
+        "output_shapes": [_shape(symbolic, k) for k in range(len(symbolic.outputs))],
+        "macs": one.macs,
+        "reason": one.reason,
+        "parameters": one.parameters,
+        "weight_bytes": one.weight_bytes,
+        "input_bytes": one.input_bytes,
+        "output_bytes": one.output_bytes,
+        "intensity": None if one.intensity is None else float(f"{one.intensity:.4g}"),
+    }
+
+
+def _inner(nodes: list[Node]) -> list[dict[str, Any]]:
+    """Nodes of subgraphs: listed with shapes, their cost is in the node that owns the body."""
+    nothing = cost.NodeCost(None, "counted with the node that runs this body", 0, 0, None, None)
+    return [_node(n, n, nothing) for n in graph.flat(nodes) if n.scope]
+
+
+def _shape(node: Node, k: int) -> list[Any] | None:
+    kind = node.output_type(k)
+    return None if kind is None or kind.shape is None else list(kind.shape)
+
+
+def _inputs(proto: ModelProto) -> list[onnx.ValueInfoProto]:
+    """Without initializers, which IR 3 lists as inputs too."""
+    held = {t.name for t in proto.graph.initializer} | {s.values.name for s in proto.graph.sparse_initializer}
+    return [v for v in proto.graph.input if v.name not in held]
+
+
+def _outputs(proto: ModelProto, inferred: ModelProto) -> list[onnx.ValueInfoProto]:
+    """As declared; inference may know the shape of one declared without."""
+    known = {v.name: v for v in inferred.graph.output}
+    return [v if shapes.of(v.type).shape is not None else known.get(v.name, v) for v in proto.graph.output]
+
+
+def _value(value: onnx.ValueInfoProto) -> dict[str, Any]:
+    kind = shapes.of(value.type)
+    shape = None if kind.shape is None else list(kind.shape)
+    return {"name": _text(value.name), "dtype": kind.dtype, "shape": shape, "doc": _text(value.doc_string)}
+
+
+def _text(text: str) -> str:
+    return cut(text, TEXT)
+
+
+def _name(text: str) -> str:
+    return cut(text, NAME)

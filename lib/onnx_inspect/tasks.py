@@ -1,0 +1,101 @@
+"""What runs in the child process: one function a question, JSON in and out (``lib/jobs.py``).
+
+``model`` is the path of the uploaded file and ``externals`` the files uploaded with it by name. The
+working folder is the job's own; a file for the visitor is written to ``out``, which its caller made.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidValue
+from lib.onnx_inspect import build, collapse, compare, run, weights
+from lib.onnx_inspect.examples import EXAMPLES
+from lib.onnx_inspect.summary import summarise
+from lib.onnx_model.open import Model, open_model
+
+Progress = Callable[..., None]
+HERE = Path(".")
+
+
+def _open(model: str, externals: dict[str, str]) -> Model:
+    return open_model(Path(model), {name: Path(path) for name, path in externals.items()})
+
+
+def inspect(
+    progress: Progress, model: str, externals: dict[str, str], name: str, symbols: dict[str, int], out: str | None = None
+) -> dict[str, Any]:
+    """The report; with ``out``, also ``graph.onnx`` there for a viewer, and ``collapsed.onnx`` of a big graph."""
+    progress("Reading the structure", 0.1)
+    opened = _open(model, externals)
+    progress("Checking and counting", 0.3)
+    report = summarise(opened, name, symbols, HERE).as_dict()
+    if out is not None:
+        progress("Preparing the graph", 0.9)
+        collapse.write(opened, Path(out))
+    return report
+
+
+def tensor(progress: Progress, model: str, externals: dict[str, str], tensor: str) -> dict[str, Any]:
+    progress("Reading the values", 0.2)
+    return weights.statistics(_open(model, externals), tensor)
+
+
+def execute(
+    progress: Progress,
+    model: str,
+    externals: dict[str, str],
+    inputs: str | None,
+    seed: int,
+    runs: int,
+    symbols: dict[str, int],
+    out: str | None = None,
+    values: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """The result of a run on ``inputs`` (an .npz), typed ``values``, or random ones.
+
+    With ``out``, its .npz files there.
+    """
+    progress("Opening the model", 0.05)
+    opened = _open(model, externals)
+    result = run.run(opened, Path(inputs) if inputs else values, seed, runs, symbols, HERE, progress)
+    for name in ("inputs.npz", "outputs.npz", "reference.npz"):
+        if out is not None and (HERE / name).is_file():
+            shutil.move(name, Path(out) / name)
+    return result
+
+
+def example(progress: Progress, name: str, out: str) -> dict[str, Any]:
+    """Writes the example ``name`` to ``out/model.onnx``; its report."""
+    if name not in EXAMPLES:
+        raise InvalidValue("example", name, ", ".join(EXAMPLES))
+    path = Path(out) / "model.onnx"
+    path.write_bytes(EXAMPLES[name]().SerializeToString())
+    return inspect(progress, str(path), {}, f"{name}.onnx", {}, out)
+
+
+def from_text(progress: Progress, text: str, out: str) -> dict[str, Any]:
+    """Parses ONNX text into ``out/model.onnx``; the report of that model."""
+    progress("Parsing", 0.1)
+    path = build.parse(text, Path(out) / "model.onnx")
+    return inspect(progress, str(path), {}, "model.onnx", {}, out)
+
+
+def as_text(progress: Progress, model: str, externals: dict[str, str]) -> dict[str, Any]:
+    return {"text": build.to_text(_open(model, externals))}
+
+
+def difference(
+    progress: Progress,
+    old: str,
+    old_externals: dict[str, str],
+    new: str,
+    new_externals: dict[str, str],
+    rtol: float,
+    atol: float,
+) -> dict[str, Any]:
+    progress("Comparing", 0.2)
+    return compare.compare(_open(old, old_externals), _open(new, new_externals), rtol, atol)
