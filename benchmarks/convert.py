@@ -1,0 +1,105 @@
+"""A proven conversion against the bare call of the same tool, in one run, and where the time goes.
+
+    python benchmarks/convert.py [--runs 3] [--source torchvision:mobilenet_v3_small]
+
+Bare: the edge's own function, called in a process that has everything imported and the source at hand. Proven: the
+same through ``Converter.convert``: checking or building the source, the edge in a child process, the proof, the zip.
+Both take turns. Ratios are what counts; seconds depend on the machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import statistics
+import sys
+import tempfile
+import time
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from lib.convert import sources
+from lib.convert.convert import Converter, Source
+from lib.convert.options import chosen
+from lib.convert.routes import routes, runs_here
+from lib.jobs import Progress
+from lib.settings import Settings
+
+
+def bare(format: str, folder: Path, target: str) -> float:
+    """Seconds of the edges alone, one after another."""
+    route = routes(format, runs_here)[target]
+    begun, source = time.perf_counter(), folder
+    for edge, options in zip(route, chosen(route, {}).of_edge, strict=True):
+        if edge.environment != "app":
+            raise SystemExit(f"{edge.source} -> {edge.target} runs in another environment; no bare call here")
+        module, name = edge.run.split(":")
+        out = Path(tempfile.mkdtemp())
+        getattr(importlib.import_module(module), name)(lambda *_: None, source, out, options)
+        source = out
+    return time.perf_counter() - begun
+
+
+def proven(converter: Converter, source: Source, target: str) -> tuple[float, dict[str, float], dict[str, Any]]:
+    """Seconds of the whole, seconds by stage, and the report."""
+    begun = last = time.perf_counter()
+    stages: dict[str, float] = defaultdict(float)
+    stage, report = "waiting", {}
+    for event in converter.convert(source, target, {}, Path(tempfile.mkdtemp())).events():
+        now = time.perf_counter()
+        stages[stage] += now - last
+        last = now
+        if isinstance(event, Progress):
+            stage = "the edges" if event.stage.startswith("Step") else event.stage
+        else:
+            report = event.value["report"]
+    return time.perf_counter() - begun, stages, report
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--source", default="torchvision:mobilenet_v3_small")
+    parser.add_argument("--targets", nargs="*", default=["onnx", "pt2"])
+    parser.add_argument("--further", nargs="*", default=["onnx-fp16", "onnx-int8-dynamic", "onnx-slim", "openvino", "pt2"])
+    given = parser.parse_args()
+    converter = Converter(Settings())
+    try:
+        print(f"| source | target | bare s | proven s | ratio | verdict | where the time goes |\n{'|---' * 7}|")
+        folder = Path(tempfile.mkdtemp())
+        format, _ = sources.take({}, given.source, folder)
+        for target in given.targets:
+            show(converter, Source(name=given.source), format, folder, target, given.runs)
+        made = Path(tempfile.mkdtemp())
+        result = converter.convert(Source(name=given.source), "onnx", {}, made).result()
+        files = {p.name: p for p in sorted(Path(result["onnx"]).iterdir())}
+        for target in given.further:
+            show(converter, Source(files=files), "onnx", Path(result["onnx"]), target, given.runs)
+    finally:
+        converter.close()
+
+
+def show(converter: Converter, source: Source, format: str, folder: Path, target: str, runs: int) -> None:
+    bare(format, folder, target)  # imports, here and there
+    proven(converter, source, target)
+    alone, whole, parts, verdict = [], [], defaultdict(list), ""
+    for _ in range(runs):
+        alone.append(bare(format, folder, target))
+        seconds, stages, report = proven(converter, source, target)
+        whole.append(seconds)
+        verdict = report["verdict"]
+        for stage, spent in stages.items():
+            parts[stage].append(spent)
+    a, b = statistics.median(alone), statistics.median(whole)
+    spent = sorted(((statistics.median(some), stage) for stage, some in parts.items()), reverse=True)
+    told = ", ".join(f"{stage} {seconds:.1f}" for seconds, stage in spent if seconds >= 0.05)
+    print(
+        f"| {source.name or 'uploaded ONNX'} | {target} | {a:.2f} | {b:.2f} | {b / a:.2f} | {verdict} | {told} |", flush=True
+    )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,66 @@
+"""How often the proof sees one weight of millions with the wrong sign: torchvision's mobilenet_v3_small as ONNX.
+
+    python benchmarks/convert_sign_flips.py [--flips 60]
+
+Each flip is at a random place of a random weight tensor. What is proven in spite of it changes no output by more
+than rounding may; the largest change is printed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+sys.path.insert(0, str(Path(__file__).parent.parent))
+
+from lib.convert import architectures, feeds, proof
+from lib.convert.edges import architecture_to_onnx
+from lib.convert.measures import Pair
+from lib.convert.runners.onnx import OnnxRunner
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--flips", type=int, default=60)
+    flips = parser.parse_args().flips
+    folder = Path(tempfile.mkdtemp())
+    source, target = folder / "source", folder / "target"
+    source.mkdir()
+    target.mkdir()
+    config = folder / "config.json"
+    config.write_text(json.dumps({"image_size": 64}))
+    architectures.prepare("torchvision:mobilenet_v3_small", None, config, source)
+    options = {"opset": "default", "dynamic": True}
+    architecture_to_onnx.convert(lambda *_: None, source, target, options)
+    runner = OnnxRunner(target)
+    cases = feeds.cases(runner.signature())
+    expected = [runner.run(case.arrays) for case in cases]
+    model = onnx.load(str(target / "model.onnx"))
+    held = [t for t in model.graph.initializer if len(t.dims) > 1 and t.data_type == TensorProto.FLOAT]
+    rng = np.random.default_rng(0)
+    found: dict[str, list[float]] = {}
+    for _ in range(flips):
+        tensor = held[rng.integers(len(held))]
+        before, values = tensor.SerializeToString(), numpy_helper.to_array(tensor).copy()
+        values.reshape(-1)[rng.integers(values.size)] *= -1
+        tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        wrong = Path(tempfile.mkdtemp(dir=folder))
+        onnx.save(model, str(wrong / "model.onnx"))
+        tensor.ParseFromString(before)
+        other = OnnxRunner(wrong)
+        pairs = [Pair(c.kind, e, other.run(c.arrays), "", c.sizes) for c, e in zip(cases, expected, strict=True)]
+        judged = proof.judge(pairs, "fp32")
+        found.setdefault(judged["verdict"], []).append(judged["range_error"])
+    for verdict, errors in sorted(found.items()):
+        print(f"{verdict}: {len(errors)} of {flips}; errors {min(errors):.1e} to {max(errors):.1e} of the output's range")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,93 @@
+"""The registry of edges: a file in this folder with a decorated function is a conversion.
+
+An edge takes an artifact's folder and writes the next artifact into another folder. Modules here import
+frameworks only inside their functions: the app's own process reads the table and loads nothing.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from lib.convert.formats import APP, find
+
+Progress = Callable[..., None]
+Run = Callable[[Progress, Path, Path, dict[str, Any]], dict[str, Any] | None]
+PRECISIONS = ("exact", "fp32", "fp16", "int8")  # exact: the same bits; the others: see proof.py
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Option:
+    """``kind``: bool, int, choice, file. ``low`` and ``high`` bound an int; ``choices`` are a choice's."""
+
+    name: str
+    title: str
+    kind: str
+    default: Any = None
+    choices: tuple[str, ...] = ()
+    low: int = 0
+    high: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Edge:
+    """``seconds`` and ``error`` (largest difference / output range) are what a small model usually takes and makes.
+
+    ``needs`` are modules that must be importable in the app's own environment; an edge with another
+    ``environment`` runs in that one instead.
+    """
+
+    source: str
+    target: str
+    tool: str
+    precision: str
+    seconds: float
+    error: float
+    run: str  # module:function
+    environment: str = APP
+    needs: tuple[str, ...] = ()
+    options: tuple[Option, ...] = ()
+    note: str = ""  # for the visitor: what this edge does to the model (fixes the batch, …)
+
+    def missing(self) -> str:
+        """Why this edge cannot run in this installation, and what would help; "" when it can."""
+        if self.environment != APP:
+            from lib.convert import environments
+
+            return environments.missing(self.environment)
+        absent = [name for name in self.needs if importlib.util.find_spec(name) is None]
+        return f"not installed: {', '.join(absent)}; pip install -r requirements.txt" if absent else ""
+
+
+_EDGES: dict[tuple[str, str], Edge] = {}
+
+
+def edge(source: str, target: str, **given: Any) -> Callable[[Run], Run]:
+    """Registers the decorated function as the edge from ``source`` to ``target``. Raises ValueError for a second one."""
+    for name in (source, target):
+        find(name)
+    if given["precision"] not in PRECISIONS:
+        raise ValueError(f"precision {given['precision']!r} of {source} -> {target}; allowed: {PRECISIONS}")
+
+    def register(function: Run) -> Run:
+        if (source, target) in _EDGES:
+            raise ValueError(f"a second edge {source} -> {target}: {function.__module__}")
+        run = f"{function.__module__}:{function.__name__}"
+        _EDGES[source, target] = Edge(source=source, target=target, run=run, **given)
+        return function
+
+    return register
+
+
+@cache
+def edges() -> dict[tuple[str, str], Edge]:
+    """Every edge by (source, target)."""
+    for found in pkgutil.iter_modules(__path__, f"{__name__}."):
+        importlib.import_module(found.name)
+    return dict(_EDGES)

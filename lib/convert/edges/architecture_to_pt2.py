@@ -1,0 +1,30 @@
+"""PyTorch architecture to an exported program (``.pt2``), with the names of inputs and outputs inside."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Option, edge
+
+
+@edge(
+    "architecture",
+    "pt2",
+    tool="torch.export",
+    precision="fp32",
+    seconds=8,
+    error=1e-6,
+    needs=("torch",),
+    options=(Option(name="dynamic", title="Dynamic batch and sequence", kind="bool", default=True),),
+    note="A program for torch.export.load, without the model's Python code. Detection models cannot be exported.",
+)
+def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from lib.convert import architectures, pt2_files, torch_export
+
+    progress("Building the model", 0.1)
+    flat, signature = architectures.load(source)
+    progress("Exporting", 0.3)
+    exported = torch_export.export(flat, signature, dynamic=options["dynamic"])
+    pt2_files.save(exported.program, target, signature)
+    return {"messages": exported.messages, "fixed": exported.fixed}

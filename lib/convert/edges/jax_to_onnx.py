@@ -1,0 +1,46 @@
+"""JAX example -> ONNX by jax2onnx, with a dynamic batch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Progress, edge
+
+
+@edge(
+    "jax",
+    "onnx",
+    tool="jax2onnx.to_onnx",
+    precision="fp32",
+    seconds=20,
+    error=2e-7,
+    needs=("jax", "jax2onnx"),
+    note="One of the examples here. For a function of your own, export it with jax2onnx and upload the ONNX file.",
+)
+def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any] | None:
+    """Raises InvalidFile or InvalidValue for no such example, JobFailed where jax2onnx refuses."""
+    from lib.convert.runners.jax import example
+
+    found = example(source)
+    progress("Starting JAX", 0.1)
+    from jax2onnx import to_onnx
+
+    from lib.convert import onnx_files
+    from lib.errors import JobFailed
+    from lib.onnx_model.words import clean
+
+    progress("Tracing and converting", 0.4)
+    try:
+        model = to_onnx(
+            found.function,
+            inputs=[found.shape],
+            model_name=found.input,
+            input_names=[found.input],
+            output_names=[found.output],
+        )
+    except Exception as error:  # of jax and of the converter's plugins
+        raise JobFailed(f"jax2onnx refused: {clean(str(error)) or type(error).__name__}") from None
+    progress("Saving", 0.9)
+    onnx_files.loads(onnx_files.write(model, target))
+    return None

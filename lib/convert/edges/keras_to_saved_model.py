@@ -1,0 +1,53 @@
+"""Keras 3 to a TensorFlow SavedModel, on Keras' TensorFlow backend; the serving signature has Keras' names."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Progress, edge
+
+
+@edge(
+    "keras",
+    "saved-model",
+    tool="Keras (TensorFlow backend), tf.saved_model",
+    precision="fp32",
+    seconds=15,
+    error=2e-6,
+    environment="tensorflow",
+    note="One signature, serving_default: named arrays in, named arrays out, inference only.",
+)
+def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from lib.convert import keras_models, saved_model_file
+
+    progress("Loading the model", 0.1)
+    model = keras_models.load(source, "tensorflow")
+    signature = keras_models.signature(model)
+    import tensorflow as tf
+
+    inputs = _plain([v.name for v in signature.inputs], "input")
+    outputs = _plain([v.name for v in signature.outputs], "output")
+
+    def serve(*given: Any) -> dict[str, Any]:
+        return dict(zip(outputs, keras_models.call(model, list(given)), strict=True))
+
+    wanted = [
+        tf.TensorSpec([d if isinstance(d, int) else None for d in v.shape], v.dtype, name=name)
+        for v, name in zip(signature.inputs, inputs, strict=True)
+    ]
+    module = tf.Module()
+    module.model = model  # so that its variables are saved
+    progress("Tracing and writing", 0.5)
+    function = tf.function(serve, input_signature=wanted)
+    tf.saved_model.save(module, str(target / saved_model_file.FOLDER), signatures={saved_model_file.DEFAULT: function})
+    return {
+        "inputs": dict(zip([v.name for v in signature.inputs], inputs, strict=True)),
+        "outputs": dict(zip([v.name for v in signature.outputs], outputs, strict=True)),
+    }
+
+
+def _plain(names: list[str], word: str) -> list[str]:
+    """Names that TensorFlow takes as they are; numbered ones where it would change them."""
+    good = all(n.isidentifier() and n.isascii() for n in names) and len({n.lower() for n in names}) == len(names)
+    return names if good else [f"{word}_{k}" for k in range(len(names))]

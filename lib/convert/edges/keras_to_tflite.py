@@ -1,0 +1,28 @@
+"""Keras 3 on its torch backend to TensorFlow Lite, by LiteRT Torch: no TensorFlow."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Progress, edge
+
+
+@edge(
+    "keras",
+    "tflite",
+    tool="litert-torch",
+    precision="fp32",
+    seconds=40,
+    error=3e-6,
+    environment="litert-torch",
+    note="Every dimension gets a fixed size: the batch is 1.",
+)
+def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from lib.convert import keras_models, litert_tool
+
+    progress("Loading the model", 0.1)
+    model = keras_models.load(source, "torch")
+    module, signature = keras_models.module(model), keras_models.signature(model)
+    progress("Converting with LiteRT Torch", 0.3)
+    return litert_tool.write(module, signature, target)

@@ -1,0 +1,114 @@
+"""ONNX to an exported PyTorch program: several importers raced, each checked against onnxruntime on the spot."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Option, Progress, edge
+from lib.errors import InvalidFile, JobFailed
+
+MORE = 1  # resized cases: one is enough to see a size that was baked in
+REFERENCE_SECONDS = 60
+
+
+@edge(
+    "onnx",
+    "pt2",
+    tool="own importer, onnx2pytorch, onnx2fx",
+    precision="fp32",
+    seconds=15,
+    error=1e-6,
+    needs=("torch", "onnx2pytorch", "onnx2fx"),
+    options=(
+        Option(
+            name="sample", title="Sample inputs (.npz by input name), for models whose shapes depend on values", kind="file"
+        ),
+    ),
+    note="Several importers are tried in turn; the first whose saved program agrees with onnxruntime is taken.",
+)
+def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Raises JobFailed where no importer's program agrees, with every importer's reason."""
+    from lib.convert.importers import race
+    from lib.convert.onnx_files import opened
+
+    progress("Running the ONNX model", 0.05)
+    model = opened(source)
+    signature, checks = expected(source, options.get("sample"))
+    progress("Importing and exporting", 0.2)
+    won = race.race(model, signature, checks, target, sample=bool(options.get("sample")))
+    said = [f"Imported by {'our own importer' if won.importer == 'own' else won.importer}."]
+    said += [f"{'Our own importer' if name == 'own' else name} was not used: {why}." for name, why in won.lost.items()]
+    if won.decided:
+        said.append(
+            f"Values of the sample inputs decide shapes in {', '.join(won.decided)}: the program refuses others there."
+        )
+    if won.fixed:
+        said.append("Fixed sizes: " + ", ".join(f"{s} = {n}" for s, n in won.fixed.items()) + ".")
+    return {"messages": said, "fixed": won.fixed}
+
+
+def expected(source: Path, sample: str | None) -> tuple[Any, list[Any]]:
+    """The signature, and made (or given) inputs with what the ONNX model computes from them."""
+    from lib.convert import feeds
+    from lib.convert.importers.race import Checked
+    from lib.convert.runners.onnx import OnnxRunner
+    from lib.time_limit import TooSlow, at_most
+
+    runner = OnnxRunner(source)
+    signature = runner.signature()
+    if any(str(d).endswith("[...]") for v in signature.inputs for d in v.shape):
+        raise InvalidFile("The model does not say the rank of its inputs. Export it again with shapes.")
+    cases = sampled(signature, Path(sample)) if sample else feeds.cases(signature)
+    kinds = [c for c in cases if c.kind == "ordinary"] + [c for c in cases if c.kind == "resized"][:MORE]
+    checks, why = [], ""
+    for case in kinds:
+        try:
+            outputs = runner.run(case.arrays)
+        except JobFailed as refused:
+            try:
+                with at_most(REFERENCE_SECONDS):
+                    outputs = runner.run_reference(case.arrays)
+            except (JobFailed, TooSlow):
+                why = why or refused.message
+                continue
+        checks.append(Checked(case, outputs))
+    runner.close()
+    if not checks:
+        raise JobFailed(f"The ONNX model takes none of the made inputs, so nothing can be checked: {why}")
+    return signature, checks
+
+
+def sampled(signature: Any, path: Path) -> list[Any]:
+    """The given inputs, and twice more with their numbers in another order: not integers, which may be shapes, nor
+    short vectors, which may be scales."""
+    import numpy as np
+
+    from lib.convert.feeds import Case
+
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            found = {name: archive[name] for name in archive.files}
+    except Exception as error:  # numpy's and zipfile's own
+        raise InvalidFile(f"The sample inputs are no .npz file with plain arrays ({type(error).__name__}).") from None
+    if missing := [v.name for v in signature.inputs if v.name not in found]:
+        raise InvalidFile(f"The sample inputs lack {', '.join(missing)[:200]}.")
+    arrays = {v.name: found[v.name] for v in signature.inputs}
+    for value in signature.inputs:
+        if arrays[value.name].dtype.name != value.dtype or arrays[value.name].ndim != len(value.shape):
+            raise InvalidFile(
+                f"The sample input {value.name[:80]!r} does not fit: {value.dtype} {list(value.shape)} is needed."
+            )
+    sizes = {
+        d: n for v in signature.inputs for d, n in zip(v.shape, arrays[v.name].shape, strict=True) if isinstance(d, str)
+    }
+
+    def redrawn(a: Any) -> bool:
+        return a.dtype.kind == "f" and (a.ndim > 1 or a.size > 16)
+
+    out = [Case("ordinary", 0, sizes, arrays)]
+    for seed in (1, 2):
+        rng = np.random.default_rng(seed)
+        drawn = {n: rng.permutation(a.reshape(-1)).reshape(a.shape) if redrawn(a) else a for n, a in arrays.items()}
+        out.append(Case("ordinary", seed, sizes, drawn))
+    return out

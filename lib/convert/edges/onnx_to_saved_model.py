@@ -1,0 +1,37 @@
+"""ONNX to a TensorFlow SavedModel: onnx2tf's operators, run by TensorFlow's own; no torch is near."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Progress, edge
+
+
+@edge(
+    "onnx",
+    "saved-model",
+    tool="onnx2tf, tf.saved_model",
+    precision="fp32",
+    seconds=30,
+    error=3e-6,
+    environment="tensorflow",
+    note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
+)
+def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    from lib.convert import onnx2tf_kernels, onnx2tf_tool, saved_model_file
+    from lib.errors import JobFailed
+    from lib.settings import prepare_library
+
+    prepare_library(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3")
+    progress("Converting with onnx2tf", 0.2)
+    onnx2tf_kernels.add()
+    with onnx2tf_tool.converted(source, {}, flatbuffer_direct_output_saved_model=True) as (made, said):
+        found = sorted(made.rglob(saved_model_file.NAME))
+        if len(found) != 1:
+            raise JobFailed("onnx2tf made no SavedModel of this model.")
+        shutil.move(found[0].parent, target / saved_model_file.FOLDER)
+    progress("Checking the SavedModel", 0.9)
+    saved_model_file.checked(target)
+    return {"messages": said}

@@ -1,0 +1,91 @@
+"""ONNX to TensorFlow Lite by onnx2tf's own writer: no TensorFlow, a free batch stays free where it works."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Option, Progress, edge
+
+
+@edge(
+    "onnx",
+    "tflite",
+    tool="onnx2tf",
+    precision="fp32",
+    seconds=12,
+    error=3e-6,
+    environment="onnx2tf",
+    options=(
+        Option(name="dynamic", title="Keep free dimensions free, where the runtime can do it", kind="bool", default=True),
+    ),
+    note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
+)
+def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
+    from lib.convert import onnx_files, tflite_file
+    from lib.convert.onnx_signature import signature
+    from lib.onnx_model.words import clean
+
+    progress("Converting with onnx2tf", 0.2)
+    found = signature(onnx_files.opened(source).proto)
+    said: list[str] = []
+    if options["dynamic"] or not found.symbols():
+        try:
+            said = _write(source, target, {})
+            why = _refused(source, target) if found.symbols() else ""
+        except Exception as error:  # JobFailed of onnx2tf, InvalidFile of what it wrote
+            if not found.symbols():
+                raise
+            why = clean(str(error)) or type(error).__name__
+        if not why:
+            return {"messages": said}
+        said = [f"Not with free dimensions: {why}"]
+    from lib.convert.feeds import cases
+
+    fixed = cases(found, (0,))[0].sizes
+    progress("Converting with fixed sizes", 0.6)
+    said += _write(source, target, fixed)
+    tflite_file.read(target / tflite_file.NAME)
+    return {"messages": said, "fixed": fixed}
+
+
+def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
+    from lib.convert import onnx2tf_tool, tflite_file
+    from lib.errors import JobFailed
+
+    with onnx2tf_tool.converted(source, fixed) as (made, said):
+        files = sorted(made.glob("*_float32.tflite"))
+        if len(files) != 1:
+            raise JobFailed("onnx2tf made no float32 file of this model.")
+        shutil.move(files[0], target / tflite_file.NAME)
+    tflite_file.read(target / tflite_file.NAME)
+    return said
+
+
+def _refused(source: Path, target: Path) -> str:
+    """Why the file's free dimensions are not worth having: the runtime's words, or that shapes differ."""
+    from lib.convert import feeds
+    from lib.convert.runners.onnx import OnnxRunner
+    from lib.convert.runners.tflite import TfliteRunner
+    from lib.convert.tasks import pair
+    from lib.errors import JobFailed
+
+    one, two = OnnxRunner(source), TfliteRunner(target)
+    given, got = one.signature(), two.signature()
+    names = pair([v.name for v in given.inputs], [v.name for v in got.inputs], {})
+    dtypes = {v.name: v.dtype for v in got.inputs}
+    for case in (c for c in feeds.cases(given, (0,)) if c.kind in ("ordinary", "resized")):
+        try:
+            wanted = one.run(case.arrays)
+        except JobFailed:
+            continue  # sizes that the source refuses too
+        try:
+            outputs = two.run({names[n]: a.astype(dtypes[names[n]]) for n, a in case.arrays.items()})
+        except JobFailed as error:
+            return error.message
+        shapes = sorted(a.shape for a in wanted.values()), sorted(a.shape for a in outputs.values())
+        if shapes[0] != shapes[1]:
+            return f"the outputs are {shapes[1]}, and {shapes[0]} in the source"
+    return ""

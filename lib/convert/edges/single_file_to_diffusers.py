@@ -1,0 +1,38 @@
+"""A Stable Diffusion single file as a diffusers folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import edge
+
+
+@edge(
+    "sd-single-file",
+    "diffusers",
+    tool="own mapping of names",
+    precision="exact",
+    seconds=5,
+    error=0.0,
+    needs=("torch", "diffusers", "transformers", "accelerate", "safetensors"),
+    note="Files made here hold their configuration; of others, Stable Diffusion 1.x is known by its shapes.",
+)
+def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Raises JobFailed where the folder, read back, is not what the file holds."""
+    from lib.convert import diffusers_check
+    from lib.convert.diffusers_parts import FOLDER
+    from lib.convert.runners.single_file import FILE, look
+    from lib.convert.runners.weights import read_safetensors
+    from lib.convert.single_files import unpack
+
+    progress("Reading the file", None)
+    contents = look(source / FILE)
+    tensors, _ = read_safetensors(source / FILE)
+    progress("Writing the folder", 0.5)
+    messages = unpack(tensors, contents, target / FOLDER)
+    del tensors
+    progress("Comparing every tensor", 0.8)
+    diffusers_check.same(diffusers_check.of_single_file(source / FILE), diffusers_check.of_folder(target / FOLDER))
+    return {"messages": messages}

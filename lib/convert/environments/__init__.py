@@ -1,0 +1,198 @@
+"""Environments of their own for tools that cannot live with the app's packages; made on first use, kept.
+
+One pinned ``<name>.txt`` here is one environment: a complete list, nothing is resolved. It is built in place
+(scripts hold its path) and counts only once its stamp is written, so a half-built one is never used. It is
+made by the app itself, with pip's own configuration; no uploaded file is involved. Knows nothing of edges.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import importlib.util
+import platform
+import re
+import shutil
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+
+from lib.convert.environments import build
+from lib.errors import InvalidValue, JobFailed
+
+Progress = Callable[..., None]
+HERE = Path(__file__).parent
+STAMP = "complete"
+PYTHONS = ((3, 11), (3, 12))  # every pinned wheel exists for these
+SYSTEM = ("Linux", "x86_64")
+SPACE_MB = 500  # to have left over on the disk
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Environment:
+    """``over_app``: it also sees the app's packages, after its own. So it is small; only for tools that conflict
+    with the app in what they declare, not in what they do. ``modules`` must be importable when it is done."""
+
+    name: str
+    modules: tuple[str, ...]
+    megabytes: int  # on disk
+    over_app: bool = False
+    pip: tuple[str, ...] = ()
+
+    @property
+    def requirements(self) -> Path:
+        return HERE / f"{self.name}.txt"
+
+
+ENVIRONMENTS: dict[str, Environment] = {
+    e.name: e
+    for e in (
+        # onnx2tf declares Python 3.12 and uses nothing of it: the tests convert with it on 3.11
+        Environment(
+            name="tensorflow",
+            modules=("tensorflow", "tf2onnx", "onnx2tf.tflite_builder.saved_model_exporter"),
+            megabytes=1900,
+            pip=("--ignore-requires-python",),
+        ),
+        Environment(name="litert-torch", modules=("litert_torch",), megabytes=400, over_app=True),
+        Environment(
+            name="onnx2tf",
+            modules=("onnx2tf.tflite_builder",),
+            megabytes=250,
+            over_app=True,
+            pip=("--ignore-requires-python",),
+        ),
+    )
+}
+
+
+def names() -> tuple[str, ...]:
+    return tuple(ENVIRONMENTS)
+
+
+def find(name: str) -> Environment:
+    """Raises InvalidValue, which lists what there is."""
+    if name not in ENVIRONMENTS:
+        raise InvalidValue("environment", name, ", ".join(ENVIRONMENTS))
+    return ENVIRONMENTS[name]
+
+
+@cache
+def missing(name: str) -> str:
+    """Why this environment cannot be made by this Python on this machine, and what would help; "" when it can.
+
+    Looks at neither network nor disk: whether the packages come is known when ``ensure`` fetches them.
+    """
+    find(name)
+    here = (platform.system(), platform.machine())
+    if here != SYSTEM:
+        return f"its packages are only built for {' on '.join(SYSTEM)}, and this machine is {' on '.join(here)}"
+    if sys.version_info[:2] not in PYTHONS:
+        allowed = " or ".join(".".join(map(str, v)) for v in PYTHONS)
+        return f"its pinned packages need Python {allowed}; the app runs on {platform.python_version()}"
+    if importlib.util.find_spec("ensurepip") is None:
+        return "this Python has no ensurepip, so it cannot make environments; on Debian: apt-get install python3-venv"
+    return ""
+
+
+def ready(name: str, folder: Path) -> bool:
+    """Whether it stands in ``folder``, complete and made from the pins of today."""
+    return (_home(name, folder) / STAMP).is_file()
+
+
+def ensure(name: str, folder: Path, progress: Progress) -> Path:
+    """The Python of the environment ``name`` under ``folder``; makes it when it is not there (minutes, network).
+
+    ``progress(stage, share)`` is called twice a second at least; whatever it raises stops the making, and what
+    was half built is removed. One process makes it, others wait for it.
+    Raises JobFailed: it cannot be made here, or pip failed.
+    """
+    home = _home(name, folder)
+    python = home / "bin" / "python"
+    if ready(name, folder):
+        return python
+    if reason := missing(name):
+        raise JobFailed(f"The environment {name!r} cannot be made here: {reason}.")
+    folder.mkdir(parents=True, exist_ok=True)
+    with _lock(folder / f"{name}.lock", name, progress) as lock:
+        if ready(name, folder):  # made by another one while this one waited
+            return python
+        for old in folder.glob(f"{name}-{'[0-9a-f]' * 12}"):  # half built, or of older pins
+            shutil.rmtree(old)
+        _check_space(find(name), folder)
+        try:
+            _build(find(name), home, lock, progress)
+        except BaseException:
+            shutil.rmtree(home, ignore_errors=True)
+            raise
+    return python
+
+
+def _build(environment: Environment, home: Path, lock: int, progress: Progress) -> None:
+    name, python = environment.name, str(home / "bin" / "python")
+    total = sum(1 for line in environment.requirements.read_text().splitlines() if line and not line.startswith("#"))
+    told = {"stage": f"Making the environment {name}", "share": 0.0, "seen": 0}
+
+    def tell(line: str) -> None:
+        if found := re.match(r"(?:Collecting|Processing) (?:\S*/)?(\S+)", line):
+            told["seen"] += 1
+            told["stage"] = f"Environment {name}: fetching {found[1]}"
+            told["share"] = 0.05 + 0.6 * min(1.0, told["seen"] / total)
+        elif line.startswith("Installing"):
+            told["stage"], told["share"] = f"Environment {name}: installing {total} packages", 0.65
+        progress(told["stage"], told["share"])
+
+    tell("")
+    # -I: neither the app's PYTHONPATH nor a user's packages leak in
+    build.run([sys.executable, "-I", "-m", "venv", str(home)], tell, what=f"Making the environment {name!r}", hold=lock)
+    fetch = [python, "-I", "-m", "pip", "install", "--no-deps", "--only-binary", ":all:", "--no-input"]
+    fetch += ["--progress-bar", "off", "--disable-pip-version-check", "--retries", "2", *environment.pip]
+    what = f"Fetching the packages of the environment {name!r} (once; it needs a package index)"
+    build.run([*fetch, "--requirement", str(environment.requirements)], tell, what=what, hold=lock)
+    if environment.over_app:
+        site = next((home / "lib").glob("python*")) / "site-packages"
+        (site / "app.pth").write_text("".join(f"{folder}\n" for folder in app_packages()))
+    told["stage"], told["share"] = f"Environment {name}: trying it", 0.9
+    tell("")
+    trial = "; ".join(f"import {module}" for module in environment.modules)
+    build.run([python, "-I", "-c", trial], tell, what=f"Using the environment {name!r}", hold=lock)
+    (home / STAMP).write_text(environment.requirements.read_text())
+
+
+def app_packages() -> tuple[str, ...]:
+    """The folders that the app's own packages lie in."""
+    return tuple(p for p in sys.path if Path(p).name in ("site-packages", "dist-packages") and Path(p).is_dir())
+
+
+def _home(name: str, folder: Path) -> Path:
+    """Named after all that it is made from: other pins, another Python or another app make another one."""
+    environment = find(name)
+    made_from = [environment.requirements.read_text(), sys.version, *environment.pip]
+    made_from += app_packages() if environment.over_app else ()
+    return folder / f"{name}-{hashlib.sha256(chr(0).join(made_from).encode()).hexdigest()[:12]}"
+
+
+def _check_space(environment: Environment, folder: Path) -> None:
+    # pip keeps the wheels beside what it unpacks from them
+    need, free = 2 * environment.megabytes + SPACE_MB, shutil.disk_usage(folder).free >> 20
+    if free < need:
+        raise JobFailed(
+            f"The environment {environment.name!r} needs {need} MB of disk while it is made; {free} MB are free."
+        )
+
+
+@contextmanager
+def _lock(path: Path, name: str, progress: Progress) -> Iterator[int]:
+    """Gives the locked file's descriptor, once nobody else holds it."""
+    with path.open("w") as file:
+        while True:
+            with suppress(BlockingIOError):
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            progress(f"Waiting: the environment {name} is being made", None)
+            time.sleep(build.PATIENCE)
+        yield file.fileno()

@@ -1,0 +1,188 @@
+"""Checks that a TensorFlow Lite file is a sound flatbuffer: every table, vector and string lies in the file.
+
+The interpreters follow offsets without looking; this walks the same offsets first, with the tables of
+``tflite_schema`` (binary format: flatbuffers.dev/internals). It reads the structure and never the weights: what it
+touches is bounded by ``MOST_STEPS``. It does not know what operators mean; only indices between tables are checked.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from pathlib import Path
+
+from lib.convert.tflite_schema import TABLES, UNIONS
+from lib.errors import InvalidFile
+
+MOST_STEPS = 10_000_000  # tables, fields and offsets
+MOST_DEPTH = 16  # tables in tables; the schema itself allows 7
+EXTERNAL_GROUPS, EXTERNAL_BUFFERS = 8, 9  # slots of Model
+HEAD = 8  # bytes: the root's offset and the identifier
+AGAIN = "Upload the whole file again."
+
+
+class Broken(Exception):
+    """In words, without 'The file'."""
+
+
+def check_tflite(path: Path) -> None:
+    """Raises InvalidFile for a file whose structure reaches outside of it, overlaps a number's end or nests too deep."""
+    size = path.stat().st_size
+    if size < 16:
+        raise InvalidFile(f"Not a TensorFlow Lite model: {size} bytes. {AGAIN}")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            Walk(data, size).model()
+        except Broken as why:
+            raise InvalidFile(f"The TensorFlow Lite file is damaged or cut off: {why}. {AGAIN}") from None
+
+
+class Walk:
+    def __init__(self, data: mmap.mmap, size: int) -> None:
+        self._data, self._size, self._steps = data, min(size, 1 << 31), 0
+        self._file = size  # buffers may lie behind the flatbuffer's own 2 GB
+        self._seen: set[tuple[int, str]] = set()
+        self._checked: set[tuple[int, int]] = set()
+
+    def model(self) -> None:
+        if self._data[4:HEAD] != b"TFL3":
+            raise Broken("the identifier TFL3 is missing")
+        root = self._number(0, "<I")
+        self._table(root, "Model", 0)
+        self._indices(root)
+
+    def _number(self, at: int, form: str) -> int:
+        self._steps += 1
+        if self._steps > MOST_STEPS:
+            raise Broken(f"it has more than {MOST_STEPS:,} parts")
+        end = at + struct.calcsize(form)
+        if at < 0 or end > self._size:
+            raise Broken(f"an offset points to byte {at} of {self._size}")
+        return struct.unpack(form, self._data[at:end])[0]
+
+    def _fields(self, table: int) -> tuple[list[int], int]:
+        """Where each slot's field is (0: absent), and the table's end."""
+        if table % 4:
+            raise Broken(f"the table at byte {table} is not aligned")
+        vtable = table - self._number(table, "<i")
+        if vtable < HEAD or vtable % 2:
+            raise Broken(f"the table at byte {table} has its layout at byte {vtable}")
+        length, inline = self._number(vtable, "<H"), self._number(vtable + 2, "<H")
+        if length < 4 or length % 2 or vtable + length > self._size or inline < 4 or table + inline > self._size:
+            raise Broken(f"the layout at byte {vtable} is not one")
+        slots = struct.unpack(f"<{length // 2 - 2}H", self._data[vtable + 4 : vtable + length])
+        if any(slot and not 4 <= slot < inline for slot in slots):
+            raise Broken(f"a field of the table at byte {table} is outside of it")
+        return [table + slot if slot else 0 for slot in slots], table + inline
+
+    def _table(self, table: int, kind: str, depth: int) -> None:
+        if (table, kind) in self._seen:
+            return
+        self._seen.add((table, kind))
+        if depth > MOST_DEPTH:
+            raise Broken(f"its tables nest over {MOST_DEPTH} deep")
+        fields, end = self._fields(table)
+        chosen = 0
+        for what, at in zip(TABLES.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
+            self._steps += 1
+            if what.isdigit():
+                if at and (at + int(what) > end or at % int(what)):
+                    raise Broken(f"a number of the {kind} at byte {table} reaches over its end or is not aligned")
+                chosen = self._data[at] if at else 0
+            elif at and what != "?":
+                if at + 4 > end or at % 4:
+                    raise Broken(f"an offset of the {kind} at byte {table} reaches over its end or is not aligned")
+                if what.startswith("u:"):
+                    self._union(at, UNIONS[what[2:]], chosen, depth)
+                else:
+                    self._what(at, what, depth)
+
+    def _union(self, at: int, names: tuple[str, ...], chosen: int, depth: int) -> None:
+        # an unknown kind is left alone: nobody who does not know it reads it
+        if 1 <= chosen <= len(names):
+            self._table(at + self._number(at, "<I"), names[chosen - 1], depth + 1)
+
+    def _what(self, at: int, what: str, depth: int) -> None:
+        target = at + self._number(at, "<I")
+        if what == "s":
+            self._vector(target, 1)
+            if self._number(target + 4 + self._number(target, "<I"), "<B"):
+                raise Broken(f"the text at byte {target} has no end")
+        elif what.startswith("["):
+            inside = what[1:-1]
+            count = self._vector(target, int(inside) if inside.isdigit() else 4)
+            if not inside.isdigit():
+                for k in range(count):
+                    if inside == "s":
+                        self._what(target + 4 + 4 * k, "s", depth + 1)
+                    else:
+                        place = target + 4 + 4 * k
+                        self._table(place + self._number(place, "<I"), inside, depth + 1)
+        else:
+            self._table(target, what, depth + 1)
+
+    def _vector(self, at: int, width: int) -> int:
+        if at % 4 or (width == 8 and (at + 4) % 8):
+            raise Broken(f"the list at byte {at} is not aligned")
+        count = self._number(at, "<I")
+        if at + 4 + count * width > self._size:
+            raise Broken(f"the list at byte {at} says {count} entries, more than follow")
+        return count
+
+    # What interpreters look up without asking whether it is there.
+
+    def _list(self, table: int, slot: int) -> list[int]:
+        """Where the tables of a vector are."""
+        at = self._field(table, slot)
+        if not at:
+            return []
+        start = at + self._number(at, "<I")
+        places = [start + 4 + 4 * k for k in range(self._number(start, "<I"))]
+        return [place + self._number(place, "<I") for place in places]
+
+    def _field(self, table: int, slot: int) -> int:
+        fields, _ = self._fields(table)
+        return fields[slot] if slot < len(fields) else 0
+
+    def _get(self, table: int, slot: int, form: str) -> int:
+        at = self._field(table, slot)
+        return self._number(at, form) if at else 0
+
+    def _integers(self, table: int, slot: int) -> tuple[int, ...]:
+        at = self._field(table, slot)
+        if not at:
+            return ()
+        start = at + self._number(at, "<I")
+        count = self._number(start, "<I")
+        self._steps += count
+        return struct.unpack(f"<{count}i", self._data[start + 4 : start + 4 + 4 * count])
+
+    def _indices(self, model: int) -> None:
+        codes, graphs, buffers = self._list(model, 1), self._list(model, 2), self._list(model, 4)
+        if self._list(model, EXTERNAL_GROUPS) or self._list(model, EXTERNAL_BUFFERS):
+            raise InvalidFile(
+                "The TensorFlow Lite model keeps weights in other files, which it names and the interpreter would open. "
+                "Save it again with its weights inside."
+            )
+        if not graphs:
+            raise Broken("there is no graph in it")
+        for buffer in buffers:
+            start, length = self._get(buffer, 1, "<Q"), self._get(buffer, 2, "<Q")
+            if start + length > self._file:
+                raise Broken(f"a buffer is bytes {start} to {start + length} of {self._file}")
+        for graph in graphs:
+            tensors = self._list(graph, 0)
+            for tensor in tensors:
+                if self._get(tensor, 2, "<I") >= max(1, len(buffers)):
+                    raise Broken("a tensor names a buffer that is not there")
+                if any(d < 0 for d in self._integers(tensor, 0)):
+                    raise Broken("a tensor has a negative dimension")
+            names = [*self._integers(graph, 1), *self._integers(graph, 2)]
+            if any(not 0 <= k < len(tensors) for k in names):
+                raise Broken("a graph's inputs or outputs name a tensor that is not there")
+            for operator in self._list(graph, 3):
+                if self._get(operator, 0, "<I") >= len(codes):
+                    raise Broken("an operator has a code that is not there")
+                used = [*self._integers(operator, 1), *self._integers(operator, 2), *self._integers(operator, 8)]
+                if any(not -1 <= k < len(tensors) for k in used):
+                    raise Broken("an operator names a tensor that is not there")

@@ -1,0 +1,92 @@
+"""Checks an HDF5 file of weights with h5py: plain groups and arrays of numbers, nothing that leads out of the file.
+
+Links are looked at before they are followed: external links, soft links, external storage and virtual datasets
+open other files as soon as something is read.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lib.errors import InvalidFile
+
+MOST_OBJECTS, MOST_DEPTH, MOST_DIMENSIONS = 50_000, 30, 16
+MOST_RATIO = 1000  # of compressed arrays
+SIGNATURE = b"\x89HDF\r\n\x1a\n"
+FILTERS = {1, 2, 3}  # deflate, shuffle, checksum; others are plug-ins
+DAMAGED = "The weights (HDF5) are damaged or cut off. Save the model again with Keras."
+
+
+def check_hdf5(path: Path) -> int:
+    """The number of arrays. Raises InvalidFile. Reads no array."""
+    with path.open("rb") as file:
+        if file.read(8) != SIGNATURE:
+            raise InvalidFile("The weights are no HDF5 file. Save the model again with Keras.")
+    import h5py
+
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            return _Walk(h5py, path.stat().st_size).group(file.id, 0)
+    except InvalidFile:
+        raise
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, UnicodeError, OverflowError, AttributeError):
+        raise InvalidFile(DAMAGED) from None  # h5py has no exception of its own
+
+
+class _Walk:
+    def __init__(self, h5py: object, size: int) -> None:
+        self._h5, self._size, self._seen = h5py, size, set()
+        self._bytes = 0
+
+    def group(self, group: object, depth: int) -> int:
+        h5 = self._h5
+        if depth > MOST_DEPTH:
+            raise InvalidFile(f"The groups of the weights (HDF5) nest over {MOST_DEPTH} deep.")
+        arrays = 0
+        for name in list(group):
+            shown = repr(name.decode(errors="replace")[:80])
+            if group.links.get_info(name).type != h5.h5l.TYPE_HARD:
+                raise InvalidFile(f"{shown} in the weights (HDF5) is a link to elsewhere; only arrays and groups are read.")
+            info = h5.h5o.get_info(group, name)
+            if info.addr in self._seen:
+                raise InvalidFile(f"{shown} in the weights (HDF5) is there twice: a circle, or a copy by link.")
+            self._seen.add(info.addr)
+            if len(self._seen) > MOST_OBJECTS:
+                raise InvalidFile(f"The weights (HDF5) have over {MOST_OBJECTS:,} parts.")
+            if info.type == h5.h5o.TYPE_GROUP:
+                arrays += self.group(h5.h5o.open(group, name), depth + 1)
+            elif info.type == h5.h5o.TYPE_DATASET:
+                self._array(h5.h5o.open(group, name), shown)
+                arrays += 1
+            else:
+                raise InvalidFile(f"{shown} in the weights (HDF5) is neither an array nor a group.")
+        return arrays
+
+    def _array(self, array: object, shown: str) -> None:
+        h5 = self._h5
+        plan = array.get_create_plist()
+        layout = plan.get_layout()
+        if layout == h5.h5d.VIRTUAL or plan.get_external_count():
+            raise InvalidFile(f"{shown} in the weights (HDF5) has its values in another file; they must be in this one.")
+        kind = array.get_type()
+        if kind.get_class() not in (h5.h5t.INTEGER, h5.h5t.FLOAT, h5.h5t.ENUM) or kind.get_size() > 8:
+            raise InvalidFile(f"{shown} in the weights (HDF5) holds something else than numbers.")
+        shape = array.shape
+        count = 1
+        for d in shape:
+            count *= d
+        need = count * kind.get_size()
+        filters = {plan.get_filter(k)[0] for k in range(plan.get_nfilters())}
+        if filters - FILTERS:
+            raise InvalidFile(f"{shown} in the weights (HDF5) is compressed by a plug-in; use gzip or nothing.")
+        stored = array.get_storage_size()
+        # values that are not stored read as zeros: a small file could claim any size
+        if len(shape) > MOST_DIMENSIONS or need > max(stored, 4096 if layout == h5.h5d.CHUNKED else 0) * (
+            MOST_RATIO if 1 in filters else 1
+        ):
+            raise InvalidFile(f"{shown} in the weights (HDF5) claims {need:,} bytes; {stored:,} are stored for it.")
+        if not filters and stored > self._size:
+            raise InvalidFile(DAMAGED)
+        self._bytes += need
+        if self._bytes > MOST_RATIO * self._size:
+            raise InvalidFile("The weights (HDF5) unpack to over a thousand times the file: they cannot be a model's.")

@@ -1,0 +1,34 @@
+"""The table of operators: a decorated function is one operator's meaning in torch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+Function = Callable[..., Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    function: Function
+    raw: bool | tuple[int, ...]  # positions of inputs that are given over as they are, True for all
+
+
+TABLE: dict[tuple[str, str], Operator] = {}
+
+
+def op(*names: str, domain: str = "", raw: bool | tuple[int, ...] = ()) -> Callable[[Function], Function]:
+    """Registers ``function(call, *inputs)`` for the operators ``names``; inputs not in ``raw`` arrive as tensors.
+
+    An absent optional input is None. It returns one value, or a tuple in the operator's order of outputs.
+    """
+
+    def register(function: Function) -> Function:
+        for name in names:
+            if (domain, name) in TABLE:
+                raise ValueError(f"a second {domain}::{name}")
+            TABLE[domain, name] = Operator(function, raw)
+        return function
+
+    return register

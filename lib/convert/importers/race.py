@@ -1,0 +1,166 @@
+"""The race of the importers: the first whose exported, saved and reloaded program agrees with ONNX wins.
+
+Nothing here believes an importer. ``expected`` are the outputs of onnxruntime (or, where it has no kernel, of the
+reference evaluator) on made inputs of several seeds and two sizes; dtype and shape must be equal too.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.convert import importers, pt2_files
+from lib.convert.feeds import Case
+from lib.convert.importers.own.values import from_numpy
+from lib.convert.runners import Arrays
+from lib.convert.runners.pt2 import Pt2Runner
+from lib.convert.signature import Signature
+from lib.errors import InvalidFile, JobFailed
+from lib.onnx_model.open import Model
+
+RTOL, ATOL = 1e-3, 1e-5  # ATOL times the largest expected value of the output
+HALF = 4e-3  # RTOL of float16: four of its steps
+
+
+@dataclass(slots=True)
+class Checked:
+    """A case of made inputs with what the ONNX model gives for it."""
+
+    case: Case
+    outputs: Arrays
+
+
+@dataclass(slots=True)
+class Won:
+    importer: str
+    lost: dict[str, str]  # importer: why
+    fixed: dict[str, int] = field(default_factory=dict)
+    decided: list[str] = field(default_factory=list)  # operators whose inputs' values the program holds fast
+    outputs: Arrays = field(default_factory=dict)  # of the saved and reloaded program, on the first case
+
+
+def race(
+    model: Model,
+    signature: Signature,
+    checks: list[Checked],
+    target: Path,
+    *,
+    sample: bool = False,
+    names: tuple[str, ...] = importers.NAMES,
+) -> Won:
+    """Writes ``model.pt2`` into ``target``. Raises JobFailed with every importer's reason.
+
+    ``sample``: the inputs are the visitor's own, and shapes may be decided by their values.
+    """
+    lost: dict[str, str] = {}
+    for name in names:
+        try:
+            won = _one(name, model, signature, checks, target, sample)
+        except MemoryError:
+            raise
+        except Exception as error:  # importers are other people's code on anybody's model
+            lost[name] = words(error)
+            (target / pt2_files.NAME).unlink(missing_ok=True)
+            continue
+        won.lost = lost
+        return won
+    raise JobFailed(
+        "No importer made a program that agrees with the ONNX model. " + "; ".join(f"{k}: {v}" for k, v in lost.items())
+    )
+
+
+class Disagrees(Exception):
+    pass
+
+
+def _one(name: str, model: Model, signature: Signature, checks: list[Checked], target: Path, sample: bool) -> Won:
+    module = importers.load(name, model)
+    why = ""
+    for dims in _plans(signature):
+        try:
+            fixed = export(module, signature, checks, dims, target, sample)
+            runner = Pt2Runner(target)
+            outputs: Arrays = {}
+            for check in checks:
+                if fixed and any(check.case.sizes.get(s) != n for s, n in fixed.items()):
+                    continue
+                got = runner.run(check.case.arrays)
+                differs(got, check.outputs)
+                outputs = outputs or got
+            if not outputs:
+                raise Disagrees("no made input has the sizes that the program was fixed to")
+        except (Disagrees, MemoryError):
+            raise
+        except Exception as error:  # torch.export's many kinds
+            why = why or words(error)
+            continue
+        return Won(name, {}, fixed, list(dict.fromkeys(getattr(module, "decided_by", []))), outputs)
+    raise JobFailed(why)
+
+
+def _plans(signature: Signature) -> list[str]:
+    return ["named", "auto", "batch", "static"] if signature.symbols() else ["static"]
+
+
+def export(
+    module: torch.nn.Module, signature: Signature, checks: list[Checked], plan: str, target: Path, sample: bool
+) -> dict[str, int]:
+    """Saves the program made on the case with the largest sizes, or for "static" the smallest; says what is fixed."""
+    ordered = sorted(checks, key=lambda c: sum(c.case.sizes.values()))
+    case = (ordered[0] if plan == "static" else ordered[-1]).case
+    given = tuple(from_numpy(case.arrays[v.name]) for v in signature.inputs)
+    kept = signature.symbols() if plan in ("named", "auto") else signature.symbols()[:1] if plan == "batch" else ()
+    dims = {s: torch.export.Dim(f"dim{k}", min=1) if plan != "auto" else torch.export.Dim.AUTO for k, s in enumerate(kept)}
+    shapes = tuple({k: dims[d] for k, d in enumerate(v.shape) if d in dims} or None for v in signature.inputs)
+    play = getattr(module, "playing_from", None) if sample else None
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if play is not None:
+            with play(given):
+                program = torch.export.export(module, given, dynamic_shapes=(shapes,) if shapes else None, strict=False)
+        else:
+            program = torch.export.export(module, given, dynamic_shapes=(shapes,) if shapes else None, strict=False)
+    pt2_files.save(program, target, signature)
+    own = pt2_files.signature_of(program)
+    fixed = {}
+    for said, has in zip(signature.inputs, own.inputs, strict=True):
+        fixed |= {s: d for s, d in zip(said.shape, has.shape, strict=False) if isinstance(s, str) and isinstance(d, int)}
+    return fixed
+
+
+def differs(got: Arrays, expected: Arrays) -> None:
+    """Raises Disagrees in words."""
+    for name, b in expected.items():
+        a = got.get(name)
+        if a is None:
+            raise Disagrees(f"the output {name[:60]!r} is missing")
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            raise Disagrees(f"{name[:60]!r} is {a.dtype} {list(a.shape)}, ONNX has {b.dtype} {list(b.shape)}")
+        if b.dtype.kind in "iub":
+            if not np.array_equal(a, b):
+                raise Disagrees(f"{int((a != b).sum())} of {b.size} values of {name[:60]!r} differ")
+            continue
+        wide = np.complex128 if b.dtype.kind == "c" else np.float64
+        a, b, half = a.astype(wide), b.astype(wide), b.dtype.itemsize == 2
+        finite = np.isfinite(b)
+        with np.errstate(all="ignore"):
+            largest = float(np.abs(b[finite]).max(initial=0.0))
+            bound = max(ATOL * largest, 1e-7) + (HALF if half else RTOL) * np.abs(b)
+            good = np.where(finite, np.abs(a - b) <= bound, (a == b) | (np.isnan(a) & np.isnan(b)))
+            if not good.all():
+                worst = float(np.abs(a - b)[finite].max(initial=0.0))
+                raise Disagrees(f"{name[:60]!r} differs by up to {worst:.2g} where its largest value is {largest:.2g}")
+
+
+def words(error: BaseException) -> str:
+    """One line, without a path of this machine."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    named = (
+        "" if isinstance(error, importers.Unsupported | Disagrees | JobFailed | InvalidFile) else f"{type(error).__name__}: "
+    )
+    return re.sub(r"(/[\w.-]+){2,}", "…", named + text)[:300]

@@ -1,0 +1,89 @@
+"""From files with outputs to the verdicts of a conversion: every hop, end to end, and three ways for ONNX."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.convert import arrays, proof
+from lib.convert.measures import Pair
+from lib.convert.routes import loosest
+
+UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
+
+
+def judge(
+    asked: str, answers: list[dict[str, Any]], cases: list[dict[str, Any]], precisions: list[str], steady: bool, inputs: bool
+) -> dict[str, Any]:
+    """``hops``, ``whole`` and ``three_way``, each a dict of ``proof.judge``.
+
+    ``asked`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
+    ``refused`` and ``reference``.
+    """
+    source = Outputs(Path(asked), {}, asked_again=False)
+    artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
+    hops = [
+        _compare(a, b, cases, precision, inputs)
+        for a, b, precision in zip(artifacts, artifacts[1:], precisions, strict=False)
+    ]
+    whole = _compare(source, artifacts[-1], cases, loosest(precisions), inputs)
+    if not steady:
+        whole |= {"verdict": "unproven", "reason": UNSTEADY}
+    elif whole["verdict"] == "proven" and (bad := [h for h in hops if h["verdict"] == "failed"]):
+        # two errors that undo each other are no proof
+        whole |= {"verdict": "unproven", "reason": f"A step on the way failed: {bad[0]['reason']}"}
+    three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], loosest(precisions))
+    if three and three["reference"] and three["reference"]["verdict"] == "failed" and whole["verdict"] == "proven":
+        why = three["reference"]["reason"]
+        whole |= {
+            "verdict": "unproven",
+            "reason": f"onnxruntime agrees with the source, the reference evaluator does not: {why}",
+        }
+    return {"hops": hops, "whole": whole, "three_way": three}
+
+
+class Outputs:
+    """Of one artifact, by case."""
+
+    def __init__(self, folder: Path, refused: dict[str, str], *, asked_again: bool = True) -> None:
+        """``asked_again``: it ran the first case twice. The source did so where its answers were made."""
+        self.folder, self.refused, self.asked_again = folder, refused, asked_again
+
+    def of(self, file: str) -> arrays.Arrays | None:
+        path = self.folder / f"out-{file}"
+        return arrays.load(path) if file not in self.refused and path.is_file() else None
+
+
+def _compare(source: Outputs, target: Outputs, cases: list[dict[str, Any]], precision: str, inputs: bool) -> dict[str, Any]:
+    pairs, repeated = [], False
+    for case in cases:
+        expected, about = source.of(case["file"]), (case["sizes"], case["seed"], case["changed"])
+        if expected is None:  # refused there: a hop before has failed
+            continue
+        if case["kind"].startswith("nudged"):
+            pairs.append(Pair(case["kind"], expected, None, "", *about))
+            continue
+        why = target.refused.get(case["file"], "it gave no answer")
+        pairs.append(Pair(case["kind"], expected, target.of(case["file"]), why, *about))
+        if case["kind"] == "ordinary" and not repeated:
+            repeated, again = True, f"again-{case['file']}"
+            if target.asked_again:
+                pairs.append(Pair("repeated", expected, target.of(again), target.refused.get(again, why), *about))
+    return proof.judge(pairs, precision, inputs=inputs)
+
+
+def _three_way(
+    source: Outputs, target: Outputs, cases: list[dict[str, Any]], reference: str | None, precision: str
+) -> dict[str, Any] | None:
+    """Source, onnxruntime and reference evaluator on one case. None for formats without a reference."""
+    first = next((c["file"] for c in cases if c["kind"] == "ordinary"), None)
+    if reference is None or first is None:
+        return None
+    expected, ours = source.of(first), target.of(first)
+    if reference or expected is None:
+        return {"reference": None, "why_not": reference}
+    third = arrays.load(target.folder / "reference.npz")
+    out = {"reference": proof.judge([Pair("ordinary", expected, third)], precision, inputs=False), "why_not": ""}
+    if ours is not None:
+        out["runtimes"] = proof.judge([Pair("ordinary", ours, third)], precision, inputs=False)
+    return out

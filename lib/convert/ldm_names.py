@@ -1,0 +1,177 @@
+"""Names of tensors in the original single files of Stable Diffusion, from the configurations of a diffusers folder.
+
+Original files number their blocks in the order of the forward pass (``input_blocks.4.1``), diffusers by level
+(``down_blocks.1.attentions.0``); the numbers follow from the configuration. ``plan`` gives one ``Move`` for each
+tensor, which both directions use: it says where a tensor stands on either side and how its shape differs. Knows
+Stable Diffusion 1, 2 and XL. Names and shapes only: no weights, no torch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from lib.errors import InvalidFile
+
+UNET, VAE = "model.diffusion_model.", "first_stage_model."
+# how an original file holds a tensor: as it is; a matrix as a 1x1 convolution; transposed; stacked with two others
+SAME, CONV, TURNED, STACKED = "same", "conv", "turned", "stacked"
+
+RESNET = {
+    "norm1": "in_layers.0", "conv1": "in_layers.2", "time_emb_proj": "emb_layers.1",
+    "norm2": "out_layers.0", "conv2": "out_layers.3", "conv_shortcut": "skip_connection",
+}  # fmt: skip
+VAE_ATTENTION = {"group_norm": "norm", "to_q": "q", "to_k": "k", "to_v": "v", "to_out.0": "proj_out"}
+OPEN_CLIP = {
+    "layer_norm1": "ln_1", "layer_norm2": "ln_2", "self_attn.out_proj": "attn.out_proj",
+    "mlp.fc1": "mlp.c_fc", "mlp.fc2": "mlp.c_proj",
+}  # fmt: skip
+UNET_BLOCKS = {
+    "down_block_types": ("DownBlock2D", "CrossAttnDownBlock2D"),
+    "mid_block_type": ("UNetMidBlock2DCrossAttn",),
+    "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Move:
+    """``component`` and ``name`` in the diffusers folder; ``original`` in the single file.
+
+    ``how`` STACKED: the tensor is the ``part``-th third of ``original`` along its first axis (query, key, value).
+    """
+
+    component: str
+    name: str
+    original: str
+    how: str = SAME
+    part: int = 0
+
+
+def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool) -> list[Move]:
+    """A move for every tensor of ``component``. Raises InvalidFile for a network that the original layout cannot hold."""
+    if component == "unet":
+        prefixes = dict(_unet(config))
+        return [_renamed(component, name, prefixes, UNET) for name in names]
+    if component == "vae":
+        prefixes = dict(_vae(config))
+        return [_renamed(component, name, prefixes, VAE) for name in names]
+    if component == "text_encoder" and config.get("hidden_act") == "quick_gelu":
+        home = "conditioner.embedders.0.transformer." if xl else "cond_stage_model.transformer."
+        return [Move(component, name, f"{home}text_model.{name.removeprefix('text_model.')}") for name in names]
+    if component == "text_encoder" and xl:
+        raise InvalidFile("SDXL's first text encoder is OpenAI's CLIP (quick_gelu); this one has no place in a single file.")
+    home = "conditioner.embedders.1.model." if xl else "cond_stage_model.model."
+    if config.get("hidden_act") != "gelu":
+        raise InvalidFile(
+            f"{component} has the activation {str(config.get('hidden_act'))[:40]!r}; single files know OpenAI's CLIP "
+            "(quick_gelu) and OpenCLIP (gelu). Keep this pipeline as a diffusers folder."
+        )
+    return [_open_clip(component, name, home) for name in names]
+
+
+def _unet(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Prefixes of diffusers -> prefixes of the original."""
+    for key, allowed in UNET_BLOCKS.items():
+        kinds = [config.get(key)] if key == "mid_block_type" else config.get(key) or []
+        if not kinds or any(kind not in allowed for kind in kinds):
+            raise InvalidFile(
+                f"The UNet's {key} is {str(config.get(key))[:120]}; single files hold {', '.join(allowed)} only."
+            )
+    layers = config.get("layers_per_block")
+    if not isinstance(layers, int) or isinstance(layers, bool):
+        raise InvalidFile("The UNet has another number of layers in each block; single files hold one number for all.")
+    yield "time_embedding.linear_1", "time_embed.0"
+    yield "time_embedding.linear_2", "time_embed.2"
+    yield "add_embedding.linear_1", "label_emb.0.0"
+    yield "add_embedding.linear_2", "label_emb.0.2"
+    yield "conv_in", "input_blocks.0.0"
+    yield "conv_norm_out", "out.0"
+    yield "conv_out", "out.2"
+    at = 1
+    for level in range(len(config["down_block_types"])):
+        for layer in range(layers):
+            yield from _resnet(f"down_blocks.{level}.resnets.{layer}", f"input_blocks.{at}.0")
+            yield f"down_blocks.{level}.attentions.{layer}", f"input_blocks.{at}.1"
+            at += 1
+        yield f"down_blocks.{level}.downsamplers.0.conv", f"input_blocks.{at}.0.op"
+        at += 1
+    for number, place in ((0, 0), (1, 2)):
+        yield from _resnet(f"mid_block.resnets.{number}", f"middle_block.{place}")
+    yield "mid_block.attentions.0", "middle_block.1"
+    for level, kind in enumerate(config["up_block_types"]):
+        for layer in range(layers + 1):
+            at = level * (layers + 1) + layer
+            yield from _resnet(f"up_blocks.{level}.resnets.{layer}", f"output_blocks.{at}.0")
+            yield f"up_blocks.{level}.attentions.{layer}", f"output_blocks.{at}.1"
+        place = 2 if kind.startswith("Cross") else 1  # after the attention, where there is one
+        yield f"up_blocks.{level}.upsamplers.0.conv", f"output_blocks.{at}.{place}.conv"
+
+
+def _resnet(ours: str, original: str) -> Iterator[tuple[str, str]]:
+    for name, old in RESNET.items():
+        yield f"{ours}.{name}", f"{original}.{old}"
+
+
+def _vae(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
+        if any(found != kind for found in config.get(key) or [""]):
+            raise InvalidFile(f"The VAE's {key} is {str(config.get(key))[:120]}; single files hold {kind} only.")
+    levels, layers = len(config["down_block_types"]), config.get("layers_per_block")
+    if not isinstance(layers, int) or isinstance(layers, bool):
+        raise InvalidFile("The VAE's layers_per_block is no whole number; single files hold one number for all blocks.")
+    yield "quant_conv", "quant_conv"
+    yield "post_quant_conv", "post_quant_conv"
+    for side, way, count, sampler in (("encoder", "down", layers, "downsample"), ("decoder", "up", layers + 1, "upsample")):
+        yield f"{side}.conv_in", f"{side}.conv_in"
+        yield f"{side}.conv_norm_out", f"{side}.norm_out"
+        yield f"{side}.conv_out", f"{side}.conv_out"
+        for level in range(levels):
+            place = level if way == "down" else levels - 1 - level  # the original counts up from the finest level
+            for layer in range(count):
+                ours, old = f"{side}.{way}_blocks.{level}.resnets.{layer}", f"{side}.{way}.{place}.block.{layer}"
+                yield from _vae_resnet(ours, old)
+            yield f"{side}.{way}_blocks.{level}.{sampler}rs.0.conv", f"{side}.{way}.{place}.{sampler}.conv"
+        for number in (0, 1):
+            yield from _vae_resnet(f"{side}.mid_block.resnets.{number}", f"{side}.mid.block_{number + 1}")
+        for name, old in VAE_ATTENTION.items():
+            yield f"{side}.mid_block.attentions.0.{name}", f"{side}.mid.attn_1.{old}"
+
+
+def _vae_resnet(ours: str, original: str) -> Iterator[tuple[str, str]]:
+    for name in ("norm1", "conv1", "norm2", "conv2"):
+        yield f"{ours}.{name}", f"{original}.{name}"
+    yield f"{ours}.conv_shortcut", f"{original}.nin_shortcut"
+
+
+def _renamed(component: str, name: str, prefixes: dict[str, str], home: str) -> Move:
+    steps = name.split(".")
+    for end in range(len(steps) - 1, 0, -1):
+        found = prefixes.get(".".join(steps[:end]))
+        if found is not None:
+            matrix = component == "vae" and ".attn_1." in found and not found.endswith(".norm") and steps[-1] == "weight"
+            return Move(component, name, ".".join((home + found, *steps[end:])), CONV if matrix else SAME)
+    raise InvalidFile(f"{component} has a tensor {name[:80]!r}, which has no place in a single file of Stable Diffusion.")
+
+
+def _open_clip(component: str, name: str, home: str) -> Move:
+    plain = {
+        "embeddings.position_embedding.weight": "positional_embedding",
+        "embeddings.token_embedding.weight": "token_embedding.weight",
+        "final_layer_norm.weight": "ln_final.weight",
+        "final_layer_norm.bias": "ln_final.bias",
+    }
+    bare = name.removeprefix("text_model.")
+    if bare in plain:
+        return Move(component, name, home + plain[bare])
+    if bare == "text_projection.weight":
+        return Move(component, name, f"{home}text_projection", TURNED)
+    steps = bare.split(".")
+    if steps[:2] == ["encoder", "layers"] and len(steps) > 4:
+        block, inner, kind = f"{home}transformer.resblocks.{steps[2]}.", ".".join(steps[3:-1]), steps[-1]
+        if inner in OPEN_CLIP:
+            return Move(component, name, f"{block}{OPEN_CLIP[inner]}.{kind}")
+        for part, letter in enumerate("qkv"):
+            if inner == f"self_attn.{letter}_proj":
+                return Move(component, name, f"{block}attn.in_proj_{kind}", STACKED, part)
+    raise InvalidFile(f"{component} has a tensor {name[:80]!r}, which OpenCLIP does not have.")

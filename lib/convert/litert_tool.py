@@ -1,0 +1,50 @@
+"""A torch module to TensorFlow Lite by LiteRT Torch: every size fixed, names of the source kept."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+from typing import Any
+
+from lib.convert import tflite_file
+from lib.convert.architectures import samples
+from lib.convert.signature import Signature
+from lib.errors import JobFailed
+from lib.onnx_model.words import clean
+
+BATCH = 1
+
+
+def write(module: Any, signature: Signature, target: Path) -> dict[str, Any]:
+    """Writes the artifact; the answer is an edge's, with the sizes that were fixed. Raises JobFailed.
+
+    ``module`` takes the signature's inputs by position and returns a tuple of its outputs.
+    """
+    import litert_torch
+    import torch
+
+    sizes = {s: BATCH if s == "batch" else n for s, n in samples.sizes(signature, 0).items()}
+    given = samples.make(signature, sizes, 0)
+    path = target / tflite_file.NAME
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
+        try:
+            litert_torch.convert(module, given).export(str(path))
+        except Exception as error:  # torch's, MLIR's and its own
+            raise JobFailed(f"LiteRT Torch gave up: {clean(str(error)) or type(error).__name__}") from None
+    from lib.convert.runners.tflite import described
+
+    got = described(tflite_file.read(path))
+    if (len(got.inputs), len(got.outputs)) != (len(signature.inputs), len(signature.outputs)):
+        raise JobFailed("LiteRT Torch dropped inputs or outputs of this model.")
+    pairs = [
+        dict(zip([v.name for v in ours], [v.name for v in _counted(theirs)], strict=True))
+        for ours, theirs in ((signature.inputs, got.inputs), (signature.outputs, got.outputs))
+    ]
+    said = ["Every size is fixed: " + ", ".join(f"{s} = {n}" for s, n in sizes.items()) + "."] if sizes else []
+    return {"messages": said, "fixed": sizes, "inputs": pairs[0], "outputs": pairs[1]}
+
+
+def _counted(values: Any) -> list[Any]:
+    """In the order of the numbers that LiteRT Torch puts into names (args_0, output_1)."""
+    return sorted(values, key=lambda v: [int(n) for n in v.name.split("_") if n.isdigit()] or [0])

@@ -1,0 +1,180 @@
+"""How far two outputs are apart, and how far one moves by itself. numpy only; gives figures, no verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+TOP1_LEAST = 2  # columns of an output that may be class scores
+MOST_SLICES = 4096  # along an axis; more are not looked at one by one
+ROUNDING = 3e-7  # of the whole output's peak: what float32 leaves of a sum of larger numbers
+FLOOR = 1e-30
+
+
+@dataclass(slots=True)
+class Pair:
+    """One case's outputs, by the source's names. ``kind``, ``seed`` and ``changed`` as in ``feeds.Case``."""
+
+    kind: str
+    expected: Arrays
+    ours: Arrays | None  # None: the target refused
+    why: str = ""
+    sizes: dict[str, int] | None = None
+    seed: int = 0
+    changed: str = ""
+
+    @property
+    def nudged(self) -> bool:
+        """Only the source was asked."""
+        return self.kind.startswith("nudged")
+
+
+def kind(value: np.ndarray) -> str:
+    if value.dtype.isbuiltin == 2:  # ml_dtypes: bfloat16 and float8 are floats, int4 is an integer
+        return "i" if "int" in value.dtype.name else "f"
+    return {"u": "i", "S": "O", "U": "O"}.get(value.dtype.kind, value.dtype.kind)
+
+
+def wide(value: np.ndarray) -> np.ndarray:
+    """float64 of the same shape; complex numbers as pairs in a last axis more."""
+    if value.dtype.kind == "c":
+        return np.stack([value.real, value.imag], -1).astype(np.float64)
+    return value.astype(np.float64)
+
+
+def peak(value: np.ndarray) -> float:
+    """The largest finite |value|."""
+    flat = wide(value)
+    return max(float(np.abs(flat[np.isfinite(flat)]).max(initial=0.0)), FLOOR)
+
+
+def groups(name: str, pairs: list[Pair]) -> list[list[Pair]]:
+    """Pairs whose inputs are of one kind and differ in everything: the ordinary ones, and those of other sizes."""
+    some = [[p for p in pairs if p.kind == which and name in p.expected] for which in ("ordinary", "resized")]
+    return [group for group in some if group]
+
+
+def moves(name: str, pairs: list[Pair], peak: float) -> float | None:
+    """The largest change between two inputs, as a share of ``peak``, in the group where that is smallest.
+
+    A number of rows that depends on the values is a change, too. None where no group has two pairs.
+    """
+    found = []
+    for group in groups(name, pairs):
+        values = [p.expected[name] for p in group]
+        if len({v.shape for v in values}) > 1:
+            found.append(1.0)
+        elif len(values) > 1 and values[0].size:
+            found.append(float(_spread(np.stack([wide(v) for v in values])).max()) / peak)
+    return min(found, default=None)
+
+
+def slices(name: str, pairs: list[Pair]) -> tuple[float, str]:
+    """The worst share error / movement of any slice of the output, and which: ``[:, 5]`` is the sixth class score.
+
+    One peak for a whole output hides what is small in it: boxes of 640 beside scores under 1. So every index of every
+    axis but the first is measured by how far it moves itself, and so is the whole. ``ROUNDING`` of its peak is free.
+    """
+    worst, where = 0.0, ""
+    for group in groups(name, pairs):
+        both = [(wide(p.expected[name]), wide(p.ours[name])) for p in group if p.ours and name in p.ours]
+        if len(both) < 2 or len({e.shape for e, _ in both}) > 1 or not both[0][0].size:
+            continue
+        expected, ours = np.stack([e for e, _ in both]), np.stack([o for _, o in both])
+        with np.errstate(invalid="ignore"):
+            gap = np.nan_to_num(np.abs(ours - expected), nan=0.0, posinf=0.0, neginf=0.0).max(0)
+        spread, free = _spread(expected), ROUNDING * max(peak(expected), FLOOR)
+        share = max(float(gap.max()) - free, 0.0) / max(float(spread.max()), FLOOR)
+        worst, where = max((worst, where), (share, "[:]"))
+        for axis in range(1, gap.ndim):
+            if not 1 < gap.shape[axis] <= MOST_SLICES:
+                continue
+            others = tuple(k for k in range(gap.ndim) if k != axis)
+            shares = np.maximum(gap.max(others) - free, 0.0) / np.maximum(spread.max(others), FLOOR)
+            k = int(shares.argmax())
+            worst, where = max((worst, where), (float(shares[k]), f"[{':, ' * axis}{k}]"))
+    return worst, where
+
+
+def unmoved(name: str, pairs: list[Pair], peak: float) -> Iterator[tuple[str, float]]:
+    """How far the output moves when only one input changes, by that input's name, as a share of ``peak``."""
+    first = next((p for p in pairs if p.kind == "ordinary"), None)
+    for pair in pairs:
+        if pair.kind == "alone" and first is not None:
+            a, b = first.expected[name], pair.expected[name]
+            if a.shape != b.shape or kind(a) not in "fc":
+                yield pair.changed, float(a.shape != b.shape or bool((a != b).any()))
+            else:
+                yield pair.changed, float(_spread(np.stack([wide(a), wide(b)])).max(initial=0.0)) / peak
+
+
+def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None:
+    """How far the source's output moves when its inputs of kind ``which`` are nudged, as a share of ``peak``.
+
+    Four times the root mean square at most, so that one sensitive element does not excuse all others.
+    """
+    plain = {p.seed: p.expected[name] for p in pairs if p.kind == which}
+    found = []
+    for p in pairs:
+        x, y = plain.get(p.seed), p.expected.get(name)
+        if p.kind != {"ordinary": "nudged", "zeros": "nudged zeros"}[which] or x is None or y is None or x.shape != y.shape:
+            continue
+        with np.errstate(invalid="ignore"):
+            gap = np.abs(wide(x) - wide(y)).reshape(-1) / peak
+        gap = gap[np.isfinite(gap)]
+        if gap.size:
+            found.append(min(float(gap.max()), 4 * float(np.sqrt((gap**2).mean()))))
+    return max(found, default=None)
+
+
+def cosine(expected: np.ndarray, ours: np.ndarray) -> float | None:
+    """0 where only one of the two is nothing but zeros; None where both are."""
+    a, b = (wide(v).reshape(-1) for v in (expected, ours))
+    both = np.isfinite(a) & np.isfinite(b)
+    a, b = a[both] / peak(expected), b[both] / peak(ours)  # a square of 1e200 is infinite
+    norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
+    if not any(norms):
+        return None
+    return float(np.clip(a @ b / (norms[0] * norms[1]), -1.0, 1.0)) if all(norms) else 0.0
+
+
+def sqnr(expected: np.ndarray, ours: np.ndarray) -> float | None:
+    """10 log10(sum expected² / sum (ours - expected)²), in dB; None where there is no error or nothing expected."""
+    a, b = wide(expected).reshape(-1), wide(ours).reshape(-1)
+    both = np.isfinite(a) & np.isfinite(b)
+    scale = max(peak(expected), peak(ours))
+    a, b = a[both] / scale, b[both] / scale
+    noise, signal = float(((b - a) ** 2).sum()), float((a**2).sum())
+    return 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else None
+
+
+def top1(couples: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
+    """Share of rows whose largest value is in the same column, for outputs that may be class scores."""
+    rows = [(e, o) for e, o in couples if e.ndim == 2 and e.shape[1] >= TOP1_LEAST and kind(e) == "f"]
+    same = [np.argmax(e, 1) == np.argmax(o, 1) for e, o in rows]
+    return float(np.concatenate(same).mean()) if same else None
+
+
+def equal(name: str, pairs: list[Pair]) -> tuple[float, float | None]:
+    """Share of equal elements, and the same among those that change from case to case (the lower group's)."""
+    couples = [(p.expected[name], p.ours[name]) for p in pairs if not p.nudged and p.ours and name in p.ours]
+    same = [np.asarray(e == o).reshape(-1) for e, o in couples]
+    whole = float(np.concatenate(same).mean()) if sum(s.size for s in same) else 1.0
+    among = []
+    for group in groups(name, pairs):
+        both = [(p.expected[name], p.ours[name]) for p in group if p.ours and name in p.ours]
+        if len(both) > 1 and len({e.shape for e, _ in both}) == 1:
+            expected, ours = np.stack([e for e, _ in both]), np.stack([o for _, o in both])
+            changing = np.broadcast_to((expected != expected[0]).any(0), expected.shape)
+            if changing.any():
+                among.append(float((expected == ours)[changing].mean()))
+    return whole, min(among, default=None)
+
+
+def _spread(values: np.ndarray) -> np.ndarray:
+    """Largest minus smallest along the first axis; 0 where a value is not finite."""
+    with np.errstate(invalid="ignore"):
+        return np.nan_to_num(values.max(0) - values.min(0), nan=0.0, posinf=0.0, neginf=0.0)

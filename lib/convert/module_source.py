@@ -1,0 +1,221 @@
+"""An exported program written out as Python: one ``torch.nn.Module`` whose ``forward`` is the program's ATen calls.
+
+Names and texts of an uploaded model end up in this source, so they are made identifiers or literals, only known
+kinds of calls are written, and ``examined`` reads the result once more before anybody runs it.
+"""
+
+from __future__ import annotations
+
+import ast
+import keyword
+import math
+import operator
+import re
+from typing import Any
+
+from lib.errors import JobFailed
+
+HEAD = '''"""{title}
+
+Usage, with model.safetensors beside this file:
+
+    from model import Model
+    from safetensors.torch import load_file
+
+    model = Model().eval()
+    model.load_state_dict(load_file("model.safetensors"))
+    outputs = model({inputs})  # a tuple
+
+Inputs:  {takes}
+Outputs: {gives}
+"""
+
+import math
+import operator
+
+import torch
+from torch import nn
+
+aten = torch.ops.aten
+
+
+class Model(nn.Module):
+    def __init__(self):
+        super().__init__()
+'''
+NOT_COMPUTED = {"_assert_tensor_metadata.default"}  # says what is known about a value anyway
+PYTHON = {getattr(operator, n): f"operator.{n}" for n in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pow",
+          "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_", "getitem")}  # fmt: skip
+PYTHON |= {math.ceil: "math.ceil", math.floor: "math.floor", math.trunc: "math.trunc"}
+TORCH = ("sym_max", "sym_min", "sym_float", "sym_int", "sym_ite", "sym_not", "sym_sqrt")
+RESERVED = {"self", "torch", "nn", "aten", "math", "operator", "Model", "float", "super"}
+
+
+class Source:
+    """``text`` is the Python source, ``weights`` the state dict that goes with it."""
+
+    def __init__(self, program: Any, inputs: list[str], takes: str, gives: str, title: str) -> None:
+        self._program, self._names, self._used = program, {}, set(RESERVED)
+        self._attributes: dict[str, str] = {}
+        self.weights: dict[str, Any] = {}
+        self.text = self._written(inputs, takes, gives, title)
+        examined(self.text)
+
+    def _written(self, inputs: list[str], takes: str, gives: str, title: str) -> str:
+        from torch.export.graph_signature import InputKind, OutputKind
+
+        signature, held, given = self._program.graph_signature, [], []
+        kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
+        nodes = {n.name: n for n in self._program.graph.nodes if n.op == "placeholder"}
+        for spec in signature.input_specs:
+            if spec.kind in kinds:
+                held.append(self._hold(nodes[spec.arg.name], spec.target))
+            elif spec.kind == InputKind.USER_INPUT and spec.arg.name in nodes:
+                given.append(self._name(nodes[spec.arg.name], inputs[len(given)] if len(given) < len(inputs) else ""))
+            else:
+                raise JobFailed(f"The program has an input of kind {spec.kind.name}, which a plain module cannot take.")
+        if any(spec.kind != OutputKind.USER_OUTPUT for spec in signature.output_specs):
+            raise JobFailed("The program changes its own weights or inputs while it runs; a plain module does not.")
+        lines, place = [], ""
+        for node in self._program.graph.nodes:
+            if node.op == "call_function":
+                where = _place(node)
+                if where and where != place:
+                    lines.append(f"        # {where}")
+                place = where or place
+                lines += self._call(node)
+            elif node.op == "output":
+                lines.append(f"        return {self._tuple(node.args[0])}")
+            elif node.op != "placeholder":
+                raise JobFailed(f"The program has a node of kind {node.op}, which cannot be written as Python.")
+        head = HEAD.format(title=_words(title), inputs=", ".join(given), takes=_words(takes), gives=_words(gives))
+        arguments = ", ".join(["self", *given])
+        return head + "".join(held) + f"\n    def forward({arguments}):\n" + "\n".join(lines) + "\n"
+
+    def _hold(self, node: Any, target: str) -> str:
+        """The line that makes room for a weight, and the weight."""
+        import torch
+
+        found = self._program.state_dict.get(target)
+        found = self._program.constants.get(target) if found is None else found
+        if not isinstance(found, torch.Tensor):
+            raise JobFailed("The program holds an object that is no tensor.")
+        name = _identifier(target)
+        while name in self.weights or hasattr(torch.nn.Module, name) or name == "training":
+            name += "_"
+        self.weights[name] = found.detach().clone().contiguous()
+        self._names[node] = f"self.{name}"
+        shape, dtype = tuple(found.shape), str(found.dtype)
+        parameter = isinstance(found, torch.nn.Parameter) and found.is_floating_point()
+        made = f"torch.empty({shape}, dtype={dtype})"
+        if parameter:
+            return f"        self.{name} = nn.Parameter({made}, requires_grad=False)\n"
+        return f'        self.register_buffer("{name}", {made})\n'
+
+    def _name(self, node: Any, wanted: str = "") -> str:
+        name = _identifier(wanted or node.name)
+        while name in self._used:
+            name += "_"
+        self._used.add(name)
+        self._names[node] = name
+        return name
+
+    def _call(self, node: Any) -> list[str]:
+        import torch
+
+        target = node.target
+        if isinstance(target, torch._ops.OpOverload):
+            if target.namespace != "aten":
+                raise JobFailed(f"The program calls {_words(str(target))}; only ATen operators can be written out.")
+            short = f"{target._opname}.{target._overloadname}"
+            if short in NOT_COMPUTED:
+                return []
+            called = f"aten.{short}"
+        elif target in PYTHON:
+            called = PYTHON[target]
+        elif getattr(target, "__name__", "").lstrip("_") in TORCH and "torch" in getattr(target, "__module__", ""):
+            called = f"torch.{target.__name__}"
+        else:
+            raise JobFailed(
+                f"The program calls {_words(getattr(target, '__name__', str(target)))}, which cannot be written out."
+            )
+        given = [self._literal(a) for a in node.args]
+        given += [f"{_identifier(k)}={self._literal(v)}" for k, v in node.kwargs.items()]
+        line = f"{called}({', '.join(given)})"
+        return [f"        {self._name(node)} = {line}" if node.users else f"        {line}"]
+
+    def _literal(self, value: Any) -> str:
+        import torch
+
+        if isinstance(value, torch.fx.Node):
+            return self._names[value]
+        if isinstance(value, list | tuple):
+            inner = ", ".join(self._literal(v) for v in value)
+            return f"[{inner}]" if isinstance(value, list) else self._tuple(value)
+        if value is None or isinstance(value, bool | int | str):
+            return repr(value)
+        if isinstance(value, float):
+            return repr(value) if math.isfinite(value) else f'float("{value}")'
+        if isinstance(value, complex):
+            return repr(value)
+        if isinstance(value, torch.dtype | torch.layout | torch.memory_format):
+            return str(value)
+        if isinstance(value, torch.device):
+            return 'torch.device("cpu")'
+        raise JobFailed(f"The program has an argument of type {type(value).__name__}, which cannot be written out.")
+
+    def _tuple(self, values: Any) -> str:
+        inner = [self._literal(v) for v in values]
+        return f"({', '.join(inner)}{',' if len(inner) == 1 else ''})"
+
+
+def _identifier(text: str) -> str:
+    name = re.sub(r"\W", "_", text, flags=re.ASCII) or "value"
+    name = f"v_{name}" if name[0].isdigit() or name.startswith("__") or keyword.iskeyword(name) else name
+    return name[:80]
+
+
+def _words(text: str) -> str:
+    return re.sub(r"[^\w .,:=()\[\]<>*+-]", "_", text, flags=re.ASCII)
+
+
+def _place(node: Any) -> str:
+    """The module that the node comes from, where the exporter noted it."""
+    stack = node.meta.get("nn_module_stack") or {}
+    path = next(reversed([v[0] for v in stack.values()]), "") if stack else ""
+    path = path.removeprefix("L['self'].").removeprefix("L__self__")
+    return path if re.fullmatch(r"[A-Za-z_][\w.]{0,120}", path, flags=re.ASCII) else ""
+
+
+ALLOWED = (ast.Module, ast.Expr, ast.Constant, ast.Import, ast.ImportFrom, ast.alias, ast.Assign, ast.Name, ast.Attribute,
+           ast.ClassDef, ast.FunctionDef, ast.arguments, ast.arg, ast.Call, ast.keyword, ast.Return, ast.Tuple, ast.List,
+           ast.Load, ast.Store, ast.UnaryOp, ast.USub, ast.BinOp, ast.Add, ast.Sub)  # fmt: skip
+IMPORTS = {"math", "operator", "torch", "torch.nn"}
+CALLED = re.compile(
+    r"aten\.(?!from_file|_?print|_?save|_?load|from_blob|set_)\w+\.\w+|operator\.\w+|math\.(?:ceil|floor|trunc)|torch\.(?:empty|device|_?sym_\w+)|nn\.Parameter|super|float|"
+    r"super\(\)\.__init__|self\.register_buffer"
+)
+
+
+def examined(text: str) -> None:
+    """Raises JobFailed for source that does anything but define a module of tensor operators."""
+    for node in ast.walk(ast.parse(text)):
+        if not isinstance(node, ALLOWED):
+            raise JobFailed(f"The generated module has a {type(node).__name__}, which does not belong there.")
+        if isinstance(node, ast.Import) and not {a.name for a in node.names} <= IMPORTS:
+            raise JobFailed("The generated module imports something.")
+        if isinstance(node, ast.ImportFrom) and (node.module, [a.name for a in node.names]) not in (
+            ("torch", ["nn"]),
+            ("__future__", ["annotations"]),
+        ):
+            raise JobFailed("The generated module imports something.")
+        if isinstance(node, ast.Call) and not CALLED.fullmatch(ast.unparse(node.func)):
+            raise JobFailed(f"The generated module calls {ast.unparse(node.func)[:80]}.")
+        if isinstance(node, ast.ClassDef) and (node.name != "Model" or node.decorator_list):
+            raise JobFailed("The generated module has a class of its own.")
+        if isinstance(node, ast.FunctionDef) and (node.name not in ("__init__", "forward") or node.decorator_list):
+            raise JobFailed("The generated module has a function of its own.")
+        if isinstance(node, ast.Assign) and any(
+            isinstance(t, ast.Attribute) and ast.unparse(t.value) != "self" for t in node.targets
+        ):
+            raise JobFailed("The generated module changes something outside itself.")

@@ -1,0 +1,132 @@
+"""Calls onnx2tf on a copy: it rewrites the file that it reads, prints, and ends the process where it gives up."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lib.convert.onnx_names import every_name, rename, unused
+from lib.errors import JobFailed
+from lib.onnx_model.words import clean
+
+
+@contextmanager
+def converted(source: Path, fixed: dict[str, int], **options: Any) -> Iterator[tuple[Path, list[str]]]:
+    """A folder, for as long as the block runs, with what onnx2tf makes of an ONNX artifact; and messages.
+
+    Inputs and outputs keep their axis order; ``fixed`` dimensions of the inputs get their size before. Raises
+    JobFailed in onnx2tf's words. The model is tried as it is, then slimmed where onnxslim is installed.
+    """
+    from lib.convert import onnx_files
+
+    model = prepared(onnx_files.inlined(onnx_files.read(source)), fixed)
+    if model.ByteSize() > onnx_files.WHOLE:
+        raise JobFailed("The model is larger than the 1.9 GB that one TensorFlow Lite file can hold.")
+    said: list[str] = []
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
+        try:
+            made = _run(model, Path(scratch) / "plain", options)
+        except JobFailed as first:
+            slimmed = _slimmed(model)
+            if slimmed is None:
+                raise
+            try:
+                made = _run(slimmed, Path(scratch) / "slimmed", options)
+            except JobFailed:
+                raise first from None
+            said.append(f"The model was slimmed first (onnxslim), since onnx2tf did not take it as it was: {first.message}")
+        yield made, said
+
+
+def prepared(model: Any, fixed: dict[str, int]) -> Any:
+    """The model with ``fixed`` sizes in its inputs, and with outputs that onnx2tf cannot turn channels-last.
+
+    onnx2tf drops a transposition that stands before an output. A list made of the output and back again, which
+    costs no copy, has one order only.
+    """
+    import onnx
+
+    for value in model.graph.input:
+        for axis, dimension in enumerate(value.type.tensor_type.shape.dim):
+            size = fixed.get(dimension.dim_param or f"{value.name}[{axis}]")
+            if size is not None and not dimension.HasField("dim_value"):
+                dimension.dim_value = size
+    if fixed:
+        del model.graph.value_info[:]
+        for value in model.graph.output:
+            for dimension in value.type.tensor_type.shape.dim:
+                if dimension.dim_param:
+                    dimension.Clear()
+        model = onnx.shape_inference.infer_shapes(model)
+    for k, value in enumerate(model.graph.output):
+        if value.type.tensor_type.HasField("shape") and len(value.type.tensor_type.shape.dim) > 2:
+            _keep_order(model.graph, value, k)
+    return model
+
+
+def _keep_order(graph: Any, value: Any, number: int) -> None:
+    from onnx import TensorProto, helper
+
+    name, taken = value.name, every_name(graph)
+    inner = unused(f"{name}_inner", taken)
+    listed, shape, flat, back = (unused(f"kept_order_{number}_{p}", taken) for p in ("list", "shape", "flat", "back"))
+    rename(graph, {name: inner})
+    value.name = name  # the graph's output keeps it
+    dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
+    graph.initializer.append(helper.make_tensor(listed, TensorProto.INT64, [1], [-1]))
+    if dims.count(-1) <= 1 and 0 not in dims:
+        graph.initializer.append(helper.make_tensor(shape, TensorProto.INT64, [len(dims)], dims))
+    else:
+        graph.node.append(helper.make_node("Shape", [inner], [shape], name=shape))
+    graph.node.append(helper.make_node("Reshape", [inner, listed], [flat], name=flat))
+    graph.node.append(helper.make_node("Reshape", [flat, shape], [name], name=back))
+
+
+def _run(model: Any, folder: Path, options: dict[str, Any]) -> Path:
+    import onnx2tf
+
+    folder.mkdir()
+    path = folder / "model.onnx"
+    path.write_bytes(model.SerializeToString())
+    held = {t.name for t in model.graph.initializer}
+    printed = io.StringIO()
+    before = os.getcwd()
+    os.chdir(folder)
+    try:
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            onnx2tf.convert(
+                input_onnx_file_path=str(path),
+                output_folder_path=str(folder / "out"),
+                keep_shape_absolutely_input_names=[i.name for i in model.graph.input if i.name not in held],
+                copy_onnx_input_output_names_to_tflite=True,
+                not_use_onnxsim=True,
+                non_verbose=True,
+                verbosity="error",
+                **options,
+            )
+    except (Exception, SystemExit) as error:  # onnx2tf's many kinds; it leaves by sys.exit too
+        deepest = error
+        while deepest.__cause__ is not None or deepest.__context__ is not None:
+            deepest = deepest.__cause__ or deepest.__context__
+        words = clean(str(deepest)) if not isinstance(deepest, SystemExit) else clean(printed.getvalue()[-400:])
+        raise JobFailed(f"onnx2tf gave up: {words or type(deepest).__name__}") from None
+    finally:
+        os.chdir(before)
+    return folder / "out"
+
+
+def _slimmed(model: Any) -> Any | None:
+    try:
+        import onnxslim
+    except ImportError:
+        return None
+    try:
+        return onnxslim.slim(model)
+    except Exception:  # whatever it meets; then there is nothing to try
+        return None

@@ -1,0 +1,264 @@
+"""The verdict: do two models compute the same thing? numpy only; knows no format and runs nothing.
+
+``judge`` gets the outputs of source and target on the same cases (``feeds.py``). Three verdicts:
+
+- ``failed``: a shape, dtype or value is outside the tolerance of the precision, a NaN is on one side only, or
+  the target refused a case that the source took.
+- ``unproven``: nothing is wrong, but it was not shown either. The outputs hardly move with the inputs (any
+  converter would pass); or the error lies inside the tolerance and yet far over what rounding explains, which
+  one wrong weight among millions looks like; or the source is random.
+- ``proven``: neither.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lib.convert import measures
+from lib.convert.measures import FLOOR, Pair
+from lib.convert.tolerances import EXTREME, MOST_ROUNDING, NOISE_FACTOR, SEEN, TOLERANCES, Tolerance
+
+ORDER = ("proven", "unproven", "failed")
+
+
+@dataclass(slots=True)
+class OutputError:
+    """One output over all cases. ``moves``: its largest change between two ordinary inputs / its peak."""
+
+    name: str
+    verdict: str
+    reason: str
+    max_abs_error: float | None
+    max_rel_error: float | None
+    range_error: float | None  # max_abs_error / peak
+    cosine: float | None
+    sqnr_db: float | None
+    top1_agreement: float | None
+    equal: float | None  # share of equal elements, for integers and booleans
+    moves: float | None
+    noise: float | None  # the source's own answer to nudged inputs / peak
+    slice_error: float | None = None  # the worst slice's error / its own movement
+
+
+def judge(pairs: list[Pair], precision: str, *, inputs: bool = True) -> dict[str, Any]:
+    """``verdict``, ``reason``, ``max_abs_error``, ``max_rel_error``, ``cosine``, ``sqnr_db``, ``tolerance``, ``outputs``.
+
+    ``inputs`` False: the model takes none (weights, a constant), so nothing can move and that is no fault.
+    """
+    tolerance = TOLERANCES[precision]
+    compared = [p for p in pairs if not p.nudged]
+    beyond = [] if tolerance.extremes else [p for p in compared if p.kind in EXTREME and p.ours is not None]
+    out: dict[str, Any] = {"precision": precision, "tolerance": asdict(tolerance), "cases": len(compared), "outputs": []}
+    empty = {"max_abs_error": None, "max_rel_error": None, "cosine": None, "sqnr_db": None, "top1_agreement": None}
+    if refused := [p for p in compared if p.ours is None]:
+        sizes = f" at {_sizes(refused[0].sizes)}" if refused[0].sizes else ""
+        why = f"The converted model refuses inputs that the source takes ({refused[0].kind}{sizes}): {refused[0].why}"
+        return out | empty | {"verdict": "failed", "reason": why}
+    if not tolerance.extremes:
+        pairs, compared = ([p for p in some if p.kind not in EXTREME] for some in (pairs, compared))
+    if not compared:
+        return out | empty | {"verdict": "unproven", "reason": "The source could not be run on made-up inputs."}
+    names = list(compared[0].expected)
+    if not names:
+        return out | empty | {"verdict": "unproven", "reason": "The model has no outputs to compare."}
+    errors = [_output(name, pairs, tolerance, inputs) for name in names]
+    worst = max(errors, key=lambda e: ORDER.index(e.verdict))
+    verdict = worst.verdict
+    reason = f"Output {worst.name!r}: {worst.reason}" if worst.reason else _good(errors, precision, compared, inputs)
+    if verdict == "proven" and (unseen := _unseen(names, pairs, tolerance)):
+        verdict, reason = "unproven", f"No output shows what input {unseen!r} does: alone, it moves nothing beyond rounding."
+    return out | {
+        "verdict": verdict,
+        "reason": reason,
+        "max_abs_error": _most(e.max_abs_error for e in errors),
+        "max_rel_error": _most(e.max_rel_error for e in errors),
+        "range_error": _most(e.range_error for e in errors),
+        "cosine": _least(e.cosine for e in errors),
+        "sqnr_db": _least(e.sqnr_db for e in errors),
+        "top1_agreement": _least(e.top1_agreement for e in errors),
+        "beyond": _beyond(beyond, names),
+        "outputs": [{k: _finite(v) for k, v in asdict(e).items()} for e in errors],
+    }
+
+
+def _unseen(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
+    """An input that moves the outputs a little, and no output enough to tell; one that moves no bit is not used at all."""
+    if not tolerance.rounding:
+        return ""
+    moved: dict[str, float] = {}
+    for name in names:
+        some = [p.expected[name] for p in pairs if p.kind in ("ordinary", "resized")]
+        peak = max((measures.peak(v) for v in some if measures.kind(v) in "fc"), default=1.0)
+        for changed, share in measures.unmoved(name, pairs, peak):
+            moved[changed] = max(moved.get(changed, 0.0), share)
+    return next((name for name, share in moved.items() if 0 < share < SEEN * tolerance.rounding), "")
+
+
+def _output(name: str, pairs: list[Pair], tolerance: Tolerance, inputs: bool) -> OutputError:
+    error = OutputError(name, "failed", "", *(None,) * 9)
+    couples: list[tuple[str, np.ndarray, np.ndarray]] = []
+    for pair in pairs:
+        if pair.nudged or pair.ours is None:
+            continue
+        expected, ours = pair.expected[name], pair.ours.get(name)
+        if ours is None or (wrong := _unlike(expected, ours, tolerance)):
+            error.reason = f"{'it is missing in the converted model' if ours is None else wrong} ({pair.kind} inputs)."
+            return error
+        couples.append((pair.kind, expected, ours))
+    if tolerance.rtol == 0.0 and (other := [k for k, e, o in couples if e.tobytes() != o.tobytes()]):
+        error.reason = f"its bits are not the same ({other[0]} inputs)."
+        return error
+    if measures.kind(couples[0][1]) in "iubO":
+        return _whole(error, pairs, tolerance, inputs)
+    usual = max((measures.peak(e) for kind, e, _ in couples if kind in ("ordinary", "resized")), default=FLOOR)
+    error.noise = measures.noise(name, pairs, usual, "ordinary")
+    still = max(error.noise or 0.0, measures.noise(name, pairs, usual, "zeros") or 0.0)
+    gaps, sizes, noises, absolute = [], [], [], 0.0
+    for kind, expected, ours in couples:
+        a, b = measures.wide(expected).reshape(-1), measures.wide(ours).reshape(-1)
+        both = np.isfinite(a) & np.isfinite(b)
+        # an extreme case that makes huge values must not make the ordinary ones' errors look small
+        peak = max(usual, measures.peak(expected)) if kind in ("zeros", "large", "wide") else usual
+        with np.errstate(over="ignore"):
+            gap = np.abs(b[both] - a[both])
+        absolute = max(absolute, float(gap.max(initial=0.0)))
+        gaps.append(gap / peak)
+        sizes.append(np.abs(a[both]) / peak)
+        noises.append(np.full(gap.size, still if kind == "zeros" else error.noise or 0.0))
+    gap, size = np.concatenate(gaps), np.concatenate(sizes)
+    seen = size > 1e-3  # next to 0 a relative error says nothing
+    error.max_abs_error, error.range_error = absolute, float(gap.max(initial=0.0))
+    error.max_rel_error = float((gap[seen] / size[seen]).max(initial=0.0))
+    error.cosine = min((c for c in (measures.cosine(e, o) for _, e, o in couples) if c is not None), default=None)
+    error.sqnr_db = min((r for r in (measures.sqnr(e, o) for _, e, o in couples) if r is not None), default=None)
+    error.top1_agreement = measures.top1([(e, o) for _, e, o in couples])
+    error.moves = measures.moves(name, pairs, usual)
+    error.slice_error, where = measures.slices(name, pairs)
+    noise = np.minimum(NOISE_FACTOR * np.concatenate(noises), MOST_ROUNDING)
+    error.verdict, error.reason = _verdict(error, gap, size, noise, tolerance, inputs)
+    if error.verdict == "proven" and tolerance.slice and error.slice_error > tolerance.slice:
+        error.verdict = "unproven" if tolerance.rounding else "failed"
+        error.reason = (
+            f"its slice {where} is off by {error.slice_error:.2g} of how far that moves itself, "
+            "little as that is beside the rest."
+        )
+    return error
+
+
+def _verdict(
+    error: OutputError, gap: np.ndarray, size: np.ndarray, noise: np.ndarray, tolerance: Tolerance, inputs: bool
+) -> tuple[str, str]:
+    """``gap``, ``size``, ``noise``: every |ours - expected|, |expected| and allowed rounding, as shares of the peak."""
+    most = error.range_error or 0.0
+    if tolerance.rtol is not None and tolerance.atol is not None:
+        # a model that amplifies rounding by itself may be off by what it makes of it, within bounds
+        atol = np.maximum(tolerance.atol, noise) if tolerance.rounding else tolerance.atol
+        outside = gap > tolerance.rtol * size + atol
+        if outside.any():
+            share = float(outside.mean())
+            return "failed", f"{share:.2%} of its values are outside the tolerance, by up to {most:.2g} of its range."
+    if tolerance.most is not None and not most <= tolerance.most:
+        return "failed", f"a value is off by {most:.2g} of its range; at most {tolerance.most:g} is taken."
+    for what, floor in (("cosine", tolerance.cosine), ("sqnr_db", tolerance.sqnr_db), ("top1_agreement", tolerance.top1)):
+        value = getattr(error, what)
+        if floor is not None and value is not None and not value >= floor:
+            return "failed", f"{what} is {value:.4g}; at least {floor:g} is asked for."
+    if tolerance.rounding is not None:
+        explained = np.maximum(tolerance.rounding, noise) if tolerance.rounding else np.zeros_like(noise)
+        if (over := gap > explained).any():
+            return "unproven", (
+                f"an error is {float(gap[over].max()):.2g} of its range: inside the tolerance, but over the "
+                f"{float(explained[over].min()):.2g} that rounding explains. A single wrong weight may look like this."
+            )
+    return _moving(error, tolerance, inputs)
+
+
+def _moving(error: OutputError, tolerance: Tolerance, inputs: bool) -> tuple[str, str]:
+    """Whether the agreement says anything."""
+    if not inputs:
+        return "proven", ""
+    if error.moves is None:
+        return "unproven", "no two inputs of one kind were run, so nobody knows whether it depends on them."
+    if not error.moves or error.moves < tolerance.moves:
+        return "unproven", (
+            f"it moves by only {error.moves:.2g} of its range from one input to another; the check would be vacuous. "
+            "Trained weights, or calibrated batch norms, make it move."
+        )
+    return "proven", ""
+
+
+def _whole(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: bool) -> OutputError:
+    """Integers, booleans, strings: counted, not subtracted. What never changes does not count in their favour."""
+    error.equal, among = measures.equal(error.name, pairs)
+    error.moves = None
+    for group in measures.groups(error.name, pairs):
+        first, *others = (p.expected[error.name] for p in group)
+        changed = any(first.shape != o.shape or bool((first != o).any()) for o in others)
+        error.moves = max(error.moves or 0.0, float(changed)) if others else error.moves
+    least = min(error.equal, 1.0 if among is None else among)
+    if least < tolerance.whole:
+        error.reason = f"only {least:.2%} of its changing values are equal; {tolerance.whole:.0%} is asked for."
+    elif inputs and not error.moves:
+        error.verdict, error.reason = "unproven", "it is the same for every input; the check would be vacuous."
+    else:
+        error.verdict = "proven"
+    return error
+
+
+def _unlike(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str:
+    """What is wrong before any number is compared; ""."""
+    if expected.shape != ours.shape:
+        return f"its shape is {list(ours.shape)}, the source's is {list(expected.shape)}"
+    if measures.kind(expected) != measures.kind(ours) or (tolerance.rtol == 0.0 and expected.dtype != ours.dtype):
+        return f"its dtype is {ours.dtype}, the source's is {expected.dtype}"
+    if measures.kind(expected) in "fc":
+        a, b = measures.wide(expected), measures.wide(ours)
+        odd = ~np.isfinite(a) | ~np.isfinite(b)
+        if not np.array_equal(a[odd], b[odd], equal_nan=True):
+            return "NaN or infinity on one side only"
+    return ""
+
+
+def _good(errors: list[OutputError], precision: str, compared: list[Pair], inputs: bool) -> str:
+    worst, least = _most(e.range_error for e in errors), _least(e.equal for e in errors)
+    said = "every value is equal" if not worst else f"the largest error is {worst:.2g} of the output's range"
+    if least is not None and least < 1:
+        said += f", and {least:.2%} of the integers are equal"
+    if not inputs:
+        return f"It takes no inputs; in {len(errors)} tensors {said} ({precision})."
+    sizes = {tuple((p.sizes or {}).items()) for p in compared}
+    only = f", all at {_sizes(compared[0].sizes)}" if len(sizes) == 1 and compared[0].sizes else ""
+    return f"On {len(compared)} sets of inputs{only} {said} ({precision})."
+
+
+def _beyond(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
+    """What was measured and not judged: the cosine of every output on inputs beyond what was calibrated."""
+    return [
+        {"kind": p.kind, "name": name, "cosine": _finite(measures.cosine(p.expected[name], p.ours[name]))}
+        for p in pairs
+        for name in names
+        if p.ours is not None
+        and name in p.ours
+        and p.expected[name].shape == p.ours[name].shape
+        and measures.kind(p.expected[name]) == "f"
+    ]
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _most(values: Any) -> float | None:
+    return _finite(max((v for v in values if v is not None), default=None))
+
+
+def _least(values: Any) -> float | None:
+    return _finite(min((v for v in values if v is not None), default=None))
+
+
+def _sizes(sizes: dict[str, int] | None) -> str:
+    return ", ".join(f"{name} = {size}" for name, size in (sizes or {}).items())

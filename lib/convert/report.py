@@ -1,0 +1,67 @@
+"""The report of a conversion: the contract of ``/convert``. Puts figures together, makes none."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from lib.convert.edges import Edge
+from lib.convert.formats import find
+
+VERSIONS = ("torch", "onnx", "onnxruntime", "keras", "openvino", "ai-edge-litert")
+
+
+def report(
+    taken: dict[str, Any],
+    route: tuple[Edge, ...],
+    hops: list[dict[str, Any]],
+    proof: dict[str, Any],
+    options: dict[str, Any],
+    seeds: tuple[int, ...],
+) -> dict[str, Any]:
+    """``taken``, ``hops`` and ``proof`` are what the jobs answered (``conversion.py``)."""
+    source, last = proof["source"], proof["answers"][-1]
+    times = last["median_ms"] or {}
+    before, after = times.get("source", source["median_ms"]), times.get("target")
+    rows = []
+    for edge, hop, verdict in zip(route, hops, proof["hops"], strict=True):
+        about = {"source": edge.source, "target": edge.target, "tool": edge.tool, "environment": edge.environment}
+        rows.append(about | verdict | {"seconds": hop["seconds"], "messages": hop["messages"]})
+    return proof["whole"] | {
+        "route": rows,
+        "seeds": list(seeds),
+        "options": options,
+        "source": _side(taken["format"], taken["bytes"], before, source["signature"]),
+        "target": _side(route[-1].target, hops[-1]["bytes"], after, last["signature"]) | {"files": hops[-1]["files"]},
+        "latency_ratio": after / before if before and after else None,
+        "size_ratio": hops[-1]["bytes"] / taken["bytes"] if taken["bytes"] else None,
+        "same_process": proof["same_process"],
+        "three_way": proof["three_way"],
+        "diverges": proof["diverges"],
+        "messages": _messages(taken, hops, source) + [n for n in last["notes"] if n not in taken["messages"]],
+        "versions": _versions(),
+    }
+
+
+def _messages(taken: dict[str, Any], hops: list[dict[str, Any]], source: dict[str, Any]) -> list[str]:
+    out = [*taken["messages"], *(m for hop in hops for m in hop["messages"]), *source["refused"]]
+    fixed = {name: size for hop in hops for name, size in hop["fixed"].items()}
+    if fixed:
+        said = ", ".join(f"{name} = {size}" for name, size in fixed.items())
+        out.append(f"Dimensions that were free are fixed now, and were checked only so: {said}.")
+    return list(dict.fromkeys(out))
+
+
+def _side(format: str, size: int, median_ms: float | None, signature: dict[str, Any]) -> dict[str, Any]:
+    about = {"format": format, "title": find(format).title, "bytes": size, "median_ms": median_ms}
+    return about | {"inputs": signature["inputs"], "outputs": signature["outputs"]}
+
+
+def _versions() -> dict[str, str]:
+    out = {}
+    for name in VERSIONS:
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out

@@ -1,0 +1,76 @@
+"""Runs ONNX artifacts in onnxruntime, and once more in onnx's ReferenceEvaluator. Knows nothing of conversions.
+
+The file is opened by ``lib/onnx_model/open.py`` first; a model that reaches outside its folder is never loaded.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx.reference import ReferenceEvaluator
+
+from lib.convert.onnx_files import opened
+from lib.convert.onnx_signature import signature
+from lib.convert.signature import Signature
+from lib.errors import JobFailed
+from lib.onnx_model import mended
+from lib.onnx_model.runtime import CPU, options, ready
+from lib.onnx_model.words import clean
+
+Arrays = dict[str, np.ndarray]
+
+
+class OnnxRunner:
+    """``run`` loads the model on first use, so that a model onnxruntime refuses still has a signature."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = opened(folder)
+        self._path = str(self._model.path)
+        self._signature: Signature | None = None
+        self._session: onnxruntime.InferenceSession | None = None
+        self._reference: ReferenceEvaluator | None = None
+
+    def signature(self) -> Signature:
+        """Raises InvalidFile for an input or output that is no tensor."""
+        if self._signature is None:
+            self._signature = signature(self._model.proto)
+        return self._signature
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Raises JobFailed in onnxruntime's words."""
+        try:
+            if self._session is None:
+                self._session = onnxruntime.InferenceSession(self._path, options(), providers=CPU)
+            outputs = ready(self._session, inputs)()
+        except Exception as error:  # onnxruntime's errors share no public base class
+            raise JobFailed(f"onnxruntime refused: {_words(error)}") from None
+        return _named([o.name for o in self._session.get_outputs()], outputs)
+
+    def run_reference(self, inputs: Arrays) -> Arrays:
+        """The same in onnx's ReferenceEvaluator, which is slow on big models: the caller limits its time."""
+        try:
+            if self._reference is None:
+                model = onnx.load(self._path)
+                self._reference = ReferenceEvaluator(model, new_ops=mended.operators(model))
+            outputs = self._reference.run(None, inputs)
+        except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
+            raise JobFailed(f"The reference evaluator refused: {_words(error)}") from None
+        return _named([o.name for o in self._model.proto.graph.output], outputs)
+
+    def close(self) -> None:
+        self._session = self._reference = None
+
+
+def _words(error: Exception) -> str:
+    return clean(str(error)) or type(error).__name__
+
+
+def _named(names: list[str], values: list[Any]) -> Arrays:
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, np.ndarray | np.generic):
+            raise JobFailed(f"The output {name[:100]!r} is a {type(value).__name__}; only tensors can be compared.")
+    return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}

@@ -1,0 +1,80 @@
+"""The TensorFlow operators that a SavedModel from a visitor may use: arithmetic, shapes, variables, control flow.
+
+An allow-list. Operators that read or write files, run Python, talk to other machines or load libraries are not on it,
+and neither is anything that TensorFlow adds later. ``SAVING`` are those of the saver, which every SavedModel
+carries; they may stand only where no signature and no function of the model reaches them.
+"""
+
+from __future__ import annotations
+
+from lib.convert.words import words
+
+ALLOWED = frozenset(
+    words("""
+    Abs Acos Acosh Add AddN AddV2 AdjustContrastv2 AdjustHue AdjustSaturation All Any ApproximateEqual ArgMax ArgMin
+    Asin Asinh Assert AssignAddVariableOp AssignSubVariableOp AssignVariableOp Atan Atan2 Atanh AvgPool AvgPool3D
+    BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchNormWithGlobalNormalization BatchToSpace BatchToSpaceND BesselI0e
+    BesselI1e BiasAdd BiasAddV1 Bincount Bitcast BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs BroadcastTo Bucketize
+    Case Cast Ceil CheckNumerics Cholesky ClipByValue CombinedNonMaxSuppression Complex ComplexAbs Concat ConcatV2 Conj
+    Const ControlTrigger Conv Conv2D Conv2DBackpropInput Conv3D Conv3DBackpropInputV2 Cos Cosh CropAndResize Cross
+    Cumprod Cumsum CumulativeLogsumexp DepthToSpace DepthwiseConv2dNative DepthwiseConv2dNativeBackpropInput Dequantize
+    Diag DiagPart DisableCopyOnRead Dilation2D Digamma Div DivNoNan DynamicPartition DynamicStitch Einsum Elu Empty
+    EnsureShape Enter
+    Equal Erf Erfc Erfinv EuclideanNorm Exit Exp ExpandDims Expm1 ExtractGlimpse ExtractImagePatches
+    ExtractVolumePatches FFT FFT2D FFT3D FakeQuantWithMinMaxArgs FakeQuantWithMinMaxVars
+    FakeQuantWithMinMaxVarsPerChannel Fill Floor FloorDiv FloorMod FusedBatchNorm FusedBatchNormV2 FusedBatchNormV3
+    Gather GatherNd GatherV2 Greater GreaterEqual HSVToRGB HashTable HashTableV2 HistogramFixedWidth IFFT IFFT2D IFFT3D
+    IRFFT IRFFT2D Identity IdentityN If Igamma Igammac Imag InTopK InTopKV2 Inv Invert InvertPermutation IsFinite IsInf
+    IsNan IsVariableInitialized L2Loss LRN LeakyRelu LeftShift Less LessEqual Lgamma LinSpace Log Log1p
+    LogMatrixDeterminant LogSoftmax LogicalAnd LogicalNot LogicalOr LookupTableExportV2 LookupTableFind
+    LookupTableFindV2 LookupTableImport LookupTableImportV2 LookupTableSizeV2 LoopCond LowerBound MatMul MatrixBandPart
+    MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3
+    MatrixInverse MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MatrixSolve MatrixTriangularSolve Max MaxPool MaxPool3D
+    MaxPoolV2 MaxPoolWithArgmax Maximum Mean Merge MergeV2 Min Minimum MirrorPad Mod Mul MulNoNan MutableHashTable
+    MutableHashTableV2 Ndtri Neg NextAfter NextIteration NoOp NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3
+    NonMaxSuppressionV4 NonMaxSuppressionV5 NotEqual OneHot OnesLike Pack Pad PadV2 ParallelConcat
+    ParallelDynamicStitch PartitionedCall Placeholder PlaceholderV2 PlaceholderWithDefault Polygamma PopulationCount
+    Pow PreventGradient Prod Qr QuantizeAndDequantize QuantizeAndDequantizeV2 QuantizeAndDequantizeV3
+    QuantizeAndDequantizeV4 QuantizeV2 RFFT RFFT2D RGBToHSV RandomShuffle RandomStandardNormal RandomUniform
+    RandomUniformInt Range Rank ReadVariableOp Real RealDiv Reciprocal Relu Relu6 Reshape ResizeArea ResizeBicubic
+    ResizeBilinear ResizeNearestNeighbor ResourceGather ResourceGatherNd ResourceScatterAdd ResourceScatterNdUpdate
+    ResourceScatterUpdate ReverseSequence ReverseV2 RightShift Rint Roll Round Rsqrt ScaleAndTranslate ScatterNd
+    SegmentMax SegmentMean SegmentMin SegmentProd SegmentSum Select SelectV2 SelfAdjointEigV2 Selu Shape ShapeN Sigmoid
+    Sign Sin Sinh Size Slice Snapshot Softmax Softplus Softsign SpaceToBatch SpaceToBatchND SpaceToDepth SparseToDense
+    Split SplitV Sqrt Square SquaredDifference Squeeze StatefulPartitionedCall StatefulRandomBinomial
+    StatefulStandardNormalV2 StatefulUniform StatelessCase StatelessIf StatelessMultinomial StatelessRandomGetAlg
+    StatelessRandomGetKeyCounter StatelessRandomNormal StatelessRandomNormalV2 StatelessRandomUniform
+    StatelessRandomUniformInt StatelessRandomUniformIntV2 StatelessRandomUniformV2 StatelessTruncatedNormal
+    StatelessTruncatedNormalV2 StatelessWhile StaticRegexFullMatch StaticRegexReplace StopGradient StridedSlice
+    StringJoin StringLower Sub Sum Svd Switch Tan Tanh TensorArrayCloseV3 TensorArrayConcatV3 TensorArrayGatherV3
+    TensorArrayReadV3 TensorArrayScatterV3 TensorArraySizeV3 TensorArraySplitV3 TensorArrayV3 TensorArrayWriteV3
+    TensorListConcatV2 TensorListElementShape TensorListFromTensor TensorListGather TensorListGetItem TensorListLength
+    TensorListPopBack TensorListPushBack TensorListReserve TensorListResize TensorListScatter
+    TensorListScatterIntoExistingList TensorListScatterV2 TensorListSetItem TensorListSplit TensorListStack
+    TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate TensorStridedSliceUpdate
+    Tile TopK TopKV2 Transpose TridiagonalMatMul TridiagonalSolve TruncateDiv TruncateMod TruncatedNormal Unique
+    UniqueV2 UniqueWithCounts Unpack UnravelIndex UnsortedSegmentMax UnsortedSegmentMin UnsortedSegmentProd
+    UnsortedSegmentSum UpperBound VarHandleOp VarIsInitializedOp Variable VariableV2 Where While Xdivy Xlog1py Xlogy
+    ZerosLike Zeta
+""")
+)
+SAVING = frozenset(
+    words("""
+    SaveV2 RestoreV2 MergeV2Checkpoints ShardedFilename Save SaveSlices Restore RestoreSlice Assign
+""")
+)
+# The best known of those that are not allowed, with what they do; the words end "which is not allowed".
+WHY: dict[str, str] = {
+    **dict.fromkeys(("PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"), "runs Python"),
+    **dict.fromkeys(
+        words("""
+    ReadFile WriteFile MatchingFiles FixedLengthRecordReaderV2 WholeFileReaderV2 TextLineReaderV2 TFRecordReaderV2
+    TFRecordDataset TextLineDataset FixedLengthRecordDataset PrintV2 Print SaveDatasetV2 LoadDataset SnapshotDatasetV2
+    CreateSummaryFileWriter WriteSummary InitializeTableFromTextFile InitializeTableFromTextFileV2 ImmutableConst
+    LMDBDataset SqlDataset DebugIdentityV2 DebugIdentityV3 Save Restore
+"""),
+        "reads or writes files",
+    ),
+    **dict.fromkeys(("RpcCall", "RpcClient", "RpcServer", "DataServiceDataset", "DataServiceDatasetV2"), "talks to others"),
+    **dict.fromkeys(("XlaCallModule", "TensorRTEngineOp", "TRTEngineOp", "RemoteCall"), "runs a program that it carries"),
+}

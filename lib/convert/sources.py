@@ -1,0 +1,68 @@
+"""A source becomes an artifact: an upload through ``intake``, a name through whoever knows names of its kind.
+
+Runs in a child process. A kind is what stands before the colon: ``torchvision:resnet18``.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from lib.convert.formats import main_file
+from lib.errors import InvalidValue
+
+KINDS = ("torchvision", "transformers", "diffusers", "jax", "hub")
+TAKE_WEIGHTS = ("torchvision", "transformers")  # a file beside such a name is the model's weights
+
+
+def take(
+    files: dict[str, Path], name: str, folder: Path, *, allow_pt2: bool = False, allow_hub: bool = False
+) -> tuple[str, list[str]]:
+    """The artifact's format, and messages. Raises InvalidFile or InvalidValue."""
+    if not name.strip():
+        if not files:
+            raise InvalidValue("source", "nothing", "an uploaded file, or a name such as torchvision:mobilenet_v3_small")
+        from lib.convert import intake
+
+        format, messages = intake.take_in(files, folder, allow_pt2=allow_pt2)
+        if format == "architecture":  # a transformers config.json, perhaps with weights beside it
+            from lib.convert import architectures
+
+            weights = folder / "weights.safetensors"
+            config = folder / "config.json"
+            made = folder.with_name(f"{folder.name}-made")
+            made.mkdir()
+            given = weights if weights.is_file() else None
+            messages += architectures.prepare("transformers:", given, config, made)
+            for old in folder.iterdir():
+                old.unlink()
+            for new in made.iterdir():
+                new.rename(folder / new.name)
+            made.rmdir()
+        return format, messages
+    kind, colon, rest = name.strip().partition(":")
+    if not colon or kind not in KINDS:
+        raise InvalidValue("source", name, ", ".join(f"{k}:…" for k in KINDS))
+    if files and kind not in TAKE_WEIGHTS:
+        raise InvalidValue("files", ", ".join(files), f"none beside {kind}:…, which has weights of its own")
+    if kind == "diffusers":
+        from lib.convert import diffusers_sources
+
+        return diffusers_sources.format_of(name.strip()), diffusers_sources.prepare(name.strip(), folder)
+    if kind == "jax":
+        from lib.convert.jax_examples import EXAMPLES
+
+        if rest not in EXAMPLES:
+            raise InvalidValue("jax example", rest, ", ".join(EXAMPLES))
+        main_file("jax", folder).write_text(json.dumps({"example": rest}))
+        return "jax", [f"jax:{rest}: {EXAMPLES[rest].title}, parameters from a fixed seed."]
+    from lib.convert import architectures
+
+    if len(files) > 1:
+        raise InvalidValue("files", f"{len(files)} files", "one file of weights beside a name")
+    weights = next(iter(files.values()), None)
+    if weights is not None:
+        from lib.convert import intake
+
+        intake.check_weights(weights)
+    return "architecture", architectures.prepare(name.strip(), weights, None, folder, allow_hub=allow_hub)

@@ -1,0 +1,48 @@
+"""Writes into a TensorFlow Lite file the shapes that its tensors really have; writers leave some at 1.
+
+tf2onnx believes what the file says, so a wrong shape becomes a wrong model. Needs ai_edge_litert.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.convert import tflite_file
+from lib.errors import JobFailed
+from lib.onnx_model.words import clean
+
+
+def settled(source: Path, target: Path) -> None:
+    """A copy of the verified file ``source``, none of whose inputs is free, in which every tensor has its own shape.
+
+    Raises JobFailed where the interpreter cannot run the file.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    try:
+        interpreter = Interpreter(
+            model_path=str(source),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+            experimental_preserve_all_tensors=True,
+        )
+        interpreter.allocate_tensors()
+        for details in interpreter.get_input_details():
+            interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
+        interpreter.invoke()  # some shapes are computed while it runs
+        shapes = {d["index"]: [int(n) for n in d["shape"]] for d in interpreter.get_tensor_details()}
+    except (ValueError, RuntimeError) as error:
+        raise JobFailed(f"The LiteRT interpreter cannot run this file: {clean(str(error))}") from None
+    model: Any = schema.ModelT.InitFromPackedBuf(source.read_bytes(), 0)
+    for number, tensor in enumerate(model.subgraphs[0].tensors):
+        found = shapes.get(number)
+        if found and tensor.shape is not None and len(found) == len(tensor.shape):
+            tensor.shape, tensor.shapeSignature = found, None
+    builder = flatbuffers.Builder(1 << 20)
+    builder.Finish(model.Pack(builder), tflite_file.IDENTIFIER)
+    target.write_bytes(builder.Output())
+    tflite_file.read(target)

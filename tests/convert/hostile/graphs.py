@@ -1,0 +1,93 @@
+"""ONNX whose tensors lie elsewhere, SavedModels whose operators touch the machine."""
+
+from __future__ import annotations
+
+from tests.convert.hostile import Made, hostile
+from tests.convert.hostile.valid import external, function, node, onnx, part, saved_model, saved_model_graph
+
+for place in (
+    "../w.bin",
+    "/etc/passwd",
+    "a/../../w",
+    "C:\\w",
+    "..\\w",
+    "file:///etc/passwd",
+    "/proc/self/mem",
+    "*/_ORT_MEM_ADDR_/*",
+):
+    hostile("Only the plain name", f"onnx: external data at {place}")(lambda place=place: {"net.onnx": external(place)})
+hostile("Upload it together", "onnx: external data that are not there")(lambda: {"net.onnx": external("w.bin")})
+hostile("which has 16", "onnx: external data after the end")(
+    lambda: {"net.onnx": external("w.bin", offset="17"), "w.bin": bytes(16)}
+)
+hostile("the model's own name", "onnx: external data in the model's own name")(
+    lambda: {"net.onnx": external("model.onnx"), "model.onnx": bytes(16)}
+)
+hostile("Truncated", "onnx: cut off")(lambda: {"net.onnx": onnx()[:-20]})
+
+OPERATORS = {
+    "PyFunc": "runs Python",
+    "EagerPyFunc": "runs Python",
+    "ReadFile": "reads or writes files",
+    "WriteFile": "reads or writes files",
+    "MatchingFiles": "reads or writes files",
+    "InitializeTableFromTextFileV2": "reads or writes files",
+    "XlaCallModule": "runs a program",
+    "SomethingNew": "not allowed",
+    "": "not allowed",
+}
+X = node("x", "Placeholder")
+for op, words in OPERATORS.items():
+    hostile(words, f"SavedModel with {op!r} in its graph")(
+        lambda op=op: saved_model(saved_model_graph(X, node("call", op, "x")))
+    )
+    hostile(words, f"SavedModel with {op!r} in a function that nobody calls")(
+        lambda op=op: saved_model(
+            saved_model_graph(functions=function("f", node("y", "Relu")) + function("g", node("y", op)))
+        )
+    )
+
+
+def called(*functions: bytes, output: str = "call:0", **collections: str) -> bytes:
+    return saved_model(saved_model_graph(functions=b"".join(functions), output=output, **collections))
+
+
+FILES = "reads or writes files when it computes"
+hostile(FILES, "SavedModel that saves in its graph")(lambda: saved_model(saved_model_graph(X, node("call", "SaveV2", "x"))))
+hostile(FILES, "SavedModel that saves before its output")(
+    lambda: saved_model(saved_model_graph(X, node("s", "SaveV2", "x"), node("call", "Relu", "x", "^s")))
+)
+hostile(FILES, "SavedModel that restores in a function")(lambda: called(function("f", node("y", "RestoreV2"))))
+hostile(FILES, "SavedModel that restores two functions down")(
+    lambda: called(
+        function("f", node("y", "If", calls="g")), function("g", node("y", "h")), function("h", node("y", "RestoreV2"))
+    )
+)
+hostile(FILES, "SavedModel whose function calls the saver")(
+    lambda: called(function("f", node("y", "PartitionedCall", calls="__inference__traced_save_1")))
+)
+hostile(FILES, "SavedModel whose output is the saver")(lambda: saved_model(saved_model_graph(output="saver:0")))
+hostile(FILES, "SavedModel that saves when it is loaded")(
+    lambda: saved_model(saved_model_graph(saved_model_main_op="saver"))
+)
+hostile("as an operator is", "SavedModel with a function called as an operator is")(
+    lambda: called(function("f", node("y", "Relu")), function("ReadFile", node("y", "Relu")))
+)
+
+
+@hostile(FILES)
+def savedmodel_whose_object_calls_the_saver() -> Made:
+    graph = saved_model_graph()
+    meta = graph[2:]
+    size = 1 + (2 if len(meta) > 130 else 1)
+    return saved_model(
+        graph[:2] + part(2, meta[size:] + part(7, part(2, part(1, "__inference__traced_save_1") + part(2, b""))))
+    )
+
+
+hostile("is empty", "SavedModel: empty graph")(lambda: saved_model(b""))
+hostile("no graph in it", "SavedModel: only a version")(lambda: saved_model(b"\x08\x01"))
+hostile("damaged", "SavedModel: cut off")(lambda: saved_model(saved_model_graph()[:-5]))
+hostile("damaged", "SavedModel: noise")(lambda: saved_model(b"\x12\xff\xff\xff\xff\x0f" + bytes(40)))
+hostile("has a member", "SavedModel: a library in it")(lambda: saved_model(**{"model/evil.so": b"\x7fELF"}))
+hostile("has a member", "SavedModel: a program in it")(lambda: saved_model(**{"model/variables/x.py": b"print()"}))

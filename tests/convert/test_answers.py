@@ -1,0 +1,90 @@
+"""What a child process that was taken over may say: nonsense of any type is refused in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.convert import answers, edges, tasks
+from lib.convert.conversion import Conversion
+from lib.errors import JobFailed
+from tests.convert import models
+
+NAMES: dict[str, Any] = {"inputs": {}, "outputs": {}}
+
+
+@pytest.fixture(scope="module")
+def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
+    """True answers of the three tasks."""
+    home = tmp_path_factory.mktemp("home")
+    source = str(models.save(models.mlp(), home / "0"))
+    for name in ("1", "asked", "answers"):
+        (home / name).mkdir()
+    run = edges.edges()["onnx", "onnx-fp16"].run
+
+    def progress(stage: str, share: float | None = None) -> None:
+        assert stage
+
+    apply = tasks.apply(progress, run, source, str(home / "1"), {"keep_io_types": True})
+    ask = tasks.ask(progress, "onnx", source, str(home / "asked"), [0, 1, 2], {})
+    where = {"asked": str(home / "asked"), "out": str(home / "answers")}
+    given = {"cases": ask["cases"], "source": ask["signature"], "names": NAMES}
+    return {"apply": apply, "ask": ask, "answer": tasks.answer(progress, "onnx-fp16", str(home / "1"), **where, **given)}
+
+
+def plain(value: Any) -> Any:
+    """As it comes over the wire."""
+    import json
+
+    return json.loads(json.dumps(value))
+
+
+@pytest.mark.parametrize("task", ["apply", "ask", "answer"])
+def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[str, Any]]) -> None:
+    true = plain(said[task])
+    found = answers.checked(task, true)
+    assert found == {name: true[name] for name in found} and found.keys() >= answers.ANSWERS[task].keys() - {"precision"}
+    for name in answers.ANSWERS[task]:
+        for odd in (-1, "../x", [[1]], [None], {"a": {"b": 1}}, {"a": []}, 1e400, True):
+            if (odd is True and name == "steady") or (odd == "../x" and name == "reference"):
+                continue
+            with pytest.raises(JobFailed, match=f"nonsense.*{name}"):
+                answers.checked(task, true | {name: odd})
+    with pytest.raises(JobFailed, match="nonsense"):
+        answers.checked(task, {})
+
+
+@pytest.mark.parametrize(
+    ("task", "change"),
+    [
+        ("ask", lambda s: s["cases"][0].update(file="../../etc/passwd.npz")),
+        ("ask", lambda s: s["cases"][0].update(sizes=[1])),
+        ("ask", lambda s: s["cases"][0].update(kind=3)),
+        ("ask", lambda s: s["signature"]["inputs"][0].update(shape=[{}])),
+        ("ask", lambda s: s["signature"]["inputs"][0].update(name=None)),
+        ("ask", lambda s: s["signature"]["inputs"][0].update(other=1)),
+        ("ask", lambda s: s["signature"].update(sizes={"batch": ["x"]})),
+        ("ask", lambda s: s.update(median_ms=float("nan"))),
+        ("answer", lambda s: s["median_ms"].update(target="1")),
+        ("apply", lambda s: s.update(fixed={"batch": True})),
+        ("apply", lambda s: s.update(files={"model.onnx": "0"})),
+        ("apply", lambda s: s.update(precision="any")),
+    ],
+)
+def test_nonsense_deeper_inside(task: str, change: Any, said: dict[str, dict[str, Any]]) -> None:
+    given = plain(said[task])
+    change(given)
+    with pytest.raises(JobFailed, match="nonsense"):
+        answers.checked(task, given)
+
+
+def test_a_conversion_ends_with_that_sentence(said: dict[str, dict[str, Any]], tmp_path: Path) -> None:
+    def job(environment: str, task: str, arguments: dict[str, Any], stage: str, share: float) -> Any:
+        yield from ()
+        return plain(said[task]) | {"fixed": [1]}
+
+    conversion = Conversion(job, tmp_path, (edges.edges()["onnx", "onnx-fp16"],))
+    with pytest.raises(JobFailed, match=r"answered nonsense \(fixed\)"):
+        list(conversion.hops([{}]))

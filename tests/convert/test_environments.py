@@ -1,0 +1,190 @@
+"""Environments of their own: made once, whole or not at all. A wheel made here stands in for the network's."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from pathlib import Path
+
+import psutil
+import pytest
+
+from lib.convert import environments
+from lib.convert.environments import Environment, build
+from lib.errors import Cancelled, InvalidValue, JobFailed
+
+
+def quiet(stage: str, share: float | None = None) -> None:
+    assert stage and (share is None or 0 <= share <= 1)
+
+
+def wheel(folder: Path, name: str, version: str, code: str) -> Path:
+    path = folder / f"{name}-{version}-py3-none-any.whl"
+    info = f"{name}-{version}.dist-info"
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr(f"{name}.py", code)
+        archive.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n")
+        archive.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        archive.writestr(f"{info}/RECORD", "")
+    return path
+
+
+@pytest.fixture
+def pins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of pins in the place of the real one, with three environments of one package."""
+    folder = tmp_path / "pins"
+    folder.mkdir()
+    (folder / "small.txt").write_text(f"{wheel(folder, 'workbench_small', '1.0', 'WORD = 7')}\n")
+    (folder / "over.txt").write_text(f"{wheel(folder, 'workbench_over', '1.0', 'import numpy')}\n")
+    (folder / "absent.txt").write_text("no-such-package-anywhere==9.9\n")
+    offline = ("--no-index",)
+    made = (
+        Environment(name="small", modules=("workbench_small",), megabytes=1, pip=offline),
+        Environment(name="over", modules=("workbench_over",), megabytes=1, pip=offline, over_app=True),
+        Environment(name="absent", modules=("absent",), megabytes=1, pip=offline),
+    )
+    monkeypatch.setattr(environments, "HERE", folder)
+    monkeypatch.setattr(environments, "ENVIRONMENTS", {e.name: e for e in made})
+    environments.missing.cache_clear()
+    return folder
+
+
+def test_every_environment_has_complete_pins() -> None:
+    for name in environments.names():
+        lines = environments.find(name).requirements.read_text().splitlines()
+        pinned = [line for line in lines if line and not line.startswith("#")]
+        assert pinned and all("==" in line for line in pinned), name
+        assert pinned == sorted(set(pinned), key=pinned.index), name
+    with pytest.raises(InvalidValue, match="tensorflow"):
+        environments.find("../../etc")
+
+
+def test_pins_that_the_app_has_too_are_the_same() -> None:
+    """Arrays and files pass between environments: numpy, onnx and what reads them must agree."""
+    root = Path(environments.__file__).parents[3]
+    app = dict(line.split("==") for line in (root / "requirements.txt").read_text().split() if "==" in line)
+    for name in environments.names():
+        text = environments.find(name).requirements.read_text()
+        for line in text.splitlines():
+            package, _, version = line.partition("==")
+            if version and package in app and package != "h5py":  # TensorFlow wants an older one, which reads the same files
+                assert app[package] == version, (name, line)
+
+
+def test_tensorflow_never_sees_torch() -> None:
+    tensorflow = environments.find("tensorflow")
+    assert not tensorflow.over_app
+    assert not [line for line in tensorflow.requirements.read_text().splitlines() if line.startswith(("torch", "triton"))]
+    overlaid = [environments.find(n) for n in environments.names() if environments.find(n).over_app]
+    assert not [e.name for e in overlaid if "tensorflow" in e.requirements.read_text()]
+
+
+def test_what_cannot_be_made_here_says_why(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "PYTHONS", ((2, 7),))
+    environments.missing.cache_clear()
+    assert "Python 2.7" in environments.missing("tensorflow")
+    monkeypatch.setattr(environments, "SYSTEM", ("Plan9", "vax"))
+    environments.missing.cache_clear()
+    assert "Plan9 on vax" in environments.missing("tensorflow")
+    environments.missing.cache_clear()
+
+
+def test_it_is_made_once_and_sees_only_its_own(pins: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "made here"
+    stages: list[str] = []
+    assert environments.missing("small") == ""
+    assert not environments.ready("small", folder)
+    python = environments.ensure("small", folder, lambda stage, share=None: stages.append(stage))
+    assert environments.ready("small", folder)
+    assert {s.split(":")[-1].strip() for s in stages} >= {"installing 1 packages", "trying it"}
+    code = "import workbench_small as w, importlib.util as u; print(w.WORD, u.find_spec('numpy'))"
+    said = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
+    assert said.stdout.split() == ["7", "None"]
+    start = time.monotonic()
+    assert environments.ensure("small", folder, quiet) == python
+    assert time.monotonic() - start < 0.2
+    with (pins / "small.txt").open("a") as file:
+        file.write("# another text of pins\n")
+    assert not environments.ready("small", folder)
+
+
+def test_over_the_app_it_sees_the_apps_packages(pins: Path, tmp_path: Path) -> None:
+    python = environments.ensure("over", tmp_path, quiet)
+    code = "import numpy, workbench_over, sys; print(numpy.__file__, sys.prefix, sep='\\n')"
+    said = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True).stdout.split("\n")
+    assert Path(said[0]).is_relative_to(sys.prefix)
+    assert Path(said[1]) == python.parents[1]
+
+
+def test_a_failure_says_what_pip_says_and_leaves_nothing(pins: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    with pytest.raises(JobFailed) as caught:
+        environments.ensure("absent", folder, quiet)
+    assert "no-such-package-anywhere==9.9" in caught.value.message
+    assert str(tmp_path) not in caught.value.message and "/" not in caught.value.message
+    assert [p.name for p in folder.iterdir()] == ["absent.lock"]
+
+
+def test_a_stop_kills_the_making_and_leaves_nothing(pins: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "made"
+    running: list[psutil.Process] = []
+
+    def stop(stage: str, share: float | None = None) -> None:
+        running.extend(psutil.Process().children(recursive=True))
+        if running:
+            raise Cancelled()
+
+    with pytest.raises(Cancelled):
+        environments.ensure("small", folder, stop)
+    gone, alive = psutil.wait_procs(running, timeout=5)
+    assert gone and not alive
+    assert [p.name for p in folder.iterdir()] == ["small.lock"]
+
+
+def test_the_second_waits_and_can_be_stopped(pins: Path, tmp_path: Path) -> None:
+    held, release, stages = threading.Event(), threading.Event(), []
+
+    def hold() -> None:
+        with environments._lock(tmp_path / "small.lock", "small", quiet):
+            held.set()
+            release.wait(20)
+
+    def stop(stage: str, share: float | None = None) -> None:
+        stages.append(stage)
+        if len(stages) == 2:
+            raise Cancelled()
+
+    other = threading.Thread(target=hold)
+    other.start()
+    assert held.wait(5)
+    with pytest.raises(Cancelled):
+        environments.ensure("small", tmp_path, stop)
+    release.set()
+    other.join()
+    assert stages == ["Waiting: the environment small is being made"] * 2
+
+
+def test_too_little_disk_is_said_before(pins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environments, "SPACE_MB", 1 << 40)
+    with pytest.raises(JobFailed, match="MB are free"):
+        environments.ensure("small", tmp_path, quiet)
+
+
+@pytest.mark.parametrize(
+    ("lines", "shown"),
+    [
+        (
+            ["Collecting x", "ERROR: No matching distribution found for x==1", "tail"],
+            "No matching distribution found for x==1",
+        ),
+        (["ERROR: Could not install: [Errno 28] No space left: '/srv/secret/x'"], "[Errno 28] No space left: …"),
+        (["Looking in https://user:word@host/simple"], "Looking in …"),
+        ([], "it said nothing"),
+    ],
+)
+def test_the_useful_line_has_no_paths(lines: list[str], shown: str) -> None:
+    said = build.useful(lines)
+    assert shown in said and "/" not in said
