@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import subprocess
 import sys
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from PIL import Image
 
-from tests.spaces.conftest import address, app  # noqa: F401
+from lib.onnx_inspect.examples import EXAMPLES
+from lib.settings import EMBEDDED, Settings
+from tests.spaces.conftest import serve
 
 ROOT = Path(__file__).parent.parent
 TEXT = (ROOT / "README.md").read_text()
@@ -20,21 +26,54 @@ def blocks(language: str) -> list[str]:
     return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.M | re.S)
 
 
+@pytest.fixture(scope="module")
+def address(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The whole app, as ``python app.py`` serves it."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("app")
+        own = replace(settings, default_model=EMBEDDED, data_folder=home / "data")
+        for workbench in serve(own, patch, home / "gradio", ("text_to_image", "onnx_inspect", "convert")):
+            yield workbench.address
+
+
+# what the README's Python prints
+SAYS = {
+    "/convert": r"proven \S+ On \d+ sets.*\nproven 0\.\d+ \['",
+    "/text_to_image": r"\.png 7 ",
+    "/build_onnx": r"True 96 \[\{'name': 'X'.*\nTrue 0\.\d+",
+}
+
+
 @pytest.mark.parametrize("code", blocks("python"))
-def test_python(code: str, address: str, tmp_path: Path) -> None:  # noqa: F811
+def test_python(code: str, address: str, tmp_path: Path) -> None:
+    expected = next(says for name, says in SAYS.items() if name in code)
     code = code.replace("http://127.0.0.1:7860", address)
-    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = subprocess.run([sys.executable, "-c", code], cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr
-    assert ".png 7 " in run.stdout
+    assert re.search(expected, run.stdout), run.stdout
+
+
+JSON_SAYS = {
+    "report.json": lambda found: found["valid"] and found["macs"] == 96,
+    "result.json": lambda found: found["agree"] and found["seed"] == 1,
+    "conversions.json": lambda found: {"onnx-slim", "onnx-fp16"} <= {row["target"] for row in found},
+}
 
 
 @pytest.mark.parametrize("code", blocks("bash"))
-def test_curl(code: str, address: str, tmp_path: Path) -> None:  # noqa: F811
+def test_curl(code: str, address: str, tmp_path: Path) -> None:
+    (tmp_path / "model.onnx").write_bytes(EXAMPLES["linear"]().SerializeToString())
     code = code.replace("http://127.0.0.1:7860", address)
-    run = subprocess.run(["bash", "-ec", code], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    run = subprocess.run(["bash", "-ec", code], cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr
     for name in re.findall(r"-o (\S+)", code):
-        assert Image.open(tmp_path / name).size == (128, 128)
+        if name.endswith(".json"):
+            assert JSON_SAYS[name](json.loads((tmp_path / name).read_text())), name
+        elif name.endswith(".zip"):
+            with zipfile.ZipFile(tmp_path / name) as archive:
+                assert json.loads(archive.read("report.json"))["verdict"] == "proven"
+        else:
+            assert Image.open(tmp_path / name).size == (128, 128)
 
 
 def test_the_test_command_is_what_ci_runs() -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gradio as gr
 from fastapi.responses import JSONResponse
 
-from lib.errors import Cancelled, InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
+from lib.errors import Cancelled, InvalidFile, InvalidValue, LimitExceeded, ModelUnavailable, QueueFull, WorkbenchError
 
 STATUS: dict[type[WorkbenchError], int] = {
     InvalidValue: 422,
+    InvalidFile: 422,
+    LimitExceeded: 413,
     QueueFull: 429,
     ModelUnavailable: 503,
     Cancelled: 499,

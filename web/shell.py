@@ -1,9 +1,9 @@
 """The page around the tabs: loads tab folders by path, builds the Blocks, launches, closes.
 
-A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class with ``title``,
+A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class with ``title``, ``css``,
 ``__init__(settings)``, ``build()`` (inside a Blocks), ``routes()``, ``health()``, ``start()`` and
 ``close()``. Tabs are loaded by path and never as ``spaces.x``: PyPI's package ``spaces``, which
-gradio imports on a Space, has that name.
+gradio imports on a Space, has that name. After ``build()`` it may have ``opens`` and ``offers`` (``web/handover.py``).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import signal
 import sys
 import threading
 from pathlib import Path
@@ -24,11 +25,13 @@ from fastapi.routing import APIRoute
 
 from lib.errors import WorkbenchError
 from lib.settings import Settings
+from web import cards, handover
 from web.theme import CSS, HEADER, THEME
 
 
 class Tab(Protocol):
     title: str
+    css: str
 
     def __init__(self, settings: Settings) -> None: ...
     def build(self) -> None: ...
@@ -64,24 +67,25 @@ class Workbench:
             if len(self.tabs) == 1:
                 self.tabs[0].build()
             else:
-                with gr.Tabs():
+                with gr.Tabs(overflow_behavior="wrap") as frame:
                     for tab in self.tabs:
-                        with gr.Tab(tab.title):
+                        with gr.Tab(tab.title, id=tab.title):
                             tab.build()
+                handover.connect([(tab.title, tab) for tab in self.tabs], frame)
 
     def routes(self) -> list[APIRoute]:
         own = APIRoute("/healthz", self.health, methods=["GET"])
         return [own, *(route for tab in self.tabs for route in tab.routes())]
 
     async def health(self) -> JSONResponse:
-        return JSONResponse({k: v for tab in self.tabs for k, v in tab.health().items()})
+        return JSONResponse({"status": "ready"} | {k: v for tab in self.tabs for k, v in tab.health().items()})
 
     def launch(self, **options: Any) -> str:
         """Puts the page up, then starts the heavy imports. Returns the local address."""
         settings = self.settings
         _, address, _ = self.demo.queue(default_concurrency_limit=None, max_size=None).launch(
             theme=THEME,
-            css=CSS,
+            css=CSS + cards.CSS + "".join(tab.css for tab in self.tabs),
             share=settings.share,
             ssr_mode=False,
             mcp_server=True,
@@ -111,6 +115,8 @@ def main(folders: list[Path]) -> int:
     except WorkbenchError as error:
         print(f"Model Workbench cannot start: {error}", file=sys.stderr)
         return 2
+    # a Space is stopped by SIGTERM, a terminal by Ctrl-C: both leave nothing of the visitors behind
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     print(f"Model Workbench is at {workbench.launch()}", flush=True)
     try:
         threading.Event().wait()

@@ -36,7 +36,8 @@ HEADER = """
 """
 
 CSS = """
-.gradio-container { max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container { width: 100% !important; max-width: 1180px !important; margin: 0 auto !important; }
+.gradio-container > main, .gradio-container .wrap > .tabs { width: 100%; }
 .mw-header { display: flex; align-items: center; gap: 14px; padding: 10px 4px 2px; }
 .mw-header h1 { font-size: 1.6rem; line-height: 1.15; margin: 0; letter-spacing: -0.02em; }
 .mw-header p { margin: 2px 0 0; color: var(--body-text-color-subdued); }

@@ -25,6 +25,7 @@ class TextToImage:
     """The engine with its three doors: the page, the Gradio API and REST."""
 
     title = "Text to image"
+    css = ""  # web/theme.py has what this tab needs
 
     def __init__(self, settings: Settings) -> None:
         if settings.zero_gpu:

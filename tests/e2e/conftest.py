@@ -1,1 +1,28 @@
-from tests.spaces.conftest import address, app  # noqa: F401
+"""One browser for all pages; without a chromium the tests say so and skip, except in CI."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+
+import pytest
+
+from tests.spaces.conftest import address, app, inspector  # noqa: F401
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator:
+    """Not for the session: Playwright's loop runs in the main thread, and asyncio.run() refuses beside it."""
+    if not CHROMIUM and os.environ.get("CI") != "true":
+        pytest.skip("no chromium on the PATH; Debian: apt-get install chromium")
+    from playwright.sync_api import sync_playwright
+
+    assert CHROMIUM, "CI must have chromium"
+    with sync_playwright() as playwright:
+        options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
+        yield browser
+        browser.close()

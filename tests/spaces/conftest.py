@@ -39,6 +39,16 @@ def app(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterato
         yield from serve(own, patch, home / "gradio")
 
 
+@pytest.fixture(scope="module")
+def inspector(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
+    """The inspector's tab alone: its address."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("inspector")
+        own = replace(settings, data_folder=home / "data", job_seconds=60, job_memory_mb=2048)
+        for workbench in serve(own, patch, home / "gradio", ("onnx_inspect",)):
+            yield workbench.address
+
+
 @pytest.fixture
 def address(app) -> str:  # type: ignore[no-untyped-def]
     return app.address

@@ -12,6 +12,8 @@ from pathlib import Path
 import httpx
 import pytest
 
+from lib.onnx_inspect.examples import EXAMPLES
+
 ROOT = Path(__file__).parent.parent.parent
 
 
@@ -21,12 +23,16 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-@pytest.mark.parametrize("how", ["whole app", "script", "staged"])
-def test_it_serves_a_picture(how: str, tmp_path: Path) -> None:
-    folder, script = ROOT, "app.py" if how == "whole app" else "spaces/text_to_image/app.py"
+TABS = ("text_to_image", "onnx_inspect", "convert")
+HOWS = [("text_to_image", "whole app"), *((t, h) for t in TABS for h in ("script", "staged"))]
+
+
+@pytest.mark.parametrize(("tab", "how"), HOWS)
+def test_it_serves(tab: str, how: str, tmp_path: Path) -> None:
+    folder, script = ROOT, "app.py" if how == "whole app" else f"spaces/{tab}/app.py"
     if how == "staged":
         folder = tmp_path / "space"
-        subprocess.run([sys.executable, "spaces/stage.py", "text_to_image", str(folder)], cwd=ROOT, check=True)
+        subprocess.run([sys.executable, "spaces/stage.py", tab, str(folder)], cwd=ROOT, check=True)
         assert {"README.md", "requirements.txt", "lib", "web"} <= {p.name for p in folder.iterdir()}
     port = free_port()
     environment = {k: v for k, v in os.environ.items() if k != "PYTHONPATH"} | {
@@ -47,6 +53,16 @@ def test_it_serves_a_picture(how: str, tmp_path: Path) -> None:
             except httpx.TransportError:
                 pass
             time.sleep(0.2)
+        if "onnx" in tab or how == "whole app":
+            model = EXAMPLES["linear"]().SerializeToString()
+            report = httpx.post(f"http://127.0.0.1:{port}/inspect-onnx", content=model, timeout=60).json()
+            assert report["valid"] and report["macs"] == 12
+            if how != "whole app":
+                return
+        if tab == "convert" or how == "whole app":
+            assert httpx.get(f"http://127.0.0.1:{port}/conversions", timeout=60).json()[0]["source"]
+            if how != "whole app":
+                return
         answer = httpx.get(f"http://127.0.0.1:{port}/text-to-image", params={"prompt": "a red car", "steps": 2}, timeout=60)
         assert answer.status_code == 200 and answer.content.startswith(b"\x89PNG")
     finally:

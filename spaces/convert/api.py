@@ -1,0 +1,111 @@
+"""The Gradio API and MCP tools: convert, describe_source, conversions.
+
+Each is a generator, so that it ends with its client: dicts with ``progress`` come before the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.data_classes import ListFiles
+from pydantic import model_validator
+
+from lib.convert.convert import Converter
+from lib.errors import InvalidValue, WorkbenchError
+from lib.jobs import Result
+from web.errors import as_gradio
+from web.folders import Folders
+from web.follow_job import follow_job
+
+from . import subject
+
+Answers = AsyncIterator[dict[str, Any]]
+
+
+class OneOrMore(ListFiles):
+    """A list of files; a single one counts as a list of one."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _as_list(cls, given: Any) -> Any:
+        return [given] if isinstance(given, dict) else given
+
+
+def build(converter: Converter, folders: Folders) -> None:
+    """Hidden components: they give each endpoint its names, types and defaults."""
+
+    async def convert(
+        file: list[str] | None = None, source: str = "", target: str = "", options: dict[str, Any] | None = None
+    ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
+        """Convert a model to another format and prove that it still computes the same. What is not proven is withheld.
+
+        Args:
+            file: The model's file, or a list of files (the main one first); none when source names an architecture.
+            source: A name such as "torchvision:mobilenet_v3_small", with its weights as file or without.
+            target: A format from the column target of conversions, such as "onnx" or "onnx-fp16".
+            options: Options of the conversion, and "seeds" (three numbers or more) and "anyway" (true hands out what
+                is not proven). A file is named as it is called among those in file.
+
+        Returns:
+            The converted file (a zip where there are several) or nothing, and the report: verdict, reason, errors.
+        """
+        folder = folders.new()
+        try:
+            if not target:
+                raise InvalidValue("target", target, "a format from /conversions, such as onnx")
+            given = subject.source(file, source)
+            chosen = subject.from_client(options, given.files, subject.specs(converter.conversions()))
+            async for event in follow_job(converter.convert(given, target, chosen, Path(folder))):
+                if isinstance(event, Result):
+                    yield event.value["artifact"], event.value["report"]  # gradio copies the file to its own cache
+                else:
+                    yield None, {"progress": event.stage}
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+        finally:
+            shutil.rmtree(folder, ignore_errors=True)
+
+    async def describe_source(file: list[str] | None = None, source: str = "") -> Answers:
+        """Tell what a model is and what it can be converted to here.
+
+        Args:
+            file: The model's file, or a list of files (the main one first); none when source names an architecture.
+            source: A name such as "torchvision:mobilenet_v3_small".
+
+        Returns:
+            format, title, bytes, inputs, outputs, messages, and targets with route, tools, rough seconds and options.
+        """
+        try:
+            async for event in follow_job(converter.describe(subject.source(file, source))):
+                yield event.value if isinstance(event, Result) else {"progress": event.stage}
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    async def conversions() -> list[dict[str, Any]]:
+        """List every conversion that this installation knows.
+
+        Returns:
+            Rows of source, target, tool, precision, options, and runs_here with why_not.
+        """
+        return await asyncio.to_thread(converter.conversions)
+
+    with gr.Row(visible=False):
+        file = gr.File(label="file", file_count="multiple")
+        file.data_model = OneOrMore
+        source, target = gr.Textbox("", label="source"), gr.Textbox("", label="target")
+        options, report = gr.JSON({}, label="options"), gr.JSON(label="report")
+        about, made, rows = gr.JSON(label="description"), gr.File(label="artifact"), gr.JSON(label="conversions")
+        table = (
+            (convert, [file, source, target, options], [made, report]),
+            (describe_source, [file, source], about),
+            (conversions, None, rows),
+        )
+        for function, given, answers in table:
+            gr.Button(function.__name__).click(
+                function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+            )

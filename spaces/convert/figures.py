@@ -1,0 +1,35 @@
+"""Figures as words. None, and whatever is no number, is a dash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def number(value: Any, digits: int = 3) -> str:
+    return "–" if not isinstance(value, int | float) else f"{value:.{digits}g}"
+
+
+def percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.3g} %"
+
+
+def seconds_text(value: float | None) -> str:
+    return (
+        "–"
+        if value is None
+        else f"{value:.1f} s"
+        if value < 10
+        else f"{value:.0f} s"
+        if value < 120
+        else f"{value / 60:.0f} min"
+    )
+
+
+def bytes_text(value: float | None) -> str:
+    if value is None:
+        return "–"
+    for unit in ("bytes", "KB", "MB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}" if unit != "bytes" else f"{value:.0f} bytes"
+        value /= 1000
+    return f"{value:.3g} GB"

@@ -1,0 +1,68 @@
+"""The errors of a conversion as a picture: bars on a logarithmic axis, in plain HTML that follows the page's colours."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from web.cards import e
+
+from .figures import number
+
+KINDS = (("max_abs_error", "absolute"), ("range_error", "relative"))
+LOWEST = -9  # the left end, a power of ten; an error of 0 has no bar
+MOST = 12  # outputs
+LEAST_WIDTH = 0.4  # % of a bar that must be seen
+
+
+def errors(outputs: list[dict[str, Any]]) -> str:
+    """Of each of the first outputs, absolute and as a share of its largest value; "" where there are no figures."""
+    found = outputs[:MOST]
+    high = [o.get(k) for o in found for k, _ in KINDS]
+    right = max(0, *(math.ceil(math.log10(v)) for v in high if v and math.isfinite(v)), 0)
+    rows = "".join(_row(o, right) for o in found)
+    if not rows:
+        return ""
+    marks = "".join(f'<span style="left:{_share(10.0**p, right):.1f}%">1e{p:+d}</span>' for p in range(LOWEST, right + 1, 3))
+    return (
+        '<figure class="mw-errors" aria-label="Largest error of each output, logarithmic; the table has the figures">'
+        '<figcaption>Largest error of each output: <b class="absolute">■</b> absolute, <b class="relative">■</b> as a '
+        f'share of its largest value (logarithmic)</figcaption><div class="mw-error-rows">{rows}<div></div>'
+        f'<div class="mw-axis" aria-hidden="true">{marks}</div></div></figure>'
+    )
+
+
+def _row(output: dict[str, Any], right: int) -> str:
+    bars = []
+    for key, word in KINDS:
+        if (value := output.get(key)) is not None:
+            tip = f"largest {word} error: {number(value)}"
+            width = f"{_share(value, right):.1f}"
+            bars.append(f'<div class="mw-error {word}" title="{tip}"><i style="width:{width}%"></i></div>')
+    name = f'<div class="mw-error-name"><code>{e(output["name"])}</code></div>'
+    return f"{name}<div>{''.join(bars)}</div>" if bars else ""
+
+
+def _share(value: float, right: int) -> float:
+    """How far to the right ``value`` is, in %."""
+    if not math.isfinite(value):
+        return 100.0
+    if value <= 0:
+        return 0.0
+    return min(max(100 * (math.log10(value) - LOWEST) / (right - LOWEST), LEAST_WIDTH), 100.0)
+
+
+CSS = """
+.mw-errors { margin: 0 0 14px; } .mw-errors figcaption { font-size: 0.9rem; color: var(--body-text-color-subdued); }
+.mw-errors b.absolute { color: #0d9488; } .mw-errors b.relative { color: #ea580c; }
+.mw-error-rows { display: grid; grid-template-columns: minmax(60px, max-content) 1fr; gap: 6px 12px; margin-top: 8px; }
+.mw-error-name { max-width: 180px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.mw-error { height: 9px; margin: 2px 0; background: var(--background-fill-secondary); border-radius: 3px; }
+.mw-error i { display: block; height: 100%; border-radius: 3px; }
+.mw-error.absolute i { background: #0d9488; } .mw-error.relative i { background: #ea580c; }
+.mw-axis { position: relative; height: 1.2em; font-size: 0.75rem;
+  color: var(--body-text-color-subdued); }
+.mw-axis span { position: absolute; white-space: nowrap; } .mw-axis span + span { transform: translateX(-50%); }
+.mw-axis span:last-child { transform: translateX(-100%); }
+@media (max-width: 768px) { .mw-error-name { max-width: 90px; } }
+"""

@@ -1,0 +1,190 @@
+"""The Gradio API and MCP tools: inspect_onnx, run_onnx, weights_onnx, show_onnx, build_onnx, compare_onnx.
+
+Each endpoint is a generator, so that it ends with its client: dicts with ``progress`` come before the answer.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import InvalidFile, WorkbenchError
+from lib.jobs import Job, Result
+from web.errors import as_gradio
+from web.follow_job import follow_job
+
+from .bench import Bench
+from .subject import RUNS, parse_symbols, parse_values, tolerance, uploaded, whole
+
+Answers = AsyncIterator[dict[str, Any]]
+
+
+async def _answer(job: Job) -> Answers:
+    async for event in follow_job(job):
+        yield event.value if isinstance(event, Result) else {"progress": event.stage}
+
+
+def build(bench: Bench) -> None:
+    """Hidden components: they give each endpoint its names, types and defaults (None stands in the signature)."""
+
+    async def inspect_onnx(file: str, external_data: list[str] | None = None, symbols: str = "") -> Answers:
+        """Look inside an ONNX model: validity, problems, inputs, outputs, parameters, operators, MACs, memory, nodes.
+
+        Args:
+            file: The .onnx file.
+            external_data: Files that its tensors name as external data, if any.
+            symbols: Numbers for symbolic dimensions, e.g. "batch=8, sequence=128"; others count as 1.
+
+        Returns:
+            The report. valid says whether onnx accepts the model; problems lists errors, warnings and notes.
+        """
+        try:
+            async for answer in _answer(bench.inspect(uploaded(file, external_data), parse_symbols(symbols))):
+                yield answer
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    async def run_onnx(
+        file: str,
+        inputs: str | None = None,
+        seed: float = 0,
+        runs: float = RUNS,
+        external_data: list[str] | None = None,
+        symbols: str = "",
+        values: str = "",
+    ) -> Answers:
+        """Run an ONNX model in onnxruntime and in the reference evaluator; compare, time and profile it.
+
+        Args:
+            file: The .onnx file.
+            inputs: An .npz file with one array per input; without it, random inputs are made.
+            seed: Of the random inputs, from 0.
+            runs: Timed runs, 1 to 1000.
+            external_data: Files that its tensors name as external data, if any.
+            symbols: Numbers for symbolic dimensions of random inputs, e.g. "batch=8"; others are 1.
+            values: Instead of an .npz, the inputs as JSON: {"X": [[1, 2, 3, 4]]}.
+
+        Returns:
+            Inputs, outputs, differences between the two runtimes, latency percentiles and time per node.
+        """
+        try:
+            subject = uploaded(file, external_data)
+            numbers = whole("seed", seed, 0), whole("runs", runs, RUNS)
+            job = bench.run(subject, inputs, *numbers, parse_symbols(symbols), parse_values(values, inputs))
+            async for answer in _answer(job):
+                yield answer
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    async def weights_onnx(file: str, tensor: str, external_data: list[str] | None = None) -> Answers:
+        """Range, sparsity and histogram of one weight of an ONNX model.
+
+        Args:
+            file: The .onnx file.
+            tensor: The initializer's name.
+            external_data: Files that its tensors name as external data, if any.
+
+        Returns:
+            minimum, maximum, mean, std, zeros, nan, infinite, histogram and the first values.
+        """
+        try:
+            async for answer in _answer(bench.weights(uploaded(file, external_data), tensor)):
+                yield answer
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    async def show_onnx(file: str, external_data: list[str] | None = None) -> Answers:
+        """Show a small ONNX model as ONNX text.
+
+        Args:
+            file: The .onnx file, with at most 64 KiB of weights.
+            external_data: Files that its tensors name as external data, if any.
+
+        Returns:
+            text: the model in the syntax of onnx.parser.
+        """
+        try:
+            async for answer in _answer(bench.show(uploaded(file, external_data))):
+                yield answer
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    async def build_onnx(text: str) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
+        """Make an ONNX model from ONNX text.
+
+        Args:
+            text: A model in the syntax of onnx.parser.
+
+        Returns:
+            The .onnx file, and the report of inspect_onnx about it.
+        """
+        out = bench.folders.new()
+        try:
+            async for event in follow_job(bench.build(text, out)):
+                if isinstance(event, Result):
+                    yield str(Path(out) / "model.onnx"), event.value  # gradio copies it to its own cache
+                else:
+                    yield None, {"progress": event.stage}
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+        finally:
+            shutil.rmtree(out, ignore_errors=True)
+
+    async def compare_onnx(
+        old: str,
+        new: str,
+        rtol: float = 0,
+        atol: float = 0,
+        old_external_data: list[str] | None = None,
+        new_external_data: list[str] | None = None,
+    ) -> Answers:
+        """Compare two ONNX models: what was added, removed, renamed and changed.
+
+        Args:
+            old: The .onnx file before.
+            new: The .onnx file after.
+            rtol: Relative tolerance within which initializers are equal.
+            atol: Absolute tolerance within which initializers are equal.
+            old_external_data: Files that the old model's tensors name as external data, if any.
+            new_external_data: The same of the new model.
+
+        Returns:
+            same, counts by kind, and rows of kind, change, name, before, after.
+        """
+        try:
+            if not old or not new:
+                raise InvalidFile("Two files are needed: the model before and the model after.")
+            numbers = tolerance("rtol", rtol), tolerance("atol", atol)
+            pair = uploaded(old, old_external_data), uploaded(new, new_external_data)
+            async for answer in _answer(bench.compare(*pair, *numbers)):
+                yield answer
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    with gr.Row(visible=False):
+        file, beside = gr.File(label="file"), gr.File(label="external_data", file_count="multiple")
+        symbols, report = gr.Textbox("", label="symbols"), gr.JSON(label="report")
+        inputs, seed, runs = gr.File(label="inputs"), gr.Number(0, label="seed"), gr.Number(RUNS, label="runs")
+        values = gr.Textbox("", label="values")
+        tensor, text = gr.Textbox(label="tensor"), gr.Textbox(label="text")
+        old, new = gr.File(label="old"), gr.File(label="new")
+        old_beside = gr.File(label="old_external_data", file_count="multiple")
+        new_beside = gr.File(label="new_external_data", file_count="multiple")
+        rtol, atol = gr.Number(0.0, label="rtol"), gr.Number(0.0, label="atol")
+        result, made = gr.JSON(label="result"), gr.File(label="model")
+        table = (
+            (inspect_onnx, [file, beside, symbols], report),
+            (run_onnx, [file, inputs, seed, runs, beside, symbols, values], result),
+            (weights_onnx, [file, tensor, beside], result),
+            (show_onnx, [file, beside], result),
+            (build_onnx, [text], [made, report]),
+            (compare_onnx, [old, new, rtol, atol, old_beside, new_beside], result),
+        )
+        for function, given, answers in table:
+            gr.Button(function.__name__).click(
+                function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+            )

@@ -1,0 +1,66 @@
+"""The ONNX inspector tab. Runs alone, too: ``python spaces/onnx_inspect/app.py``."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    here = Path(__file__).resolve()
+    sys.path.insert(0, str(next(p for p in here.parents if (p / "lib").is_dir())))
+    from web.shell import main
+
+    sys.exit(main([here.parent]))  # which loads this file once more, as a package
+
+from typing import Any
+
+from fastapi.routing import APIRoute
+
+from lib.jobs import Jobs, Limits
+from lib.settings import Settings
+from web import netron
+from web.shelf import Shelf
+
+from . import api, page, rest, view
+from .bench import Bench
+
+GRAPH_HOURS = 2.0  # how long a graph's unguessable address works
+
+
+class OnnxInspect:
+    """Child processes that open uploads, with their doors: the page, the Gradio API, REST; and Netron's files."""
+
+    title = "Inspect ONNX"
+    css = view.CSS + netron.CSS
+
+    def __init__(self, settings: Settings) -> None:
+        limits = Limits(
+            memory_mb=settings.job_memory_mb,
+            wall_seconds=settings.job_seconds,
+            cpu_seconds=4 * settings.job_seconds,  # of all threads together
+            file_mb=max(4096, 2 * settings.max_file_mb),
+        )
+        self.jobs = Jobs(workers=settings.jobs, waiting=settings.queue_size, preload=("lib.onnx_inspect.tasks",))
+        self.shelf = Shelf(settings.data_folder / "graphs", GRAPH_HOURS)
+        self.bench = Bench(self.jobs, limits)
+        self.hours, self.max_file_mb = settings.gallery_hours, settings.max_file_mb
+
+    def build(self) -> None:
+        self.opens = [page.build(self.bench, self.shelf)]
+        api.build(self.bench)
+
+    def routes(self) -> list[APIRoute]:
+        return [*rest.routes(self.bench, self.max_file_mb), *netron.routes(), *self.shelf.routes()]
+
+    def health(self) -> dict[str, Any]:
+        return {"jobs": self.jobs.status()}
+
+    def start(self) -> None:
+        self.bench.folders.sweep(self.hours)
+        self.jobs.start()
+
+    def close(self) -> None:
+        self.jobs.close()
+        self.bench.folders.close()
+        self.shelf.clear()
+
+
+TAB = OnnxInspect

@@ -1,0 +1,95 @@
+"""What a visitor has open: the uploaded files, and a folder for what is made of them."""
+
+from __future__ import annotations
+
+import json
+import math
+import shutil
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidFile, InvalidValue
+
+PREFIX = "workbench-onnx-"
+RUNS = 20  # timed, unless a caller says otherwise
+
+
+@dataclass(slots=True)
+class Subject:
+    """``out`` is where the child process puts files for this visitor; ``close`` removes it."""
+
+    model: str
+    name: str
+    externals: dict[str, str] = field(default_factory=dict)
+    out: str = ""
+
+    def files(self) -> dict[str, Any]:
+        """The arguments that every task takes."""
+        return {"model": self.model, "externals": self.externals}
+
+    def close(self) -> None:
+        if self.out:
+            shutil.rmtree(self.out, ignore_errors=True)
+
+
+def uploaded(paths: list[str] | str | None, beside: list[str] | None = None) -> Subject:
+    """The model among the uploaded files and its external data. Raises InvalidFile when that is not clear."""
+    found = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or [])]
+    if not found:
+        raise InvalidFile("No file was given. Upload an .onnx file, with its external data if it has any.")
+    models = [p for p in found if p.suffix.lower() == ".onnx"] or (found if len(found) == 1 else [])
+    if len(models) != 1:
+        raise InvalidFile(
+            f"{len(found)} files with {len(models)} names ending in .onnx; "
+            "upload exactly one .onnx file and its external data."
+        )
+    data = [p for p in found if p != models[0]] + [Path(p) for p in beside or []]
+    return Subject(str(models[0]), models[0].name, {p.name: str(p) for p in data})
+
+
+def parse_symbols(text: str | None) -> dict[str, int]:
+    """``batch=8, sequence=128`` → {"batch": 8, "sequence": 128}. Raises InvalidValue."""
+    out: dict[str, int] = {}
+    for part in (text or "").replace(";", ",").split(","):
+        if not part.strip():
+            continue
+        name, _, value = part.rpartition("=")
+        try:
+            out[name.strip()] = int(value)
+        except ValueError:
+            raise InvalidValue("symbols", part.strip(), "name=number, separated by commas: batch=8, sequence=128") from None
+    return out
+
+
+def parse_values(text: str | None, npz: str | None) -> dict[str, Any] | None:
+    """Inputs typed as JSON, or None. Raises InvalidValue, for both an .npz and these too."""
+    if not (text or "").strip():
+        return None
+    if npz:
+        raise InvalidValue("inputs", "an .npz and typed values", "one of the two: take the other away")
+    try:
+        values = json.loads(text or "")
+    except (ValueError, RecursionError):
+        values = None
+    if not isinstance(values, dict) or len(text or "") > 1_000_000:
+        raise InvalidValue("values", text, 'JSON with one list per input, such as {"X": [[1, 2, 3, 4]]}')
+    return values
+
+
+def whole(name: str, value: float | None, default: int) -> int:
+    """A number from a page or a client, which may be None, NaN or a fraction. Raises InvalidValue."""
+    if value is None:
+        return default
+    if not math.isfinite(value) or value != int(value):
+        raise InvalidValue(name, value, "a whole number")
+    return int(value)
+
+
+def tolerance(name: str, value: float | None) -> float:
+    """Raises InvalidValue for anything but a number from 0."""
+    if value is None:
+        return 0.0
+    if not (math.isfinite(value) and value >= 0):
+        raise InvalidValue(name, value, "a number from 0")
+    return float(value)

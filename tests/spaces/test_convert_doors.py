@@ -1,0 +1,235 @@
+"""The converter through its doors, as a client meets it: gradio_client, curl's REST, MCP; rubbish included."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import time
+import zipfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import numpy as np
+import onnx
+import pytest
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from onnx import helper, numpy_helper
+
+from lib.convert.conversions import table
+from lib.onnx_inspect.examples import EXAMPLES
+from lib.settings import Settings
+from tests.spaces.conftest import serve
+
+CONTRACT = {
+    "verdict",
+    "reason",
+    "route",
+    "max_abs_error",
+    "max_rel_error",
+    "cosine",
+    "tolerance",
+    "seeds",
+    "source",
+    "target",
+    "messages",
+    "outputs",
+    "options",
+    "versions",
+}
+ENDPOINTS = ["conversions", "convert", "describe_source"]
+
+
+@pytest.fixture(scope="module")
+def converter(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The converter's tab alone: its address."""
+    with pytest.MonkeyPatch.context() as patch:
+        home = tmp_path_factory.mktemp("converter")
+        own = replace(settings, data_folder=home / "data", convert_seconds=120)
+        for workbench in serve(own, patch, home / "gradio", ("convert",)):
+            yield workbench.address
+
+
+@pytest.fixture(scope="module")
+def client(converter: str) -> Client:
+    return Client(converter, verbose=False)
+
+
+def save(folder: Path, name: str = "digits") -> Path:
+    path = folder / f"{name}.onnx"
+    path.write_bytes(EXAMPLES[name]().SerializeToString())
+    return path
+
+
+def constant(folder: Path) -> Path:
+    """Its output does not depend on its input: no conversion of it can be proven."""
+    value = numpy_helper.from_array(np.ones((1, 4), np.float32), "w")
+    graph = helper.make_graph(
+        [helper.make_node("Mul", ["x", "zero"], ["none"]), helper.make_node("Add", ["none", "w"], ["y"])],
+        "constant",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, [1, 4])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, [1, 4])],
+        [value, numpy_helper.from_array(np.zeros((1, 4), np.float32), "zero")],
+    )
+    path = folder / "constant.onnx"
+    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
+    return path
+
+
+def test_the_contract(client: Client, tmp_path: Path) -> None:
+    path, report = client.predict(file=handle_file(save(tmp_path)), target="onnx-fp16", api_name="/convert")
+    assert set(report) >= CONTRACT and report["verdict"] == "proven"
+    assert Path(path).name == "digits-fp16.onnx"
+    types = {t.data_type for t in onnx.load(path).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in types and onnx.TensorProto.FLOAT not in types
+    assert [(h["source"], h["target"], h["verdict"]) for h in report["route"]] == [("onnx", "onnx-fp16", "proven")]
+    assert 0 < report["max_abs_error"] < 0.1 and len(report["seeds"]) >= 3
+    assert report["target"]["bytes"] < report["source"]["bytes"]
+
+
+def test_options_and_a_list_of_files(client: Client, tmp_path: Path) -> None:
+    """External data go along; a file option is one of the files, by its name."""
+    onnx.save(EXAMPLES["digits"](), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    images = np.random.default_rng(0).random((4, 1, 28, 28), dtype=np.float32)
+    np.savez(tmp_path / "some.npz", image=images)
+    files = [handle_file(tmp_path / name) for name in ("m.data", "some.npz", "m.onnx")]
+    options = {"calibration": "some.npz", "anyway": True, "seeds": [4, 5, 6]}
+    path, report = client.predict(file=files, target="onnx-int8-static", options=options, api_name="/convert")
+    assert report["seeds"] == [4, 5, 6] and "QuantizeLinear" in {n.op_type for n in onnx.load(path).graph.node}
+    assert ".unproven" in Path(path).name or report["verdict"] == "proven"
+
+
+@pytest.mark.parametrize("value", ["/etc/passwd", "../some.npz", "none.npz", 3])
+def test_a_file_option_is_never_a_path(client: Client, tmp_path: Path, value: object) -> None:
+    given = {"file": [handle_file(save(tmp_path))], "target": "onnx-int8-static", "options": {"calibration": value}}
+    with pytest.raises(AppError, match="the name of one of the files that are sent along"):
+        client.predict(**given, api_name="/convert")
+
+
+def test_what_is_not_proven_is_withheld(client: Client, converter: str, tmp_path: Path) -> None:
+    model = constant(tmp_path)
+    path, report = client.predict(file=handle_file(model), target="onnx-fp16", api_name="/convert")
+    assert path is None and report["verdict"] == "unproven"
+    path, report = client.predict(file=handle_file(model), target="onnx-fp16", options={"anyway": True}, api_name="/convert")
+    assert Path(path).name == "constant-fp16.unproven.onnx" and report["verdict"] == "unproven"
+    data = model.read_bytes()
+    answer = httpx.post(f"{converter}/convert?target=onnx-fp16", content=data, timeout=120)
+    assert answer.status_code == 422 and answer.headers["x-verdict"] == "unproven"
+    assert answer.json()["report"]["verdict"] == "unproven" and "withheld" in answer.json()["error"]
+    answer = httpx.post(f"{converter}/convert?target=onnx-fp16&anyway=1&name=constant.onnx", content=data, timeout=120)
+    assert answer.status_code == 200 and answer.headers["x-verdict"] == "unproven"
+    assert "constant.unproven" in answer.headers["content-disposition"]
+
+
+def test_describe(client: Client, tmp_path: Path) -> None:
+    found = client.predict(file=handle_file(save(tmp_path)), api_name="/describe_source")
+    assert found["format"] == "onnx" and found["inputs"][0]["shape"][1:] == [1, 28, 28]
+    ways = {t["target"]: t for t in found["targets"]}
+    assert ways["onnx-fp16"]["route"] == ["onnx", "onnx-fp16"] and "keep_io_types" in str(ways["onnx-fp16"]["options"])
+
+
+def test_conversions(client: Client, converter: str) -> None:
+    rows = client.predict(api_name="/conversions")
+    assert rows == httpx.get(f"{converter}/conversions").json() == json.loads(json.dumps(table()))
+    for row in rows:
+        assert row["runs_here"] == (not row["why_not"])
+
+
+def test_rest(converter: str, tmp_path: Path) -> None:
+    address = f"{converter}/convert?target=onnx-fp16&name=digits.onnx&keep_io_types=0&seeds=7,8,9"
+    answer = httpx.post(address, content=save(tmp_path).read_bytes(), timeout=120)
+    assert answer.status_code == 200 and answer.headers["x-verdict"] == "proven"
+    assert answer.headers["content-type"] == "application/zip"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert {"report.json", "README.md"} < set(archive.namelist())
+        report = json.loads(archive.read("report.json"))
+        model = onnx.load_from_string(archive.read("model.onnx"))
+    assert report["seeds"] == [7, 8, 9] and report["verdict"] == "proven"
+    assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
+
+
+@pytest.mark.parametrize(
+    ("path", "body", "status", "message"),
+    [
+        ("/convert", b"x", 422, "a format from /conversions"),
+        ("/convert?target=onnx-fp16", b"", 422, "an uploaded file, or a name"),
+        ("/convert?target=onnx-fp16", b"\x00rubbish" * 9, 422, ""),
+        ("/convert?target=onnx-fp16", b"PK\x03\x04" + bytes(90), 422, ""),
+        ("/convert?target=onnx-fp16", b"\x80\x04\x95" + bytes(90), 422, ""),
+        ("/convert?target=nothing", "digits", 422, "target was 'nothing'"),
+        ("/convert?target=onnx-fp16&color=red", "digits", 422, "name was 'color'"),
+        ("/convert?target=onnx-fp16&keep_io_types=maybe", "digits", 422, "1 or 0"),
+        ("/convert?target=onnx-fp16&anyway=perhaps", "digits", 422, "1 or 0"),
+        ("/convert?target=onnx-fp16&seeds=1,1,1", "digits", 422, "different whole numbers"),
+        ("/convert?target=onnx-fp16&seeds=a", "digits", 422, "whole numbers separated by commas"),
+        ("/convert?target=onnx-int8-static&calibration=/etc/passwd", "digits", 422, "through the page or the Gradio API"),
+        ("/convert?target=onnx&source=../../etc/passwd", b"", 422, "source was"),
+        ("/convert?target=onnx&source=torchvision:../../x", b"", 422, ""),
+    ],
+)
+def test_rest_says_what_is_wrong(
+    converter: str, tmp_path: Path, path: str, body: bytes | str, status: int, message: str
+) -> None:
+    content = save(tmp_path).read_bytes() if isinstance(body, str) else body
+    answer = httpx.post(converter + path, content=content, timeout=120)
+    assert answer.status_code == status, answer.text
+    words = answer.json()["error"]
+    assert message in words and "Traceback" not in words and "/tmp" not in words
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({}, "a format from /conversions"),
+        ({"target": "onnx"}, "an uploaded file, or a name"),
+        ({"target": "onnx", "source": "nonsense"}, "source was 'nonsense'"),
+        ({"target": "onnx", "source": "torchvision:no_such_model"}, "no_such_model"),
+        ({"target": "onnx", "options": [1]}, "an object such as"),
+        ({"target": "onnx", "options": "{"}, "an object such as"),
+    ],
+)
+def test_bad_values(client: Client, given: dict, message: str) -> None:
+    with pytest.raises(AppError, match=message) as caught:
+        client.predict(**given, api_name="/convert")
+    assert "/tmp" not in str(caught.value) and "Traceback" not in str(caught.value)
+
+
+def idle(converter: str, running: int = 0, seconds: float = 60) -> bool:
+    deadline = time.monotonic() + seconds
+    while sum(s["running"] for s in httpx.get(f"{converter}/healthz").json()["conversions"].values()) != running:
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.1)
+    return True
+
+
+def test_whoever_hangs_up_stops_the_job(converter: str, client: Client) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(
+            f"{converter}/convert?source=torchvision:mobilenet_v3_small&target=onnx", timeout=httpx.Timeout(30, read=2)
+        )
+    assert idle(converter)
+    job = client.submit(source="torchvision:mobilenet_v3_small", target="onnx", api_name="/convert")
+    assert idle(converter, running=1)
+    job.cancel()
+    assert idle(converter)
+
+
+def test_the_tools_are_published(converter: str) -> None:
+    from mcp import ClientSession
+    from mcp.client.streamable_http import streamable_http_client
+
+    async def names() -> list[str]:
+        async with streamable_http_client(f"{converter}/gradio_api/mcp/") as (read, write, *_):
+            async with ClientSession(read, write) as session:
+                await session.initialize()
+                return [t.name for t in (await session.list_tools()).tools]
+
+    assert sorted(asyncio.run(names())) == ENDPOINTS
+    info = httpx.get(f"{converter}/gradio_api/info").json()["named_endpoints"]
+    assert sorted(info) == [f"/{name}" for name in ENDPOINTS]
+    names_given = [p["parameter_name"] for p in info["/convert"]["parameters"]]
+    assert names_given == ["file", "source", "target", "options"]

@@ -1,0 +1,58 @@
+"""Cards of the page as HTML: progress, failures, chips. Everything that comes from a model or a visitor is escaped."""
+
+from __future__ import annotations
+
+import html
+
+from lib.errors import Cancelled, WorkbenchError
+
+
+def e(text: object) -> str:
+    return html.escape(str(text))
+
+
+def idle(words: str) -> str:
+    """``words`` is HTML of ours."""
+    return f'<div class="mw-card mw-idle-card">{words}</div>'
+
+
+def progress(stage: str, share: float | None) -> str:
+    width = f"{(share or 0) * 100:.0f}"
+    return (
+        f'<div class="mw-card" role="status">{e(stage)} …<div class="mw-bar" role="progressbar" aria-valuenow="{width}">'
+        f'<i style="width:{width}%"></i></div></div>'
+    )
+
+
+def failed(error: WorkbenchError, word: str, still: str = "") -> str:
+    """Why there is no answer; a Stop is no failure. ``still`` is the model that stays open."""
+    after = f"<p><b>{e(still)}</b> is still open below.</p>" if still else ""
+    if isinstance(error, Cancelled):
+        return idle(f"Stopped.{after}")
+    return f'<div class="mw-card"><span class="mw-chip error">{e(word)}</span> {e(error.message)}{after}</div>'
+
+
+CSS = """
+.mw-card { padding: 14px 16px; border-radius: 12px; background: var(--block-background-fill); overflow-wrap: anywhere;
+  border: 1px solid var(--border-color-primary); line-height: 1.5; }
+.mw-card p { margin: 0 0 6px; } .mw-card h4 { margin: 8px 0 2px; font-size: 0.9rem; color: var(--body-text-color-subdued); }
+.mw-card .mw-bar { background: var(--border-color-primary); }
+.mw-idle-card { color: var(--body-text-color-subdued); text-align: center; padding: 44px 20px; }
+.mw-verdict { font-size: 1.15rem; }
+.mw-chip { display: inline-block; padding: 1px 9px; border-radius: 999px; font-size: 0.8rem; font-weight: 600; color: #fff;
+  background: #57534e; } .mw-chip.ok { background: #15803d; } .mw-chip.warning { background: #b45309; }
+.mw-chip.error { background: #b91c1c; }
+.mw-facts { display: grid; grid-template-columns: max-content 1fr; gap: 3px 14px; margin: 8px 0; }
+.mw-facts dt { color: var(--body-text-color-subdued); } .mw-facts dd { margin: 0; min-width: 0; }
+.mw-values { display: flex; gap: 28px; flex-wrap: wrap; } .mw-values > div { min-width: 0; }
+.mw-card table { border-collapse: collapse; width: auto; border: 0; margin: 0; } .mw-card tr { border: 0; }
+ .mw-card td, .mw-card th { padding: 3px 14px 3px 0; text-align: left;
+  border: 0; vertical-align: top; }
+.mw-scroll { overflow-x: auto; }
+.mw-card code { background: var(--background-fill-secondary); padding: 0 4px; border-radius: 4px; }
+.mw-table, .mw-table > *, .mw-inner, .mw-inner .tabitem,
+.mw-inner .tabitem > .column { min-width: 0 !important; max-width: 100%; }
+@media (max-width: 768px) { .mw-inner { width: calc(100vw - 64px) !important; }
+  .mw-table { width: calc(100vw - 64px) !important; overflow-x: auto !important; }
+  .mw-facts { grid-template-columns: 1fr; } .mw-facts dt { margin-top: 6px; } }
+"""

@@ -1,0 +1,147 @@
+"""Netron, the graph viewer, under ``/netron/``: the wheel's own web app, offline, for a frame of our page.
+
+As shipped it looks up the visitor's country, asks for consent to cookies, reports to an analytics
+service, and refuses to run 180 days after its release. The start page served here tells it that it is
+a development build of today, with a script of ours in front. Knows where the wheel is and how Netron
+reads its address; does not know what is shown, and reads no model.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import urlencode
+
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
+from starlette.requests import Request
+from starlette.responses import Response
+
+PREFIX = "/netron"
+FIRST_SCRIPT = "workbench.js"
+
+# What the web app consists of, and the type each kind is sent as: a system's own table may differ.
+TYPES = {
+    ".css": "text/css",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript",
+    ".json": "application/json",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".wasm": "application/wasm",
+    ".woff2": "font/woff2",
+}
+
+# Nothing the page does may reach another host, whatever its address asks for (?url=https://…, ?gist=…)
+# or a model contains. No frame-ancestors: on a Space our own page is in a frame of another site, and
+# that header counts every frame above.
+POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "worker-src 'self'",
+        "connect-src 'self'",
+        "style-src 'self' 'unsafe-inline'",
+        "img-src 'self' data: blob:",
+        "font-src 'self'",
+        "base-uri 'none'",
+        "form-action 'none'",
+    )
+)
+HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
+
+# What is changed before Netron starts, in this order:
+# - Consent. A real cookie would not do: in a frame of another site (a Space) browsers refuse to store it.
+# - A development build asks for its tables (5.6 MB for ONNX) under a new address each time; under the
+#   plain one the browser's cache has them.
+# - It focuses its canvas when a graph is there: that would scroll our page to the frame, and take the
+#   keyboard away from whoever is typing there.
+# - In a frame that is not displayed (an inactive tab) every text measures 0, and the graph collapses for
+#   good: it starts when the frame gets a size.
+# - "Report Issue" would load GitHub into the frame, which GitHub refuses: a new tab instead.
+SCRIPT = """\
+'use strict';
+Object.defineProperty(document, 'cookie', { get: () => 'consent=1', set: () => {} });
+const open = XMLHttpRequest.prototype.open;
+XMLHttpRequest.prototype.open = function(method, url, ...rest) {
+    return open.call(this, method, String(url).replace(/\\.json\\?cb=\\d+$/, '.json'), ...rest);
+};
+const focus = HTMLElement.prototype.focus;
+HTMLElement.prototype.focus = function(options) {
+    if (document.hasFocus()) {
+        focus.call(this, options);
+    }
+};
+window.addEventListener('load', (event) => {
+    if (window.innerWidth === 0) {
+        event.stopImmediatePropagation();
+        window.addEventListener('resize', () => window.dispatchEvent(new Event('load')), { once: true });
+    }
+});
+window.navigation?.addEventListener('navigate', (event) => {
+    const url = new URL(event.destination.url);
+    if (url.origin !== location.origin && event.cancelable) {
+        event.preventDefault();
+        window.open(url, '_blank', 'noopener');
+    }
+});
+"""
+
+# Netron asks for the preferred colour scheme, and a frame is told the one of its element: so it is
+# light or dark with our page, not with the visitor's system. For the page, and FRAME for the element.
+FRAME = "mw-netron"
+CSS = f".{FRAME} {{ color-scheme: light; }} .dark .{FRAME} {{ color-scheme: dark; }}"
+
+
+def address(file: str, name: str) -> str:
+    """What a frame shows: the model at ``file``, an address on this host, under ``name``.
+
+    Netron opens only what is called like a model, so a name that is not gets ``.onnx``.
+    """
+    shown = name if name.lower().endswith(".onnx") else f"{name}.onnx"
+    return f"{PREFIX}/?{urlencode({'url': file, 'identifier': shown})}"
+
+
+def routes() -> list[APIRoute]:
+    """The start page, the script in front, and the wheel's files by exact name: no path is ever joined."""
+    folder = Path(str(importlib.resources.files("netron")))
+    files = {path.name: path for path in folder.iterdir() if path.suffix in TYPES and path.is_file()}
+    before, after = _halves((folder / "index.html").read_text(encoding="utf-8"))
+
+    def index() -> HTMLResponse:
+        # by request: a server that runs for months must not grow too old for Netron
+        page = f"{before}{datetime.now(UTC):%Y-%m-%d} 00:00:00{after}"
+        return HTMLResponse(page, headers={**HEADERS, "Cache-Control": "no-cache"})
+
+    def static(name: str, request: Request) -> Response:
+        headers = {**HEADERS, "Cache-Control": "public, max-age=3600"}
+        if name == FIRST_SCRIPT:
+            return Response(SCRIPT, media_type="text/javascript", headers=headers)
+        if (path := files.get(name)) is None:
+            return JSONResponse({"error": "Netron has no such file."}, status_code=404)
+        response = FileResponse(path, media_type=TYPES[path.suffix], headers=headers, stat_result=path.stat())
+        if request.headers.get("if-none-match") == response.headers["etag"]:
+            return Response(status_code=304, headers={**headers, "ETag": response.headers["etag"]})
+        return response
+
+    return [
+        APIRoute(f"{PREFIX}/", index, methods=["GET"], include_in_schema=False),
+        APIRoute(f"{PREFIX}/{{name}}", static, methods=["GET"], include_in_schema=False),
+    ]
+
+
+def _halves(page: str) -> tuple[str, str]:
+    """The wheel's start page made ours; today's date goes between the two parts."""
+    edits = (
+        (r'(?<=<meta name="version" content=")[^"]*', "0.0.0"),
+        (r'(?=<script [^>]*src="index\.js">)', f'<script src="{FIRST_SCRIPT}"></script>\n'),
+        (r'(?<=<meta name="date" content=")[^"]*', "\0"),
+    )
+    for pattern, text in edits:
+        page, count = re.subn(pattern, text, page)
+        if count != 1:  # another Netron: better no server than one that reports to others
+            raise RuntimeError(f"Netron's index.html has {count} places for {pattern}; 1 was expected.")
+    before, _, after = page.partition("\0")
+    return before, after
