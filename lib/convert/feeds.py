@@ -26,7 +26,7 @@ NARROW = {"bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8
 @dataclass(slots=True)
 class Case:
     """``kind``: ordinary; resized (other sizes of the dynamic dimensions); zeros; large; wide (integers of unknown
-    range); alone (as the first ordinary one, but for the input ``changed``); nudged and nudged zeros.
+    range); alone (as the first ordinary one, but for the input ``changed``); nudged, nudged zeros and nudged large.
 
     The nudged ones only go to the source: they show what it makes of rounding.
     """
@@ -59,8 +59,10 @@ def cases(
         out.append(Case("alone", seeds[0], small, first | {name: other[name]}, name))
     if any(dtype(v.dtype).kind == "f" for v in signature.inputs):
         out += [Case("nudged", s, small, nudged(_arrays(signature, small, s), s)) for s in seeds[:2]]
-        # a norm of nothing but zeros divides rounding by the root of its epsilon
-        out.append(Case("nudged zeros", 0, small, nudged(_arrays(signature, small, 0, scale=0.0), 0)))
+        # a norm of nothing but zeros divides rounding by the root of its epsilon, and a network far beyond what its
+        # norms have seen multiplies it by every layer
+        for kind, scale in (("zeros", 0.0), ("large", LARGE_SCALE)):
+            out.append(Case(f"nudged {kind}", 0, small, nudged(_arrays(signature, small, 0, scale=scale), 0)))
     return out
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from lib.convert import arrays, proof
 from lib.convert.measures import Pair
+from lib.convert.measures import kind as kind_of
 from lib.convert.routes import loosest
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
@@ -23,10 +24,10 @@ def judge(
     source = Outputs(Path(asked), {}, asked_again=False)
     artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
     hops = [
-        _compare(a, b, cases, precision, inputs)
+        _compare(a, b, source, cases, precision, inputs)
         for a, b, precision in zip(artifacts, artifacts[1:], precisions, strict=False)
     ]
-    whole = _compare(source, artifacts[-1], cases, loosest(precisions), inputs)
+    whole = _compare(source, artifacts[-1], source, cases, loosest(precisions), inputs)
     if not steady:
         whole |= {"verdict": "unproven", "reason": UNSTEADY}
     elif whole["verdict"] == "proven" and (bad := [h for h in hops if h["verdict"] == "failed"]):
@@ -54,14 +55,19 @@ class Outputs:
         return arrays.load(path) if file not in self.refused and path.is_file() else None
 
 
-def _compare(source: Outputs, target: Outputs, cases: list[dict[str, Any]], precision: str, inputs: bool) -> dict[str, Any]:
+def _compare(
+    source: Outputs, target: Outputs, first: Outputs, cases: list[dict[str, Any]], precision: str, inputs: bool
+) -> dict[str, Any]:
+    """``first`` is the route's source, the only one that ran the nudged cases."""
     pairs, repeated = [], False
     for case in cases:
-        expected, about = source.of(case["file"]), (case["sizes"], case["seed"], case["changed"])
-        if expected is None:  # refused there: a hop before has failed
-            continue
+        about = (case["sizes"], case["seed"], case["changed"])
         if case["kind"].startswith("nudged"):
-            pairs.append(Pair(case["kind"], expected, None, "", *about))
+            if (moved := _nudged(source, first, case, cases)) is not None:
+                pairs.append(Pair(case["kind"], moved, None, "", *about))
+            continue
+        expected = source.of(case["file"])
+        if expected is None:  # refused there: a hop before has failed
             continue
         why = target.refused.get(case["file"], "it gave no answer")
         pairs.append(Pair(case["kind"], expected, target.of(case["file"]), why, *about))
@@ -70,6 +76,19 @@ def _compare(source: Outputs, target: Outputs, cases: list[dict[str, Any]], prec
             if target.asked_again:
                 pairs.append(Pair("repeated", expected, target.of(again), target.refused.get(again, why), *about))
     return proof.judge(pairs, precision, inputs=inputs)
+
+
+def _nudged(one: Outputs, first: Outputs, case: dict[str, Any], cases: list[dict[str, Any]]) -> arrays.Arrays | None:
+    """What ``one`` would make of nudged inputs: it computes the same as ``first``, so it is moved as far."""
+    if one is first:
+        return first.of(case["file"])
+    kind = case["kind"].removeprefix("nudged").strip() or "ordinary"
+    plain = next((c["file"] for c in cases if (c["kind"], c["seed"]) == (kind, case["seed"])), "")
+    ours, before, after = one.of(plain), first.of(plain), first.of(case["file"])
+    if ours is None or before is None or after is None:
+        return None
+    alike = {n for n in ours if n in before and n in after and ours[n].shape == before[n].shape == after[n].shape}
+    return {n: ours[n] + (after[n] - before[n]) if n in alike and kind_of(ours[n]) == "f" else ours[n] for n in ours}
 
 
 def _three_way(

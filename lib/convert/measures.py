@@ -118,9 +118,9 @@ def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None
     """
     plain = {p.seed: p.expected[name] for p in pairs if p.kind == which}
     found = []
-    for p in pairs:
+    for p in (p for p in pairs if p.kind == ("nudged" if which == "ordinary" else f"nudged {which}")):
         x, y = plain.get(p.seed), p.expected.get(name)
-        if p.kind != {"ordinary": "nudged", "zeros": "nudged zeros"}[which] or x is None or y is None or x.shape != y.shape:
+        if x is None or y is None or x.shape != y.shape:
             continue
         with np.errstate(invalid="ignore"):
             gap = np.abs(wide(x) - wide(y)).reshape(-1) / peak

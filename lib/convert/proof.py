@@ -19,7 +19,7 @@ import numpy as np
 
 from lib.convert import measures
 from lib.convert.measures import FLOOR, Pair
-from lib.convert.tolerances import EXTREME, MOST_ROUNDING, NOISE_FACTOR, SEEN, TOLERANCES, Tolerance
+from lib.convert.tolerances import EXTREME, MOST_ROUNDING, NOISE_FACTOR, NUDGED, SEEN, TOLERANCES, Tolerance
 
 ORDER = ("proven", "unproven", "failed")
 
@@ -67,7 +67,9 @@ def judge(pairs: list[Pair], precision: str, *, inputs: bool = True) -> dict[str
     errors = [_output(name, pairs, tolerance, inputs) for name in names]
     worst = max(errors, key=lambda e: ORDER.index(e.verdict))
     verdict = worst.verdict
-    reason = f"Output {worst.name!r}: {worst.reason}" if worst.reason else _good(errors, precision, compared, inputs)
+    reason = _good(errors, tolerance, precision, compared, inputs)
+    if worst.reason:
+        reason = f"Output {worst.name!r}: {worst.reason}"
     if verdict == "proven" and (unseen := _unseen(names, pairs, tolerance)):
         verdict, reason = "unproven", f"No output shows what input {unseen!r} does: alone, it moves nothing beyond rounding."
     return out | {
@@ -115,19 +117,22 @@ def _output(name: str, pairs: list[Pair], tolerance: Tolerance, inputs: bool) ->
         return _whole(error, pairs, tolerance, inputs)
     usual = max((measures.peak(e) for kind, e, _ in couples if kind in ("ordinary", "resized")), default=FLOOR)
     error.noise = measures.noise(name, pairs, usual, "ordinary")
-    still = max(error.noise or 0.0, measures.noise(name, pairs, usual, "zeros") or 0.0)
+    rounding = dict.fromkeys(("ordinary", *NUDGED), min(NOISE_FACTOR * (error.noise or 0.0), MOST_ROUNDING))
     gaps, sizes, noises, absolute = [], [], [], 0.0
     for kind, expected, ours in couples:
         a, b = measures.wide(expected).reshape(-1), measures.wide(ours).reshape(-1)
         both = np.isfinite(a) & np.isfinite(b)
         # an extreme case that makes huge values must not make the ordinary ones' errors look small
         peak = max(usual, measures.peak(expected)) if kind in ("zeros", "large", "wide") else usual
+        if kind in NUDGED:
+            own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
+            rounding[kind] = max(rounding[kind], min(own, NUDGED[kind]))
         with np.errstate(over="ignore"):
             gap = np.abs(b[both] - a[both])
         absolute = max(absolute, float(gap.max(initial=0.0)))
         gaps.append(gap / peak)
         sizes.append(np.abs(a[both]) / peak)
-        noises.append(np.full(gap.size, still if kind == "zeros" else error.noise or 0.0))
+        noises.append(np.full(gap.size, rounding.get(kind, rounding["ordinary"])))
     gap, size = np.concatenate(gaps), np.concatenate(sizes)
     seen = size > 1e-3  # next to 0 a relative error says nothing
     error.max_abs_error, error.range_error = absolute, float(gap.max(initial=0.0))
@@ -137,8 +142,7 @@ def _output(name: str, pairs: list[Pair], tolerance: Tolerance, inputs: bool) ->
     error.top1_agreement = measures.top1([(e, o) for _, e, o in couples])
     error.moves = measures.moves(name, pairs, usual)
     error.slice_error, where = measures.slices(name, pairs)
-    noise = np.minimum(NOISE_FACTOR * np.concatenate(noises), MOST_ROUNDING)
-    error.verdict, error.reason = _verdict(error, gap, size, noise, tolerance, inputs)
+    error.verdict, error.reason = _verdict(error, gap, size, np.concatenate(noises), tolerance, inputs)
     if error.verdict == "proven" and tolerance.slice and error.slice_error > tolerance.slice:
         error.verdict = "unproven" if tolerance.rounding else "failed"
         error.reason = (
@@ -222,9 +226,11 @@ def _unlike(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str
     return ""
 
 
-def _good(errors: list[OutputError], precision: str, compared: list[Pair], inputs: bool) -> str:
+def _good(errors: list[OutputError], tolerance: Tolerance, precision: str, compared: list[Pair], inputs: bool) -> str:
     worst, least = _most(e.range_error for e in errors), _least(e.equal for e in errors)
     said = "every value is equal" if not worst else f"the largest error is {worst:.2g} of the output's range"
+    if tolerance.rounding and worst and worst > tolerance.rounding:
+        said += f" (over {tolerance.rounding:.0e} only where rounding moves the source itself so far)"
     if least is not None and least < 1:
         said += f", and {least:.2%} of the integers are equal"
     if not inputs:

@@ -175,6 +175,22 @@ def test_noise_of_zeros_excuses_zeros_only() -> None:
     assert judge([*wrong, zeros, nudged], "fp32")["verdict"] != "proven"
 
 
+def test_noise_of_large_inputs_excuses_large_inputs_only() -> None:
+    """An efficientnet far beyond its norms is off by a thousandth from its own float64."""
+    ordinary, base = pairs(), 100 * outputs(0)["y"]
+    large = Pair("large", {"y": base}, {"y": base + np.float32(0.3)})
+    assert judge([*ordinary, large], "fp32")["verdict"] == "failed"
+    nudged = Pair("nudged large", {"y": base + np.float32(0.05)}, None)
+    found = judge([*ordinary, large, nudged], "fp32")
+    assert found["verdict"] == "proven", found["reason"]
+    assert "moves the source itself" in found["reason"]
+    wrong = pairs(lambda y, k: y + np.float32(3e-4))
+    assert judge([*wrong, large, nudged], "fp32")["verdict"] != "proven"
+    far = Pair("large", {"y": base}, {"y": base + np.float32(10)})
+    chaos = Pair("nudged large", {"y": base + np.float32(50)}, None)
+    assert judge([*ordinary, far, chaos], "fp32")["verdict"] == "failed"
+
+
 def test_int8_is_not_judged_beyond_its_calibration_and_says_what_it_does_there() -> None:
     rng = np.random.default_rng(0)
     fine = pairs(lambda y, k: y + rng.normal(0, 0.01, y.shape).astype(np.float32))
