@@ -48,11 +48,13 @@ CSS = """
 .mw-card table { border-collapse: collapse; width: auto; border: 0; margin: 0; } .mw-card tr { border: 0; }
  .mw-card td, .mw-card th { padding: 3px 14px 3px 0; text-align: left;
   border: 0; vertical-align: top; }
-.mw-scroll { overflow-x: auto; }
+.mw-scroll, .mw-values > div { overflow-x: auto; }
+.mw-plain td, .mw-plain th, .mw-values td:not(:first-child) { white-space: nowrap; overflow-wrap: normal; }
+.mw-values td:first-child { min-width: 5em; } .mw-plain td:last-child { white-space: normal; }
 .mw-card code { background: var(--background-fill-secondary); padding: 0 4px; border-radius: 4px; }
 .mw-table, .mw-table > *, .mw-inner, .mw-inner .tabitem,
 .mw-inner .tabitem > .column { min-width: 0 !important; max-width: 100%; }
-@media (max-width: 768px) { .mw-inner { width: calc(100vw - 64px) !important; }
+@media (max-width: 768px) { .mw-card { max-width: calc(100vw - 64px); } .mw-inner { width: calc(100vw - 64px) !important; }
   .mw-table { width: calc(100vw - 64px) !important; overflow-x: auto !important; }
   .mw-facts { grid-template-columns: 1fr; } .mw-facts dt { margin-top: 6px; } }
 """

@@ -18,7 +18,7 @@ def seconds_text(value: float | None) -> str:
         "–"
         if value is None
         else f"{value:.1f} s"
-        if value < 10
+        if value < 10 and value != int(value)
         else f"{value:.0f} s"
         if value < 120
         else f"{value / 60:.0f} min"

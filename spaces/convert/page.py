@@ -25,6 +25,13 @@ from . import hub, view
 from .subject import WHOLE, Opened, Outcome, Specs, seeds, source, specs
 
 Values = AsyncIterator[Any]
+EXAMPLES = {  # sources for a first look, by what a visitor calls them
+    "torchvision:mobilenet_v3_small": "MobileNetV3",
+    "torchvision:resnet18": "ResNet-18",
+    "diffusers:tiny-scenes": "Stable Diffusion, small",
+    "diffusers:tiny-scenes/unet": "its UNet",
+    "jax:attention": "JAX attention",
+}
 
 
 def build(converter: Converter, folders: Folders) -> Offer:
@@ -46,6 +53,15 @@ def build(converter: Converter, folders: Folders) -> Offer:
                 info="choose or type one; weights dropped above go into it",
                 allow_custom_value=True,
                 elem_id="convert-name",
+            )
+            samples = [sample for sample in EXAMPLES if sample in names]
+            examples = gr.Dataset(
+                components=[gr.Textbox(visible=False)],
+                samples=[[sample] for sample in samples],
+                sample_labels=[EXAMPLES[sample] for sample in samples],
+                type="index",
+                label="For example",
+                elem_id="convert-examples",
             )
         with gr.Column(scale=7, min_width=320):
             about = gr.HTML(idle(view.IDLE), padding=False, elem_id="convert-about")
@@ -167,6 +183,10 @@ def build(converter: Converter, folders: Folders) -> Offer:
         async for values in look(paths, called, "name", end, http):
             yield values
 
+    async def look_at_example(chosen: int, end: Outcome | None, http: gr.Request) -> Values:
+        async for values in look(None, samples[chosen], "name", end, http):
+            yield values
+
     def show(now: Outcome) -> dict[Any, Any]:
         found = now.report
         takes = bool(offer.taken and now.onnx and now.onnx_files())
@@ -237,6 +257,7 @@ def build(converter: Converter, folders: Folders) -> Offer:
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     gr.on([files.upload, files.delete, files.clear], look_at_files, [files, name, outcome], page, **quiet)
     name.input(look_at_name, [files, name, outcome], page, **quiet)
+    examples.click(look_at_example, [examples, outcome], page, **quiet)
     target.input(settle, [opened, target], chosen, **quiet)
     start.click(go, [opened, target, outcome, numbers, anyway, *widgets.values()], results, **quiet)
     stop.click(under_way.stop, None, None, api_visibility="private", queue=False)

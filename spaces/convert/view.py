@@ -12,7 +12,7 @@ from . import picture
 from .figures import bytes_text, number, percent, seconds_text
 
 CONVERSION_COLUMNS = ("conversion", "runs here", "tool", "precision", "time", "usual error")
-IDLE = "Drop a model on the left, or choose an architecture by name: then you see what it is and what it can become."
+IDLE = "Drop a model, or choose an architecture by name: then you see what it is and what it can become."
 VERDICTS = {  # the class of its colour, a sign beside the word, what it means
     "proven": ("ok", "✓", "The converted model computes the same as the source."),
     "failed": ("error", "✗", "The converted model does not compute the same."),

@@ -59,7 +59,7 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
         with gr.Column(scale=7, min_width=320):
             summary = gr.HTML(idle(view.IDLE), padding=False, elem_id="onnx-summary")
 
-    with gr.Tabs(elem_classes="mw-inner"):
+    with gr.Tabs(elem_classes="mw-inner", overflow_behavior="wrap"):
         with gr.Tab("Graph"):
             level = gr.Radio([COLLAPSED, WHOLE], value=COLLAPSED, label="This graph is big", visible=False)
             graph = gr.HTML(idle("The graph of the model that you open appears here."), padding=False)
@@ -109,15 +109,16 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
                 x="node",
                 y="ms",
                 color="operator",
-                title="Where the time goes: the slowest nodes, in ms",
+                title="Where the time goes: slowest nodes",
                 sort=None,
+                x_label_angle=-30,
                 height=300,
                 visible=False,
             )
             profile = _table(
                 view.PROFILE_COLUMNS,
                 ["str", "str", *["number"] * 5],
-                "onnxruntime's profile of the optimised graph, slowest first (profiled runs are slower than timed ones)",
+                "Profile, slowest first",
             )
         with gr.Tab("Build"):
             gr.Markdown(

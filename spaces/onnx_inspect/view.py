@@ -15,7 +15,7 @@ WEIGHT_COLUMNS = ["name", "dtype", "shape", "elements", "bytes", "read by", "nod
 PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "MACs", "GMAC/s"]
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
 MOST_ROWS = 5000  # of a table in the page; the report has all
-IDLE = "Drop an <b>.onnx</b> file on the left (with its external data, if it has any), or try an example."
+IDLE = "Drop an <b>.onnx</b> file (with its external data, if it has any), or try an example."
 
 
 def summary(report: dict[str, Any]) -> str:
@@ -178,12 +178,16 @@ def result(found: dict[str, Any]) -> str:
     for kind in ("inputs", "outputs"):
         for value in found[kind]:
             values = f": {e(_short(value['values']))}" if value.get("values") is not None else ""
-            more = ""
             shape = shape_text(value["shape"]) if value["shape"] is not None else ""
             lines.append(
                 f"<p class='mw-array'>{kind[:-1]} <code>{e(value['name'])}</code> "
-                f"{e(value['dtype'])} {e(shape)}{values}{more}</p>"
+                f"{e(value['dtype'])} {e(shape)}{values}</p>"
             )
+    if ours.get("profile"):
+        lines.append(
+            "<p><small>The profile below has the nodes of onnxruntime's optimised graph; profiled runs are slower than "
+            "timed ones.</small></p>"
+        )
     return f'<div class="mw-card">{"".join(lines)}</div>'
 
 
