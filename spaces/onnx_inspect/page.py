@@ -115,11 +115,7 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
                 height=300,
                 visible=False,
             )
-            profile = _table(
-                view.PROFILE_COLUMNS,
-                ["str", "str", *["number"] * 5],
-                "Profile, slowest first",
-            )
+            profile = _table(view.PROFILE_COLUMNS, ["str", "str", *["number"] * 5], "Profile, slowest first")
         with gr.Tab("Build"):
             gr.Markdown(
                 "Write a model as ONNX text; what you build becomes the open model: its graph, cost and Run are in the tabs."

@@ -180,8 +180,7 @@ def result(found: dict[str, Any]) -> str:
             values = f": {e(_short(value['values']))}" if value.get("values") is not None else ""
             shape = shape_text(value["shape"]) if value["shape"] is not None else ""
             lines.append(
-                f"<p class='mw-array'>{kind[:-1]} <code>{e(value['name'])}</code> "
-                f"{e(value['dtype'])} {e(shape)}{values}</p>"
+                f"<p class='mw-array'>{kind[:-1]} <code>{e(value['name'])}</code> {e(value['dtype'])} {e(shape)}{values}</p>"
             )
     if ours.get("profile"):
         lines.append(
