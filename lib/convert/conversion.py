@@ -52,7 +52,8 @@ class Conversion:
         first, last = self.route[0].source, self.route[-1].target
         fixed = {name: size for hop in hops for name, size in hop["fixed"].items()}
         arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked")}
-        arguments |= {"seeds": list(seeds), "fixed": fixed}
+        same = find(first).environment == find(last).environment
+        arguments |= {"seeds": list(seeds), "fixed": fixed, "timed": not same}
         source = checked("ask", (yield from self.job(find(first).environment, "ask", arguments, "Proof", APPLIED)))
         answers = yield from self._answers(hops, source)
         arguments = {
@@ -65,7 +66,6 @@ class Conversion:
         }
         judged = yield from self.job(APP, "judge", arguments, "Proof", ANSWERED)
         node = yield from self._first_divergence(judged, source, hops)
-        same = find(first).environment == find(last).environment
         return judged | {"diverges": node, "source": source, "answers": answers, "same_process": same}
 
     def _answers(self, hops: list[Answer], source: Answer) -> Generator[Progress, None, list[Answer]]:
@@ -75,7 +75,8 @@ class Conversion:
         for k, (edge, hop) in enumerate(zip(self.route, hops, strict=True)):
             names = {side: renamed(names[side], hop[side]) for side in names}
             environment = find(edge.target).environment
-            together = edge is self.route[-1] and environment == find(first).environment
+            last = edge is self.route[-1]
+            together = last and environment == find(first).environment
             arguments = {
                 "format": edge.target,
                 "folder": self.folder(k + 1),
@@ -85,6 +86,7 @@ class Conversion:
                 "source": source["signature"],
                 "names": names,
                 "beside": {"format": first, "folder": self.folder(0)} if together else None,
+                "last": last,
             }
             share = ASKED + (ANSWERED - ASKED) * k / len(self.route)
             said = checked("answer", (yield from self.job(environment, "answer", arguments, "Proof", share)))

@@ -63,8 +63,13 @@ def apply(progress: Progress, run: str, source: str, target: str, options: dict[
     return {"messages": [], "inputs": {}, "outputs": {}, "fixed": {}} | said | made
 
 
-def ask(progress: Progress, format: str, folder: str, out: str, seeds: list[int], fixed: dict[str, int]) -> Answer:
-    """Makes the cases and runs the source on them; ``cases`` lists those that it took, with their files in ``out``."""
+def ask(
+    progress: Progress, format: str, folder: str, out: str, seeds: list[int], fixed: dict[str, int], timed: bool = True
+) -> Answer:
+    """Makes the cases and runs the source on them; ``cases`` lists those that it took, with their files in ``out``.
+
+    ``timed`` False: it will be timed beside the target, which is fairer.
+    """
     progress("Running the source")
     runner = load(format, Path(folder))
     signature, taken, refused = runner.signature(), [], []
@@ -104,7 +109,7 @@ def ask(progress: Progress, format: str, folder: str, out: str, seeds: list[int]
         "cases": taken,
         "refused": list(dict.fromkeys(notes))[:4],
         "steady": steady,
-        "median_ms": timing.median_ms({"source": lambda: runner.run(_first(out, first))})["source"] if first else None,
+        "median_ms": _source_ms(runner, _first(out, first)) if first and timed else None,
     }
 
 
@@ -118,11 +123,13 @@ def answer(
     source: dict[str, Any],
     names: dict[str, dict[str, str]],
     beside: dict[str, str] | None = None,
+    last: bool = True,
 ) -> Answer:
     """Runs an artifact on the cases in ``asked``; outputs go to ``out`` under the source's names.
 
     ``source`` is the source's signature, ``names`` what the edges so far have renamed. ``beside`` is the source
-    itself where both can live in one process: then both are timed in turns.
+    itself where both can live in one process: then both are timed in turns. Only the ``last`` artifact of a route is
+    timed and put beside the reference evaluator.
     """
     progress("Running the result")
     runner = load(format, Path(folder))
@@ -148,7 +155,7 @@ def answer(
             refused[file] = words(error)
     reply: Answer = {"signature": signature.as_dict(), "refused": refused, "reference": None, "median_ms": None}
     reply["notes"] = changes(given, signature, ins, outs)
-    if first and first["file"] not in refused:
+    if last and first and first["file"] not in refused:
         inputs = arrays.load(Path(asked) / f"in-{first['file']}")
         reply["reference"] = _reference(runner, run, inputs, Path(out))
         calls: dict[str, Callable[[], Any]] = {"target": lambda: run(runner.run, inputs)}  # also casts, which is little
@@ -262,6 +269,10 @@ def _same(a: arrays.Arrays, b: arrays.Arrays) -> bool:
         elif one.size and not np.allclose(wide(one), wide(two), rtol=0, atol=1e-4 * peak(one), equal_nan=True):
             return False
     return True
+
+
+def _source_ms(runner: Runner, inputs: arrays.Arrays) -> float:
+    return timing.median_ms({"source": lambda: runner.run(inputs)})["source"]
 
 
 def _first(out: str, case: dict[str, Any]) -> arrays.Arrays:
