@@ -50,7 +50,8 @@ CSS = """
   border: 0; vertical-align: top; }
 .mw-scroll, .mw-values > div { overflow-x: auto; }
 .mw-plain td, .mw-plain th, .mw-values td:nth-child(2) { white-space: nowrap; overflow-wrap: normal; }
-.mw-values td:first-child { min-width: 3.5em; } .mw-values td:last-child { overflow-wrap: normal; } .mw-plain td:last-child { white-space: normal; }
+.mw-values td:first-child { min-width: 3.5em; } .mw-values td:last-child { overflow-wrap: normal; }
+.mw-plain td:last-child { white-space: normal; }
 .mw-card code { background: var(--background-fill-secondary); padding: 0 4px; border-radius: 4px; }
 .mw-table, .mw-table > *, .mw-inner, .mw-inner .tabitem,
 .mw-inner .tabitem > .column { min-width: 0 !important; max-width: 100%; }

@@ -12,6 +12,7 @@ from typing import Any
 from lib.convert.answers import checked
 from lib.convert.edges import Edge
 from lib.convert.formats import APP, find
+from lib.convert.ranking import ROWS
 from lib.errors import JobFailed, QueueFull
 from lib.jobs import Progress
 
@@ -63,6 +64,7 @@ class Conversion:
             "precisions": [hop.get("precision", edge.precision) for edge, hop in zip(self.route, hops, strict=True)],
             "steady": source["steady"],
             "inputs": bool(source["signature"]["inputs"]),
+            "ranked": [v["name"] for v in source["signature"]["outputs"] if list(v["shape"][:1]) == [ROWS]],
         }
         judged = yield from self.job(APP, "judge", arguments, "Proof", ANSWERED)
         node = yield from self._first_divergence(judged, source, hops)

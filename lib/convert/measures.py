@@ -51,6 +51,12 @@ def peak(value: np.ndarray) -> float:
     return max(float(np.abs(flat[np.isfinite(flat)]).max(initial=0.0)), FLOOR)
 
 
+def usual(name: str, pairs: list[Pair], otherwise: float = FLOOR) -> float:
+    """The peak of an output over ordinary cases; ``otherwise`` where it is no float."""
+    some = [p.expected[name] for p in pairs if p.kind in ("ordinary", "resized") and name in p.expected]
+    return max((peak(v) for v in some if kind(v) in "fc"), default=otherwise)
+
+
 def groups(name: str, pairs: list[Pair]) -> list[list[Pair]]:
     """Pairs whose inputs are of one kind and differ in everything: the ordinary ones, and those of other sizes."""
     some = [[p for p in pairs if p.kind == which and name in p.expected] for which in ("ordinary", "resized")]
@@ -128,6 +134,25 @@ def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None
         if gap.size:
             found.append(min(float(gap.max()), 4 * float(np.sqrt((gap**2).mean()))))
     return max(found, default=None)
+
+
+def unsteady(name: str, pairs: list[Pair], which: str, usual: float = FLOOR) -> float:
+    """The same at its worst element, as a share of the peak; of integers the share that changes; infinite for a shape."""
+    plain = {p.seed: p.expected[name] for p in pairs if p.kind == which and name in p.expected}
+    found = 0.0
+    for p in (p for p in pairs if p.kind == ("nudged" if which == "ordinary" else f"nudged {which}")):
+        x, y = plain.get(p.seed), p.expected.get(name)
+        if x is None or y is None:
+            continue
+        if x.shape != y.shape:
+            return float("inf")
+        if kind(x) in "fc":
+            with np.errstate(invalid="ignore"):
+                gap = np.abs(wide(x) - wide(y))
+            found = max(found, float(gap[np.isfinite(gap)].max(initial=0.0)) / max(usual, peak(x)))
+        elif x.size:
+            found = max(found, float((x != y).mean()))
+    return found
 
 
 def cosine(expected: np.ndarray, ours: np.ndarray) -> float | None:

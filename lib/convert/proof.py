@@ -19,7 +19,7 @@ import numpy as np
 
 from lib.convert import measures
 from lib.convert.measures import FLOOR, Pair
-from lib.convert.tolerances import EXTREME, MOST_ROUNDING, NOISE_FACTOR, NUDGED, SEEN, TOLERANCES, Tolerance
+from lib.convert.tolerances import EXTREME, MOST_ROUNDING, NOISE_FACTOR, NUDGED, SEEN, TOLERANCES, WILD, Tolerance
 
 ORDER = ("proven", "unproven", "failed")
 
@@ -64,10 +64,17 @@ def judge(pairs: list[Pair], precision: str, *, inputs: bool = True) -> dict[str
     names = list(compared[0].expected)
     if not names:
         return out | empty | {"verdict": "unproven", "reason": "The model has no outputs to compare."}
+    if chance := _by_chance(names, pairs) if tolerance.rtol != 0.0 else []:
+        beyond += [p for p in compared if p.kind in chance]
+        pairs = [p for p in pairs if p.kind.removeprefix("nudged ") not in chance]
+        compared = [p for p in compared if p.kind not in chance]
+        out["cases"] = len(compared)
     errors = [_output(name, pairs, tolerance, inputs) for name in names]
     worst = max(errors, key=lambda e: ORDER.index(e.verdict))
     verdict = worst.verdict
     reason = _good(errors, tolerance, precision, compared, inputs)
+    if chance:
+        reason += f" Not judged: inputs of {' and '.join(chance)}, where their last bit alone changes the source's answer."
     if worst.reason:
         reason = f"Output {worst.name!r}: {worst.reason}"
     if verdict == "proven" and (unseen := _unseen(names, pairs, tolerance)):
@@ -86,15 +93,29 @@ def judge(pairs: list[Pair], precision: str, *, inputs: bool = True) -> dict[str
     }
 
 
+def _by_chance(names: list[str], pairs: list[Pair]) -> list[str]:
+    """Extreme kinds of inputs on which the source itself is a matter of chance; known before any answer of the target's."""
+    usual = {name: measures.usual(name, pairs) for name in names}
+    return [kind for kind in NUDGED if any(measures.unsteady(n, pairs, kind, usual[n]) > WILD for n in names)]
+
+
+def _unsettled(error: OutputError, pairs: list[Pair], gap: float, usual: float = FLOOR) -> OutputError:
+    """A failure that the source's own answer to its inputs' last bit is as large as: who is right is not known."""
+    wild = measures.unsteady(error.name, pairs, "ordinary", usual)
+    if error.verdict == "failed" and wild > WILD and gap < np.inf and gap <= NOISE_FACTOR * wild:
+        error.verdict = "unproven"
+        much = "the number of its rows" if np.isinf(wild) else f"it by {wild:.2g} of its range"
+        error.reason += f" But the last bit of its inputs alone changes {much} in the source, so nothing can be told."
+    return error
+
+
 def _unseen(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
     """An input that moves the outputs a little, and no output enough to tell; one that moves no bit is not used at all."""
     if not tolerance.rounding:
         return ""
     moved: dict[str, float] = {}
     for name in names:
-        some = [p.expected[name] for p in pairs if p.kind in ("ordinary", "resized")]
-        peak = max((measures.peak(v) for v in some if measures.kind(v) in "fc"), default=1.0)
-        for changed, share in measures.unmoved(name, pairs, peak):
+        for changed, share in measures.unmoved(name, pairs, measures.usual(name, pairs, 1.0)):
             moved[changed] = max(moved.get(changed, 0.0), share)
     return next((name for name, share in moved.items() if 0 < share < SEEN * tolerance.rounding), "")
 
@@ -108,14 +129,15 @@ def _output(name: str, pairs: list[Pair], tolerance: Tolerance, inputs: bool) ->
         expected, ours = pair.expected[name], pair.ours.get(name)
         if ours is None or (wrong := _unlike(expected, ours, tolerance)):
             error.reason = f"{'it is missing in the converted model' if ours is None else wrong} ({pair.kind} inputs)."
-            return error
+            rows = ours is not None and expected.dtype == ours.dtype and expected.shape[1:] == ours.shape[1:]
+            return _unsettled(error, pairs, 0.0 if rows else np.inf)
         couples.append((pair.kind, expected, ours))
     if tolerance.rtol == 0.0 and (other := [k for k, e, o in couples if e.tobytes() != o.tobytes()]):
         error.reason = f"its bits are not the same ({other[0]} inputs)."
         return error
     if measures.kind(couples[0][1]) in "iubO":
         return _whole(error, pairs, tolerance, inputs)
-    usual = max((measures.peak(e) for kind, e, _ in couples if kind in ("ordinary", "resized")), default=FLOOR)
+    usual = measures.usual(name, pairs)
     error.noise = measures.noise(name, pairs, usual, "ordinary")
     rounding = dict.fromkeys(("ordinary", *NUDGED), min(NOISE_FACTOR * (error.noise or 0.0), MOST_ROUNDING))
     gaps, sizes, noises, absolute = [], [], [], 0.0
@@ -143,6 +165,8 @@ def _output(name: str, pairs: list[Pair], tolerance: Tolerance, inputs: bool) ->
     error.moves = measures.moves(name, pairs, usual)
     error.slice_error, where = measures.slices(name, pairs)
     error.verdict, error.reason = _verdict(error, gap, size, np.concatenate(noises), tolerance, inputs)
+    if tolerance.rtol != 0.0:
+        error = _unsettled(error, pairs, error.range_error, usual)
     if error.verdict == "proven" and tolerance.slice and error.slice_error > tolerance.slice:
         error.verdict = "unproven" if tolerance.rounding else "failed"
         error.reason = (
@@ -205,6 +229,7 @@ def _whole(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: 
     least = min(error.equal, 1.0 if among is None else among)
     if least < tolerance.whole:
         error.reason = f"only {least:.2%} of its changing values are equal; {tolerance.whole:.0%} is asked for."
+        error = _unsettled(error, pairs, 1 - least)
     elif inputs and not error.moves:
         error.verdict, error.reason = "unproven", "it is the same for every input; the check would be vacuous."
     else:

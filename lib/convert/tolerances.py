@@ -51,5 +51,7 @@ MOST_ROUNDING = 1e-3  # of the peak: whatever is amplified, more than this is no
 # the same for cases that are nudged themselves. Five deviations are far beyond what a network's norms have seen: an
 # efficientnet_b4's own float32 is off there by 1.1e-3 from its float64, and by 1.5e-6 on ordinary pictures
 NUDGED = {"zeros": MOST_ROUNDING, "large": 1e-2}
+# a source that its inputs' last bit moves by more than this decides nothing there: a detection more or less, an argmax
+WILD = 1e-2
 EXTREME = ("large", "wide")
 SEEN = 10.0  # an input counts as seen when it moves some output by this much more than rounding may

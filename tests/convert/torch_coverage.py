@@ -72,6 +72,7 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     from lib.convert import architectures, feeds, proof
     from lib.convert.edges import architecture_to_onnx
     from lib.convert.measures import Pair
+    from lib.convert.ranking import ROWS, aligned
     from lib.convert.runners import load
     from lib.convert.tasks import words
 
@@ -94,14 +95,18 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     out |= {"export_seconds": round(time.perf_counter() - start, 1), "fixed": said.get("fixed", {})}
     out["messages"] += said["messages"]
     ours, theirs = load("architecture", folder), load("onnx", target)
-    signature, pairs = ours.signature(), []
+    signature, pairs, plain = ours.signature(), [], {}
+    ranked = [v.name for v in signature.outputs if v.shape[:1] == (ROWS,)]
     for case in feeds.cases(signature, SEEDS, out["fixed"]):
         expected = ours.run(case.arrays)
         if case.kind.startswith("nudged"):
-            pairs.append(Pair(case.kind, expected, None, seed=case.seed))
+            before = plain[case.kind.removeprefix("nudged").strip() or "ordinary", case.seed]
+            pairs.append(Pair(case.kind, aligned(before, expected, ranked), None, seed=case.seed))
             continue
+        plain[case.kind, case.seed] = expected
         try:
-            pairs.append(Pair(case.kind, expected, theirs.run(case.arrays), "", case.sizes, case.seed, case.changed))
+            found = aligned(expected, theirs.run(case.arrays), ranked)
+            pairs.append(Pair(case.kind, expected, found, "", case.sizes, case.seed, case.changed))
         except Exception as error:
             pairs.append(Pair(case.kind, expected, None, words(error), case.sizes, case.seed, case.changed))
     judged = proof.judge(pairs, "fp32")

@@ -16,8 +16,9 @@ from lib.convert.signature import Signature
 
 BATCHES = (100, 101, 102, 103)  # seeds; the proof has others
 ENOUGH = 0.1  # of an output's peak; the proof asks for 1e-2
-# class scores of detection models, (deviation, mean): few clear detections, not hundreds that differ by a rounding
-SCORES = {"cls_score": (3.0, 0.0), "cls_logits": (3.0, -14.0), "classification_head.module_list": (3.0, 0.0)}
+# class scores of detection models: few detections with clear scores, not hundreds that differ by a rounding
+DEVIATION, DETECTIONS = 3.0, 20  # of a score; a picture, before those that overlap are left out
+SIGMOIDS, SOFTMAX, PLACES = "cls_logits", "cls_score", "classification_head.module_list"  # parts of their layers' names
 BACKGROUND = 20.0  # mean of the background's score where every place of a picture has one
 SMALL_SCALE = 0.1  # a layer scale below this switches its block off
 
@@ -27,25 +28,40 @@ def enliven(flat: Any, signature: Signature, seed: int) -> str:
     import torch
 
     random = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        _fill(flat.model, random)
+        detects = flat.style == "detection"  # where something is large, nothing ordinary is detected
+        said = _settle(flat, signature, large=not detects)
+        if not detects and moves(flat, signature) < ENOUGH:  # beside the large ones the ordinary inputs are too small
+            said = _settle(flat, signature, large=False)
+    return ", ".join([f"random weights (seed {seed})", *said])
+
+
+def _settle(flat: Any, signature: Signature, *, large: bool) -> list[str]:
+    """Norms learn from made inputs, one of them ``large`` or none; where outputs hardly move, layers are rescaled too."""
+    batches = _batches(flat, signature, large)
+    said = ["batch norms calibrated"] if _norms(flat, batches) else []
+    if flat.style == "detection" or moves(flat, signature) < ENOUGH:
+        with _levelled(
+            flat, len(batches[0][0])
+        ):  # with the norms learning: what follows one must be levelled for what it will give
+            if not _norms(flat, batches):
+                flat(*batches[0])
+        said.append("layers rescaled so that outputs move with the inputs")
+    return said
+
+
+def _batches(flat: Any, signature: Signature, large: bool) -> list[tuple[Any, ...]]:
     sizes = samples.sizes(signature, 0) | ({"batch": 3} if "batch" in signature.symbols() else {})
     batches = [samples.make(signature, sizes, k) for k in BATCHES]
-    # the last one large: what a network does beyond all it was calibrated on amplifies rounding without end
-    batches[-1:] = [
-        tuple(t * feeds.LARGE_SCALE if v.role == "image" else t for t, v in zip(batch, signature.inputs, strict=True))
-        for batch in batches[-1:]
-    ]
+    if large:  # what a network does beyond all it was calibrated on amplifies rounding without end
+        batches[-1] = tuple(
+            t * feeds.LARGE_SCALE if v.role == "image" else t for t, v in zip(batches[-1], signature.inputs, strict=True)
+        )
     if flat.style == "detection" or "batch" in signature.symbols():
         # as one: each norm must see small and large together, for it levels whatever comes alone
         batches = [_joined(batches)]
-    with torch.no_grad():
-        _fill(flat.model, random)
-        said = ["batch norms calibrated"] if _norms(flat, batches) else []
-        if flat.style == "detection" or moves(flat, signature) < ENOUGH:
-            with _levelled(flat):
-                flat(*batches[0])
-            _norms(flat, batches)
-            said.append("layers rescaled so that outputs move with the inputs")
-    return ", ".join([f"random weights (seed {seed})", *said])
+    return batches
 
 
 def moves(flat: Any, signature: Signature) -> float:
@@ -110,17 +126,21 @@ def _norms(flat: Any, batches: list[tuple[Any, ...]]) -> bool:
 
 
 @contextmanager
-def _levelled(flat: Any) -> Any:
-    """While inside, each linear and convolution layer is rescaled, once, to mean 0 and deviation 1 per channel."""
+def _levelled(flat: Any, pictures: int) -> Any:
+    """While inside, each linear and convolution layer is rescaled, once, to mean 0 and deviation 1 per channel.
+
+    Class scores of detection models are shifted so that few places of each of the ``pictures`` have one that counts.
+    """
     import torch
 
     kinds = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
     done: set[int] = set()
-    wanted = {}
-    for name, module in flat.named_modules():
-        if isinstance(module, kinds):
-            wanted[id(module)] = next((v for part, v in SCORES.items() if part in name), (1.0, 0.0))
-
+    scores = {
+        id(module): part
+        for name, module in flat.named_modules()
+        for part in (SIGMOIDS, SOFTMAX, PLACES)
+        if flat.style == "detection" and isinstance(module, kinds) and part in name
+    }
     background = {
         id(layer): head.num_columns
         for head in flat.modules()
@@ -138,13 +158,18 @@ def _levelled(flat: Any) -> Any:
         if output.numel() // output.shape[axis] < 2:
             return None
         view = [-1 if k == axis else 1 for k in range(output.ndim)]
-        deviation, mean = wanted[id(module)] if module.bias is not None else (1.0, 0.0)
-        factor = deviation / output.std(rest).clamp_min(1e-6)
+        part = scores.get(id(module), "") if module.bias is not None else ""
+        factor = (DEVIATION if part else 1.0) / output.std(rest).clamp_min(1e-6)
         module.weight.mul_(factor.view(-1, *[1] * (module.weight.ndim - 1)))
         if module.bias is None:
             return output * factor.view(view)
-        shift = mean - factor * output.mean(rest)
-        if id(module) in background:
+        shift = -factor * output.mean(rest)
+        plain = output * factor.view(view) + shift.view(view)
+        if part == SIGMOIDS:
+            shift -= _among_the_first(plain, pictures)
+        elif part == SOFTMAX:
+            shift[0] += _among_the_first(plain[:, 1:].amax(1) - plain[:, 0], pictures)
+        elif id(module) in background:
             shift[:: background[id(module)]] += BACKGROUND
         module.bias.copy_(module.bias * factor + shift)
         return output * factor.view(view) + shift.view(view)
@@ -155,6 +180,11 @@ def _levelled(flat: Any) -> Any:
     finally:
         for hook in hooks:
             hook.remove()
+
+
+def _among_the_first(values: Any, pictures: int) -> Any:
+    """The value that ``DETECTIONS`` a picture exceed."""
+    return values.flatten().topk(min(DETECTIONS * pictures, values.numel())).values[-1]
 
 
 def _joined(batches: list[tuple[Any, ...]]) -> tuple[Any, ...]:

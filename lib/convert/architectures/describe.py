@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from lib.convert.architectures import samples
+from lib.convert.ranking import ROWS
 from lib.convert.signature import Signature, Value
 
 
@@ -38,7 +39,7 @@ def outputs(flat: Any, signature: Signature) -> tuple[Value, ...]:
     described = []
     for name, a, b in zip(names, first, second, strict=True):
         if flat.style == "detection":  # one row a detection
-            shape: list[int | str] = ["detections", *a.shape[1:]]
+            shape: list[int | str] = [ROWS, *a.shape[1:]]
         else:
             both = zip(a.shape, b.shape, strict=True)
             shape = [_dimension(f"{name}_{axis}", m, n, small, large) for axis, (m, n) in enumerate(both)]
