@@ -30,9 +30,9 @@ def enliven(flat: Any, signature: Signature, seed: int) -> str:
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         _fill(flat.model, random)
-        detects = flat.style == "detection"  # where something is large, nothing ordinary is detected
-        said = _settle(flat, signature, large=not detects)
-        if not detects and moves(flat, signature) < ENOUGH:  # beside the large ones the ordinary inputs are too small
+        said = _settle(flat, signature, large=True)
+        # beside the large ones the ordinary inputs may be too small to move anything
+        if flat.style != "detection" and moves(flat, signature) < ENOUGH:
             said = _settle(flat, signature, large=False)
     return ", ".join([f"random weights (seed {seed})", *said])
 
@@ -129,7 +129,8 @@ def _norms(flat: Any, batches: list[tuple[Any, ...]]) -> bool:
 def _levelled(flat: Any, pictures: int) -> Any:
     """While inside, each linear and convolution layer is rescaled, once, to mean 0 and deviation 1 per channel.
 
-    Class scores of detection models are shifted so that few places of each of the ``pictures`` have one that counts.
+    Class scores of detection models are levelled on the ordinary ones of the ``pictures``, all but the last, and shifted
+    so that few places of each have one that counts.
     """
     import torch
 
@@ -139,7 +140,7 @@ def _levelled(flat: Any, pictures: int) -> Any:
         id(module): part
         for name, module in flat.named_modules()
         for part in (SIGMOIDS, SOFTMAX, PLACES)
-        if flat.style == "detection" and isinstance(module, kinds) and part in name
+        if flat.style == "detection" and isinstance(module, kinds) and part in name and "rpn." not in name
     }
     background = {
         id(layer): head.num_columns
@@ -149,7 +150,8 @@ def _levelled(flat: Any, pictures: int) -> Any:
         if isinstance(layer, kinds)
     }
 
-    def level(module: Any, _: Any, output: Any) -> Any:
+    def level(module: Any, _: Any, given: Any) -> Any:
+        output = given
         if id(module) in done or module.weight.shape[0] < 2 or getattr(module, "transposed", False):
             return None
         done.add(id(module))
@@ -159,6 +161,8 @@ def _levelled(flat: Any, pictures: int) -> Any:
             return None
         view = [-1 if k == axis else 1 for k in range(output.ndim)]
         part = scores.get(id(module), "") if module.bias is not None else ""
+        if part in (SIGMOIDS, SOFTMAX):
+            output = output[: len(output) * (pictures - 1) // pictures]
         factor = (DEVIATION if part else 1.0) / output.std(rest).clamp_min(1e-6)
         module.weight.mul_(factor.view(-1, *[1] * (module.weight.ndim - 1)))
         if module.bias is None:
@@ -166,13 +170,13 @@ def _levelled(flat: Any, pictures: int) -> Any:
         shift = -factor * output.mean(rest)
         plain = output * factor.view(view) + shift.view(view)
         if part == SIGMOIDS:
-            shift -= _among_the_first(plain, pictures)
+            shift -= _among_the_first(plain, pictures - 1)
         elif part == SOFTMAX:
-            shift[0] += _among_the_first(plain[:, 1:].amax(1) - plain[:, 0], pictures)
+            shift[0] += _among_the_first(plain[:, 1:].amax(1) - plain[:, 0], pictures - 1)
         elif id(module) in background:
             shift[:: background[id(module)]] += BACKGROUND
         module.bias.copy_(module.bias * factor + shift)
-        return output * factor.view(view) + shift.view(view)
+        return given * factor.view(view) + shift.view(view)
 
     hooks = [m.register_forward_hook(level) for m in flat.modules() if isinstance(m, kinds)]
     try:
