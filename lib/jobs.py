@@ -31,7 +31,8 @@ GRACE = 60.0  # seconds over its wall limit in which a job must be heard of, the
 BURIAL = 5.0  # seconds that a killed job may take to be gone
 SIGNALS = {6: "it gave up, often for lack of memory", 8: "an impossible division", 11: "a wild memory access"}
 # OpenMP threads that spin while they wait made torch 15 times slower beside other jobs (docs/decisions.md)
-SWITCHES = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE"}
+# onnxruntime would report to its maker and leave a device id in the temporary folder
+SWITCHES = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE", "ORT_DISABLE_TELEMETRY": "1"}
 FROM_TASKS = {kind.__name__: kind for kind in (InvalidValue, InvalidFile, JobFailed)}  # what a task may raise
 
 

@@ -54,7 +54,8 @@ class Conversion:
         fixed = {name: size for hop in hops for name, size in hop["fixed"].items()}
         arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked")}
         same = find(first).environment == find(last).environment
-        arguments |= {"seeds": list(seeds), "fixed": fixed, "timed": not same}
+        limits = {name: size for hop in hops for name, size in hop["limits"].items()}
+        arguments |= {"seeds": list(seeds), "fixed": fixed, "limits": limits, "timed": not same}
         source = checked("ask", (yield from self.job(find(first).environment, "ask", arguments, "Proof", APPLIED)))
         answers = yield from self._answers(hops, source)
         arguments = {
@@ -63,6 +64,7 @@ class Conversion:
             "cases": source["cases"],
             "precisions": [hop.get("precision", edge.precision) for edge, hop in zip(self.route, hops, strict=True)],
             "steady": source["steady"],
+            "doubts": [[*source["doubts"], *hop["doubts"]] for hop in hops],
             "inputs": bool(source["signature"]["inputs"]),
             "ranked": [v["name"] for v in source["signature"]["outputs"] if list(v["shape"][:1]) == [ROWS]],
         }

@@ -17,16 +17,19 @@ DISTINCT = {"leading": (3, 2, 5), "sequence": (13, 11, 17), "space": (96, 64, 12
 EQUAL = {"leading": (3,), "sequence": (13,), "space": (96,), "other": (6,)}
 UNKNOWN_HIGH = 10  # values of an integer input whose range nobody stated: 0 to 9
 WIDE = 1000  # and in one more case, from -1000 to 1000
+HUGE = {8: 2**40, 4: 2**20}  # and in another, by the integer's bytes: what a runtime of fewer bits would wrap
 LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
 TIMESTEPS = 1000
+MOST_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
 MOST_ALONE = 6  # inputs that are changed alone
 NARROW = {"bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "int4", "uint4"}
 
 
 @dataclass(slots=True)
 class Case:
-    """``kind``: ordinary; resized (other sizes of the dynamic dimensions); zeros; large; wide (integers of unknown
-    range); alone (as the first ordinary one, but for the input ``changed``); nudged, nudged zeros and nudged large.
+    """``kind``: ordinary; resized (other sizes of the dynamic dimensions); zeros; large; wide and huge (integers of
+    unknown range); beyond (a size larger than a target's limit); alone (as the first ordinary one, but for the input
+    ``changed``); nudged, nudged zeros and nudged large.
 
     The nudged ones only go to the source: they show what it makes of rounding.
     """
@@ -53,7 +56,8 @@ def cases(
     out.append(Case("zeros", 0, small, _arrays(signature, small, 0, scale=0.0)))
     out.append(Case("large", 0, small, _arrays(signature, small, 0, scale=LARGE_SCALE)))
     if wide and any(_unknown(v) for v in signature.inputs):
-        out.append(Case("wide", 0, small, _arrays(signature, small, 0, wide=True)))
+        out.append(Case("wide", 0, small, _arrays(signature, small, 0, wide=WIDE)))
+        out.append(Case("huge", 0, small, _arrays(signature, small, 0, wide=max(HUGE.values()))))
     first, other = out[0].arrays, _arrays(signature, small, seeds[-1] + 1)
     for name in list(first)[:MOST_ALONE] if len(first) > 1 else []:
         out.append(Case("alone", seeds[0], small, first | {name: other[name]}, name))
@@ -73,6 +77,16 @@ def resized(
     small = _sizes(signature, SMALL, 0, fixed or {})
     large = _sizes(signature, EQUAL if equal else DISTINCT, 1, fixed or {})
     return [Case("resized", s, large, _arrays(signature, large, s)) for s in seeds] if large != small else []
+
+
+def beyond(signature: Signature, fixed: dict[str, int], limits: dict[str, int]) -> list[Case]:
+    """One case for each symbol that ``limits`` gives a largest size, one larger: does the source take that?"""
+    small, out = _sizes(signature, SMALL, 0, fixed), []
+    for symbol, most in limits.items():
+        if symbol in small and symbol not in fixed and symbol not in signature.sizes and most <= MOST_BEYOND:
+            sizes = small | {symbol: most + 1}
+            out.append(Case("beyond", 0, sizes, _arrays(signature, sizes, 0)))
+    return out
 
 
 def nudged(arrays: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
@@ -119,16 +133,14 @@ def _unknown(value: Value) -> bool:
 
 
 def _arrays(
-    signature: Signature, sizes: dict[str, int], seed: int, scale: float = 1.0, wide: bool = False
+    signature: Signature, sizes: dict[str, int], seed: int, scale: float = 1.0, wide: int = 0
 ) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     shapes = {v.name: tuple(sizes[d] if isinstance(d, str) else d for d in v.shape) for v in signature.inputs}
     return {v.name: _array(rng, v, shapes[v.name], seed, scale, wide) for v in signature.inputs}
 
 
-def _array(
-    rng: np.random.Generator, value: Value, shape: tuple[int, ...], seed: int, scale: float, wide: bool
-) -> np.ndarray:
+def _array(rng: np.random.Generator, value: Value, shape: tuple[int, ...], seed: int, scale: float, wide: int) -> np.ndarray:
     kind = dtype(value.dtype)
     if kind.hasobject:
         return np.array([f"word{k}" for k in rng.integers(0, 10, int(np.prod(shape)))], object).reshape(shape)
@@ -171,13 +183,14 @@ def _positions(rng: np.random.Generator, value: Value, shape: tuple[int, ...], s
     return rng.integers(0, value.high, shape) if value.high else rng.permuted(counted, axis=-1)
 
 
-def _integers(rng: np.random.Generator, value: Value, shape: tuple[int, ...], scale: float, wide: bool) -> np.ndarray:
+def _integers(rng: np.random.Generator, value: Value, shape: tuple[int, ...], scale: float, wide: int) -> np.ndarray:
     kind = dtype(value.dtype)
     low, high = 0, value.high or UNKNOWN_HIGH
     if not value.role and value.high is None and kind.itemsize == 1 and kind.kind in "iu":
         low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1  # pixels, or quantised values: all of them
     elif wide and _unknown(value):
-        low, high = (-WIDE if kind.kind == "i" else 0), WIDE + 1
+        most = min(wide, HUGE.get(kind.itemsize, WIDE))
+        low, high = (-most if kind.kind == "i" else 0), most + 1
     if scale != 1:
         return np.full(shape, high - 1 if scale else 0).astype(kind)
     return rng.integers(low, high, shape).astype(kind)

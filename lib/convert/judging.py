@@ -22,11 +22,12 @@ def judge(
     steady: bool,
     inputs: bool,
     ranked: list[str],
+    doubts: list[list[str]],
 ) -> dict[str, Any]:
     """``hops``, ``whole`` and ``three_way``, each a dict of ``proof.judge``.
 
     ``asked`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
-    ``refused`` and ``reference``; ``ranked`` the outputs that have one row a detection.
+    ``refused`` and ``reference``; ``doubts`` what each hop left unseen; ``ranked`` the outputs with one row a detection.
     """
     source = Outputs(Path(asked), {}, asked_again=False)
     artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
@@ -34,12 +35,15 @@ def judge(
         _compare(a, b, source, cases, precision, inputs, ranked)
         for a, b, precision in zip(artifacts, artifacts[1:], precisions, strict=False)
     ]
+    for hop, doubt in zip(hops, doubts, strict=True):
+        _doubted(hop, doubt)
     whole = _compare(source, artifacts[-1], source, cases, loosest(precisions), inputs, ranked)
     if not steady:
         whole |= {"verdict": "unproven", "reason": UNSTEADY}
     elif whole["verdict"] == "proven" and (bad := [h for h in hops if h["verdict"] == "failed"]):
         # two errors that undo each other are no proof
         whole |= {"verdict": "unproven", "reason": f"A step on the way failed: {bad[0]['reason']}"}
+    _doubted(whole, [one for some in doubts for one in some])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], loosest(precisions), ranked)
     if three and three["reference"] and three["reference"]["verdict"] == "failed" and whole["verdict"] == "proven":
         why = three["reference"]["reason"]
@@ -48,6 +52,13 @@ def judge(
             "reason": f"onnxruntime agrees with the source, the reference evaluator does not: {why}",
         }
     return {"hops": hops, "whole": whole, "three_way": three}
+
+
+def _doubted(verdict: dict[str, Any], doubts: list[str]) -> None:
+    """What agreed on all inputs is not proven where those inputs could not show everything."""
+    if doubts and verdict["verdict"] == "proven":
+        said = " ".join(dict.fromkeys(doubts))
+        verdict |= {"verdict": "unproven", "reason": f"{said} Otherwise: {verdict['reason']}"}
 
 
 class Outputs:

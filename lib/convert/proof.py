@@ -74,7 +74,7 @@ def judge(pairs: list[Pair], precision: str, *, inputs: bool = True) -> dict[str
     verdict = worst.verdict
     reason = _good(errors, tolerance, precision, compared, inputs)
     if chance:
-        reason += f" Not judged: inputs of {' and '.join(chance)}, where their last bit alone changes the source's answer."
+        reason += f" Not judged: inputs of {' and '.join(chance)}, whose last bit alone moves the source by over {WILD:.0%}."
     if worst.reason:
         reason = f"Output {worst.name!r}: {worst.reason}"
     if verdict == "proven" and (unseen := _unseen(names, pairs, tolerance)):
@@ -145,7 +145,7 @@ def _output(name: str, pairs: list[Pair], tolerance: Tolerance, inputs: bool) ->
         a, b = measures.wide(expected).reshape(-1), measures.wide(ours).reshape(-1)
         both = np.isfinite(a) & np.isfinite(b)
         # an extreme case that makes huge values must not make the ordinary ones' errors look small
-        peak = max(usual, measures.peak(expected)) if kind in ("zeros", "large", "wide") else usual
+        peak = max(usual, measures.peak(expected)) if kind in ("zeros", *EXTREME) else usual
         if kind in NUDGED:
             own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
             rounding[kind] = max(rounding[kind], min(own, NUDGED[kind]))

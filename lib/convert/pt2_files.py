@@ -20,6 +20,7 @@ from lib.errors import InvalidFile
 from lib.settings import prepare_library
 
 NAME, NAMES = "model.pt2", "names.json"
+UNBOUNDED = 1 << 31  # torch's way to say that a size has no end
 MOST_BYTES = 64 << 20  # of a JSON file in the archive
 EXPRESSION = re.compile(
     r"(?:Symbol\('[a-z]+\d+'(?:, ?[a-z]+=True)*\)|[a-z]+\d+|\d+(?:\.\d+)?|Integer|Float|Rational|Add|Mul|Pow|Max|Min|Mod|"
@@ -165,6 +166,18 @@ def signature_of(program: Any) -> Signature:
     return Signature(inputs, outputs)
 
 
+def limits_of(program: Any, signature: Signature) -> dict[str, int]:
+    """The largest size that the program takes of a free dimension, by its symbol in ``signature``, where it has one."""
+    most = {str(symbol): found.upper for symbol, found in program.range_constraints.items()}
+    limits: dict[str, int] = {}
+    for said, has in zip(signature.inputs, signature_of(program).inputs, strict=True):
+        for symbol, own in zip(said.shape, has.shape, strict=False):
+            upper = most.get(str(own))
+            if isinstance(symbol, str) and isinstance(own, str) and upper is not None and upper.is_Integer:
+                limits[symbol] = min(int(upper), limits.get(symbol, int(upper)))
+    return {symbol: n for symbol, n in limits.items() if n < UNBOUNDED}
+
+
 def _meta(nodes: dict[str, Any], name: Any) -> Any:
     return nodes[name].meta.get("val") if isinstance(name, str) and name in nodes else None
 
@@ -174,8 +187,15 @@ def _value(name: str, fake: Any) -> Value:
 
     if not isinstance(fake, torch.Tensor):
         raise InvalidFile(f"{name[:80]!r} of the exported program is no tensor; only tensors can be fed and compared.")
-    shape = tuple(d if isinstance(d, int) else str(d) for d in fake.shape)
+    shape = tuple(_size(d) for d in fake.shape)
     return Value(name, str(fake.dtype).removeprefix("torch."), shape)
+
+
+def _size(size: Any) -> int | str:
+    """torch leaves a symbol that it found to have one value a symbol."""
+    if isinstance(size, int):
+        return size
+    return int(size.node.expr) if size.node.expr.is_number else str(size)
 
 
 def _line(error: Exception) -> str:

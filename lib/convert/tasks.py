@@ -17,7 +17,7 @@ import numpy as np
 from lib.convert import arrays, feeds, timing
 from lib.convert.formats import find
 from lib.convert.pairing import changes, pair
-from lib.convert.runners import Runner, load
+from lib.convert.runners import Doubtful, Runner, load
 from lib.convert.signature import Signature
 from lib.errors import JobFailed, WorkbenchError
 from lib.onnx_model.words import clean
@@ -58,17 +58,27 @@ def apply(progress: Progress, run: str, source: str, target: str, options: dict[
     except (WorkbenchError, MemoryError):
         raise
     except Exception as error:  # whatever the tools raise; a visitor needs to know what the tool did not like
+        if "can't allocate memory" in str(error):  # torch's way to say MemoryError
+            raise MemoryError from error
         raise JobFailed(f"The tool gave up: {words(error)}") from error
     made = {"bytes": size(Path(target)), "files": digests(Path(target))}
-    return {"messages": [], "inputs": {}, "outputs": {}, "fixed": {}} | said | made
+    return {"messages": [], "inputs": {}, "outputs": {}, "fixed": {}, "limits": {}, "doubts": []} | said | made
 
 
 def ask(
-    progress: Progress, format: str, folder: str, out: str, seeds: list[int], fixed: dict[str, int], timed: bool = True
+    progress: Progress,
+    format: str,
+    folder: str,
+    out: str,
+    seeds: list[int],
+    fixed: dict[str, int],
+    limits: dict[str, int] | None = None,
+    timed: bool = True,
 ) -> Answer:
     """Makes the cases and runs the source on them; ``cases`` lists those that it took, with their files in ``out``.
 
-    ``timed`` False: it will be timed beside the target, which is fairer.
+    ``limits``: the largest sizes that the target says it takes; one case goes beyond each. ``timed`` False: it will be
+    timed beside the target, which is fairer. ``doubts``: what the cases cannot show.
     """
     progress("Running the source")
     runner = load(format, Path(folder))
@@ -94,7 +104,7 @@ def ask(
     # a runtime for TensorFlow Lite may crash where onnxruntime and torch refuse an index
     sized = feeds.resized(signature, tuple(seeds), fixed)
     others = feeds.cases(signature, tuple(seeds), fixed, wide=find(format).on_disk in ("onnx", "pt2"))
-    take([c for c in others if c.kind != "resized"])
+    take([c for c in others if c.kind != "resized"] + feeds.beyond(signature, fixed, limits or {}))
     notes = []
     if sized and not take(sized):
         notes.append(f"The source refuses inputs {_at(sized[0].sizes)}: {refused[-1][1]}")
@@ -108,6 +118,9 @@ def ask(
         "signature": signature.as_dict(),
         "cases": taken,
         "refused": list(dict.fromkeys(notes))[:4],
+        "doubts": runner.doubts([arrays.load(Path(out) / f"in-{c['file']}") for c in taken])
+        if isinstance(runner, Doubtful)
+        else [],
         "steady": steady,
         "median_ms": _source_ms(runner, _first(out, first)) if first and timed else None,
     }

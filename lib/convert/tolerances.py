@@ -53,5 +53,5 @@ MOST_ROUNDING = 1e-3  # of the peak: whatever is amplified, more than this is no
 NUDGED = {"zeros": MOST_ROUNDING, "large": 1e-2}
 # a source that its inputs' last bit moves by more than this decides nothing there: a detection more or less, an argmax
 WILD = 1e-2
-EXTREME = ("large", "wide")
+EXTREME = ("large", "wide", "huge")
 SEEN = 10.0  # an input counts as seen when it moves some output by this much more than rounding may

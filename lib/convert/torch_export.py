@@ -149,6 +149,8 @@ def _rename(model: Any, signature: Signature) -> None:
         for ours, wanted in zip(value.shape, given.shape, strict=True):
             if isinstance(wanted, str) and not isinstance(ours, int):
                 names[str(ours.value)] = wanted
+        if not value.uses():  # the exporter fixes what nothing reads
+            value.shape = type(value.shape)([d if isinstance(d, int) else str(d) for d in given.shape])
     for value in (*model.graph.inputs, *model.graph.outputs, *(o for node in model.graph for o in node.outputs)):
         for k, dimension in enumerate(value.shape or ()):
             if not isinstance(dimension, int) and dimension.value in names:

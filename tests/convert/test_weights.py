@@ -172,3 +172,12 @@ def test_bad_safetensors_are_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(InvalidFile) as caught:
         load("safetensors", tmp_path)
     assert str(tmp_path) not in caught.value.message
+
+
+def test_a_few_lists_that_hold_each_other_often_are_not_walked_for_ever(tmp_path: Path) -> None:
+    inner: list[object] = []
+    for _ in range(12):
+        inner = [inner] * 30  # 30^12 paths through 13 lists
+    torch.save(inner, tmp_path / "model.pt")
+    with pytest.raises(InvalidFile, match="entries"):
+        read_checkpoint(tmp_path / "model.pt")

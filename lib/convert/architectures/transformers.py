@@ -184,6 +184,7 @@ def _config(config: dict[str, Any]) -> Any:
     except Exception as error:  # every config class has checks of its own
         raise InvalidValue("config", kind, f"settings that transformers takes ({line(error)})") from error
     made._attn_implementation = "eager"  # plain operators, the same in every exporter
+    made._experts_implementation = "batched_mm"  # eager loops over the experts that the data choose
     return made
 
 

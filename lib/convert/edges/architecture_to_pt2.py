@@ -27,4 +27,6 @@ def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) 
     progress("Exporting", 0.3)
     exported = torch_export.export(flat, signature, dynamic=options["dynamic"])
     pt2_files.save(exported.program, target, signature)
-    return {"messages": exported.messages, "fixed": exported.fixed}
+    limits = pt2_files.limits_of(exported.program, signature)
+    said = exported.messages + [f"The program takes {s} up to {n}." for s, n in limits.items()]
+    return {"messages": said, "fixed": exported.fixed, "limits": limits}

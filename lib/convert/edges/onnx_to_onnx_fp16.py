@@ -26,13 +26,17 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     from onnxruntime.transformers.float16 import convert_float_to_float16
     from onnxruntime.transformers.onnx_model import OnnxModel
 
-    from lib.convert import onnx_files
+    from lib.convert import feeds, onnx_doubts, onnx_files
+    from lib.convert.runners.onnx import OnnxRunner
     from lib.errors import JobFailed
     from lib.onnx_model.words import clean
 
     progress("Reading the model", 0.1)
     model = onnx_files.inlined(onnx_files.read(source))
     lost = _lost(model)
+    progress("Looking for values that float16 cannot hold", 0.2)
+    cases = [case.arrays for case in feeds.cases(OnnxRunner(source).signature()) if case.kind in ("ordinary", "large")]
+    doubts = onnx_doubts.over_float16(model, cases)
     _constants_as_tensors(model)
     progress("Converting to float16", 0.4)
     try:
@@ -44,7 +48,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     path = onnx_files.write(small.model, target)
     onnx_files.loads(path)
     kept = sum(t.data_type == 1 for t in small.model.graph.initializer)
-    return {"messages": lost + ([f"{kept} weights stay float32: their operators have no float16 form."] if kept else [])}
+    return {
+        "doubts": doubts,
+        "messages": lost + ([f"{kept} weights stay float32: their operators have no float16 form."] if kept else []),
+    }
 
 
 def _lost(model: Any) -> list[str]:

@@ -19,15 +19,16 @@ from lib.convert.edges import Option, Progress, edge
     options=(Option(name="compress_to_fp16", title="Store weights as float16", kind="bool", default=False),),
     note="For Intel's OpenVINO runtime. Dynamic dimensions stay.",
 )
-def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any] | None:
+def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, JobFailed where OpenVINO refuses."""
-    from lib.convert import onnx_files
+    from lib.convert import onnx_doubts, onnx_files
     from lib.convert.runners.openvino import quiet
     from lib.errors import JobFailed
     from lib.onnx_model.words import clean
 
     progress("Reading the model", 0.1)
-    graph = onnx_files.opened(source).proto.graph
+    proto = onnx_files.opened(source).proto
+    graph, doubts = proto.graph, onnx_doubts.wide_integers(proto)
     openvino = quiet()
     progress("Converting", 0.3)
     try:
@@ -40,8 +41,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
         raise JobFailed(f"OpenVINO refused: {clean(str(error)) or type(error).__name__}") from None
     if not options["compress_to_fp16"]:
-        return None
-    return {"messages": ["The weights are stored as float16."], "precision": "fp16"}
+        return {"doubts": doubts}
+    return {"messages": ["The weights are stored as float16."], "precision": "fp16", "doubts": doubts}
 
 
 def _name(ports: list[Any], names: list[str]) -> None:

@@ -40,6 +40,7 @@ class Won:
     importer: str
     lost: dict[str, str]  # importer: why
     fixed: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)  # the largest sizes that the program takes
     decided: list[str] = field(default_factory=list)  # operators whose inputs' values the program holds fast
     outputs: Arrays = field(default_factory=dict)  # of the saved and reloaded program, on the first case
 
@@ -83,7 +84,7 @@ def _one(name: str, model: Model, signature: Signature, checks: list[Checked], t
     why = ""
     for dims in _plans(signature):
         try:
-            fixed = export(module, signature, checks, dims, target, sample)
+            fixed, limits = export(module, signature, checks, dims, target, sample)
             runner = Pt2Runner(target)
             outputs: Arrays = {}
             for check in checks:
@@ -99,7 +100,7 @@ def _one(name: str, model: Model, signature: Signature, checks: list[Checked], t
         except Exception as error:  # torch.export's many kinds
             why = why or words(error)
             continue
-        return Won(name, {}, fixed, list(dict.fromkeys(getattr(module, "decided_by", []))), outputs)
+        return Won(name, {}, fixed, limits, list(dict.fromkeys(getattr(module, "decided_by", []))), outputs)
     raise JobFailed(why)
 
 
@@ -109,8 +110,9 @@ def _plans(signature: Signature) -> list[str]:
 
 def export(
     module: torch.nn.Module, signature: Signature, checks: list[Checked], plan: str, target: Path, sample: bool
-) -> dict[str, int]:
-    """Saves the program made on the case with the largest sizes, or for "static" the smallest; says what is fixed."""
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Saves the program made on the case with the largest sizes, or for "static" the smallest; says what is fixed, and
+    what has a largest size."""
     ordered = sorted(checks, key=lambda c: sum(c.case.sizes.values()))
     case = (ordered[0] if plan == "static" else ordered[-1]).case
     given = tuple(from_numpy(case.arrays[v.name]) for v in signature.inputs)
@@ -130,7 +132,7 @@ def export(
     fixed = {}
     for said, has in zip(signature.inputs, own.inputs, strict=True):
         fixed |= {s: d for s, d in zip(said.shape, has.shape, strict=False) if isinstance(s, str) and isinstance(d, int)}
-    return fixed
+    return fixed, pt2_files.limits_of(program, signature)
 
 
 def differs(got: Arrays, expected: Arrays) -> None:

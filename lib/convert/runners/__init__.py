@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import importlib
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -31,6 +31,13 @@ class Runner(Protocol):
         ...
 
     def close(self) -> None: ...
+
+
+@runtime_checkable
+class Doubtful(Protocol):
+    """A runner that can tell what a list of inputs leaves unseen of its model."""
+
+    def doubts(self, cases: list[Arrays]) -> list[str]: ...
 
 
 def load(format: str, folder: Path) -> Runner:

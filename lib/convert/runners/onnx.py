@@ -13,6 +13,7 @@ import onnx
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
 
+from lib.convert import onnx_doubts
 from lib.convert.onnx_files import opened
 from lib.convert.onnx_signature import signature
 from lib.convert.signature import Signature
@@ -60,6 +61,12 @@ class OnnxRunner:
         except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
             raise JobFailed(f"The reference evaluator refused: {_words(error)}") from None
         return _named([o.name for o in self._model.proto.graph.output], outputs)
+
+    def doubts(self, cases: list[Arrays]) -> list[str]:
+        """What ``cases`` cannot show: branches that none of them enters."""
+        if not any(node.op_type == "If" for node in self._model.proto.graph.node):
+            return []
+        return onnx_doubts.unseen_branches(onnx.load(self._path), cases)
 
     def close(self) -> None:
         self._session = self._reference = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 CHECKPOINT, SAFETENSORS = "model.pt", "model.safetensors"
 WRAPPER = "state_dict"
 MOST_DEPTH = 16
+MOST_ENTRIES = 1_000_000
 
 
 class WeightsRunner:
@@ -75,7 +77,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
         found = found[WRAPPER]
     tensors: dict[str, torch.Tensor] = {}
     dropped: list[str] = []
-    _flatten(found, "", tensors, dropped, 0)
+    _flatten(found, "", tensors, dropped, 0, iter(range(MOST_ENTRIES)))
     if not tensors:
         raise InvalidFile("The checkpoint holds no tensors by name; save model.state_dict().")
     if dropped:
@@ -83,9 +85,12 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     return tensors, messages
 
 
-def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str], depth: int) -> None:
+def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str], depth: int, left: Iterator[int]) -> None:
+    """``left`` has a number for every entry that may come: a few lists that hold each other often have no end."""
     import torch
 
+    if next(left, None) is None:
+        raise InvalidFile(f"The checkpoint has over {MOST_ENTRIES:,} entries; save model.state_dict() alone.")
     if isinstance(found, torch.Tensor):
         name = prefix or "tensor"
         if found.layout != torch.strided or found.is_quantized or found.is_nested:
@@ -97,7 +102,7 @@ def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str
         tensors[name] = found.detach().resolve_conj().resolve_neg()
     elif isinstance(found, (dict, list, tuple)) and depth < MOST_DEPTH and not isinstance(found, torch.Size):
         for key, value in found.items() if isinstance(found, dict) else enumerate(found):
-            _flatten(value, f"{prefix}.{key}" if prefix else str(key), tensors, dropped, depth + 1)
+            _flatten(value, f"{prefix}.{key}" if prefix else str(key), tensors, dropped, depth + 1, left)
     else:
         dropped.append(prefix or type(found).__name__)
 

@@ -1,0 +1,135 @@
+"""What made-up inputs cannot show of an ONNX model: branches that never ran, sums that float16 cannot hold, wide integers.
+
+Each function answers with sentences for the visitor; none means no doubt. Runs models in onnxruntime.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
+
+from lib.convert import onnx_files
+from lib.onnx_model.runtime import CPU, options, ready
+
+Arrays = dict[str, np.ndarray]
+# branches of nothing else choose a shape, and exporters write many
+SHAPES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Constant", "Cast", "Transpose", "Shape", "Gather"}
+FLOAT16, HEADROOM = 65504.0, 8.0  # its largest number; how much more than the made-up inputs' real ones may give
+ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Mod", "Pow", "Sum", "CumSum", "ReduceSum", "ReduceProd", "BitShift", "MatMul"}
+CHOOSING = {"ArgMax", "ArgMin", "TopK", "NonZero", "Shape", "Size", "NonMaxSuppression", "Unique"}  # bounded by a shape
+WIDE = (TensorProto.INT64, TensorProto.UINT64)
+
+
+def unseen_branches(model: ModelProto, cases: list[Arrays]) -> list[str]:
+    """Branches of If nodes that none of ``cases`` enters and that compute something."""
+    ifs = [n for n in model.graph.node if n.op_type == "If" and any(map(_computes, _branches(n).values()))]
+    if not ifs:
+        return []
+    made = {name for node in model.graph.node for name in node.output} | {v.name for v in model.graph.input}
+    probed = list(dict.fromkeys(n.input[0] for n in ifs if n.input[0] in made))
+    seen: dict[str, set[bool]] = {name: set() for name in probed}
+    probe = _with_outputs(model, [helper.make_tensor_value_info(name, TensorProto.BOOL, None) for name in probed])
+    for found in _run(probe, cases, probed):
+        for name, value in zip(probed, found, strict=True):
+            seen[name].add(bool(np.asarray(value).reshape(-1)[0]))
+    out = []
+    for node in ifs:
+        for branch, graph in _branches(node).items():
+            ran = (branch == "then_branch") in seen.get(node.input[0], set())
+            if _computes(graph) and not ran:
+                called = (node.name or node.output[0])[:80]
+                out.append(f"No input that was made up enters the {branch.removesuffix('_branch')} branch of If {called!r}.")
+    return out[:3]
+
+
+def _branches(node: NodeProto) -> dict[str, GraphProto]:
+    return {a.name: a.g for a in node.attribute if a.name in ("then_branch", "else_branch")}
+
+
+def _computes(graph: GraphProto) -> bool:
+    return any(node.op_type not in SHAPES for node in graph.node)
+
+
+def over_float16(model: ModelProto, cases: list[Arrays]) -> list[str]:
+    """The tensor whose largest value over ``cases``, ``HEADROOM`` times that, is more than float16 holds."""
+    typed = shape_inference.infer_shapes(model)
+    kinds = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
+    names = [n for node in model.graph.node for n in node.output if kinds.get(n) == TensorProto.FLOAT]
+    probe = _with_outputs(model, [])
+    for k, name in enumerate(names):  # one number each: the tensors themselves may be gigabytes
+        probe.graph.node.add(op_type="Abs", input=[name], output=[f"mw_abs_{k}"])
+        probe.graph.node.add(op_type="ReduceMax", input=[f"mw_abs_{k}"], output=[f"mw_max_{k}"]).attribute.append(
+            helper.make_attribute("keepdims", 0)
+        )
+        probe.graph.output.append(ValueInfoProto(name=f"mw_max_{k}"))
+    peaks = [0.0] * len(names)
+    for found in _run(probe, cases, [f"mw_max_{k}" for k in range(len(names))]):
+        peaks = [max(a, float(b)) if np.isfinite(b) else a for a, b in zip(peaks, found, strict=True)]
+    worst = max(range(len(names)), key=peaks.__getitem__, default=0)
+    if not names or peaks[worst] * HEADROOM <= FLOAT16:
+        return []
+    return [
+        f"{names[worst][:80]!r} reaches {peaks[worst]:.3g} on made-up inputs, too near float16's largest number, 65504: "
+        "larger inputs may become infinite."
+    ]
+
+
+def wide_integers(model: ModelProto) -> list[str]:
+    """For runtimes that compute 64-bit integers in 32 bits, and float64 in float32."""
+    typed = shape_inference.infer_shapes(model).graph
+    kinds = {v.name: v.type.tensor_type.elem_type for v in (*typed.input, *typed.output, *typed.value_info)}
+    out = []
+    if any(kinds[v.name] == TensorProto.DOUBLE for v in (*typed.input, *typed.output)):
+        out.append("The model computes in float64; there it is computed in float32, which ends at 3.4e38.")
+    makers = {name: node for node in typed.node for name in node.output}
+    for value in typed.output:
+        if kinds.get(value.name) in WIDE and _arithmetic(value.name, makers, kinds):
+            out.append(f"{value.name[:80]!r} is computed in 64 bits; there it is computed in 32, and wraps or ends at 2^31.")
+    return out[:3]
+
+
+def _arithmetic(name: str, makers: dict[str, NodeProto], kinds: dict[str, int]) -> bool:
+    """Whether arithmetic, or a cast of a float, stands behind an integer."""
+    todo, seen = [name], set()
+    while todo:
+        node = makers.get(todo.pop())
+        if node is None or id(node) in seen or node.op_type in CHOOSING:
+            continue
+        seen.add(id(node))
+        floats = any(kinds.get(n) in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16) for n in node.input)
+        if node.op_type in ARITHMETIC or (node.op_type == "Cast" and floats):
+            return True
+        todo += [n for n in node.input if kinds.get(n) in WIDE]
+    return False
+
+
+def _with_outputs(model: ModelProto, more: list[ValueInfoProto]) -> ModelProto:
+    probe = ModelProto()
+    probe.CopyFrom(model)
+    there = {v.name for v in probe.graph.output}
+    probe.graph.output.extend(v for v in more if v.name not in there)
+    return probe
+
+
+def _run(probe: ModelProto, cases: list[Arrays], names: list[str]) -> Iterator[list[np.ndarray]]:
+    """The values of ``names`` for each case; of a model that does not run so, nothing: then its doubts stay."""
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / onnx_files.NAME
+        onnx_files.save(probe, path)
+        try:
+            session = onnxruntime.InferenceSession(str(path), options(), providers=CPU)
+        except Exception:  # onnxruntime's errors share no public base class
+            return
+        order = [o.name for o in session.get_outputs()]
+        for given in cases:
+            try:
+                found = dict(zip(order, ready(session, given)(), strict=True))
+            except Exception:
+                continue
+            yield [np.asarray(found[name]) for name in names]
