@@ -26,7 +26,7 @@ def progress(stage: str, share: float | None) -> str:
 
 def failed(error: WorkbenchError, word: str, still: str = "") -> str:
     """Why there is no answer; a Stop is no failure. ``still`` is the model that stays open."""
-    after = f"<p><b>{e(still)}</b> is still open below.</p>" if still else ""
+    after = f"<p><b>{e(still)}</b> is still the open model.</p>" if still else ""
     if isinstance(error, Cancelled):
         return idle(f"Stopped.{after}")
     return f'<div class="mw-card"><span class="mw-chip error">{e(word)}</span> {e(error.message)}{after}</div>'

@@ -81,6 +81,7 @@ ANSWERS: dict[str, dict[str, Check]] = {
         "bytes": count,
         "files": table(like(DIGEST)),
         "precision": absent_or(lambda value: value in PRECISIONS),
+        "tool": absent_or(text),
     },
     "ask": {
         "signature": signature,
@@ -105,4 +106,4 @@ def checked(task: str, said: dict[str, Any]) -> dict[str, Any]:
     checks = ANSWERS[task]
     if wrong := [name for name, check in checks.items() if not check(said.get(name))]:
         raise JobFailed(f"The process that converted answered nonsense ({', '.join(wrong)}). Nothing else was affected.")
-    return {name: said[name] for name in checks if said.get(name) is not None or name != "precision"}
+    return {name: said[name] for name in checks if said.get(name) is not None or name not in ("precision", "tool")}

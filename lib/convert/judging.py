@@ -132,8 +132,14 @@ def _three_way(
     if reference or expected is None:
         return {"reference": None, "why_not": reference}
     third = aligned(expected, arrays.load(target.folder / "reference.npz"), ranked)
-    out = {"reference": proof.judge([Pair("ordinary", expected, third)], precision, inputs=False), "why_not": ""}
+    out = {"reference": _once(expected, third, precision), "why_not": ""}
     if ours is not None:
         ours = aligned(expected, ours, ranked)
-        out["runtimes"] = proof.judge([Pair("ordinary", ours, third)], precision, inputs=False)
+        out["runtimes"] = _once(ours, third, precision)
     return out
+
+
+def _once(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> dict[str, Any]:
+    """Of one set of inputs, so movement cannot be asked for; what was found needs no sentence."""
+    found = proof.judge([Pair("ordinary", expected, other)], precision, inputs=False)
+    return found | ({"reason": ""} if found["verdict"] == "proven" else {})

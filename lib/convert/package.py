@@ -76,15 +76,18 @@ def card(report: dict[str, Any]) -> str:
         what = f"{hop['source']} → {hop['target']} | {hop['tool']} | {hop['precision']}"
         lines.append(f"| {what} | {hop['seconds']:.1f} | {hop['verdict']} | {shown} |")
     lines += ["", "| | source | target |", "|---|---|---|", f"| bytes | {source['bytes']:,} | {target['bytes']:,} |"]
-    if source.get("median_ms") and target.get("median_ms"):
+    fed = bool(source.get("inputs"))  # a container of weights has no inputs, so no seeds and no latency
+    if fed and source.get("median_ms") and target.get("median_ms"):
         where = "one process" if report.get("same_process") else "a process each"
         lines.append(f"| median latency, {where} | {source['median_ms']:.2f} ms | {target['median_ms']:.2f} ms |")
-    lines += ["", "## Inputs", "", *_values(target.get("inputs", []))]
-    lines += ["", "## Outputs", "", *_values(target.get("outputs", []))]
+    if fed:
+        lines += ["", "## Inputs", "", *_values(target.get("inputs", []))]
+    lines += ["", "## Outputs" if fed else "## Tensors", "", *_values(target.get("outputs", []))]
     if report["messages"]:
         lines += ["", "## Messages", "", *(f"- {_plain(m)}" for m in report["messages"])]
     versions = ", ".join(f"{name} {version}" for name, version in report["versions"].items())
-    return "\n".join([*lines, "", f"Made by Model Workbench with {versions}. Seeds: {report['seeds']}.", ""])
+    seeds = f" Seeds: {report['seeds']}." if fed else ""
+    return "\n".join([*lines, "", f"Made by Model Workbench with {versions}.{seeds}", ""])
 
 
 def _values(values: list[dict[str, Any]]) -> list[str]:

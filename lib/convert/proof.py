@@ -170,8 +170,8 @@ def _output(name: str, pairs: list[Pair], tolerance: Tolerance, inputs: bool) ->
     if error.verdict == "proven" and tolerance.slice and error.slice_error > tolerance.slice:
         error.verdict = "unproven" if tolerance.rounding else "failed"
         error.reason = (
-            f"its slice {where} is off by {error.slice_error:.2g} of how far that moves itself, "
-            "little as that is beside the rest."
+            f"its slice {where} alone is off by {error.slice_error:.2g} times as far as it moves from input to input; "
+            f"at most {tolerance.slice:g} is taken, however small it is beside the rest."
         )
     return error
 
@@ -211,9 +211,10 @@ def _moving(error: OutputError, tolerance: Tolerance, inputs: bool) -> tuple[str
     if error.moves is None:
         return "unproven", "no two inputs of one kind were run, so nobody knows whether it depends on them."
     if not error.moves or error.moves < tolerance.moves:
+        much = f"moves by only {error.moves:.2g} of its range" if error.moves else "does not change at all"
         return "unproven", (
-            f"it moves by only {error.moves:.2g} of its range from one input to another; the check would be vacuous. "
-            "Trained weights, or calibrated batch norms, make it move."
+            f"it {much} from one input to another; the check would be vacuous. With random weights, calibrated batch norms "
+            "make it move."
         )
     return "proven", ""
 

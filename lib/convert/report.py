@@ -8,7 +8,7 @@ from typing import Any
 from lib.convert.edges import Edge
 from lib.convert.formats import find
 
-VERSIONS = ("torch", "onnx", "onnxruntime", "keras", "openvino", "ai-edge-litert")
+ALWAYS = ("torch", "onnx", "onnxruntime")  # what proofs run on
 
 
 def report(
@@ -25,7 +25,12 @@ def report(
     before, after = times.get("source", source["median_ms"]), times.get("target")
     rows = []
     for edge, hop, verdict in zip(route, hops, proof["hops"], strict=True):
-        about = {"source": edge.source, "target": edge.target, "tool": edge.tool, "environment": edge.environment}
+        about = {
+            "source": edge.source,
+            "target": edge.target,
+            "tool": hop.get("tool") or edge.tool,
+            "environment": edge.environment,
+        }
         rows.append(about | verdict | {"seconds": hop["seconds"], "messages": hop["messages"]})
     return proof["whole"] | {
         "route": rows,
@@ -39,7 +44,7 @@ def report(
         "three_way": proof["three_way"],
         "diverges": proof["diverges"],
         "messages": _messages(taken, hops, source) + [n for n in last["notes"] if n not in taken["messages"]],
-        "versions": _versions(),
+        "versions": _versions(route),
     }
 
 
@@ -57,9 +62,11 @@ def _side(format: str, size: int, median_ms: float | None, signature: dict[str, 
     return about | {"inputs": signature["inputs"], "outputs": signature["outputs"]}
 
 
-def _versions() -> dict[str, str]:
+def _versions(route: tuple[Edge, ...]) -> dict[str, str]:
+    """Of the route's own tools, as far as they are packages of the app's environment."""
     out = {}
-    for name in VERSIONS:
+    needs = (name.replace("_", "-") for edge in route for name in edge.needs)
+    for name in dict.fromkeys((*ALWAYS, *needs)):
         try:
             out[name] = version(name)
         except PackageNotFoundError:

@@ -47,7 +47,7 @@ def build(converter: Converter, folders: Folders) -> Offer:
                 label="Model (one file, or all of its files)", file_count="multiple", type="filepath", height=150
             )
             name = gr.Dropdown(
-                names,
+                [("–", ""), *names],  # Enter in an empty box takes the first
                 value=None,
                 label="Or an architecture by name",
                 info="choose or type one; weights dropped above go into it",
@@ -150,12 +150,15 @@ def build(converter: Converter, folders: Folders) -> Offer:
     async def look(
         paths: list[str] | None, called: str | None, fresh: str, before: Outcome | None, http: gr.Request
     ) -> Values:
-        """``fresh`` says what has just been given: with it goes what cannot belong to it."""
+        """``fresh`` says what has just been given: with it goes what cannot belong to it.
+
+        Nothing else is written into the two boxes: something new may be on its way into them.
+        """
         under_way.stop(http)
-        whole = [p for p in paths or [] if Path(p).suffix.lower() in WHOLE]
-        if whole and called:
+        again: dict[Any, Any] = {files: None, name: called} if fresh == "example" else {}
+        if called and any(Path(p).suffix.lower() in WHOLE for p in paths or []):
+            again = {files: None} if fresh == "name" else {name: None}
             paths, called = (None, called) if fresh == "name" else (paths, None)
-        again = {files: paths, name: called}
         if before is not None:
             before.close()
         if not paths and not (called or "").strip():
@@ -184,7 +187,7 @@ def build(converter: Converter, folders: Folders) -> Offer:
             yield values
 
     async def look_at_example(chosen: int, end: Outcome | None, http: gr.Request) -> Values:
-        async for values in look(None, samples[chosen], "name", end, http):
+        async for values in look(None, samples[chosen], "example", end, http):
             yield values
 
     def show(now: Outcome) -> dict[Any, Any]:

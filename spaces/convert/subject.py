@@ -86,6 +86,8 @@ def from_client(options: Any, files: dict[str, Path], known: Specs) -> dict[str,
     if options is not None and not isinstance(options, dict):
         raise InvalidValue("options", options, 'an object such as {"opset": 18}')
     out = dict(options or {})
+    if isinstance(out.get("seeds"), str):
+        out["seeds"] = seeds(out["seeds"])
     for name, value in out.items():
         if known.get(name, {}).get("kind") == "file" and value is not None:
             if not isinstance(value, str) or value not in files:

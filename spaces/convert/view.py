@@ -87,10 +87,13 @@ def verdict(report: dict[str, Any], withheld: bool) -> str:
     word = str(report.get("verdict", "unproven"))
     colour, sign, meaning = VERDICTS.get(word, VERDICTS["unproven"])
     if withheld:
-        meaning += " The file is withheld; “Give me the file anyway”, under the proof's options, hands it out."
+        meaning += (
+            " The file is withheld. To have it all the same, tick “Give me the file anyway” under The proof, and convert."
+        )
     elif word != "proven":
         meaning += " You asked for the file anyway: its name says .unproven."
-    checked = f" Checked with {len(report['seeds'])} seeds." if report.get("seeds") else ""
+    made = (report.get("source") or {}).get("inputs")
+    checked = f" Checked with {len(report['seeds'])} seeds." if report.get("seeds") and made else ""
     return (
         f'<div class="mw-card mw-proof {colour}" role="status"><p class="mw-word"><span aria-hidden="true">{sign}</span> '
         f"{e(word)}</p>{_what(report)}<p>{e(meaning)}</p>"
@@ -147,11 +150,12 @@ def outputs(report: dict[str, Any]) -> str:
         f"<tr><td><code>{e(o['name'])}</code></td><td>{_chip(o.get('verdict'))}</td><td>{number(o.get('max_abs_error'))}</td>"
         f"<td>{number(o.get('range_error'))}</td><td>{number(o.get('max_rel_error'))}</td>"
         f"<td>{number(o.get('cosine'), 9)}</td><td>{number(o.get('sqnr_db'))}</td>"
-        f"<td>{percent(o.get('top1_agreement'))}</td><td>{percent(o.get('moves'))}</td>"
+        f"<td>{percent(o.get('top1_agreement'))}</td><td>{number(o.get('slice_error'), 2)}</td>"
+        f"<td>{percent(o.get('moves'))}</td>"
         f"<td>{e(o.get('reason') or '')}</td></tr>"
         for o in found[:MOST_OUTPUTS]
     )
-    names = ("output", "", "max abs", "of range", "max rel", "cosine", "SQNR, dB", "top-1", "moves", "")
+    names = ("output", "", "max abs", "of range", "max rel", "cosine", "SQNR, dB", "top-1", "worst slice", "moves", "")
     head = "".join(f"<th>{t}</th>" for t in names)
     more = f"<p>and {len(found) - MOST_OUTPUTS} more in the report</p>" if len(found) > MOST_OUTPUTS else ""
     notes = (
@@ -171,6 +175,8 @@ def _allowed(tolerance: dict[str, Any]) -> str:
         exact = tolerance["rtol"] == tolerance["atol"] == 0
         each = "nothing" if exact else f"{number(tolerance['rtol'])} × value + {number(tolerance['atol'])} × largest value"
         at_most.append(f"an error of {each}")
+    if tolerance.get("slice"):
+        at_most.append(f"{number(tolerance['slice'])} × a slice's own movement")
     for key, words in (("sqnr_db", "SQNR {} dB"), ("cosine", "cosine {}"), ("top1", "top-1 {}"), ("moves", "moves {}")):
         if tolerance.get(key):
             at_least.append(words.format(number(tolerance[key])))
@@ -185,8 +191,8 @@ def _three_way(found: dict[str, Any] | None) -> str:
         return ""
     parts = []
     for key, words in (
-        ("reference", "the source and onnx's reference evaluator"),
-        ("runtimes", "onnxruntime and the reference evaluator"),
+        ("reference", "the source and the result in onnx's reference evaluator"),
+        ("runtimes", "the result in onnxruntime and in the reference evaluator"),
     ):
         one = found.get(key)
         if isinstance(one, dict) and one.get("max_abs_error") is not None:

@@ -242,7 +242,8 @@ def change_table(found: dict[str, Any]) -> pd.DataFrame:
 CSS = """
 .mw-problems small { color: var(--body-text-color-subdued); }
 .mw-problems td { border-top: 1px solid var(--border-color-primary) !important; }
-.mw-problems td { overflow-wrap: normal; } .mw-problems td:nth-child(2) { max-width: 280px; overflow-wrap: anywhere; }
+.mw-problems td { overflow-wrap: normal; }
+.mw-problems td:nth-child(2) { min-width: 6em; max-width: 280px; overflow-wrap: anywhere; }
 .mw-problems td:nth-child(1), .mw-problems code { white-space: nowrap; } .mw-problems code { white-space: normal; }
 .mw-problems tr:first-child td { border-top: 0 !important; }
 .mw-array { font-size: 0.88rem; max-height: 12em; overflow: auto; }

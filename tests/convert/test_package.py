@@ -82,7 +82,7 @@ def test_names_in_the_card_are_text(tmp_path: Path) -> None:
     value = {"name": evil, "dtype": "float32", "shape": [evil, 3]}
     *_, report = made(tmp_path, SINGLE, title=evil, inputs=[value], outputs=[value])
     report |= {"reason": f"Output {evil!r}: wrong", "messages": [evil]}
-    report["source"] = report["source"] | {"title": evil}
+    report["source"] = report["source"] | {"title": evil, "inputs": [value]}
     card = package.card(report)
     assert "<" not in card and ">" not in card and "](" not in card and "\n# head" not in card
     assert card.count("img src=x") == 8

@@ -46,7 +46,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     if won.fixed:
         said.append("Fixed sizes: " + ", ".join(f"{s} = {n}" for s, n in won.fixed.items()) + ".")
     said += [f"The program takes {s} up to {n}." for s, n in won.limits.items()]
-    return {"messages": said, "fixed": won.fixed, "limits": won.limits}
+    tool = "own importer" if won.importer == "own" else won.importer
+    return {"messages": said, "fixed": won.fixed, "limits": won.limits, "tool": tool}
 
 
 def expected(source: Path, sample: str | None) -> tuple[Any, list[Any]]:
