@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,8 @@ def judge(
     precisions: list[str],
     steady: bool,
     inputs: bool,
-    ranked: list[str],
-    doubts: list[list[str]],
+    ranked: Sequence[str] = (),
+    doubts: Sequence[Sequence[str]] = (),
 ) -> dict[str, Any]:
     """``hops``, ``whole`` and ``three_way``, each a dict of ``proof.judge``.
 
@@ -35,7 +36,7 @@ def judge(
         _compare(a, b, source, cases, precision, inputs, ranked)
         for a, b, precision in zip(artifacts, artifacts[1:], precisions, strict=False)
     ]
-    for hop, doubt in zip(hops, doubts, strict=True):
+    for hop, doubt in zip(hops, doubts, strict=False):
         _doubted(hop, doubt)
     whole = _compare(source, artifacts[-1], source, cases, loosest(precisions), inputs, ranked)
     if not steady:
@@ -54,7 +55,7 @@ def judge(
     return {"hops": hops, "whole": whole, "three_way": three}
 
 
-def _doubted(verdict: dict[str, Any], doubts: list[str]) -> None:
+def _doubted(verdict: dict[str, Any], doubts: Sequence[str]) -> None:
     """What agreed on all inputs is not proven where those inputs could not show everything."""
     if doubts and verdict["verdict"] == "proven":
         said = " ".join(dict.fromkeys(doubts))
@@ -80,7 +81,7 @@ def _compare(
     cases: list[dict[str, Any]],
     precision: str,
     inputs: bool,
-    ranked: list[str],
+    ranked: Sequence[str],
 ) -> dict[str, Any]:
     """``first`` is the route's source, the only one that ran the nudged cases."""
     pairs, repeated = [], False
@@ -106,7 +107,7 @@ def _compare(
 
 
 def _nudged(
-    one: Outputs, first: Outputs, case: dict[str, Any], cases: list[dict[str, Any]], ranked: list[str]
+    one: Outputs, first: Outputs, case: dict[str, Any], cases: list[dict[str, Any]], ranked: Sequence[str]
 ) -> arrays.Arrays | None:
     """What ``one`` would make of nudged inputs: it computes the same as ``first``, so it is moved as far."""
     kind = case["kind"].removeprefix("nudged").strip() or "ordinary"
@@ -122,7 +123,12 @@ def _nudged(
 
 
 def _three_way(
-    source: Outputs, target: Outputs, cases: list[dict[str, Any]], reference: str | None, precision: str, ranked: list[str]
+    source: Outputs,
+    target: Outputs,
+    cases: list[dict[str, Any]],
+    reference: str | None,
+    precision: str,
+    ranked: Sequence[str],
 ) -> dict[str, Any] | None:
     """Source, onnxruntime and reference evaluator on one case. None for formats without a reference."""
     first = next((c["file"] for c in cases if c["kind"] == "ordinary"), None)

@@ -5,6 +5,8 @@ Only rows whose scores agree change places, and every value is judged as strictl
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
@@ -12,7 +14,7 @@ ROWS, SCORES = "detections", "scores"  # the name of their dimension and of the 
 EQUAL = 1e-3  # of a score: what two runs of one model may make of it
 
 
-def aligned(expected: Arrays, ours: Arrays, ranked: list[str]) -> Arrays:
+def aligned(expected: Arrays, ours: Arrays, ranked: Sequence[str]) -> Arrays:
     """``ours`` with its rows in the order of ``expected``. ``ranked`` outputs share their rows, one a detection.
 
     Unchanged where the numbers of rows differ, or nothing is ranked.

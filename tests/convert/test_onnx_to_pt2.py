@@ -194,7 +194,10 @@ def test_a_tiny_bert_with_dynamic_batch_and_length(tmp_path: Path) -> None:
     names = ["input_ids", "attention_mask"]
     source = written(Flat().eval(), tmp_path / "onnx", given, names, ["hidden", "pooled"], (dims, dims))
     result = convert("onnx", "pt2", source, tmp_path / "pt2")
-    assert (result["messages"], result["fixed"]) == (["Imported by our own importer."], {})
+    assert (result["messages"], result["fixed"]) == (
+        ["Imported by our own importer.", "The program takes sequence up to 64."],
+        {},
+    )
     ids, mask = torch.randint(0, 99, (3, 17)), torch.ones(3, 17, dtype=torch.int64)
     mask[1, 10:] = 0
     with torch.no_grad():

@@ -41,8 +41,9 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
         raise JobFailed(f"OpenVINO refused: {clean(str(error)) or type(error).__name__}") from None
     if not options["compress_to_fp16"]:
-        return {"doubts": doubts}
-    return {"messages": ["The weights are stored as float16."], "precision": "fp16", "doubts": doubts}
+        return {"doubts": doubts} if doubts else {}
+    said = {"messages": ["The weights are stored as float16."], "precision": "fp16"}
+    return said | ({"doubts": doubts} if doubts else {})
 
 
 def _name(ports: list[Any], names: list[str]) -> None:
