@@ -213,7 +213,9 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
         async for event in under_way.follow(kind, ask, http):
             yield event.value if isinstance(event, Result) else progress(event.stage, event.share)
 
-    async def opening(now: Subject, before: Subject | None, ask: Callable[[], Job], http: gr.Request) -> Values:
+    async def opening(
+        now: Subject, before: Subject | None, ask: Callable[[], Job], http: gr.Request, failure: str = "not opened"
+    ) -> Values:
         """Ends with the whole page about ``now``; a failure leaves open what was open."""
         done = False
         under_way.stop(http)  # answers about the model before would come under the wrong heading
@@ -229,7 +231,7 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
                         before.close()
                     yield page
         except WorkbenchError as error:
-            yield {summary: failed(error, "not opened", before.name if before else "")}
+            yield {summary: failed(error, failure, before.name if before else "")}
         finally:
             if not done:
                 now.close()
@@ -316,9 +318,12 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
     async def build_text(words: str, before: Subject | None, http: gr.Request) -> Values:
         out = bench.folders.new()
         now = Subject(str(Path(out) / "model.onnx"), "model.onnx", out=out)
-        async for values in opening(now, before, lambda: bench.build(words or "", out), http):
+        async for values in opening(now, before, lambda: bench.build(words or "", out), http, "not built"):
             if subject in values:
-                yield values | {built_note: view.built(), built: gr.DownloadButton(value=now.model, interactive=True)}
+                yield values | {
+                    built_note: view.built(values[summary]),
+                    built: gr.DownloadButton(value=now.model, interactive=True),
+                }
             else:  # progress, or why the text is no model: beside the text, and the summary stays
                 yield {built_note: values[summary]}
 
@@ -343,6 +348,8 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
 
     async def compare(old: list[str] | None, new: list[str] | None, rtol: float, atol: float, http: gr.Request) -> Values:
         def ask() -> Job:
+            if missing := " and ".join(n for n, files in (("Before", old), ("After", new)) if not files):
+                raise InvalidFile(f"Two models are compared; {missing} has no file yet.")
             return bench.compare(uploaded(old), uploaded(new), tolerance("rtol", rtol), tolerance("atol", atol))
 
         async for values in comparing(ask, http):

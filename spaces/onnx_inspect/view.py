@@ -45,11 +45,9 @@ def _values(title: str, values: list[dict[str, Any]]) -> str:
     return f"<div><h4>{title}</h4><table>{shown or '<tr><td>none</td></tr>'}{more}</table></div>"
 
 
-def built() -> str:
-    return (
-        '<div class="mw-card"><span class="mw-chip ok">built</span> It is the open model now: the summary says if it is '
-        "valid; look at its graph, run it, or download it.</div>"
-    )
+def built(summary: str) -> str:
+    """The summary once more: the other one may be far above the text."""
+    return f'<div class="mw-card"><span class="mw-chip">built</span> It is the open model now.</div>{summary}'
 
 
 def problems(report: dict[str, Any]) -> str:

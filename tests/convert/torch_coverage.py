@@ -157,8 +157,8 @@ def table() -> str:
         "onnxruntime against PyTorch by `lib/convert/proof.py` (fp32; three seeds, batch 1 and 3 where dynamic, zeros and "
         "large values). Pictures are small where the architecture takes them. Seconds are those of the export, on two "
         "busy cores: compare, do not quote. A detection model takes one picture and goes through torch's older exporter; "
-        "those that failed give the same detections but for a few whose score or overlap lies next to a threshold (1 to 3 of 100 "
-        "rows in fasterrcnn_resnet50_fpn), of which random weights have many.",
+        "those that failed give the same detections but for a few whose score or overlap lies next to a threshold "
+        "(1 to 3 of 100 rows in fasterrcnn_resnet50_fpn), of which random weights have many.",
         "",
         "| task | architectures | run | proven | unproven | failed |",
         "|---|---|---|---|---|---|",

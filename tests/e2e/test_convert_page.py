@@ -104,6 +104,20 @@ def test_an_architecture_to_onnx_and_into_the_inspector(page) -> None:  # type: 
     assert page.errors == [] and page.foreign == []
 
 
+def test_an_example_is_one_click(page) -> None:  # type: ignore[no-untyped-def]
+    page.locator("#convert-examples").get_by_text("JAX attention").click()
+    page.locator("#convert-about").get_by_text("jax:attention").wait_for(timeout=SLOW)
+    assert page.get_by_label("Or an architecture by name").input_value() == "jax:attention"
+
+
+def test_enter_in_the_empty_box_chooses_nothing(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    upload(page, save(tmp_path))
+    page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
+    name(page, "")
+    page.wait_for_timeout(1500)
+    assert "digits.onnx" in page.locator("#convert-about").inner_text()
+
+
 def test_an_upload_to_float16(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, save(tmp_path))
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
