@@ -106,7 +106,7 @@ def test_an_architecture_to_onnx_and_into_the_inspector(page) -> None:  # type: 
 
 def test_an_example_is_one_click(page) -> None:  # type: ignore[no-untyped-def]
     page.locator("#convert-examples").get_by_text("JAX attention").click()
-    page.locator("#convert-about").get_by_text("jax:attention").wait_for(timeout=SLOW)
+    page.locator("#convert-about").get_by_text("jax:attention", exact=True).wait_for(timeout=SLOW)
     assert page.get_by_label("Or an architecture by name").input_value() == "jax:attention"
 
 
