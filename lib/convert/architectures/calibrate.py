@@ -42,11 +42,14 @@ def _settle(flat: Any, signature: Signature, *, large: bool) -> list[str]:
     batches = _batches(flat, signature, large)
     said = ["batch norms calibrated"] if _norms(flat, batches) else []
     if flat.style == "detection" or moves(flat, signature) < ENOUGH:
-        with _levelled(
-            flat, len(batches[0][0])
-        ):  # with the norms learning: what follows one must be levelled for what it will give
-            if not _norms(flat, batches):
+        # levelled first and learnt after, large inputs stay mild, down to float16; levelled while the norms learn, each
+        # layer is level for what it will be given
+        first = large and flat.style != "detection"
+        with _levelled(flat, len(batches[0][0])):
+            if first or not _norms(flat, batches):
                 flat(*batches[0])
+        if first:
+            _norms(flat, batches)
         said.append("layers rescaled so that outputs move with the inputs")
     return said
 
