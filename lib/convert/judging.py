@@ -36,7 +36,7 @@ def judge(
         _compare(a, b, source, cases, precision, inputs, ranked)
         for a, b, precision in zip(artifacts, artifacts[1:], precisions, strict=False)
     ]
-    for hop, doubt in zip(hops, doubts, strict=False):
+    for hop, doubt in zip(hops, doubts or [()] * len(hops), strict=True):
         _doubted(hop, doubt)
     whole = _compare(source, artifacts[-1], source, cases, loosest(precisions), inputs, ranked)
     if not steady:

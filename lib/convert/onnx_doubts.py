@@ -19,6 +19,7 @@ Arrays = dict[str, np.ndarray]
 # branches of nothing else choose a shape, and exporters write many
 SHAPES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Constant", "Cast", "Transpose", "Shape", "Gather"}
 FLOAT16, HEADROOM = 65504.0, 8.0  # its largest number; how much more than the made-up inputs' real ones may give
+MASKED = 1e30  # what is larger stands for infinity, as in masks of attention; the converter cuts such constants
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Mod", "Pow", "Sum", "CumSum", "ReduceSum", "ReduceProd", "BitShift", "MatMul"}
 CHOOSING = {"ArgMax", "ArgMin", "TopK", "NonZero", "Shape", "Size", "NonMaxSuppression", "Unique"}  # bounded by a shape
 WIDE = (TensorProto.INT64, TensorProto.UINT64)
@@ -60,15 +61,24 @@ def over_float16(model: ModelProto, cases: list[Arrays]) -> list[str]:
     kinds = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
     names = [n for node in model.graph.node for n in node.output if kinds.get(n) == TensorProto.FLOAT]
     probe = _with_outputs(model, [])
+    probe.graph.initializer.extend(
+        helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("mw_masked", MASKED), ("mw_zero", 0.0))
+    )
     for k, name in enumerate(names):  # one number each: the tensors themselves may be gigabytes
-        probe.graph.node.add(op_type="Abs", input=[name], output=[f"mw_abs_{k}"])
-        probe.graph.node.add(op_type="ReduceMax", input=[f"mw_abs_{k}"], output=[f"mw_max_{k}"]).attribute.append(
-            helper.make_attribute("keepdims", 0)
+        size, real = f"mw_abs_{k}", f"mw_real_{k}"
+        probe.graph.node.extend(
+            (
+                helper.make_node("Abs", [name], [size]),
+                helper.make_node("Less", [size, "mw_masked"], [f"mw_less_{k}"]),
+                helper.make_node("Where", [f"mw_less_{k}", size, "mw_zero"], [real]),
+                helper.make_node("ReduceMax", [real], [f"mw_max_{k}"], keepdims=0),
+            )
         )
         probe.graph.output.append(ValueInfoProto(name=f"mw_max_{k}"))
-    peaks = [0.0] * len(names)
-    for found in _run(probe, cases, [f"mw_max_{k}" for k in range(len(names))]):
-        peaks = [max(a, float(b)) if np.isfinite(b) else a for a, b in zip(peaks, found, strict=True)]
+    runs = list(_run(probe, cases, [f"mw_max_{k}" for k in range(len(names))]))
+    if names and not runs:  # operators older than Where, or a model that takes none of the inputs
+        return ["How large the values inside the model get could not be measured, and float16 ends at 65504."]
+    peaks = np.max(np.nan_to_num(np.array(runs, np.float64)), axis=0, initial=0.0).tolist()
     worst = max(range(len(names)), key=peaks.__getitem__, default=0)
     if not names or peaks[worst] * HEADROOM <= FLOAT16:
         return []

@@ -101,6 +101,19 @@ def test_is_not_proven(converter: Converter, name: str, tmp_path: Path) -> None:
     assert found["artifact"] is None
 
 
+def test_a_mask_of_the_lowest_number_is_no_overflow(converter: Converter, tmp_path: Path) -> None:
+    """As attention has it: what is masked is as good as minus infinity, in float16, too."""
+    made = model(
+        "g (float[batch,8] x, bool[batch,8] m) => (float[batch,8] y) { s=Where(m,x,low) y=Softmax<axis=-1>(s) }",
+        low=np.float32(np.finfo(np.float32).min),
+    )
+    (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
+    (tmp_path / "out").mkdir()
+    given = Source(files={"m.onnx": tmp_path / "m.onnx"})
+    found = converter.convert(given, "onnx-fp16", {}, tmp_path / "out").result()
+    assert found["report"]["verdict"] == "proven", found["report"]["reason"]
+
+
 def test_what_is_right_stays_proven(converter: Converter, tmp_path: Path) -> None:
     made = model("g (float[batch,4] x) => (float[batch,3] y) { y=MatMul(x,A) }", A=np.ones((4, 3), np.float32))
     (tmp_path / "m.onnx").write_bytes(made.SerializeToString())
