@@ -226,10 +226,12 @@ def main() -> None:
         return denoiser_loss(model, store[rows].float(), masks[rows], ids.input_ids.to(device), alphas)
 
     def save(step: int) -> None:
-        save_file({k: v.contiguous().cpu() for k, v in shadow.items()}, args.run / f"{args.part}.safetensors")
-        torch.save(
-            {"model": bare.state_dict(), "optimizer": optimizer.state_dict(), "shadow": shadow, "step": step}, state_path
-        )
+        weights, unfinished = args.run / f"{args.part}.safetensors", args.run / f"{args.part}.part"
+        save_file({k: v.contiguous().cpu() for k, v in shadow.items()}, unfinished)
+        unfinished.replace(weights)  # a run that is killed while it saves keeps what it saved before
+        state = {"model": bare.state_dict(), "optimizer": optimizer.state_dict(), "shadow": shadow, "step": step}
+        torch.save(state, unfinished)
+        unfinished.replace(state_path)
 
     started, mean, done = time.monotonic(), 0.0, first
     for step in range(first, args.steps):
