@@ -1,0 +1,1 @@
+"""A classifier from a folder of labelled pictures: data, training, trackers, and a record of every run."""

@@ -1,0 +1,134 @@
+"""What a training does: every value that changes its result, checked at once and written into the run's record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+from lib.errors import InvalidValue
+
+FRAMEWORKS = ("pytorch", "keras")
+TECHNIQUES = ("fine_tuning", "feature_extraction")
+PRECISIONS = ("no", "bf16", "fp16")
+WEIGHTS = ("pretrained", "random")
+DEFAULT_BACKBONE = "efficientnet_lite0"
+MAX_SEED = 2**32 - 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recipe:
+    """One training. ``learning_rate`` is the backbone's; the new head learns ten times as fast.
+
+    ``early_stop`` ends after so many epochs without a better validation loss; 0 never does. ``validation`` is the share
+    that is cut from the training pictures where the data set has no validation part. ``threads`` 0 takes every core:
+    the record keeps the number, because another one rounds differently.
+    """
+
+    framework: str = "pytorch"
+    backbone: str = DEFAULT_BACKBONE
+    weights: str = "pretrained"
+    technique: str = "fine_tuning"
+    epochs: int = 3
+    batch_size: int = 16
+    learning_rate: float = 1e-3
+    weight_decay: float = 0.01
+    image_size: int = 128
+    seed: int = 0
+    mixed_precision: str = "no"
+    augmentation: bool = False
+    class_weights: bool = False
+    early_stop: int = 0
+    freeze_batch_norm: bool = True
+    validation: float = 0.1
+    workers: int = 0
+    threads: int = 0
+
+    def __post_init__(self) -> None:
+        _one_of("framework", self.framework, FRAMEWORKS)
+        _one_of("technique", self.technique, TECHNIQUES)
+        _one_of("mixed_precision", self.mixed_precision, PRECISIONS)
+        _one_of("weights", self.weights, WEIGHTS)
+        if not isinstance(self.backbone, str) or not self.backbone:
+            raise InvalidValue("backbone", self.backbone, "a name from the list of backbones")
+        _whole("epochs", self.epochs, 1, 1000)
+        _whole("batch_size", self.batch_size, 2, 1024)
+        _whole("image_size", self.image_size, 32, 512)
+        if self.image_size % 8:
+            raise InvalidValue("image_size", self.image_size, "a multiple of 8 from 32 to 512")
+        _whole("seed", self.seed, 0, MAX_SEED)
+        _whole("early_stop", self.early_stop, 0, 1000)
+        _whole("workers", self.workers, 0, 64)
+        _whole("threads", self.threads, 0, 1024)
+        _between("learning_rate", self.learning_rate, 1e-7, 1.0)
+        _between("weight_decay", self.weight_decay, 0.0, 1.0)
+        _between("validation", self.validation, 0.01, 0.9)
+        for name in ("augmentation", "class_weights", "freeze_batch_norm"):
+            if not isinstance(getattr(self, name), bool):
+                raise InvalidValue(name, getattr(self, name), "true or false")
+        if self.technique == "feature_extraction" and self.augmentation:
+            raise InvalidValue("augmentation", True, "false with feature_extraction, whose features are computed once")
+        if self.framework == "keras" and self.mixed_precision == "fp16":
+            raise InvalidValue("mixed_precision", "fp16", "no or bf16 with framework keras")
+
+    @classmethod
+    def parse(cls, values: Mapping[str, Any]) -> Recipe:
+        """From JSON or a form: numbers may be text or whole floats, an empty value stands for the default.
+
+        Raises InvalidValue for an unknown name or a value out of range.
+        """
+        known = {f.name: f for f in fields(cls)}
+        found: dict[str, Any] = {}
+        for name, value in values.items():
+            if name not in known:
+                raise InvalidValue("recipe", name, ", ".join(known))
+            if value is None or value == "":
+                continue
+            found[name] = _READ.get(str(known[name].type), lambda _, v: v)(name, value)
+        return cls(**found)
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def _read_int(name: str, value: Any) -> int:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = 0.5
+    if isinstance(value, bool) or number != number or number in (float("inf"), float("-inf")) or number != int(number):
+        raise InvalidValue(name, value, "a whole number")
+    return int(value) if isinstance(value, str) and value.strip().lstrip("-").isdigit() else int(number)
+
+
+def _read_float(name: str, value: Any) -> float:
+    try:
+        if isinstance(value, bool):
+            raise ValueError
+        return float(value)
+    except (TypeError, ValueError):
+        raise InvalidValue(name, value, "a number") from None
+
+
+def _read_bool(name: str, value: Any) -> bool:
+    if isinstance(value, str) and value.lower() in ("true", "1", "yes", "false", "0", "no"):
+        return value.lower() in ("true", "1", "yes")
+    return value
+
+
+_READ = {"int": _read_int, "float": _read_float, "bool": _read_bool}
+
+
+def _one_of(name: str, value: Any, allowed: tuple[str, ...]) -> None:
+    if value not in allowed:
+        raise InvalidValue(name, value, ", ".join(allowed))
+
+
+def _whole(name: str, value: Any, low: int, high: int) -> None:
+    if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidValue(name, value, f"a whole number from {low} to {high}")
+
+
+def _between(name: str, value: Any, low: float, high: float) -> None:
+    if not isinstance(value, int | float) or isinstance(value, bool) or not low <= value <= high:
+        raise InvalidValue(name, value, f"a number from {low:g} to {high:g}")
