@@ -1,0 +1,40 @@
+"""What runs in the child process for data sets: one function a question, JSON in and out (``lib/jobs.py``)."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib.train import datasets
+from lib.train.archives import unpack
+from lib.train.data import DataSet
+
+Progress = Callable[..., None]
+
+
+def take(progress: Progress, archive: str, name: str, home: str) -> dict[str, Any]:
+    """Unpacks a visitor's zip to ``home/pictures``, scans and saves it; answers with the summary and its ``name``.
+
+    What was unpacked is removed again where it is no data set.
+    """
+    folder = Path(home) / "pictures"
+    try:
+        left_out = unpack(Path(archive), folder, progress=progress)
+        data = DataSet.scan(folder, Path(home), progress, left_out.items())
+        data.save()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    return {"name": name} | data.summary()
+
+
+def make(progress: Progress, name: str, home: str) -> dict[str, Any]:
+    """One of the data sets that are made here; answers with the summary and its ``name``."""
+    return {"name": name} | datasets.make(name, Path(home), progress).summary()
+
+
+def describe(progress: Progress, home: str) -> dict[str, Any]:
+    """The summary of a data set that was saved before."""
+    return DataSet.load(Path(home)).summary()

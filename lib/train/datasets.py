@@ -1,0 +1,94 @@
+"""Data sets that need no visitor: two made on the spot without a network, and those of the Hub.
+
+``objects`` are 12 drawn things on 10 backgrounds (``models/tiny_scenes``); its test set are combinations of thing,
+colour and place that training never sees. ``digits`` are real scans of 8 x 8 pixels: the test set of "Optical
+recognition of handwritten digits", UCI Machine Learning Repository, E. Alpaydin and C. Kaynak,
+https://doi.org/10.24432/C50P49, CC BY 4.0 (``digits.csv.gz``, as scikit-learn ships it; enlarged here).
+"""
+
+from __future__ import annotations
+
+import csv
+import gzip
+import hashlib
+import os
+import random
+import secrets
+import shutil
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+from lib.errors import InvalidValue
+from lib.train.data import DataSet
+from lib.train.split import order, share_of
+
+DIGITS = Path(__file__).parent / "digits.csv.gz"
+TRAIN, TEST = 50, 25  # drawn pictures a class
+SEED = 0
+Progress = Callable[[str, float], None]
+
+
+def make(name: str, folder: Path, progress: Progress | None = None) -> DataSet:
+    """The data set in ``folder``, made there if it is not there yet. Raises InvalidValue for a name not in ``MADE``.
+
+    It is built beside and renamed, so two processes may ask at once.
+    """
+    if name not in MADE:
+        raise InvalidValue("dataset", name, " or ".join(MADE))
+    if (folder / "data.json").is_file():
+        return DataSet.load(folder)
+    beside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    try:
+        beside.mkdir(parents=True)
+        MADE[name](beside / "pictures", progress or (lambda stage, share: None))
+        DataSet.scan(beside / "pictures", beside, progress).save()
+        try:
+            os.rename(beside, folder)
+        except OSError:  # somebody else was quicker
+            if not (folder / "data.json").is_file():
+                raise
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return DataSet.load(folder)
+
+
+def _objects(pictures: Path, progress: Progress) -> None:
+    """128 x 128 JPEGs: ``TRAIN`` a class of ordinary scenes, ``TEST`` a class of held-out ones."""
+    from models.tiny_scenes.renderer import render
+    from models.tiny_scenes.scenes import OBJECTS, all_scenes
+
+    for number, name in enumerate(OBJECTS):
+        progress("Drawing the pictures", number / len(OBJECTS))
+        for part, count in (("train", TRAIN), ("test", TEST)):
+            scenes = [s for s in all_scenes() if s.object == name and s.held_out == (part == "test")]
+            scenes.sort(key=lambda s: hashlib.sha256(f"{SEED}/{s.prompt}".encode()).hexdigest())
+            (pictures / part / name).mkdir(parents=True)
+            for k in range(count):  # the same scene again is another picture: the details are random
+                image = render(scenes[k % len(scenes)], random.Random(f"{SEED}/{name}/{part}/{k}"))
+                image.save(pictures / part / name / f"{k:04}.jpg", quality=92)
+
+
+def _digits(pictures: Path, progress: Progress) -> None:
+    """32 x 32 PNGs, each scanned pixel 4 x 4; a fifth of each class is the test set, drawn by hash."""
+    with gzip.open(DIGITS, "rt") as file:
+        rows = np.array([[int(float(x)) for x in row] for row in csv.reader(file)])
+    scans = np.rint(rows[:, :64].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    by_class = defaultdict(list)
+    for number, label in enumerate(rows[:, 64]):
+        by_class[int(label)].append(number)
+    for label, numbers in sorted(by_class.items()):
+        progress("Writing the scans", label / 10)
+        numbers.sort(key=lambda n: order(SEED, hashlib.sha256(scans[n].tobytes()).hexdigest()))
+        tests = share_of(0.2, len(numbers))
+        for part, chosen in (("test", numbers[:tests]), ("train", numbers[tests:])):
+            (pictures / part / str(label)).mkdir(parents=True)
+            for number in chosen:
+                image = Image.fromarray(scans[number].repeat(4, axis=0).repeat(4, axis=1))
+                image.save(pictures / part / str(label) / f"{number:04}.png")
+
+
+MADE: dict[str, Callable[[Path, Progress], None]] = {"objects": _objects, "digits": _digits}

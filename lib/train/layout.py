@@ -1,0 +1,154 @@
+"""Finds the classes in a folder: which files are pictures of which class and of which part.
+
+Opens no file. ``root`` is where the class folders lie, at any depth below what was given; a level whose
+folders are all called train, val or test is a level of parts, above the classes or inside each of them.
+"""
+
+from __future__ import annotations
+
+import os
+import unicodedata
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from lib.archives import is_litter
+from lib.errors import InvalidFile
+from lib.train.pictures import SUFFIXES
+
+PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
+PARTS |= {"val": "val", "valid": "val", "validation": "val"}
+MOST_PICTURES, MOST_FILES, MOST_DEPTH, MOST_CLASSES = 50_000, 200_000, 30, 1_000
+EXPECTED = "Expected is one folder a class with at least 2 pictures in each, such as cats/1.jpg, cats/2.jpg, dogs/1.jpg …"
+
+
+@dataclass(slots=True)
+class Tree:
+    """A folder that holds files at some depth; ``files`` are the names right in it."""
+
+    name: str
+    files: list[str] = field(default_factory=list)
+    folders: dict[str, Tree] = field(default_factory=dict)
+
+    def below(self, prefix: str = "") -> list[str]:
+        """Every file in it, at any depth, as a posix path."""
+        found = [prefix + name for name in self.files]
+        for name, tree in self.folders.items():
+            found += tree.below(f"{prefix}{name}/")
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One file: its posix path below the root, its class (NFC) and its part ("" where none is given)."""
+
+    path: str
+    label: str
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    root: Path
+    places: list[Place]
+    problems: list[tuple[str, str]]  # name, what
+
+
+def shown(name: str) -> str:
+    """A name fit for a sentence: printable, at most 120 characters."""
+    clean = "".join(c if c.isprintable() else "?" for c in name)
+    return clean if len(clean) <= 120 else f"{clean[:80]}…{clean[-39:]}"
+
+
+def layout(folder: Path) -> Layout:
+    """Raises InvalidFile where there are too many files or no folder is there."""
+    if not folder.is_dir():
+        raise InvalidFile(f"There is no folder {shown(folder.name)!r} that can be read. {EXPECTED}")
+    problems: list[tuple[str, str]] = []
+    tree = _walk(folder, "", problems, [0], 0)
+    at = ""
+    while len(tree.folders) == 1 and not _pictures(tree) and not _is_parts(tree):
+        ((name, only),) = tree.folders.items()
+        if not only.folders:
+            break
+        problems += [(shown(at + file), "lies outside of the class folders") for file in tree.files]
+        tree, at = only, f"{at}{name}/"
+    problems = [(name.removeprefix(shown(at)) if at else name, what) for name, what in problems]
+    places = _places(tree, problems)
+    return Layout(folder / at, places, problems)
+
+
+def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[int], depth: int) -> Tree:
+    tree = Tree(folder.name)
+    try:
+        with os.scandir(folder) as entries:
+            found = []
+            for entry in entries:  # counted while reading: a folder may hold millions
+                count[0] += 1
+                if count[0] > MOST_FILES:
+                    raise InvalidFile(f"The data set holds more than {MOST_FILES:,} files. Use a smaller part of it.")
+                found.append(entry)
+    except OSError:
+        problems.append((shown(at.rstrip("/")) or "the folder", "folder cannot be read"))
+        return tree
+    for entry in sorted(found, key=lambda one: one.name):
+        name = entry.name
+        what = _odd(entry)
+        if what is None and entry.is_dir(follow_symlinks=False):
+            if depth >= MOST_DEPTH:
+                what = f"more than {MOST_DEPTH} folders deep"
+            else:
+                inner = _walk(folder / name, f"{at}{name}/", problems, count, depth + 1)
+                if inner.files or inner.folders:
+                    tree.folders[name] = inner
+                else:
+                    what = "folder without a file that could be a picture"
+        elif what is None:
+            tree.files.append(name)
+        if what is not None:
+            problems.append((shown(at + name), what))
+    return tree
+
+
+def _odd(entry: os.DirEntry[str]) -> str | None:
+    """Why it is left out, or None."""
+    if entry.is_symlink():
+        return "link: not followed"
+    if entry.name == "__MACOSX" or is_litter(entry.name):
+        return "put there by a file manager"
+    if entry.name.startswith("."):
+        return "hidden"
+    if any(0xD800 <= ord(c) < 0xE000 for c in entry.name):
+        return "its name is no valid Unicode: rename it"
+    if any(ord(c) < 32 or ord(c) == 127 for c in entry.name):
+        return "its name holds control characters: rename it"
+    if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
+        return "no ordinary file"
+    return None
+
+
+def _pictures(tree: Tree) -> bool:
+    return any(os.path.splitext(name)[1].lower() in SUFFIXES for name in tree.files)
+
+
+def _is_parts(tree: Tree) -> bool:
+    return bool(tree.folders) and all(name.lower() in PARTS for name in tree.folders)
+
+
+def _places(tree: Tree, problems: list[tuple[str, str]]) -> list[Place]:
+    places: list[Place] = []
+    if _is_parts(tree) and any(part.folders for part in tree.folders.values()):
+        levels = [(f"{name}/", PARTS[name.lower()], part) for name, part in tree.folders.items()]
+        problems += [(shown(file), "lies beside the class folders, so it has no class") for file in tree.files]
+    else:
+        levels = [("", "", tree)]
+    for at, part, level in levels:
+        problems += [(shown(at + file), "lies beside the class folders, so it has no class") for file in level.files]
+        inside = part == "" and bool(level.folders) and all(_is_parts(c) and not c.files for c in level.folders.values())
+        for name, one in level.folders.items():
+            label = unicodedata.normalize("NFC", name)
+            for path in one.below():
+                own = PARTS[path.partition("/")[0].lower()] if inside else part
+                places.append(Place(f"{at}{name}/{path}", label, own))
+    if len(places) > MOST_PICTURES:
+        raise InvalidFile(f"The data set holds {len(places):,} pictures; at most {MOST_PICTURES:,} are used. Use fewer.")
+    return sorted(places, key=lambda place: place.path)

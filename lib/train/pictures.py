@@ -1,0 +1,152 @@
+"""Turns a picture file into uint8 RGB, and squashes it to a square. PIL and numpy only.
+
+A picture is told by its content, never by its name. Every kind becomes 8-bit RGB: what was done to get
+there stands in ``notes``. Knows nothing of classes, data sets or training.
+"""
+
+from __future__ import annotations
+
+import io
+import threading
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from lib.errors import InvalidFile
+
+MAX_PIXELS = 50_000_000
+MAX_BYTES = 64 << 20
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
+SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"}
+SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF"}
+ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
+BIG = 8_000_000  # pixels; such pictures are decoded two at a time, so that threads cannot add up to gigabytes
+_big = threading.Semaphore(2)
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """``pixels``: uint8 [h, w, 3]. ``format`` is PIL's word. ``notes`` say what was changed."""
+
+    pixels: np.ndarray
+    format: str
+    notes: tuple[str, ...]
+
+
+def load(path: Path, about: int = 0) -> np.ndarray:
+    """uint8 [h, w, 3] RGB, upright. Raises InvalidFile, which says what is wrong and holds no path.
+
+    With ``about``, a JPEG may come smaller, but not below that many pixels a side: quicker, for a preview.
+    """
+    try:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidFile(f"bigger than {MAX_BYTES >> 20} MB")
+        data = path.read_bytes()
+    except OSError:
+        raise InvalidFile("cannot be read from the disk") from None
+    return read(data, about).pixels
+
+
+def read(data: bytes, about: int = 0) -> Reading:
+    """A picture file's bytes decoded. Raises InvalidFile with the reason in words."""
+    if not data:
+        raise InvalidFile("empty file (0 bytes)")
+    try:
+        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+            width, height = image.size
+            if width * height > MAX_PIXELS:
+                raise InvalidFile(f"{width:,} x {height:,} pixels; at most {MAX_PIXELS // 10**6} million are decoded")
+            if width * height <= BIG:
+                return _decoded(image, about)
+            with _big:
+                return _decoded(image, about)
+    except (InvalidFile, MemoryError):
+        raise
+    except Image.UnidentifiedImageError:
+        raise InvalidFile("no picture that is read here (JPEG, PNG, WebP, BMP, GIF, TIFF)") from None
+    except Image.DecompressionBombError:
+        raise InvalidFile(f"far over {MAX_PIXELS // 10**6} million pixels: not decoded") from None
+    except Exception:  # a hostile picture makes PIL raise nearly anything: SyntaxError, KeyError, struct.error
+        raise InvalidFile("broken or cut off: it cannot be decoded to its end") from None
+
+
+def _decoded(image: Image.Image, about: int) -> Reading:
+    kind, notes = image.format or "", []
+    if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
+        notes.append("several pages: the first is used")
+    elif kind != "JPEG" and getattr(image, "is_animated", False):
+        notes.append("animated: the first frame is used")
+    deep = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
+    if about:
+        image.draft(None, (about, about))  # JPEG only: decodes at 1/2, 1/4 or 1/8, still to the end of its data
+    image.load()
+    if deep:
+        notes.append("16 bits a channel: reduced to 8")
+    try:
+        upright = ImageOps.exif_transpose(image)
+    except Exception:  # EXIF is a TIFF of its own, as easily broken as the picture
+        upright = image
+        notes.append("its EXIF is broken: not turned")
+    else:
+        if image.getexif().get(274, 1) not in (0, 1):
+            notes.append("turned as its EXIF says")
+    if image.mode == "CMYK":
+        notes.append("CMYK: converted to RGB")
+    elif image.mode in ALPHA or "transparency" in image.info:
+        notes.append("transparent: laid on white")
+    return Reading(np.ascontiguousarray(_rgb(upright)), kind, tuple(notes))
+
+
+def _rgb(image: Image.Image) -> np.ndarray:
+    if image.mode == "RGB" and "transparency" not in image.info:
+        return np.asarray(image)
+    if image.mode.startswith("I"):
+        values = np.asarray(image).astype(np.int64)
+        if values.min() < 0 or values.max() > 65535:
+            raise InvalidFile("32-bit numbers, not colours: save it with 8 or 16 bits a channel")
+        return np.repeat(((values * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
+    if image.mode == "F":
+        raise InvalidFile("floating-point numbers, not colours: save it with 8 or 16 bits a channel")
+    if image.mode in ALPHA or "transparency" in image.info:
+        over = image.convert("RGBA")
+        return np.asarray(Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB"))
+    return np.asarray(image.convert("RGB"))
+
+
+def resize(picture: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [size, size, 3]: the whole picture squashed, as MediaPipe does it on a phone.
+
+    Bilinear with half-pixel centres and no antialiasing: torch's ``interpolate(mode="bilinear",
+    align_corners=False, antialias=False)``, rounded to whole numbers.
+    """
+    height, width = picture.shape[:2]
+    if height == width == size:
+        return picture
+    top, bottom, down = _between(height, size)
+    left, right, across = _between(width, size)
+    flat, across = picture.reshape(-1, 3), across[None, :, None]
+    rows = []
+    for line in (top, bottom):
+        start = (line * width)[:, None]
+        one, other = flat[start + left].astype(np.float32), flat[start + right]
+        rows.append(one + (other - one) * across)
+    upper, lower = rows
+    return np.rint(upper + (lower - upper) * down[:, None, None]).astype(np.uint8)
+
+
+def _between(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """For each new place: the old places on its two sides, int64, and how far it lies between them, float32."""
+    place = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
+    first = np.minimum(place.astype(np.int64), old - 1)
+    return first, np.minimum(first + 1, old - 1), (place - first).astype(np.float32)
+
+
+def thumbnail(picture: np.ndarray, side: int = 96) -> bytes:
+    """A JPEG of at most ``side`` pixels a side, antialiased, its aspect kept."""
+    image = Image.fromarray(picture)
+    image.thumbnail((side, side), Image.Resampling.LANCZOS)
+    out = io.BytesIO()
+    image.save(out, "JPEG", quality=85)
+    return out.getvalue()

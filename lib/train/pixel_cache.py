@@ -1,0 +1,64 @@
+"""Every picture of a data set decoded and squashed once, kept as one array on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+
+from lib.errors import InvalidFile
+from lib.train import pictures
+from lib.train.data import DataSet
+from lib.train.layout import shown
+from lib.train.scanning import threads
+
+
+def pixels(
+    data: DataSet, size: int, cache: Path, progress: Callable[[str, float], None] | None = None, workers: int = 0
+) -> np.memmap:
+    """uint8 [n, size, size, 3] in the order of ``data.items``, read-only.
+
+    Written beside and renamed, so that a file of that name is always whole. Raises InvalidFile where a picture
+    is no longer the one that was scanned.
+    """
+    shape = (len(data.items), size, size, 3)
+    kept = cache / f"pixels-{data.fingerprint[:16]}-{size}.npy"
+    try:
+        old = np.load(kept, mmap_mode="r")
+        if old.shape == shape and old.dtype == np.uint8:
+            return old
+    except (OSError, ValueError):  # not made yet, or damaged: made anew
+        pass
+    cache.mkdir(parents=True, exist_ok=True)
+    beside = cache / f".{kept.stem}-{secrets.token_hex(4)}.npy"
+    try:
+        array = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+
+        def fill(index: int) -> None:
+            array[index] = _squashed(data, index, size)
+
+        with ThreadPoolExecutor(threads(workers)) as pool:
+            for done, _ in enumerate(pool.map(fill, range(len(data.items)))):
+                if progress is not None and done % 50 == 0:
+                    progress("Preparing the pictures", done / len(data.items))
+        array.flush()
+        os.replace(beside, kept)
+    finally:
+        beside.unlink(missing_ok=True)
+    return np.load(kept, mmap_mode="r")
+
+
+def _squashed(data: DataSet, index: int, size: int) -> np.ndarray:
+    item = data.items[index]
+    try:
+        content = data.path(index).read_bytes()
+    except OSError:
+        content = b""
+    if hashlib.sha256(content).hexdigest() != item.sha256:
+        raise InvalidFile(f"{shown(item.path)} was changed or removed since the data set was scanned. Scan it again.")
+    return pictures.resize(pictures.read(content).pixels, size)
