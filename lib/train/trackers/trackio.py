@@ -35,6 +35,7 @@ class Trackio:
     def __init__(self, run: str, *, resumed: bool = False) -> None:
         self._name = run
         self._run = self._open(resume="allow" if resumed else "never")
+        self._run._config_logged = True  # Trackio sends one once, with the first values: ours may come with the last
         self._closed = False
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
@@ -44,7 +45,7 @@ class Trackio:
         for tag, value in values.items():
             if isinstance(value, HyperParameters):
                 self._run.config.update(value.values)
-                self._run._config_logged = False  # else Trackio has sent it for good, with the first values
+                self._run._config_logged = False  # so it goes with these values
                 shown |= value.results
             elif isinstance(value, Histogram) and value.number:
                 shown[tag] = trackio.Histogram(np_histogram=(value.counts, value.edges))
