@@ -39,4 +39,17 @@ class Epoch:
     best: bool
 
 
-Event = Stage | Step | Epoch
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Built:
+    """The network stands. ``source`` of the backbone's weights in words ("random" for none), their sha256, "" for none.
+
+    ``history`` is what a resumed training did before.
+    """
+
+    source: str
+    sha256: str
+    parameters: int
+    history: tuple[Epoch, ...] = ()
+
+
+Event = Stage | Built | Step | Epoch

