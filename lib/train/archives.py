@@ -9,21 +9,33 @@ from pathlib import Path
 
 from lib.archives import Limits, is_litter, opened
 from lib.errors import InvalidFile
+from lib.train.layout import EXPECTED
 
 # a zip from a Mac has a second member for every picture, so more members than pictures are allowed
+OTHERS = {
+    b"Rar!": "a RAR archive",
+    b"7z\xbc\xaf": "a 7z archive",
+    b"\x1f\x8b": "a gzip file",
+    b"BZh": "a bzip2 file",
+    b"\xfd7zXZ": "an xz file",
+    b"\xff\xd8\xff": "a single picture",
+    b"\x89PNG": "a single picture",
+    b"": "empty",
+}
 LIMITS = Limits(members=120_000, total=4 << 30, member=64 << 20)
 
 
 def unpack(
     archive: Path, into: Path, limits: Limits = LIMITS, progress: Callable[[str, float], None] | None = None
 ) -> dict[str, str]:
-    """Unpacks into a folder, which is made; answers what was left out: name -> why, in words.
+    """Unpacks into a folder, new or empty; answers what was left out: name -> why, in words.
 
     A single odd member (a link, a locked or damaged one, one bigger than ``limits.member``) is left out. Raises
     InvalidFile where the archive as a whole is damaged, a bomb, or has a name that leads out of it.
     """
     left_out: dict[str, str] = {}
-    into.mkdir(parents=True)
+    _recognise(archive)
+    into.mkdir(parents=True, exist_ok=True)
     with opened(archive, limits, left_out) as opened_zip:
         windows = not any("/" in name for name in opened_zip.members)
         for name in opened_zip.folders:
@@ -46,6 +58,16 @@ def unpack(
                 if what is not None:
                     left_out[plain] = what
     return left_out
+
+
+def _recognise(archive: Path) -> None:
+    with archive.open("rb") as file:
+        head = file.read(8)
+    if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
+        kind = next(
+            (word for mark, word in OTHERS.items() if head.startswith(mark) and (mark or not head)), "not a zip archive"
+        )
+        raise InvalidFile(f"The file is {kind}. Pack your pictures as a zip. {EXPECTED}")
 
 
 def _plain(name: str, windows: bool) -> str:

@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import secrets
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
@@ -19,7 +19,6 @@ from typing import Any
 from lib.errors import InvalidFile
 from lib.train import scanning
 from lib.train.layout import EXPECTED, MOST_CLASSES, Layout, layout, shown
-from lib.train.pictures import SUFFIXES
 from lib.train.split import Split, split
 
 __all__ = ["DataSet", "Item", "Problem", "Split"]
@@ -150,22 +149,21 @@ def _fingerprint(items: list[Item]) -> str:
 def _check(found: Layout, classes: list[str], items: list[Item], problems: list[Problem]) -> None:
     """Raises InvalidFile that says what was found, what is expected and what to do."""
     usable = Counter(classes[item.label] for item in items if item.part != "test")
-    files: dict[str, int] = defaultdict(int)
-    for place in found.places:
-        if os.path.splitext(place.path)[1].lower() in SUFFIXES or place.label in classes:
-            files[place.label] += 1
+    learnt = {classes[item.label] for item in items if item.part in ("", "train")}
+    files = Counter(place.label for place in found.places)
     bad = [problem for problem in problems if not problem.used]
     more = f" Left out: {'; '.join(f'{one.name} ({one.what})' for one in bad[:3])}" if bad else ""
     more += f"; and {len(bad) - 3:,} more." if len(bad) > 3 else "." if bad else ""
+    where = "one of them in train/, and test/ does not count" if any(i.part for i in items) else "whole and undamaged"
     if not items:
         raise InvalidFile(f"No usable picture was found. {EXPECTED}{more}")
-    poor = [name for name in sorted(files) if usable[name] < 2]
+    poor = [name for name in sorted(files) if usable[name] < 2 or name not in learnt]
     if poor and len(files) > 1:
-        rest = f" and {len(poor) - 3:,} more classes have too few" if len(poor) > 3 else ""
-        found_here = ", ".join(f"{shown(name)!r} has {usable[name]} of {files[name]} files" for name in poor[:3])
+        rest = f" and {len(poor) - 3:,} more classes" if len(poor) > 3 else ""
+        few = ", ".join(f"{shown(name)!r} ({usable[name]} of {files[name]:,} files)" for name in poor[:3])
         raise InvalidFile(
-            f"Too few usable pictures to learn from: {found_here}{rest}. At least 2 a class are needed (test/ does "
-            f"not count). Add pictures or remove the class folder.{more}"
+            f"Too few usable pictures to learn from: {few}{rest}. Each class needs at least 2, {where}. "
+            f"Add pictures or remove the class folder.{more}"
         )
     if len(classes) < 2:
         raise InvalidFile(f"Only one class was found: {shown(classes[0])!r} ({len(items):,} pictures). {EXPECTED}{more}")

@@ -20,6 +20,7 @@ def take(progress: Progress, archive: str, name: str, home: str) -> dict[str, An
     What was unpacked is removed again where it is no data set.
     """
     folder = Path(home) / "pictures"
+    folder.mkdir(parents=True)  # fails where there is one: it is not ours to remove
     try:
         left_out = unpack(Path(archive), folder, progress=progress)
         data = DataSet.scan(folder, Path(home), progress, left_out.items())

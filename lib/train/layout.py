@@ -20,6 +20,8 @@ PARTS |= {"val": "val", "valid": "val", "validation": "val"}
 MOST_PICTURES, MOST_FILES, MOST_DEPTH, MOST_CLASSES = 50_000, 200_000, 30, 1_000
 EXPECTED = "Expected is one folder a class with at least 2 pictures in each, such as cats/1.jpg, cats/2.jpg, dogs/1.jpg …"
 
+BESIDE = "lies beside the class folders, so it has no class"
+
 
 @dataclass(slots=True)
 class Tree:
@@ -28,6 +30,10 @@ class Tree:
     name: str
     files: list[str] = field(default_factory=list)
     folders: dict[str, Tree] = field(default_factory=dict)
+
+    def has_pictures(self) -> bool:
+        """Whether a file in it, at any depth, is called like a picture, or like nothing at all."""
+        return any(_may_be(name) for name in self.files) or any(t.has_pictures() for t in self.folders.values())
 
     def below(self, prefix: str = "") -> list[str]:
         """Every file in it, at any depth, as a posix path."""
@@ -65,16 +71,35 @@ def layout(folder: Path) -> Layout:
         raise InvalidFile(f"There is no folder {shown(folder.name)!r} that can be read. {EXPECTED}")
     problems: list[tuple[str, str]] = []
     tree = _walk(folder, "", problems, [0], 0)
-    at = ""
-    while len(tree.folders) == 1 and not _pictures(tree) and not _is_parts(tree):
+    _prune(tree, "", problems)
+    at, tree = _descend(tree, "", problems)
+    problems = [(name.removeprefix(shown(at)) if at else name, what) for name, what in problems]
+    places = _places(tree, problems)
+    return Layout(folder / at, places, problems)
+
+
+def _prune(tree: Tree, at: str, problems: list[tuple[str, str]]) -> None:
+    """Leaves out folders of texts beside folders of pictures: they are neither classes nor parts."""
+    if tree.files and any(map(_may_be, tree.files)):
+        return
+    without = [name for name, inner in tree.folders.items() if not inner.has_pictures()]
+    if len(without) < len(tree.folders):
+        for name in without:
+            del tree.folders[name]
+            problems.append((shown(f"{at}{name}"), "folder without a picture"))
+    for name, inner in tree.folders.items():
+        _prune(inner, f"{at}{name}/", problems)
+
+
+def _descend(tree: Tree, at: str, problems: list[tuple[str, str]]) -> tuple[str, Tree]:
+    """To the level that branches: past folders which hold one folder and no picture."""
+    while len(tree.folders) == 1 and not _is_parts(tree) and not any(map(_is_picture, tree.files)):
         ((name, only),) = tree.folders.items()
         if not only.folders:
             break
         problems += [(shown(at + file), "lies outside of the class folders") for file in tree.files]
         tree, at = only, f"{at}{name}/"
-    problems = [(name.removeprefix(shown(at)) if at else name, what) for name, what in problems]
-    places = _places(tree, problems)
-    return Layout(folder / at, places, problems)
+    return at, tree
 
 
 def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[int], depth: int) -> Tree:
@@ -126,8 +151,12 @@ def _odd(entry: os.DirEntry[str]) -> str | None:
     return None
 
 
-def _pictures(tree: Tree) -> bool:
-    return any(os.path.splitext(name)[1].lower() in SUFFIXES for name in tree.files)
+def _is_picture(name: str) -> bool:
+    return os.path.splitext(name)[1].lower() in SUFFIXES
+
+
+def _may_be(name: str) -> bool:
+    return _is_picture(name) or not os.path.splitext(name)[1]
 
 
 def _is_parts(tree: Tree) -> bool:
@@ -136,13 +165,15 @@ def _is_parts(tree: Tree) -> bool:
 
 def _places(tree: Tree, problems: list[tuple[str, str]]) -> list[Place]:
     places: list[Place] = []
-    if _is_parts(tree) and any(part.folders for part in tree.folders.values()):
-        levels = [(f"{name}/", PARTS[name.lower()], part) for name, part in tree.folders.items()]
-        problems += [(shown(file), "lies beside the class folders, so it has no class") for file in tree.files]
-    else:
-        levels = [("", "", tree)]
-    for at, part, level in levels:
-        problems += [(shown(at + file), "lies beside the class folders, so it has no class") for file in level.files]
+    levels = [("", "", tree)]
+    if _is_parts(tree):
+        if not any(part.folders for part in tree.folders.values()):
+            names = " and ".join(shown(name) for name in list(tree.folders)[:3])
+            raise InvalidFile(f"There are no class folders in {names}: their pictures have no class. {EXPECTED}")
+        problems += [(shown(file), BESIDE) for file in tree.files]
+        levels = [(PARTS[name.lower()], *_descend(one, f"{name}/", problems)) for name, one in tree.folders.items()]
+    for part, at, level in levels:
+        problems += [(shown(at + file), BESIDE) for file in level.files]
         inside = part == "" and bool(level.folders) and all(_is_parts(c) and not c.files for c in level.folders.values())
         for name, one in level.folders.items():
             label = unicodedata.normalize("NFC", name)

@@ -9,7 +9,7 @@ from typing import Any
 from lib.errors import InvalidFile
 from lib.train import pictures
 from lib.train.data import DataSet
-from lib.train.layout import shown
+from lib.train.layout import PARTS, shown
 from lib.train.split import order
 
 MOST_PROBLEMS, MOST_DUPLICATES, MOST_FILES, MOST_SAMPLES = 200, 50, 10, 240
@@ -76,6 +76,12 @@ def _warnings(data: DataSet, classes: list[dict[str, Any]], doubles: list[dict[s
         said.append(f"{_pictures(across['classes'])} under two classes: only one can be right.")
     if across["parts"]:
         said.append(f"{_pictures(across['parts'])} in two of train, val and test: the result will look too good.")
+    words = [name for name in data.classes if name.lower() in PARTS]
+    if words:
+        said.append(
+            f"A class is called {_listed(words)}. If that is a part of the data, not a class, put all class folders "
+            "into train/, val/ and test/."
+        )
     low_names = Counter(name.casefold() for name in data.classes)
     alike = [name for name in data.classes if low_names[name.casefold()] > 1]
     if alike:

@@ -73,35 +73,52 @@ def read(data: bytes, about: int = 0) -> Reading:
 
 
 def _decoded(image: Image.Image, about: int) -> Reading:
-    kind, notes = image.format or "", []
+    kind, notes = "JPEG" if image.format == "MPO" else image.format or "", []  # MPO: a phone's JPEG with a second view
     if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
         notes.append("several pages: the first is used")
     elif kind != "JPEG" and getattr(image, "is_animated", False):
         notes.append("animated: the first frame is used")
-    deep = image.mode.startswith("I") or any("16" in str(tile[3]) for tile in image.tile)
+    if _is_deep(image, kind):
+        notes.append("16 bits a channel: reduced to 8")
+    turn = _orientation(image)  # asked before loading: a TIFF is turned by PIL itself as it loads
     if about:
         image.draft(None, (about, about))  # JPEG only: decodes at 1/2, 1/4 or 1/8, still to the end of its data
     image.load()
-    if deep:
-        notes.append("16 bits a channel: reduced to 8")
-    try:
-        upright = ImageOps.exif_transpose(image)
-    except Exception:  # EXIF is a TIFF of its own, as easily broken as the picture
-        upright = image
+    if turn is None:
         notes.append("its EXIF is broken: not turned")
-    else:
-        if image.getexif().get(274, 1) not in (0, 1):
-            notes.append("turned as its EXIF says")
+    elif turn not in (0, 1):
+        notes.append("turned as its EXIF says")
+        image = ImageOps.exif_transpose(image)
     if image.mode == "CMYK":
         notes.append("CMYK: converted to RGB")
-    elif image.mode in ALPHA or "transparency" in image.info:
+    elif _has_alpha(image):
         notes.append("transparent: laid on white")
-    return Reading(np.ascontiguousarray(_rgb(upright)), kind, tuple(notes))
+    return Reading(np.ascontiguousarray(_rgb(image)), kind, tuple(notes))
+
+
+def _is_deep(image: Image.Image, kind: str) -> bool:
+    """PIL itself reduces colour pictures, and only its raw mode tells so; BMP's "BGR;16" is 16 bits a pixel."""
+    if kind not in ("PNG", "TIFF"):
+        return False
+    args = image.tile[0][3] if image.tile else ""
+    raw = args if isinstance(args, str) else args[0] if isinstance(args, tuple) and args else ""
+    return image.mode.startswith("I") or ";16" in str(raw)
+
+
+def _orientation(image: Image.Image) -> int | None:
+    """EXIF's number, 1 where there is none; None where the EXIF, a TIFF of its own, is broken."""
+    try:
+        turn = image.getexif().get(274, 1)
+    except Exception:  # as with the picture itself
+        return None
+    return turn if isinstance(turn, int) and 0 <= turn <= 8 else None
+
+
+def _has_alpha(image: Image.Image) -> bool:
+    return not image.mode.startswith("I") and (image.mode in ALPHA or "transparency" in image.info)
 
 
 def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode == "RGB" and "transparency" not in image.info:
-        return np.asarray(image)
     if image.mode.startswith("I"):
         values = np.asarray(image).astype(np.int64)
         if values.min() < 0 or values.max() > 65535:
@@ -109,10 +126,13 @@ def _rgb(image: Image.Image) -> np.ndarray:
         return np.repeat(((values * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
     if image.mode == "F":
         raise InvalidFile("floating-point numbers, not colours: save it with 8 or 16 bits a channel")
-    if image.mode in ALPHA or "transparency" in image.info:
-        over = image.convert("RGBA")
-        return np.asarray(Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB"))
-    return np.asarray(image.convert("RGB"))
+    try:
+        if _has_alpha(image):
+            over = image.convert("RGBA")
+            return np.asarray(Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB"))
+        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
+    except ValueError:  # LAB, for one
+        raise InvalidFile(f"its colours are stored as {image.mode}, which is not read here: save it as RGB") from None
 
 
 def resize(picture: np.ndarray, size: int) -> np.ndarray:
@@ -125,15 +145,25 @@ def resize(picture: np.ndarray, size: int) -> np.ndarray:
     if height == width == size:
         return picture
     top, bottom, down = _between(height, size)
-    left, right, across = _between(width, size)
-    flat, across = picture.reshape(-1, 3), across[None, :, None]
-    rows = []
-    for line in (top, bottom):
-        start = (line * width)[:, None]
-        one, other = flat[start + left].astype(np.float32), flat[start + right]
-        rows.append(one + (other - one) * across)
-    upper, lower = rows
-    return np.rint(upper + (lower - upper) * down[:, None, None]).astype(np.uint8)
+    if height < 2 * size:  # fewer rows than the new picture needs twice: all of them first
+        wide = _across(picture, size)
+        upper, lower = wide[top], wide[bottom]
+    else:
+        upper, lower = _across(picture[top], size), _across(picture[bottom], size)
+    lower -= upper
+    lower *= down[:, None, None]
+    upper += lower
+    return np.rint(upper, out=upper).astype(np.uint8)
+
+
+def _across(rows: np.ndarray, size: int) -> np.ndarray:
+    """uint8 [n, w, 3] -> float32 [n, size, 3]."""
+    left, right, share = _between(rows.shape[1], size)
+    one = rows.take(left, axis=1).astype(np.float32)
+    other = rows.take(right, axis=1) - one
+    other *= share[:, None]
+    one += other
+    return one
 
 
 def _between(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

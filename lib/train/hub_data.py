@@ -1,0 +1,91 @@
+"""A data set of the Hub, where the owner of this app allows it: a repository of image folders, or of zips of them.
+
+Only pictures and zips are fetched. What comes is trusted as little as an upload, so this runs in a child process.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from lib.errors import InvalidFile, InvalidValue, JobFailed
+from lib.train.archives import unpack
+from lib.train.data import DataSet
+from lib.train.layout import MOST_PICTURES
+from lib.train.pictures import SUFFIXES
+
+NAME = re.compile(r"hub:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,100}))?")
+MOST_BYTES = 4 << 30
+Progress = Callable[[str, float], None]
+Fetch = Callable[[str, str | None, Path], None]
+
+
+def from_hub(
+    name: str, home: Path, *, allowed: bool, progress: Progress | None = None, fetch: Fetch | None = None
+) -> DataSet:
+    """``hub:owner/name`` or ``hub:owner/name@revision``, fetched to ``home/pictures``, scanned and saved.
+
+    Raises InvalidValue where the owner said no or the name is none, JobFailed where the Hub did not give it,
+    InvalidFile where it holds no image folders. ``fetch(repository, revision, folder)`` is the Hub's unless given.
+    """
+    found = NAME.fullmatch(name)
+    if found is None or ".." in name:
+        raise InvalidValue("dataset", name, "hub:owner/name or hub:owner/name@revision")
+    if not allowed:
+        raise InvalidValue("dataset", name, "objects, digits or a zip: the owner of this app has not allowed the Hub")
+    folder, fetched = home / "pictures", home / "fetched"
+    folder.mkdir(parents=True)
+    try:
+        if progress is not None:
+            progress("Fetching from the Hub", 0.0)
+        (fetch or _snapshot)(found[1], found[2], fetched)
+        left_out = _arrange(fetched, folder, progress)
+        data = DataSet.scan(folder, home, progress, left_out.items())
+        data.save()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+    finally:
+        shutil.rmtree(fetched, ignore_errors=True)
+    return data
+
+
+def _arrange(fetched: Path, folder: Path, progress: Progress | None) -> dict[str, str]:
+    """Moves what was fetched below ``folder``; zips (train.zip, test.zip …) are unpacked to folders of their names."""
+    zips = sorted(path for path in fetched.rglob("*.zip") if path.is_file() and not path.is_symlink())
+    if not zips:
+        folder.rmdir()
+        fetched.rename(folder)
+        return {}
+    left_out: dict[str, str] = {}
+    for archive in zips:
+        inside = folder if len(zips) == 1 else folder / archive.stem
+        if inside != folder and inside.exists():
+            raise InvalidFile(f"Two zips of the repository are called {archive.name!r}; only one of a name is read.")
+        left_out |= unpack(archive, inside, progress=progress)
+    return left_out
+
+
+def _snapshot(repository: str, revision: str | None, folder: Path) -> None:
+    from huggingface_hub import HfApi, snapshot_download
+
+    try:
+        info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
+        wanted = (*SUFFIXES, ".zip")
+        sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if f.rfilename.lower().endswith(wanted)}
+    except Exception as error:  # the network, or the Hub's answer
+        raise JobFailed(f"{repository} could not be found on the Hub ({type(error).__name__}).") from error
+    if not sizes:
+        raise InvalidFile(f"{repository} has neither pictures nor a zip; data sets kept as Parquet are not read here.")
+    if len(sizes) > MOST_PICTURES or sum(sizes.values()) > MOST_BYTES:
+        raise InvalidFile(
+            f"{repository} has {len(sizes):,} files of {sum(sizes.values()) >> 20:,} MB; "
+            f"at most {MOST_PICTURES:,} of {MOST_BYTES >> 20:,} MB are fetched."
+        )
+    try:
+        patterns = [f"*{suffix}" for suffix in wanted] + [f"*{suffix.upper()}" for suffix in wanted]
+        snapshot_download(repository, repo_type="dataset", revision=info.sha, local_dir=folder, allow_patterns=patterns)
+    except Exception as error:
+        raise JobFailed(f"{repository} could not be fetched from the Hub ({type(error).__name__}).") from error
