@@ -16,26 +16,37 @@ def idle(words: str) -> str:
     return f'<div class="mw-card mw-idle-card">{words}</div>'
 
 
-def progress(stage: str, share: float | None) -> str:
+def bar(share: float | None) -> str:
+    """How far something is, 0 to 1; None: nobody knows, which shows as nothing done."""
     width = f"{(share or 0) * 100:.0f}"
     return (
-        f'<div class="mw-card" role="status">{e(stage)} …<div class="mw-bar" role="progressbar" aria-valuenow="{width}">'
-        f'<i style="width:{width}%"></i></div></div>'
+        f'<div class="mw-bar" role="progressbar" aria-label="Progress" aria-valuenow="{width}">'
+        f'<i style="width:{width}%"></i></div>'
     )
+
+
+def quarter(words: str, share: float | None) -> str:
+    """What is spoken of progress: the start and each quarter, not every step."""
+    done = int((share or 0) * 4) * 25
+    return f"{words}, {done} %" if done else words
+
+
+def progress(stage: str, share: float | None) -> str:
+    return f'<div class="mw-card" data-say="{e(quarter(stage, share))}">{e(stage)} …{bar(share)}</div>'
 
 
 def failed(error: WorkbenchError, word: str, still: str = "") -> str:
     """Why there is no answer; a Stop is no failure. ``still`` is the model that stays open."""
     after = f"<p><b>{e(still)}</b> is still the open model.</p>" if still else ""
     if isinstance(error, Cancelled):
-        return idle(f"Stopped.{after}")
-    return f'<div class="mw-card"><span class="mw-chip error">{e(word)}</span> {e(error.message)}{after}</div>'
+        return idle(f'<span data-say="Stopped.">Stopped.</span>{after}')
+    return f'<div class="mw-card" data-say="{e(error.message)}"><span class="mw-chip error">{e(word)}</span> {e(error.message)}{after}</div>'
 
 
 CSS = """
 .mw-card { padding: 14px 16px; border-radius: 12px; background: var(--block-background-fill); overflow-wrap: anywhere;
   border: 1px solid var(--border-color-primary); line-height: 1.5; }
-.mw-card p { margin: 0 0 6px; } .mw-card h4 { margin: 8px 0 2px; font-size: 0.9rem; color: var(--body-text-color-subdued); }
+.mw-card p { margin: 0 0 6px; } .mw-card h3 { margin: 8px 0 2px; font-size: 0.9rem; color: var(--body-text-color-subdued); }
 .mw-card .mw-bar { background: var(--border-color-primary); }
 .mw-idle-card { color: var(--body-text-color-subdued); text-align: center; padding: 44px 20px; }
 .mw-verdict { font-size: 1.15rem; }

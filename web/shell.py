@@ -1,9 +1,10 @@
 """The page around the tabs: loads tab folders by path, builds the Blocks, launches, closes.
 
-A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class with ``title``, ``css``,
-``__init__(settings)``, ``build()`` (inside a Blocks), ``routes()``, ``health()``, ``start()`` and
-``close()``. Tabs are loaded by path and never as ``spaces.x``: PyPI's package ``spaces``, which
-gradio imports on a Space, has that name. After ``build()`` it may have ``opens`` and ``offers`` (``web/handover.py``).
+A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class with ``title``, ``slug`` (its
+address: ``/?tab=slug``), ``css``, ``__init__(settings)``, ``build()`` (inside a Blocks), ``routes()``, ``health()``,
+``start()`` and ``close()``. Tabs are loaded by path and never as ``spaces.x``: PyPI's package ``spaces``, which
+gradio imports on a Space, has that name. For ``build()`` it has ``visit``, its memory of the visitor (``web/visit.py``);
+after it, it may have ``opens`` and ``offers`` (``web/handover.py``).
 """
 
 from __future__ import annotations
@@ -22,16 +23,23 @@ os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 import gradio as gr
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
 
 from lib.errors import WorkbenchError
 from lib.settings import Settings
-from web import cards, handover
-from web.theme import CSS, HEADER, THEME
+from web import addresses, cards, handover
+from web.cards import e
+from web.theme import CSS, DESCRIPTION, EARLY_CSS, HEADER, THEME, TITLE
+from web.visit import HIDDEN, Visit, visitor
+from web.visits import Visits
+from web.whole import Whole
 
 
 class Tab(Protocol):
     title: str
+    slug: str
     css: str
+    visit: Visit  # set before build()
 
     def __init__(self, settings: Settings) -> None: ...
     def build(self) -> None: ...
@@ -60,22 +68,38 @@ class Workbench:
         if settings.zero_gpu:
             import spaces  # noqa: F401  (ZeroGPU wants it before anything touches CUDA)
         self.tabs = [load_tab(folder)(settings) for folder in folders]
-        with gr.Blocks(
-            title="Model Workbench", analytics_enabled=False, delete_cache=(600, settings.gallery_hours * 3600)
-        ) as self.demo:
+        self.visits = Visits(settings.gallery_hours)
+        with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, settings.gallery_hours * 3600)) as self.demo:
             gr.HTML(HEADER, padding=False)
+            key = visitor()
+            self.demo.load(self._arrive, key, key, **HIDDEN)
+            self.demo.unload(self._leave)
+            for tab in self.tabs:
+                tab.visit = Visit(tab.slug, self.visits, key)
             if len(self.tabs) == 1:
-                self.tabs[0].build()
+                _build(self.tabs[0])
             else:
-                with gr.Tabs(overflow_behavior="wrap") as frame:
+                with gr.Tabs(overflow_behavior="wrap", elem_id="tabs") as frame:
                     for tab in self.tabs:
-                        with gr.Tab(tab.title, id=tab.title):
-                            tab.build()
-                handover.connect([(tab.title, tab) for tab in self.tabs], frame)
+                        with gr.Tab(tab.title, id=tab.slug, elem_id=f"tab-{tab.slug}"):
+                            _build(tab)
+                handover.connect([(tab.slug, tab) for tab in self.tabs], frame)
+            for tab in self.tabs:
+                tab.visit.connect()
+
+    def _arrive(self, key: str, http: gr.Request) -> str:
+        return self.visits.arrive(http.session_hash or "", key)
+
+    def _leave(self, http: gr.Request) -> None:
+        self.visits.leave(http.session_hash or "")
 
     def routes(self) -> list[APIRoute]:
         own = APIRoute("/healthz", self.health, methods=["GET"])
-        return [own, *(route for tab in self.tabs for route in tab.routes())]
+        found = [own]
+        for tab in self.tabs:
+            found += (ours := tab.routes())
+            found += addresses.routes(tab.slug, ours)
+        return found
 
     async def health(self) -> JSONResponse:
         return JSONResponse({"status": "ready"} | {k: v for tab in self.tabs for k, v in tab.health().items()})
@@ -90,7 +114,11 @@ class Workbench:
             ssr_mode=False,
             mcp_server=True,
             prevent_thread_lock=True,
-            app_kwargs={"routes": self.routes(), "title": "Model Workbench"},
+            app_kwargs={
+                "routes": self.routes(),
+                "title": TITLE,
+                "middleware": [Middleware(Whole, edit=addresses.head(TITLE, DESCRIPTION, EARLY_CSS))],
+            },
             quiet=True,
             max_file_size=f"{settings.max_file_mb}mb",
             allowed_paths=[str(settings.gallery_folder)],
@@ -102,9 +130,16 @@ class Workbench:
         return address
 
     def close(self) -> None:
+        self.visits.close()
         for tab in self.tabs:
             tab.close()
         self.demo.close(verbose=False)
+
+
+def _build(tab: Tab) -> None:
+    """The tab's page, under a heading for those who do not see the tab bar."""
+    gr.HTML(f'<h2 class="mw-hidden">{e(tab.title)}</h2>', padding=False, elem_classes="mw-heading")
+    tab.build()
 
 
 def main(folders: list[Path]) -> int:

@@ -22,6 +22,16 @@ THEME = gr.themes.Base(
     button_primary_text_color="white",
 )
 
+TITLE = "Model Workbench"
+DESCRIPTION = "Make pictures, look inside ONNX models, and convert models with a proof that they still compute the same."
+
+# in the index itself, before gradio's own styles have come
+EARLY_CSS = """
+.mw-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%);
+  white-space: nowrap; }
+.mw-drawing .gradio-container main { visibility: hidden; }
+"""
+
 HEADER = """
 <header class="mw-header">
   <svg viewBox="0 0 48 48" width="44" height="44" aria-hidden="true">

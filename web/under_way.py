@@ -42,3 +42,7 @@ class UnderWay:
         """Ends all of a page's; it hears of that through whoever follows them."""
         for job in list(self._jobs.get(http.session_hash, {}).values()):
             job.cancel()
+
+    def busy(self, http: gr.Request) -> bool:
+        """Whether a page has anything under way."""
+        return bool(self._jobs.get(http.session_hash))

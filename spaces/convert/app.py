@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from lib.convert.convert import Converter
 from lib.settings import Settings
 from web.folders import Folders
+from web.visit import Visit
 
 from . import api, page, rest, view
 
@@ -25,14 +26,16 @@ class Convert:
     """The converter with its doors: the page, the Gradio API, REST."""
 
     title = "Convert"
+    slug = "convert"
     css = view.CSS
+    visit: Visit
 
     def __init__(self, settings: Settings) -> None:
         self.converter, self.folders = Converter(settings), Folders("workbench-converted-")
         self.hours, self.max_file_mb = settings.gallery_hours, settings.max_file_mb
 
     def build(self) -> None:
-        self.offers = [page.build(self.converter, self.folders)]
+        self.offers = [page.build(self.converter, self.folders, self.visit)]
         api.build(self.converter, self.folders)
 
     def routes(self) -> list[APIRoute]:

@@ -19,10 +19,12 @@ from lib.jobs import Result
 from web.cards import failed, idle, progress
 from web.folders import Folders
 from web.handover import Offer
+from web.stop import listen
 from web.under_way import UnderWay
+from web.visit import Arrival, Visit
 
 from . import hub, view
-from .subject import WHOLE, Opened, Outcome, Specs, seeds, source, specs
+from .subject import WHOLE, Opened, Outcome, Specs, Work, seeds, source, specs
 
 Values = AsyncIterator[Any]
 EXAMPLES = {  # sources for a first look, by what a visitor calls them
@@ -34,10 +36,10 @@ EXAMPLES = {  # sources for a first look, by what a visitor calls them
 }
 
 
-def build(converter: Converter, folders: Folders) -> Offer:
+def build(converter: Converter, folders: Folders, visit: Visit) -> Offer:
     """The offer of ONNX results to other tabs is returned."""
     opened = gr.State(None)
-    outcome = gr.State(None, delete_callback=lambda o: o and o.close())  # when its page has been closed
+    outcome = gr.State(None)  # its folder goes when visit lets it go
     under_way = UnderWay()
     known, names = specs(converter.conversions()), [name for group in converter.names().values() for name in group]
 
@@ -83,7 +85,7 @@ def build(converter: Converter, folders: Folders) -> Offer:
                     )
                 with gr.Row():
                     start = gr.Button("Convert", variant="primary", scale=2, min_width=120, elem_id="convert-start")
-                    stop = gr.Button("Stop", variant="stop", scale=1, min_width=70)
+                    stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=70)
 
     said = gr.HTML(padding=False, elem_id="convert-verdict")
     with gr.Row(visible=False) as taking:
@@ -126,20 +128,23 @@ def build(converter: Converter, folders: Folders) -> Offer:
         """No result, or none yet."""
         return {outcome: None, said: words, taking: gr.Row(visible=False), details: gr.Tabs(visible=False)}
 
-    def settle(now: Opened | None, choice: str | None) -> dict[Any, Any]:
-        """The route to the target, and the options of that route only, at their defaults."""
+    def settle(now: Opened | None, choice: str | None, kept: dict[str, Any] | None = None) -> dict[Any, Any]:
+        """The route to the target, and the options of that route only, as ``kept`` or at their defaults."""
         aim = now.target(choice) if now else None
         wanted: Specs = {o["name"]: o for o in (aim or {}).get("options", [])}
-        shown = {w: _update(wanted.get(option), known[option]) for option, w in widgets.items()}
+        shown = {w: _update(wanted.get(o), known[o], (kept or {}).get(o)) for o, w in widgets.items()}
         return shown | {way: view.route(aim) if aim else "", start: gr.Button(interactive=aim is not None)}
 
-    def describe(now: Opened) -> dict[Any, Any]:
+    def describe(now: Opened, choice: str | None = None, kept: dict[str, Any] | None = None) -> dict[Any, Any]:
+        """The page about ``now``, with ``choice`` as its target where there is such a one."""
         targets = now.about.get("targets", [])
         first = targets[0]["target"] if targets else None
+        if now.target(choice) is not None:
+            first = choice
         blocked = view.blocked(now.about.get("blocked") or {})
         none = "" if targets else idle("Nothing can be made of it in this installation.")
         choices = [(view.choice(t), t["target"]) for t in targets]
-        return settle(now, first) | nothing() | {
+        return settle(now, first, kept) | nothing() | {
             opened: now,
             about: view.about(now.about, now.source.name or next(iter(now.source.files), "")),
             work: gr.Column(visible=True),
@@ -147,9 +152,7 @@ def build(converter: Converter, folders: Folders) -> Offer:
             cannot: none + blocked,
         }  # fmt: skip
 
-    async def look(
-        paths: list[str] | None, called: str | None, fresh: str, before: Outcome | None, http: gr.Request
-    ) -> Values:
+    async def look(paths: list[str] | None, called: str | None, fresh: str, http: gr.Request) -> Values:
         """``fresh`` says what has just been given: with it goes what cannot belong to it.
 
         Nothing else is written into the two boxes: something new may be on its way into them.
@@ -159,8 +162,7 @@ def build(converter: Converter, folders: Folders) -> Offer:
         if called and any(Path(p).suffix.lower() in WHOLE for p in paths or []):
             again = {files: None} if fresh == "name" else {name: None}
             paths, called = (None, called) if fresh == "name" else (paths, None)
-        if before is not None:
-            before.close()
+        visit.keep(http, None)
         if not paths and not (called or "").strip():
             yield nothing() | again | {opened: None, about: idle(view.IDLE), work: gr.Column(visible=False)}
             return
@@ -168,7 +170,9 @@ def build(converter: Converter, folders: Folders) -> Offer:
             given = source(paths, called)
             async for event in under_way.follow("look", lambda: converter.describe(given), http):
                 if isinstance(event, Result):
-                    yield describe(Opened(given, event.value)) | again
+                    now = Opened(given, event.value)
+                    visit.keep(http, Work(now))
+                    yield describe(now) | again
                 else:
                     yield nothing() | {
                         about: progress(event.stage, event.share),
@@ -178,16 +182,16 @@ def build(converter: Converter, folders: Folders) -> Offer:
         except WorkbenchError as error:
             yield nothing() | again | {opened: None, about: failed(error, "not opened"), work: gr.Column(visible=False)}
 
-    async def look_at_files(paths: list[str] | None, called: str | None, end: Outcome | None, http: gr.Request) -> Values:
-        async for values in look(paths, called, "files", end, http):
+    async def look_at_files(paths: list[str] | None, called: str | None, http: gr.Request) -> Values:
+        async for values in look(paths, called, "files", http):
             yield values
 
-    async def look_at_name(paths: list[str] | None, called: str | None, end: Outcome | None, http: gr.Request) -> Values:
-        async for values in look(paths, called, "name", end, http):
+    async def look_at_name(paths: list[str] | None, called: str | None, http: gr.Request) -> Values:
+        async for values in look(paths, called, "name", http):
             yield values
 
-    async def look_at_example(chosen: int, end: Outcome | None, http: gr.Request) -> Values:
-        async for values in look(None, samples[chosen], "example", end, http):
+    async def look_at_example(chosen: int, http: gr.Request) -> Values:
+        async for values in look(None, samples[chosen], "example", http):
             yield values
 
     def show(now: Outcome) -> dict[Any, Any]:
@@ -209,19 +213,12 @@ def build(converter: Converter, folders: Folders) -> Offer:
         }
 
     async def go(  # gradio names endpoints by their functions, and /convert is the API's
-        now: Opened | None,
-        choice: str | None,
-        before: Outcome | None,
-        words: str | None,
-        even: bool | None,
-        http: gr.Request,
-        *given: Any,
+        now: Opened | None, choice: str | None, words: str | None, even: bool | None, http: gr.Request, *given: Any
     ) -> Values:
         aim = now.target(choice) if now else None
         if now is None or aim is None:
             raise gr.Error("Choose a model and what it is to become.", print_exception=False)
-        if before is not None:
-            before.close()
+        visit.keep(http, Work(now))
         folder, done = folders.new(), False
         try:
             wanted = {o["name"] for o in aim.get("options", [])}
@@ -237,6 +234,7 @@ def build(converter: Converter, folders: Folders) -> Offer:
                     continue
                 end = Outcome.of(folder, event.value)
                 done = True
+                visit.keep(http, Work(now, end))
                 yield await asyncio.to_thread(show, end)
         except WorkbenchError as error:
             yield nothing(failed(error, "not converted"))
@@ -257,12 +255,31 @@ def build(converter: Converter, folders: Folders) -> Offer:
         except WorkbenchError as error:
             yield failed(error, "not pushed")
 
+    def back(page: Arrival) -> dict[Any, Any]:
+        """The source as it was described, with the target and the options that were chosen, and how its conversion ended."""
+        if page.value is None:
+            return {}
+        work: Work = page.value
+        kept = {option: page.form.get(_field(option)) for option in widgets}
+        given = work.opened.source
+        same = {files: [str(path) for path in given.files.values()] or None, name: given.name or None}
+        end = show(work.outcome) if work.outcome else {}
+        return describe(work.opened, page.form.get("target"), kept) | same | end
+
+    plain = {_field(option): widget for option, widget in widgets.items() if not isinstance(widget, gr.File)}
+    visit.form(target=target, seeds=numbers, anyway=anyway, **plain)
+    visit.restore(back, page)
+
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    gr.on([files.upload, files.delete, files.clear], look_at_files, [files, name, outcome], page, **quiet)
-    name.input(look_at_name, [files, name, outcome], page, **quiet)
-    examples.click(look_at_example, [examples, outcome], page, **quiet)
-    target.input(settle, [opened, target], chosen, **quiet)
-    start.click(go, [opened, target, outcome, numbers, anyway, *widgets.values()], results, **quiet)
+
+    def on(triggers: list[Any], fn: Any, given: Any, outputs: Any) -> None:
+        listen(stop, under_way.busy, triggers, fn, given, outputs, **quiet)
+
+    on([files.upload, files.delete, files.clear], look_at_files, [files, name], page)
+    on([name.input], look_at_name, [files, name], page)
+    on([examples.click], look_at_example, [examples], page)
+    target.input(lambda now, choice: settle(now, choice), [opened, target], chosen, **quiet)
+    on([start.click], go, [opened, target, numbers, anyway, *widgets.values()], results)
     stop.click(under_way.stop, None, None, api_visibility="private", queue=False)
     everything.expand(lambda: view.conversion_table(converter.conversions()), None, table, **quiet)
     if sign_in:
@@ -288,11 +305,24 @@ def _widget(spec: dict[str, Any]) -> Any:
     return gr.File(label=spec["title"], type="filepath", height=120, visible=False)
 
 
-def _update(spec: dict[str, Any] | None, known: dict[str, Any]) -> Any:
+def _field(option: str) -> str:
+    return f"option_{option}"
+
+
+def _update(spec: dict[str, Any] | None, known: dict[str, Any], kept: Any = None) -> Any:
     """The widget as ``spec`` wants it; None hides it. Edges may share a name: the kind of the first one counts."""
     if spec is None or spec["kind"] != known["kind"]:
         return gr.update(visible=False, value=None)
-    same = {"visible": True, "value": spec["default"], "label": spec["title"]}
+    same = {"visible": True, "value": kept if _takes(spec, kept) else spec["default"], "label": spec["title"]}
     if spec["kind"] == "int":
         return gr.update(**same, minimum=spec["low"], maximum=spec["high"], info=f"{spec['low']} to {spec['high']}")
     return gr.update(**same, choices=list(spec["choices"])) if spec["kind"] == "choice" else gr.update(**same)
+
+
+def _takes(spec: dict[str, Any], value: Any) -> bool:
+    """Whether the option can have this value, which the browser kept."""
+    if spec["kind"] == "int":
+        return isinstance(value, int) and not isinstance(value, bool) and spec["low"] <= value <= spec["high"]
+    if spec["kind"] == "choice":
+        return value in list(spec["choices"])
+    return spec["kind"] == "bool" and isinstance(value, bool)

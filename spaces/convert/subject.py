@@ -58,6 +58,26 @@ class Outcome:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+@dataclass(slots=True)
+class Work:
+    """What a visitor has in this tab: a described source and, once there is one, the end of its conversion."""
+
+    opened: Opened
+    outcome: Outcome | None = None
+
+    @property
+    def folder(self) -> str:
+        return self.outcome.folder if self.outcome else ""
+
+    def there(self) -> bool:
+        """Whether the uploads are still on the disk: they are kept for some hours."""
+        return all(path.is_file() for path in self.opened.source.files.values())
+
+    def close(self) -> None:
+        if self.outcome is not None:
+            self.outcome.close()
+
+
 def source(paths: str | Iterable[str] | None, name: str | None) -> Source:
     """Raises InvalidFile for two files of one name."""
     found = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or [])]

@@ -37,7 +37,7 @@ def _values(title: str, values: list[dict[str, Any]]) -> str:
         for v in values[:40]
     )
     more = f"<tr><td colspan=3>and {len(values) - 40} more</td></tr>" if len(values) > 40 else ""
-    return f"<div><h4>{title}</h4><table>{rows or '<tr><td>none</td></tr>'}{more}</table></div>"
+    return f"<div><h3>{title}</h3><table>{rows or '<tr><td>none</td></tr>'}{more}</table></div>"
 
 
 def shape(dims: Iterable[int | str]) -> str:
@@ -95,7 +95,7 @@ def verdict(report: dict[str, Any], withheld: bool) -> str:
     made = (report.get("source") or {}).get("inputs")
     checked = f" Checked with {len(report['seeds'])} seeds." if report.get("seeds") and made else ""
     return (
-        f'<div class="mw-card mw-proof {colour}" role="status"><p class="mw-word"><span aria-hidden="true">{sign}</span> '
+        f'<div class="mw-card mw-proof {colour}" data-say="Verdict: {e(word)}"><p class="mw-word"><span aria-hidden="true">{sign}</span> '
         f"{e(word)}</p>{_what(report)}<p>{e(meaning)}</p>"
         f"<p><b>{e(report.get('reason', ''))}</b>{e(checked)}</p>{_diverges(report)}</div>"
     )

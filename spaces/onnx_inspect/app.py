@@ -18,6 +18,7 @@ from lib.jobs import Jobs, Limits
 from lib.settings import Settings
 from web import netron
 from web.shelf import Shelf
+from web.visit import Visit
 
 from . import api, page, rest, view
 from .bench import Bench
@@ -29,7 +30,9 @@ class OnnxInspect:
     """Child processes that open uploads, with their doors: the page, the Gradio API, REST; and Netron's files."""
 
     title = "Inspect ONNX"
+    slug = "inspect"
     css = view.CSS + netron.CSS
+    visit: Visit
 
     def __init__(self, settings: Settings) -> None:
         limits = Limits(
@@ -44,7 +47,7 @@ class OnnxInspect:
         self.hours, self.max_file_mb = settings.gallery_hours, settings.max_file_mb
 
     def build(self) -> None:
-        self.opens = [page.build(self.bench, self.shelf)]
+        self.opens = [page.build(self.bench, self.shelf, self.visit)]
         api.build(self.bench)
 
     def routes(self) -> list[APIRoute]:

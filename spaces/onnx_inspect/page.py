@@ -26,7 +26,9 @@ from web.cards import failed, idle, progress
 from web.folders import plain
 from web.handover import Opener
 from web.shelf import Shelf
+from web.stop import listen
 from web.under_way import UnderWay
+from web.visit import Arrival, Visit
 
 from . import view
 from .bench import Bench
@@ -37,9 +39,9 @@ COLLAPSED, WHOLE = "Collapsed", "Every node (slow)"
 Values = AsyncIterator[Any]
 
 
-def build(bench: Bench, shelf: Shelf) -> Opener:
+def build(bench: Bench, shelf: Shelf, visit: Visit) -> Opener:
     """The way in for ONNX files of another tab is returned."""
-    subject = gr.State(None, delete_callback=lambda s: s and s.close())  # when its page has been closed
+    subject = gr.State(None)  # what visit keeps; a handler must not be able to open another's
     under_way = UnderWay()
 
     with gr.Row(elem_classes="mw-columns"):
@@ -53,7 +55,7 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
                 elem_id="onnx-examples",
             )
             with gr.Row():
-                stop_button = gr.Button("Stop", variant="stop", size="sm", min_width=70)
+                stop_button = gr.Button("Stop", variant="stop", size="sm", interactive=False, min_width=70)
                 as_json = gr.DownloadButton("Report .json", size="sm", interactive=False, min_width=70)
                 as_markdown = gr.DownloadButton("Report .md", size="sm", interactive=False, min_width=70)
         with gr.Column(scale=7, min_width=320):
@@ -170,7 +172,8 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
         """What depends on the symbols, and the report's two files."""
         folder = Path(tempfile.mkdtemp(dir=now.out))  # a name that the child process could not foresee
         stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(now.name).stem)[:60] or "model"
-        (folder / f"{stem}.report.json").write_text(json.dumps(report, indent=1))
+        now.report = str(folder / f"{stem}.report.json")
+        Path(now.report).write_text(json.dumps(report, indent=1))
         (folder / f"{stem}.report.md").write_text(markdown(report))
         return {
             summary: view.summary(report),
@@ -180,7 +183,7 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
             ),
             memory: view.memory_plot(report),
             nodes: view.node_table(report),
-            as_json: gr.DownloadButton(value=str(folder / f"{stem}.report.json"), interactive=True),
+            as_json: gr.DownloadButton(value=now.report, interactive=True),
             as_markdown: gr.DownloadButton(value=str(folder / f"{stem}.report.md"), interactive=True),
         }
 
@@ -227,8 +230,7 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
                     # a report of 50,000 nodes is 25 MB: not in the event loop
                     page = await asyncio.to_thread(show, now, news)
                     done = True
-                    if before is not None:
-                        before.close()
+                    visit.keep(http, now)  # in place of the one before
                     yield page
         except WorkbenchError as error:
             yield {summary: failed(error, failure, before.name if before else "")}
@@ -371,21 +373,42 @@ def build(bench: Bench, shelf: Shelf) -> Opener:
             for one in pair:
                 one.close()
 
+    async def back(page: Arrival) -> dict[Any, Any]:
+        """The model that was open, as it was last reported on. What was typed comes back with the form."""
+        if page.value is None:
+            return {}
+        now: Subject = page.value
+        report = await asyncio.to_thread(lambda: json.loads(Path(now.report).read_text()))
+        found = await asyncio.to_thread(show, now, report)
+        return {k: v for k, v in found.items() if k not in typed_in.values()} | {files: now.given() or None}
+
+    typed_in = {
+        "symbols": symbols, "run_symbols": run_symbols, "seed": seed, "runs": runs, "values": typed,
+        "example": text_examples, "text": text, "rtol": rtol, "atol": atol,
+    }  # fmt: skip
+    visit.form(**typed_in)
+    visit.restore(back, everything)
+
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-    files.upload(open_files, [files, subject], everything, **hidden)
-    examples.click(open_example, [examples, subject], everything, **hidden)
-    gr.on([recount.click, symbols.submit], count_again, [symbols, subject], counted, **hidden)
+
+    def on(triggers: list[Any], fn: Callable[..., Any], given: Any, outputs: Any) -> Any:
+        return listen(stop_button, under_way.busy, triggers, fn, given, outputs, **hidden)
+
+    on([files.upload], open_files, [files, subject], everything)
+    on([examples.click], open_example, [examples, subject], everything)
+    on([recount.click, symbols.submit], count_again, [symbols, subject], counted)
     level.input(lambda which, now: frame(now, which) if now else gr.skip(), [level, subject], graph, **hidden)
     weights.select(choose, None, tensor_name, **hidden).then(look, [tensor_name, subject], [tensor, histogram], **hidden)
-    tensor_name.submit(look, [tensor_name, subject], [tensor, histogram], **hidden)
-    run_button.click(run, [seed, runs, run_symbols, npz, typed, subject], [outcome, times, profile, outputs], **hidden)
+    on([tensor_name.submit], look, [tensor_name, subject], [tensor, histogram])
+    on([run_button.click], run, [seed, runs, run_symbols, npz, typed, subject], [outcome, times, profile, outputs])
     text_examples.input(lambda name: TEXTS[name], text_examples, text, **hidden)
-    build_button.click(build_text, [text, subject], everything, **hidden)
-    show_button.click(show_text, subject, [text, built_note], **hidden)
-    compare_button.click(compare, [old, new, rtol, atol], [difference, changes], **hidden)
-    compare_example.click(compare_two, [rtol, atol], [difference, changes], **hidden)
+    on([build_button.click], build_text, [text, subject], everything)
+    on([show_button.click], show_text, subject, [text, built_note])
+    on([compare_button.click], compare, [old, new, rtol, atol], [difference, changes])
+    on([compare_example.click], compare_two, [rtol, atol], [difference, changes])
     stop_button.click(under_way.stop, None, None, api_visibility="private", queue=False)
-    return Opener("onnx", lambda after, paths: after(open_handed, [paths, subject], everything, **hidden))
+
+    return Opener("onnx", lambda after, paths: on([after], open_handed, [paths, subject], everything))
 
 
 def _table(columns: list[str], datatypes: list[str], label: str) -> gr.Dataframe:

@@ -17,16 +17,33 @@ RUNS = 20  # timed, unless a caller says otherwise
 
 @dataclass(slots=True)
 class Subject:
-    """``out`` is where the child process puts files for this visitor; ``close`` removes it."""
+    """``out`` is where the child process puts files for this visitor; ``close`` removes it.
+
+    ``report`` is the file with what was said of the model last, "" before that.
+    """
 
     model: str
     name: str
     externals: dict[str, str] = field(default_factory=dict)
     out: str = ""
+    report: str = ""
+
+    @property
+    def folder(self) -> str:
+        return self.out
 
     def files(self) -> dict[str, Any]:
         """The arguments that every task takes."""
         return {"model": self.model, "externals": self.externals}
+
+    def given(self) -> list[str]:
+        """The paths of what the visitor uploaded; none for a model that was made here."""
+        own = Path(self.out)
+        return [path for path in (self.model, *self.externals.values()) if not Path(path).is_relative_to(own)]
+
+    def there(self) -> bool:
+        """Whether its files are still on the disk: uploads are kept for some hours."""
+        return all(Path(path).is_file() for path in (self.model, self.report, *self.externals.values()))
 
     def close(self) -> None:
         if self.out:

@@ -42,7 +42,7 @@ def _values(title: str, values: list[dict[str, Any]]) -> str:
         for v in values[:40]
     )
     more = f"<tr><td colspan=3>and {len(values) - 40} more in the report</td></tr>" if len(values) > 40 else ""
-    return f"<div><h4>{title}</h4><table>{shown or '<tr><td>none</td></tr>'}{more}</table></div>"
+    return f"<div><h3>{title}</h3><table>{shown or '<tr><td>none</td></tr>'}{more}</table></div>"
 
 
 def built(summary: str) -> str:

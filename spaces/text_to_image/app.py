@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from lib.settings import Settings
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.gallery import Gallery
+from web.visit import Visit
 
 from . import api, page, rest
 
@@ -25,7 +26,9 @@ class TextToImage:
     """The engine with its three doors: the page, the Gradio API and REST."""
 
     title = "Text to image"
+    slug = "pictures"
     css = ""  # web/theme.py has what this tab needs
+    visit: Visit
 
     def __init__(self, settings: Settings) -> None:
         if settings.zero_gpu:
@@ -38,7 +41,7 @@ class TextToImage:
         self.gallery = Gallery(settings.gallery_folder, settings.gallery_hours)
 
     def build(self) -> None:
-        page.build(self.engine, self.gallery)
+        page.build(self.engine, self.gallery, self.visit)
         api.build(self.engine)
 
     def routes(self) -> list[APIRoute]:

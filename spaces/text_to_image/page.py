@@ -22,6 +22,8 @@ from lib.text_to_image.request import MAX_SEED, SCHEDULERS, Request
 from lib.text_to_image.ticket import Ticket
 from web.errors import as_gradio
 from web.follow import follow
+from web.stop import listen
+from web.visit import Arrival, Visit
 
 from . import view
 
@@ -34,10 +36,8 @@ EXAMPLES = (
 )
 
 
-def build(engine: Engine, gallery: Gallery) -> None:
+def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
     names, defaults = engine.catalogue.names, Request(prompt="-")
-    # the browser keeps this, so a visitor finds the same gallery after a reload
-    visitor = gr.BrowserState("", storage_key="model-workbench-visitor", secret="model-workbench")
     status = gr.HTML(view.status_line(engine.status()), padding=False)
     clock = gr.Timer(1.0)
 
@@ -46,16 +46,11 @@ def build(engine: Engine, gallery: Gallery) -> None:
         with gr.Column(scale=5, min_width=320, elem_classes="mw-side"):
             with gr.Column(elem_classes="mw-first"):
                 prompt = gr.Textbox(
-                    label="Prompt",
-                    value=EXAMPLES[0],
-                    lines=2,
-                    max_lines=6,
-                    autofocus=True,
-                    placeholder="a red car on a track",
+                    label="Prompt", value=EXAMPLES[0], lines=2, max_lines=6, placeholder="a red car on a track"
                 )
                 with gr.Row():
                     generate_button = gr.Button("Generate", variant="primary", scale=3, min_width=120)
-                    stop_button = gr.Button("Stop", variant="stop", scale=1, min_width=80)
+                    stop_button = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80)
             with gr.Column(elem_classes="mw-third"):
                 examples = (
                     gr.Dataset(
@@ -89,21 +84,23 @@ def build(engine: Engine, gallery: Gallery) -> None:
                     source = gr.File(label="Drop a PNG made here", file_types=[".png"], type="filepath", height=120)
         with gr.Column(scale=6, min_width=320, elem_classes="mw-side"):
             with gr.Column(elem_classes="mw-second"):
-                stage = gr.HTML(view.idle(), padding=False)
-                picture = gr.Image(
-                    label="Picture",
-                    format="png",
-                    type="filepath",
-                    interactive=False,
-                    visible=False,
-                    buttons=["download", "fullscreen"],
-                    elem_id="picture",
-                )
+                with gr.Column(elem_classes="mw-frame"):  # of one size, whichever of the two is in it
+                    stage = gr.HTML(view.idle(), padding=False)
+                    picture = gr.Image(
+                        label="Picture",
+                        format="png",
+                        type="filepath",
+                        interactive=False,
+                        visible=False,
+                        buttons=["download", "fullscreen"],
+                        elem_id="picture",
+                    )
+                    words = gr.HTML(padding=False)
                 with gr.Row():
                     download = gr.DownloadButton("Download PNG", interactive=False, min_width=120)
                     reuse = gr.Button("Use its seed", interactive=False, min_width=120)
                 parameters = gr.Textbox(
-                    label="Parameters", lines=3, max_lines=8, interactive=False, buttons=["copy"], elem_id="parameters"
+                    label="Parameters", lines=4, max_lines=4, interactive=False, buttons=["copy"], elem_id="parameters"
                 )
             with gr.Column(elem_classes="mw-fourth"):
                 pictures = gr.Gallery(
@@ -120,15 +117,16 @@ def build(engine: Engine, gallery: Gallery) -> None:
                 clear = gr.Button("Forget my pictures", size="sm")
 
     settings = [prompt, negative, steps, guidance, seed, width, height, scheduler, model]
-    shown = [stage, picture, download, reuse, parameters]
+    shown = [stage, picture, download, reuse, parameters, words]
 
-    def show(path: Path, info: dict[str, Any]) -> tuple[Any, ...]:
+    def show(path: Path, info: dict[str, Any], ready: bool = False) -> tuple[Any, ...]:
         return (
             gr.HTML(visible=False),
             gr.Image(str(path), visible=True),
             gr.DownloadButton(value=str(path), interactive=True),
             gr.Button(interactive=True),
             png.parameters_text(info),
+            view.shown(info["prompt"], ready),
         )
 
     def blank(words: str = view.IDLE) -> tuple[Any, ...]:
@@ -138,7 +136,12 @@ def build(engine: Engine, gallery: Gallery) -> None:
             gr.DownloadButton(value=None, interactive=False),
             gr.Button(interactive=False),
             "",
+            "",
         )
+
+    def thumbnails(key: str) -> list[tuple[str, str]]:
+        """With what they show, for those who do not see it."""
+        return [(str(path), png.read_info(path)["prompt"]) for path in gallery.pictures(key)]
 
     under_way: dict[str, Ticket] = {}  # by page, for Stop
 
@@ -152,12 +155,12 @@ def build(engine: Engine, gallery: Gallery) -> None:
             ticket = under_way[http.session_hash] = engine.submit(request, owner=visitor_key)
             async for event in follow(ticket):
                 if not isinstance(event, Done):
-                    yield gr.HTML(view.stage(event), visible=True), gr.Image(visible=False), *quiet, same
+                    yield gr.HTML(view.stage(event), visible=True), gr.Image(visible=False), *quiet, "", same
                     continue
                 data = await asyncio.to_thread(png.encode, event.image, event.info)
                 name = re.sub(r"[^a-z0-9]+", "-", request.prompt.lower())[:40].strip("-") or "picture"
                 path = gallery.add(visitor_key, data, f"{name}-{event.info['seed']}")
-                yield *show(path, event.info), [str(p) for p in gallery.pictures(visitor_key)]
+                yield *show(path, event.info, ready=True), thumbnails(visitor_key)
         except Cancelled:
             yield *blank("Stopped."), same
         except WorkbenchError as error:
@@ -171,10 +174,12 @@ def build(engine: Engine, gallery: Gallery) -> None:
         if http.session_hash in under_way:
             under_way[http.session_hash].cancel()
 
-    gr.on(
+    listen(
+        stop_button,
+        lambda http: http.session_hash in under_way,
         [generate_button.click, prompt.submit],
         generate,
-        [*settings, visitor],
+        [*settings, visit.key],
         [*shown, pictures],
         api_visibility="private",
         concurrency_limit=None,
@@ -183,10 +188,12 @@ def build(engine: Engine, gallery: Gallery) -> None:
     )
     stop_button.click(stop, None, None, api_visibility="private", queue=False)
 
-    def arrive(key: str) -> tuple[Any, ...]:
-        key = key if gallery.knows(key) else gallery.new_visitor()
+    def arrive(page: Arrival) -> dict[Any, Any]:
+        """The gallery, and the newest picture in its place."""
         gallery.sweep()
-        return key, [str(p) for p in gallery.pictures(key)], view.status_line(engine.status())
+        found = gallery.pictures(page.key)
+        newest = dict(zip(shown, show(found[0], png.read_info(found[0])), strict=True)) if found else {}
+        return newest | {pictures: thumbnails(page.key), status: view.status_line(engine.status())}
 
     def tick() -> tuple[Any, ...]:
         found = engine.status()
@@ -217,16 +224,15 @@ def build(engine: Engine, gallery: Gallery) -> None:
         return hint["steps"], hint["guidance_scale"], hint["scheduler"], 0, 0
 
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    page = gr.context.Context.root_block
-    assert page is not None
-    page.load(arrive, visitor, [visitor, pictures, status], **hidden)
+    visit.form(**dict(zip(Request.__dataclass_fields__, settings, strict=True)))
+    visit.restore(arrive, [*shown, pictures, status])
     clock.tick(tick, None, [status, clock], **hidden)
     dice.click(lambda: random.randint(0, MAX_SEED), None, seed, **hidden)
     reuse.click(seed_of, parameters, seed, **hidden)
-    pictures.select(recall, visitor, shown, **hidden)
+    pictures.select(recall, visit.key, shown, **hidden)
     source.upload(from_picture, source, settings, **hidden)
     model.input(suit, model, [steps, guidance, scheduler, width, height], **hidden)
-    clear.click(lambda key: (gallery.clear(key), [])[1], visitor, pictures, **hidden)
+    clear.click(lambda key: (gallery.clear(key), [])[1], visit.key, pictures, **hidden)
     if examples is not None:
         examples.click(lambda index: EXAMPLES[index], examples, prompt, **hidden)
 

@@ -10,6 +10,7 @@ from typing import Any
 from PIL import Image
 
 from lib.text_to_image.events import Event, Loading, Queued, Step
+from web.cards import bar, quarter
 
 IDLE = "Your picture appears here.<br>Press <b>Generate</b>, or Enter in the prompt."
 
@@ -25,22 +26,30 @@ def idle(words: str = IDLE) -> str:
 
 
 def stage(event: Event) -> str:
-    """The stage while a picture is under way."""
+    """The stage while a picture is under way. ``data-say`` is what a screen reader speaks: not every step."""
     if isinstance(event, Loading):
         words, share, picture = f"Loading the model: {event.stage} ({event.seconds:.0f} s)", 0.0, None
+        say = "Loading the model"
     elif isinstance(event, Queued):
         words, share, picture = f"Waiting, number {event.position} in the queue{seconds(event.seconds_to_go)}", 0.0, None
+        say = "Waiting in the queue"
     elif isinstance(event, Step):
         words = f"Step {event.step} of {event.steps}{seconds(event.seconds_to_go)}"
         share, picture = event.step / event.steps, event.preview
+        say = quarter("Drawing", share)
     else:
         return idle()
     image = f'<img class="mw-preview" alt="Preview" src="{data_url(picture)}">' if picture else ""
     return (
-        f'<div class="mw-stage">{image}<div class="mw-words" role="status">{html.escape(words)}'
-        f'<div class="mw-bar" role="progressbar" aria-valuenow="{share * 100:.0f}"><i style="width:{share:.0%}"></i></div>'
-        "</div></div>"
+        f'<div class="mw-stage">{image}<div class="mw-words" data-say="{say}">{html.escape(words)}{bar(share)}</div></div>'
     )
+
+
+def shown(prompt: str, ready: bool) -> str:
+    """The words for a picture, which itself has none: for its alt text and, when it has just come, to be spoken."""
+    words = html.escape(prompt)
+    say = f' data-say="Picture ready: {words}"' if ready else ""
+    return f'<span hidden data-alt="{words}"{say}></span>'
 
 
 def status_line(status: dict[str, Any]) -> str:

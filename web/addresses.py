@@ -1,0 +1,62 @@
+"""Addresses for people: ``/?tab=convert`` opens a tab, and a browser that asks for a route of programs gets there.
+
+Also the head of the index: words for those who show a link, and the script that must run before gradio's.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.responses import JSONResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+SCRIPT = Path(__file__).with_name("page.js")
+META = re.compile(r'[ \t]*<meta\s+(?:property="og:|name="twitter:)[^>]*?/?>\n?')
+FIRST = '<script type="module"'  # gradio starts here
+
+
+def head(title: str, description: str, css: str = "") -> Callable[[str], str]:
+    """Makes gradio's index ours. Raises ValueError, at the first page, where gradio starts in another way."""
+    words = {"title": title, "description": description}
+    tags = [f'<meta property="og:{name}" content="{html.escape(text)}" />' for name, text in words.items()]
+    tags += [f'<meta name="twitter:{name}" content="{html.escape(text)}" />' for name, text in words.items()]
+    tags += [
+        '<meta property="og:type" content="website" />',
+        '<meta name="twitter:card" content="summary" />',
+        f'<meta name="description" content="{html.escape(description)}" />',
+        f"<title>{html.escape(title)}</title>",
+        f"<style>{css}</style>",
+        f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+    ]
+    ours = "\n".join(tags)
+
+    def edit(page: str) -> str:
+        before, found, after = page.partition(FIRST)
+        if not found:
+            raise ValueError(f"gradio's index has no {FIRST}: web/addresses.py must learn how it starts now.")
+        return f"{META.sub('', before)}{ours}\n{found}{after}"
+
+    return edit
+
+
+def routes(slug: str, tab: Iterable[APIRoute]) -> list[APIRoute]:
+    """``GET /<slug>``, and GET for whatever the tab answers by POST only."""
+    tab = list(tab)
+    gets = {route.path for route in tab if "GET" in route.methods}
+    posts = {route.path for route in tab if "POST" in route.methods} - gets
+    return [_way(slug, path, path in posts) for path in sorted(posts | {f"/{slug}"} - gets)]
+
+
+def _way(slug: str, path: str, posts: bool) -> APIRoute:
+    async def to_the_page(http: Request) -> Response:
+        if posts and "text/html" not in http.headers.get("accept", ""):
+            words = f"{path} is asked with POST; a browser finds the page at /?tab={slug}."
+            return JSONResponse({"error": words}, status_code=405, headers={"Allow": "POST"})
+        return RedirectResponse(f"./?tab={slug}", status_code=303)
+
+    return APIRoute(path, to_the_page, methods=["GET"], include_in_schema=False)

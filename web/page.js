@@ -1,0 +1,106 @@
+// What the page does in the browser beside gradio: addresses of tabs, arrow keys, spoken progress, a calm start.
+// It stands in the index before gradio starts, and asks no host for anything.
+(() => {
+  const PARAM = "tab", LONGEST = 2500, QUIET = 80; // ms: a page is shown at the latest, and when nothing moved
+  const root = document.documentElement, began = performance.now();
+  const restored = new Set();
+  const parameter = () => new URLSearchParams(location.search).get(PARAM);
+  const components = window.gradio_config?.components ?? [];
+  const slugs = components.filter((c) => c.type === "tabitem" && c.props.elem_id?.startsWith("tab-")).map((c) => c.props.id);
+
+  // An address opens its tab: gradio is told before it draws the first one.
+  const tabs = components.find((c) => c.props?.elem_id === "tabs");
+  if (tabs && slugs.includes(parameter())) tabs.props.selected = parameter();
+
+  const bar = () => document.querySelector("#tabs [role=tablist]");
+  const chosen = () => bar()?.querySelector("[role=tab][aria-selected=true]");
+  const choose = (slug) => bar()?.querySelector(`[role=tab][data-tab-id="${slug}"]`)?.click();
+
+  let last = null;
+  function follow() {
+    const tab = chosen(), slug = tab?.dataset.tabId;
+    if (!slug || slug === last) return;
+    const first = last === null;
+    last = slug;
+    if (first || (parameter() ?? slugs[0]) === slug) return; // the address was first: opened, or gone back to
+    const query = new URLSearchParams(location.search);
+    query.set(PARAM, slug);
+    history.pushState(null, "", `?${query}${location.hash}`);
+  }
+  addEventListener("popstate", () => choose(slugs.includes(parameter()) ? parameter() : slugs[0]));
+
+  // Of a tab list only the chosen tab is a stop of the Tab key; the arrows go between them.
+  function rove() {
+    for (const tab of document.querySelectorAll("[role=tablist] > [role=tab]")) {
+      const index = tab.getAttribute("aria-selected") === "true" ? 0 : -1;
+      if (tab.tabIndex !== index) tab.tabIndex = index;
+    }
+  }
+  addEventListener("keydown", (event) => {
+    const tab = event.target.closest?.("[role=tablist] > [role=tab]");
+    if (!tab || event.ctrlKey || event.altKey || event.metaKey) return;
+    const all = [...tab.parentElement.querySelectorAll("[role=tab]:not([disabled])")], here = all.indexOf(tab);
+    const to = { ArrowRight: here + 1, ArrowLeft: here - 1 + all.length, Home: 0, End: all.length - 1 }[event.key];
+    if (to === undefined) return;
+    event.preventDefault();
+    all[to % all.length].focus();
+    all[to % all.length].click();
+  });
+
+  // data-say is spoken when it changes. The region is ours, because a region that is replaced is not spoken.
+  const region = document.createElement("div");
+  region.id = "mw-live";
+  region.className = "mw-hidden";
+  region.setAttribute("role", "status");
+  let said = new Set();
+  function speak() {
+    const now = new Set([...document.querySelectorAll("[data-say]")].map((e) => e.dataset.say));
+    const fresh = [...now].filter((words) => !said.has(words));
+    said = now;
+    if (fresh.length) region.textContent = fresh.join(" ");
+  }
+
+  // gradio's picture has no words: data-alt is what it shows.
+  function describe() {
+    const words = document.querySelector("[data-alt]")?.dataset.alt;
+    for (const image of document.querySelectorAll("#picture img")) {
+      if (words && image.alt !== words) image.alt = words;
+    }
+  }
+
+  // The page is drawn piece by piece, out of sight; it is shown when it stands still, with what is restored in it.
+  let moved = began;
+  function still() {
+    const now = performance.now(), slug = slugs.length ? chosen()?.dataset.tabId : [...restored][0];
+    if ((slug && restored.has(slug) && now - moved > QUIET) || now - began > LONGEST) root.classList.remove("mw-drawing");
+    else setTimeout(still, QUIET / 4);
+  }
+  root.classList.add("mw-drawing");
+
+  window.workbench = {
+    settled(slug) { restored.add(slug); },
+    form: (slug, kept, names, values) =>
+      restored.has(slug) ? Object.fromEntries(names.map((name, k) => [name, values[k]])) : kept,
+  };
+
+  let due = false;
+  function look() {
+    due = false;
+    follow();
+    rove();
+    speak();
+    describe();
+  }
+  addEventListener("DOMContentLoaded", () => {
+    document.body.append(region);
+    const watch = { subtree: true, childList: true, attributes: true };
+    new MutationObserver(() => {
+      moved = performance.now();
+      if (!due) {
+        due = true;
+        requestAnimationFrame(look);
+      }
+    }).observe(document.body, { ...watch, attributeFilter: ["aria-selected", "data-say", "data-alt", "src"] });
+    still();
+  });
+})();
