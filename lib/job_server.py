@@ -138,6 +138,7 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
 
 
 def _limit(limits: dict[str, int]) -> None:
+    os.nice(limits["nice"])
     megabyte = 1 << 20
     wanted = {
         # private writable memory: file mappings do not count, so a big model may still be mapped

@@ -38,12 +38,16 @@ FROM_TASKS = {kind.__name__: kind for kind in (InvalidValue, InvalidFile, JobFai
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a job may take: MB of private memory, CPU and wall seconds, MB of any file it writes."""
+    """What a job may take: MB of private memory, CPU and wall seconds, MB of any file it writes.
+
+    ``nice`` above 0 lets other processes go first.
+    """
 
     memory_mb: int = 4096
     cpu_seconds: int = 300
     wall_seconds: int = 300
     file_mb: int = 4096
+    nice: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,18 @@ class Settings:
     convert_seconds: int = _variable("CONVERT_SECONDS", 900, _at_least(1), "a whole number from 1")
     pt2_uploads: bool = _variable("PT2_UPLOADS", False, _flag, "1 or 0")
     hub_sources: bool = _variable("HUB_SOURCES", False, _flag, "1 or 0")
+    train_jobs: int = _variable("TRAIN_JOBS", 1, _at_least(1), "a whole number from 1")
+    train_memory_mb: int = _variable("TRAIN_MEMORY_MB", 4096, _at_least(1024), "a whole number from 1024")
+    train_seconds: int = _variable("TRAIN_SECONDS", 7200, _at_least(60), "a whole number from 60")
+    train_shared: bool = _variable("TRAIN_SHARED", False, _flag, "1 or 0")
+    train_days: int = _variable("TRAIN_DAYS", 7, _at_least(1), "a whole number from 1")
+    train_backbones: tuple[str, ...] = _variable(
+        "TRAIN_BACKBONES", (), _names, "names of timm models, or name=/local/folder, separated by commas"
+    )
+    train_hub: tuple[str, ...] = _variable("TRAIN_HUB", (), _names, "Hub data sets (owner/name), separated by commas")
+    trackers: tuple[str, ...] = _variable("TRACKERS", ("tensorboard",), _names, "tensorboard, trackio, separated by commas")
+    processes: int = _variable("WORLD_SIZE", 1, _at_least(1), "set by accelerate launch")
+    rank: int = _variable("RANK", 0, _at_least(0), "set by accelerate launch")
     share: bool = _variable("SHARE", False, _flag, "1 or 0")
     zero_gpu: bool = _variable("SPACES_ZERO_GPU", False, _flag, "set by ZeroGPU hardware")
 
@@ -89,6 +101,11 @@ class Settings:
     def gallery_folder(self) -> Path:
         """Visitors' pictures: the only folder of ours whose files the server hands out by name."""
         return self.data_folder / "gallery"
+
+    @property
+    def train_folder(self) -> Path:
+        """Visitors' data sets and runs; nothing in it is handed out by name."""
+        return self.data_folder / "train"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:

@@ -1,16 +1,14 @@
-"""What a trained classifier gets right: accuracy with its interval, confusion, the most confident mistakes. NumPy only."""
+"""What a trained classifier gets right: accuracy with its interval, confusion, the most confident mistakes. Pure NumPy."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from lib.train.statistics import wilson
 
-FILE = "predictions.npz"
 MISTAKES = 24
 
 
@@ -56,25 +54,3 @@ class Predictions:
             }
             for at in wrong[np.argsort(-sure, kind="stable")][:most]
         ]
-
-
-def save(path: Path, parts: dict[str, Predictions]) -> None:
-    """``{"validation": …, "test": …}`` as an .npz."""
-    arrays = {}
-    for name, part in parts.items():
-        arrays |= {f"{name}.indices": part.indices, f"{name}.labels": part.labels, f"{name}.probabilities": part.probabilities}
-    unfinished = path.with_suffix(".part")
-    with unfinished.open("wb") as file:
-        np.savez_compressed(file, **arrays)
-    unfinished.replace(path)
-
-
-def read(path: Path) -> dict[str, Predictions]:
-    """What ``save`` wrote; nothing where there is no file."""
-    if not path.is_file():
-        return {}
-    with np.load(path, allow_pickle=False) as arrays:
-        names = sorted({key.partition(".")[0] for key in arrays})
-        return {
-            n: Predictions(arrays[f"{n}.indices"], arrays[f"{n}.labels"], arrays[f"{n}.probabilities"]) for n in names
-        }

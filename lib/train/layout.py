@@ -20,6 +20,7 @@ PARTS |= {"val": "val", "valid": "val", "validation": "val"}
 MOST_PICTURES, MOST_FILES, MOST_DEPTH, MOST_CLASSES = 50_000, 200_000, 30, 1_000
 EXPECTED = "Expected is one folder a class with at least 2 pictures in each, such as cats/1.jpg, cats/2.jpg, dogs/1.jpg …"
 
+EMPTY = "folder without a file that could be a picture"
 BESIDE = "lies beside the class folders, so it has no class"
 
 
@@ -116,6 +117,7 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
         problems.append((shown(at.rstrip("/")) or "the folder", "folder cannot be read"))
         return tree
     for entry in sorted(found, key=lambda one: one.name):
+        before = len(problems)
         name = entry.name
         what = _odd(entry)
         if what is None and entry.is_dir(follow_symlinks=False):
@@ -126,7 +128,8 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
                 if inner.files or inner.folders:
                     tree.folders[name] = inner
                 else:
-                    what = "folder without a file that could be a picture"
+                    what = EMPTY
+                    problems[before:] = [one for one in problems[before:] if one[1] != EMPTY]  # the outermost is enough
         elif what is None:
             tree.files.append(name)
         if what is not None:

@@ -21,6 +21,7 @@ MAX_BYTES = 64 << 20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"}
 SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF"}
+OTHER_COLOURS = {"CMYK", "LAB", "HSV", "YCbCr"}
 ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
 BIG = 8_000_000  # pixels; such pictures are decoded two at a time, so that threads cannot add up to gigabytes
 _big = threading.Semaphore(2)
@@ -89,8 +90,8 @@ def _decoded(image: Image.Image, about: int) -> Reading:
     elif turn not in (0, 1):
         notes.append("turned as its EXIF says")
         image = ImageOps.exif_transpose(image)
-    if image.mode == "CMYK":
-        notes.append("CMYK: converted to RGB")
+    if image.mode in OTHER_COLOURS:
+        notes.append(f"{image.mode}: converted to RGB")
     elif _has_alpha(image):
         notes.append("transparent: laid on white")
     return Reading(np.ascontiguousarray(_rgb(image)), kind, tuple(notes))
@@ -131,7 +132,7 @@ def _rgb(image: Image.Image) -> np.ndarray:
             over = image.convert("RGBA")
             return np.asarray(Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB"))
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    except ValueError:  # LAB, for one
+    except ValueError:
         raise InvalidFile(f"its colours are stored as {image.mode}, which is not read here: save it as RGB") from None
 
 

@@ -1,7 +1,8 @@
 """Runs on the disk: one folder each, whose record is written first and changed last.
 
-A run's id is ``<YYYYmmdd-HHMMSS>-<name>-<hex>``; the hex makes it one that nobody can guess. A process that works on a run
-holds a lock on it, so a record that says "running" without a lock is of a process that was killed.
+A run's id is ``<YYYYmmdd-HHMMSS>-<name>-<hex>``; the hex makes it one that nobody can guess. A process that works on a
+run, or has it wait for its turn, holds a lock. So a record that says "running" or "waiting" without a lock is shown as
+interrupted.
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from lib.errors import InvalidValue, JobFailed, ModelUnavailable
 ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[0-9a-f]{16}")
 MAX_RECORD = 16 << 20  # bytes
 MAX_METRICS = 8 << 20
-RECORD, LOCK, METRICS = "run.json", "run.lock", "metrics.jsonl"
-# written by the process that trains: a killed one leaves "running", which is shown as interrupted
-RUNNING, DONE, FAILED, STOPPED, INTERRUPTED = "running", "done", "failed", "stopped", "interrupted"
+RECORD, LOCK, TURN, METRICS = "run.json", "run.lock", "turn.lock", "metrics.jsonl"
+EVALUATION = "evaluation.json"
+WAITING, RUNNING, DONE, FAILED, STOPPED, INTERRUPTED = "waiting", "running", "done", "failed", "stopped", "interrupted"
 
 
 class Run:
@@ -38,7 +39,7 @@ class Run:
         found = _json(self.folder / RECORD, MAX_RECORD)
         if not isinstance(found, dict):
             raise ModelUnavailable(f"There is no run {self.id!r} (any more).")
-        if found.get("status") == RUNNING and not self.locked:
+        if found.get("status") in (WAITING, RUNNING) and not self.locked and not _held(self.folder / TURN):
             found["status"] = INTERRUPTED
         return found | {"id": self.id}
 
@@ -60,27 +61,37 @@ class Run:
         Raises JobFailed where another process has it.
         """
         with (self.folder / LOCK).open("a") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                raise JobFailed(f"The run {self.id} is being worked on already.") from None
+            for last in (False,) * 20 + (True,):  # ``_held`` of another process has it for an instant
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except OSError:
+                    if last:
+                        raise JobFailed(f"The run {self.id} is being worked on already.") from None
+                    time.sleep(0.02)
+            yield
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Held while the run waits for its turn and while its job is followed."""
+        with (self.folder / TURN).open("a") as file:
+            with suppress(OSError):
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             yield
 
     @property
     def locked(self) -> bool:
-        try:
-            with (self.folder / LOCK).open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except FileNotFoundError:
-            return False
-        except OSError:
-            return True
-        return False
+        return _held(self.folder / LOCK)
 
     def log(self, values: dict[str, Any]) -> None:
         """One line more of figures."""
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps(values) + "\n")
+
+    def evaluation(self) -> dict[str, Any]:
+        """What ``lib/train/shown.py`` wrote of every evaluated picture; empty before there is one."""
+        found = _json(self.folder / EVALUATION, MAX_RECORD)
+        return found if isinstance(found, dict) else {}
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``log``; a line that was cut by a kill is left out."""
@@ -107,7 +118,7 @@ class Runs:
         self.home = home
 
     def new(self, name: str, record: dict[str, Any]) -> Run:
-        """Makes the folder and writes the record with status "running"."""
+        """Makes the folder and writes the record, with status "waiting"."""
         plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
         self.home.mkdir(parents=True, exist_ok=True)
         while True:
@@ -116,7 +127,7 @@ class Runs:
                 run.folder.mkdir()
                 break
         (run.folder / LOCK).touch()
-        run.write({"name": name[:80] or plain, "status": RUNNING, "created": time.time()} | record)
+        run.write({"name": name[:80] or plain, "status": WAITING, "created": time.time()} | record)
         return run
 
     def find(self, id: str) -> Run:
@@ -145,7 +156,19 @@ class Runs:
         shutil.rmtree(run.folder, ignore_errors=True)
 
 
-SHORT = ("id", "name", "status", "created", "seconds", "recipe", "data", "weights", "result", "epochs", "error", "reproduces")
+SHORT = ("id", "name", "status", "created", "seconds", "recipe", "data", "weights", "result", "epochs", "error", "again")
+
+
+def _held(path: Path) -> bool:
+    """Whether some process holds a lock on ``path``."""
+    try:
+        with path.open("r") as file:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
 
 
 def _json(path: Path, most: int) -> Any:

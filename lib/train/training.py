@@ -57,7 +57,8 @@ class Framework(Protocol):
     """A module with these two functions; ``lib/train/frameworks.py`` lists them."""
 
     def train(self, training: Training) -> Iterator[Event]:
-        """Yields Built first, then the others; after each Epoch the checkpoint and, where it is the best so far, BEST are on the disk."""
+        """Yields Built before the first Step. When an Epoch is yielded its checkpoint is on the disk, and BEST where it
+        is the best so far."""
 
     def load(self, recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> Classifier:
         """The network with the weights of ``folder/BEST``. Raises JobFailed where the run has none (yet)."""

@@ -40,7 +40,14 @@ class Batches(Dataset):
     """The batches of one epoch; item ``k`` is (pictures uint8 [b, 3, s, s], labels int64 [b])."""
 
     def __init__(
-        self, pixels: np.ndarray, labels: np.ndarray, indices: np.ndarray, recipe: Recipe, epoch: int, rank: int = 0, ranks: int = 1
+        self,
+        pixels: np.ndarray,
+        labels: np.ndarray,
+        indices: np.ndarray,
+        recipe: Recipe,
+        epoch: int,
+        rank: int = 0,
+        ranks: int = 1,
     ) -> None:
         self.pixels, self.labels, self.recipe, self.epoch = pixels, labels, recipe, epoch
         shuffled = indices[order(len(indices), recipe.seed, epoch)]

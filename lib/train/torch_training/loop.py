@@ -170,7 +170,9 @@ def train(training: Training) -> Iterator[Event]:
     yield Built(**loop.about, parameters=size, history=tuple(loop.history))
     inputs = training.pixels
     if loop.frozen:
-        for found in features(loop.network, loop.about["sha256"] or f"random{training.recipe.seed}", training, loop.where.device):
+        for found in features(
+            loop.network, loop.about["sha256"] or f"random{training.recipe.seed}", training, loop.where.device
+        ):
             if isinstance(found, Stage):
                 yield found
             else:

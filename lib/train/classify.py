@@ -1,0 +1,101 @@
+"""The app's side of ``lib/train/serving.py``: starts the classifying process when it is needed, and asks it."""
+
+from __future__ import annotations
+
+import shutil
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidFile, InvalidValue, JobFailed, QueueFull
+from lib.job_messages import receive, send
+from lib.jobs import Job, Jobs, Limits
+from lib.train.runs import Run
+
+IDLE = 300.0  # seconds after which the process ends and its memory is free
+START, ANSWER = 120.0, 60.0  # seconds
+MOST = 32  # pictures of one request
+AT_ONCE = 64  # requests
+
+
+class Classify:
+    """Safe to call from many threads; each call waits for its own answer."""
+
+    def __init__(self, memory_mb: int, backbones: Sequence[str] = ()) -> None:
+        self._jobs = Jobs(workers=1, waiting=1)
+        limit = 10**6
+        self._limits = Limits(memory_mb=memory_mb, cpu_seconds=limit, wall_seconds=limit, file_mb=16)
+        self._backbones, self._lock = list(backbones), threading.Lock()
+        self._folder, self._job, self._alive = "", None, False
+        self._places = threading.BoundedSemaphore(AT_ONCE)
+
+    def __call__(self, run: Run, pictures: Sequence[str | Path]) -> list[dict[str, Any]]:
+        """A row a picture: ``label``, ``score``, ``scores``, ``milliseconds``, or ``error`` for one that is no picture.
+
+        Raises InvalidValue, InvalidFile, QueueFull, or JobFailed where the process was lost.
+        """
+        if not pictures:
+            raise InvalidFile("Send a picture.")
+        if len(pictures) > MOST:
+            raise InvalidValue("pictures", f"{len(pictures)} pictures", f"at most {MOST} at once")
+        if not self._places.acquire(blocking=False):
+            raise QueueFull(AT_ONCE)
+        try:
+            message = {"run": str(run.folder), "pictures": [str(path) for path in pictures]}
+            for last in (False, True):  # the process may just be ending for want of work, or lost to another's picture
+                with suppress(OSError, ValueError):
+                    found = self._ask(message)
+                    if found is not None:
+                        if "error" in found:
+                            raise JobFailed(str(found["error"])[:2000])
+                        return found["pictures"]
+                if last:
+                    raise JobFailed("The process that classifies was lost. Please try again.")
+            raise AssertionError("unreachable")
+        finally:
+            self._places.release()
+
+    def close(self) -> None:
+        self._jobs.close()
+        shutil.rmtree(self._folder, ignore_errors=True)
+
+    def _ask(self, message: dict[str, Any]) -> dict[str, Any] | None:
+        with socket.socket(socket.AF_UNIX) as end:
+            end.settimeout(ANSWER)
+            end.connect(self._address())
+            send(end, message)
+            return receive(end)
+
+    def _address(self) -> str:
+        """The socket of a living process."""
+        with self._lock:
+            if self._alive:
+                return f"{self._folder}/s"
+            shutil.rmtree(self._folder, ignore_errors=True)
+            self._folder = tempfile.mkdtemp(prefix="classify-")
+            arguments = {"address": f"{self._folder}/s", "idle": IDLE, "backbones": self._backbones}
+            job = self._job = self._jobs.submit("lib.train.serving:serve", arguments, limits=self._limits)
+            ready = threading.Event()
+            self._alive = True
+            threading.Thread(target=self._follow, args=(job, ready), name="classify", daemon=True).start()
+            deadline = time.monotonic() + START
+            while not ready.wait(0.1):
+                if not self._alive or time.monotonic() > deadline:
+                    job.cancel()
+                    raise OSError("it does not start")
+            return f"{self._folder}/s"
+
+    def _follow(self, job: Job, ready: threading.Event) -> None:
+        try:
+            for _ in job.events():  # "Ready", and its end
+                ready.set()
+        except Exception:  # whatever ended it: the next request starts another
+            pass
+        finally:
+            if self._job is job:
+                self._alive = False

@@ -1,0 +1,85 @@
+"""What runs in a child process for trainings: one function a question, JSON in and out (``lib/jobs.py``).
+
+``run`` is a run's folder, ``data`` the home of its data set. Both were made by the app; a message never holds their paths.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib.settings import prepare_library
+from lib.train import experiment
+from lib.train.data import DataSet
+from lib.train.events import Epoch, Event, Stage, Step
+from lib.train.recipe import Recipe
+from lib.train.reproduce import verdict
+from lib.train.runs import Run
+
+Progress = Callable[..., None]
+PAUSE = 0.2  # seconds between two messages about steps
+
+
+def _place(data: str, trackers: list[str], backbones: list[str]) -> experiment.Place:
+    found = DataSet.load(Path(data))
+    return experiment.Place(data=found, cache=found.cache, trackers=tuple(trackers), backbones=tuple(backbones))
+
+
+def train(
+    progress: Progress,
+    run: str,
+    data: str,
+    recipe: dict[str, Any],
+    resume: bool = False,
+    trackers: list[str] = ["tensorboard"],  # noqa: B006  (JSON; never changed)
+    backbones: list[str] = [],  # noqa: B006
+) -> dict[str, Any]:
+    """Trains, or goes on with, the run whose folder the app has made; its record."""
+    prepare_library(KERAS_BACKEND="torch")
+    work, last = Run(Path(run)), 0.0
+    for event in experiment.conduct(work, Recipe.parse(recipe), _place(data, trackers, backbones), resume=resume):
+        if isinstance(event, Step) and time.monotonic() - last < PAUSE:
+            continue
+        last = time.monotonic()
+        progress(*words(event))
+    return work.read()
+
+
+def words(event: Event) -> tuple[str, float | None]:
+    """An event as a stage and the share that is done."""
+    if isinstance(event, Step):
+        speed = f"{event.pictures_per_second:.0f} pictures/s"
+        return (
+            f"Epoch {event.epoch}, step {event.step} of {event.steps}, loss {event.loss:.3f}, {speed}",
+            event.step / event.steps,
+        )
+    if isinstance(event, Epoch):
+        return f"Epoch {event.epoch}: {event.validation_accuracy:.1%} of the validation pictures are right", None
+    if isinstance(event, Stage):
+        return event.words, event.share
+    return "The network stands", None
+
+
+def reproduce(progress: Progress, run: str, again: str, data: str, recipe: dict[str, Any], **more: Any) -> dict[str, Any]:
+    """Trains ``again`` by the recipe of ``run`` and compares; ``verdict`` and ``differences``."""
+    train(progress, again, data, recipe, **more)
+    found = verdict(Run(Path(run)), Run(Path(again)))
+    Run(Path(again)).update(again=found)
+    return found
+
+
+def finish(progress: Progress, run: str, data: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006
+    """Evaluates the best epoch of a run that was stopped; its record."""
+    prepare_library(KERAS_BACKEND="torch")
+    progress("Evaluating the best epoch", 0.1)
+    return experiment.finish_stopped(Run(Path(run)), _place(data, [], backbones))
+
+
+def export(progress: Progress, run: str, out: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006
+    """Writes ``out/model.onnx``; what it takes and gives."""
+    from lib.train.export import to_onnx
+
+    progress("Exporting to ONNX", 0.2)
+    return to_onnx(Run(Path(run)), Path(out) / "model.onnx", tuple(backbones))

@@ -1,0 +1,282 @@
+"""What the tab calls: data sets and runs of visitors, trainings as jobs. Opens no picture and imports no framework."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidValue, JobFailed, ModelUnavailable, QueueFull, WorkbenchError
+from lib.jobs import Job, Jobs, Limits
+from lib.settings import Settings
+from lib.train import backbones
+from lib.train.classify import Classify
+from lib.train.datasets import MADE
+from lib.train.recipe import Recipe
+from lib.train.reproduce import recipe_of
+from lib.train.runs import DONE, ID, INTERRUPTED, STOPPED, Run, Runs
+from lib.train.speeds import Speeds
+from lib.train.training import BEST
+from lib.train.under_way import UnderWay
+
+TASKS, DATA_TASKS = "lib.train.tasks", "lib.train.data_tasks"
+SHARED = "shared"  # the owner of everything with TRAIN_SHARED=1, and of runs from the command line
+NICE = 10  # pictures and conversions go first
+MOST_RUNS, MOST_DATA = 100, 10  # of one visitor
+
+
+class Trainer:
+    """``owner`` is what ``owner()`` makes of a visitor's key: it names folders, and nobody can go back from it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.home = settings, settings.train_folder
+        seconds = settings.train_seconds
+        self._looking = Limits(
+            memory_mb=settings.job_memory_mb,
+            wall_seconds=settings.job_seconds,
+            cpu_seconds=4 * settings.job_seconds,
+            file_mb=max(4096, 2 * settings.max_file_mb),
+        )
+        self._training = Limits(
+            memory_mb=settings.train_memory_mb, wall_seconds=seconds, cpu_seconds=64 * seconds, file_mb=8192, nice=NICE
+        )
+        self._looks = Jobs(workers=settings.jobs, waiting=settings.queue_size)
+        self._jobs = Jobs(workers=settings.train_jobs, waiting=settings.queue_size, preload=("lib.train.preload",))
+        self.classify = Classify(settings.job_memory_mb, settings.train_backbones)
+        self.speeds = Speeds(self.home / "speeds.json")
+        self._lock, self._under_way = threading.Lock(), dict[str, UnderWay]()  # by run id
+
+    def close(self) -> None:
+        with self._lock:
+            some = list(self._under_way.values())
+        for one in some:
+            one.stop()
+        for one in some:
+            one.done.wait(5)
+        self._looks.close()
+        self._jobs.close()
+        self.classify.close()
+
+    def status(self) -> dict[str, int]:
+        return self._jobs.status()
+
+    def warm(self) -> None:
+        """Has the frameworks imported by the time a training starts. Returns at once."""
+        threading.Thread(target=self._jobs.start, daemon=True).start()
+
+    # -- visitors -------------------------------------------------------------------------------
+
+    def owner(self, key: str) -> str:
+        """``key`` is a visitor's secret, or a session's."""
+        return SHARED if self.settings.train_shared else hashlib.sha256(f"owner {key}".encode()).hexdigest()[:32]
+
+    def token(self, owner: str) -> str:
+        """The part of TensorBoard's address that nobody can guess; it gives no right but to look."""
+        return hashlib.sha256(f"board {owner} {self._salt()}".encode()).hexdigest()[:32]
+
+    def folder_of(self, token: str) -> Path | None:
+        """The folder of runs behind a token."""
+        homes = self.home / "visitors"
+        if not re.fullmatch(r"[0-9a-f]{32}", token) or not homes.is_dir():
+            return None
+        found = (folder for folder in homes.iterdir() if secrets.compare_digest(self.token(folder.name), token))
+        return next((folder / "runs" for folder in found), None)
+
+    def _salt(self) -> str:
+        path = self.home / "salt"
+        if not path.is_file():
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(FileExistsError), path.open("x") as file:
+                file.write(secrets.token_hex(16))
+        return path.read_text()
+
+    def _visitor(self, owner: str) -> Path:
+        assert re.fullmatch(r"[0-9a-f]{32}|shared", owner), owner
+        return self.home / "visitors" / owner
+
+    # -- data sets ------------------------------------------------------------------------------
+
+    def take(self, owner: str, archive: Path, name: str) -> tuple[str, Job]:
+        """A zip becomes a data set of the owner's: its id, and the job whose result is its summary."""
+        folder = self._visitor(owner) / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MOST_DATA - 1 :]:
+            if not self._used(owner, old.name):
+                shutil.rmtree(old, ignore_errors=True)
+        id = secrets.token_hex(16)
+        (folder / id).mkdir()
+        arguments = {"archive": str(archive), "name": name[:120], "home": str(folder / id)}
+        return id, self._looks.submit(f"{DATA_TASKS}:take", arguments, limits=self._looking)
+
+    def make(self, name: str) -> tuple[str, Job]:
+        """One of the data sets that are made here, or ``hub:owner/name`` where the machine's owner lists it."""
+        if name.startswith("hub:"):
+            if name.removeprefix("hub:") not in self.settings.train_hub:
+                allowed = ", ".join(f"hub:{n}" for n in self.settings.train_hub) or "none here (TRAIN_HUB lists them)"
+                raise InvalidValue("dataset", name, allowed)
+            arguments = {"name": name, "home": str(self._data(SHARED, name))}
+            return name, self._looks.submit(f"{DATA_TASKS}:from_hub", arguments, limits=self._looking)
+        if name not in MADE:
+            raise InvalidValue("dataset", name, ", ".join([*MADE, *(f"hub:{n}" for n in self.settings.train_hub)]))
+        arguments = {"name": name, "home": str(self._data(SHARED, name))}
+        return name, self._looks.submit(f"{DATA_TASKS}:make", arguments, limits=self._looking)
+
+    def remember(self, owner: str, id: str, summary: dict[str, Any]) -> None:
+        """Keeps what a data job answered, so that a reload shows it without another job."""
+        home = self._data(owner, id)
+        if home.is_dir():
+            (home / "summary.json").write_text(json.dumps(summary))
+
+    def summary(self, owner: str, id: str) -> dict[str, Any]:
+        """What ``remember`` kept. Raises ModelUnavailable where the data set is gone."""
+        try:
+            found = json.loads((self._data(owner, id) / "summary.json").read_text())
+        except (OSError, ValueError):
+            found = None
+        if not isinstance(found, dict):
+            raise ModelUnavailable("This data set is no longer here. Choose or upload it again.")
+        return found
+
+    def _data(self, owner: str, id: str) -> Path:
+        """The home of a data set; made ones belong to nobody."""
+        if id in MADE:
+            return self.home / "data" / id
+        if id.startswith("hub:"):
+            return self.home / "data" / re.sub(r"[^A-Za-z0-9._-]", "-", id)
+        if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
+            raise InvalidValue("dataset", id, f"{', '.join(MADE)}, or one that you uploaded")
+        return self._visitor(owner) / "data" / id
+
+    def _used(self, owner: str, id: str) -> bool:
+        return any((record.get("data") or {}).get("id") == id for record in self.runs(owner).list())
+
+    # -- runs -----------------------------------------------------------------------------------
+
+    def runs(self, owner: str) -> Runs:
+        return Runs(self._visitor(owner) / "runs")
+
+    def find(self, id: str) -> Run:
+        """A run by its id, whoever made it: the id itself cannot be guessed. Raises InvalidValue or ModelUnavailable."""
+        if isinstance(id, str) and ID.fullmatch(id):
+            for folder in (self.home / "visitors").glob("*/runs"):
+                with suppress(WorkbenchError):
+                    return Runs(folder).find(id)
+        return Runs(self.home / "none").find(id)
+
+    def backbones(self) -> dict[str, backbones.Backbone]:
+        return backbones.listed(self.settings.train_backbones)
+
+    def estimate(self, recipe: Recipe, summary: Mapping[str, Any]) -> float:
+        """Seconds that a training will take here, its turn in the queue not counted."""
+        train, others = _counts(recipe, summary)
+        return self.speeds.estimate(recipe, train, others)
+
+    def train(self, owner: str, data: str, recipe: Recipe, name: str = "") -> UnderWay:
+        """Writes the record and queues the job. Raises InvalidValue, ModelUnavailable or QueueFull."""
+        backbones.choose(recipe.backbone, self.settings.train_backbones, recipe.framework)
+        summary = self.summary(owner, data)
+        if len(self.runs(owner).list()) >= MOST_RUNS:
+            raise QueueFull(MOST_RUNS) if owner == SHARED else InvalidValue("runs", MOST_RUNS, "fewer; delete some first")
+        about = {"id": data, "name": summary.get("name") or data, "fingerprint": summary.get("fingerprint", "")}
+        counts = {"count": summary.get("count", 0), "classes": len(summary.get("classes") or ())}
+        run = self.runs(owner).new(name or about["name"], {"recipe": recipe.as_dict(), "data": about | counts})
+        return self._start(owner, run, "train", {"recipe": recipe.as_dict()}, summary, recipe)
+
+    def resume(self, run: Run) -> UnderWay:
+        """Goes on with a run that was stopped or interrupted. Raises JobFailed for another."""
+        record = run.read()
+        if record.get("status") not in (STOPPED, INTERRUPTED, "failed"):
+            raise JobFailed(f"This run is {record.get('status')}; only a stopped or interrupted one can go on.")
+        owner, recipe = self._owner_of(run), recipe_of(record)
+        summary = self.summary(owner, record["data"]["id"])
+        return self._start(owner, run, "train", {"recipe": record["recipe"], "resume": True}, summary, recipe)
+
+    def reproduce(self, run: Run) -> UnderWay:
+        """Trains a run again, by its record, in a run of its own. Raises JobFailed for one that has not ended."""
+        record = run.read()
+        if record.get("status") != DONE:
+            raise JobFailed(f"This run is {record.get('status')}; only one that is done can be reproduced.")
+        owner, recipe = self._owner_of(run), recipe_of(record)
+        summary = self.summary(owner, record["data"]["id"])
+        again = self.runs(owner).new(f"{record['name']}-again", {"recipe": recipe.as_dict(), "data": record["data"]})
+        arguments = {"again": str(again.folder), "recipe": recipe.as_dict()}
+        return self._start(owner, again, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
+
+    def export(self, run: Run, out: Path) -> Job:
+        """A job that writes ``out/model.onnx``."""
+        arguments = {"run": str(run.folder), "out": str(out), "backbones": list(self.settings.train_backbones)}
+        return self._looks.submit(f"{TASKS}:export", arguments, limits=replace(self._looking, nice=5))
+
+    def under_way(self, run: str) -> UnderWay | None:
+        return self._under_way.get(run)
+
+    def of(self, owner: str) -> list[UnderWay]:
+        """The owner's trainings under way, the oldest first."""
+        home = self.runs(owner).home
+        with self._lock:
+            return [one for one in self._under_way.values() if one.run.folder.parent == home]
+
+    def delete(self, run: Run) -> None:
+        if run.id in self._under_way:
+            raise JobFailed("This run is under way. Stop it first.")
+        Runs(run.folder.parent).delete(run.id)
+
+    def sweep(self) -> None:
+        """Stops what nobody looks at, and removes visitors who have not been here for TRAIN_DAYS."""
+        for one in list(self._under_way.values()):
+            if one.abandoned():
+                one.stop()
+        limit = time.time() - self.settings.train_days * 86400
+        for home in (self.home / "visitors").glob("*"):
+            with suppress(OSError):
+                newest = max((p.stat().st_mtime for p in (home, *home.glob("runs/*"), *home.glob("data/*"))), default=0)
+                if home.name != SHARED and newest < limit:
+                    shutil.rmtree(home, ignore_errors=True)
+
+    def _owner_of(self, run: Run) -> str:
+        return run.folder.parent.parent.name
+
+    def _start(
+        self, owner: str, run: Run, task: str, arguments: dict[str, Any], summary: dict[str, Any], recipe: Recipe
+    ) -> UnderWay:
+        data = str(self._data(owner, (run.read().get("data") or {}).get("id", "")))
+        given = {"run": str(run.folder), "data": data} | arguments
+        more = {"trackers": list(self.settings.trackers), "backbones": list(self.settings.train_backbones)}
+        with self._lock:
+            if run.id in self._under_way:
+                raise JobFailed("This run is under way already.")
+            job = self._jobs.submit(f"{TASKS}:{task}", given | more, limits=self._training)
+
+            def ended(one: UnderWay) -> None:
+                if one.result and one.run.read().get("status") == DONE and not arguments.get("resume"):
+                    self.speeds.learn(recipe, *_counts(recipe, summary), float(one.run.read().get("seconds") or 1))
+                with self._lock:
+                    self._under_way.pop(run.id, None)
+                if one.result is None and (run.folder / BEST).is_file():
+                    self._finish(one.run, data)
+
+            one = self._under_way[run.id] = UnderWay(run, job, ended, lasting=owner == SHARED)
+        return one
+
+    def _finish(self, run: Run, data: str) -> None:
+        """A stopped run keeps its best epoch: that is evaluated, in the background."""
+        arguments = {"run": str(run.folder), "data": data, "backbones": list(self.settings.train_backbones)}
+        with suppress(WorkbenchError):
+            job = self._looks.submit(f"{TASKS}:finish", arguments, limits=self._looking)
+            threading.Thread(target=lambda: suppress(WorkbenchError).__enter__() or job.result(), daemon=True).start()
+
+
+def _counts(recipe: Recipe, summary: Mapping[str, Any]) -> tuple[int, int]:
+    """Training pictures, and validation and test pictures, of a data set's summary."""
+    classes = summary.get("classes") or []
+    train, val, test = (sum(int(c.get(part) or 0) for c in classes) for part in ("train", "val", "test"))
+    return max(1, train), val + test

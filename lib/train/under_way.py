@@ -1,0 +1,69 @@
+"""Trainings under way: each belongs to a visitor, not to a page, so a reload finds it again."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from lib.errors import Cancelled, WorkbenchError
+from lib.jobs import Job, Progress, Result
+from lib.train.runs import STOPPED, Run
+
+ABANDONED = 900.0  # seconds without anybody who looks, after which a visitor's training is stopped; it can be resumed
+
+
+class UnderWay:
+    """Follows a job in a thread of its own. ``progress`` is its newest, ``error`` and ``result`` its end."""
+
+    def __init__(self, run: Run, job: Job, ended: Callable[[UnderWay], None], *, lasting: bool) -> None:
+        """``lasting``: it goes on when nobody looks. ``ended`` is called once, before ``done`` is set."""
+        self.run, self.job, self._ended, self._lasting = run, job, ended, lasting
+        self.progress = Progress("Starting")
+        self.result: dict[str, Any] | None = None
+        self.error: WorkbenchError | None = None
+        self.done, self.began, self._seen = threading.Event(), time.monotonic(), time.monotonic()
+        self._turn = run.turn()
+        self._turn.__enter__()  # here and not in the thread: from now on the run counts as alive
+        threading.Thread(target=self._follow, name="training", daemon=True).start()
+
+    def seen(self) -> None:
+        """Somebody looks."""
+        self._seen = time.monotonic()
+
+    def abandoned(self) -> bool:
+        return not self._lasting and not self.done.is_set() and time.monotonic() - self._seen > ABANDONED
+
+    def stop(self) -> None:
+        """Kills the training's process. Its last whole epoch stays on the disk."""
+        self.job.cancel()
+
+    def _follow(self) -> None:
+        try:
+            for event in self.job.events():
+                if isinstance(event, Result):
+                    self.result = event.value
+                else:
+                    self.progress = event
+        except WorkbenchError as error:
+            self.error = error
+        finally:
+            try:
+                self._settle()
+            finally:
+                self._turn.__exit__(None, None, None)
+                self._ended(self)
+                self.done.set()
+
+    def _settle(self) -> None:
+        """The record of a killed process still says "running"."""
+        if self.error is None:
+            return
+        try:
+            if isinstance(self.error, Cancelled):
+                self.run.update(status=STOPPED)
+            elif self.run.read().get("status") in ("running", "waiting"):
+                self.run.update(status="interrupted", error=self.error.message)
+        except WorkbenchError:  # it was deleted
+            pass
