@@ -1,0 +1,83 @@
+"""What a training needs to go on from the end of an epoch as if nothing had happened; and the best weights."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
+
+from lib.errors import JobFailed
+from lib.train.keras_training.network import array
+from lib.train.training import BEST
+
+FILE = "checkpoint.safetensors"
+BROKEN = "The run's checkpoint cannot be read, so it cannot go on. Start a new run instead."
+
+
+def arrays(variables: Iterable[Any]) -> dict[str, np.ndarray]:
+    """Path of a Keras variable to its array."""
+    return {v.path: np.ascontiguousarray(array(v)) for v in variables}
+
+
+def assign(variables: Iterable[Any], found: dict[str, np.ndarray]) -> None:
+    """Raises KeyError for a missing name and ValueError for a wrong shape."""
+    for variable in variables:
+        variable.assign(found[variable.path])
+
+
+def save(folder: Path, model: keras.Model, optimizer: keras.Optimizer, state: dict[str, Any]) -> None:
+    """``state`` is JSON. The file is complete or not there: a kill in the middle leaves the checkpoint before it."""
+    tensors = {f"model/{name}": array for name, array in arrays(model.variables).items()}
+    # paths of two optimizer variables can be equal; their order is fixed
+    tensors |= {f"optimizer/{k}": array(v) for k, v in enumerate(optimizer.variables)}
+    _write(folder / FILE, tensors, {"state": json.dumps(state)})
+
+
+def load(folder: Path, model: keras.Model, optimizer: keras.Optimizer) -> dict[str, Any] | None:
+    """Puts the values into a built model and optimizer, and returns the state; None where there is no checkpoint.
+
+    Raises JobFailed for one that cannot be read or is of another network.
+    """
+    path = folder / FILE
+    if not path.is_file():
+        return None
+    try:
+        with safe_open(path, "numpy") as file:
+            state = json.loads(file.metadata()["state"])
+        found = load_file(path)
+        assign(model.variables, {name.removeprefix("model/"): a for name, a in found.items() if name.startswith("model/")})
+        for k, variable in enumerate(optimizer.variables):
+            variable.assign(found[f"optimizer/{k}"])
+    except Exception as error:  # safetensors raises a kind of its own for a damaged file
+        raise JobFailed(BROKEN) from error
+    return state
+
+
+def save_best(folder: Path, model: keras.Model) -> None:
+    """``BEST``. The metadata is fixed, so equal weights are equal files."""
+    _write(folder / BEST, arrays(model.variables), {"format": "keras"})
+
+
+def load_best(folder: Path, model: keras.Model) -> None:
+    """Raises JobFailed where there are no weights, or those of another network."""
+    if not (folder / BEST).is_file():
+        raise JobFailed("This run has no weights: it ended before its first epoch did.")
+    try:
+        assign(model.variables, load_file(folder / BEST))
+    except Exception as error:
+        raise JobFailed("The run's weights cannot be read.") from error
+
+
+def _write(path: Path, tensors: dict[str, np.ndarray], metadata: dict[str, str]) -> None:
+    unfinished = path.with_name(f"{path.name}.part")
+    save_file(tensors, unfinished, metadata=metadata)
+    with unfinished.open("rb+") as file:
+        os.fsync(file.fileno())
+    unfinished.replace(path)

@@ -1,0 +1,38 @@
+"""Features of a frozen backbone, computed once for each data set, backbone and size, and kept beside the data."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from lib.train.events import Stage
+from lib.train.keras_training.classifier import ROWS, KerasClassifier
+from lib.train.training import Training
+
+
+def features(classifier: KerasClassifier, weights: str, training: Training) -> Iterator[Stage | np.ndarray]:
+    """Yields stages and, last, the features float32 [n, d]. ``weights`` says which the backbone has.
+
+    Always float32 in inference mode, whatever the recipe's precision, so that recipes share them. Not shared with
+    PyTorch runs, whose features differ by rounding.
+    """
+    recipe = training.recipe
+    of = f"{recipe.backbone}-{weights[:16]}-{recipe.image_size}-{recipe.threads}"
+    name = f"keras-features-{training.fingerprint[:16]}-{of}.npy"
+    path = training.cache / "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
+    if path.is_file():
+        yield Stage(words="Features are taken from the cache", share=1.0)
+        yield np.load(path, mmap_mode="r")
+        return
+    parts, n = [], len(training.pixels)
+    for i in range(0, n, ROWS):
+        parts.append(classifier.embeddings(training.pixels[i : i + ROWS]))
+        yield Stage(words=f"Computing features, {min(n, i + ROWS):,} of {n:,} pictures", share=min(n, i + ROWS) / n)
+    found = np.concatenate(parts)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".part")
+    with unfinished.open("wb") as file:
+        np.save(file, found)
+    unfinished.replace(path)
+    yield found
