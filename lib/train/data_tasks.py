@@ -10,6 +10,7 @@ from typing import Any
 from lib.train import datasets
 from lib.train.archives import unpack
 from lib.train.data import DataSet
+from lib.train.hub_data import from_hub
 
 Progress = Callable[..., None]
 
@@ -34,6 +35,11 @@ def take(progress: Progress, archive: str, name: str, home: str) -> dict[str, An
 def make(progress: Progress, name: str, home: str) -> dict[str, Any]:
     """One of the data sets that are made here; answers with the summary and its ``name``."""
     return {"name": name} | datasets.make(name, Path(home), progress).summary()
+
+
+def fetch(progress: Progress, name: str, home: str, allowed: bool) -> dict[str, Any]:
+    """``hub:owner/name``, fetched, scanned and saved; answers with the summary and its ``name``."""
+    return {"name": name} | from_hub(name, Path(home), allowed=allowed, progress=progress).summary()
 
 
 def describe(progress: Progress, home: str) -> dict[str, Any]:

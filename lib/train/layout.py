@@ -92,9 +92,9 @@ def _prune(tree: Tree, at: str, problems: list[tuple[str, str]]) -> None:
         _prune(inner, f"{at}{name}/", problems)
 
 
-def _descend(tree: Tree, at: str, problems: list[tuple[str, str]]) -> tuple[str, Tree]:
+def _descend(tree: Tree, at: str, problems: list[tuple[str, str]], in_part: bool = False) -> tuple[str, Tree]:
     """To the level that branches: past folders which hold one folder and no picture."""
-    while len(tree.folders) == 1 and not _is_parts(tree) and not any(map(_is_picture, tree.files)):
+    while len(tree.folders) == 1 and (in_part or not _is_parts(tree)) and not any(map(_is_picture, tree.files)):
         ((name, only),) = tree.folders.items()
         if not only.folders:
             break
@@ -174,7 +174,7 @@ def _places(tree: Tree, problems: list[tuple[str, str]]) -> list[Place]:
             names = " and ".join(shown(name) for name in list(tree.folders)[:3])
             raise InvalidFile(f"There are no class folders in {names}: their pictures have no class. {EXPECTED}")
         problems += [(shown(file), BESIDE) for file in tree.files]
-        levels = [(PARTS[name.lower()], *_descend(one, f"{name}/", problems)) for name, one in tree.folders.items()]
+        levels = [(PARTS[name.lower()], *_descend(one, f"{name}/", problems, True)) for name, one in tree.folders.items()]
     for part, at, level in levels:
         problems += [(shown(at + file), BESIDE) for file in level.files]
         inside = part == "" and bool(level.folders) and all(_is_parts(c) and not c.files for c in level.folders.values())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import os
 import secrets
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -16,6 +17,8 @@ from lib.train import pictures
 from lib.train.data import DataSet
 from lib.train.layout import shown
 from lib.train.scanning import threads
+
+ABANDONED = 3600.0  # seconds without a write
 
 
 def pixels(
@@ -35,6 +38,9 @@ def pixels(
     except (OSError, ValueError):  # not made yet, or damaged: made anew
         pass
     cache.mkdir(parents=True, exist_ok=True)
+    for left in cache.glob(".pixels-*"):  # of a process that was killed
+        if time.time() - left.stat().st_mtime > ABANDONED:
+            left.unlink(missing_ok=True)
     beside = cache / f".{kept.stem}-{secrets.token_hex(4)}.npy"
     try:
         array = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
