@@ -95,6 +95,12 @@ def environment(progress: Progress) -> dict[str, Any]:
     return {"os": dict(os.environ), "proc": Path("/proc/self/environ").read_bytes().decode()}
 
 
+def niceness(progress: Progress) -> dict[str, Any]:
+    """Its own, and that of a child it starts."""
+    child = subprocess.run([sys.executable, "-c", "import os; print(os.nice(0))"], capture_output=True, text=True, check=True)
+    return {"own": os.nice(0), "child": int(child.stdout)}
+
+
 def family(progress: Progress, stay: bool = True) -> dict[str, Any]:
     """Starts a child, a grandchild and one that leaves the process group; says who they are."""
     sleeper = [sys.executable, "-c", "import time; time.sleep(600)"]

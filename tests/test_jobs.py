@@ -166,6 +166,12 @@ def test_no_secret_is_inherited(jobs: Jobs) -> None:
     assert "SECRET" not in seen["os"] and "hf_do_not_tell" not in str(seen)
 
 
+def test_a_job_gives_way_as_its_limits_say_and_its_children_with_it(jobs: Jobs) -> None:
+    own = os.nice(0)
+    assert answer(jobs, "niceness", Limits(nice=7)) == {"own": own + 7, "child": own + 7}
+    assert answer(jobs, "niceness") == {"own": own, "child": own}  # the one before left nothing behind
+
+
 def processes(job: Job) -> tuple[Iterator[Any], list[int]]:
     events = job.events()
     pids = list(map(int, next(events).stage.split()))  # type: ignore[union-attr]

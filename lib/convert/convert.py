@@ -55,6 +55,7 @@ class Converter:
             wall_seconds=settings.convert_seconds,
             cpu_seconds=4 * settings.convert_seconds,  # of all threads together
             file_mb=max(4096, 2 * settings.max_file_mb),
+            nice=5,  # pictures go first
         )
 
     def start(self) -> None:
