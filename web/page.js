@@ -60,12 +60,15 @@
     if (fresh.length) region.textContent = fresh.join(" ");
   }
 
-  // gradio's picture has no words: data-alt is what it shows.
+  // Names that gradio leaves out: data-alt is what its picture shows.
   function describe() {
     const words = document.querySelector("[data-alt]")?.dataset.alt;
     for (const image of document.querySelectorAll("#picture img")) {
       if (words && image.alt !== words) image.alt = words;
     }
+    // a plain div may not have a name
+    for (const empty of document.querySelectorAll("div[aria-label]:not([role])")) empty.setAttribute("role", "img");
+    for (const box of document.querySelectorAll("input[title]:not([aria-label])")) box.setAttribute("aria-label", box.title);
   }
 
   // The page is drawn piece by piece, out of sight; it is shown when it stands still, with what is restored in it.
