@@ -123,8 +123,11 @@ class Trainer:
             if name.removeprefix("hub:") not in self.settings.train_hub:
                 allowed = ", ".join(f"hub:{n}" for n in self.settings.train_hub) or "none here (TRAIN_HUB lists them)"
                 raise InvalidValue("dataset", name, allowed)
-            arguments = {"name": name, "home": str(self._data(SHARED, name))}
-            return name, self._looks.submit(f"{DATA_TASKS}:from_hub", arguments, limits=self._looking)
+            home = self._data(SHARED, name)
+            if (home / "data.json").is_file():  # fetched for somebody before
+                return name, self._looks.submit(f"{DATA_TASKS}:describe", {"home": str(home)}, limits=self._looking)
+            arguments = {"name": name, "home": str(home), "allowed": True}
+            return name, self._looks.submit(f"{DATA_TASKS}:fetch", arguments, limits=self._looking)
         if name not in MADE:
             raise InvalidValue("dataset", name, ", ".join([*MADE, *(f"hub:{n}" for n in self.settings.train_hub)]))
         arguments = {"name": name, "home": str(self._data(SHARED, name))}
@@ -145,6 +148,14 @@ class Trainer:
         if not isinstance(found, dict):
             raise ModelUnavailable("This data set is no longer here. Choose or upload it again.")
         return found
+
+    def forget(self, owner: str, id: str) -> None:
+        """Deletes a data set that the owner uploaded. Raises JobFailed while a training uses it, InvalidValue for others."""
+        if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
+            raise InvalidValue("dataset", id, "a data set that you uploaded; the others are not yours to delete")
+        if any((one.run.read().get("data") or {}).get("id") == id for one in self.of(owner)):
+            raise JobFailed("A training uses these pictures. Stop it first.")
+        shutil.rmtree(self._data(owner, id), ignore_errors=True)
 
     def _data(self, owner: str, id: str) -> Path:
         """The home of a data set; made ones belong to nobody."""
@@ -225,6 +236,19 @@ class Trainer:
         with self._lock:
             return [one for one in self._under_way.values() if one.run.folder.parent == home]
 
+    def turn(self, one: UnderWay) -> tuple[int, float]:
+        """How many trainings start before ``one`` does, and about how many seconds pass until then; 0, 0.0: it runs."""
+        with self._lock:
+            line = list(self._under_way.values())
+        workers = self.settings.train_jobs
+        before = line[: line.index(one)] if one in line else []
+        if one.started is not None or len(before) < workers:
+            return 0, 0.0
+        free = [other.remaining() for other in before[:workers]]  # when each worker is done with what it has
+        for other in before[workers:]:
+            free[free.index(min(free))] += other.expected
+        return len(before) - workers + 1, min(free)
+
     def delete(self, run: Run) -> None:
         if run.id in self._under_way:
             raise JobFailed("This run is under way. Stop it first.")
@@ -264,7 +288,9 @@ class Trainer:
                 if one.result is None and (run.folder / BEST).is_file():
                     self._finish(one.run, data)
 
-            one = self._under_way[run.id] = UnderWay(run, job, ended, lasting=owner == SHARED)
+            one = self._under_way[run.id] = UnderWay(
+                run, job, ended, lasting=owner == SHARED, expected=self.estimate(recipe, summary)
+            )
         return one
 
     def _finish(self, run: Run, data: str) -> None:

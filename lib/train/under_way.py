@@ -17,9 +17,16 @@ ABANDONED = 900.0  # seconds without anybody who looks, after which a visitor's 
 class UnderWay:
     """Follows a job in a thread of its own. ``progress`` is its newest, ``error`` and ``result`` its end."""
 
-    def __init__(self, run: Run, job: Job, ended: Callable[[UnderWay], None], *, lasting: bool) -> None:
-        """``lasting``: it goes on when nobody looks. ``ended`` is called once, before ``done`` is set."""
+    def __init__(
+        self, run: Run, job: Job, ended: Callable[[UnderWay], None], *, lasting: bool, expected: float = 0.0
+    ) -> None:
+        """``lasting``: it goes on when nobody looks. ``ended`` is called once, before ``done`` is set.
+
+        ``expected`` are the seconds that it was estimated to take.
+        """
         self.run, self.job, self._ended, self._lasting = run, job, ended, lasting
+        self.expected = expected
+        self.started: float | None = None  # monotonic seconds; None while it waits for its turn
         self.progress = Progress("Starting")
         self.result: dict[str, Any] | None = None
         self.error: WorkbenchError | None = None
@@ -39,12 +46,19 @@ class UnderWay:
         """Kills the training's process. Its last whole epoch stays on the disk."""
         self.job.cancel()
 
+    def remaining(self) -> float:
+        """Seconds to go, its turn in the queue not counted, if the estimate is right."""
+        spent = 0.0 if self.started is None else time.monotonic() - self.started
+        return max(0.0, self.expected - spent)
+
     def _follow(self) -> None:
         try:
             for event in self.job.events():
                 if isinstance(event, Result):
                     self.result = event.value
                 else:
+                    if self.started is None and not event.stage.startswith("Waiting"):
+                        self.started = time.monotonic()
                     self.progress = event
         except WorkbenchError as error:
             self.error = error
