@@ -9,12 +9,10 @@ and the framework that serves it.
 from __future__ import annotations
 
 import argparse
-import io
 import json
 import logging
 import threading
 import time
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from functools import cache
@@ -94,15 +92,21 @@ class Board:
     def __call__(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
         from werkzeug.wrappers import Response
 
+        path = environ.get("PATH_INFO", "")
+        if page := path.endswith(("/", ".html")):
+            environ.pop("HTTP_ACCEPT_ENCODING", None)  # as it is changed below
         try:
-            if "/data/" in environ.get("PATH_INFO", ""):
+            if "/data/" in path:
                 self._reload()
             response = Response.from_app(self._app, environ)
         except Exception:
-            log.exception("TensorBoard broke on %s", environ.get("PATH_INFO"))
+            log.exception("TensorBoard broke on %s", path)
             response = _error(500, "TensorBoard broke on this request.")
-        if response.status_code >= 400:  # its own words may quote a file with its path
-            response = _error(response.status_code, f"TensorBoard refused this request ({response.status}).")
+        else:
+            if response.status_code >= 400:  # its own words may quote a file with its path
+                response = _error(response.status_code, f"TensorBoard refused this request ({response.status}).")
+            elif page and response.mimetype == "text/html":
+                response.set_data(response.get_data().replace(b"url(/font-", b"url(" + _root(path) + b"font-"))
         return response(environ, start_response)
 
     def _reload(self) -> None:
@@ -116,6 +120,11 @@ class Board:
                 self._loaded, self._next = True, time.monotonic() + self._every
         finally:
             self._loading.release()
+
+
+def _root(path: str) -> bytes:
+    """From a page at ``path`` to the board: pages ask for their fonts at the root of the host, wherever they are."""
+    return b"../" * (path.count("/") - 1)
 
 
 def _plugins() -> list[Any]:
@@ -150,26 +159,12 @@ def _plugins() -> list[Any]:
 
 @cache
 def _files() -> dict[str, WSGI]:
-    """The page's own files by address, compressed once for all boards.
-
-    Its fonts are asked for at the root of the host, wherever the page is: here beside it.
-    """
+    """The page's own files by address, compressed once for all boards."""
     from tensorboard.assets import get_default_assets_zip_provider
     from tensorboard.plugins.base_plugin import TBContext
     from tensorboard.plugins.core.core_plugin import CorePlugin
 
-    memory = io.BytesIO()
-    with get_default_assets_zip_provider()() as file, zipfile.ZipFile(file) as old, zipfile.ZipFile(memory, "w") as new:
-        for name in old.namelist():
-            content = old.read(name)
-            if name == "index.html":
-                content = content.replace(b"url(/font-roboto/", b"url(font-roboto/")
-            new.writestr(name, content)
-    core = CorePlugin(TBContext(assets_zip_provider=lambda: io.BytesIO(memory.getvalue())))
-    try:
-        return core.get_resource_apps()
-    finally:
-        memory.close()
+    return CorePlugin(TBContext(assets_zip_provider=get_default_assets_zip_provider())).get_resource_apps()
 
 
 def _answer(values: dict[str, Any]) -> WSGI:
