@@ -6,6 +6,7 @@ plain, so that every later reader (zipfile, torch's own, Keras) sees the same me
 
 Where ``left_out`` is given, a single odd member (a link, a locked one, one that is too big) does not spoil the
 archive: it is not unpacked and ``left_out`` says why. What is wrong with the archive as a whole always does.
+All checks of the format stand in this one file, to be read together: hence its length.
 """
 
 from __future__ import annotations

@@ -21,8 +21,10 @@ MAX_BYTES = 64 << 20
 FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
 SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"}
 SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF"}
+HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftypavif")
 OTHER_COLOURS = {"CMYK", "LAB", "HSV", "YCbCr"}
 ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
+TO_8_BITS = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
 BIG = 8_000_000  # pixels; such pictures are decoded two at a time, so that threads cannot add up to gigabytes
 _big = threading.Semaphore(2)
 
@@ -66,6 +68,8 @@ def read(data: bytes, about: int = 0) -> Reading:
     except (InvalidFile, MemoryError):
         raise
     except Image.UnidentifiedImageError:
+        if data[4:12] in HEIF:
+            raise InvalidFile("HEIC or AVIF, which is not read here: save it as JPEG") from None
         raise InvalidFile("no picture that is read here (JPEG, PNG, WebP, BMP, GIF, TIFF)") from None
     except Image.DecompressionBombError:
         raise InvalidFile(f"far over {MAX_PIXELS // 10**6} million pixels: not decoded") from None
@@ -75,10 +79,8 @@ def read(data: bytes, about: int = 0) -> Reading:
 
 def _decoded(image: Image.Image, about: int) -> Reading:
     kind, notes = "JPEG" if image.format == "MPO" else image.format or "", []  # MPO: a phone's JPEG with a second view
-    if kind == "TIFF" and getattr(image, "n_frames", 1) > 1:
-        notes.append("several pages: the first is used")
-    elif kind != "JPEG" and getattr(image, "is_animated", False):
-        notes.append("animated: the first frame is used")
+    if kind != "JPEG" and getattr(image, "is_animated", False):
+        notes.append("several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used")
     if _is_deep(image, kind):
         notes.append("16 bits a channel: reduced to 8")
     turn = _orientation(image)  # asked before loading: a TIFF is turned by PIL itself as it loads
@@ -121,10 +123,10 @@ def _has_alpha(image: Image.Image) -> bool:
 
 def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
-        values = np.asarray(image).astype(np.int64)
+        values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
             raise InvalidFile("32-bit numbers, not colours: save it with 8 or 16 bits a channel")
-        return np.repeat(((values * 255 + 32767) // 65535).astype(np.uint8)[..., None], 3, axis=2)
+        return np.repeat(TO_8_BITS[values.astype(np.uint16)][..., None], 3, axis=2)
     if image.mode == "F":
         raise InvalidFile("floating-point numbers, not colours: save it with 8 or 16 bits a channel")
     try:

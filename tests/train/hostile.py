@@ -190,6 +190,7 @@ PICTURES = {
     "text": one("cats/notes.txt", b"hello", "no picture that is read here"),
     "svg": one("cats/drawing.svg", b"<svg xmlns='http://www.w3.org/2000/svg'/>", "no picture that is read here"),
     "zip_inside": one("cats/more.zip", zipped(good()), "no picture that is read here"),
+    "heic": one("cats/phone.heic", b"\0\0\0\x18ftypheic" + b"\0" * 40, "HEIC"),
     "ppm": one("cats/plain.jpg", picture(1, "PPM"), "no picture that is read here"),
     "eps": one("cats/script.jpg", b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", "no picture that is read here"),
     "huge_header": one("cats/huge.png", png(60_000, 60_000, 8, 0, b"\0" * 99), "million"),
