@@ -238,7 +238,7 @@ def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
     if total > limits.free and total > packed * limits.ratio:
         raise InvalidFile(
             f"The archive's {packed:,} bytes would unpack to {total:,}: over {limits.ratio} times as much, as in a zip "
-            "bomb. No model compresses like that."
+            "bomb. Nothing real compresses like that."
         )
     for e in entries:
         if e.flag_bits & 0x2041:

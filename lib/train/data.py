@@ -148,7 +148,8 @@ def _fingerprint(items: list[Item]) -> str:
 
 def _check(found: Layout, classes: list[str], items: list[Item], problems: list[Problem]) -> None:
     """Raises InvalidFile that says what was found, what is expected and what to do."""
-    usable = Counter(classes[item.label] for item in items if item.part != "test")
+    # copies count once: a class of one picture has none to be asked about
+    usable = Counter(name for name, _ in {(classes[item.label], item.sha256) for item in items if item.part != "test"})
     learnt = {classes[item.label] for item in items if item.part in ("", "train")}
     files = Counter(place.label for place in found.places)
     bad = [problem for problem in problems if not problem.used]
@@ -162,10 +163,14 @@ def _check(found: Layout, classes: list[str], items: list[Item], problems: list[
         rest = f" and {len(poor) - 3:,} more classes" if len(poor) > 3 else ""
         few = ", ".join(f"{shown(name)!r} ({usable[name]} of {files[name]:,} files)" for name in poor[:3])
         raise InvalidFile(
-            f"Too few usable pictures to learn from: {few}{rest}. Each class needs at least 2, {where}. "
+            f"Too few usable pictures to learn from: {few}{rest}. Each class needs at least 2 different ones, {where}. "
             f"Add pictures or remove the class folder.{more}"
         )
     if len(classes) < 2:
         raise InvalidFile(f"Only one class was found: {shown(classes[0])!r} ({len(items):,} pictures). {EXPECTED}{more}")
     if len(classes) > MOST_CLASSES:
         raise InvalidFile(f"{len(classes):,} classes were found; at most {MOST_CLASSES:,} can be trained. {EXPECTED}")
+    if not split(items).val:
+        raise InvalidFile(
+            "Every picture stands under two classes, so none can be kept for validation. Keep one copy of each."
+        )

@@ -315,6 +315,10 @@ TOO_LITTLE = {
     "no_class": Case(members=[(f"{k}.jpg", picture(k)) for k in range(3)], error="no class"),
     "no_pictures": Case(members=[("cats/a.txt", b"x"), ("dogs/b.txt", b"y")], error="No usable picture"),
     "one_picture": Case(members=good()[:4], error="'dogs' (1 of 1 files)"),
+    "copies": Case(members=[*good()[:3], *[(f"dogs/{k}.jpg", picture(7)) for k in range(3)]], error="'dogs' (1 of 3 files)"),
+    "all_twice": Case(
+        members=[(f"{name}/{k}.jpg", picture(k)) for name in ("cats", "dogs") for k in range(3)], error="under two classes"
+    ),
     "all_broken": Case(members=[*good(), *[(f"birds/{k}.jpg", b"") for k in range(3)]], error="'birds' (0 of 3 files)"),
     "only_in_test": Case(
         members=[*good("train/"), *[(f"test/birds/{k}.jpg", picture(k)) for k in range(3)]], error="'birds' (0 of 3"
