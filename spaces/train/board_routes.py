@@ -7,11 +7,13 @@ it may do; does not know who owns a token (``find``) nor how a board is made (``
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+from weakref import WeakValueDictionary
 
 from starlette.requests import Request
 from starlette.responses import JSONResponse, RedirectResponse
@@ -22,6 +24,7 @@ from lib.train.board import Boards
 
 PREFIX = "/tensorboard"
 WORKERS = 4  # requests that TensorBoard works on at once, of all visitors; the others wait
+EACH = 2  # of them for one token: the first page of somebody with many runs takes seconds, of that visitor only
 MAX_BODY = 1_000_000  # bytes; the page asks for a few hundred series at once, some 100 bytes each
 POSTED = "/data/plugin/"  # the page asks there by POST for series and hyperparameters, below /experiment/<name> too
 
@@ -76,6 +79,7 @@ class _Page:
     def __init__(self, find: Callable[[str], Path | None], boards: Boards) -> None:
         self._find, self._boards = find, boards
         self._workers: Any = None
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # kept by those who wait
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -104,7 +108,9 @@ class _Page:
         async def replay() -> dict[str, Any]:
             return {"type": "http.request", "body": body, "more_body": False}
 
-        await self._pool()(scope, replay, send)
+        turn = self._turns.setdefault(token, asyncio.Semaphore(EACH))
+        async with turn:
+            await self._pool()(scope, replay, send)
 
     def _pool(self) -> Any:
         if self._workers is None:

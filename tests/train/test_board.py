@@ -287,6 +287,15 @@ def test_the_boards_looked_at_last_are_kept(tmp_path: Path) -> None:
     assert len(boards) == 0
 
 
+def test_a_board_that_nobody_asks_is_dropped(tmp_path: Path) -> None:
+    boards = Boards(idle=0.2)
+    boards.app(tmp_path / "1")
+    boards.app(tmp_path / "2")
+    time.sleep(0.25)
+    kept = boards.app(tmp_path / "2")
+    assert len(boards) == 1 and boards.app(tmp_path / "2") is kept
+
+
 def test_a_board_that_is_dropped_leaves_nothing(runs: Path) -> None:
     boards, threads = Boards(most=1), threading.active_count()
     files = len(os.listdir("/proc/self/fd"))

@@ -145,22 +145,32 @@ def test_a_mount_behind_a_prefix_works(folders: dict[str, Path]) -> None:
     assert path == "/behind/tensorboard/new/data/plugin/projector/index.js" and client.get(path).status_code == 200
 
 
-def test_tensorboard_works_in_a_few_threads(folders: dict[str, Path]) -> None:
-    seen = set()
+def test_a_few_threads_work_and_no_visitor_has_them_all(folders: dict[str, Path]) -> None:
+    now: dict[str, int] = {}
+    most: dict[str, int] = {}
+    names, lock = set(), threading.Lock()
 
     def find(token: str) -> Path | None:
-        seen.add(threading.current_thread().name)
-        time.sleep(0.05)
+        names.add(threading.current_thread().name)
+        with lock:
+            for key in (token, "all"):
+                now[key] = now.get(key, 0) + 1
+                most[key] = max(most.get(key, 0), now[key])
+        time.sleep(0.1)
+        with lock:
+            now[token], now["all"] = now[token] - 1, now["all"] - 1
         return folders.get(token)
 
     routes = board_routes()
     with TestClient(FastAPI(routes=routes.routes(find, Boards()))) as client:
-        threads = [threading.Thread(target=client.get, args=["/tensorboard/new/data/runs"]) for _ in range(12)]
+        paths = [f"/tensorboard/{token}/data/runs" for token in ("new", "other", "third") for _ in range(6)]
+        threads = [threading.Thread(target=client.get, args=[path]) for path in paths]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-    assert 1 <= len(seen) <= routes.WORKERS and all(name.startswith("WSGI") for name in seen)
+    assert most["new"] <= routes.EACH and 1 < most["all"] <= routes.WORKERS
+    assert len(names) <= routes.WORKERS and all(name.startswith("WSGI") for name in names)
 
 
 def test_making_the_routes_imports_no_tensorboard() -> None:

@@ -32,6 +32,7 @@ from lib.train.trackers import (
 )
 from lib.train.trackers.registry import OPENERS, register
 from lib.train.trackers.tensorboard import plain, reduced
+from lib.train.trackers.values import BINS
 
 
 @pytest.fixture
@@ -72,7 +73,7 @@ def test_a_histogram_counts_every_value(dtype: torch.dtype) -> None:
     values = torch.randn(3, 5, 7, generator=torch.Generator().manual_seed(0)).mul(10).to(dtype)
     histogram = Histogram.of(values)
     exact = values.double().numpy().ravel()
-    counts, edges = np.histogram(exact, bins=64)
+    counts, edges = np.histogram(exact, bins=BINS)
     assert histogram.number == 105 == sum(histogram.counts)
     assert (histogram.minimum, histogram.maximum) == (exact.min(), exact.max())
     assert histogram.total == pytest.approx(exact.sum())
