@@ -13,13 +13,18 @@ TECHNIQUES = ("fine_tuning", "feature_extraction")
 PRECISIONS = ("no", "bf16", "fp16")
 WEIGHTS = ("pretrained", "random")
 DEFAULT_BACKBONE = "efficientnet_lite0"
+# an epoch of a head alone costs hundredths of a second
+EPOCHS = {"fine_tuning": 3, "feature_extraction": 30}
+HEAD_FACTOR = 10.0  # a new head starts from nothing, the backbone from ImageNet
 MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One training. ``learning_rate`` is the backbone's; the new head learns ten times as fast.
+    """One training. ``epochs`` 0 stands for the technique's own number (``EPOCHS``).
 
+    ``learning_rate`` is the backbone's, and the new head learns ten times as fast; with feature_extraction, where the head
+    is all that learns, it is the head's.
     ``early_stop`` ends after so many epochs without a better validation loss; 0 never does. ``validation`` is the share
     that is cut from the training pictures where the data set has no validation part. ``threads`` 0 takes every core:
     the record keeps the number, because another one rounds differently.
@@ -29,7 +34,7 @@ class Recipe:
     backbone: str = DEFAULT_BACKBONE
     weights: str = "pretrained"
     technique: str = "fine_tuning"
-    epochs: int = 3
+    epochs: int = 0
     batch_size: int = 16
     learning_rate: float = 1e-3
     weight_decay: float = 0.01
@@ -51,7 +56,8 @@ class Recipe:
         _one_of("weights", self.weights, WEIGHTS)
         if not isinstance(self.backbone, str) or not self.backbone:
             raise InvalidValue("backbone", self.backbone, "a name from the list of backbones")
-        _whole("epochs", self.epochs, 1, 1000)
+        _whole("epochs", self.epochs, 0, 1000)
+        object.__setattr__(self, "epochs", self.epochs or EPOCHS[self.technique])
         _whole("batch_size", self.batch_size, 2, 1024)
         _whole("image_size", self.image_size, 32, 512)
         if self.image_size % 8:
@@ -86,6 +92,10 @@ class Recipe:
                 continue
             found[name] = _READ.get(str(known[name].type), lambda _, v: v)(name, value)
         return cls(**found)
+
+    @property
+    def head_learning_rate(self) -> float:
+        return self.learning_rate * (1.0 if self.technique == "feature_extraction" else HEAD_FACTOR)
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)

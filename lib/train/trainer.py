@@ -114,24 +114,23 @@ class Trainer:
                 shutil.rmtree(old, ignore_errors=True)
         id = secrets.token_hex(16)
         (folder / id).mkdir()
-        arguments = {"archive": str(archive), "name": name[:120], "home": str(folder / id)}
-        return id, self._looks.submit(f"{DATA_TASKS}:take", arguments, limits=self._looking)
+        return id, self._look("take", archive=str(archive), name=name[:120], home=str(folder / id))
 
     def make(self, name: str) -> tuple[str, Job]:
         """One of the data sets that are made here, or ``hub:owner/name`` where the machine's owner lists it."""
-        if name.startswith("hub:"):
-            if name.removeprefix("hub:") not in self.settings.train_hub:
-                allowed = ", ".join(f"hub:{n}" for n in self.settings.train_hub) or "none here (TRAIN_HUB lists them)"
-                raise InvalidValue("dataset", name, allowed)
-            home = self._data(SHARED, name)
-            if (home / "data.json").is_file():  # fetched for somebody before
-                return name, self._looks.submit(f"{DATA_TASKS}:describe", {"home": str(home)}, limits=self._looking)
-            arguments = {"name": name, "home": str(home), "allowed": True}
-            return name, self._looks.submit(f"{DATA_TASKS}:fetch", arguments, limits=self._looking)
-        if name not in MADE:
-            raise InvalidValue("dataset", name, ", ".join([*MADE, *(f"hub:{n}" for n in self.settings.train_hub)]))
-        arguments = {"name": name, "home": str(self._data(SHARED, name))}
-        return name, self._looks.submit(f"{DATA_TASKS}:make", arguments, limits=self._looking)
+        names = [*MADE, *(f"hub:{n}" for n in self.settings.train_hub)]
+        if name not in names:
+            raise InvalidValue("dataset", name, ", ".join(names))
+        home = self._data(SHARED, name)
+        if name in MADE:
+            return name, self._look("make", name=name, home=str(home))
+        if (home / "data.json").is_file():
+            return name, self._look("describe", home=str(home))
+        shutil.rmtree(home, ignore_errors=True)  # of a fetch that was stopped
+        return name, self._look("fetch", name=name, home=str(home), allowed=True)
+
+    def _look(self, task: str, **arguments: Any) -> Job:
+        return self._looks.submit(f"{DATA_TASKS}:{task}", arguments, limits=self._looking)
 
     def remember(self, owner: str, id: str, summary: dict[str, Any]) -> None:
         """Keeps what a data job answered, so that a reload shows it without another job."""

@@ -18,7 +18,7 @@ def order(count: int, seed: int, epoch: int) -> np.ndarray:
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """uint8 [n, size, size, 3] as [n, 3, size, size], in channels_last order: no value is moved."""
-    return torch.from_numpy(np.ascontiguousarray(pixels)).permute(0, 3, 1, 2)
+    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)  # a copy: the cache is a read-only map of a file
 
 
 def augment(picture: torch.Tensor, seed: int, epoch: int, index: int) -> torch.Tensor:

@@ -45,7 +45,7 @@ class Together(Alone):
         return self.accelerator.prepare_model(network)
 
     def total(self, value: torch.Tensor) -> torch.Tensor:
-        return self.accelerator.reduce(value.detach().clone(), reduction="sum")
+        return self.accelerator.reduce(value.clone(), reduction="sum")
 
     def agree(self, value: Any) -> Any:
         from accelerate.utils import broadcast_object_list

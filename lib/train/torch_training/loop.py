@@ -28,9 +28,6 @@ from lib.train.torch_training.network import build_network
 from lib.train.torch_training.precision import Precision, check
 from lib.train.training import Training
 
-HEAD_FACTOR = 10.0  # the new head starts from nothing, the backbone from ImageNet
-
-
 class Loop:
     """State of one training. ``network`` is whole; ``trained`` the part that learns."""
 
@@ -43,7 +40,7 @@ class Loop:
         self.network, self.about = build_network(recipe, backbone, len(training.classes), recipe.weights == "pretrained")
         self.network.to(where.device)
         self.frozen = recipe.technique == "feature_extraction"
-        groups = [{"params": list(self.network.head.parameters()), "lr": recipe.learning_rate * HEAD_FACTOR}]
+        groups = [{"params": list(self.network.head.parameters()), "lr": recipe.head_learning_rate}]
         if not self.frozen:
             groups.insert(0, {"params": list(self.network.backbone.parameters()), "lr": recipe.learning_rate})
         self.parameters = [p for group in groups for p in group["params"]]
@@ -110,7 +107,7 @@ class Loop:
             rate = self.optimizer.param_groups[0]["lr"]
             if self.precision.step(part * self.where.ranks, self.optimizer, self.parameters):
                 self.schedule.step()
-            loss = float(self.where.total(part))
+            loss = float(self.where.total(part.detach()))
             if not np.isfinite(loss) and not self.precision.scaler.is_enabled():
                 raise JobFailed(f"The loss is no longer a number after {first + k + 1} steps. Try a lower learning rate.")
             self.losses.append((loss, count))
