@@ -46,7 +46,7 @@ def head(title: str, description: str, css: str = "") -> Callable[[str], str]:
 
 def routes(slug: str, tab: Iterable[APIRoute]) -> list[APIRoute]:
     """``GET /<slug>``, and GET for whatever the tab answers by POST only."""
-    tab = list(tab)
+    tab = [route for route in tab if isinstance(route, APIRoute)]
     gets = {route.path for route in tab if "GET" in route.methods}
     posts = {route.path for route in tab if "POST" in route.methods} - gets
     return [_way(slug, path, path in posts) for path in sorted(posts | {f"/{slug}"} - gets)]

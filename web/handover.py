@@ -1,7 +1,8 @@
 """A file goes from one tab to another that can open it. Tabs do not know each other: they name kinds of files.
 
 A tab that takes files has ``opens``, a list of Openers; one that has files to give has ``offers``, a list of
-Offers. Once all tabs are built, ``connect`` puts each offer together with the first opener of its kind.
+Offers. Once all tabs are built, ``connect`` puts each offer together with the first opener of its kind, or with that of
+the tab it names.
 """
 
 from __future__ import annotations
@@ -29,13 +30,15 @@ class Opener:
 class Offer:
     """A click on ``button`` offers what ``give`` makes of the value of ``source``: a list of paths.
 
-    ``taken`` says, once the page is built, whether anybody opens them; a button without a taker stays hidden.
+    ``to`` is the slug of the tab that is to open them; "" for the first that can. ``taken`` says, once the page is
+    built, whether anybody opens them; a button without a taker stays hidden.
     """
 
     kind: str
     button: gr.Button
     source: Component
     give: Callable[[Any], list[str]]
+    to: str = ""
     taken: bool = False
 
 
@@ -46,7 +49,7 @@ def connect(parts: Iterable[tuple[str, Any]], frame: gr.Tabs | None) -> None:
         for offer in getattr(giver, "offers", ()):
             for place, taker in parts:
                 found = [one for one in getattr(taker, "opens", ()) if one.kind == offer.kind]
-                if found and frame is not None:
+                if found and frame is not None and taker is not giver and offer.to in ("", place):
                     _wire(offer, found[0], place, frame)
                     break
 

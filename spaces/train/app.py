@@ -1,0 +1,63 @@
+"""The training tab. Runs alone, too: ``python spaces/train/app.py``."""
+
+import sys
+from pathlib import Path
+
+if __name__ == "__main__":
+    here = Path(__file__).resolve()
+    sys.path.insert(0, str(next(p for p in here.parents if (p / "lib").is_dir())))
+    from web.shell import main
+
+    sys.exit(main([here.parent]))  # which loads this file once more, as a package
+
+import threading
+from typing import Any
+
+from starlette.routing import BaseRoute
+
+from lib.settings import Settings
+from lib.train.board import Boards
+from lib.train.trainer import Trainer
+from web.visit import Visit
+
+from . import board_routes, files, page, view
+
+SWEEP_SECONDS = 60.0
+
+
+class Train:
+    """Trainings as jobs, with their doors: the page, TensorBoard, the files of runs."""
+
+    title = "Train"
+    slug = "train"
+    css = view.CSS
+    visit: Visit
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings, self.trainer, self.boards = settings, Trainer(settings), Boards()
+        self._closed = threading.Event()
+
+    def build(self) -> None:
+        self.offers = page.build(self.trainer, self.visit)
+
+    def routes(self) -> list[BaseRoute]:
+        return [*files.routes(self.trainer), *board_routes.routes(self.trainer.folder_of, self.boards)]
+
+    def health(self) -> dict[str, Any]:
+        return {"training": self.trainer.status()}
+
+    def start(self) -> None:
+        """The fork servers start when they are needed first; until then only the sweep runs."""
+        threading.Thread(target=self._sweep, name="train-sweep", daemon=True).start()
+
+    def close(self) -> None:
+        self._closed.set()
+        self.trainer.close()
+        self.boards.close()
+
+    def _sweep(self) -> None:
+        while not self._closed.wait(SWEEP_SECONDS):
+            self.trainer.sweep()
+
+
+TAB = Train

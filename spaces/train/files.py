@@ -1,0 +1,55 @@
+"""A run's files for the browser, under its id, which nobody can guess: the record, the weights, the ONNX."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+
+from fastapi import Request
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+
+from lib.errors import WorkbenchError
+from lib.train.runs import Run
+from lib.train.trainer import Trainer
+from lib.train.training import BEST
+from web.errors import as_response
+
+RECORD, ONNX = "record.json", "model.onnx"
+PLACE = "train/files"
+
+
+def address(run: str) -> str:
+    """Relative to the page: it may stand behind a prefix. A file's name comes after it."""
+    return f"./{PLACE}/{run}/"
+
+
+def onnx_of(run: Run) -> Path | None:
+    """The ONNX that was made of the run's weights; None where there is none, or of earlier weights."""
+    path, weights = run.folder / ONNX, run.folder / BEST
+    try:
+        fresh = path.is_file() and not path.is_symlink() and path.stat().st_mtime_ns >= weights.stat().st_mtime_ns
+    except OSError:
+        fresh = False
+    return path if fresh else None
+
+
+def routes(trainer: Trainer) -> list[APIRoute]:
+    async def file(http: Request) -> Response:
+        id, name = http.path_params["run"], http.path_params["name"]
+        try:
+            run = await asyncio.to_thread(trainer.find, id)
+            if name == RECORD:
+                record = json.dumps(await asyncio.to_thread(run.read), indent=1)
+                headers = {"Content-Disposition": f'attachment; filename="{id}.json"'}
+                return Response(record, media_type="application/json", headers=headers)
+        except WorkbenchError as error:
+            return as_response(error)
+        path = run.folder / name if name == BEST else onnx_of(run) if name == ONNX else None
+        if path is None or not path.is_file() or path.is_symlink():
+            return JSONResponse({"error": f"This run has no file {name[:80]!r}."}, status_code=404)
+        return FileResponse(path, filename=f"{id}{path.suffix}", media_type="application/octet-stream")
+
+    return [APIRoute(f"/{PLACE}/{{run}}/{{name}}", file, methods=["GET"], include_in_schema=False)]

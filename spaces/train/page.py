@@ -1,0 +1,217 @@
+"""The tab's page: its parts side by side, and what keeps them in step with the visitor's trainings.
+
+A training belongs to the visitor, not to the page: a timer looks what has changed, so every open page, and one that was
+reloaded, sees the same. Knows parts and when they change; what they show is theirs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from lib.train.trainer import Trainer
+from lib.train.under_way import UnderWay
+from web.cards import e
+from web.handover import Offer
+from web.visit import Arrival, Visit
+
+from .page_data import Data
+from .page_form import Form, no_pictures
+from .page_result import Result
+from .page_runs import Board, Runs
+from .page_shared import QUIET, Shared, Updates
+from .page_stage import Stage
+from .page_try import Attempt
+from .subject import Subject
+
+FAST, SLOW = 1.0, 4.0  # seconds between two looks, while something is under way and else
+TO_THE_CARD = "() => document.querySelector('#train-stage')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What a page shows, as the parts' signatures, and the trainings that it has heard of."""
+
+    stage: str = ""
+    result: str = ""
+    runs: str = ""
+    busy: bool = False
+    known: frozenset[str] = frozenset()
+
+
+def build(trainer: Trainer, visit: Visit) -> list[Offer]:
+    """The offers of ONNX files to other tabs are returned."""
+    shared = Shared(trainer, visit)
+    with gr.Row(elem_classes="mw-columns"):
+        with gr.Column(scale=4, min_width=300):
+            data = Data(shared)
+            form = Form(shared)
+        with gr.Column(scale=7, min_width=320):
+            stage = Stage(shared)
+            with gr.Tabs(elem_classes="mw-inner", overflow_behavior="wrap"):
+                with gr.Tab("Result"):
+                    result = Result(shared)
+                with gr.Tab("Try it"):
+                    attempt = Attempt(shared)
+                with gr.Tab("Runs"):
+                    runs = Runs(shared)
+                with gr.Tab("TensorBoard") as tab:
+                    board = Board(shared, tab)
+    page = Page(shared, data, form, stage, result, attempt, runs)
+    data.connect(page.with_new_pictures, [form.said])
+    form.connect()
+    result.connect(page.show, page.everything)
+    attempt.connect()
+    runs.connect()
+    board.connect()
+    page.connect()
+    return result.offers
+
+
+class Page:
+    def __init__(
+        self, shared: Shared, data: Data, form: Form, stage: Stage, result: Result, attempt: Attempt, runs: Runs
+    ) -> None:
+        self.shared, self.data, self.form, self.stage = shared, data, form, stage
+        self.result, self.attempt, self.runs = result, attempt, runs
+        self.seen = gr.State(Seen())
+        self.timer = gr.Timer(SLOW)
+        self.everything = [shared.subject, self.seen, self.timer, form.said, form.stop]
+        self.everything += [*stage.outputs, *result.outputs, *attempt.outputs, *runs.outputs]
+
+    def show(self, owner: str, subject: Subject, http: gr.Request, seen: Seen | None = None) -> Updates:
+        """What has changed since ``seen``; all of it without. A training that is new to the page becomes the shown run."""
+        before = seen or Seen()
+        ways = self.shared.trainer.of(owner)
+        for one in ways:
+            one.seen()
+        fresh = [one for one in ways if one.run.id not in before.known] if seen is not None else []
+        if fresh and subject.run != fresh[-1].run.id:
+            subject = self.shared.keep(http, subject.with_run(fresh[-1].run.id))
+        run = self.shared.run(owner, subject)
+        try:
+            return self._changed(owner, subject, ways, before)
+        except WorkbenchError:  # the run was deleted in this moment
+            if run is not None and self.shared.run(owner, subject) is not None:
+                raise
+            return self._changed(owner, subject.with_run(""), ways, before)
+
+    def _changed(self, owner: str, subject: Subject, ways: Sequence[UnderWay], before: Seen) -> Updates:
+        run = self.shared.run(owner, subject)
+        now = Seen(
+            stage=self.stage.sign(run, ways),
+            result=self.result.sign(run),
+            runs=self.runs.sign(owner, run),
+            busy=bool(ways) or (run is not None and self.stage.pending(run)),
+            known=before.known | {one.run.id for one in ways},
+        )
+        found: Updates = {self.shared.subject: subject, self.seen: now}
+        if now.stage != before.stage:
+            found |= self.stage.show(run, ways) | {self.form.stop: gr.Button(interactive=bool(ways))}
+        if now.result != before.result:
+            found |= self.result.show(run) | self.attempt.show(owner, run)
+        if now.runs != before.runs:
+            found |= self.runs.show(owner, run)
+        if now.busy != before.busy:
+            found[self.timer] = gr.Timer(FAST if now.busy else SLOW)
+        return found
+
+    def with_new_pictures(self, owner: str, subject: Subject) -> Updates:
+        return {self.form.said: self.form.estimate(owner, subject.data, {})}
+
+    def connect(self) -> None:
+        shared, form, stage, runs = self.shared, self.form, self.stage, self.runs
+        given = [shared.subject, shared.key]
+
+        def start(now: Subject, key: str, name: str | None, http: gr.Request, *values: Any) -> Updates:
+            owner = shared.owner(key, http)
+            try:
+                recipe = form.recipe(values)
+                if shared.summary(owner, now.data) is None:
+                    raise no_pictures()
+                one = shared.trainer.train(owner, now.data, recipe, (name or "").strip())
+            except WorkbenchError as error:
+                return {form.said: form.alert(error)}
+            said = form.estimate(owner, now.data, dict(zip(form.fields, values, strict=True)))
+            return self.show(owner, shared.keep(http, now.with_run(one.run.id)), http) | {form.said: said}
+
+        def stop(now: Subject, key: str, http: gr.Request) -> None:
+            """The shown run where it is under way, else the visitor's first one."""
+            ways = shared.trainer.of(shared.owner(key, http))
+            for one in sorted(ways, key=lambda one: one.run.id != now.run)[:1]:
+                one.stop()
+                one.done.wait(2)
+
+        def look(now: Subject, seen: Seen, key: str, http: gr.Request) -> Updates:
+            return self.show(shared.owner(key, http), now, http, seen)
+
+        def open_run(now: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
+            """``run:<id>`` of a button in the table or on the card."""
+            owner, (kind, _, id) = shared.owner(key, http), str(getattr(event, "pick", "")).partition(":")
+            if kind != "run" or shared.run(owner, now.with_run(id)) is None:
+                return self.show(owner, now, http)
+            return self.show(owner, shared.keep(http, now.with_run(id)), http)
+
+        def once_more(ask: Callable[[Any], UnderWay]) -> Callable[..., Updates]:
+            def begin(now: Subject, key: str, http: gr.Request) -> Updates:
+                owner = shared.owner(key, http)
+                try:
+                    one = ask(shared.chosen_run(owner, now))
+                except WorkbenchError as error:
+                    raise gr.Error(error.message, print_exception=False) from None
+                return self.show(owner, shared.keep(http, now.with_run(one.run.id)), http)
+
+            return begin
+
+        def ask_first(now: Subject, key: str, http: gr.Request) -> Updates:
+            name = shared.chosen_run(shared.owner(key, http), now).read().get("name", "")
+            return stage.question.ask(f"Delete the run <b>{e(name)}</b> with its weights and curves?")
+
+        def delete(now: Subject, key: str, http: gr.Request) -> Updates:
+            owner = shared.owner(key, http)
+            try:
+                shared.trainer.delete(shared.chosen_run(owner, now))
+            except WorkbenchError as error:
+                raise gr.Error(error.message, print_exception=False) from None
+            left = shared.trainer.runs(owner).list()
+            return self.show(owner, shared.keep(http, now.with_run(left[0]["id"] if left else "")), http)
+
+        form.start.click(start, [*given, form.name, *form.given], self.everything, **QUIET).then(
+            None, None, None, js=TO_THE_CARD, queue=False, **QUIET
+        )
+        form.stop.click(stop, given, None, **QUIET).then(
+            look, [shared.subject, self.seen, shared.key], self.everything, **QUIET
+        )
+        self.timer.tick(look, [shared.subject, self.seen, shared.key], self.everything, queue=False, **QUIET)
+        stage.card.click(open_run, given, self.everything, **QUIET)
+        runs.table.click(open_run, given, self.everything, **QUIET)
+        stage.again.click(once_more(shared.trainer.reproduce), given, self.everything, **QUIET)
+        stage.go_on.click(once_more(shared.trainer.resume), given, self.everything, **QUIET)
+        stage.delete.click(ask_first, given, [stage.question.row, stage.question.words], **QUIET)
+        stage.question.yes.click(delete, given, self.everything, **QUIET)
+        shared.visit.restore(self._back, [*self.everything, *self.data.outputs])
+
+    def _back(self, page: Arrival) -> Updates:
+        """What the visitor had: the shown data and run, or else the training under way, or the newest run."""
+        if not page.key:
+            return {}
+        owner = self.shared.owner(page.key)
+        subject = page.value if isinstance(page.value, Subject) else Subject()
+        ways, records = self.shared.trainer.of(owner), self.shared.trainer.runs(owner).list()
+        if self.shared.run(owner, subject) is None:
+            newest = ways[-1].run.id if ways else records[0]["id"] if records else ""
+            subject = subject.with_run(newest)
+        if self.shared.summary(owner, subject.data) is None:
+            used = next((r for r in records if r["id"] == subject.run), {})
+            subject = replace(subject, data=str((used.get("data") or {}).get("id", "")))
+        summary = self.shared.summary(owner, subject.data)
+        found = self._changed(owner, subject, ways, Seen())
+        return (
+            found
+            | self.data.show(summary, subject.data)
+            | {self.form.said: self.form.estimate(owner, subject.data, page.form)}
+        )

@@ -1,0 +1,135 @@
+"""The recipe: three fields with a time estimate, all else folded, Train and Stop. ``Recipe`` judges the values."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import InvalidValue, WorkbenchError
+from lib.train import backbones
+from lib.train.recipe import Recipe
+from web.cards import e
+
+from . import view_data
+from .page_shared import QUIET, Shared
+from .subject import LABELS, Subject, recipe, wrong
+from .view import RANDOM, seconds
+
+START = Recipe()
+OFFLINE = "Without a network only efficientnet_lite0 has trained weights here."
+
+
+class Form:
+    """``fields`` are the widgets by the names of LABELS, in that order."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        technique = gr.Radio(
+            [("Fine-tuning", "fine_tuning"), ("Feature extraction", "feature_extraction")],
+            value=START.technique,
+            label="Technique",
+            info="Fine-tuning trains the whole network: more accurate. Feature extraction trains the last layer: faster.",
+        )
+        with gr.Row():
+            epochs = gr.Number(START.epochs, label="Epochs", info="passes over all pictures", min_width=110)
+            size = gr.Number(START.image_size, step=32, label="Size", info="pixels a side: 32–512", min_width=110)
+        with gr.Accordion("More settings", open=False):
+            self.name = gr.Textbox(label="Name", placeholder="the pictures' name", max_length=80)
+            with gr.Row():
+                framework = gr.Radio([("PyTorch", "pytorch"), ("Keras", "keras")], value=START.framework, label="Framework")
+                weights = gr.Radio([("Trained", "pretrained"), ("Random", "random")], value=START.weights, label="Weights")
+            backbone = gr.Dropdown(self._backbones("pytorch"), value=START.backbone, label="Backbone", info=OFFLINE)
+            with gr.Row():
+                batch = gr.Number(START.batch_size, label="Batch size", min_width=110)
+                rate = gr.Number(
+                    START.learning_rate, label="Learning rate", info="the last layer's is ten times this", min_width=110
+                )
+            with gr.Row():
+                seed = gr.Number(START.seed, label="Seed", info="same seed, same run", min_width=110)
+                precision = gr.Dropdown(
+                    [("off", "no"), ("bfloat16", "bf16"), ("float16", "fp16")],
+                    value=START.mixed_precision,
+                    label="Mixed precision",
+                    info="faster on a GPU",
+                    min_width=110,
+                )
+            with gr.Row():
+                stop = gr.Number(START.early_stop, label="Early stop", info="epochs without gain; 0 = never", min_width=110)
+                share = gr.Number(
+                    START.validation, step=0.05, label="Validation share", info="unless there is val/", min_width=110
+                )
+            augmentation = gr.Checkbox(START.augmentation, label="Augmentation", info="flips and shifts; fine-tuning only")
+            balance = gr.Checkbox(
+                START.class_weights, label="Class weights", info="small classes count as much as large ones"
+            )
+            freeze = gr.Checkbox(START.freeze_batch_norm, label="Freeze batch norm", info="better with small batches")
+        self.said = gr.HTML(self.nothing(), padding=False, elem_id="train-said")
+        with gr.Row():
+            self.start = gr.Button("Train", variant="primary", scale=2, min_width=120, elem_id="train-start")
+            self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
+        widgets = (technique, epochs, size, framework, backbone, weights, batch, rate, seed, precision, stop, share)
+        self.fields = dict(zip(LABELS, (*widgets, augmentation, balance, freeze), strict=True))
+        self.given = list(self.fields.values())
+        shared.visit.form(name=self.name, **self.fields)
+
+    @staticmethod
+    def nothing() -> str:
+        return '<p class="mw-quiet">Choose pictures first; then the time is estimated here.</p>'
+
+    def recipe(self, given: Sequence[Any]) -> Recipe:
+        """Raises InvalidValue."""
+        found = recipe(dict(zip(self.fields, given, strict=True)))
+        backbones.choose(found.backbone, self.shared.trainer.settings.train_backbones, found.framework)
+        return found
+
+    def estimate(self, owner: str, data: str, values: Mapping[str, Any]) -> str:
+        """The time that it will take, or what is wrong with a value."""
+        try:
+            wanted = self.recipe([values.get(name, getattr(START, name)) for name in self.fields])
+        except WorkbenchError as error:
+            return self.alert(error)
+        chance = ""
+        if wanted.weights == "random":
+            chance = f'<div class="mw-alert">{RANDOM} The backbone starts from nothing: expect a lower accuracy.</div>'
+        if (summary := self.shared.summary(owner, data)) is None:
+            return chance + self.nothing()
+        parts = view_data.counts(summary)
+        took = seconds(self.shared.trainer.estimate(wanted, summary))
+        return (
+            f'{chance}<p data-say="About {took}"><b>About {took}</b> on this machine '
+            f'<span class="mw-quiet">({parts["train"]:,} training pictures, {wanted.epochs} epochs, '
+            f"{wanted.image_size} px)</span></p>"
+        )
+
+    @staticmethod
+    def alert(error: WorkbenchError) -> str:
+        words = e(wrong(error))
+        return f'<div class="mw-alert bad" role="alert" data-say="{words}">{words}</div>'
+
+    def connect(self) -> None:
+        """The estimate follows the fields; the frameworks' backbones follow the framework."""
+        shared = self.shared
+
+        def follow(now: Subject, key: str, http: gr.Request, *given: Any) -> str:
+            return self.estimate(shared.owner(key, http), now.data, dict(zip(self.fields, given, strict=True)))
+
+        def offer(framework: str, chosen: str) -> Any:
+            choices = self._backbones(framework)
+            fits = any(chosen == name for _, name in choices)
+            return gr.Dropdown(choices, value=chosen if fits else START.backbone)
+
+        changes = [widget.change for widget in self.given]
+        inputs = [shared.subject, shared.key, *self.given]
+        gr.on(changes, follow, inputs, self.said, queue=False, trigger_mode="always_last", **QUIET)
+        framework, backbone = self.fields["framework"], self.fields["backbone"]
+        framework.input(offer, [framework, backbone], backbone, queue=False, **QUIET)
+
+    def _backbones(self, framework: str) -> list[tuple[str, str]]:
+        found = self.shared.trainer.backbones().values()
+        return [(f"{b.name} ({b.note})", b.name) for b in found if b.keras or framework != "keras"]
+
+
+def no_pictures() -> InvalidValue:
+    return InvalidValue("dataset", "", "pictures")

@@ -1,0 +1,102 @@
+"""The result of the shown run: matrix, pictures of a cell, downloads, ONNX and the way into other tabs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from lib.jobs import Result as Ended
+from lib.train.runs import EVALUATION, Run
+from lib.train.training import BEST
+from web.cards import failed, idle, progress
+from web.handover import Offer
+
+from . import files, view, view_result
+from .page_shared import QUIET, Shared, Updates
+from .page_stage import stamp
+from .subject import Subject
+
+PLACES = {"inspect": "Open in Inspect ONNX", "convert": "Open in Convert"}
+
+
+class Result:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.card = gr.HTML(idle(view_result.NOTHING), padding=False, elem_id="train-result", js_on_load=view.PICK)
+        self.cell = gr.HTML(padding=False, elem_id="train-cell")
+        with gr.Row(visible=False) as self.row:
+            self.export = gr.Button("Make ONNX", size="sm", min_width=110)
+            self.open = {place: gr.Button(words, size="sm", visible=False, min_width=150) for place, words in PLACES.items()}
+        self.said = gr.HTML(padding=False, elem_id="train-export")
+        self.outputs = [self.card, self.cell, self.row, self.export, *self.open.values(), self.said]
+        self.offers = [Offer("onnx", button, shared.subject, self._onnx, place) for place, button in self.open.items()]
+
+    def sign(self, run: Run | None) -> str:
+        """Changes whenever ``show`` would."""
+        if run is None:
+            return ""
+        onnx = files.onnx_of(run) is not None
+        return f"{run.id} {stamp(run, EVALUATION)} {bool(stamp(run, BEST))} {onnx} {run.read()['status']}"
+
+    def show(self, run: Run | None) -> Updates:
+        weights = run is not None and bool(stamp(run, BEST))
+        evaluation = run.evaluation() if run is not None and weights else {}
+        if run is None or not evaluation:
+            links = f'<div class="mw-links">{view_result.links(files.address(run.id), weights, False)}</div>' if run else ""
+            empty = idle(view_result.NOTHING) + (f'<div class="mw-train">{links}</div>' if weights else "")
+            return {self.card: empty, self.cell: "", self.row: gr.Row(visible=False), self.said: ""}
+        record, onnx = run.read(), files.onnx_of(run) is not None
+        keras = (record.get("recipe") or {}).get("framework") == "keras"
+        links = view_result.links(files.address(run.id), weights, onnx)
+        opened = {o.button: gr.Button(visible=onnx and o.taken) for o in self.offers}
+        return opened | {
+            self.card: view_result.result(record, evaluation, links),
+            self.cell: "",
+            self.row: gr.Row(visible=weights and (onnx or not keras)),
+            self.export: gr.Button(visible=not onnx and not keras),
+            self.said: "",
+        }
+
+    def connect(self, refresh: Callable[..., Updates], everything: list[Any]) -> None:
+        shared = self.shared
+
+        def pictures(now: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
+            """Of the cell whose button was pressed: ``cell:<true>:<predicted>``."""
+            run = shared.chosen_run(shared.owner(key, http), now)
+            try:
+                kind, i, j = str(event.pick).split(":")
+                assert kind == "cell"
+                evaluation = run.evaluation()
+                found = view_result.cell(evaluation, view_result.part_of(run.read(), evaluation), int(i), int(j))
+            except (AttributeError, AssertionError, ValueError, IndexError):
+                return gr.skip()
+            return f'<div class="mw-card mw-train" tabindex="-1">{found}</div>'
+
+        async def make(now: Subject, key: str, http: gr.Request) -> AsyncIterator[Updates]:
+            owner = shared.owner(key, http)
+            run = shared.chosen_run(owner, now)
+            try:
+                async for event in shared.jobs.follow("onnx", lambda: shared.trainer.export(run, run.folder), http):
+                    if not isinstance(event, Ended):
+                        yield {self.said: progress(event.stage, event.share), self.export: gr.Button(interactive=False)}
+                yield {self.export: gr.Button(interactive=True)} | await asyncio.to_thread(refresh, owner, now, http)
+            except WorkbenchError as error:
+                yield {self.said: failed(error, "no ONNX"), self.export: gr.Button(interactive=True)}
+
+        look = "() => document.querySelector('#train-cell .mw-card')?.scrollIntoView({ block: 'nearest' })"
+        given = [shared.subject, shared.key]
+        self.card.click(pictures, given, self.cell, **QUIET).then(None, None, None, js=look, queue=False, **QUIET)
+        self.export.click(make, given, everything, **QUIET)
+
+    def _onnx(self, now: Subject) -> list[str]:
+        try:
+            path = files.onnx_of(self.shared.trainer.find(now.run))
+        except WorkbenchError:
+            path = None
+        if path is None:
+            raise gr.Error("There is no ONNX of this run any more. Please make it again.", print_exception=False)
+        return [str(path)]

@@ -1,0 +1,95 @@
+"""The visitor's runs in a table, two of them compared, and TensorBoard in a frame."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from lib.train.compare import compare
+from lib.train.runs import RECORD, Run
+from web.cards import e, failed, idle
+
+from . import view, view_runs
+from .board_routes import AUTO_RELOAD_JS
+from .page_shared import QUIET, Shared, Updates
+from .page_stage import stamp
+from .subject import Subject
+
+
+class Runs:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.table = gr.HTML(idle(view_runs.NONE), padding=False, elem_id="train-runs", js_on_load=view.PICK)
+        self.other = gr.Dropdown([], value=None, label="Compare the open run with", visible=False, elem_id="train-other")
+        self.compared = gr.HTML(padding=False, elem_id="train-compared")
+        self.outputs = [self.table, self.other, self.compared]
+
+    def sign(self, owner: str, run: Run | None) -> str:
+        """Changes whenever ``show`` would; reads no record."""
+        home = self.shared.trainer.runs(owner).home
+        folders = sorted(home.iterdir()) if home.is_dir() else []
+        live = [one.run.id for one in self.shared.trainer.of(owner)]
+        return f"{run.id if run else ''} {live} {[(f.name, stamp(Run(f), RECORD)) for f in folders]}"
+
+    def show(self, owner: str, run: Run | None) -> Updates:
+        records = self.shared.trainer.runs(owner).list()
+        if not records:
+            return {
+                self.table: idle(view_runs.NONE),
+                self.other: gr.Dropdown([], value=None, visible=False),
+                self.compared: "",
+            }
+        shown = run.id if run else ""
+        choices = view_runs.choices(records, shown) if any(r["id"] == shown and r.get("result") for r in records) else []
+        return {
+            self.table: view_runs.table(records, shown),
+            self.other: gr.Dropdown(choices, value=None, visible=bool(choices)),
+            self.compared: "",
+        }
+
+    def connect(self) -> None:
+        shared = self.shared
+
+        async def compare_with(other: str | None, now: Subject, key: str, http: gr.Request) -> str:
+            if not other:
+                return ""
+            owner = shared.owner(key, http)
+            first = await asyncio.to_thread(shared.chosen_run, owner, now)
+            try:
+                second = await asyncio.to_thread(shared.trainer.runs(owner).find, other)
+                return await asyncio.to_thread(_side_by_side, first, second)
+            except WorkbenchError as error:
+                return failed(error, "not compared")
+
+        self.other.input(compare_with, [self.other, shared.subject, shared.key], self.compared, **QUIET)
+
+
+def _side_by_side(first: Run, second: Run) -> str:
+    return view_runs.compared(compare(first, second), [first.metrics(), second.metrics()])
+
+
+class Board:
+    """TensorBoard: its frame is loaded when its tab is opened."""
+
+    def __init__(self, shared: Shared, tab: gr.Tab) -> None:
+        self.shared, self.tab = shared, tab
+        self.frame = gr.HTML(idle("TensorBoard shows your runs here."), padding=False, elem_id="train-board")
+
+    def connect(self) -> None:
+        shared = self.shared
+
+        def show(key: str, http: gr.Request) -> str:
+            owner = shared.owner(key, http)
+            if not shared.trainer.runs(owner).list():
+                return idle("TensorBoard shows your runs here, as soon as there is one.")
+            address: Any = e(f"./tensorboard/{shared.trainer.token(owner)}/")
+            return (
+                f'<div class="mw-train"><div class="mw-links"><a href="{address}" target="_blank" rel="noopener">Full screen'
+                f'</a></div><iframe class="mw-board" title="TensorBoard" src="{address}"></iframe></div>'
+            )
+
+        before = f"(...given) => {{ {AUTO_RELOAD_JS} return given; }}"
+        self.tab.select(show, shared.key, self.frame, js=before, **QUIET)

@@ -1,0 +1,147 @@
+"""Words, cards and CSS that the parts of the page share. Everything of a data set or a run is escaped."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
+from web.cards import e
+
+from . import curves
+
+IDLE = "<b>Choose pictures on the left, then press Train.</b><br>The curves and the result appear here."
+STATUS = {  # how a status is said, and the colour of its chip
+    WAITING: ("waiting", "plain"),
+    RUNNING: ("training", "busy"),
+    DONE: ("done", "ok"),
+    STOPPED: ("stopped", "warning"),
+    INTERRUPTED: ("interrupted", "error"),
+    FAILED: ("failed", "error"),
+}
+RANDOM = '<span class="mw-chip warning" title="The backbone was not trained on other pictures first">random weights</span>'
+
+# A click on anything with data-pick is an event with its value; buttons do it by keyboard and touch, too.
+PICK = """element.addEventListener('click', (event) => {
+  const found = event.target.closest('[data-pick]');
+  if (found && element.contains(found)) trigger('click', { pick: found.dataset.pick });
+});"""
+
+
+def seconds(value: float) -> str:
+    """Rounded as far as an estimate is good for."""
+    if value < 10:
+        return f"{max(1, round(value))} s"
+    if value < 100:
+        return f"{5 * round(value / 5)} s"
+    if value < 3600:
+        return f"{round(value / 60)} min"
+    return f"{value / 3600:.1f} h"
+
+
+def percent(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def interval(result: dict[str, Any]) -> str:
+    low, high = result["interval"]
+    return f"{100 * low:.1f}–{100 * high:.1f} %"
+
+
+def when(stamp: Any) -> str:
+    return time.strftime("%d %b %H:%M", time.localtime(stamp)) if isinstance(stamp, int | float) else ""
+
+
+def chip(status: str) -> str:
+    words, kind = STATUS.get(status, (status, "plain"))
+    return f'<span class="mw-chip {kind}">{e(words)}</span>'
+
+
+def is_random(record: dict[str, Any]) -> bool:
+    return (record.get("recipe") or {}).get("weights") == "random"
+
+
+def backbone(record: dict[str, Any]) -> str:
+    """The backbone's name as HTML; random weights are always said."""
+    name = e((record.get("recipe") or {}).get("backbone", ""))
+    return f"{name} {RANDOM}" if is_random(record) else name
+
+
+def picture(thumb: str, words: str, more: str = "") -> str:
+    """``thumb`` is a JPEG in base64, "" where none was kept; ``more`` is HTML under it."""
+    image = (
+        f'<img src="data:image/jpeg;base64,{e(thumb)}" alt="{e(words)}" loading="lazy">' if thumb else "<i>no thumbnail</i>"
+    )
+    return f"<figure>{image}{f'<figcaption>{more}</figcaption>' if more else ''}</figure>"
+
+
+CSS = (
+    curves.CSS
+    + """
+.mw-chip.busy { background: #0f766e; } .mw-chip.plain { background: #57534e; }
+.mw-train h3 { margin: 0 0 4px; font-size: 1.02rem; color: var(--body-text-color); }
+.mw-train h4 { margin: 12px 0 4px; font-size: 0.92rem; color: var(--body-text-color); }
+.mw-train small, .mw-quiet { color: var(--body-text-color-subdued); font-size: 0.86rem; }
+.mw-train summary { cursor: pointer; padding: 4px 0; } .mw-train details ul { margin: 4px 0 8px 18px; }
+.mw-head { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; margin-bottom: 4px; }
+.mw-head b { overflow-wrap: anywhere; }
+.mw-figures { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 6px 0 8px; }
+.mw-figures span { color: var(--body-text-color-subdued); } .mw-figures b { font-variant-numeric: tabular-nums; }
+.mw-card .mw-bars td { padding: 1px 8px 1px 0; vertical-align: middle; }
+.mw-bars { width: 100% !important; } .mw-bars td:nth-child(1) { max-width: 9em; overflow: hidden; text-overflow: ellipsis;
+  white-space: nowrap; } .mw-bars td:nth-child(2) { width: 100%; } .mw-bars td:nth-child(3) { text-align: right;
+  font-variant-numeric: tabular-nums; padding-right: 2px !important; }
+.mw-bars .mw-stack { display: flex; height: 9px; border-radius: 3px; overflow: hidden; background: transparent; }
+.mw-stack i, .mw-key i { display: block; height: 100%; } .mw-train .t { background: var(--mw-line-1); }
+.mw-train .v { background: var(--mw-line-2); } .mw-train .x { background: var(--mw-line-3); }
+.mw-key { display: flex; flex-wrap: wrap; gap: 0 12px; font-size: 0.82rem; color: var(--body-text-color-subdued); }
+.mw-key i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 4px; }
+.mw-short { max-height: 176px; overflow-y: auto; }
+.mw-strip { display: flex; flex-wrap: wrap; gap: 4px; margin: 6px 0; } .mw-strip figure { margin: 0; }
+.mw-strip img { width: 38px; height: 38px; object-fit: cover; border-radius: 6px; display: block; margin: 0; }
+.mw-strip button { padding: 0; border: 0; border-radius: 6px; background: none; cursor: pointer; }
+.mw-strip button img { width: 52px; height: 52px; }
+.mw-grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 10px 8px; margin: 6px 0; }
+.mw-grid figure { margin: 0; min-width: 0; font-size: 0.8rem; line-height: 1.3; } .mw-grid img { width: 72px; height: 72px;
+  border-radius: 8px; display: block; margin: 0 0 3px; object-fit: cover; }
+.mw-grid figcaption { overflow-wrap: anywhere; }
+.mw-wrong { color: #b91c1c; } .dark .mw-wrong { color: #fca5a5; }
+.mw-alert { border-left: 4px solid #b45309; padding: 4px 10px; margin: 6px 0; background: var(--background-fill-secondary);
+  border-radius: 0 8px 8px 0; } .mw-alert.bad { border-color: #b91c1c; } .mw-alert.good { border-color: #15803d; }
+.mw-big { font-size: 2.3rem; font-weight: 650; line-height: 1.1; letter-spacing: -0.02em; }
+.mw-accuracy { display: flex; flex-wrap: wrap; gap: 4px 18px; align-items: baseline; }
+.mw-card table.mw-confusion { border-collapse: separate; border-spacing: 2px; font-size: 0.82rem; }
+.mw-card .mw-confusion td, .mw-card .mw-confusion th { padding: 0; text-align: center; vertical-align: middle; }
+.mw-card .mw-confusion th { font-weight: 500; color: var(--body-text-color-subdued); max-width: 8.5em; overflow: hidden;
+  text-overflow: ellipsis; white-space: nowrap; }
+.mw-card .mw-confusion tbody th { text-align: right; padding-right: 6px; position: sticky; left: 0;
+  background: var(--block-background-fill); }
+.mw-card .mw-confusion thead th { height: 5.5em; vertical-align: bottom; } .mw-confusion thead th span {
+  writing-mode: vertical-rl; transform: rotate(180deg); display: inline-block; max-height: 5.5em; overflow: hidden;
+  text-overflow: ellipsis; }
+.mw-confusion td { width: 34px; height: 30px; border-radius: 5px; background: var(--background-fill-secondary); }
+.mw-confusion button { width: 100%; min-width: 30px; height: 30px; border: 0; border-radius: 5px; cursor: pointer;
+  color: var(--body-text-color); background: none; font-variant-numeric: tabular-nums; }
+.mw-confusion button:hover { outline: 2px solid var(--mw-focus); outline-offset: -2px; }
+.mw-links { display: flex; flex-wrap: wrap; gap: 6px 8px; margin: 8px 0 2px; }
+.mw-links a, .mw-train button.mw-do { display: inline-block; padding: 6px 12px; border-radius: 8px; font-weight: 600;
+  border: 1px solid var(--border-color-primary); background: var(--button-secondary-background-fill); cursor: pointer;
+  color: var(--button-secondary-text-color); text-decoration: none; font-size: 0.9rem; }
+.mw-links a:hover, .mw-train button.mw-do:hover { background: var(--button-secondary-background-fill-hover); }
+.mw-card table.mw-runs { width: 100%; font-size: 0.86rem; } .mw-card .mw-runs td, .mw-card .mw-runs th {
+  padding: 5px 10px 5px 0; border-top: 1px solid var(--border-color-primary); white-space: nowrap; }
+.mw-card .mw-runs th { border-top: 0; color: var(--body-text-color-subdued); font-weight: 500; }
+.mw-card .mw-runs tr.now td { background: var(--background-fill-secondary); }
+.mw-runs td:first-child { max-width: 15em; overflow: hidden; text-overflow: ellipsis; }
+.mw-runs button { border: 0; background: none; padding: 4px 0; font-weight: 600; cursor: pointer; text-align: left;
+  color: var(--mw-focus); text-decoration: underline; text-underline-offset: 2px; max-width: 100%; overflow: hidden;
+  text-overflow: ellipsis; }
+.mw-runs code { font-size: 0.78rem; } .mw-board { width: 100%; height: 720px; border: 0; border-radius: 12px;
+  background: #fff; display: block; }
+.mw-scores { width: 100% !important; }
+.mw-scores td { padding: 2px 10px 2px 0 !important; vertical-align: middle !important; }
+.mw-scores td:nth-child(2) { width: 100%; } .mw-scores i { display: block; height: 10px; border-radius: 4px;
+  background: var(--mw-line-1); min-width: 2px; }
+@media (max-width: 768px) { .mw-board { height: 560px; } .mw-train, .mw-card.mw-train { max-width: 100%; } }
+"""
+)

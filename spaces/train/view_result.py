@@ -1,0 +1,190 @@
+"""A run's result: confusion, pictures, the worst mistakes, the record, and what a picture was taken for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.train.training import BEST
+from web.cards import e
+
+from .files import ONNX, RECORD
+from .subject import LABELS, label, word
+from .view import RANDOM, backbone, interval, is_random, percent, picture
+
+MOST_CLASSES = 30  # of a matrix; beyond, the pairs that are confused most
+MOST_PICTURES, WORST, MOST_PAIRS = 48, 12, 40
+NOTHING = "The accuracy, the confusion matrix and the worst mistakes appear here when a training has ended."
+
+
+def part_of(record: dict[str, Any], evaluation: dict[str, Any]) -> str:
+    """The part that the result is about, or the one that there is."""
+    parts = evaluation.get("parts") or {}
+    on = (record.get("result") or {}).get("on", "")
+    return on if on in parts else next(iter(parts), "")
+
+
+def summary(record: dict[str, Any]) -> str:
+    """The accuracy in words and figures, of every part."""
+    result = record.get("result") or {}
+    if not result:
+        return ""
+    rows = "".join(
+        f"<tr><td>{e(name)}</td><td><b>{percent(one['accuracy'])}</b></td><td>{interval(one)}</td>"
+        f"<td>{one['correct']:,} of {one['count']:,} right</td></tr>"
+        for name, one in (result.get("parts") or {}).items()
+    )
+    chosen = (
+        "The best epoch was chosen by the validation pictures; the test pictures were never used for a choice."
+        if "test" in (result.get("parts") or {})
+        else "There are no test pictures. The best epoch was chosen by these pictures: expect a little less on new ones."
+    )
+    head = "<tr><th>pictures</th><th>accuracy</th><th>95 % interval</th><th></th></tr>"
+    title = f"<h3>Accuracy {RANDOM if is_random(record) else ''}</h3>"
+    return f'{title}<div class="mw-scroll"><table>{head}{rows}</table></div><small>{chosen}</small>'
+
+
+def confusion(evaluation: dict[str, Any], part: str) -> str:
+    """A matrix whose cells are buttons; for many classes a list of the pairs that are confused most."""
+    classes = evaluation.get("classes") or []
+    matrix = ((evaluation.get("parts") or {}).get(part) or {}).get("confusion") or []
+    if not matrix:
+        return ""
+    said = f"<h4>Confusion matrix of the {e(part)} pictures</h4>"
+    if len(classes) > MOST_CLASSES:
+        return said + _pairs(classes, matrix)
+    head = "".join(f'<th scope="col" title="{e(name)}"><span>{e(name)}</span></th>' for name in classes)
+    rows = []
+    for i, row in enumerate(matrix):
+        total = sum(row) or 1
+        cells = "".join(f"<td>{_cell(classes, i, j, n, n / total) if n else ''}</td>" for j, n in enumerate(row))
+        rows.append(f'<tr><th scope="row" title="{e(classes[i])}">{e(classes[i])}</th>{cells}</tr>')
+    return (
+        f"{said}<small>Rows: the true class. Columns: what the network says. Press a cell to see its pictures.</small>"
+        f'<div class="mw-scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table class="mw-confusion">'
+        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    )
+
+
+def _cell(classes: list[str], i: int, j: int, count: int, share: float) -> str:
+    colour = "13 148 136" if i == j else "220 38 38"
+    words = f"{count} of {classes[i]} taken for {classes[j]}" if i != j else f"{count} of {classes[i]} right"
+    return (
+        f'<button data-pick="cell:{i}:{j}" aria-label="{e(words)}" title="{e(words)}" '
+        f'style="background:rgb({colour} / {0.12 + 0.4 * share:.2f})">{count:,}</button>'
+    )
+
+
+def _pairs(classes: list[str], matrix: list[list[int]]) -> str:
+    found = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
+    found.sort(key=lambda one: -one[0])
+    rows = "".join(
+        f'<tr><td>{e(classes[i])}</td><td>{e(classes[j])}</td><td><button class="mw-do" data-pick="cell:{i}:{j}" '
+        f'aria-label="Show the {n} pictures of {e(classes[i])} taken for {e(classes[j])}">{n:,}</button></td></tr>'
+        for n, i, j in found[:MOST_PAIRS]
+    )
+    head = "<tr><th>true</th><th>taken for</th><th>pictures</th></tr>"
+    none = "<p>No picture was taken for another class.</p>"
+    return f"<small>{len(classes)} classes are too many for a matrix; these are confused most.</small>" + (
+        f'<div class="mw-scroll mw-short"><table>{head}{rows}</table></div>' if rows else none
+    )
+
+
+def cell(evaluation: dict[str, Any], part: str, i: int, j: int) -> str:
+    """The pictures of class ``i`` that were taken for class ``j``. Raises IndexError for no class."""
+    classes = evaluation.get("classes") or []
+    if min(i, j) < 0:
+        raise IndexError(min(i, j))
+    some = [p for p in _pictures(evaluation, part) if p["label"] == i and p["predicted"] == j]
+    what = f"{classes[i]}, right" if i == j else f"{classes[i]}, taken for {classes[j]}"
+    word = "picture" if len(some) == 1 else "pictures"
+    said = f"{what}: {len(some):,} {word}"
+    drawn = sorted(some, key=lambda p: "thumb" not in p)[:MOST_PICTURES]
+    rest = f"<small>{len(drawn)} of them are shown.</small>" if len(drawn) < len(some) else ""
+    return f'<h4 data-say="{e(said)}">{e(said)}</h4>{rest}<div class="mw-grid">{_grid(drawn, classes)}</div>'
+
+
+def worst(evaluation: dict[str, Any], part: str) -> str:
+    """The mistakes that the network was surest of."""
+    wrong = [p for p in _pictures(evaluation, part) if p["label"] != p["predicted"]]
+    if not wrong:
+        return f"<h4>Worst mistakes</h4><p>None: every one of the {e(part)} pictures is right.</p>"
+    some = wrong[:WORST]
+    more = f", the {len(some)} surest of {len(wrong)}" if len(wrong) > len(some) else ""
+    return f'<h4>Worst mistakes{more}</h4><div class="mw-grid">{_grid(some, evaluation.get("classes") or [])}</div>'
+
+
+def _pictures(evaluation: dict[str, Any], part: str) -> list[dict[str, Any]]:
+    return ((evaluation.get("parts") or {}).get(part) or {}).get("pictures") or []
+
+
+def _grid(some: list[dict[str, Any]], classes: list[str]) -> str:
+    return "".join(picture(p.get("thumb", ""), f"{classes[p['label']]}: {p['name']}", _caption(p, classes)) for p in some)
+
+
+def _caption(p: dict[str, Any], classes: list[str]) -> str:
+    true, said = e(classes[p["label"]]), e(classes[p["predicted"]])
+    sure = f"{100 * p['probability']:.0f} %"
+    if p["label"] == p["predicted"]:
+        return f"<b>{true}</b>, {sure}"
+    return f'<span class="mw-wrong"><b>{said}</b>, {sure}</span><br>true: <b>{true}</b>'
+
+
+def record_of(record: dict[str, Any]) -> str:
+    """All that is needed to make the run again, folded."""
+    recipe, data, weights = (record.get(k) or {} for k in ("recipe", "data", "weights"))
+    environment, files = record.get("environment") or {}, record.get("files") or {}
+    parts = [("Recipe", {label(k): word(v) for k, v in recipe.items() if k in LABELS or k in ("weight_decay", "threads")})]
+    pictures = {"Name": data.get("name"), "Pictures": data.get("count"), "Classes": data.get("classes")}
+    parts.append(("Data", pictures | {"Fingerprint": data.get("fingerprint")}))
+    split = record.get("split") or {}
+    if split:
+        parts.append(("Split", dict(split)))
+    source = {"Source": weights.get("source"), "sha256": weights.get("sha256") or "none: random weights"}
+    parts.append(("Backbone’s weights", source | {"Parameters": weights.get("parameters")} if weights else {}))
+    packages = environment.get("packages") or {}
+    plain = {k: v for k, v in environment.items() if k != "packages"}
+    parts.append(("Environment", plain | {k: v for k, v in packages.items() if v}))
+    parts.append(("Files, sha256", {k: v.get("sha256") for k, v in files.items()}))
+    inside = "".join(f"<h4>{name}</h4>{_facts(facts)}" for name, facts in parts if facts)
+    return f"<details><summary><b>Record</b>: all that is needed to make this run again</summary>{inside}</details>"
+
+
+def _facts(facts: dict[str, Any]) -> str:
+    rows = "".join(f"<dt>{e(k)}</dt><dd><code>{e(v)}</code></dd>" for k, v in facts.items() if v not in (None, ""))
+    return f'<dl class="mw-facts">{rows}</dl>'
+
+
+def links(address: str, weights: bool, onnx: bool) -> str:
+    """Downloads; ``address`` ends where a file's name is due."""
+    some = [(RECORD, "Record (.json)")]
+    if weights:
+        some.append((BEST, "Weights (.safetensors)"))
+    if onnx:
+        some.append((ONNX, "ONNX (.onnx)"))
+    return "".join(f'<a href="{e(address)}{name}" download>{e(words)}</a>' for name, words in some)
+
+
+def result(record: dict[str, Any], evaluation: dict[str, Any], files: str) -> str:
+    """The whole card but the cell's pictures, which stand under it."""
+    part = part_of(record, evaluation)
+    where = f'<p class="mw-quiet">Backbone: {backbone(record)}</p>'
+    return (
+        f'<div class="mw-card mw-train">{summary(record)}{where}{confusion(evaluation, part)}'
+        f'{worst(evaluation, part)}<div class="mw-links">{files}</div>{record_of(record)}</div>'
+    )
+
+
+def scores(row: dict[str, Any], name: str) -> str:
+    """What a picture is taken for: the label, five bars, milliseconds."""
+    if "error" in row:
+        return f'<div class="mw-card mw-train"><span class="mw-chip error">no picture</span> {e(row["error"])}</div>'
+    best = sorted((row.get("scores") or {}).items(), key=lambda item: -item[1])[:5]
+    bars = "".join(
+        f'<tr><td>{e(k)}</td><td><i style="width:{100 * v:.1f}%"></i></td><td>{percent(v)}</td></tr>' for k, v in best
+    )
+    said = f"{row['label']}, {percent(row['score'])}"
+    return (
+        f'<div class="mw-card mw-train" data-say="{e(said)}"><div class="mw-accuracy"><span class="mw-big">{e(row["label"])}'
+        f"</span><span>{percent(row['score'])}, in {row['milliseconds']:.0f} ms, by {e(name)}</span></div>"
+        f'<table class="mw-scores">{bars}</table></div>'
+    )

@@ -1,0 +1,105 @@
+"""The table of a visitor's runs, and two of them side by side."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from web.cards import e
+
+from . import curves
+from .subject import label, word
+from .view import backbone, chip, interval, percent, seconds, when
+
+NONE = "Your runs appear here, one row each."
+HEAD = (
+    "Name",
+    "When",
+    "Status",
+    "Technique",
+    "Backbone",
+    "Pictures",
+    "Epochs",
+    "Accuracy",
+    "95 % interval",
+    "On",
+    "Took",
+    "Run",
+)
+
+
+def table(records: list[dict[str, Any]], shown: str) -> str:
+    """Newest first; the name is a button that opens the run."""
+    head = "".join(f'<th scope="col">{name}</th>' for name in HEAD)
+    rows = "".join(_row(record, record["id"] == shown) for record in records)
+    word = "run" if len(records) == 1 else "runs"
+    return (
+        f'<div class="mw-card mw-train"><h3>{len(records)} {word}</h3><small>Press a name to open the run.</small>'
+        f'<div class="mw-scroll" tabindex="0" role="region" aria-label="Your runs"><table class="mw-runs"><thead><tr>{head}'
+        f"</tr></thead><tbody>{rows}</tbody></table></div></div>"
+    )
+
+
+def _row(record: dict[str, Any], now: bool) -> str:
+    recipe, result = record.get("recipe") or {}, record.get("result") or {}
+    ran = len(record.get("epochs") or ())
+    same = (record.get("again") or {}).get("verdict")
+    cells = [
+        f'<button data-pick="run:{e(record["id"])}"{" aria-current=true" if now else ""}>{e(record.get("name"))}</button>',
+        e(when(record.get("created"))),
+        chip(record.get("status", "")) + (f" {e(same)}" if same else ""),
+        e(word(recipe.get("technique", ""))),
+        backbone(record),
+        e((record.get("data") or {}).get("name", "")),
+        f"{ran} of {e(recipe.get('epochs', '?'))}",
+        f"<b>{percent(result['accuracy'])}</b>" if result else "–",
+        interval(result) if result else "–",
+        f"{result['count']:,} {e(result['on'])}" if result else "–",
+        seconds(record["seconds"]) if record.get("seconds") else "–",
+        f"<code>{e(record['id'])}</code>",
+    ]
+    return f"<tr{' class=now' if now else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def choices(records: list[dict[str, Any]], shown: str) -> list[tuple[str, str]]:
+    """The other runs that have a result, for a dropdown."""
+    return [
+        (f"{r.get('name')}, {when(r.get('created'))}, {percent(r['result']['accuracy'])}", r["id"])
+        for r in records
+        if r["id"] != shown and r.get("result")
+    ]
+
+
+def compared(found: dict[str, Any], metrics: list[list[dict[str, Any]]]) -> str:
+    """``found`` is what ``lib.train.compare`` says of two runs."""
+    names = [f"{name} ({'this' if k == 0 else 'the other'})" for k, name in enumerate(found["names"])]
+    heads = "".join(f"<th>{e(name)}</th>" for name in names)
+    results = "".join(
+        f"<tr><td>{e(part)}</td><td>{_figure(row['first'])}</td><td>{_figure(row['second'])}</td>"
+        f"<td>{row['only_first']}</td><td>{row['only_second']}</td><td>{_p(row['p'])}</td></tr>"
+        for part, row in found["results"].items()
+    )
+    more = "<th>only this right</th><th>only the other right</th><th>McNemar’s p</th>"
+    same = f'<div class="mw-scroll"><table><tr><th>pictures</th>{heads}{more}</tr>{results}</table></div>' if results else ""
+    return (
+        f'<div class="mw-card mw-train" data-say="{e(found["verdict"])}"><p class="mw-verdict">{e(found["verdict"])}</p>'
+        f"{same}"
+        f"{_differences('Recipe', found['recipe'], heads)}{_differences('Data', found['data'], heads)}"
+        f"{_differences('Environment', found['environment'], heads)}{curves.of_two(names, metrics)}</div>"
+    )
+
+
+def _figure(one: dict[str, Any]) -> str:
+    return f"<b>{percent(one['accuracy'])}</b> ({interval(one)}), {one['correct']:,} of {one['count']:,}"
+
+
+def _p(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2g}"
+
+
+def _differences(title: str, some: list[dict[str, Any]], heads: str) -> str:
+    if not some:
+        return f"<h4>{title}: the same</h4>"
+    rows = "".join(
+        f"<tr><td>{e(label(d['what']))}</td><td>{e(word(d['first']))}</td><td>{e(word(d['second']))}</td></tr>" for d in some
+    )
+    return f'<h4>{title}: what differs</h4><div class="mw-scroll"><table><tr><th></th>{heads}</tr>{rows}</table></div>'

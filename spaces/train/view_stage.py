@@ -1,0 +1,121 @@
+"""The card at the top: what the shown run does now, or how it ended, with its curves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
+from web.cards import bar, e, quarter
+
+from . import curves
+from .subject import word
+from .view import RANDOM, chip, interval, is_random, percent, seconds
+
+EVALUATION_SECONDS = 60.0  # after a stop; a result that has not come by then does not come
+
+
+def waiting(record: dict[str, Any], place: int, wait: float, others: str = "") -> str:
+    """``place`` is how many start before it does."""
+    first = "It is next." if place == 1 else f"{place} trainings are due before it ends its wait."
+    words = f"Waiting, number {place} in the queue. It starts in about {seconds(wait)}."
+    return _card(record, WAITING, f'<p>{e(words)} <span class="mw-quiet">{first}</span></p>{bar(0)}', words, others)
+
+
+def running(record: dict[str, Any], metrics: list[dict[str, Any]], stage: str, share: float | None, others: str = "") -> str:
+    """``stage`` and ``share`` as the job told them last."""
+    step = next((line for line in reversed(metrics) if "loss" in line), None)
+    if step is None:
+        inside = f"<p>{e(stage)} …</p>{bar(share)}"
+        return _card(record, RUNNING, inside, e(stage), others)
+    epochs = (record.get("recipe") or {}).get("epochs", "?")
+    left = steps_left(step, record)
+    figures = [
+        ("Epoch", f"{step['epoch']} of {epochs}"),
+        ("Step", f"{step['step']:,} of {step['steps']:,}"),
+        ("Speed", f"{step['pictures_per_second']:,.0f} pictures/s"),
+    ]
+    done = step["step"] / max(1, step["steps"])
+    if step["step"] < step["steps"]:
+        figures.append(("To go", f"about {seconds(left)}, then the evaluation"))
+    else:
+        figures.append(("Now", stage))
+    spoken = quarter(f"Training, epoch {step['epoch']} of {epochs}", done)
+    return _card(record, RUNNING, f"{bar(done)}{_figures(figures)}{curves.of_run(metrics)}", spoken, others)
+
+
+def steps_left(step: dict[str, Any], record: dict[str, Any]) -> float:
+    """Seconds for the steps to come, at the speed of the last ones."""
+    batch = (record.get("recipe") or {}).get("batch_size") or 1
+    return (step["steps"] - step["step"]) * batch / max(step["pictures_per_second"], 1e-3)
+
+
+def ended(record: dict[str, Any], metrics: list[dict[str, Any]], evaluated: bool, pending: bool, others: str = "") -> str:
+    """``evaluated``: there is a result of every picture; ``pending``: it is being made."""
+    status, result = record.get("status", ""), record.get("result")
+    parts, spoken = [], ""
+    if status == STOPPED:
+        spoken = "Stopped; the best epoch so far is kept." if result else "Stopped before the first epoch ended."
+        then = "" if result else " Go on starts it anew."
+        wait = " It is being evaluated …" if pending and not evaluated else ""
+        parts.append(f'<div class="mw-alert">{e(spoken)}{e(wait or then)}</div>')
+    elif status in (INTERRUPTED, FAILED):
+        spoken = record.get("error") or "The training was cut off: the app was restarted."
+        more = "Go on continues it from its last whole epoch." if record.get("epochs") else "Go on starts it anew."
+        parts.append(f'<div class="mw-alert bad">{e(spoken)}<br>{e(more)}</div>')
+    if result:
+        accuracy = f"{percent(result['accuracy'])} of {result['count']:,} {result['on']} pictures are right"
+        spoken = spoken or f"Done: {accuracy}."
+        so_far = "" if status == DONE or evaluated else " so far"
+        parts.append(
+            f'<div class="mw-accuracy"><span class="mw-big">{percent(result["accuracy"])}</span><span>right{so_far} on '
+            f"{result['count']:,} {e(result['on'])} pictures; 95 % interval {interval(result)}</span></div>"
+        )
+    if again := record.get("again"):
+        parts.append(verdict(again))
+    took = [("Took", seconds(record["seconds"]))] if record.get("seconds") else []
+    best = [("Best epoch", str(result["epoch"]))] if result else []
+    inside = "".join(parts) + _figures(took + best) + (curves.of_run(metrics) if metrics else "")
+    return _card(record, status, inside, spoken, others)
+
+
+def verdict(again: dict[str, Any]) -> str:
+    """Whether a run that was made again is the same."""
+    if again.get("verdict") == "identical":
+        return (
+            '<div class="mw-alert good"><b>Identical.</b> The weights are the same, bit for bit: sha256 '
+            f"<code>{e(str(again.get('sha256'))[:16])}…</code></div>"
+        )
+    rows = "".join(
+        f"<tr><td>{e(d['what'])}</td><td>{e(d['first'])}</td><td>{e(d['second'])}</td></tr>"
+        for d in again.get("differences") or ()
+    )
+    table = (
+        f'<div class="mw-scroll"><table><tr><th></th><th>first</th><th>again</th></tr>{rows}</table></div>' if rows else ""
+    )
+    return f'<div class="mw-alert bad"><b>Differs</b> from the first run. What may be why:{table}</div>'
+
+
+def others(some: list[tuple[str, str]]) -> str:
+    """A line with a button for each other training of the visitor: ``(run id, name)``."""
+    if not some:
+        return ""
+    buttons = " ".join(f'<button class="mw-do" data-pick="run:{e(id)}">{e(name)}</button>' for id, name in some)
+    return f'<p class="mw-quiet">Also under way: {buttons}</p>'
+
+
+def _figures(some: list[tuple[str, str]]) -> str:
+    if not some:
+        return ""
+    cells = "".join(f"<div><span>{e(name)}</span> <b>{e(value)}</b></div>" for name, value in some)
+    return f'<div class="mw-figures">{cells}</div>'
+
+
+def _card(record: dict[str, Any], status: str, inside: str, spoken: str, others: str) -> str:
+    recipe, data = record.get("recipe") or {}, record.get("data") or {}
+    about = [word(recipe.get("technique", "")), str(recipe.get("backbone", "")), str(data.get("name", ""))]
+    about.append(f"{recipe.get('epochs', '?')} epochs at {recipe.get('image_size', '?')} px")
+    return (
+        f'<div class="mw-card mw-train" data-say="{e(spoken)}"><div class="mw-head">{chip(status)}'
+        f"<b>{e(record.get('name', ''))}</b>{RANDOM if is_random(record) else ''}"
+        f'<span class="mw-quiet">{e(" · ".join(about))}</span></div>{inside}{others}</div>'
+    )
