@@ -40,7 +40,8 @@ def failed(error: WorkbenchError, word: str, still: str = "") -> str:
     after = f"<p><b>{e(still)}</b> is still the open model.</p>" if still else ""
     if isinstance(error, Cancelled):
         return idle(f'<span data-say="Stopped.">Stopped.</span>{after}')
-    return f'<div class="mw-card" data-say="{e(error.message)}"><span class="mw-chip error">{e(word)}</span> {e(error.message)}{after}</div>'
+    chip = f'<span class="mw-chip error">{e(word)}</span>'
+    return f'<div class="mw-card" data-say="{e(error.message)}">{chip} {e(error.message)}{after}</div>'
 
 
 CSS = """

@@ -58,7 +58,7 @@ class Visits:
         with self._lock:
             key = key if knows(key) else secrets.token_hex(16)
             page = self._page(session)
-            if page.key != key:
+            if session and page.key != key:
                 page.key = key
                 for slug, item in page.items.items():  # kept before the browser had told its key
                     self._store(key, slug, item)
@@ -120,6 +120,8 @@ class Visits:
             self._sessions.clear()
 
     def _page(self, session: str) -> _Session:
+        if not session:  # a program without a page: each call is nobody's, and its files go like those of a closed page
+            return self._sessions.setdefault(secrets.token_hex(16), _Session(left=time.monotonic()))
         page = self._sessions.setdefault(session, _Session())
         page.left = None
         return page

@@ -95,8 +95,8 @@ def verdict(report: dict[str, Any], withheld: bool) -> str:
     made = (report.get("source") or {}).get("inputs")
     checked = f" Checked with {len(report['seeds'])} seeds." if report.get("seeds") and made else ""
     return (
-        f'<div class="mw-card mw-proof {colour}" data-say="Verdict: {e(word)}"><p class="mw-word"><span aria-hidden="true">{sign}</span> '
-        f"{e(word)}</p>{_what(report)}<p>{e(meaning)}</p>"
+        f'<div class="mw-card mw-proof {colour}" data-say="Verdict: {e(word)}">'
+        f'<p class="mw-word"><span aria-hidden="true">{sign}</span> {e(word)}</p>{_what(report)}<p>{e(meaning)}</p>'
         f"<p><b>{e(report.get('reason', ''))}</b>{e(checked)}</p>{_diverges(report)}</div>"
     )
 
