@@ -49,6 +49,7 @@ def test_the_page_comes_up_without_torch() -> None:
     heavy = {"torch", "diffusers", "transformers"}
     allowed = {"batch", "solo", "preview", "schedulers", "families"}  # imported when a model is loaded
     allowed |= {"importers", "own", "operators", "module_source", "preload"}  # imported in child processes only
+    allowed |= {"torch_training", "keras_training", "preload"}
     light = [p for p in LIB if not ({p.stem, *p.relative_to(ROOT).parts} & allowed)]
     light += [ROOT / "app.py", *(ROOT / "web").glob("*.py"), *(ROOT / "spaces").rglob("*.py")]
     for path in light:

@@ -82,9 +82,9 @@ def _conduct(run: Run, recipe: Recipe, place: Place, resume: bool) -> Iterator[E
     recipe = replace(recipe, threads=recipe.threads or cores())
     torch.set_num_threads(recipe.threads)
     yield Stage(words="Reading the pictures")
-    training = _training(run, recipe, place, resume)
-    tracker = training.tracker
-    keeper = Keeper(run, training)
+    tracker = Later(place.trackers if place.main else (), run)
+    training = _training(run, recipe, place, tracker, resume)
+    keeper = Keeper(run, training, tracker)
     try:
         if place.main and not resume:
             tracker.log(tracked.beginning(recipe, place.data, training.split), 0)
@@ -105,7 +105,7 @@ def _conduct(run: Run, recipe: Recipe, place: Place, resume: bool) -> Iterator[E
         tracker.close()
 
 
-def _training(run: Run, recipe: Recipe, place: Place, resume: bool) -> Training:
+def _training(run: Run, recipe: Recipe, place: Place, tracker: Later, resume: bool = False) -> Training:
     pictures = pixels(place.data, recipe.image_size, place.cache, workers=recipe.threads)
     return Training(
         recipe=recipe,
@@ -116,7 +116,7 @@ def _training(run: Run, recipe: Recipe, place: Place, resume: bool) -> Training:
         folder=run.folder,
         cache=place.cache,
         fingerprint=place.data.fingerprint,
-        tracker=Later(place.trackers if place.main else (), run, resume),
+        tracker=tracker,
         resume=resume,
         backbones=place.backbones,
         processes=place.processes,
@@ -150,7 +150,7 @@ def finish_stopped(run: Run, place: Place) -> dict[str, Any]:
     recipe = replace(Recipe.parse(record["recipe"]), threads=(record.get("environment") or {}).get("threads") or cores())
     torch.set_num_threads(recipe.threads)
     with run.lock():
-        training = _training(run, recipe, place, resume=False)
+        training = _training(run, recipe, place, Later((), run))
         classifier = framework(recipe.framework).load(recipe, training.classes, run.folder, place.backbones)
         finish(run, place.data, training.pixels, predict(classifier, training))
     return run.read()

@@ -21,8 +21,8 @@ LINES = 2000  # of figures a run keeps for its curves; TensorBoard has every ste
 class Keeper:
     """Writes what happens into the record and the run's figures, and scalars to the trackers."""
 
-    def __init__(self, run: Run, training: Training) -> None:
-        self.run, self.training = run, training
+    def __init__(self, run: Run, training: Training, tracker: Later) -> None:
+        self.run, self.training, self.tracker = run, training, tracker
         self.epochs: list[dict[str, Any]] = []
         self.step, self.logged = 0, 0.0
 
@@ -40,6 +40,7 @@ class Keeper:
         self.epochs = [asdict(epoch) for epoch in event.history]
         if event.history:
             self.step = event.history[-1].step
+            self.tracker.begin(self.step + 1)
         self.run.forget_after(len(event.history))
         split = self.training.split
         self.run.update(
@@ -64,7 +65,7 @@ class Keeper:
             "learning_rate": event.learning_rate,
             "pictures_per_second": event.pictures_per_second,
         }
-        self.training.tracker.log(values, event.step)
+        self.tracker.log(values, event.step)
         stride = max(1, event.steps // LINES)
         if event.step % stride == 0 or event.step == event.steps:
             line = asdict(event) | {"loss": round(event.loss, 6), "pictures_per_second": round(event.pictures_per_second, 1)}
@@ -77,7 +78,7 @@ class Keeper:
             "loss/validation": event.validation_loss,
             "accuracy/validation": event.validation_accuracy,
         }
-        self.training.tracker.log(values, event.step)
+        self.tracker.log(values, event.step)
         self.run.log(asdict(event))
         changes: dict[str, Any] = {"epochs": self.epochs, "seconds": round(seconds, 3)}
         if event.best:
@@ -104,15 +105,20 @@ def digest(split: Split) -> str:
 
 
 class Later:
-    """Trackers that open with the first value, because a resumed run knows its first step only then."""
+    """Trackers that open late, because a resumed run knows its first step only when the checkpoint has been read."""
 
-    def __init__(self, names: Sequence[str], run: Run, resume: bool) -> None:
-        self.names, self.run, self.resume = names, run, resume
+    def __init__(self, names: Sequence[str], run: Run) -> None:
+        self.names, self.run = names, run
         self._tracker: Tracker | None = None
+
+    def begin(self, first_step: int) -> None:
+        """What an interrupted run left from ``first_step`` on is dropped."""
+        if self._tracker is None:
+            self._tracker = open_trackers(self.names, self.run.folder, self.run.id, first_step)
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
         if self._tracker is None:
-            self._tracker = open_trackers(self.names, self.run.folder, self.run.id, step if self.resume else 0)
+            self.begin(0)
         self._tracker.log(values, step)
 
     def close(self) -> None:

@@ -1,0 +1,214 @@
+"""The Gradio API and MCP tools: train, runs, run, reproduce, classify.
+
+``train`` and ``reproduce`` are generators, so that they end with their client: dicts with ``progress`` come before the
+answer. A visitor without a page is the session of the client; ``visitor`` is for one who wants the same runs in another.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import InvalidFile, InvalidValue, WorkbenchError
+from lib.jobs import Result
+from lib.train.recipe import Recipe
+from lib.train.trainer import Trainer
+from lib.train.under_way import UnderWay
+from web.errors import as_gradio
+from web.follow_job import follow_job
+
+RUNTIMES = ("pytorch",)
+HEARTBEAT = 0.5  # seconds between two looks at a training
+Answers = AsyncIterator[tuple[str | None, dict[str, Any]]]
+
+
+def build(trainer: Trainer) -> None:
+    """Hidden components: they give each endpoint its names, types and defaults (None stands in the signature)."""
+    defaults = Recipe()
+
+    async def train(
+        file: str | None,
+        dataset: str,
+        backbone: str,
+        technique: str,
+        epochs: float,
+        batch_size: float,
+        learning_rate: float,
+        image_size: float,
+        seed: float,
+        mixed_precision: str,
+        name: str,
+        framework: str,
+        options: dict[str, Any] | None,
+        visitor: str,
+        http: gr.Request,
+    ) -> Answers:
+        """Train an image classifier on labelled pictures by transfer learning.
+
+        Args:
+            file: A .zip with one folder of pictures for each class; instead of it, dataset.
+            dataset: objects (12 drawn things), digits (real scans), or hub:owner/name where this server lists it.
+            backbone: efficientnet_lite0 (its ImageNet weights are installed), mobilenetv3_small, efficientnet_lite4.
+            technique: fine_tuning (all layers) or feature_extraction (a new head on a frozen backbone).
+            epochs: 1 to 1000; 0 stands for 3 with fine_tuning and 30 with feature_extraction.
+            batch_size: 2 to 1024.
+            learning_rate: Of the backbone; the head learns ten times as fast when fine-tuning.
+            image_size: Side in pixels to which pictures are squashed, a multiple of 8 from 32 to 512.
+            seed: 0 to 4294967295; the same seed on the same machine gives the same weights.
+            mixed_precision: no, bf16, or fp16 (CUDA only).
+            name: Of the run.
+            framework: pytorch or keras.
+            options: Further fields of the recipe: augmentation, class_weights, early_stop, freeze_batch_norm, validation …
+            visitor: A key of your own (any text that nobody guesses), under which runs are listed; empty for this session.
+
+        Returns:
+            The run's id, and a report with accuracy, interval, seconds, the recipe and figures of every epoch.
+        """
+        owner = trainer.owner(_key(visitor, http))
+        try:
+            recipe = Recipe.parse(
+                {
+                    "backbone": backbone,
+                    "technique": technique,
+                    "epochs": epochs,
+                    "batch_size": batch_size,
+                    "learning_rate": learning_rate,
+                    "image_size": image_size,
+                    "seed": seed,
+                    "mixed_precision": mixed_precision,
+                    "framework": framework,
+                }
+                | _options(options)
+            )
+            if bool(file) == bool(dataset):
+                raise InvalidFile("Send a zip of pictures as file, or the name of a dataset: one of the two.")
+            id, job = trainer.take(owner, Path(file), Path(file).name) if file else trainer.make(dataset)
+            async for event in follow_job(job):
+                if isinstance(event, Result):
+                    await asyncio.to_thread(trainer.remember, owner, id, event.value)
+                else:
+                    yield None, {"progress": event.stage}
+            one = await asyncio.to_thread(trainer.train, owner, id, recipe, name)
+            async for run, report in _follow(one):
+                yield run, report
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    async def reproduce(run: str, http: gr.Request) -> AsyncIterator[dict[str, Any]]:
+        """Train a run again by its record and compare.
+
+        Args:
+            run: The id of a run that is done.
+
+        Returns:
+            verdict: identical (equal sha256 of the weights) or differs, and differences: what may be why, and how far apart.
+        """
+        try:
+            one = await asyncio.to_thread(lambda: trainer.reproduce(trainer.find(run)))
+            async for _, report in _follow(one):
+                yield report if "progress" in report else one.result or {}
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    def runs(visitor: str, http: gr.Request) -> list[dict[str, Any]]:
+        """List your runs, the newest first.
+
+        Args:
+            visitor: The key that you gave to train; empty for this session.
+
+        Returns:
+            Their records: id, name, status, recipe, data, result.
+        """
+        return trainer.runs(trainer.owner(_key(visitor, http))).list()
+
+    def run(run: str) -> dict[str, Any]:
+        """The whole record of a run: recipe, data, weights, environment, every epoch's figures, result, files.
+
+        Args:
+            run: Its id, as train and runs give it.
+
+        Returns:
+            The record.
+        """
+        try:
+            return trainer.find(run).read()
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    def classify(run: str, pictures: list[str] | str | None, runtime: str = "pytorch") -> list[dict[str, Any]]:
+        """Classify pictures with a run.
+
+        Args:
+            run: Its id.
+            pictures: Up to 32 picture files.
+            runtime: pytorch.
+
+        Returns:
+            For each picture label, score, milliseconds and scores by class, or error.
+        """
+        try:
+            if runtime not in RUNTIMES:
+                raise InvalidValue("runtime", runtime, ", ".join(RUNTIMES))
+            return trainer.classify(trainer.find(run), [pictures] if isinstance(pictures, str) else list(pictures or ()))
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    with gr.Row(visible=False):
+        file, dataset = gr.File(label="file", file_types=[".zip"]), gr.Textbox("", label="dataset")
+        backbone = gr.Textbox(defaults.backbone, label="backbone")
+        technique, framework = gr.Textbox(defaults.technique, label="technique"), gr.Textbox("pytorch", label="framework")
+        epochs, batch_size = gr.Number(0, label="epochs"), gr.Number(defaults.batch_size, label="batch_size")
+        learning_rate = gr.Number(defaults.learning_rate, label="learning_rate")
+        image_size, seed = gr.Number(defaults.image_size, label="image_size"), gr.Number(0, label="seed")
+        mixed_precision, name = gr.Textbox("no", label="mixed_precision"), gr.Textbox("", label="name")
+        options, visitor = gr.JSON({}, label="options"), gr.Textbox("", label="visitor")
+        id, report, answer = gr.Textbox(label="run"), gr.JSON(label="report"), gr.JSON(label="result")
+        pictures = gr.File(label="pictures", file_count="multiple")
+        runtime = gr.Textbox("pytorch", label="runtime")
+        recipe = [backbone, technique, epochs, batch_size, learning_rate, image_size, seed, mixed_precision]
+        table: tuple[tuple[Any, list[Any], Any], ...] = (
+            (train, [file, dataset, *recipe, name, framework, options, visitor], [id, report]),
+            (reproduce, [id], answer),
+            (runs, [visitor], answer),
+            (run, [id], answer),
+            (classify, [id, pictures, runtime], answer),
+        )
+        for function, given, answers in table:
+            gr.Button(function.__name__).click(
+                function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+            )
+
+    async def _follow(one: UnderWay) -> Answers:
+        """The run's id with progress, and last its report. Leaving early stops the training."""
+        try:
+            while not await asyncio.to_thread(one.done.wait, HEARTBEAT):
+                one.seen()
+                yield one.run.id, {"progress": one.progress.stage, "share": one.progress.share}
+            if one.error is not None:
+                raise one.error
+            yield one.run.id, report_of(one.run.read())
+        finally:
+            if not one.done.is_set():
+                one.stop()
+
+
+def report_of(record: dict[str, Any]) -> dict[str, Any]:
+    """A record with its accuracy, interval and seconds on top."""
+    result = record.get("result") or {}
+    return {k: result.get(k) for k in ("accuracy", "interval", "on", "count")} | record
+
+
+def _key(visitor: str, http: gr.Request) -> str:
+    """Whose runs they are. A caller without a session gets a key that nobody has: only the run's id leads to it."""
+    return visitor or http.session_hash or secrets.token_hex(16)
+
+
+def _options(options: dict[str, Any] | None) -> dict[str, Any]:
+    if not isinstance(options or {}, dict):
+        raise InvalidValue("options", options, 'an object such as {"augmentation": true}')
+    return options or {}
