@@ -20,13 +20,13 @@ from lib.train.board import Boards
 from lib.train.trainer import Trainer
 from web.visit import Visit
 
-from . import board_routes, files, page, view
+from . import api, board_routes, files, page, rest, view
 
 SWEEP_SECONDS = 60.0
 
 
 class Train:
-    """Trainings as jobs, with their doors: the page, TensorBoard, the files of runs."""
+    """Trainings as jobs, with their doors: the page, the Gradio API, REST, TensorBoard, the files of runs."""
 
     title = "Train"
     slug = "train"
@@ -39,9 +39,11 @@ class Train:
 
     def build(self) -> None:
         self.offers = page.build(self.trainer, self.visit)
+        api.build(self.trainer)
 
     def routes(self) -> list[BaseRoute]:
-        return [*files.routes(self.trainer), *board_routes.routes(self.trainer.folder_of, self.boards)]
+        doors = [*rest.routes(self.trainer), *files.routes(self.trainer)]
+        return [*doors, *board_routes.routes(self.trainer.folder_of, self.boards)]
 
     def health(self) -> dict[str, Any]:
         return {"training": self.trainer.status()}

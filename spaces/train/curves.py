@@ -30,7 +30,7 @@ class Line:
 def of_run(metrics: Sequence[dict[str, Any]]) -> str:
     """The two charts of one run: loss per step, accuracy per epoch."""
     steps, epochs = _steps(metrics), _epochs(metrics)
-    loss = [Line("training (mean of the last steps)", smooth([(s["step"], s["loss"]) for s in steps]), 0)]
+    loss = [Line("training", smooth([(s["step"], s["loss"]) for s in steps]), 0)]
     loss.append(Line("validation", [(x["step"], x["validation_loss"]) for x in epochs], 1, dots=True))
     right = [Line("validation", [(x["epoch"], x["validation_accuracy"]) for x in epochs], 1, dots=True)]
     return _figure([chart("Loss", loss, "step"), chart("Accuracy", right, "epoch", percent=True)])
@@ -66,7 +66,7 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
 
     drawn = []
     for tick in y_ticks:
-        words = f"{tick:.0%}" if percent else f"{tick:g}"
+        words = f"{100 * tick:g}%" if percent else f"{tick:g}"
         drawn.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
         drawn.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{words}</text>')
     for tick in (t for t in ticks(x_low, x_high, whole=True) if x_low <= t <= x_high) if points else ():

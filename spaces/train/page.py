@@ -62,7 +62,8 @@ def build(trainer: Trainer, visit: Visit) -> list[Offer]:
                 with gr.Tab("TensorBoard") as tab:
                     board = Board(shared, tab)
     page = Page(shared, data, form, stage, result, attempt, runs)
-    data.connect(page.with_new_pictures, [form.said])
+    for event in data.connect():
+        form.after(event)
     form.connect()
     result.connect(page.show, page.everything)
     attempt.connect()
@@ -119,9 +120,6 @@ class Page:
         if now.busy != before.busy:
             found[self.timer] = gr.Timer(FAST if now.busy else SLOW)
         return found
-
-    def with_new_pictures(self, owner: str, subject: Subject) -> Updates:
-        return {self.form.said: self.form.estimate(owner, subject.data, {})}
 
     def connect(self) -> None:
         shared, form, stage, runs = self.shared, self.form, self.stage, self.runs

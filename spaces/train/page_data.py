@@ -18,7 +18,7 @@ from .page_shared import QUIET, Question, Shared, Updates
 from .subject import Subject
 
 EXAMPLES = {"objects": "Objects: 12 drawn things", "digits": "Digits: real scans"}
-EXPECTED = "Or drop a .zip: one folder per class; train/, val/ and test/ are understood"
+EXPECTED = "A .zip: one folder per class"
 Values = AsyncIterator[Updates]
 
 
@@ -27,8 +27,10 @@ class Data:
         self.shared = shared
         settings = shared.trainer.settings
         with gr.Row():
-            self.examples = {name: gr.Button(words, size="sm", min_width=130) for name, words in EXAMPLES.items()}
-        self.drop = gr.File(label=EXPECTED, file_types=[".zip"], type="filepath", height=118, elem_id="train-drop")
+            with gr.Column(min_width=130, scale=4):
+                self.examples = {name: gr.Button(words, size="sm") for name, words in EXAMPLES.items()}
+            with gr.Column(min_width=190, scale=5):
+                self.drop = gr.File(label=EXPECTED, file_types=[".zip"], type="filepath", height=112, elem_id="train-drop")
         self.hub = gr.Dropdown(
             [(name, f"hub:{name}") for name in settings.train_hub],
             value=None,
@@ -36,13 +38,6 @@ class Data:
             visible=bool(settings.train_hub),
         )
         self.card = gr.HTML(padding=False, elem_id="train-data")
-        who = "Everyone who opens this page sees them" if settings.train_shared else "Only you see them"
-        days = f"{settings.train_days} days" if settings.train_days > 1 else "a day"
-        gr.HTML(
-            f'<p class="mw-quiet">Your pictures and runs stay on this server for {days} after your last visit. {who}. '
-            "Delete removes them.</p>",
-            padding=False,
-        )
         self.forget = gr.Button("Delete these pictures", size="sm", visible=False)
         self.question = Question("Delete", "Keep")
         self.outputs = [self.card, self.drop, self.hub, self.forget, self.question.row, self.question.words]
@@ -52,10 +47,10 @@ class Data:
         card = view_data.card(summary) if summary else ""
         return {self.card: card, self.forget: gr.Button(visible=own)} | self.question.closed()
 
-    def connect(self, after: Callable[[str, Subject], Updates], more: list[Any]) -> None:
-        """``after`` has what else changes with new pictures (``more``), of the owner and the new subject."""
+    def connect(self) -> list[Any]:
+        """The events that may bring other pictures."""
         shared = self.shared
-        outputs = [shared.subject, *self.outputs, *more]
+        outputs = [shared.subject, *self.outputs]
 
         async def choose(ask: Callable[[str], tuple[str, Job]], now: Subject, key: str, http: gr.Request) -> Values:
             owner = shared.owner(key, http)
@@ -69,7 +64,7 @@ class Data:
                     found = {"name": id} | event.value
                     await asyncio.to_thread(shared.trainer.remember, owner, id, found)
                     subject = shared.keep(http, now.with_data(id))
-                    yield self.show(found, id) | {shared.subject: subject} | await asyncio.to_thread(after, owner, subject)
+                    yield self.show(found, id) | {shared.subject: subject}
             except WorkbenchError as error:
                 kept = await asyncio.to_thread(shared.summary, owner, now.data)
                 still = view_data.card(kept) if kept else ""
@@ -97,7 +92,7 @@ class Data:
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
             subject = shared.keep(http, now.with_data(""))
-            return self.show(None, "") | {shared.subject: subject, self.drop: None} | after(owner, subject)
+            return self.show(None, "") | {shared.subject: subject, self.drop: None}
 
         def ask_first(now: Subject, key: str, http: gr.Request) -> Updates:
             found = shared.summary(shared.owner(key, http), now.data) or {}
@@ -105,10 +100,11 @@ class Data:
             return self.question.ask(f"Delete <b>{name}</b> ({count:,} pictures) from this server? Its runs stay.")
 
         given = [shared.subject, shared.key]
-        for name, button in self.examples.items():
-            fixed = gr.State(name)
-            button.click(example, [fixed, *given], outputs, **QUIET)
-        self.drop.upload(dropped, [self.drop, *given], outputs, **QUIET)
-        self.hub.input(from_hub, [self.hub, *given], outputs, **QUIET)
         self.forget.click(ask_first, given, [self.question.row, self.question.words], **QUIET)
-        self.question.yes.click(delete, given, outputs, **QUIET)
+        made = [button.click(example, [gr.State(name), *given], outputs, **QUIET) for name, button in self.examples.items()]
+        return [
+            *made,
+            self.drop.upload(dropped, [self.drop, *given], outputs, **QUIET),
+            self.hub.input(from_hub, [self.hub, *given], outputs, **QUIET),
+            self.question.yes.click(delete, given, outputs, **QUIET),
+        ]

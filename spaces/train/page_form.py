@@ -9,7 +9,7 @@ import gradio as gr
 
 from lib.errors import InvalidValue, WorkbenchError
 from lib.train import backbones
-from lib.train.recipe import Recipe
+from lib.train.recipe import EPOCHS, Recipe
 from web.cards import e
 
 from . import view_data
@@ -35,6 +35,10 @@ class Form:
         with gr.Row():
             epochs = gr.Number(START.epochs, label="Epochs", info="passes over all pictures", min_width=110)
             size = gr.Number(START.image_size, step=32, label="Size", info="pixels a side: 32–512", min_width=110)
+        self.said = gr.HTML(self.nothing(), padding=False, elem_id="train-said")
+        with gr.Row():
+            self.start = gr.Button("Train", variant="primary", scale=2, min_width=120, elem_id="train-start")
+            self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
         with gr.Accordion("More settings", open=False):
             self.name = gr.Textbox(label="Name", placeholder="the pictures' name", max_length=80)
             with gr.Row():
@@ -65,10 +69,7 @@ class Form:
                 START.class_weights, label="Class weights", info="small classes count as much as large ones"
             )
             freeze = gr.Checkbox(START.freeze_batch_norm, label="Freeze batch norm", info="better with small batches")
-        self.said = gr.HTML(self.nothing(), padding=False, elem_id="train-said")
-        with gr.Row():
-            self.start = gr.Button("Train", variant="primary", scale=2, min_width=120, elem_id="train-start")
-            self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
+        gr.HTML(_what_becomes_of_it(shared), padding=False)
         widgets = (technique, epochs, size, framework, backbone, weights, batch, rate, seed, precision, stop, share)
         self.fields = dict(zip(LABELS, (*widgets, augmentation, balance, freeze), strict=True))
         self.given = list(self.fields.values())
@@ -97,38 +98,58 @@ class Form:
             return chance + self.nothing()
         parts = view_data.counts(summary)
         took = seconds(self.shared.trainer.estimate(wanted, summary))
-        return (
-            f'{chance}<p data-say="About {took}"><b>About {took}</b> on this machine '
-            f'<span class="mw-quiet">({parts["train"]:,} training pictures, {wanted.epochs} epochs, '
-            f"{wanted.image_size} px)</span></p>"
-        )
+        learnt = f"{parts['train']:,} training pictures, {wanted.epochs} epochs, {wanted.image_size} px"
+        return f'{chance}<p data-say="About {took}" title="{learnt}"><b>About {took}</b> on this machine</p>'
 
     @staticmethod
     def alert(error: WorkbenchError) -> str:
         words = e(wrong(error))
         return f'<div class="mw-alert bad" role="alert" data-say="{words}">{words}</div>'
 
-    def connect(self) -> None:
-        """The estimate follows the fields; the frameworks' backbones follow the framework."""
-        shared = self.shared
+    def after(self, event: Any) -> None:
+        """Estimates anew after ``event``."""
+        inputs = [self.shared.subject, self.shared.key, *self.given]
+        event.then(self._follow, inputs, self.said, queue=False, **QUIET)
 
-        def follow(now: Subject, key: str, http: gr.Request, *given: Any) -> str:
-            return self.estimate(shared.owner(key, http), now.data, dict(zip(self.fields, given, strict=True)))
+    def _follow(self, now: Subject, key: str, http: gr.Request, *given: Any) -> str:
+        return self.estimate(self.shared.owner(key, http), now.data, dict(zip(self.fields, given, strict=True)))
+
+    def connect(self) -> None:
+        """The estimate follows the fields; what goes with a framework or technique follows it."""
+        shared, fields = self.shared, self.fields
 
         def offer(framework: str, chosen: str) -> Any:
             choices = self._backbones(framework)
             fits = any(chosen == name for _, name in choices)
             return gr.Dropdown(choices, value=chosen if fits else START.backbone)
 
+        def suit(technique: str, epochs: Any) -> list[Any]:
+            """Epochs that nobody typed become the technique's own; features are computed once, so nothing is flipped."""
+            own = gr.skip() if epochs not in EPOCHS.values() else EPOCHS.get(technique, START.epochs)
+            fixed = technique == "feature_extraction"
+            return [own, gr.Checkbox(value=False, interactive=False) if fixed else gr.Checkbox(interactive=True)]
+
         changes = [widget.change for widget in self.given]
         inputs = [shared.subject, shared.key, *self.given]
-        gr.on(changes, follow, inputs, self.said, queue=False, trigger_mode="always_last", **QUIET)
-        framework, backbone = self.fields["framework"], self.fields["backbone"]
+        gr.on(changes, self._follow, inputs, self.said, queue=False, trigger_mode="always_last", **QUIET)
+        framework, backbone = fields["framework"], fields["backbone"]
         framework.input(offer, [framework, backbone], backbone, queue=False, **QUIET)
+        technique, epochs, augmentation = fields["technique"], fields["epochs"], fields["augmentation"]
+        technique.input(suit, [technique, epochs], [epochs, augmentation], queue=False, **QUIET)
 
     def _backbones(self, framework: str) -> list[tuple[str, str]]:
         found = self.shared.trainer.backbones().values()
         return [(f"{b.name} ({b.note})", b.name) for b in found if b.keras or framework != "keras"]
+
+
+def _what_becomes_of_it(shared: Shared) -> str:
+    settings = shared.trainer.settings
+    who = "Everyone who opens this page sees them" if settings.train_shared else "Only you see them"
+    days = f"{settings.train_days} days" if settings.train_days > 1 else "a day"
+    return (
+        '<p class="mw-quiet">A .zip may also hold the folders train/, val/ and test/, each with one folder per class. Your '
+        f"pictures and runs stay on this server until {days} after your last visit. {who}. Delete removes them.</p>"
+    )
 
 
 def no_pictures() -> InvalidValue:

@@ -26,13 +26,17 @@ PLACES = {"inspect": "Open in Inspect ONNX", "convert": "Open in Convert"}
 class Result:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.card = gr.HTML(idle(view_result.NOTHING), padding=False, elem_id="train-result", js_on_load=view.PICK)
-        self.cell = gr.HTML(padding=False, elem_id="train-cell")
-        with gr.Row(visible=False) as self.row:
-            self.export = gr.Button("Make ONNX", size="sm", min_width=110)
-            self.open = {place: gr.Button(words, size="sm", visible=False, min_width=150) for place, words in PLACES.items()}
+        self.card = gr.HTML(idle(view_result.NOTHING), padding=False, elem_id="train-result")
+        with gr.Row(visible=False, elem_classes="mw-own") as self.row:
+            self.export = gr.Button("Make ONNX", size="sm", min_width=130, scale=0)
+            options: dict[str, Any] = {"size": "sm", "visible": False, "min_width": 170, "scale": 0}
+            self.open = {place: gr.Button(words, **options) for place, words in PLACES.items()}
         self.said = gr.HTML(padding=False, elem_id="train-export")
-        self.outputs = [self.card, self.cell, self.row, self.export, *self.open.values(), self.said]
+        self.matrix = gr.HTML(padding=False, elem_id="train-matrix", js_on_load=view.PICK)
+        self.cell = gr.HTML(padding=False, elem_id="train-cell")
+        self.rest = gr.HTML(padding=False, elem_id="train-mistakes")
+        self.outputs = [self.card, self.row, self.export, *self.open.values(), self.said]
+        self.outputs += [self.matrix, self.cell, self.rest]
         self.offers = [Offer("onnx", button, shared.subject, self._onnx, place) for place, button in self.open.items()]
 
     def sign(self, run: Run | None) -> str:
@@ -46,16 +50,18 @@ class Result:
         weights = run is not None and bool(stamp(run, BEST))
         evaluation = run.evaluation() if run is not None and weights else {}
         if run is None or not evaluation:
-            links = f'<div class="mw-links">{view_result.links(files.address(run.id), weights, False)}</div>' if run else ""
-            empty = idle(view_result.NOTHING) + (f'<div class="mw-train">{links}</div>' if weights else "")
-            return {self.card: empty, self.cell: "", self.row: gr.Row(visible=False), self.said: ""}
+            empty = {self.said: "", self.matrix: "", self.cell: "", self.rest: "", self.row: gr.Row(visible=False)}
+            return empty | {self.card: idle(view_result.NOTHING)}
         record, onnx = run.read(), files.onnx_of(run) is not None
         keras = (record.get("recipe") or {}).get("framework") == "keras"
         links = view_result.links(files.address(run.id), weights, onnx)
         opened = {o.button: gr.Button(visible=onnx and o.taken) for o in self.offers}
+        part, card = view_result.part_of(record, evaluation), view_result.card
         return opened | {
-            self.card: view_result.result(record, evaluation, links),
+            self.card: card(view_result.summary(record), f'<div class="mw-links">{links}</div>'),
+            self.matrix: card(view_result.confusion(evaluation, part)),
             self.cell: "",
+            self.rest: card(view_result.worst(evaluation, part), view_result.record_of(record)),
             self.row: gr.Row(visible=weights and (onnx or not keras)),
             self.export: gr.Button(visible=not onnx and not keras),
             self.said: "",
@@ -89,7 +95,7 @@ class Result:
 
         look = "() => document.querySelector('#train-cell .mw-card')?.scrollIntoView({ block: 'nearest' })"
         given = [shared.subject, shared.key]
-        self.card.click(pictures, given, self.cell, **QUIET).then(None, None, None, js=look, queue=False, **QUIET)
+        self.matrix.click(pictures, given, self.cell, **QUIET).then(None, None, None, js=look, queue=False, **QUIET)
         self.export.click(make, given, everything, **QUIET)
 
     def _onnx(self, now: Subject) -> list[str]:

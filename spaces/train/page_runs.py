@@ -18,6 +18,14 @@ from .page_shared import QUIET, Shared, Updates
 from .page_stage import stamp
 from .subject import Subject
 
+# our frame is narrow: TensorBoard's own settings stay folded until somebody opens them
+NARROW_JS = """
+(() => { try {
+  const key = '_tb_global_settings', kept = JSON.parse(localStorage.getItem(key) || '{}');
+  localStorage.setItem(key, JSON.stringify({ timeSeriesSettingsPaneOpened: false, ...kept }));
+} catch (error) { /* no storage in this frame */ } })();
+"""
+
 
 class Runs:
     def __init__(self, shared: Shared) -> None:
@@ -91,5 +99,5 @@ class Board:
                 f'</a></div><iframe class="mw-board" title="TensorBoard" src="{address}"></iframe></div>'
             )
 
-        before = f"(...given) => {{ {AUTO_RELOAD_JS} return given; }}"
+        before = f"(...given) => {{ {AUTO_RELOAD_JS} {NARROW_JS} return given; }}"
         self.tab.select(show, shared.key, self.frame, js=before, **QUIET)

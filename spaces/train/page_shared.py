@@ -64,7 +64,7 @@ class Question:
     """A row that asks before something is deleted. ``ask`` opens it; ``yes.click`` is the answer."""
 
     def __init__(self, yes: str, no: str) -> None:
-        with gr.Row(visible=False, elem_classes="mw-question") as self.row:
+        with gr.Row(visible=False, elem_classes="mw-own") as self.row:
             self.words = gr.HTML(padding=False)
             self.yes = gr.Button(yes, variant="stop", size="sm", min_width=120, scale=0)
             self.no = gr.Button(no, size="sm", min_width=90, scale=0)

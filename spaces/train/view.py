@@ -40,12 +40,12 @@ def seconds(value: float) -> str:
 
 
 def percent(share: float) -> str:
-    return f"{100 * share:.1f} %"
+    return f"{100 * share:.1f}%"
 
 
 def interval(result: dict[str, Any]) -> str:
     low, high = result["interval"]
-    return f"{100 * low:.1f}–{100 * high:.1f} %"
+    return f"{100 * low:.1f}–{100 * high:.1f}%"
 
 
 def when(stamp: Any) -> str:
@@ -81,23 +81,29 @@ CSS = (
 .mw-chip.busy { background: #0f766e; } .mw-chip.plain { background: #57534e; }
 .mw-train h3 { margin: 0 0 4px; font-size: 1.02rem; color: var(--body-text-color); }
 .mw-train h4 { margin: 12px 0 4px; font-size: 0.92rem; color: var(--body-text-color); }
+.mw-card > h4:first-child { margin-top: 0; }
+/* a part with nothing to say takes no room */
+:is(#train-export, #train-cell, #train-matrix, #train-mistakes, #train-compared, #train-data):not(:has(.mw-card)) {
+  display: none; }
 .mw-train small, .mw-quiet { color: var(--body-text-color-subdued); font-size: 0.86rem; }
 .mw-train summary { cursor: pointer; padding: 4px 0; } .mw-train details ul { margin: 4px 0 8px 18px; }
 .mw-head { display: flex; flex-wrap: wrap; gap: 4px 10px; align-items: center; margin-bottom: 4px; }
 .mw-head b { overflow-wrap: anywhere; }
 .mw-figures { display: flex; flex-wrap: wrap; gap: 2px 20px; margin: 6px 0 8px; }
 .mw-figures span { color: var(--body-text-color-subdued); } .mw-figures b { font-variant-numeric: tabular-nums; }
-.mw-card .mw-bars td { padding: 1px 8px 1px 0; vertical-align: middle; }
-.mw-bars { width: 100% !important; } .mw-bars td:nth-child(1) { max-width: 9em; overflow: hidden; text-overflow: ellipsis;
-  white-space: nowrap; } .mw-bars td:nth-child(2) { width: 100%; } .mw-bars td:nth-child(3) { text-align: right;
-  font-variant-numeric: tabular-nums; padding-right: 2px !important; }
-.mw-bars .mw-stack { display: flex; height: 9px; border-radius: 3px; overflow: hidden; background: transparent; }
+.mw-bars { display: grid; grid-template-columns: repeat(auto-fill, minmax(104px, 1fr)); gap: 4px 14px; margin: 0;
+  padding: 0; list-style: none; font-size: 0.84rem; }
+.mw-bars li { min-width: 0; margin: 0; padding: 0; } .mw-bars span { display: flex; justify-content: space-between; gap: 8px;
+  line-height: 1.35; } .mw-bars em { font-style: normal; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
+.mw-bars b { font-weight: 500; white-space: nowrap; font-variant-numeric: tabular-nums; }
+.mw-stack { display: flex; height: 6px; border-radius: 3px; overflow: hidden; }
 .mw-stack i, .mw-key i { display: block; height: 100%; } .mw-train .t { background: var(--mw-line-1); }
 .mw-train .v { background: var(--mw-line-2); } .mw-train .x { background: var(--mw-line-3); }
 .mw-key { display: flex; flex-wrap: wrap; gap: 0 12px; font-size: 0.82rem; color: var(--body-text-color-subdued); }
 .mw-key i { display: inline-block; width: 10px; height: 10px; border-radius: 3px; margin-right: 4px; }
-.mw-short { max-height: 176px; overflow-y: auto; }
+.mw-short { max-height: 142px; overflow-y: auto; padding-right: 4px; }
 .mw-strip { display: flex; flex-wrap: wrap; gap: 4px; margin: 6px 0; } .mw-strip figure { margin: 0; }
+.mw-strip.one { height: 38px; overflow: hidden; }
 .mw-strip img { width: 38px; height: 38px; object-fit: cover; border-radius: 6px; display: block; margin: 0; }
 .mw-strip button { padding: 0; border: 0; border-radius: 6px; background: none; cursor: pointer; }
 .mw-strip button img { width: 52px; height: 52px; }
@@ -121,27 +127,34 @@ CSS = (
   text-overflow: ellipsis; }
 .mw-confusion td { width: 34px; height: 30px; border-radius: 5px; background: var(--background-fill-secondary); }
 .mw-confusion button { width: 100%; min-width: 30px; height: 30px; border: 0; border-radius: 5px; cursor: pointer;
-  color: var(--body-text-color); background: none; font-variant-numeric: tabular-nums; }
+  color: var(--body-text-color); background: none; font-variant-numeric: tabular-nums; white-space: nowrap;
+  padding: 0 4px; display: block; line-height: 30px; font-size: 0.82rem; }
 .mw-confusion button:hover { outline: 2px solid var(--mw-focus); outline-offset: -2px; }
 .mw-links { display: flex; flex-wrap: wrap; gap: 6px 8px; margin: 8px 0 2px; }
-.mw-links a, .mw-train button.mw-do { display: inline-block; padding: 6px 12px; border-radius: 8px; font-weight: 600;
+.mw-links a, .mw-train button.mw-do { display: inline-block; padding: 3px 14px; border-radius: 8px; font-weight: 500;
   border: 1px solid var(--border-color-primary); background: var(--button-secondary-background-fill); cursor: pointer;
-  color: var(--button-secondary-text-color); text-decoration: none; font-size: 0.9rem; }
+  color: var(--button-secondary-text-color); text-decoration: none; font-size: 0.84rem; line-height: 1.5; }
 .mw-links a:hover, .mw-train button.mw-do:hover { background: var(--button-secondary-background-fill-hover); }
 .mw-card table.mw-runs { width: 100%; font-size: 0.86rem; } .mw-card .mw-runs td, .mw-card .mw-runs th {
   padding: 5px 10px 5px 0; border-top: 1px solid var(--border-color-primary); white-space: nowrap; }
 .mw-card .mw-runs th { border-top: 0; color: var(--body-text-color-subdued); font-weight: 500; }
 .mw-card .mw-runs tr.now td { background: var(--background-fill-secondary); }
-.mw-runs td:first-child { max-width: 15em; overflow: hidden; text-overflow: ellipsis; }
-.mw-runs button { border: 0; background: none; padding: 4px 0; font-weight: 600; cursor: pointer; text-align: left;
+.mw-card .mw-runs td:not(:last-child), .mw-runs tr > *:first-child { padding-left: 6px; }
+.mw-runs td:first-child { max-width: 13em; overflow: hidden; text-overflow: ellipsis; }
+.mw-runs td div { color: var(--body-text-color-subdued); font-size: 0.8rem; }
+.mw-runs button { border: 0; background: none; padding: 0; font-size: inherit; line-height: 1.5; display: block;
+  font-weight: 600; cursor: pointer; text-align: left;
   color: var(--mw-focus); text-decoration: underline; text-underline-offset: 2px; max-width: 100%; overflow: hidden;
   text-overflow: ellipsis; }
-.mw-runs code { font-size: 0.78rem; } .mw-board { width: 100%; height: 720px; border: 0; border-radius: 12px;
+.mw-board { width: 100%; height: 720px; border: 0; border-radius: 12px;
   background: #fff; display: block; }
 .mw-scores { width: 100% !important; }
 .mw-scores td { padding: 2px 10px 2px 0 !important; vertical-align: middle !important; }
-.mw-scores td:nth-child(2) { width: 100%; } .mw-scores i { display: block; height: 10px; border-radius: 4px;
+.mw-scores td:nth-child(2) { width: 100%; } .mw-scores td:not(:nth-child(2)) { white-space: nowrap; max-width: 11em;
+  overflow: hidden; text-overflow: ellipsis; font-variant-numeric: tabular-nums; }
+ .mw-scores i { display: block; height: 10px; border-radius: 4px;
   background: var(--mw-line-1); min-width: 2px; }
-@media (max-width: 768px) { .mw-board { height: 560px; } .mw-train, .mw-card.mw-train { max-width: 100%; } }
+@media (max-width: 768px) { .mw-columns .row.mw-own > * { min-width: 96px !important; flex: 0 1 auto !important; }
+  .mw-board { height: 560px; } .mw-train, .mw-card.mw-train { max-width: 100%; } }
 """
 )

@@ -8,7 +8,7 @@ from web.cards import e
 
 from .view import picture
 
-THUMBS = 24
+THUMBS = 12
 PARTS = (("train", "training", "t"), ("val", "validation", "v"), ("test", "test", "x"))
 
 
@@ -22,16 +22,16 @@ def card(summary: dict[str, Any]) -> str:
     most = max((row["count"] for row in rows), default=1) or 1
     said = f"{summary.get('count', 0):,} pictures in {len(rows)} classes"
     bars = "".join(
-        f'<tr><td title="{e(row["name"])}">{e(row["name"])}</td><td><div class="mw-stack" '
-        f'style="width:{100 * row["count"] / most:.1f}%">{_stack(row)}</div></td><td>{row["count"]:,}</td></tr>'
+        f'<li><span title="{e(row["name"])}"><em>{e(row["name"])}</em><b>{row["count"]:,}</b></span>'
+        f'<div class="mw-stack" style="width:{100 * row["count"] / most:.1f}%">{_stack(row)}</div></li>'
         for row in rows
     )
     key = "".join(f'<span><i class="{kind}"></i>{parts[part]:,} {name}</span>' for part, name, kind in PARTS if parts[part])
     return (
         f'<div class="mw-card mw-train" data-say="{e(said)}"><h3>{e(summary.get("name", ""))}: {e(said)}</h3>'
-        f'<div class="mw-key">{key}</div><div class="mw-strip">{_samples(summary)}</div>'
-        f'<div class="mw-short" tabindex="0" role="region" aria-label="Pictures by class"><table class="mw-bars">{bars}'
-        f"</table></div>{_warnings(summary)}{_problems(summary)}{_duplicates(summary)}</div>"
+        f'<div class="mw-key">{key}</div><div class="mw-strip one">{_samples(summary)}</div>'
+        f'<div class="mw-short" tabindex="0" role="region" aria-label="Pictures by class"><ul class="mw-bars">{bars}'
+        f"</ul></div>{_warnings(summary)}{_problems(summary)}{_duplicates(summary)}</div>"
     )
 
 

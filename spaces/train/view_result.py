@@ -9,7 +9,7 @@ from web.cards import e
 
 from .files import ONNX, RECORD
 from .subject import LABELS, label, word
-from .view import RANDOM, backbone, interval, is_random, percent, picture
+from .view import RANDOM, interval, is_random, percent, picture
 
 MOST_CLASSES = 30  # of a matrix; beyond, the pairs that are confused most
 MOST_PICTURES, WORST, MOST_PAIRS = 48, 12, 40
@@ -38,9 +38,9 @@ def summary(record: dict[str, Any]) -> str:
         if "test" in (result.get("parts") or {})
         else "There are no test pictures. The best epoch was chosen by these pictures: expect a little less on new ones."
     )
-    head = "<tr><th>pictures</th><th>accuracy</th><th>95 % interval</th><th></th></tr>"
+    head = "<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><th></th></tr>"
     title = f"<h3>Accuracy {RANDOM if is_random(record) else ''}</h3>"
-    return f'{title}<div class="mw-scroll"><table>{head}{rows}</table></div><small>{chosen}</small>'
+    return f'{title}<div class="mw-scroll"><table class="mw-plain">{head}{rows}</table></div><small>{chosen}</small>'
 
 
 def confusion(evaluation: dict[str, Any], part: str) -> str:
@@ -123,7 +123,7 @@ def _grid(some: list[dict[str, Any]], classes: list[str]) -> str:
 
 def _caption(p: dict[str, Any], classes: list[str]) -> str:
     true, said = e(classes[p["label"]]), e(classes[p["predicted"]])
-    sure = f"{100 * p['probability']:.0f} %"
+    sure = f"{100 * p['probability']:.0f}%"
     if p["label"] == p["predicted"]:
         return f"<b>{true}</b>, {sure}"
     return f'<span class="mw-wrong"><b>{said}</b>, {sure}</span><br>true: <b>{true}</b>'
@@ -164,14 +164,9 @@ def links(address: str, weights: bool, onnx: bool) -> str:
     return "".join(f'<a href="{e(address)}{name}" download>{e(words)}</a>' for name, words in some)
 
 
-def result(record: dict[str, Any], evaluation: dict[str, Any], files: str) -> str:
-    """The whole card but the cell's pictures, which stand under it."""
-    part = part_of(record, evaluation)
-    where = f'<p class="mw-quiet">Backbone: {backbone(record)}</p>'
-    return (
-        f'<div class="mw-card mw-train">{summary(record)}{where}{confusion(evaluation, part)}'
-        f'{worst(evaluation, part)}<div class="mw-links">{files}</div>{record_of(record)}</div>'
-    )
+def card(*parts: str) -> str:
+    """One card of some of the above; none of nothing."""
+    return f'<div class="mw-card mw-train">{"".join(parts)}</div>' if any(parts) else ""
 
 
 def scores(row: dict[str, Any], name: str) -> str:

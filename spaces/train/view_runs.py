@@ -11,20 +11,7 @@ from .subject import label, word
 from .view import backbone, chip, interval, percent, seconds, when
 
 NONE = "Your runs appear here, one row each."
-HEAD = (
-    "Name",
-    "When",
-    "Status",
-    "Technique",
-    "Backbone",
-    "Pictures",
-    "Epochs",
-    "Accuracy",
-    "95 % interval",
-    "On",
-    "Took",
-    "Run",
-)
+HEAD = ("Name and run", "Status", "Technique, backbone", "Pictures, epochs", "Accuracy, 95% interval", "Took")
 
 
 def table(records: list[dict[str, Any]], shown: str) -> str:
@@ -44,18 +31,15 @@ def _row(record: dict[str, Any], now: bool) -> str:
     ran = len(record.get("epochs") or ())
     same = (record.get("again") or {}).get("verdict")
     cells = [
-        f'<button data-pick="run:{e(record["id"])}"{" aria-current=true" if now else ""}>{e(record.get("name"))}</button>',
-        e(when(record.get("created"))),
-        chip(record.get("status", "")) + (f" {e(same)}" if same else ""),
-        e(word(recipe.get("technique", ""))),
-        backbone(record),
-        e((record.get("data") or {}).get("name", "")),
-        f"{ran} of {e(recipe.get('epochs', '?'))}",
-        f"<b>{percent(result['accuracy'])}</b>" if result else "–",
-        interval(result) if result else "–",
-        f"{result['count']:,} {e(result['on'])}" if result else "–",
+        f'<button data-pick="run:{e(record["id"])}"{" aria-current=true" if now else ""}>{e(record.get("name"))}</button>'
+        f'<div title="{e(record["id"])}">{e(record["id"])}</div>',
+        f"{chip(record.get('status', ''))}<div>{e(same or when(record.get('created')))}</div>",
+        f"{e(word(recipe.get('technique', '')))}<div>{backbone(record)}</div>",
+        f"{e((record.get('data') or {}).get('name', ''))}<div>{ran} of {e(recipe.get('epochs', '?'))} epochs</div>",
+        f"<b>{percent(result['accuracy'])}</b> of {result['count']:,} {e(result['on'])}<div>{interval(result)}</div>"
+        if result
+        else "–",
         seconds(record["seconds"]) if record.get("seconds") else "–",
-        f"<code>{e(record['id'])}</code>",
     ]
     return f"<tr{' class=now' if now else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 

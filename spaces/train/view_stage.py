@@ -68,7 +68,7 @@ def ended(record: dict[str, Any], metrics: list[dict[str, Any]], evaluated: bool
         so_far = "" if status == DONE or evaluated else " so far"
         parts.append(
             f'<div class="mw-accuracy"><span class="mw-big">{percent(result["accuracy"])}</span><span>right{so_far} on '
-            f"{result['count']:,} {e(result['on'])} pictures; 95 % interval {interval(result)}</span></div>"
+            f"{result['count']:,} {e(result['on'])} pictures; 95% interval {interval(result)}</span></div>"
         )
     if again := record.get("again"):
         parts.append(verdict(again))
