@@ -1,7 +1,7 @@
 // What the page does in the browser beside gradio: addresses of tabs, arrow keys, spoken progress, a calm start.
 // It stands in the index before gradio starts, and asks no host for anything.
 (() => {
-  const PARAM = "tab", LONGEST = 2500, QUIET = 80; // ms: a page is shown at the latest, and when nothing moved
+  const PARAM = "tab", LONGEST = 2000, QUIET = 80; // ms: a page is shown at the latest, and when nothing moved
   const root = document.documentElement, began = performance.now();
   const restored = new Set();
   const parameter = () => new URLSearchParams(location.search).get(PARAM);
@@ -72,10 +72,13 @@
   }
 
   // The page is drawn piece by piece, out of sight; it is shown when it stands still, with what is restored in it.
-  let moved = began;
+  let moved = began, stranger = false;
+  try { stranger = !localStorage.getItem("model-workbench-visitor"); } catch { /* storage is switched off */ }
   function still() {
-    const now = performance.now(), slug = slugs.length ? chosen()?.dataset.tabId : [...restored][0];
-    if ((slug && restored.has(slug) && now - moved > QUIET) || now - began > LONGEST) root.classList.remove("mw-drawing");
+    const now = performance.now(), slug = slugs.length ? chosen()?.dataset.tabId : "";
+    const drawn = slugs.length ? slug : document.querySelector("main .block");
+    const back = stranger || restored.has(slug) || (!slugs.length && restored.size);
+    if ((drawn && back && now - moved > QUIET) || now - began > LONGEST) root.classList.remove("mw-drawing");
     else setTimeout(still, QUIET / 4);
   }
   root.classList.add("mw-drawing");

@@ -100,7 +100,7 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
                     download = gr.DownloadButton("Download PNG", interactive=False, min_width=120)
                     reuse = gr.Button("Use its seed", interactive=False, min_width=120)
                 parameters = gr.Textbox(
-                    label="Parameters", lines=4, max_lines=4, interactive=False, buttons=["copy"], elem_id="parameters"
+                    label="Parameters", lines=5, max_lines=5, interactive=False, buttons=["copy"], elem_id="parameters"
                 )
             with gr.Column(elem_classes="mw-fourth"):
                 pictures = gr.Gallery(
