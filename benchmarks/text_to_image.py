@@ -1,146 +1,147 @@
 """The engine against the plain ways of serving the same pipeline, in one run, on this machine.
 
-    python benchmarks/text_to_image.py [--runs 3] [--max-rows N]
+    python benchmarks/text_to_image.py [--runs 3] [--max-rows N] [--beside N]
 
 16 requests with 10 to 40 steps, arriving all at once (burst) or one by one (Poisson):
 (a) diffusers' pipeline behind a queue of one; (b) static batches: whatever waits goes into one
-pipeline call, at the largest number of steps among them; (c) the engine. Then one request alone,
-engine and pipeline in turns. Prints Markdown tables.
+pipeline call, at the largest number of steps among them; (c) one pipeline a core, in processes of
+their own that share a queue; (d) the engine. (a) and (b) run with one thread and with all, and the
+better one counts. Then one request alone, engine and pipeline in turns. With ``--beside N`` one
+request beside N busy processes of two threads each, and without them, in turns. Prints Markdown.
 """
 
 from __future__ import annotations
 
 import argparse
-import queue
+import os
 import random
+import signal
 import statistics
+import subprocess
 import sys
-import threading
 import time
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
+# before torch, as web/shell.py does it
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 import torch
 
+from benchmarks.picture_servers import Job, Processes, Timing, by_engine, by_pipeline, call
 from lib.settings import EMBEDDED, Settings
 from lib.text_to_image.engine import Engine
-from lib.text_to_image.events import Step
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
-from lib.text_to_image.schedulers import make_scheduler
 
-
-@dataclass
-class Timing:
-    """Seconds from the request's arrival."""
-
-    preview: float = float("nan")
-    picture: float = float("nan")
-
-
-@dataclass
-class Job:
-    request: Request
-    arrival: float
-    timing: Timing = field(default_factory=Timing)
+ALONE = Request(prompt="a red car on a track", steps=20, seed=1)
+System = Callable[[list[Job]], float]
 
 
 def jobs(kind: str, count: int, seed: int, rate: float) -> list[Job]:
     r = random.Random(seed)
     at, found = 0.0, []
     for k in range(count):
-        request = Request(
-            prompt="a red car on a track", steps=r.randint(10, 40), seed=k, scheduler="DPM++ 2M", width=128, height=128
-        )
-        found.append(Job(request, at))
+        found.append(Job(replace(ALONE, steps=r.randint(10, 40), seed=k, scheduler="DPM++ 2M"), at))
         at += r.expovariate(rate) if kind == "poisson" else 0.0
     return found
 
 
-def arrive(found: list[Job], take: Any) -> float:
-    """Calls ``take(job, began)`` at each arrival; returns the start."""
-    began = time.monotonic()
-    for job in found:
-        time.sleep(max(0.0, began + job.arrival - time.monotonic()))
-        take(job, began)
-    return began
-
-
-def by_pipeline(model: Model, found: list[Job], together: bool) -> float:
-    """(a) and (b): one worker in front of the pipeline. Returns the seconds until the last picture."""
-    line: queue.Queue[Job | None] = queue.Queue()
-
-    def work() -> None:
-        over = False
-        while not over:
-            group = [line.get()]
-            while together and group[-1] is not None and not line.empty():
-                group.append(line.get())
-            over = group[-1] is None
-            group = [j for j in group if j is not None]
-            if group:
-                call(model, group, began)
-
-    worker = threading.Thread(target=work)
-    began = time.monotonic()
-    worker.start()
-    arrive(found, lambda job, _: line.put(job))
-    line.put(None)
-    worker.join()
-    return time.monotonic() - began
-
-
-@torch.inference_mode()
-def call(model: Model, group: list[Job], began: float) -> None:
-    def on_step(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
-        if step == 0:
-            for job in group:
-                job.timing.preview = time.monotonic() - began - job.arrival
-        return tensors
-
-    trained = model.pipeline.scheduler
-    model.pipeline.scheduler = make_scheduler("DPM++ 2M", trained)
-    try:
-        model.pipeline(
-            [j.request.prompt for j in group],
-            num_inference_steps=max(j.request.steps for j in group),
-            guidance_scale=group[0].request.guidance_scale,
-            callback_on_step_end=on_step,
-            generator=[torch.Generator().manual_seed(j.request.seed) for j in group],
+def throughput(kind: str, systems: dict[str, System], args: argparse.Namespace) -> None:
+    """One table; of the variants of a system (``(a) …, 1 thread``) the quickest has a row."""
+    seconds: dict[str, list[float]] = {name: [] for name in systems}
+    timings: dict[str, list[Timing]] = {name: [] for name in systems}
+    for run in range(args.runs):
+        for name, serve in systems.items():
+            found = jobs(kind, args.count, run, args.rate)
+            seconds[name].append(serve(found))
+            timings[name] += [job.timing for job in found]
+    rates = {name: args.count / statistics.median(seconds[name]) for name in systems}
+    best: dict[str, str] = {}
+    for name in sorted(rates, key=rates.__getitem__):
+        best[name[:3]] = name
+    rows = {
+        name: [percentile([getattr(t, what) for t in timings[name]], p) for what in ("preview", "picture") for p in (50, 95)]
+        for name in systems
+        if name in best.values()
+    }
+    first = best["(a)"]
+    print(f"**{kind}**, {args.count} requests, {args.runs} runs\n")
+    print("| | pictures/s | × (a) | preview p50 s | p95 s | (a) p95 / | picture p50 s | p95 s |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name, (early, early95, done, done95) in rows.items():
+        print(
+            f"| {name} | {rates[name]:.2f} | {rates[name] / rates[first]:.2f} | {early:.2f} | {early95:.2f} "
+            f"| {rows[first][1] / early95:.1f} | {done:.2f} | {done95:.2f} |"
         )
+    slower = ", ".join(f"{name} {rates[name]:.2f}" for name in systems if name not in rows)
+    print(f"\nPictures/s with another number of threads: {slower}\n" if slower else "")
+
+
+def percentile(values: list[float], percent: int) -> float:
+    return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
+
+
+def timed(act: Callable[[], object]) -> float:
+    began = time.perf_counter()
+    act()
+    return time.perf_counter() - began
+
+
+def spread(values: list[float]) -> str:
+    return f"{statistics.median(values):.3f} s ({min(values):.3f} to {max(values):.3f})"
+
+
+def alone(engine: Engine, model: Model, numbers: list[int], turns: int) -> None:
+    ours: list[float] = []
+    plain: dict[int, list[float]] = {threads: [] for threads in numbers}
+    default = torch.get_num_threads()
+    for _ in range(turns):
+        ours.append(timed(lambda: engine.submit(ALONE).result()))
+        for threads in numbers:
+            torch.set_num_threads(threads)
+            plain[threads].append(timed(lambda: call(model, [ALONE])))
+    torch.set_num_threads(default)
+    best = min(numbers, key=lambda threads: statistics.median(plain[threads]))
+    ratio = statistics.median(a / b for a, b in zip(ours, plain[best], strict=True))
+    others = "; ".join(f"pipeline with {threads} thread(s) {spread(plain[threads])}" for threads in numbers)
+    print(f"One request alone, 20 steps, {turns} turns: engine {spread(ours)}; {others}.")
+    print(f"Engine / pipeline at its best number of threads ({best}): {ratio:.3f}\n")
+
+
+def beside(engine: Engine, count: int, nice: int, turns: int) -> None:
+    """The busy processes are stopped for the turns without them."""
+    command = [sys.executable, str(Path(__file__).parent / "busy.py"), str(nice), "2"]
+    busy = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    try:
+        for process in busy:
+            assert process.stdout and process.stdout.readline() == "ready\n"
+        seconds: dict[int, list[float]] = {signal.SIGSTOP: [], signal.SIGCONT: []}
+        for _ in range(turns):
+            for state, found in seconds.items():
+                for process in busy:
+                    process.send_signal(state)
+                time.sleep(0.5)
+                found.append(timed(lambda: engine.submit(ALONE).result()))
     finally:
-        model.pipeline.scheduler = trained
-    for job in group:
-        job.timing.picture = time.monotonic() - began - job.arrival
+        for process in busy:
+            process.kill()
+    without, amid = seconds.values()
+    ratio = statistics.median(b / a for a, b in zip(without, amid, strict=True))
+    print(f"| {nice} | {spread(without)} | {spread(amid)} | {ratio:.2f} |")
 
 
-def by_engine(engine: Engine, found: list[Job]) -> float:
-    threads = []
-
-    def take(job: Job, began: float) -> None:
-        ticket = engine.submit(job.request)
-
-        def listen() -> None:
-            for event in ticket.events():
-                now = time.monotonic() - began - job.arrival
-                if isinstance(event, Step) and job.timing.preview != job.timing.preview:
-                    job.timing.preview = now
-                job.timing.picture = now
-
-        threads.append(threading.Thread(target=listen))
-        threads[-1].start()
-
-    began = arrive(found, take)
-    for thread in threads:
-        thread.join()
-    return time.monotonic() - began
-
-
-def percentile(values: list[float], share: float) -> float:
-    return statistics.quantiles(values, n=100, method="inclusive")[round(share * 100) - 1]
+def machine() -> str:
+    named = [
+        line.partition(":")[2].strip()
+        for line in Path("/proc/cpuinfo").read_text().splitlines()
+        if line.startswith("model name")
+    ]
+    return f"{len(os.sched_getaffinity(0))} cores ({named[0] if named else 'unknown'})"
 
 
 def main() -> None:
@@ -150,63 +151,48 @@ def main() -> None:
     ap.add_argument("--rate", type=float, default=2.0, help="arrivals a second, for Poisson")
     ap.add_argument("--max-rows", type=int, default=0)
     ap.add_argument("--model", default=EMBEDDED, help="as in MODELS")
+    ap.add_argument("--beside", type=int, default=0, help="busy processes of two threads each")
+    ap.add_argument("--only", choices=("throughput", "alone", "beside"), help="one part")
     args = ap.parse_args()
 
-    engine = Engine(replace(Settings(), models=(args.model,), max_rows=args.max_rows))
+    settings = replace(Settings(), models=(args.model,), max_rows=args.max_rows)
+    engine = Engine(settings)
     engine.start()
     while not engine.ready:
         time.sleep(0.1)
     model = engine._shelf.get(engine.catalogue.default)
     assert model is not None
-    print(f"{model.name} on {model.device}, {model.dtype}, {torch.get_num_threads()} threads, torch {torch.__version__}\n")
-    by_engine(engine, jobs("burst", 4, 0, args.rate))  # warm both up
-    by_pipeline(model, jobs("burst", 2, 0, args.rate), together=False)
+    cores = len(os.sched_getaffinity(0))
+    numbers = sorted({1, torch.get_num_threads()})
+    print(
+        f"{model.name} on {model.device}, {model.dtype}, torch {torch.__version__}, {machine()}, {time.strftime('%Y-%m-%d')}."
+    )
+    print(f"Load when it began: {os.getloadavg()[0]:.1f}\n")
 
-    systems = {
-        "(a) pipeline, queue of one": lambda found: by_pipeline(model, found, together=False),
-        "(b) pipeline, static batches": lambda found: by_pipeline(model, found, together=True),
-        "(c) engine": lambda found: by_engine(engine, found),
-    }
-    for kind in ("burst", "poisson"):
-        seconds: dict[str, list[float]] = {name: [] for name in systems}
-        timings: dict[str, list[Timing]] = {name: [] for name in systems}
-        for run in range(args.runs):
-            for name, serve in systems.items():
-                found = jobs(kind, args.count, run, args.rate)
-                seconds[name].append(serve(found))
-                timings[name] += [job.timing for job in found]
-        print(f"**{kind}**, {args.count} requests, {args.runs} runs\n")
-        print("| | pictures/s | × (a) | preview p50 s | p95 s | (a) p95 / | picture p50 s | p95 s |")
-        print("|---|---|---|---|---|---|---|---|")
-        base = None
-        for name in systems:
-            rate = args.count / statistics.median(seconds[name])
-            previews, pictures = ([getattr(t, n) for t in timings[name]] for n in ("preview", "picture"))
-            row = (
-                rate,
-                percentile(previews, 0.5),
-                percentile(previews, 0.95),
-                percentile(pictures, 0.5),
-                percentile(pictures, 0.95),
+    systems: dict[str, System] = {}
+    for label, together in (("(a) pipeline, queue of one", False), ("(b) pipeline, static batches", True)):
+        for n in numbers:
+            systems[f"{label}, {n} thread(s)"] = lambda found, n=n, t=together: by_pipeline(
+                model, found, threads=n, together=t
             )
-            base = base or row
-            print(
-                f"| {name} | {row[0]:.2f} | {row[0] / base[0]:.2f} | {row[1]:.2f} | {row[2]:.2f} | {base[2] / row[2]:.1f} "
-                f"| {row[3]:.2f} | {row[4]:.2f} |"
-            )
+    if args.only in (None, "throughput"):
+        processes = Processes(model.name, settings, cores)
+        systems[f"(c) {cores} pipelines in processes, 1 thread each"] = processes
+        systems[f"(d) engine, 1 to {numbers[-1]} threads"] = lambda found: by_engine(engine, found)
+        for serve in systems.values():  # warms all of them up
+            serve(jobs("burst", 4, 0, args.rate))
+        for kind in ("burst", "poisson"):
+            throughput(kind, systems, args)
+        processes.close()
+    if args.only in (None, "alone"):
+        alone(engine, model, numbers, 8 * args.runs)
+    if args.beside and args.only in (None, "beside"):
+        print(f"One request of 20 steps beside {args.beside} busy processes of two threads each, {8 * args.runs} turns:\n")
+        print("| nice of the busy ones | without them | beside them | ratio |\n|---|---|---|---|")
+        for nice in (0, 10):
+            beside(engine, args.beside, nice, 8 * args.runs)
         print()
-
-    request = Request(prompt="a red car on a track", steps=20, seed=1)
-    ours, plain = [], []
-    for _ in range(8 * args.runs):
-        began = time.perf_counter()
-        engine.submit(request).result()
-        ours.append(time.perf_counter() - began)
-        began = time.perf_counter()
-        call(model, [Job(request, 0.0)], time.monotonic())
-        plain.append(time.perf_counter() - began)
-    a, b = statistics.median(ours), statistics.median(plain)
-    print(f"One request alone, 20 steps: engine {a:.3f} s, pipeline {b:.3f} s, ratio {a / b:.3f}")
+    print(f"Load when it ended: {os.getloadavg()[0]:.1f}")
     engine.close()
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here reaches for a network
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app: tests run beside others
 
 import pytest
 

@@ -19,6 +19,11 @@ from pathlib import Path
 from typing import Any, Protocol
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # diffusers imports onnxruntime
+# OpenMP threads that wait must let other processes have the core: they look on for half a millisecond, then sleep
+# (docs/decisions.md). Both are read when torch is imported; the first is for other OpenMPs than GNU's.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 import gradio as gr
 from fastapi.responses import JSONResponse

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import inspect
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -52,7 +50,8 @@ class Row:
         self.request = request
         self.scheduler = make_scheduler(request.scheduler, pipeline.scheduler)
         self.timesteps = plan(self.scheduler, request.steps)
-        self.positive, self.negative = model.encode(pipeline, request)
+        with model.threads.use(pipeline.text_encoder, 2 * pipeline.tokenizer.model_max_length):
+            self.positive, self.negative = model.encode(pipeline, request)
         # On the CPU, so the noise is the same on every device and whoever shares the batch.
         generator = torch.Generator().manual_seed(request.seed)
         factor = pipeline.vae_scale_factor
@@ -161,12 +160,14 @@ class Batch:
                 times.append(float(row.timesteps[row.calls]))
                 conditions.append(condition)
             prompt_at.append(len(inputs) - 1)
-        out = self._unet(torch.cat(inputs), torch.tensor(times), conditions).float()
+        out = self._unet(torch.cat(inputs), torch.tensor(times), conditions, together=len(rows) > 1).float()
         scale = torch.tensor([row.request.guidance_scale if row.negative else 1.0 for row in rows])
         prompt, negative = out[prompt_at], out[negative_at]
         return negative + scale.to(out.device)[:, None, None, None] * (prompt - negative)
 
-    def _unet(self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning]) -> torch.Tensor:
+    def _unet(
+        self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning], together: bool
+    ) -> torch.Tensor:
         """[n, C, h, w] float32 in and out, in calls of at most ``limit`` rows."""
         model, n = self.model, len(noisy)
         parts: list[torch.Tensor] = []
@@ -174,7 +175,7 @@ class Batch:
             start = sum(map(len, parts))
             end = min(n, start + self.limit)
             try:
-                parts.append(self._call(noisy[start:end], times[start:end], conditions[start:end]))
+                parts.append(self._call(noisy[start:end], times[start:end], conditions[start:end], together))
             except RuntimeError as error:
                 if not out_of_memory(error) or self.limit == 1 or self.bucket:
                     raise
@@ -183,7 +184,9 @@ class Batch:
                     torch.cuda.empty_cache()
         return torch.cat(parts)
 
-    def _call(self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning]) -> torch.Tensor:
+    def _call(
+        self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning], together: bool
+    ) -> torch.Tensor:
         model, n = self.model, len(noisy)
         extra = self.bucket - n if self.bucket else 0
         if extra:
@@ -192,7 +195,8 @@ class Batch:
             conditions = conditions + [conditions[-1]] * extra
         added = {k: torch.stack([c.added[k] for c in conditions]) for k in conditions[0].added}
         scales = [c.timestep_cond for c in conditions if c.timestep_cond is not None]
-        with _one_thread(bool(self.bucket) and model.device.type == "cpu"):
+        # Several threads cut a matrix where it suits them, so a row's rounding would depend on its place.
+        with model.threads.use(model.pipeline.unet, positions(noisy), together=together, one=bool(self.bucket)):
             out = model.pipeline.unet(
                 noisy.to(model.dtype),
                 times.to(model.device),
@@ -229,7 +233,9 @@ class Batch:
         while len(images) < len(rows):
             group = rows[len(images) : len(images) + size]
             try:
-                pixels = self.model.decode(torch.cat([r.latents for r in group]))
+                latents = torch.cat([r.latents for r in group])
+                with self.model.threads.use(self.model.pipeline.vae, positions(latents), together=len(group) > 1):
+                    pixels = self.model.decode(latents)
             except RuntimeError as error:
                 if not out_of_memory(error) or size == 1:
                     raise
@@ -239,17 +245,9 @@ class Batch:
         return images
 
 
-@contextmanager
-def _one_thread(wanted: bool) -> Iterator[None]:
-    """Several threads cut a matrix where it suits them, so a row's rounding depends on its place."""
-    before = torch.get_num_threads()
-    if wanted:
-        torch.set_num_threads(1)
-    try:
-        yield
-    finally:
-        if wanted:
-            torch.set_num_threads(before)
+def positions(latents: torch.Tensor) -> int:
+    """Latent pixels of [n, C, h, w]."""
+    return latents.shape[0] * latents.shape[2] * latents.shape[3]
 
 
 def out_of_memory(error: BaseException) -> bool:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.settings import EMBEDDED, EMBEDDED_FOLDER, Settings
 from lib.text_to_image.request import Request
+from lib.text_to_image.threads import Threads
 
 if TYPE_CHECKING:
     import torch
@@ -85,6 +86,7 @@ class Model:
     dtype: torch.dtype
     encode: Encode | None
     size: int
+    threads: Threads
     preview_weights: torch.Tensor | None = None
 
     def settle(self, request: Request) -> Request:
@@ -168,6 +170,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
         dtype=dtype,
         encode=encode,
         size=_trained_size(pipeline),
+        threads=Threads(device),
     )
     if encode:
         report(f"warming up {source.name}")

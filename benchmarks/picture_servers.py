@@ -1,0 +1,161 @@
+"""Four ways of serving requests for pictures, with one face: jobs in, seconds until the last picture out.
+
+Each sets ``job.timing``. What they are compared on stands in ``benchmarks/text_to_image.py``.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import queue
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from lib.settings import Settings
+from lib.text_to_image.engine import Engine
+from lib.text_to_image.events import Step
+from lib.text_to_image.models import Catalogue, Model, load
+from lib.text_to_image.request import Request
+from lib.text_to_image.schedulers import make_scheduler
+from lib.text_to_image.ticket import Ticket
+
+
+@dataclass
+class Timing:
+    """Seconds from the request's arrival."""
+
+    preview: float = float("nan")
+    picture: float = float("nan")
+
+
+@dataclass
+class Job:
+    request: Request
+    arrival: float
+    timing: Timing = field(default_factory=Timing)
+
+
+def arrive(jobs: list[Job], take: Callable[[Job], None], began: float) -> None:
+    """Calls ``take(job)`` at each arrival."""
+    for job in jobs:
+        time.sleep(max(0.0, began + job.arrival - time.monotonic()))
+        take(job)
+
+
+@torch.inference_mode()
+def call(model: Model, requests: list[Request], first: Callable[[], None] = lambda: None) -> None:
+    """diffusers' own call, all requests in one; ``first`` is called after the first step."""
+
+    def on_step(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
+        if step == 0:
+            first()
+        return tensors
+
+    trained = model.pipeline.scheduler
+    model.pipeline.scheduler = make_scheduler(requests[0].scheduler, trained)
+    try:
+        model.pipeline(
+            [r.prompt for r in requests],
+            num_inference_steps=max(r.steps for r in requests),
+            guidance_scale=requests[0].guidance_scale,
+            callback_on_step_end=on_step,
+            generator=[torch.Generator().manual_seed(r.seed) for r in requests],
+        )
+    finally:
+        model.pipeline.scheduler = trained
+
+
+def by_pipeline(model: Model, jobs: list[Job], *, threads: int, together: bool) -> float:
+    """One worker in front of the pipeline; ``together``: whatever waits goes into one call."""
+    line: queue.Queue[Job | None] = queue.Queue()
+    began = time.monotonic()
+
+    def stamp(group: list[Job], what: str) -> None:
+        for job in group:
+            setattr(job.timing, what, time.monotonic() - began - job.arrival)
+
+    def work() -> None:
+        torch.set_num_threads(threads)
+        over = False
+        while not over:
+            got = [line.get()]
+            while together and got[-1] is not None and not line.empty():
+                got.append(line.get())
+            over = got[-1] is None
+            if group := [j for j in got if j is not None]:
+                call(model, [j.request for j in group], lambda group=group: stamp(group, "preview"))
+                stamp(group, "picture")
+
+    worker = threading.Thread(target=work)
+    worker.start()
+    arrive(jobs, line.put, began)
+    line.put(None)
+    worker.join()
+    return time.monotonic() - began
+
+
+class Processes:
+    """One pipeline a core, each in a process of its own with one thread; they share a queue."""
+
+    def __init__(self, name: str, settings: Settings, count: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.line, self.news = context.Queue(), context.Queue()
+        self.workers = [
+            context.Process(target=_serve, args=(name, settings, self.line, self.news), daemon=True) for _ in range(count)
+        ]
+        for worker in self.workers:
+            worker.start()
+        for _ in self.workers:
+            self.news.get()
+
+    def __call__(self, jobs: list[Job]) -> float:
+        began = time.monotonic()
+        sender = threading.Thread(
+            target=arrive, args=(jobs, lambda job: self.line.put((jobs.index(job), job.request)), began)
+        )
+        sender.start()
+        for _ in range(2 * len(jobs)):
+            k, what, at = self.news.get()  # the monotonic clock is the machine's
+            setattr(jobs[k].timing, what, at - began - jobs[k].arrival)
+        sender.join()
+        return time.monotonic() - began
+
+    def close(self) -> None:
+        for worker in self.workers:
+            worker.terminate()
+
+
+def _serve(name: str, settings: Settings, line: Any, news: Any) -> None:
+    torch.set_num_threads(1)
+    model = load(Catalogue(settings).choose(name), settings)
+    call(model, [Request(prompt="a", steps=2, seed=1)])
+    news.put("ready")
+    while True:
+        k, request = line.get()
+        call(model, [request], lambda k=k: news.put((k, "preview", time.monotonic())))
+        news.put((k, "picture", time.monotonic()))
+
+
+def by_engine(engine: Engine, jobs: list[Job]) -> float:
+    threads = []
+    began = time.monotonic()
+
+    def listen(job: Job, ticket: Ticket) -> None:
+        for event in ticket.events():
+            now = time.monotonic() - began - job.arrival
+            if isinstance(event, Step) and job.timing.preview != job.timing.preview:
+                job.timing.preview = now
+            job.timing.picture = now
+
+    def take(job: Job) -> None:
+        threads.append(threading.Thread(target=listen, args=(job, engine.submit(job.request))))
+        threads[-1].start()
+
+    arrive(jobs, take, began)
+    for thread in threads:
+        thread.join()
+    return time.monotonic() - began
