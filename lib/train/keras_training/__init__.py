@@ -15,7 +15,7 @@ from lib.train.events import Event
 from lib.train.recipe import Recipe
 from lib.train.training import Classifier, Training
 
-__all__ = ["load", "train"]
+__all__ = ["load", "to_keras", "train"]
 
 
 def train(training: Training) -> Iterator[Event]:
@@ -33,6 +33,14 @@ def load(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tupl
     from lib.train.keras_training import classifier
 
     return classifier.load(recipe, classes, folder, backbones)
+
+
+def to_keras(recipe: Recipe, classes: tuple[str, ...], folder: Path, path: Path, backbones: tuple[str, ...] = ()) -> None:
+    """Writes the network with the weights of ``folder/BEST`` as a .keras file. Raises JobFailed as ``load`` does."""
+    _import_keras()
+    from lib.train.keras_training import portable
+
+    portable.write(recipe, classes, folder, path, backbones)
 
 
 def _import_keras() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import keras
@@ -13,7 +14,7 @@ from lib.train.keras_training import checkpoint
 from lib.train.keras_training.network import Network, array, build_network
 from lib.train.recipe import Recipe
 
-ROWS = 64  # pictures in one forward pass
+ROWS = 16  # pictures in one forward pass: a functional model keeps every layer's output until its end
 
 
 class KerasClassifier:
@@ -50,7 +51,6 @@ def on_device(pixels: np.ndarray) -> torch.Tensor:
 
 def load(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> KerasClassifier:
     """Raises JobFailed where the run has no weights (yet)."""
-    exact = Recipe(**recipe.as_dict() | {"mixed_precision": "no"})
-    network, _ = build_network(exact, len(classes), False, backbones)
+    network, _ = build_network(replace(recipe, mixed_precision="no"), len(classes), False, backbones)
     checkpoint.load_best(folder, network.model)
     return KerasClassifier(network)

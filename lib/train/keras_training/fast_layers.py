@@ -1,7 +1,8 @@
-"""Two layers of Keras on torch's own kernels. Same variables, same values up to rounding, half the time and memory.
+"""Two layers of Keras on torch's own kernels: the same variables, and the same values up to rounding.
 
-Keras puts batch normalization together from subtractions and products, each of which keeps a copy of its input for the
-backward pass; torch has one kernel. ``benchmarks`` of the fact: 54 pictures a second in training against 67.
+Keras puts batch normalization together from subtractions and products, each of which keeps a copy for the backward pass;
+torch has one kernel. Fine-tuning EfficientNet-Lite0 at 128 px in batches of 16 on two cores, pictures a second: 49 with
+Keras's own layers, 54 with its channels first, 67 with these two as well; timm on the same busy machine 64 to 76.
 """
 
 from __future__ import annotations

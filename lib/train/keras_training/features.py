@@ -7,8 +7,10 @@ from collections.abc import Iterator
 import numpy as np
 
 from lib.train.events import Stage
-from lib.train.keras_training.classifier import ROWS, KerasClassifier
+from lib.train.keras_training.classifier import KerasClassifier
 from lib.train.training import Training
+
+ROWS = 64  # pictures between two words on how far it is
 
 
 def features(classifier: KerasClassifier, weights: str, training: Training) -> Iterator[Stage | np.ndarray]:

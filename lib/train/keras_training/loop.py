@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import keras
 import numpy as np
@@ -25,7 +25,6 @@ from lib.train.keras_training.classifier import KerasClassifier
 from lib.train.keras_training.features import features
 from lib.train.keras_training.network import build_network
 from lib.train.keras_training.optimizer import DiscriminativeAdamW, one_cycle
-from lib.train.recipe import Recipe
 from lib.train.torch_training.batches import Batches, order
 from lib.train.training import Training
 
@@ -45,8 +44,7 @@ class Loop:
         self.network, self.about = build_network(recipe, classes, trained, training.backbones)
         self.twin = None
         if recipe.mixed_precision != "no":
-            exact = Recipe(**recipe.as_dict() | {"mixed_precision": "no"})
-            self.twin, _ = build_network(exact, classes, False, training.backbones)
+            self.twin, _ = build_network(replace(recipe, mixed_precision="no"), classes, False, training.backbones)
         self.frozen = recipe.technique == "feature_extraction"
         self.network.backbone.trainable = not self.frozen
         head = self.network.head.trainable_variables

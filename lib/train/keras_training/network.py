@@ -46,11 +46,12 @@ class Network:
 
 
 def build_network(
-    recipe: Recipe, classes: int, trained: bool, backbones: tuple[str, ...] = ()
+    recipe: Recipe, classes: int, trained: bool, backbones: tuple[str, ...] = (), portable: bool = False
 ) -> tuple[Network, dict[str, Any]]:
     """A network with a fresh head from ``recipe.seed``, and the record's words on the backbone's weights.
 
-    ``trained`` False leaves the backbone's weights random. Raises InvalidValue for a backbone that Keras does not have
+    ``trained`` False leaves the backbone's weights random; ``portable`` takes no layers but Keras's own, which are slower
+    on torch. Raises InvalidValue for a backbone that Keras does not have
     here, or not with trained weights.
     """
     name = choose(recipe.backbone, backbones, framework="keras").name
@@ -64,7 +65,7 @@ def build_network(
             recipe.weights,
             f"random with {name} in Keras, whose trained weights are not installed; {others} has them",
         )
-    with _settings(recipe.mixed_precision):
+    with _settings(recipe.mixed_precision, "channels_last" if portable else "channels_first"):
         keras.utils.set_random_seed(recipe.seed)
         backbone = row.build(recipe.image_size, 0.99 if trained else FROM_SCRATCH)
         if trained:
@@ -92,11 +93,11 @@ def array(value: Any) -> np.ndarray:
 
 
 @contextmanager
-def _settings(precision: str) -> Iterator[None]:
+def _settings(precision: str, image_data_format: str) -> Iterator[None]:
     """Keras's own switches while a network is built. Its layers keep what they were built with."""
     policy, order = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_dtype_policy(POLICIES[precision])
-    keras.config.set_image_data_format("channels_first")
+    keras.config.set_image_data_format(image_data_format)
     try:
         yield
     finally:
@@ -107,7 +108,8 @@ def _settings(precision: str) -> Iterator[None]:
 def _mobilenetv3_small(size: int, momentum: float) -> keras.Model:
     """Keras's own layers, with its preprocessing inside: x / 127.5 - 1."""
     picture = layers.Input((size, size, 3), dtype="uint8", name="picture")
-    x = layers.Permute((3, 1, 2), name="to_nchw")(picture)
+    first = keras.config.image_data_format() == "channels_first"
+    x = layers.Permute((3, 1, 2), name="to_nchw")(picture) if first else picture
     built = keras.applications.MobileNetV3Small(
         input_tensor=x, include_top=False, weights=None, pooling="avg", name="mobilenetv3_small"
     )
