@@ -236,7 +236,7 @@ class Trainer:
             return [one for one in self._under_way.values() if one.run.folder.parent == home]
 
     def turn(self, one: UnderWay) -> tuple[int, float]:
-        """How many trainings start before ``one`` does, and about how many seconds pass until then; 0, 0.0: it runs."""
+        """The number of ``one`` in the queue, 1 for the next, and about how many seconds it will wait; 0, 0.0: it runs."""
         with self._lock:
             line = list(self._under_way.values())
         workers = self.settings.train_jobs

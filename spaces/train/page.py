@@ -31,6 +31,8 @@ from .subject import Subject
 FAST, SLOW = 1.0, 4.0  # seconds between two looks, while something is under way and else
 TO_THE_CARD = "() => document.querySelector('#train-stage')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })"
 
+DISABLED = "() => ({ __type__: 'update', interactive: false })"
+
 
 @dataclass(frozen=True, slots=True)
 class Seen:
@@ -137,12 +139,13 @@ class Page:
             said = form.estimate(owner, now.data, dict(zip(form.fields, values, strict=True)))
             return self.show(owner, shared.keep(http, now.with_run(one.run.id)), http) | {form.said: said}
 
-        def stop(now: Subject, key: str, http: gr.Request) -> None:
+        def stop(now: Subject, seen: Seen, key: str, http: gr.Request) -> Updates:
             """The shown run where it is under way, else the visitor's first one."""
-            ways = shared.trainer.of(shared.owner(key, http))
-            for one in sorted(ways, key=lambda one: one.run.id != now.run)[:1]:
+            owner = shared.owner(key, http)
+            for one in sorted(shared.trainer.of(owner), key=lambda one: one.run.id != now.run)[:1]:
                 one.stop()
-                one.done.wait(2)
+                one.done.wait(5)
+            return self.show(owner, now, http, replace(seen, stage=""))  # the button in any case
 
         def look(now: Subject, seen: Seen, key: str, http: gr.Request) -> Updates:
             return self.show(shared.owner(key, http), now, http, seen)
@@ -178,19 +181,20 @@ class Page:
             left = shared.trainer.runs(owner).list()
             return self.show(owner, shared.keep(http, now.with_run(left[0]["id"] if left else "")), http)
 
-        form.start.click(start, [*given, form.name, *form.given], self.everything, **QUIET).then(
-            None, None, None, js=TO_THE_CARD, queue=False, **QUIET
+        at_once: dict[str, Any] = QUIET | {"queue": False}  # none of these waits for anything
+        watched = [shared.subject, self.seen, shared.key]
+        form.start.click(start, [*given, form.name, *form.given], self.everything, **at_once).then(
+            None, None, None, js=TO_THE_CARD, **at_once
         )
-        form.stop.click(stop, given, None, **QUIET).then(
-            look, [shared.subject, self.seen, shared.key], self.everything, **QUIET
-        )
-        self.timer.tick(look, [shared.subject, self.seen, shared.key], self.everything, queue=False, **QUIET)
-        stage.card.click(open_run, given, self.everything, **QUIET)
-        runs.table.click(open_run, given, self.everything, **QUIET)
-        stage.again.click(once_more(shared.trainer.reproduce), given, self.everything, **QUIET)
-        stage.go_on.click(once_more(shared.trainer.resume), given, self.everything, **QUIET)
-        stage.delete.click(ask_first, given, [stage.question.row, stage.question.words], **QUIET)
-        stage.question.yes.click(delete, given, self.everything, **QUIET)
+        form.stop.click(None, None, form.stop, js=DISABLED, **at_once)
+        form.stop.click(stop, watched, self.everything, **at_once)
+        self.timer.tick(look, watched, self.everything, **at_once)
+        stage.card.click(open_run, given, self.everything, **at_once)
+        runs.table.click(open_run, given, self.everything, **at_once)
+        stage.again.click(once_more(shared.trainer.reproduce), given, self.everything, **at_once)
+        stage.go_on.click(once_more(shared.trainer.resume), given, self.everything, **at_once)
+        stage.delete.click(ask_first, given, [stage.question.row, stage.question.words], **at_once)
+        stage.question.yes.click(delete, given, self.everything, **at_once)
         shared.visit.restore(self._back, [*self.everything, *self.data.outputs])
 
     def _back(self, page: Arrival) -> Updates:

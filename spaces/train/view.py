@@ -82,6 +82,7 @@ CSS = (
 .mw-train h3 { margin: 0 0 4px; font-size: 1.02rem; color: var(--body-text-color); }
 .mw-train h4 { margin: 12px 0 4px; font-size: 0.92rem; color: var(--body-text-color); }
 .mw-card > h4:first-child { margin-top: 0; }
+.mw-card .mw-also { margin: 10px 0 0; } #train-drop .icon-wrap { display: none; }
 /* a part with nothing to say takes no room */
 :is(#train-export, #train-cell, #train-matrix, #train-mistakes, #train-compared, #train-data):not(:has(.mw-card)) {
   display: none; }

@@ -15,10 +15,9 @@ EVALUATION_SECONDS = 60.0  # after a stop; a result that has not come by then do
 
 
 def waiting(record: dict[str, Any], place: int, wait: float, others: str = "") -> str:
-    """``place`` is how many start before it does."""
-    first = "It is next." if place == 1 else f"{place} trainings are due before it ends its wait."
+    """``place`` is its number in the queue, 1 for the next; ``wait`` is in seconds."""
     words = f"Waiting, number {place} in the queue. It starts in about {seconds(wait)}."
-    return _card(record, WAITING, f'<p>{e(words)} <span class="mw-quiet">{first}</span></p>{bar(0)}', words, others)
+    return _card(record, WAITING, f"<p>{e(words)}</p>{bar(0)}", words, others)
 
 
 def running(record: dict[str, Any], metrics: list[dict[str, Any]], stage: str, share: float | None, others: str = "") -> str:
@@ -100,7 +99,7 @@ def others(some: list[tuple[str, str]]) -> str:
     if not some:
         return ""
     buttons = " ".join(f'<button class="mw-do" data-pick="run:{e(id)}">{e(name)}</button>' for id, name in some)
-    return f'<p class="mw-quiet">Also under way: {buttons}</p>'
+    return f'<p class="mw-quiet mw-also">Also under way: {buttons}</p>'
 
 
 def _figures(some: list[tuple[str, str]]) -> str:
