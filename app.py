@@ -6,7 +6,7 @@ from pathlib import Path
 from web.shell import main
 
 # One row a tab, in the order of the page: folders under spaces/.
-TABS = ("text_to_image", "onnx_inspect", "convert")
+TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 
 if __name__ == "__main__":
     sys.exit(main([Path(__file__).parent / "spaces" / name for name in TABS]))

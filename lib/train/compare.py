@@ -25,9 +25,12 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
     ``only_first`` and ``only_second`` right and McNemar's ``p``.
     """
     one, two = first.read(), second.read()
+    names = [one.get("name", ""), two.get("name", "")]
+    if names[0] == names[1]:
+        names = [f"{name} ({_began(run)})" for name, run in zip(names, (first, second), strict=True)]
     found: dict[str, Any] = {
         "runs": [first.id, second.id],
-        "names": [one.get("name", ""), two.get("name", "")],
+        "names": names,
         "status": [one.get("status"), two.get("status")],
         "recipe": differences(one.get("recipe") or {}, two.get("recipe") or {}),
         "environment": differences(one.get("environment") or {}, two.get("environment") or {}),
@@ -52,6 +55,12 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
         }
     found["verdict"] = _verdict(found)
     return found
+
+
+def _began(run: Run) -> str:
+    """The time in a run's id, as HH:MM:SS."""
+    clock = run.id.split("-")[1]
+    return ":".join((clock[:2], clock[2:4], clock[4:]))
 
 
 def _asked(evaluation: dict[str, Any]) -> dict[str, dict[str, bool]]:

@@ -83,6 +83,8 @@ CSS = (
 .mw-train h4 { margin: 12px 0 4px; font-size: 0.92rem; color: var(--body-text-color); }
 .mw-card > h4:first-child { margin-top: 0; }
 .mw-card .mw-also { margin: 10px 0 0; } #train-drop .icon-wrap { display: none; }
+.mw-card .mw-nowrap td, .mw-card .mw-nowrap th { white-space: nowrap; }
+.mw-own { align-items: center; } .mw-own button.stop { background: #b91c1c; color: #fff; }
 /* a part with nothing to say takes no room */
 :is(#train-export, #train-cell, #train-matrix, #train-mistakes, #train-compared, #train-data):not(:has(.mw-card)) {
   display: none; }
@@ -141,7 +143,7 @@ CSS = (
 .mw-card .mw-runs th { border-top: 0; color: var(--body-text-color-subdued); font-weight: 500; }
 .mw-card .mw-runs tr.now td { background: var(--background-fill-secondary); }
 .mw-card .mw-runs td:not(:last-child), .mw-runs tr > *:first-child { padding-left: 6px; }
-.mw-runs td:first-child { max-width: 13em; overflow: hidden; text-overflow: ellipsis; }
+.mw-runs td:first-child { max-width: 11em; overflow: hidden; text-overflow: ellipsis; }
 .mw-runs td div { color: var(--body-text-color-subdued); font-size: 0.8rem; }
 .mw-runs button { border: 0; background: none; padding: 0; font-size: inherit; line-height: 1.5; display: block;
   font-weight: 600; cursor: pointer; text-align: left;
@@ -155,7 +157,8 @@ CSS = (
   overflow: hidden; text-overflow: ellipsis; font-variant-numeric: tabular-nums; }
  .mw-scores i { display: block; height: 10px; border-radius: 4px;
   background: var(--mw-line-1); min-width: 2px; }
-@media (max-width: 768px) { .mw-columns .row.mw-own > * { min-width: 96px !important; flex: 0 1 auto !important; }
+@media (max-width: 768px) { .mw-columns .row:has(> .column > #train-drop) { flex-direction: column; }
+  .mw-columns .row.mw-own > * { min-width: 96px !important; flex: 0 1 auto !important; }
   .mw-board { height: 560px; } .mw-train, .mw-card.mw-train { max-width: 100%; } }
 """
 )

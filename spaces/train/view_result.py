@@ -40,7 +40,7 @@ def summary(record: dict[str, Any]) -> str:
     )
     head = "<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><th></th></tr>"
     title = f"<h3>Accuracy {RANDOM if is_random(record) else ''}</h3>"
-    return f'{title}<div class="mw-scroll"><table class="mw-plain">{head}{rows}</table></div><small>{chosen}</small>'
+    return f'{title}<div class="mw-scroll"><table class="mw-nowrap">{head}{rows}</table></div><small>{chosen}</small>'
 
 
 def confusion(evaluation: dict[str, Any], part: str) -> str:

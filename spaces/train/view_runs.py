@@ -11,7 +11,7 @@ from .subject import label, word
 from .view import backbone, chip, interval, percent, seconds, when
 
 NONE = "Your runs appear here, one row each."
-HEAD = ("Name and run", "Status", "Technique, backbone", "Pictures, epochs", "Accuracy, 95% interval", "Took")
+HEAD = ("Name and run", "Status", "Technique, backbone", "Pictures, epochs", "Accuracy, 95% interval")
 
 
 def table(records: list[dict[str, Any]], shown: str) -> str:
@@ -29,17 +29,17 @@ def table(records: list[dict[str, Any]], shown: str) -> str:
 def _row(record: dict[str, Any], now: bool) -> str:
     recipe, result = record.get("recipe") or {}, record.get("result") or {}
     ran = len(record.get("epochs") or ())
+    took = f", {seconds(record['seconds'])}" if record.get("seconds") else ""
     same = (record.get("again") or {}).get("verdict")
     cells = [
         f'<button data-pick="run:{e(record["id"])}"{" aria-current=true" if now else ""}>{e(record.get("name"))}</button>'
         f'<div title="{e(record["id"])}">{e(record["id"])}</div>',
         f"{chip(record.get('status', ''))}<div>{e(same or when(record.get('created')))}</div>",
         f"{e(word(recipe.get('technique', '')))}<div>{backbone(record)}</div>",
-        f"{e((record.get('data') or {}).get('name', ''))}<div>{ran} of {e(recipe.get('epochs', '?'))} epochs</div>",
+        f"{e((record.get('data') or {}).get('name', ''))}<div>{ran} of {e(recipe.get('epochs', '?'))} epochs{took}</div>",
         f"<b>{percent(result['accuracy'])}</b> of {result['count']:,} {e(result['on'])}<div>{interval(result)}</div>"
         if result
         else "–",
-        seconds(record["seconds"]) if record.get("seconds") else "–",
     ]
     return f"<tr{' class=now' if now else ''}>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -55,15 +55,19 @@ def choices(records: list[dict[str, Any]], shown: str) -> list[tuple[str, str]]:
 
 def compared(found: dict[str, Any], metrics: list[list[dict[str, Any]]]) -> str:
     """``found`` is what ``lib.train.compare`` says of two runs."""
-    names = [f"{name} ({'this' if k == 0 else 'the other'})" for k, name in enumerate(found["names"])]
+    names = found["names"]
     heads = "".join(f"<th>{e(name)}</th>" for name in names)
     results = "".join(
         f"<tr><td>{e(part)}</td><td>{_figure(row['first'])}</td><td>{_figure(row['second'])}</td>"
         f"<td>{row['only_first']}</td><td>{row['only_second']}</td><td>{_p(row['p'])}</td></tr>"
         for part, row in found["results"].items()
     )
-    more = "<th>only this right</th><th>only the other right</th><th>McNemar’s p</th>"
-    same = f'<div class="mw-scroll"><table><tr><th>pictures</th>{heads}{more}</tr>{results}</table></div>' if results else ""
+    more = "<th>only the first right</th><th>only the second right</th><th>McNemar’s p</th>"
+    same = (
+        f'<div class="mw-scroll"><table class="mw-nowrap"><tr><th>pictures</th>{heads}{more}</tr>{results}</table></div>'
+        if results
+        else ""
+    )
     return (
         f'<div class="mw-card mw-train" data-say="{e(found["verdict"])}"><p class="mw-verdict">{e(found["verdict"])}</p>'
         f"{same}"
@@ -86,4 +90,5 @@ def _differences(title: str, some: list[dict[str, Any]], heads: str) -> str:
     rows = "".join(
         f"<tr><td>{e(label(d['what']))}</td><td>{e(word(d['first']))}</td><td>{e(word(d['second']))}</td></tr>" for d in some
     )
-    return f'<h4>{title}: what differs</h4><div class="mw-scroll"><table><tr><th></th>{heads}</tr>{rows}</table></div>'
+    table = f'<table class="mw-nowrap"><tr><th></th>{heads}</tr>{rows}</table>'
+    return f'<h4>{title}: what differs</h4><div class="mw-scroll">{table}</div>'

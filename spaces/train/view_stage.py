@@ -89,7 +89,9 @@ def verdict(again: dict[str, Any]) -> str:
         for d in again.get("differences") or ()
     )
     table = (
-        f'<div class="mw-scroll"><table><tr><th></th><th>first</th><th>again</th></tr>{rows}</table></div>' if rows else ""
+        f'<div class="mw-scroll"><table class="mw-nowrap"><tr><th></th><th>first</th><th>again</th></tr>{rows}</table></div>'
+        if rows
+        else ""
     )
     return f'<div class="mw-alert bad"><b>Differs</b> from the first run. What may be why:{table}</div>'
 

@@ -23,7 +23,7 @@ def free_port() -> int:
         return s.getsockname()[1]
 
 
-TABS = ("text_to_image", "onnx_inspect", "convert")
+TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 HOWS = [("text_to_image", "whole app"), *((t, h) for t in TABS for h in ("script", "staged"))]
 
 
@@ -61,6 +61,11 @@ def test_it_serves(tab: str, how: str, tmp_path: Path) -> None:
                 return
         if tab == "convert" or how == "whole app":
             assert httpx.get(f"http://127.0.0.1:{port}/conversions", timeout=60).json()[0]["source"]
+            if how != "whole app":
+                return
+        if tab == "train" or how == "whole app":
+            assert httpx.get(f"http://127.0.0.1:{port}/runs", params={"visitor": "nobody"}, timeout=60).json() == []
+            assert "train-stage" in httpx.get(f"http://127.0.0.1:{port}/config", timeout=60).text
             if how != "whole app":
                 return
         answer = httpx.get(f"http://127.0.0.1:{port}/text-to-image", params={"prompt": "a red car", "steps": 2}, timeout=60)
