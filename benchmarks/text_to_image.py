@@ -136,12 +136,9 @@ def beside(engine: Engine, count: int, nice: int, turns: int) -> None:
 
 
 def machine() -> str:
-    named = [
-        line.partition(":")[2].strip()
-        for line in Path("/proc/cpuinfo").read_text().splitlines()
-        if line.startswith("model name")
-    ]
-    return f"{len(os.sched_getaffinity(0))} cores ({named[0] if named else 'unknown'})"
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    name = next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "unknown")
+    return f"{len(os.sched_getaffinity(0))} cores ({name})"
 
 
 def main() -> None:
@@ -164,10 +161,8 @@ def main() -> None:
     assert model is not None
     cores = len(os.sched_getaffinity(0))
     numbers = sorted({1, torch.get_num_threads()})
-    print(
-        f"{model.name} on {model.device}, {model.dtype}, torch {torch.__version__}, {machine()}, {time.strftime('%Y-%m-%d')}."
-    )
-    print(f"Load when it began: {os.getloadavg()[0]:.1f}\n")
+    print(f"{model.name} on {model.device}, {model.dtype}, torch {torch.__version__}, {machine()}")
+    print(f"Load on {time.strftime('%Y-%m-%d %H:%M')}, when it began: {os.getloadavg()[0]:.1f}\n")
 
     systems: dict[str, System] = {}
     for label, together in (("(a) pipeline, queue of one", False), ("(b) pipeline, static batches", True)):

@@ -239,7 +239,9 @@ class Jobs:
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            start_new_session=True,  # Ctrl-C is for the app; it closes the server in its own time
+            # Ctrl-C is for the app; it closes the server in its own time. Not a new session: Linux shares the
+            # processor out by session first (sched_autogroup), and nice counts within one only.
+            process_group=0,
         )
         theirs.close()
 

@@ -96,9 +96,9 @@ def environment(progress: Progress) -> dict[str, Any]:
 
 
 def niceness(progress: Progress) -> dict[str, Any]:
-    """Its own, and that of a child it starts."""
-    child = subprocess.run([sys.executable, "-c", "import os; print(os.nice(0))"], capture_output=True, text=True, check=True)
-    return {"own": os.nice(0), "child": int(child.stdout)}
+    """Its own, that of a child it starts, and the session in which it counts."""
+    child = subprocess.check_output([sys.executable, "-c", "import os; print(os.nice(0))"])
+    return {"own": os.nice(0), "child": int(child), "session": os.getsid(0)}
 
 
 def family(progress: Progress, stay: bool = True) -> dict[str, Any]:

@@ -167,9 +167,17 @@ def test_no_secret_is_inherited(jobs: Jobs) -> None:
 
 
 def test_a_job_gives_way_as_its_limits_say_and_its_children_with_it(jobs: Jobs) -> None:
-    own = os.nice(0)
-    assert answer(jobs, "niceness", Limits(nice=7)) == {"own": own + 7, "child": own + 7}
-    assert answer(jobs, "niceness") == {"own": own, "child": own}  # the one before left nothing behind
+    own, session = os.nice(0), os.getsid(0)  # in another session its nice would mean nothing to the app
+    assert answer(jobs, "niceness", Limits(nice=7)) == {"own": own + 7, "child": own + 7, "session": session}
+    left = answer(jobs, "niceness")  # the one before left nothing behind
+    assert left == {"own": own, "child": own, "session": session}
+
+
+def test_ctrl_c_in_the_terminal_is_not_for_jobs(jobs: Jobs) -> None:
+    events, pids = processes(submit(jobs, "family"))
+    assert jobs._server is not None
+    assert os.getpgid(0) not in map(os.getpgid, [jobs._server.pid, *pids])
+    events.close()  # type: ignore[attr-defined]
 
 
 def processes(job: Job) -> tuple[Iterator[Any], list[int]]:
