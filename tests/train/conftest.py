@@ -57,11 +57,16 @@ Conduct = Callable[..., Run]
 def conduct(data: DataSet, tmp_path: Path) -> Conduct:
     """Trains a recipe to its end, or until ``until(event)`` says so, as a caller does that goes away; the run."""
 
-    def go(until: Callable[[Any], bool] | None = None, resume: Run | None = None, **values: Any) -> Run:
+    def go(
+        until: Callable[[Any], bool] | None = None,
+        resume: Run | None = None,
+        trackers: tuple[str, ...] = (),
+        **values: Any,
+    ) -> Run:
         recipe = Recipe(**({"image_size": 32, "epochs": 2, "threads": 1, "batch_size": 8} | values))
         about = {"name": "shapes", "fingerprint": data.fingerprint}
         run = resume or Runs(tmp_path / "runs").new("test", {"recipe": recipe.as_dict(), "data": about})
-        place = experiment.Place(data=data, cache=tmp_path / "cache")
+        place = experiment.Place(data=data, cache=tmp_path / "cache", trackers=trackers)
         events = experiment.conduct(run, recipe, place, resume=resume is not None)
         for event in events:
             if until is not None and until(event):

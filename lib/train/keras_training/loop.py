@@ -25,7 +25,7 @@ from lib.train.keras_training.classifier import KerasClassifier
 from lib.train.keras_training.features import features
 from lib.train.keras_training.network import build_network
 from lib.train.keras_training.optimizer import DiscriminativeAdamW, one_cycle
-from lib.train.torch_training.batches import Batches, order
+from lib.train.torch_training.batches import Batches, cut, order
 from lib.train.training import Training
 
 HEAD_FACTOR = 10.0  # the new head starts from nothing, the backbone from ImageNet
@@ -55,7 +55,7 @@ class Loop:
         self.optimizer.build(self.variables)
         self.network.model.compile(optimizer=self.optimizer, loss="sparse_categorical_crossentropy")  # for the callbacks
         self.train = np.asarray(training.split.train)
-        self.steps_an_epoch = -(-len(self.train) // recipe.batch_size)
+        self.steps_an_epoch = len(cut(self.train, recipe.batch_size))
         self.steps = self.steps_an_epoch * recipe.epochs
         self.weights = self._class_weights()
         self.best, self.epoch = Best(), 0
@@ -131,8 +131,8 @@ class Loop:
         labels, recipe = self.training.labels, self.recipe
         if self.frozen:
             shuffled = self.train[order(len(self.train), recipe.seed, self.epoch + 1)]
-            for i in range(0, len(shuffled), recipe.batch_size):
-                part = np.sort(shuffled[i : i + recipe.batch_size])
+            for whole in cut(shuffled, recipe.batch_size):
+                part = np.sort(whole)
                 yield torch.from_numpy(inputs[part]), torch.from_numpy(labels[part])
             return
         for x, y in Batches(inputs, labels, self.train, recipe, self.epoch + 1):

@@ -16,6 +16,14 @@ def order(count: int, seed: int, epoch: int) -> np.ndarray:
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
+def cut(shuffled: np.ndarray, size: int) -> list[np.ndarray]:
+    """Batches of ``size``. A last one of a single picture joins the one before: alone it has no variance to normalize by."""
+    starts = list(range(0, len(shuffled), size))
+    if len(starts) > 1 and len(shuffled) % size == 1:
+        starts.pop()
+    return np.split(shuffled, starts[1:])
+
+
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
     """uint8 [n, size, size, 3] as [n, 3, size, size], in channels_last order: no value is moved."""
     return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)  # a copy: the cache is a read-only map of a file
@@ -51,7 +59,7 @@ class Batches(Dataset):
     ) -> None:
         self.pixels, self.labels, self.recipe, self.epoch = pixels, labels, recipe, epoch
         shuffled = indices[order(len(indices), recipe.seed, epoch)]
-        whole = [shuffled[i : i + recipe.batch_size] for i in range(0, len(shuffled), recipe.batch_size)]
+        whole = cut(shuffled, recipe.batch_size)
         self.sizes = [len(b) for b in whole]
         # several processes share each batch; one that is left without a picture computes the first, with a weight of 0
         self.parts = [b[rank::ranks] if len(b) > rank else b[:1] for b in whole]

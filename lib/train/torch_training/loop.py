@@ -20,7 +20,7 @@ from lib.train.backbones import choose
 from lib.train.best import Best
 from lib.train.events import Built, Epoch, Event, Stage, Step
 from lib.train.torch_training import checkpoint
-from lib.train.torch_training.batches import Batches, order
+from lib.train.torch_training.batches import Batches, cut, order
 from lib.train.torch_training.classifier import TorchClassifier
 from lib.train.torch_training.distribution import Alone, distribution
 from lib.train.torch_training.features import features
@@ -46,7 +46,7 @@ class Loop:
         self.parameters = [p for group in groups for p in group["params"]]
         self.optimizer = torch.optim.AdamW(groups, weight_decay=recipe.weight_decay, fused=True)
         self.train = np.asarray(training.split.train)
-        self.steps_an_epoch = -(-len(self.train) // recipe.batch_size)
+        self.steps_an_epoch = len(cut(self.train, recipe.batch_size))
         self.steps = self.steps_an_epoch * recipe.epochs
         self.schedule = torch.optim.lr_scheduler.OneCycleLR(
             self.optimizer, [g["lr"] for g in groups], total_steps=max(self.steps, 2)
@@ -134,8 +134,7 @@ class Loop:
         labels, where = self.training.labels, self.where
         if self.frozen:
             shuffled = self.train[order(len(self.train), self.recipe.seed, self.epoch + 1)]
-            for i in range(0, len(shuffled), self.recipe.batch_size):
-                whole = shuffled[i : i + self.recipe.batch_size]
+            for whole in cut(shuffled, self.recipe.batch_size):
                 part = np.sort(whole[where.rank :: where.ranks] if len(whole) > where.rank else whole[:1])
                 yield torch.from_numpy(inputs[part]), torch.from_numpy(labels[part]), len(whole), len(whole) > where.rank
             return
