@@ -78,6 +78,8 @@ def wrong(error: WorkbenchError) -> str:
     """What is wrong with the form, in the page's words."""
     if not isinstance(error, InvalidValue):
         return error.message
+    if error.field == "dataset" and error.given == "":
+        return "Choose pictures first."
     if error.given == "":
         return f"{label(error.field)} is empty."
     allowed = error.allowed
