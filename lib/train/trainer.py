@@ -54,6 +54,7 @@ class Trainer:
         self.classify = Classify(settings.job_memory_mb, settings.train_backbones)
         self.speeds = Speeds(self.home / "speeds.json")
         self._lock, self._under_way = threading.Lock(), dict[str, UnderWay]()  # by run id
+        self._evaluations: dict[str, tuple[Job, threading.Thread]] = {}  # by run id
 
     def close(self) -> None:
         with self._lock:
@@ -208,6 +209,7 @@ class Trainer:
             raise JobFailed(f"This run is {record.get('status')}; only a stopped or interrupted one can go on.")
         owner, recipe = self._owner_of(run), recipe_of(record)
         summary = self.summary(owner, record["data"]["id"])
+        self._break_off(run)
         return self._start(owner, run, "train", {"recipe": record["recipe"], "resume": True}, summary, recipe)
 
     def reproduce(self, run: Run) -> UnderWay:
@@ -251,6 +253,7 @@ class Trainer:
     def delete(self, run: Run) -> None:
         if run.id in self._under_way:
             raise JobFailed("This run is under way. Stop it first.")
+        self._break_off(run)
         Runs(run.folder.parent).delete(run.id)
 
     def sweep(self) -> None:
@@ -297,7 +300,26 @@ class Trainer:
         arguments = {"run": str(run.folder), "data": data, "backbones": list(self.settings.train_backbones)}
         with suppress(WorkbenchError):
             job = self._looks.submit(f"{TASKS}:finish", arguments, limits=self._looking)
-            threading.Thread(target=lambda: suppress(WorkbenchError).__enter__() or job.result(), daemon=True).start()
+
+            def follow() -> None:
+                with suppress(WorkbenchError):
+                    job.result()
+                self._evaluations.pop(run.id, None)
+
+            thread = threading.Thread(target=follow, name="evaluation", daemon=True)
+            self._evaluations[run.id] = job, thread
+            thread.start()
+
+    def evaluating(self, run: Run) -> bool:
+        """Whether the best epoch of a run that was stopped is being evaluated."""
+        return run.id in self._evaluations
+
+    def _break_off(self, run: Run) -> None:
+        """Ends such an evaluation, which would hold the run's lock."""
+        if (found := self._evaluations.get(run.id)) is not None:
+            job, thread = found
+            job.cancel()
+            thread.join(5)
 
 
 def _counts(recipe: Recipe, summary: Mapping[str, Any]) -> tuple[int, int]:

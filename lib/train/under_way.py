@@ -78,6 +78,8 @@ class UnderWay:
             if isinstance(self.error, Cancelled):
                 self.run.update(status=STOPPED)
             elif self.run.read().get("status") in ("running", "waiting"):
-                self.run.update(status="interrupted", error=self.error.message)
+                # lib/jobs speaks of files; here it is a training
+                words = self.error.message.replace("The process that opened the file", "The training's process")
+                self.run.update(status="interrupted", error=words)
         except WorkbenchError:  # it was deleted
             pass

@@ -46,10 +46,8 @@ class Form:
                 weights = gr.Radio([("Trained", "pretrained"), ("Random", "random")], value=START.weights, label="Weights")
             backbone = gr.Dropdown(self._backbones("pytorch"), value=START.backbone, label="Backbone", info=OFFLINE)
             with gr.Row():
-                batch = gr.Number(START.batch_size, label="Batch size", min_width=110)
-                rate = gr.Number(
-                    START.learning_rate, label="Learning rate", info="the last layer's is ten times this", min_width=110
-                )
+                batch = gr.Number(START.batch_size, label="Batch size", info="pictures per step", min_width=110)
+                rate = gr.Number(START.learning_rate, label="Learning rate", info="of the backbone", min_width=110)
             with gr.Row():
                 seed = gr.Number(START.seed, label="Seed", info="same seed, same run", min_width=110)
                 precision = gr.Dropdown(
@@ -60,7 +58,7 @@ class Form:
                     min_width=110,
                 )
             with gr.Row():
-                stop = gr.Number(START.early_stop, label="Early stop", info="epochs without gain; 0 = never", min_width=110)
+                stop = gr.Number(START.early_stop, label="Early stop", info="patience; 0 = never", min_width=110)
                 share = gr.Number(
                     START.validation, step=0.05, label="Validation share", info="unless there is val/", min_width=110
                 )
@@ -139,7 +137,12 @@ class Form:
 
     def _backbones(self, framework: str) -> list[tuple[str, str]]:
         found = self.shared.trainer.backbones().values()
-        return [(f"{b.name} ({b.note})", b.name) for b in found if b.keras or framework != "keras"]
+        return [(_called(b), b.name) for b in found if b.keras or framework != "keras"]
+
+
+def _called(backbone: backbones.Backbone) -> str:
+    places = {"package": "", "hub": ", from the Hub", "folder": ", from a folder"}
+    return backbone.name + places.get(backbone.source, "")
 
 
 def _what_becomes_of_it(shared: Shared) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
 import gradio as gr
@@ -65,9 +64,7 @@ class Stage:
 
     def pending(self, run: Run) -> bool:
         """Whether a stopped run is being evaluated in the background."""
-        if self._live(run) is not None or run.read()["status"] != STOPPED or evaluated(run) or not stamp(run, BEST):
-            return False
-        return time.time() - stamp(run, RECORD) / 1e9 < view_stage.EVALUATION_SECONDS
+        return self._live(run) is None and self.shared.trainer.evaluating(run)
 
     def _live(self, run: Run) -> UnderWay | None:
         found = self.shared.trainer.under_way(run.id)

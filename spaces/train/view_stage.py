@@ -11,8 +11,6 @@ from . import curves
 from .subject import word
 from .view import RANDOM, chip, interval, is_random, percent, seconds
 
-EVALUATION_SECONDS = 60.0  # after a stop; a result that has not come by then does not come
-
 
 def waiting(record: dict[str, Any], place: int, wait: float, others: str = "") -> str:
     """``place`` is its number in the queue, 1 for the next; ``wait`` is in seconds."""
