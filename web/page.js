@@ -1,7 +1,8 @@
 // What the page does in the browser beside gradio: addresses of tabs, arrow keys, spoken progress, a calm start.
 // It stands in the index before gradio starts, and asks no host for anything.
 (() => {
-  const PARAM = "tab", LONGEST = 2000, QUIET = 80; // ms: a page is shown at the latest, and when nothing moved
+  // ms: how long nothing moves before a page is shown, how long what is restored is waited for, and the end of all waiting
+  const PARAM = "tab", QUIET = 80, RESTORE = 300, LONGEST = 2000;
   const root = document.documentElement, began = performance.now();
   const restored = new Set();
   const parameter = () => new URLSearchParams(location.search).get(PARAM);
@@ -72,12 +73,14 @@
   }
 
   // The page is drawn piece by piece, out of sight; it is shown when it stands still, with what is restored in it.
-  let moved = began, stranger = false;
+  let moved = began, stranger = false, drawn = 0;
+  // what has just come over the network is about to be drawn
+  new PerformanceObserver(() => { moved = performance.now(); }).observe({ type: "resource" });
   try { stranger = !localStorage.getItem("model-workbench-visitor"); } catch { /* storage is switched off */ }
   function still() {
     const now = performance.now(), slug = slugs.length ? chosen()?.dataset.tabId : "";
-    const drawn = slugs.length ? slug : document.querySelector("main .block");
-    const back = stranger || restored.has(slug) || (!slugs.length && restored.size);
+    if (!drawn && (slugs.length ? slug : document.querySelector("main .block"))) drawn = now;
+    const back = stranger || restored.has(slug) || (!slugs.length && restored.size) || now - drawn > RESTORE;
     if ((drawn && back && now - moved > QUIET) || now - began > LONGEST) root.classList.remove("mw-drawing");
     else setTimeout(still, QUIET / 4);
   }

@@ -75,7 +75,7 @@ class Visit:
         page = gr.context.Context.root_block
         assert page is not None
         self._all = list(dict.fromkeys([*self._widgets.values(), *self._outputs]))
-        back = page.load(self._back, [self.key, form], self._all, **HIDDEN)
+        back = page.load(self._back, [self.key, form], self._all, queue=False, **HIDDEN)  # one request, no stream
         back.then(None, None, None, js=f"() => workbench.settled({json.dumps(self.slug)})", queue=False, **HIDDEN)
 
     async def _back(self, key: str, form: Any, http: gr.Request) -> Any:

@@ -121,7 +121,7 @@ def test_stop(page, inspector: str) -> None:  # type: ignore[no-untyped-def]
     page.locator("#onnx-built").get_by_text("built", exact=True).wait_for()
     tab(page, "Run")
     page.get_by_role("button", name="Run", exact=True).click()
-    page.get_by_text("Running in onnxruntime").wait_for()
+    page.locator("#onnx-outcome").get_by_text("Running in onnxruntime").wait_for()
     page.get_by_role("button", name="Stop").click()
     page.locator("#onnx-outcome").get_by_text("Stopped.").wait_for()
     assert idle(inspector)
