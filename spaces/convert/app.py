@@ -35,7 +35,8 @@ class Convert:
         self.hours, self.max_file_mb = settings.gallery_hours, settings.max_file_mb
 
     def build(self) -> None:
-        self.offers = [page.build(self.converter, self.folders, self.visit)]
+        opener, offer = page.build(self.converter, self.folders, self.visit)
+        self.opens, self.offers = [opener], [offer]
         api.build(self.converter, self.folders)
 
     def routes(self) -> list[APIRoute]:

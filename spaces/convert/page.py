@@ -12,13 +12,14 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.processing_utils import save_file_to_cache
 
 from lib.convert.convert import Converter
 from lib.errors import WorkbenchError
 from lib.jobs import Result
 from web.cards import failed, idle, progress
 from web.folders import Folders
-from web.handover import Offer
+from web.handover import Offer, Opener
 from web.stop import listen
 from web.under_way import UnderWay
 from web.visit import Arrival, Visit
@@ -36,8 +37,8 @@ EXAMPLES = {  # sources for a first look, by what a visitor calls them
 }
 
 
-def build(converter: Converter, folders: Folders, visit: Visit) -> Offer:
-    """The offer of ONNX results to other tabs is returned."""
+def build(converter: Converter, folders: Folders, visit: Visit) -> tuple[Opener, Offer]:
+    """The way in for ONNX files of another tab, and the offer of ONNX results to others, are returned."""
     opened = gr.State(None)
     outcome = gr.State(None)  # its folder goes when visit lets it go
     under_way = UnderWay()
@@ -194,6 +195,15 @@ def build(converter: Converter, folders: Folders, visit: Visit) -> Offer:
         async for values in look(None, samples[chosen], "example", http):
             yield values
 
+    async def look_at_handed(paths: list[str], http: gr.Request) -> Values:
+        """A copy among gradio's uploads, which it removes in time like them."""
+        try:
+            kept = [await asyncio.to_thread(save_file_to_cache, path, files.GRADIO_CACHE) for path in paths]
+        except OSError:
+            raise gr.Error("That model is no longer there. Please make it again.", print_exception=False) from None
+        async for values in look(kept, None, "files", http):
+            yield values | {files: kept, name: None}
+
     def show(now: Outcome) -> dict[Any, Any]:
         found = now.report
         takes = bool(offer.taken and now.onnx and now.onnx_files())
@@ -284,7 +294,7 @@ def build(converter: Converter, folders: Folders, visit: Visit) -> Offer:
     everything.expand(lambda: view.conversion_table(converter.conversions()), None, table, **quiet)
     if sign_in:
         push_button.click(push, [outcome, repository, place, how, private, push_anyway], pushed, **quiet)
-    return offer
+    return Opener("onnx", lambda after, paths: on([after], look_at_handed, [paths], page)), offer
 
 
 def _onnx_files(end: Outcome | None) -> list[str]:

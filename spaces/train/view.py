@@ -61,12 +61,6 @@ def is_random(record: dict[str, Any]) -> bool:
     return (record.get("recipe") or {}).get("weights") == "random"
 
 
-def backbone(record: dict[str, Any]) -> str:
-    """The backbone's name as HTML; random weights are always said."""
-    name = e((record.get("recipe") or {}).get("backbone", ""))
-    return f"{name} {RANDOM}" if is_random(record) else name
-
-
 def picture(thumb: str, words: str, more: str = "") -> str:
     """``thumb`` is a JPEG in base64, "" where none was kept; ``more`` is HTML under it."""
     image = (
@@ -144,6 +138,7 @@ CSS = (
 .mw-card .mw-runs tr.now td { background: var(--background-fill-secondary); }
 .mw-card .mw-runs td:not(:last-child), .mw-runs tr > *:first-child { padding-left: 6px; }
 .mw-runs td:first-child { max-width: 11em; overflow: hidden; text-overflow: ellipsis; }
+.mw-runs td:nth-child(3) .mw-chip { font-size: 0.72rem; }
 .mw-runs td div { color: var(--body-text-color-subdued); font-size: 0.8rem; }
 .mw-runs button { border: 0; background: none; padding: 0; font-size: inherit; line-height: 1.5; display: block;
   font-weight: 600; cursor: pointer; text-align: left;
