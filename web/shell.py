@@ -77,7 +77,7 @@ class Workbench:
         with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, settings.gallery_hours * 3600)) as self.demo:
             gr.HTML(HEADER, padding=False)
             key = visitor()
-            self.demo.load(self._arrive, key, key, **HIDDEN)
+            self.demo.load(self._arrive, key, key, queue=False, **HIDDEN)
             self.demo.unload(self._leave)
             for tab in self.tabs:
                 tab.visit = Visit(tab.slug, self.visits, key)
