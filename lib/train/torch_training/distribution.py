@@ -37,7 +37,8 @@ class Together(Alone):
     def __init__(self) -> None:
         from accelerate import Accelerator
 
-        self.accelerator = Accelerator()
+        # without a GPU it would take each process for one that trains alone
+        self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
 
