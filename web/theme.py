@@ -100,6 +100,8 @@ footer .divider { display: none; }
   outline: 3px solid var(--mw-focus) !important; outline-offset: -3px !important; }
 .gradio-container :is(input[type=range], input[type=checkbox], input[type=radio]):focus-visible {
   outline-offset: 2px !important; }
+/* gradio's orange is 2.6 : 1 in light */
+.gradio-container [role=tab][aria-selected=true] { color: var(--mw-focus); }
 .gradio-container button.primary:focus-visible { outline-color: #fff !important; outline-offset: -6px !important; }
 @media (max-width: 768px) {
   .mw-columns { flex-direction: column !important; }

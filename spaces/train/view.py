@@ -136,8 +136,8 @@ CSS = (
   padding: 5px 10px 5px 0; border-top: 1px solid var(--border-color-primary); white-space: nowrap; }
 .mw-card .mw-runs th { border-top: 0; color: var(--body-text-color-subdued); font-weight: 500; }
 .mw-card .mw-runs tr.now td { background: var(--background-fill-secondary); }
-.mw-card .mw-runs td:not(:last-child), .mw-runs tr > *:first-child { padding-left: 6px; }
-.mw-runs td:first-child { max-width: 11em; overflow: hidden; text-overflow: ellipsis; }
+.mw-card .mw-runs td, .mw-card .mw-runs th { padding-left: 6px; padding-right: 6px; }
+.mw-runs td:first-child { max-width: 8.5em; overflow: hidden; text-overflow: ellipsis; }
 .mw-runs td:nth-child(3) .mw-chip { font-size: 0.72rem; }
 .mw-runs td div { color: var(--body-text-color-subdued); font-size: 0.8rem; }
 .mw-runs button { border: 0; background: none; padding: 0; font-size: inherit; line-height: 1.5; display: block;

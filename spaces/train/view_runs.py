@@ -11,7 +11,7 @@ from .subject import label, word
 from .view import RANDOM, chip, interval, is_random, percent, seconds, when
 
 NONE = "Your runs appear here, one row each."
-HEAD = ("Name and run", "Status", "Technique, backbone", "Pictures, epochs", "Accuracy, 95% interval")
+HEAD = ("Name and run", "Status", "Technique, backbone", "Pictures, epochs", "Accuracy (95%)")
 
 
 def table(records: list[dict[str, Any]], shown: str) -> str:
