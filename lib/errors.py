@@ -4,6 +4,7 @@ WorkbenchError
 ├── InvalidValue (ValueError)   a value out of range or of the wrong kind; nothing was started
 ├── QueueFull                   too many are waiting; try again later
 ├── ModelUnavailable            no such model in the catalogue, or it is not loaded (yet)
+├── NotFound                    no such run or data set (any more)
 ├── InvalidFile (ValueError)    an uploaded file is not what it should be; it was not used
 ├── Cancelled                   the caller went away or pressed Stop
 ├── GenerationFailed            the model broke on this request; others are not affected
@@ -53,6 +54,10 @@ class QueueFull(WorkbenchError):
 
 
 class ModelUnavailable(WorkbenchError):
+    pass
+
+
+class NotFound(WorkbenchError):
     pass
 
 

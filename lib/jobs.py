@@ -21,7 +21,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.errors import Cancelled, InvalidFile, InvalidValue, JobFailed, LimitExceeded, QueueFull, WorkbenchError
+from lib.errors import Cancelled, InvalidFile, InvalidValue, JobFailed, LimitExceeded, NotFound, QueueFull, WorkbenchError
 from lib.job_messages import receive, send
 from lib.settings import harmless_variables
 
@@ -33,7 +33,7 @@ SIGNALS = {6: "it gave up, often for lack of memory", 8: "an impossible division
 # OpenMP threads that spin while they wait made torch 15 times slower beside other jobs (docs/decisions.md)
 # onnxruntime would report to its maker and leave a device id in the temporary folder
 SWITCHES = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE", "ORT_DISABLE_TELEMETRY": "1"}
-FROM_TASKS = {kind.__name__: kind for kind in (InvalidValue, InvalidFile, JobFailed)}  # what a task may raise
+FROM_TASKS = {kind.__name__: kind for kind in (InvalidValue, InvalidFile, NotFound, JobFailed)}  # what a task may raise
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

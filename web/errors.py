@@ -5,11 +5,21 @@ from __future__ import annotations
 import gradio as gr
 from fastapi.responses import JSONResponse
 
-from lib.errors import Cancelled, InvalidFile, InvalidValue, LimitExceeded, ModelUnavailable, QueueFull, WorkbenchError
+from lib.errors import (
+    Cancelled,
+    InvalidFile,
+    InvalidValue,
+    LimitExceeded,
+    ModelUnavailable,
+    NotFound,
+    QueueFull,
+    WorkbenchError,
+)
 
 STATUS: dict[type[WorkbenchError], int] = {
     InvalidValue: 422,
     InvalidFile: 422,
+    NotFound: 404,
     LimitExceeded: 413,
     QueueFull: 429,
     ModelUnavailable: 503,

@@ -18,7 +18,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InvalidValue, JobFailed, ModelUnavailable
+from lib.errors import InvalidValue, JobFailed, NotFound
 
 ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[0-9a-f]{16}")
 MAX_RECORD = 16 << 20  # bytes
@@ -35,10 +35,10 @@ class Run:
         self.folder, self.id = folder, folder.name
 
     def read(self) -> dict[str, Any]:
-        """The record, with ``status`` as it is now. Raises ModelUnavailable where there is none (any more)."""
+        """The record, with ``status`` as it is now. Raises NotFound where there is none (any more)."""
         found = _json(self.folder / RECORD, MAX_RECORD)
         if not isinstance(found, dict):
-            raise ModelUnavailable(f"There is no run {self.id!r} (any more).")
+            raise NotFound(f"There is no run {self.id!r} (any more).")
         if found.get("status") in (WAITING, RUNNING) and not self.locked and not _held(self.folder / TURN):
             found["status"] = INTERRUPTED
         return found | {"id": self.id}
@@ -131,11 +131,11 @@ class Runs:
         return run
 
     def find(self, id: str) -> Run:
-        """Raises InvalidValue for what is no id, ModelUnavailable for a run that is not here."""
+        """Raises InvalidValue for what is no id, NotFound for a run that is not here."""
         if not isinstance(id, str) or not ID.fullmatch(id):
             raise InvalidValue("run", id, "a run's id, as /train and /runs give it")
         if not (self.home / id / RECORD).is_file():
-            raise ModelUnavailable(f"There is no run {id!r} (any more).")
+            raise NotFound(f"There is no run {id!r} (any more).")
         return Run(self.home / id)
 
     def list(self) -> list[dict[str, Any]]:
@@ -144,7 +144,7 @@ class Runs:
         folders = self.home.iterdir() if self.home.is_dir() else ()
         for folder in sorted(folders, key=lambda f: f.name, reverse=True):
             if ID.fullmatch(folder.name):
-                with suppress(ModelUnavailable):
+                with suppress(NotFound):
                     found.append({k: v for k, v in Run(folder).read().items() if k in SHORT})
         return found
 

@@ -15,7 +15,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InvalidValue, JobFailed, ModelUnavailable, QueueFull, WorkbenchError
+from lib.errors import InvalidValue, JobFailed, NotFound, QueueFull, WorkbenchError
 from lib.jobs import Job, Jobs, Limits
 from lib.settings import Settings
 from lib.train import backbones
@@ -140,13 +140,13 @@ class Trainer:
             (home / "summary.json").write_text(json.dumps(summary))
 
     def summary(self, owner: str, id: str) -> dict[str, Any]:
-        """What ``remember`` kept. Raises ModelUnavailable where the data set is gone."""
+        """What ``remember`` kept. Raises NotFound where the data set is gone."""
         try:
             found = json.loads((self._data(owner, id) / "summary.json").read_text())
         except (OSError, ValueError):
             found = None
         if not isinstance(found, dict):
-            raise ModelUnavailable("This data set is no longer here. Choose or upload it again.")
+            raise NotFound("This data set is no longer here. Choose or upload it again.")
         return found
 
     def forget(self, owner: str, id: str) -> None:
@@ -176,7 +176,7 @@ class Trainer:
         return Runs(self._visitor(owner) / "runs")
 
     def find(self, id: str) -> Run:
-        """A run by its id, whoever made it: the id itself cannot be guessed. Raises InvalidValue or ModelUnavailable."""
+        """A run by its id, whoever made it: the id itself cannot be guessed. Raises InvalidValue or NotFound."""
         if isinstance(id, str) and ID.fullmatch(id):
             for folder in (self.home / "visitors").glob("*/runs"):
                 with suppress(WorkbenchError):
@@ -192,7 +192,7 @@ class Trainer:
         return self.speeds.estimate(recipe, train, others)
 
     def train(self, owner: str, data: str, recipe: Recipe, name: str = "") -> UnderWay:
-        """Writes the record and queues the job. Raises InvalidValue, ModelUnavailable or QueueFull."""
+        """Writes the record and queues the job. Raises InvalidValue, NotFound or QueueFull."""
         backbones.choose(recipe.backbone, self.settings.train_backbones, recipe.framework)
         summary = self.summary(owner, data)
         if len(self.runs(owner).list()) >= MOST_RUNS:

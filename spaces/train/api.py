@@ -32,21 +32,21 @@ def build(trainer: Trainer) -> None:
     defaults = Recipe()
 
     async def train(
-        file: str | None,
-        dataset: str,
-        backbone: str,
-        technique: str,
-        epochs: float,
-        batch_size: float,
-        learning_rate: float,
-        image_size: float,
-        seed: float,
-        mixed_precision: str,
-        name: str,
-        framework: str,
-        options: dict[str, Any] | None,
-        visitor: str,
-        http: gr.Request,
+        file: str | None = None,
+        dataset: str = "",
+        backbone: str = defaults.backbone,
+        technique: str = defaults.technique,
+        epochs: float = 0,
+        batch_size: float = defaults.batch_size,
+        learning_rate: float = defaults.learning_rate,
+        image_size: float = defaults.image_size,
+        seed: float = 0,
+        mixed_precision: str = "no",
+        name: str = "",
+        framework: str = "pytorch",
+        options: dict[str, Any] | None = None,
+        visitor: str = "",
+        http: gr.Request = None,  # type: ignore[assignment]  (gradio gives it)
     ) -> Answers:
         """Train an image classifier on labelled pictures by transfer learning.
 

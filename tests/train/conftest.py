@@ -58,10 +58,7 @@ def conduct(data: DataSet, tmp_path: Path) -> Conduct:
     """Trains a recipe to its end, or until ``until(event)`` says so, as a caller does that goes away; the run."""
 
     def go(
-        until: Callable[[Any], bool] | None = None,
-        resume: Run | None = None,
-        trackers: tuple[str, ...] = (),
-        **values: Any,
+        until: Callable[[Any], bool] | None = None, resume: Run | None = None, trackers: tuple[str, ...] = (), **values: Any
     ) -> Run:
         recipe = Recipe(**({"image_size": 32, "epochs": 2, "threads": 1, "batch_size": 8} | values))
         about = {"name": "shapes", "fingerprint": data.fingerprint}

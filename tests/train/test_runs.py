@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.errors import InvalidValue, JobFailed, ModelUnavailable
+from lib.errors import InvalidValue, JobFailed, NotFound
 from lib.train.runs import ID, Runs
 
 
@@ -18,7 +18,7 @@ def test_an_id_cannot_be_guessed_and_names_no_path(tmp_path: Path) -> None:
     for bad in ("../x", "", "20261125-000000-x-0123", None, 5, "a" * 500):
         with pytest.raises(InvalidValue):
             runs.find(bad)  # type: ignore[arg-type]
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(NotFound):
         runs.find("20261125-000000-x-0123456789abcdef")
 
 
@@ -54,13 +54,13 @@ def test_a_record_that_is_no_record_is_no_run(tmp_path: Path) -> None:
     run = runs.new("x", {"note": 1})
     for text in ("", "[1]", '{"a":' * 10_000, "\0"):
         (run.folder / "run.json").write_text(text)
-        with pytest.raises(ModelUnavailable):
+        with pytest.raises(NotFound):
             run.read()
     assert runs.list() == []
     (run.folder / "run.json").unlink()
     (tmp_path / "secret.json").write_text('{"status": "done"}')
     (run.folder / "run.json").symlink_to(tmp_path / "secret.json")
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(NotFound):
         run.read()
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import psutil
 import pytest
 
-from lib.errors import InvalidFile, InvalidValue, JobFailed, ModelUnavailable
+from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound
 from lib.settings import Settings
 from lib.train.recipe import Recipe
 from lib.train.trainer import NICE, Trainer
@@ -107,7 +107,9 @@ def test_an_upload_is_trained_evaluated_and_classifies(
     assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == onnx["classes"]
 
 
-def test_requests_that_arrive_together_share_a_forward_pass(trainer: Trainer, uploaded: tuple[str, str], tmp_path: Path) -> None:
+def test_requests_that_arrive_together_share_a_forward_pass(
+    trainer: Trainer, uploaded: tuple[str, str], tmp_path: Path
+) -> None:
     from lib.train import serving
 
     owner, id = uploaded
@@ -172,7 +174,7 @@ def test_one_at_a_time_and_others_wait(trainer: Trainer, uploaded: tuple[str, st
     first.stop()
     assert second.done.wait(120) and second.error is None
     trainer.delete(second.run)
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(NotFound):
         trainer.find(second.run.id)
 
 
@@ -191,10 +193,10 @@ def test_visitors_do_not_meet(trainer: Trainer, uploaded: tuple[str, str]) -> No
     assert trainer.token(owner) != trainer.token(stranger) != owner
     assert trainer.folder_of(trainer.token(owner)) == trainer.runs(owner).home
     assert trainer.folder_of("0" * 32) is None and trainer.folder_of("../..") is None
-    with pytest.raises(ModelUnavailable):
+    with pytest.raises(NotFound):
         trainer.summary(stranger, id)
     for bad in ("../x", "", "hub:a/b"):
-        with pytest.raises((InvalidValue, ModelUnavailable)):
+        with pytest.raises((InvalidValue, NotFound)):
             trainer.train(owner, bad, QUICK, "")
     with pytest.raises(InvalidValue, match="backbone was 'resnet'"):
         trainer.train(owner, id, Recipe(backbone="resnet"), "")
@@ -231,5 +233,3 @@ def test_a_training_that_nobody_looks_at_is_stopped(
 
 def _picture(trainer: Trainer, owner: str, id: str) -> Path:
     return next(trainer._data(owner, id).glob("pictures/**/*.png"))
-
-

@@ -28,6 +28,7 @@ from lib.train.torch_training.network import build_network
 from lib.train.torch_training.precision import Precision, check
 from lib.train.training import Training
 
+
 class Loop:
     """State of one training. ``network`` is whole; ``trained`` the part that learns."""
 

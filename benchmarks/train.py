@@ -1,0 +1,133 @@
+"""Trainings on this machine: accuracy over three seeds, and speed against the plain loop at its best.
+
+    python benchmarks/train.py [--seeds 3] [--only accuracy|speed]
+
+Every training is a process of its own, as a user starts it: ``python -m lib.train``. Seconds are of the whole command, with
+imports, evaluation and all that TensorBoard shows. The plain loop (``benchmarks/plain_training.py``) has the same recipe, a
+validation after each epoch, and the better of one and two threads; it writes nothing. Prints Markdown.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parent.parent
+ROWS = (
+    ("objects", "fine_tuning", 128, 3),
+    ("digits", "fine_tuning", 64, 2),
+    ("objects", "feature_extraction", 128, 30),
+    ("digits", "feature_extraction", 96, 30),
+)
+
+
+def train(home: Path, data: str, technique: str, size: int, epochs: int, seed: int, *more: str) -> dict[str, Any]:
+    """The run's record, with ``wall``, seconds of the command, and ``training``, seconds of its epochs."""
+    words = [data, "--technique", technique, "--image-size", str(size), "--epochs", str(epochs), "--seed", str(seed), *more]
+    began = time.perf_counter()
+    done = subprocess.run(
+        [sys.executable, "-m", "lib.train", *words],
+        cwd=ROOT,
+        env=os.environ | {"DATA_FOLDER": str(home), "OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    wall = time.perf_counter() - began
+    folder = Path(done.stdout.strip().splitlines()[-1])
+    record = json.loads((folder / "run.json").read_text()) | {"wall": wall, "training": training_seconds(folder)}
+    shutil.rmtree(folder)
+    return record
+
+
+def training_seconds(folder: Path) -> float:
+    """From before the first step to the end of the last epoch: steps, validation, checkpoints, trackers."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
+    events.Reload()
+    steps, last = events.Scalars("loss/step"), events.Scalars("loss/validation")[-1]
+    whole = last.wall_time - steps[0].wall_time
+    return whole * len(steps) / max(1, len(steps) - 1)  # the first step began before its point was written
+
+
+def plain(home: Path, data: str, size: int, epochs: int, threads: int, seed: int) -> float:
+    words = [data, str(home / "train" / "data" / data), *map(str, (size, epochs, 16, threads, seed))]
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "plain_training.py"), *words],
+        env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
+
+
+def spread(values: list[float], form: str) -> str:
+    return f"{statistics.median(values):{form}} ({min(values):{form}} to {max(values):{form}})"
+
+
+def accuracy(home: Path, seeds: int) -> None:
+    print(
+        "| data | technique | size | epochs | right on the test pictures | whole command, s | training alone, pictures/s |"
+    )
+    print("|---|---|---|---|---|---|---|")
+    for data, technique, size, epochs in ROWS:
+        records = []
+        for seed in range(seeds):
+            for cache in home.glob("train/data/*/cache/features-*"):
+                cache.unlink()  # every run computes its own
+            records.append(train(home, data, technique, size, epochs, seed))
+        right = spread([r["result"]["accuracy"] for r in records], ".1%")
+        speed = "–"
+        if technique == "fine_tuning":
+            speed = spread([e["pictures_per_second"] for r in records for e in r["epochs"]], ".0f")
+        count = records[0]["result"]["count"]
+        wall = spread([r["wall"] for r in records], ".0f")
+        print(f"| {data} | {technique} | {size} | {epochs} | {right} of {count} | {wall} | {speed} |", flush=True)
+
+
+def speed(home: Path, rounds: int) -> None:
+    """Pairs in turns; ours counts everything between the first step and the last epoch's end, trackers included."""
+    data, size, epochs = "objects", 128, 2
+    train(home, data, "fine_tuning", size, 1, 0)  # makes data and pixels
+    by_threads = {t: plain(home, data, size, 1, t, 0) for t in (1, 2)}
+    best = min(by_threads, key=lambda t: by_threads[t])
+    ratios, ours, theirs = [], [], []
+    for seed in range(rounds):
+        bare = plain(home, data, size, epochs, best, seed)
+        record = train(home, data, "fine_tuning", size, epochs, seed)
+        count = record["split"]["train"] * epochs
+        ours.append(count / record["training"])
+        theirs.append(count / bare)
+        ratios.append(ours[-1] / theirs[-1])
+    print(f"\nPlain loop, one epoch: {by_threads[1]:.1f} s with one thread, {by_threads[2]:.1f} s with two.\n")
+    print("| | pictures/s |\n|---|---|")
+    print(f"| plain loop, {best} threads, with its validation | {spread(theirs, '.1f')} |")
+    print(f"| lib.train, with its validation, checkpoint and trackers | {spread(ours, '.1f')} |")
+    print(f"| ratio, pair by pair | {spread(ratios, '.2f')} |")
+
+
+def main() -> None:
+    ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    ap.add_argument("--seeds", type=int, default=3)
+    ap.add_argument("--only", choices=("accuracy", "speed"))
+    args = ap.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        if args.only != "speed":
+            accuracy(Path(folder), args.seeds)
+        if args.only != "accuracy":
+            speed(Path(folder), args.seeds)
+
+
+if __name__ == "__main__":
+    main()
