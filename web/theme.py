@@ -30,6 +30,8 @@ THEME = gr.themes.Base(
     block_label_text_color_dark="*neutral_300",
     block_title_text_color="*neutral_600",
     block_title_text_color_dark="*neutral_300",
+    link_text_color="*secondary_700",
+    link_text_color_hover="*secondary_800",
     input_placeholder_color="*neutral_500",
     input_placeholder_color_dark="*neutral_400",
 )

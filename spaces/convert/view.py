@@ -135,7 +135,9 @@ def steps(report: dict[str, Any]) -> str:
         f"<td>{e(hop.get('reason') or '')}</td></tr>"
         for hop in report.get("route", [])
     )
-    head = "".join(f"<th>{t}</th>" for t in ("step", "tool", "precision", "time", "", "max abs error", ""))
+    head = "".join(
+        f"<th>{t}</th>" if t else "<td></td>" for t in ("step", "tool", "precision", "time", "", "max abs error", "")
+    )
     return f'<div class="mw-card mw-scroll"><table class="mw-grid"><tr>{head}</tr>{rows}</table></div>'
 
 
@@ -156,7 +158,7 @@ def outputs(report: dict[str, Any]) -> str:
         for o in found[:MOST_OUTPUTS]
     )
     names = ("output", "", "max abs", "of range", "max rel", "cosine", "SQNR, dB", "top-1", "worst slice", "moves", "")
-    head = "".join(f"<th>{t}</th>" for t in names)
+    head = "".join(f"<th>{t}</th>" if t else "<td></td>" for t in names)
     more = f"<p>and {len(found) - MOST_OUTPUTS} more in the report</p>" if len(found) > MOST_OUTPUTS else ""
     notes = (
         f"<p><small>{e(_allowed(report.get('tolerance') or {}))} <i>Moves</i>: how far the output goes from one input to "
@@ -243,7 +245,7 @@ def conversion_table(rows: list[dict[str, Any]]) -> str:
         f"<td>{e(r['precision'])}</td><td>{seconds_text(r.get('seconds'))}</td><td>{number(r.get('error'))}</td></tr>"
         for r in rows
     )
-    head = "".join(f"<th>{t}</th>" for t in CONVERSION_COLUMNS)
+    head = "".join(f"<th>{t}</th>" if t else "<td></td>" for t in CONVERSION_COLUMNS)
     return f'<div class="mw-card mw-scroll"><table class="mw-grid mw-rows"><tr>{head}</tr>{cells}</table></div>'
 
 

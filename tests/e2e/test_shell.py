@@ -407,7 +407,7 @@ LUMINANCE = """
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_quiet_words_and_buttons_can_be_read(visit, scheme: str) -> None:  # type: ignore[no-untyped-def]
+def test_quiet_words_and_buttons_can_be_read(visit, scheme: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """4.5 : 1, as WCAG AA asks. axe-core says more; this is what went wrong once."""
     page = visit(f"/?tab=pictures&__theme={scheme}")
     found = {}
@@ -416,8 +416,9 @@ def test_quiet_words_and_buttons_can_be_read(visit, scheme: str) -> None:  # typ
     found["hint"] = page.get_by_text("-1: a new one each time").evaluate(LUMINANCE)
     found["label of examples"] = page.get_by_text("Try one of these").evaluate(LUMINANCE)
     choose(page, "inspect")
-    page.get_by_text("digits", exact=True).click()
+    upload(page, model(tmp_path))
     page.locator("#onnx-summary .mw-facts").wait_for()
+    found["link of a file"] = page.locator(".file-preview a").filter(visible=True).first.evaluate(LUMINANCE)
     for selector in (".mw-facts dt", ".mw-card h3", ".mw-chip.ok"):
         found[selector] = page.locator(f"#onnx-summary {selector}").first.evaluate(LUMINANCE)
     assert {name: ratio for name, ratio in found.items() if ratio < 4.5} == {}
