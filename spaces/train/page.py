@@ -6,6 +6,7 @@ reloaded, sees the same. Knows parts and when they change; what they show is the
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -197,7 +198,10 @@ class Page:
         stage.question.yes.click(delete, given, self.everything, **at_once)
         shared.visit.restore(self._back, [*self.everything, *self.data.outputs])
 
-    def _back(self, page: Arrival) -> Updates:
+    async def _back(self, page: Arrival) -> Updates:
+        return await asyncio.to_thread(self._restored, page)
+
+    def _restored(self, page: Arrival) -> Updates:
         """What the visitor had: the shown data and run, or else the training under way, or the newest run."""
         if not page.key:
             return {}

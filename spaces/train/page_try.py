@@ -49,8 +49,7 @@ class Attempt:
     def show(self, owner: str, run: Run | None) -> Updates:
         if run is None or not stamp(run, BEST):
             return {self.samples: "", self.answer: idle(NO_RUN)}
-        data = str((run.read().get("data") or {}).get("id", ""))
-        some = view_data.first_samples(self.shared.summary(owner, data) or {}, SAMPLES)
+        some = self._samples(owner, run)
         buttons = "".join(
             f'<button data-pick="{k}" aria-label="Try sample {k + 1}, {e(name)}" title="{e(name)}">'
             f"{view.picture(thumb, name)}</button>"
@@ -58,6 +57,11 @@ class Attempt:
         )
         line = f'<p class="mw-quiet">Or a sample of the data:</p><div class="mw-strip">{buttons}</div>' if some else ""
         return {self.samples: f'<div class="mw-train">{line}</div>', self.answer: idle(NOTHING)}
+
+    def _samples(self, owner: str, run: Run) -> list[tuple[str, int, str]]:
+        """Of the run's own data, which need not be the chosen one."""
+        data = str((run.read().get("data") or {}).get("id", ""))
+        return view_data.first_samples(self.shared.summary(owner, data) or {}, SAMPLES)
 
     def connect(self) -> None:
         shared = self.shared
@@ -78,8 +82,7 @@ class Attempt:
         async def sample(now: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
             owner = shared.owner(key, http)
             run = await asyncio.to_thread(shared.chosen_run, owner, now)
-            data = str((run.read().get("data") or {}).get("id", ""))
-            some = view_data.first_samples(await asyncio.to_thread(shared.summary, owner, data) or {}, SAMPLES)
+            some = await asyncio.to_thread(self._samples, owner, run)
             try:
                 content = base64.b64decode(some[int(event.pick)][2], validate=True)
             except (AttributeError, ValueError, IndexError, binascii.Error):

@@ -133,7 +133,10 @@ def record_of(record: dict[str, Any]) -> str:
     """All that is needed to make the run again, folded."""
     recipe, data, weights = (record.get(k) or {} for k in ("recipe", "data", "weights"))
     environment, files = record.get("environment") or {}, record.get("files") or {}
-    parts = [("Recipe", {label(k): word(v) for k, v in recipe.items() if k in LABELS or k in ("weight_decay", "threads")})]
+    parts = [("Run", {"Id": record.get("id")})]
+    parts.append(
+        ("Recipe", {label(k): word(v) for k, v in recipe.items() if k in LABELS or k in ("weight_decay", "threads")})
+    )
     pictures = {"Name": data.get("name"), "Pictures": data.get("count"), "Classes": data.get("classes")}
     parts.append(("Data", pictures | {"Fingerprint": data.get("fingerprint")}))
     split = record.get("split") or {}

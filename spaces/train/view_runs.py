@@ -29,6 +29,7 @@ def table(records: list[dict[str, Any]], shown: str) -> str:
 def _row(record: dict[str, Any], now: bool) -> str:
     recipe, result = record.get("recipe") or {}, record.get("result") or {}
     ran = len(record.get("epochs") or ())
+    keras = ", Keras" if recipe.get("framework") == "keras" else ""
     chance = RANDOM if is_random(record) else ""
     took = f", {seconds(record['seconds'])}" if record.get("seconds") else ""
     same = (record.get("again") or {}).get("verdict")
@@ -36,7 +37,7 @@ def _row(record: dict[str, Any], now: bool) -> str:
         f'<button data-pick="run:{e(record["id"])}"{" aria-current=true" if now else ""}>{e(record.get("name"))}</button>'
         f'<div title="{e(record["id"])}">{e(record["id"])}</div>',
         f"{chip(record.get('status', ''))}<div>{e(same or when(record.get('created')))}</div>",
-        f"{e(word(recipe.get('technique', '')))}<div>{e(recipe.get('backbone', ''))}</div>{chance}",
+        f"{e(word(recipe.get('technique', '')))}<div>{e(recipe.get('backbone', ''))}{keras}</div>{chance}",
         f"{e((record.get('data') or {}).get('name', ''))}<div>{ran} of {e(recipe.get('epochs', '?'))} epochs{took}</div>",
         f"<b>{percent(result['accuracy'])}</b> of {result['count']:,} {e(result['on'])}<div>{interval(result)}</div>"
         if result

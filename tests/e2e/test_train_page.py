@@ -16,18 +16,18 @@ from lib.settings import Settings
 from tests.spaces.conftest import serve
 
 pytestmark = pytest.mark.browser
-SLOW = 300_000  # ms; two busy cores train a network
+SLOW = 60_000  # ms; two busy cores train a network
 STOPPED = 2.0  # seconds from the click until the page says so
 BUSY = 3.0  # times as long, on a machine that does other things meanwhile
 
 
 @pytest.fixture(scope="module")
 def trainer(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The inspector and the training tab in one app: its address."""
+    """The inspector, the converter and the training tab in one app: its address."""
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("train")
         own = replace(settings, data_folder=home / "data")
-        for workbench in serve(own, patch, home / "gradio", ("onnx_inspect", "train")):
+        for workbench in serve(own, patch, home / "gradio", ("onnx_inspect", "convert", "train")):
             yield workbench.address
 
 
@@ -137,6 +137,9 @@ def test_from_pictures_to_a_classifier_and_back_after_a_reload(page, trainer: st
     page.get_by_role("button", name="Make ONNX").click()
     page.get_by_role("button", name="Open in Inspect ONNX").click(timeout=SLOW)
     page.locator("#onnx-summary .mw-facts").wait_for(timeout=SLOW)
+    tab(page, "Train")
+    page.get_by_role("button", name="Open in Convert").click()
+    page.locator("#convert-about").get_by_text("model.onnx").wait_for(timeout=SLOW)
 
 
 def test_a_wrong_value_is_said_beside_the_form_and_nothing_starts(page) -> None:  # type: ignore[no-untyped-def]
