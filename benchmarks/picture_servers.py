@@ -125,8 +125,10 @@ class Processes:
         return time.monotonic() - began
 
     def close(self) -> None:
+        for _ in self.workers:
+            self.line.put(None)
         for worker in self.workers:
-            worker.terminate()
+            worker.join()
 
 
 def _serve(name: str, settings: Settings, line: Any, news: Any) -> None:
@@ -134,8 +136,8 @@ def _serve(name: str, settings: Settings, line: Any, news: Any) -> None:
     model = load(Catalogue(settings).choose(name), settings)
     call(model, [Request(prompt="a", steps=2, seed=1)])
     news.put("ready")
-    while True:
-        k, request = line.get()
+    while (job := line.get()) is not None:
+        k, request = job
         call(model, [request], lambda k=k: news.put((k, "preview", time.monotonic())))
         news.put((k, "picture", time.monotonic()))
 

@@ -82,6 +82,10 @@ def throughput(kind: str, systems: dict[str, System], args: argparse.Namespace) 
     print(f"\nPictures/s with another number of threads: {slower}\n" if slower else "")
 
 
+def counted(threads: int) -> str:
+    return f"{threads} thread{'s' * (threads > 1)}"
+
+
 def percentile(values: list[float], percent: int) -> float:
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]
 
@@ -108,9 +112,9 @@ def alone(engine: Engine, model: Model, numbers: list[int], turns: int) -> None:
     torch.set_num_threads(default)
     best = min(numbers, key=lambda threads: statistics.median(plain[threads]))
     ratio = statistics.median(a / b for a, b in zip(ours, plain[best], strict=True))
-    others = "; ".join(f"pipeline with {threads} thread(s) {spread(plain[threads])}" for threads in numbers)
+    others = "; ".join(f"pipeline with {counted(threads)} {spread(plain[threads])}" for threads in numbers)
     print(f"One request alone, 20 steps, {turns} turns: engine {spread(ours)}; {others}.")
-    print(f"Engine / pipeline at its best number of threads ({best}): {ratio:.3f}\n")
+    print(f"Engine / pipeline at its best ({counted(best)}), median of the turns: {ratio:.3f}\n")
 
 
 def beside(engine: Engine, count: int, nice: int, turns: int) -> None:
@@ -167,7 +171,7 @@ def main() -> None:
     systems: dict[str, System] = {}
     for label, together in (("(a) pipeline, queue of one", False), ("(b) pipeline, static batches", True)):
         for n in numbers:
-            systems[f"{label}, {n} thread(s)"] = lambda found, n=n, t=together: by_pipeline(
+            systems[f"{label}, {counted(n)}"] = lambda found, n=n, t=together: by_pipeline(
                 model, found, threads=n, together=t
             )
     if args.only in (None, "throughput"):
