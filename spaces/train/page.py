@@ -24,7 +24,7 @@ from .page_data import Data
 from .page_form import Form, no_pictures
 from .page_result import Result
 from .page_runs import Board, Runs
-from .page_shared import QUIET, Shared, Updates
+from .page_shared import QUIET, Desk, Shared, Updates
 from .page_stage import Stage
 from .page_try import Attempt
 from .subject import Subject
@@ -84,27 +84,27 @@ class Page:
         self.result, self.attempt, self.runs = result, attempt, runs
         self.seen = gr.State(Seen())
         self.timer = gr.Timer(SLOW)
-        self.everything = [shared.subject, self.seen, self.timer, form.said, form.stop]
+        self.everything = [self.timer, form.said, form.stop]
         self.everything += [*stage.outputs, *result.outputs, *attempt.outputs, *runs.outputs]
 
-    def show(self, owner: str, subject: Subject, http: gr.Request, seen: Seen | None = None) -> Updates:
+    def show(self, owner: str, desk: Desk, http: gr.Request, seen: Seen | None = None) -> Updates:
         """What has changed since ``seen``; all of it without. A training that is new to the page becomes the shown run."""
-        before = seen or Seen()
-        ways = self.shared.trainer.of(owner)
-        for one in ways:
-            one.seen()
-        fresh = [one for one in ways if one.run.id not in before.known] if seen is not None else []
-        if fresh and subject.run != fresh[-1].run.id:
-            subject = self.shared.keep(http, subject.with_run(fresh[-1].run.id))
-        run = self.shared.run(owner, subject)
-        try:
-            return self._changed(owner, subject, ways, before)
-        except WorkbenchError:  # the run was deleted in this moment
-            if run is not None and self.shared.run(owner, subject) is not None:
-                raise
-            return self._changed(owner, subject.with_run(""), ways, before)
+        with desk.lock:
+            ways = self.shared.trainer.of(owner)
+            for one in ways:
+                one.seen()
+            fresh = [one for one in ways if one.run.id not in seen.known] if seen is not None else []
+            if fresh and desk.subject.run != fresh[-1].run.id:
+                self.shared.turn(http, desk, run=fresh[-1].run.id)
+            try:
+                desk.seen, found = self._changed(owner, desk.subject, ways, seen or Seen())
+            except WorkbenchError:  # the run was deleted in this moment
+                if self.shared.run(owner, desk.subject) is not None:
+                    raise
+                desk.seen, found = self._changed(owner, replace(desk.subject, run=""), ways, Seen())
+            return found
 
-    def _changed(self, owner: str, subject: Subject, ways: Sequence[UnderWay], before: Seen) -> Updates:
+    def _changed(self, owner: str, subject: Subject, ways: Sequence[UnderWay], before: Seen) -> tuple[Seen, Updates]:
         run = self.shared.run(owner, subject)
         now = Seen(
             stage=self.stage.sign(run, ways),
@@ -113,90 +113,96 @@ class Page:
             busy=bool(ways) or (run is not None and self.stage.pending(run)),
             known=before.known | {one.run.id for one in ways},
         )
-        found: Updates = {self.shared.subject: subject, self.seen: now}
+        found: Updates = {self.timer: gr.Timer(FAST if now.busy else SLOW) if now.busy != before.busy else gr.skip()}
         if now.stage != before.stage:
             found |= self.stage.show(run, ways) | {self.form.stop: gr.Button(interactive=bool(ways))}
         if now.result != before.result:
             found |= self.result.show(run) | self.attempt.show(owner, run)
         if now.runs != before.runs:
             found |= self.runs.show(owner, run)
-        if now.busy != before.busy:
-            found[self.timer] = gr.Timer(FAST if now.busy else SLOW)
-        return found
+        return now, found
 
     def connect(self) -> None:
         shared, form, stage, runs = self.shared, self.form, self.stage, self.runs
         given = [shared.subject, shared.key]
 
-        def start(now: Subject, key: str, name: str | None, http: gr.Request, *values: Any) -> Updates:
-            owner = shared.owner(key, http)
+        def start(opened: Subject, key: str, name: str | None, http: gr.Request, *values: Any) -> Updates:
+            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            data = desk.subject.data
             try:
                 recipe = form.recipe(values)
-                if shared.summary(owner, now.data) is None:
+                if shared.summary(owner, data) is None:
                     raise no_pictures()
-                one = shared.trainer.train(owner, now.data, recipe, (name or "").strip())
+                one = shared.trainer.train(owner, data, recipe, (name or "").strip())
             except WorkbenchError as error:
                 return {form.said: form.alert(error)}
-            said = form.estimate(owner, now.data, dict(zip(form.fields, values, strict=True)))
-            return self.show(owner, shared.keep(http, now.with_run(one.run.id)), http) | {form.said: said}
+            said = form.estimate(owner, data, dict(zip(form.fields, values, strict=True)))
+            return open_it(owner, desk, one.run.id, http) | {form.said: said}
 
-        def stop(now: Subject, seen: Seen, key: str, http: gr.Request) -> Updates:
+        def open_it(owner: str, desk: Desk, run: str, http: gr.Request) -> Updates:
+            with desk.lock:
+                shared.turn(http, desk, run=run)
+                return self.show(owner, desk, http)
+
+        def stop(opened: Subject, key: str, http: gr.Request) -> Updates:
             """The shown run where it is under way, else the visitor's first one."""
-            owner = shared.owner(key, http)
-            for one in sorted(shared.trainer.of(owner), key=lambda one: one.run.id != now.run)[:1]:
+            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            for one in sorted(shared.trainer.of(owner), key=lambda one: one.run.id != desk.subject.run)[:1]:
                 one.stop()
                 one.done.wait(5)
-            return self.show(owner, now, http, replace(seen, stage=""))  # the button in any case
+            return self.show(owner, desk, http)
 
-        def look(now: Subject, seen: Seen, key: str, http: gr.Request) -> Updates:
-            return self.show(shared.owner(key, http), now, http, seen)
+        def look(opened: Subject, seen: Seen, key: str, http: gr.Request) -> Updates:
+            desk = shared.desk(http, opened)
+            with desk.lock:
+                return self.show(shared.owner(key, http), desk, http, desk.seen or seen)
 
-        def open_run(now: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
+        def open_run(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Updates:
             """``run:<id>`` of a button in the table or on the card."""
-            owner, (kind, _, id) = shared.owner(key, http), str(getattr(event, "pick", "")).partition(":")
-            if kind != "run" or shared.run(owner, now.with_run(id)) is None:
-                return self.show(owner, now, http)
-            return self.show(owner, shared.keep(http, now.with_run(id)), http)
+            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            kind, _, id = str(getattr(event, "pick", "")).partition(":")
+            if kind != "run" or shared.run(owner, Subject(run=id)) is None:
+                return self.show(owner, desk, http)
+            return open_it(owner, desk, id, http)
 
         def once_more(ask: Callable[[Any], UnderWay]) -> Callable[..., Updates]:
-            def begin(now: Subject, key: str, http: gr.Request) -> Updates:
-                owner = shared.owner(key, http)
+            def begin(opened: Subject, key: str, http: gr.Request) -> Updates:
+                owner, desk = shared.owner(key, http), shared.desk(http, opened)
                 try:
-                    one = ask(shared.chosen_run(owner, now))
+                    one = ask(shared.chosen_run(owner, desk.subject))
                 except WorkbenchError as error:
                     raise gr.Error(error.message, print_exception=False) from None
-                return self.show(owner, shared.keep(http, now.with_run(one.run.id)), http)
+                return open_it(owner, desk, one.run.id, http)
 
             return begin
 
-        def ask_first(now: Subject, key: str, http: gr.Request) -> Updates:
-            name = shared.chosen_run(shared.owner(key, http), now).read().get("name", "")
+        def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
+            name = shared.chosen_run(shared.owner(key, http), shared.desk(http, opened).subject).read().get("name", "")
             return stage.question.ask(f"Delete the run <b>{e(name)}</b> with its weights and curves?")
 
-        def delete(now: Subject, key: str, http: gr.Request) -> Updates:
-            owner = shared.owner(key, http)
+        def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
+            owner, desk = shared.owner(key, http), shared.desk(http, opened)
             try:
-                shared.trainer.delete(shared.chosen_run(owner, now))
+                shared.trainer.delete(shared.chosen_run(owner, desk.subject))
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
             left = shared.trainer.runs(owner).list()
-            return self.show(owner, shared.keep(http, now.with_run(left[0]["id"] if left else "")), http)
+            return open_it(owner, desk, left[0]["id"] if left else "", http)
 
         at_once: dict[str, Any] = QUIET | {"queue": False}  # none of these waits for anything
-        watched = [shared.subject, self.seen, shared.key]
         form.start.click(start, [*given, form.name, *form.given], self.everything, **at_once).then(
             None, None, None, js=TO_THE_CARD, **at_once
         )
         form.stop.click(None, None, form.stop, js=DISABLED, **at_once)
-        form.stop.click(stop, watched, self.everything, **at_once)
-        self.timer.tick(look, watched, self.everything, **at_once)
+        form.stop.click(stop, given, self.everything, **at_once)
+        self.timer.tick(look, [shared.subject, self.seen, shared.key], self.everything, **at_once)
         stage.card.click(open_run, given, self.everything, **at_once)
         runs.table.click(open_run, given, self.everything, **at_once)
         stage.again.click(once_more(shared.trainer.reproduce), given, self.everything, **at_once)
         stage.go_on.click(once_more(shared.trainer.resume), given, self.everything, **at_once)
         stage.delete.click(ask_first, given, [stage.question.row, stage.question.words], **at_once)
         stage.question.yes.click(delete, given, self.everything, **at_once)
-        shared.visit.restore(self._back, [*self.everything, *self.data.outputs])
+        shared.visit.restore(self._back, [shared.subject, self.seen, *self.everything, *self.data.outputs])
 
     async def _back(self, page: Arrival) -> Updates:
         return await asyncio.to_thread(self._restored, page)
@@ -210,14 +216,15 @@ class Page:
         ways, records = self.shared.trainer.of(owner), self.shared.trainer.runs(owner).list()
         if self.shared.run(owner, subject) is None:
             newest = ways[-1].run.id if ways else records[0]["id"] if records else ""
-            subject = subject.with_run(newest)
+            subject = replace(subject, run=newest)
         if self.shared.summary(owner, subject.data) is None:
             used = next((r for r in records if r["id"] == subject.run), {})
             subject = replace(subject, data=str((used.get("data") or {}).get("id", "")))
         summary = self.shared.summary(owner, subject.data)
-        found = self._changed(owner, subject, ways, Seen())
+        seen, found = self._changed(owner, subject, ways, Seen())
         return (
-            found
+            {self.shared.subject: subject, self.seen: seen}
+            | found
             | self.data.show(summary, subject.data)
             | {self.form.said: self.form.estimate(owner, subject.data, page.form)}
         )

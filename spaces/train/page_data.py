@@ -50,10 +50,10 @@ class Data:
     def connect(self) -> list[Any]:
         """The events that may bring other pictures."""
         shared = self.shared
-        outputs = [shared.subject, *self.outputs]
+        outputs = self.outputs
 
-        async def choose(ask: Callable[[str], tuple[str, Job]], now: Subject, key: str, http: gr.Request) -> Values:
-            owner = shared.owner(key, http)
+        async def choose(ask: Callable[[str], tuple[str, Job]], opened: Subject, key: str, http: gr.Request) -> Values:
+            owner, desk = shared.owner(key, http), shared.desk(http, opened)
             shared.trainer.warm()  # whoever chooses pictures trains soon
             try:
                 id, job = await asyncio.to_thread(ask, owner)
@@ -63,39 +63,39 @@ class Data:
                         continue
                     found = {"name": id} | event.value
                     await asyncio.to_thread(shared.trainer.remember, owner, id, found)
-                    subject = shared.keep(http, now.with_data(id))
-                    yield self.show(found, id) | {shared.subject: subject}
+                    shared.turn(http, desk, data=id)
+                    yield self.show(found, id)
             except WorkbenchError as error:
-                kept = await asyncio.to_thread(shared.summary, owner, now.data)
+                kept = await asyncio.to_thread(shared.summary, owner, desk.subject.data)
                 still = view_data.card(kept) if kept else ""
                 yield {self.card: failed(error, "not read") + still}
 
-        async def example(name: str, now: Subject, key: str, http: gr.Request) -> Values:
-            async for values in choose(lambda owner: shared.trainer.make(name), now, key, http):
+        async def example(name: str, opened: Subject, key: str, http: gr.Request) -> Values:
+            async for values in choose(lambda owner: shared.trainer.make(name), opened, key, http):
                 yield values | {self.drop: None, self.hub: None}
 
-        async def dropped(path: str | None, now: Subject, key: str, http: gr.Request) -> Values:
+        async def dropped(path: str | None, opened: Subject, key: str, http: gr.Request) -> Values:
             if path:
                 name = Path(path).stem
-                async for values in choose(lambda owner: shared.trainer.take(owner, Path(path), name), now, key, http):
+                async for values in choose(lambda owner: shared.trainer.take(owner, Path(path), name), opened, key, http):
                     yield values | {self.hub: None}
 
-        async def from_hub(name: str | None, now: Subject, key: str, http: gr.Request) -> Values:
+        async def from_hub(name: str | None, opened: Subject, key: str, http: gr.Request) -> Values:
             if name:
-                async for values in choose(lambda owner: shared.trainer.make(name), now, key, http):
+                async for values in choose(lambda owner: shared.trainer.make(name), opened, key, http):
                     yield values | {self.drop: None}
 
-        def delete(now: Subject, key: str, http: gr.Request) -> Updates:
-            owner = shared.owner(key, http)
+        def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
+            desk = shared.desk(http, opened)
             try:
-                shared.trainer.forget(owner, now.data)
+                shared.trainer.forget(shared.owner(key, http), desk.subject.data)
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
-            subject = shared.keep(http, now.with_data(""))
-            return self.show(None, "") | {shared.subject: subject, self.drop: None}
+            shared.turn(http, desk, data="")
+            return self.show(None, "") | {self.drop: None}
 
-        def ask_first(now: Subject, key: str, http: gr.Request) -> Updates:
-            found = shared.summary(shared.owner(key, http), now.data) or {}
+        def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
+            found = shared.summary(shared.owner(key, http), shared.desk(http, opened).subject.data) or {}
             name, count = e(found.get("name", "these pictures")), found.get("count", 0)
             return self.question.ask(f"Delete <b>{name}</b> ({count:,} pictures) from this server? Its runs stay.")
 

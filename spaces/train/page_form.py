@@ -109,8 +109,9 @@ class Form:
         inputs = [self.shared.subject, self.shared.key, *self.given]
         event.then(self._follow, inputs, self.said, queue=False, **QUIET)
 
-    def _follow(self, now: Subject, key: str, http: gr.Request, *given: Any) -> str:
-        return self.estimate(self.shared.owner(key, http), now.data, dict(zip(self.fields, given, strict=True)))
+    def _follow(self, opened: Subject, key: str, http: gr.Request, *given: Any) -> str:
+        data = self.shared.desk(http, opened).subject.data
+        return self.estimate(self.shared.owner(key, http), data, dict(zip(self.fields, given, strict=True)))
 
     def connect(self) -> None:
         """The estimate follows the fields; what goes with a framework or technique follows it."""

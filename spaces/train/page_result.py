@@ -26,6 +26,7 @@ PLACES = {"inspect": "Open in Inspect ONNX", "convert": "Open in Convert"}
 class Result:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
+        self.shown = gr.State("")  # the id of the run
         self.card = gr.HTML(idle(view_result.NOTHING), padding=False, elem_id="train-result")
         with gr.Row(visible=False, elem_classes="mw-own") as self.row:
             self.export = gr.Button("Make ONNX", size="sm", min_width=130, scale=0)
@@ -35,9 +36,9 @@ class Result:
         self.matrix = gr.HTML(padding=False, elem_id="train-matrix", js_on_load=view.PICK)
         self.cell = gr.HTML(padding=False, elem_id="train-cell")
         self.rest = gr.HTML(padding=False, elem_id="train-mistakes")
-        self.outputs = [self.card, self.row, self.export, *self.open.values(), self.said]
+        self.outputs = [self.shown, self.card, self.row, self.export, *self.open.values(), self.said]
         self.outputs += [self.matrix, self.cell, self.rest]
-        self.offers = [Offer("onnx", button, shared.subject, self._onnx, place) for place, button in self.open.items()]
+        self.offers = [Offer("onnx", button, self.shown, self._onnx, place) for place, button in self.open.items()]
 
     def sign(self, run: Run | None) -> str:
         """Changes whenever ``show`` would."""
@@ -51,13 +52,14 @@ class Result:
         evaluation = run.evaluation() if run is not None and weights else {}
         if run is None or not evaluation:
             empty = {self.said: "", self.matrix: "", self.cell: "", self.rest: "", self.row: gr.Row(visible=False)}
-            return empty | {self.card: idle(view_result.NOTHING)}
+            return empty | {self.shown: run.id if run else "", self.card: idle(view_result.NOTHING)}
         record, onnx = run.read(), files.onnx_of(run) is not None
         keras = (record.get("recipe") or {}).get("framework") == "keras"
         links = view_result.links(files.address(run.id), weights, onnx)
         opened = {o.button: gr.Button(visible=onnx and o.taken) for o in self.offers}
         part, card = view_result.part_of(record, evaluation), view_result.card
         return opened | {
+            self.shown: run.id,
             self.card: card(view_result.summary(record), f'<div class="mw-links">{links}</div>'),
             self.matrix: card(view_result.confusion(evaluation, part)),
             self.cell: "",
@@ -70,9 +72,9 @@ class Result:
     def connect(self, refresh: Callable[..., Updates], everything: list[Any]) -> None:
         shared = self.shared
 
-        def pictures(now: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
+        def pictures(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
             """Of the cell whose button was pressed: ``cell:<true>:<predicted>``."""
-            run = shared.chosen_run(shared.owner(key, http), now)
+            run = shared.chosen_run(shared.owner(key, http), shared.desk(http, opened).subject)
             try:
                 kind, i, j = str(event.pick).split(":")
                 assert kind == "cell"
@@ -82,14 +84,14 @@ class Result:
                 return gr.skip()
             return f'<div class="mw-card mw-train" tabindex="-1">{found}</div>'
 
-        async def make(now: Subject, key: str, http: gr.Request) -> AsyncIterator[Updates]:
-            owner = shared.owner(key, http)
-            run = shared.chosen_run(owner, now)
+        async def make(opened: Subject, key: str, http: gr.Request) -> AsyncIterator[Updates]:
+            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            run = shared.chosen_run(owner, desk.subject)
             try:
                 async for event in shared.jobs.follow("onnx", lambda: shared.trainer.export(run, run.folder), http):
                     if not isinstance(event, Ended):
                         yield {self.said: progress(event.stage, event.share), self.export: gr.Button(interactive=False)}
-                yield {self.export: gr.Button(interactive=True)} | await asyncio.to_thread(refresh, owner, now, http)
+                yield {self.export: gr.Button(interactive=True)} | await asyncio.to_thread(refresh, owner, desk, http)
             except WorkbenchError as error:
                 yield {self.said: failed(error, "no ONNX"), self.export: gr.Button(interactive=True)}
 
@@ -98,9 +100,9 @@ class Result:
         self.matrix.click(pictures, given, self.cell, **QUIET).then(None, None, None, js=look, queue=False, **QUIET)
         self.export.click(make, given, everything, **QUIET)
 
-    def _onnx(self, now: Subject) -> list[str]:
+    def _onnx(self, run: str) -> list[str]:
         try:
-            path = files.onnx_of(self.shared.trainer.find(now.run))
+            path = files.onnx_of(self.shared.trainer.find(run))
         except WorkbenchError:
             path = None
         if path is None:

@@ -61,11 +61,11 @@ class Runs:
     def connect(self) -> None:
         shared = self.shared
 
-        async def compare_with(other: str | None, now: Subject, key: str, http: gr.Request) -> str:
+        async def compare_with(other: str | None, opened: Subject, key: str, http: gr.Request) -> str:
             if not other:
                 return ""
             owner = shared.owner(key, http)
-            first = await asyncio.to_thread(shared.chosen_run, owner, now)
+            first = await asyncio.to_thread(shared.chosen_run, owner, shared.desk(http, opened).subject)
             try:
                 second = await asyncio.to_thread(shared.trainer.runs(owner).find, other)
                 return await asyncio.to_thread(_side_by_side, first, second)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import gradio as gr
@@ -19,21 +22,49 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 Updates = dict[Any, Any]
 
 
+MOST_DESKS = 2000  # pages, the ones that did something last
+
+
+@dataclass(slots=True, eq=False)
+class Desk:
+    """What one open page shows: its subject, and ``seen``, how its parts look.
+
+    Two handlers of a page may run at once, the timer's and a button's. So this is no gr.State, which each would read at
+    its start and write at its end: whoever looks or changes holds ``lock``.
+    """
+
+    subject: Subject
+    seen: Any = None
+    lock: Any = field(default_factory=threading.RLock)
+
+
 class Shared:
-    """``subject`` is a State: what a page shows never comes from the browser."""
+    """``subject`` is what a page showed when it was opened; from its first click or look on its ``desk`` counts."""
 
     def __init__(self, trainer: Trainer, visit: Visit) -> None:
         self.trainer, self.visit, self.key = trainer, visit, visit.key
         self.subject = gr.State(Subject())
+        self._desks: OrderedDict[str, Desk] = OrderedDict()  # by session
+        self._lock = threading.Lock()
         self.jobs = PageJobs()  # reading a data set, making an ONNX: they end with the page
 
     def owner(self, key: Any, http: gr.Request | None = None) -> str:
         """The visitor's, or the open page's where the browser keeps nothing."""
         return self.trainer.owner(key if knows(key) else f"session {http.session_hash if http else ''}")
 
-    def keep(self, http: gr.Request, subject: Subject) -> Subject:
-        self.visit.keep(http, subject)
-        return subject
+    def desk(self, http: gr.Request, opened: Subject) -> Desk:
+        with self._lock:
+            session = http.session_hash or ""
+            desk = self._desks[session] = self._desks.pop(session, None) or Desk(opened)
+            while len(self._desks) > MOST_DESKS:
+                self._desks.popitem(last=False)
+            return desk
+
+    def turn(self, http: gr.Request, desk: Desk, **changes: str) -> None:
+        """The page shows another ``data`` or ``run`` from now on."""
+        with desk.lock:
+            desk.subject = replace(desk.subject, **changes)
+            self.visit.keep(http, desk.subject)
 
     def run(self, owner: str, subject: Subject) -> Run | None:
         """The run that is shown; None for none, or one that was deleted."""

@@ -73,15 +73,15 @@ class Attempt:
                 return failed(error, "no answer")
             return view_result.scores(rows[0], str((await asyncio.to_thread(run.read)).get("name", "")))
 
-        async def photo(path: str | None, now: Subject, key: str, http: gr.Request) -> str:
-            run = await asyncio.to_thread(shared.run, shared.owner(key, http), now)
+        async def photo(path: str | None, opened: Subject, key: str, http: gr.Request) -> str:
+            run = await asyncio.to_thread(shared.run, shared.owner(key, http), shared.desk(http, opened).subject)
             if run is None or not stamp(run, BEST):
                 return idle(NO_RUN)
             return await classify(run, Path(path)) if path else idle(NOTHING)
 
-        async def sample(now: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
+        async def sample(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
             owner = shared.owner(key, http)
-            run = await asyncio.to_thread(shared.chosen_run, owner, now)
+            run = await asyncio.to_thread(shared.chosen_run, owner, shared.desk(http, opened).subject)
             some = await asyncio.to_thread(self._samples, owner, run)
             try:
                 content = base64.b64decode(some[int(event.pick)][2], validate=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from lib.errors import InvalidValue, WorkbenchError
@@ -47,12 +47,6 @@ class Subject:
 
     data: str = ""
     run: str = ""
-
-    def with_data(self, data: str) -> Subject:
-        return replace(self, data=data)
-
-    def with_run(self, run: str) -> Subject:
-        return replace(self, run=run)
 
 
 def recipe(values: Mapping[str, Any]) -> Recipe:
