@@ -1,4 +1,4 @@
-"""What the README shows works: its code runs, its commands are CI's, its pictures and links are there."""
+"""What the README and docs/api.md show works: the code runs, the commands are CI's, pictures and links are there."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TEXT = (ROOT / "README.md").read_text()
 
 
 def blocks(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, re.M | re.S)
+    return re.findall(rf"^```{language}\n(.*?)^```", TEXT + (ROOT / "docs" / "api.md").read_text(), re.M | re.S)
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +32,7 @@ def address(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("app")
         own = replace(settings, default_model=EMBEDDED, data_folder=home / "data")
-        for workbench in serve(own, patch, home / "gradio", ("text_to_image", "onnx_inspect", "convert")):
+        for workbench in serve(own, patch, home / "gradio", ("text_to_image", "onnx_inspect", "convert", "train")):
             yield workbench.address
 
 
@@ -40,6 +40,7 @@ def address(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Ite
 SAYS = {
     "/convert": r"proven \S+ On \d+ sets.*\nproven 0\.\d+ \['",
     "/text_to_image": r"\.png 7 ",
+    "/train": r"0\.\d+ \[0\.\d+, \d\.\d+\] test [\d.]+\nidentical \['done', 'done'\]",
     "/build_onnx": r"True 96 \[\{'name': 'X'.*\nTrue 0\.\d+",
 }
 
@@ -74,6 +75,10 @@ def test_curl(code: str, address: str, tmp_path: Path) -> None:
                 assert json.loads(archive.read("report.json"))["verdict"] == "proven"
         else:
             assert Image.open(tmp_path / name).size == (128, 128)
+
+
+def test_the_readme_is_short_enough_to_be_read() -> None:
+    assert len(TEXT.splitlines()) <= 250
 
 
 def test_the_test_command_is_what_ci_runs() -> None:
