@@ -104,7 +104,7 @@ class Recipe:
 def _read_int(name: str, value: Any) -> int:
     try:
         number = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):  # JSON may hold whole numbers of any length
         number = 0.5
     if isinstance(value, bool) or number != number or number in (float("inf"), float("-inf")) or number != int(number):
         raise InvalidValue(name, value, "a whole number")
@@ -116,7 +116,7 @@ def _read_float(name: str, value: Any) -> float:
         if isinstance(value, bool):
             raise ValueError
         return float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         raise InvalidValue(name, value, "a number") from None
 
 

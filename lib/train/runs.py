@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import fcntl
 import json
+import os
 import re
 import secrets
 import shutil
+import stat
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -25,6 +27,11 @@ MAX_RECORD = 16 << 20  # bytes
 MAX_METRICS = 8 << 20
 RECORD, LOCK, TURN, METRICS = "run.json", "run.lock", "turn.lock", "metrics.jsonl"
 EVALUATION = "evaluation.json"
+# what readers of a record rely on: a training's process writes it, and one that was taken over may write anything
+SHAPES: dict[str, type] = dict.fromkeys(
+    ("recipe", "data", "weights", "environment", "split", "files", "result", "again"), dict
+)
+SHAPES |= {"epochs": list, "classes": list, "name": str, "status": str, "error": str}
 WAITING, RUNNING, DONE, FAILED, STOPPED, INTERRUPTED = "waiting", "running", "done", "failed", "stopped", "interrupted"
 
 
@@ -36,10 +43,11 @@ class Run:
 
     def read(self) -> dict[str, Any]:
         """The record, with ``status`` as it is now. Raises NotFound where there is none (any more)."""
-        found = _json(self.folder / RECORD, MAX_RECORD)
+        found = read_json(self.folder / RECORD, MAX_RECORD)
         if not isinstance(found, dict):
             raise NotFound(f"There is no run {self.id!r} (any more).")
-        if found.get("status") in (WAITING, RUNNING) and not self.locked and not _held(self.folder / TURN):
+        found = {"status": INTERRUPTED} | {k: v for k, v in found.items() if isinstance(v, SHAPES.get(k, object))}
+        if found["status"] in (WAITING, RUNNING) and not self.locked and not _held(self.folder / TURN):
             found["status"] = INTERRUPTED
         return found | {"id": self.id}
 
@@ -60,7 +68,7 @@ class Run:
 
         Raises JobFailed where another process has it.
         """
-        with (self.folder / LOCK).open("a") as file:
+        with _opened(self.folder / LOCK) as file:
             for last in (False,) * 20 + (True,):  # ``_held`` of another process has it for an instant
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -74,7 +82,7 @@ class Run:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Held while the run waits for its turn and while its job is followed."""
-        with (self.folder / TURN).open("a") as file:
+        with _opened(self.folder / TURN) as file:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
             yield
@@ -90,14 +98,14 @@ class Run:
 
     def evaluation(self) -> dict[str, Any]:
         """What ``lib/train/shown.py`` wrote of every evaluated picture; empty before there is one."""
-        found = _json(self.folder / EVALUATION, MAX_RECORD)
+        found = read_json(self.folder / EVALUATION, MAX_RECORD)
         return found if isinstance(found, dict) else {}
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``log``; a line that was cut by a kill is left out."""
         path, found = self.folder / METRICS, []
         with suppress(OSError):
-            if path.is_symlink() or path.stat().st_size > MAX_METRICS:
+            if not _is_plain(path, MAX_METRICS):
                 return []
             for line in path.read_text(errors="replace").splitlines():
                 with suppress(ValueError, RecursionError):
@@ -127,7 +135,7 @@ class Runs:
                 run.folder.mkdir()
                 break
         (run.folder / LOCK).touch()
-        run.write({"name": name[:80] or plain, "status": WAITING, "created": time.time()} | record)
+        run.write({"name": printable(name)[:80] or plain, "status": WAITING, "created": time.time()} | record)
         return run
 
     def find(self, id: str) -> Run:
@@ -159,10 +167,25 @@ class Runs:
 SHORT = ("id", "name", "status", "created", "seconds", "recipe", "data", "weights", "result", "epochs", "error", "again")
 
 
+def printable(name: str) -> str:
+    """A name fit to be shown: no control character, nothing that turns the direction of text, no half of a character."""
+    return "".join(c if c.isprintable() else "?" for c in name)
+
+
+@contextmanager
+def _opened(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
+    """A file for a lock, made where there is none. A pipe or a link in its place keeps nobody waiting."""
+    file = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
+    try:
+        yield file
+    finally:
+        os.close(file)
+
+
 def _held(path: Path) -> bool:
     """Whether some process holds a lock on ``path``."""
     try:
-        with path.open("r") as file:
+        with _opened(path, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
@@ -171,9 +194,16 @@ def _held(path: Path) -> bool:
     return False
 
 
-def _json(path: Path, most: int) -> Any:
+def _is_plain(path: Path, most: int) -> bool:
+    """A file of at most ``most`` bytes: no link, and no pipe, whose reader would wait for ever."""
+    found = path.lstat()
+    return stat.S_ISREG(found.st_mode) and found.st_size <= most
+
+
+def read_json(path: Path, most: int = MAX_RECORD) -> Any:
+    """What a plain file holds; None where it is none, too big, or no JSON."""
     try:
-        if path.is_symlink() or path.stat().st_size > most:
+        if not _is_plain(path, most):
             return None
         return json.loads(path.read_text())
     except (OSError, ValueError, RecursionError):

@@ -81,6 +81,8 @@ def answer(waiting: list[tuple[socket.socket, dict[str, Any]]], networks: Networ
             messages = [{"pictures": rows} for rows in found]
         except WorkbenchError as error:
             messages = [{"error": error.message}] * len(some)
+        except Exception as error:  # of this run's files alone: the next run's visitors still want an answer
+            messages = [{"error": f"This run cannot be used: its files do not fit ({type(error).__name__})."}] * len(some)
         for (end, _), message in zip(some, messages, strict=True):
             with suppress(OSError), end:
                 send(end, message)

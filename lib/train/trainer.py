@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import secrets
 import shutil
@@ -23,7 +24,7 @@ from lib.train.classify import Classify
 from lib.train.datasets import MADE
 from lib.train.recipe import Recipe
 from lib.train.reproduce import recipe_of
-from lib.train.runs import DONE, ID, INTERRUPTED, STOPPED, Run, Runs
+from lib.train.runs import DONE, ID, INTERRUPTED, STOPPED, Run, Runs, printable, read_json
 from lib.train.speeds import Speeds
 from lib.train.training import BEST
 from lib.train.under_way import UnderWay
@@ -31,7 +32,9 @@ from lib.train.under_way import UnderWay
 TASKS, DATA_TASKS = "lib.train.tasks", "lib.train.data_tasks"
 SHARED = "shared"  # the owner of everything with TRAIN_SHARED=1, and of runs from the command line
 NICE = 10  # pictures and conversions go first
-MOST_RUNS, MOST_DATA = 100, 10  # of one visitor
+MOST_RUNS, MOST_DATA, MOST_UNDER_WAY = 100, 10, 16  # of one visitor
+FREE_MB = 2048  # of the disk, for what else happens on this machine
+UNFINISHED_SECONDS = 3600  # after which what a killed job left of an upload is removed
 
 
 class Trainer:
@@ -108,6 +111,7 @@ class Trainer:
 
     def take(self, owner: str, archive: Path, name: str) -> tuple[str, Job]:
         """A zip becomes a data set of the owner's: its id, and the job whose result is its summary."""
+        self._room()
         folder = self._visitor(owner) / "data"
         folder.mkdir(parents=True, exist_ok=True)
         for old in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MOST_DATA - 1 :]:
@@ -115,7 +119,7 @@ class Trainer:
                 shutil.rmtree(old, ignore_errors=True)
         id = secrets.token_hex(16)
         (folder / id).mkdir()
-        return id, self._look("take", archive=str(archive), name=name[:120], home=str(folder / id))
+        return id, self._look("take", archive=str(archive), name=printable(name)[:120], home=str(folder / id))
 
     def make(self, name: str) -> tuple[str, Job]:
         """One of the data sets that are made here, or ``hub:owner/name`` where the machine's owner lists it."""
@@ -141,10 +145,7 @@ class Trainer:
 
     def summary(self, owner: str, id: str) -> dict[str, Any]:
         """What ``remember`` kept. Raises NotFound where the data set is gone."""
-        try:
-            found = json.loads((self._data(owner, id) / "summary.json").read_text())
-        except (OSError, ValueError):
-            found = None
+        found = read_json(self._data(owner, id) / "summary.json")
         if not isinstance(found, dict):
             raise NotFound("This data set is no longer here. Choose or upload it again.")
         return found
@@ -194,13 +195,14 @@ class Trainer:
     def train(self, owner: str, data: str, recipe: Recipe, name: str = "") -> UnderWay:
         """Writes the record and queues the job. Raises InvalidValue, NotFound or QueueFull."""
         backbones.choose(recipe.backbone, self.settings.train_backbones, recipe.framework)
+        if recipe.threads > (most := os.cpu_count() or 1):
+            raise InvalidValue("threads", recipe.threads, f"a whole number from 0 to {most} on this machine")
         summary = self.summary(owner, data)
-        if len(self.runs(owner).list()) >= MOST_RUNS:
-            raise QueueFull(MOST_RUNS) if owner == SHARED else InvalidValue("runs", MOST_RUNS, "fewer; delete some first")
+        self._may_start(owner)
         about = {"id": data, "name": summary.get("name") or data, "fingerprint": summary.get("fingerprint", "")}
         counts = {"count": summary.get("count", 0), "classes": len(summary.get("classes") or ())}
         run = self.runs(owner).new(name or about["name"], {"recipe": recipe.as_dict(), "data": about | counts})
-        return self._start(owner, run, "train", {"recipe": recipe.as_dict()}, summary, recipe)
+        return self._start_new(owner, run, "train", {"recipe": recipe.as_dict()}, summary, recipe)
 
     def resume(self, run: Run) -> UnderWay:
         """Goes on with a run that was stopped or interrupted. Raises JobFailed for another."""
@@ -219,9 +221,10 @@ class Trainer:
             raise JobFailed(f"This run is {record.get('status')}; only one that is done can be reproduced.")
         owner, recipe = self._owner_of(run), recipe_of(record)
         summary = self.summary(owner, record["data"]["id"])
+        self._may_start(owner)
         again = self.runs(owner).new(f"{record['name']}-again", {"recipe": recipe.as_dict(), "data": record["data"]})
         arguments = {"again": str(again.folder), "recipe": recipe.as_dict()}
-        return self._start(owner, again, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
+        return self._start_new(owner, again, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
 
     def export(self, run: Run, out: Path) -> Job:
         """A job that writes ``out/model.onnx``."""
@@ -268,6 +271,33 @@ class Trainer:
                 if home.name != SHARED and newest < limit:
                     shutil.rmtree(home, ignore_errors=True)
 
+            for data in home.glob("data/*"):
+                with suppress(OSError):
+                    old = data.stat().st_mtime < time.time() - max(UNFINISHED_SECONDS, 2 * self.settings.job_seconds)
+                    if old and not (data / "summary.json").exists():
+                        shutil.rmtree(data, ignore_errors=True)
+
+    def _may_start(self, owner: str) -> None:
+        """Raises QueueFull or InvalidValue where the owner has too much already, JobFailed where the disk is full."""
+        if len(self.runs(owner).list()) >= MOST_RUNS:
+            raise QueueFull(MOST_RUNS) if owner == SHARED else InvalidValue("runs", MOST_RUNS, "fewer; delete some first")
+        if owner != SHARED and len(self.of(owner)) >= MOST_UNDER_WAY:
+            raise QueueFull(MOST_UNDER_WAY)
+        self._room()
+
+    def _room(self) -> None:
+        self.home.mkdir(parents=True, exist_ok=True)
+        if shutil.disk_usage(self.home).free >> 20 < FREE_MB:
+            raise JobFailed("The disk of this server is nearly full. Delete pictures or runs that you no longer need.")
+
+    def _start_new(self, owner: str, run: Run, *given: Any) -> UnderWay:
+        """A run that finds no place in the queue leaves no folder."""
+        try:
+            return self._start(owner, run, *given)
+        except WorkbenchError:
+            shutil.rmtree(run.folder, ignore_errors=True)
+            raise
+
     def _owner_of(self, run: Run) -> str:
         return run.folder.parent.parent.name
 
@@ -283,10 +313,16 @@ class Trainer:
             job = self._jobs.submit(f"{TASKS}:{task}", given | more, limits=self._training)
 
             def ended(one: UnderWay) -> None:
-                if one.result and one.run.read().get("status") == DONE and not arguments.get("resume"):
-                    self.speeds.learn(recipe, *_counts(recipe, summary), float(one.run.read().get("seconds") or 1))
-                with self._lock:
-                    self._under_way.pop(run.id, None)
+                try:
+                    record = one.run.read() if one.result else {}
+                    took = record.get("seconds")
+                    if record.get("status") == DONE and not arguments.get("resume") and _is_duration(took):
+                        self.speeds.learn(recipe, *_counts(recipe, summary), float(took))
+                except WorkbenchError:  # the record is gone, or no record any more
+                    pass
+                finally:
+                    with self._lock:
+                        self._under_way.pop(run.id, None)
                 if one.result is None and (run.folder / BEST).is_file():
                     self._finish(one.run, data)
 
@@ -320,6 +356,10 @@ class Trainer:
             job, thread = found
             job.cancel()
             thread.join(5)
+
+
+def _is_duration(value: Any) -> bool:
+    return isinstance(value, int | float) and 0 < value < 1e9
 
 
 def _counts(recipe: Recipe, summary: Mapping[str, Any]) -> tuple[int, int]:

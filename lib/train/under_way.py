@@ -67,8 +67,10 @@ class UnderWay:
                 self._settle()
             finally:
                 self._turn.__exit__(None, None, None)
-                self._ended(self)
-                self.done.set()
+                try:
+                    self._ended(self)
+                finally:
+                    self.done.set()
 
     def _settle(self) -> None:
         """The record of a killed process still says "running"."""
