@@ -19,9 +19,20 @@ from lib.settings import Settings, prepare_library
 from lib.train import datasets, experiment
 from lib.train.data import DataSet
 from lib.train.events import Built, Epoch, Event, Stage, Step
-from lib.train.recipe import Recipe
+from lib.train.recipe import FRAMEWORKS, PRECISIONS, TECHNIQUES, WEIGHTS, Recipe
 from lib.train.reproduce import recipe_of, verdict
 from lib.train.runs import Run, Runs
+
+HELP = {
+    "framework": f"{' or '.join(FRAMEWORKS)}; ",
+    "weights": f"{' or '.join(WEIGHTS)}; ",
+    "technique": f"{' or '.join(TECHNIQUES)}; ",
+    "mixed_precision": f"{', '.join(PRECISIONS)}; ",
+    "epochs": "0: the technique's own number; ",
+    "image_size": "pixels a side; ",
+    "early_stop": "epochs without a better validation loss, 0: never; ",
+    "validation": "share of the training pictures, unless there is val/; ",
+}
 
 
 def parser() -> argparse.ArgumentParser:
@@ -38,7 +49,12 @@ def parser() -> argparse.ArgumentParser:
     for field in fields(Recipe):
         assert field.default is not MISSING
         switch = {"action": argparse.BooleanOptionalAction} if isinstance(field.default, bool) else {}
-        ap.add_argument(f"--{field.name.replace('_', '-')}", dest=field.name, help=f"default {field.default!r}", **switch)
+        ap.add_argument(
+            f"--{field.name.replace('_', '-')}",
+            dest=field.name,
+            help=HELP.get(field.name, "") + f"default {field.default!r}",
+            **switch,
+        )
     return ap
 
 

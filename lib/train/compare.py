@@ -34,7 +34,7 @@ def compare(first: Run, second: Run) -> dict[str, Any]:
         "status": [one.get("status"), two.get("status")],
         "recipe": differences(one.get("recipe") or {}, two.get("recipe") or {}),
         "environment": differences(one.get("environment") or {}, two.get("environment") or {}),
-        "data": differences(one.get("data") or {}, two.get("data") or {}),
+        "data": [d for d in differences(one.get("data") or {}, two.get("data") or {}) if d["what"] != "id"],  # of the upload
         "results": {},
     }
     asked = [_asked(run.evaluation()) for run in (first, second)]

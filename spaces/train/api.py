@@ -87,7 +87,7 @@ def build(trainer: Trainer) -> None:
             )
             if bool(file) == bool(dataset):
                 raise InvalidFile("Send a zip of pictures as file, or the name of a dataset: one of the two.")
-            id, job = trainer.take(owner, Path(file), Path(file).name) if file else trainer.make(dataset)
+            id, job = trainer.take(owner, Path(file), Path(file).stem) if file else trainer.make(dataset)
             async for event in follow_job(job):
                 if isinstance(event, Result):
                     await asyncio.to_thread(trainer.remember, owner, id, event.value)

@@ -55,7 +55,7 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
     x_low, x_high = min(xs), max(xs)
     if x_low == x_high:
         x_low, x_high = x_low - 1, x_high + 1
-    y_ticks = ticks(0.0 if not percent else min(ys), max(1.0 if percent else 0.0, *ys) or 1.0)
+    y_ticks = ticks(0.0 if not percent else min(0.9, *ys), max(1.0 if percent else 0.0, *ys) or 1.0)
     y_low, y_high = y_ticks[0], max(y_ticks[-1], *ys)
 
     def x(value: float) -> float:

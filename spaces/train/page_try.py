@@ -6,6 +6,7 @@ import asyncio
 import base64
 import binascii
 import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from .subject import Subject
 
 SAMPLES = 12
 NOTHING = "What the network says about the picture appears here."
+LOOKING = "The network looks at the picture … The first time takes a few seconds longer."
 NO_RUN = "Train a network first; then try it on a picture here."
 
 
@@ -73,23 +75,28 @@ class Attempt:
                 return failed(error, "no answer")
             return view_result.scores(rows[0], str((await asyncio.to_thread(run.read)).get("name", "")))
 
-        async def photo(path: str | None, opened: Subject, key: str, http: gr.Request) -> str:
+        async def photo(path: str | None, opened: Subject, key: str, http: gr.Request) -> AsyncIterator[str]:
             run = await asyncio.to_thread(shared.run, shared.owner(key, http), shared.desk(http, opened).subject)
             if run is None or not stamp(run, BEST):
-                return idle(NO_RUN)
-            return await classify(run, Path(path)) if path else idle(NOTHING)
+                yield idle(NO_RUN)
+            elif not path:
+                yield idle(NOTHING)
+            else:
+                yield idle(LOOKING)
+                yield await classify(run, Path(path))
 
-        async def sample(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
+        async def sample(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> AsyncIterator[str]:
             owner = shared.owner(key, http)
             run = await asyncio.to_thread(shared.chosen_run, owner, shared.desk(http, opened).subject)
             some = await asyncio.to_thread(self._samples, owner, run)
             try:
                 content = base64.b64decode(some[int(event.pick)][2], validate=True)
             except (AttributeError, ValueError, IndexError, binascii.Error):
-                return gr.skip()
+                return
+            yield idle(LOOKING)
             with tempfile.TemporaryDirectory(prefix="workbench-sample-") as folder:
                 (Path(folder) / "sample.jpg").write_bytes(content)
-                return await classify(run, Path(folder) / "sample.jpg")
+                yield await classify(run, Path(folder) / "sample.jpg")
 
         given: list[Any] = [shared.subject, shared.key]
         self.photo.input(photo, [self.photo, *given], self.answer, **QUIET)

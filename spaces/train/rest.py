@@ -25,7 +25,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         try:
             query = _query(http, {"visitor"})
             if not query.get("visitor") and not trainer.settings.train_shared:
-                raise InvalidValue("visitor", "", "the key that you gave to /train; only the owner of all runs needs none")
+                raise InvalidValue("visitor", "", "the key that you gave to /train (not needed with TRAIN_SHARED=1)")
             return JSONResponse(await asyncio.to_thread(trainer.runs(trainer.owner(query.get("visitor", ""))).list))
         except WorkbenchError as error:
             return as_response(error)

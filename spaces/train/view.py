@@ -137,7 +137,8 @@ CSS = (
 .mw-card .mw-runs th { border-top: 0; color: var(--body-text-color-subdued); font-weight: 500; }
 .mw-card .mw-runs tr.now td { background: var(--background-fill-secondary); }
 .mw-card .mw-runs td, .mw-card .mw-runs th { padding-left: 6px; padding-right: 6px; }
-.mw-runs td:first-child { max-width: 8.5em; overflow: hidden; text-overflow: ellipsis; }
+.mw-runs td:first-child { max-width: 8.5em; } .mw-runs td:first-child div { overflow: hidden; text-overflow: ellipsis; }
+.mw-card .mw-runs td:last-child { white-space: normal; min-width: 7em; }
 .mw-runs td:nth-child(3) .mw-chip { font-size: 0.72rem; }
 .mw-runs td div { color: var(--body-text-color-subdued); font-size: 0.8rem; }
 .mw-runs button { border: 0; background: none; padding: 0; font-size: inherit; line-height: 1.5; display: block;
@@ -153,6 +154,7 @@ CSS = (
  .mw-scores i { display: block; height: 10px; border-radius: 4px;
   background: var(--mw-line-1); min-width: 2px; }
 @media (max-width: 768px) { .mw-columns .row:has(> .column > #train-drop) { flex-direction: column; }
+  .mw-columns .row > .column:has(> #train-drop) { width: 100%; }
   .mw-columns .row.mw-own > * { min-width: 96px !important; flex: 0 1 auto !important; }
   .mw-board { height: 560px; } .mw-train, .mw-card.mw-train { max-width: 100%; } }
 """

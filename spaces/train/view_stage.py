@@ -112,7 +112,8 @@ def _figures(some: list[tuple[str, str]]) -> str:
 def _card(record: dict[str, Any], status: str, inside: str, spoken: str, others: str) -> str:
     recipe, data = record.get("recipe") or {}, record.get("data") or {}
     about = [word(recipe.get("technique", "")), str(recipe.get("backbone", "")), str(data.get("name", ""))]
-    about.append(f"{recipe.get('epochs', '?')} epochs at {recipe.get('image_size', '?')} px")
+    epochs = recipe.get("epochs", "?")
+    about.append(f"{epochs} epoch{'' if epochs == 1 else 's'} at {recipe.get('image_size', '?')} px")
     return (
         f'<div class="mw-card mw-train" data-say="{e(spoken)}"><div class="mw-head">{chip(status)}'
         f"<b>{e(record.get('name', ''))}</b>{RANDOM if is_random(record) else ''}"
