@@ -54,6 +54,15 @@ def test_python(code: str, address: str, tmp_path: Path) -> None:
     assert re.search(expected, run.stdout), run.stdout
 
 
+def test_no_listener_of_a_page_takes_a_door_s_name(address: str) -> None:
+    from gradio_client import Client
+
+    named = Client(address, verbose=False).view_api(return_format="dict", print_info=False)["named_endpoints"]
+    documented = set(re.findall(r"`(/[a-z_]+)`", (ROOT / "docs" / "api.md").read_text())) | {"/text_to_image", "/train"}
+    assert documented <= set(named), sorted(named)
+    assert not [name for name in named if re.search(r"_\d+$", name)]
+
+
 JSON_SAYS = {
     "report.json": lambda found: found["valid"] and found["macs"] == 96,
     "result.json": lambda found: found["agree"] and found["seed"] == 1,

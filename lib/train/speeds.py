@@ -16,34 +16,30 @@ LEARN = 0.5  # weight of the newest run
 
 
 class Speeds:
-    """A factor for each framework, backbone and technique, in one JSON file."""
+    """Two factors for each framework, backbone and technique, in one JSON file: of the epochs, and of what is around them."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
 
     def estimate(self, recipe: Recipe, train: int, evaluated: int) -> float:
         """Seconds for ``train`` training pictures and ``evaluated`` others."""
-        return self._guess(recipe, train, evaluated) * self._factors().get(_key(recipe), 1.0)
+        factors = self._factors()
+        return sum(
+            seconds * factors.get(f"{_key(recipe)}/{part}", 1.0) for part, seconds in _guess(recipe, train, evaluated).items()
+        )
 
-    def learn(self, recipe: Recipe, train: int, evaluated: int, seconds: float) -> None:
-        """Takes in what a whole run took."""
+    def learn(self, recipe: Recipe, train: int, evaluated: int, *, epochs: float, whole: float) -> None:
+        """Takes in what a run took: seconds of its epochs, and of all of it."""
+        took = {"epochs": epochs, "around": max(0.1, whole - epochs)}
         with self._lock:
             factors = self._factors()
-            found = seconds / self._guess(recipe, train, evaluated)
-            key = _key(recipe)
-            factors[key] = min(100.0, max(0.01, factors.get(key, found) * (1 - LEARN) + found * LEARN))
+            for part, guess in _guess(recipe, train, evaluated).items():
+                key, found = f"{_key(recipe)}/{part}", took[part] / guess
+                factors[key] = min(100.0, max(0.01, factors.get(key, found) * (1 - LEARN) + found * LEARN))
             self._path.parent.mkdir(parents=True, exist_ok=True)
             unfinished = self._path.with_suffix(".part")
             unfinished.write_text(json.dumps(factors))
             unfinished.replace(self._path)
-
-    @staticmethod
-    def _guess(recipe: Recipe, train: int, evaluated: int) -> float:
-        area = (recipe.image_size / 128) ** 2
-        forward = (train + evaluated) * area / FORWARD
-        if recipe.technique == "feature_extraction":
-            return OVERHEAD + forward + 0.02 * recipe.epochs
-        return OVERHEAD + recipe.epochs * train * area / TRAINING + forward
 
     def _factors(self) -> dict[str, float]:
         try:
@@ -51,6 +47,14 @@ class Speeds:
         except (OSError, ValueError):
             return {}
         return {k: v for k, v in found.items() if isinstance(v, int | float)} if isinstance(found, dict) else {}
+
+
+def _guess(recipe: Recipe, train: int, evaluated: int) -> dict[str, float]:
+    """Seconds of the epochs, and of what is around them."""
+    area = (recipe.image_size / 128) ** 2
+    if recipe.technique == "feature_extraction":  # the features are computed before the first epoch
+        return {"epochs": 0.02 * recipe.epochs, "around": OVERHEAD + (train + evaluated) * area / FORWARD}
+    return {"epochs": recipe.epochs * train * area / TRAINING, "around": OVERHEAD + evaluated * area / FORWARD}
 
 
 def _key(recipe: Recipe) -> str:

@@ -315,9 +315,10 @@ class Trainer:
             def ended(one: UnderWay) -> None:
                 try:
                     record = one.run.read() if one.result else {}
-                    took = record.get("seconds")
-                    if record.get("status") == DONE and not arguments.get("resume") and _is_duration(took):
-                        self.speeds.learn(recipe, *_counts(recipe, summary), float(took))
+                    whole, epochs = record.get("seconds"), _epochs_took(record)
+                    known = _is_duration(whole) and _is_duration(epochs)
+                    if record.get("status") == DONE and not arguments.get("resume") and known:
+                        self.speeds.learn(recipe, *_counts(recipe, summary), epochs=float(epochs), whole=float(whole))
                 except WorkbenchError:  # the record is gone, or no record any more
                     pass
                 finally:
@@ -360,6 +361,14 @@ class Trainer:
 
 def _is_duration(value: Any) -> bool:
     return isinstance(value, int | float) and 0 < value < 1e9
+
+
+def _epochs_took(record: Mapping[str, Any]) -> float | None:
+    """Seconds of all epochs; None where the record does not say."""
+    try:
+        return sum(float(epoch["seconds"]) for epoch in record["epochs"]) or None
+    except (KeyError, TypeError, ValueError):
+        return None
 
 
 def _counts(recipe: Recipe, summary: Mapping[str, Any]) -> tuple[int, int]:

@@ -294,7 +294,7 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> Opener:
     def choose(event: gr.SelectData) -> str:
         return str(event.row_value[0])
 
-    async def run(
+    async def run_model(
         seed: float, runs: float, words: str, npz: str | None, typed: str, now: Subject | None, http: gr.Request
     ) -> Values:
         if now is None:
@@ -400,7 +400,7 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> Opener:
     level.input(lambda which, now: frame(now, which) if now else gr.skip(), [level, subject], graph, **hidden)
     weights.select(choose, None, tensor_name, **hidden).then(look, [tensor_name, subject], [tensor, histogram], **hidden)
     on([tensor_name.submit], look, [tensor_name, subject], [tensor, histogram])
-    on([run_button.click], run, [seed, runs, run_symbols, npz, typed, subject], [outcome, times, profile, outputs])
+    on([run_button.click], run_model, [seed, runs, run_symbols, npz, typed, subject], [outcome, times, profile, outputs])
     text_examples.input(lambda name: TEXTS[name], text_examples, text, **hidden)
     on([build_button.click], build_text, [text, subject], everything)
     on([show_button.click], show_text, subject, [text, built_note])

@@ -46,11 +46,11 @@ class Attempt:
                 self.samples = gr.HTML(padding=False, elem_id="train-samples", js_on_load=view.PICK)
             with gr.Column(scale=1, min_width=240):
                 self.answer = gr.HTML(idle(NO_RUN), padding=False, elem_id="train-answer")
-        self.outputs = [self.samples, self.answer]
+        self.outputs = [self.samples, self.answer, self.photo]
 
     def show(self, owner: str, run: Run | None) -> Updates:
         if run is None or not stamp(run, BEST):
-            return {self.samples: "", self.answer: idle(NO_RUN)}
+            return {self.samples: "", self.answer: idle(NO_RUN), self.photo: None}
         some = self._samples(owner, run)
         buttons = "".join(
             f'<button data-pick="{k}" aria-label="Try sample {k + 1}, {e(name)}" title="{e(name)}">'
@@ -58,7 +58,7 @@ class Attempt:
             for k, (name, _, thumb) in enumerate(some)
         )
         line = f'<p class="mw-quiet">Or a sample of the data:</p><div class="mw-strip">{buttons}</div>' if some else ""
-        return {self.samples: f'<div class="mw-train">{line}</div>', self.answer: idle(NOTHING)}
+        return {self.samples: f'<div class="mw-train">{line}</div>', self.answer: idle(NOTHING), self.photo: None}
 
     def _samples(self, owner: str, run: Run) -> list[tuple[str, int, str]]:
         """Of the run's own data, which need not be the chosen one."""
