@@ -77,9 +77,7 @@ def spread(values: list[float], form: str) -> str:
 
 
 def accuracy(home: Path, seeds: int) -> None:
-    print(
-        "| data | technique | size | epochs | right on the test pictures | whole command, s | pictures/s |"
-    )
+    print("| data | technique | size | epochs | right on the test pictures | whole command, s | pictures/s |")
     print("|---|---|---|---|---|---|---|")
     for data, technique, size, epochs in ROWS:
         records = []

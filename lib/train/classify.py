@@ -12,10 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InvalidFile, InvalidValue, JobFailed, QueueFull
+from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound, QueueFull
 from lib.job_messages import receive, send
 from lib.jobs import Job, Jobs, Limits
 from lib.train.runs import Run
+from lib.train.training import BEST
 
 IDLE = 300.0  # seconds after which the process ends and its memory is free
 START, ANSWER = 120.0, 60.0  # seconds
@@ -41,6 +42,8 @@ class Classify:
         """
         if not pictures:
             raise InvalidFile("Send a picture.")
+        if not (run.folder / BEST).is_file():
+            raise NotFound("This run has no weights (yet): none of its epochs has ended.")
         if len(pictures) > MOST:
             raise InvalidValue("pictures", f"{len(pictures)} pictures", f"at most {MOST} at once")
         if not self._places.acquire(blocking=False):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +16,34 @@ OPSET = 20
 
 
 def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> dict[str, Any]:
-    """Writes ``path``: ``pixels`` float32 [batch, 3, size, size], RGB 0 to 255; ``probabilities`` float32 [batch, classes].
+    """Writes ``path``: ``pixels``, RGB 0 to 255, to ``probabilities`` float32 [batch, classes].
 
-    Raises JobFailed for a Keras run (the converter takes its .keras file) and where there are no weights.
+    ``pixels`` are float32 [batch, 3, size, size] of a PyTorch run, uint8 [batch, size, size, 3] of a Keras run.
+    Raises JobFailed where there are no weights.
     """
     import onnx
-    import torch
 
     record = run.read()
     recipe, classes = Recipe.parse(record["recipe"]), tuple(record.get("classes") or ())
-    if recipe.framework != "pytorch":
-        raise JobFailed("Only runs of framework pytorch are exported to ONNX here.")
     if not classes:
         raise JobFailed("This run has no weights: it ended before its first epoch did.")
-    classifier: Any = framework(recipe.framework).load(recipe, classes, run.folder, backbones)
+    write = _keras if recipe.framework == "keras" else _torch
+    model = write(recipe, classes, run.folder, backbones)
+    notes = {"labels": json.dumps(classes), "run": run.id, "name": record.get("name", ""), "input": "RGB, 0 to 255"}
+    onnx.helper.set_model_props(model, notes)
+    onnx.save(model, path)
+    return {
+        "bytes": path.stat().st_size,
+        "classes": list(classes),
+        "image_size": recipe.image_size,
+        "opset": model.opset_import[0].version,
+    }
+
+
+def _torch(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...]) -> Any:
+    import torch
+
+    classifier: Any = framework("pytorch").load(recipe, classes, folder, backbones)
 
     class Probabilities(torch.nn.Module):
         def __init__(self) -> None:
@@ -38,10 +53,9 @@ def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> dict[str, 
         def forward(self, pixels: torch.Tensor) -> torch.Tensor:
             return self.network(pixels).softmax(dim=1)
 
-    example = torch.zeros(2, 3, recipe.image_size, recipe.image_size)
     program = torch.onnx.export(
         Probabilities().eval(),
-        (example,),
+        (torch.zeros(2, 3, recipe.image_size, recipe.image_size),),
         dynamo=True,
         opset_version=OPSET,
         input_names=["pixels"],
@@ -49,8 +63,30 @@ def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> dict[str, 
         dynamic_shapes=({0: torch.export.Dim("batch")},),
         verbose=False,
     )
-    model = program.model_proto
-    notes = {"labels": json.dumps(classes), "run": run.id, "name": record.get("name", ""), "input": "RGB, 0 to 255"}
-    onnx.helper.set_model_props(model, notes)
-    onnx.save(model, path)
-    return {"bytes": path.stat().st_size, "classes": list(classes), "image_size": recipe.image_size, "opset": OPSET}
+    return program.model_proto
+
+
+def _keras(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...]) -> Any:
+    from lib.train.keras_training import to_keras
+
+    with tempfile.TemporaryDirectory() as work:
+        whole = Path(work) / "model.keras"
+        to_keras(recipe, classes, folder, whole, backbones)
+        import keras
+        import numpy as np
+        import onnx
+
+        network = keras.models.load_model(whole, compile=False, safe_mode=True)
+        network(np.zeros((1, recipe.image_size, recipe.image_size, 3), np.uint8))  # Keras exports what has been called
+        network.export(str(Path(work) / "model.onnx"), format="onnx", verbose=False)
+        model = onnx.load(Path(work) / "model.onnx")
+    _rename(model.graph, {model.graph.input[0].name: "pixels", model.graph.output[0].name: "probabilities"})
+    return model
+
+
+def _rename(graph: Any, names: dict[str, str]) -> None:
+    for value in (*graph.input, *graph.output):
+        value.name = names.get(value.name, value.name)
+    for node in graph.node:
+        for side in (node.input, node.output):
+            side[:] = [names.get(name, name) for name in side]

@@ -16,17 +16,15 @@ LEARN = 0.5  # weight of the newest run
 
 
 class Speeds:
-    """Two factors for each framework, backbone and technique, in one JSON file: of the epochs, and of what is around them."""
+    """Two factors for each framework, backbone and technique, in one JSON file: of the epochs, and of what is around."""
 
     def __init__(self, path: Path) -> None:
         self._path, self._lock = path, threading.Lock()
 
     def estimate(self, recipe: Recipe, train: int, evaluated: int) -> float:
         """Seconds for ``train`` training pictures and ``evaluated`` others."""
-        factors = self._factors()
-        return sum(
-            seconds * factors.get(f"{_key(recipe)}/{part}", 1.0) for part, seconds in _guess(recipe, train, evaluated).items()
-        )
+        factors, key = self._factors(), _key(recipe)
+        return sum(s * factors.get(f"{key}/{part}", 1.0) for part, s in _guess(recipe, train, evaluated).items())
 
     def learn(self, recipe: Recipe, train: int, evaluated: int, *, epochs: float, whole: float) -> None:
         """Takes in what a run took: seconds of its epochs, and of all of it."""

@@ -23,6 +23,7 @@ from web.errors import as_gradio
 from web.follow_job import follow_job
 
 RUNTIMES = ("pytorch",)
+KEY = 16  # characters of a key that is hard to guess
 HEARTBEAT = 0.5  # seconds between two looks at a training
 Answers = AsyncIterator[tuple[str | None, dict[str, Any]]]
 
@@ -64,13 +65,13 @@ def build(trainer: Trainer) -> None:
             name: Of the run.
             framework: pytorch or keras.
             options: Further fields of the recipe: augmentation, class_weights, early_stop, freeze_batch_norm, validation …
-            visitor: A key of your own (any text that nobody guesses), under which runs are listed; empty for this session.
+            visitor: A key of your own (16 characters or more) under which runs are listed; empty: this session.
 
         Returns:
             The run's id, and a report with accuracy, interval, seconds, the recipe and figures of every epoch.
         """
-        owner = trainer.owner(_key(visitor, http))
         try:
+            owner = trainer.owner(_key(visitor, http))
             recipe = Recipe.parse(
                 {
                     "backbone": backbone,
@@ -124,7 +125,10 @@ def build(trainer: Trainer) -> None:
         Returns:
             Their records: id, name, status, recipe, data, result.
         """
-        return trainer.runs(trainer.owner(_key(visitor, http))).list()
+        try:
+            return trainer.runs(trainer.owner(_key(visitor, http))).list()
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
 
     def run(run: str) -> dict[str, Any]:
         """The whole record of a run: recipe, data, weights, environment, every epoch's figures, result, files.
@@ -204,8 +208,18 @@ def report_of(record: dict[str, Any]) -> dict[str, Any]:
 
 
 def _key(visitor: str, http: gr.Request) -> str:
-    """Whose runs they are. A caller without a session gets a key that nobody has: only the run's id leads to it."""
-    return visitor or http.session_hash or secrets.token_hex(16)
+    """Whose runs they are. A caller without a session gets a key that nobody has: only the run's id leads to it.
+
+    Raises InvalidValue for a key that is soon guessed.
+    """
+    return checked_key(visitor) if visitor else f"session {http.session_hash or secrets.token_hex(16)}"
+
+
+def checked_key(visitor: str) -> str:
+    """What names the owner: never a page's or a session's key. Raises InvalidValue for fewer than ``KEY`` characters."""
+    if len(visitor) < KEY:
+        raise InvalidValue("visitor", visitor, f"a text of {KEY} characters or more that nobody guesses")
+    return f"visitor {visitor}"
 
 
 def _options(options: dict[str, Any] | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
@@ -50,7 +51,8 @@ class Shared:
 
     def owner(self, key: Any, http: gr.Request | None = None) -> str:
         """The visitor's, or the open page's where the browser keeps nothing."""
-        return self.trainer.owner(key if knows(key) else f"session {http.session_hash if http else ''}")
+        session = (http.session_hash if http else "") or secrets.token_hex(16)  # nobody shares an owner for want of one
+        return self.trainer.owner(key if knows(key) else f"session {session}")
 
     def desk(self, http: gr.Request, opened: Subject) -> Desk:
         with self._lock:

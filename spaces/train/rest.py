@@ -16,6 +16,8 @@ from lib.train.trainer import Trainer
 from web.body import receive
 from web.errors import as_response
 
+from .api import checked_key
+
 MOST_MB = 64  # of one picture
 
 
@@ -24,9 +26,11 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         """Your runs, the newest first. Query: visitor, the key that you gave to /train (not needed with TRAIN_SHARED=1)."""
         try:
             query = _query(http, {"visitor"})
-            if not query.get("visitor") and not trainer.settings.train_shared:
+            visitor = query.get("visitor", "")
+            if not visitor and not trainer.settings.train_shared:
                 raise InvalidValue("visitor", "", "the key that you gave to /train (not needed with TRAIN_SHARED=1)")
-            return JSONResponse(await asyncio.to_thread(trainer.runs(trainer.owner(query.get("visitor", ""))).list))
+            owner = trainer.owner(checked_key(visitor) if visitor else "")
+            return JSONResponse(await asyncio.to_thread(trainer.runs(owner).list))
         except WorkbenchError as error:
             return as_response(error)
 

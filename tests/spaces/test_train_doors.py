@@ -19,6 +19,7 @@ from tests.spaces.conftest import serve
 from tests.train.conftest import shapes
 
 VISITOR = "a key that nobody guesses"
+GONE, STRANGER = "a client that goes away", "somebody else altogether"
 QUICK = {"epochs": 1, "image_size": 32, "batch_size": 8}
 
 
@@ -86,13 +87,13 @@ def test_reproduce(client: Client, trained: tuple[str, dict[str, Any]]) -> None:
 
 
 def test_a_client_that_goes_away_stops_its_training(client: Client, app) -> None:  # type: ignore[no-untyped-def]
-    job = client.submit(dataset="objects", epochs=900, image_size=32, visitor="gone", api_name="/train")
+    job = client.submit(dataset="objects", epochs=900, image_size=32, visitor=GONE, api_name="/train")
     deadline = time.monotonic() + 200
-    while not any(r["status"] == "running" for r in client.predict(visitor="gone", api_name="/runs")):
+    while not any(r["status"] == "running" for r in client.predict(visitor=GONE, api_name="/runs")):
         assert time.monotonic() < deadline
         time.sleep(0.2)
     job.cancel()
-    while client.predict(visitor="gone", api_name="/runs")[0]["status"] != "stopped":
+    while client.predict(visitor=GONE, api_name="/runs")[0]["status"] != "stopped":
         assert time.monotonic() < deadline
         time.sleep(0.2)
 
@@ -132,6 +133,7 @@ def test_rest_and_its_errors(app, trained: tuple[str, dict[str, Any]]) -> None: 
     for answer, status, words in (
         (httpx.get(f"{address}/runs"), 422, "visitor was ''"),
         (httpx.get(f"{address}/runs?all=1"), 422, "query was 'all'"),
+        (httpx.get(f"{address}/runs?visitor=short"), 422, "16 characters or more"),
         (httpx.get(f"{address}/runs/{gone}"), 404, "There is no run"),
         (httpx.get(f"{address}/runs/..%2f..%2fetc"), 404, ""),
         (httpx.post(f"{address}/classify?run={gone}", content=b"x"), 404, "There is no run"),
@@ -141,12 +143,12 @@ def test_rest_and_its_errors(app, trained: tuple[str, dict[str, Any]]) -> None: 
     ):
         assert answer.status_code == status, answer.text
         assert words in answer.text and "/tmp" not in answer.text
-    assert httpx.get(f"{address}/runs", params={"visitor": "somebody else"}).json() == []
+    assert httpx.get(f"{address}/runs", params={"visitor": STRANGER}).json() == []
 
 
 def test_tensorboard_shows_a_visitor_s_own_runs_only(app, trained: tuple[str, dict[str, Any]]) -> None:  # type: ignore[no-untyped-def]
     trainer = app.tabs[0].trainer
-    mine, other = (trainer.token(trainer.owner(key)) for key in (VISITOR, "somebody else"))
+    mine, other = (trainer.token(trainer.owner(f"visitor {key}")) for key in (VISITOR, STRANGER))
     with httpx.Client(base_url=app.address, timeout=60) as http:
         deadline = time.monotonic() + 30
         while trained[0] not in (runs := http.get(f"/tensorboard/{mine}/data/runs").json()):
