@@ -54,7 +54,6 @@ class Result:
             empty = {self.said: "", self.matrix: "", self.cell: "", self.rest: "", self.row: gr.Row(visible=False)}
             return empty | {self.shown: run.id if run else "", self.card: idle(view_result.NOTHING)}
         record, onnx = run.read(), files.onnx_of(run) is not None
-        keras = (record.get("recipe") or {}).get("framework") == "keras"
         links = view_result.links(files.address(run.id), weights, onnx)
         opened = {o.button: gr.Button(visible=onnx and o.taken) for o in self.offers}
         part, card = view_result.part_of(record, evaluation), view_result.card
@@ -64,8 +63,8 @@ class Result:
             self.matrix: card(view_result.confusion(evaluation, part)),
             self.cell: "",
             self.rest: card(view_result.worst(evaluation, part), view_result.record_of(record)),
-            self.row: gr.Row(visible=weights and (onnx or not keras)),
-            self.export: gr.Button(visible=not onnx and not keras),
+            self.row: gr.Row(visible=weights),
+            self.export: gr.Button(visible=not onnx),
             self.said: "",
         }
 

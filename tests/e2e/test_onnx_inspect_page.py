@@ -69,7 +69,7 @@ def test_a_bad_file_says_why_and_the_page_goes_on(page, tmp_path: Path) -> None:
     bad = tmp_path / "bad.onnx"
     bad.write_bytes(b"PK\x03\x04" + bytes(100))
     page.locator("input[type=file]").first.set_input_files(str(bad))
-    page.get_by_text("a zip archive (a PyTorch checkpoint").wait_for()
+    page.locator("#onnx-summary").get_by_text("a zip archive (a PyTorch checkpoint").wait_for()
     page.get_by_text("loop", exact=True).click()
     page.locator("#onnx-summary").get_by_text("loop.onnx", exact=True).wait_for()
 

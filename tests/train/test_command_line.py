@@ -33,6 +33,18 @@ def run_of(done: subprocess.CompletedProcess) -> Run:
     return Run(Path(done.stdout.strip().splitlines()[-1]))
 
 
+def start(home: Path, *words: str) -> subprocess.Popen:
+    """A process that hears Ctrl-C, also where whoever runs these tests ignores it (as a shell's background jobs do)."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "lib.train", *words],
+        cwd=ROOT,
+        env=environment(home),
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )
+
+
 def losses(run: Run) -> list[float]:
     return [line["loss"] for line in run.metrics() if "loss" in line]
 
@@ -67,8 +79,7 @@ def test_a_wrong_call_is_one_line(tmp_path: Path, words: list[str], message: str
 
 def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on(tmp_path: Path) -> None:
     folder = shapes(tmp_path)
-    command = [sys.executable, "-m", "lib.train", str(folder), *RECIPE, "--epochs", "100"]
-    process = subprocess.Popen(command, cwd=ROOT, env=environment(tmp_path), stderr=subprocess.PIPE, text=True)
+    process = start(tmp_path, str(folder), *RECIPE, "--epochs", "100")
     home, deadline = tmp_path / "data" / "train" / "visitors" / "shared" / "runs", time.monotonic() + 200
     while not any(len(Run(f).read().get("epochs") or ()) >= 1 for f in home.glob("*")):
         assert time.monotonic() < deadline and process.poll() is None
@@ -80,9 +91,8 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on(tmp_path: Path) ->
     run = Run(folder)
     assert run.read()["status"] == "stopped"
     record = run.read()
-    record["recipe"]["epochs"] = 100
     epochs = len(record["epochs"])
-    process = subprocess.Popen([*command[:3], "--resume", run.id], cwd=ROOT, env=environment(tmp_path))
+    process = start(tmp_path, "--resume", run.id)
     while len(run.read()["epochs"]) <= epochs:
         assert time.monotonic() < deadline and process.poll() is None
         time.sleep(0.1)
