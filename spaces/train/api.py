@@ -58,7 +58,7 @@ def build(trainer: Trainer) -> None:
             technique: fine_tuning (all layers) or feature_extraction (a new head on a frozen backbone).
             epochs: 1 to 1000; 0 stands for 3 with fine_tuning and 30 with feature_extraction.
             batch_size: 2 to 1024.
-            learning_rate: Of the backbone; the head learns ten times as fast when fine-tuning.
+            learning_rate: Of the backbone; the head learns ten times as fast (five with feature_extraction).
             image_size: Side in pixels to which pictures are squashed, a multiple of 8 from 32 to 512.
             seed: 0 to 4294967295; the same seed on the same machine gives the same weights.
             mixed_precision: no, bf16, or fp16 (CUDA only).

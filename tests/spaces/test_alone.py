@@ -64,7 +64,8 @@ def test_it_serves(tab: str, how: str, tmp_path: Path) -> None:
             if how != "whole app":
                 return
         if tab == "train" or how == "whole app":
-            assert httpx.get(f"http://127.0.0.1:{port}/runs", params={"visitor": "nobody was here before"}, timeout=60).json() == []
+            visitor = {"visitor": "nobody was here before"}
+            assert httpx.get(f"http://127.0.0.1:{port}/runs", params=visitor, timeout=60).json() == []
             assert "train-stage" in httpx.get(f"http://127.0.0.1:{port}/config", timeout=60).text
             if how != "whole app":
                 return

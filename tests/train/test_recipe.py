@@ -18,7 +18,7 @@ def test_defaults_and_forms() -> None:
 
 def test_a_new_head_learns_faster_than_its_backbone() -> None:
     assert Recipe(learning_rate=1e-3).head_learning_rate == pytest.approx(1e-2)
-    assert Recipe(learning_rate=1e-3, technique="feature_extraction").head_learning_rate == 1e-3
+    assert Recipe(learning_rate=1e-3, technique="feature_extraction").head_learning_rate == pytest.approx(5e-3)
 
 
 @pytest.mark.parametrize(

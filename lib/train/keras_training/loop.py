@@ -39,6 +39,7 @@ class Loop:
         if training.processes > 1:
             raise InvalidValue("processes", training.processes, "1 with framework keras")
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # it would write every new tensor once for nothing
         self.training, self.recipe = training, recipe
         trained = recipe.weights == "pretrained"
         self.network, self.about = build_network(recipe, classes, trained, training.backbones)

@@ -35,6 +35,7 @@ class Loop:
     def __init__(self, training: Training, where: Alone) -> None:
         recipe = training.recipe
         torch.use_deterministic_algorithms(True, warn_only=True)
+        torch.utils.deterministic.fill_uninitialized_memory = False  # it would write every new tensor once for nothing
         self.training, self.recipe, self.where = training, recipe, where
         check(recipe.mixed_precision, where.device)
         backbone = choose(recipe.backbone, training.backbones)
