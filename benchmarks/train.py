@@ -77,9 +77,7 @@ def spread(values: list[float], form: str) -> str:
 
 
 def accuracy(home: Path, seeds: int, only: str) -> None:
-    print(
-        "| data | technique | size | epochs | right on the test pictures | command, s | of it the run, s | pictures/s |"
-    )
+    print("| data | technique | size | epochs | right on the test pictures | command, s | of it the run, s | pictures/s |")
     print("|---|---|---|---|---|---|---|---|")
     for data, technique, size, epochs in (row for row in ROWS if only in row):
         records = []
