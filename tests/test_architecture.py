@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 LIB = sorted((ROOT / "lib").rglob("*.py"))
-SHARED = {"onnx_model", "__pycache__"}  # folders of lib/ that capabilities may use, and that use none
+SHARED = {"model_inputs", "onnx_model", "__pycache__"}  # folders of lib/ that capabilities may use, and that use none
 CAPABILITIES = {p.name for p in (ROOT / "lib").iterdir() if p.is_dir()} - SHARED
 FORBIDDEN = {"gradio", "gradio_client", "fastapi", "starlette", "spaces", "web", "app"}
 

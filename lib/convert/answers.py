@@ -10,8 +10,8 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from lib.convert.signature import Signature
 from lib.errors import JobFailed
+from lib.model_inputs.signature import Signature
 
 Check = Callable[[Any], bool]
 FILE = re.compile(r"[\w-]{1,40}\.npz", re.ASCII)

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.convert import feeds
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile
+from lib.model_inputs.signature import Signature, Value, dtype
 
 MAX_BYTES = 1 << 30  # of all arrays together
 MOST = 1024  # samples
@@ -88,7 +88,7 @@ def _arrays(path: Path) -> Sample:
 
 
 def _cut(value: Value, array: np.ndarray, takes: str) -> list[np.ndarray]:
-    wanted = feeds.dtype(value.dtype)
+    wanted = dtype(value.dtype)
     rank, fixed = len(value.shape), value.shape
     step = fixed[0] if rank and isinstance(fixed[0], int) else 1
     if array.ndim == rank + 1:

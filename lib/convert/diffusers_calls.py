@@ -6,8 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from lib.convert.diffusers_parts import Part
-from lib.convert.signature import Value
 from lib.errors import InvalidFile
+from lib.model_inputs.signature import Value
 
 if TYPE_CHECKING:
     import torch

@@ -17,9 +17,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from lib.convert import json_text
-from lib.convert.signature import Signature, Value
 from lib.convert.transformers_config import LOADING, REFUSED
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 
 if TYPE_CHECKING:

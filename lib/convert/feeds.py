@@ -7,7 +7,7 @@ from itertools import cycle
 
 import numpy as np
 
-from lib.convert.signature import Signature, Value
+from lib.model_inputs.signature import Signature, Value, dtype
 
 SEEDS = (0, 1, 2)
 # sizes of dynamic dimensions, by what they probably are; in ``DISTINCT`` no two symbols get the same, so that two
@@ -22,7 +22,6 @@ LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
 TIMESTEPS = 1000
 MOST_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
 MOST_ALONE = 6  # inputs that are changed alone
-NARROW = {"bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "int4", "uint4"}
 
 
 @dataclass(slots=True)
@@ -194,12 +193,3 @@ def _integers(rng: np.random.Generator, value: Value, shape: tuple[int, ...], sc
     if scale != 1:
         return np.full(shape, high - 1 if scale else 0).astype(kind)
     return rng.integers(low, high, shape).astype(kind)
-
-
-def dtype(name: str) -> np.dtype:
-    """numpy's dtype, or ml_dtypes', by its name in a signature."""
-    if name in NARROW:
-        import ml_dtypes
-
-        return np.dtype(getattr(ml_dtypes, name))
-    return np.dtype(object if name in ("string", "str", "object") else name)

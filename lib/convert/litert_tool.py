@@ -9,8 +9,8 @@ from typing import Any
 
 from lib.convert import tflite_file
 from lib.convert.architectures import samples
-from lib.convert.signature import Signature
 from lib.errors import JobFailed
+from lib.model_inputs.signature import Signature
 from lib.onnx_model.words import clean
 
 BATCH = 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.convert.signature import Signature
+from lib.model_inputs.signature import Signature
 
 
 def pair(source: list[str], target: list[str], renamed: dict[str, str]) -> dict[str, str]:

@@ -15,8 +15,8 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
-from lib.convert.signature import ROLES, Signature, Value
 from lib.errors import InvalidFile
+from lib.model_inputs.signature import ROLES, Signature, Value
 from lib.settings import prepare_library
 
 NAME, NAMES = "model.pt2", "names.json"

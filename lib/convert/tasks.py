@@ -18,8 +18,9 @@ from lib.convert import arrays, feeds, timing
 from lib.convert.formats import find
 from lib.convert.pairing import changes, pair
 from lib.convert.runners import Doubtful, Runner, load
-from lib.convert.signature import Signature
 from lib.errors import JobFailed, WorkbenchError
+from lib.model_inputs.signature import Signature
+from lib.model_inputs.signature import dtype as numpy_dtype
 from lib.onnx_model.words import clean
 from lib.time_limit import TooSlow, at_most
 
@@ -259,7 +260,7 @@ def _copied(given: arrays.Arrays) -> arrays.Arrays:
 
 def _cast(name: str, value: np.ndarray, dtype: str) -> np.ndarray:
     """Raises JobFailed for an integer that the target's dtype does not hold."""
-    wanted = feeds.dtype(dtype)
+    wanted = numpy_dtype(dtype)
     if value.dtype == wanted or value.dtype.kind == "O":
         return value.copy()
     out = value.astype(wanted)

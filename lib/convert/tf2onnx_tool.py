@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert.onnx_names import every_name, rename, unused
-from lib.convert.signature import Signature
 from lib.errors import JobFailed
+from lib.model_inputs.signature import Signature, dtype
 from lib.onnx_model.words import clean
 from lib.settings import prepare_library
 
@@ -100,9 +100,7 @@ def name(model: Any, inputs: dict[str, str], outputs: dict[str, str], signature:
 
 
 def _dtype(name: str) -> Any:
-    from lib.convert import feeds
-
-    return feeds.dtype(name)
+    return dtype(name)
 
 
 def _imported() -> Any:

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert.architectures import samples
-from lib.convert.signature import Signature
 from lib.errors import JobFailed
+from lib.model_inputs.signature import Signature
 
 OPSETS = ("default", "18", "19", "20", "21", "22", "23")
 EXTERNAL = 1_500_000_000  # bytes of weights from which they stand beside the model; one file may have 2 GB at most

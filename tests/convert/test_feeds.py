@@ -9,7 +9,7 @@ import numpy as np
 
 from lib.convert import arrays
 from lib.convert.feeds import cases, nudged
-from lib.convert.signature import Signature, Value
+from lib.model_inputs.signature import Signature, Value
 
 TEXT = Signature(
     inputs=(

@@ -10,8 +10,8 @@ import pytest
 from onnx import TensorProto, helper
 
 from lib.convert.runners import load
-from lib.convert.signature import Value
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Value
 from tests.convert import models
 
 

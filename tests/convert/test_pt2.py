@@ -15,8 +15,8 @@ import torch
 
 from lib.convert import feeds, module_source, pt2_files
 from lib.convert.runners import load
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature, Value
 from tests.convert import models
 from tests.convert.edge_run import convert
 

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lib.convert import onnx_files, torch_export
-from lib.convert.signature import Signature, Value
+from lib.model_inputs.signature import Signature, Value
 
 
 @pytest.mark.parametrize(("asked", "got", "said"), [("default", 18, ""), ("20", 20, ""), ("23", 20, "Opset 23 was asked")])

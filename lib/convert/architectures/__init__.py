@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert.architectures import torchvision, transformers
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidValue, WorkbenchError
+from lib.model_inputs.signature import Signature, Value
 
 DESCRIPTION, WEIGHTS = "architecture.json", "weights.safetensors"
 MOST_PARAMETERS = 700_000_000  # vit_h_14 and regnet_y_128gf are torchvision's largest; 2.8 GB as float32

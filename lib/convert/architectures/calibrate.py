@@ -12,7 +12,7 @@ from typing import Any
 
 from lib.convert import feeds, measures
 from lib.convert.architectures import samples
-from lib.convert.signature import Signature
+from lib.model_inputs.signature import Signature
 
 BATCHES = (100, 101, 102, 103)  # seeds; the proof has others
 ENOUGH = 0.1  # of an output's peak; the proof asks for 1e-2

@@ -7,7 +7,7 @@ from typing import Any
 
 from lib.convert.architectures import samples
 from lib.convert.ranking import ROWS
-from lib.convert.signature import Signature, Value
+from lib.model_inputs.signature import Signature, Value
 
 
 def fix_batch(flat: Any, signature: Signature) -> Signature:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.convert import feeds
-from lib.convert.signature import Signature
+from lib.model_inputs.signature import Signature
 
 
 def make(signature: Signature, sizes: dict[str, int], seed: int) -> tuple[Any, ...]:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib.convert.signature import Value
 from lib.errors import InvalidValue
+from lib.model_inputs.signature import Value
 
 _NAMES = {
     "classification": """

@@ -12,8 +12,8 @@ from collections.abc import Iterator
 from difflib import get_close_matches
 from typing import Any
 
-from lib.convert.signature import Value
 from lib.errors import InvalidFile, InvalidValue
+from lib.model_inputs.signature import Value
 
 MOST_TEXT = 1 << 20  # bytes of a config
 MOST_NUMBER = 1 << 24  # of any whole number in a config: vocabulary, widths, samples

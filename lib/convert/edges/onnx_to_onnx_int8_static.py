@@ -30,7 +30,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     from onnxruntime.quantization import QuantFormat, QuantType, quantize_static
 
     from lib.convert import calibration, onnx_files, onnx_quantise
-    from lib.convert.onnx_signature import signature
+    from lib.onnx_model.signature import signature
 
     described = signature(onnx_files.opened(source).proto)
     if options["calibration"]:

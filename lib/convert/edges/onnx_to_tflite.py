@@ -25,7 +25,7 @@ from lib.convert.edges import Option, Progress, edge
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
     from lib.convert import onnx_files, tflite_file
-    from lib.convert.onnx_signature import signature
+    from lib.onnx_model.signature import signature
     from lib.onnx_model.words import clean
 
     progress("Converting with onnx2tf", 0.2)

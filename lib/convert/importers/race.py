@@ -19,8 +19,8 @@ from lib.convert.feeds import Case
 from lib.convert.importers.own.values import from_numpy
 from lib.convert.runners import Arrays
 from lib.convert.runners.pt2 import Pt2Runner
-from lib.convert.signature import Signature
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature
 from lib.onnx_model.open import Model
 
 RTOL, ATOL = 1e-3, 1e-5  # ATOL times the largest expected value of the output

@@ -14,7 +14,7 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from lib.convert.formats import find
-from lib.convert.signature import Signature
+from lib.model_inputs.signature import Signature
 
 Arrays = dict[str, np.ndarray]
 

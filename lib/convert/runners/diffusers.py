@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from lib.convert.diffusers_parts import Part, load_parts, prefixed
-from lib.convert.signature import Signature
+from lib.model_inputs.signature import Signature
 
 
 class PartsRunner:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 
 ORDER = ("text_encoder", "text_encoder_2", "unet", "vae_decoder")

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from lib.convert.jax_examples import EXAMPLES, Example
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile, InvalidValue, JobFailed
+from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 from lib.settings import prepare_library
 

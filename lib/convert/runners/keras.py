@@ -6,7 +6,7 @@ from pathlib import Path
 
 from lib.convert import keras_models
 from lib.convert.runners import Arrays
-from lib.convert.signature import Signature
+from lib.model_inputs.signature import Signature
 
 
 class KerasRunner:

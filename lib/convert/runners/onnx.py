@@ -15,11 +15,11 @@ from onnx.reference import ReferenceEvaluator
 
 from lib.convert import onnx_doubts
 from lib.convert.onnx_files import opened
-from lib.convert.onnx_signature import signature
-from lib.convert.signature import Signature
 from lib.errors import JobFailed
+from lib.model_inputs.signature import Signature
 from lib.onnx_model import mended
 from lib.onnx_model.runtime import CPU, options, ready
+from lib.onnx_model.signature import signature
 from lib.onnx_model.words import clean
 
 Arrays = dict[str, np.ndarray]

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 
 Arrays = dict[str, np.ndarray]

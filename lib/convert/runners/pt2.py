@@ -6,8 +6,8 @@ from pathlib import Path
 
 from lib.convert import pt2_files
 from lib.convert.runners import Arrays
-from lib.convert.signature import Signature
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature
 
 
 class Pt2Runner:

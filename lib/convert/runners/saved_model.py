@@ -8,8 +8,8 @@ from typing import Any
 
 from lib.convert import saved_model_file
 from lib.convert.runners import Arrays
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 from lib.settings import prepare_library
 

@@ -10,8 +10,8 @@ import numpy as np
 
 from lib.convert import tflite_file
 from lib.convert.runners import Arrays
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 
 GATHER, EMBEDDING_LOOKUP = 36, 7

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert.runners import Arrays
-from lib.convert.signature import Signature
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature
 
 
 class TorchModuleRunner:

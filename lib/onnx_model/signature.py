@@ -14,8 +14,8 @@ import onnx
 import onnx.inliner
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, helper
 
-from lib.convert.signature import Signature, Value
 from lib.errors import InvalidFile
+from lib.model_inputs.signature import Signature, Value
 
 PASSED = {"Cast", "Identity", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Expand", "Transpose", "Slice"}
 HELD = {"Cast", "DequantizeLinear", "Identity"}  # between an initializer and the Gather that reads it

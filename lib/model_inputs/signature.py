@@ -6,6 +6,9 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+import numpy as np
+
+NARROW = {"bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "int4", "uint4"}
 ROLES = ("image", "tokens", "mask", "positions", "timestep", "index", "")
 
 
@@ -45,3 +48,12 @@ class Signature:
     def symbols(self) -> tuple[str, ...]:
         """Every dynamic dimension of the inputs, in order of appearance."""
         return tuple(dict.fromkeys(d for v in self.inputs for d in v.shape if isinstance(d, str)))
+
+
+def dtype(name: str) -> np.dtype:
+    """numpy's dtype, or ml_dtypes', by its name in a signature."""
+    if name in NARROW:
+        import ml_dtypes
+
+        return np.dtype(getattr(ml_dtypes, name))
+    return np.dtype(object if name in ("string", "str", "object") else name)
