@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.train.runs import Run
-from lib.train.statistics import mcnemar
+from lib.statistics import mcnemar
 
 SURE = 0.05  # p below which a difference is called one
 

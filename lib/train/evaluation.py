@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.train.statistics import wilson
+from lib.statistics import wilson
 
 MISTAKES = 24
 

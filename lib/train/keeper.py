@@ -11,7 +11,7 @@ from lib.train import record
 from lib.train.data import Split
 from lib.train.events import Built, Epoch, Event, Step
 from lib.train.runs import Run
-from lib.train.statistics import wilson
+from lib.statistics import wilson
 from lib.train.trackers import Tracker, open_trackers
 from lib.train.training import Training
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from lib.train.compare import compare, differences
 from lib.train.runs import Run, Runs
-from lib.train.statistics import wilson
+from lib.statistics import wilson
 
 
 def made(runs: Runs, name: str, right: list[bool], **recipe: object) -> Run:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.train.statistics import mcnemar, wilson
+from lib.statistics import mcnemar, wilson
 
 
 @pytest.mark.parametrize(
