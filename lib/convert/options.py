@@ -11,6 +11,7 @@ from lib.convert.feeds import SEEDS
 from lib.errors import InvalidValue
 
 LEAST_SEEDS, MOST_SEEDS, HIGHEST_SEED = 3, 16, 2**32 - 1
+MOST_TEXT = 200  # characters of an option that is text
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,6 +72,10 @@ def _value(option: Option, given: Any) -> Any:
         if isinstance(given, bool) or str(given) not in option.choices:
             raise InvalidValue(option.name, given, ", ".join(option.choices))
         return str(given)
+    elif option.kind == "text":
+        if not isinstance(given, str) or len(given) > MOST_TEXT or not given.isprintable():
+            raise InvalidValue(option.name, given, f"one line of at most {MOST_TEXT} characters")
+        return given.strip()
     elif option.kind == "file" and not isinstance(given, str):
         raise InvalidValue(option.name, given, "an uploaded file")
     return given

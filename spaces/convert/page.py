@@ -312,6 +312,8 @@ def _widget(spec: dict[str, Any]) -> Any:
         return gr.Number(label=spec["title"], precision=0, visible=False)
     if spec["kind"] == "choice":
         return gr.Dropdown(list(spec["choices"]), label=spec["title"], visible=False)
+    if spec["kind"] == "text":
+        return gr.Textbox(label=spec["title"], max_lines=1, visible=False)
     return gr.File(label=spec["title"], type="filepath", height=120, visible=False)
 
 
@@ -335,4 +337,6 @@ def _takes(spec: dict[str, Any], value: Any) -> bool:
         return isinstance(value, int) and not isinstance(value, bool) and spec["low"] <= value <= spec["high"]
     if spec["kind"] == "choice":
         return value in list(spec["choices"])
+    if spec["kind"] == "text":
+        return isinstance(value, str)
     return spec["kind"] == "bool" and isinstance(value, bool)

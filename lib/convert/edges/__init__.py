@@ -24,7 +24,7 @@ PRECISIONS = ("exact", "fp32", "fp16", "int8")  # exact: the same bits; the othe
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """``kind``: bool, int, choice, file. ``low`` and ``high`` bound an int; ``choices`` are a choice's."""
+    """``kind``: bool, int, choice, text, file. ``low`` and ``high`` bound an int; ``choices`` are a choice's."""
 
     name: str
     title: str
