@@ -1,21 +1,26 @@
-"""Inputs for the proof, made by seed from a signature: ordinary ones in two sizes, extreme ones, one changed alone."""
+"""Inputs for the proof, by seed, from a signature: ordinary in two sizes, lifelike, extreme, one changed alone."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from itertools import cycle
 
 import numpy as np
 
+from lib.model_inputs import integers
+from lib.model_inputs.integers import UNKNOWN, Ranges
 from lib.model_inputs.signature import Signature, Value, dtype
 
 SEEDS = (0, 1, 2)
+# random streams: seeds are a visitor's to choose, so no two purposes may share their numbers, whatever the seeds are
+PROOF, ALONE, NUDGE, CALIBRATION = range(4)
 # sizes of dynamic dimensions, by what they probably are; in ``DISTINCT`` no two symbols get the same, so that two
 # dimensions that changed places show, and in ``EQUAL`` all do, for sources that take nothing else
 SMALL = {"leading": (1,), "sequence": (8,), "space": (64,), "other": (4,)}
 DISTINCT = {"leading": (3, 2, 5), "sequence": (13, 11, 17), "space": (96, 64, 128), "other": (6, 7, 9)}
 EQUAL = {"leading": (3,), "sequence": (13,), "space": (96,), "other": (6,)}
-UNKNOWN_HIGH = 10  # values of an integer input whose range nobody stated: 0 to 9
+UNKNOWN_HIGH = 10  # tokens of an input whose vocabulary nobody stated
 WIDE = 1000  # and in one more case, from -1000 to 1000
 HUGE = {8: 2**40, 4: 2**20}  # and in another, by the integer's bytes: what a runtime of fewer bits would wrap
 LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
@@ -26,9 +31,10 @@ MOST_ALONE = 6  # inputs that are changed alone
 
 @dataclass(slots=True)
 class Case:
-    """``kind``: ordinary; resized (other sizes of the dynamic dimensions); zeros; large; wide and huge (integers of
-    unknown range); beyond (a size larger than a target's limit); alone (as the first ordinary one, but for the input
-    ``changed``); nudged, nudged zeros and nudged large.
+    """``kind``: ordinary (noise); lifelike (such as the model probably sees); resized (other sizes of the dynamic
+    dimensions); sample (a real one of the visitor's); zeros; large; wide and huge (integers of unknown range);
+    beyond (a size larger than a target's limit); alone (as the first ordinary one, but for the input
+    ``changed``); nudged, and nudged zeros, large, lifelike and sample.
 
     The nudged ones only go to the source: they show what it makes of rounding.
     """
@@ -41,41 +47,67 @@ class Case:
 
 
 def cases(
-    signature: Signature, seeds: tuple[int, ...] = SEEDS, fixed: dict[str, int] | None = None, *, wide: bool = True
+    signature: Signature,
+    seeds: tuple[int, ...] = SEEDS,
+    fixed: dict[str, int] | None = None,
+    *,
+    other: dict[str, int] | None = None,
+    stream: int = PROOF,
+    ranges: Ranges | None = None,
+    wide: bool = True,
 ) -> list[Case]:
-    """What source and target are run on. ``fixed`` symbols keep that size in every case.
+    """What source and target are run on. ``fixed`` symbols keep that size in every case but the resized ones of ``other``.
 
-    ``wide`` False leaves out integers that may be no valid index: there are runtimes that crash on these.
+    ``ranges``: the values of integer inputs, by name, both ends included (``lib/model_inputs/integers.py``). ``wide`` False
+    leaves out integers that may be no valid index: there are runtimes that crash on these.
     """
     if not signature.inputs:
         return [Case("ordinary", 0, {}, {})]
-    small = _sizes(signature, SMALL, 0, fixed or {})
-    out = [Case("ordinary", s, small, _arrays(signature, small, s)) for s in seeds]
-    out += resized(signature, seeds, fixed)
-    out.append(Case("zeros", 0, small, _arrays(signature, small, 0, scale=0.0)))
-    out.append(Case("large", 0, small, _arrays(signature, small, 0, scale=LARGE_SCALE)))
+    sizes = _sizes(signature, SMALL, 0, fixed or {})
+    make = partial(_arrays, signature, sizes, stream=stream, ranges=ranges)
+    out = [Case("ordinary", s, sizes, make(s)) for s in seeds]
+    out += resized(signature, seeds, fixed, other=other, stream=stream, ranges=ranges)
+    out += _lifelike(signature, sizes, seeds, stream)
+    out.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
+    out.append(Case("large", 0, sizes, make(0, scale=LARGE_SCALE)))
     if wide and any(_unknown(v) for v in signature.inputs):
-        out.append(Case("wide", 0, small, _arrays(signature, small, 0, wide=WIDE)))
-        out.append(Case("huge", 0, small, _arrays(signature, small, 0, wide=max(HUGE.values()))))
-    first, other = out[0].arrays, _arrays(signature, small, seeds[-1] + 1)
+        out.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
+        out.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))
+    first, others = out[0].arrays, make(seeds[0], stream=ALONE + 16 * stream)
     for name in list(first)[:MOST_ALONE] if len(first) > 1 else []:
-        out.append(Case("alone", seeds[0], small, first | {name: other[name]}, name))
+        out.append(Case("alone", seeds[0], sizes, first | {name: others[name]}, name))
     if any(dtype(v.dtype).kind == "f" for v in signature.inputs):
-        out += [Case("nudged", s, small, nudged(_arrays(signature, small, s), s)) for s in seeds[:2]]
+        out += [Case("nudged", s, sizes, nudged(make(s), s)) for s in seeds[:2]]
         # a norm of nothing but zeros divides rounding by the root of its epsilon, and a network far beyond what its
         # norms have seen multiplies it by every layer
         for kind, scale in (("zeros", 0.0), ("large", LARGE_SCALE)):
-            out.append(Case(f"nudged {kind}", 0, small, nudged(_arrays(signature, small, 0, scale=scale), 0)))
+            out.append(Case(f"nudged {kind}", 0, sizes, nudged(make(0, scale=scale), 0)))
     return out
 
 
 def resized(
-    signature: Signature, seeds: tuple[int, ...] = SEEDS, fixed: dict[str, int] | None = None, *, equal: bool = False
+    signature: Signature,
+    seeds: tuple[int, ...] = SEEDS,
+    fixed: dict[str, int] | None = None,
+    *,
+    other: dict[str, int] | None = None,
+    equal: bool = False,
+    stream: int = PROOF,
+    ranges: Ranges | None = None,
 ) -> list[Case]:
-    """Other sizes, different for every symbol unless ``equal``; none where no dimension is free."""
-    small = _sizes(signature, SMALL, 0, fixed or {})
-    large = _sizes(signature, EQUAL if equal else DISTINCT, 1, fixed or {})
-    return [Case("resized", s, large, _arrays(signature, large, s)) for s in seeds] if large != small else []
+    """Sizes as in ``other``, else different for every symbol unless ``equal``; none where no dimension is free."""
+    first = _sizes(signature, SMALL, 0, fixed or {})
+    large = _sizes(signature, EQUAL if equal else DISTINCT, 1, (fixed or {}) if other is None else other)
+    make = partial(_arrays, signature, large, stream=stream, ranges=ranges)
+    return [Case("resized", s, large, make(s)) for s in seeds] if large != first else []
+
+
+def _lifelike(signature: Signature, sizes: dict[str, int], seeds: tuple[int, ...], stream: int) -> list[Case]:
+    """Pictures with edges, waves like speech and the like; none where nothing is known of the inputs."""
+    from lib.model_inputs import made_up
+
+    found = [made_up.lifelike(signature, sizes, np.random.default_rng([s, stream])) for s in seeds]
+    return [Case("lifelike", s, sizes, made) for s, made in zip(seeds, found, strict=True) if made is not None]
 
 
 def beyond(signature: Signature, fixed: dict[str, int], limits: dict[str, int]) -> list[Case]:
@@ -90,7 +122,7 @@ def beyond(signature: Signature, fixed: dict[str, int], limits: dict[str, int]) 
 
 def nudged(arrays: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """The same inputs, each number moved by one step of its own precision; a zero by half a step of 1."""
-    rng = np.random.default_rng(seed + 1)
+    rng = np.random.default_rng([seed, NUDGE])
     out = {}
     for name, value in arrays.items():
         if value.dtype.kind == "f":
@@ -132,14 +164,30 @@ def _unknown(value: Value) -> bool:
 
 
 def _arrays(
-    signature: Signature, sizes: dict[str, int], seed: int, scale: float = 1.0, wide: int = 0
+    signature: Signature,
+    sizes: dict[str, int],
+    seed: int,
+    *,
+    scale: float = 1.0,
+    wide: int = 0,
+    stream: int = PROOF,
+    ranges: Ranges | None = None,
 ) -> dict[str, np.ndarray]:
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, stream])
     shapes = {v.name: tuple(sizes[d] if isinstance(d, str) else d for d in v.shape) for v in signature.inputs}
-    return {v.name: _array(rng, v, shapes[v.name], seed, scale, wide) for v in signature.inputs}
+    known = integers.ranges(signature, sizes) if ranges is None else integers.same_level(signature, sizes, ranges)
+    return {v.name: _array(rng, v, shapes[v.name], seed, scale, wide, known.get(v.name)) for v in signature.inputs}
 
 
-def _array(rng: np.random.Generator, value: Value, shape: tuple[int, ...], seed: int, scale: float, wide: int) -> np.ndarray:
+def _array(
+    rng: np.random.Generator,
+    value: Value,
+    shape: tuple[int, ...],
+    seed: int,
+    scale: float,
+    wide: int,
+    between: tuple[int, int] | None,
+) -> np.ndarray:
     kind = dtype(value.dtype)
     if kind.hasobject:
         return np.array([f"word{k}" for k in rng.integers(0, 10, int(np.prod(shape)))], object).reshape(shape)
@@ -152,6 +200,11 @@ def _array(rng: np.random.Generator, value: Value, shape: tuple[int, ...], seed:
     if kind.kind == "b":
         return (rng.random(shape) < 0.5) if scale == 1 else np.full(shape, bool(scale))
     if kind.kind in "iu" or value.dtype in ("int4", "uint4"):
+        if between and (not wide or between != UNKNOWN):
+            lowest, highest = between
+            return integers.arrays(
+                rng, value, shape, between if scale == 1 else ((highest,) * 2 if scale else (lowest,) * 2)
+            )
         return _integers(rng, value, shape, scale, wide)
     if kind.kind == "c":
         return (scale * (rng.standard_normal(shape) + 1j * rng.standard_normal(shape))).astype(kind)

@@ -11,6 +11,8 @@ Arrays = dict[str, np.ndarray]
 TOP1_LEAST = 2  # columns of an output that may be class scores
 ROUNDING = 3e-7  # of the whole output's peak: what float32 leaves of a sum of larger numbers
 FLOOR = 1e-30
+MADE, REAL = ("ordinary", "resized"), ("lifelike", "sample")
+USUAL = MADE + REAL  # kinds of cases that lie inside what a model is for
 
 
 @dataclass(slots=True)
@@ -52,36 +54,40 @@ def peak(value: np.ndarray) -> float:
 
 def usual(name: str, pairs: list[Pair], otherwise: float = FLOOR) -> float:
     """The peak of an output over ordinary cases; ``otherwise`` where it is no float."""
-    some = [p.expected[name] for p in pairs if p.kind in ("ordinary", "resized") and name in p.expected]
+    some = [p.expected[name] for p in pairs if p.kind in USUAL and name in p.expected]
     return max((peak(v) for v in some if kind(v) in "fc"), default=otherwise)
 
 
 def groups(name: str, pairs: list[Pair]) -> list[list[Pair]]:
-    """Pairs whose inputs are of one kind and differ in everything: the ordinary ones, and those of other sizes."""
-    some = [[p for p in pairs if p.kind == which and name in p.expected] for which in ("ordinary", "resized")]
+    """Pairs whose inputs are of one kind and differ in everything: noise, noise of other sizes, lifelike ones, samples."""
+    some = [[p for p in pairs if p.kind == which and name in p.expected] for which in USUAL]
     return [group for group in some if group]
 
 
 def moves(name: str, pairs: list[Pair], peak: float) -> float | None:
-    """The largest change between two inputs, as a share of ``peak``, in the group where that is smallest.
+    """The largest change between two inputs, as a share of ``peak``.
 
-    A number of rows that depends on the values is a change, too. None where no group has two pairs.
+    Of noise, the size where that is smallest counts; inputs that look real count where they move an output more than
+    noise does. A number of rows that depends on the values is a change, too. None where no group has two pairs.
     """
-    found = []
+    found: dict[str, float] = {}
     for group in groups(name, pairs):
         values = [p.expected[name] for p in group]
         if len({v.shape for v in values}) > 1:
-            found.append(1.0)
+            found[group[0].kind] = 1.0
         elif len(values) > 1 and values[0].size:
-            found.append(float(_spread(np.stack([wide(v) for v in values])).max()) / peak)
-    return min(found, default=None)
+            found[group[0].kind] = float(_spread(np.stack([wide(v) for v in values])).max()) / peak
+    noise = [found[kind] for kind in MADE if kind in found]
+    return max(([min(noise)] if noise else []) + [found[kind] for kind in REAL if kind in found], default=None)
 
 
-def slices(name: str, pairs: list[Pair]) -> tuple[float, str]:
+def slices(name: str, pairs: list[Pair], least: float = 0.0) -> tuple[float, str]:
     """The worst share error / movement of any slice of the output, and which: ``[:, 5]`` is the sixth class score.
 
     One peak for a whole output hides what is small in it: boxes of 640 beside scores under 1. So every index of every
-    axis is measured by how far it moves itself, and so is the whole. ``ROUNDING`` of its peak is free.
+    axis is measured by how far it moves itself, and so is the whole. ``ROUNDING`` of its peak is free. A slice counts
+    as moving by ``least`` of the whole's movement at the least; where that is not 0, the first axis (the batch) has no
+    slices: in a lossy precision one class that hardly moves, or one row, decides nothing alone.
     """
     worst, where = 0.0, ""
     for group in groups(name, pairs):
@@ -92,13 +98,14 @@ def slices(name: str, pairs: list[Pair]) -> tuple[float, str]:
         with np.errstate(invalid="ignore"):
             gap = np.nan_to_num(np.abs(ours - expected), nan=0.0, posinf=0.0, neginf=0.0).max(0)
         spread, free = _spread(expected), ROUNDING * max(peak(expected), FLOOR)
+        floor = max(least * float(spread.max()), FLOOR)
         share = max(float(gap.max()) - free, 0.0) / max(float(spread.max()), FLOOR)
         worst, where = max((worst, where), (share, "[:]"))
-        for axis in range(gap.ndim):
+        for axis in range(1 if least else 0, gap.ndim):
             if gap.shape[axis] < 2:
                 continue
             others = tuple(k for k in range(gap.ndim) if k != axis)
-            shares = np.maximum(gap.max(others) - free, 0.0) / np.maximum(spread.max(others), FLOOR)
+            shares = np.maximum(gap.max(others) - free, 0.0) / np.maximum(spread.max(others), floor)
             k = int(shares.argmax())
             worst, where = max((worst, where), (float(shares[k]), f"[{':, ' * axis}{k}]"))
     return worst, where

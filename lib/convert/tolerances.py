@@ -46,11 +46,12 @@ TOLERANCES = {
         extremes=False,
     ),
 }
+LEAST = 0.1  # of the whole output's movement: what a slice counts as moving at the least, in a lossy precision
 NOISE_FACTOR = 30.0  # rounding inside a network is this much more than what nudged inputs show, at most
 MOST_ROUNDING = 1e-3  # of the peak: whatever is amplified, more than this is not taken for rounding
 # the same for cases that are nudged themselves. Five deviations are far beyond what a network's norms have seen: an
 # efficientnet_b4's own float32 is off there by 1.1e-3 from its float64, and by 1.5e-6 on ordinary pictures
-NUDGED = {"zeros": MOST_ROUNDING, "large": 1e-2}
+NUDGED = {"zeros": MOST_ROUNDING, "large": 1e-2, "lifelike": MOST_ROUNDING, "sample": MOST_ROUNDING}
 # a source that its inputs' last bit moves by more than this decides nothing there: a detection more or less, an argmax
 WILD = 1e-2
 EXTREME = ("large", "wide", "huge")
