@@ -1,0 +1,70 @@
+"""What a lossy precision must give of its source: our own rounding of the source, run beside the file that a tool made.
+
+``emulated`` rounds the source's weights and activations as the target format says and runs that; ``draws`` are the
+same with the grid of the rounding shifted at random, so their spread is what the format explains on these inputs.
+``judgement.judge`` (numpy only) compares. Nothing here calls a tool that makes such files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+Arrays = dict[str, np.ndarray]
+MOST_BYTES = 1_900_000_000  # of a source's files: beyond, its copy does not fit one protobuf and memory is short
+MOST_DRAWN = 1_000_000_000  # beyond, one run of the rounded source and no draws
+SMALL = 50_000_000  # up to here a draw costs next to nothing, so more are made
+DRAWS = 3, 7  # of a big and of a small source
+
+
+@dataclass(slots=True)
+class Emulation:
+    """``outputs``: one dict an input, by the source's names: the source with its numbers rounded to nearest.
+
+    ``draws``: the same with rounding on shifted grids; each is a list like ``outputs``. ``weights``: complaints about
+    weights of the file that are not the source's, rounded. ``compared`` of ``held`` weight tensors could be matched.
+    ``masks``: for each input a [batch, sequence] array, True where a row counts; None without an attention mask.
+    """
+
+    outputs: list[Arrays] = field(default_factory=list)
+    draws: list[list[Arrays]] = field(default_factory=list)
+    weights: list[str] = field(default_factory=list)
+    compared: int = 0
+    held: int = 0
+    masks: list[np.ndarray | None] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+
+
+def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays], seed: int = 0) -> Emulation | None:
+    """The lossy hop from the artifact ``source`` to the artifact ``target`` (folders); None where none is known for it.
+
+    ``inputs`` by the source artifact's names. Raises InvalidFile for a bad artifact, JobFailed where a runtime refuses
+    the rounded source.
+    """
+    size = sum(p.stat().st_size for p in source.iterdir() if p.is_file())
+    if size > MOST_BYTES:
+        return None
+    count = 0 if size > MOST_DRAWN else DRAWS[size <= SMALL]
+    if target_format == "onnx-fp16":
+        from lib.convert.emulation import onnx_float16
+
+        found = onnx_float16.emulated(source, target, inputs, seed, count)
+    elif target_format == "openvino":
+        from lib.convert.emulation import onnx_float16
+
+        found = onnx_float16.emulated(source, None, inputs, seed, count)
+    else:
+        return None
+    found.masks = [_mask(some) for some in inputs]
+    return found
+
+
+def _mask(inputs: Arrays) -> np.ndarray | None:
+    """True where a token counts; None where no input says so."""
+    for name, value in inputs.items():
+        plain = value.dtype.kind in "iub" and value.ndim == 2
+        if "mask" in name.lower() and plain and value.size and np.isin(value, (0, 1)).all() and value.any():
+            return value.astype(bool)
+    return None

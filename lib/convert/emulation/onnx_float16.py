@@ -1,0 +1,88 @@
+"""What float16 gives of an ONNX model: its weights, and for float16 arithmetic every float tensor, rounded to float16."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto, helper, numpy_helper
+
+from lib.convert import onnx_files
+from lib.convert.emulation import Arrays, Emulation, onnx_graph, onnx_weights
+
+HIGHEST = 65504.0  # float16's largest number; the tools cut weights to it
+
+
+def emulated(source: Path, target: Path | None, inputs: list[Arrays], seed: int, draws: int) -> Emulation:
+    """``target`` is the float16 ONNX artifact; None where only weights are stored as float16, in another format."""
+    model = onnx_graph.opened(source)
+    file = onnx_files.read(target) if target else None
+    kept = _float32(file) if file else set()
+    names: set[str] = set()
+    if target:
+        names = (onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)) - kept
+    found = Emulation()
+    found.outputs = onnx_graph.run(_rounded(model, names, kept, None), inputs)
+    rng = np.random.default_rng(seed)
+    found.draws = [onnx_graph.run(_rounded(model, names, kept, rng), inputs) for _ in range(draws)]
+    if file:
+        onnx_weights.compare_float16(model, file, found)
+    return found
+
+
+def nearest(values: np.ndarray) -> np.ndarray:
+    """float32 values as float16 holds them, cut at its ends."""
+    return (
+        np.clip(values, -HIGHEST, HIGHEST, out=np.array(values), where=np.isfinite(values))
+        .astype(np.float16)
+        .astype(np.float32)
+    )
+
+
+def shifted(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rounded to float16 on a grid stretched by a random factor: as exact as ``nearest``, with other errors.
+
+    Numbers that float16 holds exactly stay: they have no error to be drawn.
+    """
+    factor = np.float32(rng.uniform(0.5, 1.0))
+    exact = nearest(values)
+    return np.where(exact == values, values, nearest(values * factor) / factor).astype(np.float32)
+
+
+def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.Generator | None) -> ModelProto:
+    out = onnx_graph.copied(model)
+
+    def constant(name: str, values: np.ndarray) -> np.ndarray:
+        if name in kept:
+            return values
+        return nearest(values) if rng is None else shifted(values, rng)
+
+    def behind(before: str, after: str) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+        half, full = {"to": TensorProto.FLOAT16}, {"to": TensorProto.FLOAT}
+        if rng is None:
+            small = f"{after}__half"
+            nodes = [helper.make_node("Cast", [before], [small], **half), helper.make_node("Cast", [small], [after], **full)]
+            return nodes, []
+        factor = np.float32(rng.uniform(0.5, 1.0))
+        one, back, a, small, b = (f"{after}__{k}" for k in ("factor", "back", "stretched", "half", "full"))
+        nodes = [
+            helper.make_node("Mul", [before, one], [a]),
+            helper.make_node("Cast", [a], [small], **half),
+            helper.make_node("Cast", [small], [b], **full),
+            helper.make_node("Mul", [b, back], [after]),
+        ]
+        return nodes, [numpy_helper.from_array(np.array(v, np.float32), n) for v, n in ((factor, one), (1 / factor, back))]
+
+    onnx_graph.change_constants(out, constant)
+    onnx_graph.put_behind(out, names, behind)
+    return out
+
+
+def _float32(file: ModelProto) -> set[str]:
+    """Weights and tensors that the file keeps in float32, by name."""
+    kinds = {t.name: t.data_type for g in onnx_graph.graphs(file.graph) for t in g.initializer}
+    made = onnx_graph.float_tensors(file)
+    casts = {name for g in onnx_graph.graphs(file.graph) for n in g.node if n.op_type == "Cast" for name in n.output}
+    weights = {name for name, kind in kinds.items() if kind == TensorProto.FLOAT}
+    return weights | (made - casts - {v.name for v in file.graph.output})
