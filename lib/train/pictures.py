@@ -1,141 +1,15 @@
-"""Turns a picture file into uint8 RGB, and squashes it to a square. PIL and numpy only.
-
-A picture is told by its content, never by its name. Every kind becomes 8-bit RGB: what was done to get
-there stands in ``notes``. Knows nothing of classes, data sets or training.
-"""
+"""Squashes pictures to a square, and makes thumbnails. Reading them is shared (``lib/pictures.py``). PIL and numpy only."""
 
 from __future__ import annotations
 
 import io
-import threading
-from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageOps
+from PIL import Image
 
-from lib.errors import InvalidFile
+from lib.pictures import FORMATS, MAX_BYTES, MAX_PIXELS, SUFFIXES, Reading, load, read
 
-MAX_PIXELS = 50_000_000
-MAX_BYTES = 64 << 20
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "GIF", "TIFF")
-SUFFIXES = {".jpg": "JPEG", ".jpeg": "JPEG", ".png": "PNG", ".webp": "WEBP", ".bmp": "BMP", ".gif": "GIF"}
-SUFFIXES |= {".tif": "TIFF", ".tiff": "TIFF"}
-HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftypavif")
-OTHER_COLOURS = {"CMYK", "LAB", "HSV", "YCbCr"}
-ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
-TO_8_BITS = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
-BIG = 8_000_000  # pixels; such pictures are decoded two at a time, so that threads cannot add up to gigabytes
-_big = threading.Semaphore(2)
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """``pixels``: uint8 [h, w, 3]. ``format`` is PIL's word. ``notes`` say what was changed."""
-
-    pixels: np.ndarray
-    format: str
-    notes: tuple[str, ...]
-
-
-def load(path: Path, about: int = 0) -> np.ndarray:
-    """uint8 [h, w, 3] RGB, upright. Raises InvalidFile, which says what is wrong and holds no path.
-
-    With ``about``, a JPEG may come smaller, but not below that many pixels a side: quicker, for a preview.
-    """
-    try:
-        if path.stat().st_size > MAX_BYTES:
-            raise InvalidFile(f"bigger than {MAX_BYTES >> 20} MB")
-        data = path.read_bytes()
-    except OSError:
-        raise InvalidFile("cannot be read from the disk") from None
-    return read(data, about).pixels
-
-
-def read(data: bytes, about: int = 0) -> Reading:
-    """A picture file's bytes decoded. Raises InvalidFile with the reason in words."""
-    if not data:
-        raise InvalidFile("empty file (0 bytes)")
-    try:
-        with Image.open(io.BytesIO(data), formats=FORMATS) as image:
-            width, height = image.size
-            if width * height > MAX_PIXELS:
-                raise InvalidFile(f"{width:,} x {height:,} pixels; at most {MAX_PIXELS // 10**6} million are decoded")
-            if width * height <= BIG:
-                return _decoded(image, about)
-            with _big:
-                return _decoded(image, about)
-    except (InvalidFile, MemoryError):
-        raise
-    except Image.UnidentifiedImageError:
-        if data[4:12] in HEIF:
-            raise InvalidFile("HEIC or AVIF, which is not read here: save it as JPEG") from None
-        raise InvalidFile("no picture that is read here (JPEG, PNG, WebP, BMP, GIF, TIFF)") from None
-    except Image.DecompressionBombError:
-        raise InvalidFile(f"far over {MAX_PIXELS // 10**6} million pixels: not decoded") from None
-    except Exception:  # a hostile picture makes PIL raise nearly anything: SyntaxError, KeyError, struct.error
-        raise InvalidFile("broken or cut off: it cannot be decoded to its end") from None
-
-
-def _decoded(image: Image.Image, about: int) -> Reading:
-    kind, notes = "JPEG" if image.format == "MPO" else image.format or "", []  # MPO: a phone's JPEG with a second view
-    if kind != "JPEG" and getattr(image, "is_animated", False):
-        notes.append("several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used")
-    if _is_deep(image, kind):
-        notes.append("16 bits a channel: reduced to 8")
-    turn = _orientation(image)  # asked before loading: a TIFF is turned by PIL itself as it loads
-    if about:
-        image.draft(None, (about, about))  # JPEG only: decodes at 1/2, 1/4 or 1/8, still to the end of its data
-    image.load()
-    if turn is None:
-        notes.append("its EXIF is broken: not turned")
-    elif turn not in (0, 1):
-        notes.append("turned as its EXIF says")
-        image = ImageOps.exif_transpose(image)
-    if image.mode in OTHER_COLOURS:
-        notes.append(f"{image.mode}: converted to RGB")
-    elif _has_alpha(image):
-        notes.append("transparent: laid on white")
-    return Reading(np.ascontiguousarray(_rgb(image)), kind, tuple(notes))
-
-
-def _is_deep(image: Image.Image, kind: str) -> bool:
-    """PIL itself reduces colour pictures, and only its raw mode tells so; BMP's "BGR;16" is 16 bits a pixel."""
-    if kind not in ("PNG", "TIFF"):
-        return False
-    args = image.tile[0][3] if image.tile else ""
-    raw = args if isinstance(args, str) else args[0] if isinstance(args, tuple) and args else ""
-    return image.mode.startswith("I") or ";16" in str(raw)
-
-
-def _orientation(image: Image.Image) -> int | None:
-    """EXIF's number, 1 where there is none; None where the EXIF, a TIFF of its own, is broken."""
-    try:
-        turn = image.getexif().get(274, 1)
-    except Exception:  # as with the picture itself
-        return None
-    return turn if isinstance(turn, int) and 0 <= turn <= 8 else None
-
-
-def _has_alpha(image: Image.Image) -> bool:
-    return not image.mode.startswith("I") and (image.mode in ALPHA or "transparency" in image.info)
-
-
-def _rgb(image: Image.Image) -> np.ndarray:
-    if image.mode.startswith("I"):
-        values = np.asarray(image)
-        if values.min() < 0 or values.max() > 65535:
-            raise InvalidFile("32-bit numbers, not colours: save it with 8 or 16 bits a channel")
-        return np.repeat(TO_8_BITS[values.astype(np.uint16)][..., None], 3, axis=2)
-    if image.mode == "F":
-        raise InvalidFile("floating-point numbers, not colours: save it with 8 or 16 bits a channel")
-    try:
-        if _has_alpha(image):
-            over = image.convert("RGBA")
-            return np.asarray(Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB"))
-        return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
-    except ValueError:
-        raise InvalidFile(f"its colours are stored as {image.mode}, which is not read here: save it as RGB") from None
+__all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "Reading", "load", "read", "resize", "thumbnail"]
 
 
 def resize(picture: np.ndarray, size: int) -> np.ndarray:

@@ -1,0 +1,165 @@
+"""A picture, or a zip of pictures whose folders are labels, as samples. A broken picture is left out and named."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.archives import Limits, is_litter, opened
+from lib.errors import InvalidFile
+from lib.model_inputs import dimensions, fitting, made_up, sizes
+from lib.model_inputs.preprocessing import Preprocessing, guess
+from lib.model_inputs.signature import Signature, Value
+from lib.pictures import MAX_BYTES, SUFFIXES
+from lib.pictures import read as decode
+
+LIMITS = Limits(members=20_000, total=1 << 30, member=MAX_BYTES, ratio=1000)
+MOST_VALUES = 1 << 28  # numbers of all samples together: 1 GiB as float32
+NAMED = 5  # left out pictures that a message names
+Labels = list[int] | None
+HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
+
+
+def is_picture(head: bytes) -> bool:
+    return head.startswith(HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:8] == b"ftyp"
+
+
+def chosen(
+    signature: Signature, given: Mapping[str, Any] | None, fixed: Mapping[str, int], hints: Mapping[str, Any] | None
+) -> tuple[Preprocessing, Value]:
+    """The preprocessing, guessed and changed as ``given``, and the input that takes the pictures. Raises InvalidFile."""
+    value = next((v for v in signature.inputs if dimensions.picture_layout(v)), None)
+    if value is None:
+        raise InvalidFile(
+            f"Pictures were sent, but no input of this model takes pictures: "
+            f"{fitting.takes(signature)}. Send an .npz of arrays."
+        )
+    known = {d: fixed[d] for d in value.shape if isinstance(d, str) and d in fixed}
+    layout = dimensions.picture_layout(value)
+    space = value.shape[-2:] if layout == "NCHW" else value.shape[-3:-1]
+    sides = tuple(d if isinstance(d, int) else known.get(d, 224) for d in space)
+    found = Preprocessing.from_dict(given or {}, guess(value, hints, size=sides))  # type: ignore[arg-type]
+    _check(found, value, space, known)
+    return found, value
+
+
+def _check(found: Preprocessing, value: Value, space: Sequence[int | str], known: Mapping[str, int]) -> None:
+    channels = 1 if found.channels == "L" else 3
+    shape = (channels, *found.size) if found.layout == "NCHW" else (*found.size, channels)
+    wanted = [known.get(d, d) if isinstance(d, str) else d for d in value.shape[-3:]]
+    if any(isinstance(d, int) and d != n for d, n in zip(wanted, shape, strict=True)):
+        raise InvalidFile(
+            f"The preprocessing gives {list(shape)} a picture, but {value.name[:80]!r} takes {fitting.shape(value)}. "
+            "Change size, layout or channels."
+        )
+
+
+def read(
+    path: Path,
+    is_zip: bool,
+    signature: Signature,
+    value: Value,
+    chosen: Preprocessing,
+    fixed: Mapping[str, int],
+    names: Sequence[str] = (),
+) -> tuple[list[dict[str, np.ndarray]], Labels, list[str], list[str]]:
+    """(rows, labels, classes, messages). ``names``: the model's own classes in order, where its file states them."""
+    rows: list[dict[str, np.ndarray]] = []
+    folders: list[str] = []
+    left_out: list[str] = []
+    notes: Counter[str] = Counter()
+    beside = None
+    for name, data in _pictures(path, is_zip, left_out):
+        try:
+            found = decode(data, about=max(chosen.size) * 2)
+        except InvalidFile as error:
+            if not is_zip:
+                raise InvalidFile(f"The picture cannot be used: {error.message}.") from None
+            left_out.append(f"{name[-80:]} ({error.message})")
+            continue
+        notes.update(found.notes)
+        one = _shaped(chosen.apply(found.pixels, value.dtype), value)
+        if len(rows) >= fitting.MOST or (len(rows) + 1) * one.size > MOST_VALUES:
+            raise InvalidFile(
+                f"More than {len(rows):,} pictures of {chosen.size[0]} x {chosen.size[1]} are too many. Send fewer, "
+                "or set a smaller size."
+            )
+        if beside is None:
+            sizes = _sizes(value, one, signature, fixed)
+            beside = made_up.companions(signature, sizes, {value.name})
+        rows.append({v.name: one if v is value else beside[v.name] for v in signature.inputs})
+        folders.append(name.rpartition("/")[0])
+    more = f"; and {len(left_out) - NAMED:,} more" if len(left_out) > NAMED else ""
+    out = f"Left out: {'; '.join(left_out[:NAMED])}{more}."
+    if not rows:
+        raise InvalidFile(
+            f"No usable picture was found (JPEG, PNG, WebP, BMP, GIF, TIFF). {out if left_out else ''}".strip()
+        )
+    messages = [f"Pictures become {chosen.shown()}."]
+    messages += [f"{count:,} of {len(rows):,} pictures {note}." for note, count in sorted(notes.items())]
+    messages += [out] if left_out else []
+    if len(signature.inputs) > 1:
+        messages.append(f"Beside the picture, {', '.join(list(beside or {})[:8])}: as at a fresh start.")
+    labels, classes, said = _labels(folders, names)
+    return rows, labels, classes, messages + said
+
+
+def _pictures(path: Path, is_zip: bool, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
+    if not is_zip:
+        if path.stat().st_size > MAX_BYTES:
+            raise InvalidFile(f"The picture has more than {MAX_BYTES >> 20} MB. Save it smaller.")
+        yield "", path.read_bytes()
+        return
+    odd: dict[str, str] = {}
+    with opened(path, LIMITS, odd) as archive:
+        left_out += [f"{name[-80:]} ({what})" for name, what in odd.items() if not is_litter(name)]
+        for name in sorted(archive.members):
+            if is_litter(name):
+                continue
+            if Path(name).suffix.lower() not in SUFFIXES and not is_picture(archive.head(name)):
+                left_out.append(f"{name[-80:]} (no picture)")
+                continue
+            try:
+                data = archive.read(name, MAX_BYTES)
+            except InvalidFile:
+                left_out.append(f"{name[-80:]} (damaged)")
+                continue
+            yield name, data
+
+
+def _shaped(one: np.ndarray, value: Value) -> np.ndarray:
+    """[1, …] as the input's rank and fixed batch want it; a batch of n is n times the picture."""
+    if len(value.shape) == 3:
+        return one[0]
+    return np.repeat(one, value.shape[0], axis=0) if isinstance(value.shape[0], int) else one
+
+
+def _sizes(value: Value, one: np.ndarray, signature: Signature, fixed: Mapping[str, int]) -> dict[str, int]:
+    bound = {d: n for d, n in zip(value.shape, one.shape, strict=True) if isinstance(d, str)}
+    return sizes.propose(signature) | dict(fixed) | bound
+
+
+def _labels(folders: list[str], names: Sequence[str]) -> tuple[Labels, list[str], list[str]]:
+    """Classes by the last folder: as the model names them, by number where all folders are numbers, else sorted."""
+    labels = [folder.rpartition("/")[2] for folder in folders]
+    found = sorted(set(labels))
+    if len(found) < 2 or "" in found:
+        why = "Some pictures lie in no folder" if "" in found and len(found) > 1 else ""
+        return None, [], [f"{why}: none has a label."] if why else []
+    if names and set(found) <= set(names):
+        classes = list(names)
+    elif all(f.isdecimal() and len(f) <= 5 for f in found):
+        classes = [str(k) for k in range(max(map(int, found)) + 1)]
+        labels = [str(int(one)) for one in labels]
+    else:
+        classes = found
+        return (
+            [classes.index(one) for one in labels],
+            classes,
+            [f"Labels: the folders in the order of the alphabet are classes 0 to {len(classes) - 1} of the model."],
+        )
+    return [classes.index(one) for one in labels], classes, []
