@@ -99,7 +99,7 @@ def test_too_many_pixels_are_not_decoded(monkeypatch: pytest.MonkeyPatch) -> Non
 
 def test_a_limit_of_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "a.jpg").write_bytes(picture(1))
-    monkeypatch.setattr(pictures, "MAX_BYTES", 100)
+    monkeypatch.setattr("lib.pictures.MAX_BYTES", 100)
     with pytest.raises(InvalidFile, match="bigger than"):
         pictures.load(tmp_path / "a.jpg")
 
