@@ -32,7 +32,7 @@ def write(module: Any, signature: Signature, target: Path) -> dict[str, Any]:
             litert_torch.convert(module, given).export(str(path))
         except Exception as error:  # torch's, MLIR's and its own
             raise JobFailed(f"LiteRT Torch gave up: {clean(str(error)) or type(error).__name__}") from None
-    from lib.convert.runners.tflite import described
+    from lib.convert.tflite_signatures import described
 
     got = described(tflite_file.read(path))
     if (len(got.inputs), len(got.outputs)) != (len(signature.inputs), len(signature.outputs)):

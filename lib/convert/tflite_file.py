@@ -206,13 +206,24 @@ def read(path: Path) -> dict[str, Any]:
         _check(model, len(data))
     except Damaged as error:
         raise InvalidFile(f"The TensorFlow Lite file is damaged: {error}. Upload it once more.") from None
-    return model
+    return model | {"whole": data}
 
 
 def code(model: dict[str, Any], operator: dict[str, Any]) -> int:
     """The BuiltinOperator of an operator."""
     found = model["operator_codes"][operator["opcode"]]
     return max(found["old_code"], found["code"]) if found["old_code"] >= OLD_CODES else found["old_code"]
+
+
+def stored(model: dict[str, Any], tensor: dict[str, Any]) -> np.ndarray | None:
+    """The values that the file holds for a tensor; None where it holds none, or none that are a plain array."""
+    buffer = model["buffers"][tensor["buffer"]]
+    data = buffer["data"]
+    if buffer["offset"] > 1:  # behind the flatbuffer, in the same file
+        data = np.frombuffer(model["whole"], np.uint8, buffer["size"], buffer["offset"])
+    if not len(data) or tensor["type"] not in DTYPES or tensor["sparsity"] is not None:
+        return None
+    return data.view(DTYPES[tensor["type"]]).reshape(tensor["shape"])
 
 
 def _check(model: dict[str, Any], size: int) -> None:

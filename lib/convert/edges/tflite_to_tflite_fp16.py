@@ -19,18 +19,41 @@ from lib.convert.edges import Progress, edge
     note="Half the size; inputs, outputs and, on a CPU, the arithmetic stay float32.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """Every signature stays in the file. Raises JobFailed where the tool refuses."""
+    import tempfile
+
+    from lib.convert import tflite_codes, tflite_file, tflite_signatures, tflite_weights
+
+    progress("Reading the file", 0.1)
+    before = tflite_file.read(source / tflite_file.NAME)
+    if why := tflite_weights.already(before):
+        return {"unchanged": f"{why} float16 would save nothing."}
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = source
+        if tflite_codes.outdated(before):
+            folder = Path(scratch)
+            tflite_codes.renewed(source / tflite_file.NAME, folder / tflite_file.NAME)
+        progress("Casting weights", 0.4)
+        messages = _cast(folder, target)
+    after = tflite_file.read(target / tflite_file.NAME)
+    if not tflite_weights.stored_bytes(after).get(tflite_weights.FLOAT16):
+        return {"unchanged": "No weight became float16: the tool casts those of convolutions and dense layers, if any."}
+    odd = tflite_signatures.not_compared(before)
+    lost = [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in odd]
+    return {"messages": messages, "lost": tflite_weights.cut(before, after) + lost}
+
+
+def _cast(source: Path, target: Path) -> list[str]:
     from ai_edge_quantizer import qtyping, recipe
 
     from lib.convert import tflite_quantise
 
-    progress("Reading the file", 0.1)
     quantiser = tflite_quantise.quantiser(source)
     halves = qtyping.OpQuantizationConfig(
         weight_tensor_config=qtyping.TensorQuantizationConfig(num_bits=16, dtype=qtyping.TensorDataType.FLOAT),
         compute_precision=qtyping.ComputePrecision.FLOAT,
         explicit_dequantize=True,
     )
-    progress("Casting weights", 0.4)
     try:
         quantiser.update_quantization_recipe(
             ".*", qtyping.TFLOperationName.ALL_SUPPORTED, halves, recipe.AlgorithmName.FLOAT_CASTING
@@ -38,4 +61,4 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         made = quantiser.quantize(enable_progress_report=False)
     except Exception as error:
         raise tflite_quantise.refused(error) from None
-    return {"messages": tflite_quantise.save(made, target)}
+    return tflite_quantise.save(made, target)
