@@ -55,11 +55,23 @@ def _computes(graph: GraphProto) -> bool:
     return any(node.op_type not in SHAPES for node in graph.node)
 
 
-def over_float16(model: ModelProto, cases: list[Arrays]) -> list[str]:
-    """The tensor whose largest value over ``cases``, ``HEADROOM`` times that, is more than float16 holds."""
+def over_float16(
+    model: ModelProto,
+    cases: list[Arrays],
+    *,
+    headroom: float = HEADROOM,
+    made_up: bool = True,
+    hidden: frozenset[str] | set[str] = frozenset(),
+) -> list[str]:
+    """The tensor whose largest value over ``cases``, ``headroom`` times that, is more than float16 holds.
+
+    ``hidden``: names of values that are large because of a mask. ``made_up`` False: the cases are real samples.
+    """
     typed = shape_inference.infer_shapes(model)
     kinds = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
-    names = [n for node in model.graph.node for n in node.output if kinds.get(n) == TensorProto.FLOAT]
+    kinds |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
+    made = [n for node in model.graph.node for n in node.output]
+    names = [n for n in made if kinds.get(n) == TensorProto.FLOAT and n not in hidden]
     probe = _with_outputs(model, [])
     probe.graph.initializer.extend(
         helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("mw_masked", MASKED), ("mw_zero", 0.0))
@@ -80,10 +92,15 @@ def over_float16(model: ModelProto, cases: list[Arrays]) -> list[str]:
         return ["How large the values inside the model get could not be measured, and float16 ends at 65504."]
     peaks = np.max(np.nan_to_num(np.array(runs, np.float64)), axis=0, initial=0.0).tolist()
     worst = max(range(len(names)), key=peaks.__getitem__, default=0)
-    if not names or peaks[worst] * HEADROOM <= FLOAT16:
+    if not names or peaks[worst] * headroom <= FLOAT16:
         return []
+    inputs = "made-up inputs" if made_up else "the samples"
+    if peaks[worst] > FLOAT16:
+        return [
+            f"{names[worst][:80]!r} reaches {peaks[worst]:.3g} on {inputs}; float16 ends at 65504, so it may be infinite."
+        ]
     return [
-        f"{names[worst][:80]!r} reaches {peaks[worst]:.3g} on made-up inputs, too near float16's largest number, 65504: "
+        f"{names[worst][:80]!r} reaches {peaks[worst]:.3g} on {inputs}, too near float16's largest number, 65504: "
         "larger inputs may become infinite."
     ]
 

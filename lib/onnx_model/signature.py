@@ -23,13 +23,15 @@ MASK = re.compile(r"(^|_)mask$")
 TIMES = {"timestep", "timesteps", "time_step", "t"}
 MULTIPLE = re.compile(r"(?:(\d+)\*([A-Za-z_]\w*)|([A-Za-z_]\w*)\*(\d+))")  # "2*height", as exporters write it
 STEPS = (4, 6, 8)
+# what exporters write where a dimension has no name: "?" in two places is not one size
+NAMELESS = re.compile(r"[\W\d_]*|none|null|nan|unk|unknown|undefined", re.IGNORECASE)
 Shape = tuple[int | str, ...]
 
 
 def signature(model: ModelProto) -> Signature:
     """Raises InvalidFile for an input or output that is no tensor.
 
-    An unnamed dynamic dimension is called after its place, ``x[0]``. A value whose rank the model does not say
+    An unnamed dynamic dimension (also "?", see ``nameless``) is called after its place, ``x[0]``. A value whose rank the model does not say
     has the one symbol ``x[...]``.
     """
     if model.functions:
@@ -49,6 +51,11 @@ def signature(model: ModelProto) -> Signature:
     return Signature(found.inputs, found.outputs, _sizes(found.symbols()))
 
 
+def nameless(dimension: str) -> bool:
+    """Whether the text in place of a dimension's name names nothing: "", "?", "-1", "None"."""
+    return NAMELESS.fullmatch(dimension) is not None
+
+
 def _value(value: ValueInfoProto, kind: TypeProto) -> Value:
     if not kind.HasField("tensor_type"):
         which = (kind.WhichOneof("value") or "unknown").removesuffix("_type")
@@ -57,7 +64,11 @@ def _value(value: ValueInfoProto, kind: TypeProto) -> Value:
     if not tensor.HasField("shape"):
         return Value(value.name, _dtype(value.name, tensor.elem_type), (f"{value.name}[...]",))
     shape = tuple(
-        d.dim_value if d.HasField("dim_value") and d.dim_value >= 0 else d.dim_param or f"{value.name}[{k}]"
+        d.dim_value
+        if d.HasField("dim_value") and d.dim_value >= 0
+        else f"{value.name}[{k}]"
+        if nameless(d.dim_param)
+        else d.dim_param
         for k, d in enumerate(tensor.shape.dim)
     )
     return Value(value.name, _dtype(value.name, tensor.elem_type), shape)

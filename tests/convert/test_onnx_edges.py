@@ -86,13 +86,21 @@ def test_fp16_can_take_and_give_float16(tmp_path: Path) -> None:
     assert models.error(got, load("onnx", folder).run(given)["y"]) < 3e-3
 
 
-def test_fp16_says_what_it_cuts(tmp_path: Path) -> None:
+def test_fp16_says_which_weight_it_cuts(tmp_path: Path) -> None:
     model = models.mlp()
-    weights = numpy_helper.to_array(model.graph.initializer[0]).copy()
-    weights[0, 0], weights[1, 1] = 1e6, 1e-9
-    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weights, model.graph.initializer[0].name))
+    weights = [numpy_helper.to_array(t).copy() for t in model.graph.initializer[:2]]
+    weights[0][3, 5] = -1e6
+    weights[1][:] = 2e-8
+    for tensor, value in zip(model.graph.initializer, weights, strict=False):
+        tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     said = convert("onnx", "onnx-fp16", models.save(model, tmp_path / "s"), tmp_path / "t")
-    assert "1 weights are larger" in said["messages"][0] and "1 weights are smaller" in said["messages"][1]
+    assert said["lost"] == [
+        "The weight 'w0' [16, 32] has a number over float16's largest, 65504, such as -1e+06 at [3, 5], and was cut to it."
+    ]
+    assert said["messages"] == [
+        "The weight 'b0' [32] has 32 numbers near nothing that float16 does not hold, such as 2e-08: they are only added to "
+        "larger ones."
+    ]
 
 
 def test_fp16_of_constants_written_as_numbers(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from lib.convert.edges import Option, Progress, edge
 
-HIGHEST, LOWEST = 65504.0, 5.96e-8  # of float16: the largest number, the smallest above zero
+QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer", "DynamicQuantize")  # parts of operators' names
 
 
 @edge(
@@ -22,66 +22,36 @@ HIGHEST, LOWEST = 65504.0, 5.96e-8  # of float16: the largest number, the smalle
     note="Half the size. On a CPU often slower: most kernels compute in float32 there.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises InvalidFile for a bad source, JobFailed where the tool refuses or its model does not load."""
-    from onnxruntime.transformers.float16 import convert_float_to_float16
-    from onnxruntime.transformers.onnx_model import OnnxModel
-
-    from lib.convert import feeds, onnx_doubts, onnx_files
-    from lib.convert.runners.onnx import OnnxRunner
-    from lib.errors import JobFailed
-    from lib.onnx_model.words import clean
+    """Raises InvalidFile for a bad or quantised source, JobFailed where the tool refuses or its model does not load."""
+    from lib.convert import onnx_files, onnx_float16, onnx_float64, onnx_fold, onnx_lost, onnx_metadata, onnx_tidy
+    from lib.errors import InvalidFile
 
     progress("Reading the model", 0.1)
-    model = onnx_files.inlined(onnx_files.read(source))
-    lost = _lost(model)
-    progress("Looking for values that float16 cannot hold", 0.2)
-    cases = [case.arrays for case in feeds.cases(OnnxRunner(source).signature()) if case.kind in ("ordinary", "large")]
-    doubts = onnx_doubts.over_float16(model, cases)
-    _constants_as_tensors(model)
-    progress("Converting to float16", 0.4)
-    try:
-        small = OnnxModel(convert_float_to_float16(model, keep_io_types=options["keep_io_types"]))
-        small.topological_sort()
-    except Exception as error:  # asserts, KeyErrors and the like on graphs it does not expect
-        raise JobFailed(f"The float16 converter refused: {clean(str(error)) or type(error).__name__}") from None
+    model = onnx_files.tidied(source)
+    metadata = onnx_metadata.of(model)
+    if found := sorted(k for k in onnx_files.operators(model) if any(part in k for part in QUANTISED)):
+        raise InvalidFile(
+            f"The model is quantised already (it has {', '.join(found[:4])}): float16 would change next to nothing. "
+            "Convert the model from before its quantisation."
+        )
+    messages = onnx_tidy.weights_are_no_inputs(model)
+    if onnx_float64.has(model):
+        model = onnx_float64.single(model, keep_io=options["keep_io_types"])
+        messages.append("The model computes in float64; it was made float32 first.")
+    progress("Folding constants", 0.2)
+    model = onnx_fold.fold(model)
+    progress("Looking for values that float16 cannot hold", 0.3)
+    lost, doubts = onnx_float16.ranges(model, options.get("samples"))
+    troubles, floats = onnx_lost.troubles(model), onnx_float16.floats(model)
+    progress("Converting to float16", 0.5)
+    small = onnx_float16.convert(model, keep_io_types=options["keep_io_types"])
+    messages += metadata.keep(small)
     progress("Saving", 0.8)
-    path = onnx_files.write(small.model, target)
+    path = onnx_files.write(small, target, source)
     onnx_files.loads(path)
-    kept = sum(t.data_type == 1 for t in small.model.graph.initializer)
-    return {
-        "doubts": doubts,
-        "messages": lost + ([f"{kept} weights stay float32: their operators have no float16 form."] if kept else []),
-    }
-
-
-def _lost(model: Any) -> list[str]:
-    """What float16 cannot hold, in words."""
-    import numpy as np
-    from onnx import TensorProto, numpy_helper
-
-    over = under = 0
-    for tensor in model.graph.initializer:
-        if tensor.data_type == TensorProto.FLOAT:
-            size = np.abs(numpy_helper.to_array(tensor))
-            over += int(((size > HIGHEST) & np.isfinite(size)).sum())
-            under += int(((size < LOWEST) & (size > 0)).sum())
-    words = []
-    if over:
-        words.append(f"{over} weights are larger than float16's 65504 and were cut to it.")
-    if under:
-        words.append(f"{under} weights are smaller than float16's smallest number and became {LOWEST}.")
-    return words
-
-
-def _constants_as_tensors(model: Any) -> None:
-    """Constants written as ``value_float`` would stay float32: the tool looks at tensors only."""
-    import numpy as np
-    from onnx import helper, numpy_helper
-
-    from lib.onnx_model.functions import every
-
-    for node in every(model.graph.node):
-        if node.op_type == "Constant" and node.attribute and node.attribute[0].name in ("value_float", "value_floats"):
-            found = node.attribute[0]
-            value = np.array(found.f if found.name == "value_float" else list(found.floats), np.float32)
-            node.attribute[0].CopyFrom(helper.make_attribute("value", numpy_helper.from_array(value)))
+    if onnx_float16.floats(small) >= floats:
+        return {"unchanged": onnx_float16.unchanged(small)}
+    cut, said = onnx_lost.words(troubles, onnx_lost.rounded(small))
+    kept = sum(t.data_type == 1 for t in small.graph.initializer)
+    messages += said + ([f"{kept} weights stay float32: their operators have no float16 form."] if kept else [])
+    return {"doubts": doubts, "lost": lost + cut, "messages": messages}

@@ -22,33 +22,25 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """Raises InvalidFile for a bad source, JobFailed where onnxslim refuses or changes what the model takes and gives."""
     import onnxslim
 
-    from lib.convert import onnx_files
+    from lib.convert import onnx_face, onnx_files, onnx_metadata, onnx_tidy
     from lib.errors import JobFailed
     from lib.onnx_model.words import clean
 
     progress("Reading the model", 0.1)
-    model = onnx_files.inlined(onnx_files.read(source))
-    before, face = onnx_files.operators(model), _face(model)
+    model = onnx_files.tidied(source)
+    messages = onnx_tidy.weights_are_no_inputs(model)
+    before, face, metadata = onnx_files.operators(model), onnx_face.of(model), onnx_metadata.of(model)
     progress("Slimming", 0.3)
     try:
         slim = onnxslim.slim(model)
     except (Exception, SystemExit) as error:  # whatever a pass of it trips over
         raise JobFailed(f"onnxslim refused: {clean(str(error)) or type(error).__name__}") from None
-    if _face(slim) != face:
-        raise JobFailed("onnxslim changed the names, dtypes or dynamic dimensions of inputs or outputs; not used.")
+    if why := onnx_face.restore(slim, face):
+        raise JobFailed(f"onnxslim changed what the model takes and gives ({why}); not used.")
     progress("Saving", 0.9)
-    onnx_files.write(slim, target)
+    messages += metadata.keep(slim)
+    onnx_files.write(slim, target, source)
     after = onnx_files.operators(slim)
     gone = [f"{before[k] - after.get(k, 0)} {k}" for k in sorted(before) if before[k] > after.get(k, 0)]
     was, now = sum(before.values()), sum(after.values())
-    return {"messages": [f"{was} nodes became {now}" + (f"; fewer: {', '.join(gone[:12])}." if gone else ".")]}
-
-
-def _face(model: Any) -> list[tuple[Any, ...]]:
-    """What the model takes and gives. Initializers listed as inputs are constants; whether they are listed is free."""
-    held = {t.name for t in model.graph.initializer}
-    return [
-        (v.name, v.type.tensor_type.elem_type, *((d.dim_value, d.dim_param) for d in v.type.tensor_type.shape.dim))
-        for v in (*model.graph.input, *model.graph.output)
-        if v.name not in held
-    ]
+    return {"messages": [f"{was} nodes became {now}" + (f"; fewer: {', '.join(gone[:12])}." if gone else "."), *messages]}

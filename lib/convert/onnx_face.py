@@ -1,0 +1,64 @@
+"""What an ONNX model takes and gives, kept through a tool: names, dtypes, and which dimensions are free."""
+
+from __future__ import annotations
+
+from onnx import ModelProto, ValueInfoProto
+
+NAME = 80
+Face = tuple[list[ValueInfoProto], list[ValueInfoProto]]
+
+
+def of(model: ModelProto) -> Face:
+    """Copies of the inputs that are no initializers, and of the outputs."""
+    return [_copied(v) for v in _inputs(model)], [_copied(v) for v in model.graph.output]
+
+
+def restore(model: ModelProto, face: Face) -> str:
+    """Declares inputs and outputs as ``face`` does: names that a tool gave to nameless dimensions go.
+
+    What contradicts it is not changed; the words say what.
+    """
+    for which, mine, theirs in zip(("input", "output"), (_inputs(model), list(model.graph.output)), face, strict=True):
+        if [v.name for v in mine] != [v.name for v in theirs]:
+            return f"names of {which}s"
+        for value, wanted in zip(mine, theirs, strict=True):
+            if why := _differ(value, wanted, which == "input"):
+                return f"{why} of {value.name[:NAME]!r}"
+            value.CopyFrom(wanted)
+    return ""
+
+
+def _inputs(model: ModelProto) -> list[ValueInfoProto]:
+    """Initializers listed as inputs are constants; whether they are listed is free."""
+    held = {t.name for t in model.graph.initializer}
+    return [v for v in model.graph.input if v.name not in held]
+
+
+def _differ(value: ValueInfoProto, wanted: ValueInfoProto, given: bool) -> str:
+    """``given``: it is an input, whose free dimensions stay free. Of an output, inference may know more."""
+    a, b = value.type, wanted.type
+    if a.WhichOneof("value") != b.WhichOneof("value"):
+        return "kind"
+    if not a.HasField("tensor_type"):
+        return ""
+    if a.tensor_type.elem_type != b.tensor_type.elem_type:
+        return "dtype"
+    if not (a.tensor_type.HasField("shape") and b.tensor_type.HasField("shape")):
+        return ""
+    mine, theirs = a.tensor_type.shape.dim, b.tensor_type.shape.dim
+    if len(mine) != len(theirs):
+        return "rank"
+    for m, t in zip(mine, theirs, strict=True):
+        if m.HasField("dim_value") and t.HasField("dim_value") and m.dim_value != t.dim_value:
+            return "sizes"
+        if given and m.HasField("dim_value") != t.HasField("dim_value"):
+            return "dynamic dimensions"
+        if m.dim_param and t.dim_param and m.dim_param != t.dim_param:
+            return "dynamic dimensions"
+    return ""
+
+
+def _copied(value: ValueInfoProto) -> ValueInfoProto:
+    out = ValueInfoProto()
+    out.CopyFrom(value)
+    return out

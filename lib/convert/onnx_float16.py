@@ -1,0 +1,112 @@
+"""onnxruntime's float16 converter, with what it needs before and after, and the ranges of the values that it narrows."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import ModelProto, TensorProto
+
+from lib.convert import onnx_doubts, onnx_order, onnx_tidy
+from lib.convert.onnx_lost import HIGHEST, behind_masks
+from lib.convert.onnx_names import every_name, rename, unused
+from lib.errors import InvalidFile, JobFailed
+from lib.onnx_model.words import clean
+
+Arrays = dict[str, np.ndarray]
+FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+REAL = 2.0  # how much more than the samples' the values of other inputs may be
+
+
+def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
+    """Changes ``model``, which is tidy and float32. Raises JobFailed where the tool refuses."""
+    from onnxruntime.transformers.float16 import convert_float_to_float16
+
+    _own_names(model)
+    try:
+        small = convert_float_to_float16(model, keep_io_types=keep_io_types)
+        onnx_order.sort(small.graph)
+    except onnx_order.Circle as error:
+        raise JobFailed(f"The float16 converter made a model that cannot be run: {error}.") from None
+    except Exception as error:  # asserts, KeyErrors and the like on graphs it does not expect
+        raise JobFailed(f"The float16 converter refused: {clean(str(error)) or type(error).__name__}") from None
+    return small
+
+
+def _own_names(model: ModelProto) -> None:
+    """The tool knows an initializer by its name alone: those of both branches of an If may share one."""
+    taken = every_name(model.graph)
+    seen: set[str] = set()
+    for graph in onnx_tidy.graphs(model.graph):
+        names = {}
+        for tensor in graph.initializer:
+            if tensor.name in seen:
+                names[tensor.name] = unused(tensor.name, taken)
+                taken.add(names[tensor.name])
+            seen.add(tensor.name)
+        if names:
+            rename(graph, names)
+
+
+def floats(model: ModelProto) -> int:
+    """How many weights, constants and results are float32 or float64, casts and the model's own outputs left out."""
+    found = 0
+    try:
+        typed = onnx.shape_inference.infer_shapes(onnx_tidy.light(model)).graph
+    except Exception:  # onnx's own, and protobuf's
+        typed = model.graph
+    kinds = {v.name: v.type.tensor_type.elem_type for v in typed.value_info}
+    kinds |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
+    for graph in onnx_tidy.graphs(model.graph):
+        found += sum(t.data_type in FLOATS for t in graph.initializer)
+        for node in graph.node:
+            found += sum(a.t.data_type in FLOATS for a in node.attribute)
+            if node.op_type != "Cast":
+                found += sum(kinds.get(name) in FLOATS for name in node.output)
+    return found
+
+
+def unchanged(model: ModelProto) -> str:
+    """Why nothing became float16."""
+    graph = model.graph
+    if any(t.data_type == TensorProto.FLOAT16 for one in onnx_tidy.graphs(graph) for t in one.initializer):
+        return "The model is float16 already; there is nothing to convert."
+    kinds = Counter(node.op_type for node in graph.node if node.op_type not in ("Cast", "Identity", "Constant"))
+    named = ", ".join(kind for kind, _ in kinds.most_common(4))
+    return f"Nothing would become float16: the model's operators ({named}) have no float16 form, or it has no float32 in it."
+
+
+def ranges(model: ModelProto, samples: str | None) -> tuple[list[str], list[str]]:
+    """(lost, doubts): inputs of the samples over 65504, and values inside the model that come near it.
+
+    ``samples``: a folder of real ones, with the model's own input names; without, inputs are made up.
+    """
+    from lib.convert import feeds
+    from lib.onnx_model.signature import signature
+
+    hidden = behind_masks(model)
+    if not samples:
+        found = signature(model)
+        cases = [c.arrays for c in feeds.cases(found) if c.kind in ("ordinary", "large")]
+        return [], onnx_doubts.over_float16(model, cases, hidden=hidden)
+    rows = _rows(samples)
+    lost = []
+    for name in rows[0] if rows else ():
+        peak = max(
+            (float(np.max(np.abs(row[name]), initial=0.0)) for row in rows if row[name].dtype.kind == "f"), default=0.0
+        )
+        if peak > HIGHEST:
+            lost.append(f"The input {name[:80]!r} reaches {peak:.6g} in the samples; float16 ends at 65504.")
+    return lost, onnx_doubts.over_float16(model, rows, headroom=REAL, made_up=False, hidden=hidden)
+
+
+def _rows(folder: str) -> list[Arrays]:
+    from lib.model_inputs import samples
+
+    try:
+        return samples.load(Path(folder)).rows
+    except OSError:
+        raise InvalidFile("The samples are not there any more; give them again.") from None

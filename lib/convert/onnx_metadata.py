@@ -1,0 +1,59 @@
+"""What an ONNX file says of itself beside its graph: most tools forget it.
+
+``of`` before a tool runs (some change the model they are given), ``keep`` on what it made.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from onnx import ModelProto, ValueInfoProto
+
+OF_MODEL = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
+OF_GRAPH = ("name", "doc_string")
+
+
+@dataclass(frozen=True, slots=True)
+class Metadata:
+    model: dict[str, str | int]
+    properties: dict[str, str]
+    graph: dict[str, str]
+    graph_properties: dict[str, str]
+    values: dict[str, ValueInfoProto]  # inputs and outputs: their doc_string and metadata
+    training: int
+
+    def keep(self, made: ModelProto) -> list[str]:
+        """Writes it into ``made``; what a tool has added itself stays. Says what could not be kept."""
+        for names, target in ((self.model, made), (self.graph, made.graph)):
+            for name, value in names.items():
+                setattr(target, name, value)
+        for properties, target in ((self.properties, made), (self.graph_properties, made.graph)):
+            there = {p.key for p in target.metadata_props}
+            for key, value in properties.items():
+                if key not in there:
+                    target.metadata_props.add(key=key, value=value)
+        for value in (*made.graph.input, *made.graph.output):
+            if (was := self.values.get(value.name)) is not None:
+                value.doc_string = was.doc_string
+                del value.metadata_props[:]
+                value.metadata_props.extend(was.metadata_props)
+        del made.training_info[:]  # its graphs name weights and operators as they were
+        return ["The part of the file that is for training (training_info) was left out."] if self.training else []
+
+
+def of(model: ModelProto) -> Metadata:
+    graph = model.graph
+    return Metadata(
+        model={name: getattr(model, name) for name in OF_MODEL if model.HasField(name)},
+        properties={p.key: p.value for p in model.metadata_props},
+        graph={name: getattr(graph, name) for name in OF_GRAPH if graph.HasField(name)},
+        graph_properties={p.key: p.value for p in graph.metadata_props},
+        values={v.name: _copied(v) for v in (*graph.input, *graph.output) if v.doc_string or v.metadata_props},
+        training=len(model.training_info),
+    )
+
+
+def _copied(value: ValueInfoProto) -> ValueInfoProto:
+    out = ValueInfoProto()
+    out.CopyFrom(value)
+    return out
