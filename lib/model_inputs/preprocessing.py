@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from PIL import Image
 
 from lib.errors import InvalidValue
 from lib.model_inputs import dimensions
 from lib.model_inputs.signature import Value, dtype
+
+if TYPE_CHECKING:
+    from PIL import Image  # made-up inputs are also made where it is not: in environments of converters
 
 LAYOUTS, CHANNELS, CROPS = ("NCHW", "NHWC"), ("RGB", "BGR", "L"), ("squash", "center")
 NORMALIZATIONS = ("0..1", "-1..1", "0..255", "imagenet")
@@ -51,6 +53,8 @@ class Preprocessing:
 
     def apply(self, picture: np.ndarray, kind: str = "float32") -> np.ndarray:
         """uint8 [h, w, 3] RGB -> [1, c, h, w] or [1, h, w, c] of the dtype ``kind``, as the model takes it."""
+        from PIL import Image
+
         resized = _fitted(Image.fromarray(picture), self.size, self.crop)
         pixels = np.asarray(resized.convert("L") if self.channels == "L" else resized)
         return self.normalized(pixels.reshape(*self.size, -1), kind)
@@ -134,6 +138,8 @@ def _size(given: Any) -> tuple[int, int]:
 
 def _fitted(image: Image.Image, size: tuple[int, int], crop: str) -> Image.Image:
     """Bilinear and antialiased, as torchvision's and Keras' loaders do it."""
+    from PIL import Image
+
     height, width = size
     if image.size == (width, height):
         return image
