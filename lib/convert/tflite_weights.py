@@ -1,4 +1,4 @@
-"""What the weights of a TensorFlow Lite file are stored as, and what float16 cuts off. Of a file as ``tflite_file`` reads it."""
+"""What the weights of a TensorFlow Lite file, as ``tflite_file`` reads it, are stored as; and what float16 cuts off."""
 
 from __future__ import annotations
 
@@ -43,14 +43,18 @@ def already(model: dict[str, Any]) -> str:
 
 def computes_in_integers(model: dict[str, Any]) -> bool:
     """Whether activations are integers with a scale: another runtime rounds them elsewhere."""
-    for graph in model["subgraphs"]:
-        for operator in graph["operators"]:
-            for number in operator["outputs"].tolist():
-                tensor = graph["tensors"][number] if number >= 0 else None
-                if tensor and tensor["type"] in INTEGERS and tensor["quantization"] is not None:
-                    if len(tensor["quantization"]["scale"]):
-                        return True
-    return False
+
+    def scaled(tensor: dict[str, Any]) -> bool:
+        scales = tensor["quantization"]["scale"] if tensor["quantization"] is not None else ()
+        return tensor["type"] in INTEGERS and len(scales) > 0
+
+    return any(
+        scaled(graph["tensors"][number])
+        for graph in model["subgraphs"]
+        for operator in graph["operators"]
+        for number in operator["outputs"].tolist()
+        if number >= 0
+    )
 
 
 def cut(before: dict[str, Any], after: dict[str, Any]) -> list[str]:

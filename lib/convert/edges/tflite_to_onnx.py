@@ -1,10 +1,11 @@
-"""TensorFlow Lite to ONNX, by tf2onnx."""
+"""TensorFlow Lite to ONNX, by tf2onnx, of one signature."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
+from lib.convert import signatures
 from lib.convert.edges import Option, Progress, edge
 
 
@@ -16,25 +17,37 @@ from lib.convert.edges import Option, Progress, edge
     seconds=20,
     error=3e-6,
     environment="tensorflow",
-    options=(Option(name="opset", title="ONNX opset", kind="choice", default="18", choices=("15", "16", "17", "18")),),
+    options=(
+        Option(name="opset", title="ONNX opset", kind="choice", default="18", choices=("15", "16", "17", "18")),
+        signatures.OPTION,
+    ),
+    note="Of several signatures one is converted: the one asked for, serving_default, or the first.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
+    """A file that computes in integers is judged as such. Raises InvalidValue for an unknown signature, JobFailed."""
     import tempfile
 
-    from lib.convert import onnx_files, tf2onnx_tool, tflite_file, tflite_shapes
-    from lib.convert.runners.tflite import described, tensor_names
+    from lib.convert import onnx_files, tf2onnx_tool, tflite_file, tflite_main_graph, tflite_shapes, tflite_weights
+    from lib.convert.tflite_signatures import described, keys, not_compared, parts, tensor_names
 
     progress("Reading the file", 0.1)
-    file = tflite_file.read(source / tflite_file.NAME)
-    signature = described(file)
+    path = source / tflite_file.NAME
+    file = tflite_file.read(path)
+    picked = signatures.pick(source, options["signature"], keys(file) + not_compared(file))
+    (part,), signature = parts(file, picked.key), described(file, picked.key)
     with tempfile.TemporaryDirectory() as scratch:
-        path = source / tflite_file.NAME
+        if part.graph:
+            tflite_main_graph.swapped(path, Path(scratch) / "main.tflite", part.graph)
+            path = Path(scratch) / "main.tflite"
         if not signature.symbols():
+            tflite_shapes.settled(path, Path(scratch) / tflite_file.NAME)
             path = Path(scratch) / tflite_file.NAME
-            tflite_shapes.settled(source / tflite_file.NAME, path)
         progress("Converting with tf2onnx", 0.3)
         model = tf2onnx_tool.from_tflite(path, int(options["opset"]))
-    tf2onnx_tool.name(model, *tensor_names(file), signature)
+    tf2onnx_tool.name(model, *tensor_names(file, part), signature)
     progress("Writing ONNX", 0.9)
     onnx_files.write(model, target)
-    return {}
+    if not tflite_weights.computes_in_integers(file):
+        return picked.told()
+    said = "The file computes in integers itself, which another runtime rounds elsewhere: it is judged as an int8 model."
+    return {"messages": [*picked.messages, said], "lost": picked.lost, "precision": "int8"}
