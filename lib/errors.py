@@ -17,6 +17,21 @@ machine. ``web/errors.py`` turns these into messages of the page and into HTTP s
 
 from __future__ import annotations
 
+import errno
+
+# PyTorch has no class for a CPU without memory: it raises RuntimeError with a text of the allocator, which is
+# "can't allocate memory" on Linux and "not enough memory" on Windows. CUDA and MPS write "out of memory".
+OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc")
+
+
+def out_of_memory(error: BaseException) -> bool:
+    """Whether ``error`` says that the memory of the machine or of its accelerator does not suffice."""
+    if isinstance(error, OSError):
+        return error.errno == errno.ENOMEM
+    if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
+        return any(words in str(error) for words in OUT_OF_MEMORY)
+    return isinstance(error, MemoryError)
+
 
 class WorkbenchError(Exception):
     """Base class: catch this one to catch them all."""

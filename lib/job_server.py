@@ -25,7 +25,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
-from lib.errors import WorkbenchError
+from lib.errors import WorkbenchError, out_of_memory
 from lib.job_messages import receive, send
 
 DIE_WITH_PARENT, ADOPT_ORPHANS = 1, 36  # linux/prctl.h: PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
@@ -118,13 +118,13 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
         os._exit(0)
     except WorkbenchError as error:
         answer = {"error": type(error).__name__, "message": error.message[:LOGGED]}
-    except MemoryError:
-        answer = {"error": "MemoryError"}
     except BaseException as error:
         number = error.errno if isinstance(error, OSError) else 0
         answer = {"error": "FileTooBig" if number == errno.EFBIG else type(error).__name__}  # Python ignores SIGXFSZ
         if number == errno.ENOSPC:
             answer = {"error": "JobFailed", "message": "The disk of the machine that runs this app is full."}
+        if out_of_memory(error):
+            answer = {"error": "MemoryError"}
         with suppress(BaseException):  # for whoever runs the app; the visitor gets a sentence
             text = traceback.format_exc(limit=-4)[-LOGGED:]
             print("".join(c if c.isprintable() or c == "\n" else "?" for c in text), file=log, flush=True)

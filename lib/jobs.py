@@ -232,7 +232,19 @@ class Jobs:
         self._stop()
         self._control, theirs = socket.socketpair()
         variables = harmless_variables() | SWITCHES | {"PYTHONPATH": str(ROOT)}
-        self._server = subprocess.Popen(
+        try:
+            self._server = self._spawn(theirs, variables)
+        except OSError as error:  # its text has paths
+            self._stop()
+            why = error.strerror or type(error).__name__
+            raise JobFailed(
+                f"The process that starts jobs cannot be started: {why}. Starting the app again may help."
+            ) from error
+        finally:
+            theirs.close()
+
+    def _spawn(self, theirs: socket.socket, variables: dict[str, str]) -> subprocess.Popen[bytes]:
+        return subprocess.Popen(
             [self._python, "-m", "lib.job_server", str(theirs.fileno()), *self._preload],
             pass_fds=[theirs.fileno()],
             env=variables | {"HOME": tempfile.gettempdir()},
@@ -243,7 +255,6 @@ class Jobs:
             # processor out by session first (sched_autogroup), and nice counts within one only.
             process_group=0,
         )
-        theirs.close()
 
     def _stop(self) -> None:
         if self._control is not None:
@@ -293,8 +304,9 @@ class Jobs:
 
 
 def _progress(event: dict[str, Any]) -> Progress:
-    share = event.get("share")
-    return Progress(str(event["progress"])[:MAX_WORDS], float(share) if isinstance(share, int | float) else None)
+    share = event.get("share")  # JSON has integers that no float holds, and Python's reader takes NaN
+    known = isinstance(share, int | float) and 0 <= share <= 1
+    return Progress(str(event["progress"])[:MAX_WORDS], float(share) if known else None)
 
 
 def _bury(end: socket.socket) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import json
+import mmap
 import os
 import signal
 import subprocess
@@ -58,6 +59,11 @@ def eat_memory_below_python(progress: Progress, size: int) -> dict[str, Any]:
     libc = ctypes.CDLL(None)
     libc.malloc.restype = ctypes.c_void_p
     return {"got": libc.malloc(ctypes.c_size_t(size)) is not None}
+
+
+def map_memory(progress: Progress, size: int) -> dict[str, Any]:
+    """OSError instead of MemoryError."""
+    return {"got": len(mmap.mmap(-1, size))}
 
 
 def eat_disk(progress: Progress) -> dict[str, Any]:
@@ -116,12 +122,15 @@ def family(progress: Progress, stay: bool = True) -> dict[str, Any]:
 def garbage(progress: Progress, what: str) -> dict[str, Any]:
     """What a child may send that has been taken over: its socket is the one that is no pipe."""
     odd = b'{"progress": {"a": 1}, "share": [0]}'
+    huge, nan = b'{"progress": "a", "share": %d}' % 10**400, b'{"progress": "a", "share": NaN}'
     data = {
         "noise": bytes(range(200)),
         "long": b"\xff\xff\xff\xff" + bytes(64),
         "deep": (100_000).to_bytes(4, "big") + b"[" * 100_000,
         "list": b"\x00\x00\x00\x02[]",
         "odd progress": len(odd).to_bytes(4, "big") + odd,
+        "huge share": len(huge).to_bytes(4, "big") + huge,
+        "nan share": len(nan).to_bytes(4, "big") + nan,
         "cut": b"\x00\x00\x01\x00{",
     }[what]
     for fd in os.listdir("/proc/self/fd"):

@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from lib.errors import Cancelled, InvalidFile, InvalidValue, JobFailed, LimitExceeded, QueueFull, WorkbenchError
-from lib.jobs import Job, Jobs, Limits, Progress, Result
+from lib.jobs import Job, Jobs, Limits, Progress, Result, _progress
 
 ROOT = Path(__file__).parent.parent
 SMALL = Limits(memory_mb=600, cpu_seconds=20, wall_seconds=20, file_mb=32)
@@ -120,6 +120,11 @@ def test_a_memory_bomb(jobs: Jobs) -> None:
     assert answer(jobs, "eat_memory_below_python", size=200 << 20) == {"got": True}
 
 
+def test_memory_that_the_kernel_refuses(jobs: Jobs) -> None:
+    error = refused(jobs, "map_memory", size=1 << 50)
+    assert type(error) is LimitExceeded and "memory went over" in error.message
+
+
 def test_a_file_size_bomb(jobs: Jobs) -> None:
     error = refused(jobs, "eat_disk")
     assert type(error) is LimitExceeded and "size of a written file went over the limit of 32 MB" in error.message
@@ -146,9 +151,14 @@ def test_an_answer_that_is_too_long(jobs: Jobs) -> None:
     assert "The answer takes 300 MB" in refused(jobs, "too_long", Limits(memory_mb=2000)).message
 
 
-@pytest.mark.parametrize("what", ["noise", "long", "deep", "list", "odd progress", "cut"])
+@pytest.mark.parametrize("what", ["noise", "long", "deep", "list", "odd progress", "huge share", "nan share", "cut"])
 def test_a_child_that_was_taken_over_sends_nonsense(jobs: Jobs, what: str) -> None:
     assert isinstance(refused(jobs, "garbage", what=what), JobFailed)
+
+
+@pytest.mark.parametrize("share", [10**400, -(10**400), float("nan"), float("inf"), 1.5, "0.5", [0.5]])
+def test_a_share_that_is_none_is_not_passed_on(share: object) -> None:
+    assert _progress({"progress": "a", "share": share}) == Progress("a")
 
 
 def test_a_task_that_does_not_exist(jobs: Jobs) -> None:
@@ -268,6 +278,15 @@ def test_a_fork_server_that_does_not_come_up() -> None:
             jobs.submit("tests.job_tasks:echo", {}).result()
     finally:
         jobs.close()
+
+
+def test_a_python_that_is_gone(tmp_path: Path) -> None:
+    """As after somebody has removed an environment that was in use."""
+    jobs = Jobs(workers=1, waiting=1, python=tmp_path / "bin" / "python")
+    with pytest.raises(JobFailed, match="cannot be started: No such file or directory") as caught:
+        jobs.submit("tests.job_tasks:echo", {}).result()
+    assert str(tmp_path) not in caught.value.message and jobs.status()["running"] == 0
+    jobs.close()
 
 
 def test_close_kills_everything() -> None:

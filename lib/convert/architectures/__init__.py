@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert.architectures import torchvision, transformers
-from lib.errors import InvalidValue, WorkbenchError
+from lib.errors import InvalidValue, WorkbenchError, out_of_memory
 from lib.model_inputs.signature import Signature, Value
 
 DESCRIPTION, WEIGHTS = "architecture.json", "weights.safetensors"
@@ -141,6 +141,7 @@ def _write(description: dict[str, Any], state: dict[str, Any] | None, folder: Pa
         signature = replace(signature, outputs=describe.outputs(flattened, signature))
     tied = files.save(model, folder / WEIGHTS)
     whole = description | {"signature": signature.as_dict(), "tied": tied, "parameters": count}
+    whole["weights"] = "random" if state is None else "given"
     (folder / DESCRIPTION).write_text(json.dumps(whole, indent=1), encoding="utf-8")
     return [f"{name}: {count / 1e6:.3g} million parameters, {said}."]
 
@@ -155,7 +156,7 @@ def _runs(name: str, settings: bool) -> Iterator[None]:
     except Exception as error:  # whatever the model's own code meets
         if not settings:
             raise
-        if "allocate memory" in str(error):  # torch's way to say MemoryError
+        if out_of_memory(error):
             raise MemoryError from error
         allowed = f"settings that the model can run with ({transformers.line(error)})"
         raise InvalidValue("config", name, allowed) from error
