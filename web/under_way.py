@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 
 import gradio as gr
 
@@ -26,8 +27,9 @@ class UnderWay:
         try:
             job = mine[kind] = ask()
             try:
-                async for event in follow_job(job):
-                    yield event
+                async with aclosing(follow_job(job)) as events:
+                    async for event in events:
+                        yield event
             except Cancelled:
                 if mine.get(kind) is job:
                     raise
@@ -35,7 +37,8 @@ class UnderWay:
                 if mine.get(kind) is job:
                     del mine[kind]
         finally:
-            if not mine:
+            # an earlier one that ends late may meet what a later one has put in its place
+            if not mine and self._jobs.get(http.session_hash) is mine:
                 self._jobs.pop(http.session_hash, None)
 
     def stop(self, http: gr.Request) -> None:
