@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import suppress
 
 from lib.text_to_image.events import Done, Event, Failed, Step
 from lib.text_to_image.ticket import Ticket
@@ -21,7 +22,7 @@ async def follow(ticket: Ticket) -> AsyncIterator[Event]:
     loop, news, last = asyncio.get_running_loop(), asyncio.Event(), -STEP_SECONDS
 
     def wake() -> None:
-        if not loop.is_closed():  # the engine's thread must not stumble over a server that has gone
+        with suppress(RuntimeError):  # the loop is closed: the engine's thread must not stumble over a server that has gone
             loop.call_soon_threadsafe(news.set)
 
     ticket.listen(wake)

@@ -7,7 +7,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from lib.jobs import Job, Progress, Result
+from lib.jobs import BURIAL, Job, Progress, Result
 
 HEARTBEAT = 1.0  # seconds; gradio notices that a client has gone only when something is yielded
 
@@ -15,9 +15,10 @@ HEARTBEAT = 1.0  # seconds; gradio notices that a client has gone only when some
 async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
     """Progress, at least every second, and last the Result; raises what ``job.events`` raises.
 
-    Closing it, or cancelling its task, kills the child process.
+    Closing it, or cancelling its task, kills the child process and waits until it is gone, so its folder can be
+    removed. Leaving an ``async for`` closes nothing: whoever may leave early writes ``async with aclosing(…)``.
     """
-    loop, news = asyncio.get_running_loop(), asyncio.Event()
+    loop, news, gone = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     latest: Progress | None = None  # only the newest counts, however many a job sends
     end: Result | BaseException | None = None
 
@@ -29,14 +30,16 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
                     latest = event
                 else:
                     end = event
-                wake()
+                tell(news)
         except BaseException as error:
             end = error
-            wake()
+            tell(news)
+        finally:
+            tell(gone)
 
-    def wake() -> None:
-        if not loop.is_closed():
-            loop.call_soon_threadsafe(news.set)
+    def tell(event: asyncio.Event) -> None:
+        with suppress(RuntimeError):  # the loop is closed, the server gone
+            loop.call_soon_threadsafe(event.set)
 
     threading.Thread(target=listen, name="job", daemon=True).start()
     last = Progress("Starting")
@@ -56,3 +59,5 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
                 raise end
     finally:
         job.cancel()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(gone.wait(), BURIAL)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -59,12 +60,13 @@ def build(converter: Converter, folders: Folders) -> None:
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
             given = subject.source(file, source)
-            chosen = subject.from_client(options, given.files, subject.specs(converter.conversions()))
-            async for event in follow_job(converter.convert(given, target, chosen, Path(folder))):
-                if isinstance(event, Result):
-                    yield event.value["artifact"], event.value["report"]  # gradio copies the file to its own cache
-                else:
-                    yield None, {"progress": event.stage}
+            chosen = subject.from_client(options, given.files, subject.specs(await asyncio.to_thread(converter.conversions)))
+            async with aclosing(follow_job(converter.convert(given, target, chosen, Path(folder)))) as events:
+                async for event in events:
+                    if isinstance(event, Result):
+                        yield event.value["artifact"], event.value["report"]  # gradio copies the file to its own cache
+                    else:
+                        yield None, {"progress": event.stage}
         except WorkbenchError as error:
             raise as_gradio(error) from None
         finally:
@@ -81,8 +83,9 @@ def build(converter: Converter, folders: Folders) -> None:
             format, title, bytes, inputs, outputs, messages, and targets with route, tools, rough seconds and options.
         """
         try:
-            async for event in follow_job(converter.describe(subject.source(file, source))):
-                yield event.value if isinstance(event, Result) else {"progress": event.stage}
+            async with aclosing(follow_job(converter.describe(subject.source(file, source)))) as events:
+                async for event in events:
+                    yield event.value if isinstance(event, Result) else {"progress": event.stage}
         except WorkbenchError as error:
             raise as_gradio(error) from None
 

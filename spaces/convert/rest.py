@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import shutil
+from contextlib import aclosing
 from pathlib import Path
 
 from fastapi import Request, Response
@@ -39,18 +40,19 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
             called = re.sub(r"[/\\\x00-\x1f]", "_", query.pop("name", "") or "model")[:200]
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
-            options = from_query(query, specs(converter.conversions()))
+            options = from_query(query, specs(await asyncio.to_thread(converter.conversions)))
             body = Path(folder) / "body"
             files = {called: body} if await receive(http, body, max_file_mb) else {}
             out = Path(folder) / "out"
             out.mkdir()
-            async for event in follow_job(converter.convert(Source(files, name), target, options, out)):
-                if isinstance(event, Result):
-                    outcome = Outcome.of(folder, event.value)
-                    handed = outcome.package is not None
-                    return _answer(outcome)
-                if await http.is_disconnected():
-                    raise Cancelled()
+            async with aclosing(follow_job(converter.convert(Source(files, name), target, options, out))) as events:
+                async for event in events:
+                    if isinstance(event, Result):
+                        outcome = Outcome.of(folder, event.value)
+                        handed = outcome.package is not None
+                        return _answer(outcome)
+                    if await http.is_disconnected():
+                        raise Cancelled()
             raise AssertionError("work ends with a result or an error")
         except WorkbenchError as error:
             return as_response(error)

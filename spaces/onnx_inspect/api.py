@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ Answers = AsyncIterator[dict[str, Any]]
 
 
 async def _answer(job: Job) -> Answers:
-    async for event in follow_job(job):
-        yield event.value if isinstance(event, Result) else {"progress": event.stage}
+    async with aclosing(follow_job(job)) as events:
+        async for event in events:
+            yield event.value if isinstance(event, Result) else {"progress": event.stage}
 
 
 def build(bench: Bench) -> None:
@@ -124,11 +126,12 @@ def build(bench: Bench) -> None:
         """
         out = bench.folders.new()
         try:
-            async for event in follow_job(bench.build(text, out)):
-                if isinstance(event, Result):
-                    yield str(Path(out) / "model.onnx"), event.value  # gradio copies it to its own cache
-                else:
-                    yield None, {"progress": event.stage}
+            async with aclosing(follow_job(bench.build(text, out))) as events:
+                async for event in events:
+                    if isinstance(event, Result):
+                        yield str(Path(out) / "model.onnx"), event.value  # gradio copies it to its own cache
+                    else:
+                        yield None, {"progress": event.stage}
         except WorkbenchError as error:
             raise as_gradio(error) from None
         finally:

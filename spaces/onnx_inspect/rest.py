@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import re
 import tempfile
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -54,11 +55,12 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
                 if not await receive(http, path, max_file_mb):
                     raise InvalidFile("The body is empty. Send the .onnx file itself: curl --data-binary @model.onnx …")
                 name = re.sub(r"[/\\\x00-\x1f]", "_", query.get("name", "model.onnx"))[:200]
-                async for event in follow_job(ask(Subject(str(path), name), query)):
-                    if isinstance(event, Result):
-                        return await asyncio.to_thread(JSONResponse, event.value)  # up to 64 MB to write
-                    if await http.is_disconnected():
-                        raise Cancelled()
+                async with aclosing(follow_job(ask(Subject(str(path), name), query))) as events:
+                    async for event in events:
+                        if isinstance(event, Result):
+                            return await asyncio.to_thread(JSONResponse, event.value)  # up to 64 MB to write
+                        if await http.is_disconnected():
+                            raise Cancelled()
                 raise AssertionError("a job ends with a result or an error")
         except WorkbenchError as error:
             return as_response(error)

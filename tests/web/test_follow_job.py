@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Iterator
+from contextlib import aclosing
 
 import psutil
 import pytest
@@ -52,6 +53,19 @@ def test_leaving_kills_the_child_and_frees_the_place(jobs: Jobs) -> None:
 
     assert gone(asyncio.run(leave()))
     assert jobs.submit("tests.job_tasks:echo", {}).result()["arguments"] == {}
+
+
+def test_closing_waits_until_the_child_is_gone(jobs: Jobs) -> None:
+    """Whoever closes it removes the folder next."""
+
+    async def leave() -> bool:
+        async with aclosing(follow_job(jobs.submit("tests.job_tasks:hang", {}))) as events:
+            async for event in events:
+                if isinstance(event, Progress) and event.stage.isdigit():
+                    break
+        return psutil.pid_exists(int(event.stage))
+
+    assert asyncio.run(leave()) is False
 
 
 def test_a_silent_job_has_a_heartbeat(jobs: Jobs) -> None:
