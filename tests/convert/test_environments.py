@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 import threading
@@ -109,6 +110,57 @@ def test_it_is_made_once_and_sees_only_its_own(pins: Path, tmp_path: Path) -> No
     with (pins / "small.txt").open("a") as file:
         file.write("# another text of pins\n")
     assert not environments.ready("small", folder)
+
+
+APP = """
+import sys
+from pathlib import Path
+from lib.convert import environments
+from lib.convert.environments import Environment
+environments.HERE = Path(sys.argv[1])
+small = Environment(name="small", modules=("workbench_small",), megabytes=1, pip=("--no-index",))
+environments.ENVIRONMENTS["small"] = small
+environments.ensure("small", Path(sys.argv[2]), lambda *_: None)
+print("made", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_another_app_uses_stays_until_it_ends(pins: Path, tmp_path: Path) -> None:
+    """Two checkouts share a folder of data, with other pins."""
+    folder, root = tmp_path / "made", Path(environments.__file__).parents[3]
+    other = subprocess.Popen(
+        [sys.executable, "-c", APP, str(pins), str(folder)],
+        cwd=root,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert other.stdin is not None and other.stdout is not None
+    assert other.stdout.readline() == "made\n"
+    (old,) = folder.glob("small-*")
+    for word in ("second", "third"):
+        with (pins / "small.txt").open("a") as file:
+            file.write(f"# {word}\n")
+        if word == "third":
+            other.stdin.close()
+            other.wait()
+            other.stdout.close()
+        environments.ensure("small", folder, quiet)
+        assert (old / environments.STAMP).is_file() is (word == "second")
+
+
+def test_an_environment_that_was_removed_is_made_again(pins: Path, tmp_path: Path) -> None:
+    python = environments.ensure("small", tmp_path, quiet)
+    shutil.rmtree(python.parents[1])
+    assert environments.ensure("small", tmp_path, quiet) == python and python.exists()
+
+
+def test_a_folder_that_cannot_be_written_says_so_without_a_path(pins: Path, tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(JobFailed, match=r"cannot be made in the folder of data: (Not a directory|File exists)") as caught:
+        environments.ensure("small", tmp_path / "file" / "made", quiet)
+    assert str(tmp_path) not in caught.value.message
 
 
 def test_over_the_app_it_sees_the_apps_packages(pins: Path, tmp_path: Path) -> None:

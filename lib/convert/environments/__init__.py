@@ -3,6 +3,9 @@
 One pinned ``<name>.txt`` here is one environment: a complete list, nothing is resolved. It is built in place
 (scripts hold its path) and counts only once its stamp is written, so a half-built one is never used. It is
 made by the app itself, with pip's own configuration; no uploaded file is involved. Knows nothing of edges.
+
+Several apps may share a folder of environments: each holds a lock on those it uses for as long as it lives, and
+only what nobody holds is removed.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import importlib.util
+import os
 import platform
 import re
 import shutil
@@ -30,6 +34,7 @@ STAMP = "complete"
 PYTHONS = ((3, 11), (3, 12))  # every pinned wheel exists for these
 SYSTEM = ("Linux", "x86_64")
 SPACE_MB = 500  # to have left over on the disk
+_in_use: dict[Path, int] = {}  # a descriptor with a lock, by environment
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,28 +113,67 @@ def ensure(name: str, folder: Path, progress: Progress) -> Path:
     """The Python of the environment ``name`` under ``folder``; makes it when it is not there (minutes, network).
 
     ``progress(stage, share)`` is called twice a second at least; whatever it raises stops the making, and what
-    was half built is removed. One process makes it, others wait for it.
-    Raises JobFailed: it cannot be made here, or pip failed.
+    was half built is removed. One process makes it, others wait for it. Once it is there, no other app removes it
+    while this process lives. Raises JobFailed: it cannot be made here, or pip failed.
     """
+    try:
+        return _ensure(name, folder, progress)
+    except OSError as error:  # its text has paths
+        why = error.strerror or type(error).__name__
+        raise JobFailed(f"The environment {name!r} cannot be made in the folder of data: {why}.") from error
+
+
+def _ensure(name: str, folder: Path, progress: Progress) -> Path:
     home = _home(name, folder)
     python = home / "bin" / "python"
-    if ready(name, folder):
+    if _use(name, folder):
         return python
     if reason := missing(name):
         raise JobFailed(f"The environment {name!r} cannot be made here: {reason}.")
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder / f"{name}.lock", name, progress) as lock:
-        if ready(name, folder):  # made by another one while this one waited
+        if _use(name, folder):  # made by another one while this one waited
             return python
-        for old in folder.glob(f"{name}-{'[0-9a-f]' * 12}"):  # half built, or of older pins
-            shutil.rmtree(old)
+        for old in folder.glob(f"{name}-{'[0-9a-f]' * 12}"):  # half built, or of other pins
+            _remove_unused(old)
         _check_space(find(name), folder)
         try:
             _build(find(name), home, lock, progress)
         except BaseException:
             shutil.rmtree(home, ignore_errors=True)
             raise
+        _use(name, folder)
     return python
+
+
+def _use(name: str, folder: Path) -> bool:
+    """Whether it is there. First takes a lock on it, which this process keeps: nobody removes it in between."""
+    home = _home(name, folder)
+    _release(home)  # another one may stand in its place by now
+    if not ready(name, folder):
+        return False
+    _in_use[home] = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    with suppress(OSError):  # a network's file system without locks
+        fcntl.flock(_in_use[home], fcntl.LOCK_SH)
+    if not ready(name, folder):
+        _release(home)
+        return False
+    return True
+
+
+def _release(home: Path) -> None:
+    if (held := _in_use.pop(home, None)) is not None:
+        os.close(held)
+
+
+def _remove_unused(home: Path) -> None:
+    held = os.open(home, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with suppress(OSError):  # in use, or nobody can tell
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(home)
+    finally:
+        os.close(held)
 
 
 def _build(environment: Environment, home: Path, lock: int, progress: Progress) -> None:
