@@ -19,6 +19,11 @@ from lib.text_to_image.request import SCHEDULERS, Request
 
 CHUNK = "model_workbench"
 MAX_BYTES = 64 * 2**20
+MAX_PAIRS = 10_000  # characters of "Steps: 20, Sampler: …"
+# a value in quotes may hold commas and what looks like names of others
+PAIR = re.compile(r'([A-Z][\w /-]{0,30}): ("(?:[^"\\]|\\.){0,2000}"|[^,\n]{0,200})')
+# since its version 1.9 A1111 names the noise schedule apart; what is automatic is Karras for this sampler
+KARRAS = {("DPM++ 2M", "Karras"), ("DPM++ 2M", "Automatic")}
 ALLOWED = "a PNG made here (or by A1111's web UI), with its text chunks intact"
 
 
@@ -70,28 +75,46 @@ def read_info(file: bytes | Path) -> dict[str, Any]:
 
 def read_request(file: bytes | Path) -> Request:
     """The request that made this picture. Raises InvalidValue for anything else."""
-    info = read_info(file)
+    return _request(read_info(file))
+
+
+def _request(info: dict[str, Any]) -> Request:
     names = Request.__dataclass_fields__
     return Request.parse({k: v for k, v in info.items() if k in names})
 
 
+def read_settings(file: bytes | Path) -> dict[str, Any]:
+    """What ``read_request`` gives, as a dict. Here the prompt may be "": other tools make pictures without one."""
+    info = read_info(file)
+    if info.get("prompt") == "":
+        return _request(info | {"prompt": "-"}).as_dict() | {"prompt": ""}
+    return _request(info).as_dict()
+
+
 def parse_parameters(text: str) -> dict[str, Any]:
-    """The A1111 text as far as it is understood; its model and a sampler unknown here are left out."""
-    head, _, tail = text.rpartition("\nSteps: ")
-    if not head:
+    """The A1111 text as far as it is understood; its model and a sampler unknown here are left out.
+
+    Prompts are "" where there are none: A1111 leaves out their lines, the first one too.
+    """
+    text = "\n" + text.replace("\r\n", "\n").replace("\r", "\n")
+    head, found, tail = text.rpartition("\nSteps: ")
+    if not found:
         raise InvalidValue("picture", "a parameters chunk without 'Steps:'", ALLOWED)
     prompt, _, negative = head.partition("\nNegative prompt: ")
-    pairs = dict(re.findall(r"([A-Z][\w ]{0,30}): ([^,\n]{0,200})", "Steps: " + tail))
+    pairs = {name: value.strip('"') for name, value in PAIR.findall("Steps: " + tail[:MAX_PAIRS])}
     width, _, height = pairs.get("Size", "0x0").partition("x")
     info = {
-        "prompt": prompt,
+        "prompt": prompt.removeprefix("\n"),
         "negative_prompt": negative,
-        "steps": pairs["Steps"],
+        "steps": pairs.get("Steps", ""),
         "width": width,
         "height": height,
         "guidance_scale": pairs.get("CFG scale"),
         "seed": pairs.get("Seed"),
     }
-    if pairs.get("Sampler") in SCHEDULERS:
-        info["scheduler"] = pairs["Sampler"]
+    sampler = pairs.get("Sampler", "")
+    if (sampler, pairs.get("Schedule type")) in KARRAS:
+        sampler += " Karras"
+    if sampler in SCHEDULERS:
+        info["scheduler"] = sampler
     return {k: v for k, v in info.items() if v is not None}

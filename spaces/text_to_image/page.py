@@ -209,11 +209,12 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
         if path is None:
             return [gr.skip()] * len(settings)
         try:
-            request = png.read_request(Path(path))
-            source = engine.catalogue.choose(request.model)
+            found = png.read_settings(Path(path))
+            source = engine.catalogue.choose(found["model"])
         except InvalidValue as error:
             raise as_gradio(error) from None
-        return list((request.as_dict() | {"model": source.name}).values())
+        found["model"] = source.name
+        return [found[name] for name in Request.__dataclass_fields__]
 
     def seed_of(text: str) -> int:
         found = re.findall(r"Seed: (\d+)", text)

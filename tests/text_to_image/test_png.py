@@ -58,6 +58,56 @@ def test_a_picture_of_another_tool_gives_what_is_understood() -> None:
     assert request.scheduler == Request(prompt="-").scheduler and request.model == ""
 
 
+LINE = "Steps: 20, Sampler: DPM++ 2M, Schedule type: Karras, CFG scale: 7, Seed: 42, Size: 128x128"
+
+
+@pytest.mark.parametrize(
+    ("sampler", "scheduler"),
+    [
+        ("Sampler: DPM++ 2M Karras", "DPM++ 2M Karras"),
+        ("Sampler: DPM++ 2M, Schedule type: Karras", "DPM++ 2M Karras"),
+        ("Sampler: DPM++ 2M, Schedule type: Automatic", "DPM++ 2M Karras"),
+        ("Sampler: DPM++ 2M, Schedule type: Uniform", "DPM++ 2M"),
+        ("Sampler: Euler a, Schedule type: Automatic", "Euler a"),
+        ("Sampler: Euler, Schedule type: Karras", "Euler"),
+    ],
+)
+def test_a1111_names_the_schedule_apart(sampler: str, scheduler: str) -> None:
+    data = picture_with(parameters=f"a red car\nSteps: 20, {sampler}, CFG scale: 7, Seed: 42, Size: 128x128")
+    assert png.read_request(data).scheduler == scheduler
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+@pytest.mark.parametrize(
+    ("lines", "prompt", "negative"),
+    [
+        (["a red", "car", "Negative prompt: blurry", "dark", LINE], "a red\ncar", "blurry\ndark"),
+        (["a red car", LINE], "a red car", ""),
+        (["Negative prompt: blurry", LINE], "", "blurry"),
+        ([LINE], "", ""),
+        (["", LINE], "", ""),
+    ],
+)
+def test_a1111_leaves_out_the_lines_of_empty_prompts(end: str, lines: list[str], prompt: str, negative: str) -> None:
+    found = png.read_settings(picture_with(parameters=end.join(lines)))
+    assert (found["prompt"], found["negative_prompt"]) == (prompt, negative)
+    assert (found["steps"], found["seed"], found["width"], found["guidance_scale"]) == (20, 42, 128, 7.0)
+    assert found.keys() == Request.__dataclass_fields__.keys()
+
+
+def test_what_stands_in_quotes_is_no_setting() -> None:
+    odd = 'Template: "a, Steps: 5, Seed: 6\\", Size: 8x8", Lora hashes: "x: 1, Sampler: Euler", Version: v1.9.4'
+    found = png.read_settings(picture_with(parameters=f"a car\n{LINE}, {odd}"))
+    assert (found["steps"], found["seed"], found["width"], found["scheduler"]) == (20, 42, 128, "DPM++ 2M Karras")
+
+
+def test_a_picture_without_a_prompt_fills_the_form_and_is_no_request() -> None:
+    data = picture_with(parameters=f"Negative prompt: blurry\n{LINE}")
+    assert png.read_settings(data)["prompt"] == ""
+    with pytest.raises(InvalidValue, match="a few words that say what to draw"):
+        png.read_request(data)
+
+
 def zipped() -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as z:
