@@ -18,7 +18,6 @@ from lib.jobs import Job, Jobs, Limits
 from web.folders import Folders
 from web.shell import load_tab
 
-
 ROOT = Path(__file__).parents[2]
 
 
