@@ -55,6 +55,10 @@ def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays
         from lib.convert.emulation import onnx_float16
 
         found = onnx_float16.emulated(source, None, inputs, seed, count)
+    elif target_format in ("onnx-int8-dynamic", "onnx-int8-static"):
+        from lib.convert.emulation import onnx_int8
+
+        found = onnx_int8.emulated(source, target, inputs, seed, count)
     else:
         return None
     found.masks = [_mask(some) for some in inputs]

@@ -111,7 +111,7 @@ def _nodes(model: ModelProto, name: str, behind: Behind) -> list[NodeProto]:
     return nodes
 
 
-def run(model: ModelProto, inputs: list[Arrays], outputs: list[str] | None = None) -> list[Arrays]:
+def run(model: ModelProto, inputs: list[Arrays]) -> list[Arrays]:
     """Every output of ``model`` for every input. Raises JobFailed where onnxruntime refuses."""
     settings = options()
     # what is inserted to round must stay; the graph is run a few times only, so optimising it would not pay either
@@ -119,7 +119,7 @@ def run(model: ModelProto, inputs: list[Arrays], outputs: list[str] | None = Non
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=CPU)
         taken = {i.name.removesuffix(RAW): i.name for i in session.get_inputs()}
-        names = outputs or [o.name for o in session.get_outputs()]
+        names = [o.name for o in session.get_outputs()]
         found = []
         for some in inputs:
             given = {taken[name]: value for name, value in some.items() if name in taken}

@@ -1,0 +1,152 @@
+"""What a quantised ONNX file says of itself: its integers with scales and zero points, and which tensors it quantises."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from onnx import ModelProto, NodeProto, numpy_helper
+
+from lib.convert.emulation import onnx_graph
+
+INTEGERS = ("MatMulInteger", "ConvInteger")
+
+
+@dataclass(slots=True)
+class Weight:
+    """``name`` as in the file without its suffix; ``makes``: tensors that its operators give, to know them by."""
+
+    name: str
+    whole: np.ndarray  # integers
+    scale: np.ndarray  # float32, one or one a channel
+    zero: np.ndarray
+    axis: int | None
+    makes: list[str] = field(default_factory=list)
+
+    def values(self, axis: int | None) -> np.ndarray:
+        """Dequantised, float64."""
+        scale, zero = spread(self.scale, self.whole.ndim, axis), spread(self.zero, self.whole.ndim, axis)
+        return (self.whole.astype(np.float64) - zero) * scale
+
+    def axes(self) -> list[int | None]:
+        """Where the scales may lie: as said, or wherever their number fits."""
+        if self.scale.size == 1:
+            return [None]
+        fits = [k for k, n in enumerate(self.whole.shape) if n == self.scale.size]
+        return [self.axis % self.whole.ndim] if self.axis is not None else fits  # type: ignore[return-value]
+
+
+@dataclass(slots=True)
+class Described:
+    weights: list[Weight] = field(default_factory=list)
+    static: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # tensor: scale, zero point
+    dynamic: set[str] = field(default_factory=set)  # tensors whose range is taken while it runs
+    floats: set[str] = field(default_factory=set)  # weights that stay as they are
+    made: set[tuple[str, str]] = field(default_factory=set)  # operator and the tensor that it makes
+    wrong: list[str] = field(default_factory=list)
+
+
+def spread(numbers: np.ndarray, ndim: int, axis: int | None) -> np.ndarray:
+    """Scales along ``axis`` of an array of ``ndim`` axes, as float64."""
+    flat = numbers.astype(np.float64).reshape(-1)
+    return flat.reshape(()) if flat.size == 1 or axis is None else flat.reshape((-1, *(1,) * (ndim - 1 - axis)))
+
+
+def described(file: ModelProto) -> Described:
+    out = Described()
+    held: dict[str, np.ndarray] = {}
+    nodes: list[NodeProto] = []
+    for graph in onnx_graph.graphs(file.graph):
+        held |= {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        for node in graph.node:
+            nodes.append(node)
+            if node.op_type == "Constant":
+                held |= {
+                    name: numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value" for name in node.output
+                }
+    takers: dict[str, list[NodeProto]] = {}
+    for node in nodes:
+        for name in node.input:
+            takers.setdefault(name, []).append(node)
+    out.made = {(node.op_type, name) for node in nodes for name in node.output}
+    makers = {name: node for node in nodes for name in node.output}
+    out.floats = {name for name, value in held.items() if value.dtype == np.float32}
+    for node in nodes:
+        if node.op_type == "DequantizeLinear":
+            _stored(node, held, takers, out)
+        elif node.op_type == "QuantizeLinear":
+            _activation(node, held, takers, out)
+        elif node.op_type == "DynamicQuantizeLinear":
+            out.dynamic.add(node.input[0])
+        elif node.op_type in INTEGERS and node.input[1] in held:
+            _product(node, held, takers, makers, out)
+        elif node.op_type == "DynamicQuantizeLSTM":
+            out.dynamic.add(node.input[0])
+            for k, scale, zero in ((1, 8, 9), (2, 10, 11)):
+                if all(node.input[j] in held for j in (k, scale, zero)):
+                    out.weights.append(_weight(node.input[k], *(held[node.input[j]] for j in (k, scale, zero)), None))
+    return out
+
+
+def _weight(name: str, whole: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int | None) -> Weight:
+    zero = np.zeros(1, whole.dtype) if zero is None else zero
+    return Weight(name.removesuffix("_quantized"), whole, scale, zero, axis)
+
+
+def _zero(node: NodeProto, held: dict[str, np.ndarray], place: int = 2) -> np.ndarray | None:
+    return held.get(node.input[place]) if len(node.input) > place and node.input[place] else np.zeros((), np.uint8)
+
+
+def _stored(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, list[NodeProto]], out: Described) -> None:
+    """Integers that lie in the file and are dequantised."""
+    if node.input[0] not in held or node.input[1] not in held:
+        return
+    axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
+    if any(a.name == "block_size" and a.i for a in node.attribute):
+        return
+    found = _weight(node.input[0], held[node.input[0]], held[node.input[1]], _zero(node, held), axis)
+    found.makes = [taker.output[0] for taker in takers.get(node.output[0], [])]
+    if found.whole.ndim:
+        out.weights.append(found)
+
+
+def _activation(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, list[NodeProto]], out: Described) -> None:
+    scale, zero = held.get(node.input[1]), _zero(node, held)
+    if scale is None or zero is None or scale.size != 1:
+        return
+    out.static[node.input[0]] = scale, zero
+    for back in takers.get(node.output[0], []):
+        other = held.get(back.input[1]) if back.op_type == "DequantizeLinear" else None
+        if other is None:
+            continue
+        if not np.allclose(other, scale, rtol=1e-6):
+            much = f"{float(scale):.4g} and dequantised with {float(other.reshape(-1)[0]):.4g}"
+            out.wrong.append(f"{node.input[0][:100]!r} is quantised with the scale {much}.")
+        elif (zero_back := _zero(back, held)) is not None and not np.array_equal(zero_back.reshape(-1), zero.reshape(-1)):
+            much = f"{int(zero)} and dequantised with {int(zero_back.reshape(-1)[0])}"
+            out.wrong.append(f"{node.input[0][:100]!r} is quantised with the zero point {much}.")
+
+
+def _product(
+    node: NodeProto,
+    held: dict[str, np.ndarray],
+    takers: dict[str, list[NodeProto]],
+    makers: dict[str, NodeProto],
+    out: Described,
+) -> None:
+    """MatMulInteger or ConvInteger: its scale lies behind it, in a product of two scales."""
+    makes, todo, scale = [], [node.output[0]], None
+    for _ in range(4):  # Cast, Mul, Add
+        after = [t for name in todo for t in takers.get(name, []) if t.op_type in ("Cast", "Mul", "Add")]
+        for mul in (t for t in after if t.op_type == "Mul" and scale is None):
+            for name in mul.input:
+                product = makers.get(name)
+                names = [name, *(product.input if product is not None and product.op_type == "Mul" else ())]
+                scale = next((held[n] for n in names if n in held), scale)
+        todo = [t.output[0] for t in after]
+        makes += todo
+    if scale is not None:
+        axis = None if scale.size == 1 else 0 if node.op_type == "ConvInteger" else held[node.input[1]].ndim - 1
+        found = _weight(node.input[1], held[node.input[1]], scale, _zero(node, held, 3), axis)
+        found.makes = makes
+        out.weights.append(found)

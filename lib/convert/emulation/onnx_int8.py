@@ -1,0 +1,150 @@
+"""What int8 gives of an ONNX model: weights and the activations that the file quantises, rounded in the source's graph.
+
+How fine the steps are is the file's own choice (a scale a tensor or a channel, calibrated or taken while it runs);
+whether its integers are the source's numbers is checked first.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
+
+from lib.convert import onnx_files
+from lib.convert.emulation import Arrays, Emulation, onnx_fold, onnx_graph, onnx_matched
+from lib.convert.emulation.onnx_described import Described, described
+
+PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
+JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
+MOST_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
+
+
+def emulated(source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> Emulation:
+    """Raises as ``emulation.emulated``."""
+    model = onnx_graph.opened(source)
+    onnx_fold.hold(model)
+    plain = onnx_fold.constants(model)
+    onnx_fold.fold(model)
+    said = described(onnx_files.read(target))
+    found = Emulation(weights=list(said.wrong))
+    rounders = onnx_matched.matched(model, plain, said, found)
+    known = onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)
+    said.static = {name: value for name, value in said.static.items() if name in known}
+    found.weights += _clipping(model, said, inputs)
+    found.outputs = onnx_graph.run(_rounded(model, said, rounders, known, None), inputs)
+    rng = np.random.default_rng(seed)
+    found.draws = [onnx_graph.run(_rounded(model, said, rounders, known, rng), inputs) for _ in range(draws)]
+    return found
+
+
+def _rounded(
+    model: ModelProto,
+    said: Described,
+    rounders: dict[str, onnx_matched.Rounder],
+    known: set[str],
+    rng: np.random.Generator | None,
+) -> ModelProto:
+    out = onnx_graph.copied(model)
+    for tensor in out.graph.initializer:
+        if tensor.name in rounders:
+            values = rounders[tensor.name](numpy_helper.to_array(tensor), rng)
+            tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
+
+    def static(before: str, after: str) -> tuple[list[NodeProto], list[TensorProto]]:
+        scale, zero = said.static[after]
+        stretch = 1.0 if rng is None else 1 + JITTER * rng.random()
+        names = [f"{after}__{k}" for k in ("scale", "zero", "whole")]
+        held = [numpy_helper.from_array(np.asarray(scale, np.float32).reshape(()) * np.float32(stretch), names[0])]
+        held.append(numpy_helper.from_array(zero.reshape(()), names[1]))
+        nodes = [
+            helper.make_node("QuantizeLinear", [before, *names[:2]], [names[2]]),
+            helper.make_node("DequantizeLinear", [names[2], *names[:2]], [after]),
+        ]
+        return nodes, held
+
+    onnx_graph.put_behind(out, set(said.static), static)
+    taken = said.dynamic & known
+    if said.dynamic and not taken:  # names did not survive: every product's first input, then
+        taken = {n.input[0] for n in model.graph.node if n.op_type in PRODUCTS} & known
+    _dynamic(out, taken, set(rounders), rng)
+    if taken or said.static:
+        _least_opset(out)
+    return out
+
+
+def _dynamic(model: ModelProto, taken: set[str], rounded: set[str], rng: np.random.Generator | None) -> None:
+    """Ranges taken while it runs, in front of products only: what adds the same tensor sees it whole."""
+    made: set[str] = set()
+    nodes: list[NodeProto] = []
+    for node in model.graph.node:
+        if node.op_type in PRODUCTS:
+            for k, name in enumerate(node.input[:2]):
+                if name in taken:
+                    if name not in made:
+                        made.add(name)
+                        nodes += _while_running(model, name, rng)
+                    node.input[k] = f"{name}__rounded"
+        nodes.append(node)
+    copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
+    del model.graph.node[:]
+    model.graph.node.extend(copies)
+
+
+def _while_running(model: ModelProto, name: str, rng: np.random.Generator | None) -> list[NodeProto]:
+    whole, scale, zero, stretched, again, factor, out = (
+        f"{name}__{k}" for k in ("whole", "scale", "zero", "stretched", "again", "factor", "rounded")
+    )
+    stretch = 1.0 if rng is None else 1 + JITTER * rng.random()
+    model.graph.initializer.append(numpy_helper.from_array(np.array(stretch, np.float32), factor))
+    return [
+        helper.make_node("DynamicQuantizeLinear", [name], [whole, scale, zero]),
+        helper.make_node("Mul", [scale, factor], [stretched]),
+        helper.make_node("QuantizeLinear", [name, stretched, zero], [again]),
+        helper.make_node("DequantizeLinear", [again, stretched, zero], [out]),
+    ]
+
+
+def _least_opset(model: ModelProto) -> None:
+    """QuantizeLinear came with opset 10, DynamicQuantizeLinear with 11. Raises JobFailed where it cannot be raised."""
+    from lib.convert import opset
+
+    if onnx_files.opset(model) < 11:
+        raised = opset.convert(model, 13)
+        model.CopyFrom(raised)
+
+
+def _clipping(model: ModelProto, said: Described, inputs: list[Arrays]) -> list[str]:
+    """Complaints about ranges that leave out most of what the source's tensor is on these inputs."""
+    if not said.static or not inputs:
+        return []
+    out = onnx_graph.copied(model)
+    produced = {name for n in out.graph.node for name in n.output} | {v.name for v in out.graph.input}
+    names = [name for name in said.static if name in produced]
+    if onnx_files.opset(out) < 8:  # Min and Max broadcast from here on
+        return []
+    for k, name in enumerate(names):
+        scale, zero = said.static[name]
+        ends = np.iinfo(zero.dtype)
+        low, high, upper, both, cut = (f"__{k}_{what}" for what in ("low", "high", "upper", "both", "cut"))
+        for end, part in ((ends.min, low), (ends.max, high)):
+            value = np.array((end - int(zero)) * float(scale.reshape(-1)[0]), np.float32)
+            out.graph.initializer.append(numpy_helper.from_array(value, part))
+        out.graph.node.extend(
+            [
+                helper.make_node("Min", [name, high], [upper]),
+                helper.make_node("Max", [upper, low], [both]),
+                helper.make_node("Sub", [name, both], [cut]),
+                helper.make_node("ReduceSumSquare", [name], [f"__{k}_sum"], keepdims=0),
+                helper.make_node("ReduceSumSquare", [cut], [f"__{k}_lost"], keepdims=0),
+            ]
+        )
+        for last in (f"__{k}_sum", f"__{k}_lost"):
+            out.graph.output.append(helper.make_tensor_value_info(last, TensorProto.FLOAT, None))
+    sums = onnx_graph.run(out, inputs)
+    complaints = []
+    for k, name in enumerate(names):
+        whole, lost = (sum(float(np.sum(s[f"__{k}_{what}"])) for s in sums) for what in ("sum", "lost"))
+        if whole > 0 and lost > MOST_CLIPPED * whole:
+            complaints.append(f"range of {name[:100]!r} leaves out {lost / whole:.0%} of what the source makes there.")
+    return complaints

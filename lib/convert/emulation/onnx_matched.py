@@ -1,0 +1,162 @@
+"""Which of the source's constants a quantised weight is, whether it is that one rounded, and how it is rounded."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from onnx import ModelProto
+
+from lib.convert.emulation import Emulation, onnx_fold
+from lib.convert.emulation.onnx_described import Described, Weight, spread
+
+Rounder = Callable[[np.ndarray, "np.random.Generator | None"], np.ndarray]
+FOLLOWING = {"BatchNormalization", "Mul", "Div", "Add", "Sub"}  # what tools fold into the weight before
+SLACK = 0.51  # of a step; the tools divide in float32
+MOST_STEPS = 4  # a file's step is used when it is at most so much coarser or finer than the weight's own range asks for
+
+
+def matched(model: ModelProto, plain: dict[str, np.ndarray], said: Described, found: Emulation) -> dict[str, Rounder]:
+    """Rounders by the names of ``model``'s initializers. ``plain`` are the constants before anything was folded.
+
+    Fills the weights' counts and complaints of ``found``.
+    """
+    held = onnx_fold.constants(model)
+    by_output = {name: node for node in model.graph.node for name in node.output}
+    takers: dict[str, list] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            takers.setdefault(name, []).append(node)
+    out: dict[str, Rounder] = {}
+    unmatched: list[Weight] = []
+    for weight in said.weights:
+        found.held += 1
+        names = _candidates(weight, held, by_output)
+        if not names:
+            unmatched.append(weight)
+            continue
+        tries = [(name, *_far(weight, value)) for name in names for value in _versions(name, held, plain)]
+        name, far, count, axis, swapped = min(tries, key=lambda t: (t[2], t[1]))
+        if count and _perhaps_folded(name, takers, said):
+            unmatched.append(weight)
+            continue
+        found.compared += 1
+        if count:
+            found.weights.append(
+                f"{name.removesuffix(onnx_fold.FOLDED)[:100]!r} is not the source's weight rounded: {count} of "
+                f"{weight.whole.size} values, by up to {far:.3g} steps."
+            )
+        if weight.whole.ndim > 1:
+            out[name] = _rounder(weight, axis, swapped)
+    if unmatched:
+        _others(model, held, said, unmatched, out)
+    return out
+
+
+def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str, object]) -> list[str]:
+    """By name, with what tools append to it; else by the operator that makes the same tensor."""
+
+    def fits(name: str) -> bool:
+        value = held.get(name)
+        return value is not None and value.dtype == np.float32 and sorted(value.shape) == sorted(weight.whole.shape)
+
+    short = weight.name.removesuffix("_Transposed").removesuffix("_transposed")
+    names = [n for n in (weight.name, short) if fits(n)]
+    folded = [n + onnx_fold.FOLDED for n in names if fits(n + onnx_fold.FOLDED)]
+    if not names:
+        for made in weight.makes:
+            node = by_output.get(made)
+            names += [n for n in getattr(node, "input", ()) if fits(n)]
+            if names:
+                break
+    return list(dict.fromkeys(folded + names))[:4]
+
+
+def _versions(name: str, held: dict[str, np.ndarray], plain: dict[str, np.ndarray]) -> list[np.ndarray]:
+    before = plain.get(name.removesuffix(onnx_fold.FOLDED))
+    return [held[name]] + ([before] if before is not None and before.shape == held[name].shape else [])
+
+
+def _far(weight: Weight, value: np.ndarray) -> tuple[float, int, int | None, bool]:
+    """(largest distance in steps, how many values are wrong, axis of the scales, whether it lies swapped)."""
+    best: tuple[float, int, int | None, bool] | None = None
+    ends = np.iinfo(weight.whole.dtype)
+    turned = [(value, False)] + ([(value.swapaxes(-1, -2), True)] if value.ndim > 1 else [])
+    for given, swapped in turned:
+        if given.shape != weight.whole.shape:
+            continue
+        for axis in weight.axes():
+            scale = np.maximum(np.abs(spread(weight.scale, given.ndim, axis)), 1e-38)
+            steps = given / scale + spread(weight.zero, given.ndim, axis)
+            # what lies outside of the range is cut to its end
+            far = np.abs(np.clip(steps, ends.min, ends.max) - weight.whole)
+            slack = SLACK + 1e-6 * np.abs(steps)
+            wrong = ~(far <= slack)
+            now = float(np.nan_to_num(far, nan=np.inf).max(initial=0.0)), int(wrong.sum()), axis, swapped
+            best = now if best is None or now[1] < best[1] else best
+            if not now[1]:
+                return now
+    return best or (float("inf"), weight.whole.size, None, False)
+
+
+def _perhaps_folded(name: str, takers: dict[str, list], said: Described) -> bool:
+    """Whether something that tools fold into a weight follows it in the source and cannot be seen in the file."""
+    for node in takers.get(name, []):
+        for after in takers.get(node.output[0], []):
+            if after.op_type in FOLLOWING and (after.op_type, after.output[0]) not in said.made:
+                return True
+    return False
+
+
+def _rounder(weight: Weight, axis: int | None, swapped: bool) -> Rounder:
+    ends = np.iinfo(weight.whole.dtype)
+
+    def change(values: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        given = values.swapaxes(-1, -2) if swapped else values
+        scale, zero = (spread(v, given.ndim, axis) for v in (weight.scale, weight.zero))
+        out = rounded(given, scale, zero, ends, rng)
+        return out.swapaxes(-1, -2) if swapped else out
+
+    return change
+
+
+def rounded(
+    values: np.ndarray, scale: np.ndarray, zero: np.ndarray, ends: np.iinfo, rng: np.random.Generator | None
+) -> np.ndarray:
+    """To the nearest step, cut at the ends; with ``rng`` on a grid moved by a part of a step, but for zeros."""
+    move = 0.0 if rng is None else rng.uniform(-0.5, 0.5)
+    steps = np.clip(np.rint(values / np.maximum(np.abs(scale), 1e-38) + move) + zero, ends.min, ends.max)
+    return np.where((values == 0) & (move != 0.0), 0.0, (steps - zero - move) * scale)
+
+
+def _others(
+    model: ModelProto, held: dict[str, np.ndarray], said: Described, unmatched: list[Weight], out: dict[str, Rounder]
+) -> None:
+    """Weights of products that the file does not keep as floats, where names did not survive: rounded by their own range."""
+    products = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
+    big = [w for w in unmatched if w.whole.ndim > 1]
+    if not big:
+        return
+    channels = sum(w.scale.size > 1 for w in big) * 2 > len(big)
+    signed = sum(w.whole.dtype.kind == "i" for w in big) * 2 > len(big)
+    for node in model.graph.node:
+        for k, name in enumerate(node.input[:3]):
+            value = held.get(name)
+            known = name in out or name.removesuffix(onnx_fold.FOLDED) in said.floats
+            if node.op_type in products and value is not None and value.dtype == np.float32 and value.ndim > 1 and not known:
+                axis = 0 if node.op_type == "Conv" else 1 if node.op_type in ("LSTM", "GRU", "RNN") else value.ndim - 1
+                out[name] = _ranged(axis if channels and k else None, signed)
+
+
+def _ranged(axis: int | None, signed: bool) -> Rounder:
+    def change(values: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
+        others = tuple(k for k in range(values.ndim) if k != axis)
+        low, high = np.minimum(values.min(others, keepdims=True), 0), np.maximum(values.max(others, keepdims=True), 0)
+        if signed:
+            scale, zero = np.maximum(high, -low) / 127, np.zeros(())
+        else:
+            scale = (high - low) / 255
+            zero = np.rint(-low / np.maximum(scale, 1e-38))
+        return rounded(values, scale, zero, np.iinfo(np.int8 if signed else np.uint8), rng)
+
+    return change
