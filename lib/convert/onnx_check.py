@@ -142,7 +142,7 @@ def _missing(graph: GraphProto, outer: set[str]) -> None:
         for name in node.input:
             if name and name not in here:
                 raise InvalidFile(
-                    f"The node {(node.name or node.op_type)[:NAME]!r} reads {name[:NAME]!r}, which nothing in the model makes."
+                    f"The node {(node.name or node.op_type)[:NAME]!r} reads {name[:NAME]!r}, which nothing makes."
                 )
         for inner in subgraphs(node):
             _missing(inner, here)
@@ -162,7 +162,7 @@ def _values(model: Model) -> None:
 
 
 def _loads(model: Model, older: str) -> None:
-    """Whether onnxruntime takes it as it is, before any of its optimisations; ``older`` is a better reason, if it does not."""
+    """Whether onnxruntime takes it as it is, before any of its optimisations; ``older`` is a better reason if not."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 

@@ -73,19 +73,18 @@ def over_float16(
     made = [n for node in model.graph.node for n in node.output]
     names = [n for n in made if kinds.get(n) == TensorProto.FLOAT and n not in hidden]
     probe = _with_outputs(model, [])
+    probe.ir_version = max(probe.ir_version, 4)  # before that, weights were inputs
+    where = onnx_files.opset(model) >= 9  # the operator's first
     probe.graph.initializer.extend(
-        helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("mw_masked", MASKED), ("mw_zero", 0.0))
+        helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("mw_masked", MASKED), ("mw_zero", 0.0)) if where
     )
     for k, name in enumerate(names):  # one number each: the tensors themselves may be gigabytes
         size, real = f"mw_abs_{k}", f"mw_real_{k}"
-        probe.graph.node.extend(
-            (
-                helper.make_node("Abs", [name], [size]),
-                helper.make_node("Less", [size, "mw_masked"], [f"mw_less_{k}"]),
-                helper.make_node("Where", [f"mw_less_{k}", size, "mw_zero"], [real]),
-                helper.make_node("ReduceMax", [real], [f"mw_max_{k}"], keepdims=0),
-            )
-        )
+        probe.graph.node.append(helper.make_node("Abs", [name], [size]))
+        if where:
+            probe.graph.node.append(helper.make_node("Less", [size, "mw_masked"], [f"mw_less_{k}"]))
+            probe.graph.node.append(helper.make_node("Where", [f"mw_less_{k}", size, "mw_zero"], [real]))
+        probe.graph.node.append(helper.make_node("ReduceMax", [real if where else size], [f"mw_max_{k}"], keepdims=0))
         probe.graph.output.append(ValueInfoProto(name=f"mw_max_{k}"))
     runs = list(_run(probe, cases, [f"mw_max_{k}" for k in range(len(names))]))
     if names and not runs:  # operators older than Where, or a model that takes none of the inputs

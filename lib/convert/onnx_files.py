@@ -45,10 +45,21 @@ def read(folder: Path) -> ModelProto:
 
 
 def tidied(folder: Path) -> ModelProto:
-    """``read``, with own functions inlined and in the form that tools for graphs expect (``onnx_tidy``)."""
-    from lib.convert import onnx_tidy
+    """``read``, with own functions inlined and in the form that tools for graphs expect (``onnx_tidy``).
 
-    return onnx_tidy.tidy(inlined(read(folder)))
+    A model of an opset that onnxruntime has never run is raised to the first one that it does.
+    """
+    from lib.convert import onnx_metadata, onnx_tidy, opset_broadcast
+    from lib.convert.opset import convert
+
+    model = onnx_tidy.tidy(inlined(read(folder)))
+    if opset(model) >= opset_broadcast.FIRST:
+        return model
+    onnx_tidy.weights_are_no_inputs(model)  # where they had to be, in such old files
+    metadata = onnx_metadata.of(model)
+    model = convert(model, opset_broadcast.FIRST)
+    metadata.keep(model)
+    return model
 
 
 def write(model: ModelProto, folder: Path, source: Path | None = None) -> Path:

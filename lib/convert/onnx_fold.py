@@ -15,6 +15,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, helper, numpy_helper
 
 from lib.convert import onnx_files
+from lib.convert.onnx_order import reads
 from lib.convert.opset_graph import subgraphs
 from lib.onnx_model.runtime import CPU, options
 
@@ -32,9 +33,17 @@ def fold(model: ModelProto) -> ModelProto:
     values = _computed(model, parts, wanted)
     if values is None:
         return model
-    nodes = [NodeProto.FromString(n.SerializeToString()) for n in kept]
+    read = {name for node in kept for name in reads(node)} | {v.name for v in model.graph.output}
+    given = {name for node in parts for name in node.input} - read  # read by nothing else
+    nodes = [
+        NodeProto.FromString(n.SerializeToString()) for n in kept if n.op_type != "Constant" or n.output[0] not in given
+    ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
+    listed = {v.name for v in model.graph.input}
+    weights = [t for t in model.graph.initializer if t.name not in given or t.name in listed]
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(weights)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
     gone = {name for node in parts for name in node.output}
     notes = [v for v in model.graph.value_info if v.name not in gone]
@@ -91,8 +100,6 @@ def _sizes(model: ModelProto) -> dict[str, int]:
 
 def _wanted(kept: list[NodeProto], graph: GraphProto, folded: set[str]) -> list[str]:
     """Which folded values the rest of the graph reads."""
-    from lib.convert.onnx_order import reads
-
     read = {name for node in kept for name in reads(node)}
     return sorted(folded & read)
 

@@ -12,7 +12,7 @@ import onnx
 import onnx.inliner
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, ValueInfoProto, helper, version_converter
 
-from lib.convert import onnx_files
+from lib.convert import onnx_files, opset_broadcast
 from lib.convert.onnx_names import every_name, unused
 from lib.convert.opset_down import REDEFINED, down
 from lib.convert.opset_graph import Graph, Refused, attribute, given, subgraphs
@@ -25,10 +25,11 @@ USUAL_IR = 8
 
 
 def convert(model: ModelProto, opset: int) -> ModelProto:
-    """The model at ``opset``; changes the one given. Raises JobFailed where an operator has no form there."""
-    model, found = onnx_files.inlined(model), onnx_files.opset(model)
-    if not found:
-        raise JobFailed("The model uses no operators of ai.onnx, so it has no opset to change.")
+    """The model, which is tidy, at ``opset``; changes the one given. Raises JobFailed where an operator has no form there.
+
+    Metadata of the file may be lost: ``onnx_metadata`` keeps it.
+    """
+    found = onnx_files.opset(model)
     if found == opset:
         return model
     try:
@@ -149,6 +150,9 @@ def _imports(model: ModelProto, opset: int) -> None:
 def _up(model: ModelProto, found: int, opset: int) -> ModelProto:
     if found < 9 <= opset and any(n.op_type == "Scan" for n in every(model.graph.node)):
         raise Refused("Scan had a batch dimension before opset 9, and its inputs would change")
+    if found < opset_broadcast.FIRST <= opset:
+        opset_broadcast.plain(model.graph, _types(model))
+        del model.graph.value_info[:]
     if found < 13 <= opset:
         _flat_hardmax(model.graph, every_name(model.graph))
     weights = [t for t in model.graph.initializer if np.prod(t.dims, dtype=np.int64) > SMALL]
@@ -178,8 +182,6 @@ def _without(model: ModelProto, names: set[str]) -> ModelProto:
         if field.name != "initializer":
             getattr(out.graph, field.name).MergeFrom(value) if field.is_repeated else setattr(out.graph, field.name, value)
     out.graph.initializer.extend(t for t in model.graph.initializer if t.name not in names)
-    out.producer_name, out.producer_version = model.producer_name, model.producer_version
-    out.metadata_props.extend(model.metadata_props)
     return out
 
 

@@ -14,6 +14,8 @@ from onnx import ModelProto
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops import op_batch_normalization, op_dequantize_linear, op_hardmax, op_log_softmax, op_softmax
 
+from lib.onnx_model import mended_broadcast
+
 
 class BatchNormalization(op_batch_normalization.BatchNormalization_9):
     """Opset 7 to 13: five outputs mean training, one means inference. onnx always trains (onnx/onnx#8442)."""
@@ -67,4 +69,6 @@ def operators(model: ModelProto) -> list[type[OpRun]]:
     """Those that this model's opset needs, for ``ReferenceEvaluator(new_ops=...)``."""
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     older: list[type[OpRun]] = [BatchNormalization] * (7 <= opset <= 13) + [DequantizeLinear] * (10 <= opset <= 18)
+    if 1 <= opset <= 6:
+        older += mended_broadcast.operators(opset)
     return older + [Softmax, LogSoftmax, Hardmax] * (opset <= 12)

@@ -31,8 +31,8 @@ Shape = tuple[int | str, ...]
 def signature(model: ModelProto) -> Signature:
     """Raises InvalidFile for an input or output that is no tensor.
 
-    An unnamed dynamic dimension (also "?", see ``nameless``) is called after its place, ``x[0]``. A value whose rank the model does not say
-    has the one symbol ``x[...]``.
+    A dynamic dimension without a name (``nameless``) is called after its place, ``x[0]``. A value whose rank the model
+    does not say has the one symbol ``x[...]``.
     """
     if model.functions:
         model = onnx.inliner.inline_local_functions(model)

@@ -23,22 +23,28 @@ OPSETS = tuple(str(n) for n in range(7, 29))  # onnxruntime says at run time whe
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, InvalidValue for an opset nobody here can run, JobFailed where one is no way."""
-    from lib.convert import onnx_files, opset
-    from lib.errors import InvalidValue
+    from lib.convert import onnx_files, onnx_metadata, opset
+    from lib.errors import InvalidFile, InvalidValue
+    from lib.onnx_model.functions import every
     from lib.onnx_model.runtime import supported
 
     wanted, newest = int(options["opset"]), supported()["opset"]
     if wanted > newest:
         raise InvalidValue("opset", wanted, f"7 to {newest}, the newest that the installed onnxruntime runs")
     progress("Reading the model", 0.1)
-    model = onnx_files.read(source)
-    found, before = onnx_files.opset(model), onnx_files.operators(onnx_files.inlined(model))
+    found = onnx_files.opset(onnx_files.opened(source).proto)
+    model = onnx_files.tidied(source)
+    if all(node.domain for node in every(model.graph.node)):
+        raise InvalidFile("The model uses no operators of ai.onnx, so it has no opset to change.")
+    before, metadata = onnx_files.operators(model), onnx_metadata.of(model)
     progress(f"From opset {found} to {wanted}", 0.4)
     model = opset.convert(model, wanted)
+    messages = metadata.keep(model)
     progress("Saving and checking", 0.8)
-    onnx_files.loads(onnx_files.write(model, target))
+    onnx_files.loads(onnx_files.write(model, target, source))
     gone = sorted(before.keys() - onnx_files.operators(model).keys())
-    messages = [f"The opset is {wanted} now; it was {found}."]
+    said = f"The opset is {wanted} now; it was {found}." if wanted != found else f"The opset is {wanted} already."
+    messages.insert(0, said)
     if gone:
         messages.append(f"Written out in other operators: {', '.join(gone[:12])}.")
     return {"messages": messages}

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import re
+import tempfile
 from pathlib import Path
 from typing import Any
 
 from lib.convert.edges import Option, Progress, edge
+from lib.errors import JobFailed
+
+UNKNOWN = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 
 
 @edge(
@@ -21,29 +26,44 @@ from lib.convert.edges import Option, Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, JobFailed where OpenVINO refuses."""
-    from lib.convert import onnx_doubts, onnx_files
+    from lib.convert import onnx_doubts, onnx_files, onnx_lost, openvino_lost
     from lib.convert.runners.openvino import quiet
-    from lib.errors import JobFailed
-    from lib.onnx_model.words import clean
 
     progress("Reading the model", 0.1)
     proto = onnx_files.opened(source).proto
     graph, doubts = proto.graph, onnx_doubts.wide_integers(proto)
     openvino = quiet()
     progress("Converting", 0.3)
-    try:
-        model = openvino.convert_model(str(source / onnx_files.NAME))
-        held = {t.name for t in graph.initializer}
-        _name(model.inputs, [v.name for v in graph.input if v.name not in held])
-        _name(model.outputs, [v.name for v in graph.output])
-        progress("Saving", 0.8)
-        openvino.save_model(model, str(target / "model.xml"), compress_to_fp16=options["compress_to_fp16"])
-    except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
-        raise JobFailed(f"OpenVINO refused: {clean(str(error)) or type(error).__name__}") from None
-    if not options["compress_to_fp16"]:
-        return {"doubts": doubts} if doubts else {}
-    said = {"messages": ["The weights are stored as float16."], "precision": "fp16"}
-    return said | ({"doubts": doubts} if doubts else {})
+    with tempfile.TemporaryDirectory() as folder:
+        path = source / onnx_files.NAME
+        if proto.functions or onnx_files.opset(proto) < 7:  # OpenVINO knows neither
+            path = Path(folder) / onnx_files.NAME
+            onnx_files.save(onnx_files.tidied(source), path)
+        try:
+            model = openvino.convert_model(str(path))
+            held = {t.name for t in graph.initializer}
+            _name(model.inputs, [v.name for v in graph.input if v.name not in held])
+            _name(model.outputs, [v.name for v in graph.output])
+            progress("Saving", 0.8)
+            openvino.save_model(model, str(target / "model.xml"), compress_to_fp16=options["compress_to_fp16"])
+            if not options["compress_to_fp16"]:
+                return {"doubts": doubts} if doubts else {}
+            troubles = openvino_lost.troubles(model, openvino.Core().read_model(str(target / "model.xml")))
+        except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
+            raise _refused(str(error) or type(error).__name__) from None
+    lost, messages = onnx_lost.words(troubles, {t.name for t in troubles})
+    said = {"messages": ["The weights are stored as float16.", *messages], "precision": "fp16"}
+    return said | ({"doubts": doubts} if doubts else {}) | ({"lost": lost} if lost else {})
+
+
+def _refused(text: str) -> JobFailed:
+    """Names the operators that OpenVINO does not have, where that is the reason."""
+    from lib.onnx_model.words import clean
+
+    if found := UNKNOWN.search(text):
+        names = ", ".join(dict.fromkeys(found[1].split(", ")))[:200]
+        return JobFailed(f"OpenVINO has no form of these operators: {names}.")
+    return JobFailed(f"OpenVINO refused: {clean(text)}")
 
 
 def _name(ports: list[Any], names: list[str]) -> None:
