@@ -51,6 +51,20 @@ def like(pattern: re.Pattern[str]) -> Check:
     return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
+def plain(value: Any, depth: int = 0) -> bool:
+    """A table of JSON values, not too deep and not too long."""
+    if isinstance(value, dict):
+        return depth < 6 and len(value) < 5000 and all(isinstance(k, str) and plain(v, depth + 1) for k, v in value.items())
+    if isinstance(value, list):
+        return depth < 6 and len(value) < 5000 and all(plain(v, depth + 1) for v in value)
+    finite = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
+    return bool(depth) and (value is None or isinstance(value, str | bool) or finite)
+
+
+def record(value: Any) -> bool:
+    return isinstance(value, dict) and plain(value)
+
+
 def signature(value: Any) -> bool:
     try:
         found = Signature.from_dict(value)
@@ -67,10 +81,29 @@ def case(value: Any) -> bool:
 
 
 # ``file`` becomes part of a path
-CASE: dict[str, Check] = {"kind": text, "seed": count, "sizes": table(count), "file": like(FILE), "changed": text}
+CASE: dict[str, Check] = {
+    "kind": text,
+    "seed": count,
+    "sizes": table(count),
+    "file": like(FILE),
+    "changed": text,
+    "label": absent_or(count),
+}
+SAMPLES: dict[str, Check] = {
+    "name": text,
+    "kind": text,
+    "count": count,
+    "labels": truth,
+    "classes": many(text),
+    "preprocessing": absent_or(record),
+    "calibration": count,
+    "judged": count,
+    "shared": count,
+    "messages": many(text),
+}
 ANSWERS: dict[str, dict[str, Check]] = {
-    "take": {"format": text, "messages": many(text), "bytes": count},
-    "look": {"signature": signature},
+    "take": {"format": text, "messages": many(text), "bytes": count, "weights": text},
+    "look": {"signature": signature, "preprocessing": absent_or(record)},
     "apply": {
         "messages": many(text),
         "inputs": table(text),
@@ -78,20 +111,30 @@ ANSWERS: dict[str, dict[str, Check]] = {
         "fixed": table(count),
         "limits": table(count),
         "doubts": many(text),
+        "lost": many(text),
+        "unchanged": text,
+        "layers": many(record),
+        "chosen": record,
         "bytes": count,
         "files": table(like(DIGEST)),
         "precision": absent_or(lambda value: value in PRECISIONS),
         "tool": absent_or(text),
     },
-    "ask": {
+    "run_source": {
         "signature": signature,
+        "sizes": table(count),
+        "other": absent_or(table(count)),
+        "sizes_note": text,
+        "constants": many(text),
+        "samples": absent_or(lambda value: isinstance(value, dict) and all(c(value.get(n)) for n, c in SAMPLES.items())),
         "cases": many(case),
         "refused": many(text),
         "doubts": many(text),
         "steady": truth,
         "median_ms": absent_or(duration),
     },
-    "answer": {
+    "run_further": {"cases": many(case)},
+    "run_target": {
         "signature": signature,
         "refused": table(text),
         "reference": absent_or(text),

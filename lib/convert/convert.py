@@ -17,6 +17,7 @@ from lib.convert.answers import checked
 from lib.convert.conversion import Conversion, Steps
 from lib.convert.formats import APP, find
 from lib.convert.options import chosen
+from lib.convert.remedies import remedies
 from lib.convert.report import report
 from lib.convert.routes import routes, runs_here
 from lib.convert.work import Work, sweep
@@ -84,7 +85,10 @@ class Converter:
         return conversions.names()
 
     def describe(self, source: Source) -> Work:
-        """Result: ``format``, ``title``, ``bytes``, ``inputs``, ``outputs``, ``messages``, ``targets``, ``blocked``."""
+        """Result: ``format``, ``title``, ``bytes``, ``inputs``, ``outputs``, ``messages``, ``targets``, ``blocked``.
+
+        ``weights``: "random" where they were made up here; ``preprocessing``: how pictures probably become its input.
+        """
 
         def steps(work: Work, scratch: Path) -> Steps:
             taken = yield from self._take(work, source, scratch)
@@ -93,15 +97,17 @@ class Converter:
             looked = checked("look", (yield from self._job(work, format.environment, "look", arguments, "", 0.5)))
             values = {side: looked["signature"][side] for side in ("inputs", "outputs")}
             able = {"targets": conversions.targets(format.name), "blocked": conversions.unreachable(format.name)}
-            return taken | {"title": format.title} | values | able
+            about = {"title": format.title, "preprocessing": looked["preprocessing"]}
+            return taken | about | values | able
 
         return Work(steps)
 
     def convert(self, source: Source, target: str, options: dict[str, Any], folder: Path) -> Work:
         """Result: ``report``, and the paths ``artifact``, ``package`` and ``onnx`` in ``folder``, None where withheld.
 
-        ``options``: those of the route's edges; ``anyway`` (hand out what is not proven); ``seeds`` (three numbers or
-        more). Raises InvalidValue, when it runs, for a target that cannot be reached and for options nobody takes.
+        ``withheld``: the same paths of a file that is not proven and was not asked for, for who takes it anyway.
+        ``options``: those of the route's edges, and of the proof (``options.OF_THE_PROOF``). Raises InvalidValue, when it
+        runs, for a target that cannot be reached and for options nobody takes.
         """
         find(target)
 
@@ -117,16 +123,20 @@ class Converter:
             def job(*given: Any) -> Steps:
                 return self._job(work, *given)
 
-            conversion = Conversion(job, scratch, reachable[target])
-            hops = yield from conversion.hops(settled.of_edge)
-            proof = yield from conversion.prove(hops, settled.seeds)
-            told = report(taken, conversion.route, hops, proof, settled.given, settled.seeds)
-            told["source"]["name"] = source.name or next(iter(source.files), "")
-            made: dict[str, Any] = {"artifact": None, "package": None, "onnx": None}
-            if told["verdict"] == "proven" or settled.anyway:
-                arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": told}
-                made = yield from job(APP, "package", arguments | {"stem": source.stem, "out": str(folder)}, "", 0.97)
-            return {"report": told} | {kind: _inside(folder, name) for kind, name in made.items()}
+            conversion = Conversion(job, scratch, reachable[target], settled)
+            asked = yield from conversion.ask()
+            hops = yield from conversion.hops(asked)
+            proof = yield from conversion.prove(hops, asked)
+            found = report(taken, conversion.route, hops, proof, settled)
+            found["source"]["name"] = source.name or next(iter(source.files), "")
+            found["remedies"] = remedies(found, list(reachable))
+            stem = f"{source.stem}-random-weights" if found["weights"] == "random" else source.stem
+            arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": found, "stem": stem}
+            made = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
+            files = {kind: _inside(folder, made.get(kind)) for kind in ("artifact", "package", "onnx")}
+            if found["verdict"] == "proven" or settled.anyway:
+                return {"report": found, "withheld": None} | files
+            return {"report": found, "withheld": files} | dict.fromkeys(files)
 
         return Work(steps)
 

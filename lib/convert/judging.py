@@ -7,12 +7,15 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert import arrays, proof
+from lib.convert.lossy import LOSSY, faithful, quality
 from lib.convert.measures import Pair
 from lib.convert.measures import kind as kind_of
+from lib.convert.outputs import Outputs
 from lib.convert.ranking import aligned
 from lib.convert.routes import loosest
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
+MOST_SAMPLES = 16  # samples whose values are compared one by one; all of them are judged by the task
 
 
 def judge(
@@ -24,35 +27,75 @@ def judge(
     inputs: bool,
     ranked: Sequence[str] = (),
     doubts: Sequence[Sequence[str]] = (),
+    constants: Sequence[str] = (),
+    masks: Sequence[str] = (),
+    lossy: dict[str, Any] | None = None,
+    min_agreement: float = 0.95,
+    calibrated_on: str = "",
 ) -> dict[str, Any]:
-    """``hops``, ``whole`` and ``three_way``, each a dict of ``proof.judge``.
+    """``hops``, ``whole`` and ``three_way``, each a dict of ``proof.judge``; ``faithful`` and ``quality``.
 
     ``asked`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
-    ``refused`` and ``reference``; ``doubts`` what each hop left unseen; ``ranked`` the outputs with one row a detection.
+    ``refused`` and ``reference``; ``doubts`` what each hop left unseen; ``ranked`` the outputs with one row a detection;
+    ``constants`` those that depend on no input; ``masks`` inputs that switch positions off. ``lossy`` is about the last
+    hop, where its precision rounds: ``format``, the folders ``source`` and ``target``, and ``inputs`` and ``outputs``,
+    the route source's names -> its source's. ``calibrated_on``: "made-up inputs" or "samples" for static ranges.
     """
     source = Outputs(Path(asked), {}, asked_again=False)
     artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
-    hops = [
-        _compare(a, b, source, cases, precision, inputs, ranked)
-        for a, b, precision in zip(artifacts, artifacts[1:], precisions, strict=False)
-    ]
-    for hop, doubt in zip(hops, doubts or [()] * len(hops), strict=True):
-        _doubted(hop, doubt)
-    whole = _compare(source, artifacts[-1], source, cases, loosest(precisions), inputs, ranked)
+    precision = loosest(precisions)
+    real = [c for c in cases if c["kind"] == "sample"]
+    shown = [c for c in cases if c["kind"] != "sample" or c in real[:MOST_SAMPLES]]
+    explained = faithful(artifacts[-2], artifacts[-1], source.folder, shown, precisions[-1], lossy) if lossy else None
+    about = {"inputs": inputs, "ranked": ranked, "constants": constants}
+    hops = []
+    for k, own in enumerate(precisions):
+        rounding = explained if k == len(precisions) - 1 else None
+        hops.append(_compare(artifacts[k], artifacts[k + 1], source, shown, own, explained=rounding, **about))
+        _doubted(hops[-1], doubts[k] if doubts else ())
+    whole = _compare(source, artifacts[-1], source, shown, precision, explained=explained, **about)
+    judged = None
+    if precision in LOSSY and inputs:
+        judged = quality(source, artifacts[-1], cases, precision, masks, min_agreement)
+        _good_enough(whole, judged, calibrated_on)
     if not steady:
         whole |= {"verdict": "unproven", "reason": UNSTEADY}
     elif whole["verdict"] == "proven" and (bad := [h for h in hops if h["verdict"] == "failed"]):
         # two errors that undo each other are no proof
         whole |= {"verdict": "unproven", "reason": f"A step on the way failed: {bad[0]['reason']}"}
     _doubted(whole, [one for some in doubts for one in some])
-    three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], loosest(precisions), ranked)
-    if three and three["reference"] and three["reference"]["verdict"] == "failed" and whole["verdict"] == "proven":
+    three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
+    if three and three["counts"] and three["reference"]["verdict"] == "failed" and whole["verdict"] == "proven":
         why = three["reference"]["reason"]
         whole |= {
             "verdict": "unproven",
             "reason": f"onnxruntime agrees with the source, the reference evaluator does not: {why}",
         }
-    return {"hops": hops, "whole": whole, "three_way": three}
+    return {"hops": hops, "whole": whole, "three_way": three, "faithful": _faith(whole, explained), "quality": judged}
+
+
+def _good_enough(whole: dict[str, Any], judged: dict[str, Any] | None, calibrated_on: str) -> None:
+    """Faithful is not yet useful: a lossy file must also do its task."""
+    if whole["verdict"] == "failed":
+        return
+    if judged is None:
+        whole |= {"verdict": "unproven", "reason": f"Nothing shows how well it does its task. {whole['reason']}"}
+    elif not judged["good"]:
+        real = judged["on"] == "samples"
+        where = "on the samples" if real else "on made-up inputs, which may say little of real ones"
+        whole |= {"verdict": "failed" if real else "unproven", "reason": f"Not good enough {where}: {judged['reason']}"}
+    elif calibrated_on == "made-up inputs" and whole["verdict"] == "proven":
+        why = "Its ranges were measured on made-up inputs, so nothing is known of real ones; give samples of real inputs."
+        whole |= {"verdict": "unproven", "reason": why}
+    elif whole["verdict"] == "proven":
+        made = "" if judged["on"] == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
+        whole |= {"reason": f"{judged['summary'][0].upper()}{judged['summary'][1:]}.{made} {whole['reason']}"}
+
+
+def _faith(whole: dict[str, Any], explained: dict[str, Any] | None) -> dict[str, Any]:
+    if explained is not None:
+        return explained
+    return {"verdict": whole["verdict"], "reason": whole["reason"], "method": "tolerance", "figures": {}}
 
 
 def _doubted(verdict: dict[str, Any], doubts: Sequence[str]) -> None:
@@ -62,26 +105,17 @@ def _doubted(verdict: dict[str, Any], doubts: Sequence[str]) -> None:
         verdict |= {"verdict": "unproven", "reason": f"{said} Otherwise: {verdict['reason']}"}
 
 
-class Outputs:
-    """Of one artifact, by case."""
-
-    def __init__(self, folder: Path, refused: dict[str, str], *, asked_again: bool = True) -> None:
-        """``asked_again``: it ran the first case twice. The source did so where its answers were made."""
-        self.folder, self.refused, self.asked_again = folder, refused, asked_again
-
-    def of(self, file: str) -> arrays.Arrays | None:
-        path = self.folder / f"out-{file}"
-        return arrays.load(path) if file not in self.refused and path.is_file() else None
-
-
 def _compare(
     source: Outputs,
     target: Outputs,
     first: Outputs,
     cases: list[dict[str, Any]],
     precision: str,
+    *,
     inputs: bool,
     ranked: Sequence[str],
+    constants: Sequence[str],
+    explained: dict[str, Any] | None,
 ) -> dict[str, Any]:
     """``first`` is the route's source, the only one that ran the nudged cases."""
     pairs, repeated = [], False
@@ -103,7 +137,7 @@ def _compare(
                 ours = target.of(again)
                 ours = ours and aligned(expected, ours, ranked)
                 pairs.append(Pair("repeated", expected, ours, target.refused.get(again, why), *about))
-    return proof.judge(pairs, precision, inputs=inputs)
+    return proof.judge(pairs, precision, inputs=inputs, constants=constants, explained=explained)
 
 
 def _nudged(
@@ -130,19 +164,33 @@ def _three_way(
     precision: str,
     ranked: Sequence[str],
 ) -> dict[str, Any] | None:
-    """Source, onnxruntime and reference evaluator on one case. None for formats without a reference."""
+    """Source, onnxruntime and reference evaluator on one case. None for formats without a reference.
+
+    ``counts``: False where the evaluator disagrees with the source's own runtime on the source itself.
+    """
     first = next((c["file"] for c in cases if c["kind"] == "ordinary"), None)
     if reference is None or first is None:
         return None
     expected, ours = source.of(first), target.of(first)
     if reference or expected is None:
-        return {"reference": None, "why_not": reference}
+        return {"reference": None, "why_not": reference, "counts": False}
     third = aligned(expected, arrays.load(target.folder / "reference.npz"), ranked)
-    out = {"reference": _once(expected, third, precision), "why_not": ""}
+    own = target.folder / "reference-source.npz"
+    counts = not own.is_file() or not differs(expected, aligned(expected, arrays.load(own), ranked))
+    why = "" if counts else "it differs from onnxruntime on the source, too, so it says nothing about the conversion"
+    out = {"reference": _once(expected, third, precision), "why_not": why, "counts": counts}
     if ours is not None:
         ours = aligned(expected, ours, ranked)
         out["runtimes"] = _once(ours, third, precision)
     return out
+
+
+def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
+    """Whether two runtimes give different answers to one set of inputs: more than float32's tolerance apart."""
+    shared = {name: value for name, value in other.items() if name in one}
+    if len(shared) < len(one):
+        return True
+    return _once(one, shared, "fp32")["verdict"] != "proven"
 
 
 def _once(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> dict[str, Any]:

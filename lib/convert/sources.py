@@ -40,7 +40,8 @@ def take(
                 new.rename(folder / new.name)
             made.rmdir()
         return format, messages
-    kind, colon, rest = name.strip().partition(":")
+    name = whole_name(name)
+    kind, colon, rest = name.partition(":")
     if not colon or kind not in KINDS:
         raise InvalidValue("source", name, ", ".join(f"{k}:…" for k in KINDS))
     if files and kind not in TAKE_WEIGHTS:
@@ -48,7 +49,7 @@ def take(
     if kind == "diffusers":
         from lib.convert import diffusers_sources
 
-        return diffusers_sources.format_of(name.strip()), diffusers_sources.prepare(name.strip(), folder)
+        return diffusers_sources.format_of(name), diffusers_sources.prepare(name, folder)
     if kind == "jax":
         from lib.convert.jax_examples import EXAMPLES
 
@@ -65,4 +66,24 @@ def take(
         from lib.convert import intake
 
         intake.check_weights(weights)
-    return "architecture", architectures.prepare(name.strip(), weights, None, folder, allow_hub=allow_hub)
+    return "architecture", architectures.prepare(name, weights, None, folder, allow_hub=allow_hub)
+
+
+def whole_name(name: str) -> str:
+    """``resnet18`` -> ``torchvision:resnet18``, where one source only is called so; else the name as it is."""
+    name = name.strip()
+    if not name or ":" in name:
+        return name
+    from lib.convert.conversions import names
+
+    found = [one for group in names().values() for one in group if one.partition(":")[2] == name]
+    return found[0] if len(found) == 1 else name
+
+
+def weights(format: str, folder: Path) -> str:
+    """``random`` for a model that was built here with made-up weights, ``given`` for one with a visitor's; else ""."""
+    if format == "jax":
+        return "random"
+    if format != "architecture":
+        return ""
+    return str(json.loads(main_file(format, folder).read_text(encoding="utf-8")).get("weights", ""))

@@ -60,14 +60,16 @@ def options(*, threads: int = 0, profile: str = "") -> onnxruntime.SessionOption
     return out
 
 
-def ready(session: onnxruntime.InferenceSession, values: dict[str, np.ndarray]) -> Callable[[], list[Any]]:
+def ready(
+    session: onnxruntime.InferenceSession, values: dict[str, np.ndarray], how: onnxruntime.RunOptions | None = None
+) -> Callable[[], list[Any]]:
     """A function that runs ``session`` on ``values``, given over once, and returns its outputs.
 
     onnxruntime's Python passes no bfloat16, float8 or 4-bit arrays; these go over as their bytes.
     """
     given = {name: _value(v) if narrow(v) else v for name, v in values.items()}
     if not any(o.type in NARROW for o in session.get_outputs()):
-        return lambda: session.run(None, given)
+        return lambda: session.run(None, given, how)
 
     def call() -> list[Any]:
         binding = session.io_binding()
@@ -76,7 +78,7 @@ def ready(session: onnxruntime.InferenceSession, values: dict[str, np.ndarray]) 
             bind(name, value)
         for output in session.get_outputs():
             binding.bind_output(output.name)
-        session.run_with_iobinding(binding)
+        session.run_with_iobinding(binding, how)
         return [_array(v) if v.data_type() in NARROW else v.numpy() for v in binding.get_outputs()]
 
     return call

@@ -25,10 +25,12 @@ def proof(source: ModelProto, target: ModelProto, folder: Path, precision: str =
     asked, answered = folder / "asked", folder / "answered"
     asked.mkdir()
     answered.mkdir()
-    said = tasks.ask(progress, "onnx", a, str(asked), [0, 1, 2], {})
+    said = tasks.run_source(progress, format="onnx", folder=a, out=str(asked), seeds=[0, 1, 2], sizes={})
     names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
     files = {"asked": str(asked), "out": str(answered)}
-    given = tasks.answer(progress, "onnx", b, **files, cases=said["cases"], source=said["signature"], names=names)
+    given = tasks.run_target(
+        progress, format="onnx", folder=b, **files, cases=said["cases"], source=said["signature"], names=names
+    )
     answer = {"folder": str(answered), "refused": given["refused"], "reference": given["reference"]}
     judged = tasks.judge(
         progress,
@@ -38,8 +40,19 @@ def proof(source: ModelProto, target: ModelProto, folder: Path, precision: str =
         precisions=[precision],
         steady=said["steady"],
         inputs=True,
+        lossy=lossy(said, a, b, precision),
     )
     return judged["whole"]
+
+
+def lossy(said: dict[str, Any], source: str, target: str, precision: str) -> dict[str, Any] | None:
+    """What a conversion says of its last hop where that rounds."""
+    format = {"fp16": "onnx-fp16", "int8": "onnx-int8-static"}.get(precision)
+    if format is None:
+        return None
+    same = {side: {v["name"]: v["name"] for v in said["signature"][side]} for side in ("inputs", "outputs")}
+    dtypes = {v["name"]: v["dtype"] for v in said["signature"]["inputs"]}
+    return {"format": format, "source": source, "target": target, "dtypes": dtypes} | same
 
 
 def weight(model: ModelProto, name: str, change: Callable[[np.ndarray], np.ndarray]) -> ModelProto:

@@ -61,7 +61,7 @@ def test_every_edge_exists_and_says_what_it_needs(edge: Edge) -> None:
     assert isinstance(edge.missing(), str)
     assert not find(edge.source).base, "a variant is a target, never a source"
     for option in edge.options:
-        assert option.kind in ("bool", "int", "choice", "file")
+        assert option.kind in ("bool", "int", "choice", "file", "text")
         assert option.kind != "choice" or option.default in option.choices
         assert option.kind != "int" or option.default is None or option.low <= option.default <= option.high
 

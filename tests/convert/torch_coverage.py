@@ -74,7 +74,7 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     from lib.convert.measures import Pair
     from lib.convert.ranking import ROWS, aligned
     from lib.convert.runners import load
-    from lib.convert.tasks import words
+    from lib.convert.complaints import words
 
     torch.set_num_threads(1)
     folder, target = Path("source"), Path("target")

@@ -14,7 +14,9 @@ from typing import Protocol, runtime_checkable
 import numpy as np
 
 from lib.convert.formats import find
+from lib.errors import LimitExceeded
 from lib.model_inputs.signature import Signature
+from lib.time_limit import TooSlow, at_most
 
 Arrays = dict[str, np.ndarray]
 
@@ -38,6 +40,38 @@ class Doubtful(Protocol):
     """A runner that can tell what a list of inputs leaves unseen of its model."""
 
     def doubts(self, cases: list[Arrays]) -> list[str]: ...
+
+
+@runtime_checkable
+class Checked(Protocol):
+    """A runner that can tell whether its model is sound before it is run, and which outputs depend on no input."""
+
+    def check(self) -> None:
+        """Raises InvalidFile for a fault of the model."""
+        ...
+
+    def constants(self) -> list[str]: ...
+
+
+@runtime_checkable
+class Referenced(Protocol):
+    """A runner with a second, slow and independent implementation."""
+
+    def run_reference(self, inputs: Arrays) -> Arrays: ...
+
+
+def run(runner: Runner, inputs: Arrays, seconds: float) -> Arrays:
+    """``runner.run`` with a time limit. Raises LimitExceeded.
+
+    Python code is interrupted; a runtime of native code stops only where its runner can make it (``seconds``).
+    """
+    if hasattr(runner, "seconds"):
+        runner.seconds = seconds
+    try:
+        with at_most(seconds + 5):  # a runner that stops by itself does so first
+            return runner.run(inputs)
+    except TooSlow:
+        raise LimitExceeded(f"One run took over {seconds:g} s.") from None
 
 
 def load(format: str, folder: Path) -> Runner:

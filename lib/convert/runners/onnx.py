@@ -5,6 +5,9 @@ The file is opened by ``lib/onnx_model/open.py`` first; a model that reaches out
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,11 +16,12 @@ import onnx
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
 
-from lib.convert import onnx_doubts
+from lib.convert import onnx_check, onnx_doubts
 from lib.convert.onnx_files import opened
-from lib.errors import JobFailed
+from lib.errors import JobFailed, LimitExceeded
 from lib.model_inputs.signature import Signature
 from lib.onnx_model import mended
+from lib.onnx_model.constant_outputs import constant_outputs
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.signature import signature
 from lib.onnx_model.words import clean
@@ -34,6 +38,15 @@ class OnnxRunner:
         self._signature: Signature | None = None
         self._session: onnxruntime.InferenceSession | None = None
         self._reference: ReferenceEvaluator | None = None
+        self.seconds = 0.0  # of one run; 0: as long as it takes
+
+    def check(self) -> None:
+        """Raises InvalidFile, in words about the source, for a model that no tool should be given."""
+        onnx_check.check(Path(self._path).parent)
+
+    def constants(self) -> list[str]:
+        """Outputs that no input reaches."""
+        return constant_outputs(self._model.proto)
 
     def signature(self) -> Signature:
         """Raises InvalidFile for an input or output that is no tensor."""
@@ -46,7 +59,10 @@ class OnnxRunner:
         try:
             if self._session is None:
                 self._session = onnxruntime.InferenceSession(self._path, options(), providers=CPU)
-            outputs = ready(self._session, inputs)()
+            with _stopped(self.seconds) as run_options:
+                outputs = ready(self._session, inputs, run_options)()
+        except LimitExceeded:
+            raise
         except Exception as error:  # onnxruntime's errors share no public base class
             raise JobFailed(f"onnxruntime refused: {_words(error)}") from None
         return _named([o.name for o in self._session.get_outputs()], outputs)
@@ -70,6 +86,26 @@ class OnnxRunner:
 
     def close(self) -> None:
         self._session = self._reference = None
+
+
+@contextmanager
+def _stopped(seconds: float) -> Iterator[onnxruntime.RunOptions | None]:
+    """onnxruntime ends a run between two nodes when it is told so, also in the body of a loop."""
+    if not seconds:
+        yield None
+        return
+    found = onnxruntime.RunOptions()
+    timer = threading.Timer(seconds, setattr, (found, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield found
+    except Exception:
+        if found.terminate:
+            raise LimitExceeded(f"One run took over {seconds:g} s.") from None
+        raise
+    finally:
+        timer.cancel()
 
 
 def _words(error: Exception) -> str:

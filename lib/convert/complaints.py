@@ -1,0 +1,24 @@
+"""What a tool or a runtime complained of, in one line for a visitor. Never a stack trace, a path or a Python internal."""
+
+from __future__ import annotations
+
+import re
+
+from lib.errors import WorkbenchError
+from lib.onnx_model.words import clean
+
+LONGEST = 300  # characters
+COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
+# what a bug in a tool raises: its text speaks of the tool's own variables
+INTERNAL = (AttributeError, KeyError, IndexError, NameError, AssertionError, UnboundLocalError, RecursionError, ImportError)
+
+
+def words(error: BaseException) -> str:
+    """One line without paths of this machine, terminal colours and attributes of Python objects."""
+    if isinstance(error, WorkbenchError):
+        text = clean(COLOURS.sub("", error.message))
+    elif isinstance(error, INTERNAL) or (isinstance(error, TypeError) and "object" in str(error)):
+        text = f"it met something that it does not expect in this model ({type(error).__name__})"
+    else:
+        text = clean(COLOURS.sub("", str(error))) or type(error).__name__
+    return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"
