@@ -1,4 +1,7 @@
-"""A model's inputs as torch tensors, by seed: what describing, calibrating and exporting run on. Made by ``feeds``."""
+"""A model's inputs as torch tensors, by seed: what describing, calibrating and exporting run on. Made by ``feeds``.
+
+They come from a random stream of their own: whatever seeds a visitor chooses, the proof has other inputs.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ def make(signature: Signature, sizes: dict[str, int], seed: int) -> tuple[Any, .
     """One tensor per input; ``sizes`` gives every symbol a size."""
     import torch
 
-    case = feeds.cases(signature, (seed,), sizes)[0]
+    case = feeds.cases(signature, (seed,), sizes, stream=feeds.CALIBRATION, only_first=True)[0]
     return tuple(torch.from_numpy(case.arrays[v.name]) for v in signature.inputs)
 
 
