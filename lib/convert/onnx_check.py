@@ -32,10 +32,10 @@ def check(folder: Path) -> None:
     """
     model = onnx_files.opened(folder)
     _versions(model.proto)
-    older = _operators(model.proto)
-    _names(model.proto)
+    reason = _operators(model.proto) or _node_names(model.proto)
+    _value_names(model.proto)
     _values(model)
-    _loads(model, older)
+    _loads(model, reason)
     _outputs(model.proto)
 
 
@@ -110,15 +110,18 @@ def _since(name: str, domain: str, version: int) -> int:
     return -1 if found.deprecated else found.since_version
 
 
-def _names(model: ModelProto) -> None:
-    """Names of nodes and of values that come twice."""
+def _node_names(model: ModelProto) -> str:
+    """A sentence on nodes of one name, which onnxruntime refuses unless they are constants; "" for none."""
     for graph in onnx_tidy.graphs(model.graph):
-        nodes = Counter(node.name for node in graph.node if node.name)
+        nodes = Counter(node.name for node in graph.node if node.name and node.op_type != "Constant")
         if twice := [name for name, count in nodes.items() if count > 1]:
-            raise InvalidFile(
-                f"Two nodes are called {twice[0][:NAME]!r}; onnxruntime refuses that. Give every node a name of its own, or "
-                "none."
-            )
+            return f"two nodes are called {twice[0][:NAME]!r}. Give every node a name of its own, or none."
+    return ""
+
+
+def _value_names(model: ModelProto) -> None:
+    """Names of values that come twice, or that nothing makes."""
+    for graph in onnx_tidy.graphs(model.graph):
         for what, names in (
             ("input", [v.name for v in graph.input]),
             ("output", [v.name for v in graph.output]),
@@ -161,8 +164,8 @@ def _values(model: Model) -> None:
             )
 
 
-def _loads(model: Model, older: str) -> None:
-    """Whether onnxruntime takes it as it is, before any of its optimisations; ``older`` is a better reason if not."""
+def _loads(model: Model, reason: str) -> None:
+    """Whether onnxruntime takes it as it is, before any of its optimisations; ``reason`` is why not, if known."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
@@ -178,7 +181,7 @@ def _loads(model: Model, older: str) -> None:
         return
     except Exception as error:  # onnxruntime's errors share no public base class
         text = clean(str(error)).rpartition("failed:")[2].strip() or clean(str(error))
-        raise InvalidFile(f"onnxruntime refuses this model before any conversion: {older or text}") from None
+        raise InvalidFile(f"onnxruntime refuses this model before any conversion: {reason or text}") from None
 
 
 def _outputs(model: ModelProto) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import onnx
-from onnx import ModelProto, TensorProto
+from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from lib.convert import onnx_doubts, onnx_order, onnx_tidy
+from lib.convert import onnx_doubts, onnx_order, onnx_tidy, onnx_types
 from lib.convert.onnx_lost import HIGHEST, behind_masks
 from lib.convert.onnx_names import every_name, rename, unused
 from lib.errors import InvalidFile, JobFailed
@@ -17,6 +18,11 @@ from lib.onnx_model.words import clean
 
 Arrays = dict[str, np.ndarray]
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
+# names that the tool gives to its casts
+NARROWS, WIDENS = (
+    re.compile(r"^graph_input_cast\d+$|_cast_to_fp16_node$"),
+    re.compile(r"^graph_output_cast\d+$|_cast_to_fp32_node$"),
+)
 REAL = 2.0  # how much more than the samples' the values of other inputs may be
 
 
@@ -25,14 +31,36 @@ def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     _own_names(model)
+    onnx_types.complete(model)  # a value of unknown type gets no cast
     try:
         small = convert_float_to_float16(model, keep_io_types=keep_io_types)
+        _there_and_back(small.graph)
         onnx_order.sort(small.graph)
     except onnx_order.Circle as error:
         raise JobFailed(f"The float16 converter made a model that cannot be run: {error}.") from None
     except Exception as error:  # asserts, KeyErrors and the like on graphs it does not expect
         raise JobFailed(f"The float16 converter refused: {clean(str(error)) or type(error).__name__}") from None
+    onnx_tidy.drop_stale_types(small)
     return small
+
+
+def _there_and_back(graph: GraphProto) -> None:
+    """Takes out the tool's casts to float16 and at once back: an input of trees would lose its digits for nothing."""
+    narrow = {n.output[0]: n for n in graph.node if n.op_type == "Cast" and NARROWS.search(n.name)}
+    wide = {n.output[0]: narrow[n.input[0]].input[0] for n in graph.node if WIDENS.search(n.name) and n.input[0] in narrow}
+    results = {v.name for v in graph.output}
+    for node in graph.node:
+        if node.output[0] in wide:  # a result needs its name, and a cast to its own dtype is none
+            node.input[0] = wide[node.output[0]]
+        else:
+            node.input[:] = [wide.get(name, name) for name in node.input]
+    kept = list(graph.node)
+    for _ in range(2):  # a cast may be read by a cast alone
+        read = results | {name for node in kept for name in onnx_order.reads(node)}
+        kept = [n for n in kept if n.op_type != "Cast" or n.output[0] in read]
+    nodes = [NodeProto.FromString(n.SerializeToString()) for n in kept]
+    del graph.node[:]
+    graph.node.extend(nodes)
 
 
 def _own_names(model: ModelProto) -> None:
@@ -78,10 +106,11 @@ def unchanged(model: ModelProto) -> str:
     return f"Nothing would become float16: the model's operators ({named}) have no float16 form, or it has no float32 in it."
 
 
-def ranges(model: ModelProto, samples: str | None) -> tuple[list[str], list[str]]:
+def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tuple[list[str], list[str]]:
     """(lost, doubts): inputs of the samples over 65504, and values inside the model that come near it.
 
-    ``samples``: a folder of real ones, with the model's own input names; without, inputs are made up.
+    ``samples``: a folder of real ones, with the model's own input names; without, inputs are made up. ``sizes``: those
+    of its dynamic dimensions that are known, by symbol.
     """
     from lib.convert import feeds
     from lib.onnx_model.signature import signature
@@ -89,7 +118,7 @@ def ranges(model: ModelProto, samples: str | None) -> tuple[list[str], list[str]
     hidden = behind_masks(model)
     if not samples:
         found = signature(model)
-        cases = [c.arrays for c in feeds.cases(found) if c.kind in ("ordinary", "large")]
+        cases = [c.arrays for c in feeds.cases(found, fixed=sizes) if c.kind in ("ordinary", "large")]
         return [], onnx_doubts.over_float16(model, cases, hidden=hidden)
     rows = _rows(samples)
     lost = []

@@ -6,6 +6,7 @@ no import of ai.onnx, dimensions called "?", nodes before what they read inside 
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 
 import numpy as np
@@ -13,6 +14,7 @@ import onnx
 from onnx import GraphProto, ModelProto, ValueInfoProto, helper, numpy_helper
 
 from lib.convert import onnx_order
+from lib.convert.onnx_names import unused
 from lib.convert.opset_graph import constant_value, subgraphs
 from lib.errors import InvalidFile
 from lib.onnx_model.functions import every
@@ -34,14 +36,20 @@ def tidy(model: ModelProto) -> ModelProto:
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name in NUMBERS:
             value = constant_value(node)
             node.attribute[0].CopyFrom(helper.make_attribute("value", numpy_helper.from_array(np.asarray(value))))
+    _node_names(model)
     try:
         onnx_order.sort(model.graph)
     except onnx_order.Circle as error:
         raise InvalidFile(f"The model cannot be run: {error}.") from None
+    drop_stale_types(model)
+    return model
+
+
+def drop_stale_types(model: ModelProto) -> None:
+    """Takes out notes of types inside the graph that contradict its operators; runtimes do not read them, tools do."""
     if _stale(model):
         for graph in graphs(model.graph):
             del graph.value_info[:]
-    return model
 
 
 def weights_are_no_inputs(model: ModelProto) -> list[str]:
@@ -84,6 +92,17 @@ def _imports(model: ModelProto) -> None:
             node.domain = ""
 
 
+def _node_names(model: ModelProto) -> None:
+    """No two nodes of one name: some tools know nodes by it."""
+    nodes = list(every(model.graph.node))
+    counts, taken = Counter(node.name for node in nodes), {node.name for node in nodes}
+    for node in nodes:
+        if node.name and counts[node.name] > 1:
+            counts[node.name] -= 1
+            node.name = unused(node.name, taken)
+            taken.add(node.name)
+
+
 def _ir(opset: int) -> int:
     return helper.find_min_ir_version_for([helper.make_opsetid("", opset)])
 
@@ -101,7 +120,6 @@ def _unnamed(value: ValueInfoProto) -> None:
 
 
 def _stale(model: ModelProto) -> bool:
-    """Whether notes of types inside the graph contradict its operators; runtimes do not read them, tools do."""
     if not any(graph.value_info for graph in graphs(model.graph)) or _infers(model):
         return False
     bare = light(model)

@@ -41,7 +41,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Folding constants", 0.2)
     model = onnx_fold.fold(model)
     progress("Looking for values that float16 cannot hold", 0.3)
-    lost, doubts = onnx_float16.ranges(model, options.get("samples"))
+    lost, doubts = onnx_float16.ranges(model, options.get("samples"), options.get("sizes") or {})
     troubles, floats = onnx_lost.troubles(model), onnx_float16.floats(model)
     progress("Converting to float16", 0.5)
     small = onnx_float16.convert(model, keep_io_types=options["keep_io_types"])
