@@ -116,7 +116,18 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
                 )
                 clear = gr.Button("Forget my pictures", size="sm")
 
-    settings = [prompt, negative, steps, guidance, seed, width, height, scheduler, model]
+    form: dict[str, Any] = {
+        "prompt": prompt,
+        "negative_prompt": negative,
+        "steps": steps,
+        "guidance_scale": guidance,
+        "seed": seed,
+        "width": width,
+        "height": height,
+        "scheduler": scheduler,
+        "model": model,
+    }
+    settings = list(form.values())
     shown = [stage, picture, download, reuse, parameters, words]
 
     def show(path: Path, info: dict[str, Any], ready: bool = False) -> tuple[Any, ...]:
@@ -150,8 +161,9 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
         if not gallery.knows(visitor_key):  # before the browser has told
             visitor_key = gallery.new_visitor()
         same, quiet = gr.skip(), (gr.skip(),) * 3
+        ticket: Ticket | None = None
         try:
-            request = Request(**dict(zip(Request.__dataclass_fields__, _whole(given), strict=True)))
+            request = Request.parse(dict(zip(form, given, strict=True)))  # an emptied number field is None: the default
             ticket = under_way[http.session_hash] = engine.submit(request, owner=visitor_key)
             async for event in follow(ticket):
                 if not isinstance(event, Done):
@@ -167,7 +179,8 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
             yield *blank("No picture this time; the message says why."), same
             raise as_gradio(error) from None
         finally:
-            under_way.pop(http.session_hash, None)
+            if under_way.get(http.session_hash) is ticket:  # and not a later one's
+                under_way.pop(http.session_hash, None)
 
     def stop(http: gr.Request) -> None:
         """The page hears of it through ``generate``, after its last step and never before."""
@@ -205,6 +218,10 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
             raise gr.Error("That picture is no longer kept here.", print_exception=False)
         return show(found[event.index], png.read_info(found[event.index]))
 
+    def forget(key: str) -> list[Any]:
+        gallery.clear(key)
+        return []
+
     def from_picture(path: str | None) -> list[Any]:
         if path is None:
             return [gr.skip()] * len(settings)
@@ -214,7 +231,7 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
         except InvalidValue as error:
             raise as_gradio(error) from None
         found["model"] = source.name
-        return [found[name] for name in Request.__dataclass_fields__]
+        return [found[name] for name in form]
 
     def seed_of(text: str) -> int:
         found = re.findall(r"Seed: (\d+)", text)
@@ -225,7 +242,7 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
         return hint["steps"], hint["guidance_scale"], hint["scheduler"], 0, 0
 
     hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    visit.form(**dict(zip(Request.__dataclass_fields__, settings, strict=True)))
+    visit.form(**form)
     visit.restore(arrive, [*shown, pictures, status])
     clock.tick(tick, None, [status, clock], **hidden)
     dice.click(lambda: random.randint(0, MAX_SEED), None, seed, **hidden)
@@ -233,14 +250,6 @@ def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
     pictures.select(recall, visit.key, shown, **hidden)
     source.upload(from_picture, source, settings, **hidden)
     model.input(suit, model, [steps, guidance, scheduler, width, height], **hidden)
-    clear.click(lambda key: (gallery.clear(key), [])[1], visit.key, pictures, **hidden)
+    clear.click(forget, visit.key, pictures, **hidden)
     if examples is not None:
         examples.click(lambda index: EXAMPLES[index], examples, prompt, **hidden)
-
-
-def _whole(values: list[Any]) -> list[Any]:
-    """An emptied number field arrives as None: it stands for the default."""
-    return [
-        default if value is None else value
-        for value, default in zip(values, Request(prompt="-").as_dict().values(), strict=True)
-    ]
