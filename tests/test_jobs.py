@@ -156,7 +156,9 @@ def test_a_child_that_was_taken_over_sends_nonsense(jobs: Jobs, what: str) -> No
     assert isinstance(refused(jobs, "garbage", what=what), JobFailed)
 
 
-@pytest.mark.parametrize("share", [10**400, -(10**400), float("nan"), float("inf"), 1.5, "0.5", [0.5]])
+@pytest.mark.parametrize(
+    "share", [10**400, -(10**400), float("nan"), float("inf"), 1.5, "0.5", [0.5]], ids=lambda share: repr(share)[:6]
+)
 def test_a_share_that_is_none_is_not_passed_on(share: object) -> None:
     assert _progress({"progress": "a", "share": share}) == Progress("a")
 
