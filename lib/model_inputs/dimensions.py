@@ -84,7 +84,10 @@ def _kind(symbol: str, axis: int, value: Value, signature: Signature) -> str:
         return "space"
     if is_wave(value, signature) and axis == rank - 1:
         return "wave"
-    told = words(symbol)
+    unnamed = re.fullmatch(r".*\[\d+\]", symbol) is not None  # the input's name and the axis: only the place tells
+    if unnamed and axis and words(value.name) & {"past", "cache"}:
+        return "past"
+    told = set() if unnamed else words(symbol)
     for kind, some in NAMED:
         if told & some:
             return kind if kind != "space" or layout or rank == 3 else "latent"

@@ -186,12 +186,12 @@ def _plain(
         return counted % value.high if value.high else counted
     if value.role == "timestep":
         return rng.integers(0, 1000, shape)
+    if dimensions.words(value.name) & {"type", "segment"} and kind.kind in "iu":
+        return np.zeros(shape, kind)
     if value.name in ranges:
         return integers.arrays(rng, value, shape, ranges[value.name])
     if kind.hasobject:
         return np.array([f"word{k}" for k in rng.integers(0, 10, int(np.prod(shape)))], object).reshape(shape)
-    if dimensions.words(value.name) & {"type", "segment"} and kind.kind in "iu":
-        return np.zeros(shape, kind)
     if kind.kind == "b":
         return rng.random(shape) < 0.5
     if kind.kind in "iu":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,8 @@ from lib.pictures import read as decode
 
 LIMITS = Limits(members=20_000, total=1 << 30, member=MAX_BYTES, ratio=1000)
 MOST_VALUES = 1 << 28  # numbers of all samples together: 1 GiB as float32
+CLASSES = "classes.txt"  # in a zip: the model's classes in order, a line each
+MOST_CLASSES = 100_000
 NAMED = 5  # left out pictures that a message names
 Labels = list[int] | None
 HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -67,7 +70,11 @@ def read(
     fixed: Mapping[str, int],
     names: Sequence[str] = (),
 ) -> tuple[list[dict[str, np.ndarray]], Labels, list[str], list[str]]:
-    """(rows, labels, classes, messages). ``names``: the model's own classes in order, where its file states them."""
+    """(rows, labels, classes, messages). ``names``: the model's own classes in order, where its file states them.
+
+    A ``classes.txt`` in the zip states them, too, and comes first.
+    """
+    names = (_classes(path) if is_zip else []) or names
     rows: list[dict[str, np.ndarray]] = []
     folders: list[str] = []
     left_out: list[str] = []
@@ -100,7 +107,9 @@ def read(
             f"No usable picture was found (JPEG, PNG, WebP, BMP, GIF, TIFF). {out if left_out else ''}".strip()
         )
     messages = [f"Pictures become {chosen.shown()}."]
-    messages += [f"{count:,} of {len(rows):,} pictures {note}." for note, count in sorted(notes.items())]
+    messages += [
+        f"{note[0].upper()}{note[1:]}, in {count:,} of {len(rows):,} pictures." for note, count in sorted(notes.items())
+    ]
     messages += [out] if left_out else []
     if len(signature.inputs) > 1:
         messages.append(f"Beside the picture, {', '.join(list(beside or {})[:8])}: as at a fresh start.")
@@ -118,7 +127,7 @@ def _pictures(path: Path, is_zip: bool, left_out: list[str]) -> Iterator[tuple[s
     with opened(path, LIMITS, odd) as archive:
         left_out += [f"{name[-80:]} ({what})" for name, what in odd.items() if not is_litter(name)]
         for name in sorted(archive.members):
-            if is_litter(name):
+            if is_litter(name) or name == CLASSES:
                 continue
             if Path(name).suffix.lower() not in SUFFIXES and not is_picture(archive.head(name)):
                 left_out.append(f"{name[-80:]} (no picture)")
@@ -129,6 +138,20 @@ def _pictures(path: Path, is_zip: bool, left_out: list[str]) -> Iterator[tuple[s
                 left_out.append(f"{name[-80:]} (damaged)")
                 continue
             yield name, data
+
+
+def _classes(path: Path) -> list[str]:
+    with opened(path, LIMITS, {}) as archive:
+        if CLASSES not in archive.members:
+            return []
+        try:
+            found = archive.read(CLASSES, 4 << 20).decode("utf-8-sig").splitlines()
+        except UnicodeDecodeError:
+            raise InvalidFile(f"{CLASSES} in the archive is not UTF-8. Save it as UTF-8, a class a line.") from None
+    found = [line for line in found if line.strip()]
+    if len(found) > MOST_CLASSES or len(set(found)) < len(found):
+        raise InvalidFile(f"{CLASSES} in the archive names a class twice, or over {MOST_CLASSES:,}. One line a class.")
+    return found
 
 
 def _shaped(one: np.ndarray, value: Value) -> np.ndarray:
@@ -150,7 +173,13 @@ def _labels(folders: list[str], names: Sequence[str]) -> tuple[Labels, list[str]
     if len(found) < 2 or "" in found:
         why = "Some pictures lie in no folder" if "" in found and len(found) > 1 else ""
         return None, [], [f"{why}: none has a label."] if why else []
-    if names and set(found) <= set(names):
+    if names and not set(found) <= set(names):
+        unknown = [one for one in found if one not in names]
+        near = get_close_matches(unknown[0], names, 1)
+        hint = f" Did you mean {near[0][:80]!r}?" if near else ""
+        example = f"such as {unknown[0][:80]!r}.{hint}"
+        return None, [], [f"No labels: {len(unknown):,} of {len(found):,} folders are no class of the model, {example}"]
+    if names:
         classes = list(names)
     elif all(f.isdecimal() and len(f) <= 5 for f in found):
         classes = [str(k) for k in range(max(map(int, found)) + 1)]

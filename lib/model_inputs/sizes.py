@@ -51,7 +51,8 @@ class Found:
     """What ``search`` found. ``taken`` False: the model refused every size that was tried; ``refused`` says why.
 
     ``second``: other sizes that are taken, too, every dimension another one if possible; None where there are none.
-    ``integers``: the values that integer inputs may have, input -> (lowest, highest); only where asked for.
+    ``integers``: the values that integer inputs without a role may have, input -> (lowest, highest), both included.
+    They are tried with ``integers_too``; else they are what the names suggest.
     """
 
     sizes: Sizes

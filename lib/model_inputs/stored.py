@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -78,7 +79,7 @@ def load(folder: Path) -> Samples:
             Preprocessing.from_dict(chosen) if chosen else None,
             about["messages"],
         )
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, BadZipFile):
         raise InvalidFile("There are no samples here, or they do not hold together. Send them again.") from None
 
 

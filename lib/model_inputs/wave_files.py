@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Mapping
+from math import gcd
 from pathlib import Path
 
 import numpy as np
@@ -125,9 +126,12 @@ def _values(sound: bytes, kind: int, bits: int) -> np.ndarray:
 
 def resampled(wave: np.ndarray, have: int, to: int) -> np.ndarray:
     """float32 at another rate: what both rates can hold of the spectrum is kept."""
-    count = max(1, round(len(wave) * to / have))
-    spectrum = np.fft.rfft(wave)
+    step = have // gcd(have, to)  # so many samples become a whole number of others
+    padded = np.pad(wave, (0, -len(wave) % step))
+    count = len(padded) // step * (to // gcd(have, to))
+    spectrum = np.fft.rfft(padded)
     kept = np.zeros(count // 2 + 1, spectrum.dtype)
     shared = min(len(kept), len(spectrum))
     kept[:shared] = spectrum[:shared]
-    return (np.fft.irfft(kept, count) * (count / len(wave))).astype(np.float32)
+    found = np.fft.irfft(kept, count) * (count / len(padded))
+    return found[: max(1, round(len(wave) * to / have))].astype(np.float32)
