@@ -1,0 +1,44 @@
+"""Real texts that a Python installation has: programs, licences, data files, pages."""
+
+from __future__ import annotations
+
+import re
+import sysconfig
+from pathlib import Path
+
+import numpy as np
+
+KINDS = {"python": ("*.py",), "header": ("*.h", "*.hpp"), "json": ("*.json",), "markup": ("*.html", "*.svg", "*.xml")}
+PROSE = ("*LICENSE*", "*COPYING*", "*METADATA")
+LEAST, MOST = 600, 400_000  # bytes of a file
+
+
+def files(patterns: tuple[str, ...], most: int) -> list[Path]:
+    """``most`` files, spread over the packages, always the same on one machine."""
+    home = Path(sysconfig.get_paths()["purelib"])
+    packages = sorted(p for p in home.iterdir() if p.is_dir())
+    out: list[Path] = []
+    for package in packages:
+        found = sorted(p for pattern in patterns for p in package.rglob(pattern) if p.is_file())
+        out += [p for p in found if LEAST <= p.stat().st_size <= MOST][:8]
+    rng = np.random.default_rng(0)
+    return [out[k] for k in rng.permutation(len(out))[:most]]
+
+
+def characters(path: Path) -> np.ndarray:
+    """Codes 0 to 127 of a file, runs of blanks as one; what is not ASCII becomes a question mark."""
+    text = path.read_bytes().decode("utf-8", "replace")
+    codes = np.frombuffer(re.sub(r"[ \t]+", " ", text).encode("ascii", "replace"), np.uint8)
+    return codes.astype(np.int64)
+
+
+def sentences(most: int) -> list[str]:
+    """Of licences and descriptions of packages, each once."""
+    out: dict[str, None] = {}
+    for path in files(PROSE, 300):
+        text = re.sub(r"\s+", " ", path.read_text("utf-8", "replace"))
+        for one in re.split(r"(?<=[.;:]) ", text)[:60]:
+            if 40 <= len(one) <= 160 and re.fullmatch(r"[A-Za-z][A-Za-z ,'()\-]+[.;:]", one):
+                out[one] = None
+    found = list(out)
+    return [found[k] for k in np.random.default_rng(0).permutation(len(found))[:most]]
