@@ -13,6 +13,7 @@ from typing import Any
 from lib.errors import InvalidFile
 
 FOLDER, NAME, DEFAULT = "saved_model", "saved_model.pb", "serving_default"
+NO_NUMBERS = ("string", "resource", "variant")
 MOST_BYTES = 2 << 30
 REFUSED = re.compile(
     r".*(PyFunc|ReadFile|WriteFile|MatchingFiles|Reader|Dataset|Iterator|Summary|Rpc|Debug|Remote|TextFile|"
@@ -72,14 +73,37 @@ def _reached(meta: Any, functions: dict[str, Any]) -> set[str]:
     return {n.op for n in todo} | {n.op for name in called & savers for n in functions[name]}
 
 
-def signature_of(loaded: Any) -> Any:
-    """The concrete function to run: the default signature, or the only one."""
-    keys = list(loaded.signatures)
-    if DEFAULT not in keys and len(keys) != 1:
-        raise InvalidFile(
-            f"The SavedModel has no signature {DEFAULT!r}; it has {', '.join(keys)[:200] or 'none'}. Export it with one."
-        )
-    return loaded.signatures[DEFAULT if DEFAULT in keys else keys[0]]
+def signatures_of(loaded: Any) -> dict[str, Any]:
+    """The concrete functions that can be run, by key, ``serving_default`` first: those that take and give numbers.
+
+    Of several that compute the same on the same (``serve`` and ``serving_default`` of Keras), only the first counts.
+    Where none takes and gives numbers, all are given. Raises InvalidFile where there is none.
+    """
+    found = dict(loaded.signatures)
+    if not found:
+        raise InvalidFile(f"The SavedModel has no signature, such as {DEFAULT!r}. Export it with one.")
+    known: dict[str, Any] = {}
+    bodies: list[Any] = []
+    for key in sorted(found, key=lambda k: (k != DEFAULT, natural(k))):
+        if (body := _body(found[key])) not in bodies:
+            known[key] = found[key]
+            bodies.append(body)
+    return {k: f for k, f in known.items() if _numbers(f)} or known
+
+
+def _body(function: Any) -> tuple[list[bytes], list[int]]:
+    """What tells one signature from another: its graph, and the variables and constants that it reads."""
+    nodes = []
+    for node in function.graph.as_graph_def().node:
+        node.attr.pop("_user_specified_name", None)  # of what is captured: a number that is never twice the same
+        nodes.append(node.SerializeToString(deterministic=True))
+    return nodes, [id(c) for c in function.captured_inputs]
+
+
+def _numbers(function: Any) -> bool:
+    _, given = function.structured_input_signature
+    values = (*given.values(), *function.structured_outputs.values())
+    return not any(v.dtype.name in NO_NUMBERS for v in values)
 
 
 def natural(name: str) -> list[Any]:
