@@ -17,7 +17,7 @@ import torch
 from diffusers.utils.torch_utils import randn_tensor
 from PIL import Image
 
-from lib.errors import GenerationFailed, WorkbenchError
+from lib.errors import GenerationFailed, WorkbenchError, out_of_memory
 from lib.text_to_image import preview
 from lib.text_to_image.families import Conditioning
 from lib.text_to_image.models import Model
@@ -176,7 +176,7 @@ class Batch:
             end = min(n, start + self.limit)
             try:
                 parts.append(self._call(noisy[start:end], times[start:end], conditions[start:end], together))
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or self.limit == 1 or self.bucket:
                     raise
                 self.limit = max(1, min(self.limit, end - start) // 2)
@@ -236,7 +236,7 @@ class Batch:
                 latents = torch.cat([r.latents for r in group])
                 with self.model.threads.use(self.model.pipeline.vae, positions(latents), together=len(group) > 1):
                     pixels = self.model.decode(latents)
-            except RuntimeError as error:
+            except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or size == 1:
                     raise
                 size //= 2
@@ -248,11 +248,6 @@ class Batch:
 def positions(latents: torch.Tensor) -> int:
     """Latent pixels of [n, C, h, w]."""
     return latents.shape[0] * latents.shape[2] * latents.shape[3]
-
-
-def out_of_memory(error: BaseException) -> bool:
-    """CUDA has a class for it; the CPU allocator only a message."""
-    return isinstance(error, torch.OutOfMemoryError) or "not enough memory" in str(error)
 
 
 def _guard(row: Row, act: Any) -> Any:

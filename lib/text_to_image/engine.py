@@ -7,11 +7,13 @@ never stops it.
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
+from contextlib import suppress
 from typing import Any
 
-from lib.errors import InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
+from lib.errors import GenerationFailed, InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
 from lib.settings import Settings
 from lib.text_to_image.events import Failed, Loading, Queued
 from lib.text_to_image.group import Group
@@ -21,10 +23,13 @@ from lib.text_to_image.request import Request
 from lib.text_to_image.shelf import Shelf
 from lib.text_to_image.ticket import Ticket
 
+log = logging.getLogger(__name__)
+
 # Seconds for which a request that cannot start yet (its model is not in memory, it needs two rows
 # and one is free) lets others go first. Then they wait, so that nobody is kept out for ever.
 PATIENCE = 10.0
 MOST_GROUPS = 8
+ENDED = "The engine has ended. Whoever runs this app finds why in its log; starting the app again helps."
 
 Key = tuple[str, int, int]
 
@@ -42,6 +47,7 @@ class Engine:
         self._shelf = Shelf(self.catalogue, settings, self._wake)
         self._changed = True
         self._closed = False
+        self._ended = False  # the thread is gone though nobody closed the engine
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -76,6 +82,8 @@ class Engine:
         with self._work:
             if self._closed:
                 raise ModelUnavailable("The engine is shut down.")
+            if self._ended:
+                raise ModelUnavailable(ENDED)
             if len(self._queue) >= self.settings.queue_size:
                 raise QueueFull(len(self._queue))
             self._queue.push(self._key(ticket.request), ticket)
@@ -84,18 +92,18 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Some model is loaded."""
-        return self._shelf.current is not None
+        """Some model is loaded, and there is a thread to run it."""
+        return not self._ended and self._shelf.current is not None
 
     def status(self) -> dict[str, Any]:
         """What ``GET /healthz`` tells."""
         with self._lock:
             model = self._shelf.current
-            failed = self._shelf.failure and not self._shelf.loading
+            failed = self._ended or (not model and self._shelf.failure and not self._shelf.loading)
             return {
-                "status": "ready" if model else "failed" if failed else "loading",
+                "status": "failed" if failed else "ready" if model else "loading",
                 "stage": self._shelf.stage if self._shelf.loading else "",
-                "error": "" if model else self._shelf.failure,
+                "error": ENDED if self._ended else "" if model else self._shelf.failure,
                 "model": model.name if model else self.catalogue.default,
                 "device": str(model.device) if model else None,
                 "dtype": str(model.dtype).removeprefix("torch.") if model else None,
@@ -116,19 +124,47 @@ class Engine:
         self._wake()
 
     def _run(self) -> None:
-        while True:
-            with self._work:
-                # where something is missing it looks again now and then: a failed load is tried once more
-                waits = len(self._queue) or not self.ready
-                self._work.wait_for(lambda: self._closed or self._changed or self._groups, timeout=1.0 if waits else None)
-                self._changed = False
-                if self._closed:
-                    return
-            self._drop_cancelled()
-            self._shelf.keep_default()
-            self._admit()
-            self._tick()
-            self._tell_queue()
+        try:
+            while self._wait():
+                try:
+                    self._turn()
+                except Exception as error:
+                    # Groups catch what breaks in them, so nobody knows whose fault it is: all are told, and the
+                    # next ones find an engine as it was at its start.
+                    log.exception("a turn of the engine broke")
+                    self._end_all(GenerationFailed(f"The engine broke ({type(error).__name__}). Please try again."))
+        finally:
+            with self._lock:
+                self._ended = not self._closed
+            if self._ended:
+                self._end_all(ModelUnavailable(ENDED))
+
+    def _wait(self) -> bool:
+        """Until there is something to do; False once the engine is closed."""
+        with self._work:
+            # where something is missing it looks again now and then: a failed load is tried once more
+            waits = len(self._queue) or not self.ready
+            self._work.wait_for(lambda: self._closed or self._changed or self._groups, timeout=1.0 if waits else None)
+            self._changed = False
+            return not self._closed
+
+    def _turn(self) -> None:
+        self._drop_cancelled()
+        self._shelf.keep_default()
+        self._admit()
+        self._tick()
+        self._tell_queue()
+
+    def _end_all(self, error: WorkbenchError) -> None:
+        with self._lock:
+            tickets = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
+            groups, self._groups, self._queue = list(self._groups.values()), {}, FairQueue()
+        for ticket in tickets:
+            with suppress(Exception):  # one that cannot be told keeps nobody else waiting
+                ticket.emit(Failed(error))
+        for group in groups:
+            with suppress(Exception):
+                group.leave_all()
 
     def _drop_cancelled(self) -> None:
         for group in self._groups.values():
@@ -196,6 +232,10 @@ class Engine:
             group.join(ticket)
         except WorkbenchError as error:
             ticket.emit(Failed(error))
+            return
+        except Exception as error:  # it is in no queue and in no group any more: only here can it be told
+            log.exception("a ticket could not join")
+            ticket.emit(Failed(GenerationFailed(f"The model broke on this request ({type(error).__name__}).")))
             return
         with self._lock:
             self._groups[key] = group

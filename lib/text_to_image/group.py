@@ -82,9 +82,15 @@ class Group:
             self._decode()
         except Exception as error:
             log.exception("a batch broke")
-            for row, ticket in list(self.tickets.items()):
-                self._leave(row)
+            for ticket in self.leave_all():
                 ticket.emit(Failed(GenerationFailed(f"The batch broke ({type(error).__name__}).")))
+
+    def leave_all(self) -> list[Ticket]:
+        """Empties the batch; the tickets, which have yet to be told."""
+        tickets = list(self.tickets.values())
+        for row in list(self.tickets):
+            self._leave(row)
+        return tickets
 
     def seconds_to_go(self, place: int, steps: int, turns: int) -> float | None:
         """For a request with ``place`` others before it: it starts when a row before it has ended."""

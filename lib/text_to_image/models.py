@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.errors import InvalidValue, ModelUnavailable
+from lib.errors import InvalidValue, ModelUnavailable, out_of_memory
 from lib.settings import EMBEDDED, EMBEDDED_FOLDER, Settings
 from lib.text_to_image.request import Request
 from lib.text_to_image.threads import Threads
@@ -240,6 +240,8 @@ def _trained_size(pipeline: Any) -> int:
 
 def _reason(error: Exception) -> str:
     """The kind of error in words, without paths."""
+    if out_of_memory(error):
+        return "the device has too little memory"
     text = str(error).splitlines()[0] if str(error) else ""
     if "safetensors" in text:
         return "it has no safetensors weights, and pickles are not opened here"
@@ -249,7 +251,6 @@ def _reason(error: Exception) -> str:
             "LocalEntryNotFoundError": "it is not downloaded and the network could not be reached",
             "RepositoryNotFoundError": "the Hub has no such repository, or it is private",
             "GatedRepoError": "the Hub asks for its licence to be accepted first",
-            "OutOfMemoryError": "the device has too little memory",
         }
         return kinds.get(type(error).__name__, type(error).__name__)
     return text

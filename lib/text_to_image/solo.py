@@ -1,7 +1,9 @@
 """A batch of one for every other family of models: diffusers' own pipeline, a step at a time.
 
 The pipeline runs in a thread of its own and stops in its step callback until ``step`` lets it go
-on, so callers see the same join, step, leave and decode as with ``batch.Batch``.
+on, so callers see the same join, step, leave and decode as with ``batch.Batch``. A few old pipelines (unCLIP,
+latent diffusion) have no such callback: there every call of the network that denoises counts as a step. One that
+has neither runs to its end once started: it cannot be stopped, and other models wait for it.
 """
 
 from __future__ import annotations
@@ -19,6 +21,8 @@ from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 
 log = logging.getLogger(__name__)
+
+NETWORKS = ("unet", "transformer", "prior", "decoder")  # what diffusers calls the network that denoises
 
 
 class SoloRow:
@@ -77,13 +81,22 @@ class SoloRow:
             options["callback_on_step_end"] = self._on_step
         elif "callback" in known:
             options |= {"callback": lambda step, timestep, latents: self._on_step(pipeline, step, timestep, {})}
-        return pipeline(
-            prompt=request.prompt,
-            num_inference_steps=request.steps,
-            output_type="pil",
-            generator=torch.Generator().manual_seed(request.seed),
-            **{k: v for k, v in options.items() if k in known},
-        ).images[0]
+        own = "callback_on_step_end" in options or "callback" in options
+        hooks = [] if own else [network.register_forward_hook(self._on_call) for network in _networks(pipeline)]
+        try:
+            return pipeline(
+                prompt=request.prompt,
+                num_inference_steps=request.steps,
+                output_type="pil",
+                generator=torch.Generator().manual_seed(request.seed),
+                **{k: v for k, v in options.items() if k in known},
+            ).images[0]
+        finally:
+            for hook in hooks:
+                hook.remove()
+
+    def _on_call(self, network: torch.nn.Module, inputs: Any, output: Any) -> None:
+        self._on_step(None, self.calls, None, {})
 
     def _on_step(self, pipeline: Any, step: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
         self.calls = step + 1
@@ -92,6 +105,11 @@ class SoloRow:
         if self.stopped:
             raise Cancelled
         return tensors
+
+
+def _networks(pipeline: Any) -> list[torch.nn.Module]:
+    found = [getattr(pipeline, name, None) for name in NETWORKS]
+    return [network for network in found if isinstance(network, torch.nn.Module)]
 
 
 class SoloBatch:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -169,14 +170,25 @@ def test_a_network_that_breaks_on_one_row_spares_the_others(sd: Model, monkeypat
     assert rows[0].left == rows[2].left == 0
 
 
-def test_out_of_memory_lowers_the_limit_and_tries_again(sd: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+def cuda_has_too_little() -> None:
+    raise torch.OutOfMemoryError("out of memory")
+
+
+def cpu_has_too_little() -> None:
+    torch.empty(1 << 50, dtype=torch.uint8)
+
+
+@pytest.mark.parametrize("fail", [cuda_has_too_little, cpu_has_too_little])
+def test_out_of_memory_lowers_the_limit_and_tries_again(
+    sd: Model, monkeypatch: pytest.MonkeyPatch, fail: Callable[[], None]
+) -> None:
     requests = [replace(r, steps=3) for r in mixed(6, seed=4)]
     expected = [alone(sd, r) for r in requests]
     forward = sd.pipeline.unet.forward
 
     def small(sample, *args, **kwargs):  # type: ignore[no-untyped-def]
         if len(sample) > 3:
-            raise torch.OutOfMemoryError("out of memory")
+            fail()
         return forward(sample, *args, **kwargs)
 
     monkeypatch.setattr(sd.pipeline.unet, "forward", small)
@@ -200,3 +212,24 @@ def test_previews_come_closer_to_the_picture(embedded: Model) -> None:
     distance = [np.abs(np.asarray(p, float) - np.asarray(picture, float)).mean() for p in previews]
     assert previews[0].size == (16, 16)
     assert distance[-1] < 0.5 * distance[0] and distance[-1] < 16
+
+
+def test_a_decoder_that_finds_too_little_memory_gets_half(sd: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    requests = [replace(r, steps=2) for r in mixed(4, seed=5)]
+    expected = [alone(sd, r) for r in requests]
+    decode, seen = sd.pipeline.vae.decode, []
+
+    def small(latents, *args, **kwargs):  # type: ignore[no-untyped-def]
+        seen.append(len(latents))
+        if len(latents) > 1:
+            cpu_has_too_little()
+        return decode(latents, *args, **kwargs)
+
+    batch = Batch(sd)
+    rows = [batch.join(sd.settle(r)) for r in requests]
+    while batch.rows:
+        batch.step()
+    monkeypatch.setattr(sd.pipeline.vae, "decode", small)
+    for picture, other in zip(batch.decode(rows), expected, strict=True):
+        assert furthest(picture, other) <= 1
+    assert seen[:3] == [4, 2, 1]

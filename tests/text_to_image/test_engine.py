@@ -319,3 +319,59 @@ def test_closing_ends_everybody(settings: Settings, monkeypatch: pytest.MonkeyPa
     for ticket in tickets:
         with pytest.raises(Cancelled):
             ticket.result()
+
+
+def test_a_turn_that_breaks_ends_whoever_is_there_and_the_next_are_served(
+    small: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    slow(monkeypatch, small)
+    under_way = [small.submit(Request(prompt="a", steps=100, seed=k)) for k in range(4)]  # 8 rows: full
+    wait_for(lambda: small.status()["rows_in_batch"] == 8)
+    tell_queue, turns = small._tell_queue, []
+
+    def broken() -> None:
+        turns.append(1)
+        if len(turns) == 1:
+            raise ZeroDivisionError
+        tell_queue()
+
+    monkeypatch.setattr(small, "_tell_queue", broken)
+    under_way.append(small.submit(Request(prompt="a", steps=100)))
+    for ticket in under_way:
+        with pytest.raises(GenerationFailed, match=r"The engine broke \(ZeroDivisionError\)"):
+            ticket.result()
+    assert small.ready and small.submit(Request(prompt="a", steps=2)).result()
+    assert small.status()["rows_in_batch"] == 0
+
+
+def test_a_request_that_breaks_between_queue_and_batch_is_told(small: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    from lib.text_to_image import engine
+
+    def broken(*args: object) -> None:
+        raise ZeroDivisionError
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine, "Group", broken)
+        with pytest.raises(GenerationFailed, match="ZeroDivisionError"):
+            small.submit(Request(prompt="a", steps=2)).result()
+    assert small.submit(Request(prompt="a", steps=2)).result()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+def test_an_engine_whose_thread_has_died_says_so(small: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    slow(monkeypatch, small)
+    tickets = [small.submit(Request(prompt="a", steps=100, seed=k)) for k in range(5)]  # 8 rows are full, one waits
+    wait_for(lambda: small.status()["rows_in_batch"] == 8)
+
+    def leave() -> None:
+        raise SystemExit
+
+    monkeypatch.setattr(small, "_tell_queue", leave)
+    for ticket in tickets:
+        with pytest.raises(ModelUnavailable, match="engine has ended"):
+            ticket.result()
+    wait_for(lambda: not small.ready)
+    status = small.status()
+    assert status["status"] == "failed" and "engine has ended" in status["error"] and status["queue_length"] == 0
+    with pytest.raises(ModelUnavailable, match="engine has ended"):
+        small.submit(Request(prompt="a"))

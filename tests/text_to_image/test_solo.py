@@ -1,0 +1,69 @@
+"""Pipelines of their own, step by step, with and without callbacks for steps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from diffusers import FluxPipeline
+
+from lib.text_to_image.models import Model
+from lib.text_to_image.request import Request
+from lib.text_to_image.solo import SoloBatch
+
+
+class Old(FluxPipeline):
+    """As unCLIP and latent diffusion: nobody is called between steps."""
+
+    def __call__(  # type: ignore[no-untyped-def]
+        self, prompt, num_inference_steps, guidance_scale, width, height, generator, output_type
+    ):
+        return super().__call__(
+            prompt,
+            num_inference_steps=num_inference_steps,
+            guidance_scale=guidance_scale,
+            width=width,
+            height=height,
+            generator=generator,
+            output_type=output_type,
+        )
+
+
+@pytest.fixture
+def old(loaded: dict[str, Model], monkeypatch: pytest.MonkeyPatch) -> Model:
+    pipeline = loaded["flux"].pipeline
+    monkeypatch.setattr(loaded["flux"], "pipeline", Old(**pipeline.components))
+    return loaded["flux"]
+
+
+def ask(model: Model, steps: int) -> Request:
+    return model.settle(Request(prompt="a", steps=steps, seed=3))
+
+
+def draw(model: Model, steps: int) -> tuple[np.ndarray, list[int]]:
+    """The picture, and the steps after each turn."""
+    batch, seen = SoloBatch(model), []
+    row = batch.join(ask(model, steps))
+    while not batch.step():
+        seen.append(row.step)
+    assert row.error is None
+    return np.asarray(batch.decode([row])[0]), seen
+
+
+def test_without_a_callback_calls_of_the_network_are_the_steps(loaded: dict[str, Model], old: Model) -> None:
+    picture, seen = draw(old, 4)
+    assert seen == [1, 2, 3, 4]
+    assert not old.pipeline.transformer._forward_hooks
+    old.pipeline = FluxPipeline(**old.pipeline.components)
+    expected, steps = draw(old, 4)
+    assert steps == seen and np.array_equal(picture, expected)
+
+
+def test_without_a_callback_it_can_be_stopped(old: Model) -> None:
+    batch = SoloBatch(old)
+    row = batch.join(ask(old, 100))
+    for _ in range(3):
+        assert not batch.step()
+    batch.leave(row)
+    row._thread.join(10)
+    assert not row._thread.is_alive() and row.calls == 3 and row.image is None
+    assert not old.pipeline.transformer._forward_hooks
