@@ -83,7 +83,7 @@ def _refuse_changes(function: Any) -> None:
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     if found := sorted({n.op for n in nodes if CHANGES.fullmatch(n.op)}):
         raise InvalidFile(
-            f"The SavedModel changes what it keeps while it runs ({', '.join(found)[:200]}); ONNX keeps nothing between runs."
+            f"The SavedModel changes what it keeps while it runs ({', '.join(found)[:200]}); ONNX keeps nothing."
             " Export a signature that only computes."
         )
 
