@@ -6,13 +6,17 @@ which got a fixed size. Knows no edge and proves nothing.
 
 from __future__ import annotations
 
+import contextlib
+import io
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lib.convert import onnx_ir_names
 from lib.convert.architectures import samples
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
+from lib.onnx_model.words import clean
 
 OPSETS = ("default", "18", "19", "20", "21", "22", "23")
 EXTERNAL = 1_500_000_000  # bytes of weights from which they stand beside the model; one file may have 2 GB at most
@@ -29,8 +33,10 @@ class Exported:
     messages: list[str] = field(default_factory=list)
 
 
-def export(flat: Any, signature: Signature, *, dynamic: bool = True) -> Exported:
+def export(flat: Any, signature: Signature, *, dynamic: bool = True, sizes: dict[str, int] | None = None) -> Exported:
     """The exported program of a flat model. Tries all dimensions dynamic, then the batch only, then none.
+
+    ``sizes``: of dynamic dimensions, where they are known; a dimension that cannot stay dynamic gets its size.
 
     All are tried three times: with ranges of ours, with those that the exporter infers (a model with 64 positions
     takes no 4096), and with what it cannot prove of sizes as checks while running.
@@ -43,7 +49,7 @@ def export(flat: Any, signature: Signature, *, dynamic: bool = True) -> Exported
     failed: list[str] = []
     for kept, ranges in dict.fromkeys(tries) if dynamic else [((), "ours")]:
         try:
-            program, fixed = _export(flat, signature, kept, ranges)
+            program, fixed = _export(flat, signature, kept, ranges, sizes or {})
             if fixed and ranges == "inferred":
                 raise JobFailed(f"{_sizes(fixed)} would be fixed")
         except Exception as error:  # torch.export raises whatever the model's code meets
@@ -56,13 +62,17 @@ def export(flat: Any, signature: Signature, *, dynamic: bool = True) -> Exported
     raise JobFailed(f"torch.export gave up: {failed[-1]}")
 
 
-def _export(flat: Any, signature: Signature, kept: tuple[str, ...], ranges: str) -> tuple[Any, dict[str, int]]:
+def _export(
+    flat: Any, signature: Signature, kept: tuple[str, ...], ranges: str, given: dict[str, int]
+) -> tuple[Any, dict[str, int]]:
     import torch
 
     from lib.convert.pt2_files import signature_of
 
     sizes = samples.sizes(signature, 0)
-    fixed = {s: 1 if s == "batch" else sizes[s] for s in sizes if s not in kept}
+    # an exporter takes a 1 for a constant
+    sizes |= {s: n for s, n in given.items() if s in sizes and (n > 1 or s not in kept)}
+    fixed = {s: given.get(s, 1) if s == "batch" else sizes[s] for s in sizes if s not in kept}
     auto = ranges == "inferred"
     dimensions = {s: torch.export.Dim.AUTO if auto else torch.export.Dim(s, min=1, max=LARGEST) for s in kept}
     shapes = tuple({k: dimensions[d] for k, d in enumerate(v.shape) if d in dimensions} for v in signature.inputs)
@@ -83,16 +93,15 @@ def to_onnx(program: Any, signature: Signature, target: Path, opset: str = "defa
     """Writes ``target`` (and ``model.onnx.data`` beside it for large ones), named as in ``signature``; returns messages."""
     import torch
 
-    made = torch.onnx.export(
-        program,
-        dynamo=True,
-        input_names=[v.name for v in signature.inputs],
-        output_names=[v.name for v in signature.outputs],
-        opset_version=None if opset == "default" else int(opset),
-        verbose=False,
-    )
+    try:
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            made = torch.onnx.export(
+                program, dynamo=True, opset_version=None if opset == "default" else int(opset), verbose=False
+            )
+    except Exception as error:  # the exporter's own and torch's, many lines long and in a terminal's colours
+        raise JobFailed(f"torch.onnx.export gave up: {_deepest(error)}") from None
     assert made is not None
-    _rename(made.model, signature)
+    onnx_ir_names.settle(made.model, signature)
     weights = sum(v.const_value.nbytes for v in made.model.graph.initializers.values() if v.const_value is not None)
     made.save(str(target), external_data=weights > EXTERNAL)
     got = made.model.opset_imports.get("", 0)
@@ -142,25 +151,17 @@ def _trace(flat: Any, signature: Signature, target: Path, opset: int) -> None:
     )
 
 
-def _rename(model: Any, signature: Signature) -> None:
-    """Symbols of the ONNX graph, such as s47, get the names of the signature's dynamic dimensions."""
-    names: dict[str, str] = {}
-    for value, given in zip(model.graph.inputs, signature.inputs, strict=True):
-        for ours, wanted in zip(value.shape, given.shape, strict=True):
-            if isinstance(wanted, str) and not isinstance(ours, int):
-                names[str(ours.value)] = wanted
-        if not value.uses():  # the exporter fixes what nothing reads
-            value.shape = type(value.shape)([d if isinstance(d, int) else str(d) for d in given.shape])
-    for value in (*model.graph.inputs, *model.graph.outputs, *(o for node in model.graph for o in node.outputs)):
-        for k, dimension in enumerate(value.shape or ()):
-            if not isinstance(dimension, int) and dimension.value in names:
-                value.shape[k] = names[dimension.value]
-
-
 def _sizes(fixed: dict[str, int]) -> str:
     return ", ".join(f"{name} = {size}" for name, size in fixed.items())
 
 
-def _line(error: Exception) -> str:
+def _line(error: BaseException) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
     return f"{type(error).__name__}: {text}"[:300]
+
+
+def _deepest(error: BaseException) -> str:
+    """The first cause, in one line: what the exporter wraps around it is about its own steps."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    return clean(_line(error))
