@@ -57,7 +57,7 @@ def judge(
     judged = None
     if precision in LOSSY and inputs:
         judged = quality(source, artifacts[-1], cases, precision, masks, min_agreement)
-        _good_enough(whole, judged, calibrated_on)
+        _good_enough(whole, judged, calibrated_on, explained)
     if not steady:
         whole |= {"verdict": "unproven", "reason": UNSTEADY}
     elif whole["verdict"] == "proven" and (bad := [h for h in hops if h["verdict"] == "failed"]):
@@ -74,7 +74,9 @@ def judge(
     return {"hops": hops, "whole": whole, "three_way": three, "faithful": _faith(whole, explained), "quality": judged}
 
 
-def _good_enough(whole: dict[str, Any], judged: dict[str, Any] | None, calibrated_on: str) -> None:
+def _good_enough(
+    whole: dict[str, Any], judged: dict[str, Any] | None, calibrated_on: str, explained: dict[str, Any] | None
+) -> None:
     """Faithful is not yet useful: a lossy file must also do its task."""
     if whole["verdict"] == "failed":
         return
@@ -89,7 +91,8 @@ def _good_enough(whole: dict[str, Any], judged: dict[str, Any] | None, calibrate
         whole |= {"verdict": "unproven", "reason": why}
     elif whole["verdict"] == "proven":
         made = "" if judged["on"] == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
-        whole |= {"reason": f"{judged['summary'][0].upper()}{judged['summary'][1:]}.{made} {whole['reason']}"}
+        faith = explained["reason"] if explained and explained["reason"] else whole["reason"]
+        whole |= {"reason": f"{judged['summary'][0].upper()}{judged['summary'][1:]}.{made} {faith}"}
 
 
 def _faith(whole: dict[str, Any], explained: dict[str, Any] | None) -> dict[str, Any]:

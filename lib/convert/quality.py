@@ -109,13 +109,13 @@ def whole(
     if not found:
         return None
     worst = min(found, key=lambda q: (q.good, q.name != scores, q.value if q.value is not None else np.inf))
-    shown = asdict(worst) | {"on": on, "outputs": [asdict(q) for q in found], "summary": summary(worst, on)}
-    return shown
+    about = {"on": on, "inputs": len(expected), "outputs": [asdict(q) for q in found]}
+    return asdict(worst) | about | {"summary": summary(worst, on, len(expected))}
 
 
-def summary(found: Quality, on: str) -> str:
-    """``same top class on 78 of 80 samples; largest error 0.4 % of the range``."""
-    what = "samples" if on == "samples" else on
+def summary(found: Quality, on: str, inputs: int) -> str:
+    """``same top class on 78 of 80 samples; largest error 0.0041 of the range``."""
+    what = on if found.count <= inputs else f"rows of {inputs} {on}"
     error = "" if found.range_error is None else f"; largest error {found.range_error:.2g} of the range"
     if found.metric == "SQNR, dB":
         level = "no error" if found.value is None else f"signal to noise {found.value:.1f} dB"
