@@ -10,12 +10,14 @@ from lib.model_inputs.signature import Signature, Value, dtype
 
 WAVE_WORDS = {"audio", "wav", "wave", "waveform", "samples", "speech", "sound", "pcm", "signal"}
 RATE_WORDS = {"sr", "rate", "samplerate", "samplingrate"}
+# of recurrent networks: [layers, batch, features]
+STATES = {"state", "states", "hidden", "h", "c", "hn", "cn", "h0", "c0", "cell", "mems"}
 NAMED = (  # the first that fits decides: (kind, words of the symbol)
     ("past", {"past", "cache", "kv"}),
     ("batch", {"batch", "bs", "n", "batchsize"}),
     ("space", {"height", "width", "h", "w"}),
     ("wave", WAVE_WORDS),
-    ("sequence", {"sequence", "seq", "tokens", "length", "len", "text", "words", "encoder", "decoder"}),
+    ("sequence", {"sequence", "seq", "tokens", "length", "len", "text", "words", "encoder", "decoder", "t", "s", "l"}),
     ("frames", {"frames", "frame", "time"}),
 )
 
@@ -91,6 +93,8 @@ def _kind(symbol: str, axis: int, value: Value, signature: Signature) -> str:
     for kind, some in NAMED:
         if told & some:
             return kind if kind != "space" or layout or rank == 3 else "latent"
+    if axis == 1 and rank == 3 and isinstance(value.shape[0], int) and words(value.name) & STATES:
+        return "batch"
     if axis == 0:
         return "batch" if rank > 1 else "other"
     if rank in (4, 5) and axis >= 2:

@@ -15,7 +15,7 @@ from lib.model_inputs.signature import Signature, Value, dtype
 
 Arrays = dict[str, np.ndarray]
 FORMANTS = ((730, 1090, 2440), (270, 2290, 3010), (300, 870, 2240), (530, 1840, 2480), (570, 840, 2410))  # a i u e o, Hz
-STATES = {"state", "hidden", "h", "c", "h0", "c0", "cell", "cache", "past", "context", "mems"}
+FRESH = dimensions.STATES | {"cache", "past", "context"}  # zeros at the start
 SPECIAL = 4  # token ids below this are often padding, start, end, unknown
 
 
@@ -139,7 +139,7 @@ def companions(signature: Signature, sizes: Mapping[str, int], given: set[str]) 
 
 def _maker(value: Value, signature: Signature):  # type: ignore[no-untyped-def]
     """What makes such an input look real, or None."""
-    if dimensions.picture_layout(value) and not dimensions.words(value.name) & STATES:
+    if dimensions.picture_layout(value) and not dimensions.words(value.name) & FRESH:
         return _pictures
     if dimensions.is_wave(value, signature):
         return _waves
@@ -202,4 +202,4 @@ def _plain(
         return rng.standard_normal(shape) + 1j * rng.standard_normal(shape)
     if "int" in value.dtype:
         return rng.integers(0, 2, shape)
-    return np.zeros(shape) if dimensions.words(value.name) & STATES else rng.standard_normal(shape)
+    return np.zeros(shape) if dimensions.words(value.name) & FRESH else rng.standard_normal(shape)

@@ -18,7 +18,7 @@ from lib.model_inputs.signature import Signature
 
 LARGEST = 16_000_000  # of one dimension: a thousand seconds of sound
 MOST_TRIES = 24
-FOR_SECOND = 6  # of these are kept for other sizes
+FOR_SECOND = 7  # of these are kept for other sizes
 # what is tried, one rung after the other, by what the dimension probably is; the last one stays
 RUNGS: dict[str, tuple[int, ...]] = {
     "batch": (1,),
@@ -199,7 +199,7 @@ def _second(
     def keep(some: Callable[[str, str, int], int], batch: bool) -> Callable[[str, str, int], int]:
         return lambda symbol, kind, place: first[symbol] if (kind == "batch") is batch else some(symbol, kind, place)
 
-    ways = [other, multiple, equal, keep(other, True), keep(equal, True), keep(other, False)]
+    ways = [other, multiple, equal, keep(other, True), keep(equal, True), keep(other, False), keep(equal, False)]
     seen = [first]
     for way in ways if any(s not in fixed for s in kinds) else []:
         sizes = _filled(signature, fixed, way)

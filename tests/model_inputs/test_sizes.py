@@ -21,6 +21,13 @@ SILERO = Signature(
     )
 )
 PICTURE = Signature((Value("x", "float32", ("n", 3, "h", "w")),))
+UNNAMED_SILERO = Signature(
+    (
+        Value("input", "float32", ("input[0]", "input[1]")),
+        Value("state", "float32", (2, "state[1]", 128)),
+        Value("sr", "int64", ()),
+    )
+)
 TEXT = Signature(
     (
         Value("input_ids", "int64", ("batch", "seq"), "tokens", 100),
@@ -122,6 +129,12 @@ CASES = {
         {"batch": 3, "samples?": 512},
     ),
     "at least 400 samples": (SILERO, lambda s: s["samples?"] >= 400, {"batch": 1, "samples?": 512}, "all"),
+    "a state whose batch has no name": (
+        UNNAMED_SILERO,
+        lambda s: s["input[0]"] == s["state[1]"] and s["input[1]"] == 512,
+        {"input[0]": 1, "input[1]": 512, "state[1]": 1},
+        {"input[0]": 2, "input[1]": 512, "state[1]": 2},
+    ),
     "16,000 samples": (SILERO, lambda s: s["samples?"] >= 16000, {"batch": 1, "samples?": 16000}, "all"),
     "sequences of 512": (TEXT, lambda s: s["seq"] == 512, {"batch": 1, "seq": 512}, {"batch": 3, "seq": 512}),
     "even": (TEXT, lambda s: s["seq"] % 2 == 0, {"batch": 1, "seq": 8}, "all"),
