@@ -79,6 +79,15 @@ def output_names(model: Any) -> list[str]:
     return names if len(set(names)) == len(names) else [f"output_{k}" for k in range(len(names))]
 
 
+def half(model: Any) -> tuple[bool, list[str]]:
+    """Whether the model itself computes in float16 or bfloat16 (a policy of mixed precision), and what to say of it."""
+    kinds = {getattr(layer, "compute_dtype", None) for layer in model._flatten_layers(include_self=False)}
+    found = sorted(kinds & {"float16", "bfloat16"})
+    return bool(found), [
+        f"The model computes in {kind} itself, by its dtype policy: it is judged at that precision." for kind in found
+    ]
+
+
 def call(model: Any, tensors: list[Any]) -> list[Any]:
     """The model in inference mode on the backend's tensors, in the order of its inputs; its outputs, flat."""
     import keras

@@ -6,6 +6,7 @@ with the convolution in it, and in ONNX a name stands for one value only.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -76,12 +77,15 @@ def _symbols(model: Any, signature: Signature) -> None:
     names: dict[str, str] = {}
     for value, given in zip(model.graph.inputs, signature.inputs, strict=True):
         for ours, wanted in zip(value.shape, given.shape, strict=True):
-            if isinstance(wanted, str) and not isinstance(ours, int):
+            if isinstance(wanted, str) and not isinstance(ours, int) and ours.value is not None:
                 names[str(ours.value)] = wanted
         if not value.uses():  # the exporter fixes what nothing reads
             value.shape = type(value.shape)([d if isinstance(d, int) else str(d) for d in given.shape])
+    if not names:
+        return
+    known = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")  # also in expressions, such as (s47 + 1)//2
     for value in (*model.graph.inputs, *model.graph.outputs, *(o for node in model.graph for o in node.outputs)):
         dims = list(value.shape or ())
-        if any(not isinstance(d, int) and d.value in names for d in dims):
-            # a new one: some shapes are frozen
-            value.shape = type(value.shape)([d if isinstance(d, int) else names.get(d.value, d.value) for d in dims])
+        told = [d if isinstance(d, int) or d.value is None else known.sub(lambda m: names[m[0]], d.value) for d in dims]
+        if any(not isinstance(d, int) and d.value != t for d, t in zip(dims, told, strict=True)):
+            value.shape = type(value.shape)(told)  # a new one: some shapes are frozen

@@ -28,14 +28,29 @@ from lib.convert.edges import Option, Progress, edge
     note="Pictures stay channels-last, as Keras has them. Free dimensions stay free where the exporter can keep them.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import keras_models, onnx_files, torch_export
+    """A model that computes in float16 is judged at that. Raises JobFailed where the exporter gives up."""
+    from lib.convert import keras_models, keras_padding, onnx_files, torch_export
+    from lib.errors import JobFailed
 
     progress("Loading the model", 0.1)
     model = keras_models.load(source, "torch")
     signature = keras_models.signature(model)
-    progress("Exporting", 0.3)
-    exported = torch_export.export(keras_models.module(model), signature)
-    progress("Writing ONNX", 0.7)
-    said = torch_export.to_onnx(exported.program, signature, target / onnx_files.NAME, options["opset"])
-    onnx_files.check(target / onnx_files.NAME)
-    return {"messages": exported.messages + said, "fixed": exported.fixed}
+    said: list[str] = []
+    for free, share in ((True, 0.2), (False, 0.6)):
+        progress("Exporting", share)
+        try:
+            with keras_padding.computed():
+                exported = torch_export.export(
+                    keras_models.module(model), signature, dynamic=free, sizes=options.get("sizes")
+                )
+                progress("Writing ONNX", share + 0.3)
+                wrote = torch_export.to_onnx(exported.program, signature, target / onnx_files.NAME, options["opset"])
+            onnx_files.check(target / onnx_files.NAME)
+            break
+        except JobFailed as error:
+            if not free or not signature.symbols():
+                raise
+            said.append(f"Exported with every size fixed, because with free ones: {error.message}")
+    half, told = keras_models.half(model)
+    answer: dict[str, Any] = {"messages": said + exported.messages + wrote + told, "fixed": exported.fixed}
+    return answer | ({"precision": "fp16"} if half else {})
