@@ -28,21 +28,31 @@ def parse(text: str, path: Path) -> Path:
     if not text.strip():
         raise InvalidFile('There is no text. A model begins like <ir_version: 10, opset_import: ["" : 20]>.')
     if _depth(text) > MAX_DEPTH:
-        raise InvalidFile(f"This is no ONNX text: its brackets nest over {MAX_DEPTH} deep.")
+        raise InvalidFile(f"Syntax error in the ONNX text: its brackets nest over {MAX_DEPTH} deep.")
     try:
         model = parser.parse_model(text)
     except parser.ParseError as error:
         words = error.args[0] if error.args else ""
         words = words.decode(errors="replace") if isinstance(words, bytes) else str(words)
-        raise InvalidFile(f"This is no ONNX text: {' '.join(words.split())[:400]}") from None
+        raise InvalidFile(f"Syntax error in the ONNX text{_where(words)}") from None
     except DecodeError:
-        raise InvalidFile("This is no ONNX text: it describes messages that nest over 100 deep.") from None
+        raise InvalidFile("Syntax error in the ONNX text: it describes messages that nest over 100 deep.") from None
     except IndexError:  # C++'s out_of_range
-        raise InvalidFile("This is no ONNX text: a number in it is too large.") from None
+        raise InvalidFile("Syntax error in the ONNX text: a number in it is too large.") from None
     except (UnicodeError, ValueError, TypeError):  # half a surrogate pair is a TypeError there
-        raise InvalidFile("This is no ONNX text: it has characters that cannot be encoded.") from None
+        raise InvalidFile("Syntax error in the ONNX text: it has characters that cannot be encoded.") from None
     path.write_bytes(model.SerializeToString())
     return path
+
+
+def _where(words: str) -> str:
+    """onnx's words as ``, line 1, column 88: what it expected``; as they are where they have no place."""
+    text = " ".join(words.split())
+    found = re.search(r"\(line: (\d+) column: (\d+)\)", text)
+    if found is None:
+        return f": {text[:400]}"
+    rest = re.sub(r"^\[ParseError at position \(line: \d+ column: \d+\)\]\s*(Error context:.*?(?=Expected |$))?", "", text)
+    return f", line {found[1]}, column {found[2]}: {rest[:400].rstrip('.') or 'not understood'}."
 
 
 def _depth(text: str) -> int:

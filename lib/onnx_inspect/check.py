@@ -10,6 +10,7 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
+from lib.onnx_inspect import wiring
 from lib.onnx_inspect.graph import Node
 from lib.onnx_inspect.lints import LINTS, Lint, Subject
 from lib.onnx_inspect.report import Problem
@@ -36,14 +37,13 @@ def guarded(problems: list[Problem], where: str, function: Callable[..., Any], *
 def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -> list[Problem]:
     """Errors first of the tensors, then of onnx's checker, then what the lints found."""
     problems = _tensors(model)
-    for where, why in islice(model.missing.items(), MOST):
-        problems.append(Problem("error", where, why, "Upload that file together with the model.", "external data"))
-    if (more := len(model.missing) - MOST) > 0:
-        problems.append(Problem("error", "model", f"{more:,} more tensors lack their files.", "", "external data"))
+    for file, n in islice(missing(model).items(), MOST):
+        text = f"the values of {n:,} tensor{'s are' if n > 1 else ' are'} in {file[:200]!r}, which was not uploaded"
+        problems.append(Problem("error", file, text, "Add that file: it completes the model.", "external data"))
     if not model.missing:  # the checker would only repeat it, for the first tensor
         path = write_skeleton(model, _inferable(model.proto), folder)
         guarded(problems, "model", _full_check, path)
-    problems += _order(nodes)
+    problems += wiring.order(nodes)
     subject = Subject(model, inferred, nodes)
     for name, lint in LINTS.items():
         found = _linted(lint, subject)
@@ -53,6 +53,16 @@ def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -
         if len(found) > MOST:
             problems.append(Problem(found[0].severity, "model", f"{len(found) - MOST} more like these.", "", name))
     return problems
+
+
+def missing(model: Model) -> dict[str, int]:
+    """Files of external data that are not there, and how many tensors are in each."""
+    found: dict[str, int] = {}
+    for where, tensor in tensors(model.proto):
+        if where in model.missing:
+            name = next((e.value for e in tensor.external_data if e.key == "location"), "")
+            found[name] = found.get(name, 0) + 1
+    return found
 
 
 def _inferable(proto: ModelProto) -> ModelProto:
@@ -132,37 +142,3 @@ def _may_hold(field: int, length: int, tensor: onnx.TensorProto) -> bool:
 def _values(tensor: onnx.TensorProto) -> int:
     fields = ("float_data", "int32_data", "int64_data", "double_data", "uint64_data", "string_data")
     return sum(len(getattr(tensor, f)) for f in fields)
-
-
-def _order(nodes: list[Node]) -> list[Problem]:
-    """Nodes that read what is made later: a cycle, or only the wrong order. The checker does not say which."""
-    made_at = {name: node.index for node in nodes for name in node.outputs if name}
-    before = {n.index: {made_at[i] for i in (*n.inputs, *n.captured) if i in made_at} for n in nodes}
-    if all(max(found, default=-1) < k for k, found in before.items()):
-        return []
-    after: dict[int, list[int]] = {}
-    for k, found in before.items():
-        for j in found:
-            after.setdefault(j, []).append(k)
-    waits = {k: len(found) for k, found in before.items()}
-    free = [k for k, n in waits.items() if n == 0]
-    while free:
-        for k in after.get(free.pop(), []):
-            waits[k] -= 1
-            if waits[k] == 0:
-                free.append(k)
-    stuck = [nodes[k].name for k, n in waits.items() if n > 0]
-    if stuck:
-        names = ", ".join(repr(n[:60]) for n in stuck[:5])
-        return [
-            Problem(
-                "error",
-                "graph",
-                f"the graph has a cycle; {len(stuck)} nodes wait for it: {names}",
-                "Break the cycle.",
-                "cycle",
-            )
-        ]
-    return [
-        Problem("error", "graph", "its nodes are not in the order in which they run", "Sort them topologically.", "order")
-    ]

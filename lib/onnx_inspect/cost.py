@@ -41,7 +41,11 @@ NONE = frozenset(
 
 @dataclass(slots=True)
 class NodeCost:
-    """``macs`` is None where they were not counted, and ``reason`` says why. Bytes None: shape unknown."""
+    """``macs`` is None where they were not counted, and ``reason`` says why. Bytes None: shape unknown.
+
+    ``left`` has what is not counted, of a branch or a loop also what is inside: (operator, reason) -> nodes.
+    ``by`` splits the MACs over the operators that do them.
+    """
 
     macs: int | None
     reason: str
@@ -49,6 +53,8 @@ class NodeCost:
     weight_bytes: int
     input_bytes: int | None
     output_bytes: int | None
+    left: dict[tuple[str, str], int] = field(default_factory=dict)
+    by: dict[str, int] = field(default_factory=dict)
 
     @property
     def intensity(self) -> float | None:
@@ -57,6 +63,16 @@ class NodeCost:
             return None
         moved = self.input_bytes + self.weight_bytes + self.output_bytes
         return 2 * self.macs / moved if moved else None
+
+
+@dataclass(slots=True)
+class Counted:
+    """As in NodeCost."""
+
+    macs: int | None
+    reason: str = ""
+    left: dict[tuple[str, str], int] = field(default_factory=dict)
+    by: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -85,9 +101,8 @@ def formula(*operators: str) -> Callable[[Formula], Formula]:
     return register
 
 
-def cost(node: Node, weights: dict[str, tuple[int, int]]) -> NodeCost:
-    """``weights``: elements and bytes of each initializer by name."""
-    macs, reason = _macs(node)
+def cost(node: Node, weights: dict[str, tuple[int, int]], counted: Counted) -> NodeCost:
+    """``weights``: elements and bytes of each initializer by name; ``counted``: its MACs, of ``bodies.counted``."""
     held = [weights[name] for name in dict.fromkeys((*node.inputs, *node.captured)) if name in weights]
     moved = [node.types.get(n) for n in dict.fromkeys(node.inputs) if n and n not in weights]
     made = [node.types.get(n) for n in node.outputs if n]
@@ -96,12 +111,20 @@ def cost(node: Node, weights: dict[str, tuple[int, int]]) -> NodeCost:
         sizes = [t.bytes if t is not None and t.kind == "tensor" else None for t in found]
         return None if None in sizes else sum(sizes)
 
-    return NodeCost(macs, reason, sum(n for n, _ in held), sum(b for _, b in held), total(moved), total(made))
+    parameters, held_bytes = sum(n for n, _ in held), sum(b for _, b in held)
+    sizes = parameters, held_bytes, total(moved), total(made)
+    return NodeCost(counted.macs, counted.reason, *sizes, counted.left, counted.by)
+
+
+def single(node: Node) -> Counted:
+    """Of a node without bodies."""
+    macs, reason = _macs(node)
+    if macs is None:
+        return Counted(None, reason, {(node.operator, reason): 1})
+    return Counted(macs, by={node.operator: macs} if macs else {})
 
 
 def _macs(node: Node) -> tuple[int | None, str]:
-    if node.bodies:
-        return _bodies(node)
     if node.operator in NONE:
         return 0, ""
     if node.operator not in FORMULAS:
@@ -113,31 +136,6 @@ def _macs(node: Node) -> tuple[int | None, str]:
     if found is not None and found > MANY:
         return None, "more than can be"
     return (found, "") if found is not None else (None, "the shapes of its inputs or outputs are not known")
-
-
-def _bodies(node: Node) -> tuple[int | None, str]:
-    """Control flow: the larger branch of an If; body times trips where the trips are known."""
-    passes = []
-    for body in node.bodies.values():
-        found = [_macs(inner)[0] for inner in body]
-        if None in found:
-            return None, "something in its body is not counted"
-        passes.append(sum(found))  # type: ignore[arg-type]
-    if node.op_type == "If" or not any(passes):
-        return max(passes, default=0), ""
-    trips = _trips(node)
-    if trips is None:
-        return None, f"its body ({passes[0]:,} MACs a pass) runs an unknown number of times"
-    return trips * passes[0], ""
-
-
-def _trips(node: Node) -> int | None:
-    if node.op_type == "Scan":
-        scanned = node.type_of(len(node.inputs) - int(node.attribute("num_scan_inputs", 1)))
-        axis = (node.attribute("scan_input_axes") or [0])[0]
-        found = scanned.shape[axis] if scanned and scanned.shape else None
-        return found if isinstance(found, int) else None
-    return None
 
 
 def _numbers(*types: object) -> list[tuple[int, ...]] | None:
@@ -273,11 +271,10 @@ def memory(found: list[Node], model: ModelProto) -> Memory:
     return peak
 
 
-def uncounted(found: dict[str, NodeCost], operators: dict[str, str]) -> list[dict[str, object]]:
+def uncounted(found: list[NodeCost]) -> list[dict[str, object]]:
     """Not counted nodes by operator and reason."""
     groups: dict[tuple[str, str], int] = {}
-    for name, one in found.items():
-        if one.macs is None:
-            key = operators[name], one.reason
-            groups[key] = groups.get(key, 0) + 1
+    for one in found:
+        for key, n in one.left.items():
+            groups[key] = groups.get(key, 0) + n
     return [{"operator": o, "reason": r, "nodes": n} for (o, r), n in groups.items()]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass
 from itertools import islice
 from math import prod
 from pathlib import Path
@@ -13,7 +15,7 @@ import onnx
 from onnx import ModelProto
 
 from lib.errors import InvalidFile, InvalidValue
-from lib.onnx_inspect import shapes
+from lib.onnx_inspect import dynamic, shapes
 from lib.onnx_inspect.report import cut
 from lib.onnx_model.open import dtype_name
 
@@ -27,6 +29,31 @@ def wanted(model: ModelProto) -> dict[str, shapes.Type]:
     """Inputs that a caller must feed, in order."""
     held = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
     return {v.name: shapes.of(v.type) for v in model.graph.input if v.name not in held}
+
+
+@dataclass(slots=True)
+class Chosen:
+    """Inputs for a run: ``sizes`` of the dynamic dimensions where they were chosen here, ``note`` on them."""
+
+    values: dict[str, np.ndarray]
+    sizes: dict[str, int] | None = None
+    note: str = ""
+    samples: dict[str, Any] | None = None
+
+
+def made_up(model: ModelProto, given: dict[str, int], seed: int, refusal: Callable[[dict[str, np.ndarray]], str]) -> Chosen:
+    """Random inputs at sizes ``given`` or plausible ones; where ``refusal`` has words against those, at others."""
+
+    def at(sizes: dict[str, int]) -> dict[str, np.ndarray]:
+        return made(shapes.bind(model, sizes)[0], seed)
+
+    sizes, note = dynamic.plausible(model, given)
+    values = at(sizes)
+    free = shapes.symbols(model).keys() - given.keys()
+    if free and refusal(values) and (found := dynamic.search(model, given, lambda some: refusal(at(some)))) is not None:
+        sizes, note = found
+        values = at(sizes)
+    return Chosen(values, sizes, note)
 
 
 def made(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
@@ -48,7 +75,7 @@ def made(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
         # numpy counts bytes without the zeros
         if total > MAX_BYTES or prod(max(d, 1) for d in shape) * dtype.itemsize >= 1 << 62:
             raise InvalidValue(
-                "inputs", f"{name} {list(shape)}", f"at most {MAX_BYTES >> 20} MB of inputs; set smaller symbols"
+                "inputs", f"{name} {list(shape)}", f"at most {MAX_BYTES >> 20} MB of inputs; set smaller sizes"
             )
         out[name] = _values(rng, name, kind, shape)
     return out

@@ -26,6 +26,8 @@ LINTS: dict[str, Lint] = {}
 OLD_OPSET = 13  # quantisation per axis, and axes as inputs, came with 13
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 PIECE = 1 << 20
+BESIDE = {"json": "settings", "yaml": "settings", "yml": "settings", "md": "text", "txt": "text", "py": "text"}
+TOKENIZER = {"vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "added_tokens.json"}
 COMPARED = 64 << 20  # bytes of weights read at most to tell twins from look-alikes
 
 
@@ -261,9 +263,6 @@ def _unnamed(s: Subject) -> Iterator[Problem]:
     if unnamed:
         text = f"nodes without a name ({unnamed}): profiles and comparisons then go by position"
         yield Problem("info", "graph", text, "Name them in the exporter.")
-    twice = [k for k, n in Counter(n.proto.name for n in s.nodes if n.proto.name).items() if n > 1]
-    if twice:
-        yield Problem("warning", twice[0], f"{len(twice)} node names stand for several nodes", "Make the names unique.")
 
 
 @lint("unknown-shape")
@@ -285,9 +284,17 @@ def _large_constant(s: Subject) -> Iterator[Problem]:
             yield Problem("info", node.name, text, "Make it an initializer: tools then find, share and quantise it.")
 
 
+def beside(name: str) -> str:
+    """What a model's folder holds beside the model, by its name: tokenizer, settings, text; "" for what may be weights."""
+    plain, suffix = name.lower(), name.lower().rpartition(".")[2]
+    if plain in TOKENIZER or suffix in ("spm", "bpe", "vocab") or (suffix in ("model", "json") and "token" in plain):
+        return "tokenizer"
+    return BESIDE.get(suffix, "")
+
+
 @lint("unused-file")
 def _unused_file(s: Subject) -> Iterator[Problem]:
     used = {e.value for _, t in tensors(s.proto) for e in t.external_data if e.key == "location"}
     for name in s.model.externals:
-        if name not in used:
+        if name not in used and not beside(name):
             yield Problem("info", name, "no tensor of the model names this uploaded file", "Check the file's name.")

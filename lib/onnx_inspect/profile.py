@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnxruntime
-from onnx import NodeProto
+from onnx import ModelProto, NodeProto
 
 from lib.onnx_inspect.cost import FORMULAS, NONE
 from lib.onnx_inspect.graph import CONTROL, Node
 from lib.onnx_inspect.shapes import Type
+from lib.onnx_model.functions import every
 from lib.onnx_model.runtime import CPU, options, ready
 
 REPEATS = 3
@@ -34,12 +37,27 @@ MOVES = (
 STANDS_FOR = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedMatMul": "MatMul", "FusedGemm": "Gemm"}
 
 
-def profile(path: Path, values: dict[str, np.ndarray], folder: Path) -> list[dict[str, Any]]:
+BLOCKED = "_nchwc"  # onnxruntime's own layout, in which channels come in eights or sixteens, the last ones empty
+MOST_BACK = 6  # nodes that may have been fused into one convolution
+
+
+@dataclass(slots=True)
+class Layer:
+    """A convolution of the model: its node's name, and its weight's shape [C_out, C_in / group, kernel…]."""
+
+    name: str
+    weight: tuple[int, ...]
+
+
+def profile(
+    path: Path, values: dict[str, np.ndarray], folder: Path, model: ModelProto | None = None
+) -> list[dict[str, Any]]:
     """Milliseconds a node and run, the median of three after a warm-up, slowest first; [] where it cannot be had.
 
     Rows are kernels of the optimised graph: fused ones have onnxruntime's names. ``macs`` come from the
-    shapes a kernel really had (None: not counted), ``gmacs_per_second`` from both. Loops and branches are
-    left out, for the profile lists what runs inside them.
+    shapes a kernel really had (None: not counted), ``gmacs_per_second`` from both; of convolutions in onnxruntime's
+    blocked layout from the ``model``'s own channels, for the kernel's are filled up. Loops and branches are left
+    out, for the profile lists what runs inside them.
     """
     try:
         session = onnxruntime.InferenceSession(str(path), options(profile=str(folder / "profile")), providers=CPU)
@@ -52,12 +70,30 @@ def profile(path: Path, values: dict[str, np.ndarray], folder: Path) -> list[dic
         events = json.loads(found.read_text()) if found.stat().st_size <= MAX_PROFILE else []
         found.unlink()
         kernels = (e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time"))
-        return rows((e for e in kernels if e["args"]["op_name"] not in CONTROL), runs)
+        found_layers = layers(model) if model is not None else {}
+        return rows((e for e in kernels if e["args"]["op_name"] not in CONTROL), runs, found_layers)
     except Exception:  # onnxruntime's errors share no base class; a node's name may break its JSON
         return []
 
 
-def rows(events: Iterable[dict[str, Any]], runs: int) -> list[dict[str, Any]]:
+def layers(model: ModelProto) -> dict[str, Layer]:
+    """The convolution behind each value: its own output, and what activations and additions make of that."""
+    nodes = list(every(model.graph.node))
+    weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
+    constants = (n for n in nodes if n.op_type == "Constant" and n.output)
+    weights |= {n.output[0]: tuple(a.t.dims) for n in constants for a in n.attribute if a.name == "value"}
+    out: dict[str, tuple[Layer, int]] = {}
+    for k, node in enumerate(nodes):
+        if node.op_type == "Conv" and len(node.input) > 1 and node.input[1] in weights and node.output:
+            out[node.output[0]] = Layer(node.name or f"Conv_{k}", weights[node.input[1]]), 0
+        elif node.op_type in NONE and node.output:
+            behind = [out[name] for name in node.input if name in out]
+            if behind and behind[0][1] < MOST_BACK:
+                out[node.output[0]] = behind[0][0], behind[0][1] + 1
+    return {name: layer for name, (layer, _) in out.items()}
+
+
+def rows(events: Iterable[dict[str, Any]], runs: int, layers: Mapping[str, Layer] | None = None) -> list[dict[str, Any]]:
     """Kernel events of ``runs`` equal runs, the first a warm-up, as one row a node."""
     spent: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:
@@ -69,16 +105,20 @@ def rows(events: Iterable[dict[str, Any]], runs: int) -> list[dict[str, Any]]:
         calls = max(1, len(found) // runs)
         each = [found[k : k + calls] for k in range(0, len(found), calls)]
         ms = float(np.median([sum(e["dur"] for e in run) / 1000 for run in each[1:] or each]))
-        counted = [macs(e["args"]) for e in each[-1]]
+        layer = (layers or {}).get(name.removesuffix(BLOCKED)) if op == "Conv" and name.endswith(BLOCKED) else None
+        counted = [macs(e["args"], layer) for e in each[-1]]
         total = None if None in counted else sum(counted)  # type: ignore[arg-type]
-        row = {"node": name, "operator": op, "calls": calls, "ms": ms, "macs": total}
+        row = {"node": layer.name if layer else name, "operator": op, "calls": calls, "ms": ms, "macs": total}
         out.append(row | {"gmacs_per_second": total / ms / 1e6 if total and ms else None})
     everything = sum(r["ms"] for r in out) or 1.0
     return sorted(({**r, "share": r["ms"] / everything} for r in out), key=lambda r: -r["ms"])
 
 
-def macs(arguments: dict[str, Any]) -> int | None:
-    """By the shapes in a profile event; None where they do not tell: weights that a kernel packed are missing there."""
+def macs(arguments: dict[str, Any], layer: Layer | None = None) -> int | None:
+    """By the shapes in a profile event; None where they do not tell: weights that a kernel packed are missing there.
+
+    With ``layer``, by its weight and the places of the output, without the channels that only fill a block.
+    """
     op = STANDS_FOR.get(arguments["op_name"], arguments["op_name"])
     if op in NONE or op in MOVES:
         return 0
@@ -86,6 +126,9 @@ def macs(arguments: dict[str, Any]) -> int | None:
         [tuple(next(iter(t.values()))) for t in arguments.get(key, []) if t]
         for key in ("input_type_shape", "output_type_shape")
     )
+    if layer is not None and outputs:
+        n, _, *space = outputs[0]
+        return n * prod(space) * prod(layer.weight)
     if op not in FORMULAS or not inputs or not outputs or not _complete(op, inputs, outputs[0]):
         return None
     proto = NodeProto(op_type=op)

@@ -2,12 +2,13 @@
 
 onnx follows values through few operators (no Div, no ConstantOfShape), and exporters write such chains
 for every ``x.view(n, groups, c // groups, h, w)``. Here the small values are computed, node by node,
-and each node's shape is inferred again with them. Only the main graph; activations are never computed.
+and each node's shape is inferred again with them, in branches and loops too. Activations are never computed.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import ChainMap
+from collections.abc import Iterable, Mapping, MutableMapping
 
 import numpy as np
 import onnx
@@ -15,6 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, Valu
 from onnx.reference import ReferenceEvaluator
 
 from lib.onnx_inspect import shapes
+from lib.onnx_model.functions import every
 from lib.onnx_model.open import count
 
 SMALL = 1024  # elements of a value that is computed
@@ -29,39 +31,92 @@ COMPUTED = frozenset(
 )
 
 
-def complete(inferred: ModelProto) -> ModelProto:
-    """The model that ``shapes.infer`` gave, with the types that values of its graph decide. Changes it in place."""
-    graph = inferred.graph
-    known = {v.name: v.type for v in (*graph.value_info, *graph.output, *graph.input)}
-    if all(_settled(known.get(name)) for node in graph.node for name in node.output if name):
-        return inferred
-    known |= {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
-    fixed = {t.name for t in graph.initializer} - {v.name for v in graph.input}
-    values = {t.name: t for t in graph.initializer if t.name in fixed and _held(t)}
-    opsets = {o.domain: o.version for o in inferred.opset_import}
-    found: dict[str, TypeProto] = {}
-    left = MOST
-    for node in graph.node:
+Known = MutableMapping[str, TypeProto]
+Values = MutableMapping[str, TensorProto]
+
+
+def complete(inferred: ModelProto, numbers: dict[str, float] | None = None) -> ModelProto:
+    """The model that ``shapes.infer`` gave, with the types that values of its graph decide. Changes it in place.
+
+    ``numbers`` gets every value of one element that is known without a run: how often a loop goes round, for one.
+    """
+    run = _Run(inferred, numbers)
+    run.graph(inferred.graph, ChainMap(), ChainMap())
+    return inferred
+
+
+class _Run:
+    """One pass over a model; ``left`` is how many nodes may still be computed."""
+
+    def __init__(self, model: ModelProto, numbers: dict[str, float] | None) -> None:
+        self.model, self.left = model, MOST
+        # without a loop nobody asks for values, and nothing needs computing where all shapes are known
+        self.all_values = numbers is not None and any(node.op_type == "Loop" for node in every(model.graph.node))
+        self.numbers = {} if numbers is None else numbers
+        self.opsets = {o.domain: o.version for o in model.opset_import}
+
+    def graph(self, graph: GraphProto, outer: ChainMap, held: ChainMap) -> None:
+        """``outer`` and ``held``: types and values that ``graph`` sees from outside."""
+        own = {v.name: v.type for v in (*graph.value_info, *graph.output, *graph.input)}
+        whole = not any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute)
+        made = (name for node in graph.node for name in node.output if name)
+        if whole and not self.all_values and all(_settled(own.get(name)) for name in made):
+            return
+        own |= {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
+        fixed = {t.name for t in graph.initializer} - {v.name for v in graph.input}
+        # views and no copies: a thousand branches may see a hundred thousand values
+        known: Known = outer.new_child(own)
+        values: Values = held.new_child({t.name: t for t in graph.initializer if t.name in fixed and _held(t)})
+        found: dict[str, TypeProto] = {}
+        for node in graph.node:
+            self._node(node, known, values, found)
+        _write(graph, found)
+        self.numbers.update({name: n for name, t in values.maps[0].items() if (n := _number(t)) is not None})
+
+    def _node(self, node: NodeProto, known: ChainMap, values: ChainMap, found: dict[str, TypeProto]) -> None:
+        branches = [g for a in node.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
+        for inner in branches:
+            self.graph(inner, known, values)
         if not all(_settled(known.get(name)) for name in node.output if name):
-            better = {
-                name: kind for name, kind in _infer(node, known, values, inferred).items() if _more(known.get(name), kind)
-            }
-            known |= better
-            found |= better
-        if not left or node.op_type not in COMPUTED or node.domain not in ("", "ai.onnx") or not node.output:
-            continue
-        sizes = _infer(node, known, values, inferred) if node.op_type in GROWING else known
+            news = _agreed(node, branches) if node.op_type == "If" else _infer(node, known, values, self.model)
+            better = {name: kind for name, kind in news.items() if _more(known.get(name), kind)}
+            known.update(better)
+            found.update(better)
+        if not self.left or node.op_type not in COMPUTED or node.domain not in ("", "ai.onnx") or not node.output:
+            return
+        sizes = _infer(node, known, values, self.model) if node.op_type in GROWING else known
         if _small(sizes.get(name) for name in node.output):
-            made = _compute(node, known, values, opsets)
-            left -= bool(made)
-            values |= made
+            made = _compute(node, known, values, self.opsets)
+            self.left -= bool(made)
+            values.update(made)
+
+
+def _agreed(node: NodeProto, branches: list[GraphProto]) -> dict[str, TypeProto]:
+    """An If's outputs, where its branches give the same shapes."""
+    out = {}
+    for k, name in enumerate(node.output):
+        kinds = [g.output[k].type for g in branches if k < len(g.output)]
+        if name and len(kinds) == 2 and kinds[0] == kinds[1] and _settled(kinds[0]):
+            out[name] = kinds[0]
+    return out
+
+
+def _number(tensor: TensorProto) -> float | None:
+    if count(tensor) != 1 or tensor.data_location == TensorProto.EXTERNAL:
+        return None
+    try:
+        return float(numpy_helper.to_array(tensor).reshape(-1)[0])
+    except (ValueError, TypeError):
+        return None
+
+
+def _write(graph: GraphProto, found: Mapping[str, TypeProto]) -> None:
     declared = {v.name: v for v in (*graph.value_info, *graph.output)}
     for name, kind in found.items():
         if name in declared:
             declared[name].type.CopyFrom(kind)
         else:
             graph.value_info.append(ValueInfoProto(name=name, type=kind))
-    return inferred
 
 
 def _settled(kind: TypeProto | None) -> bool:
@@ -85,7 +140,7 @@ def _small(kinds: Iterable[TypeProto | None]) -> bool:
 
 
 def _infer(
-    node: NodeProto, known: dict[str, TypeProto], values: dict[str, TensorProto], model: ModelProto
+    node: NodeProto, known: Mapping[str, TypeProto], values: Mapping[str, TensorProto], model: ModelProto
 ) -> dict[str, TypeProto]:
     inputs = [name for name in node.input if name]
     if any(a.HasField("g") or a.graphs for a in node.attribute) or not all(name in known for name in inputs):
@@ -102,7 +157,7 @@ def _infer(
 
 
 def _compute(
-    node: NodeProto, known: dict[str, TypeProto], values: dict[str, TensorProto], opsets: dict[str, int]
+    node: NodeProto, known: Mapping[str, TypeProto], values: Mapping[str, TensorProto], opsets: dict[str, int]
 ) -> dict[str, TensorProto]:
     """The node's outputs, where all that they depend on is known."""
     inputs = [name for name in node.input if name]

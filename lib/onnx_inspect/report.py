@@ -1,4 +1,4 @@
-"""The inspection report: dataclasses, their dict (the contract of ``/inspect_onnx``) and Markdown."""
+"""The inspection report: dataclasses, their dict (the contract of ``/inspect_onnx``), and its words."""
 
 from __future__ import annotations
 
@@ -23,9 +23,14 @@ class Problem:
 
 @dataclass(slots=True)
 class Report:
-    """What ``/inspect_onnx`` answers. Sizes are bytes; a shape is a list of numbers, symbols and None (unknown)."""
+    """What ``/inspect_onnx`` answers. A shape is a list of numbers, symbols and None (unknown); bytes are bytes.
+
+    ``missing``: files of external data that were not given, and how many tensors are in each. ``sizes``: of dynamic
+    dimensions, with which MACs and memory were counted; ``sizes_note`` says whose they are.
+    """
 
     file: dict[str, Any]
+    missing: dict[str, int]
     valid: bool
     problems: list[Problem]
     ir_version: int
@@ -35,11 +40,15 @@ class Report:
     doc_string: str
     model_version: int
     domain: str
+    training: int
     graph: str
+    graph_doc_string: str
     metadata: dict[str, str]
     inputs: list[dict[str, Any]]
     outputs: list[dict[str, Any]]
     symbols: dict[str, dict[str, Any]]
+    sizes: dict[str, int]
+    sizes_note: str
     parameters: dict[str, Any]
     initializers: list[dict[str, Any]]
     operators: dict[str, int]
@@ -84,47 +93,29 @@ def shape_text(shape: list[Any] | None) -> str:
     return " × ".join("?" if d is None else str(d) for d in shape) or "scalar"
 
 
-def markdown(report: dict[str, Any]) -> str:
-    """The report for reading. Text from the model goes into code spans, without anything Markdown acts on."""
-    out = [f"# {_code(report['file']['name'])}", "", verdict(report), ""]
-    out += ["| | |", "|---|---|"]
-    out += [f"| {_cell(k)} | {_cell(v)} |" for k, v in facts(report).items()]
-    for title, values in (("Inputs", report["inputs"]), ("Outputs", report["outputs"])):
-        out += ["", f"## {title}", "", "| name | dtype | shape |", "|---|---|---|"]
-        out += [f"| {_code(v['name'])} | {_cell(v['dtype'])} | {_cell(shape_text(v['shape']))} |" for v in values]
-    out += ["", "## Problems", ""]
-    out += [
-        f"- **{p['severity']}** {_code(p['where'])}: {_cell(p['message'])} {_cell(p['fix'])}" for p in report["problems"]
-    ]
-    out += [] if report["problems"] else ["None."]
-    out += ["", "## Operators", "", "| operator | nodes | MACs |", "|---|---|---|"]
-    out += [f"| {_cell(k)} | {n} | {report['macs_by_operator'].get(k, 0):,} |" for k, n in report["operators"].items()]
-    out += [f"\nNot counted: {_cell(g['operator'])} × {g['nodes']} ({_cell(g['reason'])})." for g in report["not_counted"]]
-    out += ["", "## Largest initializers", "", "| name | dtype | shape | bytes |", "|---|---|---|---|"]
-    out += [
-        f"| {_code(i['name'])} | {i['dtype']} | {_cell(shape_text(i['shape']))} | {i['bytes']:,} |"
-        for i in report["initializers"][:20]
-    ]
-    out += ["", "## Costliest nodes", "", "| node | operator | MACs | FLOPs/byte |", "|---|---|---|---|"]
-    costly = sorted((n for n in report["nodes"] if n["macs"]), key=lambda n: -n["macs"])[:20]
-    out += [
-        f"| {_code(n['scope'] + n['name'])} | {_cell(n['operator'])} | {n['macs']:,} | {n['intensity'] or '–'} |"
-        for n in costly
-    ]
-    return "\n".join(out) + "\n"
-
-
 def verdict(report: dict[str, Any]) -> str:
     """One sentence: is it valid, and what else was found."""
     counts = {s: sum(p["severity"] == s for p in report["problems"]) for s in ("error", "warning", "info")}
+    missing = report.get("missing") or {}
     if report["valid"]:
-        words = "A valid ONNX model"
+        words = "Valid"
+    elif incomplete(report):
+        files = ", ".join(f"{name} ({_plural(n, 'tensor')})" for name, n in list(missing.items())[:5])
+        words = f"Incomplete. Add {files}{', …' * (len(missing) > 5)}"
     else:
-        words = f"Not a valid model: {counts['error']} error{'s' * (counts['error'] != 1)}"
-    rest = [
-        f"{n} {s}{'s' * (n != 1)}" if s == "warning" else f"{n} to note" for s, n in counts.items() if n and s != "error"
-    ]
-    return words + (f", {' and '.join(rest)}." if rest else ".")
+        words = f"Not a valid model: {_plural(counts['error'], 'error')}"
+    rest = [_plural(counts[s], word) for s, word in (("warning", "warning"), ("info", "note")) if counts[s]]
+    return words + (f", {' and '.join(rest)}." if rest and not incomplete(report) else ".")
+
+
+def incomplete(report: dict[str, Any]) -> bool:
+    """Whether nothing but files of external data stands between the model and validity."""
+    errors = [p for p in report["problems"] if p["severity"] == "error"]
+    return bool(report.get("missing")) and all(p.get("rule") == "external data" for p in errors)
+
+
+def _plural(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' * (n != 1)}"
 
 
 def facts(report: dict[str, Any]) -> dict[str, str]:
@@ -135,37 +126,39 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
     dtypes = [f"{human(v['count'])} {k} ({size(v['bytes'])})" for k, v in parameters["by_dtype"].items()]
     counted = _exact(report["macs"]) + (f", with {bound}" if bound else "")
     if report["not_counted"]:
-        counted += f"; {sum(g['nodes'] for g in report['not_counted'])} nodes not counted"
+        counted += f"; {_plural(sum(g['nodes'] for g in report['not_counted']), 'node')} not counted"
     peak = f"{size(memory['peak_bytes'])} at {memory['at']}" + (", at least" if memory["unknown"] else "")
     lines = {
-        "File": f"{size(report['file']['bytes'])}",
-        "Made by": report["producer"] or "not said",
+        "File": size(report["file"]["bytes"]) + _beside(report["file"]),
+        "Producer": report["producer"] or "not recorded",
         "Version": f"IR {report['ir_version']}, "
         + ", ".join(f"{k} opset {v}" for k, v in report["opset_imports"].items())
         + f" (onnxruntime {runtime['version']} reads IR ≤ {runtime['ir']}, opset ≤ {runtime['opset']})",
         "Parameters": _exact(parameters["count"]) + (": " + ", ".join(dtypes) if dtypes else ""),
-        "Nodes": f"{sum(report['operators'].values()):,}, with {len(report['operators'])} different operators",
+        "Nodes": f"{sum(report['operators'].values()):,} of {_plural(len(report['operators']), 'operator')}",
         "MACs": counted,
         "Peak activations": peak,
     }
     if report["doc_string"]:
         lines["Description"] = report["doc_string"][:500]
+    if report["model_version"]:
+        lines["Model version"] = str(report["model_version"])
+    if report["domain"]:
+        lines["Domain"] = report["domain"][:200]
+    if report["training"]:
+        lines["Training"] = f"{_plural(report['training'], 'graph')} of training information; runtimes ignore it"
     if report["metadata"]:
         lines["Metadata"] = ", ".join(f"{k} = {v[:80]}" for k, v in list(report["metadata"].items())[:12])
     return lines
 
 
+def _beside(file: dict[str, Any]) -> str:
+    """What was uploaded with the model and is no weights."""
+    kinds = [kind for kind in (file.get("beside") or {}).values() if kind != "unknown"]
+    names = {"tokenizer": "tokenizer files", "settings": "settings", "text": "text files"}
+    found = [names[kind] for kind in names if kind in kinds]
+    return f"; beside it {' and '.join(found)}, which are no weights" if found else ""
+
+
 def _exact(value: int) -> str:
     return f"{value:,}" if value < 1000 else f"{human(value)} ({value:,})"
-
-
-def _code(text: str) -> str:
-    clean = "".join(c if c.isprintable() else " " for c in str(text)).replace("`", "'").replace("|", "¦")
-    return f"`{clean[:200]}`" if clean.strip() else "–"
-
-
-def _cell(text: object) -> str:
-    clean = "".join(c if c.isprintable() else " " for c in str(text))
-    for c in "\\`*_[]<>|#~":
-        clean = clean.replace(c, f"\\{c}")
-    return clean[:1000]

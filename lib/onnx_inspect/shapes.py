@@ -26,14 +26,21 @@ MAX_RANK = 64  # numpy's; onnxruntime's kernels stop far earlier
 
 @dataclass(slots=True)
 class Type:
-    """``kind`` is tensor, sparse_tensor, sequence, map or optional; ``shape`` is None where the rank is unknown."""
+    """``kind`` is tensor, sparse_tensor, sequence, map or optional; ``shape`` is None where the rank is unknown.
+
+    ``inside`` says what a sequence, map or optional holds, as ``dtype`` writes it; "" where the element type says it.
+    """
 
     kind: str
     data_type: int = 0
     shape: tuple[Dim, ...] | None = None
+    inside: str = ""
 
     @property
     def dtype(self) -> str:
+        """``float32``, ``sequence of float32``, ``sequence(map(int64, float32))``."""
+        if self.inside:
+            return f"{self.kind}({self.inside})"
         return dtype_name(self.data_type) if self.kind == "tensor" else f"{self.kind} of {dtype_name(self.data_type)}"
 
     @property
@@ -59,8 +66,11 @@ def of(proto: TypeProto) -> Type:
             shape = tuple(map(_dim, inner.shape.dim))
         return Type(kind, inner.elem_type, shape)
     if kind in ("sequence", "optional") and getattr(proto, which).HasField("elem_type"):
-        inside = of(getattr(proto, which).elem_type)
-        return Type(kind, inside.data_type, None)
+        held = of(getattr(proto, which).elem_type)
+        return Type(kind, held.data_type, None, "" if held.kind == "tensor" else held.dtype[:MAX_SYMBOL])
+    if kind == "map" and proto.map_type.HasField("value_type"):
+        inside = f"{dtype_name(proto.map_type.key_type)}, {of(proto.map_type.value_type).dtype}"
+        return Type(kind, inside=inside[:MAX_SYMBOL])
     return Type(kind)
 
 
@@ -94,9 +104,9 @@ def bind(model: ModelProto, given: Mapping[str, int]) -> tuple[ModelProto, dict[
     for name, value in given.items():
         if name not in names:
             known = ", ".join(list(names)[:20]) or "it has none"
-            raise InvalidValue("symbols", name, f"symbols of this model's inputs: {known}")
+            raise InvalidValue("sizes", name, f"dynamic dimensions of this model's inputs: {known}")
         if isinstance(value, bool) or not isinstance(value, int) or not 1 <= value <= 1 << 24:
-            raise InvalidValue(f"symbols[{name}]", value, "a whole number from 1 to 16777216")
+            raise InvalidValue(f"sizes[{name}]", value, "a whole number from 1 to 16777216")
     chosen = {name: given.get(name, 1) for name in names}
     copy = ModelProto()
     copy.CopyFrom(model)

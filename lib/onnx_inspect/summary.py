@@ -9,10 +9,10 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from lib.onnx_inspect import check, cost, graph, propagate, shapes
+from lib.onnx_inspect import bodies, check, cost, dynamic, graph, lints, propagate, shapes, wiring
 from lib.onnx_inspect.graph import Node
 from lib.onnx_inspect.report import Problem, Report, cut
-from lib.onnx_model.open import Model, byte_size, count, dtype_name
+from lib.onnx_model.open import Model, byte_size, count, dtype_name, tensors
 from lib.onnx_model.runtime import supported
 
 TEXT = 4000  # characters of a text from the model; more is cut, and said so
@@ -22,29 +22,34 @@ NAME = 300  # of a name: an initializer's readers are named again and again
 
 
 def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> Report:
-    """``given`` sets symbols; ``folder`` is scratch space. Raises InvalidValue for a wrong symbol."""
+    """``given``: sizes of dynamic dimensions; ``folder`` is scratch space. Raises InvalidValue for a wrong one."""
     proto = model.proto
     problems: list[Problem] = []
     flat = check.guarded(problems, "functions", graph.inlined, proto) or proto
     found = check.guarded(problems, "shapes", _inferred, model, flat, folder) or flat
-    bound, chosen = shapes.bind(flat, given)
-    bound = check.guarded([], "shapes", _inferred, model, bound, folder) or bound
+    sizes, sizes_note = dynamic.plausible(flat, given)
+    bound, chosen = shapes.bind(flat, sizes)
+    numbers: dict[str, float] = {}
+    bound = check.guarded([], "shapes", _inferred, model, bound, folder, numbers) or bound
     symbolic, nodes = graph.nodes(found), graph.nodes(bound)
     weights = cost.weights_of(bound)
-    costs = [cost.cost(node, weights) for node in nodes]
+    costs = [cost.cost(node, weights, bodies.counted(node, numbers)) for node in nodes]
     memory = cost.memory(nodes, bound)
-    problems += check.check(model, found, symbolic, folder)
-    symbols = {k: {"value": chosen[k], "at": places} for k, places in shapes.symbols(flat).items()}
+    faults = wiring.faults(proto)
+    problems = wiring.without_echoes(problems + check.check(model, found, symbolic, folder), faults, proto)
+    problems += _cut(faults)
     by_operator: Counter[str] = Counter()
-    for node, one in zip(nodes, costs, strict=True):
-        by_operator[node.operator] += one.macs or 0
-    names = {str(k): node.operator for k, node in enumerate(nodes)}
+    for one in costs:
+        by_operator.update(one.by)
+    used = {e.value for _, t in tensors(proto) for e in t.external_data if e.key == "location"}
     everything = graph.flat(symbolic)
     over = [min(n, MOST) for n in memory.over]
     listed = [_node(s, b, one) for s, b, one in zip(symbolic[:MOST_NODES], nodes, costs, strict=False)]
     listed += _inner(symbolic)[: MOST_NODES - len(listed)]
     return Report(
-        file={"name": name, "bytes": model.size, "external": sorted(model.externals)},
+        file={"name": name, "bytes": model.size, "external": sorted(used & model.externals.keys())}
+        | {"beside": {n: lints.beside(n) or "unknown" for n in sorted(model.externals.keys() - used)}},
+        missing=check.missing(model),
         valid=not any(p.severity == "error" for p in problems),
         problems=sorted(problems, key=lambda p: ("error", "warning", "info").index(p.severity)),
         ir_version=proto.ir_version,
@@ -54,11 +59,15 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
         doc_string=_text(proto.doc_string or proto.graph.doc_string),
         model_version=proto.model_version,
         domain=_text(proto.domain),
+        training=len(proto.training_info),
         graph=_text(proto.graph.name),
-        metadata={_text(p.key): _text(p.value) for p in proto.metadata_props},
+        graph_doc_string=_text(proto.graph.doc_string),
+        metadata={_text(p.key): _text(p.value) for p in (*proto.graph.metadata_props, *proto.metadata_props)},
         inputs=[_value(v) for v in _inputs(proto)],
         outputs=[_value(v) for v in _outputs(proto, found)],
-        symbols=symbols,
+        symbols=dynamic.as_report(chosen, shapes.symbols(flat)),
+        sizes=chosen,
+        sizes_note=sizes_note,
         parameters=parameters(proto),
         initializers=initializers(model, nodes),
         operators=dict(Counter(node.operator for node in everything).most_common()),
@@ -66,15 +75,26 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
         subgraphs=subgraphs(symbolic),
         macs=min(sum(one.macs or 0 for one in costs), MOST),
         macs_by_operator={k: min(v, MOST) for k, v in by_operator.most_common() if v},
-        not_counted=cost.uncounted({str(k): one for k, one in enumerate(costs)}, names),
+        not_counted=cost.uncounted(costs),
         memory={"peak_bytes": min(memory.peak, MOST), "at": memory.at, "over_nodes": over, "unknown": memory.unknown},
         nodes=listed,
         nodes_left_out=len(everything) - len(listed),
     )
 
 
-def _inferred(model: Model, proto: ModelProto, folder: Path) -> ModelProto:
-    return propagate.complete(shapes.infer(model, proto, folder))
+def _inferred(model: Model, proto: ModelProto, folder: Path, numbers: dict[str, float] | None = None) -> ModelProto:
+    return propagate.complete(shapes.infer(model, proto, folder), numbers)
+
+
+def _cut(faults: list[Problem]) -> list[Problem]:
+    """Fifty of each kind, and how many more there are."""
+    out: list[Problem] = []
+    for rule in dict.fromkeys(p.rule for p in faults):
+        alike = [p for p in faults if p.rule == rule]
+        out += alike[: check.MOST]
+        if (more := len(alike) - check.MOST) > 0:
+            out.append(Problem("error", "model", f"{more:,} more like these.", "", rule))
+    return out
 
 
 def parameters(proto: ModelProto) -> dict[str, Any]:

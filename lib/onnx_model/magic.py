@@ -39,3 +39,14 @@ def recognised(head: bytes) -> str | None:
     found = [(what, advice) for offset, magic, what, advice in MAGIC if head[offset:].startswith(magic)]
     found += [(what, advice) for start, what, advice in TEXTS if text.startswith(start)]
     return f"This is {found[0][0]}, not an ONNX model; {found[0][1]}." if found else None
+
+
+def is_text(head: bytes) -> bool:
+    """Whether a file's first bytes are words, for a file that turned out to be no ONNX."""
+    try:
+        text = head.decode()
+    except UnicodeDecodeError as error:
+        if error.start < len(head) - 3:  # else only a character cut in two
+            return False
+        text = head[: error.start].decode()
+    return len(text) >= 12 and all(c.isprintable() or c in "\r\n\t" for c in text)

@@ -22,12 +22,13 @@ from onnx import AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProt
 
 from lib.errors import InvalidFile
 from lib.onnx_model import functions
-from lib.onnx_model.magic import recognised
+from lib.onnx_model.magic import is_text, recognised
 from lib.onnx_model.wire import MARK, message_with, skeleton
 
 PLAIN_NAME = re.compile(r"[^/\\:\x00-\x1f]{1,255}")
 NUMBER = re.compile(r"[0-9]{0,19}")  # as C++ reads it too; Python's int takes more
 OURS = re.compile(rf"{MARK}-[0-9]+")
+TEXT = "This is a text file, not an ONNX model. Upload the .onnx file that the exporter wrote."
 ENTRIES = {"location", "offset", "length", "checksum"}  # of external data, as onnx.proto has them
 NAME = 100  # characters of a name in words for a place
 MANY = 1 << 48  # elements: more is not counted exactly, and bytes of many such tensors still fit 64 bits
@@ -117,11 +118,18 @@ def open_model(path: Path, externals: dict[str, Path]) -> Model:
         raise InvalidFile(mistake)
     if odd := [name for name in externals if not _plain(name)]:
         raise InvalidFile(f"A file uploaded with the model is called {odd[0][:80]!r}; a plain name is needed.")
-    proto = _parse(skeleton(path))
+    try:
+        proto = _parse(skeleton(path))
+    except InvalidFile:
+        if is_text(head):
+            raise InvalidFile(TEXT) from None
+        raise
     if not proto.HasField("graph"):
-        raise InvalidFile("Not an ONNX model: there is no graph in it.")
+        if is_text(head):
+            raise InvalidFile(TEXT)
+        raise InvalidFile("This is not an ONNX file: it is protobuf, but there is no graph in it.")
     if not (proto.graph.node or proto.graph.output or proto.graph.input or proto.graph.initializer):
-        raise InvalidFile("Not an ONNX model: its graph has no nodes, no inputs and no outputs.")
+        raise InvalidFile("This is not an ONNX model: its graph has no nodes, no inputs and no outputs.")
     model = Model(proto, path, externals)
     _refuse_escapes(model)
     with suppress(functions.Recursive):  # onnx's checker says so
@@ -138,7 +146,7 @@ def _parse(data: bytes) -> ModelProto:
         why = "wrong content, or nested over 100 deep"
         if "UTF-8" in str(error):
             why = "a name or text in it is not UTF-8"
-        raise InvalidFile(f"Not an ONNX model: protobuf cannot decode it ({why}).") from None
+        raise InvalidFile(f"This is not an ONNX file: protobuf cannot decode it ({why}).") from None
 
 
 @cache

@@ -55,7 +55,7 @@ def skeleton(path: Path) -> bytes:
 
 def _strip(file: int, start: int, end: int, kind: str, depth: int) -> bytes:
     if depth > MAX_DEPTH:
-        raise InvalidFile(f"Not an ONNX model: its messages nest over {MAX_DEPTH} deep, more than protobuf reads.")
+        raise InvalidFile(f"This is not an ONNX file: its messages nest over {MAX_DEPTH} deep, more than protobuf reads.")
     holds, parts, values = HOLDS[kind], [], 0
     kept = at = start  # kept: where the run that is copied as it is begins
     while at < end:
@@ -65,7 +65,9 @@ def _strip(file: int, start: int, end: int, kind: str, depth: int) -> bytes:
         field, wire = tag >> 3, tag & 7
         at += used
         if field == 0:
-            raise InvalidFile(f"Not an ONNX model: field number 0 at byte {field_start}.")
+            raise InvalidFile(
+                f"This is not an ONNX file: the bytes are not protobuf (field number 0 at byte {field_start:,})."
+            )
         if wire == 0:
             at = field_start + _varint(head, used, field_start)[1]
         elif wire in (1, 5):
@@ -91,7 +93,9 @@ def _strip(file: int, start: int, end: int, kind: str, depth: int) -> bytes:
                 else:
                     parts.append(_reference(field, body, size))
         else:
-            raise InvalidFile(f"Not an ONNX model: wire type {wire} at byte {field_start}.")
+            raise InvalidFile(
+                f"This is not an ONNX file: the bytes are not protobuf (wire type {wire} at byte {field_start:,})."
+            )
         if at > end:
             raise InvalidFile(f"Truncated: the field at byte {field_start} ends after the end. Upload the whole file again.")
     parts.append(_read(file, kept, end))
@@ -117,7 +121,9 @@ def _varint(head: bytes, at: int, where: int) -> tuple[int, int]:
             return value, at
         shift += 7
     if shift == 70:
-        raise InvalidFile(f"Not an ONNX model: a number of over 64 bits at byte {where}.")
+        raise InvalidFile(
+            f"This is not an ONNX file: the bytes are not protobuf (a number of over 64 bits at byte {where:,})."
+        )
     raise InvalidFile(f"Truncated: a number is cut off at byte {where}. Upload the whole file again.")
 
 

@@ -18,7 +18,7 @@ DEEP = "g (float[1] x) => (float[1] y) {" + "y = If (x) <then_branch = g () => (
 ODD = [chr(c) for c in b'\0"()<>[]{},:=@#01'] + ["\U0001f600", "\x85", "\ud800", "9" * 20]
 BAD = {
     "nothing": ("  \n", "There is no text"),
-    "zeros": ("\0" * 1000, "no ONNX text"),
+    "zeros": ("\0" * 1000, "Syntax error in the ONNX text"),
     "half a surrogate pair": (HEAD + "g\ud800 () => () {}", "cannot be encoded"),
     "too long": (" " * 300_000, "at most 200,000"),
     "graphs nested 3,900 deep": (HEAD + DEEP, "nest over 200 deep"),
@@ -28,8 +28,8 @@ BAD = {
     ),
     "types nested 150 deep": (HEAD + "g (" + "seq(" * 150 + "float" + ")" * 150 + " x) => () {}", "nest over 100 deep"),
     "a number of 26 digits": (HEAD + "g () => (int64[99999999999999999999999999] y) {}", "a number in it is too large"),
-    "HTML": ("<script>alert(1)</script>", "no ONNX text"),
-    "JSON": ('{"model": 1}', "no ONNX text"),
+    "HTML": ("<script>alert(1)</script>", "Syntax error in the ONNX text"),
+    "JSON": ('{"model": 1}', "Syntax error in the ONNX text"),
 }
 
 

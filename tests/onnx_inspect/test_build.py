@@ -59,12 +59,12 @@ def test_the_weights_that_are_shown(tmp_path: Path) -> None:
 ERRORS = {
     "": "There is no text. A model begins like",
     " \n\t": "There is no text.",
-    "hello": "This is no ONNX text",
-    "g (float[2] x) => (float[2] y) {y = }": "This is no ONNX text",
-    LINEAR.replace("Add(XA, B)", "Add(XA, B"): "line: 16",
-    LINEAR.replace("MatMul(", "MatMul["): "line: 14",
-    LINEAR.replace("float[4, 3]", "flaot[4, 3]"): "line: 10",
-    LINEAR + "}": "This is no ONNX text",
+    "hello": "Syntax error in the ONNX text",
+    "g (float[2] x) => (float[2] y) {y = }": "Syntax error in the ONNX text",
+    LINEAR.replace("Add(XA, B)", "Add(XA, B"): "line 16, column",
+    LINEAR.replace("MatMul(", "MatMul["): "line 14, column",
+    LINEAR.replace("float[4, 3]", "flaot[4, 3]"): "line 10, column",
+    LINEAR + "}": "Syntax error in the ONNX text",
     "x" * (build.MAX_TEXT + 1): "The text has 200,001 characters; at most 200,000 are parsed",
     "\ud800": "characters that cannot be encoded",
 }

@@ -13,7 +13,8 @@ from markdown_it import MarkdownIt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.onnx_inspect.examples import EXAMPLES, cnn
-from lib.onnx_inspect.report import Problem, facts, human, markdown, shape_text, size, verdict
+from lib.onnx_inspect.markdown import markdown
+from lib.onnx_inspect.report import Problem, facts, human, shape_text, size, verdict
 from tests.onnx_inspect.make import parsed, report
 
 CONTRACT = """valid problems ir_version opset_imports producer doc_string model_version metadata inputs outputs parameters
@@ -66,7 +67,7 @@ def test_the_digits(tmp_path: Path) -> None:
         "initializers": parameters,
         "constants": 0,
     }
-    assert found["file"] == {"name": "model.onnx", "bytes": model.ByteSize(), "external": []}
+    assert found["file"] == {"name": "model.onnx", "bytes": model.ByteSize(), "external": [], "beside": {}}
     assert found["initializers"][0] == {
         "name": "fc.weight", "dtype": "float32", "shape": [10, 1568], "count": 15680, "bytes": 62720,
         "used_by": ["/fc"], "uses": 1, "sparse": False, "constant": False, "external": "",
@@ -198,11 +199,11 @@ def problem(severity: str, n: int) -> list[dict[str, str]]:
 @pytest.mark.parametrize(
     ("valid", "problems", "sentence"),
     [
-        (True, [], "A valid ONNX model."),
-        (True, problem("warning", 1), "A valid ONNX model, 1 warning."),
-        (True, problem("warning", 2) + problem("info", 3), "A valid ONNX model, 2 warnings and 3 to note."),
+        (True, [], "Valid."),
+        (True, problem("warning", 1), "Valid, 1 warning."),
+        (True, problem("warning", 2) + problem("info", 3), "Valid, 2 warnings and 3 notes."),
         (False, problem("error", 1), "Not a valid model: 1 error."),
-        (False, problem("error", 2) + problem("info", 1), "Not a valid model: 2 errors, 1 to note."),
+        (False, problem("error", 2) + problem("info", 1), "Not a valid model: 2 errors, 1 note."),
     ],
 )
 def test_the_verdict(valid: bool, problems: list[dict[str, str]], sentence: str) -> None:
@@ -211,7 +212,7 @@ def test_the_verdict(valid: bool, problems: list[dict[str, str]], sentence: str)
 
 def test_facts_say_what_was_not_counted_and_what_symbols_stood_for(tmp_path: Path) -> None:
     found = facts(report("g (float[n,4,1] x, int64 k) => (float[n,b,c] y) {y = DFT (x, k)}", tmp_path, n=3))
-    assert found["MACs"] == "0, with n = 3; 1 nodes not counted"
+    assert found["MACs"] == "0, with n = 3; 1 node not counted"
     assert facts(report(cnn(), tmp_path, batch=2))["MACs"] == "2.06 M (2,063,488), with batch = 2"
 
 

@@ -13,7 +13,7 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.errors import InvalidFile, InvalidValue
-from lib.onnx_inspect import feeds, profile, run, shapes
+from lib.onnx_inspect import feeds, outputs, profile, run, runtimes, shapes
 from lib.onnx_inspect.examples import EXAMPLES, cnn
 from tests.onnx_inspect.make import opened, parsed, report
 
@@ -65,7 +65,7 @@ def test_inputs_that_cannot_be_made_up(text: str, message: str) -> None:
 @pytest.mark.parametrize(("symbols", "message"), [
     ({"batch": 0}, "1 to 16777216"),
     ({"batch": True}, "1 to 16777216"),
-    ({"size": 2}, "symbols of this model's inputs: batch"),
+    ({"size": 2}, "dynamic dimensions of this model's inputs: batch"),
 ])  # fmt: skip
 def test_symbols_that_are_refused(symbols: dict[str, int], message: str) -> None:
     with pytest.raises(InvalidValue, match=message):
@@ -184,11 +184,11 @@ ODD_TYPES = """g (float[n] x, string[2] s, bool[2] k) => (string[2] s2, bool[2] 
 
 
 def test_outputs_of_every_kind(tmp_path: Path) -> None:
-    found = ran(ODD_TYPES, tmp_path, symbols={"n": run.SHOWN + 1})
+    found = ran(ODD_TYPES, tmp_path, symbols={"n": outputs.SHOWN + 1})
     by_name = {o["name"]: o for o in found["outputs"]}
     assert found["agree"], found["differences"]
     assert {n: o["dtype"] for n, o in by_name.items()} == {"s2": "string", "k2": "bool", "y": "float32", "q": "list"}
-    assert len(by_name["y"]["values"]) == run.SHOWN and not by_name["y"]["complete"] and by_name["y"]["minimum"] == 0
+    assert len(by_name["y"]["values"]) == outputs.SHOWN and not by_name["y"]["complete"] and by_name["y"]["minimum"] == 0
     assert all(v.startswith("word") for v in by_name["s2"]["values"])
 
 
@@ -213,7 +213,7 @@ def test_latency(tmp_path: Path) -> None:
 
 
 def test_the_reference_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(run, "REFERENCE_SECONDS", 0.1)
+    monkeypatch.setattr(runtimes, "REFERENCE_SECONDS", 0.1)
     monkeypatch.setattr(profile, "MAX_PROFILE", 1 << 20)
     text = """g (int64 n, bool go, float[2] x) => (float[a] y) {y = Loop (n, go, x) <
         body = b (int64 i, bool g, float[2] v) => (bool h, float[2] w) {h = Identity (g) w = Abs (v)}>}"""
@@ -266,9 +266,10 @@ def test_the_numbers_of_a_difference() -> None:
         (np.zeros(2, np.float32), np.zeros(2), "float32 [2] against float64 [2]"),
         (np.zeros(2), [np.zeros(2)], None),
         ([np.zeros(2)], [np.zeros(2), np.zeros(2)], None),
-        (np.array(["a"], object), np.array(["b"], object), None),
+        (np.array(["a"], object), np.array(["b"]), "1 of 1 strings differ"),
         (None, np.zeros(2), None),
-        ({1: 2.0}, {1: 2.0}, None),
+        ({1: 2.0}, {1: 3.0}, None),
+        ({1: 2.0}, {2: 2.0}, None),
     ],
 )
 def test_what_cannot_agree(ours: Any, expected: Any, why: str | None) -> None:

@@ -1,0 +1,86 @@
+"""MACs of control flow: the larger branch of an If, the body of a Loop or Scan as often as it runs.
+
+What is inside and cannot be counted does not hide the rest: it is named, and the sum is of what can.
+"""
+
+from __future__ import annotations
+
+from lib.onnx_inspect.cost import Counted, single
+from lib.onnx_inspect.graph import Node
+from lib.onnx_model.open import MANY
+
+SAME = {"Identity", "Cast"}
+
+
+def counted(node: Node, numbers: dict[str, float]) -> Counted:
+    """``numbers``: values known without a run, by name (``propagate.complete``)."""
+    if not node.bodies:
+        return single(node)
+    passes = [_body(body, numbers) for body in node.bodies.values()]
+    if node.op_type == "If":
+        largest = max(passes, key=lambda one: one.macs or 0, default=Counted(0))
+        left: dict[tuple[str, str], int] = {}
+        for one in passes:  # only one of them runs
+            left = {key: max(left.get(key, 0), one.left.get(key, 0)) for key in left | one.left}
+        return Counted(largest.macs, _reason(left), left, largest.by)
+    body = passes[0] if passes else Counted(0)
+    if not body.macs:
+        return Counted(0, _reason(body.left), body.left)
+    trips, why = _trips(node, numbers)
+    if trips is None:
+        reason = f"its body ({body.macs:,} MACs a pass) runs {why}"
+        return Counted(None, reason, {(node.operator, reason): 1} | body.left)
+    if trips * body.macs > MANY:
+        return Counted(None, "more than can be", {(node.operator, "more than can be"): 1})
+    return Counted(trips * body.macs, _reason(body.left), body.left, {k: trips * n for k, n in body.by.items()})
+
+
+def _body(nodes: list[Node], numbers: dict[str, float]) -> Counted:
+    out = Counted(0)
+    for node in nodes:
+        one = counted(node, numbers)
+        out.macs = (out.macs or 0) + (one.macs or 0)
+        for key, n in one.left.items():
+            out.left[key] = out.left.get(key, 0) + n
+        for operator, n in one.by.items():
+            out.by[operator] = out.by.get(operator, 0) + n
+    return out
+
+
+def _reason(left: dict[tuple[str, str], int]) -> str:
+    names = list(dict.fromkeys(operator for operator, _ in left))
+    return f"without what its body has of {', '.join(names[:5])}, which is not counted" if names else ""
+
+
+def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
+    """How often the body runs; None and how that is said where it is up to the values."""
+    unknown = "an unknown number of times"
+    if node.op_type == "Scan":
+        scanned = node.type_of(len(node.inputs) - int(node.attribute("num_scan_inputs", 1)))
+        axis = (node.attribute("scan_input_axes") or [0])[0]
+        shape = (scanned.shape if scanned else None) or ()
+        found = shape[axis] if -len(shape) <= axis < len(shape) else None
+        return (found, "") if isinstance(found, int) else (None, unknown)
+    if node.op_type != "Loop" or not node.inputs:
+        return None, unknown
+    most = numbers.get(node.inputs[0])
+    if most is None or not 0 <= most < MANY:
+        return None, unknown
+    if _goes_on(node, numbers):
+        return int(most), ""
+    return None, f"up to {int(most):,} times, as its condition decides"
+
+
+def _goes_on(node: Node, numbers: dict[str, float]) -> bool:
+    """Whether nothing but the trip count ends the loop: its condition is true, and the body hands it on."""
+    first = node.inputs[1] if len(node.inputs) > 1 else ""
+    if first and not numbers.get(first):
+        return False
+    graph = node.attribute("body")
+    if graph is None or len(graph.input) < 2 or not graph.output:
+        return False
+    made = {name: inner for inner in graph.node for name in inner.output}
+    name = graph.output[0].name
+    while (inner := made.get(name)) is not None and inner.op_type in SAME and inner.input:
+        name = inner.input[0]
+    return name == graph.input[1].name or bool(numbers.get(name))

@@ -1,0 +1,79 @@
+"""Sizes for the dimensions that a model leaves open: plausible ones, and where those are refused, others by trying."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from onnx import ModelProto
+
+from lib.errors import InvalidFile, InvalidValue
+from lib.model_inputs import sizes
+from lib.model_inputs.signature import Signature
+from lib.onnx_inspect import shapes
+from lib.onnx_model.signature import signature
+
+MOST_SHOWN = 12  # sizes in a sentence
+
+
+def read(model: ModelProto) -> Signature | None:
+    """What the model takes; None where an input is no tensor, or the model is damaged."""
+    try:
+        copy = ModelProto()
+        copy.CopyFrom(model)
+        del copy.graph.output[:]  # a sequence or a map is no fault here
+        return signature(copy)
+    except MemoryError:
+        raise
+    except Exception:  # InvalidFile, and whatever onnx raises for a damaged model: the report says what is wrong with it
+        return None
+
+
+def plausible(model: ModelProto, given: dict[str, int]) -> tuple[dict[str, int], str]:
+    """A size for every dynamic dimension of the inputs, as ``given`` or as such models are used; and a sentence on them."""
+    names = shapes.symbols(model)
+    if not names:
+        return dict(given), ""
+    found = read(model) if names.keys() - given.keys() else None
+    proposed = sizes.propose(found) if found is not None else {}
+    chosen = {name: given.get(name, max(1, proposed.get(name, 1))) for name in names}
+    return given | chosen, note(chosen, given)
+
+
+def note(chosen: dict[str, int], given: dict[str, int]) -> str:
+    """Which sizes are the caller's and which are only plausible."""
+    guessed = {name: size for name, size in chosen.items() if name not in given}
+    if not guessed:
+        return f"{_listed(chosen)}, as given." if chosen else ""
+    asked = {name: size for name, size in chosen.items() if name in given}
+    said = f"{_listed(asked)} as given; " if asked else ""
+    return f"{said}{_listed(guessed)}: plausible sizes, as the model leaves them open."
+
+
+def _listed(chosen: dict[str, int]) -> str:
+    shown = [f"{name} = {size}" for name, size in list(chosen.items())[:MOST_SHOWN]]
+    return ", ".join(shown) + ", …" * (len(chosen) > MOST_SHOWN)
+
+
+def search(
+    model: ModelProto, given: dict[str, int], refusal: Callable[[dict[str, int]], str]
+) -> tuple[dict[str, int], str] | None:
+    """Sizes that ``refusal`` has nothing against, and how they were found; None where no size helps."""
+    found = read(model)
+    if found is None:
+        return None
+    known = {name: size for name, size in given.items() if name in found.symbols()}
+
+    def accepts(some: dict[str, int]) -> str:
+        try:
+            return refusal(some)
+        except (InvalidFile, InvalidValue) as error:  # too large, or a dimension that only the signature knows
+            return str(error)
+
+    answer = sizes.search(found, known, accepts)
+    return (answer.sizes, answer.note) if answer.taken else None
+
+
+def as_report(chosen: dict[str, int], places: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
+    """``symbols`` of a report: each dimension's size and where it stands."""
+    return {name: {"value": chosen[name], "at": at} for name, at in places.items()}

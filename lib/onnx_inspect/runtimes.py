@@ -1,0 +1,120 @@
+"""The two runtimes: onnxruntime, timed and profiled, and onnx's ReferenceEvaluator, which is only asked once."""
+
+from __future__ import annotations
+
+import re
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnx.reference.ops.aionnxml  # all operators now, in the fork server: 0.2 s that each job would pay
+import onnxruntime
+from onnx import ModelProto
+from onnx.reference import ReferenceEvaluator
+
+from lib.onnx_inspect import machine
+from lib.onnx_inspect.profile import PROFILE_SECONDS, profile
+from lib.onnx_model import mended
+from lib.onnx_model.runtime import CPU, options, ready
+from lib.onnx_model.words import clean
+from lib.time_limit import TooSlow, at_most
+
+LATENCY_SECONDS = 60.0  # runs stop here, and the answer says how many there were
+REFERENCE_SECONDS = 60
+TRY_SECONDS = 10.0  # of sizes that are only tried
+NOISY = 0.5  # of the median, between the 5th and the 95th percentile: other work on the machine, usually
+NO_OPERATOR = re.compile(r"No registered implementation for operator '([\w.]+)' and domain '([\w.]*)'")
+Report = Callable[..., None]
+
+
+class Runner:
+    """One model in onnxruntime; ``error`` says why it cannot be loaded."""
+
+    def __init__(self, path: Path) -> None:
+        self._path, self.error = path, ""
+        self._session: onnxruntime.InferenceSession | None = None
+        before, start = machine.threads(), time.perf_counter()
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), options(), providers=CPU)
+        except Exception as error:  # onnxruntime's errors share no public base class
+            self.error = _said(error)
+        self._loaded = time.perf_counter() - start
+        self._machine = machine.described(before)
+
+    def refusal(self, values: dict[str, np.ndarray]) -> str:
+        """Why onnxruntime does not run ``values``; "" where it does, and where it has not even loaded the model."""
+        if self._session is None:
+            return ""
+        how = onnxruntime.RunOptions()
+        how.log_severity_level = 4  # native text must not reach a visitor
+        timer = threading.Timer(TRY_SECONDS, lambda: setattr(how, "terminate", True))
+        timer.start()
+        try:
+            ready(self._session, values, how)()
+        except Exception as error:
+            return _said(error)
+        finally:
+            timer.cancel()
+        return ""
+
+    def run(
+        self, values: dict[str, np.ndarray], runs: int, folder: Path, progress: Report, model: ModelProto
+    ) -> tuple[dict[str, Any], list[Any] | None]:
+        """First run, latency over ``runs`` more, then one profiled run; and the outputs. Milliseconds."""
+        about = {"version": onnxruntime.__version__}
+        if self._session is None:
+            return about | {"error": self.error}, None
+        try:
+            call = ready(self._session, values)
+            start = time.perf_counter()
+            outputs = call()
+            first = time.perf_counter() - start
+        except Exception as error:
+            return about | {"error": _said(error)}, None
+        times = [first] if first > LATENCY_SECONDS else []
+        while len(times) < runs and sum(times) < LATENCY_SECONDS:
+            start = time.perf_counter()
+            call()
+            times.append(time.perf_counter() - start)
+            if len(times) % 16 == 0:
+                progress(f"Run {len(times)} of {runs}", 0.1 + 0.5 * len(times) / runs)
+        del call
+        self._session = None
+        milliseconds = np.array(times) * 1000
+        marks = {f"p{p}": float(np.percentile(milliseconds, p)) for p in (5, 50, 90, 95, 99)}
+        return about | {
+            "load_ms": self._loaded * 1000,
+            "first_ms": first * 1000,
+            "runs": len(times),
+            "latency_ms": marks | {"min": float(milliseconds.min()), "mean": float(milliseconds.mean())},
+            "noisy": len(times) > 1 and marks["p95"] - marks["p5"] > NOISY * marks["p50"],
+            "machine": self._machine | {"warm_up_runs": int(first <= LATENCY_SECONDS)},
+            "profile": profile(self._path, values, folder, model) if first < PROFILE_SECONDS else [],
+        }, outputs
+
+
+def reference(path: Path, values: dict[str, np.ndarray]) -> tuple[dict[str, Any], list[Any] | None]:
+    """onnx's own evaluator in Python: slow, and right by definition where it has the operator."""
+    start, about = time.perf_counter(), {"version": onnx.__version__}
+    try:
+        with at_most(REFERENCE_SECONDS):
+            model = onnx.load(str(path))
+            outputs = ReferenceEvaluator(model, new_ops=mended.operators(model)).run(None, values)
+    except TooSlow:
+        return about | {"error": f"stopped after {REFERENCE_SECONDS} s: it is slow on big models"}, None
+    except MemoryError:
+        return about | {"error": "it needs more memory than a job may take"}, None
+    except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
+        text = clean(f"{type(error).__name__}: {error}")
+        if (lacks := NO_OPERATOR.search(text)) is not None:
+            text = f"it has no operator {f'{lacks[2]}.' if lacks[2] else ''}{lacks[1]}"
+        return about | {"error": text}, None
+    return about | {"first_ms": (time.perf_counter() - start) * 1000}, outputs
+
+
+def _said(error: Exception) -> str:
+    return clean(str(error)) or type(error).__name__

@@ -1,0 +1,72 @@
+"""Real inputs for a run, from a visitor's file: arrays, pictures, a wave, a text. What was guessed is said."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from onnx import ModelProto
+
+from lib.errors import InvalidFile
+from lib.model_inputs import samples, sizes
+from lib.onnx_inspect import dynamic
+from lib.onnx_inspect.feeds import Chosen
+from lib.onnx_inspect.runtimes import Runner
+
+
+@dataclass(slots=True)
+class Given:
+    """A file of samples as it was uploaded. ``preprocessing`` changes what is guessed for pictures."""
+
+    path: Path
+    name: str
+    preprocessing: dict[str, Any] = field(default_factory=dict)
+    tokenizer: Path | None = None
+
+
+def by_samples(model: ModelProto, given: Given, fixed: dict[str, int], runner: Runner) -> Chosen:
+    """The first sample as inputs. Where onnxruntime refuses its sizes, the file is read once more at sizes that it takes.
+
+    Raises InvalidFile and InvalidValue with what the model takes.
+    """
+    found = dynamic.read(model)
+    if found is None:
+        raise InvalidFile("Samples go to models that take tensors. Give this one's inputs as JSON or as an .npz.")
+
+    def read(at: dict[str, int]) -> samples.Samples:
+        changes = given.preprocessing or None
+        return samples.read(given.path, given.name, found, preprocessing=changes, sizes=at, tokenizer=given.tokenizer)
+
+    one, note = read(fixed), ""
+    if found.symbols() and runner.refusal(one.rows[0]):
+
+        def accepts(at: dict[str, int]) -> str:
+            try:
+                return runner.refusal(read(at).rows[0])
+            except (InvalidFile, ValueError) as error:
+                return str(error)
+
+        answer = sizes.search(found, fixed, accepts)
+        if answer.taken:
+            one, note = read(answer.sizes), answer.note
+    at = _sizes(found, one.rows[0])
+    about = {
+        "name": given.name,
+        "count": len(one.rows),
+        "run": 1,
+        "kind": one.kind,
+        "labels": one.labels is not None,
+        "label": one.classes[one.labels[0]] if one.labels and one.classes else None,
+        "preprocessing": one.preprocessing.as_dict() if one.preprocessing else None,
+        "messages": one.messages,
+    }
+    return Chosen(one.rows[0], at, note or ("As the sample has them." if at else ""), about)
+
+
+def _sizes(found: Any, row: dict[str, Any]) -> dict[str, int]:
+    out: dict[str, int] = {}
+    for value in found.inputs:
+        if value.name in row and row[value.name].ndim == len(value.shape):
+            out |= {s: n for s, n in zip(value.shape, row[value.name].shape, strict=True) if isinstance(s, str)}
+    return out

@@ -1,0 +1,150 @@
+"""How a model's nodes hang together, read from names alone: order, inputs from nowhere, names and operators.
+
+onnx's checker stops at the first fault and names it by the node's name, which may be empty; onnxruntime has rules that
+the checker does not. Here every such fault is found, and its node is named as in the list of nodes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from functools import cache
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto
+
+from lib.onnx_inspect.graph import Node
+from lib.onnx_inspect.report import Problem
+
+KNOWN = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}  # domains that onnx defines whole
+BAD_NODE = re.compile(r"Bad node spec for node\. Name:\s+OpType: (\w+)")
+
+
+def faults(model: ModelProto) -> list[Problem]:
+    """Inputs that nothing makes, operators that nobody defines, and names that stand for two nodes."""
+    out = []
+    for scope, graph, outer in _graphs(model.graph, "", frozenset()):
+        out += [*_undefined(scope, graph, outer), *_unknown(scope, graph, model), *_twice(scope, graph.node)]
+    for function in model.functions:
+        out += _twice(f"function {function.name[:100]}: ", function.node)
+    return out
+
+
+def without_echoes(found: list[Problem], own: list[Problem], model: ModelProto) -> list[Problem]:
+    """``found`` without onnx's words for what ``own`` says better; a node that they do not name is named."""
+    rules = {p.rule for p in own}
+    out = []
+    for problem in found:
+        if problem.rule == "onnx":
+            if "unknown-operator" in rules and "No Op registered" in problem.message:
+                continue
+            if "undefined-input" in rules and "topologically sorted" in problem.message:
+                continue
+            if (match := BAD_NODE.search(problem.message)) is not None:
+                alike = [k for k, n in enumerate(model.graph.node) if n.op_type == match[1] and not n.name]
+                if len(alike) == 1:
+                    problem.where = _called(model.graph.node[alike[0]], alike[0])
+        out.append(problem)
+    return out
+
+
+def order(nodes: list[Node]) -> list[Problem]:
+    """Nodes that read what is made later: a cycle, or only the wrong order. The checker does not say which."""
+    made_at = {name: node.index for node in nodes for name in node.outputs if name}
+    before = {n.index: {made_at[i] for i in (*n.inputs, *n.captured) if i in made_at} for n in nodes}
+    if all(max(found, default=-1) < k for k, found in before.items()):
+        return []
+    after: dict[int, list[int]] = {}
+    for k, found in before.items():
+        for j in found:
+            after.setdefault(j, []).append(k)
+    waits = {k: len(found) for k, found in before.items()}
+    free = [k for k, n in waits.items() if n == 0]
+    while free:
+        for k in after.get(free.pop(), []):
+            waits[k] -= 1
+            if waits[k] == 0:
+                free.append(k)
+    stuck = [nodes[k].name for k, n in waits.items() if n > 0]
+    if stuck:
+        names = ", ".join(repr(n[:60]) for n in stuck[:5])
+        text = f"the graph has a cycle; {len(stuck)} nodes wait for it: {names}"
+        return [Problem("error", "graph", text, "Break the cycle.", "cycle")]
+    text = "its nodes are not in the order in which they run"
+    return [Problem("error", "graph", text, "Sort them topologically.", "order")]
+
+
+def _graphs(graph: GraphProto, scope: str, outer: frozenset[str]) -> Iterator[tuple[str, GraphProto, frozenset[str]]]:
+    """Each graph with its scope and the names that it sees from outside."""
+    yield scope, graph, outer
+    inside = None
+    for k, node in enumerate(graph.node):
+        for a in node.attribute:
+            for inner in ([a.g] if a.HasField("g") else []) + list(a.graphs):
+                inside = inside or outer | _made(graph)
+                yield from _graphs(inner, f"{scope}{_called(node, k)[:100]}/{a.name[:100]}/", inside)
+
+
+def _made(graph: GraphProto) -> set[str]:
+    held = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+    return held | {v.name for v in graph.input} | {name for node in graph.node for name in node.output}
+
+
+def _called(node: NodeProto, k: int) -> str:
+    return node.name or f"{node.op_type}_{k}"
+
+
+def _undefined(scope: str, graph: GraphProto, outer: frozenset[str]) -> Iterator[Problem]:
+    there = _made(graph) | outer | {""}
+    for k, node in enumerate(graph.node):
+        for name in dict.fromkeys(n for n in node.input if n not in there):
+            made = f", which makes {node.output[0][:80]!r}," if node.output and not node.name else ""
+            yield Problem(
+                "error",
+                scope + _called(node, k),
+                f"this {node.op_type[:80]}{made} reads {name[:80]!r}, which no input, initializer or node gives",
+                "Add what is missing, or correct the name.",
+                "undefined-input",
+            )
+    for value in graph.output:
+        if value.name not in there:
+            text = "no node makes this output"
+            yield Problem("error", value.name, text, "Remove the output, or correct its name.", "undefined-input")
+
+
+def _unknown(scope: str, graph: GraphProto, model: ModelProto) -> Iterator[Problem]:
+    versions = {KNOWN.get(o.domain, o.domain): o.version for o in model.opset_import}
+    own = {(f.domain, f.name) for f in model.functions}
+    for k, node in enumerate(graph.node):
+        domain = KNOWN.get(node.domain)
+        if domain is None or domain not in versions or (node.domain, node.op_type) in own:
+            continue
+        plain = "" if domain == "ai.onnx" else domain
+        try:
+            if onnx.defs.has(node.op_type, versions[domain], plain):
+                continue
+            since = onnx.defs.get_schema(node.op_type, plain).since_version if onnx.defs.has(node.op_type, plain) else 0
+        except Exception:  # a name that is no text, a version beyond C++'s int: the checker says so
+            continue
+        made = f" (the node makes {node.output[0][:80]!r})" if node.output and not node.name else ""
+        text = f"{domain} opset {versions[domain]} has no operator {node.op_type[:80]!r}{made}"
+        near = difflib.get_close_matches(node.op_type[:80], _operators(plain), 1, 0.75)
+        fix = f"Did the exporter mean {near[0]}?" if near else "Correct the operator, or give it the domain that defines it."
+        if since:
+            fix = f"{node.op_type} came with opset {since}: export with that opset or a later one."
+        yield Problem("error", scope + _called(node, k), text, fix, "unknown-operator")
+
+
+@cache
+def _operators(domain: str) -> list[str]:
+    return sorted({s.name for s in onnx.defs.get_all_schemas() if s.domain == domain})
+
+
+def _twice(scope: str, nodes: Iterable[NodeProto]) -> Iterator[Problem]:
+    """The checker takes it; onnxruntime does not, but for Constants: it makes initializers of those first."""
+    for name, n in Counter(node.name for node in nodes if node.name and node.op_type != "Constant").items():
+        if n > 1:
+            text = f"{n} nodes have this name; onnxruntime refuses such a model"
+            yield Problem("error", scope + name, text, "Give every node a name of its own, or none.", "duplicate-node-name")
