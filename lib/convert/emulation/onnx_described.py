@@ -114,8 +114,10 @@ def _activation(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, 
     scale, zero = held.get(node.input[1]), _zero(node, held)
     if scale is None or zero is None or scale.size != 1:
         return
-    out.static[node.input[0]] = scale, zero
-    for back in takers.get(node.output[0], []):
+    backs = takers.get(node.output[0], [])
+    # an output of the graph keeps its name behind the pair, everything else in front of it
+    out.static |= {name: (scale, zero) for name in (node.input[0], *(b.output[0] for b in backs))}
+    for back in backs:
         other = held.get(back.input[1]) if back.op_type == "DequantizeLinear" else None
         if other is None:
             continue
@@ -123,7 +125,7 @@ def _activation(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, 
             much = f"{float(scale):.4g} and dequantised with {float(other.reshape(-1)[0]):.4g}"
             out.wrong.append(f"{node.input[0][:100]!r} is quantised with the scale {much}.")
         elif (zero_back := _zero(back, held)) is not None and not np.array_equal(zero_back.reshape(-1), zero.reshape(-1)):
-            much = f"{int(zero)} and dequantised with {int(zero_back.reshape(-1)[0])}"
+            much = f"{int(zero.reshape(-1)[0])} and dequantised with {int(zero_back.reshape(-1)[0])}"
             out.wrong.append(f"{node.input[0][:100]!r} is quantised with the zero point {much}.")
 
 

@@ -78,7 +78,7 @@ def change_constants(model: ModelProto, change: Callable[[str, np.ndarray], np.n
 
 def _replace(tensor: TensorProto, values: np.ndarray) -> None:
     name = tensor.name
-    tensor.CopyFrom(numpy_helper.from_array(np.ascontiguousarray(values, np.float32), name))
+    tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, np.float32), name))
 
 
 def put_behind(model: ModelProto, names: set[str], behind: Behind) -> None:

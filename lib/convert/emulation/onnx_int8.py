@@ -128,7 +128,7 @@ def _clipping(model: ModelProto, said: Described, inputs: list[Arrays]) -> list[
         ends = np.iinfo(zero.dtype)
         low, high, upper, both, cut = (f"__{k}_{what}" for what in ("low", "high", "upper", "both", "cut"))
         for end, part in ((ends.min, low), (ends.max, high)):
-            value = np.array((end - int(zero)) * float(scale.reshape(-1)[0]), np.float32)
+            value = np.array((end - int(zero.reshape(-1)[0])) * float(scale.reshape(-1)[0]), np.float32)
             out.graph.initializer.append(numpy_helper.from_array(value, part))
         out.graph.node.extend(
             [
