@@ -25,7 +25,9 @@ TRAINED, KEPT = slice(0, 1200), slice(1400, 1797)  # by other writers: the data 
 GIVEN = slice(1200, 1264)
 
 
-def _trained(folder: Path, name: str, kind: str, network: nn.Module, pixels: np.ndarray, *, legacy: bool, epochs: int) -> Subject:
+def _trained(
+    folder: Path, name: str, kind: str, network: nn.Module, pixels: np.ndarray, *, legacy: bool, epochs: int
+) -> Subject:
     _, labels = _digits()
     exporting.train(network, (pixels[TRAINED],), labels[TRAINED], nn.functional.cross_entropy, epochs=epochs)
     path = folder / f"{name}.onnx"
@@ -33,7 +35,9 @@ def _trained(folder: Path, name: str, kind: str, network: nn.Module, pixels: np.
     kept = exporting.held(digit=pixels[KEPT]) | {"labels": labels[KEPT]}
     given = {"digit": pixels[GIVEN], "labels": labels[GIVEN]}
     write(folder, given, kept, exporting.predict(network, pixels[KEPT]))
-    return Subject(name=name, kind=kind, inputs="scikit-learn's digits", measure="top_class", files=(path.name,), folder=folder)
+    return Subject(
+        name=name, kind=kind, inputs="scikit-learn's digits", measure="top_class", files=(path.name,), folder=folder
+    )
 
 
 def cnn(folder: Path) -> Subject:
@@ -42,7 +46,9 @@ def cnn(folder: Path) -> Subject:
         *(nn.Conv2d(1, 16, 3, padding=1), nn.BatchNorm2d(16), nn.ReLU(), nn.Conv2d(16, 32, 3, padding=1)),
         *(nn.BatchNorm2d(32), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten(), nn.Linear(512, 64), nn.ReLU(), nn.Linear(64, 10)),
     )
-    return _trained(folder, "torch-cnn", "small convolutional network", network, _digits()[0][:, None], legacy=True, epochs=12)
+    return _trained(
+        folder, "torch-cnn", "small convolutional network", network, _digits()[0][:, None], legacy=True, epochs=12
+    )
 
 
 class Recurrent(nn.Module):
@@ -100,7 +106,12 @@ def faces(folder: Path) -> Subject:
     given = {"photo": every[:80], "labels": labels[:80]}
     write(folder, given, kept, exporting.predict(network, every[100:]))
     return Subject(
-        name="faces", kind="face or none", inputs="scikit-image's faces", measure="top_class", files=("faces.onnx",), folder=folder
+        name="faces",
+        kind="face or none",
+        inputs="scikit-image's faces",
+        measure="top_class",
+        files=("faces.onnx",),
+        folder=folder,
     )
 
 

@@ -95,7 +95,9 @@ def gpt2(folder: Path) -> Subject:
 
     exporting.train(network, (trained, (trained != PAD).astype(np.int64)), trained, loss, epochs=12, rate=4e-3)
     names = ("input_ids", "attention_mask")
-    exporting.export(network, (trained, np.ones_like(trained)), folder / "gpt2.onnx", names=names, outputs=("logits",), free=FREE)
+    exporting.export(
+        network, (trained, np.ones_like(trained)), folder / "gpt2.onnx", names=names, outputs=("logits",), free=FREE
+    )
     labels = np.full_like(kept, -1)
     labels[:, :-1] = np.where(kept_mask[:, 1:] > 0, kept[:, 1:], -1)
     held = exporting.held(input_ids=kept, attention_mask=kept_mask) | {"labels": labels}

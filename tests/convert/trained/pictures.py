@@ -64,8 +64,8 @@ def _grey(names: tuple[str, ...], count: int, size: int, seed: int) -> np.ndarra
 def autoencoder(folder: Path) -> Subject:
     torch.manual_seed(0)
     network = Autoencoder()
-    seen, unseen = _grey(photos.SEEN, 2400, 32, 0), _grey(photos.UNSEEN, 220, 32, 1)
-    exporting.train(network, (seen,), seen, nn.functional.mse_loss, epochs=30)
+    seen, unseen = _grey(photos.SEEN, 1600, 32, 0), _grey(photos.UNSEEN, 220, 32, 1)
+    exporting.train(network, (seen,), seen, nn.functional.mse_loss, epochs=20)
     exporting.export(network, (seen,), folder / "autoencoder.onnx", names=("picture",), outputs=("again",))
     write(folder, {"picture": seen[:64]}, exporting.held(picture=unseen), exporting.predict(network, unseen))
     return Subject(
@@ -118,9 +118,9 @@ def segmentation(folder: Path) -> Subject:
 
     torch.manual_seed(0)
     network, digits = Segmenter(), load_digits().images.astype(np.float32)
-    seen, inked = _with_digits(_grey(photos.SEEN, 900, 48, 2), digits[:900], 0)
+    seen, inked = _with_digits(_grey(photos.SEEN, 600, 48, 2), digits[:600], 0)
     unseen, truth = _with_digits(_grey(photos.UNSEEN, 150, 48, 3), digits[1500:1650], 1)
-    exporting.train(network, (seen,), inked, nn.functional.binary_cross_entropy_with_logits, epochs=10, batch=32, rate=5e-3)
+    exporting.train(network, (seen,), inked, nn.functional.binary_cross_entropy_with_logits, epochs=8, batch=32, rate=5e-3)
     exporting.export(network, (seen,), folder / "segmentation.onnx", names=("picture",), outputs=("ink",))
     made = exporting.held(picture=unseen) | {"labels": truth}
     write(folder, {"picture": seen[:64]}, made, exporting.predict(network, unseen))

@@ -110,7 +110,9 @@ def _decisions(made: np.ndarray, source: np.ndarray, labels: np.ndarray | None) 
     if labels is None:
         return Truth(float((made == source).mean()), len(source))
     labels = labels.reshape(-1)
-    return Truth(float((made == source).mean()), len(source), float((source == labels).mean()), float((made == labels).mean()))
+    return Truth(
+        float((made == source).mean()), len(source), float((source == labels).mean()), float((made == labels).mean())
+    )
 
 
 MEASURES: dict[str, Measure] = {

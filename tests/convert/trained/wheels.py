@@ -34,7 +34,9 @@ def wheel(name: str) -> Path:
 
 
 def _held(start: str) -> Path | None:
-    return next((p for p in FOLDER.glob("*.whl") if p.name.replace("-", "_").replace(".", "_").lower().startswith(start)), None)
+    return next(
+        (p for p in FOLDER.glob("*.whl") if p.name.replace("-", "_").replace(".", "_").lower().startswith(start)), None
+    )
 
 
 def read(name: str, member: str) -> bytes:
