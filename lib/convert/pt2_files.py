@@ -15,6 +15,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+from lib.convert.pt2_expressions import check_expression
 from lib.errors import InvalidFile
 from lib.model_inputs.signature import ROLES, Signature, Value
 from lib.settings import prepare_library
@@ -22,12 +23,6 @@ from lib.settings import prepare_library
 NAME, NAMES = "model.pt2", "names.json"
 UNBOUNDED = 1 << 31  # torch's way to say that a size has no end
 MOST_BYTES = 64 << 20  # of a JSON file in the archive
-EXPRESSION = re.compile(
-    r"(?:Symbol\('[a-z]+\d+'(?:, ?[a-z]+=True)*\)|[a-z]+\d+|\d+(?:\.\d+)?|Integer|Float|Rational|Add|Mul|Pow|Max|Min|Mod|"
-    r"PythonMod|FloorDiv|CeilDiv|CleanDiv|TruncToInt|CeilToInt|FloorToInt|RoundToInt|ToFloat|IntTrueDiv|FloatTrueDiv|"
-    r"OpaqueUnaryFn_sqrt|Equality|Unequality|StrictLessThan|LessThan|StrictGreaterThan|GreaterThan|Eq|Ne|Lt|Le|Gt|Ge|"
-    r"And|Or|Not|Piecewise|ExprCondPair|true|false|True|False|evaluate=|precision=|int_oo|oo|[-+*/%()<>=!,&|~\s])*"
-)
 
 
 def save(program: Any, folder: Path, signature: Signature) -> Path:
@@ -98,9 +93,8 @@ def _refuse(value: Any) -> None:
         if isinstance(one, dict):
             if one.get("use_pickle") not in (None, False):
                 raise InvalidFile("The exported program has weights as pickled objects; save it again with a newer torch.")
-            text = one.get("expr_str")
-            if text is not None and not (isinstance(text, str) and len(text) < 2000 and EXPRESSION.fullmatch(text)):
-                raise InvalidFile(f"The exported program has a size that is no arithmetic: {str(text)[:80]!r}.")
+            if one.get("expr_str") is not None:
+                check_expression(one["expr_str"])
             todo += one.values()
         elif isinstance(one, list):
             todo += one

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ast
 import re
 from pathlib import Path
 from tempfile import NamedTemporaryFile
@@ -11,7 +10,7 @@ from typing import Any
 from lib.convert import json_text
 from lib.convert.archives import Archive, Limits, is_litter, opened
 from lib.convert.pickles import check_pickle
-from lib.convert.words import words
+from lib.convert.pt2_expressions import check_expression
 from lib.errors import InvalidFile
 
 MAGIC = 0x1950A86A20F9469CFC6C  # the number that the old form begins with
@@ -127,16 +126,6 @@ _TARGET = re.compile(
     r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|lt|le|gt|ge|eq|ne|and_|or_|not_|getitem)"
 )
 _TREES = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None}
-_FUNCTIONS = frozenset(
-    words("""
-    Symbol Integer Float Rational Add Mul Pow Max Min Mod PythonMod FloorDiv CleanDiv CeilDiv FloorToInt CeilToInt
-    TruncToInt RoundToInt ToFloat IntTrueDiv FloatTrueDiv FloatPow PowByNatural ModularIndexing Identity Eq Ne Lt Le Gt
-    Ge StrictLessThan LessThan StrictGreaterThan GreaterThan Equality Unequality And Or Not floor ceiling
-""")
-)
-_ASSUMPTIONS = {"positive", "integer", "nonnegative", "real", "zero", "nonzero"}
-_SYMBOL = re.compile(r"[a-z_]{1,8}[0-9]{1,9}")
-_OPERATORS = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.USub)
 
 
 def _check_graph(found: dict[str, Any]) -> None:
@@ -176,40 +165,3 @@ def _check_tree(text: object) -> None:
             raise InvalidFile(
                 f"The exported program has inputs or outputs in {str(one['type'])[:80]!r}; allowed: tuple, list, dict."
             )
-
-
-def check_expression(text: object) -> None:
-    """A shape's expression is evaluated as Python by sympy: symbols, numbers and known functions may be in it."""
-    fault = InvalidFile(
-        f"A shape in the exported program is {str(text)[:80]!r}, which is more than symbols and numbers. Such text is run "
-        "as a program by the loader: it was not opened."
-    )
-    if not isinstance(text, str) or len(text) > 2000:
-        raise fault
-    try:
-        tree = ast.parse(text, mode="eval").body
-        allowed = _plain(tree, 30)
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
-        raise fault from None
-    if not allowed:
-        raise fault
-
-
-def _plain(node: ast.AST, levels: int) -> bool:
-    if levels == 0:
-        return False
-    match node:
-        case ast.Constant(value=value):
-            return type(value) in (int, float, bool) and abs(value) < 1 << 63
-        case ast.Name(id=name):
-            return bool(_SYMBOL.fullmatch(name))
-        case ast.BinOp(left=left, op=op, right=right):
-            return isinstance(op, _OPERATORS) and _plain(left, levels - 1) and _plain(right, levels - 1)
-        case ast.UnaryOp(op=ast.USub(), operand=operand):
-            return _plain(operand, levels - 1)
-        case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))], keywords=words):
-            said = all(w.arg in _ASSUMPTIONS and isinstance(w.value, ast.Constant) and w.value.value is True for w in words)
-            return said and bool(_SYMBOL.fullmatch(name))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=[]):
-            return name in _FUNCTIONS - {"Symbol"} and len(args) < 64 and all(_plain(a, levels - 1) for a in args)
-    return False

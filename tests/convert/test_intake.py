@@ -15,12 +15,12 @@ import numpy as np
 import pytest
 import torch
 
-from lib.convert import keras_names, transformers_config
+from lib.convert import keras_names, pt2_files, transformers_config
 from lib.convert.archives import Limits, opened
 from lib.convert.intake import check_weights, take_in
 from lib.convert.pickles import GLOBALS
+from lib.convert.pt2_expressions import check_expression
 from lib.convert.saved_model_ops import ALLOWED, SAVING, WHY
-from lib.convert.torch_files import check_expression
 from lib.errors import InvalidFile
 from tests.convert.hostile import valid
 
@@ -89,10 +89,24 @@ def test_exported_programs_are_closed_by_default(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["s0", "Symbol('s77', positive=True, integer=True)", "2*s0 + 1", "Max(1, FloorDiv(s0, 2))", "-3"]
+    "text",
+    [
+        "s0",
+        "Symbol('s77', positive=True, integer=True)",
+        "2*s0 + 1",
+        "Max(1, FloorDiv(s0, 2))",
+        "-3",
+        "Mul(Integer(2), Symbol('s0', integer=True), evaluate=False)",
+        "Piecewise((s0, s0 < 4), (4, True))",
+        "Identity(ModularIndexing(s0, 1, 8)) + ceiling(OpaqueUnaryFn_sqrt(u0))",
+        "int_oo",
+        "1" * 18 + " + Identity(1)",
+    ],
 )
 def test_expressions_that_torch_writes(text: str) -> None:
+    """At the upload and at the loader: one list for both."""
     check_expression(text)
+    pt2_files._refuse({"expr_str": text})
 
 
 def test_a_keras_model_of_ours_is_read_by_keras(tmp_path: Path) -> None:

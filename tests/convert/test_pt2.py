@@ -105,7 +105,7 @@ def test_nothing_in_an_archive_is_executed(small: Path, tmp_path: Path) -> None:
     cases = {
         "sample": ({"sample_inputs/model.pt": pickle.dumps(Touch(touched))}, "pickled"),
         "weights": ({"model_weights_config.json": pickled}, "pickled"),
-        "symbols": ({"models/model.json": evil.encode()}, "no arithmetic"),
+        "symbols": ({"models/model.json": evil.encode()}, "more than symbols"),
         "no json": ({"models/model.json": b"{"}, "no JSON"),
         "names": ({"names.json": b'{"inputs": [], "outputs": []}'}, "other inputs"),
     }

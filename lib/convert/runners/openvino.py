@@ -53,7 +53,7 @@ class OpenvinoRunner:
             if self._compiled is None:
                 exact = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}
                 self._compiled = self._openvino.Core().compile_model(self._model, "CPU", exact)
-            found = self._compiled([np.ascontiguousarray(inputs[name]) for name in self._inputs])
+            found = self._compiled([np.asarray(inputs[name], order="C") for name in self._inputs])
             return {name: np.array(found[k]) for k, name in enumerate(self._outputs)}
         except Exception as error:  # RuntimeErrors of its C++ part, ValueErrors of its Python
             raise JobFailed(f"OpenVINO refused: {clean(str(error)) or type(error).__name__}") from None

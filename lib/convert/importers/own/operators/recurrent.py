@@ -133,6 +133,8 @@ def _by_torch(call: Any, x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, h0: 
     rest = (b is not None, 1, 0.0, False, directions == 2, False)
     if call.node.op == "LSTM":
         out, h, c = torch.lstm(x, (h0, c0), weights, *rest)
+        # what torch.export (2.11) makes of it has a dimension too many, unless the batch is 1
+        h, c = h.reshape(h0.shape), c.reshape(c0.shape)
     else:
         out, h = (torch.gru if call.node.op == "GRU" else torch.rnn_tanh)(x, h0, weights, *rest)
         c = None

@@ -1,0 +1,81 @@
+"""Sizes in an exported program are text that torch has sympy evaluate as Python: what may be in such a text.
+
+One check for both places that read a ``.pt2``: the upload and the loader. A parser of Python does it, so no text takes
+more time than its length, and what is not known is not allowed.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+
+from lib.convert.words import words
+from lib.errors import InvalidFile
+
+LONGEST, DEEPEST, MOST_ARGUMENTS = 2000, 30, 64
+FUNCTIONS = frozenset(
+    words("""
+    Symbol Integer Float Rational Add Mul Pow Max Min Mod PythonMod FloorDiv CleanDiv CeilDiv FloorToInt CeilToInt
+    TruncToInt RoundToInt ToFloat IntTrueDiv FloatTrueDiv FloatPow PowByNatural ModularIndexing Identity
+    OpaqueUnaryFn_sqrt Eq Ne Lt Le Gt Ge StrictLessThan LessThan StrictGreaterThan GreaterThan Equality Unequality And Or
+    Not Piecewise ExprCondPair floor ceiling
+""")
+)
+CONSTANTS = frozenset(words("true false int_oo oo"))
+KEYWORDS = {"evaluate": bool, "precision": int}  # of a function; and what its value is
+ASSUMPTIONS = frozenset(words("positive integer nonnegative real zero nonzero"))  # of a symbol, all True
+SYMBOL = re.compile(r"[a-z_]{1,8}[0-9]{1,9}")
+ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.BitAnd, ast.BitOr)
+SIGNS = (ast.USub, ast.UAdd, ast.Invert, ast.Not)
+COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
+
+
+def check_expression(text: object) -> None:
+    """Raises InvalidFile unless ``text`` is arithmetic on symbols and numbers with functions known here."""
+    fault = InvalidFile(
+        f"A shape in the exported program is {str(text)[:80]!r}, which is more than symbols and numbers. Such text is run "
+        "as a program by the loader: it was not opened."
+    )
+    if not isinstance(text, str) or len(text) > LONGEST:
+        raise fault
+    try:
+        tree = ast.parse(text.strip(), mode="eval").body
+        allowed = _plain(tree, DEEPEST)
+    except (SyntaxError, ValueError, RecursionError, MemoryError):
+        raise fault from None
+    if not allowed:
+        raise fault
+
+
+def _plain(node: ast.AST, levels: int) -> bool:
+    if levels == 0:
+        return False
+
+    def inner(*some: ast.AST) -> bool:
+        return all(_plain(one, levels - 1) for one in some)
+
+    match node:
+        case ast.Constant(value=value):
+            return type(value) in (int, float, bool) and abs(value) < 1 << 63
+        case ast.Name(id=name):
+            return name in CONSTANTS or bool(SYMBOL.fullmatch(name))
+        case ast.BinOp(left=left, op=op, right=right):
+            return isinstance(op, ARITHMETIC) and inner(left, right)
+        case ast.UnaryOp(op=op, operand=operand):
+            return isinstance(op, SIGNS) and inner(operand)
+        case ast.Compare(left=left, ops=ops, comparators=others):
+            return all(isinstance(op, COMPARISONS) for op in ops) and inner(left, *others)
+        case ast.Tuple(elts=some):  # of a Piecewise
+            return len(some) == 2 and inner(*some)
+        case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))], keywords=said):
+            true = all(k.arg in ASSUMPTIONS and isinstance(k.value, ast.Constant) and k.value.value is True for k in said)
+            return true and bool(SYMBOL.fullmatch(name))
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=said):
+            known = name in FUNCTIONS - {"Symbol"} and len(args) < MOST_ARGUMENTS
+            return known and all(map(_keyword, said)) and inner(*args)
+    return False
+
+
+def _keyword(said: ast.keyword) -> bool:
+    kind = KEYWORDS.get(said.arg or "")
+    return kind is not None and isinstance(said.value, ast.Constant) and type(said.value.value) is kind
