@@ -59,6 +59,10 @@ def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays
         from lib.convert.emulation import onnx_int8
 
         found = onnx_int8.emulated(source, target, inputs, seed, count)
+    elif target_format in ("tflite-fp16", "tflite-int8"):
+        from lib.convert.emulation import tflite
+
+        found = tflite.emulated(source, target, inputs, seed, count)
     else:
         return None
     found.masks = [_mask(some) for some in inputs]

@@ -23,11 +23,6 @@ class Weight:
     axis: int | None
     makes: list[str] = field(default_factory=list)
 
-    def values(self, axis: int | None) -> np.ndarray:
-        """Dequantised, float64."""
-        scale, zero = spread(self.scale, self.whole.ndim, axis), spread(self.zero, self.whole.ndim, axis)
-        return (self.whole.astype(np.float64) - zero) * scale
-
     def axes(self) -> list[int | None]:
         """Where the scales may lie: as said, or wherever their number fits."""
         if self.scale.size == 1:
@@ -44,12 +39,6 @@ class Described:
     floats: set[str] = field(default_factory=set)  # weights that stay as they are
     made: set[tuple[str, str]] = field(default_factory=set)  # operator and the tensor that it makes
     wrong: list[str] = field(default_factory=list)
-
-
-def spread(numbers: np.ndarray, ndim: int, axis: int | None) -> np.ndarray:
-    """Scales along ``axis`` of an array of ``ndim`` axes, as float64."""
-    flat = numbers.astype(np.float64).reshape(-1)
-    return flat.reshape(()) if flat.size == 1 or axis is None else flat.reshape((-1, *(1,) * (ndim - 1 - axis)))
 
 
 def described(file: ModelProto) -> Described:
@@ -116,7 +105,7 @@ def _activation(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, 
         return
     backs = takers.get(node.output[0], [])
     # an output of the graph keeps its name behind the pair, everything else in front of it
-    out.static |= {name: (scale, zero) for name in (node.input[0], *(b.output[0] for b in backs))}
+    out.static |= dict.fromkeys((node.input[0], *(b.output[0] for b in backs)), (scale, zero))
     for back in backs:
         other = held.get(back.input[1]) if back.op_type == "DequantizeLinear" else None
         if other is None:

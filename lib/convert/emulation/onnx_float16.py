@@ -10,8 +10,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.convert import onnx_files
 from lib.convert.emulation import Arrays, Emulation, onnx_graph, onnx_weights
-
-HIGHEST = 65504.0  # float16's largest number; the tools cut weights to it
+from lib.convert.emulation.numbers import nearest, shifted
 
 
 def emulated(source: Path, target: Path | None, inputs: list[Arrays], seed: int, draws: int) -> Emulation:
@@ -29,25 +28,6 @@ def emulated(source: Path, target: Path | None, inputs: list[Arrays], seed: int,
     if file:
         onnx_weights.compare_float16(model, file, found)
     return found
-
-
-def nearest(values: np.ndarray) -> np.ndarray:
-    """float32 values as float16 holds them, cut at its ends."""
-    return (
-        np.clip(values, -HIGHEST, HIGHEST, out=np.array(values), where=np.isfinite(values))
-        .astype(np.float16)
-        .astype(np.float32)
-    )
-
-
-def shifted(values: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Rounded to float16 on a grid stretched by a random factor: as exact as ``nearest``, with other errors.
-
-    Numbers that float16 holds exactly stay: they have no error to be drawn.
-    """
-    factor = np.float32(rng.uniform(0.5, 1.0))
-    exact = nearest(values)
-    return np.where(exact == values, values, nearest(values * factor) / factor).astype(np.float32)
 
 
 def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.Generator | None) -> ModelProto:

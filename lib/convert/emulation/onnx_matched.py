@@ -8,12 +8,11 @@ import numpy as np
 from onnx import ModelProto
 
 from lib.convert.emulation import Emulation, onnx_fold
-from lib.convert.emulation.onnx_described import Described, Weight, spread
+from lib.convert.emulation.numbers import MOVED, far_steps, rounded, spread
+from lib.convert.emulation.onnx_described import Described, Weight
 
 Rounder = Callable[[np.ndarray, "np.random.Generator | None"], np.ndarray]
 FOLLOWING = {"BatchNormalization", "Mul", "Div", "Add", "Sub"}  # what tools fold into the weight before
-SLACK = 0.51  # of a step; the tools divide in float32
-MOST_STEPS = 4  # a file's step is used when it is at most so much coarser or finer than the weight's own range asks for
 
 
 def matched(model: ModelProto, plain: dict[str, np.ndarray], said: Described, found: Emulation) -> dict[str, Rounder]:
@@ -80,19 +79,13 @@ def _versions(name: str, held: dict[str, np.ndarray], plain: dict[str, np.ndarra
 def _far(weight: Weight, value: np.ndarray) -> tuple[float, int, int | None, bool]:
     """(largest distance in steps, how many values are wrong, axis of the scales, whether it lies swapped)."""
     best: tuple[float, int, int | None, bool] | None = None
-    ends = np.iinfo(weight.whole.dtype)
     turned = [(value, False)] + ([(value.swapaxes(-1, -2), True)] if value.ndim > 1 else [])
     for given, swapped in turned:
         if given.shape != weight.whole.shape:
             continue
         for axis in weight.axes():
-            scale = np.maximum(np.abs(spread(weight.scale, given.ndim, axis)), 1e-38)
-            steps = given / scale + spread(weight.zero, given.ndim, axis)
-            # what lies outside of the range is cut to its end
-            far = np.abs(np.clip(steps, ends.min, ends.max) - weight.whole)
-            slack = SLACK + 1e-6 * np.abs(steps)
-            wrong = ~(far <= slack)
-            now = float(np.nan_to_num(far, nan=np.inf).max(initial=0.0)), int(wrong.sum()), axis, swapped
+            far = far_steps(given, weight.whole, weight.scale, weight.zero, axis)
+            now = float(far.max(initial=0.0)), int((far > MOVED).sum()), axis, swapped
             best = now if best is None or now[1] < best[1] else best
             if not now[1]:
                 return now
@@ -118,15 +111,6 @@ def _rounder(weight: Weight, axis: int | None, swapped: bool) -> Rounder:
         return out.swapaxes(-1, -2) if swapped else out
 
     return change
-
-
-def rounded(
-    values: np.ndarray, scale: np.ndarray, zero: np.ndarray, ends: np.iinfo, rng: np.random.Generator | None
-) -> np.ndarray:
-    """To the nearest step, cut at the ends; with ``rng`` on a grid moved by a part of a step, but for zeros."""
-    move = 0.0 if rng is None else rng.uniform(-0.5, 0.5)
-    steps = np.clip(np.rint(values / np.maximum(np.abs(scale), 1e-38) + move) + zero, ends.min, ends.max)
-    return np.where((values == 0) & (move != 0.0), 0.0, (steps - zero - move) * scale)
 
 
 def _others(

@@ -6,12 +6,10 @@ import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
 from lib.convert.emulation import Emulation, onnx_graph
+from lib.convert.emulation.numbers import HIGHEST, LEAST
 
-HIGHEST = 65504.0
-LEAST = 6.2e-8  # next to 0: float16's smallest number, which tools also write for smaller ones
 FOLLOWED = 2  # nodes behind a weight that must be the same on both sides
 SILENT = {"Cast", "Identity", "QuantizeLinear", "DequantizeLinear"}
-MOST_SAID = 5
 
 
 def compare_float16(source: ModelProto, file: ModelProto, found: Emulation) -> None:

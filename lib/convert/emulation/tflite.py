@@ -1,0 +1,57 @@
+"""What float16 weights or int8 give of a TensorFlow Lite file: its own constants rounded, its activations rounded between.
+
+Constants are written over the source's bytes. Activations are rounded by a QUANTIZE and a DEQUANTIZE behind their
+tensor: with the file's own scale where its range is calibrated, else with the step that this tensor's rows have here.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.convert import runners, tflite_file
+from lib.convert.emulation import Arrays, Emulation, tflite_activations, tflite_weights
+from lib.convert.emulation.tflite_activations import Step
+
+
+def emulated(source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> Emulation:
+    """Raises as ``emulation.emulated``."""
+    found = Emulation()
+    model, file = (tflite_file.read(folder / tflite_file.NAME) for folder in (source, target))
+    stored = tflite_weights.matched(model, file, found)
+    steps, complaints = tflite_activations.steps(source, model, file, inputs)
+    found.weights += complaints
+    rng = np.random.default_rng(seed)
+    found.outputs = _run(source, model, stored, steps, inputs, None)
+    found.draws = [_run(source, model, stored, steps, inputs, rng) for _ in range(draws)]
+    return found
+
+
+def _run(
+    source: Path,
+    model: dict[str, Any],
+    stored: list[tflite_weights.Stored],
+    steps: dict[int, Step],
+    inputs: list[Arrays],
+    rng: np.random.Generator | None,
+) -> list[Arrays]:
+    whole = bytearray(model["whole"])
+    start = np.frombuffer(model["whole"], np.uint8).__array_interface__["data"][0]
+    for one in stored:
+        at = one.values.__array_interface__["data"][0] - start
+        whole[at : at + one.values.nbytes] = one.rounded(rng).astype("<f4").tobytes()
+    made = tflite_activations.inserted(bytes(whole), steps, rng) if steps else bytes(whole)
+    with tempfile.TemporaryDirectory() as folder:
+        for path in source.iterdir():  # which signature was chosen, for one
+            if path.is_file() and path.name != tflite_file.NAME:
+                shutil.copy(path, folder)
+        (Path(folder) / tflite_file.NAME).write_bytes(made)
+        runner = runners.load("tflite", Path(folder))
+        try:
+            return [runner.run(some) for some in inputs]
+        finally:
+            runner.close()

@@ -1,0 +1,171 @@
+"""Which activations of a TensorFlow Lite model a quantised file rounds, how finely, and a file that rounds them so."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.convert import signatures, tflite_file
+from lib.convert.emulation import Arrays
+from lib.convert.emulation.tflite_weights import tensors
+from lib.convert.tflite_signatures import parts
+
+# operators that round their input while they run where their weights are int8: the input's place, the weights' place
+WHILE_RUNNING = {3: (0, 1), 4: (0, 1), 9: (0, 1), 67: (2, 1), 126: (0, 1)}  # CONV_2D ... BATCH_MATMUL
+BY_ROWS = {9, 126}  # each row with a range of its own; the others each input
+JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
+MOST_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
+INT16 = 32767
+
+
+@dataclass(slots=True)
+class Step:
+    scale: float
+    zero: int
+    wide: bool  # steps of int8 without its ends, for ranges that are taken while it runs
+
+
+def steps(
+    source: Path, model: dict[str, Any], file: dict[str, Any], inputs: list[Arrays]
+) -> tuple[dict[int, Step], list[str]]:
+    """By tensor of the main graph; and complaints about ranges that leave out most of what the source makes here."""
+    graph, theirs = model["subgraphs"][0], tensors(file)
+    numbers = {tensor["name"]: k for k, tensor in enumerate(graph["tensors"])}
+    made = {k for operator in graph["operators"] for k in operator["outputs"].tolist()} | set(graph["inputs"].tolist())
+    static: dict[int, Step] = {}
+    for (number, name), other in theirs.items():
+        tensor = graph["tensors"][numbers[name]] if number == 0 and name in numbers else None
+        about = other["quantization"]
+        if tensor is None or tensor["type"] != 0 or numbers[name] not in made or not about or len(about["scale"]) != 1:
+            continue
+        if tflite_file.DTYPES.get(other["type"]) == "int8" and tflite_file.stored(file, other) is None:
+            zero = int(about["zero_point"][0]) if len(about["zero_point"]) else 0
+            static[numbers[name]] = Step(float(about["scale"][0]), zero, wide=False)
+    while_running: dict[int, bool] = {}
+    for operator in graph["operators"]:
+        places = WHILE_RUNNING.get(tflite_file.code(model, operator))
+        ins = operator["inputs"].tolist()
+        if places is None or max(places) >= len(ins) or ins[places[0]] not in made or ins[places[0]] in static:
+            continue
+        weight = theirs.get((0, graph["tensors"][ins[places[1]]]["name"]))
+        if weight is not None and tflite_file.DTYPES.get(weight["type"]) == "int8":
+            while_running[ins[places[0]]] = tflite_file.code(model, operator) in BY_ROWS
+    if not static and not while_running:
+        return {}, []
+    seen = _seen(source, model, [*static, *while_running], inputs)
+    complaints = []
+    for number, step in static.items():
+        low, high = ((end - step.zero) * step.scale for end in (-128, 127))
+        whole, lost = 0.0, 0.0
+        for value in (v.astype(np.float64) for v in seen.get(number, ())):
+            whole += float((value**2).sum())
+            lost += float(((value - np.clip(value, low, high)) ** 2).sum())
+        if whole > 0 and lost > MOST_CLIPPED * whole:
+            name = graph["tensors"][number]["name"][:100]
+            complaints.append(f"range of {name!r} leaves out {lost / whole:.0%} of what the source makes there.")
+    for number, by_rows in while_running.items():
+        squares = [_step(value, by_rows) for value in seen.get(number, ()) if value.size]
+        if squares and (scale := float(np.sqrt(np.mean(np.concatenate(squares) ** 2)))) > 0:
+            static[number] = Step(scale, 0, wide=True)
+    return static, complaints
+
+
+def _step(value: np.ndarray, by_rows: bool) -> np.ndarray:
+    rows = value.reshape(-1, value.shape[-1]) if by_rows else value.reshape(1, -1)
+    return (np.maximum(rows.max(1), 0) - np.minimum(rows.min(1), 0)) / 255
+
+
+def _seen(source: Path, model: dict[str, Any], wanted: list[int], inputs: list[Arrays]) -> dict[int, list[np.ndarray]]:
+    """What these tensors of the main graph are on the inputs; nothing where no signature runs it."""
+    from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+    part = next((p for p in parts(model, signatures.chosen(source)) if p.graph == 0), None)
+    found: dict[int, list[np.ndarray]] = {number: [] for number in wanted}
+    if part is None:
+        return found
+    interpreter = Interpreter(
+        model_path=str(source / tflite_file.NAME),
+        experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        experimental_preserve_all_tensors=True,
+    )
+    for some in inputs:
+        try:
+            for name, index in part.inputs.items():
+                interpreter.resize_tensor_input(index, some[name].shape)
+            interpreter.allocate_tensors()
+            for name, index in part.inputs.items():
+                interpreter.set_tensor(index, some[name])
+            interpreter.invoke()
+            for number in wanted:
+                found[number].append(np.array(interpreter.get_tensor(number)))
+        except (ValueError, RuntimeError):  # the run itself says what is wrong
+            continue
+    return found
+
+
+def inserted(whole: bytes, wanted: dict[int, Step], rng: np.random.Generator | None) -> bytes:
+    """The verified file with QUANTIZE and DEQUANTIZE behind tensors of its main graph.
+
+    A file with weights behind its flatbuffer, whose places these would move, stays as it is.
+    """
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    model: Any = schema.ModelT.InitFromPackedBuf(whole, 0)
+    if any(buffer.offset > 1 for buffer in model.buffers):
+        return whole
+    graph = model.subgraphs[0]
+    codes = []
+    for kind in (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE):
+        code = schema.OperatorCodeT()
+        code.builtinCode = code.deprecatedBuiltinCode = kind
+        code.version = 2 if kind == schema.BuiltinOperator.QUANTIZE else 3
+        codes.append(len(model.operatorCodes))
+        model.operatorCodes.append(code)
+
+    def pair(number: int, step: Step) -> tuple[list[Any], int]:
+        old = graph.tensors[number]
+        small, back = schema.TensorT(), schema.TensorT()
+        small.type = schema.TensorType.INT16 if step.wide else schema.TensorType.INT8
+        small.quantization = schema.QuantizationParametersT()
+        small.quantization.scale = [step.scale * (1.0 if rng is None else 1 + JITTER * rng.random())]
+        small.quantization.zeroPoint = [step.zero]
+        for tensor, end in ((small, b"__rounded"), (back, b"__back")):
+            tensor.name, tensor.shape, tensor.shapeSignature = old.name + end, old.shape, old.shapeSignature
+            tensor.hasRank, tensor.buffer = old.hasRank, 0
+        graph.tensors += [small, back]
+        nodes = []
+        for code, source, target in zip(
+            codes, (number, len(graph.tensors) - 2), (len(graph.tensors) - 2, len(graph.tensors) - 1), strict=True
+        ):
+            node = schema.OperatorT()
+            node.opcodeIndex, node.inputs, node.outputs = code, [source], [target]
+            nodes.append(node)
+        return nodes, len(graph.tensors) - 1
+
+    renamed: dict[int, int] = {}
+    operators: list[Any] = []
+
+    def behind(numbers: Any) -> None:
+        for number in numbers:
+            if number in wanted and number not in renamed:
+                nodes, renamed[number] = pair(number, wanted[number])
+                operators.extend(nodes)
+
+    behind(int(k) for k in graph.inputs)
+    for operator in graph.operators:
+        operator.inputs = [renamed.get(int(k), int(k)) for k in operator.inputs]
+        operators.append(operator)
+        behind(int(k) for k in operator.outputs)
+    graph.operators = operators
+    graph.outputs = [renamed.get(int(k), int(k)) for k in graph.outputs]
+    for signature in model.signatureDefs or ():
+        if signature.subgraphIndex == 0:
+            for end in signature.outputs or ():
+                end.tensorIndex = renamed.get(end.tensorIndex, end.tensorIndex)
+    builder = flatbuffers.Builder(len(whole) + (1 << 16))
+    builder.Finish(model.Pack(builder), tflite_file.IDENTIFIER)
+    return bytes(builder.Output())

@@ -1,0 +1,100 @@
+"""The constants of a TensorFlow Lite file beside its source's: which are stored as what, and whether they are the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from lib.convert import tflite_file
+from lib.convert.emulation import Emulation
+from lib.convert.emulation.numbers import HIGHEST, LEAST, MOVED, far_steps, nearest, rounded, shifted, spread
+
+Key = tuple[int, str]  # graph, tensor's name
+
+
+@dataclass(slots=True)
+class Stored:
+    """A float32 constant of the source, and what the file has in its place."""
+
+    name: str
+    values: np.ndarray  # float32, a view into the source's bytes
+    made: np.ndarray
+    scale: np.ndarray
+    zero: np.ndarray
+    axis: int | None
+
+    def wrong(self) -> str:
+        if self.made.dtype.kind == "f":
+            half = self.made.dtype == np.float16
+            expected = np.clip(self.values, -HIGHEST, HIGHEST) if half else self.values
+            step = np.abs(expected.astype(np.float64)) * (2.0**-11 if half else 2.0**-22) + (LEAST if half else 0)
+            bad = ~(np.abs(self.made.astype(np.float64) - expected) <= step * 1.001) & np.isfinite(self.values)
+            most = np.abs(self.made.astype(np.float64) - expected)[bad].max(initial=0.0)
+            unit = ""
+        else:
+            far = far_steps(self.values, self.made, self.scale, self.zero, self.axis)
+            bad, most, unit = far > MOVED, far.max(initial=0.0), " steps"
+        if not bad.any():
+            return ""
+        count = f"{int(bad.sum())} of {bad.size} values, by up to {most:.3g}{unit}."
+        return f"{self.name[:100]!r} is not the source's weight rounded: {count}"
+
+    def rounded(self, rng: np.random.Generator | None) -> np.ndarray:
+        if self.made.dtype.kind == "f":
+            if self.made.dtype != np.float16:
+                return self.values
+            return nearest(self.values) if rng is None else shifted(self.values, rng)
+        if self.made.dtype.itemsize > 2:  # a bias, as exact as float32
+            return self.values
+        scale, zero = (spread(v, self.values.ndim, self.axis) for v in (self.scale, self.zero))
+        return rounded(self.values, scale, zero, np.iinfo(self.made.dtype), rng).astype(np.float32)
+
+
+def tensors(model: dict[str, Any]) -> dict[Key, dict[str, Any]]:
+    """By graph and name, without names that a graph has twice."""
+    found: dict[Key, dict[str, Any]] = {}
+    twice: set[Key] = set()
+    for number, graph in enumerate(model["subgraphs"]):
+        for tensor in graph["tensors"]:
+            key = number, tensor["name"]
+            twice |= {key} & found.keys()
+            found[key] = tensor
+    return {key: tensor for key, tensor in found.items() if key not in twice and key[1]}
+
+
+def matched(source: dict[str, Any], file: dict[str, Any], found: Emulation) -> list[Stored]:
+    """Constants that both have, of one shape. Fills the counts and complaints of ``found``."""
+    theirs = tensors(file)
+    out = []
+    for key, tensor in tensors(source).items():
+        values = tflite_file.stored(source, tensor)
+        if values is None or values.dtype != np.float32 or not values.ndim:
+            continue
+        found.held += 1
+        other = theirs.get(key)
+        made = None if other is None else tflite_file.stored(file, other)
+        if other is None or made is None or made.shape != values.shape or made.dtype.name not in KINDS:
+            continue
+        scale, zero, axis = _scales(other)
+        if made.dtype.kind == "i" and not scale.size:
+            continue
+        found.compared += 1
+        one = Stored(key[1], values, made, scale, zero, axis)
+        if why := one.wrong():
+            found.weights.append(why)
+        out.append(one)
+    return out
+
+
+KINDS = ("float32", "float16", "int8", "int16", "int32", "int64")
+
+
+def _scales(tensor: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, int | None]:
+    """Scales, zero points, and the axis that they go along."""
+    about = tensor["quantization"]
+    if not about or not len(about["scale"]):
+        return np.empty(0), np.zeros(1), None
+    zero = about["zero_point"] if len(about["zero_point"]) else np.zeros(1)
+    return about["scale"], zero, int(about["dimension"]) if len(about["scale"]) > 1 else None
