@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from itertools import islice
 
@@ -17,10 +17,11 @@ Row = dict[str, np.ndarray]
 
 
 def arrays_of(
-    given: Mapping[str, np.ndarray] | np.ndarray, signature: Signature, fixed: Mapping[str, int]
+    given: Mapping[str, np.ndarray] | np.ndarray, signature: Signature, fixed: Mapping[str, int], names: Sequence[str] = ()
 ) -> tuple[list[Row], list[int] | None, list[str], list[str]]:
     """(rows, labels, classes, messages). The first axis of every array counts samples; one that has the model's own
-    shape while others count more is the same in every sample. Raises InvalidFile."""
+    shape while others count more is the same in every sample. ``names``: the model's classes in order, where its file
+    states them. Raises InvalidFile."""
     inputs, messages = {v.name: v for v in signature.inputs}, []
     if isinstance(given, np.ndarray) or (list(given) == ["arr_0"] and "arr_0" not in inputs):
         only = given if isinstance(given, np.ndarray) else given["arr_0"]
@@ -42,7 +43,7 @@ def arrays_of(
             messages.append(f"{name[:80]!r} holds {odd:,} values that are no finite numbers; they are sent as they are.")
     if labels is None:
         return rows, None, [], messages
-    return rows, *_labels(labels, count), messages
+    return rows, *_labels(labels, count, names), messages
 
 
 def takes(signature: Signature) -> str:
@@ -153,8 +154,8 @@ def _check_symbols(row: Row, inputs: Mapping[str, Value], fixed: Mapping[str, in
                 raise InvalidFile(f"Sample {number + 1}: {symbol} is {size} in {name[:80]}, but {other}.")
 
 
-def _labels(labels: np.ndarray, count: int) -> tuple[list[int], list[str]]:
-    """Whole numbers are classes' numbers; text becomes the numbers of the sorted names."""
+def _labels(labels: np.ndarray, count: int, names: Sequence[str]) -> tuple[list[int], list[str]]:
+    """Whole numbers are classes' numbers; text becomes the numbers of the model's names, or of the sorted ones."""
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iufU":
@@ -162,9 +163,15 @@ def _labels(labels: np.ndarray, count: int) -> tuple[list[int], list[str]]:
     if len(labels) != count:
         raise InvalidFile(f"labels has {len(labels):,} entries for {count:,} samples. Send one for each.")
     if labels.dtype.kind == "U":
-        classes = sorted(set(labels.tolist()))
+        classes = list(names) or sorted(set(labels.tolist()))
+        if unknown := sorted(set(labels.tolist()) - set(classes)):
+            near = get_close_matches(unknown[0], classes, 1)
+            hint = f" Did you mean {near[0][:80]!r}?" if near else ""
+            raise InvalidFile(f"labels holds {_few(unknown)}, which the model's classes are not.{hint}")
         return [classes.index(label) for label in labels.tolist()], classes
     whole = labels.astype(np.int64) if np.isfinite(labels).all() else labels
     if not np.array_equal(whole, labels) or whole.min() < 0:
         raise InvalidFile("labels holds negative numbers or fractions; class numbers are 0, 1, 2 …")
-    return [int(n) for n in whole], []
+    if names and whole.max() >= len(names):
+        raise InvalidFile(f"labels goes up to {whole.max():,}, but the model has {len(names):,} classes, from 0 on.")
+    return [int(n) for n in whole], list(names)

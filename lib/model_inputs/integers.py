@@ -37,7 +37,7 @@ Ranges = dict[str, tuple[int, int]]
 def ranges(signature: Signature, sizes: Mapping[str, int], level: int = AS_NAMED) -> Ranges:
     """(lowest, highest) value of each integer input that has no role and no known range.
 
-    ``level``: as the name suggests; all 1; all 0. Sample rates stay sample rates.
+    ``level``: as the name suggests; all 1; all 0. Sample rates stay sample rates: 16,000, and 8,000 in the last.
     """
     out: Ranges = {}
     for value in signature.inputs:
@@ -45,7 +45,7 @@ def ranges(signature: Signature, sizes: Mapping[str, int], level: int = AS_NAMED
         if value.role or value.high is not None or kind.kind not in "iu" or dimensions.picture_layout(value):
             continue
         if dimensions.is_rate(value):
-            rates = (RATE, 8000, 16000)
+            rates = (RATE, RATE, 8000)
             out[value.name] = (rates[level], rates[level])
         elif kind.itemsize == 1:
             continue  # pixels, or quantised values: all of them

@@ -19,7 +19,7 @@ from lib.pictures import MAX_BYTES, SUFFIXES
 from lib.pictures import read as decode
 
 LIMITS = Limits(members=20_000, total=1 << 30, member=MAX_BYTES, ratio=1000)
-MOST_VALUES = 1 << 28  # numbers of all samples together: 1 GiB as float32
+MOST_VALUES = 1 << 27  # numbers of all samples together: 512 MiB as float32
 CLASSES = "classes.txt"  # in a zip: the model's classes in order, a line each
 MOST_CLASSES = 100_000
 NAMED = 5  # left out pictures that a message names
@@ -80,7 +80,10 @@ def read(
     left_out: list[str] = []
     notes: Counter[str] = Counter()
     beside = None
-    for name, data in _pictures(path, is_zip, left_out):
+    numbers = (1 if chosen.channels == "L" else 3) * chosen.size[0] * chosen.size[1]
+    numbers *= value.shape[0] if len(value.shape) == 4 and isinstance(value.shape[0], int) else 1
+    most = max(1, min(fitting.MOST, MOST_VALUES // numbers))
+    for name, data in _pictures(path, is_zip, most, left_out):
         try:
             found = decode(data, about=max(chosen.size) * 2)
         except InvalidFile as error:
@@ -90,11 +93,6 @@ def read(
             continue
         notes.update(found.notes)
         one = _shaped(chosen.apply(found.pixels, value.dtype), value)
-        if len(rows) >= fitting.MOST or (len(rows) + 1) * one.size > MOST_VALUES:
-            raise InvalidFile(
-                f"More than {len(rows):,} pictures of {chosen.size[0]} x {chosen.size[1]} are too many. Send fewer, "
-                "or set a smaller size."
-            )
         if beside is None:
             sizes = _sizes(value, one, signature, fixed)
             beside = made_up.companions(signature, sizes, {value.name})
@@ -107,6 +105,8 @@ def read(
             f"No usable picture was found (JPEG, PNG, WebP, BMP, GIF, TIFF). {out if left_out else ''}".strip()
         )
     messages = [f"Pictures become {chosen.shown()}."]
+    if len(rows) + len(left_out) >= most > 1:
+        messages.append(f"At most {most:,} pictures of this size are used: evenly drawn ones, by name.")
     messages += [
         f"{note[0].upper()}{note[1:]}, in {count:,} of {len(rows):,} pictures." for note, count in sorted(notes.items())
     ]
@@ -117,7 +117,8 @@ def read(
     return rows, labels, classes, messages + said
 
 
-def _pictures(path: Path, is_zip: bool, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
+def _pictures(path: Path, is_zip: bool, most: int, left_out: list[str]) -> Iterator[tuple[str, bytes]]:
+    """(name, bytes). Of more than ``most``, evenly drawn ones by name, so that every folder has its share."""
     if not is_zip:
         if path.stat().st_size > MAX_BYTES:
             raise InvalidFile(f"The picture has more than {MAX_BYTES >> 20} MB. Save it smaller.")
@@ -126,9 +127,10 @@ def _pictures(path: Path, is_zip: bool, left_out: list[str]) -> Iterator[tuple[s
     odd: dict[str, str] = {}
     with opened(path, LIMITS, odd) as archive:
         left_out += [f"{name[-80:]} ({what})" for name, what in odd.items() if not is_litter(name)]
-        for name in sorted(archive.members):
-            if is_litter(name) or name == CLASSES:
-                continue
+        names = [n for n in sorted(archive.members) if not is_litter(n) and n != CLASSES]
+        if len(names) > most:
+            names = [names[k] for k in np.linspace(0, len(names) - 1, most).astype(int)]
+        for name in names:
             if Path(name).suffix.lower() not in SUFFIXES and not is_picture(archive.head(name)):
                 left_out.append(f"{name[-80:]} (no picture)")
                 continue

@@ -41,8 +41,8 @@ def read(
 
     ``preprocessing`` changes what is guessed for pictures (``preprocessing.Preprocessing.from_dict``); ``sizes`` are
     those of free dimensions; ``tokenizer`` a tokenizer.json or a transformers folder; ``rate`` the model's samples a
-    second; ``hints`` go to ``preprocessing.guess``, and its ``labels`` are the model's classes in order. Raises
-    InvalidFile, InvalidValue.
+    second; ``hints`` what the model's files say (``hints.py``; ``labels`` are its classes in order). Raises InvalidFile,
+    InvalidValue.
     """
     sizes_.check(fixed := dict(sizes or {}), signature)
     shown = repr(name[-80:])
@@ -53,13 +53,13 @@ def read(
         raise InvalidFile(f"{shown} has {size:,} bytes; samples may have {MOST_BYTES:,}. Send fewer.")
     with path.open("rb") as file:
         head = file.read(64)
-    kind = _kind(path, head)
+    kind, names = _kind(path, head), list((hints or {}).get("labels") or ())
     if kind in ("npz", "npy"):
-        found = fitting.arrays_of(arrays.npz(path) if kind == "npz" else arrays.npy(path.read_bytes()), signature, fixed)
+        given = arrays.npz(path) if kind == "npz" else arrays.npy(path.read_bytes())
+        found = fitting.arrays_of(given, signature, fixed, names)
         return Samples(*found[:3], "arrays", None, found[3])
     if kind in ("zip", "picture"):
         chosen, value = picture_files.chosen(signature, preprocessing, fixed, hints)
-        names = [str(n) for n in (hints or {}).get("labels") or ()]
         rows, labels, classes, messages = picture_files.read(path, kind == "zip", signature, value, chosen, fixed, names)
         return Samples(rows, labels, classes, "pictures", chosen, messages)
     if kind == "wave":

@@ -7,43 +7,21 @@ sides. Nothing in a file says so; ``search`` finds out by trying. Knows no runti
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 
 from lib.errors import InvalidValue
 from lib.model_inputs import dimensions, integers
 from lib.model_inputs.integers import Ranges
+from lib.model_inputs.ladder import OTHERS, Pick, Sizes, filled, ladder, propose
 from lib.model_inputs.signature import Signature
 
+__all__ = ["Found", "check", "ladder", "parse", "propose", "search", "shown"]
 LARGEST = 16_000_000  # of one dimension: a thousand seconds of sound
 MOST_TRIES = 24
 FOR_SECOND = 7  # of these are kept for other sizes
-# what is tried, one rung after the other, by what the dimension probably is; the last one stays
-RUNGS: dict[str, tuple[int, ...]] = {
-    "batch": (1,),
-    "space": (64, 224, 96, 32, 256, 128, 320, 640, 512, 299, 28, 384, 1024),
-    "latent": (64, 32, 16, 8, 96, 24, 128, 7),
-    "sequence": (8, 16, 32, 64, 128, 256, 512, 576, 1024, 77, 4, 1, 2048, 4096, 16000),
-    "frames": (16, 32, 64, 100, 128, 200, 256, 400, 512, 1000, 3000, 1),
-    "wave": (512, 16000, 1024, 4096, 400, 8000, 480, 160, 576, 256, 32000, 48000, 80000),
-    "past": (4, 8, 0, 1, 16),
-    "other": (4, 8, 1, 2, 16, 32, 64, 128, 256, 512, 1024, 3, 16000),
-}
-PLAUSIBLE = {"batch": 1, "space": 224, "latent": 64, "sequence": 16, "frames": 100, "wave": 16000, "past": 16, "other": 4}
-# other sizes than the ones found, no two the same: two dimensions that changed places show
-OTHERS: dict[str, tuple[int, ...]] = {
-    "batch": (3, 2, 5),
-    "space": (96, 128, 160),
-    "latent": (48, 80, 96),
-    "sequence": (13, 11, 17),
-    "frames": (48, 80, 112),
-    "wave": (1536, 2048, 3072),
-    "past": (5, 9, 7),
-    "other": (6, 7, 9),
-}
 ALLOWED = "pairs of a dimension's name and a whole number, as in batch=4, samples=512"
-Sizes = dict[str, int]
 
 
 @dataclass(slots=True)
@@ -96,43 +74,6 @@ def check(fixed: Sizes, signature: Signature) -> None:
             raise InvalidValue("sizes", f"{name}={size}", f"{', '.join(map(str, some))} for {name}")
 
 
-def propose(signature: Signature) -> Sizes:
-    """Sizes that such a model is probably used with: pictures of 224 x 224, a second of sound. Runs nothing."""
-    return _filled(signature, {}, lambda symbol, kind, place: PLAUSIBLE[kind])
-
-
-def ladder(signature: Signature, fixed: Sizes | None = None) -> Iterator[Sizes]:
-    """Sizes to try, the likeliest first, none twice: all dimensions climb together, then all the same, then each
-    kind alone. ``fixed`` ones keep theirs."""
-    seen: list[Sizes] = []
-    for sizes in _candidates(signature, fixed or {}):
-        if sizes not in seen:
-            seen.append(sizes)
-            yield sizes
-
-
-def _candidates(signature: Signature, fixed: Sizes) -> Iterator[Sizes]:
-    kinds = dimensions.kinds(signature)
-    climbing = list(dict.fromkeys(k for s, k in kinds.items() if s not in fixed and k != "batch"))
-
-    def rung(step: int, only: Sequence[str]) -> Sizes:
-        def pick(symbol: str, kind: str, place: int) -> int:
-            return RUNGS[kind][min(step if kind in only else 0, len(RUNGS[kind]) - 1)]
-
-        return _filled(signature, fixed, pick)
-
-    height = max((len(RUNGS[k]) for k in climbing), default=1)
-    for step in range(height if len(climbing) == 1 else 6):
-        yield rung(step, climbing)
-    if len(climbing) > 1:
-        for size in (8, 16, 64):  # dimensions of different names that must be the same
-            yield _filled(signature, fixed, lambda symbol, kind, place, n=size: 1 if kind == "batch" else n)
-        for step in range(1, height):
-            for kind in climbing:
-                yield rung(step, (kind,))
-    yield _filled(signature, fixed, lambda symbol, kind, place: 2 if kind == "batch" else RUNGS[kind][0])
-
-
 def search(
     signature: Signature,
     fixed: Sizes | None,
@@ -171,10 +112,13 @@ def search(
 
 
 def _tries(signature: Signature, fixed: Sizes, integers_too: bool) -> Iterator[tuple[Sizes, int]]:
-    unknown = integers_too and bool(integers.ranges(signature, {}, 0))
+    names = integers.ranges(signature, {}) if integers_too else {}
+    unknown = any(v.name in names and not dimensions.is_rate(v) for v in signature.inputs)
     for number, sizes in enumerate(ladder(signature, fixed)):
         if not unknown:
-            yield sizes, 0
+            yield sizes, integers.AS_NAMED
+            if names and number == 0:
+                yield sizes, integers.ZEROS  # another sample rate
         elif number == 0:
             yield from ((sizes, level) for level in integers.LEVELS)
         else:
@@ -196,13 +140,13 @@ def _second(
     def equal(symbol: str, kind: str, place: int) -> int:
         return 2 if kind == "batch" else first[symbol] * 2 or 4
 
-    def keep(some: Callable[[str, str, int], int], batch: bool) -> Callable[[str, str, int], int]:
+    def keep(some: Pick, batch: bool) -> Pick:
         return lambda symbol, kind, place: first[symbol] if (kind == "batch") is batch else some(symbol, kind, place)
 
     ways = [other, multiple, equal, keep(other, True), keep(equal, True), keep(other, False), keep(equal, False)]
     seen = [first]
     for way in ways if any(s not in fixed for s in kinds) else []:
-        sizes = _filled(signature, fixed, way)
+        sizes = filled(signature, fixed, way)
         if sizes in seen:
             continue
         if found.tried >= most:
@@ -211,25 +155,6 @@ def _second(
         if takes(sizes, integers.same_level(signature, sizes, found.integers)):
             return sizes
     return None
-
-
-def _filled(signature: Signature, fixed: Sizes, pick: Callable[[str, str, int], int]) -> Sizes:
-    """A size for every symbol: as fixed, as the signature allows, as its parts add up, or as ``pick``
-    (symbol, kind, how many of this kind came before) says."""
-    kinds, out = dimensions.kinds(signature), dict(fixed)
-    places: dict[str, int] = {}
-    for symbol, kind in kinds.items():
-        place = places[kind] = places.get(kind, -1) + 1
-        if symbol not in out:
-            wanted, some = pick(symbol, kind, place), signature.sizes.get(symbol)
-            out[symbol] = min(some, key=lambda n, w=wanted: abs(n - w)) if some else wanted
-    for symbol in kinds:
-        if (
-            symbol not in fixed
-            and (size := dimensions.derived(symbol, {s: n for s, n in out.items() if s != symbol})) is not None
-        ):
-            out[symbol] = size
-    return {symbol: out[symbol] for symbol in kinds}
 
 
 def _note(signature: Signature, fixed: Sizes, found: Found) -> str:

@@ -13,7 +13,7 @@ from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs import dimensions, fitting, integers, made_up, sizes
 from lib.model_inputs.signature import Signature, Value
 
-MOST_BYTES = 256 << 20
+MOST_BYTES = 64 << 20
 RATES = (1000, 384_000)
 AGAIN = "Save it as an ordinary .wav (PCM of 8 to 32 bits, or floats)."
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE

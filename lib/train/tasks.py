@@ -83,3 +83,11 @@ def export(progress: Progress, run: str, out: str, backbones: list[str] = []) ->
 
     progress("Exporting to ONNX", 0.2)
     return to_onnx(Run(Path(run)), Path(out) / "model.onnx", tuple(backbones))
+
+
+def samples(progress: Progress, run: str, data: str, out: str) -> dict[str, Any]:
+    """Writes ``out/samples.zip`` with the run's validation and test pictures; what is in it and how a model takes it."""
+    from lib.train.handover import validation_samples
+
+    progress("Writing the validation pictures", 0.1)
+    return validation_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))

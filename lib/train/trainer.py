@@ -231,6 +231,12 @@ class Trainer:
         arguments = {"run": str(run.folder), "out": str(out), "backbones": list(self.settings.train_backbones)}
         return self._looks.submit(f"{TASKS}:export", arguments, limits=replace(self._looking, nice=5))
 
+    def samples(self, run: Run, out: Path) -> Job:
+        """A job that writes ``out/samples.zip``: the run's validation and test pictures (``lib/train/handover.py``)."""
+        data = self._data(self._owner_of(run), (run.read().get("data") or {}).get("id", ""))
+        arguments = {"run": str(run.folder), "data": str(data), "out": str(out)}
+        return self._looks.submit(f"{TASKS}:samples", arguments, limits=replace(self._looking, nice=5))
+
     def under_way(self, run: str) -> UnderWay | None:
         return self._under_way.get(run)
 

@@ -170,6 +170,17 @@ def test_labels(tmp_path: Path, labels: np.ndarray, found: list[int], classes: l
     assert given.labels == found and given.classes == classes
 
 
+def test_labels_by_the_models_own_classes(tmp_path: Path) -> None:
+    names = {"labels": ["dog", "cat"]}
+    given = read(tmp_path, npz(x=ROWS, labels=np.array(["dog", "cat"] * 3)), hints=names)
+    assert given.labels == [0, 1] * 3 and given.classes == ["dog", "cat"]
+    assert read(tmp_path, npz(x=ROWS, labels=np.array([0, 1] * 3)), hints=names).classes == ["dog", "cat"]
+    with pytest.raises(InvalidFile, match=r"labels holds 'kat'.*Did you mean 'cat'"):
+        read(tmp_path, npz(x=ROWS, labels=np.array(["dog", "kat"] * 3)), hints=names)
+    with pytest.raises(InvalidFile, match="labels goes up to 2, but the model has 2 classes"):
+        read(tmp_path, npz(x=ROWS, labels=np.array([0, 2] * 3)), hints=names)
+
+
 def classified(count: int, classes: int, equal: int = 0) -> Samples:
     rows = [{"x": np.full((1, 4), k if k >= equal else -1.0, np.float32)} for k in range(count)]
     return Samples(rows, [k % classes for k in range(count)])

@@ -207,8 +207,8 @@ def test_a_model_of_fixed_sizes_is_asked_once() -> None:
             lambda s, r: r["lengths"][1] <= s["t"] and r["lengths"][0] >= 1,
             {"lengths": (4, 8), "trip_count": (1, 3), "sr": (16000, 16000), "y": (0, 9)},
         ),
-        (lambda s, r: r["y"] == (1, 1), {"lengths": (1, 1), "trip_count": (1, 1), "sr": (8000, 8000), "y": (1, 1)}),
-        (lambda s, r: r["y"] == (0, 0), {"lengths": (0, 0), "trip_count": (0, 0), "sr": (16000, 16000), "y": (0, 0)}),
+        (lambda s, r: r["y"] == (1, 1), {"lengths": (1, 1), "trip_count": (1, 1), "sr": (16000, 16000), "y": (1, 1)}),
+        (lambda s, r: r["y"] == (0, 0), {"lengths": (0, 0), "trip_count": (0, 0), "sr": (8000, 8000), "y": (0, 0)}),
     ],
 )
 def test_integers_that_are_refused_are_tried_again(takes, ranges: dict[str, tuple[int, int]]) -> None:  # type: ignore[no-untyped-def]
@@ -223,6 +223,14 @@ def test_integers_that_are_refused_are_tried_again(takes, ranges: dict[str, tupl
     assert found.taken and found.integers == ranges and found.sizes == {"n": 1, "t": 8}
     made = made_up.inputs(signature, found.sizes, np.random.default_rng(0), found.integers)
     assert all(low <= made[n].min() and made[n].max() <= high for n, (low, high) in ranges.items())
+
+
+def test_another_sample_rate() -> None:
+    found = sizes.search(
+        SILERO, {"samples?": 256}, lambda s, r: "" if r["sr"] == (8000, 8000) else "too short", integers_too=True
+    )
+    assert found.taken and found.integers == {"sr": (8000, 8000)} and found.sizes == {"batch": 1, "samples?": 256}
+    assert found.second == {"batch": 3, "samples?": 256}
 
 
 def test_a_real_runtime_that_wants_at_least_512() -> None:
@@ -245,6 +253,36 @@ def test_a_real_runtime_that_wants_at_least_512() -> None:
 
     found = sizes.search(signature, {}, accepts)
     assert found.taken and found.sizes["t"] >= 512 and found.second is not None and found.before > 0
+
+
+def test_a_real_runtime_that_wants_multiples_of_128() -> None:
+    """Seven times halved and doubled again, then added to the input, as in a U-Net: other sizes do not fit."""
+    nodes, name = [], "x"
+    for k in range(7):
+        nodes.append(helper.make_node("MaxPool", [name], [f"p{k}"], kernel_shape=[2, 2], strides=[2, 2], ceil_mode=1))
+        name = f"p{k}"
+    for k in range(7):
+        nodes.append(helper.make_node("Resize", [name, "", "scales"], [f"u{k}"], mode="nearest"))
+        name = f"u{k}"
+    nodes.append(helper.make_node("Add", ["x", name], ["y"]))
+    shape = ["b", 3, "h", "w"]
+    values = [helper.make_tensor_value_info(n, T.FLOAT, shape) for n in "xy"]
+    held = helper.make_tensor("scales", T.FLOAT, [4], [1, 1, 2, 2])
+    graph = helper.make_graph(nodes, "g", values[:1], values[1:], [held])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    session = onnxruntime.InferenceSession(model.SerializeToString())
+    signature = Signature((Value("x", "float32", tuple(shape)),))
+
+    def accepts(given: dict[str, int]) -> str:
+        try:
+            session.run(None, made_up.inputs(signature, given, np.random.default_rng(0)))
+        except Exception as error:
+            return str(error)
+        return ""
+
+    found = sizes.search(signature, {}, accepts)
+    assert found.taken and found.before and found.sizes["h"] % 128 == found.sizes["w"] % 128 == 0
+    assert found.second is not None and found.second["h"] != found.second["w"]
 
 
 def test_kinds_of_dimensions() -> None:

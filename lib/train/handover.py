@@ -1,0 +1,77 @@
+"""A run's validation and test pictures as a zip of samples: what the converter and the inspector judge its model on.
+
+Each is a PNG of exactly what the network saw, so that no other way of resizing comes between. Runs in a child process.
+"""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from lib.errors import InvalidValue, JobFailed
+from lib.train.data import DataSet
+from lib.train.pixel_cache import pixels
+from lib.train.recipe import Recipe
+from lib.train.runs import Run
+
+PARTS = ("validation", "test")
+NAME, CLASSES = "samples.zip", "classes.txt"
+MOST = 4096  # pictures; of more, evenly drawn ones
+
+
+def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+    """Writes ``out/samples.zip``: ``<part>/<class>/<number>.png``, and the classes in the network's order.
+
+    ``path``, ``count`` by part, ``classes``, ``bytes`` and ``preprocessing``, as ``lib/model_inputs/preprocessing.py``
+    reads it: RGB of 0 to 255 at the run's size. Raises InvalidValue for another part, JobFailed where the run has no
+    classes yet or the data set is no longer the one that it saw, InvalidFile where a picture was changed.
+    """
+    for part in parts:
+        if part not in PARTS:
+            raise InvalidValue("parts", part, " and ".join(PARTS))
+    record = run.read()
+    recipe, classes = Recipe.parse(record["recipe"]), list(record.get("classes") or ())
+    if not classes:
+        raise JobFailed("This run has no classes yet: it ended before its first epoch did.")
+    if record.get("data", {}).get("fingerprint") != data.fingerprint or classes != list(data.classes):
+        raise JobFailed("The data set was changed since this run. Train again, then hand over.")
+    split = data.split(recipe.validation, recipe.seed)
+    chosen = {part: split.val if part == "validation" else split.test for part in parts}
+    every = [(part, index) for part, indices in chosen.items() for index in indices]
+    if not every:
+        raise JobFailed(f"This data set has no {' and no '.join(parts)} pictures.")
+    if len(every) > MOST:
+        every = [every[k] for k in np.linspace(0, len(every) - 1, MOST).astype(int)]
+    array = pixels(data, recipe.image_size, data.cache)
+    count = dict.fromkeys(parts, 0)
+    with zipfile.ZipFile(out / NAME, "x", zipfile.ZIP_STORED) as file:  # PNGs are packed already
+        file.writestr(CLASSES, "".join(f"{name}\n" for name in classes))
+        for part, index in every:
+            image = io.BytesIO()
+            Image.fromarray(np.asarray(array[index])).save(image, "PNG")
+            file.writestr(f"{part}/{classes[data.items[index].label]}/{index:06}.png", image.getvalue())
+            count[part] += 1
+    return {
+        "path": str(out / NAME),
+        "bytes": (out / NAME).stat().st_size,
+        "count": count,
+        "classes": classes,
+        "preprocessing": preprocessing(recipe),
+    }
+
+
+def preprocessing(recipe: Recipe) -> dict[str, Any]:
+    """What the exported network takes (``lib/train/export.py``), normalization being inside."""
+    return {
+        "size": [recipe.image_size, recipe.image_size],
+        "layout": "NHWC" if recipe.framework == "keras" else "NCHW",
+        "channels": "RGB",
+        "normalization": "0..255",
+        "crop": "squash",
+    }
