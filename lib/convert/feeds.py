@@ -55,6 +55,7 @@ def cases(
     stream: int = PROOF,
     ranges: Ranges | None = None,
     wide: bool = True,
+    only_first: bool = False,
 ) -> list[Case]:
     """What source and target are run on. ``fixed`` symbols keep that size in every case but the resized ones of ``other``.
 
@@ -66,6 +67,8 @@ def cases(
     sizes = _sizes(signature, SMALL, 0, fixed or {})
     make = partial(_arrays, signature, sizes, stream=stream, ranges=ranges)
     out = [Case("ordinary", s, sizes, make(s)) for s in seeds]
+    if only_first:
+        return out[:1]
     out += resized(signature, seeds, fixed, other=other, stream=stream, ranges=ranges)
     out += _lifelike(signature, sizes, seeds, stream)
     out.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
