@@ -32,6 +32,8 @@ def picture_layout(value: Value) -> str | None:
     shape, rank = value.shape, len(value.shape)
     if rank not in (3, 4) or dtype(value.dtype).kind not in "fiu" or value.role in ("tokens", "mask", "positions"):
         return None
+    if words(value.name) & {"past", "cache", "state", "states", "hidden"}:
+        return None
     if rank == 3 and ((shape[0] not in (1, 3) and shape[-1] not in (1, 3)) or any(isinstance(d, str) for d in shape)):
         return None  # [batch, sequence, 3] is no picture; [3, 224, 224] is
     if rank == 3 and min(d for d in shape if isinstance(d, int) and d not in (1, 3)) < 16:

@@ -8,9 +8,9 @@ import numpy as np
 
 from lib.model_inputs import dimensions
 from lib.model_inputs.signature import Signature, Value, dtype
+from lib.model_inputs.synthesis import RATE
 
 AS_NAMED, ONES, ZEROS = LEVELS = (0, 1, 2)
-RATE = 16000
 UNKNOWN = (0, 9)
 COUNTS = {
     "count",

@@ -120,9 +120,16 @@ def test_ranges(value: Value, low: float, high: float) -> None:
     assert np.array_equal(array, again[value.name]) and not np.array_equal(array, other[value.name])
 
 
+def test_hints_of_the_model() -> None:
+    signature = Signature((Value("x", "float32", (1, 3, 32, 32)),))
+    found = made_up.lifelike(signature, {}, rng(), hints={"normalization": "0..255", "labels": ["a"], "size": [9, 9]})
+    assert found is not None and found["x"].max() > 100 and found["x"].shape == (1, 3, 32, 32)
+
+
 @pytest.mark.parametrize(
     "value",
     [
+        Value("past_key_values.0.key", "float32", ("b", 3, "past", 64)),
         Value("x", "float32", ("b", 30)),
         Value("latents", "float32", ("b", 4, 64, 64)),
         Value("x", "int64", ("b", 3)),
@@ -131,7 +138,7 @@ def test_ranges(value: Value, low: float, high: float) -> None:
     ],
 )
 def test_what_noise_is_as_good_for(value: Value) -> None:
-    assert made_up.lifelike(Signature((value,)), {"b": 2}, rng()) is None
+    assert made_up.lifelike(Signature((value,)), {"b": 2, "past": 8}, rng()) is None
 
 
 @pytest.mark.parametrize(
