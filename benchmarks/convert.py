@@ -38,7 +38,8 @@ def bare(format: str, folder: Path, target: str) -> float:
             raise SystemExit(f"{edge.source} -> {edge.target} runs in another environment; no bare call here")
         module, name = edge.run.split(":")
         out = Path(tempfile.mkdtemp())
-        getattr(importlib.import_module(module), name)(lambda *_: None, source, out, options)
+        given = {"sizes": {}, "samples": None, "min_agreement": 0.95} | options
+        getattr(importlib.import_module(module), name)(lambda *_: None, source, out, given)
         source = out
     return time.perf_counter() - begun
 

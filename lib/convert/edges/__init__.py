@@ -2,6 +2,19 @@
 
 An edge takes an artifact's folder and writes the next artifact into another folder. Modules here import
 frameworks only inside their functions: the app's own process reads the table and loads nothing.
+
+Beside its own options an edge is given ``sizes`` (of dynamic dimensions, by the names of the route's source: where it
+must fix one, it takes that), ``samples`` (a folder of real inputs, ``lib/model_inputs/stored.py``, under the names of
+its own source; None where there are none) and ``min_agreement`` (0 to 1). It may answer a dict with:
+
+- ``messages``: what a visitor should know;
+- ``inputs``, ``outputs``: old name -> new name, where it renames;
+- ``fixed``, ``limits``: dynamic dimension -> the size it has now, or may have at most;
+- ``doubts``: what the proof's inputs cannot show; ``lost``: what the tool is known to lose. Either keeps the verdict from
+  being ``proven``;
+- ``unchanged``: a sentence, where the conversion changed nothing that its name promises: it is refused with it;
+- ``precision``, ``tool``: where they are not those of the table;
+- ``chosen``: how it was quantised, ``layers``: what each layer costs.
 """
 
 from __future__ import annotations
