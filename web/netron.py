@@ -8,6 +8,7 @@ reads its address; does not know what is shown, and reads no model.
 
 from __future__ import annotations
 
+import hashlib
 import importlib.resources
 import re
 from datetime import UTC, datetime
@@ -80,6 +81,49 @@ window.addEventListener('load', (event) => {
         window.addEventListener('resize', () => window.dispatchEvent(new Event('load')), { once: true });
     }
 });
+// Our page names a node: the graph goes to it, as soon as it is drawn. A node that is clicked is told to our page.
+const target = () => window.__view__?._target;
+const find = (wanted) => {
+    const nodes = [...(target()?._table?.keys() ?? [])].filter((node) => Array.isArray(node?.outputs) && node.type);
+    const parts = (node) => [node, ...(node.chain ?? [])];
+    const makes = (node) => node.outputs.some((one) => one.value?.some?.((value) => value.name === wanted.output));
+    return nodes.find((node) => wanted.name && parts(node).some((part) => part.name === wanted.name)) ??
+        nodes.find((node) => wanted.output && parts(node).some(makes));
+};
+let latest = 0;
+window.addEventListener('message', (event) => {
+    if (event.source !== window.parent || event.origin !== location.origin || event.data?.workbench !== 'show') {
+        return;
+    }
+    const turn = ++latest, until = Date.now() + 20000;
+    const look = () => {
+        if (turn !== latest || Date.now() > until) {
+            return;
+        }
+        const found = target()?._table?.size ? find(event.data) : null;
+        if (found) {
+            window.__view__.scrollTo(target().activate(found, 'sidebar'));
+        } else {
+            setTimeout(look, 200);
+        }
+    };
+    look();
+});
+document.addEventListener('click', () => setTimeout(() => {
+    const [chosen] = target()?._selection ?? [];
+    const node = chosen?.value;
+    if (window.parent !== window && node?.type && Array.isArray(node.outputs)) {
+        const output = node.outputs[0]?.value?.[0]?.name ?? '';
+        window.parent.postMessage({ workbench: 'node', name: node.name ?? '', output }, location.origin);
+    }
+}, 150), true);
+// "Open..." would change the graph and nothing else of our page, "Report Issue" goes to Netron's authors.
+new MutationObserver(() => {
+    for (const command of document.querySelectorAll('.menu-command')) {
+        command.hidden = /^(Open|Report)/.test(command.textContent.trim());
+        command.style.display = command.hidden ? 'none' : '';
+    }
+}).observe(document, { childList: true, subtree: true });
 window.navigation?.addEventListener('navigate', (event) => {
     const url = new URL(event.destination.url);
     if (url.origin !== location.origin && event.cancelable) {
@@ -108,6 +152,7 @@ def routes() -> list[APIRoute]:
     """The start page, the script in front, and the wheel's files by exact name: no path is ever joined."""
     folder = Path(str(importlib.resources.files("netron")))
     files = {path.name: path for path in folder.iterdir() if path.suffix in TYPES and path.is_file()}
+    edited = {"view.js": _plain_brackets(files["view.js"].read_text(encoding="utf-8"))}
     before, after = _halves((folder / "index.html").read_text(encoding="utf-8"))
 
     def index() -> HTMLResponse:
@@ -119,6 +164,12 @@ def routes() -> list[APIRoute]:
         headers = {**HEADERS, "Cache-Control": "public, max-age=3600"}
         if name == FIRST_SCRIPT:
             return Response(SCRIPT, media_type="text/javascript", headers=headers)
+        if name in edited:
+            tag = f'"{hashlib.blake2b(edited[name].encode(), digest_size=16).hexdigest()}"'
+            known = request.headers.get("if-none-match") == tag
+            script = Response(None if known else edited[name], 304 if known else 200, media_type=TYPES[".js"])
+            script.headers.update(headers | {"ETag": tag})
+            return script
         if (path := files.get(name)) is None:
             return JSONResponse({"error": "Netron has no such file."}, status_code=404)
         response = FileResponse(path, media_type=TYPES[path.suffix], headers=headers, stat_result=path.stat())
@@ -130,6 +181,11 @@ def routes() -> list[APIRoute]:
         APIRoute(f"{PREFIX}/", index, methods=["GET"], include_in_schema=False),
         APIRoute(f"{PREFIX}/{{name}}", static, methods=["GET"], include_in_schema=False),
     ]
+
+
+def _plain_brackets(script: str) -> str:
+    """Netron writes shapes in CJK brackets, which are boxes where no such font is; mathematical ones are in most fonts."""
+    return script.replace("\\u3008", "\\u27e8").replace("\\u3009", "\\u27e9")
 
 
 def _halves(page: str) -> tuple[str, str]:

@@ -19,7 +19,7 @@ from web.errors import as_gradio
 from web.follow_job import follow_job
 
 from .bench import Bench
-from .subject import RUNS, parse_symbols, parse_values, tolerance, uploaded, whole
+from .subject import RUNS, parse_samples, parse_sizes, parse_values, tolerance, uploaded, whole
 
 Answers = AsyncIterator[dict[str, Any]]
 
@@ -33,19 +33,20 @@ async def _answer(job: Job) -> Answers:
 def build(bench: Bench) -> None:
     """Hidden components: they give each endpoint its names, types and defaults (None stands in the signature)."""
 
-    async def inspect_onnx(file: str, external_data: list[str] | None = None, symbols: str = "") -> Answers:
+    async def inspect_onnx(file: str, external_data: list[str] | None = None, symbols: str = "", sizes: str = "") -> Answers:
         """Look inside an ONNX model: validity, problems, inputs, outputs, parameters, operators, MACs, memory, nodes.
 
         Args:
             file: The .onnx file.
             external_data: Files that its tensors name as external data, if any.
-            symbols: Numbers for symbolic dimensions, e.g. "batch=8, sequence=128"; others count as 1.
+            symbols: The same as sizes, its older name.
+            sizes: Of dynamic dimensions, e.g. "batch=8, sequence=128"; others get plausible sizes, which the report names.
 
         Returns:
             The report. valid says whether onnx accepts the model; problems lists errors, warnings and notes.
         """
         try:
-            async for answer in _answer(bench.inspect(uploaded(file, external_data), parse_symbols(symbols))):
+            async for answer in _answer(bench.inspect(uploaded(file, external_data), parse_sizes(sizes, symbols))):
                 yield answer
         except WorkbenchError as error:
             raise as_gradio(error) from None
@@ -58,25 +59,34 @@ def build(bench: Bench) -> None:
         external_data: list[str] | None = None,
         symbols: str = "",
         values: str = "",
+        sizes: str = "",
+        samples: str | None = None,
+        preprocessing: str = "",
     ) -> Answers:
         """Run an ONNX model in onnxruntime and in the reference evaluator; compare, time and profile it.
 
         Args:
             file: The .onnx file.
-            inputs: An .npz file with one array per input; without it, random inputs are made.
+            inputs: An .npz file with one array per input, each whole; without inputs, random ones are made.
             seed: Of the random inputs, from 0.
             runs: Timed runs, 1 to 1000.
             external_data: Files that its tensors name as external data, if any.
-            symbols: Numbers for symbolic dimensions of random inputs, e.g. "batch=8"; others are 1.
+            symbols: The same as sizes, its older name.
             values: Instead of an .npz, the inputs as JSON: {"X": [[1, 2, 3, 4]]}.
+            sizes: Of dynamic dimensions, e.g. "batch=8"; others get sizes that the model takes, which the answer names.
+            samples: Real inputs: .npz or .npy (first axis: samples), a picture, a zip of pictures, .wav, .txt. One is run.
+            preprocessing: Of pictures, where the guess is wrong, e.g. "size=224, normalization=imagenet, crop=center".
 
         Returns:
-            Inputs, outputs, differences between the two runtimes, latency percentiles and time per node.
+            Inputs, outputs, differences between the two runtimes, latency percentiles and time per node; samples and
+            sizes_note say what was guessed.
         """
         try:
             subject = uploaded(file, external_data)
             numbers = whole("seed", seed, 0), whole("runs", runs, RUNS)
-            job = bench.run(subject, inputs, *numbers, parse_symbols(symbols), parse_values(values, inputs))
+            typed, known = parse_values(values, inputs), parse_sizes(sizes, symbols)
+            real = parse_samples(samples, Path(samples or "").name, preprocessing, inputs, typed)
+            job = bench.run(subject, inputs, *numbers, known, typed, real)
             async for answer in _answer(job):
                 yield answer
         except WorkbenchError as error:
@@ -171,6 +181,8 @@ def build(bench: Bench) -> None:
     with gr.Row(visible=False):
         file, beside = gr.File(label="file"), gr.File(label="external_data", file_count="multiple")
         symbols, report = gr.Textbox("", label="symbols"), gr.JSON(label="report")
+        sizes, preprocessing = gr.Textbox("", label="sizes"), gr.Textbox("", label="preprocessing")
+        samples = gr.File(label="samples")
         inputs, seed, runs = gr.File(label="inputs"), gr.Number(0, label="seed"), gr.Number(RUNS, label="runs")
         values = gr.Textbox("", label="values")
         tensor, text = gr.Textbox(label="tensor"), gr.Textbox(label="text")
@@ -180,8 +192,8 @@ def build(bench: Bench) -> None:
         rtol, atol = gr.Number(0.0, label="rtol"), gr.Number(0.0, label="atol")
         result, made = gr.JSON(label="result"), gr.File(label="model")
         table = (
-            (inspect_onnx, [file, beside, symbols], report),
-            (run_onnx, [file, inputs, seed, runs, beside, symbols, values], result),
+            (inspect_onnx, [file, beside, symbols, sizes], report),
+            (run_onnx, [file, inputs, seed, runs, beside, symbols, values, sizes, samples, preprocessing], result),
             (weights_onnx, [file, tensor, beside], result),
             (show_onnx, [file, beside], result),
             (build_onnx, [text], [made, report]),

@@ -20,7 +20,7 @@ from web import netron
 from web.shelf import Shelf
 from web.visit import Visit
 
-from . import api, page, rest, view
+from . import api, page, rest, view, view_links, view_run
 from .bench import Bench
 
 GRAPH_HOURS = 2.0  # how long a graph's unguessable address works
@@ -31,7 +31,7 @@ class OnnxInspect:
 
     title = "Inspect ONNX"
     slug = "inspect"
-    css = view.CSS + netron.CSS
+    css = view.CSS + view_links.CSS + view_run.CSS + netron.CSS
     visit: Visit
 
     def __init__(self, settings: Settings) -> None:
@@ -47,7 +47,8 @@ class OnnxInspect:
         self.hours, self.max_file_mb = settings.gallery_hours, settings.max_file_mb
 
     def build(self) -> None:
-        self.opens = [page.build(self.bench, self.shelf, self.visit)]
+        opener, offer = page.build(self.bench, self.shelf, self.visit)
+        self.opens, self.offers = [opener], [offer]
         api.build(self.bench)
 
     def routes(self) -> list[APIRoute]:

@@ -35,11 +35,10 @@ class Bench:
         runs: int,
         symbols: dict[str, int],
         values: dict[str, Any] | None = None,
+        samples: dict[str, Any] | None = None,
     ) -> Job:
-        out = subject.out or None
-        return self._ask(
-            "execute", **subject.files(), inputs=inputs, seed=seed, runs=runs, symbols=symbols, out=out, values=values
-        )
+        given = {"inputs": inputs, "values": values, "samples": samples, "symbols": symbols}
+        return self._ask("execute", **subject.files(), **given, seed=seed, runs=runs, out=subject.out or None)
 
     def weights(self, subject: Subject, tensor: str) -> Job:
         return self._ask("tensor", **subject.files(), tensor=tensor)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue
+from lib.model_inputs.sizes import parse as read_sizes
 
 PREFIX = "workbench-onnx-"
 RUNS = 20  # timed, unless a caller says otherwise
@@ -19,7 +20,8 @@ RUNS = 20  # timed, unless a caller says otherwise
 class Subject:
     """``out`` is where the child process puts files for this visitor; ``close`` removes it.
 
-    ``report`` is the file with what was said of the model last, "" before that.
+    ``report`` is the file with what was said of the model last, "" before that; ``wants`` are the files of external
+    data that it lacks.
     """
 
     model: str
@@ -27,6 +29,7 @@ class Subject:
     externals: dict[str, str] = field(default_factory=dict)
     out: str = ""
     report: str = ""
+    wants: list[str] = field(default_factory=list)
 
     @property
     def folder(self) -> str:
@@ -76,6 +79,43 @@ def parse_symbols(text: str | None) -> dict[str, int]:
             out[name.strip()] = int(value)
         except ValueError:
             raise InvalidValue("symbols", part.strip(), "name=number, separated by commas: batch=8, sequence=128") from None
+    return out
+
+
+def parse_sizes(sizes: str | None, symbols: str | None = "") -> dict[str, int]:
+    """``batch=8, samples=512`` of the field ``sizes``, and of ``symbols``, its older name. Raises InvalidValue."""
+    return parse_symbols(symbols) | read_sizes(sizes or "")
+
+
+def parse_samples(path: str | None, name: str, preprocessing: str | None, *others: Any) -> dict[str, Any] | None:
+    """A file of samples with what is said of its pictures: ``size=224, normalization=imagenet``, or the same as JSON.
+
+    ``others`` are further ways to give inputs. Raises InvalidValue for two ways at once, and for what cannot be read.
+    """
+    words = (preprocessing or "").strip()
+    if not path:
+        if words:
+            raise InvalidValue("preprocessing", words, "given together with samples: a picture or a zip of pictures")
+        return None
+    if any(others):
+        raise InvalidValue("samples", name, "given alone: take the other inputs away")
+    return {"path": path, "name": name, "preprocessing": _pairs(words)}
+
+
+def _pairs(words: str) -> dict[str, Any]:
+    allowed = "pairs such as size=224, normalization=imagenet, layout=NCHW, channels=RGB, crop=center"
+    if words.startswith("{"):
+        try:
+            found = json.loads(words)
+        except (ValueError, RecursionError):
+            raise InvalidValue("preprocessing", words, allowed) from None
+        return found
+    out = {}
+    for part in filter(None, (p.strip() for p in words.replace(";", ",").split(","))):
+        name, sign, value = (p.strip() for p in part.partition("="))
+        if not sign or not name or not value:
+            raise InvalidValue("preprocessing", part, allowed)
+        out[name] = value
     return out
 
 

@@ -7,12 +7,22 @@ from typing import Any
 
 import pandas as pd
 
-from lib.onnx_inspect.report import facts, human, shape_text, size, verdict
+from lib.onnx_inspect.report import facts, human, incomplete, shape_text, size, verdict
 from web.cards import e
+
+from . import view_links
 
 NODE_COLUMNS = ["#", "node", "operator", "output", "MACs", "MACs %", "weights", "output bytes", "FLOPs/byte"]
 WEIGHT_COLUMNS = ["name", "dtype", "shape", "elements", "bytes", "read by", "nodes"]
-PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "MACs", "GMAC/s"]
+# what the Convert tab does about a problem
+MENDED = {
+    "no-op": "ONNX, slimmed",
+    "dead-node": "ONNX, slimmed",
+    "unused-initializer": "ONNX, slimmed",
+    "duplicate-initializer": "ONNX, slimmed",
+    "old-opset": "ONNX, another opset",
+    "newer-than-onnxruntime": "ONNX, another opset",
+}
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
 MOST_ROWS = 5000  # of a table in the page; the report has all
 IDLE = "Drop an <b>.onnx</b> file (with its external data, if it has any), or try an example."
@@ -20,14 +30,9 @@ IDLE = "Drop an <b>.onnx</b> file (with its external data, if it has any), or tr
 
 def summary(report: dict[str, Any]) -> str:
     """The verdict, the facts, and what goes in and out."""
-    state = (
-        "error"
-        if not report["valid"]
-        else "warning"
-        if any(p["severity"] == "warning" for p in report["problems"])
-        else "ok"
-    )
-    word = {"ok": "valid", "warning": "valid", "error": "not valid"}[state]
+    lacks = incomplete(report)
+    state = "ok" if report["valid"] else "warning" if lacks else "error"
+    word = "valid" if report["valid"] else "incomplete" if lacks else "not valid"
     rows = "".join(f"<dt>{e(k)}</dt><dd>{e(v)}</dd>" for k, v in facts(report).items())
     return (
         f'<div class="mw-card"><p class="mw-verdict"><span class="mw-chip {state}">{word}</span> '
@@ -45,19 +50,35 @@ def _values(title: str, values: list[dict[str, Any]]) -> str:
     return f"<div><h3>{title}</h3><table>{shown or '<tr><td>none</td></tr>'}{more}</table></div>"
 
 
+def _mend(problem: dict[str, Any]) -> str:
+    """The button to the Convert tab, where that can mend it."""
+    target = MENDED.get(problem["rule"])
+    words = f"Convert to {target}" if target else ""
+    return f' <button type="button" class="mw-link" data-onnx-convert="1">{e(words)}</button>' if words else ""
+
+
 def built(summary: str) -> str:
     """The summary once more: the other one may be far above the text."""
     return f'<div class="mw-card"><span class="mw-chip">built</span> It is the open model now.</div>{summary}'
 
 
-def problems(report: dict[str, Any]) -> str:
-    """One row a problem: how bad, where, what, and what to do."""
+def problems(report: dict[str, Any], converts: bool = False) -> str:
+    """One row a problem: how bad, where, what, and what to do. ``converts``: whether there is a Convert tab."""
     if not report["problems"]:
         return '<div class="mw-card"><span class="mw-chip ok">none</span> The checker and all lints are content.</div>'
+    outputs = {n["scope"] + n["name"]: (n["outputs"] or [""])[0] for n in report["nodes"]}
+    weights = {i["name"] for i in report["initializers"]}
+
+    def where(name: str) -> str:
+        short = name if len(name) <= 120 else f"{name[:120]}…"
+        if name in outputs:
+            return view_links.to_node(name, outputs[name], short)
+        return view_links.to_weight(name, short) if name in weights else f"<code>{e(short)}</code>"
+
     rows = "".join(
         f'<tr><td><span class="mw-chip {e(p["severity"])}">{e(p["severity"])}</span></td>'
-        f"<td><code>{e(p['where'][:120])}</code></td>"
-        f"<td>{e(p['message'])}<br><small>{e(p['fix'])}</small></td></tr>"
+        f"<td>{where(p['where'])}</td>"
+        f"<td>{e(p['message'])}<br><small>{e(p['fix'])}{_mend(p) if converts else ''}</small></td></tr>"
         for p in report["problems"]
     )
     return f'<div class="mw-card mw-scroll"><table class="mw-problems">{rows}</table></div>'
@@ -67,17 +88,22 @@ def cost(report: dict[str, Any]) -> str:
     """What the MACs hold and what they leave out."""
     lines = [f"<b>{e(human(report['macs']))} MACs</b> ({report['macs']:,}); FLOPs are twice that."]
     if report["symbols"]:
-        lines.append("Counted with " + e(", ".join(f"{k} = {v['value']}" for k, v in report["symbols"].items())) + ".")
+        lines.append("Counted with " + e(report["sizes_note"]) + " Change them below.")
     for group in report["not_counted"]:
         lines.append(f"Not counted: {group['nodes']} × <code>{e(group['operator'])}</code>, {e(group['reason'])}.")
     memory = report["memory"]
     least = f" At least: {memory['unknown']} values have no known size." if memory["unknown"] else ""
     lines.append(
-        f"Peak of inputs and activations alive at once: <b>{e(size(memory['peak_bytes']))}</b>, "
-        f"at <code>{e(memory['at'])}</code>.{least}"
+        f"Peak of inputs and activations alive at once: <b>{e(size(memory['peak_bytes']))}</b>, at {_at(report)}.{least}"
     )
     lines.append("<small>Element-wise work, normalisation and pooling have no MACs by convention.</small>")
     return f'<div class="mw-card">{"<br>".join(lines)}</div>'
+
+
+def _at(report: dict[str, Any]) -> str:
+    name = report["memory"]["at"]
+    made = next((n["outputs"] for n in report["nodes"] if n["name"] == name and not n["scope"]), None)
+    return view_links.to_node(name, made[0] if made else "") if made is not None else f"<code>{e(name)}</code>"
 
 
 def node_table(report: dict[str, Any]) -> pd.DataFrame:
@@ -101,10 +127,13 @@ def node_table(report: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=NODE_COLUMNS)
 
 
-def operator_plot(report: dict[str, Any]) -> pd.DataFrame:
-    """MACs by operator, the ten largest."""
-    rows = list(report["macs_by_operator"].items())[:10]
-    return pd.DataFrame(rows, columns=["operator", "MACs"])
+def operator_plot(report: dict[str, Any]) -> tuple[pd.DataFrame, str]:
+    """MACs by operator, the ten largest, and a title; by node where one operator does it all."""
+    rows, title = list(report["macs_by_operator"].items())[:10], "MACs by operator"
+    costly = sorted((n for n in report["nodes"] if n["macs"]), key=lambda n: -n["macs"])[:10]
+    if len(rows) < 2 < len(costly):
+        rows, title = [(f"{k + 1}: {n['name'][-20:]}", n["macs"]) for k, n in enumerate(costly)], "MACs by node"
+    return pd.DataFrame(rows, columns=["where", "MACs"]), title
 
 
 def memory_plot(report: dict[str, Any]) -> pd.DataFrame:
@@ -123,7 +152,7 @@ def weight_table(report: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=WEIGHT_COLUMNS)
 
 
-def tensor(found: dict[str, Any]) -> str:
+def tensor(found: dict[str, Any], users: list[str] | None = None) -> str:
     parts = [
         f"<b><code>{e(found['name'])}</code></b> {e(found['dtype'])} {e(shape_text(found['shape']))}, {size(found['bytes'])}"
     ]
@@ -134,6 +163,8 @@ def tensor(found: dict[str, Any]) -> str:
             f"{found['sparsity']:.1%} zeros ({found['zeros']:,}), {found['nan']:,} NaN, {found['infinite']:,} infinite"
         )
     parts.append("first values: " + e(", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in found["values"])))
+    if users:
+        parts.append("read by " + ", ".join(view_links.to_node(name) for name in users))
     return f'<div class="mw-card">{"<br>".join(parts)}</div>'
 
 
@@ -143,87 +174,6 @@ def histogram(found: dict[str, Any]) -> pd.DataFrame | None:
     edges, counts = found["histogram"]["edges"], found["histogram"]["counts"]
     middles = [(a + b) / 2 for a, b in pairwise(edges)]
     return pd.DataFrame({"value": middles, "count": counts})
-
-
-def result(found: dict[str, Any]) -> str:
-    """Do the two runtimes agree, how fast is one, and what came out."""
-    ours, other = found["onnxruntime"], found["reference"]
-    state = {True: ("ok", "agree"), False: ("error", "differ"), None: ("warning", "not compared")}[found["agree"]]
-    lines = [
-        f'<p class="mw-verdict"><span class="mw-chip {state[0]}">{state[1]}</span> '
-        "onnxruntime and the reference evaluator</p>"
-    ]
-    for name, one in (("onnxruntime", ours), ("Reference", other)):
-        if "error" in one:
-            lines.append(f"<p>{name} {e(one['version'])}: {e(one['error'])}</p>")
-    if "latency_ms" in ours:
-        marks = ours["latency_ms"]
-        lines.append(
-            f"<p>Latency over {ours['runs']} runs: median <b>{marks['p50']:.3g} ms</b>, p5 {marks['p5']:.3g}, "
-            f"p95 {marks['p95']:.3g}, p99 {marks['p99']:.3g}; first run {ours['first_ms']:.3g}, "
-            f"loading {ours['load_ms']:.3g} ms</p>"
-        )
-    gaps = "".join(
-        f"<tr><td><code>{e(d['name'])}</code></td><td>{'agrees' if d['agree'] else 'differs'}</td>"
-        f"<td>{_number(d.get('max_abs'))}</td>"
-        f"<td>{_number(d.get('max_rel'))}</td><td>{_number(d.get('cosine'))}</td>"
-        f"<td>{_tolerance(d)}</td><td>{e(d.get('why', ''))}</td></tr>"
-        for d in found["differences"]
-    )
-    if gaps:
-        head = "<tr><th>output</th><th></th><th>max abs</th><th>max rel</th><th>cosine</th><th>tolerance</th><th></th></tr>"
-        lines.append(f'<div class="mw-scroll"><table class="mw-plain">{head}{gaps}</table></div>')
-    for kind in ("inputs", "outputs"):
-        for value in found[kind]:
-            values = f": {e(_short(value['values']))}" if value.get("values") is not None else ""
-            shape = shape_text(value["shape"]) if value["shape"] is not None else ""
-            lines.append(
-                f"<p class='mw-array'>{kind[:-1]} <code>{e(value['name'])}</code> {e(value['dtype'])} {e(shape)}{values}</p>"
-            )
-    if ours.get("profile"):
-        lines.append(
-            "<p><small>The profile below has the nodes of onnxruntime's optimised graph; profiled runs are slower than "
-            "timed ones.</small></p>"
-        )
-    return f'<div class="mw-card">{"".join(lines)}</div>'
-
-
-def _short(values: Any) -> str:
-    """Six digits of each number; the first of many."""
-    if isinstance(values, list):
-        return f"[{', '.join(map(_short, values[:64]))}{', …' if len(values) > 64 else ''}]"
-    return f"{values:.6g}" if isinstance(values, float) else str(values)
-
-
-def _tolerance(d: dict[str, Any]) -> str:
-    return f"{d['rtol']:.3g} × value + {d['atol']:.3g}" if d.get("rtol") else "equal" if "rtol" in d else ""
-
-
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3g}"
-
-
-def profile_table(found: dict[str, Any]) -> pd.DataFrame:
-    rows = [
-        [
-            r["node"],
-            r["operator"],
-            round(r["ms"], 4),
-            round(100 * r["share"], 2),
-            r["calls"],
-            r["macs"],
-            None if r["gmacs_per_second"] is None else round(r["gmacs_per_second"], 3),
-        ]
-        for r in found["onnxruntime"].get("profile", [])
-    ]
-    return pd.DataFrame(rows[:MOST_ROWS], columns=PROFILE_COLUMNS)
-
-
-def profile_plot(found: dict[str, Any]) -> pd.DataFrame:
-    """The eight slowest."""
-    rows = found["onnxruntime"].get("profile", [])
-    shown = [(f"{k + 1}: …{r['node'][-14:]}", round(r["ms"], 4), r["operator"]) for k, r in enumerate(rows[:8])]
-    return pd.DataFrame(shown, columns=["node", "ms", "operator"])
 
 
 def changes(found: dict[str, Any]) -> str:
@@ -243,6 +193,8 @@ CSS = """
 .mw-problems td { overflow-wrap: normal; }
 .mw-problems td:nth-child(2) { min-width: 6em; max-width: 280px; overflow-wrap: anywhere; }
 .mw-problems td:nth-child(1), .mw-problems code { white-space: nowrap; } .mw-problems code { white-space: normal; }
+.mw-problems { width: 100% !important; } .mw-problems td:nth-child(3) { width: 99%; }
+body:has(#onnx-summary .mw-open-failed) #onnx-tabs { opacity: 0.45; }
 .mw-problems tr:first-child td { border-top: 0 !important; }
 .mw-array { font-size: 0.88rem; max-height: 12em; overflow: auto; }
 """

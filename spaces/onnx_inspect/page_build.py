@@ -1,0 +1,63 @@
+"""Write a model as ONNX text, or see the open one as text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from lib.onnx_inspect.catalogue import LINEAR, LOOP, SCALED
+from web.cards import failed
+
+from . import view
+from .page_shared import QUIET, Shared, Updates, Values, opened
+from .subject import Subject
+
+TEXTS = {"Y = X·A + B": LINEAR, "a loop": LOOP, "functions": SCALED}
+
+
+class Build:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        gr.Markdown(
+            "Write a model as ONNX text; what you build becomes the open model: its graph, cost and Run are in the tabs."
+        )
+        self.examples = gr.Radio(list(TEXTS), label="Start from", value=next(iter(TEXTS)))
+        self.text = gr.Textbox(LINEAR, label="ONNX text", lines=16, max_lines=40, elem_id="onnx-text", buttons=["copy"])
+        with gr.Row():
+            self.start = gr.Button("Build", variant="primary")
+            self.read = gr.Button("Show the open model as text")
+            self.download = gr.DownloadButton("Download .onnx", interactive=False)
+        self.note = gr.HTML(padding=False, elem_id="onnx-built")
+        self.outputs = [self.note, self.download]
+
+    def show(self) -> Updates:
+        return {self.note: "", self.download: gr.DownloadButton(value=None, interactive=False)}
+
+    def connect(self, opening: Any, summary: gr.HTML, everything: list[Any]) -> None:
+        """``opening`` follows a job to the whole page about its model."""
+        shared, bench = self.shared, self.shared.bench
+
+        async def build(words: str, before: Subject | None, http: gr.Request) -> Values:
+            out = bench.folders.new()
+            now = Subject(str(Path(out) / "model.onnx"), "model.onnx", out=out)
+            async for values in opening(now, before, lambda: bench.build(words or "", out), http, "not built"):
+                if shared.subject in values:
+                    button = gr.DownloadButton(value=now.model, interactive=True)
+                    yield values | {self.note: view.built(values[summary]), self.download: button}
+                else:  # progress, or why the text is no model: beside the text, and the summary stays
+                    yield {self.note: values[summary]}
+
+        async def as_text(now: Subject | None, http: gr.Request) -> Values:
+            model = opened(now)
+            try:
+                async for news in shared.follow("text", lambda: bench.show(model), http):
+                    yield {self.note: news} if isinstance(news, str) else {self.text: news["text"], self.note: ""}
+            except WorkbenchError as error:
+                yield {self.note: failed(error, "no text")}
+
+        self.examples.input(lambda name: TEXTS[name], self.examples, self.text, **QUIET)
+        shared.on([self.start.click], build, [self.text, shared.subject], everything)
+        shared.on([self.read.click], as_text, shared.subject, [self.text, self.note])

@@ -1,0 +1,65 @@
+"""The graph in Netron, and what is known of a node that is clicked there, or named by a link of another part."""
+
+from __future__ import annotations
+
+import html
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from web import netron
+from web.cards import failed, idle
+from web.folders import plain
+
+from . import view_links
+from .page_shared import QUIET, Shared, Updates, report_of
+from .subject import Subject
+
+COLLAPSED, WHOLE = "Collapsed", "Every node (slow)"
+
+
+class Graph:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.level = gr.Radio([COLLAPSED, WHOLE], value=COLLAPSED, label="This graph is big", visible=False)
+        self.graph = gr.HTML(idle("The graph of the model that you open appears here."), padding=False, elem_id="onnx-graph")
+        self.node = gr.HTML(padding=False, elem_id="onnx-node", js_on_load=view_links.FROM_GRAPH)
+        self.outputs = [self.level, self.graph, self.node]
+
+    def show(self, now: Subject, report: dict[str, Any]) -> Updates:
+        big, drawn = plain(now.out, "collapsed.onnx"), sum(report["operators"].values())
+        return {
+            self.graph: self._frame(now, COLLAPSED if big else WHOLE),
+            self.level: gr.Radio(value=COLLAPSED, visible=bool(big), label=f"{drawn:,} nodes are slow to draw"),
+            self.node: "",
+        }
+
+    def _frame(self, now: Subject, which: str) -> str:
+        file = Path(now.out) / ("collapsed.onnx" if which == COLLAPSED else "graph.onnx")
+        address = netron.address(self.shared.shelf.put(file if file.is_file() else Path(now.out) / "graph.onnx"), now.name)
+        return (
+            f'<iframe class="{netron.FRAME}" title="Graph of {html.escape(now.name)}" src="{html.escape(address)}" '
+            'style="width:100%;height:640px;border:0;border-radius:12px" allow="fullscreen"></iframe>'
+            '<p class="mw-graph-line">Click a node for its cost and weights. Ctrl+F searches. '
+            '<button type="button" class="mw-link" data-onnx-full="1">Full screen</button> '
+            f'<a href="{html.escape(address)}" target="_blank" rel="noopener">Own window</a></p>'
+        )
+
+    def connect(self) -> None:
+        def redraw(which: str, now: Subject | None) -> Any:
+            return self._frame(now, which) if now else gr.skip()
+
+        async def clicked(now: Subject | None, event: gr.EventData) -> str:
+            if now is None:
+                return ""
+            try:
+                found = await report_of(now)
+            except WorkbenchError as error:
+                return failed(error, "no node")
+            pick = getattr(event, "pick", None) or {}
+            return view_links.node(found, str(pick.get("name", "")), str(pick.get("output", "")))
+
+        self.level.input(redraw, [self.level, self.shared.subject], self.graph, **QUIET)
+        self.node.click(clicked, self.shared.subject, self.node, **QUIET)

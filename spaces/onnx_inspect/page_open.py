@@ -1,0 +1,210 @@
+"""What is open: the files, the examples, the summary, the report to take away, and the ways to the Convert tab."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import InvalidFile, WorkbenchError
+from lib.jobs import Job
+from lib.onnx_inspect.catalogue import DESCRIPTIONS
+from lib.onnx_inspect.report import incomplete
+from web.cards import e, failed, idle
+from web.handover import Offer
+
+from . import view
+from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save
+from .subject import Subject, uploaded
+
+BROKEN = '<i class="mw-open-failed"></i>'  # the CSS dims what is about the model before
+Show = Callable[[Subject, dict[str, Any]], Updates]
+
+
+class Opening:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.pair = gr.State(None)  # the paths of two models that were dropped, to be compared
+        with gr.Row(elem_classes="mw-columns"):
+            with gr.Column(scale=4, min_width=300):
+                self.files = gr.File(
+                    label="ONNX model (and its external data)", file_count="multiple", type="filepath", height=150
+                )
+                self.examples = gr.Dataset(
+                    components=[gr.Textbox(visible=False)],
+                    samples=[[name] for name in DESCRIPTIONS],
+                    type="index",
+                    label="Or try an example",
+                    elem_id="onnx-examples",
+                )
+                with gr.Row():
+                    shared.stop.render()
+                    options: dict[str, Any] = {"size": "sm", "interactive": False, "min_width": 70}
+                    self.as_json = gr.DownloadButton("Report .json", **options)
+                    self.as_markdown = gr.DownloadButton("Report .md", **options)
+                with gr.Row():
+                    self.convert = gr.Button(
+                        "Open in Convert", size="sm", visible=False, min_width=120, elem_id="onnx-convert"
+                    )
+                    self.again = gr.Button("Show the open model", size="sm", visible=False, min_width=120)
+            with gr.Column(scale=7, min_width=320):
+                self.summary = gr.HTML(idle(view.IDLE), padding=False, elem_id="onnx-summary")
+                with gr.Row(visible=False, elem_classes="mw-own") as self.two:
+                    self.two_words = gr.HTML(padding=False)
+                    self.compare = gr.Button("Compare them", size="sm", min_width=130, scale=0)
+        self.offer = Offer("onnx", self.convert, shared.subject, _for_convert, "convert")
+        self.reports = [self.as_json, self.as_markdown]
+        self.counted = [self.summary, *self.reports]
+        self.outputs = [*self.counted, self.files, self.convert, self.again, self.two, self.two_words, self.pair]
+
+    def count(self, now: Subject, report: dict[str, Any]) -> Updates:
+        """What depends on the sizes, and the report's two files."""
+        written = save(now, report)
+        buttons = [gr.DownloadButton(value=one, interactive=True) for one in written]
+        return {self.summary: view.summary(report)} | dict(zip(self.reports, buttons, strict=True))
+
+    def show(self, now: Subject, report: dict[str, Any]) -> Updates:
+        now.wants = list(report["missing"]) if incomplete(report) else []
+        return self.count(now, report) | {
+            self.convert: gr.Button(visible=self.offer.taken and not now.wants),
+            self.again: gr.Button(visible=False),
+            self.two: gr.Row(visible=False),
+            self.pair: None,
+        }
+
+    def failure(self, error: WorkbenchError, word: str, before: Subject | None) -> Updates:
+        """What was open stays so, dimmed, without its report's buttons beside another file's name."""
+        words = failed(error, word, before.name if before else "")
+        out: Updates = {self.summary: words + BROKEN if before else words, self.two: gr.Row(visible=False)}
+        off = [gr.DownloadButton(interactive=False) for _ in self.reports]
+        return out | dict(zip(self.reports, off, strict=True)) | {self.again: gr.Button(visible=before is not None)}
+
+    async def follow(
+        self,
+        show: Show,
+        now: Subject,
+        before: Subject | None,
+        ask: Callable[[], Job],
+        http: gr.Request,
+        failure: str = "not opened",
+    ) -> Values:
+        """Ends with the whole page about ``now``; a failure leaves open what was open."""
+        done = False
+        self.shared.under_way.stop(http)  # answers about the model before would come under the wrong heading
+        try:
+            async for news in self.shared.follow("open", ask, http):
+                if isinstance(news, str):
+                    yield {self.summary: news}
+                else:
+                    # a report of 50,000 nodes is 25 MB: not in the event loop
+                    page = await asyncio.to_thread(show, now, news)
+                    done = True
+                    self.shared.visit.keep(http, now)  # in place of the one before
+                    yield page
+        except WorkbenchError as error:
+            yield self.failure(error, failure, before)
+        finally:
+            if not done:
+                now.close()
+
+    def connect(self, show: Show, everything: list[Any]) -> None:
+        shared, bench = self.shared, self.shared.bench
+
+        async def open_files(paths: list[str] | None, before: Subject | None, http: gr.Request) -> Values:
+            onnx = [p for p in paths or [] if p.lower().endswith(".onnx")]
+            others = [p for p in paths or [] if p not in onnx]
+            out = bench.folders.new()
+            try:
+                if paths and not onnx and before is not None and _completes(before, others):
+                    now = await asyncio.to_thread(_completed, before, others, out)
+                else:
+                    now = uploaded([*others, *onnx[-1:]])  # a model dropped on another takes its place
+            except InvalidFile as error:
+                shutil.rmtree(out, ignore_errors=True)
+                yield self.failure(error, "not opened", before)
+                return
+            now.out = out
+            async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
+                if shared.subject in values:
+                    values |= {self.files: now.given() or None} | self._two(onnx, others)
+                yield values
+
+        async def open_handed(paths: list[str], before: Subject | None, http: gr.Request) -> Values:
+            """A copy: the tab that hands them over removes its own when it likes."""
+            out = bench.folders.new()
+            try:
+                kept = [await asyncio.to_thread(shutil.copy, path, out) for path in paths]
+            except OSError:
+                shutil.rmtree(out, ignore_errors=True)
+                raise gr.Error("That model is no longer there. Please convert it again.", print_exception=False) from None
+            now = uploaded(kept)
+            now.out = out
+            async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
+                yield values | {self.files: None} if shared.subject in values else values
+
+        async def open_example(index: int, before: Subject | None, http: gr.Request) -> Values:
+            name, out = list(DESCRIPTIONS)[index], bench.folders.new()
+            now = Subject(str(Path(out) / "model.onnx"), f"{name}.onnx", out=out)
+            async for values in self.follow(show, now, before, lambda: bench.example(name, out), http):
+                yield values | {self.files: None} if shared.subject in values else values
+
+        async def show_again(now: Subject | None) -> Updates:
+            model = opened(now)
+            page = await asyncio.to_thread(show, model, await report_of(model))
+            return page | {self.files: model.given() or None}
+
+        self.open_handed = open_handed
+        shared.on([self.files.upload], open_files, [self.files, shared.subject], everything)
+        shared.on([self.examples.click], open_example, [self.examples, shared.subject], everything)
+        self.again.click(show_again, shared.subject, everything, **QUIET)
+
+    def _two(self, onnx: list[str], others: list[str]) -> Updates:
+        if len(onnx) < 2:
+            return {}
+        old, new = onnx[-2:]
+        words = f"<b>{e(Path(new).name)}</b> is open; <b>{e(Path(old).name)}</b> was dropped too."
+        return {
+            self.two: gr.Row(visible=True),
+            self.two_words: f'<p class="mw-graph-line" role="status">{words}</p>',
+            self.pair: [[old, *others], [new, *others]],
+        }
+
+
+def _completes(before: Subject, paths: list[str]) -> bool:
+    """Whether one of the files is what the open model lacks, so that it belongs to it."""
+    return bool(before.wants) and any(Path(p).name in before.wants for p in paths)
+
+
+def _completed(before: Subject, paths: list[str], out: str) -> Subject:
+    """The open model with more files; its own are copied where they would go with it."""
+    model = before.model
+    if before.out and Path(model).is_relative_to(before.out):
+        model = shutil.copy(model, out)
+    kept = {name: path for name, path in before.externals.items() if Path(path).is_file()}
+    for name, path in kept.items():
+        if before.out and Path(path).is_relative_to(before.out):
+            kept[name] = shutil.copy(path, out)
+    return Subject(model, before.name, kept | {Path(p).name: p for p in paths})
+
+
+def _for_convert(now: Subject | None) -> list[str]:
+    """Under its own name: what was made here is called model.onnx on the disk."""
+    model = opened(now)
+    path = Path(model.model)
+    if not path.is_file():
+        raise gr.Error("The model is no longer there. Open it again.", print_exception=False)
+    if path.name != model.name and model.out:
+        folder = Path(tempfile.mkdtemp(dir=model.out))
+        name = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(model.name).stem)[:100] or "model"
+        named = folder / f"{name}.onnx"
+        with suppress(OSError):
+            os.link(path, named)
+        path = named if named.is_file() else Path(shutil.copy(path, named))
+    return [str(path), *model.externals.values()]

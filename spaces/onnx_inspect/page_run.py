@@ -1,0 +1,123 @@
+"""Run the open model: on made-up inputs, or on a visitor's own, which are shown before they are used."""
+
+from __future__ import annotations
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from web.cards import failed
+from web.folders import plain
+
+from . import view_run
+from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save, table
+from .subject import RUNS, Subject, parse_samples, parse_sizes, parse_values, whole
+
+KINDS = [".npz", ".npy", ".zip", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".wav", ".txt"]
+
+
+class Run:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        with gr.Row():
+            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="of random inputs", min_width=120)
+            self.runs = gr.Number(
+                RUNS, label="Timed runs", precision=0, minimum=1, maximum=1000, info="1 to 1000", min_width=120
+            )
+            self.sizes = gr.Textbox(
+                label="Sizes of dynamic dimensions", placeholder="batch=8", info="empty: sizes that it takes", min_width=160
+            )
+        with gr.Accordion("Inputs of your own", open=False), gr.Row():
+            with gr.Column(min_width=260):
+                self.file = gr.File(
+                    label="A picture, .wav, .txt, .npy, .npz, or a .zip of pictures",
+                    type="filepath",
+                    file_types=KINDS,
+                    height=120,
+                    elem_id="onnx-samples",
+                )
+                self.preview = gr.HTML(padding=False, elem_id="onnx-preview")
+            with gr.Column(min_width=260):
+                self.preprocessing = gr.Textbox(
+                    label="Preprocessing of pictures",
+                    placeholder="size=224, normalization=imagenet",
+                    info="guessed where it is left out: size, normalization, channels, layout, crop",
+                )
+                self.typed = gr.Textbox(label="Or values as JSON", lines=3, placeholder='{"X": [[1, 2, 3, 4]]}')
+        with gr.Row():
+            self.start = gr.Button("Run", variant="primary", scale=2)
+            self.download = gr.DownloadButton("Outputs (.npz)", interactive=False, scale=1)
+        self.outcome = gr.HTML(padding=False, elem_id="onnx-outcome")
+        self.times = gr.BarPlot(
+            x="node",
+            y="ms",
+            color="operator",
+            title="Where the time goes: slowest nodes",
+            sort=None,
+            x_label_angle=-30,
+            height=300,
+            visible=False,
+        )
+        columns = ["str", "str", *["number"] * 5]
+        self.profile = table(view_run.PROFILE_COLUMNS, columns, "Profile, slowest first", visible=False)
+        self.results = [self.outcome, self.times, self.profile, self.download]
+        self.outputs = [*self.results, self.sizes, self.file, self.preview, self.preprocessing, self.typed]
+
+    def show(self) -> Updates:
+        """Nothing has been run on the model that was just opened."""
+        own = {self.file: None, self.preview: "", self.preprocessing: "", self.typed: ""}
+        return self.nothing() | own | {self.sizes: ""}
+
+    def nothing(self, words: str = "") -> Updates:
+        none = gr.DownloadButton(value=None, interactive=False)
+        hidden = gr.Dataframe(value=None, visible=False)
+        return {self.outcome: words, self.times: gr.BarPlot(visible=False), self.profile: hidden, self.download: none}
+
+    def result(self, now: Subject, found: dict[str, Any]) -> Updates:
+        rows, file = view_run.profile_table(found), plain(now.out, "outputs.npz")
+        return {
+            self.outcome: view_run.result(found),
+            self.times: gr.BarPlot(view_run.profile_plot(found), visible=len(rows) > 0),
+            self.profile: gr.Dataframe(value=rows, visible=len(rows) > 0),
+            self.download: gr.DownloadButton(value=file, interactive=file is not None),
+        }
+
+    def connect(self, reports: list[Any]) -> None:
+        """``reports`` are the buttons of the two report files, which hold the run from then on."""
+        shared = self.shared
+
+        async def run(
+            seed: float,
+            runs: float,
+            words: str,
+            path: str | None,
+            how: str,
+            typed: str,
+            now: Subject | None,
+            http: gr.Request,
+        ) -> Values:
+            model = opened(now, "Open or build a model first.")
+            try:
+                whole_arrays = path if path and path.lower().endswith(".npz") else None
+                own = None if whole_arrays else path
+                values, sizes = parse_values(typed, path), parse_sizes(words)
+                real = parse_samples(own, Path(own or "").name, how if own else "")
+                numbers = whole("seed", seed, 0), whole("runs", runs, RUNS)
+                ask = lambda: shared.bench.run(model, whole_arrays, *numbers, sizes, values, real)  # noqa: E731
+                async for news in shared.follow("run", ask, http):
+                    if isinstance(news, str):
+                        yield self.nothing(news)
+                        continue
+                    report = await report_of(model) | {"run": news}
+                    written = await asyncio.to_thread(save, model, report)
+                    buttons = [gr.DownloadButton(value=one, interactive=True) for one in written]
+                    yield self.result(model, news) | dict(zip(reports, buttons, strict=True))
+            except WorkbenchError as error:
+                yield self.nothing(failed(error, "no result"))
+
+        given = [self.seed, self.runs, self.sizes, self.file, self.preprocessing, self.typed, shared.subject]
+        shared.on([self.start.click], run, given, [*self.results, *reports])
+        self.file.change(view_run.preview, self.file, self.preview, **QUIET)

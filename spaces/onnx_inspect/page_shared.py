@@ -1,0 +1,85 @@
+"""What the parts of the page share: the open model, its jobs, its report on the disk, and how an event is wired."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import InvalidFile
+from lib.jobs import Job, Result
+from lib.onnx_inspect.markdown import markdown
+from web.cards import progress
+from web.shelf import Shelf
+from web.stop import listen
+from web.under_way import UnderWay
+from web.visit import Visit
+
+from .bench import Bench
+from .subject import Subject
+
+Updates = dict[Any, Any]
+Values = AsyncIterator[Updates]
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+
+
+class Shared:
+    """``subject`` is the open model, or None: what visit keeps; a handler must not be able to open another's."""
+
+    def __init__(self, bench: Bench, shelf: Shelf, visit: Visit) -> None:
+        self.bench, self.shelf, self.visit = bench, shelf, visit
+        self.subject = gr.State(None)
+        self.under_way = UnderWay()
+        self.stop = gr.Button("Stop", variant="stop", size="sm", interactive=False, min_width=70, render=False)
+
+    async def follow(self, kind: str, ask: Callable[[], Job], http: gr.Request) -> AsyncIterator[str | dict[str, Any]]:
+        """Progress as HTML, then the answer."""
+        async for event in self.under_way.follow(kind, ask, http):
+            yield event.value if isinstance(event, Result) else progress(event.stage, event.share)
+
+    def on(self, triggers: list[Any], fn: Callable[..., Any], given: Any, outputs: Any) -> Any:
+        """A handler that may take a while: Stop can be pressed meanwhile."""
+        return listen(self.stop, self.under_way.busy, triggers, fn, given, outputs, **QUIET)
+
+
+def save(now: Subject, report: dict[str, Any]) -> tuple[str, str]:
+    """Writes the report; the paths of its .json and .md."""
+    folder = Path(tempfile.mkdtemp(dir=now.out))  # a name that the child process could not foresee
+    stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(now.name).stem)[:60] or "model"
+    now.report, readable = str(folder / f"{stem}.report.json"), folder / f"{stem}.report.md"
+    Path(now.report).write_text(json.dumps(report, indent=1))
+    readable.write_text(markdown(report))
+    return now.report, str(readable)
+
+
+async def report_of(now: Subject) -> dict[str, Any]:
+    """What was said of the open model last. Up to 25 MB: not in the event loop. Raises InvalidFile once it is gone."""
+    try:
+        return await asyncio.to_thread(lambda: json.loads(Path(now.report).read_text()))
+    except (OSError, ValueError):
+        raise InvalidFile("The model is no longer there. Open it again.") from None
+
+
+def opened(now: Subject | None, words: str = "Open a model first.") -> Subject:
+    """Raises gr.Error where nothing is open."""
+    if now is None:
+        raise gr.Error(words, print_exception=False)
+    return now
+
+
+def table(columns: list[str], datatypes: list[str], label: str, **options: Any) -> gr.Dataframe:
+    return gr.Dataframe(
+        headers=columns,
+        datatype=datatypes,
+        label=label,
+        interactive=False,
+        show_search="filter",
+        max_height=460,
+        elem_classes="mw-table",
+        **options,
+    )

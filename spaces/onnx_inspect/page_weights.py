@@ -1,0 +1,69 @@
+"""Weights: the list, and the values of one."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from web.cards import failed
+
+from . import view
+from .page_shared import QUIET, Shared, Updates, Values, report_of, table
+from .subject import Subject
+
+
+class Weights:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        with gr.Row():
+            self.name = gr.Textbox(
+                label="Tensor",
+                info="select a row below, or type an initializer's name and press Enter",
+                elem_id="onnx-tensor",
+            )
+            self.look = gr.Button("Show values", scale=0, min_width=120, elem_id="onnx-look")
+        self.tensor = gr.HTML(padding=False)
+        self.histogram = gr.BarPlot(x="value", y="count", title="Values", height=240, visible=False)
+        self.weights = table(
+            view.WEIGHT_COLUMNS, ["str", "str", "str", "number", "number", "number", "str"], "Largest first"
+        )
+        self.outputs = [self.name, self.tensor, self.histogram, self.weights]
+
+    def show(self, report: dict[str, Any]) -> Updates:
+        return {
+            self.weights: view.weight_table(report),
+            self.name: "",
+            self.tensor: "",
+            self.histogram: gr.BarPlot(visible=False),
+        }
+
+    def connect(self) -> None:
+        shared = self.shared
+
+        async def look(name: str, now: Subject | None, http: gr.Request) -> Values:
+            if now is None or not (name or "").strip():
+                raise gr.Error("Open a model and name one of its tensors.", print_exception=False)
+            try:
+                async for news in shared.follow("look", lambda: shared.bench.weights(now, name.strip()), http):
+                    if isinstance(news, str):
+                        yield {self.tensor: news, self.histogram: gr.BarPlot(visible=False)}
+                    else:
+                        found, report = view.histogram(news), await report_of(now)
+                        users = next((i["used_by"] for i in report["initializers"] if i["name"] == news["name"]), [])
+                        yield {
+                            self.tensor: view.tensor(news, users),
+                            self.histogram: gr.BarPlot(found, visible=found is not None),
+                        }
+            except WorkbenchError as error:
+                yield {self.tensor: failed(error, "no result"), self.histogram: gr.BarPlot(visible=False)}
+
+        given, shown = [self.name, shared.subject], [self.tensor, self.histogram]
+
+        def choose(event: gr.SelectData) -> str:
+            return str(event.row_value[0])
+
+        chosen = self.weights.select(choose, None, self.name, **QUIET)
+        chosen.then(look, given, shown, **QUIET)
+        shared.on([self.name.submit, self.look.click], look, given, shown)

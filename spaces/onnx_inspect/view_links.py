@@ -1,0 +1,97 @@
+"""Links between graph, tables and problems, and the card of one node. Names of a model stand in attributes, escaped.
+
+A button with ``data-onnx-node`` shows that node in the graph, one with ``data-onnx-weight`` that weight's values, one
+with ``data-onnx-convert`` hands the model to the Convert tab.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.onnx_inspect.report import human, shape_text, size
+from web.cards import e
+
+MOST = 12  # weights of a node that are linked
+
+# Of the HTML under the graph: it hears of clicks in the frame, and of the links anywhere in this tab.
+FROM_GRAPH = """
+const say = (name, output) => trigger('click', { pick: { name, output } });
+window.addEventListener('message', (event) => {
+  const frame = document.querySelector('#onnx-graph iframe');
+  if (event.origin === location.origin && frame && event.source === frame.contentWindow && event.data?.workbench === 'node')
+    say(String(event.data.name ?? ''), String(event.data.output ?? ''));
+});
+const tabs = () => [...document.querySelectorAll('#onnx-tabs [role=tab]')];
+const tab = (name) => tabs().find((one) => one.textContent.trim() === name)?.click();
+document.addEventListener('click', (event) => {
+  const found = event.target.closest?.('[data-onnx-node], [data-onnx-weight], [data-onnx-convert], [data-onnx-full]');
+  if (!found) return;
+  const data = found.dataset, frame = document.querySelector('#onnx-graph iframe');
+  if (data.onnxFull) frame?.requestFullscreen?.();
+  if (data.onnxConvert) document.querySelector('#onnx-convert')?.click();
+  if (data.onnxNode !== undefined) {
+    tab('Graph');
+    const wanted = { workbench: 'show', name: data.onnxNode, output: data.onnxOutput ?? '' };
+    frame?.contentWindow?.postMessage(wanted, location.origin);
+    frame?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
+    say(wanted.name, wanted.output);
+  }
+  if (data.onnxWeight !== undefined) {
+    tab('Weights');
+    const field = document.querySelector('#onnx-tensor textarea, #onnx-tensor input');
+    if (!field) return;
+    field.value = data.onnxWeight;
+    field.dispatchEvent(new Event('input', { bubbles: true }));
+    setTimeout(() => document.querySelector('#onnx-look')?.click(), 200);
+  }
+});
+"""
+
+
+def to_node(name: str, output: str = "", words: str = "") -> str:
+    return (
+        f'<button type="button" class="mw-link" data-onnx-node="{e(name)}" data-onnx-output="{e(output)}" '
+        f'title="Show in the graph">{e(words or name)}</button>'
+    )
+
+
+def to_weight(name: str, words: str = "") -> str:
+    shown = e(words or name)
+    return f'<button type="button" class="mw-link" data-onnx-weight="{e(name)}" title="Show its values">{shown}</button>'
+
+
+def node(report: dict[str, Any], name: str, output: str = "") -> str:
+    """What the report knows of a node: cost, shapes, weights, problems; "" for one that it does not list."""
+    found = next((n for n in report["nodes"] if name and n["scope"] + n["name"] == name), None)
+    found = found or next((n for n in report["nodes"] if output and output in n["outputs"]), None)
+    if found is None:
+        return ""
+    whole = found["scope"] + found["name"]
+    macs = f"{human(found['macs'])} MACs" if found["macs"] is not None else f"MACs not counted: {found['reason']}"
+    share = f" ({found['macs'] / report['macs']:.1%} of all)" if found["macs"] and report["macs"] else ""
+    shapes = "; ".join(shape_text(s) for s in found["output_shapes"])
+    made = found["outputs"][0] if found["outputs"] else ""
+    lines = [
+        f"<b>{to_node(whole, made)}</b> {e(found['operator'])}, gives {e(shapes)}",
+        f"{e(macs)}{share}; weights {e(size(found['weight_bytes']))}; output {e(size(found['output_bytes']))}",
+    ]
+    held = {i["name"]: i for i in report["initializers"]}
+    weights = [i for i in found["inputs"] if i in held]
+    if weights:
+        said = [f"{to_weight(w)} {e(shape_text(held[w]['shape']))}" for w in weights[:MOST]]
+        lines.append("Weights: " + ", ".join(said) + ", …" * (len(weights) > MOST))
+    lines += [
+        f"{e(p['severity'])}: {e(p['message'])}" for p in report["problems"] if p["where"] in (whole, *found["outputs"])
+    ]
+    return f'<div class="mw-card">{"<br>".join(lines)}</div>'
+
+
+CSS = """
+.mw-link { color: var(--link-text-color); text-decoration: underline; background: none; border: 0; padding: 0; font: inherit;
+  cursor: pointer; overflow-wrap: anywhere; text-align: left; min-height: 24px; }
+.mw-link:hover { color: var(--link-text-color-hover); }
+.dark .mw-link { color: var(--link-text-color-active, #2dd4bf); }
+.mw-graph-line { margin: 6px 4px; font-size: 0.88rem; color: var(--body-text-color-subdued); }
+.mw-graph-line a { margin-left: 10px; text-decoration: underline; }
+.mw-graph-line button { margin-left: 10px; }
+"""
