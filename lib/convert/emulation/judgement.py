@@ -135,7 +135,7 @@ def _equal(rows: list[tuple]) -> tuple[str, str, dict[str, Any]]:
 
 
 def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any]]:
-    cleaned, why = [], ""
+    cleaned, why, hidden = [], "", 0
     for e, o, given, counts in rows:
         e, o, given = wide(e), wide(o), np.stack([wide(g) for g in given])
         counts = np.broadcast_to(counts.reshape(counts.shape + (1,) * (e.ndim - counts.ndim)), e.shape)
@@ -144,10 +144,15 @@ def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any
         if odd.any() and not why:
             by = "as in the format itself: its numbers are too large" if lost[odd].all() else "where the format's are"
             why = f"{int(odd.sum())} of its values are not finite, {by}."
-        counts = counts & np.isfinite(e) & np.isfinite(o) & ~lost
+        counts = counts & np.isfinite(e) & np.isfinite(o)
+        hidden += int((counts & ~np.isfinite(given[0])).sum())
+        counts = counts & ~lost
         cleaned.append((e, o, given[: min(len(g) for _, _, g, _ in rows)], counts))
     if why:
         return "failed", why, {}
+    if hidden:
+        words = "not finite in this format, whose largest number is too small for those inside; this runtime keeps more"
+        return "unproven", f"{hidden} of its values are {words}.", {}
     total = sum(int(c.sum()) for *_, c in cleaned)
     if not total:
         return "unproven", "none of its values could be compared.", {}

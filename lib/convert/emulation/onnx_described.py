@@ -95,6 +95,10 @@ def _stored(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, list
         return
     found = _weight(node.input[0], held[node.input[0]], held[node.input[1]], _zero(node, held), axis)
     found.makes = [taker.output[0] for taker in takers.get(node.output[0], [])]
+    for _ in range(2):  # the pair behind keeps a graph output's name
+        after = [t for name in found.makes for t in takers.get(name, [])]
+        pair = [t for t in after if t.op_type in ("QuantizeLinear", "DequantizeLinear")]
+        found.makes += [t.output[0] for t in pair if t.output[0] not in found.makes]
     if found.whole.ndim:
         out.weights.append(found)
 

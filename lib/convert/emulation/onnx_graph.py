@@ -11,14 +11,13 @@ import onnx
 import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from lib.convert import onnx_files
+from lib.convert import onnx_files, onnx_float64
 from lib.errors import JobFailed
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.words import clean
 
 Arrays = dict[str, np.ndarray]
 Behind = Callable[[str, str], tuple[list[NodeProto], list[TensorProto]]]  # (from, to) -> nodes and their constants
-LEAST_OPSET = 7  # operators broadcast, Cast takes an integer
 RAW = "__before_rounding"
 
 
@@ -130,14 +129,9 @@ def run(model: ModelProto, inputs: list[Arrays]) -> list[Arrays]:
 
 
 def opened(folder: Any) -> ModelProto:
-    """A model without functions of its own and with a default opset. Raises InvalidFile, JobFailed for an old opset."""
-    model = onnx_files.inlined(onnx_files.read(folder))
-    found = onnx_files.opset(model)
-    if not found:
-        model.opset_import.append(helper.make_opsetid("", 13))
-    elif found < LEAST_OPSET:
-        raise JobFailed(f"Models of opset {found} are not emulated; {LEAST_OPSET} is the least.")
-    return model
+    """As every edge reads it: without functions of its own, of opset 7 or newer, float64 as float32. Raises InvalidFile."""
+    model = onnx_files.tidied(folder)
+    return onnx_float64.single(model, keep_io=True) if onnx_float64.has(model) else model
 
 
 def copied(model: ModelProto) -> ModelProto:

@@ -17,6 +17,7 @@ from lib.convert.emulation.onnx_described import Described, described
 
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
 JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
+FAR = 3e38  # no end at all
 MOST_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
 
 
@@ -123,12 +124,19 @@ def _clipping(model: ModelProto, said: Described, inputs: list[Arrays]) -> list[
     names = [name for name in said.static if name in produced]
     if onnx_files.opset(out) < 8:  # Min and Max broadcast from here on
         return []
+    takers: dict[str, set[str]] = {}
+    for node in model.graph.node:
+        for name in node.input:
+            takers.setdefault(name, set()).add(node.op_type)
     for k, name in enumerate(names):
         scale, zero = said.static[name]
         ends = np.iinfo(zero.dtype)
         low, high, upper, both, cut = (f"__{k}_{what}" for what in ("low", "high", "upper", "both", "cut"))
         for end, part in ((ends.min, low), (ends.max, high)):
-            value = np.array((end - int(zero.reshape(-1)[0])) * float(scale.reshape(-1)[0]), np.float32)
+            # tools take out a Relu that the range stands for
+            free = takers.get(name) == {"Clip"} or (end == ends.min and takers.get(name) == {"Relu"})
+            edge = (end - int(zero.reshape(-1)[0])) * float(scale.reshape(-1)[0])
+            value = np.array(np.copysign(FAR, end - 0.5) if free else edge, np.float32)
             out.graph.initializer.append(numpy_helper.from_array(value, part))
         out.graph.node.extend(
             [

@@ -12,6 +12,7 @@ from lib.convert.emulation.numbers import MOVED, far_steps, rounded, spread
 from lib.convert.emulation.onnx_described import Described, Weight
 
 Rounder = Callable[[np.ndarray, "np.random.Generator | None"], np.ndarray]
+FOLDED_BEHIND = {"Relu", "Clip", "Add", "BatchNormalization"}
 FOLLOWING = {"BatchNormalization", "Mul", "Div", "Add", "Sub"}  # what tools fold into the weight before
 
 
@@ -65,7 +66,11 @@ def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str
     if not names:
         for made in weight.makes:
             node = by_output.get(made)
-            names += [n for n in getattr(node, "input", ()) if fits(n)]
+            for _ in range(3):  # back over what tools fold into the operator
+                names += [n for n in getattr(node, "input", ()) if fits(n)]
+                if names or node is None or node.op_type not in FOLDED_BEHIND:
+                    break
+                node = by_output.get(node.input[0])
             if names:
                 break
     return list(dict.fromkeys(folded + names))[:4]
