@@ -15,8 +15,9 @@ import numpy as np
 import onnx
 import onnxruntime
 from onnx.reference import ReferenceEvaluator
+from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from lib.convert import onnx_check, onnx_doubts
+from lib.convert import onnx_check, onnx_doubts, onnx_files, opset_broadcast
 from lib.convert.onnx_files import opened
 from lib.errors import JobFailed, LimitExceeded
 from lib.model_inputs.signature import Signature
@@ -55,7 +56,8 @@ class OnnxRunner:
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed in onnxruntime's words."""
+        """Raises JobFailed in onnxruntime's words. Operators older than onnxruntime's are the reference evaluator's."""
+        old = 0 < onnx_files.opset(self._model.proto) < opset_broadcast.FIRST
         try:
             if self._session is None:
                 self._session = onnxruntime.InferenceSession(self._path, options(), providers=CPU)
@@ -64,6 +66,8 @@ class OnnxRunner:
         except LimitExceeded:
             raise
         except Exception as error:  # onnxruntime's errors share no public base class
+            if old and isinstance(error, state.NotImplemented):
+                return self.run_reference(inputs)
             raise JobFailed(f"onnxruntime refused: {_words(error)}") from None
         return _named([o.name for o in self._session.get_outputs()], outputs)
 
