@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -29,6 +30,21 @@ def from_metadata(properties: Mapping[str, str]) -> dict[str, Any]:
     return found
 
 
+def in_folder(folder: Path) -> dict[str, Any]:
+    """Of a transformers folder: its preprocessor_config.json, and the classes of its config.json."""
+    found = from_preprocessor_config(_read(folder / "preprocessor_config.json"))
+    names = _read(folder / "config.json").get("id2label")
+    return found | (from_metadata({"id2label": json.dumps(names)}) if isinstance(names, dict) else {})
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        given = json.loads(path.read_text()) if path.is_file() and path.stat().st_size <= LONGEST else {}
+    except (OSError, ValueError, RecursionError):
+        given = {}
+    return given if isinstance(given, dict) else {}
+
+
 def _labels(text: str) -> list[str] | None:
     if not isinstance(text, str) or not text or len(text) > LONGEST:
         return None
@@ -48,6 +64,8 @@ def _labels(text: str) -> list[str] | None:
 def from_preprocessor_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """``size``, ``crop`` and ``normalization`` of a transformers image processor, as far as a preset says the same."""
     found: dict[str, Any] = {}
+    if not config:
+        return found
     cropped = bool(config.get("do_center_crop")) and (size := _size(config.get("crop_size")))
     if cropped:
         found |= {"size": size, "crop": "center"}

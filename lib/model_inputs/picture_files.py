@@ -44,8 +44,11 @@ def chosen(
     known = {d: fixed[d] for d in value.shape if isinstance(d, str) and d in fixed}
     layout = dimensions.picture_layout(value)
     space = value.shape[-2:] if layout == "NCHW" else value.shape[-3:-1]
-    sides = tuple(d if isinstance(d, int) else known.get(d, 224) for d in space)
-    found = Preprocessing.from_dict(given or {}, guess(value, hints, size=sides))  # type: ignore[arg-type]
+    sides = None
+    if any(d in known or d in signature.sizes for d in space):  # the user's, or all that the model can take
+        plausible = sizes.propose(signature) | known
+        sides = tuple(d if isinstance(d, int) else plausible[d] for d in space)
+    found = Preprocessing.from_dict(given or {}, guess(value, hints, size=sides))
     _check(found, value, space, known)
     return found, value
 

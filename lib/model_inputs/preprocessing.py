@@ -87,7 +87,7 @@ class Preprocessing:
 def guess(value: Value, hints: Mapping[str, Any] | None = None, *, size: tuple[int, int] | None = None) -> Preprocessing:
     """What the model probably wants, from its signature. Raises InvalidValue where it takes no pictures.
 
-    ``hints``: ``normalization``, ``channels``, ``layout``, ``crop`` or ``size``, where the source states them, and
+    ``hints``: ``normalization``, ``channels``, ``crop`` or ``size`` (of a free shape), where the source states them, and
     ``input``, words of its metadata such as "RGB, 0 to 255". ``size`` is (height, width) where the shape leaves it open.
     """
     layout = dimensions.picture_layout(value)
@@ -105,7 +105,8 @@ def guess(value: Value, hints: Mapping[str, Any] | None = None, *, size: tuple[i
         channels="L" if count == 1 else "BGR" if "bgr" in words else "RGB",
         normalization=_normalization(value, layout, words),
     )
-    known = {f.name for f in fields(Preprocessing)}
+    known = {"normalization", "crop"} | ({"channels"} if count == 3 else set())
+    known |= {"size"} if not size and all(isinstance(d, str) for d in space) else set()  # a fixed shape knows better
     return Preprocessing.from_dict({k: v for k, v in hints.items() if k in known}, base)
 
 

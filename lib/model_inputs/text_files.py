@@ -16,7 +16,24 @@ from lib.model_inputs.signature import Signature, Value, dtype
 MOST_BYTES = 16 << 20
 LONGEST = 512  # tokens of a line, where the model does not say
 PADS = ("[PAD]", "<pad>", "<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
+OLDER = (  # files of a tokenizer without a tokenizer.json
+    ("vocab.txt",),
+    ("vocab.json", "merges.txt"),
+    ("spiece.model",),
+    ("tokenizer.model",),
+    ("sentencepiece.bpe.model",),
+)
 UTF16 = (b"\xff\xfe", b"\xfe\xff")
+
+
+def tokenizer_in(folder: Path) -> Path | None:
+    """What ``read`` takes as a source's tokenizer: its tokenizer.json, or the folder of older files, or None."""
+    for place in (folder, folder / "tokenizer"):
+        if (place / "tokenizer.json").is_file():
+            return place / "tokenizer.json"
+        if any(all((place / name).is_file() for name in names) for names in OLDER):
+            return place
+    return None
 
 
 def is_text(head: bytes) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,7 +35,8 @@ def test_metadata(properties: dict[str, str], found: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("config", "found"),
     [
-        ({}, {"normalization": "0..1"}),
+        ({}, {}),
+        ({"do_rescale": True}, {"normalization": "0..1"}),
         (
             {"do_normalize": True, "size": {"height": 224, "width": 320}} | IMAGENET,
             {"size": [224, 320], "crop": "squash", "normalization": "imagenet"},
@@ -58,3 +60,18 @@ def test_metadata(properties: dict[str, str], found: dict[str, Any]) -> None:
 )
 def test_preprocessor_config(config: dict[str, Any], found: dict[str, Any]) -> None:
     assert hints.from_preprocessor_config(json.loads(json.dumps(config))) == found
+
+
+def test_a_transformers_folder(tmp_path: Path) -> None:
+    assert hints.in_folder(tmp_path) == {}
+    (tmp_path / "preprocessor_config.json").write_text(json.dumps({"size": 32, "do_normalize": True} | HALF))
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": {"1": "dog", "0": "cat"}}))
+    assert hints.in_folder(tmp_path) == {
+        "size": [32, 32],
+        "crop": "squash",
+        "normalization": "-1..1",
+        "labels": ["cat", "dog"],
+    }
+    (tmp_path / "preprocessor_config.json").write_text("[1]")
+    (tmp_path / "config.json").write_bytes(b"\xff{")
+    assert hints.in_folder(tmp_path) == {}

@@ -56,6 +56,12 @@ def test_what_can_be_a_picture(shape: tuple[int | str, ...]) -> None:
     [
         (NCHW.inputs[0], {}, Preprocessing((8, 12), "NCHW", "RGB", "imagenet")),
         (NHWC.inputs[0], {}, Preprocessing((8, 12), "NHWC", "RGB", "0..255")),
+        (NCHW.inputs[0], {"size": [99, 99], "layout": "NHWC"}, Preprocessing((8, 12), "NCHW", "RGB", "imagenet")),
+        (
+            FREE.inputs[0],
+            {"size": [99, 98], "crop": "center"},
+            Preprocessing((99, 98), normalization="imagenet", crop="center"),
+        ),
         (FREE.inputs[0], {}, Preprocessing((224, 224), "NCHW", "RGB", "imagenet")),
         (Value("x", "float32", (1, 28, 28, 1)), {}, Preprocessing((28, 28), "NHWC", "L", "0..1")),
         (Value("x", "float32", (1, 28, 28, 3)), {}, Preprocessing((28, 28), "NHWC", "RGB", "-1..1")),
@@ -144,6 +150,8 @@ def test_what_is_guessed_can_be_changed(tmp_path: Path) -> None:
     found = read(tmp_path, picture(RED), FREE, preprocessing={"size": "16x24", "normalization": "0..1", "channels": "BGR"})
     assert found.rows[0]["x"].shape == (1, 3, 16, 24) and found.rows[0]["x"][0, :, 0, 0].tolist() == [0, 0, 1]
     assert found.preprocessing == Preprocessing((16, 24), "NCHW", "BGR", "0..1")
+    limited = Signature(FREE.inputs, (), {"height": (64, 192), "width": (64, 192)})
+    assert read(tmp_path, picture(RED), limited).rows[0]["x"].shape == (1, 3, 192, 192)
     assert read(tmp_path, picture(RED), FREE, sizes={"height": 32}).rows[0]["x"].shape == (1, 3, 32, 224)
 
 

@@ -13,7 +13,7 @@ from lib.model_inputs import samples
 from lib.model_inputs.preprocessing import Preprocessing
 from lib.model_inputs.samples import Samples
 from lib.model_inputs.signature import Signature, Value
-from tests.model_inputs.files import lying, npy, npz, pickled, zipped
+from tests.model_inputs.files import lying, npy, npz, pickled, picture, wav, zipped
 
 FOUR = Signature((Value("x", "float32", ("batch", 4)),))
 FIXED = Signature((Value("x", "float32", (8, 4)),))
@@ -246,3 +246,32 @@ def test_on_disk(tmp_path: Path) -> None:
         samples.load(tmp_path / "kept")
     with pytest.raises(InvalidFile, match="do not hold together"):
         samples.load(tmp_path / "nowhere")
+
+
+def test_random_damage_is_our_error_or_samples(tmp_path: Path) -> None:
+    """Damaged files of every kind: nothing but our own errors is raised, and what is read fits the model."""
+    rng, ends = np.random.default_rng(0), {True: 0, False: 0}
+    pictures = Signature((Value("x", "float32", ("n", 3, 8, 8)),))
+    wave = Signature((Value("audio", "float32", (1, 400)),))
+    files = [
+        (npz(x=ROWS, labels=np.arange(6)), FOUR),
+        (npy(ROWS), FOUR),
+        (npz(input_ids=np.ones((3, 5), np.int64), attention_mask=np.ones((3, 5), np.int32)), TWO),
+        (zipped({f"{f}/{k}.png": picture((k, 0, 0)) for f in "ab" for k in range(2)}), pictures),
+        (wav(np.zeros(900)), wave),
+    ]
+    for _ in range(600):
+        data, signature = files[rng.integers(len(files))]
+        hurt = bytearray(data[: rng.integers(len(data))] if rng.random() < 0.2 else data)
+        for at in rng.integers(0, len(hurt), rng.integers(1, 4)) if hurt else ():
+            hurt[at] = rng.integers(256)
+        try:
+            found = read(tmp_path, bytes(hurt), signature)
+        except InvalidFile:
+            ends[False] += 1
+            continue
+        ends[True] += 1
+        for row in found.rows:
+            for value in signature.inputs:
+                assert len(row[value.name].shape) == len(value.shape) and str(row[value.name].dtype) == value.dtype
+    assert min(ends.values()) > 50

@@ -10,7 +10,7 @@ import pytest
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 
 from lib.errors import InvalidFile
-from lib.model_inputs import samples
+from lib.model_inputs import samples, text_files
 from lib.model_inputs.signature import Signature, Value
 
 WORDS = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "the", "cat", "sat", "on", "mat", "ä"]
@@ -127,3 +127,21 @@ def test_a_damaged_tokenizer(tmp_path: Path, content: str | None) -> None:
     with pytest.raises(InvalidFile, match="tokenizer cannot be read") as caught:
         read(tmp_path, TEXT, BERT, home)
     assert str(tmp_path) not in caught.value.message
+
+
+@pytest.mark.parametrize(
+    ("names", "found"),
+    [
+        ([], None),
+        (["vocab.json"], None),
+        (["vocab.txt"], ""),
+        (["vocab.json", "merges.txt"], ""),
+        (["tokenizer/tokenizer.json"], "tokenizer/tokenizer.json"),
+        (["tokenizer.json", "vocab.txt"], "tokenizer.json"),
+    ],
+)
+def test_where_a_source_has_its_tokenizer(tmp_path: Path, names: list[str], found: str | None) -> None:
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).touch()
+    assert text_files.tokenizer_in(tmp_path) == (None if found is None else tmp_path / found)
