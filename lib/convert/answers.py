@@ -15,6 +15,7 @@ from lib.model_inputs.signature import Signature
 
 Check = Callable[[Any], bool]
 FILE = re.compile(r"[\w-]{1,40}\.npz", re.ASCII)
+PICTURE = re.compile(r"[A-Za-z0-9+/]{1,100000}={0,2}")  # a PNG as base64
 DIGEST = re.compile(r"[0-9a-f]{64}")
 PRECISIONS = ("exact", "fp32", "fp16", "int8")
 
@@ -104,6 +105,17 @@ SAMPLES: dict[str, Check] = {
 ANSWERS: dict[str, dict[str, Check]] = {
     "take": {"format": text, "messages": many(text), "bytes": count, "weights": text},
     "look": {"signature": signature, "preprocessing": absent_or(record)},
+    "preview_samples": {
+        "name": text,
+        "kind": text,
+        "count": count,
+        "classes": table(count),
+        "labels": count,
+        "preprocessing": absent_or(record),
+        "arrays": many(record),
+        "pictures": many(lambda v: isinstance(v, dict) and like(PICTURE)(v.get("png")) and text(v.get("label"))),
+        "messages": many(text),
+    },
     "apply": {
         "messages": many(text),
         "inputs": table(text),

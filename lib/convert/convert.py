@@ -7,6 +7,7 @@ environment that its format or edge needs.
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Generator
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,7 @@ from lib.convert.answers import checked
 from lib.convert.conversion import Conversion, Steps
 from lib.convert.formats import APP, find
 from lib.convert.options import chosen
+from lib.convert.outlook import Outlook
 from lib.convert.remedies import remedies
 from lib.convert.report import report
 from lib.convert.routes import routes, runs_here
@@ -51,6 +53,7 @@ class Converter:
         self._settings, self._lock = settings, threading.Lock()
         self._jobs: dict[str, Jobs] = {}
         self._closed = False
+        self._outlook = Outlook(settings.data_folder)
         self._limits = Limits(
             memory_mb=settings.convert_memory_mb,
             wall_seconds=settings.convert_seconds,
@@ -77,8 +80,8 @@ class Converter:
             return {name: jobs.status() for name, jobs in self._jobs.items()}
 
     def conversions(self) -> list[dict[str, Any]]:
-        """Every edge of this installation, as a table; see ``conversions.py``."""
-        return conversions.table()
+        """Every edge of this installation, as a table; see ``conversions.py`` and ``outlook.py``."""
+        return self._outlook.table()
 
     def names(self) -> dict[str, list[str]]:
         """Sources by name, in groups, for a list to choose from."""
@@ -96,9 +99,22 @@ class Converter:
             arguments = {"format": format.name, "folder": str(scratch / "0")}
             looked = checked("look", (yield from self._job(work, format.environment, "look", arguments, "", 0.5)))
             values = {side: looked["signature"][side] for side in ("inputs", "outputs")}
-            able = {"targets": conversions.targets(format.name), "blocked": conversions.unreachable(format.name)}
+            targets = self._outlook.targets(format.name, taken["bytes"])
+            able = {"targets": targets, "blocked": conversions.unreachable(format.name)}
             about = {"title": format.title, "preprocessing": looked["preprocessing"]}
             return taken | about | values | able
+
+        return Work(steps)
+
+    def preview(self, described: dict[str, Any], path: Path, preprocessing: dict[str, Any], sizes: dict[str, int]) -> Work:
+        """Result: what is in a file of samples, read for the model that ``described`` is about (``preview.py``)."""
+
+        def steps(work: Work, scratch: Path) -> Steps:
+            signature = {side: described[side] for side in ("inputs", "outputs")}
+            arguments = {"path": str(path), "name": path.name, "signature": signature}
+            arguments |= {"preprocessing": preprocessing, "sizes": sizes}
+            found = yield from self._job(work, APP, "preview_samples", arguments, "", 0.5)
+            return checked("preview_samples", found)
 
         return Work(steps)
 
@@ -112,6 +128,7 @@ class Converter:
         find(target)
 
         def steps(work: Work, scratch: Path) -> Steps:
+            begun = time.monotonic()
             taken = yield from self._take(work, source, scratch)
             reachable = routes(taken["format"], runs_here)
             if target not in reachable:
@@ -134,6 +151,7 @@ class Converter:
             arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": found, "stem": stem}
             made = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
             files = {kind: _inside(folder, made.get(kind)) for kind in ("artifact", "package", "onnx")}
+            self._outlook.note(taken["bytes"], found["route"], time.monotonic() - begun)
             if found["verdict"] == "proven" or settled.anyway:
                 return {"report": found, "withheld": None} | files
             return {"report": found, "withheld": files} | dict.fromkeys(files)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import shutil
 import stat
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from lib.convert.recognise import recognise
 from lib.convert.safetensors_file import SINGLE_FILE, check_safetensors
 from lib.convert.torch_files import PT2_CLOSED, check_checkpoint, check_pt2
 from lib.errors import InvalidFile
+from lib.onnx_model.open import Model, open_model, tensors
 
 MOST_FILES = 100
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"
@@ -96,16 +98,14 @@ def _empty(folder: Path) -> None:
 
 
 def _onnx(name: str, path: Path, beside: dict[str, Path], folder: Path) -> Taken:
-    from lib.onnx_model.open import open_model, tensors
-
     try:
         model = open_model(path, beside)
     except InvalidFile as error:
         if name.lower().endswith(".onnx"):
             raise
         raise InvalidFile(f"The file is of no format that is known here. Read as ONNX: {error.message}") from None
-    for where, what in model.missing.items():
-        raise InvalidFile(f"{where}: {what}. Upload it together with the model.")
+    if model.missing:
+        raise InvalidFile(_absent(model))
     target = main_file("onnx", folder)
     places = (e.value for _, t in tensors(model.proto) for e in t.external_data if e.key == "location")
     used = sorted(set(places) & beside.keys())
@@ -118,6 +118,19 @@ def _onnx(name: str, path: Path, beside: dict[str, Path], folder: Path) -> Taken
         shutil.copyfile(beside[one], folder / one)
     left = sorted(beside.keys() - set(used))
     return "onnx", [f"Not named by the model and left out: {', '.join(n[:80] for n in left[:5])}."] if left else []
+
+
+def _absent(model: Model) -> str:
+    """One sentence for all files that are named by the model and were not uploaded."""
+    places = [
+        next((e.value for e in t.external_data if e.key == "location"), "")
+        for where, t in tensors(model.proto)
+        if where in model.missing
+    ]
+    counts = Counter(places)
+    named = [f"{n[:80]!r} ({count} {'weight lives' if count == 1 else 'weights live'} there)" for n, count in counts.items()]
+    more = f" and {len(named) - 4} more files" if len(named) > 4 else ""
+    return f"The model is not complete: also upload {', '.join(named[:4])}{more}."
 
 
 def _config(name: str, path: Path, beside: dict[str, Path], folder: Path) -> Taken:

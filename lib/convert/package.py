@@ -35,8 +35,10 @@ def pack(format: str, folder: str, report: dict[str, Any], stem: str, out: str) 
     alone = len(files) == 1 and main.is_file()
     variant = format.removeprefix(find(format).base) if find(format).base else ""  # -fp16: not the source's own name
     artifact = f"{stem}{variant}{mark}{main.suffix}" if alone else f"{stem}{mark}-{format}.zip"
-    if mark:
-        files = {f"model{mark}{main.suffix}" if alone else f"model{mark}/{name}": file for name, file in files.items()}
+    if alone:  # one name everywhere: on its own, in the zip and in the inspector
+        files = {artifact: main}
+    elif mark:
+        files = {f"model{mark}/{name}": file for name, file in files.items()}
     if alone:
         shutil.copyfile(main, target / artifact)
     else:
@@ -45,9 +47,9 @@ def pack(format: str, folder: str, report: dict[str, Any], stem: str, out: str) 
     _zip(target / package, files, {"report.json": json.dumps(report, indent=2, allow_nan=False), "README.md": card(report)})
     inspect = "inspect" if find(format).on_disk == "onnx" else None
     if inspect:
-        for name in found:
+        for name, file in ({artifact: main} if alone else {n: source / n for n in found}).items():
             (target / inspect / name).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source / name, target / inspect / name)
+            shutil.copyfile(file, target / inspect / name)
     return {"artifact": artifact, "package": package, "onnx": inspect}
 
 

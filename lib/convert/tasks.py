@@ -1,8 +1,8 @@
 """What runs in a child process, in the environment that a format or an edge needs: JSON in and out (``lib/jobs.py``).
 
-One job each: ``take`` (an upload or a name becomes an artifact), ``look`` (its signature), ``run_source`` (its answers
-to the proof's inputs), ``apply`` (one edge), ``run_target`` (another artifact's answers to the same), ``judge``,
-``diverge``, ``package``.
+One job each: ``take`` (an upload or a name becomes an artifact), ``look`` (its signature), ``preview_samples``,
+``run_source`` (its answers to the proof's inputs), ``apply`` (one edge), ``run_target`` (another artifact's answers to
+the same), ``judge``, ``diverge``, ``package``.
 """
 
 from __future__ import annotations
@@ -59,6 +59,17 @@ def look(progress: Progress, format: str, folder: str) -> Answer:
     picture = next((v for v in signature.inputs if v.role == "image"), None)
     guessed = None if picture is None else guess(picture).as_dict()
     return {"signature": signature.as_dict(), "preprocessing": guessed}
+
+
+def preview_samples(
+    progress: Progress, signature: Answer, path: str, name: str, preprocessing: dict[str, Any], sizes: dict[str, int]
+) -> Answer:
+    """What a file of samples holds, before anything is converted; see ``preview.py``."""
+    from lib.convert.preview import preview
+    from lib.model_inputs.signature import Signature
+
+    progress("Reading the samples")
+    return preview(Path(path), name, Signature.from_dict(signature), preprocessing or None, sizes)
 
 
 def apply(progress: Progress, run: str, source: str, target: str, options: dict[str, Any]) -> Answer:

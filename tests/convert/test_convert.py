@@ -70,10 +70,10 @@ def test_a_proven_conversion_hands_out_file_and_package(converter: Converter, so
     assert Path(found["artifact"]).name == "My-model-fp16.onnx"
     onnxruntime.InferenceSession(found["artifact"], providers=["CPUExecutionProvider"])
     with zipfile.ZipFile(found["package"]) as package:
-        assert set(package.namelist()) == {"model.onnx", "report.json", "README.md"}
+        assert set(package.namelist()) == {"My-model-fp16.onnx", "report.json", "README.md"}
         assert json.loads(package.read("report.json"))["verdict"] == "proven"
         assert "**Proven.**" in package.read("README.md").decode()
-    assert (Path(found["onnx"]) / "model.onnx").is_file()
+    assert (Path(found["onnx"]) / "My-model-fp16.onnx").is_file()
 
 
 def test_a_failed_file_is_withheld_and_the_node_is_named(

@@ -53,8 +53,8 @@ def test_one_file_is_renamed_and_onnx_is_there_to_inspect(tmp_path: Path) -> Non
     source, out, report = made(tmp_path, SINGLE, "failed")
     found = package.pack("onnx", str(source), report, "net", str(out))
     assert found["artifact"] == "net.unproven.onnx" and (out / "net.unproven.onnx").read_bytes() == b"graph"
-    assert "model.unproven.onnx" in names(out / found["package"])
-    assert [(p.name, p.read_bytes()) for p in (out / found["onnx"]).rglob("*")] == [("model.onnx", b"graph")]
+    assert "net.unproven.onnx" in names(out / found["package"])
+    assert [(p.name, p.read_bytes()) for p in (out / found["onnx"]).rglob("*")] == [("net.unproven.onnx", b"graph")]
 
 
 @pytest.mark.parametrize(

@@ -56,9 +56,9 @@ def test_a_new_repository(hub: ModuleType, there: FakeHub, tmp_path: Path) -> No
     address = hub.push(result, TOKEN, " ada/digits ", endpoint=there.address)
     assert address == f"{there.address}/ada/digits"
     found = there.repositories["ada/digits"]
-    assert found.private and set(found.files) == {"model.onnx", "report.json", "README.md"}
+    assert found.private and set(found.files) == {"digits-fp16.onnx", "report.json", "README.md"}
     with zipfile.ZipFile(result.package) as archive:
-        assert found.files["model.onnx"] == archive.read("model.onnx")
+        assert found.files["digits-fp16.onnx"] == archive.read("digits-fp16.onnx")
     assert json.loads(found.files["report.json"])["verdict"] == "proven"
     card = found.files["README.md"].decode()
     assert card.startswith("---\ntags:") and "**Proven.** so it is" in card
@@ -70,7 +70,7 @@ def test_a_pull_request(hub: ModuleType, there: FakeHub, tmp_path: Path) -> None
     there.repositories["lab/model"] = Repository(files={"README.md": b"theirs"})
     address = hub.push(outcome(hub, tmp_path), TOKEN, "lab/model", hub.PULL, folder="onnx/", endpoint=there.address)
     assert address == f"{there.address}/lab/model/discussions/1"
-    assert set(there.repositories["lab/model"].pulls[0]) == {"onnx/model.onnx", "onnx/report.json", "onnx/README.md"}
+    assert set(there.repositories["lab/model"].pulls[0]) == {"onnx/digits-fp16.onnx", "onnx/report.json", "onnx/README.md"}
     assert there.repositories["lab/model"].files == {"README.md": b"theirs"}
 
 

@@ -1,0 +1,105 @@
+"""A look at a file of samples before anything is converted: figures, and a few pictures as the model will see them.
+
+Runs in a child process, like everything that opens an upload.
+"""
+
+from __future__ import annotations
+
+import base64
+import io
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.model_inputs import dimensions
+from lib.model_inputs.preprocessing import MEAN, STD, Preprocessing
+from lib.model_inputs.samples import Samples, read
+from lib.model_inputs.signature import Signature, Value
+
+MOST_PICTURES, SIDE = 8, 96  # pixels of a thumbnail's longer side
+MOST_CLASSES = 20
+
+
+def preview(
+    path: Path, name: str, signature: Signature, preprocessing: dict[str, Any] | None, sizes: dict[str, int]
+) -> dict[str, Any]:
+    """``count``, ``kind``, ``classes`` (samples by label), ``arrays`` of the first sample, ``pictures`` (PNG, base64).
+
+    Raises InvalidFile and InvalidValue, as ``samples.read`` does.
+    """
+    found = read(path, name, signature, preprocessing=preprocessing, sizes=sizes)
+    first = found.rows[0] if found.rows else {}
+    counts = Counter(found.labels or ())
+    return {
+        "name": name[:200],
+        "kind": found.kind,
+        "count": len(found.rows),
+        "classes": {_class(found, k): n for k, n in counts.most_common(MOST_CLASSES)},
+        "labels": len(counts),
+        "preprocessing": found.preprocessing.as_dict() if found.preprocessing else None,
+        "arrays": [{"name": n[:200], "dtype": str(v.dtype), "shape": list(v.shape)} for n, v in list(first.items())[:20]],
+        "pictures": _pictures(found, signature),
+        "messages": found.messages,
+    }
+
+
+def _class(found: Samples, number: int) -> str:
+    return found.classes[number][:80] if number < len(found.classes) else str(number)
+
+
+def _pictures(found: Samples, signature: Signature) -> list[dict[str, str]]:
+    value = next((v for v in signature.inputs if dimensions.picture_layout(v)), None)
+    if value is None or not found.rows:
+        return []
+    order = np.linspace(0, len(found.rows) - 1, min(MOST_PICTURES, len(found.rows))).astype(int)
+    if found.labels is not None:  # the first of each class, where there are few enough classes
+        firsts = {label: k for k, label in reversed(list(enumerate(found.labels)))}
+        order = np.array(sorted({*list(firsts.values())[:MOST_PICTURES], *order})[:MOST_PICTURES])
+    out = []
+    for number in order:
+        label = "" if found.labels is None else _class(found, found.labels[number])
+        out.append({"png": _png(pixels(found.rows[number][value.name], value, found.preprocessing)), "label": label})
+    return out
+
+
+def pixels(array: np.ndarray, value: Value, preprocessing: Preprocessing | None) -> np.ndarray:
+    """An input of pictures, [..., c, h, w] or [..., h, w, c] -> uint8 [h, w] or [h, w, 3] of its first picture.
+
+    The normalization is undone where it is known; without, the values are spread over black to white.
+    """
+    one = np.asarray(array, np.float32)
+    one = one.reshape(-1, *one.shape[-3:])[0]
+    if dimensions.picture_layout(value) == "NCHW":
+        one = one.transpose(1, 2, 0)
+    if preprocessing is None or np.asarray(array).dtype.kind not in "fu":
+        low, high = float(one.min(initial=0.0)), float(one.max(initial=0.0))
+        one = (one - low) * (255 / (high - low) if high > low else 1)
+    else:
+        one = one[..., ::-1] if preprocessing.channels == "BGR" else one
+        if np.asarray(array).dtype.kind == "f":
+            one = _undone(one, preprocessing.normalization)
+    one = np.clip(np.nan_to_num(np.rint(one)), 0, 255).astype(np.uint8)
+    return one[..., 0] if one.shape[-1] != 3 else one
+
+
+def _undone(one: np.ndarray, normalization: str) -> np.ndarray:
+    if normalization == "-1..1":
+        return (one + 1) * 127.5
+    if normalization == "imagenet":
+        grey = one.shape[-1] == 1
+        return (one * (STD.mean() if grey else STD) + (MEAN.mean() if grey else MEAN)) * 255
+    return one * 255 if normalization == "0..1" else one
+
+
+def _png(picture: np.ndarray) -> str:
+    from PIL import Image
+
+    image = Image.fromarray(np.ascontiguousarray(picture))
+    scale = SIDE / max(image.size)
+    size = (max(1, round(image.width * scale)), max(1, round(image.height * scale)))
+    image = image.resize(size, Image.Resampling.NEAREST if scale > 1 else Image.Resampling.BILINEAR)
+    out = io.BytesIO()
+    image.save(out, "PNG")
+    return base64.b64encode(out.getvalue()).decode()
