@@ -13,7 +13,10 @@ from typing import Any
 
 @contextmanager
 def computed() -> Iterator[None]:
-    """Convolutions and max pooling pad by what the size asks for. Average pooling stays: it counts what it pads."""
+    """Convolutions and max pooling pad by what the size asks for. Average pooling is refused where sizes are free.
+
+    Keras' torch backend repeats the edge there where the padding is uneven, and leaves it out where it is even.
+    """
     from keras.src.backend.torch import nn
 
     theirs = {name: getattr(nn, name) for name in ("_apply_same_padding", "average_pool")}
@@ -37,10 +40,12 @@ def computed() -> Iterator[None]:
         fill = float("-inf") if operation == "pooling" else 0.0
         return torch.nn.functional.pad(inputs, amounts, value=fill), 0
 
-    def average(*given: Any, **named: Any) -> Any:
+    def average(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", *rest: Any, **named: Any) -> Any:
+        if padding == "same" and not all(isinstance(s, int) for s in inputs.shape[1:]):
+            raise ValueError("Keras averages otherwise at even sizes than at odd ones where padding is the same")
         nn._apply_same_padding = theirs["_apply_same_padding"]
         try:
-            return theirs["average_pool"](*given, **named)
+            return theirs["average_pool"](inputs, pool_size, strides, padding, *rest, **named)
         finally:
             nn._apply_same_padding = same
 

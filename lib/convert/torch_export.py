@@ -157,6 +157,7 @@ def _sizes(fixed: dict[str, int]) -> str:
 
 def _line(error: BaseException) -> str:
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    text = text.partition(" For more information, run with TORCH_LOGS")[0]  # an advice for who has the code
     return f"{type(error).__name__}: {text}"[:300]
 
 

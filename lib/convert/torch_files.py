@@ -7,7 +7,7 @@ from pathlib import Path
 from tempfile import NamedTemporaryFile
 from typing import Any
 
-from lib.convert import json_text
+from lib.convert import json_text, numpy_pickles
 from lib.convert.archives import Archive, Limits, is_litter, opened
 from lib.convert.pickles import check_pickle
 from lib.convert.pt2_expressions import check_expression
@@ -25,8 +25,8 @@ PT2_CLOSED = (
     "Bring ONNX (torch.onnx.export) or safetensors instead; the owner of this app may allow it with PT2_UPLOADS=1."
 )
 _STORED = "{}: a member of it is compressed, which torch never writes. Save it again with torch.save."
-_CHECKPOINT = re.compile(
-    r"data\.pkl|data/[0-9]{1,9}|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
+_CHECKPOINT = re.compile(  # older torch names its tensors after their addresses, of up to 20 digits
+    r"data\.pkl|data/[0-9]{1,20}|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
 )
 _PT2 = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/[a-z_]+|\.format_version|\.storage_alignment"
@@ -50,10 +50,10 @@ def check_checkpoint(path: Path) -> None:
             _check_old(file)
             return
     with opened(path, Limits(members=200_000, total=1 << 40)) as archive:
-        _check_zip(archive)
+        _check_zip(archive, numpy_pickles.NAMES)
 
 
-def _check_zip(archive: Archive) -> None:
+def _check_zip(archive: Archive, also: frozenset[str] = frozenset()) -> None:
     root = root_of(archive)
     for name, member in archive.members.items():
         inner = name.removeprefix(root)
@@ -64,7 +64,7 @@ def _check_zip(archive: Archive) -> None:
     if f"{root}data.pkl" not in archive.members:
         raise InvalidFile("The checkpoint has no data.pkl. Save it again with torch.save.")
     with archive.stream(f"{root}data.pkl") as stream:
-        check_pickle(stream)
+        check_pickle(stream, also)
         if stream.read(1):
             raise InvalidFile("Something follows the pickle in data.pkl. Save the checkpoint again with torch.save.")
 
@@ -79,7 +79,7 @@ def _check_old(file: Any) -> None:
         )
     file.seek(0)
     for _ in range(5):
-        check_pickle(file)
+        check_pickle(file, numpy_pickles.NAMES)
 
 
 def check_pt2(path: Path) -> list[str]:

@@ -57,17 +57,22 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
     """Tensors by dotted name, and messages on what was left out. Nothing in the pickle is executed.
 
     A dictionary under ``state_dict`` is taken alone; other nested dictionaries and lists are flattened, so that
-    no tensor is lost. Raises InvalidFile.
+    no tensor is lost. Arrays of numpy become tensors. Raises InvalidFile.
     """
     import torch
 
+    from lib.convert.numpy_pickles import STAND_INS
+
     try:
-        found = torch.load(path, weights_only=True, map_location="cpu")
+        with torch.serialization.safe_globals([(thing, name) for name, thing in STAND_INS.items()]):
+            found = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise InvalidFile(
             f"The checkpoint holds more than tensors ({_refused(str(error))}), and a pickle of Python objects can run any "
             "code: it was not opened. Save model.state_dict(), or safetensors."
         ) from None
+    except InvalidFile:
+        raise
     except Exception as error:  # zip, struct, storage and Unicode errors of a broken file have no common base
         raise InvalidFile(f"This is no PyTorch checkpoint that can be read ({clean(str(error))[:200]}).") from None
     messages = []
@@ -89,8 +94,12 @@ def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str
     """``left`` has a number for every entry that may come: a few lists that hold each other often have no end."""
     import torch
 
+    from lib.convert.numpy_pickles import Array
+
     if next(left, None) is None:
         raise InvalidFile(f"The checkpoint has over {MOST_ENTRIES:,} entries; save model.state_dict() alone.")
+    if isinstance(found, Array) and found.values is not None:
+        found = torch.from_numpy(found.values.copy())
     if isinstance(found, torch.Tensor):
         name = prefix or "tensor"
         if found.layout != torch.strided or found.is_quantized or found.is_nested:
