@@ -17,15 +17,20 @@ from lib.onnx_model.words import clean
 
 
 @contextmanager
-def converted(source: Path, fixed: dict[str, int], **options: Any) -> Iterator[tuple[Path, list[str]]]:
+def converted(
+    source: Path, fixed: dict[str, int], kept: tuple[str, ...] = (), **options: Any
+) -> Iterator[tuple[Path, list[str]]]:
     """A folder, for as long as the block runs, with what onnx2tf makes of an ONNX artifact; and messages.
 
-    Inputs and outputs keep their axis order; ``fixed`` dimensions of the inputs get their size before. Raises
-    JobFailed in onnx2tf's words. The model is tried as it is, then slimmed where onnxslim is installed.
+    Inputs and outputs keep their axis order, those inputs in ``kept`` by force; ``fixed`` dimensions of the inputs get
+    their size before. Raises JobFailed in onnx2tf's words. The model is tried as it is, then slimmed where onnxslim is
+    installed.
     """
     from lib.convert import onnx_files
 
     model = prepared(onnx_files.inlined(onnx_files.read(source)), fixed)
+    for k, value in enumerate(v for v in model.graph.input if v.name in kept):
+        _keep_input(model.graph, value, k)
     if model.ByteSize() > onnx_files.WHOLE:
         raise JobFailed("The model is larger than the 1.9 GB that one TensorFlow Lite file can hold.")
     said: list[str] = []
@@ -86,6 +91,28 @@ def _keep_order(graph: Any, value: Any, number: int) -> None:
         graph.node.append(helper.make_node("Shape", [inner], [shape], name=shape))
     graph.node.append(helper.make_node("Reshape", [inner, listed], [flat], name=flat))
     graph.node.append(helper.make_node("Reshape", [flat, shape], [name], name=back))
+
+
+def _keep_input(graph: Any, value: Any, number: int) -> None:
+    """A list made of the input and back again: then onnx2tf has no transposition to take into it."""
+    from onnx import TensorProto, helper
+
+    name, taken = value.name, every_name(graph)
+    inner = unused(f"{name}_inner", taken)
+    listed, shape, flat = (unused(f"kept_input_{number}_{p}", taken) for p in ("list", "shape", "flat"))
+    rename(graph, {name: inner})
+    value.name = name  # the graph's input keeps it
+    dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
+    graph.initializer.append(helper.make_tensor(listed, TensorProto.INT64, [1], [-1]))
+    first = [helper.make_node("Reshape", [name, listed], [flat], name=flat)]
+    if dims.count(-1) <= 1:
+        graph.initializer.append(helper.make_tensor(shape, TensorProto.INT64, [len(dims)], dims))
+    else:
+        first.append(helper.make_node("Shape", [name], [shape], name=shape))
+    first.append(helper.make_node("Reshape", [flat, shape], [inner], name=f"{flat}_back"))
+    nodes = list(graph.node)
+    del graph.node[:]
+    graph.node.extend(first + nodes)
 
 
 def _run(model: Any, folder: Path, options: dict[str, Any]) -> Path:

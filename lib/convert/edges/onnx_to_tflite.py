@@ -25,16 +25,17 @@ from lib.convert.edges import Option, Progress, edge
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
     from lib.convert import onnx_files, tflite_file
+    from lib.convert.feeds import cases
     from lib.onnx_model.signature import signature
     from lib.onnx_model.words import clean
 
     progress("Converting with onnx2tf", 0.2)
-    found = signature(onnx_files.opened(source).proto)
+    found, sizes = signature(onnx_files.opened(source).proto), options.get("sizes") or {}
     said: list[str] = []
     if options["dynamic"] or not found.symbols():
         try:
             said = _write(source, target, {})
-            why = _refused(source, target) if found.symbols() else ""
+            why = _refused(source, target, sizes) if found.symbols() else ""
         except Exception as error:  # JobFailed of onnx2tf, InvalidFile of what it wrote
             if not found.symbols():
                 raise
@@ -42,20 +43,33 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         if not why:
             return {"messages": said}
         said = [f"Not with free dimensions: {why}"]
-    from lib.convert.feeds import cases
-
-    fixed = cases(found, (0,))[0].sizes
+    fixed = cases(found, (0,), sizes, only_first=True)[0].sizes
     progress("Converting with fixed sizes", 0.6)
     said += _write(source, target, fixed)
     tflite_file.read(target / tflite_file.NAME)
-    return {"messages": said, "fixed": fixed}
+    told = ", ".join(f"{name} = {size}" + (" (as asked)" if sizes.get(name) == size else "") for name, size in fixed.items())
+    return {"messages": [*said, f"Every size is fixed: {told}. Others are taken from the option sizes."], "fixed": fixed}
 
 
 def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
+    """Where onnx2tf took a transposition into an input, once more with that forbidden."""
+    from lib.convert import tflite_file
+    from lib.errors import JobFailed
+
+    said = _once(source, target, fixed, ())
+    if turned := _turned(source, target, fixed):
+        (target / tflite_file.NAME).unlink()
+        said = _once(source, target, fixed, turned)
+        if turned := _turned(source, target, fixed):
+            raise JobFailed(f"onnx2tf turns the axes of the input {turned[0][:80]!r}.")
+    return said
+
+
+def _once(source: Path, target: Path, fixed: dict[str, int], kept: tuple[str, ...]) -> list[str]:
     from lib.convert import onnx2tf_tool, tflite_file
     from lib.errors import JobFailed
 
-    with onnx2tf_tool.converted(source, fixed) as (made, said):
+    with onnx2tf_tool.converted(source, fixed, kept) as (made, said):
         files = sorted(made.glob("*_float32.tflite"))
         if len(files) != 1:
             raise JobFailed("onnx2tf made no float32 file of this model.")
@@ -64,19 +78,40 @@ def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
     return said
 
 
-def _refused(source: Path, target: Path) -> str:
+def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...]:
+    """Inputs whose axes the file has in another order than the source."""
+    from lib.convert import onnx_files, tflite_file
+    from lib.convert.pairing import pair
+    from lib.convert.tflite_signatures import described
+    from lib.onnx_model.signature import signature
+
+    theirs = {v.name: v for v in described(tflite_file.read(target / tflite_file.NAME)).inputs}
+    ours = signature(onnx_files.opened(source).proto).inputs
+    names = pair([v.name for v in ours], list(theirs), {})
+    found = []
+    for value in ours:
+        shape = [fixed.get(d, d) if isinstance(d, str) else d for d in value.shape]
+        got = theirs[names[value.name]].shape if value.name in names else shape
+        alike = len(shape) == len(got) and all(
+            a == b for a, b in zip(shape, got, strict=True) if isinstance(a, int) and isinstance(b, int)
+        )
+        found += [] if alike else [value.name]
+    return tuple(found)
+
+
+def _refused(source: Path, target: Path, sizes: dict[str, int]) -> str:
     """Why the file's free dimensions are not worth having: the runtime's words, or that shapes differ."""
     from lib.convert import feeds
     from lib.convert.runners.onnx import OnnxRunner
     from lib.convert.runners.tflite import TfliteRunner
-    from lib.convert.tasks import pair
+    from lib.convert.pairing import pair
     from lib.errors import JobFailed
 
     one, two = OnnxRunner(source), TfliteRunner(target)
     given, got = one.signature(), two.signature()
     names = pair([v.name for v in given.inputs], [v.name for v in got.inputs], {})
     dtypes = {v.name: v.dtype for v in got.inputs}
-    for case in (c for c in feeds.cases(given, (0,)) if c.kind in ("ordinary", "resized")):
+    for case in (c for c in feeds.cases(given, (0,), sizes, other={}) if c.kind in ("ordinary", "resized")):
         try:
             wanted = one.run(case.arrays)
         except JobFailed:
