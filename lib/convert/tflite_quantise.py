@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from lib.convert import tflite_file
+from lib.convert import tflite_file, tflite_weights
 from lib.errors import JobFailed
 from lib.onnx_model.words import clean
+
+NOTHING = (
+    "Nothing was quantised: the model has no layers with float32 weights that the tool takes, or all were left float. "
+    "The file would be no smaller."
+)
 
 
 def quantiser(source: Path) -> Any:
@@ -31,6 +41,39 @@ def save(made: Any, target: Path) -> list[str]:
         raise refused(error) from None
     held = _weights(tflite_file.read(path))
     return ["Weights now: " + ", ".join(f"{n} of {kind}" for kind, n in sorted(held.items())) + "."]
+
+
+def renewed(source: Path, folder: Path) -> Path:
+    """A copy of the artifact in ``folder`` with operator codes that the tool reads (``tflite_codes``)."""
+    import shutil
+
+    from lib.convert import tflite_codes
+
+    for path in source.iterdir():  # which signature was chosen, for one
+        if path.is_file() and path.name != tflite_file.NAME:
+            shutil.copy(path, folder)
+    tflite_codes.renewed(source / tflite_file.NAME, folder / tflite_file.NAME)
+    return folder
+
+
+def quantised(before: dict[str, Any], after: dict[str, Any]) -> bool:
+    """Whether fewer bytes of weights are float32 than before."""
+    return tflite_weights.stored_bytes(after).get(tflite_weights.FLOAT32, 0) < tflite_weights.stored_bytes(before).get(
+        tflite_weights.FLOAT32, 0
+    )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """The tool draws bars of progress and logs every choice."""
+    level = logging.root.manager.disable
+    logging.disable(logging.CRITICAL)
+    try:
+        with open(os.devnull, "w") as nowhere, redirect_stderr(nowhere), warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.disable(level)
 
 
 def refused(error: Exception) -> JobFailed:

@@ -12,7 +12,7 @@ from lib.convert.edges import edges
 def convert(source: str, target: str, folder: Path, out: Path, **given: Any) -> dict[str, Any]:
     """Defaults of the edge's options, but ``given``. Returns what the edge returns, {} for None."""
     found = edges()[source, target]
-    options = {o.name: o.default for o in found.options}
+    options = {"sizes": {}, "samples": None, "min_agreement": 0.95} | {o.name: o.default for o in found.options}
     assert given.keys() <= options.keys()
     module, name = found.run.split(":")
     out.mkdir(parents=True)
@@ -25,3 +25,41 @@ def convert(source: str, target: str, folder: Path, out: Path, **given: Any) -> 
     result = getattr(importlib.import_module(module), name)(progress, folder, out, options | given)
     assert shares == sorted(shares) and all(0 <= s <= 1 for s in shares)
     return result or {}
+
+
+def compare(progress: Any, file: str, target: str, options: dict[str, Any], folder: str) -> dict[str, Any]:
+    """``compared`` as a job, for edges and runners of another environment."""
+    return compared(Path(file), target, options, Path(folder))
+
+
+def compared(file: Path, target: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Takes a file in, converts it, and runs both. ``said``, ``cases``, ``errors``: by output, a share of its range.
+
+    An error is NaN where the target's values are not finite.
+    """
+    import numpy as np
+
+    from lib.convert import feeds
+    from lib.convert.intake import take_in
+    from lib.convert.pairing import pair
+    from lib.convert.runners import load
+    from lib.model_inputs.signature import dtype
+
+    (folder / "source").mkdir()
+    format, _ = take_in({file.name: file}, folder / "source")
+    said = convert(format, target, folder / "source", folder / "target", **options)
+    ours, theirs = load(format, folder / "source"), load(target, folder / "target")
+    given, got = ours.signature(), theirs.signature()
+    ins = pair([v.name for v in given.inputs], [v.name for v in got.inputs], said.get("inputs", {}))
+    outs = pair([v.name for v in given.outputs], [v.name for v in got.outputs], said.get("outputs", {}))
+    kinds = {v.name: dtype(v.dtype) for v in got.inputs}
+    cases, errors = feeds.cases(given, fixed=said.get("fixed", {}), wide=False), dict.fromkeys(outs, 0.0)
+    for case in cases:
+        wanted = ours.run(case.arrays)
+        found = theirs.run({ins[name]: value.astype(kinds[ins[name]]) for name, value in case.arrays.items()})
+        for name, value in wanted.items():
+            a, b = value.astype(np.float64), found[outs[name]].astype(np.float64)
+            assert a.shape == b.shape
+            error = float(np.abs(a - b).max(initial=0) / max(float(np.abs(a).max(initial=0)), 1e-6))
+            errors[name] = max(errors[name], error) if np.isfinite(errors[name]) and np.isfinite(error) else float("nan")
+    return {"said": {"lost": [], "messages": []} | said, "cases": len(cases), "errors": errors}

@@ -1,4 +1,4 @@
-"""ONNX to slimmed, float16 and int8 ONNX on tiny models: outputs against the source's, dynamic sizes, messages."""
+"""ONNX to slimmed and float16 ONNX on tiny models: outputs against the source's, dynamic sizes, messages."""
 
 from __future__ import annotations
 
@@ -11,13 +11,12 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.convert.runners import load
-from lib.errors import InvalidFile, JobFailed
+from lib.errors import InvalidFile
 from tests.convert import models
 from tests.convert.edge_run import convert
 
 MAKERS = [models.conv_net, models.mlp, models.attention]
 SAME = {"onnx-slim": 1e-5, "onnx-fp16": 3e-3}
-INT8 = ["onnx-int8-dynamic", "onnx-int8-static"]
 each_model = pytest.mark.parametrize("make", MAKERS, ids=lambda m: m.__name__)
 
 
@@ -46,34 +45,6 @@ def test_slim_and_fp16_compute_the_same(make: Callable, target: str, opset: int,
     _, pairs = both(make(opset), target, tmp_path)
     for want, got in pairs:
         assert got.dtype == np.float32 and models.error(got, want) < SAME[target]
-
-
-@each_model
-@pytest.mark.parametrize("target", INT8)
-@pytest.mark.parametrize("per_channel", [False, True], ids=["whole", "per channel"])
-def test_int8_is_close(make: Callable, target: str, per_channel: bool, tmp_path: Path) -> None:
-    said, pairs = both(make(), target, tmp_path, per_channel=per_channel)
-    assert any(m.startswith("Quantised operators:") for m in said["messages"])
-    for want, got in pairs:
-        # values beyond the calibrated range are cut off: a bit less is right for the static kind
-        assert models.cosine(got, want) > (0.999 if "dynamic" in target else 0.998) and models.error(got, want) > 1e-6
-
-
-@pytest.mark.parametrize("target", INT8)
-def test_int8_raises_an_old_opset_and_says_so(target: str, tmp_path: Path) -> None:
-    said, pairs = both(models.attention(11), target, tmp_path)
-    assert any("from 11 to 13" in m for m in said["messages"])
-    assert all(models.cosine(got, want) > 0.999 for want, got in pairs)
-
-
-@pytest.mark.parametrize("target", INT8)
-def test_int8_agrees_with_the_reference(target: str, tmp_path: Path) -> None:
-    """Saturating kernels of the machine would show here: the evaluator computes in wide integers."""
-    model = models.mlp()
-    both(model, target, tmp_path, per_channel=True)
-    runner = load(target, tmp_path / "target")
-    given = models.inputs(model, batch=3)
-    assert models.error(runner.run(given)["y"], runner.run_reference(given)["y"]) < 1e-3
 
 
 def test_fp16_can_take_and_give_float16(tmp_path: Path) -> None:
@@ -118,17 +89,15 @@ def test_slim_fuses_and_says_so(tmp_path: Path) -> None:
     assert said["messages"] == ["10 nodes became 8; fewer: 2 BatchNormalization."]
 
 
-@pytest.mark.parametrize("target", [*SAME, *INT8])
+@pytest.mark.parametrize("target", SAME)
 def test_functions_are_inlined(target: str, tmp_path: Path) -> None:
     model = with_function()
-    said, pairs = both(model, target, tmp_path)
+    _, pairs = both(model, target, tmp_path)
     for want, got in pairs:
         assert models.cosine(got, want) > 0.998
-    if target in INT8:
-        assert any(m.startswith("Quantised operators:") for m in said["messages"])
 
 
-@pytest.mark.parametrize("target", [*SAME, *INT8])
+@pytest.mark.parametrize("target", SAME)
 def test_external_data(target: str, tmp_path: Path) -> None:
     model = models.mlp()
     folder = models.save(model, tmp_path / "s", save_as_external_data=True, location="w.bin", size_threshold=0)
@@ -138,69 +107,11 @@ def test_external_data(target: str, tmp_path: Path) -> None:
     assert models.cosine(got, want) > 0.999
 
 
-@pytest.mark.parametrize("target", INT8)
-def test_nothing_to_quantise_is_said(target: str, tmp_path: Path) -> None:
-    f32 = TensorProto.FLOAT
-    model = models.made([helper.make_node("Erf", ["x"], ["y"])], [("x", f32, ["n", 4])], [("y", f32, ["n", 4])], {}, 17)
-    said, pairs = both(model, target, tmp_path)
-    assert any(m.startswith("Nothing was quantised") for m in said["messages"])
-    assert all(np.array_equal(want, got) for want, got in pairs)
-
-
-@pytest.mark.parametrize("target", INT8)
-def test_a_quantised_model_is_not_quantised_again(target: str, tmp_path: Path) -> None:
-    convert("onnx", target, models.save(models.mlp(), tmp_path / "s"), tmp_path / "t")
-    with pytest.raises(JobFailed, match="quantised already"):
-        convert("onnx", target, tmp_path / "t", tmp_path / "again")
-
-
-@pytest.mark.parametrize("target", [*SAME, *INT8])
+@pytest.mark.parametrize("target", SAME)
 def test_no_model_is_refused(target: str, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(b"PK\3\4 something else")
     with pytest.raises(InvalidFile):
         convert("onnx", target, tmp_path, tmp_path / "t")
-
-
-def test_random_calibration_is_said_plainly(tmp_path: Path) -> None:
-    said, _ = both(models.mlp(), "onnx-int8-static", tmp_path, samples=3)
-    assert said["messages"][0].startswith("Calibrated on 3 samples of random numbers, because no calibration file")
-
-
-def test_calibration_from_a_file_sets_the_ranges(tmp_path: Path) -> None:
-    """The same model calibrated on its real, small inputs is far better on these than calibrated on random ones."""
-    model = models.mlp()
-    folder, rng = models.save(model, tmp_path / "s"), np.random.default_rng(5)
-    real = (0.01 * rng.standard_normal((40, 16))).astype(np.float32)
-    np.savez(tmp_path / "c.npz", x=real[:32])
-    said = convert("onnx", "onnx-int8-static", folder, tmp_path / "a", calibration=str(tmp_path / "c.npz"))
-    assert said["messages"][0] == "Calibrated on 32 samples of the given file."
-    convert("onnx", "onnx-int8-static", folder, tmp_path / "b")
-    want = load("onnx", folder).run({"x": real[32:]})["y"]
-    near, far = (models.error(load("onnx", tmp_path / d).run({"x": real[32:]})["y"], want) for d in "ab")
-    assert near < far / 3
-
-
-@pytest.mark.parametrize(
-    ("arrays", "words"),
-    [
-        ({"z": np.zeros((4, 16), np.float32)}, r"arrays 'z'\. The model takes: x float32 \[batch, 16\]"),
-        ({"x": np.zeros((4, 15), np.float32)}, r"'x' of the calibration file is float32 \[4, 15\]"),
-        ({"x": np.zeros((4, 16), np.complex64)}, "is complex64"),
-        ({"x": np.zeros((0, 16), np.float32)}, "has 0 samples"),
-        ({"x": np.array([{}] * 4, object)}, "no .npz with plain arrays"),
-    ],
-    ids=["name", "shape", "dtype", "empty", "pickle"],
-)
-def test_bad_calibration(arrays: dict, words: str, tmp_path: Path) -> None:
-    np.savez(tmp_path / "c.npz", **arrays)
-    with pytest.raises(InvalidFile, match=words):
-        convert(
-            "onnx",
-            "onnx-int8-static",
-            models.save(models.mlp(), tmp_path / "s"),
-            tmp_path / "t",
-            calibration=str(tmp_path / "c.npz"),
-        )
 
 
 def with_function() -> ModelProto:

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 
 from lib.convert import tflite_file
-from lib.convert.edges.tflite_to_tflite_int8 import STATIC
 from lib.convert.runners import load
 from lib.errors import InvalidFile, JobFailed
 from tests.convert.edge_run import convert
@@ -126,22 +125,3 @@ def test_smaller_weights_keep_float_ends(tmp_path: Path, target: str) -> None:
     assert 0 < error < (2e-3 if target == "tflite-fp16" else 0.03)
     sizes = [(f / tflite_file.NAME).stat().st_size for f in (folder, tmp_path / "b")]
     assert sizes[1] < sizes[0]
-
-
-def test_static_ranges_say_what_they_were_measured_on(tmp_path: Path) -> None:
-    folder, *_ = dense(tmp_path / "a", width=64)
-    rng = np.random.default_rng(7)
-    np.savez(tmp_path / "real.npz", x=rng.standard_normal((20, 64)).astype(np.float32))
-    made = convert("tflite", "tflite-int8", folder, tmp_path / "random", activations=STATIC, samples=8)
-    given = {"activations": STATIC, "calibration": str(tmp_path / "real.npz")}
-    real = convert("tflite", "tflite-int8", folder, tmp_path / "real", **given)
-    assert "8 samples of random numbers" in made["messages"][0]
-    assert "of the given file" in real["messages"][0]
-    x = rng.standard_normal((3, 64)).astype(np.float32) / 2  # well inside of the measured ranges: outside they saturate
-    for name in ("random", "real"):
-        source, found = outputs(folder, x), outputs(tmp_path / name, x)
-        assert found.dtype == np.float32
-        assert np.abs(source - found).max() / np.ptp(source) < 0.1
-    unsigned, *_ = dense(tmp_path / "unsigned", signed=False)
-    with pytest.raises(JobFailed, match="Choose dynamic ranges"):
-        convert("tflite", "tflite-int8", unsigned, tmp_path / "none", activations=STATIC)
