@@ -81,6 +81,15 @@ window.addEventListener('load', (event) => {
         window.addEventListener('resize', () => window.dispatchEvent(new Event('load')), { once: true });
     }
 });
+// One that is hidden while it draws is spoiled in the same way: it draws once more when it is seen again.
+let spoiled = false;
+window.addEventListener('resize', () => {
+    if (window.innerWidth === 0) {
+        spoiled ||= !document.body.classList.contains('default');
+    } else if (spoiled) {
+        location.reload();
+    }
+});
 // Our page names a node: the graph goes to it, as soon as it is drawn. A node that is clicked is told to our page.
 const target = () => window.__view__?._target;
 const find = (wanted) => {
@@ -91,24 +100,35 @@ const find = (wanted) => {
         nodes.find((node) => wanted.output && parts(node).some(makes));
 };
 let latest = 0;
-window.addEventListener('message', (event) => {
-    if (event.source !== window.parent || event.origin !== location.origin || event.data?.workbench !== 'show') {
-        return;
-    }
+const show = (wanted) => {
     const turn = ++latest, until = Date.now() + 20000;
     const look = () => {
         if (turn !== latest || Date.now() > until) {
             return;
         }
-        const found = target()?._table?.size ? find(event.data) : null;
+        const drawn = document.body.classList.contains('default') && window.innerWidth > 0;
+        const found = drawn && !spoiled && target()?._table?.size ? find(wanted) : null;
         if (found) {
-            window.__view__.scrollTo(target().activate(found, 'sidebar'));
+            window.name = '';
+            target().scrollTo(target().activate(found, 'sidebar'));
         } else {
             setTimeout(look, 200);
         }
     };
     look();
+};
+window.addEventListener('message', (event) => {
+    if (event.source === window.parent && event.origin === location.origin && event.data?.workbench === 'show') {
+        const wanted = { name: String(event.data.name ?? ''), output: String(event.data.output ?? '') };
+        window.name = JSON.stringify(wanted); // outlives a reload
+        show(wanted);
+    }
 });
+try {
+    show(JSON.parse(window.name));
+} catch {
+    window.name = '';
+}
 document.addEventListener('click', () => setTimeout(() => {
     const [chosen] = target()?._selection ?? [];
     const node = chosen?.value;

@@ -44,13 +44,13 @@ def note(chosen: dict[str, int], given: dict[str, int]) -> str:
     """Which sizes are the caller's and which are only plausible."""
     guessed = {name: size for name, size in chosen.items() if name not in given}
     if not guessed:
-        return f"{_listed(chosen)}, as given." if chosen else ""
+        return f"{listed(chosen)}, as given." if chosen else ""
     asked = {name: size for name, size in chosen.items() if name in given}
-    said = f"{_listed(asked)} as given; " if asked else ""
-    return f"{said}{_listed(guessed)}: plausible sizes, as the model leaves them open."
+    said = f"{listed(asked)} as given; " if asked else ""
+    return f"{said}{listed(guessed)}: plausible sizes, as the model leaves them open."
 
 
-def _listed(chosen: dict[str, int]) -> str:
+def listed(chosen: dict[str, int]) -> str:
     shown = [f"{name} = {size}" for name, size in list(chosen.items())[:MOST_SHOWN]]
     return ", ".join(shown) + ", …" * (len(chosen) > MOST_SHOWN)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -70,8 +70,7 @@ def profile(
         events = json.loads(found.read_text()) if found.stat().st_size <= MAX_PROFILE else []
         found.unlink()
         kernels = (e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time"))
-        found_layers = layers(model) if model is not None else {}
-        return rows((e for e in kernels if e["args"]["op_name"] not in CONTROL), runs, found_layers)
+        return rows((e for e in kernels if e["args"]["op_name"] not in CONTROL), runs, model)
     except Exception:  # onnxruntime's errors share no base class; a node's name may break its JSON
         return []
 
@@ -93,8 +92,11 @@ def layers(model: ModelProto) -> dict[str, Layer]:
     return {name: layer for name, (layer, _) in out.items()}
 
 
-def rows(events: Iterable[dict[str, Any]], runs: int, layers: Mapping[str, Layer] | None = None) -> list[dict[str, Any]]:
+def rows(events: Iterable[dict[str, Any]], runs: int, model: ModelProto | None = None) -> list[dict[str, Any]]:
     """Kernel events of ``runs`` equal runs, the first a warm-up, as one row a node."""
+    found_layers = layers(model) if model is not None else {}
+    nodes = every(model.graph.node) if model is not None else ()
+    makers = {n.output[0]: n.name or f"{n.op_type}, which makes {n.output[0]}" for n in nodes if n.output}
     spent: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:
         op = event["args"]["op_name"]
@@ -105,10 +107,11 @@ def rows(events: Iterable[dict[str, Any]], runs: int, layers: Mapping[str, Layer
         calls = max(1, len(found) // runs)
         each = [found[k : k + calls] for k in range(0, len(found), calls)]
         ms = float(np.median([sum(e["dur"] for e in run) / 1000 for run in each[1:] or each]))
-        layer = (layers or {}).get(name.removesuffix(BLOCKED)) if op == "Conv" and name.endswith(BLOCKED) else None
+        layer = found_layers.get(name.removesuffix(BLOCKED)) if op == "Conv" and name.endswith(BLOCKED) else None
         counted = [macs(e["args"], layer) for e in each[-1]]
         total = None if None in counted else sum(counted)  # type: ignore[arg-type]
-        row = {"node": layer.name if layer else name, "operator": op, "calls": calls, "ms": ms, "macs": total}
+        known = layer.name if layer else makers.get(name.removesuffix(BLOCKED), name) if name.endswith(BLOCKED) else name
+        row = {"node": known, "operator": op, "calls": calls, "ms": ms, "macs": total}
         out.append(row | {"gmacs_per_second": total / ms / 1e6 if total and ms else None})
     everything = sum(r["ms"] for r in out) or 1.0
     return sorted(({**r, "share": r["ms"] / everything} for r in out), key=lambda r: -r["ms"])

@@ -100,8 +100,9 @@ def verdict(report: dict[str, Any]) -> str:
     if report["valid"]:
         words = "Valid"
     elif incomplete(report):
-        files = ", ".join(f"{name} ({_plural(n, 'tensor')})" for name, n in list(missing.items())[:5])
-        words = f"Incomplete. Add {files}{', …' * (len(missing) > 5)}"
+        files = ", ".join(list(missing)[:5]) + ", …" * (len(missing) > 5)
+        n = sum(missing.values())
+        words = f"Incomplete: also add {files}, which {'holds' if len(missing) == 1 else 'hold'} {_plural(n, 'tensor')}"
     else:
         words = f"Not a valid model: {_plural(counts['error'], 'error')}"
     rest = [_plural(counts[s], word) for s, word in (("warning", "warning"), ("info", "note")) if counts[s]]
@@ -135,7 +136,7 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
         + ", ".join(f"{k} opset {v}" for k, v in report["opset_imports"].items())
         + f" (onnxruntime {runtime['version']} reads IR ≤ {runtime['ir']}, opset ≤ {runtime['opset']})",
         "Parameters": _exact(parameters["count"]) + (": " + ", ".join(dtypes) if dtypes else ""),
-        "Nodes": f"{sum(report['operators'].values()):,} of {_plural(len(report['operators']), 'operator')}",
+        "Nodes": f"{sum(report['operators'].values()):,}, of {_plural(len(report['operators']), 'kind')}",
         "MACs": counted,
         "Peak activations": peak,
     }

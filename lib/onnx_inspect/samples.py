@@ -61,7 +61,7 @@ def by_samples(model: ModelProto, given: Given, fixed: dict[str, int], runner: R
         "preprocessing": one.preprocessing.as_dict() if one.preprocessing else None,
         "messages": one.messages,
     }
-    return Chosen(one.rows[0], at, note or ("As the sample has them." if at else ""), about)
+    return Chosen(one.rows[0], at, note or (f"{dynamic.listed(at)}, as the sample has them." if at else ""), about)
 
 
 def _sizes(found: Any, row: dict[str, Any]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from typing import Any
 from lib.errors import InvalidValue
 from lib.onnx_inspect import build, collapse, compare, run, weights
 from lib.onnx_inspect.examples import EXAMPLES
+from lib.onnx_inspect.samples import Given
 from lib.onnx_inspect.summary import summarise
 from lib.onnx_model.open import Model, open_model
 
@@ -54,14 +55,24 @@ def execute(
     symbols: dict[str, int],
     out: str | None = None,
     values: dict[str, Any] | None = None,
+    samples: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The result of a run on ``inputs`` (an .npz), typed ``values``, or random ones.
+    """The result of a run on ``inputs`` (an .npz), ``samples``, typed ``values``, or random ones.
 
-    With ``out``, its .npz files there.
+    ``samples``: {path, name, preprocessing}. With ``out``, the run's .npz files there.
     """
     progress("Opening the model", 0.05)
     opened = _open(model, externals)
-    result = run.run(opened, Path(inputs) if inputs else values, seed, runs, symbols, HERE, progress)
+    given: Any = Path(inputs) if inputs else values
+    if samples:
+        tokenizer = externals.get("tokenizer.json")
+        given = Given(
+            Path(samples["path"]),
+            samples["name"],
+            samples.get("preprocessing") or {},
+            Path(tokenizer) if tokenizer else None,
+        )
+    result = run.run(opened, given, seed, runs, symbols, HERE, progress)
     for name in ("inputs.npz", "outputs.npz", "reference.npz"):
         if out is not None and (HERE / name).is_file():
             shutil.move(name, Path(out) / name)

@@ -24,7 +24,7 @@ class Compare:
         self.said = gr.HTML(padding=False, elem_id="onnx-before")
         with gr.Row():
             many = {"file_count": "multiple", "type": "filepath", "height": 130}
-            self.old = gr.File(label="Before (empty: the open model)", elem_id="onnx-old", **many)
+            self.old = gr.File(label="Before", elem_id="onnx-old", **many)
             self.new = gr.File(label="After", elem_id="onnx-new", **many)
         with gr.Row():
             self.rtol = gr.Number(0.0, label="Relative tolerance", minimum=0, min_width=120)
@@ -36,7 +36,9 @@ class Compare:
         self.outputs = [self.said, self.old, self.new, self.difference, self.changes]
 
     def show(self, now: Subject) -> Updates:
-        return {self.said: f"<p class='mw-graph-line'>Before is the open model, <b>{e(now.name)}</b>.</p>"} | self.nothing()
+        return {
+            self.said: f"<p class='mw-graph-line'>An empty Before is the open model, <b>{e(now.name)}</b>.</p>"
+        } | self.nothing()
 
     def nothing(self, words: str = "") -> Updates:
         return {self.difference: words, self.changes: gr.Dataframe(value=None, visible=False)}

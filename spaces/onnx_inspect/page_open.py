@@ -119,7 +119,8 @@ class Opening:
 
         async def open_files(paths: list[str] | None, before: Subject | None, http: gr.Request) -> Values:
             onnx = [p for p in paths or [] if p.lower().endswith(".onnx")]
-            others = [p for p in paths or [] if p not in onnx]
+            kept = before.externals.values() if before is not None and onnx and onnx[-1] != before.model else ()
+            others = [p for p in paths or [] if p not in onnx and p not in kept]  # without the data of the model before
             out = bench.folders.new()
             try:
                 if paths and not onnx and before is not None and _completes(before, others):
@@ -133,7 +134,7 @@ class Opening:
             now.out = out
             async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
                 if shared.subject in values:
-                    values |= {self.files: now.given() or None} | self._two(onnx, others)
+                    values |= {self.files: now.given() or None} | self._two(onnx, others, before)
                 yield values
 
         async def open_handed(paths: list[str], before: Subject | None, http: gr.Request) -> Values:
@@ -165,15 +166,16 @@ class Opening:
         shared.on([self.examples.click], open_example, [self.examples, shared.subject], everything)
         self.again.click(show_again, shared.subject, everything, **QUIET)
 
-    def _two(self, onnx: list[str], others: list[str]) -> Updates:
+    def _two(self, onnx: list[str], others: list[str], before: Subject | None) -> Updates:
         if len(onnx) < 2:
             return {}
         old, new = onnx[-2:]
+        beside = list(before.externals.values()) if before is not None and before.model == old else others
         words = f"<b>{e(Path(new).name)}</b> is open; <b>{e(Path(old).name)}</b> was dropped too."
         return {
             self.two: gr.Row(visible=True),
             self.two_words: f'<p class="mw-graph-line" role="status">{words}</p>',
-            self.pair: [[old, *others], [new, *others]],
+            self.pair: [[old, *beside], [new, *others]],
         }
 
 

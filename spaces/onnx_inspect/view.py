@@ -12,8 +12,8 @@ from web.cards import e
 
 from . import view_links
 
-NODE_COLUMNS = ["#", "node", "operator", "output", "MACs", "MACs %", "weights", "output bytes", "FLOPs/byte"]
-WEIGHT_COLUMNS = ["name", "dtype", "shape", "elements", "bytes", "read by", "nodes"]
+NODE_COLUMNS = ["#", "node", "operator", "output", "M MACs", "MACs %", "k weights", "output KiB", "FLOPs/byte"]
+WEIGHT_COLUMNS = ["name", "dtype", "shape", "k elements", "KiB", "read by", "nodes"]
 # what the Convert tab does about a problem
 MENDED = {
     "no-op": "ONNX, slimmed",
@@ -25,6 +25,7 @@ MENDED = {
 }
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
 MOST_ROWS = 5000  # of a table in the page; the report has all
+MOSTLY = 0.9  # of all MACs in one operator
 IDLE = "Drop an <b>.onnx</b> file (with its external data, if it has any), or try an example."
 
 
@@ -34,9 +35,10 @@ def summary(report: dict[str, Any]) -> str:
     state = "ok" if report["valid"] else "warning" if lacks else "error"
     word = "valid" if report["valid"] else "incomplete" if lacks else "not valid"
     rows = "".join(f"<dt>{e(k)}</dt><dd>{e(v)}</dd>" for k, v in facts(report).items())
+    said = f"<p>{e(words)}</p>" if (words := verdict(report)) != "Valid." else ""
     return (
         f'<div class="mw-card"><p class="mw-verdict"><span class="mw-chip {state}">{word}</span> '
-        f"<b>{e(report['file']['name'])}</b></p><p>{e(verdict(report))}</p><dl class='mw-facts'>{rows}</dl>"
+        f"<b>{e(report['file']['name'])}</b></p>{said}<dl class='mw-facts'>{rows}</dl>"
         f'<div class="mw-values">{_values("Inputs", report["inputs"])}{_values("Outputs", report["outputs"])}</div></div>'
     )
 
@@ -116,10 +118,10 @@ def node_table(report: dict[str, Any]) -> pd.DataFrame:
             n["scope"] + n["name"],
             n["operator"],
             "; ".join(shape_text(s) for s in n["output_shapes"]),
-            n["macs"],
+            part(n["macs"], 1e6),
             None if n["macs"] is None else round(100 * n["macs"] / total, 2),
-            n["parameters"],
-            n["output_bytes"],
+            part(n["parameters"], 1e3),
+            part(n["output_bytes"], 1024),
             n["intensity"],
         ]
         for n in found
@@ -131,9 +133,15 @@ def operator_plot(report: dict[str, Any]) -> tuple[pd.DataFrame, str]:
     """MACs by operator, the ten largest, and a title; by node where one operator does it all."""
     rows, title = list(report["macs_by_operator"].items())[:10], "MACs by operator"
     costly = sorted((n for n in report["nodes"] if n["macs"]), key=lambda n: -n["macs"])[:10]
-    if len(rows) < 2 < len(costly):
+    # a convolutional network has one bar: its nodes tell more
+    if rows and rows[0][1] > MOSTLY * report["macs"] and len(costly) > 2:
         rows, title = [(f"{k + 1}: {n['name'][-20:]}", n["macs"]) for k, n in enumerate(costly)], "MACs by node"
     return pd.DataFrame(rows, columns=["where", "MACs"]), title
+
+
+def part(value: float | None, unit: float) -> float | None:
+    """``value`` in ``unit``s with four digits: tables sort numbers, not texts."""
+    return None if value is None else float(f"{value / unit:.4g}")
 
 
 def memory_plot(report: dict[str, Any]) -> pd.DataFrame:
@@ -145,10 +153,10 @@ def memory_plot(report: dict[str, Any]) -> pd.DataFrame:
 
 
 def weight_table(report: dict[str, Any]) -> pd.DataFrame:
-    rows = [
-        [i["name"], i["dtype"], shape_text(i["shape"]), i["count"], i["bytes"], i["uses"], ", ".join(i["used_by"])]
-        for i in report["initializers"][:MOST_ROWS]
-    ]
+    rows = []
+    for i in report["initializers"][:MOST_ROWS]:
+        amounts = part(i["count"], 1e3), part(i["bytes"], 1024), i["uses"]
+        rows.append([i["name"], i["dtype"], shape_text(i["shape"]), *amounts, ", ".join(i["used_by"])])
     return pd.DataFrame(rows, columns=WEIGHT_COLUMNS)
 
 
@@ -196,5 +204,7 @@ CSS = """
 .mw-problems { width: 100% !important; } .mw-problems td:nth-child(3) { width: 99%; }
 body:has(#onnx-summary .mw-open-failed) #onnx-tabs { opacity: 0.45; }
 .mw-problems tr:first-child td { border-top: 0 !important; }
+@media (max-width: 768px) { .mw-problems td { padding-right: 8px; } .mw-problems td:nth-child(2) { min-width: 4em; }
+  .mw-problems td:nth-child(3) { overflow-wrap: anywhere; min-width: 9em; } }
 .mw-array { font-size: 0.88rem; max-height: 12em; overflow: auto; }
 """

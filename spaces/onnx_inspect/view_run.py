@@ -13,9 +13,9 @@ from lib.onnx_inspect.markdown import figure, latency, measured_on
 from lib.onnx_inspect.report import shape_text, size
 from web.cards import e
 
-from .view import MOST_ROWS
+from .view import MOST_ROWS, part
 
-PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "MACs", "GMAC/s"]
+PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "M MACs", "GMAC/s"]
 HEAD = {
     True: "onnxruntime matches the reference evaluator",
     False: "onnxruntime and the reference evaluator give different outputs",
@@ -34,8 +34,7 @@ def result(found: dict[str, Any]) -> str:
         if "error" in one:
             lines.append(f"<p>{name} {e(one['version'])}: {e(one['error'])}</p>")
     if "latency_ms" in ours:
-        noisy = ' <span class="mw-chip warning">noisy</span>' if ours.get("noisy") else ""
-        lines.append(f"<p>{e(latency(ours))}{noisy}</p><p><small>{e(measured_on(ours))}</small></p>")
+        lines.append(f"<p>{e(latency(ours))}</p><p><small>{e(measured_on(ours))}</small></p>")
     lines += _inputs(found)
     gaps = "".join(
         f"<tr><td><code>{e(d['name'])}</code></td><td>{'agrees' if d['agree'] else 'differs'}</td>"
@@ -81,7 +80,7 @@ def profile_table(found: dict[str, Any]) -> pd.DataFrame:
             round(r["ms"], 4),
             round(100 * r["share"], 2),
             r["calls"],
-            r["macs"],
+            part(r["macs"], 1e6),
             None if r["gmacs_per_second"] is None else round(r["gmacs_per_second"], 3),
         ]
         for r in found["onnxruntime"].get("profile", [])
@@ -110,10 +109,7 @@ def _inputs(found: dict[str, Any]) -> list[str]:
         first = f"the first of {samples['count']} samples" if samples["count"] > 1 else "one sample"
         label = f", labelled <b>{e(samples['label'])}</b>" if samples.get("label") else ""
         out.append(f"<p>Run on {first} of <b>{e(samples['name'])}</b> ({e(samples['kind'])}){label}.</p>")
-        if how := samples.get("preprocessing"):
-            said = ", ".join(f"{k} = {'×'.join(map(str, v)) if isinstance(v, list) else v}" for k, v in how.items())
-            out.append(f"<p>Preprocessing: {e(said)}.</p>")
-        out += [f"<p><small>{e(words)}</small></p>" for words in samples["messages"]]
+        out += [f"<p>{e(words)}</p>" for words in samples["messages"]]
     return out
 
 
