@@ -22,7 +22,10 @@ AGAIN = "Make it with numpy.savez(file, **{name: array}), from arrays of numbers
 
 def npz(path: Path) -> dict[str, np.ndarray]:
     """The arrays of an .npz by their names, read-only. Raises InvalidFile."""
-    with opened(path, LIMITS) as archive:
+    odd: dict[str, str] = {}  # asked for because names such as input:0 are no plain file names, and ordinary here
+    with opened(path, LIMITS, odd) as archive:
+        for name, what in odd.items():
+            raise InvalidFile(f"The .npz holds {name[:80]!r}, which cannot be read ({what}). {AGAIN}.")
         names = [n for n in archive.members if not is_litter(n)]
         if other := [n for n in names if not n.endswith(".npy")]:
             raise InvalidFile(f"The .npz holds {other[0][:80]!r}, which is no array. {AGAIN}.")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy as np
 
 from lib.archives import Limits, is_litter, opened
 from lib.errors import InvalidFile
-from lib.model_inputs import dimensions, fitting, made_up, sizes
+from lib.model_inputs import dimensions, fitting, folder_labels, made_up, sizes
 from lib.model_inputs.preprocessing import Preprocessing, guess
 from lib.model_inputs.signature import Signature, Value
 from lib.pictures import MAX_BYTES, SUFFIXES
@@ -20,15 +19,16 @@ from lib.pictures import read as decode
 
 LIMITS = Limits(members=20_000, total=1 << 30, member=MAX_BYTES, ratio=1000)
 MOST_VALUES = 1 << 27  # numbers of all samples together: 512 MiB as float32
-CLASSES = "classes.txt"  # in a zip: the model's classes in order, a line each
-MOST_CLASSES = 100_000
 NAMED = 5  # left out pictures that a message names
-Labels = list[int] | None
 HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 
 def is_picture(head: bytes) -> bool:
     return head.startswith(HEADS) or (head[:4] == b"RIFF" and head[8:12] == b"WEBP") or head[4:8] == b"ftyp"
+
+
+def is_named_so(name: str) -> bool:
+    return Path(name).suffix.lower() in SUFFIXES
 
 
 def chosen(
@@ -72,12 +72,14 @@ def read(
     chosen: Preprocessing,
     fixed: Mapping[str, int],
     names: Sequence[str] = (),
-) -> tuple[list[dict[str, np.ndarray]], Labels, list[str], list[str]]:
+) -> tuple[list[dict[str, np.ndarray]], folder_labels.Labels, list[str], list[str]]:
     """(rows, labels, classes, messages). ``names``: the model's own classes in order, where its file states them.
 
     A ``classes.txt`` in the zip states them, too, and comes first.
     """
-    names = (_classes(path) if is_zip else []) or names
+    if is_zip:
+        with opened(path, LIMITS, {}) as archive:
+            names = folder_labels.stated(archive) or names
     rows: list[dict[str, np.ndarray]] = []
     folders: list[str] = []
     left_out: list[str] = []
@@ -116,7 +118,7 @@ def read(
     messages += [out] if left_out else []
     if len(signature.inputs) > 1:
         messages.append(f"Beside the picture, {', '.join(list(beside or {})[:8])}: as at a fresh start.")
-    labels, classes, said = _labels(folders, names)
+    labels, classes, said = folder_labels.of(folders, names)
     return rows, labels, classes, messages + said
 
 
@@ -130,11 +132,11 @@ def _pictures(path: Path, is_zip: bool, most: int, left_out: list[str]) -> Itera
     odd: dict[str, str] = {}
     with opened(path, LIMITS, odd) as archive:
         left_out += [f"{name[-80:]} ({what})" for name, what in odd.items() if not is_litter(name)]
-        names = [n for n in sorted(archive.members) if not is_litter(n) and n != CLASSES]
+        names = [n for n in sorted(archive.members) if not is_litter(n) and n != folder_labels.CLASSES]
         if len(names) > most:
             names = [names[k] for k in np.linspace(0, len(names) - 1, most).astype(int)]
         for name in names:
-            if Path(name).suffix.lower() not in SUFFIXES and not is_picture(archive.head(name)):
+            if not is_named_so(name) and not is_picture(archive.head(name)):
                 left_out.append(f"{name[-80:]} (no picture)")
                 continue
             try:
@@ -143,20 +145,6 @@ def _pictures(path: Path, is_zip: bool, most: int, left_out: list[str]) -> Itera
                 left_out.append(f"{name[-80:]} (damaged)")
                 continue
             yield name, data
-
-
-def _classes(path: Path) -> list[str]:
-    with opened(path, LIMITS, {}) as archive:
-        if CLASSES not in archive.members:
-            return []
-        try:
-            found = archive.read(CLASSES, 4 << 20).decode("utf-8-sig").splitlines()
-        except UnicodeDecodeError:
-            raise InvalidFile(f"{CLASSES} in the archive is not UTF-8. Save it as UTF-8, a class a line.") from None
-    found = [line for line in found if line.strip()]
-    if len(found) > MOST_CLASSES or len(set(found)) < len(found):
-        raise InvalidFile(f"{CLASSES} in the archive names a class twice, or over {MOST_CLASSES:,}. One line a class.")
-    return found
 
 
 def _shaped(one: np.ndarray, value: Value) -> np.ndarray:
@@ -169,31 +157,3 @@ def _shaped(one: np.ndarray, value: Value) -> np.ndarray:
 def _sizes(value: Value, one: np.ndarray, signature: Signature, fixed: Mapping[str, int]) -> dict[str, int]:
     bound = {d: n for d, n in zip(value.shape, one.shape, strict=True) if isinstance(d, str)}
     return sizes.propose(signature) | dict(fixed) | bound
-
-
-def _labels(folders: list[str], names: Sequence[str]) -> tuple[Labels, list[str], list[str]]:
-    """Classes by the last folder: as the model names them, by number where all folders are numbers, else sorted."""
-    labels = [folder.rpartition("/")[2] for folder in folders]
-    found = sorted(set(labels))
-    if len(found) < 2 or "" in found:
-        why = "Some pictures lie in no folder" if "" in found and len(found) > 1 else ""
-        return None, [], [f"{why}: none has a label."] if why else []
-    if names and not set(found) <= set(names):
-        unknown = [one for one in found if one not in names]
-        near = get_close_matches(unknown[0], names, 1)
-        hint = f" Did you mean {near[0][:80]!r}?" if near else ""
-        example = f"such as {unknown[0][:80]!r}.{hint}"
-        return None, [], [f"No labels: {len(unknown):,} of {len(found):,} folders are no class of the model, {example}"]
-    if names:
-        classes = list(names)
-    elif all(f.isdecimal() and len(f) <= 5 for f in found):
-        classes = [str(k) for k in range(max(map(int, found)) + 1)]
-        labels = [str(int(one)) for one in labels]
-    else:
-        classes = found
-        return (
-            [classes.index(one) for one in labels],
-            classes,
-            [f"Labels: the folders in the order of the alphabet are classes 0 to {len(classes) - 1} of the model."],
-        )
-    return [classes.index(one) for one in labels], classes, []

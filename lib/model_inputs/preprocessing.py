@@ -113,7 +113,7 @@ def guess(value: Value, hints: Mapping[str, Any] | None = None, *, size: tuple[i
 def _normalization(value: Value, layout: str, words: str) -> str:
     """Whole numbers are pixels. Floats: as the metadata says, else as the frameworks' own weights mostly want it."""
     told = dimensions.words(value.name)
-    if dtype(value.dtype).kind in "iu" or "255" in words or told & {"pixels", "uint", "raw"}:
+    if dtype(value.dtype).kind in "iu" or "255" in words or told & {"pixels", "uint"}:
         return "0..255"
     if "imagenet" in words:
         return "imagenet"

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.archives import is_litter, opened
+from lib.archives import Limits, is_litter, opened
 from lib.errors import InvalidFile
 from lib.model_inputs import arrays, fitting, picture_files, text_files, wave_files
 from lib.model_inputs import sizes as sizes_
@@ -20,6 +20,7 @@ from lib.model_inputs.signature import Signature
 from lib.model_inputs.stored import Row, Samples, load, save
 
 MOST_BYTES = 1 << 30
+NAMES_ONLY = Limits(members=20_000, total=1 << 50, member=1 << 50, ratio=1 << 30)  # nothing is unpacked
 FEWEST = 4  # samples that are worth dividing
 ALLOWED = "an .npz or .npy of arrays, a .zip of pictures or one picture, a .wav, a .txt where the model has a tokenizer"
 
@@ -77,9 +78,14 @@ def _kind(path: Path, head: bytes) -> str:
     if head.startswith(arrays.MAGIC):
         return "npy"
     if head.startswith((b"PK\x03\x04", b"PK\x05\x06")):
-        with opened(path, picture_files.LIMITS, {}) as archive:
+        with opened(path, NAMES_ONLY, {}) as archive:
             names = [n for n in archive.members if not is_litter(n)]
-        return "npz" if names and all(n.endswith(".npy") for n in names) else "zip"
+            pictures = any(picture_files.is_named_so(n) or picture_files.is_picture(archive.head(n)) for n in names)
+        if not names:
+            raise InvalidFile(f"The archive is empty. Send {ALLOWED}.")
+        if not pictures and not any(n.endswith(".npy") for n in names):
+            raise InvalidFile(f"The archive holds no pictures and no arrays, but {names[0][-80:]!r}. Send {ALLOWED}.")
+        return "zip" if pictures else "npz"
     if head.startswith((b"RIFF", b"RF64", b"RIFX")) and head[8:12] == b"WAVE":
         return "wave"
     if picture_files.is_picture(head):

@@ -48,6 +48,18 @@ GOOD = {
     "words": (npz(text=np.array([["a"], ["ä b"]])), WORDS, 2, {"text": (1, 1)}),
     "bfloat16": (npz(x=ROWS.astype(ml_dtypes.bfloat16)), NARROW, 6, {"x": (1, 4)}),
     "an input called labels": (npz(x=ROWS, labels=np.arange(6)), LABELLED, 6, {"x": (1, 4), "labels": (1,)}),
+    "a large array": (
+        npz(x=np.zeros((4096, 5000), np.float32)),
+        Signature((Value("x", "float32", ("b", 5000)),)),
+        4096,
+        {"x": (1, 5000)},
+    ),
+    "names as TensorFlow writes them": (
+        npz(**{"model/serving default_x:0": ROWS}),
+        Signature((Value("model/serving default_x:0", "float32", ("b", 4)),)),
+        6,
+        None,
+    ),
     "another byte order": (npz(x=ROWS.astype(">f4")), FOUR, 6, {"x": (1, 4)}),
     "Fortran's order": (npz(x=np.asfortranarray(ROWS)), FOUR, 6, {"x": (1, 4)}),
 }
@@ -60,7 +72,9 @@ def test_what_is_taken(tmp_path: Path, case: str) -> None:
     assert len(found.rows) == count and found.kind == "arrays" and found.labels is None
     for row in found.rows:
         assert list(row) == [v.name for v in signature.inputs]
-        assert {n: a.shape for n, a in row.items()} == (shapes or {v.name: (1, 5) for v in signature.inputs})
+        assert {n: a.shape for n, a in row.items()} == (
+            shapes or {v.name: (1, 4 if count == 6 else 5) for v in signature.inputs}
+        )
         assert all(str(row[v.name].dtype).replace("object", "string") == v.dtype for v in signature.inputs)
     if "x" in found.rows[0] and count == 6:
         assert np.array_equal(np.stack([row["x"].reshape(4) for row in found.rows]).astype(np.float32), ROWS)
@@ -80,7 +94,14 @@ BAD = {
     "a long header": (lying("(" + "1," * 20000 + ")"), FOUR, "damaged header"),
     "an unknown version": (b"\x93NUMPY\x09\x00" + npy(ROWS)[8:], FOUR, "damaged header"),
     "records": (npz(x=np.zeros(3, [("a", "f4")])), FOUR, "records"),
-    "an empty npz": (zipped({}), FOUR, "No usable|Pictures were sent"),
+    "a zip bomb": (
+        zipped({"x.npy": lying("(4000000, 64)", body=bytes(64 << 20))}),
+        FOUR,
+        "cut off or longer|cannot be read",
+    ),
+    "an empty npz": (zipped({}), FOUR, "The archive is empty. Send an .npz"),
+    "other things in a zip": (zipped({"notes.txt": b"x"}), FOUR, "no pictures and no arrays, but 'notes.txt'"),
+    "arrays and other things": (zipped({"x.npy": npy(ROWS), "notes.txt": b"x"}), FOUR, "'notes.txt', which is no array"),
     "no array inside": (zipped({"x.npy": b"hello"}), FOUR, "is no NumPy array"),
     "a wrong name": (
         npz(X_input=ROWS),
