@@ -8,7 +8,7 @@ from itertools import cycle
 
 import numpy as np
 
-from lib.model_inputs import integers
+from lib.model_inputs import dimensions, integers
 from lib.model_inputs.integers import UNKNOWN, Ranges
 from lib.model_inputs.signature import Signature, Value, dtype
 
@@ -27,6 +27,7 @@ LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
 TIMESTEPS = 1000
 MOST_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
 MOST_ALONE = 6  # inputs that are changed alone
+OTHER_RATE = 8000  # hertz: the samples a second of telephones, beside 16000
 
 
 @dataclass(slots=True)
@@ -77,6 +78,7 @@ def cases(
         out.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
         out.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))
     first, others = out[0].arrays, make(seeds[0], stream=ALONE + 16 * stream)
+    others |= {v.name: np.full_like(first[v.name], OTHER_RATE) for v in signature.inputs if dimensions.is_rate(v)}
     for name in list(first)[:MOST_ALONE] if len(first) > 1 else []:
         out.append(Case("alone", seeds[0], sizes, first | {name: others[name]}, name))
     if any(dtype(v.dtype).kind == "f" for v in signature.inputs):

@@ -37,14 +37,38 @@ def unseen_branches(model: ModelProto, cases: list[Arrays]) -> list[str]:
     for found in _run(probe, cases, probed):
         for name, value in zip(probed, found, strict=True):
             seen[name].add(bool(np.asarray(value).reshape(-1)[0]))
+    unseen = [n for n in ifs if len(seen.get(n.input[0], ())) < 2]
+    decided = _decided(model) if unseen else frozenset()
     out = []
-    for node in ifs:
+    for node in unseen:
+        if node.output[0] in decided:
+            continue
         for branch, graph in _branches(node).items():
             ran = (branch == "then_branch") in seen.get(node.input[0], set())
             if _computes(graph) and not ran:
                 called = (node.name or node.output[0])[:80]
                 out.append(f"No input that was made up enters the {branch.removesuffix('_branch')} branch of If {called!r}.")
     return out[:3]
+
+
+def _decided(model: ModelProto) -> frozenset[str]:
+    """First outputs of the If nodes whose condition depends on no input: onnxruntime's own folding puts the branch there."""
+    import onnx
+    import onnxruntime
+
+    with tempfile.TemporaryDirectory() as folder:
+        path, folded = Path(folder) / onnx_files.NAME, Path(folder) / "folded.onnx"
+        onnx_files.save(model, path)
+        settings = options()
+        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        settings.optimized_model_filepath = str(folded)
+        try:
+            onnxruntime.InferenceSession(str(path), settings, providers=CPU)
+            left = onnx.load(str(folded), load_external_data=False).graph.node
+        except Exception:  # onnxruntime's errors share no public base class
+            return frozenset()
+    still = {name for node in left if node.op_type == "If" for name in node.output}
+    return frozenset(node.output[0] for node in model.graph.node if node.op_type == "If" and node.output[0] not in still)
 
 
 def _branches(node: NodeProto) -> dict[str, GraphProto]:

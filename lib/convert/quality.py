@@ -67,12 +67,12 @@ def measure(
     ``labels``: a class for every row, where this output has the scores. ``masks``: [rows, positions] of each input, 0
     where padding stands: those positions are not judged.
     """
-    a, b = _rows(expected, masks), _rows(ours, masks)
+    a, b = _rows(name, expected, masks), _rows(name, ours, masks)
     if measures.kind(expected[0]) in "iubO":
         same = np.asarray(a == b).reshape(len(a), -1).all(1)
         return _share(name, "equal values", same, min_agreement)
     wide = [measures.wide(a), measures.wide(b)]
-    kind = _kind(name, wide[0], labels)
+    kind = _kind(name, wide[0], labels, expected[0].ndim)
     if kind == "decisions":
         found = _share(name, "decisions at 0.5", ((wide[0] > DECISION) == (wide[1] > DECISION)).all(1), min_agreement)
     elif kind == "classes":
@@ -133,14 +133,15 @@ def _takes_labels(name: str, expected: list[Arrays]) -> bool:
     return value is not None and measures.kind(value) == "f" and value.ndim == 2 and value.shape[1] >= measures.TOP1_LEAST
 
 
-def _rows(values: list[np.ndarray], masks: list[np.ndarray] | None) -> np.ndarray:
-    """[rows, ...] of all inputs together; positions that a mask switches off are left out, one row a position."""
+def _rows(name: str, values: list[np.ndarray], masks: list[np.ndarray] | None) -> np.ndarray:
+    """[rows, ...] of all inputs together, one row a position of a sequence's scores; those that a mask switches off
+    are left out."""
     out = []
     for k, value in enumerate(values):
         mask = masks[k] if masks else None
         if mask is not None and value.ndim >= 3 and value.shape[:2] == mask.shape:
             out.append(value[mask.astype(bool)])
-        elif value.ndim >= 3 and value.shape[-1] >= measures.TOP1_LEAST and masks:
+        elif value.ndim == 3 and value.shape[-1] >= measures.TOP1_LEAST and SCORES.search(name):
             out.append(value.reshape(-1, value.shape[-1]))
         else:
             out.append(value.reshape(len(value), -1) if value.ndim else value.reshape(1, 1))
@@ -150,9 +151,9 @@ def _rows(values: list[np.ndarray], masks: list[np.ndarray] | None) -> np.ndarra
     return np.concatenate(out)
 
 
-def _kind(name: str, rows: np.ndarray, labels: list[int] | None) -> str:
-    """``classes``, ``decisions`` or ``values``."""
-    if rows.ndim != 2:
+def _kind(name: str, rows: np.ndarray, labels: list[int] | None, rank: int) -> str:
+    """``classes``, ``decisions`` or ``values``; ``rank`` is the output's own."""
+    if rows.ndim != 2 or (rank > 2 and not SCORES.search(name)):
         return "values"
     bounded = bool((rows >= 0).all() and (rows <= 1).all())
     if rows.shape[1] == 1:
