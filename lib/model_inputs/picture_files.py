@@ -14,12 +14,12 @@ from lib.errors import InvalidFile
 from lib.model_inputs import dimensions, fitting, folder_labels, made_up, sizes
 from lib.model_inputs.preprocessing import Preprocessing, guess
 from lib.model_inputs.signature import Signature, Value
-from lib.pictures import MAX_BYTES, SUFFIXES
-from lib.pictures import read as decode
 
+MAX_BYTES = 64 << 20  # of one file, as lib/pictures.py has it, which needs Pillow: not every environment has that
 LIMITS = Limits(members=20_000, total=1 << 30, member=MAX_BYTES, ratio=1000)
 MOST_VALUES = 1 << 27  # numbers of all samples together: 512 MiB as float32
 NAMED = 5  # left out pictures that a message names
+SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
 
 
@@ -77,6 +77,8 @@ def read(
 
     A ``classes.txt`` in the zip states them, too, and comes first.
     """
+    from lib.pictures import read as decode
+
     if is_zip:
         with opened(path, LIMITS, {}) as archive:
             names = folder_labels.stated(archive) or names

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from lib import pictures
 from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs import dimensions, picture_files, samples
 from lib.model_inputs.preprocessing import MEAN, STD, Preprocessing, guess
@@ -306,3 +309,21 @@ def test_resizing_is_torchvisions() -> None:
         Preprocessing((16, 24), "NHWC", normalization="0..255").apply(image)[0], np.asarray(wanted, np.float32)
     )
     assert torch.is_tensor(functional.to_tensor(wanted))
+
+
+def test_other_samples_need_no_pillow(tmp_path: Path) -> None:
+    """The environments of converters have none."""
+    (tmp_path / "x.npz").write_bytes(npz(x=np.zeros((2, 30), np.float32)))
+    code = (
+        "import sys; sys.modules['PIL'] = None\n"
+        "from pathlib import Path\n"
+        "from lib.model_inputs import made_up, samples, sizes\n"
+        "from lib.model_inputs.signature import Signature, Value\n"
+        "taken = Signature((Value('x', 'float32', ('b', 30)),))\n"
+        f"assert len(samples.read(Path({str(tmp_path / 'x.npz')!r}), 'x.npz', taken).rows) == 2\n"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+def test_limits_are_those_of_the_reader() -> None:
+    assert picture_files.MAX_BYTES == pictures.MAX_BYTES and set(pictures.SUFFIXES) == picture_files.SUFFIXES
