@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lib.archives import Limits, is_litter, opened
-from lib.errors import InvalidFile
+from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs import dimensions, fitting, folder_labels, made_up, sizes
 from lib.model_inputs.preprocessing import Preprocessing, guess
 from lib.model_inputs.signature import Signature, Value
@@ -77,8 +77,10 @@ def read(
 
     A ``classes.txt`` in the zip states them, too, and comes first.
     """
-    from lib.pictures import read as decode
-
+    try:
+        from lib.pictures import read as decode
+    except ImportError:
+        raise JobFailed("Pictures cannot be read beside this kind of model. Send an .npz of arrays.") from None
     if is_zip:
         with opened(path, LIMITS, {}) as archive:
             names = folder_labels.stated(archive) or names

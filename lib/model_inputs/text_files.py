@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.errors import InvalidFile
+from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs import dimensions, fitting, made_up, sizes
 from lib.model_inputs.signature import Signature, Value, dtype
 
@@ -117,6 +117,8 @@ def encode(tokenizer: Path, texts: list[str]) -> tuple[list[tuple[list[int], lis
             held.no_truncation()
             return [(e.ids, e.type_ids) for e in held.encode_batch(texts)], pad
         return _by_transformers(tokenizer, texts)
+    except ImportError:
+        raise JobFailed("Texts cannot be read beside this kind of model. Send an .npz with token ids.") from None
     except Exception:  # of Rust, json and transformers: whatever a damaged file makes of them
         raise InvalidFile(
             "The model's tokenizer cannot be read: its files are damaged or missing. Send the whole folder."

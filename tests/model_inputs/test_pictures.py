@@ -311,18 +311,32 @@ def test_resizing_is_torchvisions() -> None:
     assert torch.is_tensor(functional.to_tensor(wanted))
 
 
-def test_other_samples_need_no_pillow(tmp_path: Path) -> None:
-    """The environments of converters have none."""
-    (tmp_path / "x.npz").write_bytes(npz(x=np.zeros((2, 30), np.float32)))
-    code = (
-        "import sys; sys.modules['PIL'] = None\n"
-        "from pathlib import Path\n"
-        "from lib.model_inputs import made_up, samples, sizes\n"
-        "from lib.model_inputs.signature import Signature, Value\n"
-        "taken = Signature((Value('x', 'float32', ('b', 30)),))\n"
-        f"assert len(samples.read(Path({str(tmp_path / 'x.npz')!r}), 'x.npz', taken).rows) == 2\n"
-    )
-    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+def test_environments_without_pillow_and_tokenizers(tmp_path: Path) -> None:
+    """Converters have such: arrays are read there all the same, and the rest says what to send."""
+    (tmp_path / "x.npz").write_bytes(npz(x=np.zeros((2, 3, 8, 8), np.float32)))
+    (tmp_path / "x.png").write_bytes(picture())
+    (tmp_path / "x.txt").write_text("hello")
+    (tmp_path / "tokenizer.json").write_text("{}")
+    code = """
+import sys
+sys.modules |= {"PIL": None, "tokenizers": None, "transformers": None}
+from pathlib import Path
+from lib.errors import JobFailed
+from lib.model_inputs import made_up, samples, sizes
+from lib.model_inputs.signature import Signature, Value
+images = Signature((Value("x", "float32", ("b", 3, 8, 8)),))
+words = Signature((Value("ids", "int64", ("b", "s"), "tokens"),))
+home = Path(sys.argv[1])
+assert len(samples.read(home / "x.npz", "x", images).rows) == 2
+for name, signature in (("x.png", images), ("x.txt", words)):
+    try:
+        samples.read(home / name, name, signature, tokenizer=home / "tokenizer.json")
+    except JobFailed as error:
+        assert "cannot be read beside this kind of model. Send an .npz" in error.message
+    else:
+        raise AssertionError(name)
+"""
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], check=True, cwd=Path(__file__).parents[2])
 
 
 def test_limits_are_those_of_the_reader() -> None:
