@@ -6,7 +6,7 @@ import numpy as np
 
 HIGHEST = 65504.0  # float16's largest number; the tools cut weights to it
 LEAST = 6.2e-8  # next to 0: float16's smallest number, which tools also write for smaller ones
-MOVED = 0.51  # of a step, from where on an integer is not the nearest; the tools divide in float32
+MOVED = 0.96  # of a step, from where on an integer is not beside the weight: static int8 also takes the second nearest
 TINY = 1e-38
 
 
