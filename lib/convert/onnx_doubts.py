@@ -13,6 +13,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from lib.convert import onnx_files
+from lib.onnx_model.known_values import KnownValues
 from lib.onnx_model.runtime import CPU, options, ready
 
 Arrays = dict[str, np.ndarray]
@@ -38,7 +39,7 @@ def unseen_branches(model: ModelProto, cases: list[Arrays]) -> list[str]:
         for name, value in zip(probed, found, strict=True):
             seen[name].add(bool(np.asarray(value).reshape(-1)[0]))
     unseen = [n for n in ifs if len(seen.get(n.input[0], ())) < 2]
-    decided = _decided(model) if unseen else frozenset()
+    decided = _decided(model, unseen)
     out = []
     for node in unseen:
         if node.output[0] in decided:
@@ -51,24 +52,11 @@ def unseen_branches(model: ModelProto, cases: list[Arrays]) -> list[str]:
     return out[:3]
 
 
-def _decided(model: ModelProto) -> frozenset[str]:
-    """First outputs of the If nodes whose condition depends on no input: onnxruntime's own folding puts the branch there."""
-    import onnx
-    import onnxruntime
-
-    with tempfile.TemporaryDirectory() as folder:
-        path, folded = Path(folder) / onnx_files.NAME, Path(folder) / "folded.onnx"
-        onnx_files.save(model, path)
-        settings = options()
-        settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-        settings.optimized_model_filepath = str(folded)
-        try:
-            onnxruntime.InferenceSession(str(path), settings, providers=CPU)
-            left = onnx.load(str(folded), load_external_data=False).graph.node
-        except Exception:  # onnxruntime's errors share no public base class
-            return frozenset()
-    still = {name for node in left if node.op_type == "If" for name in node.output}
-    return frozenset(node.output[0] for node in model.graph.node if node.op_type == "If" and node.output[0] not in still)
+def _decided(model: ModelProto, nodes: list[NodeProto]) -> frozenset[str]:
+    """First outputs of the If nodes whose condition follows from declared shapes: no input can enter the other branch."""
+    known = KnownValues(model)
+    values = {node.output[0]: known.of(node.input[0]) for node in nodes}
+    return frozenset(name for name, value in values.items() if value and None not in value)
 
 
 def _branches(node: NodeProto) -> dict[str, GraphProto]:

@@ -14,6 +14,7 @@ from lib.convert import onnx_doubts, onnx_order, onnx_tidy, onnx_types
 from lib.convert.onnx_lost import HIGHEST, behind_masks
 from lib.convert.onnx_names import every_name, rename, unused
 from lib.errors import InvalidFile, JobFailed
+from lib.onnx_model.functions import every
 from lib.onnx_model.words import clean
 
 Arrays = dict[str, np.ndarray]
@@ -23,6 +24,7 @@ NARROWS, WIDENS = (
     re.compile(r"^graph_input_cast\d+$|_cast_to_fp16_node$"),
     re.compile(r"^graph_output_cast\d+$|_cast_to_fp32_node$"),
 )
+CASTS = ("graph_input_cast", "graph_output_cast")
 REAL = 2.0  # how much more than the samples' the values of other inputs may be
 
 
@@ -64,7 +66,8 @@ def _there_and_back(graph: GraphProto) -> None:
 
 
 def _own_names(model: ModelProto) -> None:
-    """The tool knows an initializer by its name alone: those of both branches of an If may share one."""
+    """The tool knows an initializer by its name alone, and those of both branches of an If may share one. What it adds
+    always has the same names, which a model that went through it before has already."""
     taken = every_name(model.graph)
     seen: set[str] = set()
     for graph in onnx_tidy.graphs(model.graph):
@@ -76,6 +79,12 @@ def _own_names(model: ModelProto) -> None:
             seen.add(tensor.name)
         if names:
             rename(graph, names)
+    ends = {v.name for v in (*model.graph.input, *model.graph.output)}
+    ours = [name for name in taken - ends if name.startswith(CASTS)]
+    rename(model.graph, {name: unused(f"earlier_{name}", taken) for name in ours})
+    for node in every(model.graph.node):
+        if node.name.startswith(CASTS):
+            node.name = f"earlier_{node.name}"
 
 
 def floats(model: ModelProto) -> int:

@@ -115,8 +115,9 @@ def _unnamed(value: ValueInfoProto) -> None:
             if kind.HasField(inner):
                 kinds.append(getattr(kind, inner).elem_type)
         for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
-            if dim.dim_param and nameless(dim.dim_param):
-                dim.ClearField("dim_param")
+            # "" too: onnxslim (0.1.98) takes two dimensions called "" for equal; and -1 is what some write for a free one
+            if (dim.HasField("dim_param") and nameless(dim.dim_param)) or dim.dim_value < 0:
+                dim.ClearField("value")
 
 
 def _stale(model: ModelProto) -> bool:

@@ -43,6 +43,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Looking for values that float16 cannot hold", 0.3)
     lost, doubts = onnx_float16.ranges(model, options.get("samples"), options.get("sizes") or {})
     troubles, floats = onnx_lost.troubles(model), onnx_float16.floats(model)
+    if not floats:
+        return {"unchanged": onnx_float16.unchanged(model)}
     progress("Converting to float16", 0.5)
     small = onnx_float16.convert(model, keep_io_types=options["keep_io_types"])
     messages += metadata.keep(small)
