@@ -11,8 +11,7 @@ from typing import Any
 import numpy as np
 
 from lib.convert import tflite_file
-from lib.errors import JobFailed
-from lib.onnx_model.words import clean
+from lib.convert.runners.tflite import refused
 
 
 def settled(source: Path, target: Path) -> None:
@@ -36,7 +35,7 @@ def settled(source: Path, target: Path) -> None:
         interpreter.invoke()  # some shapes are computed while it runs
         shapes = {d["index"]: [int(n) for n in d["shape"]] for d in interpreter.get_tensor_details()}
     except (ValueError, RuntimeError) as error:
-        raise JobFailed(f"The LiteRT interpreter cannot run this file: {clean(str(error))}") from None
+        raise refused(error, "The LiteRT interpreter cannot run this file") from None
     model: Any = schema.ModelT.InitFromPackedBuf(source.read_bytes(), 0)
     for number, tensor in enumerate(model.subgraphs[0].tensors):
         found = shapes.get(number)

@@ -35,7 +35,7 @@ def compare(progress: Any, file: str, target: str, options: dict[str, Any], fold
 def compared(file: Path, target: str, options: dict[str, Any], folder: Path) -> dict[str, Any]:
     """Takes a file in, converts it, and runs both. ``said``, ``cases``, ``errors``: by output, a share of its range.
 
-    An error is NaN where the target's values are not finite.
+    An error is NaN where a value of the target is not finite.
     """
     import numpy as np
 
@@ -53,13 +53,16 @@ def compared(file: Path, target: str, options: dict[str, Any], folder: Path) -> 
     ins = pair([v.name for v in given.inputs], [v.name for v in got.inputs], said.get("inputs", {}))
     outs = pair([v.name for v in given.outputs], [v.name for v in got.outputs], said.get("outputs", {}))
     kinds = {v.name: dtype(v.dtype) for v in got.inputs}
-    cases, errors = feeds.cases(given, fixed=said.get("fixed", {}), wide=False), dict.fromkeys(outs, 0.0)
+    cases = feeds.cases(given, fixed=said.get("fixed", {}), wide=False)
+    errors, peaks = dict.fromkeys(outs, 0.0), dict.fromkeys(outs, 1e-6)
     for case in cases:
         wanted = ours.run(case.arrays)
         found = theirs.run({ins[name]: value.astype(kinds[ins[name]]) for name, value in case.arrays.items()})
         for name, value in wanted.items():
             a, b = value.astype(np.float64), found[outs[name]].astype(np.float64)
             assert a.shape == b.shape
-            error = float(np.abs(a - b).max(initial=0) / max(float(np.abs(a).max(initial=0)), 1e-6))
-            errors[name] = max(errors[name], error) if np.isfinite(errors[name]) and np.isfinite(error) else float("nan")
-    return {"said": {"lost": [], "messages": []} | said, "cases": len(cases), "errors": errors}
+            gap = float(np.abs(a - b).max(initial=0)) if np.isfinite(b).all() else float("nan")
+            errors[name] = float(np.maximum(errors[name], gap))  # NaN stays
+            peaks[name] = max(peaks[name], float(np.abs(a).max(initial=0)))
+    shares = {name: error / peaks[name] for name, error in errors.items()}
+    return {"said": {"lost": [], "messages": []} | said, "cases": len(cases), "errors": shares}

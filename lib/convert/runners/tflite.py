@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 from lib.convert import signatures, tflite_file
 from lib.convert.runners import Arrays
 from lib.convert.tflite_signatures import Part, described, parts
-from lib.errors import InvalidFile, JobFailed
+from lib.errors import InvalidFile, JobFailed, WorkbenchError
 from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 
-__all__ = ["TfliteRunner", "described"]
+__all__ = ["TfliteRunner", "described", "refused"]
+UNKNOWN = re.compile(r"unresolved custom op: (\w+)")
 
 
 class TfliteRunner:
@@ -50,7 +52,7 @@ class TfliteRunner:
                 found = self._called(part, inputs) if part.graph else self._main(part, inputs)
             except (ValueError, RuntimeError) as error:
                 which = f" (signature {part.key[:80]!r})" if len(self._parts) > 1 else ""
-                raise JobFailed(f"The LiteRT interpreter refuses{which}: {clean(str(error))}") from None
+                raise refused(error, f"The LiteRT interpreter refuses{which}") from None
             # copies: the interpreter's own memory changes with the next run
             outputs |= {name: np.array(value) for name, value in found.items()}
         return outputs
@@ -73,6 +75,16 @@ class TfliteRunner:
 
     def close(self) -> None:
         self._interpreter = None
+
+
+def refused(error: Exception, what: str) -> WorkbenchError:
+    """The interpreter's complaint; an operator that it does not have is a fault of the file."""
+    if custom := UNKNOWN.search(str(error)):
+        return InvalidFile(
+            f"The file needs the operator {custom[1][:80]!r}, which the LiteRT runtime does not have: only its author's "
+            "runtime can run it."
+        )
+    return JobFailed(f"{what}: {clean(str(error))}")
 
 
 def _fits(value: Value, inputs: Arrays) -> None:

@@ -1,0 +1,182 @@
+"""Small files that went wrong once, of Keras, TensorFlow Lite and checkpoints. What each must give stands in the table.
+
+Those that need the TensorFlow environment are slow: it is made once, by pip, in minutes.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from lib.convert import environments, numpy_pickles, signatures, tflite_weights
+from lib.convert.edges import edges
+from lib.convert.intake import take_in
+from lib.convert.runners import load
+from lib.errors import InvalidFile, InvalidValue, JobFailed
+from lib.jobs import Jobs, Limits
+from tests.convert import edge_run
+
+CASES = Path(__file__).parent / "cases"
+LIMITS = Limits(memory_mb=6000, cpu_seconds=600, wall_seconds=600, file_mb=512)
+FP32 = 1e-5  # of the output's range
+
+# file, target, options -> what the edge answers ("lost" and "messages": a part of one), and the error of the outputs
+Row = tuple[str, str, dict[str, Any], dict[str, Any], float]
+HERE: list[Row] = [
+    ("03-tflite-two-signatures.tflite", "tflite-fp16", {}, {"lost": "reaches 1,304,000"}, np.inf),
+    ("06-keras-last-layer-conv2d.keras", "onnx", {}, {"fixed": {}}, FP32),
+    ("08-keras-timedistributed.keras", "onnx", {}, {"fixed": {}}, FP32),
+    ("16-keras-mixed-float16.keras", "onnx", {}, {"precision": "fp16", "messages": "computes in float16 itself"}, 1e-2),
+    ("29-keras-fcn-same-stride.keras", "onnx", {}, {"fixed": {}}, FP32),
+    ("30-checkpoint-numpy-scalar.pth", "safetensors", {}, {"messages": "left out: best_acc, args"}, 0.0),
+]
+ELSEWHERE: list[Row] = [
+    ("03-tflite-two-signatures.tflite", "onnx", {}, {"lost": "'encode' was left out; choose it with"}, FP32),
+    ("03-tflite-two-signatures.tflite", "onnx", {"signature": "encode"}, {"lost": [], "messages": "as asked"}, FP32),
+    ("04-savedmodel-second-signature.zip", "onnx", {}, {"lost": "'embed' was left out; choose it with"}, FP32),
+    ("04-savedmodel-second-signature.zip", "onnx", {"signature": "embed"}, {"lost": [], "messages": "as asked"}, FP32),
+]
+
+
+@pytest.fixture(autouse=True)
+def torch_backend(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in (("KERAS_BACKEND", "torch"), ("CUDA_VISIBLE_DEVICES", ""), ("TF_CPP_MIN_LOG_LEVEL", "3")):
+        monkeypatch.setenv(name, value)
+    monkeypatch.setenv("TF_ENABLE_ONEDNN_OPTS", "0")
+    monkeypatch.setenv("KERAS_HOME", "")
+    monkeypatch.delenv("KERAS_HOME")
+
+
+@pytest.fixture(scope="module")
+def tensorflow(request: pytest.FixtureRequest) -> Iterator[Jobs]:
+    """Processes in the TensorFlow environment, which is kept in pytest's cache or where the app has it."""
+    folder = os.environ.get("DATA_FOLDER") or request.config.cache.mkdir("workbench")
+    try:
+        python = environments.ensure("tensorflow", Path(folder) / "environments", lambda stage, share=None: None)
+    except JobFailed as error:
+        if "package index" in error.message or "cannot be made here" in error.message:
+            pytest.skip(error.message)
+        raise
+    jobs = Jobs(workers=1, waiting=1, python=python)
+    yield jobs
+    jobs.close()
+
+
+@pytest.mark.parametrize("row", HERE, ids=lambda row: f"{row[0][:2]}-{row[1]}")
+def test_a_case(row: Row, tmp_path: Path) -> None:
+    judge(row, edge_run.compared(CASES / row[0], row[1], row[2], tmp_path))
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize("row", ELSEWHERE, ids=lambda row: f"{row[0][:2]}-{row[1]}-{row[2].get('signature', '')}")
+def test_a_case_of_tensorflow(row: Row, tmp_path: Path, tensorflow: Jobs) -> None:
+    given = {"file": str(CASES / row[0]), "target": row[1], "options": row[2], "folder": str(tmp_path)}
+    judge(row, tensorflow.submit("tests.convert.edge_run:compare", given, limits=LIMITS).result())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_a_signature_that_is_not_there_is_refused(tmp_path: Path, tensorflow: Jobs) -> None:
+    file = str(CASES / "04-savedmodel-second-signature.zip")
+    given = {"file": file, "target": "onnx", "options": {"signature": "encode"}, "folder": str(tmp_path)}
+    with pytest.raises(InvalidValue, match="serving_default, embed"):
+        tensorflow.submit("tests.convert.edge_run:compare", given, limits=LIMITS).result()
+
+
+def judge(row: Row, found: dict[str, Any]) -> None:
+    """``error`` of every output, as a share of its range: none above the row's, and where it is infinite, one is NaN."""
+    _, _, _, wanted, most = row
+    for name, value in wanted.items():
+        if isinstance(value, str) and name in ("lost", "messages"):
+            assert any(value in sentence for sentence in found["said"][name]), found["said"]
+        else:
+            assert found["said"].get(name, [] if name == "lost" else {}) == value
+    assert found["errors"] and found["cases"] > (0 if row[1] == "safetensors" else 4)
+    if most == np.inf:
+        assert any(np.isnan(e) for e in found["errors"].values()) and not all(np.isnan(e) for e in found["errors"].values())
+    else:
+        assert all(e <= most for e in found["errors"].values()), found["errors"]
+
+
+def test_every_signature_of_a_tflite_file_is_run(tmp_path: Path) -> None:
+    take_in({"a.tflite": CASES / "03-tflite-two-signatures.tflite"}, tmp_path)
+    runner = load("tflite", tmp_path)
+    assert {v.name for v in runner.signature().inputs} == {"encode/x", "decode/x"}
+    x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+    both = runner.run({"encode/x": x, "decode/x": -x})
+    assert {name: a.shape for name, a in both.items()} == {"encode/y": (2, 3), "decode/z": (2, 2)}
+    signatures.choose(tmp_path, "encode")
+    one = load("tflite", tmp_path)
+    assert [v.name for v in one.signature().inputs] == ["x"]
+    np.testing.assert_array_equal(one.run({"x": x})["y"], both["encode/y"])
+    signatures.choose(tmp_path, "other")
+    with pytest.raises(InvalidValue, match="decode, encode"):
+        load("tflite", tmp_path)
+
+
+def test_what_is_float16_already_is_not_cast_again(tmp_path: Path) -> None:
+    from tests.convert.tflite_models import dense
+
+    folder, *_ = dense(tmp_path / "a", width=64)
+    assert edge_run.convert("tflite", "tflite-fp16", folder, tmp_path / "b")["lost"] == []
+    again = edge_run.convert("tflite", "tflite-fp16", tmp_path / "b", tmp_path / "c")
+    assert "float16 already" in again["unchanged"] and not (tmp_path / "c" / "model.tflite").exists()
+    edge_run.convert("tflite", "tflite-int8", folder, tmp_path / "d")
+    assert "quantised already" in edge_run.convert("tflite", "tflite-fp16", tmp_path / "d", tmp_path / "e")["unchanged"]
+
+
+def test_an_older_file_is_cast_too(tmp_path: Path) -> None:
+    """AI Edge Quantizer alone takes each of its operators for an addition and changes nothing, without a word."""
+    import flatbuffers
+    from ai_edge_litert import schema_py_generated as schema
+
+    from lib.convert import tflite_file
+    from tests.convert.tflite_models import dense
+
+    folder, *_ = dense(tmp_path / "a", width=64)
+    path = folder / tflite_file.NAME
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    for code in model.operatorCodes:
+        code.builtinCode = 0
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    path.write_bytes(builder.Output())
+    edge_run.convert("tflite", "tflite-fp16", folder, tmp_path / "b")
+    held = tflite_weights.stored_bytes(tflite_file.read(tmp_path / "b" / tflite_file.NAME))
+    assert held[tflite_weights.FLOAT16] == 2 * 4 * 64
+
+
+def test_arrays_of_numpy_are_tensors_and_objects_are_not(tmp_path: Path) -> None:
+    import torch
+
+    from lib.convert.runners.weights import read_checkpoint
+
+    turned = np.asfortranarray(np.arange(6.0).reshape(2, 3))
+    given = {"w": torch.ones(2), "turned": turned, "big": np.arange(3, dtype=">i4"), "empty": np.zeros((0, 3))}
+    left = {"object": np.array([{}], object), "text": np.array(["a"]), "scalar": np.float32(3), "path": Path("a")}
+    torch.save(given | left, tmp_path / "a.pt")
+    (tmp_path / "out").mkdir()
+    take_in({"a.pt": tmp_path / "a.pt"}, tmp_path / "out")
+    tensors, messages = read_checkpoint(tmp_path / "out" / "model.pt")
+    assert messages == ["Not tensors, left out: object, text, scalar, path."]
+    assert list(tensors) == list(given)
+    assert tensors["turned"].tolist() == turned.tolist() and tensors["big"].tolist() == [0, 1, 2]
+    assert tensors["empty"].shape == (0, 3)
+
+
+def test_an_array_that_lies_about_its_size_is_refused() -> None:
+    array = numpy_pickles.Array()
+    with pytest.raises(InvalidFile, match="another size"):
+        array.__setstate__((1, (1 << 40,), numpy_pickles.Dtype("f4"), False, b"abcd"))
+
+
+def test_edges_with_one_signature_let_choose_it() -> None:
+    for source in ("tflite", "saved-model"):
+        option = next(o for o in edges()[source, "onnx"].options if o.name == "signature")
+        assert option.kind == "text" and option.default == ""
