@@ -7,16 +7,18 @@ same with the grid of the rounding shifted at random, so their spread is what th
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
+from lib.errors import JobFailed
+
 Arrays = dict[str, np.ndarray]
 MOST_BYTES = 1_900_000_000  # of a source's files: beyond, its copy does not fit one protobuf and memory is short
 MOST_DRAWN = 1_000_000_000  # beyond, one run of the rounded source and no draws
-SMALL = 50_000_000  # up to here a draw costs next to nothing, so more are made
-DRAWS = 3, 7  # of a big and of a small source
+DRAWS = ((4_000_000, 7), (200_000_000, 3), (MOST_DRAWN, 2))  # bytes of the source: draws; few where one takes long
 
 
 @dataclass(slots=True)
@@ -40,33 +42,39 @@ class Emulation:
 def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays], seed: int = 0) -> Emulation | None:
     """The lossy hop from the artifact ``source`` to the artifact ``target`` (folders); None where none is known for it.
 
-    ``inputs`` by the source artifact's names. Raises InvalidFile for a bad artifact, JobFailed where a runtime refuses
-    the rounded source.
+    ``inputs`` by the source artifact's names. Raises InvalidFile for a bad artifact. Where a runtime refuses the rounded
+    source, ``notes`` say so and ``outputs`` are empty.
     """
     size = sum(p.stat().st_size for p in source.iterdir() if p.is_file())
     if size > MOST_BYTES:
         return None
-    count = 0 if size > MOST_DRAWN else DRAWS[size <= SMALL]
-    if target_format == "onnx-fp16":
+    count = next((draws for most, draws in DRAWS if size <= most), 0)
+    if (fill := _filler(target_format)) is None:
+        return None
+    found = Emulation(masks=[_mask(some) for some in inputs])
+    try:
+        fill(found, source, target, inputs, seed, count)
+    except JobFailed as error:
+        found.outputs, found.draws = [], []
+        found.notes.append(error.message)
+    return found
+
+
+def _filler(format: str) -> Callable[[Emulation, Path, Path, list[Arrays], int, int], None] | None:
+    """Each imports its framework: none is needed to look at what they give."""
+    if format in ("onnx-fp16", "openvino"):
         from lib.convert.emulation import onnx_float16
 
-        found = onnx_float16.emulated(source, target, inputs, seed, count)
-    elif target_format == "openvino":
-        from lib.convert.emulation import onnx_float16
-
-        found = onnx_float16.emulated(source, None, inputs, seed, count)
-    elif target_format in ("onnx-int8-dynamic", "onnx-int8-static"):
+        return onnx_float16.fill if format == "onnx-fp16" else onnx_float16.fill_weights_only
+    if format in ("onnx-int8-dynamic", "onnx-int8-static"):
         from lib.convert.emulation import onnx_int8
 
-        found = onnx_int8.emulated(source, target, inputs, seed, count)
-    elif target_format in ("tflite-fp16", "tflite-int8"):
+        return onnx_int8.fill
+    if format in ("tflite-fp16", "tflite-int8"):
         from lib.convert.emulation import tflite
 
-        found = tflite.emulated(source, target, inputs, seed, count)
-    else:
-        return None
-    found.masks = [_mask(some) for some in inputs]
-    return found
+        return tflite.fill
+    return None
 
 
 def _mask(inputs: Arrays) -> np.ndarray | None:

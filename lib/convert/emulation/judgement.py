@@ -53,6 +53,9 @@ def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | Non
     if emulation.weights:
         more = f" (and {len(emulation.weights) - 1} more)" if len(emulation.weights) > 1 else ""
         return _said("failed", f"The weight {emulation.weights[0]}{more}", "rounding", figures)
+    if emulation.notes and not emulation.outputs:
+        said = f"What this format must give could not be worked out: {emulation.notes[0]}"
+        return _said("unproven", said, "emulation", figures)
     if not expected or not emulation.outputs:
         return _said("unproven", "No input was run, so nothing is shown.", "emulation", figures)
     worst = ("proven", "")

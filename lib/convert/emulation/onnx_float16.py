@@ -13,21 +13,26 @@ from lib.convert.emulation import Arrays, Emulation, onnx_graph, onnx_weights
 from lib.convert.emulation.numbers import nearest, shifted
 
 
-def emulated(source: Path, target: Path | None, inputs: list[Arrays], seed: int, draws: int) -> Emulation:
-    """``target`` is the float16 ONNX artifact; None where only weights are stored as float16, in another format."""
-    model = onnx_graph.opened(source)
-    file = onnx_files.read(target) if target else None
-    kept = _float32(file) if file else set()
-    names: set[str] = set()
-    if target:
-        names = (onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)) - kept
-    found = Emulation()
+def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
+    """Of the float16 ONNX artifact ``target``. Raises as ``emulation.emulated``, and JobFailed."""
+    model, file = onnx_graph.opened(source), onnx_files.read(target)
+    onnx_weights.compare_float16(model, file, found)
+    kept = _float32(file)
+    names = (onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)) - kept
+    _run(found, model, names, kept, inputs, seed, draws)
+
+
+def fill_weights_only(found: Emulation, source: Path, _: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
+    """Of a format that stores weights as float16 and computes in float32; its file is not read."""
+    _run(found, onnx_graph.opened(source), set(), set(), inputs, seed, draws)
+
+
+def _run(
+    found: Emulation, model: ModelProto, names: set[str], kept: set[str], inputs: list[Arrays], seed: int, draws: int
+) -> None:
     found.outputs = onnx_graph.run(_rounded(model, names, kept, None), inputs)
     rng = np.random.default_rng(seed)
     found.draws = [onnx_graph.run(_rounded(model, names, kept, rng), inputs) for _ in range(draws)]
-    if file:
-        onnx_weights.compare_float16(model, file, found)
-    return found
 
 
 def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.Generator | None) -> ModelProto:

@@ -114,6 +114,7 @@ def run(model: ModelProto, inputs: list[Arrays]) -> list[Arrays]:
     """Every output of ``model`` for every input. Raises JobFailed where onnxruntime refuses."""
     settings = options()
     # what is inserted to round must stay; the graph is run a few times only, so optimising it would not pay either
+    settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=CPU)

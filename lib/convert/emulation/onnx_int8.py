@@ -21,14 +21,14 @@ FAR = 3e38  # no end at all
 MOST_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
 
 
-def emulated(source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> Emulation:
-    """Raises as ``emulation.emulated``."""
+def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
+    """Raises as ``emulation.emulated``, and JobFailed."""
     model = onnx_graph.opened(source)
     onnx_fold.hold(model)
     plain = onnx_fold.constants(model)
     onnx_fold.fold(model)
     said = described(onnx_files.read(target))
-    found = Emulation(weights=list(said.wrong))
+    found.weights += said.wrong
     rounders = onnx_matched.matched(model, plain, said, found)
     known = onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)
     said.static = {name: value for name, value in said.static.items() if name in known}
@@ -36,7 +36,6 @@ def emulated(source: Path, target: Path, inputs: list[Arrays], seed: int, draws:
     found.outputs = onnx_graph.run(_rounded(model, said, rounders, known, None), inputs)
     rng = np.random.default_rng(seed)
     found.draws = [onnx_graph.run(_rounded(model, said, rounders, known, rng), inputs) for _ in range(draws)]
-    return found
 
 
 def _rounded(

@@ -13,14 +13,14 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import runners, tflite_file
+from lib.convert import tflite_file
 from lib.convert.emulation import Arrays, Emulation, tflite_activations, tflite_weights
 from lib.convert.emulation.tflite_activations import Step
+from lib.convert.runners.tflite import TfliteRunner
 
 
-def emulated(source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> Emulation:
-    """Raises as ``emulation.emulated``."""
-    found = Emulation()
+def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
+    """Raises as ``emulation.emulated``, and JobFailed."""
     model, file = (tflite_file.read(folder / tflite_file.NAME) for folder in (source, target))
     stored = tflite_weights.matched(model, file, found)
     steps, complaints = tflite_activations.steps(source, model, file, inputs)
@@ -28,7 +28,19 @@ def emulated(source: Path, target: Path, inputs: list[Arrays], seed: int, draws:
     rng = np.random.default_rng(seed)
     found.outputs = _run(source, model, stored, steps, inputs, None)
     found.draws = [_run(source, model, stored, steps, inputs, rng) for _ in range(draws)]
-    return found
+
+
+class _Plain(TfliteRunner):
+    """LiteRT's own kernels: XNNPACK's give now and then another answer to pairs of QUANTIZE and DEQUANTIZE."""
+
+    def __init__(self, folder: Path) -> None:
+        from ai_edge_litert.interpreter import Interpreter, OpResolverType
+
+        super().__init__(folder)
+        self._interpreter = Interpreter(
+            model_path=str(folder / tflite_file.NAME),
+            experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
+        )
 
 
 def _run(
@@ -50,7 +62,7 @@ def _run(
             if path.is_file() and path.name != tflite_file.NAME:
                 shutil.copy(path, folder)
         (Path(folder) / tflite_file.NAME).write_bytes(made)
-        runner = runners.load("tflite", Path(folder))
+        runner = _Plain(Path(folder))
         try:
             return [runner.run(some) for some in inputs]
         finally:
