@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from itertools import cycle
+from typing import Any
 
 import numpy as np
 
-from lib.model_inputs import dimensions, integers
+from lib.model_inputs import integers
 from lib.model_inputs.integers import UNKNOWN, Ranges
 from lib.model_inputs.signature import Signature, Value, dtype
 
@@ -27,7 +29,6 @@ LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
 TIMESTEPS = 1000
 MOST_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
 MOST_ALONE = 6  # inputs that are changed alone
-OTHER_RATE = 8000  # hertz: the samples a second of telephones, beside 16000
 
 
 @dataclass(slots=True)
@@ -57,11 +58,13 @@ def cases(
     ranges: Ranges | None = None,
     wide: bool = True,
     only_first: bool = False,
+    hints: Mapping[str, Any] | None = None,
 ) -> list[Case]:
     """What source and target are run on. ``fixed`` symbols keep that size in every case but the resized ones of ``other``.
 
     ``ranges``: the values of integer inputs, by name, both ends included (``lib/model_inputs/integers.py``). ``wide`` False
-    leaves out integers that may be no valid index: there are runtimes that crash on these.
+    leaves out integers that may be no valid index: there are runtimes that crash on these. ``hints``: how pictures become
+    the model's input, where its file says so.
     """
     if not signature.inputs:
         return [Case("ordinary", 0, {}, {})]
@@ -71,14 +74,13 @@ def cases(
     if only_first:
         return out[:1]
     out += resized(signature, seeds, fixed, other=other, stream=stream, ranges=ranges)
-    out += _lifelike(signature, sizes, seeds, stream)
+    out += _lifelike(signature, sizes, seeds, stream, hints, ranges)
     out.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
     out.append(Case("large", 0, sizes, make(0, scale=LARGE_SCALE)))
     if wide and any(_unknown(v) for v in signature.inputs):
         out.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
         out.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))
     first, others = out[0].arrays, make(seeds[0], stream=ALONE + 16 * stream)
-    others |= {v.name: np.full_like(first[v.name], OTHER_RATE) for v in signature.inputs if dimensions.is_rate(v)}
     for name in list(first)[:MOST_ALONE] if len(first) > 1 else []:
         out.append(Case("alone", seeds[0], sizes, first | {name: others[name]}, name))
     if any(dtype(v.dtype).kind == "f" for v in signature.inputs):
@@ -107,11 +109,19 @@ def resized(
     return [Case("resized", s, large, make(s)) for s in seeds] if large != first else []
 
 
-def _lifelike(signature: Signature, sizes: dict[str, int], seeds: tuple[int, ...], stream: int) -> list[Case]:
+def _lifelike(
+    signature: Signature,
+    sizes: dict[str, int],
+    seeds: tuple[int, ...],
+    stream: int,
+    hints: Mapping[str, Any] | None,
+    ranges: Ranges | None,
+) -> list[Case]:
     """Pictures with edges, waves like speech and the like; none where nothing is known of the inputs."""
     from lib.model_inputs import made_up
 
-    found = [made_up.lifelike(signature, sizes, np.random.default_rng([s, stream])) for s in seeds]
+    about = {"hints": hints, "ranges": ranges}
+    found = [made_up.lifelike(signature, sizes, np.random.default_rng([s, stream]), **about) for s in seeds]
     return [Case("lifelike", s, sizes, made) for s, made in zip(seeds, found, strict=True) if made is not None]
 
 

@@ -15,20 +15,23 @@ import numpy as np
 from lib.convert import arrays, feeds, timing
 from lib.convert.complaints import words
 from lib.convert.formats import find
-from lib.convert.runners import Checked, Doubtful, Runner, load, run
+from lib.convert.runners import Checked, Doubtful, Hinting, Runner, load, run
 from lib.convert.tolerances import EXTREME
 from lib.errors import InvalidFile
 from lib.model_inputs import sizes as dimensions
+from lib.model_inputs.dimensions import is_rate
+from lib.model_inputs.hints import in_folder
 from lib.model_inputs.samples import Samples, halves, read
 from lib.model_inputs.signature import Signature
 from lib.model_inputs.stored import save
+from lib.model_inputs.text_files import tokenizer_in
 
 Answer = dict[str, Any]
 CASE_SECONDS, EXTREME_SECONDS = 60, 10  # of one run; an input that takes longer counts as refused
 SEARCH_SECONDS = 20
 MOST_JUDGED, MOST_BYTES = 512, 512 << 20  # samples that are run, and bytes of their inputs and outputs
 NUDGED_SAMPLES = 2
-SAMPLES = "samples"  # the folder, in the source's, where edges find the samples
+OTHER_RATE = 8000  # hertz: telephones, beside 16000
 
 
 @dataclass(slots=True)
@@ -85,14 +88,19 @@ def run_source(
         runner.check()
     signature, asked = runner.signature(), Asked(runner, Path(out))
     dimensions.check(sizes, signature)
-    given = _samples(samples, signature, sizes, Path(folder)) if samples else None
+    hints = _hints(runner, Path(folder))
+    given = _samples(samples, signature, sizes, Path(folder), hints) if samples else None
     progress("Running the source")
     wide = find(format).on_disk in ("onnx", "pt2")  # other runtimes crash where these refuse an index
     found = _sized(asked, signature, sizes, _sizes_of(given, signature, sizes), seeds)
+    if given is not None and given.kind != "arrays" and found.sizes and _sizes_of(given, signature, {}) != found.sizes:
+        # pictures, waves and texts leave the size open: they are read once more at the one that the source takes
+        given = _samples(samples, signature, found.sizes, Path(folder), hints)
     about = {"fixed": found.sizes, "ranges": found.integers or None, "other": found.second or found.sizes}
-    for case in feeds.cases(signature, tuple(seeds), **about, wide=wide):
+    for case in feeds.cases(signature, tuple(seeds), **about, wide=wide, hints=hints):
         if not (case.kind in EXTREME and any(c.kind in EXTREME and "took over" in why for c, why in asked.refused)):
             asked.take(case)
+    _other_rate(asked, signature, sizes, seeds[0])
     judged = _judge_samples(asked, given, calibrated) if given is not None else []
     _nudge(asked, tuple(seeds))
     first = next((c for c in asked.cases if c["kind"] == "ordinary"), None) or next(iter(asked.cases), None)
@@ -135,15 +143,22 @@ def run_further(
     return {"cases": cases}
 
 
-def _samples(given: dict[str, Any], signature: Signature, sizes: dict[str, int], folder: Path) -> Samples:
-    tokenizer = next((p for p in (folder / "tokenizer.json", folder) if (folder / "tokenizer.json").is_file()), None)
+def _hints(runner: Runner, folder: Path) -> dict[str, Any]:
+    """What the source says of how its pictures are made: metadata, first operators, files beside it."""
+    return runner.hints() if isinstance(runner, Hinting) else in_folder(folder)
+
+
+def _samples(
+    given: dict[str, Any], signature: Signature, sizes: dict[str, int], folder: Path, hints: dict[str, Any]
+) -> Samples:
     found = read(
         Path(given["path"]),
         given["name"],
         signature,
         preprocessing=given.get("preprocessing"),
         sizes=sizes,
-        tokenizer=tokenizer,
+        tokenizer=tokenizer_in(folder),
+        hints=hints,
     )
     if not found.rows:
         raise InvalidFile("There are no samples in the file.")
@@ -175,9 +190,25 @@ def _sized(
     return found
 
 
-def _searched(asked: Asked, signature: Signature, fixed: dict[str, int], seeds: list[int]) -> dimensions.Found:
+def _other_rate(asked: Asked, signature: Signature, fixed: dict[str, int], seed: int) -> None:
+    """Sound at another rate wants other sizes, and often a branch of its own."""
+    rates = {v.name: (OTHER_RATE, OTHER_RATE) for v in signature.inputs if is_rate(v)}
+    if rates and (found := _searched(asked, signature, fixed, [seed], rates)).taken:
+        made = feeds.cases(signature, (seed,), found.sizes, ranges=found.integers | rates, only_first=True)[0]
+        asked.take(feeds.Case("alone", seed, found.sizes, made.arrays, next(iter(rates))))
+
+
+def _searched(
+    asked: Asked,
+    signature: Signature,
+    fixed: dict[str, int],
+    seeds: list[int],
+    set_: dict[str, tuple[int, int]] | None = None,
+) -> dimensions.Found:
+    """``set_``: integer inputs with a value that is not searched for."""
+
     def accepts(sizes: dict[str, int], ranges: dict[str, tuple[int, int]]) -> str:
-        made = feeds.cases(signature, (seeds[0],), sizes, ranges=ranges, only_first=True)[0]
+        made = feeds.cases(signature, (seeds[0],), sizes, ranges=ranges | (set_ or {}), only_first=True)[0]
         try:
             asked.run(made.arrays, SEARCH_SECONDS)
         except MemoryError:

@@ -54,6 +54,13 @@ class Checked(Protocol):
 
 
 @runtime_checkable
+class Hinting(Protocol):
+    """A runner that knows something of how pictures become its model's input (``lib/model_inputs/hints.py``)."""
+
+    def hints(self) -> dict[str, object]: ...
+
+
+@runtime_checkable
 class Referenced(Protocol):
     """A runner with a second, slow and independent implementation."""
 

@@ -21,7 +21,7 @@ from lib.convert import onnx_check, onnx_doubts, onnx_files, opset_broadcast
 from lib.convert.onnx_files import opened
 from lib.errors import JobFailed, LimitExceeded
 from lib.model_inputs.signature import Signature
-from lib.onnx_model import mended
+from lib.onnx_model import hints, mended
 from lib.onnx_model.constant_outputs import constant_outputs
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.signature import signature
@@ -48,6 +48,9 @@ class OnnxRunner:
     def constants(self) -> list[str]:
         """Outputs that no input reaches."""
         return constant_outputs(self._model.proto)
+
+    def hints(self) -> dict[str, object]:
+        return hints.of(self._model.proto, self.signature())
 
     def signature(self) -> Signature:
         """Raises InvalidFile for an input or output that is no tensor."""
