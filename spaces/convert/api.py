@@ -16,6 +16,7 @@ import gradio as gr
 from gradio.data_classes import ListFiles
 from pydantic import model_validator
 
+from lib.convert.conversions import table
 from lib.convert.convert import Converter
 from lib.errors import InvalidValue, WorkbenchError
 from lib.jobs import Result
@@ -24,8 +25,10 @@ from web.folders import Folders
 from web.follow_job import follow_job
 
 from . import subject
+from .given import OPTIONS_SCHEMA, from_client, specs
 
 Answers = AsyncIterator[dict[str, Any]]
+TARGETS = sorted({row["target"] for row in table()})
 
 
 class OneOrMore(ListFiles):
@@ -45,12 +48,14 @@ def build(converter: Converter, folders: Folders) -> None:
     ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
         """Convert a model to another format and prove that it still computes the same. What is not proven is withheld.
 
+        Samples of real inputs (.npz, .npy, zip of pictures, one picture, .wav, .txt) calibrate int8 and judge int8 and
+        float16: send their file among those in file, and name it: options={"samples": "photos.zip"}.
+
         Args:
             file: The model's file, or a list of files (the main one first); none when source names an architecture.
             source: A name such as "torchvision:mobilenet_v3_small", with its weights as file or without.
-            target: A format from the column target of conversions, such as "onnx" or "onnx-fp16".
-            options: Options of the conversion, and "seeds" (three numbers or more) and "anyway" (true hands out what
-                is not proven). A file is named as it is called among those in file.
+            target: The format to convert to; describe_source tells which of them a model can become.
+            options: JSON object, the route's options and: samples, preprocessing, sizes, min_agreement, seeds, anyway.
 
         Returns:
             The converted file (a zip where there are several) or nothing, and the report: verdict, reason, errors.
@@ -60,7 +65,7 @@ def build(converter: Converter, folders: Folders) -> None:
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
             given = subject.source(file, source)
-            chosen = subject.from_client(options, given.files, subject.specs(await asyncio.to_thread(converter.conversions)))
+            chosen = from_client(options, given.files, specs(await asyncio.to_thread(converter.conversions)))
             async with aclosing(follow_job(converter.convert(given, target, chosen, Path(folder)))) as events:
                 async for event in events:
                     if isinstance(event, Result):
@@ -100,15 +105,18 @@ def build(converter: Converter, folders: Folders) -> None:
     with gr.Row(visible=False):
         file = gr.File(label="file", file_count="multiple")
         file.data_model = OneOrMore
-        source, target = gr.Textbox("", label="source"), gr.Textbox("", label="target")
+        source = gr.Textbox("", label="source")
+        # its list is the schema's enum; what is not in it is refused with the reason by the converter
+        target = gr.Dropdown(TARGETS, value=None, label="target", allow_custom_value=True)
         options, report = gr.JSON({}, label="options"), gr.JSON(label="report")
+        options.api_info = lambda: OPTIONS_SCHEMA  # gradio's own is no valid JSON schema
         about, made, rows = gr.JSON(label="description"), gr.File(label="artifact"), gr.JSON(label="conversions")
-        table = (
+        doors = (
             (convert, [file, source, target, options], [made, report]),
             (describe_source, [file, source], about),
             (conversions, None, rows),
         )
-        for function, given, answers in table:
+        for function, given, answers in doors:
             gr.Button(function.__name__).click(
                 function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
             )

@@ -33,3 +33,25 @@ def bytes_text(value: float | None) -> str:
             return f"{value:.3g} {unit}" if unit != "bytes" else f"{value:.0f} bytes"
         value /= 1000
     return f"{value:.3g} GB"
+
+
+def ms(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3g} ms"
+
+
+def speed(ratio: float | None) -> str:
+    """Of a latency after / before: ``35× faster``; "" for none."""
+    if not ratio:
+        return ""
+    if 0.9 < ratio < 1.1:
+        return "as fast"
+    return f"{1 / ratio:.2g}× faster" if ratio < 1 else f"{ratio:.2g}× slower"
+
+
+def size(ratio: float | None) -> str:
+    """Of bytes after / before: ``50 % smaller``."""
+    if not ratio:
+        return ""
+    if 0.98 < ratio < 1.02:
+        return "the same"
+    return f"{100 * (1 - ratio):.0f} % smaller" if ratio < 1 else f"{100 * (ratio - 1):.0f} % larger"

@@ -1,6 +1,6 @@
-"""``POST /convert`` (the model's file as the body, a zip out) and ``GET /conversions``.
+"""``POST /convert`` (the model's file as the body, or a form; a zip out) and ``GET /conversions``.
 
-For a model of several files, and for options that are files, the Gradio API takes several.
+A form takes models of several files, samples, and options that are files: ``curl -F model=@m.onnx -F samples=@photos.zip``.
 """
 
 from __future__ import annotations
@@ -17,38 +17,43 @@ from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 
 from lib.convert.convert import Converter, Source
-from lib.errors import Cancelled, InvalidValue, WorkbenchError
+from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
+from web import form
 from web.body import receive
 from web.errors import as_response
 from web.folders import Folders
 from web.follow_job import follow_job
 
-from .subject import Outcome, from_query, specs
+from .given import Specs, from_query, is_file, specs
+from .subject import Outcome
+
+MODEL = ("model", "external_data")  # fields of a form
+Forms = dict[str, list[tuple[Path, str]]]
 
 
 def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[APIRoute]:
     async def convert(http: Request) -> Response:
-        """Query: target; source (a name), name (of the file in the body), seeds, anyway, and the route's options.
+        """Query, or fields of a form: target; source (a name), name (of the file in the body), samples, preprocessing,
+        sizes, min_agreement, seeds, anyway, and the route's options.
 
         200: the package, a zip of the model with report.json and README.md, and X-Verdict. 422: the file is withheld,
         with the report; or ``{"error": …}`` for what cannot be converted at all.
         """
-        query, folder, handed = dict(http.query_params), folders.new(), False
+        folder, handed = Path(folders.new()), False
         try:
+            known = specs(await asyncio.to_thread(converter.conversions))
+            query, files, given = await _received(http, folder, known, max_file_mb)
             target, name = query.pop("target", ""), query.pop("source", "")
-            called = re.sub(r"[/\\\x00-\x1f]", "_", query.pop("name", "") or "model")[:200]
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
-            options = from_query(query, specs(await asyncio.to_thread(converter.conversions)))
-            body = Path(folder) / "body"
-            files = {called: body} if await receive(http, body, max_file_mb) else {}
-            out = Path(folder) / "out"
+            options = from_query(query, known) | given
+            out = folder / "out"
             out.mkdir()
             async with aclosing(follow_job(converter.convert(Source(files, name), target, options, out))) as events:
                 async for event in events:
                     if isinstance(event, Result):
-                        outcome = Outcome.of(folder, event.value)
+                        outcome = Outcome.of(str(folder), event.value)
                         handed = outcome.package is not None
                         return _answer(outcome)
                     if await http.is_disconnected():
@@ -79,3 +84,51 @@ def _answer(outcome: Outcome) -> Response:
     path = Path(outcome.package)
     after = BackgroundTask(outcome.close)  # when the last byte is out, or the client has gone
     return FileResponse(path, media_type="application/zip", filename=path.name, headers=headers, background=after)
+
+
+async def _received(
+    http: Request, folder: Path, known: Specs, max_file_mb: int
+) -> tuple[dict[str, str], dict[str, Path], dict[str, str]]:
+    """What stands in the address and in fields, the model's files by name, and paths of options that are files."""
+    query, body = dict(http.query_params), folder / "body"
+    called = _plain(query.pop("name", "") or "model")
+    kind = http.headers.get("content-type")
+    size = await receive(http, body, max_file_mb)
+    if not form.is_form(kind):
+        return query, {called: body} if size else {}, {}
+    home = folder / "form"
+    home.mkdir()
+    files, fields = await asyncio.to_thread(form.read, body, str(kind), home)
+    await asyncio.to_thread(body.unlink)
+    return fields | query, _model(files), _options(files, known, home)
+
+
+def _model(files: Forms) -> dict[str, Path]:
+    found = [part for field in MODEL for part in files.get(field, [])]
+    named = {_plain(name): path for path, name in found}
+    if len(named) != len(found):
+        raise InvalidFile(f"{len(found)} files were sent as the model, some with the same name. Give each its own.")
+    return named
+
+
+def _options(files: Forms, known: Specs, home: Path) -> dict[str, str]:
+    """Each file under the sender's plain name, which the report states."""
+    out = {}
+    for field, parts in files.items():
+        if field in MODEL:
+            continue
+        if not is_file(field, known):
+            options = (name for name in known if is_file(name, known))
+            raise InvalidValue("field", field, ", ".join([*MODEL, "samples", *options]))
+        if len(parts) > 1:
+            raise InvalidFile(f"The form has {len(parts)} files as {field}; one is taken.")
+        path, name = parts[0]
+        place = home / f"of-{len(out)}"
+        place.mkdir()
+        out[field] = str(path.rename(place / _plain(name)))
+    return out
+
+
+def _plain(name: str) -> str:
+    found = re.sub(r"[/\\\x00-\x1f]", "_", name)[:200]
+    return found if found.strip(".") else "file"

@@ -1,0 +1,131 @@
+"""Options of a conversion as a visitor writes them: JSON of a client, an address, a form. Runs nothing."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+from lib.convert.options import OF_THE_PROOF
+from lib.errors import InvalidValue
+
+YES, NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
+SAMPLES = "samples"  # the option that is a file for every route
+PAIRS = "pairs such as size=224, normalization=imagenet, layout=NCHW, channels=RGB, crop=center"
+# for programs; gradio reads no list of types
+OPTIONS_SCHEMA: dict[str, Any] = {
+    "type": "object",
+    "description": "Options of the conversion, by name",
+    "properties": {
+        "samples": {"type": "string", "description": "The name of one of the files that are sent along: real inputs."},
+        "preprocessing": {
+            "type": "object",
+            "description": "How pictures become the input, where the guess is wrong: size, normalization, layout, …",
+        },
+        "sizes": {"type": "string", "description": 'Of dynamic dimensions, as "batch=4, samples=512".'},
+        "min_agreement": {"type": "number", "minimum": 0.5, "maximum": 1, "description": "Least share of equal answers."},
+        "seeds": {"type": "array", "items": {"type": "integer"}, "description": "Three numbers or more, of made-up inputs."},
+        "anyway": {"type": "boolean", "description": "True hands out a file that is not proven, named .unproven."},
+    },
+    "additionalProperties": True,
+}
+
+Specs = dict[str, dict[str, Any]]  # an option's name -> how the registry describes it
+
+
+def specs(rows: Iterable[dict[str, Any]]) -> Specs:
+    """Every option that some conversion takes."""
+    return {o["name"]: o for row in rows for o in row["options"] if o["name"] not in OF_THE_PROOF}
+
+
+def from_client(options: Any, files: dict[str, Path], known: Specs) -> dict[str, Any]:
+    """Options of an API call. A file is named by what it is called among the uploads, from which it is taken out.
+
+    Never a path: a client could name any file of this machine. Raises InvalidValue.
+    """
+    if isinstance(options, str):
+        try:
+            options = json.loads(options or "{}")
+        except ValueError:
+            raise InvalidValue("options", options, 'an object such as {"opset": 18}') from None
+    if options is not None and not isinstance(options, dict):
+        raise InvalidValue("options", options, 'an object such as {"opset": 18}')
+    out = dict(options or {})
+    if isinstance(out.get("seeds"), str):
+        out["seeds"] = seeds(out["seeds"])
+    if isinstance(out.get("preprocessing"), str):
+        out["preprocessing"] = preprocessing(out["preprocessing"])
+    for name, value in out.items():
+        if is_file(name, known) and value is not None:
+            if not isinstance(value, str) or value not in files:
+                raise InvalidValue(name, value, "the name of one of the files that are sent along")
+            out[name] = str(files[value])
+    for path in [v for name, v in out.items() if is_file(name, known)]:
+        for name in [n for n, p in files.items() if str(p) == path]:
+            del files[name]
+    return out
+
+
+def is_file(name: str, known: Specs) -> bool:
+    return name == SAMPLES or known.get(name, {}).get("kind") == "file"
+
+
+def from_query(query: dict[str, str], known: Specs) -> dict[str, Any]:
+    """Options as they stand in an address: ``opset=18&anyway=1&seeds=1,2,3``. Raises InvalidValue."""
+    return {name: _typed(name, text, known.get(name, {})) for name, text in query.items()}
+
+
+def seeds(text: str | None) -> list[int] | None:
+    """``1, 2, 3`` → [1, 2, 3]; None for nothing. Raises InvalidValue."""
+    if not (text or "").strip():
+        return None
+    try:
+        return [int(part) for part in str(text).replace(";", ",").split(",")]
+    except ValueError:
+        raise InvalidValue("seeds", text, "whole numbers separated by commas, such as 1, 2, 3") from None
+
+
+def preprocessing(text: str | None) -> dict[str, Any] | None:
+    """``size=224, normalization=imagenet``, or the same as JSON; None for nothing. Raises InvalidValue."""
+    words = (text or "").strip()
+    if not words:
+        return None
+    if words.startswith("{"):
+        try:
+            found = json.loads(words)
+        except (ValueError, RecursionError):
+            raise InvalidValue("preprocessing", words, PAIRS) from None
+        return dict(found)
+    out = {}
+    for part in filter(None, (p.strip() for p in words.replace(";", ",").split(","))):
+        name, sign, value = (p.strip() for p in part.partition("="))
+        if not sign or not name or not value:
+            raise InvalidValue("preprocessing", part, PAIRS)
+        out[name] = value
+    return out
+
+
+def _typed(name: str, text: str, spec: dict[str, Any]) -> Any:
+    if name == "seeds":
+        return seeds(text)
+    if name == "preprocessing":
+        return preprocessing(text)
+    if name == "min_agreement":
+        try:
+            return float(text)
+        except ValueError:
+            raise InvalidValue(name, text, "a number from 0.5 to 1") from None
+    kind = "bool" if name == "anyway" else spec.get("kind", "")
+    if kind == "bool":
+        if text.lower() not in YES | NO:
+            raise InvalidValue(name, text, "1 or 0")
+        return text.lower() in YES
+    if kind == "int":
+        try:
+            return int(text)
+        except ValueError:
+            raise InvalidValue(name, text, "a whole number") from None
+    if kind == "file" or name == SAMPLES:
+        raise InvalidValue(name, text, f"a file, which goes along as a form: -F model=@model.onnx -F {name}=@file")
+    return text

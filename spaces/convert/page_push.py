@@ -1,0 +1,44 @@
+"""A form that pushes the open result to the Hub, for visitors who sign in."""
+
+from __future__ import annotations
+
+import asyncio
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from web.cards import failed, progress
+
+from . import hub, view_details
+from .page_shared import QUIET, Shared, Values
+from .subject import Work
+
+
+def build(shared: Shared) -> None:
+    with gr.Accordion("Push to the Hub", open=False):
+        gr.LoginButton(size="sm")
+        with gr.Row():
+            repository = gr.Textbox(label="Repository", placeholder="you/model", min_width=200)
+            place = gr.Textbox(label="Folder in it", placeholder="the top", min_width=120)
+            how = gr.Radio([hub.NEW, hub.PULL], value=hub.NEW, label="As", min_width=200)
+        with gr.Row():
+            private = gr.Checkbox(True, label="Private", info="only for a new repository")
+            anyway = gr.Checkbox(label="Push it although it is not proven")
+            button = gr.Button("Push", min_width=120)
+        pushed = gr.HTML(padding=False, elem_id="convert-pushed")
+
+    async def push(
+        work: Work | None, where: str | None, inside: str | None, as_what: str, hidden: bool, even: bool,
+        token: gr.OAuthToken | None,
+    ) -> Values:  # fmt: skip
+        yield progress("Sending the files to the Hub", None)
+        end = work.ended.open if work and work.ended else None
+        try:
+            address = await asyncio.to_thread(
+                hub.push, end, token, where, as_what, folder=inside, private=bool(hidden), anyway=bool(even)
+            )
+            yield view_details.pushed(address)
+        except WorkbenchError as error:
+            yield failed(error, "not pushed")
+
+    button.click(push, [shared.work, repository, place, how, private, anyway], pushed, **QUIET)

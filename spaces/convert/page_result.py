@@ -1,0 +1,134 @@
+"""How a conversion ended: verdict, what to try, the files, details; of several, a table of them."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+from urllib.parse import quote
+
+import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+
+from web.cards import failed
+from web.handover import Offer
+
+from . import view_details, view_verdict
+from .page_shared import Shared, Updates
+from .subject import Ended, Outcome, Work
+from .view_shared import PICK
+
+MOST_REMEDIES = 4
+
+
+class Result:
+    """``build`` puts verdict and files into one column, ``build_details`` the tables under both."""
+
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.table = gr.HTML(padding=False, elem_id="convert-several", js_on_load=PICK)
+        self.said = gr.HTML(padding=False, elem_id="convert-verdict")
+        with gr.Column(visible=False, elem_id="convert-remedies", min_width=0) as self.trying:
+            gr.HTML('<p class="mw-hint">Try one of these; a click converts again.</p>', padding=False)
+            self.remedies = [gr.Button(size="sm", visible=False) for _ in range(MOST_REMEDIES)]
+        with gr.Row(visible=False) as self.taking:
+            self.artifact = gr.DownloadButton("Download the model", variant="primary", min_width=150)
+            self.package = gr.DownloadButton("Download with report (.zip)", min_width=150)
+            self.look_inside = gr.Button("Open in Inspect ONNX", visible=False, min_width=150)
+        self.outputs = [self.table, self.said, self.trying, *self.remedies]
+        self.outputs += [self.taking, self.artifact, self.package, self.look_inside]
+        self.offer = Offer("onnx", self.look_inside, shared.work, _onnx_files, "inspect")
+
+    def build_details(self) -> None:
+        with gr.Tabs(visible=False, elem_classes="mw-inner", overflow_behavior="wrap") as self.details:
+            with gr.Tab("Errors"):
+                self.errors = gr.HTML(padding=False, elem_id="convert-errors")
+            with gr.Tab("Layers", visible=False) as self.layers_tab:
+                self.layers = gr.HTML(padding=False, elem_id="convert-layers")
+            with gr.Tab("Steps"):
+                self.steps = gr.HTML(padding=False)
+            with gr.Tab("Size and speed"):
+                self.sizes = gr.HTML(padding=False, elem_id="convert-sizes")
+            with gr.Tab("Messages"):
+                self.messages = gr.HTML(padding=False)
+            with gr.Tab("Report"):
+                self.report = gr.JSON(label="report.json", max_height=480)
+        self.outputs += [self.details, self.errors, self.layers_tab, self.layers, self.steps, self.sizes, self.messages]
+        self.outputs.append(self.report)
+
+    def nothing(self, words: str = "") -> Updates:
+        """No result, or none yet."""
+        hidden: Updates = {self.taking: gr.Row(visible=False), self.trying: gr.Column(visible=False)}
+        return hidden | {self.table: "", self.said: words, self.details: gr.Tabs(visible=False)}
+
+    async def aged(self, ended: Ended | None, choice: str | None) -> Updates:
+        """Another target is chosen: its own result is shown; where it has none, what is shown is dimmed, and cannot be
+        taken for it."""
+        end = ended.open if ended else None
+        if ended is None or end is None:
+            return {}
+        if choice in ended.outcomes:
+            ended.shown = choice
+            return await self.show(ended)
+        hidden: Updates = {self.taking: gr.Row(visible=False), self.trying: gr.Column(visible=False)}
+        return hidden | {self.said: view_verdict.verdict(end, stale=True), self.details: gr.Tabs(visible=False)}
+
+    async def show(self, ended: Ended) -> Updates:
+        """The table, where several were asked for, and the one that is open."""
+        several = len(ended.outcomes) + len(ended.errors) > 1
+        table = view_verdict.several(ended, await asyncio.to_thread(_links, ended)) if several else ""
+        if ended.open is None:
+            words = "" if several else failed(*ended.errors.values(), "not converted")
+            return self.nothing(words) | {self.table: table}
+        return await asyncio.to_thread(self._open, ended.open) | {self.table: table}
+
+    def _open(self, end: Outcome) -> Updates:
+        found = end.report
+        takes = bool(self.offer.taken and end.onnx_files())
+        layers = view_details.layers(found)
+        words = ("Download anyway", "stop") if end.withheld else ("Download the model", "primary")
+        return self._remedies(end) | {
+            self.said: view_verdict.verdict(end),
+            self.taking: gr.Row(visible=end.path("artifact") is not None),
+            self.artifact: gr.DownloadButton(words[0], variant=words[1], value=end.path("artifact")),
+            self.package: gr.DownloadButton(value=end.path("package")),
+            self.look_inside: gr.Button(visible=takes),
+            self.details: gr.Tabs(visible=True),
+            self.errors: view_details.outputs(found),
+            self.layers_tab: gr.Tab(visible=bool(layers)),
+            self.layers: layers,
+            self.steps: view_details.steps(found),
+            self.sizes: view_details.sizes(found),
+            self.messages: view_details.messages(found),
+            self.report: found,
+        }
+
+    def _remedies(self, end: Outcome) -> Updates:
+        found = remedies(end)
+        shown: Updates = {self.trying: gr.Column(visible=bool(found))}
+        for k, button in enumerate(self.remedies):
+            shown[button] = gr.Button(found[k]["text"] if k < len(found) else "", visible=k < len(found))
+        return shown
+
+
+def remedies(end: Outcome) -> list[dict[str, Any]]:
+    """Those that a click can try."""
+    return [r for r in end.report.get("remedies") or [] if r.get("options") or r.get("target")][:MOST_REMEDIES]
+
+
+def _links(ended: Ended) -> dict[str, str]:
+    """Addresses of the files, copied where gradio keeps and removes its own."""
+    from gradio.utils import get_upload_folder
+
+    out = {}
+    for target, one in ended.outcomes.items():
+        if (path := one.path("artifact")) is not None:
+            out[target] = f"./gradio_api/file={quote(save_file_to_cache(path, get_upload_folder()))}"
+    return out
+
+
+def _onnx_files(work: Work | None) -> list[str]:
+    end = work.ended.open if work and work.ended else None
+    found = end.onnx_files() if end is not None else []
+    if not found:
+        raise gr.Error("There is no ONNX result to open. Please convert again.", print_exception=False)
+    return found

@@ -1,0 +1,137 @@
+"""Samples of real inputs, and how the result is checked: a file with a look at it, sizes, seeds, the least agreement."""
+
+from __future__ import annotations
+
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.convert.quality import MIN_AGREEMENT
+from lib.errors import WorkbenchError
+from lib.jobs import Result
+from lib.model_inputs.preprocessing import CHANNELS, CROPS, LAYOUTS, NORMALIZATIONS
+from lib.model_inputs.sizes import parse
+from web.cards import failed, progress
+
+from . import view_source
+from .given import seeds
+from .page_shared import Shared, Updates, Values
+from .subject import Opened, Samples, Work
+
+KINDS = ".npz or .npy of arrays (first axis: samples) · zip of pictures (its folders are labels) · one picture · .wav · .txt"
+
+
+class Inputs:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        with gr.Accordion("Samples of real inputs", open=False, elem_id="convert-samples") as self.samples:
+            self.file = gr.File(label="Samples", type="filepath", height=110, elem_id="convert-samples-file")
+            gr.HTML(f'<p class="mw-hint">{KINDS}</p>', padding=False)
+            self.preview = gr.HTML(padding=False, elem_id="convert-preview")
+            with gr.Group(visible=False) as self.pictures:
+                gr.HTML(
+                    '<p class="mw-hint">How pictures become the input: guessed, change what is wrong.</p>', padding=False
+                )
+                with gr.Row():
+                    size = gr.Textbox(label="Size", info="height x width, pixels", max_lines=1, min_width=120)
+                    normalization = gr.Dropdown(list(NORMALIZATIONS), label="Normalization", info="of pixels", min_width=120)
+                    crop = gr.Dropdown(list(CROPS), label="Fit", info="squash, or cut the middle", min_width=120)
+                with gr.Row():
+                    layout = gr.Dropdown(list(LAYOUTS), label="Layout", min_width=120)
+                    channels = gr.Dropdown(list(CHANNELS), label="Channels", min_width=120)
+        with gr.Accordion("Verification", open=False, elem_id="convert-proof"):
+            self.sizes = gr.Textbox(label="Sizes of dynamic dimensions", max_lines=1)
+            self.agreement = gr.Slider(
+                0.5,
+                1.0,
+                MIN_AGREEMENT,
+                step=0.01,
+                label="Least share of equal answers",
+                info="float16 and int8: on how many samples the result must decide as the source does",
+            )
+            self.seeds = gr.Textbox(
+                label="Seeds",
+                placeholder="0, 1, 2",
+                max_lines=1,
+                info="three or more whole numbers; inputs are made from them",
+            )
+        self.fields = {"size": size, "layout": layout, "channels": channels, "normalization": normalization, "crop": crop}
+        self.given = [self.file, self.sizes, self.agreement, self.seeds, *self.fields.values()]
+        self.outputs = [self.samples, self.pictures, self.preview, *self.given]
+        shared.visit.form(agreement=self.agreement, seeds=self.seeds)
+
+    def show(self, now: Opened, samples: Samples | None = None) -> Updates:
+        """For a source that was opened: the guess for its pictures, no samples but those that came with it."""
+        guess = now.about.get("preprocessing")
+        how = (guess or {}) | (samples.preprocessing if samples else {})
+        dims = dict.fromkeys(d for v in now.about.get("inputs", []) for d in v["shape"] if isinstance(d, str))
+        return {
+            self.samples: gr.Accordion(visible=bool(now.about.get("inputs")), open=samples is not None),
+            self.pictures: gr.Group(visible=samples is not None and _pictures(samples)),
+            self.preview: view_source.samples(samples.seen) if samples and samples.seen else "",
+            self.file: samples.path if samples else None,
+            self.sizes: gr.Textbox(
+                value="",
+                visible=bool(dims),
+                placeholder=", ".join(f"{d}=…" for d in dims)[:80],
+                info=f"{', '.join(dims)[:200]}: found by trying where you give none",
+            ),
+        } | {field: _text(how.get(name)) for name, field in self.fields.items()}
+
+    def read(self, now: Opened, data: dict[Any, Any]) -> Samples | None:
+        """What is given, with what was changed of the guess."""
+        path = data[self.file]
+        if not path:
+            return None
+        guess = now.about.get("preprocessing") or {}  # empty: the model takes no pictures
+        said = {name: data[field] for name, field in self.fields.items()} if guess else {}
+        return Samples(path, {k: v for k, v in said.items() if v and v != _text(guess.get(k))})
+
+    def options(self, samples: Samples | None, data: dict[Any, Any]) -> dict[str, Any]:
+        """The options of the proof. Raises InvalidValue."""
+        out: dict[str, Any] = {"min_agreement": data[self.agreement]}
+        if samples is not None:
+            out["samples"] = samples.path
+            if samples.preprocessing:
+                out["preprocessing"] = samples.preprocessing
+        if (data[self.sizes] or "").strip():
+            out["sizes"] = data[self.sizes]
+        if (some := seeds(data[self.seeds])) is not None:
+            out["seeds"] = some
+        return out
+
+    async def look(self, work: Work, data: dict[Any, Any] | None, http: gr.Request) -> Values:
+        """A look at the samples of ``work``, which are those of ``data`` where it is given."""
+        if data is not None:
+            work.samples = self.read(work.opened, data)
+        if (samples := work.samples) is None:
+            yield {self.preview: "", self.pictures: gr.Group(visible=False)}
+            return
+        try:
+            sizes = parse((data or {}).get(self.sizes) or "")
+            path, how = Path(samples.path), samples.preprocessing
+            about = work.opened.about
+            ask = self.shared.converter.preview
+            asked = self.shared.under_way.follow("samples", lambda: ask(about, path, how, sizes), http)
+            async with aclosing(asked) as events:
+                async for event in events:
+                    if isinstance(event, Result):
+                        samples.seen = event.value
+                        shown = {self.pictures: gr.Group(visible=_pictures(samples))}
+                        yield shown | {self.preview: view_source.samples(event.value)}
+                    else:
+                        yield {self.preview: progress(event.stage, event.share)}
+        except WorkbenchError as error:
+            yield {self.preview: failed(error, "not read")}
+
+
+def _pictures(samples: Samples) -> bool:
+    """Whether they are pictures, as far as anybody has looked: arrays are taken as they are."""
+    return samples.seen is not None and samples.seen["kind"] == "pictures"
+
+
+def _text(value: Any) -> str | None:
+    """A guess as its field has it: [224, 224] -> 224x224."""
+    return "x".join(map(str, value)) if isinstance(value, list | tuple) else value

@@ -1,0 +1,89 @@
+"""The source on the page: files or a name in, a card that says what it is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.processing_utils import save_file_to_cache
+
+from web import handover
+from web.cards import idle
+
+from . import view, view_source
+from .page_shared import Shared, Updates
+from .subject import WHOLE, Opened, Samples
+from .view_shared import label
+
+EXAMPLES = {  # sources for a first look, by what a visitor calls them
+    "torchvision:mobilenet_v3_small": "MobileNetV3",
+    "torchvision:resnet18": "ResNet-18",
+    "diffusers:tiny-scenes": "Stable Diffusion, small",
+    "diffusers:tiny-scenes/unet": "UNet of Stable Diffusion, small",
+    "jax:attention": "JAX attention",
+}
+GONE = "That model is no longer there. Please make it again."
+
+
+class Source:
+    """``build`` puts the inputs into one column, ``build_card`` the card into another."""
+
+    def __init__(self, shared: Shared) -> None:
+        names = [name for group in shared.converter.names().values() for name in group]
+        self.files = gr.File(
+            label="Model (one file, or all of its files)", file_count="multiple", type="filepath", height=150
+        )
+        self.name = gr.Dropdown(
+            [("–", ""), *((label(name), name) for name in names)],  # Enter in an empty box takes the first
+            value=None,
+            label="Or an architecture by name",
+            info="choose or type one; weights dropped above go into it, without them it has random ones",
+            allow_custom_value=True,
+            elem_id="convert-name",
+        )
+        self.samples = [sample for sample in EXAMPLES if sample in names]
+        self.examples = gr.Dataset(
+            components=[gr.Textbox(visible=False)],
+            samples=[[sample] for sample in self.samples],
+            sample_labels=[EXAMPLES[sample] for sample in self.samples],
+            type="index",
+            label="For example",
+            elem_id="convert-examples",
+        )
+
+    def build_card(self) -> None:
+        self.about = gr.HTML(idle(view.IDLE), padding=False, elem_id="convert-about")
+
+    def given(self, paths: list[str] | None, called: str | None, fresh: str) -> tuple[list[str] | None, str | None, Updates]:
+        """What counts of files and name, and updates of the two boxes; ``fresh`` says what has just been given.
+
+        With it goes what cannot belong to it. Nothing else is written into them: something new may be on its way.
+        """
+        again: Updates = {self.files: None, self.name: called} if fresh == "example" else {}
+        if called and any(Path(p).suffix.lower() in WHOLE for p in paths or []):
+            again = {self.files: None} if fresh == "name" else {self.name: None}
+            paths, called = (None, called) if fresh == "name" else (paths, None)
+        return paths, called, again
+
+    def show(self, now: Opened) -> Updates:
+        return {self.about: view_source.about(now.about, now.source.name or next(iter(now.source.files), ""))}
+
+    def same(self, now: Opened) -> Updates:
+        """The two boxes as they were for it."""
+        return {self.files: [str(path) for path in now.source.files.values()] or None, self.name: now.source.name or None}
+
+    async def handed(self, paths: list[str]) -> tuple[list[str], Samples | None]:
+        """Files of another tab, and samples among them (``web/handover.py``): copies among gradio's uploads, which it
+        removes in time like them. Raises gr.Error."""
+        try:
+            kept = [await asyncio.to_thread(save_file_to_cache, path, self.files.GRADIO_CACHE) for path in paths]
+            said = [p for p in kept if Path(p).name == handover.PREPROCESSING]
+            how: Any = json.loads(await asyncio.to_thread(Path(said[0]).read_text)) if said else {}
+        except (OSError, ValueError):
+            raise gr.Error(GONE, print_exception=False) from None
+        real = next((p for p in kept if Path(p).name == handover.SAMPLES), None)
+        model = [p for p in kept if Path(p).name not in (handover.SAMPLES, handover.PREPROCESSING)]
+        return model, Samples(real, how) if real else None

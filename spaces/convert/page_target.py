@@ -1,0 +1,67 @@
+"""Targets on the page: one in three groups, more to compare it with, and the way to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from web.cards import idle
+
+from . import view_target
+from .page_shared import Shared, Updates
+from .subject import Opened
+from .targets import GROUPS, first, grouped
+
+FIELD = "target_"
+
+
+class Targets:
+    def __init__(self, shared: Shared) -> None:
+        with gr.Column(elem_id="convert-targets", min_width=0):
+            self.groups = [gr.Radio([], label=f"Convert to · {name}", visible=False) for name in GROUPS]
+        with gr.Accordion("Compare several targets", open=False) as self.several:
+            self.also = gr.CheckboxGroup(
+                [], label="Also convert to", info="one after another; one table in the end", elem_id="convert-also"
+            )
+        self.cannot = gr.HTML(padding=False)
+        self.outputs = [*self.groups, self.several, self.also, self.cannot]
+        shared.visit.form(**{f"{FIELD}{k}": radio for k, radio in enumerate(self.groups)})
+
+    def build_way(self) -> None:
+        self.way = gr.HTML(padding=False, elem_id="convert-way")
+
+    def show(self, now: Opened, choice: str | None) -> Updates:
+        """Everything that can be made of ``now``, with ``choice`` chosen."""
+        targets, format = now.about.get("targets", []), now.about["format"]
+        found: Updates = {}
+        for radio, some in zip(self.groups, grouped(targets, format).values(), strict=True):
+            choices = [(view_target.choice(t), t["target"]) for t in some]
+            here = choice if choice in [t["target"] for t in some] else None
+            found[radio] = gr.Radio(choices, value=here, visible=bool(some))
+        every = [(t["title"], t["target"]) for some in grouped(targets, format).values() for t in some]
+        none = "" if targets else idle("Nothing can be made of it in this installation.")
+        return found | {
+            self.several: gr.Accordion(visible=len(every) > 1),
+            self.also: gr.CheckboxGroup(every, value=[]),
+            self.cannot: none + view_target.blocked(now.about.get("blocked") or {}),
+        }
+
+    def pick(self, choice: str, now: Opened) -> Updates:
+        """``choice`` chosen, and no other."""
+        some = grouped(now.about.get("targets", []), now.about["format"]).values()
+        inside = [choice if any(t["target"] == choice for t in group) else None for group in some]
+        return {radio: gr.Radio(value=value) for radio, value in zip(self.groups, inside, strict=True)}
+
+    def route(self, now: Opened, choice: str | None, samples: bool) -> Updates:
+        target = now.target(choice)
+        return {self.way: view_target.route(target, samples) if target else ""}
+
+    def chosen(self, data: dict[Any, Any]) -> str | None:
+        return next((data[radio] for radio in self.groups if data[radio]), None)
+
+    def kept(self, form: dict[str, Any], now: Opened) -> str | None:
+        """What the browser kept, where it is still a target; else the first."""
+        names = [form.get(f"{FIELD}{k}") for k in range(len(GROUPS))]
+        found = next((name for name in names if isinstance(name, str) and now.target(name)), None)
+        return found or first(now.about.get("targets", []))

@@ -1,0 +1,41 @@
+"""Targets as they are offered: in groups, the likely wish first."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.convert.formats import FORMATS
+
+FORMATS_, SMALLER, SAME = "Formats", "Smaller", "Same format"
+GROUPS = (FORMATS_, SMALLER, SAME)
+WISHED = (
+    *("onnx", "onnx-fp16", "safetensors", "tflite", "openvino", "diffusers-onnx", "pt2", "saved-model", "torch-module"),
+    *("onnx-int8-dynamic", "onnx-int8-static", "tflite-fp16", "tflite-int8", "onnx-slim", "onnx-opset"),
+)
+LOSSY = ("fp16", "int8")
+
+Target = dict[str, Any]
+
+
+def group(target: Target, source: str) -> str:
+    """Of a target that ``describe`` offers for the format ``source``."""
+    if target.get("precision") in LOSSY:
+        return SMALLER
+    return SAME if FORMATS[target["target"]].base == source else FORMATS_
+
+
+def grouped(targets: list[Target], source: str) -> dict[str, list[Target]]:
+    found: dict[str, list[Target]] = {name: [] for name in GROUPS}
+    for target in sorted(targets, key=rank):
+        found[group(target, source)].append(target)
+    return found
+
+
+def first(targets: list[Target]) -> str | None:
+    """What is chosen before anybody has chosen."""
+    return min(targets, key=rank)["target"] if targets else None
+
+
+def rank(target: Target) -> int:
+    name = target["target"]
+    return WISHED.index(name) if name in WISHED else len(WISHED)

@@ -1,0 +1,62 @@
+"""What the converter says of a source and of samples of its inputs, as HTML."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from web.cards import e
+
+from .figures import bytes_text
+from .view_shared import RANDOM, label, messages, shape, short, values
+
+REMEDY = "The names stand for architectures: drop trained weights (.pth or .safetensors) above, beside the name."
+CONTAINERS = ("checkpoint", "safetensors")  # tensors without a network around them
+
+
+def about(found: dict[str, Any], name: str) -> str:
+    """What the source is: format, size, what goes in and out, and what was said on opening it."""
+    size = f", {bytes_text(found['bytes'])}" if found.get("bytes") else ""
+    first = f'<span class="mw-chip">{e(found["title"])}</span> <b>{e(short(label(name)))}</b>{size}'
+    random = f"<p>{RANDOM} {e(REMEDY)}</p>" if found.get("weights") == "random" else ""
+    if found["format"] in CONTAINERS:
+        body = _container(found["outputs"])
+    else:
+        sides = values("Inputs", found.get("inputs", [])) + values("Outputs", found.get("outputs", []))
+        body = f'<div class="mw-values mw-scroll">{sides}</div>'
+    return f'<div class="mw-card"><p class="mw-verdict">{first}</p>{random}{body}{messages(found.get("messages", []))}</div>'
+
+
+def _container(tensors: list[dict[str, Any]]) -> str:
+    numbers = sum(math.prod(d for d in v["shape"] if isinstance(d, int)) for v in tensors)
+    table = values("Tensors", tensors, 400)
+    return (
+        f"<p>{len(tensors)} tensors, {numbers / 1e6:.3g} million numbers: weights without a network. "
+        "To convert the network, also choose its architecture by name, above: they go into it.</p>"
+        f"<details><summary>All tensors</summary>{table}</details>"
+    )
+
+
+def samples(found: dict[str, Any]) -> str:
+    """How many there are and what they are, with a few pictures as the model will see them."""
+    count, kind = (
+        found["count"],
+        {"pictures": "picture", "wave": "piece of sound", "text": "text"}.get(found["kind"], "sample"),
+    )
+    parts = [f"<b>{count:,} {kind}{'s' * (count != 1)}</b>"]
+    if found["labels"]:
+        each = sorted(found["classes"].values())
+        parts.append(f"{found['labels']} classes, {each[0]} to {each[-1]} each")
+    elif count > 1:
+        parts.append("no labels")
+    pictures = "".join(
+        f'<figure><img src="data:image/png;base64,{p["png"]}" alt="{e(p["label"] or "a sample")}">'
+        f"<figcaption>{e(short(p['label'], 14))}</figcaption></figure>"
+        for p in found["pictures"]
+    )
+    seen = f'<div class="mw-thumbs">{pictures}</div><small>as the model will see them</small>' if pictures else ""
+    arrays = ", ".join(
+        f"<code>{e(v.get('name'))}</code> {e(v.get('dtype'))} {e(shape(v.get('shape', [])))}" for v in found["arrays"][:6]
+    )
+    said = f'<div class="mw-card mw-samples" data-say="{count} samples"><p>{" · ".join(parts)}</p>{seen}'
+    return f"{said}<p><small>One sample: {arrays}</small></p>{messages(found['messages'])}</div>"
