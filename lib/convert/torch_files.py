@@ -9,7 +9,7 @@ from typing import Any
 
 from lib.convert import json_text, numpy_pickles
 from lib.convert.archives import Archive, Limits, is_litter, opened
-from lib.convert.pickles import check_pickle
+from lib.convert.pickles import WAY_OUT, check_pickle
 from lib.convert.pt2_expressions import check_expression
 from lib.errors import InvalidFile
 
@@ -64,7 +64,7 @@ def _check_zip(archive: Archive, also: frozenset[str] = frozenset()) -> None:
     if f"{root}data.pkl" not in archive.members:
         raise InvalidFile("The checkpoint has no data.pkl. Save it again with torch.save.")
     with archive.stream(f"{root}data.pkl") as stream:
-        check_pickle(stream, also)
+        _beside_tensors(check_pickle(stream, also))
         if stream.read(1):
             raise InvalidFile("Something follows the pickle in data.pkl. Save the checkpoint again with torch.save.")
 
@@ -78,8 +78,13 @@ def _check_old(file: Any) -> None:
             "This is a Python pickle, but no PyTorch checkpoint. Save it with torch.save, or bring safetensors."
         )
     file.seek(0)
-    for _ in range(5):
-        check_pickle(file, numpy_pickles.NAMES)
+    _beside_tensors(set().union(*(check_pickle(file, numpy_pickles.NAMES) for _ in range(5))))
+
+
+def _beside_tensors(names: set[str]) -> None:
+    """Other objects are left out beside tensors; a file of nothing else is no checkpoint."""
+    if (odd := sorted(names & numpy_pickles.NAMES)) and not any(n.startswith("torch._utils _rebuild") for n in names):
+        raise InvalidFile(f"The pickle in this file calls for {odd[0].replace(' ', '.')}, and for no tensor. {WAY_OUT}")
 
 
 def check_pt2(path: Path) -> list[str]:
