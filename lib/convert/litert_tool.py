@@ -16,20 +16,22 @@ from lib.onnx_model.words import clean
 BATCH = 1
 
 
-def write(module: Any, signature: Signature, target: Path) -> dict[str, Any]:
+def write(module: Any, signature: Signature, target: Path, given: dict[str, int] | None = None) -> dict[str, Any]:
     """Writes the artifact; the answer is an edge's, with the sizes that were fixed. Raises JobFailed.
 
+    ``given``: sizes of dynamic dimensions that were asked for or found; the others are the smallest plausible ones.
     ``module`` takes the signature's inputs by position and returns a tuple of its outputs.
     """
     import litert_torch
     import torch
 
-    sizes = {s: BATCH if s == "batch" else n for s, n in samples.sizes(signature, 0).items()}
-    given = samples.make(signature, sizes, 0)
+    asked = given or {}
+    sizes = {s: asked.get(s, BATCH if s == "batch" else n) for s, n in samples.sizes(signature, 0).items()}
+    inputs = samples.make(signature, sizes, 0)
     path = target / tflite_file.NAME
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), torch.no_grad():
         try:
-            litert_torch.convert(module, given).export(str(path))
+            litert_torch.convert(module, inputs).export(str(path))
         except Exception as error:  # torch's, MLIR's and its own
             raise JobFailed(f"LiteRT Torch gave up: {clean(str(error)) or type(error).__name__}") from None
     from lib.convert.tflite_signatures import described
@@ -41,7 +43,8 @@ def write(module: Any, signature: Signature, target: Path) -> dict[str, Any]:
         dict(zip([v.name for v in ours], [v.name for v in _counted(theirs)], strict=True))
         for ours, theirs in ((signature.inputs, got.inputs), (signature.outputs, got.outputs))
     ]
-    said = ["Every size is fixed: " + ", ".join(f"{s} = {n}" for s, n in sizes.items()) + "."] if sizes else []
+    told = ", ".join(f"{s} = {n}" for s, n in sizes.items())
+    said = [f"Every size is fixed: {told}. Others are taken from the option sizes."] if sizes else []
     return {"messages": said, "fixed": sizes, "inputs": pairs[0], "outputs": pairs[1]}
 
 

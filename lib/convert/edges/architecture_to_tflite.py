@@ -24,4 +24,4 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Building the model", 0.1)
     module, signature = architectures.load(source)
     progress("Converting with LiteRT Torch", 0.3)
-    return litert_tool.write(module, signature, target)
+    return litert_tool.write(module, signature, target, options.get("sizes"))

@@ -41,7 +41,9 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Tracing and writing", 0.5)
     function = tf.function(serve, input_signature=wanted)
     tf.saved_model.save(module, str(target / saved_model_file.FOLDER), signatures={saved_model_file.DEFAULT: function})
-    return {
+    half, told = keras_models.half(model)
+    return ({"precision": "fp16"} if half else {}) | {
+        "messages": told,
         "inputs": dict(zip([v.name for v in signature.inputs], inputs, strict=True)),
         "outputs": dict(zip([v.name for v in signature.outputs], outputs, strict=True)),
     }

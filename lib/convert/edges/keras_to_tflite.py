@@ -16,7 +16,7 @@ from lib.convert.edges import Progress, edge
     seconds=40,
     error=3e-6,
     environment="litert-torch",
-    note="Every dimension gets a fixed size: the batch is 1.",
+    note="Every dimension gets a fixed size: the batch is 1 unless sizes say otherwise.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     from lib.convert import keras_models, litert_tool
@@ -25,4 +25,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     model = keras_models.load(source, "torch")
     module, signature = keras_models.module(model), keras_models.signature(model)
     progress("Converting with LiteRT Torch", 0.3)
-    return litert_tool.write(module, signature, target)
+    answer = litert_tool.write(module, signature, target, options.get("sizes"))
+    half, told = keras_models.half(model)
+    answer["messages"] += told
+    return answer | ({"precision": "fp16"} if half else {})

@@ -25,4 +25,4 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     program, signature = pt2_files.load(source)
     module = program.module(check_guards=False)
     progress("Converting with LiteRT Torch", 0.3)
-    return litert_tool.write(module, signature, target)
+    return litert_tool.write(module, signature, target, options.get("sizes"))
