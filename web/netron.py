@@ -82,14 +82,19 @@ window.addEventListener('load', (event) => {
     }
 });
 // One that is hidden while it draws is spoiled in the same way: it draws once more when it is seen again.
-let spoiled = false;
-window.addEventListener('resize', () => {
-    if (window.innerWidth === 0) {
-        spoiled ||= !document.body.classList.contains('default');
-    } else if (spoiled) {
+// Its texts then stand above their boxes. The history remembers how often, over reloads.
+const drawn = () => {
+    const box = document.querySelector('#canvas .node text')?.getBBox();
+    return document.body?.classList.contains('default') && box?.height > 0 ? box : null;
+};
+const spoiled = () => (drawn()?.y ?? 0) < 0;
+setInterval(() => {
+    const turns = history.state?.turns ?? 0;
+    if (spoiled() && turns < 3) {
+        history.replaceState({ ...history.state, turns: turns + 1 }, '');
         location.reload();
     }
-});
+}, 300);
 // Our page names a node: the graph goes to it, as soon as it is drawn. A node that is clicked is told to our page.
 const target = () => window.__view__?._target;
 const find = (wanted) => {
@@ -102,14 +107,14 @@ const find = (wanted) => {
 let latest = 0;
 const show = (wanted) => {
     const turn = ++latest, until = Date.now() + 20000;
+    let seen = 0;
     const look = () => {
         if (turn !== latest || Date.now() > until) {
             return;
         }
-        const drawn = document.body.classList.contains('default') && window.innerWidth > 0;
-        const found = drawn && !spoiled && target()?._table?.size ? find(wanted) : null;
-        if (found) {
-            window.name = '';
+        const found = drawn() && !spoiled() && target()?._table?.size ? find(wanted) : null;
+        if (found && seen++ > 1) { // drawn for a while: Netron closes its sidebar as it ends
+            history.replaceState({ ...history.state, wanted: null }, '');
             target().scrollTo(target().activate(found, 'sidebar'));
         } else {
             setTimeout(look, 200);
@@ -120,14 +125,12 @@ const show = (wanted) => {
 window.addEventListener('message', (event) => {
     if (event.source === window.parent && event.origin === location.origin && event.data?.workbench === 'show') {
         const wanted = { name: String(event.data.name ?? ''), output: String(event.data.output ?? '') };
-        window.name = JSON.stringify(wanted); // outlives a reload
+        history.replaceState({ ...history.state, wanted }, ''); // outlives a reload
         show(wanted);
     }
 });
-try {
-    show(JSON.parse(window.name));
-} catch {
-    window.name = '';
+if (history.state?.wanted) {
+    show(history.state.wanted);
 }
 document.addEventListener('click', () => setTimeout(() => {
     const [chosen] = target()?._selection ?? [];

@@ -117,4 +117,9 @@ def reference(path: Path, values: dict[str, np.ndarray]) -> tuple[dict[str, Any]
 
 
 def _said(error: Exception) -> str:
-    return clean(str(error)) or type(error).__name__
+    """onnxruntime's words without its numbers; of a fault inside branches only the innermost node and its fault."""
+    text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", " ".join(str(error)[:8000].split()))
+    if len(places := text.split("Status Message: ")) > 1:
+        named = re.findall(r"Name:'([^']{0,300})'", places[-2])
+        text = f"node {named[-1]!r}: {places[-1]}" if named else places[-1]
+    return clean(text) or type(error).__name__
