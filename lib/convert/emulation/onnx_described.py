@@ -62,7 +62,7 @@ def described(file: ModelProto) -> Described:
     out.floats = {name for name, value in held.items() if value.dtype == np.float32}
     for node in nodes:
         if node.op_type == "DequantizeLinear":
-            _stored(node, held, takers, out)
+            _stored(node, held, takers, makers, out)
         elif node.op_type == "QuantizeLinear":
             _activation(node, held, takers, out)
         elif node.op_type == "DynamicQuantizeLinear":
@@ -86,20 +86,31 @@ def _zero(node: NodeProto, held: dict[str, np.ndarray], place: int = 2) -> np.nd
     return held.get(node.input[place]) if len(node.input) > place and node.input[place] else np.zeros((), np.uint8)
 
 
-def _stored(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, list[NodeProto]], out: Described) -> None:
-    """Integers that lie in the file and are dequantised."""
-    if node.input[0] not in held or node.input[1] not in held:
+def _stored(
+    node: NodeProto,
+    held: dict[str, np.ndarray],
+    takers: dict[str, list[NodeProto]],
+    makers: dict[str, NodeProto],
+    out: Described,
+) -> None:
+    """Integers that lie in the file and are dequantised, at once or where rows of them are taken."""
+    gather = makers.get(node.input[0])
+    name = gather.input[0] if gather is not None and gather.op_type == "Gather" else node.input[0]
+    if name not in held or node.input[1] not in held or held[name].dtype.kind not in "iu":
         return
     axis = next((a.i for a in node.attribute if a.name == "axis"), 1)
     if any(a.name == "block_size" and a.i for a in node.attribute):
         return
-    found = _weight(node.input[0], held[node.input[0]], held[node.input[1]], _zero(node, held), axis)
+    scale = held[node.input[1]]
+    if name != node.input[0] and scale.size > 1:
+        return
+    found = _weight(name, held[name], scale, _zero(node, held), axis)
     found.makes = [taker.output[0] for taker in takers.get(node.output[0], [])]
     for _ in range(2):  # the pair behind keeps a graph output's name
         after = [t for name in found.makes for t in takers.get(name, [])]
         pair = [t for t in after if t.op_type in ("QuantizeLinear", "DequantizeLinear")]
         found.makes += [t.output[0] for t in pair if t.output[0] not in found.makes]
-    if found.whole.ndim:
+    if found.whole.ndim and found.zero.size in (1, scale.size):
         out.weights.append(found)
 
 
@@ -131,17 +142,21 @@ def _product(
 ) -> None:
     """MatMulInteger or ConvInteger: its scale lies behind it, in a product of two scales."""
     makes, todo, scale = [], [node.output[0]], None
+    zero = _zero(node, held, 3)
+    width = 1 if zero is None else zero.size  # an activation that lies in the file has a scale there, too
     for _ in range(4):  # Cast, Mul, Add
         after = [t for name in todo for t in takers.get(name, []) if t.op_type in ("Cast", "Mul", "Add")]
         for mul in (t for t in after if t.op_type == "Mul" and scale is None):
             for name in mul.input:
                 product = makers.get(name)
                 names = [name, *(product.input if product is not None and product.op_type == "Mul" else ())]
-                scale = next((held[n] for n in names if n in held), scale)
+                fits = [n for n in names if n in held and held[n].size == width]
+                own = [n for n in fits if n.startswith(node.input[1].removesuffix("_quantized"))]
+                scale = next((held[n] for n in own + fits), scale)
         todo = [t.output[0] for t in after]
         makes += todo
-    if scale is not None:
+    if scale is not None and scale.size == width:
         axis = None if scale.size == 1 else 0 if node.op_type == "ConvInteger" else held[node.input[1]].ndim - 1
-        found = _weight(node.input[1], held[node.input[1]], scale, _zero(node, held, 3), axis)
+        found = _weight(node.input[1], held[node.input[1]], scale, zero, axis)
         found.makes = makes
         out.weights.append(found)
