@@ -58,7 +58,8 @@ def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str
 
     def fits(name: str) -> bool:
         value = held.get(name)
-        return value is not None and value.dtype == np.float32 and sorted(value.shape) == sorted(weight.whole.shape)
+        shapes = (weight.whole.shape, (*weight.whole.shape[:-2], *weight.whole.shape[:-3:-1]))  # as it is, or swapped
+        return value is not None and value.dtype == np.float32 and value.shape in shapes
 
     short = weight.name.removesuffix("_Transposed").removesuffix("_transposed")
     names = [n for n in (weight.name, short) if fits(n)]
