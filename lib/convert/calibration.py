@@ -13,7 +13,7 @@ from lib.errors import InvalidFile
 from lib.model_inputs import made_up
 from lib.model_inputs.signature import Signature, dtype
 
-MOST = 256  # samples; more move no range that matters
+MOST = 128  # samples; more move no range that matters
 Row = dict[str, np.ndarray]
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 
-from lib.convert.quantise.ranges import Ranges
+from lib.convert.quantise.ranges import COUNTED, Ranges, spread
 from lib.errors import JobFailed
 from lib.onnx_model.words import clean
 
@@ -58,13 +58,13 @@ def ranges(
     whole = folder / "watched.onnx"
     onnx.save(model, str(whole), save_as_external_data=True, location="watched.data", size_threshold=1024)
     look, found = run(whole), Ranges()
-    for k, step in enumerate((found.see, found.count)):
-        for done, row in enumerate(rows):
+    for k, (step, some) in enumerate(((found.see, rows), (found.count, spread(rows, COUNTED)))):
+        for done, row in enumerate(some):
             tensors = {n: v for n, v in (row | look(row)).items() if v.dtype.kind == "f"}
             step(tensors)
             if not k:
                 also(tensors)
-            report((k + (done + 1) / len(rows)) / 2)
+            report((k + (done + 1) / len(some)) / 2)
     whole.unlink()
     (folder / "watched.data").unlink(missing_ok=True)
     return found

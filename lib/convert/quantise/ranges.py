@@ -1,17 +1,19 @@
 """What every tensor reaches over the calibration's samples, and how much of that eight bits should cover.
 
-Two passes over the same samples: ``see`` all of them, then ``count`` all of them. Memory does not grow with their
+Two passes: ``see`` every sample, then ``count`` some of them. Memory does not grow with their
 number. Knows nothing of models.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
 BINS = 2048
 LEVELS = 256
+COUNTED = 32  # samples whose values go into the histograms
 MOST = 1 << 15  # values of a tensor that one sample adds to its histogram
 PERCENTILE = 99.99  # of the values; the rest is cut off at both ends
 SMALLEST = 0.3  # share of the whole range that "entropy" tries, at least
@@ -120,6 +122,11 @@ def _divergence(counts: np.ndarray, first: int, last: int) -> float:
     both = (p > 0) & (q > 0)
     missing = p[(p > 0) & (q == 0)].sum()  # values that were cut off into an empty bin
     return float((p[both] * np.log(p[both] / q[both])).sum() + missing * np.log(1e6))
+
+
+def spread(values: list[Any], most: int) -> list[Any]:
+    """At most ``most`` of them, evenly chosen."""
+    return values if len(values) <= most else [values[k] for k in np.linspace(0, len(values) - 1, most).astype(int)]
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -16,6 +16,7 @@ import numpy as np
 
 from lib.convert import quality
 from lib.convert.calibration import Row
+from lib.convert.quantise.ranges import spread
 
 MOST_MEASURED = 64  # samples that candidates are measured on
 MOST_COMPARED = 16  # samples that tell methods apart
@@ -70,7 +71,7 @@ def search(quantiser: Quantiser, rows: list[Row], floor: float, report: Callable
 
     ``floor`` is a share of equal top classes; outputs that are no class scores have a floor of their own (``quality``).
     """
-    return _Search(quantiser, _spread(rows, MOST_MEASURED), floor, report).found()
+    return _Search(quantiser, spread(rows, MOST_MEASURED), floor, report).found()
 
 
 class _Search:
@@ -86,8 +87,8 @@ class _Search:
         measured: dict[str, Any] = {}
         for k, method in enumerate(methods if len(methods) > 1 else ()):
             # noise tells methods apart more finely than classes, of which few samples change
-            run, rows = self._quantiser.candidate(method), _spread(self._rows, MOST_COMPARED)
-            noise = _noise(self._names, _spread(self._expected, MOST_COMPARED), [run(row) for row in rows])
+            run, rows = self._quantiser.candidate(method), spread(self._rows, MOST_COMPARED)
+            noise = _noise(self._names, spread(self._expected, MOST_COMPARED), [run(row) for row in rows])
             measured[method] = {"sqnr_db": _decibels(noise)}
             self._report(0.2 * (k + 1) / len(methods))
             if self._late(RANKING / 2):
@@ -128,8 +129,8 @@ class _Search:
 
     def _rank(self, method: str) -> dict[str, float]:
         """By layer: mean square error of the outputs / their mean square, with nothing else quantised."""
-        rows, out = _spread(self._rows, MOST_RANKED), {}
-        expected = _spread(self._expected, MOST_RANKED)
+        rows, out = spread(self._rows, MOST_RANKED), {}
+        expected = spread(self._expected, MOST_RANKED)
         layers = _ends_first(self._quantiser.layers)
         for k, layer in enumerate(layers):
             if self._late(RANKING):
@@ -205,8 +206,3 @@ def _ends_first(layers: list[Layer]) -> list[Layer]:
     """First, last, second, last but one ...: if the time runs out, the likeliest to hurt have been measured."""
     out = [layer for pair in zip(layers, reversed(layers), strict=True) for layer in pair]
     return list(dict.fromkeys(out))
-
-
-def _spread(values: list[Any], most: int) -> list[Any]:
-    """At most ``most`` of them, evenly chosen."""
-    return values if len(values) <= most else [values[k] for k in np.linspace(0, len(values) - 1, most).astype(int)]

@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.convert import tflite_file
 from lib.convert.calibration import Row
-from lib.convert.quantise.ranges import Ranges
+from lib.convert.quantise.ranges import COUNTED, Ranges, spread
 from lib.convert.quantise.rounding import Means, kept_mean
 from lib.convert.tflite_signatures import Part
 from lib.errors import JobFailed
@@ -41,13 +41,13 @@ def measured(
                 num_threads=2,
             )
         found, means = Ranges(), Means()
-        for k, step in enumerate((found.see, found.count)):
-            for done, row in enumerate(rows):
+        for k, (step, some) in enumerate(((found.see, rows), (found.count, spread(rows, COUNTED)))):
+            for done, row in enumerate(some):
                 tensors = _run(interpreter, part, row, watched)
                 step(tensors)
                 if not k:
                     _means(model, tensors, means)
-                report((k + (done + 1) / len(rows)) / 2)
+                report((k + (done + 1) / len(some)) / 2)
     except (ValueError, RuntimeError) as error:
         raise JobFailed(f"The LiteRT interpreter refuses a calibration input: {clean(str(error))}") from None
     return found, {k: m for k in range(len(graph["operators"])) if (m := means.of(str(k))) is not None}
