@@ -1,7 +1,8 @@
-"""Gives an older TensorFlow Lite file the operator codes that newer tools read.
+"""Gives the operators of a TensorFlow Lite file their code in both fields that the format has for it.
 
-Before 2020 a code stood in one byte only. AI Edge Quantizer looks at the newer field alone, takes every operator of
-such a file for an addition, and changes nothing. Needs ai_edge_litert.
+Before 2020 a code stood in one byte only; AI Edge Quantizer reads the newer field alone, takes every operator of such
+a file for an addition, and changes nothing. What it writes itself has the newer field alone, which tf2onnx does not
+read. The runtime takes the larger of both. Needs ai_edge_litert.
 """
 
 from __future__ import annotations
@@ -13,18 +14,30 @@ from lib.convert import tflite_file
 
 
 def outdated(model: dict[str, Any]) -> bool:
-    """Whether an operator's code stands in the older field alone."""
-    return any(c["code"] == 0 and 0 < c["old_code"] < tflite_file.OLD_CODES for c in model["operator_codes"])
+    """Whether an operator's code stands in one field alone."""
+    codes = ((c["old_code"], c["code"]) for c in model["operator_codes"])
+    return any(old != min(max(old, new), tflite_file.OLD_CODES) or new != max(old, new) for old, new in codes)
 
 
-def renewed(source: Path, target: Path) -> None:
-    """Writes the verified file ``source`` again with both fields."""
+def number(graph: int, tensor: int) -> str:
+    return f"graph{graph}_tensor{tensor}"
+
+
+def renewed(source: Path, target: Path, *, numbered: bool = False) -> None:
+    """Writes the verified file ``source`` again with both fields.
+
+    ``numbered``: every tensor is called as ``number`` has it, for tools that make names of names and meet what is there.
+    """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
     model: Any = schema.ModelT.InitFromPackedBuf(source.read_bytes(), 0)
     for code in model.operatorCodes:
         code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
+        code.deprecatedBuiltinCode = min(code.builtinCode, tflite_file.OLD_CODES)
+    for k, graph in enumerate(model.subgraphs if numbered else ()):
+        for n, tensor in enumerate(graph.tensors or ()):
+            tensor.name = number(k, n).encode()
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), tflite_file.IDENTIFIER)
     target.write_bytes(builder.Output())

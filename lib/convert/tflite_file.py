@@ -212,7 +212,7 @@ def read(path: Path) -> dict[str, Any]:
 def code(model: dict[str, Any], operator: dict[str, Any]) -> int:
     """The BuiltinOperator of an operator."""
     found = model["operator_codes"][operator["opcode"]]
-    return max(found["old_code"], found["code"]) if found["old_code"] >= OLD_CODES else found["old_code"]
+    return max(found["old_code"], found["code"])  # as the runtime has it: writers fill one field or both
 
 
 def stored(model: dict[str, Any], tensor: dict[str, Any]) -> np.ndarray | None:

@@ -77,13 +77,6 @@ def _part(model: dict[str, Any], signature: dict[str, Any] | None, graph: int, p
     return Part(signature["key"] if signature else "", graph, *ends)
 
 
-def tensor_names(model: dict[str, Any], part: Part) -> tuple[dict[str, str], dict[str, str]]:
-    """Inputs and outputs: the tensor's own name -> its name in the part."""
-    tensors = model["subgraphs"][part.graph]["tensors"]
-    ins, outs = ({tensors[number]["name"]: name for name, number in some.items()} for some in (part.inputs, part.outputs))
-    return ins, outs
-
-
 def described(model: dict[str, Any], chosen: str = "") -> Signature:
     """Of the chosen signature, or of all together. Raises InvalidFile for what is no plain tensor."""
     inputs: list[Value] = []

@@ -27,8 +27,16 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """A file that computes in integers is judged as such. Raises InvalidValue for an unknown signature, JobFailed."""
     import tempfile
 
-    from lib.convert import onnx_files, tf2onnx_tool, tflite_file, tflite_main_graph, tflite_shapes, tflite_weights
-    from lib.convert.tflite_signatures import described, keys, not_compared, parts, tensor_names
+    from lib.convert import (
+        onnx_files,
+        tf2onnx_tool,
+        tflite_codes,
+        tflite_file,
+        tflite_main_graph,
+        tflite_shapes,
+        tflite_weights,
+    )
+    from lib.convert.tflite_signatures import described, keys, not_compared, parts
 
     progress("Reading the file", 0.1)
     path = source / tflite_file.NAME
@@ -36,6 +44,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     picked = signatures.pick(source, options["signature"], keys(file) + not_compared(file))
     (part,), signature = parts(file, picked.key), described(file, picked.key)
     with tempfile.TemporaryDirectory() as scratch:
+        tflite_codes.renewed(path, Path(scratch) / "numbered.tflite", numbered=True)
+        path = Path(scratch) / "numbered.tflite"
         if part.graph:
             tflite_main_graph.swapped(path, Path(scratch) / "main.tflite", part.graph)
             path = Path(scratch) / "main.tflite"
@@ -44,7 +54,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             path = Path(scratch) / tflite_file.NAME
         progress("Converting with tf2onnx", 0.3)
         model = tf2onnx_tool.from_tflite(path, int(options["opset"]))
-    tf2onnx_tool.name(model, *tensor_names(file, part), signature)
+    ends = [{tflite_codes.number(part.graph, n): name for name, n in side.items()} for side in (part.inputs, part.outputs)]
+    tf2onnx_tool.name(model, *ends, signature)
     progress("Writing ONNX", 0.9)
     onnx_files.write(model, target)
     if not tflite_weights.computes_in_integers(file):
