@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
 from lib.convert.onnx_lost import Trouble, trouble
+from lib.onnx_model.open import Model, count
 
 COMPRESSED = "_compressed"  # the suffix that OpenVINO gives to the name of a float16 constant in the file
 THROUGH = set(  # a mask is carried through these to its softmax
@@ -18,8 +20,8 @@ BOUNDS = {"Minimum", "Maximum", "Less", "Greater", "LessEqual", "GreaterEqual", 
 ADDED = {"Add", "Subtract"} | BOUNDS
 
 
-def troubles(model: Any, saved: Any) -> list[Trouble]:
-    """``model`` as converted, float32; ``saved`` as read from the file."""
+def troubles(model: Any, saved: Any, source: Model) -> list[Trouble]:
+    """``model`` as converted from ``source``, float32; ``saved`` as read from the file."""
     small = {
         op.get_friendly_name().removesuffix(COMPRESSED)
         for op in saved.get_ops()
@@ -32,11 +34,19 @@ def troubles(model: Any, saved: Any) -> list[Trouble]:
         if (name := op.get_friendly_name()) in small:
             readers = {one.get_type_name() for one in _readers(op)}
             value = np.array(op.get_data())
-            if value.size:
-                out += trouble(
-                    name, value, masks=lambda o=op: _softened(o), bounds=readers <= BOUNDS, added=readers <= ADDED
-                )
+            kinds = {"masks": lambda o=op: _softened(o), "bounds": readers <= BOUNDS, "added": readers <= ADDED}
+            if value.size and trouble(name, value, **kinds):
+                out += trouble(_source_name(source, name, value), value, **kinds)
     return out
+
+
+def _source_name(source: Model, name: str, value: np.ndarray) -> str:
+    """What the ONNX model calls a constant that OpenVINO has transposed or renamed: by its size and largest number."""
+    weights = [t for t in source.proto.graph.initializer if t.data_type == TensorProto.FLOAT and count(t) == value.size]
+    if any(t.name == name for t in weights):
+        return name
+    peak = np.abs(value).max()
+    return next((t.name for t in weights if np.abs(source.array(t)).max() == peak), name)
 
 
 def _readers(op: Any) -> list[Any]:

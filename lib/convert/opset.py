@@ -153,8 +153,15 @@ def _up(model: ModelProto, found: int, opset: int) -> ModelProto:
     if found < opset_broadcast.FIRST <= opset:
         opset_broadcast.plain(model.graph, _types(model))
         del model.graph.value_info[:]
+        opset_broadcast.hide(model)
+        model = opset_broadcast.shown(_raised(model, opset_broadcast.FIRST))
     if found < 13 <= opset:
         _flat_hardmax(model.graph, every_name(model.graph))
+    return _raised(model, opset)
+
+
+def _raised(model: ModelProto, opset: int) -> ModelProto:
+    """By onnx's converter, which sees no weight. Raises Refused."""
     weights = [t for t in model.graph.initializer if np.prod(t.dims, dtype=np.int64) > SMALL]
     listed = {v.name for v in model.graph.input}
     names = {t.name for t in weights}

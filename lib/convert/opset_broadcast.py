@@ -6,12 +6,34 @@ tool here nor onnxruntime knows the old form.
 
 from __future__ import annotations
 
-from onnx import GraphProto, NodeProto, TypeProto, helper
+from onnx import GraphProto, ModelProto, NodeProto, TypeProto, helper
 
 from lib.convert.opset_graph import Graph, Refused, attribute, put, subgraphs
+from lib.onnx_model.functions import every
 
 FIRST = 7  # the opset that broadcasts as numpy does
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Less", "Equal"}
+UNKNOWN = {"And", "Or", "Xor", "Greater", "Less", "Equal"}  # to onnx's converter at this step, though it has nothing to do
+HIDDEN = "hidden"  # a domain of nobody, whose operators it leaves alone
+
+
+def hide(model: ModelProto) -> None:
+    """Puts ``UNKNOWN`` operators out of onnx's converter's sight; ``shown`` brings them back."""
+    nodes = [n for n in every(model.graph.node) if n.op_type in UNKNOWN and n.domain in ("", "ai.onnx")]
+    for node in nodes:
+        node.domain = HIDDEN
+    if nodes:
+        model.opset_import.append(helper.make_opsetid(HIDDEN, 1))
+
+
+def shown(model: ModelProto) -> ModelProto:
+    for node in every(model.graph.node):
+        if node.domain == HIDDEN:
+            node.domain = ""
+    imports = [o for o in model.opset_import if o.domain != HIDDEN]
+    del model.opset_import[:]
+    model.opset_import.extend(imports)
+    return model
 
 
 def plain(proto: GraphProto, types: dict[str, TypeProto], outer: Graph | None = None) -> None:

@@ -14,7 +14,7 @@ from onnx import ModelProto, TensorProto, helper
 
 from lib.convert import onnx_files
 from lib.convert.runners import load
-from lib.errors import InvalidValue, JobFailed
+from lib.errors import InvalidFile, InvalidValue, JobFailed
 from tests.convert import models
 from tests.convert.edge_run import convert
 
@@ -252,3 +252,61 @@ def test_operators_left_by_tf2onnx_are_written_out_under_free_names() -> None:
     onnx.checker.check_model(model, full_check=True)
     given = np.array([-1, 0.5, 2], np.float32)
     assert onnx.reference.ReferenceEvaluator(model).run(None, {"x": given})[0].tolist() == [0, 2.5, 5]
+
+
+OLD = {
+    "a bias of the channels": ("Add", [2, 3, 4, 5], [3], {"axis": 1, "broadcast": 1}),
+    "the last dimensions": ("Mul", [2, 3, 4], [3, 4], {"broadcast": 1}),
+    "dimensions in the middle": ("Sub", [2, 3, 4, 5], [3, 4], {"axis": -3, "broadcast": 1}),
+    "one number": ("Div", [2, 3], [1], {"broadcast": 1}),
+    "equal shapes": ("Pow", [2, 3], [2, 3], {}),
+    "a comparison": ("Greater", [2, 3, 4], [2], {"axis": 0, "broadcast": 1}),
+}
+
+
+def old(kind: str, first: list[int], second: list[int], how: dict[str, int], weight: bool) -> ModelProto:
+    """``a`` and ``b``, which is a weight or an input -> ``y``, in opset 6."""
+    b = np.random.default_rng(1).uniform(0.5, 2, second).astype(np.float32)
+    values = [helper.make_tensor_value_info("a", F32, first), helper.make_tensor_value_info("b", F32, second)]
+    out = helper.make_tensor_value_info("y", TensorProto.BOOL if kind == "Greater" else F32, first)
+    held = [onnx.numpy_helper.from_array(b, "b")] if weight else []
+    graph = helper.make_graph([helper.make_node(kind, ["a", "b"], ["y"], **how)], "old", values, [out], held)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 6)], ir_version=3)
+
+
+@pytest.mark.parametrize("weight", [True, False], ids=["weight", "input"])
+@pytest.mark.parametrize("name", OLD)
+@pytest.mark.parametrize("wanted", [7, 17])
+def test_broadcasting_before_opset_7(name: str, weight: bool, wanted: int, tmp_path: Path) -> None:
+    kind, first, second, how = OLD[name]
+    source = load("onnx", models.save(old(kind, first, second, how, weight), tmp_path / "s"))
+    said = convert("onnx", "onnx-opset", tmp_path / "s", tmp_path / "t", opset=wanted)
+    assert said["messages"][0] == f"The opset is {wanted} now; it was 6."
+    target, rng = load("onnx", tmp_path / "t"), np.random.default_rng(2)
+    given = {"a": rng.uniform(0.5, 2, first).astype(np.float32)}
+    if not weight:
+        given["b"] = rng.uniform(0.5, 2, second).astype(np.float32)
+    # the axis, by numpy: ones behind the second shape
+    b = given.get("b", np.random.default_rng(1).uniform(0.5, 2, second).astype(np.float32))
+    if "axis" in how:
+        b = b.reshape(second + [1] * (len(first) - how["axis"] % len(first) - len(second)))
+    numpy = {"Add": np.add, "Mul": np.multiply, "Sub": np.subtract, "Div": np.divide, "Pow": np.power, "Greater": np.greater}
+    want = numpy[kind](given["a"], b)
+    for runner in (source, target):
+        np.testing.assert_allclose(runner.run(given)["y"], want, rtol=1e-6)
+
+
+def test_an_unknown_rank_before_opset_7(tmp_path: Path) -> None:
+    model = old("Add", [2, 3], [2], {"axis": 0, "broadcast": 1}, weight=True)
+    for value in (model.graph.input[0], model.graph.output[0]):
+        value.type.tensor_type.ClearField("shape")
+    with pytest.raises(JobFailed, match="'y' broadcasts along an axis, and the rank of its input is not known"):
+        convert("onnx", "onnx-opset", models.save(model, tmp_path / "s"), tmp_path / "t")
+
+
+def test_no_operators_of_ai_onnx(tmp_path: Path) -> None:
+    node = helper.make_node("Scaler", ["x"], ["y"], domain="ai.onnx.ml", offset=[0.0], scale=[2.0])
+    infos = [[helper.make_tensor_value_info(n, F32, [1, 1])] for n in "xy"]
+    model = helper.make_model(helper.make_graph([node], "g", *infos), opset_imports=[helper.make_opsetid("ai.onnx.ml", 1)])
+    with pytest.raises(InvalidFile, match="has no opset to change"):
+        convert("onnx", "onnx-opset", models.save(model, tmp_path / "s"), tmp_path / "t")

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from onnx import TensorProto, helper
 
@@ -72,6 +73,37 @@ def test_dtypes_and_an_output_twice(tmp_path: Path) -> None:
     assert list(want) == list(got)
     for name in want:
         assert want[name].dtype == got[name].dtype and want[name].tolist() == got[name].tolist()
+
+
+def test_which_weight_float16_cuts(tmp_path: Path) -> None:
+    """By the file that was made: what is stored as float32 is not lost, nor is a mask that a softmax reads."""
+    f32 = TensorProto.FLOAT
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["a"]),
+        helper.make_node("Greater", ["x", "half"], ["g"]),
+        helper.make_node("Where", ["g", "a", "mask"], ["m"]),
+        helper.make_node("Softmax", ["m"], ["y"]),
+    ]
+    weights = {"w": np.diag(np.array([1, 2, 3, -7e4], np.float32)), "half": np.float32(0.5), "mask": np.float32(-1e9)}
+    model = models.made(nodes, [("x", f32, ["n", 4])], [("y", f32, ["n", 4])], weights, 17)
+    said = convert("onnx", "openvino", models.save(model, tmp_path / "s"), tmp_path / "t", compress_to_fp16=True)
+    (lost,) = said["lost"]
+    assert (
+        lost
+        == "The weight 'w' [4, 4] has a number over float16's largest, 65504, such as -70000 at [3, 3], and was cut to it."
+    )
+    model.graph.initializer[0].CopyFrom(onnx.numpy_helper.from_array(np.eye(4, dtype=np.float32), "w"))
+    said = convert("onnx", "openvino", models.save(model, tmp_path / "u"), tmp_path / "v", compress_to_fp16=True)
+    assert "lost" not in said
+
+
+def test_scalars_stay_scalars(tmp_path: Path) -> None:
+    f32 = TensorProto.FLOAT
+    nodes = [helper.make_node("Mul", ["x", "factor"], ["y"])]
+    model = models.made(nodes, [("x", f32, ["n"]), ("factor", f32, [])], [("y", f32, ["n"])], {}, 17)
+    convert("onnx", "openvino", models.save(model, tmp_path / "s"), tmp_path / "t")
+    found = load("openvino", tmp_path / "t").run({"x": np.array([1, 2], np.float32), "factor": np.float32(3)})
+    assert found["y"].tolist() == [3, 6]
 
 
 def test_no_telemetry(tmp_path: Path) -> None:

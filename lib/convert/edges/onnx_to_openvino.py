@@ -30,7 +30,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     from lib.convert.runners.openvino import quiet
 
     progress("Reading the model", 0.1)
-    proto = onnx_files.opened(source).proto
+    given = onnx_files.opened(source)
+    proto = given.proto
     graph, doubts = proto.graph, onnx_doubts.wide_integers(proto)
     openvino = quiet()
     progress("Converting", 0.3)
@@ -48,7 +49,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             openvino.save_model(model, str(target / "model.xml"), compress_to_fp16=options["compress_to_fp16"])
             if not options["compress_to_fp16"]:
                 return {"doubts": doubts} if doubts else {}
-            troubles = openvino_lost.troubles(model, openvino.Core().read_model(str(target / "model.xml")))
+            saved = openvino.Core().read_model(str(target / "model.xml"))
+            troubles = openvino_lost.troubles(model, saved, given)
         except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
             raise _refused(str(error) or type(error).__name__) from None
     lost, messages = onnx_lost.words(troubles, {t.name for t in troubles})

@@ -34,7 +34,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     progress("Running the ONNX model", 0.05)
     model = opened(source)
-    signature, checks = expected(source, options.get("sample"))
+    signature, checks = expected(source, options.get("sample"), options.get("sizes") or {})
     progress("Importing and exporting", 0.2)
     won = race.race(model, signature, checks, target, sample=bool(options.get("sample")))
     said = [f"Imported by {'our own importer' if won.importer == 'own' else won.importer}."]
@@ -50,8 +50,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     return {"messages": said, "fixed": won.fixed, "limits": won.limits, "tool": tool}
 
 
-def expected(source: Path, sample: str | None) -> tuple[Any, list[Any]]:
-    """The signature, and made (or given) inputs with what the ONNX model computes from them."""
+def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[Any, list[Any]]:
+    """The signature, and made (or given) inputs with what the ONNX model computes from them.
+
+    ``sizes``: of dynamic dimensions, for models that do not take any; the usual ones come first, and differ.
+    """
     from lib.convert import feeds
     from lib.convert.importers.race import Checked
     from lib.convert.runners.onnx import OnnxRunner
@@ -61,20 +64,23 @@ def expected(source: Path, sample: str | None) -> tuple[Any, list[Any]]:
     signature = runner.signature()
     if any(str(d).endswith("[...]") for v in signature.inputs for d in v.shape):
         raise InvalidFile("The model does not say the rank of its inputs. Export it again with shapes.")
-    cases = sampled(signature, Path(sample)) if sample else feeds.cases(signature)
-    kinds = [c for c in cases if c.kind == "ordinary"] + [c for c in cases if c.kind == "resized"][:MORE]
+    tries = [sampled(signature, Path(sample))] if sample else [feeds.cases(signature), feeds.cases(signature, fixed=sizes)]
     checks, why = [], ""
-    for case in kinds:
-        try:
-            outputs = runner.run(case.arrays)
-        except JobFailed as refused:
+    for cases in tries[: 1 + bool(sizes)]:
+        kinds = [c for c in cases if c.kind == "ordinary"] + [c for c in cases if c.kind == "resized"][:MORE]
+        for case in kinds:
             try:
-                with at_most(REFERENCE_SECONDS):
-                    outputs = runner.run_reference(case.arrays)
-            except (JobFailed, TooSlow):
-                why = why or refused.message
-                continue
-        checks.append(Checked(case, outputs))
+                outputs = runner.run(case.arrays)
+            except JobFailed as refused:
+                try:
+                    with at_most(REFERENCE_SECONDS):
+                        outputs = runner.run_reference(case.arrays)
+                except (JobFailed, TooSlow):
+                    why = why or refused.message
+                    continue
+            checks.append(Checked(case, outputs))
+        if checks:
+            break
     runner.close()
     if not checks:
         raise JobFailed(f"The ONNX model takes none of the made inputs, so nothing can be checked: {why}")
