@@ -20,7 +20,7 @@ from lib.model_inputs.signature import Signature, Value
 from tests.convert import models
 from tests.convert.edge_run import convert
 from tests.convert.test_onnx_edges import both, each_model
-from tests.convert.tflite_models import dense
+from tests.convert.tflite_models import batch_matmul, dense
 
 INT8 = ["onnx-int8-dynamic", "onnx-int8-static"]
 F32 = TensorProto.FLOAT
@@ -245,6 +245,17 @@ def test_tflite_says_what_it_did(activations: str, tmp_path: Path) -> None:
     for row in rows:
         want, got = ours.run(row)["y"], theirs.run(row)["y"]
         assert got.dtype == np.float32 and np.abs(want - got).max() < 0.1 * max(np.abs(want).max(), 1.0)
+
+
+def test_a_product_of_keras_is_no_constant(tmp_path: Path) -> None:
+    """With a scale per channel, AI Edge Quantizer makes a BATCH_MATMUL that is always zero."""
+    folder, rng = batch_matmul(tmp_path / "a"), np.random.default_rng(1)
+    rows = [{"x": rng.standard_normal((1, 64)).astype(np.float32)} for _ in range(40)]
+    said = convert("tflite", "tflite-int8", folder, tmp_path / "b", activations=STATIC, samples=sent(tmp_path / "c", rows))
+    assert [one["kept"] for one in said["layers"]] == ["int8"]
+    ours, theirs = load("tflite", folder), load("tflite-int8", tmp_path / "b")
+    want, got = (np.concatenate([r.run(row)["y"] for row in rows]) for r in (ours, theirs))
+    assert models.cosine(got, want) > 0.995
 
 
 def test_tflite_without_a_signature_has_no_static_ranges(tmp_path: Path) -> None:

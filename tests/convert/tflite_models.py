@@ -58,3 +58,33 @@ def dense(folder: Path, *, free: bool = True, width: int = 8, signed: bool = Tru
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "model.tflite").write_bytes(builder.Output())
     return folder, weights, bias
+
+
+def batch_matmul(folder: Path, width: int = 64, outputs: int = 10) -> Path:
+    """``x`` [batch, width] -> ``y`` [batch, outputs] by BATCH_MATMUL with constant weights, as Keras writes it."""
+    rng = np.random.default_rng(0)
+    weights = rng.standard_normal((width, outputs)).astype(np.float32)
+    model, graph, operator, code = schema.ModelT(), schema.SubGraphT(), schema.OperatorT(), schema.OperatorCodeT()
+    model.version, model.subgraphs, model.operatorCodes = 3, [graph], [code]
+    model.buffers = [schema.BufferT() for _ in range(2)]
+    model.buffers[1].data = np.frombuffer(weights.tobytes(), np.uint8)
+    code.builtinCode = code.deprecatedBuiltinCode = schema.BuiltinOperator.BATCH_MATMUL
+    code.version = 1
+    graph.tensors = [
+        _tensor("x", [1, width], 0, True),
+        _tensor("weights", [width, outputs], 1, False),
+        _tensor("y", [1, outputs], 0, True),
+    ]
+    graph.inputs, graph.outputs, graph.operators = [0], [2], [operator]
+    operator.opcodeIndex, operator.inputs, operator.outputs = 0, [0, 1], [2]
+    operator.builtinOptionsType = schema.BuiltinOptions.BatchMatMulOptions
+    operator.builtinOptions = schema.BatchMatMulOptionsT()
+    signature = schema.SignatureDefT()
+    signature.signatureKey, signature.subgraphIndex = b"serving_default", 0
+    signature.inputs, signature.outputs = [_named("x", 0)], [_named("y", 2)]
+    model.signatureDefs = [signature]
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "model.tflite").write_bytes(builder.Output())
+    return folder

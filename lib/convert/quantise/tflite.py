@@ -31,7 +31,7 @@ NO_SIGNATURE = "Static ranges need a file with a signature, and this one has non
 class Tflite:
     """``source`` is an artifact. ``static``: activations are integers, too, and ranges are measured on ``rows``.
 
-    A product of two activations keeps one scale a tensor, whatever ``per_channel``: per channel it gave a constant.
+    A BATCH_MATMUL keeps one scale a tensor, whatever ``per_channel``: with one per channel it is always zero.
     """
 
     def __init__(
