@@ -151,6 +151,7 @@ ANSWERS: dict[str, dict[str, Check]] = {
         "refused": table(text),
         "reference": absent_or(text),
         "median_ms": absent_or(table(duration)),
+        "steady_ms": absent_or(truth),
         "notes": many(text),
     },
 }

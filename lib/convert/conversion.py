@@ -24,6 +24,7 @@ Steps = Generator[Progress, None, Answer]
 # (environment, task, arguments, stage, share) -> the job's answer
 Job = Callable[[str, str, dict[str, Any], str, float], Steps]
 ASKED, APPLIED, ANSWERED = 0.15, 0.75, 0.93  # of the whole, done when the source, the edges and the targets have run
+DYNAMIC = "dynamic"  # ranges that are measured while the model runs
 FEWEST = 2  # ordinary cases that must be left where a target fixes a size
 
 
@@ -167,7 +168,7 @@ class Conversion:
         return {"format": self.route[-1].target, "dtypes": dtypes} | sides | folders
 
     def _calibrated_on(self, hops: list[Answer], source: Answer) -> str:
-        if not any(hop["chosen"].get("method") for hop in hops):
+        if all(hop["chosen"].get("method", DYNAMIC) == DYNAMIC for hop in hops):
             return ""
         return "samples" if source["samples"] else "made-up inputs"
 

@@ -45,7 +45,9 @@ def report(
         "chosen": {name: value for hop in hops for name, value in hop["chosen"].items()},
         "source": _side(taken["format"], taken["bytes"], before, source["signature"]),
         "target": _side(route[-1].target, hops[-1]["bytes"], after, last["signature"]) | {"files": hops[-1]["files"]},
-        "latency_ratio": after / before if before and after else None,
+        # medians of a busy machine say little of the models
+        "latency_ratio": after / before if before and after and last["steady_ms"] else None,
+        "latency_steady": last["steady_ms"],
         "size_ratio": hops[-1]["bytes"] / taken["bytes"] if taken["bytes"] else None,
         "same_process": proof["same_process"],
         "three_way": proof["three_way"],
@@ -58,7 +60,8 @@ def report(
 
 def summary(report: dict[str, Any]) -> str:
     """The verdict's line: ``half the size, 1.6 times slower on this CPU; same top class on 78 of 80 samples``."""
-    parts = [*_size(report["size_ratio"]), *_speed(report["latency_ratio"])]
+    busy = ["speed unknown, as the machine was busy"] if report["latency_steady"] is False else []
+    parts = [*_size(report["size_ratio"]), *_speed(report["latency_ratio"]), *busy]
     quality = report["quality"]
     said = [", ".join(parts)] if parts else []
     if quality is not None:

@@ -270,7 +270,7 @@ def _described(found: Samples, given: dict[str, Any], judged: list[int], calibra
 
 def _milliseconds(runner: Runner, out: Path, case: Answer) -> float:
     inputs = arrays.load(out / f"in-{case['file']}")
-    return timing.median_ms({"source": lambda: runner.run(inputs)})["source"]
+    return timing.measured({"source": lambda: runner.run(inputs)})[0]["source"]
 
 
 def _same(a: arrays.Arrays, b: arrays.Arrays) -> bool:

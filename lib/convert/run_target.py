@@ -64,7 +64,8 @@ def run_target(
             raise
         except Exception as error:  # whatever a framework raises for inputs that it does not take
             refused[file] = words(error)
-    reply: Answer = {"signature": signature.as_dict(), "refused": refused, "reference": None, "median_ms": None}
+    reply: Answer = {"signature": signature.as_dict(), "refused": refused}
+    reply |= dict.fromkeys(("reference", "median_ms", "steady_ms"))
     reply["notes"] = changes(given, signature, ins, outs)
     if last and first and first["file"] not in refused:
         inputs = arrays.load(Path(asked) / f"in-{first['file']}")
@@ -76,7 +77,7 @@ def run_target(
         if other is not None:
             calls["source"] = lambda: other.run(inputs)
         progress("Timing")
-        reply["median_ms"] = timing.median_ms(calls)
+        reply["median_ms"], reply["steady_ms"] = timing.measured(calls)
     return reply
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 SECONDS, LEAST, MOST = 0.4, 3, 50  # of timing per model, and runs
+STEADY = 0.5  # (third quartile - first quartile) / median, from which on other work disturbed the measurement
 
 
-def median_ms(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
-    """Median milliseconds of each call; they take turns, so a busy machine is busy for all of them."""
+def measured(calls: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], bool]:
+    """Median milliseconds of each call, and whether they are steady enough to be compared.
+
+    The calls take turns, so a busy machine is busy for all of them; threads that wait for one another suffer more from
+    it than others do, and then the medians say more about the machine than about the models.
+    """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
         call()
@@ -23,4 +29,6 @@ def median_ms(calls: dict[str, Callable[[], Any]]) -> dict[str, float]:
             begun = time.perf_counter()
             call()
             times[name].append(1000 * (time.perf_counter() - begun))
-    return {name: statistics.median(some) for name, some in times.items()}
+    quartiles = {name: np.percentile(some, (25, 50, 75)) for name, some in times.items()}
+    steady = all(high - low <= STEADY * middle for low, middle, high in quartiles.values())
+    return {name: float(middle) for name, (_, middle, _) in quartiles.items()}, steady
