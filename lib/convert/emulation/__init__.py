@@ -7,6 +7,7 @@ same with the grid of the rounding shifted at random, so their spread is what th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,6 +20,8 @@ Arrays = dict[str, np.ndarray]
 MOST_BYTES = 1_900_000_000  # of a source's files: beyond, its copy does not fit one protobuf and memory is short
 MOST_DRAWN = 1_000_000_000  # beyond, one run of the rounded source and no draws
 DRAWS = ((4_000_000, 7), (200_000_000, 3), (MOST_DRAWN, 2))  # bytes of the source: draws; few where one takes long
+LONG = 10.0  # seconds for the first run of all inputs, from which on there are fewer draws
+MOST_HELD = 1_000_000_000  # bytes of outputs of all draws
 
 
 @dataclass(slots=True)
@@ -58,6 +61,19 @@ def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays
         found.outputs, found.draws = [], []
         found.notes.append(error.message)
     return found
+
+
+def draw(found: Emulation, once: Callable[[np.random.Generator | None], list[Arrays]], seed: int, draws: int) -> None:
+    """Fills ``outputs`` with ``once(None)`` and ``draws`` with ``once(generator)``; fewer where that is long or large."""
+    start = time.monotonic()
+    found.outputs = once(None)
+    seconds = time.monotonic() - start
+    held = sum(value.nbytes for some in found.outputs for value in some.values())
+    for most, fewer in ((LONG, 2), (4 * LONG, 0)):
+        draws = min(draws, fewer) if seconds > most else draws
+    draws = min(draws, MOST_HELD // max(held, 1))
+    rng = np.random.default_rng(seed)
+    found.draws = [once(rng) for _ in range(draws)]
 
 
 def _filler(format: str) -> Callable[[Emulation, Path, Path, list[Arrays], int, int], None] | None:

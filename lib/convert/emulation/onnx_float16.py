@@ -9,7 +9,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.convert import onnx_files
-from lib.convert.emulation import Arrays, Emulation, onnx_graph, onnx_weights
+from lib.convert.emulation import Arrays, Emulation, draw, onnx_graph, onnx_weights
 from lib.convert.emulation.numbers import nearest, shifted
 
 
@@ -30,9 +30,7 @@ def fill_weights_only(found: Emulation, source: Path, _: Path, inputs: list[Arra
 def _run(
     found: Emulation, model: ModelProto, names: set[str], kept: set[str], inputs: list[Arrays], seed: int, draws: int
 ) -> None:
-    found.outputs = onnx_graph.run(_rounded(model, names, kept, None), inputs)
-    rng = np.random.default_rng(seed)
-    found.draws = [onnx_graph.run(_rounded(model, names, kept, rng), inputs) for _ in range(draws)]
+    draw(found, lambda rng: onnx_graph.run(_rounded(model, names, kept, rng), inputs), seed, draws)
 
 
 def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.Generator | None) -> ModelProto:

@@ -12,7 +12,7 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lib.convert import onnx_files
-from lib.convert.emulation import Arrays, Emulation, onnx_fold, onnx_graph, onnx_matched
+from lib.convert.emulation import Arrays, Emulation, draw, onnx_fold, onnx_graph, onnx_matched
 from lib.convert.emulation.onnx_described import Described, described
 
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
@@ -33,9 +33,7 @@ def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], see
     known = onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)
     said.static = {name: value for name, value in said.static.items() if name in known}
     found.weights += _clipping(model, said, inputs)
-    found.outputs = onnx_graph.run(_rounded(model, said, rounders, known, None), inputs)
-    rng = np.random.default_rng(seed)
-    found.draws = [onnx_graph.run(_rounded(model, said, rounders, known, rng), inputs) for _ in range(draws)]
+    draw(found, lambda rng: onnx_graph.run(_rounded(model, said, rounders, known, rng), inputs), seed, draws)
 
 
 def _rounded(

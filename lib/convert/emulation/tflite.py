@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib.convert import tflite_file
-from lib.convert.emulation import Arrays, Emulation, tflite_activations, tflite_weights
+from lib.convert.emulation import Arrays, Emulation, draw, tflite_activations, tflite_weights
 from lib.convert.emulation.tflite_activations import Step
 from lib.convert.runners.tflite import TfliteRunner
 
@@ -25,9 +25,7 @@ def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], see
     stored = tflite_weights.matched(model, file, found)
     steps, complaints = tflite_activations.steps(source, model, file, inputs)
     found.weights += complaints
-    rng = np.random.default_rng(seed)
-    found.outputs = _run(source, model, stored, steps, inputs, None)
-    found.draws = [_run(source, model, stored, steps, inputs, rng) for _ in range(draws)]
+    draw(found, lambda rng: _run(source, model, stored, steps, inputs, rng), seed, draws)
 
 
 class _Plain(TfliteRunner):
