@@ -37,18 +37,24 @@ def compared(file: Path, target: str, options: dict[str, Any], folder: Path) -> 
 
     An error is NaN where a value of the target is not finite.
     """
-    import numpy as np
-
-    from lib.convert import feeds
     from lib.convert.intake import take_in
-    from lib.convert.pairing import pair
-    from lib.convert.runners import load
-    from lib.model_inputs.signature import dtype
 
     (folder / "source").mkdir()
     format, _ = take_in({file.name: file}, folder / "source")
     said = convert(format, target, folder / "source", folder / "target", **options)
-    ours, theirs = load(format, folder / "source"), load(target, folder / "target")
+    return measured(format, folder / "source", target, folder / "target", said)
+
+
+def measured(format: str, source: Path, target: str, made: Path, said: dict[str, Any]) -> dict[str, Any]:
+    """What ``compared`` answers, of two artifacts and what the edge said."""
+    import numpy as np
+
+    from lib.convert import feeds
+    from lib.convert.pairing import pair
+    from lib.convert.runners import load
+    from lib.model_inputs.signature import dtype
+
+    ours, theirs = load(format, source), load(target, made)
     given, got = ours.signature(), theirs.signature()
     ins = pair([v.name for v in given.inputs], [v.name for v in got.inputs], said.get("inputs", {}))
     outs = pair([v.name for v in given.outputs], [v.name for v in got.outputs], said.get("outputs", {}))

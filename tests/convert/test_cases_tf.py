@@ -89,6 +89,51 @@ def test_a_signature_that_is_not_there_is_refused(tmp_path: Path, tensorflow: Jo
         tensorflow.submit("tests.convert.edge_run:compare", given, limits=LIMITS).result()
 
 
+SAVED = [  # kind, options, a part of what is lost, of the error
+    ("captured", {}, "", ""),
+    ("table", {}, "", ""),
+    ("keras", {}, "", ""),
+    ("two", {}, "'encode' was left out; choose it with signature=encode", ""),
+    ("two", {"signature": "encode"}, "", ""),
+    ("counter", {}, "", "changes what it keeps"),
+]
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("kind", "options", "lost", "why"), SAVED, ids=lambda v: str(v)[:20])
+def test_saved_models_of_all_kinds(
+    kind: str, options: dict[str, Any], lost: str, why: str, tmp_path: Path, tensorflow: Jobs
+) -> None:
+    given = {"kind": kind, "folder": str(tmp_path), "options": options}
+    job = tensorflow.submit("tests.convert.tf_models:made", given, limits=LIMITS)
+    if why:
+        with pytest.raises(InvalidFile, match=why):
+            job.result()
+        return
+    found = job.result()
+    assert found["said"]["lost"] == [] if not lost else lost in found["said"]["lost"][0]
+    assert found["errors"] and max(found["errors"].values()) <= FP32
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(("target", "most"), [("tflite-fp16", FP32), ("tflite-int8", 0.1)])
+def test_smaller_tflite_files_become_onnx(target: str, most: float, tmp_path: Path, tensorflow: Jobs) -> None:
+    """Their operators' codes stand in one field only, and what is made of tensors is called as others already are."""
+    from lib.convert.edges.tflite_to_tflite_int8 import STATIC
+    from tests.convert.tflite_models import dense
+
+    folder, *_ = dense(tmp_path / "a", width=64)
+    options = {"activations": STATIC} if target == "tflite-int8" else {}
+    edge_run.convert("tflite", target, folder, tmp_path / "b", **options)
+    (tmp_path / "c").mkdir()
+    given = {"file": str(tmp_path / "b" / "model.tflite"), "target": "onnx", "options": {}, "folder": str(tmp_path / "c")}
+    found = tensorflow.submit("tests.convert.edge_run:compare", given, limits=LIMITS).result()
+    assert found["said"].get("precision") == ("int8" if options else None)
+    assert max(found["errors"].values()) <= most
+
+
 def judge(row: Row, found: dict[str, Any]) -> None:
     """``error`` of every output, as a share of its range: none above the row's, and where it is infinite, one is NaN."""
     _, _, _, wanted, most = row
@@ -174,6 +219,23 @@ def test_an_array_that_lies_about_its_size_is_refused() -> None:
     array = numpy_pickles.Array()
     with pytest.raises(InvalidFile, match="another size"):
         array.__setstate__((1, (1 << 40,), numpy_pickles.Dtype("f4"), False, b"abcd"))
+
+
+def test_inputs_keep_their_axes_by_force() -> None:
+    import onnxruntime
+    from onnx import TensorProto, checker, helper
+
+    from lib.convert import onnx2tf_tool
+
+    ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", ["N", 5, 1]), ("y", ["N", 1, 5]))]
+    graph = helper.make_graph([helper.make_node("Transpose", ["x"], ["y"], perm=[0, 2, 1])], "g", ends[:1], ends[1:])
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    onnx2tf_tool._keep_input(model.graph, model.graph.input[0], 0)
+    checker.check_model(model, full_check=True)
+    assert [n.op_type for n in model.graph.node] == ["Reshape", "Reshape", "Transpose"]
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    x = np.arange(10, dtype=np.float32).reshape(2, 5, 1)
+    np.testing.assert_array_equal(session.run(None, {"x": x})[0], x.transpose(0, 2, 1))
 
 
 def test_edges_with_one_signature_let_choose_it() -> None:
