@@ -64,6 +64,7 @@ def _real(signature: Signature, folder: Path) -> Calibration:
     found = samples.load(folder)
     half, judged = samples.halves(found)
     chosen = [half[k] for k in np.linspace(0, len(half) - 1, min(len(half), MOST)).astype(int)] if half else []
+    chosen = list(np.random.default_rng(0).permutation(chosen))  # whoever takes only the first sees all classes
     rows = [_fitted(found.rows[k], signature) for k in chosen]
     if not rows:
         raise InvalidFile("The samples are empty. Send at least one.")

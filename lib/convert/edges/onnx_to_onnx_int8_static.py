@@ -62,7 +62,13 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     if not counts:
         return {"unchanged": onnx_quantise.NOTHING}
     return {
-        "messages": [given.said, *messages, *answer.sentences(static.layers, chosen, floor), *said, counts],
+        "messages": [
+            *answer.ranges(given.said, len(given.rows), static.seen),
+            *messages,
+            *answer.sentences(static.layers, chosen, floor),
+            *said,
+            counts,
+        ],
         "layers": answer.layers(static.layers, chosen),
         "chosen": answer.chosen(chosen),
     }

@@ -66,7 +66,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         held = tflite_quantise.save(quantiser.made(chosen.method, chosen.floats), target)
     if not tflite_quantise.quantised(before, tflite_file.read(target / tflite_file.NAME)):
         return {"unchanged": tflite_quantise.NOTHING}
-    said = [given.said] if static else []
+    said = answer.ranges(given.said, len(given.rows), quantiser.seen) if static else []
     odd = tflite_signatures.not_compared(before)
     return {
         "messages": [*said, *answer.sentences(quantiser.layers, chosen, floor), *held],

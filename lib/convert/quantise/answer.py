@@ -26,6 +26,10 @@ def layers(some: list[Layer], found: Found) -> list[dict[str, Any]]:
     return out
 
 
+def ranges(said: str, given: int, seen: int) -> list[str]:
+    return [said] + ([f"The time was up after {seen} of them."] if 0 < seen < given else [])
+
+
 def chosen(found: Found) -> dict[str, Any]:
     return {"method": found.method, "measured": found.measured}
 

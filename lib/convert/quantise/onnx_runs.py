@@ -9,7 +9,7 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto
 
-from lib.convert.quantise.ranges import COUNTED, Ranges, spread
+from lib.convert.quantise.ranges import COUNTED, PASS_SECONDS, Ranges, spread, within
 from lib.errors import JobFailed
 from lib.onnx_model.words import clean
 
@@ -59,7 +59,7 @@ def ranges(
     onnx.save(model, str(whole), save_as_external_data=True, location="watched.data", size_threshold=1024)
     look, found = run(whole), Ranges()
     for k, (step, some) in enumerate(((found.see, rows), (found.count, spread(rows, COUNTED)))):
-        for done, row in enumerate(some):
+        for done, row in enumerate(within(some, PASS_SECONDS)):
             tensors = {n: v for n, v in (row | look(row)).items() if v.dtype.kind == "f"}
             step(tensors)
             if not k:

@@ -47,10 +47,12 @@ class Static:
             Layer(n.name, n.op_type, onnx_weights.held(n, sizes)) for n in nodes if n.op_type not in PASSING
         ]  # fmt: skip
         self._ranges: dict[str, dict[str, Range]] = {}
+        self.seen = 0
         if not self.layers:
             return
         products, means = onnx_weights.products(self._model), rounding.Means()
         self._found = onnx_runs.ranges(path, path.parent, rows, report, onnx_weights.watcher(products, means))
+        self.seen = self._found.samples
         # by the product's node: its weight's name and that weight, rounded
         self._rounded = onnx_weights.rounded(
             self._model, products, means, 64 if weights == saturation.SEVEN else 127, per_channel=per_channel

@@ -6,13 +6,16 @@ number. Knows nothing of models.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
 
 BINS = 2048
 LEVELS = 256
+LEAST = 4  # samples of a pass, however long they take
+PASS_SECONDS = 60
 COUNTED = 32  # samples whose values go into the histograms
 MOST = 1 << 15  # values of a tensor that one sample adds to its histogram
 PERCENTILE = 99.99  # of the values; the rest is cut off at both ends
@@ -23,15 +26,17 @@ Range = tuple[float, float]
 
 
 class Ranges:
-    """Ranges by tensor name. Values that are not finite and empty tensors are left out."""
+    """Ranges by tensor name. Values that are not finite and empty tensors are left out. ``samples`` were seen."""
 
     def __init__(self) -> None:
+        self.samples = 0
         self._whole: dict[str, Range] = {}
         self._average: dict[str, Range] = {}
         self._counts: dict[str, np.ndarray] = {}
 
     def see(self, tensors: Mapping[str, np.ndarray]) -> None:
         """The first pass: the ends of each tensor in one sample."""
+        self.samples += 1
         for name, values in tensors.items():
             if (some := _finite(values)).size:
                 low, high = float(some.min()), float(some.max())
@@ -127,6 +132,15 @@ def _divergence(counts: np.ndarray, first: int, last: int) -> float:
 def spread(values: list[Any], most: int) -> list[Any]:
     """At most ``most`` of them, evenly chosen."""
     return values if len(values) <= most else [values[k] for k in np.linspace(0, len(values) - 1, most).astype(int)]
+
+
+def within(values: list[Any], seconds: float, least: int = LEAST) -> Iterator[Any]:
+    """One after the other until the time is up, but ``least`` of them at least."""
+    begun = time.monotonic()
+    for done, value in enumerate(values):
+        if done >= least and time.monotonic() - begun > seconds:
+            return
+        yield value
 
 
 def _finite(values: np.ndarray) -> np.ndarray:

@@ -16,12 +16,13 @@ import numpy as np
 
 from lib.convert import quality
 from lib.convert.calibration import Row
-from lib.convert.quantise.ranges import spread
+from lib.convert.quantise.ranges import spread, within
 
 MOST_MEASURED = 64  # samples that candidates are measured on
 MOST_COMPARED = 16  # samples that tell methods apart
 MOST_RANKED = 4  # samples that a single layer is measured on: its noise needs few
 SECONDS = 75  # of all measuring together
+FLOAT_SECONDS = 6  # of the float model on these samples; what comes later takes as long several times over
 RANKING = 0.6  # of these, at most, for layers one by one
 MARGIN = 0.025  # above the floor, for inputs that nobody has seen; at most half of what the floor leaves to 1
 MARGIN_DB = 1.0
@@ -79,7 +80,8 @@ class _Search:
         self._quantiser, self._rows, self._floor, self._report = quantiser, rows, floor, report
         self._begun = time.monotonic()
         run = quantiser.reference()
-        self._expected = [run(row) for row in rows]
+        self._expected = [run(row) for row in within(rows, FLOAT_SECONDS)]
+        self._rows = rows[: len(self._expected)]
         self._names = [n for n, v in self._expected[0].items() if v.size and v.dtype.kind in "fiub"] if rows else []
 
     def found(self) -> Found:

@@ -58,6 +58,7 @@ class Tflite:
                 self.layers.append(Layer(scope, kind, self._bytes(plain)))
         self._measured: dict[str, Any] = {}
         self._rounded: dict[int, np.ndarray] = {}
+        self.seen = 0
         if static and self.layers:
             if not all(part.key for part in self._parts):
                 raise JobFailed(NO_SIGNATURE)
@@ -65,6 +66,7 @@ class Tflite:
             if main is None:
                 raise JobFailed("The chosen signature is not the file's main graph. Choose dynamic ranges.")
             self._found, means = tflite_ranges.measured(self._path, self._file, main, rows, report)
+            self.seen = self._found.samples
             self._rounded = tflite_ranges.rounded(self._file, means) if per_channel else {}
             self._tool_ranges = self._of_the_tool()
 

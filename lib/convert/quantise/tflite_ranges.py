@@ -12,7 +12,7 @@ import numpy as np
 
 from lib.convert import tflite_file
 from lib.convert.calibration import Row
-from lib.convert.quantise.ranges import COUNTED, Ranges, spread
+from lib.convert.quantise.ranges import COUNTED, PASS_SECONDS, Ranges, spread, within
 from lib.convert.quantise.rounding import Means, kept_mean
 from lib.convert.tflite_signatures import Part
 from lib.errors import JobFailed
@@ -42,7 +42,7 @@ def measured(
             )
         found, means = Ranges(), Means()
         for k, (step, some) in enumerate(((found.see, rows), (found.count, spread(rows, COUNTED)))):
-            for done, row in enumerate(some):
+            for done, row in enumerate(within(some, PASS_SECONDS)):
                 tensors = _run(interpreter, part, row, watched)
                 step(tensors)
                 if not k:
