@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import onnx
 import pytest
-from onnx import ModelProto, helper, numpy_helper
+from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.onnx_inspect import compare
 from lib.onnx_inspect.examples import EXAMPLES, cnn
@@ -209,3 +209,26 @@ def test_many_rows_are_cut_and_counted(tmp_path: Path) -> None:
     )
     found = compared(a, b, tmp_path)
     assert len(found["rows"]) == compare.MOST and found["counts"] == {"node": {"added": compare.MOST + 30}}
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "gap"),
+    [
+        ([2**63 - 1], [2**63 - 2], "1 of 1 values differ, by up to 1"),
+        ([2**53 + 1, 4], [2**53, 4], "1 of 2 values differ, by up to 1"),
+        ([-(2**63)], [2**63 - 1], "1 of 1 values differ, by up to 1.84e+19"),
+        ([2**63 - 1], [2**63 - 1], ""),
+    ],
+)
+def test_whole_numbers_beyond_what_a_float_holds(old: list[int], new: list[int], gap: str, tmp_path: Path) -> None:
+    """Slice's ends are INT64_MAX in every export."""
+
+    def model(values: list[int], name: str) -> Any:
+        weight = numpy_helper.from_array(np.array(values, np.int64), "w")
+        value = [helper.make_tensor_value_info(n, TensorProto.INT64, [len(values)]) for n in "xy"]
+        graph = helper.make_graph([helper.make_node("Add", ["x", "w"], ["y"])], "g", value[:1], value[1:], [weight])
+        return opened(helper.make_model(graph, ir_version=10), tmp_path / name)
+
+    found = compare.compare(model(old, "a"), model(new, "b"), 0, 0)
+    assert [r["after"] for r in found["rows"]] == [gap] * bool(gap) and found["same"] is (not gap)
+    assert compare.compare(model(old, "c"), model(new, "d"), 0, 2.0**64)["same"]

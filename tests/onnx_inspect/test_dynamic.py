@@ -16,8 +16,9 @@ from lib.onnx_inspect.samples import Given
 from tests.onnx_inspect.make import opened, report
 
 PICTURE = "g (float[n,3,h,w] x, float[8,3,3,3] k) => (float[n,8,a,b] y) {y = Conv <pads = [1,1,1,1]> (x, k)}"
-# 12 rows of 8 weights each: a Reshape that takes multiples of 12 columns only
-ODD = """g (float[n, s] x) => (float[a, b] y) <int64[3] t = {0, 12, -1}> {h = Reshape (x, t) y = ReduceSum <keepdims = 0> (h)}"""
+# a Reshape that takes multiples of 12 columns only
+ODD = """g (float[n, s] x) => (float[a, b] y) <int64[3] t = {0, 12, -1}>
+{h = Reshape (x, t) y = ReduceSum <keepdims = 0> (h)}"""
 
 
 def ran(source: Any, folder: Path, inputs: Any = None, symbols: dict[str, int] | None = None) -> dict[str, Any]:

@@ -144,10 +144,7 @@ CASES: dict[str, tuple[dict[str, ModelProto | str], list[ModelProto | str]]] = {
         },
         ["g (float[n] x) => (float[n] y) {a = Identity (x) y = Identity (a)}"],
     ),
-    "unnamed-node": (
-        {"nodes without a name (1)": named("a", "")},
-        [named("a", "b")],
-    ),
+    "unnamed-node": ({"nodes without a name (1)": named("a", "")}, [named("a", "b")]),
     "unknown-shape": (
         {"the shape of this output is not known": "g (float[2,3] x, int64[k] n) => (float[a,b] y) {y = Reshape (x, n)}"},
         ["g (float[n] x) => (float[n] y) {y = Relu (x)}"],

@@ -12,10 +12,13 @@ import pytest
 from markdown_it import MarkdownIt
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
+from lib.onnx_inspect import run
 from lib.onnx_inspect.examples import EXAMPLES, cnn
 from lib.onnx_inspect.markdown import markdown
-from lib.onnx_inspect.report import Problem, facts, human, shape_text, size, verdict
-from tests.onnx_inspect.make import parsed, report
+from lib.onnx_inspect.report import Problem, facts, human, incomplete, shape_text, size, verdict
+from lib.onnx_inspect.summary import summarise
+from lib.onnx_model.open import open_model
+from tests.onnx_inspect.make import opened, parsed, report
 
 CONTRACT = """valid problems ir_version opset_imports producer doc_string model_version metadata inputs outputs parameters
     operators macs nodes""".split()  # noqa: SIM905
@@ -248,3 +251,58 @@ def test_the_checked_file_is_onnx_own_opinion(tmp_path: Path) -> None:
     with pytest.raises(onnx.checker.ValidationError):
         onnx.checker.check_model(bad, full_check=True)
     assert not report(bad, tmp_path)["valid"]
+
+
+def test_the_real_type_of_a_zipmap(tmp_path: Path) -> None:
+    """As scikit-learn's classifiers have it."""
+    text = (
+        '<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]> g (float[n,2] x) => (float[n,2] q)'
+        "{z = ai.onnx.ml.ZipMap <classlabels_int64s = [0, 1]> (x) q = Identity (x)}"
+    )
+    model = parsed(text)
+    kind = helper.make_sequence_type_proto(
+        helper.make_map_type_proto(TensorProto.INT64, helper.make_tensor_type_proto(1, []))
+    )
+    model.graph.output.append(helper.make_value_info("z", kind))
+    found = report(model, tmp_path)
+    assert found["valid"] and found["outputs"][1]["dtype"] == "sequence(map(int64, float32))"
+
+
+def test_what_a_model_says_of_itself(tmp_path: Path) -> None:
+    model = cnn()
+    model.model_version, model.domain, model.doc_string = 7, "org.example", "Reads digits."
+    model.graph.doc_string = "The graph."
+    model.metadata_props.add(key="author", value="someone")
+    model.training_info.add()
+    found = report(model, tmp_path)
+    assert (found["training"], found["graph_doc_string"]) == (1, "The graph.")
+    lines = facts(found)
+    assert (lines["Model version"], lines["Domain"], lines["Description"]) == ("7", "org.example", "Reads digits.")
+    assert lines["Metadata"] == "author = someone" and lines["Training"].startswith("1 graph of training information")
+
+
+def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
+    onnx.save(cnn(), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    found = summarise(open_model(tmp_path / "m.onnx", {}), "m.onnx", {}, tmp_path).as_dict()
+    assert found["missing"] == {"m.data": 6} and incomplete(found)
+    assert [p["where"] for p in found["problems"] if p["severity"] == "error"] == ["m.data"]
+    assert verdict(found) == "Incomplete: also add m.data, which holds 6 tensors."
+    (tmp_path / "tokenizer.json").write_text("{}")
+    whole = {"m.data": tmp_path / "m.data", "tokenizer.json": tmp_path / "tokenizer.json"}
+    found = summarise(open_model(tmp_path / "m.onnx", whole), "m.onnx", {}, tmp_path).as_dict()
+    assert found["valid"] and found["problems"] == []
+    assert found["file"]["external"] == ["m.data"] and found["file"]["beside"] == {"tokenizer.json": "tokenizer"}
+    assert facts(found)["File"].endswith("; beside it tokenizer files, which are no weights")
+
+
+def test_a_run_is_in_the_markdown(tmp_path: Path) -> None:
+    found = report(cnn(), tmp_path)
+    found["run"] = run.run(opened(cnn(), tmp_path), None, 0, 3, {}, tmp_path, lambda *a: None)
+    text = markdown(found)
+    assert "## Run" in text and "and the reference evaluator agree." in text and "Measured on" in text
+    assert "batch = 1: plausible sizes" in text and "| `scores` | agrees |" in text and "e+0" not in text
+
+
+def test_a_problem_and_its_fix_are_two_sentences(tmp_path: Path) -> None:
+    found = report(EXAMPLES["troubled"](), tmp_path)
+    assert "leads to no output. Remove it, for example with onnxslim." in markdown(found)

@@ -13,6 +13,7 @@ import onnx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from PIL import Image
 
 from lib.onnx_inspect.catalogue import LINEAR
 from lib.onnx_inspect.examples import EXAMPLES
@@ -93,8 +94,10 @@ def test_external_data(client: Client, tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         ({"symbols": "batch"}, "name=number"),
-        ({"symbols": "width=3"}, "symbols of this model's inputs: batch"),
+        ({"symbols": "width=3"}, "dynamic dimensions of this model's inputs: batch"),
         ({"symbols": "batch=0"}, "a whole number from 1"),
+        ({"sizes": "batch"}, "pairs of a dimension's name and a whole number"),
+        ({"sizes": "width=3"}, "dynamic dimensions of this model's inputs: batch"),
     ],
 )
 def test_bad_values(client: Client, digits: Path, arguments: dict, message: str) -> None:
@@ -118,6 +121,39 @@ def test_bad_files_are_answered(client: Client, digits: Path, tmp_path: Path) ->
     assert client.predict(file=handle_file(digits), api_name="/inspect_onnx")["valid"]
 
 
+def test_sizes_and_samples(client: Client, inspector: str, digits: Path, tmp_path: Path) -> None:
+    report = client.predict(file=handle_file(digits), sizes="batch=2", api_name="/inspect_onnx")
+    assert (
+        report["sizes"] == {"batch": 2} and report["sizes_note"] == "batch = 2, as given." and report["macs"] == 2 * 1031744
+    )
+    Image.new("L", (28, 28), 255).save(tmp_path / "white.png")
+    given = {"file": handle_file(digits), "samples": handle_file(tmp_path / "white.png")}
+    found = client.predict(**given, preprocessing="crop=center", api_name="/run_onnx")
+    assert found["agree"] and found["samples"]["preprocessing"]["crop"] == "center"
+    files = {"model": digits.open("rb"), "samples": (tmp_path / "white.png").open("rb")}
+    rest = httpx.post(f"{inspector}/run-onnx?runs=2", files=files, data={"preprocessing": "crop=center"}, timeout=60).json()
+    assert rest["samples"] | {"name": ""} == found["samples"] | {"name": ""} and rest["samples"]["name"] == "white.png"
+    assert rest["outputs"] == found["outputs"] and rest["onnxruntime"]["runs"] == 2
+    with pytest.raises(AppError, match="take the other inputs away"):
+        client.predict(**given, values='{"image": [0]}', api_name="/run_onnx")
+
+
+def test_a_form_of_several_files(inspector: str, tmp_path: Path) -> None:
+    onnx.save(EXAMPLES["digits"](), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    files = {"model": (tmp_path / "m.onnx").open("rb"), "external_data": (tmp_path / "m.data").open("rb")}
+    report = httpx.post(f"{inspector}/inspect-onnx?sizes=batch=3", files=files, timeout=60).json()
+    assert report["valid"] and report["file"]["name"] == "m.onnx" and report["macs"] == 3 * 1031744
+    for wrong, message in (
+        ({"weights": b"x"}, "allowed: model, external_data, samples"),
+        ({"samples": b"x"}, "exactly one model"),
+    ):
+        answer = httpx.post(f"{inspector}/run-onnx", files=wrong, timeout=60)
+        assert answer.status_code == 422 and message in answer.json()["error"]
+    headers = {"content-type": "multipart/form-data"}
+    answer = httpx.post(f"{inspector}/run-onnx", content=b"no form", headers=headers, timeout=60)
+    assert answer.status_code == 422 and "no form" in answer.json()["error"]
+
+
 def test_rest(inspector: str, digits: Path) -> None:
     data = digits.read_bytes()
     report = httpx.post(f"{inspector}/inspect-onnx?symbols=batch=2&name=digits.onnx", content=data, timeout=60)
@@ -133,7 +169,7 @@ def test_rest(inspector: str, digits: Path) -> None:
         ("/inspect-onnx", b"", 422, "body is empty"),
         ("/inspect-onnx", b"PK\x03\x04" + bytes(90), 422, "a zip archive"),
         ("/inspect-onnx?symbols=a", b"x", 422, "name=number"),
-        ("/inspect-onnx?color=red", b"x", 422, "allowed: name, symbols"),
+        ("/inspect-onnx?color=red", b"x", 422, "allowed: name, sizes, symbols"),
         ("/run-onnx?runs=many", b"x", 422, "a whole number"),
     ],
 )
@@ -148,7 +184,7 @@ def test_gradios_own_rest(inspector: str, digits: Path) -> None:
     with digits.open("rb") as file:
         path = httpx.post(f"{api}/upload", files={"files": file}).json()[0]
     given = {"path": path, "meta": {"_type": "gradio.FileData"}}
-    event = httpx.post(f"{api}/call/inspect_onnx", json={"data": [given, None, ""]}).json()["event_id"]
+    event = httpx.post(f"{api}/call/inspect_onnx", json={"data": [given, None, "", ""]}).json()["event_id"]
     text = httpx.get(f"{api}/call/inspect_onnx/{event}", timeout=60).text
     assert json.loads(text.split("event: complete\ndata: ")[1].splitlines()[0])[0]["valid"] is True
 
