@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import math
 import os
+import statistics
 import threading
 from collections.abc import Iterable
 from contextlib import suppress
@@ -20,8 +21,8 @@ from lib.convert.formats import APP
 
 NAME, REST = "convert-times.json", "rest"  # what is neither of a route's steps: taking in, the proof, packing
 REST_SECONDS = 5.0  # until one was measured
-MOST, MOST_BYTES = 12, 1 << 20
-POWER, MOST_RATIO = 0.7, 30.0  # seconds grow slower than bytes: a part of every step is the same for all models
+MOST, NEAREST, MOST_BYTES = 12, 3, 1 << 20
+FIXED = 20e6  # bytes of a source that take as long as what is the same for all: starting tools, a dozen runs
 
 
 class Outlook:
@@ -65,14 +66,15 @@ class Outlook:
                 fresh.replace(self._folder / NAME)
 
     def _seconds(self, step: str, size: int) -> float | None:
-        """Of the conversion that was nearest in size, the newest of equals; None where there was none."""
+        """By the conversions that were nearest in size, newer ones first: their median, since the first of a server also
+        loads its tools. None where there was none."""
         with self._lock:
-            found = self._read().get(step, [])
-        if not found:
-            return None
-        bytes_, seconds = min(reversed(found), key=lambda one: abs(math.log(max(size, 1) / max(one[0], 1))))
-        ratio = min(max(max(size, 1) / max(bytes_, 1), 1 / MOST_RATIO), MOST_RATIO)
-        return seconds * ratio**POWER
+            found = [
+                ((size + FIXED) / (bytes_ + FIXED), seconds) for bytes_, seconds in reversed(self._read().get(step, []))
+            ]
+        near = sorted(found, key=lambda one: abs(math.log(one[0])))[:NEAREST]
+        scaled = [seconds * ratio for ratio, seconds in near]
+        return statistics.median(scaled) if scaled else None
 
     def _read(self) -> dict[str, list[list[float]]]:
         """Holds the lock. An odd file counts as none."""

@@ -39,6 +39,9 @@ CSS = (
 .mw-thumbs img { width: 56px; height: 56px; object-fit: contain; border-radius: 6px; display: block;
   background: var(--background-fill-secondary); } .mw-thumbs figcaption { font-size: 0.75rem; }
 .mw-card details summary { cursor: pointer; }
+.mw-card .mw-several td, .mw-card .mw-several th { padding: 4px 10px 4px 0; font-size: 0.88rem; }
+.mw-card .mw-several td:first-child { min-width: 120px; } .mw-card .mw-several td:last-child { min-width: 76px; }
+.mw-card .mw-several th { white-space: normal; }
 .mw-link { color: var(--link-text-color); text-decoration: underline; background: none; border: 0; cursor: pointer;
   padding: 2px 4px; }
 #convert-remedies button { text-align: left; justify-content: flex-start; white-space: normal; }

@@ -10,7 +10,7 @@ from web.cards import e
 from .figures import bytes_text
 from .view_shared import RANDOM, label, messages, shape, short, values
 
-REMEDY = "The names stand for architectures: drop trained weights (.pth or .safetensors) above, beside the name."
+REMEDY = "Nobody has trained these. Drop trained ones (.pth or .safetensors) above, beside the name."
 CONTAINERS = ("checkpoint", "safetensors")  # tensors without a network around them
 
 
@@ -46,7 +46,8 @@ def samples(found: dict[str, Any]) -> str:
     parts = [f"<b>{count:,} {kind}{'s' * (count != 1)}</b>"]
     if found["labels"]:
         each = sorted(found["classes"].values())
-        parts.append(f"{found['labels']} classes, {each[0]} to {each[-1]} each")
+        spread = f"{each[0]} to {each[-1]}" if each[0] < each[-1] else each[0]
+        parts.append(f"{found['labels']} classes, {spread} each")
     elif count > 1:
         parts.append("no labels")
     pictures = "".join(

@@ -41,7 +41,7 @@ def route(target: dict[str, Any], samples: bool = False) -> str:
     error = target.get("error")
     usual = f" Usual error: {number(error)} of the output's range." if error else ""
     where = (
-        "as measured on this machine" if target.get("measured") else "for a small model; not measured on this machine yet"
+        "as measured on this machine" if target.get("measured") else "at a guess: this way was not taken on this machine yet"
     )
     rough = f"About {seconds_text(target.get('seconds'))}, {where}.{usual}"
     if target.get("install_mb"):

@@ -12,7 +12,7 @@ from .targets import LOSSY
 from .view_shared import COLOURS, RANDOM, head, label, messages, short, title
 
 SIGNS = {"proven": "✓", "failed": "✗", "unproven": "?"}
-SEVERAL = ("target", "verdict", "size", "latency", "largest error", "same answers", "")
+SEVERAL = ("target", "size", "latency", "largest error", "same answers", "")
 
 
 def running(stage: str, share: float | None, elapsed: float, estimate: float | None, turn: str = "") -> str:
@@ -156,11 +156,11 @@ def several(end: Ended, links: dict[str, str]) -> str:
     """All conversions that were asked for together. ``links``: the address of each file that is handed out."""
     rows = [_row(target, one.report, links.get(target, ""), target == end.shown) for target, one in end.outcomes.items()]
     rows += [
-        f'<tr><td><b>{e(title(target))}</b></td><td><span class="mw-chip error">not converted</span></td>'
+        f'<tr><td><b>{e(title(target))}</b><br><span class="mw-chip error">not converted</span></td>'
         f"<td colspan=5>{e(error.message)}</td></tr>"
         for target, error in end.errors.items()
     ]
-    table = f'<table class="mw-grid mw-rows"><tr>{head(SEVERAL)}</tr>{"".join(rows)}</table>'
+    table = f'<table class="mw-grid mw-rows mw-several"><tr>{head(SEVERAL)}</tr>{"".join(rows)}</table>'
     return f'<div class="mw-card mw-scroll">{table}</div>'
 
 
@@ -168,13 +168,17 @@ def _row(target: str, report: dict[str, Any], link: str, shown: bool) -> str:
     quality, word = report.get("quality"), str(report["verdict"])
     same = "–" if not quality else f"{percent(quality['value'])}" if quality.get("interval") else "–"
     if quality and not quality.get("interval") and quality.get("value") is not None:
-        same = f"SQNR {quality['value']:.1f} dB"
+        same = f"{quality['value']:.1f} dB"
     side = report["target"]
     file = f'<a href="{e(link)}" download>Download</a>' if link else ""
-    show = "shown below" if shown else f'<button type="button" class="mw-link" data-pick="{e(target)}">Show</button>'
+    show = (
+        "<small>shown below</small>"
+        if shown
+        else f'<button type="button" class="mw-link" data-pick="{e(target)}">Show</button>'
+    )
     return (
-        f'<tr><td><b>{e(title(target))}</b></td><td><span class="mw-chip {COLOURS.get(word, "")}">{e(word)}</span></td>'
-        f"<td>{bytes_text(side.get('bytes'))}</td><td>{ms(side.get('median_ms'))} "
+        f'<tr><td><b>{e(title(target))}</b><br><span class="mw-chip {COLOURS.get(word, "")}">{e(word)}</span></td>'
+        f"<td>{bytes_text(side.get('bytes'))}</td><td>{ms(side.get('median_ms'))}<br>"
         f"<small>{e(speed(report.get('latency_ratio')))}</small></td>"
-        f"<td>{percent(report.get('range_error'))}</td><td>{same}</td><td>{show} {file}</td></tr>"
+        f"<td>{percent(report.get('range_error'))}</td><td>{same}</td><td>{show}<br>{file}</td></tr>"
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 from fastapi import Request
@@ -15,7 +16,9 @@ from lib.errors import WorkbenchError
 from lib.train.runs import Run
 from lib.train.trainer import Trainer
 from lib.train.training import BEST
+from web import handover
 from web.errors import as_response
+from web.folders import plain
 
 RECORD, ONNX = "record.json", "model.onnx"
 PLACE = "train/files"
@@ -34,6 +37,21 @@ def onnx_of(run: Run) -> Path | None:
     except OSError:
         fresh = False
     return path if fresh else None
+
+
+def samples_of(trainer: Trainer, run: Run) -> list[str]:
+    """The run's validation and test pictures with how they become inputs, as ``web/handover.py`` names them.
+
+    Blocks until a child process has written them, into the run's folder. Raises WorkbenchError.
+    """
+    folder = run.folder / "handover"
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    found = trainer.samples(run, folder).result()
+    how = folder / handover.PREPROCESSING
+    how.write_text(json.dumps(found["preprocessing"]))
+    path = plain(folder, handover.SAMPLES)
+    return [path, str(how)] if path else []
 
 
 def routes(trainer: Trainer) -> list[APIRoute]:

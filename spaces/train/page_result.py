@@ -38,7 +38,10 @@ class Result:
         self.rest = gr.HTML(padding=False, elem_id="train-mistakes")
         self.outputs = [self.shown, self.card, self.row, self.export, *self.open.values(), self.said]
         self.outputs += [self.matrix, self.cell, self.rest]
-        self.offers = [Offer("onnx", button, self.shown, self._onnx, place) for place, button in self.open.items()]
+        gives = {"convert": self._onnx_and_samples}
+        self.offers = [
+            Offer("onnx", button, self.shown, gives.get(place, self._onnx), place) for place, button in self.open.items()
+        ]
 
     def sign(self, run: Run | None) -> str:
         """Changes whenever ``show`` would."""
@@ -107,3 +110,13 @@ class Result:
         if path is None:
             raise gr.Error("There is no ONNX of this run any more. Please make it again.", print_exception=False)
         return [str(path)]
+
+    def _onnx_and_samples(self, id: str) -> list[str]:
+        """Also the run's validation and test pictures, which judge what is made of the model; without them where they
+        cannot be had any more."""
+        found = self._onnx(id)
+        try:
+            return [*found, *files.samples_of(self.shared.trainer, self.shared.trainer.find(id))]
+        except WorkbenchError as error:
+            gr.Warning(f"The model goes without samples. {error.message}")
+            return found

@@ -140,6 +140,10 @@ def test_from_pictures_to_a_classifier_and_back_after_a_reload(page, trainer: st
     tab(page, "Train")
     page.get_by_role("button", name="Open in Convert").click()
     page.locator("#convert-about").get_by_text("model.onnx").wait_for(timeout=SLOW)
+    # the run's validation and test pictures come along, with how they become inputs
+    seen = page.locator("#convert-preview .mw-samples")
+    seen.wait_for(timeout=SLOW)
+    assert "12 classes" in seen.inner_text() and "0..255" in seen.inner_text()
 
 
 def test_a_wrong_value_is_said_beside_the_form_and_nothing_starts(page) -> None:  # type: ignore[no-untyped-def]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import subprocess
 import time
 import zipfile
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import httpx
 import numpy as np
@@ -17,9 +19,12 @@ import onnx
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
+from jsonschema import Draft202012Validator
 from onnx import helper, numpy_helper
+from PIL import Image
 
 from lib.convert.conversions import table
+from lib.convert.formats import APP
 from lib.onnx_inspect.examples import EXAMPLES
 from lib.settings import Settings
 from tests.spaces.conftest import serve
@@ -91,20 +96,22 @@ def test_the_contract(client: Client, tmp_path: Path) -> None:
 
 
 def test_options_and_a_list_of_files(client: Client, tmp_path: Path) -> None:
-    """External data go along; a file option is one of the files, by its name."""
+    """External data go along; samples are one of the files, by their name."""
     onnx.save(EXAMPLES["digits"](), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
     images = np.random.default_rng(0).random((4, 1, 28, 28), dtype=np.float32)
-    np.savez(tmp_path / "some.npz", image=images)
+    np.savez(tmp_path / "some.npz", image=images, labels=np.arange(4))
     files = [handle_file(tmp_path / name) for name in ("m.data", "some.npz", "m.onnx")]
-    options = {"calibration": "some.npz", "anyway": True, "seeds": [4, 5, 6]}
+    options = {"samples": "some.npz", "anyway": True, "seeds": [4, 5, 6], "min_agreement": 0.9}
     path, report = client.predict(file=files, target="onnx-int8-static", options=options, api_name="/convert")
+    assert report["samples"]["name"] == "some.npz" and report["samples"]["count"] == 4 and report["samples"]["labels"]
+    assert report["min_agreement"] == 0.9
     assert report["seeds"] == [4, 5, 6] and "QuantizeLinear" in {n.op_type for n in onnx.load(path).graph.node}
     assert ".unproven" in Path(path).name or report["verdict"] == "proven"
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "../some.npz", "none.npz", 3])
 def test_a_file_option_is_never_a_path(client: Client, tmp_path: Path, value: object) -> None:
-    given = {"file": [handle_file(save(tmp_path))], "target": "onnx-int8-static", "options": {"calibration": value}}
+    given = {"file": [handle_file(save(tmp_path))], "target": "onnx-int8-static", "options": {"samples": value}}
     with pytest.raises(AppError, match="the name of one of the files that are sent along"):
         client.predict(**given, api_name="/convert")
 
@@ -133,9 +140,11 @@ def test_describe(client: Client, tmp_path: Path) -> None:
 
 def test_conversions(client: Client, converter: str) -> None:
     rows = client.predict(api_name="/conversions")
-    assert rows == httpx.get(f"{converter}/conversions").json() == json.loads(json.dumps(table()))
+    assert rows == httpx.get(f"{converter}/conversions").json()
+    assert [{k: v for k, v in row.items() if k != "install_mb"} for row in rows] == json.loads(json.dumps(table()))
     for row in rows:
         assert row["runs_here"] == (not row["why_not"])
+        assert (row["install_mb"] > 0) == (row["environment"] != APP)  # nothing was installed for these tests
 
 
 def test_rest(converter: str, tmp_path: Path) -> None:
@@ -146,7 +155,7 @@ def test_rest(converter: str, tmp_path: Path) -> None:
     with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
         assert {"report.json", "README.md"} < set(archive.namelist())
         report = json.loads(archive.read("report.json"))
-        model = onnx.load_from_string(archive.read("model.onnx"))
+        model = onnx.load_from_string(archive.read("digits-fp16.onnx"))
     assert report["seeds"] == [7, 8, 9] and report["verdict"] == "proven"
     assert model.graph.input[0].type.tensor_type.elem_type == onnx.TensorProto.FLOAT16
 
@@ -165,7 +174,10 @@ def test_rest(converter: str, tmp_path: Path) -> None:
         ("/convert?target=onnx-fp16&anyway=perhaps", "digits", 422, "1 or 0"),
         ("/convert?target=onnx-fp16&seeds=1,1,1", "digits", 422, "different whole numbers"),
         ("/convert?target=onnx-fp16&seeds=a", "digits", 422, "whole numbers separated by commas"),
-        ("/convert?target=onnx-int8-static&calibration=/etc/passwd", "digits", 422, "through the page or the Gradio API"),
+        ("/convert?target=onnx-int8-static&samples=/etc/passwd", "digits", 422, "-F samples=@file"),
+        ("/convert?target=onnx-fp16&min_agreement=most", "digits", 422, "a number from 0.5 to 1"),
+        ("/convert?target=onnx-fp16&preprocessing=nearly", "digits", 422, "pairs such as size=224"),
+        ("/convert?target=onnx-fp16&sizes=batch", "digits", 422, "batch=4, samples=512"),
         ("/convert?target=onnx&source=../../etc/passwd", b"", 422, "source was"),
         ("/convert?target=onnx&source=torchvision:../../x", b"", 422, ""),
     ],
@@ -183,7 +195,7 @@ def test_rest_says_what_is_wrong(
 @pytest.mark.parametrize(
     ("given", "message"),
     [
-        ({}, "a format from /conversions"),
+        ({"target": ""}, "a format from /conversions"),
         ({"target": "onnx"}, "an uploaded file, or a name"),
         ({"target": "onnx", "source": "nonsense"}, "source was 'nonsense'"),
         ({"target": "onnx", "source": "torchvision:no_such_model"}, "no_such_model"),
@@ -206,6 +218,60 @@ def idle(converter: str, running: int = 0, seconds: float = 60) -> bool:
     return True
 
 
+def pictures(path: Path, count: int = 8) -> Path:
+    """A zip of drawn pictures; the two folders are classes of the model."""
+    with zipfile.ZipFile(path, "w") as archive:
+        for k in range(count):
+            values = np.random.default_rng(k).integers(0, 255, (40, 30, 3), dtype=np.uint8)
+            data = io.BytesIO()
+            Image.fromarray(values).save(data, "PNG")
+            archive.writestr(f"{k % 2}/{k}.png", data.getvalue())
+    return path
+
+
+def test_a_form_with_external_data_and_pictures(converter: str, tmp_path: Path) -> None:
+    """As curl sends it: -F model=@m.onnx -F external_data=@m.data -F samples=@photos.zip."""
+    onnx.save(EXAMPLES["digits"](), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    photos = pictures(tmp_path / "photos.zip")
+    command = ["curl", "-s", "-w", "%{http_code}", "-o", str(tmp_path / "out")]
+    for field in ("model=@m.onnx", "external_data=@m.data", f"samples=@{photos}", "preprocessing=normalization=0..255"):
+        command += ["-F", field]
+    address = f"{converter}/convert?target=onnx-fp16&sizes=batch%3D2&anyway=1&min_agreement=0.8"
+    done = subprocess.run([*command, address], cwd=tmp_path, capture_output=True, text=True, timeout=120)
+    assert done.stdout == "200", (tmp_path / "out").read_bytes()[:2000]
+    with zipfile.ZipFile(tmp_path / "out") as archive:
+        report = json.loads(archive.read("report.json"))
+    found = report["samples"]
+    assert (found["name"], found["kind"], found["count"], found["labels"]) == ("photos.zip", "pictures", 8, True)
+    assert found["preprocessing"]["normalization"] == "0..255" and found["preprocessing"]["channels"] == "L"
+    assert report["sizes"] == {"batch": 2} and report["min_agreement"] == 0.8
+    assert report["options"]["samples"] == "photos.zip" and report["quality"]["on"] == "samples"
+
+
+@pytest.mark.parametrize(
+    ("parts", "message"),
+    [
+        ([("photos", "x.npz")], "field was 'photos'; allowed: model, external_data, samples"),
+        ([("samples", "a.npz"), ("samples", "b.npz")], "The form has 2 files as samples; one is taken."),
+        ([("model", "m.onnx")], "some with the same name"),
+        ([("samples", "..")], "is no file of samples"),
+    ],
+)
+def test_a_form_says_what_is_wrong(converter: str, tmp_path: Path, parts: list, message: str) -> None:
+    files = [("model", ("m.onnx", save(tmp_path).read_bytes()))] + [(field, (name, b"\0\1\2")) for field, name in parts]
+    answer = httpx.post(f"{converter}/convert?target=onnx-fp16", files=files, timeout=120)
+    assert answer.status_code == 422 and message in answer.json()["error"], answer.text
+    assert "/tmp" not in answer.text
+
+
+def test_missing_external_data_are_one_sentence(converter: str, tmp_path: Path) -> None:
+    onnx.save(EXAMPLES["digits"](), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    data = (tmp_path / "m.onnx").read_bytes()
+    answer = httpx.post(f"{converter}/convert?target=onnx-fp16&name=m.onnx", content=data, timeout=120)
+    assert answer.status_code == 422
+    assert answer.json()["error"] == "The model is not complete: also upload 'm.data' (6 weights live there)."
+
+
 def test_whoever_hangs_up_stops_the_job(converter: str, client: Client) -> None:
     with pytest.raises(httpx.ReadTimeout):
         httpx.post(
@@ -222,13 +288,21 @@ def test_the_tools_are_published(converter: str) -> None:
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
-    async def names() -> list[str]:
+    async def tools() -> dict[str, Any]:
         async with streamable_http_client(f"{converter}/gradio_api/mcp/") as (read, write, *_):
             async with ClientSession(read, write) as session:
                 await session.initialize()
-                return [t.name for t in (await session.list_tools()).tools]
+                return {t.name: t.inputSchema for t in (await session.list_tools()).tools}
 
-    assert sorted(asyncio.run(names())) == ENDPOINTS
+    found = asyncio.run(tools())
+    assert sorted(found) == ENDPOINTS
+    given = found["convert"]["properties"]
+    options = {name: value for name, value in given["options"].items() if name != "default"}
+    Draft202012Validator.check_schema(options)
+    for good, right in (({"samples": "a.zip", "opset": "18"}, True), ({"seeds": "many"}, False), (["samples"], False)):
+        assert Draft202012Validator(options).is_valid(good) == right
+    assert options["description"].endswith(".") and "samples" in options["description"]
+    assert {"onnx", "onnx-int8-static", "tflite"} < set(given["target"]["enum"])
     info = httpx.get(f"{converter}/gradio_api/info").json()["named_endpoints"]
     assert sorted(info) == [f"/{name}" for name in ENDPOINTS]
     names_given = [p["parameter_name"] for p in info["/convert"]["parameters"]]

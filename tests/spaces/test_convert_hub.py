@@ -80,7 +80,7 @@ def test_only_what_is_proven_unless_it_is_wanted(hub: ModuleType, there: FakeHub
         hub.push(result, TOKEN, "ada/digits", endpoint=there.address)
     assert there.calls == []
     hub.push(result, TOKEN, "ada/digits", anyway=True, endpoint=there.address)
-    assert "model.unproven.onnx" in there.repositories["ada/digits"].files
+    assert "digits-fp16.unproven.onnx" in there.repositories["ada/digits"].files
 
 
 @pytest.mark.parametrize(
