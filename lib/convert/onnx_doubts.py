@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
-from lib.convert import onnx_files
+from lib.convert import onnx_files, onnx_tidy
 from lib.onnx_model.known_values import KnownValues
 from lib.onnx_model.runtime import CPU, options, ready
 
@@ -79,7 +79,7 @@ def over_float16(
 
     ``hidden``: names of values that are large because of a mask. ``made_up`` False: the cases are real samples.
     """
-    typed = shape_inference.infer_shapes(model)
+    typed = shape_inference.infer_shapes(onnx_tidy.light(model))
     kinds = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
     kinds |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
     made = [n for node in model.graph.node for n in node.output]

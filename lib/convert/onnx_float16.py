@@ -14,6 +14,7 @@ from lib.convert import onnx_doubts, onnx_order, onnx_tidy, onnx_types
 from lib.convert.onnx_lost import HIGHEST, behind_masks
 from lib.convert.onnx_names import every_name, rename, unused
 from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature
 from lib.onnx_model.functions import every
 from lib.onnx_model.words import clean
 
@@ -122,11 +123,10 @@ def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tup
     of its dynamic dimensions that are known, by symbol.
     """
     from lib.convert import feeds
-    from lib.onnx_model.signature import signature
 
     hidden = behind_masks(model)
     if not samples:
-        found = signature(model)
+        found = _signature(model)
         cases = [c.arrays for c in feeds.cases(found, fixed=sizes) if c.kind in ("ordinary", "large")]
         return [], onnx_doubts.over_float16(model, cases, hidden=hidden)
     rows = _rows(samples)
@@ -138,6 +138,14 @@ def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tup
         if peak > HIGHEST:
             lost.append(f"The input {name[:80]!r} reaches {peak:.6g} in the samples; float16 ends at 65504.")
     return lost, onnx_doubts.over_float16(model, rows, headroom=REAL, made_up=False, hidden=hidden)
+
+
+def _signature(model: ModelProto) -> Signature:
+    """Inferred without the weights, whatever their size."""
+    from lib.onnx_model.signature import signature
+
+    found, weights = signature(onnx_tidy.light(model)), {t.name for t in model.graph.initializer}
+    return Signature(tuple(v for v in found.inputs if v.name not in weights), found.outputs, found.sizes)
 
 
 def _rows(folder: str) -> list[Arrays]:
