@@ -21,7 +21,7 @@ from .page_cost import Cost
 from .page_graph import Graph
 from .page_open import Opening
 from .page_run import Run
-from .page_shared import QUIET, Shared, Updates, report_of
+from .page_shared import QUIET, Shared, Updates, Values, report_of
 from .page_weights import Weights
 from .subject import Subject
 
@@ -94,6 +94,18 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
     def two(pair: list[list[str]] | None) -> Updates:
         return {compare.old: pair[0], compare.new: pair[1], tabs: gr.Tabs(selected="compare")} if pair else {tabs: gr.skip()}
 
+    async def to_weight(now: Subject | None, http: gr.Request, event: gr.EventData) -> Values:
+        """A link to a weight, from anywhere in the tab."""
+        name = str((getattr(event, "pick", None) or {}).get("weight", ""))
+        if not name or now is None:
+            yield {tabs: gr.skip()}
+            return
+        yield {tabs: gr.Tabs(selected="weights"), weights.name: name}
+        async for values in weights.show_values(name, now, http):
+            yield values
+
+    shown = [tabs, weights.name, weights.tensor, weights.histogram]
+    graph.node.click(to_weight, shared.subject, shown, **QUIET)
     chosen = opening.compare.click(two, opening.pair, [compare.old, compare.new, tabs], **QUIET)
     chosen.success(compare.compare, compare.given, compare.answers, **QUIET)
     shared.stop.click(shared.under_way.stop, None, None, api_visibility="private", queue=False)

@@ -51,14 +51,14 @@ class Graph:
         def redraw(which: str, now: Subject | None) -> Any:
             return self._frame(now, which) if now else gr.skip()
 
-        async def clicked(now: Subject | None, event: gr.EventData) -> str:
-            if now is None:
-                return ""
+        async def clicked(now: Subject | None, event: gr.EventData) -> Any:
+            pick = getattr(event, "pick", None) or {}
+            if now is None or "weight" in pick:
+                return gr.skip()
             try:
                 found = await report_of(now)
             except WorkbenchError as error:
                 return failed(error, "no node")
-            pick = getattr(event, "pick", None) or {}
             return view_links.node(found, str(pick.get("name", "")), str(pick.get("output", "")))
 
         self.level.input(redraw, [self.level, self.shared.subject], self.graph, **QUIET)

@@ -23,7 +23,7 @@ class Weights:
                 info="select a row below, or type an initializer's name and press Enter",
                 elem_id="onnx-tensor",
             )
-            self.look = gr.Button("Show values", scale=0, min_width=120, elem_id="onnx-look")
+            self.look = gr.Button("Show values", size="sm", scale=0, min_width=120)
         self.tensor = gr.HTML(padding=False)
         self.histogram = gr.BarPlot(x="value", y="count", title="Values", height=240, visible=False)
         self.weights = table(
@@ -59,6 +59,7 @@ class Weights:
             except WorkbenchError as error:
                 yield {self.tensor: failed(error, "no result"), self.histogram: gr.BarPlot(visible=False)}
 
+        self.show_values = look
         given, shown = [self.name, shared.subject], [self.tensor, self.histogram]
 
         def choose(event: gr.SelectData) -> str:

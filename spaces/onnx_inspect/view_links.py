@@ -36,14 +36,7 @@ document.addEventListener('click', (event) => {
     frame?.scrollIntoView({ block: 'nearest', behavior: 'smooth' });
     say(wanted.name, wanted.output);
   }
-  if (data.onnxWeight !== undefined) {
-    tab('Weights');
-    const field = document.querySelector('#onnx-tensor textarea, #onnx-tensor input');
-    if (!field) return;
-    field.value = data.onnxWeight;
-    field.dispatchEvent(new Event('input', { bubbles: true }));
-    setTimeout(() => document.querySelector('#onnx-look')?.click(), 200);
-  }
+  if (data.onnxWeight !== undefined) trigger('click', { pick: { weight: data.onnxWeight } });
 });
 """
 
