@@ -49,7 +49,7 @@ def bert(folder: Path) -> Subject:
     for kind, patterns in enumerate([*texts.KINDS.values(), texts.PROSE]):
         found = texts.files(patterns, 150)
         cuts = (found[: len(found) // 2], found[len(found) // 2 : -len(found) // 4], found[-len(found) // 4 :])
-        for part, paths, pieces in zip(parts, cuts, (900, 20, 60), strict=True):
+        for part, paths, pieces in zip(parts, cuts, (600, 20, 60), strict=True):
             ids, mask = _pieces(paths, -(-pieces // len(paths)), rng)
             part.append((ids[:pieces], mask[:pieces], np.full(min(pieces, len(ids)), kind, np.int64)))
     trained, given, kept = ([np.concatenate(v) for v in zip(*part, strict=True)] for part in parts)
@@ -58,7 +58,7 @@ def bert(folder: Path) -> Subject:
         max_position_embeddings=LENGTH, num_labels=5, attn_implementation="eager",
     )  # fmt: skip
     network = Called(BertForSequenceClassification(config), "logits")
-    exporting.train(network, tuple(trained[:2]), trained[2], nn.functional.cross_entropy, epochs=8)
+    exporting.train(network, tuple(trained[:2]), trained[2], nn.functional.cross_entropy, epochs=7)
     names = ("input_ids", "attention_mask")
     exporting.export(network, tuple(trained[:2]), folder / "bert.onnx", names=names, outputs=("logits",), free=FREE)
     held = exporting.held(input_ids=kept[0], attention_mask=kept[1]) | {"labels": kept[2]}
@@ -93,7 +93,7 @@ def gpt2(folder: Path) -> Subject:
     def loss(logits: torch.Tensor, ids: torch.Tensor) -> torch.Tensor:
         return nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), ids[:, 1:].flatten(), ignore_index=PAD)
 
-    exporting.train(network, (trained, (trained != PAD).astype(np.int64)), trained, loss, epochs=12, rate=4e-3)
+    exporting.train(network, (trained, (trained != PAD).astype(np.int64)), trained, loss, epochs=8, rate=4e-3)
     names = ("input_ids", "attention_mask")
     exporting.export(
         network, (trained, np.ones_like(trained)), folder / "gpt2.onnx", names=names, outputs=("logits",), free=FREE

@@ -161,19 +161,21 @@ def _after(graph: onnx.GraphProto, node: onnx.NodeProto, most: int) -> list[onnx
 
 
 def zero_point(model: ModelProto, at: int, samples: Samples) -> ModelProto | None:
-    """The zero point of the layer's quantised weight, or of its input where that is calibrated, an eighth off."""
+    """The zero point of the layer's input where that is calibrated, or of its weight, an eighth off where it is read."""
     layer = layers(model)[at]
-    known = held(model.graph)
-    names = [*([layer.through.input[2]] if layer.through is not None and len(layer.through.input) > 2 else [])]
     made = {name: node for node in model.graph.node for name in node.output}
     before = made.get(layer.node.input[0])
-    if before is not None and before.op_type == "DequantizeLinear" and len(before.input) > 2:
-        names.insert(0, before.input[2])
-    if "Integer" in layer.node.op_type and len(layer.node.input) > 3:
-        names.append(layer.node.input[3])
-    for name in names:
-        if name in known and known[name].data_type in (TensorProto.UINT8, TensorProto.INT8):
-            change(model.graph, name, lambda v: np.asarray(_within(v + np.where(v > 64, -32, 32), v.dtype)))
+    read = [n for n in (before, layer.through) if n is not None and n.op_type == "DequantizeLinear"]
+    places = [(node, 2) for node in read] + ([(layer.node, 3)] if "Integer" in layer.node.op_type else [])
+    for node, place in places:
+        name = node.input[place] if len(node.input) > place else ""
+        tensor = held(model.graph).get(name)
+        if tensor is not None and tensor.data_type in (TensorProto.UINT8, TensorProto.INT8):
+            value = numpy_helper.to_array(tensor)
+            # of this reader only: with the one that quantises moved along, nothing would be wrong
+            wrong = _within(value.astype(np.int64) + np.where(value > 64, -32, 32), value.dtype).astype(value.dtype)
+            model.graph.initializer.append(numpy_helper.from_array(wrong, "planted_zero_point"))
+            node.input[place] = "planted_zero_point"
             return model
     return None
 
