@@ -9,7 +9,8 @@ import re
 def clean(message: str) -> str:
     """onnx's words without paths of this machine or names of its source files, in one line of 600 characters."""
     # text of the upload may be in it: no pattern here takes more than linear time on any text
-    message = re.sub(r"[^\s:'\",()]{0,200}\.(?:cc|h|cpp|hpp):\d+:? ?\w*:?", "", message[:8000])
+    message = re.sub(r"\x1b\[[0-9;]{0,20}[A-Za-z]", "", message[:8000])  # colours of a terminal
+    message = re.sub(r"[^\s:'\",()]{0,200}\.(?:cc|h|cpp|hpp):\d+:? ?\w*:?", "", message)
     message = re.sub(r"/([^\s/:'\",()]{1,255})(?:/[^\s:'\",()]*)?", _without_folders, message)
     message = re.sub(r"inline-[0-9a-f]{16}[\w.-]*", "the model file", message)
     message = " ".join(message.split())
