@@ -191,7 +191,9 @@ def _arrays(
     rng = np.random.default_rng([seed, stream])
     shapes = {v.name: tuple(sizes[d] if isinstance(d, str) else d for d in v.shape) for v in signature.inputs}
     known = integers.ranges(signature, sizes) if ranges is None else integers.same_level(signature, sizes, ranges)
-    return {v.name: _array(rng, v, shapes[v.name], seed, scale, wide, known.get(v.name)) for v in signature.inputs}
+    return {
+        v.name: np.asarray(_array(rng, v, shapes[v.name], seed, scale, wide, known.get(v.name))) for v in signature.inputs
+    }
 
 
 def _array(

@@ -67,7 +67,9 @@ def ready(
 
     onnxruntime's Python passes no bfloat16, float8 or 4-bit arrays; these go over as their bytes.
     """
-    given = {name: _value(v) if narrow(v) else v for name, v in values.items()}
+    # numpy makes a scalar of any computation on arrays without dimensions, and onnxruntime takes no numpy.bool
+    arrays = {name: np.asarray(v) for name, v in values.items()}
+    given = {name: _value(v) if narrow(v) else v for name, v in arrays.items()}
     if not any(o.type in NARROW for o in session.get_outputs()):
         return lambda: session.run(None, given, how)
 
