@@ -112,7 +112,7 @@ def test_the_search_takes_the_best_ranges() -> None:
     found = search(noisy, rows(), 0.95, lambda share: None)
     assert found.method == "percentile" and not found.floats and found.good
     assert set(found.measured) == {"minmax", "percentile", "entropy"}
-    assert found.measured["percentile"]["agreement"] == found.value
+    assert found.result["agreement"] == found.value
 
 
 def test_the_search_says_what_it_could_not_reach() -> None:

@@ -31,7 +31,7 @@ def ranges(said: str, given: int, seen: int) -> list[str]:
 
 
 def chosen(found: Found) -> dict[str, Any]:
-    return {"method": found.method, "measured": found.measured}
+    return {"method": found.method, "measured": found.measured, "result": found.result}
 
 
 def sentences(some: list[Layer], found: Found, floor: float) -> list[str]:

@@ -54,8 +54,9 @@ class Quantiser(Protocol):
 
 @dataclass(slots=True)
 class Found:
-    """``method`` and ``floats`` are what to make. ``measured``: each method's figures; ``noise``: by layer, its share of
-    the signal when quantised alone; ``good``: the floor is met on the calibration's inputs."""
+    """``method`` and ``floats`` are what to make. ``measured``: figures of each method on the same few inputs; ``result``:
+    of what was chosen, on all; ``noise``: by layer, its share of the signal when quantised alone; ``good``: the floor is
+    met on the calibration's inputs."""
 
     method: str
     floats: frozenset[str]
@@ -63,6 +64,7 @@ class Found:
     value: float | None
     metric: str
     measured: dict[str, Any]
+    result: dict[str, Any]
     noise: dict[str, float] = field(default_factory=dict)
     messages: list[str] = field(default_factory=list)
 
@@ -97,8 +99,7 @@ class _Search:
                 break
         method = max(measured, key=lambda m: measured[m]["sqnr_db"]) if measured else methods[0]
         best = self._measure(method, frozenset())
-        measured[method] = {name: best[name] for name in ("sqnr_db", "agreement") if name in best}
-        out = Found(method, frozenset(), best["good"], best["value"], best["metric"], measured)
+        out = Found(method, frozenset(), best["good"], best["value"], best["metric"], measured, _figures(best))
         if not best["enough"] and self._names and len(self._quantiser.layers) > 1:
             self._keep(out, best)
         return out
@@ -125,7 +126,7 @@ class _Search:
         chosen = high if high is not None else _best(tried)
         out.floats = frozenset(order[:chosen])
         out.good, out.value = tried[chosen]["good"], tried[chosen]["value"]
-        out.measured[out.method] = {n: tried[chosen][n] for n in ("sqnr_db", "agreement") if n in tried[chosen]}
+        out.result = _figures(tried[chosen])
         if high is None and self._late(1):
             out.messages.append("The time for choosing float layers ran out; the best so far was taken.")
 
@@ -161,6 +162,10 @@ class _Search:
 
     def _late(self, share: float) -> bool:
         return time.monotonic() - self._begun > share * SECONDS
+
+
+def _figures(found: dict[str, Any]) -> dict[str, Any]:
+    return {name: found[name] for name in ("sqnr_db", "agreement") if name in found}
 
 
 def _counts(noise: list[float]) -> list[int]:
