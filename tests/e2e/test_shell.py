@@ -182,7 +182,7 @@ def test_a_reload_keeps_the_open_model(visit, tmp_path: Path) -> None:  # type: 
     upload(page, model(tmp_path))
     page.locator("#onnx-summary").get_by_text("digits.onnx", exact=True).wait_for()
     page.get_by_role("tab", name="Nodes and cost").click()
-    page.get_by_label("Symbols").fill("batch=4")
+    page.locator("#onnx-sizes").get_by_role("textbox").fill("batch=4")
     page.get_by_role("button", name="Recount").click()
     page.locator("#onnx-summary").get_by_text("with batch = 4").wait_for()
     page.reload()
@@ -193,7 +193,7 @@ def test_a_reload_keeps_the_open_model(visit, tmp_path: Path) -> None:  # type: 
         page.get_by_role("button", name="Report .json").click()
     assert json.loads(Path(download.value.path()).read_text())["macs"] == 4 * 1031744
     page.get_by_role("tab", name="Nodes and cost").click()
-    assert page.get_by_label("Symbols").input_value() == "batch=4"
+    assert page.locator("#onnx-sizes").get_by_role("textbox").input_value() == "batch=4"
     page.get_by_role("tab", name="Run", exact=True).click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.locator("#onnx-outcome").get_by_text("agree", exact=True).wait_for()

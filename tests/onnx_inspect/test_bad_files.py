@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from lib.errors import InvalidFile
 from lib.jobs import Jobs
-from lib.onnx_inspect.report import markdown
+from lib.onnx_inspect.markdown import markdown
 from tests.onnx_inspect.ask import SMALL, ask, files
 from tests.onnx_inspect.bad import ANSWERED, REFUSED, REPORTED, TABLE, VALID
 from tests.onnx_inspect.bad.not_onnx import TOUCHED

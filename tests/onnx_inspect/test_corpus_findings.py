@@ -12,7 +12,7 @@ import onnx
 import pytest
 
 from lib.errors import JobFailed
-from lib.onnx_inspect.run import _save, run
+from lib.onnx_inspect.outputs import save, run
 from lib.onnx_inspect.summary import summarise
 from lib.onnx_model.open import open_model
 
@@ -73,7 +73,7 @@ def test_an_output_may_have_the_name_of_a_parameter_of_savez(execute: Execute, t
 
 def test_outputs_that_cannot_be_written_are_an_error_and_not_left_out(tmp_path: Path):
     with pytest.raises(JobFailed, match=r"outputs\.npz could not be written: .*No such file"):
-        _save(tmp_path / "gone" / "outputs.npz", {"y": np.ones(2)})
+        save(tmp_path / "gone" / "outputs.npz", {"y": np.ones(2)})
 
 
 def test_the_reference_has_its_own_file_also_where_onnxruntime_refuses(execute: Execute, tmp_path: Path):
