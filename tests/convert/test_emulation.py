@@ -329,3 +329,16 @@ def test_the_same_seed_gives_the_same_draws(made: dict[str, Path]) -> None:
     assert one is not None and two is not None and other is not None
     assert np.array_equal(one.draws[0][0]["scores"], two.draws[0][0]["scores"])
     assert not np.array_equal(one.draws[0][0]["scores"], other.draws[0][0]["scores"])
+
+
+def test_one_row_of_many_classes_is_judged_by_all_of_them() -> None:
+    """Nothing moves there, and each class alone was drawn a few times only."""
+    rng = np.random.default_rng(3)
+    expected = [{"y": rng.standard_normal((1, 1000))}]
+    for wrong, wanted in ((0.0, "proven"), (2.0, "failed")):
+        verdicts = []
+        for _ in range(20):
+            drawn = [[{"y": expected[0]["y"] + 0.1 * rng.standard_normal((1, 1000))}] for _ in range(4)]
+            ours = [{"y": expected[0]["y"] + 0.1 * rng.standard_normal((1, 1000)) + wrong * np.eye(1000)[7]}]
+            verdicts.append(judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8")["verdict"])
+        assert verdicts.count(wanted) >= 19

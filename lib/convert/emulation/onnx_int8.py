@@ -151,5 +151,5 @@ def _clipping(model: ModelProto, said: Described, inputs: list[Arrays]) -> list[
     for k, name in enumerate(names):
         whole, lost = (sum(float(np.sum(s[f"__{k}_{what}"])) for s in sums) for what in ("sum", "lost"))
         if whole > 0 and lost > MOST_CLIPPED * whole:
-            complaints.append(f"range of {name[:100]!r} leaves out {lost / whole:.0%} of what the source makes there.")
+            complaints.append(f"The range of {name[:100]!r} leaves out {lost / whole:.0%} of what the source makes there.")
     return complaints

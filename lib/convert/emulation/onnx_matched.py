@@ -43,7 +43,7 @@ def matched(model: ModelProto, plain: dict[str, np.ndarray], said: Described, fo
         found.compared += 1
         if count:
             found.weights.append(
-                f"{name.removesuffix(onnx_fold.FOLDED)[:100]!r} is not the source's weight rounded: {count} of "
+                f"The weight {name.removesuffix(onnx_fold.FOLDED)[:100]!r} is not the source's weight rounded: {count} of "
                 f"{weight.whole.size} values, by up to {far:.3g} steps."
             )
         if weight.whole.ndim > 1:

@@ -29,7 +29,7 @@ def compare_float16(source: ModelProto, file: ModelProto, found: Emulation) -> N
         found.compared += 1
         given, made = (numpy_helper.to_array(t).astype(np.float64) for t in (tensor, other))
         if wrong := _unlike(given, made, other.data_type == TensorProto.FLOAT16):
-            found.weights.append(f"{name[:100]!r} {wrong}")
+            found.weights.append(f"The weight {name[:100]!r} {wrong}")
 
 
 def _unlike(given: np.ndarray, made: np.ndarray, half: bool) -> str:

@@ -65,7 +65,7 @@ def steps(
             lost += float(((value - np.clip(value, low, high)) ** 2).sum())
         if whole > 0 and lost > MOST_CLIPPED * whole:
             name = graph["tensors"][number]["name"][:100]
-            complaints.append(f"range of {name!r} leaves out {lost / whole:.0%} of what the source makes there.")
+            complaints.append(f"The range of {name!r} leaves out {lost / whole:.0%} of what the source makes there.")
     for number, by_rows in while_running.items():
         squares = [_step(value, by_rows) for value in seen.get(number, ()) if value.size]
         if squares and (scale := float(np.sqrt(np.mean(np.concatenate(squares) ** 2)))) > 0:

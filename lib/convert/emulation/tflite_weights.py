@@ -39,7 +39,7 @@ class Stored:
         if not bad.any():
             return ""
         count = f"{int(bad.sum())} of {bad.size} values, by up to {most:.3g}{unit}."
-        return f"{self.name[:100]!r} is not the source's weight rounded: {count}"
+        return f"The weight {self.name[:100]!r} is not the source's weight rounded: {count}"
 
     def rounded(self, rng: np.random.Generator | None) -> np.ndarray:
         if self.made.dtype.kind == "f":
