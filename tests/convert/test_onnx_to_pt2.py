@@ -70,6 +70,13 @@ def test_the_last_state_of_an_lstm(directions: int, tmp_path: Path) -> None:
     assert result["fixed"] == {} and worst(source, tmp_path / "pt2") < 1e-5
 
 
+def test_one_element_by_a_scalar_index(tmp_path: Path) -> None:
+    model = single("Gather", [("x", FLOAT, [3])], [("y", FLOAT, [])], {"k": np.int64(1)})
+    source = models.save(model, tmp_path / "onnx")
+    convert("onnx", "pt2", source, tmp_path / "pt2")
+    assert load("pt2", tmp_path / "pt2").run({"x": np.float32([1, 2, 3])})["y"].tolist() == 2
+
+
 def test_a_small_difference_of_large_numbers_is_taken(tmp_path: Path) -> None:
     """1e-6 beside a peak of 1e-4 is the last digit of what it is a difference of; 1e-5 is not."""
     expected = {"y": np.float32([1e-4, 5e-5])}

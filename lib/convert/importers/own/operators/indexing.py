@@ -26,7 +26,7 @@ def gather(call: Any, x: Tensor, indices: Tensor) -> Tensor:
     if x.ndim == 2 and axis == 0 and x.dtype.is_floating_point:
         return torch.nn.functional.embedding(found, x)
     out = to(wide(x)[0].index_select(axis, found.reshape(-1)), x.dtype)
-    return out if indices.ndim == 1 else out.reshape(*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :])
+    return out if indices.ndim == 1 else out.reshape([*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]])
 
 
 @op("GatherElements")
