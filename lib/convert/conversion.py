@@ -64,6 +64,7 @@ class Conversion:
             "samples": samples,
             "calibrated": self.calibrated,
             "timed": find(first).environment != find(last).environment,
+            "one_signature": self.chosen.of_edge[0].get("signature"),
         }
         return checked("run_source", (yield from self.job(find(first).environment, "run_source", arguments, "Proof", 0.1)))
 

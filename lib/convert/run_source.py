@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import arrays, feeds, timing
+from lib.convert import arrays, feeds, signatures, timing
 from lib.convert.complaints import words
 from lib.convert.formats import find
 from lib.convert.runners import Checked, Doubtful, Hinting, Runner, load, run
@@ -75,15 +75,20 @@ def run_source(
     samples: dict[str, Any] | None = None,
     calibrated: bool = False,
     timed: bool = True,
+    one_signature: str | None = None,
 ) -> Answer:
     """Checks the source, finds sizes that it takes, reads the samples, makes the cases and runs the source on them.
 
     ``samples``: ``path``, ``name``, ``folder`` to store them in, ``preprocessing``; half of them are judged where the
     other half is used for calibration (``calibrated``). ``timed`` False: it will be timed beside the target.
+    ``one_signature``: the target has room for one only, this, or the default for ""; None: for all.
     Raises InvalidFile for a bad source or bad samples, InvalidValue for sizes that it does not have.
     """
     progress("Checking the source")
     runner = load(format, Path(folder))
+    if one_signature is not None and len(getattr(runner, "signatures", ())) > 1:
+        signatures.pick(Path(folder), one_signature, runner.signatures)
+        runner = load(format, Path(folder))
     if isinstance(runner, Checked):
         runner.check()
     signature, asked = runner.signature(), Asked(runner, Path(out))

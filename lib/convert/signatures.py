@@ -46,12 +46,11 @@ def pick(folder: Path, given: str, keys: list[str]) -> Picked:
     Asked for none, it is ``serving_default``, else the first; then the others are lost. The choice is noted in
     ``folder``, so that the proof looks at the same one. Raises InvalidValue for a signature that is not there.
     """
-    given = given or chosen(folder)
     if given and given not in keys:
         raise InvalidValue("signature", given, ", ".join(k[:80] for k in keys[:20]) or "none: the model has no signatures")
     if len(keys) < 2:
         return Picked(given or (keys[0] if keys else ""))
-    key = given or (DEFAULT if DEFAULT in keys else keys[0])
+    key = given or chosen(folder) or (DEFAULT if DEFAULT in keys else keys[0])
     choose(folder, key)
     others = [k[:80] for k in keys if k != key][:20]
     if given:

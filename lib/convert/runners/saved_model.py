@@ -22,6 +22,7 @@ class SavedModelRunner:
 
     def __init__(self, folder: Path) -> None:
         self._loaded, found = load(folder)
+        self.signatures = list(found)  # one of which may be chosen
         if chosen := signatures.chosen(folder):
             if chosen not in self._loaded.signatures:
                 raise InvalidValue("signature", chosen, ", ".join(k[:80] for k in list(found)[:20]))

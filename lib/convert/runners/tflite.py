@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.convert import signatures, tflite_file
 from lib.convert.runners import Arrays
-from lib.convert.tflite_signatures import Part, described, parts
+from lib.convert.tflite_signatures import Part, described, keys, not_compared, parts
 from lib.errors import InvalidFile, JobFailed, WorkbenchError
 from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
@@ -31,6 +31,7 @@ class TfliteRunner:
             raise InvalidFile(f"There is no {tflite_file.NAME} in this artifact.")
         model, chosen = tflite_file.read(path), signatures.chosen(folder)
         self._parts = parts(model, chosen)
+        self.signatures = keys(model) + not_compared(model)  # one of which may be chosen
         self._signature = described(model, chosen)
         from ai_edge_litert.interpreter import Interpreter
 
