@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib.convert import onnx_ir_names
+from lib.convert import onnx_ir_names, torch_translations
 from lib.convert.architectures import samples
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
@@ -96,7 +96,11 @@ def to_onnx(program: Any, signature: Signature, target: Path, opset: str = "defa
     try:
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             made = torch.onnx.export(
-                program, dynamo=True, opset_version=None if opset == "default" else int(opset), verbose=False
+                program,
+                dynamo=True,
+                opset_version=None if opset == "default" else int(opset),
+                verbose=False,
+                custom_translation_table=torch_translations.table(),
             )
     except Exception as error:  # the exporter's own and torch's, many lines long and in a terminal's colours
         raise JobFailed(f"torch.onnx.export gave up: {_deepest(error)}") from None
