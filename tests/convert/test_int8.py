@@ -229,6 +229,26 @@ def test_kinds_of_weights(weights: str, tmp_path: Path) -> None:
         assert all(v.dtype == np.int8 for v in whole) and not any("VNNI" in m for m in said["messages"])
 
 
+@pytest.mark.parametrize("weights", saturation.WEIGHTS)
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_no_weight_is_a_step_away_from_the_source(weights: str, per_channel: bool, tmp_path: Path) -> None:
+    """Rounding that keeps means is the last one: the tool finds its numbers on the grid."""
+    folder = models.save(models.mlp(), tmp_path / "s")
+    rows = [{"x": np.abs(np.random.default_rng(k).standard_normal((1, 16))).astype(np.float32)} for k in range(8)]
+    given = {"weights": weights, "per_channel": per_channel, "samples": sent(tmp_path / "c", rows)}
+    convert("onnx", "onnx-int8-static", folder, tmp_path / "t", **given)
+    source, made = (
+        {t.name: numpy_helper.to_array(t).astype(np.float64) for t in onnx.load(str(f / "model.onnx")).graph.initializer}
+        for f in (folder, tmp_path / "t")
+    )
+    for name in ("w0", "w1", "w2"):
+        scale = made[f"{name}_scale"]
+        exact = source[name] / scale
+        steps = made[f"{name}_quantized"] - made[f"{name}_zero_point"]
+        assert scale.size == (source[name].shape[1] if per_channel else 1)
+        assert np.abs(steps - exact).max() < (0.51 if weights == saturation.UNSIGNED else 0.96)
+
+
 @pytest.mark.parametrize("activations", ["dynamic (ranges while it runs)", STATIC])
 def test_tflite_says_what_it_did(activations: str, tmp_path: Path) -> None:
     folder, *_ = dense(tmp_path / "a", width=512)

@@ -53,10 +53,11 @@ class Static:
         products, means = onnx_weights.products(self._model), rounding.Means()
         self._found = onnx_runs.ranges(path, path.parent, rows, report, onnx_weights.watcher(products, means))
         self.seen = self._found.samples
-        # by the product's node: its weight's name and that weight, rounded
-        self._rounded = onnx_weights.rounded(
-            self._model, products, means, 64 if weights == saturation.SEVEN else 127, per_channel=per_channel
-        )
+        # by the product's node: its weight's name and that weight, rounded; the grid of unsigned ones lies between
+        self._rounded = {}
+        if weights != saturation.UNSIGNED:
+            levels = saturation.LEVELS[weights]
+            self._rounded = onnx_weights.rounded(self._model, products, means, levels, per_channel=per_channel)
 
     def reference(self) -> Run:
         return onnx_runs.run(self._path)

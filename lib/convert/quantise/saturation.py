@@ -17,6 +17,7 @@ from lib.onnx_model.runtime import CPU, options
 
 AUTOMATIC, SIGNED, SEVEN, UNSIGNED = "automatic", "int8", "int8 of 7 bits", "uint8"
 WEIGHTS = (AUTOMATIC, SIGNED, SEVEN, UNSIGNED)
+LEVELS = {SIGNED: 127, SEVEN: 64}  # the largest integer, which a weight's largest value becomes
 ELSEWHERE = (
     "Signed weights may saturate on x86 processors without VNNI (Intel before 2019, AMD before Zen 4): set the session "
     'option session.x64quantprecision to "1" there, or choose weights of 7 bits.'
