@@ -12,7 +12,8 @@ import onnx
 import pytest
 
 from lib.errors import JobFailed
-from lib.onnx_inspect.outputs import save, run
+from lib.onnx_inspect.outputs import save
+from lib.onnx_inspect.run import run
 from lib.onnx_inspect.summary import summarise
 from lib.onnx_model.open import open_model
 
