@@ -16,7 +16,7 @@ for place in (
     "*/_ORT_MEM_ADDR_/*",
 ):
     hostile("Only the plain name", f"onnx: external data at {place}")(lambda place=place: {"net.onnx": external(place)})
-hostile("Upload it together", "onnx: external data that are not there")(lambda: {"net.onnx": external("w.bin")})
+hostile("also upload 'w.bin'", "onnx: external data that are not there")(lambda: {"net.onnx": external("w.bin")})
 hostile("which has 16", "onnx: external data after the end")(
     lambda: {"net.onnx": external("w.bin", offset="17"), "w.bin": bytes(16)}
 )
