@@ -46,17 +46,25 @@ class Runner:
         self._machine = machine.described(before)
 
     def refusal(self, values: dict[str, np.ndarray]) -> str:
-        """Why onnxruntime does not run ``values``; "" where it does, and where it has not even loaded the model."""
+        """Why onnxruntime does not run ``values``; "" where it does, or is still at it after ten seconds, and where it
+        has not even loaded the model.
+        """
         if self._session is None:
             return ""
         how = onnxruntime.RunOptions()
         how.log_severity_level = 4  # native text must not reach a visitor
-        timer = threading.Timer(TRY_SECONDS, lambda: setattr(how, "terminate", True))
+        late = threading.Event()
+
+        def stop() -> None:
+            late.set()
+            how.terminate = True
+
+        timer = threading.Timer(TRY_SECONDS, stop)
         timer.start()
         try:
             ready(self._session, values, how)()
         except Exception as error:
-            return _said(error)
+            return "" if late.is_set() else _said(error)
         finally:
             timer.cancel()
         return ""
