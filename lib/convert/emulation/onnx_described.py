@@ -36,7 +36,7 @@ class Described:
     weights: list[Weight] = field(default_factory=list)
     static: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # tensor: scale, zero point
     dynamic: set[str] = field(default_factory=set)  # tensors whose range is taken while it runs
-    floats: set[str] = field(default_factory=set)  # weights that stay as they are
+    floats: dict[str, np.ndarray] = field(default_factory=dict)  # weights that stay as they are
     made: set[tuple[str, str]] = field(default_factory=set)  # operator and the tensor that it makes
     wrong: list[str] = field(default_factory=list)
 
@@ -59,7 +59,7 @@ def described(file: ModelProto) -> Described:
             takers.setdefault(name, []).append(node)
     out.made = {(node.op_type, name) for node in nodes for name in node.output}
     makers = {name: node for node in nodes for name in node.output}
-    out.floats = {name for name, value in held.items() if value.dtype == np.float32}
+    out.floats = {name: value for name, value in held.items() if value.dtype == np.float32}
     for node in nodes:
         if node.op_type == "DequantizeLinear":
             _stored(node, held, takers, makers, out)

@@ -48,9 +48,23 @@ def matched(model: ModelProto, plain: dict[str, np.ndarray], said: Described, fo
             )
         if weight.whole.ndim > 1:
             out[name] = _rounder(weight, axis, swapped)
+    found.weights += _kept(plain, said, takers)
     if unmatched:
         _others(model, held, said, unmatched, out)
     return out
+
+
+def _kept(plain: dict[str, np.ndarray], said: Described, takers: dict[str, list]) -> list[str]:
+    """Complaints about weights that the file keeps as floats, and not the source's."""
+    out = []
+    for name in plain.keys() & said.floats.keys():
+        given, made = plain[name], said.floats[name]
+        if given.dtype != np.float32 or given.ndim < 2 or given.shape != made.shape:
+            continue
+        wrong = ~np.isclose(made, given, rtol=1e-5, atol=1e-30, equal_nan=True)
+        if wrong.any() and not _perhaps_folded(name, takers, said):
+            out.append(f"The weight {name[:100]!r} is not the source's: {int(wrong.sum())} of {wrong.size} values.")
+    return sorted(out)
 
 
 def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str, object]) -> list[str]:
