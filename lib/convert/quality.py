@@ -88,8 +88,13 @@ def measure(
     else:
         found = _noise(name, wide[0], wide[1], precision)
     found.cosine = measures.cosine(wide[0], wide[1])
-    found.range_error = float(np.abs(wide[1] - wide[0]).max(initial=0.0)) / measures.peak(wide[0])
+    finite = [np.isfinite(v) for v in wide]
+    gap = np.abs(np.subtract(wide[1], wide[0], where=finite[0] & finite[1], out=np.zeros_like(wide[0])))
+    found.range_error = float(gap.max(initial=0.0)) / measures.peak(wide[0])
     found.error_to_variation = _variation(wide[0], wide[1])
+    if (broken := finite[0] & ~finite[1]).any():
+        found.good, found.range_error = False, None
+        found.reason = f"{int(broken.sum()):,} of its values are NaN or infinite, and are not in the source."
     return found
 
 

@@ -116,3 +116,12 @@ def test_integers_must_be_equal() -> None:
     found = measure("label", rows(before), rows(np.where(before > 17, 0, before)), "fp16")
     assert isinstance(found, Quality)
     assert (found.metric, found.value, found.good) == ("equal values", 0.9, False)
+
+
+def test_a_value_that_is_no_number_any_more_is_no_good_file() -> None:
+    expected = [{"y": np.random.default_rng(k).standard_normal((1, 5)).astype(np.float32)} for k in range(6)]
+    ours = [{"y": e["y"].copy()} for e in expected]
+    ours[2]["y"][0, 1] = np.nan
+    found = whole(["y"], expected, ours, "fp16", on="made-up inputs")
+    assert found is not None and not found["good"] and "1 of its values are NaN" in found["reason"]
+    assert found["range_error"] is None and "nan" not in found["summary"]
