@@ -52,12 +52,15 @@ def torch_backend(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("KERAS_HOME")
 
 
+def data_folder(request: pytest.FixtureRequest) -> Path:
+    return Path(os.environ.get("DATA_FOLDER") or request.config.cache.mkdir("workbench"))
+
+
 @pytest.fixture(scope="module")
 def tensorflow(request: pytest.FixtureRequest) -> Iterator[Jobs]:
     """Processes in the TensorFlow environment, which is kept in pytest's cache or where the app has it."""
-    folder = os.environ.get("DATA_FOLDER") or request.config.cache.mkdir("workbench")
     try:
-        python = environments.ensure("tensorflow", Path(folder) / "environments", lambda stage, share=None: None)
+        python = environments.ensure("tensorflow", data_folder(request) / "environments", lambda stage, share=None: None)
     except JobFailed as error:
         if "package index" in error.message or "cannot be made here" in error.message:
             pytest.skip(error.message)
@@ -78,6 +81,27 @@ def test_a_case(row: Row, tmp_path: Path) -> None:
 def test_a_case_of_tensorflow(row: Row, tmp_path: Path, tensorflow: Jobs) -> None:
     given = {"file": str(CASES / row[0]), "target": row[1], "options": row[2], "folder": str(tmp_path)}
     judge(row, tensorflow.submit("tests.convert.edge_run:compare", given, limits=LIMITS).result())
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1800)
+def test_the_proof_looks_at_the_signature_that_was_converted(
+    tmp_path: Path, tensorflow: Jobs, request: pytest.FixtureRequest
+) -> None:
+    from lib.convert.convert import Converter, Source
+    from lib.settings import Settings
+
+    path = CASES / "03-tflite-two-signatures.tflite"
+    converter = Converter(Settings(jobs=1, data_folder=data_folder(request)))
+    try:
+        for options, verdict in (({}, "unproven"), ({"signature": "encode"}, "proven")):
+            out = tmp_path / verdict
+            out.mkdir()
+            report = converter.convert(Source(files={path.name: path}), "onnx", options, out).result()["report"]
+            assert report["verdict"] == verdict, report["reason"]
+            assert len(report["lost"]) == (0 if options else 1)
+    finally:
+        converter.close()
 
 
 @pytest.mark.slow
