@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
@@ -17,6 +18,7 @@ import numpy as np
 from lib.convert import quality
 from lib.convert.calibration import Row
 from lib.convert.quantise.ranges import spread, within
+from lib.errors import JobFailed
 
 MOST_MEASURED = 64  # samples that candidates are measured on
 MOST_COMPARED = 16  # samples that tell methods apart
@@ -138,8 +140,9 @@ class _Search:
         for k, layer in enumerate(layers):
             if self._late(RANKING):
                 break
-            run = self._quantiser.candidate(method, only=layer.name)
-            out[layer.name] = _noise(self._names, expected, [run(row) for row in rows])
+            with suppress(JobFailed):  # some layers cannot be quantised without their neighbours
+                run = self._quantiser.candidate(method, only=layer.name)
+                out[layer.name] = _noise(self._names, expected, [run(row) for row in rows])
             self._report(0.3 + 0.4 * (k + 1) / len(layers))
         return out
 
