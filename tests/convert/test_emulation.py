@@ -278,14 +278,14 @@ def test_rows_that_a_mask_switches_off_are_not_judged() -> None:
 
 def test_a_small_class_that_hardly_moves_decides_nothing_and_one_that_moves_does() -> None:
     rng = np.random.default_rng(0)
-    size = np.array([1, 1, 1, 1, 1e-3])
+    size = np.array([1.0] * 59 + [1e-3])
 
     def noise() -> np.ndarray:
-        return 0.02 * size * rng.standard_normal((40, 5))
+        return 0.02 * size * rng.standard_normal((40, 60))
 
-    expected = [{"y": size * rng.standard_normal((40, 5))} for _ in range(3)]
+    expected = [{"y": size * rng.standard_normal((40, 60))} for _ in range(3)]
     drawn = [[{"y": e["y"] + noise()} for e in expected] for _ in range(5)]
-    for off, wanted in ((0.004 * np.eye(5)[4], "proven"), (0.2 * np.eye(5)[1], "failed")):
+    for off, wanted in ((0.004 * np.eye(60)[59], "proven"), (0.2 * np.eye(60)[1], "failed")):
         ours = [{"y": e["y"] + noise() + off * rng.standard_normal((40, 1))} for e in expected]
         assert judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8")["verdict"] == wanted
 

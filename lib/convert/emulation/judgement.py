@@ -190,6 +190,8 @@ def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any
             f"its {WORDS[what]}{at} is {found[what]:.2g} times what this format explains ({most[what] * few:.2g} is taken).",
             found,
         )
+    if where := sums.lost(sums.slices(cleaned, centre)):
+        return "failed", f"what it says in {where} is lost: the error there is as large as the movement.", found
     if moved > 0 and spread > VACUOUS**2 * moved and np.sqrt(spread) > 2 * rounding * peak:
         return "unproven", "the format's own errors are as large as the output's movement, so any file would pass.", found
     return "proven", "", found

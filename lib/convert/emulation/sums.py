@@ -12,6 +12,9 @@ import numpy as np
 
 LEAST_SHARE = 0.25  # of the whole output's spread, for a slice or row that hardly moves
 TOWARDS = 4  # draws that the whole's share counts as, beside a slice's own
+LOST, KEPT = 0.5, 4.0  # a slice is lost: error over this share of its movement, and over so many times that of the draws
+ALONE = 0.02  # of the slices of one axis: so few of many classes decide nothing
+FEW = 3  # elements of a slice, below which chance alone may lose it
 
 
 @dataclass(slots=True)
@@ -102,3 +105,17 @@ def line(rows: list[tuple], centre: list[np.ndarray], spread: float, moved: floa
     gain = abs(gains[0]) / max(np.sqrt((gains[1:] ** 2).mean()), least * moved, rounding * moved**2, 1e-60)
     offset = abs(offsets[0]) / max(np.sqrt((offsets[1:] ** 2).mean()), least, LEAST_SHARE * 0.1 * spread, 1e-60)
     return float(gain), float(offset)
+
+
+def lost(groups: Iterator[tuple[str, Sums]]) -> str:
+    """A slice whose errors are as large as its movement where the format itself would keep it; "" where such are rare.
+
+    Small scores beside large boxes: no error of theirs is large beside the whole output's.
+    """
+    for place, found in groups:
+        count = np.maximum(found.count, 1)
+        moved, ours, draws = found.moved / count, found.ours / count, found.draws.mean(0) / count
+        gone = (found.count >= FEW) & (moved > 0) & (ours > LOST**2 * moved) & (ours > KEPT**2 * draws)
+        if gone.sum() > ALONE * (found.count > 0).sum():
+            return place.format(int(gone.argmax()))
+    return ""
