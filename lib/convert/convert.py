@@ -41,7 +41,7 @@ class Source:
     @property
     def stem(self) -> str:
         """A plain name for files made of it."""
-        said = self.name.partition(":")[2] if self.name else Path(next(iter(self.files), "")).stem
+        said = (self.name.partition(":")[2] or self.name) if self.name else Path(next(iter(self.files), "")).stem
         plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in said).strip("-._")
         return plain[:60] or "model"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import aclosing
 from pathlib import Path
 from typing import Any
@@ -154,14 +154,10 @@ class Page:
                 async for values in found:
                     yield values
 
-        def choose(k: int) -> Callable[..., Awaitable[Updates]]:
-            async def chosen(work: Work | None, choice: str | None) -> Updates:
-                others: Updates = {r: gr.Radio(value=None) for j, r in enumerate(targets.groups) if j != k}
-                if work is None:
-                    return others
-                return others | self.settle(work, choice) | await self.result.aged(work.ended, choice)
-
-            return chosen
+        async def choose(work: Work | None, choice: str | None) -> Updates:
+            if work is None:
+                return {self.start: gr.skip()}
+            return self.settle(work, choice) | await self.result.aged(work.ended, choice)
 
         async def read_samples(data: dict[Any, Any], http: gr.Request) -> Values:
             if (work := data[shared.work]) is not None:
@@ -173,8 +169,11 @@ class Page:
         shared.on([given.files.upload, given.files.delete, given.files.clear], opener("files"), model, self.everything)
         shared.on([given.name.input], opener("name"), model, self.everything)
         shared.on([given.examples.click], open_example, [given.examples], self.everything)
-        for k, radio in enumerate(targets.groups):
-            radio.input(choose(k), [shared.work, radio], self.chosen, **QUIET)
+        for radio in targets.groups:
+            others = [other for other in targets.groups if other is not radio]
+            # in the browser, at once: a click on Convert may follow
+            radio.input(None, None, others, js="() => [null, null]", **QUIET)
+            radio.input(choose, [shared.work, radio], self.chosen, **QUIET)
         looked = [self.inputs.preview, self.inputs.pictures, targets.way]
         changes = [self.inputs.file.upload, self.inputs.file.clear, *(f.input for f in self.inputs.fields.values())]
         shared.on(changes, read_samples, self.data, looked)

@@ -12,14 +12,16 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import onnx
 import pytest
+from onnx import helper, numpy_helper
 
 from lib.onnx_inspect.examples import EXAMPLES
 from lib.settings import Settings
 from tests.spaces import fake_hub
 from tests.spaces.conftest import serve
-from tests.spaces.test_convert_doors import constant, idle, save
+from tests.spaces.test_convert_doors import idle, pictures, save
 
 pytestmark = pytest.mark.browser
 SLOW = 300_000  # ms; two busy cores export a network
@@ -72,6 +74,39 @@ def become(page, target: str) -> None:  # type: ignore[no-untyped-def]
     page.locator("#convert-targets").get_by_text(re.compile(rf"^{re.escape(target)} · ")).click()
 
 
+def chosen(page) -> list[str]:  # type: ignore[no-untyped-def]
+    return page.locator("#convert-targets input:checked").evaluate_all("found => found.map(one => one.value)")
+
+
+def samples(page, path: Path) -> None:  # type: ignore[no-untyped-def]
+    box = page.locator("#convert-samples-file input[type=file]")
+    if not box.count():
+        page.locator("#convert-samples").get_by_text("Samples of real inputs").click()
+    box.set_input_files(str(path))
+    page.locator("#convert-preview .mw-samples").wait_for()
+
+
+def deaf(folder: Path) -> Path:
+    """It has weights to quantise, and its output does not depend on its input: nothing made of it can be proven."""
+    rng = np.random.default_rng(0)
+    values = {"zero": np.zeros(1, np.float32), "w": rng.normal(size=(64, 10)), "b": rng.normal(size=10)}
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "zero"], ["none"]),
+            helper.make_node("MatMul", ["none", "w"], ["product"]),
+            helper.make_node("Add", ["product", "b"], ["y"]),
+        ],
+        "deaf",
+        [helper.make_tensor_value_info("x", onnx.TensorProto.FLOAT, ["batch", 64])],
+        [helper.make_tensor_value_info("y", onnx.TensorProto.FLOAT, ["batch", 10])],
+        [numpy_helper.from_array(v.astype(np.float32), n) for n, v in values.items()],
+    )
+    path = folder / "deaf.onnx"
+    onnx.save(helper.make_model(graph, ir_version=10, opset_imports=[helper.make_opsetid("", 20)]), path)
+    np.savez(folder / "real.npz", x=rng.normal(size=(12, 64)).astype(np.float32), labels=np.arange(12) % 3)
+    return path
+
+
 def start(page) -> None:  # type: ignore[no-untyped-def]
     page.get_by_role("button", name="Convert", exact=True).click()
 
@@ -88,16 +123,18 @@ def take(page, button: str) -> tuple[Path, str]:  # type: ignore[no-untyped-def]
 
 
 def test_an_architecture_to_onnx_and_into_the_inspector(page) -> None:  # type: ignore[no-untyped-def]
-    name(page, "torchvision:mobilenet_v3_small")
+    name(page, "mobilenet_v3_small")  # one source only is called so
     page.locator("#convert-about").get_by_text("PyTorch architecture").wait_for(timeout=SLOW)
+    assert chosen(page) == ["onnx"]
     assert "3 × 224 × 224" in page.locator("#convert-about").inner_text()
     become(page, "ONNX")
     start(page)
-    assert "proven" in verdict(page)
+    assert "proven" in verdict(page) and "random weights" in verdict(page)
+    assert "random weights" in page.locator("#convert-about").inner_text()
     assert page.locator("#convert-errors .mw-error.absolute i").count() == 1
     path, called = take(page, "Download the model")
-    assert called == "mobilenet_v3_small.onnx" and onnx.load(path).graph.output[0].name
-    page.get_by_role("button", name="Open in the inspector").click()
+    assert called == "mobilenet_v3_small-random-weights.onnx" and onnx.load(path).graph.output[0].name
+    page.get_by_role("button", name="Open in Inspect ONNX").click()
     page.locator("#onnx-summary .mw-facts").wait_for()
     assert page.get_by_role("tab", name="Inspect ONNX").get_attribute("aria-selected") == "true"
     assert "2.54 M" in page.locator("#onnx-summary").inner_text()
@@ -126,14 +163,14 @@ def test_an_upload_to_float16(page, tmp_path: Path) -> None:  # type: ignore[no-
     start(page)
     assert "proven" in verdict(page)
     page.get_by_role("tab", name="Size and speed").click()
-    assert "×" in page.locator("#convert-sizes").inner_text()
+    assert "% smaller" in page.locator("#convert-sizes").inner_text()
     path, called = take(page, "Download with report")
     assert called == "digits-onnx-fp16-with-report.zip"
     with zipfile.ZipFile(path) as archive:
         assert json.loads(archive.read("report.json"))["verdict"] == "proven"
-        model = onnx.load_from_string(archive.read("model.onnx"))
+        model = onnx.load_from_string(archive.read("digits-fp16.onnx"))
     assert {t.data_type for t in model.graph.initializer} == {onnx.TensorProto.FLOAT16}
-    page.get_by_role("button", name="Open in the inspector").click()
+    page.get_by_role("button", name="Open in Inspect ONNX").click()
     page.locator("#onnx-summary").get_by_text("float16").first.wait_for()
     # what is opened is the inspector's own copy: another conversion removes the converter's
     page.get_by_role("tab", name="Convert", exact=True).click()
@@ -147,19 +184,94 @@ def test_an_upload_to_float16(page, tmp_path: Path) -> None:  # type: ignore[no-
     assert page.errors == []
 
 
-def test_what_is_not_proven_is_withheld_unless_wanted(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
-    upload(page, constant(tmp_path))
-    page.locator("#convert-about").get_by_text("constant.onnx").wait_for()
-    become(page, "ONNX, float16")
+def test_samples_to_int8_a_remedy_and_the_file_anyway(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    upload(page, deaf(tmp_path))
+    page.locator("#convert-about").get_by_text("deaf.onnx").wait_for()
+    become(page, "ONNX, int8 (static, calibrated)")
+    page.locator("#convert-way .mw-invite").wait_for()
+    samples(page, tmp_path / "real.npz")
+    assert "12 samples · 3 classes, 4 each" in page.locator("#convert-preview").inner_text()
+    page.locator("#convert-way .mw-invite").wait_for(state="detached")
     start(page)
-    assert "unproven" in verdict(page)
-    assert "withheld" in page.locator("#convert-verdict").inner_text()
+    word = verdict(page)
+    assert "unproven" in word or "failed" in word
+    said = page.locator("#convert-verdict").inner_text()
+    assert "withheld" in said and "Faithful?" in said and "Good enough?" in said and "real.npz" in said
     assert page.get_by_role("button", name="Download the model").count() == 0
-    page.get_by_text("The proof", exact=True).click()
-    page.get_by_label("Give me the file anyway").check()
+    report = page.evaluate("document.querySelector('#convert-verdict').getBoundingClientRect()")
+    assert report["top"] < 950 and report["bottom"] > 0  # in view without scrolling by hand
+    # no second conversion
+    path, called = take(page, "Download anyway")
+    assert called == "deaf-int8-static.unproven.onnx"
+    assert "QuantizeLinear" in {node.op_type for node in onnx.load(path).graph.node}
+    # a remedy is one click: it chooses the target and converts, with the same samples
+    page.locator("#convert-remedies button").filter(has_text="Take float16").click()
+    page.locator("#convert-verdict .mw-proof").get_by_text("ONNX → ONNX, float16").wait_for(timeout=SLOW)
+    assert chosen(page) == ["onnx-fp16"]
+    assert "12 of 12 samples in real.npz to judge" in page.locator("#convert-verdict").inner_text()
+    assert take(page, "Download anyway")[1] == "deaf-fp16.unproven.onnx"
+    assert page.errors == []
+
+
+def test_pictures_are_shown_as_the_model_sees_them(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    upload(page, save(tmp_path))
+    page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
+    samples(page, pictures(tmp_path / "photos.zip"))
+    preview = page.locator("#convert-preview")
+    assert "8 pictures · 2 classes, 4 each" in preview.inner_text() and "28 x 28 pixels, L, 0..1" in preview.inner_text()
+    assert preview.locator("img").count() == 8
+    assert preview.locator("img").first.evaluate("one => one.complete && one.naturalWidth") == 96
+    box = page.get_by_label("Normalization")  # the guess, which can be changed
+    box.click()
+    page.get_by_role("option", name="-1..1").click()
+    preview.get_by_text("28 x 28 pixels, L, -1..1").wait_for()
+    page.locator("#convert-samples-file").get_by_role("button", name="Clear").click()
+    preview.locator("img").first.wait_for(state="detached")
+    page.locator("#convert-samples-file input[type=file]").set_input_files(str(tmp_path / "digits.onnx"))
+    preview.get_by_text("is no file of samples").wait_for()
+
+
+def test_several_targets_in_one_table(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    upload(page, save(tmp_path))
+    page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
+    assert chosen(page) == ["onnx-fp16"]  # not the same opset once more
+    page.get_by_text("Compare several targets").click()
+    page.locator("#convert-also").get_by_text("ONNX, slimmed", exact=True).click()
     start(page)
-    page.get_by_role("button", name="Download the model").wait_for(timeout=SLOW)
-    assert take(page, "Download the model")[1] == "constant-fp16.unproven.onnx"
+    table = page.locator("#convert-several")
+    table.locator("table").wait_for(timeout=SLOW)
+    assert table.get_by_text("proven", exact=True).count() == 2
+    with page.expect_download() as download:
+        table.get_by_role("link", name="Download").nth(1).click()
+    assert download.value.suggested_filename == "digits-slim.onnx"
+    table.get_by_role("button", name="Show").click()
+    page.locator("#convert-verdict").get_by_text("ONNX → ONNX, slimmed").wait_for()
+    assert take(page, "Download the model")[1] == "digits-slim.onnx" and chosen(page) == ["onnx-slim"]
+
+
+def test_a_verdict_of_another_target_is_dimmed(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    upload(page, save(tmp_path))
+    page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
+    start(page)
+    assert "proven" in verdict(page)
+    become(page, "ONNX, slimmed")
+    page.locator("#convert-verdict .mw-stale").get_by_text("For the previous target.").wait_for()
+    assert page.get_by_role("button", name="Download the model").count() == 0
+    become(page, "ONNX, float16")
+    page.locator("#convert-verdict .mw-stale").wait_for(state="detached")
+    page.get_by_role("button", name="Download the model").wait_for()
+    page.reload()
+    assert "proven" in verdict(page)
+
+
+def test_missing_data_are_named_and_adding_them_completes_the_model(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    onnx.save(EXAMPLES["digits"](), tmp_path / "m.onnx", save_as_external_data=True, location="m.data", size_threshold=0)
+    upload(page, tmp_path / "m.onnx")
+    page.locator("#convert-about").get_by_text("also upload 'm.data' (6 weights live there)").wait_for()
+    upload(page, tmp_path / "m.data")
+    page.locator("#convert-about").get_by_text("batch × 1 × 28 × 28").wait_for()
+    page.get_by_role("tabpanel").filter(visible=True).get_by_role("button", name="Clear").first.click()
+    page.locator("#convert-about").get_by_text("Drop a model").wait_for()
 
 
 def test_rubbish_says_why_and_the_page_goes_on(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
@@ -282,6 +394,6 @@ def test_push_to_the_hub(browser, space, tmp_path: Path) -> None:  # type: ignor
         page.locator("#convert-pushed").get_by_text(words).wait_for()
         assert bool(hub.repositories) == (visitor == "ada")
     assert page.get_by_role("button", name="Logout (ada)").is_visible()
-    assert set(hub.repositories["ada/digits"].files) == {"model.onnx", "report.json", "README.md"}
+    assert set(hub.repositories["ada/digits"].files) == {"digits-slim.onnx", "report.json", "README.md"}
     assert fake_hub.TOKEN not in page.content()
     context.close()
