@@ -13,6 +13,7 @@ from lib.errors import InvalidValue
 
 EMBEDDED = "tiny-scenes"
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny_scenes" / "weights"
+REVISION_FILE = Path(__file__).parent.parent / "REVISION"  # spaces/deploy.py puts it into what it deploys
 # What child processes may know of this machine: nothing secret, and no switch that changes what a loader does.
 HARMLESS = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
@@ -26,6 +27,10 @@ def _flag(text: str) -> bool:
     if text.lower() not in TRUE | FALSE:
         raise ValueError
     return text.lower() in TRUE
+
+
+def _deployed() -> str:
+    return REVISION_FILE.read_text().strip() if REVISION_FILE.is_file() else ""
 
 
 def _at_least(low: int) -> Callable[[str], int]:
@@ -95,6 +100,7 @@ class Settings:
     processes: int = _variable("WORLD_SIZE", 1, _at_least(1), "set by accelerate launch")
     rank: int = _variable("RANK", 0, _at_least(0), "set by accelerate launch")
     share: bool = _variable("SHARE", False, _flag, "1 or 0")
+    revision: str = _variable("REVISION", _deployed(), str, "the commit that is deployed")
     zero_gpu: bool = _variable("SPACES_ZERO_GPU", False, _flag, "set by ZeroGPU hardware")
 
     @property

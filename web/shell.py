@@ -107,7 +107,8 @@ class Workbench:
         return found
 
     async def health(self) -> JSONResponse:
-        return JSONResponse({"status": "ready"} | {k: v for tab in self.tabs for k, v in tab.health().items()})
+        own = {"status": "ready", "revision": self.settings.revision or None}
+        return JSONResponse(own | {k: v for tab in self.tabs for k, v in tab.health().items()})
 
     def launch(self, **options: Any) -> str:
         """Puts the page up, then starts the heavy imports. Returns the local address."""
