@@ -81,7 +81,7 @@ def gpt2(folder: Path) -> Subject:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
     found = texts.files(texts.PROSE, 200)
-    trained, _ = _pieces(found[:150], 16, rng)
+    trained, _ = _pieces(found[:150], 10, rng)
     given, given_mask = _pieces(found[150:170], 2, rng)
     kept, kept_mask = _pieces(found[170:], 2, rng)
     config = GPT2Config(
