@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
@@ -73,6 +74,7 @@ JSON_SAYS = {
 @pytest.mark.parametrize("code", blocks("bash"))
 def test_curl(code: str, address: str, tmp_path: Path) -> None:
     (tmp_path / "model.onnx").write_bytes(EXAMPLES["linear"]().SerializeToString())
+    np.savez(tmp_path / "samples.npz", X=np.random.default_rng(0).normal(size=(32, 4)).astype(np.float32))
     code = code.replace("http://127.0.0.1:7860", address)
     run = subprocess.run(["bash", "-ec", code], cwd=tmp_path, capture_output=True, text=True, timeout=500)
     assert run.returncode == 0, run.stderr

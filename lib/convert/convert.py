@@ -15,6 +15,7 @@ from typing import Any
 
 from lib.convert import conversions, environments
 from lib.convert.answers import checked
+from lib.convert.architectures.fits import fitting
 from lib.convert.conversion import Conversion, Steps
 from lib.convert.formats import APP, find
 from lib.convert.options import chosen
@@ -29,6 +30,7 @@ from lib.settings import Settings
 
 TASKS = "lib.convert.tasks"
 PRELOAD = ("lib.convert.preload",)
+CONTAINERS = ("checkpoint", "safetensors")  # tensors without a network around them
 
 
 @dataclass(slots=True)
@@ -90,7 +92,8 @@ class Converter:
     def describe(self, source: Source) -> Work:
         """Result: ``format``, ``title``, ``bytes``, ``inputs``, ``outputs``, ``messages``, ``targets``, ``blocked``.
 
-        ``weights``: "random" where they were made up here; ``preprocessing``: how pictures probably become its input.
+        ``weights``: "random" where they were made up here; ``preprocessing``: how pictures probably become its input;
+        ``fits``: the names of architectures that a file of weights belongs to.
         """
 
         def steps(work: Work, scratch: Path) -> Steps:
@@ -101,7 +104,9 @@ class Converter:
             values = {side: looked["signature"][side] for side in ("inputs", "outputs")}
             targets = self._outlook.targets(format.name, taken["bytes"])
             able = {"targets": targets, "blocked": conversions.unreachable(format.name)}
-            about = {"title": format.title, "preprocessing": looked["preprocessing"]}
+            tensors = values["outputs"] if format.name in CONTAINERS else ()
+            fits = fitting((v["name"], v["shape"]) for v in tensors) if tensors else []
+            about = {"title": format.title, "preprocessing": looked["preprocessing"], "fits": fits}
             return taken | about | values | able
 
         return Work(steps)

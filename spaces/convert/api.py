@@ -23,6 +23,7 @@ from lib.jobs import Result
 from web.errors import as_gradio
 from web.folders import Folders
 from web.follow_job import follow_job
+from web.schemas import inline
 
 from . import subject
 from .given import OPTIONS_SCHEMA, from_client, specs
@@ -105,6 +106,7 @@ def build(converter: Converter, folders: Folders) -> None:
     with gr.Row(visible=False):
         file = gr.File(label="file", file_count="multiple")
         file.data_model = OneOrMore
+        inline(file)
         source = gr.Textbox("", label="source")
         # its list is the schema's enum; what is not in it is refused with the reason by the converter
         target = gr.Dropdown(TARGETS, value=None, label="target", allow_custom_value=True)

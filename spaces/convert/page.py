@@ -154,6 +154,13 @@ class Page:
                 async for values in found:
                     yield values
 
+        async def use_name(paths: list[str] | None, event: gr.EventData, http: gr.Request) -> Values:
+            """The architecture that the card offers for a file of weights."""
+            called = str(getattr(event, "pick", ""))
+            async with aclosing(self.open(paths, called, "name", http)) as found:
+                async for values in found:
+                    yield values | {given.name: called}
+
         async def choose(work: Work | None, choice: str | None) -> Updates:
             if work is None:
                 return {self.start: gr.skip()}
@@ -168,6 +175,7 @@ class Page:
         model = [given.files, given.name]
         shared.on([given.files.upload, given.files.delete, given.files.clear], opener("files"), model, self.everything)
         shared.on([given.name.input], opener("name"), model, self.everything)
+        shared.on([given.about.click], use_name, [given.files], self.everything)
         shared.on([given.examples.click], open_example, [given.examples], self.everything)
         for radio in targets.groups:
             others = [other for other in targets.groups if other is not radio]

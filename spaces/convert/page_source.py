@@ -16,7 +16,7 @@ from web.cards import idle
 from . import view, view_source
 from .page_shared import Shared, Updates
 from .subject import WHOLE, Opened, Samples
-from .view_shared import label
+from .view_shared import PICK, label
 
 EXAMPLES = {  # sources for a first look, by what a visitor calls them
     "torchvision:mobilenet_v3_small": "MobileNetV3",
@@ -55,7 +55,7 @@ class Source:
         )
 
     def build_card(self) -> None:
-        self.about = gr.HTML(idle(view.IDLE), padding=False, elem_id="convert-about")
+        self.about = gr.HTML(idle(view.IDLE), padding=False, elem_id="convert-about", js_on_load=PICK)
 
     def given(self, paths: list[str] | None, called: str | None, fresh: str) -> tuple[list[str] | None, str | None, Updates]:
         """What counts of files and name, and updates of the two boxes; ``fresh`` says what has just been given.

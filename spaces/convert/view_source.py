@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from lib.convert.convert import CONTAINERS
 from web.cards import e
 
 from .figures import bytes_text
 from .view_shared import RANDOM, label, messages, shape, short, values
 
 REMEDY = "Nobody has trained these. Drop trained ones (.pth or .safetensors) above, beside the name."
-CONTAINERS = ("checkpoint", "safetensors")  # tensors without a network around them
 
 
 def about(found: dict[str, Any], name: str) -> str:
@@ -20,21 +20,22 @@ def about(found: dict[str, Any], name: str) -> str:
     first = f'<span class="mw-chip">{e(found["title"])}</span> <b>{e(short(label(name)))}</b>{size}'
     random = f"<p>{RANDOM} {e(REMEDY)}</p>" if found.get("weights") == "random" else ""
     if found["format"] in CONTAINERS:
-        body = _container(found["outputs"])
+        body = _container(found["outputs"], found.get("fits") or [])
     else:
         sides = values("Inputs", found.get("inputs", [])) + values("Outputs", found.get("outputs", []))
         body = f'<div class="mw-values mw-scroll">{sides}</div>'
     return f'<div class="mw-card"><p class="mw-verdict">{first}</p>{random}{body}{messages(found.get("messages", []))}</div>'
 
 
-def _container(tensors: list[dict[str, Any]]) -> str:
+def _container(tensors: list[dict[str, Any]], fits: list[str]) -> str:
     numbers = sum(math.prod(d for d in v["shape"] if isinstance(d, int)) for v in tensors)
     table = values("Tensors", tensors, 400)
-    return (
-        f"<p>{len(tensors)} tensors, {numbers / 1e6:.3g} million numbers: weights without a network. "
-        "To convert the network, also choose its architecture by name, above: they go into it.</p>"
-        f"<details><summary>All tensors</summary>{table}</details>"
-    )
+    first = f"{len(tensors)} tensors, {numbers / 1e6:.3g} million numbers: weights without a network."
+    use = "To convert the network, also choose its architecture by name, above: they go into it."
+    for name in fits[:1]:
+        button = f'<button type="button" class="mw-link" data-pick="{e(name)}">Use it</button>'
+        use = f"They fit <b>{e(name)}</b>. {button} to convert the network with these weights."
+    return f"<p>{first} {use}</p><details><summary>All tensors</summary>{table}</details>"
 
 
 def samples(found: dict[str, Any]) -> str:

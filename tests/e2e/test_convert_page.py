@@ -15,6 +15,8 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+import torch
+import torchvision
 from onnx import helper, numpy_helper
 
 from lib.onnx_inspect.examples import EXAMPLES
@@ -298,6 +300,18 @@ def test_stop(page, both: str) -> None:  # type: ignore[no-untyped-def]
     page.get_by_role("tabpanel").filter(visible=True).get_by_role("button", name="Stop").click()
     page.locator("#convert-verdict").get_by_text("Stopped.").wait_for()
     assert idle(both)
+
+
+def test_weights_alone_tell_their_architecture(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    network = torchvision.models.mobilenet_v3_small(num_classes=5)
+    torch.save(network.state_dict(), tmp_path / "trained.pth")
+    upload(page, tmp_path / "trained.pth")
+    card = page.locator("#convert-about")
+    card.get_by_text("They fit torchvision:mobilenet_v3_small").wait_for()
+    card.get_by_role("button", name="Use it").click()
+    card.get_by_text("batch × 5").wait_for(timeout=SLOW)
+    assert chosen(page) == ["onnx"] and "random" not in card.inner_text()
+    assert page.get_by_text("trained.pth").first.is_visible()
 
 
 def test_names_from_a_model_stay_text(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

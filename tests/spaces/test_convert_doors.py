@@ -297,6 +297,8 @@ def test_the_tools_are_published(converter: str) -> None:
     found = asyncio.run(tools())
     assert sorted(found) == ENDPOINTS
     given = found["convert"]["properties"]
+    assert "$ref" not in json.dumps(found)  # to what stands elsewhere
+    assert given["file"]["items"]["type"] == "string" and found["convert"]["required"] == ["target"]
     options = {name: value for name, value in given["options"].items() if name != "default"}
     Draft202012Validator.check_schema(options)
     for good, right in (({"samples": "a.zip", "opset": "18"}, True), ({"seeds": "many"}, False), (["samples"], False)):
