@@ -39,7 +39,12 @@ def save(made: Any, target: Path) -> list[str]:
         made.export_model(path)
     except Exception as error:
         raise refused(error) from None
-    held = _weights(tflite_file.read(path))
+    return told(target)
+
+
+def told(target: Path) -> list[str]:
+    """How many of the artifact's tensors with weights have which type."""
+    held = _weights(tflite_file.read(target / tflite_file.NAME))
     return ["Weights now: " + ", ".join(f"{n} of {kind}" for kind, n in sorted(held.items())) + "."]
 
 

@@ -278,6 +278,24 @@ def test_a_product_of_keras_is_no_constant(tmp_path: Path) -> None:
     assert models.cosine(got, want) > 0.995
 
 
+def test_a_bias_beside_weights_of_nearly_nothing_is_kept(tmp_path: Path) -> None:
+    """Its steps are so small that it has no room in 32 bits; the tool lets it wrap around."""
+    folder, weights, bias = dense(tmp_path / "a", width=64)
+    path = folder / "model.tflite"
+    dead = weights.copy()
+    dead[2] *= 1e-12
+    lively = bias.copy()
+    lively[2] = 3.0
+    data = path.read_bytes()
+    assert data.count(weights.tobytes()) == data.count(bias.tobytes()) == 1
+    path.write_bytes(data.replace(weights.tobytes(), dead.tobytes()).replace(bias.tobytes(), lively.tobytes()))
+    rng = np.random.default_rng(1)
+    rows = [{"x": rng.standard_normal((1, 64)).astype(np.float32)} for _ in range(20)]
+    convert("tflite", "tflite-int8", folder, tmp_path / "b", activations=STATIC, samples=sent(tmp_path / "c", rows))
+    got = load("tflite-int8", tmp_path / "b").run(rows[0])["y"]
+    assert abs(got[0, 2] - 3.0) < 0.2
+
+
 def test_tflite_without_a_signature_has_no_static_ranges(tmp_path: Path) -> None:
     unsigned, *_ = dense(tmp_path / "unsigned", signed=False)
     with pytest.raises(JobFailed, match="Choose dynamic ranges"):

@@ -63,7 +63,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             return {"unchanged": tflite_quantise.NOTHING}
         chosen = search(quantiser, given.rows, floor, lambda share: progress("Choosing layers", 0.4 + 0.5 * share))
         progress("Saving", 0.92)
-        held = tflite_quantise.save(quantiser.made(chosen.method, chosen.floats), target)
+        (target / tflite_file.NAME).write_bytes(quantiser.made(chosen.method, chosen.floats))
+        held = tflite_quantise.told(target)
     if not tflite_quantise.quantised(before, tflite_file.read(target / tflite_file.NAME)):
         return {"unchanged": tflite_quantise.NOTHING}
     said = answer.ranges(given.said, len(given.rows), quantiser.seen) if static else []

@@ -107,10 +107,13 @@ class _Search:
         return out
 
     def _keep(self, out: Found, best: dict[str, Any]) -> None:
-        """Leaves layers float, the worst first, until half of the noise is gone, then half of the rest and so on; then
-        as few as the search can halve to."""
+        """Leaves layers float, the worst for their size first, until half of the noise is gone, then half of the rest and
+        so on; then as few as the search can halve to."""
         out.noise = self._rank(out.method)
-        order = sorted(out.noise, key=out.noise.__getitem__, reverse=True)
+        size = {layer.name: layer.bytes for layer in self._quantiser.layers}
+        mean = sum(size.values()) / len(size) + 1
+        # noise for what it costs: a classifier's last layer is often a third of the file
+        order = sorted(out.noise, key=lambda name: out.noise[name] / (size[name] + mean), reverse=True)
         tried: dict[int, dict[str, Any]] = {0: best}
         low, high = 0, None
         for count in _counts([out.noise[name] for name in order]):

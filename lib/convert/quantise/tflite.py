@@ -13,7 +13,7 @@ import numpy as np
 
 from lib.convert import signatures, tflite_file, tflite_quantise
 from lib.convert.calibration import Row
-from lib.convert.quantise import tflite_ranges
+from lib.convert.quantise import tflite_bias, tflite_ranges
 from lib.convert.quantise.ranges import METHODS
 from lib.convert.quantise.search import Layer, Run
 from lib.convert.tflite_signatures import parts
@@ -74,16 +74,18 @@ class Tflite:
         return self._running(bytes(self._file["whole"]))
 
     def candidate(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> Run:
-        return self._running(bytes(self.made(method, floats, only).quantized_model))
+        return self._running(self.made(method, floats, only))
 
-    def made(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> Any:
-        """The tool's result. Raises JobFailed."""
+    def made(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> bytes:
+        """The file. Raises JobFailed."""
         quantiser = self._quantiser(floats, only)
         try:
             with tflite_quantise.quiet():
-                return quantiser.quantize(self._ranges(method) if self._static else None, enable_progress_report=False)
+                made = quantiser.quantize(self._ranges(method) if self._static else None, enable_progress_report=False)
         except Exception as error:
             raise tflite_quantise.refused(error) from None
+        data = bytes(made.quantized_model)
+        return tflite_bias.mended(data, self._file) if self._static else data
 
     def _quantiser(self, floats: frozenset[str] = frozenset(), only: str | None = None) -> Any:
         from ai_edge_quantizer import qtyping, quantizer, recipe
