@@ -14,10 +14,12 @@ def of(model: ModelProto) -> Face:
 
 
 def restore(model: ModelProto, face: Face) -> str:
-    """Declares inputs and outputs as ``face`` does: names that a tool gave to nameless dimensions go.
+    """Declares inputs and outputs as ``face`` does: names that a tool gave to nameless dimensions go, inputs that it
+    dropped because nothing reads them any more come back.
 
     What contradicts it is not changed; the words say what.
     """
+    _given_back(model, face[0])
     for which, mine, theirs in zip(("input", "output"), (_inputs(model), list(model.graph.output)), face, strict=True):
         if [v.name for v in mine] != [v.name for v in theirs]:
             return f"names of {which}s"
@@ -26,6 +28,17 @@ def restore(model: ModelProto, face: Face) -> str:
                 return f"{why} of {value.name[:NAME]!r}"
             value.CopyFrom(wanted)
     return ""
+
+
+def _given_back(model: ModelProto, wanted: list[ValueInfoProto]) -> None:
+    """A caller goes on passing an input whose shape alone was asked for, after that shape was folded."""
+    mine = {v.name: _copied(v) for v in model.graph.input}
+    if missing := {v.name for v in wanted} - mine.keys():
+        names = {v.name for v in wanted}
+        rest = [v for name, v in mine.items() if name not in names]
+        known = [v if v.name in missing else mine[v.name] for v in wanted]
+        del model.graph.input[:]
+        model.graph.input.extend([*known, *rest])
 
 
 def _inputs(model: ModelProto) -> list[ValueInfoProto]:

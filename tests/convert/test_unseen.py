@@ -34,19 +34,17 @@ def halves(large: tuple[int, int]) -> dict[str, np.ndarray]:
 
 
 def branches(threshold: float) -> ModelProto:
-    """opset 12's Softmax over two axes, which OpenVINO reads as one, behind a threshold."""
+    """Floats cast to whole numbers beyond 32 bits, which OpenVINO computes in 32, behind a threshold."""
     made = model(
         "g (float[batch,3,4] x) => (float[batch,3,4] y) { r=ReduceMax<keepdims=0>(x) c=Greater(r,t) }",
-        opset=12,
         t=np.float32(threshold),
+        k=np.float32(1e10),
     )
+    inside = onnx.parser.parse_graph("g () => (float y1) { b=Mul(x,k) i=Cast<to=7>(b) y1=Cast<to=1>(i) }")
     bodies = {}
-    for name, node in (
-        ("then_branch", helper.make_node("Softmax", ["x"], ["y1"], axis=1)),
-        ("else_branch", helper.make_node("Identity", ["x"], ["y2"])),
-    ):
-        out = helper.make_tensor_value_info(node.output[0], 1, None)
-        bodies[name] = helper.make_graph([node], name, [], [out])
+    for name, nodes in (("then_branch", inside.node), ("else_branch", [helper.make_node("Identity", ["x"], ["y2"])])):
+        out = helper.make_tensor_value_info(nodes[-1].output[0], 1, None)
+        bodies[name] = helper.make_graph(nodes, name, [], [out])
     made.graph.node.append(helper.make_node("If", ["c"], ["y"], name="choice", **bodies))
     return made
 

@@ -26,7 +26,7 @@ UNKNOWN = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, JobFailed where OpenVINO refuses."""
-    from lib.convert import onnx_doubts, onnx_files, onnx_lost, openvino_lost
+    from lib.convert import onnx_doubts, onnx_files, onnx_lost, openvino_lost, openvino_opset
     from lib.convert.runners.openvino import quiet
 
     progress("Reading the model", 0.1)
@@ -37,9 +37,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Converting", 0.3)
     with tempfile.TemporaryDirectory() as folder:
         path = source / onnx_files.NAME
-        if proto.functions or onnx_files.opset(proto) < 7:  # OpenVINO knows neither
+        readable, told = openvino_opset.readable(source, proto)
+        if readable is not None:
             path = Path(folder) / onnx_files.NAME
-            onnx_files.save(onnx_files.tidied(source), path)
+            onnx_files.save(readable, path)
         try:
             model = openvino.convert_model(str(path))
             held = {t.name for t in graph.initializer}
@@ -48,13 +49,13 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             progress("Saving", 0.8)
             openvino.save_model(model, str(target / "model.xml"), compress_to_fp16=options["compress_to_fp16"])
             if not options["compress_to_fp16"]:
-                return {"doubts": doubts} if doubts else {}
+                return ({"doubts": doubts} if doubts else {}) | ({"messages": told} if told else {})
             saved = openvino.Core().read_model(str(target / "model.xml"))
             troubles = openvino_lost.troubles(model, saved, given)
         except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
             raise _refused(str(error) or type(error).__name__) from None
     lost, messages = onnx_lost.words(troubles, {t.name for t in troubles})
-    said = {"messages": ["The weights are stored as float16.", *messages], "precision": "fp16"}
+    said = {"messages": [*told, "The weights are stored as float16.", *messages], "precision": "fp16"}
     return said | ({"doubts": doubts} if doubts else {}) | ({"lost": lost} if lost else {})
 
 
