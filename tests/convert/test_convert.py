@@ -95,7 +95,7 @@ def test_anyway_hands_it_out_under_a_name_that_says_so(
     assert found["report"]["verdict"] == "failed"
     assert Path(found["artifact"]).name == "My-model-slim.unproven.onnx"
     with zipfile.ZipFile(found["package"]) as package:
-        assert "model.unproven.onnx" in package.namelist()
+        assert "My-model-slim.unproven.onnx" in package.namelist()
         assert "**Failed.**" in package.read("README.md").decode()
 
 
