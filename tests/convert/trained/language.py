@@ -138,7 +138,7 @@ def minilm(folder: Path) -> Subject:
     ids, mask = (np.array([getattr(e, n) for e in found], np.int64) for n in ("ids", "attention_mask"))
     network = Embedding(BertModel.from_pretrained(home, attn_implementation="eager")).eval()
     names = ("input_ids", "attention_mask")
-    exporting.export(network, (ids, mask), folder / "minilm.onnx", names=names, outputs=("embedding",), free=FREE)
+    exporting.export(network, (ids, mask), folder / "minilm.onnx", names=names, outputs=("sentence",), free=FREE)
     held = exporting.held(input_ids=ids[64:], attention_mask=mask[64:])
     samples = {"input_ids": ids[:64], "attention_mask": mask[:64]}
     write(folder, samples, held, exporting.predict(network, ids[64:], mask[64:]))
