@@ -98,3 +98,4 @@ class LimitExceeded(JobFailed):
 
     def __init__(self, what: str, limit: str) -> None:
         super().__init__(f"Stopped: the {what} went over the limit of {limit}. A smaller model or fewer runs may fit.")
+        self.what = what

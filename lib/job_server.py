@@ -25,6 +25,7 @@ import traceback
 from contextlib import suppress
 from typing import Any
 
+from lib import log as lines
 from lib.errors import WorkbenchError, out_of_memory
 from lib.job_messages import receive, send
 
@@ -126,8 +127,7 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
         if out_of_memory(error):
             answer = {"error": "MemoryError"}
         with suppress(BaseException):  # for whoever runs the app; the visitor gets a sentence
-            text = traceback.format_exc(limit=-4)[-LOGGED:]
-            print("".join(c if c.isprintable() or c == "\n" else "?" for c in text), file=log, flush=True)
+            print(_for_the_log(error, request.get("log", {})), file=log, flush=True)
     for pause in (0.01, 0.1, 1.0):
         try:
             send(app, answer)
@@ -135,6 +135,15 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
         except BaseException:  # no memory for a message, here or in the kernel; it comes back when others end
             time.sleep(pause)
     os._exit(70)
+
+
+def _for_the_log(error: BaseException, wanted: dict[str, str]) -> str:
+    """With the id of the request, so that it is found from the answer's; as JSON without the exception's words."""
+    if wanted.get("format") == lines.JSON:
+        said = {"request": wanted.get("request", ""), "kind": wanted.get("kind", "")}
+        return lines.line("ERROR", "job_broke", **said, **lines.failure(error))
+    text = traceback.format_exc(limit=-4)[-LOGGED:]
+    return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def _limit(limits: dict[str, int]) -> None:
@@ -154,6 +163,8 @@ def _limit(limits: dict[str, int]) -> None:
         # a second of grace between SIGXCPU, which says why, and SIGKILL
         last = value + 1 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else value
         resource.setrlimit(kind, (value, last))
+    with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
+        file.write("1000")  # a machine that runs out of memory kills the job before the app
 
 
 def _prctl(option: int, value: int) -> None:

@@ -21,7 +21,9 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lib import log
 from lib.errors import Cancelled, InvalidFile, InvalidValue, JobFailed, LimitExceeded, NotFound, QueueFull, WorkbenchError
+from lib.job_account import JobAccount
 from lib.job_messages import receive, send
 from lib.settings import harmless_variables
 
@@ -29,7 +31,12 @@ ROOT = Path(__file__).resolve().parent.parent
 MAX_WORDS = 2000  # characters of an error message or a stage
 GRACE = 60.0  # seconds over its wall limit in which a job must be heard of, the fork server's start included
 BURIAL = 5.0  # seconds that a killed job may take to be gone
-SIGNALS = {6: "it gave up, often for lack of memory", 8: "an impossible division", 11: "a wild memory access"}
+SIGNALS = {
+    6: "it gave up, often for lack of memory",
+    8: "an impossible division",
+    9: "killed, often because the machine had no memory left",
+    11: "a wild memory access",
+}
 # OpenMP threads that spin while they wait made torch 15 times slower beside other jobs (docs/decisions.md)
 # onnxruntime would report to its maker and leave a device id in the temporary folder
 SWITCHES = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE", "ORT_DISABLE_TELEMETRY": "1"}
@@ -66,7 +73,8 @@ class Result:
 class Job:
     """One task on its way: iterate over ``events``, and ``cancel`` from any thread."""
 
-    def __init__(self, jobs: Jobs, request: dict[str, Any], limits: Limits) -> None:
+    def __init__(self, jobs: Jobs, request: dict[str, Any], limits: Limits, account: JobAccount) -> None:
+        self._account = account
         self._jobs, self._request, self._limits = jobs, request, limits
         self._lock, self._cancelled = threading.Lock(), False
         self._socket: socket.socket | None = None
@@ -99,12 +107,14 @@ class Job:
 
         Raises Cancelled, LimitExceeded, JobFailed, or the WorkbenchError that the task raised.
         """
-        try:
-            yield from self._jobs._turn(self)
-            yield from self._listen()
-        finally:
-            self.cancel()
-            self._jobs._leave(self._place)
+        with self._account.until_the_end():
+            try:
+                yield from self._jobs._turn(self)
+                self._account.begin()
+                yield from self._listen()
+            finally:
+                self.cancel()
+                self._jobs._leave(self._place)
 
     def _connect(self) -> socket.socket:
         """Our end of a socket with a warden at the other."""
@@ -130,6 +140,7 @@ class Job:
     def _listen(self) -> Iterator[Progress | Result]:
         with self._connect() as ours, tempfile.TemporaryDirectory(prefix="job-", ignore_cleanup_errors=True) as folder:
             request = self._request | {"folder": folder, "limits": asdict(self._limits)}
+            request["log"] = {"format": log.format, "request": self._account.origin.id, "kind": self._account.kind}
             answer: dict[str, Any] | None = None
             event: dict[str, Any] | None = None
             start = time.monotonic()
@@ -147,7 +158,9 @@ class Job:
                     event = {"limit": "wall"}  # killed in the middle of a word
                 if self._cancelled:
                     raise Cancelled()
-                yield Result(self._judge(answer, event))
+                result = Result(self._judge(answer, event))
+                self._account.end("result")
+                yield result
             finally:
                 _bury(ours)  # before its folder is removed
 
@@ -171,6 +184,7 @@ class Job:
             kind = FROM_TASKS[name]
             error = kind.__new__(kind)  # from its words: constructors take what made them
             error.args = (str(answer.get("message"))[:MAX_WORDS],)
+            error.by_task = True  # type: ignore[attr-defined]  # its process did not break
             return error
         if name == "MemoryError":
             return LimitExceeded("memory", f"{self._limits.memory_mb} MB")
@@ -178,6 +192,15 @@ class Job:
             return LimitExceeded("size of a written file", f"{self._limits.file_mb} MB")
         name = name if name.isidentifier() else "an unknown error"
         return JobFailed(f"The job failed inside ({name}). Whoever runs this app finds where in its log.")
+
+
+_everywhere: weakref.WeakSet[Jobs] = weakref.WeakSet()
+
+
+def under_way() -> dict[str, int]:
+    """Jobs ``running`` and ``waiting`` in this process, of all Jobs together."""
+    found = [jobs.status() for jobs in list(_everywhere)]
+    return {state: sum(one[state] for one in found) for state in ("running", "waiting")}
 
 
 class Jobs:
@@ -194,6 +217,7 @@ class Jobs:
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
+        _everywhere.add(self)
 
     def start(self) -> None:
         """Starts the fork server, which imports ``preload`` once for all jobs. Returns at once."""
@@ -205,10 +229,12 @@ class Jobs:
 
         ``task`` is ``package.module:function``.
         """
+        account = JobAccount(task)
         with self._turns:
             if len(self._line) >= self._workers + self._waiting:
+                account.end("refused")
                 raise QueueFull(len(self._line) - self._workers)
-            job = Job(self, {"task": task, "arguments": arguments}, limits or Limits())
+            job = Job(self, {"task": task, "arguments": arguments}, limits or Limits(), account)
             self._line.append(job._place)
             return job
 

@@ -5,11 +5,12 @@ from __future__ import annotations
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidValue
+from lib.machine_memory import granted_mb, share_mb
 
 EMBEDDED = "tiny-scenes"
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny_scenes" / "weights"
@@ -51,8 +52,8 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
-def _variable(name: str, default: Any, read: Callable[[str], Any], allowed: str) -> Any:
-    return field(default=default, metadata={"variable": name, "read": read, "allowed": allowed})
+def _variable(name: str, default: Any, read: Callable[[str], Any], allowed: str, secret: bool = False) -> Any:
+    return field(default=default, repr=not secret, metadata={"variable": name, "read": read, "allowed": allowed})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +98,8 @@ class Settings:
     )
     train_hub: tuple[str, ...] = _variable("TRAIN_HUB", (), _names, "Hub data sets (owner/name), separated by commas")
     trackers: tuple[str, ...] = _variable("TRACKERS", ("tensorboard",), _names, "tensorboard, trackio, separated by commas")
+    metrics_token: str = _variable("METRICS_TOKEN", "", str, "any text", secret=True)
+    log_format: str = _variable("LOG_FORMAT", "text", _one_of("text", "json"), "text or json")
     processes: int = _variable("WORLD_SIZE", 1, _at_least(1), "set by accelerate launch")
     rank: int = _variable("RANK", 0, _at_least(0), "set by accelerate launch")
     share: bool = _variable("SHARE", False, _flag, "1 or 0")
@@ -126,7 +129,16 @@ class Settings:
                 values[f.name] = f.metadata["read"](text)
             except ValueError:
                 raise InvalidValue(f.metadata["variable"], text, f.metadata["allowed"]) from None
-        return cls(**values)
+        return _fitted(cls(**values), environment.get("MEMORY", ""), set(values))
+
+
+def _fitted(settings: Settings, said: str, chosen: set[str]) -> Settings:
+    """Processes' memory, where the owner chose none, fits beside the app: a host that has too little kills the app, too."""
+    granted = granted_mb(said)
+    at_once = {"job_memory_mb": settings.jobs, "convert_memory_mb": settings.jobs, "train_memory_mb": settings.train_jobs}
+    least = {"job_memory_mb": 256, "convert_memory_mb": 512, "train_memory_mb": 1024}
+    names = at_once.keys() - chosen
+    return replace(settings, **{n: share_mb(getattr(settings, n), least[n], at_once[n], granted) for n in names})
 
 
 def harmless_variables() -> dict[str, str]:

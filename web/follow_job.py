@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
@@ -41,7 +42,8 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
         with suppress(RuntimeError):  # the loop is closed, the server gone
             loop.call_soon_threadsafe(event.set)
 
-    threading.Thread(target=listen, name="job", daemon=True).start()
+    context = contextvars.copy_context()  # jobs that start in the thread are this request's, too
+    threading.Thread(target=context.run, args=(listen,), name="job", daemon=True).start()
     last = Progress("Starting")
     try:
         while True:

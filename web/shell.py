@@ -4,40 +4,43 @@ A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class wi
 address: ``/?tab=slug``), ``css``, ``__init__(settings)``, ``build()`` (inside a Blocks), ``routes()``, ``health()``,
 ``start()`` and ``close()``. Tabs are loaded by path and never as ``spaces.x``: PyPI's package ``spaces``, which
 gradio imports on a Space, has that name. For ``build()`` it has ``visit``, its memory of the visitor (``web/visit.py``);
-after it, it may have ``opens`` and ``offers`` (``web/handover.py``).
+after it, it may have ``opens`` and ``offers`` (``web/handover.py``). A tab that is not ready at once has ``ready``, one
+whose work is finished before a stop has ``drain(seconds)``, one with gauges of ``lib/metrics.py`` has ``gauges()``.
 """
 
 from __future__ import annotations
 
 import importlib.util
-import logging
-import os
 import signal
 import sys
 import threading
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # diffusers imports onnxruntime
-# OpenMP threads that wait must let other processes have the core: they look on for half a millisecond, then sleep
-# (docs/decisions.md). Both are read when torch is imported; the first is for other OpenMPs than GNU's.
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
-os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+from web import environment  # isort: skip  (before what reads it)
 
 import gradio as gr
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
+from lib import log
 from lib.errors import WorkbenchError
 from lib.settings import Settings
-from web import addresses, cards, handover
+from web import addresses, cards, handover, metrics
+from web.blocks import Page
 from web.cards import e
+from web.doors import Doors, Traffic
+from web.stopping import drain
 from web.theme import CSS, DESCRIPTION, EARLY_CSS, HEADER, THEME, TITLE
 from web.visit import HIDDEN, Visit, visitor
 from web.visits import Visits
 from web.whole import Whole
+
+# A session's state takes 0.4 MB with all tabs, and every page, API call and MCP call is one. Beyond these, those that
+# were used longest ago are forgotten.
+SESSIONS = 500
 
 
 class Tab(Protocol):
@@ -74,7 +77,8 @@ class Workbench:
             import spaces  # noqa: F401  (ZeroGPU wants it before anything touches CUDA)
         self.tabs = [load_tab(folder)(settings) for folder in folders]
         self.visits = Visits(settings.gallery_hours)
-        with gr.Blocks(title=TITLE, analytics_enabled=False, delete_cache=(600, settings.gallery_hours * 3600)) as self.demo:
+        self._stopping = False
+        with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, settings.gallery_hours * 3600)) as self.demo:
             gr.HTML(HEADER, padding=False)
             key = visitor()
             self.demo.load(self._arrive, key, key, queue=False, **HIDDEN)
@@ -91,6 +95,7 @@ class Workbench:
                 handover.connect([(tab.slug, tab) for tab in self.tabs], frame)
             for tab in self.tabs:
                 tab.visit.connect()
+        self.traffic = Traffic(self.routes())
 
     def _arrive(self, key: str, http: gr.Request) -> str:
         return self.visits.arrive(http.session_hash or "", key)
@@ -99,8 +104,11 @@ class Workbench:
         self.visits.leave(http.session_hash or "")
 
     def routes(self) -> list[APIRoute]:
-        own = APIRoute("/healthz", self.health, methods=["GET"])
-        found = [own]
+        found = [
+            APIRoute("/healthz", self.health, methods=["GET"]),
+            APIRoute("/readyz", self.readiness, methods=["GET"]),
+            metrics.route(self.settings.metrics_token, self.gauges),
+        ]
         for tab in self.tabs:
             found += (ours := tab.routes())
             found += addresses.routes(tab.slug, ours)
@@ -110,9 +118,28 @@ class Workbench:
         own = {"status": "ready", "revision": self.settings.revision or None}
         return JSONResponse(own | {k: v for tab in self.tabs for k, v in tab.health().items()})
 
+    @property
+    def ready(self) -> bool:
+        return not self._stopping and all(getattr(tab, "ready", True) for tab in self.tabs)
+
+    async def readiness(self) -> JSONResponse:
+        """For whoever sends visitors here; ``/healthz`` is for whoever restarts what is dead."""
+        ready = self.ready
+        status = "ready" if ready else "stopping" if self._stopping else "loading"
+        return JSONResponse({"status": status}, status_code=200 if ready else 503)
+
+    def gauges(self) -> metrics.Values:
+        app = getattr(self.demo, "app", None)  # there once it is launched
+        sessions = len(app.state_holder.session_data) if app else 0
+        own = {"gradio_sessions": [((), sessions)], "ready": [((), float(self.ready))]}
+        for tab in self.tabs:
+            own |= tab.gauges() if hasattr(tab, "gauges") else {}
+        return own | metrics.build_info(self.settings.revision)
+
     def launch(self, **options: Any) -> str:
         """Puts the page up, then starts the heavy imports. Returns the local address."""
         settings = self.settings
+        environment.believe_the_proxy()
         _, address, _ = self.demo.queue(default_concurrency_limit=None, max_size=None).launch(
             theme=THEME,
             css=CSS + cards.CSS + "".join(tab.css for tab in self.tabs),
@@ -121,19 +148,29 @@ class Workbench:
             mcp_server=True,
             prevent_thread_lock=True,
             app_kwargs={
-                "routes": self.routes(),
+                "routes": self.traffic.routes,
                 "title": TITLE,
-                "middleware": [Middleware(Whole, edit=addresses.head(TITLE, DESCRIPTION, EARLY_CSS))],
+                "middleware": [
+                    Middleware(Doors, traffic=self.traffic),
+                    Middleware(Whole, edit=addresses.head(TITLE, DESCRIPTION, EARLY_CSS)),
+                ],
             },
             quiet=True,
             max_file_size=f"{settings.max_file_mb}mb",
             allowed_paths=[str(settings.gallery_folder)],
             footer_links=["api"],
+            state_session_capacity=SESSIONS,
+            enable_monitoring=False,  # Gradio's page of it is public
             **options,
         )
         for tab in self.tabs:
             tab.start()
         return address
+
+    def drain(self) -> None:
+        """Before ``close``: takes nothing new, and lets running pictures end, for ``stopping.DRAIN_SECONDS`` at most."""
+        self._stopping = True
+        drain(self.tabs, self.traffic)
 
     def close(self) -> None:
         self.visits.close()
@@ -148,19 +185,30 @@ def _build(tab: Tab) -> None:
     tab.build()
 
 
+class Terminated(KeyboardInterrupt):
+    """SIGTERM: a host stops or replaces this app. A second one, or Ctrl-C, ends it at once."""
+
+
 def main(folders: list[Path]) -> int:
     """Serves until it is interrupted; an exit status."""
-    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
-        workbench = Workbench(folders, Settings.from_environment())
+        settings = Settings.from_environment()
+        log.setup(settings.log_format)
+        workbench = Workbench(folders, settings)
     except WorkbenchError as error:
         print(f"Model Workbench cannot start: {error}", file=sys.stderr)
         return 2
-    # a Space is stopped by SIGTERM, a terminal by Ctrl-C: both leave nothing of the visitors behind
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, _terminate)
     print(f"Model Workbench is at {workbench.launch()}", flush=True)
     try:
         threading.Event().wait()
-    except KeyboardInterrupt:
-        workbench.close()
+    except KeyboardInterrupt as stop:
+        with suppress(KeyboardInterrupt):
+            if isinstance(stop, Terminated):
+                workbench.drain()
+        workbench.close()  # leaves nothing of the visitors behind
     return 0
+
+
+def _terminate(*_: object) -> None:
+    raise Terminated

@@ -10,11 +10,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections import Counter
 from contextlib import suppress
 from typing import Any
 
 from lib.errors import GenerationFailed, InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
 from lib.settings import Settings
+from lib.text_to_image.account import refusals
 from lib.text_to_image.events import Failed, Loading, Queued
 from lib.text_to_image.group import Group
 from lib.text_to_image.models import Catalogue
@@ -29,6 +31,7 @@ log = logging.getLogger(__name__)
 # and one is free) lets others go first. Then they wait, so that nobody is kept out for ever.
 PATIENCE = 10.0
 MOST_GROUPS = 8
+STOPPING = "The server is being stopped or replaced. Please try again in a moment."
 ENDED = "The engine has ended. Whoever runs this app finds why in its log; starting the app again helps."
 
 Key = tuple[str, int, int]
@@ -47,6 +50,7 @@ class Engine:
         self._shelf = Shelf(self.catalogue, settings, self._wake)
         self._changed = True
         self._closed = False
+        self._draining, self._drained = False, False  # no new requests; and nothing under way any more
         self._ended = False  # the thread is gone though nobody closed the engine
         self._thread: threading.Thread | None = None
 
@@ -70,8 +74,27 @@ class Engine:
         for ticket in left:
             ticket.cancel()
 
+    def drain(self, seconds: float) -> bool:
+        """Takes no request any more, tells those that wait, and lets running pictures end, at most ``seconds`` long.
+
+        Returns whether all did. From another thread than the engine's.
+        """
+        with self._work:
+            self._draining, waiting, self._queue = True, list(self._queue.order()), FairQueue()
+            if self._thread is None or self._ended or self._closed:
+                self._drained = True
+        for ticket in waiting:
+            ticket.emit(Failed(ModelUnavailable(STOPPING)))
+        self._wake()
+        with self._work:
+            return self._work.wait_for(lambda: self._drained, timeout=seconds)
+
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
         """Raises QueueFull, InvalidValue or ModelUnavailable at once; later trouble is an event."""
+        with refusals(request, self.catalogue.names, self.catalogue.default):
+            return self._submit(request, owner, watch)
+
+    def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
         source = self.catalogue.choose(request.model)
         if request.steps > self.settings.max_steps:
             raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
@@ -84,6 +107,8 @@ class Engine:
                 raise ModelUnavailable("The engine is shut down.")
             if self._ended:
                 raise ModelUnavailable(ENDED)
+            if self._draining:
+                raise ModelUnavailable(STOPPING)
             if len(self._queue) >= self.settings.queue_size:
                 raise QueueFull(len(self._queue))
             self._queue.push(self._key(ticket.request), ticket)
@@ -92,8 +117,8 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Some model is loaded, and there is a thread to run it."""
-        return not self._ended and self._shelf.current is not None
+        """Some model is loaded, there is a thread to run it, and it takes requests."""
+        return not self._ended and not self._draining and self._shelf.current is not None
 
     def status(self) -> dict[str, Any]:
         """What ``GET /healthz`` tells."""
@@ -110,6 +135,13 @@ class Engine:
                 "queue_length": len(self._queue),
                 "rows_in_batch": sum(g.batch.width for g in self._groups.values()),
             }
+
+    def under_way(self) -> dict[str, dict[str, int]]:
+        """Requests ``running`` and ``waiting``, by model."""
+        with self._lock:
+            running = Counter(key[0] for key, group in self._groups.items() for _ in group.tickets)
+            waiting = Counter(ticket.request.model for ticket in self._queue.order())
+        return {"running": dict(running), "waiting": dict(waiting)}
 
     # -- below: the engine's thread -------------------------------------------------------------
 
@@ -135,13 +167,17 @@ class Engine:
                     self._end_all(GenerationFailed(f"The engine broke ({type(error).__name__}). Please try again."))
         finally:
             with self._lock:
-                self._ended = not self._closed
+                self._ended, self._drained = not self._closed, True
+                self._work.notify_all()
             if self._ended:
                 self._end_all(ModelUnavailable(ENDED))
 
     def _wait(self) -> bool:
         """Until there is something to do; False once the engine is closed."""
         with self._work:
+            if self._draining and not self._groups:
+                self._drained = True
+                self._work.notify_all()
             # where something is missing it looks again now and then: a failed load is tried once more
             waits = len(self._queue) or not self.ready
             self._work.wait_for(lambda: self._closed or self._changed or self._groups, timeout=1.0 if waits else None)
@@ -234,7 +270,7 @@ class Engine:
             ticket.emit(Failed(error))
             return
         except Exception as error:  # it is in no queue and in no group any more: only here can it be told
-            log.exception("a ticket could not join")
+            log.exception("a ticket could not join", extra={"request": ticket.account.origin.id})
             ticket.emit(Failed(GenerationFailed(f"The model broke on this request ({type(error).__name__}).")))
             return
         with self._lock:

@@ -6,6 +6,7 @@ import logging
 import time
 from typing import TYPE_CHECKING, Any
 
+from lib import metrics
 from lib.errors import GenerationFailed, WorkbenchError
 from lib.settings import Settings
 from lib.text_to_image.events import Done, Failed, Step
@@ -46,6 +47,9 @@ class Group:
         self.batch: Any = Batch(model, limit=self.cap, bucket=bucket) if model.encode else SoloBatch(model)
         self.tickets: dict[Any, Ticket] = {}
         self.tick_seconds: float | None = None
+        size = metrics.size_label(request.width, request.height)
+        self._seconds, self._rows = (m.labels(model.name, size) for m in (metrics.TICK_SECONDS, metrics.TICK_ROWS))
+        self._decoding = metrics.DECODE_SECONDS.labels(model.name)
         self._started: dict[Any, float] = {}
         self._previews: dict[Any, tuple[float, Image | None]] = {}
         self._finished: list[Any] = []
@@ -63,9 +67,10 @@ class Group:
         except WorkbenchError:
             raise
         except Exception as error:
-            log.exception("a row could not join")
+            log.exception("a row could not join", extra={"request": ticket.account.origin.id})
             raise GenerationFailed(f"The model broke on this request ({type(error).__name__}).") from error
         self.tickets[row], self._started[row] = ticket, time.monotonic()
+        ticket.account.begin()
 
     def drop_cancelled(self) -> None:
         for row, ticket in list(self.tickets.items()):
@@ -109,9 +114,11 @@ class Group:
     def _step(self, turns: int) -> None:
         if not self.batch.rows:
             return
-        began = time.monotonic()
+        began, width = time.monotonic(), self.batch.width
         ended = self.batch.step()
         seconds = time.monotonic() - began
+        self._seconds.observe(seconds)
+        self._rows.observe(width)
         self.tick_seconds = 0.8 * (self.tick_seconds or seconds) + 0.2 * seconds
         for row in ended:
             if row.error:
@@ -145,11 +152,13 @@ class Group:
                 try:
                     self._deliver([row])
                 except Exception as error:
-                    log.exception("a picture could not be decoded")
+                    log.exception("a picture could not be decoded", extra={"request": self.tickets[row].account.origin.id})
                     self._end(row, Failed(GenerationFailed(f"The picture could not be decoded ({type(error).__name__}).")))
 
     def _deliver(self, rows: list[Any]) -> None:
-        for row, image in zip(rows, self.batch.decode(rows), strict=True):
+        with self._decoding.time():
+            images = self.batch.decode(rows)
+        for row, image in zip(rows, images, strict=True):
             info = describe(self.batch.model, row.request, time.monotonic() - self._started[row])
             self._end(row, Done(image, info))
 

@@ -7,7 +7,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from logging import WARNING
 
+from lib import log, metrics
 from lib.errors import ModelUnavailable
 from lib.settings import Settings
 from lib.text_to_image.models import Catalogue, Model, load
@@ -68,14 +70,17 @@ class Shelf:
         if "torch" in sys.modules:
             sys.modules["torch"].cuda.empty_cache()
         try:
-            model = load(self.catalogue.choose(name), self.settings, self._report)
+            with metrics.LOAD_SECONDS.labels(name).time():
+                model = load(self.catalogue.choose(name), self.settings, self._report)
         except ModelUnavailable as error:
             with self._lock:
                 self._failures[name] = (time.monotonic(), str(error))
+            log.event("model_failed", WARNING, model=name)
         else:
             with self._lock:
                 self.loaded[name] = model
                 self._failures.pop(name, None)
+            log.event("model_loaded", model=name, seconds=round(time.monotonic() - self.since, 3))
         finally:
             self.loading = ""
             self._on_change()

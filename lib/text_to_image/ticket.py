@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator
 
 from lib.errors import Cancelled
+from lib.text_to_image.account import Account
 from lib.text_to_image.events import Done, Event, Failed, Loading, Queued, Step
 from lib.text_to_image.request import Request
 
@@ -18,6 +19,7 @@ class Ticket:
     def __init__(self, request: Request, *, owner: str = "", watch: bool = True) -> None:
         self.request, self.owner, self.watch = request, owner, watch
         self.created = time.monotonic()
+        self.account = Account(request, self.created)
         self.cancelled = False
         self.ended = False
         self._events: deque[Event] = deque()
@@ -36,6 +38,7 @@ class Ticket:
             self.ended = isinstance(event, (Done, Failed))
             self._news.notify_all()
             listener = self._listener
+        self.account.note(event, self.request)
         listener()
 
     def cancel(self) -> None:

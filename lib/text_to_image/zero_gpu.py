@@ -12,8 +12,11 @@ import time
 from collections.abc import Iterator
 from typing import Any
 
-from lib.errors import InvalidValue, QueueFull, WorkbenchError
+from lib import metrics
+from lib.errors import InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
 from lib.settings import Settings
+from lib.text_to_image.account import refusals
+from lib.text_to_image.engine import STOPPING
 from lib.text_to_image.events import Done, Event, Failed, Queued, Step
 from lib.text_to_image.group import describe
 from lib.text_to_image.models import Catalogue, Model, load
@@ -29,11 +32,14 @@ class PerCallEngine:
         names = [self.catalogue.default, *(n for n in self.catalogue.names if n != self.catalogue.default)]
         self._models: dict[str, Model] = {}
         for name in names[: settings.loaded_models]:
-            self._models[name] = load(self.catalogue.choose(name), settings)
+            with metrics.LOAD_SECONDS.labels(name).time():
+                self._models[name] = load(self.catalogue.choose(name), settings)
         self.catalogue.sources = {n: s for n, s in self.catalogue.sources.items() if n in self._models}
         self._generate = lend(self._rows)
         self._waiting = 0
+        self._draining = False
         self._lock = threading.Lock()
+        self._ended = threading.Condition(self._lock)
 
     def start(self) -> None:
         """The models are there already."""
@@ -41,7 +47,19 @@ class PerCallEngine:
     def close(self) -> None:
         """Calls in progress end by themselves."""
 
-    ready = True
+    def drain(self, seconds: float) -> bool:
+        """Takes no request any more; calls that run may end, at most ``seconds`` long. Returns whether all did."""
+        with self._ended:
+            self._draining = True
+            return self._ended.wait_for(lambda: not self._waiting, timeout=seconds)
+
+    @property
+    def ready(self) -> bool:
+        return not self._draining
+
+    def under_way(self) -> dict[str, dict[str, int]]:
+        """Nobody here knows which calls the lender lets wait: all count as running, of the default model."""
+        return {"running": {self.catalogue.default: self._waiting}, "waiting": {}}
 
     def status(self) -> dict[str, Any]:
         model = self._models[self.catalogue.default]
@@ -57,11 +75,17 @@ class PerCallEngine:
         }
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
+        with refusals(request, self.catalogue.names, self.catalogue.default):
+            return self._submit(request, owner, watch)
+
+    def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
         model = self._models[self.catalogue.choose(request.model).name]
         if request.steps > self.settings.max_steps:
             raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
         ticket = Ticket(model.settle(request.settle()), owner=owner, watch=watch)
         with self._lock:
+            if self._draining:
+                raise ModelUnavailable(STOPPING)
             if self._waiting >= self.settings.queue_size:
                 raise QueueFull(self._waiting)
             self._waiting += 1
@@ -84,8 +108,9 @@ class PerCallEngine:
         except Exception as error:  # the lender's refusals (no quota, no GPU in time) say why themselves
             ticket.emit(Failed(error if isinstance(error, WorkbenchError) else WorkbenchError(str(error)[:200])))
         finally:
-            with self._lock:
+            with self._ended:
                 self._waiting -= 1
+                self._ended.notify_all()
 
     def _rows(self, request: Request, watch: bool) -> Iterator[Event]:
         """Runs on the lent GPU, in its process; events must survive a pickle."""

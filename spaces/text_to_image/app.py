@@ -50,8 +50,20 @@ class TextToImage:
     def health(self) -> dict[str, Any]:
         return self.engine.status()
 
+    @property
+    def ready(self) -> bool:
+        return self.engine.ready
+
+    def gauges(self) -> dict[str, Any]:
+        found = {f"requests_{state}": models for state, models in self.engine.under_way().items()}
+        values = {name: [((model,), n) for model, n in models.items()] for name, models in found.items()}
+        return values | {"queue_size": [((), self.engine.settings.queue_size)]}
+
     def start(self) -> None:
         self.engine.start()
+
+    def drain(self, seconds: float) -> None:
+        self.engine.drain(seconds)
 
     def close(self) -> None:
         self.engine.close()

@@ -1,0 +1,74 @@
+"""What is counted and logged of a job: its kind, how it ended, how long it took. No file, no words of a task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lib import log, metrics
+from lib.errors import Cancelled, InvalidFile, InvalidValue, LimitExceeded, NotFound, QueueFull
+from lib.origin import current
+
+LIMITS = {"memory": "memory", "time": "time", "processor time": "time"}
+
+
+def kind_of(task: str) -> str:
+    """``capability.function`` of ``lib.capability.module:function``: tasks are code, so there are only so many."""
+    module, _, function = task.partition(":")
+    parts = module.split(".")
+    return f"{parts[1] if parts[0] == 'lib' and len(parts) > 1 else parts[-1]}.{function}"
+
+
+class JobAccount:
+    """Of one job, opened in the context of whoever asked for it."""
+
+    def __init__(self, task: str) -> None:
+        self.origin, self.kind = current.get(), kind_of(task)
+        self._asked = time.monotonic()
+        self._began: float | None = None
+        self._ended = False
+
+    def begin(self) -> None:
+        """Its turn has come."""
+        self._began = time.monotonic()
+
+    @contextmanager
+    def until_the_end(self) -> Iterator[None]:
+        """Around all that a job does."""
+        try:
+            yield
+        except BaseException as error:
+            self.end(outcome(error))
+            raise
+
+    def end(self, ended: str) -> None:
+        """Only the first counts: whoever has the result leaves, and that cancels nothing."""
+        if self._ended:
+            return
+        self._ended = True
+        now = time.monotonic()
+        metrics.JOBS.labels(self.kind, ended).inc()
+        if self._began is not None:
+            metrics.JOB_SECONDS.labels(self.kind).observe(now - self._began)
+        log.event(
+            "job",
+            request=self.origin.id,
+            door=self.origin.door,
+            kind=self.kind,
+            outcome=ended,
+            queue_seconds=round((self._began or now) - self._asked, 3),
+            seconds=round(now - self._asked, 3),
+        )
+
+
+def outcome(error: BaseException) -> str:
+    if isinstance(error, Cancelled | GeneratorExit):  # whoever listened has gone
+        return "cancelled"
+    if isinstance(error, InvalidValue | InvalidFile | NotFound):
+        return "invalid"
+    if isinstance(error, LimitExceeded):
+        return LIMITS.get(error.what, "size")
+    if isinstance(error, QueueFull):
+        return "refused"
+    return "failed" if getattr(error, "by_task", False) else "crashed"  # a tool that gave up, or its process

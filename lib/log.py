@@ -1,0 +1,81 @@
+"""The log, as text for a terminal or as one JSON object a line for a machine.
+
+JSON lines say what happened and where, never in words that may quote a visitor: of an exception they have the class
+and the frames, of another library's line its place. What we log ourselves holds no prompt, no file's name, no owner.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import traceback
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lib.origin import current
+
+TEXT, JSON = "text", "json"
+EVENTS = "workbench"  # the logger of requests and jobs: one line each
+OURS = ("lib", "web", "tab_", EVENTS)  # loggers whose templates hold no words of a visitor
+ROOT = Path(__file__).resolve().parent.parent
+MOST_FRAMES = 12
+
+format = TEXT  # of this process; the fork server's jobs are told with each request
+
+
+def setup(wanted: str) -> None:
+    """Once, at the start of the app. ``wanted`` is "text" or "json"."""
+    global format
+    format = wanted
+    if wanted == TEXT:
+        logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+        return
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonLines())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    logging.captureWarnings(True)
+    logging.getLogger(EVENTS).setLevel(logging.INFO)
+
+
+def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
+    """One line. ``fields`` are numbers and words of ours. In text, levels below WARNING stay unsaid."""
+    logging.getLogger(EVENTS).log(level, name, extra={"fields": fields})
+
+
+class JsonLines(logging.Formatter):
+    def format(self, record: logging.LogRecord) -> str:
+        fields = dict(getattr(record, "fields", {}))
+        origin = current.get()
+        fields.setdefault("request", getattr(record, "request", "") or origin.id)
+        if record.name.startswith(OURS):
+            name = str(record.msg)  # the template, not what was put into it
+        else:
+            name = "library"
+            fields["where"] = f"{_short(record.pathname)}:{record.lineno}"
+        if record.exc_info and record.exc_info[1] is not None:
+            fields |= failure(record.exc_info[1])
+        return line(record.levelname, name, logger=record.name, **fields)
+
+
+def line(level: str, event: str, **fields: Any) -> str:
+    """A JSON object: ts (UTC), level, event, and the fields that hold something."""
+    said = {"ts": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level.lower(), "event": event}
+    said |= {key: value for key, value in fields.items() if value not in ("", None)}
+    return json.dumps(said, default=str)
+
+
+def failure(error: BaseException) -> dict[str, Any]:
+    """``error``: the class; ``frames``: file, line and function, the innermost last. No words of the exception."""
+    frames = traceback.extract_tb(error.__traceback__)[-MOST_FRAMES:]
+    return {"error": type(error).__name__, "frames": [f"{_short(f.filename)}:{f.lineno} {f.name}" for f in frames]}
+
+
+def _short(name: str) -> str:
+    """A source file without the machine's folders."""
+    path = Path(name)
+    if path.is_relative_to(ROOT) and "site-packages" not in path.parts:
+        return str(path.relative_to(ROOT))
+    parts = path.parts
+    return "/".join(parts[parts.index("site-packages") + 1 :]) if "site-packages" in parts else path.name

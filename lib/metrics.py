@@ -1,0 +1,79 @@
+"""Every metric of the app, in one place. ``web/metrics.py`` shows them, docs/operate.md explains them.
+
+Labels hold a closed set of words: models of the catalogue, doors, kinds of jobs, formats. Never a prompt, a file's name
+or a visitor. Counting is thread-safe and takes microseconds.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from prometheus_client import CollectorRegistry, Counter, Histogram, disable_created_metrics
+
+disable_created_metrics()
+
+PREFIX = "workbench"
+REGISTRY = CollectorRegistry()
+SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
+ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128)
+MOST_SIZES = 20
+OTHER = "other"
+
+# Read from the app when somebody asks: name -> help, labels.
+GAUGES = {
+    "requests_running": ("Pictures in a batch or waiting for their decoder.", ("model",)),
+    "requests_waiting": ("Pictures in the queue.", ("model",)),
+    "queue_size": ("Pictures that may wait; more are refused (QUEUE_SIZE).", ()),
+    "jobs_running": ("Child processes at work on files and trainings.", ()),
+    "jobs_waiting": ("Jobs in line for a child process.", ()),
+    "gpu_memory_bytes": ("Memory of an accelerator, by kind: used, total, or held by this app's torch.", ("device", "kind")),
+    "gradio_sessions": ("Sessions whose state Gradio keeps.", ()),
+    "ready": ("1 where /readyz says 200.", ()),
+    "build_info": ("Always 1.", ("version", "revision")),
+}
+
+
+def _counter(name: str, words: str, *labels: str) -> Counter:
+    return Counter(f"{PREFIX}_{name}", words, labels, registry=REGISTRY)
+
+
+def _histogram(name: str, words: str, *labels: str, buckets: tuple[float, ...] = LONG) -> Histogram:
+    return Histogram(f"{PREFIX}_{name}", words, labels, buckets=buckets, registry=REGISTRY)
+
+
+REQUESTS = _counter(
+    "requests_total", "Pictures asked for, by outcome: done, cancelled, refused, failed.", "model", "door", "outcome"
+)
+QUEUE_SECONDS = _histogram("request_queue_seconds", "From the door into the batch.", "model")
+FIRST_PREVIEW_SECONDS = _histogram("time_to_first_preview_seconds", "From the door to the first preview.", "model")
+REQUEST_SECONDS = _histogram("request_seconds", "From the door to the picture, of those that got one.", "model")
+TICK_SECONDS = _histogram("tick_seconds", "One denoising step of a batch.", "model", "size", buckets=SHORT)
+TICK_ROWS = _histogram("tick_rows", "Rows in a step: a guided picture takes two.", "model", "size", buckets=ROWS)
+DECODE_SECONDS = _histogram("decode_seconds", "Latents of up to four pictures to pixels.", "model", buckets=SHORT)
+LOAD_SECONDS = _histogram("model_load_seconds", "Reading a picture model, its download included.", "model")
+REPLAYS = _counter("replays_total", "Pictures begun again because their replica was lost.")
+
+JOBS = _counter(
+    "jobs_total",
+    "Jobs by outcome: result, invalid, failed, memory, time, size, crashed, cancelled, refused.",
+    "kind",
+    "outcome",
+)
+JOB_SECONDS = _histogram("job_seconds", "A job in its child process, without the line.", "kind")
+CONVERSIONS = _counter("conversions_total", "Conversions that ended with a verdict.", "source", "target", "verdict")
+HTTP = _counter("http_requests_total", "Answers over HTTP, by our own route.", "route", "method", "status")
+
+_sizes: set[str] = set()
+_lock = threading.Lock()
+
+
+def size_label(width: int, height: int) -> str:
+    """``WxH`` of the first sizes seen, then "other": a visitor chooses sizes, and each would be a series for ever."""
+    size = f"{width}x{height}"
+    with _lock:
+        if size not in _sizes:
+            if len(_sizes) >= MOST_SIZES:
+                return OTHER
+            _sizes.add(size)
+    return size

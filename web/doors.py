@@ -1,0 +1,84 @@
+"""The one middleware at the door: gives each request its origin, counts the answers, knows what is under way.
+
+An id that a proxy sent as X-Request-Id is kept, any other request gets one; the answer has it, and so has every line
+of the log that the request leads to, in the app and in child processes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import Iterable
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.routing import BaseRoute, Match
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from lib import log, metrics
+from lib.origin import Origin, current
+
+ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
+KEY = "workbench.origin"  # in the scope: Gradio runs a listener in a task that the request did not start
+GRADIO = "/gradio_api/"
+ANSWERS = ("/gradio_api/queue/data", "/gradio_api/call/")  # streams that end with what was asked for
+METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds by machines
+
+
+class Traffic:
+    """What the middleware knows: ``routes`` are our own, and ``under_way`` counts answers that are owed."""
+
+    def __init__(self, routes: Iterable[BaseRoute]) -> None:
+        self.routes = list(routes)
+        self.under_way = 0  # changed in the server's event loop only
+
+    def name(self, scope: Scope) -> str:
+        """The template of our route, ``gradio``, or ``other``: a path may hold what a visitor typed."""
+        for route in self.routes:
+            if route.matches(scope)[0] != Match.NONE:
+                return getattr(route, "path", "") or metrics.OTHER
+        return "gradio" if scope["path"] == "/" or scope["path"].startswith((GRADIO, "/assets/")) else metrics.OTHER
+
+
+class Doors:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, traffic: Traffic) -> None:
+        self.app, self.traffic = app, traffic
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        began, route = time.monotonic(), self.traffic.name(scope)
+        ours = route not in ("gradio", metrics.OTHER, *QUIET)
+        sent = Headers(scope=scope).get("x-request-id", "")
+        origin = Origin(sent if ID.fullmatch(sent) else secrets.token_hex(8), "rest" if ours else "page")
+        scope[KEY] = origin
+        owed = ours or scope["path"].startswith(ANSWERS)
+        status = 500  # where the app breaks before it answers
+
+        async def answer(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                MutableHeaders(raw=message["headers"])["X-Request-Id"] = origin.id
+            await send(message)
+
+        token = current.set(origin)
+        self.traffic.under_way += owed
+        try:
+            await self.app(scope, receive, answer)
+        except asyncio.CancelledError:
+            status = 499
+            raise
+        finally:
+            self.traffic.under_way -= owed
+            current.reset(token)
+            method = scope["method"] if scope["method"] in METHODS else metrics.OTHER
+            metrics.HTTP.labels(route, method, str(status)).inc()
+            if ours:
+                seconds = round(time.monotonic() - began, 3)
+                log.event("http", request=origin.id, route=route, method=method, status=status, seconds=seconds)

@@ -1,0 +1,25 @@
+"""Switches of libraries that read them from the environment. Imported before any of these libraries is."""
+
+from __future__ import annotations
+
+import os
+
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # diffusers imports onnxruntime
+# OpenMP threads that wait must let other processes have the core: they look on for half a millisecond, then sleep
+# (docs/decisions.md). Both are read when torch is imported; the first is for other OpenMPs than GNU's.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+# their warnings quote prompts, and go past our log
+os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
+os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
+
+
+def believe_the_proxy() -> None:
+    """On a Space, the address that its proxy tells is the caller's; before the server starts.
+
+    There everybody comes through that proxy, and callers of REST would share its turn in the queue. A client can write
+    the same header, so the address decides on turns and never on rights.
+    """
+    if "SPACE_ID" in os.environ:
+        os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")  # read by uvicorn
