@@ -42,6 +42,9 @@ CSS = (
 .mw-card .mw-several td, .mw-card .mw-several th { padding: 4px 10px 4px 0; font-size: 0.88rem; }
 .mw-card .mw-several td:first-child { min-width: 120px; } .mw-card .mw-several td:last-child { min-width: 76px; }
 .mw-card .mw-several th { white-space: normal; }
+.mw-card .mw-several tr:first-child td { border-top: 0; } .mw-several td { vertical-align: top; }
+.mw-several .mw-link, .mw-several a { padding: 0; font-size: 0.88rem; font-weight: 400; }
+.mw-layers { max-height: 460px; overflow: auto; }
 .mw-link { color: var(--link-text-color); text-decoration: underline; background: none; border: 0; cursor: pointer;
   padding: 2px 4px; }
 #convert-remedies button { text-align: left; justify-content: flex-start; white-space: normal; }

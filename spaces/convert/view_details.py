@@ -95,16 +95,20 @@ def layers(report: dict[str, Any]) -> str:
         return ""
     rows = "".join(
         f"<tr><td><code>{e(one.get('layer', ''))}</code></td><td>{e(one.get('operator', ''))}</td>"
-        f"<td>{_kept(str(one.get('kept', '')))}</td><td>{bytes_text(one.get('bytes'))}</td><td>{_cost(one)}</td></tr>"
+        f"<td>{_kept(str(one.get('kept', '')))}</td><td>{bytes_text(one.get('bytes') or None)}</td><td>{_cost(one)}</td></tr>"
         for one in found[:MOST_LAYERS]
     )
     more = f"<p>and {len(found) - MOST_LAYERS} more in the report</p>" if len(found) > MOST_LAYERS else ""
-    table = f'<div class="mw-scroll"><table class="mw-grid"><tr>{head(LAYERS)}</tr>{rows}</table></div>' if found else ""
+    table = (
+        f'<div class="mw-scroll mw-layers"><table class="mw-grid"><tr>{head(LAYERS)}</tr>{rows}</table></div>'
+        if found
+        else ""
+    )
     return f'<div class="mw-card">{_chosen(chosen)}{table}{more}</div>'
 
 
 def _kept(word: str) -> str:
-    return f'<span class="mw-chip {"warning" if word.startswith("float") else "ok"}">{e(word)}</span>'
+    return f'<span class="mw-chip {"" if word.startswith("float") else "ok"}">{e(word)}</span>'
 
 
 def _cost(one: dict[str, Any]) -> str:
@@ -121,7 +125,8 @@ def _chosen(chosen: dict[str, Any]) -> str:
     for name, one in (chosen.get("measured") or {}).items():
         figures = one.items() if isinstance(one, dict) else ()
         words = (
-            f"{what.removesuffix('_db').replace('_', ' ')} {number(v)}{' dB' * what.endswith('_db')}" for what, v in figures
+            f"{what.removesuffix('_db').replace('sqnr', 'SQNR').replace('_', ' ')} {number(v)}{' dB' * what.endswith('_db')}"
+            for what, v in figures
         )
         tried.append(f"{e(name)}: {e(', '.join(words))}")
     measured = f" ({'; '.join(tried)})" if tried else ""

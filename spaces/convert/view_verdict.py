@@ -101,7 +101,9 @@ def _answer(word: Any) -> str:
 
 
 def _figures(quality: dict[str, Any]) -> str:
-    on = f" on {quality.get('count')} {quality.get('on')}"
+    count, inputs = quality.get("count") or 0, quality.get("inputs") or 0
+    rows = f"rows of {inputs} " if count > inputs > 0 else ""
+    on = f" on {count} {rows}{quality.get('on')}"
     if quality.get("interval"):
         low, high = quality["interval"]
         head = f"{quality['metric']} {percent(quality['value'])}{on}, 95 % interval {percent(low)} to {percent(high)}"
@@ -133,7 +135,7 @@ def _checked(report: dict[str, Any]) -> str:
         parts.append(f"{samples['judged']} of {samples['count']} samples in {e(short(samples['name'], 40))} to judge{split}")
     chosen = (report.get("chosen") or {}).get("method")
     if chosen:
-        parts.append(f"ranges by {e(chosen)}")
+        parts.append("ranges taken while it runs" if chosen == "dynamic" else f"ranges by {e(chosen)}")
     return f"<p><small>Checked with {'; '.join(parts)}.</small></p>" if parts else ""
 
 

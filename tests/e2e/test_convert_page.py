@@ -311,7 +311,7 @@ def test_weights_alone_tell_their_architecture(page, tmp_path: Path) -> None:  #
     card.get_by_role("button", name="Use it").click()
     card.get_by_text("batch × 5").wait_for(timeout=SLOW)
     assert chosen(page) == ["onnx"] and "random" not in card.inner_text()
-    assert page.get_by_text("trained.pth").first.is_visible()
+    assert page.get_by_label("Or an architecture by name").input_value() == "torchvision:mobilenet_v3_small"
 
 
 def test_names_from_a_model_stay_text(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
