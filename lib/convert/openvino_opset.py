@@ -6,7 +6,7 @@ from pathlib import Path
 
 from onnx import ModelProto, NodeProto
 
-from lib.convert import onnx_files, opset
+from lib.convert import onnx_files, onnx_tidy, opset
 from lib.errors import JobFailed
 from lib.onnx_model.functions import every
 
@@ -41,10 +41,16 @@ def _better(model: ModelProto) -> int:
     found = onnx_files.opset(model)
     nodes = [node for node in every(model.graph.node) if node.domain in ("", "ai.onnx")]
     reduces = any(node.op_type in REDUCTIONS for node in nodes)
-    if SOFTMAX_FROM <= found < SOFTMAX_MENDED and any(node.op_type == SOFTMAX and _axis(node) != -1 for node in nodes):
+    if SOFTMAX_FROM <= found < SOFTMAX_MENDED and _over_several(model, [n for n in nodes if n.op_type == SOFTMAX]):
         return REDUCTIONS_MENDED if reduces else SOFTMAX_MENDED
     return REDUCTIONS_MENDED if reduces and REDUCTIONS_FROM <= found < REDUCTIONS_MENDED else 0
 
 
-def _axis(node: NodeProto) -> int:
-    return next((a.i for a in node.attribute if a.name == "axis"), 1)
+def _over_several(model: ModelProto, nodes: list[NodeProto]) -> bool:
+    """Whether one of these Softmaxes may be over more axes than one."""
+    axes = [(n.input[0], next((a.i for a in n.attribute if a.name == "axis"), 1)) for n in nodes]
+    if all(axis == -1 for _, axis in axes):
+        return False
+    types = opset.types_of(onnx_tidy.light(model))
+    shapes = {n: types[n].tensor_type.shape for n, _ in axes if n in types and types[n].tensor_type.HasField("shape")}
+    return any(axis != -1 and not (name in shapes and axis == len(shapes[name].dim) - 1) for name, axis in axes)

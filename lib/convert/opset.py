@@ -72,7 +72,7 @@ def _expanded(model: ModelProto, found: int, opset: int) -> ModelProto:
 
 def _typed(model: ModelProto) -> None:
     """Writes down the type of every value of the main graph: what a function is made of may depend on it."""
-    types = _types(model)
+    types = types_of(model)
     named = {v.name for v in (*model.graph.input, *model.graph.output)}
     values = {t.name for t in model.graph.initializer} | {name for node in model.graph.node for name in node.output}
     del model.graph.value_info[:]
@@ -96,7 +96,7 @@ def _is_function(name: str, opset: int) -> bool:
     return schema.has_function or schema.has_context_dependent_function
 
 
-def _types(model: ModelProto) -> dict[str, TypeProto]:
+def types_of(model: ModelProto) -> dict[str, TypeProto]:
     """Types by name, subgraphs included. Where inference fails: what is declared."""
     inferred = model
     if model.ByteSize() < onnx_files.WHOLE:
@@ -118,7 +118,7 @@ def _types(model: ModelProto) -> dict[str, TypeProto]:
 
 
 def _down(model: ModelProto, found: int, opset: int) -> ModelProto:
-    types = _types(model)
+    types = types_of(model)
     for level in range(found, opset, -1):
         _down_graph(model.graph, level, types, None)
     _imports(model, opset)
@@ -151,7 +151,7 @@ def _up(model: ModelProto, found: int, opset: int) -> ModelProto:
     if found < 9 <= opset and any(n.op_type == "Scan" for n in every(model.graph.node)):
         raise Refused("Scan had a batch dimension before opset 9, and its inputs would change")
     if found < opset_broadcast.FIRST <= opset:
-        opset_broadcast.plain(model.graph, _types(model))
+        opset_broadcast.plain(model.graph, types_of(model))
         del model.graph.value_info[:]
         opset_broadcast.hide(model)
         model = opset_broadcast.shown(_raised(model, opset_broadcast.FIRST))
