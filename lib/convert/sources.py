@@ -6,6 +6,7 @@ Runs in a child process. A kind is what stands before the colon: ``torchvision:r
 from __future__ import annotations
 
 import json
+from difflib import get_close_matches
 from pathlib import Path
 
 from lib.convert.formats import main_file
@@ -43,7 +44,10 @@ def take(
     name = whole_name(name)
     kind, colon, rest = name.partition(":")
     if not colon or kind not in KINDS:
-        raise InvalidValue("source", name, ", ".join(f"{k}:…" for k in KINDS))
+        kinds = [k for k in KINDS if allow_hub or k != "hub"]
+        near = get_close_matches(name, [one.partition(":")[2] for one in _all_names()], 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InvalidValue("source", name, f"{', '.join(f'{k}:…' for k in kinds)}{hint}")
     if files and kind not in TAKE_WEIGHTS:
         raise InvalidValue("files", ", ".join(files), f"none beside {kind}:…, which has weights of its own")
     if kind == "diffusers":
@@ -74,10 +78,14 @@ def whole_name(name: str) -> str:
     name = name.strip()
     if not name or ":" in name:
         return name
+    found = [one for one in _all_names() if one.partition(":")[2] == name]
+    return found[0] if len(found) == 1 else name
+
+
+def _all_names() -> list[str]:
     from lib.convert.conversions import names
 
-    found = [one for group in names().values() for one in group if one.partition(":")[2] == name]
-    return found[0] if len(found) == 1 else name
+    return [one for group in names().values() for one in group]
 
 
 def weights(format: str, folder: Path) -> str:

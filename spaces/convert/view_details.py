@@ -95,7 +95,8 @@ def layers(report: dict[str, Any]) -> str:
         return ""
     rows = "".join(
         f"<tr><td><code>{e(one.get('layer', ''))}</code></td><td>{e(one.get('operator', ''))}</td>"
-        f"<td>{_kept(str(one.get('kept', '')))}</td><td>{bytes_text(one.get('bytes') or None)}</td><td>{_cost(one)}</td></tr>"
+        f"<td>{_kept(str(one.get('kept', '')))}</td><td>{bytes_text(one.get('bytes') or None)}</td>"
+        f"<td>{_cost(one)}</td></tr>"
         for one in found[:MOST_LAYERS]
     )
     more = f"<p>and {len(found) - MOST_LAYERS} more in the report</p>" if len(found) > MOST_LAYERS else ""

@@ -197,7 +197,8 @@ def test_rest_says_what_is_wrong(
     [
         ({"target": ""}, "a format from /conversions"),
         ({"target": "onnx"}, "an uploaded file, or a name"),
-        ({"target": "onnx", "source": "nonsense"}, "source was 'nonsense'"),
+        ({"target": "onnx", "source": "nonsense"}, "source was 'nonsense'; allowed: [a-z:…, ]*jax:…\\.$"),
+        ({"target": "onnx", "source": "resnet81"}, "did you mean resnet18"),
         ({"target": "onnx", "source": "torchvision:no_such_model"}, "no_such_model"),
         ({"target": "onnx", "options": [1]}, "an object such as"),
         ({"target": "onnx", "options": "{"}, "an object such as"),

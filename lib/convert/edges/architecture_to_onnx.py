@@ -26,7 +26,7 @@ NOTE = "The batch, and a text's length, stay dynamic where the exporter can keep
             default="default",
             choices=("default", "18", "19", "20", "21", "22", "23"),
         ),
-        Option(name="dynamic", title="Dynamic batch and sequence", kind="bool", default=True),
+        Option(name="dynamic", title="Keep dynamic dimensions (where supported)", kind="bool", default=True),
     ),
     note=NOTE,
 )

@@ -16,7 +16,7 @@ from lib.convert.edges import Option, edge
     seconds=8,
     error=1e-6,
     needs=("torch",),
-    options=(Option(name="dynamic", title="Dynamic batch and sequence", kind="bool", default=True),),
+    options=(Option(name="dynamic", title="Keep dynamic dimensions (where supported)", kind="bool", default=True),),
     note="A program for torch.export.load, without the model's Python code. Detection models cannot be exported.",
 )
 def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:

@@ -13,7 +13,7 @@ OPSETS = tuple(str(n) for n in range(7, 29))  # onnxruntime says at run time whe
 @edge(
     "onnx",
     "onnx-opset",
-    tool="onnx.version_converter and own steps down",
+    tool="onnx.version_converter, built-in downgrades",
     precision="fp32",
     seconds=1,
     error=1e-6,
