@@ -108,6 +108,8 @@ class Static:
         """Ranges with zero inside, which is how quantisation wants them."""
         if method not in self._ranges:
             found = {n: (min(low, 0.0), max(high, 0.0)) for n, (low, high) in METHODS[method](self._found).items()}
+            # the quantiser wants a range of an empty slice, too, and any will do
+            found |= dict.fromkeys(self._found.empty(), (0.0, 0.0))
             readers: dict[str, list[NodeProto]] = {}
             for node in self._model.graph.node:
                 for name in node.input:

@@ -33,6 +33,12 @@ def held(node: NodeProto, sizes: dict[str, int]) -> int:
     return sum(sizes.get(name, 0) for name in dict.fromkeys(node.input))
 
 
+def stacked(model: ModelProto) -> frozenset[str]:
+    """Names of the MatMuls whose constant weight has more than two dimensions."""
+    deep = {t.name for t in model.graph.initializer if len(t.dims) > 2}
+    return frozenset(n.name for n in model.graph.node if n.op_type == "MatMul" and len(n.input) > 1 and n.input[1] in deep)
+
+
 def products(model: ModelProto) -> list[Product]:
     constants = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
     readers = Counter(name for node in model.graph.node for name in node.input)

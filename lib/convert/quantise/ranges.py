@@ -26,11 +26,15 @@ Range = tuple[float, float]
 
 
 class Ranges:
-    """Ranges by tensor name. Values that are not finite and empty tensors are left out. ``samples`` were seen."""
+    """Ranges by tensor name. Values that are not finite are left out, and tensors that never have a value: ``empty``.
+
+    ``samples`` were seen.
+    """
 
     def __init__(self) -> None:
         self.samples = 0
         self._whole: dict[str, Range] = {}
+        self._empty: set[str] = set()
         self._average: dict[str, Range] = {}
         self._counts: dict[str, np.ndarray] = {}
 
@@ -44,6 +48,8 @@ class Ranges:
                 self._whole[name] = min(before[0], low), max(before[1], high)
                 a, b = self._average.get(name, (low, high))
                 self._average[name] = a + (1 - SMOOTHING) * (low - a), b + (1 - SMOOTHING) * (high - b)
+            elif not values.size:
+                self._empty.add(name)
 
     def count(self, tensors: Mapping[str, np.ndarray]) -> None:
         """The second pass: a histogram between the ends, of an even choice of a big tensor's values."""
@@ -52,6 +58,9 @@ class Ranges:
                 step = -(-some.size // MOST)
                 counts, _ = np.histogram(some[::step], BINS, self._edges(name))
                 self._counts[name] = self._counts.get(name, 0) + counts
+
+    def empty(self) -> set[str]:
+        return self._empty - self._whole.keys()
 
     def minmax(self) -> dict[str, Range]:
         return dict(self._whole)
