@@ -23,3 +23,9 @@ def believe_the_proxy() -> None:
     """
     if "SPACE_ID" in os.environ:
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")  # read by uvicorn
+
+
+def no_progress_bars() -> None:
+    """Libraries draw them into the log."""
+    os.environ.setdefault("TQDM_DISABLE", "1")
+    os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")

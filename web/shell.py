@@ -194,6 +194,8 @@ def main(folders: list[Path]) -> int:
     try:
         settings = Settings.from_environment()
         log.setup(settings.log_format)
+        if settings.log_format == log.JSON:
+            environment.no_progress_bars()
         workbench = Workbench(folders, settings)
     except WorkbenchError as error:
         print(f"Model Workbench cannot start: {error}", file=sys.stderr)

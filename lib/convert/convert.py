@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lib import metrics
 from lib.convert import conversions, environments
 from lib.convert.answers import checked
 from lib.convert.architectures.fits import fitting
@@ -157,6 +158,7 @@ class Converter:
             made = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
             files = {kind: _inside(folder, made.get(kind)) for kind in ("artifact", "package", "onnx")}
             self._outlook.note(taken["bytes"], found["route"], time.monotonic() - begun)
+            metrics.CONVERSIONS.labels(taken["format"], target, found["verdict"]).inc()
             if found["verdict"] == "proven" or settled.anyway:
                 return {"report": found, "withheld": None} | files
             return {"report": found, "withheld": files} | dict.fromkeys(files)

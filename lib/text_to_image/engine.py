@@ -117,8 +117,8 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Some model is loaded, there is a thread to run it, and it takes requests."""
-        return not self._ended and not self._draining and self._shelf.current is not None
+        """Some model is loaded, and there is a thread to run it."""
+        return not self._ended and self._shelf.current is not None
 
     def status(self) -> dict[str, Any]:
         """What ``GET /healthz`` tells."""

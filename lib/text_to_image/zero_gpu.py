@@ -53,9 +53,7 @@ class PerCallEngine:
             self._draining = True
             return self._ended.wait_for(lambda: not self._waiting, timeout=seconds)
 
-    @property
-    def ready(self) -> bool:
-        return not self._draining
+    ready = True
 
     def under_way(self) -> dict[str, dict[str, int]]:
         """Nobody here knows which calls the lender lets wait: all count as running, of the default model."""

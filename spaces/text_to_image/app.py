@@ -55,8 +55,9 @@ class TextToImage:
         return self.engine.ready
 
     def gauges(self) -> dict[str, Any]:
-        found = {f"requests_{state}": models for state, models in self.engine.under_way().items()}
-        values = {name: [((model,), n) for model, n in models.items()] for name, models in found.items()}
+        idle = dict.fromkeys(self.engine.catalogue.names, 0)
+        found = {f"requests_{state}": idle | models for state, models in self.engine.under_way().items()}
+        values: dict[str, Any] = {name: [((model,), n) for model, n in models.items()] for name, models in found.items()}
         return values | {"queue_size": [((), self.engine.settings.queue_size)]}
 
     def start(self) -> None:
