@@ -79,8 +79,10 @@ def main() -> None:
     parser.add_argument("--without-samples", action="store_true")
     parser.add_argument("--made", type=Path, default=Path(tempfile.gettempdir()) / "trained_models")
     parser.add_argument("--write", action="store_true")
+    parser.add_argument("--as-logged", action="store_true", help="convert nothing, take what the log has")
     given = parser.parse_args()
-    known = run(given.only, not given.without_samples, given.made)
+    samples = not given.without_samples
+    known = read(log(samples)) if given.as_logged else run(given.only, samples, given.made)
     rows = [known[name, t] for name in corpus.makers() for t in _targets(known, name)]
     about = {name: corpus.make(name, given.made / name) for name in dict.fromkeys(r.model for r in rows)}
     print(table(rows, about))

@@ -21,7 +21,14 @@ def table(rows: list[Row], about: dict[str, Any]) -> str:
     from tests.convert.trained.subject import FLOORS
 
     floors = {name: f"{100 * value:g} %" for name, value in FLOORS.items()}
-    return "\n".join([INTRODUCTION.format(**floors), *_counts(rows), "", *_models(rows, about), "", *_rows(rows), ""])
+    parts = [_missing(rows, about), *_counts(rows), "", *_models(about), "", *_rows(rows), ""]
+    return "\n".join([INTRODUCTION.format(**floors), *parts])
+
+
+def _missing(rows: list[Row], about: dict[str, Any]) -> str:
+    """Nobody should take a part for the whole."""
+    wanted = sum(len(subject.targets) for subject in about.values())
+    return "" if len(rows) >= wanted else f"Not complete: {len(rows)} of {wanted} conversions of {len(about)} models.\n"
 
 
 def _counts(rows: list[Row]) -> list[str]:
@@ -37,7 +44,7 @@ def _counts(rows: list[Row]) -> list[str]:
     return [*head, "", said]
 
 
-def _models(rows: list[Row], about: dict[str, Any]) -> list[str]:
+def _models(about: dict[str, Any]) -> list[str]:
     out = ["| model | kind | real inputs | decisions |", "|---|---|---|---|"]
     for name, subject in about.items():
         count = len(next(iter(subject.held()[0].values())))
