@@ -13,12 +13,15 @@ import argparse
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from huggingface_hub.utils import disable_progress_bars
 
 from lib.deploy import DeploymentFailed, remote, running, tree
 from lib.deploy.space import ZERO_GPU, Difference, Space
 from lib.errors import WorkbenchError
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
@@ -48,7 +51,7 @@ def described(files: tree.Files, difference: Difference) -> str:
 
 def deploy(repository: Path, commit: str, given: argparse.Namespace) -> None:
     """``commit`` of the repository at ``repository`` (bare, in the hook) on the Space, in one commit of the Space's."""
-    identity = remote.git(repository, "rev-parse", "--verify", f"{commit}^{{commit}}")
+    identity = tree.identity(repository, commit)
     files = tree.of_commit(repository, identity)
     files = tree.one_tab(files, given.tab) if given.tab else tree.whole(files)
     revision = f"{identity}-{given.tab}" if given.tab else identity
@@ -86,6 +89,8 @@ def deploy(repository: Path, commit: str, given: argparse.Namespace) -> None:
 
 def main(words: list[str] | None = None) -> int:
     given = arguments(words)
+    if not sys.stderr.isatty():  # a bar is noise in a log, and behind git's "remote:"
+        disable_progress_bars()
     try:
         if given.receive:
             deploy(Path.cwd(), remote.received(sys.stdin.readlines()), given)
@@ -94,9 +99,7 @@ def main(words: list[str] | None = None) -> int:
             own += ["--hardware", given.hardware] if given.hardware else []
             own += ["--private"] if given.private else []
             remote.install(ROOT, Path(__file__).resolve(), given.remote, own)
-            say(
-                f"git push {given.remote} main deploys to {given.space} now; where the Space does not run it, git rejects it."
-            )
+            say(f"git push {given.remote} main deploys to {given.space}, and is rejected where the Space does not run it.")
         else:
             if given.commit == "HEAD" and remote.git(ROOT, "status", "--porcelain"):
                 say("What is not committed stays here.")

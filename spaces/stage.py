@@ -8,11 +8,12 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT))
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from lib.deploy import tree
 from lib.errors import InvalidValue
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def stage(tab: str, folder: Path) -> None:

@@ -9,7 +9,7 @@ import re
 import time
 from collections.abc import Callable
 
-import httpx
+import httpx2
 from huggingface_hub import get_token
 from huggingface_hub.errors import HfHubHTTPError
 
@@ -21,7 +21,7 @@ Say = Callable[[str], None]
 LOGS = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "run", "CONFIG_ERROR": "build", "NO_APP_FILE": "build"}
 ENDED = {*LOGS, "PAUSED", "STOPPED", "DELETING"}
 LINES = 200  # of a log, its last ones
-EVERY = 2.0  # seconds between two looks
+EVERY = 1.0  # seconds between two looks
 AGAIN = 30.0  # seconds after which a stage that lasts is told again
 STALE = 90.0  # seconds after which a stage is believed that was there before the commit
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
@@ -38,14 +38,14 @@ def health(space: Space) -> dict:
     assert space.info
     token = get_token() if space.info.private else None
     try:
-        answer = httpx.get(
+        answer = httpx2.get(
             f"{space.info.host}/healthz",
             headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=10,
             follow_redirects=False,  # a token goes to the Space only
         )
         found = answer.json() if answer.status_code == 200 else {}
-    except (httpx.HTTPError, ValueError):
+    except (httpx2.HTTPError, ValueError):
         return {}
     return found if isinstance(found, dict) else {}
 
@@ -89,7 +89,7 @@ def log(space: Space, kind: str) -> str:
     try:
         for part in space.api.fetch_space_logs(space.name, build=kind == "build"):
             text += part if part.endswith("\n") else part + "\n"
-    except (HfHubHTTPError, httpx.HTTPError) as error:
+    except (HfHubHTTPError, httpx2.HTTPError) as error:
         text += f"(the Hub gives no {kind} log: {type(error).__name__})\n"
     lines = COLOURS.sub("", text).splitlines()[-LINES:]
     return "".join(f"  {line}\n" for line in [f"-- {kind} log of {space.name} --", *lines])

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
-import httpx
+import httpx2
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OIDCError, RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile, SpaceInfo
@@ -57,7 +57,7 @@ class Space:
             raise InvalidValue("space", self.name, "owner/name, of letters, digits, '-', '_' and '.'") from None
         except HfHubHTTPError as error:
             raise DeploymentFailed(self._refusal(error)) from error
-        except httpx.HTTPError as error:
+        except httpx2.HTTPError as error:
             raise DeploymentFailed(f"The Hub cannot be reached ({type(error).__name__}). Try again.") from error
         except OIDCError as error:
             raise DeploymentFailed(

@@ -23,12 +23,19 @@ DEVELOPMENT = (
 NAMED = re.compile(r"(lib|web|models)(\.\w+)+")  # a module: imported, or named to be imported in a child process
 
 
-def of_commit(repository: Path, commit: str) -> Files:
-    """Every file of ``commit``; it may be one that a push has brought and not been accepted with yet."""
-    command = ["git", "archive", "--format=tar", commit]
-    done = subprocess.run(command, cwd=repository, capture_output=True, check=False)
+def identity(repository: Path, commit: str) -> str:
+    """The 40 digits of a commit, branch or tag; it may be one that a push has brought and is not accepted with yet."""
+    words = ["git", "rev-parse", "--verify", "--quiet", "--end-of-options", f"{commit}^{{commit}}"]
+    done = subprocess.run(words, cwd=repository, capture_output=True, text=True, check=False)
     if done.returncode:
         raise InvalidValue("commit", commit, "a commit, branch or tag of this repository")
+    return done.stdout.strip()
+
+
+def of_commit(repository: Path, identity: str) -> Files:
+    """Every file of a commit."""
+    command = ["git", "archive", "--format=tar", identity]
+    done = subprocess.run(command, cwd=repository, capture_output=True, check=True)
     with tarfile.open(fileobj=io.BytesIO(done.stdout)) as archive:
         return {m.name: archive.extractfile(m).read() for m in archive if m.isfile()}  # type: ignore[union-attr]
 

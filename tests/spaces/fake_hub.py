@@ -14,6 +14,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
 
 TOKEN, USER = "hf_fake" + "0" * 30, "ada"
+NO_REPOSITORY = {"error": "Repository not found"}
 TEXTS = (".md", ".json", ".txt", ".py")  # the Hub takes these as they are, and everything else as LFS
 
 
@@ -32,7 +33,8 @@ class FakeHub:
         self.broken = False  # commits answer 500, with everything it was sent in its words
         self.address = ""
 
-    def answer(self, path: str, query: dict[str, list[str]], body: bytes, token: str) -> tuple[int, dict]:
+    def answer(self, path: str, query: dict[str, list[str]], body: bytes, token: str) -> tuple[int, dict | list | str]:
+        """Status and what is sent: text as a stream of events, and everything else as JSON."""
         if path.startswith("/upload/"):
             oid = path.removeprefix("/upload/")
             assert hashlib.sha256(body).hexdigest() == oid
@@ -53,7 +55,7 @@ class FakeHub:
         name, what = found.groups()
         pull = query.get("create_pr") == ["1"]
         if name not in self.repositories:
-            return 404, {"error": "Repository not found"}
+            return 404, NO_REPOSITORY
         if not pull and not name.startswith(f"{USER}/"):
             return 403, {"error": "Forbidden"}
         if what == "preupload":
@@ -98,8 +100,8 @@ class FakeHub:
 
 
 @contextmanager
-def serve() -> Iterator[FakeHub]:
-    hub = FakeHub()
+def serve(hub: FakeHub | None = None) -> Iterator[FakeHub]:
+    hub = hub or FakeHub()
 
     class Handler(BaseHTTPRequestHandler):
         def answer(self) -> None:
@@ -107,10 +109,12 @@ def serve() -> Iterator[FakeHub]:
             parts, token = urlsplit(self.path), (self.headers.get("authorization") or "").removeprefix("Bearer ")
             hub.calls.append(f"{self.command} {parts.path}")
             status, found = hub.answer(parts.path, parse_qs(parts.query), body, token)
-            text = json.dumps(found).encode()
+            text = (found if isinstance(found, str) else json.dumps(found)).encode()
             self.send_response(status)
-            self.send_header("content-type", "application/json")
+            self.send_header("content-type", "text/event-stream" if isinstance(found, str) else "application/json")
             self.send_header("content-length", str(len(text)))
+            if found == NO_REPOSITORY:
+                self.send_header("x-error-code", "RepoNotFound")
             self.end_headers()
             self.wfile.write(text)
 

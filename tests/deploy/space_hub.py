@@ -1,0 +1,217 @@
+"""A Hub on loopback that has Spaces: each is a bare git repository whose hook refuses binary files, as the real one's.
+
+Large and binary files of a commit through the API become pointers, and ``.gitattributes`` gets a line for them. After
+a commit, ``/runtime`` tells the stages of ``coming`` one by one; at RUNNING the Space serves its new revision.
+"""
+
+from __future__ import annotations
+
+import base64
+import fnmatch
+import hashlib
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.spaces.fake_hub import NO_REPOSITORY, TOKEN, USER, FakeHub
+
+ATTRIBUTES = b"*.safetensors filter=lfs diff=lfs merge=lfs -text\n"  # the Hub has more of these
+POINTER = b"version https://git-lfs.github.com/spec/v1\n"
+HOOK = """#!{python}
+import subprocess, sys
+def git(*words): return subprocess.run(["git", *words], capture_output=True, check=True).stdout
+for line in sys.stdin:
+    new = line.split()[1]
+    objects = git("rev-list", "--objects", new, "--not", "--all").decode().splitlines()
+    named = [o.split(" ", 1) for o in objects if " " in o]
+    bad = [n for o, n in named if n and git("cat-file", "-t", o) == b"blob\\n" and b"\\0" in git("cat-file", "blob", o)]
+    if bad:
+        sys.exit("Your push was rejected because it contains binary files. Offending files: " + " ".join(sorted(bad)))
+"""
+GIT = {"GIT_CONFIG_GLOBAL": os.devnull, "GIT_CONFIG_NOSYSTEM": "1"}
+GIT |= {f"GIT_{who}_{what}": "ada@example.org" for who in ("AUTHOR", "COMMITTER") for what in ("NAME", "EMAIL")}
+
+
+def git(folder: Path, *words: str, given: bytes | None = None) -> str:
+    run = subprocess.run(["git", *words], cwd=folder, env=os.environ | GIT, input=given, capture_output=True, check=False)
+    assert run.returncode == 0, run.stderr.decode()
+    return run.stdout.decode().strip()
+
+
+@dataclass
+class FakeSpace:
+    """One Space; ``tree`` is what its git has, pointers for what is LFS."""
+
+    folder: Path
+    host: str
+    private: bool = False
+    tree: dict[str, bytes] = field(default_factory=dict)
+    stage: str = "NO_APP_FILE"
+    hardware: str | None = None
+    coming: list[str] = field(default_factory=lambda: ["BUILDING", "APP_STARTING", "RUNNING"])
+    logs: dict[str, list[str]] = field(default_factory=dict)
+    serving: dict = field(default_factory=dict)
+    built: Callable[[FakeSpace], None] | None = None  # called after a commit; it then sets stage, logs and host itself
+    _next: list[str] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        git(self.folder.parent, "init", "--quiet", "--bare", "--initial-branch=main", str(self.folder))
+        hook = self.folder / "hooks" / "pre-receive"
+        hook.parent.mkdir(exist_ok=True)
+        hook.write_text(HOOK.format(python=sys.executable))
+        hook.chmod(0o755)
+        self.commit({".gitattributes": ATTRIBUTES, "README.md": b"---\nsdk: gradio\n---\n"}, [], "initial commit")
+
+    @property
+    def sha(self) -> str:
+        return git(self.folder, "rev-parse", "main")
+
+    @property
+    def commits(self) -> list[str]:
+        """Titles, the oldest first."""
+        return git(self.folder, "log", "--reverse", "--format=%s", "main").splitlines()
+
+    def commit(self, files: dict[str, bytes], gone: list[str], title: str) -> str:
+        start = "from refs/heads/main^0\n" if self.tree else ""
+        stream = f"commit refs/heads/main\ncommitter ada <a> now\ndata {len(title.encode())}\n{title}\n{start}".encode()
+        for path, content in files.items():
+            stream += f"M 100644 inline {path}\ndata {len(content)}\n".encode() + content + b"\n"
+        stream += b"".join(f"D {path}\n".encode() for path in gone)
+        git(self.folder, "fast-import", "--quiet", "--date-format=now", given=stream)
+        self.tree |= files
+        for path in gone:
+            del self.tree[path]
+        return self.sha
+
+    def is_lfs(self, path: str) -> bool:
+        patterns = [line.split()[0] for line in self.tree[".gitattributes"].decode().splitlines()]
+        return any(fnmatch.fnmatch(path, p) or fnmatch.fnmatch(path.rsplit("/")[-1], p) for p in patterns)
+
+    def build(self) -> None:
+        """As a commit or a factory reboot starts it."""
+        self._next = list(self.coming)
+        if self.built:
+            self.built(self)
+
+    def tell(self) -> str:
+        """The stage: the one before the commit once more, then those that come."""
+        told = self.stage
+        if self._next:
+            self.stage = self._next.pop(0)
+            if self.stage == "RUNNING":
+                self.serving = {"status": "ready", "revision": self.tree["REVISION"].decode().strip()}
+        return told
+
+
+class SpaceHub(FakeHub):
+    def __init__(self, home: Path) -> None:
+        super().__init__()
+        self.home = home
+        self.spaces: dict[str, FakeSpace] = {}
+        self.no_hardware: set[str] = set()  # what the account cannot pay
+        self.before_commit: Callable[[FakeSpace], object] = lambda space: None
+
+    def answer(self, path: str, query: dict[str, list[str]], body: bytes, token: str) -> tuple[int, dict | list | str]:
+        if found := re.fullmatch(r"/space/([^/]+/[^/]+)/healthz", path):
+            space = self.spaces[found[1]]
+            return (200, space.serving) if not space.private or token == TOKEN else (401, {})
+        if path.startswith("/upload/") or path == "/api/validate-yaml" or path.endswith("/info/lfs/objects/batch"):
+            return super().answer(path.removeprefix("/spaces"), query, body, token)
+        if token != TOKEN:
+            return 401, {"error": "Invalid credentials in Authorization header"}
+        if path == "/api/repos/create":
+            return self.make(json.loads(body))
+        found = re.fullmatch(r"/api/spaces/([^/]+/[^/]+?)(?:/(\w+)(?:/(\w+))?)?", path)
+        assert found, path
+        name, what, which = found.groups()
+        if name not in self.spaces:
+            return 404, NO_REPOSITORY
+        given = json.loads(body) if body.startswith(b"{") and what != "commit" else {}
+        return self.ask(self.spaces[name], name, what or "info", which, given, body)
+
+    def make(self, given: dict) -> tuple[int, dict]:
+        owner = given.get("organization") or USER
+        name = f"{owner}/{given['name']}"
+        if owner != USER:
+            return 403, {"error": "You don't have the rights to create a Space there"}
+        if given.get("hardware") in self.no_hardware:
+            return 402, {"error": "creating a Space that runs on compute requires a paid plan"}
+        folder = self.home / f"{given['name']}.git"
+        host = f"{self.address}/space/{name}"
+        self.spaces[name] = FakeSpace(folder, host, given.get("visibility") == "private", hardware=given.get("hardware"))
+        return 200, {"url": f"{self.address}/spaces/{name}", "name": name}
+
+    def ask(
+        self, space: FakeSpace, name: str, what: str, which: str, given: dict, body: bytes
+    ) -> tuple[int, dict | list | str]:
+        if what == "info":
+            return 200, {"id": name, "sha": space.sha, "private": space.private, "host": space.host, "tags": [], "likes": 0}
+        if what == "runtime":
+            return 200, {"stage": space.tell(), "hardware": {"current": space.hardware, "requested": space.hardware}}
+        if what == "tree":
+            return 200, [entry(path, content) for path, content in space.tree.items()]
+        if what == "preupload":
+            return 200, {"files": [self.mode(space, asked) for asked in given["files"]]}
+        if what == "commit":
+            return self.take(space, name, body)
+        if what == "hardware":
+            if given["flavor"] in self.no_hardware:
+                return 402, {"error": "no payment method"}
+            space.hardware = given["flavor"]
+            return 200, {"stage": space.stage, "hardware": {"requested": space.hardware}}
+        if what == "restart":
+            space.build()
+            return 200, {"stage": space.stage}
+        assert what == "logs"
+        lines = [{"data": f"{text}\n", "timestamp": "2026-01-01T00:00:00.000Z"} for text in space.logs.get(which, [])]
+        return 200, "".join(f"data: {json.dumps(line)}\n\n" for line in lines)
+
+    def mode(self, space: FakeSpace, asked: dict) -> dict:
+        large = space.is_lfs(asked["path"]) or b"\0" in base64.b64decode(asked["sample"]) or asked["size"] > 10 << 20
+        return {"path": asked["path"], "uploadMode": "lfs" if large else "regular", "shouldIgnore": False}
+
+    def take(self, space: FakeSpace, name: str, body: bytes) -> tuple[int, dict]:
+        self.before_commit(space)
+        head, *items = [json.loads(line) for line in body.splitlines()]
+        if head["value"].get("parentCommit") != space.sha:
+            return 412, {"error": "A commit has happened since. Please refresh and try again."}
+        files, gone, attributes = {}, [], space.tree[".gitattributes"]
+        for item in items:
+            value = item["value"]
+            if item["key"] == "deletedFile":
+                gone.append(value["path"])
+            elif item["key"] == "file":
+                files[value["path"]] = base64.b64decode(value["content"])
+                assert b"\0" not in files[value["path"]]
+            else:
+                files[value["path"]] = POINTER + f"oid sha256:{value['oid']}\nsize {value['size']}\n".encode()
+                if not space.is_lfs(value["path"]):
+                    attributes += f"{value['path']} filter=lfs diff=lfs merge=lfs -text\n".encode()
+        if attributes != space.tree[".gitattributes"]:
+            files[".gitattributes"] = attributes
+        oid = space.commit(files, gone, head["value"]["summary"])
+        space.build()
+        return 200, {"commitUrl": f"{self.address}/spaces/{name}/commit/{oid}", "commitOid": oid}
+
+    def check_out(self, name: str, folder: Path) -> None:
+        """The Space's files as a container gets them: pointers that ``.gitattributes`` names are replaced."""
+        space = self.spaces[name]
+        git(self.home, "clone", "--quiet", "--depth=1", f"file://{space.folder}", str(folder))
+        for path, content in space.tree.items():
+            if space.is_lfs(path) and (oid := re.search(rb"oid sha256:(\w+)", content)):
+                (folder / path).write_bytes(self.blobs[oid[1].decode()])
+
+
+def entry(path: str, content: bytes) -> dict:
+    """A file as ``/tree`` lists it."""
+    oid = hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+    found: dict = {"type": "file", "path": path, "size": len(content), "oid": oid}
+    if content.startswith(POINTER):
+        sha, size = re.findall(rb"(?:oid sha256:|size )(\w+)", content)
+        found["lfs"] = {"oid": sha.decode(), "size": int(size), "pointerSize": len(content)}
+    return found
