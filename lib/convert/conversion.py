@@ -141,7 +141,8 @@ class Conversion:
         return again | {"cases": [case for case in again["cases"] if fits(case)]}
 
     def _beyond(self, hops: list[Answer], source: Answer) -> Steps:
-        limits = {name: size for hop in hops for name, size in hop["limits"].items()}
+        fixed = {name for hop in hops for name in hop["fixed"]}
+        limits = {name: size for hop in hops for name, size in hop["limits"].items() if name not in fixed}
         if not limits:
             return source
         first = self.route[0].source

@@ -125,11 +125,14 @@ def _lifelike(
     return [Case("lifelike", s, sizes, made) for s, made in zip(seeds, found, strict=True) if made is not None]
 
 
-def beyond(signature: Signature, fixed: dict[str, int], limits: dict[str, int]) -> list[Case]:
-    """One case for each symbol that ``limits`` gives a largest size, one larger: does the source take that?"""
-    small, out = _sizes(signature, SMALL, 0, fixed), []
+def beyond(signature: Signature, known: dict[str, int], limits: dict[str, int]) -> list[Case]:
+    """One case for each symbol that ``limits`` gives a largest size, one larger: does the source take that?
+
+    ``known``: the sizes of the others.
+    """
+    small, out = _sizes(signature, SMALL, 0, known), []
     for symbol, most in limits.items():
-        if symbol in small and symbol not in fixed and symbol not in signature.sizes and most <= MOST_BEYOND:
+        if symbol in small and symbol not in signature.sizes and most <= MOST_BEYOND:
             sizes = small | {symbol: most + 1}
             out.append(Case("beyond", 0, sizes, _arrays(signature, sizes, 0)))
     return out

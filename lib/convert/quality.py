@@ -22,6 +22,7 @@ SCORES = re.compile(r"logit|score|prob|softmax|class|label|pred", re.IGNORECASE)
 CONSTANT_NORM = 0.1  # rows whose norms vary by less than this share are embeddings, not class scores
 CONFIDENT_DROP = 0.05  # p of McNemar's test, below which a loss of accuracy is taken for real
 DECISION = 0.5
+LOST, ALONE, FEW = 0.5, 0.02, 3  # of a slice's own variation; of all slices; inputs that show it
 Arrays = dict[str, np.ndarray]
 
 
@@ -87,6 +88,8 @@ def measure(
             found.classes = 1
     else:
         found = _noise(name, wide[0], wide[1], precision)
+        if found.good and (lost := _lost(expected, ours)):
+            found.good, found.reason = False, lost
     found.cosine = measures.cosine(wide[0], wide[1])
     finite = [np.isfinite(v) for v in wide]
     gap = np.abs(np.subtract(wide[1], wide[0], where=finite[0] & finite[1], out=np.zeros_like(wide[0])))
@@ -210,6 +213,24 @@ def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
         else f"its error is {value:.1f} dB below how far it varies over the inputs; at least {floor:g} dB are asked for."
     )  # fmt: skip
     return Quality(name, "SQNR, dB", len(a), value, floor, good, reason=reason)
+
+
+def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
+    """Small values beside large ones in one output: scores beside boxes. The error of the whole does not show them."""
+    shape = expected[0].shape
+    if len(shape) < 2 or any(v.shape[1:] != shape[1:] for v in expected):
+        return ""
+    a, b = (np.concatenate([measures.wide(v) for v in some]) for some in (expected, ours))
+    if len(a) < FEW:
+        return ""
+    moved, error = ((v**2) for v in (a - a.mean(0), b - a))
+    for axis in range(1, a.ndim):
+        others = tuple(k for k in range(a.ndim) if k != axis)
+        gone = (error.mean(others) > LOST**2 * moved.mean(others)) & (moved.mean(others) > 0)
+        if gone.sum() > ALONE * gone.size:
+            place = f"[{':, ' * axis}{int(gone.argmax())}]"
+            return f"{int(gone.sum())} of {gone.size} slices such as {place} are lost: errors as large as how far they vary."
+    return ""
 
 
 def _variation(a: np.ndarray, b: np.ndarray) -> float | None:

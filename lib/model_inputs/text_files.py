@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import numpy as np
 from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs import dimensions, fitting, made_up, sizes
 from lib.model_inputs.signature import Signature, Value, dtype
+from lib.settings import prepare_library
 
 MOST_BYTES = 16 << 20
 LONGEST = 512  # tokens of a line, where the model does not say
@@ -105,7 +105,7 @@ def encode(tokenizer: Path, texts: list[str]) -> tuple[list[tuple[list[int], lis
     A tokenizer.json is read by ``tokenizers``; other folders by transformers, which runs none of their code.
     """
     plain = tokenizer / "tokenizer.json" if tokenizer.is_dir() else tokenizer
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    prepare_library(TOKENIZERS_PARALLELISM="false")
     try:
         if plain.is_file():
             from tokenizers import Tokenizer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib.train.runs import Run
 from lib.statistics import mcnemar
+from lib.train.runs import Run
 
 SURE = 0.05  # p below which a difference is called one
 

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Any
 
+from lib.statistics import wilson
 from lib.train import record
 from lib.train.data import Split
 from lib.train.events import Built, Epoch, Event, Step
 from lib.train.runs import Run
-from lib.statistics import wilson
 from lib.train.trackers import Tracker, open_trackers
 from lib.train.training import Training
 

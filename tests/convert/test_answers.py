@@ -53,7 +53,9 @@ def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[st
     }
     for name in answers.ANSWERS[task]:
         for odd in (-1, "../x", [[1]], [None], {"a": {"b": 1}}, {"a": []}, 1e400, True):
-            if (odd is True and name in ("steady", "steady_ms")) or (odd == "../x" and name in ("reference", "tool", "unchanged", "sizes_note")):
+            if (odd is True and name in ("steady", "steady_ms")) or (
+                odd == "../x" and name in ("reference", "tool", "unchanged", "sizes_note")
+            ):
                 continue
             if name == "chosen" and isinstance(odd, dict):
                 continue  # figures of the tool's own, in whatever depth

@@ -111,6 +111,15 @@ def test_labels_go_to_the_scores_and_the_worst_output_decides() -> None:
     assert bad is not None and not bad["good"] and bad["name"] == "features"
 
 
+def test_small_scores_lost_beside_large_boxes_are_not_good() -> None:
+    before = np.concatenate([scores(50, 4) * 640, scores(50, 4)], 1)
+    after = before.copy()
+    after[:, 4:] = 0
+    assert measure("detections", rows(before), rows(before), "int8").good
+    found = measure("boxes", [v[..., None] for v in rows(before)], [v[..., None] for v in rows(after)], "int8")
+    assert not found.good and "4 of 8 slices such as [:, 4]" in found.reason
+
+
 def test_integers_must_be_equal() -> None:
     before = np.arange(20)[:, None]
     found = measure("label", rows(before), rows(np.where(before > 17, 0, before)), "fp16")

@@ -70,11 +70,11 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     import torch
 
     from lib.convert import architectures, feeds, proof
+    from lib.convert.complaints import words
     from lib.convert.edges import architecture_to_onnx
     from lib.convert.measures import Pair
     from lib.convert.ranking import ROWS, aligned
     from lib.convert.runners import load
-    from lib.convert.complaints import words
 
     torch.set_num_threads(1)
     folder, target = Path("source"), Path("target")

@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from lib.statistics import wilson
 from lib.train.compare import compare, differences
 from lib.train.runs import Run, Runs
-from lib.statistics import wilson
 
 
 def made(runs: Runs, name: str, right: list[bool], **recipe: object) -> Run:

@@ -18,7 +18,7 @@ from lib.convert.edges import Option, Progress, edge
     error=3e-6,
     environment="onnx2tf",
     options=(
-        Option(name="dynamic", title="Keep free dimensions free, where the runtime can do it", kind="bool", default=True),
+        Option(name="dynamic", title="Keep dynamic dimensions (where supported)", kind="bool", default=True),
     ),
     note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
 )
@@ -102,9 +102,9 @@ def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...
 def _refused(source: Path, target: Path, sizes: dict[str, int]) -> str:
     """Why the file's free dimensions are not worth having: the runtime's words, or that shapes differ."""
     from lib.convert import feeds
+    from lib.convert.pairing import pair
     from lib.convert.runners.onnx import OnnxRunner
     from lib.convert.runners.tflite import TfliteRunner
-    from lib.convert.pairing import pair
     from lib.errors import JobFailed
 
     one, two = OnnxRunner(source), TfliteRunner(target)
