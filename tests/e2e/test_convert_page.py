@@ -191,6 +191,7 @@ def test_samples_to_int8_a_remedy_and_the_file_anyway(page, tmp_path: Path) -> N
     page.locator("#convert-about").get_by_text("deaf.onnx").wait_for()
     become(page, "ONNX, int8 (static, calibrated)")
     page.locator("#convert-way .mw-invite").wait_for()
+    page.locator("#convert-samples-file input[type=file]").wait_for(state="attached")  # int8 opens the box for them
     samples(page, tmp_path / "real.npz")
     assert "12 samples · 3 classes, 4 each" in page.locator("#convert-preview").inner_text()
     page.locator("#convert-way .mw-invite").wait_for(state="detached")
