@@ -147,7 +147,7 @@ class Conversion:
             return source
         first = self.route[0].source
         arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked"), "sizes": source["sizes"]}
-        arguments |= {"limits": limits, "number": len(source["cases"])}
+        arguments |= {"limits": limits}
         more = checked(
             "run_further", (yield from self.job(find(first).environment, "run_further", arguments, "Proof", APPLIED))
         )

@@ -43,13 +43,14 @@ class Asked:
     cases: list[Answer] = field(default_factory=list)
     refused: list[tuple[feeds.Case, str]] = field(default_factory=list)
     bytes: int = 0
+    prefix: str = ""  # of the files' names
 
     def run(self, inputs: arrays.Arrays, seconds: float) -> arrays.Arrays:
         """On copies, since a model may write into its inputs."""
         return run(self.runner, {name: value.copy() for name, value in inputs.items()}, seconds)
 
     def take(self, case: feeds.Case, label: int | None = None) -> bool:
-        file = f"{len(self.cases) + len(self.refused)}.npz"
+        file = f"{self.prefix}{len(self.cases) + len(self.refused)}.npz"
         try:
             outputs = self.run(case.arrays, EXTREME_SECONDS if case.kind in EXTREME else CASE_SECONDS)
         except MemoryError:
@@ -131,21 +132,14 @@ def run_source(
     }
 
 
-def run_further(
-    progress: Any, format: str, folder: str, out: str, sizes: dict[str, int], limits: dict[str, int], number: int
-) -> Answer:
+def run_further(progress: Any, format: str, folder: str, out: str, sizes: dict[str, int], limits: dict[str, int]) -> Answer:
     """One more case for each dimension that a target gives a largest size, one larger: ``cases`` that the source takes."""
     progress("Running the source")
     runner = load(format, Path(folder))
-    asked, cases = Asked(runner, Path(out)), []
+    asked = Asked(runner, Path(out), prefix="further-")
     for case in feeds.beyond(runner.signature(), sizes, limits):
-        if asked.take(case):
-            taken = asked.cases[-1]
-            file = f"further-{number + len(cases)}.npz"
-            for side in ("in", "out"):
-                (asked.out / f"{side}-{taken['file']}").rename(asked.out / f"{side}-{file}")
-            cases.append(taken | {"file": file})
-    return {"cases": cases}
+        asked.take(case)
+    return {"cases": asked.cases}
 
 
 def _hints(runner: Runner, folder: Path) -> dict[str, Any]:
