@@ -69,10 +69,34 @@ def prepared(model: Any, fixed: dict[str, int]) -> Any:
                 if dimension.dim_param:
                     dimension.Clear()
         model = onnx.shape_inference.infer_shapes(model)
+    _split_transpositions(model.graph)
     for k, value in enumerate(model.graph.output):
         if value.type.tensor_type.HasField("shape") and len(value.type.tensor_type.shape.dim) > 2:
             _keep_order(model.graph, value, k)
     return model
+
+
+def _split_transpositions(graph: Any) -> None:
+    """A transposition that makes an output and feeds a Conv is taken into the Conv, and the output has no maker: so two."""
+    outputs, taken, nodes = {v.name for v in graph.output}, every_name(graph), []
+    for node in graph.node:
+        nodes.append(node)
+        if node.op_type != "Transpose" or node.output[0] not in outputs:
+            continue
+        readers = [n for n in graph.node if node.output[0] in n.input]
+        if readers:
+            again = type(node)()
+            again.CopyFrom(node)
+            again.output[0] = again.name = unused(f"{node.output[0]}_again", taken)
+            nodes.append(again)
+            for reader in readers:
+                for k, name in enumerate(reader.input):
+                    if name == node.output[0]:
+                        reader.input[k] = again.output[0]
+    if len(nodes) > len(graph.node):
+        made = [type(n).FromString(n.SerializeToString()) for n in nodes]
+        del graph.node[:]
+        graph.node.extend(made)
 
 
 def _keep_order(graph: Any, value: Any, number: int) -> None:

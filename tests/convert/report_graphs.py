@@ -157,3 +157,10 @@ def all_axes_alike(folder: Path) -> Path:
     text = """g (float[1,8,8,8] x) => (float[1,32,16] y) {
         c = Conv <pads = [1, 1, 1, 1]> (x, w)  r = Relu (c)  y = Reshape (r, shape) }"""
     return saved(graph(text, w=normal(8, 8, 3, 3, scale=0.2), shape=longs(1, 32, 16)), folder)
+
+
+def turned_twice(folder: Path) -> Path:
+    """A transposition that is an output and what a Conv reads."""
+    text = """g (float[1,6,8] x) => (float[1,8,6] z, float[1,5,6] y) {
+        z = Transpose <perm = [0, 2, 1]> (x)  y = Conv <pads = [1, 1]> (z, w) }"""
+    return saved(graph(text, w=normal(5, 8, 3)), folder)

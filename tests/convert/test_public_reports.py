@@ -75,6 +75,7 @@ ROWS = [
     ),
     Row("masks were lost", "tensorflow-onnx#1871", frameworks.masked_lstm, "onnx", says=BATCH, slow=True),
     Row("a Reshape of equal axes", "onnx2tf#478", graphs.all_axes_alike, "tflite", slow=True),
+    Row("a file that no interpreter runs", "onnx2tf#927", graphs.turned_twice, "tflite", slow=True),
     Row("upsampling gave another shape", "tensorflow#45090", frameworks.resized_picture, "tflite", slow=True),
     Row("dilated convolutions failed", "tensorflow#30315", frameworks.dilated_causal, "tflite", slow=True),
 ]
