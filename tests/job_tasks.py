@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InvalidFile, InvalidValue
+from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.onnx_inspect import tasks
 
 Progress = Callable[..., None]
@@ -82,6 +82,10 @@ def refuse(progress: Progress, how: str) -> dict[str, Any]:
     raise InvalidFile("Not an ONNX model.")
 
 
+def give_up(progress: Progress) -> dict[str, Any]:
+    raise JobFailed("The tool gave up.")
+
+
 def not_json(progress: Progress, what: str) -> dict[str, Any]:
     return {"value": {"nan": float("nan"), "object": object(), "digits": 10**5000}[what]}
 
@@ -99,6 +103,10 @@ def shout(progress: Progress) -> dict[str, Any]:
 
 def environment(progress: Progress) -> dict[str, Any]:
     return {"os": dict(os.environ), "proc": Path("/proc/self/environ").read_bytes().decode()}
+
+
+def oom_score(progress: Progress) -> dict[str, Any]:
+    return {"adjusted": int(Path("/proc/self/oom_score_adj").read_text())}
 
 
 def niceness(progress: Progress) -> dict[str, Any]:
