@@ -15,6 +15,11 @@ MOST_OUTPUTS = 60  # in the table; the report has all
 MOST_LAYERS = 300
 STEPS = ("step", "tool", "precision", "time", "", "max abs error", "")
 OUTPUTS = ("output", "", "max abs", "of range", "max rel", "cosine", "SQNR, dB", "top-1", "worst slice", "variation", "")
+TASK = ("output", "", "measure", "value", "95 % interval", "of range", "cosine", "error / variation", "")
+ROUNDED = (
+    "These figures are of all test inputs, made-up ones among them, and no limit is put to them: a precision that rounds is "
+    "held to what rounding must give, and to its task."
+)
 LAYERS = ("layer", "operator", "kept as", "bytes", "what int8 costs there")
 
 
@@ -43,14 +48,39 @@ def outputs(report: dict[str, Any]) -> str:
         for o in found[:MOST_OUTPUTS]
     )
     more = f"<p>and {len(found) - MOST_OUTPUTS} more in the report</p>" if len(found) > MOST_OUTPUTS else ""
+    rounded = (report.get("faithful") or {}).get("method", "tolerance") != "tolerance"
+    allowed = ROUNDED if rounded else _allowed(report.get("tolerance") or {})
     notes = (
-        f"<p><small>{e(_allowed(report.get('tolerance') or {}))} <i>Variation</i>: how far the output goes from one "
+        f"<p><small>{e(allowed)} <i>Variation</i>: how far the output goes from one "
         "input to another, as a share of its largest value; an output that hardly varies proves nothing.</small></p>"
     )
-    return (
-        f'<div class="mw-card">{picture.errors(found)}<div class="mw-scroll"><table class="mw-grid"><tr>{head(OUTPUTS)}</tr>'
-        f"{rows}</table></div>{more}{notes}{_three_way(report.get('three_way'))}</div>"
+    table = f'<div class="mw-scroll"><table class="mw-grid"><tr>{head(OUTPUTS)}</tr>{rows}</table></div>{more}'
+    first = f"{_task(report.get('quality'))}{picture.errors(found)}"
+    return f'<div class="mw-card">{first}{table}{notes}{_three_way(report.get("three_way"))}</div>'
+
+
+def _task(quality: dict[str, Any] | None) -> str:
+    """How well it does its task, output by output."""
+    if not quality or not quality.get("outputs"):
+        return ""
+    rows = "".join(
+        f"<tr><td><code>{e(o['name'])}</code></td><td>{_kept_up(o)}</td><td>{e(o['metric'])}</td>"
+        f"<td>{number(o['value']) if 'dB' in o['metric'] else percent(o['value'])}</td>"
+        f"<td>{_interval(o.get('interval'))}</td>"
+        f"<td>{number(o.get('range_error'))}</td><td>{number(o.get('cosine'), 6)}</td>"
+        f"<td>{percent(o.get('error_to_variation'))}</td><td>{e(o.get('reason') or '')}</td></tr>"
+        for o in quality["outputs"][:MOST_OUTPUTS]
     )
+    on = f"<p>On {quality.get('inputs')} {e(quality.get('on'))}:</p>"
+    return f'{on}<div class="mw-scroll"><table class="mw-grid"><tr>{head(TASK)}</tr>{rows}</table></div>'
+
+
+def _kept_up(one: dict[str, Any]) -> str:
+    return f'<span class="mw-chip {"ok" if one.get("good") else "error"}">{"good" if one.get("good") else "not good"}</span>'
+
+
+def _interval(found: Any) -> str:
+    return f"{percent(found[0])} to {percent(found[1])}" if found else "–"
 
 
 def _allowed(tolerance: dict[str, Any]) -> str:
