@@ -5,6 +5,9 @@ from __future__ import annotations
 import os
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+# Gradio keeps 10,000 events and sums them up with pandas after each, for a page of monitoring that is closed here
+os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")
+os.environ.setdefault("GRADIO_ANALYTICS_CACHE_FREQUENCY", "1000000000")
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # diffusers imports onnxruntime
 # OpenMP threads that wait must let other processes have the core: they look on for half a millisecond, then sleep
 # (docs/decisions.md). Both are read when torch is imported; the first is for other OpenMPs than GNU's.
