@@ -100,7 +100,7 @@ def to_onnx(program: Any, signature: Signature, target: Path, opset: str = "defa
                 dynamo=True,
                 opset_version=None if opset == "default" else int(opset),
                 verbose=False,
-                custom_translation_table=torch_translations.table(),
+                custom_translation_table=torch_translations.table(program),
             )
     except Exception as error:  # the exporter's own and torch's, many lines long and in a terminal's colours
         raise JobFailed(f"torch.onnx.export gave up: {_deepest(error)}") from None

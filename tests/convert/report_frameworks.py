@@ -74,6 +74,21 @@ def long_convolution(folder: Path) -> Path:
     return folder / "model.pt2"
 
 
+def attention_without_heads(folder: Path) -> Path:
+    """Scaled dot product attention of [batch, sequence, features], with a free batch, causal and with a mask."""
+    import torch
+
+    class Attention(torch.nn.Module):
+        def forward(self, x: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            attend = torch.nn.functional.scaled_dot_product_attention
+            return attend(x, x, x, is_causal=True), attend(x, x, x, attn_mask=mask)
+
+    free = {0: torch.export.Dim("batch", min=1, max=64)}
+    given = torch.from_numpy(normal(3, 5, 8)), torch.from_numpy(normal(5, 5))
+    torch.export.save(torch.export.export(Attention(), given, dynamic_shapes=(free, {})), folder / "model.pt2")
+    return folder / "model.pt2"
+
+
 def shared_and_turned(folder: Path) -> Path:
     """A checkpoint with two names for one tensor, a part of another, and a transposed view: safetensors has no views."""
     import torch

@@ -65,6 +65,7 @@ ROWS = [
     Row("Softmax of opset 11 took one axis", "openvino#37823", graphs.softmax_of_two_axes, "openvino"),
     Row("the nearest pixel was the wrong one", "openvino#36023", graphs.nearest_rounding_up, "openvino", "failed"),
     Row("whole numbers were divided as floats", "pytorch#78442", frameworks.floor_of_negatives, "onnx"),
+    Row("attention without heads was refused", "pytorch#152018", frameworks.attention_without_heads, "onnx"),
     Row("an FFT with a length was wrong", "pytorch#113444", frameworks.long_convolution, "onnx"),
     Row(
         "tensors share memory",
