@@ -15,6 +15,7 @@ from lib.convert.ranking import aligned
 from lib.convert.routes import loosest
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
+ENOUGH = 30  # samples on which a decision may rest alone
 MOST_SAMPLES = 16  # samples whose values are compared one by one; all of them are judged by the task
 
 
@@ -48,15 +49,17 @@ def judge(
     shown = [c for c in cases if c["kind"] != "sample" or c in real[:MOST_SAMPLES]]
     explained = faithful(artifacts[-2], artifacts[-1], source.folder, shown, precisions[-1], lossy) if lossy else None
     about = {"inputs": inputs, "ranked": ranked, "constants": constants}
+    judged = None
+    if precision in LOSSY and inputs:
+        judged = quality(source, artifacts[-1], cases, precision, masks, min_agreement)
+        explained = _decided(explained, judged)
     hops = []
     for k, own in enumerate(precisions):
         rounding = explained if k == len(precisions) - 1 else None
         hops.append(_compare(artifacts[k], artifacts[k + 1], source, shown, own, explained=rounding, **about))
         _doubted(hops[-1], doubts[k] if doubts else ())
     whole = _compare(source, artifacts[-1], source, shown, precision, explained=explained, **about)
-    judged = None
     if precision in LOSSY and inputs:
-        judged = quality(source, artifacts[-1], cases, precision, masks, min_agreement)
         _good_enough(whole, judged, calibrated_on, explained)
     if not steady:
         whole |= {"verdict": "unproven", "reason": UNSTEADY}
@@ -72,6 +75,16 @@ def judge(
             why = f"onnxruntime agrees with the source, the reference evaluator does not agree {who}: {found['reason']}"
             whole |= {"verdict": "unproven", "reason": why}
     return {"hops": hops, "whole": whole, "three_way": three, "faithful": _faith(whole, explained), "quality": judged}
+
+
+def _decided(explained: dict[str, Any] | None, judged: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Where a format itself errs as much as the output moves, enough real inputs on which the task stays decide."""
+    if not explained or not explained.get("vacuous") or not judged or not judged["good"]:
+        return explained
+    if judged["on"] != "samples" or judged["count"] < ENOUGH or not judged["interval"]:
+        return explained
+    why = f"{explained['reason']} So the task decides: {judged['summary']}."
+    return explained | {"verdict": "proven", "reason": why}
 
 
 def _good_enough(

@@ -22,7 +22,7 @@ SCORES = re.compile(r"logit|score|prob|softmax|class|label|pred", re.IGNORECASE)
 CONSTANT_NORM = 0.1  # rows whose norms vary by less than this share are embeddings, not class scores
 CONFIDENT_DROP = 0.05  # p of McNemar's test, below which a loss of accuracy is taken for real
 DECISION = 0.5
-LOST, ALONE, FEW = 0.5, 0.02, 3  # of a slice's own variation; of all slices; inputs that show it
+LOST, ALONE, FEW = 0.5, 0.15, 3  # of a slice's own variation; of all slices (one score beside four numbers of a box is more); inputs
 Arrays = dict[str, np.ndarray]
 
 

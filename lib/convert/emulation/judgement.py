@@ -33,6 +33,8 @@ VACUOUS = 0.5  # spread / movement from which on any file would pass
 def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | None, precision: str) -> dict[str, Any]:
     """``verdict``, ``reason``, ``method``, ``figures``: is the file what ``precision`` gives of its source?
 
+    ``vacuous``: nothing is wrong, and the format itself errs so much that this says little; then the task must decide.
+
     ``precision`` is "fp16" or "int8". ``expected``, ``ours`` and the emulation's lists go by input, outputs by the
     source's names.
     """
@@ -47,15 +49,19 @@ def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | Non
         return _said("unproven", said, "emulation", figures)
     if not expected or not emulation.outputs:
         return _said("unproven", "No input was run, so nothing is shown.", "emulation", figures)
-    worst = ("proven", "")
+    worst, vacuous = ("proven", ""), []
     for name in expected[0]:
         verdict, reason, found = _output(name, expected, ours, emulation, ROUNDING[precision])
         figures["outputs"][name] = found
-        if ORDER.index(verdict) > ORDER.index(worst[0]):
+        if found.get("vacuous"):
+            vacuous.append(f"Output {name!r}: {reason}")
+        elif ORDER.index(verdict) > ORDER.index(worst[0]):
             worst = verdict, f"Output {name!r}: {reason}"
     for what in MOST:
         shares = [f[what] for f in figures["outputs"].values() if f.get(what) is not None]
         figures[what] = max(shares, default=None)
+    if worst[0] == "proven" and vacuous:
+        return _said("unproven", vacuous[0], "emulation", figures) | {"vacuous": True}
     if worst[0] == "proven":
         worst = "proven", _good(figures, emulation)
     return _said(*worst, "emulation", figures)
@@ -193,7 +199,8 @@ def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any
     if where := sums.lost(sums.slices(cleaned, centre)):
         return "failed", f"what it says in {where} is lost: the error there is as large as the movement.", found
     if moved > 0 and spread > VACUOUS**2 * moved and np.sqrt(spread) > 2 * rounding * peak:
-        return "unproven", "the format's own errors are as large as the output's movement, so any file would pass.", found
+        words = "the format's own errors are as large as the output's movement, so any file would pass."
+        return "unproven", words, found | {"vacuous": True}
     return "proven", "", found
 
 
