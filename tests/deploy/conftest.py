@@ -59,7 +59,7 @@ class Repository:
 
     def run(self, *words: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(
-            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=400, check=False
+            words, cwd=self.folder, env=self.environment, capture_output=True, text=True, timeout=3600, check=False
         )
 
     def deploy(self, *words: str) -> subprocess.CompletedProcess[str]:

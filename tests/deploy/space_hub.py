@@ -56,7 +56,7 @@ class FakeSpace:
     coming: list[str] = field(default_factory=lambda: ["BUILDING", "APP_STARTING", "RUNNING"])
     logs: dict[str, list[str]] = field(default_factory=dict)
     serving: dict = field(default_factory=dict)
-    built: Callable[[FakeSpace], None] | None = None  # called after a commit; it then sets stage, logs and host itself
+    built: Callable[[FakeSpace], None] | None = None  # called after a commit; it then sets stage and logs itself
     _next: list[str] = field(default_factory=list)
 
     def __post_init__(self) -> None:
@@ -94,9 +94,10 @@ class FakeSpace:
 
     def build(self) -> None:
         """As a commit or a factory reboot starts it."""
-        self._next = list(self.coming)
         if self.built:
             self.built(self)
+        else:
+            self._next = list(self.coming)
 
     def tell(self) -> str:
         """The stage: the one before the commit once more, then those that come."""

@@ -114,7 +114,6 @@ def test_an_old_revision_that_goes_on_running_is_no_success(hub: SpaceHub, deplo
 def test_a_model_that_cannot_be_loaded(hub: SpaceHub, deployed: Repository) -> None:
     space = hub.spaces[NAME]
     space.built = lambda space: space.serving.update(status="failed", error="no memory", revision=head)
-    space.coming = []
     head = deployed.write("Next")
     run = deployed.deploy(NAME)
     assert run.returncode == 1 and "has no model: no memory" in run.stderr
