@@ -22,7 +22,8 @@ SCORES = re.compile(r"logit|score|prob|softmax|class|label|pred", re.IGNORECASE)
 CONSTANT_NORM = 0.1  # rows whose norms vary by less than this share are embeddings, not class scores
 CONFIDENT_DROP = 0.05  # p of McNemar's test, below which a loss of accuracy is taken for real
 DECISION = 0.5
-LOST, ALONE, FEW = 0.5, 0.15, 3  # of a slice's own variation; of all slices (one score beside four numbers of a box is more); inputs
+NOISE = "SQNR, dB"
+LOST, ALONE, FEW = 0.5, 0.15, 3  # of a slice's variation; of all slices (one score beside a box is more); inputs
 Arrays = dict[str, np.ndarray]
 
 
@@ -51,6 +52,7 @@ class Quality:
     accuracy_after_interval: tuple[float, float] | None = None
     mcnemar_p: float | None = None
     reason: str = ""
+    lost: str = ""  # slices whose errors are as large as how far they vary
 
 
 def measure(
@@ -88,8 +90,7 @@ def measure(
             found.classes = 1
     else:
         found = _noise(name, wide[0], wide[1], precision)
-        if found.good and (lost := _lost(expected, ours)):
-            found.good, found.reason = False, lost
+        found.lost = _lost(expected, ours)
     found.cosine = measures.cosine(wide[0], wide[1])
     finite = [np.isfinite(v) for v in wide]
     gap = np.abs(np.subtract(wide[1], wide[0], where=finite[0] & finite[1], out=np.zeros_like(wide[0])))
@@ -116,6 +117,10 @@ def whole(
         found.append(measure(name, [e for e, _ in pairs], [o for _, o in pairs], precision, **one))
     if not found:
         return None
+    if all(q.metric == NOISE for q in found):  # where decisions are compared, they tell what such a loss does
+        for q in found:
+            if q.good and q.lost:
+                q.good, q.reason = False, q.lost
     worst = min(found, key=lambda q: (q.good, q.name != scores, q.value if q.value is not None else np.inf))
     about = {"on": on, "inputs": len(expected), "outputs": [asdict(q) for q in found]}
     return asdict(worst) | about | {"summary": summary(worst, on, len(expected))}
@@ -125,7 +130,7 @@ def summary(found: Quality, on: str, inputs: int) -> str:
     """``same top class on 78 of 80 samples; largest error 0.0041 of the range``."""
     what = on if found.count <= inputs else f"rows of {inputs} {on}"
     error = "" if found.range_error is None else f"; largest error {found.range_error:.2g} of the range"
-    if found.metric == "SQNR, dB":
+    if found.metric == NOISE:
         level = "no error" if found.value is None else f"signal to noise {found.value:.1f} dB"
         return f"{level} on {found.count} {what}{error}"
     same = round((found.value or 0.0) * found.count)
@@ -212,7 +217,7 @@ def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
         if variation is None
         else f"its error is {value:.1f} dB below how far it varies over the inputs; at least {floor:g} dB are asked for."
     )  # fmt: skip
-    return Quality(name, "SQNR, dB", len(a), value, floor, good, reason=reason)
+    return Quality(name, NOISE, len(a), value, floor, good, reason=reason)
 
 
 def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:

@@ -116,8 +116,14 @@ def test_small_scores_lost_beside_large_boxes_are_not_good() -> None:
     after = before.copy()
     after[:, 4:] = 0
     assert measure("detections", rows(before), rows(before), "int8").good
-    found = measure("boxes", [v[..., None] for v in rows(before)], [v[..., None] for v in rows(after)], "int8")
-    assert not found.good and "4 of 8 slices such as [:, 4]" in found.reason
+    expected, ours = ([{"boxes": v[..., None]} for v in rows(some)] for some in (before, after))
+    found = whole(["boxes"], expected, ours, "int8", on="samples")
+    assert found is not None and not found["good"] and "4 of 8 slices such as [:, 4]" in found["reason"]
+    for some in (expected, ours):
+        for k, one in enumerate(some):
+            one["face_score"] = np.array([[k % 2]], np.float32)
+    beside = whole(["boxes", "face_score"], expected, ours, "int8", on="samples")
+    assert beside is not None and beside["good"]  # the decisions stay
 
 
 def test_integers_must_be_equal() -> None:
