@@ -40,7 +40,6 @@ async def page(soak: Soak, http: httpx.AsyncClient, rng: random.Random, stop: bo
         question[by_label[label]] if label in by_label else value
         for label, value in zip(known["labels"], known["values"], strict=True)
     ]
-    guided = {"guidance_scale": data[3]}
     data[-1] = secrets.token_hex(16)  # the visitor's key
     body = {"data": data, "fn_index": known["generate"], "session_hash": session}
     async with http.stream("GET", f"/gradio_api/heartbeat/{session}") as _:
@@ -62,7 +61,7 @@ async def page(soak: Soak, http: httpx.AsyncClient, rng: random.Random, stop: bo
             return soak.check(kind, False, f"ended with {last}"[:300])
         path = _file(last["output"]["data"])
         picture = (await http.get(f"/gradio_api/file={path}")).raise_for_status().content
-    return soak.check(kind, same(soak, question, picture), f"{question} {guided}")
+    return soak.check(kind, same(soak, question, picture), f"{question}")
 
 
 def _file(value: Any) -> str:

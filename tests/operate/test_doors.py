@@ -130,6 +130,16 @@ def test_jobs_are_counted_by_kind_and_end(app: Running) -> None:
     assert value(app, "jobs_running") == 0 and value(app, "ready") == 1
 
 
+def test_conversions_are_counted_by_verdict(app: Running) -> None:
+    labels = {"source": "onnx", "target": "onnx-slim", "verdict": "proven"}
+    model = EXAMPLES["linear"]().SerializeToString()
+    address = f"{app.address}/convert?target=onnx-slim&name={SECRET}.onnx"
+    assert httpx.post(address, content=model, timeout=400, headers={"X-Request-Id": "slim"}).status_code == 200
+    assert value(app, "conversions_total", **labels) == 1
+    jobs = [line["kind"] for line in lines(app) if line["event"] == "job" and line["request"] == "slim"]
+    assert jobs[0] == "convert.take" and len(jobs) > 3  # all of its jobs, though they start in a thread
+
+
 def test_metrics_are_well_formed_and_complete(app: Running) -> None:
     text = app.metrics()
     families = {family.name for family in text_string_to_metric_families(text)}
