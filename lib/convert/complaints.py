@@ -13,11 +13,18 @@ COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
 INTERNAL = (AttributeError, KeyError, IndexError, NameError, AssertionError, UnboundLocalError, RecursionError, ImportError)
 
 
+# texts of Python and numpy about a tool's own variables, whatever the error's type
+OWN_VARIABLES = re.compile(
+    r"truth value of|has no attribute|NoneType|not subscriptable|unhashable type|positional argument|keyword argument"
+    r"|index out of range|values to unpack|not iterable|could not be broadcast"
+)
+
+
 def words(error: BaseException) -> str:
     """One line without paths of this machine, terminal colours and attributes of Python objects."""
     if isinstance(error, WorkbenchError):
         text = clean(COLOURS.sub("", error.message))
-    elif isinstance(error, INTERNAL) or (isinstance(error, TypeError) and "object" in str(error)):
+    elif isinstance(error, INTERNAL) or OWN_VARIABLES.search(str(error)[:2000]):
         text = f"it met something that it does not expect in this model ({type(error).__name__})"
     else:
         text = clean(COLOURS.sub("", str(error))) or type(error).__name__

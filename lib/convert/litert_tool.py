@@ -9,9 +9,9 @@ from typing import Any
 
 from lib.convert import tflite_file
 from lib.convert.architectures import samples
+from lib.convert.complaints import words
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
-from lib.onnx_model.words import clean
 
 BATCH = 1
 
@@ -33,7 +33,7 @@ def write(module: Any, signature: Signature, target: Path, given: dict[str, int]
         try:
             litert_torch.convert(module, inputs).export(str(path))
         except Exception as error:  # torch's, MLIR's and its own
-            raise JobFailed(f"LiteRT Torch gave up: {clean(str(error)) or type(error).__name__}") from None
+            raise JobFailed(f"LiteRT Torch gave up: {words(error)}") from None
     from lib.convert.tflite_signatures import described
 
     got = described(tflite_file.read(path))

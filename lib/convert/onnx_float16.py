@@ -11,12 +11,12 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from lib.convert import onnx_doubts, onnx_order, onnx_tidy, onnx_types
+from lib.convert.complaints import words
 from lib.convert.onnx_lost import HIGHEST, behind_masks
 from lib.convert.onnx_names import every_name, rename, unused
 from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs.signature import Signature
 from lib.onnx_model.functions import every
-from lib.onnx_model.words import clean
 
 Arrays = dict[str, np.ndarray]
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -42,7 +42,7 @@ def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
     except onnx_order.Circle as error:
         raise JobFailed(f"The float16 converter made a model that cannot be run: {error}.") from None
     except Exception as error:  # asserts, KeyErrors and the like on graphs it does not expect
-        raise JobFailed(f"The float16 converter refused: {clean(str(error)) or type(error).__name__}") from None
+        raise JobFailed(f"The float16 converter refused: {words(error)}") from None
     onnx_tidy.drop_stale_types(small)
     return small
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from onnx import ModelProto
 
 from lib.convert import onnx_files, opset
+from lib.convert.complaints import words
 from lib.errors import JobFailed
-from lib.onnx_model.words import clean
 
 OPSET = 13
 WHOLE = onnx_files.WHOLE
@@ -109,7 +109,7 @@ def quiet() -> Iterator[None]:
 
 
 def refused(error: Exception) -> JobFailed:
-    return JobFailed(f"The quantiser refused: {clean(str(error)) or type(error).__name__}")
+    return JobFailed(f"The quantiser refused: {words(error)}")
 
 
 def named(model: ModelProto) -> None:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from lib.convert.complaints import words
 from lib.convert.onnx_names import every_name, rename, unused
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature, dtype
-from lib.onnx_model.words import clean
 from lib.settings import prepare_library
 
 
@@ -113,4 +113,4 @@ def _imported() -> Any:
 
 
 def _refused(error: Exception) -> JobFailed:
-    return JobFailed(f"tf2onnx gave up: {clean(str(error)) or type(error).__name__}")
+    return JobFailed(f"tf2onnx gave up: {words(error)}")

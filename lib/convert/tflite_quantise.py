@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert import tflite_file, tflite_weights
+from lib.convert.complaints import words
 from lib.errors import JobFailed
-from lib.onnx_model.words import clean
 
 NOTHING = (
     "Nothing was quantised: the model has no layers with float32 weights that the tool takes, or all were left float. "
@@ -82,7 +82,7 @@ def quiet() -> Iterator[None]:
 
 
 def refused(error: Exception) -> JobFailed:
-    return JobFailed(f"AI Edge Quantizer gave up: {clean(str(error)) or type(error).__name__}")
+    return JobFailed(f"AI Edge Quantizer gave up: {words(error)}")
 
 
 def _weights(model: dict[str, Any]) -> dict[str, int]:

@@ -27,8 +27,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     from jax2onnx import to_onnx
 
     from lib.convert import onnx_files
+    from lib.convert.complaints import words
     from lib.errors import JobFailed
-    from lib.onnx_model.words import clean
 
     progress("Tracing and converting", 0.4)
     try:
@@ -40,7 +40,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             output_names=[found.output],
         )
     except Exception as error:  # of jax and of the converter's plugins
-        raise JobFailed(f"jax2onnx refused: {clean(str(error)) or type(error).__name__}") from None
+        raise JobFailed(f"jax2onnx refused: {words(error)}") from None
     progress("Saving", 0.9)
     onnx_files.loads(onnx_files.write(model, target))
     return None

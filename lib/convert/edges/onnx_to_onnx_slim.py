@@ -23,8 +23,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     import onnxslim
 
     from lib.convert import onnx_face, onnx_files, onnx_metadata, onnx_tidy
+    from lib.convert.complaints import words
     from lib.errors import JobFailed
-    from lib.onnx_model.words import clean
 
     progress("Reading the model", 0.1)
     model = onnx_files.tidied(source)
@@ -34,7 +34,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     try:
         slim = onnxslim.slim(model)
     except (Exception, SystemExit) as error:  # whatever a pass of it trips over
-        raise JobFailed(f"onnxslim refused: {clean(str(error)) or type(error).__name__}") from None
+        raise JobFailed(f"onnxslim refused: {words(error)}") from None
     if why := onnx_face.restore(slim, face):
         raise JobFailed(f"onnxslim changed what the model takes and gives ({why}); not used.")
     progress("Saving", 0.9)

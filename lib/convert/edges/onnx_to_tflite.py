@@ -25,9 +25,9 @@ from lib.convert.edges import Option, Progress, edge
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
     from lib.convert import onnx_files, tflite_file
+    from lib.convert.complaints import words
     from lib.convert.feeds import cases
     from lib.onnx_model.signature import signature
-    from lib.onnx_model.words import clean
 
     progress("Converting with onnx2tf", 0.2)
     found, sizes = signature(onnx_files.opened(source).proto), options.get("sizes") or {}
@@ -39,7 +39,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         except Exception as error:  # JobFailed of onnx2tf, InvalidFile of what it wrote
             if not found.symbols():
                 raise
-            why = clean(str(error)) or type(error).__name__
+            why = words(error)
         if not why:
             return {"messages": said}
         said = [f"Not with free dimensions: {why}"]

@@ -1,0 +1,40 @@
+"""What a visitor reads when a tool gives up: one line, in words about the model."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from lib.convert.complaints import LONGEST, words
+from lib.errors import JobFailed
+
+
+def raised(run) -> Exception:
+    with pytest.raises(Exception) as found:  # noqa: PT011
+        run()
+    return found.value
+
+
+@pytest.mark.parametrize(
+    "run",
+    [
+        lambda: (1.5)["x"],
+        lambda: None.shape,
+        lambda: {}["weight"],
+        lambda: [][3],
+        lambda: bool(np.zeros(2) == 0),
+        lambda: np.zeros(2) + np.zeros(3),
+        lambda: int(*[1, 2, 3]),
+    ],
+)
+def test_a_tools_own_variables_are_not_shown(run) -> None:
+    said = words(raised(run))
+    assert said.startswith("it met something that it does not expect in this model (")
+    assert "object" not in said and "array" not in said
+
+
+def test_one_line_without_colours_and_not_too_long() -> None:
+    assert words(ValueError("\x1b[1mshape\x1b[0m of\n  x is\x1b[38;5;34m 3\x1b[0m")) == "shape of x is 3"
+    assert words(JobFailed("onnxruntime refused: no such kernel")) == "onnxruntime refused: no such kernel"
+    assert len(words(ValueError("long " * 1000))) == LONGEST
+    assert words(ValueError("")) == "ValueError"
