@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from PIL import Image
@@ -62,6 +63,11 @@ def test_no_listener_of_a_page_takes_a_door_s_name(address: str) -> None:
     documented = set(re.findall(r"`(/[a-z_]+)`", (ROOT / "docs" / "api.md").read_text())) | {"/text_to_image", "/train"}
     assert documented <= set(named), sorted(named)
     assert not [name for name in named if re.search(r"_\d+$", name)]
+
+
+def test_no_tool_s_schema_refers_to_what_stands_elsewhere(address: str) -> None:
+    tools = httpx.get(f"{address}/gradio_api/mcp/schema").json()
+    assert len(tools) > 10 and not [tool["name"] for tool in tools if "$ref" in json.dumps(tool)]
 
 
 JSON_SAYS = {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -20,6 +21,7 @@ NORMALIZATIONS = ("0..1", "-1..1", "0..255", "imagenet")
 # of torchvision's and timm's weights, for pixels of 0..1
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
 SIDE, MOST_SIDE = 224, 4096
+PAIRS = "pairs such as size=224, normalization=imagenet, layout=NCHW, channels=RGB, crop=center"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,23 @@ class Preprocessing:
         """For a report: ``224 x 224 pixels, RGB, imagenet, NCHW, squashed``."""
         crop = "squashed" if self.crop == "squash" else "cut from the middle"
         return f"{self.size[0]} x {self.size[1]} pixels, {self.channels}, {self.normalization}, {self.layout}, {crop}"
+
+
+def parse(text: str | None) -> dict[str, Any]:
+    """``size=224, normalization=imagenet``, or the same as JSON, for ``from_dict``. Raises InvalidValue."""
+    words = (text or "").strip()
+    if words.startswith("{"):
+        try:
+            return dict(json.loads(words))
+        except (ValueError, RecursionError):
+            raise InvalidValue("preprocessing", words, PAIRS) from None
+    out = {}
+    for part in filter(None, (p.strip() for p in words.replace(";", ",").split(","))):
+        name, sign, value = (p.strip() for p in part.partition("="))
+        if not sign or not name or not value:
+            raise InvalidValue("preprocessing", part, PAIRS)
+        out[name] = value
+    return out
 
 
 def guess(value: Value, hints: Mapping[str, Any] | None = None, *, size: tuple[int, int] | None = None) -> Preprocessing:

@@ -9,10 +9,10 @@ from typing import Any
 
 from lib.convert.options import OF_THE_PROOF
 from lib.errors import InvalidValue
+from lib.model_inputs.preprocessing import parse
 
 YES, NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
 SAMPLES = "samples"  # the option that is a file for every route
-PAIRS = "pairs such as size=224, normalization=imagenet, layout=NCHW, channels=RGB, crop=center"
 # for programs; gradio reads no list of types
 OPTIONS_SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -88,22 +88,7 @@ def seeds(text: str | None) -> list[int] | None:
 
 def preprocessing(text: str | None) -> dict[str, Any] | None:
     """``size=224, normalization=imagenet``, or the same as JSON; None for nothing. Raises InvalidValue."""
-    words = (text or "").strip()
-    if not words:
-        return None
-    if words.startswith("{"):
-        try:
-            found = json.loads(words)
-        except (ValueError, RecursionError):
-            raise InvalidValue("preprocessing", words, PAIRS) from None
-        return dict(found)
-    out = {}
-    for part in filter(None, (p.strip() for p in words.replace(";", ",").split(","))):
-        name, sign, value = (p.strip() for p in part.partition("="))
-        if not sign or not name or not value:
-            raise InvalidValue("preprocessing", part, PAIRS)
-        out[name] = value
-    return out
+    return parse(text) or None
 
 
 def _typed(name: str, text: str, spec: dict[str, Any]) -> Any:

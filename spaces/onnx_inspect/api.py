@@ -17,6 +17,7 @@ from lib.errors import InvalidFile, WorkbenchError
 from lib.jobs import Job, Result
 from web.errors import as_gradio
 from web.follow_job import follow_job
+from web.schemas import inline
 
 from .bench import Bench
 from .subject import RUNS, parse_samples, parse_sizes, parse_values, tolerance, uploaded, whole
@@ -189,6 +190,8 @@ def build(bench: Bench) -> None:
         old, new = gr.File(label="old"), gr.File(label="new")
         old_beside = gr.File(label="old_external_data", file_count="multiple")
         new_beside = gr.File(label="new_external_data", file_count="multiple")
+        for one in (file, beside, samples, inputs, old, new, old_beside, new_beside):
+            inline(one)
         rtol, atol = gr.Number(0.0, label="rtol"), gr.Number(0.0, label="atol")
         result, made = gr.JSON(label="result"), gr.File(label="model")
         table = (

@@ -89,7 +89,7 @@ class Run:
         """``reports`` are the buttons of the two report files, which hold the run from then on."""
         shared = self.shared
 
-        async def run(
+        async def run_open(
             seed: float,
             runs: float,
             words: str,
@@ -119,5 +119,5 @@ class Run:
                 yield self.nothing(failed(error, "no result"))
 
         given = [self.seed, self.runs, self.sizes, self.file, self.preprocessing, self.typed, shared.subject]
-        shared.on([self.start.click], run, given, [*self.results, *reports])
+        shared.on([self.start.click], run_open, given, [*self.results, *reports])
         self.file.change(view_run.preview, self.file, self.preview, **QUIET)

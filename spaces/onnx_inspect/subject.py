@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue
+from lib.model_inputs.preprocessing import parse as read_preprocessing
 from lib.model_inputs.sizes import parse as read_sizes
 
 PREFIX = "workbench-onnx-"
@@ -99,24 +100,7 @@ def parse_samples(path: str | None, name: str, preprocessing: str | None, *other
         return None
     if any(others):
         raise InvalidValue("samples", name, "given alone: take the other inputs away")
-    return {"path": path, "name": name, "preprocessing": _pairs(words)}
-
-
-def _pairs(words: str) -> dict[str, Any]:
-    allowed = "pairs such as size=224, normalization=imagenet, layout=NCHW, channels=RGB, crop=center"
-    if words.startswith("{"):
-        try:
-            found = json.loads(words)
-        except (ValueError, RecursionError):
-            raise InvalidValue("preprocessing", words, allowed) from None
-        return found
-    out = {}
-    for part in filter(None, (p.strip() for p in words.replace(";", ",").split(","))):
-        name, sign, value = (p.strip() for p in part.partition("="))
-        if not sign or not name or not value:
-            raise InvalidValue("preprocessing", part, allowed)
-        out[name] = value
-    return out
+    return {"path": path, "name": name, "preprocessing": read_preprocessing(words)}
 
 
 def parse_values(text: str | None, npz: str | None) -> dict[str, Any] | None:

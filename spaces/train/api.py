@@ -21,6 +21,7 @@ from lib.train.trainer import Trainer
 from lib.train.under_way import UnderWay
 from web.errors import as_gradio
 from web.follow_job import follow_job
+from web.schemas import inline
 
 RUNTIMES = ("pytorch",)
 KEY = 16  # characters of a key that is hard to guess
@@ -173,6 +174,8 @@ def build(trainer: Trainer) -> None:
         options, visitor = gr.JSON({}, label="options"), gr.Textbox("", label="visitor")
         id, report, answer = gr.Textbox(label="run"), gr.JSON(label="report"), gr.JSON(label="result")
         pictures = gr.File(label="pictures", file_count="multiple")
+        inline(file)
+        inline(pictures)
         runtime = gr.Textbox("pytorch", label="runtime")
         recipe = [backbone, technique, epochs, batch_size, learning_rate, image_size, seed, mixed_precision]
         table: tuple[tuple[Any, list[Any], Any], ...] = (

@@ -13,7 +13,7 @@ from PIL import Image
 from lib import pictures
 from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs import dimensions, picture_files, samples
-from lib.model_inputs.preprocessing import MEAN, STD, Preprocessing, guess
+from lib.model_inputs.preprocessing import MEAN, STD, Preprocessing, guess, parse
 from lib.model_inputs.signature import Signature, Value
 from tests.model_inputs.files import animated, bomb, deep, npz, picture, zipped
 
@@ -341,3 +341,14 @@ for name, signature in (("x.png", images), ("x.txt", words)):
 
 def test_limits_are_those_of_the_reader() -> None:
     assert picture_files.MAX_BYTES == pictures.MAX_BYTES and set(pictures.SUFFIXES) == picture_files.SUFFIXES
+
+
+@pytest.mark.parametrize("text", ["size=224, crop=center", " size = 224 ;crop=center,", '{"size": "224", "crop": "center"}'])
+def test_a_preprocessing_in_words(text: str) -> None:
+    assert parse(text) == {"size": "224", "crop": "center"} and parse(None) == parse(" ") == {}
+
+
+@pytest.mark.parametrize("text", ["nearly", "size=", "=3", '{"size": ', "[1]", "{" * 100_000])
+def test_a_preprocessing_in_bad_words(text: str) -> None:
+    with pytest.raises(InvalidValue, match="pairs such as size=224"):
+        parse(text)
