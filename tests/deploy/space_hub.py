@@ -53,7 +53,7 @@ class FakeSpace:
     tree: dict[str, bytes] = field(default_factory=dict)
     stage: str = "NO_APP_FILE"
     hardware: str | None = None
-    coming: list[str] = field(default_factory=lambda: ["BUILDING", "APP_STARTING", "RUNNING"])
+    coming: list[str] = field(default_factory=lambda: ["BUILDING", "RUNNING"])
     logs: dict[str, list[str]] = field(default_factory=dict)
     serving: dict = field(default_factory=dict)
     built: Callable[[FakeSpace], None] | None = None  # called after a commit; it then sets stage and logs itself

@@ -38,7 +38,7 @@ def test_a_new_space(hub: SpaceHub, here: Repository) -> None:
     }
     assert b"docs/a.png filter=lfs" in space.tree[".gitattributes"]
     told = re.findall(r"^ \d:\d\d (\w+)$", run.stdout, re.M)
-    assert told == ["NO_APP_FILE", "BUILDING", "APP_STARTING", "RUNNING"]  # the first is the one before the commit
+    assert told == ["NO_APP_FILE", "BUILDING", "RUNNING"]  # the first is the one before the commit
     assert run.stdout.endswith(f"{NAME} runs {head[:12]}: {space.host}\n") and TOKEN not in run.stdout + run.stderr
 
 

@@ -35,7 +35,7 @@ def test_a_push_deploys(hub: SpaceHub, installed: Repository) -> None:
     run = installed.run("git", "push", "space", "main")
     assert run.returncode == 0, run.stderr
     head = git(installed.folder, "rev-parse", "HEAD")
-    assert f"remote: {head[:12]} The app" in run.stderr and "APP_STARTING" in run.stderr
+    assert f"remote: {head[:12]} The app" in run.stderr and "BUILDING" in run.stderr
     assert f"remote: {NAME} runs {head[:12]}" in run.stderr
     assert "docs/a.png" in hub.spaces[NAME].tree and len(hub.spaces[NAME].commits) == 2
     assert "Everything up-to-date" in installed.run("git", "push", "space", "main").stderr

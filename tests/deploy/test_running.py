@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from huggingface_hub import constants
 
+from lib import settings
 from lib.deploy import DeploymentFailed, running
 from lib.deploy.space import Space
+from lib.settings import Settings
 from tests.deploy.space_hub import SpaceHub
 from tests.spaces.fake_hub import TOKEN
 
@@ -65,3 +69,11 @@ def test_no_log_is_said(hub: SpaceHub, space: Space) -> None:
     monkey, hub.ask = hub.ask, lambda *_: (500, {"error": "no logs today"})  # type: ignore[method-assign]
     assert "the Hub gives no run log" in running.log(space, "run")
     hub.ask = monkey  # type: ignore[method-assign]
+
+
+def test_the_revision_is_the_deployment_s_unless_it_is_set(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings.from_environment({}).revision == ""  # nothing of this is in the repository
+    assert Settings.from_environment({"REVISION": "abc"}).revision == "abc"
+    monkeypatch.setattr(settings, "REVISION_FILE", tmp_path / "REVISION")
+    (tmp_path / "REVISION").write_text("def\n")
+    assert settings._deployed() == "def"
