@@ -95,6 +95,9 @@ def main(words: list[str] | None = None) -> int:
         if given.receive:
             deploy(Path.cwd(), remote.received(sys.stdin.readlines()), given)
         elif given.install:
+            Space(given.space)  # a name that cannot be is told now
+            if given.tab:
+                tree.one_tab(tree.of_folder(ROOT), given.tab)
             own = [given.space, *(["--tab", given.tab] if given.tab else []), "--timeout", f"{given.timeout:g}"]
             own += ["--hardware", given.hardware] if given.hardware else []
             own += ["--private"] if given.private else []

@@ -18,7 +18,7 @@ Files = dict[str, bytes]
 REVISION = "REVISION"  # the file that lib/settings.py reads
 DEVELOPMENT = (
     *("tests/", "benchmarks/", ".ci/", ".github/", ".gitignore", ".gitattributes", "pyproject.toml"),
-    *("requirements-dev.txt", "lib/deploy/", "spaces/deploy.py", "spaces/stage.py"),
+    *("requirements-", "lib/deploy/", "spaces/deploy.py", "spaces/stage.py"),
 )
 NAMED = re.compile(r"(lib|web|models)(\.\w+)+")  # a module: imported, or named to be imported in a child process
 

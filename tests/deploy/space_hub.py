@@ -115,6 +115,7 @@ class SpaceHub(FakeHub):
         self.home = home
         self.spaces: dict[str, FakeSpace] = {}
         self.no_hardware: set[str] = set()  # what the account cannot pay
+        self.publishers: set[str] = set()  # resources with a trusted publisher
         self.before_commit: Callable[[FakeSpace], object] = lambda space: None
 
     def answer(self, path: str, query: dict[str, list[str]], body: bytes, token: str) -> tuple[int, dict | list | str]:
@@ -123,6 +124,14 @@ class SpaceHub(FakeHub):
             return (200, space.serving) if not space.private or token == TOKEN else (401, {})
         if path.startswith("/upload/") or path == "/api/validate-yaml" or path.endswith("/info/lfs/objects/batch"):
             return super().answer(path.removeprefix("/spaces"), query, body, token)
+        if path == "/github":  # the identity that a runner gets for a job with id-token: write
+            return (200, {"value": "a job of ada's"}) if token == "runner" else (401, {})
+        if path == "/oauth/token":
+            given = json.loads(body)
+            trusted = given["subject_token"] == "a job of ada's" and given["resource"] in self.publishers
+            return (
+                (200, {"access_token": TOKEN, "expires_in": 3600}) if trusted else (403, {"error": "no trusted publisher"})
+            )
         if token != TOKEN:
             return 401, {"error": "Invalid credentials in Authorization header"}
         if path == "/api/repos/create":

@@ -182,6 +182,21 @@ def test_without_a_token(hub: SpaceHub, here: Repository) -> None:
     assert "hf_wrong" not in run.stdout + run.stderr and "Traceback" not in run.stderr
 
 
+def test_a_trusted_publisher(hub: SpaceHub, here: Repository) -> None:
+    """As the workflow sets it: no token anywhere, an identity of the job instead."""
+    hub.make({"organization": "ada", "name": "workbench"})
+    here.environment |= {"HF_TOKEN": "", "HF_OIDC_RESOURCE": f"spaces/{NAME}", "GITHUB_ACTIONS": "true"}
+    here.environment |= {"ACTIONS_ID_TOKEN_REQUEST_URL": f"{hub.address}/github?v=1"}
+    here.environment |= {"ACTIONS_ID_TOKEN_REQUEST_TOKEN": "runner"}
+    run = here.deploy(NAME)
+    assert run.returncode == 1 and "no trusted publisher" in run.stderr and "Traceback" not in run.stderr
+    hub.publishers = {f"spaces/{NAME}"}
+    assert here.deploy(NAME).returncode == 0 and len(hub.spaces[NAME].commits) == 2
+    del here.environment["ACTIONS_ID_TOKEN_REQUEST_URL"]
+    run = here.deploy(NAME)
+    assert run.returncode == 1 and "id-token: write" in run.stderr and "Traceback" not in run.stderr
+
+
 def test_no_hub(here: Repository) -> None:
     here.environment["HF_ENDPOINT"] = "http://127.0.0.1:9"
     run = here.deploy(NAME)

@@ -76,6 +76,16 @@ def test_a_remote_a_tab(hub: SpaceHub, installed: Repository) -> None:
     assert set(git(installed.folder, "remote").split()) == {"space", "look"}
 
 
+def test_what_cannot_be_installed(here: Repository) -> None:
+    run = here.deploy("--install", "workbench")
+    assert run.returncode == 1 and "space was 'workbench'; allowed: owner/name" in run.stderr
+    run = here.deploy("--install", NAME, "--tab", "nothing")
+    assert run.returncode == 1 and "tab was 'nothing'; allowed: draw, look" in run.stderr
+    run = here.deploy("--install", NAME, "--remote", "../x")
+    assert run.returncode == 1 and "remote was '../x'; allowed: letters" in run.stderr
+    assert git(here.folder, "remote") == ""
+
+
 def test_the_owner_s_remotes_are_left_alone(installed: Repository) -> None:
     git(installed.folder, "remote", "add", "origin", "https://example.org/x.git")
     run = installed.deploy("--install", NAME, "--remote", "origin")
