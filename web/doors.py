@@ -19,11 +19,14 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from lib import log, metrics
 from lib.origin import Origin, current
 
+from .sessions import Sessions
+
 ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 KEY = "workbench.origin"  # in the scope: Gradio runs a listener in a task that the request did not start
 GRADIO = "/gradio_api/"
 ANSWERS = ("/gradio_api/queue/data", "/gradio_api/call/")  # streams that end with what was asked for
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+HEARTBEAT = "/gradio_api/heartbeat/"  # open for as long as a page is
 QUIET = ("/healthz", "/readyz", "/metrics")  # asked every few seconds by machines
 
 
@@ -33,6 +36,7 @@ class Traffic:
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self.routes = list(routes)
         self.under_way = 0  # changed in the server's event loop only
+        self.sessions = Sessions()
 
     def name(self, scope: Scope) -> str:
         """The template of our route, ``gradio``, or ``other``: a path may hold what a visitor typed."""
@@ -40,6 +44,14 @@ class Traffic:
             if route.matches(scope)[0] != Match.NONE:
                 return getattr(route, "path", "") or metrics.OTHER
         return "gradio" if scope["path"] == "/" or scope["path"].startswith((GRADIO, "/assets/")) else metrics.OTHER
+
+    def connected(self, session: str, change: int) -> None:
+        """A page's connection begins (1) or ends (-1)."""
+        count = self.sessions.connected
+        if session:
+            count[session] += change
+            if count[session] <= 0:
+                del count[session]
 
 
 class Doors:
@@ -67,8 +79,10 @@ class Doors:
                 MutableHeaders(raw=message["headers"])["X-Request-Id"] = origin.id
             await send(message)
 
+        session = scope["path"].removeprefix(HEARTBEAT) if scope["path"].startswith(HEARTBEAT) else ""
         token = current.set(origin)
         self.traffic.under_way += owed
+        self.traffic.connected(session, 1)
         try:
             await self.app(scope, receive, answer)
         except asyncio.CancelledError:
@@ -76,6 +90,7 @@ class Doors:
             raise
         finally:
             self.traffic.under_way -= owed
+            self.traffic.connected(session, -1)
             current.reset(token)
             method = scope["method"] if scope["method"] in METHODS else metrics.OTHER
             metrics.HTTP.labels(route, method, str(status)).inc()

@@ -28,7 +28,7 @@ from starlette.middleware import Middleware
 from lib import log
 from lib.errors import WorkbenchError
 from lib.settings import Settings
-from web import addresses, cards, handover, metrics
+from web import addresses, cards, handover, metrics, sessions
 from web.blocks import Page
 from web.cards import e
 from web.doors import Doors, Traffic
@@ -37,10 +37,6 @@ from web.theme import CSS, DESCRIPTION, EARLY_CSS, HEADER, THEME, TITLE
 from web.visit import HIDDEN, Visit, visitor
 from web.visits import Visits
 from web.whole import Whole
-
-# A session's state takes 0.4 MB with all tabs, and every page, API call and MCP call is one. Beyond these, those that
-# were used longest ago are forgotten.
-SESSIONS = 500
 
 
 class Tab(Protocol):
@@ -102,6 +98,7 @@ class Workbench:
 
     def _leave(self, http: gr.Request) -> None:
         self.visits.leave(http.session_hash or "")
+        self.traffic.sessions.leave(http.session_hash or "", self.demo.state_holder)
 
     def routes(self) -> list[APIRoute]:
         found = [
@@ -130,8 +127,8 @@ class Workbench:
 
     def gauges(self) -> metrics.Values:
         app = getattr(self.demo, "app", None)  # there once it is launched
-        sessions = len(app.state_holder.session_data) if app else 0
-        own = {"gradio_sessions": [((), sessions)], "ready": [((), float(self.ready))]}
+        kept = len(app.state_holder.session_data) if app else 0
+        own = {"gradio_sessions": [((), kept)], "ready": [((), float(self.ready))]}
         for tab in self.tabs:
             own |= tab.gauges() if hasattr(tab, "gauges") else {}
         return own | metrics.build_info(self.settings.revision)
@@ -159,7 +156,7 @@ class Workbench:
             max_file_size=f"{settings.max_file_mb}mb",
             allowed_paths=[str(settings.gallery_folder)],
             footer_links=["api"],
-            state_session_capacity=SESSIONS,
+            state_session_capacity=sessions.MOST,
             enable_monitoring=False,  # Gradio's page of it is public
             **options,
         )
