@@ -172,7 +172,10 @@ class Conversion:
     def _calibrated_on(self, hops: list[Answer], source: Answer) -> str:
         if all(hop["chosen"].get("method", DYNAMIC) == DYNAMIC for hop in hops):
             return ""
-        return "samples" if source["samples"] else "made-up inputs"
+        samples = source["samples"]
+        if samples and samples["shared"]:
+            return f"the same {samples['judged']} samples"
+        return "samples" if samples else "made-up inputs"
 
     def _answers(self, hops: list[Answer], source: Answer) -> Generator[Progress, None, list[Answer]]:
         """Every artifact's answers to what the source was asked. The last one is timed beside the source."""

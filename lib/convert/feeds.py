@@ -16,7 +16,7 @@ from lib.model_inputs.signature import Signature, Value, dtype
 
 SEEDS = (0, 1, 2)
 # random streams: seeds are a visitor's to choose, so no two purposes may share their numbers, whatever the seeds are
-PROOF, ALONE, NUDGE, CALIBRATION = range(4)
+PROOF, ALONE, NUDGE, CALIBRATION, ORDER = range(5)
 # sizes of dynamic dimensions, by what they probably are; in ``DISTINCT`` no two symbols get the same, so that two
 # dimensions that changed places show, and in ``EQUAL`` all do, for sources that take nothing else
 SMALL = {"leading": (1,), "sequence": (8,), "space": (64,), "other": (4,)}
@@ -25,6 +25,7 @@ EQUAL = {"leading": (3,), "sequence": (13,), "space": (96,), "other": (6,)}
 UNKNOWN_HIGH = 10  # tokens of an input whose vocabulary nobody stated
 WIDE = 1000  # and in one more case, from -1000 to 1000
 HUGE = {8: 2**40, 4: 2**20}  # and in another, by the integer's bytes: what a runtime of fewer bits would wrap
+LARGE = 4  # of the extreme case
 LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
 TIMESTEPS = 1000
 MOST_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
@@ -76,7 +77,8 @@ def cases(
     out += resized(signature, seeds, fixed, other=other, stream=stream, ranges=ranges)
     out += _lifelike(signature, sizes, seeds, stream, hints, ranges)
     out.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
-    out.append(Case("large", 0, sizes, make(0, scale=LARGE_SCALE)))
+    # one row rarely reaches a bound that the other lacks, so other sizes bring some more
+    out += [Case("large", s, sizes, make(s, scale=LARGE_SCALE)) for s in range(LARGE)]
     if wide and any(_unknown(v) for v in signature.inputs):
         out.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
         out.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))

@@ -15,8 +15,9 @@ from lib.convert.ranking import aligned
 from lib.convert.routes import loosest
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
+FEWEST = 4  # samples that judge ranges
 ENOUGH = 30  # samples on which a decision may rest alone
-MOST_SAMPLES = 16  # samples whose values are compared one by one; all of them are judged by the task
+MOST_BYTES = 96 << 20  # of samples' outputs whose values are compared one by one; all are judged by the task
 
 
 def judge(
@@ -40,13 +41,14 @@ def judge(
     ``refused`` and ``reference``; ``doubts`` what each hop left unseen; ``ranked`` the outputs with one row a detection;
     ``constants`` those that depend on no input; ``masks`` inputs that switch positions off. ``lossy`` is about the last
     hop, where its precision rounds: ``format``, the folders ``source`` and ``target``, and ``inputs`` and ``outputs``,
-    the route source's names -> its source's. ``calibrated_on``: "made-up inputs" or "samples" for static ranges.
+    the route source's names -> its source's. ``calibrated_on``: for static ranges "samples", "made-up inputs" or the
+    same samples that judge; "" for others.
     """
     source = Outputs(Path(asked), {}, asked_again=False)
     artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
     precision = loosest(precisions)
     real = [c for c in cases if c["kind"] == "sample"]
-    shown = [c for c in cases if c["kind"] != "sample" or c in real[:MOST_SAMPLES]]
+    shown = [c for c in cases if c["kind"] != "sample"] + _within(real, source.folder)
     explained = faithful(artifacts[-2], artifacts[-1], source.folder, shown, precisions[-1], lossy) if lossy else None
     about = {"inputs": inputs, "ranked": ranked, "constants": constants}
     judged = None
@@ -77,6 +79,17 @@ def judge(
     return {"hops": hops, "whole": whole, "three_way": three, "faithful": _faith(whole, explained), "quality": judged}
 
 
+def _within(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+    """As many as memory allows: they come in no order, so the first are as good as any."""
+    size, out = 0, []
+    for case in cases:
+        size += (folder / f"out-{case['file']}").stat().st_size
+        if out and size > MOST_BYTES:
+            break
+        out.append(case)
+    return out
+
+
 def _decided(explained: dict[str, Any] | None, judged: dict[str, Any] | None) -> dict[str, Any] | None:
     """Where a format itself errs as much as the output moves, enough real inputs on which the task stays decide."""
     if not explained or not explained.get("vacuous") or not judged or not judged["good"]:
@@ -99,8 +112,12 @@ def _good_enough(
         real = judged["on"] == "samples"
         where = "on the samples" if real else "on made-up inputs, which may say little of real ones"
         whole |= {"verdict": "failed" if real else "unproven", "reason": f"Not good enough {where}: {judged['reason']}"}
-    elif calibrated_on == "made-up inputs" and whole["verdict"] == "proven":
-        why = "Its ranges were measured on made-up inputs, so nothing is known of real ones; give samples of real inputs."
+    elif calibrated_on not in ("", "samples") and whole["verdict"] == "proven":
+        known = "so nothing is known of real ones" if calibrated_on == "made-up inputs" else "which also judge it"
+        why = f"Its ranges were measured on {calibrated_on}, {known}; give samples of real inputs, eight or more."
+        whole |= {"verdict": "unproven", "reason": why}
+    elif calibrated_on and judged["on"] == "samples" and judged["inputs"] < FEWEST and whole["verdict"] == "proven":
+        why = f"Ranges that {judged['inputs']} samples judge are not known to fit others; give eight samples or more."
         whole |= {"verdict": "unproven", "reason": why}
     elif whole["verdict"] == "proven":
         made = "" if judged["on"] == "samples" else " Judged on made-up inputs only: samples of real ones would say more."

@@ -100,7 +100,11 @@ def _made(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 def _mask(path: Path, names: Sequence[str]) -> np.ndarray | None:
-    """[rows, positions] of the first input that is a mask."""
+    """[rows, positions] of the first input that is a mask, 1 where a position counts.
+
+    Not of a mask of padding: there a one may say that a position counts, or that it does not.
+    """
+    names = [n for n in names if "pad" not in n.lower()]
     if not names:
         return None
     inputs = arrays.load(path)

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from lib.convert import measures
 from lib.convert.measures import FLOOR, Pair
-from lib.convert.tolerances import EXTREME, LEAST, MOST_ROUNDING, NOISE_FACTOR, NUDGED, WILD, Tolerance
+from lib.convert.tolerances import EXTREME, LEAST, MOST_ROUNDING, NOISE_FACTOR, NUDGED, ROUNDING_64, WILD, Tolerance
 
 
 @dataclass(slots=True)
@@ -62,11 +62,15 @@ def output_error(
     error.noise = measures.noise(name, pairs, usual, "ordinary")
     rounding = dict.fromkeys(("ordinary", *NUDGED), min(NOISE_FACTOR * (error.noise or 0.0), MOST_ROUNDING))
     gaps, sizes, noises, absolute = [], [], [], 0.0
+    peaks = [measures.peak(e) for k, e, _ in couples if k == "sample"]
+    middle = float(np.median(peaks)) if peaks else usual
     for kind, expected, ours in couples:
         a, b = measures.wide(expected).reshape(-1), measures.wide(ours).reshape(-1)
         both = np.isfinite(a) & np.isfinite(b)
         # an extreme case that makes huge values must not make the ordinary ones' errors look small
         peak = max(usual, measures.peak(expected)) if kind in ("zeros", *EXTREME) else usual
+        if kind == "sample":  # one of a wrong unit must not make the errors of all others look small
+            peak = min(usual, max(measures.peak(expected), middle))
         if kind in NUDGED:
             own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
             rounding[kind] = max(rounding[kind], min(own, NUDGED[kind]))
@@ -88,6 +92,8 @@ def output_error(
     if explained:
         error.verdict, error.reason = _moving(error, tolerance, inputs and not constant)
         return error
+    if tolerance.rounding and all(e.dtype == np.float64 == o.dtype for _, e, o in couples):
+        tolerance = replace(tolerance, rounding=ROUNDING_64)  # weights in float32 would lie inside float32's
     error.verdict, error.reason = _verdict(error, gap, size, np.concatenate(noises), tolerance, inputs and not constant)
     if tolerance.rtol != 0.0:
         error = _unsettled(error, pairs, error.range_error, usual)

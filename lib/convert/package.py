@@ -69,7 +69,7 @@ def card(report: dict[str, Any]) -> str:
         "",
         f"**{report['verdict'].capitalize()}.** {_plain(report['reason'])}",
         "",
-        "| step | tool | precision | seconds | verdict | largest error / range |",
+        "| step | tool | precision | seconds | verdict | largest error / range, made-up inputs too |",
         "|---|---|---|---|---|---|",
     ]
     for hop in report["route"]:

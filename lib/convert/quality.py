@@ -82,12 +82,12 @@ def measure(
         top = [np.argmax(v, -1) for v in wide]
         found = _share(name, "top-1 agreement", top[0] == top[1], min_agreement)
         found.classes = len(np.unique(top[0]))
-        if labels is not None and len(labels) == len(top[0]):
-            _accuracy(found, top[0], top[1], np.asarray(labels))
-        elif found.classes == 1 and found.good:
+        if found.classes == 1 and found.good:
             # every converter agrees where there is one answer only: the values decide
             found = _noise(name, wide[0], wide[1], precision)
             found.classes = 1
+        if labels is not None and len(labels) == len(top[0]):
+            _accuracy(found, top[0], top[1], np.asarray(labels))
     else:
         found = _noise(name, wide[0], wide[1], precision)
         found.lost = _lost(expected, ours)
@@ -107,7 +107,7 @@ def whole(
 ) -> dict[str, Any] | None:
     """The verdict over all outputs: that of the worst, with a ``summary``. None where there is nothing to measure."""
     found = []
-    scores = next((n for n in outputs if _takes_labels(n, expected)), None)
+    scores = _scores(outputs, expected, given.get("labels"))
     for name in outputs:
         pairs = [(e[name], o[name]) for e, o in zip(expected, ours, strict=True) if name in e and name in o]
         pairs = [(e, o) for e, o in pairs if e.shape == o.shape and e.size and e.dtype.kind != "O"]
@@ -117,6 +117,9 @@ def whole(
         found.append(measure(name, [e for e, _ in pairs], [o for _, o in pairs], precision, **one))
     if not found:
         return None
+    if all(q.error_to_variation is None and q.metric == NOISE for q in found):
+        for q in found:
+            q.good, q.reason = False, "the output does not change over these inputs, so they show nothing."
     if all(q.metric == NOISE for q in found):  # where decisions are compared, they tell what such a loss does
         for q in found:
             if q.good and q.lost:
@@ -139,6 +142,15 @@ def summary(found: Quality, on: str, inputs: int) -> str:
     if found.accuracy_before is not None:
         said += f"; accuracy {found.accuracy_before:.1%} before, {found.accuracy_after:.1%} after"
     return said + error
+
+
+def _scores(outputs: list[str], expected: list[Arrays], labels: list[int] | None) -> str | None:
+    """The output that the labels are of: the one that is right most often; without labels the first that has classes."""
+    able = [n for n in outputs if _takes_labels(n, expected)]
+    if not labels or len(able) < 2:
+        return able[0] if able else None
+    tops = {n: np.concatenate([np.argmax(e[n], -1).reshape(-1) for e in expected]) for n in able}
+    return max(able, key=lambda n: float((tops[n] == labels).mean()) if len(tops[n]) == len(labels) else -1.0)
 
 
 def _takes_labels(name: str, expected: list[Arrays]) -> bool:
@@ -211,7 +223,8 @@ def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
     floor = SQNR_DB[precision]
     variation = _variation(a, b)
     value = None if not variation else -20 * float(np.log10(variation))
-    good = variation is not None and (value is None or value >= floor)
+    still = variation is None and not np.abs(b - a).max(initial=0.0)  # a constant: the other outputs must show something
+    good = still or (variation is not None and (value is None or value >= floor))
     reason = "" if good else (
         "the output does not change over these inputs."
         if variation is None
@@ -247,4 +260,4 @@ def _variation(a: np.ndarray, b: np.ndarray) -> float | None:
     middle = np.where(both, a, 0.0).sum(0) / np.maximum(both.sum(0), 1)
     spread = float(np.sqrt(((a - middle)[both] ** 2).mean()))
     error = float(np.sqrt(((b - a)[both] ** 2).mean()))
-    return error / spread if spread > 0 else (0.0 if error == 0 else None)
+    return error / spread if spread > 0 else None

@@ -47,6 +47,7 @@ TOLERANCES = {
     ),
 }
 LEAST = 0.1  # of the whole output's movement: what a slice counts as moving at the least, in a lossy precision
+ROUNDING_64 = 1e-9  # of the peak: what rounding explains in a model of float64 that stays one
 NOISE_FACTOR = 30.0  # rounding inside a network is this much more than what nudged inputs show, at most
 MOST_ROUNDING = 1e-3  # of the peak: whatever is amplified, more than this is not taken for rounding
 # the same for cases that are nudged themselves. Five deviations are far beyond what a network's norms have seen: an

@@ -97,6 +97,13 @@ def _mask(inputs: Arrays) -> np.ndarray | None:
     """True where a token counts; None where no input says so."""
     for name, value in inputs.items():
         plain = value.dtype.kind in "iub" and value.ndim == 2
-        if "mask" in name.lower() and plain and value.size and np.isin(value, (0, 1)).all() and value.any():
+        if (
+            "mask" in name.lower()
+            and "pad" not in name.lower()
+            and plain
+            and value.size
+            and np.isin(value, (0, 1)).all()
+            and value.any()
+        ):
             return value.astype(bool)
     return None

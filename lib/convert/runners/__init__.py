@@ -78,7 +78,7 @@ def run(runner: Runner, inputs: Arrays, seconds: float) -> Arrays:
         with at_most(seconds + 5):  # a runner that stops by itself does so first
             return runner.run(inputs)
     except TooSlow:
-        raise LimitExceeded(f"One run took over {seconds:g} s.") from None
+        raise LimitExceeded("time of one run", f"{seconds:g} s") from None
 
 
 def load(format: str, folder: Path) -> Runner:

@@ -109,7 +109,7 @@ def _stopped(seconds: float) -> Iterator[onnxruntime.RunOptions | None]:
         yield found
     except Exception:
         if found.terminate:
-            raise LimitExceeded(f"One run took over {seconds:g} s.") from None
+            raise LimitExceeded("time of one run", f"{seconds:g} s") from None
         raise
     finally:
         timer.cancel()
