@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.deploy.space_hub import GIT, SpaceHub, git
+from tests.deploy.fake_space import GIT, git
+from tests.deploy.space_hub import SpaceHub
 from tests.spaces.fake_hub import TOKEN, serve
 
 ROOT = Path(__file__).parent.parent.parent

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import httpx2
 
-from tests.deploy.space_hub import FakeSpace, SpaceHub
+from tests.deploy.fake_space import FakeSpace
+from tests.deploy.space_hub import SpaceHub
 from tests.spaces.test_alone import free_port
 
 

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from tests.deploy.conftest import FILES, Repository
-from tests.deploy.space_hub import POINTER, SpaceHub, git
+from tests.deploy.fake_space import POINTER, git
+from tests.deploy.space_hub import SpaceHub
 from tests.spaces.fake_hub import TOKEN
 
 NAME = "ada/workbench"

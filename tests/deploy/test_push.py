@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.deploy.conftest import FILES, Repository
-from tests.deploy.space_hub import FakeSpace, SpaceHub, git
+from tests.deploy.fake_space import FakeSpace, git
+from tests.deploy.space_hub import SpaceHub
 
 NAME = "ada/workbench"
 
