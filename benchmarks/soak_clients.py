@@ -16,7 +16,7 @@ import numpy as np
 from gradio_client import Client
 
 from benchmarks.soak_gradio import gradio, page, page_listener
-from benchmarks.soak_known import FAR, KINDS, MODELS, PATIENCE, PICTURES, TRAINING, Soak, name_of, pixels, same
+from benchmarks.soak_known import FAR, KINDS, MODELS, PATIENCE, PICTURES, SLOW, TRAINING, Soak, name_of, pixels, same
 from lib.onnx_inspect.examples import EXAMPLES
 
 
@@ -35,7 +35,7 @@ async def references(soak: Soak) -> None:
             soak.known[f"inspect {name}"] = report
             made = (await http.post(f"/convert?target=onnx-slim&name={name}.onnx", content=model)).raise_for_status()
             soak.known[f"convert {name}"] = digest(made.content)
-    client = await asyncio.to_thread(Client, soak.address, verbose=False)
+    client = await asyncio.to_thread(Client, soak.address, verbose=False, httpx_kwargs=SLOW)
     _, report = await asyncio.to_thread(client.predict, **TRAINING, api_name="/train")
     soak.known["train"] = report["accuracy"]
     soak.known["page"] = await page_listener(soak)
@@ -111,7 +111,7 @@ async def convert(soak: Soak, http: httpx.AsyncClient, rng: random.Random) -> st
 
 
 async def train(soak: Soak, http: httpx.AsyncClient, rng: random.Random) -> str:
-    client = await asyncio.to_thread(Client, soak.address, verbose=False)
+    client = await asyncio.to_thread(Client, soak.address, verbose=False, httpx_kwargs=SLOW)
     _, report = await asyncio.to_thread(client.predict, **TRAINING, api_name="/train")
     await asyncio.to_thread(client.close)
     return soak.check("train", report["accuracy"] == soak.known["train"], f"accuracy {report['accuracy']}")

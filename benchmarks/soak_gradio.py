@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 from gradio_client import Client
 
-from benchmarks.soak_known import PATIENCE, PICTURES, Soak, same
+from benchmarks.soak_known import PATIENCE, PICTURES, SLOW, Soak, same
 
 
 async def page_listener(soak: Soak) -> dict[str, Any]:
@@ -76,7 +76,7 @@ def _file(value: Any) -> str:
 
 async def gradio(soak: Soak, http: httpx.AsyncClient, rng: random.Random, cancel: bool = False) -> str:
     question = rng.choice(PICTURES) | ({"steps": 60} if cancel else {})
-    client = await asyncio.to_thread(Client, soak.address, verbose=False, download_files=False)
+    client = await asyncio.to_thread(Client, soak.address, verbose=False, download_files=False, httpx_kwargs=SLOW)
     job = client.submit(**question, api_name="/text_to_image")
     if cancel:
         await asyncio.sleep(rng.uniform(0.1, 3))

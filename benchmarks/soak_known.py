@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 PATIENCE = 240.0  # seconds; after them a request counts as unanswered
+SLOW = {"timeout": PATIENCE}  # gradio_client gives up after 5 seconds, which a busy machine may take for a page's config
 NEAR = 2  # of 255: rounding of a picture in company
 FAR = 40  # of 255: how much two different pictures differ somewhere
 PICTURES = [
