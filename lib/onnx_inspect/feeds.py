@@ -15,6 +15,7 @@ import onnx
 from onnx import ModelProto
 
 from lib.errors import InvalidFile, InvalidValue
+from lib.model_inputs.fitting import LABELS
 from lib.onnx_inspect import dynamic, shapes
 from lib.onnx_inspect.report import cut
 from lib.onnx_model.open import dtype_name
@@ -135,7 +136,7 @@ def from_npz(path: Path, model: ModelProto) -> dict[str, np.ndarray]:
     takes = _takes(inputs)
     if missing := [n for n in inputs if n not in found]:
         raise InvalidFile(f"The .npz lacks {_names(missing)}. The model takes: {takes}.")
-    if extra := [n for n in found if n not in inputs]:
+    if extra := [n for n in found if n not in inputs and n != LABELS]:  # an .npz of samples may have theirs
         raise InvalidFile(f"The .npz has {_names(extra)} too. The model takes: {takes}.")
     return {name: _fits(name, kind, found[name], takes) for name, kind in inputs.items()}
 

@@ -67,6 +67,8 @@ def build(converter: Converter, folders: Folders) -> None:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
             given = subject.source(file, source)
             chosen = from_client(options, given.files, specs(await asyncio.to_thread(converter.conversions)))
+            if name := subject.stray(given.files):
+                raise InvalidValue("options", options, f'{{"samples": "{name}"}}, which says what that file is for')
             async with aclosing(follow_job(converter.convert(given, target, chosen, Path(folder)))) as events:
                 async for event in events:
                     if isinstance(event, Result):

@@ -10,14 +10,14 @@ from typing import Any
 import gradio as gr
 
 from lib.convert.convert import Converter
-from lib.errors import WorkbenchError
+from lib.errors import InvalidFile, WorkbenchError
 from lib.jobs import Result as Ending
 from web.cards import failed, idle, progress
 from web.folders import Folders
 from web.handover import Offer, Opener
 from web.visit import Arrival, Visit
 
-from . import hub, page_push, view, view_target
+from . import hub, page_push, view, view_target, view_verdict
 from .page_options import Options
 from .page_result import Result
 from .page_run import Run
@@ -25,7 +25,7 @@ from .page_samples import Inputs
 from .page_shared import QUIET, Shared, Updates, Values
 from .page_source import Source
 from .page_target import Targets
-from .subject import Opened, Samples, Work, source
+from .subject import Opened, Samples, Work, source, stray
 
 
 def build(converter: Converter, folders: Folders, visit: Visit) -> tuple[Opener, Offer]:
@@ -111,6 +111,10 @@ class Page:
             return
         try:
             model = source(paths, called)
+            if name := stray(model.files):
+                raise InvalidFile(
+                    f"{name!r} is no part of a model. Take it away here; samples have a place of their own below."
+                )
             asked = shared.under_way.follow("look", lambda: shared.converter.describe(model), http)
             async with aclosing(asked) as events:
                 async for event in events:
@@ -198,4 +202,6 @@ class Page:
             work.samples = None
         choice = self.targets.kept(page.form, work.opened)
         end = await self.result.show(work.ended) if work.ended else {}
+        if work.begun:
+            end = self.result.nothing(view_verdict.left(work.begun))
         return self.describe(work, choice, self.options.kept(page.form)) | self.given.same(work.opened) | end

@@ -86,7 +86,7 @@ class Run:
         except WorkbenchError as error:
             yield page.result.nothing(failed(error, "not converted"))
             return
-        work = Work(work.opened, samples=samples)
+        work = Work(work.opened, samples=samples, begun=targets)
         shared.visit.keep(http, work)
         yield {shared.work: work}
         ended, done = Ended(shared.folders.new()), False
@@ -104,6 +104,7 @@ class Run:
             shared.visit.keep(http, work)
             yield await page.result.show(ended) | {shared.work: work}
         except Cancelled as error:
+            work.begun = []
             yield page.result.nothing(failed(error, "not converted"))
         finally:
             if not done:

@@ -12,6 +12,7 @@ from lib.convert.convert import Source
 from lib.errors import InvalidFile, WorkbenchError
 
 # What a whole model is usually called: it cannot be the weights of an architecture given by name.
+SAMPLES = {".npz", ".npy", ".wav"}
 WHOLE = {".onnx", ".tflite", ".keras", ".pt2", ".zip"}
 
 
@@ -96,6 +97,7 @@ class Work:
     opened: Opened
     ended: Ended | None = None
     samples: Samples | None = None
+    begun: list[str] = field(default_factory=list)  # targets of a conversion that has not ended
 
     @property
     def folder(self) -> str:
@@ -108,6 +110,12 @@ class Work:
     def close(self) -> None:
         if self.ended is not None:
             self.ended.close()
+
+
+def stray(files: Iterable[str]) -> str:
+    """The name of a file of arrays or sound among others: samples, which would be ignored as a part of a model; or ""."""
+    names = list(files)
+    return next((name for name in names if Path(name).suffix.lower() in SAMPLES), "") if len(names) > 1 else ""
 
 
 def source(paths: str | Iterable[str] | None, name: str | None) -> Source:

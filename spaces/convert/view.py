@@ -33,7 +33,7 @@ CSS = (
 .mw-questions { border-top: 1px solid var(--border-color-primary); padding-top: 8px; }
 .mw-questions dt { color: var(--body-text-color); font-weight: 600; }
 .mw-elapsed { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
-.mw-invite { border-left: 4px solid #0d9488; padding-left: 10px; }
+.mw-invite { margin-top: 8px !important; border-left: 4px solid #0d9488; padding-left: 10px; }
 .mw-hint { margin: 4px 2px; padding: 0 4px; font-size: 0.88rem; color: var(--body-text-color-subdued); }
 .mw-thumbs { display: flex; flex-wrap: wrap; gap: 8px; margin: 6px 0; } .mw-thumbs figure { margin: 0; text-align: center; }
 .mw-thumbs img { width: 56px; height: 56px; object-fit: contain; border-radius: 6px; display: block;

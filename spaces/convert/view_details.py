@@ -38,9 +38,10 @@ def steps(report: dict[str, Any]) -> str:
 def outputs(report: dict[str, Any]) -> str:
     """A picture of the errors on a logarithmic axis, then every figure."""
     found = report.get("outputs", [])
+    rounded = (report.get("faithful") or {}).get("method", "tolerance") != "tolerance"
     rows = "".join(
-        f"<tr><td><code>{e(o['name'])}</code></td><td>{chip(o.get('verdict'))}</td><td>{number(o.get('max_abs_error'))}</td>"
-        f"<td>{number(o.get('range_error'))}</td><td>{number(o.get('max_rel_error'))}</td>"
+        f"<tr><td><code>{e(o['name'])}</code></td><td>{'' if rounded else chip(o.get('verdict'))}</td>"
+        f"<td>{number(o.get('max_abs_error'))}</td><td>{number(o.get('range_error'))}</td><td>{number(o.get('max_rel_error'))}</td>"
         f"<td>{number(o.get('cosine'), 9)}</td><td>{number(o.get('sqnr_db'))}</td>"
         f"<td>{percent(o.get('top1_agreement'))}</td><td>{number(o.get('slice_error'), 2)}</td>"
         f"<td>{percent(o.get('moves'))}</td>"
@@ -48,7 +49,6 @@ def outputs(report: dict[str, Any]) -> str:
         for o in found[:MOST_OUTPUTS]
     )
     more = f"<p>and {len(found) - MOST_OUTPUTS} more in the report</p>" if len(found) > MOST_OUTPUTS else ""
-    rounded = (report.get("faithful") or {}).get("method", "tolerance") != "tolerance"
     allowed = ROUNDED if rounded else _allowed(report.get("tolerance") or {})
     notes = (
         f"<p><small>{e(allowed)} <i>Variation</i>: how far the output goes from one "

@@ -13,8 +13,8 @@ from .view_shared import head, messages, title
 
 COLUMNS = ("conversion", "runs here", "tool", "precision", "time", "usual error")
 INVITE = {
-    "int8": "Give samples of real inputs below: some set the ranges, the others judge the file. Without, static ranges stay "
-    "unproven.",
+    "int8": "Give samples of real inputs below: some set the ranges, the others judge the file. Without, a file with "
+    "static ranges is not proven.",
     "fp16": "Samples of real inputs below would say whether its answers stay the same on what it is for.",
 }
 

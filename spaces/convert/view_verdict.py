@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from web.cards import bar, e, quarter
+from web.cards import bar, e, idle, quarter
 
 from .figures import bytes_text, ms, number, percent, seconds_text, speed
 from .subject import Ended, Outcome
@@ -23,6 +23,12 @@ def running(stage: str, share: float | None, elapsed: float, estimate: float | N
         f'<div class="mw-card" data-say="{e(quarter(stage, share))}">{first}{e(stage)} … '
         f'<span class="mw-elapsed">{seconds_text(round(elapsed))}{about}</span>{bar(share)}</div>'
     )
+
+
+def left(targets: list[str]) -> str:
+    """A page is opened, and a conversion has begun in this or another one."""
+    names = ", ".join(title(target) for target in targets)
+    return idle(f"A conversion to {e(names)} was under way. It ends when its page is closed or reloaded: convert again.")
 
 
 def verdict(end: Outcome, stale: bool = False) -> str:
@@ -145,13 +151,14 @@ def _diverges(report: dict[str, Any]) -> str:
         return ""
     if not isinstance(found, dict):
         return f"<p>First node that differs: <code>{e(found)}</code></p>"
-    name = found.get("node") or found.get("name") or ""
-    rest = "; ".join(
-        f"{k.replace('_', ' ')} {number(v) if isinstance(v, float) else v}"
-        for k, v in found.items()
-        if k not in ("node", "name")
-    )
-    return f"<p>First node that differs: <code>{e(name)}</code> {e(rest)}</p>"
+    name, op, output = (found.get(key) for key in ("node", "op", "output"))
+    parts = [f"{found['compared']} nodes were compared"] if found.get("compared") else []
+    for key, words in (("max_abs_error", "largest error"), ("relative_error", "relative")):
+        if found.get(key) is not None:
+            parts.append(f"{words} {number(found[key])}")
+    where = (f" ({e(op)})" if op else "") + (f", output <code>{e(output)}</code>" if output else "")
+    why = f": {e('; '.join(parts))}" if parts else ""
+    return f"<p>First node that differs: <code>{e(name or '')}</code>{where}{why}.</p>"
 
 
 def several(end: Ended, links: dict[str, str]) -> str:
@@ -182,5 +189,5 @@ def _row(target: str, report: dict[str, Any], link: str, shown: bool) -> str:
         f'<tr><td><b>{e(title(target))}</b><br><span class="mw-chip {COLOURS.get(word, "")}">{e(word)}</span></td>'
         f"<td>{bytes_text(side.get('bytes'))}</td><td>{ms(side.get('median_ms'))}<br>"
         f"<small>{e(speed(report.get('latency_ratio')))}</small></td>"
-        f"<td>{percent(report.get('range_error'))}</td><td>{same}</td><td>{show}<br>{file}</td></tr>"
+        f"<td>{percent((quality or report).get('range_error'))}</td><td>{same}</td><td>{show}<br>{file}</td></tr>"
     )

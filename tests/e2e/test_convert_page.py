@@ -292,6 +292,29 @@ def test_rubbish_says_why_and_the_page_goes_on(page, tmp_path: Path) -> None:  #
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
 
 
+def test_a_reload_in_the_middle_says_that_it_ended_the_conversion(page) -> None:  # type: ignore[no-untyped-def]
+    name(page, "torchvision:mobilenet_v3_small")
+    page.locator("#convert-about").get_by_text("PyTorch architecture").wait_for(timeout=SLOW)
+    become(page, "ONNX")
+    start(page)
+    page.locator("#convert-verdict .mw-elapsed").wait_for(timeout=SLOW)
+    page.reload()
+    page.locator("#convert-verdict").get_by_text("A conversion to ONNX was under way").wait_for()
+    start(page)
+    page.locator("#convert-verdict .mw-elapsed").wait_for(timeout=SLOW)
+    page.get_by_role("button", name="Stop", exact=True).filter(visible=True).click()
+    page.locator("#convert-verdict").get_by_text("Stopped.").wait_for()
+    page.reload()  # whoever stops it knows
+    page.locator("#convert-about").get_by_text("PyTorch architecture").wait_for()
+    assert page.locator("#convert-verdict").inner_text() == ""
+
+
+def test_samples_among_the_model_s_files_are_not_ignored(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    deaf(tmp_path)
+    upload(page, tmp_path / "deaf.onnx", tmp_path / "real.npz")
+    page.locator("#convert-about").get_by_text("'real.npz' is no part of a model").wait_for()
+
+
 def test_stop(page, both: str) -> None:  # type: ignore[no-untyped-def]
     name(page, "torchvision:mobilenet_v3_small")
     page.locator("#convert-about").get_by_text("PyTorch architecture").wait_for(timeout=SLOW)

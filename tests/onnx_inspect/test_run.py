@@ -105,6 +105,11 @@ def test_one_unnamed_array_is_the_only_input(tmp_path: Path) -> None:
     assert feeds.from_npz(tmp_path / "in.npz", EXAMPLES["linear"]())["X"].tolist() == [[1.0] * 4]
 
 
+def test_labels_beside_the_inputs_are_left_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", X=np.ones((2, 4), np.float32), labels=np.arange(2))  # as the converter takes them
+    assert list(feeds.from_npz(tmp_path / "in.npz", EXAMPLES["linear"]())) == ["X"]
+
+
 F = np.float32
 BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "missing": ({"Z": np.ones(1)}, r"lacks 'X'. The model takes: X float32 \[batch, 4\]"),

@@ -109,6 +109,13 @@ def test_options_and_a_list_of_files(client: Client, tmp_path: Path) -> None:
     assert ".unproven" in Path(path).name or report["verdict"] == "proven"
 
 
+def test_samples_that_are_not_named_are_not_ignored(client: Client, tmp_path: Path) -> None:
+    np.savez(tmp_path / "some.npz", image=np.ones((4, 1, 28, 28), np.float32))
+    files = [handle_file(save(tmp_path)), handle_file(tmp_path / "some.npz")]
+    with pytest.raises(AppError, match=r'allowed: {"samples": "some.npz"}'):
+        client.predict(file=files, target="onnx-fp16", api_name="/convert")
+
+
 @pytest.mark.parametrize("value", ["/etc/passwd", "../some.npz", "none.npz", 3])
 def test_a_file_option_is_never_a_path(client: Client, tmp_path: Path, value: object) -> None:
     given = {"file": [handle_file(save(tmp_path))], "target": "onnx-int8-static", "options": {"samples": value}}
