@@ -52,7 +52,7 @@ def branches(threshold: float) -> ModelProto:
 MOD = model("g (int64[batch,4] ids) => (int64[batch,4] b) { b=Mod(ids,k) }", k=np.int64(1000))
 MUL = model("g (int64[batch,4] a) => (int64[batch,4] y) { y=Mul(a,k) }", k=np.int64(2_000_000))
 CAST = model("g (float[batch,4] x) => (int64[batch,4] y) { b=Mul(x,k) y=Cast<to=7>(b) }", k=np.float32(1e7))
-DOUBLE = model("g (double[batch,4] x) => (double[batch,4] y) { y=Mul(x,k) }", k=np.float64(1e38))
+DOUBLE = model("g (double[batch,4] x) => (double[batch,4] y) { y=Mul(x,k) }", k=np.float64(1e30))
 WIDE = model(
     "g (float[batch,16] x) => (float[batch,5000] y) { b=MatMul(x,A) s=MatMul(x,B) y=Concat<axis=1>(b,s) }",
     **halves((16, 2500)),
