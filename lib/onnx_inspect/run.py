@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue
-from lib.onnx_inspect import feeds, runtimes
+from lib.onnx_inspect import dynamic, feeds, runtimes
 from lib.onnx_inspect.difference import difference
 from lib.onnx_inspect.feeds import Chosen
 from lib.onnx_inspect.outputs import described, save
@@ -84,12 +84,13 @@ def run(
 def _inputs(
     model: Model, inputs: Path | dict[str, Any] | Given | None, seed: int, symbols: dict[str, int], runner: runtimes.Runner
 ) -> Chosen:
+    left_out = f"{dynamic.listed(symbols)}: left out, as the inputs have sizes of their own." if symbols else ""
     if isinstance(inputs, Path):
-        return Chosen(feeds.from_npz(inputs, model.proto))
+        return Chosen(feeds.from_npz(inputs, model.proto), note=left_out)
     if isinstance(inputs, Given):
         return by_samples(model.proto, inputs, symbols, runner)
     if inputs:
-        return Chosen(feeds.from_lists(inputs, model.proto))
+        return Chosen(feeds.from_lists(inputs, model.proto), note=left_out)
     return feeds.made_up(model.proto, symbols, seed, runner.refusal)
 
 

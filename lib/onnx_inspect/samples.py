@@ -61,7 +61,10 @@ def by_samples(model: ModelProto, given: Given, fixed: dict[str, int], runner: R
         "preprocessing": one.preprocessing.as_dict() if one.preprocessing else None,
         "messages": one.messages,
     }
-    return Chosen(one.rows[0], at, note or (f"{dynamic.listed(at)}, as the sample has them." if at else ""), about)
+    note = note or (f"{dynamic.listed(at)}, as the sample has them." if at else "")
+    if left := {name: size for name, size in fixed.items() if at.get(name) != size}:
+        note += f" {dynamic.listed(left)}: left out, as one sample is run."
+    return Chosen(one.rows[0], at, note, about)
 
 
 def _sizes(found: Any, row: dict[str, Any]) -> dict[str, int]:

@@ -36,7 +36,7 @@ class Run:
                     label="A picture, .wav, .txt, .npy, .npz, or a .zip of pictures",
                     type="filepath",
                     file_types=KINDS,
-                    height=120,
+                    height=150,
                     elem_id="onnx-samples",
                 )
                 self.preview = gr.HTML(padding=False, elem_id="onnx-preview")

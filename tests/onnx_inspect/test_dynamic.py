@@ -80,6 +80,15 @@ def test_arrays_as_samples(tmp_path: Path) -> None:
     assert ran(text, tmp_path, Given(tmp_path / "in.npy", "in.npy"))["samples"]["count"] == 2
 
 
+def test_sizes_that_the_inputs_do_not_have_are_said_to_be_left_out(tmp_path: Path) -> None:
+    np.savez(tmp_path / "in.npz", x=np.ones((4, 6), np.float32))
+    text = "g (float[n,6] x) => (float[n,6] y) {y = Neg (x)}"
+    one = ran(text, tmp_path, Given(tmp_path / "in.npz", "in.npz"), {"n": 3})
+    assert one["sizes_note"] == "n = 1, as the sample has them. n = 3: left out, as one sample is run."
+    whole = ran(text, tmp_path, tmp_path / "in.npz", {"n": 3})
+    assert whole["inputs"][0]["shape"] == [4, 6] and whole["sizes_note"].startswith("n = 3: left out")
+
+
 def test_what_is_no_sample(tmp_path: Path) -> None:
     (tmp_path / "odd.bin").write_bytes(b"\0\1\2\3" * 20)
     with pytest.raises(InvalidFile, match=r"odd\.bin"):
