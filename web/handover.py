@@ -1,9 +1,9 @@
 """A file goes from one tab to another that can open it. Tabs do not know each other: they name kinds of files.
 
 Beside a model may lie real inputs of it, in a file named ``SAMPLES``, and how its pictures become inputs, as JSON in one
-named ``PREPROCESSING``. A tab that takes files has ``opens``, a list of Openers; one that has files to give has ``offers``, a list of
-Offers. Once all tabs are built, ``connect`` puts each offer together with the first opener of its kind, or with that of
-the tab it names.
+named ``PREPROCESSING``. A tab that takes files has ``opens``, a list of Openers; one that has files to give has ``offers``,
+a list of Offers. Once all tabs are built, ``connect`` puts each offer together with the first opener of its kind, or with
+that of the tab it names.
 """
 
 from __future__ import annotations
