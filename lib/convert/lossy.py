@@ -14,6 +14,7 @@ from lib.convert.quality import whole
 
 LOSSY = ("fp16", "int8")
 EMULATED = {"sample": 8, "lifelike": 3, "ordinary": 3, "resized": 2}  # cases of each kind that the emulation runs
+LARGE = {"large": 4}  # what a bound too many cuts off; int8 ends where its ranges end
 MOST_REAL = 12  # samples, where nothing else is run
 MADE = ("lifelike", "ordinary", "resized")
 
@@ -57,7 +58,7 @@ def _some(cases: list[dict[str, Any]], precision: str) -> list[dict[str, Any]]:
     if real and precision == "int8":
         return real[:MOST_REAL]
     out = []
-    for kind, most in EMULATED.items():
+    for kind, most in (EMULATED | (LARGE if precision == "fp16" else {})).items():
         out += [c for c in cases if c["kind"] == kind][:most]
     return out
 

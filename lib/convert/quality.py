@@ -86,7 +86,7 @@ def measure(
             # every converter agrees where there is one answer only: the values decide
             found = _noise(name, wide[0], wide[1], precision)
             found.classes = 1
-        if labels is not None and len(labels) == len(top[0]):
+        if labels is not None and len(labels) == len(top[0]) and 0 <= min(labels) <= max(labels) < wide[0].shape[-1]:
             _accuracy(found, top[0], top[1], np.asarray(labels))
     else:
         found = _noise(name, wide[0], wide[1], precision)

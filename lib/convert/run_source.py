@@ -17,7 +17,7 @@ from lib.convert.complaints import words
 from lib.convert.formats import find
 from lib.convert.runners import Checked, Doubtful, Hinting, Runner, load, run
 from lib.convert.tolerances import EXTREME
-from lib.errors import InvalidFile
+from lib.errors import InvalidFile, LimitExceeded
 from lib.model_inputs import sizes as dimensions
 from lib.model_inputs.dimensions import is_rate
 from lib.model_inputs.hints import in_folder
@@ -31,6 +31,7 @@ CASE_SECONDS, EXTREME_SECONDS = 60, 10  # of one run; an input that takes longer
 SEARCH_SECONDS = 20
 MOST_JUDGED, MOST_BYTES = 512, 512 << 20  # samples that are run, and bytes of their inputs and outputs
 NUDGED_SAMPLES = 2
+MOST_SLOW = 2  # runs
 OTHER_RATE = 8000  # hertz: telephones, beside 16000
 
 
@@ -44,10 +45,20 @@ class Asked:
     refused: list[tuple[feeds.Case, str]] = field(default_factory=list)
     bytes: int = 0
     prefix: str = ""  # of the files' names
+    slow: int = 0  # runs that took too long
 
     def run(self, inputs: arrays.Arrays, seconds: float) -> arrays.Arrays:
         """On copies, since a model may write into its inputs."""
         return run(self.runner, {name: value.copy() for name, value in inputs.items()}, seconds)
+
+    def too_slow(self) -> None:
+        """Raises InvalidFile the second time: a model that does not end would hold a worker for every case."""
+        self.slow += 1
+        if self.slow >= MOST_SLOW:
+            raise InvalidFile(
+                "The model takes too long for one input, or does not end, so it cannot be compared with what is made of it. "
+                "Give smaller sizes."
+            )
 
     def take(self, case: feeds.Case, label: int | None = None) -> bool:
         file = f"{self.prefix}{len(self.cases) + len(self.refused)}.npz"
@@ -57,6 +68,8 @@ class Asked:
             raise
         except Exception as error:  # whatever a framework raises for inputs that it does not take
             self.refused.append((case, words(error)))
+            if isinstance(error, LimitExceeded) and case.kind not in EXTREME:
+                self.too_slow()
             return False
         arrays.save(self.out / f"in-{file}", case.arrays)
         arrays.save(self.out / f"out-{file}", outputs)
@@ -212,6 +225,9 @@ def _searched(
             asked.run(made.arrays, SEARCH_SECONDS)
         except MemoryError:
             raise
+        except LimitExceeded as error:
+            asked.too_slow()
+            return words(error)
         except Exception as error:
             return words(error)
         return ""

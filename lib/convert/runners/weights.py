@@ -109,7 +109,9 @@ def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str
         if name in tensors:
             raise InvalidFile(f"Two tensors are both called {name[:80]!r} once nested names are joined; rename one.")
         tensors[name] = found.detach().resolve_conj().resolve_neg()
-    elif isinstance(found, (dict, list, tuple)) and depth < MOST_DEPTH and not isinstance(found, torch.Size):
+    elif isinstance(found, (dict, list, tuple)) and found and not isinstance(found, torch.Size):
+        if depth >= MOST_DEPTH:
+            raise InvalidFile(f"The checkpoint nests over {MOST_DEPTH} levels deep; save model.state_dict() alone.")
         for key, value in found.items() if isinstance(found, dict) else enumerate(found):
             _flatten(value, f"{prefix}.{key}" if prefix else str(key), tensors, dropped, depth + 1, left)
     else:
