@@ -1,22 +1,13 @@
-"""The page around the tabs: loads tab folders by path, builds the Blocks, launches, closes.
-
-A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class with ``title``, ``slug`` (its
-address: ``/?tab=slug``), ``css``, ``__init__(settings)``, ``build()`` (inside a Blocks), ``routes()``, ``health()``,
-``start()`` and ``close()``. Tabs are loaded by path and never as ``spaces.x``: PyPI's package ``spaces``, which
-gradio imports on a Space, has that name. For ``build()`` it has ``visit``, its memory of the visitor (``web/visit.py``);
-after it, it may have ``opens`` and ``offers`` (``web/handover.py``). A tab that is not ready at once has ``ready``, one
-whose work is finished before a stop has ``drain(seconds)``, one with gauges of ``lib/metrics.py`` has ``gauges()``.
-"""
+"""The page around the tabs (``web/tab.py`` says what one is): builds the Blocks, launches, drains, closes."""
 
 from __future__ import annotations
 
-import importlib.util
 import signal
 import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from web import environment  # isort: skip  (before what reads it)
 
@@ -33,35 +24,11 @@ from web.blocks import Page
 from web.cards import e
 from web.doors import Doors, Traffic
 from web.stopping import drain
+from web.tab import Tab, load_tab
 from web.theme import CSS, DESCRIPTION, EARLY_CSS, HEADER, THEME, TITLE
 from web.visit import HIDDEN, Visit, visitor
 from web.visits import Visits
 from web.whole import Whole
-
-
-class Tab(Protocol):
-    title: str
-    slug: str
-    css: str
-    visit: Visit  # set before build()
-
-    def __init__(self, settings: Settings) -> None: ...
-    def build(self) -> None: ...
-    def routes(self) -> list[APIRoute]: ...
-    def health(self) -> dict[str, Any]: ...
-    def start(self) -> None: ...
-    def close(self) -> None: ...
-
-
-def load_tab(folder: Path) -> type[Tab]:
-    """``TAB`` of ``folder/app.py``, imported as a package so that it can import its siblings."""
-    name = f"tab_{folder.name}"
-    spec = importlib.util.spec_from_file_location(name, folder / "app.py", submodule_search_locations=[str(folder)])
-    assert spec and spec.loader
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    spec.loader.exec_module(module)
-    return module.TAB
 
 
 class Workbench:
