@@ -59,7 +59,7 @@ class InvalidValue(WorkbenchError, ValueError):
         shown = repr(given)
         if len(shown) > 80:
             shown = shown[:77] + "..."
-        super().__init__(f"{field} was {shown}; allowed: {allowed}.")
+        super().__init__(f"{field} was {shown}; allowed: {allowed}{'' if allowed.endswith('?') else '.'}")
         self.field, self.given, self.allowed = field, given, allowed
 
 

@@ -18,7 +18,7 @@ from pydantic import model_validator
 
 from lib.convert.conversions import table
 from lib.convert.convert import Converter
-from lib.errors import InvalidValue, WorkbenchError
+from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
 from web.errors import as_gradio
 from web.folders import Folders
@@ -68,7 +68,7 @@ def build(converter: Converter, folders: Folders) -> None:
             given = subject.source(file, source)
             chosen = from_client(options, given.files, specs(await asyncio.to_thread(converter.conversions)))
             if name := subject.stray(given.files):
-                raise InvalidValue("options", options, f'{{"samples": "{name}"}}, which says what that file is for')
+                raise InvalidFile(f'{name!r} is no part of this model. Samples are named: options={{"samples": "{name}"}}.')
             async with aclosing(follow_job(converter.convert(given, target, chosen, Path(folder)))) as events:
                 async for event in events:
                     if isinstance(event, Result):

@@ -112,9 +112,7 @@ class Page:
         try:
             model = source(paths, called)
             if name := stray(model.files):
-                raise InvalidFile(
-                    f"{name!r} is no part of a model. Take it away here; samples have a place of their own below."
-                )
+                raise InvalidFile(f"{name!r} is no part of this model. Take it away here: samples go in once it is open.")
             asked = shared.under_way.follow("look", lambda: shared.converter.describe(model), http)
             async with aclosing(asked) as events:
                 async for event in events:

@@ -113,9 +113,10 @@ class Work:
 
 
 def stray(files: Iterable[str]) -> str:
-    """The name of a file of arrays or sound among others: samples, which would be ignored as a part of a model; or ""."""
+    """The name of a file among others that would be ignored: samples, or another whole model; or "". The main one first."""
     names = list(files)
-    return next((name for name in names if Path(name).suffix.lower() in SAMPLES), "") if len(names) > 1 else ""
+    found = [n for k, n in enumerate(names) if Path(n).suffix.lower() in (SAMPLES | WHOLE if k else SAMPLES)]
+    return found[0] if found and len(names) > 1 else ""
 
 
 def source(paths: str | Iterable[str] | None, name: str | None) -> Source:

@@ -29,7 +29,14 @@ class Cost:
             self.recount = gr.Button("Recount", scale=0, min_width=120)
         with gr.Row():
             self.operators = gr.BarPlot(
-                x="where", y="MACs", title="MACs by operator", sort="-y", height=260, min_width=280, x_title=" "
+                x="where",
+                y="MACs",
+                title="MACs by operator",
+                sort="-y",
+                height=260,
+                min_width=280,
+                x_title=" ",
+                x_label_angle=-30,
             )
             self.memory = gr.LinePlot(x="node", y="MiB alive", title="Activation memory per step", height=260, min_width=280)
         self.node = gr.HTML(padding=False)

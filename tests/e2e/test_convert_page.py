@@ -312,7 +312,7 @@ def test_a_reload_in_the_middle_says_that_it_ended_the_conversion(page) -> None:
 def test_samples_among_the_model_s_files_are_not_ignored(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     deaf(tmp_path)
     upload(page, tmp_path / "deaf.onnx", tmp_path / "real.npz")
-    page.locator("#convert-about").get_by_text("'real.npz' is no part of a model").wait_for()
+    page.locator("#convert-about").get_by_text("'real.npz' is no part of this model").wait_for()
 
 
 def test_stop(page, both: str) -> None:  # type: ignore[no-untyped-def]

@@ -112,8 +112,11 @@ def test_options_and_a_list_of_files(client: Client, tmp_path: Path) -> None:
 def test_samples_that_are_not_named_are_not_ignored(client: Client, tmp_path: Path) -> None:
     np.savez(tmp_path / "some.npz", image=np.ones((4, 1, 28, 28), np.float32))
     files = [handle_file(save(tmp_path)), handle_file(tmp_path / "some.npz")]
-    with pytest.raises(AppError, match=r'allowed: {"samples": "some.npz"}'):
+    with pytest.raises(AppError, match=r'options={"samples": "some.npz"}'):
         client.predict(file=files, target="onnx-fp16", api_name="/convert")
+    (tmp_path / "other.onnx").write_bytes(b"")
+    with pytest.raises(AppError, match=r"'other.onnx' is no part of this model"):
+        client.predict(file=[files[0], handle_file(tmp_path / "other.onnx")], target="onnx-fp16", api_name="/convert")
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "../some.npz", "none.npz", 3])
