@@ -1,4 +1,4 @@
-"""What made-up inputs cannot show of an ONNX model: branches that never ran, sums that float16 cannot hold, wide integers.
+"""What made-up inputs cannot show of an ONNX model: sums that float16 cannot hold, wide integers.
 
 Each function answers with sentences for the visitor; none means no doubt. Runs models in onnxruntime.
 """
@@ -10,61 +10,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from onnx import GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
+from onnx import ModelProto, NodeProto, TensorProto, ValueInfoProto, helper, shape_inference
 
 from lib.convert import onnx_files, onnx_tidy
-from lib.onnx_model.known_values import KnownValues
 from lib.onnx_model.runtime import CPU, options, ready
 
 Arrays = dict[str, np.ndarray]
-# branches of nothing else choose a shape, and exporters write many
-SHAPES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Constant", "Cast", "Transpose", "Shape", "Gather"}
 FLOAT16, HEADROOM = 65504.0, 8.0  # its largest number; how much more than the made-up inputs' real ones may give
 MASKED = 1e30  # what is larger stands for infinity, as in masks of attention; the converter cuts such constants
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Mod", "Pow", "Sum", "CumSum", "ReduceSum", "ReduceProd", "BitShift", "MatMul"}
 CHOOSING = {"ArgMax", "ArgMin", "TopK", "NonZero", "Shape", "Size", "NonMaxSuppression", "Unique"}  # bounded by a shape
 WIDE = (TensorProto.INT64, TensorProto.UINT64)
-
-
-def unseen_branches(model: ModelProto, cases: list[Arrays]) -> list[str]:
-    """Branches of If nodes that none of ``cases`` enters and that compute something."""
-    ifs = [n for n in model.graph.node if n.op_type == "If" and any(map(_computes, _branches(n).values()))]
-    if not ifs:
-        return []
-    made = {name for node in model.graph.node for name in node.output} | {v.name for v in model.graph.input}
-    probed = list(dict.fromkeys(n.input[0] for n in ifs if n.input[0] in made))
-    seen: dict[str, set[bool]] = {name: set() for name in probed}
-    probe = _with_outputs(model, [helper.make_tensor_value_info(name, TensorProto.BOOL, None) for name in probed])
-    for found in _run(probe, cases, probed):
-        for name, value in zip(probed, found, strict=True):
-            seen[name].add(bool(np.asarray(value).reshape(-1)[0]))
-    unseen = [n for n in ifs if len(seen.get(n.input[0], ())) < 2]
-    decided = _decided(model, unseen)
-    out = []
-    for node in unseen:
-        if node.output[0] in decided:
-            continue
-        for branch, graph in _branches(node).items():
-            ran = (branch == "then_branch") in seen.get(node.input[0], set())
-            if _computes(graph) and not ran:
-                called = (node.name or node.output[0])[:80]
-                out.append(f"No input that was made up enters the {branch.removesuffix('_branch')} branch of If {called!r}.")
-    return out[:3]
-
-
-def _decided(model: ModelProto, nodes: list[NodeProto]) -> frozenset[str]:
-    """First outputs of the If nodes whose condition follows from declared shapes: no input can enter the other branch."""
-    known = KnownValues(model)
-    values = {node.output[0]: known.of(node.input[0]) for node in nodes}
-    return frozenset(name for name, value in values.items() if value and None not in value)
-
-
-def _branches(node: NodeProto) -> dict[str, GraphProto]:
-    return {a.name: a.g for a in node.attribute if a.name in ("then_branch", "else_branch")}
-
-
-def _computes(graph: GraphProto) -> bool:
-    return any(node.op_type not in SHAPES for node in graph.node)
 
 
 def over_float16(
@@ -98,7 +54,7 @@ def over_float16(
             probe.graph.node.append(helper.make_node("Where", [f"mw_less_{k}", size, "mw_zero"], [real]))
         probe.graph.node.append(helper.make_node("ReduceMax", [real if where else size], [f"mw_max_{k}"], keepdims=0))
         probe.graph.output.append(ValueInfoProto(name=f"mw_max_{k}"))
-    runs = list(_run(probe, cases, [f"mw_max_{k}" for k in range(len(names))]))
+    runs = list(run_probe(probe, cases, [f"mw_max_{k}" for k in range(len(names))]))
     if names and not runs:  # operators older than Where, or a model that takes none of the inputs
         return ["How large the values inside the model get could not be measured, and float16 ends at 65504."]
     peaks = np.max(np.nan_to_num(np.array(runs, np.float64)), axis=0, initial=0.0).tolist()
@@ -153,7 +109,7 @@ def _with_outputs(model: ModelProto, more: list[ValueInfoProto]) -> ModelProto:
     return probe
 
 
-def _run(probe: ModelProto, cases: list[Arrays], names: list[str]) -> Iterator[list[np.ndarray]]:
+def run_probe(probe: ModelProto, cases: list[Arrays], names: list[str]) -> Iterator[list[np.ndarray]]:
     """The values of ``names`` for each case; of a model that does not run so, nothing: then its doubts stay."""
     import onnxruntime
 

@@ -212,7 +212,6 @@ LOOP = ROWS + (
 )
 
 
-@attack("only If nodes of the outermost graph are looked at: onnx_doubts.unseen_branches")
 @pytest.mark.parametrize("text", [NESTED, LOOP], ids=["If in an If", "Loop"])
 def test_code_that_no_input_enters(text: str, tmp_path: Path) -> None:
     values = {"kk": np.float32(50)} | ({"n": np.int64(3)} if text is LOOP else {"k": np.float32(1.2)})

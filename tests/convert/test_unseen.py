@@ -77,7 +77,7 @@ CASES = {
     "integers of 64 bits computed in 32": (MOD, "openvino", "failed", "equal"),
     "a product of integers": (MUL, "openvino", "failed", "equal"),
     "a float cast to a wide integer": (CAST, "openvino", "unproven", "64 bits"),
-    "float64 computed in float32": (DOUBLE, "openvino", "unproven", "float64"),
+    "float64 computed in float32": (DOUBLE, "openvino", "unproven", "rounding explains"),
     "small columns of many": (WIDE, "onnx-int8-static", "unproven", "made-up inputs"),
     "small values without a batch": (FLAT, "onnx-int8-static", "unproven", "made-up inputs"),
     "a branch that no input enters": (branches(1000), "openvino", "unproven", "then branch of If 'choice'"),

@@ -17,7 +17,7 @@ import onnxruntime
 from onnx.reference import ReferenceEvaluator
 from onnxruntime.capi import onnxruntime_pybind11_state as state
 
-from lib.convert import onnx_check, onnx_doubts, onnx_files, opset_broadcast
+from lib.convert import onnx_check, onnx_files, onnx_unseen, opset_broadcast
 from lib.convert.onnx_files import opened
 from lib.errors import JobFailed, LimitExceeded
 from lib.model_inputs.signature import Signature
@@ -87,9 +87,10 @@ class OnnxRunner:
 
     def doubts(self, cases: list[Arrays]) -> list[str]:
         """What ``cases`` cannot show: branches that none of them enters."""
-        if not any(node.op_type == "If" for node in self._model.proto.graph.node):
+        plain = not self._model.proto.functions
+        if plain and not any(node.op_type in ("If", "Loop") for node in self._model.proto.graph.node):
             return []
-        return onnx_doubts.unseen_branches(onnx.load(self._path), cases)
+        return onnx_unseen.unseen(onnx_files.inlined(onnx.load(self._path)), cases)
 
     def close(self) -> None:
         self._session = self._reference = None
