@@ -75,7 +75,7 @@ def measure(
         same = np.asarray(a == b).reshape(len(a), -1).all(1)
         return _share(name, "equal values", same, min_agreement)
     wide = [measures.wide(a), measures.wide(b)]
-    kind = _kind(name, wide[0], labels, expected[0].ndim)
+    kind = _kind(name, wide[0], labels, expected[0].shape)
     if kind == "decisions":
         found = _share(name, "decisions at 0.5", ((wide[0] > DECISION) == (wide[1] > DECISION)).all(1), min_agreement)
     elif kind == "classes":
@@ -176,9 +176,11 @@ def _rows(name: str, values: list[np.ndarray], masks: list[np.ndarray] | None) -
     return np.concatenate(out)
 
 
-def _kind(name: str, rows: np.ndarray, labels: list[int] | None, rank: int) -> str:
-    """``classes``, ``decisions`` or ``values``; ``rank`` is the output's own."""
-    if rows.ndim != 2 or (rank > 2 and not SCORES.search(name)):
+def _kind(name: str, rows: np.ndarray, labels: list[int] | None, shape: tuple[int, ...]) -> str:
+    """``classes``, ``decisions`` or ``values``; ``shape`` is the output's own."""
+    # of many positions each may have scores; where each has one number, their largest is no class
+    apart = len(shape) > 2 and (shape[-1] < measures.TOP1_LEAST or not SCORES.search(name))
+    if rows.ndim != 2 or apart:
         return "values"
     bounded = bool((rows >= 0).all() and (rows <= 1).all())
     if rows.shape[1] == 1:
