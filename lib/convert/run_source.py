@@ -174,6 +174,13 @@ def _samples(
     )
     if not found.rows:
         raise InvalidFile("There are no samples in the file.")
+    widths = {v.shape[-1] for v in signature.outputs if v.shape and isinstance(v.shape[-1], int)}
+    if found.kind == "pictures" and found.labels is not None and widths and len(found.classes) not in widths:
+        found.labels = None  # folders of a visitor's own classes say nothing of the model's
+        several = " or ".join(map(str, sorted(widths)[:3]))
+        found.messages.append(
+            f"The labels were left out: {len(found.classes)} folders, and the model has {several} classes."
+        )
     save(found, Path(given["folder"]))
     return found
 
