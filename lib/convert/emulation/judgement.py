@@ -134,7 +134,7 @@ def _equal(rows: list[tuple]) -> tuple[str, str, dict[str, Any]]:
         verdict = "failed" if differ > 2 * allowed + 1 else "unproven"
         return verdict, f"{found['differ']:.2%} of its values differ; the format explains {found['drawn']:.2%}.", found
     if most > VACUOUS * size:
-        return "unproven", "the format alone changes most of its values, so any file would pass.", found
+        return "unproven", "the format alone changes most of its values, so any file would pass.", found | {"vacuous": True}
     return "proven", "", found
 
 
