@@ -13,7 +13,7 @@ from lib.convert.outputs import Outputs
 from lib.convert.quality import whole
 
 LOSSY = ("fp16", "int8")
-EMULATED = {"sample": 8, "lifelike": 3, "ordinary": 3, "resized": 2}  # cases of each kind that the emulation runs
+EMULATED = {"sample": 8, "lifelike": 2, "ordinary": 2, "resized": 2}  # cases of each kind that the emulation runs
 LARGE = {"large": 4}  # what a bound too many cuts off; int8 ends where its ranges end
 MOST_REAL = 12  # samples, where nothing else is run
 MADE = ("lifelike", "ordinary", "resized")

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-SECONDS, LEAST, MOST = 0.4, 3, 50  # of timing per model, and runs
+SECONDS, LEAST, MOST = 0.25, 5, 50  # of timing per model, and runs
 STEADY = 0.5  # (third quartile - first quartile) / median, from which on other work disturbed the measurement
 
 
