@@ -251,7 +251,7 @@ def test_a_reload_keeps_source_target_and_verdict(visit, tmp_path: Path) -> None
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the model").click()
     assert download.value.suggested_filename == "digits-fp16.onnx" and Path(download.value.path()).stat().st_size > 1000
-    page.get_by_role("button", name="Open in the inspector").click()  # the address follows
+    page.get_by_role("button", name="Open in Inspect ONNX").click()  # the address follows
     page.wait_for_function("new URLSearchParams(location.search).get('tab') === 'inspect'")
     stranger = visit("/?tab=convert")
     assert stranger.locator("#convert-verdict .mw-card").count() == 0
@@ -306,7 +306,7 @@ def test_focus_shows_on_every_kind_of_field(visit, scheme: str) -> None:  # type
         if slug == "convert":
             page.locator("#convert-examples").get_by_text("JAX attention").click()
             page.locator("#convert-about").get_by_text("jax:attention", exact=True).wait_for(timeout=SLOW)
-            page.get_by_text("The proof", exact=True).click()
+            page.get_by_text("Verification", exact=True).click()
         page.add_style_tag(content="* { caret-color: transparent !important; transition: none !important; }")
         page.mouse.move(1, 1)
         page.keyboard.press("Tab")  # from here on the browser takes focus as the keyboard's

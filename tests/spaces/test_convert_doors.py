@@ -253,7 +253,8 @@ def test_a_form_with_external_data_and_pictures(converter: str, tmp_path: Path) 
     with zipfile.ZipFile(tmp_path / "out") as archive:
         report = json.loads(archive.read("report.json"))
     found = report["samples"]
-    assert (found["name"], found["kind"], found["count"], found["labels"]) == ("photos.zip", "pictures", 8, True)
+    assert (found["name"], found["kind"], found["count"], found["labels"]) == ("photos.zip", "pictures", 8, False)
+    assert any("The labels were left out" in message for message in report["messages"])  # other classes than the model's
     assert found["preprocessing"]["normalization"] == "0..255" and found["preprocessing"]["channels"] == "L"
     assert report["sizes"] == {"batch": 2} and report["min_agreement"] == 0.8
     assert report["options"]["samples"] == "photos.zip" and report["quality"]["on"] == "samples"
