@@ -306,7 +306,7 @@ def test_focus_shows_on_every_kind_of_field(visit, scheme: str) -> None:  # type
         if slug == "convert":
             page.locator("#convert-examples").get_by_text("JAX attention").click()
             page.locator("#convert-about").get_by_text("jax:attention", exact=True).wait_for(timeout=SLOW)
-            page.get_by_text("Verification", exact=True).click()
+            page.get_by_text("Compare several targets", exact=True).click()
         page.add_style_tag(content="* { caret-color: transparent !important; transition: none !important; }")
         page.mouse.move(1, 1)
         page.keyboard.press("Tab")  # from here on the browser takes focus as the keyboard's
