@@ -17,9 +17,7 @@ from lib.convert.edges import Option, Progress, edge
     seconds=12,
     error=3e-6,
     environment="onnx2tf",
-    options=(
-        Option(name="dynamic", title="Keep dynamic dimensions (where supported)", kind="bool", default=True),
-    ),
+    options=(Option(name="dynamic", title="Keep dynamic dimensions (where supported)", kind="bool", default=True),),
     note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
