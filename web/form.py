@@ -1,63 +1,77 @@
-"""A body that curl sends with ``-F name=@file``: its files and fields, parsed off the event loop."""
+"""A body that curl sends with ``-F name=@file``: its files and fields. Starlette's parser holds no part in memory."""
 
 from __future__ import annotations
 
+import asyncio
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator
 from pathlib import Path
 
-from python_multipart.exceptions import FormParserError
-from python_multipart.multipart import Field, File, parse_form
+from starlette.datastructures import Headers, UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
 
 from lib.errors import InvalidFile
 
 MOST_PARTS = 100
-MOST_TEXT = 1 << 20  # bytes of a field that is no file
+MOST_TEXT = 64 << 10  # bytes of a field that is no file: these are kept in memory
+CHUNK = 1 << 20  # bytes
+NO_FORM = "The body is no form. Send one as curl does: -F model=@model.onnx -F samples=@x.npz."
 
 
 def is_form(content_type: str | None) -> bool:
     return (content_type or "").lower().startswith("multipart/form-data")
 
 
-def read(body: Path, content_type: str, folder: Path) -> tuple[dict[str, list[tuple[Path, str]]], dict[str, str]]:
+async def read(body: Path, content_type: str, folder: Path) -> tuple[dict[str, list[tuple[Path, str]]], dict[str, str]]:
     """Files by field, as (path in ``folder``, the sender's plain name), and the other fields as text.
 
-    Raises InvalidFile for a body that is no such form, and for over 100 parts.
+    Raises InvalidFile for a body that is no such form, for over 100 parts, and for a field of text over 64 KiB.
     """
+    limits = {"max_files": MOST_PARTS, "max_fields": MOST_PARTS, "max_part_size": MOST_TEXT}
+    parser = MultiPartParser(Headers({"content-type": content_type}), _chunks(body), **limits)
+    try:
+        found = await parser.parse()
+    except MultiPartException as error:
+        raise InvalidFile(_words(error)) from None
     files: dict[str, list[tuple[Path, str]]] = {}
     fields: dict[str, str] = {}
-    count = 0
-
-    def more() -> int:
-        nonlocal count
-        count += 1
-        if count > MOST_PARTS:
-            raise InvalidFile(f"The form has over {MOST_PARTS} parts.")
-        return count
-
-    def on_file(file: File) -> None:
-        path = folder / f"part-{more()}"
-        file.file_object.seek(0)
-        with path.open("wb") as kept:
-            shutil.copyfileobj(file.file_object, kept)
-        file.close()
-        name = re.split(r"[/\\]", (file.file_name or b"").decode(errors="replace"))[-1]
-        called = re.sub(r"[\x00-\x1f:]", "_", name)[:200] or "file"
-        files.setdefault(_text(file.field_name), []).append((path, called))
-
-    def on_field(field: Field) -> None:
-        more()
-        fields[_text(field.field_name)] = _text(field.value[:MOST_TEXT] if field.value else b"")
-
-    headers: Mapping[str, bytes] = {"Content-Type": content_type.encode("latin-1", "replace")}
     try:
-        with body.open("rb") as stream:
-            parse_form(headers, stream, on_field, on_file)  # type: ignore[arg-type]
-    except FormParserError:
-        raise InvalidFile("The body is no form. Send one as curl does: -F model=@model.onnx -F samples=@x.npz.") from None
+        parts = found.multi_items()
+        if len(parts) > MOST_PARTS:
+            raise InvalidFile(f"The form has over {MOST_PARTS} parts.")
+        for number, (field, value) in enumerate(parts):
+            if isinstance(value, UploadFile):
+                path = folder / f"part-{number}"
+                await asyncio.to_thread(_keep, value, path)
+                files.setdefault(field, []).append((path, _called(value.filename)))
+            else:
+                fields[field] = value
+    finally:
+        await found.close()
     return files, fields
 
 
-def _text(value: bytes | None) -> str:
-    return (value or b"").decode(errors="replace")
+async def _chunks(body: Path) -> AsyncGenerator[bytes, None]:
+    with body.open("rb") as file:
+        while chunk := await asyncio.to_thread(file.read, CHUNK):
+            yield chunk
+
+
+def _keep(value: UploadFile, path: Path) -> None:
+    value.file.seek(0)
+    with path.open("wb") as kept:
+        shutil.copyfileobj(value.file, kept)
+
+
+def _called(name: str | None) -> str:
+    plain = re.split(r"[/\\]", name or "")[-1]
+    return re.sub(r"[\x00-\x1f:]", "_", plain)[:200] or "file"
+
+
+def _words(error: MultiPartException) -> str:
+    if "maximum size" in error.message:
+        return f"A field of the form that is no file has over {MOST_TEXT >> 10} KiB. Send files as curl does: -F name=@file."
+    if "Too many" in error.message:
+        return f"The form has over {MOST_PARTS} parts."
+    return NO_FORM

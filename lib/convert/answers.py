@@ -135,7 +135,6 @@ ANSWERS: dict[str, dict[str, Check]] = {
     "run_source": {
         "signature": signature,
         "sizes": table(count),
-        "other": absent_or(table(count)),
         "sizes_note": text,
         "constants": many(text),
         "samples": absent_or(lambda value: isinstance(value, dict) and all(c(value.get(n)) for n, c in SAMPLES.items())),

@@ -11,8 +11,8 @@ import numpy as np
 from lib.convert import arrays, timing
 from lib.convert.complaints import words
 from lib.convert.pairing import changes, pair
-from lib.convert.run_source import CASE_SECONDS, EXTREME_SECONDS
 from lib.convert.runners import Referenced, load, run
+from lib.convert.source_runs import CASE_SECONDS, EXTREME_SECONDS
 from lib.convert.tolerances import EXTREME
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature

@@ -29,6 +29,15 @@ class Part:
     inputs: dict[str, int]
     outputs: dict[str, int]
 
+    def invoke(self, interpreter: Any, inputs: dict[str, np.ndarray]) -> None:
+        """Runs the main graph at the sizes of ``inputs``. Raises ValueError or RuntimeError in the interpreter's words."""
+        for name, index in self.inputs.items():
+            interpreter.resize_tensor_input(index, inputs[name].shape)
+        interpreter.allocate_tensors()
+        for name, index in self.inputs.items():
+            interpreter.set_tensor(index, inputs[name])
+        interpreter.invoke()
+
 
 def keys(model: dict[str, Any]) -> list[str]:
     """Of the signatures whose inputs and outputs are plain tensors; of all where none is. ``serving_default`` first.

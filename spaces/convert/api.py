@@ -29,7 +29,6 @@ from . import subject
 from .given import OPTIONS_SCHEMA, from_client, specs
 
 Answers = AsyncIterator[dict[str, Any]]
-TARGETS = sorted({row["target"] for row in table()})
 
 
 class OneOrMore(ListFiles):
@@ -111,7 +110,8 @@ def build(converter: Converter, folders: Folders) -> None:
         inline(file)
         source = gr.Textbox("", label="source")
         # its list is the schema's enum; what is not in it is refused with the reason by the converter
-        target = gr.Dropdown(TARGETS, value=None, label="target", allow_custom_value=True)
+        targets = sorted({row["target"] for row in table()})
+        target = gr.Dropdown(targets, value=None, label="target", allow_custom_value=True)
         options, report = gr.JSON({}, label="options"), gr.JSON(label="report")
         options.api_info = lambda: OPTIONS_SCHEMA  # gradio's own is no valid JSON schema
         about, made, rows = gr.JSON(label="description"), gr.File(label="artifact"), gr.JSON(label="conversions")

@@ -98,7 +98,7 @@ async def _received(
         return query, {called: body} if size else {}, {}
     home = folder / "form"
     home.mkdir()
-    files, fields = await asyncio.to_thread(form.read, body, str(kind), home)
+    files, fields = await form.read(body, str(kind), home)
     await asyncio.to_thread(body.unlink)
     return fields | query, _model(files), _options(files, known, home)
 

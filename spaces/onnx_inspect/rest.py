@@ -66,7 +66,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
                 subject, samples = Subject(str(path), _plain(query.get("name", "model.onnx"))), None
                 kind = http.headers.get("content-type")
                 if form.is_form(kind):
-                    files, fields = await asyncio.to_thread(form.read, path, str(kind), Path(folder))
+                    files, fields = await form.read(path, str(kind), Path(folder))
                     _check(fields, known)
                     query = fields | query
                     subject, samples = _of_form(files, query)

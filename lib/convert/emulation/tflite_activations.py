@@ -93,12 +93,7 @@ def _seen(source: Path, model: dict[str, Any], wanted: list[int], inputs: list[A
     )
     for some in inputs:
         try:
-            for name, index in part.inputs.items():
-                interpreter.resize_tensor_input(index, some[name].shape)
-            interpreter.allocate_tensors()
-            for name, index in part.inputs.items():
-                interpreter.set_tensor(index, some[name])
-            interpreter.invoke()
+            part.invoke(interpreter, some)
             for number in wanted:
                 found[number].append(np.array(interpreter.get_tensor(number)))
         except (ValueError, RuntimeError):  # the run itself says what is wrong

@@ -106,12 +106,7 @@ def _means(model: dict[str, Any], tensors: dict[str, np.ndarray], means: Means) 
 
 
 def _run(interpreter: Any, part: Part, row: Row, watched: dict[str, int]) -> dict[str, np.ndarray]:
-    for name, index in part.inputs.items():
-        interpreter.resize_tensor_input(index, row[name].shape)
-    interpreter.allocate_tensors()
-    for name, index in part.inputs.items():
-        interpreter.set_tensor(index, row[name])
-    interpreter.invoke()
+    part.invoke(interpreter, row)
     out = {}
     for name, index in watched.items():
         try:

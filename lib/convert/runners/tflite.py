@@ -61,12 +61,7 @@ class TfliteRunner:
     def _main(self, part: Part, inputs: Arrays) -> Arrays:
         """The first graph, which needs no signature."""
         interpreter = self._interpreter
-        for name, index in part.inputs.items():
-            interpreter.resize_tensor_input(index, inputs[name].shape)
-        interpreter.allocate_tensors()
-        for name, index in part.inputs.items():
-            interpreter.set_tensor(index, inputs[name])
-        interpreter.invoke()
+        part.invoke(interpreter, inputs)
         return {name: interpreter.get_tensor(index) for name, index in part.outputs.items()}
 
     def _called(self, part: Part, inputs: Arrays) -> Arrays:
