@@ -81,9 +81,8 @@ def filled(signature: Signature, fixed: Sizes, pick: Pick) -> Sizes:
             wanted, some = pick(symbol, kind, place), signature.sizes.get(symbol)
             out[symbol] = min(some, key=lambda n, w=wanted: abs(n - w)) if some else wanted
     for symbol in kinds:
-        if (
-            symbol not in fixed
-            and (size := dimensions.derived(symbol, {s: n for s, n in out.items() if s != symbol})) is not None
-        ):
-            out[symbol] = size
+        if symbol not in fixed:
+            size = out.pop(symbol)  # a name may not be its own part; a copy a symbol would be quadratic
+            derived = dimensions.derived(symbol, out)
+            out[symbol] = size if derived is None else derived
     return {symbol: out[symbol] for symbol in kinds}

@@ -77,7 +77,7 @@ def safetensors() -> Made:
     return struct.pack("<Q", len(head)) + head + bytes(4)
 
 
-@bad(REFUSED, "not an ONNX model", "weights alone")
+@bad(REFUSED, "not an ONNX", "weights alone")
 def a_tensor() -> Made:
     return EXAMPLES["digits"]().graph.initializer[1].SerializeToString()
 
