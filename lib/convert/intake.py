@@ -14,13 +14,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from lib.convert import diffusers_zip, keras_file, saved_model_zip, transformers_config
-from lib.convert.flatbuffer import check_tflite
 from lib.convert.formats import main_file
 from lib.convert.recognise import recognise
 from lib.convert.safetensors_file import SINGLE_FILE, check_safetensors
 from lib.convert.torch_files import PT2_CLOSED, check_checkpoint, check_pt2
 from lib.errors import InvalidFile
 from lib.onnx_model.open import Model, open_model, tensors
+from lib.tflite.flatbuffer import check_tflite
 
 MOST_FILES = 100
 CONFIG, WEIGHTS = "config.json", "weights.safetensors"

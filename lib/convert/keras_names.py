@@ -7,7 +7,7 @@ functions (Map, Cond, WhileLoop, Scan …), bases that do nothing (Layer, Wrappe
 
 from __future__ import annotations
 
-from lib.convert.words import words
+from lib.words import words
 
 LAYERS = frozenset(
     words("""

@@ -7,11 +7,11 @@ import io
 from pathlib import Path
 from typing import Any
 
-from lib.convert import tflite_file
 from lib.convert.architectures import samples
 from lib.convert.complaints import words
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
+from lib.tflite import file as tflite_file
 
 BATCH = 1
 

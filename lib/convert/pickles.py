@@ -10,8 +10,8 @@ from __future__ import annotations
 import pickletools
 from typing import IO
 
-from lib.convert.words import words
 from lib.errors import InvalidFile
+from lib.words import words
 
 MOST_BYTES, MOST_OPCODES = 64 << 20, 5_000_000
 OPCODES = frozenset(

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import re
 
-from lib.convert.words import words
 from lib.errors import InvalidFile
+from lib.words import words
 
 LONGEST, DEEPEST, MOST_ARGUMENTS = 2000, 30, 64
 FUNCTIONS = frozenset(

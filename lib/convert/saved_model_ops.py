@@ -7,7 +7,7 @@ carries; they may stand only where no signature and no function of the model rea
 
 from __future__ import annotations
 
-from lib.convert.words import words
+from lib.words import words
 
 ALLOWED = frozenset(
     words("""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert import tflite_file
+from lib.tflite import file as tflite_file
 
 INDEX = ("subgraphIndex", "SubgraphIndex", "subgraph")  # how options of operators that run a graph call its number
 

@@ -10,9 +10,10 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from lib.convert import tflite_file, tflite_weights
 from lib.convert.complaints import words
 from lib.errors import JobFailed
+from lib.tflite import file as tflite_file
+from lib.tflite import weights as tflite_weights
 
 NOTHING = (
     "Nothing was quantised: the model has no layers with float32 weights that the tool takes, or all were left float. "
@@ -52,7 +53,7 @@ def renewed(source: Path, folder: Path) -> Path:
     """A copy of the artifact in ``folder`` with operator codes that the tool reads (``tflite_codes``)."""
     import shutil
 
-    from lib.convert import tflite_codes
+    from lib.tflite import codes as tflite_codes
 
     for path in source.iterdir():  # which signature was chosen, for one
         if path.is_file() and path.name != tflite_file.NAME:

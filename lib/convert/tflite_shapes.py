@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import tflite_file
 from lib.convert.runners.tflite import refused
+from lib.tflite import file as tflite_file
 
 
 def settled(source: Path, target: Path) -> None:

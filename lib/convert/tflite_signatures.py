@@ -11,10 +11,10 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import tflite_file
 from lib.convert.signatures import DEFAULT, named
 from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs.signature import Signature, Value
+from lib.tflite import file as tflite_file
 
 GATHER, EMBEDDING_LOOKUP = 36, 7
 PASSED = {22, 43, 53, 70}  # RESHAPE, SQUEEZE, CAST, EXPAND_DIMS

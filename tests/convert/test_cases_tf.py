@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.convert import environments, numpy_pickles, signatures, tflite_weights
+from lib.convert import environments, numpy_pickles, signatures
 from lib.convert.edges import edges
 from lib.convert.intake import take_in
 from lib.convert.runners import load
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.jobs import Jobs, Limits
+from lib.tflite import weights as tflite_weights
 from tests.convert import edge_run
 
 CASES = Path(__file__).parent / "cases"
@@ -205,7 +206,7 @@ def test_an_older_file_is_cast_too(tmp_path: Path) -> None:
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    from lib.convert import tflite_file
+    from lib.tflite import file as tflite_file
     from tests.convert.tflite_models import dense
 
     folder, *_ = dense(tmp_path / "a", width=64)

@@ -244,7 +244,7 @@ def lite(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def test_tflite_is_proven_and_a_wrong_weight_is_not(format: str, lite: dict[str, Path], tmp_path: Path) -> None:
     found = verdict(format, lite["source"], lite[format], tflite_inputs())
     assert found["verdict"] == "proven", found["reason"]
-    from lib.convert import tflite_file
+    from lib.tflite import file as tflite_file
 
     model = tflite_file.read(lite[format] / tflite_file.NAME)
     values = max(

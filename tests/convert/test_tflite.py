@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.convert import tflite_file
 from lib.convert.runners import load
 from lib.errors import InvalidFile, JobFailed
+from lib.tflite import file as tflite_file
 from tests.convert.edge_run import convert
 from tests.convert.tflite_models import dense
 

@@ -22,10 +22,11 @@ from lib.convert.edges import Option, Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
-    from lib.convert import onnx_files, tflite_file
+    from lib.convert import onnx_files
     from lib.convert.complaints import words
     from lib.convert.feeds import cases
     from lib.onnx_model.signature import signature
+    from lib.tflite import file as tflite_file
 
     progress("Converting with onnx2tf", 0.2)
     found, sizes = signature(onnx_files.opened(source).proto), options.get("sizes") or {}
@@ -51,8 +52,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
 def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
     """Where onnx2tf took a transposition into an input, once more with that forbidden."""
-    from lib.convert import tflite_file
     from lib.errors import JobFailed
+    from lib.tflite import file as tflite_file
 
     said = _once(source, target, fixed, ())
     if turned := _turned(source, target, fixed):
@@ -64,8 +65,9 @@ def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
 
 
 def _once(source: Path, target: Path, fixed: dict[str, int], kept: tuple[str, ...]) -> list[str]:
-    from lib.convert import onnx2tf_tool, tflite_file
+    from lib.convert import onnx2tf_tool
     from lib.errors import JobFailed
+    from lib.tflite import file as tflite_file
 
     with onnx2tf_tool.converted(source, fixed, kept) as (made, said):
         files = sorted(made.glob("*_float32.tflite"))
@@ -78,10 +80,11 @@ def _once(source: Path, target: Path, fixed: dict[str, int], kept: tuple[str, ..
 
 def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...]:
     """Inputs whose axes the file has in another order than the source."""
-    from lib.convert import onnx_files, tflite_file
+    from lib.convert import onnx_files
     from lib.convert.pairing import pair
     from lib.convert.tflite_signatures import described
     from lib.onnx_model.signature import signature
+    from lib.tflite import file as tflite_file
 
     theirs = {v.name: v for v in described(tflite_file.read(target / tflite_file.NAME)).inputs}
     ours = signature(onnx_files.opened(source).proto).inputs

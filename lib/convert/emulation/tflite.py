@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import tflite_file
 from lib.convert.emulation import Arrays, Emulation, draw, tflite_activations, tflite_weights
 from lib.convert.emulation.tflite_activations import Step
 from lib.convert.runners.tflite import TfliteRunner
+from lib.tflite import file as tflite_file
 
 
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import tflite_file
+from lib.tflite import file as tflite_file
 
 INT8, INT32 = 9, 2  # TensorType
 PRODUCTS = (3, 4, 9)  # CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED

@@ -8,12 +8,13 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import signatures, tflite_file
+from lib.convert import signatures
 from lib.convert.runners import Arrays
 from lib.convert.tflite_signatures import Part, described, keys, not_compared, parts
 from lib.errors import InvalidFile, JobFailed, WorkbenchError
 from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
+from lib.tflite import file as tflite_file
 
 __all__ = ["TfliteRunner", "described", "refused"]
 UNKNOWN = re.compile(r"unresolved custom op: (\w+)")

@@ -1,7 +1,7 @@
 """Checks that a TensorFlow Lite file is a sound flatbuffer: every table, vector and string lies in the file.
 
 The interpreters follow offsets without looking; this walks the same offsets first, with the tables of
-``tflite_schema`` (binary format: flatbuffers.dev/internals). It reads the structure and never the weights: what it
+``schema`` (binary format: flatbuffers.dev/internals). It reads the structure and never the weights: what it
 touches is bounded by ``MOST_STEPS``. It does not know what operators mean; only indices between tables are checked.
 """
 
@@ -11,8 +11,8 @@ import mmap
 import struct
 from pathlib import Path
 
-from lib.convert.tflite_schema import TABLES, UNIONS
 from lib.errors import InvalidFile
+from lib.tflite.schema import TABLES, UNIONS
 
 MOST_STEPS = 10_000_000  # tables, fields and offsets
 MOST_DEPTH = 16  # tables in tables; the schema itself allows 7

@@ -10,7 +10,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert import tflite_file
+from lib.tflite import file as tflite_file
 
 
 def outdated(model: dict[str, Any]) -> bool:

@@ -1,4 +1,4 @@
-"""What the weights of a TensorFlow Lite file, as ``tflite_file`` reads it, are stored as; and what float16 cuts off."""
+"""What the weights of a TensorFlow Lite file, as ``file`` reads it, are stored as; and what float16 cuts off."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import tflite_file
+from lib.tflite import file as tflite_file
 
 LARGEST = float(np.finfo(np.float16).max)  # 65,504
 FLOAT32, FLOAT16 = 0, 1

@@ -8,7 +8,7 @@ no fields.
 
 from __future__ import annotations
 
-from lib.convert.words import lines, words
+from lib.words import lines, words
 
 TABLES: dict[str, tuple[str, ...]] = {
     row.partition(":")[0]: tuple(row.partition(": ")[2].split())
