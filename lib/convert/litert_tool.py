@@ -34,7 +34,7 @@ def write(module: Any, signature: Signature, target: Path, given: dict[str, int]
             litert_torch.convert(module, inputs).export(str(path))
         except Exception as error:  # torch's, MLIR's and its own
             raise JobFailed(f"LiteRT Torch gave up: {words(error)}") from None
-    from lib.convert.tflite_signatures import described
+    from lib.tflite.signatures import described
 
     got = described(tflite_file.read(path))
     if (len(got.inputs), len(got.outputs)) != (len(signature.inputs), len(signature.outputs)):

@@ -12,8 +12,11 @@ from typing import Any
 
 from lib.convert.edges import Option
 from lib.errors import InvalidValue
+from lib.model_inputs.signature import DEFAULT, named
 
-NOTE, DEFAULT = "signature.json", "serving_default"
+__all__ = ["DEFAULT", "NOTE", "OPTION", "Picked", "choose", "chosen", "named", "pick"]
+
+NOTE = "signature.json"
 OPTION = Option(name="signature", title="Signature, where the model has several", kind="text", default="")
 
 
@@ -56,8 +59,3 @@ def pick(folder: Path, given: str, keys: list[str]) -> Picked:
     if given:
         return Picked(key, [f"Only the signature {key[:80]!r} was converted, as asked; left out: {', '.join(others)}."])
     return Picked(key, lost=[f"The signature {k!r} was left out; choose it with signature={k}." for k in others])
-
-
-def named(key: str, name: str, several: bool) -> str:
-    """How a runner calls an input or output."""
-    return f"{key}/{name}" if several else name

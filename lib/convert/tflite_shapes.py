@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert.runners.tflite import refused
 from lib.tflite import file as tflite_file
+from lib.tflite.runner import refused
 
 
 def settled(source: Path, target: Path) -> None:

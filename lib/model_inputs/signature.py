@@ -10,6 +10,7 @@ import numpy as np
 
 NARROW = {"bfloat16", "float8_e4m3fn", "float8_e4m3fnuz", "float8_e5m2", "float8_e5m2fnuz", "int4", "uint4"}
 ROLES = ("image", "tokens", "mask", "positions", "timestep", "index", "")
+DEFAULT = "serving_default"  # of several signatures, the one that is meant where nobody says
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,3 +58,8 @@ def dtype(name: str) -> np.dtype:
 
         return np.dtype(getattr(ml_dtypes, name))
     return np.dtype(object if name in ("string", "str", "object") else name)
+
+
+def named(key: str, name: str, several: bool) -> str:
+    """How an input or output of the signature ``key`` is called, where a model may have several."""
+    return f"{key}/{name}" if several else name

@@ -82,9 +82,9 @@ def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...
     """Inputs whose axes the file has in another order than the source."""
     from lib.convert import onnx_files
     from lib.convert.pairing import pair
-    from lib.convert.tflite_signatures import described
     from lib.onnx_model.signature import signature
     from lib.tflite import file as tflite_file
+    from lib.tflite.signatures import described
 
     theirs = {v.name: v for v in described(tflite_file.read(target / tflite_file.NAME)).inputs}
     ours = signature(onnx_files.opened(source).proto).inputs

@@ -36,7 +36,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         tflite_shapes,
         tflite_weights,
     )
-    from lib.convert.tflite_signatures import described, keys, not_compared, parts
+    from lib.tflite.signatures import described, keys, not_compared, parts
 
     progress("Reading the file", 0.1)
     path = source / tflite_file.NAME

@@ -22,9 +22,9 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """Every signature stays in the file. Raises JobFailed where the tool refuses."""
     import tempfile
 
-    from lib.convert import tflite_signatures
     from lib.tflite import codes as tflite_codes
     from lib.tflite import file as tflite_file
+    from lib.tflite import signatures as tflite_signatures
     from lib.tflite import weights as tflite_weights
 
     progress("Reading the file", 0.1)

@@ -32,13 +32,14 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     classes stay. Raises InvalidFile for a bad source or samples, JobFailed where the tool refuses."""
     import tempfile
 
-    from lib.convert import calibration, tflite_quantise, tflite_signatures
+    from lib.convert import calibration, tflite_quantise
     from lib.convert.quantise import answer
     from lib.convert.quantise.search import search
     from lib.convert.quantise.tflite import Tflite
     from lib.convert.runners.tflite import TfliteRunner
     from lib.tflite import codes as tflite_codes
     from lib.tflite import file as tflite_file
+    from lib.tflite import signatures as tflite_signatures
     from lib.tflite import weights as tflite_weights
 
     progress("Reading the file", 0.05)

@@ -11,8 +11,8 @@ import numpy as np
 from lib.convert import signatures
 from lib.convert.emulation import Arrays
 from lib.convert.emulation.tflite_weights import tensors
-from lib.convert.tflite_signatures import parts
 from lib.tflite import file as tflite_file
+from lib.tflite.signatures import parts
 
 # operators that round their input while they run where their weights are int8: the input's place, the weights' place
 WHILE_RUNNING = {3: (0, 1), 4: (0, 1), 9: (0, 1), 67: (2, 1), 126: (0, 1)}  # CONV_2D ... BATCH_MATMUL

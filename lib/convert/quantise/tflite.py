@@ -16,9 +16,9 @@ from lib.convert.calibration import Row
 from lib.convert.quantise import tflite_bias, tflite_ranges
 from lib.convert.quantise.ranges import METHODS
 from lib.convert.quantise.search import Layer, Run
-from lib.convert.tflite_signatures import parts
 from lib.errors import JobFailed
 from lib.tflite import file as tflite_file
+from lib.tflite.signatures import parts
 
 # BuiltinOperator. Operators with weights, and those that make noise of their own where activations are integers.
 WEIGHTED = {3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 7: "EMBEDDING_LOOKUP", 9: "FULLY_CONNECTED", 67: "TRANSPOSE_CONV"}

@@ -13,10 +13,10 @@ import numpy as np
 from lib.convert.calibration import Row
 from lib.convert.quantise.ranges import COUNTED, PASS_SECONDS, Ranges, spread, within
 from lib.convert.quantise.rounding import Means, kept_mean
-from lib.convert.tflite_signatures import Part
 from lib.errors import JobFailed
 from lib.onnx_model.words import clean
 from lib.tflite import file as tflite_file
+from lib.tflite.signatures import Part
 
 CONV, DEPTHWISE, DENSE = 3, 4, 9  # BuiltinOperator
 PRODUCTS = (CONV, DEPTHWISE, DENSE)

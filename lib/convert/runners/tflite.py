@@ -1,97 +1,20 @@
-"""Runs TensorFlow Lite files in the LiteRT interpreter, after their structure has been verified."""
+"""TensorFlow Lite as an artifact's runner: ``model.tflite`` in its folder, and the signature that was chosen for it."""
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
-from typing import Any
-
-import numpy as np
 
 from lib.convert import signatures
-from lib.convert.runners import Arrays
-from lib.convert.tflite_signatures import Part, described, keys, not_compared, parts
-from lib.errors import InvalidFile, JobFailed, WorkbenchError
-from lib.model_inputs.signature import Signature, Value
-from lib.onnx_model.words import clean
+from lib.errors import InvalidFile
 from lib.tflite import file as tflite_file
-
-__all__ = ["TfliteRunner", "described", "refused"]
-UNKNOWN = re.compile(r"unresolved custom op: (\w+)")
+from lib.tflite.runner import Runner
 
 
-class TfliteRunner:
-    """``folder`` holds ``model.tflite``. Every signature of it is run, or the one that was chosen (``signatures.py``).
-
-    Values go in and out as they are stored: an input that is quantized takes its integers.
-    """
+class TfliteRunner(Runner):
+    """Every signature of the file is run, or the one that was chosen (``lib/convert/signatures.py``)."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / tflite_file.NAME
         if not path.is_file():
             raise InvalidFile(f"There is no {tflite_file.NAME} in this artifact.")
-        model, chosen = tflite_file.read(path), signatures.chosen(folder)
-        self._parts = parts(model, chosen)
-        self.signatures = keys(model) + not_compared(model)  # one of which may be chosen
-        self._signature = described(model, chosen)
-        from ai_edge_litert.interpreter import Interpreter
-
-        try:
-            self._interpreter: Any = Interpreter(model_path=str(path))
-        except (ValueError, RuntimeError) as error:
-            raise InvalidFile(f"The LiteRT interpreter refuses this file: {clean(str(error))}") from None
-
-    def signature(self) -> Signature:
-        return self._signature
-
-    def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed in the interpreter's words, or where an input has another dtype or shape."""
-        for value in self._signature.inputs:
-            _fits(value, inputs)
-        outputs: Arrays = {}
-        for part in self._parts:
-            try:
-                found = self._called(part, inputs) if part.graph else self._main(part, inputs)
-            except (ValueError, RuntimeError) as error:
-                which = f" (signature {part.key[:80]!r})" if len(self._parts) > 1 else ""
-                raise refused(error, f"The LiteRT interpreter refuses{which}") from None
-            # copies: the interpreter's own memory changes with the next run
-            outputs |= {name: np.array(value) for name, value in found.items()}
-        return outputs
-
-    def _main(self, part: Part, inputs: Arrays) -> Arrays:
-        """The first graph, which needs no signature."""
-        interpreter = self._interpreter
-        part.invoke(interpreter, inputs)
-        return {name: interpreter.get_tensor(index) for name, index in part.outputs.items()}
-
-    def _called(self, part: Part, inputs: Arrays) -> Arrays:
-        skip = len(signatures.named(part.key, "", len(self._parts) > 1))
-        found = self._interpreter.get_signature_runner(part.key)(**{n[skip:]: inputs[n] for n in part.inputs})
-        return {name: found[name[skip:]] for name in part.outputs}
-
-    def close(self) -> None:
-        self._interpreter = None
-
-
-def refused(error: Exception, what: str) -> WorkbenchError:
-    """The interpreter's complaint; an operator that it does not have is a fault of the file."""
-    if custom := UNKNOWN.search(str(error)):
-        return InvalidFile(
-            f"The file needs the operator {custom[1][:80]!r}, which the LiteRT runtime does not have: only its author's "
-            "runtime can run it."
-        )
-    return JobFailed(f"{what}: {clean(str(error))}")
-
-
-def _fits(value: Value, inputs: Arrays) -> None:
-    if value.name not in inputs:
-        raise JobFailed(f"The model did not get its input {value.name[:80]!r}.")
-    given = inputs[value.name]
-    same = len(given.shape) == len(value.shape) and all(
-        isinstance(want, str) or want == have for want, have in zip(value.shape, given.shape, strict=True)
-    )
-    if not same or given.dtype.name != value.dtype:
-        raise JobFailed(
-            f"{value.name[:80]!r} takes {value.dtype} {list(value.shape)}; it got {given.dtype} {list(given.shape)}."
-        )
+        super().__init__(path, signatures.chosen(folder))

@@ -1,6 +1,6 @@
 """The signatures of a TensorFlow Lite file: which tensors they take and give, of which graph, by which names.
 
-Of a file as ``tflite_file.read`` gives it, so every index is in range. Runs nothing.
+Of a file as ``lib.tflite.file.read`` gives it, so every index is in range. Runs nothing.
 """
 
 from __future__ import annotations
@@ -11,9 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert.signatures import DEFAULT, named
 from lib.errors import InvalidFile, InvalidValue
-from lib.model_inputs.signature import Signature, Value
+from lib.model_inputs.signature import DEFAULT, Signature, Value, named
 from lib.tflite import file as tflite_file
 
 GATHER, EMBEDDING_LOOKUP = 36, 7
