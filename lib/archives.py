@@ -98,14 +98,15 @@ class Archive:
 
 
 @contextmanager
-def opened(path: Path, limits: Limits | None = None, left_out: dict[str, str] | None = None):
+def opened(path: Path, limits: Limits | None = None, left_out: dict[str, str] | None = None, *, appended: bool = False):
     """An ``Archive`` whose table, headers and names hold together. Raises InvalidFile.
 
+    ``appended``: the archive stands at the end of another file, whose bytes come before its first member.
     ``left_out`` is filled with the names of odd members and why each is left out; without it, they are refused.
     """
     limits = limits or Limits()
     with path.open("rb") as raw:
-        start = _table_start(raw, limits)
+        start = _table_start(raw, limits, appended)
         try:
             file = zipfile.ZipFile(raw)
             entries = file.infolist()
@@ -117,7 +118,7 @@ def opened(path: Path, limits: Limits | None = None, left_out: dict[str, str] | 
             kept = entries if left_out is None else _without_odd(entries, limits, left_out)
             _names(kept, strict=left_out is None)
             _sizes(kept, limits)
-            _headers(raw, entries, start)
+            _headers(raw, entries, start, min((e.header_offset for e in entries), default=start) if appended else 0)
             yield Archive(file, kept)
 
 
@@ -131,7 +132,7 @@ def _shown(name: str) -> str:
     return repr(name[:80])
 
 
-def _table_start(raw: IO[bytes], limits: Limits) -> int:
+def _table_start(raw: IO[bytes], limits: Limits, appended: bool) -> int:
     """Where the table at the end begins; before zipfile reads that table whole."""
     size = raw.seek(0, os.SEEK_END)
     tail_at = max(0, size - 22 - 65535 - 76)
@@ -156,6 +157,8 @@ def _table_start(raw: IO[bytes], limits: Limits) -> int:
         raise InvalidFile(f"The archive has {count:,} members; at most {limits.members:,} are unpacked.")
     if length > MOST_TABLE:
         raise InvalidFile(f"The table of the zip archive has {length:,} bytes; at most {MOST_TABLE:,} are read.")
+    if appended and start + length < end:
+        start = end - length  # offsets count from the archive's start, as zipfile has it too
     if start + length != end:
         raise InvalidFile(f"The zip archive has something before its members or behind its table. {AGAIN}")
     return start
@@ -251,9 +254,8 @@ def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
             raise InvalidFile(f"{_shown(e.filename)} in the archive is a folder with content. {AGAIN}")
 
 
-def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int) -> None:
-    """The header before each member says what the table says, and members follow each other."""
-    at = 0
+def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int) -> None:
+    """The header before each member says what the table says, and members follow each other from ``at`` on."""
     for e in sorted(entries, key=lambda one: one.header_offset):
         wrong = InvalidFile(f"The zip archive says two different things about {_shown(e.filename)}. {AGAIN}")
         raw.seek(e.header_offset)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import mmap
 import struct
+from collections.abc import Mapping
 from pathlib import Path
 
 from lib.errors import InvalidFile
@@ -38,18 +39,32 @@ def check_tflite(path: Path) -> None:
 
 
 class Walk:
-    def __init__(self, data: mmap.mmap, size: int) -> None:
+    """Of a TensorFlow Lite model; with other ``tables`` and ``unions``, of another flatbuffer."""
+
+    def __init__(
+        self,
+        data: mmap.mmap | bytes,
+        size: int,
+        *,
+        tables: Mapping[str, tuple[str, ...]] = TABLES,
+        unions: Mapping[str, tuple[str, ...]] = UNIONS,
+    ) -> None:
         self._data, self._size, self._steps = data, min(size, 1 << 31), 0
+        self._tables, self._unions = tables, unions
         self._file = size  # buffers may lie behind the flatbuffer's own 2 GB
         self._seen: set[tuple[int, str]] = set()
         self._checked: set[tuple[int, int]] = set()
 
     def model(self) -> None:
-        if self._data[4:HEAD] != b"TFL3":
-            raise Broken("the identifier TFL3 is missing")
+        self._indices(self.whole(b"TFL3", "Model"))
+
+    def whole(self, identifier: bytes, kind: str) -> int:
+        """Walks all tables; where the root is."""
+        if self._data[4:HEAD] != identifier:
+            raise Broken(f"the identifier {identifier.decode()} is missing")
         root = self._number(0, "<I")
-        self._table(root, "Model", 0)
-        self._indices(root)
+        self._table(root, kind, 0)
+        return root
 
     def _number(self, at: int, form: str) -> int:
         self._steps += 1
@@ -83,7 +98,7 @@ class Walk:
             raise Broken(f"its tables nest over {MOST_DEPTH} deep")
         fields, end = self._fields(table)
         chosen = 0
-        for what, at in zip(TABLES.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
+        for what, at in zip(self._tables.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
             self._steps += 1
             if what.isdigit():
                 if at and (at + int(what) > end or at % int(what)):
@@ -93,7 +108,7 @@ class Walk:
                 if at + 4 > end or at % 4:
                     raise Broken(f"an offset of the {kind} at byte {table} reaches over its end or is not aligned")
                 if what.startswith("u:"):
-                    self._union(at, UNIONS[what[2:]], chosen, depth)
+                    self._union(at, self._unions[what[2:]], chosen, depth)
                 else:
                     self._what(at, what, depth)
 

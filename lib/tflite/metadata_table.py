@@ -1,0 +1,192 @@
+"""The flatbuffer of metadata in a TensorFlow Lite file, to and from ``Metadata``; verified before it is read.
+
+Format: MediaPipe's metadata_schema.fbs, version 1.5.0, identifier M001. MediaPipe's generated module is loaded alone:
+its package would start the whole runtime.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import sys
+from functools import cache
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from lib.errors import InvalidFile
+from lib.tflite.flatbuffer import Broken, Walk
+from lib.tflite.metadata_fields import LABELS, Metadata, TensorNote
+from lib.tflite.metadata_schema import TABLES, UNIONS
+
+IDENTIFIER, ENTRY = b"M001", "TFLITE_METADATA"
+MOST_BYTES = 16 << 20
+OLDEST_PARSER = "1.0.0"  # what ``Metadata`` has fields for needs no later one
+FEATURE, IMAGE, BOX, AUDIO = 1, 2, 3, 4  # ContentProperties
+COLOURS = {1: "RGB", 2: "GRAYSCALE"}
+NORMALISATION = 1  # ProcessUnitOptions
+AXIS_LABELS, VALUE_LABELS = 2, 3  # AssociatedFileType
+TEXTS = ("name", "description", "version", "author", "license")
+
+
+@cache
+def generated() -> ModuleType:
+    """MediaPipe's generated classes of the schema."""
+    package = importlib.util.find_spec("mediapipe")
+    assert package is not None and package.submodule_search_locations, "mediapipe is not installed"
+    name = "metadata_schema_py_generated"
+    path = Path(package.submodule_search_locations[0]) / "tasks" / "metadata" / f"{name}.py"
+    spec = importlib.util.spec_from_file_location(f"lib.tflite.{name}", path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+def unpacked(data: bytes) -> Any:
+    """The verified table as generated objects (ModelMetadataT). Raises InvalidFile."""
+    if len(data) > MOST_BYTES:
+        raise InvalidFile(f"The metadata of the file have {len(data):,} bytes; at most {MOST_BYTES:,} are read.")
+    try:
+        Walk(data, len(data), tables=TABLES, unions=UNIONS).whole(IDENTIFIER, "ModelMetadata")
+    except Broken as why:
+        raise InvalidFile(f"The metadata of the TensorFlow Lite file are damaged: {why}.") from None
+    return generated().ModelMetadataT.InitFromPackedBuf(data, 0)
+
+
+def packed(table: Any) -> bytes:
+    import flatbuffers
+
+    builder = flatbuffers.Builder(1024)
+    builder.Finish(table.Pack(builder), IDENTIFIER)
+    return bytes(builder.Output())
+
+
+def text(value: Any) -> str:
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else value or ""
+
+
+def graph(table: Any) -> Any:
+    """The SubGraphMetadataT of the first graph, or None."""
+    return (table.subgraphMetadata or [None])[0]
+
+
+def fields(table: Any) -> Metadata:
+    """Everything but labels and files, which lie outside the table."""
+    first = graph(table)
+    inputs = (first and first.inputTensorMetadata) or ()
+    norm = normalisation(inputs)
+    return Metadata(
+        **{name: text(getattr(table, name)) for name in TEXTS},
+        mean=() if norm is None or norm.mean is None else tuple(float(v) for v in norm.mean),
+        std=() if norm is None or norm.std is None else tuple(float(v) for v in norm.std),
+        inputs=tuple(note(t) for t in inputs),
+        outputs=tuple(note(t) for t in (first and first.outputTensorMetadata) or ()),
+    )
+
+
+def normalisation(tensors: Any) -> Any:
+    """The first NormalizationOptionsT among the tensors' process units, or None."""
+    for tensor in tensors:
+        for unit in tensor.processUnits or ():
+            if unit.optionsType == NORMALISATION and unit.options is not None:
+                return unit.options
+    return None
+
+
+def note(tensor: Any) -> TensorNote:
+    low, high = (tensor.stats.min, tensor.stats.max) if tensor.stats is not None else (None, None)
+    known = low is not None and high is not None and len(low) and len(high)
+    return TensorNote(
+        name=text(tensor.name),
+        description=text(tensor.description),
+        content=content(tensor.content),
+        range=(float(min(low)), float(max(high))) if known else None,
+    )
+
+
+def content(found: Any) -> str:
+    kind = 0 if found is None or found.contentProperties is None else found.contentPropertiesType
+    if kind == IMAGE:
+        return f"image {COLOURS.get(found.contentProperties.colorSpace, '')}".rstrip()
+    return {FEATURE: "feature", BOX: "bounding box", AUDIO: "audio"}.get(kind, "")
+
+
+def label_file(table: Any) -> tuple[int, Any] | None:
+    """The first output that has labels, and the AssociatedFileT whose lines they are, best one without a locale."""
+    first = graph(table)
+    for wanted in (AXIS_LABELS, VALUE_LABELS):
+        for k, tensor in enumerate((first and first.outputTensorMetadata) or ()):
+            found = [f for f in tensor.associatedFiles or () if f.type == wanted and f.name]
+            if found:
+                return k, next((f for f in found if not f.locale), found[0])
+    return None
+
+
+def applied(table: Any, metadata: Metadata) -> None:
+    """Changes in ``table`` what ``metadata`` has otherwise, and nothing else: what is equal may say more than is read."""
+    made, before = generated(), fields(table)
+    for name in TEXTS:
+        if getattr(metadata, name) != getattr(before, name):
+            setattr(table, name, getattr(metadata, name))
+    if table.subgraphMetadata is None or not len(table.subgraphMetadata):
+        table.subgraphMetadata = [made.SubGraphMetadataT()]
+    first = graph(table)
+    first.inputTensorMetadata = _noted(first.inputTensorMetadata, metadata.inputs)
+    first.outputTensorMetadata = _noted(first.outputTensorMetadata, metadata.outputs)
+    if (metadata.mean, metadata.std) != (before.mean, before.std):
+        _normalised(first.inputTensorMetadata, metadata)
+    if metadata.labels and label_file(table) is None:
+        file = made.AssociatedFileT()
+        file.name, file.description, file.type = LABELS, "One label a line, in the order of the output.", AXIS_LABELS
+        tensor = first.outputTensorMetadata[0]
+        tensor.associatedFiles = [*(tensor.associatedFiles or ()), file]
+    table.minParserVersion = table.minParserVersion or OLDEST_PARSER
+
+
+def _noted(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:
+    made = generated()
+    tensors = list(tensors or ())[: len(notes)]
+    tensors += [made.TensorMetadataT() for _ in range(len(notes) - len(tensors))]
+    for tensor, wanted in zip(tensors, notes, strict=True):
+        before = note(tensor)
+        for name in ("name", "description"):
+            if getattr(wanted, name) != getattr(before, name):
+                setattr(tensor, name, getattr(wanted, name))
+        if wanted.content != before.content:
+            tensor.content = _content(wanted.content)
+        if wanted.range != before.range:
+            tensor.stats = None
+            if wanted.range is not None:
+                tensor.stats = made.StatsT()
+                tensor.stats.min, tensor.stats.max = [wanted.range[0]], [wanted.range[1]]
+    return tensors
+
+
+def _content(said: str) -> Any:
+    made = generated()
+    kind, _, colour = said.partition(" ")
+    number, properties = {
+        "image": (IMAGE, made.ImagePropertiesT),
+        "feature": (FEATURE, made.FeaturePropertiesT),
+        "bounding": (BOX, made.BoundingBoxPropertiesT),
+        "audio": (AUDIO, made.AudioPropertiesT),
+    }.get(kind, (0, None))
+    if properties is None:
+        return None
+    content = made.ContentT()
+    content.contentPropertiesType, content.contentProperties = number, properties()
+    if number == IMAGE:
+        content.contentProperties.colorSpace = {v: k for k, v in COLOURS.items()}.get(colour, 0)
+    return content
+
+
+def _normalised(tensors: list[Any], metadata: Metadata) -> None:
+    made, options = generated(), normalisation(tensors)
+    if options is None:
+        unit, options = made.ProcessUnitT(), made.NormalizationOptionsT()
+        unit.optionsType, unit.options = NORMALISATION, options
+        pictures = [t for t in tensors if content(t.content).startswith("image")]
+        tensor = (pictures or tensors)[0]
+        tensor.processUnits = [*(tensor.processUnits or ()), unit]
+    options.mean, options.std = list(metadata.mean), list(metadata.std)
