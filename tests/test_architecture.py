@@ -12,6 +12,7 @@ LIB = sorted((ROOT / "lib").rglob("*.py"))
 SHARED = {
     "model_inputs",
     "onnx_model",
+    "reports",
     "tflite",
     "__pycache__",
 }  # folders of lib/ that capabilities may use, and that use none

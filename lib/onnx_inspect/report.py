@@ -5,20 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any
 
+from lib.reports.words import Problem, cut, exact, human, plural, shape_text, size
 
-@dataclass(slots=True)
-class Problem:
-    """``severity`` is error (the model is not valid), warning or info; ``fix`` says what to do."""
-
-    severity: str
-    where: str
-    message: str
-    fix: str = ""
-    rule: str = ""
-
-    def __post_init__(self) -> None:
-        """Names in them are the upload's, of any length."""
-        self.where, self.message = cut(self.where, 300), cut(self.message, 1000)
+__all__ = ["Problem", "Report", "cut", "facts", "human", "incomplete", "shape_text", "size", "verdict"]
 
 
 @dataclass(slots=True)
@@ -66,33 +55,6 @@ class Report:
         return {f.name: getattr(self, f.name) for f in fields(self)} | {"problems": [asdict(p) for p in self.problems]}
 
 
-def cut(text: str, most: int) -> str:
-    """At most ``most`` characters of it, and how many there were."""
-    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
-
-
-def human(value: float | None, unit: str = "", base: int = 1000) -> str:
-    """1234567 → "1.23 M"; bytes in powers of 1024 when ``base`` says so."""
-    if value is None:
-        return "unknown"
-    prefixes = ("", "Ki", "Mi", "Gi", "Ti") if base == 1024 else ("", "k", "M", "G", "T")
-    step = 0
-    while abs(value) >= base and step < 4:
-        value, step = value / base, step + 1
-    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return f"{text} {prefixes[step]}{unit}".strip()
-
-
-def size(value: float | None) -> str:
-    return human(value, "B", 1024)
-
-
-def shape_text(shape: list[Any] | None) -> str:
-    if shape is None:
-        return "any shape"
-    return " × ".join("?" if d is None else str(d) for d in shape) or "scalar"
-
-
 def verdict(report: dict[str, Any]) -> str:
     """One sentence: is it valid, and what else was found."""
     counts = {s: sum(p["severity"] == s for p in report["problems"]) for s in ("error", "warning", "info")}
@@ -102,10 +64,10 @@ def verdict(report: dict[str, Any]) -> str:
     elif incomplete(report):
         files = ", ".join(list(missing)[:5]) + ", …" * (len(missing) > 5)
         n = sum(missing.values())
-        words = f"Incomplete: also add {files}, which {'holds' if len(missing) == 1 else 'hold'} {_plural(n, 'tensor')}"
+        words = f"Incomplete: also add {files}, which {'holds' if len(missing) == 1 else 'hold'} {plural(n, 'tensor')}"
     else:
-        words = f"Not a valid model: {_plural(counts['error'], 'error')}"
-    rest = [_plural(counts[s], word) for s, word in (("warning", "warning"), ("info", "note")) if counts[s]]
+        words = f"Not a valid model: {plural(counts['error'], 'error')}"
+    rest = [plural(counts[s], word) for s, word in (("warning", "warning"), ("info", "note")) if counts[s]]
     return words + (f", {' and '.join(rest)}." if rest and not incomplete(report) else ".")
 
 
@@ -115,19 +77,15 @@ def incomplete(report: dict[str, Any]) -> bool:
     return bool(report.get("missing")) and all(p.get("rule") == "external data" for p in errors)
 
 
-def _plural(n: int, word: str) -> str:
-    return f"{n:,} {word}{'s' * (n != 1)}"
-
-
 def facts(report: dict[str, Any]) -> dict[str, str]:
     """The summary's lines: label and value, in plain text."""
     parameters, memory = report["parameters"], report["memory"]
     bound = ", ".join(f"{k} = {v['value']}" for k, v in report["symbols"].items())
     runtime = report["onnxruntime"]
     dtypes = [f"{human(v['count'])} {k} ({size(v['bytes'])})" for k, v in parameters["by_dtype"].items()]
-    counted = _exact(report["macs"]) + (f", with {bound}" if bound else "")
+    counted = exact(report["macs"]) + (f", with {bound}" if bound else "")
     if report["not_counted"]:
-        counted += f"; {_plural(sum(g['nodes'] for g in report['not_counted']), 'node')} not counted"
+        counted += f"; {plural(sum(g['nodes'] for g in report['not_counted']), 'node')} not counted"
     peak = f"{size(memory['peak_bytes'])} at {memory['at']}" + (", at least" if memory["unknown"] else "")
     lines = {
         "File": size(report["file"]["bytes"]) + _beside(report["file"]),
@@ -135,8 +93,8 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
         "Version": f"IR {report['ir_version']}, "
         + ", ".join(f"{k} opset {v}" for k, v in report["opset_imports"].items())
         + f" (onnxruntime {runtime['version']} reads IR ≤ {runtime['ir']}, opset ≤ {runtime['opset']})",
-        "Parameters": _exact(parameters["count"]) + (": " + ", ".join(dtypes) if dtypes else ""),
-        "Nodes": f"{sum(report['operators'].values()):,}, of {_plural(len(report['operators']), 'kind')}",
+        "Parameters": exact(parameters["count"]) + (": " + ", ".join(dtypes) if dtypes else ""),
+        "Nodes": f"{sum(report['operators'].values()):,}, of {plural(len(report['operators']), 'kind')}",
         "MACs": counted,
         "Peak activations": peak,
     }
@@ -147,7 +105,7 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
     if report["domain"]:
         lines["Domain"] = report["domain"][:200]
     if report["training"]:
-        lines["Training"] = f"{_plural(report['training'], 'graph')} of training information; runtimes ignore it"
+        lines["Training"] = f"{plural(report['training'], 'graph')} of training information; runtimes ignore it"
     if report["metadata"]:
         lines["Metadata"] = ", ".join(f"{k} = {v[:80]}" for k, v in list(report["metadata"].items())[:12])
     return lines
@@ -159,7 +117,3 @@ def _beside(file: dict[str, Any]) -> str:
     names = {"tokenizer": "tokenizer files", "settings": "settings", "text": "text files"}
     found = [names[kind] for kind in names if kind in kinds]
     return f"; beside it {' and '.join(found)}, which are no weights" if found else ""
-
-
-def _exact(value: int) -> str:
-    return f"{value:,}" if value < 1000 else f"{human(value)} ({value:,})"

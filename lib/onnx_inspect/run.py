@@ -12,13 +12,13 @@ from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue
 from lib.onnx_inspect import dynamic, feeds, runtimes
-from lib.onnx_inspect.difference import difference
 from lib.onnx_inspect.feeds import Chosen
-from lib.onnx_inspect.outputs import described, save
 from lib.onnx_inspect.samples import Given, by_samples
 from lib.onnx_model import functions
 from lib.onnx_model.open import Model
 from lib.onnx_model.wire import MARK
+from lib.reports.difference import difference
+from lib.reports.outputs import described, save
 
 MAX_RUNS = 1000
 Report = Callable[..., None]

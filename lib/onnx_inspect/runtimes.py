@@ -16,11 +16,11 @@ import onnxruntime
 from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 
-from lib.onnx_inspect import machine
 from lib.onnx_inspect.profile import PROFILE_SECONDS, profile
 from lib.onnx_model import mended
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.words import clean
+from lib.reports import machine
 from lib.time_limit import TooSlow, at_most
 
 LATENCY_SECONDS = 60.0  # runs stop here, and the answer says how many there were
@@ -43,7 +43,7 @@ class Runner:
         except Exception as error:  # onnxruntime's errors share no public base class
             self.error = _said(error)
         self._loaded = time.perf_counter() - start
-        self._machine = machine.described(before)
+        self._machine = machine.described(before, CPU[0])
 
     def refusal(self, values: dict[str, np.ndarray]) -> str:
         """Why onnxruntime does not run ``values``; "" where it does, or is still at it after ten seconds, and where it

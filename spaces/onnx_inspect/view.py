@@ -7,7 +7,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.onnx_inspect.report import facts, human, incomplete, shape_text, size, verdict
+from lib.onnx_inspect.report import facts, incomplete, verdict
+from lib.reports.words import human, shape_text, size
 from web.cards import e
 
 from . import view_links

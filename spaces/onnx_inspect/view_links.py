@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from lib.onnx_inspect.report import human, shape_text, size
+from lib.reports.words import human, shape_text, size
 from web.cards import e
 
 MOST = 12  # weights of a node that are linked

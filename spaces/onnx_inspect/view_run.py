@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
-from lib.onnx_inspect.markdown import figure, latency, measured_on
-from lib.onnx_inspect.report import shape_text, size
+from lib.reports.markdown import figure, latency, measured_on
+from lib.reports.words import shape_text, size
 from web.cards import e
 
 from .view import MOST_ROWS, part

@@ -12,10 +12,10 @@ import onnx
 import pytest
 
 from lib.errors import JobFailed
-from lib.onnx_inspect.outputs import save
 from lib.onnx_inspect.run import run
 from lib.onnx_inspect.summary import summarise
 from lib.onnx_model.open import open_model
+from lib.reports.outputs import save
 
 Execute = Callable[..., dict[str, Any]]
 PLAIN = {1: np.dtype("V1"), 2: np.dtype("V2")}

@@ -13,8 +13,9 @@ import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.errors import InvalidFile, InvalidValue
-from lib.onnx_inspect import feeds, outputs, profile, run, runtimes, shapes
+from lib.onnx_inspect import feeds, profile, run, runtimes, shapes
 from lib.onnx_inspect.examples import EXAMPLES, cnn
+from lib.reports import outputs
 from tests.onnx_inspect.make import opened, parsed, report
 
 DIGITS = 16 * 28 * 28 * 9 + 32 * 14 * 14 * 16 * 9 + 1568 * 10

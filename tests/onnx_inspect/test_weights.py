@@ -14,6 +14,7 @@ from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.errors import InvalidFile, InvalidValue
 from lib.onnx_inspect import weights
+from lib.reports import values as reported
 from tests.onnx_inspect.make import opened, parsed
 
 RNG = np.random.default_rng(5)
@@ -38,7 +39,7 @@ def check(found: dict[str, Any], values: np.ndarray) -> None:
         int(np.isinf(wide).sum()),
     )
     assert found["sparsity"] == pytest.approx(found["zeros"] / max(1, values.size))
-    assert found["values"] == [float(v) if np.isfinite(v) else str(v) for v in wide[: weights.SHOWN]]
+    assert found["values"] == [float(v) if np.isfinite(v) else str(v) for v in wide[: reported.SHOWN]]
     if not finite.size:
         assert "mean" not in found and "histogram" not in found
         return
@@ -46,10 +47,10 @@ def check(found: dict[str, Any], values: np.ndarray) -> None:
     assert found["mean"] == pytest.approx(finite.mean(), abs=1e-12)
     assert found["std"] == pytest.approx(finite.std(), rel=1e-9, abs=1e-12)
     if finite.min() < finite.max():
-        counts, edges = np.histogram(finite, weights.BINS)
+        counts, edges = np.histogram(finite, reported.BINS)
         assert found["histogram"]["counts"] == counts.tolist()
         np.testing.assert_allclose(found["histogram"]["edges"], edges)
-    assert sum(found["histogram"]["counts"]) == finite.size and len(found["histogram"]["edges"]) == weights.BINS + 1
+    assert sum(found["histogram"]["counts"]) == finite.size and len(found["histogram"]["edges"]) == reported.BINS + 1
 
 
 NORMAL = RNG.standard_normal((60, 70))
@@ -105,7 +106,7 @@ def test_of_external_data(case: str, tmp_path: Path) -> None:
 
 def test_pieces_give_the_same_as_the_whole(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     whole = of(ARRAYS["not finite"], tmp_path)
-    monkeypatch.setattr(weights, "PIECE", 777)
+    monkeypatch.setattr(reported, "PIECE", 777)
     pieces = of(ARRAYS["not finite"], tmp_path)
     check(pieces, ARRAYS["not finite"])
     assert pieces["histogram"]["counts"] == whole["histogram"]["counts"]
@@ -125,7 +126,7 @@ def test_values_in_other_fields_than_raw_data(tmp_path: Path) -> None:
 
 def test_strings(tmp_path: Path) -> None:
     found = of(np.array([f"word {k}" for k in range(100)], object), tmp_path)
-    assert found["values"] == [f"word {k}" for k in range(weights.SHOWN)] and found["dtype"] == "string"
+    assert found["values"] == [f"word {k}" for k in range(reported.SHOWN)] and found["dtype"] == "string"
 
 
 def test_constants_and_sparse_tensors_have_names_too(tmp_path: Path) -> None:

@@ -10,9 +10,8 @@ from typing import Any
 import numpy as np
 
 from lib.errors import JobFailed
-from lib.onnx_inspect.difference import dtype_of, number
-from lib.onnx_model.runtime import narrow
 from lib.onnx_model.words import clean
+from lib.reports.difference import dtype_of, number
 
 LONGEST = 1000  # characters of an array's name in an .npz
 SHOWN = 1000  # elements of an output that go into the answer
@@ -69,6 +68,6 @@ def save(path: Path, values: dict[str, Any]) -> None:
 
 
 def _plain(value: np.ndarray) -> np.ndarray:
-    if narrow(value):
+    if value.dtype.isbuiltin == 2:  # of ml_dtypes
         return np.ascontiguousarray(value).view(np.dtype(("V", value.itemsize))).reshape(value.shape)
     return value.astype(str) if value.dtype == object else value

@@ -1,4 +1,4 @@
-"""On what a latency was measured: the processor, its cores, and how many threads onnxruntime took."""
+"""On what a latency was measured: the processor, its cores, and how many threads the runtime took."""
 
 from __future__ import annotations
 
@@ -7,8 +7,6 @@ import platform
 from functools import cache
 from pathlib import Path
 from typing import Any
-
-from lib.onnx_model.runtime import CPU
 
 
 @cache
@@ -30,9 +28,9 @@ def threads() -> int | None:
         return None
 
 
-def described(before: int | None) -> dict[str, Any]:
-    """``before``: threads before onnxruntime loaded a model; it starts one a core but for the one that calls it."""
+def described(before: int | None, provider: str) -> dict[str, Any]:
+    """``before``: threads before the runtime loaded a model; it starts one a core but for the one that calls it."""
     now = threads()
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     took = None if before is None or now is None else max(1, now - before + 1)
-    return {"processor": processor(), "cores": cores, "threads": took, "provider": CPU[0]}
+    return {"processor": processor(), "cores": cores, "threads": took, "provider": provider}

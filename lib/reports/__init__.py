@@ -1,0 +1,1 @@
+"""What reports on models share: words, figures, arrays, the machine. Used by capabilities; knows no format."""

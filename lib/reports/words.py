@@ -1,0 +1,56 @@
+"""Problems, sizes, shapes and counts in words: what every report says alike."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(slots=True)
+class Problem:
+    """``severity`` is error (the model is not valid), warning or info; ``fix`` says what to do."""
+
+    severity: str
+    where: str
+    message: str
+    fix: str = ""
+    rule: str = ""
+
+    def __post_init__(self) -> None:
+        """Names in them are the upload's, of any length."""
+        self.where, self.message = cut(self.where, 300), cut(self.message, 1000)
+
+
+def cut(text: str, most: int) -> str:
+    """At most ``most`` characters of it, and how many there were."""
+    return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
+
+
+def human(value: float | None, unit: str = "", base: int = 1000) -> str:
+    """1234567 → "1.23 M"; bytes in powers of 1024 when ``base`` says so."""
+    if value is None:
+        return "unknown"
+    prefixes = ("", "Ki", "Mi", "Gi", "Ti") if base == 1024 else ("", "k", "M", "G", "T")
+    step = 0
+    while abs(value) >= base and step < 4:
+        value, step = value / base, step + 1
+    text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
+    return f"{text} {prefixes[step]}{unit}".strip()
+
+
+def size(value: float | None) -> str:
+    return human(value, "B", 1024)
+
+
+def shape_text(shape: list[Any] | None) -> str:
+    if shape is None:
+        return "any shape"
+    return " × ".join("?" if d is None else str(d) for d in shape) or "scalar"
+
+
+def plural(n: int, word: str) -> str:
+    return f"{n:,} {word}{'s' * (n != 1)}"
+
+
+def exact(value: int) -> str:
+    return f"{value:,}" if value < 1000 else f"{human(value)} ({value:,})"
