@@ -1,7 +1,8 @@
 """The one middleware at the door: gives each request its origin, counts the answers, knows what is under way.
 
 An id that a proxy sent as X-Request-Id is kept, any other request gets one; the answer has it, and so has every line
-of the log that the request leads to, in the app and in child processes.
+of the log that the request leads to, in the app and in child processes. A new route is made by ``web/openapi.py``'s
+``route(…)``, which has its papers: parameters, body, answer, errors.
 """
 
 from __future__ import annotations

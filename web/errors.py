@@ -1,9 +1,21 @@
-"""The one place where the library's errors become HTTP statuses and messages of the page."""
+"""The one place where errors become HTTP statuses and messages of the page. Every answer of ours is ``{"error": …}``.
+
+What stands below ``/gradio_api/`` is Gradio's, and its clients want ``detail``.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from typing import Any
+
 import gradio as gr
-from fastapi.responses import JSONResponse
+from fastapi import Request
+from fastapi.exception_handlers import http_exception_handler, request_validation_exception_handler
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, PlainTextResponse
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Match
 
 from lib.errors import (
     Cancelled,
@@ -33,6 +45,44 @@ def as_response(error: WorkbenchError) -> JSONResponse:
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"Retry-After": "5"} if status in (429, 503) else None
     return JSONResponse({"error": error.message}, status_code=status, headers=headers)
+
+
+def handlers(ours: Sequence[BaseRoute]) -> dict[Any, Callable[..., Any]]:
+    """For what no endpoint answers: no such address, no such method, parameters that FastAPI itself refused, a bug."""
+
+    async def refused(http: Request, error: HTTPException) -> Response:
+        if _gradios(http):
+            return await http_exception_handler(http, error)
+        path, words, headers = http.url.path[:80], str(error.detail), dict(error.headers or {})
+        if error.status_code == 404 and words == "Not Found":
+            words = f"There is nothing at {path!r}. GET /docs lists the routes."
+        if error.status_code == 405:
+            methods = sorted({m for route in ours for m in getattr(route, "methods", None) or () if _at(route, http)})
+            allowed = ", ".join(methods) or headers.get("allow", "GET")
+            words, headers = f"{path} is asked with {allowed}, not {http.method[:20]}.", {"Allow": allowed}
+        return JSONResponse({"error": words}, status_code=error.status_code, headers=headers)
+
+    async def invalid(http: Request, error: RequestValidationError) -> Response:
+        if _gradios(http):
+            return await request_validation_exception_handler(http, error)
+        first = error.errors()[0]
+        field = ".".join(str(part) for part in first["loc"][1:]) or "body"
+        return as_response(InvalidValue(field, first.get("input"), first["msg"]))
+
+    async def broken(http: Request, error: Exception) -> Response:
+        if _gradios(http):
+            return PlainTextResponse("Internal Server Error", status_code=500)
+        return JSONResponse({"error": "The app broke on this request; its log says where."}, status_code=500)
+
+    return {HTTPException: refused, RequestValidationError: invalid, Exception: broken}
+
+
+def _gradios(http: Request) -> bool:
+    return http.url.path.startswith("/gradio_api/")
+
+
+def _at(route: BaseRoute, http: Request) -> bool:
+    return route.matches(http.scope)[0] != Match.NONE
 
 
 def as_gradio(error: WorkbenchError) -> gr.Error:

@@ -18,6 +18,8 @@ from starlette.responses import Response
 import lib
 from lib import jobs, metrics
 
+from . import openapi
+
 Values = dict[str, list[tuple[tuple[str, ...], float]]]  # by gauge: labels and value
 
 
@@ -51,6 +53,7 @@ def route(token: str, read: Callable[[], Values]) -> APIRoute:
     ProcessCollector(registry=own)
 
     def answer(http: Request) -> Response:
+        """For whoever sends ``Authorization: Bearer`` and METRICS_TOKEN; 404 where that is not set."""
         if not token:
             return JSONResponse({"error": "There are no metrics here: METRICS_TOKEN is not set."}, status_code=404)
         given = http.headers.get("authorization", "").encode("latin-1", "replace")
@@ -60,7 +63,7 @@ def route(token: str, read: Callable[[], Values]) -> APIRoute:
         text = generate_latest(metrics.REGISTRY) + generate_latest(own)
         return Response(text, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
-    return APIRoute("/metrics", answer, methods=["GET"], include_in_schema=False)
+    return openapi.route("/metrics", answer, answer=openapi.file("Prometheus' text.", "text/plain"), errors=(401, 404))
 
 
 def build_info(revision: str) -> Values:

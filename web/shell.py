@@ -19,7 +19,7 @@ from starlette.middleware import Middleware
 from lib import log
 from lib.errors import WorkbenchError
 from lib.settings import Settings
-from web import addresses, cards, handover, metrics, sessions
+from web import addresses, cards, docs, errors, handover, metrics, openapi, sessions
 from web.blocks import Page
 from web.cards import e
 from web.doors import Doors, Traffic
@@ -68,17 +68,23 @@ class Workbench:
         self.traffic.sessions.leave(http.session_hash or "", self.demo.state_holder)
 
     def routes(self) -> list[APIRoute]:
+        state = openapi.record(status="string")
         found = [
-            APIRoute("/healthz", self.health, methods=["GET"]),
-            APIRoute("/readyz", self.readiness, methods=["GET"]),
+            openapi.route("/healthz", self.health, answer=openapi.record(status="string", revision="string?")),
+            openapi.route("/readyz", self.readiness, answer=state, also={503: state}),
             metrics.route(self.settings.metrics_token, self.gauges),
         ]
+        found += docs.routes(TITLE, lambda: found)
         for tab in self.tabs:
-            found += (ours := tab.routes())
-            found += addresses.routes(tab.slug, ours)
+            ours = tab.routes()
+            for route in ours:
+                if isinstance(route, APIRoute):
+                    route.tags = [tab.title]
+            found += ours + addresses.routes(tab.slug, ours)
         return found
 
     async def health(self) -> JSONResponse:
+        """How it is, by tab: 200 while the process lives, with the model, the queue and the ``revision``."""
         own = {"status": "ready", "revision": self.settings.revision or None}
         return JSONResponse(own | {k: v for tab in self.tabs for k, v in tab.health().items()})
 
@@ -87,7 +93,7 @@ class Workbench:
         return not self._stopping and all(getattr(tab, "ready", True) for tab in self.tabs)
 
     async def readiness(self) -> JSONResponse:
-        """For whoever sends visitors here; ``/healthz`` is for whoever restarts what is dead."""
+        """200 when a picture can be made: for whoever sends visitors; ``/healthz`` is for whoever restarts what is dead."""
         ready = self.ready
         status = "ready" if ready else "stopping" if self._stopping else "loading"
         return JSONResponse({"status": status}, status_code=200 if ready else 503)
@@ -114,6 +120,7 @@ class Workbench:
             app_kwargs={
                 "routes": self.traffic.routes,
                 "title": TITLE,
+                "exception_handlers": errors.handlers(self.traffic.routes),
                 "middleware": [
                     Middleware(Doors, traffic=self.traffic),
                     Middleware(Whole, edit=addresses.head(TITLE, DESCRIPTION, EARLY_CSS)),

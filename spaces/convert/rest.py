@@ -10,6 +10,7 @@ import re
 import shutil
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import FileResponse, JSONResponse
@@ -17,18 +18,26 @@ from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 
 from lib.convert.convert import Converter, Source
+from lib.convert.formats import FORMATS
+from lib.convert.options import LEAST_AGREEMENT
 from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
-from web import form
+from web import form as forms
 from web.body import receive
 from web.errors import as_response
 from web.folders import Folders
 from web.follow_job import follow_job
+from web.openapi import any_query, body, file, form, headers, part, query, record, route, rows
 
 from .given import Specs, from_query, is_file, specs
 from .subject import Outcome
 
 MODEL = ("model", "external_data")  # fields of a form
+PARTS = {
+    "model": part("The model's file or files.", many=True),
+    "external_data": part("Files that hold an ONNX model's weights.", many=True),
+    "samples": part("Real inputs: .npz, a picture, text, sound, or a .zip of them."),
+}
 Forms = dict[str, list[tuple[Path, str]]]
 
 
@@ -43,11 +52,11 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
         folder, handed = Path(folders.new()), False
         try:
             known = specs(await asyncio.to_thread(converter.conversions))
-            query, files, given = await _received(http, folder, known, max_file_mb)
-            target, name = query.pop("target", ""), query.pop("source", "")
+            asked, files, given = await _received(http, folder, known, max_file_mb)
+            target, name = asked.pop("target", ""), asked.pop("source", "")
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
-            options = from_query(query, known) | given
+            options = from_query(asked, known) | given
             out = folder / "out"
             out.mkdir()
             async with aclosing(follow_job(converter.convert(Source(files, name), target, options, out))) as events:
@@ -69,9 +78,39 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
         """Everything this installation can convert, and what cannot run here, with the reason."""
         return JSONResponse(await asyncio.to_thread(converter.conversions))
 
+    row = record(source="string", target="string", tool="string", runs_here="boolean", options=rows(record(name="string")))
+    withheld = record("With a report where the file is withheld, without where nothing was started.", error="string")
+    withheld["properties"]["report"] = {"type": "object"}
     return [
-        APIRoute("/convert", convert, methods=["POST"], response_class=Response),
-        APIRoute("/conversions", conversions, methods=["GET"], response_class=JSONResponse),
+        route(
+            "/convert",
+            convert,
+            method="POST",
+            parameters=_parameters(),
+            body=body(
+                f"The model, at most {max_file_mb} MB; none for a source by name.", file(), form(**PARTS), required=False
+            ),
+            answer=file("The model with report.json and README.md.", "application/zip")
+            | headers(X_Verdict="proven, failed, unproven."),
+            errors=(413, 429, 500),
+            also={422: withheld},
+        ),
+        route("/conversions", conversions, answer=rows(row)),
+    ]
+
+
+def _parameters() -> list[dict[str, Any]]:
+    """Of /convert; a form may have them as fields."""
+    return [
+        query("target", "A format of /conversions.", required=True, enum=list(FORMATS)),
+        query("source", "A model by name instead of a file, such as torchvision:mobilenet_v3_small."),
+        query("name", "What the file in the body is called; its ending may tell the format."),
+        query("sizes", 'Of dynamic dimensions: "batch=4, samples=512".'),
+        query("seeds", 'Of made-up inputs, three or more: "0, 1, 2".'),
+        query("preprocessing", "JSON: how pictures become the input, where the guess is wrong."),
+        query("min_agreement", "Least share of equal answers.", "number", minimum=LEAST_AGREEMENT, maximum=1),
+        query("anyway", "1: hands out a file that is not proven, named .unproven.", enum=["0", "1"]),
+        any_query("options", "Options of the conversion, by the names of /conversions, such as opset=18."),
     ]
 
 
@@ -90,17 +129,17 @@ async def _received(
     http: Request, folder: Path, known: Specs, max_file_mb: int
 ) -> tuple[dict[str, str], dict[str, Path], dict[str, str]]:
     """What stands in the address and in fields, the model's files by name, and paths of options that are files."""
-    query, body = dict(http.query_params), folder / "body"
-    called = _plain(query.pop("name", "") or "model")
+    asked, sent = dict(http.query_params), folder / "body"
+    called = _plain(asked.pop("name", "") or "model")
     kind = http.headers.get("content-type")
-    size = await receive(http, body, max_file_mb)
-    if not form.is_form(kind):
-        return query, {called: body} if size else {}, {}
+    size = await receive(http, sent, max_file_mb)
+    if not forms.is_form(kind):
+        return asked, {called: sent} if size else {}, {}
     home = folder / "form"
     home.mkdir()
-    files, fields = await form.read(body, str(kind), home)
-    await asyncio.to_thread(body.unlink)
-    return fields | query, _model(files), _options(files, known, home)
+    files, fields = await forms.read(sent, str(kind), home)
+    await asyncio.to_thread(sent.unlink)
+    return fields | asked, _model(files), _options(files, known, home)
 
 
 def _model(files: Forms) -> dict[str, Path]:

@@ -12,6 +12,7 @@ import tempfile
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
+from typing import Any
 
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
@@ -19,10 +20,11 @@ from fastapi.routing import APIRoute
 
 from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Job, Result
-from web import form
+from web import form as forms
 from web.body import receive
 from web.errors import as_response
 from web.follow_job import follow_job
+from web.openapi import body, file, form, part, query, record, route, rows
 
 from .bench import Bench
 from .subject import RUNS, Subject, parse_samples, parse_sizes
@@ -30,6 +32,7 @@ from .subject import RUNS, Subject, parse_samples, parse_sizes
 FILES = ("model", "external_data", "samples")
 Samples = tuple[str, str] | None  # path and name
 Ask = Callable[[Subject, dict[str, str], Samples], Job]
+Endpoint = Callable[..., Any]
 EMPTY = "The body is empty. Send the .onnx file itself: curl --data-binary @model.onnx …, or curl -F model=@model.onnx …"
 
 
@@ -37,40 +40,40 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     async def inspect(http: Request) -> Response:
         """The report of an ONNX model. Query: name, sizes ("batch=8, sequence=128"; older: symbols)."""
 
-        def ask(subject: Subject, query: dict[str, str], samples: Samples) -> Job:
+        def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
             if samples:
                 raise InvalidValue("samples", samples[1], "files of /run-onnx")
-            return bench.inspect(subject, parse_sizes(query.get("sizes"), query.get("symbols")))
+            return bench.inspect(subject, parse_sizes(asked.get("sizes"), asked.get("symbols")))
 
         return await _answer(http, ask, {"name", "sizes", "symbols"})
 
     async def run(http: Request) -> Response:
         """An ONNX model run on random inputs, or on a form's samples. Query: seed, runs, sizes, preprocessing."""
 
-        def ask(subject: Subject, query: dict[str, str], samples: Samples) -> Job:
-            numbers = _whole(query, "seed", 0), _whole(query, "runs", RUNS)
-            sizes = parse_sizes(query.get("sizes"), query.get("symbols"))
-            real = parse_samples(*(samples or ("", "")), query.get("preprocessing"))
+        def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
+            numbers = _whole(asked, "seed", 0), _whole(asked, "runs", RUNS)
+            sizes = parse_sizes(asked.get("sizes"), asked.get("symbols"))
+            real = parse_samples(*(samples or ("", "")), asked.get("preprocessing"))
             return bench.run(subject, None, *numbers, sizes, None, real)
 
         return await _answer(http, ask, {"name", "seed", "runs", "sizes", "symbols", "preprocessing"})
 
     async def _answer(http: Request, ask: Ask, known: set[str]) -> Response:
-        query = dict(http.query_params)
+        asked = dict(http.query_params)
         try:
-            _check(query, known)
+            _check(asked, known)
             with tempfile.TemporaryDirectory(prefix="workbench-onnx-", ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / "model.onnx"
                 if not await receive(http, path, max_file_mb):
                     raise InvalidFile(EMPTY)
-                subject, samples = Subject(str(path), _plain(query.get("name", "model.onnx"))), None
+                subject, samples = Subject(str(path), _plain(asked.get("name", "model.onnx"))), None
                 kind = http.headers.get("content-type")
-                if form.is_form(kind):
-                    files, fields = await form.read(path, str(kind), Path(folder))
+                if forms.is_form(kind):
+                    files, fields = await forms.read(path, str(kind), Path(folder))
                     _check(fields, known)
-                    query = fields | query
-                    subject, samples = _of_form(files, query)
-                async with aclosing(follow_job(ask(subject, query, samples))) as events:
+                    asked = fields | asked
+                    subject, samples = _of_form(files, asked)
+                async with aclosing(follow_job(ask(subject, asked, samples))) as events:
                     async for event in events:
                         if isinstance(event, Result):
                             return await asyncio.to_thread(JSONResponse, event.value)  # up to 64 MB to write
@@ -80,11 +83,34 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
         except WorkbenchError as error:
             return as_response(error)
 
-    table = (("/inspect-onnx", inspect), ("/run-onnx", run))
-    return [APIRoute(path, endpoint, methods=["POST"], response_class=JSONResponse) for path, endpoint in table]
+    return [route(path, ask, method="POST", **papers) for path, ask, papers in _papers(inspect, run, max_file_mb)]
 
 
-def _of_form(files: dict[str, list[tuple[Path, str]]], query: dict[str, str]) -> tuple[Subject, Samples]:
+def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[str, Endpoint, dict[str, Any]]]:
+    """Path, endpoint and what OpenAPI tells of it."""
+    known = {
+        "name": query("name", "What the model is called; a form's file has a name of its own."),
+        "sizes": query("sizes", 'Of dynamic dimensions: "batch=8, sequence=128".'),
+        "symbols": query("symbols", "As sizes, its older name.", deprecated=True),
+    }
+    more = {
+        "seed": query("seed", "Of random inputs.", "integer", default=0),
+        "runs": query("runs", "Runs that are timed.", "integer", default=RUNS),
+        "preprocessing": query("preprocessing", "JSON: how pictures become the input, where the guess is wrong."),
+    }
+    parts = {"model": part("The model."), "external_data": part("Files that hold its weights.", many=True)}
+    samples = {"samples": part("Real inputs: .npz, a picture, text, sound, or a .zip of them.")}
+    words = f"The model, at most {max_file_mb} MB in all."
+    report = record(valid="boolean", problems=rows(record(severity="string", where="string", message="string")))
+    found = record(seed="integer", inputs=rows(record(name="string")), outputs=rows(record(name="string")))
+    errors = (413, 422, 429, 500)
+    first = {"parameters": known.values(), "body": body(words, file(), form(**parts)), "answer": report, "errors": errors}
+    whole = {**known, **more}.values()
+    second = {"parameters": whole, "body": body(words, file(), form(**parts, **samples)), "answer": found, "errors": errors}
+    return [("/inspect-onnx", inspect, first), ("/run-onnx", run, second)]
+
+
+def _of_form(files: dict[str, list[tuple[Path, str]]], asked: dict[str, str]) -> tuple[Subject, Samples]:
     if odd := sorted(files.keys() - set(FILES)):
         raise InvalidValue("field", odd[0], ", ".join(FILES))
     models, samples = files.get("model", []), files.get("samples", [])
@@ -95,7 +121,7 @@ def _of_form(files: dict[str, list[tuple[Path, str]]], query: dict[str, str]) ->
         )
     path, name = models[0]
     externals = {called: str(part) for part, called in files.get("external_data", [])}
-    subject = Subject(str(path), _plain(query.get("name") or name), externals)
+    subject = Subject(str(path), _plain(asked.get("name") or name), externals)
     return subject, (str(samples[0][0]), samples[0][1]) if samples else None
 
 
@@ -103,13 +129,13 @@ def _plain(name: str) -> str:
     return re.sub(r"[/\\\x00-\x1f]", "_", name)[:200]
 
 
-def _check(query: dict[str, str], known: set[str]) -> None:
-    if unknown := query.keys() - known:
+def _check(asked: dict[str, str], known: set[str]) -> None:
+    if unknown := asked.keys() - known:
         raise InvalidValue("query", sorted(unknown)[0], ", ".join(sorted(known)))
 
 
-def _whole(query: dict[str, str], name: str, default: int) -> int:
+def _whole(asked: dict[str, str], name: str, default: int) -> int:
     try:
-        return int(query.get(name, default))
+        return int(asked.get(name, default))
     except ValueError:
-        raise InvalidValue(name, query[name], "a whole number") from None
+        raise InvalidValue(name, asked[name], "a whole number") from None

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from dataclasses import MISSING, fields
 from typing import Any
 
 from fastapi import Request as HttpRequest
@@ -14,10 +15,11 @@ from lib.errors import InvalidValue, ModelUnavailable, WorkbenchError
 from lib.text_to_image import png
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done
-from lib.text_to_image.request import Request
+from lib.text_to_image.request import MAX_PROMPT, MAX_SEED, MAX_STEPS, SCHEDULERS, Request
 from lib.text_to_image.ticket import Ticket
 from web.errors import as_response
 from web.follow import follow
+from web.openapi import body, file, headers, json_body, query, route
 
 MAX_BODY = 64 * 1024
 AWAY_SECONDS = 0.25
@@ -38,24 +40,60 @@ def routes(engine: Engine) -> list[APIRoute]:
             return as_response(error)
         return Response(data, media_type="image/png", headers={"X-Seed": str(done.info["seed"])})
 
-    return [APIRoute("/text-to-image", text_to_image, methods=["GET", "POST"], response_class=Response)]
+    known = parameters(engine.catalogue.names)
+    papers: dict[str, Any] = {
+        "answer": file("The picture; its parameters are inside.", "image/png") | headers(X_Seed="The seed of the picture."),
+        "errors": (422, 429, 500, 503),
+    }
+    ask = [query(n, s["description"], required=n == "prompt", **s) for n, s in known.items()]
+    whole = {"type": "object", "properties": known, "required": ["prompt"], "additionalProperties": False}
+    return [
+        route("/text-to-image", text_to_image, parameters=ask, **papers),
+        route("/text-to-image", text_to_image, method="POST", body=body("What to draw.", json_body(whole)), **papers),
+    ]
+
+
+def parameters(models: list[str]) -> dict[str, dict[str, Any]]:
+    """JSON Schema of what ``lib/text_to_image/request.py`` takes, with its defaults."""
+    kinds = {"str": "string", "int": "integer", "float": "number"}
+    size = {"minimum": 0, "maximum": 4096, "multipleOf": 8}
+    known: dict[str, dict[str, Any]] = {
+        "prompt": {"description": "What to draw.", "maxLength": MAX_PROMPT},
+        "negative_prompt": {"description": "What to keep out of the picture.", "maxLength": MAX_PROMPT},
+        "steps": {"description": "Denoising steps.", "minimum": 1, "maximum": MAX_STEPS},
+        "guidance_scale": {
+            "description": "How closely to follow the prompt; up to 1: no guidance.",
+            "minimum": 0,
+            "maximum": 30,
+        },
+        "seed": {"description": "-1: a random one.", "minimum": -1, "maximum": MAX_SEED},
+        "width": {"description": "Pixels; 0: the model's own size.", **size},
+        "height": {"description": "Pixels; 0: the model's own size.", **size},
+        "scheduler": {"description": "The sampler.", "enum": list(SCHEDULERS)},
+        "model": {"description": "Empty: the default.", "enum": ["", *models]},
+    }
+    own = {
+        f.name: {"type": kinds[str(f.type)]} | ({} if f.default is MISSING else {"default": f.default})
+        for f in fields(Request)
+    }
+    return {name: own[name] | known[name] for name in own}
 
 
 async def _values(http: HttpRequest) -> dict[str, Any]:
     """The query string, then the JSON body on top of it."""
     values: dict[str, Any] = dict(http.query_params)
-    body = b""
+    sent = b""
     async for chunk in http.stream():
-        body += chunk
-        if len(body) > MAX_BODY:
+        sent += chunk
+        if len(sent) > MAX_BODY:
             raise InvalidValue("body", f"more than {MAX_BODY} bytes", f"JSON of at most {MAX_BODY} bytes")
-    if body:
+    if sent:
         try:
-            found = json.loads(body)
+            found = json.loads(sent)
         except (ValueError, RecursionError):
             found = None
         if not isinstance(found, dict):
-            raise InvalidValue("body", body[:60].decode(errors="replace"), 'a JSON object such as {"prompt": "a red car"}')
+            raise InvalidValue("body", sent[:60].decode(errors="replace"), 'a JSON object such as {"prompt": "a red car"}')
         values |= found
     return values
 

@@ -1,0 +1,57 @@
+"""``GET /docs`` (Swagger UI) and ``/openapi.json``: our routes, without Gradio's. No other host is asked for a script."""
+
+from __future__ import annotations
+
+import importlib.resources
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from fastapi.openapi.docs import get_swagger_ui_html
+from fastapi.openapi.utils import get_openapi
+from fastapi.responses import FileResponse, HTMLResponse, JSONResponse
+from fastapi.routing import APIRoute
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+
+import lib
+
+FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
+WORDS = """What the page does, by HTTP. Every error is `{"error": "…"}`.
+
+The same and more by Python's `gradio_client`: `/gradio_api/openapi.json`, or *Use via API* below the page. By MCP:
+`/gradio_api/mcp/`. Examples: `docs/api.md`."""
+
+
+def routes(title: str, ours: Callable[[], Sequence[BaseRoute]]) -> list[APIRoute]:
+    """Addresses are relative: the app may stand behind a prefix."""
+    folder = Path(str(importlib.resources.files("fastapi_offline"))) / "static"
+
+    @lru_cache(maxsize=1)
+    def papers() -> dict[str, Any]:
+        version = lib.__version__
+        return get_openapi(title=title, version=version, description=WORDS, routes=ours(), servers=[{"url": "."}])
+
+    def openapi() -> JSONResponse:
+        return JSONResponse(papers())
+
+    def docs() -> HTMLResponse:
+        script, style = (f"./docs/{name}" for name in FILES)
+        return get_swagger_ui_html(
+            openapi_url="./openapi.json",
+            title=f"{title}: the REST routes",
+            swagger_js_url=script,
+            swagger_css_url=style,
+            swagger_favicon_url="./favicon.ico",
+            swagger_ui_parameters={"tryItOutEnabled": True, "defaultModelsExpandDepth": 0},
+        )
+
+    def static(name: str) -> Response:
+        if name not in FILES:
+            return JSONResponse({"error": "Swagger UI has no such file."}, status_code=404)
+        headers = {"Cache-Control": "public, max-age=3600", "X-Content-Type-Options": "nosniff"}
+        return FileResponse(folder / name, media_type=FILES[name], headers=headers)
+
+    table = (("/openapi.json", openapi), ("/docs", docs), ("/docs/{name}", static))
+    return [APIRoute(path, answer, methods=["GET"], include_in_schema=False) for path, answer in table]

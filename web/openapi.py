@@ -1,0 +1,140 @@
+"""A route with its papers: what ``GET /docs`` and ``/openapi.json`` tell of it (true: tests/spaces/test_papers.py).
+
+    route("/classify", classify, method="POST", parameters=[query("run", "A run's id.", required=True)],
+          body=body("The picture.", file()), answer=record(label="string", score="number"), errors=(404, 413, 422))
+
+Schemas are JSON Schema as dicts. Knows no tab, and how nothing is answered: ``web/errors.py`` has the errors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from pydantic import BaseModel, Field
+from starlette.responses import Response
+
+Schema = dict[str, Any]
+
+WORDS = {
+    401: "The token is missing or wrong.",
+    404: "There is no such thing (any more).",
+    413: "The file is too large, or the work on it went over its limit of memory or time.",
+    422: "A parameter or the file is not what it may be. Nothing was started.",
+    429: "Too many are waiting. Try again after Retry-After seconds.",
+    500: "A tool, a model or a child process broke on this request.",
+    503: "No model is loaded yet, or the app is stopping. Try again after Retry-After seconds.",
+}
+HEADERS = {
+    "X-Request-Id": {"description": "The request's id in the log; yours, if you sent one.", "schema": {"type": "string"}}
+}
+LATER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
+
+
+class Failure(BaseModel):
+    """The one shape of every error."""
+
+    error: str = Field(description="What was given, what is allowed, what to do.")
+
+
+def route(
+    path: str,
+    endpoint: Callable[..., Any],
+    *,
+    method: str = "GET",
+    parameters: Iterable[Schema] = (),
+    body: Schema | None = None,
+    answer: Schema,
+    errors: Iterable[int] = (),
+    also: dict[int, Schema] | None = None,
+) -> APIRoute:
+    """``answer`` is the schema of the JSON that a 200 brings, or ``file(…)``; ``also`` has the
+    schemas of other statuses whose JSON is no ``Failure`` alone. Words come from the endpoint's docstring.
+    """
+    known: dict[int | str, dict[str, Any]] = {200: _answer("Done.", answer)}
+    for status in errors:
+        later = LATER if status in (429, 503) else {}
+        known[status] = {"description": WORDS[status], "model": Failure, "headers": HEADERS | later}
+    known |= {status: _answer(WORDS.get(status, ""), schema) for status, schema in (also or {}).items()}
+    extra: Schema = {"parameters": list(parameters)} | ({"requestBody": body} if body else {})
+    return APIRoute(
+        path,
+        endpoint,
+        methods=[method],
+        operation_id="_".join((method.lower(), *path.strip("/").translate(_PLAIN).split("/"))),
+        response_class=Response if "content" in answer else JSONResponse,
+        response_description="Done.",
+        responses=known,
+        openapi_extra={name: value for name, value in extra.items() if value},
+    )
+
+
+def query(name: str, words: str, kind: str = "string", *, required: bool = False, **schema: Any) -> Schema:
+    """A parameter in the address. ``schema`` has what else is known: ``enum``, ``default``, ``minimum`` …"""
+    return {"name": name, "in": "query", "required": required, "description": words, "schema": {"type": kind} | schema}
+
+
+def path_parameter(name: str, words: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, "description": words, "schema": {"type": "string"}}
+
+
+def any_query(name: str, words: str) -> Schema:
+    """Parameters whose names are not known beforehand."""
+    schema = {"type": "object", "additionalProperties": {"type": "string"}}
+    return {"name": name, "in": "query", "description": words, "style": "form", "explode": True, "schema": schema}
+
+
+def record(words: str = "", /, **kinds: str | Schema) -> Schema:
+    """An object that has these members, and may have more: a type by name (``string?`` may be null) or a schema."""
+    found = {name: {"type": _kind(kind)} if isinstance(kind, str) else kind for name, kind in kinds.items()}
+    return {"type": "object", "properties": found, "required": list(found)} | ({"description": words} if words else {})
+
+
+def rows(of: Schema) -> Schema:
+    return {"type": "array", "items": of}
+
+
+def file(words: str = "", kind: str = "application/octet-stream") -> Schema:
+    """Bytes as they are, as a body or an answer."""
+    schema = {"type": "string", "format": "binary"} | ({"description": words} if words else {})
+    return {"content": {kind: {"schema": schema}}}
+
+
+def form(**fields: Schema) -> Schema:
+    """A body as ``curl -F`` sends it."""
+    return {"content": {"multipart/form-data": {"schema": {"type": "object", "properties": fields}}}}
+
+
+def json_body(schema: Schema) -> Schema:
+    return {"content": {"application/json": {"schema": schema}}}
+
+
+def body(words: str, *ways: Schema, required: bool = True) -> Schema:
+    """A request's body, in one of several ways."""
+    return {"description": words, "required": required, "content": {k: v for way in ways for k, v in way["content"].items()}}
+
+
+def part(words: str, *, many: bool = False) -> Schema:
+    """A file in a form."""
+    one = {"type": "string", "format": "binary"}
+    return {"description": words} | (rows(one) if many else one)
+
+
+def headers(**words: str) -> Schema:
+    """``answer=file(…) | headers(X_Seed="…")``"""
+    found = {name.replace("_", "-"): {"description": text, "schema": {"type": "string"}} for name, text in words.items()}
+    return {"headers": found}
+
+
+_PLAIN = str.maketrans("-", "_", "{}")
+
+
+def _answer(words: str, schema: Schema) -> dict[str, Any]:
+    found = schema if "content" in schema else json_body(schema)
+    return {"description": words, "content": found["content"], "headers": HEADERS | schema.get("headers", {})}
+
+
+def _kind(name: str) -> str | list[str]:
+    return [name[:-1], "null"] if name.endswith("?") else name
