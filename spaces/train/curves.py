@@ -14,6 +14,7 @@ LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 36
 MOST = 240  # points of a line; a screen shows no more
 COLOURS = ("var(--mw-line-1)", "var(--mw-line-2)", "var(--mw-line-3)", "var(--mw-line-4)")
 Point = tuple[float, float]
+Band = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,10 +48,14 @@ def of_two(names: Sequence[str], metrics: Sequence[Sequence[dict[str, Any]]]) ->
     return _figure([chart(titles[0], loss, "step"), chart(titles[1], right, "epoch", percent=True)])
 
 
-def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False) -> str:
-    """One chart with axes, ticks and a legend; its last figures as an aria-label. An empty one keeps its place."""
+def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False, band: Sequence[Band] = ()) -> str:
+    """One chart with axes, ticks and a legend; its last figures as an aria-label. An empty one keeps its place.
+
+    ``band``: x, low and high of an interval, drawn behind the first line in its colour.
+    """
     lines = [Line(n.name, thin(finite(n.points)), n.colour, n.dots, n.dashed) for n in lines]
     points = [p for line in lines for p in line.points]
+    points += [(x, value) for x, *ends in band for value in ends]
     xs, ys = [p[0] for p in points] or [0.0, 1.0], [p[1] for p in points] or [0.0, 1.0]
     x_low, x_high = min(xs), max(xs)
     if x_low == x_high:
@@ -73,6 +78,9 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
         drawn.append(f'<text x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     drawn.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{e(x_label)}</text>')
+    if band:
+        way = [f"{x(a):.1f} {y(low):.1f}" for a, low, _ in band] + [f"{x(a):.1f} {y(high):.1f}" for a, _, high in band[::-1]]
+        drawn.append(f'<path class="band" style="fill:{COLOURS[lines[0].colour]}" d="M{"L".join(way)}Z"/>')
     for line in lines:
         colour, dash = COLOURS[line.colour], ' stroke-dasharray="5 4"' if line.dashed else ""
         way = "".join(f"{'L' if k else 'M'}{x(a):.1f} {y(b):.1f}" for k, (a, b) in enumerate(line.points))
@@ -90,6 +98,34 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
     return (
         f'<figure><figcaption><b>{e(title)}</b> {legend}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
         f'aria-label="{e(words)}">{"".join(drawn)}</svg></figure>'
+    )
+
+
+def histogram(title: str, counts: Sequence[int], x_label: str) -> str:
+    """Bars over 0 to 1, each as wide as the others."""
+    total, most = sum(counts), max(counts, default=0) or 1
+    wide = (WIDTH - LEFT - RIGHT) / max(1, len(counts))
+    drawn = []
+    for tick in ticks(0, most, 4, whole=True):
+        if tick <= most:
+            y = HEIGHT - BOTTOM - tick / most * (HEIGHT - TOP - BOTTOM)
+            drawn.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
+            drawn.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:,.0f}</text>')
+    for k, count in enumerate(counts):
+        tall, x = count / most * (HEIGHT - TOP - BOTTOM), LEFT + k * wide
+        words = f"{k / len(counts):.0%} to {(k + 1) / len(counts):.0%}: {count:,}"
+        bar = f'<rect x="{x + 1:.1f}" y="{HEIGHT - BOTTOM - tall:.1f}" width="{wide - 2:.1f}" height="{tall:.1f}" rx="2"'
+        drawn.append(f'{bar} style="fill:{COLOURS[0]}"><title>{words}</title></rect>')
+    for share in (0, 0.25, 0.5, 0.75, 1):
+        x = LEFT + share * (WIDTH - LEFT - RIGHT)
+        drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{100 * share:g}%</text>')
+    middle = (LEFT + WIDTH - RIGHT) / 2
+    drawn.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{e(x_label)}</text>')
+    high = sum(counts[-(len(counts) // 10 or 1) :]) / (total or 1)
+    words = f"{title}: {total:,} values, {high:.0%} of them in the highest tenth."
+    return (
+        f'<figure><figcaption><b>{e(title)}</b> <span>{total:,} requests</span></figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" '
+        f'role="img" aria-label="{e(words)}">{"".join(drawn)}</svg></figure>'
     )
 
 
@@ -153,5 +189,5 @@ CSS = """
   width: 10px; height: 10px; border-radius: 50%; margin-right: 4px; }
 .mw-curves text { font-size: 11px; fill: var(--body-text-color-subdued); }
 .mw-curves .grid { stroke: var(--border-color-primary); stroke-width: 1; fill: none; }
-.mw-curves .line { stroke-width: 2; fill: none; stroke-linejoin: round; }
+.mw-curves .band { opacity: 0.16; } .mw-curves .line { stroke-width: 2; fill: none; stroke-linejoin: round; }
 """

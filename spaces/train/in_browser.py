@@ -1,0 +1,70 @@
+"""The card "In this browser": a run's ONNX on the visitor's own device, by onnxruntime-web.
+
+The runtime comes from a public host when the visitor asks for it, never before. Its version is pinned, and the visitor's
+browser runs nothing whose checksum is not the one below. Without that host the card says so, and all else works.
+"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from web.cards import e
+
+HERE = Path(__file__).parent
+VERSION = "1.30.0"
+HOST = "cdn.jsdelivr.net"
+BASE = f"https://{HOST}/npm/onnxruntime-web@{VERSION}/dist/"
+# of the npm package: `openssl dgst -sha384 -binary FILE | base64`; tests/e2e/test_in_browser.py computes them again
+FILES = {
+    "ort.wasm.bundle.min.mjs": "sha384-PLWz+nHEVHpjwBsO0YVdvQj6n5814Iv8E3b8FG0Rp/uIAtjFMCKOpP66iPzedrIG",
+    "ort-wasm-simd-threaded.wasm": "sha384-vjBJ1z7qrhkTyYsNqKeF6c7N+nOJSU94czEo+tvZcu8G75JparGq9kB+kTnEUNVM",
+}
+MEGABYTES = 14.3  # of both; some 3.5 compressed on the way
+MAKE = "make:onnx"  # the pick of the button that asks for the ONNX
+
+
+def script() -> str:
+    """What the card's component runs in the browser."""
+    worker, page = ((HERE / name).read_text(encoding="utf-8") for name in ("in_browser_worker.js", "in_browser.js"))
+    return f"const WORKER = {json.dumps(worker)};\n{page}"
+
+
+def card(run: str, classes: list[str], onnx: str) -> str:
+    """``onnx`` is the address of the run's ONNX, relative to the page; "" where there is none yet."""
+    head = "<h3>In this browser</h3>"
+    if not onnx:
+        return (
+            f'<div class="mw-card mw-train">{head}<p class="mw-quiet">The network can run on your own device, with its '
+            f'camera. That needs the run’s ONNX file.</p><div class="mw-links"><button class="mw-do" data-pick="{MAKE}">'
+            "Make the ONNX</button></div></div>"
+        )
+    runtime = {"version": VERSION, "base": BASE, "megabytes": MEGABYTES}
+    runtime["files"] = [{"name": name, "integrity": value} for name, value in FILES.items()]
+    network: dict[str, Any] = {"address": onnx, "classes": classes}
+    buttons = (
+        ("load", "off", "Load and start"),
+        ("picture", "ready", "Classify the picture above"),
+        ("camera", "ready", "Start the camera"),
+        ("stop", "live", "Stop the camera"),
+    )
+    row = "".join(
+        f'<button class="mw-do" data-do="{do}" data-when="{when}"{"" if when == "off" else " hidden"}>{words}</button>'
+        for do, when, words in buttons
+    )
+    return (
+        f'<div class="mw-card mw-train mw-browser" data-run="{e(run)}" data-runtime="{e(json.dumps(runtime))}" '
+        f'data-network="{e(json.dumps(network))}">{head}<p class="mw-quiet">The network runs on your device; pictures and '
+        f"camera frames do not leave it. The runtime, onnxruntime-web {VERSION} ({MEGABYTES} MB), is loaded from {HOST} when "
+        f'you press the button, and runs only if its checksums match.</p><div class="mw-links">{row}</div>'
+        '<p data-part="said"></p><div class="mw-live"><video data-part="camera" muted playsinline hidden></video>'
+        '<div data-part="answer"></div></div></div>'
+    )
+
+
+CSS = """
+.mw-browser p { margin: 4px 0; } .mw-browser p[data-part=said]:empty { display: none; }
+.mw-live { display: flex; flex-wrap: wrap; gap: 10px 16px; align-items: flex-start; }
+.mw-live video { width: min(260px, 100%); border-radius: 8px; background: #000; } .mw-live div { flex: 1 1 220px; min-width: 0; }
+"""
