@@ -32,7 +32,7 @@ class Value:
 class Signature:
     inputs: tuple[Value, ...] = ()
     outputs: tuple[Value, ...] = ()
-    # symbol -> sizes it may take, smallest first, where not every size will do: {"height": (64, 128)}
+    # symbol -> some sizes that it takes, smallest first, where not every size will do: {"height": (64, 128)}
     sizes: dict[str, tuple[int, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:

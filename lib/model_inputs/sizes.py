@@ -61,7 +61,7 @@ def parse(text: str) -> Sizes:
 
 
 def check(fixed: Sizes, signature: Signature) -> None:
-    """Raises InvalidValue for a name that is no dynamic dimension, and for a size that it may not have."""
+    """Raises InvalidValue for a name that is no dynamic dimension. Whether the model takes the size, its run says."""
     symbols = signature.symbols()
     for name, size in fixed.items():
         if name not in symbols:
@@ -69,9 +69,6 @@ def check(fixed: Sizes, signature: Signature) -> None:
             known = ", ".join(symbols[:12]) + ", …" * (len(symbols) > 12)
             allowed = f"the model's free dimensions: {known}" if symbols else "none, as the model has no free dimension"
             raise InvalidValue("sizes", f"{name}={size}", allowed + (f". Did you mean {near[0]}?" if near else ""))
-        some = signature.sizes.get(name)
-        if some and size not in some:
-            raise InvalidValue("sizes", f"{name}={size}", f"{', '.join(map(str, some))} for {name}")
 
 
 def search(

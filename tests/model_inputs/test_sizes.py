@@ -89,8 +89,11 @@ def test_a_name_that_the_model_does_not_have() -> None:
         sizes.check({"batsh": 4}, TEXT)
     with pytest.raises(InvalidValue, match="no free dimension"):
         sizes.check({"batch": 4}, Signature((Value("x", "float32", (1, 2)),)))
-    with pytest.raises(InvalidValue, match="allowed: 64, 128 for h"):
-        sizes.check({"h": 65}, Signature(PICTURE.inputs, (), {"h": (64, 128)}))
+
+
+def test_listed_sizes_are_examples_only() -> None:
+    """A UNet of 4-fold sizes lists 12 and 20; 16, at which an export was fixed, is as good. The run itself refuses others."""
+    sizes.check({"h": 96}, Signature(PICTURE.inputs, (), {"h": (64, 128)}))
 
 
 @pytest.mark.parametrize(
