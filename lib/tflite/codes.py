@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.tflite import file as tflite_file
+from lib.tflite import repack
 
 
 def outdated(model: dict[str, Any]) -> bool:
@@ -28,17 +29,11 @@ def renewed(source: Path, target: Path, *, numbered: bool = False) -> None:
 
     ``numbered``: every tensor is called as ``number`` has it, for tools that make names of names and meet what is there.
     """
-    import flatbuffers
-    from ai_edge_litert import schema_py_generated as schema
-
-    model: Any = schema.ModelT.InitFromPackedBuf(source.read_bytes(), 0)
+    model = repack.unpacked(source)
     for code in model.operatorCodes:
         code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
         code.deprecatedBuiltinCode = min(code.builtinCode, tflite_file.OLD_CODES)
     for k, graph in enumerate(model.subgraphs if numbered else ()):
         for n, tensor in enumerate(graph.tensors or ()):
             tensor.name = number(k, n).encode()
-    builder = flatbuffers.Builder(1 << 20)
-    builder.Finish(model.Pack(builder), tflite_file.IDENTIFIER)
-    target.write_bytes(builder.Output())
-    tflite_file.read(target)
+    repack.save(model, target)

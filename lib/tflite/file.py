@@ -234,6 +234,9 @@ def _check(model: dict[str, Any], size: int) -> None:
     for buffer in model["buffers"]:
         if buffer["offset"] > 1 and buffer["offset"] + buffer["size"] > size:
             raise Damaged("its weights are cut off")
+    for entry in model["metadata"]:  # the interpreter looks each one up by its name
+        if not entry["name"] or entry["buffer"] >= len(model["buffers"]):
+            raise Damaged("an entry of metadata has no name or no buffer")
     for graph in model["subgraphs"]:
         count = len(graph["tensors"])
         _within("a graph's input or output", np.concatenate([graph["inputs"], graph["outputs"]]), 0, count)

@@ -17,7 +17,7 @@ from lib.tflite.schema import TABLES, UNIONS
 
 MOST_STEPS = 10_000_000  # tables, fields and offsets
 MOST_DEPTH = 16  # tables in tables; the schema itself allows 7
-EXTERNAL_GROUPS, EXTERNAL_BUFFERS = 8, 9  # slots of Model
+METADATA, EXTERNAL_GROUPS, EXTERNAL_BUFFERS = 6, 8, 9  # slots of Model
 HEAD = 8  # bytes: the root's offset and the identifier
 AGAIN = "Upload the whole file again."
 
@@ -185,6 +185,9 @@ class Walk:
             start, length = self._get(buffer, 1, "<Q"), self._get(buffer, 2, "<Q")
             if start + length > self._file:
                 raise Broken(f"a buffer is bytes {start} to {start + length} of {self._file}")
+        for entry in self._list(model, METADATA):  # the interpreter looks each one up by its name
+            if not self._field(entry, 0) or self._get(entry, 1, "<I") >= len(buffers):
+                raise Broken("an entry of metadata has no name or no buffer")
         for graph in graphs:
             tensors = self._list(graph, 0)
             for tensor in tensors:

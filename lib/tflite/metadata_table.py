@@ -7,15 +7,16 @@ its package would start the whole runtime.
 from __future__ import annotations
 
 import importlib.util
+import math
 import sys
 from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lib.errors import InvalidFile
+from lib.errors import InvalidFile, InvalidValue
 from lib.tflite.flatbuffer import Broken, Walk
-from lib.tflite.metadata_fields import LABELS, Metadata, TensorNote
+from lib.tflite.metadata_fields import Metadata, TensorNote
 from lib.tflite.metadata_schema import TABLES, UNIONS
 
 IDENTIFIER, ENTRY = b"M001", "TFLITE_METADATA"
@@ -76,13 +77,16 @@ def fields(table: Any) -> Metadata:
     first = graph(table)
     inputs = (first and first.inputTensorMetadata) or ()
     norm = normalisation(inputs)
-    return Metadata(
-        **{name: text(getattr(table, name)) for name in TEXTS},
-        mean=() if norm is None or norm.mean is None else tuple(float(v) for v in norm.mean),
-        std=() if norm is None or norm.std is None else tuple(float(v) for v in norm.std),
-        inputs=tuple(note(t) for t in inputs),
-        outputs=tuple(note(t) for t in (first and first.outputTensorMetadata) or ()),
-    )
+    try:
+        return Metadata(
+            **{name: text(getattr(table, name)) for name in TEXTS},
+            mean=() if norm is None or norm.mean is None else tuple(map(float, norm.mean)),
+            std=() if norm is None or norm.std is None else tuple(map(float, norm.std)),
+            inputs=tuple(note(t) for t in inputs),
+            outputs=tuple(note(t) for t in (first and first.outputTensorMetadata) or ()),
+        )
+    except InvalidValue as error:
+        raise InvalidFile(f"The metadata of the TensorFlow Lite file are damaged: {error.message}") from None
 
 
 def normalisation(tensors: Any) -> Any:
@@ -97,11 +101,12 @@ def normalisation(tensors: Any) -> Any:
 def note(tensor: Any) -> TensorNote:
     low, high = (tensor.stats.min, tensor.stats.max) if tensor.stats is not None else (None, None)
     known = low is not None and high is not None and len(low) and len(high)
+    ends = (float(min(low)), float(max(high))) if known else (math.nan, math.nan)
     return TensorNote(
         name=text(tensor.name),
         description=text(tensor.description),
         content=content(tensor.content),
-        range=(float(min(low)), float(max(high))) if known else None,
+        range=ends if all(map(math.isfinite, ends)) else None,
     )
 
 
@@ -110,6 +115,15 @@ def content(found: Any) -> str:
     if kind == IMAGE:
         return f"image {COLOURS.get(found.contentProperties.colorSpace, '')}".rstrip()
     return {FEATURE: "feature", BOX: "bounding box", AUDIO: "audio"}.get(kind, "")
+
+
+def recorded(part: Any) -> list[Any]:
+    """Every AssociatedFileT in the table."""
+    if isinstance(part, list):
+        return [file for one in part for file in recorded(one)]
+    if isinstance(part, generated().AssociatedFileT):
+        return [part]
+    return recorded(list(vars(part).values())) if hasattr(part, "__dict__") else []
 
 
 def label_file(table: Any) -> tuple[int, Any] | None:
@@ -136,12 +150,15 @@ def applied(table: Any, metadata: Metadata) -> None:
     first.outputTensorMetadata = _noted(first.outputTensorMetadata, metadata.outputs)
     if (metadata.mean, metadata.std) != (before.mean, before.std):
         _normalised(first.inputTensorMetadata, metadata)
-    if metadata.labels and label_file(table) is None:
-        file = made.AssociatedFileT()
-        file.name, file.description, file.type = LABELS, "One label a line, in the order of the output.", AXIS_LABELS
-        tensor = first.outputTensorMetadata[0]
-        tensor.associatedFiles = [*(tensor.associatedFiles or ()), file]
     table.minParserVersion = table.minParserVersion or OLDEST_PARSER
+
+
+def labelled(table: Any, output: int, name: str) -> None:
+    """Records a file of labels, called ``name``, for an output."""
+    file = generated().AssociatedFileT()
+    file.name, file.type, file.description = name, AXIS_LABELS, "A label a line, in the order of the output's last axis."
+    tensor = graph(table).outputTensorMetadata[output]
+    tensor.associatedFiles = [*(tensor.associatedFiles or ()), file]
 
 
 def _noted(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:

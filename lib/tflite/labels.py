@@ -1,0 +1,79 @@
+"""Labels of an output: a text file of a line each among the associated files, recorded in the metadata."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.errors import InvalidFile, InvalidValue
+from lib.tflite import metadata_table
+from lib.tflite.metadata_fields import Metadata
+
+NAME = "labels.txt"
+MOST_BYTES, MOST_LINES = 8 << 20, 100_000
+Shapes = list[tuple[int, ...]]
+
+
+def taken(table: Any, files: dict[str, bytes]) -> tuple[str, ...]:
+    """Takes the labels out of ``files``; () where none are recorded, or their file is missing. Raises InvalidFile."""
+    found = metadata_table.label_file(table)
+    name = "" if found is None else metadata_table.text(found[1].name)
+    return lines(files.pop(name)) if name in files else ()
+
+
+def lines(data: bytes) -> tuple[str, ...]:
+    """As MediaPipe reads them: an empty line at the end is no label, and spaces belong to a label."""
+    found = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n", MOST_LINES + 1)
+    if len(data) > MOST_BYTES or len(found) > MOST_LINES + 1:
+        raise InvalidFile(f"The file of labels has {len(data):,} bytes; at most {MOST_LINES:,} labels are read.")
+    return tuple(found[:-1] if not found[-1] else found)
+
+
+def put(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, bytes]:
+    """Records the labels in ``table``, for the output that has them or whose ``shapes`` fit; all files by name.
+
+    Raises InvalidValue where a label is not a line.
+    """
+    if not metadata.labels:
+        return dict(metadata.files)
+    found = metadata_table.label_file(table)
+    if found is None:
+        metadata_table.labelled(table, _output(len(metadata.labels), shapes), _free(metadata.files))
+        found = metadata_table.label_file(table)
+    assert found is not None
+    file = found[1]
+    if not _plain(metadata_table.text(file.name)):
+        file.name = _free(metadata.files)
+    data = "".join(f"{label}\n" for label in metadata.labels).encode("utf-8", "replace")
+    if lines(data) != metadata.labels:
+        wrong = next((label for label in metadata.labels if lines(f"{label}\n".encode("utf-8", "replace")) != (label,)), "")
+        raise InvalidValue("a label", wrong, "one line of text: the file holds a label a line")
+    return metadata.files | {metadata_table.text(file.name): data}
+
+
+def wanted(table: Any, shapes: Shapes) -> int | None:
+    """How many labels the output that has them needs; None where that is free or they are of another kind."""
+    found = metadata_table.label_file(table)
+    if found is None or found[1].type != metadata_table.AXIS_LABELS:
+        return None
+    last = shapes[found[0]][-1] if shapes[found[0]] else 1
+    return None if last == -1 else last
+
+
+def _output(count: int, shapes: Shapes) -> int:
+    if not shapes:
+        raise InvalidValue("labels", f"{count:,} labels", "none: the graph has no output")
+    return next((k for k, shape in enumerate(shapes) if shape and shape[-1] == count), 0)
+
+
+def _free(files: dict[str, bytes]) -> str:
+    there = {name.casefold() for name in files}
+    return next(name for k in range(1, len(files) + 2) if (name := NAME if k == 1 else f"labels-{k}.txt") not in there)
+
+
+def _plain(name: str) -> bool:
+    parts = name.split("/")
+    return (
+        len(name) <= 200
+        and all(p not in ("", ".", "..") for p in parts)
+        and not any(c in '\\:*?"<>|' or ord(c) < 32 or ord(c) >= 127 for c in name)
+    )

@@ -1,0 +1,60 @@
+"""What a reader of a TensorFlow Lite file's metadata would stumble over, in sentences. Knows no files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+from lib.tflite import labels, metadata_table
+from lib.tflite.metadata_fields import Metadata
+
+MOST_NAMED = 5
+
+
+def problems(metadata: Metadata) -> list[str]:
+    """Sentences, [] where nothing is wrong. MediaPipe's behaviour is that of mediapipe 1.2.3."""
+    table = metadata_table.unpacked(metadata.rest) if metadata.rest else None
+    return [*_files(metadata, table), *_labels(metadata, table), *_normalisation(metadata)]
+
+
+def _files(metadata: Metadata, table: Any) -> list[str]:
+    named = {metadata_table.text(file.name) for file in metadata_table.recorded(table)}
+    of_labels = metadata_table.label_file(table) if table is not None else None
+    said = []
+    if of_labels is not None:
+        name = metadata_table.text(of_labels[1].name)
+        named.discard(name)
+        if not metadata.labels:
+            said.append(f"The labels are missing: the metadata name {name[:80]!r}, which the file does not hold.")
+    missing = sorted(named - set(metadata.files))
+    return said + ([f"The metadata name files that the file does not hold: {_some(missing)}."] if missing else [])
+
+
+def _labels(metadata: Metadata, table: Any) -> list[str]:
+    said = []
+    wanted = labels.wanted(table, [note.shape for note in metadata.outputs]) if table is not None else None
+    if metadata.labels and wanted not in (None, len(metadata.labels)):
+        said.append(f"There are {len(metadata.labels):,} labels for the {wanted:,} scores of the output.")
+    twice = [label for label, count in Counter(metadata.labels).items() if count > 1 and label.strip()]
+    if twice:
+        said.append(f"Labels that stand there more than once: {_some(twice)}.")
+    empty = sum(not label.strip() for label in metadata.labels)
+    return said + ([f"{empty:,} of {len(metadata.labels):,} labels are empty."] if empty else [])
+
+
+def _normalisation(metadata: Metadata) -> list[str]:
+    image = any(note.content.startswith("image") for note in metadata.inputs)
+    if image and not metadata.mean and not metadata.std:
+        return ["There is no mean and std: MediaPipe opens such a file only if its input is uint8."]
+    if len(metadata.mean) != len(metadata.std):
+        return [f"There are {len(metadata.mean)} numbers of mean and {len(metadata.std)} of std: MediaPipe refuses that."]
+    if len(set(metadata.mean)) > 1 or len(set(metadata.std)) > 1:
+        return ["Mean or std differ by channel: MediaPipe's image tasks refuse that; other readers may not."]
+    if any(value <= 0 for value in metadata.std):
+        return ["A std is 0 or less: pictures are divided by it."]
+    return []
+
+
+def _some(names: list[str]) -> str:
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(repr(name[:80]) for name in names[:MOST_NAMED]) + more

@@ -1,0 +1,79 @@
+"""What runs in the child process for whoever shows or edits metadata: JSON in and out (``lib/jobs.py``).
+
+``path`` is the uploaded .tflite. Both functions give a dict:
+
+    present      bool: whether the file has metadata; without, every field is empty and may be edited
+    name, description, version, author, license     text, at most 10,000 characters
+    labels       list of text, in the order of the output's scores; [] where there are none
+    mean, std    lists of numbers, one each or one a channel each; [] where there are none
+    inputs, outputs     lists, for the first graph, of
+        name, description, content ("image RGB", "feature", ... or ""), range ([low, high] or None),
+        shape (list; -1: free)
+    files        list of {name, bytes}: associated files besides the labels
+    problems     list of sentences: what a reader would stumble over
+    fields       list of text: names that ``changes`` may have
+
+``edit`` takes ``changes``, a dict by names of ``fields`` (labels, mean, std: lists), writes the whole file with them
+to ``out`` (a path; what is there is replaced), and gives the dict of the new file. Values that are as before are
+no change, so a form may send all of its fields back.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidValue
+from lib.tflite import metadata as tflite_metadata
+from lib.tflite.metadata_edit import FIELDS, MOST_TEXT
+from lib.tflite.metadata_problems import problems
+
+Progress = Callable[..., None]
+MOST_NOTES = 1_000
+
+
+def metadata(progress: Progress, path: str) -> dict[str, Any]:
+    """Raises InvalidFile for a file, or metadata, that are damaged."""
+    progress("Reading the metadata", 0.2)
+    found = tflite_metadata.read(Path(path))
+    return told(found or tflite_metadata.blank(Path(path))) | {"present": found is not None}
+
+
+def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> dict[str, Any]:
+    """Raises InvalidFile as ``metadata`` does, InvalidValue for an unknown field or a value that does not fit."""
+    if not isinstance(changes, dict) or not changes:
+        raise InvalidValue("changes", changes, f"one or more of {', '.join(FIELDS)} with their new values")
+    progress("Reading the metadata", 0.1)
+    before = tflite_metadata.read(Path(path)) or tflite_metadata.blank(Path(path))
+    after = tflite_metadata.edited(before, changes)
+    progress("Writing the file", 0.4)
+    tflite_metadata.write(Path(path), Path(out), after)
+    progress("Reading it once more", 0.9)
+    return metadata(progress, out)
+
+
+def told(found: tflite_metadata.Metadata) -> dict[str, Any]:
+    """The dict without ``present``."""
+    return {
+        **{name: _shown(getattr(found, name)) for name in ("name", "description", "version", "author", "license")},
+        **{name: list(getattr(found, name)) for name in ("labels", "mean", "std")},
+        **{side: [_note(n) for n in getattr(found, side)[:MOST_NOTES]] for side in ("inputs", "outputs")},
+        "files": [{"name": name, "bytes": len(data)} for name, data in found.files.items()],
+        "problems": problems(found),
+        "fields": list(FIELDS),
+    }
+
+
+def _note(note: tflite_metadata.TensorNote) -> dict[str, Any]:
+    return {
+        "name": _shown(note.name),
+        "description": _shown(note.description),
+        "content": note.content,
+        "range": None if note.range is None else list(note.range),
+        "shape": list(note.shape),
+    }
+
+
+def _shown(text: str) -> str:
+    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
