@@ -12,8 +12,9 @@ from lib.model_inputs import sizes
 from lib.model_inputs.signature import Signature
 from lib.onnx_inspect import shapes
 from lib.onnx_model.signature import signature
+from lib.reports.words import listed, note
 
-MOST_SHOWN = 12  # sizes in a sentence
+__all__ = ["as_report", "listed", "note", "plausible", "read", "search"]
 
 
 def read(model: ModelProto) -> Signature | None:
@@ -38,21 +39,6 @@ def plausible(model: ModelProto, given: dict[str, int]) -> tuple[dict[str, int],
     proposed = sizes.propose(found) if found is not None else {}
     chosen = {name: given.get(name, max(1, proposed.get(name, 1))) for name in names}
     return given | chosen, note(chosen, given)
-
-
-def note(chosen: dict[str, int], given: dict[str, int]) -> str:
-    """Which sizes are the caller's and which are only plausible."""
-    guessed = {name: size for name, size in chosen.items() if name not in given}
-    if not guessed:
-        return f"{listed(chosen)}, as given." if chosen else ""
-    asked = {name: size for name, size in chosen.items() if name in given}
-    said = f"{listed(asked)} as given; " if asked else ""
-    return f"{said}{listed(guessed)}: plausible sizes, as the model leaves them open."
-
-
-def listed(chosen: dict[str, int]) -> str:
-    shown = [f"{name} = {size}" for name, size in list(chosen.items())[:MOST_SHOWN]]
-    return ", ".join(shown) + ", …" * (len(chosen) > MOST_SHOWN)
 
 
 def search(

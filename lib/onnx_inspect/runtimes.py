@@ -21,12 +21,11 @@ from lib.onnx_model import mended
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.words import clean
 from lib.reports import machine
+from lib.reports.latency import timed
 from lib.time_limit import TooSlow, at_most
 
-LATENCY_SECONDS = 60.0  # runs stop here, and the answer says how many there were
 REFERENCE_SECONDS = 60
 TRY_SECONDS = 10.0  # of sizes that are only tried
-NOISY = 0.5  # of the median, between the 5th and the 95th percentile: other work on the machine, usually
 NO_OPERATOR = re.compile(r"No registered implementation for operator '([\w.]+)' and domain '([\w.]*)'")
 Report = Callable[..., None]
 
@@ -78,29 +77,15 @@ class Runner:
             return about | {"error": self.error}, None
         try:
             call = ready(self._session, values)
-            start = time.perf_counter()
-            outputs = call()
-            first = time.perf_counter() - start
+            found, outputs = timed(call, runs, progress)
         except Exception as error:
             return about | {"error": _said(error)}, None
-        times = [first] if first > LATENCY_SECONDS else []
-        while len(times) < runs and sum(times) < LATENCY_SECONDS:
-            start = time.perf_counter()
-            call()
-            times.append(time.perf_counter() - start)
-            if len(times) % 16 == 0:
-                progress(f"Run {len(times)} of {runs}", 0.1 + 0.5 * len(times) / runs)
         del call
         self._session = None
-        milliseconds = np.array(times) * 1000
-        marks = {f"p{p}": float(np.percentile(milliseconds, p)) for p in (5, 50, 90, 95, 99)}
-        return about | {
-            "load_ms": self._loaded * 1000,
-            "first_ms": first * 1000,
-            "runs": len(times),
-            "latency_ms": marks | {"min": float(milliseconds.min()), "mean": float(milliseconds.mean())},
-            "noisy": len(times) > 1 and marks["p95"] - marks["p5"] > NOISY * marks["p50"],
-            "machine": self._machine | {"warm_up_runs": int(first <= LATENCY_SECONDS)},
+        warm = {"warm_up_runs": found.pop("warm_up_runs")}
+        first = found["first_ms"] / 1000
+        return about | {"load_ms": self._loaded * 1000} | found | {
+            "machine": self._machine | warm,
             "profile": profile(self._path, values, folder, model) if first < PROFILE_SECONDS else [],
         }, outputs
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+MOST_SHOWN = 12  # sizes in a sentence
+
 
 @dataclass(slots=True)
 class Problem:
@@ -54,3 +56,18 @@ def plural(n: int, word: str) -> str:
 
 def exact(value: int) -> str:
     return f"{value:,}" if value < 1000 else f"{human(value)} ({value:,})"
+
+
+def note(chosen: dict[str, int], given: dict[str, int]) -> str:
+    """Which sizes are the caller's and which are only plausible."""
+    guessed = {name: size for name, size in chosen.items() if name not in given}
+    if not guessed:
+        return f"{listed(chosen)}, as given." if chosen else ""
+    asked = {name: size for name, size in chosen.items() if name in given}
+    said = f"{listed(asked)} as given; " if asked else ""
+    return f"{said}{listed(guessed)}: plausible sizes, as the model leaves them open."
+
+
+def listed(chosen: dict[str, int]) -> str:
+    shown = [f"{name} = {size}" for name, size in list(chosen.items())[:MOST_SHOWN]]
+    return ", ".join(shown) + ", …" * (len(chosen) > MOST_SHOWN)
