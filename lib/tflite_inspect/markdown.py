@@ -18,7 +18,8 @@ def markdown(report: dict[str, Any]) -> str:
     for title, values in (("Inputs", report["inputs"]), ("Outputs", report["outputs"])):
         out += ["", f"## {title}", "", "| name | dtype | shape | quantisation |", "|---|---|---|---|"]
         out += [
-            f"| {code(v['name'])} | {cell(v['dtype'])} | {cell(shape_text(v['shape']))} | {cell(quantised(v['quantization']))} |"
+            f"| {code(v['name'])} | {cell(v['dtype'])} | {cell(shape_text(v['shape']))} "
+            f"| {cell(quantised(v['quantization']))} |"
             for v in values
         ]
     out += ["", "## Problems", ""]
