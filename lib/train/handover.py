@@ -1,4 +1,4 @@
-"""A run's validation and test pictures as a zip of samples: what the converter and the inspector judge its model on.
+"""A run's pictures as a zip of samples: what the converter and the inspector judge its model on, or calibrate it on.
 
 Each is a PNG of exactly what the network saw, so that no other way of resizing comes between. Runs in a child process.
 """
@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from lib.errors import InvalidValue, JobFailed
-from lib.train.data import DataSet
+from lib.train.data import DataSet, Split
 from lib.train.pixel_cache import pixels
 from lib.train.recipe import Recipe
 from lib.train.runs import Run
@@ -23,6 +25,7 @@ from lib.train.runs import Run
 PARTS = ("validation", "test")
 NAME, CLASSES = "samples.zip", "classes.txt"
 MOST = 4096  # pictures; of more, evenly drawn ones
+CALIBRATING = 400  # training pictures: half of them give ranges, half judge what is made of the model
 
 
 def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
@@ -35,35 +38,53 @@ def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] 
     for part in parts:
         if part not in PARTS:
             raise InvalidValue("parts", part, " and ".join(PARTS))
-    record = run.read()
-    recipe, classes = Recipe.parse(record["recipe"]), list(record.get("classes") or ())
-    if not classes:
-        raise JobFailed("This run has no classes yet: it ended before its first epoch did.")
-    if record.get("data", {}).get("fingerprint") != data.fingerprint or classes != list(data.classes):
-        raise JobFailed("The data set was changed since this run. Train again, then hand over.")
-    split = data.split(recipe.validation, recipe.seed)
+    recipe, split = _seen(run, data)
     chosen = {part: split.val if part == "validation" else split.test for part in parts}
     every = [(part, index) for part, indices in chosen.items() for index in indices]
     if not every:
         raise JobFailed(f"This data set has no {' and no '.join(parts)} pictures.")
     if len(every) > MOST:
         every = [every[k] for k in np.linspace(0, len(every) - 1, MOST).astype(int)]
-    array = pixels(data, recipe.image_size, data.cache)
-    count = dict.fromkeys(parts, 0)
+    count = dict.fromkeys(parts, 0) | Counter(part for part, _ in every)
+    return _write(data, recipe, every, out) | {"count": count, "preprocessing": preprocessing(recipe)}
+
+
+def calibration_samples(run: Run, data: DataSet, out: Path, most: int = CALIBRATING) -> dict[str, Any]:
+    """The same of at most ``most`` training pictures, drawn at random by class, for the files of ``lib/train/edge``.
+
+    These take channels last, whatever the framework. Raises as ``validation_samples`` does.
+    """
+    recipe, split = _seen(run, data)
+    rng, classes = np.random.default_rng(recipe.seed), defaultdict[int, list[int]](list)
+    for index in rng.permutation(split.train).tolist():
+        classes[data.items[index].label].append(index)
+    turns = zip_longest(*classes.values())  # one of each class, then another one of each
+    drawn = sorted([index for turn in turns for index in turn if index is not None][:most])
+    made = _write(data, recipe, [("training", index) for index in drawn], out)
+    return made | {"count": {"training": len(drawn)}, "preprocessing": preprocessing(recipe) | {"layout": "NHWC"}}
+
+
+def _seen(run: Run, data: DataSet) -> tuple[Recipe, Split]:
+    """The run's recipe and parts. Raises JobFailed where the data set is no longer the one that the run saw."""
+    record = run.read()
+    recipe, classes = Recipe.parse(record["recipe"]), list(record.get("classes") or ())
+    if not classes:
+        raise JobFailed("This run has no classes yet: it ended before its first epoch did.")
+    if record.get("data", {}).get("fingerprint") != data.fingerprint or classes != list(data.classes):
+        raise JobFailed("The data set was changed since this run. Train again, then hand over.")
+    return recipe, data.split(recipe.validation, recipe.seed)
+
+
+def _write(data: DataSet, recipe: Recipe, every: list[tuple[str, int]], out: Path) -> dict[str, Any]:
+    """``every`` names each picture's part and its index."""
+    array, classes = pixels(data, recipe.image_size, data.cache), data.classes
     with zipfile.ZipFile(out / NAME, "x", zipfile.ZIP_STORED) as file:  # PNGs are packed already
         file.writestr(CLASSES, "".join(f"{name}\n" for name in classes))
         for part, index in every:
             image = io.BytesIO()
             Image.fromarray(np.asarray(array[index])).save(image, "PNG")
             file.writestr(f"{part}/{classes[data.items[index].label]}/{index:06}.png", image.getvalue())
-            count[part] += 1
-    return {
-        "path": str(out / NAME),
-        "bytes": (out / NAME).stat().st_size,
-        "count": count,
-        "classes": classes,
-        "preprocessing": preprocessing(recipe),
-    }
+    return {"path": str(out / NAME), "bytes": (out / NAME).stat().st_size, "classes": list(classes)}
 
 
 def preprocessing(recipe: Recipe) -> dict[str, Any]:

@@ -28,6 +28,7 @@ from lib.train.runs import DONE, ID, INTERRUPTED, STOPPED, Run, Runs, printable,
 from lib.train.speeds import Speeds
 from lib.train.training import BEST
 from lib.train.under_way import UnderWay
+from lib.train.watch.watch import Watch
 
 TASKS, DATA_TASKS = "lib.train.tasks", "lib.train.data_tasks"
 SHARED = "shared"  # the owner of everything with TRAIN_SHARED=1, and of runs from the command line
@@ -55,6 +56,7 @@ class Trainer:
         self._looks = Jobs(workers=settings.jobs, waiting=settings.queue_size)
         self._jobs = Jobs(workers=settings.train_jobs, waiting=settings.queue_size, preload=("lib.train.preload",))
         self.classify = Classify(settings.job_memory_mb, settings.train_backbones)
+        self.watch = Watch(self)
         self.speeds = Speeds(self.home / "speeds.json")
         self._lock, self._under_way = threading.Lock(), dict[str, UnderWay]()  # by run id
         self._evaluations: dict[str, tuple[Job, threading.Thread]] = {}  # by run id
@@ -69,6 +71,7 @@ class Trainer:
         self._looks.close()
         self._jobs.close()
         self.classify.close()
+        self.watch.close()
 
     def status(self) -> dict[str, int]:
         return self._jobs.status()
@@ -229,13 +232,24 @@ class Trainer:
     def export(self, run: Run, out: Path) -> Job:
         """A job that writes ``out/model.onnx``."""
         arguments = {"run": str(run.folder), "out": str(out), "backbones": list(self.settings.train_backbones)}
-        return self._looks.submit(f"{TASKS}:export", arguments, limits=replace(self._looking, nice=5))
+        return self.job(f"{TASKS}:export", arguments)
 
     def samples(self, run: Run, out: Path) -> Job:
         """A job that writes ``out/samples.zip``: the run's validation and test pictures (``lib/train/handover.py``)."""
-        data = self._data(self._owner_of(run), (run.read().get("data") or {}).get("id", ""))
-        arguments = {"run": str(run.folder), "data": str(data), "out": str(out)}
-        return self._looks.submit(f"{TASKS}:samples", arguments, limits=replace(self._looking, nice=5))
+        arguments = {"run": str(run.folder), "data": str(self.home_of(run)), "out": str(out)}
+        return self.job(f"{TASKS}:samples", arguments)
+
+    def home_of(self, run: Run) -> Path:
+        """Of the data set that the run was trained on."""
+        return self._data(self._owner_of(run), (run.read().get("data") or {}).get("id", ""))
+
+    def job(self, task: str, arguments: dict[str, Any]) -> Job:
+        """Beside the trainings, in a child process; ``task`` as ``Jobs.submit`` takes it."""
+        return self._looks.submit(task, arguments, limits=replace(self._looking, nice=5))
+
+    def monitor(self, run: Run) -> dict[str, Any]:
+        """Of a run that is served (``watch.serve``): requests, latency, confidence, accuracy, drift, and a proposal."""
+        return self.watch.monitor(run)
 
     def under_way(self, run: str) -> UnderWay | None:
         return self._under_way.get(run)
@@ -263,6 +277,7 @@ class Trainer:
         if run.id in self._under_way:
             raise JobFailed("This run is under way. Stop it first.")
         self._break_off(run)
+        self.watch.forget(run)
         Runs(run.folder.parent).delete(run.id)
 
     def sweep(self) -> None:

@@ -1,0 +1,134 @@
+"""Completes an exported file with its metadata, runs it beside the run's own network, and says whether it may leave.
+
+Child processes only. The file that is measured is the one that leaves, byte for byte.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.errors import InvalidFile, JobFailed, WorkbenchError
+from lib.train.data import DataSet
+from lib.train.edge import agreement, runtimes
+from lib.train.edge.rows import PROVEN, WITHHELD, Row
+from lib.train.edge.targets import Target
+from lib.train.experiment import cores
+from lib.train.pixel_cache import pixels
+from lib.train.recipe import Recipe
+from lib.train.runs import Run
+
+MOST = 2000  # validation pictures; of more, some drawn at random
+TIMED = 40  # pictures whose time is taken, one at a time
+Progress = Any
+
+
+class Checker:
+    """What every file of a run is compared with: computed once, then ``row`` for each file."""
+
+    def __init__(self, run: Run, data: DataSet, backbones: tuple[str, ...] = ()) -> None:
+        """Raises JobFailed where the data set is no longer the one that the run saw."""
+        record = run.read()
+        recipe, classes = Recipe.parse(record["recipe"]), tuple(record.get("classes") or ())
+        if (record.get("data") or {}).get("fingerprint") != data.fingerprint or classes != tuple(data.classes):
+            raise JobFailed("The data set was changed since this run, so nothing can be checked on it. Train again.")
+        self.run, self.classes, self.backbones = run, classes, backbones
+        part = np.asarray(data.split(recipe.validation, recipe.seed).val)
+        if len(part) > MOST:
+            part = np.sort(np.random.default_rng(recipe.seed).permutation(part)[:MOST])
+        self.pictures = np.asarray(pixels(data, recipe.image_size, data.cache)[part])
+        self.labels = np.array([data.items[k].label for k in part])
+        self.probes = agreement.probes(self.pictures)
+        with runtimes.opened("pytorch", run, backbones=backbones) as own:
+            self.expected, _ = own.probabilities(list(self.pictures))
+            self.probed, _ = own.probabilities(list(self.probes))
+            self.others = {
+                what: own.probabilities(list(np.ascontiguousarray(change(self.probes))))[0]
+                for what, change in agreement.WRONG_PICTURES.items()
+            }
+
+    def row(self, file: Path, target: Target) -> Row:
+        """Of a complete file. A file that disagrees, or that a runtime refuses, makes a row that withholds it."""
+        row = Row(target=target.name, verdict=WITHHELD, count=len(self.labels), threads=cores())
+        row.megabytes = round(file.stat().st_size / 1e6, 2)
+        row.runtime = "onnxruntime" if target.name == "onnx" else "litert"
+        try:
+            row.why = self._compared(file, target, row)
+        except (InvalidFile, JobFailed) as error:
+            row.why = error.message
+        if not row.why:
+            row.verdict, row.why = PROVEN, self._said(target, row)
+        return row
+
+    def _compared(self, file: Path, target: Target, row: Row) -> str:
+        with runtimes.opened(row.runtime, self.run, file, row.threads) as plain:
+            plain.probabilities(list(self.pictures[:3]))  # the first ones are slow
+            _, row.milliseconds = plain.probabilities(list(self.pictures[:TIMED]))
+            found, probed = plain.probabilities(list(self.pictures))[0], plain.probabilities(list(self.probes))[0]
+        if target.name != "onnx":
+            row.mediapipe = False
+            with runtimes.opened("mediapipe", self.run, file) as phone:
+                on_phone, of_probes = (phone.probabilities(list(some))[0] for some in (self.pictures, self.probes))
+            row.mediapipe = True
+        else:
+            on_phone, of_probes = found, probed
+        judged = agreement.judge(self.expected, on_phone, self.labels, target.precision)
+        row.accuracy, row.interval = judged.accuracy, list(judged.interval)
+        row.same_label, row.difference = judged.same_label, judged.difference
+        return (
+            agreement.same_file(np.concatenate([found, probed]), np.concatenate([on_phone, of_probes]))
+            or judged.why
+            or agreement.compare(self.probed, of_probes, target.precision, self.others)
+        )
+
+    def _said(self, target: Target, row: Row) -> str:
+        who = "onnxruntime" if target.name == "onnx" else "MediaPipe"
+        if target.precision == "int8":
+            return f"{who} is as accurate with it on {row.count} validation pictures as the run's own network."
+        return f"{who} gives the label of the run's own network on all of {row.count} validation pictures, ties not counted."
+
+
+def completed(source: Path, target: Target, out: Path, classes: tuple[str, ...], about: Mapping[str, str]) -> Path:
+    """Writes ``out/<the target's file>``: ``source`` with its metadata, read back and compared. ONNX has them already.
+
+    ``about``: name, description, author and license. Raises InvalidFile where the file does not hold what was written.
+    """
+    from lib.tflite import metadata
+
+    made = out / target.file
+    if target.name == "onnx":
+        shutil.copyfile(source, made)
+        return made
+    wanted = metadata.classifier(classes, mean=(0.0,), std=(1.0,), **about)
+    metadata.write(source, made, wanted)
+    found = metadata.read(made)
+    if found is None or (found.labels, found.mean, found.std) != (tuple(classes), (0.0,), (1.0,)):
+        raise InvalidFile("The metadata that were written into the file are not what is read from it.")
+    return made
+
+
+def check(
+    run: Run, data: DataSet, source: Path, target: Target, out: Path, about: Mapping[str, str], backbones: tuple[str, ...]
+) -> dict[str, Any]:
+    """The row, as JSON, of ``source`` once it is ``completed`` in ``out``; its ``seconds`` by step."""
+    began = time.monotonic()
+    checker = Checker(run, data, backbones)
+    ready = time.monotonic()
+    try:
+        made = completed(source, target, out, checker.classes, about)
+    except WorkbenchError as error:
+        return Row(target=target.name, verdict=WITHHELD, why=error.message).as_dict()
+    noted = time.monotonic()
+    row = checker.row(made, target)
+    row.file = made.name
+    row.seconds = {
+        "own network": round(ready - began, 2),
+        "metadata": round(noted - ready, 2),
+        "check": round(time.monotonic() - noted, 2),
+    }
+    return row.as_dict()

@@ -1,0 +1,79 @@
+"""A run as the ONNX that phones' files are made of: float32 pixels, channels last, whatever framework trained it."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from lib.errors import JobFailed
+from lib.train.export import to_onnx
+from lib.train.runs import Run
+
+FLOAT = 1  # TensorProto.FLOAT
+
+
+def write(run: Run, path: Path, about: Mapping[str, str], backbones: tuple[str, ...] = ()) -> dict[str, Any]:
+    """Writes ``path``: ``pixels`` float32 [batch, size, size, 3], RGB 0 to 255, to ``probabilities`` float32 [batch,
+    classes].
+
+    ``about`` goes into the metadata, beside the labels and the normalization. Answers ``bytes``, ``classes``,
+    ``image_size`` and ``opset``. Raises JobFailed where there are no weights.
+    """
+    import onnx
+
+    with tempfile.TemporaryDirectory() as scratch:
+        said = to_onnx(run, Path(scratch) / "model.onnx", backbones)
+        model = onnx.load(Path(scratch) / "model.onnx")
+    channels_last(model)
+    notes = {p.key: p.value for p in model.metadata_props if p.key in ("labels", "run")}
+    notes |= {"input": "RGB, 0 to 255, channels last", "normalization": "inside", "mean": "0", "std": "1"} | dict(about)
+    onnx.helper.set_model_props(model, notes | {"labels": json.dumps(said["classes"])})
+    model.doc_string = notes.get("description", "")
+    model.producer_name = "Model Workbench"
+    onnx.checker.check_model(model, full_check=True)
+    onnx.save(model, path)
+    return said | {"bytes": path.stat().st_size}
+
+
+def channels_last(model: Any) -> None:
+    """Changes the input, in place, to float32 [batch, size, size, 3]."""
+    value = model.graph.input[0]
+    kind = value.type.tensor_type
+    sizes = [d.dim_value for d in kind.shape.dim]
+    if kind.elem_type == FLOAT and sizes[1] == 3:
+        _turn(model.graph, value)
+    elif sizes[3] == 3:
+        _widen(model.graph, value)
+    else:
+        raise JobFailed("The run's ONNX does not take pictures of three channels.")
+
+
+def _turn(graph: Any, value: Any) -> None:
+    """From channels first: a transposition in front."""
+    import onnx
+
+    inside = f"{value.name}_channels_first"
+    for node in graph.node:
+        node.input[:] = [inside if name == value.name else name for name in node.input]
+    graph.node.insert(0, onnx.helper.make_node("Transpose", [value.name], [inside], "channels_first", perm=[0, 3, 1, 2]))
+    batch, _, height, width = list(value.type.tensor_type.shape.dim)
+    sizes = [batch.dim_param or batch.dim_value, height.dim_value, width.dim_value, 3]
+    value.CopyFrom(onnx.helper.make_tensor_value_info(value.name, FLOAT, sizes))
+
+
+def _widen(graph: Any, value: Any) -> None:
+    """From integers: whatever casts them is left out, since floats that become integers on the way are cut."""
+    value.type.tensor_type.elem_type = FLOAT
+    names, casts = {value.name}, []
+    for node in graph.node:  # which are in the order in which they run
+        if node.op_type in ("Cast", "Identity") and node.input[0] in names:
+            names.add(node.output[0])
+            casts.append(node)
+    for node in casts:
+        graph.node.remove(node)
+    for node in graph.node:
+        node.input[:] = [value.name if name in names else name for name in node.input]
+    del graph.value_info[:]  # they say integers

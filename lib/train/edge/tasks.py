@@ -1,0 +1,44 @@
+"""What runs in a child process for exports: one function a step, JSON in and out (``lib/jobs.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib.settings import prepare_library
+from lib.train.data import DataSet
+from lib.train.edge import targets
+from lib.train.runs import Run
+
+Progress = Callable[..., None]
+
+
+def onnx(progress: Progress, run: str, out: str, about: dict[str, str], backbones: list[str]) -> dict[str, Any]:
+    """Writes ``out/model.onnx``; what it takes and gives."""
+    prepare_library(KERAS_BACKEND="torch")
+    from lib.train.edge.onnx_file import write
+
+    progress("Exporting to ONNX")
+    return write(Run(Path(run)), Path(out) / "model.onnx", about, tuple(backbones))
+
+
+def calibration(progress: Progress, run: str, data: str, out: str) -> dict[str, Any]:
+    """Writes ``out/samples.zip`` with training pictures; what is in it and how a model takes it."""
+    from lib.train.handover import calibration_samples
+
+    progress("Drawing training pictures")
+    return calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
+
+
+def check(
+    progress: Progress, run: str, data: str, source: str, target: str, out: str, about: dict[str, str], backbones: list[str]
+) -> dict[str, Any]:
+    """Writes ``out/<the target's file>`` with its metadata; its row."""
+    prepare_library(KERAS_BACKEND="torch")
+    from lib.train.edge import checking
+
+    progress("Comparing with the run's own network")
+    found = targets.find(target)
+    where = Run(Path(run)), DataSet.load(Path(data)), Path(source), found, Path(out)
+    return checking.check(*where, about, tuple(backbones))
