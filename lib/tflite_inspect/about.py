@@ -2,49 +2,31 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidFile
 from lib.reports.words import cut
-from lib.tflite import metadata as metadata_
+from lib.tflite import tasks
 from lib.tflite.signatures import keys
 from lib.tflite_inspect import names
 from lib.tflite_inspect.graph import free
 
-TEXT, MOST_LABELS, MOST = 4000, 2000, 200  # characters of a text; labels and other entries that are listed
+TEXT, MOST = 4000, 200  # characters of a text; entries that are listed
 RUNTIME = "min_runtime_version"
 PRESETS = {"0..255": (0, 1), "0..1": (0, 255), "-1..1": (127.5, 127.5)}  # what pictures become, by mean and std
 
 
 def metadata(path: Path) -> tuple[dict[str, Any] | None, str]:
-    """As plain values, None where there is none; and why what is there cannot be read."""
+    """As ``lib.tflite.tasks.metadata`` tells them, ``present`` or not; None where they cannot be read, and why."""
     try:
-        found = metadata_.read(path)
+        return tasks.metadata(_quiet, str(path)), ""
     except InvalidFile as error:
         return None, error.message
-    return (None if found is None else plain(found)), ""
 
 
-def plain(found: metadata_.Metadata) -> dict[str, Any]:
-    """``labels`` has the first 2,000 of ``labels_count``; ``files`` are names and sizes in bytes."""
-    texts = {name: cut(getattr(found, name), TEXT) for name in ("name", "description", "version", "author", "license")}
-    notes = {
-        side: [
-            {k: v for k, v in asdict(note).items() if k != "shape"} | {"range": list(note.range) if note.range else None}
-            for note in getattr(found, side)[:MOST]
-        ]
-        for side in ("inputs", "outputs")
-    }
-    return texts | {
-        "labels": list(found.labels[:MOST_LABELS]),
-        "labels_count": len(found.labels),
-        "mean": list(found.mean),
-        "std": list(found.std),
-        "files": {cut(name, TEXT): len(data) for name, data in list(found.files.items())[:MOST]},
-        **notes,
-    }
+def _quiet(*_: Any) -> None:
+    pass
 
 
 def hints(found: dict[str, Any] | None) -> dict[str, Any]:
@@ -52,7 +34,7 @@ def hints(found: dict[str, Any] | None) -> dict[str, Any]:
     out: dict[str, Any] = {}
     if found is None:
         return out
-    if found["labels"] and len(found["labels"]) == found["labels_count"] == len(set(found["labels"])):
+    if found["labels"] and len(found["labels"]) == len(set(found["labels"])):
         out["labels"] = found["labels"]
     mean, std = found["mean"], found["std"]
     if mean and std:

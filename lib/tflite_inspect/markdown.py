@@ -64,7 +64,7 @@ def _macs(operator: str, found: int, unknown: set[str]) -> str:
 
 
 def _metadata(found: dict[str, Any] | None) -> list[str]:
-    if found is None:
+    if found is None or not found["present"]:
         return []
     out = ["", "## Metadata: inputs and outputs", "", "| | name | content | range | description |", "|---|---|---|---|---|"]
     for side in ("inputs", "outputs"):
@@ -74,5 +74,5 @@ def _metadata(found: dict[str, Any] | None) -> list[str]:
             out.append(f"| {side[:-1]} | {code(note['name'])} | {' | '.join(words)} |")
     if found["labels"]:
         shown = ", ".join(code(label) for label in found["labels"][:MOST_TENSORS])
-        out += ["", f"Labels: {shown}" + (", …" if found["labels_count"] > MOST_TENSORS else "")]
+        out += ["", f"Labels: {shown}" + (", …" if len(found["labels"]) > MOST_TENSORS else "")]
     return out

@@ -36,7 +36,7 @@ def problems(
         found += alike[:MOST]
         if len(alike) > MOST:
             found.append(Problem(alike[-1].severity, "model", "There are more like these.", "", alike[-1].rule))
-    found += _metadata(model, metadata, unread)
+    found += _metadata(metadata, unread)
     if not model["signature_defs"]:
         words = "it has no signature: inputs and outputs go by the names of their tensors"
         found.append(Problem("info", "model", words, "Newer converters write one.", "no-signature"))
@@ -117,20 +117,17 @@ def _dead(model: dict[str, Any], nodes: list[Node]) -> Iterator[Problem]:
             yield Problem("info", graph["tensors"][number]["name"], words, "", "unread-input")
 
 
-def _metadata(model: dict[str, Any], found: dict[str, Any] | None, unread: str) -> Iterator[Problem]:
+def _metadata(found: dict[str, Any] | None, unread: str) -> Iterator[Problem]:
     fix = "Write them under Metadata."
     if unread:
         yield Problem("warning", "metadata", f"they cannot be read: {unread}", fix, "metadata")
-    elif found is None:
+    elif found is not None and not found["present"]:
         words = "the file has no metadata: labels, normalization, author and licence are unknown"
         yield Problem("info", "metadata", words, fix, "no-metadata")
         return
     if found is None:
         return
-    graph = model["subgraphs"][0]
-    outputs = [graph["tensors"][t]["shape"] for t in graph["outputs"].tolist()]
-    if found["labels_count"] and not any(len(s) and s[-1] == found["labels_count"] for s in outputs):
-        words = f"{found['labels_count']:,} labels, and no output of that size"
-        yield Problem("warning", "metadata", words, fix, "labels")
+    for words in found["problems"]:
+        yield Problem("warning", "metadata", words, fix, "metadata")
     if not found["license"]:
         yield Problem("info", "metadata", "they name no licence", fix, "no-licence")

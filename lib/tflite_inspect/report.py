@@ -48,8 +48,9 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
 
 
 def _metadata(found: dict[str, Any] | None) -> dict[str, str]:
-    if found is None:
-        return {"Metadata": "none: labels, normalization, author and licence are unknown"}
+    if found is None or not found["present"]:
+        words = "none" if found else "damaged"
+        return {"Metadata": f"{words}: labels, normalization, author and licence are unknown"}
     numbers = [", ".join(f"{v:g}" for v in found[k]) for k in ("mean", "std")]
     return {
         "Name": found["name"][:200] or UNKNOWN,
@@ -57,9 +58,9 @@ def _metadata(found: dict[str, Any] | None) -> dict[str, str]:
         "Author": found["author"][:200] or UNKNOWN,
         "Licence": found["license"][:200] or UNKNOWN,
         "Version": found["version"][:80] or UNKNOWN,
-        "Labels": f"{found['labels_count']:,}: {listed(found['labels'])}" if found["labels"] else UNKNOWN,
+        "Labels": f"{len(found['labels']):,}: {listed(found['labels'])}" if found["labels"] else UNKNOWN,
         "Normalization": f"(x − {numbers[0]}) ÷ {numbers[1]}, of pixels 0 to 255" if found["std"] else UNKNOWN,
-        **({"Files in it": listed([f"{k} ({size(v)})" for k, v in found["files"].items()])} if found["files"] else {}),
+        **({"Files in it": listed([f"{f['name']} ({size(f['bytes'])})" for f in found["files"]])} if found["files"] else {}),
     }
 
 

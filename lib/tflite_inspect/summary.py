@@ -29,7 +29,7 @@ def report(path: Path, name: str, sizes: dict[str, int]) -> dict[str, Any]:
 
     Keys as in an ONNX report where they mean the same (``lib/onnx_inspect/report.py``); bytes are bytes, a shape is a
     list of numbers, symbols and None (unknown). ``tensors`` and ``signatures`` are this format's own, ``metadata`` is what
-    ``lib.tflite.metadata`` reads, or None.
+    ``lib.tflite.tasks`` tells, None where they are damaged.
     """
     check_tflite(path)
     model = tflite_file.read(path)

@@ -15,7 +15,7 @@ from typing import Any
 from lib.errors import InvalidValue
 from lib.reports import values as values_
 from lib.tflite import file as tflite_file
-from lib.tflite import metadata as metadata_
+from lib.tflite import tasks as tflite_tasks
 from lib.tflite.flatbuffer import check_tflite
 from lib.tflite_inspect import bundle, feeds, names, run, summary, tensors, viewer
 from lib.tflite_inspect.graph import held
@@ -100,10 +100,6 @@ def edit(
     progress: Progress, model: str, name: str, changes: dict[str, Any], target: str, out: str | None = None, member: str = ""
 ) -> dict[str, Any]:
     """Writes the file with changed metadata to ``target``; the report of that. Raises InvalidValue for a wrong change."""
-    progress("Reading the metadata", 0.1)
     path, _ = _opened(model, member)
-    before = metadata_.read(path) or metadata_.blank(path)
-    after = metadata_.edited(before, changes)
-    progress("Writing", 0.3)
-    metadata_.write(path, Path(target), after)
+    tflite_tasks.edit(progress, str(path), changes, target)
     return inspect(progress, target, name, {}, out)
