@@ -9,6 +9,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
+from lib.tflite import associated_files, metadata_table, repack
+
 SIZE = 8  # pixels a side
 AXES = np.array([1, 2], np.int32)
 
@@ -78,3 +80,56 @@ def scores(weights: np.ndarray, picture: np.ndarray, mean: Any = 0.0, std: Any =
     logits = ((picture.astype(np.float64) - mean) / std).mean((0, 1)) @ weights.T
     raised = np.exp(logits - logits.max())
     return raised / raised.sum()
+
+
+def table(path: Path) -> Any:
+    """The file's metadata as MediaPipe's generated objects."""
+    model = schema.ModelT.InitFromPackedBuf(path.read_bytes(), 0)
+    (entry,) = (m for m in model.metadata if m.name == b"TFLITE_METADATA")
+    return metadata_table.generated().ModelMetadataT.InitFromPackedBuf(model.buffers[entry.buffer].data.tobytes(), 0)
+
+
+def with_table(path: Path, metadata: bytes, classes: int = 4) -> None:
+    """Writes the classifier with these bytes as its metadata; no associated files."""
+    model, _ = classifier_model(classes)
+    buffer = schema.BufferT()
+    buffer.data = np.frombuffer(metadata, np.uint8)
+    model.metadata = [entry("TFLITE_METADATA", len(model.buffers))]
+    model.buffers.append(buffer)
+    path.write_bytes(packed(model))
+
+
+def outside(model: Any) -> bytes:
+    """The model with its buffers behind the flatbuffer, as AI Edge Quantizer writes all but small ones."""
+    held = [None if b.data is None else b.data.tobytes() for b in model.buffers]
+    for buffer, data in zip(model.buffers, held, strict=True):
+        buffer.data, buffer.offset, buffer.size = None, int(data is not None), int(data is not None)
+    at, tail = 0, b""
+    for _ in range(2):  # the flatbuffer is as long with other numbers in it
+        head = packed(model)
+        head, tail = head + bytes(-len(head) % 16), b""
+        for buffer, data in zip(model.buffers, held, strict=True):
+            if data is not None:
+                at = len(head) + len(tail)
+                buffer.offset, buffer.size = at, len(data)
+                tail += data + bytes(-len(data) % 16)
+    return head + tail
+
+
+def entry(name: str, buffer: int) -> Any:
+    """An entry of metadata; with no name, one that has none."""
+    made = schema.MetadataT()
+    made.name, made.buffer = name.encode() or None, buffer
+    return made
+
+
+def far_buffer(offset: int, size: int) -> Any:
+    made = schema.BufferT()
+    made.offset, made.size = offset, size
+    return made
+
+
+def with_file(path: Path, name: str, data: bytes) -> None:
+    """Gives the file at ``path`` the associated file ``name``, and no others."""
+    repack.save(repack.unpacked(path), path)
+    associated_files.append(path, {name: data})
