@@ -17,6 +17,7 @@ REGISTRY = CollectorRegistry()
 SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128)
+SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 MOST_SIZES = 20
 OTHER = "other"
 
@@ -28,6 +29,7 @@ GAUGES = {
     "jobs_running": ("Child processes at work on files and trainings.", ()),
     "jobs_waiting": ("Jobs in line for a child process.", ()),
     "gpu_memory_bytes": ("Memory of an accelerator, by kind: used, total, or held by this app's torch.", ("device", "kind")),
+    "classify_drifting": ("Runs served lately whose newest test says that something changed.", ("test",)),
     "gradio_sessions": ("Sessions whose state Gradio keeps.", ()),
     "ready": ("1 where /readyz says 200.", ()),
     "build_info": ("Always 1.", ("version", "revision")),
@@ -62,6 +64,12 @@ JOBS = _counter(
 )
 JOB_SECONDS = _histogram("job_seconds", "A job in its child process, without the line.", "kind")
 CONVERSIONS = _counter("conversions_total", "Conversions that ended with a verdict.", "source", "target", "verdict")
+CLASSIFIED = _counter(
+    "classify_pictures_total", "Pictures sent to served runs: answered, unreadable, failed.", "runtime", "outcome"
+)
+CLASSIFY_SECONDS = _histogram("classify_seconds", "A request to a served run, to its answer.", "runtime", buckets=SHORT)
+CLASSIFY_CONFIDENCE = _histogram("classify_confidence", "Probability of the label that was given.", buckets=SHARES)
+CLASSIFY_TRUTHS = _counter("classify_truths_total", "Truths told of answers: right or wrong.", "verdict")
 HTTP = _counter("http_requests_total", "Answers over HTTP, by our own route.", "route", "method", "status")
 
 _sizes: set[str] = set()

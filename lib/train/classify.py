@@ -15,6 +15,7 @@ from typing import Any
 from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound, QueueFull
 from lib.job_messages import receive, send
 from lib.jobs import Job, Jobs, Limits
+from lib.train.loaded import PYTORCH, file_for
 from lib.train.runs import Run
 from lib.train.training import BEST
 
@@ -35,10 +36,14 @@ class Classify:
         self._folder, self._job, self._alive = "", None, False
         self._places = threading.BoundedSemaphore(AT_ONCE)
 
-    def __call__(self, run: Run, pictures: Sequence[str | Path]) -> list[dict[str, Any]]:
+    def __call__(
+        self, run: Run, pictures: Sequence[str | Path], runtime: str = PYTORCH, watch: bool = False
+    ) -> list[dict[str, Any]]:
         """A row a picture: ``label``, ``score``, ``scores``, ``milliseconds``, or ``error`` for one that is no picture.
 
-        Raises InvalidValue, InvalidFile, QueueFull, or JobFailed where the process was lost.
+        ``watch``: these are pictures that the run is used on; they count for drift (``lib/train/watch/``). Raises
+        InvalidValue, InvalidFile, QueueFull, NotFound where the runtime's file is not made yet, or JobFailed where the
+        process was lost.
         """
         if not pictures:
             raise InvalidFile("Send a picture.")
@@ -46,10 +51,16 @@ class Classify:
             raise NotFound("This run has no weights (yet): none of its epochs has ended.")
         if len(pictures) > MOST:
             raise InvalidValue("pictures", f"{len(pictures)} pictures", f"at most {MOST} at once")
+        file_for(run, runtime)
         if not self._places.acquire(blocking=False):
             raise QueueFull(AT_ONCE)
         try:
-            message = {"run": str(run.folder), "pictures": [str(path) for path in pictures]}
+            message = {
+                "run": str(run.folder),
+                "pictures": [str(path) for path in pictures],
+                "runtime": runtime,
+                "watch": watch,
+            }
             for last in (False, True):  # the process may just be ending for want of work, or lost to another's picture
                 with suppress(OSError, ValueError):
                     found = self._ask(message)

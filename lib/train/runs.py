@@ -161,7 +161,10 @@ class Runs:
         run = self.find(id)
         if run.locked:
             raise JobFailed("This run is under way. Stop it first.")
-        shutil.rmtree(run.folder, ignore_errors=True)
+        gone = self.home / f".gone-{secrets.token_hex(8)}"
+        with suppress(OSError):  # away at once: nobody who still writes to it makes a folder of that name again
+            run.folder.rename(gone)
+        shutil.rmtree(gone, ignore_errors=True)
 
 
 SHORT = ("id", "name", "status", "created", "seconds", "recipe", "data", "weights", "result", "epochs", "error", "again")

@@ -1,7 +1,8 @@
 """A process that classifies: it keeps the last networks in memory, and requests that arrive together share a forward pass.
 
 Runs in a child process as one long job (``serve``). Requests come over a Unix socket, as JSON with the paths of pictures;
-``lib/train/classify.py`` is the app's side. One request alone is answered at once: nothing waits for company.
+``lib/train/classify.py`` is the app's side. One request alone is answered at once: nothing waits for company. Pictures of
+requests with ``watch`` are looked at once more afterwards, for drift (``lib/train/watch/watcher.py``).
 """
 
 from __future__ import annotations
@@ -9,9 +10,8 @@ from __future__ import annotations
 import selectors
 import socket
 import time
-from collections import OrderedDict
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Sequence
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -22,12 +22,10 @@ from lib.job_messages import receive, send
 from lib.settings import prepare_library
 from lib.train import pictures
 from lib.train.experiment import cores
-from lib.train.frameworks import framework
-from lib.train.recipe import Recipe
-from lib.train.runs import Run
-from lib.train.training import BEST, Classifier
+from lib.train.loaded import PYTORCH, Loaded, Networks
+from lib.train.watch.reference import SIDE
+from lib.train.watch.watcher import Pair, Watcher
 
-KEPT = 2  # networks in memory
 SECONDS = 10.0  # that a client may take to send its request
 
 
@@ -42,11 +40,15 @@ def serve(progress: Callable[..., None], address: str, idle: float, backbones: l
     server.listen(128)
     progress("Ready")
     networks, forwards = Networks(tuple(backbones)), 0
-    with selectors.DefaultSelector() as selector:
+    watcher = Watcher(networks)
+    with selectors.DefaultSelector() as selector, closing(networks):
         selector.register(server, selectors.EVENT_READ)
-        while selector.select(idle):
-            waiting = [(end, request) for end in _accept(server) if (request := _request(end)) is not None]
-            forwards += answer(waiting, networks)
+        while (asked := bool(selector.select(0 if watcher.waiting else idle))) or watcher.waiting:
+            if asked:
+                waiting = [(end, request) for end in _accept(server) if (request := _request(end)) is not None]
+                forwards += answer(waiting, networks, watcher)
+            if watcher.late or (watcher.waiting and not asked):
+                watcher.look()
     return {"forwards": forwards}
 
 
@@ -70,14 +72,20 @@ def _request(end: socket.socket) -> dict[str, Any] | None:
         return None
 
 
-def answer(waiting: list[tuple[socket.socket, dict[str, Any]]], networks: Networks) -> int:
-    """Answers all of them, with one forward pass for each run; returns the number of passes."""
-    by_run: dict[str, list[tuple[socket.socket, dict[str, Any]]]] = {}
+Waiting = tuple[socket.socket, dict[str, Any]]
+
+
+def answer(waiting: list[Waiting], networks: Networks, watcher: Watcher | None = None) -> int:
+    """Answers all of them, with one forward pass for each run and runtime; returns the number of passes."""
+    groups: dict[tuple[str, str], list[Waiting]] = {}
     for end, request in waiting:
-        by_run.setdefault(str(request["run"]), []).append((end, request))
-    for run, some in by_run.items():
+        groups.setdefault((str(request["run"]), str(request.get("runtime", PYTORCH))), []).append((end, request))
+    for (run, runtime), some in groups.items():
+        looked: list[Pair] = []
         try:
-            found = classify(networks.get(run), [request["pictures"] for _, request in some])
+            network = networks.get(run)
+            asked = [request["pictures"] for _, request in some]
+            found = classify(network, asked, runtime, [looked if request.get("watch") else None for _, request in some])
             messages = [{"pictures": rows} for rows in found]
         except WorkbenchError as error:
             messages = [{"error": error.message}] * len(some)
@@ -86,23 +94,41 @@ def answer(waiting: list[tuple[socket.socket, dict[str, Any]]], networks: Networ
         for (end, _), message in zip(some, messages, strict=True):
             with suppress(OSError), end:
                 send(end, message)
-    return len(by_run)
+        if watcher is not None:
+            watcher.take(run, looked)
+    return len(groups)
 
 
-def classify(network: Loaded, asked: list[list[str]]) -> list[list[dict[str, Any]]]:
-    """Of each request the pictures' rows: ``label``, ``score``, ``scores`` by class and ``milliseconds``, or ``error``."""
+def classify(
+    network: Loaded, asked: list[list[str]], runtime: str = PYTORCH, looked: Sequence[list[Pair] | None] = ()
+) -> list[list[dict[str, Any]]]:
+    """Of each request the pictures' rows: ``label``, ``score``, ``scores`` by class and ``milliseconds``, or ``error``.
+
+    ``looked`` has, for each request, a list that takes its pictures for the watcher, or None. Of a picture no more is kept
+    than its squashed copies: 32 of the largest would fill the memory.
+    """
+    other = network.open(runtime)
     began = time.perf_counter()
     rows: list[dict[str, Any]] = []
-    pixels = []
-    for path in (path for paths in asked for path in paths):
-        row: dict[str, Any] = {}
-        try:
-            pixels.append(pictures.resize(pictures.load(Path(path)), network.size))
-            row["at"] = len(pixels) - 1
-        except WorkbenchError as error:
-            row["error"] = error.message
-        rows.append(row)
-    found = network.classifier.probabilities(np.stack(pixels)) if pixels else np.zeros((0, len(network.classes)))
+    pixels: list[np.ndarray] = []
+    found: list[np.ndarray] = []
+    for some, pairs in zip(asked, looked or [None] * len(asked), strict=True):
+        for path in some:
+            try:
+                picture = pictures.load(Path(path))
+            except WorkbenchError as error:
+                rows.append({"error": error.message})
+                continue
+            rows.append({"at": len(found) + len(pixels)})
+            own = pictures.resize(picture, network.size)
+            if other is None:
+                pixels.append(own)
+            else:
+                found.append(np.nan_to_num(other.probabilities([picture])[0][0]))
+            if pairs is not None:
+                pairs.append((pictures.resize(picture, SIDE), own))
+    if pixels:
+        found = list(network.classifier.probabilities(np.stack(pixels)))
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
     for row in rows:
         if "at" in row:
@@ -111,32 +137,4 @@ def classify(network: Loaded, asked: list[list[str]]) -> list[list[dict[str, Any
             row |= {"label": network.classes[best], "score": round(float(scores[best]), 5), "milliseconds": milliseconds}
             row["scores"] = {name: round(float(s), 5) for name, s in zip(network.classes, scores, strict=True)}
     left = iter(rows)
-    return [[next(left) for _ in paths] for paths in asked]
-
-
-class Loaded:
-    """A run's network, its classes and the side of its pictures."""
-
-    def __init__(self, run: Run, backbones: tuple[str, ...]) -> None:
-        recipe = Recipe.parse(run.read()["recipe"])
-        self.classes = tuple(run.read().get("classes") or ())
-        self.size = recipe.image_size
-        self.classifier: Classifier = framework(recipe.framework).load(recipe, self.classes, run.folder, backbones)
-
-
-class Networks:
-    """The last ``KEPT`` networks; one whose weights were written anew is loaded anew."""
-
-    def __init__(self, backbones: tuple[str, ...]) -> None:
-        self._backbones = backbones
-        self._kept: OrderedDict[tuple[str, int], Loaded] = OrderedDict()
-
-    def get(self, folder: str) -> Loaded:
-        weights = Path(folder) / BEST
-        key = folder, weights.stat().st_mtime_ns if weights.is_file() else 0
-        if key not in self._kept:
-            self._kept[key] = Loaded(Run(Path(folder)), self._backbones)
-        self._kept.move_to_end(key)
-        while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
-        return self._kept[key]
+    return [[next(left) for _ in some] for some in asked]

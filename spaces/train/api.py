@@ -1,4 +1,4 @@
-"""The Gradio API and MCP tools: train, runs, run, reproduce, classify.
+"""The Gradio API and MCP tools: train, runs, run, reproduce.
 
 ``train`` and ``reproduce`` are generators, so that they end with their client: dicts with ``progress`` come before the
 answer. A visitor without a page is the session of the client; ``visitor`` is for one who wants the same runs in another.
@@ -23,7 +23,6 @@ from web.errors import as_gradio
 from web.follow_job import follow_job
 from web.schemas import inline
 
-RUNTIMES = ("pytorch",)
 KEY = 16  # characters of a key that is hard to guess
 HEARTBEAT = 0.5  # seconds between two looks at a training
 Answers = AsyncIterator[tuple[str | None, dict[str, Any]]]
@@ -145,24 +144,6 @@ def build(trainer: Trainer) -> None:
         except WorkbenchError as error:
             raise as_gradio(error) from None
 
-    def classify(run: str, pictures: list[str] | str | None, runtime: str = "pytorch") -> list[dict[str, Any]]:
-        """Classify pictures with a run.
-
-        Args:
-            run: Its id.
-            pictures: Up to 32 picture files.
-            runtime: pytorch.
-
-        Returns:
-            For each picture label, score, milliseconds and scores by class, or error.
-        """
-        try:
-            if runtime not in RUNTIMES:
-                raise InvalidValue("runtime", runtime, ", ".join(RUNTIMES))
-            return trainer.classify(trainer.find(run), [pictures] if isinstance(pictures, str) else list(pictures or ()))
-        except WorkbenchError as error:
-            raise as_gradio(error) from None
-
     with gr.Row(visible=False):
         file, dataset = gr.File(label="file", file_types=[".zip"]), gr.Textbox("", label="dataset")
         backbone = gr.Textbox(defaults.backbone, label="backbone")
@@ -173,17 +154,13 @@ def build(trainer: Trainer) -> None:
         mixed_precision, name = gr.Textbox("no", label="mixed_precision"), gr.Textbox("", label="name")
         options, visitor = gr.JSON({}, label="options"), gr.Textbox("", label="visitor")
         id, report, answer = gr.Textbox(label="run"), gr.JSON(label="report"), gr.JSON(label="result")
-        pictures = gr.File(label="pictures", file_count="multiple")
         inline(file)
-        inline(pictures)
-        runtime = gr.Textbox("pytorch", label="runtime")
         recipe = [backbone, technique, epochs, batch_size, learning_rate, image_size, seed, mixed_precision]
         table: tuple[tuple[Any, list[Any], Any], ...] = (
             (train, [file, dataset, *recipe, name, framework, options, visitor], [id, report]),
             (reproduce, [id], answer),
             (runs, [visitor], answer),
             (run, [id], answer),
-            (classify, [id, pictures, runtime], answer),
         )
         for function, given, answers in table:
             gr.Button(function.__name__).click(

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 from web.cards import e, idle
@@ -11,21 +12,9 @@ from . import curves
 from .view import percent
 
 NOTHING = "Train a network first; then its requests are watched here."
-NOT_ACCURACY = (
-    "Confidence is what the network believes of itself, not how often it is right: on blurred pictures it stays sure and is "
-    "wrong. Only labels that you send (the truth) show accuracy."
-)
 LIGHTS = {
-    "inputs": (
-        {None: "The inputs: not known yet", False: "The inputs: no change", True: "The inputs changed"},
-        "Do the pictures look like those of the training? Compared by general features of pictures (MMD test). It also sees "
-        "changes that harm nothing, such as another compression.",
-    ),
-    "model": (
-        {None: "The model: not known yet", False: "The model feels no change", True: "The model feels it"},
-        "Does the network itself see something unusual? Compared by its own features (KS test). It follows the accuracy more "
-        "closely, and needs more pictures.",
-    ),
+    "inputs": {None: "The inputs: not known yet", False: "The inputs: no change", True: "The inputs changed"},
+    "model": {None: "The model: not known yet", False: "The model feels no change", True: "The model feels it"},
 }
 COLOURS = {None: "", False: "ok", True: "bad"}
 
@@ -35,80 +24,97 @@ def panel(found: Mapping[str, Any]) -> str:
     requests = found.get("requests") or 0
     if not requests:
         return idle("No requests yet. Send pictures to the address below; what comes of them is shown here.")
-    latency, accuracy = found.get("latency") or {}, found.get("accuracy") or {}
+    latency, accuracy, confidence = (found.get(key) or {} for key in ("latency", "accuracy", "confidence"))
     figures = [("Requests", f"{requests:,}")]
-    figures += [(name, f"{latency[k]:.0f} ms") for k, name in (("p50", "Median"), ("p95", "95th percentile")) if k in latency]
-    figures.append(("Truth sent", f"{accuracy.get('count', 0):,}"))
+    figures += [
+        (name, f"{latency[k]:.0f} ms") for k, name in (("p50", "Median"), ("p95", "95th percentile")) if k in latency
+    ]
+    figures.append(("Truths told", f"{(accuracy.get('ever') or accuracy).get('count', 0):,}"))
     cells = "".join(f"<div><span>{e(name)}</span> <b>{e(value)}</b></div>" for name, value in figures)
+    says = "".join(f'<p class="mw-quiet"><b>{k}.</b> {e(one["says"])}</p>' for k, one in _said(confidence, accuracy))
     return (
         f'<div class="mw-card mw-train"><h3>Served requests</h3><div class="mw-figures">{cells}</div>{_proposal(found)}'
-        f'<div class="mw-lights">{_lights(found.get("drift") or {})}</div>{_right(accuracy)}'
-        f'<div class="mw-curves">{_charts(found)}</div><p class="mw-quiet">{NOT_ACCURACY}</p></div>'
+        f'{_right(accuracy)}<div class="mw-lights">{_lights(found.get("drift") or {})}</div>'
+        f'<div class="mw-curves">{_charts(found)}</div>{says}</div>'
     )
+
+
+def _said(confidence: Mapping[str, Any], accuracy: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    return [(name, one) for name, one in (("Confidence", confidence), ("Accuracy", accuracy)) if one.get("says")]
 
 
 def _right(accuracy: Mapping[str, Any]) -> str:
     if not accuracy.get("count"):
         return ""
     low, high = accuracy["interval"]
+    expected = accuracy.get("validation")
+    training = f"; in training it was {percent(expected['accuracy'])}" if expected else ""
     return (
         f'<div class="mw-accuracy"><span class="mw-big">{percent(accuracy["value"])}</span><span>right on the '
-        f"{accuracy['count']:,} requests whose truth was sent; 95% interval {100 * low:.1f}–{100 * high:.1f}%</span></div>"
+        f"last {accuracy['count']:,} pictures whose truth was told; 95% interval {100 * low:.1f}–{100 * high:.1f}%{training}"
+        "</span></div>"
     )
 
 
 def _lights(drift: Mapping[str, Any]) -> str:
-    return "".join(_light(key, drift.get(key) or {}) for key in LIGHTS)
+    return "".join(_light(said, drift.get(key) or {}, str(drift.get("why") or "")) for key, said in LIGHTS.items())
 
 
-def _light(key: str, one: Mapping[str, Any]) -> str:
-    said, meaning = LIGHTS[key]
-    flagged, p, n = one.get("flagged"), one.get("p"), one.get("n") or 0
+def _light(said: Mapping[bool | None, str], one: Mapping[str, Any], why: str) -> str:
+    flagged, p = one.get("flagged"), one.get("p")
     words = said[flagged]
-    about = f"p = {p:.3g}, the last {n:,} pictures" if p is not None else f"{n:,} pictures so far"
-    need = f"; at least {one['needed']:,} are compared" if flagged is None and one.get("needed") else ""
+    about = f"p = {p:.2g} of the last {one.get('n') or 0:,} pictures" if p is not None else why
     return (
-        f'<div class="mw-light"><b data-say="{e(words)}"><i class="{COLOURS[flagged]}"></i>{e(words)}</b><small>{e(about + need)}'
-        f"</small><p>{e(meaning)}</p></div>"
+        f'<div class="mw-light"><b data-say="{e(words)}"><i class="{COLOURS[flagged]}"></i>{e(words)}</b>'
+        f"<small>{e(about)}</small><p>{e(one.get('says') or '')}</p></div>"
     )
 
 
 def _proposal(found: Mapping[str, Any]) -> str:
-    proposal = found.get("proposal")
-    if not proposal:
+    if not (proposal := found.get("proposal")):
         return ""
-    words = proposal if isinstance(proposal, str) else str(proposal.get("words") or proposal.get("why") or "")
+    words = e(proposal["text"])
     return (
-        f'<div class="mw-alert" data-say="{e(words)}">{e(words)}<div class="mw-links"><button class="mw-do" data-pick="train">'
+        f'<div class="mw-alert" data-say="{words}">{words}<div class="mw-links"><button class="mw-do" data-pick="train">'
         "Train with new pictures</button></div></div>"
     )
 
 
 def _charts(found: Mapping[str, Any]) -> str:
-    over = (found.get("accuracy") or {}).get("over_time") or []
-    points = [(k + 1, one["value"]) for k, one in enumerate(over)]
-    band = [(k + 1, *one["interval"]) for k, one in enumerate(over)]
-    line = curves.Line("of the truth that was sent", points, 1, dots=True)
-    right = curves.chart("Accuracy over time", [line], "window", percent=True, band=band) if over else ""
-    return _histogram(found.get("confidence") or {}) + right
+    accuracy, traffic = found.get("accuracy") or {}, found.get("over_time") or []
+    counts = (found.get("confidence") or {}).get("histogram") or ()
+    drawn = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
+    if told := accuracy.get("over_time"):
+        at = _sums(told)
+        lines = [curves.Line("told", [(x, one["value"]) for x, one in zip(at, told, strict=True)], 1, dots=True)]
+        if expected := accuracy.get("validation"):
+            lines.append(curves.Line("in training", [(x, expected["accuracy"]) for x in (0, at[-1])], 3, dashed=True))
+        band = [(x, *one["interval"]) for x, one in zip(at, told, strict=True)]
+        drawn.append(curves.chart("Accuracy", lines, "pictures whose truth was told", percent=True, band=band))
+    if len(traffic) > 1:
+        at = _sums(traffic)
+        sure = [(x, one["confidence"]) for x, one in zip(at, traffic, strict=True)]
+        slow = [(x, one["milliseconds"]) for x, one in zip(at, traffic, strict=True)]
+        drawn.append(curves.chart("Confidence over time", [curves.Line("mean", sure, 0)], "pictures", percent=True))
+        drawn.append(curves.chart("Latency over time", [curves.Line("median, ms", slow, 2)], "pictures"))
+    return "".join(drawn)
 
 
-def _histogram(confidence: Mapping[str, Any]) -> str:
-    """Of the scores of the labels that were given: ``edges`` and ``counts``."""
-    counts = list(confidence.get("counts") or confidence.get("histogram") or ())
-    return curves.histogram("Confidence", counts, "score of the label") if counts else ""
+def _sums(blocks: Sequence[Mapping[str, Any]]) -> list[int]:
+    """How many pictures there were by the end of each block."""
+    return list(accumulate(int(one["count"]) for one in blocks))
 
 
-def how(run: str, address: str, opened: bool) -> str:
-    """The commands for the run; ``address`` is that of this server."""
+def how(run: str, address: str, stored: str, opened: bool) -> str:
+    """The commands for the run; ``address`` is that of this server, ``stored`` says what is kept of a request."""
     server = address.rstrip("/") or "https://…"
     first = f"curl --data-binary @picture.jpg '{server}/classify?run={run}'"
     second = f"curl -H 'Content-Type: application/json' -d '{{\"label\": \"…\"}}' '{server}/classify/ID/truth'"
     return (
-        f'<div class="mw-card mw-train"><details{" open" if opened else ""}><summary><b>Serve it</b>: send pictures, and the '
-        "truth</summary><p>Requests to this address are counted: time, label, score and features’ summaries, never a picture.</p>"
-        f'<pre class="mw-code">{e(first)}</pre><p>The answer has an <code>id</code>. Where you learn the true label later, '
-        f'send it: accuracy is then measured.</p><pre class="mw-code">{e(second)}</pre></details></div>'
+        f'<div class="mw-card mw-train"><details{" open" if opened else ""}><summary><b>Serve it</b>: send pictures, and '
+        f'their truths</summary><pre class="mw-code">{e(first)}</pre><p>The answer has an <code>id</code>. Where you learn '
+        f'the true label later, tell it: then the accuracy is measured.</p><pre class="mw-code">{e(second)}</pre>'
+        f'<p class="mw-quiet">{e(stored)}</p></details></div>'
     )
 
 
@@ -140,9 +146,11 @@ def script(seconds: float) -> str:
 
 
 CSS = """
-.mw-lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(240px, 100%), 1fr)); gap: 10px; margin: 8px 0; }
+.mw-lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(240px, 100%), 1fr)); gap: 10px;
+  margin: 8px 0; }
 .mw-light { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 8px 12px; min-width: 0; }
-.mw-light p { margin: 4px 0 0; font-size: 0.84rem; color: var(--body-text-color-subdued); } .mw-light small { display: block; }
+.mw-light p { margin: 4px 0 0; font-size: 0.84rem; color: var(--body-text-color-subdued); }
+.mw-light small { display: block; }
 .mw-light i { display: inline-block; width: 12px; height: 12px; border-radius: 50%; margin-right: 8px; background: #78716c; }
 .mw-light i.ok { background: #15803d; } .mw-light i.bad { background: #dc2626; }
 .mw-code { white-space: pre-wrap; overflow-wrap: anywhere; font-size: 0.82rem; padding: 6px 10px; border-radius: 8px;

@@ -1,0 +1,103 @@
+"""Runs' networks in memory, and their exported files in other runtimes, in the processes that classify and compare."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lib.errors import InvalidValue, NotFound
+from lib.train.frameworks import framework
+from lib.train.recipe import Recipe
+from lib.train.runs import Run
+from lib.train.training import BEST, Classifier
+
+if TYPE_CHECKING:
+    from lib.train.edge.runtimes import Runtime
+
+KEPT = 2  # networks in memory
+PYTORCH = "pytorch"  # the framework that trained the run, whichever it was
+EXPORTS = "exports"  # in a run's folder
+# what each other runtime runs: the first of these files that was made; a target's name is what an export is asked by
+FILES = {
+    "onnxruntime": {"onnx": "model.onnx"},
+    "litert": {"tflite": "model.tflite", "tflite-fp16": "model-fp16.tflite", "tflite-int8": "model-int8.tflite"},
+}
+FILES["mediapipe"] = FILES["litert"]
+RUNTIMES = (PYTORCH, *FILES)
+
+
+def file_for(run: Run, runtime: str) -> Path | None:
+    """None for the run's own framework. Raises InvalidValue for no runtime, NotFound where the file is not made (yet)."""
+    if runtime not in RUNTIMES:
+        raise InvalidValue("runtime", runtime, ", ".join(RUNTIMES))
+    if runtime == PYTORCH:
+        return None
+    for name in FILES[runtime].values():
+        path = run.folder / EXPORTS / name
+        with suppress(OSError):
+            if path.is_file() and not path.is_symlink() and path.stat().st_mtime_ns >= stamp(run.folder):
+                return path
+    target = next(iter(FILES[runtime]))
+    raise NotFound(f"For {runtime} this run needs a file that is not made yet. Export it first, to {target}.")
+
+
+def stamp(folder: Path) -> int:
+    """Changes when a run's weights are written anew; 0 where it has none."""
+    weights = folder / BEST
+    return weights.stat().st_mtime_ns if weights.is_file() else 0
+
+
+class Loaded:
+    """A run's network, its classes, the side of its pictures, and which weights these are."""
+
+    def __init__(self, run: Run, backbones: tuple[str, ...]) -> None:
+        record = run.read()
+        recipe = Recipe.parse(record["recipe"])
+        self.run, self.classes, self.size = run, tuple(record.get("classes") or ()), recipe.image_size
+        self.stamp = stamp(run.folder)
+        self.classifier: Classifier = framework(recipe.framework).load(recipe, self.classes, run.folder, backbones)
+        self._open: dict[str, tuple[tuple[Path, int], ExitStack, Runtime]] = {}  # by runtime
+
+    def open(self, runtime: str) -> Runtime | None:
+        """Ready to run the run's file; None for its own framework. Raises as ``file_for`` and the runtimes do."""
+        if (path := file_for(self.run, runtime)) is None:
+            return None
+        from lib.train.edge.runtimes import opened
+
+        key = path, path.stat().st_mtime_ns
+        if runtime not in self._open or self._open[runtime][0] != key:
+            self._shut(runtime)
+            stack = ExitStack()
+            self._open[runtime] = key, stack, stack.enter_context(opened(runtime, self.run, path))
+        return self._open[runtime][2]
+
+    def close(self) -> None:
+        for runtime in list(self._open):
+            self._shut(runtime)
+
+    def _shut(self, runtime: str) -> None:
+        if runtime in self._open:
+            self._open.pop(runtime)[1].close()
+
+
+class Networks:
+    """The last ``KEPT`` networks; one whose weights were written anew is loaded anew."""
+
+    def __init__(self, backbones: tuple[str, ...]) -> None:
+        self._backbones = backbones
+        self._kept: OrderedDict[tuple[str, int], Loaded] = OrderedDict()
+
+    def get(self, folder: str) -> Loaded:
+        key = folder, stamp(Path(folder))
+        if key not in self._kept:
+            self._kept[key] = Loaded(Run(Path(folder)), self._backbones)
+        self._kept.move_to_end(key)
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)[1].close()
+        return self._kept[key]
+
+    def close(self) -> None:
+        while self._kept:
+            self._kept.popitem()[1].close()

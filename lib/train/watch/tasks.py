@@ -1,0 +1,21 @@
+"""What runs in a child process for the watch: JSON in and out (``lib/jobs.py``)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from lib.settings import prepare_library
+from lib.train.data import DataSet
+from lib.train.loaded import Loaded
+from lib.train.runs import Run
+
+
+def reference(progress: Callable[..., None], run: str, data: str, backbones: list[str]) -> dict[str, Any]:
+    """Makes the reference of the run in this folder from its data set; what is said of it."""
+    prepare_library(KERAS_BACKEND="torch")
+    from lib.train.watch.reference import Eye, make
+
+    found = Run(Path(run))
+    return make(found, DataSet.load(Path(data)), Loaded(found, tuple(backbones)), Eye(), progress)

@@ -1,0 +1,78 @@
+"""The Gradio API and MCP tools of a served run: classify, truth, monitor."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import WorkbenchError
+from lib.train.loaded import PYTORCH
+from lib.train.trainer import Trainer
+from web.errors import as_gradio
+from web.schemas import inline
+
+
+def build(trainer: Trainer) -> None:
+    """Hidden components: they give each endpoint its names, types and defaults."""
+
+    def classify(run: str, pictures: list[str] | str | None, runtime: str = PYTORCH) -> list[dict[str, Any]]:
+        """Classify pictures with a run. It keeps statistics of them (see monitor), never the pictures.
+
+        Args:
+            run: Its id.
+            pictures: Up to 32 picture files.
+            runtime: pytorch (the framework that trained it), or onnxruntime, litert, mediapipe, which run an exported file.
+
+        Returns:
+            For each picture id, label, score, milliseconds and scores by class, or error.
+        """
+        try:
+            some = [pictures] if isinstance(pictures, str) else list(pictures or ())
+            return trainer.watch.serve(trainer.find(run), some, runtime)
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    def truth(answer: str, label: str) -> dict[str, Any]:
+        """Tell which label would have been right. Told again, the last one counts.
+
+        Args:
+            answer: The id of an answer, as classify gives it.
+            label: A class of its run.
+
+        Returns:
+            id, label (what was answered), truth, and right.
+        """
+        try:
+            return trainer.watch.tell(answer, label)
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    def monitor(run: str) -> dict[str, Any]:
+        """How a served run does: what was asked of it, and whether the pictures are still like those of its training.
+
+        Args:
+            run: Its id.
+
+        Returns:
+            requests, latency, confidence (no accuracy), accuracy (of truths that were told), drift (two tests), proposal.
+        """
+        try:
+            return trainer.monitor(trainer.find(run))
+        except WorkbenchError as error:
+            raise as_gradio(error) from None
+
+    with gr.Row(visible=False):
+        id, runtime = gr.Textbox(label="run"), gr.Textbox(PYTORCH, label="runtime")
+        pictures = gr.File(label="pictures", file_count="multiple")
+        inline(pictures)
+        answer, label, found = gr.Textbox(label="answer"), gr.Textbox(label="label"), gr.JSON(label="result")
+        table: tuple[tuple[Any, list[Any]], ...] = (
+            (classify, [id, pictures, runtime]),
+            (truth, [answer, label]),
+            (monitor, [id]),
+        )
+        for function, given in table:
+            gr.Button(function.__name__).click(
+                function, given, found, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+            )

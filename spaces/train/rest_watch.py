@@ -1,0 +1,128 @@
+"""``POST /classify?run=…``, ``POST /classify/{id}/truth`` and ``GET /monitor?run=…``: a served run, and how it does."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import JSONResponse
+from fastapi.routing import APIRoute
+from starlette.requests import ClientDisconnect
+
+from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
+from lib.train.loaded import PYTORCH, RUNTIMES
+from lib.train.trainer import Trainer
+from web.body import PAUSE, receive
+from web.errors import as_response
+from web.openapi import body, file, json_body, path_parameter, query, record, route
+
+MOST_MB = 64  # of one picture
+MOST_TRUTH = 64 << 10  # bytes of a truth
+EXPECTED = 'an object such as {"label": "cat"}'
+RUN = "A run's id, as /train and /runs give it."
+PICTURE = "The body is empty. Send a picture: curl --data-binary @picture.jpg …"
+
+
+def routes(trainer: Trainer) -> list[APIRoute]:
+    async def classify(http: Request) -> Response:
+        """A picture classified by a run: id, label, score, milliseconds, and scores by class. Query: run, runtime.
+
+        The run keeps statistics of it (GET /monitor), never the picture. By the id its truth may be told later.
+        """
+        try:
+            asked = queried(http, {"run", "runtime"})
+            found = await asyncio.to_thread(trainer.find, asked.get("run", ""))
+            with tempfile.TemporaryDirectory(prefix="workbench-picture-", ignore_cleanup_errors=True) as folder:
+                path = Path(folder) / "picture"
+                if not await receive(http, path, MOST_MB):
+                    raise InvalidFile(PICTURE)
+                (row,) = await asyncio.to_thread(trainer.watch.serve, found, [path], asked.get("runtime", PYTORCH))
+            if "error" in row:
+                raise InvalidFile(row["error"])
+            return JSONResponse(row)
+        except WorkbenchError as error:
+            return as_response(error)
+
+    async def truth(http: Request) -> Response:
+        """The truth of an answer of POST /classify: JSON with its label. Told again, the last one counts."""
+        try:
+            queried(http, set())
+            label = await _label(http)
+            return JSONResponse(await asyncio.to_thread(trainer.watch.tell, http.path_params["id"], label))
+        except WorkbenchError as error:
+            return as_response(error)
+
+    async def monitor(http: Request) -> Response:
+        """How a served run does: requests, latency, confidence, accuracy where truths were told, drift, and a proposal."""
+        try:
+            asked = queried(http, {"run"})
+            found = await asyncio.to_thread(trainer.find, asked.get("run", ""))
+            return JSONResponse(await asyncio.to_thread(trainer.monitor, found))
+        except WorkbenchError as error:
+            return as_response(error)
+
+    scores = {"type": "object", "additionalProperties": {"type": "number"}}
+    row = record(label="string", score="number", scores=scores, milliseconds="number")
+    row["properties"]["id"] = {"type": "string", "description": "For POST /classify/{id}/truth."}
+    words = "pytorch stands for the framework that trained the run; the others run a file that was exported."
+    return [
+        route(
+            "/classify",
+            classify,
+            method="POST",
+            parameters=[query("run", RUN, required=True), query("runtime", words, enum=list(RUNTIMES), default=PYTORCH)],
+            body=body(f"The picture, at most {MOST_MB} MB.", file()),
+            answer=row,
+            errors=(404, 413, 422, 429, 500),
+        ),
+        route(
+            "/classify/{id}/truth",
+            truth,
+            method="POST",
+            parameters=[path_parameter("id", "An answer's id.")],
+            body=body("The label that would have been right.", json_body(record(label="string"))),
+            answer=record(id="string", label="string", truth="string", right="boolean"),
+            errors=(404, 422, 500),
+        ),
+        route(
+            "/monitor",
+            monitor,
+            parameters=[query("run", RUN, required=True)],
+            answer=record(requests="integer", latency="object", confidence="object", accuracy="object", drift="object"),
+            errors=(404, 422, 500),
+        ),
+    ]
+
+
+async def _label(http: Request) -> Any:
+    """Raises InvalidValue for a body that has none, or is too long to be one, Cancelled where the client goes away."""
+    content = bytearray()
+    try:
+        async with asyncio.timeout(PAUSE):
+            async for chunk in http.stream():
+                content += chunk
+                if len(content) > MOST_TRUTH:
+                    raise InvalidValue("body", f"over {MOST_TRUTH >> 10} kB", EXPECTED)
+    except TimeoutError:
+        raise InvalidValue("body", "cut off", EXPECTED) from None
+    except ClientDisconnect:
+        raise Cancelled() from None
+    try:
+        found = json.loads(content)
+    except (ValueError, RecursionError):
+        raise InvalidValue("body", content[:60].decode(errors="replace"), EXPECTED) from None
+    if not isinstance(found, dict) or found.keys() != {"label"}:
+        raise InvalidValue("body", found if isinstance(found, str | int | float) else type(found).__name__, EXPECTED)
+    return found["label"]
+
+
+def queried(http: Request, known: set[str]) -> dict[str, Any]:
+    """The query. Raises InvalidValue for a name that is not known."""
+    asked = dict(http.query_params)
+    if unknown := asked.keys() - known:
+        raise InvalidValue("query", sorted(unknown)[0], ", ".join(sorted(known)) or "nothing")
+    return asked

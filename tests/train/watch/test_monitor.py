@@ -1,0 +1,134 @@
+"""What ``/monitor`` concludes: accuracy from truths only, lights from p, and a proposal only with a reason."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from lib.statistics import wilson
+from lib.train.watch.drift import LEAST, LEVEL, WINDOW
+from lib.train.watch.ledger import Answer
+from lib.train.watch.monitor import BLOCK, BLOCKS, RECENT, STAYS, cut, monitor
+
+SUMS = {"pictures": 5, "unreadable": 1, "truths": 0, "right": 0, "since": 1}
+
+
+def record(correct: int = 98, count: int = 100) -> dict[str, Any]:
+    parts = {"validation": {"count": count, "correct": correct}}
+    return {"id": "r", "name": "n", "classes": ["cat", "dog"], "result": {"parts": parts, "accuracy": 0.5}}
+
+
+def answers(right: int, wrong: int, untold: int = 0) -> list[Answer]:
+    truths = [*[0] * right, *[1] * wrong, *[None] * untold]
+    return [Answer(f"{k:048}", 100.0 + k, 0, 0.9, 10.0 + k % 7, "pytorch", truth) for k, truth in enumerate(truths)]
+
+
+def lines(*pairs: tuple[float, float], seen: int = 1000) -> dict[str, Any]:
+    windows = [{"at": 1.0 + k, "n": WINDOW, "inputs": a, "model": b} for k, (a, b) in enumerate(pairs)]
+    return {"reference": "x", "seen": seen, "now": windows[-1] if windows else None, "windows": windows}
+
+
+def test_without_truths_nobody_knows_the_accuracy() -> None:
+    found = monitor(record(), answers(0, 0, untold=50), SUMS, {})
+    assert found["accuracy"]["value"] is None and found["accuracy"]["interval"] is None
+    assert found["accuracy"]["fell"] is None and found["proposal"] is None and found["accuracy"]["over_time"] == []
+    assert found["confidence"]["mean"] == 0.9 and "no accuracy" in found["confidence"]["says"]
+
+
+def test_nothing_served_yet() -> None:
+    found = monitor(record(), [], dict.fromkeys(SUMS, 0), {}, "why not")
+    assert found["requests"] == 0 and found["latency"] == {"runtimes": {}} and sum(found["confidence"]["histogram"]) == 0
+    assert found["drift"]["why"] == "why not" and found["drift"]["inputs"]["flagged"] is None
+    json.dumps(found, allow_nan=False)
+
+
+def test_the_figures() -> None:
+    found = monitor(record(), answers(30, 10, untold=20), SUMS, {})
+    assert found["requests"] == 5 and found["unreadable"] == 1 and found["labels"] == {"cat": 60}
+    assert found["latency"]["p50"] == 13.0 and found["latency"]["p95"] == 16.0
+    assert found["latency"]["runtimes"]["pytorch"]["count"] == 60
+    assert sum(found["confidence"]["histogram"]) == 60 and found["confidence"]["histogram"][18] == 60
+    accuracy = found["accuracy"]
+    assert accuracy["value"] == 0.75 and accuracy["count"] == 40 and accuracy["interval"] == list(wilson(30, 40))
+    assert [block["count"] for block in accuracy["over_time"]] == [40]
+    assert sum(block["count"] for block in found["over_time"]) == 60 and len(found["over_time"]) <= BLOCKS
+
+
+def test_accuracy_is_of_the_last_truths_and_over_time_of_all() -> None:
+    some = answers(400, 0) + [Answer("x" * 48, 900.0 + k, 0, 0.9, 1.0, "pytorch", 1) for k in range(100)]
+    accuracy = monitor(record(), some, SUMS, {})["accuracy"]
+    assert accuracy["count"] == RECENT and accuracy["value"] == 0.5
+    values = [block["value"] for block in accuracy["over_time"]]
+    assert values[0] == 1.0 and values[-1] == 0.0 and all(b["count"] >= BLOCK for b in accuracy["over_time"])
+
+
+@pytest.mark.parametrize(
+    ("right", "wrong", "correct", "count", "fell"),
+    [
+        (60, 40, 98, 100, True),
+        (98, 2, 98, 100, False),
+        (94, 6, 98, 100, False),  # 100 pictures do not tell them apart
+        (198, 2, 60, 60, False),  # 60 of 60 is not "never wrong": the interval of its accuracy begins at 94 %
+        (150, 50, 60, 60, True),
+        (2, 2, 98, 100, True),
+        (0, 1, 98, 100, True),
+        (100, 0, 50, 100, False),
+        (9, 1, 0, 0, None),
+    ],
+)
+def test_a_fall_is_said_where_both_intervals_say_so(right: int, wrong: int, correct: int, count: int, fell: Any) -> None:
+    found = monitor(record(correct, count), answers(right, wrong), SUMS, {})
+    assert found["accuracy"]["fell"] is fell
+    assert (found["proposal"] or {}).get("reason") == ("accuracy" if fell else None)
+    if fell:
+        assert f"{right / (right + wrong):.1%}" in found["proposal"]["text"]
+
+
+def test_the_lights() -> None:
+    low, high = LEVEL / 2, 0.4
+    drift = monitor(record(), answers(1, 0), SUMS, lines((low, high)))["drift"]
+    assert drift["inputs"]["flagged"] is True and drift["model"]["flagged"] is False and drift["inputs"]["n"] == WINDOW
+    assert "harm nothing" in drift["inputs"]["says"] and "loss of accuracy" in drift["model"]["says"]
+    none = monitor(record(), answers(1, 0), SUMS, lines(seen=7))["drift"]
+    assert none["inputs"]["flagged"] is None and none["inputs"]["n"] == 7 and str(LEAST) in none["why"]
+
+
+@pytest.mark.parametrize(("windows", "proposed"), [(STAYS - 1, False), (STAYS, True), (STAYS + 5, True)])
+@pytest.mark.parametrize("kind", [0, 1])
+def test_drift_that_stays_proposes_a_training(windows: int, proposed: bool, kind: int) -> None:
+    flagged = (LEVEL / 2, 0.5) if kind == 0 else (0.5, LEVEL / 2)
+    found = monitor(record(), answers(0, 0, 9), SUMS, lines(*[flagged] * windows))
+    assert (found["proposal"] is not None) == proposed
+    if proposed:
+        assert found["proposal"]["reason"] == "drift" and "truths" in found["proposal"]["text"]
+        assert ("the model sees them differently, too" in found["proposal"]["text"]) == (kind == 1)
+
+
+def test_drift_that_ended_proposes_nothing() -> None:
+    windows = [(LEVEL / 2, LEVEL / 2)] * STAYS + [(0.5, 0.5)]
+    assert monitor(record(), answers(0, 0, 9), SUMS, lines(*windows))["proposal"] is None
+
+
+@pytest.mark.parametrize(
+    "drift",
+    [
+        {"seen": "x", "now": [], "windows": 5},
+        {"seen": 10**400, "now": {"at": 1, "n": 2, "inputs": float("nan"), "model": 0}, "windows": [None, 1, "a"]},
+        {"now": {"at": 10**400, "n": 2, "inputs": 0, "model": 0}},
+        {"windows": {"a": 1}, "now": "<b>"},
+    ],
+)
+@pytest.mark.parametrize("result", [{"parts": 5}, {"parts": {"validation": {"count": "x"}}}, {}, {"parts": {"validation": []}}])
+def test_files_of_other_shapes_break_nothing(drift: dict[str, Any], result: dict[str, Any]) -> None:
+    found = monitor(record() | {"result": result}, answers(3, 3), SUMS, drift)
+    assert found["drift"]["inputs"]["flagged"] is None and found["accuracy"]["fell"] is None
+    json.dumps(found["drift"]["inputs"], allow_nan=False)
+
+
+@pytest.mark.parametrize("count", [0, 1, 24, 25, 26, 60, 999, 10_000])
+def test_pieces_hold_everything_once(count: int) -> None:
+    pieces = cut(answers(count, 0), BLOCK)
+    assert [a for piece in pieces for a in piece] == answers(count, 0) and len(pieces) <= BLOCKS
+    assert all(len(piece) >= min(BLOCK, count) for piece in pieces)
