@@ -51,6 +51,6 @@ def crashes(progress: Any, source: Path, target: Path, options: dict[str, Any]) 
 
 def never_ends(progress: Any, source: Path, target: Path, options: dict[str, Any]) -> None:
     shutil.copyfile(source / "model.onnx", target / "half.onnx")
-    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)", str(target)])
-    progress("Waiting for ever")
+    child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+    progress(f"Waiting for ever, and so does {child.pid}")
     time.sleep(600)

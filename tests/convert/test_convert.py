@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -130,24 +129,23 @@ def test_a_tool_that_breaks_is_a_message_without_paths(
 
 
 def test_a_stop_ends_every_process_and_leaves_no_file(
-    converter: Converter, source: Source, out: Path, monkeypatch: pytest.MonkeyPatch
+    converter: Converter, source: Source, out: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plant(monkeypatch, "never_ends")
-    before = set(Path(tempfile.gettempdir()).glob("workbench-convert-*"))
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(scratch))
     work = converter.convert(source, "onnx-slim", {}, out)
-
-    def stop() -> None:
-        time.sleep(0.5)
-        work.cancel()
-
+    running: list[psutil.Process] = []
     with pytest.raises(Cancelled):
         for event in work.events():
             if isinstance(event, Progress) and "Waiting for ever" in event.stage:
-                threading.Thread(target=stop).start()
-    assert set(Path(tempfile.gettempdir()).glob("workbench-convert-*")) <= before
-    assert list(out.iterdir()) == []
-    sleepers = [p for p in psutil.process_iter(["cmdline"]) if "time.sleep(600)" in " ".join(p.info["cmdline"] or [])]
-    assert not sleepers
+                child = psutil.Process(int(event.stage.split()[-1]))
+                running += [child, *child.parents()[:2]]  # with the edge's process, and its warden
+                assert list(scratch.iterdir())
+                work.cancel()
+    assert len(running) == 3 and not psutil.wait_procs(running, timeout=30)[1]
+    assert list(scratch.iterdir()) == list(out.iterdir()) == []
     assert converter.describe(source).result()["format"] == "onnx"
 
 

@@ -58,7 +58,7 @@ def test_every_edge_exists_and_says_what_it_needs(edge: Edge) -> None:
     assert callable(getattr(importlib.import_module(module), name))
     assert edge.seconds > 0
     assert 0 <= edge.error < 1
-    assert isinstance(edge.missing(), str)
+    assert edge.environment != APP or not edge.missing(), "requirements.txt has what the app's own edges need"
     assert not find(edge.source).base, "a variant is a target, never a source"
     for option in edge.options:
         assert option.kind in ("bool", "int", "choice", "file", "text")
