@@ -97,10 +97,12 @@ setInterval(() => {
 }, 300);
 // Our page names a node: the graph goes to it, as soon as it is drawn. A node that is clicked is told to our page.
 const target = () => window.__view__?._target;
+// Of a TensorFlow Lite file, Netron puts a tensor's number behind its name, on a line of its own.
+const plain = (value) => String(value?.name ?? '').split('\\n')[0];
 const find = (wanted) => {
     const nodes = [...(target()?._table?.keys() ?? [])].filter((node) => Array.isArray(node?.outputs) && node.type);
     const parts = (node) => [node, ...(node.chain ?? [])];
-    const makes = (node) => node.outputs.some((one) => one.value?.some?.((value) => value.name === wanted.output));
+    const makes = (node) => node.outputs.some((one) => one.value?.some?.((value) => plain(value) === wanted.output));
     return nodes.find((node) => wanted.name && parts(node).some((part) => part.name === wanted.name)) ??
         nodes.find((node) => wanted.output && parts(node).some(makes));
 };
@@ -136,7 +138,7 @@ document.addEventListener('click', () => setTimeout(() => {
     const [chosen] = target()?._selection ?? [];
     const node = chosen?.value;
     if (window.parent !== window && node?.type && Array.isArray(node.outputs)) {
-        const output = node.outputs[0]?.value?.[0]?.name ?? '';
+        const output = plain(node.outputs[0]?.value?.[0]);
         window.parent.postMessage({ workbench: 'node', name: node.name ?? '', output }, location.origin);
     }
 }, 150), true);
@@ -167,7 +169,7 @@ def address(file: str, name: str) -> str:
 
     Netron opens only what is called like a model, so a name that is not gets ``.onnx``.
     """
-    shown = name if name.lower().endswith(".onnx") else f"{name}.onnx"
+    shown = name if name.lower().endswith((".onnx", ".tflite")) else f"{name}.onnx"
     return f"{PREFIX}/?{urlencode({'url': file, 'identifier': shown})}"
 
 

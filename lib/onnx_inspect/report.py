@@ -52,7 +52,8 @@ class Report:
 
     def as_dict(self) -> dict[str, Any]:
         """Not ``asdict``: that copies every node's every value, half a minute for 100,000 nodes."""
-        return {f.name: getattr(self, f.name) for f in fields(self)} | {"problems": [asdict(p) for p in self.problems]}
+        every = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {"format": "onnx"} | every | {"problems": [asdict(p) for p in self.problems]}
 
 
 def verdict(report: dict[str, Any]) -> str:

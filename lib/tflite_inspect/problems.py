@@ -109,7 +109,7 @@ def _dead(model: dict[str, Any], nodes: list[Node]) -> Iterator[Problem]:
     used = {t for n in nodes for t in n.inputs} | set(graph["outputs"].tolist())
     for node in nodes:
         if node.outputs and not used & set(node.outputs) and not node.bodies and "ASSIGN" not in node.operator:
-            yield Problem("info", node.name, "nothing reads what it makes", "Convert the model again.", "dead-node")
+            yield Problem("info", node.name, "nothing reads what it makes", "Convert the model again.", "unread-node")
     variables = {k for k, t in enumerate(graph["tensors"]) if t["is_variable"]}
     for number in graph["inputs"].tolist():
         if number not in used and number not in variables:

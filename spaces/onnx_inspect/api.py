@@ -35,16 +35,17 @@ def build(bench: Bench) -> None:
     """Hidden components: they give each endpoint its names, types and defaults (None stands in the signature)."""
 
     async def inspect_onnx(file: str, external_data: list[str] | None = None, symbols: str = "", sizes: str = "") -> Answers:
-        """Look inside an ONNX model: validity, problems, inputs, outputs, parameters, operators, MACs, memory, nodes.
+        """Look inside an ONNX or TensorFlow Lite model: validity, problems, inputs, outputs, operators, MACs, memory, nodes.
 
         Args:
-            file: The .onnx file.
+            file: The .onnx or .tflite file, told by its content; of a MediaPipe bundle (.task) its largest model.
             external_data: Files that its tensors name as external data, if any.
             symbols: The same as sizes, its older name.
             sizes: Of dynamic dimensions, e.g. "batch=8, sequence=128"; others get plausible sizes, which the report names.
 
         Returns:
-            The report. valid says whether onnx accepts the model; problems lists errors, warnings and notes.
+            The report. format is onnx or tflite; valid says whether onnx, or LiteRT, accepts the model; problems lists
+            errors, warnings and notes.
         """
         try:
             async for answer in _answer(bench.inspect(uploaded(file, external_data), parse_sizes(sizes, symbols))):
@@ -64,10 +65,10 @@ def build(bench: Bench) -> None:
         samples: str | None = None,
         preprocessing: str = "",
     ) -> Answers:
-        """Run an ONNX model in onnxruntime and in the reference evaluator; compare, time and profile it.
+        """Run a model: ONNX in onnxruntime and the reference evaluator, .tflite in LiteRT twice. Compare, time and profile.
 
         Args:
-            file: The .onnx file.
+            file: The .onnx or .tflite file.
             inputs: An .npz file with one array per input, each whole; without inputs, random ones are made.
             seed: Of the random inputs, from 0.
             runs: Timed runs, 1 to 1000.
@@ -94,11 +95,11 @@ def build(bench: Bench) -> None:
             raise as_gradio(error) from None
 
     async def weights_onnx(file: str, tensor: str, external_data: list[str] | None = None) -> Answers:
-        """Range, sparsity and histogram of one weight of an ONNX model.
+        """Range, sparsity and histogram of one weight of an ONNX or TensorFlow Lite model.
 
         Args:
-            file: The .onnx file.
-            tensor: The initializer's name.
+            file: The .onnx or .tflite file.
+            tensor: The initializer's, or the tensor's, name.
             external_data: Files that its tensors name as external data, if any.
 
         Returns:

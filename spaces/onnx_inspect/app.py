@@ -20,7 +20,7 @@ from web import netron
 from web.shelf import Shelf
 from web.visit import Visit
 
-from . import api, page, rest, view, view_links, view_run
+from . import api, api_metadata, page, rest, rest_metadata, view, view_links, view_run, view_tflite
 from .bench import Bench
 
 GRAPH_HOURS = 2.0  # how long a graph's unguessable address works
@@ -31,7 +31,7 @@ class OnnxInspect:
 
     title = "Inspect ONNX"
     slug = "inspect"
-    css = view.CSS + view_links.CSS + view_run.CSS + netron.CSS
+    css = view.CSS + view_links.CSS + view_run.CSS + view_tflite.CSS + netron.CSS
     visit: Visit
 
     def __init__(self, settings: Settings) -> None:
@@ -41,7 +41,11 @@ class OnnxInspect:
             cpu_seconds=4 * settings.job_seconds,  # of all threads together
             file_mb=max(4096, 2 * settings.max_file_mb),
         )
-        self.jobs = Jobs(workers=settings.jobs, waiting=settings.queue_size, preload=("lib.onnx_inspect.tasks",))
+        self.jobs = Jobs(
+            workers=settings.jobs,
+            waiting=settings.queue_size,
+            preload=("lib.onnx_inspect.tasks", "lib.tflite_inspect.tasks"),
+        )
         self.shelf = Shelf(settings.data_folder / "graphs", GRAPH_HOURS)
         self.bench = Bench(self.jobs, limits)
         self.hours, self.max_file_mb = settings.gallery_hours, settings.max_file_mb
@@ -50,9 +54,13 @@ class OnnxInspect:
         opener, offer = page.build(self.bench, self.shelf, self.visit)
         self.opens, self.offers = [opener], [offer]
         api.build(self.bench)
+        api_metadata.build(self.bench)
 
     def routes(self) -> list[APIRoute]:
-        return [*rest.routes(self.bench, self.max_file_mb), *netron.routes(), *self.shelf.routes()]
+        return [*self._doors(), *netron.routes(), *self.shelf.routes()]
+
+    def _doors(self) -> list[APIRoute]:
+        return [*rest.routes(self.bench, self.max_file_mb), *rest_metadata.routes(self.bench, self.max_file_mb)]
 
     def health(self) -> dict[str, Any]:
         return {"jobs": self.jobs.status()}

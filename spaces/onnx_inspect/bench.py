@@ -1,15 +1,21 @@
-"""The tab's questions as jobs: each method takes what a visitor gave and queues the child that answers."""
+"""The tab's questions as jobs: each method takes what a visitor gave and queues the child that answers.
+
+Which capability answers is up to the file's content; both take and give the same where they mean the same.
+"""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+from lib.errors import InvalidFile
 from lib.jobs import Job, Jobs, Limits
 from web.folders import Folders
 
+from .formats import ONNX, TFLITE
 from .subject import PREFIX, Subject
 
-TASKS = "lib.onnx_inspect.tasks"
+TASKS = {ONNX: "lib.onnx_inspect.tasks", TFLITE: "lib.tflite_inspect.tasks"}
 
 
 class Bench:
@@ -18,14 +24,16 @@ class Bench:
     def __init__(self, jobs: Jobs, limits: Limits) -> None:
         self.jobs, self.limits, self.folders = jobs, limits, Folders(PREFIX)
 
-    def _ask(self, task: str, **arguments: Any) -> Job:
-        return self.jobs.submit(f"{TASKS}:{task}", arguments, limits=self.limits)
+    def _ask(self, format_: str, task: str, **arguments: Any) -> Job:
+        return self.jobs.submit(f"{TASKS[format_]}:{task}", arguments, limits=self.limits)
 
     def inspect(self, subject: Subject, symbols: dict[str, int]) -> Job:
-        return self._ask("inspect", **subject.files(), name=subject.name, symbols=symbols, out=subject.out or None)
+        sizes = {"symbols" if subject.format == ONNX else "sizes": symbols}
+        arguments = subject.files() | sizes | {"name": subject.name, "out": subject.out or None}
+        return self._ask(subject.format, "inspect", **arguments)
 
     def example(self, name: str, out: str) -> Job:
-        return self._ask("example", name=name, out=out)
+        return self._ask(ONNX, "example", name=name, out=out)
 
     def run(
         self,
@@ -37,18 +45,35 @@ class Bench:
         values: dict[str, Any] | None = None,
         samples: dict[str, Any] | None = None,
     ) -> Job:
-        given = {"inputs": inputs, "values": values, "samples": samples, "symbols": symbols}
-        return self._ask("execute", **subject.files(), **given, seed=seed, runs=runs, out=subject.out or None)
+        given = {"inputs": inputs, "values": values, "samples": samples, "seed": seed, "runs": runs}
+        given |= {"symbols" if subject.format == ONNX else "sizes": symbols, "out": subject.out or None}
+        return self._ask(subject.format, "execute", **subject.files(), **given)
 
     def weights(self, subject: Subject, tensor: str) -> Job:
-        return self._ask("tensor", **subject.files(), tensor=tensor)
+        return self._ask(subject.format, "tensor", **subject.files(), tensor=tensor)
+
+    def edit(self, subject: Subject, changes: dict[str, Any], target: str, out: str) -> Job:
+        """The file with other metadata, as ``target``; its report. Raises InvalidFile for a model of another format."""
+        if subject.format != TFLITE:
+            raise InvalidFile("Metadata are edited in TensorFlow Lite files; this is another. Convert it to TFLite first.")
+        return self._ask(
+            TFLITE, "edit", **subject.files(), name=Path(target).name, changes=changes, target=target, out=out or None
+        )
 
     def build(self, text: str, out: str) -> Job:
-        return self._ask("from_text", text=text, out=out)
+        return self._ask(ONNX, "from_text", text=text, out=out)
 
     def show(self, subject: Subject) -> Job:
-        return self._ask("as_text", **subject.files())
+        _only_onnx(subject, "shown as text")
+        return self._ask(ONNX, "as_text", **subject.files())
 
     def compare(self, old: Subject, new: Subject, rtol: float, atol: float) -> Job:
+        for one in (old, new):
+            _only_onnx(one, "compared here")
         files = {"old": old.model, "old_externals": old.externals, "new": new.model, "new_externals": new.externals}
-        return self._ask("difference", **files, rtol=rtol, atol=atol)
+        return self._ask(ONNX, "difference", **files, rtol=rtol, atol=atol)
+
+
+def _only_onnx(subject: Subject, what: str) -> None:
+    if subject.format != ONNX:
+        raise InvalidFile(f"{subject.name!r} is a TensorFlow Lite file; only ONNX models are {what}.")

@@ -1,4 +1,4 @@
-"""The tab's page: its parts in their places, and what they do together. Knows nothing of ONNX itself."""
+"""The tab's page: its parts in their places, and what they do together. Knows nothing of the formats themselves."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from web.visit import Arrival, Visit
 
 from . import view
 from .bench import Bench
+from .formats import TFLITE
 from .page_build import Build
 from .page_compare import Compare
 from .page_cost import Cost
 from .page_graph import Graph
+from .page_metadata import MetadataForm
 from .page_open import Opening
 from .page_run import Run
 from .page_shared import QUIET, Shared, Updates, Values, report_of
+from .page_tensors import Tensors
 from .page_weights import Weights
 from .subject import Subject
 
@@ -37,6 +40,10 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
             cost = Cost(shared)
         with gr.Tab("Weights", id="weights"):
             weights = Weights(shared)
+        with gr.Tab("Tensors", id="tensors", visible=False) as tensors_tab:
+            tensors = Tensors()
+        with gr.Tab("Metadata", id="metadata", visible=False) as metadata_tab:
+            metadata = MetadataForm(shared)
         with gr.Tab("Problems", id="problems"):
             problems = gr.HTML(idle("Nothing is open."), padding=False, elem_id="onnx-problems")
         with gr.Tab("Run", id="run"):
@@ -45,8 +52,8 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
             compare = Compare(shared)
         with gr.Tab("Build", id="build"):
             text = Build(shared)
-    parts = (opening, graph, cost, weights, run, compare, text)
-    everything = [shared.subject, problems, *(one for part in parts for one in part.outputs)]
+    parts = (opening, graph, cost, weights, tensors, metadata, run, compare, text)
+    everything = [shared.subject, problems, tensors_tab, metadata_tab, *(one for part in parts for one in part.outputs)]
 
     def count(now: Subject, report: dict[str, Any]) -> Updates:
         """What depends on the sizes of dynamic dimensions."""
@@ -55,7 +62,8 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
     def show(now: Subject, report: dict[str, Any]) -> Updates:
         """The whole page about ``now``, without answers about the model before it."""
         found: Updates = opening.show(now, report) | cost.show(report) | graph.show(now, report) | weights.show(report)
-        found |= run.show() | compare.show(now) | text.show()
+        found |= tensors.show(report) | metadata.show(report) | run.show() | compare.show(now) | text.show()
+        found |= {one: gr.Tab(visible=report["format"] == TFLITE) for one in (tensors_tab, metadata_tab)}
         if report.get("run"):
             found |= run.result(now, report["run"])
         return found | {shared.subject: now, problems: view.problems(report, opening.offer.taken), cost.sizes: ""}
@@ -90,6 +98,7 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
     run.connect(opening.reports)
     compare.connect()
     text.connect(follow, opening.summary, everything)
+    metadata.connect(follow, opening.summary, everything)
 
     def two(pair: list[list[str]] | None) -> Updates:
         return {compare.old: pair[0], compare.new: pair[1], tabs: gr.Tabs(selected="compare")} if pair else {tabs: gr.skip()}

@@ -14,6 +14,7 @@ from web.cards import failed, idle
 from web.folders import plain
 
 from . import view_links
+from .formats import TFLITE
 from .page_shared import QUIET, Shared, Updates, report_of
 from .subject import Subject
 
@@ -37,8 +38,9 @@ class Graph:
         }
 
     def _frame(self, now: Subject, which: str) -> str:
-        file = Path(now.out) / ("collapsed.onnx" if which == COLLAPSED else "graph.onnx")
-        address = netron.address(self.shared.shelf.put(file if file.is_file() else Path(now.out) / "graph.onnx"), now.name)
+        names = ["graph.tflite"] if now.format == TFLITE else ["collapsed.onnx"] * (which == COLLAPSED) + ["graph.onnx"]
+        file = next((p for p in (Path(now.out) / n for n in names) if p.is_file()), Path(now.out) / names[-1])
+        address = netron.address(self.shared.shelf.put(file, file.suffix), _shown(now))
         return (
             f'<iframe class="{netron.FRAME}" title="Graph of {html.escape(now.name)}" src="{html.escape(address)}" '
             'style="width:100%;height:640px;border:0;border-radius:12px" allow="fullscreen"></iframe>'
@@ -63,3 +65,8 @@ class Graph:
 
         self.level.input(redraw, [self.level, self.shared.subject], self.graph, **QUIET)
         self.node.click(clicked, self.shared.subject, self.node, **QUIET)
+
+
+def _shown(now: Subject) -> str:
+    """By its name Netron knows the format, too."""
+    return f"{now.name}.tflite" if now.format == TFLITE and not now.name.lower().endswith(".tflite") else now.name

@@ -18,9 +18,10 @@ from lib.jobs import Job
 from lib.onnx_inspect.catalogue import DESCRIPTIONS
 from lib.onnx_inspect.report import incomplete
 from web.cards import e, failed, idle
+from web.folders import plain
 from web.handover import Offer
 
-from . import view
+from . import formats, view
 from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save
 from .subject import Subject, uploaded
 
@@ -35,7 +36,10 @@ class Opening:
         with gr.Row(elem_classes="mw-columns"):
             with gr.Column(scale=4, min_width=300):
                 self.files = gr.File(
-                    label="ONNX model (and its external data)", file_count="multiple", type="filepath", height=150
+                    label="ONNX model (and its external data), or a .tflite",
+                    file_count="multiple",
+                    type="filepath",
+                    height=150,
                 )
                 self.examples = gr.Dataset(
                     components=[gr.Textbox(visible=False)],
@@ -56,13 +60,23 @@ class Opening:
                     self.again = gr.Button("Show the open model", size="sm", visible=False, min_width=120)
             with gr.Column(scale=7, min_width=320):
                 self.summary = gr.HTML(idle(view.IDLE), padding=False, elem_id="onnx-summary")
+                self.member = gr.Radio(visible=False, label="In this bundle", elem_id="onnx-member")
                 with gr.Row(visible=False, elem_classes="mw-own") as self.two:
                     self.two_words = gr.HTML(padding=False)
                     self.compare = gr.Button("Compare them", size="sm", min_width=130, scale=0)
         self.offer = Offer("onnx", self.convert, shared.subject, _for_convert, "convert")
         self.reports = [self.as_json, self.as_markdown]
         self.counted = [self.summary, *self.reports]
-        self.outputs = [*self.counted, self.files, self.convert, self.again, self.two, self.two_words, self.pair]
+        self.outputs = [
+            *self.counted,
+            self.files,
+            self.member,
+            self.convert,
+            self.again,
+            self.two,
+            self.two_words,
+            self.pair,
+        ]
 
     def count(self, now: Subject, report: dict[str, Any]) -> Updates:
         """What depends on the sizes, and the report's two files."""
@@ -72,7 +86,10 @@ class Opening:
 
     def show(self, now: Subject, report: dict[str, Any]) -> Updates:
         now.wants = list(report["missing"]) if incomplete(report) else []
+        bundle = report.get("bundle") or {"member": "", "members": []}
+        now.member, names = bundle["member"], [one["name"] for one in bundle["members"]]
         return self.count(now, report) | {
+            self.member: gr.Radio(choices=names, value=now.member or None, visible=len(names) > 1),
             self.convert: gr.Button(visible=self.offer.taken and not now.wants),
             self.again: gr.Button(visible=False),
             self.two: gr.Row(visible=False),
@@ -118,7 +135,7 @@ class Opening:
         shared, bench = self.shared, self.shared.bench
 
         async def open_files(paths: list[str] | None, before: Subject | None, http: gr.Request) -> Values:
-            onnx = [p for p in paths or [] if p.lower().endswith(".onnx")]
+            onnx = [p for p in paths or [] if formats.is_model(p)]
             kept = before.externals.values() if before is not None and onnx and onnx[-1] != before.model else ()
             others = [p for p in paths or [] if p not in onnx and p not in kept]  # without the data of the model before
             out = bench.folders.new()
@@ -161,13 +178,20 @@ class Opening:
             page = await asyncio.to_thread(show, model, await report_of(model))
             return page | {self.files: model.given() or None}
 
+        async def open_member(name: str, before: Subject | None, http: gr.Request) -> Values:
+            model, out = opened(before), bench.folders.new()
+            now = Subject(model.model, model.name, out=out, member=name)
+            async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
+                yield values | {self.files: now.given() or None} if shared.subject in values else values
+
         self.open_handed = open_handed
+        shared.on([self.member.input], open_member, [self.member, shared.subject], everything)
         shared.on([self.files.upload], open_files, [self.files, shared.subject], everything)
         shared.on([self.examples.click], open_example, [self.examples, shared.subject], everything)
         self.again.click(show_again, shared.subject, everything, **QUIET)
 
     def _two(self, onnx: list[str], others: list[str], before: Subject | None) -> Updates:
-        if len(onnx) < 2:
+        if len(onnx) < 2 or formats.TFLITE in map(formats.of, onnx[-2:]):
             return {}
         old, new = onnx[-2:]
         beside = list(before.externals.values()) if before is not None and before.model == old else others
@@ -202,10 +226,13 @@ def _for_convert(now: Subject | None) -> list[str]:
     path = Path(model.model)
     if not path.is_file():
         raise gr.Error("The model is no longer there. Open it again.", print_exception=False)
-    if path.name != model.name and model.out:
+    called, suffix = Path(model.name), f".{model.format}"
+    if model.member:
+        path, called = Path(plain(model.out, "member.tflite") or path), Path(model.member)
+    if path.name != f"{called.stem}{suffix}" and model.out:
         folder = Path(tempfile.mkdtemp(dir=model.out))
-        name = "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(model.name).stem)[:100] or "model"
-        named = folder / f"{name}.onnx"
+        name = "".join(c if c.isalnum() or c in "-_. " else "-" for c in called.stem)[:100] or "model"
+        named = folder / f"{name}{suffix}"
         with suppress(OSError):
             os.link(path, named)
         path = named if named.is_file() else Path(shutil.copy(path, named))

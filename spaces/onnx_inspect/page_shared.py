@@ -14,6 +14,7 @@ import gradio as gr
 from lib.errors import InvalidFile
 from lib.jobs import Job, Result
 from lib.onnx_inspect.markdown import markdown
+from lib.tflite_inspect.markdown import markdown as tflite_markdown
 from web.cards import progress
 from web.shelf import Shelf
 from web.stop import listen
@@ -21,6 +22,7 @@ from web.under_way import UnderWay
 from web.visit import Visit
 
 from .bench import Bench
+from .formats import TFLITE
 from .subject import Subject
 
 Updates = dict[Any, Any]
@@ -53,7 +55,7 @@ def save(now: Subject, report: dict[str, Any]) -> tuple[str, str]:
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(now.name).stem)[:60] or "model"
     now.report, readable = str(folder / f"{stem}.report.json"), folder / f"{stem}.report.md"
     Path(now.report).write_text(json.dumps(report, indent=1))
-    readable.write_text(markdown(report))
+    readable.write_text((tflite_markdown if report["format"] == TFLITE else markdown)(report))
     return now.report, str(readable)
 
 

@@ -1,4 +1,4 @@
-"""``POST /inspect-onnx`` and ``POST /run-onnx``: the .onnx file as the body, JSON out.
+"""``POST /inspect-onnx`` and ``POST /run-onnx``: the .onnx or .tflite file as the body, JSON out.
 
 A model with external data, and samples for a run, come as a form: ``curl -F model=@m.onnx -F external_data=@m.data
 -F samples=@cat.jpg``. What else is said stands in the query.
@@ -26,6 +26,7 @@ from web.errors import as_response
 from web.follow_job import follow_job
 from web.openapi import body, file, form, part, query, record, route, rows
 
+from . import formats
 from .bench import Bench
 from .subject import RUNS, Subject, parse_samples, parse_sizes
 
@@ -38,7 +39,7 @@ EMPTY = "The body is empty. Send the .onnx file itself: curl --data-binary @mode
 
 def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     async def inspect(http: Request) -> Response:
-        """The report of an ONNX model. Query: name, sizes ("batch=8, sequence=128"; older: symbols)."""
+        """The report of an ONNX or TensorFlow Lite model. Query: name, sizes ("batch=8, sequence=128"; older: symbols)."""
 
         def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
             if samples:
@@ -48,7 +49,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
         return await _answer(http, ask, {"name", "sizes", "symbols"})
 
     async def run(http: Request) -> Response:
-        """An ONNX model run on random inputs, or on a form's samples. Query: seed, runs, sizes, preprocessing."""
+        """A model run on random inputs, or on a form's samples. Query: seed, runs, sizes, preprocessing."""
 
         def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
             numbers = _whole(asked, "seed", 0), _whole(asked, "runs", RUNS)
@@ -66,7 +67,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
                 path = Path(folder) / "model.onnx"
                 if not await receive(http, path, max_file_mb):
                     raise InvalidFile(EMPTY)
-                subject, samples = Subject(str(path), _plain(asked.get("name", "model.onnx"))), None
+                subject, samples = Subject(str(path), _plain(asked.get("name") or f"model.{formats.of(str(path))}")), None
                 kind = http.headers.get("content-type")
                 if forms.is_form(kind):
                     files, fields = await forms.read(path, str(kind), Path(folder))
@@ -101,7 +102,9 @@ def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[st
     parts = {"model": part("The model."), "external_data": part("Files that hold its weights.", many=True)}
     samples = {"samples": part("Real inputs: .npz, a picture, text, sound, or a .zip of them.")}
     words = f"The model, at most {max_file_mb} MB in all."
-    report = record(valid="boolean", problems=rows(record(severity="string", where="string", message="string")))
+    report = record(
+        format="string", valid="boolean", problems=rows(record(severity="string", where="string", message="string"))
+    )
     found = record(seed="integer", inputs=rows(record(name="string")), outputs=rows(record(name="string")))
     errors = (413, 422, 429, 500)
     first = {"parameters": known.values(), "body": body(words, file(), form(**parts)), "answer": report, "errors": errors}

@@ -13,6 +13,8 @@ from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs.preprocessing import parse as read_preprocessing
 from lib.model_inputs.sizes import parse as read_sizes
 
+from . import formats
+
 PREFIX = "workbench-onnx-"
 RUNS = 20  # timed, unless a caller says otherwise
 
@@ -31,13 +33,20 @@ class Subject:
     out: str = ""
     report: str = ""
     wants: list[str] = field(default_factory=list)
+    member: str = ""  # which file of a bundle
 
     @property
     def folder(self) -> str:
         return self.out
 
+    @property
+    def format(self) -> str:
+        return formats.of(self.model, self.name)
+
     def files(self) -> dict[str, Any]:
-        """The arguments that every task takes."""
+        """The arguments that every task of its format takes."""
+        if self.format == formats.TFLITE:
+            return {"model": self.model, "member": self.member}
         return {"model": self.model, "externals": self.externals}
 
     def given(self) -> list[str]:
@@ -58,12 +67,12 @@ def uploaded(paths: list[str] | str | None, beside: list[str] | None = None) -> 
     """The model among the uploaded files and its external data. Raises InvalidFile when that is not clear."""
     found = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or [])]
     if not found:
-        raise InvalidFile("No file was given. Upload an .onnx file, with its external data if it has any.")
-    models = [p for p in found if p.suffix.lower() == ".onnx"] or (found if len(found) == 1 else [])
+        raise InvalidFile("No file was given. Upload an .onnx file, with its external data if it has any, or a .tflite.")
+    models = [p for p in found if formats.is_model(str(p))] or (found if len(found) == 1 else [])
     if len(models) != 1:
         raise InvalidFile(
-            f"{len(found)} files with {len(models)} names ending in .onnx; "
-            "upload exactly one .onnx file and its external data."
+            f"{len(found)} files with {len(models)} models among them; "
+            "upload exactly one .onnx file and its external data, or one .tflite."
         )
     data = [p for p in found if p != models[0]] + [Path(p) for p in beside or []]
     return Subject(str(models[0]), models[0].name, {p.name: str(p) for p in data})

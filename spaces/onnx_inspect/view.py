@@ -7,11 +7,14 @@ from typing import Any
 
 import pandas as pd
 
-from lib.onnx_inspect.report import facts, incomplete, verdict
+from lib.onnx_inspect import report as onnx_words
+from lib.onnx_inspect.report import incomplete
 from lib.reports.words import human, shape_text, size
+from lib.tflite_inspect import report as tflite_words
 from web.cards import e
 
 from . import view_links
+from .formats import ONNX, TFLITE
 
 NODE_COLUMNS = ["#", "node", "operator", "output", "M MACs", "MACs %", "k weights", "output KiB", "FLOPs/byte"]
 WEIGHT_COLUMNS = ["name", "dtype", "shape", "k elements", "KiB", "read by", "nodes"]
@@ -27,16 +30,17 @@ MENDED = {
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
 MOST_ROWS = 5000  # of a table in the page; the report has all
 MOSTLY = 0.9  # of all MACs in one operator
-IDLE = "Drop an <b>.onnx</b> file (with its external data, if it has any), or try an example."
+IDLE = "Drop an <b>.onnx</b> file (with its external data, if it has any) or a <b>.tflite</b>, or try an example."
+WORDS: dict[str, Any] = {ONNX: onnx_words, TFLITE: tflite_words}
 
 
 def summary(report: dict[str, Any]) -> str:
     """The verdict, the facts, and what goes in and out."""
-    lacks = incomplete(report)
+    lacks, words = incomplete(report), WORDS[report["format"]]
     state = "ok" if report["valid"] else "warning" if lacks else "error"
     word = "valid" if report["valid"] else "incomplete" if lacks else "not valid"
-    rows = "".join(f"<dt>{e(k)}</dt><dd>{e(v)}</dd>" for k, v in facts(report).items())
-    said = f"<p>{e(words)}</p>" if (words := verdict(report)) != "Valid." else ""
+    rows = "".join(f"<dt>{e(k)}</dt><dd>{e(v)}</dd>" for k, v in words.facts(report).items())
+    said = f"<p>{e(sentence)}</p>" if (sentence := words.verdict(report)) != "Valid." else ""
     return (
         f'<div class="mw-card"><p class="mw-verdict"><span class="mw-chip {state}">{word}</span> '
         f"<b>{e(report['file']['name'])}</b></p>{said}<dl class='mw-facts'>{rows}</dl>"
@@ -46,11 +50,16 @@ def summary(report: dict[str, Any]) -> str:
 
 def _values(title: str, values: list[dict[str, Any]]) -> str:
     shown = "".join(
-        f"<tr><td><code>{e(v['name'])}</code></td><td>{e(v['dtype'])}</td><td>{e(shape_text(v['shape']))}</td></tr>"
+        f"<tr><td><code>{e(v['name'])}</code></td><td>{e(v['dtype'])}</td><td>{e(shape_text(v['shape']))}{_scaled(v)}</td></tr>"
         for v in values[:40]
     )
     more = f"<tr><td colspan=3>and {len(values) - 40} more in the report</td></tr>" if len(values) > 40 else ""
     return f"<div><h3>{title}</h3><table>{shown or '<tr><td>none</td></tr>'}{more}</table></div>"
+
+
+def _scaled(value: dict[str, Any]) -> str:
+    found = tflite_words.quantised(value.get("quantization"))
+    return f"<br><small>{e(found)}</small>" if found else ""
 
 
 def _mend(problem: dict[str, Any]) -> str:
@@ -92,6 +101,8 @@ def cost(report: dict[str, Any]) -> str:
     lines = [f"<b>{e(human(report['macs']))} MACs</b> ({report['macs']:,}); FLOPs are twice that."]
     if report["symbols"]:
         lines.append("Counted with " + e(report["sizes_note"]) + " Change them below.")
+    elif report["sizes_note"]:
+        lines.append(e(report["sizes_note"]))
     for group in report["not_counted"]:
         lines.append(f"Not counted: {group['nodes']} × <code>{e(group['operator'])}</code>, {e(group['reason'])}.")
     memory = report["memory"]
@@ -165,6 +176,8 @@ def tensor(found: dict[str, Any], users: list[str] | None = None) -> str:
     parts = [
         f"<b><code>{e(found['name'])}</code></b> {e(found['dtype'])} {e(shape_text(found['shape']))}, {size(found['bytes'])}"
     ]
+    if words := tflite_words.quantised(found.get("quantization")):
+        parts.append(f"stored as integers: {e(words)}")
     if "minimum" in found:
         parts.append(f"{found['minimum']:.5g} to {found['maximum']:.5g}, mean {found['mean']:.5g}, std {found['std']:.5g}")
     if "zeros" in found:

@@ -9,30 +9,28 @@ from typing import Any
 
 import pandas as pd
 
-from lib.reports.markdown import figure, latency, measured_on
+from lib.reports.markdown import engine, figure, latency, measured_on
 from lib.reports.words import shape_text, size
 from web.cards import e
 
 from .view import MOST_ROWS, part
 
 PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "M MACs", "GMAC/s"]
-HEAD = {
-    True: "onnxruntime matches the reference evaluator",
-    False: "onnxruntime and the reference evaluator give different outputs",
-    None: "only one of the two runtimes gave outputs",
-}
+HEAD = {True: "{} matches {}", False: "{} and {} give different outputs", None: "only one of the two runtimes gave outputs"}
 PREVIEWED = 8 << 20  # bytes of a picture or a sound that is shown before it is used
 TEXT = 600  # characters of a text
 
 
 def result(found: dict[str, Any]) -> str:
     """Do the two runtimes agree, how fast is one, and what came out."""
-    ours, other = found["onnxruntime"], found["reference"]
+    (ours, name, against), other = engine(found), found["reference"]
+    head = HEAD[found["agree"]].format(name, against)
     state = {True: ("ok", "agree"), False: ("error", "differ"), None: ("warning", "not compared")}[found["agree"]]
-    lines = [f'<p class="mw-verdict"><span class="mw-chip {state[0]}">{state[1]}</span> {e(HEAD[found["agree"]])}</p>']
-    for name, one in (("onnxruntime", ours), ("Reference", other)):
+    lines = [f'<p class="mw-verdict"><span class="mw-chip {state[0]}">{state[1]}</span> {e(head)}</p>']
+    lines += _top(found)
+    for which, one in ((name, ours), ("Reference", other)):
         if "error" in one:
-            lines.append(f"<p>{name} {e(one['version'])}: {e(one['error'])}</p>")
+            lines.append(f"<p>{which} {e(one['version'])}: {e(one['error'])}</p>")
     if "latency_ms" in ours:
         lines.append(f"<p>{e(latency(ours))}</p><p><small>{e(measured_on(ours))}</small></p>")
     lines += _inputs(found)
@@ -61,6 +59,12 @@ def result(found: dict[str, Any]) -> str:
     return f'<div class="mw-card">{"".join(lines)}</div>'
 
 
+def _top(found: dict[str, Any]) -> list[str]:
+    """The labels with the highest scores, where the model's file names them."""
+    rows = "".join(f"<tr><td>{e(one['label'])}</td><td>{one['score']:.3f}</td></tr>" for one in found.get("top") or ())
+    return [f'<table class="mw-plain mw-top">{rows}</table>'] if rows else []
+
+
 def _short(values: Any) -> str:
     """Six digits of each number; the first of many."""
     if isinstance(values, list):
@@ -83,14 +87,14 @@ def profile_table(found: dict[str, Any]) -> pd.DataFrame:
             part(r["macs"], 1e6),
             None if r["gmacs_per_second"] is None else round(r["gmacs_per_second"], 3),
         ]
-        for r in found["onnxruntime"].get("profile", [])
+        for r in engine(found)[0].get("profile", [])
     ]
     return pd.DataFrame(rows[:MOST_ROWS], columns=PROFILE_COLUMNS)
 
 
 def profile_plot(found: dict[str, Any]) -> pd.DataFrame:
     """The eight slowest."""
-    rows = found["onnxruntime"].get("profile", [])
+    rows = engine(found)[0].get("profile", [])
     shown = [(f"{k + 1}: {_end(r['node'])}", round(r["ms"], 4), r["operator"]) for k, r in enumerate(rows[:8])]
     return pd.DataFrame(shown, columns=["node", "ms", "operator"])
 

@@ -34,7 +34,7 @@ CONTRACT = {
     "macs",
     "nodes",
 }
-ENDPOINTS = ["build_onnx", "compare_onnx", "inspect_onnx", "run_onnx", "show_onnx", "weights_onnx"]
+ENDPOINTS = ["build_onnx", "compare_onnx", "edit_metadata", "inspect_onnx", "run_onnx", "show_onnx", "weights_onnx"]
 
 
 @pytest.fixture(scope="module")

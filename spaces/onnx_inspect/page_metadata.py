@@ -1,0 +1,115 @@
+"""Metadata of the open TensorFlow Lite file: shown, edited, and written into a copy that is the open model from then on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import InvalidValue, WorkbenchError
+from web.cards import failed, idle
+from web.folders import plain
+
+from . import view_tflite
+from .page_shared import Shared, Updates, Values, opened, report_of
+from .subject import Subject
+
+TEXTS = {"name": "Name", "version": "Version", "author": "Author", "license": "Licence", "description": "Description"}
+HINT = "one number, or one for each of red, green and blue"
+
+
+class MetadataForm:
+    def __init__(self, shared: Shared) -> None:
+        self.shared = shared
+        self.said = gr.HTML(idle(view_tflite.NOTHING), padding=False, elem_id="onnx-metadata")
+        with gr.Row():
+            with gr.Column(min_width=260):
+                self.texts = {k: gr.Textbox(label=words, lines=3 if k == "description" else 1) for k, words in TEXTS.items()}
+            with gr.Column(min_width=260):
+                self.labels = gr.Textbox(
+                    label="Labels", lines=8, max_lines=12, info="a line each, in the order of the output's scores"
+                )
+                with gr.Row():
+                    self.mean = gr.Textbox(label="Mean", info=HINT, placeholder="127.5", min_width=120)
+                    self.std = gr.Textbox(
+                        label="Std", info="pixels become (x − mean) ÷ std", placeholder="127.5", min_width=120
+                    )
+        with gr.Row():
+            self.write = gr.Button("Write into the file", variant="primary", scale=2, min_width=150, interactive=False)
+            self.download = gr.DownloadButton("Download .tflite", interactive=False, scale=1, min_width=150)
+        self.note = gr.HTML(padding=False, elem_id="onnx-written")
+        self.form = [*self.texts.values(), self.labels, self.mean, self.std]
+        self.outputs = [self.said, *self.form, self.write, self.download, self.note]
+
+    def show(self, report: dict[str, Any]) -> Updates:
+        off: Updates = {self.note: "", self.download: gr.DownloadButton(value=None, interactive=False)}
+        if report["format"] != "tflite":
+            empty: Updates = dict.fromkeys(self.form, "")
+            return off | empty | {self.said: idle(view_tflite.NOTHING), self.write: gr.Button(interactive=False)}
+        shown = dict(zip(self.form, texts(report["metadata"] or {}), strict=True))
+        return off | shown | {self.said: view_tflite.metadata(report), self.write: gr.Button(interactive=True)}
+
+    def connect(self, opening: Any, summary: gr.HTML, everything: list[Any]) -> None:
+        """``opening`` follows a job to the whole page about its model."""
+        shared, bench = self.shared, self.shared.bench
+
+        async def write(before: Subject | None, http: gr.Request, *given: str) -> Values:
+            model = opened(before, "Open a .tflite first.")
+            out, name = bench.folders.new(), f"{stem(model.name)}.tflite"
+            now = Subject(str(Path(out) / name), name, out=out)
+            try:
+                changed = changes((await report_of(model))["metadata"] or {}, given)
+            except WorkbenchError as error:
+                now.close()
+                yield {self.note: failed(error, "not written")}
+                return
+            async for values in opening(
+                now, before, lambda: bench.edit(model, changed, now.model, out), http, "not written"
+            ):
+                if shared.subject in values:
+                    button = gr.DownloadButton(value=plain(out, name), interactive=True)
+                    yield values | {self.note: view_tflite.written(name), self.download: button}
+                else:  # progress, or what is wrong: beside the form, and the summary stays
+                    yield {self.note: values[summary]}
+
+        shared.on([self.write.click], write, [shared.subject, *self.form], everything)
+
+
+def texts(found: dict[str, Any]) -> list[str]:
+    """Metadata as the form's fields show them."""
+    numbers = [", ".join(f"{v:g}" for v in found.get(name, [])) for name in ("mean", "std")]
+    return [*(found.get(name, "") for name in TEXTS), "\n".join(found.get("labels", [])), *numbers]
+
+
+def changes(before: dict[str, Any], given: Sequence[str | None]) -> dict[str, Any]:
+    """What the form says otherwise than the file. Raises InvalidValue where that is nothing, or no number."""
+    names = [*TEXTS, "labels", "mean", "std"]
+    found: dict[str, Any] = {}
+    for name, old, new in zip(names, texts(before), (value or "" for value in given), strict=True):
+        if new.strip() == old.strip():
+            continue
+        read = {"labels": lines, "mean": numbers, "std": numbers}.get(name)
+        found[name] = read(name, new) if read else new
+    if not found:
+        raise InvalidValue("the form", "as the file", "a change of at least one field")
+    return found
+
+
+def lines(name: str, text: str) -> list[str]:
+    """A label a line; those at the end that are blank are none."""
+    return [line.strip() for line in text.rstrip().splitlines()]
+
+
+def numbers(name: str, text: str) -> list[float]:
+    """``127.5`` or ``123.7, 116.3, 103.5``. Raises InvalidValue."""
+    try:
+        return [float(part) for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
+    except ValueError:
+        raise InvalidValue(name, text, HINT) from None
+
+
+def stem(name: str) -> str:
+    """Of a visitor's file, as a plain name."""
+    return "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(name).stem)[:100].strip(". ") or "model"

@@ -1,0 +1,23 @@
+"""Every tensor of a TensorFlow Lite file with its quantisation, and the file's signatures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from . import view_tflite
+from .page_shared import Updates, table
+
+
+class Tensors:
+    def __init__(self) -> None:
+        self.signatures = gr.HTML(padding=False, elem_id="onnx-signatures")
+        kinds = ["number", "str", "str", "str", "str", "number", "str"]
+        self.tensors = table(view_tflite.TENSOR_COLUMNS, kinds, "Tensors of the first graph", elem_id="onnx-tensors")
+        self.outputs = [self.signatures, self.tensors]
+
+    def show(self, report: dict[str, Any]) -> Updates:
+        if report["format"] != "tflite":
+            return {self.signatures: "", self.tensors: gr.Dataframe(value=None)}
+        return {self.signatures: view_tflite.signatures(report), self.tensors: view_tflite.tensors(report)}

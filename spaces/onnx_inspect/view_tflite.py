@@ -1,0 +1,86 @@
+"""What only a TensorFlow Lite report has: tensors, signatures, metadata. Everything foreign is escaped."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from lib.reports.words import shape_text, size
+from lib.tflite_inspect.report import quantised
+from web.cards import e, idle
+
+from .view import MOST_ROWS, part
+
+TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "KiB", "quantisation"]
+NOTHING = "Metadata are part of a TensorFlow Lite file. Open a <b>.tflite</b> to see and edit them."
+UNREADABLE = "The metadata cannot be read; what is written here takes their place."
+
+
+def tensors(report: dict[str, Any]) -> pd.DataFrame:
+    """In the file's order."""
+    rows = [
+        [
+            t["index"],
+            t["name"],
+            t["kind"],
+            t["dtype"] + (", sparse" if t["sparse"] else ""),
+            shape_text(t["shape"]),
+            part(t["bytes"], 1024),
+            quantised(t["quantization"]),
+        ]
+        for t in report["tensors"][:MOST_ROWS]
+    ]
+    return pd.DataFrame(rows, columns=TENSOR_COLUMNS)
+
+
+def signatures(report: dict[str, Any]) -> str:
+    """One line each: its key, what it takes and gives, and its MACs."""
+    if not report["signatures"]:
+        return idle("The file has no signatures: inputs and outputs go by the names of their tensors.")
+    lines = []
+    for one in report["signatures"]:
+        sides = [
+            ", ".join(f"{v['name']} {v['dtype']} {shape_text(v['shape'])}" for v in one[s]) for s in ("inputs", "outputs")
+        ]
+        left = "" if one["run"] else "; not run here: the same as another, or no plain tensors"
+        lines.append(f"<p><b><code>{e(one['key'])}</code></b> takes {e(sides[0])}; gives {e(sides[1])}{left}</p>")
+    return f'<div class="mw-card"><h3>Signatures</h3>{"".join(lines)}</div>'
+
+
+def metadata(report: dict[str, Any]) -> str:
+    """What the file says of inputs, outputs and associated files; its texts stand in the form."""
+    found = report["metadata"]
+    if found is None:
+        return idle(UNREADABLE)
+    chip = '<span class="mw-chip ok">metadata</span>' if found["present"] else '<span class="mw-chip">no metadata yet</span>'
+    lines = [f'<p class="mw-verdict">{chip} {e(report["file"]["name"])}</p>']
+    lines += [f'<p><span class="mw-chip warning">warning</span> {e(words)}</p>' for words in found["problems"]]
+    rows = "".join(
+        f"<tr><td>{side[:-1]}</td><td><code>{e(note['name'])}</code></td><td>{e(_note(note))}</td></tr>"
+        for side in ("inputs", "outputs")
+        for note in found[side][:40]
+    )
+    lines.append(f'<div class="mw-scroll"><table class="mw-plain mw-notes">{rows}</table></div>')
+    if found["files"]:
+        files = ", ".join(f"{f['name']} ({size(f['bytes'])})" for f in found["files"])
+        lines.append(f"<p>Files in it: {e(files)}</p>")
+    return f'<div class="mw-card">{"".join(lines)}</div>'
+
+
+def _note(note: dict[str, Any]) -> str:
+    said = [note["content"] or "content unknown"]
+    if note["range"]:
+        said.append(f"{note['range'][0]:g} to {note['range'][1]:g}")
+    return ", ".join(said) + (f": {note['description']}" if note["description"] else "")
+
+
+def written(name: str) -> str:
+    words = f"{e(name)} with these metadata is the open model now."
+    return f'<div class="mw-card"><span class="mw-chip ok">written</span> {words}</div>'
+
+
+CSS = """
+.mw-notes td:last-child { white-space: normal; } .mw-notes code { white-space: nowrap; }
+.mw-top td:last-child { font-variant-numeric: tabular-nums; text-align: right; }
+"""
