@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from lib.errors import InvalidValue, NotFound
+from lib.train.edge import kept
 from lib.train.frameworks import framework
 from lib.train.recipe import Recipe
 from lib.train.runs import Run
@@ -18,14 +19,9 @@ if TYPE_CHECKING:
 
 KEPT = 2  # networks in memory
 PYTORCH = "pytorch"  # the framework that trained the run, whichever it was
-EXPORTS = "exports"  # in a run's folder
-# what each other runtime runs: the first of these files that was made; a target's name is what an export is asked by
-FILES = {
-    "onnxruntime": {"onnx": "model.onnx"},
-    "litert": {"tflite": "model.tflite", "tflite-fp16": "model-fp16.tflite", "tflite-int8": "model-int8.tflite"},
-}
-FILES["mediapipe"] = FILES["litert"]
-RUNTIMES = (PYTORCH, *FILES)
+TFLITE = ("tflite", "tflite-fp16", "tflite-int8")
+TARGETS = {"onnxruntime": ("onnx",), "litert": TFLITE, "mediapipe": TFLITE}  # what each runs: the first that was exported
+RUNTIMES = (PYTORCH, *TARGETS)
 
 
 def file_for(run: Run, runtime: str) -> Path | None:
@@ -34,13 +30,10 @@ def file_for(run: Run, runtime: str) -> Path | None:
         raise InvalidValue("runtime", runtime, ", ".join(RUNTIMES))
     if runtime == PYTORCH:
         return None
-    for name in FILES[runtime].values():
-        path = run.folder / EXPORTS / name
-        with suppress(OSError):
-            if path.is_file() and not path.is_symlink() and path.stat().st_mtime_ns >= stamp(run.folder):
-                return path
-    target = next(iter(FILES[runtime]))
-    raise NotFound(f"For {runtime} this run needs a file that is not made yet. Export it first, to {target}.")
+    for target in TARGETS[runtime]:
+        if (path := kept.path(run, target)) is not None:
+            return path
+    raise NotFound(f"For {runtime} this run needs a file that is not made yet. Export it first, to {TARGETS[runtime][0]}.")
 
 
 def stamp(folder: Path) -> int:

@@ -120,7 +120,9 @@ def test_drift_that_ended_proposes_nothing() -> None:
         {"windows": {"a": 1}, "now": "<b>"},
     ],
 )
-@pytest.mark.parametrize("result", [{"parts": 5}, {"parts": {"validation": {"count": "x"}}}, {}, {"parts": {"validation": []}}])
+@pytest.mark.parametrize(
+    "result", [{"parts": 5}, {"parts": {"validation": {"count": "x"}}}, {}, {"parts": {"validation": []}}]
+)
 def test_files_of_other_shapes_break_nothing(drift: dict[str, Any], result: dict[str, Any]) -> None:
     found = monitor(record() | {"result": result}, answers(3, 3), SUMS, drift)
     assert found["drift"]["inputs"]["flagged"] is None and found["accuracy"]["fell"] is None
