@@ -143,7 +143,8 @@ class _Making:
         if self._target.name == "onnx":
             source = yield from self._onnx(begin, begin + 0.6 * (end - begin))
             return (yield from self._checked(source, begin + 0.6 * (end - begin), end))
-        zipped = yield from self._job("calibration", "calibration", {"data": self._data}, begin, begin)
+        onnx = str(self._run.folder / kept.FOLDER / targets.find("onnx").file)
+        zipped = yield from self._job("prepare", "preparation", {"data": self._data, "onnx": onnx}, begin, begin)
         attempts = ATTEMPTS if self._target.precision == "int8" else ATTEMPTS[:1]
         row, made = Row(target=self._target.name, verdict=WITHHELD, weights=self._weights), None
         for k, (agreement, floats) in enumerate(attempts):
@@ -184,10 +185,11 @@ class _Making:
             "anyway": True,  # an int8 file is judged here, on validation pictures
         }
         if base.name == "onnx":
-            options |= {"dynamic": False, "sizes": {"batch": 1}}
+            options |= {"dynamic": False}
         if self._target.precision == "int8":
             options |= {"activations": STATIC}
-        source = Source({base.file: self._run.folder / kept.FOLDER / base.file})
+        folder = self._scratch / "prepare" if base.name == "onnx" else self._run.folder / kept.FOLDER
+        source = Source({base.file: folder / base.file})
 
         def start() -> Any:
             return self._converter.convert(source, self._target.name, options, out)

@@ -77,3 +77,29 @@ def _widen(graph: Any, value: Any) -> None:
     for node in graph.node:
         node.input[:] = [value.name if name in names else name for name in node.input]
     del graph.value_info[:]  # they say integers
+
+
+def fixed(source: Path, path: Path) -> None:
+    """Writes ``path``: ``source`` for one picture at a time, without what only a free batch needs.
+
+    onnxruntime folds what is constant then; its basic optimizations make no operators of its own. MediaPipe refuses what
+    onnx2tf makes of the arithmetic of shapes.
+    """
+    import onnx
+    import onnxruntime
+
+    model = onnx.load(source)
+    for value in (*model.graph.input, *model.graph.output):
+        value.type.tensor_type.shape.dim[0].dim_value = 1
+    del model.graph.value_info[:]
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.optimized_model_filepath = str(path)
+    options.log_severity_level = 4
+    onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    folded = onnx.load(path)
+    used = {node.domain for node in folded.graph.node}
+    kept = [one for one in folded.opset_import if one.domain in used]
+    del folded.opset_import[:]
+    folded.opset_import.extend(kept)
+    onnx.save(folded, path)

@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from lib.errors import InvalidFile, InvalidValue, JobFailed
+from lib.onnx_model.words import clean
 from lib.train import pictures
 from lib.train.frameworks import framework
 from lib.train.recipe import Recipe
@@ -173,7 +174,7 @@ def mediapipe(file: Path, classes: tuple[str, ...], size: int, threads: int) -> 
     except (ImportError, OSError) as error:
         raise JobFailed(LIBRARIES if "cannot open shared object" in str(error) or _missing(error) else _REFUSED) from error
     except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:
-        raise InvalidFile(_REFUSED) from error
+        raise InvalidFile(f"{_REFUSED} In its words: {clean(str(error))[:300]}") from error
     columns = {name: at for at, name in enumerate(classes)}
 
     def call(pixels: np.ndarray) -> np.ndarray:

@@ -23,12 +23,18 @@ def onnx(progress: Progress, run: str, out: str, about: dict[str, str], backbone
     return write(Run(Path(run)), Path(out) / "model.onnx", about, tuple(backbones))
 
 
-def calibration(progress: Progress, run: str, data: str, out: str) -> dict[str, Any]:
-    """Writes ``out/samples.zip`` with training pictures; what is in it and how a model takes it."""
+def prepare(progress: Progress, run: str, data: str, onnx: str, out: str) -> dict[str, Any]:
+    """What the converter is given: ``out/samples.zip`` with training pictures, and ``out/model.onnx`` for one picture.
+
+    Answers what is in the zip and how a model takes it.
+    """
+    from lib.train.edge.onnx_file import fixed
     from lib.train.handover import calibration_samples
 
     progress("Drawing training pictures")
-    return calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
+    found = calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
+    fixed(Path(onnx), Path(out) / "model.onnx")
+    return found
 
 
 def check(
