@@ -1,0 +1,109 @@
+"""``POST /export_classifier`` (JSON in and out); below it a run's rows, ``{run}``, and its files, ``{run}/{target}``."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import tempfile
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+from fastapi import Request, Response
+from fastapi.responses import FileResponse, JSONResponse
+from fastapi.routing import APIRoute
+
+from lib.errors import Cancelled, InvalidFile, InvalidValue, NotFound, WorkbenchError
+from lib.jobs import Result
+from lib.train.edge.export import Exporter
+from lib.train.edge.targets import find
+from lib.train.trainer import Trainer
+from web.body import receive
+from web.errors import as_response
+from web.follow_job import follow_job
+
+DOOR = "export_classifier"
+MOST_MB = 1  # of the JSON
+FIELDS = ("run", "target")
+
+
+def address(run: str, target: str) -> str:
+    """Of an exported file, relative to the page: it may stand behind a prefix."""
+    return f"./{DOOR}/{run}/{target}"
+
+
+def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
+    async def export_classifier(http: Request) -> Response:
+        """JSON: run, the id of a run that has ended; target: onnx, tflite, tflite-fp16 or tflite-int8.
+
+        200: ``file``, where the file is to be had, and ``report``. 422: it is withheld, with the report; or
+        ``{"error": …}`` for what cannot be exported at all.
+        """
+        try:
+            given = await _received(http)
+            run = await asyncio.to_thread(trainer.find, given["run"])
+            target = given["target"]
+            async with aclosing(follow_job(exporter.export(run, target))) as events:
+                async for event in events:
+                    if isinstance(event, Result):
+                        return _answer(run.id, target, event.value)
+                    if await http.is_disconnected():
+                        raise Cancelled()
+            raise AssertionError("work ends with a result or an error")
+        except WorkbenchError as error:
+            return as_response(error)
+
+    async def exports(http: Request) -> Response:
+        """The rows of a run's exports, by target."""
+        try:
+            run = await asyncio.to_thread(trainer.find, http.path_params["run"])
+            rows = await asyncio.to_thread(exporter.rows, run)
+            return JSONResponse({name: row.as_dict() for name, row in rows.items()})
+        except WorkbenchError as error:
+            return as_response(error)
+
+    async def file(http: Request) -> Response:
+        """An exported file. 404 where it was not exported yet, or is withheld."""
+        try:
+            target = find(http.path_params["target"])
+            run = await asyncio.to_thread(trainer.find, http.path_params["run"])
+            path = await asyncio.to_thread(exporter.file, run, target.name)
+            if path is None:
+                raise NotFound(f"This run has no file for {target.name} (yet). POST /{DOOR} makes it.")
+            return FileResponse(path, filename=f"{run.id}-{target.file}", media_type="application/octet-stream")
+        except WorkbenchError as error:
+            return as_response(error)
+
+    return [
+        APIRoute(f"/{DOOR}", export_classifier, methods=["POST"]),
+        APIRoute(f"/{DOOR}/{{run}}", exports, methods=["GET"]),
+        APIRoute(f"/{DOOR}/{{run}}/{{target}}", file, methods=["GET"], response_class=FileResponse),
+    ]
+
+
+def _answer(run: str, target: str, value: dict[str, Any]) -> Response:
+    report = value["report"]
+    if value["file"] is None:
+        why = f"The file is withheld: {report['why']}"
+        return JSONResponse({"error": why, "run": run, "target": target, "report": report}, status_code=422)
+    return JSONResponse({"run": run, "target": target, "file": address(run, target), "report": report})
+
+
+async def _received(http: Request) -> dict[str, str]:
+    with tempfile.TemporaryDirectory(prefix="workbench-export-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "body"
+        await receive(http, path, MOST_MB)
+        try:
+            given = json.loads(path.read_text())
+        except (OSError, ValueError, RecursionError):
+            given = None
+    if not isinstance(given, dict):
+        raise InvalidFile('Send JSON as the body: {"run": "…", "target": "tflite"}.')
+    if unknown := sorted(given.keys() - set(FIELDS)):
+        raise InvalidValue("field", unknown[0], ", ".join(FIELDS))
+    values = {"target": "tflite"} | given
+    for name in FIELDS:
+        if not isinstance(values.get(name), str):
+            raise InvalidValue(name, values.get(name), "a text")
+    find(values["target"])
+    return values
