@@ -16,11 +16,16 @@ from fastapi.routing import APIRoute
 from lib.errors import Cancelled, InvalidFile, InvalidValue, NotFound, WorkbenchError
 from lib.jobs import Result
 from lib.train.edge.export import Exporter
-from lib.train.edge.targets import find
+from lib.train.edge.rows import PROVEN, WITHHELD
+from lib.train.edge.targets import TARGETS, find
 from lib.train.trainer import Trainer
 from web.body import receive
 from web.errors import as_response
 from web.follow_job import follow_job
+from web.openapi import body, json_body, path_parameter, record, route
+from web.openapi import file as binary
+
+from .rest_watch import RUN, queried
 
 DOOR = "export_classifier"
 MOST_MB = 1  # of the JSON
@@ -40,6 +45,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         ``{"error": …}`` for what cannot be exported at all.
         """
         try:
+            queried(http, set())
             given = await _received(http)
             run = await asyncio.to_thread(trainer.find, given["run"])
             target = given["target"]
@@ -74,10 +80,35 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         except WorkbenchError as error:
             return as_response(error)
 
+    row = record(
+        "accuracy with its interval, same_label, megabytes, milliseconds …",
+        target="string",
+        verdict={"type": "string", "enum": [PROVEN, WITHHELD]},
+        why="string",
+    )
+    made = record(run="string", target="string", file="string", report=row)
+    where, which = path_parameter("run", RUN), path_parameter("target", ", ".join(TARGETS))
+    asked = {"run": {"type": "string", "description": RUN}}
+    asked["target"] = {"type": "string", "enum": list(TARGETS), "default": "tflite"}
+    given = {"type": "object", "properties": asked, "required": ["run"]}
     return [
-        APIRoute(f"/{DOOR}", export_classifier, methods=["POST"]),
-        APIRoute(f"/{DOOR}/{{run}}", exports, methods=["GET"]),
-        APIRoute(f"/{DOOR}/{{run}}/{{target}}", file, methods=["GET"], response_class=FileResponse),
+        route(
+            f"/{DOOR}",
+            export_classifier,
+            method="POST",
+            body=body("The run and what it becomes.", json_body(given)),
+            answer=made,
+            errors=(404, 413, 429, 500),
+            also={422: record("With report, where the file was made and is withheld.", error="string")},
+        ),
+        route(
+            f"/{DOOR}/{{run}}",
+            exports,
+            parameters=[where],
+            answer={"type": "object", "additionalProperties": row},
+            errors=(404, 422),
+        ),
+        route(f"/{DOOR}/{{run}}/{{target}}", file, parameters=[where, which], answer=binary(), errors=(404, 422)),
     ]
 
 
