@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -52,6 +53,20 @@ def _one_of(*words: str) -> Callable[[str], str]:
     return read
 
 
+REPLICAS = "a whole number, or ray://local?replicas=2, ray://auto?replicas=2, ray://HOST:PORT?replicas=2-8"
+REPLICAS_SHAPE = re.compile(
+    r"\d{1,3}|ray://(local|auto|[\w.-]+:\d{1,5}|\[[0-9a-fA-F:]+\]:\d{1,5})(\?replicas=\d{1,3}(-\d{1,3})?)?"
+)
+
+
+def _replicas(text: str) -> str:
+    """ "" for the app's own process."""
+    counts = [int(n) for n in text.partition("?replicas=")[2].split("-") if n]
+    if not REPLICAS_SHAPE.fullmatch(text) or counts != sorted(counts) or 0 in counts:
+        raise ValueError
+    return "" if text.isdigit() and not int(text) else text
+
+
 def _variable(name: str, default: Any, read: Callable[[str], Any], allowed: str, secret: bool = False) -> Any:
     return field(default=default, repr=not secret, metadata={"variable": name, "read": read, "allowed": allowed})
 
@@ -98,6 +113,7 @@ class Settings:
     )
     train_hub: tuple[str, ...] = _variable("TRAIN_HUB", (), _names, "Hub data sets (owner/name), separated by commas")
     trackers: tuple[str, ...] = _variable("TRACKERS", ("tensorboard",), _names, "tensorboard, trackio, separated by commas")
+    replicas: str = _variable("REPLICAS", "", _replicas, REPLICAS)
     metrics_token: str = _variable("METRICS_TOKEN", "", str, "any text", secret=True)
     log_format: str = _variable("LOG_FORMAT", "text", _one_of("text", "json"), "text or json")
     processes: int = _variable("WORLD_SIZE", 1, _at_least(1), "set by accelerate launch")
@@ -146,6 +162,11 @@ def harmless_variables() -> dict[str, str]:
     return {name: os.environ[name] for name in HARMLESS if name in os.environ}
 
 
+def visible_devices() -> list[str]:
+    """The accelerators that the owner chose for this app, as CUDA names them; none: all."""
+    return [part for part in map(str.strip, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if part]
+
+
 def prepare_library(**variables: str) -> None:
-    """Switches of libraries that read nothing else, set before they are imported; in a child process only."""
+    """Switches of libraries that read nothing else, set before they are imported; in a child process, where it can be."""
     os.environ.update(variables)

@@ -18,7 +18,19 @@ SHARED = {
 }  # folders of lib/ that capabilities may use, and that use none
 CAPABILITIES = {p.name for p in (ROOT / "lib").iterdir() if p.is_dir()} - SHARED
 # the only names by which a capability may use another one
-FACES = {"train": {"lib.convert.convert", "lib.convert.convert.Converter", "lib.convert.convert.Source"}}
+FACES = {
+    "train": {"lib.convert.convert", "lib.convert.convert.Converter", "lib.convert.convert.Source"},
+    # the same engine elsewhere: it has that one's face, and runs it
+    "replicas": {
+        "lib.text_to_image." + name
+        for name in (
+            *("engine.Engine", "engine.MOST_GROUPS", "engine.PATIENCE", "engine.STOPPING", "account.refusals"),
+            *("events.Done", "events.Event", "events.Failed", "events.Loading", "events.Queued", "events.Step"),
+            *("group.own_rows", "group.rows_at", "models.Catalogue", "models.settle"),
+            *("queue.FairQueue", "request.Request", "ticket.Ticket"),
+        )
+    },
+}
 FORBIDDEN = {"gradio", "gradio_client", "fastapi", "starlette", "spaces", "web", "app"}
 
 

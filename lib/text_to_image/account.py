@@ -19,6 +19,7 @@ class Account:
 
     def __init__(self, request: Request, created: float) -> None:
         self.origin, self.created = current.get(), created
+        self.replica = ""  # the one that has it, where there are any
         self._model = request.model
         self._began: float | None = None
         self._first: float | None = None
@@ -52,6 +53,7 @@ class Account:
             size=f"{request.width}x{request.height}",
             steps=request.steps,
             outcome=ended,
+            replica=self.replica,
             queue_seconds=_rounded(self._began),
             first_preview_seconds=_rounded(self._first),
             seconds=_rounded(seconds),

@@ -19,7 +19,7 @@ from lib.settings import Settings
 from lib.text_to_image.account import refusals
 from lib.text_to_image.events import Failed, Loading, Queued
 from lib.text_to_image.group import Group
-from lib.text_to_image.models import Catalogue
+from lib.text_to_image.models import Catalogue, Model
 from lib.text_to_image.queue import FairQueue
 from lib.text_to_image.request import Request
 from lib.text_to_image.shelf import Shelf
@@ -135,6 +135,10 @@ class Engine:
                 "queue_length": len(self._queue),
                 "rows_in_batch": sum(g.batch.width for g in self._groups.values()),
             }
+
+    def loaded(self) -> list[Model]:
+        """The models in memory now."""
+        return self._shelf.all()
 
     def under_way(self) -> dict[str, dict[str, int]]:
         """Requests ``running`` and ``waiting``, by model."""

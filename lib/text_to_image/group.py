@@ -27,12 +27,23 @@ DECODE_AT_ONCE = 4
 PREVIEW_SECONDS = 0.1
 
 
+def own_rows(model: Model, settings: Settings) -> int:
+    """UNet rows at the model's own size."""
+    if model.encode is None:
+        return 1
+    return settings.max_rows or max(2, ROW_BUDGET.get(model.device.type, ROW_BUDGET["cuda"]) // (model.size // 8) ** 2)
+
+
+def rows_at(own: int, size: int, width: int, height: int) -> int:
+    """UNet rows at another size, of a model that takes ``own`` of them at its own ``size``; 1 stays 1: one at a time."""
+    return own if own == 1 else max(2, int(own * size**2 / (width * height)))
+
+
 def row_cap(model: Model, request: Request, settings: Settings) -> int:
     """UNet rows for this model and size; the setting is for the model's own size."""
     if model.encode is None:
         return 1
-    own = settings.max_rows or max(2, ROW_BUDGET.get(model.device.type, ROW_BUDGET["cuda"]) // (model.size // 8) ** 2)
-    return max(2, int(own * model.size**2 / (request.width * request.height)))
+    return max(2, rows_at(own_rows(model, settings), model.size, request.width, request.height))
 
 
 class Group:

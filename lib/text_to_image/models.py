@@ -91,12 +91,7 @@ class Model:
 
     def settle(self, request: Request) -> Request:
         """With the size filled in. Raises InvalidValue outside half to double the trained size."""
-        width, height = request.width or self.size, request.height or self.size
-        low, high = max(64, self.size // 2), self.size * 2
-        for field, value in (("width", width), ("height", height)):
-            if not low <= value <= high:
-                raise InvalidValue(field, value, f"{low} to {high} for {self.name} (trained at {self.size})")
-        return replace(request, width=width, height=height, model=self.name)
+        return settle(request, self.name, self.size)
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """[n, C, h, w] as the UNet knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
@@ -113,6 +108,16 @@ class Model:
             )
             scale, shift = scale / std, mean
         return vae.decode(latents / scale + shift, return_dict=False)[0]
+
+
+def settle(request: Request, name: str, size: int) -> Request:
+    """As ``Model.settle``, for whoever knows of a model only its trained ``size`` in pixels."""
+    width, height = request.width or size, request.height or size
+    low, high = max(64, size // 2), size * 2
+    for field, value in (("width", width), ("height", height)):
+        if not low <= value <= high:
+            raise InvalidValue(field, value, f"{low} to {high} for {name} (trained at {size})")
+    return replace(request, width=width, height=height, model=name)
 
 
 def load(source: Source, settings: Settings, report: Report = lambda stage: None) -> Model:

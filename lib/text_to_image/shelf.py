@@ -89,6 +89,10 @@ class Shelf:
         self.stage = stage
         self._on_change()
 
+    def all(self) -> list[Model]:
+        with self._lock:
+            return list(self.loaded.values())
+
     @property
     def current(self) -> Model | None:
         """The most recently used one."""

@@ -36,6 +36,10 @@ class TextToImage:
             from lib.text_to_image.zero_gpu import PerCallEngine
 
             self.engine = PerCallEngine(settings, spaces.GPU)
+        elif settings.replicas:
+            from lib.replicas.remote import RemoteEngine
+
+            self.engine = RemoteEngine(settings)
         else:
             self.engine = Engine(settings)
         self.gallery = Gallery(settings.gallery_folder, settings.gallery_hours)

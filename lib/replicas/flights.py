@@ -1,0 +1,117 @@
+"""The requests that replicas have: where each one is, how much of it is left, and whether another one fits beside."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+from lib.replicas.replica import Replica
+from lib.replicas.router import Key, Place
+from lib.text_to_image.engine import MOST_GROUPS
+from lib.text_to_image.group import rows_at
+from lib.text_to_image.models import settle
+from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
+
+if TYPE_CHECKING:
+    from PIL.Image import Image
+
+# Rows that are sent though they do not fit yet: one guided request waits there, so that no tick goes by with a row less
+# between a picture's end and the next request's way.
+AHEAD = 2
+UNKNOWN = 512  # pixels a side of a model that nobody has loaded yet
+Facts = dict[str, dict[str, int]]  # by model: its own size in pixels and the rows it takes at that
+
+
+def key_of(request: Request) -> Key:
+    return request.model, request.width, request.height
+
+
+def settled(request: Request, facts: Facts) -> Request:
+    """With its size, where the model is known. Raises InvalidValue."""
+    known = facts.get(request.model)
+    return settle(request, request.model, known["size"]) if known else request
+
+
+def work(request: Request, steps: int | None = None) -> float:
+    """Rows x pixels x steps left."""
+    area = (request.width or UNKNOWN) * (request.height or UNKNOWN)
+    return width(request) * area * (request.steps if steps is None else steps)
+
+
+def width(request: Request) -> int:
+    return 2 if request.guided else 1
+
+
+@dataclass(eq=False, slots=True)
+class Flight:
+    """One try of one request on one replica."""
+
+    number: int
+    ticket: Ticket
+    replica: Replica
+    key: Key
+    left: int
+    heard: float = field(default_factory=time.monotonic)
+    preview: Image | None = None
+
+
+class Flights:
+    """Those under way, by number."""
+
+    def __init__(self) -> None:
+        self._flights: dict[int, Flight] = {}
+        self._last = 0
+
+    def __len__(self) -> int:
+        return len(self._flights)
+
+    def add(self, ticket: Ticket, replica: Replica) -> Flight:
+        self._last += 1
+        flight = Flight(self._last, ticket, replica, key_of(ticket.request), ticket.request.steps)
+        self._flights[flight.number] = flight
+        return flight
+
+    def get(self, number: int) -> Flight | None:
+        return self._flights.get(number)
+
+    def pop(self, number: int) -> Flight | None:
+        return self._flights.pop(number, None)
+
+    def of(self, replica: Replica) -> list[Flight]:
+        return [flight for flight in self._flights.values() if flight.replica is replica]
+
+    def with_ticket(self, ticket: Ticket) -> Flight | None:
+        return next((flight for flight in self._flights.values() if flight.ticket is ticket), None)
+
+    def all(self) -> list[Flight]:
+        return list(self._flights.values())
+
+    def rows(self, replica: Replica | None = None) -> int:
+        return sum(width(f.ticket.request) for f in self.all() if replica in (None, f.replica))
+
+    def place(self, replica: Replica) -> Place:
+        load = sum(work(flight.ticket.request, flight.left) for flight in self.of(replica))
+        return Place(replica.number, load, frozenset(replica.models))
+
+    def fits(self, replica: Replica, request: Request, facts: Facts) -> bool:
+        """Whether its rows join a batch there at once, or nearly so."""
+        key, there = key_of(request), self.of(replica)
+        known = replica.models.get(request.model) or facts.get(request.model)
+        beside = [flight for flight in there if flight.key == key]
+        if known is None:  # one request goes and has the model loaded
+            return not beside
+        if known["rows"] == 1:  # a pipeline that is not ours to split: one picture at a time
+            return not any(flight.key[0] == request.model for flight in there)
+        if not beside:
+            return len({flight.key for flight in there}) < MOST_GROUPS
+        rows = sum(width(flight.ticket.request) for flight in beside) + width(request)
+        return rows <= rows_at(known["rows"], known["size"], request.width, request.height) + AHEAD
+
+
+def batch_work(request: Request, facts: Facts) -> float:
+    """Of a full batch of requests like this one."""
+    known = facts.get(request.model)
+    rows = rows_at(known["rows"], known["size"], request.width, request.height) if known else 2
+    return work(request) / width(request) * rows

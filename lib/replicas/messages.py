@@ -1,0 +1,113 @@
+"""What the page and a replica tell each other: frames of JSON and the raw bytes of a picture. Never a pickle.
+
+Page to replica: ``setup`` (once, first), ``order``, ``cancel``. Replica to page: ``beat``, and the events of an order.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Iterator
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lib import errors
+from lib.errors import WorkbenchError
+from lib.settings import Settings
+from lib.text_to_image.events import Done, Event, Failed, Loading, Queued, Step
+
+HEAD = struct.Struct("!II")  # bytes of the JSON, bytes of the picture
+MOST_JSON, MOST_BLOB = 4 << 20, 256 << 20
+KINDS = {kind.__name__: kind for kind in (Loading, Queued, Step, Done, Failed)}
+MODES = ("RGB", "RGBA", "L")
+SECRET = {"metrics_token"}  # nothing that a replica needs
+
+Head = dict[str, Any]
+
+
+def frame(head: Head, blob: bytes = b"") -> bytes:
+    data = json.dumps(head).encode()
+    return HEAD.pack(len(data), len(blob)) + data + blob
+
+
+def lengths(head: bytes) -> tuple[int, int]:
+    """Of the JSON and of the blob that follow. Raises ValueError for what no replica sends."""
+    length, size = HEAD.unpack(head)
+    if length > MOST_JSON or size > MOST_BLOB:
+        raise ValueError("a frame that is too long")
+    return length, size
+
+
+def frames(data: bytes) -> Iterator[tuple[Head, bytes]]:
+    """The frames of ``data``, which holds whole ones only."""
+    at = 0
+    while at < len(data):
+        length, size = lengths(data[at : at + HEAD.size])
+        middle, end = at + HEAD.size + length, at + HEAD.size + length + size
+        yield json.loads(data[at + HEAD.size : middle]), data[middle:end]
+        at = end
+
+
+def encode(order: int, event: Event, last: Image.Image | None) -> bytes:
+    """A frame. The preview of a step is left out where it is still ``last``."""
+    head: Head = {"order": order, "event": type(event).__name__}
+    match event:
+        case Loading() | Queued():
+            return frame(head | {"values": asdict(event)})
+        case Step():
+            values = {"step": event.step, "steps": event.steps, "seconds_to_go": event.seconds_to_go}
+            image = event.preview if event.preview is not last else None
+            return frame(head | {"values": values} | _shape(image), image.tobytes() if image else b"")
+        case Done():
+            return frame(head | {"values": {"info": event.info}} | _shape(event.image), event.image.tobytes())
+        case Failed():
+            return frame(head | {"values": _words(event.error)})
+
+
+def decode(head: Head, blob: bytes, last: Image.Image | None) -> Event:
+    """The other way round; raises ValueError, KeyError or TypeError for what is none."""
+    kind, values, image = KINDS[head["event"]], head["values"], last
+    if "mode" in head:
+        if head["mode"] not in MODES:
+            raise ValueError("a picture of another mode")
+        image = Image.frombytes(head["mode"], (head["width"], head["height"]), blob)
+    if kind is Step:
+        return Step(preview=image, **values)
+    if kind is Done:
+        return Done(image, values["info"])
+    if kind is Failed:
+        return Failed(_error(values))
+    return kind(**values)
+
+
+def settings_out(settings: Settings) -> Head:
+    """As JSON can hold it."""
+    values = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in SECRET}
+    return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
+
+
+def settings_in(values: Head) -> Settings:
+    kinds = {f.name: type(f.default) for f in fields(Settings)}
+    return Settings(**{k: kinds[k](v) if issubclass(kinds[k], (tuple, Path)) else v for k, v in values.items()})
+
+
+def _shape(image: Image.Image | None) -> Head:
+    return {"mode": image.mode, "width": image.width, "height": image.height} if image else {}
+
+
+def _words(error: WorkbenchError) -> Head:
+    own = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float))}
+    return {"kind": type(error).__name__, "message": str(error), "own": own}
+
+
+def _error(values: Head) -> WorkbenchError:
+    kind = getattr(errors, str(values["kind"]), WorkbenchError)
+    if not (isinstance(kind, type) and issubclass(kind, WorkbenchError)):
+        kind = WorkbenchError
+    error = kind.__new__(kind)
+    error.args = (str(values["message"]),)
+    error.__dict__.update(values["own"])
+    return error

@@ -1,0 +1,234 @@
+"""Replicas by Ray Serve, on this machine or on many. Imports Ray when the replicas start.
+
+Each replica is a Serve application of its own with one replica: so this page decides which one gets a request
+(``router.py``), by Serve's stable interface. Serve places them on nodes, starts those again that die or freeze, and
+replaces them. Nothing is served over HTTP: the page calls them by their handles.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import os
+import shutil
+import tempfile
+import time
+import uuid
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lib import log
+from lib.replicas import messages
+from lib.replicas.address import Address
+from lib.replicas.replica import Listener, Replica
+from lib.settings import Settings, prepare_library
+from lib.text_to_image.request import Request
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+PING_SECONDS, AGAIN_SECONDS = 1.0, 0.2
+# Only a ceiling: the page sends what fits. It must be more than that, or rows stay empty; pings count, too.
+MOST_ONGOING = 512
+SHORT = 40  # characters of a folder's path: Ray's sockets add up to 60, and Linux allows 107
+LEFT_BEHIND = [".git", "tests", "benchmarks", "docs", ".ci", ".github"]  # not sent to other nodes
+
+
+class RayReplica(Replica):
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.application = f"pictures-{number}"
+        self.handle: Any = None
+        self.generation = ""
+        self._listener: Listener | None = None
+        self._streams: dict[int, Any] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def live(self, listener: Listener) -> None:
+        """Asks how it is, once a second; the answer of one that is frozen or still starts comes when it comes."""
+        self._listener = listener
+        while True:
+            try:
+                beat = json.loads(await self.handle.beat.remote())
+            except asyncio.CancelledError:
+                raise
+            except Exception as error:  # of Ray: it died, or is not there yet
+                if self.alive:
+                    self.give_up()
+                    listener.lost(self, type(error).__name__)
+                await asyncio.sleep(AGAIN_SECONDS)
+                continue
+            if beat["generation"] == self.generation:  # not one that is about to go
+                listener.beat(self, beat)
+            await asyncio.sleep(PING_SECONDS if self.ready else AGAIN_SECONDS)
+
+    def send(self, number: int, request: Request, watch: bool, origin: tuple[str, str]) -> None:
+        order = {"order": number, "request": request.as_dict(), "watch": watch, "origin": origin}
+        task = asyncio.get_running_loop().create_task(self._follow(number, json.dumps(order).encode()))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _follow(self, number: int, order: bytes) -> None:
+        assert self._listener is not None
+        stream = self._streams[number] = self.handle.options(stream=True).generate.remote(order)
+        try:
+            async for data in stream:
+                self.heard = time.monotonic()
+                for head, blob in messages.frames(data):
+                    self._listener.event(self, head, blob)
+        except asyncio.CancelledError:
+            if number in self._streams:
+                raise
+        except Exception as error:
+            if self._streams.pop(number, None) is not None:  # nobody cancelled it
+                logging.getLogger(__name__).warning("a request was lost", extra={"fields": log.failure(error)})
+                self._lost(number, error)
+        finally:
+            self._streams.pop(number, None)
+
+    def _lost(self, number: int, error: Exception) -> None:
+        from ray.exceptions import RayActorError
+
+        assert self._listener is not None
+        if isinstance(error, RayActorError) and self.alive:
+            self._listener.lost(self, type(error).__name__)  # all of it, this request among them
+        else:
+            self.alive = False  # until it answers again, requests go elsewhere
+            self._listener.dropped(self, number)
+
+    def cancel(self, number: int) -> None:
+        """Dropping the stream, or its task, would let the rows run to their end."""
+        stream = self._streams.pop(number, None)
+        if stream is not None:
+            stream.cancel()
+
+    def give_up(self) -> None:
+        """Serve ends it when its health check fails. Should it wake up, it finds its requests cancelled."""
+        for number in list(self._streams):
+            self.cancel(number)
+
+
+class RayFleet:
+    """``least`` replicas at the start, up to ``most`` while the queue is long (``scaling.py``)."""
+
+    def __init__(self, settings: Settings, address: Address) -> None:
+        self._settings, self._address = settings, address
+        self._own = [RayReplica(number) for number in range(address.least)]
+        self.replicas: list[Replica] = list(self._own)
+        self._lives: dict[RayReplica, asyncio.Task[None]] = {}
+        # Ray's own calls wait long; one thread makes all of them, and what it starts ends with it
+        self._ray = ThreadPoolExecutor(1, thread_name_prefix="ray")
+        self._folder = ""
+        self._listener: Listener | None = None
+
+    async def start(self, listener: Listener) -> None:
+        self._listener = listener
+        await self._wait(self._connect)
+        await self._wait(self._deploy, self._own)
+        for replica in self._own:
+            self._live(replica)
+
+    async def replace(self, replica: Replica) -> None:
+        """``serve.run`` again: Serve ends the old one and starts the new one."""
+        assert isinstance(replica, RayReplica)
+        self._lives.pop(replica).cancel()
+        log.event("replica_replaced", replica=replica.name)
+        await self._wait(self._deploy, [replica])
+        replica.leave()
+        self._live(replica)
+
+    async def grow(self) -> None:
+        replica = RayReplica(max(r.number for r in self.replicas) + 1)
+        await self._wait(self._deploy, [replica])
+        self._own.append(replica)
+        self.replicas = list(self._own)
+        self._live(replica)
+
+    async def shrink(self, replica: Replica) -> None:
+        """Nothing is under way on it."""
+        assert isinstance(replica, RayReplica)
+        self._own.remove(replica)
+        self.replicas = list(self._own)
+        self._lives.pop(replica).cancel()
+        await self._wait(self._delete, replica)
+
+    async def close(self) -> None:
+        for life in self._lives.values():
+            life.cancel()
+        await asyncio.gather(*self._lives.values(), return_exceptions=True)
+        with suppress(Exception):
+            await self._wait(self._disconnect)
+        self._ray.shutdown()
+
+    def _live(self, replica: RayReplica) -> None:
+        assert self._listener is not None
+        self._lives[replica] = asyncio.create_task(replica.live(self._listener))
+
+    async def _wait(self, act: Callable[..., Any], *values: Any) -> Any:
+        return await asyncio.get_running_loop().run_in_executor(self._ray, act, *values)
+
+    # -- in Ray's thread ----------------------------------------------------------------------------
+
+    def _connect(self) -> None:
+        prepare_library(RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0")
+        import ray
+        from ray import serve
+
+        options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
+        if self._address.cluster == "local":
+            base = tempfile.gettempdir()
+            self._folder = tempfile.mkdtemp(prefix="mw-", dir=base if len(base) < SHORT else "/tmp")
+            cores = max(os.cpu_count() or 1, self._address.most)
+            options |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": self._folder}
+        else:
+            options["address"] = self._address.cluster
+            options["runtime_env"] = {"working_dir": str(ROOT), "excludes": LEFT_BEHIND}
+        ray.init(**options)
+        serve.start(proxy_location="Disabled")
+        self._devices = ray.cluster_resources().get("GPU", 0) > 0 and self._settings.device in ("auto", "cuda")
+
+    def _deploy(self, replicas: list[RayReplica]) -> None:
+        """Returns when Serve knows of them; they load their models afterwards."""
+        from ray import serve
+
+        from lib.replicas.ray_worker import RayWorker
+
+        deployment = serve.deployment(RayWorker).options(
+            num_replicas=1,
+            max_ongoing_requests=MOST_ONGOING,
+            ray_actor_options={"num_cpus": 1} | ({"num_gpus": 1} if self._devices else {}),
+            health_check_period_s=1,
+            health_check_timeout_s=10,
+            graceful_shutdown_timeout_s=30,
+            graceful_shutdown_wait_loop_s=0.5,
+        )
+        settings, generation = json.dumps(messages.settings_out(self._settings)).encode(), uuid.uuid4().hex
+        targets = [
+            serve.RunTarget(deployment.options(name=r.application).bind(settings, generation), r.application, None)
+            for r in replicas
+        ]
+        handles = serve.run_many(targets, wait_for_applications_running=False)
+        for replica, handle in zip(replicas, handles, strict=True):
+            replica.handle, replica.generation = handle, generation
+
+    def _delete(self, replica: RayReplica) -> None:
+        from ray import serve
+
+        serve.delete(replica.application)
+
+    def _disconnect(self) -> None:
+        import ray
+        from ray import serve
+
+        if not ray.is_initialized():
+            return
+        if self._address.cluster == "local":
+            serve.shutdown()
+        else:  # the cluster may serve others
+            for replica in self._own:
+                serve.delete(replica.application)
+        ray.shutdown()
+        if self._folder:
+            shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,220 @@
+"""The engine's face for pictures that are made elsewhere: the page and its doors see no difference.
+
+The queue and its turns stay in this process. Which back end makes the pictures says REPLICAS (docs/scale.md).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+from lib import log
+from lib.errors import InvalidValue, ModelUnavailable, QueueFull
+from lib.replicas.address import parse
+from lib.replicas.dispatcher import Dispatcher, Waiting
+from lib.replicas.flights import key_of, settled
+from lib.replicas.replica import Replica
+from lib.replicas.scaling import SCALE_SECONDS, Scaler
+from lib.settings import Settings
+from lib.text_to_image.account import refusals
+from lib.text_to_image.engine import STOPPING
+from lib.text_to_image.events import Failed
+from lib.text_to_image.models import Catalogue
+from lib.text_to_image.queue import FairQueue
+from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
+
+CLOSED = "The engine is shut down."
+UPDATE_SECONDS = 900.0  # for one replica: its pictures end, its successor loads a model
+
+
+class RemoteEngine:
+    """``submit``, ``status``, ``drain`` … as ``Engine``; and ``update``, which replaces the replicas one by one."""
+
+    def __init__(self, settings: Settings) -> None:
+        """Raises InvalidValue where REPLICAS asks for Ray and Ray is not installed."""
+        self.settings, self.catalogue = settings, Catalogue(settings)
+        self._address = parse(settings.replicas)
+        self._fleet = self._address.fleet(settings)
+        self._waiting = Waiting()
+        self._idle = threading.Condition(self._waiting.lock)
+        self._dispatcher = Dispatcher(self._waiting, lambda: self._fleet.replicas, self._notify)
+        self._closed = self._draining = False
+        self._failure = ""
+        self._loop = asyncio.new_event_loop()
+        self._thread: threading.Thread | None = None
+        self._stop = asyncio.Event()
+
+    def start(self) -> None:
+        """Idempotent."""
+        with self._waiting.lock:
+            if self._thread is None:
+                # it starts the processes, too: they end with the thread that started them
+                self._thread = threading.Thread(target=self._run, daemon=True, name="replicas")
+                self._thread.start()
+
+    def close(self) -> None:
+        """Cancels whatever waits or runs, and ends the replicas."""
+        with self._waiting.lock:
+            self._closed = True
+            left = list(self._waiting.queue.order())
+        left += [flight.ticket for flight in self._dispatcher.flights.all()] + list(self._dispatcher.again)
+        for ticket in left:
+            ticket.cancel()
+        if self._thread is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stop.set)
+            self._thread.join(timeout=60)
+
+    def drain(self, seconds: float) -> bool:
+        """Takes no request any more, tells those that wait, and lets those on replicas end, at most ``seconds`` long.
+
+        Returns whether all did.
+        """
+        with self._waiting.lock:
+            self._draining, waiting = True, list(self._waiting.queue.order())
+            self._waiting.queue = FairQueue()
+        for ticket in waiting:
+            ticket.emit(Failed(ModelUnavailable(STOPPING)))
+        with self._idle:
+            return self._idle.wait_for(self._nothing, timeout=seconds)
+
+    def update(self) -> None:
+        """Replaces the replicas one after another; no request is lost. Waits until that is done.
+
+        Raises ModelUnavailable where a new one does not come up; the others are then left as they are.
+        """
+        asyncio.run_coroutine_threadsafe(self._update(), self._loop).result()
+
+    def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
+        """Raises QueueFull, InvalidValue or ModelUnavailable at once; later trouble is an event."""
+        with refusals(request, self.catalogue.names, self.catalogue.default):
+            return self._submit(request, owner, watch)
+
+    def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
+        source = self.catalogue.choose(request.model)
+        if request.steps > self.settings.max_steps:
+            raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
+        # with its seed: wherever it is drawn, and drawn again, it is the same picture
+        request = settled(request.settle(model=source.name), self._dispatcher.facts)
+        ticket = Ticket(request, owner=owner, watch=watch)
+        ticket.on_cancel = lambda: self._forget(ticket)
+        with self._waiting.lock:
+            if self._closed:
+                raise ModelUnavailable(CLOSED)
+            if self._failure:
+                raise ModelUnavailable(self._failure)
+            if self._draining:
+                raise ModelUnavailable(STOPPING)
+            if len(self._waiting.queue) >= self.settings.queue_size:
+                raise QueueFull(len(self._waiting.queue))
+            self._waiting.queue.push(key_of(request), ticket)
+            self._waiting.fresh.append(ticket)
+        self._call(self._dispatcher.dispatch)
+        return ticket
+
+    @property
+    def ready(self) -> bool:
+        """Some replica has a model loaded."""
+        return any(replica.ready for replica in self._fleet.replicas)
+
+    def status(self) -> dict[str, Any]:
+        """What ``GET /healthz`` tells: as of one engine, and of each replica."""
+        replicas = list(self._fleet.replicas)
+        best = max(replicas, key=lambda one: (one.ready, one.alive, -one.number), default=None)
+        own = best.status if best else {}
+        failed = self._failure or (all(r.status["status"] == "failed" for r in replicas) and own.get("error", ""))
+        with self._waiting.lock:
+            waiting = len(self._waiting.queue)
+        return {
+            "status": "failed" if failed else "ready" if self.ready else "loading",
+            "stage": "" if failed else own.get("stage", ""),
+            "error": failed or "",
+            "model": own.get("model") or self.catalogue.default,
+            "device": own.get("device"),
+            "dtype": own.get("dtype"),
+            "queue_length": waiting,
+            "rows_in_batch": self._dispatcher.rows(),
+            "replicas": [self._told(replica) for replica in replicas],
+        }
+
+    @staticmethod
+    def _told(replica: Replica) -> dict[str, Any]:
+        state = replica.status["status"] if replica.alive else "lost" if replica.pid else "loading"
+        rows, queue = (replica.status.get(name, 0) for name in ("rows_in_batch", "queue_length"))
+        return {"name": replica.name, "alive": replica.alive, "status": state, "rows": rows, "queue": queue}
+
+    def under_way(self) -> dict[str, dict[str, int]]:
+        """Requests on a replica (``running``) and ``waiting``, by model."""
+        with self._waiting.lock:
+            waiting = Counter(ticket.request.model for ticket in self._waiting.queue.order())
+        return {"running": dict(self._dispatcher.under_way()), "waiting": dict(waiting)}
+
+    # -- below: the loop's thread, and the way to it --------------------------------------------------
+
+    def _call(self, act: Any, *values: Any) -> None:
+        if self._thread is not None and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(act, *values)
+
+    def _forget(self, ticket: Ticket) -> None:
+        with self._waiting.lock:
+            self._waiting.queue.remove(ticket)
+        self._call(self._dispatcher.cancelled, ticket)
+
+    def _notify(self) -> None:
+        with self._idle:
+            self._idle.notify_all()
+
+    def _nothing(self) -> bool:
+        return not self._dispatcher.flights and not self._dispatcher.again
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._main())
+
+    async def _main(self) -> None:
+        watch = asyncio.create_task(self._dispatcher.watch())
+        try:
+            await self._fleet.start(self._dispatcher)
+        except Exception as error:  # of Ray: no cluster, no place; the page stays up and says so
+            logging.getLogger(__name__).exception("the replicas could not be started")
+            self._failure = f"The replicas could not be started ({type(error).__name__}); the app's log has the reason."
+        scale = asyncio.create_task(self._scale())
+        await self._stop.wait()
+        await asyncio.sleep(0.05)  # cancels are on their way
+        watch.cancel()
+        scale.cancel()
+        await self._fleet.close()
+
+    async def _scale(self) -> None:
+        least, most = self._address.least, self._address.most
+        scaler = Scaler(least, most)
+        while least < most and not self._failure:
+            await asyncio.sleep(SCALE_SECONDS)
+            replicas = self._fleet.replicas
+            step = scaler.decide(len(replicas), self._dispatcher.demand(), time.monotonic())
+            if step > 0:
+                await self._fleet.grow()
+            elif step < 0:
+                replica = max(replicas, key=lambda one: one.number)
+                replica.leaving = True
+                while self._dispatcher.flights.of(replica):
+                    await asyncio.sleep(0.05)
+                await self._fleet.shrink(replica)
+
+    async def _update(self) -> None:
+        for replica in list(self._fleet.replicas):
+            replica.leaving = True
+            while self._dispatcher.flights.of(replica):
+                await asyncio.sleep(0.05)
+            await self._fleet.replace(replica)
+            try:
+                async with asyncio.timeout(UPDATE_SECONDS):
+                    while not replica.ready:
+                        await asyncio.sleep(0.05)
+            except TimeoutError:
+                log.event("update_failed", logging.WARNING, replica=replica.name)
+                raise ModelUnavailable(f"The new {replica.name} does not come up; the others were left.") from None

@@ -1,0 +1,102 @@
+"""The replica's side of both back ends: an engine, and what it has to tell. Knows no transport."""
+
+from __future__ import annotations
+
+import contextvars
+import json
+import logging
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from PIL import Image
+
+from lib import log, origin
+from lib.errors import GenerationFailed, WorkbenchError
+from lib.replicas import figures, messages
+from lib.settings import Settings
+from lib.text_to_image.engine import Engine
+from lib.text_to_image.events import Done, Failed, Step
+from lib.text_to_image.group import own_rows
+from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
+
+GATHER = 0.1  # seconds: nobody sees more previews than ten a second, and every message costs both sides time
+UNLIMITED = 1_000_000  # the page has the queue, and sends what fits
+
+
+class Order:
+    """One request under way here."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+        self.ticket: Ticket | None = None
+        self._refused: WorkbenchError | None = None
+        self._preview: Image.Image | None = None
+
+    @property
+    def ended(self) -> bool:
+        return self.ticket is None or self.ticket.ended
+
+    def refuse(self, error: WorkbenchError) -> None:
+        self._refused = error
+
+    def cancel(self) -> None:
+        if self.ticket is not None:
+            self.ticket.cancel()
+
+    def take(self) -> tuple[bytes, bool]:
+        """Frames of what is new, and whether that was the end."""
+        if self.ticket is None:
+            assert self._refused is not None
+            return messages.encode(self.number, Failed(self._refused), None), True
+        found, end = b"", False
+        for event in self.ticket.take():
+            found += messages.encode(self.number, event, self._preview)
+            if isinstance(event, Step):
+                self._preview = event.preview or self._preview
+            end = isinstance(event, Done | Failed)
+        return found, end
+
+
+class Worker:
+    def __init__(self, settings: Settings) -> None:
+        log.setup(settings.log_format)
+        # the page has the line of a picture: it knows how long it waited, and how it ended
+        logging.getLogger(log.EVENTS).addFilter(lambda record: record.msg != "picture")
+        figures.record()
+        self.settings = replace(settings, queue_size=UNLIMITED, replicas="")
+        self.engine = Engine(self.settings)
+        self.engine.start()
+
+    def take(self, message: dict[str, Any], wake: Callable[[Order], None]) -> Order:
+        """Submits an order of the page. ``wake`` is called, from the engine's thread, when there is news of it."""
+        order = Order(message["order"])
+        context = contextvars.copy_context()
+        context.run(origin.current.set, origin.Origin(*message["origin"]))
+        try:
+            request = Request.parse(message["request"])
+            order.ticket = context.run(self.engine.submit, request, watch=bool(message["watch"]))
+        except WorkbenchError as error:
+            order.refuse(error)
+        except Exception as error:
+            logging.getLogger(__name__).exception("an order could not be taken")
+            order.refuse(GenerationFailed(f"The replica broke on this request ({type(error).__name__})."))
+        if order.ticket is None:
+            wake(order)
+        else:
+            order.ticket.listen(lambda: wake(order))
+        return order
+
+    def beat(self) -> dict[str, Any]:
+        """How the replica is: its engine's status, and what the page must know to send what fits."""
+        models = {model.name: {"size": model.size, "rows": own_rows(model, self.settings)} for model in self.engine.loaded()}
+        return {"beat": self.engine.status(), "models": models, "pid": os.getpid()}
+
+    def close(self) -> None:
+        self.engine.close()
+
+
+def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)
