@@ -15,12 +15,29 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
+from lib.convert.convert import Converter
 from lib.settings import Settings
 from lib.train.board import Boards
+from lib.train.edge.export import Exporter
 from lib.train.trainer import Trainer
 from web.visit import Visit
 
-from . import api, board_routes, files, page, rest, view
+from . import (
+    api,
+    api_export,
+    api_watch,
+    board_routes,
+    files,
+    in_browser,
+    page,
+    rest,
+    rest_export,
+    rest_watch,
+    view,
+    view_export,
+    view_try,
+    view_watch,
+)
 
 SWEEP_SECONDS = 60.0
 
@@ -30,23 +47,31 @@ class Train:
 
     title = "Train"
     slug = "train"
-    css = view.CSS
+    css = view.CSS + view_try.CSS + view_export.CSS + view_watch.CSS + in_browser.CSS
     visit: Visit
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.trainer, self.boards = settings, Trainer(settings), Boards()
+        self.converter = Converter(settings)  # its processes start with the first export
+        self.exporter = Exporter(self.trainer, self.converter)
         self._closed = threading.Event()
 
     def build(self) -> None:
-        self.offers = page.build(self.trainer, self.visit)
+        self.offers = page.build(self.trainer, self.exporter, self.visit)
         api.build(self.trainer)
+        api_export.build(self.trainer, self.exporter)
+        api_watch.build(self.trainer)
 
     def routes(self) -> list[BaseRoute]:
-        doors = [*rest.routes(self.trainer), *files.routes(self.trainer)]
+        doors = [*rest.routes(self.trainer), *files.routes(self.trainer), *rest_watch.routes(self.trainer)]
+        doors += rest_export.routes(self.trainer, self.exporter)
         return [*doors, *board_routes.routes(self.trainer.folder_of, self.boards)]
 
     def health(self) -> dict[str, Any]:
         return {"training": self.trainer.status()}
+
+    def gauges(self) -> dict[str, Any]:
+        return {"classify_drifting": [((test,), float(n)) for test, n in self.trainer.watch.lit().items()]}
 
     def start(self) -> None:
         """The fork servers start when they are needed first; until then only the sweep runs."""
@@ -54,6 +79,7 @@ class Train:
 
     def close(self) -> None:
         self._closed.set()
+        self.converter.close()
         self.trainer.close()
         self.boards.close()
 

@@ -118,14 +118,15 @@ def histogram(title: str, counts: Sequence[int], x_label: str) -> str:
         drawn.append(f'{bar} style="fill:{COLOURS[0]}"><title>{words}</title></rect>')
     for share in (0, 0.25, 0.5, 0.75, 1):
         x = LEFT + share * (WIDTH - LEFT - RIGHT)
-        drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{100 * share:g}%</text>')
+        end = "end" if share == 1 else "middle"
+        drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="{end}">{100 * share:g}%</text>')
     middle = (LEFT + WIDTH - RIGHT) / 2
     drawn.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{e(x_label)}</text>')
     high = sum(counts[-(len(counts) // 10 or 1) :]) / (total or 1)
     words = f"{title}: {total:,} values, {high:.0%} of them in the highest tenth."
     return (
-        f'<figure><figcaption><b>{e(title)}</b> <span>{total:,} requests</span></figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" '
-        f'role="img" aria-label="{e(words)}">{"".join(drawn)}</svg></figure>'
+        f"<figure><figcaption><b>{e(title)}</b> <span>{total:,} requests</span></figcaption><svg "
+        f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{e(words)}">{"".join(drawn)}</svg></figure>'
     )
 
 

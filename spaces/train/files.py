@@ -1,4 +1,4 @@
-"""A run's files for the browser, under its id, which nobody can guess: the record, the weights, the ONNX."""
+"""A run's files for the browser, under its id, which nobody can guess: the record, the weights, what was exported."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 from fastapi import Request
 from fastapi.responses import FileResponse, JSONResponse
@@ -13,6 +14,7 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from lib.errors import WorkbenchError
+from lib.train.edge import kept
 from lib.train.runs import Run
 from lib.train.trainer import Trainer
 from lib.train.training import BEST
@@ -20,7 +22,7 @@ from web import handover
 from web.errors import as_response
 from web.folders import plain
 
-RECORD, ONNX = "record.json", "model.onnx"
+RECORD = "record.json"
 PLACE = "train/files"
 
 
@@ -29,14 +31,26 @@ def address(run: str) -> str:
     return f"./{PLACE}/{run}/"
 
 
-def onnx_of(run: Run) -> Path | None:
-    """The ONNX that was made of the run's weights; None where there is none, or of earlier weights."""
-    path, weights = run.folder / ONNX, run.folder / BEST
-    try:
-        fresh = path.is_file() and not path.is_symlink() and path.stat().st_mtime_ns >= weights.stat().st_mtime_ns
-    except OSError:
-        fresh = False
-    return path if fresh else None
+def rows(run: Run) -> list[dict[str, Any]]:
+    """What is known of the exports, in the order of the targets."""
+    return [row.as_dict() for row in kept.rows(run).values()]
+
+
+def stamps(run: Run) -> str:
+    """Changes with the run's exports."""
+    return str([(name, row.verdict, row.sha256) for name, row in kept.rows(run).items()])
+
+
+def file_of(run: Run, target: str) -> str:
+    """The name of the file that was made for ``target``; "" where there is none."""
+    path = kept.path(run, target)
+    return path.name if path else ""
+
+
+def made(run: Run, name: str) -> Path | None:
+    """An exported file by its name."""
+    found = next((row for row in kept.rows(run).values() if row.file and row.file == name), None)
+    return kept.path(run, found.target) if found else None
 
 
 def samples_of(trainer: Trainer, run: Run) -> list[str]:
@@ -65,9 +79,10 @@ def routes(trainer: Trainer) -> list[APIRoute]:
                 return Response(record, media_type="application/json", headers=headers)
         except WorkbenchError as error:
             return as_response(error)
-        path = run.folder / name if name == BEST else onnx_of(run) if name == ONNX else None
+        path = run.folder / name if name == BEST else await asyncio.to_thread(made, run, name)
         if path is None or not path.is_file() or path.is_symlink():
             return JSONResponse({"error": f"This run has no file {name[:80]!r}."}, status_code=404)
-        return FileResponse(path, filename=f"{id}{path.suffix}", media_type="application/octet-stream")
+        called = f"{id}{path.suffix}" if name == BEST else name.replace("model", id[16:-17], 1)  # the run's name
+        return FileResponse(path, filename=called, media_type="application/octet-stream")
 
     return [APIRoute(f"/{PLACE}/{{run}}/{{name}}", file, methods=["GET"], include_in_schema=False)]

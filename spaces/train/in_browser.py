@@ -38,7 +38,7 @@ def card(run: str, classes: list[str], onnx: str) -> str:
         return (
             f'<div class="mw-card mw-train">{head}<p class="mw-quiet">The network can run on your own device, with its '
             f'camera. That needs the run’s ONNX file.</p><div class="mw-links"><button class="mw-do" data-pick="{MAKE}">'
-            "Make the ONNX</button></div></div>"
+            "Make the ONNX file</button></div></div>"
         )
     runtime = {"version": VERSION, "base": BASE, "megabytes": MEGABYTES}
     runtime["files"] = [{"name": name, "integrity": value} for name, value in FILES.items()]
@@ -56,7 +56,7 @@ def card(run: str, classes: list[str], onnx: str) -> str:
     return (
         f'<div class="mw-card mw-train mw-browser" data-run="{e(run)}" data-runtime="{e(json.dumps(runtime))}" '
         f'data-network="{e(json.dumps(network))}">{head}<p class="mw-quiet">The network runs on your device; pictures and '
-        f"camera frames do not leave it. The runtime, onnxruntime-web {VERSION} ({MEGABYTES} MB), is loaded from {HOST} when "
+        f"camera frames do not leave it. The runtime, onnxruntime-web {VERSION} ({MEGABYTES} MB), comes from {HOST} when "
         f'you press the button, and runs only if its checksums match.</p><div class="mw-links">{row}</div>'
         '<p data-part="said"></p><div class="mw-live"><video data-part="camera" muted playsinline hidden></video>'
         '<div data-part="answer"></div></div></div>'
@@ -66,5 +66,6 @@ def card(run: str, classes: list[str], onnx: str) -> str:
 CSS = """
 .mw-browser p { margin: 4px 0; } .mw-browser p[data-part=said]:empty { display: none; }
 .mw-live { display: flex; flex-wrap: wrap; gap: 10px 16px; align-items: flex-start; }
-.mw-live video { width: min(260px, 100%); border-radius: 8px; background: #000; } .mw-live div { flex: 1 1 220px; min-width: 0; }
+.mw-live video { width: min(260px, 100%); border-radius: 8px; background: #000; }
+.mw-live div { flex: 1 1 220px; min-width: 0; }
 """

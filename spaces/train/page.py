@@ -14,6 +14,7 @@ from typing import Any
 import gradio as gr
 
 from lib.errors import WorkbenchError
+from lib.train.edge.export import Exporter
 from lib.train.trainer import Trainer
 from lib.train.under_way import UnderWay
 from web.cards import e
@@ -21,12 +22,14 @@ from web.handover import Offer
 from web.visit import Arrival, Visit
 
 from .page_data import Data
+from .page_export import Export
 from .page_form import Form, no_pictures
 from .page_result import Result
 from .page_runs import Board, Runs
 from .page_shared import QUIET, Desk, Shared, Updates
 from .page_stage import Stage
 from .page_try import Attempt
+from .page_watch import Watch
 from .subject import Subject
 
 FAST, SLOW = 1.0, 4.0  # seconds between two looks, while something is under way and else
@@ -41,13 +44,14 @@ class Seen:
 
     stage: str = ""
     result: str = ""
+    files: str = ""
     runs: str = ""
     busy: bool = False
     known: frozenset[str] = frozenset()
 
 
-def build(trainer: Trainer, visit: Visit) -> list[Offer]:
-    """The offers of ONNX files to other tabs are returned."""
+def build(trainer: Trainer, exporter: Exporter, visit: Visit) -> list[Offer]:
+    """The offers of model files to other tabs are returned."""
     shared = Shared(trainer, visit)
     with gr.Row(elem_classes="mw-columns"):
         with gr.Column(scale=4, min_width=300):
@@ -60,32 +64,40 @@ def build(trainer: Trainer, visit: Visit) -> list[Offer]:
                     result = Result(shared)
                 with gr.Tab("Try it"):
                     attempt = Attempt(shared)
+                with gr.Tab("Export"):
+                    export = Export(shared, exporter)
+                with gr.Tab("Watch"):
+                    watch = Watch(shared)
                 with gr.Tab("Runs"):
                     runs = Runs(shared)
                 with gr.Tab("TensorBoard") as tab:
                     board = Board(shared, tab)
-    page = Page(shared, data, form, stage, result, attempt, runs)
+    page = Page(shared, data, form, stage, result, attempt, export, watch, runs)
     for event in data.connect():
         form.after(event)
     form.connect()
-    result.connect(page.show, page.everything)
-    attempt.connect()
+    result.connect()
+    attempt.connect(export, page.show, page.everything)
+    export.connect(page.show, page.everything)
+    watch.connect()
     runs.connect()
     board.connect()
     page.connect()
-    return result.offers
+    return export.offers
 
 
 class Page:
     def __init__(
-        self, shared: Shared, data: Data, form: Form, stage: Stage, result: Result, attempt: Attempt, runs: Runs
-    ) -> None:
+        self, shared: Shared, data: Data, form: Form, stage: Stage, result: Result, attempt: Attempt, export: Export,
+        watch: Watch, runs: Runs,
+    ) -> None:  # fmt: skip
         self.shared, self.data, self.form, self.stage = shared, data, form, stage
-        self.result, self.attempt, self.runs = result, attempt, runs
+        self.result, self.attempt, self.export, self.watch, self.runs = result, attempt, export, watch, runs
         self.seen = gr.State(Seen())
         self.timer = gr.Timer(SLOW)
         self.everything = [self.timer, form.said, form.stop]
         self.everything += [*stage.outputs, *result.outputs, *attempt.outputs, *runs.outputs]
+        self.everything += [*export.outputs, export.make, export.stop, *watch.outputs]
 
     def show(self, owner: str, desk: Desk, http: gr.Request, seen: Seen | None = None) -> Updates:
         """What has changed since ``seen``; all of it without. A training that is new to the page becomes the shown run."""
@@ -109,6 +121,7 @@ class Page:
         now = Seen(
             stage=self.stage.sign(run, ways),
             result=self.result.sign(run),
+            files=self.export.sign(run),
             runs=self.runs.sign(owner, run),
             busy=bool(ways) or (run is not None and self.stage.pending(run)),
             known=before.known | {one.run.id for one in ways},
@@ -117,7 +130,9 @@ class Page:
         if now.stage != before.stage:
             found |= self.stage.show(run, ways) | {self.form.stop: gr.Button(interactive=bool(ways))}
         if now.result != before.result:
-            found |= self.result.show(run) | self.attempt.show(owner, run)
+            found |= self.result.show(run) | self.attempt.show(owner, run) | self.watch.show(run)
+        if now.files != before.files:
+            found |= self.export.show(run) | self.attempt.show_files(run)
         if now.runs != before.runs:
             found |= self.runs.show(owner, run)
         return now, found

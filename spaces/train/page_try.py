@@ -1,4 +1,8 @@
-"""Try the shown run on a picture: from a file, the camera, or a sample of its data. The app itself opens none."""
+"""Try the shown run on a picture: from a file, the camera, or a sample of its data. The app itself opens none.
+
+The run's own framework answers first; then the same picture goes to each further runtime, and the answers stand side by
+side. Under them the card whose network runs in the visitor's browser.
+"""
 
 from __future__ import annotations
 
@@ -7,17 +11,21 @@ import base64
 import binascii
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import gradio as gr
 
-from lib.errors import WorkbenchError
+from lib.errors import NotFound, WorkbenchError
+from lib.train import loaded
 from lib.train.runs import Run
 from lib.train.training import BEST
 from web.cards import e, failed, idle
 
-from . import view, view_data, view_result
+from . import files, in_browser, view, view_data, view_try
+from .page_export import Export, Refresh
 from .page_shared import QUIET, Shared, Updates
 from .page_stage import stamp
 from .subject import Subject
@@ -26,13 +34,14 @@ SAMPLES = 12
 NOTHING = "What the network says about the picture appears here."
 LOOKING = "The network looks at the picture … The first time takes a few seconds longer."
 NO_RUN = "Train a network first; then try it on a picture here."
+Answers = AsyncIterator[str]
 
 
 class Attempt:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         with gr.Row(elem_classes="mw-columns"):
-            with gr.Column(scale=1, min_width=240):
+            with gr.Column(scale=2, min_width=220):
                 self.photo = gr.Image(
                     label="A picture",
                     sources=["upload", "webcam", "clipboard"],
@@ -44,13 +53,16 @@ class Attempt:
                 # gradio would open the upload in this process, with Pillow; the path is enough for the child process
                 self.photo.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
                 self.samples = gr.HTML(padding=False, elem_id="train-samples", js_on_load=view.PICK)
-            with gr.Column(scale=1, min_width=240):
-                self.answer = gr.HTML(idle(NO_RUN), padding=False, elem_id="train-answer")
-        self.outputs = [self.samples, self.answer, self.photo]
+            with gr.Column(scale=3, min_width=240):
+                self.answer = gr.HTML(idle(NO_RUN), padding=False, elem_id="train-answer", js_on_load=view.PICK)
+        self.said = gr.HTML(padding=False, elem_id="train-making")
+        self.browser = gr.HTML(padding=False, elem_id="train-browser", js_on_load=in_browser.script())
+        self.outputs = [self.samples, self.answer, self.photo, self.browser, self.said]
 
     def show(self, owner: str, run: Run | None) -> Updates:
+        """Another run, or other weights of it: what was said of a picture goes."""
         if run is None or not stamp(run, BEST):
-            return {self.samples: "", self.answer: idle(NO_RUN), self.photo: None}
+            return {self.samples: "", self.answer: idle(NO_RUN), self.photo: None, self.browser: "", self.said: ""}
         some = self._samples(owner, run)
         buttons = "".join(
             f'<button data-pick="{k}" aria-label="Try sample {k + 1}, {e(name)}" title="{e(name)}">'
@@ -58,24 +70,26 @@ class Attempt:
             for k, (name, _, thumb) in enumerate(some)
         )
         line = f'<p class="mw-quiet">Or a sample of the data:</p><div class="mw-strip">{buttons}</div>' if some else ""
-        return {self.samples: f'<div class="mw-train">{line}</div>', self.answer: idle(NOTHING), self.photo: None}
+        shown = {self.samples: f'<div class="mw-train">{line}</div>', self.answer: idle(NOTHING), self.photo: None}
+        return shown | self.show_files(run)
+
+    def show_files(self, run: Run | None) -> Updates:
+        """Another file of the run: the browser may need it."""
+        if run is None or not stamp(run, BEST):
+            return {self.browser: "", self.said: ""}
+        onnx = f"{files.address(run.id)}{name}" if (name := files.file_of(run, "onnx")) else ""
+        classes = [str(name) for name in run.read().get("classes") or ()]
+        return {self.browser: in_browser.card(run.id, classes, onnx), self.said: ""}
 
     def _samples(self, owner: str, run: Run) -> list[tuple[str, int, str]]:
         """Of the run's own data, which need not be the chosen one."""
         data = str((run.read().get("data") or {}).get("id", ""))
         return view_data.first_samples(self.shared.summary(owner, data) or {}, SAMPLES)
 
-    def connect(self) -> None:
+    def connect(self, export: Export, refresh: Refresh, everything: list[Any]) -> None:
         shared = self.shared
 
-        async def classify(run: Run, path: Path) -> str:
-            try:
-                rows = await asyncio.to_thread(shared.trainer.classify, run, [path])
-            except WorkbenchError as error:
-                return failed(error, "no answer")
-            return view_result.scores(rows[0], str((await asyncio.to_thread(run.read)).get("name", "")))
-
-        async def photo(path: str | None, opened: Subject, key: str, http: gr.Request) -> AsyncIterator[str]:
+        async def photo(path: str | None, opened: Subject, key: str, http: gr.Request) -> Answers:
             run = await asyncio.to_thread(shared.run, shared.owner(key, http), shared.desk(http, opened).subject)
             if run is None or not stamp(run, BEST):
                 yield idle(NO_RUN)
@@ -83,22 +97,60 @@ class Attempt:
                 yield idle(NOTHING)
             else:
                 yield idle(LOOKING)
-                yield await classify(run, Path(path))
+                async for found in self._answers(run, Path(path), f"./gradio_api/file={quote(path)}"):
+                    yield found
 
-        async def sample(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> AsyncIterator[str]:
+        async def sample(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Answers:
             owner = shared.owner(key, http)
             run = await asyncio.to_thread(shared.chosen_run, owner, shared.desk(http, opened).subject)
             some = await asyncio.to_thread(self._samples, owner, run)
             try:
-                content = base64.b64decode(some[int(event.pick)][2], validate=True)
+                thumb = some[int(event.pick)][2]
+                content = base64.b64decode(thumb, validate=True)
             except (AttributeError, ValueError, IndexError, binascii.Error):
                 return
             yield idle(LOOKING)
             with tempfile.TemporaryDirectory(prefix="workbench-sample-") as folder:
                 (Path(folder) / "sample.jpg").write_bytes(content)
-                yield await classify(run, Path(folder) / "sample.jpg")
+                async for found in self._answers(run, Path(folder) / "sample.jpg", f"data:image/jpeg;base64,{thumb}"):
+                    yield found
+
+        async def make(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> AsyncIterator[Updates]:
+            """``make:<target>`` of a button where a file is missing."""
+            kind, _, target = str(getattr(event, "pick", "")).partition(":")
+            if kind == "make" and target in view_try.FILES:
+                async with aclosing(export.export([target], opened, key, http, refresh)) as found:
+                    async for values in found:
+                        yield values | ({self.said: values[export.said]} if export.said in values else {})
 
         given: list[Any] = [shared.subject, shared.key]
         self.photo.input(photo, [self.photo, *given], self.answer, **QUIET)
         self.photo.clear(lambda: idle(NOTHING), None, self.answer, queue=False, **QUIET)
         self.samples.click(sample, given, self.answer, **QUIET)
+        for part in (self.answer, self.browser):
+            part.click(make, given, everything, **QUIET)
+
+    async def _answers(self, run: Run, path: Path, image: str) -> Answers:
+        """The card, again whenever one runtime more has answered."""
+        ask = self.shared.trainer.classify
+        try:
+            record = await asyncio.to_thread(run.read)
+            (row,) = await asyncio.to_thread(ask, run, [path])
+        except WorkbenchError as error:
+            yield failed(error, "no answer")
+            return
+        name, own = str(record.get("name", "")), view.framework(record)
+        others: dict[str, view_try.Row | None] = {}
+        for runtime, targets in loaded.FILES.items():
+            try:
+                await asyncio.to_thread(loaded.file_for, run, runtime)
+                others[runtime] = None
+            except NotFound:
+                others[runtime] = {"needs": next(iter(targets))}
+        yield view_try.answer(row, name, image, others, own)
+        for runtime in [runtime for runtime, found in others.items() if found is None and "error" not in row]:
+            try:
+                (others[runtime],) = await asyncio.to_thread(ask, run, [path], runtime)
+            except WorkbenchError as error:
+                others[runtime] = {"error": error.message}
+            yield view_try.answer(row, name, image, others, own)

@@ -61,6 +61,11 @@ def is_random(record: dict[str, Any]) -> bool:
     return (record.get("recipe") or {}).get("weights") == "random"
 
 
+def framework(record: dict[str, Any]) -> str:
+    """Of the run, as people call it."""
+    return "Keras" if (record.get("recipe") or {}).get("framework") == "keras" else "PyTorch"
+
+
 def picture(thumb: str, words: str, more: str = "") -> str:
     """``thumb`` is a JPEG in base64, "" where none was kept; ``more`` is HTML under it."""
     image = (
@@ -80,7 +85,8 @@ CSS = (
 .mw-card .mw-nowrap td, .mw-card .mw-nowrap th { white-space: nowrap; }
 .mw-own { align-items: center; } .mw-own button.stop { background: #b91c1c; color: #fff; }
 /* a part with nothing to say takes no room */
-:is(#train-export, #train-cell, #train-matrix, #train-mistakes, #train-compared, #train-data):not(:has(.mw-card)) {
+:is(#train-export, #train-making, #train-cell, #train-matrix, #train-mistakes, #train-compared, #train-data):not(
+  :has(.mw-card)) {
   display: none; }
 .mw-train small, .mw-quiet { color: var(--body-text-color-subdued); font-size: 0.86rem; }
 .mw-train summary { cursor: pointer; padding: 4px 0; } .mw-train details ul { margin: 4px 0 8px 18px; }

@@ -7,7 +7,7 @@ from typing import Any
 from lib.train.training import BEST
 from web.cards import e
 
-from .files import ONNX, RECORD
+from .files import RECORD
 from .subject import LABELS, label, word
 from .view import RANDOM, interval, is_random, percent, picture
 
@@ -157,32 +157,12 @@ def _facts(facts: dict[str, Any]) -> str:
     return f'<dl class="mw-facts">{rows}</dl>'
 
 
-def links(address: str, weights: bool, onnx: bool) -> str:
+def links(address: str, weights: bool) -> str:
     """Downloads; ``address`` ends where a file's name is due."""
-    some = [(RECORD, "Record (.json)")]
-    if weights:
-        some.append((BEST, "Weights (.safetensors)"))
-    if onnx:
-        some.append((ONNX, "ONNX (.onnx)"))
+    some = [(RECORD, "Record (.json)")] + ([(BEST, "Weights (.safetensors)")] if weights else [])
     return "".join(f'<a href="{e(address)}{name}" download>{e(words)}</a>' for name, words in some)
 
 
 def card(*parts: str) -> str:
     """One card of some of the above; none of nothing."""
     return f'<div class="mw-card mw-train">{"".join(parts)}</div>' if any(parts) else ""
-
-
-def scores(row: dict[str, Any], name: str) -> str:
-    """What a picture is taken for: the label, five bars, milliseconds."""
-    if "error" in row:
-        return f'<div class="mw-card mw-train"><span class="mw-chip error">no picture</span> {e(row["error"])}</div>'
-    best = sorted((row.get("scores") or {}).items(), key=lambda item: -item[1])[:5]
-    bars = "".join(
-        f'<tr><td>{e(k)}</td><td><i style="width:{100 * v:.1f}%"></i></td><td>{percent(v)}</td></tr>' for k, v in best
-    )
-    said = f"{row['label']}, {percent(row['score'])}"
-    return (
-        f'<div class="mw-card mw-train" data-say="{e(said)}"><div class="mw-accuracy"><span class="mw-big">{e(row["label"])}'
-        f"</span><span>{percent(row['score'])}, in {row['milliseconds']:.0f} ms, by {e(name)}</span></div>"
-        f'<table class="mw-scores">{bars}</table></div>'
-    )

@@ -14,8 +14,7 @@ BARS = 5
 SAME = 0.05  # of a probability; files that round pixels or weights differ by a few hundredths
 OWN = "pytorch"
 RUNTIMES = {OWN: "PyTorch", "onnxruntime": "onnxruntime", "litert": "LiteRT", "mediapipe": "MediaPipe"}
-NEEDS = {"onnxruntime": "onnx", "litert": "tflite", "mediapipe": "tflite"}  # the export that a runtime runs
-FILES = {"onnx": "ONNX", "tflite": "TensorFlow Lite"}
+FILES = {"onnx": "ONNX", "tflite": "TensorFlow Lite"}  # by target
 Row = dict[str, Any]
 
 

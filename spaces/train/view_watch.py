@@ -33,7 +33,7 @@ def panel(found: Mapping[str, Any]) -> str:
     cells = "".join(f"<div><span>{e(name)}</span> <b>{e(value)}</b></div>" for name, value in figures)
     says = "".join(f'<p class="mw-quiet"><b>{k}.</b> {e(one["says"])}</p>' for k, one in _said(confidence, accuracy))
     return (
-        f'<div class="mw-card mw-train"><h3>Served requests</h3><div class="mw-figures">{cells}</div>{_proposal(found)}'
+        f'<div class="mw-card mw-train mw-watch"><h3>Served requests</h3><div class="mw-figures">{cells}</div>{_proposal(found)}'
         f'{_right(accuracy)}<div class="mw-lights">{_lights(found.get("drift") or {})}</div>'
         f'<div class="mw-curves">{_charts(found)}</div>{says}</div>'
     )
@@ -66,7 +66,7 @@ def _light(said: Mapping[bool | None, str], one: Mapping[str, Any], why: str) ->
     about = f"p = {p:.2g} of the last {one.get('n') or 0:,} pictures" if p is not None else why
     return (
         f'<div class="mw-light"><b data-say="{e(words)}"><i class="{COLOURS[flagged]}"></i>{e(words)}</b>'
-        f"<small>{e(about)}</small><p>{e(one.get('says') or '')}</p></div>"
+        f"<small>{e(about)}</small><p><b>Lit:</b> {e(one.get('says') or '')}</p></div>"
     )
 
 
@@ -146,6 +146,7 @@ def script(seconds: float) -> str:
 
 
 CSS = """
+.mw-watch .mw-accuracy { flex-wrap: nowrap; align-items: center; } .mw-watch .mw-accuracy span:last-child { flex: 1; }
 .mw-lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(240px, 100%), 1fr)); gap: 10px;
   margin: 8px 0; }
 .mw-light { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 8px 12px; min-width: 0; }

@@ -1,0 +1,148 @@
+"""The files of the shown run: made by a click, one target after another, kept with the run, handed to other tabs."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from lib.errors import Cancelled, WorkbenchError
+from lib.jobs import Result as Ended
+from lib.train.edge.export import Exporter
+from lib.train.runs import Run
+from lib.train.training import BEST
+from web.cards import failed, idle, progress
+from web.handover import Offer
+
+from . import files, view, view_export
+from .page_shared import QUIET, Desk, Shared, Updates
+from .page_stage import stamp
+from .subject import Subject
+
+NO_RUN = "Train a network first; then files for phones and other runtimes are made here."
+TO_CONVERT = "convert"
+PLACES = {"inspect": "Open in Inspect ONNX", TO_CONVERT: "Open in Convert"}
+READY = "() => ({ __type__: 'update', interactive: true })"
+Refresh = Callable[[str, Desk, gr.Request], Updates]
+
+
+class Export:
+    def __init__(self, shared: Shared, exporter: Exporter) -> None:
+        self.shared, self.exporter = shared, exporter
+        with gr.Column(visible=False) as self.panel:
+            self.targets = gr.CheckboxGroup(
+                view_export.CHOICES,
+                value=list(view_export.TITLES),
+                label="Files",
+                info="ONNX for servers and browsers; TensorFlow Lite for phones: float16 halves it, int8 quarters it.",
+                elem_id="train-targets",
+            )
+            with gr.Row(elem_classes="mw-own"):
+                self.make = gr.Button("Make the files", variant="primary", size="sm", min_width=150, scale=0)
+                self.stop = gr.Button("Stop", variant="stop", size="sm", min_width=90, scale=0, interactive=False)
+        self.said = gr.HTML(padding=False, elem_id="train-export")
+        self.table = gr.HTML(idle(NO_RUN), padding=False, elem_id="train-files")
+        with gr.Row(visible=False, elem_classes="mw-own") as self.onward:
+            self.file = gr.Dropdown([], value=None, label="Open a file in another tab", min_width=220, scale=1)
+            options: dict[str, Any] = {"size": "sm", "min_width": 170, "scale": 0}
+            self.open = {place: gr.Button(words, **options) for place, words in PLACES.items()}
+        self.chosen = gr.State(("", ""))  # the run's id and the file's name
+        self.outputs = [self.panel, self.said, self.table, self.onward, self.file, *self.open.values(), self.chosen]
+        self.offers = [
+            Offer("onnx", button, self.chosen, self._with_samples if place == TO_CONVERT else self._give, place)
+            for place, button in self.open.items()
+        ]
+
+    def sign(self, run: Run | None) -> str:
+        """Changes whenever ``show`` would."""
+        return "" if run is None else f"{run.id} {stamp(run, BEST)} {files.stamps(run)}"
+
+    def show(self, run: Run | None) -> Updates:
+        if run is None or not stamp(run, BEST):
+            hidden = {self.panel: gr.Column(visible=False), self.onward: gr.Row(visible=False)}
+            return hidden | {self.said: "", self.table: idle(NO_RUN), self.chosen: ("", "")}
+        record, rows = run.read(), files.rows(run)
+        found = view_export.choices(rows)
+        first = found[0][1] if found else ""
+        table = view_export.table(rows, record.get("result") or {}, files.address(run.id), view.framework(record))
+        taken = {o.button: gr.Button(visible=o.taken) for o in self.offers}
+        return taken | {
+            self.panel: gr.Column(visible=True),
+            self.said: "",
+            self.table: table or idle(view_export.NOTHING),
+            self.onward: gr.Row(visible=bool(found) and any(o.taken for o in self.offers)),
+            self.file: gr.Dropdown(found, value=first or None),
+            self.chosen: (run.id, first),
+        }
+
+    def connect(self, refresh: Refresh, everything: list[Any]) -> None:
+        shared = self.shared
+        given: list[Any] = [shared.subject, shared.key]
+
+        async def make(wanted: list[str], opened: Subject, key: str, http: gr.Request) -> AsyncIterator[Updates]:
+            some = [target for target in view_export.TITLES if target in (wanted or ())]
+            if not some:
+                yield {self.said: idle("Choose a file to make.")}
+                return
+            async with aclosing(self.export(some, opened, key, http, refresh)) as found:
+                async for values in found:
+                    yield values
+
+        def stop(http: gr.Request) -> None:
+            shared.jobs.stop(http)
+
+        def choose(file: str | None, chosen: tuple[str, str]) -> tuple[str, str]:
+            return chosen[0], file or ""
+
+        self.make.click(make, [self.targets, *given], everything, **QUIET)
+        self.stop.click(stop, None, None, queue=False, **QUIET)
+        self.file.input(choose, [self.file, self.chosen], self.chosen, queue=False, **QUIET)
+
+    async def export(
+        self, targets: list[str], opened: Subject, key: str, http: gr.Request, refresh: Refresh
+    ) -> AsyncIterator[Updates]:
+        """Makes one target after another; the table follows. A file that is there already comes at once."""
+        shared = self.shared
+        owner, desk = shared.owner(key, http), shared.desk(http, opened)
+        run = await asyncio.to_thread(shared.chosen_run, owner, desk.subject)
+        buttons = {self.make: gr.Button(interactive=True), self.stop: gr.Button(interactive=False)}
+        error: WorkbenchError | None = None
+        for number, target in enumerate(targets):
+            turn = f"{number + 1} of {len(targets)}: " if len(targets) > 1 else ""
+            try:
+                async for event in shared.jobs.follow("export", lambda t=target: self.exporter.export(run, t), http):
+                    if not isinstance(event, Ended):
+                        words = f"{turn}{view_export.TITLES[target]}. {event.stage}"
+                        busy = {self.make: gr.Button(interactive=False), self.stop: gr.Button(interactive=True)}
+                        yield busy | {self.said: progress(words, event.share)}
+            except WorkbenchError as wrong:
+                error = wrong
+                if isinstance(wrong, Cancelled):
+                    break
+            yield await asyncio.to_thread(refresh, owner, desk, http)
+        yield buttons | {self.said: failed(error, "not made") if error else ""}
+
+    def _give(self, chosen: tuple[str, str]) -> list[str]:
+        path = self._path(chosen)
+        if path is None:
+            raise gr.Error("This file is no longer there. Please make it again.", print_exception=False)
+        return [str(path)]
+
+    def _path(self, chosen: tuple[str, str]) -> Path | None:
+        try:
+            return files.made(self.shared.trainer.find(chosen[0]), chosen[1])
+        except WorkbenchError:
+            return None
+
+    def _with_samples(self, chosen: tuple[str, str]) -> list[str]:
+        """Also the run's validation and test pictures, which judge what is made of the model."""
+        found = self._give(chosen)
+        try:
+            return [*found, *files.samples_of(self.shared.trainer, self.shared.trainer.find(chosen[0]))]
+        except WorkbenchError as error:
+            gr.Warning(f"The model goes without samples. {error.message}")
+            return found
