@@ -24,6 +24,7 @@ DYNAMIC, STATIC = "dynamic (ranges while it runs)", "static (calibrated ranges)"
             name="random_samples", title="Made-up inputs where no samples are given", kind="int", default=32, low=1, high=512
         ),
         Option(name="per_channel", title="One scale per channel (more exact)", kind="bool", default=True),
+        Option(name="float_layers", title="Layers that stay float32, at least", kind="int", default=0, low=0, high=1000),
     ),
     note="A quarter of the size. Inputs and outputs stay float32. For static ranges send samples.",
 )
@@ -65,7 +66,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         )
         if not quantiser.layers:
             return {"unchanged": tflite_quantise.NOTHING}
-        chosen = search(quantiser, given.rows, floor, lambda share: progress("Choosing layers", 0.4 + 0.5 * share))
+        least = options["float_layers"]
+        chosen = search(quantiser, given.rows, floor, lambda share: progress("Choosing layers", 0.4 + 0.5 * share), least)
         progress("Saving", 0.92)
         (target / tflite_file.NAME).write_bytes(quantiser.made(chosen.method, chosen.floats))
         held = tflite_quantise.told(target)

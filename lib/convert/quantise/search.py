@@ -71,12 +71,13 @@ class Found:
     messages: list[str] = field(default_factory=list)
 
 
-def search(quantiser: Quantiser, rows: list[Row], floor: float, report: Callable[[float], object]) -> Found:
+def search(quantiser: Quantiser, rows: list[Row], floor: float, report: Callable[[float], object], least: int = 0) -> Found:
     """The smallest set of float layers that meets the floor with a margin, or the best that the time allowed.
 
     ``floor`` is a share of equal top classes; outputs that are no class scores have a floor of their own (``quality``).
+    ``least`` layers stay float in any case: for who knows inputs that fare worse than ``rows``.
     """
-    return _Search(quantiser, spread(rows, MOST_MEASURED), floor, report).found()
+    return _Search(quantiser, spread(rows, MOST_MEASURED), floor, report).found(least)
 
 
 class _Search:
@@ -88,7 +89,7 @@ class _Search:
         self._rows = rows[: len(self._expected)]
         self._names = [n for n, v in self._expected[0].items() if v.size and v.dtype.kind in "fiub"] if rows else []
 
-    def found(self) -> Found:
+    def found(self, least: int = 0) -> Found:
         methods = self._quantiser.methods
         measured: dict[str, Any] = {}
         for k, method in enumerate(methods if len(methods) > 1 else ()):
@@ -102,21 +103,23 @@ class _Search:
         method = max(measured, key=lambda m: measured[m]["sqnr_db"]) if measured else methods[0]
         best = self._measure(method, frozenset())
         out = Found(method, frozenset(), best["good"], best["value"], best["metric"], measured, _figures(best))
-        if not best["enough"] and self._names and len(self._quantiser.layers) > 1:
-            self._keep(out, best)
+        if (least or not best["enough"]) and self._names and len(self._quantiser.layers) > 1:
+            self._keep(out, best, least)
         return out
 
-    def _keep(self, out: Found, best: dict[str, Any]) -> None:
+    def _keep(self, out: Found, best: dict[str, Any], least: int) -> None:
         """Leaves layers float, the worst for their size first, until half of the noise is gone, then half of the rest and
-        so on; then as few as the search can halve to."""
+        so on; then as few as the search can halve to, but ``least``."""
         out.noise = self._rank(out.method)
         size = {layer.name: layer.bytes for layer in self._quantiser.layers}
         mean = sum(size.values()) / len(size) + 1
         # noise for what it costs: a classifier's last layer is often a third of the file
         order = sorted(out.noise, key=lambda name: out.noise[name] / (size[name] + mean), reverse=True)
         tried: dict[int, dict[str, Any]] = {0: best}
-        low, high = 0, None
-        for count in _counts([out.noise[name] for name in order]):
+        least = min(least, len(order) - 1)
+        low, high = max(0, least - 1), None
+        counts = [count for count in _counts([out.noise[name] for name in order]) if count > least]
+        for count in [least, *counts] if least > 0 else counts:
             if self._late(1):
                 break
             tried[count] = self._measure(out.method, frozenset(order[:count]))
@@ -128,6 +131,8 @@ class _Search:
             middle = (low + high) // 2
             tried[middle] = self._measure(out.method, frozenset(order[:middle]))
             low, high = (low, middle) if tried[middle]["enough"] else (middle, high)
+        if least > 0 and len(tried) > 1:
+            del tried[0]
         chosen = high if high is not None else _best(tried)
         out.floats = frozenset(order[:chosen])
         out.good, out.value = tried[chosen]["good"], tried[chosen]["value"]

@@ -24,15 +24,14 @@ from lib.train.recipe import Recipe
 from lib.train.runs import Run
 
 MOST = 2000  # validation pictures; of more, some drawn at random
-TIMED = 40  # pictures whose time is taken, one at a time
 Progress = Any
 
 
 class Checker:
     """What every file of a run is compared with: computed once, then ``row`` for each file."""
 
-    def __init__(self, run: Run, data: DataSet, backbones: tuple[str, ...] = ()) -> None:
-        """Raises JobFailed where the data set is no longer the one that the run saw."""
+    def __init__(self, run: Run, data: DataSet, backbones: tuple[str, ...] = (), precision: str = "int8") -> None:
+        """``precision`` is of the files to come. Raises JobFailed where the data set is not the one that the run saw."""
         record = run.read()
         recipe, classes = Recipe.parse(record["recipe"]), tuple(record.get("classes") or ())
         if (record.get("data") or {}).get("fingerprint") != data.fingerprint or classes != tuple(data.classes):
@@ -47,9 +46,9 @@ class Checker:
         with runtimes.opened("pytorch", run, backbones=backbones) as own:
             self.expected, _ = own.probabilities(list(self.pictures))
             self.probed, _ = own.probabilities(list(self.probes))
+            wrong = agreement.WRONG_PICTURES if precision == "int8" else {}
             self.others = {
-                what: own.probabilities(list(np.ascontiguousarray(change(self.probes))))[0]
-                for what, change in agreement.WRONG_PICTURES.items()
+                what: own.probabilities(list(np.ascontiguousarray(change(self.probes))))[0] for what, change in wrong.items()
             }
 
     def row(self, file: Path, target: Target) -> Row:
@@ -67,9 +66,8 @@ class Checker:
 
     def _compared(self, file: Path, target: Target, row: Row) -> str:
         with runtimes.opened(row.runtime, self.run, file, row.threads) as plain:
-            plain.probabilities(list(self.pictures[:3]))  # the first ones are slow
-            _, row.milliseconds = plain.probabilities(list(self.pictures[:TIMED]))
-            found, probed = plain.probabilities(list(self.pictures))[0], plain.probabilities(list(self.probes))[0]
+            probed, _ = plain.probabilities(list(self.probes))  # first: the first ones are slow
+            found, row.milliseconds = plain.probabilities(list(self.pictures))
         if target.name != "onnx":
             row.mediapipe = False
             with runtimes.opened("mediapipe", self.run, file) as phone:
@@ -117,7 +115,7 @@ def check(
 ) -> dict[str, Any]:
     """The row, as JSON, of ``source`` once it is ``completed`` in ``out``; its ``seconds`` by step."""
     began = time.monotonic()
-    checker = Checker(run, data, backbones)
+    checker = Checker(run, data, backbones, target.precision)
     ready = time.monotonic()
     try:
         made = completed(source, target, out, checker.classes, about)

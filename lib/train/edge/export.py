@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from lib.convert.convert import Converter, Source
-from lib.errors import Cancelled, JobFailed
+from lib.errors import Cancelled, InvalidFile, JobFailed
 from lib.jobs import Job, Progress
 from lib.settings import Settings
 from lib.train.edge import kept, targets
@@ -147,15 +147,21 @@ class _Making:
         zipped = yield from self._job("prepare", "preparation", {"data": self._data, "onnx": onnx}, begin, begin)
         attempts = ATTEMPTS if self._target.precision == "int8" else ATTEMPTS[:1]
         row, made = Row(target=self._target.name, verdict=WITHHELD, weights=self._weights), None
+        layers: list[dict[str, Any]] = []
         for k, (agreement, floats) in enumerate(attempts):
             first, last = (begin + (end - begin) * share / len(attempts) for share in (k, k + 1))
             again = f"Attempt {k + 1} of {len(attempts)}, with more layers in float32" if k else ""
-            converted, report = yield from self._converted(k, zipped, agreement, floats, again, first, (first + last) / 2)
+            more = {"min_agreement": agreement} | ({"float_layers": round(floats * len(layers))} if k else {})
+            try:
+                converted, report = yield from self._converted(k, zipped, more, again, first, (first + last) / 2)
+            except (InvalidFile, JobFailed) as error:  # a tool that gave up
+                row.why, row.attempts = f"It cannot be converted: {error.message}", k + 1
+                break
+            layers = report.get("layers") or layers
             if converted is None:
                 row.why, row.attempts = _withheld(report), k + 1
                 continue
             row, made = yield from self._checked(converted, (first + last) / 2, last)
-            layers = report.get("layers") or []
             row.layers, row.float_layers = len(layers), sum(one.get("kept") == "float32" for one in layers)
             row.attempts, row.note = k + 1, _note(report)
             if row.verdict == PROVEN:
@@ -172,7 +178,7 @@ class _Making:
         return self._scratch / "onnx" / "model.onnx"
 
     def _converted(
-        self, attempt: int, zipped: dict[str, Any], agreement: float, floats: float, stage: str, begin: float, end: float
+        self, attempt: int, zipped: dict[str, Any], more: dict[str, Any], stage: str, begin: float, end: float
     ) -> Generator[Progress, None, tuple[Path | None, dict[str, Any]]]:
         """The converter's file and its report; no file where its own proof fails."""
         began, out = time.monotonic(), self._scratch / f"converted-{attempt}"
@@ -181,9 +187,9 @@ class _Making:
         options: dict[str, Any] = {
             "samples": zipped["path"],
             "preprocessing": zipped["preprocessing"],
-            "min_agreement": agreement,
             "anyway": True,  # an int8 file is judged here, on validation pictures
         }
+        options |= more
         if base.name == "onnx":
             options |= {"dynamic": False}
         if self._target.precision == "int8":
