@@ -39,7 +39,11 @@ def check_tflite(path: Path) -> None:
 
 
 class Walk:
-    """Of a TensorFlow Lite model; with other ``tables`` and ``unions``, of another flatbuffer."""
+    """Of a TensorFlow Lite model; with other ``tables`` and ``unions``, of another flatbuffer.
+
+    A table may be referred to often, and is walked once. ``unpacked``: each time, as generated classes unpack it; a
+    small file can stand for billions of objects.
+    """
 
     def __init__(
         self,
@@ -48,9 +52,11 @@ class Walk:
         *,
         tables: Mapping[str, tuple[str, ...]] = TABLES,
         unions: Mapping[str, tuple[str, ...]] = UNIONS,
+        most: int = MOST_STEPS,
+        unpacked: bool = False,
     ) -> None:
         self._data, self._size, self._steps = data, min(size, 1 << 31), 0
-        self._tables, self._unions = tables, unions
+        self._tables, self._unions, self._most, self._unpacked = tables, unions, most, unpacked
         self._file = size  # buffers may lie behind the flatbuffer's own 2 GB
         self._seen: set[tuple[int, str]] = set()
         self._checked: set[tuple[int, int]] = set()
@@ -68,8 +74,8 @@ class Walk:
 
     def _number(self, at: int, form: str) -> int:
         self._steps += 1
-        if self._steps > MOST_STEPS:
-            raise Broken(f"it has more than {MOST_STEPS:,} parts")
+        if self._steps > self._most:
+            raise Broken(f"it has more than {self._most:,} parts")
         end = at + struct.calcsize(form)
         if at < 0 or end > self._size:
             raise Broken(f"an offset points to byte {at} of {self._size}")
@@ -91,7 +97,7 @@ class Walk:
         return [table + slot if slot else 0 for slot in slots], table + inline
 
     def _table(self, table: int, kind: str, depth: int) -> None:
-        if (table, kind) in self._seen:
+        if (table, kind) in self._seen and not self._unpacked:
             return
         self._seen.add((table, kind))
         if depth > MOST_DEPTH:

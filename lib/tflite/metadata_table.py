@@ -20,7 +20,7 @@ from lib.tflite.metadata_fields import Metadata, TensorNote
 from lib.tflite.metadata_schema import TABLES, UNIONS
 
 IDENTIFIER, ENTRY = b"M001", "TFLITE_METADATA"
-MOST_BYTES = 16 << 20
+MOST_BYTES, MOST_PARTS = 16 << 20, 500_000
 OLDEST_PARSER = "1.0.0"  # what ``Metadata`` has fields for needs no later one
 FEATURE, IMAGE, BOX, AUDIO = 1, 2, 3, 4  # ContentProperties
 COLOURS = {1: "RGB", 2: "GRAYSCALE"}
@@ -49,7 +49,9 @@ def unpacked(data: bytes) -> Any:
     if len(data) > MOST_BYTES:
         raise InvalidFile(f"The metadata of the file have {len(data):,} bytes; at most {MOST_BYTES:,} are read.")
     try:
-        Walk(data, len(data), tables=TABLES, unions=UNIONS).whole(IDENTIFIER, "ModelMetadata")
+        Walk(data, len(data), tables=TABLES, unions=UNIONS, most=MOST_PARTS, unpacked=True).whole(
+            IDENTIFIER, "ModelMetadata"
+        )
     except Broken as why:
         raise InvalidFile(f"The metadata of the TensorFlow Lite file are damaged: {why}.") from None
     return generated().ModelMetadataT.InitFromPackedBuf(data, 0)

@@ -36,8 +36,7 @@ MOST_NOTES = 1_000
 def metadata(progress: Progress, path: str) -> dict[str, Any]:
     """Raises InvalidFile for a file, or metadata, that are damaged."""
     progress("Reading the metadata", 0.2)
-    found = tflite_metadata.read(Path(path))
-    return told(found or tflite_metadata.blank(Path(path))) | {"present": found is not None}
+    return _asked(path)
 
 
 def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> dict[str, Any]:
@@ -50,12 +49,14 @@ def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> di
     progress("Writing the file", 0.4)
     tflite_metadata.write(Path(path), Path(out), after)
     progress("Reading it once more", 0.9)
-    return metadata(progress, out)
+    return _asked(out)
 
 
-def told(found: tflite_metadata.Metadata) -> dict[str, Any]:
-    """The dict without ``present``."""
+def _asked(path: str) -> dict[str, Any]:
+    read = tflite_metadata.read(Path(path))
+    found = read or tflite_metadata.blank(Path(path))
     return {
+        "present": read is not None,
         **{name: _shown(getattr(found, name)) for name in ("name", "description", "version", "author", "license")},
         **{name: list(getattr(found, name)) for name in ("labels", "mean", "std")},
         **{side: [_note(n) for n in getattr(found, side)[:MOST_NOTES]] for side in ("inputs", "outputs")},
