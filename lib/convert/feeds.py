@@ -89,8 +89,9 @@ def cases(
         out += [Case("nudged", s, sizes, nudged(make(s), s)) for s in seeds[:2]]
         # a norm of nothing but zeros divides rounding by the root of its epsilon, and a network far beyond what its
         # norms have seen multiplies it by every layer
-        for kind, scale in (("zeros", 0.0), ("large", LARGE_SCALE)):
-            out.append(Case(f"nudged {kind}", 0, sizes, nudged(make(0, scale=scale), 0)))
+        # every large one: where one saturates an output, and rounding cannot be seen, another does not
+        for kind, scale, seed in (("zeros", 0.0, 0), *(("large", LARGE_SCALE, s) for s in range(LARGE))):
+            out.append(Case(f"nudged {kind}", seed, sizes, nudged(make(seed, scale=scale), seed)))
     return out
 
 
