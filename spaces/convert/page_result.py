@@ -36,7 +36,7 @@ class Result:
             self.look_inside = gr.Button("Open in Inspect ONNX", visible=False, min_width=150)
         self.outputs = [self.table, self.said, self.trying, *self.remedies]
         self.outputs += [self.taking, self.artifact, self.package, self.look_inside]
-        self.offer = Offer("onnx", self.look_inside, shared.work, _onnx_files, "inspect")
+        self.offer = Offer("onnx", self.look_inside, shared.work, _inspected, "inspect")
 
     def build_details(self) -> None:
         with gr.Tabs(visible=False, elem_classes="mw-inner", overflow_behavior="wrap") as self.details:
@@ -83,7 +83,7 @@ class Result:
 
     def _open(self, end: Outcome) -> Updates:
         found = end.report
-        takes = bool(self.offer.taken and end.onnx_files())
+        takes = bool(self.offer.taken and end.inspected())
         layers = view_details.layers(found)
         words = ("Download anyway", "stop") if end.withheld else ("Download the model", "primary")
         return self._remedies(end) | {
@@ -126,9 +126,9 @@ def _links(ended: Ended) -> dict[str, str]:
     return out
 
 
-def _onnx_files(work: Work | None) -> list[str]:
+def _inspected(work: Work | None) -> list[str]:
     end = work.ended.open if work and work.ended else None
-    found = end.onnx_files() if end is not None else []
+    found = end.inspected() if end is not None else []
     if not found:
-        raise gr.Error("There is no ONNX result to open. Please convert again.", print_exception=False)
+        raise gr.Error("There is no result to open. Please convert again.", print_exception=False)
     return found

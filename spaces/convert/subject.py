@@ -54,8 +54,11 @@ class Outcome:
         """``artifact``, ``package`` or ``onnx``, the withheld one where there is no other."""
         return getattr(self, kind) or self.unproven.get(kind)
 
-    def onnx_files(self) -> list[str]:
-        """The ONNX file with its external data, the model first."""
+    def inspected(self) -> list[str]:
+        """What the Inspect tab opens: the ONNX file with its external data, the model first, or the .tflite."""
+        artifact = Path(self.path("artifact") or "-")
+        if artifact.suffix == ".tflite" and artifact.is_file():
+            return [str(artifact)]
         path = Path(self.path("onnx") or "-")
         found = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()]
         return [str(p) for p in sorted(found, key=lambda p: (p.suffix != ".onnx", p.name))]

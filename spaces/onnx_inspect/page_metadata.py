@@ -32,10 +32,9 @@ class MetadataForm:
                     label="Labels", lines=8, max_lines=12, info="a line each, in the order of the output's scores"
                 )
                 with gr.Row():
-                    self.mean = gr.Textbox(label="Mean", info=HINT, placeholder="127.5", min_width=120)
-                    self.std = gr.Textbox(
-                        label="Std", info="pixels become (x − mean) ÷ std", placeholder="127.5", min_width=120
-                    )
+                    options: dict[str, Any] = {"placeholder": "127.5", "min_width": 120}
+                    self.mean = gr.Textbox(label="Mean", info="one, or three: (x − mean)", **options)
+                    self.std = gr.Textbox(label="Std", info="one, or three: ÷ std", **options)
         with gr.Row():
             self.write = gr.Button("Write into the file", variant="primary", scale=2, min_width=150, interactive=False)
             self.download = gr.DownloadButton("Download .tflite", interactive=False, scale=1, min_width=150)

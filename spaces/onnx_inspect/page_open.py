@@ -36,10 +36,7 @@ class Opening:
         with gr.Row(elem_classes="mw-columns"):
             with gr.Column(scale=4, min_width=300):
                 self.files = gr.File(
-                    label="ONNX model (and its external data), or a .tflite",
-                    file_count="multiple",
-                    type="filepath",
-                    height=150,
+                    label=".onnx (with its external data) or .tflite", file_count="multiple", type="filepath", height=150
                 )
                 self.examples = gr.Dataset(
                     components=[gr.Textbox(visible=False)],

@@ -13,8 +13,9 @@ from .page_shared import Updates, table
 class Tensors:
     def __init__(self) -> None:
         self.signatures = gr.HTML(padding=False, elem_id="onnx-signatures")
-        kinds = ["number", "str", "str", "str", "str", "number", "str"]
-        self.tensors = table(view_tflite.TENSOR_COLUMNS, kinds, "Tensors of the first graph", elem_id="onnx-tensors")
+        kinds = ["number", "str", "str", "str", "str", "str", "number"]
+        shown: dict[str, Any] = {"elem_id": "onnx-tensors", "column_widths": view_tflite.TENSOR_WIDTHS}
+        self.tensors = table(view_tflite.TENSOR_COLUMNS, kinds, "Tensors of the first graph", **shown)
         self.outputs = [self.signatures, self.tensors]
 
     def show(self, report: dict[str, Any]) -> Updates:

@@ -73,6 +73,8 @@ def _short(values: Any) -> str:
 
 
 def _tolerance(d: dict[str, Any]) -> str:
+    if "least_cosine" in d:
+        return f"cosine ≥ {d['least_cosine']}"
     return f"{d['rtol']:.3g} × value + {d['atol']:.3g}" if d.get("rtol") else "equal" if "rtol" in d else ""
 
 

@@ -12,7 +12,8 @@ from web.cards import e, idle
 
 from .view import MOST_ROWS, part
 
-TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "KiB", "quantisation"]
+TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "quantisation", "KiB"]
+TENSOR_WIDTHS = ["56px", "220px", "115px", "90px", "180px", "340px", "100px"]
 NOTHING = "Metadata are part of a TensorFlow Lite file. Open a <b>.tflite</b> to see and edit them."
 UNREADABLE = "The metadata cannot be read; what is written here takes their place."
 
@@ -26,8 +27,8 @@ def tensors(report: dict[str, Any]) -> pd.DataFrame:
             t["kind"],
             t["dtype"] + (", sparse" if t["sparse"] else ""),
             shape_text(t["shape"]),
-            part(t["bytes"], 1024),
             quantised(t["quantization"]),
+            part(t["bytes"], 1024),
         ]
         for t in report["tensors"][:MOST_ROWS]
     ]
@@ -37,7 +38,8 @@ def tensors(report: dict[str, Any]) -> pd.DataFrame:
 def signatures(report: dict[str, Any]) -> str:
     """One line each: its key, what it takes and gives, and its MACs."""
     if not report["signatures"]:
-        return idle("The file has no signatures: inputs and outputs go by the names of their tensors.")
+        words = "The file has no signatures: inputs and outputs go by the names of their tensors."
+        return f'<p class="mw-graph-line">{words}</p>'
     lines = []
     for one in report["signatures"]:
         sides = [
