@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue
-from lib.tflite import metadata_table
+from lib.tflite import metadata_apply, metadata_table
 from lib.tflite.metadata_fields import Metadata
 
 NAME = "labels.txt"
@@ -37,7 +37,7 @@ def put(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, bytes]:
         return dict(metadata.files)
     found = metadata_table.label_file(table)
     if found is None:
-        metadata_table.labelled(table, _output(len(metadata.labels), shapes), _free(metadata.files))
+        metadata_apply.labelled(table, _output(len(metadata.labels), shapes), _free(metadata.files))
         found = metadata_table.label_file(table)
     assert found is not None
     file = found[1]

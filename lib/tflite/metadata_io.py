@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from lib.errors import InvalidFile, InvalidValue, JobFailed
-from lib.tflite import associated_files, labels, metadata_table, repack
+from lib.tflite import associated_files, labels, metadata_apply, metadata_table, repack
 from lib.tflite import file as tflite_file
 from lib.tflite.flatbuffer import check_tflite
 from lib.tflite.metadata_fields import Metadata, TensorNote
@@ -61,7 +61,7 @@ def write(source: Path, target: Path, metadata: Metadata) -> None:
     if (metadata.mean or metadata.std) and not shapes["inputs"]:
         raise InvalidValue("mean", list(metadata.mean), "none: the graph has no input")
     table = metadata_table.unpacked(metadata.rest) if metadata.rest else metadata_table.generated().ModelMetadataT()
-    metadata_table.applied(table, metadata)
+    metadata_apply.applied(table, metadata)
     files = labels.put(table, metadata, shapes["outputs"])
     wanted = labels.wanted(table, shapes["outputs"])
     if wanted not in (None, len(metadata.labels)) and not _has_as_many(source, metadata):

@@ -1,4 +1,4 @@
-"""The flatbuffer of metadata in a TensorFlow Lite file, to and from ``Metadata``; verified before it is read.
+"""The flatbuffer of metadata in a TensorFlow Lite file: verified, then read into ``Metadata``.
 
 Format: MediaPipe's metadata_schema.fbs, version 1.5.0, identifier M001. MediaPipe's generated module is loaded alone:
 its package would start the whole runtime.
@@ -14,14 +14,13 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from lib.errors import InvalidFile, InvalidValue
+from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.tflite.flatbuffer import Broken, Walk
 from lib.tflite.metadata_fields import Metadata, TensorNote
 from lib.tflite.metadata_schema import TABLES, UNIONS
 
 IDENTIFIER, ENTRY = b"M001", "TFLITE_METADATA"
 MOST_BYTES, MOST_PARTS = 16 << 20, 500_000
-OLDEST_PARSER = "1.0.0"  # what ``Metadata`` has fields for needs no later one
 FEATURE, IMAGE, BOX, AUDIO = 1, 2, 3, 4  # ContentProperties
 COLOURS = {1: "RGB", 2: "GRAYSCALE"}
 NORMALISATION = 1  # ProcessUnitOptions
@@ -31,9 +30,10 @@ TEXTS = ("name", "description", "version", "author", "license")
 
 @cache
 def generated() -> ModuleType:
-    """MediaPipe's generated classes of the schema."""
+    """MediaPipe's generated classes of the schema. Raises JobFailed where MediaPipe is not installed."""
     package = importlib.util.find_spec("mediapipe")
-    assert package is not None and package.submodule_search_locations, "mediapipe is not installed"
+    if package is None or not package.submodule_search_locations:
+        raise JobFailed("Metadata need MediaPipe, which is not installed here: pip install mediapipe.")
     name = "metadata_schema_py_generated"
     path = Path(package.submodule_search_locations[0]) / "tasks" / "metadata" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"lib.tflite.{name}", path)
@@ -137,75 +137,3 @@ def label_file(table: Any) -> tuple[int, Any] | None:
             if found:
                 return k, next((f for f in found if not f.locale), found[0])
     return None
-
-
-def applied(table: Any, metadata: Metadata) -> None:
-    """Changes in ``table`` what ``metadata`` has otherwise, and nothing else: what is equal may say more than is read."""
-    made, before = generated(), fields(table)
-    for name in TEXTS:
-        if getattr(metadata, name) != getattr(before, name):
-            setattr(table, name, getattr(metadata, name))
-    if table.subgraphMetadata is None or not len(table.subgraphMetadata):
-        table.subgraphMetadata = [made.SubGraphMetadataT()]
-    first = graph(table)
-    first.inputTensorMetadata = _noted(first.inputTensorMetadata, metadata.inputs)
-    first.outputTensorMetadata = _noted(first.outputTensorMetadata, metadata.outputs)
-    if (metadata.mean, metadata.std) != (before.mean, before.std):
-        _normalised(first.inputTensorMetadata, metadata)
-    table.minParserVersion = table.minParserVersion or OLDEST_PARSER
-
-
-def labelled(table: Any, output: int, name: str) -> None:
-    """Records a file of labels, called ``name``, for an output."""
-    file = generated().AssociatedFileT()
-    file.name, file.type, file.description = name, AXIS_LABELS, "A label a line, in the order of the output's last axis."
-    tensor = graph(table).outputTensorMetadata[output]
-    tensor.associatedFiles = [*(tensor.associatedFiles or ()), file]
-
-
-def _noted(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:
-    made = generated()
-    tensors = list(tensors or ())[: len(notes)]
-    tensors += [made.TensorMetadataT() for _ in range(len(notes) - len(tensors))]
-    for tensor, wanted in zip(tensors, notes, strict=True):
-        before = note(tensor)
-        for name in ("name", "description"):
-            if getattr(wanted, name) != getattr(before, name):
-                setattr(tensor, name, getattr(wanted, name))
-        if wanted.content != before.content:
-            tensor.content = _content(wanted.content)
-        if wanted.range != before.range:
-            tensor.stats = None
-            if wanted.range is not None:
-                tensor.stats = made.StatsT()
-                tensor.stats.min, tensor.stats.max = [wanted.range[0]], [wanted.range[1]]
-    return tensors
-
-
-def _content(said: str) -> Any:
-    made = generated()
-    kind, _, colour = said.partition(" ")
-    number, properties = {
-        "image": (IMAGE, made.ImagePropertiesT),
-        "feature": (FEATURE, made.FeaturePropertiesT),
-        "bounding": (BOX, made.BoundingBoxPropertiesT),
-        "audio": (AUDIO, made.AudioPropertiesT),
-    }.get(kind, (0, None))
-    if properties is None:
-        return None
-    content = made.ContentT()
-    content.contentPropertiesType, content.contentProperties = number, properties()
-    if number == IMAGE:
-        content.contentProperties.colorSpace = {v: k for k, v in COLOURS.items()}.get(colour, 0)
-    return content
-
-
-def _normalised(tensors: list[Any], metadata: Metadata) -> None:
-    made, options = generated(), normalisation(tensors)
-    if options is None:
-        unit, options = made.ProcessUnitT(), made.NormalizationOptionsT()
-        unit.optionsType, unit.options = NORMALISATION, options
-        pictures = [t for t in tensors if content(t.content).startswith("image")]
-        tensor = (pictures or tensors)[0]
-        tensor.processUnits = [*(tensor.processUnits or ()), unit]
-    options.mean, options.std = list(metadata.mean), list(metadata.std)

@@ -1,0 +1,83 @@
+"""Changes the table of a TensorFlow Lite file's metadata to what a ``Metadata`` says. Checks no values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from lib.tflite import metadata_table
+from lib.tflite.metadata_fields import Metadata, TensorNote
+
+OLDEST_PARSER = "1.0.0"  # what ``Metadata`` has fields for needs no later one
+
+
+def applied(table: Any, metadata: Metadata) -> None:
+    """Changes in ``table`` what ``metadata`` has otherwise, and nothing else: what is equal may say more than is read."""
+    made, before = metadata_table.generated(), metadata_table.fields(table)
+    for name in metadata_table.TEXTS:
+        if getattr(metadata, name) != getattr(before, name):
+            setattr(table, name, getattr(metadata, name))
+    if table.subgraphMetadata is None or not len(table.subgraphMetadata):
+        table.subgraphMetadata = [made.SubGraphMetadataT()]
+    first = metadata_table.graph(table)
+    first.inputTensorMetadata = _noted(first.inputTensorMetadata, metadata.inputs)
+    first.outputTensorMetadata = _noted(first.outputTensorMetadata, metadata.outputs)
+    if (metadata.mean, metadata.std) != (before.mean, before.std):
+        _normalised(first.inputTensorMetadata, metadata)
+    table.minParserVersion = table.minParserVersion or OLDEST_PARSER
+
+
+def labelled(table: Any, output: int, name: str) -> None:
+    """Records a file of labels, called ``name``, for an output."""
+    file = metadata_table.generated().AssociatedFileT()
+    file.name, file.type = name, metadata_table.AXIS_LABELS
+    file.description = "A label a line, in the order of the output's last axis."
+    tensor = metadata_table.graph(table).outputTensorMetadata[output]
+    tensor.associatedFiles = [*(tensor.associatedFiles or ()), file]
+
+
+def _noted(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:
+    made = metadata_table.generated()
+    tensors = list(tensors or ())[: len(notes)]
+    tensors += [made.TensorMetadataT() for _ in range(len(notes) - len(tensors))]
+    for tensor, wanted in zip(tensors, notes, strict=True):
+        before = metadata_table.note(tensor)
+        for name in ("name", "description"):
+            if getattr(wanted, name) != getattr(before, name):
+                setattr(tensor, name, getattr(wanted, name))
+        if wanted.content != before.content:
+            tensor.content = _content(wanted.content)
+        if wanted.range != before.range:
+            tensor.stats = None
+            if wanted.range is not None:
+                tensor.stats = made.StatsT()
+                tensor.stats.min, tensor.stats.max = [wanted.range[0]], [wanted.range[1]]
+    return tensors
+
+
+def _content(said: str) -> Any:
+    made = metadata_table.generated()
+    kind, _, colour = said.partition(" ")
+    number, properties = {
+        "image": (metadata_table.IMAGE, made.ImagePropertiesT),
+        "feature": (metadata_table.FEATURE, made.FeaturePropertiesT),
+        "bounding": (metadata_table.BOX, made.BoundingBoxPropertiesT),
+        "audio": (metadata_table.AUDIO, made.AudioPropertiesT),
+    }.get(kind, (0, None))
+    if properties is None:
+        return None
+    content = made.ContentT()
+    content.contentPropertiesType, content.contentProperties = number, properties()
+    if number == metadata_table.IMAGE:
+        content.contentProperties.colorSpace = {v: k for k, v in metadata_table.COLOURS.items()}.get(colour, 0)
+    return content
+
+
+def _normalised(tensors: list[Any], metadata: Metadata) -> None:
+    made, options = metadata_table.generated(), metadata_table.normalisation(tensors)
+    if options is None:
+        unit, options = made.ProcessUnitT(), made.NormalizationOptionsT()
+        unit.optionsType, unit.options = metadata_table.NORMALISATION, options
+        pictures = [t for t in tensors if metadata_table.content(t.content).startswith("image")]
+        tensor = (pictures or tensors)[0]
+        tensor.processUnits = [*(tensor.processUnits or ()), unit]
+    options.mean, options.std = list(metadata.mean), list(metadata.std)
