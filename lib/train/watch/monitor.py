@@ -28,8 +28,8 @@ SAYS = {
     "model": "What the run's own head sees is different from what it saw in training. This finds less than the other test, "
     "and what it finds is nearer to a loss of accuracy. It needs whole windows.",
     "stored": f"Of each of the last {KEPT:,} pictures: when, class, confidence, milliseconds, runtime, and the truth where "
-    f"it was told. Of the last {WINDOW}: features, reduced to 65 and 17 numbers. No picture, no file's name, nothing of who "
-    "asked. All of it is deleted with the run.",
+    f"it was told. Of the last {WINDOW}: features, reduced to 128 and 16 numbers. No picture, no file's name, nothing "
+    "of who asked. All of it is deleted with the run.",
 }
 
 

@@ -1,7 +1,7 @@
 """What pictures of the training look like: features of a random sample, made once for a run. In a child process only.
 
 Two kinds. *Inputs* are features of an EfficientNet-Lite0 that knows ImageNet and nothing of the run; *model* are what the
-run's own head sees. Of both only principal components are kept, and how far a picture lies from what they span.
+run's own head sees. Of the first a random projection is kept, of the others principal components.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from lib.train.watch.drift import COMPONENTS, Basis
 
 FOLDER = "watch"  # in the run's folder
 ARRAYS, ABOUT = "reference.npz", "reference.json"
-MOST, LEAST = 400, 30  # pictures
+MOST, LEAST = 600, 30  # pictures: with 400, unchanged windows of 200 were flagged twice as often
 SIDE = 128  # pixels: of the pictures for the ImageNet features
-INPUTS = 64  # principal components of them
+INPUTS = 128  # numbers that they are reduced to
 ROWS = 32  # pictures decoded at once
 
 
@@ -48,7 +48,7 @@ class Eye:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
-    """``inputs`` float32 [m, INPUTS + 1] and ``model`` float32 [m, COMPONENTS + 1] of the sample, and the bases of both."""
+    """``inputs`` float32 [m, INPUTS] and ``model`` float32 [m, COMPONENTS] of the sample, and the bases of both."""
 
     id: str
     inputs_basis: Basis
@@ -115,7 +115,7 @@ def make(run: Run, data: DataSet, network: Any, eye: Eye, progress: Callable[...
         some = [pictures.load(data.path(index)) for index in drawn[at : at + ROWS]]
         parts.append(both(some, network, eye))
     inputs, model = (np.concatenate(kind) for kind in zip(*parts, strict=True))
-    bases = Basis.of(inputs, INPUTS), Basis.of(model, COMPONENTS)
+    bases = Basis.random(inputs.shape[1], INPUTS, rng), Basis.principal(model, COMPONENTS)
     found = Reference(secrets.token_hex(8), *bases, bases[0](inputs), bases[1](model))
     folder = run.folder / FOLDER
     found.save(folder)

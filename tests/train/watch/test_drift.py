@@ -53,14 +53,27 @@ def test_permutations_compare_with_the_division_itself() -> None:
     assert permuted(kernel[np.ix_(mixed, mixed)], 20, 99, rng) > 0.2
 
 
-def test_a_basis_keeps_distances_and_tells_what_it_does_not_span() -> None:
-    features = normal(0, 30, width=10) * np.array([9, 5, 3, 1, 1, 1, 1, 1, 1, 1], np.float32)
-    basis = Basis.of(features, 3)
-    found = basis(features)
-    assert found.shape == (30, 4) and found.dtype == np.float32
-    assert (found**2).sum(axis=1) == pytest.approx(((features - features.mean(axis=0)) ** 2).sum(axis=1), rel=1e-4)
-    outside = basis(features.mean(axis=0)[None] + 100 * np.linalg.svd(basis.rows)[2][-1])
-    assert outside[0, :3] == pytest.approx(0, abs=1e-3) and outside[0, 3] == pytest.approx(100, rel=1e-4)
+def test_principal_components_keep_the_widest_directions() -> None:
+    features = normal(0, 300, width=10) * np.array([9, 5, 3, 1, 1, 1, 1, 1, 1, 1], np.float32) + 7
+    found = Basis.principal(features, 3)(features)
+    assert found.shape == (300, 3) and found.dtype == np.float32
+    assert found.std(axis=0) == pytest.approx([9, 5, 3], rel=0.15) and found.mean(axis=0) == pytest.approx(0, abs=1e-3)
+    assert Basis.principal(features[:3], 16).rows.shape == (2, 10)  # no more than the pictures span
+
+
+def test_a_random_projection_keeps_distances_and_knows_no_picture() -> None:
+    features = np.abs(normal(0, 40, width=1280))
+    found = Basis.random(1280, 128, np.random.default_rng(0))(features)
+    pairs = np.triu_indices(40, 1)
+    before, after = (np.linalg.norm(x[:, None] - x[None], axis=2)[pairs] for x in (features, found))
+    assert found.shape == (40, 128) and np.abs(after / before - 1).max() < 0.35 and abs(np.mean(after / before) - 1) < 0.03
+
+
+def test_components_fitted_to_the_reference_would_flag_unchanged_pictures() -> None:
+    """The trap that the random projection avoids: what a basis was fitted to looks different from what is new."""
+    reference, new = normal(0, 300, width=1280), normal(1, 200, width=1280)
+    fitted, random = Basis.principal(reference, 64), Basis.random(1280, 128, np.random.default_rng(9))
+    assert mmd(fitted(reference), fitted(new)) < LEVEL < mmd(random(reference), random(new))
 
 
 def test_the_sample_has_each_class_at_its_share_in_random_order() -> None:

@@ -23,7 +23,7 @@ def features(seed: int, count: int, shift: float = 0.0) -> tuple[np.ndarray, np.
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     inputs, model = features(0, 300)
-    return Reference("an id", Basis.of(inputs, 4), Basis.of(model, 2), inputs, model)
+    return Reference("an id", Basis.random(5, 4, np.random.default_rng(0)), Basis.principal(model, 2), inputs, model)
 
 
 def said(folder: Path) -> dict:
