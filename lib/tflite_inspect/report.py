@@ -24,6 +24,8 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
     bound = ", ".join(f"{k} = {v['value']}" for k, v in report["symbols"].items())
     dtypes = [f"{human(v['count'])} {k} ({size(v['bytes'])})" for k, v in parameters["by_dtype"].items()]
     counted = exact(report["macs"]) + (f", with {bound}" if bound else "")
+    if len({s["graph"] for s in report["signatures"]}) > 1:
+        counted += ", of the first graph; " + listed([f"{s['key']} {human(s['macs'])}" for s in report["signatures"]])
     if report["not_counted"]:
         counted += f"; {plural(sum(g['nodes'] for g in report['not_counted']), 'node')} not counted"
     peak = f"{size(memory['peak_bytes'])} at {memory['at']}" + (", at least" if memory["unknown"] else "")

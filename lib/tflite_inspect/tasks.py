@@ -12,7 +12,8 @@ from math import prod
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InvalidValue
+from lib.errors import InvalidFile, InvalidValue
+from lib.onnx_model import magic
 from lib.reports import values as values_
 from lib.tflite import file as tflite_file
 from lib.tflite import tasks as tflite_tasks
@@ -29,10 +30,23 @@ def _opened(model: str, member: str) -> tuple[Path, dict[str, Any] | None]:
     """The .tflite itself, and what is known of the bundle that it was in."""
     path = Path(model)
     if not bundle.is_zip(path):
+        with path.open("rb") as file:
+            head = file.read(64)
+        if head[4:8] != tflite_file.IDENTIFIER:
+            raise InvalidFile(f"Not a TensorFlow Lite file: {_instead(head)}. Upload the .tflite itself.")
         return path, None
     taken = HERE.resolve() / MEMBER
     taken.unlink(missing_ok=True)
     return taken, bundle.take(path, member, taken)
+
+
+def _instead(head: bytes) -> str:
+    """What it is, where that is known."""
+    if not head:
+        return "it is empty"
+    known = [what for offset, mark, what, _ in magic.MAGIC if head[offset:].startswith(mark) and b"TFL3" not in mark]
+    known += ["text"] if magic.is_text(head) else []
+    return f"it is {known[0]}" if known else "the identifier TFL3 is missing at its beginning"
 
 
 def inspect(
