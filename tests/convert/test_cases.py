@@ -7,7 +7,6 @@ for this project; each stands for a kind of model that people bring.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ import pytest
 
 from lib.convert.convert import Converter, Source
 from lib.errors import InvalidFile
-from lib.settings import Settings
 
 CASES = Path(__file__).parent / "cases"
 QUANTISED, UNKNOWN = "quantised already", "MyNMS of the domain 'mmdeploy'"
@@ -64,13 +62,6 @@ ROWS = [
     Row("28-fp16-of-float64", "onnx-fp16", "proven", says="The model computes in float64; it was made float32 first."),
     *(Row("31-metadata", t, "proven", o, says="training_info") for t, o in (("onnx-opset", OPSET), ("onnx-slim", {}))),
 ]
-
-
-@pytest.fixture(scope="module")
-def converter() -> Iterator[Converter]:
-    found = Converter(Settings(jobs=2))
-    yield found
-    found.close()
 
 
 def converted(converter: Converter, row: Row, folder: Path) -> dict[str, Any]:

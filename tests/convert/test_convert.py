@@ -7,7 +7,6 @@ import os
 import tempfile
 import time
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +25,6 @@ from tests.convert.models import conv_net, mlp
 
 REPORT = """verdict reason route max_abs_error max_rel_error cosine tolerance seeds source target messages outputs
     latency_ratio size_ratio three_way diverges versions options""".split()  # noqa: SIM905
-
-
-@pytest.fixture(scope="module")
-def converter() -> Iterator[Converter]:
-    found = Converter(Settings(jobs=2))
-    yield found
-    found.close()
 
 
 @pytest.fixture

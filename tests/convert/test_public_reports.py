@@ -7,8 +7,7 @@ never proven; right ones get out. Builders are in ``report_graphs.py``, ``report
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,6 @@ from typing import Any
 import pytest
 
 from lib.convert.convert import Converter, Source
-from lib.settings import Settings
 from tests.convert import report_frameworks as frameworks
 from tests.convert import report_graphs as graphs
 from tests.convert import report_int8 as int8
@@ -80,15 +78,6 @@ ROWS = [
     Row("upsampling gave another shape", "tensorflow#45090", frameworks.resized_picture, "tflite", slow=True),
     Row("dilated convolutions failed", "tensorflow#30315", frameworks.dilated_causal, "tflite", slow=True),
 ]
-
-
-@pytest.fixture(scope="module")
-def converter(request: pytest.FixtureRequest) -> Iterator[Converter]:
-    """Exported programs may be uploaded; environments are kept from one session to the next."""
-    folder = os.environ.get("DATA_FOLDER") or request.config.cache.mkdir("workbench")
-    found = Converter(Settings(jobs=1, pt2_uploads=True, data_folder=Path(folder)))
-    yield found
-    found.close()
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +14,6 @@ from sklearn.linear_model import LogisticRegression
 
 from lib.convert.convert import Converter, Source
 from lib.errors import InvalidFile, InvalidValue
-from lib.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def converter() -> Iterator[Converter]:
-    found = Converter(Settings(jobs=2))
-    yield found
-    found.close()
 
 
 def classifier(weights: np.ndarray, bias: np.ndarray, scale: tuple[np.ndarray, np.ndarray]) -> onnx.ModelProto:

@@ -2,21 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from lib.convert.convert import Converter, Source
-from lib.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def converter() -> Iterator[Converter]:
-    found = Converter(Settings(pt2_uploads=True))
-    yield found
-    found.close()
 
 
 def proven(converter: Converter, source: Source, target: str, out: Path) -> dict[str, Any]:

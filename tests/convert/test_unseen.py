@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +11,6 @@ import pytest
 from onnx import ModelProto, helper, numpy_helper
 
 from lib.convert.convert import Converter, Source
-from lib.settings import Settings
-
-
-@pytest.fixture(scope="module")
-def converter() -> Iterator[Converter]:
-    found = Converter(Settings())
-    yield found
-    found.close()
 
 
 def model(text: str, opset: int = 17, **weights: object) -> ModelProto:
