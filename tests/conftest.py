@@ -4,16 +4,44 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here reaches for a network
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app: tests run beside others
+if "PYTEST_XDIST_WORKER" in os.environ:  # "gw0": Gradio's apps of two workers do not try the same port at once
+    os.environ.setdefault("GRADIO_SERVER_PORT", str(7860 + 100 * int(os.environ["PYTEST_XDIST_WORKER"][2:])))
 
 import pytest
 
 from lib.settings import EMBEDDED, Settings
 from lib.text_to_image.models import Model, Source, load
 from tests import tiny
+
+# modules whose tests look at a page while it moves: by one worker, and first, since they wait more than they compute
+BROWSER = ("tests/e2e/", "tests/train/test_board_page.py", "tests/web/test_netron.py")
+
+
+def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
+    """A worker a core for the whole suite; none where a path is named, since a worker takes seconds to start."""
+    named = config.args_source is pytest.Config.ArgsSource.ARGS
+    return 0 if named else min(4, len(os.sched_getaffinity(0)))
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """By module, so that a fixture of a module is made once; what drives a browser is one scope."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByModule(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            module = nodeid.partition("::")[0]
+            return "browser" if module.startswith(BROWSER) else module
+
+    return ByModule(config, log)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
 
 
 @pytest.fixture(scope="session")
