@@ -10,7 +10,7 @@ from typing import Any
 from lib.errors import InvalidValue
 from lib.tflite.metadata_fields import Metadata, TensorNote, float32
 
-MOST_TEXT, MOST_LABEL, MOST_LABELS, MOST_CHANNELS = 10_000, 200, 100_000, 16
+MOST_TEXT, MOST_LABEL, MOST_LABELS, MOST_CHANNELS = 10_000, 255, 100_000, 16  # a folder may be a label
 
 
 def classifier(

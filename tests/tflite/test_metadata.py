@@ -83,7 +83,7 @@ def test_changes_by_name_and_nothing_else(source: Path) -> None:
         ({"labels": ["a", "b", "c", "d\ne"]}, "one line"),
         ({"labels": ["a", "b", "c", "d\u2028e"]}, "one line"),
         ({"labels": ["a", "b", "c", 4]}, "a label was 4"),
-        ({"labels": ["a", "b", "c", "d" * 201]}, "1 to 200 characters"),
+        ({"labels": ["a", "b", "c", "d" * 256]}, "1 to 255 characters"),
         ({"mean": [1, 2, 3]}, "3 and 1 numbers"),
         ({"mean": "127"}, "a number, or a list of one for each channel"),
         ({"mean": True}, "a number"),
