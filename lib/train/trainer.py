@@ -291,7 +291,8 @@ class Trainer:
                 newest = max((p.stat().st_mtime for p in (home, *home.glob("runs/*"), *home.glob("data/*"))), default=0)
                 if home.name != SHARED and newest < limit:
                     shutil.rmtree(home, ignore_errors=True)
-
+            for gone in home.glob("runs/.gone-*"):  # a deletion that was cut off
+                shutil.rmtree(gone, ignore_errors=True)
             for data in home.glob("data/*"):
                 with suppress(OSError):
                     old = data.stat().st_mtime < time.time() - max(UNFINISHED_SECONDS, 2 * self.settings.job_seconds)

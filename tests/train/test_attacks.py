@@ -178,7 +178,7 @@ def test_a_run_that_cannot_be_loaded_does_not_end_the_process_of_others(monkeypa
                 raise KeyError("/secret/path")
             return folder
 
-    monkeypatch.setattr(serving, "classify", lambda network, asked: [[{"label": network}] for _ in asked])
+    monkeypatch.setattr(serving, "classify", lambda network, asked, *_: [[{"label": network}] for _ in asked])
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(serving, "send", lambda end, message: sent.append(message))
     ends: list[Any] = [threading.Lock(), threading.Lock()]  # anything that closes in a with

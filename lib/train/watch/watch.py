@@ -69,12 +69,11 @@ class Watch:
                 f"{handle}{secrets.token_hex(16)}", now, numbers[row["label"]], row["score"], row["milliseconds"], runtime
             )
             for row in good
-            if row["label"] in numbers
         ]
         with suppress(OSError, JobFailed):
             (run.folder / FOLDER).mkdir(exist_ok=True)
             self._ledger(run).add(answers, len(rows) - len(good))
-            for row, answer in zip(good, answers, strict=False):
+            for row, answer in zip(good, answers, strict=True):
                 row["id"] = answer.id
         self._refer(run)
         return rows
