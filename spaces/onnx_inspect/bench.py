@@ -55,7 +55,9 @@ class Bench:
     def edit(self, subject: Subject, changes: dict[str, Any], target: str, out: str) -> Job:
         """The file with other metadata, as ``target``; its report. Raises InvalidFile for a model of another format."""
         if subject.format != TFLITE:
-            raise InvalidFile("Metadata are edited in TensorFlow Lite files; this is another. Convert it to TFLite first.")
+            raise InvalidFile(
+                "Metadata are edited in TensorFlow Lite files, and this is none. Send a .tflite; Convert makes one of ONNX."
+            )
         return self._ask(
             TFLITE, "edit", **subject.files(), name=Path(target).name, changes=changes, target=target, out=out or None
         )
