@@ -42,10 +42,12 @@ class Checker:
             part = np.sort(np.random.default_rng(recipe.seed).permutation(part)[:MOST])
         self.pictures = np.asarray(pixels(data, recipe.image_size, data.cache)[part])
         self.labels = np.array([data.items[k].label for k in part])
-        self.probes = agreement.probes(self.pictures)
+        mixed = agreement.candidates(self.pictures)
         with runtimes.opened("pytorch", run, backbones=backbones) as own:
             self.expected, _ = own.probabilities(list(self.pictures))
-            self.probed, _ = own.probabilities(list(self.probes))
+            answers, _ = own.probabilities(list(mixed))
+            chosen = agreement.unsure(answers)
+            self.probes, self.probed = mixed[chosen], answers[chosen]
             wrong = agreement.WRONG_PICTURES if precision == "int8" else {}
             self.others = {
                 what: own.probabilities(list(np.ascontiguousarray(change(self.probes))))[0] for what, change in wrong.items()
