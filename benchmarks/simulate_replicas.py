@@ -69,7 +69,8 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
     mean = ROWS * sum(w * h * share for w, h, share in SIZES) * sum(STEPS) / 2
     rate = load * kind.capacity() * count / mean
     events: list[tuple[float, int, Replica | None]] = [(rng.expovariate(rate), 0, None)]
-    number, calls, rows, done, under_way, middle, took = 1, 0, 0, 0, 0, 0, []
+    number, calls, rows, done, under_way, last, took = 1, 0, 0, 0, 0, 0.0, []
+    inside = [0.0, 0.0, 0.0]  # pictures x seconds, by thirds
 
     def start(replica: Replica, now: float) -> None:
         nonlocal number, calls, rows
@@ -95,12 +96,13 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
 
     while events and events[0][0] < seconds:
         now, _, replica = heapq.heappop(events)
+        inside[int(3 * now / seconds)] += under_way * (now - last)
+        last = now
         if replica is None:
             size = rng.choices(range(len(SIZES)), [share for *_, share in SIZES])[0]
             picture = Picture(size, SIZES[size][0] * SIZES[size][1], rng.randint(*STEPS), now)
             heapq.heappush(events, (now + rng.expovariate(rate), number, None))
             number, under_way = number + 1, under_way + 1
-            middle = under_way if now < seconds * 2 / 3 else middle
             router.note(_key(kind, picture), picture.work, now)
             if line[size] or not sent(picture, now):
                 line[size].append(picture)
@@ -115,7 +117,7 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
                     waiting.popleft()
         start(replica, now)
     took.sort()
-    grows = under_way > 1.25 * middle + 5 * count**0.5
+    grows = inside[2] > 1.4 * inside[1] + seconds * count**0.5
     return Found(took[len(took) // 2], took[int(len(took) * 0.95)], done / (seconds * 2 / 3), rows / calls, grows)
 
 
@@ -136,7 +138,9 @@ def tables(found: dict[tuple[str, float, int, str], Found]) -> str:
         for count in dict.fromkeys(count for *_, count, _ in found):
             row = [found[name, load, count, policy] for policy in POLICIES]
             cells = [f"{f.p50:.1f} / {f.p95:.1f}{' grows' if f.grows else ''} ({f.rows:.0f})" for f in row]
-            lines.append(f"| {count} | " + " | ".join(cells) + f" | {row[-1].rate:.3g} |")
+            lines.append(
+                f"| {count} | " + " | ".join(cells) + f" | {row[-1].rate:{',.0f' if row[-1].rate > 20 else '.1f'}} |"
+            )
     return "\n".join(lines)
 
 
@@ -152,7 +156,7 @@ def main() -> None:
     asked = list(product(options.models, options.loads, options.replicas, POLICIES))
     with ProcessPoolExecutor(2) as pool:
         work = [
-            pool.submit(simulate, KINDS[m], n, load, policy, options.seconds or max(45, 1500 / n), options.seed)
+            pool.submit(simulate, KINDS[m], n, load, policy, options.seconds or max(45, 1800 / n), options.seed)
             for m, load, n, policy in sorted(asked, key=lambda one: -one[2])
         ]
         found = dict(zip(sorted(asked, key=lambda one: -one[2]), (one.result() for one in work), strict=True))
