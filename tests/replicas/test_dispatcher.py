@@ -1,0 +1,234 @@
+"""What a back end tells, step by step, by one that does nothing of itself; and what crosses between processes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lib import metrics
+from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded, QueueFull, WorkbenchError
+from lib.replicas import figures, messages
+from lib.replicas.dispatcher import MOST_REPLAYS, Dispatcher, Waiting
+from lib.replicas.flights import key_of
+from lib.replicas.replica import FIRST_STEP, LOADING, SILENT, STUCK, Replica
+from lib.settings import Settings
+from lib.text_to_image.events import Done, Event, Failed, Loading, Queued, Step
+from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
+
+RED = Image.new("RGB", (64, 64), "red")
+READY = {"beat": {"status": "ready", "stage": ""}, "models": {"sd": {"size": 64, "rows": 4}}, "pid": 1}
+
+
+class Still(Replica):
+    """Takes everything; the test says what becomes of it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(number)
+        self.sent: list[int] = []
+        self.cancelled: list[int] = []
+        self.given_up = 0
+
+    def send(self, number: int, request: Request, watch: bool, origin: tuple[str, str]) -> None:
+        self.sent.append(number)
+
+    def cancel(self, number: int) -> None:
+        self.cancelled.append(number)
+
+    def give_up(self) -> None:
+        self.given_up += 1
+
+
+class Stage:
+    def __init__(self, count: int = 2) -> None:
+        self.replicas = [Still(number) for number in range(count)]
+        self.waiting = Waiting()
+        self.dispatcher = Dispatcher(self.waiting, lambda: list(self.replicas), lambda: None)
+        for replica in self.replicas:
+            self.dispatcher.beat(replica, READY)
+
+    def submit(self, **values: Any) -> Ticket:
+        request = Request(prompt="a", model="sd", **{"seed": 1, "width": 64, "height": 64, "steps": 10} | values)
+        ticket = Ticket(request)
+        self.waiting.queue.push(key_of(request), ticket)
+        self.waiting.fresh.append(ticket)
+        self.dispatcher.dispatch()
+        return ticket
+
+    def say(self, replica: Replica, number: int, event: Event) -> None:
+        for head, blob in messages.frames(messages.encode(number, event, None)):
+            self.dispatcher.event(replica, head, blob)
+
+
+def end(ticket: Ticket) -> Event:
+    return ticket.take()[-1]
+
+
+def test_three_replays_and_no_more() -> None:
+    stage, before = Stage(), metrics.REPLAYS._value.get()
+    ticket = stage.submit()
+    for turn in range(MOST_REPLAYS + 1):
+        assert not ticket.ended
+        (at,) = [replica for replica in stage.replicas if stage.dispatcher.flights.of(replica)]
+        stage.dispatcher.lost(at, "it ended")
+        for replica in stage.replicas:
+            stage.dispatcher.beat(replica, READY)
+        assert metrics.REPLAYS._value.get() == before + min(turn + 1, MOST_REPLAYS)
+    failed = end(ticket)
+    assert isinstance(failed, Failed) and isinstance(failed.error, GenerationFailed) and "lost" in str(failed.error)
+    assert not stage.dispatcher.flights and not stage.dispatcher.again
+
+
+def test_what_ended_is_not_begun_again() -> None:
+    stage = Stage(1)
+    ticket = stage.submit()
+    stage.say(stage.replicas[0], 1, Done(RED, {"seed": 1}))
+    stage.dispatcher.lost(stage.replicas[0], "it ended")
+    assert isinstance(end(ticket), Done) and not stage.dispatcher.again
+
+
+def test_a_replica_that_wakes_up_is_not_believed() -> None:
+    stage = Stage()
+    ticket = stage.submit()
+    (first,) = [replica for replica in stage.replicas if replica.sent]
+    stage.dispatcher.lost(first, "it does not answer")
+    second = next(replica for replica in stage.replicas if replica is not first)
+    assert second.sent == [2]
+    stage.say(first, 1, Done(Image.new("RGB", (64, 64), "blue"), {}))
+    assert not ticket.ended
+    stage.say(second, 2, Done(RED, {}))
+    done = end(ticket)
+    assert isinstance(done, Done) and done.image.tobytes() == RED.tobytes()
+
+
+def test_who_goes_away_frees_the_replica() -> None:
+    stage = Stage(1)
+    ticket = stage.submit()
+    ticket.cancel()
+    stage.dispatcher.cancelled(ticket)
+    assert stage.replicas[0].cancelled == [1] and not stage.dispatcher.flights
+
+
+def test_no_more_is_sent_than_fits() -> None:
+    stage = Stage(1)
+    tickets = [stage.submit(seed=seed) for seed in range(8)]
+    assert len(stage.replicas[0].sent) == 3  # two in four rows, and one that waits there for the next tick
+    stage.say(stage.replicas[0], 1, Done(RED, {}))
+    assert len(stage.replicas[0].sent) == 4
+    assert stage.submit(width=128, height=128, guidance_scale=1.0) and len(stage.replicas[0].sent) == 5  # another size
+    assert sum(ticket.ended for ticket in tickets) == 1
+
+
+def test_nothing_goes_to_one_that_leaves_loads_or_is_lost() -> None:
+    stage = Stage(1)
+    stage.replicas[0].leaving = True
+    ticket = stage.submit()
+    stage.dispatcher._tell()
+    assert not stage.replicas[0].sent and isinstance(end(ticket), Loading)
+    stage.replicas[0].leaving = False
+    stage.dispatcher.beat(stage.replicas[0], READY | {"beat": {"status": "loading", "stage": "reading"}})
+    stage.dispatcher._tell()
+    assert not stage.replicas[0].sent and end(ticket) == Loading("reading", pytest.approx(0, abs=60))
+    stage.dispatcher.beat(stage.replicas[0], READY)
+    assert stage.replicas[0].sent == [1]
+
+
+def test_who_waits_hears_its_place() -> None:
+    stage = Stage(1)
+    tickets = [stage.submit(seed=seed) for seed in range(6)]
+    stage.dispatcher._tell()
+    assert [end(t) for t in tickets[3:]] == [Queued(1, None), Queued(2, None), Queued(3, None)]
+
+
+def test_illness() -> None:
+    stage = Stage(1)
+    replica, now = stage.replicas[0], time.monotonic()
+    assert not replica.illness(now + SILENT - 1, busy=True)
+    assert replica.illness(now + SILENT + 1, busy=False) == "it does not answer"
+    stage.submit()
+    replica.heard = now + 10_000  # it speaks
+    assert not replica.illness(now + STUCK + 5, busy=True)  # nobody knows how long its first step takes
+    assert replica.illness(now + FIRST_STEP + 5, busy=True) == "its pictures stand still"
+    assert not replica.illness(now + FIRST_STEP + 5, busy=False)
+    stage.say(replica, 1, Step(1, 10, None, None))
+    assert replica.tick is not None and replica.illness(replica.moved + max(STUCK, 20 * replica.tick) + 1, busy=True)
+    replica.tick = 5.0
+    assert not replica.illness(replica.moved + 90, busy=True)  # 20 ticks are longer
+    replica.leave()
+    assert not replica.illness(time.monotonic() + LOADING - 5, busy=False)
+
+
+PREVIEW = Image.effect_noise((16, 16), 50).convert("RGB")
+EVENTS: list[Event] = [
+    Loading("reading the weights", 1.5),
+    Queued(3, None),
+    Step(2, 20, PREVIEW, 1.5),
+    Step(2, 20, None, None),
+    Done(Image.effect_noise((64, 32), 50).convert("RGB"), {"seed": 7, "versions": {"torch": "2"}}),
+]
+
+
+@pytest.mark.parametrize("event", EVENTS, ids=lambda event: type(event).__name__)
+def test_events_cross(event: Event) -> None:
+    ((head, blob),) = messages.frames(messages.encode(5, event, None))
+    assert head["order"] == 5
+    found = messages.decode(head, blob, None)
+    assert found == event
+
+
+def test_a_preview_crosses_once() -> None:
+    first, again = (messages.encode(1, Step(n, 9, PREVIEW, None), last) for n, last in ((1, None), (2, PREVIEW)))
+    assert len(again) < len(first) / 2
+    ((head, blob),) = messages.frames(again)
+    assert messages.decode(head, blob, PREVIEW) == Step(2, 9, PREVIEW, None)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [InvalidValue("steps", 7, "1 to 5"), QueueFull(3), Cancelled(), LimitExceeded("memory", "1 MB"), WorkbenchError("no")],
+    ids=lambda error: type(error).__name__,
+)
+def test_errors_cross(error: WorkbenchError) -> None:
+    ((head, blob),) = messages.frames(messages.encode(1, Failed(error), None))
+    found = messages.decode(head, blob, None)
+    assert isinstance(found, Failed) and type(found.error) is type(error)
+    assert str(found.error) == str(error) and vars(found.error) == vars(error)
+
+
+@pytest.mark.parametrize("kind", ["SystemExit", "errno", "OSError", "out_of_memory"])
+def test_only_our_errors_are_made(kind: str) -> None:
+    head = {"order": 1, "event": "Failed", "values": {"kind": kind, "message": "x", "own": {}}}
+    assert type(messages.decode(head, b"", None).error) is WorkbenchError  # type: ignore[union-attr]
+
+
+def test_settings_cross_without_secrets() -> None:
+    settings = replace(Settings(), models=("a/b", "c=/d"), data_folder=Path("/x"), metrics_token="secret", max_rows=3)
+    told = messages.settings_out(settings)
+    assert "secret" not in str(told)
+    ((head, _),) = messages.frames(messages.frame(told))
+    assert messages.settings_in(head) == replace(settings, metrics_token="")
+
+
+def test_frames_that_are_none() -> None:
+    with pytest.raises(ValueError, match="too long"):
+        messages.lengths(b"\xff" * 8)
+
+
+def test_observations_are_made_once_more() -> None:
+    def count() -> float:
+        found = [s for f in metrics.TICK_SECONDS.collect() for s in f.samples if s.name.endswith("_sum")]
+        return sum(s.value for s in found if s.labels == {"model": "planted", "size": "200x200"})
+
+    recorder = figures.Recorder("TICK_SECONDS").labels("planted", "200x200")
+    recorder.observe(0.25)
+    with recorder.time():
+        pass
+    taken = figures.take()
+    assert len(taken) == 2 and not figures.take()
+    figures.replay([*taken[:1], ("REGISTRY", [], 1.0)])  # the second is none that is passed on
+    assert count() == 0.25
