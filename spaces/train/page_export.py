@@ -26,7 +26,7 @@ from .subject import Subject
 NO_RUN = "Train a network first; then files for phones and other runtimes are made here."
 TO_CONVERT = "convert"
 PLACES = {"inspect": "Open in Inspect ONNX", TO_CONVERT: "Open in Convert"}
-READY = "() => ({ __type__: 'update', interactive: true })"
+BUSY, READY = (f"() => ({{ __type__: 'update', interactive: {word} }})" for word in ("false", "true"))
 Refresh = Callable[[str, Desk, gr.Request], Updates]
 
 
@@ -98,9 +98,12 @@ class Export:
         def choose(file: str | None, chosen: tuple[str, str]) -> tuple[str, str]:
             return chosen[0], file or ""
 
-        self.make.click(make, [self.targets, *given], everything, **QUIET)
-        self.stop.click(stop, None, None, queue=False, **QUIET)
-        self.file.input(choose, [self.file, self.chosen], self.chosen, queue=False, **QUIET)
+        at_once: dict[str, Any] = QUIET | {"queue": False}
+        self.make.click(None, None, self.make, js=BUSY, **at_once)
+        made = self.make.click(make, [self.targets, *given], everything, **QUIET)
+        made.then(None, None, self.make, js=READY, **at_once)
+        self.stop.click(stop, None, None, **at_once)
+        self.file.input(choose, [self.file, self.chosen], self.chosen, **at_once)
 
     async def export(
         self, targets: list[str], opened: Subject, key: str, http: gr.Request, refresh: Refresh

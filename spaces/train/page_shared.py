@@ -58,6 +58,8 @@ class Shared:
         with self._lock:
             session = http.session_hash or ""
             desk = self._desks[session] = self._desks.pop(session, None) or Desk(opened)
+            if desk.subject == Subject():  # a timer may ask before the page has what the visitor had
+                desk.subject = opened
             while len(self._desks) > MOST_DESKS:
                 self._desks.popitem(last=False)
             return desk

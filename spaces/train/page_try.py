@@ -141,12 +141,12 @@ class Attempt:
             return
         name, own = str(record.get("name", "")), view.framework(record)
         others: dict[str, view_try.Row | None] = {}
-        for runtime, targets in loaded.FILES.items():
+        for runtime, targets in loaded.TARGETS.items():
             try:
                 await asyncio.to_thread(loaded.file_for, run, runtime)
                 others[runtime] = None
             except NotFound:
-                others[runtime] = {"needs": next(iter(targets))}
+                others[runtime] = {"needs": targets[0]}
         yield view_try.answer(row, name, image, others, own)
         for runtime in [runtime for runtime, found in others.items() if found is None and "error" not in row]:
             try:

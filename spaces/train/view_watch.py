@@ -33,8 +33,8 @@ def panel(found: Mapping[str, Any]) -> str:
     cells = "".join(f"<div><span>{e(name)}</span> <b>{e(value)}</b></div>" for name, value in figures)
     says = "".join(f'<p class="mw-quiet"><b>{k}.</b> {e(one["says"])}</p>' for k, one in _said(confidence, accuracy))
     return (
-        f'<div class="mw-card mw-train mw-watch"><h3>Served requests</h3><div class="mw-figures">{cells}</div>{_proposal(found)}'
-        f'{_right(accuracy)}<div class="mw-lights">{_lights(found.get("drift") or {})}</div>'
+        f'<div class="mw-card mw-train mw-watch"><h3>Served requests</h3><div class="mw-figures">{cells}</div>'
+        f'{_proposal(found)}{_right(accuracy)}<div class="mw-lights">{_lights(found.get("drift") or {})}</div>'
         f'<div class="mw-curves">{_charts(found)}</div>{says}</div>'
     )
 

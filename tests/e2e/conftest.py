@@ -23,6 +23,7 @@ def browser() -> Iterator:
     assert CHROMIUM, "CI must have chromium"
     with sync_playwright() as playwright:
         options = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+        options += ["--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream"]  # a camera, and leave to use it
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=options)
         yield browser
         browser.close()

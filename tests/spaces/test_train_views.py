@@ -1,0 +1,196 @@
+"""What the training tab shows of exports, runtimes and a served run: from rows and reports as the library makes them."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import importlib
+import json
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from lib.train import loaded
+from lib.train.edge.rows import Row
+from lib.train.edge.targets import TARGETS
+from lib.train.watch.ledger import Answer
+from lib.train.watch.monitor import monitor
+from tests.onnxruntime_web import package
+from web.shell import load_tab
+
+ROOT = Path(__file__).parents[2]
+BAD = "<img src=x onerror=alert(1)>"
+SCORES = {"cat": 0.9, "dog": 0.1}
+ROW = {"label": "cat", "score": 0.9, "scores": SCORES, "milliseconds": 12.3}
+PARTS = {"parts": {"validation": {"accuracy": 0.95, "interval": [0.86, 0.98], "correct": 57, "count": 60}}}
+
+
+@pytest.fixture(scope="module")
+def views() -> Any:
+    load_tab(ROOT / "spaces" / "train")
+    return lambda name: importlib.import_module(f"tab_train.{name}")
+
+
+class Words(HTMLParser):
+    """The text of a page, and every tag; a tag that is not closed fails."""
+
+    VOID = ("img", "br", "path", "circle", "input")
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.text, self.tags, self.open = "", [], []
+        self.feed(page)
+        assert self.open == []
+
+    def handle_starttag(self, tag: str, attributes: Any) -> None:
+        self.tags.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: Any) -> None:
+        self.tags.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text += f"{data} "
+
+    def all(self, tag: str) -> list[dict[str, str]]:
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def proven(target: str, file: str, **more: Any) -> dict[str, Any]:
+    figures: dict[str, Any] = {"megabytes": 6.94, "accuracy": 0.95, "interval": [0.863, 0.983], "count": 60}
+    figures |= {"same_label": 59 / 60, "milliseconds": 2.31, "threads": 2, "runtime": "mediapipe", "mediapipe": True}
+    return Row(target=target, verdict="proven", file=file, **(figures | more)).as_dict()
+
+
+def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(views: Any) -> None:
+    why = f"MediaPipe gives another label on 9 of 60 pictures {BAD}"
+    rows = [
+        proven("onnx", "model.onnx", runtime="onnxruntime", mediapipe=None, milliseconds=23.4),
+        proven("tflite-fp16", "model-fp16.tflite"),
+        proven("tflite-int8", "model-int8.tflite", float_layers=12, layers=150),
+        Row(target="tflite", verdict="withheld", why=why, accuracy=0.8, interval=[0.68, 0.88], count=60).as_dict(),
+    ]
+    page = Words(views("view_export").table(rows, PARTS, "./train/files/RUN/"))
+    links = [a["href"] for a in page.all("a")]
+    assert links == [f"./train/files/RUN/{name}" for name in ("model.onnx", "model-fp16.tflite", "model-int8.tflite")]
+    for words in ("60 validation pictures", "95.0%", "86.3–98.3%", "98.3%", "2.3", "2 threads, MediaPipe", "6.9", why):
+        assert words in page.text, words
+    assert "12 of 150 layers stay float32" in page.text and page.text.count("withheld") >= 2
+    assert page.all("img") == []
+    assert page.all("tr")[1:] and len(page.all("tr")) == 1 + 1 + len(rows)  # the head, the trained network, the files
+
+
+def test_every_target_can_be_chosen_and_only_what_is_there_is_handed_on(views: Any) -> None:
+    view = views("view_export")
+    assert tuple(view.TITLES) == TARGETS and set(view.TITLES.values()) == {title for title, _ in view.CHOICES}
+    rows = [proven("tflite", "model.tflite"), Row(target="tflite-int8", verdict="withheld", why="x").as_dict()]
+    assert view.choices(rows) == [("TFLite float32", "model.tflite")]
+    assert view.table([], {}, "./") == ""
+
+
+def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
+    view = views("view_try")
+    others: dict[str, Any] = {
+        "onnxruntime": ROW | {"scores": {"cat": 0.8996, "dog": 0.1004}, "milliseconds": 4.56},
+        "litert": ROW | {"label": "dog", "scores": {"cat": 0.4, "dog": 0.6}, "score": 0.6},
+        "mediapipe": {"needs": "tflite"},
+    }
+    page = Words(view.answer(ROW, f"mine {BAD}", "data:image/jpeg;base64,xx", others))
+    assert "same label, at most 0.000 apart" in page.text and "another label" in page.text
+    assert [a.get("data-pick") for a in page.all("button")] == ["make:tflite"]
+    assert len(page.all("img")) == 1 and f"mine {BAD}" in page.text
+    (tried,) = [a for a in page.all("div") if "data-tried" in a]
+    assert json.loads(tried["data-tried"]) == SCORES
+    far = ROW | {"scores": {"cat": 0.8, "dog": 0.2}}
+    assert 'class="mw-wrong"' in view.side_by_side({"pytorch": ROW, "litert": far})
+    assert 'class="mw-wrong"' not in view.side_by_side({"pytorch": ROW, "litert": others["onnxruntime"]})
+    assert "asked …" in Words(view.side_by_side({"pytorch": ROW, "litert": None})).text
+    failed = {"pytorch": ROW, "mediapipe": {"error": f"libEGL {BAD}"}}
+    assert f"libEGL {BAD}" in Words(view.side_by_side(failed)).text
+    assert set(view.RUNTIMES) == set(loaded.RUNTIMES)
+    assert {targets[0] for targets in loaded.TARGETS.values()} == set(view.FILES)
+
+
+def test_what_is_no_picture_is_said(views: Any) -> None:
+    page = Words(views("view_try").answer({"error": f"no picture {BAD}"}, "mine", "x", {"litert": None}))
+    assert f"no picture {BAD}" in page.text and page.all("img") == [] and page.all("table") == []
+
+
+def served(right: int, told: int, drift: dict[str, Any], why: str = "") -> dict[str, Any]:
+    """The answer of /monitor for ``told`` pictures whose truth is known, ``right`` of them right."""
+    answers = [
+        Answer(f"{k:048x}", 1e9 + k, 0, 0.5 + 0.4 * (k % 2), 10.0 + k % 7, "pytorch", 0 if k % told < right else 1)
+        for k in range(told)
+    ]
+    sums = {"pictures": told, "truths": told, "right": right, "since": 1_000_000_000}
+    record = {"id": "run", "name": "mine", "classes": ["cat", "dog"], "result": PARTS}
+    return monitor(record, answers, sums, drift, why)
+
+
+def window(p: float, n: int = 200) -> dict[str, Any]:
+    return {"at": 1e9, "n": n, "inputs": p, "model": 0.4}
+
+
+def test_a_watched_run_shows_its_figures_and_says_that_confidence_is_no_accuracy(views: Any) -> None:
+    found = served(96, 100, {"now": window(0.3), "windows": [window(0.3)], "seen": 200})
+    page = Words(views("view_watch").panel(found))
+    for words in ("Requests", "100", "96.0%", "95% interval", "in training it was 95.0%", "The inputs: no change"):
+        assert words in page.text, words
+    assert "It is no accuracy" in page.text and "The model feels no change" in page.text
+    figures = [a["aria-label"] for a in page.all("svg")]
+    assert [words.partition(":")[0] for words in figures] == [
+        "Confidence", "Accuracy", "Confidence over time", "Latency over time"
+    ]  # fmt: skip
+    assert [a.get("data-pick") for a in page.all("button")] == []
+    assert [a["class"] for a in page.all("i") if "class" in a][:2] == ["ok", "ok"]
+
+
+def test_drift_that_stays_proposes_a_training(views: Any) -> None:
+    found = served(60, 100, {"now": window(0.004), "windows": [window(0.004)] * 4, "seen": 800})
+    page = Words(views("view_watch").panel(found))
+    assert "The inputs changed" in page.text and found["proposal"]["text"] in page.text
+    assert [a.get("data-pick") for a in page.all("button")] == ["train"]
+    assert [a["class"] for a in page.all("i") if "class" in a][:2] == ["bad", "ok"]
+
+
+def test_before_there_is_a_reference_both_lights_say_why(views: Any) -> None:
+    page = Words(views("view_watch").panel(served(1, 2, {}, f"not yet {BAD}")))
+    assert page.text.count("not known yet") == 2 and page.text.count(f"not yet {BAD}") == 2 and page.all("img") == []
+    assert "No requests yet" in views("view_watch").panel(monitor({"id": "r"}, [], {}, {}))
+    how = Words(views("view_watch").how("20260101-000000-x-0123456789abcdef", "https://host", "What is kept.", True))
+    assert "https://host/classify?run=20260101-000000-x-0123456789abcdef" in how.text and "What is kept." in how.text
+    assert "open" in how.all("details")[0]
+
+
+def test_the_browser_card_names_the_host_and_pins_every_file(views: Any) -> None:
+    view = views("in_browser")
+    page = Words(view.card("run", ["cat", BAD], "./train/files/run/model.onnx"))
+    (card,) = [a for a in page.all("div") if "data-network" in a]
+    assert json.loads(card["data-network"]) == {"address": "./train/files/run/model.onnx", "classes": ["cat", BAD]}
+    runtime = json.loads(card["data-runtime"])
+    assert runtime["base"].startswith("https://") and re.search(r"@\d+\.\d+\.\d+/", runtime["base"])
+    assert len(runtime["files"]) == 2 and view.HOST in page.text and view.VERSION in page.text
+    for one in runtime["files"]:
+        assert len(base64.b64decode(one["integrity"].removeprefix("sha384-"), validate=True)) == 48
+    assert [a["data-do"] for a in page.all("button") if "hidden" not in a] == ["load"]
+    needs = Words(view.card("run", ["cat"], ""))
+    assert [a.get("data-pick") for a in needs.all("button")] == ["make:onnx"]
+    worker, _, _ = view.script().partition("\n")
+    assert "onmessage" in json.loads(worker.removeprefix("const WORKER = ").removesuffix(";"))
+
+
+def test_the_checksums_are_those_of_the_npm_package(views: Any, tmp_path: Path) -> None:
+    files = package(views("in_browser").VERSION, tmp_path)
+    total = 0
+    for name, integrity in views("in_browser").FILES.items():
+        content = (files / name).read_bytes()
+        total += len(content)
+        assert integrity == f"sha384-{base64.b64encode(hashlib.sha384(content).digest()).decode()}", name
+    assert abs(total / 1e6 - views("in_browser").MEGABYTES) < 0.06
