@@ -167,6 +167,13 @@ def visible_devices() -> list[str]:
     return [part for part in map(str.strip, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if part]
 
 
+def threads_each(count: int) -> int:
+    """Of each of ``count`` processes that share this machine's cores; what OMP_NUM_THREADS says where it is set."""
+    said = os.environ.get("OMP_NUM_THREADS", "")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, int(said) if said.isdigit() else cores // count)
+
+
 def prepare_library(**variables: str) -> None:
     """Switches of libraries that read nothing else, set before they are imported; in a child process, where it can be."""
     os.environ.update(variables)

@@ -143,6 +143,12 @@ class Workbench:
         self._stopping = True
         drain(self.tabs, self.traffic)
 
+    def update(self) -> None:
+        """SIGUSR1: tabs whose work is done in other processes replace these, in threads of their own."""
+        for tab in self.tabs:
+            if hasattr(tab, "update"):
+                threading.Thread(target=tab.update, daemon=True, name=f"update {tab.slug}").start()
+
     def close(self) -> None:
         self.visits.close()
         for tab in self.tabs:
@@ -172,6 +178,8 @@ def main(folders: list[Path]) -> int:
         print(f"Model Workbench cannot start: {error}", file=sys.stderr)
         return 2
     signal.signal(signal.SIGTERM, _terminate)
+    if hasattr(signal, "SIGUSR1"):
+        signal.signal(signal.SIGUSR1, lambda *_: workbench.update())
     print(f"Model Workbench is at {workbench.launch()}", flush=True)
     try:
         threading.Event().wait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import subprocess
 import sys
@@ -15,7 +14,7 @@ from typing import Any
 from lib import log
 from lib.replicas import messages
 from lib.replicas.replica import Listener, Replica
-from lib.settings import Settings
+from lib.settings import Settings, threads_each
 from lib.text_to_image.request import Request
 
 ROOT = Path(__file__).resolve().parent.parent.parent
@@ -109,8 +108,7 @@ class Children:
     """``count`` of them share the cores; where there are accelerators, each has one."""
 
     def __init__(self, settings: Settings, count: int) -> None:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-        self._own = [Child(number, settings, max(1, cores // count)) for number in range(count)]
+        self._own = [Child(number, settings, threads_each(count)) for number in range(count)]
         self.replicas: list[Replica] = list(self._own)
         self._lives: list[asyncio.Task[None]] = []
 

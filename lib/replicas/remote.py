@@ -44,6 +44,7 @@ class RemoteEngine:
         self._idle = threading.Condition(self._waiting.lock)
         self._dispatcher = Dispatcher(self._waiting, lambda: self._fleet.replicas, self._notify)
         self._closed = self._draining = False
+        self._updating = threading.Lock()
         self._failure = ""
         self._loop = asyncio.new_event_loop()
         self._thread: threading.Thread | None = None
@@ -85,9 +86,14 @@ class RemoteEngine:
     def update(self) -> None:
         """Replaces the replicas one after another; no request is lost. Waits until that is done.
 
-        Raises ModelUnavailable where a new one does not come up; the others are then left as they are.
+        A second call while one goes on does nothing. Raises ModelUnavailable where a new one does not come up; the others
+        are then left as they are.
         """
-        asyncio.run_coroutine_threadsafe(self._update(), self._loop).result()
+        if self._updating.acquire(blocking=False):
+            try:
+                asyncio.run_coroutine_threadsafe(self._update(), self._loop).result()
+            finally:
+                self._updating.release()
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
         """Raises QueueFull, InvalidValue or ModelUnavailable at once; later trouble is an event."""

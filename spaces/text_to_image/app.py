@@ -70,6 +70,11 @@ class TextToImage:
     def drain(self, seconds: float) -> None:
         self.engine.drain(seconds)
 
+    def update(self) -> None:
+        """Replaces the replicas one after another, where there are any."""
+        if hasattr(self.engine, "update"):
+            self.engine.update()
+
     def close(self) -> None:
         self.engine.close()
 
