@@ -245,7 +245,9 @@ class Trainer:
 
     def job(self, task: str, arguments: dict[str, Any]) -> Job:
         """Beside the trainings, in a child process; ``task`` as ``Jobs.submit`` takes it."""
-        return self._looks.submit(task, arguments, limits=replace(self._looking, nice=5))
+        seconds = max(self.settings.job_seconds, self.settings.convert_seconds)
+        limits = replace(self._looking, nice=5, wall_seconds=seconds, cpu_seconds=4 * seconds)
+        return self._looks.submit(task, arguments, limits=limits)
 
     def monitor(self, run: Run) -> dict[str, Any]:
         """Of a run that is served (``watch.serve``): requests, latency, confidence, accuracy, drift, and a proposal."""

@@ -18,7 +18,8 @@ from lib.statistics import wilson
 TOLERANCE = {"fp32": 2e-3, "fp16": 1e-1, "int8": 1.0}  # of a probability, on validation pictures
 TIE = {"fp32": 4e-3, "fp16": 1e-1, "int8": 1.0}  # by how much a first class may lead and still be a tie
 FAR = {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.2}  # mean distance of the answers to unsure pictures, 0 to 1
-SAME_FILE = 2e-2  # of a probability, between LiteRT and MediaPipe, which run the same file on the same pixels
+# of a probability, between LiteRT and MediaPipe, which run the same file on the same pixels by kernels of two versions
+SAME_FILE = {"fp32": 2e-2, "fp16": 2e-2, "int8": 1e-1}
 NOTICED = 0.05  # mean distance that wrong pictures must make before their answers say anything
 STRANGER = "On mixed and dyed pictures its answers are not those of the run's own network."
 SUM = 0.03  # of the probabilities, from 1: int8 rounds each to 1/256
@@ -94,10 +95,10 @@ def compare(expected: np.ndarray, found: np.ndarray, precision: str, others: Map
     return f"{STRANGER} Their mean distance is {off:.2g}, and {far:g} is rounding." if off > far else ""
 
 
-def same_file(litert: np.ndarray, mediapipe: np.ndarray) -> str:
-    """Why MediaPipe does not give what the file computes; "" where it does. Whatever the precision."""
+def same_file(litert: np.ndarray, mediapipe: np.ndarray, precision: str) -> str:
+    """Why MediaPipe does not give what the file computes; "" where it does."""
     difference = np.abs(litert - mediapipe).max(initial=0.0)
-    if np.isfinite(difference) and difference <= SAME_FILE:
+    if np.isfinite(difference) and difference <= SAME_FILE[precision]:
         return ""
     return "MediaPipe gives other probabilities than the file computes: the labels or the normalization in it are wrong."
 

@@ -23,7 +23,7 @@ from lib.train.pixel_cache import pixels
 from lib.train.recipe import Recipe
 from lib.train.runs import Run
 
-MOST = 2000  # validation pictures; of more, some drawn at random
+MOST, MOST_BYTES = 2000, 256 << 20  # validation pictures, and of them together; of more, some drawn at random
 Progress = Any
 
 
@@ -38,8 +38,9 @@ class Checker:
             raise JobFailed("The data set was changed since this run, so nothing can be checked on it. Train again.")
         self.run, self.classes, self.backbones = run, classes, backbones
         part = np.asarray(data.split(recipe.validation, recipe.seed).val)
-        if len(part) > MOST:
-            part = np.sort(np.random.default_rng(recipe.seed).permutation(part)[:MOST])
+        most = min(MOST, MOST_BYTES // (3 * recipe.image_size**2))
+        if len(part) > most:
+            part = np.sort(np.random.default_rng(recipe.seed).permutation(part)[:most])
         self.pictures = np.asarray(pixels(data, recipe.image_size, data.cache)[part])
         self.labels = np.array([data.items[k].label for k in part])
         mixed = agreement.candidates(self.pictures)
@@ -81,7 +82,7 @@ class Checker:
         row.accuracy, row.interval = judged.accuracy, list(judged.interval)
         row.same_label, row.difference = judged.same_label, judged.difference
         return (
-            agreement.same_file(np.concatenate([found, probed]), np.concatenate([on_phone, of_probes]))
+            agreement.same_file(np.concatenate([found, probed]), np.concatenate([on_phone, of_probes]), target.precision)
             or judged.why
             or agreement.compare(self.probed, of_probes, target.precision, self.others)
         )

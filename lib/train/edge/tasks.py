@@ -24,7 +24,8 @@ def onnx(progress: Progress, run: str, out: str, about: dict[str, str], backbone
 
 
 def prepare(progress: Progress, run: str, data: str, onnx: str, out: str) -> dict[str, Any]:
-    """What the converter is given: ``out/samples.zip`` with training pictures, and ``out/model.onnx`` for one picture.
+    """What the converter is given: ``out/samples.zip`` with training pictures, and, of an ONNX, ``out/model.onnx`` for one
+    picture.
 
     Answers what is in the zip and how a model takes it.
     """
@@ -33,7 +34,8 @@ def prepare(progress: Progress, run: str, data: str, onnx: str, out: str) -> dic
 
     progress("Drawing training pictures")
     found = calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
-    fixed(Path(onnx), Path(out) / "model.onnx")
+    if onnx:
+        fixed(Path(onnx), Path(out) / "model.onnx")
     return found
 
 
