@@ -37,6 +37,8 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
         """Writes labels, normalization, name, author or licence into a TensorFlow Lite file; the new file."""
         folder, handed = Path(bench.folders.new()), False
         try:
+            if odd := sorted(http.query_params):
+                raise InvalidValue("query", odd[0], "none; what is to change stands in the form")
             path = folder / "body"
             await receive(http, path, max_file_mb)
             kind = http.headers.get("content-type")
@@ -69,8 +71,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     words = f"The file, at most {max_file_mb} MB, and what is to change in its metadata."
     answer, errors = file("The file with these metadata."), (413, 422, 429, 500)
     papers: dict[str, Any] = {"method": "POST", "body": body(words, form(**fields)), "answer": answer, "errors": errors}
-    alias = APIRoute("/edit_metadata", edit_metadata, methods=["POST"], include_in_schema=False)  # as the Gradio API has it
-    return [route("/edit-metadata", edit_metadata, **papers), alias]
+    return [route("/edit-metadata", edit_metadata, **papers)]
 
 
 def _one(files: dict[str, list[tuple[Path, str]]]) -> tuple[Path, str]:
