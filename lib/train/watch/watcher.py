@@ -18,7 +18,7 @@ from lib.train.loaded import Loaded, Networks
 from lib.train.watch import window
 from lib.train.watch.reference import ABOUT, FOLDER, Eye, Reference
 
-MOST = 64  # pictures of a run that wait
+MOST = 128  # pictures of a run that wait
 AT_ONCE = 16  # pictures between two looks at the door
 PATIENCE = 5.0  # seconds after which it is done although somebody waits
 REFERENCES = 4  # in memory
