@@ -10,6 +10,8 @@ from PIL import Image
 
 from lib.tflite import metadata
 from tests.convert.tflite_models import dense
+from tests.e2e import test_convert_page as convert
+from tests.e2e.test_convert_page import both, visit  # noqa: F401
 from tests.e2e.test_onnx_inspect_page import page, tab, upload  # noqa: F401
 from tests.tflite.files import classifier
 
@@ -96,3 +98,24 @@ def test_a_bundle_offers_what_is_in_it(page, tmp_path: Path) -> None:  # type: i
     page.locator("#onnx-summary").get_by_text("landmarks.tflite of hands.task").wait_for()
     assert "1 FULLY_CONNECTED" in page.locator("#onnx-summary").inner_text()
     assert page.errors == []
+
+
+def test_from_inspect_to_convert_and_back(browser, both: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
+    """The open .tflite goes to Convert under its own name; what becomes of it comes back as a .tflite."""
+    path = (dense(tmp_path, width=256)[0] / "model.tflite").rename(tmp_path / "dense.tflite")
+    at = visit(browser, both, viewport={"width": 1280, "height": 950})
+    at.get_by_role("tab", name="Inspect ONNX").click()
+    convert.upload(at, path)
+    at.locator("#onnx-summary").get_by_text("dense.tflite").wait_for()
+    at.locator("#onnx-convert").click()
+    at.locator("#convert-about").get_by_text("dense.tflite").wait_for(timeout=convert.SLOW)
+    convert.become(at, "TensorFlow Lite, float16 weights")
+    convert.start(at)
+    assert "proven" in convert.verdict(at)
+    at.get_by_role("button", name="Open in Inspect ONNX").click()
+    summary = at.locator("#onnx-summary")
+    summary.get_by_text("float16").first.wait_for()
+    assert "FULLY_CONNECTED" in summary.inner_text() and ".tflite" in summary.inner_text()
+    at.get_by_role("tab", name="Metadata", exact=True).wait_for()
+    assert at.errors == []
+    at.context.close()
