@@ -181,16 +181,17 @@ def test_a_failure_says_what_pip_says_and_leaves_nothing(pins: Path, tmp_path: P
 
 def test_a_stop_kills_the_making_and_leaves_nothing(pins: Path, tmp_path: Path) -> None:
     folder = tmp_path / "made"
+    before = set(psutil.Process().children(recursive=True))  # of other tests
     running: list[psutil.Process] = []
 
     def stop(stage: str, share: float | None = None) -> None:
-        running.extend(psutil.Process().children(recursive=True))
+        running.extend(set(psutil.Process().children(recursive=True)) - before)
         if running:
             raise Cancelled()
 
     with pytest.raises(Cancelled):
         environments.ensure("small", folder, stop)
-    gone, alive = psutil.wait_procs(running, timeout=5)
+    gone, alive = psutil.wait_procs(running, timeout=30)
     assert gone and not alive
     assert [p.name for p in folder.iterdir()] == ["small.lock"]
 

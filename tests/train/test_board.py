@@ -307,7 +307,7 @@ def test_a_board_that_is_dropped_leaves_nothing(runs: Path) -> None:
     boards.app(runs.parent)
     gc.collect()
     assert [ref() for ref in gone] == [None, None]
-    assert threading.active_count() == threads and len(os.listdir("/proc/self/fd")) <= files
+    assert threading.active_count() <= threads and len(os.listdir("/proc/self/fd")) <= files
 
 
 def test_twenty_boards_cost_little_more_than_one(tmp_path: Path) -> None:
@@ -319,7 +319,7 @@ def test_twenty_boards_cost_little_more_than_one(tmp_path: Path) -> None:
     for number in range(19):
         answer(Client(boards.app(tmp_path / str(number))), "/data/plugins_listing")
     assert process.memory_info().rss - before < 20e6
-    assert threading.active_count() == threads
+    assert threading.active_count() <= threads
 
 
 def test_importing_the_board_does_not_import_tensorboard() -> None:

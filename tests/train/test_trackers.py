@@ -284,7 +284,7 @@ def test_close_leaves_no_thread_and_may_be_called_twice(folder: Path) -> None:
     tracker = open_trackers(["tensorboard"], folder, "first")
     tracker.close()
     tracker.close()
-    assert threading.active_count() == before
+    assert threading.active_count() <= before  # one of other tests may have ended
 
 
 # Opening
