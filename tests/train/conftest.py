@@ -16,6 +16,7 @@ from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
 
 SIDE, COUNT = 48, 14
+SMALL = {"image_size": 32, "epochs": 2, "threads": 1, "batch_size": 8}
 
 
 def draw(kind: str, rng: random.Random) -> Image.Image:
@@ -56,14 +57,31 @@ Conduct = Callable[..., Run]
 @pytest.fixture
 def conduct(data: DataSet, tmp_path: Path) -> Conduct:
     """Trains a recipe to its end, or until ``until(event)`` says so, as a caller does that goes away; the run."""
+    return conductor(data, tmp_path)
 
+
+@pytest.fixture(scope="module")
+def finished(data: DataSet, tmp_path_factory: pytest.TempPathFactory) -> Conduct:
+    """A run of a recipe that a module's tests share: to be read and left as it is."""
+    go, known = conductor(data, tmp_path_factory.mktemp("finished")), {}
+
+    def find(**values: Any) -> Run:
+        recipe = Recipe(**(SMALL | values))
+        if recipe not in known:
+            known[recipe] = go(**values)
+        return known[recipe]
+
+    return find
+
+
+def conductor(data: DataSet, home: Path) -> Conduct:
     def go(
         until: Callable[[Any], bool] | None = None, resume: Run | None = None, trackers: tuple[str, ...] = (), **values: Any
     ) -> Run:
-        recipe = Recipe(**({"image_size": 32, "epochs": 2, "threads": 1, "batch_size": 8} | values))
+        recipe = Recipe(**(SMALL | values))
         about = {"name": "shapes", "fingerprint": data.fingerprint}
-        run = resume or Runs(tmp_path / "runs").new("test", {"recipe": recipe.as_dict(), "data": about})
-        place = experiment.Place(data=data, cache=tmp_path / "cache", trackers=trackers)
+        run = resume or Runs(home / "runs").new("test", {"recipe": recipe.as_dict(), "data": about})
+        place = experiment.Place(data=data, cache=home / "cache", trackers=trackers)
         events = experiment.conduct(run, recipe, place, resume=resume is not None)
         for event in events:
             if until is not None and until(event):

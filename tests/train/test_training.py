@@ -48,8 +48,8 @@ def test_both_techniques_learn(conduct: Conduct, technique: str) -> None:
     assert record["environment"]["threads"] == 1 and record["environment"]["packages"]["torch"]
 
 
-def test_only_the_head_learns_in_feature_extraction(conduct: Conduct, data: DataSet) -> None:
-    run = conduct(technique="feature_extraction", epochs=2)
+def test_only_the_head_learns_in_feature_extraction(finished: Conduct, data: DataSet) -> None:
+    run = finished(technique="feature_extraction", epochs=2)
     recipe = recipe_of(run.read())
     ours = load(recipe, tuple(data.classes), run.folder).network.state_dict()
     from lib.train.torch_training.weights import package_weights
@@ -74,8 +74,8 @@ def test_same_seed_and_resume_are_equal_to_the_bit(conduct: Conduct, precision: 
     assert weights(conduct(seed=1, **values)) != weights(whole)
 
 
-def test_a_training_that_is_cut_within_an_epoch_repeats_that_epoch(conduct: Conduct) -> None:
-    whole = conduct(epochs=2)
+def test_a_training_that_is_cut_within_an_epoch_repeats_that_epoch(conduct: Conduct, finished: Conduct) -> None:
+    whole = finished(epochs=2)
     steps = len(losses(whole))
     cut = conduct(until=lambda e: isinstance(e, Step) and e.step == steps - 1, epochs=2)
     assert len(losses(cut)) == steps - 1
@@ -91,13 +91,13 @@ def test_feature_extraction_resumes_too(conduct: Conduct) -> None:
     assert weights(cut) == weights(whole)
 
 
-def test_the_number_of_workers_changes_nothing(conduct: Conduct) -> None:
-    none, two = conduct(augmentation=True, workers=0), conduct(augmentation=True, workers=2)
+def test_the_number_of_workers_changes_nothing(finished: Conduct) -> None:
+    none, two = finished(augmentation=True, workers=0), finished(augmentation=True, workers=2)
     assert weights(none) == weights(two) and losses(none) == losses(two)
 
 
-def test_augmentation_changes_something(conduct: Conduct) -> None:
-    assert weights(conduct(augmentation=True)) != weights(conduct(augmentation=False))
+def test_augmentation_changes_something(finished: Conduct) -> None:
+    assert weights(finished(augmentation=True)) != weights(finished(augmentation=False))
 
 
 def test_early_stop(conduct: Conduct) -> None:
@@ -108,8 +108,8 @@ def test_early_stop(conduct: Conduct) -> None:
     assert run.read()["result"]["epoch"] == best
 
 
-def test_even_classes_weigh_the_same(conduct: Conduct) -> None:
-    assert weights(conduct(class_weights=True)) == weights(conduct())
+def test_even_classes_weigh_the_same(finished: Conduct) -> None:
+    assert weights(finished(class_weights=True)) == weights(finished())
 
 
 def test_a_loss_that_is_no_number_is_said(conduct: Conduct) -> None:
@@ -173,8 +173,8 @@ def test_a_backbone_of_the_owner_s_from_a_folder(data: DataSet, tmp_path: Path) 
     }
 
 
-def test_reproduce_says_identical_or_what_differs(conduct: Conduct) -> None:
-    first, second, other = conduct(), conduct(), conduct(seed=5)
+def test_reproduce_says_identical_or_what_differs(conduct: Conduct, finished: Conduct) -> None:
+    first, second, other = finished(), conduct(), finished(seed=5)
     assert verdict(first, second)["verdict"] == "identical"
     found = verdict(first, other)
     assert found["verdict"] == "differs"
@@ -207,8 +207,8 @@ def test_a_resumed_run_has_each_step_once_in_tensorboard(conduct: Conduct) -> No
     assert [e.step for e in events.Scalars("loss/step")] == list(range(1, len(losses(cut)) + 1))
 
 
-def test_what_the_page_reads_of_the_evaluated_pictures(conduct: Conduct, data: DataSet) -> None:
-    run = conduct(epochs=1)
+def test_what_the_page_reads_of_the_evaluated_pictures(finished: Conduct, data: DataSet) -> None:
+    run = finished()
     shown = run.evaluation()
     part = shown["parts"]["validation"]
     assert np.array(part["confusion"]).sum() == len(part["pictures"]) == run.read()["result"]["count"]
@@ -225,7 +225,7 @@ def test_a_damaged_checkpoint_is_said(conduct: Conduct) -> None:
         conduct(resume=cut)
 
 
-def test_the_record_is_json_that_anybody_reads(conduct: Conduct) -> None:
-    record = json.loads((conduct(epochs=1).folder / "run.json").read_text())
+def test_the_record_is_json_that_anybody_reads(finished: Conduct) -> None:
+    record = json.loads((finished().folder / "run.json").read_text())
     assert record["split"]["train"] + record["split"]["validation"] == 42
     assert math.isfinite(record["seconds"]) and record["data"]["name"] == "shapes"
