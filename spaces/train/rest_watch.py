@@ -11,17 +11,16 @@ from typing import Any
 from fastapi import Request, Response
 from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
-from starlette.requests import ClientDisconnect
 
-from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
+from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from lib.train.loaded import PYTORCH, RUNTIMES
 from lib.train.trainer import Trainer
-from web.body import PAUSE, receive
+from web.body import receive
 from web.errors import as_response
 from web.openapi import body, file, json_body, path_parameter, query, record, route
 
 MOST_MB = 64  # of one picture
-MOST_TRUTH = 64 << 10  # bytes of a truth
+MOST_TRUTH_MB = 1
 EXPECTED = 'an object such as {"label": "cat"}'
 RUN = "A run's id, as /train and /runs give it."
 PICTURE = "The body is empty. Send a picture: curl --data-binary @picture.jpg …"
@@ -86,7 +85,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             parameters=[path_parameter("id", "An answer's id.")],
             body=body("The label that would have been right.", json_body(record(label="string"))),
             answer=record(id="string", label="string", truth="string", right="boolean"),
-            errors=(404, 422, 500),
+            errors=(404, 413, 422, 429, 500),
         ),
         route(
             "/monitor",
@@ -99,18 +98,11 @@ def routes(trainer: Trainer) -> list[APIRoute]:
 
 
 async def _label(http: Request) -> Any:
-    """Raises InvalidValue for a body that has none, or is too long to be one, Cancelled where the client goes away."""
-    content = bytearray()
-    try:
-        async with asyncio.timeout(PAUSE):
-            async for chunk in http.stream():
-                content += chunk
-                if len(content) > MOST_TRUTH:
-                    raise InvalidValue("body", f"over {MOST_TRUTH >> 10} kB", EXPECTED)
-    except TimeoutError:
-        raise InvalidValue("body", "cut off", EXPECTED) from None
-    except ClientDisconnect:
-        raise Cancelled() from None
+    """Raises InvalidValue for a body that has none, and as ``receive`` does."""
+    with tempfile.TemporaryDirectory(prefix="workbench-truth-", ignore_cleanup_errors=True) as folder:
+        path = Path(folder) / "truth"
+        await receive(http, path, MOST_TRUTH_MB)
+        content = await asyncio.to_thread(path.read_bytes)
     try:
         found = json.loads(content)
     except (ValueError, RecursionError):

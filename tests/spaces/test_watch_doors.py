@@ -84,7 +84,7 @@ def test_errors(app, run: str, pictures: list[Path]) -> None:  # type: ignore[no
         for answer, status, words in (
             (http.post(truth, json={"label": "fish"}), 422, "label was 'fish'"),
             (http.post(truth, json={"label": "x" * 50_000}), 422, "label was 'xxx"),
-            (http.post(truth, json={"label": "x" * (1 << 20)}), 422, "over 64 kB"),
+            (http.post(truth, json={"label": "x" * (1 << 20)}), 413, "limit of 1 MB"),
             (http.post(truth, json={"label": None}), 422, "label was None"),
             (http.post(truth, json={"label": ["disc"]}), 422, "label was"),
             (http.post(truth, json={"truth": "disc"}), 422, "an object such as"),
