@@ -98,7 +98,7 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
     run.connect(opening.reports)
     compare.connect()
     text.connect(follow, opening.summary, everything)
-    metadata.connect(follow, opening.summary, everything)
+    metadata.connect(follow, opening.summary, opening.files, everything)
 
     def two(pair: list[list[str]] | None) -> Updates:
         return {compare.old: pair[0], compare.new: pair[1], tabs: gr.Tabs(selected="compare")} if pair else {tabs: gr.skip()}

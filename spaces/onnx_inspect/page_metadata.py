@@ -33,8 +33,8 @@ class MetadataForm:
                 )
                 with gr.Row():
                     options: dict[str, Any] = {"placeholder": "127.5", "min_width": 120}
-                    self.mean = gr.Textbox(label="Mean", info="one, or three: (x − mean)", **options)
-                    self.std = gr.Textbox(label="Std", info="one, or three: ÷ std", **options)
+                    self.mean = gr.Textbox(label="Mean", info="one number, or three", **options)
+                    self.std = gr.Textbox(label="Std", info="one number, or three", **options)
         with gr.Row():
             self.write = gr.Button("Write into the file", variant="primary", scale=2, min_width=150, interactive=False)
             self.download = gr.DownloadButton("Download .tflite", interactive=False, scale=1, min_width=150)
@@ -50,13 +50,13 @@ class MetadataForm:
         shown = dict(zip(self.form, texts(report["metadata"] or {}), strict=True))
         return off | shown | {self.said: view_tflite.metadata(report), self.write: gr.Button(interactive=True)}
 
-    def connect(self, opening: Any, summary: gr.HTML, everything: list[Any]) -> None:
-        """``opening`` follows a job to the whole page about its model."""
+    def connect(self, opening: Any, summary: gr.HTML, files: gr.File, everything: list[Any]) -> None:
+        """``opening`` follows a job to the whole page about its model; ``files`` then no longer holds what is open."""
         shared, bench = self.shared, self.shared.bench
 
         async def write(before: Subject | None, http: gr.Request, *given: str) -> Values:
             model = opened(before, "Open a .tflite first.")
-            out, name = bench.folders.new(), f"{stem(model.name)}.tflite"
+            out, name = bench.folders.new(), f"{stem(model.member or model.name)}.tflite"
             now = Subject(str(Path(out) / name), name, out=out)
             try:
                 changed = changes((await report_of(model))["metadata"] or {}, given)
@@ -69,7 +69,7 @@ class MetadataForm:
             ):
                 if shared.subject in values:
                     button = gr.DownloadButton(value=plain(out, name), interactive=True)
-                    yield values | {self.note: view_tflite.written(name), self.download: button}
+                    yield values | {files: None, self.note: view_tflite.written(name), self.download: button}
                 else:  # progress, or what is wrong: beside the form, and the summary stays
                     yield {self.note: values[summary]}
 

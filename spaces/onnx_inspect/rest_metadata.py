@@ -1,6 +1,6 @@
-"""``POST /edit-metadata``: a .tflite and what is to change in a form, the file with these metadata back.
+"""``POST /edit_metadata``: a .tflite and what is to change in a form, the file with these metadata back.
 
-``curl -F file=@model.tflite -F 'changes={"author": "Ada", "labels": ["cat", "dog"]}' …/edit-metadata -o new.tflite``.
+``curl -F file=@model.tflite -F 'changes={"author": "Ada", "labels": ["cat", "dog"]}' …/edit_metadata -o new.tflite``.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     words = f"The file, at most {max_file_mb} MB, and what is to change in its metadata."
     answer, errors = file("The file with these metadata."), (413, 422, 429, 500)
     papers: dict[str, Any] = {"method": "POST", "body": body(words, form(**fields)), "answer": answer, "errors": errors}
-    return [route("/edit-metadata", edit_metadata, **papers)]
+    return [route("/edit_metadata", edit_metadata, **papers)]
 
 
 def _one(files: dict[str, list[tuple[Path, str]]]) -> tuple[Path, str]:

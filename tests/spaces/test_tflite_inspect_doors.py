@@ -111,7 +111,7 @@ def test_rest(inspector: str, animals: Path, tmp_path: Path) -> None:
     assert report["format"] == "tflite" and report["file"]["name"] == "model.tflite" and report["macs"] == 12
     assert httpx.post(f"{inspector}/run-onnx?runs=2", content=data, timeout=60).json()["agree"]
     form = {"changes": json.dumps({"author": "Ada", "labels": LABELS})}
-    answer = httpx.post(f"{inspector}/edit-metadata", files={"file": ("a.tflite", data)}, data=form, timeout=60)
+    answer = httpx.post(f"{inspector}/edit_metadata", files={"file": ("a.tflite", data)}, data=form, timeout=60)
     assert answer.status_code == 200 and 'filename="a.tflite"' in answer.headers["content-disposition"]
     (tmp_path / "new.tflite").write_bytes(answer.content)
     read = metadata.read(tmp_path / "new.tflite")
@@ -132,6 +132,6 @@ def test_rest(inspector: str, animals: Path, tmp_path: Path) -> None:
     ],
 )
 def test_rest_errors(inspector: str, form: dict, message: str) -> None:
-    answer = httpx.post(f"{inspector}/edit-metadata", **form, timeout=60)
+    answer = httpx.post(f"{inspector}/edit_metadata", **form, timeout=60)
     assert answer.status_code == 422
     assert message in answer.json()["error"]
