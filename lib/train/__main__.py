@@ -2,26 +2,26 @@
 
 FOLDER holds one folder of pictures a class, or is ``objects`` or ``digits``. The run goes where the app keeps its own
 (DATA_FOLDER), so the page shows it with TRAIN_SHARED=1. ``accelerate launch --num_processes 2 -m lib.train FOLDER`` shares
-every batch among processes. Ctrl-C stops after the last whole epoch; ``--resume RUN`` goes on.
+every batch among processes. Ctrl-C stops after the last whole epoch; ``--resume RUN`` goes on. ``--export model.tflite``
+writes a file for phones once it agrees with the trained network, also of an earlier run: ``--run RUN --export model.onnx``.
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from dataclasses import MISSING, fields
 from pathlib import Path
-from typing import Any
 
 from lib.errors import InvalidFile, WorkbenchError
 from lib.settings import Settings, prepare_library
 from lib.train import datasets, experiment
 from lib.train.data import DataSet
-from lib.train.events import Built, Epoch, Event, Stage, Step
+from lib.train.edge import save, targets
 from lib.train.recipe import FRAMEWORKS, PRECISIONS, TECHNIQUES, WEIGHTS, Recipe
 from lib.train.reproduce import recipe_of, verdict
 from lib.train.runs import Run, Runs
+from lib.train.terminal import Stages, sentence, show
 
 HELP = {
     "framework": f"{' or '.join(FRAMEWORKS)}; ",
@@ -43,8 +43,12 @@ def parser() -> argparse.ArgumentParser:
     ap.add_argument("data", nargs="?", help="a folder with one folder of pictures a class, or objects, or digits")
     ap.add_argument("--name", default="", help="the run's name; the folder's without one")
     ap.add_argument("--runs", type=Path, help="where runs are kept; without it, the app's own folder")
-    ap.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or interrupted")
-    ap.add_argument("--reproduce", metavar="RUN", help="train a run again and compare")
+    earlier = ap.add_mutually_exclusive_group()
+    earlier.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or interrupted")
+    earlier.add_argument("--reproduce", metavar="RUN", help="train a run again and compare")
+    earlier.add_argument("--run", metavar="RUN", help="a run that has ended, for --export")
+    ap.add_argument("--export", metavar="FILE", type=Path, help="write .tflite (float32, metadata inside) or .onnx")
+    ap.add_argument("--target", default="", help=f"of --export: {', '.join(targets.TARGETS)}; without it, by FILE's suffix")
     ap.add_argument("--list", action="store_true", help="list the runs")
     for field in fields(Recipe):
         assert field.default is not MISSING
@@ -59,7 +63,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: list[str] | None = None) -> int:
-    """An exit status: 0, 2 for a wrong option, 130 for a stop."""
+    """An exit status: 0, 2 for a wrong option or a file that is withheld, 130 for a stop."""
     ap = parser()
     args = ap.parse_args(words)
     settings = Settings.from_environment()
@@ -74,7 +78,19 @@ def main(words: list[str] | None = None) -> int:
                 print(f"{record['id']}  {record['status']:<11}  {accuracy}")
             return 0
         values = {f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name) is not None}
-        return _train(args, Recipe.parse(values), runs, settings)
+        if args.export:  # before anything takes minutes
+            save.place_of(args.export), save.target_of(args.export, args.target)
+        elif args.run or args.target:
+            raise InvalidFile("Name the file to write as well: --export model.tflite.")
+        run, data = _earlier(args, runs, settings) if args.run else _train(args, Recipe.parse(values), runs, settings)
+        try:
+            if args.export and settings.rank == 0:
+                row = save.save(run, data, args.export, args.target, settings, Stages())
+                print(f"{args.export.name}: {sentence(row)}")
+        finally:
+            if settings.rank == 0:
+                print(run.folder)  # the last line, also where the file is withheld
+        return 0
     except WorkbenchError as error:
         print(f"{ap.prog}: {error.message}", file=sys.stderr)
         return 2
@@ -83,13 +99,18 @@ def main(words: list[str] | None = None) -> int:
         return 130
 
 
-def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Settings) -> int:
+def _earlier(args: argparse.Namespace, runs: Runs, settings: Settings) -> tuple[Run, DataSet]:
+    run = runs.find(args.run)
+    return run, _data(args.data, settings) if args.data else _data_of(run, settings)
+
+
+def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Settings) -> tuple[Run, DataSet]:
     earlier = runs.find(args.resume or args.reproduce) if args.resume or args.reproduce else None
     if earlier is None and not args.data:
         raise InvalidFile("Name a folder of pictures, or objects, or digits.")
     record = earlier.read() if earlier else {}
     named = args.data or _place_of(earlier)
-    data = _data(named, settings)
+    data = _data(named, settings) if args.data else _data_of(earlier, settings)
     if earlier:
         recipe = recipe_of(record)
     processes, main = settings.processes, settings.rank == 0
@@ -124,8 +145,7 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
             print(
                 found["verdict"], *(f"{d['what']}: {d['first']} / {d['second']}" for d in found["differences"]), sep="\n  "
             )
-        print(run.folder)
-    return 0
+    return run, data
 
 
 def _data(named: str, settings: Settings) -> DataSet:
@@ -140,33 +160,18 @@ def _data(named: str, settings: Settings) -> DataSet:
     return data
 
 
+def _data_of(run: Run | None, settings: Settings) -> DataSet:
+    named = _place_of(run)
+    # what image_classifier trained on: parts of folders, which no scan would find again
+    return DataSet.load(Path(named)) if (Path(named) / "data.json").is_file() else _data(named, settings)
+
+
 def _place_of(run: Run | None) -> str:
     """Where the pictures of an earlier run were."""
     path = run.folder / "source.txt" if run else None
     if path is None or not path.is_file():
         raise InvalidFile("Where the pictures of this run are is not known here; name the folder as well.")
     return path.read_text()
-
-
-def show(events: Iterator[Event], main: bool) -> Iterator[Event]:
-    """Passes events on with a progress bar on the terminal; a line an epoch where there is none."""
-    from tqdm import tqdm
-
-    bar: Any = None
-    for event in events:
-        if main and isinstance(event, Step):
-            bar = bar or tqdm(total=event.steps, initial=event.step - 1, unit="step", disable=None)
-            bar.update(event.step - bar.n)
-            bar.set_postfix_str(f"epoch {event.epoch}, loss {event.loss:.3f}, {event.pictures_per_second:.0f} pictures/s")
-        elif main and isinstance(event, Epoch):
-            figures = f"loss {event.train_loss:.3f}, validation {event.validation_loss:.3f}"
-            tqdm.write(f"Epoch {event.epoch}: {figures}, {event.validation_accuracy:.1%} right, {event.seconds:.1f} s")
-        elif main and isinstance(event, Stage | Built) and not bar:
-            words = event.words if isinstance(event, Stage) else f"{event.parameters / 1e6:.1f} M parameters, {event.source}"
-            print(words, file=sys.stderr)
-        yield event
-    if bar:
-        bar.close()
 
 
 if __name__ == "__main__":

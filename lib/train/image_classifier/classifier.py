@@ -1,0 +1,120 @@
+"""Model Maker's ImageClassifier: trains, evaluates and exports in the calling process, one step after the other."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.errors import InvalidFile, InvalidValue
+from lib.settings import Settings, prepare_library
+from lib.train import experiment, pictures, terminal
+from lib.train.backbones import listed
+from lib.train.data import DataSet
+from lib.train.edge.rows import Row
+from lib.train.edge.save import save, target_of
+from lib.train.frameworks import framework
+from lib.train.image_classifier.dataset import Dataset, combined
+from lib.train.image_classifier.options import ImageClassifierOptions
+from lib.train.quantization import QuantizationConfig
+from lib.train.recipe import Recipe
+from lib.train.runs import Run, Runs
+
+SMALLEST = 1e-7  # of a probability: the logarithm of 0 is no number
+HOME = "workbench"  # in export_dir: the run and its data set
+
+
+class ImageClassifier:
+    """Made by ``create``. ``run`` is the training's record, ``rows`` what was measured of exported files, by name."""
+
+    def __init__(self, run: Run, data: DataSet, recipe: Recipe, settings: Settings, export_dir: Path) -> None:
+        self.run, self.rows = run, dict[str, Row]()
+        self._data, self._recipe, self._settings, self._export_dir = data, recipe, settings, export_dir
+
+    @classmethod
+    def create(cls, train_data: Dataset, validation_data: Dataset, options: ImageClassifierOptions) -> ImageClassifier:
+        """Trains; the best epoch on ``validation_data`` is what is kept. Always a new run, in ``export_dir/workbench``.
+
+        Raises InvalidValue for options out of range, InvalidFile for data that do not fit together, JobFailed where the
+        backbone's weights cannot be had.
+        """
+        recipe = options.recipe()
+        assert options.hparams is not None
+        export_dir = Path(os.path.abspath(options.hparams.export_dir))
+        data = combined(train_data, validation_data, export_dir / HOME)
+        data.save()
+        prepare_library(KERAS_BACKEND="torch")
+        settings = Settings.from_environment()
+        if recipe.backbone not in listed(settings.train_backbones):
+            settings = replace(settings, train_backbones=(*settings.train_backbones, recipe.backbone))
+        name = train_data.data.folder.name
+        about = {"name": name, "fingerprint": data.fingerprint, "count": len(data.items), "classes": len(data.classes)}
+        run = Runs(export_dir / HOME / "runs").new(name, {"recipe": recipe.as_dict(), "data": {"id": ""} | about})
+        (run.folder / "source.txt").write_text(str(data.home))
+        place = experiment.Place(data=data, cache=data.cache, trackers=settings.trackers, backbones=settings.train_backbones)
+        for _ in terminal.show(experiment.conduct(run, recipe, place)):
+            pass
+        return cls(run, data, recipe, settings, export_dir)
+
+    @property
+    def label_names(self) -> list[str]:
+        return list(self._data.classes)
+
+    @cached_property
+    def _network(self) -> Any:
+        kept = self.label_names, self.run.folder, self._settings.train_backbones
+        return framework(self._recipe.framework).load(self._recipe, tuple(kept[0]), *kept[1:])
+
+    def evaluate(self, data: Dataset, batch_size: int = 32) -> tuple[float, float]:
+        """Mean cross entropy and accuracy on ``data``. Raises InvalidFile for other classes, or a picture that is gone."""
+        if data.label_names != self.label_names:
+            raise InvalidFile("The classes of these pictures are not those of the training. Use the same folders.")
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InvalidValue("batch_size", batch_size, "a whole number from 1")
+        paths, labels = data.paths, np.array(data.labels)
+        rows = []
+        with ThreadPoolExecutor(experiment.cores()) as pool:
+            for at in range(0, len(paths), batch_size):
+                batch = np.stack(list(pool.map(self._squashed, paths[at : at + batch_size])))
+                rows.append(self._network.probabilities(batch))
+        found = np.concatenate(rows)
+        right = found[np.arange(len(labels)), labels].astype(np.float64)
+        return float(-np.log(right.clip(SMALLEST)).mean()), float((found.argmax(1) == labels).mean())
+
+    def _squashed(self, path: Path) -> np.ndarray:
+        return pictures.resize(pictures.load(path), self._recipe.image_size)
+
+    def export_model(self, model_name: str = "model.tflite", quantization_config: QuantizationConfig | None = None) -> Path:
+        """Writes ``export_dir/model_name`` with labels and normalization inside; a name that ends in .onnx gives ONNX.
+
+        Raises JobFailed with the reason where the file is withheld: it did not decide as the trained network does.
+        """
+        if quantization_config is not None and not isinstance(quantization_config, QuantizationConfig):
+            raise InvalidValue("quantization_config", quantization_config, "one of lib.train.quantization, or None")
+        path = self._export_dir / model_name
+        target = target_of(path, quantization_config.target if quantization_config else "")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.rows[model_name] = save(self.run, self._data, path, target, self._settings, terminal.Stages())
+        print(f"{model_name}: {terminal.sentence(self.rows[model_name])}")
+        return path
+
+    def export_labels(self, export_dir: str | os.PathLike[str], label_filename: str = "labels.txt") -> Path:
+        """Writes the classes, one a line, in the order of the file's probabilities."""
+        path = Path(export_dir) / label_filename
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("\n".join(self.label_names), encoding="utf-8")
+        return path
+
+    def summary(self) -> None:
+        """Prints what was trained."""
+        weights = self.run.read().get("weights") or {}
+        side, classes = self._recipe.image_size, len(self.label_names)
+        print(f"{self._recipe.backbone}: {weights.get('parameters', 0) / 1e6:.1f} M parameters from {weights.get('source')}")
+        print(
+            f"Takes {side} x {side} x 3, RGB of 0 to 255, and gives {classes} probabilities: {', '.join(self.label_names)}"
+        )

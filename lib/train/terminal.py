@@ -1,0 +1,55 @@
+"""What a training and an export show on a terminal; a line each where there is none."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from lib.jobs import Progress
+from lib.train.edge import targets
+from lib.train.edge.rows import Row
+from lib.train.events import Built, Epoch, Event, Stage, Step
+
+
+def show(events: Iterator[Event], main: bool = True) -> Iterator[Event]:
+    """Passes events on with a progress bar on the terminal; a line an epoch where there is none."""
+    from tqdm import tqdm
+
+    bar: Any = None
+    for event in events:
+        if main and isinstance(event, Step):
+            bar = bar or tqdm(total=event.steps, initial=event.step - 1, unit="step", disable=None)
+            bar.update(event.step - bar.n)
+            bar.set_postfix_str(f"epoch {event.epoch}, loss {event.loss:.3f}, {event.pictures_per_second:.0f} pictures/s")
+        elif main and isinstance(event, Epoch):
+            figures = f"loss {event.train_loss:.3f}, validation {event.validation_loss:.3f}"
+            tqdm.write(f"Epoch {event.epoch}: {figures}, {event.validation_accuracy:.1%} right, {event.seconds:.1f} s")
+        elif main and isinstance(event, Stage | Built) and not bar:
+            words = event.words if isinstance(event, Stage) else f"{event.parameters / 1e6:.1f} M parameters, {event.source}"
+            print(words, file=sys.stderr)
+        yield event
+    if bar:
+        bar.close()
+
+
+class Stages:
+    """For the progress of an export: a line on stderr whenever the stage is another one."""
+
+    def __init__(self) -> None:
+        self._last = ""
+
+    def __call__(self, progress: Progress) -> None:
+        if progress.stage != self._last:
+            self._last = progress.stage
+            print(progress.stage, file=sys.stderr)
+
+
+def sentence(row: Row) -> str:
+    """What was measured of a file that left."""
+    low, high = row.interval or (0.0, 1.0)
+    said = [f"{targets.find(row.target).title}, {row.megabytes or 0:.1f} MB"]
+    said.append(f"{row.accuracy or 0:.1%} of {row.count} {row.on} pictures (95 %: {low:.1%} to {high:.1%})")
+    said.append(f"same label as the run's own network on {row.same_label or 0:.1%}")
+    said.append(f"{row.milliseconds or 0:.1f} ms a picture in {row.runtime} with {row.threads} threads")
+    return "; ".join(said + ["runs in MediaPipe"] * bool(row.mediapipe))
