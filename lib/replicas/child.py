@@ -126,9 +126,11 @@ class Child:
 
 def _own_accelerator(number: int) -> None:
     """Of the accelerators that this machine has, this process sees one; replicas share where there are fewer."""
-    import torch
+    names = visible_devices()
+    if not names:
+        import torch
 
-    names = visible_devices() or [str(n) for n in range(torch.cuda.device_count())]
+        names = [str(n) for n in range(torch.cuda.device_count())]
     if names:
         prepare_library(CUDA_VISIBLE_DEVICES=names[number % len(names)])
 

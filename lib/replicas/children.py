@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 import subprocess
 import sys
@@ -39,7 +40,8 @@ class Child(Replica):
             began, why = time.monotonic(), "it ended"
             try:
                 await self._life(listener)
-            except (OSError, ValueError, KeyError, TypeError) as error:
+            except Exception as error:  # whatever broke, another process takes its place
+                logging.getLogger(__name__).exception("a replica's messages broke")
                 why = f"its messages broke ({type(error).__name__})"
             finally:
                 asked = self.leaving
@@ -92,6 +94,13 @@ class Child(Replica):
         if self._process is not None:
             self._process.kill()  # its end of the stream follows
 
+    async def gone(self) -> None:
+        """Ends the process of now, and waits until it has no place here any more."""
+        process = self._process
+        self.give_up()
+        while process is not None and self._process is process:
+            await asyncio.sleep(0.02)
+
     def end(self) -> None:
         """Of the process, if there is one."""
         if self._writer is not None:
@@ -118,9 +127,7 @@ class Children:
     async def replace(self, replica: Replica) -> None:
         assert isinstance(replica, Child)
         log.event("replica_replaced", replica=replica.name)
-        replica.give_up()
-        while replica.leaving:  # ``end`` takes that back
-            await asyncio.sleep(0.02)
+        await replica.gone()
 
     async def grow(self) -> None:
         raise NotImplementedError("the number of child processes is fixed")

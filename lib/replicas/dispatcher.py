@@ -9,7 +9,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Callable
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -17,7 +17,7 @@ from weakref import WeakKeyDictionary
 from lib import log, metrics
 from lib.errors import GenerationFailed, WorkbenchError
 from lib.replicas import figures, messages
-from lib.replicas.flights import Facts, Flights, batch_work, key_of, settled, width, work
+from lib.replicas.flights import Facts, Flights, batch_work, key_of, settled, work
 from lib.replicas.replica import Replica
 from lib.replicas.router import Key, Router
 from lib.text_to_image.engine import PATIENCE
@@ -76,7 +76,6 @@ class Dispatcher:
             flight.heard = now
         if isinstance(event, Done | Failed):
             self.flights.pop(flight.number)
-            self.facts |= replica.models
         flight.ticket.emit(event)
         if isinstance(event, Done | Failed):
             self.dispatch()
@@ -95,16 +94,18 @@ class Dispatcher:
 
     def _again(self, number: int) -> None:
         """Replay: the seed is in the request, so it will be the same picture."""
-        flight = self.flights.pop(number)
-        if flight is None or flight.ticket.ended:
-            return
-        ticket = flight.ticket
-        losses = self._losses[ticket] = self._losses.get(ticket, 0) + 1
+        with self._waiting.lock:  # whoever drains never finds it nowhere
+            flight = self.flights.pop(number)
+            if flight is None or flight.ticket.ended:
+                return
+            ticket = flight.ticket
+            losses = self._losses[ticket] = self._losses.get(ticket, 0) + 1
+            if losses <= MOST_REPLAYS:
+                self.again.append(ticket)
         if losses > MOST_REPLAYS:
             ticket.emit(Failed(GenerationFailed(LOST)))
             return
         metrics.REPLAYS.inc()
-        self.again.append(ticket)
         ticket.emit(Queued(1, None))
 
     def cancelled(self, ticket: Ticket) -> None:
@@ -118,19 +119,27 @@ class Dispatcher:
 
     def dispatch(self) -> None:
         """Sends what fits now."""
-        with self._waiting.lock:
+        with self._waiting.lock:  # sending never waits
             fresh, self._waiting.fresh = self._waiting.fresh, []
-            left: Counter[Key] = Counter()
+            for ticket in fresh:
+                self._router.note(key_of(ticket.request), work(ticket.request), time.monotonic())
+            left: dict[Key, float] = defaultdict(float)
             for ticket in self._waiting.queue.order():
-                left[key_of(ticket.request)] += work(ticket.request)  # type: ignore[assignment]
-        for ticket in fresh:
-            self._router.note(key_of(ticket.request), work(ticket.request), time.monotonic())
+                left[key_of(ticket.request)] += work(ticket.request)
+            self._send_again(left)
+            self._send_waiting(left)
+        if not self.flights and not self.again:
+            self._idle()
+
+    def _send_again(self, left: dict[Key, float]) -> None:
         for ticket in list(self.again):
             replica = None if ticket.ended else self._choose(ticket, left)
             if ticket.ended or replica is not None:
                 self.again.remove(ticket)
             if replica is not None:
                 self._send(ticket, replica)
+
+    def _send_waiting(self, left: dict[Key, float]) -> None:
         found: dict[Ticket, Replica] = {}
         full: set[Key] = set()
 
@@ -149,25 +158,19 @@ class Dispatcher:
                 full.add(key)
             return replica is not None
 
-        while True:
-            with self._waiting.lock:
-                ticket = self._waiting.queue.pop(accept)
-            if ticket is None:
-                break
+        while (ticket := self._waiting.queue.pop(accept)) is not None:
             if not ticket.ended:
-                left[key_of(ticket.request)] -= work(ticket.request)  # type: ignore[assignment]
+                left[key_of(ticket.request)] -= work(ticket.request)
                 self._send(ticket, found[ticket])
-        if not self.flights and not self.again:
-            self._idle()
 
-    def _choose(self, ticket: Ticket, left: Counter[Key]) -> Replica | None:
+    def _choose(self, ticket: Ticket, left: dict[Key, float]) -> Replica | None:
         request, key = ticket.request, key_of(ticket.request)
         usable = {replica.number: replica for replica in self._replicas() if replica.usable}
         place = self._router.choose(
             key,
             [self.flights.place(replica) for replica in usable.values()],
             lambda place: self.flights.fits(usable[place.number], request, self.facts),
-            waiting=float(left[key]),
+            waiting=left[key],
             batch=batch_work(request, self.facts),
         )
         return None if place is None else usable[place.number]
@@ -195,8 +198,11 @@ class Dispatcher:
                     self._give_up(replica, why)
             seconds, last = now - last, now
             self._rate, self._done = 0.95 * self._rate + 0.05 * self._done / seconds, 0.0
-            self.dispatch()
-            self._tell()
+            try:
+                self.dispatch()
+                self._tell()
+            except Exception:  # the next look may do better; without any, nobody would notice a lost replica
+                logging.getLogger(__name__).exception("the dispatcher broke")
 
     def _give_up(self, replica: Replica, why: str) -> None:
         if replica.alive:
@@ -223,11 +229,11 @@ class Dispatcher:
         """How many replicas' batches are, or would be, full of what runs and waits."""
         with self._waiting.lock:
             waiting = [ticket.request for ticket in self._waiting.queue.order()]
-        requests = waiting + [t.request for t in self.again] + [f.ticket.request for f in self.flights.all()]
+        requests = waiting + [t.request for t in list(self.again)] + [f.ticket.request for f in self.flights.all()]
         return sum(work(request) / batch_work(request, self.facts) for request in requests)
 
     def under_way(self) -> Counter[str]:
-        return Counter(flight.key[0] for flight in self.flights.all()) + Counter(t.request.model for t in self.again)
+        return Counter(flight.key[0] for flight in self.flights.all()) + Counter(t.request.model for t in list(self.again))
 
     def rows(self) -> int:
-        return sum(width(flight.ticket.request) for flight in self.flights.all())
+        return self.flights.rows()

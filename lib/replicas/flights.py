@@ -88,8 +88,8 @@ class Flights:
     def all(self) -> list[Flight]:
         return list(self._flights.values())
 
-    def rows(self, replica: Replica | None = None) -> int:
-        return sum(width(f.ticket.request) for f in self.all() if replica in (None, f.replica))
+    def rows(self) -> int:
+        return sum(width(flight.ticket.request) for flight in self.all())
 
     def place(self, replica: Replica) -> Place:
         load = sum(work(flight.ticket.request, flight.left) for flight in self.of(replica))

@@ -56,7 +56,7 @@ class RayReplica(Replica):
                 raise
             except Exception as error:  # of Ray: it died, or is not there yet
                 if self.alive:
-                    self.give_up()
+                    self._forget()
                     listener.lost(self, type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
@@ -105,7 +105,12 @@ class RayReplica(Replica):
             stream.cancel()
 
     def give_up(self) -> None:
-        """Serve ends it when its health check fails. Should it wake up, it finds its requests cancelled."""
+        """It ends itself when it reads that; one that is frozen is ended by Serve's health check, or when it wakes up."""
+        self._forget()
+        with suppress(Exception):  # of Ray: nobody is there to be told
+            self.handle.quit.remote(self.pid)
+
+    def _forget(self) -> None:
         for number in list(self._streams):
             self.cancel(number)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from typing import Any
@@ -47,6 +48,11 @@ class RayWorker:
                     yield data
         finally:
             order.cancel()
+
+    async def quit(self, pid: int) -> None:
+        """The page has given process ``pid`` up; its successor may get the message, and stays."""
+        if pid == os.getpid():
+            os._exit(1)
 
     def check_health(self) -> None:
         """Asked by Serve, which replaces the replica when this raises."""

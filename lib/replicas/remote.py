@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections import Counter
+from contextlib import suppress
 from typing import Any
 
 from lib import log
@@ -163,7 +164,8 @@ class RemoteEngine:
 
     def _call(self, act: Any, *values: Any) -> None:
         if self._thread is not None and self._thread.is_alive():
-            self._loop.call_soon_threadsafe(act, *values)
+            with suppress(RuntimeError):  # closed just now
+                self._loop.call_soon_threadsafe(act, *values)
 
     def _forget(self, ticket: Ticket) -> None:
         with self._waiting.lock:
@@ -180,6 +182,7 @@ class RemoteEngine:
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
         self._loop.run_until_complete(self._main())
+        self._loop.close()
 
     async def _main(self) -> None:
         watch = asyncio.create_task(self._dispatcher.watch())
@@ -187,13 +190,19 @@ class RemoteEngine:
             await self._fleet.start(self._dispatcher)
         except Exception as error:  # of Ray: no cluster, no place; the page stays up and says so
             logging.getLogger(__name__).exception("the replicas could not be started")
-            self._failure = f"The replicas could not be started ({type(error).__name__}); the app's log has the reason."
+            self._fail(f"The replicas could not be started ({type(error).__name__}); the app's log has the reason.")
         scale = asyncio.create_task(self._scale())
         await self._stop.wait()
         await asyncio.sleep(0.05)  # cancels are on their way
         watch.cancel()
         scale.cancel()
         await self._fleet.close()
+
+    def _fail(self, words: str) -> None:
+        with self._waiting.lock:
+            self._failure, left, self._waiting.queue = words, list(self._waiting.queue.order()), FairQueue()
+        for ticket in left:
+            ticket.emit(Failed(ModelUnavailable(words)))
 
     async def _scale(self) -> None:
         least, most = self._address.least, self._address.most
@@ -202,20 +211,26 @@ class RemoteEngine:
             await asyncio.sleep(SCALE_SECONDS)
             replicas = self._fleet.replicas
             step = scaler.decide(len(replicas), self._dispatcher.demand(), time.monotonic())
-            if step > 0:
-                await self._fleet.grow()
-            elif step < 0:
-                replica = max(replicas, key=lambda one: one.number)
-                replica.leaving = True
-                while self._dispatcher.flights.of(replica):
-                    await asyncio.sleep(0.05)
-                await self._fleet.shrink(replica)
+            try:
+                await self._resize(step, max(replicas, key=lambda one: one.number))
+            except Exception:  # of Ray; the next decision may do better
+                logging.getLogger(__name__).exception("a replica could not be added or taken away")
+
+    async def _resize(self, step: int, last: Replica) -> None:
+        if step > 0:
+            await self._fleet.grow()
+        elif step < 0:
+            await self._emptied(last)
+            await self._fleet.shrink(last)
+
+    async def _emptied(self, replica: Replica) -> None:
+        replica.leaving = True
+        while self._dispatcher.flights.of(replica):
+            await asyncio.sleep(0.05)
 
     async def _update(self) -> None:
         for replica in list(self._fleet.replicas):
-            replica.leaving = True
-            while self._dispatcher.flights.of(replica):
-                await asyncio.sleep(0.05)
+            await self._emptied(replica)
             await self._fleet.replace(replica)
             try:
                 async with asyncio.timeout(UPDATE_SECONDS):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -12,11 +13,11 @@ from PIL import Image
 
 from lib import metrics
 from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded, QueueFull, WorkbenchError
-from lib.replicas import figures, messages
+from lib.replicas import child, figures, messages
 from lib.replicas.dispatcher import MOST_REPLAYS, Dispatcher, Waiting
 from lib.replicas.flights import key_of
 from lib.replicas.replica import FIRST_STEP, LOADING, SILENT, STUCK, Replica
-from lib.settings import Settings
+from lib.settings import Settings, threads_each
 from lib.text_to_image.events import Done, Event, Failed, Loading, Queued, Step
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
@@ -217,6 +218,21 @@ def test_settings_cross_without_secrets() -> None:
 def test_frames_that_are_none() -> None:
     with pytest.raises(ValueError, match="too long"):
         messages.lengths(b"\xff" * 8)
+
+
+@pytest.mark.parametrize(("number", "device"), [(0, "3"), (1, "GPU-5"), (2, "3")])
+def test_each_child_sees_one_of_the_owner_s_accelerators(number: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5")
+    child._own_accelerator(number)
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == device
+
+
+def test_cores_are_shared_unless_the_owner_says(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    cores = len(os.sched_getaffinity(0))
+    assert threads_each(1) == cores and threads_each(cores) == threads_each(10 * cores) == 1
+    monkeypatch.setenv("OMP_NUM_THREADS", "3")
+    assert threads_each(2) == 3
 
 
 def test_observations_are_made_once_more() -> None:
