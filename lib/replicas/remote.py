@@ -8,18 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
-import time
 from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from lib import log
 from lib.errors import InvalidValue, ModelUnavailable, QueueFull
 from lib.replicas.address import parse
+from lib.replicas.changes import Changes
 from lib.replicas.dispatcher import Dispatcher, Waiting
 from lib.replicas.flights import key_of, settled
 from lib.replicas.replica import Replica
-from lib.replicas.scaling import SCALE_SECONDS, Scaler
 from lib.settings import Settings
 from lib.text_to_image.account import refusals
 from lib.text_to_image.engine import STOPPING
@@ -30,7 +28,6 @@ from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
 CLOSED = "The engine is shut down."
-UPDATE_SECONDS = 900.0  # for one replica: its pictures end, its successor loads a model
 
 
 class RemoteEngine:
@@ -44,6 +41,7 @@ class RemoteEngine:
         self._waiting = Waiting()
         self._idle = threading.Condition(self._waiting.lock)
         self._dispatcher = Dispatcher(self._waiting, lambda: self._fleet.replicas, self._notify)
+        self._changes = Changes(self._fleet, self._dispatcher, self._address)
         self._closed = self._draining = False
         self._updating = threading.Lock()
         self._failure = ""
@@ -92,7 +90,7 @@ class RemoteEngine:
         """
         if self._updating.acquire(blocking=False):
             try:
-                asyncio.run_coroutine_threadsafe(self._update(), self._loop).result()
+                asyncio.run_coroutine_threadsafe(self._changes.update(), self._loop).result()
             finally:
                 self._updating.release()
 
@@ -191,7 +189,7 @@ class RemoteEngine:
         except Exception as error:  # of Ray: no cluster, no place; the page stays up and says so
             logging.getLogger(__name__).exception("the replicas could not be started")
             self._fail(f"The replicas could not be started ({type(error).__name__}); the app's log has the reason.")
-        scale = asyncio.create_task(self._scale())
+        scale = asyncio.create_task(self._changes.scale())
         await self._stop.wait()
         await asyncio.sleep(0.05)  # cancels are on their way
         watch.cancel()
@@ -203,39 +201,3 @@ class RemoteEngine:
             self._failure, left, self._waiting.queue = words, list(self._waiting.queue.order()), FairQueue()
         for ticket in left:
             ticket.emit(Failed(ModelUnavailable(words)))
-
-    async def _scale(self) -> None:
-        least, most = self._address.least, self._address.most
-        scaler = Scaler(least, most)
-        while least < most and not self._failure:
-            await asyncio.sleep(SCALE_SECONDS)
-            replicas = self._fleet.replicas
-            step = scaler.decide(len(replicas), self._dispatcher.demand(), time.monotonic())
-            try:
-                await self._resize(step, max(replicas, key=lambda one: one.number))
-            except Exception:  # of Ray; the next decision may do better
-                logging.getLogger(__name__).exception("a replica could not be added or taken away")
-
-    async def _resize(self, step: int, last: Replica) -> None:
-        if step > 0:
-            await self._fleet.grow()
-        elif step < 0:
-            await self._emptied(last)
-            await self._fleet.shrink(last)
-
-    async def _emptied(self, replica: Replica) -> None:
-        replica.leaving = True
-        while self._dispatcher.flights.of(replica):
-            await asyncio.sleep(0.05)
-
-    async def _update(self) -> None:
-        for replica in list(self._fleet.replicas):
-            await self._emptied(replica)
-            await self._fleet.replace(replica)
-            try:
-                async with asyncio.timeout(UPDATE_SECONDS):
-                    while not replica.ready:
-                        await asyncio.sleep(0.05)
-            except TimeoutError:
-                log.event("update_failed", logging.WARNING, replica=replica.name)
-                raise ModelUnavailable(f"The new {replica.name} does not come up; the others were left.") from None
