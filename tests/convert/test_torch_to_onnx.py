@@ -25,6 +25,10 @@ SOURCES = {
 pytestmark = pytest.mark.timeout(1800)  # exports of minutes on a busy machine
 
 
+# two more exports each; what a picture network shows by default, a language model shows among the slow ones
+BOTH = pytest.mark.parametrize("source", ["resnet", pytest.param("llama", marks=pytest.mark.slow)], indirect=True)
+
+
 def quiet(*_: Any) -> None:
     pass
 
@@ -73,6 +77,7 @@ def test_a_wrong_weight_is_seen(source: Path, target: Path, tmp_path: Path) -> N
     assert verdict(source, tmp_path, {})["verdict"] == "failed"
 
 
+@BOTH
 def test_what_is_fixed_is_said(source: Path, tmp_path: Path) -> None:
     said = architecture_to_onnx.convert(quiet, source, tmp_path, {"opset": "18", "dynamic": False})
     symbols = load("architecture", source).signature().symbols()
@@ -82,6 +87,7 @@ def test_what_is_fixed_is_said(source: Path, tmp_path: Path) -> None:
     assert verdict(source, tmp_path, said["fixed"])["verdict"] == "proven"
 
 
+@BOTH
 def test_through_an_exported_program(source: Path, tmp_path: Path) -> None:
     program, target = tmp_path / "program", tmp_path / "target"
     program.mkdir(), target.mkdir()

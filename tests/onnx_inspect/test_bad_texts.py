@@ -45,9 +45,10 @@ def test_a_bad_text(name: str, jobs: Jobs, tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_every_damaged_text_is_answered(jobs: Jobs, tmp_path: Path) -> None:
+@pytest.mark.parametrize("count", [100, pytest.param(300, marks=pytest.mark.slow)])
+def test_every_damaged_text_is_answered(count: int, jobs: Jobs, tmp_path: Path) -> None:
     rng, kinds = np.random.default_rng(0), Counter[str]()
-    for k in range(300):
+    for k in range(count):
         text = list((LINEAR, LOOP, SCALED)[k % 3])
         for _ in range(int(rng.integers(1, 4))):
             at, how = int(rng.integers(len(text))), int(rng.integers(4))
@@ -60,4 +61,4 @@ def test_every_damaged_text_is_answered(jobs: Jobs, tmp_path: Path) -> None:
         found = parse(jobs, "".join(text), tmp_path)
         assert isinstance(found, dict | InvalidFile), ("".join(text), found)
         kinds[type(found).__name__] += 1
-    assert all(kinds[kind] > 20 for kind in ("dict", "InvalidFile")), kinds
+    assert all(kinds[kind] > count // 20 for kind in ("dict", "InvalidFile")), kinds

@@ -24,7 +24,12 @@ def free_port() -> int:
 
 
 TABS = ("text_to_image", "onnx_inspect", "convert", "train")
-HOWS = [("text_to_image", "whole app"), *((t, h) for t in TABS for h in ("script", "staged"))]
+HOWS = [
+    ("text_to_image", "whole app"),
+    ("text_to_image", "script"),
+    *((tab, "staged") for tab in TABS),
+    *(pytest.param(tab, "script", marks=pytest.mark.slow) for tab in TABS[1:]),  # staged, the same script runs in a copy
+]
 
 
 @pytest.mark.parametrize(("tab", "how"), HOWS)
