@@ -49,16 +49,26 @@ def losses(run: Run) -> list[float]:
     return [line["loss"] for line in run.metrics() if "loss" in line]
 
 
-def test_a_folder_is_trained_listed_and_reproduced(tmp_path: Path) -> None:
-    folder = shapes(tmp_path)
-    done = train(tmp_path, str(folder), *RECIPE, "--name", "mine")
-    run = run_of(done)
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    home = tmp_path_factory.mktemp("home")
+    shapes(home)
+    return home
+
+
+@pytest.fixture(scope="module")
+def trained(home: Path) -> subprocess.CompletedProcess:
+    return train(home, str(home / "pictures"), *RECIPE, "--name", "mine")
+
+
+def test_a_folder_is_trained_listed_and_reproduced(home: Path, trained: subprocess.CompletedProcess) -> None:
+    done, run = trained, run_of(trained)
     assert "% of 3 validation pictures (95 %: " in done.stdout and "Epoch 2: loss" in done.stdout
     assert run.read()["name"] == "mine" and run.read()["status"] == "done"
     assert list(run.folder.glob("events.out.tfevents.*"))
-    listed = train(tmp_path, "--list")
+    listed = train(home, "--list")
     assert run.id in listed.stdout and "done" in listed.stdout
-    again = train(tmp_path, "--reproduce", run.id)
+    again = train(home, "--reproduce", run.id)
     assert "identical" in again.stdout and run_of(again).id != run.id
 
 
@@ -101,18 +111,17 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on(tmp_path: Path) ->
     assert run.read()["epochs"][:epochs] == record["epochs"]
 
 
-def test_two_processes_have_the_loss_curve_of_one(tmp_path: Path) -> None:
+def test_two_processes_have_the_loss_curve_of_one(home: Path, trained: subprocess.CompletedProcess, tmp_path: Path) -> None:
     """Each takes half of every batch of 8, and the last batch of 6 as well."""
-    folder = shapes(tmp_path)
-    one = run_of(train(tmp_path, str(folder), *RECIPE))
+    one = run_of(trained)
     accelerate = str(Path(sys.executable).with_name("accelerate"))
     options = ["launch", "--multi_gpu", "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no"]
     launcher = (accelerate, *options, "--dynamo_backend", "no", "--main_process_port", "0")
-    two = run_of(train(tmp_path, str(folder), *RECIPE, launcher=launcher))
+    two = run_of(train(tmp_path, str(home / "pictures"), *RECIPE, launcher=launcher))
     assert len(losses(one)) == len(losses(two)) == 10
     assert losses(two) == pytest.approx(losses(one), rel=2e-3, abs=2e-3)
     assert losses(two) != losses(one)  # sums in another order: had they been equal, it would have been one process
     ours, theirs = ([e["validation_loss"] for e in run.read()["epochs"]] for run in (one, two))
     assert ours == pytest.approx(theirs, rel=5e-3)
     assert json.loads((two.folder / "run.json").read_text())["status"] == "done"
-    assert len(list(two.folder.parent.glob("*"))) == 2  # one run, not one a process
+    assert len(list(two.folder.parent.glob("*"))) == 1  # not one a process
