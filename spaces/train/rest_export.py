@@ -62,6 +62,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
     async def exports(http: Request) -> Response:
         """The rows of a run's exports, by target."""
         try:
+            queried(http, set())
             run = await asyncio.to_thread(trainer.find, http.path_params["run"])
             rows = await asyncio.to_thread(exporter.rows, run)
             return JSONResponse({name: row.as_dict() for name, row in rows.items()})
@@ -71,6 +72,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
     async def file(http: Request) -> Response:
         """An exported file. 404 where it was not exported yet, or is withheld."""
         try:
+            queried(http, set())
             target = find(http.path_params["target"])
             run = await asyncio.to_thread(trainer.find, http.path_params["run"])
             path = await asyncio.to_thread(exporter.file, run, target.name)
