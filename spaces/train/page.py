@@ -97,7 +97,7 @@ class Page:
         self.timer = gr.Timer(SLOW)
         self.everything = [self.timer, form.said, form.stop]
         self.everything += [*stage.outputs, *result.outputs, *attempt.outputs, *runs.outputs]
-        self.everything += [*export.outputs, export.make, export.stop, *watch.outputs]
+        self.everything += [*export.outputs, export.stop, *watch.outputs]
 
     def show(self, owner: str, desk: Desk, http: gr.Request, seen: Seen | None = None) -> Updates:
         """What has changed since ``seen``; all of it without. A training that is new to the page becomes the shown run."""

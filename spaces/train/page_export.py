@@ -27,31 +27,32 @@ NO_RUN = "Train a network first; then files for phones and other runtimes are ma
 TO_CONVERT = "convert"
 PLACES = {"inspect": "Open in Inspect ONNX", TO_CONVERT: "Open in Convert"}
 BUSY, READY = (f"() => ({{ __type__: 'update', interactive: {word} }})" for word in ("false", "true"))
-Refresh = Callable[[str, Desk, gr.Request], Updates]
+ON, OFF = gr.update(interactive=True), gr.update(interactive=False)
+Refresh = Callable[[str, Desk, gr.Request, Any], Updates]
 
 
 class Export:
     def __init__(self, shared: Shared, exporter: Exporter) -> None:
         self.shared, self.exporter = shared, exporter
-        with gr.Column(visible=False) as self.panel:
-            self.targets = gr.CheckboxGroup(
-                view_export.CHOICES,
-                value=list(view_export.TITLES),
-                label="Files",
-                info="ONNX for servers and browsers; TensorFlow Lite for phones: float16 halves it, int8 quarters it.",
-                elem_id="train-targets",
-            )
-            with gr.Row(elem_classes="mw-own"):
-                self.make = gr.Button("Make the files", variant="primary", size="sm", min_width=150, scale=0)
-                self.stop = gr.Button("Stop", variant="stop", size="sm", min_width=90, scale=0, interactive=False)
+        # nothing here is hidden by ``visible``: gradio forgets that of a layout in a tab that is not open
+        self.targets = gr.CheckboxGroup(
+            view_export.CHOICES,
+            value=list(view_export.TITLES),
+            label="Files",
+            info="ONNX for servers and browsers; TensorFlow Lite for phones: float16 halves it, int8 quarters it.",
+            elem_id="train-targets",
+        )
+        with gr.Row(elem_classes="mw-own"):
+            options: dict[str, Any] = {"size": "sm", "scale": 0, "interactive": False}
+            self.make = gr.Button("Make the files", variant="primary", min_width=150, **options)
+            self.stop = gr.Button("Stop", variant="stop", min_width=90, **options)
         self.said = gr.HTML(padding=False, elem_id="train-export")
         self.table = gr.HTML(idle(NO_RUN), padding=False, elem_id="train-files")
-        with gr.Row(visible=False, elem_classes="mw-own") as self.onward:
+        with gr.Row(elem_classes="mw-own", elem_id="train-onward"):
             self.file = gr.Dropdown([], value=None, label="Open a file in another tab", min_width=220, scale=1)
-            options: dict[str, Any] = {"size": "sm", "min_width": 170, "scale": 0}
-            self.open = {place: gr.Button(words, **options) for place, words in PLACES.items()}
+            self.open = {p: gr.Button(words, size="sm", min_width=170, scale=0) for p, words in PLACES.items()}
         self.chosen = gr.State(("", ""))  # the run's id and the file's name
-        self.outputs = [self.panel, self.said, self.table, self.onward, self.file, *self.open.values(), self.chosen]
+        self.outputs = [self.make, self.said, self.table, self.file, *self.open.values(), self.chosen]
         self.offers = [
             Offer("onnx", button, self.chosen, self._with_samples if place == TO_CONVERT else self._give, place)
             for place, button in self.open.items()
@@ -63,18 +64,16 @@ class Export:
 
     def show(self, run: Run | None) -> Updates:
         if run is None or not stamp(run, BEST):
-            hidden = {self.panel: gr.Column(visible=False), self.onward: gr.Row(visible=False)}
-            return hidden | {self.said: "", self.table: idle(NO_RUN), self.chosen: ("", "")}
+            return {self.make: OFF, self.said: "", self.table: idle(NO_RUN), self.chosen: ("", "")}
         record, rows = run.read(), files.rows(run)
         found = view_export.choices(rows)
         first = found[0][1] if found else ""
         table = view_export.table(rows, record.get("result") or {}, files.address(run.id), view.framework(record))
         taken = {o.button: gr.Button(visible=o.taken) for o in self.offers}
         return taken | {
-            self.panel: gr.Column(visible=True),
+            self.make: ON,
             self.said: "",
             self.table: table or idle(view_export.NOTHING),
-            self.onward: gr.Row(visible=bool(found) and any(o.taken for o in self.offers)),
             self.file: gr.Dropdown(found, value=first or None),
             self.chosen: (run.id, first),
         }
@@ -112,7 +111,6 @@ class Export:
         shared = self.shared
         owner, desk = shared.owner(key, http), shared.desk(http, opened)
         run = await asyncio.to_thread(shared.chosen_run, owner, desk.subject)
-        buttons = {self.make: gr.Button(interactive=True), self.stop: gr.Button(interactive=False)}
         error: WorkbenchError | None = None
         for number, target in enumerate(targets):
             turn = f"{number + 1} of {len(targets)}: " if len(targets) > 1 else ""
@@ -120,14 +118,13 @@ class Export:
                 async for event in shared.jobs.follow("export", lambda t=target: self.exporter.export(run, t), http):
                     if not isinstance(event, Ended):
                         words = f"{turn}{view_export.TITLES[target]}. {event.stage}"
-                        busy = {self.make: gr.Button(interactive=False), self.stop: gr.Button(interactive=True)}
-                        yield busy | {self.said: progress(words, event.share)}
+                        yield {self.make: OFF, self.stop: ON, self.said: progress(words, event.share)}
             except WorkbenchError as wrong:
                 error = wrong
                 if isinstance(wrong, Cancelled):
                     break
-            yield await asyncio.to_thread(refresh, owner, desk, http)
-        yield buttons | {self.said: failed(error, "not made") if error else ""}
+            yield await asyncio.to_thread(refresh, owner, desk, http, desk.seen)
+        yield {self.make: ON, self.stop: OFF, self.said: failed(error, "not made") if error else ""}
 
     def _give(self, chosen: tuple[str, str]) -> list[str]:
         path = self._path(chosen)

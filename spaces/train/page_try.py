@@ -34,6 +34,7 @@ SAMPLES = 12
 NOTHING = "What the network says about the picture appears here."
 LOOKING = "The network looks at the picture … The first time takes a few seconds longer."
 NO_RUN = "Train a network first; then try it on a picture here."
+MADE = "The file is made. Choose the picture again to compare."
 Answers = AsyncIterator[str]
 
 
@@ -121,7 +122,8 @@ class Attempt:
             if kind == "make" and target in view_try.FILES:
                 async with aclosing(export.export([target], opened, key, http, refresh)) as found:
                     async for values in found:
-                        yield values | ({self.said: values[export.said]} if export.said in values else {})
+                        words = values.get(export.said, "")
+                        yield values | ({self.said: words or idle(MADE)} if export.said in values else {})
 
         given: list[Any] = [shared.subject, shared.key]
         self.photo.input(photo, [self.photo, *given], self.answer, **QUIET)

@@ -159,7 +159,8 @@ CSS = (
   overflow: hidden; text-overflow: ellipsis; font-variant-numeric: tabular-nums; }
  .mw-scores i { display: block; height: 10px; border-radius: 4px;
   background: var(--mw-line-1); min-width: 2px; }
-@media (max-width: 768px) { .mw-columns .row:has(> .column > #train-drop) { flex-direction: column; }
+@media (max-width: 768px) { .mw-inner .mw-columns { flex-wrap: nowrap !important; }
+  .mw-columns .row:has(> .column > #train-drop) { flex-direction: column; }
   .mw-columns .row > .column:has(> #train-drop) { width: 100%; }
   .mw-columns .row.mw-own > * { min-width: 96px !important; flex: 0 1 auto !important; }
   .mw-board { height: 560px; } .mw-train, .mw-card.mw-train { max-width: 100%; } }

@@ -18,7 +18,7 @@ EXPLAINED = (
     "Every figure is measured on the file itself. A TFLite file leaves only when MediaPipe and the trained network agree on "
     "the validation pictures; otherwise it is withheld, with the reason."
 )
-HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe", "")
+HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")
 
 
 def table(rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], address: str, own: str = "PyTorch") -> str:
@@ -29,7 +29,7 @@ def table(rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], address:
     trained = (result.get("parts") or {}).get(part)
     lines = [_own(trained, own)] if trained else []
     lines += [_line(row, address) for row in rows]
-    head = "".join(f"<th>{name.replace('same label', f'same label as {e(own)}')}</th>" for name in HEAD)
+    head = "".join(f"<th>{name.replace('same label', f'same label as&nbsp;{e(own)}')}</th>" for name in HEAD)
     proven = sum(1 for row in rows if row.get("file"))
     on = f"<small>Accuracy on {count:,} {e(part)} pictures.</small>" if count else ""
     said = f"{proven} of {len(rows)} files can be downloaded."
@@ -43,24 +43,24 @@ def table(rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], address:
 def _own(result: Mapping[str, Any], own: str) -> str:
     """The trained network, to compare with."""
     accuracy = f"<b>{percent(result['accuracy'])}</b><div>{interval(dict(result))}</div>"
-    rest = "<td></td>" * 4
+    rest = "<td></td>" * 3
     return f"<tr><td><b>{e(own)}</b><div>as trained</div></td><td></td><td>{accuracy}</td>{rest}</tr>"
 
 
 def _line(row: Mapping[str, Any], address: str) -> str:
     title = TITLES.get(row["target"], row["target"])
     if row.get("file"):
-        end = f'<a href="{e(address)}{e(row["file"])}" download aria-label="Download {e(title)}">Download</a>'
+        name = e(row["file"])
+        end = f'<a href="{e(address)}{name}" download aria-label="Download {e(title)}">Download {name}</a>'
     else:
         end = '<span class="mw-chip error">withheld</span>'
     cells = [
-        f"<b>{e(title)}</b><div>{e(row.get('file') or '')}</div>",
+        f"<b>{e(title)}</b><br>{end}",
         "" if row.get("megabytes") is None else f"{row['megabytes']:.1f}",
         "" if row.get("accuracy") is None else f"<b>{percent(row['accuracy'])}</b><div>{interval(dict(row))}</div>",
         "" if row.get("same_label") is None else percent(row["same_label"]),
         _speed(row),
         {True: "runs", False: "does not run", None: "–"}[row.get("mediapipe")],
-        end,
     ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
 
@@ -99,6 +99,7 @@ def choices(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
 
 
 CSS = """
+:has(> #train-files):not(:has(#train-files a)) > #train-onward { display: none; } /* until there is a file */
 .mw-card table.mw-files { width: 100%; font-size: 0.88rem; }
 .mw-card .mw-files td, .mw-card .mw-files th {
   white-space: nowrap; padding: 6px 12px 6px 0; border-top: 1px solid var(--border-color-primary);

@@ -45,11 +45,16 @@ def side_by_side(rows: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> st
         return ""
     first = rows[OWN] or {}
     lines = "".join(_line(runtime, row, first, own) for runtime, row in rows.items())
-    head = f"<tr><th>runtime</th><th>label</th><th>score</th><th>ms</th><th>beside {e(own)}</th></tr>"
+    head = f"<tr><th>runtime</th><th>label</th><th>score</th><th>ms</th><th>vs. {e(own)}</th></tr>"
     return (
         f'<h4>The same picture on each runtime</h4><div class="mw-scroll" tabindex="0" role="region" aria-label="Runtimes">'
-        f'<table class="mw-nowrap mw-beside">{head}{lines}</table></div>{_buttons(rows)}'
+        f'<table class="mw-nowrap mw-beside">{head}{lines}</table></div>{_buttons(rows)}{_scaled(rows)}'
     )
+
+
+def _scaled(rows: Mapping[str, Row | None]) -> str:
+    words = "MediaPipe scales a picture of another size in its own way: a few hundredths apart are usual."
+    return f"<small>{words}</small>" if "label" in (rows.get("mediapipe") or {}) else ""
 
 
 def _line(runtime: str, row: Row | None, first: Row, own: str) -> str:
@@ -69,8 +74,10 @@ def _difference(row: Row, first: Row) -> str:
     if row["label"] != first["label"]:
         return '<span class="mw-chip warning">another label</span>'
     far = distance(row, first)
-    words = "same label" if far is None else f"same label, at most {far:.3f} apart"
-    return f'<span class="mw-wrong">{words}</span>' if far is not None and far > SAME else words
+    if far is None:
+        return "same label"
+    mark = ' class="mw-wrong"' if far > SAME else ""
+    return f'<span{mark} title="The same label; no probability is farther apart">± {far:.3f}</span>'
 
 
 def distance(row: Row, first: Row) -> float | None:

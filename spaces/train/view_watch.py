@@ -146,7 +146,8 @@ def script(seconds: float) -> str:
 
 
 CSS = """
-.mw-watch .mw-accuracy { flex-wrap: nowrap; align-items: center; } .mw-watch .mw-accuracy span:last-child { flex: 1; }
+.mw-watch .mw-accuracy { flex-wrap: nowrap; align-items: center; } .mw-watch .mw-accuracy span:last-child { flex: 1 1 12em; }
+@media (max-width: 768px) { .mw-watch .mw-accuracy { flex-wrap: wrap; } }
 .mw-lights { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(240px, 100%), 1fr)); gap: 10px;
   margin: 8px 0; }
 .mw-light { border: 1px solid var(--border-color-primary); border-radius: 10px; padding: 8px 12px; min-width: 0; }

@@ -103,7 +103,7 @@ def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
         "mediapipe": {"needs": "tflite"},
     }
     page = Words(view.answer(ROW, f"mine {BAD}", "data:image/jpeg;base64,xx", others))
-    assert "same label, at most 0.000 apart" in page.text and "another label" in page.text
+    assert "± 0.000" in page.text and "another label" in page.text
     assert [a.get("data-pick") for a in page.all("button")] == ["make:tflite"]
     assert len(page.all("img")) == 1 and f"mine {BAD}" in page.text
     (tried,) = [a for a in page.all("div") if "data-tried" in a]
