@@ -171,7 +171,7 @@ class Watch:
                 return {}, "Pictures of the training are being looked at, to compare new ones with."
             if run.id in self._failed:
                 return {}, self._failed[run.id][1]
-        return {}, "Nothing was served yet. With the first request, pictures of the training are looked at, to compare with."
+        return {}, "With the next request, pictures of the training are looked at, to compare new ones with."
 
     def _has_reference(self, run: Run) -> bool:
         """Made of the weights that the run has now."""
