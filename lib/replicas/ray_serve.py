@@ -96,7 +96,8 @@ class RayFleet:
     # -- in Ray's thread ----------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        prepare_library(RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0")
+        # Ray gives its workers the lowest priority but four, and every training beside them would go first
+        prepare_library(RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0", RAY_worker_niceness="0")
         import ray
         from ray import serve
 

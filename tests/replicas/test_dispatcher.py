@@ -12,15 +12,18 @@ import pytest
 from PIL import Image
 
 from lib import metrics
-from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded, QueueFull, WorkbenchError
+from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded, ModelUnavailable, QueueFull, WorkbenchError
 from lib.replicas import child, figures, messages
 from lib.replicas.dispatcher import MOST_REPLAYS, Dispatcher, Waiting
 from lib.replicas.flights import key_of
+from lib.replicas.remote import RemoteEngine
 from lib.replicas.replica import FIRST_STEP, LOADING, SILENT, STUCK, Replica
 from lib.settings import Settings, threads_each
+from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Event, Failed, Loading, Queued, Step
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
+from web.tab import load_tab
 
 RED = Image.new("RGB", (64, 64), "red")
 READY = {"beat": {"status": "ready", "stage": ""}, "models": {"sd": {"size": 64, "rows": 4}}, "pid": 1}
@@ -248,3 +251,28 @@ def test_observations_are_made_once_more() -> None:
     assert len(taken) == 2 and not figures.take()
     figures.replay([*taken[:1], ("REGISTRY", [], 1.0)])  # the second is none that is passed on
     assert count() == 0.25
+
+
+def test_the_tab_chooses_the_engine(tmp_path: Path) -> None:
+    make = load_tab(Path(__file__).parent.parent.parent / "spaces" / "text_to_image")
+    settings = replace(Settings(), models=("tiny-scenes",), data_folder=tmp_path)
+    assert type(make(settings).engine) is Engine
+    engine = make(replace(settings, replicas="2")).engine
+    assert isinstance(engine, RemoteEngine) and len(engine.status()["replicas"]) == 2
+
+
+def test_replicas_that_cannot_start_tell_those_that_wait(tmp_path: Path) -> None:
+    engine = RemoteEngine(replace(Settings(), models=("tiny-scenes",), data_folder=tmp_path, replicas="1"))
+
+    async def start(listener: object) -> None:
+        raise ConnectionError("no cluster at 10.0.0.1")
+
+    engine._fleet.start = start  # type: ignore[method-assign]
+    ticket = engine.submit(Request(prompt="a"))
+    engine.start()
+    with pytest.raises(ModelUnavailable, match=r"could not be started \(ConnectionError\)"):
+        ticket.result()
+    with pytest.raises(ModelUnavailable, match="could not be started"):
+        engine.submit(Request(prompt="a"))
+    assert engine.status()["status"] == "failed" and "10.0.0.1" not in engine.status()["error"]
+    engine.close()
