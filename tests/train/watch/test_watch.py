@@ -1,0 +1,232 @@
+"""A served run with real child processes: ids, truths, drift, other visitors' ids, a restart, and what is left of it."""
+
+from __future__ import annotations
+
+import shutil
+import sqlite3
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound
+from lib.settings import Settings
+from lib.train.recipe import Recipe
+from lib.train.runs import RECORD, Run
+from lib.train.trainer import Trainer
+from lib.train.watch import watch as watch_module
+from lib.train.watch.drift import WINDOW
+from lib.train.watch.reference import ABOUT, ARRAYS, FOLDER
+from tests.train.conftest import shapes
+from tests.train.test_trainer import wait
+
+
+@pytest.fixture(scope="module")
+def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
+    trainer = Trainer(Settings(data_folder=tmp_path_factory.mktemp("data"), trackers=()))
+    yield trainer
+    trainer.close()
+
+
+@pytest.fixture(scope="module")
+def run(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    home, owner = tmp_path_factory.mktemp("zip"), trainer.owner("visitor of the watch")
+    folder = shapes(home, 30)
+    archive = Path(shutil.make_archive(str(home / "shapes"), "zip", folder.parent, "pictures"))
+    id, job = trainer.take(owner, archive, "shapes.zip")
+    trainer.remember(owner, id, job.result())
+    one = trainer.train(owner, id, Recipe(image_size=48, epochs=2, batch_size=8), "watched")
+    assert one.done.wait(500) and one.error is None
+    return one.run
+
+
+@pytest.fixture(scope="module")
+def new(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """New pictures of the same source, in random order."""
+    found = sorted(shapes(tmp_path_factory.mktemp("new"), 75, seed=1).glob("*/*.png"))
+    return [found[k] for k in np.random.default_rng(0).permutation(len(found))]
+
+
+def serve(trainer: Trainer, run: Run, pictures: list[Path]) -> list[dict[str, Any]]:
+    return [row for at in range(0, len(pictures), 32) for row in trainer.watch.serve(run, pictures[at : at + 32])]
+
+
+def serve_and_look(trainer: Trainer, run: Run, pictures: list[Path]) -> dict[str, Any]:
+    """``/monitor``'s drift once all of them were looked at: of a stream without a pause only some would be."""
+    for at in range(0, len(pictures), 32):
+        before, some = trainer.monitor(run)["drift"]["seen"], pictures[at : at + 32]
+        trainer.watch.serve(run, some)
+        wait(lambda before=before, some=some: trainer.monitor(run)["drift"]["seen"] == before + len(some))
+    return trainer.monitor(run)["drift"]
+
+
+def test_before_the_first_request(trainer: Trainer, run: Run) -> None:
+    found = trainer.monitor(run)
+    assert found["requests"] == 0 and found["run"] == run.id and "With the next request" in found["drift"]["why"]
+    assert not (run.folder / FOLDER).exists()
+
+
+def test_a_try_is_not_watched(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    assert "id" not in trainer.classify(run, new[:1])[0]
+    assert trainer.monitor(run)["requests"] == 0
+
+
+def test_truths_of_answers(trainer: Trainer, run: Run, new: list[Path], tmp_path: Path) -> None:
+    (tmp_path / "broken.png").write_bytes(b"no picture")
+    rows = serve(trainer, run, [*new[:30], tmp_path / "broken.png"])
+    assert "error" in rows[-1] and "id" not in rows[-1]
+    ids = [row["id"] for row in rows[:-1]]
+    assert len(set(ids)) == 30 and all(len(id) == 48 and run.id not in id for id in ids)
+    told = [trainer.watch.tell(id, path.parent.name) for id, path in zip(ids, new, strict=False)]
+    right = sum(row["label"] == path.parent.name for row, path in zip(rows[:-1], new, strict=False))
+    assert sum(one["right"] for one in told) == right and told[0]["truth"] == new[0].parent.name
+    found = trainer.monitor(run)
+    assert found["requests"] == 30 and found["unreadable"] == 1
+    assert found["accuracy"]["count"] == 30 and found["accuracy"]["value"] == right / 30
+    assert found["latency"]["p95"] >= found["latency"]["p50"] > 0
+
+
+def test_no_truth_for_what_is_no_answer_and_no_class(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    (row,) = serve(trainer, run, new[:1])
+    other = row["id"][:16] + "0" * 32
+    for id in (other, "0" * 48, "x", "", run.id, "../" * 16, row["id"].upper(), None, 5):
+        with pytest.raises(NotFound, match="no answer of this id"):
+            trainer.watch.tell(id, "disc")  # type: ignore[arg-type]
+    for label in ("fish", "", "Disc", "x" * (1 << 20), None, 3, ["disc"], {"a": 1}):
+        with pytest.raises(InvalidValue, match="a class of this run: cross, disc, stripes") as refused:
+            trainer.watch.tell(row["id"], label)  # type: ignore[arg-type]
+        assert len(refused.value.message) < 300
+    assert trainer.monitor(run)["accuracy"]["count"] == 30
+
+
+def test_unchanged_pictures_and_then_inverted_ones(trainer: Trainer, run: Run, new: list[Path], tmp_path: Path) -> None:
+    wait(lambda: (run.folder / FOLDER / ABOUT).exists())
+    assert trainer.monitor(run)["drift"]["seen"] == 0  # what came before there was something to compare with
+    (line,) = serve_and_look(trainer, run, new[:WINDOW])["windows"]
+    assert line["inputs"] >= 0.01
+    inverted = []
+    for k, path in enumerate(new[:WINDOW]):
+        Image.fromarray(255 - np.asarray(Image.open(path).convert("RGB"))).save(tmp_path / f"{k}.png")
+        inverted.append(tmp_path / f"{k}.png")
+    changed = serve_and_look(trainer, run, inverted)
+    assert changed["inputs"]["flagged"] and changed["inputs"]["p"] < 0.01 and changed["windows"][-1]["inputs"] < 0.01
+
+
+def test_nothing_but_numbers_is_kept(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    """No picture, no name: every file of the watch is named here, and small."""
+    folder = run.folder / FOLDER
+    names = {path.name for path in folder.iterdir()}
+    assert names <= {ABOUT, ARRAYS, "window.npz", "drift.json", "window.lock"} | {
+        f"ledger.sqlite{s}" for s in ("", "-wal", "-shm")
+    }
+    assert sum(path.stat().st_size for path in folder.iterdir()) < 2 << 20
+    content = b"".join(path.read_bytes() for path in folder.iterdir())
+    assert not any(word in content for word in (b"PNG", b"JFIF", new[0].name.encode(), str(new[0].parent).encode()))
+    with sqlite3.connect(folder / "ledger.sqlite") as db:
+        columns = [row[1] for row in db.execute("PRAGMA table_info(answers)")]
+    assert columns == ["id", "at", "label", "score", "milliseconds", "runtime", "truth", "told"]
+
+
+def test_a_restart_keeps_all_of_it(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    before = trainer.monitor(run)
+    (row,) = serve(trainer, run, new[:1])
+    again = Trainer(trainer.settings)
+    try:
+        found = again.monitor(run)
+        assert found["requests"] == before["requests"] + 1 and found["drift"]["windows"] == before["drift"]["windows"]
+        assert again.watch.tell(row["id"], "disc")["truth"] == "disc"
+    finally:
+        again.close()
+
+
+def test_lights_are_counted(trainer: Trainer, run: Run) -> None:
+    assert trainer.watch.lit()["inputs"] == 1
+
+
+def test_statistics_that_cannot_be_kept_cost_no_answer(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    place, away = run.folder / FOLDER, run.folder / "away"
+    place.rename(away)
+    try:
+        place.write_text("a file where the folder should be")
+        (row,) = trainer.watch.serve(run, new[:1])
+        assert row["label"] in ("cross", "disc", "stripes") and "id" not in row
+    finally:
+        place.unlink()
+        away.rename(place)
+
+
+@pytest.mark.parametrize(
+    ("pictures", "runtime", "error"),
+    [(0, "pytorch", InvalidFile), (33, "pytorch", InvalidValue), (1, "tensorrt", InvalidValue), (1, "litert", NotFound)],
+)
+def test_requests_that_are_refused(
+    trainer: Trainer, run: Run, new: list[Path], pictures: int, runtime: str, error: type[Exception]
+) -> None:
+    before = trainer.monitor(run)["requests"]
+    with pytest.raises(error):
+        trainer.watch.serve(run, new[:pictures], runtime)
+    assert trainer.monitor(run)["requests"] == before
+
+
+def test_a_run_without_weights(trainer: Trainer, new: list[Path]) -> None:
+    bare = trainer.runs(trainer.owner("bare")).new("bare", {"status": "stopped", "classes": ["a", "b"]})
+    with pytest.raises(NotFound, match="no weights"):
+        trainer.watch.serve(bare, new[:1])
+    assert trainer.monitor(bare)["requests"] == 0 and not (bare.folder / FOLDER).exists()
+
+
+def test_without_its_data_drift_is_not_told_and_why(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    copy = trainer.runs(trainer.owner("copy")).new("copy", {"status": "done"})
+    shutil.copytree(run.folder, copy.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER))
+    (row,) = trainer.watch.serve(copy, new[:1])
+    wait(lambda: not trainer.watch._making)  # one reference at a time
+    trainer.watch.serve(copy, new[1:2])
+    wait(lambda: "no data set" in trainer.monitor(copy)["drift"]["why"])
+    assert trainer.watch.tell(row["id"], "disc") and trainer.monitor(copy)["accuracy"]["count"] == 1
+
+
+def test_it_is_deleted_with_the_run(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    copy = trainer.runs(run_owner(run, trainer)).new("deleted", {"status": "done"})
+    shutil.copytree(run.folder, copy.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER))
+    rows = serve(trainer, copy, new[:40])  # its reference is being made, its pictures wait to be looked at
+    trainer.delete(copy)
+    assert not copy.folder.exists()
+    with pytest.raises(NotFound):
+        trainer.watch.tell(rows[0]["id"], "disc")
+    with pytest.raises(NotFound):
+        trainer.monitor(copy)
+    wait(lambda: not trainer.watch._making)
+    time.sleep(1)
+    assert not copy.folder.exists() and not list(copy.folder.parent.glob(".gone-*"))
+
+
+def run_owner(run: Run, trainer: Trainer) -> str:
+    return trainer._owner_of(run)
+
+
+def test_a_file_that_somebody_planted_is_no_reference(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    """The child process that answers goes on without it."""
+    place = run.folder / FOLDER / ARRAYS
+    kept, about = place.read_bytes(), (run.folder / FOLDER / ABOUT)
+    try:
+        place.write_bytes(b"PK\x03\x04 nonsense" * 50)
+        about.touch()  # read anew
+        assert "id" in trainer.watch.serve(run, new[:1])[0]
+        assert trainer.watch.serve(run, new[1:2])[0]["label"]
+    finally:
+        place.write_bytes(kept)
+        about.touch()
+    assert (run.folder / RECORD).is_file()
+
+
+def test_answers_are_found_by_folders_not_by_memory(trainer: Trainer, run: Run, new: list[Path]) -> None:
+    (row,) = serve(trainer, run, new[:1])
+    trainer.watch._handles.clear()
+    assert trainer.watch.tell(row["id"], "disc")["id"] == row["id"]
+    assert watch_module.HANDLES >= len(trainer.watch._handles) >= 1
+    with pytest.raises(JobFailed):
+        trainer.watch._ledger(Run(run.folder / "nowhere")).add([])
