@@ -111,5 +111,6 @@ CSS = """
   background: var(--background-fill-secondary); }
 .mw-card .mw-beside td, .mw-card .mw-beside th { font-variant-numeric: tabular-nums; }
 .mw-card .mw-beside td.mw-long { white-space: normal; }
+@media (max-width: 768px) { #train-answer .mw-card { max-width: calc(100vw - 64px); } }
 .mw-train button.mw-do[hidden] { display: none; }
 """
