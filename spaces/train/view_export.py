@@ -107,6 +107,7 @@ CSS = """
 .mw-card .mw-files th { border-top: 0; color: var(--body-text-color-subdued); font-weight: 500; white-space: normal;
   vertical-align: bottom; overflow-wrap: normal; }
 .mw-files td div { color: var(--body-text-color-subdued); font-size: 0.8rem; }
-.mw-card .mw-files a { padding: 0; margin: 0; font-weight: 600; color: var(--mw-focus); text-decoration: underline; text-underline-offset: 2px; }
+.mw-card .mw-files a { padding: 0; margin: 0; font-weight: 600; color: var(--mw-focus); text-decoration: underline;
+  text-underline-offset: 2px; }
 .mw-files ~ small, .mw-scroll + .mw-alert { margin-top: 8px; }
 """
