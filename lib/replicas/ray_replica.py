@@ -59,6 +59,8 @@ class RayReplica(Replica):
                 self.heard = time.monotonic()
                 for head, blob in messages.frames(data):
                     self._listener.event(self, head, blob)
+            if number in self._streams:
+                self._listener.dropped(self, number)  # it ended without an end; after one this does nothing
         except asyncio.CancelledError:
             if number in self._streams:
                 raise

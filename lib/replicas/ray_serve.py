@@ -105,7 +105,7 @@ class RayFleet:
         if self._address.cluster == "local":
             base = tempfile.gettempdir()
             self._folder = tempfile.mkdtemp(prefix="mw-", dir=base if len(base) < SHORT else "/tmp")
-            cores = max(os.cpu_count() or 1, self._address.most)
+            cores = max(os.cpu_count() or 1, self._address.most) + 1  # a place for the successor in an update
             options |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": self._folder}
         else:
             options["address"] = self._address.cluster
