@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,18 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return "browser" if module.startswith(BROWSER) else module
 
     return ByModule(config, log)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Where a run of many modules spends its time."""
+    reports = [r for some in terminalreporter.stats.values() for r in some if isinstance(r, pytest.TestReport)]
+    seconds: Counter[str] = Counter()
+    for report in reports:
+        seconds[report.nodeid.partition("::")[0]] += report.duration  # type: ignore[assignment]
+    if len(seconds) > 10:
+        terminalreporter.write_sep("=", f"seconds by module, of {seconds.total():.0f}")
+        for module, spent in seconds.most_common(60):
+            terminalreporter.write_line(f"{spent:7.1f}  {module}")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -173,6 +173,7 @@ def test_feature_extraction_learns_and_keeps_its_features(tmp_path: Path) -> Non
     assert np.allclose(classifier.embeddings(pictures()[0]), np.load(kept), atol=1e-5), "the backbone did not move"
 
 
+@pytest.mark.slow  # a run that is resumed shows it, too
 def test_the_same_seed_gives_the_same_bits(tuned: tuple[Path, list[Event]], tmp_path: Path) -> None:
     run(training(tmp_path / "again"))
     assert equal(tuned[0], tmp_path / "again")
@@ -180,7 +181,7 @@ def test_the_same_seed_gives_the_same_bits(tuned: tuple[Path, list[Event]], tmp_
     assert not equal(tuned[0], tmp_path / "other")
 
 
-@pytest.mark.parametrize("technique", ["fine_tuning", "feature_extraction"])
+@pytest.mark.parametrize("technique", ["fine_tuning", pytest.param("feature_extraction", marks=pytest.mark.slow)])
 def test_a_resumed_run_ends_as_an_uninterrupted_one(technique: str, tmp_path: Path) -> None:
     """Interrupted in the middle of the second epoch; BatchNorm's statistics and the augmentation take part."""
     tuning = technique == "fine_tuning"
