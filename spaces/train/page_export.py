@@ -34,10 +34,10 @@ Refresh = Callable[[str, Desk, gr.Request, Any], Updates]
 class Export:
     def __init__(self, shared: Shared, exporter: Exporter) -> None:
         self.shared, self.exporter = shared, exporter
-        # nothing here is hidden by ``visible``: gradio forgets that of a layout in a tab that is not open
+        # the choices are titles: gradio gives each box its value as a name, which is read aloud
         self.targets = gr.CheckboxGroup(
-            view_export.CHOICES,
-            value=list(view_export.TITLES),
+            list(view_export.TITLES.values()),
+            value=list(view_export.TITLES.values()),
             label="Files",
             info="ONNX for servers and browsers; TensorFlow Lite for phones: float16 halves it, int8 quarters it.",
             elem_id="train-targets",
@@ -83,7 +83,7 @@ class Export:
         given: list[Any] = [shared.subject, shared.key]
 
         async def make(wanted: list[str], opened: Subject, key: str, http: gr.Request) -> AsyncIterator[Updates]:
-            some = [target for target in view_export.TITLES if target in (wanted or ())]
+            some = [target for target, title in view_export.TITLES.items() if title in (wanted or ())]
             if not some:
                 yield {self.said: idle("Choose a file to make.")}
                 return

@@ -11,7 +11,6 @@ from .view import interval, percent
 from .view_try import RUNTIMES
 
 TITLES = {"onnx": "ONNX", "tflite": "TFLite float32", "tflite-fp16": "TFLite float16", "tflite-int8": "TFLite int8"}
-CHOICES = [(title, target) for target, title in TITLES.items()]
 WITHHELD = "withheld"
 NOTHING = "The files appear here, each with the accuracy that was measured on that file."
 EXPLAINED = (

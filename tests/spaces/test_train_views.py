@@ -89,7 +89,7 @@ def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(view
 
 def test_every_target_can_be_chosen_and_only_what_is_there_is_handed_on(views: Any) -> None:
     view = views("view_export")
-    assert tuple(view.TITLES) == TARGETS and set(view.TITLES.values()) == {title for title, _ in view.CHOICES}
+    assert tuple(view.TITLES) == TARGETS and len(set(view.TITLES.values())) == len(TARGETS)
     rows = [proven("tflite", "model.tflite"), Row(target="tflite-int8", verdict="withheld", why="x").as_dict()]
     assert view.choices(rows) == [("TFLite float32", "model.tflite")]
     assert view.table([], {}, "./") == ""
