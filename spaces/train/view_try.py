@@ -111,6 +111,7 @@ CSS = """
   background: var(--background-fill-secondary); }
 .mw-card .mw-beside td, .mw-card .mw-beside th { font-variant-numeric: tabular-nums; }
 .mw-card .mw-beside td.mw-long { white-space: normal; }
-@media (max-width: 768px) { #train-answer .mw-card { max-width: calc(100vw - 64px); } }
+@media (max-width: 768px) { #train-answer .mw-card { max-width: calc(100vw - 64px); }
+  .mw-card .mw-beside td, .mw-card .mw-beside th { padding-right: 8px; font-size: 0.82rem; } }
 .mw-train button.mw-do[hidden] { display: none; }
 """
