@@ -147,11 +147,13 @@ def rubbish(operation: dict[str, Any], good: Asked) -> Iterator[tuple[str, Asked
     names = [p["name"] for p in operation.get("parameters", []) if p["name"] not in ("options", "name")]
     yield "no parameters", replace(good, parameters={n: v for n, v in good.parameters.items() if n == "run"})
     yield "an unknown parameter", replace(good, parameters=good.parameters | {"zebra": "1"})
-    yield "no token", replace(good, headers={})
+    if good.headers:
+        yield "no token", replace(good, headers={})
     for name in names:
         for value in ("zebra", "\x00", "-9e999", "9" * 400, "é" * 3000):
             yield f"{name}={value[:9]}", replace(good, parameters=good.parameters | {name: value}, json=None)
-        yield f"no {name}", replace(good, parameters=good.parameters | {name: None})
+        if name in good.parameters:
+            yield f"no {name}", replace(good, parameters=good.parameters | {name: None})
         yield f"{name} of nobody", replace(good, parameters=good.parameters | {name: NOBODY})
     if "requestBody" in operation:
         nothing = replace(good, form=None, json=None)
@@ -223,12 +225,7 @@ def test_rubbish(
     papers, seen = app.papers, defaultdict(set)
     for one, operation in operations.items():
         for name, asked in rubbish(operation, right[one]):
-            import time
-
-            t0 = time.time()
             answer = app.ask(one, asked)
-            if time.time() - t0 > 0.5:
-                print("SLOW", one, name, round(time.time() - t0, 1), answer.status_code)
             seen[one].add(answer.status_code)
             try:
                 check(answer, operation, papers)
