@@ -19,6 +19,7 @@ REVISION = "REVISION"  # the file that lib/settings.py reads
 DEVELOPMENT = (
     *("tests/", "benchmarks/", ".ci/", ".github/", ".gitignore", ".gitattributes", "pyproject.toml"),
     *("requirements-", "lib/deploy/", "spaces/deploy.py", "spaces/stage.py"),
+    *("Dockerfile", ".dockerignore", "compose.yaml", "deploy/"),
 )
 NAMED = re.compile(r"(lib|web|models)(\.\w+)+")  # a module: imported, or named to be imported in a child process
 

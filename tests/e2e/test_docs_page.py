@@ -1,0 +1,30 @@
+"""``GET /docs`` in a real browser: every route is listed and can be tried, and no other host is asked for anything."""
+
+from __future__ import annotations
+
+import httpx
+import pytest
+
+pytestmark = pytest.mark.browser
+
+
+def test_docs(address: str, browser) -> None:  # type: ignore[no-untyped-def]
+    page, asked, broken = browser.new_page(), [], []
+    page.on("request", lambda request: asked.append(request.url))
+    page.on("pageerror", lambda error: broken.append(str(error)))
+    page.goto(f"{address}/docs")
+    page.wait_for_selector(".opblock", timeout=120_000)
+    papers = httpx.get(f"{address}/openapi.json").json()
+    assert page.locator(".opblock").count() == sum(map(len, papers["paths"].values()))
+    assert not broken and all(url.startswith((address, "data:", "blob:")) for url in asked), asked
+
+    page.locator("#operations-default-get_healthz .opblock-summary-control").click()
+    page.locator("#operations-default-get_healthz .execute").click()
+    answer = page.locator("#operations-default-get_healthz .live-responses-table .response")
+    answer.first.wait_for(timeout=60_000)
+    assert "tiny-scenes" in answer.first.inner_text()
+
+    page.locator("#operations-Text_to_image-post_text_to_image .opblock-summary-control").click()
+    words = page.locator("#operations-Text_to_image-post_text_to_image").inner_text()
+    assert all(status in words for status in ("200", "422", "429", "500", "503"))
+    page.close()
