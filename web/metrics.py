@@ -53,7 +53,7 @@ def route(token: str, read: Callable[[], Values]) -> APIRoute:
     ProcessCollector(registry=own)
 
     def answer(http: Request) -> Response:
-        """For whoever sends ``Authorization: Bearer`` and METRICS_TOKEN; 404 where that is not set."""
+        """Prometheus' text. For whoever sends ``Authorization: Bearer`` and METRICS_TOKEN; 404 where that is not set."""
         if not token:
             return JSONResponse({"error": "There are no metrics here: METRICS_TOKEN is not set."}, status_code=404)
         given = http.headers.get("authorization", "").encode("latin-1", "replace")

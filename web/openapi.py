@@ -51,7 +51,8 @@ def route(
     also: dict[int, Schema] | None = None,
 ) -> APIRoute:
     """``answer`` is the schema of the JSON that a 200 brings, or ``file(…)``; ``also`` has the
-    schemas of other statuses whose JSON is no ``Failure`` alone. Words come from the endpoint's docstring.
+    schemas of other statuses whose JSON is no ``Failure`` alone. Words come from the endpoint's docstring,
+    whose first sentence is the summary.
     """
     known: dict[int | str, dict[str, Any]] = {200: _answer("Done.", answer)}
     for status in errors:
@@ -64,6 +65,7 @@ def route(
         endpoint,
         methods=[method],
         operation_id="_".join((method.lower(), *path.strip("/").translate(_PLAIN).split("/"))),
+        summary=(endpoint.__doc__ or "").strip().split("\n")[0].split(". ")[0].rstrip(".").replace("``", ""),
         response_class=Response if "content" in answer else JSONResponse,
         response_description="Done.",
         responses=known,

@@ -74,6 +74,8 @@ class Workbench:
             openapi.route("/readyz", self.readiness, answer=state, also={503: state}),
             metrics.route(self.settings.metrics_token, self.gauges),
         ]
+        for route in found:
+            route.tags = ["The app"]
         found += docs.routes(TITLE, lambda: found)
         for tab in self.tabs:
             ours = tab.routes()

@@ -43,7 +43,9 @@ Forms = dict[str, list[tuple[Path, str]]]
 
 def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[APIRoute]:
     async def convert(http: Request) -> Response:
-        """Query, or fields of a form: target; source (a name), name (of the file in the body), samples, preprocessing,
+        """A conversion with its proof.
+
+        Query, or fields of a form: target; source (a name), name (of the file in the body), samples, preprocessing,
         sizes, min_agreement, seeds, anyway, and the route's options.
 
         200: the package, a zip of the model with report.json and README.md, and X-Verdict. 422: the file is withheld,

@@ -39,7 +39,9 @@ def address(run: str, target: str) -> str:
 
 def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
     async def export_classifier(http: Request) -> Response:
-        """JSON: run, the id of a run that has ended; target: onnx, tflite, tflite-fp16 or tflite-int8.
+        """A run as a file for a phone.
+
+        JSON: run, the id of a run that has ended; target: onnx, tflite, tflite-fp16 or tflite-int8.
 
         200: ``file``, where the file is to be had, and ``report``. 422: it is withheld, with the report; or
         ``{"error": …}`` for what cannot be exported at all.

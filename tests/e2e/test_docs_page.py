@@ -18,9 +18,9 @@ def test_docs(address: str, browser) -> None:  # type: ignore[no-untyped-def]
     assert page.locator(".opblock").count() == sum(map(len, papers["paths"].values()))
     assert not broken and all(url.startswith((address, "data:", "blob:")) for url in asked), asked
 
-    page.locator("#operations-default-get_healthz .opblock-summary-control").click()
-    page.locator("#operations-default-get_healthz .execute").click()
-    answer = page.locator("#operations-default-get_healthz .live-responses-table .response")
+    page.locator("#operations-The_app-get_healthz .opblock-summary-control").click()
+    page.locator("#operations-The_app-get_healthz .execute").click()
+    answer = page.locator("#operations-The_app-get_healthz .live-responses-table .response")
     answer.first.wait_for(timeout=60_000)
     assert "tiny-scenes" in answer.first.inner_text()
 
