@@ -101,6 +101,8 @@ async function picture() {
     say("Choose a picture above first.", true);
     return;
   }
+  say("Classifying on this device …");
+  part("answer").replaceChildren(); // what was said of another picture
   try {
     const content = await (await fetch(image.src)).blob();
     const bitmap = await createImageBitmap(content, AS_STORED);

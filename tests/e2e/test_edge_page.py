@@ -116,8 +116,8 @@ def test_the_downloaded_file_says_in_mediapipe_what_the_run_says(
     page, trainer: str, files: Path, pictures: list[Path]
 ) -> None:  # type: ignore[no-untyped-def]
     assert files.suffix == ".tflite" and files.name == "objects.tflite"
-    row = page.locator("#train-files tr", has_text="TFLite float32")
-    assert re.search(r"\d+\.\d\s+\d+\.\d%", row.inner_text()) and "runs" in row.inner_text()
+    cells = page.locator("#train-files tr", has_text="TFLite float32").locator("td").all_text_contents()
+    assert re.fullmatch(r"\d+\.\d", cells[1]) and re.match(r"\d+\.\d%", cells[2]) and cells[5] == "runs", cells
     done = subprocess.run([sys.executable, "-c", MEDIAPIPE, files, *pictures], capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     for path, found in zip(pictures, json.loads(done.stdout.splitlines()[-1]), strict=True):
