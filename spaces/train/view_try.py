@@ -34,7 +34,7 @@ def answer(row: Row, name: str, image: str, others: Mapping[str, Row | None], ow
     return (
         f'<div class="mw-card mw-train" data-say="{e(said)}"><div class="mw-tried" data-tried="{e(json.dumps(scores))}">'
         f'<img src="{e(image)}" alt="The picture that was classified"><div><span class="mw-big">{e(row["label"])}</span><br>'
-        f"<span>{percent(row['score'])}, by {e(name)}</span></div></div>"
+        f"<span>{percent(row['score'])}, in {_ms(row['milliseconds'])} ms, by {e(name)}</span></div></div>"
         f'<table class="mw-scores">{bars}</table>{side_by_side({OWN: row, **others}, own)}</div>'
     )
 
