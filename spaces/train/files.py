@@ -54,7 +54,7 @@ def made(run: Run, name: str) -> Path | None:
 
 
 def samples_of(trainer: Trainer, run: Run) -> list[str]:
-    """The run's validation and test pictures with how they become inputs, as ``web/handover.py`` names them.
+    """The run's validation and test pictures, and how they become inputs of an exported file (``web/handover.py``).
 
     Blocks until a child process has written them, into the run's folder. Raises WorkbenchError.
     """
@@ -63,7 +63,7 @@ def samples_of(trainer: Trainer, run: Run) -> list[str]:
     folder.mkdir()
     found = trainer.samples(run, folder).result()
     how = folder / handover.PREPROCESSING
-    how.write_text(json.dumps(found["preprocessing"]))
+    how.write_text(json.dumps(found["preprocessing"] | {"layout": "NHWC"}))  # as lib/train/edge makes its files
     path = plain(folder, handover.SAMPLES)
     return [path, str(how)] if path else []
 

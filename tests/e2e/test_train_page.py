@@ -132,7 +132,8 @@ def test_from_pictures_to_a_classifier_and_back_after_a_reload(page, trainer: st
     for name in ("TFLite float32", "TFLite float16", "TFLite int8"):
         page.get_by_label(name).uncheck()
     page.get_by_role("button", name="Make the files").click()
-    page.get_by_role("button", name="Open in Inspect ONNX").click(timeout=SLOW)
+    page.get_by_role("link", name="Download ONNX").wait_for(timeout=3 * SLOW)
+    page.get_by_role("button", name="Open in Inspect ONNX").click()
     page.locator("#onnx-summary .mw-facts").wait_for(timeout=SLOW)
     tab(page, "Train")
     page.get_by_role("button", name="Open in Convert").filter(visible=True).click()
