@@ -10,10 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert import environments
 from lib.convert.convert import Converter, Source
-from lib.errors import JobFailed
 from lib.settings import Settings
+from tests import environments
 from tests.convert.models import conv_net, save
 from tests.convert.tflite_models import dense
 
@@ -40,13 +39,7 @@ def keras_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def need(converter: Converter, name: str) -> None:
-    """Makes the environment, or skips where there is no package index to make it from."""
-    try:
-        environments.ensure(name, converter._settings.data_folder / "environments", lambda stage, share=None: None)
-    except JobFailed as error:
-        if "package index" in error.message or "cannot be made here" in error.message:
-            pytest.skip(error.message)
-        raise
+    environments.need(name, converter._settings.data_folder / "environments")
 
 
 def proven(converter: Converter, path: Path, target: str, out: Path) -> Path:

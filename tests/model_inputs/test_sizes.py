@@ -92,7 +92,7 @@ def test_a_name_that_the_model_does_not_have() -> None:
 
 
 def test_listed_sizes_are_examples_only() -> None:
-    """A UNet of 4-fold sizes lists 12 and 20; 16, at which an export was fixed, is as good. The run itself refuses others."""
+    """A UNet of 4-fold sizes lists 12 and 20; 16, at which an export was fixed, is as good."""
     sizes.check({"h": 96}, Signature(PICTURE.inputs, (), {"h": (64, 128)}))
 
 

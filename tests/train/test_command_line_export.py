@@ -24,6 +24,7 @@ def said(capsys: pytest.CaptureFixture, *words: str) -> tuple[int, list[str], st
     return status, out.strip().splitlines(), err
 
 
+@pytest.mark.slow
 def test_a_training_ends_with_a_file_and_an_earlier_run_gives_more(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture, request: pytest.FixtureRequest
 ) -> None:

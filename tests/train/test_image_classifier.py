@@ -78,6 +78,7 @@ def model(
         return image_classifier.ImageClassifier.create(parts[0], parts[1], options)
 
 
+@pytest.mark.slow
 def test_the_usual_example_classifies_five_pictures(tmp_path: Path, kept: str) -> None:
     import mediapipe as mp
     from mediapipe.tasks import python
@@ -185,6 +186,7 @@ def test_the_command_line_exports_such_a_run(
     assert (tmp_path / "mine.onnx").read_bytes() == model.export_model("model.onnx").read_bytes()
 
 
+@pytest.mark.slow
 def test_a_withheld_file_says_why_and_leaves_nothing(
     model: image_classifier.ImageClassifier, kept: str, tmp_path: Path
 ) -> None:

@@ -16,9 +16,17 @@ from lib.train.edge.export import Exporter
 from lib.train.edge.local import Local
 from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
+from tests.environments import need_onnx2tf
 from tests.train.conftest import shapes
 
+HERE = Path(__file__).parent
 QUICK = {"image_size": 48, "technique": "feature_extraction", "epochs": 8, "threads": 1, "validation": 0.3}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if HERE in item.path.parents and "reports" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.slow)
 
 
 def trained(data: DataSet, home: Path, **values: object) -> Run:
@@ -87,6 +95,10 @@ def run(make: Callable[..., Run]) -> Run:
 
 
 @pytest.fixture(scope="session")
-def reports(run: Run, exporter: Exporter) -> dict[str, dict]:
-    """All files of the run, in an order that has each wait for nothing: what ``export`` answered, by target."""
+def reports(run: Run, exporter: Exporter, settings_here: Settings) -> dict[str, dict]:
+    """All files of the run, in an order that has each wait for nothing: what ``export`` answered, by target.
+
+    Tests that ask for it are slow: TensorFlow Lite needs an environment of its own, which is made from a package index.
+    """
+    need_onnx2tf(settings_here)
     return {target: exporter.export(run, target).result() for target in ("tflite-int8", "tflite-fp16", "tflite", "onnx")}

@@ -31,6 +31,13 @@ CLASSES = ["cross", "disc", "stripes"]
 Reports = dict[str, dict[str, Any]]
 
 
+def test_an_onnx_file_leaves_with_its_row(run: Run, exporter: Exporter) -> None:
+    found = exporter.export(run, "onnx").result()
+    row = found["report"]
+    assert row["verdict"] == "proven" and row["same_label"] == 1.0 and row["count"] == 36, row["why"]
+    assert onnx.load(found["file"]).graph.input[0].name == "pixels"
+
+
 @pytest.mark.parametrize("target", TARGETS)
 def test_each_file_has_its_row(run: Run, reports: Reports, pictures: DataSet, target: str) -> None:
     report, path = reports[target]["report"], Path(reports[target]["file"])
