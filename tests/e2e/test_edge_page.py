@@ -19,10 +19,11 @@ import pytest
 
 from lib.settings import Settings
 from tests.e2e.test_train_page import SLOW, chip, choose_objects, fill, tab, watch
+from tests.environments import need_onnx2tf
 from tests.onnxruntime_web import package
 from tests.spaces.conftest import serve
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]  # TensorFlow Lite needs an environment of its own
 SIDE = 64  # pixels of the trained network
 MAKING = 300_000  # ms; an export is converted and checked, on two busy cores
 HOST = "https://cdn.jsdelivr.net/"
@@ -32,6 +33,7 @@ HOST = "https://cdn.jsdelivr.net/"
 def trainer(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         home = tmp_path_factory.mktemp("edge")
+        need_onnx2tf(replace(settings, data_folder=home / "data"))
         for workbench in serve(replace(settings, data_folder=home / "data"), patch, home / "gradio", ("train",)):
             yield workbench.address
 
