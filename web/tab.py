@@ -5,7 +5,7 @@ address: ``/?tab=slug``), ``css``, ``__init__(settings)``, ``build()`` (inside a
 ``start()`` and ``close()``. Tabs are loaded by path and never as ``spaces.x``: PyPI's package ``spaces``, which
 gradio imports on a Space, has that name. For ``build()`` it has ``visit``, its memory of the visitor (``web/visit.py``);
 after it, it may have ``opens`` and ``offers`` (``web/handover.py``). A tab that is not ready at once has ``ready``, one
-whose work is finished before a stop has ``drain(seconds)``, one with gauges of ``lib/metrics.py`` has ``gauges()``, one whose other
+whose work is finished before a stop has ``drain(seconds)``, one with gauges has ``gauges()``, one whose other
 processes can be replaced ``update()``.
 """
 
