@@ -61,7 +61,7 @@ def test_equal_models_do_not_part(make: Callable, change: Callable, way: str, tm
         (models.mlp, "w1", "MatMul", "m1"),
         (models.attention, "wv", "MatMul", "v"),
     ],
-    ids=str,
+    ids=lambda part: getattr(part, "__name__", str(part)),
 )
 @pytest.mark.parametrize("change", [lambda m: m, renamed], ids=["same names", "other names"])
 def test_a_flipped_weight(
