@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from web.cards import e
@@ -13,27 +13,29 @@ WIDTH, HEIGHT = 360, 190
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 36
 MOST = 240  # points of a line; a screen shows no more
 COLOURS = ("var(--mw-line-1)", "var(--mw-line-2)", "var(--mw-line-3)", "var(--mw-line-4)")
+STEP, EPOCH = "last step", "last epoch"
 Point = tuple[float, float]
 Band = tuple[float, float, float]
 
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``dots``: few points, each with a mark. ``colour`` is an index of COLOURS."""
+    """``dots``: few points, each with a mark. ``colour`` is an index of COLOURS. ``of``: what the last point is of."""
 
     name: str
     points: Sequence[Point]
     colour: int = 0
     dots: bool = False
     dashed: bool = False
+    of: str = ""
 
 
 def of_run(metrics: Sequence[dict[str, Any]]) -> str:
     """The two charts of one run: loss per step, accuracy per epoch."""
     steps, epochs = _steps(metrics), _epochs(metrics)
-    loss = [Line("training", smooth([(s["step"], s["loss"]) for s in steps]), 0)]
-    loss.append(Line("validation", [(x["step"], x["validation_loss"]) for x in epochs], 1, dots=True))
-    right = [Line("validation", [(x["epoch"], x["validation_accuracy"]) for x in epochs], 1, dots=True)]
+    loss = [Line("training", smooth([(s["step"], s["loss"]) for s in steps]), 0, of=STEP)]
+    loss.append(Line("validation", [(x["step"], x["validation_loss"]) for x in epochs], 1, dots=True, of=EPOCH))
+    right = [Line("validation", [(x["epoch"], x["validation_accuracy"]) for x in epochs], 1, dots=True, of=EPOCH)]
     return _figure([chart("Loss", loss, "step"), chart("Accuracy", right, "epoch", percent=True)])
 
 
@@ -42,8 +44,9 @@ def of_two(names: Sequence[str], metrics: Sequence[Sequence[dict[str, Any]]]) ->
     loss, right = [], []
     for k, (name, lines) in enumerate(zip(names, metrics, strict=True)):
         epochs = _epochs(lines)
-        loss.append(Line(name, smooth([(s["step"], s["loss"]) for s in _steps(lines)]), k, dashed=k == 1))
-        right.append(Line(name, [(x["epoch"], x["validation_accuracy"]) for x in epochs], k, dots=True, dashed=k == 1))
+        loss.append(Line(name, smooth([(s["step"], s["loss"]) for s in _steps(lines)]), k, dashed=k == 1, of=STEP))
+        points = [(x["epoch"], x["validation_accuracy"]) for x in epochs]
+        right.append(Line(name, points, k, dots=True, dashed=k == 1, of=EPOCH))
     titles = ("Training loss", "Validation accuracy")
     return _figure([chart(titles[0], loss, "step"), chart(titles[1], right, "epoch", percent=True)])
 
@@ -53,7 +56,7 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
 
     ``band``: x, low and high of an interval, drawn behind the first line in its colour.
     """
-    lines = [Line(n.name, thin(finite(n.points)), n.colour, n.dots, n.dashed) for n in lines]
+    lines = [replace(line, points=thin(finite(line.points))) for line in lines]
     points = [p for line in lines for p in line.points]
     points += [(x, value) for x, *ends in band for value in ends]
     xs, ys = [p[0] for p in points] or [0.0, 1.0], [p[1] for p in points] or [0.0, 1.0]
@@ -92,7 +95,7 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
     words = f"{title}: {'; '.join(last) or 'no figures yet'}."
     legend = "".join(
         f'<span><i style="background:{COLOURS[n.colour]}"></i>{e(n.name)}'
-        f"{f' <b>{_value(n.points[-1][1], percent)}</b>' if n.points else ''}</span>"
+        f"{f' <b>{_value(n.points[-1][1], percent)}</b> {e(n.of)}' if n.points else ''}</span>"
         for n in lines
     )
     return (

@@ -24,14 +24,16 @@ def panel(found: Mapping[str, Any]) -> str:
     requests = found.get("requests") or 0
     if not requests:
         return idle("No requests yet. Send pictures to the address below; what comes of them is shown here.")
-    latency, accuracy, confidence = (found.get(key) or {} for key in ("latency", "accuracy", "confidence"))
+    latency, accuracy = (found.get(key) or {} for key in ("latency", "accuracy"))
     figures = [("Requests", f"{requests:,}")]
     figures += [
-        (name, f"{latency[k]:.0f} ms") for k, name in (("p50", "Median"), ("p95", "95th percentile")) if k in latency
+        (name, f"{latency[k]:.0f} ms")
+        for k, name in (("p50", "Median, once loaded"), ("p95", "95th percentile"))
+        if k in latency
     ]
     figures.append(("Truths told", f"{(accuracy.get('ever') or accuracy).get('count', 0):,}"))
     cells = "".join(f"<div><span>{e(name)}</span> <b>{e(value)}</b></div>" for name, value in figures)
-    says = "".join(f'<p class="mw-quiet"><b>{k}.</b> {e(one["says"])}</p>' for k, one in _said(confidence, accuracy))
+    says = "".join(f'<p class="mw-quiet"><b>{k}.</b> {e(one["says"])}</p>' for k, one in _said(found))
     return (
         f'<div class="mw-card mw-train mw-watch"><h3>Served requests</h3><div class="mw-figures">{cells}</div>'
         f'{_proposal(found)}{_right(accuracy)}<div class="mw-lights">{_lights(found.get("drift") or {})}</div>'
@@ -39,19 +41,27 @@ def panel(found: Mapping[str, Any]) -> str:
     )
 
 
-def _said(confidence: Mapping[str, Any], accuracy: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    return [(name, one) for name, one in (("Confidence", confidence), ("Accuracy", accuracy)) if one.get("says")]
+def _said(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
+    some = [(key.capitalize(), found.get(key) or {}) for key in ("confidence", "accuracy", "latency")]
+    return [(name, one) for name, one in some if one.get("says")]
+
+
+def _pictures(count: int) -> str:
+    return f"{count:,} picture{'' if count == 1 else 's'}"
 
 
 def _right(accuracy: Mapping[str, Any]) -> str:
     if not accuracy.get("count"):
         return ""
     low, high = accuracy["interval"]
-    expected = accuracy.get("validation")
-    training = f"; in training it was {percent(expected['accuracy'])}" if expected else ""
+    count, expected = accuracy["count"], accuracy.get("expected")
+    training = ""
+    if expected:
+        training = f"; on {expected['count']:,} {expected['part']} pictures it was {percent(expected['accuracy'])}"
+    last = "the last picture" if count == 1 else f"the last {count:,} pictures"
     return (
-        f'<div class="mw-accuracy"><span class="mw-big">{percent(accuracy["value"])}</span><span>right on the '
-        f"last {accuracy['count']:,} pictures whose truth was told; 95% interval {100 * low:.1f}–{100 * high:.1f}%{training}"
+        f'<div class="mw-accuracy"><span class="mw-big">{percent(accuracy["value"])}</span><span>right on '
+        f"{last} whose truth was told; 95% interval {100 * low:.1f}–{100 * high:.1f}%{training}"
         "</span></div>"
     )
 
@@ -63,10 +73,11 @@ def _lights(drift: Mapping[str, Any]) -> str:
 def _light(said: Mapping[bool | None, str], one: Mapping[str, Any], why: str) -> str:
     flagged, p = one.get("flagged"), one.get("p")
     words = said[flagged]
-    about = f"p = {p:.2g} of the last {one.get('n') or 0:,} pictures" if p is not None else why
+    about = f"p = {p:.2g}; {_pictures(one.get('n') or 0)} compared" if p is not None else why
+    means = f"<p>{'' if flagged else '<b>If this light goes on:</b> '}{e(one.get('means') or '')}</p>"
     return (
         f'<div class="mw-light"><b data-say="{e(words)}"><i class="{COLOURS[flagged]}"></i>{e(words)}</b>'
-        f"<small>{e(about)}</small><p><b>Lit:</b> {e(one.get('says') or '')}</p></div>"
+        f"<small>{e(about)}</small>{means}</div>"
     )
 
 
@@ -86,18 +97,27 @@ def _charts(found: Mapping[str, Any]) -> str:
     drawn = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
     if told := accuracy.get("over_time"):
         at = _sums(told)
-        lines = [curves.Line("told", [(x, one["value"]) for x, one in zip(at, told, strict=True)], 1, dots=True)]
-        if expected := accuracy.get("validation"):
-            lines.append(curves.Line("in training", [(x, expected["accuracy"]) for x in (0, at[-1])], 3, dashed=True))
+        right = [(x, one["value"]) for x, one in zip(at, told, strict=True)]
+        lines = [curves.Line("told", right, 1, dots=True, of=_last(told))]
+        if expected := accuracy.get("expected"):
+            ends = [(x, expected["accuracy"]) for x in (0, at[-1])]
+            lines.append(curves.Line(f"on {expected['part']} pictures", ends, 3, dashed=True))
         band = [(x, *one["interval"]) for x, one in zip(at, told, strict=True)]
         drawn.append(curves.chart("Accuracy", lines, "pictures whose truth was told", percent=True, band=band))
     if len(traffic) > 1:
         at = _sums(traffic)
         sure = [(x, one["confidence"]) for x, one in zip(at, traffic, strict=True)]
         slow = [(x, one["milliseconds"]) for x, one in zip(at, traffic, strict=True)]
-        drawn.append(curves.chart("Confidence over time", [curves.Line("mean", sure, 0)], "pictures", percent=True))
-        drawn.append(curves.chart("Latency over time", [curves.Line("median, ms", slow, 2)], "pictures"))
+        mean, median = curves.Line("mean", sure, 0, of=_last(traffic)), curves.Line("median, ms", slow, 2, of=_last(traffic))
+        drawn.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
+        drawn.append(curves.chart("Latency over time", [median], "pictures"))
     return "".join(drawn)
+
+
+def _last(blocks: Sequence[Mapping[str, Any]]) -> str:
+    """Of which pictures the last point of a curve is."""
+    count = int(blocks[-1]["count"])
+    return "of the last one" if count == 1 else f"of the last {count:,}"
 
 
 def _sums(blocks: Sequence[Mapping[str, Any]]) -> list[int]:

@@ -10,6 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from lib.statistics import wilson
 from lib.train.watch.drift import LEAST, LEVEL, WINDOW
 from lib.train.watch.ledger import KEPT, Answer
@@ -23,14 +25,23 @@ SAYS = {
     "unlike those it learned from.",
     "accuracy": "Of the last pictures whose truth was told (POST /classify/{id}/truth), with its 95 % interval. Without "
     "truths nobody knows it.",
-    "inputs": "The pictures look different from those of the training, to a network that knows nothing of this run. That "
-    "may harm nothing: another camera, another way of packing pictures.",
-    "model": "What the run's own head sees is different from what it saw in training. This finds less than the other test, "
-    "and what it finds is nearer to a loss of accuracy. It needs whole windows.",
+    "latency": "Milliseconds in the process that classifies, from reading the picture to the answer. Loading the network "
+    "first (loading_ms of an answer) and waiting for other requests are not in it.",
     "stored": f"Of each of the last {KEPT:,} pictures: when, class, confidence, milliseconds, runtime, and the truth where "
     f"it was told. Of the last {WINDOW}: features, reduced to 128 and 16 numbers. No picture, no file's name, nothing "
     "of who asked. All of it is deleted with the run.",
 }
+MEANS = {  # of a light that is on
+    "inputs": "The pictures look different from those of the training, to a network that knows nothing of this run. That "
+    "may harm nothing: another camera, another way of packing pictures.",
+    "model": "What the run's own head sees is different from what it saw in training. This finds less than the other test, "
+    "and what it finds is nearer to a loss of accuracy. It needs whole windows.",
+}
+FOUND = {
+    "inputs": "The pictures look different from those of the training",
+    "model": "The run's own head sees something else than in training",
+}
+PARTS = ("test", "validation")  # with which the accuracy is compared: the best epoch was chosen on the validation pictures
 
 
 def monitor(
@@ -50,7 +61,7 @@ def monitor(
         "last": answers[-1].at if answers else None,
         "over_time": [_traffic(block) for block in cut(answers, 1)],
         "labels": _named(record, Counter(answer.label for answer in answers)),
-        "latency": _latency(answers) | {"runtimes": _runtimes(answers)},
+        "latency": _latency(answers) | {"runtimes": _runtimes(answers), "says": SAYS["latency"]},
         "confidence": _confidence(answers) | {"says": SAYS["confidence"]},
         "accuracy": accuracy | {"says": SAYS["accuracy"]},
         "drift": lights,
@@ -68,16 +79,16 @@ def accuracy_of(record: Mapping[str, Any], answers: Sequence[Answer], sums: Mapp
         **found,
         "over_time": [{"from": b[0].at, "to": b[-1].at} | _share(b) for b in cut(told, BLOCK)],
         "ever": {"count": sums.get("truths", 0), "right": sums.get("right", 0)},
-        "validation": expected,
+        "expected": expected,
         "fell": fell(found, expected),
     }
 
 
 def fell(found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> bool | None:
-    """Whether the accuracy in use is below the validation's: its interval is, and so is the interval of their difference.
+    """Whether the accuracy in use is below ``expected``: its interval is, and so is the interval of their difference.
 
-    The validation pictures are few, too: of 60 right ones nobody concludes that not one in 200 may be wrong. Newcombe
-    (1998), "Interval estimation for the difference between independent proportions", method 10. None where nobody knows.
+    Those pictures are few, too: of 60 right ones nobody concludes that not one in 200 may be wrong. Newcombe (1998),
+    "Interval estimation for the difference between independent proportions", method 10. None where nobody knows.
     """
     if not found["count"] or expected is None:
         return None
@@ -88,7 +99,10 @@ def fell(found: Mapping[str, Any], expected: Mapping[str, Any] | None) -> bool |
 
 
 def lights_of(drift: Mapping[str, Any], why: str) -> dict[str, Any]:
-    """The two lights: ``p``, ``flagged`` and ``n`` of each; None before there are ``LEAST`` pictures."""
+    """The two lights: ``p``, ``flagged`` and ``n`` of each, None before there are ``LEAST`` pictures; ``n`` were compared.
+
+    ``says`` is true of the light as it is now, ``means`` of one that is on.
+    """
     now = drift.get("now") if _is_test(drift.get("now")) else None
     windows = [one for one in _list(drift.get("windows")) if _is_test(one)]
     seen = drift.get("seen") if isinstance(drift.get("seen"), int) else 0
@@ -96,13 +110,15 @@ def lights_of(drift: Mapping[str, Any], why: str) -> dict[str, Any]:
     for kind in ("inputs", "model"):
         p = now[kind] if now else None
         last = [one[kind] < LEVEL for one in windows[-STAYS:]]
+        flagged, n = None if p is None else p < LEVEL, now["n"] if now else min(seen, LEAST)
         found[kind] = {
             "p": p,
-            "flagged": None if p is None else p < LEVEL,
-            "n": now["n"] if now else min(seen, LEAST),
+            "flagged": flagged,
+            "n": n,
             "needed": LEAST,
             "stays": len(last) == STAYS and all(last),
-            "says": SAYS[kind],
+            "says": _says(kind, flagged, n),
+            "means": MEANS[kind],
         }
     if not why and now is None:
         found["why"] = f"The first look comes after {LEAST} pictures; {found['seen']} have been looked at."
@@ -112,10 +128,12 @@ def lights_of(drift: Mapping[str, Any], why: str) -> dict[str, Any]:
 def proposal(accuracy: Mapping[str, Any], lights: Mapping[str, Any]) -> dict[str, str] | None:
     """A training on the new pictures, where there is a reason; ``reason`` is "accuracy" or "drift"."""
     if accuracy["fell"]:
-        (low, high), expected = accuracy["interval"], accuracy["validation"]["accuracy"]
+        (low, high), expected = accuracy["interval"], accuracy["expected"]
+        last = "the last picture" if accuracy["count"] == 1 else f"the last {accuracy['count']} pictures"
         text = (
-            f"Of the last {accuracy['count']} pictures whose truth was told, {accuracy['value']:.1%} are right ({low:.1%} "
-            f"to {high:.1%}); in training it was {expected:.1%}. Train again on the new pictures with their labels."
+            f"Of {last} whose truth was told, {accuracy['value']:.1%} is right ({low:.1%} to {high:.1%}); "
+            f"on {expected['count']} {expected['part']} pictures it was {expected['accuracy']:.1%}. "
+            "Train again on the new pictures with their labels."
         )
         return {"reason": "accuracy", "text": text}
     if lights["inputs"]["stays"] or lights["model"]["stays"]:
@@ -139,21 +157,31 @@ def cut(answers: Sequence[Answer], least: int) -> list[Sequence[Answer]]:
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Of sorted values, the nearest rank."""
-    return values[min(len(values) - 1, int(share * len(values)))]
+    """Between two values in proportion, as the median of an even number is; to a tenth."""
+    return round(float(np.quantile(values, share)), 1)
+
+
+def _says(kind: str, flagged: bool | None, n: int) -> str:
+    if flagged is None:
+        return f"Nothing was compared yet: the first look comes after {LEAST} pictures."
+    return f"{FOUND[kind] if flagged else 'No difference from the training was found'}. {n} pictures were compared."
 
 
 def _expected(record: Mapping[str, Any]) -> dict[str, Any] | None:
-    """The validation's result, as far as the record has the shape that we write."""
+    """The result on pictures that the training left out, as far as the record has the shape that we write."""
     parts = (record.get("result") or {}).get("parts")
-    found = parts.get("validation") if isinstance(parts, dict) else None
+    found = (_result(name, parts.get(name)) for name in PARTS) if isinstance(parts, dict) else ()
+    return next((one for one in found if one is not None), None)
+
+
+def _result(part: str, found: Any) -> dict[str, Any] | None:
     try:
-        count, correct = int(found["count"]), int(found["correct"])  # type: ignore[index]
+        count, correct = int(found["count"]), int(found["correct"])
     except (KeyError, TypeError, ValueError, OverflowError):
         return None
     if not 0 <= correct <= count or not 0 < count < 10**9:
         return None
-    return {"accuracy": correct / count, "interval": list(wilson(correct, count)), "count": count}
+    return {"part": part, "accuracy": correct / count, "interval": list(wilson(correct, count)), "count": count}
 
 
 def _share(told: Sequence[Answer]) -> dict[str, Any]:
@@ -164,14 +192,14 @@ def _share(told: Sequence[Answer]) -> dict[str, Any]:
 
 
 def _traffic(block: Sequence[Answer]) -> dict[str, Any]:
-    times = sorted(answer.milliseconds for answer in block)
+    times = [answer.milliseconds for answer in block]
     sure = sum(answer.score for answer in block) / len(block)
     ends = {"from": block[0].at, "to": block[-1].at, "count": len(block)}
     return ends | {"milliseconds": quantile(times, 0.5), "confidence": round(sure, 4)}
 
 
 def _latency(answers: Sequence[Answer]) -> dict[str, Any]:
-    times = sorted(answer.milliseconds for answer in answers)
+    times = [answer.milliseconds for answer in answers]
     return {"p50": quantile(times, 0.5), "p95": quantile(times, 0.95)} if times else {}
 
 

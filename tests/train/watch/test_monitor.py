@@ -39,7 +39,11 @@ def test_without_truths_nobody_knows_the_accuracy() -> None:
 
 def test_nothing_served_yet() -> None:
     found = monitor(record(), [], dict.fromkeys(SUMS, 0), {}, "why not")
-    assert found["requests"] == 0 and found["latency"] == {"runtimes": {}} and sum(found["confidence"]["histogram"]) == 0
+    assert (
+        found["requests"] == 0
+        and found["latency"].keys() == {"runtimes", "says"}
+        and sum(found["confidence"]["histogram"]) == 0
+    )
     assert found["drift"]["why"] == "why not" and found["drift"]["inputs"]["flagged"] is None
     json.dumps(found, allow_nan=False)
 
@@ -54,6 +58,35 @@ def test_the_figures() -> None:
     assert accuracy["value"] == 0.75 and accuracy["count"] == 40 and accuracy["interval"] == list(wilson(30, 40))
     assert [block["count"] for block in accuracy["over_time"]] == [40]
     assert sum(block["count"] for block in found["over_time"]) == 60 and len(found["over_time"]) <= BLOCKS
+
+
+@pytest.mark.parametrize(
+    ("times", "p50"), [([111.2, 16.2], 63.7), ([7.0], 7.0), ([1.0, 100.0, 2.0], 2.0), ([4.0, 1.0, 2.0, 3.0], 2.5)]
+)
+def test_the_median_of_few(times: list[float], p50: float) -> None:
+    some = [Answer(f"{k:048}", 100.0 + k, 0, 0.9, each, "pytorch") for k, each in enumerate(times)]
+    found = monitor(record(), some, SUMS, {})
+    assert found["latency"]["p50"] == found["latency"]["runtimes"]["pytorch"]["p50"] == p50
+    assert [block["milliseconds"] for block in found["over_time"]] == times  # a picture a piece
+    many = [Answer(f"{k:048}", 100.0 + k, 0, 0.9, times[k % len(times)], "pytorch") for k in range(len(times) * BLOCKS)]
+    assert {block["milliseconds"] for block in monitor(record(), many, SUMS, {})["over_time"]} == {p50}
+
+
+def test_accuracy_is_compared_with_the_test_pictures_where_there_are_some() -> None:
+    """The best epoch was chosen on the validation pictures: there it looks better than it is."""
+    run = record(100, 100)
+    run["result"]["parts"]["test"] = {"count": 300, "correct": 240}
+    accuracy = monitor(run, answers(80, 20), SUMS, {})["accuracy"]
+    assert accuracy["expected"] == {"part": "test", "count": 300, "accuracy": 0.8, "interval": list(wilson(240, 300))}
+    assert accuracy["fell"] is False
+    assert monitor(record(100, 100), answers(80, 20), SUMS, {})["accuracy"]["expected"]["part"] == "validation"
+    run["result"]["parts"]["test"] = {"count": 0, "correct": 0}
+    found = monitor(run, answers(0, 1), SUMS, {})
+    assert found["accuracy"]["expected"]["part"] == "validation"
+    assert (
+        "Of the last picture whose" in found["proposal"]["text"]
+        and "on 100 validation pictures" in found["proposal"]["text"]
+    )
 
 
 def test_accuracy_is_of_the_last_truths_and_over_time_of_all() -> None:
@@ -90,9 +123,15 @@ def test_the_lights() -> None:
     low, high = LEVEL / 2, 0.4
     drift = monitor(record(), answers(1, 0), SUMS, lines((low, high)))["drift"]
     assert drift["inputs"]["flagged"] is True and drift["model"]["flagged"] is False and drift["inputs"]["n"] == WINDOW
-    assert "harm nothing" in drift["inputs"]["says"] and "loss of accuracy" in drift["model"]["says"]
+    assert "harm nothing" in drift["inputs"]["means"] and "loss of accuracy" in drift["model"]["means"]
+    assert (
+        drift["inputs"]["says"]
+        == f"The pictures look different from those of the training. {WINDOW} pictures were compared."
+    )
+    assert drift["model"]["says"] == f"No difference from the training was found. {WINDOW} pictures were compared."
     none = monitor(record(), answers(1, 0), SUMS, lines(seen=7))["drift"]
     assert none["inputs"]["flagged"] is None and none["inputs"]["n"] == 7 and str(LEAST) in none["why"]
+    assert "Nothing was compared yet" in none["inputs"]["says"] and none["inputs"]["says"] == none["model"]["says"]
 
 
 @pytest.mark.parametrize(("windows", "proposed"), [(STAYS - 1, False), (STAYS, True), (STAYS + 5, True)])
