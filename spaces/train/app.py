@@ -19,6 +19,7 @@ from lib.convert.convert import Converter
 from lib.settings import Settings
 from lib.train.board import Boards
 from lib.train.edge.export import Exporter
+from lib.train.edge.under_way import Exports
 from lib.train.trainer import Trainer
 from web.visit import Visit
 
@@ -54,10 +55,11 @@ class Train:
         self.settings, self.trainer, self.boards = settings, Trainer(settings), Boards()
         self.converter = Converter(settings)  # its processes start with the first export
         self.exporter = Exporter(self.trainer, self.converter)
+        self.exports = Exports(self.exporter)  # of pages: they go on when a page goes
         self._closed = threading.Event()
 
     def build(self) -> None:
-        self.offers = page.build(self.trainer, self.exporter, self.visit)
+        self.offers = page.build(self.trainer, self.exports, self.visit)
         api.build(self.trainer)
         api_export.build(self.trainer, self.exporter)
         api_watch.build(self.trainer)
@@ -79,6 +81,7 @@ class Train:
 
     def close(self) -> None:
         self._closed.set()
+        self.exports.close()
         self.converter.close()
         self.trainer.close()
         self.boards.close()
@@ -86,6 +89,7 @@ class Train:
     def _sweep(self) -> None:
         while not self._closed.wait(SWEEP_SECONDS):
             self.trainer.sweep()
+            self.exports.sweep()
 
 
 TAB = Train

@@ -14,7 +14,7 @@ from typing import Any
 import gradio as gr
 
 from lib.errors import WorkbenchError
-from lib.train.edge.export import Exporter
+from lib.train.edge.under_way import Exports
 from lib.train.trainer import Trainer
 from lib.train.under_way import UnderWay
 from web.cards import e
@@ -45,12 +45,13 @@ class Seen:
     stage: str = ""
     result: str = ""
     files: str = ""
+    export: str = ""
     runs: str = ""
     busy: bool = False
     known: frozenset[str] = frozenset()
 
 
-def build(trainer: Trainer, exporter: Exporter, visit: Visit) -> list[Offer]:
+def build(trainer: Trainer, exports: Exports, visit: Visit) -> list[Offer]:
     """The offers of model files to other tabs are returned."""
     shared = Shared(trainer, visit)
     with gr.Row(elem_classes="mw-columns"):
@@ -65,7 +66,7 @@ def build(trainer: Trainer, exporter: Exporter, visit: Visit) -> list[Offer]:
                 with gr.Tab("Try it"):
                     attempt = Attempt(shared)
                 with gr.Tab("Export"):
-                    export = Export(shared, exporter)
+                    export = Export(shared, exports)
                 with gr.Tab("Watch"):
                     watch = Watch(shared)
                 with gr.Tab("Runs"):
@@ -97,7 +98,7 @@ class Page:
         self.timer = gr.Timer(SLOW)
         self.everything = [self.timer, form.said, form.stop]
         self.everything += [*stage.outputs, *result.outputs, *attempt.outputs, *runs.outputs]
-        self.everything += [*export.outputs, export.stop, *watch.outputs]
+        self.everything += [*export.outputs, *watch.outputs]
 
     def show(self, owner: str, desk: Desk, http: gr.Request, seen: Seen | None = None) -> Updates:
         """What has changed since ``seen``; all of it without. A training that is new to the page becomes the shown run."""
@@ -105,6 +106,7 @@ class Page:
             ways = self.shared.trainer.of(owner)
             for one in ways:
                 one.seen()
+            self.export.exports.seen(self.shared.trainer.runs(owner).home)
             fresh = [one for one in ways if one.run.id not in seen.known] if seen is not None else []
             if fresh and desk.subject.run != fresh[-1].run.id:
                 self.shared.turn(http, desk, run=fresh[-1].run.id)
@@ -122,8 +124,9 @@ class Page:
             stage=self.stage.sign(run, ways),
             result=self.result.sign(run),
             files=self.export.sign(run),
+            export=self.export.sign_progress(run),
             runs=self.runs.sign(owner, run),
-            busy=bool(ways) or (run is not None and self.stage.pending(run)),
+            busy=bool(ways) or self.export.busy(run) or (run is not None and self.stage.pending(run)),
             known=before.known | {one.run.id for one in ways},
         )
         found: Updates = {self.timer: gr.Timer(FAST if now.busy else SLOW) if now.busy != before.busy else gr.skip()}
@@ -133,6 +136,11 @@ class Page:
             found |= self.result.show(run) | self.attempt.show(owner, run) | self.watch.show(run)
         if now.files != before.files:
             found |= self.export.show(run) | self.attempt.show_files(run)
+        if (now.export, now.files) != (before.export, before.files):
+            told = self.export.show_progress(run)
+            found |= told | self.attempt.show_making(
+                told[self.export.said], before.export.startswith(run.id if run else "-")
+            )
         if now.runs != before.runs:
             found |= self.runs.show(owner, run)
         return now, found
@@ -198,7 +206,9 @@ class Page:
         def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
             owner, desk = shared.owner(key, http), shared.desk(http, opened)
             try:
-                shared.trainer.delete(shared.chosen_run(owner, desk.subject))
+                run = shared.chosen_run(owner, desk.subject)
+                self.export.exports.stop(run.id, wait=5)
+                shared.trainer.delete(run)
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
             left = shared.trainer.runs(owner).list()

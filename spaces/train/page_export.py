@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from lib.errors import Cancelled, WorkbenchError
-from lib.jobs import Result as Ended
-from lib.train.edge.export import Exporter
+from lib.errors import WorkbenchError
+from lib.train.edge.under_way import Exports
 from lib.train.runs import Run
 from lib.train.training import BEST
 from web.cards import failed, idle, progress
@@ -26,14 +23,14 @@ from .subject import Subject
 NO_RUN = "Train a network first; then files for phones and other runtimes are made here."
 TO_CONVERT = "convert"
 PLACES = {"inspect": "Open in Inspect ONNX", TO_CONVERT: "Open in Convert"}
-BUSY, READY = (f"() => ({{ __type__: 'update', interactive: {word} }})" for word in ("false", "true"))
+BUSY = "() => ({ __type__: 'update', interactive: false })"
 ON, OFF = gr.update(interactive=True), gr.update(interactive=False)
 Refresh = Callable[[str, Desk, gr.Request, Any], Updates]
 
 
 class Export:
-    def __init__(self, shared: Shared, exporter: Exporter) -> None:
-        self.shared, self.exporter = shared, exporter
+    def __init__(self, shared: Shared, exports: Exports) -> None:
+        self.shared, self.exports = shared, exports
         # the choices are titles: gradio gives each box its value as a name, which is read aloud
         self.targets = gr.CheckboxGroup(
             list(view_export.TITLES.values()),
@@ -52,7 +49,7 @@ class Export:
             self.file = gr.Dropdown([], value=None, label="Open a file in another tab", min_width=220, scale=1)
             self.open = {p: gr.Button(words, size="sm", min_width=170, scale=0) for p, words in PLACES.items()}
         self.chosen = gr.State(("", ""))  # the run's id and the file's name
-        self.outputs = [self.make, self.said, self.table, self.file, *self.open.values(), self.chosen]
+        self.outputs = [self.make, self.stop, self.said, self.table, self.file, *self.open.values(), self.chosen]
         self.offers = [
             Offer("onnx", button, self.chosen, self._with_samples if place == TO_CONVERT else self._give, place)
             for place, button in self.open.items()
@@ -64,15 +61,13 @@ class Export:
 
     def show(self, run: Run | None) -> Updates:
         if run is None or not stamp(run, BEST):
-            return {self.make: OFF, self.said: "", self.table: idle(NO_RUN), self.chosen: ("", "")}
+            return {self.table: idle(NO_RUN), self.chosen: ("", "")}
         record, rows = run.read(), files.rows(run)
         found = view_export.choices(rows)
         first = found[0][1] if found else ""
         table = view_export.table(rows, record.get("result") or {}, files.address(run.id), view.framework(record))
         taken = {o.button: gr.Button(visible=o.taken) for o in self.offers}
         return taken | {
-            self.make: ON,
-            self.said: "",
             self.table: table or idle(view_export.NOTHING),
             self.file: gr.Dropdown(found, value=first or None),
             self.chosen: (run.id, first),
@@ -82,49 +77,60 @@ class Export:
         shared = self.shared
         given: list[Any] = [shared.subject, shared.key]
 
-        async def make(wanted: list[str], opened: Subject, key: str, http: gr.Request) -> AsyncIterator[Updates]:
+        def make(wanted: list[str], opened: Subject, key: str, http: gr.Request) -> Updates:
             some = [target for target, title in view_export.TITLES.items() if title in (wanted or ())]
             if not some:
-                yield {self.said: idle("Choose a file to make.")}
-                return
-            async with aclosing(self.export(some, opened, key, http, refresh)) as found:
-                async for values in found:
-                    yield values
+                return {self.make: ON, self.said: idle("Choose a file to make.")}
+            return self.export(some, opened, key, http, refresh)
 
-        def stop(http: gr.Request) -> None:
-            shared.jobs.stop(http)
+        def stop(opened: Subject, key: str, http: gr.Request) -> Updates:
+            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            self.exports.stop(shared.chosen_run(owner, desk.subject).id, wait=5)
+            return refresh(owner, desk, http, desk.seen)
 
         def choose(file: str | None, chosen: tuple[str, str]) -> tuple[str, str]:
             return chosen[0], file or ""
 
         at_once: dict[str, Any] = QUIET | {"queue": False}
         self.make.click(None, None, self.make, js=BUSY, **at_once)
-        made = self.make.click(make, [self.targets, *given], everything, **QUIET)
-        made.then(None, None, self.make, js=READY, **at_once)
-        self.stop.click(stop, None, None, **at_once)
+        self.make.click(make, [self.targets, *given], everything, **at_once)
+        self.stop.click(None, None, self.stop, js=BUSY, **at_once)
+        self.stop.click(stop, given, everything, **at_once)
         self.file.input(choose, [self.file, self.chosen], self.chosen, **at_once)
 
-    async def export(
-        self, targets: list[str], opened: Subject, key: str, http: gr.Request, refresh: Refresh
-    ) -> AsyncIterator[Updates]:
-        """Makes one target after another; the table follows. A file that is there already comes at once."""
+    def export(self, targets: list[str], opened: Subject, key: str, http: gr.Request, refresh: Refresh) -> Updates:
+        """Starts it, or finds the one that is under way; from then on the page's timer shows how far it is."""
         shared = self.shared
         owner, desk = shared.owner(key, http), shared.desk(http, opened)
-        run = await asyncio.to_thread(shared.chosen_run, owner, desk.subject)
-        error: WorkbenchError | None = None
-        for number, target in enumerate(targets):
-            turn = f"{number + 1} of {len(targets)}: " if len(targets) > 1 else ""
-            try:
-                async for event in shared.jobs.follow("export", lambda t=target: self.exporter.export(run, t), http):
-                    if not isinstance(event, Ended):
-                        words = f"{turn}{view_export.TITLES[target]}. {event.stage}"
-                        yield {self.make: OFF, self.stop: ON, self.said: progress(words, event.share)}
-            except WorkbenchError as wrong:
-                error = wrong
-                if isinstance(wrong, Cancelled):
-                    break
-            yield await asyncio.to_thread(refresh, owner, desk, http, desk.seen)
-        yield {self.make: ON, self.stop: OFF, self.said: failed(error, "not made") if error else ""}
+        try:
+            self.exports.start(shared.chosen_run(owner, desk.subject), targets)
+        except WorkbenchError as error:
+            raise gr.Error(error.message, print_exception=False) from None
+        return refresh(owner, desk, http, desk.seen)
+
+    def sign_progress(self, run: Run | None) -> str:
+        """Changes whenever ``show_progress`` would."""
+        if run is None or (one := self.exports.of(run.id)) is None:
+            return "" if run is None else run.id
+        return (
+            f"{run.id} {id(one)} {one.progress.stage} {one.progress.share} {'ended' if one.done.is_set() else 'under way'}"
+        )
+
+    def show_progress(self, run: Run | None) -> Updates:
+        """Of the run's export: how far it is, or what it ended with."""
+        one = self.exports.of(run.id) if run is not None else None
+        if one is None:
+            return {self.make: ON if run is not None and stamp(run, BEST) else OFF, self.stop: OFF, self.said: ""}
+        if not one.done.is_set():
+            return {self.make: OFF, self.stop: ON, self.said: progress(one.progress.stage, one.progress.share)}
+        return {self.make: ON, self.stop: OFF, self.said: failed(one.error, "not made") if one.error else ""}
+
+    def was_busy(self, run: Run | None, sign: str) -> bool:
+        """Whether an export of the same run was under way by an earlier ``sign_progress``."""
+        return run is not None and sign.startswith(run.id) and sign.endswith(" under way")
+
+    def busy(self, run: Run | None) -> bool:
+        return run is not None and (one := self.exports.of(run.id)) is not None and not one.done.is_set()
 
     def _give(self, chosen: tuple[str, str]) -> list[str]:
         path = self._path(chosen)

@@ -11,7 +11,6 @@ import base64
 import binascii
 import tempfile
 from collections.abc import AsyncIterator
-from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -82,6 +81,10 @@ class Attempt:
         classes = [str(name) for name in run.read().get("classes") or ()]
         return {self.browser: in_browser.card(run.id, classes, onnx), self.said: ""}
 
+    def show_making(self, words: str, ended: bool) -> Updates:
+        """``words``: of the run's export, "" where nothing is said of it; ``ended``: it was under way until now."""
+        return {self.said: words or (idle(MADE) if ended else "")}
+
     def _samples(self, owner: str, run: Run) -> list[tuple[str, int, str]]:
         """Of the run's own data, which need not be the chosen one."""
         data = str((run.read().get("data") or {}).get("id", ""))
@@ -116,21 +119,19 @@ class Attempt:
                 async for found in self._answers(run, Path(folder) / "sample.jpg", f"data:image/jpeg;base64,{thumb}"):
                     yield found
 
-        async def make(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> AsyncIterator[Updates]:
+        def make(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Updates:
             """``make:<target>`` of a button where a file is missing."""
             kind, _, target = str(getattr(event, "pick", "")).partition(":")
-            if kind == "make" and target in view_try.FILES:
-                async with aclosing(export.export([target], opened, key, http, refresh)) as found:
-                    async for values in found:
-                        words = values.get(export.said, "")
-                        yield values | ({self.said: words or idle(MADE)} if export.said in values else {})
+            if kind != "make" or target not in view_try.FILES:
+                return {}
+            return export.export([target], opened, key, http, refresh)
 
         given: list[Any] = [shared.subject, shared.key]
         self.photo.input(photo, [self.photo, *given], self.answer, **QUIET)
         self.photo.clear(lambda: idle(NOTHING), None, self.answer, queue=False, **QUIET)
         self.samples.click(sample, given, self.answer, **QUIET)
         for part in (self.answer, self.browser):
-            part.click(make, given, everything, **QUIET)
+            part.click(make, given, everything, queue=False, **QUIET)
 
     async def _answers(self, run: Run, path: Path, image: str) -> Answers:
         """The card, again whenever one runtime more has answered."""

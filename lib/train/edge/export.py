@@ -10,7 +10,7 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from lib.convert.convert import Converter
@@ -41,6 +41,12 @@ class Exporter:
     def file(self, run: Run, target: str) -> Path | None:
         """The file of an export that is proven; None where there is none. Raises InvalidValue for another target."""
         return kept.path(run, target)
+
+    def missing(self, run: Run, wanted: Sequence[str]) -> list[str]:
+        """What has to be made for the targets ``wanted``, and for what they are made of, in that order."""
+        known = self.rows(run)
+        line = dict.fromkeys(target.name for name in wanted for target in targets.line(name))
+        return [name for name in line if name not in known or known[name].verdict != PROVEN]
 
     def export(self, run: Run, target: str) -> Work:
         """Result: ``file``, its path, None where it is withheld; ``report``: the row of ``target`` (``rows.Row``), the
@@ -80,14 +86,12 @@ class Exporter:
         kept.weights(run)
         if (status := run.read()["status"]) in (WAITING, RUNNING) or run.locked:
             raise JobFailed(f"This run is {status}. Export it when it has ended.")
-        line = [wanted]
-        while line[0].base:
-            line.insert(0, targets.find(line[0].base))
-        row = None
+        line, row = targets.line(wanted.name), None
         for k, target in enumerate(line):
             row = kept.rows(run).get(target.name)
             if row is None or row.verdict != PROVEN:
-                row = yield from self._one(run, target, work, k / len(line), (k + 1) / len(line))
+                words = target.title if target is wanted else f"{target.title}, made first"
+                row = yield from _named(words, self._one(run, target, work, k / len(line), (k + 1) / len(line)))
             if row.verdict != PROVEN:
                 break
         assert row is not None
@@ -109,3 +113,15 @@ class Exporter:
             return row
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _named(words: str, steps: Made) -> Made:
+    """``steps``, whose stages come behind ``words``."""
+    try:
+        while True:
+            progress = next(steps)
+            yield Progress(f"{words}: {progress.stage}", progress.share)
+    except StopIteration as end:
+        return end.value
+    finally:
+        steps.close()

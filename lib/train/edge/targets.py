@@ -38,3 +38,11 @@ def find(name: str) -> Target:
         if target.name == name:
             return target
     raise InvalidValue("target", name, ", ".join(TARGETS))
+
+
+def line(name: str) -> list[Target]:
+    """What ``name`` is made of, the run's own file first, and itself. Raises InvalidValue."""
+    found = [find(name)]
+    while found[0].base:
+        found.insert(0, find(found[0].base))
+    return found

@@ -170,7 +170,7 @@ def test_a_stop_leaves_nothing(run: Run, exporter: Exporter, tmp_path: Path, hom
     with pytest.raises(Cancelled):
         for event in work.events():
             assert isinstance(event, Progress)
-            if event.stage == "Exporting to ONNX":
+            if event.stage == "ONNX, made first: Exporting to ONNX":
                 work.cancel()
     assert list((copy.folder / kept.FOLDER).iterdir()) == [] and kept.rows(copy) == {}
     with pytest.raises(Cancelled):
