@@ -138,9 +138,8 @@ class Page:
             found |= self.export.show(run) | self.attempt.show_files(run)
         if (now.export, now.files) != (before.export, before.files):
             told = self.export.show_progress(run)
-            found |= told | self.attempt.show_making(
-                told[self.export.said], before.export.startswith(run.id if run else "-")
-            )
+            ended = self.export.was_busy(run, before.export) and not self.export.busy(run)
+            found |= told | self.attempt.show_making(told[self.export.said], ended)
         if now.runs != before.runs:
             found |= self.runs.show(owner, run)
         return now, found
