@@ -2,7 +2,8 @@
 
 A float file has to give the same probabilities but for rounding, so the same label wherever it is no tie. An int8 file
 rounds much more: it has to be as accurate (within the interval of the network's own accuracy), and its answers have to lie
-nearer to the network's than to those of a network that sees wrong pictures (``wrong_pictures``).
+nearer to the network's than to those of a network that sees wrong pictures (``WRONG_PICTURES``). On few pictures an
+interval holds almost anything, so every class is looked at by itself too (``classwise.py``).
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def judge(expected: np.ndarray, found: np.ndarray, labels: np.ndarray, precision
     ours, theirs = expected.argmax(1), clean.argmax(1)
     right, correct = int((ours == labels).sum()), int((theirs == labels).sum())
     interval = wilson(right, count)
-    apart = int(((ours != theirs) & (_lead(expected) > TIE[precision])).sum())
+    apart = int(((ours != theirs) & (lead(expected) > TIE[precision])).sum())
     accuracy = correct / max(count, 1)
     why = ""
     if not finite:
@@ -126,10 +127,10 @@ def candidates(pixels: np.ndarray, count: int = 160) -> np.ndarray:
 
 def unsure(probabilities: np.ndarray, count: int = 32) -> np.ndarray:
     """int [count] or fewer: the pictures of which the network is least sure. There small errors show most."""
-    return np.sort(np.argsort(_lead(probabilities), kind="stable")[:count])
+    return np.sort(np.argsort(lead(probabilities), kind="stable")[:count])
 
 
-def _lead(probabilities: np.ndarray) -> np.ndarray:
+def lead(probabilities: np.ndarray) -> np.ndarray:
     """float [n]: by how much the first class leads the second."""
     two = np.sort(probabilities, axis=1)[:, -2:]
     return two[:, 1] - two[:, 0]

@@ -15,7 +15,7 @@ import numpy as np
 
 from lib.errors import InvalidFile, JobFailed, WorkbenchError
 from lib.train.data import DataSet
-from lib.train.edge import agreement, runtimes
+from lib.train.edge import agreement, classwise, runtimes
 from lib.train.edge.rows import PROVEN, WITHHELD, Row
 from lib.train.edge.targets import Target
 from lib.train.experiment import cores
@@ -24,6 +24,8 @@ from lib.train.recipe import Recipe
 from lib.train.runs import Run
 
 MOST, MOST_BYTES = 2000, 256 << 20  # validation pictures, and of them together; of more, some drawn at random
+MORE = 512  # training pictures, for classes that validation has too few of
+STILL = "The run's own network answers nearly the same to every picture: too little to check. Train for longer."
 Progress = Any
 
 
@@ -37,15 +39,22 @@ class Checker:
         if (record.get("data") or {}).get("fingerprint") != data.fingerprint or classes != tuple(data.classes):
             raise JobFailed("The data set was changed since this run, so nothing can be checked on it. Train again.")
         self.run, self.classes, self.backbones = run, classes, backbones
-        part = np.asarray(data.split(recipe.validation, recipe.seed).val)
+        split, rng = data.split(recipe.validation, recipe.seed), np.random.default_rng(recipe.seed)
+        part = np.asarray(split.val)
         most = min(MOST, MOST_BYTES // (3 * recipe.image_size**2))
         if len(part) > most:
-            part = np.sort(np.random.default_rng(recipe.seed).permutation(part)[:most])
-        self.pictures = np.asarray(pixels(data, recipe.image_size, data.cache)[part])
+            part = np.sort(rng.permutation(part)[:most])
+        cached = pixels(data, recipe.image_size, data.cache)
+        self.pictures = np.asarray(cached[part])
         self.labels = np.array([data.items[k].label for k in part])
         mixed = agreement.candidates(self.pictures)
         with runtimes.opened("pytorch", run, backbones=backbones) as own:
             self.expected, _ = own.probabilities(list(self.pictures))
+            more = _more(self.expected, np.asarray(split.train), np.array([item.label for item in data.items]), rng)
+            answered = [own.probabilities(list(cached[some]))[0] for some in more.values()]
+            best = [classwise.surest(a, k) for k, a in zip(more, answered, strict=True)]
+            self.more = np.concatenate([cached[:0], *(cached[some[b]] for some, b in zip(more.values(), best, strict=True))])
+            self.expected_more = np.concatenate([self.expected[:0], *(a[b] for a, b in zip(answered, best, strict=True))])
             answers, _ = own.probabilities(list(mixed))
             chosen = agreement.unsure(answers)
             self.probes, self.probed = mixed[chosen], answers[chosen]
@@ -60,38 +69,61 @@ class Checker:
         row.megabytes = round(file.stat().st_size / 1e6, 2)
         row.runtime = "onnxruntime" if target.name == "onnx" else "litert"
         try:
-            row.why = self._compared(file, target, row)
+            row.why, unjudged = self._compared(file, target, row)
         except (InvalidFile, JobFailed) as error:
             row.why = error.message
         if not row.why:
-            row.verdict, row.why = PROVEN, self._said(target, row)
+            row.verdict, row.why = PROVEN, self._said(target, row, unjudged)
         return row
 
-    def _compared(self, file: Path, target: Target, row: Row) -> str:
+    def _compared(self, file: Path, target: Target, row: Row) -> tuple[str, list[str]]:
+        """Why it may not leave, and the classes of which nothing can be said."""
+        groups = (self.probes, self.pictures, self.more)  # probes first: the first ones are slow
         with runtimes.opened(row.runtime, self.run, file, row.threads) as plain:
-            probed, _ = plain.probabilities(list(self.probes))  # first: the first ones are slow
+            probed, _ = plain.probabilities(list(self.probes))
             found, row.milliseconds = plain.probabilities(list(self.pictures))
+            computed = [probed, found, plain.probabilities(list(self.more))[0]]
         if target.name != "onnx":
             row.mediapipe = False
             with runtimes.opened("mediapipe", self.run, file) as phone:
-                on_phone, of_probes = (phone.probabilities(list(some))[0] for some in (self.pictures, self.probes))
+                of_probes, on_phone, of_more = (phone.probabilities(list(some))[0] for some in groups)
             row.mediapipe = True
         else:
-            on_phone, of_probes = found, probed
+            of_probes, on_phone, of_more = computed
         judged = agreement.judge(self.expected, on_phone, self.labels, target.precision)
         row.accuracy, row.interval = judged.accuracy, list(judged.interval)
         row.same_label, row.difference = judged.same_label, judged.difference
+        answers = np.concatenate([of_probes, on_phone, of_more])
+        every = np.concatenate([self.expected, self.expected_more])
+        unjudged = classwise.unjudged(every, self.classes, target.precision)
+        still = len(unjudged) == len(self.classes) and target.precision != "fp32"
         return (
-            agreement.same_file(np.concatenate([found, probed]), np.concatenate([on_phone, of_probes]), target.precision)
+            agreement.same_file(np.concatenate(computed), answers, target.precision)
             or judged.why
+            or classwise.lost(every, answers[len(of_probes) :], self.classes, target.precision)
+            or (STILL if still else "")
             or agreement.compare(self.probed, of_probes, target.precision, self.others)
-        )
+        ), unjudged
 
-    def _said(self, target: Target, row: Row) -> str:
+    def _said(self, target: Target, row: Row, unjudged: list[str]) -> str:
         who = "onnxruntime" if target.name == "onnx" else "MediaPipe"
+        words = (
+            f"{who} gives the label of the run's own network on all of {row.count} validation pictures, ties not counted."
+        )
         if target.precision == "int8":
-            return f"{who} is as accurate with it on {row.count} validation pictures as the run's own network."
-        return f"{who} gives the label of the run's own network on all of {row.count} validation pictures, ties not counted."
+            words = f"{who} is as accurate with it on {row.count} validation pictures as the run's own network."
+        if unjudged and target.precision != "fp32":
+            words += f" The network hardly ever answers {classwise.named(unjudged)}: of that nothing could be compared."
+        return words
+
+
+def _more(expected: np.ndarray, train: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:
+    """Some training pictures, by class, of each class that too few validation pictures can judge."""
+    classes = classwise.wanting(expected)
+    each = max(MORE // max(len(classes), 1), classwise.FEW)
+    shuffled = rng.permutation(train)
+    found = {int(k): shuffled[labels[shuffled] == k][:each] for k in classes[:MORE]}
+    return {k: np.sort(some) for k, some in found.items() if len(some)}
 
 
 def completed(source: Path, target: Target, out: Path, classes: tuple[str, ...], about: Mapping[str, str]) -> Path:
