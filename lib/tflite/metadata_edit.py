@@ -5,6 +5,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from difflib import get_close_matches
 from typing import Any
 
 from lib.errors import InvalidValue
@@ -44,12 +45,13 @@ def edited(metadata: Metadata, changes: dict[str, Any]) -> Metadata:
     """
     for name in changes:
         if name not in FIELDS:
-            raise InvalidValue("field", name, ", ".join(FIELDS))
+            near = get_close_matches(str(name), FIELDS, 1)
+            raise InvalidValue("field", name, ", ".join(FIELDS) + (f". Did you mean {near[0]}?" if near else ""))
     changes = {name: value for name, value in changes.items() if not _same(getattr(metadata, name), value)}
     made = replace(metadata, **{name: FIELDS[name](name, value) for name, value in changes.items()})
     before, after = len(metadata.labels), len(made.labels)
     if before and before != after:
-        raise InvalidValue("labels", f"{after:,} labels", f"{before:,}, as many as before: one for each score")
+        raise InvalidValue("the number of labels", after, f"{before:,}, one for each class of the file")
     if {"mean", "std"} & set(changes) and len(made.mean) != len(made.std):
         counts = f"{len(made.mean)} and {len(made.std)} numbers"
         raise InvalidValue("mean and std", counts, "one number each, or one for each channel each; give both")

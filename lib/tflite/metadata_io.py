@@ -65,7 +65,7 @@ def write(source: Path, target: Path, metadata: Metadata) -> None:
     files = labels.put(table, metadata, shapes["outputs"])
     wanted = labels.wanted(table, shapes["outputs"])
     if wanted not in (None, len(metadata.labels)) and not _has_as_many(source, metadata):
-        raise InvalidValue("labels", f"{len(metadata.labels):,} labels", f"{wanted:,}, one for each score of the output")
+        raise InvalidValue("the number of labels", len(metadata.labels), f"{wanted:,}, one for each score of the output")
     parts = repack.unpacked(source)
     repack.entered(parts, metadata_table.ENTRY, metadata_table.packed(table))
     made = target.with_name(f"{target.name}.new")

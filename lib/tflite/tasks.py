@@ -31,6 +31,10 @@ from lib.tflite.metadata_problems import problems
 
 Progress = Callable[..., None]
 MOST_NOTES = 1_000
+INSIDE = (
+    "Mean and std were 0 and 1, and were changed. A file that says 0 and 1 takes pixels as they are; those made here have "
+    "their normalization inside. Readers now normalize twice, and the answers are others."
+)
 
 
 def metadata(progress: Progress, path: str) -> dict[str, Any]:
@@ -49,7 +53,15 @@ def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> di
     progress("Writing the file", 0.4)
     tflite_metadata.write(Path(path), Path(out), after)
     progress("Reading it once more", 0.9)
-    return _asked(out)
+    found = _asked(out)
+    if _inside(before) and not _inside(after):
+        found["problems"].append(INSIDE)
+    return found
+
+
+def _inside(metadata: tflite_metadata.Metadata) -> bool:
+    """It takes pixels as they are: whatever normalization there is, the graph has it."""
+    return bool(metadata.mean) and set(metadata.mean) == {0.0} and set(metadata.std) == {1.0}
 
 
 def _asked(path: str) -> dict[str, Any]:

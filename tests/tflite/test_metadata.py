@@ -72,10 +72,11 @@ def test_changes_by_name_and_nothing_else(source: Path) -> None:
     ("changes", "said"),
     [
         ({"colour": "red"}, "field was 'colour'; allowed: name, description"),
+        ({"autor": "Ada"}, "mean, std. Did you mean author?"),
         ({"name": 3}, "name was 3; allowed: text"),
         ({"name": "x" * 20_000}, "at most 10,000 characters; it has 20,000"),
         ({"name": "\ud800"}, "allowed: text"),
-        ({"labels": ["a", "b", "c"]}, "labels was '3 labels'; allowed: 4, as many as before"),
+        ({"labels": ["a", "b", "c"]}, "the number of labels was 3; allowed: 4, one for each class of the file."),
         ({"labels": "abcd"}, "allowed: a list of texts"),
         ({"labels": []}, "1 to 100,000"),
         ({"labels": ["a", "b", "c", ""]}, "a label was ''"),
@@ -118,7 +119,7 @@ def test_normalisation_by_channel_is_kept_but_not_offered_to_mediapipe(source: P
 @pytest.mark.parametrize(
     ("metadata", "said"),
     [
-        (tflite_metadata.classifier(list("abc")), "labels was '3 labels'; allowed: 4, one for each score"),
+        (tflite_metadata.classifier(list("abc")), "the number of labels was 3; allowed: 4, one for each score"),
         (Metadata(), "inputs was '0 notes'; allowed: 1"),
         (Metadata(inputs=(TensorNote(),), outputs=(TensorNote(), TensorNote())), "outputs was '2 notes'; allowed: 1"),
         (replace(tflite_metadata.classifier(list("abcd")), labels=("a", "b\nc", "d", "e")), r"a label was 'b\\nc'"),

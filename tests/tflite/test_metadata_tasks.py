@@ -45,6 +45,14 @@ def test_a_form_sends_all_fields_back(path: str, tmp_path: Path) -> None:
     assert tasks.edit(progress, out, form, out) == first | {"version": "2"}
 
 
+def test_a_normalization_beside_the_one_inside_is_warned_of(path: str, tmp_path: Path) -> None:
+    out, more = str(tmp_path / "out.tflite"), str(tmp_path / "more.tflite")
+    assert tasks.edit(progress, path, {"labels": list("abcd"), "mean": [0], "std": [1]}, out)["problems"] == []
+    assert tasks.edit(progress, out, {"author": "Ada", "mean": 0}, more)["problems"] == []
+    assert tasks.edit(progress, out, {"mean": 127.5, "std": 127.5}, more)["problems"] == [tasks.INSIDE]
+    assert tasks.edit(progress, more, {"mean": 1}, str(tmp_path / "last.tflite"))["problems"] == []
+
+
 @pytest.mark.parametrize("changes", [{}, None, {"shape": [1]}, {"labels": ["a"]}, {"std": [0.0], "mean": [1]}])
 def test_wrong_changes_write_nothing(path: str, tmp_path: Path, changes: Any) -> None:
     with pytest.raises(InvalidValue):
