@@ -33,6 +33,11 @@ class Child(Replica):
         self._process: subprocess.Popen[bytes] | None = None
         self._writer: asyncio.StreamWriter | None = None
 
+    @property
+    def starting(self) -> bool:
+        """Its process is there and has not spoken yet; between the death of one and the start of the next it is lost."""
+        return not self.alive and (self._process is not None or not self.pid)
+
     async def live(self, listener: Listener) -> None:
         """Until it is cancelled."""
         pause = SHORTEST

@@ -148,7 +148,7 @@ class RemoteEngine:
 
     @staticmethod
     def _told(replica: Replica) -> dict[str, Any]:
-        state = replica.status["status"] if replica.alive else "lost" if replica.pid else "loading"
+        state = replica.status["status"] if replica.alive else "starting" if replica.starting else "lost"
         rows, queue = (replica.status.get(name, 0) for name in ("rows_in_batch", "queue_length"))
         return {"name": replica.name, "alive": replica.alive, "status": state, "rows": rows, "queue": queue}
 

@@ -39,6 +39,11 @@ class Replica:
     def ready(self) -> bool:
         return self.alive and self.status["status"] == "ready"
 
+    @property
+    def starting(self) -> bool:
+        """Nobody has heard of it yet."""
+        return not self.alive and not self.pid
+
     def note(self, beat: dict[str, Any]) -> None:
         self.alive, self.heard = True, time.monotonic()
         self.status, self.models, self.pid = beat["beat"], beat["models"], beat["pid"]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -14,6 +16,7 @@ from PIL import Image
 from lib import metrics
 from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded, ModelUnavailable, QueueFull, WorkbenchError
 from lib.replicas import child, figures, messages
+from lib.replicas.children import Child
 from lib.replicas.dispatcher import MOST_REPLAYS, Dispatcher, Waiting
 from lib.replicas.flights import key_of
 from lib.replicas.remote import RemoteEngine
@@ -259,6 +262,22 @@ def test_the_tab_chooses_the_engine(tmp_path: Path) -> None:
     assert type(make(settings).engine) is Engine
     engine = make(replace(settings, replicas="2")).engine
     assert isinstance(engine, RemoteEngine) and len(engine.status()["replicas"]) == 2
+
+
+def test_a_replica_starts_until_it_speaks_and_is_lost_between_two_processes() -> None:
+    def said() -> str:
+        return RemoteEngine._told(place)["status"]
+
+    place = Child(0, Settings(), 1)
+    assert said() == "starting"
+    for _ in range(2):  # the second process takes the place of the first
+        place._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+        place.pid = place._process.pid
+        assert said() == "starting"
+        place.note({"beat": {"status": "loading"}, "models": {}, "pid": place.pid})
+        assert said() == "loading"
+        place.end()
+        assert said() == "lost"
 
 
 def test_replicas_that_cannot_start_tell_those_that_wait(tmp_path: Path) -> None:
