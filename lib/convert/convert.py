@@ -192,12 +192,12 @@ class Converter:
                 folder = self._settings.data_folder / "environments"
                 python = yield from work.thread(
                     lambda progress: environments.ensure(environment, folder, progress),
-                    stage=f"Making the environment {environment}, once",
+                    stage="Once for this server",
                     share=share,
                 )
                 given = {"python": python}
             else:
-                yield Progress("Loading PyTorch and ONNX, once", share)
+                yield Progress("Loading PyTorch and ONNX", share)
             workers, waiting = self._settings.jobs, self._settings.queue_size
             with self._lock:
                 if self._closed:

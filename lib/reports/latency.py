@@ -12,6 +12,14 @@ LATENCY_SECONDS = 60.0  # runs stop here, and the answer says how many there wer
 NOISY = 0.5  # of the median, between the 5th and the 95th percentile: other work on the machine, usually
 
 
+def noisy(milliseconds: np.ndarray) -> bool:
+    """Whether times of the same work, [n], are far apart."""
+    if len(milliseconds) < 2:
+        return False
+    low, median, high = np.percentile(milliseconds, (5, 50, 95))
+    return bool(high - low > NOISY * median)
+
+
 def timed(call: Callable[[], Any], runs: int, progress: Callable[..., None]) -> tuple[dict[str, Any], Any]:
     """``first_ms``, ``runs`` that were timed after it, ``latency_ms`` (p5 … p99, min, mean), whether that is ``noisy``, and
     ``warm_up_runs``; and what the first call gave. Where the first takes a minute, it is the timed one."""
@@ -31,6 +39,6 @@ def timed(call: Callable[[], Any], runs: int, progress: Callable[..., None]) -> 
         "first_ms": first * 1000,
         "runs": len(times),
         "latency_ms": marks | {"min": float(milliseconds.min()), "mean": float(milliseconds.mean())},
-        "noisy": len(times) > 1 and marks["p95"] - marks["p5"] > NOISY * marks["p50"],
+        "noisy": noisy(milliseconds),
         "warm_up_runs": int(first <= LATENCY_SECONDS),
     }, outputs

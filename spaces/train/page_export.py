@@ -36,7 +36,8 @@ class Export:
             list(view_export.TITLES.values()),
             value=list(view_export.TITLES.values()),
             label="Files",
-            info="ONNX for servers and browsers; TensorFlow Lite for phones: float16 halves it, int8 quarters it.",
+            info="ONNX for servers and browsers; TensorFlow Lite for phones: float16 is half the size, int8 a third. The "
+            "first TensorFlow Lite file of a server takes a minute longer: pip fetches its converter, about 40 MB.",
             elem_id="train-targets",
         )
         with gr.Row(elem_classes="mw-own"):

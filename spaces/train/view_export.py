@@ -14,9 +14,11 @@ TITLES = {"onnx": "ONNX", "tflite": "TFLite float32", "tflite-fp16": "TFLite flo
 WITHHELD = "withheld"
 NOTHING = "The files appear here, each with the accuracy that was measured on that file."
 EXPLAINED = (
-    "Every figure is measured on the file itself. A TFLite file leaves only when MediaPipe and the trained network agree on "
-    "the validation pictures; otherwise it is withheld, with the reason."
+    "Every figure is measured on the file itself. A float32 or float16 file leaves only when MediaPipe gives the trained "
+    "network’s label with it on the validation pictures, ties not counted; an int8 file when its accuracy there is inside the "
+    "95% interval of the trained network’s. Otherwise it is withheld, with the reason."
 )
+BUSY = '<span class="mw-wrong" title="The times of one picture were far apart">on a busy machine</span>'
 HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")
 
 
@@ -57,11 +59,23 @@ def _line(row: Mapping[str, Any], address: str) -> str:
         f"<b>{e(title)}</b><br>{end}",
         "" if row.get("megabytes") is None else f"{row['megabytes']:.1f}",
         "" if row.get("accuracy") is None else f"<b>{percent(row['accuracy'])}</b><div>{interval(dict(row))}</div>",
-        "" if row.get("same_label") is None else percent(row["same_label"]),
+        _same(row),
         _speed(row),
         {True: "runs", False: "does not run", None: "–"}[row.get("mediapipe")],
     ]
     return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _same(row: Mapping[str, Any]) -> str:
+    """The share of pictures that are labelled alike, and how far the probabilities are apart at most."""
+    if row.get("same_label") is None:
+        return ""
+    if row.get("difference") is None:
+        return percent(row["same_label"])
+    far = f"{row['difference']:.2g}"
+    return (
+        f'{percent(row["same_label"])}<div title="The largest difference of a probability: {far}">at most {far} apart</div>'
+    )
 
 
 def _speed(row: Mapping[str, Any]) -> str:
@@ -71,6 +85,7 @@ def _speed(row: Mapping[str, Any]) -> str:
     where = [f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
     where += [RUNTIMES.get(row["runtime"], row["runtime"])] if row.get("runtime") else []
     on = f"<div>{e(', '.join(where))}</div>" if where else ""
+    on += f"<div>{BUSY}</div>" if row.get("noisy") else ""
     return f"{ms:.1f}{on}" if ms < 10 else f"{ms:.0f}{on}"
 
 

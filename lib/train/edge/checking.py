@@ -82,6 +82,7 @@ class Checker:
         with runtimes.opened(row.runtime, self.run, file, row.threads) as plain:
             probed, _ = plain.probabilities(list(self.probes))
             found, row.milliseconds = plain.probabilities(list(self.pictures))
+            row.noisy = plain.noisy
             computed = [probed, found, plain.probabilities(list(self.more))[0]]
         if target.name != "onnx":
             row.mediapipe = False
@@ -111,7 +112,11 @@ class Checker:
             f"{who} gives the label of the run's own network on all of {row.count} validation pictures, ties not counted."
         )
         if target.precision == "int8":
-            words = f"{who} is as accurate with it on {row.count} validation pictures as the run's own network."
+            low, high = agreement.judge(self.expected, self.expected, self.labels, target.precision).interval
+            words = (
+                f"{who} is right with it on {row.accuracy:.1%} of {row.count} validation pictures, inside the 95 % interval "
+                f"of the run's own network, {low:.1%} to {high:.1%}."
+            )
         if unjudged and target.precision != "fp32":
             words += f" The network hardly ever answers {classwise.named(unjudged)}: of that nothing could be compared."
         return words

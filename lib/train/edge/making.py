@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import time
 from collections.abc import Generator
@@ -20,7 +21,7 @@ from lib.train.runs import Run
 
 TASKS = "lib.train.edge.tasks"
 STATIC = "static (calibrated ranges)"  # of the converter's option ``activations``
-AUTHOR, LICENSE = "Model Workbench", "Not stated by whoever trained the network."
+AUTHOR, LICENSE = "Model Workbench", ""  # whoever trained the network states none
 # of int8: the share of training pictures whose label has to stay, and of the layers that stay float at least
 ATTEMPTS = ((0.95, 0.0), (0.99, 0.1), (1.0, 0.3))
 
@@ -72,7 +73,7 @@ class Making:
                 continue
             row, made = yield from self._checked(converted, (first + last) / 2, last)
             row.layers, row.float_layers = len(layers), sum(one.get("kept") == "float32" for one in layers)
-            row.attempts, row.note = k + 1, _note(report)
+            row.attempts, row.note = k + 1, _note(report, (zipped.get("count") or {}).get("training", 0))
             if row.verdict == PROVEN:
                 break
         return row, made
@@ -151,5 +152,7 @@ def _withheld(report: dict[str, Any]) -> str:
     return f"The converter does not vouch for it: {said}"[:1500]
 
 
-def _note(report: dict[str, Any]) -> str:
-    return str(report.get("summary") or "")[:500]
+def _note(report: dict[str, Any], count: int) -> str:
+    """The converter's words, whose samples are ``count`` training pictures."""
+    said = re.sub(r"\bsamples\b", "training pictures", str(report.get("summary") or ""))
+    return said[:500] if "training pictures" in said or not said else f"On {count} training pictures: {said}"[:500]

@@ -16,7 +16,8 @@ class Row:
 
     ``accuracy`` with its 95 % ``interval`` is on ``count`` pictures of the part ``on``; ``same_label``: the share of them
     that the file and the run's own network label alike; ``difference``: the largest of any probability there.
-    ``milliseconds``: median of one picture with ``threads`` threads on this machine, in ``runtime``. ``mediapipe``:
+    ``milliseconds``: median of one picture with ``threads`` threads on this machine, in ``runtime``; ``noisy``: its times
+    were far apart, as on a machine that does other work. ``mediapipe``:
     whether MediaPipe ran it; None for ONNX, which it does not take. ``float_layers`` of ``layers`` stay float in an int8
     file, which took ``attempts``. ``seconds`` by step.
     """
@@ -34,6 +35,7 @@ class Row:
     same_label: float | None = None
     difference: float | None = None
     milliseconds: float | None = None
+    noisy: bool = False
     threads: int = 0
     runtime: str = ""
     mediapipe: bool | None = None
@@ -73,6 +75,7 @@ def _text(value: Any) -> bool:
 _CHECKS: dict[str, Callable[[Any], bool]] = {
     "str": _text,
     "int": _whole,
+    "bool": lambda v: isinstance(v, bool),
     "str | None": lambda v: v is None or _text(v),
     "float | None": lambda v: v is None or _number(v),
     "bool | None": lambda v: v is None or isinstance(v, bool),

@@ -15,6 +15,7 @@ import numpy as np
 
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.onnx_model.words import clean
+from lib.reports.latency import noisy
 from lib.train import pictures
 from lib.train.frameworks import framework
 from lib.train.recipe import Recipe
@@ -29,11 +30,13 @@ LIBRARIES = (
 
 
 class Runtime(Protocol):
-    """``name`` is the one of the runtime, ``classes`` are in the order of the probabilities."""
+    """``name`` is the one of the runtime, ``classes`` are in the order of the probabilities; ``noisy``: the times of the last
+    ``probabilities`` were far apart, as on a machine that does other work."""
 
     name: str
     classes: tuple[str, ...]
     size: int
+    noisy: bool
 
     def probabilities(self, some: Sequence[Picture]) -> tuple[np.ndarray, float]:
         """float32 [n, classes], and the median milliseconds of a picture, decoding not counted.
@@ -53,6 +56,7 @@ class _OneByOne:
 
     def __init__(self, name: str, classes: tuple[str, ...], size: int, call: Callable[[np.ndarray], np.ndarray]) -> None:
         self.name, self.classes, self.size, self._call = name, classes, size, call
+        self.noisy = False
 
     def probabilities(self, some: Sequence[Picture]) -> tuple[np.ndarray, float]:
         rows, times = np.zeros((len(some), len(self.classes)), np.float32), []
@@ -61,6 +65,7 @@ class _OneByOne:
             began = time.perf_counter()
             rows[at] = self._call(pixels)
             times.append(time.perf_counter() - began)
+        self.noisy = noisy(np.array(times))
         return rows, round(1000 * float(np.median(times)), 3) if times else 0.0
 
     def _taken(self, pixels: np.ndarray) -> np.ndarray:
@@ -79,6 +84,7 @@ class _Trained:
 
     def __init__(self, name: str, classes: tuple[str, ...], size: int, classifier: Any) -> None:
         self.name, self.classes, self.size, self._classifier = name, classes, size, classifier
+        self.noisy = False  # one time for all of a batch
 
     def probabilities(self, some: Sequence[Picture]) -> tuple[np.ndarray, float]:
         if not some:
