@@ -82,6 +82,8 @@ class RayFleet:
         for life in self._lives.values():
             life.cancel()
         await asyncio.gather(*self._lives.values(), return_exceptions=True)
+        for replica in self._lives:
+            replica.alive = False  # nobody asks it any more
         with suppress(Exception):
             await self._wait(self._disconnect)
         self._ray.shutdown()
