@@ -21,7 +21,7 @@ FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"
 WORDS = """What the page does, by HTTP. Every error is `{"error": "…"}`.
 
 The same and more by Python's `gradio_client`: `/gradio_api/openapi.json`, or *Use via API* below the page. By MCP:
-`/gradio_api/mcp/`. Examples: `docs/api.md`."""
+`/gradio_api/mcp/`. Examples: `docs/api.md` in the repository."""
 
 
 def routes(title: str, ours: Callable[[], Sequence[BaseRoute]]) -> list[APIRoute]:

@@ -141,7 +141,7 @@ class Runs:
     def find(self, id: str) -> Run:
         """Raises InvalidValue for what is no id, NotFound for a run that is not here."""
         if not isinstance(id, str) or not ID.fullmatch(id):
-            raise InvalidValue("run", id, "a run's id, as /train and /runs give it")
+            raise InvalidValue("run", id, "a run's id, as the Python API's /train and GET /runs give it")
         if not (self.home / id / RECORD).is_file():
             raise NotFound(f"There is no run {id!r} (any more).")
         return Run(self.home / id)
