@@ -30,8 +30,10 @@ LIBRARIES = (
 
 
 class Runtime(Protocol):
-    """``name`` is the one of the runtime, ``classes`` are in the order of the probabilities; ``noisy``: the times of the last
-    ``probabilities`` were far apart, as on a machine that does other work."""
+    """``name`` is the one of the runtime, ``classes`` are in the order of the probabilities.
+
+    ``noisy``: the times of the last ``probabilities`` were far apart, as on a machine that does other work.
+    """
 
     name: str
     classes: tuple[str, ...]
