@@ -96,6 +96,7 @@ CSS = """
 #gallery .grid-wrap { min-height: 184px; padding-top: 34px; }
 #gallery .caption-label { display: none; }
 footer .divider { display: none; }
+.dark { color-scheme: dark; } /* scrollbars, and what else the browser draws */
 /* where the keyboard is */
 :root { --mw-focus: #c2410c; } .dark { --mw-focus: #fdba74; }
 .gradio-container :is(a, button, summary, input, textarea, select, [tabindex], [role=tab]):focus-visible {

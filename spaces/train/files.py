@@ -47,6 +47,11 @@ def file_of(run: Run, target: str) -> str:
     return path.name if path else ""
 
 
+def saved(run: str, name: str) -> str:
+    """The name by which a browser saves an exported file: the run's own in place of "model"."""
+    return name.replace("model", run[16:-17], 1)
+
+
 def made(run: Run, name: str) -> Path | None:
     """An exported file by its name."""
     found = next((row for row in kept.rows(run).values() if row.file and row.file == name), None)
@@ -82,7 +87,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         path = run.folder / name if name == BEST else await asyncio.to_thread(made, run, name)
         if path is None or not path.is_file() or path.is_symlink():
             return JSONResponse({"error": f"This run has no file {name[:80]!r}."}, status_code=404)
-        called = f"{id}{path.suffix}" if name == BEST else name.replace("model", id[16:-17], 1)  # the run's name
+        called = f"{id}{path.suffix}" if name == BEST else saved(id, name)
         return FileResponse(path, filename=called, media_type="application/octet-stream")
 
     return [APIRoute(f"/{PLACE}/{{run}}/{{name}}", file, methods=["GET"], include_in_schema=False)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +67,8 @@ class Export:
         record, rows = run.read(), files.rows(run)
         found = view_export.choices(rows)
         first = found[0][1] if found else ""
-        table = view_export.table(rows, record.get("result") or {}, files.address(run.id), view.framework(record))
+        result, saved = record.get("result") or {}, partial(files.saved, run.id)
+        table = view_export.table(rows, result, files.address(run.id), view.framework(record), saved)
         taken = {o.button: gr.Button(visible=o.taken) for o in self.offers}
         return taken | {
             self.table: table or idle(view_export.NOTHING),

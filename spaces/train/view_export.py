@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from web.cards import e
@@ -22,14 +22,21 @@ BUSY = '<span class="mw-wrong" title="The times of one picture were far apart">o
 HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")
 
 
-def table(rows: Sequence[Mapping[str, Any]], result: Mapping[str, Any], address: str, own: str = "PyTorch") -> str:
-    """``rows`` as ``lib/train/edge/rows.py`` has them; ``result`` is the record's; ``address`` ends where a name is due."""
+def table(
+    rows: Sequence[Mapping[str, Any]],
+    result: Mapping[str, Any],
+    address: str,
+    own: str = "PyTorch",
+    saved: Callable[[str], str] = str,
+) -> str:
+    """``rows`` as ``lib/train/edge/rows.py`` has them; ``result`` is the record's; ``address`` ends where a name is due;
+    ``saved``: by which name a browser saves a file."""
     if not rows:
         return ""
     part, count = next(((row["on"], row["count"]) for row in rows if row.get("count")), ("", 0))
     trained = (result.get("parts") or {}).get(part)
     lines = [_own(trained, own)] if trained else []
-    lines += [_line(row, address) for row in rows]
+    lines += [_line(row, address, saved) for row in rows]
     head = "".join(f"<th>{name.replace('same label', f'same label as&nbsp;{e(own)}')}</th>" for name in HEAD)
     proven = sum(1 for row in rows if row.get("file"))
     on = f"<small>Accuracy on {count:,} {e(part)} pictures.</small>" if count else ""
@@ -48,11 +55,11 @@ def _own(result: Mapping[str, Any], own: str) -> str:
     return f"<tr><td><b>{e(own)}</b><div>as trained</div></td><td></td><td>{accuracy}</td>{rest}</tr>"
 
 
-def _line(row: Mapping[str, Any], address: str) -> str:
+def _line(row: Mapping[str, Any], address: str, saved: Callable[[str], str]) -> str:
     title = TITLES.get(row["target"], row["target"])
     if row.get("file"):
-        name = e(row["file"])
-        end = f'<a href="{e(address)}{name}" download aria-label="Download {e(title)}">Download {name}</a>'
+        name, words = e(row["file"]), e(saved(row["file"]))
+        end = f'<a href="{e(address)}{name}" download aria-label="Download {e(title)}: {words}">{words}</a>'
     else:
         end = '<span class="mw-chip error">withheld</span>'
     cells = [
@@ -73,9 +80,7 @@ def _same(row: Mapping[str, Any]) -> str:
     if row.get("difference") is None:
         return percent(row["same_label"])
     far = f"{row['difference']:.2g}"
-    return (
-        f'{percent(row["same_label"])}<div title="The largest difference of a probability: {far}">at most {far} apart</div>'
-    )
+    return f'{percent(row["same_label"])}<div title="The largest difference of a probability">at most {far} apart</div>'
 
 
 def _speed(row: Mapping[str, Any]) -> str:
@@ -120,7 +125,9 @@ CSS = """
   font-variant-numeric: tabular-nums; }
 .mw-card .mw-files th { border-top: 0; color: var(--body-text-color-subdued); font-weight: 500; white-space: normal;
   vertical-align: bottom; overflow-wrap: normal; }
-.mw-files td div { color: var(--body-text-color-subdued); font-size: 0.8rem; }
+.mw-files td div { color: var(--body-text-color-subdued); font-size: 0.8rem; white-space: normal; overflow-wrap: normal;
+  line-height: 1.35; }
+.mw-card .mw-files td:last-child, .mw-card .mw-files th:last-child { padding-right: 0; }
 .mw-card .mw-files a { padding: 0; margin: 0; font-weight: 600; color: var(--mw-focus); text-decoration: underline;
   text-underline-offset: 2px; }
 .mw-files ~ small, .mw-scroll + .mw-alert { margin-top: 8px; }

@@ -111,7 +111,9 @@ def _figures(some: list[tuple[str, str]]) -> str:
 
 def _card(record: dict[str, Any], status: str, inside: str, spoken: str, others: str) -> str:
     recipe, data = record.get("recipe") or {}, record.get("data") or {}
-    about = [word(recipe.get("technique", "")), str(recipe.get("backbone", "")), str(data.get("name", ""))]
+    about = [word(recipe.get("technique", "")), str(recipe.get("backbone", ""))]
+    if data.get("name") != record.get("name"):  # a run without a name has that of its pictures
+        about.append(str(data.get("name", "")))
     epochs = recipe.get("epochs", "?")
     about.append(f"{epochs} epoch{'' if epochs == 1 else 's'} at {recipe.get('image_size', '?')} px")
     return (

@@ -34,7 +34,7 @@ def answer(row: Row, name: str, image: str, others: Mapping[str, Row | None], ow
     return (
         f'<div class="mw-card mw-train" data-say="{e(said)}"><div class="mw-tried" data-tried="{e(json.dumps(scores))}">'
         f'<img src="{e(image)}" alt="The picture that was classified"><div><span class="mw-big">{e(row["label"])}</span><br>'
-        f"<span>{percent(row['score'])}, in {_ms(row['milliseconds'])} ms, by {e(name)}</span></div></div>"
+        f"<span>{percent(row['score'])}, in {_ms(row['milliseconds'])} ms, by the run {e(name)}</span></div></div>"
         f'<table class="mw-scores">{bars}</table>{side_by_side({OWN: row, **others}, own)}</div>'
     )
 
@@ -45,7 +45,7 @@ def side_by_side(rows: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> st
         return ""
     first = rows[OWN] or {}
     lines = "".join(_line(runtime, row, first, own) for runtime, row in rows.items())
-    head = f"<tr><th>runtime</th><th>label</th><th>score</th><th>ms</th><th>vs. {e(own)}</th></tr>"
+    head = f"<tr><th>runtime</th><th>label</th><th>score</th><th>ms, once</th><th>vs. {e(own)}</th></tr>"
     return (
         f'<h4>The same picture on each runtime</h4><div class="mw-scroll" tabindex="0" role="region" aria-label="Runtimes">'
         f'<table class="mw-nowrap mw-beside">{head}{lines}</table></div>{_buttons(rows)}{_scaled(rows)}'
@@ -58,16 +58,17 @@ def _scaled(rows: Mapping[str, Row | None]) -> str:
 
 
 def _line(runtime: str, row: Row | None, first: Row, own: str) -> str:
-    name = own if runtime == OWN else RUNTIMES.get(runtime, runtime)
+    name = e(own if runtime == OWN else RUNTIMES.get(runtime, runtime))
+    name += f"<div>{e(row['file'])}</div>" if row and row.get("file") else ""
     if row is None:
-        return f'<tr><td>{e(name)}</td><td colspan="4" class="mw-quiet">asked …</td></tr>'
+        return f'<tr><td>{name}</td><td colspan="4" class="mw-quiet">asked …</td></tr>'
     if "needs" in row:
         words = f"needs the {FILES.get(row['needs'], row['needs'])} file"
-        return f'<tr><td>{e(name)}</td><td colspan="4" class="mw-quiet">{e(words)}</td></tr>'
+        return f'<tr><td>{name}</td><td colspan="4" class="mw-quiet">{e(words)}</td></tr>'
     if "error" in row:
-        return f'<tr><td>{e(name)}</td><td colspan="4" class="mw-long">{e(row["error"])}</td></tr>'
+        return f'<tr><td>{name}</td><td colspan="4" class="mw-long">{e(row["error"])}</td></tr>'
     cells = f"<td>{e(row['label'])}</td><td>{percent(row['score'])}</td><td>{_ms(row['milliseconds'])}</td>"
-    return f"<tr><td>{e(name)}</td>{cells}<td>{'' if runtime == OWN else _difference(row, first)}</td></tr>"
+    return f"<tr><td>{name}</td>{cells}<td>{'' if runtime == OWN else _difference(row, first)}</td></tr>"
 
 
 def _difference(row: Row, first: Row) -> str:
@@ -110,7 +111,10 @@ CSS = """
 .mw-tried img { width: 84px; height: 84px; object-fit: contain; border-radius: 8px; margin: 0; flex: none;
   background: var(--background-fill-secondary); }
 .mw-card .mw-beside td, .mw-card .mw-beside th { font-variant-numeric: tabular-nums; }
-.mw-card .mw-beside td.mw-long { white-space: normal; }
+.mw-card .mw-beside td.mw-long, .mw-card .mw-beside th { white-space: normal; overflow-wrap: normal; }
+.mw-card .mw-beside th { vertical-align: bottom; } .mw-card .mw-beside :is(td, th):last-child { padding-right: 0; }
+.mw-beside td div { color: var(--body-text-color-subdued); font-size: 0.8rem; line-height: 1.35; }
+.mw-tried .mw-big { font-size: clamp(1.25rem, 6vw, 2.3rem); }
 @media (max-width: 768px) { #train-answer .mw-card { max-width: calc(100vw - 64px); }
   .mw-card .mw-beside td, .mw-card .mw-beside th { padding-right: 8px; font-size: 0.82rem; } }
 .mw-train button.mw-do[hidden] { display: none; }
