@@ -69,7 +69,10 @@
     }
     // a plain div may not have a name
     for (const empty of document.querySelectorAll("div[aria-label]:not([role])")) empty.setAttribute("role", "img");
-    for (const box of document.querySelectorAll("input[title]:not([aria-label])")) box.setAttribute("aria-label", box.title);
+    // gradio's title is a choice's value, which is no name where a label has words
+    for (const box of document.querySelectorAll("input[title]:not([aria-label])")) {
+      if (![...(box.labels ?? [])].some((label) => label.textContent.trim())) box.setAttribute("aria-label", box.title);
+    }
   }
 
   // The page is drawn piece by piece, out of sight; it is shown when it stands still, with what is restored in it.
