@@ -11,7 +11,7 @@ import numpy as np
 
 from lib.tflite import metadata, repack
 
-CONV = 3  # BuiltinOperator.CONV_2D
+CONV, FULLY_CONNECTED = 3, 9  # BuiltinOperator
 
 
 def _metadata(source: Path, target: Path, **changes: Any) -> None:
@@ -46,14 +46,20 @@ def _conv(model: Any) -> tuple[Any, Any]:
     graph = model.subgraphs[0]
     codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
     first = next(o for o in graph.operators if codes[o.opcodeIndex] == CONV)
-    tensor = graph.tensors[first.inputs[1]]
+    return _kept(model, first.inputs[1])
+
+
+def _kept(model: Any, index: int) -> tuple[Any, Any]:
+    """A constant tensor and its buffer."""
+    graph = model.subgraphs[0]
+    tensor = graph.tensors[index]
     while model.buffers[tensor.buffer].data is None or not len(model.buffers[tensor.buffer].data):  # float16: it is widened
         maker = next(o for o in graph.operators if list(o.outputs) == [graph.tensors.index(tensor)])
         tensor = graph.tensors[maker.inputs[0]]
     return tensor, model.buffers[tensor.buffer]
 
 
-DTYPES = {0: np.float32, 1: np.float16, 9: np.int8}
+DTYPES = {0: np.float32, 1: np.float16, 2: np.int32, 9: np.int8}
 
 
 def _values(tensor: Any, buffer: Any) -> np.ndarray:
@@ -112,7 +118,74 @@ def normalization_left_out(source: Path, target: Path) -> None:
     _changed(model, source, target)
 
 
+def _last(change: Callable[[np.ndarray, np.ndarray], None], source: Path, target: Path) -> None:
+    """``change`` gets the last layer's weights, a row for each class, and its bias: real values, to be changed in place."""
+    model = repack.unpacked(source)
+    codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
+    layer = [o for o in model.subgraphs[0].operators if codes[o.opcodeIndex] in (CONV, FULLY_CONNECTED)][-1]
+    kept = [_kept(model, layer.inputs[k]) for k in (1, 2)]
+    values = [_values(*one) for one in kept]
+    real = [value * _scales(tensor, value) for (tensor, _), value in zip(kept, values, strict=True)]
+    change(*real)
+    for (tensor, buffer), value, wanted in zip(kept, values, real, strict=True):
+        made = wanted / _scales(tensor, value)
+        if value.dtype.kind == "i":
+            most = np.iinfo(value.dtype).max
+            made = np.clip(np.rint(made), -most, most)
+        buffer.data = np.frombuffer(np.ascontiguousarray(made.astype(value.dtype)).tobytes(), np.uint8)
+    _changed(model, source, target)
+
+
+def _scales(tensor: Any, value: np.ndarray) -> np.ndarray:
+    if value.dtype.kind != "i":
+        return np.float64(1)
+    return np.asarray(tensor.quantization.scale, np.float64).reshape(-1, *[1] * (value.ndim - 1))
+
+
+def two_classes_swapped(source: Path, target: Path) -> None:
+    """The last two: what the first says stays right."""
+
+    def change(*values: np.ndarray) -> None:
+        for value in values:
+            value[-2:] = value[[-1, -2]]
+
+    _last(change, source, target)
+
+
+def class_never_answered(source: Path, target: Path) -> None:
+    def change(_: np.ndarray, bias: np.ndarray) -> None:
+        bias[-1] -= 30
+
+    _last(change, source, target)
+
+
+def class_row_zeroed(source: Path, target: Path) -> None:
+    def change(weights: np.ndarray, _: np.ndarray) -> None:
+        weights[-1] = 0
+
+    _last(change, source, target)
+
+
+def always_the_same(source: Path, target: Path) -> None:
+    """Whatever the picture."""
+
+    def change(weights: np.ndarray, _: np.ndarray) -> None:
+        weights[:] = 0
+
+    _last(change, source, target)
+
+
 PLANTS: dict[str, Callable[[Path, Path], None]] = {
     plant.__name__: plant
-    for plant in (labels_shuffled, normalized_twice, normalization_left_out, channels_swapped, scale_wrong)
+    for plant in (
+        labels_shuffled,
+        normalized_twice,
+        normalization_left_out,
+        channels_swapped,
+        scale_wrong,
+        two_classes_swapped,
+        class_never_answered,
+        class_row_zeroed,
+        always_the_same,
+    )
 }
