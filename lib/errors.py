@@ -6,6 +6,7 @@ WorkbenchError
 ├── ModelUnavailable            no such model in the catalogue, or it is not loaded (yet)
 ├── NotFound                    no such run or data set (any more)
 ├── InvalidFile (ValueError)    an uploaded file is not what it should be; it was not used
+├── TooSlow                     a body came so slowly that its place was needed; nothing was started
 ├── Cancelled                   the caller went away or pressed Stop
 ├── GenerationFailed            the model broke on this request; others are not affected
 └── JobFailed                   the child process that worked on a file broke or crashed
@@ -78,6 +79,17 @@ class NotFound(WorkbenchError):
 
 class InvalidFile(WorkbenchError, ValueError):
     pass
+
+
+class TooSlow(WorkbenchError):
+    """A body of which ``received`` bytes came in ``seconds``."""
+
+    def __init__(self, received: int, seconds: float) -> None:
+        super().__init__(
+            f"The body came too slowly: {received:,} bytes in {seconds:.0f} seconds, and then nothing in time. "
+            "Send it over a faster connection."
+        )
+        self.received = received
 
 
 class Cancelled(WorkbenchError):

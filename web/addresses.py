@@ -15,6 +15,8 @@ from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
 from starlette.responses import Response
 
+from web.errors import REFUSES
+
 SCRIPT = Path(__file__).with_name("page.js")
 META = re.compile(r'[ \t]*<meta\s+(?:property="og:|name="twitter:)[^>]*?/?>\n?')
 FIRST = '<script type="module"'  # gradio starts here
@@ -59,4 +61,6 @@ def _way(slug: str, path: str, posts: bool) -> APIRoute:
             return JSONResponse({"error": words}, status_code=405, headers={"Allow": "POST"})
         return RedirectResponse(f"./?tab={slug}", status_code=303)
 
-    return APIRoute(path, to_the_page, methods=["GET"], include_in_schema=False)
+    way = APIRoute(path, to_the_page, methods=["GET"], include_in_schema=False)
+    setattr(way, REFUSES, posts)
+    return way

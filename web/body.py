@@ -1,8 +1,13 @@
-"""The body of a request into a file, in pieces, up to the limits of an upload."""
+"""The body of a request into a file, in pieces, up to the limits of an upload.
+
+Small bodies (JSON) have places of their own, so that slow uploads cannot keep them out, and no body keeps its place by
+coming a byte at a time: it has ``GRACE`` seconds, and one more for every ``RATE`` bytes that came.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,21 +15,23 @@ from pathlib import Path
 from fastapi import Request
 from starlette.requests import ClientDisconnect
 
-from lib.errors import Cancelled, LimitExceeded, QueueFull
+from lib.errors import Cancelled, LimitExceeded, QueueFull, TooSlow
 
 PIECE = 1 << 20
 PAUSE = 30.0  # seconds between two pieces
-AT_ONCE = 64  # bodies: each holds a file on the disk before its job has a place in the queue
+GRACE, RATE = 30.0, 64_000  # seconds for a whole body, and bytes that earn it one more
+SMALL_MB = 1
+AT_ONCE = 64  # bodies of each size: each holds a file on the disk before its job has a place in the queue
 
-_under_way = 0  # of this process: only its event loop counts here
+_under_way = {"small": 0, "large": 0}  # of this process: only its event loop counts here
 
 
 async def receive(http: Request, path: Path, max_file_mb: int) -> int:
-    """Returns the number of bytes. Raises LimitExceeded as soon as there are too many or none comes for long, QueueFull
-    where too many bodies are on their way, Cancelled where the client goes away.
+    """Returns the number of bytes. Raises LimitExceeded as soon as there are too many, TooSlow where they come too
+    slowly, QueueFull where too many bodies are on their way, Cancelled where the client goes away.
     """
     size, piece = 0, bytearray()
-    with _place(), path.open("wb") as file:
+    with _place(max_file_mb), path.open("wb") as file:
         async for chunk in _chunks(http):
             piece += chunk
             size += len(chunk)
@@ -38,27 +45,29 @@ async def receive(http: Request, path: Path, max_file_mb: int) -> int:
 
 
 async def _chunks(http: Request) -> AsyncIterator[bytes]:
-    stream = aiter(http.stream())
+    stream, began, size = aiter(http.stream()), time.monotonic(), 0
     while True:
+        left = began + GRACE + size / RATE - time.monotonic()
         try:
-            async with asyncio.timeout(PAUSE):
+            async with asyncio.timeout(min(PAUSE, left)):
                 chunk = await anext(stream)
         except StopAsyncIteration:
             return
         except TimeoutError:
-            raise LimitExceeded("pause in the middle of the file", f"{PAUSE:.0f} seconds") from None
+            raise TooSlow(size, time.monotonic() - began) from None
         except ClientDisconnect:
             raise Cancelled() from None
+        size += len(chunk)
         yield chunk
 
 
 @contextmanager
-def _place() -> Iterator[None]:
-    global _under_way
-    if _under_way >= AT_ONCE:
-        raise QueueFull(_under_way)
-    _under_way += 1
+def _place(max_file_mb: int) -> Iterator[None]:
+    pool = "small" if max_file_mb <= SMALL_MB else "large"
+    if _under_way[pool] >= AT_ONCE:
+        raise QueueFull(_under_way[pool])
+    _under_way[pool] += 1
     try:
         yield
     finally:
-        _under_way -= 1
+        _under_way[pool] -= 1

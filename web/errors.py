@@ -25,6 +25,7 @@ from lib.errors import (
     ModelUnavailable,
     NotFound,
     QueueFull,
+    TooSlow,
     WorkbenchError,
 )
 
@@ -34,10 +35,13 @@ STATUS: dict[type[WorkbenchError], int] = {
     NotFound: 404,
     LimitExceeded: 413,
     QueueFull: 429,
+    TooSlow: 408,
     ModelUnavailable: 503,
     Cancelled: 499,
     WorkbenchError: 500,
 }
+
+REFUSES = "refuses"  # set on a route that is there only to say what it is not asked with
 
 
 def as_response(error: WorkbenchError) -> JSONResponse:
@@ -57,7 +61,8 @@ def handlers(ours: Sequence[BaseRoute]) -> dict[Any, Callable[..., Any]]:
         if error.status_code == 404 and words == "Not Found":
             words = f"There is nothing at {path!r}. GET /docs lists the routes."
         if error.status_code == 405:
-            methods = sorted({m for route in ours for m in getattr(route, "methods", None) or () if _at(route, http)})
+            there = [route for route in ours if _at(route, http) and not getattr(route, REFUSES, False)]
+            methods = sorted({m for route in there for m in getattr(route, "methods", None) or ()})
             allowed = ", ".join(methods) or headers.get("allow", "GET")
             words, headers = f"{path} is asked with {allowed}, not {http.method[:20]}.", {"Allow": allowed}
         return JSONResponse({"error": words}, status_code=error.status_code, headers=headers)

@@ -16,16 +16,19 @@ from lib.errors import InvalidFile
 MOST_PARTS = 100
 MOST_TEXT = 64 << 10  # bytes of a field that is no file: these are kept in memory
 CHUNK = 1 << 20  # bytes
-NO_FORM = "The body is no form. Send one as curl does: -F model=@model.onnx -F samples=@x.npz."
+EXAMPLE = "-F model=@model.onnx -F samples=@x.npz"
 
 
 def is_form(content_type: str | None) -> bool:
     return (content_type or "").lower().startswith("multipart/form-data")
 
 
-async def read(body: Path, content_type: str, folder: Path) -> tuple[dict[str, list[tuple[Path, str]]], dict[str, str]]:
+async def read(
+    body: Path, content_type: str, folder: Path, example: str = EXAMPLE
+) -> tuple[dict[str, list[tuple[Path, str]]], dict[str, str]]:
     """Files by field, as (path in ``folder``, the sender's plain name), and the other fields as text.
 
+    ``example``: the door's own fields, as curl sends them, for the words of an error.
     Raises InvalidFile for a body that is no such form, for over 100 parts, and for a field of text over 64 KiB.
     """
     limits = {"max_files": MOST_PARTS, "max_fields": MOST_PARTS, "max_part_size": MOST_TEXT}
@@ -33,7 +36,7 @@ async def read(body: Path, content_type: str, folder: Path) -> tuple[dict[str, l
     try:
         found = await parser.parse()
     except MultiPartException as error:
-        raise InvalidFile(_words(error)) from None
+        raise InvalidFile(_words(error, example)) from None
     files: dict[str, list[tuple[Path, str]]] = {}
     fields: dict[str, str] = {}
     try:
@@ -69,9 +72,9 @@ def _called(name: str | None) -> str:
     return re.sub(r"[\x00-\x1f:]", "_", plain)[:200] or "file"
 
 
-def _words(error: MultiPartException) -> str:
+def _words(error: MultiPartException, example: str) -> str:
     if "maximum size" in error.message:
         return f"A field of the form that is no file has over {MOST_TEXT >> 10} KiB. Send files as curl does: -F name=@file."
     if "Too many" in error.message:
         return f"The form has over {MOST_PARTS} parts."
-    return NO_FORM
+    return f"The body is no form. Send one as curl does: {example}."

@@ -21,6 +21,7 @@ Schema = dict[str, Any]
 WORDS = {
     401: "The token is missing or wrong.",
     404: "There is no such thing (any more).",
+    408: "The body came too slowly. Nothing was started.",
     413: "The file is too large, or the work on it went over its limit of memory or time.",
     422: "A parameter or the file is not what it may be. Nothing was started.",
     429: "Too many are waiting. Try again after Retry-After seconds.",
@@ -54,8 +55,9 @@ def route(
     schemas of other statuses whose JSON is no ``Failure`` alone. Words come from the endpoint's docstring,
     whose first sentence is the summary.
     """
+    told = set(errors)
     known: dict[int | str, dict[str, Any]] = {200: _answer("Done.", answer)}
-    for status in errors:
+    for status in sorted(told | ({408} if body and 413 in told else set())):  # who takes files waits for them
         later = LATER if status in (429, 503) else {}
         known[status] = {"description": WORDS[status], "model": Failure, "headers": HEADERS | later}
     known |= {status: _answer(WORDS.get(status, ""), schema) for status, schema in (also or {}).items()}

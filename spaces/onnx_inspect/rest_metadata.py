@@ -29,7 +29,8 @@ from .page_metadata import stem
 from .subject import Subject
 
 ALLOWED = 'an object as JSON, as in {"author": "Ada", "labels": ["cat", "dog"]}'
-NO_FORM = 'Send a form: curl -F file=@model.tflite -F \'changes={"author": "Ada"}\' …'
+EXAMPLE = '-F file=@model.tflite -F \'changes={"author": "Ada"}\''
+NO_FORM = f"Send a form: curl {EXAMPLE} …"
 
 
 def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
@@ -44,7 +45,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
             kind = http.headers.get("content-type")
             if not forms.is_form(kind):
                 raise InvalidFile(NO_FORM)
-            files, fields = await forms.read(path, str(kind), folder)
+            files, fields = await forms.read(path, str(kind), folder, EXAMPLE)
             sent, changes = _one(files), _changes(fields)
             target = folder / f"{stem(sent[1])}.tflite"
             job = bench.edit(Subject(str(sent[0]), sent[1]), changes, str(target), "")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
@@ -27,7 +28,7 @@ TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 ERROR = {"type": "object", "properties": {"error": {"type": "string", "minLength": 9}}, "required": ["error"]}
 # for the page and for browsers: no door of programs
 UNTOLD = ("/docs", "/openapi.json", "/netron", "/onnx-files/", "/train/files/")
-BUSY = {429, 500, 503}  # not by what is asked
+BUSY = {408, 429, 500, 503}  # not by what is asked
 NOBODY = "20200101-000000-shapes-0123456789abcdef"  # as a run's id may be
 
 
@@ -36,7 +37,7 @@ class Asked:
     """Everything of a request; a parameter that is None is left out."""
 
     parameters: dict[str, str | None] = field(default_factory=dict)
-    content: bytes = b""
+    content: bytes | Iterator[bytes] = b""
     form: dict[str, Any] | None = None
     json: Any = None
     headers: dict[str, str] = field(default_factory=dict)
@@ -250,7 +251,7 @@ def test_other_methods_and_addresses(app: App, operations: dict[tuple[str, str],
 
 
 def test_busy(app: App, operations: dict[tuple[str, str], dict[str, Any]], right: dict[tuple[str, str], Asked]) -> None:
-    """429 where the queue is full, and 503 where the app is stopping."""
+    """429 where the queue is full, 408 where a body is slow, and 503 where the app is stopping."""
     papers = app.papers
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(body, "AT_ONCE", 0)
@@ -258,6 +259,13 @@ def test_busy(app: App, operations: dict[tuple[str, str], dict[str, Any]], right
             if "requestBody" in operation and one[1] != "/text-to-image":
                 answer = app.ask(one, right[one])
                 assert answer.status_code == 429, one
+                check(answer, operation, papers)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(body, "GRACE", 0.2)
+        for one, operation in operations.items():
+            if "408" in operation["responses"]:
+                answer = app.ask(one, replace(right[one], form=None, json=None, content=hesitant()))
+                assert answer.status_code == 408, one
                 check(answer, operation, papers)
     engine = app.workbench.tabs[0].engine
     slow = {"prompt": "a red car", "steps": "150", "scheduler": "Heun"}
@@ -277,6 +285,13 @@ def test_busy(app: App, operations: dict[tuple[str, str], dict[str, Any]], right
         answer = app.ask(one, right[one])
         assert answer.status_code == 503
         check(answer, operations[one], papers)
+
+
+def hesitant() -> Iterator[bytes]:
+    """A body whose end does not come in time."""
+    yield b"{"
+    time.sleep(0.6)
+    yield b"}"
 
 
 def engine_request(values: dict[str, str]) -> Any:

@@ -9,6 +9,7 @@ from fastapi import FastAPI, HTTPException
 from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
+from web import addresses
 from web.doors import Doors, Traffic
 from web.errors import handlers
 
@@ -21,7 +22,12 @@ async def number(n: int) -> dict[str, int]:
     return {"n": n}
 
 
-OURS = [APIRoute("/numbers/{n}", number, methods=["GET"]), APIRoute("/numbers/{n}", number, methods=["PUT"])]
+OURS = [
+    APIRoute("/numbers/{n}", number, methods=["GET"]),
+    APIRoute("/numbers/{n}", number, methods=["PUT"]),
+    APIRoute("/only-posted", number, methods=["POST"]),
+    *addresses.routes("tab", [APIRoute("/only-posted", number, methods=["POST"])]),
+]
 
 
 @pytest.fixture(scope="module")
@@ -60,3 +66,10 @@ def test_gradio_keeps_its_own(client: TestClient, path: str, status: int) -> Non
 
 def test_a_long_address_is_cut(client: TestClient) -> None:
     assert len(client.get("/" + "x" * 5000).json()["error"]) < 200
+
+
+def test_who_only_says_post_is_not_allowed_itself(client: TestClient) -> None:
+    """GET leads a browser to the page, and is a 405 to everybody else."""
+    for method in ("TRACE", "DELETE", "GET"):
+        answer = client.request(method, "/only-posted", headers={"Accept": "*/*"})
+        assert (answer.status_code, answer.headers["allow"]) == (405, "POST"), method

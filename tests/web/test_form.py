@@ -60,3 +60,9 @@ def test_a_large_part_is_not_held_in_memory(file: str | None, tmp_path: Path) ->
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert peak < 16 << 20
+
+
+def test_a_door_names_its_own_fields(tmp_path: Path) -> None:
+    (tmp_path / "body").write_bytes(b"no form at all")
+    with pytest.raises(InvalidFile, match="as curl does: -F zebra=@z"):
+        asyncio.run(form.read(tmp_path / "body", KIND, tmp_path, "-F zebra=@z"))
