@@ -41,6 +41,9 @@ class Classify:
     ) -> list[dict[str, Any]]:
         """A row a picture: ``label``, ``score``, ``scores``, ``milliseconds``, or ``error`` for one that is no picture.
 
+        ``milliseconds`` are those of a network in memory. Where it was loaded first, ``loading_ms`` says how long the
+        start of the process and the loading took.
+
         ``watch``: these are pictures that the run is used on; they count for drift (``lib/train/watch/``). Raises
         InvalidValue, InvalidFile, QueueFull, NotFound where the runtime's file is not made yet, or JobFailed where the
         process was lost.
@@ -63,10 +66,16 @@ class Classify:
             }
             for last in (False, True):  # the process may just be ending for want of work, or lost to another's picture
                 with suppress(OSError, ValueError):
-                    found = self._ask(message)
+                    began = time.monotonic()
+                    address = self._address()
+                    starting = time.monotonic() - began
+                    found = self._ask(address, message)
                     if found is not None:
                         if "error" in found:
                             raise JobFailed(str(found["error"])[:2000])
+                        if found["loading"]:  # always so after a start
+                            loading = round((starting + found["loading"]) * 1000, 1)
+                            return [row if "error" in row else row | {"loading_ms": loading} for row in found["pictures"]]
                         return found["pictures"]
                 if last:
                     raise JobFailed("The process that classifies was lost. Please try again.")
@@ -78,10 +87,10 @@ class Classify:
         self._jobs.close()
         shutil.rmtree(self._folder, ignore_errors=True)
 
-    def _ask(self, message: dict[str, Any]) -> dict[str, Any] | None:
+    def _ask(self, address: str, message: dict[str, Any]) -> dict[str, Any] | None:
         with socket.socket(socket.AF_UNIX) as end:
             end.settimeout(ANSWER)
-            end.connect(self._address())
+            end.connect(address)
             send(end, message)
             return receive(end)
 

@@ -83,10 +83,10 @@ def answer(waiting: list[Waiting], networks: Networks, watcher: Watcher | None =
     for (run, runtime), some in groups.items():
         looked: list[Pair] = []
         try:
-            network = networks.get(run)
+            network, loading = networks.ready(run, runtime)
             asked = [request["pictures"] for _, request in some]
             found = classify(network, asked, runtime, [looked if request.get("watch") else None for _, request in some])
-            messages = [{"pictures": rows} for rows in found]
+            messages = [{"pictures": rows, "loading": loading} for rows in found]
         except WorkbenchError as error:
             messages = [{"error": error.message}] * len(some)
         except Exception as error:  # of this run's files alone: the next run's visitors still want an answer

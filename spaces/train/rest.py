@@ -16,16 +16,20 @@ from web.openapi import path_parameter, query, record, route, rows
 from .api import checked_key
 from .rest_watch import queried
 
-RUN = "A run's id, as /train and /runs give it."
+RUN = "A run's id, as the Python API's /train and GET /runs give it."
+
+ALLOWED = "the key that you gave to the Python API's /train (not needed with TRAIN_SHARED=1)"
+KEY = "The key that you gave to the Python API's /train as visitor; not needed with TRAIN_SHARED=1."
 
 
 def routes(trainer: Trainer) -> list[APIRoute]:
     async def runs(http: Request) -> Response:
-        """Your runs, the newest first. Query: visitor, the key that you gave to /train (not needed with TRAIN_SHARED=1)."""
+        """Your runs, the newest first. Query: visitor, the key that you gave to the Python API's /train (not needed with
+        TRAIN_SHARED=1)."""
         try:
             visitor = queried(http, {"visitor"}).get("visitor", "")
             if not visitor and not trainer.settings.train_shared:
-                raise InvalidValue("visitor", "", "the key that you gave to /train (not needed with TRAIN_SHARED=1)")
+                raise InvalidValue("visitor", "", ALLOWED)
             owner = trainer.owner(checked_key(visitor) if visitor else "")
             return JSONResponse(await asyncio.to_thread(trainer.runs(owner).list))
         except WorkbenchError as error:
@@ -42,7 +46,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         route(
             "/runs",
             runs,
-            parameters=[query("visitor", "The key that you gave to /train; not needed with TRAIN_SHARED=1.", minLength=16)],
+            parameters=[query("visitor", KEY, minLength=16)],
             answer=rows(record(id="string", status="string")),
             errors=(422,),
         ),

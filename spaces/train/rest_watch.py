@@ -15,21 +15,23 @@ from fastapi.routing import APIRoute
 from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from lib.train.loaded import PYTORCH, RUNTIMES
 from lib.train.trainer import Trainer
+from web import form as forms
 from web.body import receive
 from web.errors import as_response
-from web.openapi import body, file, json_body, path_parameter, query, record, route
+from web.openapi import body, file, form, json_body, part, path_parameter, query, record, route
 
 MOST_MB = 64  # of one picture
 MOST_TRUTH_MB = 1
 EXPECTED = 'an object such as {"label": "cat"}'
-RUN = "A run's id, as /train and /runs give it."
-PICTURE = "The body is empty. Send a picture: curl --data-binary @picture.jpg …"
+RUN = "A run's id, as the Python API's /train and GET /runs give it."
+PICTURE = "Send a picture: curl --data-binary @picture.jpg …, or curl -F file=@picture.jpg …"
 
 
 def routes(trainer: Trainer) -> list[APIRoute]:
     async def classify(http: Request) -> Response:
         """A picture classified by a run: id, label, score, milliseconds, and scores by class. Query: run, runtime.
 
+        The first request loads the network; loading_ms says how long that took, and is not there else.
         The run keeps statistics of it (GET /monitor), never the picture. By the id its truth may be told later.
         """
         try:
@@ -38,7 +40,10 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             with tempfile.TemporaryDirectory(prefix="workbench-picture-", ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / "picture"
                 if not await receive(http, path, MOST_MB):
-                    raise InvalidFile(PICTURE)
+                    raise InvalidFile(f"The body is empty. {PICTURE}")
+                kind = http.headers.get("content-type")
+                if forms.is_form(kind):
+                    path = _one(*await forms.read(path, str(kind), Path(folder)))
                 (row,) = await asyncio.to_thread(trainer.watch.serve, found, [path], asked.get("runtime", PYTORCH))
             if "error" in row:
                 raise InvalidFile(row["error"])
@@ -66,6 +71,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
 
     scores = {"type": "object", "additionalProperties": {"type": "number"}}
     row = record(label="string", score="number", scores=scores, milliseconds="number")
+    row["properties"]["loading_ms"] = {"type": "number", "description": "Only where the network had to be loaded first."}
     row["properties"]["id"] = {"type": "string", "description": "For POST /classify/{id}/truth."}
     words = "pytorch stands for the framework that trained the run; the others run a file that was exported."
     return [
@@ -74,7 +80,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             classify,
             method="POST",
             parameters=[query("run", RUN, required=True), query("runtime", words, enum=list(RUNTIMES), default=PYTORCH)],
-            body=body(f"The picture, at most {MOST_MB} MB.", file()),
+            body=body(f"The picture, at most {MOST_MB} MB.", file(), form(file=part("The picture."))),
             answer=row,
             errors=(404, 413, 422, 429, 500),
         ),
@@ -97,6 +103,16 @@ def routes(trainer: Trainer) -> list[APIRoute]:
     ]
 
 
+def _one(files: dict[str, list[tuple[Path, str]]], fields: dict[str, str]) -> Path:
+    """The only file of a form, whatever its field is called."""
+    if fields:
+        raise InvalidValue("field", sorted(fields)[0], "one file; run and runtime stand in the address")
+    found = [path for some in files.values() for path, _ in some]
+    if len(found) != 1:
+        raise InvalidFile(f"The form has {len(found)} files; exactly one is taken. {PICTURE}")
+    return found[0]
+
+
 async def _label(http: Request) -> Any:
     """Raises InvalidValue for a body that has none, and as ``receive`` does."""
     with tempfile.TemporaryDirectory(prefix="workbench-truth-", ignore_cleanup_errors=True) as folder:
@@ -107,8 +123,12 @@ async def _label(http: Request) -> Any:
         found = json.loads(content)
     except (ValueError, RecursionError):
         raise InvalidValue("body", content[:60].decode(errors="replace"), EXPECTED) from None
-    if not isinstance(found, dict) or found.keys() != {"label"}:
+    if not isinstance(found, dict):
         raise InvalidValue("body", found if isinstance(found, str | int | float) else type(found).__name__, EXPECTED)
+    if "label" not in found:
+        raise InvalidFile('label is missing; send {"label": "cat"}.')
+    if odd := sorted(found.keys() - {"label"}):
+        raise InvalidValue("field", odd[0], "label")
     return found["label"]
 
 

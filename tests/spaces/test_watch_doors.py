@@ -53,11 +53,14 @@ def test_answers_truths_and_the_monitor(app, run: str, pictures: list[Path]) -> 
         answer = http.post("/classify", params={"run": run}, content=pictures[0].read_bytes())
         assert answer.status_code == 200 and answer.headers["X-Request-Id"]
         row = answer.json()
+        assert row["loading_ms"] > row["milliseconds"] > 0  # the first one
+        form = http.post("/classify", params={"run": run}, files={"file": pictures[0].read_bytes()}).json()
+        assert form["scores"] == row["scores"] and "loading_ms" not in form and form["id"] != row["id"]
         told = http.post(f"/classify/{row['id']}/truth", json={"label": "cross"})
         assert told.status_code == 200
         assert told.json() == {"id": row["id"], "label": row["label"], "truth": "cross", "right": row["label"] == "cross"}
         found = http.get("/monitor", params={"run": run}).json()
-        assert found["requests"] == 1 and found["accuracy"]["count"] == 1 and found["accuracy"]["interval"][0] <= 1
+        assert found["requests"] == 2 and found["accuracy"]["count"] == 1 and found["accuracy"]["interval"][0] <= 1
         assert {"requests", "latency", "confidence", "accuracy", "drift", "proposal"} <= found.keys()
         assert "no accuracy" in found["confidence"]["says"] and "No picture" in found["stored"]
 
@@ -87,7 +90,8 @@ def test_errors(app, run: str, pictures: list[Path]) -> None:  # type: ignore[no
             (http.post(truth, json={"label": "x" * (1 << 20)}), 413, "limit of 1 MB"),
             (http.post(truth, json={"label": None}), 422, "label was None"),
             (http.post(truth, json={"label": ["disc"]}), 422, "label was"),
-            (http.post(truth, json={"truth": "disc"}), 422, "an object such as"),
+            (http.post(truth, json={"truth": "disc"}), 422, r"label is missing; send {\"label\": \"cat\"}"),
+            (http.post(truth, json={"label": "disc", "more": 1}), 422, "field was 'more'; allowed: label."),
             (http.post(truth, json=["disc"]), 422, "an object such as"),
             (http.post(truth, content=b"\xff\xfe"), 422, "an object such as"),
             (http.post(truth, content=b"[" * 60_000), 422, "an object such as"),
@@ -104,6 +108,9 @@ def test_errors(app, run: str, pictures: list[Path]) -> None:  # type: ignore[no
             (http.post(f"/classify?run={run}&runtime=tpu", content=picture), 422, "runtime was 'tpu'"),
             (http.post(f"/classify?run={run}&runtime=litert", content=picture), 404, "Export it first, to tflite"),
             (http.post(f"/classify?run={run}", content=b"no picture"), 422, ""),
+            (http.post(f"/classify?run={run}", content=b""), 422, "The body is empty. Send a picture"),
+            (http.post(f"/classify?run={run}", files=[("a", picture), ("b", picture)]), 422, "The form has 2 files"),
+            (http.post(f"/classify?run={run}", files={"file": picture}, data={"run": run}), 422, "field was 'run'"),
         ):
             assert answer.status_code == status, (answer.text, words)
             assert words in answer.text and "/tmp" not in answer.text and len(answer.text) < 400

@@ -173,10 +173,10 @@ def test_what_a_killed_upload_left_is_removed(trainer: Trainer) -> None:
 
 def test_a_run_that_cannot_be_loaded_does_not_end_the_process_of_others(monkeypatch: Any) -> None:
     class Networks:
-        def get(self, folder: str) -> Any:
+        def ready(self, folder: str, runtime: str) -> Any:
             if folder == "/bad":
                 raise KeyError("/secret/path")
-            return folder
+            return folder, 0.0
 
     monkeypatch.setattr(serving, "classify", lambda network, asked, *_: [[{"label": network}] for _ in asked])
     sent: list[dict[str, Any]] = []
@@ -185,4 +185,4 @@ def test_a_run_that_cannot_be_loaded_does_not_end_the_process_of_others(monkeypa
     waiting = [(ends[0], {"run": "/bad", "pictures": []}), (ends[1], {"run": "/good", "pictures": []})]
     assert serving.answer(waiting, Networks()) == 2  # type: ignore[arg-type]
     assert "KeyError" in sent[0]["error"] and "secret" not in sent[0]["error"]
-    assert sent[1] == {"pictures": [{"label": "/good"}]}
+    assert sent[1] == {"pictures": [{"label": "/good"}], "loading": 0.0}

@@ -80,6 +80,11 @@ class Basis:
         _, _, rows = np.linalg.svd(features - mean, full_matrices=False)
         return cls(mean.astype(np.float32), rows[: min(components, len(features) - 1)].astype(np.float32))
 
+    def fits(self, kept: np.ndarray) -> bool:
+        """Whether ``kept`` may be features reduced by this, and a sample to compare with."""
+        shapes = self.mean.ndim == 1 and self.rows.shape[1:] == self.mean.shape and kept.shape[1:] == self.rows.shape[:1]
+        return bool(shapes and len(kept) and np.isfinite(kept).all())
+
     def __call__(self, features: np.ndarray) -> np.ndarray:
         """float [n, d] -> float32 [n, k]."""
         return (features.astype(np.float32) - self.mean) @ self.rows.T

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import secrets
+import zipfile
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,10 +26,13 @@ from lib.train.watch.drift import COMPONENTS, Basis
 
 FOLDER = "watch"  # in the run's folder
 ARRAYS, ABOUT = "reference.npz", "reference.json"
+VERSION = 1  # of both, and of what features are computed from: one of another version is made anew
 MOST, LEAST = 600, 30  # pictures: with 400, unchanged windows of 200 were flagged twice as often
 SIDE = 128  # pixels: of the pictures for the ImageNet features
 INPUTS = 128  # numbers that they are reduced to
 ROWS = 32  # pictures decoded at once
+# what NumPy raises for a file that is not ours, or not whole
+DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 class Eye:
@@ -63,8 +68,10 @@ class Reference:
             with np.load(folder / ARRAYS, allow_pickle=False) as file:
                 arrays = {name: file[name] for name in file.files}
             bases = [Basis(arrays[f"{kind}_mean"], arrays[f"{kind}_rows"]) for kind in ("inputs", "model")]
-            return cls(str(arrays["id"]), *bases, arrays["inputs"], arrays["model"])
-        except (OSError, ValueError, KeyError, EOFError):
+            found = cls(str(arrays["id"]), *bases, arrays["inputs"], arrays["model"])
+            fit = all(basis.fits(kept) for basis, kept in zip(bases, (found.inputs, found.model), strict=True))
+            return found if fit else None
+        except DAMAGED:
             return None
 
     def save(self, folder: Path) -> None:
@@ -119,7 +126,7 @@ def make(run: Run, data: DataSet, network: Any, eye: Eye, progress: Callable[...
     found = Reference(secrets.token_hex(8), *bases, bases[0](inputs), bases[1](model))
     folder = run.folder / FOLDER
     found.save(folder)
-    about = {"id": found.id, "count": len(drawn), "from": "training", "weights": network.stamp}
+    about = {"id": found.id, "count": len(drawn), "from": "training", "weights": network.stamp, "version": VERSION}
     unfinished = folder / f".{secrets.token_hex(4)}.json"
     unfinished.write_text(json.dumps(about))
     unfinished.replace(folder / ABOUT)

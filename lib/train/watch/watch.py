@@ -20,7 +20,7 @@ from lib.train.loaded import PYTORCH, stamp
 from lib.train.runs import ID, Run, read_json
 from lib.train.watch.ledger import KEPT, Answer, Ledger
 from lib.train.watch.monitor import lights_of, monitor
-from lib.train.watch.reference import ABOUT, FOLDER
+from lib.train.watch.reference import ABOUT, ARRAYS, FOLDER, VERSION
 from lib.train.watch.window import DRIFT, MAX_BYTES
 
 if TYPE_CHECKING:
@@ -174,9 +174,10 @@ class Watch:
         return {}, "With the next request, pictures of the training are looked at, to compare new ones with."
 
     def _has_reference(self, run: Run) -> bool:
-        """Made of the weights that the run has now."""
+        """Made of the weights that the run has now, by code as it is now."""
         about = read_json(run.folder / FOLDER / ABOUT, MAX_BYTES)
-        return isinstance(about, dict) and about.get("weights") == stamp(run.folder)
+        ours = isinstance(about, dict) and about.get("version") == VERSION
+        return ours and about.get("weights") == stamp(run.folder) and (run.folder / FOLDER / ARRAYS).is_file()
 
     def _refer(self, run: Run) -> None:
         """Has the reference made where there is none, one run at a time, beside everything else."""

@@ -16,7 +16,7 @@ import numpy as np
 
 from lib.train.loaded import Loaded, Networks
 from lib.train.watch import window
-from lib.train.watch.reference import ABOUT, FOLDER, Eye, Reference
+from lib.train.watch.reference import ABOUT, FOLDER, VERSION, Eye, Reference
 
 MOST = 128  # pictures of a run that wait
 AT_ONCE = 16  # pictures between two looks at the door
@@ -77,13 +77,18 @@ class Watcher:
             window.add(Path(run) / FOLDER, reference, inputs, model)
 
     def _reference(self, run: str, network: Loaded) -> Reference | None:
-        """Read once; None where it was made of other weights."""
+        """Read once; None where it was made of other weights, or by other code. A damaged one is given up."""
         folder = Path(run) / FOLDER
         key = run, (folder / ABOUT).stat().st_mtime_ns
         if key not in self._references:
             about = window.read_json(folder / ABOUT, window.MAX_BYTES)
+            ours = isinstance(about, dict) and about.get("version") == VERSION
+            if not ours or about.get("weights") != network.stamp:
+                return None  # the app has it made anew
             found = Reference.load(folder)
-            if found is None or not isinstance(about, dict) or about.get("weights") != network.stamp:
+            if found is None or found.id != about.get("id"):
+                if (folder / ABOUT).stat().st_mtime_ns == key[1]:
+                    (folder / ABOUT).unlink()  # so that with the next request it is made anew
                 return None
             while len(self._references) >= REFERENCES:
                 self._references.pop(next(iter(self._references)))

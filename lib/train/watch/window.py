@@ -20,7 +20,7 @@ import numpy as np
 
 from lib.train.runs import read_json
 from lib.train.watch.drift import LEAST, WINDOW, ks, mmd
-from lib.train.watch.reference import Reference
+from lib.train.watch.reference import DAMAGED, Reference
 
 ARRAYS, DRIFT, LOCK = "window.npz", "drift.json", "window.lock"
 EVERY = 25  # pictures between two looks at a window that is not whole
@@ -67,7 +67,7 @@ def _read(folder: Path, reference: Reference) -> tuple[list[np.ndarray], dict[st
             fit = [old.shape[1:] for old in kept] == [new.shape[1:] for new in (reference.inputs, reference.model)]
             if fit and isinstance(said["seen"], int) and isinstance(said["windows"], list):
                 return kept, said
-        except (OSError, ValueError, KeyError, EOFError):
+        except DAMAGED:
             pass
     empty = [kind[:0] for kind in (reference.inputs, reference.model)]
     return empty, {"reference": reference.id, "seen": 0, "now": None, "windows": []}

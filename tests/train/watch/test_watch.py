@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 import sqlite3
 import time
@@ -71,7 +72,8 @@ def test_before_the_first_request(trainer: Trainer, run: Run) -> None:
 
 
 def test_a_try_is_not_watched(trainer: Trainer, run: Run, new: list[Path]) -> None:
-    assert "id" not in trainer.classify(run, new[:1])[0]
+    first, again = (trainer.classify(run, new[:1])[0] for _ in range(2))
+    assert "id" not in first and first["loading_ms"] > 0 and "loading_ms" not in again
     assert trainer.monitor(run)["requests"] == 0
 
 
@@ -86,6 +88,7 @@ def test_truths_of_answers(trainer: Trainer, run: Run, new: list[Path], tmp_path
     assert sum(one["right"] for one in told) == right and told[0]["truth"] == new[0].parent.name
     found = trainer.monitor(run)
     assert found["requests"] == 30 and found["unreadable"] == 1
+    assert all("loading_ms" not in row for row in rows)  # in memory since the try
     assert found["accuracy"]["count"] == 30 and found["accuracy"]["value"] == right / 30
     assert found["latency"]["p95"] >= found["latency"]["p50"] > 0
 
@@ -208,18 +211,31 @@ def run_owner(run: Run, trainer: Trainer) -> str:
     return trainer._owner_of(run)
 
 
-def test_a_file_that_somebody_planted_is_no_reference(trainer: Trainer, run: Run, new: list[Path]) -> None:
+@pytest.mark.parametrize("damage", ["planted", "older", "another", "gone"])
+def test_a_reference_that_is_damaged_or_of_older_code_is_made_anew(
+    trainer: Trainer, run: Run, new: list[Path], damage: str
+) -> None:
     """The child process that answers goes on without it."""
-    place = run.folder / FOLDER / ARRAYS
-    kept, about = place.read_bytes(), (run.folder / FOLDER / ABOUT)
-    try:
+    place, about = run.folder / FOLDER / ARRAYS, run.folder / FOLDER / ABOUT
+    before = json.loads(about.read_text())
+    if damage == "planted":
         place.write_bytes(b"PK\x03\x04 nonsense" * 50)
         about.touch()  # read anew
-        assert "id" in trainer.watch.serve(run, new[:1])[0]
-        assert trainer.watch.serve(run, new[1:2])[0]["label"]
-    finally:
-        place.write_bytes(kept)
-        about.touch()
+    elif damage == "older":
+        about.write_text(json.dumps({name: value for name, value in before.items() if name != "version"}))
+    elif damage == "another":
+        about.write_text(json.dumps(before | {"id": "0" * 16}))
+    else:
+        place.unlink()
+
+    def made() -> bool:
+        assert trainer.watch.serve(run, new[:1])[0]["id"]
+        found = json.loads(about.read_text()) if about.is_file() else before
+        return found["id"] not in (before["id"], "0" * 16)
+
+    wait(made)
+    wait(lambda: not trainer.watch._making)
+    assert serve_and_look(trainer, run, new[:60])["inputs"]["n"] >= 50
     assert (run.folder / RECORD).is_file()
 
 

@@ -23,7 +23,7 @@ def features(seed: int, count: int, shift: float = 0.0) -> tuple[np.ndarray, np.
 @pytest.fixture(scope="module")
 def reference() -> Reference:
     inputs, model = features(0, 300)
-    return Reference("an id", Basis.random(5, 4, np.random.default_rng(0)), Basis.principal(model, 2), inputs, model)
+    return Reference("an id", Basis.random(9, 5, np.random.default_rng(0)), Basis.principal(model, 3), inputs, model)
 
 
 def said(folder: Path) -> dict:
@@ -62,7 +62,9 @@ def test_another_reference_begins_anew(tmp_path: Path, reference: Reference) -> 
     assert said(tmp_path) == {"reference": "another", "seen": 3, "now": None, "windows": []}
 
 
-@pytest.mark.parametrize("content", [b"", b"no zip at all", b"[" * 10_000, b'{"reference": "an id", "seen": "x"}'])
+@pytest.mark.parametrize(
+    "content", [b"", b"no zip at all", b"PK\x03\x04 nonsense" * 50, b"[" * 10_000, b'{"reference": "an id", "seen": "x"}']
+)
 @pytest.mark.parametrize("name", [window.ARRAYS, window.DRIFT])
 def test_damage_begins_anew(tmp_path: Path, reference: Reference, name: str, content: bytes) -> None:
     window.add(tmp_path, reference, *features(1, 60))
@@ -95,6 +97,20 @@ def test_a_reference_is_read_as_it_was_saved(tmp_path: Path, reference: Referenc
     assert Reference.load(tmp_path) is None
     with pytest.raises(OSError):
         reference.save(tmp_path / "gone" / "watch")
+
+
+@pytest.mark.parametrize("left", [0, 30, 500, 2000])
+def test_a_reference_that_is_cut_is_none(tmp_path: Path, reference: Reference, left: int) -> None:
+    reference.save(tmp_path)
+    content = (tmp_path / "reference.npz").read_bytes()
+    (tmp_path / "reference.npz").write_bytes(content[:left])
+    assert Reference.load(tmp_path) is None
+
+
+def test_a_reference_whose_parts_do_not_fit_is_none(tmp_path: Path, reference: Reference) -> None:
+    for inputs in (reference.inputs[:, 1:], reference.inputs[:0], reference.inputs * np.nan):
+        Reference("x", reference.inputs_basis, reference.model_basis, inputs, reference.model).save(tmp_path)
+        assert Reference.load(tmp_path) is None
 
 
 def test_threads_lose_nothing(tmp_path: Path, reference: Reference) -> None:
