@@ -25,8 +25,8 @@ def build(trainer: Trainer) -> None:
             runtime: pytorch (the framework that trained it), or onnxruntime, litert, mediapipe, which run an exported file.
 
         Returns:
-            For each picture id, label, score, milliseconds and scores by class, or error; loading_ms where the network had to
-            be loaded first.
+            For each picture id, label, score, milliseconds and scores by class, or error; loading_ms where the network
+            had to be loaded first.
         """
         try:
             some = [pictures] if isinstance(pictures, str) else list(pictures or ())
