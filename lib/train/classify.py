@@ -42,7 +42,7 @@ class Classify:
         """A row a picture: ``label``, ``score``, ``scores``, ``milliseconds``, or ``error`` for one that is no picture.
 
         ``milliseconds`` are those of a network in memory. Where it was loaded first, ``loading_ms`` says how long the
-        start of the process and the loading took.
+        start of the process and the loading took. ``file`` is the name of the exported file that ``runtime`` ran.
 
         ``watch``: these are pictures that the run is used on; they count for drift (``lib/train/watch/``). Raises
         InvalidValue, InvalidFile, QueueFull, NotFound where the runtime's file is not made yet, or JobFailed where the
@@ -54,7 +54,7 @@ class Classify:
             raise NotFound("This run has no weights (yet): none of its epochs has ended.")
         if len(pictures) > MOST:
             raise InvalidValue("pictures", f"{len(pictures)} pictures", f"at most {MOST} at once")
-        file_for(run, runtime)
+        file = file_for(run, runtime)
         if not self._places.acquire(blocking=False):
             raise QueueFull(AT_ONCE)
         try:
@@ -73,10 +73,10 @@ class Classify:
                     if found is not None:
                         if "error" in found:
                             raise JobFailed(str(found["error"])[:2000])
+                        more: dict[str, Any] = {"file": file.name} if file is not None else {}
                         if found["loading"]:  # always so after a start
-                            loading = round((starting + found["loading"]) * 1000, 1)
-                            return [row if "error" in row else row | {"loading_ms": loading} for row in found["pictures"]]
-                        return found["pictures"]
+                            more["loading_ms"] = round((starting + found["loading"]) * 1000, 1)
+                        return [row if "error" in row else row | more for row in found["pictures"]]
                 if last:
                     raise JobFailed("The process that classifies was lost. Please try again.")
             raise AssertionError("unreachable")

@@ -153,9 +153,7 @@ class Attempt:
         yield view_try.answer(row, name, image, others, own)
         for runtime in [runtime for runtime, found in others.items() if found is None and "error" not in row]:
             try:
-                file = await asyncio.to_thread(loaded.file_for, run, runtime)
-                (found,) = await asyncio.to_thread(ask, run, [path], runtime)
-                others[runtime] = found | ({"file": file.name} if file else {})
+                (others[runtime],) = await asyncio.to_thread(ask, run, [path], runtime)
             except WorkbenchError as error:
                 others[runtime] = {"error": error.message}
             yield view_try.answer(row, name, image, others, own)

@@ -72,6 +72,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
     scores = {"type": "object", "additionalProperties": {"type": "number"}}
     row = record(label="string", score="number", scores=scores, milliseconds="number")
     row["properties"]["loading_ms"] = {"type": "number", "description": "Only where the network had to be loaded first."}
+    row["properties"]["file"] = {"type": "string", "description": "The exported file that the runtime ran."}
     row["properties"]["id"] = {"type": "string", "description": "For POST /classify/{id}/truth."}
     words = "pytorch stands for the framework that trained the run; the others run a file that was exported."
     return [

@@ -155,4 +155,5 @@ def _withheld(report: dict[str, Any]) -> str:
 def _note(report: dict[str, Any], count: int) -> str:
     """The converter's words, whose samples are ``count`` training pictures."""
     said = re.sub(r"\bsamples\b", "training pictures", str(report.get("summary") or ""))
-    return said[:500] if "training pictures" in said or not said else f"On {count} training pictures: {said}"[:500]
+    named = not said or "training pictures" in said or "sets of inputs" in said
+    return (said if named else f"On {count} training pictures: {said}")[:500]
