@@ -26,7 +26,7 @@ def build(trainer: Trainer) -> None:
 
         Returns:
             For each picture id, label, score, milliseconds and scores by class, or error; loading_ms where the network
-            had to be loaded first.
+            had to be loaded first; file, the exported file that the runtime ran.
         """
         try:
             some = [pictures] if isinstance(pictures, str) else list(pictures or ())
