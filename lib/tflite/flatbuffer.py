@@ -15,7 +15,7 @@ from pathlib import Path
 from lib.errors import InvalidFile
 from lib.tflite.schema import TABLES, UNIONS
 
-MOST_STEPS = 10_000_000  # tables, fields and offsets
+MOST_STEPS = 2_000_000  # tables, fields and offsets; MediaPipe's largest, of faces, takes 47,000
 MOST_DEPTH = 16  # tables in tables; the schema itself allows 7
 METADATA, EXTERNAL_GROUPS, EXTERNAL_BUFFERS = 6, 8, 9  # slots of Model
 HEAD = 8  # bytes: the root's offset and the identifier
@@ -59,7 +59,7 @@ class Walk:
         self._tables, self._unions, self._most, self._unpacked = tables, unions, most, unpacked
         self._file = size  # buffers may lie behind the flatbuffer's own 2 GB
         self._seen: set[tuple[int, str]] = set()
-        self._checked: set[tuple[int, int]] = set()
+        self._layouts: dict[int, tuple[list[int], int]] = {}
 
     def model(self) -> None:
         self._indices(self.whole(b"TFL3", "Model"))
@@ -83,6 +83,9 @@ class Walk:
 
     def _fields(self, table: int) -> tuple[list[int], int]:
         """Where each slot's field is (0: absent), and the table's end."""
+        if table in self._layouts:
+            self._number(table, "<i")  # counts
+            return self._layouts[table]
         if table % 4:
             raise Broken(f"the table at byte {table} is not aligned")
         vtable = table - self._number(table, "<i")
@@ -94,7 +97,8 @@ class Walk:
         slots = struct.unpack(f"<{length // 2 - 2}H", self._data[vtable + 4 : vtable + length])
         if any(slot and not 4 <= slot < inline for slot in slots):
             raise Broken(f"a field of the table at byte {table} is outside of it")
-        return [table + slot if slot else 0 for slot in slots], table + inline
+        self._layouts[table] = [table + slot if slot else 0 for slot in slots], table + inline
+        return self._layouts[table]
 
     def _table(self, table: int, kind: str, depth: int) -> None:
         if (table, kind) in self._seen and not self._unpacked:

@@ -8,6 +8,18 @@ from lib.reports.words import exact, human, plural, size
 
 UNKNOWN = "unknown"
 SHOWN = 12
+MOST_LABELS = 1000  # in an answer to a program; the editor's form has all of them
+
+
+def shortened(report: dict[str, Any]) -> dict[str, Any]:
+    """``report`` with the metadata as ``first_labels`` has them; one of another format is as it was."""
+    found = report.get("metadata")
+    return report | {"metadata": first_labels(found)} if report.get("format") == "tflite" and found else report
+
+
+def first_labels(metadata: dict[str, Any]) -> dict[str, Any]:
+    """The metadata with their first labels, and ``labels_count`` of all."""
+    return metadata | {"labels": metadata["labels"][:MOST_LABELS], "labels_count": len(metadata["labels"])}
 
 
 def verdict(report: dict[str, Any]) -> str:

@@ -12,6 +12,7 @@ import gradio as gr
 
 from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
+from lib.tflite_inspect.report import first_labels
 from web.errors import as_gradio
 from web.follow_job import follow_job
 from web.schemas import inline
@@ -44,7 +45,7 @@ def build(bench: Bench) -> None:
             async with aclosing(follow_job(bench.edit(subject, changes, target, ""))) as events:
                 async for event in events:
                     if isinstance(event, Result):
-                        yield target, event.value["metadata"]  # gradio copies it to its own cache
+                        yield target, first_labels(event.value["metadata"])  # gradio copies it to its own cache
                     else:
                         yield None, {"progress": event.stage}
         except WorkbenchError as error:

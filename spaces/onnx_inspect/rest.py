@@ -20,6 +20,7 @@ from fastapi.routing import APIRoute
 
 from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Job, Result
+from lib.tflite_inspect.report import shortened
 from web import form as forms
 from web.body import receive
 from web.errors import as_response
@@ -77,7 +78,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
                 async with aclosing(follow_job(ask(subject, asked, samples))) as events:
                     async for event in events:
                         if isinstance(event, Result):
-                            return await asyncio.to_thread(JSONResponse, event.value)  # up to 64 MB to write
+                            return await asyncio.to_thread(JSONResponse, shortened(event.value))  # up to 64 MB to write
                         if await http.is_disconnected():
                             raise Cancelled()
                 raise AssertionError("a job ends with a result or an error")

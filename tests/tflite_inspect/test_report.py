@@ -13,7 +13,7 @@ from lib.errors import InvalidFile, InvalidValue
 from lib.tflite import metadata
 from lib.tflite_inspect import tasks
 from lib.tflite_inspect.markdown import markdown
-from lib.tflite_inspect.report import facts, quantised, verdict
+from lib.tflite_inspect.report import facts, quantised, shortened, verdict
 from lib.tflite_inspect.summary import report
 from tests.convert.tflite_models import dense
 from tests.tflite.files import classifier
@@ -195,3 +195,13 @@ def test_a_big_file_goes_to_the_viewer_without_its_weights(tmp_path: Path, monke
     shown = tflite_file.read(tmp_path / "graph.tflite")
     assert (tmp_path / "graph.tflite").stat().st_size < path.stat().st_size / 2
     assert [t["name"] for t in shown["subgraphs"][0]["tensors"]] == ["x", "weights", "bias", "y"]
+
+
+def test_a_program_gets_the_first_labels_and_their_number() -> None:
+    labels = [str(k) for k in range(2500)]
+    whole = {"format": "tflite", "metadata": {"labels": labels, "author": "Ada"}}
+    found = shortened(whole)["metadata"]
+    assert found == {"labels": labels[:1000], "labels_count": 2500, "author": "Ada"}
+    assert whole["metadata"]["labels"] == labels
+    for other in ({"format": "onnx", "metadata": {"a": "b"}}, {"format": "tflite", "metadata": None}):
+        assert shortened(other) == other
