@@ -78,6 +78,11 @@ def test_from_a_run_to_mediapipe(client: Client, app, run: str, pictures: Path) 
     assert answer.status_code == 200 and answer.json()["report"]["sha256"] == report["sha256"]
     given = httpx.get(f"{address}/{answer.json()['file'].removeprefix('./')}")
     assert given.status_code == 200 and given.content == Path(file).read_bytes()
+    said = [
+        httpx.post(f"{address}/classify", params={"run": run, "runtime": name}, content=paths[0].read_bytes(), timeout=120)
+        for name in ("pytorch", "onnxruntime", "litert", "mediapipe")
+    ]
+    assert [one.json().get("file") for one in said] == [None, "model.onnx", "model.tflite", "model.tflite"]
     assert f'filename="{run}-model.tflite"' in given.headers["content-disposition"]
     rows = httpx.get(f"{address}/export_classifier/{run}").json()
     assert {"onnx", "tflite"} == rows.keys() and rows["tflite"]["verdict"] == "proven"
