@@ -217,6 +217,8 @@ def test_a_reference_that_is_damaged_or_of_older_code_is_made_anew(
 ) -> None:
     """The child process that answers goes on without it."""
     place, about = run.folder / FOLDER / ARRAYS, run.folder / FOLDER / ABOUT
+    trainer.watch.serve(run, new[:1])
+    wait(about.is_file)
     before = json.loads(about.read_text())
     if damage == "planted":
         place.write_bytes(b"PK\x03\x04 nonsense" * 50)
@@ -234,8 +236,8 @@ def test_a_reference_that_is_damaged_or_of_older_code_is_made_anew(
         return found["id"] not in (before["id"], "0" * 16)
 
     wait(made)
-    wait(lambda: not trainer.watch._making)
-    assert serve_and_look(trainer, run, new[:60])["inputs"]["n"] >= 50
+    serve(trainer, run, new[:60])
+    wait(lambda: trainer.monitor(run)["drift"]["inputs"]["p"] is not None)
     assert (run.folder / RECORD).is_file()
 
 
