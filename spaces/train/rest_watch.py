@@ -43,7 +43,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
                     raise InvalidFile(f"The body is empty. {PICTURE}")
                 kind = http.headers.get("content-type")
                 if forms.is_form(kind):
-                    path = _one(*await forms.read(path, str(kind), Path(folder)))
+                    path = _one(*await forms.read(path, str(kind), Path(folder), "-F file=@cat.jpg"))
                 (row,) = await asyncio.to_thread(trainer.watch.serve, found, [path], asked.get("runtime", PYTORCH))
             if "error" in row:
                 raise InvalidFile(row["error"])
