@@ -14,8 +14,8 @@ from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound, QueueFull
 from lib.job_messages import receive, send
-from lib.jobs import Job, Jobs, Limits
-from lib.train.loaded import PYTORCH, file_for
+from lib.jobs import Job, Jobs, Limits, Progress
+from lib.train.loaded import PYTORCH, READY, file_for
 from lib.train.runs import Run
 from lib.train.training import BEST
 
@@ -88,11 +88,22 @@ class Classify:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _ask(self, address: str, message: dict[str, Any]) -> dict[str, Any] | None:
-        with socket.socket(socket.AF_UNIX) as end:
-            end.settimeout(ANSWER)
-            end.connect(address)
-            send(end, message)
-            return receive(end)
+        try:
+            with socket.socket(socket.AF_UNIX) as end:
+                end.settimeout(ANSWER)
+                end.connect(address)
+                send(end, message)
+                return receive(end)
+        except TimeoutError:
+            self._give_up(address)
+            raise
+
+    def _give_up(self, address: str) -> None:
+        """Ends a process that does not answer: it would keep every run's visitors waiting. The next ask starts another."""
+        with self._lock:
+            if self._alive and self._job is not None and address == f"{self._folder}/s":
+                self._alive = False
+                self._job.cancel()
 
     def _address(self) -> str:
         """The socket of a living process."""
@@ -115,8 +126,9 @@ class Classify:
 
     def _follow(self, job: Job, ready: threading.Event) -> None:
         try:
-            for _ in job.events():  # "Ready", and its end
-                ready.set()
+            for event in job.events():  # its place behind one that is being ended, "Ready", and its end
+                if isinstance(event, Progress) and event.stage == READY:
+                    ready.set()
         except Exception:  # whatever ended it: the next request starts another
             pass
         finally:

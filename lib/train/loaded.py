@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from lib.train.edge.runtimes import Runtime
 
 KEPT = 2  # networks in memory
+READY = "Ready"  # what the classifying process says once it listens
 PYTORCH = "pytorch"  # the framework that trained the run, whichever it was
 TFLITE = ("tflite", "tflite-fp16", "tflite-int8")
 TARGETS = {"onnxruntime": ("onnx",), "litert": TFLITE, "mediapipe": TFLITE}  # what each runs: the first that was exported

@@ -22,7 +22,7 @@ from lib.job_messages import receive, send
 from lib.settings import prepare_library
 from lib.train import pictures
 from lib.train.experiment import cores
-from lib.train.loaded import PYTORCH, Loaded, Networks
+from lib.train.loaded import PYTORCH, READY, Loaded, Networks
 from lib.train.watch.reference import SIDE
 from lib.train.watch.watcher import Pair, Watcher
 
@@ -38,7 +38,7 @@ def serve(progress: Callable[..., None], address: str, idle: float, backbones: l
     server = socket.socket(socket.AF_UNIX)
     server.bind(address)
     server.listen(128)
-    progress("Ready")
+    progress(READY)
     networks, forwards = Networks(tuple(backbones)), 0
     watcher = Watcher(networks)
     with selectors.DefaultSelector() as selector, closing(networks):

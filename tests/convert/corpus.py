@@ -96,7 +96,7 @@ def _converted(home: Path, given: arrays.Arrays, words: Any) -> dict[str, Any]:
     np.savez(home / "sample.npz", **given)
     (home / "pt2").mkdir()
     try:
-        signature, checks = expected(home / "onnx", str(home / "sample.npz"))
+        signature, checks = expected(home / "onnx", str(home / "sample.npz"), {})
         won = race(opened(home / "onnx"), signature, checks, home / "pt2", sample=True)
     except Exception as error:  # whatever a library raises on a case is that case's outcome
         return {"why": words(error)}

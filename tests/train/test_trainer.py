@@ -128,6 +128,23 @@ def test_requests_that_arrive_together_share_a_forward_pass(
     assert {row["label"] for row in rows} == {alone[0][0]["label"]}
 
 
+def test_a_classifying_process_that_hangs_is_replaced(
+    trainer: Trainer, uploaded: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    picture, one = _picture(trainer, *uploaded), trainer.train(*uploaded, QUICK, "")
+    assert one.done.wait(120)
+    trainer.classify(one.run, [picture])
+    monkeypatch.setattr("lib.train.classify.ANSWER", 20.0)
+    (worker,) = [
+        p
+        for p in psutil.Process().children(recursive=True)
+        if any("classify-" in c.laddr for c in p.net_connections("unix"))
+    ]
+    os.kill(worker.pid, signal.SIGSTOP)
+    assert trainer.classify(one.run, [picture])[0]["label"] in ("cross", "disc", "stripes")
+    wait(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
+
+
 def test_a_stop_is_heard_in_the_middle_and_the_best_epoch_kept(trainer: Trainer, uploaded: tuple[str, str]) -> None:
     owner, id = uploaded
     one = trainer.train(owner, id, LONG, "")

@@ -14,7 +14,7 @@ from collections.abc import Generator, Sequence
 from pathlib import Path
 
 from lib.convert.convert import Converter
-from lib.errors import Cancelled, JobFailed
+from lib.errors import Cancelled, JobFailed, NotFound, QueueFull, WorkbenchError
 from lib.jobs import Progress
 from lib.train.edge import kept, targets
 from lib.train.edge.following import Steps, Work
@@ -24,6 +24,7 @@ from lib.train.edge.targets import Target
 from lib.train.runs import RUNNING, WAITING, Run
 
 PREFIX = "unfinished-"
+MOST_WAITING = 32  # exports; each holds a thread while it waits for another one of its run
 Made = Generator[Progress, None, Row]
 
 
@@ -32,7 +33,7 @@ class Exporter:
 
     def __init__(self, trainer: Home, converter: Converter) -> None:
         self._trainer, self._converter = trainer, converter
-        self._lock, self._busy = threading.Lock(), set[str]()
+        self._lock, self._busy, self._waiting = threading.Lock(), set[str](), 0
 
     def rows(self, run: Run) -> dict[str, Row]:
         """What is known of the run's files, by target."""
@@ -50,10 +51,11 @@ class Exporter:
 
     def export(self, run: Run, target: str) -> Work:
         """Result: ``file``, its path, None where it is withheld; ``report``: the row of ``target`` (``rows.Row``), the
-        ``rows`` of all of the run's files by target, and ``runs``, the run's id.
+        ``rows`` of all of the run's files by target, and ``run``, the run's id.
 
         What was exported before is answered from the run's folder. Raises InvalidValue for another target, and, when it
-        runs, NotFound or JobFailed for a run without weights or one that is still trained.
+        runs, NotFound for a run without weights or one that is deleted meanwhile, JobFailed for one that is still trained,
+        QueueFull where ``MOST_WAITING`` wait.
         """
         wanted = targets.find(target)
 
@@ -64,6 +66,12 @@ class Exporter:
                 rows = {name: one.as_dict() for name, one in kept.rows(run).items()}
                 path = self.file(run, target)
                 return {"file": str(path) if path else None, "report": row.as_dict() | {"run": run.id, "rows": rows}}
+            except Cancelled:
+                raise
+            except (OSError, WorkbenchError):
+                if not run.folder.is_dir():
+                    raise NotFound("This run was deleted while it was exported.") from None
+                raise
             finally:
                 with self._lock:
                     self._busy.discard(run.id)
@@ -71,15 +79,24 @@ class Exporter:
         return Work(steps)
 
     def _turn(self, run: Run, work: Work) -> Generator[Progress, None, None]:
-        while True:
+        """Raises QueueFull where too many wait: each of them holds a thread."""
+        with self._lock:
+            if self._waiting >= MOST_WAITING:
+                raise QueueFull(self._waiting)
+            self._waiting += 1
+        try:
+            while True:
+                with self._lock:
+                    if run.id not in self._busy:
+                        self._busy.add(run.id)
+                        return
+                if work.cancelled:
+                    raise Cancelled()
+                yield Progress("Waiting for another export of this run", 0.0)
+                time.sleep(0.3)
+        finally:
             with self._lock:
-                if run.id not in self._busy:
-                    self._busy.add(run.id)
-                    return
-            if work.cancelled:
-                raise Cancelled()
-            yield Progress("Waiting for another export of this run", 0.0)
-            time.sleep(0.3)
+                self._waiting -= 1
 
     def _chain(self, run: Run, wanted: Target, work: Work) -> Made:
         """The files that the wanted one is made of, the run's own first, as far as they are not there."""

@@ -11,7 +11,7 @@ import numpy as np
 import onnx
 import pytest
 
-from lib.errors import Cancelled, InvalidValue, JobFailed, NotFound
+from lib.errors import Cancelled, InvalidValue, JobFailed, NotFound, QueueFull
 from lib.jobs import Progress, Result
 from lib.tflite import metadata
 from lib.train import pictures as reading
@@ -36,6 +36,25 @@ def test_an_onnx_file_leaves_with_its_row(run: Run, exporter: Exporter) -> None:
     row = found["report"]
     assert row["verdict"] == "proven" and row["same_label"] == 1.0 and row["count"] == 36, row["why"]
     assert onnx.load(found["file"]).graph.input[0].name == "pixels"
+
+
+def test_a_run_that_is_deleted_meanwhile(
+    run: Run, exporter: Exporter, tmp_path: Path, homes: dict[str, Path], pictures: DataSet
+) -> None:
+    copy = Run(shutil.copytree(run.folder, tmp_path / "deleted" / run.id))
+    shutil.rmtree(copy.folder / kept.FOLDER, ignore_errors=True)
+    events = exporter.export(copy, "onnx").events()
+    next(events)
+    shutil.rmtree(copy.folder.parent)
+    with pytest.raises(NotFound, match="deleted while it was exported"):
+        list(events)
+    assert not copy.folder.exists()
+
+
+def test_only_so_many_wait(run: Run, exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("lib.train.edge.export.MOST_WAITING", 0)
+    with pytest.raises(QueueFull):
+        exporter.export(run, "onnx").result()
 
 
 @pytest.mark.parametrize("target", TARGETS)
