@@ -91,3 +91,26 @@ def test_the_page_comes_up_without_torch() -> None:
 def test_spaces_is_no_package() -> None:
     """An __init__.py there would shadow PyPI's ``spaces``, which gradio imports on a Space."""
     assert not list((ROOT / "spaces").rglob("__init__.py"))
+
+
+def _there(module: str, name: str, root: Path = ROOT) -> bool:
+    """Whether ``from module import name`` finds something in this repository."""
+    base = root.joinpath(*module.split("."))
+    if (base / f"{name}.py").is_file() or (base / name).is_dir():
+        return True
+    source = base / "__init__.py" if base.is_dir() else base.with_suffix(".py")
+    return source.is_file() and name in source.read_text()
+
+
+def test_every_import_inside_a_function_is_there() -> None:
+    """Those run last, some in environments that only slow tests make: a module that moved would not be missed."""
+    missing = [
+        f"{path.relative_to(ROOT)}: {node.module}.{alias.name}"
+        for path in LIB
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ImportFrom) and not node.level and (node.module or "").split(".")[0] == "lib"
+        for alias in node.names
+        if not _there(str(node.module), alias.name)
+    ]
+    assert missing == []
+    assert not _there("lib.convert", "tflite_codes")

@@ -27,15 +27,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """A file that computes in integers is judged as such. Raises InvalidValue for an unknown signature, JobFailed."""
     import tempfile
 
-    from lib.convert import (
-        onnx_files,
-        tf2onnx_tool,
-        tflite_codes,
-        tflite_file,
-        tflite_main_graph,
-        tflite_shapes,
-        tflite_weights,
-    )
+    from lib.convert import onnx_files, tf2onnx_tool, tflite_main_graph, tflite_shapes
+    from lib.tflite import codes as tflite_codes
+    from lib.tflite import file as tflite_file
+    from lib.tflite import weights as tflite_weights
     from lib.tflite.signatures import described, keys, not_compared, parts
 
     progress("Reading the file", 0.1)
