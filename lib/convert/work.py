@@ -1,7 +1,4 @@
-"""Work in several jobs, one after another, that looks like one: events, and a cancel that ends everything.
-
-Has the verbs of ``lib.jobs.Job``, so whoever follows jobs follows this too.
-"""
+"""Conversions: steps with a scratch folder, some of them in a thread of the app."""
 
 from __future__ import annotations
 
@@ -10,14 +7,15 @@ import shutil
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import Any
 
+from lib import steps
 from lib.errors import Cancelled
-from lib.jobs import Job, Progress, Result
+from lib.jobs import Job, Progress
+from lib.steps import Steps
 
-Steps = Generator[Progress, None, dict[str, Any]]
 BEAT = 0.5  # seconds
 PREFIX = "workbench-convert-"
 
@@ -32,52 +30,23 @@ def sweep(hours: float) -> None:
             continue
 
 
-class Work:
+class Work(steps.Work):
     """``steps`` is given this object and a scratch folder, yields Progress and returns the result."""
 
     def __init__(self, steps: Callable[[Work, Path], Steps]) -> None:
-        self._steps, self._lock = steps, threading.Lock()
-        self._job: Job | None = None
-        self._cancelled = threading.Event()
+        super().__init__(lambda _: self._in_scratch(steps))
 
-    @property
-    def cancelled(self) -> bool:
-        return self._cancelled.is_set()
-
-    def cancel(self) -> None:
-        """From any thread. Harmless when it has ended."""
-        with self._lock:
-            self._cancelled.set()
-            job = self._job
-        if job is not None:
-            job.cancel()
-
-    def events(self) -> Iterator[Progress | Result]:
-        """Progress and, last, the Result; leaving early cancels. Raises what the jobs raise."""
+    def _in_scratch(self, steps: Callable[[Work, Path], Steps]) -> Steps:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         try:
-            yield Result((yield from self._steps(self, folder)))
+            return (yield from steps(self, folder))
         finally:
-            self.cancel()
+            self.cancel()  # before the folder goes
             shutil.rmtree(folder, ignore_errors=True)
-
-    def result(self) -> dict[str, Any]:
-        for event in self.events():
-            if isinstance(event, Result):
-                return event.value
-        raise AssertionError("work ends with a result or an error")
 
     def job(self, submit: Callable[[], Job], *, stage: str, share: float) -> Steps:
         """The job that ``submit`` puts in line; its stages come behind ``stage``; ``share`` of the whole is done before."""
-        with self._lock:
-            if self.cancelled:
-                raise Cancelled()
-            self._job = job = submit()
-        for event in job.events():
-            if isinstance(event, Result):
-                return event.value
-            yield Progress(f"{stage}: {event.stage}" if stage else event.stage, share)
-        raise AssertionError("a job ends with a result or an error")
+        return self.follow(submit, stage, share, share)
 
     def thread(
         self, function: Callable[[Callable[..., None]], Any], *, stage: str, share: float

@@ -16,8 +16,8 @@ from pathlib import Path
 from lib.convert.convert import Converter
 from lib.errors import Cancelled, JobFailed, NotFound, QueueFull, WorkbenchError
 from lib.jobs import Progress
+from lib.steps import Steps, Work
 from lib.train.edge import kept, targets
-from lib.train.edge.following import Steps, Work
 from lib.train.edge.making import Home, Making
 from lib.train.edge.rows import PROVEN, WITHHELD, Row
 from lib.train.edge.targets import Target

@@ -13,8 +13,8 @@ from lib.convert.convert import Converter, Source
 from lib.errors import InvalidFile, JobFailed
 from lib.jobs import Job, Progress
 from lib.settings import Settings
+from lib.steps import Steps, Work
 from lib.train.edge import kept, targets
-from lib.train.edge.following import Steps, Work
 from lib.train.edge.rows import PROVEN, WITHHELD, Row
 from lib.train.edge.targets import Target
 from lib.train.runs import Run

@@ -11,9 +11,9 @@ from pathlib import Path
 
 from lib.errors import Cancelled, JobFailed, WorkbenchError
 from lib.jobs import Progress, Result
+from lib.steps import Work
 from lib.train.edge import targets
 from lib.train.edge.export import Exporter
-from lib.train.edge.following import Work
 from lib.train.runs import Run
 
 ABANDONED = 900.0  # seconds without anybody who looks, after which an export is cancelled

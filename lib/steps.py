@@ -1,4 +1,7 @@
-"""Several steps, jobs and conversions, that look like one job: events, and a cancel that ends everything."""
+"""Several steps, one after another, that look like one job: events, and a cancel that ends everything.
+
+Has the verbs of ``lib.jobs.Job``, so whoever follows jobs follows this too.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ Steps = Generator[Progress, None, dict[str, Any]]
 
 
 class Step(Protocol):
-    """A job, or a conversion."""
+    """A job, or work of several."""
 
     def events(self) -> Iterator[Progress | Result]: ...
     def cancel(self) -> None: ...
