@@ -218,7 +218,7 @@ def test_a_reference_that_is_damaged_or_of_older_code_is_made_anew(
     """The child process that answers goes on without it."""
     place, about = run.folder / FOLDER / ARRAYS, run.folder / FOLDER / ABOUT
     trainer.watch.serve(run, new[:1])
-    wait(about.is_file)
+    wait(lambda: trainer.watch._has_reference(run))  # an earlier test leaves one that is none
     before = json.loads(about.read_text())
     if damage == "planted":
         place.write_bytes(b"PK\x03\x04 nonsense" * 50)
