@@ -16,7 +16,8 @@ NOTHING = "The files appear here, each with the accuracy that was measured on th
 EXPLAINED = (
     "Every figure is measured on the file itself. A float32 or float16 file leaves only when MediaPipe gives the trained "
     "network’s label with it on the validation pictures, ties not counted; an int8 file when its accuracy there is inside "
-    "the 95% interval of the trained network’s. Otherwise it is withheld, with the reason."
+    "the 95% interval of the trained network’s. Of each class most pictures that the network is sure of must keep their "
+    "label. Otherwise the file is withheld, with the reason."
 )
 BUSY = '<span class="mw-wrong" title="The times of one picture were far apart">on a busy machine</span>'
 HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")
