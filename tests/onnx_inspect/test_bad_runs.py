@@ -82,12 +82,14 @@ BOMBS: dict[str, str] = {
 }  # fmt: skip
 
 
-# stopped by a limit; all others are told in the report of the run
+# Stopped by a limit. All others fail in onnxruntime, and the report of the run says how.
 ENDLESS = {
     *("doubled 40 times", "a string doubled 40 times", "a loop without an end", "a loop that grows"),
     *("a loop that keeps everything", "a sequence that grows"),
     *("a thousand products of 3000 x 3000", "a pattern that backtracks"),
 }
+# These double: a fast machine reaches the limit of memory, and an error of onnxruntime, before the time is up.
+GROWS = {"doubled 40 times", "a string doubled 40 times", "a loop that grows", "a sequence that grows"}
 # onnxruntime 1.32 itself dies of these, if nothing stops it before, and the child alone with it
 CRASHES = {"a loop that keeps everything", "the lowest divided by -1", "a sequence that grows"}
 RUNS = {"no element", "huge numbers", "the largest differences"}
@@ -104,7 +106,7 @@ def run(jobs: Jobs, model: onnx.ModelProto, folder: Path, limits: Limits = SMALL
 def test_a_bomb(name: str, jobs: Jobs, tmp_path: Path) -> None:
     model = onnx.parser.parse_model(HEAD + BOMBS[name])
     found = run(jobs, model, tmp_path, QUICK if name in ENDLESS else SMALL)
-    if name in ENDLESS | CRASHES:
+    if name in ENDLESS | CRASHES and not (name in GROWS and isinstance(found, dict) and "error" in found["onnxruntime"]):
         ends = [LimitExceeded] * (name in ENDLESS) + [JobFailed] * (name in CRASHES)
         assert type(found) in ends, found
     else:
