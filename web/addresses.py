@@ -57,7 +57,7 @@ def routes(slug: str, tab: Iterable[APIRoute]) -> list[APIRoute]:
 def _way(slug: str, path: str, posts: bool) -> APIRoute:
     async def to_the_page(http: Request) -> Response:
         if posts and "text/html" not in http.headers.get("accept", ""):
-            words = f"{path} is asked with POST; a browser finds the page at /?tab={slug}."
+            words = f"Use POST for {path}. In a browser, open /?tab={slug}."
             return JSONResponse({"error": words}, status_code=405, headers={"Allow": "POST"})
         return RedirectResponse(f"./?tab={slug}", status_code=303)
 

@@ -29,7 +29,7 @@ class Page(gr.Blocks):
             raise
         except Exception as error:  # gradio would print it whole, with whatever it quotes, and tell the visitor nothing
             log.exception("a listener broke")
-            words = f"This broke inside the app ({type(error).__name__}). Whoever runs it finds where in its log."
+            words = f"Something went wrong inside the app ({type(error).__name__}). The server's log has the details."
             raise gr.Error(words, print_exception=False) from None
         finally:
             current.reset(token)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import html
 
-from lib.errors import Cancelled, WorkbenchError
+from lib.errors import Cancelled, InvalidValue, WorkbenchError
+
+MOST_GIVEN = 80  # characters of a wrong value in a message
 
 
 def e(text: object) -> str:
@@ -35,13 +37,26 @@ def progress(stage: str, share: float | None) -> str:
     return f'<div class="mw-card" data-say="{e(quarter(stage, share))}">{e(stage)} …{bar(share)}</div>'
 
 
+def sentence(error: WorkbenchError) -> str:
+    """``error`` as a page words it for a person. Programs get ``error.message``, which names the field of the API."""
+    if not isinstance(error, InvalidValue):
+        return error.message
+    field, allowed = error.field.replace("_", " ").capitalize(), error.allowed
+    end = "" if allowed.endswith("?") else "."
+    if error.given is None or error.given == "":
+        return f"{field} is missing. Allowed: {allowed}{end}"
+    given = str(error.given)
+    return f"{field} cannot be “{given if len(given) <= MOST_GIVEN else given[: MOST_GIVEN - 1] + '…'}”. Allowed: {allowed}{end}"
+
+
 def failed(error: WorkbenchError, word: str, still: str = "") -> str:
     """Why there is no answer; a Stop is no failure. ``still`` is the model that stays open."""
     after = f"<p><b>{e(still)}</b> is still the open model.</p>" if still else ""
     if isinstance(error, Cancelled):
         return idle(f'<span data-say="Stopped.">Stopped.</span>{after}')
     chip = f'<span class="mw-chip error">{e(word)}</span>'
-    return f'<div class="mw-card" data-say="{e(error.message)}">{chip} {e(error.message)}{after}</div>'
+    words = e(sentence(error))
+    return f'<div class="mw-card" data-say="{words}">{chip} {words}{after}</div>'
 
 
 CSS = """

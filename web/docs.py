@@ -18,10 +18,10 @@ from starlette.routing import BaseRoute
 import lib
 
 FILES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
-WORDS = """What the page does, by HTTP. Every error is `{"error": "…"}`.
+WORDS = """Everything the page does, over HTTP. Every error has the form `{"error": "…"}`.
 
-The same and more by Python's `gradio_client`: `/gradio_api/openapi.json`, or *Use via API* below the page. By MCP:
-`/gradio_api/mcp/`. Examples: `docs/api.md` in the repository."""
+Python's `gradio_client` does the same and more: see `/gradio_api/openapi.json`, or *Use via API* at the bottom of the page.
+The MCP server is at `/gradio_api/mcp/`. `docs/api.md` in the repository has examples."""
 
 
 def routes(title: str, ours: Callable[[], Sequence[BaseRoute]]) -> list[APIRoute]:

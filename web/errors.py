@@ -64,7 +64,7 @@ def handlers(ours: Sequence[BaseRoute]) -> dict[Any, Callable[..., Any]]:
             there = [route for route in ours if _at(route, http) and not getattr(route, REFUSES, False)]
             methods = sorted({m for route in there for m in getattr(route, "methods", None) or ()})
             allowed = ", ".join(methods) or headers.get("allow", "GET")
-            words, headers = f"{path} is asked with {allowed}, not {http.method[:20]}.", {"Allow": allowed}
+            words, headers = f"{path} does not accept {http.method[:20]}. Use {allowed}.", {"Allow": allowed}
         return JSONResponse({"error": words}, status_code=error.status_code, headers=headers)
 
     async def invalid(http: Request, error: RequestValidationError) -> Response:
@@ -77,7 +77,7 @@ def handlers(ours: Sequence[BaseRoute]) -> dict[Any, Callable[..., Any]]:
     async def broken(http: Request, error: Exception) -> Response:
         if _gradios(http):
             return PlainTextResponse("Internal Server Error", status_code=500)
-        return JSONResponse({"error": "The app broke on this request; its log says where."}, status_code=500)
+        return JSONResponse({"error": "Something went wrong inside the app. The server's log has the details."}, status_code=500)
 
     return {HTTPException: refused, RequestValidationError: invalid, Exception: broken}
 

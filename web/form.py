@@ -12,9 +12,10 @@ from starlette.datastructures import Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from lib.errors import InvalidFile
+from lib.reports.words import size
 
 MOST_PARTS = 100
-MOST_TEXT = 64 << 10  # bytes of a field that is no file: these are kept in memory
+MOST_TEXT = 64_000  # bytes of a field that is no file: these are kept in memory
 CHUNK = 1 << 20  # bytes
 EXAMPLE = "-F model=@model.onnx -F samples=@x.npz"
 
@@ -29,7 +30,7 @@ async def read(
     """Files by field, as (path in ``folder``, the sender's plain name), and the other fields as text.
 
     ``example``: the door's own fields, as curl sends them, for the words of an error.
-    Raises InvalidFile for a body that is no such form, for over 100 parts, and for a field of text over 64 KiB.
+    Raises InvalidFile for a body that is no such form, for over 100 parts, and for a field of text over 64 kB.
     """
     limits = {"max_files": MOST_PARTS, "max_fields": MOST_PARTS, "max_part_size": MOST_TEXT}
     parser = MultiPartParser(Headers({"content-type": content_type}), _chunks(body), **limits)
@@ -42,7 +43,7 @@ async def read(
     try:
         parts = found.multi_items()
         if len(parts) > MOST_PARTS:
-            raise InvalidFile(f"The form has over {MOST_PARTS} parts.")
+            raise InvalidFile(f"The form has more than {MOST_PARTS} parts.")
         for number, (field, value) in enumerate(parts):
             if isinstance(value, UploadFile):
                 path = folder / f"part-{number}"
@@ -74,7 +75,7 @@ def _called(name: str | None) -> str:
 
 def _words(error: MultiPartException, example: str) -> str:
     if "maximum size" in error.message:
-        return f"A field of the form that is no file has over {MOST_TEXT >> 10} KiB. Send files as curl does: -F name=@file."
+        return f"A text field of the form is larger than {size(MOST_TEXT)}. Send files as curl does: -F name=@file."
     if "Too many" in error.message:
-        return f"The form has over {MOST_PARTS} parts."
-    return f"The body is no form. Send one as curl does: {example}."
+        return f"The form has more than {MOST_PARTS} parts."
+    return f"The request body is not a valid form. Send one as curl does: {example}."

@@ -53,17 +53,17 @@ def route(token: str, read: Callable[[], Values]) -> APIRoute:
     ProcessCollector(registry=own)
 
     def answer(http: Request) -> Response:
-        """Prometheus' text. For whoever sends ``Authorization: Bearer`` and METRICS_TOKEN; 404 where that is not set."""
+        """Metrics in Prometheus' text format. Send METRICS_TOKEN as ``Authorization: Bearer``; 404 where it is not set."""
         if not token:
-            return JSONResponse({"error": "There are no metrics here: METRICS_TOKEN is not set."}, status_code=404)
+            return JSONResponse({"error": "Metrics are off: METRICS_TOKEN is not set."}, status_code=404)
         given = http.headers.get("authorization", "").encode("latin-1", "replace")
         if not hmac.compare_digest(given, b"Bearer " + token.encode()):
-            words = "Metrics are for whoever sends Authorization: Bearer and METRICS_TOKEN."
+            words = "Send the METRICS_TOKEN as Authorization: Bearer."
             return JSONResponse({"error": words}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
         text = generate_latest(metrics.REGISTRY) + generate_latest(own)
         return Response(text, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
-    return openapi.route("/metrics", answer, answer=openapi.file("Prometheus' text.", "text/plain"), errors=(401, 404))
+    return openapi.route("/metrics", answer, answer=openapi.file("Prometheus' text format.", "text/plain"), errors=(401, 404))
 
 
 def build_info(revision: str) -> Values:

@@ -20,22 +20,22 @@ Schema = dict[str, Any]
 
 WORDS = {
     401: "The token is missing or wrong.",
-    404: "There is no such thing (any more).",
-    408: "The body came too slowly. Nothing was started.",
-    413: "The file is too large, or the work on it went over its limit of memory or time.",
-    422: "A parameter or the file is not what it may be. Nothing was started.",
-    429: "Too many are waiting. Try again after Retry-After seconds.",
-    500: "A tool, a model or a child process broke on this request.",
-    503: "No model is loaded yet, or the app is stopping. Try again after Retry-After seconds.",
+    404: "Not found. It may have been deleted.",
+    408: "The request body arrived too slowly. Nothing was started.",
+    413: "The file is too large, or processing it exceeded a limit of memory or time.",
+    422: "A parameter or the file is not valid. Nothing was started.",
+    429: "The queue is full. Try again after Retry-After seconds.",
+    500: "A tool, a model or a child process failed on this request.",
+    503: "No model is loaded yet, or the app is shutting down. Try again after Retry-After seconds.",
 }
 HEADERS = {
-    "X-Request-Id": {"description": "The request's id in the log; yours, if you sent one.", "schema": {"type": "string"}}
+    "X-Request-Id": {"description": "The id of the request in the log: the one you sent, or a new one.", "schema": {"type": "string"}}
 }
 LATER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 
 
 class Failure(BaseModel):
-    """The one shape of every error."""
+    """Every error has this shape."""
 
     error: str = Field(description="What was given, what is allowed, what to do.")
 
@@ -73,6 +73,11 @@ def route(
         responses=known,
         openapi_extra={name: value for name, value in extra.items() if value},
     )
+
+
+def older(path: str, now: APIRoute) -> APIRoute:
+    """The same route at the address that it had before: it keeps working, and the docs do not list it."""
+    return APIRoute(path, now.endpoint, methods=sorted(now.methods or ()), include_in_schema=False)
 
 
 def query(name: str, words: str, kind: str = "string", *, required: bool = False, **schema: Any) -> Schema:

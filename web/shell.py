@@ -86,7 +86,7 @@ class Workbench:
         return found
 
     async def health(self) -> JSONResponse:
-        """How it is, by tab: 200 while the process lives, with the model, the queue and the ``revision``."""
+        """Whether the app is alive. 200 with the state of each tab (model, device, queue) and the ``revision``."""
         own = {"status": "ready", "revision": self.settings.revision or None}
         return JSONResponse(own | {k: v for tab in self.tabs for k, v in tab.health().items()})
 
@@ -95,7 +95,7 @@ class Workbench:
         return not self._stopping and all(getattr(tab, "ready", True) for tab in self.tabs)
 
     async def readiness(self) -> JSONResponse:
-        """200 when a picture can be made: for whoever sends visitors; ``/healthz`` is for whoever restarts what is dead."""
+        """Whether the app is ready for visitors. 200 when a picture can be made, else 503. Restart it by ``/healthz``, not by this."""
         ready = self.ready
         status = "ready" if ready else "stopping" if self._stopping else "loading"
         return JSONResponse({"status": status}, status_code=200 if ready else 503)

@@ -37,7 +37,7 @@ THEME = gr.themes.Base(
 )
 
 TITLE = "Model Workbench"
-DESCRIPTION = "Make pictures, look inside ONNX models, and convert models with a proof that they still compute the same."
+DESCRIPTION = "Generate images, inspect models, convert them and verify the result, and train image classifiers."
 
 # in the index itself, before gradio's own styles have come
 EARLY_CSS = """
@@ -56,7 +56,7 @@ HEADER = """
     <circle cx="12" cy="10" r="3.4" fill="#0d9488"/><circle cx="36" cy="10" r="3.4" fill="#0d9488"/>
     <circle cx="24" cy="5" r="3.4" fill="#0d9488"/><circle cx="24" cy="19" r="4.4" fill="#f59e0b"/>
   </svg>
-  <div><h1>Model Workbench</h1><p>A neural network's life after the notebook.</p></div>
+  <div><h1>Model Workbench</h1><p>Generate images. Inspect, convert and train models.</p></div>
 </header>
 """
 

@@ -12,10 +12,11 @@ from onnx import ModelProto, TensorProto, parser, printer
 from lib.errors import InvalidFile
 from lib.onnx_model.open import Model, byte_size, tensors
 from lib.onnx_model.words import clean
+from lib.reports.words import size
 
 MAX_TEXT = 200_000  # characters
 MAX_DEPTH = 200  # brackets in brackets: onnx's parser runs out of stack somewhere above 3,000
-MAX_SHOWN = 64 << 10  # bytes of weights in a model that is shown as text
+MAX_SHOWN = 64_000  # bytes of weights in a model that is shown as text
 MAX_ANSWER = 2_000_000  # characters of that text
 
 
@@ -65,10 +66,10 @@ def _depth(text: str) -> int:
 
 
 def to_text(model: Model) -> str:
-    """The model as ONNX text; raises InvalidFile for one with more than 64 KiB of weights."""
+    """The model as ONNX text; raises InvalidFile for one with more than 64 kB of weights."""
     held = sum(max(byte_size(t), found.length if (found := model.payload(t)) else 0) for _, t in tensors(model.proto))
     if held > MAX_SHOWN:
-        raise InvalidFile(f"The model holds {held >> 10:,} KiB of weights; up to {MAX_SHOWN >> 10} KiB are shown as text.")
+        raise InvalidFile(f"The model holds {size(held)} of weights; up to {size(MAX_SHOWN)} are shown as text.")
     copy = ModelProto()
     copy.CopyFrom(model.proto)
     for _, tensor in tensors(copy):

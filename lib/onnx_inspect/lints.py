@@ -17,7 +17,7 @@ from onnx import AttributeProto, ModelProto, TensorProto
 
 from lib.onnx_inspect import graph, shapes
 from lib.onnx_inspect.graph import Node
-from lib.onnx_inspect.report import Problem, size
+from lib.onnx_inspect.report import Problem, plural, size
 from lib.onnx_model.open import Model, byte_size, count, dtype_name, tensors
 from lib.onnx_model.runtime import kernels, supported
 
@@ -189,7 +189,8 @@ def _sample(model: Model, tensor: TensorProto) -> bytes | None:
 def _float64(s: Subject) -> Iterator[Problem]:
     wide = {n: byte_size(t) for n, t in s.initializers.items() if t.data_type == TensorProto.DOUBLE}
     if wide and sum(wide.values()) >= 64:
-        text = f"{len(wide)} initializers are float64 ({size(sum(wide.values()))}); few accelerators run that"
+        are = "is" if len(wide) == 1 else "are"
+        text = f"{plural(len(wide), 'initializer')} {are} float64 ({size(sum(wide.values()))}); few accelerators run that"
         yield Problem("warning", next(iter(wide)), text, "Convert them to float32 unless the model needs the digits.")
     for value in s.proto.graph.input:
         if shapes.of(value.type).data_type == TensorProto.DOUBLE and value.name not in s.initializers:

@@ -28,20 +28,23 @@ def cut(text: str, most: int) -> str:
     return text if len(text) <= most else f"{text[:most]}… ({len(text):,} characters)"
 
 
-def human(value: float | None, unit: str = "", base: int = 1000) -> str:
-    """1234567 → "1.23 M"; bytes in powers of 1024 when ``base`` says so."""
+PREFIXES = ("", "k", "M", "G", "T")
+
+
+def human(value: float | None, unit: str = "") -> str:
+    """1234567 → "1.23 M"."""
     if value is None:
         return "unknown"
-    prefixes = ("", "Ki", "Mi", "Gi", "Ti") if base == 1024 else ("", "k", "M", "G", "T")
     step = 0
-    while abs(value) >= base and step < 4:
-        value, step = value / base, step + 1
+    while abs(value) >= 1000 and step < 4:
+        value, step = value / 1000, step + 1
     text = f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
-    return f"{text} {prefixes[step]}{unit}".strip()
+    return f"{text} {PREFIXES[step]}{unit}".strip()
 
 
 def size(value: float | None) -> str:
-    return human(value, "B", 1024)
+    """Bytes as every page, report and message shows them: 46747648 → "46.7 MB". A MB is 10^6 bytes, as on the Hub."""
+    return human(value, "B")
 
 
 def shape_text(shape: list[Any] | None) -> str:

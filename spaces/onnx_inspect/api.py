@@ -39,14 +39,14 @@ def build(bench: Bench) -> None:
         """Look inside an ONNX or TensorFlow Lite model: validity, problems, inputs, outputs, operators, MACs, memory, nodes.
 
         Args:
-            file: The .onnx or .tflite file, told by its content; of a MediaPipe bundle (.task) its largest model.
-            external_data: Files that its tensors name as external data, if any.
-            symbols: The same as sizes, its older name.
-            sizes: Of dynamic dimensions, e.g. "batch=8, sequence=128"; others get plausible sizes, which the report names.
+            file: The .onnx or .tflite file, recognized by its content; of a MediaPipe bundle (.task), its largest model.
+            external_data: The model's external data files, if any.
+            symbols: Older name of sizes.
+            sizes: Sizes of dynamic dimensions, e.g. "batch=8, sequence=128". The report names the sizes assumed for the others.
 
         Returns:
-            The report. format is onnx or tflite; valid says whether onnx, or LiteRT, accepts the model; problems lists
-            errors, warnings and notes. metadata of a .tflite has its first 1,000 labels, and labels_count.
+            The report. format is onnx or tflite; valid says whether onnx or LiteRT accepts the model; problems lists
+            errors, warnings and notes. metadata of a .tflite has the first 1,000 labels and labels_count.
         """
         try:
             async for answer in _answer(bench.inspect(uploaded(file, external_data), parse_sizes(sizes, symbols))):
@@ -70,18 +70,18 @@ def build(bench: Bench) -> None:
 
         Args:
             file: The .onnx or .tflite file.
-            inputs: An .npz file with one array per input, each whole; without inputs, random ones are made.
-            seed: Of the random inputs, from 0.
-            runs: Timed runs, 1 to 1000.
-            external_data: Files that its tensors name as external data, if any.
-            symbols: The same as sizes, its older name.
+            inputs: An .npz file with one whole array per input. Without inputs, random ones are generated.
+            seed: Seed of the random inputs, 0 or more.
+            runs: Number of timed runs, 1 to 1000.
+            external_data: The model's external data files, if any.
+            symbols: Older name of sizes.
             values: Instead of an .npz, the inputs as JSON: {"X": [[1, 2, 3, 4]]}.
-            sizes: Of dynamic dimensions, e.g. "batch=8"; others get sizes that the model takes, which the answer names.
-            samples: Real inputs: .npz or .npy (first axis: samples), a picture, a zip of pictures, .wav, .txt. One is run.
-            preprocessing: Of pictures, where the guess is wrong, e.g. "size=224, normalization=imagenet, crop=center".
+            sizes: Sizes of dynamic dimensions, e.g. "batch=8". The answer names the sizes chosen for the others.
+            samples: Real inputs: .npz or .npy (first axis: samples), a picture, a zip of pictures, .wav, .txt. The first is run.
+            preprocessing: How pictures become the input, where the guess is wrong, e.g. "size=224, normalization=imagenet, crop=center".
 
         Returns:
-            Inputs, outputs, differences between the two runtimes, latency percentiles and time per node; samples and
+            Inputs, outputs, differences between the two runtimes, latency percentiles and time per node. samples and
             sizes_note say what was guessed.
         """
         try:
@@ -100,8 +100,8 @@ def build(bench: Bench) -> None:
 
         Args:
             file: The .onnx or .tflite file.
-            tensor: The initializer's, or the tensor's, name.
-            external_data: Files that its tensors name as external data, if any.
+            tensor: The name of the initializer or tensor.
+            external_data: The model's external data files, if any.
 
         Returns:
             minimum, maximum, mean, std, zeros, nan, infinite, histogram and the first values.
@@ -116,8 +116,8 @@ def build(bench: Bench) -> None:
         """Show a small ONNX model as ONNX text.
 
         Args:
-            file: The .onnx file, with at most 64 KiB of weights.
-            external_data: Files that its tensors name as external data, if any.
+            file: The .onnx file, with at most 64 kB of weights.
+            external_data: The model's external data files, if any.
 
         Returns:
             text: the model in the syntax of onnx.parser.
@@ -163,17 +163,17 @@ def build(bench: Bench) -> None:
         Args:
             old: The .onnx file before.
             new: The .onnx file after.
-            rtol: Relative tolerance within which initializers are equal.
-            atol: Absolute tolerance within which initializers are equal.
-            old_external_data: Files that the old model's tensors name as external data, if any.
-            new_external_data: The same of the new model.
+            rtol: Relative tolerance for equal initializers.
+            atol: Absolute tolerance for equal initializers.
+            old_external_data: The old model's external data files, if any.
+            new_external_data: The new model's external data files, if any.
 
         Returns:
             same, counts by kind, and rows of kind, change, name, before, after.
         """
         try:
             if not old or not new:
-                raise InvalidFile("Two files are needed: the model before and the model after.")
+                raise InvalidFile("Send two files: the model before and the model after.")
             numbers = tolerance("rtol", rtol), tolerance("atol", atol)
             pair = uploaded(old, old_external_data), uploaded(new, new_external_data)
             async for answer in _answer(bench.compare(*pair, *numbers)):

@@ -24,15 +24,15 @@ from .subject import uploaded
 
 def build(bench: Bench) -> None:
     async def edit_metadata(file: str, changes: dict[str, Any]) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
-        """Change what a TensorFlow Lite file says about itself: labels, normalization, name, author, licence.
+        """Change the metadata of a TensorFlow Lite file: labels, normalization, name, author, licence.
 
         Args:
             file: The .tflite file, with or without metadata.
             changes: New values by name: name, description, version, author, license (texts), labels (a list, in the order
-                of the output's scores), mean and std (a number, or three). What is left out stays.
+                of the output's scores), mean and std (a number, or three). Other values stay as they are.
 
         Returns:
-            The file with these metadata, and all of its metadata; problems says what a reader would stumble over.
+            The file with the new metadata, and all of its metadata. problems lists what other readers may reject.
         """
         out = bench.folders.new()
         try:

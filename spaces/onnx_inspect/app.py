@@ -1,4 +1,4 @@
-"""The ONNX inspector tab. Runs alone, too: ``python spaces/onnx_inspect/app.py``."""
+"""The inspector tab, for ONNX and TensorFlow Lite. Runs alone, too: ``python spaces/onnx_inspect/app.py``."""
 
 import sys
 from pathlib import Path
@@ -29,7 +29,7 @@ GRAPH_HOURS = 2.0  # how long a graph's unguessable address works
 class OnnxInspect:
     """Child processes that open uploads, with their doors: the page, the Gradio API, REST; and Netron's files."""
 
-    title = "Inspect ONNX"
+    title = "Inspect"
     slug = "inspect"
     css = view.CSS + view_links.CSS + view_run.CSS + view_tflite.CSS + netron.CSS
     visit: Visit

@@ -56,7 +56,7 @@ class Bench:
         """The file with other metadata, as ``target``; its report. Raises InvalidFile for a model of another format."""
         if subject.format != TFLITE:
             raise InvalidFile(
-                "Metadata are edited in TensorFlow Lite files, and this is none. Send a .tflite; Convert makes one of ONNX."
+                "Only TensorFlow Lite files have metadata to edit, and this is not one. Send a .tflite; Convert makes one from ONNX."
             )
         return self._ask(
             TFLITE, "edit", **subject.files(), name=Path(target).name, changes=changes, target=target, out=out or None
@@ -71,11 +71,11 @@ class Bench:
 
     def compare(self, old: Subject, new: Subject, rtol: float, atol: float) -> Job:
         for one in (old, new):
-            _only_onnx(one, "compared here")
+            _only_onnx(one, "compared")
         files = {"old": old.model, "old_externals": old.externals, "new": new.model, "new_externals": new.externals}
         return self._ask(ONNX, "difference", **files, rtol=rtol, atol=atol)
 
 
 def _only_onnx(subject: Subject, what: str) -> None:
     if subject.format != ONNX:
-        raise InvalidFile(f"{subject.name!r} is a TensorFlow Lite file; only ONNX models are {what}.")
+        raise InvalidFile(f"{subject.name!r} is a TensorFlow Lite file; only ONNX models can be {what}.")

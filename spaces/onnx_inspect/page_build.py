@@ -22,7 +22,7 @@ class Build:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         gr.Markdown(
-            "Write a model as ONNX text; what you build becomes the open model: its graph, cost and Run are in the tabs."
+            "Write a model as ONNX text. **Build** makes it the open model in all tabs."
         )
         self.examples = gr.Radio(list(TEXTS), label="Start from", value=next(iter(TEXTS)))
         self.text = gr.Textbox(LINEAR, label="ONNX text", lines=16, max_lines=40, elem_id="onnx-text", buttons=["copy"])

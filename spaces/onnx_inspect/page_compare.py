@@ -15,7 +15,7 @@ from . import view
 from .page_shared import Shared, Updates, Values, table
 from .subject import Subject, tolerance, uploaded
 
-CHOOSE = "Choose two models to compare: open one, or drop it under Before, and drop the other one under After."
+CHOOSE = "Choose two models to compare: open one or drop it under Before, then drop the other one under After."
 
 
 class Compare:
@@ -37,7 +37,7 @@ class Compare:
 
     def show(self, now: Subject) -> Updates:
         return {
-            self.said: f"<p class='mw-graph-line'>An empty Before is the open model, <b>{e(now.name)}</b>.</p>"
+            self.said: f"<p class='mw-graph-line'>Leave Before empty to compare with the open model, <b>{e(now.name)}</b>.</p>"
         } | self.nothing()
 
     def nothing(self, words: str = "") -> Updates:

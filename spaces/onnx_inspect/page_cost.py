@@ -23,7 +23,7 @@ class Cost:
             self.sizes = gr.Textbox(
                 label="Sizes of dynamic dimensions",
                 placeholder="batch=8, sequence=128",
-                info="plausible ones are used for those that are left out",
+                info="those that you leave out get plausible sizes",
                 elem_id="onnx-sizes",
             )
             self.recount = gr.Button("Recount", scale=0, min_width=120)
@@ -38,7 +38,7 @@ class Cost:
                 x_title=" ",
                 x_label_angle=-30,
             )
-            self.memory = gr.LinePlot(x="node", y="MiB alive", title="Activation memory per step", height=260, min_width=280)
+            self.memory = gr.LinePlot(x="node", y="MB in use", title="Activation memory per step", height=260, min_width=280)
         self.node = gr.HTML(padding=False)
         self.nodes = table(view.NODE_COLUMNS, ["number", "str", "str", "str", *["number"] * 5], "Nodes, costliest first")
         self.outputs = [self.cost, self.operators, self.memory, self.node, self.nodes, self.sizes]

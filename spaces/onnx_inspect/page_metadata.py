@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib.errors import InvalidValue, WorkbenchError
+from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from web.cards import failed, idle
 from web.folders import plain
 
@@ -17,7 +17,7 @@ from .page_shared import Shared, Updates, Values, opened, report_of
 from .subject import Subject
 
 TEXTS = {"name": "Name", "version": "Version", "author": "Author", "license": "Licence", "description": "Description"}
-HINT = "one number, or one for each of red, green and blue"
+HINT = "one number, or three for red, green and blue"
 
 
 class MetadataForm:
@@ -29,14 +29,14 @@ class MetadataForm:
                 self.texts = {k: gr.Textbox(label=words, lines=3 if k == "description" else 1) for k, words in TEXTS.items()}
             with gr.Column(min_width=260):
                 self.labels = gr.Textbox(
-                    label="Labels", lines=8, max_lines=12, info="a line each, in the order of the output's scores"
+                    label="Labels", lines=8, max_lines=12, info="one per line, in the order of the output scores"
                 )
                 with gr.Row():
                     options: dict[str, Any] = {"placeholder": "127.5", "min_width": 120}
                     self.mean = gr.Textbox(label="Mean", info="one number, or three", **options)
                     self.std = gr.Textbox(label="Std", info="one number, or three", **options)
         with gr.Row():
-            self.write = gr.Button("Write into the file", variant="primary", scale=2, min_width=150, interactive=False)
+            self.write = gr.Button("Write metadata", variant="primary", scale=2, min_width=150, interactive=False)
             self.download = gr.DownloadButton("Download .tflite", interactive=False, scale=1, min_width=150)
         self.note = gr.HTML(padding=False, elem_id="onnx-written")
         self.form = [*self.texts.values(), self.labels, self.mean, self.std]
@@ -83,7 +83,7 @@ def texts(found: dict[str, Any]) -> list[str]:
 
 
 def changes(before: dict[str, Any], given: Sequence[str | None]) -> dict[str, Any]:
-    """What the form says otherwise than the file. Raises InvalidValue where that is nothing, or no number."""
+    """What the form says otherwise than the file. Raises InvalidFile where nothing differs, InvalidValue for text that is no number."""
     names = [*TEXTS, "labels", "mean", "std"]
     found: dict[str, Any] = {}
     for name, old, new in zip(names, texts(before), (value or "" for value in given), strict=True):
@@ -92,7 +92,7 @@ def changes(before: dict[str, Any], given: Sequence[str | None]) -> dict[str, An
         read = {"labels": lines, "mean": numbers, "std": numbers}.get(name)
         found[name] = read(name, new) if read else new
     if not found:
-        raise InvalidValue("the form", "as the file", "a change of at least one field")
+        raise InvalidFile("Nothing has changed. Edit at least one field first.")
     return found
 
 

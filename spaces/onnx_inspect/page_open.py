@@ -36,7 +36,7 @@ class Opening:
         with gr.Row(elem_classes="mw-columns"):
             with gr.Column(scale=4, min_width=300):
                 self.files = gr.File(
-                    label=".onnx (with its external data) or .tflite", file_count="multiple", type="filepath", height=150
+                    label="Model: .onnx (with its external data) or .tflite", file_count="multiple", type="filepath", height=150
                 )
                 self.examples = gr.Dataset(
                     components=[gr.Textbox(visible=False)],
@@ -57,7 +57,7 @@ class Opening:
                     self.again = gr.Button("Show the open model", size="sm", visible=False, min_width=120)
             with gr.Column(scale=7, min_width=320):
                 self.summary = gr.HTML(idle(view.IDLE), padding=False, elem_id="onnx-summary")
-                self.member = gr.Radio(visible=False, label="In this bundle", elem_id="onnx-member")
+                self.member = gr.Radio(visible=False, label="Model in this bundle", elem_id="onnx-member")
                 with gr.Row(visible=False, elem_classes="mw-own") as self.two:
                     self.two_words = gr.HTML(padding=False)
                     self.compare = gr.Button("Compare them", size="sm", min_width=130, scale=0)
@@ -158,7 +158,7 @@ class Opening:
                 kept = [await asyncio.to_thread(shutil.copy, path, out) for path in paths]
             except OSError:
                 shutil.rmtree(out, ignore_errors=True)
-                raise gr.Error("That model is no longer there. Please convert it again.", print_exception=False) from None
+                raise gr.Error("This model is no longer available. Convert it again.", print_exception=False) from None
             now = uploaded(kept)
             now.out = out
             async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
@@ -192,7 +192,7 @@ class Opening:
             return {}
         old, new = onnx[-2:]
         beside = list(before.externals.values()) if before is not None and before.model == old else others
-        words = f"<b>{e(Path(new).name)}</b> is open; <b>{e(Path(old).name)}</b> was dropped too."
+        words = f"<b>{e(Path(new).name)}</b> is open. You also dropped <b>{e(Path(old).name)}</b>."
         return {
             self.two: gr.Row(visible=True),
             self.two_words: f'<p class="mw-graph-line" role="status">{words}</p>',
@@ -222,7 +222,7 @@ def _for_convert(now: Subject | None) -> list[str]:
     model = opened(now)
     path = Path(model.model)
     if not path.is_file():
-        raise gr.Error("The model is no longer there. Open it again.", print_exception=False)
+        raise gr.Error("This model is no longer available. Open it again.", print_exception=False)
     called, suffix = Path(model.name), f".{model.format}"
     if model.member:
         path, called = Path(plain(model.out, "member.tflite") or path), Path(model.member)

@@ -23,14 +23,14 @@ class Run:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         with gr.Row():
-            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="of random inputs", min_width=120)
+            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="for random inputs", min_width=120)
             self.runs = gr.Number(
                 RUNS, label="Timed runs", precision=0, minimum=1, maximum=1000, info="1 to 1000", min_width=120
             )
             self.sizes = gr.Textbox(
-                label="Sizes of dynamic dimensions", placeholder="batch=8", info="empty: sizes that it takes", min_width=160
+                label="Sizes of dynamic dimensions", placeholder="batch=8", info="empty: chosen automatically", min_width=160
             )
-        with gr.Accordion("Inputs of your own", open=False), gr.Row():
+        with gr.Accordion("Your own inputs", open=False), gr.Row():
             with gr.Column(min_width=260):
                 self.file = gr.File(
                     label="A picture, .wav, .txt, .npy, .npz, or a .zip of pictures",
@@ -44,7 +44,7 @@ class Run:
                 self.preprocessing = gr.Textbox(
                     label="Preprocessing of pictures",
                     placeholder="size=224, normalization=imagenet",
-                    info="guessed where it is left out: size, normalization, channels, layout, crop",
+                    info="size, normalization, channels, layout, crop; what you leave out is guessed",
                 )
                 self.typed = gr.Textbox(label="Or values as JSON", lines=3, placeholder='{"X": [[1, 2, 3, 4]]}')
         with gr.Row():

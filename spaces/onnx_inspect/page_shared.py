@@ -64,7 +64,7 @@ async def report_of(now: Subject) -> dict[str, Any]:
     try:
         return await asyncio.to_thread(lambda: json.loads(Path(now.report).read_text()))
     except (OSError, ValueError):
-        raise InvalidFile("The model is no longer there. Open it again.") from None
+        raise InvalidFile("This model is no longer available. Open it again.") from None
 
 
 def opened(now: Subject | None, words: str = "Open a model first.") -> Subject:

@@ -44,7 +44,7 @@ class Weights:
 
         async def look(name: str, now: Subject | None, http: gr.Request) -> Values:
             if now is None or not (name or "").strip():
-                raise gr.Error("Open a model and name one of its tensors.", print_exception=False)
+                raise gr.Error("Open a model, then name one of its tensors.", print_exception=False)
             try:
                 async for news in shared.follow("look", lambda: shared.bench.weights(now, name.strip()), http):
                     if isinstance(news, str):

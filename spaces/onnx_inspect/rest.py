@@ -40,17 +40,17 @@ EMPTY = "The body is empty. Send the .onnx file itself: curl --data-binary @mode
 
 def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     async def inspect(http: Request) -> Response:
-        """The report of an ONNX or TensorFlow Lite model. Query: name, sizes ("batch=8, sequence=128"; older: symbols)."""
+        """Report on an ONNX or TensorFlow Lite model. Query: name, sizes ("batch=8, sequence=128"; older: symbols)."""
 
         def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
             if samples:
-                raise InvalidValue("samples", samples[1], "files of /run-onnx")
+                raise InvalidFile("This route takes no samples. Send them to /run-onnx.")
             return bench.inspect(subject, parse_sizes(asked.get("sizes"), asked.get("symbols")))
 
         return await _answer(http, ask, {"name", "sizes", "symbols"})
 
     async def run(http: Request) -> Response:
-        """A model run on random inputs, or on a form's samples. Query: seed, runs, sizes, preprocessing."""
+        """Run a model on random inputs, or on the samples of a form. Query: seed, runs, sizes, preprocessing."""
 
         def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
             numbers = _whole(asked, "seed", 0), _whole(asked, "runs", RUNS)
@@ -91,17 +91,17 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
 def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[str, Endpoint, dict[str, Any]]]:
     """Path, endpoint and what OpenAPI tells of it."""
     known = {
-        "name": query("name", "What the model is called; a form's file has a name of its own."),
-        "sizes": query("sizes", 'Of dynamic dimensions: "batch=8, sequence=128".'),
-        "symbols": query("symbols", "As sizes, its older name.", deprecated=True),
+        "name": query("name", "The model's name. A file in a form brings its own."),
+        "sizes": query("sizes", 'Sizes of dynamic dimensions: "batch=8, sequence=128".'),
+        "symbols": query("symbols", "Older name of sizes.", deprecated=True),
     }
     more = {
-        "seed": query("seed", "Of random inputs.", "integer", default=0),
-        "runs": query("runs", "Runs that are timed.", "integer", default=RUNS),
-        "preprocessing": query("preprocessing", "JSON: how pictures become the input, where the guess is wrong."),
+        "seed": query("seed", "Seed of the random inputs.", "integer", default=0),
+        "runs": query("runs", "Number of timed runs.", "integer", default=RUNS),
+        "preprocessing": query("preprocessing", 'How pictures become the input, where the guess is wrong: "size=224, normalization=imagenet", or JSON.'),
     }
-    parts = {"model": part("The model."), "external_data": part("Files that hold its weights.", many=True)}
-    samples = {"samples": part("Real inputs: .npz, a picture, text, sound, or a .zip of them.")}
+    parts = {"model": part("The model."), "external_data": part("Files with its weights (external data).", many=True)}
+    samples = {"samples": part("Real inputs: .npz, .npy, a picture, a .zip of pictures, .wav or .txt.")}
     words = f"The model, at most {max_file_mb} MB in all."
     report = record(
         format="string", valid="boolean", problems=rows(record(severity="string", where="string", message="string"))
@@ -120,8 +120,8 @@ def _of_form(files: dict[str, list[tuple[Path, str]]], asked: dict[str, str]) ->
     models, samples = files.get("model", []), files.get("samples", [])
     if len(models) != 1 or len(samples) > 1:
         raise InvalidFile(
-            f"The form has {len(models)} files as model and {len(samples)} as samples; exactly one model and at most one "
-            "file of samples are taken: curl -F model=@model.onnx -F samples=@samples.npz …"
+            f"The form has {len(models)} files as model and {len(samples)} as samples. Send exactly one model and at most "
+            "one file of samples: curl -F model=@model.onnx -F samples=@samples.npz …"
         )
     path, name = models[0]
     externals = {called: str(part) for part, called in files.get("external_data", [])}

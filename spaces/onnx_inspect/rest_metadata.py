@@ -1,6 +1,6 @@
-"""``POST /edit_metadata``: a .tflite and what is to change in a form, the file with these metadata back.
+"""``POST /edit-metadata``: a .tflite and what is to change in a form, the file with these metadata back.
 
-``curl -F file=@model.tflite -F 'changes={"author": "Ada", "labels": ["cat", "dog"]}' …/edit_metadata -o new.tflite``.
+``curl -F file=@model.tflite -F 'changes={"author": "Ada", "labels": ["cat", "dog"]}' …/edit-metadata -o new.tflite``.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from web import form as forms
 from web.body import receive
 from web.errors import as_response
 from web.follow_job import follow_job
-from web.openapi import body, file, form, part, route
+from web.openapi import body, file, form, older, part, route
 
 from .bench import Bench
 from .page_metadata import stem
@@ -35,11 +35,11 @@ NO_FORM = f"Send a form: curl {EXAMPLE} …"
 
 def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     async def edit_metadata(http: Request) -> Response:
-        """Writes labels, normalization, name, author or licence into a TensorFlow Lite file; the new file."""
+        """Write labels, normalization, name, author or licence into a copy of a TensorFlow Lite file."""
         folder, handed = Path(bench.folders.new()), False
         try:
             if odd := sorted(http.query_params):
-                raise InvalidValue("query", odd[0], "none; what is to change stands in the form")
+                raise InvalidValue("query", odd[0], "none; send the changes in the form")
             path = folder / "body"
             await receive(http, path, max_file_mb)
             kind = http.headers.get("content-type")
@@ -66,13 +66,14 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
                 shutil.rmtree(folder, ignore_errors=True)
 
     fields = {
-        "file": part("The .tflite."),
-        "changes": {"type": "string", "description": f"New values by name, {ALLOWED}. What is left out stays."},
+        "file": part("The .tflite file."),
+        "changes": {"type": "string", "description": f"New values by name, {ALLOWED}. Other values stay as they are."},
     }
-    words = f"The file, at most {max_file_mb} MB, and what is to change in its metadata."
-    answer, errors = file("The file with these metadata."), (413, 422, 429, 500)
+    words = f"The file, at most {max_file_mb} MB, and the changes to its metadata."
+    answer, errors = file("The file with the new metadata."), (413, 422, 429, 500)
     papers: dict[str, Any] = {"method": "POST", "body": body(words, form(**fields)), "answer": answer, "errors": errors}
-    return [route("/edit_metadata", edit_metadata, **papers)]
+    now = route("/edit-metadata", edit_metadata, **papers)
+    return [now, older("/edit_metadata", now)]
 
 
 def _one(files: dict[str, list[tuple[Path, str]]]) -> tuple[Path, str]:
@@ -80,7 +81,7 @@ def _one(files: dict[str, list[tuple[Path, str]]]) -> tuple[Path, str]:
     if files:
         raise InvalidValue("field", sorted(files)[0], "file")
     if len(found) != 1:
-        raise InvalidFile(f"The form has {len(found)} files; exactly one is taken. {NO_FORM}")
+        raise InvalidFile(f"The form has {len(found)} files. Send exactly one. {NO_FORM}")
     return found[0]
 
 

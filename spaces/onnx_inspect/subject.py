@@ -71,8 +71,8 @@ def uploaded(paths: list[str] | str | None, beside: list[str] | None = None) -> 
     models = [p for p in found if formats.is_model(str(p))] or (found if len(found) == 1 else [])
     if len(models) != 1:
         raise InvalidFile(
-            f"{len(found)} files with {len(models)} models among them; "
-            "upload exactly one .onnx file and its external data, or one .tflite."
+            f"{len(found)} files were uploaded, {len(models)} of them models. "
+            "Upload exactly one .onnx file with its external data, or one .tflite."
         )
     data = [p for p in found if p != models[0]] + [Path(p) for p in beside or []]
     return Subject(str(models[0]), models[0].name, {p.name: str(p) for p in data})
@@ -100,24 +100,24 @@ def parse_sizes(sizes: str | None, symbols: str | None = "") -> dict[str, int]:
 def parse_samples(path: str | None, name: str, preprocessing: str | None, *others: Any) -> dict[str, Any] | None:
     """A file of samples with what is said of its pictures: ``size=224, normalization=imagenet``, or the same as JSON.
 
-    ``others`` are further ways to give inputs. Raises InvalidValue for two ways at once, and for what cannot be read.
+    ``others`` are further ways to give inputs. Raises InvalidFile for two ways at once, InvalidValue for what cannot be read.
     """
     words = (preprocessing or "").strip()
     if not path:
         if words:
-            raise InvalidValue("preprocessing", words, "given together with samples: a picture or a zip of pictures")
+            raise InvalidValue("preprocessing", words, "only together with samples: a picture or a zip of pictures")
         return None
     if any(others):
-        raise InvalidValue("samples", name, "given alone: take the other inputs away")
+        raise InvalidFile(f"Inputs were given twice: as samples ({name}) and in another way. Remove one of them.")
     return {"path": path, "name": name, "preprocessing": read_preprocessing(words)}
 
 
 def parse_values(text: str | None, npz: str | None) -> dict[str, Any] | None:
-    """Inputs typed as JSON, or None. Raises InvalidValue, for both an .npz and these too."""
+    """Inputs typed as JSON, or None. Raises InvalidValue, and InvalidFile for a file beside them."""
     if not (text or "").strip():
         return None
     if npz:
-        raise InvalidValue("inputs", "an .npz and typed values", "one of the two: take the other away")
+        raise InvalidFile("Inputs were given twice: as a file and as JSON values. Remove one of them.")
     try:
         values = json.loads(text or "")
     except (ValueError, RecursionError):
@@ -137,9 +137,9 @@ def whole(name: str, value: float | None, default: int) -> int:
 
 
 def tolerance(name: str, value: float | None) -> float:
-    """Raises InvalidValue for anything but a number from 0."""
+    """Raises InvalidValue for anything but a number of at least 0."""
     if value is None:
         return 0.0
     if not (math.isfinite(value) and value >= 0):
-        raise InvalidValue(name, value, "a number from 0")
+        raise InvalidValue(name, value, "a number of at least 0")
     return float(value)

@@ -9,15 +9,15 @@ import pandas as pd
 
 from lib.onnx_inspect import report as onnx_words
 from lib.onnx_inspect.report import incomplete
-from lib.reports.words import human, shape_text, size
+from lib.reports.words import human, plural, shape_text, size
 from lib.tflite_inspect import report as tflite_words
 from web.cards import e
 
 from . import view_links
 from .formats import ONNX, TFLITE
 
-NODE_COLUMNS = ["#", "node", "operator", "output", "M MACs", "MACs %", "k weights", "output KiB", "FLOPs/byte"]
-WEIGHT_COLUMNS = ["name", "dtype", "shape", "k elements", "KiB", "read by", "nodes"]
+NODE_COLUMNS = ["#", "node", "operator", "output", "M MACs", "MACs %", "k weights", "output kB", "FLOPs/byte"]
+WEIGHT_COLUMNS = ["name", "dtype", "shape", "k elements", "kB", "uses", "used by"]
 # what the Convert tab does about a problem
 MENDED = {
     "no-op": "ONNX, slimmed",
@@ -71,13 +71,13 @@ def _mend(problem: dict[str, Any]) -> str:
 
 def built(summary: str) -> str:
     """The summary once more: the other one may be far above the text."""
-    return f'<div class="mw-card"><span class="mw-chip">built</span> It is the open model now.</div>{summary}'
+    return f'<div class="mw-card"><span class="mw-chip">built</span> This is now the open model.</div>{summary}'
 
 
 def problems(report: dict[str, Any], converts: bool = False) -> str:
     """One row a problem: how bad, where, what, and what to do. ``converts``: whether there is a Convert tab."""
     if not report["problems"]:
-        return '<div class="mw-card"><span class="mw-chip ok">none</span> The checker and all lints are content.</div>'
+        return '<div class="mw-card"><span class="mw-chip ok">none</span> No errors, warnings or notes.</div>'
     outputs = {n["scope"] + n["name"]: (n["outputs"] or [""])[0] for n in report["nodes"]}
     weights = {i["name"] for i in report["initializers"]}
 
@@ -98,7 +98,7 @@ def problems(report: dict[str, Any], converts: bool = False) -> str:
 
 def cost(report: dict[str, Any]) -> str:
     """What the MACs hold and what they leave out."""
-    lines = [f"<b>{e(human(report['macs']))} MACs</b> ({report['macs']:,}); FLOPs are twice that."]
+    lines = [f"<b>{e(human(report['macs']))} MACs</b> ({report['macs']:,}); one MAC is two FLOPs."]
     if report["symbols"]:
         lines.append("Counted with " + e(report["sizes_note"]) + " Change them below.")
     elif report["sizes_note"]:
@@ -106,11 +106,11 @@ def cost(report: dict[str, Any]) -> str:
     for group in report["not_counted"]:
         lines.append(f"Not counted: {group['nodes']} × <code>{e(group['operator'])}</code>, {e(group['reason'])}.")
     memory = report["memory"]
-    least = f" At least: {memory['unknown']} values have no known size." if memory["unknown"] else ""
+    least = f" This is a lower bound: the sizes of {plural(memory['unknown'], 'value')} are unknown." if memory["unknown"] else ""
     lines.append(
-        f"Peak of inputs and activations alive at once: <b>{e(size(memory['peak_bytes']))}</b>, at {_at(report)}.{least}"
+        f"Peak memory of inputs and activations: <b>{e(size(memory['peak_bytes']))}</b>, at {_at(report)}.{least}"
     )
-    lines.append("<small>Element-wise work, normalisation and pooling have no MACs by convention.</small>")
+    lines.append("<small>By convention, element-wise operators, normalization and pooling have no MACs.</small>")
     return f'<div class="mw-card">{"<br>".join(lines)}</div>'
 
 
@@ -133,7 +133,7 @@ def node_table(report: dict[str, Any]) -> pd.DataFrame:
             part(n["macs"], 1e6),
             None if n["macs"] is None else round(100 * n["macs"] / total, 2),
             part(n["parameters"], 1e3),
-            part(n["output_bytes"], 1024),
+            part(n["output_bytes"], 1e3),
             n["intensity"],
         ]
         for n in found
@@ -157,17 +157,17 @@ def part(value: float | None, unit: float) -> float | None:
 
 
 def memory_plot(report: dict[str, Any]) -> pd.DataFrame:
-    """MiB alive at each node, at most about 500 points, each the highest of its stretch."""
+    """MB in use at each node, at most about 500 points, each the highest of its stretch."""
     over = report["memory"]["over_nodes"]
     step = max(1, len(over) // 500)
-    rows = [(k, max(over[k : k + step]) / 2**20) for k in range(0, len(over), step)]
-    return pd.DataFrame(rows, columns=["node", "MiB alive"])
+    rows = [(k, max(over[k : k + step]) / 1e6) for k in range(0, len(over), step)]
+    return pd.DataFrame(rows, columns=["node", "MB in use"])
 
 
 def weight_table(report: dict[str, Any]) -> pd.DataFrame:
     rows = []
     for i in report["initializers"][:MOST_ROWS]:
-        amounts = part(i["count"], 1e3), part(i["bytes"], 1024), i["uses"]
+        amounts = part(i["count"], 1e3), part(i["bytes"], 1e3), i["uses"]
         rows.append([i["name"], i["dtype"], shape_text(i["shape"]), *amounts, ", ".join(i["used_by"])])
     return pd.DataFrame(rows, columns=WEIGHT_COLUMNS)
 
@@ -177,7 +177,7 @@ def tensor(found: dict[str, Any], users: list[str] | None = None) -> str:
         f"<b><code>{e(found['name'])}</code></b> {e(found['dtype'])} {e(shape_text(found['shape']))}, {size(found['bytes'])}"
     ]
     if words := tflite_words.quantised(found.get("quantization")):
-        parts.append(f"stored as integers: {e(words)}")
+        parts.append(f"quantized: {e(words)}")
     if "minimum" in found:
         parts.append(f"{found['minimum']:.5g} to {found['maximum']:.5g}, mean {found['mean']:.5g}, std {found['std']:.5g}")
     if "zeros" in found:
@@ -186,7 +186,7 @@ def tensor(found: dict[str, Any], users: list[str] | None = None) -> str:
         )
     parts.append("first values: " + e(", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in found["values"])))
     if users:
-        parts.append("read by " + ", ".join(view_links.to_node(name) for name in users))
+        parts.append("used by " + ", ".join(view_links.to_node(name) for name in users))
     return f'<div class="mw-card">{"<br>".join(parts)}</div>'
 
 
@@ -200,7 +200,7 @@ def histogram(found: dict[str, Any]) -> pd.DataFrame | None:
 
 def changes(found: dict[str, Any]) -> str:
     if found["same"]:
-        return '<div class="mw-card"><span class="mw-chip ok">same</span> Nothing differs.</div>'
+        return '<div class="mw-card"><span class="mw-chip ok">same</span> No differences.</div>'
     parts = [f"{n} {kind}{'s' * (n > 1)} {change}" for kind, one in found["counts"].items() for change, n in one.items()]
     return f'<div class="mw-card"><span class="mw-chip warning">different</span> {e(", ".join(parts))}.</div>'
 

@@ -61,12 +61,12 @@ def node(report: dict[str, Any], name: str, output: str = "") -> str:
         return ""
     whole = found["scope"] + found["name"]
     macs = f"{human(found['macs'])} MACs" if found["macs"] is not None else f"MACs not counted: {found['reason']}"
-    share = f" ({found['macs'] / report['macs']:.1%} of all)" if found["macs"] and report["macs"] else ""
+    share = f" ({found['macs'] / report['macs']:.1%} of the total)" if found["macs"] and report["macs"] else ""
     shapes = "; ".join(shape_text(s) for s in found["output_shapes"])
     made = found["outputs"][0] if found["outputs"] else ""
     lines = [
-        f"<b>{to_node(whole, made)}</b> {e(found['operator'])}, gives {e(shapes)}",
-        f"{e(macs)}{share}; weights {e(size(found['weight_bytes']))}; output {e(size(found['output_bytes']))}",
+        f"<b>{to_node(whole, made)}</b> {e(found['operator'])}, output shape {e(shapes)}",
+        f"{e(macs)}{share}; weights: {e(size(found['weight_bytes']))}; output: {e(size(found['output_bytes']))}",
     ]
     held = {i["name"]: i for i in report["initializers"]}
     weights = [i for i in found["inputs"] if i in held]

@@ -16,7 +16,7 @@ from web.cards import e
 from .view import MOST_ROWS, part
 
 PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "M MACs", "GMAC/s"]
-HEAD = {True: "{} matches {}", False: "{} and {} give different outputs", None: "only one of the two runtimes gave outputs"}
+HEAD = {True: "{} matches {}", False: "{} and {} give different outputs", None: "only one of the two runtimes produced outputs"}
 PREVIEWED = 8 << 20  # bytes of a picture or a sound that is shown before it is used
 TEXT = 600  # characters of a text
 
@@ -53,8 +53,8 @@ def result(found: dict[str, Any]) -> str:
             )
     if ours.get("profile"):
         lines.append(
-            "<p><small>The profile below has the nodes of onnxruntime's optimised graph; profiled runs are slower than "
-            "timed ones.</small></p>"
+            "<p><small>The profile below lists the nodes of onnxruntime's optimized graph. Profiled runs are slower than "
+            "timed runs.</small></p>"
         )
     return f'<div class="mw-card">{"".join(lines)}</div>'
 

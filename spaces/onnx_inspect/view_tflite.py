@@ -12,10 +12,10 @@ from web.cards import e, idle
 
 from .view import MOST_ROWS, part
 
-TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "quantisation", "KiB"]
+TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "quantisation", "kB"]
 TENSOR_WIDTHS = ["56px", "220px", "115px", "90px", "180px", "340px", "100px"]
-NOTHING = "Metadata are part of a TensorFlow Lite file. Open a <b>.tflite</b> to see and edit them."
-UNREADABLE = "The metadata cannot be read; what is written here takes their place."
+NOTHING = "Only TensorFlow Lite files have metadata. Open a <b>.tflite</b> to view and edit it."
+UNREADABLE = "The metadata cannot be read. What you write here replaces it."
 
 
 def tensors(report: dict[str, Any]) -> pd.DataFrame:
@@ -28,7 +28,7 @@ def tensors(report: dict[str, Any]) -> pd.DataFrame:
             t["dtype"] + (", sparse" if t["sparse"] else ""),
             shape_text(t["shape"]),
             quantised(t["quantization"]),
-            part(t["bytes"], 1024),
+            part(t["bytes"], 1e3),
         ]
         for t in report["tensors"][:MOST_ROWS]
     ]
@@ -38,15 +38,15 @@ def tensors(report: dict[str, Any]) -> pd.DataFrame:
 def signatures(report: dict[str, Any]) -> str:
     """One line each: its key, what it takes and gives, and its MACs."""
     if not report["signatures"]:
-        words = "The file has no signatures: inputs and outputs go by the names of their tensors."
+        words = "The file has no signatures. Inputs and outputs are named after their tensors."
         return f'<p class="mw-graph-line">{words}</p>'
     lines = []
     for one in report["signatures"]:
         sides = [
             ", ".join(f"{v['name']} {v['dtype']} {shape_text(v['shape'])}" for v in one[s]) for s in ("inputs", "outputs")
         ]
-        left = "" if one["run"] else "; not run here: the same as another, or no plain tensors"
-        lines.append(f"<p><b><code>{e(one['key'])}</code></b> takes {e(sides[0])}; gives {e(sides[1])}{left}</p>")
+        left = "" if one["run"] else "; not run: it duplicates another signature or has inputs that are not tensors"
+        lines.append(f"<p><b><code>{e(one['key'])}</code></b> inputs: {e(sides[0])}; outputs: {e(sides[1])}{left}</p>")
     return f'<div class="mw-card"><h3>Signatures</h3>{"".join(lines)}</div>'
 
 
@@ -55,7 +55,7 @@ def metadata(report: dict[str, Any]) -> str:
     found = report["metadata"]
     if found is None:
         return idle(UNREADABLE)
-    chip = '<span class="mw-chip ok">metadata</span>' if found["present"] else '<span class="mw-chip">no metadata yet</span>'
+    chip = '<span class="mw-chip ok">metadata</span>' if found["present"] else '<span class="mw-chip">no metadata</span>'
     lines = [f'<p class="mw-verdict">{chip} {e(report["file"]["name"])}</p>']
     lines += [f'<p><span class="mw-chip warning">warning</span> {e(words)}</p>' for words in found["problems"]]
     rows = "".join(
@@ -66,7 +66,7 @@ def metadata(report: dict[str, Any]) -> str:
     lines.append(f'<div class="mw-scroll"><table class="mw-plain mw-notes">{rows}</table></div>')
     if found["files"]:
         files = ", ".join(f"{f['name']} ({size(f['bytes'])})" for f in found["files"])
-        lines.append(f"<p>Files in it: {e(files)}</p>")
+        lines.append(f"<p>Associated files: {e(files)}</p>")
     return f'<div class="mw-card">{"".join(lines)}</div>'
 
 
@@ -78,7 +78,7 @@ def _note(note: dict[str, Any]) -> str:
 
 
 def written(name: str) -> str:
-    words = f"{e(name)} with these metadata is the open model now."
+    words = f"{e(name)} is now the open model."
     return f'<div class="mw-card"><span class="mw-chip ok">written</span> {words}</div>'
 
 

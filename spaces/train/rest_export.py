@@ -1,4 +1,4 @@
-"""``POST /export_classifier`` (JSON in and out); below it a run's rows, ``{run}``, and its files, ``{run}/{target}``."""
+"""``POST /export-classifier`` (JSON in and out); below it a run's rows, ``{run}``, and its files, ``{run}/{target}``."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from lib.train.trainer import Trainer
 from web.body import receive
 from web.errors import as_response
 from web.follow_job import follow_job
-from web.openapi import body, json_body, path_parameter, record, route
+from web.openapi import body, json_body, older, path_parameter, record, route
 from web.openapi import file as binary
 
 from .rest_watch import RUN, queried
 
-DOOR = "export_classifier"
+DOOR, OLDER = "export-classifier", "export_classifier"
 MOST_MB = 1  # of the JSON
 FIELDS = ("run", "target")
 
@@ -95,7 +95,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
     asked = {"run": {"type": "string", "description": RUN}}
     asked["target"] = {"type": "string", "enum": list(TARGETS), "default": "tflite"}
     given = {"type": "object", "properties": asked, "required": ["run"]}
-    return [
+    found = [
         route(
             f"/{DOOR}",
             export_classifier,
@@ -114,6 +114,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         ),
         route(f"/{DOOR}/{{run}}/{{target}}", file, parameters=[where, which], answer=binary(), errors=(404, 422)),
     ]
+    return found + [older(one.path.replace(DOOR, OLDER), one) for one in found]
 
 
 def _answer(run: str, target: str, value: dict[str, Any]) -> Response:

@@ -110,7 +110,7 @@ def test_build_makes_the_open_model(page) -> None:  # type: ignore[no-untyped-de
     page.locator("#onnx-built").get_by_text("built", exact=True).wait_for()
     assert "A linear layer: Y = X·A + B" in page.locator("#onnx-summary").inner_text()
     tab(page, "Run")
-    page.get_by_text("Inputs of your own").click()
+    page.get_by_text("Your own inputs").click()
     page.get_by_label("Or values as JSON").fill('{"X": [[1, 1, 1, 1]]}')
     page.get_by_role("button", name="Run", exact=True).click()
     # rows of A sum to 1.5 a column; B is 0.1, 0.2, 0.3
@@ -200,7 +200,7 @@ def test_a_picture_as_input_is_shown_and_what_was_guessed_is_said(page, tmp_path
     upload(page, save(tmp_path, "digits"))
     Image.new("L", (40, 40), 255).save(tmp_path / "white.png")
     tab(page, "Run")
-    page.get_by_text("Inputs of your own").click()
+    page.get_by_text("Your own inputs").click()
     page.locator("#onnx-samples input[type=file]").set_input_files(str(tmp_path / "white.png"))
     page.locator("#onnx-preview img").wait_for()
     page.get_by_role("button", name="Run", exact=True).click()

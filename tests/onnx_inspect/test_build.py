@@ -36,7 +36,7 @@ def test_text_to_model_to_text(text: str, tmp_path: Path) -> None:
 def test_a_model_made_elsewhere_comes_back_the_same_where_it_is_small(name: str, tmp_path: Path) -> None:
     model = opened(EXAMPLES[name](), tmp_path)
     if name != "troubled":
-        with pytest.raises(InvalidFile, match="KiB of weights; up to 64 KiB are shown as text"):
+        with pytest.raises(InvalidFile, match="kB of weights; up to 64 kB are shown as text"):
             build.to_text(model)
     else:  # weights that the skeleton left out are in the text
         again = built(build.to_text(model), tmp_path)

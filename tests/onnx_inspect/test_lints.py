@@ -105,12 +105,12 @@ CASES: dict[str, tuple[dict[str, ModelProto | str], list[ModelProto | str]]] = {
     "duplicate-initializer": (
         {
             "holds the same values as 'w0' (256 B)": weighing(ONES, TWOS, ONES),
-            "(64 KiB)": weighing(*(np.ones((2, 64, 64)),) * 2),
+            "(65.5 kB)": weighing(*(np.ones((2, 64, 64)),) * 2),
         },
         [weighing(ONES, TWOS), weighing(np.ones((1, 2), np.float32), np.ones((1, 2), np.float32))],
     ),
     "float64": (
-        {"1 initializers are float64 (512 B)": weighing(WIDE), "this input is float64": weighing(WIDE)},
+        {"1 initializer is float64 (512 B)": weighing(WIDE), "this input is float64": weighing(WIDE)},
         [weighing(ONES)],
     ),
     "weights-as-inputs": ({"initializers among the inputs (1)": with_inputs_for_weights()}, []),
@@ -149,7 +149,7 @@ CASES: dict[str, tuple[dict[str, ModelProto | str], list[ModelProto | str]]] = {
         {"the shape of this output is not known": "g (float[2,3] x, int64[k] n) => (float[a,b] y) {y = Reshape (x, n)}"},
         ["g (float[n] x) => (float[n] y) {y = Relu (x)}"],
     ),
-    "large-constant": ({"holds 4 MiB of float32": constant(1 << 20)}, [constant(1 << 18)]),
+    "large-constant": ({"holds 4.19 MB of float32": constant(1 << 20)}, [constant(1 << 18)]),
     "unused-file": ({"no tensor of the model names this uploaded file": cnn()}, []),
 }
 

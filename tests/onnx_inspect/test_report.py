@@ -227,7 +227,9 @@ def test_numbers_for_reading(value: float | None, text: str) -> None:
     assert human(value) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0, "0 B"), (1023, "1023 B"), (1024, "1 KiB"), (5 << 30, "5 GiB")])
+@pytest.mark.parametrize(
+    ("value", "text"), [(0, "0 B"), (999, "999 B"), (1024, "1.02 kB"), (46_747_648, "46.7 MB"), (5 << 30, "5.37 GB")]
+)
 def test_sizes_for_reading(value: int, text: str) -> None:
     assert size(value) == text
 

@@ -74,7 +74,7 @@ def test_from_a_run_to_mediapipe(client: Client, app, run: str, pictures: Path) 
     names = [one.classifications[0].categories[0].category_name for one in found]
     assert sum(name == path.parent.name for name, path in zip(names, paths, strict=True)) >= 13
     address = app.address
-    answer = httpx.post(f"{address}/export_classifier", json={"run": run, "target": "tflite"}, timeout=60)
+    answer = httpx.post(f"{address}/export-classifier", json={"run": run, "target": "tflite"}, timeout=60)
     assert answer.status_code == 200 and answer.json()["report"]["sha256"] == report["sha256"]
     given = httpx.get(f"{address}/{answer.json()['file'].removeprefix('./')}")
     assert given.status_code == 200 and given.content == Path(file).read_bytes()
@@ -84,12 +84,12 @@ def test_from_a_run_to_mediapipe(client: Client, app, run: str, pictures: Path) 
     ]
     assert [one.json().get("file") for one in said] == [None, "model.onnx", "model.tflite", "model.tflite"]
     assert f'filename="{run}-model.tflite"' in given.headers["content-disposition"]
-    rows = httpx.get(f"{address}/export_classifier/{run}").json()
+    rows = httpx.get(f"{address}/export-classifier/{run}").json()
     assert {"onnx", "tflite"} == rows.keys() and rows["tflite"]["verdict"] == "proven"
 
 
 def test_what_the_doors_refuse(app, client: Client, run: str) -> None:  # type: ignore[no-untyped-def]
-    door = f"{app.address}/export_classifier"
+    door = f"{app.address}/export-classifier"
     for answer, status, words in (
         (httpx.post(door, json={"run": run, "target": "coreml"}), 422, "target was 'coreml'; allowed: onnx, tflite"),
         (httpx.post(door, json={"run": GONE}), 404, "There is no run"),
@@ -100,6 +100,8 @@ def test_what_the_doors_refuse(app, client: Client, run: str) -> None:  # type: 
         (httpx.post(door, content=b"no json"), 422, "Send JSON"),
         (httpx.post(f"{door}?run={run}", json={"run": run}), 422, "query was 'run'"),
         (httpx.get(f"{door}/{GONE}"), 404, "There is no run"),
+        (httpx.get(f"{app.address}/export_classifier/{GONE}"), 404, "There is no run"),  # the older spelling
+        (httpx.post(f"{app.address}/export_classifier", json={"run": GONE}), 404, "There is no run"),
         (httpx.get(f"{door}/{run}/coreml"), 422, "target was 'coreml'"),
         (httpx.get(f"{door}/{run}/tflite-int8"), 404, "no file for tflite-int8 (yet)"),
         (httpx.get(f"{door}/{run}/..%2frun.json"), 404, ""),
@@ -120,7 +122,7 @@ def test_a_withheld_file_is_not_to_be_had(app, run: str) -> None:  # type: ignor
     (found.folder / "exports").mkdir(exist_ok=True)
     (found.folder / "exports").mkdir(exist_ok=True)
     (found.folder / "exports" / "model-fp16.tflite").write_bytes(b"x")
-    rows = httpx.get(f"{app.address}/export_classifier/{run}").json()
+    rows = httpx.get(f"{app.address}/export-classifier/{run}").json()
     assert rows["tflite-fp16"]["why"] == "It disagrees."
-    answer = httpx.get(f"{app.address}/export_classifier/{run}/tflite-fp16")
+    answer = httpx.get(f"{app.address}/export-classifier/{run}/tflite-fp16")
     assert answer.status_code == 404 and "no file for tflite-fp16" in answer.text

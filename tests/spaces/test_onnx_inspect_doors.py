@@ -134,7 +134,7 @@ def test_sizes_and_samples(client: Client, inspector: str, digits: Path, tmp_pat
     rest = httpx.post(f"{inspector}/run-onnx?runs=2", files=files, data={"preprocessing": "crop=center"}, timeout=60).json()
     assert rest["samples"] | {"name": ""} == found["samples"] | {"name": ""} and rest["samples"]["name"] == "white.png"
     assert rest["outputs"] == found["outputs"] and rest["onnxruntime"]["runs"] == 2
-    with pytest.raises(AppError, match="take the other inputs away"):
+    with pytest.raises(AppError, match="Remove one of them"):
         client.predict(**given, values='{"image": [0]}', api_name="/run_onnx")
 
 

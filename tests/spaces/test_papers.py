@@ -26,8 +26,9 @@ from web import body
 TOKEN, VISITOR = "a token of the tests", "a key that nobody guesses"
 TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 ERROR = {"type": "object", "properties": {"error": {"type": "string", "minLength": 9}}, "required": ["error"]}
+OLDER = ("/edit_metadata", "/export_classifier")  # these spellings keep working
 # for the page and for browsers: no door of programs
-UNTOLD = ("/docs", "/openapi.json", "/netron", "/onnx-files/", "/train/files/")
+UNTOLD = ("/docs", "/openapi.json", "/netron", "/onnx-files/", "/train/files/", *OLDER)
 BUSY = {408, 429, 500, 503}  # not by what is asked
 NOBODY = "20200101-000000-shapes-0123456789abcdef"  # as a run's id may be
 
@@ -110,10 +111,10 @@ def right(app: App, tmp_path_factory: pytest.TempPathFactory) -> dict[tuple[str,
         ("POST", "/classify"): Asked({"run": app.run}, content=app.picture),
         ("POST", "/classify/{id}/truth"): Asked({"id": answered.json()["id"]}, json={"label": "cross"}),
         ("GET", "/monitor"): Asked({"run": app.run}),
-        ("POST", "/edit_metadata"): Asked(form={"file": tflite, "changes": (None, '{"author": "Ada"}')}),
-        ("POST", "/export_classifier"): Asked(json={"run": app.run, "target": "onnx"}),
-        ("GET", "/export_classifier/{run}"): Asked({"run": app.run}),
-        ("GET", "/export_classifier/{run}/{target}"): Asked({"run": app.run, "target": "onnx"}),
+        ("POST", "/edit-metadata"): Asked(form={"file": tflite, "changes": (None, '{"author": "Ada"}')}),
+        ("POST", "/export-classifier"): Asked(json={"run": app.run, "target": "onnx"}),
+        ("GET", "/export-classifier/{run}"): Asked({"run": app.run}),
+        ("GET", "/export-classifier/{run}/{target}"): Asked({"run": app.run, "target": "onnx"}),
     }
 
 

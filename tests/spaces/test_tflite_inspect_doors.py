@@ -111,27 +111,29 @@ def test_rest(inspector: str, animals: Path, tmp_path: Path) -> None:
     assert report["format"] == "tflite" and report["file"]["name"] == "model.tflite" and report["macs"] == 12
     assert httpx.post(f"{inspector}/run-onnx?runs=2", content=data, timeout=60).json()["agree"]
     form = {"changes": json.dumps({"author": "Ada", "labels": LABELS})}
-    answer = httpx.post(f"{inspector}/edit_metadata", files={"file": ("a.tflite", data)}, data=form, timeout=60)
+    answer = httpx.post(f"{inspector}/edit-metadata", files={"file": ("a.tflite", data)}, data=form, timeout=60)
     assert answer.status_code == 200 and 'filename="a.tflite"' in answer.headers["content-disposition"]
     (tmp_path / "new.tflite").write_bytes(answer.content)
     read = metadata.read(tmp_path / "new.tflite")
     assert read is not None and read.author == "Ada" and read.labels == tuple(LABELS)
+    older = httpx.post(f"{inspector}/edit_metadata", files={"file": ("a.tflite", data)}, data=form, timeout=60)
+    assert older.content == answer.content and "/edit_metadata" not in httpx.get(f"{inspector}/openapi.json").json()["paths"]
 
 
 @pytest.mark.parametrize(
     ("form", "message"),
     [
-        ({"files": {"file": b""}, "data": {"changes": '{"author": "a"}'}}, "and this is none. Send a .tflite"),
+        ({"files": {"file": b""}, "data": {"changes": '{"author": "a"}'}}, "and this is not one. Send a .tflite"),
         ({"files": [("file", b"x"), ("file", b"y")], "data": {"changes": "{}"}}, "The form has 2 files"),
         ({"files": {"file": b"x"}, "data": {"changes": "[1]"}}, "an object as JSON"),
         ({"files": {"file": b"x"}}, "an object as JSON"),
         ({"files": {"file": b"x", "other": b"y"}, "data": {"changes": "{}"}}, "allowed: file"),
         ({"files": {"file": ("m.tflite", b"x" * 50)}, "data": {"changes": '{"author": "a"}'}}, "Not a TensorFlow Lite file"),
         ({"content": b"x"}, "Send a form"),
-        ({"content": b"x", "params": {"author": "Ada"}}, "what is to change stands in the form"),
+        ({"content": b"x", "params": {"author": "Ada"}}, "send the changes in the form"),
     ],
 )
 def test_rest_errors(inspector: str, form: dict, message: str) -> None:
-    answer = httpx.post(f"{inspector}/edit_metadata", **form, timeout=60)
+    answer = httpx.post(f"{inspector}/edit-metadata", **form, timeout=60)
     assert answer.status_code == 422
     assert message in answer.json()["error"]

@@ -43,7 +43,7 @@ def client() -> Iterator[Client]:
 def test_broken(client: Client, caplog: pytest.LogCaptureFixture) -> None:
     with pytest.raises(AppError) as caught:
         client.predict(SECRET, api_name="/broken")
-    assert str(caught.value) == "This broke inside the app (RuntimeError). Whoever runs it finds where in its log."
+    assert str(caught.value) == "Something went wrong inside the app (RuntimeError). The server's log has the details."
     (record,) = [one for one in caplog.records if one.name == "web.blocks"]
     assert record.levelno == logging.ERROR and record.exc_info and record.exc_info[0] is RuntimeError
 

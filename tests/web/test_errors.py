@@ -44,9 +44,9 @@ def client() -> Iterator[TestClient]:
     ("method", "path", "status", "words"),
     [
         ("GET", "/nothing", 404, "There is nothing at '/nothing'. GET /docs lists the routes."),
-        ("DELETE", "/numbers/3", 405, "/numbers/3 is asked with GET, PUT, not DELETE."),
+        ("DELETE", "/numbers/3", 405, "/numbers/3 does not accept DELETE. Use GET, PUT."),
         ("GET", "/numbers/three", 422, "n was 'three'; allowed: "),
-        ("GET", "/numbers/13", 500, "The app broke on this request"),
+        ("GET", "/numbers/13", 500, "Something went wrong inside the app"),
         ("GET", "/numbers/14", 409, "Somebody else has it."),
     ],
 )

@@ -35,13 +35,13 @@ def test_files_and_fields(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("body", "kind", "says"),
     [
-        (b"no form at all", KIND, "is no form"),
-        (part("a", b"b") + b"--xyz--\r\n", "multipart/form-data", "is no form"),
-        (b'--xyz\r\nContent-Disposition: form-data; filename="x"\r\n\r\na\r\n--xyz--\r\n', KIND, "is no form"),
+        (b"no form at all", KIND, "not a valid form"),
+        (part("a", b"b") + b"--xyz--\r\n", "multipart/form-data", "not a valid form"),
+        (b'--xyz\r\nContent-Disposition: form-data; filename="x"\r\n\r\na\r\n--xyz--\r\n', KIND, "not a valid form"),
         (part("a", b"b") * 101 + b"--xyz--\r\n", KIND, "over 100 parts"),
         (part("a", b"b", "f") * 101 + b"--xyz--\r\n", KIND, "over 100 parts"),
         (part("a", b"b") * 60 + part("a", b"b", "f") * 60 + b"--xyz--\r\n", KIND, "over 100 parts"),
-        (part("a", b"b" * (form.MOST_TEXT + 1)) + b"--xyz--\r\n", KIND, "no file has over 64 KiB"),
+        (part("a", b"b" * (form.MOST_TEXT + 1)) + b"--xyz--\r\n", KIND, "text field of the form is larger than 64 kB"),
     ],
 )
 def test_what_is_refused(body: bytes, kind: str, says: str, tmp_path: Path) -> None:
