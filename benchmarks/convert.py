@@ -21,10 +21,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lib.convert import sources
-from lib.convert.convert import Converter, Source
-from lib.convert.options import chosen
-from lib.convert.routes import routes, runs_here
+from lib.convert.intake import sources
+from lib.convert.service.converter import Converter, Source
+from lib.convert.service.options import chosen
+from lib.convert.service.routes import routes, runs_here
 from lib.jobs import Progress
 from lib.settings import Settings
 

@@ -20,10 +20,12 @@ from onnx import TensorProto, numpy_helper
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-from lib.convert import architectures, feeds, proof
 from lib.convert.edges import architecture_to_onnx
-from lib.convert.measures import Pair
-from lib.convert.runners.onnx import OnnxRunner
+from lib.convert.formats.onnx.runner import OnnxRunner
+from lib.convert.formats.pytorch import architectures
+from lib.convert.proof import cases as proof_cases
+from lib.convert.proof.measures import Pair
+from lib.convert.proof.verdict import decide
 
 
 def main() -> None:
@@ -40,7 +42,7 @@ def main() -> None:
     options = {"opset": "default", "dynamic": True}
     architecture_to_onnx.convert(lambda *_: None, source, target, options)
     runner = OnnxRunner(target)
-    cases = feeds.cases(runner.signature())
+    cases = proof_cases.cases(runner.signature())
     expected = [runner.run(case.arrays) for case in cases]
     model = onnx.load(str(target / "model.onnx"))
     held = [t for t in model.graph.initializer if len(t.dims) > 1 and t.data_type == TensorProto.FLOAT]
@@ -56,7 +58,7 @@ def main() -> None:
         tensor.ParseFromString(before)
         other = OnnxRunner(wrong)
         pairs = [Pair(c.kind, e, other.run(c.arrays), "", c.sizes) for c, e in zip(cases, expected, strict=True)]
-        judged = proof.judge(pairs, "fp32")
+        judged = decide(pairs, "fp32")
         found.setdefault(judged["verdict"], []).append(judged["range_error"])
     for verdict, errors in sorted(found.items()):
         print(f"{verdict}: {len(errors)} of {flips}; errors {min(errors):.1e} to {max(errors):.1e} of the output's range")

@@ -59,7 +59,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="session")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Saved random models: sd (epsilon), sd2 (v), sdxl, and flux for the families without a row."""
+    """Saved random models: sd (epsilon), sd2 (v), sdxl, sd3, flux and schnell; pixart for the families without a module."""
     home = tmp_path_factory.mktemp("models")
     for name, make in tiny.PIPELINES.items():
         make().save_pretrained(home / name)

@@ -17,13 +17,18 @@ SHARED = {
 CAPABILITIES = {p.name for p in (ROOT / "lib").iterdir() if p.is_dir()} - SHARED
 # the only names by which a capability may use another one
 FACES = {
-    "train": {"lib.convert.convert", "lib.convert.convert.Converter", "lib.convert.convert.Source"},
+    "train": {
+        "lib.convert.service.converter",
+        "lib.convert.service.converter.Converter",
+        "lib.convert.service.converter.Source",
+    },
     # the same engine elsewhere: it has that one's face, and runs it
     "replicas": {
         "lib.text_to_image." + name
         for name in (
             *("engine.Engine", "engine.MOST_GROUPS", "engine.PATIENCE", "engine.STOPPING", "account.refusals"),
             *("events.Done", "events.Event", "events.Failed", "events.Loading", "events.Queued", "events.Step"),
+            "events.Stopped",
             *("group.own_rows", "group.rows_at", "models.Catalogue", "models.settle"),
             *("queue.FairQueue", "request.Request", "ticket.Ticket"),
         )
@@ -74,8 +79,9 @@ def test_the_rule_can_fail(tmp_path: Path) -> None:
 def test_the_page_comes_up_without_torch() -> None:
     """Neither app.py nor a tab imports torch, diffusers or transformers at its top."""
     heavy = {"torch", "diffusers", "transformers"}
-    allowed = {"batch", "solo", "preview", "schedulers", "families"}  # imported when a model is loaded
-    allowed |= {"importers", "own", "operators", "module_source", "preload"}  # imported in child processes only
+    # imported when a model is loaded
+    allowed = {"batch", "row", "predict", "solo", "preview", "schedulers", "families", "vae"}
+    allowed |= {"onnx_importer", "source_code", "torch_values", "preload"}  # imported in child processes only
     allowed |= {"torch_training", "keras_training", "preload"}
     light = [p for p in LIB if not ({p.stem, *p.relative_to(ROOT).parts} & allowed)]
     light += [ROOT / "app.py", *(ROOT / "web").glob("*.py"), *(ROOT / "spaces").rglob("*.py")]

@@ -16,8 +16,8 @@ import gradio as gr
 from gradio.data_classes import ListFiles
 from pydantic import model_validator
 
-from lib.convert.conversions import table
-from lib.convert.convert import Converter
+from lib.convert.service.catalogue import table
+from lib.convert.service.converter import Converter
 from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
 from web.errors import as_gradio
@@ -46,16 +46,16 @@ def build(converter: Converter, folders: Folders) -> None:
     async def convert(
         file: list[str] | None = None, source: str = "", target: str = "", options: dict[str, Any] | None = None
     ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
-        """Convert a model to another format and prove that it still computes the same. What is not proven is withheld.
+        """Convert a model to another format and verify that it still computes the same. A file that is not proven is withheld.
 
-        Samples of real inputs (.npz, .npy, zip of pictures, one picture, .wav, .txt) calibrate int8 and judge int8 and
+        Samples of real inputs (.npz, .npy, zip of pictures, one picture, .wav, .txt) calibrate int8 and test int8 and
         float16: send their file among those in file, and name it: options={"samples": "photos.zip"}.
 
         Args:
             file: The model's file, or a list of files (the main one first); none when source names an architecture.
             source: A name such as "torchvision:mobilenet_v3_small", with its weights as file or without.
-            target: The format to convert to; describe_source tells which of them a model can become.
-            options: JSON object, the route's options and: samples, preprocessing, sizes, min_agreement, seeds, anyway.
+            target: The format to convert to. describe_source lists those that a model can be converted to.
+            options: JSON object with the options of the conversion and: samples, preprocessing, sizes, min_agreement, seeds, anyway.
 
         Returns:
             The converted file (a zip where there are several) or nothing, and the report: verdict, reason, errors.
@@ -67,7 +67,7 @@ def build(converter: Converter, folders: Folders) -> None:
             given = subject.source(file, source)
             chosen = from_client(options, given.files, specs(await asyncio.to_thread(converter.conversions)))
             if name := subject.stray(given.files):
-                raise InvalidFile(f'{name!r} is no part of this model. Samples are named: options={{"samples": "{name}"}}.')
+                raise InvalidFile(f'{name!r} is not part of this model. To use it as samples: options={{"samples": "{name}"}}.')
             async with aclosing(follow_job(converter.convert(given, target, chosen, Path(folder)))) as events:
                 async for event in events:
                     if isinstance(event, Result):
@@ -80,14 +80,14 @@ def build(converter: Converter, folders: Folders) -> None:
             shutil.rmtree(folder, ignore_errors=True)
 
     async def describe_source(file: list[str] | None = None, source: str = "") -> Answers:
-        """Tell what a model is and what it can be converted to here.
+        """Describe a model and list what it can be converted to here.
 
         Args:
             file: The model's file, or a list of files (the main one first); none when source names an architecture.
             source: A name such as "torchvision:mobilenet_v3_small".
 
         Returns:
-            format, title, bytes, inputs, outputs, messages, and targets with route, tools, rough seconds and options.
+            format, title, bytes, inputs, outputs, messages, and targets with route, tools, estimated seconds and options.
         """
         try:
             async with aclosing(follow_job(converter.describe(subject.source(file, source)))) as events:
@@ -97,7 +97,7 @@ def build(converter: Converter, folders: Folders) -> None:
             raise as_gradio(error) from None
 
     async def conversions() -> list[dict[str, Any]]:
-        """List every conversion that this installation knows.
+        """List all conversions that this installation knows.
 
         Returns:
             Rows of source, target, tool, precision, options, and runs_here with why_not.

@@ -14,7 +14,7 @@ from typing import Any
 
 from fastapi.routing import APIRoute
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.settings import Settings
 from web.folders import Folders
 from web.visit import Visit

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lib.reports import words
+
 
 def number(value: Any, digits: int = 3) -> str:
     return "–" if not isinstance(value, int | float) else f"{value:.{digits}g}"
@@ -26,13 +28,7 @@ def seconds_text(value: float | None) -> str:
 
 
 def bytes_text(value: float | None) -> str:
-    if value is None:
-        return "–"
-    for unit in ("bytes", "KB", "MB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}" if unit != "bytes" else f"{value:.0f} bytes"
-        value /= 1000
-    return f"{value:.3g} GB"
+    return "–" if value is None else words.size(value)
 
 
 def ms(value: float | None) -> str:
@@ -44,7 +40,7 @@ def speed(ratio: float | None) -> str:
     if not ratio:
         return ""
     if 0.9 < ratio < 1.1:
-        return "as fast"
+        return "same speed"
     return f"{1 / ratio:.2g}× faster" if ratio < 1 else f"{ratio:.2g}× slower"
 
 
@@ -53,5 +49,5 @@ def size(ratio: float | None) -> str:
     if not ratio:
         return ""
     if 0.98 < ratio < 1.02:
-        return "the same"
+        return "same size"
     return f"{100 * (1 - ratio):.0f} % smaller" if ratio < 1 else f"{100 * (ratio - 1):.0f} % larger"

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
-from lib.convert.options import OF_THE_PROOF
+from lib.convert.service.options import OF_THE_PROOF
 from lib.errors import InvalidValue
 from lib.model_inputs.preprocessing import parse
 
@@ -18,15 +18,15 @@ OPTIONS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "Options of the conversion, by name",
     "properties": {
-        "samples": {"type": "string", "description": "The name of one of the files that are sent along: real inputs."},
+        "samples": {"type": "string", "description": "Real inputs: the name of one of the uploaded files."},
         "preprocessing": {
             "type": "object",
-            "description": "How pictures become the input, where the guess is wrong: size, normalization, layout, …",
+            "description": "How pictures become the input, where the guess is wrong: size, normalization, layout, channels, crop.",
         },
-        "sizes": {"type": "string", "description": 'Of dynamic dimensions, as "batch=4, samples=512".'},
-        "min_agreement": {"type": "number", "minimum": 0.5, "maximum": 1, "description": "Least share of equal answers."},
-        "seeds": {"type": "array", "items": {"type": "integer"}, "description": "Three numbers or more, of made-up inputs."},
-        "anyway": {"type": "boolean", "description": "True hands out a file that is not proven, named .unproven."},
+        "sizes": {"type": "string", "description": 'Sizes of dynamic dimensions, such as "batch=4, samples=512".'},
+        "min_agreement": {"type": "number", "minimum": 0.5, "maximum": 1, "description": "Minimum share of samples with the same answer."},
+        "seeds": {"type": "array", "items": {"type": "integer"}, "description": "Seeds of the random test inputs, three or more."},
+        "anyway": {"type": "boolean", "description": "True: also return a file that is not proven, named .unproven."},
     },
     "additionalProperties": True,
 }
@@ -59,7 +59,7 @@ def from_client(options: Any, files: dict[str, Path], known: Specs) -> dict[str,
     for name, value in out.items():
         if is_file(name, known) and value is not None:
             if not isinstance(value, str) or value not in files:
-                raise InvalidValue(name, value, "the name of one of the files that are sent along")
+                raise InvalidValue(name, value, "the name of one of the uploaded files")
             out[name] = str(files[value])
     for path in [v for name, v in out.items() if is_file(name, known)]:
         for name in [n for n, p in files.items() if str(p) == path]:

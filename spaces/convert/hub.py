@@ -52,7 +52,7 @@ def push(
         raise JobFailed("There is no result to push. Convert a model first; a withheld file is not pushed.")
     verdict = outcome.report.get("verdict")
     if verdict != "proven" and not anyway:
-        raise JobFailed(f"This result is {verdict}. Tick the box that says so to push it all the same.")
+        raise JobFailed(f"This result is {verdict}. Tick “Push even if it is not proven” to push it anyway.")
     if token is None:
         raise JobFailed("You are not signed in. Sign in with Hugging Face first.")
     if how not in (NEW, PULL):
@@ -74,7 +74,7 @@ def push(
     except Exception as error:  # also a lost connection, a refused card …
         words = _said(error, name, how)
         # none of the error's own words, nor it as a cause: they may hold what was sent, the token with it
-        raise JobFailed(f"{words} The repository {name} was made and is empty." if made else words) from None
+        raise JobFailed(f"{words} The repository {name} was created and is empty." if made else words) from None
 
 
 def _repository(text: str | None) -> str:
@@ -92,7 +92,7 @@ def _folder(text: str | None) -> str:
     """With a slash behind it; "" is the top."""
     name = (text or "").strip().strip("/")
     if name and (len(name) > 100 or not FOLDER.fullmatch(name)):
-        raise InvalidValue("folder", name, "a plain name such as onnx-fp16, or nothing for the top of the repository")
+        raise InvalidValue("folder", name, "a plain name such as onnx-fp16, or nothing for the top level of the repository")
     return f"{name}/" if name else ""
 
 
@@ -127,7 +127,7 @@ def _said(error: Exception, name: str, how: str) -> str:
         403: f"You may not write to {name}. Choose a repository of yours, or open a pull request instead.",
         404: f"There is no repository {name} that you can see. Check its name, or make a new repository.",
         409: f"{name} exists already. Choose another name, or open a pull request to it.",
-        429: "The Hub asks for a pause. Please try again in some minutes.",
+        429: "The Hub limits requests. Try again in a few minutes.",
     }
     if response.status_code == 403 and how == PULL:
         return f"{name} takes no pull request from you: its owner may have closed its community tab."

@@ -9,7 +9,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.errors import InvalidFile, WorkbenchError
 from lib.jobs import Result as Ending
 from web.cards import failed, idle, progress
@@ -112,7 +112,7 @@ class Page:
         try:
             model = source(paths, called)
             if name := stray(model.files):
-                raise InvalidFile(f"{name!r} is no part of this model. Take it away here: samples go in once it is open.")
+                raise InvalidFile(f"{name!r} is not part of this model. Remove it here, and add samples once the model is open.")
             asked = shared.under_way.follow("look", lambda: shared.converter.describe(model), http)
             async with aclosing(asked) as events:
                 async for event in events:

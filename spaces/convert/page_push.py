@@ -19,11 +19,11 @@ def build(shared: Shared) -> None:
         gr.LoginButton(size="sm")
         with gr.Row():
             repository = gr.Textbox(label="Repository", placeholder="you/model", min_width=200)
-            place = gr.Textbox(label="Folder in it", placeholder="the top", min_width=120)
+            place = gr.Textbox(label="Folder", placeholder="top level", min_width=120)
             how = gr.Radio([hub.NEW, hub.PULL], value=hub.NEW, label="As", min_width=200)
         with gr.Row():
             private = gr.Checkbox(True, label="Private", info="only for a new repository")
-            anyway = gr.Checkbox(label="Push it although it is not proven")
+            anyway = gr.Checkbox(label="Push even if it is not proven")
             button = gr.Button("Push", min_width=120)
         pushed = gr.HTML(padding=False, elem_id="convert-pushed")
 

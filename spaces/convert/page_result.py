@@ -28,12 +28,12 @@ class Result:
         self.table = gr.HTML(padding=False, elem_id="convert-several", js_on_load=PICK)
         self.said = gr.HTML(padding=False, elem_id="convert-verdict")
         with gr.Column(visible=False, elem_id="convert-remedies", min_width=0) as self.trying:
-            gr.HTML('<p class="mw-hint">Try one of these; a click converts again.</p>', padding=False)
+            gr.HTML('<p class="mw-hint">Try one of these. A click converts again.</p>', padding=False)
             self.remedies = [gr.Button(size="sm", visible=False) for _ in range(MOST_REMEDIES)]
         with gr.Row(visible=False) as self.taking:
             self.artifact = gr.DownloadButton("Download the model", variant="primary", min_width=150)
             self.package = gr.DownloadButton("Download with report (.zip)", min_width=150)
-            self.look_inside = gr.Button("Open in Inspect ONNX", visible=False, min_width=150)
+            self.look_inside = gr.Button("Open in Inspect", visible=False, min_width=150)
         self.outputs = [self.table, self.said, self.trying, *self.remedies]
         self.outputs += [self.taking, self.artifact, self.package, self.look_inside]
         self.offer = Offer("onnx", self.look_inside, shared.work, _inspected, "inspect")
@@ -130,5 +130,5 @@ def _inspected(work: Work | None) -> list[str]:
     end = work.ended.open if work and work.ended else None
     found = end.inspected() if end is not None else []
     if not found:
-        raise gr.Error("There is no result to open. Please convert again.", print_exception=False)
+        raise gr.Error("There is no result to open. Convert again.", print_exception=False)
     return found

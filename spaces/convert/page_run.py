@@ -51,7 +51,7 @@ class Run:
         several = dict.fromkeys([targets.chosen(data), *(data[targets.also] or [])])
         wanted = [target for target in several if target and work.opened.target(target)]
         if not wanted:
-            raise gr.Error("Choose what it is to become.", print_exception=False)
+            raise gr.Error("Choose a target first.", print_exception=False)
         async with aclosing(self.run(work, wanted, data, {}, http)) as found:
             async for values in found:
                 yield values
@@ -62,7 +62,7 @@ class Run:
             end = work.ended.open if work.ended else None
             found = remedies(end) if end is not None else []
             if end is None or k >= len(found):
-                raise gr.Error("That result is no longer there. Please convert again.", print_exception=False)
+                raise gr.Error("This result is no longer available. Convert again.", print_exception=False)
             page, change = self.page, found[k].get("options") or {}
             target = found[k].get("target") or end.report["target"]["format"]
             yield page.targets.pick(target, work.opened) | page.settle(work, target, change)

@@ -8,7 +8,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib.convert.quality import MIN_AGREEMENT
+from lib.convert.proof.quality import MIN_AGREEMENT
 from lib.errors import WorkbenchError
 from lib.jobs import Result
 from lib.model_inputs.preprocessing import CHANNELS, CROPS, LAYOUTS, NORMALIZATIONS
@@ -32,12 +32,12 @@ class Inputs:
             self.preview = gr.HTML(padding=False, elem_id="convert-preview")
             with gr.Group(visible=False) as self.pictures:
                 gr.HTML(
-                    '<p class="mw-hint">How pictures become the input: guessed, change what is wrong.</p>', padding=False
+                    '<p class="mw-hint">How pictures become the input. These are guesses: change what is wrong.</p>', padding=False
                 )
                 with gr.Row():
                     size = gr.Textbox(label="Size", info="height x width, pixels", max_lines=1, min_width=120)
                     normalization = gr.Dropdown(list(NORMALIZATIONS), label="Normalization", info="of pixels", min_width=120)
-                    crop = gr.Dropdown(list(CROPS), label="Fit", info="squash, or cut the middle", min_width=120)
+                    crop = gr.Dropdown(list(CROPS), label="Fit", info="squash or crop", min_width=120)
                 with gr.Row():
                     layout = gr.Dropdown(list(LAYOUTS), label="Layout", min_width=120)
                     channels = gr.Dropdown(list(CHANNELS), label="Channels", min_width=120)
@@ -48,14 +48,14 @@ class Inputs:
                 1.0,
                 MIN_AGREEMENT,
                 step=0.01,
-                label="Least share of equal answers",
-                info="float16 and int8: on how many samples the result must decide as the source does",
+                label="Minimum agreement",
+                info="float16 and int8: share of samples on which source and result must give the same answer",
             )
             self.seeds = gr.Textbox(
                 label="Seeds",
                 placeholder="0, 1, 2",
                 max_lines=1,
-                info="three or more whole numbers; inputs are made from them",
+                info="three or more whole numbers, for random test inputs",
             )
         self.fields = {"size": size, "layout": layout, "channels": channels, "normalization": normalization, "crop": crop}
         self.given = [self.file, self.sizes, self.agreement, self.seeds, *self.fields.values()]
@@ -76,7 +76,7 @@ class Inputs:
                 value="",
                 visible=bool(dims),
                 placeholder=", ".join(f"{d}=…" for d in dims)[:80],
-                info=f"{', '.join(dims)[:200]}: found by trying where you give none",
+                info=f"{', '.join(dims)[:200]}: found automatically where you give none",
             ),
         } | {field: _text(how.get(name)) for name, field in self.fields.items()}
 

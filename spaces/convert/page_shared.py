@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from web.folders import Folders
 from web.stop import listen
 from web.under_way import UnderWay

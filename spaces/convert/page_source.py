@@ -25,7 +25,7 @@ EXAMPLES = {  # sources for a first look, by what a visitor calls them
     "diffusers:tiny-scenes/unet": "UNet of Stable Diffusion, small",
     "jax:attention": "JAX attention",
 }
-GONE = "That model is no longer there. Please make it again."
+GONE = "This model is no longer available. Make it again."
 
 
 class Source:
@@ -40,7 +40,7 @@ class Source:
             [("–", ""), *((label(name), name) for name in names)],  # Enter in an empty box takes the first
             value=None,
             label="Or an architecture by name",
-            info="choose or type one; weights dropped above go into it, without them it has random ones",
+            info="choose or type a name; it gets the weights you drop above, or random ones",
             allow_custom_value=True,
             elem_id="convert-name",
         )
@@ -50,7 +50,7 @@ class Source:
             samples=[[sample] for sample in self.samples],
             sample_labels=[EXAMPLES[sample] for sample in self.samples],
             type="index",
-            label="For example",
+            label="Or try an example",
             elem_id="convert-examples",
         )
 

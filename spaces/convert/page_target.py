@@ -22,7 +22,7 @@ class Targets:
             self.groups = [gr.Radio([], label=f"Convert to · {name}", visible=False) for name in GROUPS]
         with gr.Accordion("Compare several targets", open=False) as self.several:
             self.also = gr.CheckboxGroup(
-                [], label="Also convert to", info="one after another; one table in the end", elem_id="convert-also"
+                [], label="Also convert to", info="one after another, with one table of results", elem_id="convert-also"
             )
         self.cannot = gr.HTML(padding=False)
         self.outputs = [*self.groups, self.several, self.also, self.cannot]
@@ -40,7 +40,7 @@ class Targets:
             here = choice if choice in [t["target"] for t in some] else None
             found[radio] = gr.Radio(choices, value=here, visible=bool(some))
         every = [(t["title"], t["target"]) for some in grouped(targets, format).values() for t in some]
-        none = "" if targets else idle("Nothing can be made of it in this installation.")
+        none = "" if targets else idle("This installation cannot convert this model.")
         return found | {
             self.several: gr.Accordion(visible=len(every) > 1),
             self.also: gr.CheckboxGroup(every, value=[]),

@@ -17,9 +17,9 @@ from fastapi.responses import FileResponse, JSONResponse
 from fastapi.routing import APIRoute
 from starlette.background import BackgroundTask
 
-from lib.convert.convert import Converter, Source
 from lib.convert.formats import FORMATS
-from lib.convert.options import LEAST_AGREEMENT
+from lib.convert.service.converter import Converter, Source
+from lib.convert.service.options import LEAST_AGREEMENT
 from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
 from web import form as forms
@@ -35,21 +35,21 @@ from .subject import Outcome
 MODEL = ("model", "external_data")  # fields of a form
 PARTS = {
     "model": part("The model's file or files.", many=True),
-    "external_data": part("Files that hold an ONNX model's weights.", many=True),
-    "samples": part("Real inputs: .npz, a picture, text, sound, or a .zip of them."),
+    "external_data": part("An ONNX model's external data files.", many=True),
+    "samples": part("Real inputs: .npz, .npy, a picture, a .zip of pictures, .wav or .txt."),
 }
 Forms = dict[str, list[tuple[Path, str]]]
 
 
 def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[APIRoute]:
     async def convert(http: Request) -> Response:
-        """A conversion with its proof.
+        """Convert a model and verify the result.
 
         Query, or fields of a form: target; source (a name), name (of the file in the body), samples, preprocessing,
         sizes, min_agreement, seeds, anyway, and the route's options.
 
         200: the package, a zip of the model with report.json and README.md, and X-Verdict. 422: the file is withheld,
-        with the report; or ``{"error": …}`` for what cannot be converted at all.
+        with the report, or ``{"error": …}`` where nothing can be converted.
         """
         folder, handed = Path(folders.new()), False
         try:
@@ -77,11 +77,11 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def conversions() -> Response:
-        """Everything this installation can convert, and what cannot run here, with the reason."""
+        """All conversions of this installation, with the reason for those that are not available."""
         return JSONResponse(await asyncio.to_thread(converter.conversions))
 
     row = record(source="string", target="string", tool="string", runs_here="boolean", options=rows(record(name="string")))
-    withheld = record("With a report where the file is withheld, without where nothing was started.", error="string")
+    withheld = record("Has a report where the file is withheld, none where nothing was started.", error="string")
     withheld["properties"]["report"] = {"type": "object"}
     return [
         route(
@@ -104,15 +104,15 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
 def _parameters() -> list[dict[str, Any]]:
     """Of /convert; a form may have them as fields."""
     return [
-        query("target", "A format of /conversions.", required=True, enum=list(FORMATS)),
+        query("target", "Target format, from /conversions.", required=True, enum=list(FORMATS)),
         query("source", "A model by name instead of a file, such as torchvision:mobilenet_v3_small."),
-        query("name", "What the file in the body is called; its ending may tell the format."),
-        query("sizes", 'Of dynamic dimensions: "batch=4, samples=512".'),
-        query("seeds", 'Of made-up inputs, three or more: "0, 1, 2".'),
-        query("preprocessing", "JSON: how pictures become the input, where the guess is wrong."),
-        query("min_agreement", "Least share of equal answers.", "number", minimum=LEAST_AGREEMENT, maximum=1),
-        query("anyway", "1: hands out a file that is not proven, named .unproven.", enum=["0", "1"]),
-        any_query("options", "Options of the conversion, by the names of /conversions, such as opset=18."),
+        query("name", "Name of the file in the body. Its extension may determine the format."),
+        query("sizes", 'Sizes of dynamic dimensions: "batch=4, samples=512".'),
+        query("seeds", 'Seeds of the random test inputs, three or more: "0, 1, 2".'),
+        query("preprocessing", 'How pictures become the input, where the guess is wrong: "size=224, normalization=imagenet", or JSON.'),
+        query("min_agreement", "Minimum share of samples with the same answer (float16 and int8).", "number", minimum=LEAST_AGREEMENT, maximum=1),
+        query("anyway", "1: also send a file that is not proven, named .unproven.", enum=["0", "1"]),
+        any_query("options", "Options of the conversion, listed by /conversions, such as opset=18."),
     ]
 
 
@@ -120,7 +120,7 @@ def _answer(outcome: Outcome) -> Response:
     report = outcome.report
     headers = {"X-Verdict": report["verdict"]}
     if outcome.package is None:
-        why = f"The result is {report['verdict']} and the file withheld (anyway=1 hands it out): {report.get('reason', '')}"
+        why = f"The result is {report['verdict']}, so the file is withheld (anyway=1 sends it): {report.get('reason', '')}"
         return JSONResponse({"error": why, "report": report}, status_code=422, headers=headers)
     path = Path(outcome.package)
     after = BackgroundTask(outcome.close)  # when the last byte is out, or the client has gone
@@ -148,7 +148,7 @@ def _model(files: Forms) -> dict[str, Path]:
     found = [part for field in MODEL for part in files.get(field, [])]
     named = {_plain(name): path for path, name in found}
     if len(named) != len(found):
-        raise InvalidFile(f"{len(found)} files were sent as the model, some with the same name. Give each its own.")
+        raise InvalidFile(f"{len(found)} files were sent as the model, some with the same name. Give each a different name.")
     return named
 
 
@@ -162,7 +162,7 @@ def _options(files: Forms, known: Specs, home: Path) -> dict[str, str]:
             options = (name for name in known if is_file(name, known))
             raise InvalidValue("field", field, ", ".join([*MODEL, "samples", *options]))
         if len(parts) > 1:
-            raise InvalidFile(f"The form has {len(parts)} files as {field}; one is taken.")
+            raise InvalidFile(f"The form has {len(parts)} files as {field}. Send one.")
         path, name = parts[0]
         place = home / f"of-{len(out)}"
         place.mkdir()

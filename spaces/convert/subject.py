@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from lib.convert.convert import Source
+from lib.convert.service.converter import Source
 from lib.errors import InvalidFile, WorkbenchError
 
 # What a whole model is usually called: it cannot be the weights of an architecture given by name.
@@ -128,5 +128,5 @@ def source(paths: str | Iterable[str] | None, name: str | None) -> Source:
     found.sort(key=lambda p: p.suffix.lower() not in WHOLE)  # the main one first, else as they were given
     files = {p.name: p for p in found}
     if len(files) != len(found):
-        raise InvalidFile(f"{len(found)} files were given, some with the same name. Give each a name of its own.")
+        raise InvalidFile(f"{len(found)} files were given, some with the same name. Give each a different name.")
     return Source(files, (name or "").strip())

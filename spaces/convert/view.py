@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from . import picture
 
-IDLE = "Drop a model, or choose an architecture by name: then you see what it is and what it can become."
+IDLE = "Drop a model, or choose an architecture by name, to see what it is and what it can be converted to."
 
 CSS = (
     picture.CSS

@@ -17,10 +17,10 @@ STEPS = ("step", "tool", "precision", "time", "", "max abs error", "")
 OUTPUTS = ("output", "", "max abs", "of range", "max rel", "cosine", "SQNR, dB", "top-1", "worst slice", "variation", "")
 TASK = ("output", "", "measure", "value", "95 % interval", "of range", "cosine", "error / variation", "")
 ROUNDED = (
-    "These figures are of all test inputs, made-up ones among them, and no limit is put to them: a precision that rounds is "
-    "held to what rounding must give, and to its task."
+    "These figures cover all test inputs, including random ones, and have no limits. A precision that rounds is compared "
+    "with what rounding gives, and tested on its task."
 )
-LAYERS = ("layer", "operator", "kept as", "bytes", "what int8 costs there")
+LAYERS = ("layer", "operator", "stored as", "bytes", "cost of int8")
 
 
 def steps(report: dict[str, Any]) -> str:
@@ -51,8 +51,8 @@ def outputs(report: dict[str, Any]) -> str:
     more = f"<p>and {len(found) - MOST_OUTPUTS} more in the report</p>" if len(found) > MOST_OUTPUTS else ""
     allowed = ROUNDED if rounded else _allowed(report.get("tolerance") or {})
     notes = (
-        f"<p><small>{e(allowed)} <i>Variation</i>: how far the output goes from one "
-        "input to another, as a share of its largest value; an output that hardly varies proves nothing.</small></p>"
+        f"<p><small>{e(allowed)} <i>Variation</i>: how much the output changes "
+        "between inputs, as a share of its largest value. An output that hardly changes proves nothing.</small></p>"
     )
     table = f'<div class="mw-scroll"><table class="mw-grid"><tr>{head(OUTPUTS)}</tr>{rows}</table></div>{more}'
     first = f"{_task(report.get('quality'))}{picture.errors(found)}"
@@ -88,14 +88,14 @@ def _allowed(tolerance: dict[str, Any]) -> str:
     at_most, at_least = [], []
     if tolerance.get("rtol") is not None and tolerance.get("atol") is not None:
         exact = tolerance["rtol"] == tolerance["atol"] == 0
-        each = "nothing" if exact else f"{number(tolerance['rtol'])} × value + {number(tolerance['atol'])} × largest value"
+        each = "0" if exact else f"{number(tolerance['rtol'])} × value + {number(tolerance['atol'])} × largest value"
         at_most.append(f"an error of {each}")
     if tolerance.get("slice"):
-        at_most.append(f"{number(tolerance['slice'])} × a slice's own variation")
+        at_most.append(f"{number(tolerance['slice'])} × the variation of a slice")
     for key, words in (("sqnr_db", "SQNR {} dB"), ("cosine", "cosine {}"), ("top1", "top-1 {}"), ("moves", "variation {}")):
         if tolerance.get(key):
             at_least.append(words.format(number(tolerance[key])))
-    parts = [f"allowed: {', '.join(at_most)}"] * bool(at_most) + [f"asked for: {', '.join(at_least)}"] * bool(at_least)
+    parts = [f"allowed: {', '.join(at_most)}"] * bool(at_most) + [f"required: {', '.join(at_least)}"] * bool(at_least)
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
@@ -115,7 +115,7 @@ def _three_way(found: dict[str, Any] | None) -> str:
     if not parts:
         why = found.get("why_not")
         return f"<p>Not checked against onnx's reference evaluator: {e(why)}</p>" if why else ""
-    return f"<p>Three ways, on one set of ordinary inputs: {e('; '.join(parts))}.</p>"
+    return f"<p>Cross-check on one set of ordinary inputs: {e('; '.join(parts))}.</p>"
 
 
 def layers(report: dict[str, Any]) -> str:
@@ -161,7 +161,7 @@ def _chosen(chosen: dict[str, Any]) -> str:
         )
         tried.append(f"{e(name)}: {e(', '.join(words))}")
     measured = f" ({'; '.join(tried)})" if tried else ""
-    return f"<p>Ranges by <b>{e(chosen['method'])}</b>{measured}.</p>"
+    return f"<p>Ranges from <b>{e(chosen['method'])}</b>{measured}.</p>"
 
 
 def sizes(report: dict[str, Any]) -> str:
@@ -170,7 +170,7 @@ def sizes(report: dict[str, Any]) -> str:
     rows = [("", e(source.get("title", "source")), e(target.get("title", "target")), "")]
     smaller = size(report.get("size_ratio"))
     rows.append(("size", bytes_text(source.get("bytes")), bytes_text(target.get("bytes")), smaller))
-    where = "" if report.get("same_process") is None else " in one process" if report["same_process"] else ", a process each"
+    where = "" if report.get("same_process") is None else ", in one process" if report["same_process"] else ", each in its own process"
     faster = speed(report.get("latency_ratio"))
     rows.append((f"median latency{where}", ms(source.get("median_ms")), ms(target.get("median_ms")), faster))
     cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
@@ -179,7 +179,7 @@ def sizes(report: dict[str, Any]) -> str:
 
 def messages(report: dict[str, Any]) -> str:
     """What the tools said, and with which versions."""
-    words = said(report.get("messages", [])) or "<p>The tools had nothing to say.</p>"
+    words = said(report.get("messages", [])) or "<p>The tools reported nothing.</p>"
     versions = ", ".join(f"{k} {v}" for k, v in (report.get("versions") or {}).items())
     seeds = ", ".join(map(str, report.get("seeds") or []))
     return f'<div class="mw-card">{words}<p><small>{e(versions)}{"; seeds " + e(seeds) if seeds else ""}</small></p></div>'

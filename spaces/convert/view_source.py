@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from lib.convert.convert import CONTAINERS
+from lib.convert.service.converter import CONTAINERS
 from web.cards import e
 
 from .figures import bytes_text
 from .view_shared import RANDOM, label, messages, shape, short, values
 
-REMEDY = "Nobody has trained these. Drop trained ones (.pth or .safetensors) above, beside the name."
+REMEDY = "The weights are untrained. To use trained ones, drop a .pth or .safetensors file above and keep the name."
 
 
 def about(found: dict[str, Any], name: str) -> str:
@@ -30,8 +30,8 @@ def about(found: dict[str, Any], name: str) -> str:
 def _container(tensors: list[dict[str, Any]], fits: list[str]) -> str:
     numbers = sum(math.prod(d for d in v["shape"] if isinstance(d, int)) for v in tensors)
     table = values("Tensors", tensors, 400)
-    first = f"{len(tensors)} tensors, {numbers / 1e6:.3g} million numbers: weights without a network."
-    use = "To convert the network, also choose its architecture by name, above: they go into it."
+    first = f"{len(tensors)} tensors, {numbers / 1e6:.3g} million parameters: weights without an architecture."
+    use = "To convert the network, also choose its architecture by name above."
     for name in fits[:1]:
         button = f'<button type="button" class="mw-link" data-pick="{e(name)}">Use it</button>'
         use = f"They fit <b>{e(name)}</b>. {button} to convert the network with these weights."
@@ -42,7 +42,7 @@ def samples(found: dict[str, Any]) -> str:
     """How many there are and what they are, with a few pictures as the model will see them."""
     count, kind = (
         found["count"],
-        {"pictures": "picture", "wave": "piece of sound", "text": "text"}.get(found["kind"], "sample"),
+        {"pictures": "picture", "wave": "sound clip", "text": "text"}.get(found["kind"], "sample"),
     )
     parts = [f"<b>{count:,} {kind}{'s' * (count != 1)}</b>"]
     if found["labels"]:

@@ -11,11 +11,11 @@ from .figures import number, seconds_text
 from .targets import LOSSY
 from .view_shared import head, messages, title
 
-COLUMNS = ("conversion", "runs here", "tool", "precision", "time", "usual error")
+COLUMNS = ("conversion", "available", "tool", "precision", "time", "typical error")
 INVITE = {
-    "int8": "Give samples of real inputs below: some set the ranges, the others judge the file. Without, a file with "
-    "static ranges is not proven.",
-    "fp16": "Samples of real inputs below would say whether its answers stay the same on what it is for.",
+    "int8": "Add samples of real inputs below. Some calibrate the ranges, the others test the result. Without samples, a "
+    "file with static ranges is not proven.",
+    "fp16": "Add samples of real inputs below to test whether the answers stay the same on your data.",
 }
 
 
@@ -23,7 +23,7 @@ def choice(target: dict[str, Any]) -> str:
     """A target as it stands in the list: its title, what lies between, and a rough time."""
     between = titles(target)[1:-1]
     via = f" · via {' → '.join(between)}" if between else ""
-    later = " · after an installation" if target.get("install_mb") else ""
+    later = " · needs a download first" if target.get("install_mb") else ""
     return f"{target['title']}{via} · about {seconds_text(target.get('seconds'))}{later}"
 
 
@@ -39,9 +39,9 @@ def route(target: dict[str, Any], samples: bool = False) -> str:
         tool = e(tools[k]) if k < len(tools) else ""
         parts.append(f'<span class="mw-hop">→ <small>{tool}</small></span><span class="mw-stop">{e(name)}</span>')
     error = target.get("error")
-    usual = f" Usual error: {number(error)} of the output's range." if error else ""
+    usual = f" Typical error: {number(error)} of the output's range." if error else ""
     where = (
-        "as measured on this machine" if target.get("measured") else "at a guess: this way was not taken on this machine yet"
+        "measured on this machine" if target.get("measured") else "estimated: not run on this machine yet"
     )
     rough = f"About {seconds_text(target.get('seconds'))}, {where}.{usual}"
     if target.get("install_mb"):
@@ -56,7 +56,7 @@ def route(target: dict[str, Any], samples: bool = False) -> str:
 
 
 def _install(megabytes: int) -> str:
-    return f"First, once: its packages are downloaded and installed ({megabytes:,} MB on the disk; needs a network)."
+    return f"The first conversion downloads and installs its packages ({megabytes:,} MB on disk; needs a network)."
 
 
 def blocked(reasons: dict[str, str]) -> str:
@@ -92,5 +92,5 @@ def _here(row: dict[str, Any]) -> str:
     if not row["runs_here"]:
         return '<span class="mw-chip warning">no</span>'
     if row.get("install_mb"):
-        return f'<span class="mw-chip">after installing {row["install_mb"]:,} MB</span>'
+        return f'<span class="mw-chip">after a download of {row["install_mb"]:,} MB</span>'
     return '<span class="mw-chip ok">yes</span>'

@@ -12,7 +12,7 @@ from .targets import LOSSY
 from .view_shared import COLOURS, RANDOM, head, label, messages, short, title
 
 SIGNS = {"proven": "✓", "failed": "✗", "unproven": "?"}
-SEVERAL = ("target", "size", "latency", "largest error", "same answers", "")
+SEVERAL = ("target", "size", "latency", "largest error", "agreement", "")
 
 
 def running(stage: str, share: float | None, elapsed: float, estimate: float | None, turn: str = "") -> str:
@@ -28,7 +28,7 @@ def running(stage: str, share: float | None, elapsed: float, estimate: float | N
 def left(targets: list[str]) -> str:
     """A page is opened, and a conversion has begun in this or another one."""
     names = ", ".join(title(target) for target in targets)
-    return idle(f"A conversion to {e(names)} was under way. It ends when its page is closed or reloaded: convert again.")
+    return idle(f"A conversion to {e(names)} was running. Closing or reloading the page stopped it. Convert again.")
 
 
 def verdict(end: Outcome, stale: bool = False) -> str:
@@ -36,11 +36,11 @@ def verdict(end: Outcome, stale: bool = False) -> str:
     report = end.report
     word = str(report.get("verdict", "unproven"))
     random = f" {RANDOM}" if report.get("weights") == "random" else ""
-    old = "<p><b>For the previous target.</b> Convert again for the one that is chosen now.</p>" if stale else ""
+    old = "<p><b>For the previous target.</b> Convert again for the current one.</p>" if stale else ""
     summary = report.get("summary") or ""
     line = f'<p class="mw-summary">{e(summary[0].upper() + summary[1:])}.</p>' if summary else ""
     sentences = [r["text"] for r in report.get("remedies") or [] if not (r.get("options") or r.get("target"))]
-    advice = f"<p>What helps:</p>{messages(sentences)}" if sentences else ""
+    advice = f"<p>Suggestions:</p>{messages(sentences)}" if sentences else ""
     return (
         f'<div class="mw-card mw-proof {COLOURS.get(word, "warning")}{" mw-stale" if stale else ""}" '
         f'data-say="Verdict: {e(word)}">{old}'
@@ -54,16 +54,16 @@ def _meaning(report: dict[str, Any], word: str) -> str:
     precision, quality = report.get("precision"), report.get("quality")
     if word == "proven":
         if precision == "exact":
-            return "Every value is the same, bit for bit."
+            return "Every value is identical, bit for bit."
         if precision in LOSSY:
-            on = f", and good enough on {quality['on']}" if quality else ""
-            return f"The file is what rounding to {_precise(precision)} must give{on}."
-        return f"Verified: the same outputs up to float32's rounding on {report.get('cases', 'all')} sets of test inputs."
+            on = f", and is accurate enough on {quality['on']}" if quality else ""
+            return f"The result matches what rounding to {_precise(precision)} gives{on}."
+        return f"Verified: the same outputs within float32 rounding on {report.get('cases', 'all')} sets of test inputs."
     if word == "failed":
         if quality is not None and not quality.get("good") and (report.get("faithful") or {}).get("verdict") == "proven":
-            return "The file is what rounding must give, but that is not good enough for its task."
-        return "The file does not compute what it should."
-    return "Nothing wrong was found, but it is not shown to be right either."
+            return "The result matches what rounding gives, but that is not accurate enough for its task."
+        return "The result does not compute what the source computes."
+    return "No error was found, but the tests do not show that the result is right."
 
 
 def _precise(precision: str | None) -> str:
@@ -73,7 +73,7 @@ def _precise(precision: str | None) -> str:
 def _withheld(end: Outcome, word: str) -> str:
     if word == "proven":
         return ""
-    return " So it is withheld; <i>Download anyway</i> hands it out, named <code>.unproven</code>."
+    return " The file is withheld. <i>Download anyway</i> gives it to you, named <code>.unproven</code>."
 
 
 def _what(report: dict[str, Any]) -> str:
@@ -93,16 +93,16 @@ def _questions(report: dict[str, Any]) -> str:
     if quality is not None:
         rows.append(("Good enough?", _answer("proven" if quality.get("good") else "failed"), _figures(quality)))
     elif report.get("precision") in LOSSY:
-        rows.append(("Good enough?", _answer("unproven"), "Nothing shows it."))
+        rows.append(("Good enough?", _answer("unproven"), "Not tested: no samples of real inputs."))
     last = report.get("reason") or ""
     if last and last not in (faithful.get("reason"), (quality or {}).get("summary")) and report.get("verdict") != "proven":
-        rows.append(("So", "", f"<b>{e(last)}</b>"))
+        rows.append(("Result", "", f"<b>{e(last)}</b>"))
     cells = "".join(f"<dt>{name} {chip}</dt><dd>{text}</dd>" for name, chip, text in rows)
     return f'<dl class="mw-facts mw-questions">{cells}</dl>'
 
 
 def _answer(word: Any) -> str:
-    said = {"proven": ("yes", "ok"), "failed": ("no", "error")}.get(str(word), ("not shown", "warning"))
+    said = {"proven": ("yes", "ok"), "failed": ("no", "error")}.get(str(word), ("unknown", "warning"))
     return f'<span class="mw-chip {said[1]}">{said[0]}</span>'
 
 
@@ -123,7 +123,7 @@ def _figures(quality: dict[str, Any]) -> str:
     floor = quality.get("floor")
     if floor is not None:
         asked = f"{floor:g} dB" if quality.get("metric") == "SQNR, dB" else percent(floor)
-        parts.append(f"asked for: {asked}")
+        parts.append(f"required: {asked}")
     if quality.get("mcnemar_p") is not None:
         parts.append(f"McNemar's test p = {number(quality['mcnemar_p'])}")
     return "; ".join(parts) + "."
@@ -137,11 +137,11 @@ def _checked(report: dict[str, Any]) -> str:
     if report.get("sizes"):
         parts.append(e(", ".join(f"{n} = {v}" for n, v in report["sizes"].items())))
     if samples := report.get("samples"):
-        split = f", {samples['calibration']} of them to calibrate" if samples.get("calibration") else ""
+        split = f", {samples['calibration']} to calibrate" if samples.get("calibration") else ""
         parts.append(f"{samples['judged']} of {samples['count']} samples in {e(short(samples['name'], 40))} to judge{split}")
     chosen = (report.get("chosen") or {}).get("method")
     if chosen:
-        parts.append("ranges taken while it runs" if chosen == "dynamic" else f"ranges by {e(chosen)}")
+        parts.append("ranges computed at run time" if chosen == "dynamic" else f"ranges from {e(chosen)}")
     return f"<p><small>Checked with {'; '.join(parts)}.</small></p>" if parts else ""
 
 

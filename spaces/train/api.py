@@ -56,19 +56,19 @@ def build(trainer: Trainer) -> None:
             dataset: objects (12 drawn things), digits (real scans), or hub:owner/name where this server lists it.
             backbone: efficientnet_lite0 (its ImageNet weights are installed), mobilenetv3_small, efficientnet_lite4.
             technique: fine_tuning (all layers) or feature_extraction (a new head on a frozen backbone).
-            epochs: 1 to 1000; 0 stands for 3 with fine_tuning and 30 with feature_extraction.
+            epochs: 1 to 1000. 0 means 3 for fine_tuning and 30 for feature_extraction.
             batch_size: 2 to 1024.
-            learning_rate: Of the backbone; the head learns ten times as fast (five with feature_extraction).
-            image_size: Side in pixels to which pictures are squashed, a multiple of 8 from 32 to 512.
+            learning_rate: Learning rate of the backbone. The head's is ten times as high (five times with feature_extraction).
+            image_size: Side in pixels that pictures are resized to, a multiple of 8 from 32 to 512.
             seed: 0 to 4294967295; the same seed on the same machine gives the same weights.
             mixed_precision: no, bf16, or fp16 (CUDA only).
-            name: Of the run.
+            name: Name of the run.
             framework: pytorch or keras.
             options: Further fields of the recipe: augmentation, class_weights, early_stop, freeze_batch_norm, validation …
-            visitor: A key of your own (16 characters or more) under which runs are listed; empty: this session.
+            visitor: A key of your choice (16 characters or more) to list your runs with. Empty: this session.
 
         Returns:
-            The run's id, and a report with accuracy, interval, seconds, the recipe and figures of every epoch.
+            The run's id, and a report with accuracy, interval, seconds, the recipe and the figures of every epoch.
         """
         try:
             owner = trainer.owner(_key(visitor, http))
@@ -87,7 +87,7 @@ def build(trainer: Trainer) -> None:
                 | _options(options)
             )
             if bool(file) == bool(dataset):
-                raise InvalidFile("Send a zip of pictures as file, or the name of a dataset: one of the two.")
+                raise InvalidFile("Send either a zip of pictures as file or the name of a dataset.")
             id, job = trainer.take(owner, Path(file), Path(file).stem) if file else trainer.make(dataset)
             async for event in follow_job(job):
                 if isinstance(event, Result):
@@ -101,13 +101,13 @@ def build(trainer: Trainer) -> None:
             raise as_gradio(error) from None
 
     async def reproduce(run: str, http: gr.Request) -> AsyncIterator[dict[str, Any]]:
-        """Train a run again by its record and compare.
+        """Train a run again from its record and compare the weights.
 
         Args:
-            run: The id of a run that is done.
+            run: The id of a finished run.
 
         Returns:
-            verdict: identical (equal sha256 of the weights) or differs, and differences: what may be why, and how far apart.
+            verdict: identical (same sha256 of the weights) or differs, with differences: possible reasons and how far apart.
         """
         try:
             one = await asyncio.to_thread(lambda: trainer.reproduce(trainer.find(run)))
@@ -117,10 +117,10 @@ def build(trainer: Trainer) -> None:
             raise as_gradio(error) from None
 
     def runs(visitor: str, http: gr.Request) -> list[dict[str, Any]]:
-        """List your runs, the newest first.
+        """List your runs, newest first.
 
         Args:
-            visitor: The key that you gave to train; empty for this session.
+            visitor: The key that you gave to train. Empty: this session.
 
         Returns:
             Their records: id, name, status, recipe, data, result.
@@ -131,10 +131,10 @@ def build(trainer: Trainer) -> None:
             raise as_gradio(error) from None
 
     def run(run: str) -> dict[str, Any]:
-        """The whole record of a run: recipe, data, weights, environment, every epoch's figures, result, files.
+        """The complete record of a run: recipe, data, weights, environment, every epoch's figures, result, files.
 
         Args:
-            run: Its id, as train and runs give it.
+            run: The id of a run, from train or runs.
 
         Returns:
             The record.
@@ -198,7 +198,7 @@ def _key(visitor: str, http: gr.Request) -> str:
 def checked_key(visitor: str) -> str:
     """What names the owner: never a page's or a session's key. Raises InvalidValue for fewer than ``KEY`` characters."""
     if len(visitor) < KEY:
-        raise InvalidValue("visitor", visitor, f"a text of {KEY} characters or more that nobody guesses")
+        raise InvalidValue("visitor", visitor, f"a hard-to-guess text of {KEY} characters or more")
     return f"visitor {visitor}"
 
 

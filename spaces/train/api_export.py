@@ -22,13 +22,13 @@ def build(trainer: Trainer, exporter: Exporter) -> None:
     """Hidden components: they give the endpoint its names, types and defaults."""
 
     async def export_classifier(run: str, target: str = "tflite") -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
-        """Export a trained classifier for phones and browsers, checked against the run's own network.
+        """Export a trained classifier for phones and browsers, checked against the trained network.
 
-        The file takes float32 [1, size, size, 3], RGB 0 to 255, normalization inside, and holds its labels. A .tflite is
-        handed out only when MediaPipe decides with it as the run does on its validation pictures.
+        The file takes float32 [1, size, size, 3], RGB 0 to 255, with normalization and labels inside. A .tflite is
+        returned only if MediaPipe predicts the same labels with it as the run does on its validation pictures.
 
         Args:
-            run: The id of a run that has ended, as train and runs give it.
+            run: The id of a finished run, from train or runs.
             target: onnx, tflite (float32), tflite-fp16, or tflite-int8 (calibrated on training pictures).
 
         Returns:

@@ -17,10 +17,10 @@ def build(trainer: Trainer) -> None:
     """Hidden components: they give each endpoint its names, types and defaults."""
 
     def classify(run: str, pictures: list[str] | str | None, runtime: str = PYTORCH) -> list[dict[str, Any]]:
-        """Classify pictures with a run. It keeps statistics of them (see monitor), never the pictures.
+        """Classify pictures with a run. It keeps statistics (see monitor), never the pictures.
 
         Args:
-            run: Its id.
+            run: The id of a run.
             pictures: Up to 32 picture files.
             runtime: pytorch (the framework that trained it), or onnxruntime, litert, mediapipe, which run an exported file.
 
@@ -35,10 +35,10 @@ def build(trainer: Trainer) -> None:
             raise as_gradio(error) from None
 
     def truth(answer: str, label: str) -> dict[str, Any]:
-        """Tell which label would have been right. Told again, the last one counts.
+        """Send the true label of a classified picture. If it is sent again, the last one counts.
 
         Args:
-            answer: The id of an answer, as classify gives it.
+            answer: The id from classify.
             label: A class of its run.
 
         Returns:
@@ -50,13 +50,13 @@ def build(trainer: Trainer) -> None:
             raise as_gradio(error) from None
 
     def monitor(run: str) -> dict[str, Any]:
-        """How a served run does: what was asked of it, and whether the pictures are still like those of its training.
+        """Statistics of a served run, and whether its pictures still look like those it was trained on.
 
         Args:
-            run: Its id.
+            run: The id of a run.
 
         Returns:
-            requests, latency, confidence (no accuracy), accuracy (of truths that were told), drift (two tests), proposal.
+            requests, latency, confidence (no accuracy), accuracy (on known labels), drift (two tests), proposal.
         """
         try:
             return trainer.monitor(trainer.find(run))

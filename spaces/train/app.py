@@ -15,7 +15,7 @@ from typing import Any
 
 from starlette.routing import BaseRoute
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.settings import Settings
 from lib.train.board import Boards
 from lib.train.edge.export import Exporter

@@ -123,7 +123,7 @@ class _Page:
         """In a worker's thread."""
         token = environ["asgi.scope"]["path_params"]["token"]
         if (folder := self._find(token)) is None:
-            words = json.dumps({"error": "There are no runs here. Open the tab Train again."}).encode()
+            words = json.dumps({"error": "There are no runs here. Open the Train tab again."}).encode()
             headers = [*HEADERS.items(), ("Content-Type", "application/json"), ("Cache-Control", "no-store")]
             start_response("404 Not Found", [*headers, ("Content-Length", str(len(words)))])
             return [] if environ["REQUEST_METHOD"] == "HEAD" else [words]

@@ -17,8 +17,8 @@ from . import view_data
 from .page_shared import QUIET, Question, Shared, Updates
 from .subject import Subject
 
-EXAMPLES = {"objects": "Objects: 12 drawn things", "digits": "Digits: real scans"}
-EXPECTED = "A .zip: one folder per class"
+EXAMPLES = {"objects": "Objects: 12 drawn classes", "digits": "Digits: real scans"}
+EXPECTED = "A .zip with one folder per class"
 Values = AsyncIterator[Updates]
 
 
@@ -34,12 +34,12 @@ class Data:
         self.hub = gr.Dropdown(
             [(name, f"hub:{name}") for name in settings.train_hub],
             value=None,
-            label="Or a data set of the Hub",
+            label="Or a data set from the Hub",
             visible=bool(settings.train_hub),
         )
         self.card = gr.HTML(padding=False, elem_id="train-data")
         self.forget = gr.Button("Delete these pictures", size="sm", visible=False)
-        self.question = Question("Delete", "Keep")
+        self.question = Question("Delete", "Cancel")
         self.outputs = [self.card, self.drop, self.hub, self.forget, self.question.row, self.question.words]
 
     def show(self, summary: dict[str, Any] | None, id: str) -> Updates:
@@ -97,7 +97,7 @@ class Data:
         def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
             found = shared.summary(shared.owner(key, http), shared.desk(http, opened).subject.data) or {}
             name, count = e(found.get("name", "these pictures")), found.get("count", 0)
-            return self.question.ask(f"Delete <b>{name}</b> ({count:,} pictures) from this server? Its runs stay.")
+            return self.question.ask(f"Delete <b>{name}</b> ({count:,} pictures) from this server? Runs are kept.")
 
         given = [shared.subject, shared.key]
         self.forget.click(ask_first, given, [self.question.row, self.question.words], **QUIET)

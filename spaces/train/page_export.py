@@ -21,9 +21,9 @@ from .page_shared import QUIET, Desk, Shared, Updates
 from .page_stage import stamp
 from .subject import Subject
 
-NO_RUN = "Train a network first; then files for phones and other runtimes are made here."
+NO_RUN = "Train a network first, then make files for phones and other runtimes here."
 TO_CONVERT = "convert"
-PLACES = {"inspect": "Open in Inspect ONNX", TO_CONVERT: "Open in Convert"}
+PLACES = {"inspect": "Open in Inspect", TO_CONVERT: "Open in Convert"}
 BUSY = "() => ({ __type__: 'update', interactive: false })"
 ON, OFF = gr.update(interactive=True), gr.update(interactive=False)
 Refresh = Callable[[str, Desk, gr.Request, Any], Updates]
@@ -37,8 +37,8 @@ class Export:
             list(view_export.TITLES.values()),
             value=list(view_export.TITLES.values()),
             label="Files",
-            info="ONNX for servers and browsers; TensorFlow Lite for phones: float16 is half the size, int8 a third. The "
-            "first TensorFlow Lite file of a server takes a minute longer: pip fetches its converter, about 40 MB.",
+            info="ONNX runs on servers and in browsers, TensorFlow Lite on phones. float16 is half the size, int8 a third. The "
+            "first TensorFlow Lite file on a server takes a minute longer: it downloads the converter, about 40 MB.",
             elem_id="train-targets",
         )
         with gr.Row(elem_classes="mw-own"):
@@ -138,7 +138,7 @@ class Export:
     def _give(self, chosen: tuple[str, str]) -> list[str]:
         path = self._path(chosen)
         if path is None:
-            raise gr.Error("This file is no longer there. Please make it again.", print_exception=False)
+            raise gr.Error("This file is no longer available. Make it again.", print_exception=False)
         return [str(path)]
 
     def _path(self, chosen: tuple[str, str]) -> Path | None:
@@ -153,5 +153,5 @@ class Export:
         try:
             return [*found, *files.samples_of(self.shared.trainer, self.shared.trainer.find(chosen[0]))]
         except WorkbenchError as error:
-            gr.Warning(f"The model goes without samples. {error.message}")
+            gr.Warning(f"The model was opened without samples. {error.message}")
             return found

@@ -18,7 +18,7 @@ from .subject import LABELS, Subject, recipe, wrong
 from .view import RANDOM, seconds
 
 START = Recipe()
-OFFLINE = "Without a network only efficientnet_lite0 has trained weights here."
+OFFLINE = "Without a network connection, only efficientnet_lite0 has pretrained weights."
 
 
 class Form:
@@ -33,17 +33,17 @@ class Form:
             info="Fine-tuning trains the whole network: more accurate. Feature extraction trains the last layer: faster.",
         )
         with gr.Row():
-            epochs = gr.Number(START.epochs, label="Epochs", info="passes over all pictures", min_width=110)
-            size = gr.Number(START.image_size, step=32, label="Size", info="pixels a side: 32–512", min_width=110)
+            epochs = gr.Number(START.epochs, label="Epochs", info="passes over the pictures", min_width=110)
+            size = gr.Number(START.image_size, step=32, label="Size", info="side in pixels: 32–512", min_width=110)
         self.said = gr.HTML(self.nothing(), padding=False, elem_id="train-said")
         with gr.Row():
             self.start = gr.Button("Train", variant="primary", scale=2, min_width=120, elem_id="train-start")
             self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
         with gr.Accordion("More settings", open=False):
-            self.name = gr.Textbox(label="Name", placeholder="the pictures' name", max_length=80)
+            self.name = gr.Textbox(label="Name", placeholder="name of the pictures", max_length=80)
             with gr.Row():
                 framework = gr.Radio([("PyTorch", "pytorch"), ("Keras", "keras")], value=START.framework, label="Framework")
-                weights = gr.Radio([("Trained", "pretrained"), ("Random", "random")], value=START.weights, label="Weights")
+                weights = gr.Radio([("Pretrained", "pretrained"), ("Random", "random")], value=START.weights, label="Weights")
             backbone = gr.Dropdown(self._backbones("pytorch"), value=START.backbone, label="Backbone", info=OFFLINE)
             with gr.Row():
                 batch = gr.Number(START.batch_size, label="Batch size", info="pictures per step", min_width=110)
@@ -60,7 +60,7 @@ class Form:
             with gr.Row():
                 stop = gr.Number(START.early_stop, label="Early stop", info="patience; 0 = never", min_width=110)
                 share = gr.Number(
-                    START.validation, step=0.05, label="Validation share", info="unless there is val/", min_width=110
+                    START.validation, step=0.05, label="Validation share", info="if there is no val/", min_width=110
                 )
             augmentation = gr.Checkbox(START.augmentation, label="Augmentation", info="flips and shifts; fine-tuning only")
             balance = gr.Checkbox(
@@ -75,7 +75,7 @@ class Form:
 
     @staticmethod
     def nothing() -> str:
-        return '<p class="mw-quiet">Choose pictures first; then the time is estimated here.</p>'
+        return '<p class="mw-quiet">Choose pictures to see a time estimate here.</p>'
 
     def recipe(self, given: Sequence[Any]) -> Recipe:
         """Raises InvalidValue."""
@@ -91,7 +91,7 @@ class Form:
             return self.alert(error)
         chance = ""
         if wanted.weights == "random":
-            chance = f'<div class="mw-alert">{RANDOM} The backbone starts from nothing: expect a lower accuracy.</div>'
+            chance = f'<div class="mw-alert">{RANDOM} The backbone is not pretrained: expect a lower accuracy.</div>'
         if (summary := self.shared.summary(owner, data)) is None:
             return chance + self.nothing()
         parts = view_data.counts(summary)
@@ -148,11 +148,11 @@ def _called(backbone: backbones.Backbone) -> str:
 
 def _what_becomes_of_it(shared: Shared) -> str:
     settings = shared.trainer.settings
-    who = "Everyone who opens this page sees them" if settings.train_shared else "Only you see them"
+    who = "Everyone who opens this page can see them" if settings.train_shared else "Only you can see them"
     days = f"{settings.train_days} days" if settings.train_days > 1 else "a day"
     return (
-        '<p class="mw-quiet">A .zip may also hold the folders train/, val/ and test/, each with one folder per class. Your '
-        f"pictures and runs stay on this server until {days} after your last visit. {who}. Delete removes them.</p>"
+        '<p class="mw-quiet">A .zip may also have the folders train/, val/ and test/, each with one folder per class. Your '
+        f"pictures and runs are kept on this server until {days} after your last visit. {who}. Delete removes them.</p>"
     )
 
 

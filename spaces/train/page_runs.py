@@ -92,7 +92,7 @@ class Board:
         def show(key: str, http: gr.Request) -> str:
             owner = shared.owner(key, http)
             if not shared.trainer.runs(owner).list():
-                return idle("TensorBoard shows your runs here, as soon as there is one.")
+                return idle("TensorBoard shows your runs here once there is one.")
             address: Any = e(f"./tensorboard/{shared.trainer.token(owner)}/")
             return (
                 f'<div class="mw-train"><div class="mw-links"><a href="{address}" target="_blank" rel="noopener">Full screen'

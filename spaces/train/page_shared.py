@@ -82,7 +82,7 @@ class Shared:
     def chosen_run(self, owner: str, subject: Subject) -> Run:
         """As ``run``, for a button that needs one. Raises gr.Error."""
         if (found := self.run(owner, subject)) is None:
-            raise gr.Error("This run is no longer there.", print_exception=False)
+            raise gr.Error("This run is no longer available.", print_exception=False)
         return found
 
     def summary(self, owner: str, data: str) -> dict[str, Any] | None:

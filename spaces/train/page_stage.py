@@ -1,4 +1,4 @@
-"""The card at the top with what the shown run does, and the buttons for it: again, go on, delete."""
+"""The card at the top with what the shown run does, and the buttons for it: reproduce, resume, delete."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ class Stage:
         self.shared = shared
         self.card = gr.HTML(idle(view.IDLE), padding=False, elem_id="train-stage", js_on_load=view.PICK)
         with gr.Row(visible=False, elem_id="train-actions", elem_classes="mw-own") as self.actions:
-            self.again = gr.Button("Again", size="sm", min_width=90, scale=0)
-            self.go_on = gr.Button("Go on", size="sm", min_width=90, scale=0, variant="primary")
+            self.again = gr.Button("Reproduce", size="sm", min_width=90, scale=0)
+            self.go_on = gr.Button("Resume", size="sm", min_width=90, scale=0, variant="primary")
             self.delete = gr.Button("Delete", size="sm", min_width=90, scale=0)
-        self.question = Question("Delete", "Keep")
+        self.question = Question("Delete", "Cancel")
         self.outputs = [self.card, self.actions, self.again, self.go_on, self.delete]
         self.outputs += [self.question.row, self.question.words]
 

@@ -30,10 +30,10 @@ from .page_stage import stamp
 from .subject import Subject
 
 SAMPLES = 12
-NOTHING = "What the network says about the picture appears here."
-LOOKING = "The network looks at the picture … The first time takes a few seconds longer."
-NO_RUN = "Train a network first; then try it on a picture here."
-MADE = "The file is made. Choose the picture again to compare."
+NOTHING = "The prediction for the picture appears here."
+LOOKING = "Classifying the picture … The first time takes a few seconds longer."
+NO_RUN = "Train a network first, then try it on a picture here."
+MADE = "The file is ready. Choose the picture again to compare."
 Answers = AsyncIterator[str]
 
 

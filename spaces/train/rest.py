@@ -16,15 +16,15 @@ from web.openapi import path_parameter, query, record, route, rows
 from .api import checked_key
 from .rest_watch import queried
 
-RUN = "A run's id, as the Python API's /train and GET /runs give it."
+RUN = "The id of a run, from the Python API's /train or GET /runs."
 
 ALLOWED = "the key that you gave to the Python API's /train (not needed with TRAIN_SHARED=1)"
-KEY = "The key that you gave to the Python API's /train as visitor; not needed with TRAIN_SHARED=1."
+KEY = "The key that you gave to the Python API's /train as visitor. Not needed with TRAIN_SHARED=1."
 
 
 def routes(trainer: Trainer) -> list[APIRoute]:
     async def runs(http: Request) -> Response:
-        """Your runs, the newest first. Query: visitor, the key that you gave to the Python API's /train (not needed with
+        """List your runs, newest first. Query: visitor, the key that you gave to the Python API's /train (not needed with
         TRAIN_SHARED=1)."""
         try:
             visitor = queried(http, {"visitor"}).get("visitor", "")
@@ -36,7 +36,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             return as_response(error)
 
     async def run(http: Request) -> Response:
-        """The whole record of one run."""
+        """The complete record of one run."""
         try:
             return JSONResponse(await asyncio.to_thread(lambda: trainer.find(http.path_params["run"]).read()))
         except WorkbenchError as error:

@@ -39,12 +39,12 @@ def address(run: str, target: str) -> str:
 
 def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
     async def export_classifier(http: Request) -> Response:
-        """A run as a file for a phone.
+        """Export a run as a file for phones and browsers.
 
         JSON: run, the id of a run that has ended; target: onnx, tflite, tflite-fp16 or tflite-int8.
 
-        200: ``file``, where the file is to be had, and ``report``. 422: it is withheld, with the report; or
-        ``{"error": …}`` for what cannot be exported at all.
+        200: ``file``, the address of the file, and ``report``. 422: the file is withheld, with the report, or
+        ``{"error": …}`` where nothing can be exported.
         """
         try:
             queried(http, set())
@@ -62,7 +62,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
             return as_response(error)
 
     async def exports(http: Request) -> Response:
-        """The rows of a run's exports, by target."""
+        """List the exports of a run, by target."""
         try:
             queried(http, set())
             run = await asyncio.to_thread(trainer.find, http.path_params["run"])
@@ -72,14 +72,14 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
             return as_response(error)
 
     async def file(http: Request) -> Response:
-        """An exported file. 404 where it was not exported yet, or is withheld."""
+        """Download an exported file. 404 if it was not exported yet or is withheld."""
         try:
             queried(http, set())
             target = find(http.path_params["target"])
             run = await asyncio.to_thread(trainer.find, http.path_params["run"])
             path = await asyncio.to_thread(exporter.file, run, target.name)
             if path is None:
-                raise NotFound(f"This run has no file for {target.name} (yet). POST /{DOOR} makes it.")
+                raise NotFound(f"This run has no file for {target.name} (yet). POST /{DOOR} to make it.")
             return FileResponse(path, filename=f"{run.id}-{target.file}", media_type="application/octet-stream")
         except WorkbenchError as error:
             return as_response(error)
@@ -100,10 +100,10 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
             f"/{DOOR}",
             export_classifier,
             method="POST",
-            body=body("The run and what it becomes.", json_body(given)),
+            body=body("The run and the target.", json_body(given)),
             answer=made,
             errors=(404, 413, 429, 500),
-            also={422: record("With report, where the file was made and is withheld.", error="string")},
+            also={422: record("Has a report where the file was made and is withheld.", error="string")},
         ),
         route(
             f"/{DOOR}/{{run}}",

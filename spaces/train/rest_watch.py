@@ -23,16 +23,16 @@ from web.openapi import body, file, form, json_body, part, path_parameter, query
 MOST_MB = 64  # of one picture
 MOST_TRUTH_MB = 1
 EXPECTED = 'an object such as {"label": "cat"}'
-RUN = "A run's id, as the Python API's /train and GET /runs give it."
+RUN = "The id of a run, from the Python API's /train or GET /runs."
 PICTURE = "Send a picture: curl --data-binary @picture.jpg …, or curl -F file=@picture.jpg …"
 
 
 def routes(trainer: Trainer) -> list[APIRoute]:
     async def classify(http: Request) -> Response:
-        """A picture classified by a run: id, label, score, milliseconds, and scores by class. Query: run, runtime.
+        """Classify a picture: id, label, score, milliseconds, and scores by class. Query: run, runtime.
 
-        The first request loads the network; loading_ms says how long that took, and is not there else.
-        The run keeps statistics of it (GET /monitor), never the picture. By the id its truth may be told later.
+        The first request loads the network; loading_ms says how long that took, and is absent otherwise.
+        The run keeps statistics (GET /monitor), never the picture. Send the true label later with the id.
         """
         try:
             asked = queried(http, {"run", "runtime"})
@@ -52,7 +52,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             return as_response(error)
 
     async def truth(http: Request) -> Response:
-        """The truth of an answer of POST /classify: JSON with its label. Told again, the last one counts."""
+        """Send the true label of a classified picture, as JSON. If it is sent again, the last one counts."""
         try:
             queried(http, set())
             label = await _label(http)
@@ -61,7 +61,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             return as_response(error)
 
     async def monitor(http: Request) -> Response:
-        """How a served run does: requests, latency, confidence, accuracy where truths were told, drift, and a proposal."""
+        """Statistics of a served run: requests, latency, confidence, accuracy on known labels, drift, and a proposal."""
         try:
             asked = queried(http, {"run"})
             found = await asyncio.to_thread(trainer.find, asked.get("run", ""))
@@ -71,10 +71,10 @@ def routes(trainer: Trainer) -> list[APIRoute]:
 
     scores = {"type": "object", "additionalProperties": {"type": "number"}}
     row = record(label="string", score="number", scores=scores, milliseconds="number")
-    row["properties"]["loading_ms"] = {"type": "number", "description": "Only where the network had to be loaded first."}
+    row["properties"]["loading_ms"] = {"type": "number", "description": "Only if the network had to be loaded first."}
     row["properties"]["file"] = {"type": "string", "description": "The exported file that the runtime ran."}
     row["properties"]["id"] = {"type": "string", "description": "For POST /classify/{id}/truth."}
-    words = "pytorch stands for the framework that trained the run; the others run a file that was exported."
+    words = "pytorch is the framework that trained the run. The others run an exported file."
     return [
         route(
             "/classify",
@@ -89,8 +89,8 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             "/classify/{id}/truth",
             truth,
             method="POST",
-            parameters=[path_parameter("id", "An answer's id.")],
-            body=body("The label that would have been right.", json_body(record(label="string"))),
+            parameters=[path_parameter("id", "The id from POST /classify.")],
+            body=body("The true label.", json_body(record(label="string"))),
             answer=record(id="string", label="string", truth="string", right="boolean"),
             errors=(404, 413, 422, 429, 500),
         ),
@@ -107,10 +107,10 @@ def routes(trainer: Trainer) -> list[APIRoute]:
 def _one(files: dict[str, list[tuple[Path, str]]], fields: dict[str, str]) -> Path:
     """The only file of a form, whatever its field is called."""
     if fields:
-        raise InvalidValue("field", sorted(fields)[0], "one file; run and runtime stand in the address")
+        raise InvalidValue("field", sorted(fields)[0], "one file; run and runtime go in the address")
     found = [path for some in files.values() for path, _ in some]
     if len(found) != 1:
-        raise InvalidFile(f"The form has {len(found)} files; exactly one is taken. {PICTURE}")
+        raise InvalidFile(f"The form has {len(found)} files. Send exactly one. {PICTURE}")
     return found[0]
 
 

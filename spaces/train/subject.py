@@ -33,7 +33,7 @@ WORDS = {
     "feature_extraction": "Feature extraction",
     "pytorch": "PyTorch",
     "keras": "Keras",
-    "pretrained": "trained",
+    "pretrained": "pretrained",
     "random": "random",
     "no": "off",
     True: "on",
@@ -53,7 +53,7 @@ def recipe(values: Mapping[str, Any]) -> Recipe:
     """The form's values as a Recipe. Raises InvalidValue, also for a field that was emptied."""
     for field, value in values.items():
         if value is None or value == "":
-            raise InvalidValue(field, "", "a value; the field is empty")
+            raise InvalidValue(field, "", "a value")
     return Recipe.parse(values)
 
 

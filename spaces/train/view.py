@@ -19,7 +19,7 @@ STATUS = {  # how a status is said, and the colour of its chip
     INTERRUPTED: ("interrupted", "error"),
     FAILED: ("failed", "error"),
 }
-RANDOM = '<span class="mw-chip warning" title="The backbone was not trained on other pictures first">random weights</span>'
+RANDOM = '<span class="mw-chip warning" title="The backbone is not pretrained">random weights</span>'
 
 # A click on anything with data-pick is an event with its value; buttons do it by keyboard and touch, too.
 PICK = """element.addEventListener('click', (event) => {

@@ -66,13 +66,13 @@ def _problems(summary: dict[str, Any]) -> str:
     if not some:
         return ""
     out = int(summary.get("left_out") or 0)
-    head = f"{out:,} of the files are left out" if out else "All files are used"
+    head = f"{out:,} files are skipped" if out else "All files are used"
     rest = f"<li>and {total - len(some):,} more</li>" if total > len(some) else ""
     listed = "".join(
         f"<li><code>{e(p['name'])}</code>: {e(p['what'])}{' (used)' if p.get('used') else ''}</li>" for p in some
     )
     return (
-        f"<details{' open' if total <= 3 else ''}><summary><b>{e(head)}</b>; {total:,} to look at</summary>"
+        f"<details{' open' if total <= 3 else ''}><summary><b>{e(head)}</b>; {total:,} with problems</summary>"
         f'<ul class="mw-short">{listed}{rest}</ul></details>'
     )
 
@@ -86,5 +86,5 @@ def _duplicates(summary: dict[str, Any]) -> str:
         f"{' <b>in two ' + e(' and '.join(group['across_what'])) + '</b>' if group.get('across') else ''}</li>"
         for group in groups
     )
-    word = "picture is" if total == 1 else "pictures are"
-    return f'<details><summary>{total:,} {word} there more than once</summary><ul class="mw-short">{listed}</ul></details>'
+    word = "picture" if total == 1 else "pictures"
+    return f'<details><summary>{total:,} duplicated {word}</summary><ul class="mw-short">{listed}</ul></details>'

@@ -13,7 +13,7 @@ from .view import RANDOM, interval, is_random, percent, picture
 
 MOST_CLASSES = 30  # of a matrix; beyond, the pairs that are confused most
 MOST_PICTURES, WORST, MOST_PAIRS = 48, 12, 40
-NOTHING = "The accuracy, the confusion matrix and the worst mistakes appear here when a training has ended."
+NOTHING = "The accuracy, the confusion matrix and the worst mistakes appear here after training."
 
 
 def part_of(record: dict[str, Any], evaluation: dict[str, Any]) -> str:
@@ -30,13 +30,13 @@ def summary(record: dict[str, Any]) -> str:
         return ""
     rows = "".join(
         f"<tr><td>{e(name)}</td><td><b>{percent(one['accuracy'])}</b></td><td>{interval(one)}</td>"
-        f"<td>{one['correct']:,} of {one['count']:,} right</td></tr>"
+        f"<td>{one['correct']:,} of {one['count']:,} correct</td></tr>"
         for name, one in (result.get("parts") or {}).items()
     )
     chosen = (
-        "The best epoch was chosen by the validation pictures; the test pictures were never used for a choice."
+        "The best epoch was chosen on the validation pictures. The test pictures were not used for any choice."
         if "test" in (result.get("parts") or {})
-        else "There are no test pictures. The best epoch was chosen by these pictures: expect a little less on new ones."
+        else "There are no test pictures. The best epoch was chosen on these pictures: expect a little less on new ones."
     )
     head = "<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><th></th></tr>"
     title = f"<h3>Accuracy {RANDOM if is_random(record) else ''}</h3>"
@@ -59,7 +59,7 @@ def confusion(evaluation: dict[str, Any], part: str) -> str:
         cells = "".join(f"<td>{_cell(classes, i, j, n, n / total) if n else ''}</td>" for j, n in enumerate(row))
         rows.append(f'<tr><th scope="row" title="{e(classes[i])}">{e(classes[i])}</th>{cells}</tr>')
     return (
-        f"{said}<small>Rows: the true class. Columns: what the network says. Press a cell to see its pictures.</small>"
+        f"{said}<small>Rows: true class. Columns: predicted class. Click a cell to see its pictures.</small>"
         f'<div class="mw-scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table class="mw-confusion">'
         f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
     )
@@ -67,7 +67,7 @@ def confusion(evaluation: dict[str, Any], part: str) -> str:
 
 def _cell(classes: list[str], i: int, j: int, count: int, share: float) -> str:
     colour = "13 148 136" if i == j else "220 38 38"
-    words = f"{count} of {classes[i]} taken for {classes[j]}" if i != j else f"{count} of {classes[i]} right"
+    words = f"{count} of {classes[i]} predicted as {classes[j]}" if i != j else f"{count} of {classes[i]} correct"
     return (
         f'<button data-pick="cell:{i}:{j}" aria-label="{e(words)}" title="{e(words)}" '
         f'style="background:rgb({colour} / {0.12 + 0.4 * share:.2f})">{count:,}</button>'
@@ -79,12 +79,12 @@ def _pairs(classes: list[str], matrix: list[list[int]]) -> str:
     found.sort(key=lambda one: -one[0])
     rows = "".join(
         f'<tr><td>{e(classes[i])}</td><td>{e(classes[j])}</td><td><button class="mw-do" data-pick="cell:{i}:{j}" '
-        f'aria-label="Show the {n} pictures of {e(classes[i])} taken for {e(classes[j])}">{n:,}</button></td></tr>'
+        f'aria-label="Show the {n} pictures of {e(classes[i])} predicted as {e(classes[j])}">{n:,}</button></td></tr>'
         for n, i, j in found[:MOST_PAIRS]
     )
-    head = "<tr><th>true</th><th>taken for</th><th>pictures</th></tr>"
-    none = "<p>No picture was taken for another class.</p>"
-    return f"<small>{len(classes)} classes are too many for a matrix; these are confused most.</small>" + (
+    head = "<tr><th>true</th><th>predicted</th><th>pictures</th></tr>"
+    none = "<p>Every picture has the correct label.</p>"
+    return f"<small>{len(classes)} classes are too many for a matrix. These are confused most often.</small>" + (
         f'<div class="mw-scroll mw-short"><table>{head}{rows}</table></div>' if rows else none
     )
 
@@ -95,11 +95,11 @@ def cell(evaluation: dict[str, Any], part: str, i: int, j: int) -> str:
     if min(i, j) < 0:
         raise IndexError(min(i, j))
     some = [p for p in _pictures(evaluation, part) if p["label"] == i and p["predicted"] == j]
-    what = f"{classes[i]}, right" if i == j else f"{classes[i]}, taken for {classes[j]}"
+    what = f"{classes[i]}, correct" if i == j else f"{classes[i]}, predicted as {classes[j]}"
     word = "picture" if len(some) == 1 else "pictures"
     said = f"{what}: {len(some):,} {word}"
     drawn = sorted(some, key=lambda p: "thumb" not in p)[:MOST_PICTURES]
-    rest = f"<small>{len(drawn)} of them are shown.</small>" if len(drawn) < len(some) else ""
+    rest = f"<small>The first {len(drawn)} are shown.</small>" if len(drawn) < len(some) else ""
     return f'<h4 data-say="{e(said)}">{e(said)}</h4>{rest}<div class="mw-grid">{_grid(drawn, classes)}</div>'
 
 
@@ -107,9 +107,9 @@ def worst(evaluation: dict[str, Any], part: str) -> str:
     """The mistakes that the network was surest of."""
     wrong = [p for p in _pictures(evaluation, part) if p["label"] != p["predicted"]]
     if not wrong:
-        return f"<h4>Worst mistakes</h4><p>None: every one of the {e(part)} pictures is right.</p>"
+        return f"<h4>Worst mistakes</h4><p>None: all {e(part)} pictures are correct.</p>"
     some = wrong[:WORST]
-    more = f", the {len(some)} surest of {len(wrong)}" if len(wrong) > len(some) else ""
+    more = f": the {len(some)} most confident of {len(wrong)}" if len(wrong) > len(some) else ""
     return f'<h4>Worst mistakes{more}</h4><div class="mw-grid">{_grid(some, evaluation.get("classes") or [])}</div>'
 
 
@@ -149,7 +149,7 @@ def record_of(record: dict[str, Any]) -> str:
     parts.append(("Environment", plain | {k: v for k, v in packages.items() if v}))
     parts.append(("Files, sha256", {k: v.get("sha256") for k, v in files.items()}))
     inside = "".join(f"<h4>{name}</h4>{_facts(facts)}" for name, facts in parts if facts)
-    return f"<details><summary><b>Record</b>: all that is needed to make this run again</summary>{inside}</details>"
+    return f"<details><summary><b>Record</b>: everything needed to reproduce this run</summary>{inside}</details>"
 
 
 def _facts(facts: dict[str, Any]) -> str:

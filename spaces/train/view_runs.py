@@ -20,7 +20,7 @@ def table(records: list[dict[str, Any]], shown: str) -> str:
     rows = "".join(_row(record, record["id"] == shown) for record in records)
     word = "run" if len(records) == 1 else "runs"
     return (
-        f'<div class="mw-card mw-train"><h3>{len(records)} {word}</h3><small>Press a name to open the run.</small>'
+        f'<div class="mw-card mw-train"><h3>{len(records)} {word}</h3><small>Click a name to open the run.</small>'
         f'<div class="mw-scroll" tabindex="0" role="region" aria-label="Your runs"><table class="mw-runs"><thead><tr>{head}'
         f"</tr></thead><tbody>{rows}</tbody></table></div></div>"
     )
@@ -64,7 +64,7 @@ def compared(found: dict[str, Any], metrics: list[list[dict[str, Any]]]) -> str:
         f"<td>{row['only_first']}</td><td>{row['only_second']}</td><td>{_p(row['p'])}</td></tr>"
         for part, row in found["results"].items()
     )
-    more = "<th>only the first right</th><th>only the second right</th><th>McNemar’s p</th>"
+    more = "<th>only first correct</th><th>only second correct</th><th>McNemar’s p</th>"
     same = (
         f'<div class="mw-scroll"><table class="mw-nowrap"><tr><th>pictures</th>{heads}{more}</tr>{results}</table></div>'
         if results
@@ -88,9 +88,9 @@ def _p(value: float | None) -> str:
 
 def _differences(title: str, some: list[dict[str, Any]], heads: str) -> str:
     if not some:
-        return f"<h4>{title}: the same</h4>"
+        return f"<h4>{title}: identical</h4>"
     rows = "".join(
         f"<tr><td>{e(label(d['what']))}</td><td>{e(word(d['first']))}</td><td>{e(word(d['second']))}</td></tr>" for d in some
     )
     table = f'<table class="mw-nowrap"><tr><th></th>{heads}</tr>{rows}</table>'
-    return f'<h4>{title}: what differs</h4><div class="mw-scroll">{table}</div>'
+    return f'<h4>{title}: differences</h4><div class="mw-scroll">{table}</div>'

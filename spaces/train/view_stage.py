@@ -33,7 +33,7 @@ def running(record: dict[str, Any], metrics: list[dict[str, Any]], stage: str, s
     ]
     done = step["step"] / max(1, step["steps"])
     if step["step"] < step["steps"]:
-        figures.append(("To go", f"about {seconds(left)}, then the evaluation"))
+        figures.append(("Remaining", f"about {seconds(left)}, then the evaluation"))
     else:
         figures.append(("Now", stage))
     spoken = quarter(f"Training, epoch {step['epoch']} of {epochs}", done)
@@ -52,19 +52,19 @@ def ended(record: dict[str, Any], metrics: list[dict[str, Any]], evaluated: bool
     parts, spoken = [], ""
     if status == STOPPED:
         spoken = "Stopped; the best epoch so far is kept." if result else "Stopped before the first epoch ended."
-        then = "" if result else " Go on starts it anew."
+        then = "" if result else " Resume starts it over."
         wait = " It is being evaluated …" if pending and not evaluated else ""
         parts.append(f'<div class="mw-alert">{e(spoken)}{e(wait or then)}</div>')
     elif status in (INTERRUPTED, FAILED):
-        spoken = record.get("error") or "The training was cut off: the app was restarted."
-        more = "Go on continues it from its last whole epoch." if record.get("epochs") else "Go on starts it anew."
+        spoken = record.get("error") or "The training was interrupted: the app was restarted."
+        more = "Resume continues from the last complete epoch." if record.get("epochs") else "Resume starts it over."
         parts.append(f'<div class="mw-alert bad">{e(spoken)}<br>{e(more)}</div>')
     if result:
-        accuracy = f"{percent(result['accuracy'])} of {result['count']:,} {result['on']} pictures are right"
+        accuracy = f"{percent(result['accuracy'])} of {result['count']:,} {result['on']} pictures are correct"
         spoken = spoken or f"Done: {accuracy}."
         so_far = "" if status == DONE or evaluated else " so far"
         parts.append(
-            f'<div class="mw-accuracy"><span class="mw-big">{percent(result["accuracy"])}</span><span>right{so_far} on '
+            f'<div class="mw-accuracy"><span class="mw-big">{percent(result["accuracy"])}</span><span>correct{so_far} on '
             f"{result['count']:,} {e(result['on'])} pictures; 95% interval {interval(result)}</span></div>"
         )
     if again := record.get("again"):
@@ -91,7 +91,7 @@ def verdict(again: dict[str, Any]) -> str:
         if rows
         else ""
     )
-    return f'<div class="mw-alert bad"><b>Differs</b> from the first run. What may be why:{table}</div>'
+    return f'<div class="mw-alert bad"><b>Differs</b> from the first run. Possible reasons:{table}</div>'
 
 
 def others(some: list[tuple[str, str]]) -> str:
@@ -99,7 +99,7 @@ def others(some: list[tuple[str, str]]) -> str:
     if not some:
         return ""
     buttons = " ".join(f'<button class="mw-do" data-pick="run:{e(id)}">{e(name)}</button>' for id, name in some)
-    return f'<p class="mw-quiet mw-also">Also under way: {buttons}</p>'
+    return f'<p class="mw-quiet mw-also">Also running: {buttons}</p>'
 
 
 def _figures(some: list[tuple[str, str]]) -> str:

@@ -53,7 +53,7 @@ def side_by_side(rows: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> st
 
 
 def _scaled(rows: Mapping[str, Row | None]) -> str:
-    words = "MediaPipe scales a picture of another size in its own way: a few hundredths apart are usual."
+    words = "MediaPipe resizes pictures differently; a difference of a few hundredths is normal."
     return f"<small>{words}</small>" if "label" in (rows.get("mediapipe") or {}) else ""
 
 
@@ -61,7 +61,7 @@ def _line(runtime: str, row: Row | None, first: Row, own: str) -> str:
     name = e(own if runtime == OWN else RUNTIMES.get(runtime, runtime))
     name += f"<div>{e(row['file'])}</div>" if row and row.get("file") else ""
     if row is None:
-        return f'<tr><td>{name}</td><td colspan="4" class="mw-quiet">asked …</td></tr>'
+        return f'<tr><td>{name}</td><td colspan="4" class="mw-quiet">running …</td></tr>'
     if "needs" in row:
         words = f"needs the {FILES.get(row['needs'], row['needs'])} file"
         return f'<tr><td>{name}</td><td colspan="4" class="mw-quiet">{e(words)}</td></tr>'
@@ -78,7 +78,7 @@ def _difference(row: Row, first: Row) -> str:
     if far is None:
         return "same label"
     mark = ' class="mw-wrong"' if far > SAME else ""
-    return f'<span{mark} title="The same label; no probability is farther apart">± {far:.3f}</span>'
+    return f'<span{mark} title="Same label; largest difference of a probability">± {far:.3f}</span>'
 
 
 def distance(row: Row, first: Row) -> float | None:

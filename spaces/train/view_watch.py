@@ -11,10 +11,10 @@ from web.cards import e, idle
 from . import curves
 from .view import percent
 
-NOTHING = "Train a network first; then its requests are watched here."
+NOTHING = "Train a network first, then watch its requests here."
 LIGHTS = {
-    "inputs": {None: "The inputs: not known yet", False: "The inputs: no change", True: "The inputs changed"},
-    "model": {None: "The model: not known yet", False: "The model feels no change", True: "The model feels it"},
+    "inputs": {None: "Inputs: not known yet", False: "Inputs: no drift", True: "Inputs: drift detected"},
+    "model": {None: "Model: not known yet", False: "Model: no drift", True: "Model: drift detected"},
 }
 COLOURS = {None: "", False: "ok", True: "bad"}
 
@@ -23,7 +23,7 @@ def panel(found: Mapping[str, Any]) -> str:
     """``found`` is what ``GET /monitor?run=…`` answers."""
     requests = found.get("requests") or 0
     if not requests:
-        return idle("No requests yet. Send pictures to the address below; what comes of them is shown here.")
+        return idle("No requests yet. Send pictures to the address below to see statistics here.")
     latency, accuracy = (found.get(key) or {} for key in ("latency", "accuracy"))
     figures = [("Requests", f"{requests:,}")]
     figures += [
@@ -31,7 +31,7 @@ def panel(found: Mapping[str, Any]) -> str:
         for k, name in (("p50", "Median, once loaded"), ("p95", "95th percentile"))
         if k in latency
     ]
-    figures.append(("Truths told", f"{(accuracy.get('ever') or accuracy).get('count', 0):,}"))
+    figures.append(("True labels", f"{(accuracy.get('ever') or accuracy).get('count', 0):,}"))
     cells = "".join(f"<div><span>{e(name)}</span> <b>{e(value)}</b></div>" for name, value in figures)
     says = "".join(f'<p class="mw-quiet"><b>{k}.</b> {e(one["says"])}</p>' for k, one in _said(found))
     return (
@@ -60,8 +60,8 @@ def _right(accuracy: Mapping[str, Any]) -> str:
         training = f"; on {expected['count']:,} {expected['part']} pictures it was {percent(expected['accuracy'])}"
     last = "the last picture" if count == 1 else f"the last {count:,} pictures"
     return (
-        f'<div class="mw-accuracy"><span class="mw-big">{percent(accuracy["value"])}</span><span>right on '
-        f"{last} whose truth was told; 95% interval {100 * low:.1f}–{100 * high:.1f}%{training}"
+        f'<div class="mw-accuracy"><span class="mw-big">{percent(accuracy["value"])}</span><span>correct on '
+        f"{last} with a known label; 95% interval {100 * low:.1f}–{100 * high:.1f}%{training}"
         "</span></div>"
     )
 
@@ -98,12 +98,12 @@ def _charts(found: Mapping[str, Any]) -> str:
     if told := accuracy.get("over_time"):
         at = _sums(told)
         right = [(x, one["value"]) for x, one in zip(at, told, strict=True)]
-        lines = [curves.Line("told", right, 1, dots=True, of=_last(told))]
+        lines = [curves.Line("measured", right, 1, dots=True, of=_last(told))]
         if expected := accuracy.get("expected"):
             ends = [(x, expected["accuracy"]) for x in (0, at[-1])]
             lines.append(curves.Line(f"on {expected['part']} pictures", ends, 3, dashed=True))
         band = [(x, *one["interval"]) for x, one in zip(at, told, strict=True)]
-        drawn.append(curves.chart("Accuracy", lines, "pictures whose truth was told", percent=True, band=band))
+        drawn.append(curves.chart("Accuracy", lines, "pictures with a known label", percent=True, band=band))
     if len(traffic) > 1:
         at = _sums(traffic)
         sure = [(x, one["confidence"]) for x, one in zip(at, traffic, strict=True)]
@@ -132,8 +132,8 @@ def how(run: str, address: str, stored: str, opened: bool) -> str:
     second = f"curl -H 'Content-Type: application/json' -d '{{\"label\": \"…\"}}' '{server}/classify/ID/truth'"
     return (
         f'<div class="mw-card mw-train"><details{" open" if opened else ""}><summary><b>Serve it</b>: send pictures, and '
-        f'their truths</summary><pre class="mw-code">{e(first)}</pre><p>The answer has an <code>id</code>. Where you learn '
-        f'the true label later, tell it: then the accuracy is measured.</p><pre class="mw-code">{e(second)}</pre>'
+        f'their true labels</summary><pre class="mw-code">{e(first)}</pre><p>Each answer has an <code>id</code>. If you '
+        f'learn the true label later, send it, and the accuracy is measured.</p><pre class="mw-code">{e(second)}</pre>'
         f'<p class="mw-quiet">{e(stored)}</p></details></div>'
     )
 

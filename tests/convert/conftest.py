@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.settings import Settings
 
 

@@ -26,7 +26,7 @@ from typing import Any
 import numpy as np
 import onnx
 
-from lib.convert import arrays
+from lib.convert.core import arrays
 from lib.errors import JobFailed, WorkbenchError
 from lib.jobs import ROOT, Jobs, Limits
 from tests.onnx_inspect.test_corpus import Case, _differs, _random, cases
@@ -60,48 +60,46 @@ def numeric(case: Case) -> bool:
 
 
 def examine(progress: Any, folder: str) -> dict[str, Any]:
-    """In the child: every importer's module, then the conversion itself. Outputs go into files beside the model."""
+    """In the child: the importer's module, then the conversion itself. Outputs go into files beside the model."""
     import torch
 
-    from lib.convert import importers
-    from lib.convert.importers.own.values import from_numpy, to_numpy
-    from lib.convert.importers.race import differs, words
-    from lib.convert.onnx_files import opened
+    from lib.convert.core.torch_values import from_numpy, to_numpy
+    from lib.convert.formats.onnx.files import opened
+    from lib.convert.tools import onnx_importer
+    from lib.convert.tools.onnx_importer.checked_export import differs, words
 
     home = Path(folder)
     given, expected = arrays.load(home / "given.npz"), arrays.load(home / "expected.npz")
     out: dict[str, Any] = {"modules": {}, "exported": "", "decided": [], "why": ""}
     names = [v.name for v in onnx.load(home / "onnx" / "model.onnx").graph.output]
-    for name in importers.NAMES:
-        try:
-            module = importers.load(name, opened(home / "onnx"))
-            with torch.no_grad():
-                found = module(*(from_numpy(v) for v in given.values()))
-            got = {n: to_numpy(x) for n, x in zip(names, found, strict=True)}
-            arrays.save(home / f"{name}.npz", got)
-            out["modules"][name] = ""
-            differs(got, expected)
-            break  # the others matter only where this one fails; the parent compares once more, by the corpus' rule
-        except Exception as error:  # whatever an importer does to a case is that case's outcome
-            out["modules"].setdefault(name, words(error))
+    try:
+        module = onnx_importer.load(opened(home / "onnx"))
+        with torch.no_grad():
+            found = module(*(from_numpy(v) for v in given.values()))
+        got = {n: to_numpy(x) for n, x in zip(names, found, strict=True)}
+        arrays.save(home / "own.npz", got)
+        out["modules"]["own"] = ""
+        differs(got, expected)  # the parent compares once more, by the corpus' rule
+    except Exception as error:  # whatever the importer does to a case is that case's outcome
+        out["modules"].setdefault("own", words(error))
     return out | _converted(home, given, words)
 
 
 def _converted(home: Path, given: arrays.Arrays, words: Any) -> dict[str, Any]:
     """What the edge does, in its own functions; the program's outputs are those of its check, saved and reloaded."""
     from lib.convert.edges.onnx_to_pt2 import expected
-    from lib.convert.importers.race import race
-    from lib.convert.onnx_files import opened
+    from lib.convert.formats.onnx.files import opened
+    from lib.convert.tools.onnx_importer.checked_export import export_checked
 
     np.savez(home / "sample.npz", **given)
     (home / "pt2").mkdir()
     try:
         signature, checks = expected(home / "onnx", str(home / "sample.npz"), {})
-        won = race(opened(home / "onnx"), signature, checks, home / "pt2", sample=True)
+        made = export_checked(opened(home / "onnx"), signature, checks, home / "pt2", sample=True)
     except Exception as error:  # whatever a library raises on a case is that case's outcome
         return {"why": words(error)}
-    arrays.save(home / "exported.npz", won.outputs)
-    return {"exported": won.importer, "decided": won.decided}
+    arrays.save(home / "exported.npz", made.outputs)
+    return {"exported": "own", "decided": made.decided}
 
 
 def put_through(jobs: Jobs, case: Case, folder: Path) -> Outcome:

@@ -5,13 +5,13 @@ import warnings
 from pathlib import Path
 
 import onnx.reference.ops.aionnxml  # noqa: F401
-import onnx2fx  # noqa: F401
-import onnx2pytorch  # noqa: F401
 import torch
 
-from lib.convert.importers import race
-from lib.convert.importers.own import operators  # noqa: F401
-from lib.convert.runners import onnx as _onnx  # noqa: F401
+from lib.convert.formats.onnx import runner as _onnx  # noqa: F401
+from lib.convert.tools.onnx_importer import (
+    checked_export,
+    operators,  # noqa: F401
+)
 from tests.convert import corpus as _corpus  # noqa: F401
 from tests.convert import models
 from tests.convert.edge_run import convert
@@ -20,4 +20,4 @@ torch.set_num_threads(1)  # a fork would lose the others
 with tempfile.TemporaryDirectory() as _folder, warnings.catch_warnings():
     warnings.simplefilter("ignore")
     convert("onnx", "pt2", models.save(models.mlp(), Path(_folder) / "onnx"), Path(_folder) / "pt2")
-assert race
+assert checked_export

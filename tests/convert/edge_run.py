@@ -37,7 +37,7 @@ def compared(file: Path, target: str, options: dict[str, Any], folder: Path) -> 
 
     An error is NaN where a value of the target is not finite.
     """
-    from lib.convert.intake import take_in
+    from lib.convert.intake.admit import take_in
 
     (folder / "source").mkdir()
     format, _ = take_in({file.name: file}, folder / "source")
@@ -49,9 +49,9 @@ def measured(format: str, source: Path, target: str, made: Path, said: dict[str,
     """What ``compared`` answers, of two artifacts and what the edge said."""
     import numpy as np
 
-    from lib.convert import feeds
-    from lib.convert.pairing import pair
-    from lib.convert.runners import load
+    from lib.convert.formats import load
+    from lib.convert.proof import cases as proof_cases
+    from lib.convert.proof.pairing import pair
     from lib.model_inputs.signature import dtype
 
     ours, theirs = load(format, source), load(target, made)
@@ -59,7 +59,7 @@ def measured(format: str, source: Path, target: str, made: Path, said: dict[str,
     ins = pair([v.name for v in given.inputs], [v.name for v in got.inputs], said.get("inputs", {}))
     outs = pair([v.name for v in given.outputs], [v.name for v in got.outputs], said.get("outputs", {}))
     kinds = {v.name: dtype(v.dtype) for v in got.inputs}
-    cases = feeds.cases(given, fixed=said.get("fixed", {}), wide=False)
+    cases = proof_cases.cases(given, fixed=said.get("fixed", {}), wide=False)
     errors, peaks = dict.fromkeys(outs, 0.0), dict.fromkeys(outs, 1e-6)
     for case in cases:
         wanted = ours.run(case.arrays)

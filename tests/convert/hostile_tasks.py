@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lib.convert.intake import take_in
+from lib.convert.intake.admit import take_in
 from lib.errors import InvalidFile
 
 Progress = Callable[..., None]

@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from lib.convert import answers, edges, tasks
-from lib.convert.conversion import Conversion
-from lib.convert.options import chosen
+from lib.convert import edges
+from lib.convert.service import child_schema
+from lib.convert.service.options import chosen
+from lib.convert.service.pipeline import Conversion
+from lib.convert.worker import entrypoints
 from lib.errors import JobFailed
 from tests.convert import models
 
@@ -28,12 +30,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     def progress(stage: str, share: float | None = None) -> None:
         assert stage
 
-    apply = tasks.apply(progress, run, source, str(home / "1"), {"keep_io_types": True})
+    apply = entrypoints.apply(progress, run, source, str(home / "1"), {"keep_io_types": True})
     where = {"format": "onnx", "folder": source, "out": str(home / "asked")}
-    first = tasks.run_source(progress, **where, seeds=[0, 1, 2], sizes={})
+    first = entrypoints.run_source(progress, **where, seeds=[0, 1, 2], sizes={})
     where = {"format": "onnx-fp16", "folder": str(home / "1"), "asked": str(home / "asked"), "out": str(home / "answers")}
     given = {"cases": first["cases"], "source": first["signature"], "names": NAMES}
-    return {"apply": apply, "run_source": first, "run_target": tasks.run_target(progress, **where, **given)}
+    return {"apply": apply, "run_source": first, "run_target": entrypoints.run_target(progress, **where, **given)}
 
 
 def plain(value: Any) -> Any:
@@ -46,12 +48,12 @@ def plain(value: Any) -> Any:
 @pytest.mark.parametrize("task", ["apply", "run_source", "run_target"])
 def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[str, Any]]) -> None:
     true = plain(said[task])
-    found = answers.checked(task, true)
-    assert found == {name: true[name] for name in found} and found.keys() >= answers.ANSWERS[task].keys() - {
+    found = child_schema.checked(task, true)
+    assert found == {name: true[name] for name in found} and found.keys() >= child_schema.ANSWERS[task].keys() - {
         "precision",
         "tool",
     }
-    for name in answers.ANSWERS[task]:
+    for name in child_schema.ANSWERS[task]:
         for odd in (-1, "../x", [[1]], [None], {"a": {"b": 1}}, {"a": []}, 1e400, True):
             if (odd is True and name in ("steady", "steady_ms")) or (
                 odd == "../x" and name in ("reference", "tool", "unchanged", "sizes_note")
@@ -60,9 +62,9 @@ def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[st
             if name == "chosen" and isinstance(odd, dict):
                 continue  # figures of the tool's own, in whatever depth
             with pytest.raises(JobFailed, match=f"nonsense.*{name}"):
-                answers.checked(task, true | {name: odd})
+                child_schema.checked(task, true | {name: odd})
     with pytest.raises(JobFailed, match="nonsense"):
-        answers.checked(task, {})
+        child_schema.checked(task, {})
 
 
 @pytest.mark.parametrize(
@@ -86,7 +88,7 @@ def test_nonsense_deeper_inside(task: str, change: Any, said: dict[str, dict[str
     given = plain(said[task])
     change(given)
     with pytest.raises(JobFailed, match="nonsense"):
-        answers.checked(task, given)
+        child_schema.checked(task, given)
 
 
 def test_a_conversion_ends_with_that_sentence(said: dict[str, dict[str, Any]], tmp_path: Path) -> None:

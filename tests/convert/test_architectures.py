@@ -13,9 +13,11 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib.convert import architectures, feeds
-from lib.convert.architectures import calibrate, torchvision, transformers
-from lib.convert.runners.architecture import ArchitectureRunner
+from lib.convert.formats.pytorch import architectures, calibrate
+from lib.convert.formats.pytorch import torchvision_models as torchvision
+from lib.convert.formats.pytorch import transformers_models as transformers
+from lib.convert.formats.pytorch.runner import ArchitectureRunner
+from lib.convert.proof import cases as proof_cases
 from lib.errors import InvalidFile, InvalidValue
 
 GPT2 = transformers.EXAMPLES["GPT-2, tiny"]
@@ -166,7 +168,7 @@ def test_the_runner_names_what_a_model_returns(tmp_path: Path) -> None:
         "logits": ("batch", "decoder_sequence", 1000),
         "encoder_last_hidden_state": ("batch", "sequence", 64),
     }
-    for case in feeds.cases(signature):
+    for case in proof_cases.cases(signature):
         outputs = runner.run(case.arrays)
         for value in signature.outputs:
             assert outputs[value.name].dtype.name == value.dtype
@@ -184,7 +186,7 @@ def test_detections_come_one_row_each(tmp_path: Path) -> None:
         "labels": ("detections",),
         "scores": ("detections",),
     }
-    outputs = runner.run(feeds.cases(signature)[0].arrays)
+    outputs = runner.run(proof_cases.cases(signature)[0].arrays)
     assert 1 <= len(outputs["boxes"]) == len(outputs["labels"]) == len(outputs["scores"])
 
 
@@ -201,7 +203,7 @@ def test_uploaded_weights_are_used(tmp_path: Path) -> None:
     said = architectures.prepare("torchvision:resnet18", file, None, folder)
     assert "the weights that were given" in said[-1] and any("'module.'" in s for s in said)
     runner = ArchitectureRunner(folder)
-    image = feeds.cases(runner.signature())[0].arrays["image"]
+    image = proof_cases.cases(runner.signature())[0].arrays["image"]
     with torch.inference_mode():
         expected = model(torch.from_numpy(image)).numpy()
     np.testing.assert_allclose(runner.run({"image": image})["logits"], expected, rtol=1e-4, atol=1e-5)
@@ -218,14 +220,14 @@ def test_a_hub_folder_is_read_without_the_hub(tmp_path: Path) -> None:
     folder.mkdir()
     architectures.from_folder(tmp_path / "hub", folder, "hub:owner/name")
     runner = ArchitectureRunner(folder)
-    given = feeds.cases(runner.signature())[0].arrays
+    given = proof_cases.cases(runner.signature())[0].arrays
     with torch.inference_mode():
         expected = model(**{k: torch.from_numpy(v) for k, v in given.items()}).logits.numpy()
     np.testing.assert_allclose(runner.run(given)["logits"], expected, rtol=1e-4, atol=1e-5)
 
 
 def test_of_several_files_those_of_the_index_are_read(tmp_path: Path) -> None:
-    from lib.convert.architectures import hub
+    from lib.convert.formats.pytorch import hub_models as hub
 
     one, two, other = ({"a": torch.zeros(2)}, {"b": torch.ones(2)}, {"a": torch.full((2,), 9.0)})
     for name, tensors in (("model-1", one), ("model-2", two), ("consolidated", other)):

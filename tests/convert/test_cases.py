@@ -14,7 +14,7 @@ from typing import Any
 import onnx
 import pytest
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 from lib.errors import InvalidFile
 
 CASES = Path(__file__).parent / "cases"

@@ -13,10 +13,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from lib.convert import environments, numpy_pickles, signatures
+from lib.convert import environments
+from lib.convert.core import signatures
 from lib.convert.edges import edges
-from lib.convert.intake import take_in
-from lib.convert.runners import load
+from lib.convert.formats import load
+from lib.convert.formats.weights import numpy_pickles
+from lib.convert.intake.admit import take_in
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.jobs import Jobs, Limits
 from lib.tflite import weights as tflite_weights
@@ -89,7 +91,7 @@ def test_a_case_of_tensorflow(row: Row, tmp_path: Path, tensorflow: Jobs) -> Non
 def test_the_proof_looks_at_the_signature_that_was_converted(
     tmp_path: Path, tensorflow: Jobs, request: pytest.FixtureRequest
 ) -> None:
-    from lib.convert.convert import Converter, Source
+    from lib.convert.service.converter import Converter, Source
     from lib.settings import Settings
 
     path = CASES / "03-tflite-two-signatures.tflite"
@@ -225,7 +227,7 @@ def test_an_older_file_is_cast_too(tmp_path: Path) -> None:
 def test_arrays_of_numpy_are_tensors_and_objects_are_not(tmp_path: Path) -> None:
     import torch
 
-    from lib.convert.runners.weights import read_checkpoint
+    from lib.convert.formats.weights.runner import read_checkpoint
 
     turned = np.asfortranarray(np.arange(6.0).reshape(2, 3))
     given = {"w": torch.ones(2), "turned": turned, "big": np.arange(3, dtype=">i4"), "empty": np.zeros((0, 3))}
@@ -250,7 +252,7 @@ def test_inputs_keep_their_axes_by_force() -> None:
     import onnxruntime
     from onnx import TensorProto, checker, helper
 
-    from lib.convert import onnx2tf_tool
+    from lib.convert.tools import onnx2tf as onnx2tf_tool
 
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, s) for n, s in (("x", ["N", 5, 1]), ("y", ["N", 1, 5]))]
     graph = helper.make_graph([helper.make_node("Transpose", ["x"], ["y"], perm=[0, 2, 1])], "g", ends[:1], ends[1:])

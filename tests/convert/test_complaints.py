@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.convert.complaints import LONGEST, words
+from lib.convert.core.tool_messages import LONGEST, words
 from lib.errors import JobFailed
 
 

@@ -15,9 +15,11 @@ import onnxruntime
 import psutil
 import pytest
 
-from lib.convert import edges, routes
-from lib.convert.convert import Converter, Source, _inside
-from lib.convert.edges import Edge, Option
+from lib.convert import edges
+from lib.convert.core.option import Option
+from lib.convert.edges import Edge
+from lib.convert.service import routes
+from lib.convert.service.converter import Converter, Source, _inside
 from lib.errors import Cancelled, InvalidFile, InvalidValue, JobFailed
 from lib.jobs import Progress
 from lib.settings import Settings
@@ -228,7 +230,7 @@ def test_work_that_goes_on_after_close_starts_nothing(source: Source, out: Path,
 
 def test_options_carry_their_limits() -> None:
     option = Option(name="opset", title="Opset", kind="int", default=17, low=7, high=26)
-    from lib.convert.options import _value
+    from lib.convert.service.options import _value
 
     for bad in (6, 27, 17.5, "17", True, float("nan"), float("inf"), 10**400, -(10**400)):
         with pytest.raises(InvalidValue):

@@ -13,10 +13,10 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib.convert.diffusers_sources import SOURCES, format_of, prepare
-from lib.convert.feeds import cases
-from lib.convert.runners import load
-from lib.convert.runners.diffusers import DiffusersRunner
+from lib.convert.formats import load
+from lib.convert.formats.diffusers.runner import DiffusersRunner
+from lib.convert.formats.diffusers.sources import SOURCES, format_of, prepare
+from lib.convert.proof.cases import cases
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from tests.convert.tiny_pipelines import PIPELINES
 
@@ -220,7 +220,7 @@ def test_bad_folders_are_refused(name: str, folder: Path) -> None:
 
 
 def test_a_description_in_a_single_file_is_refused_alike(saved: dict[str, Path]) -> None:
-    from lib.convert.single_files import KEY, NETWORKS, describe
+    from lib.convert.formats.single_file.files import KEY, NETWORKS, describe
 
     pipeline = saved["sd1"] / "pipeline"
     names = ("text_encoder", "unet", "vae")

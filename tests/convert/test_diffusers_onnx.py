@@ -11,13 +11,13 @@ import onnx
 import onnxruntime
 import pytest
 
-from lib.convert.diffusers_sources import prepare
 from lib.convert.edges import diffusers_component_to_onnx, diffusers_to_onnx
-from lib.convert.feeds import cases
-from lib.convert.measures import Pair
-from lib.convert.proof import judge
-from lib.convert.runners import load
-from lib.convert.runners.diffusers_onnx import DiffusersOnnxRunner
+from lib.convert.formats import load
+from lib.convert.formats.diffusers.onnx_runner import DiffusersOnnxRunner
+from lib.convert.formats.diffusers.sources import prepare
+from lib.convert.proof.cases import cases
+from lib.convert.proof.measures import Pair
+from lib.convert.proof.verdict import decide
 from lib.errors import InvalidFile, InvalidValue
 
 pytestmark = pytest.mark.timeout(1800)  # exports of minutes on a busy machine
@@ -34,7 +34,7 @@ def verdict(source: Any, target: Any, fixed: dict[str, int] | None = None) -> di
         ours = None if case.kind.startswith("nudged") else target(case.arrays)
         pairs.append(Pair(case.kind, source.run(case.arrays), ours, "", case.sizes, case.seed, case.changed))
     assert {"ordinary", "resized", "zeros", "large"} <= {pair.kind for pair in pairs}
-    return judge(pairs, "fp32")
+    return decide(pairs, "fp32")
 
 
 @pytest.mark.slow

@@ -11,12 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from lib.convert import ldm_names, sd1_configs
-from lib.convert.diffusers_sources import prepare
 from lib.convert.edges import diffusers_to_single_file, single_file_to_diffusers
-from lib.convert.feeds import cases
-from lib.convert.runners import load
-from lib.convert.single_files import KEY, blank_shapes, describe
+from lib.convert.formats import load
+from lib.convert.formats.diffusers.sources import prepare
+from lib.convert.formats.single_file import sd1_configs
+from lib.convert.formats.single_file import tensor_names as ldm_names
+from lib.convert.formats.single_file.files import KEY, blank_shapes, describe
+from lib.convert.proof.cases import cases
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from tests.convert.tiny_pipelines import PIPELINES
 

@@ -10,7 +10,9 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from lib.convert import arrays, diverge, tasks
+from lib.convert.core import arrays
+from lib.convert.formats.onnx import first_difference as diverge
+from lib.convert.worker import entrypoints
 from tests.convert import models
 from tests.convert.edge_run import convert
 
@@ -126,7 +128,7 @@ def test_an_input_that_the_target_has_dropped_is_not_fed_to_it(tmp_path: Path) -
     arrays.save(tmp_path / "in.npz", given)
     later = models.save(models.mlp(), tmp_path / "later")  # dropped by a step before these two models
     for source in (folders[0], later):
-        said = tasks.diverge(lambda *_: None, str(source), str(folders[1]), str(tmp_path / "in.npz"), {}, "fp32")
+        said = entrypoints.diverge(lambda *_: None, str(source), str(folders[1]), str(tmp_path / "in.npz"), {}, "fp32")
         assert said["node"] is not None and said["node"]["output"] == "m1"
 
 
@@ -135,5 +137,5 @@ def test_what_cannot_be_compared_has_no_node_and_raises_nothing(tmp_path: Path) 
     (tmp_path / "b").mkdir()
     arrays.save(tmp_path / "in.npz", models.inputs(models.mlp()))
     for target, inputs in ((tmp_path / "b", "in.npz"), (source, "none.npz")):
-        said = tasks.diverge(lambda *_: None, str(source), str(target), str(tmp_path / inputs), {}, "fp32")
+        said = entrypoints.diverge(lambda *_: None, str(source), str(target), str(tmp_path / inputs), {}, "fp32")
         assert said == {"node": None}

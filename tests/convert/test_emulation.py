@@ -10,8 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lib.convert import runners
-from lib.convert.emulation import Emulation, emulated
+from lib.convert.core import runner as runners
+from lib.convert.emulation.draws import Emulation
+from lib.convert.emulation.emulated import emulated
 from lib.convert.emulation.judgement import judge
 from lib.convert.emulation.numbers import nearest, rounded, shifted
 from tests.convert import models, tflite_models

@@ -7,8 +7,8 @@ from pathlib import Path
 import ml_dtypes
 import numpy as np
 
-from lib.convert import arrays
-from lib.convert.feeds import cases, nudged
+from lib.convert.core import arrays
+from lib.convert.proof.cases import cases, nudged
 from lib.model_inputs.signature import Signature, Value
 
 TEXT = Signature(

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torchvision.models import get_model
 
-from lib.convert.architectures import fits
-from lib.convert.architectures.torchvision import NAMES
+from lib.convert.formats.pytorch import fits
+from lib.convert.formats.pytorch.torchvision_models import NAMES
 
 Shapes = list[tuple[str, tuple[int, ...]]]
 

@@ -142,7 +142,7 @@ def test_damaged_files_are_answered(count: int, jobs: Jobs, tmp_path: Path) -> N
 def test_an_upload_that_is_a_link(kind: str, tmp_path: Path) -> None:
     import os
 
-    from lib.convert.intake import take_in
+    from lib.convert.intake.admit import take_in
 
     (tmp_path / "file").write_bytes(sound.onnx())
     link = tmp_path / "link"

@@ -10,10 +10,10 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from lib.convert import calibration
 from lib.convert.edges.tflite_to_tflite_int8 import STATIC
-from lib.convert.quantise import saturation
-from lib.convert.runners import load
+from lib.convert.formats import load
+from lib.convert.tools import calibration
+from lib.convert.tools.quantise import saturation
 from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs.samples import Samples, halves, save
 from lib.model_inputs.signature import Signature, Value
@@ -166,11 +166,11 @@ def test_made_up_inputs_are_said_plainly(tmp_path: Path) -> None:
 
 
 def test_made_up_inputs_are_not_those_of_the_proof() -> None:
-    from lib.convert import feeds
+    from lib.convert.proof import cases as proof_cases
 
     signature = Signature((Value("x", "float32", ("n", 4)),))
     ours = {row["x"].tobytes() for row in calibration.made(signature, 8, {})}
-    proof = {case.arrays["x"].tobytes() for case in feeds.cases(signature, tuple(range(8)))}
+    proof = {case.arrays["x"].tobytes() for case in proof_cases.cases(signature, tuple(range(8)))}
     assert len(ours) == 8 and not ours & proof
 
 

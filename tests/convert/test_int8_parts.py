@@ -5,10 +5,10 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.convert.quantise import saturation
-from lib.convert.quantise.ranges import METHODS, Ranges
-from lib.convert.quantise.rounding import Means, kept_mean
-from lib.convert.quantise.search import Layer, search
+from lib.convert.tools.quantise import saturation
+from lib.convert.tools.quantise.ranges import METHODS, Ranges
+from lib.convert.tools.quantise.rounding import Means, kept_mean
+from lib.convert.tools.quantise.search import Layer, search
 
 
 def ranges(*samples: np.ndarray) -> Ranges:

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import torch
 
-from lib.convert import keras_names, pt2_files, transformers_config
-from lib.convert.archives import Limits, opened
-from lib.convert.intake import check_weights, take_in
-from lib.convert.pickles import GLOBALS
-from lib.convert.pt2_expressions import check_expression
-from lib.convert.saved_model_ops import ALLOWED, SAVING, WHY
+from lib.archives import Limits, opened
+from lib.convert.core import transformers_config
+from lib.convert.formats.keras import allowed_classes as keras_names
+from lib.convert.formats.pt2 import files as pt2_files
+from lib.convert.formats.pt2.expressions import check_expression
+from lib.convert.formats.saved_model.allowed_operators import ALLOWED, SAVING, WHY
+from lib.convert.formats.weights.pickles import GLOBALS
+from lib.convert.intake.admit import check_weights, take_in
 from lib.errors import InvalidFile
 from tests.convert.hostile import valid
 
@@ -244,7 +246,7 @@ def test_zips_as_programs_write_them(streamed: bool, big: bool, tmp_path: Path) 
 def test_two_gigabytes_take_little_memory(tmp_path: Path) -> None:
     """Of a file with a hole in it; memory of the whole process, its imports among it."""
     program = (
-        "import resource, sys\nfrom pathlib import Path\nfrom lib.convert.intake import take_in\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom lib.convert.intake.admit import take_in\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "print(take_in({'w': Path(sys.argv[1])}, Path(sys.argv[2]))[0])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
@@ -270,8 +272,8 @@ def test_two_gigabytes_take_little_memory(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["from_file.default", "_print", "set_.source_Storage", "_save.default", "load"])
 def test_operators_that_reach_files_or_memory_are_no_operators(name: str) -> None:
-    from lib.convert.module_source import CALLED
-    from lib.convert.torch_files import _TARGET
+    from lib.convert.formats.pt2.check import _TARGET
+    from lib.convert.formats.torch_module.source_code import CALLED
 
     assert not _TARGET.fullmatch(f"torch.ops.aten.{name}")
     assert not CALLED.fullmatch(f"aten.{name}")
@@ -289,7 +291,7 @@ def test_a_pipelines_configs_lose_what_loads_something_else(tmp_path: Path) -> N
 
 
 def test_what_a_config_loses_is_the_same_for_every_source() -> None:
-    from lib.convert.architectures import transformers
-    from lib.convert.diffusers_parts import CODE_KEYS
+    from lib.convert.formats.diffusers.components import CODE_KEYS
+    from lib.convert.formats.pytorch import transformers_models as transformers
 
     assert set(transformers_config.LOADING) <= set(transformers.DROPPED) & set(CODE_KEYS)

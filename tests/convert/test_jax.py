@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.convert.jax_examples import EXAMPLES
-from lib.convert.runners import load
+from lib.convert.formats import load
+from lib.convert.formats.jax.examples import EXAMPLES
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from tests.convert import models
 from tests.convert.edge_run import convert

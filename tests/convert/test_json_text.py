@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from lib.convert import json_text
+from lib.convert.core import json_text
 from lib.errors import InvalidFile
 
 

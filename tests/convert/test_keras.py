@@ -12,7 +12,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from lib.convert.runners import load
+from lib.convert.formats import load
 from lib.errors import InvalidFile, JobFailed
 from tests.convert.edge_run import convert
 
@@ -68,7 +68,7 @@ def test_it_runs_as_for_inference(folder: Path) -> None:
 
 @pytest.mark.parametrize("name", ["pictures", "words"])
 def test_to_onnx_with_a_free_batch(folder: Path, tmp_path: Path, name: str) -> None:
-    from lib.convert import feeds
+    from lib.convert.proof import cases as proof_cases
     from tests.convert import keras_models
 
     source = load("keras", keras_models.save(getattr(keras_models, name)(), folder))
@@ -79,7 +79,7 @@ def test_to_onnx_with_a_free_batch(folder: Path, tmp_path: Path, name: str) -> N
     assert list(dtypes) == [v.name for v in source.signature().inputs]
     names = [v.name for v in source.signature().outputs]
     sizes = set()
-    for case in feeds.cases(source.signature(), (0, 1)):
+    for case in proof_cases.cases(source.signature(), (0, 1)):
         wanted = source.run(case.arrays)
         given = {n: a.astype(dtypes[n]) for n, a in case.arrays.items()}
         for n, found in zip(names, session.run(names, given), strict=True):

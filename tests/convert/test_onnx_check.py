@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from lib.convert.onnx_check import check
+from lib.convert.formats.onnx.check import check
 from lib.errors import InvalidFile
 from tests.convert import models
 

@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from lib.convert.runners import load
+from lib.convert.formats import load
 from lib.errors import InvalidFile
 from tests.convert import models
 from tests.convert.edge_run import convert

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from lib.convert.runners import load
+from lib.convert.formats import load
 from lib.errors import InvalidFile
 from lib.model_inputs import samples
 from tests.convert import models

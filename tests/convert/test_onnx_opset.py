@@ -12,8 +12,8 @@ import onnx.reference
 import pytest
 from onnx import ModelProto, TensorProto, helper
 
-from lib.convert import onnx_files
-from lib.convert.runners import load
+from lib.convert.formats import load
+from lib.convert.formats.onnx import files as onnx_files
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from tests.convert import models
 from tests.convert.edge_run import convert
@@ -186,7 +186,7 @@ def test_big_weights_and_external_data_come_through_unchanged(wanted: int, tmp_p
 
 def test_a_step_never_takes_a_name_that_the_model_has() -> None:
     """Its own initializer, and a value inside a branch, are called as a step down would call what it adds."""
-    from lib.convert import opset
+    from lib.convert.formats.onnx.opset import convert as opset
 
     k64 = onnx.numpy_helper.from_array(np.array([100], np.int64), "opset_constant_2")
     inner = helper.make_graph(
@@ -220,7 +220,8 @@ def test_a_step_never_takes_a_name_that_the_model_has() -> None:
 
 
 def test_other_repairs_take_no_name_twice_either() -> None:
-    from lib.convert import onnx2tf_tool, opset
+    from lib.convert.formats.onnx.opset import convert as opset
+    from lib.convert.tools import onnx2tf as onnx2tf_tool
 
     model = one("Hardmax", 11, 2, 3, 4, axis=1)
     model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1), "opset_flat_y0"))
@@ -237,7 +238,7 @@ def test_other_repairs_take_no_name_twice_either() -> None:
 
 
 def test_operators_left_by_tf2onnx_are_written_out_under_free_names() -> None:
-    from lib.convert.tf2onnx_tool import _mend
+    from lib.convert.tools.tf2onnx import _mend
 
     nodes = [
         helper.make_node("TFL_RELU_0_TO_1", ["x"], ["a"]),

@@ -9,7 +9,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lib.convert.runners import load
+from lib.convert.formats import load
 from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs.signature import Value
 from tests.convert import models

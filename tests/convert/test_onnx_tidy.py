@@ -10,8 +10,12 @@ import onnxruntime
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from lib.convert import onnx_files, onnx_metadata, onnx_names, onnx_order, onnx_tidy
-from lib.convert.runners import load
+from lib.convert.formats import load
+from lib.convert.formats.onnx import files as onnx_files
+from lib.convert.formats.onnx import metadata as onnx_metadata
+from lib.convert.formats.onnx import names as onnx_names
+from lib.convert.formats.onnx import order as onnx_order
+from lib.convert.formats.onnx import tidy as onnx_tidy
 from lib.onnx_model.signature import signature
 from tests.convert import models
 from tests.convert.edge_run import convert

@@ -1,4 +1,4 @@
-"""ONNX to an exported program: names, dynamic sizes and values are kept, and wrong importers lose."""
+"""ONNX to an exported program: names, dynamic sizes and values are kept, and a wrong program is refused."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ import pytest
 import torch
 from onnx import ModelProto, TensorProto, helper
 
-from lib.convert import feeds, importers
-from lib.convert.importers import race
-from lib.convert.importers.own.values import from_numpy, to_numpy
-from lib.convert.onnx_files import opened
-from lib.convert.runners import load
+from lib.convert.core.torch_values import from_numpy, to_numpy
+from lib.convert.formats import load
+from lib.convert.formats.onnx.files import opened
+from lib.convert.proof import cases as proof_cases
+from lib.convert.tools import onnx_importer
+from lib.convert.tools.onnx_importer import checked_export
+from lib.convert.tools.onnx_importer.unsupported import Unsupported
 from lib.errors import InvalidFile, JobFailed
 from tests.convert import models
 from tests.convert.edge_run import convert
@@ -26,7 +28,7 @@ def worst(source: Path, target: Path) -> float:
     """The largest difference over every made input, relative to the output's largest value."""
     a, b = load("onnx", source), load("pt2", target)
     found = []
-    for case in feeds.cases(a.signature()):
+    for case in proof_cases.cases(a.signature()):
         expected, got = a.run(case.arrays), b.run(case.arrays)
         assert list(got) == list(expected)
         found += [models.error(got[name], expected[name]) for name in expected]
@@ -80,9 +82,9 @@ def test_one_element_by_a_scalar_index(tmp_path: Path) -> None:
 def test_a_small_difference_of_large_numbers_is_taken(tmp_path: Path) -> None:
     """1e-6 beside a peak of 1e-4 is the last digit of what it is a difference of; 1e-5 is not."""
     expected = {"y": np.float32([1e-4, 5e-5])}
-    race.differs({"y": np.float32([1e-4 + 9e-7, 5e-5])}, expected)
-    with pytest.raises(race.Disagrees):
-        race.differs({"y": np.float32([1.1e-4, 5e-5])}, expected)
+    checked_export.differs({"y": np.float32([1e-4 + 9e-7, 5e-5])}, expected)
+    with pytest.raises(checked_export.Disagrees):
+        checked_export.differs({"y": np.float32([1.1e-4, 5e-5])}, expected)
 
 
 def test_sizes_that_were_found(tmp_path: Path) -> None:
@@ -114,21 +116,19 @@ def test_a_shape_that_is_an_input_needs_sample_inputs(tmp_path: Path) -> None:
         runner.run({"x": x, "shape": np.array([6, 2])})
 
 
-def test_an_importer_that_is_wrong_loses(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_program_that_is_wrong_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     class Off(torch.nn.Module):
         def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor]:
             return (torch.relu(inputs[0]) + 1e-2,)
 
-    right = importers.load
-    monkeypatch.setattr(importers, "load", lambda name, model: Off() if name == "own" else right(name, model))
+    monkeypatch.setattr(onnx_importer, "load", lambda model: Off())
     source = models.save(single("Relu", [("x", FLOAT, ["n", 3])], [("y", FLOAT, ["n", 3])], {}), tmp_path / "onnx")
-    result = convert("onnx", "pt2", source, tmp_path / "pt2")
-    assert result["messages"][0] == "Imported by onnx2pytorch."
-    assert "Our own importer was not used: 'y' differs by up to" in result["messages"][1]
-    assert worst(source, tmp_path / "pt2") < 1e-6
+    with pytest.raises(JobFailed, match=r"No program that agrees .* 'y' differs by up to"):
+        convert("onnx", "pt2", source, tmp_path / "pt2")
+    assert not (tmp_path / "pt2" / "model.pt2").exists()
 
 
-def test_no_importer_is_right(tmp_path: Path) -> None:
+def test_an_operator_on_strings(tmp_path: Path) -> None:
     node = helper.make_node("StringNormalizer", ["s"], ["t"])
     model = models.made([node], [("s", TensorProto.STRING, [2])], [("t", TensorProto.STRING, [2])], {}, 20)
     source = models.save(model, tmp_path / "onnx")
@@ -149,15 +149,15 @@ def test_no_importer_is_right(tmp_path: Path) -> None:
     ],
 )
 def test_what_counts_as_different(a: np.ndarray, b: np.ndarray, why: str) -> None:
-    race.differs({"y": b.copy()}, {"y": b})
-    with pytest.raises(race.Disagrees, match=why):
-        race.differs({"y": a}, {"y": b})
+    checked_export.differs({"y": b.copy()}, {"y": b})
+    with pytest.raises(checked_export.Disagrees, match=why):
+        checked_export.differs({"y": a}, {"y": b})
 
 
 def test_the_module_itself_takes_any_shape_input(tmp_path: Path) -> None:
     """Not exported, our own importer reads the values of its inputs as it runs."""
     model = single("Reshape", [("x", FLOAT, [4, 3]), ("shape", INT, [2])], [("y", FLOAT, ["a", "b"])], {})
-    module = importers.load("own", opened(models.save(model, tmp_path / "onnx")))
+    module = onnx_importer.load(opened(models.save(model, tmp_path / "onnx")))
     x = np.arange(12, dtype=np.float32).reshape(4, 3)
     for shape in ([2, 6], [6, -1]):
         (y,) = module(from_numpy(x), torch.tensor(shape))
@@ -172,8 +172,8 @@ def test_an_unknown_operator_is_named(tmp_path: Path) -> None:
     opsets = [helper.make_opsetid("", 20), helper.make_opsetid("org.example", 1)]
     (tmp_path / "onnx").mkdir()
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=8), str(tmp_path / "onnx" / "model.onnx"))
-    module = importers.load("own", opened(tmp_path / "onnx"))
-    with pytest.raises(importers.Unsupported, match=r"no operator org\.example::Frobnicate"):
+    module = onnx_importer.load(opened(tmp_path / "onnx"))
+    with pytest.raises(Unsupported, match=r"no operator org\.example::Frobnicate"):
         module(torch.zeros(1))
 
 

@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper
 
-from lib.convert.runners import load
+from lib.convert.formats import load
 from lib.errors import InvalidFile, JobFailed
 from tests.convert import models
 from tests.convert.edge_run import convert

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert import conversions
-from lib.convert.outlook import NAME, REST_SECONDS, Outlook
+from lib.convert.service import catalogue
+from lib.convert.service.estimates import NAME, REST_SECONDS, Outlook
 
 
 def hop(seconds: float) -> list[dict]:
@@ -20,7 +20,7 @@ def of(outlook: Outlook, target: str, size: int) -> dict:
 
 def test_estimates_learn_and_are_kept(tmp_path: Path) -> None:
     outlook = Outlook(tmp_path / "data")
-    guess = next(row for row in conversions.targets("onnx") if row["target"] == "onnx-fp16")["seconds"]
+    guess = next(row for row in catalogue.targets("onnx") if row["target"] == "onnx-fp16")["seconds"]
     assert of(outlook, "onnx-fp16", 1000)["seconds"] == guess + REST_SECONDS
     assert not of(outlook, "onnx-fp16", 1000)["measured"]
     outlook.note(1000, hop(90.0), 130.0)  # the first one also loads the tools

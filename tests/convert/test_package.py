@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from lib.convert import package, tasks
+from lib.convert.worker import entrypoints, package
 from lib.errors import JobFailed
 
 SINGLE = {"model.onnx": b"graph"}
@@ -29,7 +29,7 @@ def made(folder: Path, files: dict[str, bytes], verdict: str = "proven", **targe
         (source / name).write_bytes(data)
     side: dict[str, Any] = {"title": "ONNX", "bytes": 5, "median_ms": None, "inputs": [], "outputs": []}
     report = {"verdict": verdict, "reason": "so it is", "route": [], "messages": [], "versions": {}, "seeds": [0, 1, 2]}
-    return source, out, report | {"source": side, "target": side | {"files": tasks.digests(source)} | target}
+    return source, out, report | {"source": side, "target": side | {"files": entrypoints.digests(source)} | target}
 
 
 def names(path: Path) -> set[str]:

@@ -12,7 +12,8 @@ import onnx
 import pytest
 from onnx import ModelProto, numpy_helper
 
-from lib.convert import runners, tasks
+from lib.convert.core import runner as runners
+from lib.convert.worker import entrypoints
 from lib.errors import LimitExceeded
 from tests.convert.edge_run import convert
 from tests.convert.models import save
@@ -46,7 +47,7 @@ def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays |
         np.savez(out / "samples.npz", **samples)
         about = {"name": "samples.npz", "folder": str(stored), "preprocessing": None}
         given = {"path": str(out / "samples.npz")} | about
-    said = tasks.run_source(
+    said = entrypoints.run_source(
         progress,
         format="onnx",
         folder=str(source),
@@ -56,7 +57,7 @@ def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays |
         samples=given,
         calibrated=precision == "int8",
     )
-    got = tasks.run_target(
+    got = entrypoints.run_target(
         progress,
         format="onnx",
         folder=str(target),
@@ -67,7 +68,7 @@ def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays |
         names={"inputs": {}, "outputs": {}},
     )
     rounds = lossy(said, str(source), str(target), precision)
-    return tasks.judge(
+    return entrypoints.judge(
         progress,
         asked=str(asked),
         answers=[{"folder": str(answered), "refused": got["refused"], "reference": got["reference"]}],
@@ -95,7 +96,7 @@ def edge(source: ModelProto, target: str, folder: Path, samples: Arrays | None =
         about = {"name": "s.npz", "folder": str(folder / "s"), "preprocessing": None}
         (folder / "s").mkdir()
         (folder / "o").mkdir()
-        tasks.run_source(
+        entrypoints.run_source(
             progress,
             format="onnx",
             folder=str(given),
@@ -257,7 +258,7 @@ def test_static_int8_of_two_samples(tmp_path: Path) -> None:
 
 
 def test_labels_of_one_class_are_no_better_than_none(tmp_path: Path) -> None:
-    from lib.convert import quality
+    from lib.convert.proof import quality
 
     rng = np.random.default_rng(0)
     a = [np.array([[9.0, 0, 0, 0]]) + 0.1 * rng.standard_normal((1, 4)) for _ in range(40)]
@@ -268,7 +269,7 @@ def test_labels_of_one_class_are_no_better_than_none(tmp_path: Path) -> None:
 
 
 def test_labels_are_of_the_logits(tmp_path: Path) -> None:
-    from lib.convert import quality
+    from lib.convert.proof import quality
 
     rng = np.random.default_rng(0)
     some = [{"embedding": rng.standard_normal((1, 64)), "logits": rng.standard_normal((1, 4))} for _ in range(40)]

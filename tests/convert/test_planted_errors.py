@@ -11,7 +11,7 @@ import onnx
 import pytest
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from lib.convert import tasks
+from lib.convert.worker import entrypoints
 from tests.convert.models import attention, conv_net, mlp, save
 
 
@@ -25,14 +25,14 @@ def proof(source: ModelProto, target: ModelProto, folder: Path, precision: str =
     asked, answered = folder / "asked", folder / "answered"
     asked.mkdir()
     answered.mkdir()
-    said = tasks.run_source(progress, format="onnx", folder=a, out=str(asked), seeds=[0, 1, 2], sizes={})
+    said = entrypoints.run_source(progress, format="onnx", folder=a, out=str(asked), seeds=[0, 1, 2], sizes={})
     names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
     files = {"asked": str(asked), "out": str(answered)}
-    given = tasks.run_target(
+    given = entrypoints.run_target(
         progress, format="onnx", folder=b, **files, cases=said["cases"], source=said["signature"], names=names
     )
     answer = {"folder": str(answered), "refused": given["refused"], "reference": given["reference"]}
-    judged = tasks.judge(
+    judged = entrypoints.judge(
         progress,
         asked=str(asked),
         answers=[answer],

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.convert.preview import MOST_PICTURES, SIDE, pixels, preview
+from lib.convert.worker.preview import MOST_PICTURES, SIDE, pixels, preview
 from lib.errors import InvalidFile
 from lib.model_inputs.preprocessing import CHANNELS, LAYOUTS, NORMALIZATIONS, Preprocessing
 from lib.model_inputs.signature import Signature, Value

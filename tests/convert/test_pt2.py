@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import torch
 
-from lib.convert import feeds, module_source, pt2_files
-from lib.convert.runners import load
+from lib.convert.formats import load
+from lib.convert.formats.pt2 import files as pt2_files
+from lib.convert.formats.torch_module import source_code as module_source
+from lib.convert.proof import cases as proof_cases
 from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs.signature import Signature, Value
 from tests.convert import models
@@ -155,7 +157,7 @@ def test_from_onnx_to_a_module(name: str, tmp_path: Path) -> None:
     convert("onnx", "pt2", source, tmp_path / "pt2")
     convert("pt2", "torch-module", tmp_path / "pt2", tmp_path / "module")
     a, b = load("onnx", source), load("torch-module", tmp_path / "module")
-    for case in feeds.cases(a.signature()):
+    for case in proof_cases.cases(a.signature()):
         expected, got = a.run(case.arrays), b.run(case.arrays)
         assert all(models.error(got[n], expected[n]) < 1e-5 for n in expected)
 

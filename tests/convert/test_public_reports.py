@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 from tests.convert import report_frameworks as frameworks
 from tests.convert import report_graphs as graphs
 from tests.convert import report_int8 as int8

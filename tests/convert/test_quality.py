@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.convert.quality import Quality, measure, whole
+from lib.convert.proof.quality import Quality, measure, whole
 
 RNG = np.random.default_rng(0)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from lib.convert.ranking import aligned
+from lib.convert.proof.ranking import aligned
 
 RANKED = ["boxes", "labels", "scores"]
 

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_digits
 from sklearn.linear_model import LogisticRegression
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 from lib.errors import InvalidFile, InvalidValue
 
 

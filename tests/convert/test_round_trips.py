@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 
 
 def proven(converter: Converter, source: Source, target: str, out: Path) -> dict[str, Any]:

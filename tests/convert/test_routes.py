@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert import conversions, edges, routes
+from lib.convert import edges
 from lib.convert.edges import Edge
 from lib.convert.formats import APP, FORMATS, find
+from lib.convert.proof.tolerances import loosest
+from lib.convert.service import catalogue, routes
 from lib.errors import InvalidValue
 
 ROOT = Path(__file__).parent.parent.parent
@@ -48,8 +50,8 @@ def test_a_cycle_ends(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_chain_is_held_to_its_loosest_hop() -> None:
-    assert routes.loosest(["fp32", "exact"]) == "fp32"
-    assert routes.loosest(["fp32", "int8", "fp16"]) == "int8"
+    assert loosest(["fp32", "exact"]) == "fp32"
+    assert loosest(["fp32", "int8", "fp16"]) == "int8"
 
 
 @pytest.mark.parametrize("edge", edges.edges().values(), ids=lambda e: f"{e.source}->{e.target}")
@@ -77,7 +79,8 @@ def test_options_of_one_name_mean_the_same_wherever_they_meet() -> None:
 
 def test_the_table_is_read_without_loading_a_framework() -> None:
     code = (
-        "import sys; from lib.convert import conversions; rows = conversions.table(); conversions.names(); "
+        "import sys; from lib.convert.formats.names import names; from lib.convert.service import catalogue; "
+        "rows = catalogue.table(); names(); "
         "heavy = {'torch', 'onnx', 'tensorflow', 'keras', 'jax', 'openvino', 'transformers'}; "
         "print(len(rows), sorted(heavy & set(sys.modules)))"
     )
@@ -88,7 +91,7 @@ def test_the_table_is_read_without_loading_a_framework() -> None:
 
 
 def test_a_row_for_every_edge_with_a_reason_where_it_cannot_run() -> None:
-    rows = conversions.table()
+    rows = catalogue.table()
     assert {(r["source"], r["target"]) for r in rows} == set(edges.edges())
     assert all(r["runs_here"] == (not r["why_not"]) for r in rows)
 
@@ -107,6 +110,6 @@ def test_a_second_edge_and_unknown_formats_are_refused() -> None:
 def test_every_format_has_a_runner_and_a_title() -> None:
     for name, format in FORMATS.items():
         module, _ = format.runner.split(":")
-        assert (ROOT / "lib" / "convert" / "runners" / f"{module}.py").is_file(), name
+        assert (ROOT / "lib" / "convert" / "formats" / f"{module.replace('.', '/')}.py").is_file(), name
         assert format.title
         assert format.environment == APP or (ROOT / f"lib/convert/environments/{format.environment}.txt").is_file()

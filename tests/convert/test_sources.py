@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert import sources
+from lib.convert.intake import sources
 from lib.errors import InvalidValue
 
 
@@ -21,6 +21,6 @@ def test_files_beside_a_name_that_takes_none_are_refused(name: str, tmp_path: Pa
 
 
 def test_without_files_the_name_is_taken(tmp_path: Path) -> None:
-    from lib.convert.jax_examples import EXAMPLES
+    from lib.convert.formats.jax.examples import EXAMPLES
 
     assert sources.take({}, f"jax:{next(iter(EXAMPLES))}", tmp_path)[0] == "jax"

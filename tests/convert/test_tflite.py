@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.convert.runners import load
+from lib.convert.formats import load
 from lib.errors import InvalidFile, JobFailed
 from lib.tflite import file as tflite_file
 from tests.convert.edge_run import convert

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 from lib.settings import Settings
 from tests import environments
 from tests.convert.models import conv_net, save

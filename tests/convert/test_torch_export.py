@@ -8,7 +8,8 @@ import onnx
 import pytest
 import torch
 
-from lib.convert import onnx_files, torch_export
+from lib.convert.formats.onnx import files as onnx_files
+from lib.convert.tools import torch_export
 from lib.model_inputs.signature import Signature, Value
 
 

@@ -9,11 +9,14 @@ from typing import Any
 import onnx
 import pytest
 
-from lib.convert import architectures, feeds, proof, torch_export
-from lib.convert.architectures import transformers
 from lib.convert.edges import architecture_to_onnx, architecture_to_pt2, edges, pt2_to_onnx
-from lib.convert.measures import Pair
-from lib.convert.runners import load
+from lib.convert.formats import load
+from lib.convert.formats.pytorch import architectures
+from lib.convert.formats.pytorch import transformers_models as transformers
+from lib.convert.proof import cases as proof_cases
+from lib.convert.proof.measures import Pair
+from lib.convert.proof.verdict import decide
+from lib.convert.tools import torch_export
 from lib.errors import JobFailed
 
 OPTIONS = {"opset": "default", "dynamic": True}
@@ -53,10 +56,10 @@ def target(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 def verdict(source: Path, target: Path, fixed: dict[str, int]) -> dict[str, Any]:
     ours, theirs = load("architecture", source), load("onnx", target)
     pairs = []
-    for case in feeds.cases(ours.signature(), fixed=fixed):
+    for case in proof_cases.cases(ours.signature(), fixed=fixed):
         found = theirs.run(case.arrays) if not case.kind.startswith("nudged") else None
         pairs.append(Pair(case.kind, ours.run(case.arrays), found, "", case.sizes, case.seed, case.changed))
-    return proof.judge(pairs, "fp32")
+    return decide(pairs, "fp32")
 
 
 def test_onnx_computes_the_same(source: Path, target: Path) -> None:

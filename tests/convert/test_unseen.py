@@ -10,7 +10,7 @@ import onnx.parser
 import pytest
 from onnx import ModelProto, helper, numpy_helper
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 
 
 def model(text: str, opset: int = 17, **weights: object) -> ModelProto:

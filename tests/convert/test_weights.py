@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lib.convert.edges import checkpoint_to_safetensors, safetensors_to_checkpoint
-from lib.convert.runners import load
-from lib.convert.runners.weights import read_checkpoint
+from lib.convert.formats import load
+from lib.convert.formats.weights.runner import read_checkpoint
 from lib.errors import InvalidFile
 
 DTYPES = (

@@ -38,7 +38,7 @@ BIG = ("vit_h_14", "regnet_y_128gf", "vit_l", "regnet_y_32gf", "convnext_large")
 
 def sources() -> list[tuple[str, str, dict[str, Any]]]:
     """(task, source, config) of everything, those that need much memory last."""
-    from lib.convert.architectures import torchvision
+    from lib.convert.formats.pytorch import torchvision_models as torchvision
     from tests.convert.torch_configs import configs
 
     out = [("transformers", f"transformers:{c['model_type']}", c) for c in configs()]
@@ -69,12 +69,14 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     """The task: ``verdict``, ``reason``, ``range_error``, ``moves``, seconds. Runs in a child."""
     import torch
 
-    from lib.convert import architectures, feeds, proof
-    from lib.convert.complaints import words
+    from lib.convert.core.tool_messages import words
     from lib.convert.edges import architecture_to_onnx
-    from lib.convert.measures import Pair
-    from lib.convert.ranking import ROWS, aligned
-    from lib.convert.runners import load
+    from lib.convert.formats import load
+    from lib.convert.formats.pytorch import architectures
+    from lib.convert.proof import cases as proof_cases
+    from lib.convert.proof.measures import Pair
+    from lib.convert.proof.ranking import ROWS, aligned
+    from lib.convert.proof.verdict import decide
 
     torch.set_num_threads(1)
     folder, target = Path("source"), Path("target")
@@ -97,7 +99,7 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     ours, theirs = load("architecture", folder), load("onnx", target)
     signature, pairs, plain = ours.signature(), [], {}
     ranked = [v.name for v in signature.outputs if v.shape[:1] == (ROWS,)]
-    for case in feeds.cases(signature, SEEDS, out["fixed"]):
+    for case in proof_cases.cases(signature, SEEDS, out["fixed"]):
         expected = ours.run(case.arrays)
         if case.kind.startswith("nudged"):
             before = plain[case.kind.removeprefix("nudged").strip() or "ordinary", case.seed]
@@ -109,7 +111,7 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
             pairs.append(Pair(case.kind, expected, found, "", case.sizes, case.seed, case.changed))
         except Exception as error:
             pairs.append(Pair(case.kind, expected, None, words(error), case.sizes, case.seed, case.changed))
-    judged = proof.judge(pairs, "fp32")
+    judged = decide(pairs, "fp32")
     moved = [o["moves"] for o in judged["outputs"] if o["moves"] is not None]
     out |= {"verdict": judged["verdict"], "reason": judged["reason"], "range_error": judged.get("range_error")}
     return out | {"moves": min(moved, default=None), "cases": judged["cases"], "stage": "proof"}
@@ -154,10 +156,10 @@ def table() -> str:
         "Made by `python -m tests.convert.torch_coverage --write`. Every torchvision classification, segmentation and "
         f"detection architecture, and {sum(t == 'transformers' for t, *_ in every)} model types of transformers from small "
         "configs: random weights (seed 0, batch norms calibrated), torch.onnx.export with dynamic batch and sequence, "
-        "onnxruntime against PyTorch by `lib/convert/proof.py` (fp32; three seeds, batch 1 and 3 where dynamic, zeros and "
-        "large values). Pictures are small where the architecture takes them. Seconds are those of the export, on two "
-        "busy cores: compare, do not quote. A detection model takes one picture and goes through torch's older exporter; "
-        "those that failed give the same detections but for a few whose score or overlap lies next to a threshold "
+        "onnxruntime against PyTorch by `lib/convert/proof/verdict.py` (fp32; three seeds, batch 1 and 3 where dynamic, "
+        "zeros and large values). Pictures are small where the architecture takes them. Seconds are those of the export, on "
+        "two busy cores: compare, do not quote. A detection model takes one picture and goes through torch's older "
+        "exporter; those that failed give the same detections but for a few whose score or overlap lies next to a threshold "
         "(1 to 3 of 100 rows in fasterrcnn_resnet50_fpn), of which random weights have many.",
         "",
         "| task | architectures | run | proven | unproven | failed |",

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import torch
 
-from lib.convert import architectures
 from lib.convert.edges import architecture_to_onnx
+from lib.convert.formats.pytorch import architectures
 
 torch.set_num_threads(1)
 

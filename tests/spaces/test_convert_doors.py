@@ -23,8 +23,8 @@ from jsonschema import Draft202012Validator
 from onnx import helper, numpy_helper
 from PIL import Image
 
-from lib.convert.conversions import table
 from lib.convert.formats import APP
+from lib.convert.service.catalogue import table
 from lib.onnx_inspect.examples import EXAMPLES
 from lib.settings import Settings
 from tests.spaces.conftest import serve
@@ -115,14 +115,14 @@ def test_samples_that_are_not_named_are_not_ignored(client: Client, tmp_path: Pa
     with pytest.raises(AppError, match=r'options={"samples": "some.npz"}'):
         client.predict(file=files, target="onnx-fp16", api_name="/convert")
     (tmp_path / "other.onnx").write_bytes(b"")
-    with pytest.raises(AppError, match=r"'other.onnx' is no part of this model"):
+    with pytest.raises(AppError, match=r"'other.onnx' is not part of this model"):
         client.predict(file=[files[0], handle_file(tmp_path / "other.onnx")], target="onnx-fp16", api_name="/convert")
 
 
 @pytest.mark.parametrize("value", ["/etc/passwd", "../some.npz", "none.npz", 3])
 def test_a_file_option_is_never_a_path(client: Client, tmp_path: Path, value: object) -> None:
     given = {"file": [handle_file(save(tmp_path))], "target": "onnx-int8-static", "options": {"samples": value}}
-    with pytest.raises(AppError, match="the name of one of the files that are sent along"):
+    with pytest.raises(AppError, match="the name of one of the uploaded files"):
         client.predict(**given, api_name="/convert")
 
 
@@ -264,7 +264,7 @@ def test_a_form_with_external_data_and_pictures(converter: str, tmp_path: Path) 
     ("parts", "message"),
     [
         ([("photos", "x.npz")], "field was 'photos'; allowed: model, external_data, samples"),
-        ([("samples", "a.npz"), ("samples", "b.npz")], "The form has 2 files as samples; one is taken."),
+        ([("samples", "a.npz"), ("samples", "b.npz")], "The form has 2 files as samples. Send one."),
         ([("model", "m.onnx")], "some with the same name"),
         ([("samples", "..")], "is no file of samples"),
     ],

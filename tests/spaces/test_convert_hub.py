@@ -13,7 +13,7 @@ from types import ModuleType
 import pytest
 from huggingface_hub import constants
 
-from lib.convert import package, tasks
+from lib.convert.worker import entrypoints, package
 from lib.errors import InvalidValue, JobFailed
 from lib.onnx_inspect.examples import EXAMPLES
 from tests.spaces.fake_hub import TOKEN, FakeHub, Repository, serve
@@ -45,7 +45,7 @@ def outcome(hub: ModuleType, folder: Path, verdict: str = "proven"):  # type: ig
     made.mkdir()
     out.mkdir()
     (made / "model.onnx").write_bytes(EXAMPLES["digits"]().SerializeToString())
-    report["target"] = side | {"files": tasks.digests(made)}
+    report["target"] = side | {"files": entrypoints.digests(made)}
     found = package.pack("onnx-fp16", str(made), report, "digits", str(out))
     paths = {k: str(out / v) if v else None for k, v in found.items()}
     return importlib.import_module("tab_convert.subject").Outcome.of(str(out), {"report": report} | paths)
@@ -120,7 +120,7 @@ def test_what_the_hub_refuses_is_said_without_the_token(hub: ModuleType, there: 
             hub.push(result, token, name, how, endpoint=there.address)
         _no_secret(caught.value, wrong)
     there.broken = True
-    with pytest.raises(JobFailed, match=r"error \(500\).*ada/digits was made and is empty") as caught:
+    with pytest.raises(JobFailed, match=r"error \(500\).*ada/digits was created and is empty") as caught:
         hub.push(result, TOKEN, "ada/digits", endpoint=there.address)
     _no_secret(caught.value, TOKEN)
     with pytest.raises(JobFailed, match="failed") as caught:

@@ -12,7 +12,7 @@ from typing import Any
 import gradio as gr
 import pytest
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.settings import Settings
 from lib.train.edge.export import Exporter
 from lib.train.edge.rows import Row

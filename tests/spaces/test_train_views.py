@@ -111,7 +111,7 @@ def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
     far = ROW | {"scores": {"cat": 0.8, "dog": 0.2}}
     assert 'class="mw-wrong"' in view.side_by_side({"pytorch": ROW, "litert": far})
     assert 'class="mw-wrong"' not in view.side_by_side({"pytorch": ROW, "litert": others["onnxruntime"]})
-    assert "asked …" in Words(view.side_by_side({"pytorch": ROW, "litert": None})).text
+    assert "running …" in Words(view.side_by_side({"pytorch": ROW, "litert": None})).text
     failed = {"pytorch": ROW, "mediapipe": {"error": f"libEGL {BAD}"}}
     assert f"libEGL {BAD}" in Words(view.side_by_side(failed)).text
     assert set(view.RUNTIMES) == set(loaded.RUNTIMES)
@@ -147,13 +147,13 @@ def test_a_watched_run_shows_its_figures_and_says_that_confidence_is_no_accuracy
         "96.0%",
         "95% interval",
         "on 60 validation pictures it was 95.0%",
-        "The inputs: no change",
+        "Inputs: no drift",
     ):
         assert words in page.text, words
-    assert "It is no accuracy" in page.text and "The model feels no change" in page.text
+    assert "It is no accuracy" in page.text and "Model: no drift" in page.text
     assert "p = 0.3; 200 pictures compared" in page.text
     assert page.text.count("If this light goes on:") == 2  # neither is on
-    assert "told 84.0% of the last 25 on validation pictures 95.0%" in " ".join(page.text.split())
+    assert "measured 84.0% of the last 25 on validation pictures 95.0%" in " ".join(page.text.split())
     assert "mean 90.0% of the last one" in " ".join(page.text.split())
     figures = [a["aria-label"] for a in page.all("svg")]
     assert [words.partition(":")[0] for words in figures] == [
@@ -166,7 +166,7 @@ def test_a_watched_run_shows_its_figures_and_says_that_confidence_is_no_accuracy
 def test_drift_that_stays_proposes_a_training(views: Any) -> None:
     found = served(60, 100, {"now": window(0.004), "windows": [window(0.004)] * 4, "seen": 800})
     page = Words(views("view_watch").panel(found))
-    assert "The inputs changed" in page.text and found["proposal"]["text"] in page.text
+    assert "Inputs: drift detected" in page.text and found["proposal"]["text"] in page.text
     assert page.text.count("If this light goes on:") == 1 and "The pictures look different" in page.text
     assert [a.get("data-pick") for a in page.all("button")] == ["train"]
     assert [a["class"] for a in page.all("i") if "class" in a][:2] == ["bad", "ok"]
@@ -174,7 +174,7 @@ def test_drift_that_stays_proposes_a_training(views: Any) -> None:
 
 def test_one_picture_and_curves_say_of_what_their_figure_is(views: Any) -> None:
     page = " ".join(Words(views("view_watch").panel(served(1, 1, {}))).text.split())
-    assert "right on the last picture whose truth was told" in page and "last 1 pictures" not in page
+    assert "correct on the last picture with a known label" in page and "last 1 pictures" not in page
     metrics = [{"step": 1, "loss": 0.5}, {"epoch": 1, "step": 1, "validation_loss": 0.25, "validation_accuracy": 0.75}]
     drawn = " ".join(Words(views("curves").of_run(metrics)).text.split())
     assert "training 0.5 last step" in drawn and "validation 75.0% last epoch" in drawn

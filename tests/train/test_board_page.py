@@ -77,7 +77,7 @@ def test_an_unknown_token_is_not_found(client: TestClient, path: str) -> None:
     response = client.get(f"/tensorboard/{path}", follow_redirects=False)
     assert response.status_code == 404
     if path[0] not in "/.":
-        assert response.json() == {"error": "There are no runs here. Open the tab Train again."}
+        assert response.json() == {"error": "There are no runs here. Open the Train tab again."}
         assert response.headers["cache-control"] == "no-store"
         assert client.head(f"/tensorboard/{path}").content == b""
 

@@ -28,24 +28,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from lib.convert.core.option import Option
 from lib.convert.formats import APP, find
 
 Progress = Callable[..., None]
 Run = Callable[[Progress, Path, Path, dict[str, Any]], dict[str, Any] | None]
 PRECISIONS = ("exact", "fp32", "fp16", "int8")  # exact: the same bits; the others: see proof.py
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Option:
-    """``kind``: bool, int, choice, text, file. ``low`` and ``high`` bound an int; ``choices`` are a choice's."""
-
-    name: str
-    title: str
-    kind: str
-    default: Any = None
-    choices: tuple[str, ...] = ()
-    low: int = 0
-    high: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import edge
 
 NOTE = "The batch, and a text's length, stay dynamic where the exporter can keep them; where it cannot, the report says so."
 
@@ -31,7 +32,8 @@ NOTE = "The batch, and a text's length, stay dynamic where the exporter can keep
     note=NOTE,
 )
 def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import architectures, torch_export
+    from lib.convert.formats.pytorch import architectures
+    from lib.convert.tools import torch_export
 
     progress("Building the model", 0.1)
     flat, signature = architectures.load(source)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import edge
 
 
 @edge(
@@ -20,7 +21,9 @@ from lib.convert.edges import Option, edge
     note="A program for torch.export.load, without the model's Python code. Detection models cannot be exported.",
 )
 def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import architectures, pt2_files, torch_export
+    from lib.convert.formats.pt2 import files as pt2_files
+    from lib.convert.formats.pytorch import architectures
+    from lib.convert.tools import torch_export
 
     progress("Building the model", 0.1)
     flat, signature = architectures.load(source)

@@ -19,7 +19,8 @@ from lib.convert.edges import Progress, edge
     note="Every dimension gets a fixed size: the batch is 1.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import architectures, litert_tool
+    from lib.convert.formats.pytorch import architectures
+    from lib.convert.tools import litert as litert_tool
 
     progress("Building the model", 0.1)
     module, signature = architectures.load(source)

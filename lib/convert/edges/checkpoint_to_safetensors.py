@@ -22,7 +22,7 @@ from lib.convert.edges import edge
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     from safetensors.torch import save_file
 
-    from lib.convert.runners.weights import CHECKPOINT, SAFETENSORS, read_checkpoint, sharing, to_numpy
+    from lib.convert.formats.weights.runner import CHECKPOINT, SAFETENSORS, read_checkpoint, sharing, to_numpy
     from lib.errors import InvalidFile
 
     progress("Reading the checkpoint", None)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import edge
 from lib.errors import InvalidValue
 
 TOKENS = 77  # the length of a prompt in Stable Diffusion
@@ -25,8 +26,8 @@ TOKENS = 77  # the length of a prompt in Stable Diffusion
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """``model.onnx``. Raises InvalidValue for a whole pipeline, which has a target of its own."""
-    from lib.convert.diffusers_export import export
-    from lib.convert.diffusers_parts import FOLDER, components, load_parts
+    from lib.convert.formats.diffusers.components import FOLDER, components, load_parts
+    from lib.convert.tools.diffusers_export import export
 
     found, index = components(source / FOLDER)
     if index or len(found) != 1:

@@ -23,8 +23,8 @@ from lib.convert.edges import edge
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """``onnx/text_encoder/model.onnx``, ``onnx/unet/model.onnx``, ``onnx/vae_decoder/model.onnx`` and the small files."""
-    from lib.convert.diffusers_export import export
-    from lib.convert.diffusers_parts import COMPANIONS, FOLDER, INDEX, OPTIONAL, components, load_parts
+    from lib.convert.formats.diffusers.components import COMPANIONS, FOLDER, INDEX, OPTIONAL, components, load_parts
+    from lib.convert.tools.diffusers_export import export
 
     progress("Reading the pipeline", None)
     found, index = components(source / FOLDER)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import edge
 
 
 @edge(
@@ -32,9 +33,9 @@ def convert(progress: Callable[..., None], source: Path, target: Path, options: 
     import torch
     from safetensors.torch import save_file
 
-    from lib.convert import diffusers_check
-    from lib.convert.diffusers_parts import FOLDER
-    from lib.convert.single_files import pack
+    from lib.convert.formats.diffusers.components import FOLDER
+    from lib.convert.formats.single_file import same_weights as diffusers_check
+    from lib.convert.formats.single_file.files import pack
 
     progress("Reading the pipeline", None)
     tensors, metadata, messages, lossy = pack(source / FOLDER, options["dtype"])

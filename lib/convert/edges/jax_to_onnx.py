@@ -20,14 +20,14 @@ from lib.convert.edges import Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any] | None:
     """Raises InvalidFile or InvalidValue for no such example, JobFailed where jax2onnx refuses."""
-    from lib.convert.runners.jax import example
+    from lib.convert.formats.jax.runner import example
 
     found = example(source)
     progress("Starting JAX", 0.1)
     from jax2onnx import to_onnx
 
-    from lib.convert import onnx_files
-    from lib.convert.complaints import words
+    from lib.convert.core.tool_messages import words
+    from lib.convert.formats.onnx import files as onnx_files
     from lib.errors import JobFailed
 
     progress("Tracing and converting", 0.4)

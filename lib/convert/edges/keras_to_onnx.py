@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 
 @edge(
@@ -29,7 +30,10 @@ from lib.convert.edges import Option, Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """A model that computes in float16 is judged at that. Raises JobFailed where the exporter gives up."""
-    from lib.convert import keras_models, keras_padding, onnx_files, torch_export
+    from lib.convert.formats.keras import models as keras_models
+    from lib.convert.formats.keras import padding as keras_padding
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.tools import torch_export
     from lib.errors import JobFailed
 
     progress("Loading the model", 0.1)

@@ -19,7 +19,8 @@ from lib.convert.edges import Progress, edge
     note="One signature, serving_default: named arrays in, named arrays out, inference only.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import keras_models, saved_model_file
+    from lib.convert.formats.keras import models as keras_models
+    from lib.convert.formats.saved_model import graph_check as saved_model_file
 
     progress("Loading the model", 0.1)
     model = keras_models.load(source, "tensorflow")

@@ -19,7 +19,8 @@ from lib.convert.edges import Progress, edge
     note="Every dimension gets a fixed size: the batch is 1 unless sizes say otherwise.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import keras_models, litert_tool
+    from lib.convert.formats.keras import models as keras_models
+    from lib.convert.tools import litert as litert_tool
 
     progress("Loading the model", 0.1)
     model = keras_models.load(source, "torch")

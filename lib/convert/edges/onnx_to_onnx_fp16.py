@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer", "DynamicQuantize")  # parts of operators' names
 
@@ -23,7 +24,13 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer", "Dynami
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad or quantised source, JobFailed where the tool refuses or its model does not load."""
-    from lib.convert import onnx_files, onnx_float16, onnx_float64, onnx_fold, onnx_lost, onnx_metadata, onnx_tidy
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.formats.onnx import float64 as onnx_float64
+    from lib.convert.formats.onnx import fold as onnx_fold
+    from lib.convert.formats.onnx import lost_weights as onnx_lost
+    from lib.convert.formats.onnx import metadata as onnx_metadata
+    from lib.convert.formats.onnx import tidy as onnx_tidy
+    from lib.convert.tools import onnx_float16
     from lib.errors import InvalidFile
 
     progress("Reading the model", 0.1)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 MADE_UP = 32  # inputs that layers are measured on where no samples are given
 
@@ -28,10 +29,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """
     import tempfile
 
-    from lib.convert import calibration, onnx_files, onnx_quantise
-    from lib.convert.quantise import answer
-    from lib.convert.quantise.onnx_dynamic import Dynamic
-    from lib.convert.quantise.search import search
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.tools import calibration, onnx_quantise
+    from lib.convert.tools.quantise import answer
+    from lib.convert.tools.quantise.onnx_dynamic import Dynamic
+    from lib.convert.tools.quantise.search import search
     from lib.onnx_model.signature import signature
 
     opened = onnx_files.opened(source).proto

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
-WEIGHTS = ("automatic", "int8", "int8 of 7 bits", "uint8")  # lib/convert/quantise/saturation.py
+WEIGHTS = ("automatic", "int8", "int8 of 7 bits", "uint8")  # lib/convert/tools/quantise/saturation.py
 
 
 @edge(
@@ -32,9 +33,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     classes stay. Raises InvalidFile for a bad source or samples, JobFailed where the tool refuses."""
     import tempfile
 
-    from lib.convert import calibration, onnx_files, onnx_quantise
-    from lib.convert.quantise import answer, onnx_static, saturation
-    from lib.convert.quantise.search import search
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.tools import calibration, onnx_quantise
+    from lib.convert.tools.quantise import answer, onnx_static, saturation
+    from lib.convert.tools.quantise.search import search
     from lib.onnx_model.signature import signature
 
     described = signature(onnx_files.opened(source).proto)

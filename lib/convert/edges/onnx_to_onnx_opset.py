@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 OPSETS = tuple(str(n) for n in range(7, 29))  # onnxruntime says at run time whether it knows the newest
 
@@ -23,7 +24,9 @@ OPSETS = tuple(str(n) for n in range(7, 29))  # onnxruntime says at run time whe
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, InvalidValue for an opset nobody here can run, JobFailed where one is no way."""
-    from lib.convert import onnx_files, onnx_metadata, opset
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.formats.onnx import metadata as onnx_metadata
+    from lib.convert.formats.onnx.opset import convert as opset
     from lib.errors import InvalidFile, InvalidValue
     from lib.onnx_model.functions import every
     from lib.onnx_model.runtime import supported

@@ -22,8 +22,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """Raises InvalidFile for a bad source, JobFailed where onnxslim refuses or changes what the model takes and gives."""
     import onnxslim
 
-    from lib.convert import onnx_face, onnx_files, onnx_metadata, onnx_tidy
-    from lib.convert.complaints import words
+    from lib.convert.core.tool_messages import words
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.formats.onnx import interface as onnx_face
+    from lib.convert.formats.onnx import metadata as onnx_metadata
+    from lib.convert.formats.onnx import tidy as onnx_tidy
     from lib.errors import JobFailed
 
     progress("Reading the model", 0.1)

@@ -7,7 +7,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 from lib.errors import JobFailed
 
 UNKNOWN = re.compile(r"No conversion rule found for operations: ([^\n]+)")
@@ -26,8 +27,12 @@ UNKNOWN = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, JobFailed where OpenVINO refuses."""
-    from lib.convert import onnx_doubts, onnx_files, onnx_lost, openvino_lost, openvino_opset
-    from lib.convert.runners.openvino import quiet
+    from lib.convert.formats.onnx import blind_spots as onnx_doubts
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.formats.onnx import lost_weights as onnx_lost
+    from lib.convert.formats.openvino import lost_weights as openvino_lost
+    from lib.convert.formats.openvino import opset as openvino_opset
+    from lib.convert.formats.openvino.runner import quiet
 
     progress("Reading the model", 0.1)
     given = onnx_files.opened(source)

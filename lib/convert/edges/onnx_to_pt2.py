@@ -1,11 +1,12 @@
-"""ONNX to an exported PyTorch program: several importers raced, each checked against onnxruntime on the spot."""
+"""ONNX to an exported PyTorch program by our own importer, checked against onnxruntime on the spot."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 from lib.errors import InvalidFile, JobFailed
 
 MORE = 1  # resized cases: one is enough to see a size that was baked in
@@ -15,39 +16,37 @@ REFERENCE_SECONDS = 60
 @edge(
     "onnx",
     "pt2",
-    tool="own importer, onnx2pytorch, onnx2fx",
+    tool="own importer",
     precision="fp32",
     seconds=15,
     error=1e-6,
-    needs=("torch", "onnx2pytorch", "onnx2fx"),
+    needs=("torch",),
     options=(
         Option(
             name="sample", title="Sample inputs (.npz by input name), for models whose shapes depend on values", kind="file"
         ),
     ),
-    note="Several importers are tried in turn; the first whose saved program agrees with onnxruntime is taken.",
+    note="The saved program is run and compared with onnxruntime before the proof begins.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises JobFailed where no importer's program agrees, with every importer's reason."""
-    from lib.convert.importers import race
-    from lib.convert.onnx_files import opened
+    """Raises JobFailed where the program does not agree, with the reason."""
+    from lib.convert.formats.onnx.files import opened
+    from lib.convert.tools.onnx_importer.checked_export import export_checked
 
     progress("Running the ONNX model", 0.05)
     model = opened(source)
     signature, checks = expected(source, options.get("sample"), options.get("sizes") or {})
     progress("Importing and exporting", 0.2)
-    won = race.race(model, signature, checks, target, sample=bool(options.get("sample")))
-    said = [f"Imported by {'our own importer' if won.importer == 'own' else won.importer}."]
-    said += [f"{'Our own importer' if name == 'own' else name} was not used: {why}." for name, why in won.lost.items()]
-    if won.decided:
-        said.append(
-            f"Values of the sample inputs decide shapes in {', '.join(won.decided)}: the program refuses others there."
+    made = export_checked(model, signature, checks, target, sample=bool(options.get("sample")))
+    messages = []
+    if made.decided:
+        messages.append(
+            f"Values of the sample inputs decide shapes in {', '.join(made.decided)}: the program refuses others there."
         )
-    if won.fixed:
-        said.append("Fixed sizes: " + ", ".join(f"{s} = {n}" for s, n in won.fixed.items()) + ".")
-    said += [f"The program takes {s} up to {n}." for s, n in won.limits.items()]
-    tool = "own importer" if won.importer == "own" else won.importer
-    return {"messages": said, "fixed": won.fixed, "limits": won.limits, "tool": tool}
+    if made.fixed:
+        messages.append("Fixed sizes: " + ", ".join(f"{s} = {n}" for s, n in made.fixed.items()) + ".")
+    messages += [f"The program takes {s} up to {n}." for s, n in made.limits.items()]
+    return {"messages": messages, "fixed": made.fixed, "limits": made.limits}
 
 
 def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[Any, list[Any]]:
@@ -55,16 +54,20 @@ def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[A
 
     ``sizes``: of dynamic dimensions, for models that do not take any; the usual ones come first, and differ.
     """
-    from lib.convert import feeds
-    from lib.convert.importers.race import Checked
-    from lib.convert.runners.onnx import OnnxRunner
+    from lib.convert.formats.onnx.runner import OnnxRunner
+    from lib.convert.proof import cases as proof_cases
+    from lib.convert.tools.onnx_importer.checked_export import Checked
     from lib.time_limit import TooSlow, at_most
 
     runner = OnnxRunner(source)
     signature = runner.signature()
     if any(str(d).endswith("[...]") for v in signature.inputs for d in v.shape):
         raise InvalidFile("The model does not say the rank of its inputs. Export it again with shapes.")
-    tries = [sampled(signature, Path(sample))] if sample else [feeds.cases(signature), feeds.cases(signature, fixed=sizes)]
+    tries = (
+        [sampled(signature, Path(sample))]
+        if sample
+        else [proof_cases.cases(signature), proof_cases.cases(signature, fixed=sizes)]
+    )
     checks, why = [], ""
     for cases in tries[: 1 + bool(sizes)]:
         kinds = [c for c in cases if c.kind == "ordinary"] + [c for c in cases if c.kind == "resized"][:MORE]
@@ -92,7 +95,7 @@ def sampled(signature: Any, path: Path) -> list[Any]:
     short vectors, which may be scales."""
     import numpy as np
 
-    from lib.convert.feeds import Case
+    from lib.convert.proof.cases import Case
 
     try:
         with np.load(path, allow_pickle=False) as archive:

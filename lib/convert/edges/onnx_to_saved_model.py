@@ -20,7 +20,9 @@ from lib.convert.edges import Progress, edge
     note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import onnx2tf_kernels, onnx2tf_tool, saved_model_file
+    from lib.convert.formats.saved_model import graph_check as saved_model_file
+    from lib.convert.tools import onnx2tf as onnx2tf_tool
+    from lib.convert.tools import onnx2tf_kernels
     from lib.errors import JobFailed
     from lib.settings import prepare_library
 

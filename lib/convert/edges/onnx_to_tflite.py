@@ -6,7 +6,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 
 @edge(
@@ -22,9 +23,9 @@ from lib.convert.edges import Option, Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
-    from lib.convert import onnx_files
-    from lib.convert.complaints import words
-    from lib.convert.feeds import cases
+    from lib.convert.core.tool_messages import words
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.proof.cases import cases
     from lib.onnx_model.signature import signature
     from lib.tflite import file as tflite_file
 
@@ -65,7 +66,7 @@ def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
 
 
 def _once(source: Path, target: Path, fixed: dict[str, int], kept: tuple[str, ...]) -> list[str]:
-    from lib.convert import onnx2tf_tool
+    from lib.convert.tools import onnx2tf as onnx2tf_tool
     from lib.errors import JobFailed
     from lib.tflite import file as tflite_file
 
@@ -80,8 +81,8 @@ def _once(source: Path, target: Path, fixed: dict[str, int], kept: tuple[str, ..
 
 def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...]:
     """Inputs whose axes the file has in another order than the source."""
-    from lib.convert import onnx_files
-    from lib.convert.pairing import pair
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.proof.pairing import pair
     from lib.onnx_model.signature import signature
     from lib.tflite import file as tflite_file
     from lib.tflite.signatures import described
@@ -102,17 +103,17 @@ def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...
 
 def _refused(source: Path, target: Path, sizes: dict[str, int]) -> str:
     """Why the file's free dimensions are not worth having: the runtime's words, or that shapes differ."""
-    from lib.convert import feeds
-    from lib.convert.pairing import pair
-    from lib.convert.runners.onnx import OnnxRunner
-    from lib.convert.runners.tflite import TfliteRunner
+    from lib.convert.formats.onnx.runner import OnnxRunner
+    from lib.convert.formats.tflite.runner import TfliteRunner
+    from lib.convert.proof import cases as proof_cases
+    from lib.convert.proof.pairing import pair
     from lib.errors import JobFailed
 
     one, two = OnnxRunner(source), TfliteRunner(target)
     given, got = one.signature(), two.signature()
     names = pair([v.name for v in given.inputs], [v.name for v in got.inputs], {})
     dtypes = {v.name: v.dtype for v in got.inputs}
-    for case in (c for c in feeds.cases(given, (0,), sizes, other={}) if c.kind in ("ordinary", "resized")):
+    for case in (c for c in proof_cases.cases(given, (0,), sizes, other={}) if c.kind in ("ordinary", "resized")):
         try:
             wanted = one.run(case.arrays)
         except JobFailed:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import edge
 
 
 @edge(
@@ -27,7 +28,8 @@ from lib.convert.edges import Option, edge
     ),
 )
 def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import pt2_files, torch_export
+    from lib.convert.formats.pt2 import files as pt2_files
+    from lib.convert.tools import torch_export
 
     progress("Opening the program", 0.1)
     program, signature = pt2_files.load(source)

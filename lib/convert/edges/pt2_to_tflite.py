@@ -19,7 +19,8 @@ from lib.convert.edges import Progress, edge
     note="Every dimension gets a fixed size: the batch is 1.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert import litert_tool, pt2_files
+    from lib.convert.formats.pt2 import files as pt2_files
+    from lib.convert.tools import litert as litert_tool
 
     progress("Opening the program", 0.1)
     program, signature = pt2_files.load(source)

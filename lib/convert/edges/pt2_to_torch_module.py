@@ -24,8 +24,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """Raises JobFailed for a program that cannot be written as plain calls: control flow, custom operators."""
     from safetensors.torch import save_file
 
-    from lib.convert import pt2_files
-    from lib.convert.module_source import Source
+    from lib.convert.formats.pt2 import files as pt2_files
+    from lib.convert.formats.torch_module.source_code import Source
 
     progress("Reading the program", 0.1)
     program, signature = pt2_files.load(source)

@@ -22,7 +22,7 @@ from lib.convert.edges import edge
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     import torch
 
-    from lib.convert.runners.weights import CHECKPOINT, SAFETENSORS, read_safetensors
+    from lib.convert.formats.weights.runner import CHECKPOINT, SAFETENSORS, read_safetensors
 
     progress("Reading safetensors", None)
     tensors, metadata = read_safetensors(source / SAFETENSORS)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert import signatures
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core import signatures
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 
 @edge(
@@ -25,8 +26,10 @@ from lib.convert.edges import Option, Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidValue for an unknown signature, InvalidFile or JobFailed for what ONNX has nothing for."""
-    from lib.convert import onnx_files, saved_model_freeze, tf2onnx_tool
-    from lib.convert.runners.saved_model import load, signature
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.formats.saved_model import freeze as saved_model_freeze
+    from lib.convert.formats.saved_model.runner import load, signature
+    from lib.convert.tools import tf2onnx as tf2onnx_tool
 
     progress("Loading the SavedModel", 0.1)
     loaded, functions = load(source)

@@ -21,11 +21,11 @@ from lib.convert.edges import edge
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises JobFailed where the folder, read back, is not what the file holds."""
-    from lib.convert import diffusers_check
-    from lib.convert.diffusers_parts import FOLDER
-    from lib.convert.runners.single_file import FILE, look
-    from lib.convert.runners.weights import read_safetensors
-    from lib.convert.single_files import unpack
+    from lib.convert.formats.diffusers.components import FOLDER
+    from lib.convert.formats.single_file import same_weights as diffusers_check
+    from lib.convert.formats.single_file.files import unpack
+    from lib.convert.formats.single_file.runner import FILE, look
+    from lib.convert.formats.weights.runner import read_safetensors
 
     progress("Reading the file", None)
     contents = look(source / FILE)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert import signatures
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core import signatures
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 
 @edge(
@@ -27,7 +28,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """A file that computes in integers is judged as such. Raises InvalidValue for an unknown signature, JobFailed."""
     import tempfile
 
-    from lib.convert import onnx_files, tf2onnx_tool, tflite_main_graph, tflite_shapes
+    from lib.convert.formats.onnx import files as onnx_files
+    from lib.convert.formats.tflite import main_graph as tflite_main_graph
+    from lib.convert.formats.tflite import shapes as tflite_shapes
+    from lib.convert.tools import tf2onnx as tf2onnx_tool
     from lib.tflite import codes as tflite_codes
     from lib.tflite import file as tflite_file
     from lib.tflite import weights as tflite_weights

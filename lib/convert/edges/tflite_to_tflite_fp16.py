@@ -49,7 +49,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 def _cast(source: Path, target: Path) -> list[str]:
     from ai_edge_quantizer import qtyping, recipe
 
-    from lib.convert import tflite_quantise
+    from lib.convert.tools import tflite_quantise
 
     quantiser = tflite_quantise.quantiser(source)
     halves = qtyping.OpQuantizationConfig(

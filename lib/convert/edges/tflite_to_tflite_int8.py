@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.edges import Option, Progress, edge
+from lib.convert.core.option import Option
+from lib.convert.edges import Progress, edge
 
 DYNAMIC, STATIC = "dynamic (ranges while it runs)", "static (calibrated ranges)"
 
@@ -33,11 +34,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     classes stay. Raises InvalidFile for a bad source or samples, JobFailed where the tool refuses."""
     import tempfile
 
-    from lib.convert import calibration, tflite_quantise
-    from lib.convert.quantise import answer
-    from lib.convert.quantise.search import search
-    from lib.convert.quantise.tflite import Tflite
-    from lib.convert.runners.tflite import TfliteRunner
+    from lib.convert.formats.tflite.runner import TfliteRunner
+    from lib.convert.tools import calibration, tflite_quantise
+    from lib.convert.tools.quantise import answer
+    from lib.convert.tools.quantise.search import search
+    from lib.convert.tools.quantise.tflite import Tflite
     from lib.tflite import codes as tflite_codes
     from lib.tflite import file as tflite_file
     from lib.tflite import signatures as tflite_signatures

@@ -17,8 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert.emulation import Arrays, Emulation, sums
-from lib.convert.measures import kind, wide
+from lib.convert.emulation import sums
+from lib.convert.emulation.draws import Arrays, Emulation
+from lib.convert.proof.measures import kind, wide
 
 # Ratios up to which a file is proven. Over 600 right files' worst were 2.1, 2.5, 2.7, 3.7 and 2.5, but for slices of
 # which there are a thousand (6.3).

@@ -8,9 +8,10 @@ import numpy as np
 import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
-from lib.convert import onnx_files
-from lib.convert.emulation import Arrays, Emulation, draw, onnx_graph, onnx_weights
+from lib.convert.emulation import onnx_graph, onnx_weights
+from lib.convert.emulation.draws import Arrays, Emulation, draw
 from lib.convert.emulation.numbers import nearest, shifted
+from lib.convert.formats.onnx import files as onnx_files
 
 
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:

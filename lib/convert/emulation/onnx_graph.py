@@ -11,7 +11,8 @@ import onnx
 import onnxruntime
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from lib.convert import onnx_files, onnx_float64
+from lib.convert.formats.onnx import files as onnx_files
+from lib.convert.formats.onnx import float64 as onnx_float64
 from lib.errors import JobFailed
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.words import clean

@@ -11,9 +11,10 @@ from pathlib import Path
 import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
-from lib.convert import onnx_files
-from lib.convert.emulation import Arrays, Emulation, draw, onnx_fold, onnx_graph, onnx_matched
+from lib.convert.emulation import onnx_fold, onnx_graph, onnx_matched
+from lib.convert.emulation.draws import Arrays, Emulation, draw
 from lib.convert.emulation.onnx_described import Described, described
+from lib.convert.formats.onnx import files as onnx_files
 
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
 JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
@@ -105,7 +106,7 @@ def _while_running(model: ModelProto, name: str, rng: np.random.Generator | None
 
 def _least_opset(model: ModelProto) -> None:
     """QuantizeLinear came with opset 10, DynamicQuantizeLinear with 11. Raises JobFailed where it cannot be raised."""
-    from lib.convert import opset
+    from lib.convert.formats.onnx.opset import convert as opset
 
     if onnx_files.opset(model) < 11:
         raised = opset.convert(model, 13)

@@ -7,7 +7,8 @@ from collections.abc import Callable
 import numpy as np
 from onnx import ModelProto
 
-from lib.convert.emulation import Emulation, onnx_fold
+from lib.convert.emulation import onnx_fold
+from lib.convert.emulation.draws import Emulation
 from lib.convert.emulation.numbers import MOVED, far_steps, rounded, spread
 from lib.convert.emulation.onnx_described import Described, Weight
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from onnx import ModelProto, TensorProto, numpy_helper
 
-from lib.convert.emulation import Emulation, onnx_graph
+from lib.convert.emulation import onnx_graph
+from lib.convert.emulation.draws import Emulation
 from lib.convert.emulation.numbers import HIGHEST, LEAST
 
 FOLLOWED = 2  # nodes behind a weight that must be the same on both sides

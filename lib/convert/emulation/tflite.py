@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert.emulation import Arrays, Emulation, draw, tflite_activations, tflite_weights
+from lib.convert.emulation import tflite_activations, tflite_weights
+from lib.convert.emulation.draws import Arrays, Emulation, draw
 from lib.convert.emulation.tflite_activations import Step
-from lib.convert.runners.tflite import TfliteRunner
+from lib.convert.formats.tflite.runner import TfliteRunner
 from lib.tflite import file as tflite_file
 
 

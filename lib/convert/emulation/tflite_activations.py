@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert import signatures
-from lib.convert.emulation import Arrays
+from lib.convert.core import signatures
+from lib.convert.emulation.draws import Arrays
 from lib.convert.emulation.tflite_weights import tensors
 from lib.tflite import file as tflite_file
 from lib.tflite.signatures import parts

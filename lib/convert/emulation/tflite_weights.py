@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from lib.convert.emulation import Emulation
+from lib.convert.emulation.draws import Emulation
 from lib.convert.emulation.numbers import HIGHEST, LEAST, MOVED, far_steps, nearest, rounded, shifted, spread
 from lib.tflite import file as tflite_file
 

@@ -13,7 +13,7 @@ import time
 from collections.abc import Generator, Sequence
 from pathlib import Path
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.errors import Cancelled, JobFailed, NotFound, QueueFull, WorkbenchError
 from lib.jobs import Progress
 from lib.steps import Steps, Work

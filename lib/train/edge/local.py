@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.jobs import Job, Jobs, Limits
 from lib.settings import Settings
 from lib.train.edge.export import Exporter

@@ -9,7 +9,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import Any, Protocol
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 from lib.errors import InvalidFile, JobFailed
 from lib.jobs import Job, Progress
 from lib.settings import Settings

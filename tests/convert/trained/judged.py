@@ -13,10 +13,10 @@ from typing import Any
 import onnx
 from onnx import ModelProto
 
-from lib.convert import tasks
-from lib.convert.conversion import Conversion
 from lib.convert.edges import edges
-from lib.convert.options import chosen
+from lib.convert.service.options import chosen
+from lib.convert.service.pipeline import Conversion
+from lib.convert.worker import entrypoints
 from lib.errors import InvalidFile
 from tests.convert.trained.subject import Subject
 
@@ -47,13 +47,13 @@ class Converted:
         calibrated = self.edge.precision == "int8"
         samples = {"path": str(self.subject.samples), "name": "samples.npz", "folder": scratch.folder("samples-0")}
         samples["preprocessing"] = None
-        self.source = tasks.run_source(
+        self.source = entrypoints.run_source(
             progress, format="onnx", folder=scratch.folder(0), out=scratch.folder("asked"), seeds=[0, 1, 2],
             sizes={}, samples=samples, calibrated=calibrated, timed=False,
         )  # fmt: skip
         about = {"sizes": self.source["sizes"], "samples": scratch.folder("samples-0"), "min_agreement": 0.95}
         options = about | scratch.chosen.of_edge[0]
-        self.hop = tasks.apply(progress, self.edge.run, scratch.folder(0), scratch.folder(1), options)
+        self.hop = entrypoints.apply(progress, self.edge.run, scratch.folder(0), scratch.folder(1), options)
         if self.hop["unchanged"]:
             raise InvalidFile(self.hop["unchanged"])
         self.model = onnx.load(Path(scratch.folder(1)) / "model.onnx")
@@ -68,7 +68,7 @@ class Converted:
         given = {"asked": str(self.folder / "asked"), "cases": self.source["cases"]}
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
         try:
-            answered = tasks.run_target(
+            answered = entrypoints.run_target(
                 progress, format="onnx", folder=str(folder), out=str(out), source=self.source["signature"],
                 names=names, last=False, **given,
             )  # fmt: skip
@@ -78,7 +78,7 @@ class Converted:
         same = {side: {v["name"]: v["name"] for v in signature[side]} for side in ("inputs", "outputs")}
         dtypes = {v["name"]: v["dtype"] for v in signature["inputs"]}
         lossy = {"format": self.target, "source": str(self.folder / "0"), "target": str(folder), "dtypes": dtypes} | same
-        judged = tasks.judge(
+        judged = entrypoints.judge(
             progress, answers=[{"folder": str(out)} | {n: answered[n] for n in ("refused", "reference")}],
             precisions=[self.edge.precision], steady=self.source["steady"], inputs=True,
             constants=self.source["constants"], masks=[v["name"] for v in signature["inputs"] if v["role"] == "mask"],

@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from lib.convert.convert import Converter, Source
+from lib.convert.service.converter import Converter, Source
 from lib.errors import WorkbenchError
 from tests.convert.trained import check, runtimes
 from tests.convert.trained.subject import FLOORS, Subject, Truth, precision

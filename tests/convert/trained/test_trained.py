@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.settings import Settings
 from tests.convert.trained import check, corpus
 from tests.convert.trained.coverage import line

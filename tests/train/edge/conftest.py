@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.settings import Settings
 from lib.train import experiment
 from lib.train.data import DataSet

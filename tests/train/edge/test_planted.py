@@ -12,7 +12,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from lib.convert.convert import Converter
+from lib.convert.service.converter import Converter
 from lib.errors import JobFailed
 from lib.jobs import Job
 from lib.settings import Settings

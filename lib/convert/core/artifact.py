@@ -1,0 +1,24 @@
+"""An artifact is a folder with the files of one format: its size, and the digests that say which files were proven."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+
+from lib.errors import JobFailed
+
+
+def size(folder: Path) -> int:
+    return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """SHA-256 of every plain file by its path in ``folder``. Raises JobFailed for a link: it could be anything later."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if path.is_symlink():
+            raise JobFailed("The tool left a link among its files; only plain files can be proven and handed out.")
+        if path.is_file():
+            with path.open("rb") as file:
+                found[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+    return found

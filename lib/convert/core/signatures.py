@@ -1,0 +1,61 @@
+"""Which signature of a model with several is meant: a note beside the model, which its runner and its edges read.
+
+Without a note, a runner shows every signature, its inputs and outputs called ``signature/name``. Knows no format.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib.convert.core.option import Option
+from lib.errors import InvalidValue
+from lib.model_inputs.signature import DEFAULT, named
+
+__all__ = ["DEFAULT", "NOTE", "OPTION", "Picked", "choose", "chosen", "named", "pick"]
+
+NOTE = "signature.json"
+OPTION = Option(name="signature", title="Signature, where the model has several", kind="text", default="")
+
+
+@dataclass(slots=True)
+class Picked:
+    """``messages`` and ``lost`` are for an edge's answer: others were left out, as asked or without being asked."""
+
+    key: str
+    messages: list[str] = field(default_factory=list)
+    lost: list[str] = field(default_factory=list)
+
+    def told(self) -> dict[str, Any]:
+        return {"messages": self.messages, "lost": self.lost}
+
+
+def choose(folder: Path, key: str) -> None:
+    """From now on only this signature of the artifact is described, run and converted, by its plain names."""
+    (folder / NOTE).write_text(json.dumps({"signature": key}))
+
+
+def chosen(folder: Path) -> str:
+    """The signature that ``choose`` named; "" for all."""
+    path = folder / NOTE
+    return str(json.loads(path.read_text())["signature"]) if path.is_file() else ""
+
+
+def pick(folder: Path, given: str, keys: list[str]) -> Picked:
+    """The one signature to convert, for a format that has room for one. ``given``: what the visitor asked for, or "".
+
+    Asked for none, it is ``serving_default``, else the first; then the others are lost. The choice is noted in
+    ``folder``, so that the proof looks at the same one. Raises InvalidValue for a signature that is not there.
+    """
+    if given and given not in keys:
+        raise InvalidValue("signature", given, ", ".join(k[:80] for k in keys[:20]) or "none: the model has no signatures")
+    if len(keys) < 2:
+        return Picked(given or (keys[0] if keys else ""))
+    key = given or chosen(folder) or (DEFAULT if DEFAULT in keys else keys[0])
+    choose(folder, key)
+    others = [k[:80] for k in keys if k != key][:20]
+    if given:
+        return Picked(key, [f"Only the signature {key[:80]!r} was converted, as asked; left out: {', '.join(others)}."])
+    return Picked(key, lost=[f"The signature {k!r} was left out; choose it with signature={k}." for k in others])

@@ -1,0 +1,72 @@
+"""Checks a transformers ``config.json``: a description of a built-in architecture and nothing that loads anything else."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from lib.convert.core import json_text
+from lib.errors import InvalidFile
+
+MOST_BYTES = 4 << 20
+MODEL_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
+CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
+# what makes transformers fetch other code, or other weights than those that were checked
+LOADING = (
+    *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
+    *("experts_implementation", "_experts_implementation", "_experts_implementation_internal"),
+    *("use_kernels", "kernel_config", "transformers_weights", "adapter_path", "peft_config"),
+)
+# and where the model came from: of no use here
+DROPPED = ("_name_or_path", "name_or_path", "_commit_hash", *LOADING)
+REFUSED = {
+    "auto_map": "It names Python code that comes with the model, which is never run.",
+    "custom_pipelines": "It names Python code that comes with the model, which is never run.",
+    "trust_remote_code": "Code from elsewhere is never run.",
+    "quantization_config": "Its weights are quantised in a way of its own: bring the model as it was before that.",
+    "compression_config": "Its weights are compressed in a way of its own: bring the model as it was before that.",
+}
+
+
+def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, Any]:
+    """A copy without what is dropped. Raises InvalidFile."""
+    kind = found.get("model_type")
+    if not isinstance(kind, str) or not MODEL_TYPE.fullmatch(kind) or ".." in kind:
+        raise InvalidFile(
+            f"{what} has the model_type {str(kind)[:80]!r}; the plain name of an architecture is needed, as 'bert'."
+        )
+    for one in json_text.objects(found):
+        for key in DROPPED:
+            one.pop(key, None)
+        for key, why in REFUSED.items():
+            if one.get(key):
+                raise InvalidFile(f"{what} has {key!r}. {why}")
+        nested = one.get("model_type")
+        if nested is not None and (not isinstance(nested, str) or not (nested == "" or MODEL_TYPE.fullmatch(nested))):
+            raise InvalidFile(f"{what} has a part with the model_type {str(nested)[:80]!r}; the plain name is needed.")
+        classes = one.get("architectures")
+        if classes is not None and not (
+            isinstance(classes, list) and all(isinstance(c, str) and CLASS.fullmatch(c) for c in classes)
+        ):
+            raise InvalidFile(f"{what} has the architectures {str(classes)[:80]!r}; names of classes are needed.")
+        backbone = one.get("backbone")
+        if isinstance(backbone, str) and not MODEL_TYPE.fullmatch(backbone):
+            raise InvalidFile(f"{what} has the backbone {backbone[:80]!r}, which would be loaded from elsewhere.")
+        if one.get("use_pretrained_backbone"):
+            raise InvalidFile(
+                f"{what} asks for a pretrained backbone, which would be loaded from elsewhere; set it to false."
+            )
+        for key, value in one.items():
+            if isinstance(value, str) and value.startswith(("/", "\\", "~", "../", "./", "file:", "http:", "https:", "hf:")):
+                raise InvalidFile(f"{what} has a path or address under {key[:60]!r}: {value[:60]!r}; take it out.")
+    return found
+
+
+def take(path: Path, target: Path) -> None:
+    """Writes the checked copy to ``target``."""
+    if path.stat().st_size > MOST_BYTES:
+        raise InvalidFile(f"config.json has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read.")
+    found = check_config(json_text.parse(path.read_bytes(), "config.json"))
+    target.write_text(json.dumps(found, indent=1))

@@ -1,0 +1,109 @@
+"""Checks the zip of a diffusers pipeline folder and unpacks what belongs to one: configurations, texts, safetensors."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from lib.archives import Limits, is_litter, opened
+from lib.convert.core import json_text
+from lib.convert.core.archives import root_of
+from lib.convert.core.transformers_config import DROPPED, REFUSED
+from lib.convert.formats.weights.safetensors_check import check_safetensors
+from lib.errors import InvalidFile
+
+INDEX = "model_index.json"
+CLASS = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,99}")
+LIBRARIES = ("diffusers", "transformers", "stable_diffusion")
+KEPT = (".json", ".txt", ".safetensors", ".model")
+IGNORED = (".md", ".png", ".jpg", ".jpeg", ".webp", ".gitattributes", ".gitignore", "LICENSE")
+PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
+CODE = (".py", ".so", ".pyc", ".sh", ".dll")
+
+
+def take(path: Path, folder: Path) -> list[str]:
+    """Unpacks into ``folder``; messages. Raises InvalidFile."""
+    left = []
+    with opened(path, Limits(total=16 << 30)) as archive:
+        root = root_of(archive)
+        for name in archive.members:
+            if is_litter(name):
+                continue
+            inner = name.removeprefix(root)
+            low = inner.lower()
+            if low.endswith(tuple(s.lower() for s in IGNORED)):
+                left.append(inner)
+                continue
+            _refuse(inner, low)
+            target = folder / inner
+            target.parent.mkdir(parents=True, exist_ok=True)
+            archive.write(name, target)
+    index = folder / INDEX
+    _check_index(json_text.parse(index.read_bytes(), INDEX, 1 << 20))
+    for one in sorted(p for p in folder.rglob("*") if p.is_file()):
+        inner = one.relative_to(folder).as_posix()
+        if inner.endswith(".safetensors"):
+            try:
+                check_safetensors(one)
+            except InvalidFile as error:
+                raise InvalidFile(f"{inner[:80]}: {error.message}") from None
+        elif inner.endswith(".json"):
+            _check_json(one, inner)
+    return [f"Left out of the folder: {', '.join(sorted(left)[:5])}."] if left else []
+
+
+def _refuse(inner: str, low: str) -> None:
+    shown = repr(inner[:80])
+    if low.endswith(PICKLES):
+        raise InvalidFile(
+            f"{shown} in the pipeline is a pickle, which can run any program and is not opened. "
+            "Save the pipeline with safe_serialization=True, which writes safetensors."
+        )
+    if low.endswith(CODE):
+        raise InvalidFile(f"{shown} in the pipeline is a program, which is never run; only diffusers' own classes are.")
+    if not low.endswith(KEPT) or inner.count("/") > 1:
+        raise InvalidFile(
+            f"{shown} does not belong in a pipeline's folder; allowed: {', '.join(KEPT)} in one level of folders."
+        )
+
+
+def _check_index(index: dict[str, Any]) -> None:
+    for key, value in index.items():
+        if key == "_class_name":
+            sound = isinstance(value, str) and CLASS.fullmatch(value)
+        elif key == "_diffusers_version":
+            sound = isinstance(value, str) and len(value) < 40
+        elif key == "_name_or_path":
+            sound = True
+        elif isinstance(value, list):
+            sound = CLASS.fullmatch(key) and (
+                value == [None, None]
+                or (len(value) == 2 and value[0] in LIBRARIES and isinstance(value[1], str) and CLASS.fullmatch(value[1]))
+            )
+        else:
+            sound = CLASS.fullmatch(key) and (value is None or isinstance(value, bool | int | float))
+        if not sound:
+            raise InvalidFile(
+                f"{INDEX} has {key[:60]!r}: {str(value)[:80]}; components are [library, class] of {', '.join(LIBRARIES)}."
+            )
+    if "_class_name" not in index:
+        raise InvalidFile(f"{INDEX} does not say which class the pipeline is. Save it again with save_pretrained.")
+
+
+def _check_json(path: Path, inner: str) -> None:
+    if inner.endswith("tokenizer.json") or inner.endswith("vocab.json"):
+        json_text.parse(path.read_bytes(), inner)
+        return
+    found = json_text.parse(path.read_bytes(), inner)
+    for one in json_text.objects(found):
+        for key, why in REFUSED.items():
+            if one.get(key):
+                raise InvalidFile(f"{inner} has {key!r}. {why}")
+        name = one.get("_class_name")
+        if name is not None and not (isinstance(name, str) and CLASS.fullmatch(name)) and not isinstance(name, list):
+            raise InvalidFile(f"{inner} has the class {str(name)[:80]!r}; the plain name of a class is needed.")
+        for key in DROPPED:
+            one.pop(key, None)
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False))

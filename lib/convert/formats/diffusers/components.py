@@ -1,0 +1,217 @@
+"""The networks of a diffusers pipeline on disk, each as a function of named arrays. Knows no ONNX and no LDM names.
+
+A *part* is one network as a pipeline calls it: ``text_encoder``, ``text_encoder_2`` (SDXL), ``unet``, ``vae_decoder``.
+Everything in the folder is taken for hostile: classes come from the table below and never from the folder, weights
+are read as safetensors only, and what a configuration could make a loader fetch or run is refused. Weights stored
+as float16 or bfloat16 are computed with as float32.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.convert.core import json_text
+from lib.convert.core.transformers_config import LOADING, REFUSED
+from lib.convert.formats.diffusers.component import Part
+from lib.errors import InvalidFile
+from lib.model_inputs.signature import Signature, Value
+from lib.onnx_model.words import clean
+
+if TYPE_CHECKING:
+    import torch
+
+FOLDER = "pipeline"
+INDEX = "model_index.json"
+PIPELINES = tuple(f"{family}{task}Pipeline" for family in ("StableDiffusion", "StableDiffusionXL")
+                  for task in ("", "Img2Img", "Inpaint"))  # fmt: skip
+SCHEDULERS = (
+    "DDIM", "DDPM", "DEISMultistep", "DPMSolverMultistep", "DPMSolverSDE", "DPMSolverSinglestep", "EulerAncestralDiscrete",
+    "EulerDiscrete", "HeunDiscrete", "KDPM2AncestralDiscrete", "KDPM2Discrete", "LCM", "LMSDiscrete", "PNDM",
+    "TCD", "UniPCMultistep",
+)  # fmt: skip
+# component -> library and classes that may stand there; the first four are networks that are converted
+NETWORKS: dict[str, tuple[str, str]] = {
+    "text_encoder": ("transformers", "CLIPTextModel"),
+    "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
+    "unet": ("diffusers", "UNet2DConditionModel"),
+    "vae": ("diffusers", "AutoencoderKL"),
+}
+COMPANIONS: dict[str, tuple[str, ...]] = {
+    "scheduler": tuple(f"{name}Scheduler" for name in SCHEDULERS),
+    "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
+    "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
+}
+# what a pipeline runs without; never loaded, and not part of what is converted
+OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
+CODE_KEYS = (*REFUSED, "custom_pipeline", "adapter_config", *LOADING)
+MOST_JSON = 8 << 20  # bytes; a tokenizer of 49,408 tokens takes 3.6 MB
+# a part's name -> the component (and folder) that it lies in
+FOLDERS = {"text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2", "unet": "unet", "vae_decoder": "vae"}
+
+
+def prefixed(parts: list[Part]) -> Signature:
+    """The signature of all parts together: ``unet.sample`` and so on; equal symbols are shared."""
+
+    def values(some: Callable[[Part], tuple[Value, ...]]) -> tuple[Value, ...]:
+        return tuple(Value(f"{p.name}.{v.name}", v.dtype, v.shape, v.role, v.high) for p in parts for v in some(p))
+
+    step = max((p.multiple for p in parts), default=1)
+    inputs = values(lambda p: p.inputs)
+    used = {d for v in inputs for d in v.shape}
+    # never square: a transposed picture must show
+    sizes = {"height": (2 * step, 4 * step), "width": (3 * step, 5 * step), "tokens": (16, 77)}
+    return Signature(inputs, values(lambda p: p.outputs), {k: s for k, s in sizes.items() if k in used})
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """An object from a JSON file of the pipeline. Raises InvalidFile."""
+    if not path.is_file() or path.is_symlink():
+        raise InvalidFile(f"The pipeline has no {what}.")
+    if path.stat().st_size > MOST_JSON:
+        raise InvalidFile(f"{what} is larger than {MOST_JSON >> 20} MB; a configuration is a few kilobytes.")
+    return parse(path.read_text(errors="replace"), what)
+
+
+def parse(text: str, what: str) -> dict[str, Any]:
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InvalidFile(f"{what} is not JSON.") from None
+    if not isinstance(found, dict):
+        raise InvalidFile(f"{what} is not a JSON object.")
+    try:
+        bad = [key for one in json_text.objects(found) for key in CODE_KEYS if one.get(key)]
+    except RecursionError:
+        raise InvalidFile(f"{what} nests too deep.") from None
+    if bad:
+        raise InvalidFile(f"{what} asks for {bad[0]!r}, which would fetch or run other code; it is not followed here.")
+    return found
+
+
+def check_index(index: dict[str, Any]) -> dict[str, str]:
+    """Component -> class name, of the components that count. Raises InvalidFile for what is not on the list."""
+    kind = index.get("_class_name")
+    if kind not in PIPELINES:
+        raise InvalidFile(f"The pipeline's class is {str(kind)[:60]!r}; converted are: {', '.join(PIPELINES)}.")
+    found = {}
+    for name, entry in index.items():
+        if name.startswith("_") or not isinstance(entry, list) or name in OPTIONAL or not any(entry):
+            continue
+        allowed = (NETWORKS[name][1],) if name in NETWORKS else COMPANIONS.get(name, ())
+        if len(entry) != 2 or entry[0] not in ("diffusers", "transformers") or entry[1] not in allowed:
+            raise InvalidFile(
+                f"The pipeline's {name[:40]!r} is {str(entry)[:80]}; allowed there: {', '.join(allowed) or 'nothing'}."
+            )
+        found[name] = entry[1]
+    if "XL" not in kind and "text_encoder_2" in found:
+        raise InvalidFile(f"{kind} has no text_encoder_2; allowed are the components that diffusers saves for it.")
+    return found
+
+
+def components(pipeline: Path) -> tuple[dict[str, str], dict[str, Any]]:
+    """Component -> class, and model_index.json; without that file, the networks whose folders are there, and {}."""
+    if (pipeline / INDEX).exists():
+        index = read_json(pipeline / INDEX, INDEX)
+        found = check_index(index)
+        if absent := [name for name in found if name in NETWORKS and not (pipeline / name / "config.json").is_file()]:
+            raise InvalidFile(f"{INDEX} lists {absent[0]!r}, but {absent[0]}/config.json is missing; add the folder.")
+        if not set(found) & set(NETWORKS):
+            raise InvalidFile(f"{INDEX} lists none of {', '.join(NETWORKS)}; there is nothing to convert.")
+        return found, index
+    found = {name: kind for name, (_, kind) in NETWORKS.items() if (pipeline / name / "config.json").is_file()}
+    if not found:
+        raise InvalidFile(f"There is no {INDEX} and no network; a diffusers folder has {INDEX} at its top.")
+    return found, {}
+
+
+def load_network(pipeline: Path, name: str) -> torch.nn.Module:
+    """One network in float32, in evaluation mode. Raises InvalidFile where weights and configuration do not fit."""
+    import diffusers
+    import torch
+    import transformers
+    from diffusers.utils import logging
+
+    logging.disable_progress_bar()
+    transformers.utils.logging.disable_progress_bar()
+    library, kind = NETWORKS[name]
+    folder = pipeline / name
+    config = read_json(folder / "config.json", f"{name}/config.json")
+    check_network(name, config)
+    if (folder / "adapter_config.json").exists():  # it would send the loader to another model
+        raise InvalidFile(f"{name} has an adapter_config.json; merge the adapter into the weights and save again.")
+    files = {path.name for path in folder.glob("*.safetensors")}
+    if not files:
+        raise InvalidFile(
+            f"{name} has no safetensors weights; pickles are not opened here. Save with safe_serialization=True."
+        )
+    for path in folder.glob("*.index*.json"):
+        shards = read_json(path, f"{name}/{path.name}").get("weight_map")
+        if path.name.endswith(".bin.index.json"):
+            continue
+        if not isinstance(shards, dict):
+            raise InvalidFile(f"{name}/{path.name} has no weight_map of tensors and files. Save the pipeline again.")
+        if stray := [str(shard) for shard in shards.values() if not isinstance(shard, str) or shard not in files]:
+            raise InvalidFile(f"{name}/{path.name} names {stray[0][:60]!r}, which is not beside it.")
+    options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
+    if all(".fp16." in file for file in files):
+        options["variant"] = "fp16"
+    options["torch_dtype" if library == "diffusers" else "dtype"] = torch.float32
+    try:
+        with torch.random.fork_rng(devices=[]):
+            model, info = getattr({"diffusers": diffusers, "transformers": transformers}[library], kind).from_pretrained(
+                folder, **options
+            )
+    except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
+        raise InvalidFile(f"{name} could not be loaded as {kind} ({clean(str(error))[:200]}).") from None
+    wrong = [*info["missing_keys"], *(k for k in info["unexpected_keys"] if not k.endswith("position_ids"))]
+    wrong += [str(key) for key in info["mismatched_keys"]]
+    if wrong or info.get("error_msgs"):
+        raise InvalidFile(
+            f"{name}: configuration and weights do not fit: {len(wrong)} tensors, first {str(wrong[:1])[:120]}."
+        )
+    return settled(model)
+
+
+def settled(model: torch.nn.Module) -> torch.nn.Module:
+    """Ready to run. Weights move into memory of their own: kernels may round otherwise where a file's page begins."""
+    for tensor in (*model.parameters(), *model.buffers()):
+        tensor.data = tensor.data.clone()
+    return model.eval().requires_grad_(False)
+
+
+def check_network(name: str, config: dict[str, Any]) -> None:
+    """Raises InvalidFile for a network that takes more inputs than a part passes, and for another class."""
+    kind = NETWORKS[name][1]
+    if config.get("_class_name", kind) != kind:
+        raise InvalidFile(f"{name}/config.json is of {str(config['_class_name'])[:60]!r}; allowed: {kind}.")
+    if name != "unet":
+        return
+    width = config.get("cross_attention_dim", 1)
+    if type(width) is not int or width < 1:
+        raise InvalidFile(f"The UNet's cross_attention_dim is {str(width)[:60]}; one whole number from 1 is needed.")
+    extra = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type", "encoder_hid_dim", "time_cond_proj_dim")
+    asked = [key for key in extra if config.get(key) is not None]
+    if asked or config.get("addition_embed_type") not in (None, "text_time"):
+        key = (asked or ["addition_embed_type"])[0]
+        raise InvalidFile(
+            f"The UNet's {key} is {config.get(key)!r}: it takes inputs beyond those of Stable Diffusion 1, 2 and XL, "
+            "and converting it without them would lose them."
+        )
+
+
+def load_parts(folder: Path) -> list[Part]:
+    """Every network of the artifact in ``folder``. Raises InvalidFile."""
+    pipeline = folder / FOLDER
+    found, index = components(pipeline)
+    modules = {name: load_network(pipeline, name) for name in NETWORKS if name in found}
+    return make_parts(modules, "XL" in index.get("_class_name", ""))
+
+
+def make_parts(modules: dict[str, torch.nn.Module], xl: bool) -> list[Part]:
+    """Parts of loaded networks by component name. ``xl``: text encoders give what SDXL takes from them."""
+    from lib.convert.formats.diffusers import calls as diffusers_calls
+
+    return [diffusers_calls.CALLS[name](name, module, xl) for name, module in modules.items()]

@@ -1,0 +1,5 @@
+"""JAX examples by name."""
+
+from lib.convert.core.format import Format
+
+FORMATS = (Format("jax", "JAX example", "jax.json", "jax.runner:JaxRunner"),)

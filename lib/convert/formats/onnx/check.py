@@ -1,0 +1,244 @@
+"""The check of an ONNX source before any tool runs: what is wrong with the file is not to be blamed on a tool.
+
+Every fault is an InvalidFile in words of our own, the most telling first: operators that no runtime here has, names
+that come twice, values that do not fit their tensors, wrong declarations. What is unusual and yet runs passes.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import onnx
+from onnx import GraphProto, ModelProto, NodeProto, TypeProto, helper
+
+from lib.convert.formats.onnx import files as onnx_files
+from lib.convert.formats.onnx import tidy as onnx_tidy
+from lib.convert.formats.onnx.opset.graph import subgraphs
+from lib.errors import InvalidFile
+from lib.onnx_model.functions import every
+from lib.onnx_model.open import Model, byte_size, tensors
+from lib.onnx_model.signature import nameless
+from lib.onnx_model.words import clean
+
+NAME, SHOWN = 80, 5  # characters of a name; how many of a kind are named
+RAW = 9  # TensorProto.raw_data, as external data are too
+
+
+def check(folder: Path) -> None:
+    """Raises InvalidFile for a model in ``folder`` that onnxruntime would refuse, or that declares wrong outputs.
+
+    Models of an opset older than onnxruntime's first (7) pass: the reference evaluator runs them.
+    """
+    model = onnx_files.opened(folder)
+    _versions(model.proto)
+    reason = _operators(model.proto) or _node_names(model.proto)
+    _value_names(model.proto)
+    _values(model)
+    _loads(model, reason)
+    _outputs(model.proto)
+
+
+def _versions(model: ModelProto) -> None:
+    from lib.onnx_model.runtime import supported
+
+    imports: dict[str, int] = {}
+    for entry in model.opset_import:
+        domain = _domain(entry.domain)
+        if imports.setdefault(domain, entry.version) != entry.version:
+            raise InvalidFile(
+                f"The model imports {domain or 'ai.onnx'} at versions {imports[domain]} and {entry.version}; one is allowed."
+            )
+    limits = supported()
+    if imports.get("", 0) > limits["opset"]:
+        raise InvalidFile(
+            f"The model is of opset {imports['']}; opset {limits['opset']} is the newest that runs here. Export it again at "
+            "that or an older one."
+        )
+    if model.ir_version > limits["ir"]:
+        raise InvalidFile(f"The model is of IR version {model.ir_version}; {limits['ir']} is the newest that is read here.")
+
+
+def _operators(model: ModelProto) -> str:
+    """Refuses operators that nobody here knows, subgraphs and functions included, each named once with its domain.
+
+    Returns a sentence on one that its opset does not have, which onnxruntime may let pass; "" for none.
+    """
+    from lib.onnx_model.runtime import kernels
+
+    own = {(_domain(f.domain), f.name) for f in model.functions}
+    scopes: list[tuple[Iterable[NodeProto], Iterable[onnx.OperatorSetIdProto]]] = [(model.graph.node, model.opset_import)]
+    scopes += [(f.node, f.opset_import) for f in model.functions]
+    unknown: dict[str, str] = {}
+    older = ""
+    for nodes, imported in scopes:
+        versions = {_domain(o.domain): o.version for o in imported}
+        for node in every(nodes):
+            domain, called = _domain(node.domain), node.op_type[:NAME]
+            # an import may be missing for the domain of own functions, and older models import nothing at all
+            if (domain, node.op_type) in own:
+                continue
+            since, version = _since(node.op_type, domain, versions.get(domain, 0)), versions.get(domain, 0)
+            if since < 0:
+                older = older or f"{called} is no operator of {domain or 'ai.onnx'} {version}, which the model imports."
+            elif not since and (domain, node.op_type) not in kernels():
+                where = f"of the domain {domain[:NAME]!r}" if domain else "of ai.onnx"
+                unknown.setdefault(f"{called} {where}", (node.name or next(iter(node.output), "") or "")[:NAME])
+    if not unknown:
+        return older
+    listed = "; ".join(list(unknown)[:SHOWN]) + (f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
+    first = next(iter(unknown.values()))
+    raise InvalidFile(
+        f"No runtime here has the operator {listed} (first at {first!r}). Export the model without it, or with a function "
+        "in the file that says what it computes."
+    )
+
+
+def _since(name: str, domain: str, version: int) -> int:
+    """The version of the operator's text in ``domain`` at ``version``; 0 where onnx has no text, -1 for another version's.
+
+    Where nothing is imported, any version will do: the runtime decides.
+    """
+    if not onnx.defs.has(name, domain):
+        return 0
+    if not version:
+        return 1
+    try:
+        found = onnx.defs.get_schema(name, version, domain)
+    except onnx.defs.SchemaError:
+        return -1
+    return -1 if found.deprecated else found.since_version
+
+
+def _node_names(model: ModelProto) -> str:
+    """A sentence on nodes of one name, which onnxruntime refuses unless they are constants; "" for none."""
+    for graph in onnx_tidy.graphs(model.graph):
+        nodes = Counter(node.name for node in graph.node if node.name and node.op_type != "Constant")
+        if twice := [name for name, count in nodes.items() if count > 1]:
+            return f"two nodes are called {twice[0][:NAME]!r}. Give every node a name of its own, or none."
+    return ""
+
+
+def _value_names(model: ModelProto) -> None:
+    """Names of values that come twice, or that nothing makes."""
+    for graph in onnx_tidy.graphs(model.graph):
+        for what, names in (
+            ("input", [v.name for v in graph.input]),
+            ("output", [v.name for v in graph.output]),
+            ("initializer", [t.name for t in graph.initializer]),
+        ):
+            if twice := [name for name, count in Counter(names).items() if count > 1]:
+                raise InvalidFile(f"The {what} {twice[0][:NAME]!r} comes twice; every name is given once in a graph.")
+        made = Counter(name for node in graph.node for name in node.output if name)
+        made.update({t.name for t in graph.initializer} | {v.name for v in graph.input})
+        if twice := [name for name, count in made.items() if count > 1]:
+            raise InvalidFile(f"The value {twice[0][:NAME]!r} is made twice; every value in ONNX is made by one node.")
+    _missing(model.graph, set())
+
+
+def _missing(graph: GraphProto, outer: set[str]) -> None:
+    """Values that are read and that nothing makes."""
+    here = outer | {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    here |= {s.values.name for s in graph.sparse_initializer}
+    here |= {name for node in graph.node for name in node.output}
+    for node in graph.node:
+        for name in node.input:
+            if name and name not in here:
+                raise InvalidFile(
+                    f"The node {(node.name or node.op_type)[:NAME]!r} reads {name[:NAME]!r}, which nothing makes."
+                )
+        for inner in subgraphs(node):
+            _missing(inner, here)
+    for value in graph.output:
+        if value.name not in here:
+            raise InvalidFile(f"Nothing in the model makes the output {value.name[:NAME]!r}.")
+
+
+def _values(model: Model) -> None:
+    for where, tensor in tensors(model.proto):
+        found = model.payload(tensor)
+        if found is not None and found.field == RAW and found.length != byte_size(tensor):
+            raise InvalidFile(
+                f"{where}: its shape {list(tensor.dims[:8])} wants {byte_size(tensor)} bytes of values, and there are "
+                f"{found.length}. The file is damaged or was not finished: save it again."
+            )
+
+
+def _loads(model: Model, reason: str) -> None:
+    """Whether onnxruntime takes it as it is, before any of its optimisations; ``reason`` is why not, if known."""
+    import onnxruntime
+    from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+    from lib.onnx_model.runtime import CPU, options
+
+    plain = options()
+    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    try:
+        onnxruntime.InferenceSession(str(model.path), plain, providers=CPU)
+    except MemoryError:
+        raise
+    except state.NotImplemented:  # a dtype or an old operator without a kernel: other runtimes may have one
+        return
+    except Exception as error:  # onnxruntime's errors share no public base class
+        text = clean(str(error)).rpartition("failed:")[2].strip() or clean(str(error))
+        raise InvalidFile(f"onnxruntime refuses this model before any conversion: {reason or text}") from None
+
+
+def _outputs(model: ModelProto) -> None:
+    """Declared dtypes and shapes of outputs against what the operators give, as far as onnx can infer that."""
+    bare = onnx_tidy.light(model)
+    for graph in onnx_tidy.graphs(bare.graph):
+        del graph.value_info[:]
+    for value in bare.graph.output:
+        value.ClearField("type")
+    try:
+        inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
+    except Exception:  # onnxruntime took it
+        return
+    given = {v.name: v.type for v in inferred.graph.output}
+    for value in model.graph.output:
+        if not _agree(value.type, given.get(value.name, TypeProto())):
+            raise InvalidFile(
+                f"The source declares its output {value.name[:NAME]!r} as {_words(value.type)}, but its operators give "
+                f"{_words(given[value.name])}. Correct what the file declares and try again."
+            )
+
+
+def _agree(declared: TypeProto, given: TypeProto) -> bool:
+    """Whether both can be true. What is not known agrees with everything."""
+    if not (declared.HasField("tensor_type") and given.HasField("tensor_type")):
+        return True
+    a, b = declared.tensor_type, given.tensor_type
+    if a.elem_type and b.elem_type and a.elem_type != b.elem_type:
+        return False
+    if not (a.HasField("shape") and b.HasField("shape")):
+        return True
+    fixed = [_sizes(a.shape), _sizes(b.shape)]
+    return len(fixed[0]) == len(fixed[1]) and all(
+        m == n or m is None or n is None for m, n in zip(fixed[0], fixed[1], strict=True)
+    )
+
+
+def _sizes(shape: onnx.TensorShapeProto) -> list[int | None]:
+    return [d.dim_value if d.HasField("dim_value") else None for d in shape.dim]
+
+
+def _words(kind: TypeProto) -> str:
+    tensor = kind.tensor_type
+    try:
+        dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name
+    except (KeyError, TypeError):
+        dtype = "a tensor"
+    if not tensor.HasField("shape"):
+        return dtype
+    return f"{dtype} [{', '.join(_dimensions(tensor.shape))}]"
+
+
+def _dimensions(shape: onnx.TensorShapeProto) -> Iterator[str]:
+    for d in shape.dim:
+        yield str(d.dim_value) if d.HasField("dim_value") else "?" if nameless(d.dim_param) else d.dim_param[:NAME]
+
+
+def _domain(name: str) -> str:
+    return "" if name == "ai.onnx" else name

@@ -1,0 +1,107 @@
+"""A graph as the opset steps see it: constants by name, ranks, fresh names, nodes put before and after one another."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from onnx import AttributeProto, GraphProto, NodeProto, TypeProto, helper, numpy_helper
+
+from lib.convert.formats.onnx.names import every_name, unused
+
+
+class Refused(Exception):
+    """This operator, as used here, has no form at the older opset. The words say why."""
+
+
+class Graph:
+    """One graph of a model with its outer scopes; ``types`` are of every value that inference could tell."""
+
+    def __init__(self, proto: GraphProto, types: dict[str, TypeProto], outer: Graph | None = None) -> None:
+        self.proto, self.types, self.outer = proto, types, outer
+        self._held = {t.name: t for t in proto.initializer}
+        self._made = {n.output[0]: n for n in proto.node if n.op_type == "Constant" and n.output}
+        self._taken: set[str] = outer._taken if outer else every_name(proto)  # one for all graphs of a model
+        self._counts: dict[str, int] = outer._counts if outer else {}
+
+    def constant(self, name: str) -> np.ndarray | None:
+        """The values behind a name; None where they are computed or given."""
+        if name in self._held:
+            return numpy_helper.to_array(self._held[name])
+        if name in self._made:
+            return constant_value(self._made[name])
+        return self.outer.constant(name) if self.outer else None
+
+    def rank(self, name: str) -> int:
+        """Raises Refused where nobody knows."""
+        kind = self.types.get(name)
+        if kind is None or not kind.tensor_type.HasField("shape"):
+            raise Refused("the rank of its input is not known")
+        return len(kind.tensor_type.shape.dim)
+
+    def dims(self, name: str) -> list[int | None]:
+        kind = self.types.get(name)
+        if kind is None or not kind.tensor_type.HasField("shape"):
+            return []
+        return [d.dim_value if d.HasField("dim_value") else None for d in kind.tensor_type.shape.dim]
+
+    def add(self, value: np.ndarray) -> str:
+        """An initializer with a name of its own."""
+        name = self.name("constant")
+        self.proto.initializer.append(numpy_helper.from_array(value, name))
+        self._held[name] = self.proto.initializer[-1]
+        return name
+
+    def name(self, stem: str) -> str:
+        """One that nothing in the model has, whichever graph it is in."""
+        self._counts[stem] = self._counts.get(stem, 0) + 1
+        found = unused(f"opset_{stem}_{self._counts[stem]}", self._taken)
+        self._taken.add(found)
+        return found
+
+    def copy_type(self, old: str, new: str) -> None:
+        if old in self.types:
+            self.types[new] = self.types[old]
+
+
+def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
+    return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
+
+
+def put(node: NodeProto, name: str, value: Any) -> None:
+    """Sets an attribute; None removes it."""
+    kept = [a for a in node.attribute if a.name != name]
+    del node.attribute[:]
+    node.attribute.extend(kept)
+    if value is not None:
+        node.attribute.append(helper.make_attribute(name, value))
+
+
+def given(node: NodeProto, k: int) -> str:
+    """The name of input ``k``; "" where it is left out."""
+    return node.input[k] if k < len(node.input) else ""
+
+
+def keep_inputs(node: NodeProto, count: int) -> None:
+    del node.input[count:]
+
+
+def constant_value(node: NodeProto) -> np.ndarray | None:
+    """Of a Constant node in any of its forms but sparse and string ones."""
+    for a in node.attribute:
+        value = helper.get_attribute_value(a)
+        if a.name == "value":
+            return numpy_helper.to_array(value)
+        if a.name in ("value_int", "value_ints"):
+            return np.array(value, np.int64)
+        if a.name in ("value_float", "value_floats"):
+            return np.array(value, np.float32)
+    return None
+
+
+def subgraphs(node: NodeProto) -> Iterator[GraphProto]:
+    for a in node.attribute:
+        if a.type == AttributeProto.GRAPH:
+            yield a.g
+        yield from a.graphs

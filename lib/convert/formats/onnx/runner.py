@@ -1,0 +1,130 @@
+"""Runs ONNX artifacts in onnxruntime, and once more in onnx's ReferenceEvaluator. Knows nothing of conversions.
+
+The file is opened by ``lib/onnx_model/open.py`` first; a model that reaches outside its folder is never loaded.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx.reference import ReferenceEvaluator
+from onnxruntime.capi import onnxruntime_pybind11_state as state
+
+from lib.convert.formats.onnx import check as onnx_check
+from lib.convert.formats.onnx import files as onnx_files
+from lib.convert.formats.onnx import unreached_code as onnx_unseen
+from lib.convert.formats.onnx.files import opened
+from lib.convert.formats.onnx.opset import broadcast as opset_broadcast
+from lib.errors import JobFailed, LimitExceeded
+from lib.model_inputs.signature import Signature
+from lib.onnx_model import hints, mended
+from lib.onnx_model.constant_outputs import constant_outputs
+from lib.onnx_model.runtime import CPU, options, ready
+from lib.onnx_model.signature import signature
+from lib.onnx_model.words import clean
+
+Arrays = dict[str, np.ndarray]
+
+
+class OnnxRunner:
+    """``run`` loads the model on first use, so that a model onnxruntime refuses still has a signature."""
+
+    def __init__(self, folder: Path) -> None:
+        self._model = opened(folder)
+        self._path = str(self._model.path)
+        self._signature: Signature | None = None
+        self._session: onnxruntime.InferenceSession | None = None
+        self._reference: ReferenceEvaluator | None = None
+        self.seconds = 0.0  # of one run; 0: as long as it takes
+
+    def check(self) -> None:
+        """Raises InvalidFile, in words about the source, for a model that no tool should be given."""
+        onnx_check.check(Path(self._path).parent)
+
+    def constants(self) -> list[str]:
+        """Outputs that no input reaches."""
+        return constant_outputs(self._model.proto)
+
+    def hints(self) -> dict[str, object]:
+        return hints.of(self._model.proto, self.signature())
+
+    def signature(self) -> Signature:
+        """Raises InvalidFile for an input or output that is no tensor."""
+        if self._signature is None:
+            self._signature = signature(self._model.proto)
+        return self._signature
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Raises JobFailed in onnxruntime's words. Operators older than onnxruntime's are the reference evaluator's."""
+        old = 0 < onnx_files.opset(self._model.proto) < opset_broadcast.FIRST
+        try:
+            if self._session is None:
+                self._session = onnxruntime.InferenceSession(self._path, options(), providers=CPU)
+            with _stopped(self.seconds) as run_options:
+                outputs = ready(self._session, inputs, run_options)()
+        except LimitExceeded:
+            raise
+        except Exception as error:  # onnxruntime's errors share no public base class
+            if old and isinstance(error, state.NotImplemented):
+                return self.run_reference(inputs)
+            raise JobFailed(f"onnxruntime refused: {_words(error)}") from None
+        return _named([o.name for o in self._session.get_outputs()], outputs)
+
+    def run_reference(self, inputs: Arrays) -> Arrays:
+        """The same in onnx's ReferenceEvaluator, which is slow on big models: the caller limits its time."""
+        try:
+            if self._reference is None:
+                model = onnx.load(self._path)
+                self._reference = ReferenceEvaluator(model, new_ops=mended.operators(model))
+            outputs = self._reference.run(None, inputs)
+        except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
+            raise JobFailed(f"The reference evaluator refused: {_words(error)}") from None
+        return _named([o.name for o in self._model.proto.graph.output], outputs)
+
+    def doubts(self, cases: list[Arrays]) -> list[str]:
+        """What ``cases`` cannot show: branches that none of them enters."""
+        plain = not self._model.proto.functions
+        if plain and not any(node.op_type in ("If", "Loop") for node in self._model.proto.graph.node):
+            return []
+        return onnx_unseen.unseen(onnx_files.inlined(onnx.load(self._path)), cases)
+
+    def close(self) -> None:
+        self._session = self._reference = None
+
+
+@contextmanager
+def _stopped(seconds: float) -> Iterator[onnxruntime.RunOptions | None]:
+    """onnxruntime ends a run between two nodes when it is told so, also in the body of a loop."""
+    if not seconds:
+        yield None
+        return
+    found = onnxruntime.RunOptions()
+    timer = threading.Timer(seconds, setattr, (found, "terminate", True))
+    timer.daemon = True
+    timer.start()
+    try:
+        yield found
+    except Exception:
+        if found.terminate:
+            raise LimitExceeded("time of one run", f"{seconds:g} s") from None
+        raise
+    finally:
+        timer.cancel()
+
+
+def _words(error: Exception) -> str:
+    return clean(str(error)) or type(error).__name__
+
+
+def _named(names: list[str], values: list[Any]) -> Arrays:
+    for name, value in zip(names, values, strict=True):
+        if not isinstance(value, np.ndarray | np.generic):
+            raise JobFailed(f"The output {name[:100]!r} is a {type(value).__name__}; only tensors can be compared.")
+    return {name: np.asarray(value) for name, value in zip(names, values, strict=True)}

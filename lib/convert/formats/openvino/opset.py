@@ -1,0 +1,58 @@
+"""Operators that OpenVINO's reader of ONNX takes for something else at some opsets, and an opset at which it does not."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from onnx import ModelProto, NodeProto
+
+from lib.convert.formats.onnx import files as onnx_files
+from lib.convert.formats.onnx import tidy as onnx_tidy
+from lib.convert.formats.onnx.opset import convert as opset
+from lib.errors import JobFailed
+from lib.onnx_model.functions import every
+
+OLDEST = 7
+# In opsets 11 and 12 over all axes from ``axis`` on; OpenVINO takes that one alone.
+SOFTMAX, SOFTMAX_FROM, SOFTMAX_MENDED = "Softmax", 11, 13
+# In opsets 13 to 17 their axes are an attribute; OpenVINO looks for an input, finds none and reduces over all.
+REDUCTIONS, REDUCTIONS_FROM, REDUCTIONS_MENDED = frozenset({"ReduceL1", "ReduceLogSum", "ReduceLogSumExp"}), 13, 18
+
+
+def readable(source: Path, proto: ModelProto) -> tuple[ModelProto | None, list[str]]:
+    """The model of the artifact ``source`` as OpenVINO reads it right, and what to tell; None where the file will do.
+
+    ``proto`` is the same model without its weights. Raises InvalidFile for a bad source.
+    """
+    if not proto.functions and onnx_files.opset(proto) >= OLDEST and not _better(proto):
+        return None, []
+    model = onnx_files.tidied(source)
+    wanted = _better(model)
+    if not wanted:
+        return model, []
+    found = onnx_files.opset(model)
+    try:
+        model = opset.convert(model, wanted)
+    except JobFailed:  # then the proof says what OpenVINO made of it
+        return onnx_files.tidied(source), []
+    return model, [f"Brought from opset {found} to {wanted} first: OpenVINO misreads an operator of the older one."]
+
+
+def _better(model: ModelProto) -> int:
+    """The opset to go to; 0 for none."""
+    found = onnx_files.opset(model)
+    nodes = [node for node in every(model.graph.node) if node.domain in ("", "ai.onnx")]
+    reduces = any(node.op_type in REDUCTIONS for node in nodes)
+    if SOFTMAX_FROM <= found < SOFTMAX_MENDED and _over_several(model, [n for n in nodes if n.op_type == SOFTMAX]):
+        return REDUCTIONS_MENDED if reduces else SOFTMAX_MENDED
+    return REDUCTIONS_MENDED if reduces and REDUCTIONS_FROM <= found < REDUCTIONS_MENDED else 0
+
+
+def _over_several(model: ModelProto, nodes: list[NodeProto]) -> bool:
+    """Whether one of these Softmaxes may be over more axes than one."""
+    axes = [(n.input[0], next((a.i for a in n.attribute if a.name == "axis"), 1)) for n in nodes]
+    if all(axis == -1 for _, axis in axes):
+        return False
+    types = opset.types_of(onnx_tidy.light(model))
+    shapes = {n: types[n].tensor_type.shape for n, _ in axes if n in types and types[n].tensor_type.HasField("shape")}
+    return any(axis != -1 and not (name in shapes and axis == len(shapes[name].dim) - 1) for name, axis in axes)

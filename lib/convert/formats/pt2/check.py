@@ -1,0 +1,111 @@
+"""Checks an exported program (.pt2) without torch: nothing in it may run when torch loads it."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from tempfile import NamedTemporaryFile
+from typing import Any
+
+from lib.archives import Limits, opened
+from lib.convert.core import json_text
+from lib.convert.core.archives import root_of
+from lib.convert.formats.pt2.expressions import check_expression
+from lib.convert.formats.weights.torch_check import STORED, check_zip
+from lib.errors import InvalidFile
+
+PT2_CLOSED = (
+    "This is a PyTorch exported program (.pt2). torch.export.load can run any program that is hidden in such a file, in "
+    "three ways: pickled sample inputs, pickled weights and expressions for shapes. So uploads of .pt2 are switched off. "
+    "Bring ONNX (torch.onnx.export) or safetensors instead; the owner of this app may allow it with PT2_UPLOADS=1."
+)
+_PT2 = re.compile(
+    r"archive_format|archive_version|byteorder|version|\.data/[a-z_]+|\.format_version|\.storage_alignment"
+    r"|models/[\w.-]{1,100}\.json|data/(weights|constants)/(weight|tensor)_[0-9]{1,9}"
+    r"|data/(weights|constants)/[\w.-]{1,100}_config\.json|data/sample_inputs/[\w.-]{1,100}\.pt|extra/[\w./-]{1,100}"
+)
+
+
+def check_pt2(path: Path) -> list[str]:
+    """Messages. Raises InvalidFile for each of the ways known to make torch.export.load run something."""
+    with opened(path, Limits(members=200_000, total=1 << 40)) as archive:
+        root = root_of(archive)
+        for name, member in archive.members.items():
+            inner = name.removeprefix(root)
+            if not _PT2.fullmatch(inner):
+                raise InvalidFile(
+                    f"The exported program has a member {inner[:80]!r}; only graphs, weights and inputs may be in."
+                )
+            if member.compress_type != 0:
+                raise InvalidFile(STORED.format("The exported program"))
+        if not any(name.startswith(f"{root}models/") for name in archive.members):
+            raise InvalidFile("The exported program has no graph in it. Save it again with torch.export.save.")
+        for name in archive.members:
+            inner = name.removeprefix(root)
+            if inner.endswith(".json"):
+                _check_graph(json_text.parse(archive.read(name), f"{inner} in the exported program"))
+            elif inner.startswith("data/sample_inputs/"):
+                _check_samples(archive.read(name), inner)
+    return ["The exported program was loaded after a check of its pickles, expressions and operators."]
+
+
+def _check_samples(data: bytes, inner: str) -> None:
+    if not data:  # what our own files have there
+        return
+    if not data.startswith(b"PK\x03\x04"):
+        raise InvalidFile(f"{inner} in the exported program is no checkpoint. Save it again with torch.export.save.")
+    with NamedTemporaryFile() as file:  # an archive in an archive
+        file.write(data)
+        file.flush()
+        with opened(Path(file.name)) as archive:
+            check_zip(archive)
+
+
+# What the graph may call: torch's own operators, arithmetic on sizes. ``getattr`` from ``torch`` reaches everything.
+_TARGET = re.compile(
+    # not aten's few operators that open files, print, or reach memory by its address
+    r"torch\.ops\.(aten|prims|torchvision|quantized_decomposed)\.(?!from_file|_?print|_?save|_?load|from_blob|set_)\w+(\.\w+)?"
+    r"|torch\.ops\.higher_order\.(cond|wrap_with_set_grad_enabled|wrap_with_autocast)"
+    r"|torch\.sym_(float|int|max|min|not|ite|sum)|torch\._sym_sqrt|math\.(ceil|floor|trunc|sqrt)"
+    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|lt|le|gt|ge|eq|ne|and_|or_|not_|getitem)"
+)
+_TREES = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None}
+
+
+def _check_graph(found: dict[str, Any]) -> None:
+    for one in json_text.objects(found):
+        if one.get("use_pickle", False) is not False:
+            raise InvalidFile(
+                "The exported program has pickled weights (use_pickle), which may run any program. Bring ONNX."
+            )
+        if one.get("guards_code"):
+            raise InvalidFile("The exported program brings Python code as guards, which would be run. Bring ONNX instead.")
+        if one.get("custom_obj_values") or "as_custom_obj" in one or "custom_obj" in one:
+            raise InvalidFile("The exported program has custom objects, which are not opened. Bring ONNX instead.")
+        if "expr_str" in one:
+            check_expression(one["expr_str"])
+        for symbol in one.get("range_constraints") or ():
+            check_expression(symbol)
+        if "target" in one and "inputs" in one and not (isinstance(one["target"], str) and _TARGET.fullmatch(one["target"])):
+            raise InvalidFile(
+                f"The exported program calls {str(one['target'])[:80]!r}; only torch's own operators may be called."
+            )
+        for key in ("in_spec", "out_spec"):
+            if key in one:
+                _check_tree(one[key])
+        if one.get("treespec_namedtuple_fields"):
+            raise InvalidFile(
+                "The exported program takes or gives named tuples, which are not read here. Bring ONNX instead."
+            )
+
+
+def _check_tree(text: object) -> None:
+    """A tree of inputs: plain containers only. ``text`` is JSON in JSON."""
+    if text in ("", None):
+        return
+    tree = json_text.parse(f'{{"tree": {text}}}'.encode(errors="replace"), "A tree of inputs in the exported program")
+    for one in json_text.objects(tree["tree"]):
+        if "type" in one and one["type"] not in _TREES:
+            raise InvalidFile(
+                f"The exported program has inputs or outputs in {str(one['type'])[:80]!r}; allowed: tuple, list, dict."
+            )

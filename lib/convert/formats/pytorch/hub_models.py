@@ -1,0 +1,80 @@
+"""A model from the Hub, or from a folder kept the same way: its config and its safetensors, nothing that could be code."""
+
+from __future__ import annotations
+
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from lib.convert.core import json_text
+from lib.errors import InvalidFile, InvalidValue, JobFailed
+
+INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
+SHARD = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors")
+WANTED = ("config.json", INDEX, "*.safetensors")
+MOST_BYTES = 3 << 30
+
+
+@contextmanager
+def downloaded(repository: str, allowed: bool) -> Iterator[Path]:
+    """A folder with what is wanted of ``owner/name``, removed afterwards. Raises InvalidValue where the owner said no."""
+    if not allowed:
+        raise InvalidValue(
+            "hub model", repository, "an upload or a built-in name: the owner of this app has not allowed the Hub"
+        )
+    from huggingface_hub import HfApi, snapshot_download
+
+    with tempfile.TemporaryDirectory(prefix="hub-") as folder:
+        try:
+            files = HfApi().model_info(repository, files_metadata=True).siblings or []
+            sizes = {f.rfilename: f.size or 0 for f in files if f.rfilename.endswith(".safetensors")}
+            if sum(sizes.values()) > MOST_BYTES:
+                raise InvalidValue("hub model", repository, f"at most {MOST_BYTES >> 30} GB of safetensors")
+            snapshot_download(repository, local_dir=folder, allow_patterns=list(WANTED))
+        except InvalidValue:
+            raise
+        except Exception as error:  # the network, or the Hub's answer
+            raise JobFailed(f"{repository} could not be fetched from the Hub ({type(error).__name__}).") from error
+        yield Path(folder)
+
+
+def state(folder: Path) -> dict[str, Any]:
+    """All tensors of the model: of the files that its index names, else of model.safetensors. Raises InvalidFile."""
+    from safetensors.torch import load_file
+
+    if not (folder / "config.json").is_file():
+        raise InvalidFile("The model has no safetensors beside a config.json, and nothing else is read from the Hub.")
+    placed = _placed(folder)
+    files = [folder / name for name in (sorted(set(placed.values())) if placed else [WHOLE])]
+    for file in files:
+        if not file.is_file() or file.is_symlink():
+            raise InvalidFile(f"The model has no {file.name[:80]}, and only safetensors under that name are read.")
+    if sum(f.stat().st_size for f in files) > MOST_BYTES:
+        raise InvalidFile(f"The model has more than {MOST_BYTES >> 30} GB of safetensors.")
+    tensors: dict[str, Any] = {}
+    for file in files:
+        try:
+            found = load_file(file)
+        except Exception as error:
+            raise InvalidFile(f"{file.name[:80]} is no safetensors file.") from error
+        if twice := sorted(found.keys() & tensors.keys()):
+            raise InvalidFile(f"The tensor {twice[0][:100]!r} stands in two files of the model. Save it again.")
+        tensors |= found
+    if missing := sorted(name for name in placed if name not in tensors):
+        raise InvalidFile(f"{INDEX} places {missing[0][:100]!r} in a file that does not have it. Save the model again.")
+    return tensors
+
+
+def _placed(folder: Path) -> dict[str, str]:
+    """Tensor -> file, as the index says; empty where there is none. Raises InvalidFile."""
+    index = folder / INDEX
+    if not index.is_file() or index.is_symlink():
+        return {}
+    placed = json_text.parse(index.read_bytes(), INDEX).get("weight_map")
+    plain = isinstance(placed, dict) and all(isinstance(f, str) and SHARD.fullmatch(f) for f in placed.values())
+    if not placed or not isinstance(placed, dict) or not plain:
+        raise InvalidFile(f"{INDEX} does not say which tensor is in which file beside it. Save the model again.")
+    return placed

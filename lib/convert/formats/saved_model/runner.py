@@ -1,0 +1,102 @@
+"""Runs TensorFlow SavedModels, by their signatures. Only where TensorFlow is: its own environment."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from lib.convert.core import signatures
+from lib.convert.core.runner import Arrays
+from lib.convert.formats.saved_model import graph_check as saved_model_file
+from lib.errors import InvalidFile, InvalidValue, JobFailed
+from lib.model_inputs.signature import Signature, Value
+from lib.onnx_model.words import clean
+from lib.settings import prepare_library
+
+
+class SavedModelRunner:
+    """``folder`` holds ``saved_model/``. Every signature is run, or the one that was chosen (``signatures.py``).
+
+    Names and dtypes are the signature's; outputs are sorted by name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._loaded, found = load(folder)
+        self.signatures = list(found)  # one of which may be chosen
+        if chosen := signatures.chosen(folder):
+            if chosen not in self._loaded.signatures:
+                raise InvalidValue("signature", chosen, ", ".join(k[:80] for k in list(found)[:20]))
+            found = {chosen: self._loaded.signatures[chosen]}
+        self._parts = {signatures.named(key, "", len(found) > 1): (f, signature(f)) for key, f in found.items()}
+        self._signature = Signature(
+            tuple(_renamed(v, prefix) for prefix, (_, part) in self._parts.items() for v in part.inputs),
+            tuple(_renamed(v, prefix) for prefix, (_, part) in self._parts.items() for v in part.outputs),
+        )
+
+    def signature(self) -> Signature:
+        return self._signature
+
+    def run(self, inputs: Arrays) -> Arrays:
+        """Raises JobFailed where TensorFlow refuses these inputs."""
+        import tensorflow as tf
+
+        missing = [v.name for v in self._signature.inputs if v.name not in inputs]
+        if missing:
+            raise JobFailed(f"The model did not get its inputs: {', '.join(missing)}.")
+        outputs: Arrays = {}
+        for prefix, (function, part) in self._parts.items():
+            try:
+                found = function(**{v.name: tf.constant(inputs[prefix + v.name]) for v in part.inputs})
+            except Exception as error:  # TensorFlow's many kinds
+                raise JobFailed(f"TensorFlow refuses these inputs: {clean(str(error))}") from None
+            outputs |= {prefix + v.name: found[v.name].numpy() for v in part.outputs}
+        return outputs
+
+    def close(self) -> None:
+        self._loaded = None
+        self._parts = {}
+
+
+def load(folder: Path) -> tuple[Any, dict[str, Any]]:
+    """The loaded object, which must be kept, and its functions by signature. Raises InvalidFile."""
+    prepare_library(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")
+    path = saved_model_file.checked(folder)
+    import tensorflow as tf
+
+    try:
+        loaded = tf.saved_model.load(str(path))
+    except Exception as error:  # TensorFlow's many kinds
+        raise InvalidFile(f"TensorFlow cannot load this SavedModel: {clean(str(error))}") from None
+    return loaded, saved_model_file.signatures_of(loaded)
+
+
+def signature(function: Any) -> Signature:
+    """Of a signature's function, by its own names. The leading dimension is ``batch`` where it is free."""
+
+    def value(name: str, tensor: Any) -> Value:
+        if tensor.shape.rank is None:
+            raise InvalidFile(f"The SavedModel does not say the rank of {name[:80]!r}. Export it with shapes.")
+        if tensor.dtype.name in saved_model_file.NO_NUMBERS:
+            raise InvalidFile(
+                f"{name[:80]!r} is a {tensor.dtype.name}; only models that take and give numbers are converted."
+            )
+        shape = tuple(
+            d if d is not None else "batch" if axis == 0 else re.sub(r"\W|^(?=\d)", "_", f"{name}_{axis}")
+            for axis, d in enumerate(tensor.shape.as_list())
+        )
+        return Value(name, tensor.dtype.name, shape)
+
+    _, given = function.structured_input_signature
+    inputs = []
+    for name in sorted(given, key=saved_model_file.natural):
+        plain = value(name, given[name])
+        picture = plain.dtype == "float32" and len(plain.shape) == 4 and {plain.shape[1], plain.shape[3]} & {1, 3}
+        inputs.append(Value(plain.name, plain.dtype, plain.shape, "image" if picture else ""))
+    found = function.structured_outputs
+    outputs = tuple(value(name, found[name]) for name in sorted(found, key=saved_model_file.natural))
+    return Signature(tuple(inputs), outputs)
+
+
+def _renamed(value: Value, prefix: str) -> Value:
+    return Value(prefix + value.name, value.dtype, value.shape, value.role, value.high)

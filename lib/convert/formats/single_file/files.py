@@ -1,0 +1,268 @@
+"""Stable Diffusion single files: all networks in one safetensors file, under the original names.
+
+Our files carry the pipeline's configurations and tokenizer in the safetensors metadata, so the way back is exact.
+Files of others say nothing: they are taken only where every shape is that of Stable Diffusion 1.x. Knows where
+tensors go by ``ldm_names``; runs nothing.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lib.convert.formats.diffusers.components import (
+    INDEX,
+    NETWORKS,
+    OPTIONAL,
+    check_index,
+    check_network,
+    components,
+    load_network,
+    parse,
+)
+from lib.convert.formats.single_file import sd1_configs
+from lib.convert.formats.single_file import tensor_names as ldm_names
+from lib.convert.formats.single_file.tensor_names import CONV, STACKED, TURNED, UNET, Move
+from lib.errors import InvalidFile, InvalidValue
+
+if TYPE_CHECKING:
+    import torch
+
+    Tensors = dict[str, torch.Tensor]
+
+KEY = "workbench.pipeline"
+STORED, DTYPES = "as stored", ("as stored", "float32", "float16")
+TOKENIZER_FILES = (
+    "vocab.json", "merges.txt", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json",
+)  # fmt: skip
+SMALL_FILES = {
+    **dict.fromkeys(NETWORKS, ("config.json",)),
+    "scheduler": ("scheduler_config.json",),
+    "tokenizer": TOKENIZER_FILES,
+    "tokenizer_2": TOKENIZER_FILES,
+}
+WEIGHTS = {"diffusers": "diffusion_pytorch_model.safetensors", "transformers": "model.safetensors"}
+MOST_TEXT = 32 << 20  # bytes of configurations and tokenizers in the metadata
+WAY_OUT = (
+    "Open it in diffusers (from_single_file, with the network reachable), save_pretrained, and upload that folder as a zip."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Contents:
+    """What a single file holds: ``index`` is model_index.json, ``files`` the small files by path in the pipeline."""
+
+    index: dict[str, Any]
+    files: dict[str, str]
+    notes: tuple[str, ...] = ()
+
+    @property
+    def xl(self) -> bool:
+        return "XL" in self.index["_class_name"]
+
+    def networks(self) -> list[str]:
+        found = check_index(self.index)
+        return [name for name in NETWORKS if name in found]
+
+    def config(self, name: str) -> dict[str, Any]:
+        config = parse(self.files.get(f"{name}/config.json", ""), f"{name}/config.json")
+        check_network(name, config)
+        return config
+
+    def write(self, pipeline: Path) -> None:
+        """model_index.json and the small files; no weights."""
+        pipeline.mkdir(parents=True, exist_ok=True)
+        (pipeline / INDEX).write_text(json.dumps(self.index, indent=2) + "\n")
+        for name, text in self.files.items():
+            (pipeline / name).parent.mkdir(exist_ok=True)
+            (pipeline / name).write_text(text)
+
+
+def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str], bool]:
+    """Tensors under the original names, the metadata, messages, and whether rounding changed a value.
+
+    Raises InvalidFile for a pipeline that the original layout cannot hold, InvalidValue where float16 is too small.
+    """
+    found, index = components(pipeline)
+    xl = "XL" in index.get("_class_name", "")
+    wanted = [name for name in NETWORKS if xl or name != "text_encoder_2"]
+    if missing := [name for name in wanted if name not in found or not index]:
+        raise InvalidFile(
+            f"A single file holds a whole pipeline; {missing[0]!r} is missing here. Give the pipeline's folder."
+        )
+    tensors: Tensors = {}
+    files, lossy = dict(_small_files(pipeline, found)), False
+    for name in wanted:
+        config = parse(files[f"{name}/config.json"], f"{name}/config.json")
+        state = {k: v for k, v in load_network(pipeline, name).state_dict().items() if not k.endswith("position_ids")}
+        target = stored_dtype(pipeline / name) if dtype == STORED else dtype
+        state, changed = _cast(name, state, target)
+        lossy |= changed
+        tensors |= _packed(ldm_names.plan(name, config, state, xl), state)
+        for key in {"dtype", "torch_dtype"} & set(config):
+            files[f"{name}/config.json"] = json.dumps(config | {key: target}, indent=2) + "\n"
+    messages = []
+    if left := [name for name in OPTIONAL if any(index.get(name) or ())]:
+        messages.append(f"Left out, a single file has no place for it: {', '.join(left)}.")
+    index = index | {name: [None, None] for name in left}
+    text = json.dumps({"index": index, "files": files})
+    if len(text) > MOST_TEXT:
+        raise InvalidFile(f"The tokenizer and configurations take {len(text) >> 20} MB; allowed: {MOST_TEXT >> 20} MB.")
+    return tensors, {"format": "pt", KEY: text}, messages, lossy
+
+
+def stored_dtype(folder: Path) -> str:
+    """The one floating dtype of a network's weights; float32 where they differ or are no 16 or 32 bit floats."""
+    from safetensors import safe_open
+
+    kinds = set()
+    for path in folder.glob("*.safetensors"):
+        with safe_open(path, framework="pt") as file:
+            names = [name for name in file.keys() if not name.endswith("position_ids")]  # noqa: SIM118, no mapping
+            kinds |= {file.get_slice(name).get_dtype() for name in names}
+    return {"F16": "float16", "BF16": "bfloat16"}.get(kinds.pop(), "float32") if len(kinds) == 1 else "float32"
+
+
+def _small_files(pipeline: Path, found: dict[str, str]) -> Iterator[tuple[str, str]]:
+    for name in found:
+        for file in SMALL_FILES[name]:
+            path = pipeline / name / file
+            if path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_TEXT:
+                yield f"{name}/{file}", path.read_text()
+
+
+def _cast(name: str, state: Tensors, dtype: str) -> tuple[Tensors, bool]:
+    import torch
+
+    out = {key: tensor.to(getattr(torch, dtype)) for key, tensor in state.items()}
+    if dtype == "float16" and any(not bool(torch.isfinite(t).all()) for t in out.values()):
+        raise InvalidValue("dtype", dtype, f"float32; {name} has weights beyond what float16 can hold")
+    return out, any(not torch.equal(out[key].float(), tensor) for key, tensor in state.items())
+
+
+def _packed(moves: list[Move], state: Tensors) -> Tensors:
+    import torch
+
+    out: Tensors = {}
+    stacks: dict[str, dict[int, torch.Tensor]] = {}
+    for move in moves:
+        tensor = state[move.name]
+        if move.how == STACKED:
+            stacks.setdefault(move.original, {})[move.part] = tensor
+        elif move.how == CONV:
+            out[move.original] = tensor[:, :, None, None].contiguous()
+        else:
+            out[move.original] = (tensor.T if move.how == TURNED else tensor).contiguous().clone()
+    return out | {name: torch.cat([parts[k] for k in range(3)]) for name, parts in stacks.items()}
+
+
+def describe(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]]) -> Contents:
+    """What a file with this metadata and these tensors holds. Raises InvalidFile with the way out."""
+    if KEY not in metadata:
+        return _stable_diffusion_1(shapes)
+    if len(metadata[KEY]) > MOST_TEXT:
+        raise InvalidFile("The file's description of its pipeline is too long.")
+    given = parse(metadata[KEY], "The file's description of its pipeline")
+    index, files = given.get("index"), given.get("files")
+    if not isinstance(index, dict) or not isinstance(files, dict):
+        raise InvalidFile("The file's description of its pipeline lacks its index or files.")
+    allowed = {f"{name}/{file}" for name, some in SMALL_FILES.items() for file in some}
+    if strange := [name for name, text in files.items() if name not in allowed or not isinstance(text, str)]:
+        raise InvalidFile(f"The file's description of its pipeline holds {strange[0][:60]!r}, which does not belong there.")
+    contents = Contents(index, files)
+    names = contents.networks()
+    if missing := [n for n in ("text_encoder", *("text_encoder_2",) * contents.xl, "unet", "vae") if n not in names]:
+        raise InvalidFile(f"The file's description of its pipeline lacks {missing[0]}.")
+    for name in files:
+        if name.endswith(".json"):
+            parse(files[name], name)
+    return contents
+
+
+def _stable_diffusion_1(shapes: dict[str, tuple[int, ...]]) -> Contents:
+    first = shapes.get(f"{UNET}input_blocks.0.0.weight", ())
+    if not first:
+        raise InvalidFile(
+            "This is no Stable Diffusion single file: it has no tensor model.diffusion_model.input_blocks.0.0.weight."
+        )
+    channels = first[1] if len(first) == 4 and first[1] in (4, 9) else 4
+    configs = {"text_encoder": sd1_configs.TEXT_ENCODER, "unet": sd1_configs.unet(channels), "vae": sd1_configs.VAE}
+    wrong = []
+    for name, config in configs.items():
+        blank = blank_shapes(name, config)
+        for move in ldm_names.plan(name, config, blank, False):
+            shape = shapes.get(move.original)
+            if shape != blank[move.name] and not (move.how == CONV and shape == (*blank[move.name], 1, 1)):
+                wrong.append(move.original)
+    if wrong:
+        raise InvalidFile(
+            "The single file does not say what it holds, and by its shapes it is not Stable Diffusion 1.x "
+            f"({len(wrong)} tensors missing or of another shape, first {wrong[0][:100]!r}). {WAY_OUT}"
+        )
+    files = {f"{name}/config.json": json.dumps(config, indent=2) + "\n" for name, config in configs.items()}
+    files["scheduler/scheduler_config.json"] = json.dumps(sd1_configs.SCHEDULER, indent=2) + "\n"
+    note = (
+        "The file does not say what it holds; by its shapes it is Stable Diffusion 1.x, taken with noise prediction "
+        "(epsilon). It has no tokenizer: put that of openai/clip-vit-large-patch14 into tokenizer/."
+    )
+    return Contents(sd1_configs.index(channels), files, (note,))
+
+
+def blank_shapes(name: str, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
+    """Names and shapes of a network's tensors, from its configuration alone. Raises InvalidFile."""
+    import diffusers
+    import transformers
+    from accelerate import init_empty_weights
+
+    library, kind = NETWORKS[name]
+    try:
+        with init_empty_weights():
+            if library == "transformers":
+                model = getattr(transformers, kind)(transformers.CLIPTextConfig.from_dict(config))
+            else:
+                model = getattr(diffusers, kind).from_config(config)
+    except Exception as error:  # a configuration can be wrong in any way
+        raise InvalidFile(f"{name}/config.json makes no {kind} ({type(error).__name__}).") from None
+    return {key: tuple(t.shape) for key, t in model.state_dict().items() if not key.endswith("position_ids")}
+
+
+def unpack(tensors: Tensors, contents: Contents, pipeline: Path) -> list[str]:
+    """Writes the diffusers folder; messages. Raises InvalidFile where a tensor is missing or of another shape."""
+    from safetensors.torch import save_file
+
+    contents.write(pipeline)
+    used = set()
+    for name in contents.networks():
+        config = contents.config(name)
+        blank = blank_shapes(name, config)
+        moves = ldm_names.plan(name, config, blank, contents.xl)
+        if missing := [m.original for m in moves if m.original not in tensors]:
+            raise InvalidFile(f"{len(missing)} tensors of the {name} are missing, first {missing[0][:100]!r}.")
+        used |= {m.original for m in moves}
+        # older releases of transformers know the text encoder's tensors by this prefix only, newer ones by both
+        prefix = "text_model." if name == "text_encoder" else ""
+        state = {prefix + m.name.removeprefix(prefix): _taken(m, tensors[m.original], blank[m.name]) for m in moves}
+        (pipeline / name).mkdir(exist_ok=True)
+        save_file(state, pipeline / name / WEIGHTS[NETWORKS[name][0]], metadata={"format": "pt"})
+    messages = list(contents.notes)
+    if rest := sorted(set(tensors) - used):
+        averaged = " (among them averaged weights, model_ema)" if any(n.startswith("model_ema.") for n in rest) else ""
+        messages.append(f"{len(rest)} tensors belong to no network and were left out{averaged}, first {rest[0][:80]}.")
+    return messages
+
+
+def _taken(move: Move, tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    if move.how == STACKED and tensor.ndim and tensor.shape[0] % 3 == 0:
+        tensor = tensor.chunk(3)[move.part]
+    elif move.how == TURNED and tensor.ndim == 2:
+        tensor = tensor.T
+    elif move.how == CONV and tensor.ndim == 4 and tuple(tensor.shape[2:]) == (1, 1):
+        tensor = tensor[:, :, 0, 0]
+    if tuple(tensor.shape) != shape:
+        raise InvalidFile(
+            f"{move.original[:100]!r} has the shape {list(tensor.shape)}; the configuration asks for {list(shape)}."
+        )
+    return tensor.contiguous().clone()

@@ -1,0 +1,7 @@
+"""A PyTorch module as a readable Python file with its weights in safetensors."""
+
+from lib.convert.core.format import Format
+
+FORMATS = (
+    Format("torch-module", "PyTorch module (Python + safetensors)", "model.py", "torch_module.runner:TorchModuleRunner"),
+)

@@ -1,0 +1,69 @@
+"""Checks PyTorch checkpoints (zip and the old form) without torch."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from lib.archives import Archive, Limits, opened
+from lib.convert.core.archives import root_of
+from lib.convert.formats.weights import numpy_pickles
+from lib.convert.formats.weights.pickles import WAY_OUT, check_pickle
+from lib.errors import InvalidFile
+
+MAGIC = 0x1950A86A20F9469CFC6C  # the number that the old form begins with
+OLD_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
+TORCHSCRIPT = (
+    "This is TorchScript, which carries a program of its own and is not opened here. Load it in your own Python with "
+    "torch.jit.load, and bring torch.onnx.export of it, or torch.export of the original model, or its state_dict."
+)
+STORED = "{}: a member of it is compressed, which torch never writes. Save it again with torch.save."
+_CHECKPOINT = re.compile(  # older torch names its tensors after their addresses, of up to 20 digits
+    r"data\.pkl|data/[0-9]{1,20}|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
+)
+
+
+def check_checkpoint(path: Path) -> None:
+    """Raises InvalidFile for a checkpoint that holds anything but tensors in plain containers."""
+    with path.open("rb") as file:
+        if file.read(4) != b"PK\x03\x04":
+            file.seek(0)
+            _check_old(file)
+            return
+    with opened(path, Limits(members=200_000, total=1 << 40)) as archive:
+        check_zip(archive, numpy_pickles.NAMES)
+
+
+def check_zip(archive: Archive, also: frozenset[str] = frozenset()) -> None:
+    root = root_of(archive)
+    for name, member in archive.members.items():
+        inner = name.removeprefix(root)
+        if not _CHECKPOINT.fullmatch(inner):
+            raise InvalidFile(f"The checkpoint has a member {inner[:80]!r}, which torch.save does not write. Save it again.")
+        if member.compress_type != 0:
+            raise InvalidFile(STORED.format("The checkpoint"))
+    if f"{root}data.pkl" not in archive.members:
+        raise InvalidFile("The checkpoint has no data.pkl. Save it again with torch.save.")
+    with archive.stream(f"{root}data.pkl") as stream:
+        _beside_tensors(check_pickle(stream, also))
+        if stream.read(1):
+            raise InvalidFile("Something follows the pickle in data.pkl. Save the checkpoint again with torch.save.")
+
+
+def _check_old(file: Any) -> None:
+    """Magic number, version, system, content, storage keys: five pickles, then the tensors' bytes."""
+    if not file.read(14).endswith(OLD_START[:12]):
+        file.seek(0)
+        check_pickle(file)  # says what it calls for
+        raise InvalidFile(
+            "This is a Python pickle, but no PyTorch checkpoint. Save it with torch.save, or bring safetensors."
+        )
+    file.seek(0)
+    _beside_tensors(set().union(*(check_pickle(file, numpy_pickles.NAMES) for _ in range(5))))
+
+
+def _beside_tensors(names: set[str]) -> None:
+    """Other objects are left out beside tensors; a file of nothing else is no checkpoint."""
+    if (odd := sorted(names & numpy_pickles.NAMES)) and not any(n.startswith("torch._utils _rebuild") for n in names):
+        raise InvalidFile(f"The pickle in this file calls for {odd[0].replace(' ', '.')}, and for no tensor. {WAY_OUT}")

@@ -1,0 +1,168 @@
+"""What an uploaded file is, by its content: the name that ``intake`` has a checker for, or words on what it is not.
+
+Opens nothing but the first bytes, a zip's table of members, and JSON. A name never decides alone.
+"""
+
+from __future__ import annotations
+
+import codecs
+import json
+from pathlib import Path
+
+from lib.archives import Archive, Limits, is_litter, opened
+from lib.convert.core.archives import root_of
+from lib.convert.formats.weights.safetensors_check import MOST_HEADER
+from lib.convert.formats.weights.torch_check import OLD_START, TORCHSCRIPT
+from lib.errors import InvalidFile
+
+WANTED = "Wanted: ONNX, safetensors, a PyTorch checkpoint, .keras, .tflite, a zip of a SavedModel or diffusers folder"
+# Offset, first bytes, what it is, what to do.
+MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
+    (0, b"\x93NUMPY", "a NumPy array", "it has no model in it; calibration data belong to the options of a conversion"),
+    (0, b"\x1f\x8b", "gzip data", "unpack it first"),
+    (0, b"BZh", "bzip2 data", "unpack it first"),
+    (0, b"\xfd7zXZ", "xz data", "unpack it first"),
+    (0, b"7z\xbc\xaf\x27\x1c", "a 7z archive", "unpack it, or pack it as zip"),
+    (0, b"Rar!", "a RAR archive", "unpack it, or pack it as zip"),
+    (257, b"ustar", "a tar archive", "unpack it, or pack it as zip"),
+    (
+        0,
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file (an old Keras model, or weights alone)",
+        "open it with your own Keras 3 and model.save('model.keras'); weights alone have no graph",
+    ),
+    (0, b"\x89PNG", "a PNG picture", WANTED),
+    (0, b"\xff\xd8\xff", "a JPEG picture", WANTED),
+    (0, b"GIF8", "a GIF picture", WANTED),
+    (0, b"%PDF", "a PDF", WANTED),
+    (0, b"\x7fELF", "a program", WANTED),
+    (0, b"MZ", "a program", WANTED),
+    (0, b"GGUF", "a GGUF file", "its quantised weights are in no format that is converted here; bring the original model"),
+    (4, b"ORTM", "a model in onnxruntime's own format (.ort)", "upload the .onnx file it was made from"),
+    (4, b"ET12", "an ExecuTorch program", "upload what it was made from"),
+    (0, b"version https://git-lfs", "a git-lfs pointer, not the model itself", "run `git lfs pull` and upload again"),
+    (
+        0,
+        b"\x80\x04\x95",
+        "a Python pickle that torch did not write",
+        "a pickle can run any program; save with torch.save or as safetensors",
+    ),
+    (
+        0,
+        b"\x80\x05\x95",
+        "a Python pickle that torch did not write",
+        "a pickle can run any program; save with torch.save or as safetensors",
+    ),
+    (0, b"--", "a form or text", "send the file itself"),
+)
+TEXTS: tuple[tuple[bytes, str, str], ...] = (
+    (b"<!doctype", "a web page", "download the model itself and upload that"),
+    (b"<html", "a web page", "download the model itself and upload that"),
+    (b"<?xml", "XML text (OpenVINO IR?)", "OpenVINO IR is a target here, not a source: bring the model it was made from"),
+    (b"<net", "XML text (OpenVINO IR?)", "OpenVINO IR is a target here, not a source: bring the model it was made from"),
+    (b"<", "text", WANTED),
+    (b"#", "text", WANTED),
+    (b"import ", "Python text", "programs are not run here; bring the exported model"),
+    (b"from ", "Python text", "programs are not run here; bring the exported model"),
+)
+MOST_JSON = 16 << 20
+
+
+def recognise(path: Path) -> str:
+    """onnx, safetensors, checkpoint, pt2, keras, saved-model, tflite, diffusers or config.
+
+    Raises InvalidFile for what is none of these, with words on what it is and what to do.
+    """
+    size = path.stat().st_size
+    if size == 0:
+        raise InvalidFile(f"The file is empty. {WANTED}.")
+    with path.open("rb") as file:
+        head = file.read(512)
+    if head.startswith(b"PK\x05\x06"):
+        raise InvalidFile(f"The zip archive is empty. {WANTED}.")
+    if head.startswith(b"PK\x03\x04"):
+        with opened(path, Limits(members=200_000, total=1 << 40)) as archive:
+            return in_archive(archive)
+    if head[4:8] == b"TFL3":
+        return "tflite"
+    if 2 <= int.from_bytes(head[:8], "little") <= max(size, MOST_HEADER) and head[8:10] in (b'{"', b"{ ", b"{}", b"{\n"):
+        return "safetensors"
+    if head[2:].startswith(OLD_START[:12]) or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03")):
+        return "checkpoint"
+    if (found := _other(head)) is not None:
+        raise InvalidFile(f"This is {found[0]}, not a model that is converted here; {found[1]}.")
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip()
+    if text.startswith((b"{", b"[")):
+        return _json(path, size)
+    return "onnx"  # a protobuf has no first bytes of its own: its reader says what is wrong
+
+
+def _other(head: bytes) -> tuple[str, str] | None:
+    text = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
+    found = [(what, advice) for offset, magic, what, advice in MAGIC if head[offset:].startswith(magic)]
+    found += [(what, advice) for start, what, advice in TEXTS if text.startswith(start)]
+    return found[0] if found else None
+
+
+def _json(path: Path, size: int) -> str:
+    if size <= MOST_JSON:
+        try:
+            found = json.loads(path.read_bytes())
+        except (ValueError, RecursionError):
+            found = None
+        if isinstance(found, dict):
+            if "model_type" in found:
+                return "config"
+            if "weight_map" in found:
+                raise InvalidFile("This is the index of weights in several files. Merge them into one file of safetensors.")
+            if "_class_name" in found:
+                raise InvalidFile("This is a configuration of diffusers; upload the whole pipeline folder as a zip.")
+            if "class_name" in found and "config" in found:
+                raise InvalidFile("This is a Keras configuration without weights; upload model.save('model.keras').")
+            raise InvalidFile(
+                "This is JSON, but no config.json of transformers: there is no model_type in it. "
+                "It should be the config.json that stands beside a model's weights."
+            )
+    raise InvalidFile(f"This is JSON text that cannot be read, or too long. {WANTED}.")
+
+
+def in_archive(archive: Archive) -> str:
+    """What a zip holds, by its members."""
+    names = {name for name in archive.members if not is_litter(name)}
+    if not names:
+        raise InvalidFile(f"The zip archive has no files in it. {WANTED}.")
+    root = root_of(archive)
+    inner = {name.removeprefix(root) for name in names}
+    if inner & {"constants.pkl", "attributes.pkl"} or any(name.startswith("code/") for name in inner):
+        raise InvalidFile(TORCHSCRIPT)
+    if "archive_format" in inner or any(name.startswith("models/") and name.endswith(".json") for name in inner):
+        return "pt2"
+    if "serialized_exported_program.json" in inner:
+        raise InvalidFile("This is an exported program of an old torch (before 2.8), which is not read here. Bring ONNX.")
+    if "data.pkl" in inner:
+        return "checkpoint"
+    if "config.json" in names and ("model.weights.h5" in names or "metadata.json" in names):
+        return "keras"
+    if "saved_model.pb" in inner:
+        return "saved-model"
+    if "model_index.json" in inner:
+        return "diffusers"
+    if "saved_model.pbtxt" in inner:
+        raise InvalidFile("This SavedModel is in text form (.pbtxt); save it in binary form again.")
+    for suffix, words in CONTENTS:
+        if any(name.endswith(suffix) for name in inner):
+            raise InvalidFile(f"This is a zip archive {words}.")
+    raise InvalidFile(f"This is a zip archive, but its members are none of a model that is known. {WANTED}.")
+
+
+CONTENTS = (
+    (".npy", "of NumPy arrays (.npz), which have no model in them"),
+    (".onnx", "with ONNX in it: unpack it and upload the .onnx file with its external data beside it"),
+    (".tflite", "with a TensorFlow Lite model in it: unpack it and upload the .tflite file"),
+    (".safetensors", "with safetensors in it: unpack it and upload config.json and the .safetensors file together"),
+    (".mlmodel", "of Core ML, which is not converted here: bring what it was made from"),
+    (".py", "with Python programs in it, which are not run here: bring the exported model"),
+    (".keras", "with a .keras file in it: upload that file itself"),
+    (".pt2", "with an exported program in it: upload that file itself"),
+    (".zip", "with archives in it: upload the model itself"),
+)

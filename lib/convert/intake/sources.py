@@ -1,0 +1,97 @@
+"""A source becomes an artifact: an upload through ``intake``, a name through whoever knows names of its kind.
+
+Runs in a child process. A kind is what stands before the colon: ``torchvision:resnet18``.
+"""
+
+from __future__ import annotations
+
+import json
+from difflib import get_close_matches
+from pathlib import Path
+
+from lib.convert.formats import main_file
+from lib.errors import InvalidValue
+
+KINDS = ("torchvision", "transformers", "diffusers", "jax", "hub")
+TAKE_WEIGHTS = ("torchvision", "transformers")  # a file beside such a name is the model's weights
+
+
+def take(
+    files: dict[str, Path], name: str, folder: Path, *, allow_pt2: bool = False, allow_hub: bool = False
+) -> tuple[str, list[str]]:
+    """The artifact's format, and messages. Raises InvalidFile or InvalidValue."""
+    if not name.strip():
+        if not files:
+            raise InvalidValue("source", "nothing", "an uploaded file, or a name such as torchvision:mobilenet_v3_small")
+        from lib.convert.intake import admit
+
+        format, messages = admit.take_in(files, folder, allow_pt2=allow_pt2)
+        if format == "architecture":  # a transformers config.json, perhaps with weights beside it
+            from lib.convert.formats.pytorch import architectures
+
+            weights = folder / "weights.safetensors"
+            config = folder / "config.json"
+            made = folder.with_name(f"{folder.name}-made")
+            made.mkdir()
+            given = weights if weights.is_file() else None
+            messages += architectures.prepare("transformers:", given, config, made)
+            for old in folder.iterdir():
+                old.unlink()
+            for new in made.iterdir():
+                new.rename(folder / new.name)
+            made.rmdir()
+        return format, messages
+    name = whole_name(name)
+    kind, colon, rest = name.partition(":")
+    if not colon or kind not in KINDS:
+        kinds = [k for k in KINDS if allow_hub or k != "hub"]
+        near = get_close_matches(name, [one.partition(":")[2] for one in _all_names()], 1)
+        hint = f" (did you mean {near[0]}?)" if near else ""
+        raise InvalidValue("source", name, f"{', '.join(f'{k}:…' for k in kinds)}{hint}")
+    if files and kind not in TAKE_WEIGHTS:
+        raise InvalidValue("files", ", ".join(files), f"none beside {kind}:…, which has weights of its own")
+    if kind == "diffusers":
+        from lib.convert.formats.diffusers import sources as diffusers_sources
+
+        return diffusers_sources.format_of(name), diffusers_sources.prepare(name, folder)
+    if kind == "jax":
+        from lib.convert.formats.jax.examples import EXAMPLES
+
+        if rest not in EXAMPLES:
+            raise InvalidValue("jax example", rest, ", ".join(EXAMPLES))
+        main_file("jax", folder).write_text(json.dumps({"example": rest}))
+        return "jax", [f"jax:{rest}: {EXAMPLES[rest].title}, parameters from a fixed seed."]
+    from lib.convert.formats.pytorch import architectures
+
+    if len(files) > 1:
+        raise InvalidValue("files", f"{len(files)} files", "one file of weights beside a name")
+    weights = next(iter(files.values()), None)
+    if weights is not None:
+        from lib.convert.intake import admit
+
+        admit.check_weights(weights)
+    return "architecture", architectures.prepare(name, weights, None, folder, allow_hub=allow_hub)
+
+
+def whole_name(name: str) -> str:
+    """``resnet18`` -> ``torchvision:resnet18``, where one source only is called so; else the name as it is."""
+    name = name.strip()
+    if not name or ":" in name:
+        return name
+    found = [one for one in _all_names() if one.partition(":")[2] == name]
+    return found[0] if len(found) == 1 else name
+
+
+def _all_names() -> list[str]:
+    from lib.convert.formats.names import names
+
+    return [one for group in names().values() for one in group]
+
+
+def weights(format: str, folder: Path) -> str:
+    """``random`` for a model that was built here with made-up weights, ``given`` for one with a visitor's; else ""."""
+    if format == "jax":
+        return "random"
+    if format != "architecture":
+        return ""
+    return str(json.loads(main_file(format, folder).read_text(encoding="utf-8")).get("weights", ""))

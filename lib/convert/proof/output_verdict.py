@@ -1,0 +1,192 @@
+"""The verdict on one output of a conversion: is it what its precision allows? numpy only; see ``proof.py``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from lib.convert.proof import measures
+from lib.convert.proof.measures import FLOOR, Pair
+from lib.convert.proof.tolerances import EXTREME, LEAST, MOST_ROUNDING, NOISE_FACTOR, NUDGED, ROUNDING_64, WILD, Tolerance
+
+
+@dataclass(slots=True)
+class OutputError:
+    """One output over all cases. ``moves``: its largest change between two ordinary inputs / its peak."""
+
+    name: str
+    verdict: str
+    reason: str
+    max_abs_error: float | None
+    max_rel_error: float | None
+    range_error: float | None  # max_abs_error / peak
+    cosine: float | None
+    sqnr_db: float | None
+    top1_agreement: float | None
+    equal: float | None  # share of equal elements, for integers and booleans
+    moves: float | None
+    noise: float | None  # the source's own answer to nudged inputs / peak
+    slice_error: float | None = None  # the worst slice's error / its own movement
+
+
+def output_error(
+    name: str,
+    pairs: list[Pair],
+    tolerance: Tolerance,
+    *,
+    inputs: bool = True,
+    constant: bool = False,
+    explained: bool = False,
+) -> OutputError:
+    """``inputs`` False: the model takes none. ``constant``: this output depends on none. ``explained``: whether its errors
+    are what the precision gives is judged by an emulation, so only shapes, dtypes, NaN and movement count here.
+    """
+    error = OutputError(name, "failed", "", *(None,) * 9)
+    couples: list[tuple[str, np.ndarray, np.ndarray]] = []
+    for pair in pairs:
+        if pair.nudged or pair.ours is None:
+            continue
+        expected, ours = pair.expected[name], pair.ours.get(name)
+        if ours is None or (wrong := _unlike(expected, ours, tolerance)):
+            error.reason = f"{'it is missing in the converted model' if ours is None else wrong} ({pair.kind} inputs)."
+            rows = ours is not None and expected.dtype == ours.dtype and expected.shape[1:] == ours.shape[1:]
+            return _unsettled(error, pairs, 0.0 if rows else np.inf)
+        couples.append((pair.kind, expected, ours))
+    if tolerance.rtol == 0.0 and (other := [k for k, e, o in couples if e.tobytes() != o.tobytes()]):
+        error.reason = f"its bits are not the same ({other[0]} inputs)."
+        return error
+    if measures.kind(couples[0][1]) in "iubO":
+        return _whole(error, pairs, tolerance, inputs and not constant)
+    usual = measures.usual(name, pairs)
+    error.noise = measures.noise(name, pairs, usual, "ordinary")
+    rounding = dict.fromkeys(("ordinary", *NUDGED), min(NOISE_FACTOR * (error.noise or 0.0), MOST_ROUNDING))
+    gaps, sizes, noises, absolute = [], [], [], 0.0
+    peaks = [measures.peak(e) for k, e, _ in couples if k == "sample"]
+    middle = float(np.median(peaks)) if peaks else usual
+    for kind, expected, ours in couples:
+        a, b = measures.wide(expected).reshape(-1), measures.wide(ours).reshape(-1)
+        both = np.isfinite(a) & np.isfinite(b)
+        # an extreme case that makes huge values must not make the ordinary ones' errors look small
+        peak = max(usual, measures.peak(expected)) if kind in ("zeros", *EXTREME) else usual
+        if kind == "sample":  # one of a wrong unit must not make the errors of all others look small
+            peak = min(usual, max(measures.peak(expected), middle))
+        if kind in NUDGED:
+            own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
+            rounding[kind] = max(rounding[kind], min(own, NUDGED[kind]))
+        with np.errstate(over="ignore"):
+            gap = np.abs(b[both] - a[both])
+        absolute = max(absolute, float(gap.max(initial=0.0)))
+        gaps.append(gap / peak)
+        sizes.append(np.abs(a[both]) / peak)
+        noises.append(np.full(gap.size, rounding.get(kind, rounding["ordinary"])))
+    gap, size = np.concatenate(gaps), np.concatenate(sizes)
+    seen = size > 1e-3  # next to 0 a relative error says nothing
+    error.max_abs_error, error.range_error = absolute, float(gap.max(initial=0.0))
+    error.max_rel_error = float((gap[seen] / size[seen]).max(initial=0.0))
+    error.cosine = min((c for c in (measures.cosine(e, o) for _, e, o in couples) if c is not None), default=None)
+    error.sqnr_db = min((r for r in (measures.sqnr(e, o) for _, e, o in couples) if r is not None), default=None)
+    error.top1_agreement = measures.top1([(e, o) for _, e, o in couples])
+    error.moves = measures.moves(name, pairs, usual)
+    error.slice_error, where = measures.slices(name, pairs, LEAST if tolerance.rounding is None else 0.0)
+    if explained:
+        error.verdict, error.reason = _moving(error, tolerance, inputs and not constant)
+        return error
+    if tolerance.rounding and all(e.dtype == np.float64 == o.dtype for _, e, o in couples):
+        tolerance = replace(tolerance, rounding=ROUNDING_64)  # weights in float32 would lie inside float32's
+    error.verdict, error.reason = _verdict(error, gap, size, np.concatenate(noises), tolerance, inputs and not constant)
+    if tolerance.rtol != 0.0:
+        error = _unsettled(error, pairs, error.range_error, usual)
+    if error.verdict == "proven" and tolerance.slice and error.slice_error > tolerance.slice:
+        error.verdict = "unproven" if tolerance.rounding else "failed"
+        error.reason = (
+            f"its slice {where} alone is off by {error.slice_error:.2g} times as far as it moves from input to input; "
+            f"at most {tolerance.slice:g} is taken, however small it is beside the rest."
+        )
+    return error
+
+
+def _verdict(
+    error: OutputError, gap: np.ndarray, size: np.ndarray, noise: np.ndarray, tolerance: Tolerance, inputs: bool
+) -> tuple[str, str]:
+    """``gap``, ``size``, ``noise``: every |ours - expected|, |expected| and allowed rounding, as shares of the peak."""
+    most = error.range_error or 0.0
+    if tolerance.rtol is not None and tolerance.atol is not None:
+        # a model that amplifies rounding by itself may be off by what it makes of it, within bounds
+        atol = np.maximum(tolerance.atol, noise) if tolerance.rounding else tolerance.atol
+        outside = gap > tolerance.rtol * size + atol
+        if outside.any():
+            share = float(outside.mean())
+            return "failed", f"{share:.2%} of its values are outside the tolerance, by up to {most:.2g} of its range."
+    if tolerance.most is not None and not most <= tolerance.most:
+        return "failed", f"a value is off by {most:.2g} of its range; at most {tolerance.most:g} is taken."
+    for what, floor in (("cosine", tolerance.cosine), ("sqnr_db", tolerance.sqnr_db), ("top1_agreement", tolerance.top1)):
+        value = getattr(error, what)
+        if floor is not None and value is not None and not value >= floor:
+            return "failed", f"{what} is {value:.4g}; at least {floor:g} is asked for."
+    if tolerance.rounding is not None:
+        explained = np.maximum(tolerance.rounding, noise) if tolerance.rounding else np.zeros_like(noise)
+        if (over := gap > explained).any():
+            return "unproven", (
+                f"an error is {float(gap[over].max()):.2g} of its range: inside the tolerance, but over the "
+                f"{float(explained[over].min()):.2g} that rounding explains. A single wrong weight may look like this."
+            )
+    return _moving(error, tolerance, inputs)
+
+
+def _moving(error: OutputError, tolerance: Tolerance, inputs: bool) -> tuple[str, str]:
+    """Whether the agreement says anything."""
+    if not inputs:
+        return "proven", ""
+    if error.moves is None:
+        return "unproven", "no two inputs of one kind were run, so nobody knows whether it depends on them."
+    if not error.moves or error.moves < tolerance.moves:
+        much = f"moves by only {error.moves:.2g} of its range" if error.moves else "does not change at all"
+        return "unproven", (
+            f"it {much} from one input to another; the check would be vacuous. With random weights, calibrated batch norms "
+            "make it move."
+        )
+    return "proven", ""
+
+
+def _whole(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: bool) -> OutputError:
+    """Integers, booleans, strings: counted, not subtracted. What never changes does not count in their favour."""
+    error.equal, among = measures.equal(error.name, pairs)
+    error.moves = None
+    for group in measures.groups(error.name, pairs):
+        first, *others = (p.expected[error.name] for p in group)
+        changed = any(first.shape != o.shape or bool((first != o).any()) for o in others)
+        error.moves = max(error.moves or 0.0, float(changed)) if others else error.moves
+    least = min(error.equal, 1.0 if among is None else among)
+    if least < tolerance.whole:
+        error.reason = f"only {least:.2%} of its changing values are equal; {tolerance.whole:.0%} is asked for."
+        error = _unsettled(error, pairs, 1 - least)
+    elif inputs and not error.moves:
+        error.verdict, error.reason = "unproven", "it is the same for every input; the check would be vacuous."
+    else:
+        error.verdict = "proven"
+    return error
+
+
+def _unlike(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str:
+    """What is wrong before any number is compared; ""."""
+    if expected.shape != ours.shape:
+        return f"its shape is {list(ours.shape)}, the source's is {list(expected.shape)}"
+    if measures.kind(expected) != measures.kind(ours) or (tolerance.rtol == 0.0 and expected.dtype != ours.dtype):
+        return f"its dtype is {ours.dtype}, the source's is {expected.dtype}"
+    if measures.kind(expected) in "fc":
+        a, b = measures.wide(expected), measures.wide(ours)
+        odd = ~np.isfinite(a) | ~np.isfinite(b)
+        if not np.array_equal(a[odd], b[odd], equal_nan=True):
+            return "NaN or infinity on one side only"
+    return ""
+
+
+def _unsettled(error: OutputError, pairs: list[Pair], gap: float, usual: float = FLOOR) -> OutputError:
+    """A failure that the source's own answer to its inputs' last bit is as large as: who is right is not known."""
+    wild = measures.unsteady(error.name, pairs, "ordinary", usual)
+    if error.verdict == "failed" and wild > WILD and gap < np.inf and gap <= NOISE_FACTOR * wild:
+        error.verdict = "unproven"
+        much = "the number of its rows" if np.isinf(wild) else f"it by {wild:.2g} of its range"
+        error.reason += f" But the last bit of its inputs alone changes {much} in the source, so nothing can be told."
+    return error

@@ -1,0 +1,265 @@
+"""How well a lossy file does its task: on samples, or on made-up inputs where none were given. numpy only.
+
+The proof asks whether a file is what its precision must give; this asks whether that is good enough. Class scores are
+judged by the share of rows whose top class stays (with labels, also by accuracy before and after), probabilities of
+one column by the share of decisions at 0.5, integers by equality, all else by the signal-to-noise ratio.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from lib.convert.proof import measures
+from lib.statistics import mcnemar, wilson
+
+MIN_AGREEMENT = 0.95
+SQNR_DB = {"fp16": 30.0, "int8": 15.0}  # of the output's variation over its error
+SCORES = re.compile(r"logit|score|prob|softmax|class|label|pred", re.IGNORECASE)
+CONSTANT_NORM = 0.1  # rows whose norms vary by less than this share are embeddings, not class scores
+CONFIDENT_DROP = 0.05  # p of McNemar's test, below which a loss of accuracy is taken for real
+DECISION = 0.5
+NOISE = "SQNR, dB"
+LOST, ALONE, FEW = 0.5, 0.15, 3  # of a slice's variation; of all slices (one score beside a box is more); inputs
+Arrays = dict[str, np.ndarray]
+
+
+@dataclass(slots=True)
+class Quality:
+    """One output. ``value`` is a share (``interval``: Wilson, 95 %) or dB; ``floor`` what was asked for.
+
+    ``error_to_variation``: root mean square error / standard deviation of the output over the inputs.
+    ``accuracy_*`` and ``mcnemar_p``: only with labels.
+    """
+
+    name: str
+    metric: str  # "top-1 agreement" | "decisions at 0.5" | "equal values" | "SQNR, dB"
+    count: int
+    value: float | None
+    floor: float
+    good: bool
+    interval: tuple[float, float] | None = None
+    classes: int | None = None  # different top classes among the expected rows
+    cosine: float | None = None
+    range_error: float | None = None
+    error_to_variation: float | None = None
+    accuracy_before: float | None = None
+    accuracy_after: float | None = None
+    accuracy_before_interval: tuple[float, float] | None = None
+    accuracy_after_interval: tuple[float, float] | None = None
+    mcnemar_p: float | None = None
+    reason: str = ""
+    lost: str = ""  # slices whose errors are as large as how far they vary
+
+
+def measure(
+    name: str,
+    expected: list[np.ndarray],
+    ours: list[np.ndarray],
+    precision: str,
+    *,
+    labels: list[int] | None = None,
+    masks: list[np.ndarray] | None = None,
+    min_agreement: float = MIN_AGREEMENT,
+) -> Quality:
+    """``expected`` and ``ours``: one output of source and target for each input, of equal shapes pair by pair.
+
+    ``labels``: a class for every row, where this output has the scores. ``masks``: [rows, positions] of each input, 0
+    where padding stands: those positions are not judged.
+    """
+    a, b = _rows(name, expected, masks), _rows(name, ours, masks)
+    if measures.kind(expected[0]) in "iubO":
+        same = np.asarray(a == b).reshape(len(a), -1).all(1)
+        return _share(name, "equal values", same, min_agreement)
+    wide = [measures.wide(a), measures.wide(b)]
+    kind = _kind(name, wide[0], labels, expected[0].shape)
+    if kind == "decisions":
+        found = _share(name, "decisions at 0.5", ((wide[0] > DECISION) == (wide[1] > DECISION)).all(1), min_agreement)
+    elif kind == "classes":
+        top = [np.argmax(v, -1) for v in wide]
+        found = _share(name, "top-1 agreement", top[0] == top[1], min_agreement)
+        found.classes = len(np.unique(top[0]))
+        if found.classes == 1 and found.good:
+            # every converter agrees where there is one answer only: the values decide
+            found = _noise(name, wide[0], wide[1], precision)
+            found.classes = 1
+        if labels is not None and len(labels) == len(top[0]) and 0 <= min(labels) <= max(labels) < wide[0].shape[-1]:
+            _accuracy(found, top[0], top[1], np.asarray(labels))
+    else:
+        found = _noise(name, wide[0], wide[1], precision)
+        found.lost = _lost(expected, ours)
+    found.cosine = measures.cosine(wide[0], wide[1])
+    finite = [np.isfinite(v) for v in wide]
+    gap = np.abs(np.subtract(wide[1], wide[0], where=finite[0] & finite[1], out=np.zeros_like(wide[0])))
+    found.range_error = float(gap.max(initial=0.0)) / measures.peak(wide[0])
+    found.error_to_variation = _variation(wide[0], wide[1])
+    if (broken := finite[0] & ~finite[1]).any():
+        found.good, found.range_error = False, None
+        found.reason = f"{int(broken.sum()):,} of its values are NaN or infinite, and are not in the source."
+    return found
+
+
+def whole(
+    outputs: list[str], expected: list[Arrays], ours: list[Arrays], precision: str, *, on: str, **given: Any
+) -> dict[str, Any] | None:
+    """The verdict over all outputs: that of the worst, with a ``summary``. None where there is nothing to measure."""
+    found = []
+    scores = _scores(outputs, expected, given.get("labels"))
+    for name in outputs:
+        pairs = [(e[name], o[name]) for e, o in zip(expected, ours, strict=True) if name in e and name in o]
+        pairs = [(e, o) for e, o in pairs if e.shape == o.shape and e.size and e.dtype.kind != "O"]
+        if not pairs:
+            continue
+        one = given | ({} if name == scores else {"labels": None})
+        found.append(measure(name, [e for e, _ in pairs], [o for _, o in pairs], precision, **one))
+    if not found:
+        return None
+    if all(q.error_to_variation is None and q.metric == NOISE for q in found):
+        for q in found:
+            q.good, q.reason = False, "the output does not change over these inputs, so they show nothing."
+    if all(q.metric == NOISE for q in found):  # where decisions are compared, they tell what such a loss does
+        for q in found:
+            if q.good and q.lost:
+                q.good, q.reason = False, q.lost
+    worst = min(found, key=lambda q: (q.good, q.name != scores, q.value if q.value is not None else np.inf))
+    about = {"on": on, "inputs": len(expected), "outputs": [asdict(q) for q in found]}
+    return asdict(worst) | about | {"summary": summary(worst, on, len(expected))}
+
+
+def summary(found: Quality, on: str, inputs: int) -> str:
+    """``same top class on 78 of 80 samples; largest error 0.0041 of the range``."""
+    what = on if found.count <= inputs else f"rows of {inputs} {on}"
+    error = "" if found.range_error is None else f"; largest error {found.range_error:.2g} of the range"
+    if found.metric == NOISE:
+        level = "no error" if found.value is None else f"signal to noise {found.value:.1f} dB"
+        return f"{level} on {found.count} {what}{error}"
+    same = round((found.value or 0.0) * found.count)
+    words = {"top-1 agreement": "same top class", "decisions at 0.5": "same decision", "equal values": "equal"}
+    said = f"{words[found.metric]} on {same} of {found.count} {what}"
+    if found.accuracy_before is not None:
+        said += f"; accuracy {found.accuracy_before:.1%} before, {found.accuracy_after:.1%} after"
+    return said + error
+
+
+def _scores(outputs: list[str], expected: list[Arrays], labels: list[int] | None) -> str | None:
+    """The output that the labels are of: the one that is right most often; without labels the first that has classes."""
+    able = [n for n in outputs if _takes_labels(n, expected)]
+    if not labels or len(able) < 2:
+        return able[0] if able else None
+    tops = {n: np.concatenate([np.argmax(e[n], -1).reshape(-1) for e in expected]) for n in able}
+    return max(able, key=lambda n: float((tops[n] == labels).mean()) if len(tops[n]) == len(labels) else -1.0)
+
+
+def _takes_labels(name: str, expected: list[Arrays]) -> bool:
+    value = expected[0].get(name) if expected else None
+    return value is not None and measures.kind(value) == "f" and value.ndim == 2 and value.shape[1] >= measures.TOP1_LEAST
+
+
+def _rows(name: str, values: list[np.ndarray], masks: list[np.ndarray] | None) -> np.ndarray:
+    """[rows, ...] of all inputs together, one row a position of a sequence's scores; those that a mask switches off
+    are left out."""
+    out = []
+    for k, value in enumerate(values):
+        mask = masks[k] if masks else None
+        if mask is not None and value.ndim >= 3 and value.shape[:2] == mask.shape:
+            out.append(value[mask.astype(bool)])
+        elif value.ndim == 3 and value.shape[-1] >= measures.TOP1_LEAST and SCORES.search(name):
+            out.append(value.reshape(-1, value.shape[-1]))
+        else:
+            out.append(value.reshape(len(value), -1) if value.ndim else value.reshape(1, 1))
+    width = max((v.shape[-1] for v in out), default=0)
+    if any(v.shape[-1] != width for v in out):  # other sizes: all values of all inputs in one column
+        return np.concatenate([v.reshape(-1, 1) for v in out])
+    return np.concatenate(out)
+
+
+def _kind(name: str, rows: np.ndarray, labels: list[int] | None, shape: tuple[int, ...]) -> str:
+    """``classes``, ``decisions`` or ``values``; ``shape`` is the output's own."""
+    # of many positions each may have scores; where each has one number, their largest is no class
+    apart = len(shape) > 2 and (shape[-1] < measures.TOP1_LEAST or not SCORES.search(name))
+    if rows.ndim != 2 or apart:
+        return "values"
+    bounded = bool((rows >= 0).all() and (rows <= 1).all())
+    if rows.shape[1] == 1:
+        return "decisions" if bounded and np.ptp(rows) > 0 else "values"
+    if labels is not None:
+        return "classes"
+    probabilities = bounded and np.allclose(rows.sum(1), 1, atol=1e-3)
+    if probabilities or SCORES.search(name):
+        return "classes"
+    norms = np.linalg.norm(rows, axis=1)
+    level = float(norms.mean())
+    return "values" if level and float(norms.std()) < CONSTANT_NORM * level else "classes"
+
+
+def _share(name: str, metric: str, same: np.ndarray, floor: float) -> Quality:
+    right, count = int(same.sum()), int(same.size)
+    value = right / count
+    good = value >= floor
+    words = {"top-1 agreement": "the top class stays", "decisions at 0.5": "the decision stays"}
+    said = words.get(metric, "all values are equal")
+    reason = "" if good else f"{said} on {right} of {count} ({value:.1%}); at least {floor:.0%} is asked for."
+    return Quality(name, metric, count, value, floor, good, wilson(right, count), reason=reason)
+
+
+def _accuracy(found: Quality, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> None:
+    """A loss that chance does not explain is no good file, however many classes stay."""
+    right, now = before == labels, after == labels
+    found.accuracy_before, found.accuracy_after = float(right.mean()), float(now.mean())
+    found.accuracy_before_interval = wilson(int(right.sum()), len(labels))
+    found.accuracy_after_interval = wilson(int(now.sum()), len(labels))
+    found.mcnemar_p = mcnemar(int((right & ~now).sum()), int((~right & now).sum()))
+    lost = found.accuracy_before - found.accuracy_after
+    if lost > 1 - MIN_AGREEMENT and found.mcnemar_p < CONFIDENT_DROP:
+        found.good = False
+        found.reason = (
+            f"accuracy falls from {found.accuracy_before:.1%} to {found.accuracy_after:.1%} on {len(labels)} labelled "
+            f"samples (McNemar's test: p = {found.mcnemar_p:.2g})."
+        )
+
+
+def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
+    floor = SQNR_DB[precision]
+    variation = _variation(a, b)
+    value = None if not variation else -20 * float(np.log10(variation))
+    still = variation is None and not np.abs(b - a).max(initial=0.0)  # a constant: the other outputs must show something
+    good = still or (variation is not None and (value is None or value >= floor))
+    reason = "" if good else (
+        "the output does not change over these inputs."
+        if variation is None
+        else f"its error is {value:.1f} dB below how far it varies over the inputs; at least {floor:g} dB are asked for."
+    )  # fmt: skip
+    return Quality(name, NOISE, len(a), value, floor, good, reason=reason)
+
+
+def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
+    """Small values beside large ones in one output: scores beside boxes. The error of the whole does not show them."""
+    shape = expected[0].shape
+    if len(shape) < 2 or any(v.shape[1:] != shape[1:] for v in expected):
+        return ""
+    a, b = (np.concatenate([measures.wide(v) for v in some]) for some in (expected, ours))
+    if len(a) < FEW:
+        return ""
+    moved, error = ((v**2) for v in (a - a.mean(0), b - a))
+    for axis in range(1, a.ndim):
+        others = tuple(k for k in range(a.ndim) if k != axis)
+        gone = (error.mean(others) > LOST**2 * moved.mean(others)) & (moved.mean(others) > 0)
+        if gone.sum() > ALONE * gone.size:
+            place = f"[{':, ' * axis}{int(gone.argmax())}]"
+            return f"{int(gone.sum())} of {gone.size} slices such as {place} are lost: errors as large as how far they vary."
+    return ""
+
+
+def _variation(a: np.ndarray, b: np.ndarray) -> float | None:
+    """Root mean square error / how far the expected values vary over the inputs; None where these do not vary."""
+    a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
+    both = np.isfinite(a) & np.isfinite(b)
+    if not both.any():
+        return None
+    middle = np.where(both, a, 0.0).sum(0) / np.maximum(both.sum(0), 1)
+    spread = float(np.sqrt(((a - middle)[both] ** 2).mean()))
+    error = float(np.sqrt(((b - a)[both] ** 2).mean()))
+    return error / spread if spread > 0 else None

@@ -1,0 +1,169 @@
+"""The verdict: do two models compute the same thing? numpy only; knows no format and runs nothing.
+
+``judge`` gets the outputs of source and target on the same cases (``feeds.py``). Three verdicts:
+
+- ``failed``: a shape, dtype or value is outside the tolerance of the precision, a NaN is on one side only, or
+  the target refused a case that the source took.
+- ``unproven``: nothing is wrong, but it was not shown either. The outputs hardly move with the inputs (any
+  converter would pass); or the error lies inside the tolerance and yet far over what rounding explains, which
+  one wrong weight among millions looks like; or the source is random.
+- ``proven``: neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from lib.convert.proof import measures
+from lib.convert.proof.measures import Pair
+from lib.convert.proof.output_verdict import OutputError, output_error
+from lib.convert.proof.tolerances import EXTREME, NUDGED, SEEN, TOLERANCES, WILD, Tolerance
+
+ORDER = ("proven", "unproven", "failed")
+
+
+def decide(
+    pairs: list[Pair],
+    precision: str,
+    *,
+    inputs: bool = True,
+    constants: Collection[str] = (),
+    explained: dict[str, Any] | None = None,
+) -> dict[str, Any]:
+    """``verdict``, ``reason``, ``max_abs_error``, ``max_rel_error``, ``cosine``, ``sqnr_db``, ``tolerance``, ``outputs``.
+
+    ``inputs`` False: the model takes none (weights, a constant), so nothing can move and that is no fault. ``constants``:
+    outputs that depend on no input. ``explained``: what an emulation of a lossy precision says of the errors, with
+    ``verdict`` and ``reason``; it then decides instead of the tolerance.
+    """
+    tolerance = TOLERANCES[precision]
+    if len(pairs) > 1:  # nothing but zeros may be 0 / 0, which every runtime answers as it likes
+        pairs = [p for p in pairs if p.kind != "zeros" or all(_finite_all(v) for v in p.expected.values())]
+    compared = [p for p in pairs if not p.nudged]
+    extremes = tolerance.extremes and explained is None
+    beyond = [] if extremes else [p for p in compared if p.kind in EXTREME and p.ours is not None]
+    out: dict[str, Any] = {"precision": precision, "tolerance": asdict(tolerance), "cases": len(compared), "outputs": []}
+    empty = {"max_abs_error": None, "max_rel_error": None, "cosine": None, "sqnr_db": None, "top1_agreement": None}
+    if refused := [p for p in compared if p.ours is None]:
+        sizes = f" at {_sizes(refused[0].sizes)}" if refused[0].sizes else ""
+        why = f"The converted model refuses inputs that the source takes ({refused[0].kind}{sizes}): {refused[0].why}"
+        return out | empty | {"verdict": "failed", "reason": why}
+    if not extremes:
+        pairs, compared = ([p for p in some if p.kind not in EXTREME] for some in (pairs, compared))
+    if not compared:
+        return out | empty | {"verdict": "unproven", "reason": "The source could not be run on made-up inputs."}
+    names = list(compared[0].expected)
+    if not names:
+        return out | empty | {"verdict": "unproven", "reason": "The model has no outputs to compare."}
+    if chance := _by_chance(names, pairs) if tolerance.rtol != 0.0 else []:
+        beyond += [p for p in compared if p.kind in chance]
+        pairs = [p for p in pairs if p.kind.removeprefix("nudged ") not in chance]
+        compared = [p for p in compared if p.kind not in chance]
+        out["cases"] = len(compared)
+    fixed = {*constants, *_constant(names, compared)}
+    about = {"inputs": inputs, "explained": explained is not None}
+    errors = [output_error(name, pairs, tolerance, constant=name in fixed, **about) for name in names]
+    worst = max(errors, key=lambda e: ORDER.index(e.verdict))
+    verdict = worst.verdict
+    reason = _good(errors, tolerance, precision, compared, inputs)
+    if chance:
+        reason += f" Not judged: inputs of {' and '.join(chance)}, whose last bit alone moves the source by over {WILD:.0%}."
+    if worst.reason:
+        reason = f"Output {worst.name!r}: {worst.reason}"
+    if explained and ORDER.index(explained["verdict"]) > ORDER.index(verdict):
+        verdict, reason = explained["verdict"], explained["reason"]
+    if verdict == "proven" and (unseen := _unseen(names, pairs, tolerance)):
+        verdict, reason = "unproven", f"No output shows what input {unseen!r} does: alone, it moves nothing beyond rounding."
+    return out | {
+        "verdict": verdict,
+        "reason": reason,
+        "max_abs_error": _most(e.max_abs_error for e in errors),
+        "max_rel_error": _most(e.max_rel_error for e in errors),
+        "range_error": _most(e.range_error for e in errors),
+        "cosine": _least(e.cosine for e in errors),
+        "sqnr_db": _least(e.sqnr_db for e in errors),
+        "top1_agreement": _least(e.top1_agreement for e in errors),
+        "beyond": _beyond(beyond, names),
+        "outputs": [{k: _finite(v) for k, v in asdict(e).items()} for e in errors],
+    }
+
+
+def _constant(names: list[str], compared: list[Pair]) -> list[str]:
+    """Outputs that are the same to the bit on every input, extreme ones included, beside others that move."""
+    same: list[str] = []
+    if not {"zeros", "large"} <= {p.kind for p in compared}:
+        return same  # a few ordinary inputs are no reason to believe it
+    for name in names:
+        values = [p.expected[name] for p in compared]
+        if all(v.shape == values[0].shape and v.tobytes() == values[0].tobytes() for v in values[1:]):
+            same.append(name)
+    return same if len(same) < len(names) else []
+
+
+def _finite_all(value: np.ndarray) -> bool:
+    return measures.kind(value) not in "fc" or bool(np.isfinite(measures.wide(value)).all())
+
+
+def _by_chance(names: list[str], pairs: list[Pair]) -> list[str]:
+    """Extreme kinds of inputs on which the source itself is a matter of chance; known before any answer of the target's."""
+    usual = {name: measures.usual(name, pairs) for name in names}
+    return [kind for kind in NUDGED if any(measures.unsteady(n, pairs, kind, usual[n]) > WILD for n in names)]
+
+
+def _unseen(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
+    """An input that moves the outputs a little, and no output enough to tell; one that moves no bit is not used at all."""
+    if not tolerance.rounding:
+        return ""
+    moved: dict[str, float] = {}
+    for name in names:
+        for changed, share in measures.unmoved(name, pairs, measures.usual(name, pairs, 1.0)):
+            moved[changed] = max(moved.get(changed, 0.0), share)
+    return next((name for name, share in moved.items() if 0 < share < SEEN * tolerance.rounding), "")
+
+
+def _good(errors: list[OutputError], tolerance: Tolerance, precision: str, compared: list[Pair], inputs: bool) -> str:
+    worst, least = _most(e.range_error for e in errors), _least(e.equal for e in errors)
+    said = "every value is equal" if not worst else f"the largest error is {worst:.2g} of the output's range"
+    if tolerance.rounding and worst and worst > tolerance.rounding:
+        said += f" (over {tolerance.rounding:.0e} only where rounding moves the source itself so far)"
+    if least is not None and least < 1:
+        said += f", and {least:.2%} of the integers are equal"
+    if not inputs:
+        return f"It takes no inputs; in {len(errors)} tensors {said} ({precision})."
+    sizes = {tuple((p.sizes or {}).items()) for p in compared}
+    only = f", all at {_sizes(compared[0].sizes)}" if len(sizes) == 1 and compared[0].sizes else ""
+    return f"On {len(compared)} sets of inputs{only} {said} ({precision})."
+
+
+def _beyond(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
+    """What was measured and not judged: the cosine of every output on inputs beyond what was calibrated."""
+    return [
+        {"kind": p.kind, "name": name, "cosine": _finite(measures.cosine(p.expected[name], p.ours[name]))}
+        for p in pairs
+        for name in names
+        if p.ours is not None
+        and name in p.ours
+        and p.expected[name].shape == p.ours[name].shape
+        and measures.kind(p.expected[name]) == "f"
+    ]
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no infinity."""
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
+def _most(values: Any) -> float | None:
+    return _finite(max((v for v in values if v is not None), default=None))
+
+
+def _least(values: Any) -> float | None:
+    return _finite(min((v for v in values if v is not None), default=None))
+
+
+def _sizes(sizes: dict[str, int] | None) -> str:
+    return ", ".join(f"{name} = {size}" for name, size in (sizes or {}).items())

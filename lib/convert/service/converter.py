@@ -1,0 +1,216 @@
+"""Converts and proves: takes a source in, walks its route, proves it, packs what is proven.
+
+Runs in the app's own process and opens no file of a visitor: everything is a job (``tasks.py``), in the
+environment that its format or edge needs.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Generator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib import metrics
+from lib.convert import environments
+from lib.convert.formats import APP, find
+from lib.convert.formats.names import names
+from lib.convert.formats.pytorch.fits import fitting
+from lib.convert.service import catalogue
+from lib.convert.service.child_schema import checked
+from lib.convert.service.estimates import Outlook
+from lib.convert.service.job_chain import Work, sweep
+from lib.convert.service.options import chosen
+from lib.convert.service.pipeline import Conversion, Steps
+from lib.convert.service.remedies import remedies
+from lib.convert.service.report import report
+from lib.convert.service.routes import routes, runs_here
+from lib.errors import Cancelled, InvalidValue
+from lib.jobs import Job, Jobs, Limits, Progress
+from lib.settings import Settings
+
+TASKS = "lib.convert.worker.entrypoints"
+PRELOAD = ("lib.convert.worker.preload",)
+CONTAINERS = ("checkpoint", "safetensors")  # tensors without a network around them
+
+
+@dataclass(slots=True)
+class Source:
+    """Uploaded files by the visitor's names, the main one first, and/or a name such as ``torchvision:resnet18``."""
+
+    files: dict[str, Path] = field(default_factory=dict)
+    name: str = ""
+
+    @property
+    def stem(self) -> str:
+        """A plain name for files made of it."""
+        said = (self.name.partition(":")[2] or self.name) if self.name else Path(next(iter(self.files), "")).stem
+        plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in said).strip("-._")
+        return plain[:60] or "model"
+
+
+class Converter:
+    """One for the whole app. ``describe`` and ``convert`` answer with Work: follow its events, or cancel it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings, self._lock = settings, threading.Lock()
+        self._jobs: dict[str, Jobs] = {}
+        self._closed = False
+        self._outlook = Outlook(settings.data_folder)
+        self._limits = Limits(
+            memory_mb=settings.convert_memory_mb,
+            wall_seconds=settings.convert_seconds,
+            cpu_seconds=4 * settings.convert_seconds,  # of all threads together
+            file_mb=max(4096, 2 * settings.max_file_mb),
+            nice=5,  # pictures go first
+        )
+
+    def start(self) -> None:
+        """Tidies up. The fork server starts with the first question, since torch takes a second and 300 MB."""
+        sweep(self._settings.gallery_hours)
+
+    def close(self) -> None:
+        """Ends what runs; work that goes on after it meets Cancelled."""
+        with self._lock:
+            self._closed = True
+            for jobs in self._jobs.values():
+                jobs.close()
+            self._jobs.clear()
+
+    def status(self) -> dict[str, dict[str, int]]:
+        """Jobs running and waiting, by environment."""
+        with self._lock:
+            return {name: jobs.status() for name, jobs in self._jobs.items()}
+
+    def conversions(self) -> list[dict[str, Any]]:
+        """Every edge of this installation, as a table; see ``conversions.py`` and ``outlook.py``."""
+        return self._outlook.table()
+
+    def names(self) -> dict[str, list[str]]:
+        """Sources by name, in groups, for a list to choose from."""
+        return names()
+
+    def describe(self, source: Source) -> Work:
+        """Result: ``format``, ``title``, ``bytes``, ``inputs``, ``outputs``, ``messages``, ``targets``, ``blocked``.
+
+        ``weights``: "random" where they were made up here; ``preprocessing``: how pictures probably become its input;
+        ``fits``: the names of architectures that a file of weights belongs to.
+        """
+
+        def steps(work: Work, scratch: Path) -> Steps:
+            taken = yield from self._take(work, source, scratch)
+            format = find(taken["format"])
+            arguments = {"format": format.name, "folder": str(scratch / "0")}
+            looked = checked("look", (yield from self._job(work, format.environment, "look", arguments, "", 0.5)))
+            values = {side: looked["signature"][side] for side in ("inputs", "outputs")}
+            targets = self._outlook.targets(format.name, taken["bytes"])
+            able = {"targets": targets, "blocked": catalogue.unreachable(format.name)}
+            tensors = values["outputs"] if format.name in CONTAINERS else ()
+            fits = fitting((v["name"], v["shape"]) for v in tensors) if tensors else []
+            about = {"title": format.title, "preprocessing": looked["preprocessing"], "fits": fits}
+            return taken | about | values | able
+
+        return Work(steps)
+
+    def preview(self, described: dict[str, Any], path: Path, preprocessing: dict[str, Any], sizes: dict[str, int]) -> Work:
+        """Result: what is in a file of samples, read for the model that ``described`` is about (``preview.py``)."""
+
+        def steps(work: Work, scratch: Path) -> Steps:
+            signature = {side: described[side] for side in ("inputs", "outputs")}
+            arguments = {"path": str(path), "name": path.name, "signature": signature}
+            arguments |= {"preprocessing": preprocessing, "sizes": sizes}
+            found = yield from self._job(work, APP, "preview_samples", arguments, "", 0.5)
+            return checked("preview_samples", found)
+
+        return Work(steps)
+
+    def convert(self, source: Source, target: str, options: dict[str, Any], folder: Path) -> Work:
+        """Result: ``report``, and the paths ``artifact``, ``package`` and ``onnx`` in ``folder``, None where withheld.
+
+        ``withheld``: the same paths of a file that is not proven and was not asked for, for who takes it anyway.
+        ``options``: those of the route's edges, and of the proof (``options.OF_THE_PROOF``). Raises InvalidValue, when it
+        runs, for a target that cannot be reached and for options nobody takes.
+        """
+        find(target)
+
+        def steps(work: Work, scratch: Path) -> Steps:
+            begun = time.monotonic()
+            taken = yield from self._take(work, source, scratch)
+            reachable = routes(taken["format"], runs_here)
+            if target not in reachable:
+                why = catalogue.unreachable(taken["format"]).get(target, "")
+                here = f"{', '.join(reachable) or 'nothing'} (what {find(taken['format']).title} can become here)"
+                raise InvalidValue("target", target, f"{here}{'; ' * bool(why)}{why}")
+            settled = chosen(reachable[target], options)
+
+            def job(*given: Any) -> Steps:
+                return self._job(work, *given)
+
+            conversion = Conversion(job, scratch, reachable[target], settled)
+            asked = yield from conversion.ask()
+            hops = yield from conversion.hops(asked)
+            proof = yield from conversion.prove(hops, asked)
+            found = report(taken, conversion.route, hops, proof, settled)
+            found["source"]["name"] = source.name or next(iter(source.files), "")
+            found["remedies"] = remedies(found, list(reachable))
+            stem = f"{source.stem}-random-weights" if found["weights"] == "random" else source.stem
+            arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": found, "stem": stem}
+            made = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
+            files = {kind: _inside(folder, made.get(kind)) for kind in ("artifact", "package", "onnx")}
+            self._outlook.note(taken["bytes"], found["route"], time.monotonic() - begun)
+            metrics.CONVERSIONS.labels(taken["format"], target, found["verdict"]).inc()
+            if found["verdict"] == "proven" or settled.anyway:
+                return {"report": found, "withheld": None} | files
+            return {"report": found, "withheld": files} | dict.fromkeys(files)
+
+        return Work(steps)
+
+    def _take(self, work: Work, source: Source, scratch: Path) -> Steps:
+        folder = scratch / "0"
+        folder.mkdir()
+        arguments = {"files": {n: str(p) for n, p in source.files.items()}, "name": source.name, "folder": str(folder)}
+        allowed = {"allow_pt2": self._settings.pt2_uploads, "allow_hub": self._settings.hub_sources}
+        return checked("take", (yield from self._job(work, APP, "take", arguments | allowed, "", 0.02)))
+
+    def _job(self, work: Work, environment: str, task: str, arguments: dict[str, Any], stage: str, share: float) -> Steps:
+        jobs = yield from self._ready(work, environment, share)
+
+        def submit() -> Job:
+            with self._lock:
+                if self._closed:  # jobs that were closed would start their server anew
+                    raise Cancelled()
+                return jobs.submit(f"{TASKS}:{task}", arguments, limits=self._limits)
+
+        return (yield from work.job(submit, stage=stage, share=share))
+
+    def _ready(self, work: Work, environment: str, share: float) -> Generator[Progress, None, Jobs]:
+        """The jobs of an environment, which is made first where it was never used."""
+        found = self._jobs.get(environment)
+        if found is None:
+            given: dict[str, Any] = {"preload": PRELOAD}
+            if environment != APP:
+                folder = self._settings.data_folder / "environments"
+                python = yield from work.thread(
+                    lambda progress: environments.ensure(environment, folder, progress),
+                    stage="Once for this server",
+                    share=share,
+                )
+                given = {"python": python}
+            else:
+                yield Progress("Loading PyTorch and ONNX", share)
+            workers, waiting = self._settings.jobs, self._settings.queue_size
+            with self._lock:
+                if self._closed:
+                    raise Cancelled()
+                found = self._jobs.setdefault(environment, Jobs(workers=workers, waiting=waiting, **given))
+        return found
+
+
+def _inside(folder: Path, name: str | None) -> str | None:
+    """The path of what a child process left; None for a link, for nothing, and for a name that leads elsewhere."""
+    if not isinstance(name, str) or name in ("", "..") or "\0" in name or Path(name).name != name:
+        return None
+    path = folder / name
+    return str(path) if path.exists() and not path.is_symlink() else None

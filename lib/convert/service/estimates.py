@@ -1,0 +1,95 @@
+"""What a conversion will take here: seconds, as conversions took on this machine, and what is installed for it first.
+
+The times are a small JSON file among the app's data: edge -> the last [bytes of the source, seconds].
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import statistics
+import threading
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lib.convert import environments
+from lib.convert.edges import edges
+from lib.convert.formats import APP
+from lib.convert.service import catalogue
+
+NAME, REST = "convert-times.json", "rest"  # what is neither of a route's steps: taking in, the proof, packing
+REST_SECONDS = 5.0  # until one was measured
+MOST, NEAREST, MOST_BYTES = 12, 3, 1 << 20
+FIXED = 20e6  # bytes of a source that take as long as what is the same for all: starting tools, a dozen runs
+
+
+class Outlook:
+    """``folder`` is the app's folder of data."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._lock = folder, threading.Lock()
+        self._times: dict[str, list[list[float]]] | None = None
+
+    def targets(self, format: str, size: int) -> list[dict[str, Any]]:
+        """``conversions.targets`` with ``seconds`` of the whole conversion, ``measured`` (on this machine, or not) and
+        ``install_mb``, what comes onto the disk first."""
+        out = []
+        for row in catalogue.targets(format):
+            steps = [edges()[hop] for hop in zip(row["route"], row["route"][1:], strict=False)]
+            found = [self._seconds(f"{e.source} {e.target}", size) for e in steps]
+            rest = self._seconds(REST, size)
+            known = sum(e.seconds if s is None else s for e, s in zip(steps, found, strict=True))
+            about = {"seconds": known + (REST_SECONDS if rest is None else rest), "measured": None not in found}
+            out.append(row | about | {"install_mb": self._install(e.environment for e in steps)})
+        return out
+
+    def table(self) -> list[dict[str, Any]]:
+        """``conversions.table`` with ``install_mb``."""
+        return [row | {"install_mb": self._install([row["environment"]])} for row in catalogue.table()]
+
+    def note(self, size: int, route: Iterable[dict[str, Any]], total: float) -> None:
+        """``route`` as in a report; ``total`` seconds of the whole conversion. A disk that is full is no error."""
+        with self._lock:
+            times, rest = self._read(), total
+            for hop in route:
+                rest -= hop["seconds"]
+                times.setdefault(f"{hop['source']} {hop['target']}", []).append([size, round(hop["seconds"], 2)])
+            times.setdefault(REST, []).append([size, round(max(rest, 0.1), 2)])
+            for name in times:
+                times[name] = times[name][-MOST:]
+            with suppress(OSError):
+                self._folder.mkdir(parents=True, exist_ok=True)
+                fresh = self._folder / f"{NAME}.{os.getpid()}"
+                fresh.write_text(json.dumps(times))
+                fresh.replace(self._folder / NAME)
+
+    def _seconds(self, step: str, size: int) -> float | None:
+        """By the conversions that were nearest in size, newer ones first: their median, since the first of a server also
+        loads its tools. None where there was none."""
+        with self._lock:
+            found = [
+                ((size + FIXED) / (bytes_ + FIXED), seconds) for bytes_, seconds in reversed(self._read().get(step, []))
+            ]
+        near = sorted(found, key=lambda one: abs(math.log(one[0])))[:NEAREST]
+        scaled = [seconds * ratio for ratio, seconds in near]
+        return statistics.median(scaled) if scaled else None
+
+    def _read(self) -> dict[str, list[list[float]]]:
+        """Holds the lock. An odd file counts as none."""
+        if self._times is None:
+            self._times = {}
+            path = self._folder / NAME
+            with suppress(OSError, ValueError, TypeError, AttributeError):
+                if path.stat().st_size <= MOST_BYTES:
+                    given = json.loads(path.read_text())
+                    self._times = {str(k): [[float(a), float(b)] for a, b in some] for k, some in given.items()}
+        return self._times
+
+    def _install(self, names: Iterable[str]) -> int:
+        """Megabytes on the disk of the environments that are not there yet."""
+        folder = self._folder / "environments"
+        missing = [n for n in dict.fromkeys(names) if n != APP and not environments.ready(n, folder)]
+        return sum(environments.find(n).megabytes for n in missing)

@@ -1,0 +1,137 @@
+"""What a visitor chose for a route: every edge's options with defaults, and those of the proof. Runs nothing."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from lib.convert.core.option import Option
+from lib.convert.edges import Edge
+from lib.convert.proof.cases import SEEDS
+from lib.convert.proof.quality import MIN_AGREEMENT
+from lib.errors import InvalidValue
+from lib.model_inputs import sizes
+
+LEAST_SEEDS, MOST_SEEDS, HIGHEST_SEED = 3, 16, 2**32 - 1
+MOST_TEXT = 200  # characters of an option that is text
+
+
+OF_THE_PROOF = ("anyway", "min_agreement", "preprocessing", "samples", "seeds", "sizes")
+LEAST_AGREEMENT = 0.5
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """``of_edge`` has one dict for every hop; ``given`` is what was set, for the report.
+
+    ``samples`` is the path of a file with real inputs, ``preprocessing`` how its pictures become arrays where that is not
+    to be guessed, ``sizes`` those of dynamic dimensions, ``min_agreement`` the share of samples on which a lossy file
+    must decide as the source does.
+    """
+
+    of_edge: list[dict[str, Any]]
+    seeds: tuple[int, ...]
+    anyway: bool
+    given: dict[str, Any]
+    samples: str | None = None
+    preprocessing: dict[str, Any] | None = None
+    sizes: dict[str, int] = field(default_factory=dict)
+    min_agreement: float = MIN_AGREEMENT
+
+
+def chosen(route: tuple[Edge, ...], options: dict[str, Any]) -> Chosen:
+    """Raises InvalidValue for an option that no edge of the route takes, and for a value out of range."""
+    if not isinstance(options, dict):
+        raise InvalidValue("options", options, 'an object such as {"opset": 18}')
+    # two hops may have an option of one name: it describes the result, so the last one takes it
+    takes = {o.name: (k, o) for k, edge in enumerate(route) for o in edge.options}
+    known = {name: option for name, (_, option) in takes.items()}
+    if odd := sorted(options.keys() - known.keys() - set(OF_THE_PROOF)):
+        raise InvalidValue("an option's name", odd[0], f"for this route: {', '.join([*known, *OF_THE_PROOF])}")
+    anyway = options.get("anyway", False)
+    if not isinstance(anyway, bool):
+        raise InvalidValue("anyway", anyway, "true or false")
+    values = {name: _value(option, options[name]) for name, option in known.items() if options.get(name) is not None}
+    edges = [{o.name: o.default for o in edge.options} for edge in route]
+    for name, value in values.items():
+        edges[takes[name][0]][name] = value
+    files = {"samples", *(name for name, option in known.items() if option.kind == "file")}
+    shown = {n: Path(v).name if n in files and isinstance(v, str) else v for n, v in options.items()}
+    return Chosen(
+        edges,
+        _seeds(options.get("seeds")),
+        anyway,
+        shown,
+        _samples(options.get("samples")),
+        _preprocessing(options.get("preprocessing")),
+        _sizes(options.get("sizes")),
+        _agreement(options.get("min_agreement")),
+    )
+
+
+def _samples(given: Any) -> str | None:
+    if given is not None and not isinstance(given, str):
+        raise InvalidValue("samples", given, "the name of an uploaded file: .npz, .npy, a zip of pictures, .wav or .txt")
+    return given or None
+
+
+def _preprocessing(given: Any) -> dict[str, Any] | None:
+    if given is not None and not isinstance(given, dict):
+        raise InvalidValue("preprocessing", given, 'an object such as {"normalization": "imagenet", "layout": "NCHW"}')
+    return given or None
+
+
+def _sizes(given: Any) -> dict[str, int]:
+    if given is None or isinstance(given, str):
+        return sizes.parse(given or "")
+    if not isinstance(given, dict):
+        raise InvalidValue("sizes", given, sizes.ALLOWED)
+    return sizes.parse(", ".join(f"{name}={size}" for name, size in given.items()))
+
+
+def _agreement(given: Any) -> float:
+    if given is None:
+        return MIN_AGREEMENT
+    right = isinstance(given, int | float) and not isinstance(given, bool) and LEAST_AGREEMENT <= given <= 1
+    if not right:
+        raise InvalidValue("min_agreement", given, f"a number from {LEAST_AGREEMENT:g} to 1")
+    return float(given)
+
+
+def _seeds(given: Any) -> tuple[int, ...]:
+    if given is None:
+        return SEEDS
+    allowed = f"{LEAST_SEEDS} to {MOST_SEEDS} different whole numbers from 0 to {HIGHEST_SEED}"
+    right = isinstance(given, list | tuple) and all(isinstance(s, int) and not isinstance(s, bool) for s in given)
+    if (
+        not right
+        or not LEAST_SEEDS <= len(set(given)) == len(given) <= MOST_SEEDS
+        or not all(0 <= s <= HIGHEST_SEED for s in given)
+    ):
+        raise InvalidValue("seeds", given, allowed)
+    return tuple(given)
+
+
+def _value(option: Option, given: Any) -> Any:
+    if option.kind == "bool":
+        if not isinstance(given, bool):
+            raise InvalidValue(option.name, given, "true or false")
+    elif option.kind == "int":
+        # no isfinite of a whole number: it may be beyond what a float holds
+        whole = isinstance(given, int) or (isinstance(given, float) and math.isfinite(given) and given == int(given))
+        if isinstance(given, bool) or not whole or not option.low <= given <= option.high:
+            raise InvalidValue(option.name, given, f"a whole number from {option.low} to {option.high}")
+        return int(given)
+    elif option.kind == "choice":
+        if isinstance(given, bool) or str(given) not in option.choices:
+            raise InvalidValue(option.name, given, ", ".join(option.choices))
+        return str(given)
+    elif option.kind == "text":
+        if not isinstance(given, str) or len(given) > MOST_TEXT or not given.isprintable():
+            raise InvalidValue(option.name, given, f"one line of at most {MOST_TEXT} characters")
+        return given.strip()
+    elif option.kind == "file" and not isinstance(given, str):
+        raise InvalidValue(option.name, given, "an uploaded file")
+    return given

@@ -1,0 +1,224 @@
+"""One conversion: every edge of its route, then the proof of all hops. Each step is a job; nothing is opened here."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Generator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from lib.convert.edges import Edge
+from lib.convert.formats import APP, find
+from lib.convert.proof.pairing import pair
+from lib.convert.proof.ranking import ROWS
+from lib.convert.service.child_schema import checked
+from lib.convert.service.options import Chosen
+from lib.convert.worker.lossy import LOSSY
+from lib.errors import InvalidFile, JobFailed, QueueFull
+from lib.jobs import Progress
+
+Answer = dict[str, Any]
+Steps = Generator[Progress, None, Answer]
+# (environment, task, arguments, stage, share) -> the job's answer
+Job = Callable[[str, str, dict[str, Any], str, float], Steps]
+ASKED, APPLIED, ANSWERED = 0.15, 0.75, 0.93  # of the whole, done when the source, the edges and the targets have run
+DYNAMIC = "dynamic"  # ranges that are measured while the model runs
+FEWEST = 2  # ordinary cases that must be left where a target fixes a size
+
+
+@dataclass(slots=True)
+class Conversion:
+    """``scratch`` has the source's artifact in its folder ``0``; hop k writes folder ``k + 1``."""
+
+    job: Job
+    scratch: Path
+    route: tuple[Edge, ...]
+    chosen: Chosen
+
+    def folder(self, name: int | str) -> str:
+        path = self.scratch / str(name)
+        path.mkdir(exist_ok=True)
+        return str(path)
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether a hop measures ranges on samples: what it was calibrated on must not judge it."""
+        return any(edge.precision == "int8" for edge in self.route)
+
+    def ask(self, sizes: dict[str, int] | None = None) -> Steps:
+        """The source's own answers, before any tool has touched it; once more where a hop fixed other sizes."""
+        first, last = self.route[0].source, self.route[-1].target
+        samples = None
+        if self.chosen.samples is not None:
+            path = Path(self.chosen.samples)
+            samples = {"path": str(path), "name": path.name, "folder": self.folder("samples-0")}
+            samples["preprocessing"] = self.chosen.preprocessing
+        arguments = {
+            "format": first,
+            "folder": self.folder(0),
+            "out": self.folder("asked"),
+            "seeds": list(self.chosen.seeds),
+            "sizes": self.chosen.sizes if sizes is None else sizes,
+            "samples": samples,
+            "calibrated": self.calibrated,
+            "timed": find(first).environment != find(last).environment,
+            "one_signature": self.chosen.of_edge[0].get("signature"),
+        }
+        return checked("run_source", (yield from self.job(find(first).environment, "run_source", arguments, "Proof", 0.1)))
+
+    def hops(self, source: Answer) -> Generator[Progress, None, list[Answer]]:
+        """Runs every edge; what each answered, with its ``seconds``. Raises InvalidFile where one changes nothing."""
+        out: list[Answer] = []
+        given = source["samples"] is not None
+        for k, (edge, options) in enumerate(zip(self.route, self.chosen.of_edge, strict=True)):
+            folders = {"source": self.folder(k), "target": self.folder(k + 1)}
+            stage = f"Step {k + 1} of {len(self.route)}, {find(edge.source).title} → {find(edge.target).title}"
+            begun, share = time.perf_counter(), ASKED + (APPLIED - ASKED) * k / len(self.route)
+            about = {
+                "sizes": source["sizes"],
+                "samples": self.folder(f"samples-{k}") if given else None,
+                "min_agreement": self.chosen.min_agreement,
+            }
+            arguments = folders | {"run": edge.run, "options": about | options}
+            said = checked("apply", (yield from self.job(edge.environment, "apply", arguments, stage, share)))
+            if said["unchanged"]:
+                raise InvalidFile(said["unchanged"])
+            out.append(said | {"seconds": time.perf_counter() - begun})
+            if given and edge is not self.route[-1]:
+                names = {"before": self.folder(f"samples-{k}"), "after": self.folder(f"samples-{k + 1}")}
+                arguments = names | {"format": edge.target, "folder": self.folder(k + 1), "names": said["inputs"]}
+                yield from self.job(find(edge.target).environment, "rename_samples", arguments, stage, share)
+        return out
+
+    def prove(self, hops: list[Answer], source: Answer) -> Steps:
+        """``hops``, ``whole``, ``three_way``, ``diverges``; and what source and targets answered."""
+        first, last = self.route[0].source, self.route[-1].target
+        source = yield from self._at_fixed(hops, source)
+        source = yield from self._beyond(hops, source)
+        answers = yield from self._answers(hops, source)
+        signature = source["signature"]
+        arguments = {
+            "asked": self.folder("asked"),
+            "answers": [{n: a[n] for n in ("folder", "refused", "reference")} for a in answers],
+            "cases": source["cases"],
+            "precisions": self.precisions(hops),
+            "steady": source["steady"],
+            "doubts": [[*source["doubts"], *hop["doubts"], *hop["lost"]] for hop in hops],
+            "inputs": bool(signature["inputs"]),
+            "ranked": [v["name"] for v in signature["outputs"] if list(v["shape"][:1]) == [ROWS]],
+            "constants": source["constants"],
+            "masks": [v["name"] for v in signature["inputs"] if v["role"] == "mask"],
+            "lossy": self._lossy(hops, source, answers),
+            "min_agreement": self.chosen.min_agreement,
+            "calibrated_on": self._calibrated_on(hops, source),
+        }
+        judged = yield from self.job(APP, "judge", arguments, "Proof", ANSWERED)
+        node = yield from self._first_divergence(judged, source, hops)
+        same = find(first).environment == find(last).environment
+        return judged | {"diverges": node, "source": source, "answers": answers, "same_process": same}
+
+    def precisions(self, hops: list[Answer]) -> list[str]:
+        return [hop.get("precision", edge.precision) for edge, hop in zip(self.route, hops, strict=True)]
+
+    def _at_fixed(self, hops: list[Answer], source: Answer) -> Steps:
+        """The cases of the sizes that a hop fixed; where these are too few, the source is asked anew at those sizes."""
+        fixed = {name: size for hop in hops for name, size in hop["fixed"].items()}
+        if not fixed:
+            return source
+
+        def fits(case: Answer) -> bool:
+            return all(case["sizes"].get(name, size) == size for name, size in fixed.items())
+
+        left = [case for case in source["cases"] if fits(case)]
+        if sum(case["kind"] == "ordinary" for case in left) >= FEWEST:
+            return source | {"cases": left}
+        known = {
+            name: size for name, size in fixed.items() if any(name in v["shape"] for v in source["signature"]["inputs"])
+        }
+        again = yield from self.ask(known)
+        return again | {"cases": [case for case in again["cases"] if fits(case)]}
+
+    def _beyond(self, hops: list[Answer], source: Answer) -> Steps:
+        fixed = {name for hop in hops for name in hop["fixed"]}
+        limits = {name: size for hop in hops for name, size in hop["limits"].items() if name not in fixed}
+        if not limits:
+            return source
+        first = self.route[0].source
+        arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked"), "sizes": source["sizes"]}
+        arguments |= {"limits": limits}
+        more = checked(
+            "run_further", (yield from self.job(find(first).environment, "run_further", arguments, "Proof", APPLIED))
+        )
+        return source | {"cases": source["cases"] + more["cases"]}
+
+    def _lossy(self, hops: list[Answer], source: Answer, answers: list[Answer]) -> Answer | None:
+        """The last hop, where its precision rounds: what ``judging.judge`` needs to emulate it."""
+        if self.precisions(hops)[-1] not in LOSSY:
+            return None
+        before = answers[-2]["signature"] if len(answers) > 1 else source["signature"]
+        names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
+        for hop in hops[:-1]:
+            names = {side: renamed(names[side], hop[side]) for side in names}
+        sides = {
+            side: pair([v["name"] for v in source["signature"][side]], [v["name"] for v in before[side]], names[side])
+            for side in names
+        }
+        dtypes = {v["name"]: v["dtype"] for v in before["inputs"]}
+        folders = {"source": self.folder(len(hops) - 1), "target": self.folder(len(hops))}
+        return {"format": self.route[-1].target, "dtypes": dtypes} | sides | folders
+
+    def _calibrated_on(self, hops: list[Answer], source: Answer) -> str:
+        if all(hop["chosen"].get("method", DYNAMIC) == DYNAMIC for hop in hops):
+            return ""
+        samples = source["samples"]
+        if samples and samples["shared"]:
+            return f"the same {samples['judged']} samples"
+        return "samples" if samples else "made-up inputs"
+
+    def _answers(self, hops: list[Answer], source: Answer) -> Generator[Progress, None, list[Answer]]:
+        """Every artifact's answers to what the source was asked. The last one is timed beside the source."""
+        first, out = self.route[0].source, []
+        names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
+        for k, (edge, hop) in enumerate(zip(self.route, hops, strict=True)):
+            names = {side: renamed(names[side], hop[side]) for side in names}
+            environment = find(edge.target).environment
+            last = edge is self.route[-1]
+            together = last and environment == find(first).environment
+            arguments = {
+                "format": edge.target,
+                "folder": self.folder(k + 1),
+                "asked": self.folder("asked"),
+                "out": self.folder(f"answers-{k}"),
+                "cases": source["cases"],
+                "source": source["signature"],
+                "names": names,
+                "beside": {"format": first, "folder": self.folder(0)} if together else None,
+                "last": last,
+            }
+            share = APPLIED + (ANSWERED - APPLIED) * k / len(self.route)
+            said = checked("run_target", (yield from self.job(environment, "run_target", arguments, "Proof", share)))
+            out.append(said | {"folder": arguments["out"]})
+        return out
+
+    def _first_divergence(
+        self, judged: Answer, source: Answer, hops: list[Answer]
+    ) -> Generator[Progress, None, Answer | None]:
+        """Between the two ONNX models of the first hop that failed, if it was between such."""
+        chain = [find(self.route[0].source).on_disk, *(find(e.target).on_disk for e in self.route)]
+        for k, (before, after) in enumerate(pairwise(chain)):
+            if judged["hops"][k]["verdict"] == "failed" and before == after == "onnx" and source["cases"]:
+                file = self.scratch / "asked" / f"in-{source['cases'][0]['file']}"
+                arguments = {"source": self.folder(k), "target": self.folder(k + 1), "inputs": str(file)}
+                arguments |= {"names": hops[k]["inputs"] | hops[k]["outputs"], "precision": judged["hops"][k]["precision"]}
+                try:
+                    return (yield from self.job(APP, "diverge", arguments, "Proof", ANSWERED))["node"]
+                except (JobFailed, QueueFull):  # out of time or memory: the verdict stands without the node
+                    return None
+        return None
+
+
+def renamed(before: dict[str, str], hop: dict[str, str]) -> dict[str, str]:
+    """Names of the route's source in the hop's target: through every renaming so far."""
+    return {a: hop.get(b, b) for a, b in before.items()} | {a: b for a, b in hop.items() if a not in before.values()}

@@ -1,0 +1,119 @@
+"""The report of a conversion: the contract of ``/convert``. Puts figures together, makes none."""
+
+from __future__ import annotations
+
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from lib.convert.edges import Edge
+from lib.convert.formats import find
+from lib.convert.service.options import Chosen
+
+ALWAYS = ("torch", "onnx", "onnxruntime")  # what proofs run on
+
+
+def report(
+    taken: dict[str, Any], route: tuple[Edge, ...], hops: list[dict[str, Any]], proof: dict[str, Any], chosen: Chosen
+) -> dict[str, Any]:
+    """``taken``, ``hops`` and ``proof`` are what the jobs answered (``conversion.py``)."""
+    source, last = proof["source"], proof["answers"][-1]
+    times = last["median_ms"] or {}
+    before, after = times.get("source", source["median_ms"]), times.get("target")
+    rows = []
+    for edge, hop, verdict in zip(route, hops, proof["hops"], strict=True):
+        about = {
+            "source": edge.source,
+            "target": edge.target,
+            "tool": hop.get("tool") or edge.tool,
+            "environment": edge.environment,
+        }
+        rows.append(about | verdict | {"seconds": hop["seconds"], "messages": hop["messages"]})
+    whole = proof["whole"]
+    found = whole | {
+        "faithful": {"verdict": whole["verdict"]} | proof["faithful"],
+        "quality": proof["quality"],
+        "route": rows,
+        "seeds": list(chosen.seeds),
+        "options": chosen.given,
+        "min_agreement": chosen.min_agreement,
+        "weights": taken["weights"],
+        "sizes": source["sizes"],
+        "sizes_note": source["sizes_note"],
+        "samples": source["samples"],
+        "lost": [one for hop in hops for one in hop["lost"]],
+        "layers": [one for hop in hops for one in hop["layers"]],
+        "chosen": {name: value for hop in hops for name, value in hop["chosen"].items()},
+        "source": _side(taken["format"], taken["bytes"], before, source["signature"]),
+        "target": _side(route[-1].target, hops[-1]["bytes"], after, last["signature"]) | {"files": hops[-1]["files"]},
+        # medians of a busy machine say little of the models
+        "latency_ratio": after / before if before and after and last["steady_ms"] else None,
+        "latency_steady": last["steady_ms"],
+        "size_ratio": hops[-1]["bytes"] / taken["bytes"] if taken["bytes"] else None,
+        "same_process": proof["same_process"],
+        "three_way": proof["three_way"],
+        "diverges": proof["diverges"],
+        "messages": _messages(taken, hops, source) + [n for n in last["notes"] if n not in taken["messages"]],
+        "versions": _versions(route),
+    }
+    return found | {"summary": summary(found)}
+
+
+def summary(report: dict[str, Any]) -> str:
+    """The verdict's line: ``half the size, 1.6 times slower on this CPU; same top class on 78 of 80 samples``."""
+    busy = ["speed unknown, as the machine was busy"] if report["latency_steady"] is False else []
+    parts = [*_size(report["size_ratio"]), *_speed(report["latency_ratio"]), *busy]
+    quality = report["quality"]
+    said = [", ".join(parts)] if parts else []
+    if quality is not None:
+        said.append(quality["summary"])
+    elif report.get("range_error") is not None:
+        count = report["cases"]
+        said.append(f"same outputs within {report['range_error']:.1g} of their range on {count} sets of inputs")
+    return "; ".join(said)
+
+
+def _size(ratio: float | None) -> list[str]:
+    if not ratio:
+        return []
+    for share, words in ((0.25, "a quarter of the size"), (0.5, "half the size"), (1.0, "the same size")):
+        if abs(ratio - share) <= 0.06 * share:
+            return [words]
+    return [f"{ratio:.2g} times the size"]
+
+
+def _speed(ratio: float | None) -> list[str]:
+    if not ratio:
+        return []
+    if 0.9 < ratio < 1.1:
+        return ["as fast on this CPU"]
+    return [f"{1 / ratio:.2g} times faster on this CPU" if ratio < 1 else f"{ratio:.2g} times slower on this CPU"]
+
+
+def _messages(taken: dict[str, Any], hops: list[dict[str, Any]], source: dict[str, Any]) -> list[str]:
+    out = [*taken["messages"], *(m for hop in hops for m in (*hop["lost"], *hop["messages"])), *source["refused"]]
+    if source["samples"]:
+        out += source["samples"]["messages"]
+    if source["sizes_note"]:
+        out.append(source["sizes_note"])
+    fixed = {name: size for hop in hops for name, size in hop["fixed"].items()}
+    if fixed:
+        said = ", ".join(f"{name} = {size}" for name, size in fixed.items())
+        out.append(f"Dimensions that were free are fixed now, and were checked only so: {said}.")
+    return list(dict.fromkeys(out))
+
+
+def _side(format: str, size: int, median_ms: float | None, signature: dict[str, Any]) -> dict[str, Any]:
+    about = {"format": format, "title": find(format).title, "bytes": size, "median_ms": median_ms}
+    return about | {"inputs": signature["inputs"], "outputs": signature["outputs"]}
+
+
+def _versions(route: tuple[Edge, ...]) -> dict[str, str]:
+    """Of the route's own tools, as far as they are packages of the app's environment."""
+    out = {}
+    needs = (name.replace("_", "-") for edge in route for name in edge.needs)
+    for name in dict.fromkeys((*ALWAYS, *needs)):
+        try:
+            out[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return out

@@ -1,0 +1,155 @@
+"""An ONNX model as an exported program that was saved, reloaded, run and compared with ONNX.
+
+The importer is not believed. ``expected`` are the outputs of onnxruntime (or, where it has no kernel, of the
+reference evaluator) on made inputs of several seeds and two sizes; dtype and shape must be equal too.
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from lib.convert.core.runner import Arrays
+from lib.convert.core.torch_values import from_numpy
+from lib.convert.formats.pt2 import files as pt2_files
+from lib.convert.formats.pt2.runner import Pt2Runner
+from lib.convert.proof.cases import Case
+from lib.convert.tools import onnx_importer
+from lib.convert.tools.onnx_importer.unsupported import Unsupported
+from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs.signature import Signature
+from lib.onnx_model.open import Model
+
+# ATOL times the largest expected value of the output, or of PEAK: a smaller one may be a difference of larger numbers,
+# and 1e-7 is their last digit. The proof is stricter; this only refuses a program that misread the model
+RTOL, ATOL, PEAK = 1e-3, 1e-5, 0.1
+HALF = 4e-3  # RTOL of float16: four of its steps
+
+
+@dataclass(slots=True)
+class Checked:
+    """A case of made inputs with what the ONNX model gives for it."""
+
+    case: Case
+    outputs: Arrays
+
+
+@dataclass(slots=True)
+class Exported:
+    fixed: dict[str, int] = field(default_factory=dict)
+    limits: dict[str, int] = field(default_factory=dict)  # the largest sizes that the program takes
+    decided: list[str] = field(default_factory=list)  # operators whose inputs' values the program holds fast
+    outputs: Arrays = field(default_factory=dict)  # of the saved and reloaded program, on the first case
+
+
+class Disagrees(Exception):
+    pass
+
+
+def export_checked(
+    model: Model, signature: Signature, checks: list[Checked], target: Path, *, sample: bool = False
+) -> Exported:
+    """Writes ``model.pt2`` into ``target``. Raises JobFailed with the reason, and leaves no file, where it disagrees.
+
+    ``sample``: the inputs are the visitor's own, and shapes may be decided by their values.
+    """
+    try:
+        return _first_plan(model, signature, checks, target, sample)
+    except MemoryError:
+        raise
+    except Exception as error:  # the importer and torch.export on anybody's model
+        (target / pt2_files.NAME).unlink(missing_ok=True)
+        raise JobFailed(f"No program that agrees with the ONNX model could be made: {words(error)}") from error
+
+
+def _first_plan(model: Model, signature: Signature, checks: list[Checked], target: Path, sample: bool) -> Exported:
+    """The first of ``_plans`` whose saved and reloaded program agrees."""
+    module = onnx_importer.load(model)
+    why = ""
+    for dims in _plans(signature):
+        try:
+            fixed, limits = export(module, signature, checks, dims, target, sample)
+            runner = Pt2Runner(target)
+            outputs: Arrays = {}
+            for check in checks:
+                if fixed and any(check.case.sizes.get(s) != n for s, n in fixed.items()):
+                    continue
+                got = runner.run(check.case.arrays)
+                differs(got, check.outputs)
+                outputs = outputs or got
+            if not outputs:
+                raise Disagrees("no made input has the sizes that the program was fixed to")
+        except (Disagrees, MemoryError):
+            raise
+        except Exception as error:  # torch.export's many kinds
+            why = why or words(error)
+            continue
+        return Exported(fixed, limits, list(dict.fromkeys(getattr(module, "decided_by", []))), outputs)
+    raise JobFailed(why)
+
+
+def _plans(signature: Signature) -> list[str]:
+    return ["named", "auto", "batch", "static"] if signature.symbols() else ["static"]
+
+
+def export(
+    module: torch.nn.Module, signature: Signature, checks: list[Checked], plan: str, target: Path, sample: bool
+) -> tuple[dict[str, int], dict[str, int]]:
+    """Saves the program made on the case with the largest sizes, or for "static" the smallest; says what is fixed, and
+    what has a largest size."""
+    ordered = sorted(checks, key=lambda c: sum(c.case.sizes.values()))
+    case = (ordered[0] if plan == "static" else ordered[-1]).case
+    given = tuple(from_numpy(case.arrays[v.name]) for v in signature.inputs)
+    kept = signature.symbols() if plan in ("named", "auto") else signature.symbols()[:1] if plan == "batch" else ()
+    dims = {s: torch.export.Dim(f"dim{k}", min=1) if plan != "auto" else torch.export.Dim.AUTO for k, s in enumerate(kept)}
+    shapes = tuple({k: dims[d] for k, d in enumerate(v.shape) if d in dims} or None for v in signature.inputs)
+    play = getattr(module, "playing_from", None) if sample else None
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if play is not None:
+            with play(given):
+                program = torch.export.export(module, given, dynamic_shapes=(shapes,) if shapes else None, strict=False)
+        else:
+            program = torch.export.export(module, given, dynamic_shapes=(shapes,) if shapes else None, strict=False)
+    pt2_files.save(program, target, signature)
+    own = pt2_files.signature_of(program)
+    fixed = {}
+    for said, has in zip(signature.inputs, own.inputs, strict=True):
+        fixed |= {s: d for s, d in zip(said.shape, has.shape, strict=False) if isinstance(s, str) and isinstance(d, int)}
+    return fixed, pt2_files.limits_of(program, signature)
+
+
+def differs(got: Arrays, expected: Arrays) -> None:
+    """Raises Disagrees in words."""
+    for name, b in expected.items():
+        a = got.get(name)
+        if a is None:
+            raise Disagrees(f"the output {name[:60]!r} is missing")
+        if (a.dtype, a.shape) != (b.dtype, b.shape):
+            raise Disagrees(f"{name[:60]!r} is {a.dtype} {list(a.shape)}, ONNX has {b.dtype} {list(b.shape)}")
+        if b.dtype.kind in "iub":
+            if not np.array_equal(a, b):
+                raise Disagrees(f"{int((a != b).sum())} of {b.size} values of {name[:60]!r} differ")
+            continue
+        wide = np.complex128 if b.dtype.kind == "c" else np.float64
+        a, b, half = a.astype(wide), b.astype(wide), b.dtype.itemsize == 2
+        finite = np.isfinite(b)
+        with np.errstate(all="ignore"):
+            largest = float(np.abs(b[finite]).max(initial=0.0))
+            bound = ATOL * max(largest, PEAK) + (HALF if half else RTOL) * np.abs(b)
+            good = np.where(finite, np.abs(a - b) <= bound, (a == b) | (np.isnan(a) & np.isnan(b)))
+            if not good.all():
+                worst = float(np.abs(a - b)[finite].max(initial=0.0))
+                raise Disagrees(f"{name[:60]!r} differs by up to {worst:.2g} where its largest value is {largest:.2g}")
+
+
+def words(error: BaseException) -> str:
+    """One line, without a path of this machine."""
+    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
+    named = "" if isinstance(error, Unsupported | Disagrees | JobFailed | InvalidFile) else f"{type(error).__name__}: "
+    return re.sub(r"(/[\w.-]+){2,}", "…", named + text)[:300]

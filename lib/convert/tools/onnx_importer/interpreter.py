@@ -1,0 +1,219 @@
+"""An ONNX graph as a ``torch.nn.Module``: initializers are buffers, nodes are computed with torch in order.
+
+``torch.export`` traces through it, so the exported graph has nothing of this in it. What does not depend on the
+inputs is computed once, when the module is made. Values that Python must know but that are computed from the
+inputs' values (a Reshape to a shape that is an input, the condition of an If) are read from the tensors; while
+exporting, only as ``tape`` allows: as they were in a run on sample inputs, with a check in the program.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+
+from lib.convert.core.torch_values import from_numpy, to_numpy
+from lib.convert.tools.onnx_importer import arithmetic
+from lib.convert.tools.onnx_importer.graph import Graph, Node
+from lib.convert.tools.onnx_importer.registry import TABLE
+from lib.convert.tools.onnx_importer.unsupported import Unsupported
+from lib.convert.tools.onnx_importer.values import MOST, Known, Value, as_tensor
+from lib.onnx_model.open import Model
+
+NEVER_FOLDED = {"RandomUniform", "RandomNormal", "RandomUniformLike", "RandomNormalLike", "Bernoulli", "Multinomial"}
+
+
+class Call:
+    """What an operator's function may ask of the node it computes."""
+
+    def __init__(self, module: Interpreter, node: Node, scope: Scope) -> None:
+        self.module, self.node, self.scope = module, node, scope
+        self.version, self.outputs = node.version, node.outputs
+
+    def attr(self, name: str, default: Any = None) -> Any:
+        return self.node.attributes.get(name, default)
+
+    def wants(self, k: int) -> bool:
+        """Whether output ``k`` is used."""
+        return k < len(self.outputs) and bool(self.outputs[k])
+
+    def numbers(self, value: Value) -> np.ndarray:
+        """The elements, known to Python; an array of objects where sizes of dynamic dimensions are among them."""
+        if isinstance(value, Known):
+            return value.array
+        return self.module.read(value, self.node)
+
+    def ints(self, value: Value) -> list[Any]:
+        return [v if isinstance(v, torch.SymInt) else int(v) for v in self.numbers(value).reshape(-1)]
+
+    def number(self, value: Value) -> Any:
+        """The only element, as Python has it."""
+        (one,) = self.numbers(value).reshape(-1)
+        return one.item() if isinstance(one, np.generic) else one
+
+    def either(self, name: str, value: Value) -> list[Any] | None:
+        """Integers that older versions have in an attribute and newer ones in an input."""
+        if value is not None:
+            return self.ints(value)
+        found = self.attr(name)
+        return [found] if isinstance(found, int) else found
+
+    def fail(self, why: str) -> Unsupported:
+        return Unsupported(f"{self.node.words}: {why}")
+
+
+Scope = dict[str, Value]
+
+
+class Interpreter(torch.nn.Module):
+    def __init__(self, model: Model) -> None:
+        super().__init__()
+        from lib.convert.tools.onnx_importer.read import Reader
+
+        self.tape: list[np.ndarray] | None = None  # what ``read`` gave, in order
+        self.replay: list[np.ndarray] | None = None
+        self.playing: Iterator[np.ndarray] | None = None
+        self.decided_by: list[str] = []  # operators whose inputs were read
+        self._buffers_by_name: dict[str, str] = {}
+        self.graph = Reader(model).graph()
+        self._fold(self.graph)
+        self._register(self.graph)
+
+    @contextmanager
+    def playing_from(self, inputs: Sequence[torch.Tensor]) -> Iterator[None]:
+        """In here, ``read`` gives what it gives on these inputs, with a check in the program that they are the same."""
+        self.tape, self.decided_by = [], []
+        self(*inputs)
+        tape, self.tape = self.tape, None
+        self.replay = tape
+        try:
+            yield
+        finally:
+            self.replay = self.playing = None
+
+    def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        self.playing = None if self.replay is None else iter(self.replay)
+        scope: Scope = dict(zip(self.graph.inputs, inputs, strict=True))
+        return tuple(_output(v, name) for v, name in zip(self.run(self.graph, scope), self.graph.outputs, strict=True))
+
+    def run(self, graph: Graph, scope: Scope) -> list[Value]:
+        """The values of the graph's outputs; ``scope`` has the inputs and whatever is known outside of it."""
+        scope |= self._constants(graph)
+        for node in graph.nodes:
+            self._compute(node, scope)
+        missing = [name for name in graph.outputs if name not in scope]
+        if missing:
+            raise Unsupported(f"nothing computes the output {missing[0]!r}")
+        return [scope[name] for name in graph.outputs]
+
+    def read(self, tensor: torch.Tensor, node: Node) -> np.ndarray:
+        """The values of a tensor that Python must know: see the module's text. Raises Unsupported while exporting."""
+        if self.playing is not None:  # exporting from a sample
+            value = next(self.playing, None)
+            if value is not None:
+                if not value.size:  # its shape says it all
+                    return value
+                expected = from_numpy(value)
+                same = (tensor == expected) | ((tensor != tensor) & (expected != expected))
+                torch.ops.aten._assert_async.msg(same.all(), f"{node.op}: exported for other values of this input")
+                return value
+        if torch.compiler.is_exporting() or isinstance(tensor, torch._subclasses.FakeTensor):
+            raise Unsupported(
+                f"{node.words} takes its shape, axes or condition from a value that depends on the inputs' values; "
+                "an exported program must know it"
+            )
+        value = to_numpy(tensor)
+        self.decided_by.append(node.op)
+        if self.tape is not None:
+            self.tape.append(np.array(value))
+        return value
+
+    def _compute(self, node: Node, scope: Scope) -> None:
+        try:
+            given = [scope[name] if name else None for name in node.inputs]
+        except KeyError as error:
+            raise Unsupported(f"{node.words}: nothing computes its input {str(error)[:80]}") from None
+        call = Call(self, node, scope)
+        out = arithmetic.on_known(call, given)
+        if out is None:
+            operator = TABLE.get((node.domain, node.op))
+            if operator is None:
+                raise Unsupported(f"no operator {node.domain + '::' if node.domain else ''}{node.op}")
+            if operator.raw is not True:
+                given = [v if k in operator.raw else as_tensor(v) for k, v in enumerate(given)]  # type: ignore[operator]
+            out = operator.function(call, *given)
+        values = out if isinstance(out, tuple) else (out,)
+        if len(values) < len(node.outputs):
+            raise Unsupported(f"{node.words}: only {len(values)} of its {len(node.outputs)} outputs")
+        scope |= {name: v for name, v in zip(node.outputs, values, strict=False) if name}
+
+    def _fold(self, graph: Graph) -> None:
+        """Computes every node whose inputs are constants, and keeps its outputs in its place."""
+        kept = []
+        for node in graph.nodes:
+            inside = [g for v in node.attributes.values() for g in _graphs(v)]
+            if inside or node.op in NEVER_FOLDED or not all(not n or n in graph.constants for n in node.inputs):
+                kept.append(node)
+                for one in inside:
+                    self._fold(one)
+                continue
+            scope = {name: graph.constants[name] for name in node.inputs if name}
+            with torch.no_grad():
+                self._compute(node, scope)
+            if any(not isinstance(scope[n], torch.Tensor | Known) for n in node.outputs if n):
+                kept.append(node)  # a sequence is made where it is used
+                continue
+            graph.constants |= {name: _small(scope[name]) for name in node.outputs if name}
+        graph.nodes = kept
+
+    def _register(self, graph: Graph) -> None:
+        """Constants that a node or an output uses become buffers."""
+        used = {n for node in graph.nodes for n in node.inputs} | set(graph.outputs) | set(_free(graph))
+        graph.constants = {name: value for name, value in graph.constants.items() if name in used}
+        for name, value in graph.constants.items():
+            if isinstance(value, Known) and not value.array.size:
+                continue
+            buffer = f"c{len(self._buffers_by_name)}"
+            self._buffers_by_name[f"{id(graph)} {name}"] = buffer
+            self.register_buffer(buffer, as_tensor(value))
+        for node in graph.nodes:
+            for one in (g for v in node.attributes.values() for g in _graphs(v)):
+                self._register(one)
+
+    def _constants(self, graph: Graph) -> Scope:
+        out: Scope = {}
+        for name, value in graph.constants.items():
+            found = self._buffers_by_name.get(f"{id(graph)} {name}")
+            tensor = getattr(self, found) if found else None
+            out[name] = Known(value.array, value.dtype, tensor) if isinstance(value, Known) else tensor
+        return out
+
+
+def _small(value: Value) -> Value:
+    """Known to Python where it is small."""
+    if isinstance(value, torch.Tensor) and value.numel() <= MOST:
+        return Known(to_numpy(value), value.dtype)
+    return value
+
+
+def _output(value: Value, name: str) -> torch.Tensor:
+    value = as_tensor(value)
+    if not isinstance(value, torch.Tensor):
+        raise Unsupported(f"the output {name[:80]!r} is a sequence or an empty optional")
+    return value
+
+
+def _graphs(attribute: Any) -> list[Graph]:
+    return [attribute] if isinstance(attribute, Graph) else []
+
+
+def _free(graph: Graph) -> Iterator[str]:
+    """Names that graphs inside of this one may take from it."""
+    for node in graph.nodes:
+        for inner in (g for v in node.attributes.values() for g in _graphs(v)):
+            yield from (n for one in inner.nodes for n in one.inputs)
+            yield from inner.outputs
+            yield from _free(inner)

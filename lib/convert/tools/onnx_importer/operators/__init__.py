@@ -1,0 +1,20 @@
+"""What each operator means in torch, one file a group. Importing this fills ``registry.TABLE``."""
+
+from lib.convert.tools.onnx_importer.operators import (  # noqa: F401
+    control,
+    convolution,
+    elementwise,
+    indexing,
+    learning,
+    matrices,
+    normalization,
+    pooling,
+    quantization,
+    recurrent,
+    reduction,
+    resize,
+    sequences,
+    shapes,
+    signals,
+    vision,
+)

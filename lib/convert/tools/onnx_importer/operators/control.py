@@ -1,0 +1,92 @@
+"""Graphs in graphs: If, Loop and Scan are unrolled as the known condition, count and length have it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+from lib.convert.tools.onnx_importer.registry import op
+from lib.convert.tools.onnx_importer.values import Known, Value, as_tensor, known
+
+Tensor = torch.Tensor
+MOST_STEPS = 2000  # a loop longer than this makes a program that nobody can export
+
+
+@op("If", raw=True)
+def if_(call: Any, condition: Value) -> tuple[Value, ...]:
+    branch = call.attr("then_branch" if bool(call.number(condition)) else "else_branch")
+    return tuple(call.module.run(branch, dict(call.scope)))
+
+
+@op("Loop", raw=True)
+def loop(call: Any, count: Value = None, condition: Value = None, *states: Value) -> tuple[Value, ...]:
+    body = call.attr("body")
+    most = MOST_STEPS if count is None else int(call.number(count))
+    if most > MOST_STEPS and condition is None:
+        raise call.fail(f"{most} steps; at most {MOST_STEPS} are unrolled")
+    carried, collected = list(states), []
+    going, k = condition is None or bool(call.number(condition)), 0
+    while going and k < most:
+        if k == MOST_STEPS:
+            raise call.fail(f"more than {MOST_STEPS} steps")
+        scope = dict(call.scope) | dict(zip(body.inputs, [known(k), _flag(), *carried], strict=True))
+        going_on, *out = call.module.run(body, scope)
+        carried, new = out[: len(carried)], out[len(carried) :]
+        collected.append(new)
+        k += 1
+        if k < most:
+            going = bool(call.number(going_on))
+    if not collected and len(body.outputs) - 1 > len(carried):
+        raise call.fail("a loop without a step cannot say what its collected outputs are")
+    stacked = [torch.stack([as_tensor(v) for v in column]) for column in zip(*collected, strict=True)] if collected else []
+    return (*carried, *stacked)
+
+
+def _flag() -> Known:
+    return known(True, torch.bool)
+
+
+@op("Scan", raw=True)
+def scan(call: Any, *given: Value) -> tuple[Value, ...]:
+    body, taken = call.attr("body"), call.attr("num_scan_inputs")
+    if call.version < 9:
+        return _scan_8(call, body, taken, *given)
+    values = [as_tensor(v) for v in given]
+    states, sequences = values[: len(values) - taken], values[len(values) - taken :]
+    axes = call.attr("scan_input_axes") or [0] * taken
+    back = call.attr("scan_input_directions") or [0] * taken
+    return _scan(call, body, states, sequences, axes, back)
+
+
+def _scan(call: Any, body: Any, states: list, sequences: list, axes: list[int], back: list[int]) -> tuple[Value, ...]:
+    length = sequences[0].shape[axes[0]]
+    if not isinstance(length, int):
+        raise call.fail("over a dynamic dimension")
+    if length > MOST_STEPS:
+        raise call.fail(f"{length} steps; at most {MOST_STEPS} are unrolled")
+    rows: list[list[Value]] = []
+    for k in range(length):
+        items = [x.select(a, length - 1 - k if b else k) for x, a, b in zip(sequences, axes, back, strict=True)]
+        out = call.module.run(body, dict(call.scope) | dict(zip(body.inputs, [*states, *items], strict=True)))
+        states, row = out[: len(states)], [as_tensor(v) for v in out[len(states) :]]
+        rows.append(row)
+    count = len(body.outputs) - len(states)
+    axes_out = call.attr("scan_output_axes") or [0] * count
+    back_out = call.attr("scan_output_directions") or [0] * count
+    columns = [list(c) for c in zip(*rows, strict=True)]
+    stacked = [torch.stack(c[::-1] if b else c, a) for c, a, b in zip(columns, axes_out, back_out, strict=True)]
+    return (*states, *stacked)
+
+
+def _scan_8(call: Any, body: Any, taken: int, lengths: Value, *given: Value) -> tuple[Value, ...]:
+    """Opset 8 has a batch axis in front of everything, and lengths of the batch's sequences."""
+    if lengths is not None:
+        raise call.fail("sequences of different lengths")
+    values = [as_tensor(v) for v in given]
+    states, sequences = values[: len(values) - taken], values[len(values) - taken :]
+    back = call.attr("directions") or [0] * taken
+    batch = []
+    for b in range(sequences[0].shape[0]):
+        batch.append(_scan(call, body, [s[b] for s in states], [x[b] for x in sequences], [0] * taken, back))
+    return tuple(torch.stack([as_tensor(v) for v in column]) for column in zip(*batch, strict=True))

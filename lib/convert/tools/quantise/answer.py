@@ -1,0 +1,54 @@
+"""What an int8 edge answers of its search: the layers, what was chosen, and sentences. Knows no format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from lib.convert.tools.quantise.search import Found, Layer
+
+MOST_LAYERS = 500  # in an answer
+NAMED = 5  # layers in a sentence
+
+
+def layers(some: list[Layer], found: Found) -> list[dict[str, Any]]:
+    """What each costs, the worst first where that was measured. ``sqnr_db``: of the outputs, with it alone quantised;
+    ``bytes``: of its weights in the file."""
+    out = []
+    for layer in sorted(some, key=lambda one: -found.noise.get(one.name, 0.0))[:MOST_LAYERS]:
+        kept = "float32" if layer.name in found.floats else "int8"
+        row: dict[str, Any] = {"layer": layer.name[:200], "operator": layer.kind, "kept": kept}
+        row["bytes"] = layer.bytes if kept == "float32" else layer.bytes // 4
+        if layer.name in found.noise:
+            row["sqnr_db"] = round(-10 * float(np.log10(max(found.noise[layer.name], 1e-12))), 1)
+        out.append(row)
+    return out
+
+
+def ranges(said: str, given: int, seen: int) -> list[str]:
+    return [said] + ([f"The time was up after {seen} of them."] if 0 < seen < given else [])
+
+
+def chosen(found: Found) -> dict[str, Any]:
+    return {"method": found.method, "measured": found.measured, "result": found.result}
+
+
+def sentences(some: list[Layer], found: Found, floor: float) -> list[str]:
+    said = list(found.messages)
+    if len(found.measured) > 1:
+        figures = ", ".join(f"{name} {one['sqnr_db']:.1f} dB" for name, one in found.measured.items())
+        said.append(f"Ranges by {found.method} make the least noise on the calibration's inputs ({figures}).")
+    if found.floats:
+        names = sorted(found.floats, key=lambda n: -found.noise.get(n, 0.0))
+        shown = ", ".join(n[:80] for n in names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
+        size = sum(layer.bytes for layer in some if layer.name in found.floats) / 1e6
+        said.append(
+            f"{len(names)} of {len(some)} layers stay float32 ({size:.1f} MB), because eight bits hurt most there: {shown}."
+        )
+    if not found.good and found.value is not None:
+        share = "dB" not in found.metric
+        value = f"{found.value:.1%}" if share else f"{found.value:.1f} dB"
+        wanted = f", and {floor:.0%} is asked for" if share else ""
+        said.append(f"{found.metric.removesuffix(', dB')} is {value} on the calibration's inputs{wanted}.")
+    return said

@@ -1,0 +1,112 @@
+"""Two questions about a lossy file: is it what its precision must give (emulation), and does it do its task (quality)?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.convert.core import arrays
+from lib.convert.proof.quality import whole
+from lib.convert.worker.outputs import Outputs
+
+LOSSY = ("fp16", "int8")
+EMULATED = {"sample": 8, "lifelike": 2, "ordinary": 2, "resized": 2}  # cases of each kind that the emulation runs
+LARGE = {"large": 4}  # what a bound too many cuts off; int8 ends where its ranges end
+MOST_REAL = 12  # samples, where nothing else is run
+MADE = ("lifelike", "ordinary", "resized")
+
+
+def faithful(
+    before: Outputs, after: Outputs, asked: Path, cases: list[dict[str, Any]], precision: str, hop: dict[str, Any]
+) -> dict[str, Any] | None:
+    """The verdict of ``emulation/judgement.py`` on the last hop; None where this format has no emulation or it did not run.
+
+    ``before`` and ``after`` are the answers of the hop's source and target, under the names of the route's source.
+    """
+    from lib.convert.emulation import judgement
+    from lib.convert.emulation.emulated import emulated
+    from lib.errors import WorkbenchError
+
+    chosen, expected, ours, given = [], [], [], []
+    for case in _some(cases, precision):
+        e, o = before.of(case["file"]), after.of(case["file"])
+        if e is None or o is None or any(n not in o or o[n].shape != e[n].shape for n in e):
+            continue
+        inputs = arrays.load(asked / f"in-{case['file']}")
+        chosen.append(case)
+        expected.append({hop["outputs"].get(n, n): v for n, v in e.items()})
+        ours.append({hop["outputs"].get(n, n): v for n, v in o.items()})
+        given.append(_cast({hop["inputs"][n]: v for n, v in inputs.items() if n in hop["inputs"]}, hop["dtypes"]))
+    if not chosen:
+        return None
+    try:
+        found = emulated(hop["format"], Path(hop["source"]), Path(hop["target"]), given)
+    except (WorkbenchError, MemoryError):
+        return None  # then the tolerance decides, as for formats without an emulation
+    return None if found is None else judgement.judge(expected, ours, found, precision)
+
+
+def _some(cases: list[dict[str, Any]], precision: str) -> list[dict[str, Any]]:
+    """Real inputs where there are any, and noise beside them, since it finds what real ones do not reach.
+
+    Not for int8: its ranges end where those of the real inputs end, and noise is cut off there.
+    """
+    real = [c for c in cases if c["kind"] == "sample"]
+    if real and precision == "int8":
+        return real[:MOST_REAL]
+    out = []
+    for kind, most in (EMULATED | (LARGE if precision == "fp16" else {})).items():
+        out += [c for c in cases if c["kind"] == kind][:most]
+    return out
+
+
+def _cast(inputs: arrays.Arrays, dtypes: dict[str, str]) -> arrays.Arrays:
+    from lib.model_inputs.signature import dtype
+
+    return {n: v if v.dtype == object else v.astype(dtype(dtypes[n]), copy=False) for n, v in inputs.items()}
+
+
+def quality(
+    source: Outputs, target: Outputs, cases: list[dict[str, Any]], precision: str, masks: Sequence[str], floor: float
+) -> dict[str, Any] | None:
+    """How well the target does the source's task: on all samples, or on made-up inputs where there are none."""
+    real = [c for c in cases if c["kind"] == "sample"]
+    judged = real or _made(cases)
+    expected, ours, labels, padding = [], [], [], []
+    for case in judged:
+        e, o = source.of(case["file"]), target.of(case["file"])
+        if e is None or o is None:
+            continue
+        expected.append(e)
+        ours.append(o)
+        labels.append(case.get("label"))
+        padding.append(_mask(source.folder / f"in-{case['file']}", masks))
+    if not expected:
+        return None
+    given = {
+        "labels": labels if all(label is not None for label in labels) else None,
+        "masks": padding if all(m is not None for m in padding) else None,
+        "min_agreement": floor,
+    }
+    return whole(list(expected[0]), expected, ours, precision, on="samples" if real else "made-up inputs", **given)
+
+
+def _made(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Lifelike inputs where the model's kind is known, else noise."""
+    found = [c for c in cases if c["kind"] == "lifelike"]
+    return found or [c for c in cases if c["kind"] in MADE]
+
+
+def _mask(path: Path, names: Sequence[str]) -> np.ndarray | None:
+    """[rows, positions] of the first input that is a mask, 1 where a position counts.
+
+    Not of a mask of padding: there a one may say that a position counts, or that it does not.
+    """
+    names = [n for n in names if "pad" not in n.lower()]
+    if not names:
+        return None
+    inputs = arrays.load(path)
+    return next((inputs[n] for n in names if n in inputs and inputs[n].ndim == 2), None)

@@ -1,0 +1,19 @@
+"""What one artifact answered, by case: files that ``run_source`` and ``run_target`` left."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from lib.convert.core import arrays
+
+
+class Outputs:
+    """``of(file)`` gives a case's outputs; None where the artifact refused it."""
+
+    def __init__(self, folder: Path, refused: dict[str, str], *, asked_again: bool = True) -> None:
+        """``asked_again``: it ran the first case twice. The source did so where its answers were made."""
+        self.folder, self.refused, self.asked_again = folder, refused, asked_again
+
+    def of(self, file: str) -> arrays.Arrays | None:
+        path = self.folder / f"out-{file}"
+        return arrays.load(path) if file not in self.refused and path.is_file() else None

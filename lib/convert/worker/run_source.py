@@ -1,0 +1,131 @@
+"""The source's side of the proof: is it sound, which sizes does it take, and what does it answer?
+
+Runs before any tool touches the model, so that no tool is blamed for a fault of the source, and so that tools which
+must fix a dimension fix it at a size that the source takes.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from lib.convert.core import arrays, signatures
+from lib.convert.core.runner import Checked, Doubtful, Hinting, Runner
+from lib.convert.formats import find, load
+from lib.convert.proof import cases as proof_cases
+from lib.convert.proof.tolerances import EXTREME
+from lib.convert.worker import source_samples, source_sizes, timing
+from lib.convert.worker.source_runs import CASE_SECONDS, SourceRuns, same
+from lib.model_inputs import sizes as dimensions
+from lib.model_inputs.hints import in_folder
+
+Answer = dict[str, Any]
+NUDGED_SAMPLES = 2
+MOST_DOUBTED = 40  # inputs that are asked which code of the model they run
+
+
+def run_source(
+    progress: Any,
+    format: str,
+    folder: str,
+    out: str,
+    seeds: list[int],
+    sizes: dict[str, int],
+    samples: dict[str, Any] | None = None,
+    calibrated: bool = False,
+    timed: bool = True,
+    one_signature: str | None = None,
+) -> Answer:
+    """Checks the source, finds sizes that it takes, reads the samples, makes the cases and runs the source on them.
+
+    ``samples``: ``path``, ``name``, ``folder`` to store them in, ``preprocessing``; half of them are judged where the
+    other half is used for calibration (``calibrated``). ``timed`` False: it will be timed beside the target.
+    ``one_signature``: the target has room for one only, this, or the default for ""; None: for all.
+    Raises InvalidFile for a bad source or bad samples, InvalidValue for sizes that it does not have.
+    """
+    progress("Checking the source")
+    runner = load(format, Path(folder))
+    if one_signature is not None and len(getattr(runner, "signatures", ())) > 1:
+        signatures.pick(Path(folder), one_signature, runner.signatures)
+        runner = load(format, Path(folder))
+    if isinstance(runner, Checked):
+        runner.check()
+    signature, runs = runner.signature(), SourceRuns(runner, Path(out))
+    dimensions.check(sizes, signature)
+    hints = _hints(runner, Path(folder))
+    given = source_samples.taken(samples, signature, sizes, Path(folder), hints) if samples else None
+    progress("Running the source")
+    wide = find(format).on_disk in ("onnx", "pt2")  # other runtimes crash where these refuse an index
+    found = source_sizes.sized(runs, signature, sizes, source_samples.sizes_of(given, signature, sizes), seeds)
+    # pictures, waves and texts leave the size open: they are read once more at the one that the source takes
+    open_ = given is not None and given.kind != "arrays" and bool(found.sizes)
+    if open_ and source_samples.sizes_of(given, signature, {}) != found.sizes:
+        given = source_samples.taken(samples, signature, found.sizes, Path(folder), hints)
+    about = {"fixed": found.sizes, "ranges": found.integers or None, "other": found.second or found.sizes}
+    for case in proof_cases.cases(signature, tuple(seeds), **about, wide=wide, hints=hints):
+        if case.kind not in EXTREME or not runs.endless.intersection(EXTREME):
+            runs.take(case)
+    source_sizes.other_rate(runs, signature, sizes, seeds[0])
+    about_samples = None
+    if given is not None:
+        calibration, rows = source_samples.divided(given, calibrated)
+        judged = source_samples.judge(runs, given, rows)
+        about_samples = source_samples.described(given, samples["name"], calibration, judged)
+    _nudge(runs)
+    first = next((c for c in runs.cases if c["kind"] == "ordinary"), None) or next(iter(runs.cases), None)
+    steady = True
+    if first is not None:
+        inputs = arrays.load(runs.out / f"in-{first['file']}")
+        steady = same(arrays.load(runs.out / f"out-{first['file']}"), runs.run(inputs, CASE_SECONDS))
+    notes = [
+        f"The source refuses {c.kind} inputs: {why}" for c, why in runs.refused if c.kind in ("ordinary", "zeros", "large")
+    ]
+    return {
+        "signature": signature.as_dict(),
+        "sizes": found.sizes,
+        "sizes_note": found.note if found.before or not found.taken else "",
+        "cases": runs.cases,
+        "refused": list(dict.fromkeys(notes))[:4],
+        "doubts": _doubts(runner, runs),
+        "constants": runner.constants() if isinstance(runner, Checked) else [],
+        "steady": steady,
+        "median_ms": _milliseconds(runner, runs.out, first) if first and timed else None,
+        "samples": about_samples,
+    }
+
+
+def run_further(progress: Any, format: str, folder: str, out: str, sizes: dict[str, int], limits: dict[str, int]) -> Answer:
+    """One more case for each dimension that a target gives a largest size, one larger: ``cases`` that the source takes."""
+    progress("Running the source")
+    runner = load(format, Path(folder))
+    runs = SourceRuns(runner, Path(out), prefix="further-")
+    for case in proof_cases.beyond(runner.signature(), sizes, limits):
+        runs.take(case)
+    return {"cases": runs.cases}
+
+
+def _hints(runner: Runner, folder: Path) -> dict[str, Any]:
+    """What the source says of how its pictures are made: metadata, first operators, files beside it."""
+    return runner.hints() if isinstance(runner, Hinting) else in_folder(folder)
+
+
+def _nudge(runs: SourceRuns) -> None:
+    """Inputs that look real, moved by their last bit: what rounding makes of saturated outputs shows only there."""
+    for kind in ("lifelike", "sample"):
+        for case in [c for c in runs.cases if c["kind"] == kind][:NUDGED_SAMPLES]:
+            given = arrays.load(runs.out / f"in-{case['file']}")
+            if any(v.dtype.kind == "f" for v in given.values()):
+                moved = proof_cases.nudged(given, case["seed"])
+                runs.take(proof_cases.Case(f"nudged {kind}", case["seed"], case["sizes"], moved))
+
+
+def _doubts(runner: Runner, runs: SourceRuns) -> list[str]:
+    if not isinstance(runner, Doubtful):
+        return []
+    seen = [c for c in runs.cases if not c["kind"].startswith("nudged")][:MOST_DOUBTED]
+    return runner.doubts([arrays.load(runs.out / f"in-{c['file']}") for c in seen])
+
+
+def _milliseconds(runner: Runner, out: Path, case: Answer) -> float:
+    inputs = arrays.load(out / f"in-{case['file']}")
+    return timing.measured({"source": lambda: runner.run(inputs)})[0]["source"]

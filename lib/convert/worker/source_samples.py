@@ -1,0 +1,92 @@
+"""A visitor's samples on the source's side: read for its signature, divided, run, and described for the report."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from lib.convert.proof import cases as proof_cases
+from lib.convert.worker.source_runs import SourceRuns
+from lib.errors import InvalidFile
+from lib.model_inputs.samples import Samples, halves, read
+from lib.model_inputs.signature import Signature
+from lib.model_inputs.stored import save
+from lib.model_inputs.text_files import tokenizer_in
+
+MOST_JUDGED, MOST_BYTES = 512, 512 << 20  # samples that are run, and bytes of their inputs and outputs
+
+
+def taken(
+    given: dict[str, Any], signature: Signature, sizes: dict[str, int], folder: Path, hints: dict[str, Any]
+) -> Samples:
+    """Reads the file ``given`` (``path``, ``name``, ``preprocessing``) and stores it in its ``folder`` for the edges.
+
+    Raises InvalidFile for bad samples.
+    """
+    found = read(
+        Path(given["path"]),
+        given["name"],
+        signature,
+        preprocessing=given.get("preprocessing"),
+        sizes=sizes,
+        tokenizer=tokenizer_in(folder),
+        hints=hints,
+    )
+    if not found.rows:
+        raise InvalidFile("There are no samples in the file.")
+    widths = {v.shape[-1] for v in signature.outputs if v.shape and isinstance(v.shape[-1], int)}
+    if found.kind == "pictures" and found.labels is not None and widths and len(found.classes) not in widths:
+        found.labels = None  # folders of a visitor's own classes say nothing of the model's
+        several = " or ".join(map(str, sorted(widths)[:3]))
+        found.messages.append(
+            f"The labels were left out: {len(found.classes)} folders, and the model has {several} classes."
+        )
+    save(found, Path(given["folder"]))
+    return found
+
+
+def sizes_of(samples: Samples | None, signature: Signature, sizes: dict[str, int]) -> dict[str, int]:
+    """What the first sample makes of the dynamic dimensions."""
+    found: dict[str, int] = {}
+    for value in signature.inputs if samples else ():
+        row = samples.rows[0].get(value.name)
+        if row is not None and row.ndim == len(value.shape):
+            found |= {d: n for d, n in zip(value.shape, row.shape, strict=True) if isinstance(d, str) and d not in sizes}
+    return found
+
+
+def judge(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int]:
+    """Runs ``rows``; numbers of those that were run. One that the source refuses is the visitor's fault and named."""
+    done: list[int] = []
+    # files are often sorted by class or by time: the first few say little of the rest
+    for number in np.random.default_rng([len(rows), proof_cases.ORDER]).permutation(rows)[:MOST_JUDGED].tolist():
+        if runs.bytes > MOST_BYTES:
+            break
+        label = samples.labels[number] if samples.labels is not None else None
+        if not runs.take(proof_cases.Case("sample", number, {}, samples.rows[number]), label):
+            raise InvalidFile(f"The model refuses sample {number + 1} of the file: {runs.refused[-1][1]}")
+        done.append(number)
+    return done
+
+
+def described(found: Samples, name: str, calibration: list[int], judged: list[int]) -> dict[str, Any]:
+    """``samples`` of the report."""
+    return {
+        "name": name,
+        "kind": found.kind,
+        "count": len(found.rows),
+        "labels": found.labels is not None,
+        "classes": found.classes[:1000],
+        "preprocessing": found.preprocessing.as_dict() if found.preprocessing else None,
+        "calibration": len(calibration),
+        "judged": len(judged),
+        "shared": len(set(calibration) & set(judged)),
+        "messages": found.messages,
+    }
+
+
+def divided(samples: Samples, calibrated: bool) -> tuple[list[int], list[int]]:
+    """(calibration, judged): numbers of rows. What ranges were measured on does not judge them."""
+    return halves(samples) if calibrated else ([], list(range(len(samples.rows))))

@@ -1,0 +1,63 @@
+"""Sizes of the dynamic dimensions that a source takes: as given, as the samples have them, or found by trying."""
+
+from __future__ import annotations
+
+from lib.convert.core.tool_messages import words
+from lib.convert.proof import cases as proof_cases
+from lib.convert.worker.source_runs import SourceRuns
+from lib.errors import LimitExceeded
+from lib.model_inputs import sizes as dimensions
+from lib.model_inputs.dimensions import is_rate
+from lib.model_inputs.signature import Signature
+
+SEARCH_SECONDS = 20  # of one try
+OTHER_RATE = 8000  # hertz: telephones, beside 16000
+
+
+def sized(
+    runs: SourceRuns, signature: Signature, sizes: dict[str, int], real: dict[str, int], seeds: list[int]
+) -> dimensions.Found:
+    """As given, then as the samples have them, then by trying; other sizes are tried for all that were not given."""
+    if not real:
+        return _searched(runs, signature, sizes, seeds)
+    found, free = _searched(runs, signature, sizes | real, seeds), _searched(runs, signature, sizes, seeds)
+    if not found.taken:
+        return free
+    found.second = next((s for s in (found.second, free.sizes, free.second) if s and s != found.sizes), None)
+    found.note = f"Sizes: {dimensions.shown(found.sizes)}, as the samples have them."
+    return found
+
+
+def other_rate(runs: SourceRuns, signature: Signature, fixed: dict[str, int], seed: int) -> None:
+    """Sound at another rate wants other sizes, and often a branch of its own."""
+    rates = {v.name: (OTHER_RATE, OTHER_RATE) for v in signature.inputs if is_rate(v)}
+    if rates and (found := _searched(runs, signature, fixed, [seed], rates)).taken:
+        made = proof_cases.cases(signature, (seed,), found.sizes, ranges=found.integers | rates, only_first=True)[0]
+        runs.take(proof_cases.Case("alone", seed, found.sizes, made.arrays, next(iter(rates))))
+
+
+def _searched(
+    runs: SourceRuns,
+    signature: Signature,
+    fixed: dict[str, int],
+    seeds: list[int],
+    stated: dict[str, tuple[int, int]] | None = None,
+) -> dimensions.Found:
+    """``stated``: values of integer inputs that are not searched for."""
+
+    def accepts(sizes: dict[str, int], ranges: dict[str, tuple[int, int]]) -> str:
+        made = proof_cases.cases(signature, (seeds[0],), sizes, ranges=ranges | (stated or {}), only_first=True)[0]
+        try:
+            runs.run(made.arrays, SEARCH_SECONDS)
+        except MemoryError:
+            raise
+        except LimitExceeded as error:
+            runs.too_slow()
+            return words(error)
+        except Exception as error:
+            return words(error)
+        return ""
+
+    if not signature.inputs:
+        return dimensions.Found({})
+    return dimensions.search(signature, fixed, accepts, integers_too=True)
