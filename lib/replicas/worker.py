@@ -17,7 +17,7 @@ from lib.errors import GenerationFailed, WorkbenchError
 from lib.replicas import figures, messages
 from lib.settings import Settings
 from lib.text_to_image.engine import Engine
-from lib.text_to_image.events import Done, Failed, Step
+from lib.text_to_image.events import Done, Failed, Step, Stopped
 from lib.text_to_image.group import own_rows
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
@@ -53,6 +53,8 @@ class Order:
             return messages.encode(self.number, Failed(self._refused), None), True
         found, end = b"", False
         for event in self.ticket.take():
+            if isinstance(event, Stopped):  # the page's own ticket has made one
+                continue
             found += messages.encode(self.number, event, self._preview)
             if isinstance(event, Step):
                 self._preview = event.preview or self._preview

@@ -1,4 +1,8 @@
-"""What a caller hears about its request, in this order: Loading*, Queued*, Step*, then one end."""
+"""What a caller hears about its request, in this order: Loading*, Queued*, Step*, then one end.
+
+The end is Done or Failed. A request that is cancelled after its first preview has a Stopped right before its
+``Failed(Cancelled())``: whoever asked for previews (``watch``) can keep it as a picture.
+"""
 
 from __future__ import annotations
 
@@ -46,8 +50,23 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True)
+class Stopped:
+    """The last preview, enlarged to the picture's size, as it was after ``step`` of ``steps``.
+
+    ``info`` is what ``Done.info`` would be as far as it is known without the model: the parameters, ``seconds``, and
+    ``stopped`` (``{"step": 19, "steps": 150}``), for which ``png.encode`` writes "Stopped at step 19 of 150" into the
+    file. The settings that are read from such a file make the whole picture.
+    """
+
+    image: Image
+    step: int
+    steps: int
+    info: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
 class Failed:
     error: WorkbenchError
 
 
-Event = Loading | Queued | Step | Done | Failed
+Event = Loading | Queued | Step | Done | Stopped | Failed

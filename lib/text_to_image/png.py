@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ ALLOWED = "a PNG made here (or by A1111's web UI), with its text chunks intact"
 
 
 def encode(image: Image.Image, info: dict[str, Any]) -> bytes:
-    """``info`` is ``Done.info``."""
+    """``info`` is that of a ``Done`` or a ``Stopped``."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("parameters", parameters_text(info))
     chunks.add_text(CHUNK, json.dumps(info))
@@ -44,10 +45,19 @@ def parameters_text(info: dict[str, Any]) -> str:
         lines.append("Negative prompt: " + info["negative_prompt"])
     lines.append(
         f"Steps: {info['steps']}, Sampler: {info['scheduler']}, CFG scale: {info['guidance_scale']:g}, "
-        f"Seed: {info['seed']}, Size: {info['width']}x{info['height']}, Model hash: {info['revision'][:10]}, "
-        f"Model: {info['model']}, Version: model-workbench"
+        f"Seed: {info['seed']}, Size: {info['width']}x{info['height']}, "
+        + "".join(f"{words}, " for words in _details(info))
+        + f"Model: {info['model']}, Version: model-workbench"
     )
     return "\n".join(lines)
+
+
+def _details(info: dict[str, Any]) -> Iterator[str]:
+    """What not every picture has."""
+    if "revision" in info:
+        yield f"Model hash: {info['revision'][:10]}"
+    if "stopped" in info:
+        yield f"Stopped at step {info['stopped']['step']} of {info['stopped']['steps']}"
 
 
 def read_info(file: bytes | Path) -> dict[str, Any]:

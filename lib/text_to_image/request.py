@@ -10,12 +10,13 @@ from typing import Any
 from lib.errors import InvalidValue
 
 SCHEDULERS = ("DDIM", "DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "UniPC", "LCM", "Heun", "PNDM")
-MAX_PROMPT, MAX_SEED, MAX_STEPS = 2000, 2**32 - 1, 150
+MAX_PROMPT, MAX_SEED, MAX_STEPS, MAX_COUNT = 2000, 2**32 - 1, 150, 8
+WHOLE = {"steps": (1, MAX_STEPS), "seed": (-1, MAX_SEED), "width": (0, 4096), "height": (0, 4096), "count": (1, MAX_COUNT)}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """One picture. ``width`` and ``height`` are pixels; 0 stands for the model's own size.
+    """``count`` pictures, one where nothing is said. ``width`` and ``height`` are pixels; 0 stands for the model's own size.
 
     ``seed`` is -1 for a random one; ``model`` is a name from the catalogue, empty for the
     default. ``guidance_scale`` up to 1 means none: one row in the batch instead of two.
@@ -30,6 +31,7 @@ class Request:
     height: int = 0
     scheduler: str = "DPM++ 2M"
     model: str = ""
+    count: int = 1
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -40,7 +42,7 @@ class Request:
             object.__setattr__(self, name, text.encode("utf-8", "replace").decode().replace("\0", ""))
         if not self.prompt.strip():
             raise InvalidValue("prompt", self.prompt, "a few words that say what to draw")
-        for name, low, high in (("steps", 1, MAX_STEPS), ("seed", -1, MAX_SEED), ("width", 0, 4096), ("height", 0, 4096)):
+        for name, (low, high) in WHOLE.items():
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         scale = self.guidance_scale
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= 30:
@@ -78,8 +80,17 @@ class Request:
         seed = random.SystemRandom().randint(0, MAX_SEED) if self.seed == -1 else self.seed
         return replace(self, seed=seed, **found)
 
+    def each(self) -> list[Request]:
+        """A request for every picture: seeds seed, seed + 1, … The engine knows no other ones.
+
+        A random seed is drawn once, so the pictures of one request have seeds that follow each other.
+        """
+        first = self.settle().seed
+        return [replace(self, count=1, seed=(first + k) % (MAX_SEED + 1)) for k in range(self.count)]
+
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """Of one picture, and so without ``count``."""
+        return {name: value for name, value in asdict(self).items() if name != "count"}
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import tempfile
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +13,15 @@ import gradio as gr
 
 from lib.errors import WorkbenchError
 from lib.text_to_image import png
+from lib.text_to_image.burst import submit_each
 from lib.text_to_image.engine import Engine
-from lib.text_to_image.events import Done, Step
+from lib.text_to_image.events import Done, Failed, Step
+from lib.text_to_image.follow import follow_each
 from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
 from web.errors import as_gradio
-from web.follow import follow
+
+Answer = tuple[str | list[str] | None, dict[str, Any] | list[dict[str, Any]]]
 
 
 def build(engine: Engine) -> None:
@@ -32,9 +37,10 @@ def build(engine: Engine) -> None:
         height: float,
         scheduler: str,
         model: str,
+        count: float,
         http: gr.Request,
-    ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
-        """Make a picture from a text.
+    ) -> AsyncIterator[Answer]:
+        """Make a picture from a text, or several at once.
 
         Args:
             prompt: What to draw, e.g. "a red car on a track".
@@ -46,9 +52,11 @@ def build(engine: Engine) -> None:
             height: Pixels, a multiple of 8; 0 for the model's own size.
             scheduler: DDIM, DPM++ 2M, DPM++ 2M Karras, Euler, Euler a, UniPC, LCM, Heun or PNDM.
             model: A name from the catalogue; empty for the default.
+            count: Pictures, 1 to 8, with seeds seed, seed + 1, and so on.
 
         Returns:
-            The picture (PNG, with its parameters inside) and every parameter used.
+            The picture (PNG, with its parameters inside) and every parameter used; where count is above 1, a list of
+            pictures and a list of their parameters.
         """
         values = {
             "prompt": prompt,
@@ -60,19 +68,14 @@ def build(engine: Engine) -> None:
             "height": height,
             "scheduler": scheduler,
             "model": model,
+            "count": count,
         }
         owner = http.session_hash or (http.client.host if http.client else "")
         try:
-            ticket = engine.submit(Request.parse(values), owner=owner, watch=True)
-            async for event in follow(ticket):
-                if isinstance(event, Step):
-                    yield None, {"step": event.step, "steps": event.steps, "seconds_to_go": event.seconds_to_go}
-                elif isinstance(event, Done):
-                    data = await asyncio.to_thread(png.encode, event.image, event.info)
-                    with tempfile.TemporaryDirectory() as folder:
-                        path = Path(folder) / f"{event.info['seed']}.png"
-                        path.write_bytes(data)
-                        yield str(path), event.info  # gradio copies it to its own cache
+            tickets = submit_each(engine, Request.parse(values), owner=owner, watch=True)
+            async with aclosing(_answers(tickets)) as answers:
+                async for answer in answers:
+                    yield answer
         except WorkbenchError as error:
             raise as_gradio(error) from None
 
@@ -88,8 +91,31 @@ def build(engine: Engine) -> None:
             gr.Number(0, label="height"),
             gr.Textbox(defaults.scheduler, label="scheduler"),
             gr.Textbox(engine.catalogue.default, label="model"),
+            gr.Number(defaults.count, label="count"),
         ]
-        outputs = [gr.Image(label="image", format="png", type="filepath"), gr.JSON(label="info")]
+        # a File is a path or, where there are several, a list of paths
+        outputs = [gr.File(label="image", file_count="multiple"), gr.JSON(label="info")]
         gr.Button("text_to_image").click(
             text_to_image, inputs, outputs, api_name="text_to_image", concurrency_limit=None, show_progress="hidden"
         )
+
+
+async def _answers(tickets: list[Ticket]) -> AsyncIterator[Answer]:
+    """Steps as they come, then the picture, or all of them."""
+    paths: dict[int, str] = {}
+    infos: dict[int, dict[str, Any]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        async with aclosing(follow_each(tickets)) as events:
+            async for place, event in events:
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, Step):
+                    told = {"step": event.step, "steps": event.steps, "seconds_to_go": event.seconds_to_go}
+                    yield None, told | ({"picture": place + 1, "count": len(tickets)} if len(tickets) > 1 else {})
+                elif isinstance(event, Done):
+                    path = Path(folder) / f"{event.info['seed']}.png"
+                    path.write_bytes(await asyncio.to_thread(png.encode, event.image, event.info))
+                    paths[place], infos[place] = str(path), event.info
+        done = [paths[place] for place in range(len(tickets))]
+        told = [infos[place] for place in range(len(tickets))]
+        yield (done, told) if len(tickets) > 1 else (done[0], told[0])  # gradio copies them to its own cache

@@ -1,9 +1,12 @@
-"""``POST`` and ``GET /text-to-image``: JSON or a query string in, a PNG out."""
+"""``POST`` and ``GET /text-to-image``: JSON or a query string in, a PNG out, or a zip of several."""
 
 from __future__ import annotations
 
 import asyncio
+import io
 import json
+import zipfile
+from contextlib import aclosing
 from dataclasses import MISSING, fields
 from typing import Any
 
@@ -13,12 +16,13 @@ from fastapi.routing import APIRoute
 
 from lib.errors import InvalidValue, ModelUnavailable, WorkbenchError
 from lib.text_to_image import png
+from lib.text_to_image.burst import submit_each
 from lib.text_to_image.engine import Engine
-from lib.text_to_image.events import Done
-from lib.text_to_image.request import MAX_PROMPT, MAX_SEED, MAX_STEPS, SCHEDULERS, Request
+from lib.text_to_image.events import Done, Failed
+from lib.text_to_image.follow import follow_each
+from lib.text_to_image.request import MAX_COUNT, MAX_PROMPT, MAX_SEED, MAX_STEPS, SCHEDULERS, Request
 from lib.text_to_image.ticket import Ticket
 from web.errors import as_response
-from web.follow import follow
 from web.openapi import body, file, headers, json_body, query, route
 
 MAX_BODY = 64 * 1024
@@ -27,22 +31,31 @@ AWAY_SECONDS = 0.25
 
 def routes(engine: Engine) -> list[APIRoute]:
     async def text_to_image(http: HttpRequest) -> Response:
-        """One picture. Parameters: prompt and, optionally, negative_prompt, steps, guidance_scale,
-        seed, width, height, scheduler, model."""
+        """One picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally, negative_prompt,
+        steps, guidance_scale, seed, width, height, scheduler, model, count.
+
+        In the zip every file is named by its seed: X-Seed, X-Seed + 1, …
+        """
         try:
             request = Request.parse(await _values(http))
             if not engine.ready:
                 raise ModelUnavailable("No model is loaded yet; GET /healthz tells how far it is.")
             owner = http.client.host if http.client else ""
-            done = await _finish(engine.submit(request, owner=owner, watch=False), http)
-            data = await asyncio.to_thread(png.encode, done.image, done.info)
+            done = await _finish(submit_each(engine, request, owner=owner, watch=False), http)
+            data = await asyncio.to_thread(_zipped if len(done) > 1 else _encoded, done)
         except WorkbenchError as error:
             return as_response(error)
-        return Response(data, media_type="image/png", headers={"X-Seed": str(done.info["seed"])})
+        headers = {"X-Seed": str(done[0].info["seed"])}
+        if len(done) == 1:
+            return Response(data, media_type="image/png", headers=headers)
+        name = {"Content-Disposition": 'attachment; filename="pictures.zip"'}
+        return Response(data, media_type="application/zip", headers=headers | name)
 
     known = parameters(engine.catalogue.names)
+    one = file("The picture; its parameters are inside.", "image/png")["content"]
+    several = file("Where count is above 1: PNG files named by their seeds.", "application/zip")["content"]
     papers: dict[str, Any] = {
-        "answer": file("The picture; its parameters are inside.", "image/png") | headers(X_Seed="The seed of the picture."),
+        "answer": {"content": one | several} | headers(X_Seed="The seed of the picture, or of the first one."),
         "errors": (422, 429, 500, 503),
     }
     ask = [query(n, s["description"], required=n == "prompt", **s) for n, s in known.items()]
@@ -71,6 +84,7 @@ def parameters(models: list[str]) -> dict[str, dict[str, Any]]:
         "height": {"description": "Pixels; 0: the model's own size.", **size},
         "scheduler": {"description": "The sampler.", "enum": list(SCHEDULERS)},
         "model": {"description": "Empty: the default.", "enum": ["", *models]},
+        "count": {"description": "Pictures: seeds seed, seed + 1, …", "minimum": 1, "maximum": MAX_COUNT},
     }
     own = {
         f.name: {"type": kinds[str(f.type)]} | ({} if f.default is MISSING else {"default": f.default})
@@ -98,21 +112,41 @@ async def _values(http: HttpRequest) -> dict[str, Any]:
     return values
 
 
-async def _finish(ticket: Ticket, http: HttpRequest) -> Done:
-    """The picture; a client that hangs up cancels its request."""
+async def _finish(tickets: list[Ticket], http: HttpRequest) -> list[Done]:
+    """The pictures, all or none; a client that hangs up cancels its request."""
 
-    async def last() -> Done:
-        async for event in follow(ticket):
-            if isinstance(event, Done):
-                return event
-        raise AssertionError("a ticket ended without an end")
+    async def ends() -> list[Done]:
+        found: dict[int, Done] = {}
+        async with aclosing(follow_each(tickets)) as events:
+            async for place, event in events:
+                if isinstance(event, Failed):
+                    raise event.error
+                if isinstance(event, Done):
+                    found[place] = event
+        return [found[place] for place in range(len(tickets))]
 
-    work = asyncio.create_task(last())
+    def cancel() -> None:
+        for ticket in tickets:
+            ticket.cancel()
+
+    work = asyncio.create_task(ends())
     try:
         while not (await asyncio.wait({work}, timeout=AWAY_SECONDS))[0]:
             if await http.is_disconnected():
-                ticket.cancel()
+                cancel()
         return work.result()
     finally:
-        ticket.cancel()
+        cancel()
         work.cancel()
+
+
+def _encoded(done: list[Done]) -> bytes:
+    return png.encode(done[0].image, done[0].info)
+
+
+def _zipped(done: list[Done]) -> bytes:
+    out = io.BytesIO()
+    with zipfile.ZipFile(out, "w") as archive:  # stored: a PNG is compressed already
+        for one in done:
+            archive.writestr(f"{one.info['seed']}.png", png.encode(one.image, one.info))
+    return out.getvalue()

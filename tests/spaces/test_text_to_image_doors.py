@@ -7,6 +7,7 @@ import io
 import json
 import threading
 import time
+import zipfile
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 from tests.spaces.conftest import serve
 from tests.text_to_image.test_batch import alone, furthest
+from tests.text_to_image.test_engine import wait_for
 
 ASK = {"prompt": "a red car on a track", "steps": 6, "seed": 11}
 BAD = [(v, m) for v, m in json.loads((Path(__file__).parent.parent / "cases" / "bad_requests.json").read_text())]
@@ -52,6 +54,18 @@ def test_gradio_client_sees_progress(client: Client) -> None:
     assert path and [o[1]["step"] for o in job.outputs() if "step" in o[1]]
 
 
+def test_gradio_client_gets_several(client: Client, expected: Image.Image) -> None:
+    job = client.submit(**ASK, count=3, api_name="/text_to_image")
+    paths, infos = job.result()
+    assert [info["seed"] for info in infos] == [11, 12, 13]
+    assert [Path(path).name for path in paths] == ["11.png", "12.png", "13.png"]
+    assert furthest(Image.open(paths[0]), expected) <= 1
+    for path, info in zip(paths, infos, strict=True):
+        assert png.read_request(Path(path).read_bytes()).seed == info["seed"]
+    steps = [told for _, told in job.outputs() if "step" in told]
+    assert steps and all(told["count"] == 3 and 1 <= told["picture"] <= 3 for told in steps)
+
+
 def test_the_contract_is_published(client: Client) -> None:
     endpoints = client.view_api(return_format="dict")["named_endpoints"]
     assert list(endpoints) == ["/text_to_image"]
@@ -66,9 +80,10 @@ def test_the_contract_is_published(client: Client) -> None:
         "height",
         "scheduler",
         "model",
+        "count",
     ]
     defaults = Request(prompt="-")
-    for name in ("negative_prompt", "steps", "guidance_scale", "seed", "scheduler"):
+    for name in ("negative_prompt", "steps", "guidance_scale", "seed", "scheduler", "count"):
         assert parameters[name]["parameter_default"] == getattr(defaults, name)
 
 
@@ -97,6 +112,19 @@ def test_post(address: str, expected: Image.Image) -> None:
     assert answer.headers["x-seed"] == "11"
     assert furthest(Image.open(io.BytesIO(answer.content)), expected) <= 1
     assert Image.open(io.BytesIO(answer.content)).info["parameters"].startswith("a red car on a track\nSteps: 6,")
+
+
+def test_several_come_in_a_zip(address: str, expected: Image.Image) -> None:
+    answer = httpx.post(f"{address}/text-to-image", json=ASK | {"count": 3}, timeout=60)
+    assert answer.status_code == 200 and answer.headers["content-type"] == "application/zip"
+    assert answer.headers["x-seed"] == "11"
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.namelist() == ["11.png", "12.png", "13.png"]
+        pictures = [archive.read(name) for name in archive.namelist()]
+    assert furthest(Image.open(io.BytesIO(pictures[0])), expected) <= 1
+    assert [png.read_request(picture).seed for picture in pictures] == [11, 12, 13]
+    one = httpx.get(f"{address}/text-to-image", params=ASK | {"count": 1}, timeout=60)
+    assert one.headers["content-type"] == "image/png"
 
 
 def test_get_with_a_query_or_a_body(address: str) -> None:
@@ -137,6 +165,12 @@ def test_a_client_that_hangs_up_frees_its_rows(address: str) -> None:
     while httpx.get(f"{address}/healthz").json()["rows_in_batch"]:
         assert time.monotonic() < deadline
         time.sleep(0.05)
+
+
+def test_a_client_that_hangs_up_frees_the_rows_of_all(address: str) -> None:
+    with pytest.raises(httpx.ReadTimeout):
+        httpx.post(f"{address}/text-to-image", json={"prompt": "a", "steps": 150, "count": 8}, timeout=0.7)
+    wait_for(lambda: not any(httpx.get(f"{address}/healthz").json()[n] for n in ("rows_in_batch", "queue_length")), 10)
 
 
 def test_cancelling_a_job_frees_its_rows(client: Client, address: str) -> None:
@@ -208,18 +242,21 @@ def test_mcp(address: str) -> None:
     async def progress(done: float, total: float | None, message: str | None) -> None:
         """Asking for progress is what counts."""
 
-    async def call() -> tuple[list[str], object, object]:
+    async def call() -> tuple[list[str], object, object, object]:
         async with streamable_http_client(f"{address}/gradio_api/mcp/") as (read, write, *_):
             async with ClientSession(read, write) as session:
                 await session.initialize()
                 tools = [t.name for t in (await session.list_tools()).tools]
                 ask = ("text_to_image", {"prompt": "a red car", "steps": 2})
-                return tools, await session.call_tool(*ask, progress_callback=progress), await session.call_tool(*ask)
+                several = (ask[0], ask[1] | {"count": 2})
+                watched = await session.call_tool(*ask, progress_callback=progress)
+                return tools, watched, await session.call_tool(*ask), await session.call_tool(*several)
 
-    tools, watched, plain = asyncio.run(call())
+    tools, watched, plain, several = asyncio.run(call())
     assert tools == ["text_to_image"]
     assert not watched.isError and any(c.type == "image" for c in watched.content)
     assert not plain.isError and f"{address}/gradio_api/file=" in plain.content[0].text
+    assert not several.isError and several.content[0].text.count(f"{address}/gradio_api/file=") == 2
 
 
 def test_no_path_of_this_machine_in_an_answer(address: str, folders: dict[str, Path]) -> None:

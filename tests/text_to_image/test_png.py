@@ -11,9 +11,11 @@ from PIL import Image, PngImagePlugin
 from lib.errors import InvalidValue
 from lib.text_to_image import png
 from lib.text_to_image.batch import Batch
+from lib.text_to_image.events import Step, Stopped
 from lib.text_to_image.group import describe
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import SCHEDULERS, Request
+from lib.text_to_image.ticket import Ticket
 
 
 def picture_with(**chunks: str) -> bytes:
@@ -48,6 +50,20 @@ def test_the_parameters_chunk_follows_a1111(sd: Model) -> None:
     text = Image.open(io.BytesIO(data)).info["parameters"]
     assert text.splitlines()[:2] == ["a car", "Negative prompt: rain"]
     assert text.splitlines()[2].startswith("Steps: 3, Sampler: Euler a, CFG scale: 7.5, Seed: 7, Size: 64x64, Model hash: ")
+
+
+def test_a_stopped_picture_says_so_and_can_be_made_whole(sd: Model) -> None:
+    asked = sd.settle(Request(prompt="a car", steps=5, seed=7))
+    ticket = Ticket(asked)
+    ticket.emit(Step(2, 5, Image.new("RGB", (8, 8)), None))
+    ticket.cancel()
+    stopped = next(event for event in ticket.take() if isinstance(event, Stopped))
+    data = png.encode(stopped.image, stopped.info)
+    assert Image.open(io.BytesIO(data)).size == (64, 64)
+    last = Image.open(io.BytesIO(data)).info["parameters"].splitlines()[-1]
+    assert ", Stopped at step 2 of 5, " in last and "Model hash" not in last
+    assert png.read_request(data) == asked
+    assert png.parse_parameters("a car\n" + last)["seed"] == "7"
 
 
 def test_a_picture_of_another_tool_gives_what_is_understood() -> None:
@@ -92,7 +108,7 @@ def test_a1111_leaves_out_the_lines_of_empty_prompts(end: str, lines: list[str],
     found = png.read_settings(picture_with(parameters=end.join(lines)))
     assert (found["prompt"], found["negative_prompt"]) == (prompt, negative)
     assert (found["steps"], found["seed"], found["width"], found["guidance_scale"]) == (20, 42, 128, 7.0)
-    assert found.keys() == Request.__dataclass_fields__.keys()
+    assert found.keys() == Request(prompt="-").as_dict().keys()
 
 
 def test_what_stands_in_quotes_is_no_setting() -> None:

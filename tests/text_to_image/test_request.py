@@ -43,3 +43,21 @@ def test_settling_draws_a_seed_once() -> None:
 @pytest.mark.parametrize(("scale", "guided"), [(0, False), (1, False), (1.1, True), (7.5, True)])
 def test_guidance_up_to_one_is_none(scale: float, guided: bool) -> None:
     assert Request(prompt="a", guidance_scale=scale).guided is guided
+
+
+def test_several_pictures_have_seeds_that_follow_each_other() -> None:
+    several = Request(prompt="a", seed=5, count=3).each()
+    assert [(one.seed, one.count) for one in several] == [(5, 1), (6, 1), (7, 1)]
+    assert Request(prompt="a", seed=5).each() == [Request(prompt="a", seed=5)]
+    last = Request(prompt="a", seed=2**32 - 2, count=3).each()
+    assert [one.seed for one in last] == [2**32 - 2, 2**32 - 1, 0]
+
+
+def test_a_random_seed_is_drawn_once_for_all() -> None:
+    seeds = [one.seed for one in Request(prompt="a", count=8).each()]
+    assert seeds[0] >= 0 and seeds == [(seeds[0] + k) % 2**32 for k in range(8)]
+
+
+def test_a_picture_s_parameters_know_no_count() -> None:
+    assert "count" not in Request(prompt="a").as_dict()
+    assert Request.parse(Request(prompt="a").as_dict()) == Request(prompt="a")
