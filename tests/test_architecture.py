@@ -83,6 +83,7 @@ def test_the_page_comes_up_without_torch() -> None:
     allowed = {"batch", "row", "predict", "solo", "preview", "schedulers", "families", "vae"}
     allowed |= {"onnx_importer", "source_code", "torch_values", "preload"}  # imported in child processes only
     allowed |= {"torch_training", "keras_training", "preload"}
+    allowed |= {"embed", "lora_file", "lora_rows"}  # and these, with a model of pictures
     light = [p for p in LIB if not ({p.stem, *p.relative_to(ROOT).parts} & allowed)]
     light += [ROOT / "app.py", *(ROOT / "web").glob("*.py"), *(ROOT / "spaces").rglob("*.py")]
     for path in light:

@@ -1,0 +1,83 @@
+"""A prompt as chunks of a CLIP encoder's length: 75 tokens between a start and an end, as A1111's web UI cuts them.
+
+Knows no tensors: a tokenizer goes in, numbers come out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from lib.text_to_image.prompts.syntax import parse
+
+# A chunk costs 77 more tokens in every cross attention, and 2,000 characters can be 8,000 tokens.
+MOST_CHUNKS = 8
+# A full chunk ends at a comma where one is among its last 20 tokens of 75: words that belong together stay together.
+COMMA_BACK, OF = 20, 75
+SHOWN = 60  # characters of what was cut
+
+Token = tuple[int, float]  # id and weight
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Chunk:
+    """``ids`` and ``weights`` have the encoder's length; start, end and padding weigh 1. ``used`` are tokens of the text."""
+
+    ids: tuple[int, ...]
+    weights: tuple[float, ...]
+    used: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tokens:
+    """A whole prompt. ``count`` are its tokens, ``room`` what its chunks hold, ``cut`` the text beyond the last of them."""
+
+    chunks: tuple[Chunk, ...]
+    count: int
+    room: int
+    cut: str
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"tokens": self.count, "room": self.room, "chunks": len(self.chunks), "cut": self.cut}
+
+
+def tokenize(tokenizer: Any, text: str) -> Tokens:
+    """``tokenizer`` is a CLIPTokenizer; its ``model_max_length`` is the encoder's."""
+    room = tokenizer.model_max_length - 2
+    pieces: list[list[Token]] = []
+    for group in parse(text):
+        pieces += _pieces([token for part in group for token in _tokens(tokenizer, *part)], room, _comma(tokenizer))
+    left_out = [number for piece in pieces[MOST_CHUNKS:] for number, _ in piece]
+    kept = pieces[:MOST_CHUNKS]
+    return Tokens(
+        chunks=tuple(_chunk(tokenizer, piece, room) for piece in kept),
+        count=sum(map(len, pieces)),
+        room=room * len(kept),
+        cut=tokenizer.decode(left_out).strip()[:SHOWN] if left_out else "",
+    )
+
+
+def _tokens(tokenizer: Any, words: str, weight: float) -> list[Token]:
+    return [(number, weight) for number in tokenizer(words, add_special_tokens=False, verbose=False).input_ids]
+
+
+def _comma(tokenizer: Any) -> int:
+    """Its token, or the one for what is unknown, which no text has here."""
+    return tokenizer.convert_tokens_to_ids(",</w>")
+
+
+def _pieces(tokens: list[Token], room: int, comma: int) -> list[list[Token]]:
+    """At most ``room`` tokens each, and at least one piece."""
+    pieces = []
+    while len(tokens) > room:
+        nearest = range(room, room - room * COMMA_BACK // OF, -1)
+        end = room if tokens[room][0] == comma else next((n for n in nearest if tokens[n - 1][0] == comma), room)
+        pieces.append(tokens[:end])
+        tokens = tokens[end:]
+    return [*pieces, tokens]
+
+
+def _chunk(tokenizer: Any, piece: list[Token], room: int) -> Chunk:
+    padding = room - len(piece)
+    ids = (tokenizer.bos_token_id, *(n for n, _ in piece), tokenizer.eos_token_id, *[tokenizer.pad_token_id] * padding)
+    return Chunk(ids=ids, weights=(1.0, *(w for _, w in piece), 1.0, *[1.0] * padding), used=len(piece))

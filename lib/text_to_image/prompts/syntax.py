@@ -1,0 +1,71 @@
+"""Emphasis as A1111's web UI writes it: a prompt becomes text with weights. Knows no tokens and no tensors.
+
+``(word)`` weighs 1.1, ``((word))`` 1.21, ``[word]`` 1 / 1.1, ``(word:1.3)`` 1.3; brackets inside brackets multiply, one that
+is never closed reaches to the end, and ``\\(`` is a bracket of the text. ``BREAK`` begins a new chunk. Of A1111's language,
+prompt editing (``[a:b:0.5]``, ``[a|b]``) and ``AND`` are not here: their words are read as words.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+
+from lib.errors import InvalidValue
+
+ROUND, SQUARE = 1.1, 1 / 1.1
+MAX_WEIGHT = 10.0
+PIECE = re.compile(r"\\[()\[\]\\]?|:\s*([+-]?(?:\d+\.?\d*|\.\d+))\s*\)|[()\[\]:]|[^\\()\[\]:]+")
+BREAK = re.compile(r"\s*\bBREAK\b\s*")
+KIND = {")": "(", "]": "["}
+
+Part = tuple[str, float]  # text and its weight
+
+
+def parse(text: str, field: str = "prompt") -> list[list[Part]]:
+    """The parts of ``text``, in a list for each BREAK and at least one; neighbours of one weight are one part.
+
+    Raises InvalidValue, naming ``field``, for a weight beyond ``MAX_WEIGHT``.
+    """
+    opened: list[tuple[str, list[float]]] = []  # brackets that reach to here; how much one weighs, its end may say
+    groups: list[list[tuple[str, list[list[float]]]]] = [[]]
+
+    def add(words: str) -> None:
+        groups[-1].append((words, [factor for _, factor in opened]))
+
+    for match in PIECE.finditer(text):
+        piece, weight = match.group(), match.group(1)
+        kind = "(" if weight else KIND.get(piece)
+        at = next((k for k in reversed(range(len(opened))) if opened[k][0] == kind), None)
+        if piece.startswith("\\"):
+            add(piece[1:])
+        elif piece in ("(", "["):
+            opened.append((piece, [ROUND if piece == "(" else SQUARE]))
+        elif at is not None:
+            factor = opened.pop(at)[1]
+            factor[0] = float(weight) if weight else factor[0]
+        else:
+            first, *others = BREAK.split(piece)
+            add(first)
+            for words in others:
+                groups.append([])
+                add(words)
+    return [_joined(group, field) for group in groups]
+
+
+def plain(text: str) -> str:
+    """The words alone."""
+    return " ".join("".join(words for words, _ in group) for group in parse(text))
+
+
+def _joined(group: list[tuple[str, list[list[float]]]], field: str) -> list[Part]:
+    parts: list[Part] = []
+    for words, factors in group:
+        # from the inside out, as A1111 multiplies: no two weights differ by rounding alone
+        weight = math.prod(factor[0] for factor in reversed(factors))
+        if not abs(weight) <= MAX_WEIGHT:
+            raise InvalidValue(field, f"({words}:{weight:.4g})", f"weights of words from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}")
+        if parts and parts[-1][1] == weight:
+            parts[-1] = (parts[-1][0] + words, weight)
+        elif words:
+            parts.append((words, weight))
+    return parts or [("", 1.0)]
