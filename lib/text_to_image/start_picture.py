@@ -1,0 +1,136 @@
+"""The picture that image to image begins with, and the mask of inpainting. PIL and numpy; no torch, no files."""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from PIL import Image, ImageFilter, ImageOps
+
+from lib.errors import InvalidValue
+
+STRENGTH = 0.75
+MOST_SIDE = 2048  # pixels: no model here draws larger pictures
+SOFT = 128  # the soft edge of a mask is one pixel wide for so many pixels of the picture's width
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartPicture:
+    """``pixels``: RGB, ``3 * width * height`` bytes. ``mask``: as many pixels of grey, white where the picture is painted
+    anew, or None for everywhere. ``strength``: the share of the steps that is run, above 0 and up to 1.
+
+    ``digest`` and ``mask_digest``: the first 10 hexadecimal digits of the files' SHA-256.
+    """
+
+    width: int
+    height: int
+    pixels: bytes = field(repr=False)
+    mask: bytes | None = field(default=None, repr=False)
+    strength: float = STRENGTH
+    digest: str
+    mask_digest: str = ""
+
+    def __post_init__(self) -> None:
+        area = self.width * self.height
+        if not (0 < self.width <= MOST_SIDE and 0 < self.height <= MOST_SIDE):
+            raise InvalidValue("image", f"{self.width} x {self.height}", f"at most {MOST_SIDE} pixels a side")
+        if len(self.pixels) != 3 * area or (self.mask is not None and len(self.mask) != area):
+            raise ValueError("pixels that do not fit the size")
+        object.__setattr__(self, "strength", strength_of(self.strength))
+
+    @classmethod
+    def of(cls, image: Image.Image, mask: Image.Image | None = None, **more: Any) -> StartPicture:
+        """``image`` of any mode and size. A mask of another size is scaled to it. ``more``: strength, digests."""
+        image = _within(image.convert("RGB"))
+        digests = {"digest": digest(image.tobytes())}
+        if mask is not None:
+            mask = mask.convert("L").resize(image.size, Image.Resampling.BILINEAR)
+            digests["mask_digest"] = digest(mask.tobytes())
+        grey = None if mask is None else mask.tobytes()
+        return cls(width=image.width, height=image.height, pixels=image.tobytes(), mask=grey, **(digests | more))
+
+    def size(self, own: int, width: int = 0, height: int = 0) -> tuple[int, int]:
+        """Of the picture to draw, where a side is left to the model (0): in the start picture's shape and of about the
+        area of ``own`` x ``own``, in eighths of ``own``."""
+        shape = self.width / self.height
+        if not width and not height:
+            width = _eighths(own * math.sqrt(shape), own)
+            height = _eighths(own / math.sqrt(shape), own)
+        return width or _eighths(height * shape, own), height or _eighths(width / shape, own)
+
+    def fitted(self, width: int, height: int) -> StartPicture:
+        """Scaled to fill ``width`` x ``height``; what is over is cut off evenly."""
+        if (self.width, self.height) == (width, height):
+            return self
+        image = ImageOps.fit(self.image, (width, height), Image.Resampling.LANCZOS)
+        mask = self.mask_image
+        grey = None if mask is None else ImageOps.fit(mask, (width, height), Image.Resampling.BILINEAR).tobytes()
+        return replace(self, width=width, height=height, pixels=image.tobytes(), mask=grey)
+
+    @property
+    def image(self) -> Image.Image:
+        return Image.frombytes("RGB", (self.width, self.height), self.pixels)
+
+    @property
+    def mask_image(self) -> Image.Image | None:
+        return None if self.mask is None else Image.frombytes("L", (self.width, self.height), self.mask)
+
+    def keep(self, picture: Image.Image) -> Image.Image:
+        """``picture`` with the start picture's own pixels where the mask is black, and a soft edge inside of the mask."""
+        mask = self.mask_image
+        if mask is None:
+            return picture
+        share = soft(mask, max(1, self.width // SOFT))[..., None]
+        mixed = share * np.asarray(picture, np.float32) + (1 - share) * np.asarray(self.image, np.float32)
+        return Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
+
+    def as_dict(self) -> dict[str, Any]:
+        """What is told of it beside the picture."""
+        told = {"strength": self.strength, "start_picture": self.digest}
+        return told | ({"mask": self.mask_digest} if self.mask is not None else {})
+
+
+def strength_of(value: Any) -> float:
+    """A number or its text. Raises InvalidValue."""
+    try:
+        number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
+    except (ValueError, OverflowError):
+        number = math.nan
+    if not 0 < number <= 1:
+        raise InvalidValue("strength", value, "a number above 0 and up to 1")
+    return number
+
+
+def digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()[:10]
+
+
+def soft(mask: Image.Image, edge: int) -> np.ndarray:
+    """float32 [h, w], 0 to 1: nothing outside the mask, and from its border inwards more over about ``edge`` pixels.
+
+    A blurred mask is a half at its border. Where the mask is thinner than the edge the blur is less than 1 in its middle,
+    too, so it is divided by its largest value near by.
+    """
+    blurred = mask.filter(ImageFilter.BoxBlur(edge))
+    largest = np.asarray(blurred.filter(ImageFilter.MaxFilter(2 * edge + 1)), np.float32)
+    inwards = 2 * np.asarray(blurred, np.float32) / np.maximum(largest, 1) - 1
+    return np.clip(inwards, 0, 1) * (np.asarray(mask, np.float32) / 255)
+
+
+def _within(image: Image.Image) -> Image.Image:
+    """At most MOST_SIDE pixels a side."""
+    most = max(image.size)
+    if most <= MOST_SIDE:
+        return image
+    size = tuple(max(1, round(side * MOST_SIDE / most)) for side in image.size)
+    return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # type: ignore[arg-type]
+
+
+def _eighths(side: float, own: int) -> int:
+    """A multiple of 8 near ``side``, in eighths of ``own``, from half to double of it."""
+    step = max(8, own // 8 // 8 * 8)
+    low, high = -(-max(64, own // 2) // step) * step, 2 * own // step * step
+    return min(max(round(side / step) * step, low), high)

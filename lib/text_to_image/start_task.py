@@ -1,0 +1,39 @@
+"""Runs in a child process: opens an uploaded start picture and its mask, and leaves plain pixels."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+from lib import pictures
+from lib.errors import InvalidFile
+from lib.text_to_image.start_picture import MOST_SIDE, StartPicture
+
+
+def prepare(progress: Callable[..., None], image: str, mask: str, strokes: bool, out: str) -> dict[str, Any]:
+    """Writes RGB, then the mask's grey if there is one, to ``out``. ``mask`` may be ""; ``strokes``: see ``Intake.read``."""
+    start = _read("image", Path(image), lambda path: Image.fromarray(pictures.load(path, about=MOST_SIDE)))
+    area = None
+    if mask:
+        area = _read("mask", Path(mask), _painted if strokes else lambda path: Image.fromarray(pictures.load(path)))
+    found = StartPicture.of(start, area)
+    Path(out).write_bytes(found.pixels + (found.mask or b""))
+    return {"width": found.width, "height": found.height, "masked": found.mask is not None}
+
+
+def _read(field: str, path: Path, load: Callable[[Path], Image.Image]) -> Image.Image:
+    try:
+        return load(path)
+    except InvalidFile as error:
+        raise InvalidFile(f"The {field} cannot be used: {error.message}.") from None
+
+
+def _painted(path: Path) -> Image.Image:
+    """The alpha of a layer that was painted on: opaque where a stroke is."""
+    pictures.load(path)  # all its limits
+    with Image.open(io.BytesIO(path.read_bytes()), formats=pictures.FORMATS) as layer:
+        return layer.convert("RGBA").getchannel("A")
