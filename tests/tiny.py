@@ -10,6 +10,10 @@ from diffusers import (
     FlowMatchEulerDiscreteScheduler,
     FluxPipeline,
     FluxTransformer2DModel,
+    PixArtSigmaPipeline,
+    PixArtTransformer2DModel,
+    SD3Transformer2DModel,
+    StableDiffusion3Pipeline,
     StableDiffusionPipeline,
     StableDiffusionXLPipeline,
     UNet2DConditionModel,
@@ -37,9 +41,14 @@ def text_config() -> CLIPTextConfig:
     )
 
 
-def vae() -> AutoencoderKL:
+def t5(width: int = 32) -> T5EncoderModel:
+    size = {"d_kv": 8, "d_ff": 64, "num_layers": 1, "num_heads": 4}
+    return T5EncoderModel(T5Config(vocab_size=len(build_tokenizer()), d_model=width, **size))
+
+
+def vae(**statistics: float) -> AutoencoderKL:
     return AutoencoderKL(
-        shift_factor=0.0,
+        **{"shift_factor": 0.0, **statistics},
         block_out_channels=(8, 8, 8, 8),
         norm_num_groups=4,
         latent_channels=4,
@@ -94,16 +103,41 @@ def stable_diffusion_xl() -> StableDiffusionXLPipeline:
     )
 
 
-def flux() -> FluxPipeline:
-    """A transformer with a T5 text encoder: a family that the batch has no row for."""
+def stable_diffusion_3(with_t5: bool = True) -> StableDiffusion3Pipeline:
     torch.manual_seed(0)
-    t5 = T5Config(vocab_size=len(build_tokenizer()), d_model=32, d_kv=8, d_ff=64, num_layers=1, num_heads=4)
+    return StableDiffusion3Pipeline(
+        tokenizer=build_tokenizer(),
+        text_encoder=CLIPTextModelWithProjection(text_config()),
+        tokenizer_2=build_tokenizer(),
+        text_encoder_2=CLIPTextModelWithProjection(text_config()),
+        tokenizer_3=build_tokenizer() if with_t5 else None,
+        text_encoder_3=t5(64) if with_t5 else None,
+        vae=vae(scaling_factor=1.5305, shift_factor=0.0609),
+        transformer=SD3Transformer2DModel(
+            sample_size=16,
+            in_channels=4,
+            out_channels=4,
+            num_layers=2,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            joint_attention_dim=64,
+            caption_projection_dim=32,
+            pooled_projection_dim=64,
+            pos_embed_max_size=16,
+        ),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0),
+    )
+
+
+def flux(guidance: bool = True) -> FluxPipeline:
+    """As "dev", which takes guidance and shifts its timesteps by the picture's size; or as "schnell"."""
+    torch.manual_seed(0)
     return FluxPipeline(
         tokenizer=build_tokenizer(),
         text_encoder=CLIPTextModel(text_config()),
         tokenizer_2=build_tokenizer(),
-        text_encoder_2=T5EncoderModel(t5),
-        vae=vae(),
+        text_encoder_2=t5(),
+        vae=vae(scaling_factor=0.3611, shift_factor=0.1159),
         transformer=FluxTransformer2DModel(
             patch_size=1,
             in_channels=16,
@@ -114,8 +148,28 @@ def flux() -> FluxPipeline:
             joint_attention_dim=32,
             pooled_projection_dim=32,
             axes_dims_rope=(4, 4, 8),
+            guidance_embeds=guidance,
         ),
-        scheduler=FlowMatchEulerDiscreteScheduler(),
+        scheduler=FlowMatchEulerDiscreteScheduler(shift=3.0 if guidance else 1.0, use_dynamic_shifting=guidance),
+    )
+
+
+def pixart() -> PixArtSigmaPipeline:
+    """A family that the batch has no module for."""
+    torch.manual_seed(0)
+    return PixArtSigmaPipeline(
+        tokenizer=build_tokenizer(),
+        text_encoder=t5(),
+        vae=vae(),
+        transformer=PixArtTransformer2DModel(
+            sample_size=32,
+            num_layers=1,
+            attention_head_dim=16,
+            num_attention_heads=2,
+            cross_attention_dim=32,
+            caption_channels=32,
+        ),
+        scheduler=DDIMScheduler(**BETAS, clip_sample=False),
     )
 
 
@@ -123,5 +177,8 @@ PIPELINES = {
     "sd": stable_diffusion,
     "sd2": lambda: stable_diffusion("v_prediction"),
     "sdxl": stable_diffusion_xl,
+    "sd3": stable_diffusion_3,
     "flux": flux,
+    "schnell": lambda: flux(guidance=False),
+    "pixart": pixart,
 }

@@ -250,7 +250,7 @@ class Engine:
                     full.add(key)
             else:
                 # a pipeline that is not ours to split draws one picture at a time, whatever its size
-                alone = model.encode is None and any(other[0] == model.name for other in self._groups)
+                alone = model.family is None and any(other[0] == model.name for other in self._groups)
                 room = len(self._groups) < MOST_GROUPS and not alone
                 blocked = blocked or (late and not room)
             return room and not blocked and key not in full

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Latent pixels in a UNet call. The CPU's holds the 16 guided rows of the benchmark at once; the
+# Latent pixels in a call of the network. The CPU's holds the 16 guided rows of the benchmark at once; the
 # accelerators' are estimates, not measured: MAX_ROWS is there for them.
 ROW_BUDGET = {"cpu": 32 * 256, "cuda": 16 * 4096, "mps": 4 * 4096}
 DECODE_AT_ONCE = 4
@@ -28,20 +28,20 @@ PREVIEW_SECONDS = 0.1
 
 
 def own_rows(model: Model, settings: Settings) -> int:
-    """UNet rows at the model's own size."""
-    if model.encode is None:
+    """Rows of the network at the model's own size."""
+    if model.family is None:
         return 1
     return settings.max_rows or max(2, ROW_BUDGET.get(model.device.type, ROW_BUDGET["cuda"]) // (model.size // 8) ** 2)
 
 
 def rows_at(own: int, size: int, width: int, height: int) -> int:
-    """UNet rows at another size, of a model that takes ``own`` of them at its own ``size``; 1 stays 1: one at a time."""
+    """Rows at another size, of a model that takes ``own`` of them at its own ``size``; 1 stays 1: one at a time."""
     return own if own == 1 else max(2, int(own * size**2 / (width * height)))
 
 
 def row_cap(model: Model, request: Request, settings: Settings) -> int:
-    """UNet rows for this model and size; the setting is for the model's own size."""
-    if model.encode is None:
+    """Rows for this model and size; the setting is for the model's own size."""
+    if model.family is None:
         return 1
     return max(2, rows_at(own_rows(model, settings), model.size, request.width, request.height))
 
@@ -55,7 +55,7 @@ class Group:
 
         self.cap = row_cap(model, request, settings)
         bucket = self.cap if settings.reproducible else 0
-        self.batch: Any = Batch(model, limit=self.cap, bucket=bucket) if model.encode else SoloBatch(model)
+        self.batch: Any = Batch(model, limit=self.cap, bucket=bucket) if model.family else SoloBatch(model)
         self.tickets: dict[Any, Ticket] = {}
         self.tick_seconds: float | None = None
         size = metrics.size_label(request.width, request.height)
@@ -68,8 +68,7 @@ class Group:
     def room(self, request: Request) -> bool:
         if len(self._finished) >= 2 * DECODE_AT_ONCE:  # one-step requests could outrun the VAE
             return False
-        width = 2 if request.guided and self.batch.model.encode else 1
-        return self.batch.width + width <= min(self.cap, max(2, self.batch.limit))
+        return self.batch.width + self.batch.model.rows(request) <= min(self.cap, max(2, self.batch.limit))
 
     def join(self, ticket: Ticket) -> None:
         """Raises the WorkbenchError of a request that the model cannot take."""

@@ -8,20 +8,20 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import InvalidValue, ModelUnavailable, out_of_memory
 from lib.settings import EMBEDDED, EMBEDDED_FOLDER, Settings
-from lib.text_to_image.request import Request
+from lib.text_to_image.request import SCHEDULERS, Request
 from lib.text_to_image.threads import Threads
 
 if TYPE_CHECKING:
     import torch
 
-    from lib.text_to_image.families import Encode
+    from lib.text_to_image.families import Family
 
 Report = Callable[[str], None]
 
@@ -77,47 +77,51 @@ def suggested(name: str) -> dict[str, Any]:
 
 @dataclass(slots=True, kw_only=True)
 class Model:
-    """A loaded model. ``encode`` is None for a family that runs one request at a time."""
+    """A loaded model. ``family`` is None for one that runs one request at a time."""
 
     name: str
     revision: str
     pipeline: Any
     device: torch.device
     dtype: torch.dtype
-    encode: Encode | None
+    family: Family | None
     size: int
     threads: Threads
     preview_weights: torch.Tensor | None = None
 
     def settle(self, request: Request) -> Request:
-        """With the size filled in. Raises InvalidValue outside half to double the trained size."""
-        return settle(request, self.name, self.size)
+        """With the size filled in. Raises InvalidValue for a size outside half to double the trained one, and for
+        what its family does not take."""
+        if self.family is None:
+            return settle(request, self.name, self.size)
+        return settle(request, self.name, self.size, self.family.multiple, self.family.schedulers)
+
+    def rows(self, request: Request) -> int:
+        """Of the network, for each step."""
+        return 2 if self.family is not None and self.family.guided(request) else 1
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """[n, C, h, w] as the UNet knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
-        import torch
+        """[n, C, h, w] as the network knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
+        from lib.text_to_image import vae
 
-        vae = self.pipeline.vae
-        config, latents = vae.config, latents.to(vae.dtype)
-        scale = torch.full((), config.scaling_factor, device=latents.device, dtype=latents.dtype)
-        shift = torch.zeros((), device=latents.device, dtype=latents.dtype)
-        if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):
-            mean, std = (
-                torch.tensor(v, device=latents.device, dtype=latents.dtype)[None, :, None, None]
-                for v in (config.latents_mean, config.latents_std)
-            )
-            scale, shift = scale / std, mean
-        return vae.decode(latents / scale + shift, return_dict=False)[0]
+        return vae.decode(self.pipeline.vae, latents)
 
 
-def settle(request: Request, name: str, size: int) -> Request:
+def settle(request: Request, name: str, size: int, multiple: int = 8, schedulers: Sequence[str] = SCHEDULERS) -> Request:
     """As ``Model.settle``, for whoever knows of a model only its trained ``size`` in pixels."""
-    width, height = request.width or size, request.height or size
+    start, width, height = request.start, request.width, request.height
+    if start is not None:
+        width, height = start.size(size, width, height, multiple)
+    width, height = width or size, height or size
     low, high = max(64, size // 2), size * 2
     for field, value in (("width", width), ("height", height)):
         if not low <= value <= high:
             raise InvalidValue(field, value, f"{low} to {high} for {name} (trained at {size})")
-    return replace(request, width=width, height=height, model=name)
+        if value % multiple:
+            raise InvalidValue(field, value, f"a multiple of {multiple} for {name}")
+    if request.scheduler not in schedulers:
+        raise InvalidValue("scheduler", request.scheduler, f"{', '.join(schedulers)} for {name}")
+    return replace(request, width=width, height=height, model=name, start=start and start.fitted(width, height))
 
 
 def load(source: Source, settings: Settings, report: Report = lambda stage: None) -> Model:
@@ -137,7 +141,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     from diffusers.utils import logging
 
     from lib.text_to_image import preview
-    from lib.text_to_image.families import ENCODERS
+    from lib.text_to_image.families import FAMILIES
 
     logging.disable_progress_bar()
     device = pick_device(settings.device)
@@ -151,18 +155,17 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
 
     report(f"reading the weights of {source.name}")
     index = DiffusionPipeline.load_config(folder)
-    encode = ENCODERS.get(index["_class_name"])
+    kind = FAMILIES.get(index["_class_name"])
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
     if "safety_checker" in index:
         options |= {"safety_checker": None, "requires_safety_checker": False}
     if variant:
         options["variant"] = variant
-    loader = DiffusionPipeline if encode else AutoPipelineForText2Image
+    loader = DiffusionPipeline if kind else AutoPipelineForText2Image
     pipeline = loader.from_pretrained(folder, **options)
     report(f"moving {source.name} to {device}")
     pipeline.to(device)
-    if not hasattr(pipeline.scheduler, "alphas_cumprod"):  # EDM or flow matching: not the samplers of the batch
-        encode = None
+    family = kind(pipeline, device, dtype) if kind and kind.suits(pipeline) else None
     pipeline.set_progress_bar_config(disable=True)
     vae = getattr(pipeline, "vae", None)
     if vae is not None and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
@@ -173,13 +176,13 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
         pipeline=pipeline,
         device=device,
         dtype=dtype,
-        encode=encode,
+        family=family,
         size=_trained_size(pipeline),
         threads=Threads(device),
     )
-    if encode:
+    if family:
         report(f"warming up {source.name}")
-        model.preview_weights = preview.fit(model.decode, pipeline.unet.config.in_channels, device)
+        model.preview_weights = preview.fit(model.decode, family.channels, device)
     return model
 
 

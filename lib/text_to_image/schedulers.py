@@ -30,10 +30,10 @@ def make_scheduler(name: str, trained: Any) -> Any:
     return getattr(diffusers, kind).from_config(trained.config, **extra)
 
 
-def plan(scheduler: Any, steps: int) -> list[Any]:
+def plan(scheduler: Any, steps: int, **options: Any) -> list[Any]:
     """Sets the timesteps, on the CPU (a scalar there costs no device sync), and returns them."""
     try:
-        scheduler.set_timesteps(steps, device="cpu")
+        scheduler.set_timesteps(steps, device="cpu", **options)
     except (ValueError, IndexError, AssertionError) as error:
         # e.g. LCM knows at most its 50 distilled timesteps
         raise InvalidValue("steps", steps, f"fewer for this scheduler ({type(error).__name__}: {error})") from None

@@ -71,11 +71,12 @@ class SoloRow:
         pipeline, request = self.model.pipeline, self.request
         known = inspect.signature(pipeline.__call__).parameters
         options: dict[str, Any] = {
-            "negative_prompt": request.negative_prompt or None,
             "guidance_scale": request.guidance_scale,
             "width": request.width,
             "height": request.height,
         }
+        if request.negative_prompt:  # without one the pipeline's own default: None for some, "" for others
+            options["negative_prompt"] = request.negative_prompt
         # newer pipelines have the first, some older ones only the second
         if "callback_on_step_end" in known:
             options["callback_on_step_end"] = self._on_step

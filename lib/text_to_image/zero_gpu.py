@@ -116,7 +116,7 @@ class PerCallEngine:
         from lib.text_to_image.solo import SoloBatch
 
         began, model = time.monotonic(), self._models[request.model]
-        batch = Batch(model, bucket=2 if self.settings.reproducible else 0) if model.encode else SoloBatch(model)
+        batch = Batch(model, bucket=2 if self.settings.reproducible else 0) if model.family else SoloBatch(model)
         try:
             row = batch.join(request)
         except WorkbenchError as error:  # an exception would arrive as its class's name only

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -20,7 +20,7 @@ from lib.text_to_image.schedulers import make_scheduler
 WORDS = ("a red car on a track", "a blue boat", "a white cat in the snow", "a robot under water", "a pink flower")
 
 
-def mixed(count: int, seed: int = 0) -> list[Request]:
+def mixed(count: int, seed: int = 0, schedulers: Sequence[str] = SCHEDULERS) -> list[Request]:
     """Requests that differ in everything, every scheduler among them."""
     r = random.Random(seed)
     return [
@@ -30,7 +30,7 @@ def mixed(count: int, seed: int = 0) -> list[Request]:
             steps=r.randint(2, 9),
             guidance_scale=r.choice((0.0, 1.0, 3.0, 7.5)),
             seed=r.randrange(2**32),
-            scheduler=SCHEDULERS[k % len(SCHEDULERS)],
+            scheduler=schedulers[k % len(schedulers)],
         )
         for k in range(count)
     ]

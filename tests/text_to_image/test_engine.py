@@ -159,9 +159,9 @@ def test_one_visitor_with_many_requests_holds_up_no_other(settings: Settings, mo
 
 
 def test_a_fault_ends_one_request_and_not_its_neighbours(small: Engine, monkeypatch: pytest.MonkeyPatch, sd: Model) -> None:
-    from lib.text_to_image import batch
+    from lib.text_to_image import schedulers
 
-    make_scheduler = batch.make_scheduler
+    make_scheduler = schedulers.make_scheduler
 
     def brittle(name: str, trained: object) -> object:
         scheduler = make_scheduler(name, trained)
@@ -169,7 +169,7 @@ def test_a_fault_ends_one_request_and_not_its_neighbours(small: Engine, monkeypa
             scheduler.step = None
         return scheduler
 
-    monkeypatch.setattr(batch, "make_scheduler", brittle)
+    monkeypatch.setattr(schedulers, "make_scheduler", brittle)
     good = [Request(prompt="a", steps=6, seed=k, scheduler=SCHEDULERS[k]) for k in range(3)]
     tickets = [small.submit(r) for r in good]
     with pytest.raises(GenerationFailed):
@@ -213,30 +213,30 @@ def test_memory_running_out_lowers_the_cap_and_loses_nobody(
 
 
 def test_a_family_without_a_batch_still_works(small: Engine) -> None:
-    events = list(small.submit(Request(prompt="a", steps=4, seed=3, model="flux")).events())
+    events = list(small.submit(Request(prompt="a", steps=4, seed=3, model="pixart")).events())
     assert isinstance(events[-1], Done) and any(isinstance(e, Step) for e in events)
     assert any(isinstance(e, Loading) for e in events)
-    again = small.submit(Request(prompt="a", steps=4, seed=3, model="flux")).result()
+    again = small.submit(Request(prompt="a", steps=4, seed=3, model="pixart")).result()
     assert again.image.tobytes() == events[-1].image.tobytes()
 
 
 def test_cancelling_a_family_without_a_batch(small: Engine) -> None:
-    ticket = small.submit(Request(prompt="a", steps=100, model="flux"))
+    ticket = small.submit(Request(prompt="a", steps=100, model="pixart"))
     for event in ticket.events():
         if isinstance(event, Step):
             break
     with pytest.raises(Cancelled):
         ticket.result()
     wait_for(lambda: small.status()["rows_in_batch"] == 0)
-    assert small.submit(Request(prompt="a", steps=2, model="flux")).result()
+    assert small.submit(Request(prompt="a", steps=2, model="pixart")).result()
 
 
 def test_two_sizes_of_a_family_without_a_batch_never_share_its_pipeline(small: Engine) -> None:
-    small_one, large_one = (Request(prompt="a", steps=6, seed=3, model="flux", width=w, height=w) for w in (512, 576))
+    small_one, large_one = (Request(prompt="a", steps=6, seed=3, model="pixart", width=w, height=w) for w in (128, 192))
     solo = small.submit(small_one).result()
     tickets = [small.submit(small_one), small.submit(large_one)]
     assert tickets[0].result().image.tobytes() == solo.image.tobytes()
-    assert tickets[1].result().image.size == (576, 576)
+    assert tickets[1].result().image.size == (192, 192)
 
 
 def test_a_model_that_fails_does_not_leave_the_place_empty(settings: Settings, tmp_path) -> None:  # type: ignore[no-untyped-def]

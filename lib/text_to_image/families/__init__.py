@@ -1,54 +1,32 @@
-"""What differs between families of models: how a prompt becomes the UNet's conditioning.
+"""The families of models that share a batch: one module a family, with a subclass of ``base.Family``.
 
-One module a family; ``@family("PipelineClass", …)`` puts its ``encode`` in the table. A pipeline
-class without a row here still works, one request at a time (``solo.py``).
+The modules of this package are listed, so a family is there as soon as its file is. A pipeline class that none of
+them names still works, one request at a time (``solo.py``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
-from typing import Any
+import pkgutil
+from importlib import import_module
 
-import torch
+from lib.text_to_image.families.base import Conditioning, Family
 
-from lib.text_to_image.request import Request
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Conditioning:
-    """One UNet row: ``hidden`` [tokens, width]; ``added`` and ``timestep_cond`` as the family needs."""
-
-    hidden: torch.Tensor
-    added: dict[str, torch.Tensor] = field(default_factory=dict)
-    timestep_cond: torch.Tensor | None = None
+__all__ = ["FAMILIES", "Conditioning", "Family", "discover"]
 
 
-# (pipeline, request) -> (for the prompt, for the negative prompt or None when unguided)
-Encode = Callable[[Any, Request], tuple[Conditioning, Conditioning | None]]
-ENCODERS: dict[str, Encode] = {}
+def discover() -> dict[str, type[Family]]:
+    """Families by diffusers' class of pipeline. Raises ValueError where two claim one."""
+    found: dict[str, type[Family]] = {}
+    for info in pkgutil.iter_modules(__path__):
+        module = import_module(f"{__name__}.{info.name}")
+        for kind in vars(module).values():
+            if not isinstance(kind, type) or not issubclass(kind, Family) or kind.__module__ != module.__name__:
+                continue
+            for pipeline in vars(kind).get("pipelines", ()):
+                if pipeline in found:
+                    raise ValueError(f"two families claim {pipeline}")
+                found[pipeline] = kind
+    return found
 
 
-def family(*pipeline_classes: str) -> Callable[[Encode], Encode]:
-    def register(encode: Encode) -> Encode:
-        for name in pipeline_classes:
-            if name in ENCODERS:
-                raise ValueError(f"two families claim {name}")
-            ENCODERS[name] = encode
-        return encode
-
-    return register
-
-
-def guidance_embedding(pipeline: Any, request: Request) -> torch.Tensor | None:
-    """For a UNet distilled with guidance, which takes the scale as an embedding instead of a second
-    row (Meng et al. 2023, "On distillation of guided diffusion models"): [time_cond_proj_dim]."""
-    unet = pipeline.unet
-    if unet.config.time_cond_proj_dim is None:
-        return None
-    scale = torch.tensor([request.guidance_scale - 1])
-    embedding = pipeline.get_guidance_scale_embedding(scale, unet.config.time_cond_proj_dim)
-    return embedding[0].to(unet.device, unet.dtype)
-
-
-from lib.text_to_image.families import stable_diffusion, stable_diffusion_xl  # noqa: E402, F401
+FAMILIES = discover()

@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 
-from lib.text_to_image.families import Conditioning, family, guidance_embedding
+from lib.text_to_image.families.base import Conditioning
+from lib.text_to_image.families.unet import UNetFamily
 from lib.text_to_image.request import Request
 
 
-@family("StableDiffusionXLPipeline")
-def encode(pipeline: Any, request: Request) -> tuple[Conditioning, Conditioning | None]:
-    device, timestep_cond = pipeline.unet.device, guidance_embedding(pipeline, request)
-    guided = request.guided and timestep_cond is None
-    # None, not "": SDXL was trained with zeros for no prompt (force_zeros_for_empty_prompt)
-    prompt, negative, pooled, negative_pooled = pipeline.encode_prompt(
-        prompt=request.prompt,
-        device=device,
-        num_images_per_prompt=1,
-        do_classifier_free_guidance=guided,
-        negative_prompt=request.negative_prompt or None,
-    )
-    size = (request.height, request.width)
-    # original size, crop corner, target size (SDXL report, section 2.2)
-    time_ids = torch.tensor([*size, 0, 0, *size], dtype=prompt.dtype, device=device)
+class StableDiffusionXL(UNetFamily):
+    pipelines = ("StableDiffusionXLPipeline",)
 
-    def row(hidden: torch.Tensor, text: torch.Tensor) -> Conditioning:
-        added = {"text_embeds": text[0], "time_ids": time_ids}
-        return Conditioning(hidden=hidden[0], added=added, timestep_cond=timestep_cond)
+    def encode(self, request: Request) -> tuple[Conditioning, Conditioning | None]:
+        guided, timestep_cond = self.guided(request), self.guidance_embedding(request)
+        # None, not "": SDXL was trained with zeros for no prompt (force_zeros_for_empty_prompt)
+        prompt, negative, pooled, negative_pooled = self.pipeline.encode_prompt(
+            prompt=request.prompt,
+            device=self.device,
+            num_images_per_prompt=1,
+            do_classifier_free_guidance=guided,
+            negative_prompt=request.negative_prompt or None,
+        )
+        size = (request.height, request.width)
+        # original size, crop corner, target size (SDXL report, section 2.2)
+        time_ids = torch.tensor([*size, 0, 0, *size], dtype=prompt.dtype, device=self.device)
 
-    return row(prompt, pooled), row(negative, negative_pooled) if guided else None
+        def row(hidden: torch.Tensor, text: torch.Tensor) -> Conditioning:
+            added = {"text_embeds": text[0], "time_ids": time_ids}
+            return Conditioning(hidden=hidden[0], added=added, timestep_cond=timestep_cond)
+
+        return row(prompt, pooled), row(negative, negative_pooled) if guided else None

@@ -1,0 +1,69 @@
+"""What the families with a UNet share: noise as in Ho et al. 2020, and diffusers' samplers for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+
+from lib.text_to_image import preview, schedulers
+from lib.text_to_image.families.base import Conditioning, Family
+from lib.text_to_image.request import Request
+
+
+class UNetFamily(Family):
+    @staticmethod
+    def suits(pipeline: Any) -> bool:
+        return hasattr(pipeline.scheduler, "alphas_cumprod")  # EDM and flow matching have none
+
+    @property
+    def network(self) -> Any:
+        return self.pipeline.unet
+
+    @property
+    def channels(self) -> int:
+        return self.network.config.in_channels
+
+    def guided(self, request: Request) -> bool:
+        return request.guided and self.network.config.time_cond_proj_dim is None
+
+    def guidance_embedding(self, request: Request) -> torch.Tensor | None:
+        """For a UNet distilled with guidance, which takes the scale as an embedding instead of a second
+        row (Meng et al. 2023, "On distillation of guided diffusion models"): [time_cond_proj_dim]."""
+        width = self.network.config.time_cond_proj_dim
+        if width is None:
+            return None
+        scale = torch.tensor([request.guidance_scale - 1])
+        embedding = self.pipeline.get_guidance_scale_embedding(scale, width)
+        return embedding[0].to(self.device, self.dtype)
+
+    def plan(self, request: Request) -> tuple[Any, list[Any]]:
+        scheduler = schedulers.make_scheduler(request.scheduler, self.pipeline.scheduler)
+        return scheduler, schedulers.plan(scheduler, request.steps)
+
+    def start(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
+        return noise * scheduler.init_noise_sigma
+
+    def noised(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
+        return scheduler.add_noise(latents, noise, torch.tensor([timestep]))
+
+    def scale(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
+        return scheduler.scale_model_input(latents, timestep)
+
+    def predict(self, noisy: torch.Tensor, times: torch.Tensor, conditions: Sequence[Conditioning]) -> torch.Tensor:
+        added = {name: torch.stack([c.added[name] for c in conditions]) for name in conditions[0].added}
+        scales = [c.timestep_cond for c in conditions if c.timestep_cond is not None]
+        return self.network(
+            noisy.to(self.dtype),
+            times.to(self.device),
+            encoder_hidden_states=torch.stack([c.hidden for c in conditions]),
+            timestep_cond=torch.stack(scales) if scales else None,
+            added_cond_kwargs=added or None,
+            return_dict=False,
+        )[0]
+
+    def clean(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        trained = self.pipeline.scheduler
+        alpha = trained.alphas_cumprod[[round(t) for t in times]].to(noisy.device)[:, None, None, None]
+        return preview.clean_estimate(noisy, output, alpha, trained.config.prediction_type)

@@ -1,0 +1,96 @@
+"""Calls of the network that rows share: guidance, the most rows a call may have, and whose fault an error is."""
+
+from __future__ import annotations
+
+import logging
+
+import torch
+
+from lib.errors import GenerationFailed, WorkbenchError, out_of_memory
+from lib.text_to_image.families import Conditioning
+from lib.text_to_image.models import Model
+from lib.text_to_image.row import Row
+
+log = logging.getLogger(__name__)
+
+
+class Predictor:
+    """``limit`` is the most rows in a call, halved where memory runs out; with ``bucket`` > 0 each call has that many."""
+
+    def __init__(self, model: Model, *, limit: int, bucket: int) -> None:
+        assert model.family is not None
+        self.model, self.family, self.limit, self.bucket = model, model.family, bucket or limit, bucket
+
+    def outputs(self, rows: list[Row]) -> list[torch.Tensor | None]:
+        """The guided prediction [1, C, h, w] of each row; None, with ``error`` set, where it broke."""
+        if not rows:
+            return []
+        try:
+            return list(self._predict(rows).split(1))
+        except Exception as error:  # whatever the network raises: find out whose fault it is
+            if len(rows) == 1:
+                rows[0].error = failure(error)
+                return [None]
+            return [out for row in rows for out in self.outputs([row])]
+
+    def _predict(self, rows: list[Row]) -> torch.Tensor:
+        """Ho & Salimans 2022, eq. 6, as diffusers scales it: negative + scale (prompt - negative)."""
+        inputs, times, conditions, prompt_at, negative_at = [], [], [], [], []
+        for row in rows:
+            negative_at.append(len(inputs))
+            for condition in (row.negative, row.positive) if row.negative else (row.positive,):
+                inputs.append(row.noisy)
+                times.append(float(row.timesteps[row.calls]))
+                conditions.append(condition)
+            prompt_at.append(len(inputs) - 1)
+        out = self._calls(torch.cat(inputs), torch.tensor(times), conditions, together=len(rows) > 1).float()
+        scale = torch.tensor([row.request.guidance_scale if row.negative else 1.0 for row in rows])
+        prompt, negative = out[prompt_at], out[negative_at]
+        return negative + scale.to(out.device)[:, None, None, None] * (prompt - negative)
+
+    def _calls(
+        self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning], together: bool
+    ) -> torch.Tensor:
+        """[n, C, h, w] float32 in and out, in calls of at most ``limit`` rows."""
+        n = len(noisy)
+        parts: list[torch.Tensor] = []
+        while sum(map(len, parts)) < n:
+            start = sum(map(len, parts))
+            end = min(n, start + self.limit)
+            try:
+                parts.append(self._call(noisy[start:end], times[start:end], conditions[start:end], together))
+            except (RuntimeError, MemoryError) as error:
+                if not out_of_memory(error) or self.limit == 1 or self.bucket:
+                    raise
+                self.limit = max(1, min(self.limit, end - start) // 2)
+                if self.model.device.type == "cuda":
+                    torch.cuda.empty_cache()
+        return torch.cat(parts)
+
+    def _call(
+        self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning], together: bool
+    ) -> torch.Tensor:
+        n = len(noisy)
+        extra = self.bucket - n if self.bucket else 0
+        if extra:
+            noisy = torch.cat([noisy, noisy[-1:].expand(extra, -1, -1, -1)])
+            times = torch.cat([times, times[-1:].expand(extra)])
+            conditions = conditions + [conditions[-1]] * extra
+        # Several threads cut a matrix where it suits them, so a row's rounding would depend on its place.
+        with self.model.threads.use(self.family.network, positions(noisy), together=together, one=bool(self.bucket)):
+            return self.family.predict(noisy, times, conditions)[:n]
+
+
+def positions(latents: torch.Tensor) -> int:
+    """Latent pixels of [n, C, h, w]."""
+    return latents.shape[0] * latents.shape[2] * latents.shape[3]
+
+
+def failure(error: Exception) -> WorkbenchError:
+    """What the visitor is told of an error that one row met."""
+    if isinstance(error, WorkbenchError):
+        return error
+    if out_of_memory(error):
+        return GenerationFailed("The device has too little memory for this picture; try a smaller one.")
+    log.error("a row broke", exc_info=error)
+    return GenerationFailed(f"The model broke on this request ({type(error).__name__}).")

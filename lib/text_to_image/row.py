@@ -1,0 +1,90 @@
+"""One request under way, as a row of a batch."""
+
+from __future__ import annotations
+
+import inspect
+
+import torch
+from diffusers.utils.torch_utils import randn_tensor
+
+from lib.errors import WorkbenchError
+from lib.text_to_image.image_to_image import begin
+from lib.text_to_image.models import Model
+from lib.text_to_image.request import Request
+
+
+class Row:
+    """Its latents [1, C, h, w] float32, conditioning, scheduler and random numbers are its own.
+
+    ``calls`` of ``len(timesteps)`` calls of the network are done; that makes ``step`` of ``steps``. One with a start
+    picture joins at a later timestep.
+    """
+
+    __slots__ = (
+        "_kept",
+        "calls",
+        "error",
+        "family",
+        "latents",
+        "negative",
+        "noisy",
+        "options",
+        "output",
+        "positive",
+        "request",
+        "scheduler",
+        "steps",
+        "timesteps",
+    )
+
+    def __init__(self, model: Model, request: Request) -> None:
+        assert model.family is not None
+        self.request, self.family = request, model.family
+        self.scheduler, self.timesteps = self.family.plan(request)
+        encoder, tokens = self.family.text
+        with model.threads.use(encoder, tokens):
+            self.positive, self.negative = self.family.encode(request)
+        # On the CPU, so the noise is the same on every device and whoever shares the batch.
+        generator = torch.Generator().manual_seed(request.seed)
+        self.steps, self._kept = request.steps, None
+        if request.start is None:
+            noise = randn_tensor(self.family.shape(request), generator=generator, dtype=torch.float32)
+            self.latents = self.family.start(self.scheduler, noise).to(model.device)
+        else:
+            self.steps -= self.family.skipped(request)
+            self.timesteps = self.family.later(self.scheduler, self.timesteps, request)
+            self.latents, self._kept = begin(model, request, self.scheduler, self.timesteps[0], generator)
+        takes = inspect.signature(self.scheduler.step).parameters
+        self.options = {"generator": generator} if "generator" in takes else {}
+        self.calls = 0
+        self.error: WorkbenchError | None = None
+        self.noisy = self.output = self.latents
+
+    @property
+    def width(self) -> int:
+        """Rows of the network that it takes."""
+        return 1 if self.negative is None else 2
+
+    @property
+    def left(self) -> int:
+        return len(self.timesteps) - self.calls
+
+    @property
+    def step(self) -> int:
+        """Steps done as the user counts them: Heun and PNDM call the network more often than that."""
+        return self.steps * self.calls // len(self.timesteps)
+
+    def scale(self) -> torch.Tensor:
+        """``noisy``: what the network is to see now."""
+        self.noisy = self.family.scale(self.scheduler, self.latents, self.timesteps[self.calls])
+        return self.noisy
+
+    def advance(self, output: torch.Tensor) -> None:
+        """A scheduler step with the network's guided ``output`` [1, C, h, w] float32."""
+        self.output = output
+        t = self.timesteps[self.calls]
+        self.latents = self.scheduler.step(output, t, self.latents, **self.options, return_dict=False)[0]
+        self.calls += 1
+        if self._kept is not None:
+            following = self.timesteps[self.calls] if self.left else None
+            self.latents = self._kept.around(self.latents, self.scheduler, self.family, following)

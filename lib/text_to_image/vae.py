@@ -1,0 +1,36 @@
+"""Between latents as the network knows them and pictures: the VAE, with the statistics of its latents."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+
+
+def decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:
+    """[n, C, h, w] as the network knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
+    latents = latents.to(vae.dtype)
+    scale, shift = _statistics(vae.config, latents)
+    return vae.decode(latents / scale + shift, return_dict=False)[0]
+
+
+def encode(vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+    """Pictures [n, 3, H, W] in -1..1 to latents [n, C, h, w] float32 as the network knows them, drawn with ``generator``
+    where the VAE gives a distribution."""
+    found = vae.encode(pixels.to(vae.dtype))
+    latents = found.latent_dist.sample(generator) if hasattr(found, "latent_dist") else found.latents
+    scale, shift = _statistics(vae.config, latents)
+    return ((latents - shift) * scale).float()
+
+
+def _statistics(config: Any, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The network knows ``scale * (latents - shift)``."""
+    scale = torch.full((), config.scaling_factor, device=latents.device, dtype=latents.dtype)
+    shift = torch.full((), getattr(config, "shift_factor", None) or 0.0, device=latents.device, dtype=latents.dtype)
+    if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):
+        mean, std = (
+            torch.tensor(v, device=latents.device, dtype=latents.dtype)[None, :, None, None]
+            for v in (config.latents_mean, config.latents_std)
+        )
+        scale, shift = scale / std, mean
+    return scale, shift
