@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -52,19 +53,20 @@ class StartPicture:
         grey = None if mask is None else mask.tobytes()
         return cls(width=image.width, height=image.height, pixels=image.tobytes(), mask=grey, **(digests | more))
 
-    def size(self, own: int, width: int = 0, height: int = 0) -> tuple[int, int]:
+    def size(self, own: int, width: int = 0, height: int = 0, multiple: int = 8) -> tuple[int, int]:
         """Of the picture to draw, where a side is left to the model (0): in the start picture's shape and of about the
-        area of ``own`` x ``own``, in eighths of ``own``."""
+        area of ``own`` x ``own``, in eighths of ``own``, so that there are few sizes and batches are shared."""
         shape = self.width / self.height
         if not width and not height:
-            width = _eighths(own * math.sqrt(shape), own)
-            height = _eighths(own / math.sqrt(shape), own)
-        return width or _eighths(height * shape, own), height or _eighths(width / shape, own)
+            width = _eighths(own * math.sqrt(shape), own, multiple)
+            height = _eighths(own / math.sqrt(shape), own, multiple)
+        return width or _eighths(height * shape, own, multiple), height or _eighths(width / shape, own, multiple)
 
     def fitted(self, width: int, height: int) -> StartPicture:
         """Scaled to fill ``width`` x ``height``; what is over is cut off evenly."""
-        if (self.width, self.height) == (width, height):
-            return self
+        return self if (self.width, self.height) == (width, height) else _fitted(self, width, height)
+
+    def _scaled(self, width: int, height: int) -> StartPicture:
         image = ImageOps.fit(self.image, (width, height), Image.Resampling.LANCZOS)
         mask = self.mask_image
         grey = None if mask is None else ImageOps.fit(mask, (width, height), Image.Resampling.BILINEAR).tobytes()
@@ -91,6 +93,11 @@ class StartPicture:
         """What is told of it beside the picture."""
         told = {"strength": self.strength, "start_picture": self.digest}
         return told | ({"mask": self.mask_digest} if self.mask is not None else {})
+
+
+@lru_cache(maxsize=2)  # several pictures of one request are fitted one after another
+def _fitted(start: StartPicture, width: int, height: int) -> StartPicture:
+    return start._scaled(width, height)
 
 
 def strength_of(value: Any) -> float:
@@ -129,8 +136,8 @@ def _within(image: Image.Image) -> Image.Image:
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # type: ignore[arg-type]
 
 
-def _eighths(side: float, own: int) -> int:
-    """A multiple of 8 near ``side``, in eighths of ``own``, from half to double of it."""
-    step = max(8, own // 8 // 8 * 8)
+def _eighths(side: float, own: int, multiple: int) -> int:
+    """A multiple of ``multiple`` near ``side``, in eighths of ``own``, from half to double of it."""
+    step = max(multiple, own // 8 // multiple * multiple)
     low, high = -(-max(64, own // 2) // step) * step, 2 * own // step * step
     return min(max(round(side / step) * step, low), high)

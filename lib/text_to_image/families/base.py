@@ -86,7 +86,8 @@ class Family(ABC):
     def later(self, scheduler: Any, timesteps: list[Any], request: Request) -> list[Any]:
         """Those that are left with a start picture; the scheduler begins there."""
         first = self.skipped(request) * getattr(scheduler, "order", 1)
-        scheduler.set_begin_index(first)
+        if hasattr(scheduler, "set_begin_index"):
+            scheduler.set_begin_index(first)
         return timesteps[first:]
 
     @abstractmethod
