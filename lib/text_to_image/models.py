@@ -157,6 +157,8 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     index = DiffusionPipeline.load_config(folder)
     kind = FAMILIES.get(index["_class_name"])
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
+    # components that the model was saved without, such as SD3's T5: diffusers wants to be told again
+    options |= {name: None for name, kind_of in index.items() if kind_of == [None, None]}
     if "safety_checker" in index:
         options |= {"safety_checker": None, "requires_safety_checker": False}
     if variant:

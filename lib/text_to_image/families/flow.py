@@ -1,0 +1,61 @@
+"""What the families trained with flow matching share (Lipman et al. 2023; Esser et al. 2024, section 3.1).
+
+There noisy latents are x = (1 - sigma) x0 + sigma noise, the network gives the velocity v = noise - x0, and its
+timestep is 1000 sigma.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from diffusers import FlowMatchEulerDiscreteScheduler
+
+from lib.text_to_image.families.base import Family
+from lib.text_to_image.families.flow_schedulers import FLOW_SCHEDULERS, make_scheduler
+from lib.text_to_image.request import Request
+
+
+class FlowFamily(Family):
+    schedulers = FLOW_SCHEDULERS
+    multiple = 16  # the network sees patches of 2 x 2 latent pixels
+
+    @staticmethod
+    def suits(pipeline: Any) -> bool:
+        return isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
+
+    @property
+    def network(self) -> Any:
+        return self.pipeline.transformer
+
+    def patches(self, request: Request) -> int:
+        """Of a picture, as the network sees it: what a shift of the timesteps by picture size goes by."""
+        _, _, height, width = self.shape(request)
+        return (height // 2) * (width // 2)
+
+    def sigmas(self, request: Request) -> list[float] | None:
+        """Before they are shifted; None for the scheduler's own."""
+        return None
+
+    def plan(self, request: Request) -> tuple[Any, list[Any]]:
+        trained, patches = self.pipeline.scheduler, self.patches(request)
+        return make_scheduler(request.scheduler, trained, request.steps, patches, self.sigmas(request))
+
+    def start(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
+        return noise
+
+    def skipped(self, request: Request) -> int:
+        assert request.start is not None
+        return int(request.steps - min(request.steps * request.start.strength, request.steps))
+
+    def noised(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
+        sigma = float(timestep) / self.pipeline.scheduler.config.num_train_timesteps
+        return (1 - sigma) * latents + sigma * noise
+
+    def scale(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
+        return latents
+
+    def clean(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+        sigma = torch.tensor(times, device=noisy.device) / self.pipeline.scheduler.config.num_train_timesteps
+        return noisy - sigma[:, None, None, None] * output
