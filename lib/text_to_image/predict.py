@@ -51,7 +51,16 @@ class Predictor:
     def _calls(
         self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning], together: bool
     ) -> torch.Tensor:
-        """[n, C, h, w] float32 in and out, in calls of at most ``limit`` rows."""
+        """[n, C, h, w] float32 in and out, in calls of at most ``limit`` rows.
+
+        With a bucket a call also has prompts of one length only: padding them would be other kernels.
+        """
+        groups: dict[int, list[int]] = {}
+        for k, condition in enumerate(conditions):
+            groups.setdefault(len(condition.hidden) if self.bucket else 0, []).append(k)
+        if len(groups) > 1:
+            found = [self._calls(noisy[at], times[at], [conditions[k] for k in at], together) for at in groups.values()]
+            return torch.cat(found)[torch.tensor([k for at in groups.values() for k in at]).argsort()]
         n = len(noisy)
         parts: list[torch.Tensor] = []
         while sum(map(len, parts)) < n:

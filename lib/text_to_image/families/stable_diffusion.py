@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import torch
+
 from lib.text_to_image.families.base import Conditioning
 from lib.text_to_image.families.unet import UNetFamily
+from lib.text_to_image.prompts.embed import embed
 from lib.text_to_image.request import Request
 
 
@@ -11,11 +14,9 @@ class StableDiffusion(UNetFamily):
     pipelines = ("StableDiffusionPipeline",)
 
     def encode(self, request: Request) -> tuple[Conditioning, Conditioning | None]:
-        guided = self.guided(request)
-        prompt, negative = self.pipeline.encode_prompt(
-            request.prompt, self.device, 1, guided, request.negative_prompt if guided else None
-        )
-        return (
-            Conditioning(hidden=prompt[0], timestep_cond=self.guidance_embedding(request)),
-            Conditioning(hidden=negative[0]) if guided else None,
-        )
+        prompt = Conditioning(hidden=self._text(request.prompt), timestep_cond=self.guidance_embedding(request))
+        return prompt, Conditioning(hidden=self._text(request.negative_prompt)) if self.guided(request) else None
+
+    def _text(self, text: str) -> torch.Tensor:
+        found = embed(self.pipeline.tokenizer, self.pipeline.text_encoder, text)
+        return found.hidden.to(self.device, self.dtype)

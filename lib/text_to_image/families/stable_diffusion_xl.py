@@ -6,6 +6,7 @@ import torch
 
 from lib.text_to_image.families.base import Conditioning
 from lib.text_to_image.families.unet import UNetFamily
+from lib.text_to_image.prompts.embed import embed
 from lib.text_to_image.request import Request
 
 
@@ -13,21 +14,26 @@ class StableDiffusionXL(UNetFamily):
     pipelines = ("StableDiffusionXLPipeline",)
 
     def encode(self, request: Request) -> tuple[Conditioning, Conditioning | None]:
-        guided, timestep_cond = self.guided(request), self.guidance_embedding(request)
-        # None, not "": SDXL was trained with zeros for no prompt (force_zeros_for_empty_prompt)
-        prompt, negative, pooled, negative_pooled = self.pipeline.encode_prompt(
-            prompt=request.prompt,
-            device=self.device,
-            num_images_per_prompt=1,
-            do_classifier_free_guidance=guided,
-            negative_prompt=request.negative_prompt or None,
-        )
-        size = (request.height, request.width)
+        timestep_cond, size = self.guidance_embedding(request), (request.height, request.width)
         # original size, crop corner, target size (SDXL report, section 2.2)
-        time_ids = torch.tensor([*size, 0, 0, *size], dtype=prompt.dtype, device=self.device)
+        time_ids = torch.tensor([*size, 0, 0, *size], dtype=self.dtype, device=self.device)
 
-        def row(hidden: torch.Tensor, text: torch.Tensor) -> Conditioning:
-            added = {"text_embeds": text[0], "time_ids": time_ids}
-            return Conditioning(hidden=hidden[0], added=added, timestep_cond=timestep_cond)
+        def row(hidden: torch.Tensor, pooled: torch.Tensor) -> Conditioning:
+            added = {"text_embeds": pooled, "time_ids": time_ids}
+            return Conditioning(hidden=hidden, added=added, timestep_cond=timestep_cond)
 
-        return row(prompt, pooled), row(negative, negative_pooled) if guided else None
+        prompt = self._text(request.prompt)
+        if not self.guided(request):
+            return row(*prompt), None
+        if request.negative_prompt or not self.pipeline.config.force_zeros_for_empty_prompt:
+            return row(*prompt), row(*self._text(request.negative_prompt))
+        return row(*prompt), row(*map(torch.zeros_like, prompt))  # as it was trained for no prompt
+
+    def _text(self, text: str) -> tuple[torch.Tensor, torch.Tensor]:
+        """[tokens, width of both encoders] and, of the second one, [width]."""
+        p = self.pipeline
+        pairs = ((p.tokenizer, p.text_encoder), (p.tokenizer_2, p.text_encoder_2))
+        found = [embed(tokenizer, encoder, text, penultimate=True) for tokenizer, encoder in pairs if encoder is not None]
+        hidden, pooled = torch.cat([one.hidden for one in found], dim=-1), found[-1].pooled
+        assert pooled is not None
+        return hidden.to(self.device, self.dtype), pooled.to(self.device, self.dtype)

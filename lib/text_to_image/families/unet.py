@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import torch
+from torch.nn.utils.rnn import pad_sequence
 
 from lib.text_to_image import preview, schedulers
 from lib.text_to_image.families.base import Conditioning, Family
@@ -54,10 +55,12 @@ class UNetFamily(Family):
     def predict(self, noisy: torch.Tensor, times: torch.Tensor, conditions: Sequence[Conditioning]) -> torch.Tensor:
         added = {name: torch.stack([c.added[name] for c in conditions]) for name in conditions[0].added}
         scales = [c.timestep_cond for c in conditions if c.timestep_cond is not None]
+        hidden, mask = texts([c.hidden for c in conditions])
         return self.network(
             noisy.to(self.dtype),
             times.to(self.device),
-            encoder_hidden_states=torch.stack([c.hidden for c in conditions]),
+            encoder_hidden_states=hidden,
+            encoder_attention_mask=mask,
             timestep_cond=torch.stack(scales) if scales else None,
             added_cond_kwargs=added or None,
             return_dict=False,
@@ -67,3 +70,15 @@ class UNetFamily(Family):
         trained = self.pipeline.scheduler
         alpha = trained.alphas_cumprod[[round(t) for t in times]].to(noisy.device)[:, None, None, None]
         return preview.clean_estimate(noisy, output, alpha, trained.config.prediction_type)
+
+
+def texts(hidden: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Prompts of different numbers of chunks as one [n, tokens, width], and the mask [n, tokens] that hides the padding.
+
+    A1111's web UI pads with empty chunks, which every picture of a batch then sees: here none may depend on its company.
+    """
+    lengths = torch.tensor([len(one) for one in hidden])
+    if (lengths == lengths[0]).all():
+        return torch.stack(list(hidden)), None
+    mask = torch.arange(int(lengths.max())) < lengths[:, None]
+    return pad_sequence(list(hidden), batch_first=True), mask.to(hidden[0].device)
