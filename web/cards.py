@@ -46,7 +46,8 @@ def sentence(error: WorkbenchError) -> str:
     if error.given is None or error.given == "":
         return f"{field} is missing. Allowed: {allowed}{end}"
     given = str(error.given)
-    return f"{field} cannot be “{given if len(given) <= MOST_GIVEN else given[: MOST_GIVEN - 1] + '…'}”. Allowed: {allowed}{end}"
+    shown = given if len(given) <= MOST_GIVEN else f"{given[: MOST_GIVEN - 1]}…"
+    return f"{field} cannot be “{shown}”. Allowed: {allowed}{end}"
 
 
 def failed(error: WorkbenchError, word: str, still: str = "") -> str:

@@ -77,7 +77,8 @@ def handlers(ours: Sequence[BaseRoute]) -> dict[Any, Callable[..., Any]]:
     async def broken(http: Request, error: Exception) -> Response:
         if _gradios(http):
             return PlainTextResponse("Internal Server Error", status_code=500)
-        return JSONResponse({"error": "Something went wrong inside the app. The server's log has the details."}, status_code=500)
+        words = "Something went wrong inside the app. The server's log has the details."
+        return JSONResponse({"error": words}, status_code=500)
 
     return {HTTPException: refused, RequestValidationError: invalid, Exception: broken}
 

@@ -63,7 +63,7 @@ def route(token: str, read: Callable[[], Values]) -> APIRoute:
         text = generate_latest(metrics.REGISTRY) + generate_latest(own)
         return Response(text, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
-    return openapi.route("/metrics", answer, answer=openapi.file("Prometheus' text format.", "text/plain"), errors=(401, 404))
+    return openapi.route("/metrics", answer, answer=openapi.file("Prometheus' format.", "text/plain"), errors=(401, 404))
 
 
 def build_info(revision: str) -> Values:

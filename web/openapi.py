@@ -29,7 +29,10 @@ WORDS = {
     503: "No model is loaded yet, or the app is shutting down. Try again after Retry-After seconds.",
 }
 HEADERS = {
-    "X-Request-Id": {"description": "The id of the request in the log: the one you sent, or a new one.", "schema": {"type": "string"}}
+    "X-Request-Id": {
+        "description": "The request's id in the log: the one you sent, or a new one.",
+        "schema": {"type": "string"},
+    }
 }
 LATER = {"Retry-After": {"description": "Seconds.", "schema": {"type": "integer"}}}
 

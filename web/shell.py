@@ -95,7 +95,7 @@ class Workbench:
         return not self._stopping and all(getattr(tab, "ready", True) for tab in self.tabs)
 
     async def readiness(self) -> JSONResponse:
-        """Whether the app is ready for visitors. 200 when a picture can be made, else 503. Restart it by ``/healthz``, not by this."""
+        """Whether the app is ready for visitors. 200 when a picture can be made, else 503. For restarts see ``/healthz``."""
         ready = self.ready
         status = "ready" if ready else "stopping" if self._stopping else "loading"
         return JSONResponse({"status": status}, status_code=200 if ready else 503)

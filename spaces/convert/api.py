@@ -46,7 +46,7 @@ def build(converter: Converter, folders: Folders) -> None:
     async def convert(
         file: list[str] | None = None, source: str = "", target: str = "", options: dict[str, Any] | None = None
     ) -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
-        """Convert a model to another format and verify that it still computes the same. A file that is not proven is withheld.
+        """Convert a model to another format and verify that it still computes the same. An unproven file is withheld.
 
         Samples of real inputs (.npz, .npy, zip of pictures, one picture, .wav, .txt) calibrate int8 and test int8 and
         float16: send their file among those in file, and name it: options={"samples": "photos.zip"}.
@@ -55,7 +55,7 @@ def build(converter: Converter, folders: Folders) -> None:
             file: The model's file, or a list of files (the main one first); none when source names an architecture.
             source: A name such as "torchvision:mobilenet_v3_small", with its weights as file or without.
             target: The format to convert to. describe_source lists those that a model can be converted to.
-            options: JSON object with the options of the conversion and: samples, preprocessing, sizes, min_agreement, seeds, anyway.
+            options: JSON object: samples, preprocessing, sizes, min_agreement, seeds, anyway, and options of the conversion.
 
         Returns:
             The converted file (a zip where there are several) or nothing, and the report: verdict, reason, errors.
@@ -67,7 +67,9 @@ def build(converter: Converter, folders: Folders) -> None:
             given = subject.source(file, source)
             chosen = from_client(options, given.files, specs(await asyncio.to_thread(converter.conversions)))
             if name := subject.stray(given.files):
-                raise InvalidFile(f'{name!r} is not part of this model. To use it as samples: options={{"samples": "{name}"}}.')
+                raise InvalidFile(
+                    f'{name!r} is not part of this model. To use it as samples: options={{"samples": "{name}"}}.'
+                )
             async with aclosing(follow_job(converter.convert(given, target, chosen, Path(folder)))) as events:
                 async for event in events:
                     if isinstance(event, Result):

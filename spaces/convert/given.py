@@ -21,11 +21,20 @@ OPTIONS_SCHEMA: dict[str, Any] = {
         "samples": {"type": "string", "description": "Real inputs: the name of one of the uploaded files."},
         "preprocessing": {
             "type": "object",
-            "description": "How pictures become the input, where the guess is wrong: size, normalization, layout, channels, crop.",
+            "description": "How pictures become the input, where the guess is wrong: size, layout, crop …",
         },
         "sizes": {"type": "string", "description": 'Sizes of dynamic dimensions, such as "batch=4, samples=512".'},
-        "min_agreement": {"type": "number", "minimum": 0.5, "maximum": 1, "description": "Minimum share of samples with the same answer."},
-        "seeds": {"type": "array", "items": {"type": "integer"}, "description": "Seeds of the random test inputs, three or more."},
+        "min_agreement": {
+            "type": "number",
+            "minimum": 0.5,
+            "maximum": 1,
+            "description": "Minimum share of samples with the same answer.",
+        },
+        "seeds": {
+            "type": "array",
+            "items": {"type": "integer"},
+            "description": "Seeds of the random test inputs, three or more.",
+        },
         "anyway": {"type": "boolean", "description": "True: also return a file that is not proven, named .unproven."},
     },
     "additionalProperties": True,

@@ -112,7 +112,7 @@ class Page:
         try:
             model = source(paths, called)
             if name := stray(model.files):
-                raise InvalidFile(f"{name!r} is not part of this model. Remove it here, and add samples once the model is open.")
+                raise InvalidFile(f"{name!r} is not part of this model. Remove it, and add samples once the model is open.")
             asked = shared.under_way.follow("look", lambda: shared.converter.describe(model), http)
             async with aclosing(asked) as events:
                 async for event in events:

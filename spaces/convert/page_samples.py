@@ -32,7 +32,8 @@ class Inputs:
             self.preview = gr.HTML(padding=False, elem_id="convert-preview")
             with gr.Group(visible=False) as self.pictures:
                 gr.HTML(
-                    '<p class="mw-hint">How pictures become the input. These are guesses: change what is wrong.</p>', padding=False
+                    '<p class="mw-hint">How pictures become the input. These are guesses: change what is wrong.</p>',
+                    padding=False,
                 )
                 with gr.Row():
                     size = gr.Textbox(label="Size", info="height x width, pixels", max_lines=1, min_width=120)
@@ -52,10 +53,7 @@ class Inputs:
                 info="float16 and int8: share of samples on which source and result must give the same answer",
             )
             self.seeds = gr.Textbox(
-                label="Seeds",
-                placeholder="0, 1, 2",
-                max_lines=1,
-                info="three or more whole numbers, for random test inputs",
+                label="Seeds", placeholder="0, 1, 2", max_lines=1, info="three or more whole numbers, for random test inputs"
             )
         self.fields = {"size": size, "layout": layout, "channels": channels, "normalization": normalization, "crop": crop}
         self.given = [self.file, self.sizes, self.agreement, self.seeds, *self.fields.values()]

@@ -109,8 +109,10 @@ def _parameters() -> list[dict[str, Any]]:
         query("name", "Name of the file in the body. Its extension may determine the format."),
         query("sizes", 'Sizes of dynamic dimensions: "batch=4, samples=512".'),
         query("seeds", 'Seeds of the random test inputs, three or more: "0, 1, 2".'),
-        query("preprocessing", 'How pictures become the input, where the guess is wrong: "size=224, normalization=imagenet", or JSON.'),
-        query("min_agreement", "Minimum share of samples with the same answer (float16 and int8).", "number", minimum=LEAST_AGREEMENT, maximum=1),
+        query("preprocessing", 'How pictures become the input, where the guess is wrong: "size=224, crop=center", or JSON.'),
+        query(
+            "min_agreement", "Minimum share of samples with the same answer.", "number", minimum=LEAST_AGREEMENT, maximum=1
+        ),
         query("anyway", "1: also send a file that is not proven, named .unproven.", enum=["0", "1"]),
         any_query("options", "Options of the conversion, listed by /conversions, such as opset=18."),
     ]

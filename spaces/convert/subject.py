@@ -8,12 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from lib.convert.formats import FORMATS
 from lib.convert.service.converter import Source
 from lib.errors import InvalidFile, WorkbenchError
 
 # What a whole model is usually called: it cannot be the weights of an architecture given by name.
 SAMPLES = {".npz", ".npy", ".wav"}
-WHOLE = {".onnx", ".tflite", ".keras", ".pt2", ".zip"}
+WHOLE = {suffix for f in FORMATS.values() if f.upload for suffix in f.upload.suffixes}
 
 
 @dataclass(slots=True)

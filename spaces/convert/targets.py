@@ -8,10 +8,6 @@ from lib.convert.formats import FORMATS
 
 FORMATS_, SMALLER, SAME = "Formats", "Smaller", "Same format"
 GROUPS = (FORMATS_, SMALLER, SAME)
-WISHED = (
-    *("onnx", "onnx-fp16", "safetensors", "tflite", "openvino", "diffusers-onnx", "pt2", "saved-model", "torch-module"),
-    *("onnx-int8-dynamic", "onnx-int8-static", "tflite-fp16", "tflite-int8", "onnx-slim", "onnx-opset"),
-)
 LOSSY = ("fp16", "int8")
 
 Target = dict[str, Any]
@@ -37,5 +33,4 @@ def first(targets: list[Target]) -> str | None:
 
 
 def rank(target: Target) -> int:
-    name = target["target"]
-    return WISHED.index(name) if name in WISHED else len(WISHED)
+    return FORMATS[target["target"]].place

@@ -170,7 +170,13 @@ def sizes(report: dict[str, Any]) -> str:
     rows = [("", e(source.get("title", "source")), e(target.get("title", "target")), "")]
     smaller = size(report.get("size_ratio"))
     rows.append(("size", bytes_text(source.get("bytes")), bytes_text(target.get("bytes")), smaller))
-    where = "" if report.get("same_process") is None else ", in one process" if report["same_process"] else ", each in its own process"
+    where = (
+        ""
+        if report.get("same_process") is None
+        else ", in one process"
+        if report["same_process"]
+        else ", each in its own process"
+    )
     faster = speed(report.get("latency_ratio"))
     rows.append((f"median latency{where}", ms(source.get("median_ms")), ms(target.get("median_ms")), faster))
     cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)

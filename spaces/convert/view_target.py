@@ -40,9 +40,7 @@ def route(target: dict[str, Any], samples: bool = False) -> str:
         parts.append(f'<span class="mw-hop">→ <small>{tool}</small></span><span class="mw-stop">{e(name)}</span>')
     error = target.get("error")
     usual = f" Typical error: {number(error)} of the output's range." if error else ""
-    where = (
-        "measured on this machine" if target.get("measured") else "estimated: not run on this machine yet"
-    )
+    where = "measured on this machine" if target.get("measured") else "estimated: not run on this machine yet"
     rough = f"About {seconds_text(target.get('seconds'))}, {where}.{usual}"
     if target.get("install_mb"):
         rough += f" {_install(target['install_mb'])}"

@@ -42,7 +42,7 @@ def build(bench: Bench) -> None:
             file: The .onnx or .tflite file, recognized by its content; of a MediaPipe bundle (.task), its largest model.
             external_data: The model's external data files, if any.
             symbols: Older name of sizes.
-            sizes: Sizes of dynamic dimensions, e.g. "batch=8, sequence=128". The report names the sizes assumed for the others.
+            sizes: Sizes of dynamic dimensions, e.g. "batch=8, sequence=128". The report names those of the others.
 
         Returns:
             The report. format is onnx or tflite; valid says whether onnx or LiteRT accepts the model; problems lists
@@ -77,8 +77,8 @@ def build(bench: Bench) -> None:
             symbols: Older name of sizes.
             values: Instead of an .npz, the inputs as JSON: {"X": [[1, 2, 3, 4]]}.
             sizes: Sizes of dynamic dimensions, e.g. "batch=8". The answer names the sizes chosen for the others.
-            samples: Real inputs: .npz or .npy (first axis: samples), a picture, a zip of pictures, .wav, .txt. The first is run.
-            preprocessing: How pictures become the input, where the guess is wrong, e.g. "size=224, normalization=imagenet, crop=center".
+            samples: Real inputs: .npz or .npy (first axis: samples), a picture, a zip of pictures, .wav, .txt. One is run.
+            preprocessing: How pictures become the input, where the guess is wrong: "size=224, normalization=imagenet".
 
         Returns:
             Inputs, outputs, differences between the two runtimes, latency percentiles and time per node. samples and

@@ -56,7 +56,7 @@ class Bench:
         """The file with other metadata, as ``target``; its report. Raises InvalidFile for a model of another format."""
         if subject.format != TFLITE:
             raise InvalidFile(
-                "Only TensorFlow Lite files have metadata to edit, and this is not one. Send a .tflite; Convert makes one from ONNX."
+                "Only TensorFlow Lite files have metadata, and this is not one. Send a .tflite; Convert makes one from ONNX."
             )
         return self._ask(
             TFLITE, "edit", **subject.files(), name=Path(target).name, changes=changes, target=target, out=out or None

@@ -21,9 +21,7 @@ TEXTS = {"Y = X·A + B": LINEAR, "a loop": LOOP, "functions": SCALED}
 class Build:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        gr.Markdown(
-            "Write a model as ONNX text. **Build** makes it the open model in all tabs."
-        )
+        gr.Markdown("Write a model as ONNX text. **Build** makes it the open model in all tabs.")
         self.examples = gr.Radio(list(TEXTS), label="Start from", value=next(iter(TEXTS)))
         self.text = gr.Textbox(LINEAR, label="ONNX text", lines=16, max_lines=40, elem_id="onnx-text", buttons=["copy"])
         with gr.Row():

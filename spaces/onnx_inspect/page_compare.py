@@ -37,7 +37,7 @@ class Compare:
 
     def show(self, now: Subject) -> Updates:
         return {
-            self.said: f"<p class='mw-graph-line'>Leave Before empty to compare with the open model, <b>{e(now.name)}</b>.</p>"
+            self.said: f"<p class='mw-graph-line'>Leave Before empty to compare with <b>{e(now.name)}</b>.</p>"
         } | self.nothing()
 
     def nothing(self, words: str = "") -> Updates:

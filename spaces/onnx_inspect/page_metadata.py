@@ -83,7 +83,7 @@ def texts(found: dict[str, Any]) -> list[str]:
 
 
 def changes(before: dict[str, Any], given: Sequence[str | None]) -> dict[str, Any]:
-    """What the form says otherwise than the file. Raises InvalidFile where nothing differs, InvalidValue for text that is no number."""
+    """What the form says otherwise than the file. Raises InvalidFile for no change, InvalidValue for no number."""
     names = [*TEXTS, "labels", "mean", "std"]
     found: dict[str, Any] = {}
     for name, old, new in zip(names, texts(before), (value or "" for value in given), strict=True):

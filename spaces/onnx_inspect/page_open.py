@@ -36,7 +36,10 @@ class Opening:
         with gr.Row(elem_classes="mw-columns"):
             with gr.Column(scale=4, min_width=300):
                 self.files = gr.File(
-                    label="Model: .onnx (with its external data) or .tflite", file_count="multiple", type="filepath", height=150
+                    label="Model: .onnx (with its external data) or .tflite",
+                    file_count="multiple",
+                    type="filepath",
+                    height=150,
                 )
                 self.examples = gr.Dataset(
                     components=[gr.Textbox(visible=False)],

@@ -98,7 +98,9 @@ def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[st
     more = {
         "seed": query("seed", "Seed of the random inputs.", "integer", default=0),
         "runs": query("runs", "Number of timed runs.", "integer", default=RUNS),
-        "preprocessing": query("preprocessing", 'How pictures become the input, where the guess is wrong: "size=224, normalization=imagenet", or JSON.'),
+        "preprocessing": query(
+            "preprocessing", 'How pictures become the input, where the guess is wrong: "size=224, crop=center", or JSON.'
+        ),
     }
     parts = {"model": part("The model."), "external_data": part("Files with its weights (external data).", many=True)}
     samples = {"samples": part("Real inputs: .npz, .npy, a picture, a .zip of pictures, .wav or .txt.")}

@@ -100,7 +100,7 @@ def parse_sizes(sizes: str | None, symbols: str | None = "") -> dict[str, int]:
 def parse_samples(path: str | None, name: str, preprocessing: str | None, *others: Any) -> dict[str, Any] | None:
     """A file of samples with what is said of its pictures: ``size=224, normalization=imagenet``, or the same as JSON.
 
-    ``others`` are further ways to give inputs. Raises InvalidFile for two ways at once, InvalidValue for what cannot be read.
+    ``others`` are further ways to give inputs. Raises InvalidFile for two ways at once, else InvalidValue.
     """
     words = (preprocessing or "").strip()
     if not path:

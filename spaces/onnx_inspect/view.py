@@ -106,10 +106,9 @@ def cost(report: dict[str, Any]) -> str:
     for group in report["not_counted"]:
         lines.append(f"Not counted: {group['nodes']} × <code>{e(group['operator'])}</code>, {e(group['reason'])}.")
     memory = report["memory"]
-    least = f" This is a lower bound: the sizes of {plural(memory['unknown'], 'value')} are unknown." if memory["unknown"] else ""
-    lines.append(
-        f"Peak memory of inputs and activations: <b>{e(size(memory['peak_bytes']))}</b>, at {_at(report)}.{least}"
-    )
+    unknown = plural(memory["unknown"], "value")
+    least = f" This is a lower bound: the sizes of {unknown} are unknown." if memory["unknown"] else ""
+    lines.append(f"Peak memory of inputs and activations: <b>{e(size(memory['peak_bytes']))}</b>, at {_at(report)}.{least}")
     lines.append("<small>By convention, element-wise operators, normalization and pooling have no MACs.</small>")
     return f'<div class="mw-card">{"<br>".join(lines)}</div>'
 

@@ -58,7 +58,7 @@ def build(trainer: Trainer) -> None:
             technique: fine_tuning (all layers) or feature_extraction (a new head on a frozen backbone).
             epochs: 1 to 1000. 0 means 3 for fine_tuning and 30 for feature_extraction.
             batch_size: 2 to 1024.
-            learning_rate: Learning rate of the backbone. The head's is ten times as high (five times with feature_extraction).
+            learning_rate: Of the backbone. The head's is ten times as high (five times with feature_extraction).
             image_size: Side in pixels that pictures are resized to, a multiple of 8 from 32 to 512.
             seed: 0 to 4294967295; the same seed on the same machine gives the same weights.
             mixed_precision: no, bf16, or fp16 (CUDA only).

@@ -37,8 +37,8 @@ class Export:
             list(view_export.TITLES.values()),
             value=list(view_export.TITLES.values()),
             label="Files",
-            info="ONNX runs on servers and in browsers, TensorFlow Lite on phones. float16 is half the size, int8 a third. The "
-            "first TensorFlow Lite file on a server takes a minute longer: it downloads the converter, about 40 MB.",
+            info="ONNX runs on servers and in browsers, TensorFlow Lite on phones. float16 is half the size, int8 a third. "
+            "The first TensorFlow Lite file on a server takes a minute longer: it downloads the converter, about 40 MB.",
             elem_id="train-targets",
         )
         with gr.Row(elem_classes="mw-own"):

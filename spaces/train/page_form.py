@@ -43,7 +43,8 @@ class Form:
             self.name = gr.Textbox(label="Name", placeholder="name of the pictures", max_length=80)
             with gr.Row():
                 framework = gr.Radio([("PyTorch", "pytorch"), ("Keras", "keras")], value=START.framework, label="Framework")
-                weights = gr.Radio([("Pretrained", "pretrained"), ("Random", "random")], value=START.weights, label="Weights")
+                kinds = [("Pretrained", "pretrained"), ("Random", "random")]
+                weights = gr.Radio(kinds, value=START.weights, label="Weights")
             backbone = gr.Dropdown(self._backbones("pytorch"), value=START.backbone, label="Backbone", info=OFFLINE)
             with gr.Row():
                 batch = gr.Number(START.batch_size, label="Batch size", info="pictures per step", min_width=110)

@@ -14,10 +14,10 @@ TITLES = {"onnx": "ONNX", "tflite": "TFLite float32", "tflite-fp16": "TFLite flo
 WITHHELD = "withheld"
 NOTHING = "The files appear here, each with the accuracy measured on that file."
 EXPLAINED = (
-    "All figures are measured on the file itself. A float32 or float16 file can be downloaded only if MediaPipe predicts the "
-    "same labels with it as the trained network on the validation pictures (ties are not counted), an int8 file only if its "
-    "accuracy there lies inside the 95% interval of the trained network. In each class, most pictures that the network is "
-    "sure of must keep their label. Otherwise the file is withheld, with the reason."
+    "All figures are measured on the file itself. A float32 or float16 file can be downloaded only if MediaPipe predicts "
+    "the same labels with it as the trained network on the validation pictures (ties are not counted), an int8 file only if "
+    "its accuracy there lies inside the 95% interval of the trained network. In each class, most pictures that the network "
+    "is sure of must keep their label. Otherwise the file is withheld, with the reason."
 )
 BUSY = '<span class="mw-wrong" title="The measured times vary a lot">on a busy machine</span>'
 HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")

@@ -136,9 +136,9 @@ def test_an_architecture_to_onnx_and_into_the_inspector(page) -> None:  # type: 
     assert page.locator("#convert-errors .mw-error.absolute i").count() == 1
     path, called = take(page, "Download the model")
     assert called == "mobilenet_v3_small-random-weights.onnx" and onnx.load(path).graph.output[0].name
-    page.get_by_role("button", name="Open in Inspect ONNX").click()
+    page.get_by_role("button", name="Open in Inspect").click()
     page.locator("#onnx-summary .mw-facts").wait_for()
-    assert page.get_by_role("tab", name="Inspect ONNX").get_attribute("aria-selected") == "true"
+    assert page.get_by_role("tab", name="Inspect").get_attribute("aria-selected") == "true"
     assert "2.54 M" in page.locator("#onnx-summary").inner_text()
     assert page.errors == [] and page.foreign == []
 
@@ -172,14 +172,14 @@ def test_an_upload_to_float16(page, tmp_path: Path) -> None:  # type: ignore[no-
         assert json.loads(archive.read("report.json"))["verdict"] == "proven"
         model = onnx.load_from_string(archive.read("digits-fp16.onnx"))
     assert {t.data_type for t in model.graph.initializer} == {onnx.TensorProto.FLOAT16}
-    page.get_by_role("button", name="Open in Inspect ONNX").click()
+    page.get_by_role("button", name="Open in Inspect").click()
     page.locator("#onnx-summary").get_by_text("float16").first.wait_for()
     # what is opened is the inspector's own copy: another conversion removes the converter's
     page.get_by_role("tab", name="Convert", exact=True).click()
     start(page)
     page.locator("#convert-verdict .mw-bar").wait_for()
     assert "proven" in verdict(page)
-    page.get_by_role("tab", name="Inspect ONNX").click()
+    page.get_by_role("tab", name="Inspect").click()
     page.get_by_role("tab", name="Run", exact=True).click()
     page.get_by_role("button", name="Run", exact=True).click()
     page.locator("#onnx-outcome").get_by_text("agree", exact=True).wait_for()
@@ -299,7 +299,7 @@ def test_a_reload_in_the_middle_says_that_it_ended_the_conversion(page) -> None:
     start(page)
     page.locator("#convert-verdict .mw-elapsed").wait_for(timeout=SLOW)
     page.reload()
-    page.locator("#convert-verdict").get_by_text("A conversion to ONNX was under way").wait_for()
+    page.locator("#convert-verdict").get_by_text("A conversion to ONNX was running").wait_for()
     start(page)
     page.locator("#convert-verdict .mw-elapsed").wait_for(timeout=SLOW)
     page.get_by_role("button", name="Stop", exact=True).filter(visible=True).click()
@@ -312,7 +312,7 @@ def test_a_reload_in_the_middle_says_that_it_ended_the_conversion(page) -> None:
 def test_samples_among_the_model_s_files_are_not_ignored(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     deaf(tmp_path)
     upload(page, tmp_path / "deaf.onnx", tmp_path / "real.npz")
-    page.locator("#convert-about").get_by_text("'real.npz' is no part of this model").wait_for()
+    page.locator("#convert-about").get_by_text("'real.npz' is not part of this model").wait_for()
 
 
 def test_stop(page, both: str) -> None:  # type: ignore[no-untyped-def]

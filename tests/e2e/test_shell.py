@@ -20,7 +20,7 @@ from tests.spaces.conftest import serve
 
 pytestmark = pytest.mark.browser
 SLOW = 300_000  # ms
-TABS = {"pictures": "Text to image", "inspect": "Inspect ONNX", "convert": "Convert"}
+TABS = {"pictures": "Text to image", "inspect": "Inspect", "convert": "Convert"}
 
 # before any script of the page: layout shifts, the first chosen tab, what is spoken
 WATCH = """
@@ -251,7 +251,7 @@ def test_a_reload_keeps_source_target_and_verdict(visit, tmp_path: Path) -> None
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the model").click()
     assert download.value.suggested_filename == "digits-fp16.onnx" and Path(download.value.path()).stat().st_size > 1000
-    page.get_by_role("button", name="Open in Inspect ONNX").click()  # the address follows
+    page.get_by_role("button", name="Open in Inspect").click()  # the address follows
     page.wait_for_function("new URLSearchParams(location.search).get('tab') === 'inspect'")
     stranger = visit("/?tab=convert")
     assert stranger.locator("#convert-verdict .mw-card").count() == 0
@@ -262,14 +262,14 @@ def test_the_keyboard_starts_at_the_tabs_and_arrows_go_between_them(visit) -> No
     page = visit("/?tab=inspect")
     page.keyboard.press("Tab")
     focused = "document.activeElement.textContent.trim()"
-    assert page.evaluate(focused) == "Inspect ONNX"
+    assert page.evaluate(focused) == "Inspect"
     for key, name in (
         ("ArrowRight", "Convert"),
         ("ArrowRight", "Text to image"),
         ("ArrowLeft", "Convert"),
         ("Home", "Text to image"),
         ("End", "Convert"),
-        ("ArrowLeft", "Inspect ONNX"),
+        ("ArrowLeft", "Inspect"),
     ):
         page.keyboard.press(key)
         page.wait_for_function(f"document.querySelector('#tabs [aria-selected=true]').textContent === '{name}'")

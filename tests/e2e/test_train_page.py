@@ -121,19 +121,19 @@ def test_from_pictures_to_a_classifier_and_back_after_a_reload(page, trainer: st
     chip(page, "stopped")
     page.locator("#train-data").get_by_text("900 pictures in 12 classes").wait_for()
     assert page.get_by_label("Epochs").input_value() == "200"
-    assert page.get_by_role("button", name="Go on").is_visible()
+    assert page.get_by_role("button", name="Resume").is_visible()
     tab(page, "Runs")
     assert page.locator("#train-runs tbody tr").count() == 2
     page.locator("#train-runs button").last.click()
     chip(page, "done")
-    assert page.get_by_role("button", name="Again").is_visible()
+    assert page.get_by_role("button", name="Reproduce").is_visible()
 
     tab(page, "Export")
     for name in ("TFLite float32", "TFLite float16", "TFLite int8"):
         page.get_by_label(name).uncheck()
     page.get_by_role("button", name="Make the files").click()
     page.get_by_role("link", name="Download ONNX").wait_for(timeout=3 * SLOW)
-    page.get_by_role("button", name="Open in Inspect ONNX").click()
+    page.get_by_role("button", name="Open in Inspect").click()
     page.locator("#onnx-summary .mw-facts").wait_for(timeout=SLOW)
     tab(page, "Train")
     page.get_by_role("button", name="Open in Convert").filter(visible=True).click()

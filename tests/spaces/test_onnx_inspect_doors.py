@@ -150,8 +150,8 @@ def test_a_form_of_several_files(inspector: str, tmp_path: Path) -> None:
         answer = httpx.post(f"{inspector}/run-onnx", files=wrong, timeout=60)
         assert answer.status_code == 422 and message in answer.json()["error"]
     headers = {"content-type": "multipart/form-data"}
-    answer = httpx.post(f"{inspector}/run-onnx", content=b"no form", headers=headers, timeout=60)
-    assert answer.status_code == 422 and "no form" in answer.json()["error"]
+    answer = httpx.post(f"{inspector}/run-onnx", content=b"not a valid form", headers=headers, timeout=60)
+    assert answer.status_code == 422 and "not a valid form" in answer.json()["error"]
 
 
 def test_rest(inspector: str, digits: Path) -> None:

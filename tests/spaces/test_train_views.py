@@ -141,14 +141,7 @@ def window(p: float, n: int = 200) -> dict[str, Any]:
 def test_a_watched_run_shows_its_figures_and_says_that_confidence_is_no_accuracy(views: Any) -> None:
     found = served(96, 100, {"now": window(0.3), "windows": [window(0.3)], "seen": 200})
     page = Words(views("view_watch").panel(found))
-    for words in (
-        "Requests",
-        "100",
-        "96.0%",
-        "95% interval",
-        "on 60 validation pictures it was 95.0%",
-        "Inputs: no drift",
-    ):
+    for words in ("Requests", "100", "96.0%", "95% interval", "on 60 validation pictures it was 95.0%", "Inputs: no drift"):
         assert words in page.text, words
     assert "It is no accuracy" in page.text and "Model: no drift" in page.text
     assert "p = 0.3; 200 pictures compared" in page.text
