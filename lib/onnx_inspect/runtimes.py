@@ -17,7 +17,7 @@ from onnx import ModelProto
 from onnx.reference import ReferenceEvaluator
 
 from lib.onnx_inspect.profile import PROFILE_SECONDS, profile
-from lib.onnx_model import mended
+from lib.onnx_model import reference_patches
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.words import clean
 from lib.reports import machine
@@ -96,7 +96,7 @@ def reference(path: Path, values: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     try:
         with at_most(REFERENCE_SECONDS):
             model = onnx.load(str(path))
-            outputs = ReferenceEvaluator(model, new_ops=mended.operators(model)).run(None, values)
+            outputs = ReferenceEvaluator(model, new_ops=reference_patches.operators(model)).run(None, values)
     except TooSlow:
         return about | {"error": f"stopped after {REFERENCE_SECONDS} s: it is slow on big models"}, None
     except MemoryError:

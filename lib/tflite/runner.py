@@ -12,7 +12,7 @@ from lib.errors import InvalidFile, JobFailed, WorkbenchError
 from lib.model_inputs.signature import Signature, Value, named
 from lib.onnx_model.words import clean
 from lib.tflite import file as tflite_file
-from lib.tflite.signatures import Part, described, keys, not_compared, parts
+from lib.tflite.signatures import SignatureGraph, described, keys, not_compared, parts
 
 Arrays = dict[str, np.ndarray]
 UNKNOWN = re.compile(r"unresolved custom op: (\w+)")
@@ -54,13 +54,13 @@ class Runner:
             outputs |= {name: np.array(value) for name, value in found.items()}
         return outputs
 
-    def _main(self, part: Part, inputs: Arrays) -> Arrays:
+    def _main(self, part: SignatureGraph, inputs: Arrays) -> Arrays:
         """The first graph, which needs no signature."""
         interpreter = self._interpreter
         part.invoke(interpreter, inputs)
         return {name: interpreter.get_tensor(index) for name, index in part.outputs.items()}
 
-    def _called(self, part: Part, inputs: Arrays) -> Arrays:
+    def _called(self, part: SignatureGraph, inputs: Arrays) -> Arrays:
         skip = len(named(part.key, "", len(self._parts) > 1))
         found = self._interpreter.get_signature_runner(part.key)(**{n[skip:]: inputs[n] for n in part.inputs})
         return {name: found[name[skip:]] for name in part.outputs}

@@ -20,7 +20,7 @@ PASSED = {22, 43, 53, 70}  # RESHAPE, SQUEEZE, CAST, EXPAND_DIMS
 
 
 @dataclass(slots=True)
-class Part:
+class SignatureGraph:
     """``key`` is "" where the file has no signature. ``inputs`` and ``outputs``: name -> tensor, in the graph's order."""
 
     key: str
@@ -58,7 +58,7 @@ def not_compared(model: dict[str, Any]) -> list[str]:
     return sorted({s["key"] for s in model["signature_defs"] if s["key"] not in known and not _plain(model, s)})
 
 
-def parts(model: dict[str, Any], chosen: str = "") -> list[Part]:
+def parts(model: dict[str, Any], chosen: str = "") -> list[SignatureGraph]:
     """The chosen signature, or every one; the main graph where there is none. Raises InvalidValue for an unknown one."""
     known, by_key = keys(model), {s["key"]: s for s in reversed(model["signature_defs"])}
     if chosen and chosen not in by_key:
@@ -70,7 +70,7 @@ def parts(model: dict[str, Any], chosen: str = "") -> list[Part]:
     return [_part(model, by_key[k], by_key[k]["subgraph"], named(k, "", several)) for k in wanted]
 
 
-def _part(model: dict[str, Any], signature: dict[str, Any] | None, graph: int, prefix: str) -> Part:
+def _part(model: dict[str, Any], signature: dict[str, Any] | None, graph: int, prefix: str) -> SignatureGraph:
     tensors, ends = model["subgraphs"][graph]["tensors"], []
     for kind in ("inputs", "outputs"):
         order = model["subgraphs"][graph][kind].tolist()
@@ -82,7 +82,7 @@ def _part(model: dict[str, Any], signature: dict[str, Any] | None, graph: int, p
             name = prefix + (given.get(tensor) or tensors[tensor]["name"] or f"{kind[:-1]}_{k}")
             found[name if name not in found else f"{name}_{k}"] = tensor
         ends.append(found)
-    return Part(signature["key"] if signature else "", graph, *ends)
+    return SignatureGraph(signature["key"] if signature else "", graph, *ends)
 
 
 def described(model: dict[str, Any], chosen: str = "") -> Signature:

@@ -18,7 +18,7 @@ from lib.model_inputs.signature import Signature
 from lib.onnx_model.words import clean
 from lib.reports.words import note
 from lib.tflite.runner import UNKNOWN
-from lib.tflite.signatures import Part, described, parts
+from lib.tflite.signatures import SignatureGraph, described, parts
 from lib.tflite_inspect.graph import Shapes, declared
 
 MOST_RUN = 256 << 20  # bytes of a file that is run for its shapes
@@ -82,7 +82,7 @@ class _Plan:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
         self._model, self._values = model, {v.name: v for v in takes.inputs}
-        self._parts: list[Part] = [p for p in parts(model) if p.graph == 0] if takes.inputs else []
+        self._parts: list[SignatureGraph] = [p for p in parts(model) if p.graph == 0] if takes.inputs else []
         self.loaded, self._why = True, ""
         try:
             how = OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES

@@ -30,12 +30,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     def progress(stage: str, share: float | None = None) -> None:
         assert stage
 
-    apply = entrypoints.apply(progress, run, source, str(home / "1"), {"keep_io_types": True})
+    apply = entrypoints.run_edge(progress, run, source, str(home / "1"), {"keep_io_types": True})
     where = {"format": "onnx", "folder": source, "out": str(home / "asked")}
     first = entrypoints.run_source(progress, **where, seeds=[0, 1, 2], sizes={})
     where = {"format": "onnx-fp16", "folder": str(home / "1"), "asked": str(home / "asked"), "out": str(home / "answers")}
     given = {"cases": first["cases"], "source": first["signature"], "names": NAMES}
-    return {"apply": apply, "run_source": first, "run_target": entrypoints.run_target(progress, **where, **given)}
+    return {"run_edge": apply, "run_source": first, "run_target": entrypoints.run_target(progress, **where, **given)}
 
 
 def plain(value: Any) -> Any:
@@ -45,7 +45,7 @@ def plain(value: Any) -> Any:
     return json.loads(json.dumps(value))
 
 
-@pytest.mark.parametrize("task", ["apply", "run_source", "run_target"])
+@pytest.mark.parametrize("task", ["run_edge", "run_source", "run_target"])
 def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[str, Any]]) -> None:
     true = plain(said[task])
     found = child_schema.checked(task, true)
@@ -79,9 +79,9 @@ def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[st
         ("run_source", lambda s: s["signature"].update(sizes={"batch": ["x"]})),
         ("run_source", lambda s: s.update(median_ms=float("nan"))),
         ("run_target", lambda s: s["median_ms"].update(target="1")),
-        ("apply", lambda s: s.update(fixed={"batch": True})),
-        ("apply", lambda s: s.update(files={"model.onnx": "0"})),
-        ("apply", lambda s: s.update(precision="any")),
+        ("run_edge", lambda s: s.update(fixed={"batch": True})),
+        ("run_edge", lambda s: s.update(files={"model.onnx": "0"})),
+        ("run_edge", lambda s: s.update(precision="any")),
     ],
 )
 def test_nonsense_deeper_inside(task: str, change: Any, said: dict[str, dict[str, Any]]) -> None:

@@ -24,7 +24,7 @@ TWICE, WRONG = "two nodes are called 'n'", r"The source declares its output 'y' 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """``says``: in the reason, the doubts or the messages; ``refused``: in the words of the error, which is a 422."""
+    """``says``: in the reason, the blind_spots or the messages; ``refused``: in the words of the error, which is a 422."""
 
     file: str
     target: str

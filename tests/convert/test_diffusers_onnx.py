@@ -31,7 +31,7 @@ def verdict(source: Any, target: Any, fixed: dict[str, int] | None = None) -> di
     """The proof's own, over its own cases. ``target`` is called with the source's inputs."""
     pairs = []
     for case in cases(source.signature(), fixed=fixed):
-        ours = None if case.kind.startswith("nudged") else target(case.arrays)
+        ours = None if case.kind.startswith("perturbed") else target(case.arrays)
         pairs.append(Pair(case.kind, source.run(case.arrays), ours, "", case.sizes, case.seed, case.changed))
     assert {"ordinary", "resized", "zeros", "large"} <= {pair.kind for pair in pairs}
     return decide(pairs, "fp32")

@@ -8,7 +8,7 @@ import ml_dtypes
 import numpy as np
 
 from lib.convert.core import arrays
-from lib.convert.proof.cases import cases, nudged
+from lib.convert.proof.cases import cases, perturbed
 from lib.model_inputs.signature import Signature, Value
 
 TEXT = Signature(
@@ -24,7 +24,7 @@ def test_sizes_are_shared_by_symbol_and_change() -> None:
     found = cases(TEXT)
     kinds = [c.kind for c in found]
     assert kinds.count("ordinary") == 3 == kinds.count("resized")
-    assert {"zeros", "large", "nudged"} <= set(kinds)
+    assert {"zeros", "large", "perturbed"} <= set(kinds)
     for case in found:
         assert case.arrays["ids"].shape == case.arrays["mask"].shape == (case.sizes["batch"], case.sizes["sequence"])
     assert {c.sizes["batch"] for c in found} == {1, 3}
@@ -56,7 +56,7 @@ def test_fixed_and_listed_sizes() -> None:
 
 def test_a_nudge_is_one_step_of_the_dtype() -> None:
     value = np.random.default_rng(0).standard_normal(100).astype(np.float32)
-    moved = nudged({"x": value, "n": np.arange(3)}, 0)
+    moved = perturbed({"x": value, "n": np.arange(3)}, 0)
     assert moved["x"].dtype == np.float32
     assert (moved["x"] != value).all()
     assert np.abs(moved["x"] / value - 1).max() < 2.5e-7

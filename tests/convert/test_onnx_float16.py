@@ -145,7 +145,7 @@ def test_what_only_looks_lost(name: str, tmp_path: Path) -> None:
     used = {k: v for k, v in more.items() if any(k in n.input for n in nodes)}
     said, pairs = run(model(nodes, {"w": np.float32(weight)} | used), tmp_path)
     close(pairs)
-    assert said["lost"] == [] and said["doubts"] == []
+    assert said["lost"] == [] and said["blind_spots"] == []
     assert any(words in message for message in said["messages"])
 
 
@@ -209,7 +209,7 @@ def test_samples_over_its_end_are_lost(tmp_path: Path) -> None:
     (tmp_path / "t").mkdir()
     said = edge(lambda *_: None, folder, tmp_path / "t", {"keep_io_types": True, "samples": str(tmp_path / "real")})
     assert said["lost"] == ["The input 'x' reaches 100000 in the samples; float16 ends at 65504."]
-    assert "on the samples" in said["doubts"][0]
+    assert "on the samples" in said["blind_spots"][0]
 
 
 def test_a_partly_quantised_model_is_refused(tmp_path: Path) -> None:

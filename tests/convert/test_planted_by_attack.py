@@ -37,7 +37,7 @@ def model(text: str, **weights: Any) -> ModelProto:
 
 
 def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays | None = None, **more: Any) -> dict[str, Any]:
-    """As ``conversion.py`` has it, samples, masks, constants and doubts included. ``more`` goes to ``lossy``."""
+    """As ``conversion.py`` has it, samples, masks, constants and blind_spots included. ``more`` goes to ``lossy``."""
     out = target.parent / f"proof-{target.name}"
     asked, answered, stored = (out / name for name in ("asked", "answered", "samples"))
     for folder in (asked, answered, stored):
@@ -68,7 +68,7 @@ def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays |
         names={"inputs": {}, "outputs": {}},
     )
     rounds = lossy(said, str(source), str(target), precision)
-    return entrypoints.judge(
+    return entrypoints.compare(
         progress,
         asked=str(asked),
         answers=[{"folder": str(answered), "refused": got["refused"], "reference": got["reference"]}],
@@ -76,7 +76,7 @@ def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays |
         precisions=[precision],
         steady=said["steady"],
         inputs=True,
-        doubts=[said["doubts"]],
+        blind_spots=[said["blind_spots"]],
         constants=said["constants"],
         masks=[v["name"] for v in said["signature"]["inputs"] if v["role"] == "mask"],
         lossy=rounds and rounds | more,

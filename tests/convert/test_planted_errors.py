@@ -32,7 +32,7 @@ def proof(source: ModelProto, target: ModelProto, folder: Path, precision: str =
         progress, format="onnx", folder=b, **files, cases=said["cases"], source=said["signature"], names=names
     )
     answer = {"folder": str(answered), "refused": given["refused"], "reference": given["reference"]}
-    judged = entrypoints.judge(
+    judged = entrypoints.compare(
         progress,
         asked=str(asked),
         answers=[answer],

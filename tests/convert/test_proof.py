@@ -75,16 +75,16 @@ def test_a_model_that_amplifies_rounding_may_differ_by_as_much() -> None:
     """The source itself moves by 1e-5 of its range when its inputs move by their last bit."""
     chaotic = pairs(lambda y, k: y + np.float32(1e-4))
     assert decide(chaotic, "fp32")["verdict"] != "proven"
-    nudged = [Pair("nudged", {"y": p.expected["y"] + np.float32(3e-5)}, None) for p in chaotic]
-    assert decide([*chaotic, *nudged], "fp32")["verdict"] == "proven"
+    perturbed = [Pair("perturbed", {"y": p.expected["y"] + np.float32(3e-5)}, None) for p in chaotic]
+    assert decide([*chaotic, *perturbed], "fp32")["verdict"] == "proven"
 
 
 def test_noise_never_excuses_more_than_a_thousandth() -> None:
     some = pairs(lambda y, k: y + np.float32(0.05))
-    nudged = [Pair("nudged", {"y": p.expected["y"] + np.float32(0.5)}, None) for p in some]
-    found = decide([*some, *nudged], "fp32")
+    perturbed = [Pair("perturbed", {"y": p.expected["y"] + np.float32(0.5)}, None) for p in some]
+    found = decide([*some, *perturbed], "fp32")
     assert found["verdict"] == "unproven" and "nothing can be told" in found["reason"]
-    little = Pair("nudged", {"y": some[-1].expected["y"] + np.float32(0.02)}, None)  # all are of seed 0
+    little = Pair("perturbed", {"y": some[-1].expected["y"] + np.float32(0.02)}, None)  # all are of seed 0
     assert decide([*some, little], "fp32")["verdict"] == "failed"
 
 
@@ -172,10 +172,10 @@ def test_noise_of_zeros_excuses_zeros_only() -> None:
     ordinary = pairs()
     zeros = Pair("zeros", {"y": np.zeros((4, 10), np.float32)}, {"y": np.full((4, 10), 3e-4, np.float32)})
     assert decide([*ordinary, zeros], "fp32")["verdict"] != "proven"
-    nudged = Pair("nudged zeros", {"y": np.full((4, 10), 1e-4, np.float32)}, None)
-    assert decide([*ordinary, zeros, nudged], "fp32")["verdict"] == "proven"
+    perturbed = Pair("perturbed zeros", {"y": np.full((4, 10), 1e-4, np.float32)}, None)
+    assert decide([*ordinary, zeros, perturbed], "fp32")["verdict"] == "proven"
     wrong = pairs(lambda y, k: y + np.float32(3e-4))
-    assert decide([*wrong, zeros, nudged], "fp32")["verdict"] != "proven"
+    assert decide([*wrong, zeros, perturbed], "fp32")["verdict"] != "proven"
 
 
 def test_noise_of_large_inputs_excuses_large_inputs_only() -> None:
@@ -183,26 +183,26 @@ def test_noise_of_large_inputs_excuses_large_inputs_only() -> None:
     ordinary, base = pairs(), 100 * outputs(0)["y"]
     large = Pair("large", {"y": base}, {"y": base + np.float32(0.3)})
     assert decide([*ordinary, large], "fp32")["verdict"] == "failed"
-    nudged = Pair("nudged large", {"y": base + np.float32(0.05)}, None)
-    found = decide([*ordinary, large, nudged], "fp32")
+    perturbed = Pair("perturbed large", {"y": base + np.float32(0.05)}, None)
+    found = decide([*ordinary, large, perturbed], "fp32")
     assert found["verdict"] == "proven", found["reason"]
     assert "moves the source itself" in found["reason"]
     wrong = pairs(lambda y, k: y + np.float32(3e-4))
-    assert decide([*wrong, large, nudged], "fp32")["verdict"] != "proven"
+    assert decide([*wrong, large, perturbed], "fp32")["verdict"] != "proven"
     far = Pair("large", {"y": base}, {"y": base + np.float32(10)})
-    chaos = Pair("nudged large", {"y": base + np.float32(50)}, None)
+    chaos = Pair("perturbed large", {"y": base + np.float32(50)}, None)
     found = decide([*ordinary, far, chaos], "fp32")
     assert (found["verdict"], found["cases"]) == ("proven", 3) and "Not judged: inputs of large" in found["reason"]
     assert found["beyond"][0]["kind"] == "large"
     assert decide([*wrong, far, chaos], "fp32")["verdict"] != "proven"
-    calm = Pair("nudged large", {"y": base + np.float32(1)}, None)
+    calm = Pair("perturbed large", {"y": base + np.float32(1)}, None)
     assert decide([*ordinary, far, calm], "fp32")["verdict"] == "failed"
 
 
 def test_rows_that_come_and_go_with_the_last_bit_are_not_called_wrong() -> None:
     some = [Pair("ordinary", outputs(k), {"y": outputs(k)["y"][:3]}) for k in range(3)]
     assert decide(some, "fp32")["verdict"] == "failed"
-    gone = Pair("nudged", {"y": outputs(0)["y"][:2]}, None)
+    gone = Pair("perturbed", {"y": outputs(0)["y"][:2]}, None)
     assert decide([*some, gone], "fp32")["verdict"] == "unproven"
     other = [Pair("ordinary", outputs(k), {"y": outputs(k)["y"][:, :3]}) for k in range(3)]
     assert decide([*other, gone], "fp32")["verdict"] == "failed"

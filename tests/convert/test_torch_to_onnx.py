@@ -57,7 +57,7 @@ def verdict(source: Path, target: Path, fixed: dict[str, int]) -> dict[str, Any]
     ours, theirs = load("architecture", source), load("onnx", target)
     pairs = []
     for case in proof_cases.cases(ours.signature(), fixed=fixed):
-        found = theirs.run(case.arrays) if not case.kind.startswith("nudged") else None
+        found = theirs.run(case.arrays) if not case.kind.startswith("perturbed") else None
         pairs.append(Pair(case.kind, ours.run(case.arrays), found, "", case.sizes, case.seed, case.changed))
     return decide(pairs, "fp32")
 

@@ -101,8 +101,8 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     ranked = [v.name for v in signature.outputs if v.shape[:1] == (ROWS,)]
     for case in proof_cases.cases(signature, SEEDS, out["fixed"]):
         expected = ours.run(case.arrays)
-        if case.kind.startswith("nudged"):
-            before = plain[case.kind.removeprefix("nudged").strip() or "ordinary", case.seed]
+        if case.kind.startswith("perturbed"):
+            before = plain[case.kind.removeprefix("perturbed").strip() or "ordinary", case.seed]
             pairs.append(Pair(case.kind, aligned(before, expected, ranked), None, seed=case.seed))
             continue
         plain[case.kind, case.seed] = expected

@@ -288,7 +288,7 @@ def report(found: list[Outcome], seconds: float) -> str:
         "",
         f"{date.today()}: the {len(found):,} cases that onnx {onnx.__version__} ships, each inspected and run on its own "
         f"inputs in a child process, with onnxruntime {onnxruntime.__version__} and with onnx's ReferenceEvaluator, "
-        "a few of its operators of older opsets mended (`lib/onnx_model/mended.py`). "
+        "a few of its operators of older opsets mended (`lib/onnx_model/reference_patches.py`). "
         f"{seconds:.0f} s with two workers on {os.cpu_count()} cores.",
         "",
         "*Right* means equal to the case's expected outputs in dtype, shape and, within the corpus' own tolerance, values. "

@@ -137,7 +137,7 @@ def test_conversions_are_counted_by_verdict(app: Running) -> None:
     assert httpx.post(address, content=model, timeout=400, headers={"X-Request-Id": "slim"}).status_code == 200
     assert value(app, "conversions_total", **labels) == 1
     jobs = [line["kind"] for line in lines(app) if line["event"] == "job" and line["request"] == "slim"]
-    assert jobs[0] == "convert.take" and len(jobs) > 3  # all of its jobs, though they start in a thread
+    assert jobs[0] == "convert.admit" and len(jobs) > 3  # all of its jobs, though they start in a thread
 
 
 def test_metrics_are_well_formed_and_complete(app: Running) -> None:

@@ -34,10 +34,10 @@ class Runner(Protocol):
 
 
 @runtime_checkable
-class Doubtful(Protocol):
+class CoverageChecked(Protocol):
     """A runner that can tell what a list of inputs leaves unseen of its model."""
 
-    def doubts(self, cases: list[Arrays]) -> list[str]: ...
+    def blind_spots(self, cases: list[Arrays]) -> list[str]: ...
 
 
 @runtime_checkable

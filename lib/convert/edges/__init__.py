@@ -10,8 +10,8 @@ its own source; None where there are none) and ``min_agreement`` (0 to 1). It ma
 - ``messages``: what a visitor should know;
 - ``inputs``, ``outputs``: old name -> new name, where it renames;
 - ``fixed``, ``limits``: dynamic dimension -> the size it has now, or may have at most;
-- ``doubts``: what the proof's inputs cannot show; ``lost``: what the tool is known to lose. Either keeps the verdict from
-  being ``proven``;
+- ``blind_spots``: what the proof's inputs cannot show; ``lost``: what the tool is known to lose. Either keeps the
+  verdict from being ``proven``;
 - ``unchanged``: a sentence, where the conversion changed nothing that its name promises: it is refused with it;
 - ``precision``, ``tool``: where they are not those of the table;
 - ``chosen``: how it was quantised, ``layers``: what each layer costs.

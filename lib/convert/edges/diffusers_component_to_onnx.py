@@ -26,7 +26,7 @@ TOKENS = 77  # the length of a prompt in Stable Diffusion
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """``model.onnx``. Raises InvalidValue for a whole pipeline, which has a target of its own."""
-    from lib.convert.formats.diffusers.components import FOLDER, components, load_parts
+    from lib.convert.formats.diffusers.components import FOLDER, components, load_components
     from lib.convert.tools.diffusers_export import export
 
     found, index = components(source / FOLDER)
@@ -35,7 +35,7 @@ def convert(progress: Callable[..., None], source: Path, target: Path, options: 
             "target", "onnx", "diffusers-onnx for a whole pipeline; onnx for one network of it, such as .../unet"
         )
     progress("Reading the network", None)
-    (part,) = load_parts(source)
+    (part,) = load_components(source)
     dynamic = {d for v in part.inputs for d in v.shape if isinstance(d, str)}
     usual = {"height": part.usual, "width": part.usual, "tokens": TOKENS}
     fixed = {} if options["dynamic_size"] else {name: size for name, size in usual.items() if name in dynamic}

@@ -23,12 +23,12 @@ from lib.convert.edges import edge
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """``onnx/text_encoder/model.onnx``, ``onnx/unet/model.onnx``, ``onnx/vae_decoder/model.onnx`` and the small files."""
-    from lib.convert.formats.diffusers.components import COMPANIONS, FOLDER, INDEX, OPTIONAL, components, load_parts
+    from lib.convert.formats.diffusers.components import COMPANIONS, FOLDER, INDEX, OPTIONAL, components, load_components
     from lib.convert.tools.diffusers_export import export
 
     progress("Reading the pipeline", None)
     found, index = components(source / FOLDER)
-    parts = load_parts(source)
+    parts = load_components(source)
     home = target / "onnx"
     for number, part in enumerate(parts):
         progress(f"Exporting {part.name}", number / len(parts))

@@ -48,7 +48,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Folding constants", 0.2)
     model = onnx_fold.fold(model)
     progress("Looking for values that float16 cannot hold", 0.3)
-    lost, doubts = onnx_float16.ranges(model, options.get("samples"), options.get("sizes") or {})
+    lost, blind_spots = onnx_float16.ranges(model, options.get("samples"), options.get("sizes") or {})
     troubles, floats = onnx_lost.troubles(model), onnx_float16.floats(model)
     if not floats:
         return {"unchanged": onnx_float16.unchanged(model)}
@@ -63,4 +63,4 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     cut, said = onnx_lost.words(troubles, onnx_lost.rounded(small))
     kept = sum(t.data_type == 1 for t in small.graph.initializer)
     messages += said + ([f"{kept} weights stay float32: their operators have no float16 form."] if kept else [])
-    return {"doubts": doubts, "lost": lost + cut, "messages": messages}
+    return {"blind_spots": blind_spots, "lost": lost + cut, "messages": messages}

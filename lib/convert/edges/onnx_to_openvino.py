@@ -27,7 +27,7 @@ UNKNOWN = re.compile(r"No conversion rule found for operations: ([^\n]+)")
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, JobFailed where OpenVINO refuses."""
-    from lib.convert.formats.onnx import blind_spots as onnx_doubts
+    from lib.convert.formats.onnx import blind_spots as onnx_blind_spots
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.formats.onnx import lost_weights as onnx_lost
     from lib.convert.formats.openvino import lost_weights as openvino_lost
@@ -37,7 +37,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Reading the model", 0.1)
     given = onnx_files.opened(source)
     proto = given.proto
-    graph, doubts = proto.graph, onnx_doubts.wide_integers(proto)
+    graph, blind_spots = proto.graph, onnx_blind_spots.wide_integers(proto)
     openvino = quiet()
     progress("Converting", 0.3)
     with tempfile.TemporaryDirectory() as folder:
@@ -54,14 +54,14 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             progress("Saving", 0.8)
             openvino.save_model(model, str(target / "model.xml"), compress_to_fp16=options["compress_to_fp16"])
             if not options["compress_to_fp16"]:
-                return ({"doubts": doubts} if doubts else {}) | ({"messages": told} if told else {})
+                return ({"blind_spots": blind_spots} if blind_spots else {}) | ({"messages": told} if told else {})
             saved = openvino.Core().read_model(str(target / "model.xml"))
             troubles = openvino_lost.troubles(model, saved, given)
         except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
             raise _refused(str(error) or type(error).__name__) from None
     lost, messages = onnx_lost.words(troubles, {t.name for t in troubles})
     said = {"messages": [*told, "The weights are stored as float16.", *messages], "precision": "fp16"}
-    return said | ({"doubts": doubts} if doubts else {}) | ({"lost": lost} if lost else {})
+    return said | ({"blind_spots": blind_spots} if blind_spots else {}) | ({"lost": lost} if lost else {})
 
 
 def _refused(text: str) -> JobFailed:

@@ -7,12 +7,14 @@ same with the grid of the rounding shifted at random, so their spread is what th
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 
 from lib.convert.emulation.draws import Arrays, Emulation
+from lib.convert.formats import find
 from lib.errors import JobFailed
 
 MOST_BYTES = 1_900_000_000  # of a source's files: beyond, its copy does not fit one protobuf and memory is short
@@ -43,19 +45,8 @@ def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays
 
 def _filler(format: str) -> Callable[[Emulation, Path, Path, list[Arrays], int, int], None] | None:
     """Each imports its framework: none is needed to look at what they give."""
-    if format in ("onnx-fp16", "openvino"):
-        from lib.convert.emulation import onnx_float16
-
-        return onnx_float16.fill if format == "onnx-fp16" else onnx_float16.fill_weights_only
-    if format in ("onnx-int8-dynamic", "onnx-int8-static"):
-        from lib.convert.emulation import onnx_int8
-
-        return onnx_int8.fill
-    if format in ("tflite-fp16", "tflite-int8"):
-        from lib.convert.emulation import tflite
-
-        return tflite.fill
-    return None
+    module, _, name = find(format).emulation.partition(":")
+    return getattr(importlib.import_module(f"lib.convert.emulation.{module}"), name) if module else None
 
 
 def _mask(inputs: Arrays) -> np.ndarray | None:

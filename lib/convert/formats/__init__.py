@@ -7,13 +7,15 @@ beside it. ``recognise`` tells a format by content; its name never decides alone
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from lib.convert.core.format import APP, Format
 from lib.convert.core.runner import Runner
 from lib.errors import InvalidValue
 
-__all__ = ["APP", "FOLDERS", "FORMATS", "Format", "find", "load", "main_file"]
+__all__ = ["APP", "FOLDERS", "FORMATS", "Format", "find", "function", "load", "main_file"]
 
 # In the order in which they are listed for a visitor. The ``__init__`` of each has its rows and imports no framework.
 FOLDERS = (
@@ -42,6 +44,12 @@ def find(name: str) -> Format:
     return FORMATS[name]
 
 
+def function(name: str) -> Callable[..., Any]:
+    """What a row of the table calls ``module:function``."""
+    module, name = name.split(":")
+    return getattr(importlib.import_module(f"{__name__}.{module}"), name)
+
+
 def main_file(name: str, folder: Path) -> Path:
     """Where an artifact of the format ``name`` lies in its folder."""
     return folder / find(name).main.rstrip("/")
@@ -49,5 +57,4 @@ def main_file(name: str, folder: Path) -> Path:
 
 def load(format: str, folder: Path) -> Runner:
     """The runner of an artifact in ``folder``."""
-    module, name = find(format).runner.split(":")
-    return getattr(importlib.import_module(f"{__name__}.{module}"), name)(folder)
+    return function(find(format).runner)(folder)

@@ -1,4 +1,4 @@
-"""What an uploaded file is, by its content: the name that ``intake`` has a checker for, or words on what it is not.
+"""What an uploaded file is, by its content: the name of a format that takes uploads, or words on what it is not.
 
 Opens nothing but the first bytes, a zip's table of members, and JSON. A name never decides alone.
 """
@@ -11,11 +11,11 @@ from pathlib import Path
 
 from lib.archives import Archive, Limits, is_litter, opened
 from lib.convert.core.archives import root_of
-from lib.convert.formats.weights.safetensors_check import MOST_HEADER
-from lib.convert.formats.weights.torch_check import OLD_START, TORCHSCRIPT
+from lib.convert.formats import FORMATS, function
 from lib.errors import InvalidFile
 
-WANTED = "Wanted: ONNX, safetensors, a PyTorch checkpoint, .keras, .tflite, a zip of a SavedModel or diffusers folder"
+UPLOADS = {f.name: f.upload for f in FORMATS.values() if f.upload}
+WANTED = f"Wanted: {', '.join(upload.wanted for upload in UPLOADS.values() if upload.wanted)}"
 # Offset, first bytes, what it is, what to do.
 MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x93NUMPY", "a NumPy array", "it has no model in it; calibration data belong to the options of a conversion"),
@@ -69,7 +69,7 @@ MOST_JSON = 16 << 20
 
 
 def recognise(path: Path) -> str:
-    """onnx, safetensors, checkpoint, pt2, keras, saved-model, tflite, diffusers or config.
+    """The name of the format, one of ``UPLOADS``; ``architecture`` for a config.json of transformers.
 
     Raises InvalidFile for what is none of these, with words on what it is and what to do.
     """
@@ -83,12 +83,11 @@ def recognise(path: Path) -> str:
     if head.startswith(b"PK\x03\x04"):
         with opened(path, Limits(members=200_000, total=1 << 40)) as archive:
             return in_archive(archive)
-    if head[4:8] == b"TFL3":
-        return "tflite"
-    if 2 <= int.from_bytes(head[:8], "little") <= max(size, MOST_HEADER) and head[8:10] in (b'{"', b"{ ", b"{}", b"{\n"):
-        return "safetensors"
-    if head[2:].startswith(OLD_START[:12]) or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03")):
-        return "checkpoint"
+    for name, upload in UPLOADS.items():
+        if any(head[offset:].startswith(start) for offset, start in upload.magic):
+            return name
+        if upload.matches and function(upload.matches)(head, size):
+            return name
     if (found := _other(head)) is not None:
         raise InvalidFile(f"This is {found[0]}, not a model that is converted here; {found[1]}.")
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
@@ -112,7 +111,7 @@ def _json(path: Path, size: int) -> str:
             found = None
         if isinstance(found, dict):
             if "model_type" in found:
-                return "config"
+                return "architecture"
             if "weight_map" in found:
                 raise InvalidFile("This is the index of weights in several files. Merge them into one file of safetensors.")
             if "_class_name" in found:
@@ -132,23 +131,10 @@ def in_archive(archive: Archive) -> str:
     if not names:
         raise InvalidFile(f"The zip archive has no files in it. {WANTED}.")
     root = root_of(archive)
+    for name, upload in UPLOADS.items():
+        if upload.in_zip and function(upload.in_zip)(names, root):
+            return name
     inner = {name.removeprefix(root) for name in names}
-    if inner & {"constants.pkl", "attributes.pkl"} or any(name.startswith("code/") for name in inner):
-        raise InvalidFile(TORCHSCRIPT)
-    if "archive_format" in inner or any(name.startswith("models/") and name.endswith(".json") for name in inner):
-        return "pt2"
-    if "serialized_exported_program.json" in inner:
-        raise InvalidFile("This is an exported program of an old torch (before 2.8), which is not read here. Bring ONNX.")
-    if "data.pkl" in inner:
-        return "checkpoint"
-    if "config.json" in names and ("model.weights.h5" in names or "metadata.json" in names):
-        return "keras"
-    if "saved_model.pb" in inner:
-        return "saved-model"
-    if "model_index.json" in inner:
-        return "diffusers"
-    if "saved_model.pbtxt" in inner:
-        raise InvalidFile("This SavedModel is in text form (.pbtxt); save it in binary form again.")
     for suffix, words in CONTENTS:
         if any(name.endswith(suffix) for name in inner):
             raise InvalidFile(f"This is a zip archive {words}.")
@@ -162,7 +148,6 @@ CONTENTS = (
     (".safetensors", "with safetensors in it: unpack it and upload config.json and the .safetensors file together"),
     (".mlmodel", "of Core ML, which is not converted here: bring what it was made from"),
     (".py", "with Python programs in it, which are not run here: bring the exported model"),
-    (".keras", "with a .keras file in it: upload that file itself"),
-    (".pt2", "with an exported program in it: upload that file itself"),
     (".zip", "with archives in it: upload the model itself"),
+    *((s, f"with a {s} file in it: upload that file itself") for upload in UPLOADS.values() for s in upload.suffixes),
 )

@@ -37,9 +37,9 @@ class Case:
     """``kind``: ordinary (noise); lifelike (such as the model probably sees); resized (other sizes of the dynamic
     dimensions); sample (a real one of the visitor's); zeros; large; wide and huge (integers of unknown range);
     beyond (a size larger than a target's limit); alone (as the first ordinary one, but for the input
-    ``changed``); nudged, and nudged zeros, large, lifelike and sample.
+    ``changed``); perturbed, and perturbed zeros, large, lifelike and sample.
 
-    The nudged ones only go to the source: they show what it makes of rounding.
+    The perturbed ones only go to the source: they show what it makes of rounding.
     """
 
     kind: str
@@ -86,12 +86,12 @@ def cases(
     for name in list(first)[:MOST_ALONE] if len(first) > 1 else []:
         out.append(Case("alone", seeds[0], sizes, first | {name: others[name]}, name))
     if any(dtype(v.dtype).kind == "f" for v in signature.inputs):
-        out += [Case("nudged", s, sizes, nudged(make(s), s)) for s in seeds[:2]]
+        out += [Case("perturbed", s, sizes, perturbed(make(s), s)) for s in seeds[:2]]
         # a norm of nothing but zeros divides rounding by the root of its epsilon, and a network far beyond what its
         # norms have seen multiplies it by every layer
         # every large one: where one saturates an output, and rounding cannot be seen, another does not
         for kind, scale, seed in (("zeros", 0.0, 0), *(("large", LARGE_SCALE, s) for s in range(LARGE))):
-            out.append(Case(f"nudged {kind}", seed, sizes, nudged(make(seed, scale=scale), seed)))
+            out.append(Case(f"perturbed {kind}", seed, sizes, perturbed(make(seed, scale=scale), seed)))
     return out
 
 
@@ -141,7 +141,7 @@ def beyond(signature: Signature, known: dict[str, int], limits: dict[str, int]) 
     return out
 
 
-def nudged(arrays: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
+def perturbed(arrays: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """The same inputs, each number moved by one step of its own precision; a zero by half a step of 1."""
     rng = np.random.default_rng([seed, NUDGE])
     out = {}

@@ -28,9 +28,9 @@ class Pair:
     changed: str = ""
 
     @property
-    def nudged(self) -> bool:
+    def perturbed(self) -> bool:
         """Only the source was asked."""
-        return self.kind.startswith("nudged")
+        return self.kind.startswith("perturbed")
 
 
 def kind(value: np.ndarray) -> str:
@@ -124,13 +124,13 @@ def unmoved(name: str, pairs: list[Pair], peak: float) -> Iterator[tuple[str, fl
 
 
 def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None:
-    """How far the source's output moves when its inputs of kind ``which`` are nudged, as a share of ``peak``.
+    """How far the source's output moves when its inputs of kind ``which`` are perturbed, as a share of ``peak``.
 
     Four times the root mean square at most, so that one sensitive element does not excuse all others.
     """
     plain = {p.seed: p.expected[name] for p in pairs if p.kind == which}
     found = []
-    for p in (p for p in pairs if p.kind == ("nudged" if which == "ordinary" else f"nudged {which}")):
+    for p in (p for p in pairs if p.kind == ("perturbed" if which == "ordinary" else f"perturbed {which}")):
         x, y = plain.get(p.seed), p.expected.get(name)
         if x is None or y is None or x.shape != y.shape:
             continue
@@ -142,11 +142,11 @@ def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None
     return max(found, default=None)
 
 
-def unsteady(name: str, pairs: list[Pair], which: str, usual: float = FLOOR) -> float:
+def sensitivity(name: str, pairs: list[Pair], which: str, usual: float = FLOOR) -> float:
     """The same at its worst element, as a share of the peak; of integers the share that changes; infinite for a shape."""
     plain = {p.seed: p.expected[name] for p in pairs if p.kind == which and name in p.expected}
     found = 0.0
-    for p in (p for p in pairs if p.kind == ("nudged" if which == "ordinary" else f"nudged {which}")):
+    for p in (p for p in pairs if p.kind == ("perturbed" if which == "ordinary" else f"perturbed {which}")):
         x, y = plain.get(p.seed), p.expected.get(name)
         if x is None or y is None:
             continue
@@ -191,7 +191,7 @@ def top1(couples: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
 
 def equal(name: str, pairs: list[Pair]) -> tuple[float, float | None]:
     """Share of equal elements, and the same among those that change from case to case (the lower group's)."""
-    couples = [(p.expected[name], p.ours[name]) for p in pairs if not p.nudged and p.ours and name in p.ours]
+    couples = [(p.expected[name], p.ours[name]) for p in pairs if not p.perturbed and p.ours and name in p.ours]
     same = [np.asarray(e == o).reshape(-1) for e, o in couples]
     whole = float(np.concatenate(same).mean()) if sum(s.size for s in same) else 1.0
     among = []

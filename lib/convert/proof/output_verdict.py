@@ -8,7 +8,16 @@ import numpy as np
 
 from lib.convert.proof import measures
 from lib.convert.proof.measures import FLOOR, Pair
-from lib.convert.proof.tolerances import EXTREME, LEAST, MOST_ROUNDING, NOISE_FACTOR, NUDGED, ROUNDING_64, WILD, Tolerance
+from lib.convert.proof.tolerances import (
+    EXTREME,
+    LEAST,
+    MAX_SENSITIVITY,
+    MOST_ROUNDING,
+    NOISE_FACTOR,
+    PERTURBED_ROUNDING,
+    ROUNDING_64,
+    Tolerance,
+)
 
 
 @dataclass(slots=True)
@@ -26,7 +35,7 @@ class OutputError:
     top1_agreement: float | None
     equal: float | None  # share of equal elements, for integers and booleans
     moves: float | None
-    noise: float | None  # the source's own answer to nudged inputs / peak
+    noise: float | None  # the source's own answer to perturbed inputs / peak
     slice_error: float | None = None  # the worst slice's error / its own movement
 
 
@@ -45,7 +54,7 @@ def output_error(
     error = OutputError(name, "failed", "", *(None,) * 9)
     couples: list[tuple[str, np.ndarray, np.ndarray]] = []
     for pair in pairs:
-        if pair.nudged or pair.ours is None:
+        if pair.perturbed or pair.ours is None:
             continue
         expected, ours = pair.expected[name], pair.ours.get(name)
         if ours is None or (wrong := _unlike(expected, ours, tolerance)):
@@ -60,7 +69,7 @@ def output_error(
         return _whole(error, pairs, tolerance, inputs and not constant)
     usual = measures.usual(name, pairs)
     error.noise = measures.noise(name, pairs, usual, "ordinary")
-    rounding = dict.fromkeys(("ordinary", *NUDGED), min(NOISE_FACTOR * (error.noise or 0.0), MOST_ROUNDING))
+    rounding = dict.fromkeys(("ordinary", *PERTURBED_ROUNDING), min(NOISE_FACTOR * (error.noise or 0.0), MOST_ROUNDING))
     gaps, sizes, noises, absolute = [], [], [], 0.0
     peaks = [measures.peak(e) for k, e, _ in couples if k == "sample"]
     middle = float(np.median(peaks)) if peaks else usual
@@ -71,9 +80,9 @@ def output_error(
         peak = max(usual, measures.peak(expected)) if kind in ("zeros", *EXTREME) else usual
         if kind == "sample":  # one of a wrong unit must not make the errors of all others look small
             peak = min(usual, max(measures.peak(expected), middle))
-        if kind in NUDGED:
+        if kind in PERTURBED_ROUNDING:
             own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
-            rounding[kind] = max(rounding[kind], min(own, NUDGED[kind]))
+            rounding[kind] = max(rounding[kind], min(own, PERTURBED_ROUNDING[kind]))
         with np.errstate(over="ignore"):
             gap = np.abs(b[both] - a[both])
         absolute = max(absolute, float(gap.max(initial=0.0)))
@@ -184,9 +193,9 @@ def _unlike(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str
 
 def _unsettled(error: OutputError, pairs: list[Pair], gap: float, usual: float = FLOOR) -> OutputError:
     """A failure that the source's own answer to its inputs' last bit is as large as: who is right is not known."""
-    wild = measures.unsteady(error.name, pairs, "ordinary", usual)
-    if error.verdict == "failed" and wild > WILD and gap < np.inf and gap <= NOISE_FACTOR * wild:
+    sensitivity = measures.sensitivity(error.name, pairs, "ordinary", usual)
+    if error.verdict == "failed" and sensitivity > MAX_SENSITIVITY and gap < np.inf and gap <= NOISE_FACTOR * sensitivity:
         error.verdict = "unproven"
-        much = "the number of its rows" if np.isinf(wild) else f"it by {wild:.2g} of its range"
+        much = "the number of its rows" if np.isinf(sensitivity) else f"it by {sensitivity:.2g} of its range"
         error.reason += f" But the last bit of its inputs alone changes {much} in the source, so nothing can be told."
     return error

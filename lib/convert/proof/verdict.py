@@ -21,7 +21,7 @@ import numpy as np
 from lib.convert.proof import measures
 from lib.convert.proof.measures import Pair
 from lib.convert.proof.output_verdict import OutputError, output_error
-from lib.convert.proof.tolerances import EXTREME, NUDGED, SEEN, TOLERANCES, WILD, Tolerance
+from lib.convert.proof.tolerances import EXTREME, MAX_SENSITIVITY, PERTURBED_ROUNDING, SEEN, TOLERANCES, Tolerance
 
 ORDER = ("proven", "unproven", "failed")
 
@@ -43,7 +43,7 @@ def decide(
     tolerance = TOLERANCES[precision]
     if len(pairs) > 1:  # nothing but zeros may be 0 / 0, which every runtime answers as it likes
         pairs = [p for p in pairs if p.kind != "zeros" or all(_finite_all(v) for v in p.expected.values())]
-    compared = [p for p in pairs if not p.nudged]
+    compared = [p for p in pairs if not p.perturbed]
     extremes = tolerance.extremes and explained is None
     beyond = [] if extremes else [p for p in compared if p.kind in EXTREME and p.ours is not None]
     out: dict[str, Any] = {"precision": precision, "tolerance": asdict(tolerance), "cases": len(compared), "outputs": []}
@@ -59,9 +59,9 @@ def decide(
     names = list(compared[0].expected)
     if not names:
         return out | empty | {"verdict": "unproven", "reason": "The model has no outputs to compare."}
-    if chance := _by_chance(names, pairs) if tolerance.rtol != 0.0 else []:
+    if chance := _nondeterministic(names, pairs) if tolerance.rtol != 0.0 else []:
         beyond += [p for p in compared if p.kind in chance]
-        pairs = [p for p in pairs if p.kind.removeprefix("nudged ") not in chance]
+        pairs = [p for p in pairs if p.kind.removeprefix("perturbed ") not in chance]
         compared = [p for p in compared if p.kind not in chance]
         out["cases"] = len(compared)
     fixed = {*constants, *_constant(names, compared)}
@@ -71,7 +71,8 @@ def decide(
     verdict = worst.verdict
     reason = _good(errors, tolerance, precision, compared, inputs)
     if chance:
-        reason += f" Not judged: inputs of {' and '.join(chance)}, whose last bit alone moves the source by over {WILD:.0%}."
+        kinds = " and ".join(chance)
+        reason += f" Not judged: inputs of {kinds}, whose last bit alone moves the source by over {MAX_SENSITIVITY:.0%}."
     if worst.reason:
         reason = f"Output {worst.name!r}: {worst.reason}"
     if explained and ORDER.index(explained["verdict"]) > ORDER.index(verdict):
@@ -108,10 +109,14 @@ def _finite_all(value: np.ndarray) -> bool:
     return measures.kind(value) not in "fc" or bool(np.isfinite(measures.wide(value)).all())
 
 
-def _by_chance(names: list[str], pairs: list[Pair]) -> list[str]:
+def _nondeterministic(names: list[str], pairs: list[Pair]) -> list[str]:
     """Extreme kinds of inputs on which the source itself is a matter of chance; known before any answer of the target's."""
     usual = {name: measures.usual(name, pairs) for name in names}
-    return [kind for kind in NUDGED if any(measures.unsteady(n, pairs, kind, usual[n]) > WILD for n in names)]
+    return [
+        kind
+        for kind in PERTURBED_ROUNDING
+        if any(measures.sensitivity(n, pairs, kind, usual[n]) > MAX_SENSITIVITY for n in names)
+    ]
 
 
 def _unseen(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:

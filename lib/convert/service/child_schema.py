@@ -103,8 +103,8 @@ SAMPLES: dict[str, Check] = {
     "messages": many(text),
 }
 ANSWERS: dict[str, dict[str, Check]] = {
-    "take": {"format": text, "messages": many(text), "bytes": count, "weights": text},
-    "look": {"signature": signature, "preprocessing": absent_or(record)},
+    "admit": {"format": text, "messages": many(text), "bytes": count, "weights": text},
+    "describe": {"signature": signature, "preprocessing": absent_or(record)},
     "preview_samples": {
         "name": text,
         "kind": text,
@@ -116,13 +116,13 @@ ANSWERS: dict[str, dict[str, Check]] = {
         "pictures": many(lambda v: isinstance(v, dict) and like(PICTURE)(v.get("png")) and text(v.get("label"))),
         "messages": many(text),
     },
-    "apply": {
+    "run_edge": {
         "messages": many(text),
         "inputs": table(text),
         "outputs": table(text),
         "fixed": table(count),
         "limits": table(count),
-        "doubts": many(text),
+        "blind_spots": many(text),
         "lost": many(text),
         "unchanged": text,
         "layers": many(record),
@@ -140,7 +140,7 @@ ANSWERS: dict[str, dict[str, Check]] = {
         "samples": absent_or(lambda value: isinstance(value, dict) and all(c(value.get(n)) for n, c in SAMPLES.items())),
         "cases": many(case),
         "refused": many(text),
-        "doubts": many(text),
+        "blind_spots": many(text),
         "steady": truth,
         "median_ms": absent_or(duration),
     },

@@ -15,7 +15,7 @@ from typing import Any
 
 from lib import metrics
 from lib.convert import environments
-from lib.convert.formats import APP, find
+from lib.convert.formats import APP, FORMATS, find
 from lib.convert.formats.names import names
 from lib.convert.formats.pytorch.fits import fitting
 from lib.convert.service import catalogue
@@ -33,7 +33,7 @@ from lib.settings import Settings
 
 TASKS = "lib.convert.worker.entrypoints"
 PRELOAD = ("lib.convert.worker.preload",)
-CONTAINERS = ("checkpoint", "safetensors")  # tensors without a network around them
+CONTAINERS = tuple(f.name for f in FORMATS.values() if f.container)
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ class Converter:
             taken = yield from self._take(work, source, scratch)
             format = find(taken["format"])
             arguments = {"format": format.name, "folder": str(scratch / "0")}
-            looked = checked("look", (yield from self._job(work, format.environment, "look", arguments, "", 0.5)))
+            looked = checked("describe", (yield from self._job(work, format.environment, "describe", arguments, "", 0.5)))
             values = {side: looked["signature"][side] for side in ("inputs", "outputs")}
             targets = self._outlook.targets(format.name, taken["bytes"])
             able = {"targets": targets, "blocked": catalogue.unreachable(format.name)}
@@ -172,7 +172,7 @@ class Converter:
         folder.mkdir()
         arguments = {"files": {n: str(p) for n, p in source.files.items()}, "name": source.name, "folder": str(folder)}
         allowed = {"allow_pt2": self._settings.pt2_uploads, "allow_hub": self._settings.hub_sources}
-        return checked("take", (yield from self._job(work, APP, "take", arguments | allowed, "", 0.02)))
+        return checked("admit", (yield from self._job(work, APP, "admit", arguments | allowed, "", 0.02)))
 
     def _job(self, work: Work, environment: str, task: str, arguments: dict[str, Any], stage: str, share: float) -> Steps:
         jobs = yield from self._ready(work, environment, share)

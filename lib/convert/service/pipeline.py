@@ -82,7 +82,7 @@ class Conversion:
                 "min_agreement": self.chosen.min_agreement,
             }
             arguments = folders | {"run": edge.run, "options": about | options}
-            said = checked("apply", (yield from self.job(edge.environment, "apply", arguments, stage, share)))
+            said = checked("run_edge", (yield from self.job(edge.environment, "run_edge", arguments, stage, share)))
             if said["unchanged"]:
                 raise InvalidFile(said["unchanged"])
             out.append(said | {"seconds": time.perf_counter() - begun})
@@ -105,7 +105,7 @@ class Conversion:
             "cases": source["cases"],
             "precisions": self.precisions(hops),
             "steady": source["steady"],
-            "doubts": [[*source["doubts"], *hop["doubts"], *hop["lost"]] for hop in hops],
+            "blind_spots": [[*source["blind_spots"], *hop["blind_spots"], *hop["lost"]] for hop in hops],
             "inputs": bool(signature["inputs"]),
             "ranked": [v["name"] for v in signature["outputs"] if list(v["shape"][:1]) == [ROWS]],
             "constants": source["constants"],
@@ -114,7 +114,7 @@ class Conversion:
             "min_agreement": self.chosen.min_agreement,
             "calibrated_on": self._calibrated_on(hops, source),
         }
-        judged = yield from self.job(APP, "judge", arguments, "Proof", ANSWERED)
+        judged = yield from self.job(APP, "compare", arguments, "Proof", ANSWERED)
         node = yield from self._first_divergence(judged, source, hops)
         same = find(first).environment == find(last).environment
         return judged | {"diverges": node, "source": source, "answers": answers, "same_process": same}

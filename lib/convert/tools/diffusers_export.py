@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lib.convert.formats.diffusers.component import Part
+from lib.convert.formats.diffusers.component import Component
 from lib.errors import JobFailed
 from lib.onnx_model.words import clean
 
@@ -16,7 +16,7 @@ MOST_INSIDE = 1_500_000_000  # bytes of weights; more go beside the model, an ON
 EXAMPLE = {"batch": 2, "height": 2, "width": 3, "tokens": 16}  # heights and widths in multiples of the part's own
 
 
-def export(part: Part, path: Path, fixed: dict[str, int] | None = None) -> None:
+def export(part: Component, path: Path, fixed: dict[str, int] | None = None) -> None:
     """Writes ``part`` to ``path``, float32. Symbols in ``fixed`` become that size, the others stay dynamic.
 
     Raises JobFailed with the exporter's words.
@@ -54,7 +54,7 @@ def export(part: Part, path: Path, fixed: dict[str, int] | None = None) -> None:
     _name_dimensions(path, part, fixed)
 
 
-def _size(dim: int | str, fixed: dict[str, int], part: Part) -> int:
+def _size(dim: int | str, fixed: dict[str, int], part: Component) -> int:
     if isinstance(dim, int):
         return dim
     return fixed.get(dim) or EXAMPLE[dim] * (part.multiple if dim in ("height", "width") else 1)
@@ -68,7 +68,7 @@ def _example(dtype: str, shape: list[int]) -> torch.Tensor:
     return torch.randn(shape, generator=torch.Generator().manual_seed(0))
 
 
-def _name_dimensions(path: Path, part: Part, fixed: dict[str, int]) -> None:
+def _name_dimensions(path: Path, part: Component, fixed: dict[str, int]) -> None:
     """The part's own names on inputs and outputs: the exporter writes "4*height_steps" or "s77" there."""
     import onnx
 

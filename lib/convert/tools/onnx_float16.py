@@ -11,7 +11,7 @@ import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
 from lib.convert.core.tool_messages import words
-from lib.convert.formats.onnx import blind_spots as onnx_doubts
+from lib.convert.formats.onnx import blind_spots as onnx_blind_spots
 from lib.convert.formats.onnx import order as onnx_order
 from lib.convert.formats.onnx import tidy as onnx_tidy
 from lib.convert.formats.onnx import types as onnx_types
@@ -120,7 +120,7 @@ def unchanged(model: ModelProto) -> str:
 
 
 def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tuple[list[str], list[str]]:
-    """(lost, doubts): inputs of the samples over 65504, and values inside the model that come near it.
+    """(lost, blind_spots): inputs of the samples over 65504, and values inside the model that come near it.
 
     ``samples``: a folder of real ones, with the model's own input names; without, inputs are made up. ``sizes``: those
     of its dynamic dimensions that are known, by symbol.
@@ -131,7 +131,7 @@ def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tup
     if not samples:
         found = _signature(model)
         cases = [c.arrays for c in proof_cases.cases(found, fixed=sizes) if c.kind in ("ordinary", "large")]
-        return [], onnx_doubts.over_float16(model, cases, hidden=hidden)
+        return [], onnx_blind_spots.over_float16(model, cases, hidden=hidden)
     rows = _rows(samples)
     lost = []
     for name in rows[0] if rows else ():
@@ -140,7 +140,7 @@ def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tup
         )
         if peak > HIGHEST:
             lost.append(f"The input {name[:80]!r} reaches {peak:.6g} in the samples; float16 ends at 65504.")
-    return lost, onnx_doubts.over_float16(model, rows, headroom=REAL, made_up=False, hidden=hidden)
+    return lost, onnx_blind_spots.over_float16(model, rows, headroom=REAL, made_up=False, hidden=hidden)
 
 
 def _signature(model: ModelProto) -> Signature:

@@ -1,8 +1,8 @@
 """What runs in a child process, in the environment that a format or an edge needs: JSON in and out (``lib/jobs.py``).
 
-One job each: ``take`` (an upload or a name becomes an artifact), ``look`` (its signature), ``preview_samples``,
-``run_source`` (its answers to the proof's inputs), ``apply`` (one edge), ``run_target`` (another artifact's answers to
-the same), ``judge``, ``diverge``, ``package``.
+One job each: ``admit`` (an upload or a name becomes an artifact), ``describe`` (its signature), ``preview_samples``,
+``run_source`` (its answers to the proof's inputs), ``run_edge`` (one edge), ``run_target`` (another artifact's answers to
+the same), ``compare``, ``diverge``, ``package``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ NOTHING: Answer = {
     "outputs": {},
     "fixed": {},
     "limits": {},
-    "doubts": [],
+    "blind_spots": [],
     "lost": [],
     "unchanged": "",
     "layers": [],
@@ -38,7 +38,7 @@ NOTHING: Answer = {
 }
 
 
-def take(progress: Progress, files: dict[str, str], name: str, folder: str, **allowed: bool) -> Answer:
+def admit(progress: Progress, files: dict[str, str], name: str, folder: str, **allowed: bool) -> Answer:
     """``format``, ``messages`` and ``weights`` ("random", "given" or ""); the artifact is in ``folder``."""
     from lib.convert.intake import sources
 
@@ -48,7 +48,7 @@ def take(progress: Progress, files: dict[str, str], name: str, folder: str, **al
     return {"format": format, "messages": messages, "bytes": size(Path(folder)), "weights": weights}
 
 
-def look(progress: Progress, format: str, folder: str) -> Answer:
+def describe(progress: Progress, format: str, folder: str) -> Answer:
     """The signature of a sound model, and how its pictures are probably made. Raises InvalidFile for another."""
     from lib.model_inputs.preprocessing import guess
 
@@ -73,7 +73,7 @@ def preview_samples(
     return preview(Path(path), name, Signature.from_dict(signature), preprocessing or None, sizes)
 
 
-def apply(progress: Progress, run: str, source: str, target: str, options: dict[str, Any]) -> Answer:
+def run_edge(progress: Progress, run: str, source: str, target: str, options: dict[str, Any]) -> Answer:
     """Runs the edge ``module:function``. What it may answer is in ``edges/__init__.py``.
 
     ``files`` has the SHA-256 of what it made: that is what is proven, and nothing else is handed out.
@@ -125,7 +125,7 @@ def run_target(progress: Progress, **given: Any) -> Answer:
     return run(progress, **given)
 
 
-def judge(progress: Progress, **given: Any) -> Answer:
+def compare(progress: Progress, **given: Any) -> Answer:
     """``proof.judge`` on files; see ``judging.py``."""
     from lib.convert.worker import hops
 

@@ -29,7 +29,7 @@ def judge(
     steady: bool,
     inputs: bool,
     ranked: Sequence[str] = (),
-    doubts: Sequence[Sequence[str]] = (),
+    blind_spots: Sequence[Sequence[str]] = (),
     constants: Sequence[str] = (),
     masks: Sequence[str] = (),
     lossy: dict[str, Any] | None = None,
@@ -39,7 +39,8 @@ def judge(
     """``hops``, ``whole`` and ``three_way``, each a dict of ``proof.judge``; ``faithful`` and ``quality``.
 
     ``asked`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
-    ``refused`` and ``reference``; ``doubts`` what each hop left unseen; ``ranked`` the outputs with one row a detection;
+    ``refused`` and ``reference``; ``blind_spots`` what each hop left unseen; ``ranked`` the outputs with one row a
+    detection;
     ``constants`` those that depend on no input; ``masks`` inputs that switch positions off. ``lossy`` is about the last
     hop, where its precision rounds: ``format``, the folders ``source`` and ``target``, and ``inputs`` and ``outputs``,
     the route source's names -> its source's. ``calibrated_on``: for static ranges "samples", "made-up inputs" or the
@@ -60,7 +61,7 @@ def judge(
     for k, own in enumerate(precisions):
         rounding = explained if k == len(precisions) - 1 else None
         hops.append(_compare(artifacts[k], artifacts[k + 1], source, shown, own, explained=rounding, **about))
-        _doubted(hops[-1], doubts[k] if doubts else ())
+        _lowered(hops[-1], blind_spots[k] if blind_spots else ())
     whole = _compare(source, artifacts[-1], source, shown, precision, explained=explained, **about)
     if precision in LOSSY and inputs:
         _good_enough(whole, judged, calibrated_on, explained)
@@ -69,7 +70,7 @@ def judge(
     elif whole["verdict"] == "proven" and (bad := [h for h in hops if h["verdict"] == "failed"]):
         # two errors that undo each other are no proof
         whole |= {"verdict": "unproven", "reason": f"A step on the way failed: {bad[0]['reason']}"}
-    _doubted(whole, [one for some in doubts for one in some])
+    _lowered(whole, [one for some in blind_spots for one in some])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
     if three and three["counts"] and whole["verdict"] == "proven":
         # a lossy file differs from its source by design; the two that run it must still agree
@@ -132,10 +133,10 @@ def _faith(whole: dict[str, Any], explained: dict[str, Any] | None) -> dict[str,
     return {"verdict": whole["verdict"], "reason": whole["reason"], "method": "tolerance", "figures": {}}
 
 
-def _doubted(verdict: dict[str, Any], doubts: Sequence[str]) -> None:
+def _lowered(verdict: dict[str, Any], blind_spots: Sequence[str]) -> None:
     """What agreed on all inputs is not proven where those inputs could not show everything."""
-    if doubts and verdict["verdict"] == "proven":
-        said = " ".join(dict.fromkeys(doubts))
+    if blind_spots and verdict["verdict"] == "proven":
+        said = " ".join(dict.fromkeys(blind_spots))
         verdict |= {"verdict": "unproven", "reason": f"{said} Otherwise: {verdict['reason']}"}
 
 
@@ -151,11 +152,11 @@ def _compare(
     constants: Sequence[str],
     explained: dict[str, Any] | None,
 ) -> dict[str, Any]:
-    """``first`` is the route's source, the only one that ran the nudged cases."""
+    """``first`` is the route's source, the only one that ran the perturbed cases."""
     pairs, repeated = [], False
     for case in cases:
         about = (case["sizes"], case["seed"], case["changed"])
-        if case["kind"].startswith("nudged"):
+        if case["kind"].startswith("perturbed"):
             if (moved := _nudged(source, first, case, cases, ranked)) is not None:
                 pairs.append(Pair(case["kind"], moved, None, "", *about))
             continue
@@ -177,8 +178,8 @@ def _compare(
 def _nudged(
     one: Outputs, first: Outputs, case: dict[str, Any], cases: list[dict[str, Any]], ranked: Sequence[str]
 ) -> arrays.Arrays | None:
-    """What ``one`` would make of nudged inputs: it computes the same as ``first``, so it is moved as far."""
-    kind = case["kind"].removeprefix("nudged").strip() or "ordinary"
+    """What ``one`` would make of perturbed inputs: it computes the same as ``first``, so it is moved as far."""
+    kind = case["kind"].removeprefix("perturbed").strip() or "ordinary"
     plain = next((c["file"] for c in cases if (c["kind"], c["seed"]) == (kind, case["seed"])), "")
     ours, before, after = one.of(plain), first.of(plain), first.of(case["file"])
     if ours is None or before is None or after is None:

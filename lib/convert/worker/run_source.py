@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from lib.convert.core import arrays, signatures
-from lib.convert.core.runner import Checked, Doubtful, Hinting, Runner
+from lib.convert.core.runner import Checked, CoverageChecked, Hinting, Runner
 from lib.convert.formats import find, load
 from lib.convert.proof import cases as proof_cases
 from lib.convert.proof.tolerances import EXTREME
@@ -21,7 +21,7 @@ from lib.model_inputs.hints import in_folder
 
 Answer = dict[str, Any]
 NUDGED_SAMPLES = 2
-MOST_DOUBTED = 40  # inputs that are asked which code of the model they run
+MAX_CASES_CHECKED = 40  # inputs that are asked which code of the model they run
 
 
 def run_source(
@@ -86,7 +86,7 @@ def run_source(
         "sizes_note": found.note if found.before or not found.taken else "",
         "cases": runs.cases,
         "refused": list(dict.fromkeys(notes))[:4],
-        "doubts": _doubts(runner, runs),
+        "blind_spots": _blind_spots(runner, runs),
         "constants": runner.constants() if isinstance(runner, Checked) else [],
         "steady": steady,
         "median_ms": _milliseconds(runner, runs.out, first) if first and timed else None,
@@ -115,15 +115,15 @@ def _nudge(runs: SourceRuns) -> None:
         for case in [c for c in runs.cases if c["kind"] == kind][:NUDGED_SAMPLES]:
             given = arrays.load(runs.out / f"in-{case['file']}")
             if any(v.dtype.kind == "f" for v in given.values()):
-                moved = proof_cases.nudged(given, case["seed"])
-                runs.take(proof_cases.Case(f"nudged {kind}", case["seed"], case["sizes"], moved))
+                moved = proof_cases.perturbed(given, case["seed"])
+                runs.take(proof_cases.Case(f"perturbed {kind}", case["seed"], case["sizes"], moved))
 
 
-def _doubts(runner: Runner, runs: SourceRuns) -> list[str]:
-    if not isinstance(runner, Doubtful):
+def _blind_spots(runner: Runner, runs: SourceRuns) -> list[str]:
+    if not isinstance(runner, CoverageChecked):
         return []
-    seen = [c for c in runs.cases if not c["kind"].startswith("nudged")][:MOST_DOUBTED]
-    return runner.doubts([arrays.load(runs.out / f"in-{c['file']}") for c in seen])
+    seen = [c for c in runs.cases if not c["kind"].startswith("perturbed")][:MAX_CASES_CHECKED]
+    return runner.blind_spots([arrays.load(runs.out / f"in-{c['file']}") for c in seen])
 
 
 def _milliseconds(runner: Runner, out: Path, case: Answer) -> float:

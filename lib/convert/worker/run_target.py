@@ -55,7 +55,7 @@ def run_target(
         return {name: found[mine] for name, mine in outs.items() if mine in found}
 
     refused, first = {}, next((c for c in cases if c["kind"] == "ordinary"), None)
-    todo = [c for c in cases if not c["kind"].startswith("nudged")]
+    todo = [c for c in cases if not c["kind"].startswith("perturbed")]
     # the first case comes twice: a dropout left on, or any other chance, shows
     for file, case in [(c["file"], c) for c in todo] + ([(f"again-{first['file']}", first)] if first else []):
         seconds = EXTREME_SECONDS * 4 if case["kind"] in EXTREME else CASE_SECONDS * 2  # a target may be slower

@@ -53,7 +53,7 @@ class Converted:
         )  # fmt: skip
         about = {"sizes": self.source["sizes"], "samples": scratch.folder("samples-0"), "min_agreement": 0.95}
         options = about | scratch.chosen.of_edge[0]
-        self.hop = entrypoints.apply(progress, self.edge.run, scratch.folder(0), scratch.folder(1), options)
+        self.hop = entrypoints.run_edge(progress, self.edge.run, scratch.folder(0), scratch.folder(1), options)
         if self.hop["unchanged"]:
             raise InvalidFile(self.hop["unchanged"])
         self.model = onnx.load(Path(scratch.folder(1)) / "model.onnx")
@@ -78,7 +78,7 @@ class Converted:
         same = {side: {v["name"]: v["name"] for v in signature[side]} for side in ("inputs", "outputs")}
         dtypes = {v["name"]: v["dtype"] for v in signature["inputs"]}
         lossy = {"format": self.target, "source": str(self.folder / "0"), "target": str(folder), "dtypes": dtypes} | same
-        judged = entrypoints.judge(
+        judged = entrypoints.compare(
             progress, answers=[{"folder": str(out)} | {n: answered[n] for n in ("refused", "reference")}],
             precisions=[self.edge.precision], steady=self.source["steady"], inputs=True,
             constants=self.source["constants"], masks=[v["name"] for v in signature["inputs"] if v["role"] == "mask"],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
-from lib.convert.formats.diffusers.component import Part
+from lib.convert.formats.diffusers.component import Component
 from lib.errors import InvalidFile
 from lib.model_inputs.signature import Value
 
@@ -30,7 +30,7 @@ def _called(network: torch.nn.Module, call: Callable[..., tuple[torch.Tensor, ..
     return Called().eval()
 
 
-def text_encoder(name: str, network: Any, xl: bool) -> Part:
+def text_encoder(name: str, network: Any, xl: bool) -> Component:
     """Stable Diffusion 1 and 2 take the last hidden state; SDXL the one before, and the second encoder's projection."""
     config = network.config
     length, width = config.max_position_embeddings, config.hidden_size
@@ -57,10 +57,10 @@ def text_encoder(name: str, network: Any, xl: bool) -> Part:
             return (net(tokens).last_hidden_state,)
 
         outputs = (last,)
-    return Part(name, _called(network, call), (ids,), outputs)
+    return Component(name, _called(network, call), (ids,), outputs)
 
 
-def unet(name: str, network: Any, xl: bool) -> Part:
+def unet(name: str, network: Any, xl: bool) -> Component:
     """``noise`` is what the UNet predicts (noise or velocity, as the scheduler's prediction_type says)."""
     config = network.config
     inputs = [
@@ -83,10 +83,10 @@ def unet(name: str, network: Any, xl: bool) -> Part:
     noise = Value("noise", "float32", ("batch", config.out_channels, "height", "width"))
     levels = len(config.block_out_channels)
     size = config.sample_size if isinstance(config.sample_size, int) else 64
-    return Part(name, _called(network, call), tuple(inputs), (noise,), 2 ** (levels - 1), size)
+    return Component(name, _called(network, call), tuple(inputs), (noise,), 2 ** (levels - 1), size)
 
 
-def vae_decoder(name: str, network: Any, xl: bool) -> Part:
+def vae_decoder(name: str, network: Any, xl: bool) -> Component:
     """``latents`` as the VAE knows them: already divided by its scaling_factor. ``image`` in -1..1."""
     config = network.config
     factor = 2 ** (len(config.block_out_channels) - 1)
@@ -97,10 +97,10 @@ def vae_decoder(name: str, network: Any, xl: bool) -> Part:
         return net.decode(given, return_dict=False)
 
     size = config.sample_size if isinstance(config.sample_size, int) else 512
-    return Part("vae_decoder", _called(network, call), (latents,), (image,), 1, max(size // factor, 1))
+    return Component("vae_decoder", _called(network, call), (latents,), (image,), 1, max(size // factor, 1))
 
 
-CALLS: dict[str, Callable[[str, Any, bool], Part]] = {
+CALLS: dict[str, Callable[[str, Any, bool], Component]] = {
     "text_encoder": text_encoder,
     "text_encoder_2": text_encoder,
     "unet": unet,

@@ -23,6 +23,10 @@ PICKLES = (".bin", ".ckpt", ".pt", ".pth", ".pkl")
 CODE = (".py", ".so", ".pyc", ".sh", ".dll")
 
 
+def is_pipeline(names: set[str], root: str) -> bool:
+    return f"{root}{INDEX}" in names
+
+
 def take(path: Path, folder: Path) -> list[str]:
     """Unpacks into ``folder``; messages. Raises InvalidFile."""
     left = []

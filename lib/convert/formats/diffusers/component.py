@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(slots=True)
-class Part:
+class Component:
     """``module`` takes the inputs by position and gives a tuple. Spatial sizes are ``multiple`` times a whole number."""
 
     name: str

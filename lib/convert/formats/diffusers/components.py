@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from lib.convert.core import json_text
 from lib.convert.core.transformers_config import LOADING, REFUSED
-from lib.convert.formats.diffusers.component import Part
+from lib.convert.formats.diffusers.component import Component
 from lib.errors import InvalidFile
 from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
@@ -52,10 +52,10 @@ MOST_JSON = 8 << 20  # bytes; a tokenizer of 49,408 tokens takes 3.6 MB
 FOLDERS = {"text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2", "unet": "unet", "vae_decoder": "vae"}
 
 
-def prefixed(parts: list[Part]) -> Signature:
+def prefixed(parts: list[Component]) -> Signature:
     """The signature of all parts together: ``unet.sample`` and so on; equal symbols are shared."""
 
-    def values(some: Callable[[Part], tuple[Value, ...]]) -> tuple[Value, ...]:
+    def values(some: Callable[[Component], tuple[Value, ...]]) -> tuple[Value, ...]:
         return tuple(Value(f"{p.name}.{v.name}", v.dtype, v.shape, v.role, v.high) for p in parts for v in some(p))
 
     step = max((p.multiple for p in parts), default=1)
@@ -202,15 +202,15 @@ def check_network(name: str, config: dict[str, Any]) -> None:
         )
 
 
-def load_parts(folder: Path) -> list[Part]:
+def load_components(folder: Path) -> list[Component]:
     """Every network of the artifact in ``folder``. Raises InvalidFile."""
     pipeline = folder / FOLDER
     found, index = components(pipeline)
     modules = {name: load_network(pipeline, name) for name in NETWORKS if name in found}
-    return make_parts(modules, "XL" in index.get("_class_name", ""))
+    return make_components(modules, "XL" in index.get("_class_name", ""))
 
 
-def make_parts(modules: dict[str, torch.nn.Module], xl: bool) -> list[Part]:
+def make_components(modules: dict[str, torch.nn.Module], xl: bool) -> list[Component]:
     """Parts of loaded networks by component name. ``xl``: text encoders give what SDXL takes from them."""
     from lib.convert.formats.diffusers import calls as diffusers_calls
 

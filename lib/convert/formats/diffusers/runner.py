@@ -6,15 +6,15 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.convert.formats.diffusers.component import Part
-from lib.convert.formats.diffusers.components import load_parts, prefixed
+from lib.convert.formats.diffusers.component import Component
+from lib.convert.formats.diffusers.components import load_components, prefixed
 from lib.model_inputs.signature import Signature
 
 
 class PartsRunner:
     """Runs parts that are loaded already."""
 
-    def __init__(self, parts: list[Part]) -> None:
+    def __init__(self, parts: list[Component]) -> None:
         self._parts = parts
 
     def signature(self) -> Signature:
@@ -35,4 +35,4 @@ class DiffusersRunner(PartsRunner):
     """float32 on the CPU, whatever dtype the weights are stored in."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(load_parts(folder))
+        super().__init__(load_components(folder))

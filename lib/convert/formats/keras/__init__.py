@@ -1,5 +1,6 @@
 """Keras 3 (``.keras``)."""
 
-from lib.convert.core.format import Format
+from lib.convert.core.format import Format, Upload
 
-FORMATS = (Format("keras", "Keras 3", "model.keras", "keras.runner:KerasRunner"),)
+UPLOAD = Upload(wanted=".keras", suffixes=(".keras",), in_zip="keras.check:is_keras", write="keras.check:take")
+FORMATS = (Format("keras", "Keras 3", "model.keras", "keras.runner:KerasRunner", upload=UPLOAD),)

@@ -30,6 +30,10 @@ _WAYS = {
 _NO_ASSETS = "Files for layers with vocabularies (TextVectorization, lookups) are not read: leave these layers out."
 
 
+def is_keras(names: set[str], root: str) -> bool:
+    return CONFIG in names and (WEIGHTS in names or METADATA in names)
+
+
 def take(path: Path, target: Path) -> list[str]:
     """Writes the checked copy to ``target``; messages. Raises InvalidFile."""
     with opened(path) as archive, TemporaryDirectory(dir=target.parent) as scratch:

@@ -1,12 +1,24 @@
 """ONNX, and its variants: another opset, slimmed, float16, int8."""
 
-from lib.convert.core.format import Format
+from lib.convert.core.format import Format, Upload
 
+MAIN, RUNNER = "model.onnx", "onnx.runner:OnnxRunner"
+UPLOAD = Upload(wanted="ONNX", suffixes=(".onnx",), admit="onnx.admit:admit", beside=True)
 FORMATS = (
-    Format("onnx", "ONNX", "model.onnx", "onnx.runner:OnnxRunner"),
-    Format("onnx-opset", "ONNX, another opset", "model.onnx", "onnx.runner:OnnxRunner", base="onnx"),
-    Format("onnx-slim", "ONNX, slimmed", "model.onnx", "onnx.runner:OnnxRunner", base="onnx"),
-    Format("onnx-fp16", "ONNX, float16", "model.onnx", "onnx.runner:OnnxRunner", base="onnx"),
-    Format("onnx-int8-dynamic", "ONNX, int8 weights (dynamic)", "model.onnx", "onnx.runner:OnnxRunner", base="onnx"),
-    Format("onnx-int8-static", "ONNX, int8 (static, calibrated)", "model.onnx", "onnx.runner:OnnxRunner", base="onnx"),
+    Format("onnx", "ONNX", MAIN, RUNNER, upload=UPLOAD, place=0),
+    Format("onnx-opset", "ONNX, another opset", MAIN, RUNNER, base="onnx", place=14),
+    Format("onnx-slim", "ONNX, slimmed", MAIN, RUNNER, base="onnx", place=13),
+    Format("onnx-fp16", "ONNX, float16", MAIN, RUNNER, base="onnx", place=1, emulation="onnx_float16:fill"),
+    Format(
+        "onnx-int8-dynamic", "ONNX, int8 weights (dynamic)", MAIN, RUNNER, base="onnx", place=9, emulation="onnx_int8:fill"
+    ),
+    Format(
+        "onnx-int8-static",
+        "ONNX, int8 (static, calibrated)",
+        MAIN,
+        RUNNER,
+        base="onnx",
+        place=10,
+        emulation="onnx_int8:fill",
+    ),
 )

@@ -111,7 +111,7 @@ def _with_outputs(model: ModelProto, more: list[ValueInfoProto]) -> ModelProto:
 
 
 def run_probe(probe: ModelProto, cases: list[Arrays], names: list[str]) -> Iterator[list[np.ndarray]]:
-    """The values of ``names`` for each case; of a model that does not run so, nothing: then its doubts stay."""
+    """The values of ``names`` for each case; of a model that does not run so, nothing: then its blind_spots stay."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:

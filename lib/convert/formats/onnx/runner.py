@@ -24,7 +24,7 @@ from lib.convert.formats.onnx.files import opened
 from lib.convert.formats.onnx.opset import broadcast as opset_broadcast
 from lib.errors import JobFailed, LimitExceeded
 from lib.model_inputs.signature import Signature
-from lib.onnx_model import hints, mended
+from lib.onnx_model import hints, reference_patches
 from lib.onnx_model.constant_outputs import constant_outputs
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.signature import signature
@@ -82,13 +82,13 @@ class OnnxRunner:
         try:
             if self._reference is None:
                 model = onnx.load(self._path)
-                self._reference = ReferenceEvaluator(model, new_ops=mended.operators(model))
+                self._reference = ReferenceEvaluator(model, new_ops=reference_patches.operators(model))
             outputs = self._reference.run(None, inputs)
         except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
             raise JobFailed(f"The reference evaluator refused: {_words(error)}") from None
         return _named([o.name for o in self._model.proto.graph.output], outputs)
 
-    def doubts(self, cases: list[Arrays]) -> list[str]:
+    def blind_spots(self, cases: list[Arrays]) -> list[str]:
         """What ``cases`` cannot show: branches that none of them enters."""
         plain = not self._model.proto.functions
         if plain and not any(node.op_type in ("If", "Loop") for node in self._model.proto.graph.node):

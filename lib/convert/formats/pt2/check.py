@@ -11,19 +11,25 @@ from lib.archives import Limits, opened
 from lib.convert.core import json_text
 from lib.convert.core.archives import root_of
 from lib.convert.formats.pt2.expressions import check_expression
-from lib.convert.formats.weights.torch_check import STORED, check_zip
+from lib.convert.formats.weights.torch_check import STORED, check_zip, refuse_torchscript
 from lib.errors import InvalidFile
 
-PT2_CLOSED = (
-    "This is a PyTorch exported program (.pt2). torch.export.load can run any program that is hidden in such a file, in "
-    "three ways: pickled sample inputs, pickled weights and expressions for shapes. So uploads of .pt2 are switched off. "
-    "Bring ONNX (torch.onnx.export) or safetensors instead; the owner of this app may allow it with PT2_UPLOADS=1."
-)
 _PT2 = re.compile(
     r"archive_format|archive_version|byteorder|version|\.data/[a-z_]+|\.format_version|\.storage_alignment"
     r"|models/[\w.-]{1,100}\.json|data/(weights|constants)/(weight|tensor)_[0-9]{1,9}"
     r"|data/(weights|constants)/[\w.-]{1,100}_config\.json|data/sample_inputs/[\w.-]{1,100}\.pt|extra/[\w./-]{1,100}"
 )
+
+
+def is_pt2(names: set[str], root: str) -> bool:
+    """Raises InvalidFile for TorchScript and for programs of torch before 2.8."""
+    refuse_torchscript(names, root)
+    inner = {name.removeprefix(root) for name in names}
+    if "archive_format" in inner or any(name.startswith("models/") and name.endswith(".json") for name in inner):
+        return True
+    if "serialized_exported_program.json" in inner:
+        raise InvalidFile("This is an exported program of an old torch (before 2.8), which is not read here. Bring ONNX.")
+    return False
 
 
 def check_pt2(path: Path) -> list[str]:

@@ -138,7 +138,11 @@ def _write(description: dict[str, Any], state: dict[str, Any] | None, folder: Pa
     signature = Signature(inputs, (), {s: n for s, n in sizes.items() if any(s in v.shape for v in inputs)})
     with _runs(name, bool(description["config"])):
         signature = describe.fix_batch(flattened, signature)
-        said = "the weights that were given" if state is not None else calibrate.enliven(flattened, signature, seed)
+        said = (
+            "the weights that were given"
+            if state is not None
+            else calibrate.randomize_and_calibrate(flattened, signature, seed)
+        )
         signature = replace(signature, outputs=describe.outputs(flattened, signature))
     tied = files.save(model, folder / WEIGHTS)
     whole = description | {"signature": signature.as_dict(), "tied": tied, "parameters": count}

@@ -24,7 +24,7 @@ BACKGROUND = 20.0  # mean of the background's score where every place of a pictu
 SMALL_SCALE = 0.1  # a layer scale below this switches its block off
 
 
-def enliven(flat: Any, signature: Signature, seed: int) -> str:
+def randomize_and_calibrate(flat: Any, signature: Signature, seed: int) -> str:
     """Changes the weights of ``flat.model`` in place; says what was done."""
     import torch
 

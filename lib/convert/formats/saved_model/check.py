@@ -29,6 +29,13 @@ MOST_NODES, MOST_NAME = 2_000_000, 4096
 DAMAGED = "saved_model.pb is damaged or cut off. Upload the whole SavedModel again."
 
 
+def is_saved_model(names: set[str], root: str) -> bool:
+    """Raises InvalidFile for one in text form."""
+    if f"{root}{GRAPH}" not in names and f"{root}{GRAPH}txt" in names:
+        raise InvalidFile("This SavedModel is in text form (.pbtxt); save it in binary form again.")
+    return f"{root}{GRAPH}" in names
+
+
 def take(path: Path, folder: Path) -> list[str]:
     """Unpacks into ``folder``. Raises InvalidFile."""
     with opened(path) as archive:

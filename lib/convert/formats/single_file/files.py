@@ -25,7 +25,7 @@ from lib.convert.formats.diffusers.components import (
 )
 from lib.convert.formats.single_file import sd1_configs
 from lib.convert.formats.single_file import tensor_names as ldm_names
-from lib.convert.formats.single_file.tensor_names import CONV, STACKED, TURNED, UNET, Move
+from lib.convert.formats.single_file.tensor_names import CONV, STACKED, TURNED, UNET, TensorMapping
 from lib.errors import InvalidFile, InvalidValue
 
 if TYPE_CHECKING:
@@ -143,7 +143,7 @@ def _cast(name: str, state: Tensors, dtype: str) -> tuple[Tensors, bool]:
     return out, any(not torch.equal(out[key].float(), tensor) for key, tensor in state.items())
 
 
-def _packed(moves: list[Move], state: Tensors) -> Tensors:
+def _packed(moves: list[TensorMapping], state: Tensors) -> Tensors:
     import torch
 
     out: Tensors = {}
@@ -254,7 +254,7 @@ def unpack(tensors: Tensors, contents: Contents, pipeline: Path) -> list[str]:
     return messages
 
 
-def _taken(move: Move, tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+def _taken(move: TensorMapping, tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     if move.how == STACKED and tensor.ndim and tensor.shape[0] % 3 == 0:
         tensor = tensor.chunk(3)[move.part]
     elif move.how == TURNED and tensor.ndim == 2:

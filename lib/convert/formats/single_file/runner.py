@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lib.convert.formats.diffusers.components import COMPANIONS, OPTIONAL, make_parts, settled
+from lib.convert.formats.diffusers.components import COMPANIONS, OPTIONAL, make_components, settled
 from lib.convert.formats.diffusers.runner import PartsRunner
 from lib.convert.formats.single_file.files import Contents, describe
 from lib.errors import InvalidFile
@@ -22,7 +22,7 @@ class SingleFileRunner(PartsRunner):
     """float32 on the CPU, whatever dtype the weights are stored in."""
 
     def __init__(self, folder: Path) -> None:
-        super().__init__(make_parts(*modules(folder / FILE)))
+        super().__init__(make_components(*modules(folder / FILE)))
 
 
 def modules(path: Path) -> tuple[dict[str, Any], bool]:

@@ -1,7 +1,7 @@
 """Names of tensors in the original single files of Stable Diffusion, from the configurations of a diffusers folder.
 
 Original files number their blocks in the order of the forward pass (``input_blocks.4.1``), diffusers by level
-(``down_blocks.1.attentions.0``); the numbers follow from the configuration. ``plan`` gives one ``Move`` for each
+(``down_blocks.1.attentions.0``); the numbers follow from the configuration. ``plan`` gives one ``TensorMapping`` for each
 tensor, which both directions use: it says where a tensor stands on either side and how its shape differs. Knows
 Stable Diffusion 1, 2 and XL. Names and shapes only: no weights, no torch.
 """
@@ -35,7 +35,7 @@ UNET_BLOCKS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Move:
+class TensorMapping:
     """``component`` and ``name`` in the diffusers folder; ``original`` in the single file.
 
     ``how`` STACKED: the tensor is the ``part``-th third of ``original`` along its first axis (query, key, value).
@@ -48,7 +48,7 @@ class Move:
     part: int = 0
 
 
-def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool) -> list[Move]:
+def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool) -> list[TensorMapping]:
     """A move for every tensor of ``component``. Raises InvalidFile for a network that the original layout cannot hold."""
     if component == "unet":
         prefixes = dict(_unet(config))
@@ -58,7 +58,7 @@ def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool)
         return [_renamed(component, name, prefixes, VAE) for name in names]
     if component == "text_encoder" and config.get("hidden_act") == "quick_gelu":
         home = "conditioner.embedders.0.transformer." if xl else "cond_stage_model.transformer."
-        return [Move(component, name, f"{home}text_model.{name.removeprefix('text_model.')}") for name in names]
+        return [TensorMapping(component, name, f"{home}text_model.{name.removeprefix('text_model.')}") for name in names]
     if component == "text_encoder" and xl:
         raise InvalidFile("SDXL's first text encoder is OpenAI's CLIP (quick_gelu); this one has no place in a single file.")
     home = "conditioner.embedders.1.model." if xl else "cond_stage_model.model."
@@ -144,17 +144,17 @@ def _vae_resnet(ours: str, original: str) -> Iterator[tuple[str, str]]:
     yield f"{ours}.conv_shortcut", f"{original}.nin_shortcut"
 
 
-def _renamed(component: str, name: str, prefixes: dict[str, str], home: str) -> Move:
+def _renamed(component: str, name: str, prefixes: dict[str, str], home: str) -> TensorMapping:
     steps = name.split(".")
     for end in range(len(steps) - 1, 0, -1):
         found = prefixes.get(".".join(steps[:end]))
         if found is not None:
             matrix = component == "vae" and ".attn_1." in found and not found.endswith(".norm") and steps[-1] == "weight"
-            return Move(component, name, ".".join((home + found, *steps[end:])), CONV if matrix else SAME)
+            return TensorMapping(component, name, ".".join((home + found, *steps[end:])), CONV if matrix else SAME)
     raise InvalidFile(f"{component} has a tensor {name[:80]!r}, which has no place in a single file of Stable Diffusion.")
 
 
-def _open_clip(component: str, name: str, home: str) -> Move:
+def _open_clip(component: str, name: str, home: str) -> TensorMapping:
     plain = {
         "embeddings.position_embedding.weight": "positional_embedding",
         "embeddings.token_embedding.weight": "token_embedding.weight",
@@ -163,15 +163,15 @@ def _open_clip(component: str, name: str, home: str) -> Move:
     }
     bare = name.removeprefix("text_model.")
     if bare in plain:
-        return Move(component, name, home + plain[bare])
+        return TensorMapping(component, name, home + plain[bare])
     if bare == "text_projection.weight":
-        return Move(component, name, f"{home}text_projection", TURNED)
+        return TensorMapping(component, name, f"{home}text_projection", TURNED)
     steps = bare.split(".")
     if steps[:2] == ["encoder", "layers"] and len(steps) > 4:
         block, inner, kind = f"{home}transformer.resblocks.{steps[2]}.", ".".join(steps[3:-1]), steps[-1]
         if inner in OPEN_CLIP:
-            return Move(component, name, f"{block}{OPEN_CLIP[inner]}.{kind}")
+            return TensorMapping(component, name, f"{block}{OPEN_CLIP[inner]}.{kind}")
         for part, letter in enumerate("qkv"):
             if inner == f"self_attn.{letter}_proj":
-                return Move(component, name, f"{block}attn.in_proj_{kind}", STACKED, part)
+                return TensorMapping(component, name, f"{block}attn.in_proj_{kind}", STACKED, part)
     raise InvalidFile(f"{component} has a tensor {name[:80]!r}, which OpenCLIP does not have.")

@@ -1,9 +1,12 @@
 """TensorFlow Lite, and its variants: float16 weights, int8. The file itself is read by ``lib/tflite``."""
 
-from lib.convert.core.format import Format
+from lib.convert.core.format import Format, Upload
 
+MAIN, RUNNER = "model.tflite", "tflite.runner:TfliteRunner"
+UPLOAD = Upload(wanted=".tflite", suffixes=(".tflite",), magic=((4, b"TFL3"),), check="tflite.check:check_tflite")
+ROUNDED = "tflite:fill"
 FORMATS = (
-    Format("tflite", "TensorFlow Lite", "model.tflite", "tflite.runner:TfliteRunner"),
-    Format("tflite-fp16", "TensorFlow Lite, float16 weights", "model.tflite", "tflite.runner:TfliteRunner", base="tflite"),
-    Format("tflite-int8", "TensorFlow Lite, int8", "model.tflite", "tflite.runner:TfliteRunner", base="tflite"),
+    Format("tflite", "TensorFlow Lite", MAIN, RUNNER, upload=UPLOAD, place=3),
+    Format("tflite-fp16", "TensorFlow Lite, float16 weights", MAIN, RUNNER, base="tflite", place=11, emulation=ROUNDED),
+    Format("tflite-int8", "TensorFlow Lite, int8", MAIN, RUNNER, base="tflite", place=12, emulation=ROUNDED),
 )

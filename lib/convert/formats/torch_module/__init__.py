@@ -3,5 +3,7 @@
 from lib.convert.core.format import Format
 
 FORMATS = (
-    Format("torch-module", "PyTorch module (Python + safetensors)", "model.py", "torch_module.runner:TorchModuleRunner"),
+    Format(
+        "torch-module", "PyTorch module (Python + safetensors)", "model.py", "torch_module.runner:TorchModuleRunner", place=8
+    ),
 )

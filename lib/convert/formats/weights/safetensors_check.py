@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 
 from lib.convert.core import json_text
+from lib.convert.formats import main_file
 from lib.errors import InvalidFile
 
 MOST_HEADER = 100_000_000  # bytes, as the format's own reader has it
@@ -17,6 +19,19 @@ BITS = {
     **{"F4": 4, "F6_E2M3": 6, "F6_E3M2": 6},
 }
 SINGLE_FILE = "model.diffusion_model."  # what every name of the UNet begins with in Stable Diffusion's own layout
+
+
+def is_safetensors(head: bytes, size: int) -> bool:
+    """Whether a file of ``size`` bytes begins as safetensors do: the length of a header, and JSON."""
+    return 2 <= int.from_bytes(head[:8], "little") <= max(size, MOST_HEADER) and head[8:10] in (b'{"', b"{ ", b"{}", b"{\n")
+
+
+def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple[str, list[str]]:
+    """``safetensors``, or ``sd-single-file`` by the tensors' names. Raises InvalidFile."""
+    names = check_safetensors(path)
+    format = "sd-single-file" if any(one.startswith(SINGLE_FILE) for one in names) else "safetensors"
+    shutil.copyfile(path, main_file(format, folder))
+    return format, []
 
 
 def check_safetensors(path: Path) -> list[str]:

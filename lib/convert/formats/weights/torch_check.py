@@ -24,6 +24,24 @@ _CHECKPOINT = re.compile(  # older torch names its tensors after their addresses
 )
 
 
+def is_checkpoint(head: bytes, size: int) -> bool:
+    """Whether a file begins as torch.save wrote it before zips: by its number, or by an old pickle."""
+    return head[2:].startswith(OLD_START[:12]) or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03"))
+
+
+def is_checkpoint_zip(names: set[str], root: str) -> bool:
+    """Raises InvalidFile for TorchScript."""
+    refuse_torchscript(names, root)
+    return f"{root}data.pkl" in names
+
+
+def refuse_torchscript(names: set[str], root: str) -> None:
+    """Raises InvalidFile."""
+    inner = {name.removeprefix(root) for name in names}
+    if inner & {"constants.pkl", "attributes.pkl"} or any(name.startswith("code/") for name in inner):
+        raise InvalidFile(TORCHSCRIPT)
+
+
 def check_checkpoint(path: Path) -> None:
     """Raises InvalidFile for a checkpoint that holds anything but tensors in plain containers."""
     with path.open("rb") as file:

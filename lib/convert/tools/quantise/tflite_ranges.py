@@ -16,14 +16,14 @@ from lib.convert.tools.quantise.rounding import Means, kept_mean
 from lib.errors import JobFailed
 from lib.onnx_model.words import clean
 from lib.tflite import file as tflite_file
-from lib.tflite.signatures import Part
+from lib.tflite.signatures import SignatureGraph
 
 CONV, DEPTHWISE, DENSE = 3, 4, 9  # BuiltinOperator
 PRODUCTS = (CONV, DEPTHWISE, DENSE)
 
 
 def measured(
-    path: Path, model: dict[str, Any], part: Part, rows: list[Row], report: Callable[[float], object]
+    path: Path, model: dict[str, Any], part: SignatureGraph, rows: list[Row], report: Callable[[float], object]
 ) -> tuple[Ranges, dict[int, np.ndarray]]:
     """Ranges by the tensor's name, and the mean of each channel of the products' inputs by the operator's place."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -105,7 +105,7 @@ def _means(model: dict[str, Any], tensors: dict[str, np.ndarray], means: Means) 
                 means.see(str(place), values, -1)
 
 
-def _run(interpreter: Any, part: Part, row: Row, watched: dict[str, int]) -> dict[str, np.ndarray]:
+def _run(interpreter: Any, part: SignatureGraph, row: Row, watched: dict[str, int]) -> dict[str, np.ndarray]:
     part.invoke(interpreter, row)
     out = {}
     for name, index in watched.items():

@@ -14,7 +14,7 @@ from onnx import ModelProto
 from onnx.reference.op_run import OpRun
 from onnx.reference.ops import op_batch_normalization, op_dequantize_linear, op_hardmax, op_log_softmax, op_softmax
 
-from lib.onnx_model import mended_broadcast
+from lib.onnx_model import reference_broadcast
 
 
 class BatchNormalization(op_batch_normalization.BatchNormalization_9):
@@ -70,5 +70,5 @@ def operators(model: ModelProto) -> list[type[OpRun]]:
     opset = next((o.version for o in model.opset_import if o.domain in ("", "ai.onnx")), 0)
     older: list[type[OpRun]] = [BatchNormalization] * (7 <= opset <= 13) + [DequantizeLinear] * (10 <= opset <= 18)
     if 1 <= opset <= 6:
-        older += mended_broadcast.operators(opset)
+        older += reference_broadcast.operators(opset)
     return older + [Softmax, LogSoftmax, Hardmax] * (opset <= 12)

@@ -1,0 +1,30 @@
+"""An uploaded config.json of transformers, perhaps with weights beside it."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from lib.convert.core import transformers_config
+from lib.convert.formats.weights.safetensors_check import check_safetensors, is_safetensors
+from lib.errors import InvalidFile
+
+CONFIG, WEIGHTS = "config.json", "weights.safetensors"
+
+
+def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple[str, list[str]]:
+    """``architecture`` and messages; ``folder`` has ``config.json``, ``weights.safetensors`` too where these came.
+
+    Raises InvalidFile.
+    """
+    if len(beside) > 1:
+        raise InvalidFile("With config.json, one file of weights is taken. Merge several into one file of safetensors.")
+    transformers_config.take(path, folder / CONFIG)
+    for weights in beside.values():
+        with weights.open("rb") as file:
+            head = file.read(16)
+        if not is_safetensors(head, weights.stat().st_size):
+            raise InvalidFile("The weights beside config.json must be safetensors; convert a checkpoint first, on its own.")
+        check_safetensors(weights)
+        shutil.copyfile(weights, folder / WEIGHTS)
+    return "architecture", [] if beside else ["No weights were uploaded with config.json: they are random."]
