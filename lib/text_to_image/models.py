@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from lib.errors import InvalidValue, ModelUnavailable, out_of_memory
 from lib.settings import EMBEDDED, EMBEDDED_FOLDER, Settings
+from lib.text_to_image.loras.adapters import Adapters
+from lib.text_to_image.loras.catalogue import LoraCatalogue
 from lib.text_to_image.request import SCHEDULERS, Request
 from lib.text_to_image.threads import Threads
 
@@ -51,6 +53,7 @@ class Catalogue:
 
     def __init__(self, settings: Settings) -> None:
         self.sources = {s.name: s for s in map(Source.parse, settings.models)}
+        self.loras = LoraCatalogue(settings.loras)
         self.default = settings.default_model or next(iter(self.sources), "")
         if self.default not in self.sources:
             raise InvalidValue("DEFAULT_MODEL", self.default, ", ".join(self.sources) or "a name from MODELS")
@@ -68,7 +71,13 @@ class Catalogue:
 
 def suggested(name: str) -> dict[str, Any]:
     """Settings that suit the model: distilled ones want few steps and no guidance."""
-    if "turbo" in name.lower():
+    low = name.lower()
+    flux, sd3 = "flux" in low, "stable-diffusion-3" in low or "sd3" in low
+    if flux or sd3:  # trained with flow matching; their authors' own numbers
+        few = "schnell" in low or "turbo" in low
+        scale = 0.0 if few else 3.5 if flux else 5.0
+        return {"steps": 4 if few else 28, "guidance_scale": scale, "scheduler": "Euler"}
+    if "turbo" in low:
         return {"steps": 4, "guidance_scale": 0.0, "scheduler": "Euler a"}
     if name == EMBEDDED:
         return {"steps": 20, "guidance_scale": 4.0, "scheduler": "DPM++ 2M"}
@@ -87,6 +96,7 @@ class Model:
     family: Family | None
     size: int
     threads: Threads
+    adapters: Adapters
     preview_weights: torch.Tensor | None = None
 
     def settle(self, request: Request) -> Request:
@@ -145,17 +155,17 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
 
     logging.disable_progress_bar()
     device = pick_device(settings.device)
-    dtype = pick_dtype(settings.dtype, device)
     folder, variant = source.folder, None
     if folder is None:
         report(f"downloading {source.name}")
-        folder, variant = _download(source, half=dtype != torch.float32)
+        folder, variant = _download(source, half=pick_dtype(settings.dtype, device) != torch.float32)
     elif not (folder / "model_index.json").is_file():
         raise ModelUnavailable(f"{source.name} could not be loaded (its folder holds no diffusers model).")
 
     report(f"reading the weights of {source.name}")
     index = DiffusionPipeline.load_config(folder)
     kind = FAMILIES.get(index["_class_name"])
+    dtype = pick_dtype(settings.dtype, device, kind.half if kind else "float16")
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
     # components that the model was saved without, such as SD3's T5: diffusers wants to be told again
     options |= {name: None for name, kind_of in index.items() if kind_of == [None, None]}
@@ -181,6 +191,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
         family=family,
         size=_trained_size(pipeline),
         threads=Threads(device),
+        adapters=Adapters(pipeline, LoraCatalogue(settings.loras)),
     )
     if family:
         report(f"warming up {source.name}")
@@ -203,13 +214,17 @@ def pick_device(asked: str) -> torch.device:
     return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
 
 
-def pick_dtype(asked: str, device: torch.device) -> torch.dtype:
-    """fp16 on an accelerator, fp32 on the CPU, unless the owner asks otherwise."""
+def pick_dtype(asked: str, device: torch.device, half: str = "float16") -> torch.dtype:
+    """Unless the owner asks otherwise: fp32 on the CPU, and ``half``, or fp16 where it lacks bf16, on an accelerator."""
     import torch
 
     if asked != "auto":
         return getattr(torch, asked)
-    return torch.float32 if device.type == "cpu" else torch.float16
+    if device.type == "cpu":
+        return torch.float32
+    if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False):
+        return torch.float16
+    return getattr(torch, half)
 
 
 def _download(source: Source, half: bool) -> tuple[Path, str | None]:

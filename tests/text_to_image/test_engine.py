@@ -212,6 +212,39 @@ def test_memory_running_out_lowers_the_cap_and_loses_nobody(
         assert furthest(ticket.result().image, alone(sd, request)) <= 1
 
 
+def test_models_with_unets_and_with_transformers_side_by_side(settings: Settings, loaded: dict[str, Model]) -> None:
+    """Each model has a batch of its own; all of them are under way at once."""
+    engine = make(settings, default_model="sd", loaded_models=3, max_rows=8)
+    requests = [
+        Request(prompt="a", steps=4, seed=k, model=model, scheduler=scheduler, width=width, height=width)
+        for k, (model, scheduler) in enumerate((m, s) for s in ("Euler", "UniPC") for m in ("sd", "sd3", "flux"))
+        for width in [512 if model == "flux" else 0]
+    ]
+    tickets = [engine.submit(request) for request in requests]
+    for request, ticket in zip(requests, tickets, strict=True):
+        assert furthest(ticket.result().image, alone(loaded[request.model], request)) <= 1
+    engine.close()
+
+
+def test_a_scheduler_that_the_model_lacks_is_refused_whenever_it_is_known(small: Engine) -> None:
+    request = Request(prompt="a", steps=2, model="sd3", scheduler="PNDM")
+    with pytest.raises(InvalidValue, match=r"scheduler was 'PNDM'; allowed: DPM\+\+ 2M, Euler, .* for sd3"):
+        small.submit(request).result()  # while it is being loaded, an event
+    with pytest.raises(InvalidValue, match="for sd3"):
+        small.submit(request)  # and then at once
+
+
+def test_cancelling_a_picture_of_stable_diffusion_3(small: Engine) -> None:
+    tickets = [small.submit(Request(prompt="a", steps=100, seed=k, model="sd3")) for k in range(2)]
+    for event in tickets[0].events():
+        if isinstance(event, Step) and event.preview is not None:
+            assert event.preview.size == (16, 16)
+            break
+    with pytest.raises(Cancelled):
+        tickets[0].result()
+    assert tickets[1].result().info["seed"] == 1
+
+
 def test_a_family_without_a_batch_still_works(small: Engine) -> None:
     events = list(small.submit(Request(prompt="a", steps=4, seed=3, model="pixart")).events())
     assert isinstance(events[-1], Done) and any(isinstance(e, Step) for e in events)

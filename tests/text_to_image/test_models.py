@@ -12,6 +12,8 @@ import torch
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.settings import Settings
 from lib.text_to_image import models
+from lib.text_to_image.families import FAMILIES
+from lib.text_to_image.families.flow_schedulers import FLOW_SCHEDULERS
 from lib.text_to_image.models import Catalogue, Source, load, suggested
 from lib.text_to_image.request import SCHEDULERS, Request
 from tests.text_to_image.test_batch import alone
@@ -21,6 +23,16 @@ def test_precision_follows_the_device_unless_the_owner_asks() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert models.pick_dtype("auto", cpu) == torch.float32 and models.pick_dtype("auto", cuda) == torch.float16
     assert models.pick_dtype("bfloat16", cuda) == torch.bfloat16
+
+
+@pytest.mark.parametrize("has_bf16", [True, False])
+def test_flux_computes_in_bf16_where_the_accelerator_has_it(monkeypatch: pytest.MonkeyPatch, has_bf16: bool) -> None:
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
+    half = {name: FAMILIES[name].half for name in ("FluxPipeline", "StableDiffusion3Pipeline")}
+    assert models.pick_dtype("auto", cuda, half["FluxPipeline"]) == (torch.bfloat16 if has_bf16 else torch.float16)
+    assert models.pick_dtype("auto", cuda, half["StableDiffusion3Pipeline"]) == torch.float16
+    assert models.pick_dtype("auto", cpu, half["FluxPipeline"]) == torch.float32
 
 
 def test_a_device_that_is_not_there() -> None:
@@ -80,4 +92,10 @@ def test_the_catalogue_is_the_owners_list() -> None:
 
 def test_distilled_models_get_few_steps() -> None:
     assert suggested("stabilityai/sd-turbo")["steps"] <= 4 and suggested("stabilityai/sd-turbo")["guidance_scale"] == 0
+    assert suggested("black-forest-labs/FLUX.1-schnell")["guidance_scale"] == 0
     assert all(suggested(n)["scheduler"] in SCHEDULERS for n in ("tiny-scenes", "stabilityai/sd-turbo", "x/y"))
+
+
+def test_models_of_flow_matching_get_a_scheduler_that_they_take() -> None:
+    names = ("black-forest-labs/FLUX.1-dev", "stabilityai/stable-diffusion-3.5-large-turbo", "sd3")
+    assert all(suggested(name)["scheduler"] in FLOW_SCHEDULERS for name in names)

@@ -34,6 +34,7 @@ class Family(ABC):
     pipelines: ClassVar[tuple[str, ...]] = ()  # diffusers' classes of pipelines that belong to it
     schedulers: ClassVar[tuple[str, ...]] = SCHEDULERS  # the names that it takes
     multiple: ClassVar[int] = 8  # of which width and height are multiples, in pixels
+    half: ClassVar[str] = "float16"  # what an accelerator computes in where DTYPE leaves it open
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype) -> None:
         self.pipeline, self.device, self.dtype = pipeline, device, dtype

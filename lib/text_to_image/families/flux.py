@@ -21,6 +21,7 @@ TOKENS = 512  # of T5, as the pipeline has it
 
 class Flux(FlowFamily):
     pipelines = ("FluxPipeline",)
+    half = "bfloat16"  # as it was trained; activations of its text encoders and blocks leave fp16's range
 
     @property
     def channels(self) -> int:
