@@ -28,7 +28,7 @@ FACES = {
         for name in (
             *("engine.Engine", "engine.MOST_GROUPS", "engine.PATIENCE", "engine.STOPPING", "account.refusals"),
             *("events.Done", "events.Event", "events.Failed", "events.Loading", "events.Queued", "events.Step"),
-            "events.Stopped",
+            *("events.Stopped", "start_picture.StartPicture"),
             *("group.own_rows", "group.rows_at", "models.Catalogue", "models.settle"),
             *("queue.FairQueue", "request.Request", "ticket.Ticket"),
         )
@@ -80,7 +80,7 @@ def test_the_page_comes_up_without_torch() -> None:
     """Neither app.py nor a tab imports torch, diffusers or transformers at its top."""
     heavy = {"torch", "diffusers", "transformers"}
     # imported when a model is loaded
-    allowed = {"batch", "row", "predict", "solo", "preview", "schedulers", "families", "vae"}
+    allowed = {"batch", "row", "predict", "solo", "preview", "schedulers", "families", "vae", "image_to_image"}
     allowed |= {"onnx_importer", "source_code", "torch_values", "preload"}  # imported in child processes only
     allowed |= {"torch_training", "keras_training", "preload"}
     allowed |= {"embed", "lora_file", "lora_rows"}  # and these, with a model of pictures

@@ -50,9 +50,10 @@ class Child:
 
     def serve(self) -> None:
         """Until the app hangs up."""
-        setup = _read(self._file)
-        if setup is None:
+        found = _read(self._file)
+        if found is None:
             return
+        setup, _ = found
         prepare_library(**setup["variables"])  # before torch is imported
         threading.Thread(target=self._alive, daemon=True).start()
         settings = messages.settings_in(setup["setup"])
@@ -63,12 +64,13 @@ class Child:
         self._worker: Any = Worker(settings)
         threading.Thread(target=self._tell, daemon=True).start()
         threading.Thread(target=self._beat, daemon=True).start()
-        while (message := _read(self._file)) is not None:
+        while (found := _read(self._file)) is not None:
+            message, blob = found
             if "cancel" in message:
                 if message["cancel"] in self._orders:
                     self._orders[message["cancel"]].cancel()
             else:
-                order = self._worker.take(message, self._wake)
+                order = self._worker.take(message, blob, self._wake)
                 self._orders[order.number] = order
                 if order.ended:  # perhaps told already, and nobody would forget it
                     self._orders.pop(order.number, None)
@@ -135,8 +137,8 @@ def _own_accelerator(number: int) -> None:
         prepare_library(CUDA_VISIBLE_DEVICES=names[number % len(names)])
 
 
-def _read(file: BinaryIO) -> dict[str, Any] | None:
-    """The next message; None when the app has hung up."""
+def _read(file: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
+    """The next message and its blob; None when the app has hung up."""
     head = file.read(messages.HEAD.size)
     if len(head) < messages.HEAD.size:
         return None
@@ -144,7 +146,7 @@ def _read(file: BinaryIO) -> dict[str, Any] | None:
     data = file.read(length + size)
     if len(data) < length + size:
         return None
-    return next(messages.frames(head + data))[0]
+    return next(messages.frames(head + data))
 
 
 if __name__ == "__main__":

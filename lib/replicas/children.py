@@ -86,14 +86,14 @@ class Child(Replica):
             listener.event(self, head, blob)
 
     def send(self, number: int, request: Request, watch: bool, origin: tuple[str, str]) -> None:
-        self._write({"order": number, "request": request.as_dict(), "watch": watch, "origin": origin})
+        self._write(messages.order(number, request, watch, origin))
 
     def cancel(self, number: int) -> None:
-        self._write({"cancel": number})
+        self._write(messages.frame({"cancel": number}))
 
-    def _write(self, message: dict[str, Any]) -> None:
+    def _write(self, frame: bytes) -> None:
         if self._writer is not None:  # never waits: one that does not read is found by its silence
-            self._writer.write(messages.frame(message))
+            self._writer.write(frame)
 
     def give_up(self) -> None:
         if self._process is not None:

@@ -37,7 +37,7 @@ def settled(request: Request, facts: Facts) -> Request:
 def work(request: Request, steps: int | None = None) -> float:
     """Rows x pixels x steps left."""
     area = (request.width or UNKNOWN) * (request.height or UNKNOWN)
-    return width(request) * area * (request.steps if steps is None else steps)
+    return width(request) * area * (request.steps_run if steps is None else steps)
 
 
 def width(request: Request) -> int:
@@ -69,7 +69,7 @@ class Flights:
 
     def add(self, ticket: Ticket, replica: Replica) -> Flight:
         self._last += 1
-        flight = Flight(self._last, ticket, replica, key_of(ticket.request), ticket.request.steps)
+        flight = Flight(self._last, ticket, replica, key_of(ticket.request), ticket.request.steps_run)
         self._flights[flight.number] = flight
         return flight
 

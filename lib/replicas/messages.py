@@ -1,6 +1,7 @@
 """What the page and a replica tell each other: frames of JSON and the raw bytes of a picture. Never a pickle.
 
-Page to replica: ``setup`` (once, first), ``order``, ``cancel``. Replica to page: ``beat``, and the events of an order.
+Page to replica: ``setup`` (once, first), ``order`` (with the pixels of its start picture, if it has one), ``cancel``.
+Replica to page: ``beat``, and the events of an order.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Iterator
-from dataclasses import asdict, fields
+from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from lib import errors
 from lib.errors import WorkbenchError
 from lib.settings import Settings
 from lib.text_to_image.events import Done, Event, Failed, Loading, Queued, Step
+from lib.text_to_image.request import Request
+from lib.text_to_image.start_picture import StartPicture
 
 HEAD = struct.Struct("!II")  # bytes of the JSON, bytes of the picture
 MOST_JSON, MOST_BLOB = 4 << 20, 256 << 20
@@ -49,6 +52,28 @@ def frames(data: bytes) -> Iterator[tuple[Head, bytes]]:
         middle, end = at + HEAD.size + length, at + HEAD.size + length + size
         yield json.loads(data[at + HEAD.size : middle]), data[middle:end]
         at = end
+
+
+def order(number: int, request: Request, watch: bool, origin: tuple[str, str]) -> bytes:
+    """A frame."""
+    start, blob = request.start, b""
+    head: Head = {"order": number, "request": replace(request, start=None).as_dict(), "watch": watch, "origin": origin}
+    if start is not None:
+        blob = start.pixels + (start.mask or b"")
+        head["start"] = {f.name: getattr(start, f.name) for f in fields(start) if f.name not in ("pixels", "mask")}
+        head["masked"] = start.mask is not None
+    return frame(head, blob)
+
+
+def request_in(head: Head, blob: bytes) -> Request:
+    """That of an order. Raises InvalidValue."""
+    request = Request.parse(head["request"])
+    if "start" not in head:
+        return request
+    values = head["start"]
+    area = values["width"] * values["height"]
+    mask = blob[3 * area :] if head["masked"] else None
+    return replace(request, start=StartPicture(pixels=blob[: 3 * area], mask=mask, **values))
 
 
 def encode(order: int, event: Event, last: Image.Image | None) -> bytes:

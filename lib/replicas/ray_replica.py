@@ -46,8 +46,8 @@ class RayReplica(Replica):
             await asyncio.sleep(PING_SECONDS if self.ready else AGAIN_SECONDS)
 
     def send(self, number: int, request: Request, watch: bool, origin: tuple[str, str]) -> None:
-        order = {"order": number, "request": request.as_dict(), "watch": watch, "origin": origin}
-        task = asyncio.get_running_loop().create_task(self._follow(number, json.dumps(order).encode()))
+        order = messages.order(number, request, watch, origin)
+        task = asyncio.get_running_loop().create_task(self._follow(number, order))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 

@@ -35,7 +35,7 @@ class RayWorker:
                 if order.ended:
                     loop.call_soon_threadsafe(end.set)
 
-        order = self._worker.take(json.loads(message), wake)
+        order = self._worker.take(*next(messages.frames(message)), wake)
         try:
             ended = False
             while not ended:

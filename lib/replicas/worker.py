@@ -19,7 +19,6 @@ from lib.settings import Settings
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed, Step, Stopped
 from lib.text_to_image.group import own_rows
-from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
 GATHER = 0.1  # seconds: nobody sees more previews than ten a second, and every message costs both sides time
@@ -72,13 +71,13 @@ class Worker:
         self.engine = Engine(self.settings)
         self.engine.start()
 
-    def take(self, message: dict[str, Any], wake: Callable[[Order], None]) -> Order:
+    def take(self, message: dict[str, Any], blob: bytes, wake: Callable[[Order], None]) -> Order:
         """Submits an order of the page. ``wake`` is called, from the engine's thread, when there is news of it."""
         order = Order(message["order"])
         context = contextvars.copy_context()
         context.run(origin.current.set, origin.Origin(*message["origin"]))
         try:
-            request = Request.parse(message["request"])
+            request = messages.request_in(message, blob)
             order.ticket = context.run(self.engine.submit, request, watch=bool(message["watch"]))
         except WorkbenchError as error:
             order.refuse(error)

@@ -107,7 +107,8 @@ class Batch:
                     raise
                 size //= 2
                 continue
-            images += self.model.pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
+            drawn = self.model.pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
+            images += [row.finish(image) for row, image in zip(group, drawn, strict=True)]
         return images
 
 

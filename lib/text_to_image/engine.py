@@ -288,7 +288,7 @@ class Engine:
                 ticket.emit(Loading(self._shelf.stage, time.monotonic() - self._shelf.since))
                 continue
             group = self._groups.get(self._key(ticket.request))
-            seconds = group.seconds_to_go(place, ticket.request.steps, len(self._groups)) if group else None
+            seconds = group.seconds_to_go(place, ticket.request.steps_run, len(self._groups)) if group else None
             ticket.emit(Queued(place + 1, seconds))
 
     @staticmethod

@@ -138,7 +138,7 @@ class Group:
         self._preview()
         for row in self.batch.rows:
             to_go = row.left * self.tick_seconds * turns
-            self.tickets[row].emit(Step(row.step, row.request.steps, self._previews.get(row, (0.0, None))[1], to_go))
+            self.tickets[row].emit(Step(row.step, row.steps, self._previews.get(row, (0.0, None))[1], to_go))
 
     def _preview(self) -> None:
         now = time.monotonic()

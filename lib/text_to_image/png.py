@@ -56,6 +56,11 @@ def _details(info: dict[str, Any]) -> Iterator[str]:
     """What not every picture has."""
     if "revision" in info:
         yield f"Model hash: {info['revision'][:10]}"
+    if "start_picture" in info:
+        yield f"Denoising strength: {info['strength']:g}"
+        yield f"Start picture: {info['start_picture']}"
+    if "mask" in info:
+        yield f"Mask: {info['mask']}"
     if "stopped" in info:
         yield f"Stopped at step {info['stopped']['step']} of {info['stopped']['steps']}"
 

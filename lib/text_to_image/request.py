@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lib.errors import InvalidValue
+from lib.text_to_image.start_picture import StartPicture
 
 SCHEDULERS = ("DDIM", "DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "UniPC", "LCM", "Heun", "PNDM")
 MAX_PROMPT, MAX_SEED, MAX_STEPS, MAX_COUNT = 2000, 2**32 - 1, 150, 8
@@ -20,6 +22,7 @@ class Request:
 
     ``seed`` is -1 for a random one; ``model`` is a name from the catalogue, empty for the
     default. ``guidance_scale`` up to 1 means none: one row in the batch instead of two.
+    ``start`` is the picture that image to image begins with, and the mask of inpainting.
     """
 
     prompt: str
@@ -32,6 +35,7 @@ class Request:
     scheduler: str = "DPM++ 2M"
     model: str = ""
     count: int = 1
+    start: StartPicture | None = None
 
     def __post_init__(self) -> None:
         for name in ("prompt", "negative_prompt"):
@@ -55,11 +59,15 @@ class Request:
             raise InvalidValue("scheduler", self.scheduler, ", ".join(SCHEDULERS))
         if not isinstance(self.model, str):
             raise InvalidValue("model", self.model, "a name from the catalogue")
+        if self.start is not None and not self.steps_run:
+            least = math.ceil(1000 / self.steps) / 1000
+            allowed = f"at least {least} for {self.steps} steps, so that one of them is run"
+            raise InvalidValue("strength", self.start.strength, allowed)
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Request:
-        """From JSON, a query string or a form: numbers may come as text; unknown names fail."""
-        known = {f.name: f.type for f in fields(cls)}
+        """From JSON, a query string or a form: numbers may come as text; unknown names fail. Knows no start picture."""
+        known = {f.name: f.type for f in fields(cls) if f.name != "start"}
         for name in values:
             if name not in known:
                 raise InvalidValue("parameter", name, ", ".join(known))
@@ -75,6 +83,11 @@ class Request:
     def guided(self) -> bool:
         return self.guidance_scale > 1
 
+    @property
+    def steps_run(self) -> int:
+        """``steps``, or the share of them that is left for a start picture (diffusers' ``get_timesteps``)."""
+        return self.steps if self.start is None else min(int(self.steps * self.start.strength), self.steps)
+
     def settle(self, **found: Any) -> Request:
         """With a real seed and whatever else became known (model, size)."""
         seed = random.SystemRandom().randint(0, MAX_SEED) if self.seed == -1 else self.seed
@@ -89,8 +102,9 @@ class Request:
         return [replace(self, count=1, seed=(first + k) % (MAX_SEED + 1)) for k in range(self.count)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Of one picture, and so without ``count``."""
-        return {name: value for name, value in asdict(self).items() if name != "count"}
+        """Of one picture, and so without ``count``; of a start picture what is told of it, not its pixels."""
+        values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("count", "start")}
+        return values | (self.start.as_dict() if self.start else {})
 
 
 def _whole(name: str, value: object, low: int, high: int) -> int:

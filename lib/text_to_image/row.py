@@ -6,6 +6,7 @@ import inspect
 
 import torch
 from diffusers.utils.torch_utils import randn_tensor
+from PIL.Image import Image
 
 from lib.errors import WorkbenchError
 from lib.text_to_image.image_to_image import begin
@@ -88,3 +89,7 @@ class Row:
         if self._kept is not None:
             following = self.timesteps[self.calls] if self.left else None
             self.latents = self._kept.around(self.latents, self.scheduler, self.family, following)
+
+    def finish(self, image: Image) -> Image:
+        """The decoded picture, with the start picture's own pixels outside of its mask."""
+        return image if self.request.start is None else self.request.start.keep(image)

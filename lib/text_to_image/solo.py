@@ -14,9 +14,10 @@ import threading
 from typing import Any
 
 import torch
+from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 from PIL import Image
 
-from lib.errors import Cancelled, GenerationFailed, WorkbenchError
+from lib.errors import Cancelled, GenerationFailed, InvalidValue, WorkbenchError
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 
@@ -32,6 +33,8 @@ class SoloRow:
 
     def __init__(self, model: Model, request: Request) -> None:
         self.model, self.request = model, request
+        self.pipeline = _pipeline(model, request)
+        self.steps = request.steps_run
         self.calls = 0
         self.error: WorkbenchError | None = None
         self.image: Image.Image | None = None
@@ -41,11 +44,11 @@ class SoloRow:
 
     @property
     def left(self) -> int:
-        return 0 if self.finished else max(1, self.request.steps - self.calls)
+        return 0 if self.finished else max(1, self.steps - self.calls)
 
     @property
     def step(self) -> int:
-        return min(self.calls, self.request.steps)
+        return min(self.calls, self.steps)
 
     def advance(self) -> None:
         """Runs to the next step's end, or to the end of the picture."""
@@ -68,7 +71,7 @@ class SoloRow:
 
     @torch.inference_mode()
     def _call(self) -> Image.Image:
-        pipeline, request = self.model.pipeline, self.request
+        pipeline, request, start = self.pipeline, self.request, self.request.start
         known = inspect.signature(pipeline.__call__).parameters
         options: dict[str, Any] = {
             "guidance_scale": request.guidance_scale,
@@ -77,6 +80,8 @@ class SoloRow:
         }
         if request.negative_prompt:  # without one the pipeline's own default: None for some, "" for others
             options["negative_prompt"] = request.negative_prompt
+        if start is not None:
+            options |= {"image": start.image, "mask_image": start.mask_image, "strength": start.strength}
         # newer pipelines have the first, some older ones only the second
         if "callback_on_step_end" in known:
             options["callback_on_step_end"] = self._on_step
@@ -85,13 +90,14 @@ class SoloRow:
         own = "callback_on_step_end" in options or "callback" in options
         hooks = [] if own else [network.register_forward_hook(self._on_call) for network in _networks(pipeline)]
         try:
-            return pipeline(
+            image = pipeline(
                 prompt=request.prompt,
                 num_inference_steps=request.steps,
                 output_type="pil",
                 generator=torch.Generator().manual_seed(request.seed),
                 **{k: v for k, v in options.items() if k in known},
             ).images[0]
+            return image if start is None else start.keep(image)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -106,6 +112,20 @@ class SoloRow:
         if self.stopped:
             raise Cancelled
         return tensors
+
+
+def _pipeline(model: Model, request: Request) -> Any:
+    """The model's own, or the one that begins with a picture, of the same parts. Raises InvalidValue where there is none."""
+    if request.start is None:
+        return model.pipeline
+    whole = request.start.mask is None
+    field, auto = ("image", AutoPipelineForImage2Image) if whole else ("mask", AutoPipelineForInpainting)
+    try:
+        pipeline = auto.from_pipe(model.pipeline)
+    except ValueError:
+        raise InvalidValue(field, "a picture", f"none: {model.name} takes no {field}") from None
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 def _networks(pipeline: Any) -> list[torch.nn.Module]:

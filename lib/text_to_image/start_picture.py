@@ -82,11 +82,11 @@ class StartPicture:
 
     def keep(self, picture: Image.Image) -> Image.Image:
         """``picture`` with the start picture's own pixels where the mask is black, and a soft edge inside of the mask."""
-        mask = self.mask_image
-        if mask is None:
+        own = self.fitted(*picture.size)
+        if (mask := own.mask_image) is None:
             return picture
-        share = soft(mask, max(1, self.width // SOFT))[..., None]
-        mixed = share * np.asarray(picture, np.float32) + (1 - share) * np.asarray(self.image, np.float32)
+        share = soft(mask, max(1, own.width // SOFT))[..., None]
+        mixed = share * np.asarray(picture, np.float32) + (1 - share) * np.asarray(own.image, np.float32)
         return Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
 
     def as_dict(self) -> dict[str, Any]:

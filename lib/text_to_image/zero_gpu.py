@@ -124,7 +124,7 @@ class PerCallEngine:
             return
         while not batch.step():
             image = batch.previews([row])[0] if watch else None
-            yield Step(row.step, request.steps, image, None)
+            yield Step(row.step, row.steps, image, None)
         if row.error:
             yield Failed(row.error)
             return

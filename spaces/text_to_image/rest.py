@@ -89,8 +89,9 @@ def parameters(models: list[str]) -> dict[str, dict[str, Any]]:
     own = {
         f.name: {"type": kinds[str(f.type)]} | ({} if f.default is MISSING else {"default": f.default})
         for f in fields(Request)
+        if f.name in known
     }
-    return {name: own[name] | known[name] for name in own}
+    return {name: own.get(name, {}) | known[name] for name in known}
 
 
 async def _values(http: HttpRequest) -> dict[str, Any]:
