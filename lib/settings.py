@@ -18,11 +18,20 @@ EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny_scenes" / "wei
 REVISION_FILE = Path(__file__).parent.parent / "REVISION"  # spaces/deploy.py puts it into what it deploys
 # What child processes may know of this machine: nothing secret, and no switch that changes what a loader does.
 HARMLESS = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
+LORA_SHAPE = re.compile(r"([^=:,<>\s][^=:,<>]{0,63}?)\s*=\s*(\S.*)")  # a name that <lora:name:0.8> can hold
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
 def _names(text: str) -> tuple[str, ...]:
     return tuple(part.strip() for part in text.split(",") if part.strip())
+
+
+def _loras(text: str) -> tuple[str, ...]:
+    found = _names(text)
+    names = [LORA_SHAPE.fullmatch(part) for part in found]
+    if not all(names) or len({match[1] for match in names if match}) < len(found):
+        raise ValueError
+    return found
 
 
 def _flag(text: str) -> bool:
@@ -81,6 +90,12 @@ class Settings:
         _names,
         "Hub ids (owner/name or owner/name@revision) or name=/local/folder, separated by commas",
     )
+    loras: tuple[str, ...] = _variable(
+        "LORAS",
+        (),
+        _loras,
+        "name=/local/folder, name=/local/file.safetensors or name=owner/name (Hub), separated by commas; names without : , < >",
+    )
     default_model: str = _variable("DEFAULT_MODEL", "", str, "a name from MODELS")
     device: str = _variable("DEVICE", "auto", str, "auto, cpu, cuda, cuda:1, mps")
     dtype: str = _variable(
@@ -89,6 +104,7 @@ class Settings:
     queue_size: int = _variable("QUEUE_SIZE", 64, _at_least(1), "a whole number from 1")
     max_rows: int = _variable("MAX_ROWS", 0, _at_least(0), "a whole number; 0 lets the device decide")
     reproducible: bool = _variable("REPRODUCIBLE", False, _flag, "1 or 0")
+    safety_checker: bool = _variable("SAFETY_CHECKER", False, _flag, "1 or 0")
     loaded_models: int = _variable("LOADED_MODELS", 1, _at_least(1), "a whole number from 1")
     max_steps: int = _variable("MAX_STEPS", 150, _at_least(1), "a whole number from 1")
     max_file_mb: int = _variable("MAX_FILE_MB", 2048, _at_least(1), "a whole number from 1")

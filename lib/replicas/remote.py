@@ -101,6 +101,7 @@ class RemoteEngine:
 
     def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
         source = self.catalogue.choose(request.model)
+        self.catalogue.loras.check(request.loras)
         if request.steps > self.settings.max_steps:
             raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
         # with its seed: wherever it is drawn, and drawn again, it is the same picture
@@ -143,6 +144,7 @@ class RemoteEngine:
             "dtype": own.get("dtype"),
             "queue_length": waiting,
             "rows_in_batch": self._dispatcher.rows(),
+            "safety_checker": own.get("safety_checker"),
             "replicas": [self._told(replica) for replica in replicas],
         }
 

@@ -20,6 +20,7 @@ from lib.text_to_image.models import Model
 from lib.text_to_image.predict import Predictor, failure, positions
 from lib.text_to_image.request import Request
 from lib.text_to_image.row import Row
+from lib.text_to_image.safety import blurred
 
 
 class Batch:
@@ -88,7 +89,10 @@ class Batch:
             torch.cat([r.output for r in started]),
             [float(r.timesteps[r.calls - 1]) for r in started],
         )
-        images = dict(zip(map(id, started), preview.to_images(clean, weights), strict=True))
+        drawn = preview.to_images(clean, weights)
+        if self.model.safety:  # nobody has looked at them yet
+            drawn = [blurred(image) for image in drawn]
+        images = dict(zip(map(id, started), drawn, strict=True))
         return [images.get(id(r)) for r in rows]
 
     @torch.inference_mode()

@@ -16,6 +16,7 @@ from typing import Any
 
 from lib.errors import GenerationFailed, InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
 from lib.settings import Settings
+from lib.text_to_image import safety
 from lib.text_to_image.account import refusals
 from lib.text_to_image.events import Failed, Loading, Queued
 from lib.text_to_image.group import Group
@@ -96,6 +97,7 @@ class Engine:
 
     def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
         source = self.catalogue.choose(request.model)
+        self.catalogue.loras.check(request.loras)
         if request.steps > self.settings.max_steps:
             raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
         model = self._shelf.get(source.name)
@@ -134,6 +136,7 @@ class Engine:
                 "dtype": str(model.dtype).removeprefix("torch.") if model else None,
                 "queue_length": len(self._queue),
                 "rows_in_batch": sum(g.batch.width for g in self._groups.values()),
+                "safety_checker": safety.state(self.settings.safety_checker, model),
             }
 
     def loaded(self) -> list[Model]:
@@ -239,6 +242,8 @@ class Engine:
                     blocked = blocked or (late and not wanted and not self._shelf.loading)
                     return False
                 ticket.request = model.settle(ticket.request)
+                if not model.adapters.ready(ticket.request.loras, self._wake):
+                    return False
             except WorkbenchError as error:
                 ticket.emit(Failed(error))
                 return True
@@ -286,6 +291,9 @@ class Engine:
         for place, ticket in enumerate(waiting):
             if ticket.request.model == self._shelf.loading:
                 ticket.emit(Loading(self._shelf.stage, time.monotonic() - self._shelf.since))
+                continue
+            if missing := self._shelf.missing_lora(ticket.request):
+                ticket.emit(Loading(f"reading the LoRA {missing}", time.monotonic() - ticket.created))
                 continue
             group = self._groups.get(self._key(ticket.request))
             seconds = group.seconds_to_go(place, ticket.request.steps_run, len(self._groups)) if group else None

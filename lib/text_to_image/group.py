@@ -169,14 +169,21 @@ class Group:
         with self._decoding.time():
             images = self.batch.decode(rows)
         for row, image in zip(rows, images, strict=True):
-            info = describe(self.batch.model, row.request, time.monotonic() - self._started[row])
-            self._end(row, Done(image, info))
+            self._end(row, finish(self.batch.model, row, image, time.monotonic() - self._started[row]))
 
     def _end(self, row: Any, event: Done | Failed) -> None:
         ticket = self.tickets.pop(row)
         del self._started[row]
         self._previews.pop(row, None)
         ticket.emit(event)
+
+
+def finish(model: Model, row: Any, image: Image, seconds: float) -> Done:
+    """A finished picture, looked at by the model's safety checker where the owner wants that, and what to tell of it."""
+    notes: list[str] = []
+    if model.safety:
+        image, notes = model.safety.check(image)
+    return Done(image, describe(model, row.request, seconds) | {"notes": notes})
 
 
 def describe(model: Model, request: Request, seconds: float) -> dict[str, Any]:
@@ -186,6 +193,7 @@ def describe(model: Model, request: Request, seconds: float) -> dict[str, Any]:
 
     return request.as_dict() | {
         "revision": model.revision,
+        "lora_hashes": model.adapters.hashes(request.loras),
         "seconds": round(seconds, 3),
         "device": model.device.type,
         "dtype": str(model.dtype).removeprefix("torch."),

@@ -10,14 +10,17 @@ import hashlib
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from logging import WARNING
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lib import log
 from lib.errors import InvalidValue, ModelUnavailable, out_of_memory
 from lib.settings import EMBEDDED, EMBEDDED_FOLDER, Settings
 from lib.text_to_image.loras.adapters import Adapters
 from lib.text_to_image.loras.catalogue import LoraCatalogue
 from lib.text_to_image.request import SCHEDULERS, Request
+from lib.text_to_image.safety import SafetyChecker
 from lib.text_to_image.threads import Threads
 
 if TYPE_CHECKING:
@@ -98,6 +101,7 @@ class Model:
     threads: Threads
     adapters: Adapters
     preview_weights: torch.Tensor | None = None
+    safety: SafetyChecker | None = None
 
     def settle(self, request: Request) -> Request:
         """With the size filled in. Raises InvalidValue for a size outside half to double the trained one, and for
@@ -170,7 +174,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     # components that the model was saved without, such as SD3's T5: diffusers wants to be told again
     options |= {name: None for name, kind_of in index.items() if kind_of == [None, None]}
     if "safety_checker" in index:
-        options |= {"safety_checker": None, "requires_safety_checker": False}
+        options |= {"requires_safety_checker": False} | ({} if settings.safety_checker else {"safety_checker": None})
     if variant:
         options["variant"] = variant
     loader = DiffusionPipeline if kind else AutoPipelineForText2Image
@@ -182,6 +186,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     vae = getattr(pipeline, "vae", None)
     if vae is not None and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
         vae.to(torch.float32)  # SDXL's VAE overflows in fp16
+    threads = Threads(device)
     model = Model(
         name=source.name,
         revision=_revision(source, folder),
@@ -190,9 +195,12 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
         dtype=dtype,
         family=family,
         size=_trained_size(pipeline),
-        threads=Threads(device),
+        threads=threads,
         adapters=Adapters(pipeline, LoraCatalogue(settings.loras)),
+        safety=SafetyChecker.take(pipeline, threads) if settings.safety_checker else None,
     )
+    if settings.safety_checker and not model.safety:
+        log.event("no_safety_checker", WARNING, model=source.name)
     if family:
         report(f"warming up {source.name}")
         model.preview_weights = preview.fit(model.decode, family.channels, device)

@@ -15,10 +15,11 @@ from typing import Any
 from lib import metrics
 from lib.errors import InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
 from lib.settings import Settings
+from lib.text_to_image import safety
 from lib.text_to_image.account import refusals
 from lib.text_to_image.engine import STOPPING
-from lib.text_to_image.events import Done, Event, Failed, Queued, Step
-from lib.text_to_image.group import describe
+from lib.text_to_image.events import Event, Failed, Queued, Step
+from lib.text_to_image.group import finish
 from lib.text_to_image.models import Catalogue, Model, load
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
@@ -70,6 +71,7 @@ class PerCallEngine:
             "dtype": str(model.dtype).removeprefix("torch."),
             "queue_length": self._waiting,
             "rows_in_batch": 0,
+            "safety_checker": safety.state(self.settings.safety_checker, model),
         }
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
@@ -78,6 +80,7 @@ class PerCallEngine:
 
     def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
         model = self._models[self.catalogue.choose(request.model).name]
+        self.catalogue.loras.check(request.loras)
         if request.steps > self.settings.max_steps:
             raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
         ticket = Ticket(model.settle(request.settle()), owner=owner, watch=watch)
@@ -95,6 +98,7 @@ class PerCallEngine:
 
     def _follow(self, ticket: Ticket) -> None:
         try:
+            self.catalogue.loras.fetch(ticket.request.loras)  # here: while a GPU is lent, nobody waits for a download
             events = self._generate(ticket.request, ticket.watch)
             try:
                 for event in events:
@@ -128,4 +132,4 @@ class PerCallEngine:
         if row.error:
             yield Failed(row.error)
             return
-        yield Done(batch.decode([row])[0], describe(model, request, time.monotonic() - began))
+        yield finish(model, row, batch.decode([row])[0], time.monotonic() - began)
