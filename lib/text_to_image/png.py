@@ -16,6 +16,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from lib.errors import InvalidValue
+from lib.text_to_image.loras.chosen import with_tags
 from lib.text_to_image.request import SCHEDULERS, Request
 
 CHUNK = "model_workbench"
@@ -40,7 +41,7 @@ def encode(image: Image.Image, info: dict[str, Any]) -> bytes:
 
 def parameters_text(info: dict[str, Any]) -> str:
     """Three lines: prompt, negative prompt, and ``Steps: 20, Sampler: …``."""
-    lines = [info["prompt"]]
+    lines = [with_tags(info["prompt"], info.get("loras", ()))]
     if info["negative_prompt"]:
         lines.append("Negative prompt: " + info["negative_prompt"])
     lines.append(
@@ -56,6 +57,8 @@ def _details(info: dict[str, Any]) -> Iterator[str]:
     """What not every picture has."""
     if "revision" in info:
         yield f"Model hash: {info['revision'][:10]}"
+    if info.get("lora_hashes"):
+        yield 'Lora hashes: "' + ", ".join(f"{name}: {digits}" for name, digits in info["lora_hashes"].items()) + '"'
     if "start_picture" in info:
         yield f"Denoising strength: {info['strength']:g}"
         yield f"Start picture: {info['start_picture']}"

@@ -3,15 +3,27 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import dataclass
 
 import torch
 
 from lib.errors import GenerationFailed, WorkbenchError, out_of_memory
 from lib.text_to_image.families import Conditioning
+from lib.text_to_image.loras.lora_rows import Weighted
 from lib.text_to_image.models import Model
 from lib.text_to_image.row import Row
 
 log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Input:
+    """One row of the network: ``noisy`` [1, C, h, w] float32 at a timestep."""
+
+    noisy: torch.Tensor
+    time: float
+    condition: Conditioning
+    loras: Weighted
 
 
 class Predictor:
@@ -35,59 +47,54 @@ class Predictor:
 
     def _predict(self, rows: list[Row]) -> torch.Tensor:
         """Ho & Salimans 2022, eq. 6, as diffusers scales it: negative + scale (prompt - negative)."""
-        inputs, times, conditions, prompt_at, negative_at = [], [], [], [], []
+        inputs: list[Input] = []
+        prompt_at, negative_at = [], []
         for row in rows:
             negative_at.append(len(inputs))
             for condition in (row.negative, row.positive) if row.negative else (row.positive,):
-                inputs.append(row.noisy)
-                times.append(float(row.timesteps[row.calls]))
-                conditions.append(condition)
+                inputs.append(Input(row.noisy, float(row.timesteps[row.calls]), condition, row.loras))
             prompt_at.append(len(inputs) - 1)
-        out = self._calls(torch.cat(inputs), torch.tensor(times), conditions, together=len(rows) > 1).float()
+        out = self._calls(inputs, together=len(rows) > 1).float()
         scale = torch.tensor([row.request.guidance_scale if row.negative else 1.0 for row in rows])
         prompt, negative = out[prompt_at], out[negative_at]
         return negative + scale.to(out.device)[:, None, None, None] * (prompt - negative)
 
-    def _calls(
-        self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning], together: bool
-    ) -> torch.Tensor:
-        """[n, C, h, w] float32 in and out, in calls of at most ``limit`` rows.
+    def _calls(self, inputs: list[Input], together: bool) -> torch.Tensor:
+        """[n, C, h, w] for n ``inputs``, in calls of at most ``limit`` rows.
 
         With a bucket a call also has prompts of one length only: padding them would be other kernels.
         """
         groups: dict[int, list[int]] = {}
-        for k, condition in enumerate(conditions):
-            groups.setdefault(len(condition.hidden) if self.bucket else 0, []).append(k)
+        for k, one in enumerate(inputs):
+            groups.setdefault(len(one.condition.hidden) if self.bucket else 0, []).append(k)
         if len(groups) > 1:
-            found = [self._calls(noisy[at], times[at], [conditions[k] for k in at], together) for at in groups.values()]
+            found = [self._calls([inputs[k] for k in at], together) for at in groups.values()]
             return torch.cat(found)[torch.tensor([k for at in groups.values() for k in at]).argsort()]
-        n = len(noisy)
         parts: list[torch.Tensor] = []
-        while sum(map(len, parts)) < n:
-            start = sum(map(len, parts))
-            end = min(n, start + self.limit)
+        while (start := sum(map(len, parts))) < len(inputs):
+            some = inputs[start : start + self.limit]
             try:
-                parts.append(self._call(noisy[start:end], times[start:end], conditions[start:end], together))
+                parts.append(self._call(some, together))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or self.limit == 1 or self.bucket:
                     raise
-                self.limit = max(1, min(self.limit, end - start) // 2)
+                self.limit = max(1, min(self.limit, len(some)) // 2)
                 if self.model.device.type == "cuda":
                     torch.cuda.empty_cache()
         return torch.cat(parts)
 
-    def _call(
-        self, noisy: torch.Tensor, times: torch.Tensor, conditions: list[Conditioning], together: bool
-    ) -> torch.Tensor:
-        n = len(noisy)
-        extra = self.bucket - n if self.bucket else 0
-        if extra:
-            noisy = torch.cat([noisy, noisy[-1:].expand(extra, -1, -1, -1)])
-            times = torch.cat([times, times[-1:].expand(extra)])
-            conditions = conditions + [conditions[-1]] * extra
+    def _call(self, inputs: list[Input], together: bool) -> torch.Tensor:
+        n = len(inputs)
+        if self.bucket:
+            inputs = inputs + inputs[-1:] * (self.bucket - n)
+        noisy, times = torch.cat([one.noisy for one in inputs]), torch.tensor([one.time for one in inputs])
+        threads, loras = self.model.threads, [one.loras for one in inputs]
         # Several threads cut a matrix where it suits them, so a row's rounding would depend on its place.
-        with self.model.threads.use(self.family.network, positions(noisy), together=together, one=bool(self.bucket)):
-            return self.family.predict(noisy, times, conditions)[:n]
+        with (
+            threads.use(self.family.network, positions(noisy), together=together, one=bool(self.bucket)),
+            self.model.adapters.applied(loras, "unet", "transformer", apart=bool(self.bucket)),
+        ):
+            return self.family.predict(noisy, times, [one.condition for one in inputs])[:n]
 
 
 def positions(latents: torch.Tensor) -> int:

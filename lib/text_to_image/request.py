@@ -9,6 +9,8 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lib.errors import InvalidValue
+from lib.text_to_image.loras import chosen
+from lib.text_to_image.prompts import syntax
 from lib.text_to_image.start_picture import StartPicture
 
 SCHEDULERS = ("DDIM", "DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "UniPC", "LCM", "Heun", "PNDM")
@@ -22,6 +24,7 @@ class Request:
 
     ``seed`` is -1 for a random one; ``model`` is a name from the catalogue, empty for the
     default. ``guidance_scale`` up to 1 means none: one row in the batch instead of two.
+    ``loras`` are names from the catalogue with weights; tags of them in the prompt, ``<lora:name:0.8>``, are moved there.
     ``start`` is the picture that image to image begins with, and the mask of inpainting.
     """
 
@@ -35,6 +38,7 @@ class Request:
     scheduler: str = "DPM++ 2M"
     model: str = ""
     count: int = 1
+    loras: chosen.Loras = ()
     start: StartPicture | None = None
 
     def __post_init__(self) -> None:
@@ -44,8 +48,13 @@ class Request:
                 raise InvalidValue(name, text, f"text of at most {MAX_PROMPT} characters")
             # half of a surrogate pair can be written by JSON, but by no file
             object.__setattr__(self, name, text.encode("utf-8", "replace").decode().replace("\0", ""))
+        prompt, tagged = chosen.take_tags(self.prompt)
+        object.__setattr__(self, "prompt", prompt)
+        object.__setattr__(self, "loras", chosen.parse((*chosen.parse(self.loras), *tagged)))
         if not self.prompt.strip():
             raise InvalidValue("prompt", self.prompt, "a few words that say what to draw")
+        for name in ("prompt", "negative_prompt"):
+            syntax.parse(getattr(self, name), name)
         for name, (low, high) in WHOLE.items():
             object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
         scale = self.guidance_scale
@@ -104,6 +113,7 @@ class Request:
     def as_dict(self) -> dict[str, Any]:
         """Of one picture, and so without ``count``; of a start picture what is told of it, not its pixels."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("count", "start")}
+        values["loras"] = [list(pair) for pair in self.loras]  # as JSON has it
         return values | (self.start.as_dict() if self.start else {})
 
 

@@ -10,6 +10,7 @@ from PIL.Image import Image
 
 from lib.errors import WorkbenchError
 from lib.text_to_image.image_to_image import begin
+from lib.text_to_image.loras.adapters import TEXT_ENCODERS
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 
@@ -27,6 +28,7 @@ class Row:
         "error",
         "family",
         "latents",
+        "loras",
         "negative",
         "noisy",
         "options",
@@ -43,7 +45,8 @@ class Row:
         self.request, self.family = request, model.family
         self.scheduler, self.timesteps = self.family.plan(request)
         encoder, tokens = self.family.text
-        with model.threads.use(encoder, tokens):
+        self.loras = model.adapters.weighted(request.loras)
+        with model.threads.use(encoder, tokens), model.adapters.applied([self.loras], *TEXT_ENCODERS):
             self.positive, self.negative = self.family.encode(request)
         # On the CPU, so the noise is the same on every device and whoever shares the batch.
         generator = torch.Generator().manual_seed(request.seed)

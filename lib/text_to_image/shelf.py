@@ -13,6 +13,7 @@ from lib import log, metrics
 from lib.errors import ModelUnavailable
 from lib.settings import Settings
 from lib.text_to_image.models import Catalogue, Model, load
+from lib.text_to_image.request import Request
 
 RETRY_SECONDS = 30.0
 
@@ -88,6 +89,12 @@ class Shelf:
     def _report(self, stage: str) -> None:
         self.stage = stage
         self._on_change()
+
+    def missing_lora(self, request: Request) -> str:
+        """One that its model has yet to read, or ""."""
+        with self._lock:
+            model = self.loaded.get(request.model)
+        return model.adapters.missing(request.loras) if model else ""
 
     def all(self) -> list[Model]:
         with self._lock:

@@ -18,6 +18,7 @@ from diffusers import AutoPipelineForImage2Image, AutoPipelineForInpainting
 from PIL import Image
 
 from lib.errors import Cancelled, GenerationFailed, InvalidValue, WorkbenchError
+from lib.text_to_image.loras.adapters import TEXT_ENCODERS
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 
@@ -35,6 +36,7 @@ class SoloRow:
         self.model, self.request = model, request
         self.pipeline = _pipeline(model, request)
         self.steps = request.steps_run
+        self.loras = model.adapters.weighted(request.loras)
         self.calls = 0
         self.error: WorkbenchError | None = None
         self.image: Image.Image | None = None
@@ -90,13 +92,14 @@ class SoloRow:
         own = "callback_on_step_end" in options or "callback" in options
         hooks = [] if own else [network.register_forward_hook(self._on_call) for network in _networks(pipeline)]
         try:
-            image = pipeline(
-                prompt=request.prompt,
-                num_inference_steps=request.steps,
-                output_type="pil",
-                generator=torch.Generator().manual_seed(request.seed),
-                **{k: v for k, v in options.items() if k in known},
-            ).images[0]
+            with self.model.adapters.applied([self.loras], *TEXT_ENCODERS, *NETWORKS):
+                image = pipeline(
+                    prompt=request.prompt,
+                    num_inference_steps=request.steps,
+                    output_type="pil",
+                    generator=torch.Generator().manual_seed(request.seed),
+                    **{k: v for k, v in options.items() if k in known},
+                ).images[0]
             return image if start is None else start.keep(image)
         finally:
             for hook in hooks:

@@ -38,6 +38,7 @@ def build(engine: Engine) -> None:
         scheduler: str,
         model: str,
         count: float,
+        loras: str,
         http: gr.Request,
     ) -> AsyncIterator[Answer]:
         """Make a picture from a text, or several at once.
@@ -53,6 +54,7 @@ def build(engine: Engine) -> None:
             scheduler: DDIM, DPM++ 2M, DPM++ 2M Karras, Euler, Euler a, UniPC, LCM, Heun or PNDM.
             model: A name from the catalogue; empty for the default.
             count: Pictures, 1 to 8, with seeds seed, seed + 1, and so on.
+            loras: Names from the app's list with weights from 0 to 2, such as "ink:0.8, neon"; empty for none.
 
         Returns:
             The picture (PNG, with its parameters inside) and every parameter used; where count is above 1, a list of
@@ -69,6 +71,7 @@ def build(engine: Engine) -> None:
             "scheduler": scheduler,
             "model": model,
             "count": count,
+            "loras": loras,
         }
         owner = http.session_hash or (http.client.host if http.client else "")
         try:
@@ -92,6 +95,7 @@ def build(engine: Engine) -> None:
             gr.Textbox(defaults.scheduler, label="scheduler"),
             gr.Textbox(engine.catalogue.default, label="model"),
             gr.Number(defaults.count, label="count"),
+            gr.Textbox("", label="loras"),
         ]
         # a File is a path or, where there are several, a list of paths
         outputs = [gr.File(label="image", file_count="multiple"), gr.JSON(label="info")]

@@ -20,6 +20,7 @@ from lib.text_to_image.burst import submit_each
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed
 from lib.text_to_image.follow import follow_each
+from lib.text_to_image.loras.chosen import FORM
 from lib.text_to_image.request import MAX_COUNT, MAX_PROMPT, MAX_SEED, MAX_STEPS, SCHEDULERS, Request
 from lib.text_to_image.ticket import Ticket
 from web.errors import as_response
@@ -32,7 +33,7 @@ AWAY_SECONDS = 0.25
 def routes(engine: Engine) -> list[APIRoute]:
     async def text_to_image(http: HttpRequest) -> Response:
         """One picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally, negative_prompt,
-        steps, guidance_scale, seed, width, height, scheduler, model, count.
+        steps, guidance_scale, seed, width, height, scheduler, model, count, loras.
 
         In the zip every file is named by its seed: X-Seed, X-Seed + 1, …
         """
@@ -51,7 +52,7 @@ def routes(engine: Engine) -> list[APIRoute]:
         name = {"Content-Disposition": 'attachment; filename="pictures.zip"'}
         return Response(data, media_type="application/zip", headers=headers | name)
 
-    known = parameters(engine.catalogue.names)
+    known = parameters(engine.catalogue.names, engine.catalogue.loras.names)
     one = file("The picture; its parameters are inside.", "image/png")["content"]
     several = file("Where count is above 1: PNG files named by their seeds.", "application/zip")["content"]
     papers: dict[str, Any] = {
@@ -66,7 +67,7 @@ def routes(engine: Engine) -> list[APIRoute]:
     ]
 
 
-def parameters(models: list[str]) -> dict[str, dict[str, Any]]:
+def parameters(models: list[str], loras: list[str]) -> dict[str, dict[str, Any]]:
     """JSON Schema of what ``lib/text_to_image/request.py`` takes, with its defaults."""
     kinds = {"str": "string", "int": "integer", "float": "number"}
     size = {"minimum": 0, "maximum": 4096, "multipleOf": 8}
@@ -85,9 +86,10 @@ def parameters(models: list[str]) -> dict[str, dict[str, Any]]:
         "scheduler": {"description": "The sampler.", "enum": list(SCHEDULERS)},
         "model": {"description": "Empty: the default.", "enum": ["", *models]},
         "count": {"description": "Pictures: seeds seed, seed + 1, …", "minimum": 1, "maximum": MAX_COUNT},
+        "loras": {"description": f"{FORM}. Names: {', '.join(loras) or 'none here'}.", "default": ""},
     }
     own = {
-        f.name: {"type": kinds[str(f.type)]} | ({} if f.default is MISSING else {"default": f.default})
+        f.name: {"type": kinds.get(str(f.type), "string")} | ({} if f.default is MISSING else {"default": f.default})
         for f in fields(Request)
         if f.name in known
     }
