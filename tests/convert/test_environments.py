@@ -74,6 +74,19 @@ def test_pins_that_the_app_has_too_are_the_same() -> None:
                 assert app[package] == version, (name, line)
 
 
+def test_the_first_lines_of_a_list_of_pins_describe_it(tmp_path: Path) -> None:
+    path = tmp_path / "mine.txt"
+    path.write_text(
+        "# modules: one two.three\n# megabytes: 7\n# over-app: yes\n# pip: --no-index -q\n# Words: why.\none==1.0\n"
+    )
+    wanted = Environment(name="mine", modules=("one", "two.three"), megabytes=7, over_app=True, pip=("--no-index", "-q"))
+    assert environments.described(path) == wanted
+    for text in ("one==1.0\n", "# modules: one\n", "# modules: one\n# megabytes: 7\n# over-the-app: yes\n"):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=r"mine\.txt"):
+            environments.described(path)
+
+
 def test_tensorflow_never_sees_torch() -> None:
     tensorflow = environments.find("tensorflow")
     assert not tensorflow.over_app

@@ -1,8 +1,8 @@
 """Environments of their own for tools that cannot live with the app's packages; made on first use, kept.
 
-One pinned ``<name>.txt`` here is one environment: a complete list, nothing is resolved. It is built in place
-(scripts hold its path) and counts only once its stamp is written, so a half-built one is never used. It is
-made by the app itself, with pip's own configuration; no uploaded file is involved. Knows nothing of edges.
+One pinned ``<name>.txt`` here is one environment: a complete list, nothing is resolved; its first lines describe it.
+It is built in place (scripts hold its path) and counts only once its stamp is written, so a half-built one is never
+used. It is made by the app itself, with pip's own configuration; no uploaded file is involved. Knows nothing of edges.
 
 Several apps may share a folder of environments: each holds a lock on those it uses for as long as it lives, and
 only what nobody holds is removed.
@@ -52,27 +52,35 @@ class Environment:
     def requirements(self) -> Path:
         return HERE / f"{self.name}.txt"
 
+    @property
+    def pins(self) -> tuple[str, ...]:
+        """``package==version``, as pip is given them."""
+        lines = (line.strip() for line in self.requirements.read_text().splitlines())
+        return tuple(line for line in lines if line and not line.startswith("#"))
 
-ENVIRONMENTS: dict[str, Environment] = {
-    e.name: e
-    for e in (
-        # onnx2tf declares Python 3.12 and uses nothing of it: the tests convert with it on 3.11
-        Environment(
-            name="tensorflow",
-            modules=("tensorflow", "tf2onnx", "onnx2tf.tflite_builder.saved_model_exporter"),
-            megabytes=1900,
-            pip=("--ignore-requires-python",),
-        ),
-        Environment(name="litert-torch", modules=("litert_torch",), megabytes=400, over_app=True),
-        Environment(
-            name="onnx2tf",
-            modules=("onnx2tf.tflite_builder",),
-            megabytes=250,
-            over_app=True,
-            pip=("--ignore-requires-python",),
-        ),
+
+def described(path: Path) -> Environment:
+    """The environment of a list of pins, by the lines ``# name: value`` that it begins with.
+
+    ``modules`` and ``megabytes``; perhaps ``over-app: yes`` and ``pip``, its options. Raises ValueError.
+    """
+    said: dict[str, str] = {}
+    for line in path.read_text().splitlines():
+        if not (found := re.fullmatch(r"# ([a-z-]+): (.+)", line)):
+            break
+        said[found[1]] = found[2]
+    if odd := {"modules", "megabytes"} - said.keys() or said.keys() - {"modules", "megabytes", "over-app", "pip"}:
+        raise ValueError(f"{path.name} has lines about itself that are missing or unknown: {', '.join(sorted(odd))}")
+    return Environment(
+        name=path.stem,
+        modules=tuple(said["modules"].split()),
+        megabytes=int(said["megabytes"]),
+        over_app=said.get("over-app") == "yes",
+        pip=tuple(said.get("pip", "").split()),
     )
-}
+
+
+ENVIRONMENTS: dict[str, Environment] = {path.stem: described(path) for path in sorted(HERE.glob("*.txt"))}
 
 
 def names() -> tuple[str, ...]:
@@ -178,7 +186,7 @@ def _remove_unused(home: Path) -> None:
 
 def _build(environment: Environment, home: Path, lock: int, progress: Progress) -> None:
     name, python = environment.name, str(home / "bin" / "python")
-    total = sum(1 for line in environment.requirements.read_text().splitlines() if line and not line.startswith("#"))
+    total = len(environment.pins)
     told = {"stage": f"Making the environment {name}", "share": 0.0, "seen": 0}
 
     def tell(line: str) -> None:

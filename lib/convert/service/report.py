@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from lib.convert import environments
 from lib.convert.edges import Edge
-from lib.convert.formats import find
+from lib.convert.formats import APP, find
 from lib.convert.service.options import Chosen
 
 ALWAYS = ("torch", "onnx", "onnxruntime")  # what proofs run on
@@ -108,8 +110,13 @@ def _side(format: str, size: int, median_ms: float | None, signature: dict[str, 
 
 
 def _versions(route: tuple[Edge, ...]) -> dict[str, str]:
-    """Of the route's own tools, as far as they are packages of the app's environment."""
-    out = {}
+    """Of the route's own tools, as far as they are packages of the app's environment, or pins of the tool's own."""
+    out: dict[str, str] = {}
+    for edge in route:
+        if edge.environment != APP:
+            pins = dict(pin.split("==") for pin in environments.find(edge.environment).pins)
+            tools = set(re.findall(r"[\w-]+", edge.tool.lower()))
+            out |= {name: pins[name] for name in pins if name.lower().removesuffix("-cpu") in tools}
     needs = (name.replace("_", "-") for edge in route for name in edge.needs)
     for name in dict.fromkeys((*ALWAYS, *needs)):
         try:
