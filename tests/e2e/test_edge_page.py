@@ -201,7 +201,7 @@ def test_the_network_runs_in_the_browser_as_pytorch_does(page, files: Path, pict
     answer = page.locator("#train-browser [data-part=answer]")
     for path in pictures:
         page.get_by_label("Remove Image").or_(page.get_by_label("Clear")).first.click()
-        page.get_by_text("What the network says about the picture").wait_for()
+        page.get_by_text("The prediction for the picture appears here").wait_for()
         page.locator("#train-photo input[type=file]").set_input_files(str(path))
         page.locator("#train-answer [data-tried]").wait_for(timeout=SLOW)
         expected = json.loads(page.locator("#train-answer [data-tried]").get_attribute("data-tried"))
