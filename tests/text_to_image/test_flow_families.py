@@ -22,12 +22,6 @@ from tests.text_to_image.test_batch import WORDS, alone, furthest, mixed, togeth
 OWN_NOISE = {"Euler a", "LCM"}  # draw random numbers at every step
 
 
-@pytest.fixture(scope="module")
-def flows(loaded: dict[str, Model]) -> dict[str, Model]:
-    """Flux draws 1024 pixels by itself; small pictures are enough here."""
-    return {name: replace(loaded[name], size=128) for name in ("sd3", "flux", "schnell")}
-
-
 def ask(model: Model, **values: Any) -> Request:
     """At half the trained size, the smallest allowed."""
     size = model.size // 2

@@ -50,7 +50,9 @@ class FlowFamily(Family):
         return int(request.steps - min(request.steps * request.start.strength, request.steps))
 
     def noised(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
-        sigma = float(timestep) / self.pipeline.scheduler.config.num_train_timesteps
+        # not of the timestep, which the solvers round
+        at = scheduler.begin_index if scheduler.step_index is None else scheduler.step_index
+        sigma = float(scheduler.sigmas[at])
         return (1 - sigma) * latents + sigma * noise
 
     def scale(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
