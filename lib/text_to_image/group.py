@@ -180,9 +180,10 @@ class Group:
 
 def finish(model: Model, row: Any, image: Image, seconds: float) -> Done:
     """A finished picture, looked at by the model's safety checker where the owner wants that, and what to tell of it."""
-    notes: list[str] = []
+    notes = model.family.notes(row.request) if model.family else []
     if model.safety:
-        image, notes = model.safety.check(image)
+        image, found = model.safety.check(image)
+        notes += found
     return Done(image, describe(model, row.request, seconds) | {"notes": notes})
 
 

@@ -8,12 +8,14 @@ from typing import Any
 
 import pytest
 import torch
+from PIL import Image
 
 from lib.errors import InvalidValue
 from lib.settings import Settings
 from lib.text_to_image.batch import Batch
 from lib.text_to_image.families.flow_schedulers import FLOW_SCHEDULERS
 from lib.text_to_image.families.flux import pack, unpack
+from lib.text_to_image.group import finish
 from lib.text_to_image.models import Model, Source, load
 from lib.text_to_image.request import SCHEDULERS, Request
 from tests import tiny
@@ -142,6 +144,20 @@ def test_guidance_and_negative_prompt_change_what_they_should(flows: dict[str, M
     assert picture("flux", guidance_scale=1.5) != picture("flux", guidance_scale=8.0)
     assert picture("schnell", guidance_scale=1.5) == picture("schnell", guidance_scale=8.0)
     assert picture("sd3", negative_prompt="") != picture("sd3", negative_prompt="a red car on a track")
+
+
+def test_a_negative_prompt_that_is_not_used_is_told(flows: dict[str, Model]) -> None:
+    for name, told in (("sd3", False), ("flux", True), ("schnell", True)):
+        family = flows[name].family
+        assert family is not None
+        assert bool(family.notes(ask(flows[name], negative_prompt="blue"))) == told
+        assert family.notes(ask(flows[name])) == []
+    picture = Image.new("RGB", (64, 64))
+    batch = Batch(flows["flux"])
+    row = batch.join(ask(flows["flux"], negative_prompt="blue"))
+    assert finish(flows["flux"], row, picture, 1.0).info["notes"] == [
+        "This model takes no negative prompt, so yours was not used."
+    ]
 
 
 def test_stable_diffusion_3_without_t5(settings: Settings, tmp_path: Path) -> None:

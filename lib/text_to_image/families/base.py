@@ -67,6 +67,10 @@ class Family(ABC):
     def encode(self, request: Request) -> tuple[Conditioning, Conditioning | None]:
         """For the prompt, and for the negative prompt; None where it is not ``guided``."""
 
+    def notes(self, request: Request) -> list[str]:
+        """What the visitor is told beside the picture: whatever of the request the model cannot use."""
+        return []
+
     def shape(self, request: Request) -> tuple[int, int, int, int]:
         """Of its latents: [1, C, h, w]."""
         factor = self.pipeline.vae_scale_factor

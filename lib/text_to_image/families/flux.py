@@ -34,6 +34,9 @@ class Flux(FlowFamily):
     def guided(self, request: Request) -> bool:
         return False
 
+    def notes(self, request: Request) -> list[str]:
+        return ["This model takes no negative prompt, so yours was not used."] if request.negative_prompt.strip() else []
+
     def sigmas(self, request: Request) -> list[float]:
         return np.linspace(1.0, 1 / request.steps, request.steps).tolist()
 
