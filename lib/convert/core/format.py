@@ -44,8 +44,9 @@ class Format:
     """``main`` is the main file's name in an artifact's folder; ``runner`` is ``module:Class`` below ``formats/``.
 
     ``base`` is the format that files of a variant (fp16, int8 …) are in: a variant is a target, never a source.
-    ``upload`` is None for what nobody uploads. ``container``: tensors without a network around them. ``place``: where it
-    is listed among the targets, the likeliest wish first. ``emulation``: ``module:function`` below ``emulation/``, which
+    ``upload`` is None for what nobody uploads. ``container``: tensors without a network around them.
+    ``described_in_app``: its signature is read without its ``environment``, which only runs it. ``place``: where it is
+    listed among the targets, the likeliest wish first. ``emulation``: ``module:function`` below ``emulation/``, which
     rounds a source as this lossy format does.
     """
 
@@ -57,6 +58,7 @@ class Format:
     base: str = ""
     upload: Upload | None = None
     container: bool = False
+    described_in_app: bool = False
     place: int = LAST
     emulation: str = ""
 

@@ -4,8 +4,9 @@ An edge takes an artifact's folder and writes the next artifact into another fol
 frameworks only inside their functions: the app's own process reads the table and loads nothing.
 
 Beside its own options an edge is given ``sizes`` (of dynamic dimensions, by the names of the route's source: where it
-must fix one, it takes that), ``samples`` (a folder of real inputs, ``lib/model_inputs/stored.py``, under the names of
-its own source; None where there are none) and ``min_agreement`` (0 to 1). It may answer a dict with:
+must fix one, it takes that), ``case_sizes`` (the largest of each that the proof will try: where it must bound one, it
+takes no less), ``samples`` (a folder of real inputs, ``lib/model_inputs/stored.py``, under the names of its own source;
+None where there are none) and ``min_agreement`` (0 to 1). It may answer a dict with:
 
 - ``messages``: what a visitor should know;
 - ``inputs``, ``outputs``: old name -> new name, where it renames;

@@ -21,6 +21,7 @@ __all__ = ["APP", "FOLDERS", "FORMATS", "Format", "find", "function", "load", "m
 FOLDERS = (
     "pytorch",
     "pt2",
+    "executorch",
     "torch_module",
     "weights",
     "onnx",

@@ -39,7 +39,6 @@ MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"MZ", "a program", WANTED),
     (0, b"GGUF", "a GGUF file", "its quantised weights are in no format that is converted here; bring the original model"),
     (4, b"ORTM", "a model in onnxruntime's own format (.ort)", "upload the .onnx file it was made from"),
-    (4, b"ET12", "an ExecuTorch program", "upload what it was made from"),
     (0, b"version https://git-lfs", "a git-lfs pointer, not the model itself", "run `git lfs pull` and upload again"),
     (
         0,

@@ -103,7 +103,8 @@ class Converter:
             taken = yield from self._take(work, source, scratch)
             format = find(taken["format"])
             arguments = {"format": format.name, "folder": str(scratch / "0")}
-            looked = checked("describe", (yield from self._job(work, format.environment, "describe", arguments, "", 0.5)))
+            where = APP if format.described_in_app else format.environment
+            looked = checked("describe", (yield from self._job(work, where, "describe", arguments, "", 0.5)))
             values = {side: looked["signature"][side] for side in ("inputs", "outputs")}
             targets = self._outlook.targets(format.name, taken["bytes"])
             able = {"targets": targets, "blocked": catalogue.unreachable(format.name)}

@@ -78,6 +78,7 @@ class Conversion:
             begun, share = time.perf_counter(), ASKED + (APPLIED - ASKED) * k / len(self.route)
             about = {
                 "sizes": source["sizes"],
+                "case_sizes": _largest(source["cases"]),
                 "samples": self.folder(f"samples-{k}") if given else None,
                 "min_agreement": self.chosen.min_agreement,
             }
@@ -217,6 +218,15 @@ class Conversion:
                 except (JobFailed, QueueFull):  # out of time or memory: the verdict stands without the node
                     return None
         return None
+
+
+def _largest(cases: list[Answer]) -> dict[str, int]:
+    """The largest size of every dynamic dimension among the inputs of the proof."""
+    found: dict[str, int] = {}
+    for case in cases:
+        for symbol, size in case["sizes"].items():
+            found[symbol] = max(size, found.get(symbol, 0))
+    return found
 
 
 def renamed(before: dict[str, str], hop: dict[str, str]) -> dict[str, str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,10 +34,18 @@ class Exported:
     messages: list[str] = field(default_factory=list)
 
 
-def export(flat: Any, signature: Signature, *, dynamic: bool = True, sizes: dict[str, int] | None = None) -> Exported:
+def export(
+    flat: Any,
+    signature: Signature,
+    *,
+    dynamic: bool = True,
+    sizes: dict[str, int] | None = None,
+    largest: Mapping[str, int] | None = None,
+) -> Exported:
     """The exported program of a flat model. Tries all dimensions dynamic, then the batch only, then none.
 
     ``sizes``: of dynamic dimensions, where they are known; a dimension that cannot stay dynamic gets its size.
+    ``largest``: the sizes up to which they stay dynamic, ``LARGEST`` for the others.
 
     All are tried three times: with ranges of ours, with those that the exporter infers (a model with 64 positions
     takes no 4096), and with what it cannot prove of sizes as checks while running.
@@ -49,7 +58,7 @@ def export(flat: Any, signature: Signature, *, dynamic: bool = True, sizes: dict
     failed: list[str] = []
     for kept, ranges in dict.fromkeys(tries) if dynamic else [((), "ours")]:
         try:
-            program, fixed = _export(flat, signature, kept, ranges, sizes or {})
+            program, fixed = _export(flat, signature, kept, ranges, sizes or {}, largest or {})
             if fixed and ranges == "inferred":
                 raise JobFailed(f"{_sizes(fixed)} would be fixed")
         except Exception as error:  # torch.export raises whatever the model's code meets
@@ -63,7 +72,7 @@ def export(flat: Any, signature: Signature, *, dynamic: bool = True, sizes: dict
 
 
 def _export(
-    flat: Any, signature: Signature, kept: tuple[str, ...], ranges: str, given: dict[str, int]
+    flat: Any, signature: Signature, kept: tuple[str, ...], ranges: str, given: dict[str, int], largest: Mapping[str, int]
 ) -> tuple[Any, dict[str, int]]:
     import torch
 
@@ -74,7 +83,12 @@ def _export(
     sizes |= {s: n for s, n in given.items() if s in sizes and (n > 1 or s not in kept)}
     fixed = {s: given.get(s, 1) if s == "batch" else sizes[s] for s in sizes if s not in kept}
     auto = ranges == "inferred"
-    dimensions = {s: torch.export.Dim.AUTO if auto else torch.export.Dim(s, min=1, max=LARGEST) for s in kept}
+    dimensions: dict[str, Any] = {}
+    for symbol in kept:
+        if auto:
+            dimensions[symbol] = torch.export.Dim.AUTO(max=largest[symbol]) if symbol in largest else torch.export.Dim.AUTO
+        else:
+            dimensions[symbol] = torch.export.Dim(symbol, min=1, max=largest.get(symbol, LARGEST))
     shapes = tuple({k: dimensions[d] for k, d in enumerate(v.shape) if d in dimensions} for v in signature.inputs)
     with torch.no_grad():
         program = torch.export.export(

@@ -1,0 +1,16 @@
+"""ExecuTorch programs (``.pte``): what PyTorch runs on phones and microcontrollers."""
+
+from lib.convert.core.format import Format, Upload
+
+FORMATS = (
+    Format(
+        "executorch",
+        "ExecuTorch",
+        "model.pte",
+        "executorch.runner:ExecutorchRunner",
+        "executorch",
+        upload=Upload(wanted=".pte", suffixes=(".pte",), magic=((4, b"ET12"),), check="executorch.check:check_program"),
+        described_in_app=True,
+        place=4,
+    ),
+)

@@ -1,0 +1,182 @@
+"""Checks that an ExecuTorch program is sound, and reads what it takes and gives, without running any of it.
+
+The runtime follows offsets and indices without looking (its own verifier is not built into the wheels), so every
+table, segment and index is checked first. What a delegate (XNNPACK …) makes of its own segment is not read here: an
+uploaded program is described and never executed.
+"""
+
+from __future__ import annotations
+
+import mmap
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from lib.convert.formats.executorch.schema import DTYPES, IDENTIFIER, TABLES, UNIONS
+from lib.errors import InvalidFile
+from lib.tflite.flatbuffer import AGAIN, Broken, Walk
+
+NAME = "model.pte"
+HEADER = struct.Struct("<8x4sIQQ")  # behind the identifier: "eh00", its length, bytes of the program, where segments begin
+MOST_MEMORY = 16 << 30  # bytes that a method may plan for its values
+MOST_RANK = 16  # of a tensor, as the runtime has it
+NOTHING, TENSOR, STRING = 0, 5, 6  # kinds of a value
+SEGMENT = 1  # where a delegate's data is: 0 in the flatbuffer, 1 in a segment
+
+
+@dataclass(frozen=True, slots=True)
+class Tensor:
+    """``sizes`` are the largest ones where ``bounded``, else the only ones."""
+
+    dtype: str
+    sizes: tuple[int, ...]
+    bounded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Method:
+    """``constant``: the text that it returns, where it does nothing else; ``memory``: bytes that it plans for values."""
+
+    name: str
+    inputs: tuple[Tensor, ...]
+    outputs: tuple[Tensor, ...]
+    operators: tuple[str, ...]
+    delegates: tuple[str, ...]
+    memory: int
+    constant: str | None
+
+
+def check_program(path: Path) -> list[str]:
+    """A message for the visitor. Raises InvalidFile."""
+    methods = read_program(path)
+    runs = [m for m in methods if m.operators or m.delegates]
+    said = [f"{m.name}: {len(m.operators)} operators, delegates: {', '.join(m.delegates) or 'none'}" for m in runs]
+    return ["; ".join(said)[:300] + "."] if said else []
+
+
+def read_program(path: Path) -> list[Method]:
+    """The methods of a sound program. Raises InvalidFile."""
+    size = path.stat().st_size
+    if size < HEADER.size:
+        raise InvalidFile(f"Not an ExecuTorch program: {size} bytes. {AGAIN}")
+    with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        try:
+            return list(Program(data, size).methods())
+        except Broken as why:
+            raise InvalidFile(f"The ExecuTorch program is damaged or cut off: {why}. {AGAIN}") from None
+
+
+class Program(Walk):
+    """A verified program; ``methods`` are read from it."""
+
+    def __init__(self, data: mmap.mmap, size: int) -> None:
+        mark, length, program, self._base = HEADER.unpack(data[: HEADER.size])
+        if mark != b"eh00":  # without a header the flatbuffer is the whole file and has no segments
+            program, self._base = size, 0
+        elif length < HEADER.size - 8 or program > size or not program <= self._base <= size:
+            raise Broken(f"its header speaks of {program} bytes and of segments from byte {self._base}; the file has {size}")
+        super().__init__(data, program, tables=TABLES, unions=UNIONS)
+        self._root = self.whole(IDENTIFIER, "Program")
+        self._check_segments(size)
+
+    def methods(self) -> Iterator[Method]:
+        if not (plans := self._list(self._root, 1)):
+            raise Broken("there is no method in it")
+        yield from map(self._method, plans)
+
+    def _check_segments(self, size: int) -> None:
+        places = [(self._get(s, 0, "<Q"), self._get(s, 1, "<Q")) for s in self._list(self._root, 4)]
+        for start, length in places:
+            if self._base + start + length > size:
+                raise Broken(f"a segment is bytes {self._base + start} to {self._base + start + length} of {size}")
+        constants = self._table_of(self._root, 5)
+        for table in [*constants, *self._list(self._root, 6)]:
+            offsets = self._vector_of(table, 1, "Q")
+            if not offsets or (table in constants and len(offsets) == 1):  # of no tensor
+                continue
+            index = self._get(table, 0, "<I")
+            if index >= len(places) or max(offsets) > places[index][1]:
+                raise Broken("a tensor's data are outside of their segment")
+        if any(self._get(named, 1, "<I") >= len(places) for named in self._list(self._root, 7)):
+            raise Broken("named data are in a segment that is not there")
+        self._segments, self._inline = len(places), len(self._list(self._root, 3))
+
+    def _method(self, plan: int) -> Method:
+        values = self._list(plan, 2)
+        inputs, outputs = self._integers(plan, 3), self._integers(plan, 4)
+        operators, delegates = self._list(plan, 6), self._list(plan, 7)
+        for delegate in delegates:
+            self._check_delegate(delegate)
+        used = [*inputs, *outputs]
+        instructions = [i for chain in self._list(plan, 5) for i in self._list(chain, 2)]
+        for instruction in instructions:
+            used += self._check_instruction(instruction, len(operators), len(delegates), len(instructions))
+        if any(not 0 <= k < len(values) for k in used):
+            raise Broken("a method names a value that is not there")
+        kinds = [self._get(value, 0, "<B") for value in values]
+        if any(kind and not self._table_of(value, 1) for kind, value in zip(kinds, values, strict=True)):
+            raise Broken("a value of a method is missing")
+        tensors = {k: self._tensor(self._table_of(v, 1)[0]) for k, v in enumerate(values) if kinds[k] == TENSOR}
+        memory = sum(self._vector_of(plan, 8, "Q"))
+        if memory > MOST_MEMORY:
+            raise InvalidFile(
+                f"A method of the ExecuTorch program plans {memory:,} bytes of memory; at most {MOST_MEMORY:,}."
+            )
+        text = self._text(self._table_of(values[outputs[0]], 1)[0], 0) if [kinds[k] for k in outputs] == [STRING] else None
+        return Method(
+            self._text(plan, 0),
+            tuple(tensors[k] for k in inputs if k in tensors),
+            tuple(tensors[k] for k in outputs if k in tensors),
+            tuple(self._text(one, 0) for one in operators),
+            tuple(self._text(one, 0) for one in delegates),
+            memory,
+            text if not instructions else None,
+        )
+
+    def _check_delegate(self, delegate: int) -> None:
+        references = self._table_of(delegate, 1)
+        if not references or not self._field(delegate, 0) or not self._field(delegate, 2):
+            raise Broken("a delegate has no name, no data or no options")
+        there = self._segments if self._get(references[0], 0, "<B") == SEGMENT else self._inline
+        if self._get(references[0], 1, "<I") >= there:
+            raise Broken("a delegate's data are not there")
+
+    def _check_instruction(self, instruction: int, operators: int, delegates: int, count: int) -> list[int]:
+        """The values that it uses."""
+        if not (arguments := self._table_of(instruction, 1)):
+            raise Broken("an instruction has no arguments")
+        (call,), kind = arguments, self._get(instruction, 0, "<B")
+        first, second = self._get(call, 0, "<i"), self._get(call, 1, "<i") if kind in (3, 4) else 0
+        if kind in (1, 2):  # an operator, a delegate
+            if not 0 <= first < (operators if kind == 1 else delegates):
+                raise Broken("an instruction names an operator or delegate that is not there")
+            return list(self._integers(call, 1))
+        if kind == 4 and not 0 <= second <= count:
+            raise Broken("a jump leads out of its method")
+        return [first, second] if kind == 3 else [first]
+
+    def _tensor(self, tensor: int) -> Tensor:
+        sizes, kind = self._integers(tensor, 2), self._get(tensor, 0, "<b")
+        if len(sizes) > MOST_RANK or any(d < 0 for d in sizes):
+            raise Broken("a tensor has a negative dimension, or too many")
+        if len(self._vector_of(tensor, 3, "B")) != len(sizes):
+            raise Broken("a tensor's order of dimensions does not fit its shape")
+        return Tensor(DTYPES.get(kind, f"type {kind}"), sizes, self._get(tensor, 8, "<b") != 0)
+
+    def _table_of(self, table: int, slot: int) -> list[int]:
+        """Where the one table of a field is; none where the field is absent."""
+        at = self._field(table, slot)
+        return [at + self._number(at, "<I")] if at else []
+
+    def _vector_of(self, table: int, slot: int, kind: str) -> tuple[int, ...]:
+        at = self._field(table, slot)
+        if not at:
+            return ()
+        start = at + self._number(at, "<I")
+        count, width = self._number(start, "<I"), struct.calcsize(kind)
+        self._steps += count
+        return struct.unpack(f"<{count}{kind}", self._data[start + 4 : start + 4 + count * width])
+
+    def _text(self, table: int, slot: int) -> str:
+        return bytes(self._vector_of(table, slot, "B")).decode(errors="replace")
