@@ -11,6 +11,7 @@ from lib.errors import GenerationFailed, WorkbenchError
 from lib.settings import Settings
 from lib.text_to_image.events import Done, Failed, Step
 from lib.text_to_image.models import Model
+from lib.text_to_image.notes import notes
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
@@ -180,11 +181,11 @@ class Group:
 
 def finish(model: Model, row: Any, image: Image, seconds: float) -> Done:
     """A finished picture, looked at by the model's safety checker where the owner wants that, and what to tell of it."""
-    notes = model.family.notes(row.request) if model.family else []
+    told = notes(model, row.request)
     if model.safety:
         image, found = model.safety.check(image)
-        notes += found
-    return Done(image, describe(model, row.request, seconds) | {"notes": notes})
+        told += found
+    return Done(image, describe(model, row.request, seconds) | {"notes": told})
 
 
 def describe(model: Model, request: Request, seconds: float) -> dict[str, Any]:

@@ -30,7 +30,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """A whole prompt. ``count`` are its tokens, ``room`` what its chunks hold, ``cut`` the text beyond the last of them."""
+    """A whole prompt. ``count`` are its tokens, ``room`` what is read of it, ``cut`` the text beyond that."""
 
     chunks: tuple[Chunk, ...]
     count: int
@@ -38,7 +38,8 @@ class Tokens:
     cut: str
 
     def as_dict(self) -> dict[str, Any]:
-        return {"tokens": self.count, "room": self.room, "chunks": len(self.chunks), "cut": self.cut}
+        """For JSON. ``chunks`` is 1 for an encoder that has none."""
+        return {"tokens": self.count, "room": self.room, "chunks": len(self.chunks) or 1, "cut": self.cut}
 
 
 def tokenize(tokenizer: Any, text: str) -> Tokens:
@@ -55,6 +56,14 @@ def tokenize(tokenizer: Any, text: str) -> Tokens:
         room=room * len(kept),
         cut=tokenizer.decode(left_out).strip()[:SHOWN] if left_out else "",
     )
+
+
+def truncated(tokenizer: Any, text: str, length: int) -> Tokens:
+    """For an encoder that reads ``length`` tokens, the end among them, and no more. No chunks, and brackets are text."""
+    ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
+    room = length - tokenizer.num_special_tokens_to_add()
+    cut = tokenizer.decode(ids[room:]).strip()[:SHOWN] if len(ids) > room else ""
+    return Tokens(chunks=(), count=len(ids), room=room, cut=cut)
 
 
 def _tokens(tokenizer: Any, words: str, weight: float) -> list[Token]:
