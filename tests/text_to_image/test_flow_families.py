@@ -115,6 +115,26 @@ def test_all_schedulers_walk_from_noise_to_the_same_picture(flows: dict[str, Mod
     assert torch.allclose(latents, clean, atol=0.02)
 
 
+@pytest.mark.parametrize("scheduler", FLOW_SCHEDULERS)
+@pytest.mark.parametrize("name", ["sd3", "flux"])
+def test_nothing_of_a_step_is_on_another_device(flows: dict[str, Model], name: str, scheduler: str) -> None:
+    """``meta`` stands for an accelerator: it takes the CPU's scalars, and no other tensor of it."""
+    pipeline, meta = tiny.PIPELINES[name](), torch.device("meta")
+    request = ask(flows[name], scheduler=scheduler)
+    here = type(flows[name].family)(pipeline, torch.device("cpu"), torch.float32)  # type: ignore[arg-type, misc]
+    condition = here.encode(request)[0]
+    pipeline.transformer.to(meta)
+    family = type(here)(pipeline, meta, torch.float32)
+    there = {key: value.to(meta) for key, value in condition.added.items()}
+    condition = replace(condition, hidden=condition.hidden.to(meta), added=there)
+    plan, timesteps = family.plan(request)
+    latents = family.start(plan, torch.empty(family.shape(request), device=meta))
+    for t in timesteps:
+        output = family.predict(family.scale(plan, latents, t), torch.tensor([float(t)]), [condition])
+        latents = plan.step(output, t, latents, return_dict=False)[0]
+    assert latents.device == family.clean(latents, output, [float(t)]).device == meta
+
+
 @pytest.mark.parametrize("name", ["sd3", "flux", "schnell"])
 def test_in_company_differs_by_at_most_one_of_255(flows: dict[str, Model], name: str) -> None:
     requests = company(flows[name], 7, seed=2)

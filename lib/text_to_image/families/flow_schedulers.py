@@ -10,13 +10,19 @@ import math
 from typing import Any
 
 import diffusers
+import torch
 
 from lib.text_to_image.schedulers import plan
 
 FLOW_SCHEDULERS = ("DPM++ 2M", "Euler", "Euler a", "UniPC", "LCM", "Heun")
-# What a trained schedule may ask for, in the words of others: solvers would take it for their own noise levels.
-OTHER_SIGMAS = {"use_karras_sigmas": False, "use_exponential_sigmas": False, "use_beta_sigmas": False}
-SOLVER = {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "use_dynamic_shifting": False, **OTHER_SIGMAS}
+
+
+class EulerAncestral(diffusers.LTXEulerAncestralRFScheduler):
+    """diffusers' form of ComfyUI's ``euler_ancestral`` for flow matching, which mixes the CPU's noise levels with an
+    accelerator's latents: as scalars they go together, and cost no device sync."""
+
+    def _sigma_broadcast(self, sigma: torch.Tensor, sample: torch.Tensor) -> torch.Tensor:
+        return sigma.reshape(())
 
 
 def make_scheduler(
@@ -31,19 +37,22 @@ def make_scheduler(
     mu = shift_by_size(config, patches) if config.use_dynamic_shifting else None
     # the same as a factor, for those that know one shift for all sizes only (Esser et al. 2024, section 5.3.2)
     shift = config.shift if mu is None else math.exp(mu) if config.time_shift_type == "exponential" else mu
-    if name == "Heun":
-        scheduler = diffusers.FlowMatchHeunDiscreteScheduler.from_config(config, shift=shift)
-        return scheduler, plan(scheduler, steps)
-    if name in ("DPM++ 2M", "UniPC"):
-        kind = diffusers.UniPCMultistepScheduler if name == "UniPC" else diffusers.DPMSolverMultistepScheduler
-        scheduler = kind.from_config(config, flow_shift=shift, **SOLVER)
+    own: dict[str, Any] = {"num_train_timesteps": config.num_train_timesteps}
+    solver = own | {"prediction_type": "flow_prediction", "use_flow_sigmas": True, "flow_shift": shift}
+    if name in ("Heun", "DPM++ 2M", "UniPC"):
+        if name == "Heun":
+            scheduler: Any = diffusers.FlowMatchHeunDiscreteScheduler(**own, shift=shift)
+        elif name == "UniPC":
+            scheduler = diffusers.UniPCMultistepScheduler(**solver)
+        else:
+            scheduler = diffusers.DPMSolverMultistepScheduler(**solver, algorithm_type="dpmsolver++")
         return scheduler, plan(scheduler, steps)
     kind = diffusers.FlowMatchLCMScheduler if name == "LCM" else diffusers.FlowMatchEulerDiscreteScheduler
     scheduler = kind.from_config(config)
     timesteps = plan(scheduler, steps, sigmas=sigmas, mu=mu)
     if name == "Euler a":  # on Euler's way; its last timestep is the end, not a step
         way = scheduler.sigmas.tolist()
-        scheduler = diffusers.LTXEulerAncestralRFScheduler.from_config(config)
+        scheduler = EulerAncestral(**own)
         timesteps = plan(scheduler, steps, sigmas=way)[:-1]
     return scheduler, timesteps
 
