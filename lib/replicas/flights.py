@@ -21,7 +21,9 @@ if TYPE_CHECKING:
 # between a picture's end and the next request's way.
 AHEAD = 2
 UNKNOWN = 512  # pixels a side of a model that nobody has loaded yet
-Facts = dict[str, dict[str, int]]  # by model: its own size in pixels and the rows it takes at that
+# By model: its own ``size`` in pixels and the ``rows`` it takes at that; of which ``multiple`` sides are, and the rows of a
+# ``guided`` request.
+Facts = dict[str, dict[str, int]]
 
 
 def key_of(request: Request) -> Key:
@@ -31,7 +33,7 @@ def key_of(request: Request) -> Key:
 def settled(request: Request, facts: Facts) -> Request:
     """With its size, where the model is known. Raises InvalidValue."""
     known = facts.get(request.model)
-    return settle(request, request.model, known["size"]) if known else request
+    return settle(request, request.model, known["size"], known.get("multiple", 8)) if known else request
 
 
 def work(request: Request, steps: int | None = None) -> float:
@@ -40,8 +42,9 @@ def work(request: Request, steps: int | None = None) -> float:
     return width(request) * area * (request.steps_run if steps is None else steps)
 
 
-def width(request: Request) -> int:
-    return 2 if request.guided else 1
+def width(request: Request, known: dict[str, int] | None = None) -> int:
+    """Rows of the network."""
+    return (known or {}).get("guided", 2) if request.guided else 1
 
 
 @dataclass(eq=False, slots=True)
@@ -106,7 +109,7 @@ class Flights:
             return not any(flight.key[0] == request.model for flight in there)
         if not beside:
             return len({flight.key for flight in there}) < MOST_GROUPS
-        rows = sum(width(flight.ticket.request) for flight in beside) + width(request)
+        rows = sum(width(flight.ticket.request, known) for flight in beside) + width(request, known)
         return rows <= rows_at(known["rows"], known["size"], request.width, request.height) + AHEAD
 
 
@@ -114,4 +117,4 @@ def batch_work(request: Request, facts: Facts) -> float:
     """Of a full batch of requests like this one."""
     known = facts.get(request.model)
     rows = rows_at(known["rows"], known["size"], request.width, request.height) if known else 2
-    return work(request) / width(request) * rows
+    return work(request) / width(request, known) * rows

@@ -19,6 +19,7 @@ from lib.settings import Settings
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed, Step, Stopped
 from lib.text_to_image.group import own_rows
+from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
 GATHER = 0.1  # seconds: nobody sees more previews than ten a second, and every message costs both sides time
@@ -92,7 +93,16 @@ class Worker:
 
     def beat(self) -> dict[str, Any]:
         """How the replica is: its engine's status, and what the page must know to send what fits."""
-        models = {model.name: {"size": model.size, "rows": own_rows(model, self.settings)} for model in self.engine.loaded()}
+        guided = Request(prompt="-", guidance_scale=2.0)
+        models = {
+            model.name: {
+                "size": model.size,
+                "rows": own_rows(model, self.settings),
+                "multiple": model.family.multiple if model.family else 8,
+                "guided": model.rows(guided),
+            }
+            for model in self.engine.loaded()
+        }
         return {"beat": self.engine.status(), "models": models, "pid": os.getpid()}
 
     def close(self) -> None:

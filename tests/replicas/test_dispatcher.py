@@ -18,7 +18,7 @@ from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded,
 from lib.replicas import child, figures, messages
 from lib.replicas.children import Child
 from lib.replicas.dispatcher import MOST_REPLAYS, Dispatcher, Waiting
-from lib.replicas.flights import key_of
+from lib.replicas.flights import key_of, settled
 from lib.replicas.remote import RemoteEngine
 from lib.replicas.replica import FIRST_STEP, LOADING, SILENT, STUCK, Replica
 from lib.settings import Settings, threads_each
@@ -129,6 +129,18 @@ def test_no_more_is_sent_than_fits() -> None:
     assert len(stage.replicas[0].sent) == 4
     assert stage.submit(width=128, height=128, guidance_scale=1.0) and len(stage.replicas[0].sent) == 5  # another size
     assert sum(ticket.ended for ticket in tickets) == 1
+
+
+def test_models_whose_guided_requests_take_one_row_get_twice_as_many() -> None:
+    """Flux; and its sides are multiples of 16, which a start picture is cut to."""
+    stage = Stage(1)
+    models = {"sd": {"size": 64, "rows": 4, "guided": 1, "multiple": 16}}
+    stage.dispatcher.beat(stage.replicas[0], READY | {"models": models})
+    for _ in range(9):
+        stage.submit()
+    assert len(stage.replicas[0].sent) == 6  # four rows, and two that wait there
+    with pytest.raises(InvalidValue, match="width was 72; allowed: a multiple of 16 for sd"):
+        settled(Request(prompt="a", model="sd", width=72, height=64), stage.dispatcher.facts)
 
 
 def test_nothing_goes_to_one_that_leaves_loads_or_is_lost() -> None:
