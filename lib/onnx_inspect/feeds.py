@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from itertools import islice
@@ -15,6 +14,7 @@ import onnx
 from onnx import ModelProto
 
 from lib.errors import InvalidFile, InvalidValue
+from lib.model_inputs.arrays import npz
 from lib.model_inputs.fitting import LABELS
 from lib.onnx_inspect import dynamic, shapes
 from lib.onnx_inspect.report import cut
@@ -118,19 +118,9 @@ def from_npz(path: Path, model: ModelProto) -> dict[str, np.ndarray]:
     """
     inputs = wanted(model)
     try:
-        with zipfile.ZipFile(path) as archive:
-            total = sum(i.file_size for i in archive.infolist())
-        if total > MAX_BYTES:
-            raise InvalidFile(f"The inputs take {total >> 20} MB unpacked; at most {MAX_BYTES >> 20} MB are taken.")
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-        if not all(isinstance(value, np.ndarray) for value in found.values()):
-            raise ValueError("a file in the archive is no array")
-    except InvalidFile:
-        raise
-    except Exception:  # of zipfile, zlib, lzma, struct, ast and numpy; a MemoryError where a header lies about a shape
-        text = "The inputs are no .npz file with plain arrays. Make one with numpy.savez(file, **{name: array})."
-        raise InvalidFile(text) from None
+        found = npz(path)
+    except InvalidFile as error:
+        raise InvalidFile(f"The inputs are not an .npz file with plain arrays. {error.message}") from None
     if len(inputs) == 1 and list(found) == ["arr_0"]:
         found = {next(iter(inputs)): found["arr_0"]}
     takes = _takes(inputs)

@@ -27,6 +27,7 @@ import numpy as np
 import onnx
 
 from lib.convert.core import arrays
+from lib.convert.core.tool_messages import sanitize_message
 from lib.errors import JobFailed, WorkbenchError
 from lib.jobs import ROOT, Jobs, Limits
 from tests.onnx_inspect.test_corpus import Case, _differs, _random, cases
@@ -66,7 +67,7 @@ def examine(progress: Any, folder: str) -> dict[str, Any]:
     from lib.convert.core.torch_values import from_numpy, to_numpy
     from lib.convert.formats.onnx.files import opened
     from lib.convert.tools import onnx_importer
-    from lib.convert.tools.onnx_importer.checked_export import differs, words
+    from lib.convert.tools.onnx_importer.checked_export import differs
 
     home = Path(folder)
     given, expected = arrays.load(home / "given.npz"), arrays.load(home / "expected.npz")
@@ -81,11 +82,11 @@ def examine(progress: Any, folder: str) -> dict[str, Any]:
         out["modules"]["own"] = ""
         differs(got, expected)  # the parent compares once more, by the corpus' rule
     except Exception as error:  # whatever the importer does to a case is that case's outcome
-        out["modules"].setdefault("own", words(error))
-    return out | _converted(home, given, words)
+        out["modules"].setdefault("own", sanitize_message(error))
+    return out | _converted(home, given)
 
 
-def _converted(home: Path, given: arrays.Arrays, words: Any) -> dict[str, Any]:
+def _converted(home: Path, given: arrays.Arrays) -> dict[str, Any]:
     """What the edge does, in its own functions; the program's outputs are those of its check, saved and reloaded."""
     from lib.convert.edges.onnx_to_pt2 import expected
     from lib.convert.formats.onnx.files import opened
@@ -97,7 +98,7 @@ def _converted(home: Path, given: arrays.Arrays, words: Any) -> dict[str, Any]:
         signature, checks = expected(home / "onnx", str(home / "sample.npz"), {})
         made = export_checked(opened(home / "onnx"), signature, checks, home / "pt2", sample=True)
     except Exception as error:  # whatever a library raises on a case is that case's outcome
-        return {"why": words(error)}
+        return {"why": sanitize_message(error)}
     arrays.save(home / "exported.npz", made.outputs)
     return {"exported": "own", "decided": made.decided}
 

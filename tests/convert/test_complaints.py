@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.convert.core.tool_messages import LONGEST, words
+from lib.convert.core.tool_messages import LONGEST, sanitize_message
 from lib.errors import JobFailed
 
 
@@ -27,13 +27,13 @@ def raised(run) -> Exception:
     ],
 )
 def test_a_tools_own_variables_are_not_shown(run) -> None:
-    said = words(raised(run))
+    said = sanitize_message(raised(run))
     assert said.startswith("it met something that it does not expect in this model (")
     assert "object" not in said and "array" not in said
 
 
 def test_one_line_without_colours_and_not_too_long() -> None:
-    assert words(ValueError("\x1b[1mshape\x1b[0m of\n  x is\x1b[38;5;34m 3\x1b[0m")) == "shape of x is 3"
-    assert words(JobFailed("onnxruntime refused: no such kernel")) == "onnxruntime refused: no such kernel"
-    assert len(words(ValueError("long " * 1000))) == LONGEST
-    assert words(ValueError("")) == "ValueError"
+    assert sanitize_message(ValueError("\x1b[1mshape\x1b[0m of\n  x is\x1b[38;5;34m 3\x1b[0m")) == "shape of x is 3"
+    assert sanitize_message(JobFailed("onnxruntime refused: no such kernel")) == "onnxruntime refused: no such kernel"
+    assert len(sanitize_message(ValueError("long " * 1000))) == LONGEST
+    assert sanitize_message(ValueError("")) == "ValueError"

@@ -69,7 +69,7 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     """The task: ``verdict``, ``reason``, ``range_error``, ``moves``, seconds. Runs in a child."""
     import torch
 
-    from lib.convert.core.tool_messages import words
+    from lib.convert.core.tool_messages import sanitize_message
     from lib.convert.edges import architecture_to_onnx
     from lib.convert.formats import load
     from lib.convert.formats.pytorch import architectures
@@ -93,7 +93,7 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
     try:
         said = architecture_to_onnx.convert(lambda *_: None, folder, target, {"opset": "default", "dynamic": True})
     except Exception as error:
-        return out | {"verdict": "failed", "stage": "export", "reason": words(error)}
+        return out | {"verdict": "failed", "stage": "export", "reason": sanitize_message(error)}
     out |= {"export_seconds": round(time.perf_counter() - start, 1), "fixed": said.get("fixed", {})}
     out["messages"] += said["messages"]
     ours, theirs = load("architecture", folder), load("onnx", target)
@@ -110,7 +110,7 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
             found = aligned(expected, theirs.run(case.arrays), ranked)
             pairs.append(Pair(case.kind, expected, found, "", case.sizes, case.seed, case.changed))
         except Exception as error:
-            pairs.append(Pair(case.kind, expected, None, words(error), case.sizes, case.seed, case.changed))
+            pairs.append(Pair(case.kind, expected, None, sanitize_message(error), case.sizes, case.seed, case.changed))
     judged = decide(pairs, "fp32")
     moved = [o["moves"] for o in judged["outputs"] if o["moves"] is not None]
     out |= {"verdict": judged["verdict"], "reason": judged["reason"], "range_error": judged.get("range_error")}

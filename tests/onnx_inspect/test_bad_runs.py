@@ -173,10 +173,10 @@ def patched(data: bytes, offset: int, value: bytes) -> bytes:
 
 
 ONES = np.ones((1, 4), np.float32)
-PLAIN = "no .npz file with plain arrays"
+PLAIN = "not an .npz file with plain arrays"
 INPUTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "nothing": (lambda: b"", PLAIN),
-    "an empty archive": (lambda: archive({}), "lacks 'X'"),
+    "an empty archive": (lambda: archive({}), "The .npz is empty"),
     "random bytes": (lambda: np.random.default_rng(0).bytes(5000), PLAIN),
     "a pickle": (lambda: pickle.dumps(Touch()), PLAIN),
     "a pickled array": (lambda: savez(X=np.array([Touch()], object)), PLAIN),
@@ -187,7 +187,7 @@ INPUTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "an .npy with an archive behind it": (lambda: npy() + archive({"X.npy": npy()}), PLAIN),
     "half an archive": (lambda: savez(X=ONES)[:100], PLAIN),
     "a zip bomb": (lambda: patched(archive({"X.npy": npy("(1, 4)", data=bytes(1 << 24))}, zipfile.ZIP_DEFLATED), 24,
-                                   struct.pack("<I", 1 << 31)), "at most 1024 MB are taken"),
+                                   struct.pack("<I", 1 << 31)), "says two different things about 'X.npy'"),
     "a bomb that says it is small": (lambda: patched(archive({"X.npy": npy("(1, 10000000)", data=bytes(4 * 10**7))},
                                                              zipfile.ZIP_DEFLATED), 24, b"\xc8\0\0\0"), PLAIN),
     "a header of 4 TB": (lambda: archive({"X.npy": npy("(1, 1000000000000)")}), PLAIN),
@@ -205,11 +205,11 @@ INPUTS: dict[str, tuple[Callable[[], bytes], str]] = {
     "encrypted": (lambda: patched(archive({"X.npy": npy()}), 8, b"\x01\x00"), PLAIN),
     "damaged LZMA": (lambda: archive({"X.npy": npy()}, zipfile.ZIP_LZMA).replace(b"NUMPY", b"numpy")
                      [:60] + bytes(30) + archive({"X.npy": npy()}, zipfile.ZIP_LZMA)[90:], PLAIN),
-    "many members": (lambda: archive({f"v{k}.npy": npy() for k in range(3000)}), "lacks 'X'"),
+    "many members": (lambda: archive({f"v{k}.npy": npy() for k in range(3000)}), "has 3,000 members; at most 256"),
     "another name": (lambda: savez(Z=ONES), "lacks 'X'. The model takes: X float32 [batch, 4]"),
     "one too many": (lambda: savez(X=ONES, Z=ONES), "has 'Z' too"),
-    "a name that is a path": (lambda: archive({"X.npy": npy(), "../../evil.npy": npy()}), "has '../../evil' too"),
-    "a long name": (lambda: archive({"X.npy": npy(), "n" * 60_000 + ".npy": npy()}), "has 'nnnn"),
+    "a name that is a path": (lambda: archive({"X.npy": npy(), "../../evil.npy": npy()}), "only plain names are unpacked"),
+    "a long name": (lambda: archive({"X.npy": npy(), "n" * 60_000 + ".npy": npy()}), "its name is too long"),
     "another dtype": (lambda: savez(X=ONES.astype(np.float64)), "is float64 [1, 4]. The model takes"),
     "another rank": (lambda: savez(X=np.ones(4, np.float32)), "is float32 [4]. The model takes"),
     "another size": (lambda: savez(X=np.ones((1, 5), np.float32)), "is float32 [1, 5]. The model takes"),

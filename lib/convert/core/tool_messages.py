@@ -20,7 +20,7 @@ OWN_VARIABLES = re.compile(
 )
 
 
-def words(error: BaseException) -> str:
+def sanitize_message(error: BaseException) -> str:
     """One line without paths of this machine, terminal colours and attributes of Python objects."""
     if isinstance(error, WorkbenchError):
         text = clean(COLOURS.sub("", error.message))

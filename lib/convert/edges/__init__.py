@@ -31,10 +31,10 @@ from typing import Any
 
 from lib.convert.core.option import Option
 from lib.convert.formats import APP, find
+from lib.convert.proof.tolerances import PRECISIONS
 
 Progress = Callable[..., None]
 Run = Callable[[Progress, Path, Path, dict[str, Any]], dict[str, Any] | None]
-PRECISIONS = ("exact", "fp32", "fp16", "int8")  # exact: the same bits; the others: see proof.py
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

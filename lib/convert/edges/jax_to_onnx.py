@@ -26,7 +26,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Starting JAX", 0.1)
     from jax2onnx import to_onnx
 
-    from lib.convert.core.tool_messages import words
+    from lib.convert.core.tool_messages import sanitize_message
     from lib.convert.formats.onnx import files as onnx_files
     from lib.errors import JobFailed
 
@@ -40,7 +40,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             output_names=[found.output],
         )
     except Exception as error:  # of jax and of the converter's plugins
-        raise JobFailed(f"jax2onnx refused: {words(error)}") from None
+        raise JobFailed(f"jax2onnx refused: {sanitize_message(error)}") from None
     progress("Saving", 0.9)
     onnx_files.loads(onnx_files.write(model, target))
     return None

@@ -22,7 +22,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     """Raises InvalidFile for a bad source, JobFailed where onnxslim refuses or changes what the model takes and gives."""
     import onnxslim
 
-    from lib.convert.core.tool_messages import words
+    from lib.convert.core.tool_messages import sanitize_message
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.formats.onnx import interface as onnx_face
     from lib.convert.formats.onnx import metadata as onnx_metadata
@@ -37,7 +37,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     try:
         slim = onnxslim.slim(model)
     except (Exception, SystemExit) as error:  # whatever a pass of it trips over
-        raise JobFailed(f"onnxslim refused: {words(error)}") from None
+        raise JobFailed(f"onnxslim refused: {sanitize_message(error)}") from None
     if why := onnx_face.restore(slim, face):
         raise JobFailed(f"onnxslim changed what the model takes and gives ({why}); not used.")
     progress("Saving", 0.9)

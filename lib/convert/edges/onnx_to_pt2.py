@@ -96,12 +96,9 @@ def sampled(signature: Any, path: Path) -> list[Any]:
     import numpy as np
 
     from lib.convert.proof.cases import Case
+    from lib.model_inputs.arrays import npz
 
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            found = {name: archive[name] for name in archive.files}
-    except Exception as error:  # numpy's and zipfile's own
-        raise InvalidFile(f"The sample inputs are no .npz file with plain arrays ({type(error).__name__}).") from None
+    found = npz(path)
     if missing := [v.name for v in signature.inputs if v.name not in found]:
         raise InvalidFile(f"The sample inputs lack {', '.join(missing)[:200]}.")
     arrays = {v.name: found[v.name] for v in signature.inputs}

@@ -23,7 +23,7 @@ from lib.convert.edges import Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
-    from lib.convert.core.tool_messages import words
+    from lib.convert.core.tool_messages import sanitize_message
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.proof.cases import cases
     from lib.onnx_model.signature import signature
@@ -39,7 +39,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         except Exception as error:  # JobFailed of onnx2tf, InvalidFile of what it wrote
             if not found.symbols():
                 raise
-            why = words(error)
+            why = sanitize_message(error)
         if not why:
             return {"messages": said}
         said = [f"Not with free dimensions: {why}"]

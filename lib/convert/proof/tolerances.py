@@ -1,4 +1,7 @@
-"""What a proof asks of each precision. Figures only; ``proof.py`` applies them and docs/convert.md explains them."""
+"""The precisions, from the strictest to the loosest, and what a proof asks of each.
+
+Figures only; ``verdict.py`` applies them and docs/convert.md explains them.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,15 @@ class Tolerance:
 
     ``rounding``: the largest error / peak that rounding explains; over it the verdict is ``unproven`` (only where
     not None). ``moves``: how far an output must move between two inputs, as a share of its peak. ``sqnr_db``,
-    ``cosine``, ``top1``: floors, where elementwise closeness is not to be had (int8).
+    ``cosine``, ``top1``: floors, where elementwise closeness is not to be had (int8). ``node``: what one node may lose,
+    as a share of its output's range, before it is the one that differs.
     """
 
     rtol: float | None
     atol: float | None
     rounding: float | None
     moves: float
+    node: float
     sqnr_db: float | None = None
     cosine: float | None = None
     top1: float | None = None
@@ -30,14 +35,17 @@ class Tolerance:
 
 # fp32: what torch.testing, polygraphy and the ONNX corpus use lies around 1e-3 / 1e-5; a good converter makes 4e-6.
 TOLERANCES = {
-    "exact": Tolerance(rtol=0.0, atol=0.0, rounding=0.0, moves=0.0),
-    "fp32": Tolerance(rtol=1e-3, atol=1e-5, rounding=5e-5, moves=1e-3, slice=0.02),
-    "fp16": Tolerance(rtol=1e-2, atol=5e-3, rounding=None, moves=1e-2, cosine=0.999, top1=0.9, whole=0.99, slice=0.2),
+    "exact": Tolerance(rtol=0.0, atol=0.0, rounding=0.0, moves=0.0, node=1e-6),
+    "fp32": Tolerance(rtol=1e-3, atol=1e-5, rounding=5e-5, moves=1e-3, node=1e-4, slice=0.02),
+    "fp16": Tolerance(
+        rtol=1e-2, atol=5e-3, rounding=None, moves=1e-2, node=2e-2, cosine=0.999, top1=0.9, whole=0.99, slice=0.2
+    ),
     "int8": Tolerance(
         rtol=None,
         atol=None,
         rounding=None,
         moves=3e-2,
+        node=0.2,
         sqnr_db=15.0,
         cosine=0.98,
         top1=0.8,
@@ -47,6 +55,7 @@ TOLERANCES = {
         extremes=False,
     ),
 }
+PRECISIONS = tuple(TOLERANCES)  # exact: the same bits
 LEAST = 0.1  # of the whole output's movement: what a slice counts as moving at the least, in a lossy precision
 ROUNDING_64 = 1e-9  # of the peak: what rounding explains in a model of float64 that stays one
 NOISE_FACTOR = 30.0  # rounding inside a network is this much more than what perturbed inputs show, at most
@@ -62,5 +71,4 @@ SEEN = 10.0  # an input counts as seen when it moves some output by this much mo
 
 def loosest(precisions: Iterable[str]) -> str:
     """The precision that a chain of hops can be held to."""
-    order = ("exact", "fp32", "fp16", "int8")
-    return max(precisions, key=order.index, default="exact")
+    return max(precisions, key=PRECISIONS.index, default="exact")

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from lib.convert.proof.tolerances import PRECISIONS
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
 
@@ -17,7 +18,6 @@ Check = Callable[[Any], bool]
 FILE = re.compile(r"[\w-]{1,40}\.npz", re.ASCII)
 PICTURE = re.compile(r"[A-Za-z0-9+/]{1,100000}={0,2}")  # a PNG as base64
 DIGEST = re.compile(r"[0-9a-f]{64}")
-PRECISIONS = ("exact", "fp32", "fp16", "int8")
 
 
 def text(value: Any) -> bool:

@@ -7,7 +7,7 @@ import io
 from pathlib import Path
 from typing import Any
 
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.formats.pytorch import samples
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
@@ -33,7 +33,7 @@ def write(module: Any, signature: Signature, target: Path, given: dict[str, int]
         try:
             litert_torch.convert(module, inputs).export(str(path))
         except Exception as error:  # torch's, MLIR's and its own
-            raise JobFailed(f"LiteRT Torch gave up: {words(error)}") from None
+            raise JobFailed(f"LiteRT Torch gave up: {sanitize_message(error)}") from None
     from lib.tflite.signatures import described
 
     got = described(tflite_file.read(path))

@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto
 
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.formats.onnx import blind_spots as onnx_blind_spots
 from lib.convert.formats.onnx import order as onnx_order
 from lib.convert.formats.onnx import tidy as onnx_tidy
@@ -45,7 +45,7 @@ def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
     except onnx_order.Circle as error:
         raise JobFailed(f"The float16 converter made a model that cannot be run: {error}.") from None
     except Exception as error:  # asserts, KeyErrors and the like on graphs it does not expect
-        raise JobFailed(f"The float16 converter refused: {words(error)}") from None
+        raise JobFailed(f"The float16 converter refused: {sanitize_message(error)}") from None
     onnx_tidy.drop_stale_types(small)
     return small
 

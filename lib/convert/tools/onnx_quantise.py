@@ -13,7 +13,7 @@ from pathlib import Path
 
 from onnx import ModelProto
 
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.formats.onnx import files as onnx_files
 from lib.convert.formats.onnx.opset import convert as opset
 from lib.errors import JobFailed
@@ -110,7 +110,7 @@ def quiet() -> Iterator[None]:
 
 
 def refused(error: Exception) -> JobFailed:
-    return JobFailed(f"The quantiser refused: {words(error)}")
+    return JobFailed(f"The quantiser refused: {sanitize_message(error)}")
 
 
 def named(model: ModelProto) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.formats.onnx.names import every_name, rename, unused
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature, dtype
@@ -113,4 +113,4 @@ def _imported() -> Any:
 
 
 def _refused(error: Exception) -> JobFailed:
-    return JobFailed(f"tf2onnx gave up: {words(error)}")
+    return JobFailed(f"tf2onnx gave up: {sanitize_message(error)}")

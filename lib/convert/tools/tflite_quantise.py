@@ -10,7 +10,7 @@ from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
 from typing import Any
 
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.errors import JobFailed
 from lib.tflite import file as tflite_file
 from lib.tflite import weights as tflite_weights
@@ -83,7 +83,7 @@ def quiet() -> Iterator[None]:
 
 
 def refused(error: Exception) -> JobFailed:
-    return JobFailed(f"AI Edge Quantizer gave up: {words(error)}")
+    return JobFailed(f"AI Edge Quantizer gave up: {sanitize_message(error)}")
 
 
 def _weights(model: dict[str, Any]) -> dict[str, int]:

@@ -15,15 +15,14 @@ from typing import Any
 from lib.convert.core import arrays
 from lib.convert.core.artifact import digests, size
 from lib.convert.core.runner import Checked
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.formats import load
 from lib.convert.proof.pairing import pair
+from lib.convert.proof.tolerances import TOLERANCES
 from lib.errors import JobFailed, WorkbenchError, out_of_memory
 
 Progress = Callable[..., None]
 Answer = dict[str, Any]
-# of a tensor's range: what one node may lose at each precision before it is the one that differs
-DIVERGES = {"exact": 1e-6, "fp32": 1e-4, "fp16": 2e-2, "int8": 0.2}
 NOTHING: Answer = {
     "messages": [],
     "inputs": {},
@@ -87,7 +86,7 @@ def run_edge(progress: Progress, run: str, source: str, target: str, options: di
     except Exception as error:  # whatever the tools raise; a visitor needs to know what the tool did not like
         if out_of_memory(error):
             raise MemoryError from error
-        raise JobFailed(f"The tool gave up: {words(error)}.") from error
+        raise JobFailed(f"The tool gave up: {sanitize_message(error)}.") from error
     return NOTHING | said | {"bytes": size(Path(target)), "files": digests(Path(target))}
 
 
@@ -149,7 +148,7 @@ def diverge(progress: Progress, source: str, target: str, inputs: str, names: di
         renamed = names | pair(ours, theirs, names)
         # an earlier step may have dropped an input that nothing used
         known = {mine[n]: v for n, v in given.items() if n in mine}
-        return {"node": bisection.first(Path(source), Path(target), known, DIVERGES[precision], renamed)}
+        return {"node": bisection.first(Path(source), Path(target), known, TOLERANCES[precision].node, renamed)}
     except Exception:  # onnx's, onnxruntime's, ours
         return {"node": None}
 

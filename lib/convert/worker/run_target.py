@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.convert.core import arrays
 from lib.convert.core.runner import Referenced, run
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.formats import load
 from lib.convert.proof.pairing import changes, pair
 from lib.convert.proof.tolerances import EXTREME
@@ -65,7 +65,7 @@ def run_target(
         except MemoryError:
             raise
         except Exception as error:  # whatever a framework raises for inputs that it does not take
-            refused[file] = words(error)
+            refused[file] = sanitize_message(error)
     reply: Answer = {"signature": signature.as_dict(), "refused": refused}
     reply |= dict.fromkeys(("reference", "median_ms", "steady_ms"))
     reply["notes"] = changes(given, signature, ins, outs)
@@ -93,7 +93,7 @@ def _reference(runner: Any, call: Callable[..., arrays.Arrays], inputs: arrays.A
     except TooSlow:
         return f"it took over {REFERENCE_SECONDS} s"
     except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
-        return words(error)
+        return sanitize_message(error)
     return ""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.convert.core import arrays
 from lib.convert.core.runner import Runner, run
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.proof import cases as proof_cases
 from lib.convert.proof.tolerances import EXTREME
 from lib.errors import InvalidFile, LimitExceeded
@@ -53,7 +53,7 @@ class SourceRuns:
         except MemoryError:
             raise
         except Exception as error:  # whatever a framework raises for inputs that it does not take
-            self.refused.append((case, words(error)))
+            self.refused.append((case, sanitize_message(error)))
             if isinstance(error, LimitExceeded):
                 self.endless.add(case.kind)
                 if case.kind not in EXTREME:

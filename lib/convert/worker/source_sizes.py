@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lib.convert.core.tool_messages import words
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.proof import cases as proof_cases
 from lib.convert.worker.source_runs import SourceRuns
 from lib.errors import LimitExceeded
@@ -53,9 +53,9 @@ def _searched(
             raise
         except LimitExceeded as error:
             runs.too_slow()
-            return words(error)
+            return sanitize_message(error)
         except Exception as error:
-            return words(error)
+            return sanitize_message(error)
         return ""
 
     if not signature.inputs:

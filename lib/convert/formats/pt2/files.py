@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import io
 import json
-import re
 import warnings
 import zipfile
 from pathlib import Path
 from typing import Any
 
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.formats.pt2.expressions import check_expression
 from lib.errors import InvalidFile
 from lib.model_inputs.signature import ROLES, Signature, Value
@@ -52,7 +52,7 @@ def load(folder: Path) -> tuple[Any, Signature]:
             warnings.simplefilter("ignore")
             program = torch.export.load(path, extra_files=extra)
     except Exception as error:  # torch raises whatever the parts of the archive make it
-        raise InvalidFile(f"torch cannot load this exported program: {_line(error)}") from None
+        raise InvalidFile(f"torch cannot load this exported program: {sanitize_message(error)}") from None
     return program, _signature(program, extra[NAMES])
 
 
@@ -190,8 +190,3 @@ def _size(size: Any) -> int | str:
     if isinstance(size, int):
         return size
     return int(size.node.expr) if size.node.expr.is_number else str(size)
-
-
-def _line(error: Exception) -> str:
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    return re.sub(r"(/[\w.-]+){2,}", "…", f"{type(error).__name__}: {text}")[:200]

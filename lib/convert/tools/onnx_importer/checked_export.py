@@ -6,7 +6,6 @@ reference evaluator) on made inputs of several seeds and two sizes; dtype and sh
 
 from __future__ import annotations
 
-import re
 import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,13 +14,13 @@ import numpy as np
 import torch
 
 from lib.convert.core.runner import Arrays
+from lib.convert.core.tool_messages import sanitize_message
 from lib.convert.core.torch_values import from_numpy
 from lib.convert.formats.pt2 import files as pt2_files
 from lib.convert.formats.pt2.runner import Pt2Runner
 from lib.convert.proof.cases import Case
 from lib.convert.tools import onnx_importer
-from lib.convert.tools.onnx_importer.unsupported import Unsupported
-from lib.errors import InvalidFile, JobFailed
+from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
 from lib.onnx_model.open import Model
 
@@ -64,7 +63,7 @@ def export_checked(
         raise
     except Exception as error:  # the importer and torch.export on anybody's model
         (target / pt2_files.NAME).unlink(missing_ok=True)
-        raise JobFailed(f"No program that agrees with the ONNX model could be made: {words(error)}") from error
+        raise JobFailed(f"No program that agrees with the ONNX model could be made: {sanitize_message(error)}") from error
 
 
 def _first_plan(model: Model, signature: Signature, checks: list[Checked], target: Path, sample: bool) -> Exported:
@@ -87,7 +86,7 @@ def _first_plan(model: Model, signature: Signature, checks: list[Checked], targe
         except (Disagrees, MemoryError):
             raise
         except Exception as error:  # torch.export's many kinds
-            why = why or words(error)
+            why = why or sanitize_message(error)
             continue
         return Exported(fixed, limits, list(dict.fromkeys(getattr(module, "decided_by", []))), outputs)
     raise JobFailed(why)
@@ -146,10 +145,3 @@ def differs(got: Arrays, expected: Arrays) -> None:
             if not good.all():
                 worst = float(np.abs(a - b)[finite].max(initial=0.0))
                 raise Disagrees(f"{name[:60]!r} differs by up to {worst:.2g} where its largest value is {largest:.2g}")
-
-
-def words(error: BaseException) -> str:
-    """One line, without a path of this machine."""
-    text = next((line.strip() for line in str(error).splitlines() if line.strip()), "")
-    named = "" if isinstance(error, Unsupported | Disagrees | JobFailed | InvalidFile) else f"{type(error).__name__}: "
-    return re.sub(r"(/[\w.-]+){2,}", "…", named + text)[:300]
