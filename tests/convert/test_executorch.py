@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import re
 import struct
 from pathlib import Path
 
@@ -108,3 +109,19 @@ def test_it_can_be_reached_from_everywhere() -> None:
     assert edge.environment == "executorch" and find("executorch").environment == "executorch"
     for source in ("architecture", "onnx", "pt2", "keras"):
         assert "executorch" in routes(source)
+
+
+def test_a_format_is_one_folder_and_one_line() -> None:
+    """What the last format that was added touched beside files of its own: nobody else may know its name."""
+    root = Path(__file__).parents[2]
+    own = ("formats/executorch/", "edges/pt2_to_executorch.py", "tools/executorch_export.py", "environments/executorch.txt")
+    touched = [
+        (str(path.relative_to(root)), line.strip())
+        for folder in ("lib", "spaces", "web")
+        for path in sorted((root / folder).rglob("*"))
+        if path.suffix in (".py", ".txt", ".js", ".html", ".css")
+        and not str(path.relative_to(root / folder)).startswith(tuple(f"convert/{name}" for name in own))
+        for line in path.read_text(encoding="utf-8").splitlines()
+        if re.search(r"executorch|\.pte\b", line, re.IGNORECASE)
+    ]
+    assert touched == [("lib/convert/formats/__init__.py", '"executorch",')]

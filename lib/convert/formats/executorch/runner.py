@@ -70,20 +70,13 @@ def named(method: Method, text: str) -> Signature:
 
     Without, inputs are called ``input_0``, and every dimension of a bounded tensor ``input_0[0] (up to 8)``.
     """
-    own = [
-        [_value(f"{side}_{k}", tensor) for k, tensor in enumerate(some)]
-        for side, some in (("input", method.inputs), ("output", method.outputs))
-    ]
     try:
         said = Signature.from_dict(json.loads(text)) if text else Signature()
-        sides = [[_merged(*both) for both in zip(*some, strict=True)] for some in zip(own, _sides(said), strict=True)]
-    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        sides = own
-    return Signature(*(tuple(side) for side in sides))
-
-
-def _sides(said: Signature) -> tuple[tuple[Value, ...], tuple[Value, ...]]:
-    return said.inputs, said.outputs
+        sides = ((method.inputs, said.inputs), (method.outputs, said.outputs))
+        return Signature(*(tuple(_fitted(*both) for both in zip(*side, strict=True)) for side in sides))
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError):  # of another program, or no such text
+        sides = (("input", method.inputs), ("output", method.outputs))
+        return Signature(*(tuple(_value(f"{side}_{k}", one) for k, one in enumerate(some)) for side, some in sides))
 
 
 def _value(name: str, tensor: Tensor) -> Value:
@@ -91,10 +84,9 @@ def _value(name: str, tensor: Tensor) -> Value:
     return Value(name, tensor.dtype, tuple(shape))
 
 
-def _merged(own: Value, said: Value) -> Value:
-    """Raises ValueError for a text about another program."""
-    if len(own.shape) != len(said.shape) or not isinstance(said.name, str) or not 0 < len(said.name) <= LONGEST:
+def _fitted(tensor: Tensor, said: Value) -> Value:
+    """The program is right about dtypes, fixed sizes and bounds. Raises ValueError for a text about another one."""
+    if not isinstance(said.name, str) or not 0 < len(said.name) <= LONGEST:
         raise ValueError
-    bounded = any(isinstance(d, str) for d in own.shape)
-    shape = tuple(b if bounded and isinstance(b, int | str) else a for a, b in zip(own.shape, said.shape, strict=True))
-    return Value(said.name, own.dtype, shape)
+    sizes = zip(tensor.sizes, said.shape, strict=True)
+    return Value(said.name, tensor.dtype, tuple(b if tensor.bounded and isinstance(b, str) else n for n, b in sizes))
