@@ -80,6 +80,10 @@ CSS = """
 .mw-plain td, .mw-plain th, .mw-values td:nth-child(2) { white-space: nowrap; overflow-wrap: normal; }
 .mw-values td:first-child { min-width: 3.5em; } .mw-values td:last-child { overflow-wrap: normal; }
 .mw-plain td:last-child { white-space: normal; }
+.mw-link { color: var(--link-text-color); text-decoration: underline; background: none; border: 0; padding: 0; font: inherit;
+  cursor: pointer; overflow-wrap: anywhere; text-align: left; min-height: 24px; }
+.mw-link:hover { color: var(--link-text-color-hover); }
+.dark .mw-link { color: var(--link-text-color-active, #2dd4bf); }
 .mw-card code { background: var(--background-fill-secondary); padding: 0 4px; border-radius: 4px; }
 .mw-table, .mw-table > *, .mw-inner, .mw-inner .tabitem,
 .mw-inner .tabitem > .column { min-width: 0 !important; max-width: 100%; }

@@ -69,9 +69,31 @@
     }
     // a plain div may not have a name
     for (const empty of document.querySelectorAll("div[aria-label]:not([role])")) empty.setAttribute("role", "img");
+    // gradio's sizes are of 1024, all others here of 1000; the link keeps its arrow
+    for (const link of document.querySelectorAll("a.download-link")) {
+      for (const text of link.childNodes) if (/[KMGT]?B\b/.test(text.nodeValue ?? "")) text.nodeValue = "";
+      link.setAttribute("aria-label", `Download ${link.download}`);
+    }
+    // a control in a control; the button opens it by a script
+    for (const input of document.querySelectorAll("button input[type=file]")) input.style.display = "none";
+    // gradio has no words for this key
+    for (const button of document.querySelectorAll('[aria-label="common.upload"]')) {
+      button.setAttribute("aria-label", "Add files");
+      button.title = "Add files";
+    }
     // gradio's title is a choice's value, which is no name where a label has words
     for (const box of document.querySelectorAll("input[title]:not([aria-label])")) {
       if (![...(box.labels ?? [])].some((label) => label.textContent.trim())) box.setAttribute("aria-label", box.title);
+    }
+  }
+
+  // What scrolls is a stop of the Tab key, so that the arrow keys can move it.
+  const SCROLLS = ".mw-scroll:not([role]), .mw-values > div, .mw-short:not([role]), .mw-array";
+  function reach() {
+    for (const box of document.querySelectorAll(SCROLLS)) {
+      const more = box.scrollWidth > box.clientWidth || box.scrollHeight > box.clientHeight;
+      if (more) box.tabIndex = 0;
+      else box.removeAttribute("tabindex");
     }
   }
 
@@ -102,17 +124,22 @@
     rove();
     speak();
     describe();
+    reach();
+  }
+  function soon() {
+    if (due) return;
+    due = true;
+    requestAnimationFrame(look);
   }
   addEventListener("DOMContentLoaded", () => {
     document.body.append(region);
     const watch = { subtree: true, childList: true, attributes: true };
     new MutationObserver(() => {
       moved = performance.now();
-      if (!due) {
-        due = true;
-        requestAnimationFrame(look);
-      }
+      soon();
     }).observe(document.body, { ...watch, attributeFilter: ["aria-selected", "data-say", "data-alt", "src"] });
+    addEventListener("resize", soon);
+    addEventListener("toggle", soon, true); // of a <details>, which does not bubble
     still();
   });
 })();

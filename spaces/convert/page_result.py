@@ -28,7 +28,7 @@ class Result:
         self.table = gr.HTML(padding=False, elem_id="convert-several", js_on_load=PICK)
         self.said = gr.HTML(padding=False, elem_id="convert-verdict")
         with gr.Column(visible=False, elem_id="convert-remedies", min_width=0) as self.trying:
-            gr.HTML('<p class="mw-hint">Try one of these. A click converts again.</p>', padding=False)
+            gr.HTML('<p class="mw-help">Try one of these. A click converts again.</p>', padding=False)
             self.remedies = [gr.Button(size="sm", visible=False) for _ in range(MOST_REMEDIES)]
         with gr.Row(visible=False) as self.taking:
             self.artifact = gr.DownloadButton("Download the model", variant="primary", min_width=150)

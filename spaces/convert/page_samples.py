@@ -28,11 +28,11 @@ class Inputs:
         self.shared = shared
         with gr.Accordion("Samples of real inputs", open=False, elem_id="convert-samples") as self.samples:
             self.file = gr.File(label="Samples", type="filepath", height=110, elem_id="convert-samples-file")
-            gr.HTML(f'<p class="mw-hint">{KINDS}</p>', padding=False)
+            gr.HTML(f'<p class="mw-help">{KINDS}</p>', padding=False)
             self.preview = gr.HTML(padding=False, elem_id="convert-preview")
             with gr.Group(visible=False) as self.pictures:
                 gr.HTML(
-                    '<p class="mw-hint">How pictures become the input. These are guesses: change what is wrong.</p>',
+                    '<p class="mw-help">How pictures become the input. These are guesses: change what is wrong.</p>',
                     padding=False,
                 )
                 with gr.Row():

@@ -38,7 +38,7 @@ def _row(output: dict[str, Any], right: int) -> str:
         if (value := output.get(key)) is not None:
             tip = f"largest {word} error: {number(value)}"
             width = f"{_share(value, right):.1f}"
-            bars.append(f'<div class="mw-error {word}" title="{tip}"><i style="width:{width}%"></i></div>')
+            bars.append(f'<div class="mw-error-bar {word}" title="{tip}"><i style="width:{width}%"></i></div>')
     name = f'<div class="mw-error-name"><code>{e(output["name"])}</code></div>'
     return f"{name}<div>{''.join(bars)}</div>" if bars else ""
 
@@ -57,9 +57,9 @@ CSS = """
 .mw-errors b.absolute { color: #0d9488; } .mw-errors b.relative { color: #ea580c; }
 .mw-error-rows { display: grid; grid-template-columns: minmax(60px, max-content) 1fr; gap: 6px 12px; margin-top: 8px; }
 .mw-error-name { max-width: 180px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.mw-error { height: 9px; margin: 2px 0; background: var(--background-fill-secondary); border-radius: 3px; }
-.mw-error i { display: block; height: 100%; border-radius: 3px; }
-.mw-error.absolute i { background: #0d9488; } .mw-error.relative i { background: #ea580c; }
+.mw-error-bar { height: 9px; margin: 2px 0; background: var(--background-fill-secondary); border-radius: 3px; }
+.mw-error-bar i { display: block; height: 100%; border-radius: 3px; }
+.mw-error-bar.absolute i { background: #0d9488; } .mw-error-bar.relative i { background: #ea580c; }
 .mw-axis { position: relative; height: 1.2em; font-size: 0.75rem;
   color: var(--body-text-color-subdued); }
 .mw-axis span { position: absolute; white-space: nowrap; } .mw-axis span + span { transform: translateX(-50%); }

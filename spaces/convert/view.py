@@ -19,7 +19,7 @@ CSS = (
 .mw-route { display: flex; flex-wrap: wrap; gap: 6px 8px; align-items: center; margin-bottom: 6px; }
 .mw-stop { padding: 2px 10px; border-radius: 8px; background: var(--background-fill-secondary); font-weight: 600; }
 .mw-hop { color: var(--body-text-color-subdued); }
-.mw-said { margin: 6px 0 0 18px; padding: 0; list-style: disc; } .mw-said li { margin: 2px 0; }
+.mw-messages { margin: 6px 0 0 18px; padding: 0; list-style: disc; } .mw-messages li { margin: 2px 0; }
 .mw-card .mw-grid th { color: var(--body-text-color-subdued); font-weight: 500; }
 .mw-card .mw-grid td, .mw-card .mw-grid th { overflow-wrap: normal; white-space: nowrap;
   font-variant-numeric: tabular-nums; }
@@ -34,10 +34,11 @@ CSS = (
 .mw-questions dt { color: var(--body-text-color); font-weight: 600; }
 .mw-elapsed { color: var(--body-text-color-subdued); font-variant-numeric: tabular-nums; }
 .mw-invite { margin-top: 8px !important; border-left: 4px solid #0d9488; padding-left: 10px; }
-.mw-hint { margin: 4px 2px; padding: 0 4px; font-size: 0.88rem; color: var(--body-text-color-subdued); }
-.mw-thumbs { display: flex; flex-wrap: wrap; gap: 8px; margin: 6px 0; } .mw-thumbs figure { margin: 0; text-align: center; }
-.mw-thumbs img { width: 56px; height: 56px; object-fit: contain; border-radius: 6px; display: block;
-  background: var(--background-fill-secondary); } .mw-thumbs figcaption { font-size: 0.75rem; }
+.mw-help { margin: 4px 2px; padding: 0 4px; font-size: 0.88rem; color: var(--body-text-color-subdued); }
+.mw-sample-strip { display: flex; flex-wrap: wrap; gap: 8px; margin: 6px 0; }
+.mw-sample-strip figure { margin: 0; text-align: center; }
+.mw-sample-strip img { width: 56px; height: 56px; object-fit: contain; border-radius: 6px; display: block;
+  background: var(--background-fill-secondary); } .mw-sample-strip figcaption { font-size: 0.75rem; }
 .mw-card details summary { cursor: pointer; }
 .mw-card .mw-several td, .mw-card .mw-several th { padding: 4px 10px 4px 0; font-size: 0.88rem; }
 .mw-card .mw-several td:first-child { min-width: 120px; } .mw-card .mw-several td:last-child { min-width: 76px; }
@@ -45,8 +46,8 @@ CSS = (
 .mw-card .mw-several tr:first-child td { border-top: 0; } .mw-several td { vertical-align: top; }
 .mw-several .mw-link, .mw-several a { padding: 0; font-size: 0.88rem; font-weight: 400; }
 .mw-layers { max-height: 460px; overflow: auto; }
-.mw-link { color: var(--link-text-color); text-decoration: underline; background: none; border: 0; cursor: pointer;
-  padding: 2px 4px; }
+.json-node .value { color: #9a3412 !important; } .json-node .value.number { color: #0f766e !important; }
+.dark .json-node .value { color: #fdba74 !important; } .dark .json-node .value.number { color: #5eead4 !important; }
 #convert-remedies button { text-align: left; justify-content: flex-start; white-space: normal; }
 #convert-targets .wrap { flex-direction: column; align-items: stretch; gap: 6px; }
 #convert-targets label { padding-top: 5px; padding-bottom: 5px; }

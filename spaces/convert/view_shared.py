@@ -18,7 +18,7 @@ RANDOM = '<span class="mw-chip warning">random weights</span>'
 
 
 def messages(found: Sequence[str]) -> str:
-    return f'<ul class="mw-said">{"".join(f"<li>{e(m)}</li>" for m in found)}</ul>' if found else ""
+    return f'<ul class="mw-messages">{"".join(f"<li>{e(m)}</li>" for m in found)}</ul>' if found else ""
 
 
 def chip(word: str | None) -> str:

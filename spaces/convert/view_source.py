@@ -56,7 +56,7 @@ def samples(found: dict[str, Any]) -> str:
         f"<figcaption>{e(short(p['label'], 14))}</figcaption></figure>"
         for p in found["pictures"]
     )
-    seen = f'<div class="mw-thumbs">{pictures}</div><small>as the model will see them</small>' if pictures else ""
+    seen = f'<div class="mw-sample-strip">{pictures}</div><small>as the model will see them</small>' if pictures else ""
     arrays = ", ".join(
         f"<code>{e(v.get('name'))}</code> {e(v.get('dtype'))} {e(shape(v.get('shape', [])))}" for v in found["arrays"][:6]
     )

@@ -63,7 +63,7 @@ def blocked(reasons: dict[str, str]) -> str:
         return ""
     rows = "".join(f"<li><b>{e(title(name))}</b>: {e(why)}</li>" for name, why in reasons.items())
     summary = f"<summary>Not possible here ({len(reasons)})</summary>"
-    return f'<details class="mw-card">{summary}<ul class="mw-said">{rows}</ul></details>'
+    return f'<details class="mw-card">{summary}<ul class="mw-messages">{rows}</ul></details>'
 
 
 def conversion_table(rows: list[dict[str, Any]]) -> str:

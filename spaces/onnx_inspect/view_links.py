@@ -80,10 +80,6 @@ def node(report: dict[str, Any], name: str, output: str = "") -> str:
 
 
 CSS = """
-.mw-link { color: var(--link-text-color); text-decoration: underline; background: none; border: 0; padding: 0; font: inherit;
-  cursor: pointer; overflow-wrap: anywhere; text-align: left; min-height: 24px; }
-.mw-link:hover { color: var(--link-text-color-hover); }
-.dark .mw-link { color: var(--link-text-color-active, #2dd4bf); }
 .mw-graph-line { margin: 6px 4px; font-size: 0.88rem; color: var(--body-text-color-subdued); }
 .mw-graph-line a { margin-left: 10px; text-decoration: underline; }
 .mw-graph-line button { margin-left: 10px; }

@@ -42,7 +42,7 @@ def result(found: dict[str, Any]) -> str:
         for d in found["differences"]
     )
     if gaps:
-        head = "<tr><th>output</th><th></th><th>max abs</th><th>max rel</th><th>cosine</th><th>tolerance</th><th></th></tr>"
+        head = "<tr><th>output</th><td></td><th>max abs</th><th>max rel</th><th>cosine</th><th>tolerance</th><td></td></tr>"
         lines.append(f'<div class="mw-scroll"><table class="mw-plain">{head}{gaps}</table></div>')
     for kind in ("inputs", "outputs"):
         for value in found[kind]:
@@ -133,10 +133,10 @@ def preview(path: str | None) -> str:
     elif kind == "text/plain":
         with file.open(encoding="utf-8", errors="replace") as text:
             shown = f"<blockquote>{e(text.read(TEXT))}</blockquote>"
-    return f'<div class="mw-card mw-preview">{shown}<p>{e(file.name)}, {e(size(length))}</p></div>'
+    return f'<div class="mw-card mw-own-input">{shown}<p>{e(file.name)}, {e(size(length))}</p></div>'
 
 
 CSS = """
-.mw-preview img { max-width: 100%; max-height: 180px; border-radius: 8px; }
-.mw-preview audio { max-width: 100%; } .mw-preview p { margin: 6px 0 0; }
+.mw-own-input img { max-width: 100%; max-height: 180px; border-radius: 8px; }
+.mw-own-input audio { max-width: 100%; } .mw-own-input p { margin: 6px 0 0; }
 """

@@ -63,7 +63,7 @@ def metadata(report: dict[str, Any]) -> str:
         for side in ("inputs", "outputs")
         for note in found[side][:40]
     )
-    lines.append(f'<div class="mw-scroll"><table class="mw-plain mw-notes">{rows}</table></div>')
+    lines.append(f'<div class="mw-scroll"><table class="mw-plain mw-described">{rows}</table></div>')
     if found["files"]:
         files = ", ".join(f"{f['name']} ({size(f['bytes'])})" for f in found["files"])
         lines.append(f"<p>Associated files: {e(files)}</p>")
@@ -83,6 +83,6 @@ def written(name: str) -> str:
 
 
 CSS = """
-.mw-notes td:last-child { white-space: normal; } .mw-notes code { white-space: nowrap; }
+.mw-described td:last-child { white-space: normal; } .mw-described code { white-space: nowrap; }
 .mw-top td:last-child { font-variant-numeric: tabular-nums; text-align: right; }
 """

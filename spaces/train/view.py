@@ -110,10 +110,11 @@ CSS = (
 .mw-strip img { width: 38px; height: 38px; object-fit: cover; border-radius: 6px; display: block; margin: 0; }
 .mw-strip button { padding: 0; border: 0; border-radius: 6px; background: none; cursor: pointer; }
 .mw-strip button img { width: 52px; height: 52px; }
-.mw-grid { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 10px 8px; margin: 6px 0; }
-.mw-grid figure { margin: 0; min-width: 0; font-size: 0.8rem; line-height: 1.3; } .mw-grid img { width: 72px; height: 72px;
+.mw-photos { display: grid; grid-template-columns: repeat(auto-fill, minmax(92px, 1fr)); gap: 10px 8px; margin: 6px 0; }
+.mw-photos figure { margin: 0; min-width: 0; font-size: 0.8rem; line-height: 1.3; }
+.mw-photos img { width: 72px; height: 72px;
   border-radius: 8px; display: block; margin: 0 0 3px; object-fit: cover; }
-.mw-grid figcaption { overflow-wrap: anywhere; }
+.mw-photos figcaption { overflow-wrap: anywhere; }
 .mw-wrong { color: #b91c1c; } .dark .mw-wrong { color: #fca5a5; }
 .mw-alert { border-left: 4px solid #b45309; padding: 4px 10px; margin: 6px 0; background: var(--background-fill-secondary);
   border-radius: 0 8px 8px 0; } .mw-alert.bad { border-color: #b91c1c; } .mw-alert.good { border-color: #15803d; }

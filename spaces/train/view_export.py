@@ -52,8 +52,13 @@ def table(
 def _own(result: Mapping[str, Any], own: str) -> str:
     """The trained network, to compare with."""
     accuracy = f"<b>{percent(result['accuracy'])}</b><div>{interval(dict(result))}</div>"
-    rest = "<td></td>" * 3
-    return f"<tr><td><b>{e(own)}</b><div>as trained</div></td><td></td><td>{accuracy}</td>{rest}</tr>"
+    return _row([f"<b>{e(own)}</b><div>as trained</div>", "", accuracy, "", "", ""])
+
+
+def _row(cells: Sequence[str]) -> str:
+    """A phone has no room for the head: there each cell shows its own name."""
+    named = (f'<td data-name="{e(name)}">{cell}</td>' for name, cell in zip(HEAD, cells, strict=True))
+    return f"<tr>{''.join(named)}</tr>"
 
 
 def _line(row: Mapping[str, Any], address: str, saved: Callable[[str], str]) -> str:
@@ -71,7 +76,7 @@ def _line(row: Mapping[str, Any], address: str, saved: Callable[[str], str]) -> 
         _speed(row),
         {True: "runs", False: "does not run", None: "–"}[row.get("mediapipe")],
     ]
-    return f"<tr>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+    return _row(cells)
 
 
 def _same(row: Mapping[str, Any]) -> str:
@@ -132,4 +137,14 @@ CSS = """
 .mw-card .mw-files a { padding: 0; margin: 0; font-weight: 600; color: var(--mw-focus); text-decoration: underline;
   text-underline-offset: 2px; }
 .mw-files ~ small, .mw-scroll + .mw-alert { margin-top: 8px; }
+@media (max-width: 768px) { /* a card for each file in place of a row */
+  .mw-card .mw-files, .mw-files tbody, .mw-files tr { display: block; }
+  .mw-files thead { position: absolute; clip-path: inset(50%); height: 1px; overflow: hidden; }
+  .mw-files tr { border-top: 1px solid var(--border-color-primary) !important; padding: 6px 0; }
+  .mw-card .mw-files td { display: grid; grid-template-columns: 8em 1fr; gap: 0 10px; border: 0; padding: 2px 0;
+    white-space: normal; }
+  .mw-card .mw-files td > * { grid-column: 2; } .mw-card .mw-files td:empty { display: none; }
+  .mw-card .mw-files td:first-child { display: block; }
+  .mw-files td:not(:first-child)::before { content: attr(data-name); grid-column: 1; grid-row: 1 / span 3;
+    color: var(--body-text-color-subdued); } }
 """

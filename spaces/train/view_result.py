@@ -38,7 +38,7 @@ def summary(record: dict[str, Any]) -> str:
         if "test" in (result.get("parts") or {})
         else "There are no test pictures. The best epoch was chosen on these pictures: expect a little less on new ones."
     )
-    head = "<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><th></th></tr>"
+    head = "<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><td></td></tr>"
     title = f"<h3>Accuracy {RANDOM if is_random(record) else ''}</h3>"
     return f'{title}<div class="mw-scroll"><table class="mw-nowrap">{head}{rows}</table></div><small>{chosen}</small>'
 
@@ -100,7 +100,7 @@ def cell(evaluation: dict[str, Any], part: str, i: int, j: int) -> str:
     said = f"{what}: {len(some):,} {word}"
     drawn = sorted(some, key=lambda p: "thumb" not in p)[:MOST_PICTURES]
     rest = f"<small>The first {len(drawn)} are shown.</small>" if len(drawn) < len(some) else ""
-    return f'<h4 data-say="{e(said)}">{e(said)}</h4>{rest}<div class="mw-grid">{_grid(drawn, classes)}</div>'
+    return f'<h4 data-say="{e(said)}">{e(said)}</h4>{rest}<div class="mw-photos">{_grid(drawn, classes)}</div>'
 
 
 def worst(evaluation: dict[str, Any], part: str) -> str:
@@ -110,7 +110,7 @@ def worst(evaluation: dict[str, Any], part: str) -> str:
         return f"<h4>Worst mistakes</h4><p>None: all {e(part)} pictures are correct.</p>"
     some = wrong[:WORST]
     more = f": the {len(some)} most confident of {len(wrong)}" if len(wrong) > len(some) else ""
-    return f'<h4>Worst mistakes{more}</h4><div class="mw-grid">{_grid(some, evaluation.get("classes") or [])}</div>'
+    return f'<h4>Worst mistakes{more}</h4><div class="mw-photos">{_grid(some, evaluation.get("classes") or [])}</div>'
 
 
 def _pictures(evaluation: dict[str, Any], part: str) -> list[dict[str, Any]]:

@@ -92,5 +92,5 @@ def _differences(title: str, some: list[dict[str, Any]], heads: str) -> str:
     rows = "".join(
         f"<tr><td>{e(label(d['what']))}</td><td>{e(word(d['first']))}</td><td>{e(word(d['second']))}</td></tr>" for d in some
     )
-    table = f'<table class="mw-nowrap"><tr><th></th>{heads}</tr>{rows}</table>'
+    table = f'<table class="mw-nowrap"><tr><td></td>{heads}</tr>{rows}</table>'
     return f'<h4>{title}: differences</h4><div class="mw-scroll">{table}</div>'

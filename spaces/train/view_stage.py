@@ -87,7 +87,7 @@ def verdict(again: dict[str, Any]) -> str:
         for d in again.get("differences") or ()
     )
     table = (
-        f'<div class="mw-scroll"><table class="mw-nowrap"><tr><th></th><th>first</th><th>again</th></tr>{rows}</table></div>'
+        f'<div class="mw-scroll"><table class="mw-nowrap"><tr><td></td><th>first</th><th>again</th></tr>{rows}</table></div>'
         if rows
         else ""
     )

@@ -133,7 +133,7 @@ def test_an_architecture_to_onnx_and_into_the_inspector(page) -> None:  # type: 
     start(page)
     assert "proven" in verdict(page) and "random weights" in verdict(page)
     assert "random weights" in page.locator("#convert-about").inner_text()
-    assert page.locator("#convert-errors .mw-error.absolute i").count() == 1
+    assert page.locator("#convert-errors .mw-error-bar.absolute i").count() == 1
     path, called = take(page, "Download the model")
     assert called == "mobilenet_v3_small-random-weights.onnx" and onnx.load(path).graph.output[0].name
     page.get_by_role("button", name="Open in Inspect").click()
