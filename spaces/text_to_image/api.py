@@ -13,21 +13,26 @@ import gradio as gr
 
 from lib.errors import WorkbenchError
 from lib.text_to_image import png
-from lib.text_to_image.burst import submit_each
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed, Step
 from lib.text_to_image.follow import follow_each
+from lib.text_to_image.intake import Intake
 from lib.text_to_image.request import Request
+from lib.text_to_image.start_picture import STRENGTH
 from lib.text_to_image.ticket import Ticket
 from web.errors import as_gradio
+from web.schemas import inline
+
+from .start import submitted, with_start
 
 Answer = tuple[str | list[str] | None, dict[str, Any] | list[dict[str, Any]]]
 
 
-def build(engine: Engine) -> None:
+def build(engine: Engine, intake: Intake) -> None:
     """Hidden components: they give the endpoint its names, types and defaults."""
 
     async def text_to_image(
+        http: gr.Request,
         prompt: str,
         negative_prompt: str,
         steps: float,
@@ -39,9 +44,11 @@ def build(engine: Engine) -> None:
         model: str,
         count: float,
         loras: str,
-        http: gr.Request,
+        image: str | None = None,
+        mask: str | None = None,
+        strength: float = STRENGTH,
     ) -> AsyncIterator[Answer]:
-        """Make a picture from a text, or several at once.
+        """Make a picture from a text, or several at once; with image, change a picture.
 
         Args:
             prompt: What to draw, e.g. "a red car on a track".
@@ -55,6 +62,9 @@ def build(engine: Engine) -> None:
             model: A name from the catalogue; empty for the default.
             count: Pictures, 1 to 8, with seeds seed, seed + 1, and so on.
             loras: Names from the app's list with weights from 0 to 2, such as "ink:0.8, neon"; empty for none.
+            image: A picture to begin with (image to image). Width and height of 0 follow its shape.
+            mask: A picture that is white where image is painted anew and black where it is kept (inpainting).
+            strength: How much of image is changed, above 0 and up to 1: the share of the steps that are run.
 
         Returns:
             The picture (PNG, with its parameters inside) and every parameter used; where count is above 1, a list of
@@ -75,7 +85,8 @@ def build(engine: Engine) -> None:
         }
         owner = http.session_hash or (http.client.host if http.client else "")
         try:
-            tickets = submit_each(engine, Request.parse(values), owner=owner, watch=True)
+            request = await with_start(Request.parse(values), intake, image, mask, strength)
+            tickets = await submitted(engine, request, owner=owner, watch=True)
             async with aclosing(_answers(tickets)) as answers:
                 async for answer in answers:
                     yield answer
@@ -96,7 +107,13 @@ def build(engine: Engine) -> None:
             gr.Textbox(engine.catalogue.default, label="model"),
             gr.Number(defaults.count, label="count"),
             gr.Textbox("", label="loras"),
+            gr.File(label="image"),
+            gr.File(label="mask"),
+            gr.Number(STRENGTH, label="strength"),
         ]
+        for component in inputs:
+            if isinstance(component, gr.File):
+                inline(component)
         # a File is a path or, where there are several, a list of paths
         outputs = [gr.File(label="image", file_count="multiple"), gr.JSON(label="info")]
         gr.Button("text_to_image").click(

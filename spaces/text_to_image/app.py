@@ -17,6 +17,7 @@ from fastapi.routing import APIRoute
 from lib.settings import Settings
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.gallery import Gallery
+from lib.text_to_image.intake import Intake
 from web.visit import Visit
 
 from . import api, page, rest
@@ -43,13 +44,14 @@ class TextToImage:
         else:
             self.engine = Engine(settings)
         self.gallery = Gallery(settings.gallery_folder, settings.gallery_hours)
+        self.intake = Intake(settings)
 
     def build(self) -> None:
         page.build(self.engine, self.gallery, self.visit)
-        api.build(self.engine)
+        api.build(self.engine, self.intake)
 
     def routes(self) -> list[APIRoute]:
-        return rest.routes(self.engine)
+        return rest.routes(self.engine, self.intake)
 
     def health(self) -> dict[str, Any]:
         return self.engine.status()
@@ -76,6 +78,7 @@ class TextToImage:
             self.engine.update()
 
     def close(self) -> None:
+        self.intake.close()
         self.engine.close()
 
 

@@ -1,52 +1,74 @@
-"""``POST`` and ``GET /text-to-image``: JSON or a query string in, a PNG out, or a zip of several."""
+"""``POST`` and ``GET /text-to-image``: JSON, a query string or a form in, a PNG out, or a zip of several.
+
+A form can hold a start picture and a mask: ``curl -F prompt="a blue car" -F image=@car.png -F mask=@mask.png``.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import io
 import json
+import tempfile
 import zipfile
 from contextlib import aclosing
 from dataclasses import MISSING, fields
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request as HttpRequest
 from fastapi import Response
 from fastapi.routing import APIRoute
 
-from lib.errors import InvalidValue, ModelUnavailable, WorkbenchError
+from lib.errors import InvalidFile, InvalidValue, ModelUnavailable, WorkbenchError
 from lib.text_to_image import png
-from lib.text_to_image.burst import submit_each
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed
 from lib.text_to_image.follow import follow_each
+from lib.text_to_image.intake import Intake
 from lib.text_to_image.loras.chosen import FORM
 from lib.text_to_image.request import MAX_COUNT, MAX_PROMPT, MAX_SEED, MAX_STEPS, SCHEDULERS, Request
+from lib.text_to_image.start_picture import STRENGTH
 from lib.text_to_image.ticket import Ticket
+from web import form as forms
+from web.body import SMALL_MB, receive
 from web.errors import as_response
-from web.openapi import body, file, headers, json_body, query, route
+from web.openapi import body, file, form, headers, json_body, part, query, route
 
-MAX_BODY = 64 * 1024
+from .start import submitted, with_start
+from .tokens import tokens
+
+MAX_BODY = 64 * 1024  # of JSON
+MOST_MB = 128  # of a form: two pictures
+FILES = ("image", "mask")
+FORM_EXAMPLE = '-F prompt="a blue car" -F image=@car.png'
 AWAY_SECONDS = 0.25
 
 
-def routes(engine: Engine) -> list[APIRoute]:
+def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
+    most_mb = min(MOST_MB, engine.settings.max_file_mb)
+
     async def text_to_image(http: HttpRequest) -> Response:
         """One picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally, negative_prompt,
-        steps, guidance_scale, seed, width, height, scheduler, model, count, loras.
+        steps, guidance_scale, seed, width, height, scheduler, model, count, loras, strength.
 
-        In the zip every file is named by its seed: X-Seed, X-Seed + 1, …
+        A form can hold a picture to begin with (image) and a mask, white where that is painted anew.
+        In a zip every file is named by its seed: X-Seed, X-Seed + 1, …
         """
         try:
-            request = Request.parse(await _values(http))
-            if not engine.ready:
-                raise ModelUnavailable("No model is loaded yet; GET /healthz tells how far it is.")
+            with tempfile.TemporaryDirectory(prefix="workbench-start-", ignore_cleanup_errors=True) as folder:
+                values, files = await _values(http, Path(folder), most_mb)
+                strength = values.pop("strength", None)
+                request = Request.parse(values)
+                if not engine.ready:
+                    raise ModelUnavailable("No model is loaded yet; GET /healthz tells how far it is.")
+                request = await with_start(request, intake, files.get("image"), files.get("mask"), strength)
             owner = http.client.host if http.client else ""
-            done = await _finish(submit_each(engine, request, owner=owner, watch=False), http)
+            done = await _finish(await submitted(engine, request, owner=owner, watch=False), http)
             data = await asyncio.to_thread(_zipped if len(done) > 1 else _encoded, done)
         except WorkbenchError as error:
             return as_response(error)
-        headers = {"X-Seed": str(done[0].info["seed"])}
+        notes = list(dict.fromkeys(note for one in done for note in one.info.get("notes") or ()))
+        headers = {"X-Seed": str(done[0].info["seed"])} | ({"X-Notes": json.dumps(notes)} if notes else {})
         if len(done) == 1:
             return Response(data, media_type="image/png", headers=headers)
         name = {"Content-Disposition": 'attachment; filename="pictures.zip"'}
@@ -56,14 +78,21 @@ def routes(engine: Engine) -> list[APIRoute]:
     one = file("The picture; its parameters are inside.", "image/png")["content"]
     several = file("Where count is above 1: PNG files named by their seeds.", "application/zip")["content"]
     papers: dict[str, Any] = {
-        "answer": {"content": one | several} | headers(X_Seed="The seed of the picture, or of the first one."),
+        "answer": {"content": one | several} | headers(
+            X_Seed="The seed of the picture, or of the first one.",
+            X_Notes="What is to be told beside it: a JSON list of sentences, where there are any.",
+        ),
         "errors": (422, 429, 500, 503),
     }
     ask = [query(n, s["description"], required=n == "prompt", **s) for n, s in known.items()]
     whole = {"type": "object", "properties": known, "required": ["prompt"], "additionalProperties": False}
+    parts = known | {"image": part("A picture to begin with."), "mask": part("White where image is painted anew.")}
+    sent = body(f"What to draw; as a form at most {most_mb} MB.", json_body(whole), form(**parts))
+    more = papers | {"errors": (413, *papers["errors"])}
     return [
         route("/text-to-image", text_to_image, parameters=ask, **papers),
-        route("/text-to-image", text_to_image, method="POST", body=body("What to draw.", json_body(whole)), **papers),
+        route("/text-to-image", text_to_image, method="POST", body=sent, **more),
+        tokens(engine.catalogue),
     ]
 
 
@@ -86,6 +115,13 @@ def parameters(models: list[str], loras: list[str]) -> dict[str, dict[str, Any]]
         "scheduler": {"description": "The sampler.", "enum": list(SCHEDULERS)},
         "model": {"description": "Empty: the default.", "enum": ["", *models]},
         "count": {"description": "Pictures: seeds seed, seed + 1, …", "minimum": 1, "maximum": MAX_COUNT},
+        "strength": {
+            "description": "How much of image is changed: the share of the steps that are run.",
+            "type": "number",
+            "exclusiveMinimum": 0,
+            "maximum": 1,
+            "default": STRENGTH,
+        },
         "loras": {"description": f"{FORM}. Names: {', '.join(loras) or 'none here'}.", "default": ""},
     }
     own = {
@@ -96,23 +132,45 @@ def parameters(models: list[str], loras: list[str]) -> dict[str, dict[str, Any]]
     return {name: own.get(name, {}) | known[name] for name in known}
 
 
-async def _values(http: HttpRequest) -> dict[str, Any]:
-    """The query string, then the JSON body on top of it."""
+async def _values(http: HttpRequest, folder: Path, most_mb: int) -> tuple[dict[str, Any], dict[str, Path]]:
+    """The query string, then the body's JSON or fields on top of it; and the files of a form, by field."""
     values: dict[str, Any] = dict(http.query_params)
-    sent = b""
-    async for chunk in http.stream():
-        sent += chunk
-        if len(sent) > MAX_BODY:
-            raise InvalidValue("body", f"more than {MAX_BODY} bytes", f"JSON of at most {MAX_BODY} bytes")
-    if sent:
-        try:
-            found = json.loads(sent)
-        except (ValueError, RecursionError):
-            found = None
-        if not isinstance(found, dict):
-            raise InvalidValue("body", sent[:60].decode(errors="replace"), 'a JSON object such as {"prompt": "a red car"}')
-        values |= found
-    return values
+    kind, path = http.headers.get("content-type"), folder / "body"
+    is_form = forms.is_form(kind)
+    size = await receive(http, path, most_mb if is_form else SMALL_MB)
+    files: dict[str, Path] = {}
+    if is_form:
+        found, fields = await forms.read(path, str(kind), folder, FORM_EXAMPLE)
+        files = _one_each(found)
+        values |= fields
+    elif size:
+        values |= _json(size, path)
+    for name in FILES:
+        if name in values:
+            raise InvalidFile(f"{name} is a file: send it in a form, as curl -F {name}=@picture.png does.")
+    return values, files
+
+
+def _one_each(found: dict[str, list[tuple[Path, str]]]) -> dict[str, Path]:
+    for name, some in found.items():
+        if name not in FILES:
+            raise InvalidValue("file", name, ", ".join(FILES))
+        if len(some) > 1:
+            raise InvalidValue(name, f"{len(some)} files", "one file")
+    return {name: some[0][0] for name, some in found.items()}
+
+
+def _json(size: int, path: Path) -> dict[str, Any]:
+    if size > MAX_BODY:
+        raise InvalidValue("body", f"more than {MAX_BODY} bytes", f"JSON of at most {MAX_BODY} bytes")
+    sent = path.read_bytes()
+    try:
+        found = json.loads(sent)
+    except (ValueError, RecursionError):
+        found = None
+    if not isinstance(found, dict):
+        raise InvalidValue("body", sent[:60].decode(errors="replace"), 'a JSON object such as {"prompt": "a red car"}')
+    return found
 
 
 async def _finish(tickets: list[Ticket], http: HttpRequest) -> list[Done]:

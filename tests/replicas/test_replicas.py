@@ -20,12 +20,14 @@ from lib.replicas.remote import RemoteEngine
 from lib.replicas.replica import Replica
 from lib.settings import Settings
 from lib.text_to_image.engine import STOPPING, Engine
-from lib.text_to_image.events import Done, Failed, Loading, Queued, Step
+from lib.text_to_image.events import Done, Failed, Loading, Queued, Step, Stopped
 from lib.text_to_image.request import Request
+from lib.text_to_image.start_picture import StartPicture
 from lib.text_to_image.ticket import Ticket
 from tests.replicas.conftest import BACK_ENDS
 from tests.text_to_image.test_batch import mixed
 from tests.text_to_image.test_engine import make, wait_for
+from tests.text_to_image.test_start_picture import box, scene
 
 ROOT = Path(__file__).parent.parent.parent
 LONG = Request(prompt="a", steps=150, width=128, height=128)
@@ -139,6 +141,26 @@ def test_cancel_frees_the_rows(engine: RemoteEngine) -> None:
     wait_for(lambda: rows(engine) == 0, 5)
     with pytest.raises(Cancelled):
         tickets[1].result()
+
+
+def test_start_pictures_and_masks_go_along(engine: RemoteEngine, reference: Callable[[Request], bytes]) -> None:
+    for number, mask in enumerate((None, box(100, 100, 40))):
+        start = StartPicture.of(scene(100, 100, number), mask, strength=0.6)
+        done = engine.submit(Request(prompt="a", steps=20, seed=number, start=start)).result()
+        assert done.image.tobytes() == reference(Request(prompt="a", steps=20, seed=number, start=start))
+        assert (done.info["strength"], done.info["start_picture"]) == (0.6, start.digest)
+        assert done.info.get("mask", "") == start.mask_digest
+
+
+def test_a_stop_keeps_the_last_preview(engine: RemoteEngine) -> None:
+    ticket = engine.submit(LONG)
+    seen: list[object] = []
+    wait_for(lambda: seen.extend(ticket.take()) or any(isinstance(event, Step) and event.preview for event in seen))
+    ticket.cancel()
+    *_, stopped, end = seen + ticket.take()
+    assert isinstance(end, Failed) and isinstance(stopped, Stopped)
+    assert stopped.image.size == (128, 128) and 1 <= stopped.step < stopped.steps == 150
+    wait_for(lambda: rows(engine) == 0, 5)
 
 
 def test_a_full_queue_refuses_at_once(engine: RemoteEngine, monkeypatch: pytest.MonkeyPatch) -> None:

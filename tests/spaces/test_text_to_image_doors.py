@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import json
 import threading
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import httpx
 import pytest
-from gradio_client import Client
+from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
@@ -22,9 +23,11 @@ from lib.settings import Settings
 from lib.text_to_image import png
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
+from lib.text_to_image.start_picture import STRENGTH, StartPicture
 from tests.spaces.conftest import serve
 from tests.text_to_image.test_batch import alone, furthest
 from tests.text_to_image.test_engine import wait_for
+from tests.text_to_image.test_start_picture import box, scene
 
 ASK = {"prompt": "a red car on a track", "steps": 6, "seed": 11}
 BAD = [(v, m) for v, m in json.loads((Path(__file__).parent.parent / "cases" / "bad_requests.json").read_text())]
@@ -81,7 +84,13 @@ def test_the_contract_is_published(client: Client) -> None:
         "scheduler",
         "model",
         "count",
+        "loras",
+        "image",
+        "mask",
+        "strength",
     ]
+    assert parameters["strength"]["parameter_default"] == STRENGTH
+    assert all(parameters[name]["parameter_has_default"] for name in parameters if name != "prompt")
     defaults = Request(prompt="-")
     for name in ("negative_prompt", "steps", "guidance_scale", "seed", "scheduler", "count"):
         assert parameters[name]["parameter_default"] == getattr(defaults, name)
@@ -125,6 +134,81 @@ def test_several_come_in_a_zip(address: str, expected: Image.Image) -> None:
     assert [png.read_request(picture).seed for picture in pictures] == [11, 12, 13]
     one = httpx.get(f"{address}/text-to-image", params=ASK | {"count": 1}, timeout=60)
     assert one.headers["content-type"] == "image/png"
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    home = tmp_path_factory.mktemp("start")
+    scene(160, 160).save(home / "image.jpg", quality=95)
+    box(80, 80, 40).save(home / "mask.png")
+    (home / "text.txt").write_text("no picture")
+    return {path.stem: path for path in home.iterdir()}
+
+
+def begun(files: dict[str, Path], masked: bool) -> StartPicture:
+    mask = Image.open(files["mask"]) if masked else None
+    start = StartPicture.of(Image.open(files["image"]), mask, strength=0.6)
+    return replace(start, digest=hashlib.sha256(files["image"].read_bytes()).hexdigest()[:10])
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_gradio_client_begins_with_a_picture(client: Client, files: dict[str, Path], embedded: Model, masked: bool) -> None:
+    given = {"image": handle_file(files["image"])} | ({"mask": handle_file(files["mask"])} if masked else {})
+    job = client.submit(**ASK, **given, strength=0.6, api_name="/text_to_image")
+    path, info = job.result()
+    start = begun(files, masked)
+    assert furthest(Image.open(path), alone(embedded, Request(**ASK, start=start))) <= 1
+    assert info["start_picture"] == start.digest and info["strength"] == 0.6 and ("mask" in info) is masked
+    assert {told["steps"] for _, told in job.outputs() if "step" in told} <= {3}
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_form_begins_with_a_picture(address: str, files: dict[str, Path], embedded: Model, masked: bool) -> None:
+    sent = {name: files[name].read_bytes() for name in ("image", "mask")[: 1 + masked]}
+    fields = {name: str(value) for name, value in ASK.items()} | {"strength": "0.6", "count": "2"}
+    answer = httpx.post(f"{address}/text-to-image", data=fields, files=sent, timeout=60)
+    assert answer.status_code == 200, answer.text
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        pictures = {name: archive.read(name) for name in archive.namelist()}
+    assert list(pictures) == ["11.png", "12.png"]
+    for name, data in pictures.items():
+        request = Request(**ASK | {"seed": int(name[:2])}, start=begun(files, masked))
+        assert furthest(Image.open(io.BytesIO(data)), alone(embedded, request)) <= 1
+
+
+@pytest.mark.parametrize(
+    ("fields", "names", "words"),
+    [
+        ({}, {"image": "text"}, "The image cannot be used: no picture that is read here"),
+        ({}, {"image": "image", "mask": "text"}, "The mask cannot be used"),
+        ({}, {"mask": "mask"}, "mask was 'a picture'; allowed: a mask beside an image"),
+        ({}, {"picture": "image"}, "file was 'picture'; allowed: image, mask"),
+        ({"strength": "0"}, {"image": "image"}, "strength was '0'; allowed: a number above 0 and up to 1"),
+        ({"strength": "much"}, {}, "strength was 'much'"),
+        ({"strength": "0.1"}, {"image": "image"}, "strength was 0.1; allowed: at least 0.167 for 6 steps"),
+        ({"image": "aGVsbG8="}, {}, "image is a file: send it in a form, as curl -F image=@picture.png does"),
+        ({"steps": "many"}, {"image": "image"}, "steps was 'many'"),
+    ],
+)
+def test_what_is_wrong_with_a_form(
+    address: str, files: dict[str, Path], fields: dict[str, str], names: dict[str, str], words: str
+) -> None:
+    parts: dict[str, object] = {n: (None, str(value)) for n, value in (ASK | fields).items()}  # fields that are no files
+    parts |= {name: files[path].read_bytes() for name, path in names.items()}
+    answer = httpx.post(f"{address}/text-to-image", files=parts, timeout=60)
+    assert answer.status_code == 422 and words in answer.json()["error"], answer.text
+    assert "/tmp" not in answer.text and "Traceback" not in answer.text
+
+
+def test_gradio_client_hears_what_is_wrong_with_a_picture(client: Client, files: dict[str, Path]) -> None:
+    for given, words in (
+        ({"image": handle_file(files["text"])}, "The image cannot be used"),
+        ({"mask": handle_file(files["mask"])}, "allowed: a mask beside an image"),
+        ({"image": handle_file(files["image"]), "strength": 2}, "strength was 2"),
+    ):
+        with pytest.raises(AppError) as caught:
+            client.predict(**ASK, **given, api_name="/text_to_image")
+        assert words in str(caught.value)
 
 
 def test_get_with_a_query_or_a_body(address: str) -> None:

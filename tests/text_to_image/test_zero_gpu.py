@@ -13,9 +13,11 @@ from lib.settings import Settings
 from lib.text_to_image.events import Done, Step
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
+from lib.text_to_image.start_picture import StartPicture
 from lib.text_to_image.zero_gpu import PerCallEngine
 from tests.text_to_image.test_batch import alone, furthest
 from tests.text_to_image.test_engine import wait_for
+from tests.text_to_image.test_start_picture import box, scene
 
 
 class Lender:
@@ -56,6 +58,14 @@ def test_same_events_same_picture(per_call: PerCallEngine, lender: Lender, sd: M
     assert any(isinstance(e, Step) and e.preview for e in events) and isinstance(events[-1], Done)
     assert furthest(events[-1].image, alone(sd, request)) <= 1
     assert lender.holding == 0 and lender.calls >= 1
+
+
+def test_a_start_picture_goes_along(per_call: PerCallEngine, sd: Model) -> None:
+    start = StartPicture.of(scene(80, 80), box(80, 80, 40), strength=0.5)
+    request = Request(prompt="a car", steps=6, seed=4, start=start)
+    events = list(per_call.submit(request).events())
+    assert {e.steps for e in events if isinstance(e, Step)} == {3}
+    assert furthest(events[-1].image, alone(sd, request)) <= 1 and events[-1].info["mask"] == start.mask_digest
 
 
 def test_cancel_gives_the_gpu_back(per_call: PerCallEngine, lender: Lender) -> None:

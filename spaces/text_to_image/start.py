@@ -1,0 +1,61 @@
+"""An uploaded start picture on its way into a request, for every door; whoever goes away ends the process that opens it."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import aclosing, suppress
+from dataclasses import replace
+from pathlib import Path
+
+from lib.errors import InvalidValue, WorkbenchError
+from lib.jobs import Result
+from lib.text_to_image.burst import Submits, submit_each
+from lib.text_to_image.intake import Intake
+from lib.text_to_image.request import Request
+from lib.text_to_image.start_picture import STRENGTH, StartPicture, strength_of
+from lib.text_to_image.ticket import Ticket
+from web.follow_job import follow_job
+
+
+async def start_picture(
+    intake: Intake, image: Path, mask: Path | None = None, *, strength: object = STRENGTH, strokes: bool = False
+) -> StartPicture:
+    """As ``Intake.read``, without a thread that waits."""
+    with intake.opening(image, mask, strength=strength, strokes=strokes) as opening:
+        async with aclosing(follow_job(opening.job)) as events:
+            async for event in events:
+                if isinstance(event, Result):
+                    return await asyncio.to_thread(opening.picture, event.value)
+    raise AssertionError("a job ends with a result or an error")
+
+
+async def with_start(
+    request: Request, intake: Intake, image: str | Path | None, mask: str | Path | None, strength: object
+) -> Request:
+    """``request`` with the start picture of these files, if there are any. Raises InvalidValue, InvalidFile and so on."""
+    number = STRENGTH if strength is None else strength_of(strength)
+    if image is None:
+        if mask is not None:
+            raise InvalidValue("mask", "a picture", "a mask beside an image, which it is the mask of")
+        return request
+    start = await start_picture(intake, Path(image), Path(mask) if mask else None, strength=number)
+    return replace(request, start=start)
+
+
+async def submitted(engine: Submits, request: Request, *, owner: str, watch: bool) -> list[Ticket]:
+    """As ``submit_each``; a start picture is scaled there, which takes a thread of its own."""
+    if request.start is None:
+        return submit_each(engine, request, owner=owner, watch=watch)
+    work = asyncio.ensure_future(asyncio.to_thread(submit_each, engine, request, owner=owner, watch=watch))
+    try:
+        return await asyncio.shield(work)
+    except asyncio.CancelledError:
+        work.add_done_callback(_cancel)
+        raise
+
+
+def _cancel(work: asyncio.Future[list[Ticket]]) -> None:
+    """Whoever asked has gone."""
+    with suppress(WorkbenchError):
+        for ticket in work.result():
+            ticket.cancel()
