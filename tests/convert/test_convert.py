@@ -216,6 +216,7 @@ def test_what_a_crash_left_is_swept_by_age(tmp_path: Path, monkeypatch: pytest.M
 
 
 @pytest.mark.parametrize("used", [False, True])
+@pytest.mark.slow
 def test_work_that_goes_on_after_close_starts_nothing(source: Source, out: Path, used: bool) -> None:
     own = Converter(Settings(jobs=1))
     work = own.convert(source, "onnx-fp16", {}, out).events()

@@ -176,6 +176,7 @@ def test_noise_in_a_tensor_that_no_picture_needs_is_refused(
     assert len(planted) == 1
 
 
+@pytest.mark.slow
 def test_float32_and_float16(homes: dict[str, Path], tmp_path: Path) -> None:
     for name, dtype, lossy in (
         ("tiny-scenes", "float32", False),

@@ -138,6 +138,7 @@ sys.stdin.read()
 """
 
 
+@pytest.mark.slow
 def test_what_another_app_uses_stays_until_it_ends(pins: Path, tmp_path: Path) -> None:
     """Two checkouts share a folder of data, with other pins."""
     folder, root = tmp_path / "made", Path(environments.__file__).parents[3]
@@ -162,6 +163,7 @@ def test_what_another_app_uses_stays_until_it_ends(pins: Path, tmp_path: Path) -
         assert (old / environments.STAMP).is_file() is (word == "second")
 
 
+@pytest.mark.slow
 def test_an_environment_that_was_removed_is_made_again(pins: Path, tmp_path: Path) -> None:
     python = environments.ensure("small", tmp_path, quiet)
     shutil.rmtree(python.parents[1])
@@ -175,6 +177,7 @@ def test_a_folder_that_cannot_be_written_says_so_without_a_path(pins: Path, tmp_
     assert str(tmp_path) not in caught.value.message
 
 
+@pytest.mark.slow
 def test_over_the_app_it_sees_the_apps_packages(pins: Path, tmp_path: Path) -> None:
     python = environments.ensure("over", tmp_path, quiet)
     code = "import numpy, workbench_over, sys; print(numpy.__file__, sys.prefix, sep='\\n')"

@@ -331,6 +331,7 @@ def test_focus_shows_on_every_kind_of_field(visit, scheme: str) -> None:  # type
     assert unseen == []
 
 
+@pytest.mark.slow
 def test_little_moves_while_the_page_comes_and_when_a_picture_does(visit) -> None:  # type: ignore[no-untyped-def]
     for size in ({"width": 1280, "height": 900}, {"width": 390, "height": 844}):
         page = visit("/?tab=pictures", viewport=size)

@@ -50,6 +50,7 @@ def test_callers_of_rest_have_turns_of_their_own(space, monkeypatch: pytest.Monk
     assert owners == ["203.0.113.7", "203.0.113.8", "203.0.113.7"]
 
 
+@pytest.mark.slow
 def test_sessions_that_have_gone_make_room_first(space, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(space.traffic.sessions, "_gone", 1)
     monkeypatch.setattr(space.demo.state_holder, "capacity", 100)

@@ -275,6 +275,7 @@ def test_every_tab_loads_without_another_host(address: str, watched: Watched) ->
 
 
 @pytest.mark.browser
+@pytest.mark.slow
 def test_the_projector_loads_its_vectors(address: str, browser: Any) -> None:  # noqa: F811
     """It draws with WebGL only, which needs a browser with it."""
     options = ["--no-sandbox", "--disable-background-networking", "--use-angle=swiftshader"]

@@ -111,6 +111,7 @@ def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on(tmp_path: Path) ->
     assert run.read()["epochs"][:epochs] == record["epochs"]
 
 
+@pytest.mark.slow
 def test_two_processes_have_the_loss_curve_of_one(home: Path, trained: subprocess.CompletedProcess, tmp_path: Path) -> None:
     """Each takes half of every batch of 8, and the last batch of 6 as well."""
     one = run_of(trained)

@@ -27,7 +27,7 @@ def trainer(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untype
     trainer.close()
 
 
-@pytest.mark.parametrize("framework", ["pytorch", "keras"])
+@pytest.mark.parametrize("framework", ["pytorch", pytest.param("keras", marks=pytest.mark.slow)])
 def test_it_computes_what_the_run_computes(trainer: Trainer, data: DataSet, tmp_path: Path, framework: str) -> None:
     from PIL import Image
 

@@ -166,6 +166,7 @@ def test_evaluate_refuses_other_classes(model: image_classifier.ImageClassifier,
         model.evaluate(parts[1], 0)
 
 
+@pytest.mark.slow
 def test_onnx_labels_and_summary(model: image_classifier.ImageClassifier, capsys: pytest.CaptureFixture) -> None:
     path = model.export_model("model.onnx")
     notes = {p.key: p.value for p in onnx.load(path).metadata_props}

@@ -52,6 +52,7 @@ def test_onnxruntime_says_the_same_and_is_opened_once(run: Run, data: DataSet, t
     assert network._open == {} and KEPT >= 1
 
 
+@pytest.mark.slow
 def test_a_file_that_is_not_proven_of_these_weights_is_not_run(run: Run, tmp_path: Path) -> None:
     for runtime in RUNTIMES[1:]:
         with pytest.raises(NotFound, match=f"For {runtime} .* Export it first, to (onnx|tflite)"):
@@ -66,6 +67,7 @@ def test_a_file_that_is_not_proven_of_these_weights_is_not_run(run: Run, tmp_pat
         file_for(run, "onnxruntime")
 
 
+@pytest.mark.slow
 def test_a_planted_file_is_not_run(run: Run, tmp_path: Path) -> None:
     path = export(run, tmp_path)
     path.write_bytes(path.read_bytes() + b"\0")
