@@ -65,36 +65,11 @@ CSS = """
 .mw-header { display: flex; align-items: center; gap: 14px; padding: 10px 4px 2px; }
 .mw-header h1 { font-size: 1.6rem; line-height: 1.15; margin: 0; letter-spacing: -0.02em; }
 .mw-header p { margin: 2px 0 0; color: var(--body-text-color-subdued); }
-.mw-status { display: flex; gap: 10px; align-items: center; padding: 8px 12px; border-radius: 10px;
-  background: var(--block-background-fill); border: 1px solid var(--border-color-primary); font-size: 0.92rem; }
-.mw-dot { width: 10px; height: 10px; border-radius: 50%; background: #f59e0b; flex: none; }
-.mw-dot.ready { background: #16a34a; } .mw-dot.failed { background: #dc2626; }
-.mw-dot.loading { animation: mw-pulse 1.2s ease-in-out infinite; }
-@keyframes mw-pulse { 50% { opacity: 0.25; } }
-@media (prefers-reduced-motion: reduce) { .mw-dot.loading { animation: none; } }
-.mw-stage { aspect-ratio: 1; width: 100%; border-radius: 12px; overflow: hidden; position: relative; display: flex;
-  align-items: center; justify-content: center; background: var(--background-fill-secondary);
-  border: 1px solid var(--border-color-primary); }
-.mw-stage img { width: 100%; height: 100%; object-fit: contain; }
-.mw-stage img.mw-preview { filter: blur(6px) saturate(1.05); transform: scale(1.04); }
-.mw-stage .mw-words { position: absolute; left: 0; right: 0; bottom: 0; padding: 12px 16px; text-align: left;
-  color: #fff; background: linear-gradient(transparent, rgb(0 0 0 / 0.72)); }
-.mw-stage .mw-idle { color: var(--body-text-color-subdued); text-align: center; padding: 24px; }
 .mw-bar { height: 6px; border-radius: 3px; background: rgb(255 255 255 / 0.3); margin-top: 8px; overflow: hidden; }
 .mw-bar > i { display: block; height: 100%; background: #f97316; }
-.mw-dice { align-self: end; }
 .html-container { padding: 0 !important; }
-.mw-heading, .mw-frame > .block { position: absolute !important; }
-.tabitem, .mw-frame { position: relative; }
-/* stage and picture take turns in one square, so that nothing below moves */
-.mw-frame { aspect-ratio: 1; flex: none !important; width: 100%; }
-.mw-frame > .block { inset: 0; width: 100%; height: 100% !important; }
-.mw-frame > .block:has([data-alt]), .mw-frame > .block:empty { pointer-events: none; }
-#picture .image-container, #picture .image-frame, #picture button { width: 100%; height: 100%; }
-#picture img { width: 100%; height: 100%; object-fit: contain; }
-#gallery .grid-container { grid-template-columns: repeat(4, 1fr) !important; }
-#gallery .grid-wrap { min-height: 184px; padding-top: 34px; }
-#gallery .caption-label { display: none; }
+.mw-heading { position: absolute !important; }
+.tabitem { position: relative; }
 footer .divider { display: none; }
 .dark { color-scheme: dark; } /* scrollbars, and what else the browser draws */
 /* where the keyboard is */
@@ -109,7 +84,7 @@ footer .divider { display: none; }
 @media (max-width: 768px) {
   .mw-columns { flex-direction: column !important; }
   .mw-columns .row > *, .mw-columns .column { min-width: 0 !important; }
-  .mw-columns .row > .mw-dice { min-width: 96px !important; }
+  .mw-columns .row > .mw-dice { min-width: 140px !important; }
   .mw-side { display: contents !important; }
   .mw-first { order: 1; } .mw-second { order: 2; } .mw-third { order: 3; } .mw-fourth { order: 4; }
 }

@@ -1,23 +1,32 @@
-"""Each visitor's own pictures, on disk for some hours, under a name nobody else can guess."""
+"""Each visitor's own pictures, on disk for some hours, under names nobody else can guess.
+
+A picture's address may be passed on: it holds a hash of its visitor's key and random digits, never the key itself.
+"""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 import shutil
 import time
+import zipfile
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
 
 KEY = re.compile(r"[0-9a-f]{32}")
-MOST = 24
+NAME = re.compile(r"\d{1,20}-[0-9a-f]{16}-(?P<plain>[a-z0-9-]{1,80})\.png")
+ZIP = re.compile(r"[0-9a-f]{32}\.zip")
+MOST = 48
+ZIP_SECONDS = 600
 
 
 class Gallery:
-    """``folder/<visitor>/<time>-<seed>.png``. A visitor is 128 random bits."""
+    """``folder/<hash of the visitor>/<time>-<random>-<name>.png``. A visitor is 128 random bits."""
 
     def __init__(self, folder: Path, hours: int) -> None:
-        self.folder, self.seconds = folder, hours * 3600
+        self.folder, self.hours, self.seconds = folder, hours, hours * 3600
         folder.mkdir(parents=True, exist_ok=True)
 
     @staticmethod
@@ -30,9 +39,10 @@ class Gallery:
         return bool(isinstance(visitor, str) and KEY.fullmatch(visitor))
 
     def add(self, visitor: str, png: bytes, name: str) -> Path:
-        """Stores the picture and forgets the visitor's oldest beyond ``MOST``."""
+        """Stores the picture and forgets the visitor's oldest beyond ``MOST``. ``name`` is a-z, 0-9 and hyphens."""
         home = self._home(visitor)
-        path = home / f"{time.time_ns()}-{name}.png"
+        path = home / f"{time.time_ns()}-{secrets.token_hex(8)}-{name}.png"
+        assert NAME.fullmatch(path.name), name
         for last in (False, True):  # ``sweep`` may remove an empty folder in between
             home.mkdir(exist_ok=True)
             try:
@@ -51,21 +61,57 @@ class Gallery:
             return []
         return sorted(self._home(visitor).glob("*.png"), reverse=True)
 
+    def find(self, visitor: str, name: object) -> Path | None:
+        """The visitor's picture of that file name, or None for any other name."""
+        return self.at(self._home(visitor).name, name) if self.knows(visitor) else None
+
+    def at(self, home: object, name: object) -> Path | None:
+        """The file behind an address: what is not the name of a picture or of a zip is none."""
+        if not isinstance(home, str) or not isinstance(name, str):
+            return None
+        parts = (home, name) if KEY.fullmatch(home) and NAME.fullmatch(name) else ()
+        parts = (name,) if home == "zip" and ZIP.fullmatch(name) else parts
+        path = self.folder.joinpath(*parts)
+        return path if parts and path.is_file() else None
+
+    def remove(self, visitor: str, name: object) -> None:
+        if (path := self.find(visitor, name)) is not None:
+            path.unlink(missing_ok=True)
+
     def clear(self, visitor: str) -> None:
         if not self.knows(visitor):
             return
         shutil.rmtree(self._home(visitor), ignore_errors=True)
 
+    def zipped(self, visitor: str) -> Path:
+        """All of the visitor's pictures in a file that lasts ``ZIP_SECONDS``; blocks while it is written."""
+        path, names = self.folder / f"{secrets.token_hex(16)}.zip", Counter[str]()
+        with zipfile.ZipFile(path, "w") as archive:  # stored: a PNG is compressed already
+            for picture in self.pictures(visitor):
+                plain = plain_name(picture)
+                names[plain] += 1
+                with suppress(FileNotFoundError):  # deleted meanwhile
+                    archive.write(picture, f"{plain}-{names[plain]}.png" if names[plain] > 1 else f"{plain}.png")
+        return path
+
     def sweep(self) -> None:
         """Forgets what is older than the setting."""
-        limit = time.time() - self.seconds
-        for path in self.folder.glob("*/*.png"):
+        now = time.time()
+        for path in (*self.folder.glob("*/*.png"), *self.folder.glob("*.zip")):
+            seconds = ZIP_SECONDS if path.suffix == ".zip" else self.seconds
             with suppress(OSError):  # another sweep was quicker
-                if path.stat().st_mtime < limit:
+                if path.stat().st_mtime < now - seconds:
                     path.unlink()
-                    path.parent.rmdir()  # refuses while others are in it
+                    if path.parent != self.folder:
+                        path.parent.rmdir()  # refuses while others are in it
 
     def _home(self, visitor: str) -> Path:
         if not self.knows(visitor):  # never a path
             raise ValueError("a visitor is 32 hexadecimal digits")
-        return self.folder / visitor
+        return self.folder / hashlib.sha256(visitor.encode()).hexdigest()[:32]
+
+
+def plain_name(picture: Path) -> str:
+    """What the picture is called where it is downloaded, without its suffix."""
+    found = NAME.fullmatch(picture.name)
+    return found["plain"] if found else picture.stem

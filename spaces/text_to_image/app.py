@@ -20,7 +20,7 @@ from lib.text_to_image.gallery import Gallery
 from lib.text_to_image.intake import Intake
 from web.visit import Visit
 
-from . import api, page, rest
+from . import api, page, pictures, rest
 
 
 class TextToImage:
@@ -28,7 +28,7 @@ class TextToImage:
 
     title = "Text to image"
     slug = "pictures"
-    css = ""  # web/theme.py has what this tab needs
+    css = (Path(__file__).parent / "style.css").read_text(encoding="utf-8")
     visit: Visit
 
     def __init__(self, settings: Settings) -> None:
@@ -47,11 +47,11 @@ class TextToImage:
         self.intake = Intake(settings)
 
     def build(self) -> None:
-        page.build(self.engine, self.gallery, self.visit)
+        page.build(self.engine, self.gallery, self.intake, self.visit)
         api.build(self.engine, self.intake)
 
     def routes(self) -> list[APIRoute]:
-        return rest.routes(self.engine, self.intake)
+        return [*rest.routes(self.engine, self.intake), *pictures.routes(self.gallery)]
 
     def health(self) -> dict[str, Any]:
         return self.engine.status()

@@ -1,255 +1,186 @@
-"""The tab's page: widgets in, the engine's events out. No logic of pictures here."""
+"""The tab's page: form, stage and gallery put together, clicks in, the engine's events out. No logic of pictures here."""
 
 from __future__ import annotations
 
 import asyncio
-import random
-import re
+import hashlib
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 
-from lib.errors import Cancelled, InvalidValue, WorkbenchError
-from lib.settings import EMBEDDED
+from lib.errors import Cancelled, InvalidValue, ModelUnavailable, NotFound, WorkbenchError
 from lib.text_to_image import png
 from lib.text_to_image.engine import Engine
-from lib.text_to_image.events import Done
 from lib.text_to_image.gallery import Gallery
-from lib.text_to_image.models import suggested
-from lib.text_to_image.request import MAX_SEED, SCHEDULERS, Request
-from lib.text_to_image.ticket import Ticket
-from web.errors import as_gradio
-from web.follow import follow
-from web.stop import listen
-from web.visit import Arrival, Visit
+from lib.text_to_image.intake import Intake
+from web.visit import Arrival, Visit, fits
 
-from . import view
+from . import pictures, view
+from .desk import MOST, Desk, Round
+from .form import HIDDEN, Form, Updates
+from .stage import Stage
+from .start import submitted
+from .start_editor import StartEditor
 
-EXAMPLES = (
-    "a red car on a track",
-    "high quality photo of a large blue rocket in space",
-    "a drawing of a cute orange cat in the snow",
-    "a photo of a yellow hot air balloon in the mountains",
-    "a large green robot in the city at night",
-)
+STARTING = "() => ({ __type__: 'update', value: 'Starting …' })"  # in the browser, at once: a start picture takes its time
+# each zip has an address of its own: what was fetched is not fetched again
+FETCH = """(address) => {
+  if (!address || address === window.mwFetched) return;
+  window.mwFetched = address;
+  const link = document.createElement('a');
+  link.href = address;
+  link.download = 'pictures.zip';
+  link.click();
+}"""
 
 
-def build(engine: Engine, gallery: Gallery, visit: Visit) -> None:
-    names, defaults = engine.catalogue.names, Request(prompt="-")
+def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> None:
     status = gr.HTML(view.status_line(engine.status()), padding=False)
     clock = gr.Timer(1.0)
+    form, stage, desk = Form(engine, StartEditor(intake)), Stage(gallery), Desk(gallery)
 
     # On a phone the two columns dissolve and the stage follows the prompt (CSS in web/theme.py).
     with gr.Row(elem_classes="mw-columns"):
         with gr.Column(scale=5, min_width=320, elem_classes="mw-side"):
             with gr.Column(elem_classes="mw-first"):
-                prompt = gr.Textbox(
-                    label="Prompt", value=EXAMPLES[0], lines=2, max_lines=6, placeholder="a red car on a track"
-                )
-                with gr.Row():
-                    generate_button = gr.Button("Generate", variant="primary", scale=3, min_width=120)
-                    stop_button = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80)
+                form.build_first()
             with gr.Column(elem_classes="mw-third"):
-                examples = (
-                    gr.Dataset(
-                        components=[prompt],
-                        samples=[[e] for e in EXAMPLES],
-                        label="Try one of these: tiny-scenes draws 12 objects in 10 colours at 10 places, and nothing else",
-                        type="index",
-                    )
-                    if EMBEDDED in names
-                    else None
-                )
-                negative = gr.Textbox(
-                    label="Negative prompt", placeholder="what to keep out of the picture", lines=1, max_lines=4
-                )
-                with gr.Row():
-                    steps = gr.Slider(1, engine.settings.max_steps, defaults.steps, step=1, label="Steps")
-                    guidance = gr.Slider(0, 30, defaults.guidance_scale, step=0.5, label="Guidance")
-                with gr.Row():
-                    scheduler = gr.Dropdown(list(SCHEDULERS), value=defaults.scheduler, label="Scheduler", min_width=140)
-                    model = gr.Dropdown(names, value=engine.catalogue.default, label="Model", min_width=140)
-                with gr.Row():
-                    seed = gr.Number(
-                        -1, label="Seed", precision=0, minimum=-1, maximum=MAX_SEED, info="-1: a new one each time"
-                    )
-                    dice = gr.Button("⚄ Roll", elem_classes="mw-dice", scale=0, min_width=96)
-                with gr.Row():
-                    size = "pixels; 0: the model's own"
-                    width = gr.Number(0, label="Width", precision=0, step=8, minimum=0, info=size, min_width=140)
-                    height = gr.Number(0, label="Height", precision=0, step=8, minimum=0, info=size, min_width=140)
-                with gr.Accordion("Settings from a picture", open=False):
-                    source = gr.File(label="Drop a PNG made here", file_types=[".png"], type="filepath", height=120)
+                form.build_rest()
         with gr.Column(scale=6, min_width=320, elem_classes="mw-side"):
             with gr.Column(elem_classes="mw-second"):
-                with gr.Column(elem_classes="mw-frame"):  # of one size, whichever of the two is in it
-                    stage = gr.HTML(view.idle(), padding=False)
-                    picture = gr.Image(
-                        label="Picture",
-                        format="png",
-                        type="filepath",
-                        interactive=False,
-                        visible=False,
-                        buttons=["download", "fullscreen"],
-                        elem_id="picture",
-                    )
-                    words = gr.HTML(padding=False)
-                with gr.Row():
-                    download = gr.DownloadButton("Download PNG", interactive=False, min_width=120)
-                    reuse = gr.Button("Use its seed", interactive=False, min_width=120)
-                parameters = gr.Textbox(
-                    label="Parameters", lines=5, max_lines=5, interactive=False, buttons=["copy"], elem_id="parameters"
-                )
+                stage.build()
             with gr.Column(elem_classes="mw-fourth"):
-                pictures = gr.Gallery(
-                    label="Your pictures (only you see them)",
-                    columns=4,
-                    height="auto",
-                    object_fit="contain",
-                    format="png",
-                    interactive=False,
-                    allow_preview=False,
-                    elem_id="gallery",
-                    buttons=[],
-                )
-                clear = gr.Button("Forget my pictures", size="sm")
+                stage.build_gallery()
 
-    form: dict[str, Any] = {
-        "prompt": prompt,
-        "negative_prompt": negative,
-        "steps": steps,
-        "guidance_scale": guidance,
-        "seed": seed,
-        "width": width,
-        "height": height,
-        "scheduler": scheduler,
-        "model": model,
-    }
-    settings = list(form.values())
-    shown = [stage, picture, download, reuse, parameters, words]
+    def owner(key: str, http: gr.Request) -> str:
+        """The visitor's key; one of the page alone, before the browser has told it or where it keeps none."""
+        return key if gallery.knows(key) else hashlib.sha256(str(http.session_hash).encode()).hexdigest()[:32]
 
-    def show(path: Path, info: dict[str, Any], ready: bool = False) -> tuple[Any, ...]:
-        return (
-            gr.HTML(visible=False),
-            gr.Image(str(path), visible=True),
-            gr.DownloadButton(value=str(path), interactive=True),
-            gr.Button(interactive=True),
-            png.parameters_text(info),
-            view.shown(info["prompt"], ready),
-        )
+    def buttons(running: int) -> Updates:
+        words = f"Generate ({running} running)" if running else "Generate"
+        return {form.generate: gr.Button(words), form.stop: gr.Button(interactive=running > 0)}
 
-    def blank(words: str = view.IDLE) -> tuple[Any, ...]:
-        return (
-            gr.HTML(view.idle(words), visible=True),
-            gr.Image(None, visible=False),
-            gr.DownloadButton(value=None, interactive=False),
-            gr.Button(interactive=False),
-            "",
-            "",
-        )
-
-    def thumbnails(key: str) -> list[tuple[str, str]]:
-        """With what they show, for those who do not see it."""
-        return [(str(path), png.read_info(path)["prompt"]) for path in gallery.pictures(key)]
-
-    under_way: dict[str, Ticket] = {}  # by page, for Stop
-
-    async def generate(http: gr.Request, *values: Any) -> AsyncIterator[tuple[Any, ...]]:
-        *given, visitor_key = values
-        if not gallery.knows(visitor_key):  # before the browser has told
-            visitor_key = gallery.new_visitor()
-        same, quiet = gr.skip(), (gr.skip(),) * 3
-        ticket: Ticket | None = None
+    async def start(http: gr.Request, key: str, given: Any, strength: float, *values: Any) -> Updates:
+        """Every click is a request of its own: it joins those under way."""
+        key = owner(key, http)
+        request, faults = form.read(values)
+        if request is None:
+            return form.said(faults) | buttons(desk.running(key))
         try:
-            request = Request.parse(dict(zip(form, given, strict=True)))  # an emptied number field is None: the default
-            ticket = under_way[http.session_hash] = engine.submit(request, owner=visitor_key)
-            async for event in follow(ticket):
-                if not isinstance(event, Done):
-                    yield gr.HTML(view.stage(event), visible=True), gr.Image(visible=False), *quiet, "", same
-                    continue
-                data = await asyncio.to_thread(png.encode, event.image, event.info)
-                name = re.sub(r"[^a-z0-9]+", "-", request.prompt.lower())[:40].strip("-") or "picture"
-                path = gallery.add(visitor_key, data, f"{name}-{event.info['seed']}")
-                yield *show(path, event.info, ready=True), thumbnails(visitor_key)
-        except Cancelled:
-            yield *blank("Stopped."), same
+            if desk.running(key) + request.count > MOST:
+                raise WorkbenchError(f"At most {MOST} of your pictures run at a time. Wait for one, or press Stop.")
+            request = await form.start.add(request, given, strength)
+            found = desk.add(key, await submitted(engine, request, owner=key, watch=True))
         except WorkbenchError as error:
-            yield *blank("No picture this time; the message says why."), same
-            raise as_gradio(error) from None
-        finally:
-            if under_way.get(http.session_hash) is ticket:  # and not a later one's
-                under_way.pop(http.session_hash, None)
+            return form.said([error]) | buttons(desk.running(key))
+        found.elsewhere.discard(str(http.session_hash))
+        return form.said() | buttons(found.running) | stage.round(key, found)
 
-    def stop(http: gr.Request) -> None:
-        """The page hears of it through ``generate``, after its last step and never before."""
-        if http.session_hash in under_way:
-            under_way[http.session_hash].cancel()
+    async def watch(key: str, signature: str, http: gr.Request) -> AsyncIterator[Updates]:
+        """What is under way, until nothing is."""
+        key, page = owner(key, http), str(http.session_hash)
+        async with aclosing(desk.watch(key, page)) as rounds:
+            async for found in rounds:
+                fresh = stage.gallery_of(key, signature)
+                signature = fresh.get(stage.signature, signature)
+                shown = {} if page in found.elsewhere else stage.round(key, found)
+                yield shown | fresh | buttons(found.running) | ({} if found.running else ended(found))
 
-    listen(
-        stop_button,
-        lambda http: http.session_hash in under_way,
-        [generate_button.click, prompt.submit],
-        generate,
-        [*settings, visit.key],
-        [*shown, pictures],
-        api_visibility="private",
-        concurrency_limit=None,
-        show_progress="hidden",
-        trigger_mode="once",
-    )
-    stop_button.click(stop, None, None, api_visibility="private", queue=False)
+    def ended(found: Round) -> Updates:
+        """What a round that is over leaves in the form: why a picture is missing."""
+        missing = [making for making in found.makings if making.error is not None]
+        errors = [making.error for making in missing if not isinstance(making.error, Cancelled)]
+        if not missing:
+            return {}
+        updates: Updates = {}
+        now = engine.status()
+        lost = {m.ticket.request.model for m in missing if isinstance(m.error, ModelUnavailable)} - {now["model"]}
+        if lost and now["status"] == "ready":  # the form goes back to what can be had
+            updates = form.back(lost.pop(), now["model"])
+        return updates | form.said(errors, note="" if errors else "Stopped.")
 
-    def arrive(page: Arrival) -> dict[Any, Any]:
-        """The gallery, and the newest picture in its place."""
-        gallery.sweep()
-        found = gallery.pictures(page.key)
-        newest = dict(zip(shown, show(found[0], png.read_info(found[0])), strict=True)) if found else {}
-        return newest | {pictures: thumbnails(page.key), status: view.status_line(engine.status())}
-
-    def tick() -> tuple[Any, ...]:
+    async def tick(key: str, signature: str, http: gr.Request) -> AsyncIterator[Updates]:
+        """The state of the engine; pictures of the visitor's other pages, and what was under way before a reload."""
         found = engine.status()
-        return view.status_line(found), gr.Timer(5.0 if found["status"] == "ready" else 1.0)
+        beat = {status: view.status_line(found), clock: gr.Timer(5.0 if found["status"] == "ready" else 1.0)}
+        fresh = stage.gallery_of(owner(key, http), signature)
+        yield beat | fresh | buttons(desk.running(owner(key, http)))
+        if desk.running(owner(key, http)) and not desk.watched(owner(key, http), str(http.session_hash)):
+            async for updates in watch(key, fresh.get(stage.signature, signature), http):
+                yield updates
 
-    def recall(key: str, event: gr.SelectData) -> tuple[Any, ...]:
-        found = gallery.pictures(key)
-        if event.index >= len(found):
-            raise gr.Error("That picture is no longer kept here.", print_exception=False)
-        return show(found[event.index], png.read_info(found[event.index]))
+    async def stop(key: str, http: gr.Request) -> None:
+        """The page hears of it through ``watch``."""
+        desk.stop(owner(key, http))
 
-    def forget(key: str) -> list[Any]:
-        gallery.clear(key)
-        return []
+    async def pick(key: str, signature: str, http: gr.Request, event: gr.EventData) -> Updates:
+        """A click on one of the visitor's pictures, or on a button that belongs to one or to all."""
+        key = owner(key, http)
+        verb, _, name = str(event.pick).partition(":")
+        path = gallery.find(key, name)
+        if verb == "zip":
+            made = await asyncio.to_thread(gallery.zipped, key)
+            return {stage.zip: pictures.zip_address(made)}
+        if verb == "clear":
+            gallery.clear(key)
+            return stage.show(None) | stage.gallery_of(key, signature)
+        if verb == "drop":
+            gallery.remove(key, name)
+            gone = stage.show(stage.newest(key)) if event.shown == name else {}
+            return gone | stage.gallery_of(key, signature)
+        found = pictures.picture(path) if path else None
+        if path is None or found is None:
+            return form.said([NotFound("That picture is no longer kept here.")]) | stage.gallery_of(key, signature)
+        if verb == "all":
+            return restored(path)
+        if verb == "seed":
+            return {form.seed: found.info["seed"]}
+        desk.look_elsewhere(key, str(http.session_hash))
+        return stage.show(found)
 
-    def from_picture(path: str | None) -> list[Any]:
+    def take(key: str, http: gr.Request, event: gr.EventData) -> Updates:
+        """One of the visitor's pictures as the start picture of the next."""
+        path = gallery.find(owner(key, http), str(event.pick).partition(":")[2])
         if path is None:
-            return [gr.skip()] * len(settings)
+            raise gr.Error("That picture is no longer kept here.", print_exception=False)
+        return form.start.take(path) | {form.opened: gr.Accordion(open=True)}
+
+    def restored(path: Path, place: str = "") -> Updates:
+        """The form with the settings of a picture."""
         try:
-            found = png.read_settings(Path(path))
-            source = engine.catalogue.choose(found["model"])
+            settings = png.read_settings(path)
+            settings["model"] = engine.catalogue.choose(settings["model"]).name
         except InvalidValue as error:
-            raise as_gradio(error) from None
-        found["model"] = source.name
-        return [found[name] for name in form]
+            return form.said([error])
+        return form.fill(settings) | form.said(note=f"{len(settings)} settings restored.", place=place)
 
-    def seed_of(text: str) -> int:
-        found = re.findall(r"Seed: (\d+)", text)
-        return int(found[-1]) if found else -1
+    def from_file(path: str | None) -> Updates:
+        return form.said() if path is None else restored(Path(path), "picture")
 
-    def suit(name: str) -> tuple[Any, ...]:
-        hint = suggested(name)
-        return hint["steps"], hint["guidance_scale"], hint["scheduler"], 0, 0
+    def arrive(page: Arrival) -> Updates:
+        """The gallery, the newest picture, and the hints of the model that the form was left with."""
+        gallery.sweep()
+        kept = {n: v for n, v in page.form.items() if n in ("model", "width", "height") and fits(form.fields[n], v)}
+        newest = {} if desk.running(page.key) else stage.show(stage.newest(page.key))
+        return newest | form.fill(kept) | stage.gallery_of(page.key, "") | {status: view.status_line(engine.status())}
 
-    hidden: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-    visit.form(**form)
-    visit.restore(arrive, [*shown, pictures, status])
-    clock.tick(tick, None, [status, clock], **hidden)
-    dice.click(lambda: random.randint(0, MAX_SEED), None, seed, **hidden)
-    reuse.click(seed_of, parameters, seed, **hidden)
-    pictures.select(recall, visit.key, shown, **hidden)
-    source.upload(from_picture, source, settings, **hidden)
-    model.input(suit, model, [steps, guidance, scheduler, width, height], **hidden)
-    clear.click(forget, visit.key, pictures, **hidden)
-    if examples is not None:
-        examples.click(lambda index: EXAMPLES[index], examples, prompt, **hidden)
+    whose, at_once = [visit.key, stage.signature], HIDDEN | {"queue": False}
+    outputs = [*stage.outputs, *form.outputs, form.generate, form.stop]
+    many: dict[str, Any] = HIDDEN | {"concurrency_limit": None, "trigger_mode": "multiple"}
+    given = [visit.key, *form.start.inputs, *form.fields.values()]
+    form.generate.click(None, None, form.generate, js=STARTING, **at_once)
+    begun = form.generate.click(start, given, outputs, queue=False, **many)
+    begun.then(watch, whose, outputs, **many)
+    form.stop.click(stop, visit.key, None, **at_once)
+    clock.tick(tick, whose, [*outputs, status, clock], concurrency_limit=None, **HIDDEN)
+    for part in (stage.frame, stage.about, stage.gallery):
+        picked = part.click(pick, whose, [*outputs, stage.zip], **many)
+        picked.then(None, stage.zip, None, js=FETCH, **at_once)
+    stage.about.start(take, visit.key, [form.start.editor, form.opened], **HIDDEN)
+    form.source.upload(from_file, form.source, outputs, **HIDDEN)
+    form.connect()
+    visit.form(**form.fields)
+    visit.restore(arrive, [*stage.outputs, form.hint, form.model, form.width, form.height, status])

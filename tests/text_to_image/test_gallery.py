@@ -2,11 +2,12 @@ from __future__ import annotations
 
 import os
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
-from lib.text_to_image.gallery import MOST, Gallery
+from lib.text_to_image.gallery import MOST, ZIP_SECONDS, Gallery
 
 
 def test_newest_first_and_only_ones_own(tmp_path: Path) -> None:
@@ -39,3 +40,39 @@ def test_old_pictures_are_forgotten(tmp_path: Path) -> None:
     os.utime(old, (time.time() - 3 * 3600,) * 2)
     gallery.sweep()
     assert gallery.pictures(visitor) == [new]
+
+
+def test_an_address_is_of_one_picture_and_does_not_tell_its_visitor(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path / "g", hours=1)
+    ann, ben = gallery.new_visitor(), gallery.new_visitor()
+    path = gallery.add(ann, b"1", "a-red-car-5")
+    assert gallery.at(path.parent.name, path.name) == gallery.find(ann, path.name) == path
+    assert ann not in str(path) and gallery.find(ben, path.name) is None
+    for home, name in [
+        ("..", path.name),
+        (path.parent.name, "../" + path.name),
+        (path.parent.name, "x.png"),
+        ("", ""),
+        (1, 2),
+    ]:
+        assert gallery.at(home, name) is None
+    gallery.remove(ben, path.name)
+    assert path.exists()
+    gallery.remove(ann, path.name)
+    assert gallery.at(path.parent.name, path.name) is None
+
+
+def test_all_in_a_zip_for_some_minutes(tmp_path: Path) -> None:
+    gallery = Gallery(tmp_path / "g", hours=1)
+    visitor = gallery.new_visitor()
+    for content in (b"1", b"2"):
+        gallery.add(visitor, content, "a-red-car-5")
+    gallery.add(visitor, b"3", "a-boat-6")
+    path = gallery.zipped(visitor)
+    assert gallery.at("zip", path.name) == path
+    with zipfile.ZipFile(path) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    assert found == {"a-boat-6.png": b"3", "a-red-car-5.png": b"2", "a-red-car-5-2.png": b"1"}
+    os.utime(path, (time.time() - ZIP_SECONDS - 1,) * 2)
+    gallery.sweep()
+    assert gallery.at("zip", path.name) is None and len(gallery.pictures(visitor)) == 3

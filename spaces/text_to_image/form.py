@@ -1,0 +1,233 @@
+"""The form: its widgets, what they hold as a request, and what is wrong with that, under the field it is about."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+from huggingface_hub import constants
+
+from lib.errors import InvalidValue, WorkbenchError
+from lib.settings import EMBEDDED
+from lib.text_to_image import known
+from lib.text_to_image.engine import Engine
+from lib.text_to_image.models import Source, settle, suggested
+from lib.text_to_image.request import MAX_COUNT, MAX_SEED, SCHEDULERS, Request
+from web.cards import e
+
+from . import words
+from .start_editor import StartEditor
+
+EXAMPLES = (
+    "a red car on a track",
+    "high quality photo of a large blue rocket in space",
+    "a drawing of a cute orange cat in the snow",
+    "a photo of a yellow hot air balloon in the mountains",
+    "a large green robot in the city at night",
+)
+SCENES = "tiny-scenes draws 12 objects in 10 colours at 10 places, and nothing else."
+OTHERS = "The examples suit tiny-scenes, which draws nothing else; this model draws what you describe."
+# the error of a field stands under the first one of its row; "" is what no field is to blame for
+PLACES = {"guidance_scale": "steps", "model": "scheduler", "height": "width", "image": "start", "strength": "start"}
+HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+Updates = dict[Component, Any]
+
+
+class Form:
+    """``build_first`` makes what stands on top, ``build_rest`` the settings; both inside a column."""
+
+    def __init__(self, engine: Engine, start: StartEditor) -> None:
+        self.engine, self.start = engine, start
+        self.sizes = {name: known.trained_size(source) for name, source in engine.catalogue.sources.items()}
+        self.errors: dict[str, gr.HTML] = {}
+        self.unloadable: set[str] = set()  # models that failed since the app was started
+
+    def build_first(self) -> None:
+        self.prompt = gr.Textbox(
+            label="Prompt",
+            value=EXAMPLES[0],
+            lines=2,
+            max_lines=6,
+            placeholder="What to draw, e.g. a blue boat on a lake",
+            elem_id="prompt",
+            html_attributes=gr.InputHTMLAttributes(enterkeyhint="go"),
+        )
+        self._error("prompt")
+        with gr.Row():
+            self.generate = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate")
+            self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80)
+        self._error("")
+
+    def build_rest(self) -> None:
+        catalogue, defaults = self.engine.catalogue, Request(prompt="-")
+        self.examples = None
+        if EMBEDDED in catalogue.names:
+            self.examples = gr.Dataset(
+                components=[self.prompt], samples=[[one] for one in EXAMPLES], label="Or try an example", type="index"
+            )
+        self.hint = gr.HTML(self._hint(catalogue.default), padding=False)
+        self.negative = gr.Textbox(
+            label="Negative prompt", placeholder="What to keep out of the picture", lines=1, max_lines=4
+        )
+        self._error("negative_prompt")
+        with gr.Row():
+            most = self.engine.settings.max_steps
+            self.steps = gr.Slider(1, most, defaults.steps, step=1, label="Steps", info=f"1–{most}")
+            self.guidance = gr.Slider(0, 30, defaults.guidance_scale, step=0.5, label="Guidance", info="1 or less = off")
+        self._error("steps")
+        with gr.Row():
+            self.scheduler = gr.Dropdown(list(SCHEDULERS), value=defaults.scheduler, label="Scheduler", min_width=140)
+            self.model = gr.Dropdown(self.choices(), value=catalogue.default, label="Model", min_width=140)
+        self._error("scheduler")
+        with gr.Row():
+            self.seed = gr.Number(-1, label="Seed", precision=0, info=f"-1 = random; up to {MAX_SEED}")
+            self.dice = gr.Button("Randomize", elem_classes="mw-dice", scale=0, min_width=140)
+        self._error("seed")
+        self.count = gr.Slider(
+            1, MAX_COUNT, 1, step=1, label="Pictures", info="Made together, with seeds that follow each other"
+        )
+        self.loras = self.lora = None
+        if names := catalogue.loras.names:
+            with gr.Row():
+                self.loras = gr.Textbox(label="LoRA", placeholder=f"{names[0]}:0.8", info="name:weight, other:weight; 0–2")
+                self.lora = gr.Dropdown(names, value=None, label="Add a LoRA", min_width=140, scale=0)
+            self._error("loras")
+        with gr.Row():
+            hint = self._size_hint(catalogue.default)
+            self.width = gr.Number(0, label="Width", precision=0, step=8, info=hint, min_width=140)
+            self.height = gr.Number(0, label="Height", precision=0, step=8, info=hint, min_width=140)
+        self._error("width")
+        with gr.Accordion("Image to image and inpainting", open=False) as self.opened:
+            self.start.build()
+            self._error("start")
+        with gr.Accordion("Settings from a picture", open=False):
+            self.source = gr.File(label="Drop a PNG made here or by A1111", file_types=[".png"], type="filepath", height=120)
+            self._error("picture")
+
+    @property
+    def fields(self) -> dict[str, Component]:
+        """Widgets by the name of their value in a request."""
+        return {
+            "prompt": self.prompt,
+            "negative_prompt": self.negative,
+            "steps": self.steps,
+            "guidance_scale": self.guidance,
+            "seed": self.seed,
+            "width": self.width,
+            "height": self.height,
+            "scheduler": self.scheduler,
+            "model": self.model,
+            "count": self.count,
+        } | ({"loras": self.loras} if self.loras is not None else {})
+
+    @property
+    def outputs(self) -> list[Component]:
+        """What ``said``, ``fill`` and ``back`` update."""
+        return [*self.fields.values(), *self.errors.values(), self.hint]
+
+    def connect(self) -> None:
+        for place, error in self.errors.items():
+            widgets = [widget for name, widget in self.fields.items() if PLACES.get(name, name) == place]
+            corrected = [w.change if w is self.prompt else w.input for w in widgets if hasattr(w, "input")]
+            if corrected:  # in the browser: what was wrong is being mended
+                gr.on(corrected, None, None, error, js="() => ''", queue=False, **HIDDEN)
+        if self.lora is not None:
+            self.lora.input(_with_lora, [self.loras, self.lora], [self.loras, self.lora], **HIDDEN)
+        self.dice.click(lambda: random.randint(0, MAX_SEED), None, self.seed, **HIDDEN)
+        self.model.input(self._suit, self.model, self.outputs, **HIDDEN)
+        if self.examples is not None:
+            self.examples.click(lambda index: EXAMPLES[index], self.examples, self.prompt, **HIDDEN)
+
+    def read(self, values: Sequence[Any]) -> tuple[Request | None, list[InvalidValue]]:
+        """The request that the widgets' ``values`` (of ``fields``) make, or everything that is wrong with them."""
+        given = dict(zip(self.fields, values, strict=True))
+        faults: list[InvalidValue] = []
+        while True:
+            try:
+                request = Request.parse(given)  # an emptied number field is None: the default
+                break
+            except InvalidValue as error:
+                faults.append(error)
+                if error.field not in given or len(faults) > len(given):
+                    return None, faults
+                given[error.field] = "-" if error.field == "prompt" else None
+        size = self.size(request.model)
+        for side in ("width", "height") if size else ():
+            try:
+                own = {"width": 0, "height": 0} | {side: getattr(request, side)}
+                settle(Request(prompt="-", **own), request.model, size)
+            except InvalidValue as error:
+                faults.append(error)
+        return (None if faults else request), faults
+
+    def said(self, errors: Iterable[WorkbenchError] = (), note: str = "", place: str = "") -> Updates:
+        """Each error at its place, and nothing where there is none. ``note``, at ``place``, is no error."""
+        found: dict[str, list[str]] = {place: [] for place in self.errors}
+        for error in errors:
+            field = error.field if isinstance(error, InvalidValue) else ""
+            under = PLACES.get(field, field)
+            line = f"<p>{e(words.sentence(error))}</p>"
+            if line not in (lines := found[under if under in found else ""]):
+                lines.append(line)
+        if note:
+            found[place].append(f'<p class="mw-said" data-say="{e(note)}">{e(note)}</p>')
+        return {self.errors[where]: "".join(lines) for where, lines in found.items()}
+
+    def fill(self, settings: dict[str, Any]) -> Updates:
+        """The fields with these values, and the hints of the model among them; what is not named stays."""
+        updates: Updates = {widget: settings[name] for name, widget in self.fields.items() if name in settings}
+        if self.loras is not None and "loras" in settings:
+            updates[self.loras] = ", ".join(f"{name}:{weight:g}" for name, weight in settings["loras"])
+        if "model" in settings:
+            hint = self._size_hint(settings["model"])
+            for name, widget in (("width", self.width), ("height", self.height)):
+                updates[widget] = gr.update(info=hint, **({"value": settings[name]} if name in settings else {}))
+            updates[self.hint] = self._hint(settings["model"])
+        return updates
+
+    def back(self, failed: str, ready: str) -> Updates:
+        """From a model that could not be had to the one that is loaded."""
+        self.unloadable.add(failed)
+        return self._suit(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
+
+    def size(self, model: str) -> int | None:
+        """Pixels at which the model was trained, where that is known."""
+        name = model or self.engine.catalogue.default
+        loaded = self.engine.loaded() if hasattr(self.engine, "loaded") else []
+        return next((one.size for one in loaded if one.name == name), self.sizes.get(name))
+
+    def choices(self) -> list[tuple[str, str]]:
+        return [(name + self._mark(source), name) for name, source in self.engine.catalogue.sources.items()]
+
+    def _mark(self, source: Source) -> str:
+        """What keeps the model from being there at once. With replicas the files may be on other machines."""
+        if source.name in self.unloadable:
+            return " (could not be loaded)"
+        if self.engine.settings.replicas or known.folder(source) is not None:
+            return ""
+        if source.folder is not None:
+            return " (its files are missing)"
+        return (
+            " (not downloaded, and this server is offline)" if constants.HF_HUB_OFFLINE else " (downloaded when first used)"
+        )
+
+    def _suit(self, name: str) -> Updates:
+        return self.fill(suggested(name) | {"width": 0, "height": 0, "model": name})
+
+    def _hint(self, name: str) -> str:
+        return f'<p class="mw-hint">{e(SCENES if name == EMBEDDED else OTHERS)}</p>' if self.examples is not None else ""
+
+    def _size_hint(self, name: str) -> str:
+        size = self.size(name)
+        return words.size_hint(size, known.bounds(size) if size else None)
+
+    def _error(self, field: str) -> None:
+        self.errors[field] = gr.HTML(padding=False, elem_classes="mw-error")
+
+
+def _with_lora(text: str, name: str) -> tuple[str, None]:
+    """The chosen one behind those that are there, to be weighted by hand."""
+    return ", ".join(filter(None, [text.strip().rstrip(","), f"{name}:1"])), None

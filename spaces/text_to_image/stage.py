@@ -1,0 +1,90 @@
+"""What the page shows beside the form: the stage, the words and buttons under it, and the gallery. No engine here."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from lib.text_to_image.gallery import Gallery
+
+from . import pictures, view, view_gallery, words
+from .desk import Round
+from .pictures import Picture
+
+SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
+Updates = dict[Component, Any]
+
+
+class Stage:
+    """``signature`` says which pictures the page's gallery shows, so that it is sent only when they change."""
+
+    def __init__(self, store: Gallery) -> None:
+        self.store = store
+
+    def build(self) -> None:
+        self.frame = gr.HTML(view.idle(), padding=False, elem_id="stage", js_on_load=SCRIPT)
+        self.about = gr.HTML(view.about(None), padding=False, elem_id="about", js_on_load=SCRIPT)
+        self.parameters = gr.Textbox(
+            label="Parameters",
+            placeholder="Model, steps, scheduler, guidance, seed and size of the picture",
+            lines=4,
+            max_lines=4,
+            interactive=False,
+            buttons=["copy"],
+            elem_id="parameters",
+        )
+
+    def build_gallery(self) -> None:
+        shown = view_gallery.gallery([], self.store.hours)
+        self.gallery = gr.HTML(shown, padding=False, elem_id="gallery", js_on_load=SCRIPT)
+        self.signature = gr.State("")
+        self.zip = gr.Textbox(visible=False)
+
+    @property
+    def outputs(self) -> list[Component]:
+        return [self.frame, self.about, self.parameters, self.gallery, self.signature]
+
+    def show(self, picture: Picture | None, ready: bool = False) -> Updates:
+        """One picture, or none, in the stage."""
+        if picture is None:
+            return {self.frame: view.idle(), self.about: view.about(None), self.parameters: ""}
+        return {
+            self.frame: view.finished(picture, ready),
+            self.about: view.about(picture),
+            self.parameters: words.parameters(picture.info),
+        }
+
+    def newest(self, key: str) -> Picture | None:
+        """What the stage shows where nothing else is asked for."""
+        return next(iter(pictures.of(self.store, key)[:1]), None)
+
+    def gallery_of(self, key: str, signature: str) -> Updates:
+        """The gallery, where its pictures are others than those of ``signature``."""
+        now = self.sign(key)
+        if now == signature:
+            return {}
+        return {self.gallery: view_gallery.gallery(pictures.of(self.store, key), self.store.hours), self.signature: now}
+
+    def sign(self, key: str) -> str:
+        names = "".join(path.name for path in self.store.pictures(key))
+        return hashlib.sha256(names.encode()).hexdigest()
+
+    def round(self, key: str, found: Round) -> Updates:
+        """The visitor's pictures under way; once all have ended, what came of them."""
+        made = {one.name: one for making in found.makings if making.name and (one := self._made(key, making.name))}
+        if found.running:
+            return {self.frame: view.under_way(found.makings, made), self.about: view.about(None), self.parameters: ""}
+        if len(made) > 1:
+            said = words.several(len(made), found.seconds)
+            return {self.frame: view.under_way(found.makings, made), self.about: view.about(None, said), self.parameters: ""}
+        if made:
+            return self.show(*made.values(), ready=True)
+        return self.show(self.newest(key))
+
+    def _made(self, key: str, name: str) -> Picture | None:
+        path = self.store.find(key, name)
+        return pictures.picture(path) if path else None
