@@ -8,34 +8,55 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lib.convert.core.tool_messages import sanitize_message
+from lib.convert.core.torch_values import from_numpy
 from lib.convert.formats.executorch.check import NAME, read_program
 from lib.convert.formats.executorch.runner import SIGNATURE
 from lib.convert.tools import torch_export
-from lib.errors import JobFailed
+from lib.convert.tools.calibration import Row
+from lib.errors import InvalidFile, JobFailed
+from lib.model_inputs import sizes
 from lib.model_inputs.dimensions import kinds
-from lib.model_inputs.signature import Signature
+from lib.model_inputs.signature import Signature, Value
 
 # The runtime plans memory for the largest sizes, so they are small unless a visitor asks for more.
 LARGEST = {"batch": 8, "space": 256, "latent": 128}
 OTHERS = 64
+LIMIT = 1 << 31
+GLUE = ("executorch_prim::", "aten::sym_size")  # operators of sizes, not of values
 
 
-def bounds(signature: Signature, needed: Mapping[str, int], asked: Mapping[str, int]) -> dict[str, int]:
-    """The largest size of every dynamic dimension: as ``asked``, else ours; never less than ``needed``."""
-    found = {symbol: asked.get(symbol, LARGEST.get(kind, OTHERS)) for symbol, kind in kinds(signature).items()}
-    return {symbol: max(size, needed.get(symbol, 1)) for symbol, size in found.items()}
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """A program that ExecuTorch takes. ``signature`` has the ``fixed`` sizes; ``largest`` are the bounds of the others."""
+
+    program: Any
+    signature: Signature
+    fixed: dict[str, int]
+    largest: dict[str, int]
+    messages: list[str]
 
 
-def narrowed(program: Any, signature: Signature, largest: Mapping[str, int], sizes: dict[str, int]) -> Any:
-    """The program exported once more, its dimensions dynamic up to ``largest``; those without a bound are fixed.
+def bounded(program: Any, signature: Signature, options: Mapping[str, Any], limits: Mapping[str, int]) -> Bounded:
+    """The program exported once more, its dimensions dynamic up to a bound, or fixed.
 
-    An ``Exported`` (``torch_export.py``). Raises JobFailed.
+    Of an edge's options: ``dynamic``; ``largest``, what a visitor asks for; ``case_sizes``, what is needed at the least;
+    ``sizes``. ``limits`` are the program's own. Raises InvalidValue for a dimension that is not there, JobFailed.
     """
+    asked = sizes.parse(options.get("largest") or "")
+    sizes.check(asked, signature)
+    needed = options.get("case_sizes") or {}
+    largest = {s: asked.get(s, LARGEST.get(kind, OTHERS)) for s, kind in kinds(signature).items()}
+    largest = {s: min(max(n, needed.get(s, 1)), limits.get(s, LIMIT)) for s, n in largest.items()}
+    return _exported(program.module(check_guards=False), signature, largest, options)
+
+
+def _exported(module: Any, signature: Signature, largest: dict[str, int], options: Mapping[str, Any]) -> Bounded:
     import torch
 
     class Named(torch.nn.Module):
@@ -43,17 +64,50 @@ def narrowed(program: Any, signature: Signature, largest: Mapping[str, int], siz
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = program.module(check_guards=False)
+            self.model = module
 
         def forward(self, *given: torch.Tensor) -> Any:
             return self.model(*given)
 
-    return torch_export.export(Named(), signature, dynamic=bool(largest), sizes=sizes, largest=largest)
+    given, dynamic = dict(options.get("sizes") or {}), bool(options.get("dynamic"))
+    made = torch_export.export(Named(), signature, dynamic=dynamic, sizes=given, largest=largest)
+
+    def values(some: tuple[Value, ...]) -> tuple[Value, ...]:
+        return tuple(
+            replace(v, shape=tuple(made.fixed.get(d, d) if isinstance(d, str) else d for d in v.shape)) for v in some
+        )
+
+    now = replace(signature, inputs=values(signature.inputs), outputs=values(signature.outputs))
+    return Bounded(made.program, now, made.fixed, largest, made.messages)
 
 
-def write(program: Any, signature: Signature, target: Path, delegate: str) -> dict[str, Any]:
-    """Writes ``model.pte``; what it plans and delegates: ``largest`` sizes by dimension, ``memory`` in bytes, ``left``
-    operators that the delegate does not take. Raises JobFailed."""
+def quantised(given: Bounded, rows: Sequence[Row], options: Mapping[str, Any], report: Callable[[float], None]) -> Bounded:
+    """The same with weights and activations of eight bits, as XNNPACK computes them; ranges are measured on ``rows``.
+
+    PT2E of torchao. Raises JobFailed where it refuses the model, InvalidFile where it finds nothing to quantise.
+    """
+    import torch
+    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
+    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
+
+    config = get_symmetric_quantization_config(is_per_channel=options["per_channel"])
+    with _quiet(), torch.no_grad():
+        try:
+            prepared = prepare_pt2e(given.program.module(check_guards=False), XNNPACKQuantizer().set_global(config))
+            for k, row in enumerate(rows):
+                prepared(*(from_numpy(row[v.name]) for v in given.signature.inputs))
+                report((k + 1) / len(rows))
+            made = convert_pt2e(prepared)
+        except Exception as error:  # torchao's and torch's many kinds
+            raise JobFailed(f"PT2E gave up: {sanitize_message(_deepest(error))}") from None
+    if not any("quantize_per" in str(node.target) for node in made.graph.nodes):
+        raise InvalidFile("XNNPACK's quantizer finds nothing in this model that it computes in eight bits.")
+    found = _exported(made, given.signature, given.largest, options)
+    return replace(found, fixed=given.fixed | found.fixed, messages=given.messages + found.messages)
+
+
+def write(given: Bounded, target: Path, delegate: str) -> list[str]:
+    """Writes ``model.pte``; what a visitor should know of it. Raises JobFailed."""
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     partitioners = []
@@ -63,12 +117,11 @@ def write(program: Any, signature: Signature, target: Path, delegate: str) -> di
         partitioners = [XnnpackPartitioner()]
     flatc = importlib.resources.files("executorch.data.bin") / "flatc"
     os.environ.setdefault("FLATC_EXECUTABLE", str(flatc))
-    told = {SIGNATURE: json.dumps(signature.as_dict())}
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
+    told = {SIGNATURE: json.dumps(given.signature.as_dict())}
+    with _quiet():
         try:
             lowered = to_edge_transform_and_lower(
-                program,
+                given.program,
                 partitioner=partitioners,
                 constant_methods=told,
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
@@ -77,15 +130,28 @@ def write(program: Any, signature: Signature, target: Path, delegate: str) -> di
         except Exception as error:  # ExecuTorch's and torch's many kinds
             raise JobFailed(f"ExecuTorch gave up: {sanitize_message(_deepest(error))}") from None
     method = next(m for m in read_program(target / NAME) if m.name == "forward")
-    if (len(method.inputs), len(method.outputs)) != (len(signature.inputs), len(signature.outputs)):
+    sides = ((given.signature.inputs, method.inputs), (given.signature.outputs, method.outputs))
+    if any(len(ours) != len(theirs) for ours, theirs in sides):
         raise JobFailed("ExecuTorch dropped inputs or outputs of this model.")
     largest = {
         symbol: size
-        for value, tensor in zip(signature.inputs, method.inputs, strict=True)
+        for value, tensor in zip(*sides[0], strict=True)
         for symbol, size in zip(value.shape, tensor.sizes, strict=True)
         if isinstance(symbol, str)
     }
-    return {"largest": largest, "memory": method.memory, "left": method.operators}
+    kept = ", ".join(f"{symbol} = {size}" for symbol, size in largest.items())
+    said = [f"Memory is planned for sizes up to {kept}; larger ones are refused (option largest)."] if kept else []
+    left = sorted({name for name in method.operators if not name.startswith(GLUE)})
+    if delegate != "none" and left:
+        said.append(f"Not in XNNPACK, so run by portable kernels: {', '.join(left)[:300]}.")
+    return given.messages + said
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
 
 
 def _deepest(error: BaseException) -> BaseException:
