@@ -6,9 +6,14 @@ import numpy as np
 import pytest
 from diffusers import FluxPipeline
 
+from lib.errors import InvalidValue
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 from lib.text_to_image.solo import SoloBatch
+from lib.text_to_image.start_picture import StartPicture
+from tests.text_to_image.test_batch import furthest
+from tests.text_to_image.test_image_to_image import plain
+from tests.text_to_image.test_start_picture import box, scene
 
 
 class Old(FluxPipeline):
@@ -67,3 +72,22 @@ def test_without_a_callback_it_can_be_stopped(old: Model) -> None:
     row._thread.join(10)
     assert not row._thread.is_alive() and row.calls == 3 and row.image is None
     assert not old.pipeline.transformer._forward_hooks
+
+
+@pytest.mark.parametrize("masked", [False, True])
+def test_a_pipeline_that_begins_with_a_picture(loaded: dict[str, Model], masked: bool) -> None:
+    start = StartPicture.of(scene(64, 64), box(64, 64, 24) if masked else None, strength=0.5)
+    batch, seen = SoloBatch(loaded["sd"]), []
+    row = batch.join(loaded["sd"].settle(Request(prompt="a", steps=8, seed=3, scheduler="DDIM", start=start)))
+    while not batch.step():
+        seen.append(row.step)
+    assert row.error is None and row.steps == 4 and seen == [1, 2, 3, 4]
+    assert furthest(plain(loaded["sd"], row.request), row.image) <= 1
+
+
+@pytest.mark.parametrize("field", ["image", "mask"])
+def test_a_pipeline_that_begins_with_none(loaded: dict[str, Model], field: str) -> None:
+    start = StartPicture.of(scene(256, 256), box(256, 256) if field == "mask" else None)
+    request = loaded["pixart"].settle(Request(prompt="a", steps=4, seed=3, start=start))
+    with pytest.raises(InvalidValue, match=f"{field} was 'a picture'; allowed: none: pixart takes no {field}"):
+        SoloBatch(loaded["pixart"]).join(request)
