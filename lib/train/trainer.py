@@ -1,12 +1,8 @@
-"""What the tab calls: data sets and runs of visitors, trainings as jobs. Opens no picture and imports no framework."""
+"""What the tab calls: runs of visitors, trainings as jobs. Opens no picture and imports no framework."""
 
 from __future__ import annotations
 
-import hashlib
-import json
 import os
-import re
-import secrets
 import shutil
 import threading
 import time
@@ -16,30 +12,28 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from lib.errors import InvalidValue, JobFailed, NotFound, QueueFull, WorkbenchError
+from lib.errors import InvalidValue, JobFailed, QueueFull, WorkbenchError
 from lib.jobs import Job, Jobs, Limits
 from lib.settings import Settings
 from lib.train import backbones
 from lib.train.classify import Classify
-from lib.train.datasets import MADE
+from lib.train.data_sets import DataSets
 from lib.train.recipe import Recipe
 from lib.train.reproduce import recipe_of
-from lib.train.runs import DONE, ID, INTERRUPTED, STOPPED, Run, Runs, printable, read_json
+from lib.train.runs import DONE, ID, INTERRUPTED, STOPPED, Run, Runs
 from lib.train.speeds import Speeds
 from lib.train.training import BEST
 from lib.train.under_way import UnderWay
+from lib.train.visitors import SHARED, Visitors
 from lib.train.watch.watch import Watch
 
-TASKS, DATA_TASKS = "lib.train.tasks", "lib.train.data_tasks"
-SHARED = "shared"  # the owner of everything with TRAIN_SHARED=1, and of runs from the command line
+TASKS = "lib.train.tasks"
 NICE = 10  # pictures and conversions go first
-MOST_RUNS, MOST_DATA, MOST_UNDER_WAY = 100, 10, 16  # of one visitor
-FREE_MB = 2048  # of the disk, for what else happens on this machine
-UNFINISHED_SECONDS = 3600  # after which what a killed job left of an upload is removed
+MOST_RUNS, MOST_UNDER_WAY = 100, 16  # of one visitor
 
 
 class Trainer:
-    """``owner`` is what ``owner()`` makes of a visitor's key: it names folders, and nobody can go back from it."""
+    """Runs and trainings. ``visitors`` says whose they are, ``data`` has the data sets, ``watch`` what is served."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.home = settings, settings.train_folder
@@ -54,6 +48,8 @@ class Trainer:
             memory_mb=settings.train_memory_mb, wall_seconds=seconds, cpu_seconds=64 * seconds, file_mb=8192, nice=NICE
         )
         self._looks = Jobs(workers=settings.jobs, waiting=settings.queue_size)
+        self.visitors = Visitors(self.home, settings.train_shared)
+        self.data = DataSets(settings, self.visitors, self._looks, self._looking, trains=self._trains, used=self._uses)
         self._jobs = Jobs(workers=settings.train_jobs, waiting=settings.queue_size, preload=("lib.train.preload",))
         self.classify = Classify(settings.job_memory_mb, settings.train_backbones)
         self.watch = Watch(self)
@@ -80,109 +76,13 @@ class Trainer:
         """Has the frameworks imported by the time a training starts. Returns at once."""
         threading.Thread(target=self._jobs.start, daemon=True).start()
 
-    # -- visitors -------------------------------------------------------------------------------
-
-    def owner(self, key: str) -> str:
-        """``key`` is a visitor's secret, or a session's."""
-        return SHARED if self.settings.train_shared else hashlib.sha256(f"owner {key}".encode()).hexdigest()[:32]
-
-    def token(self, owner: str) -> str:
-        """The part of TensorBoard's address that nobody can guess; it gives no right but to look."""
-        return hashlib.sha256(f"board {owner} {self._salt()}".encode()).hexdigest()[:32]
-
-    def folder_of(self, token: str) -> Path | None:
-        """The folder of runs behind a token."""
-        homes = self.home / "visitors"
-        if not re.fullmatch(r"[0-9a-f]{32}", token) or not homes.is_dir():
-            return None
-        found = (folder for folder in homes.iterdir() if secrets.compare_digest(self.token(folder.name), token))
-        return next((folder / "runs" for folder in found), None)
-
-    def _salt(self) -> str:
-        path = self.home / "salt"
-        if not path.is_file():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            with suppress(FileExistsError), path.open("x") as file:
-                file.write(secrets.token_hex(16))
-        return path.read_text()
-
-    def _visitor(self, owner: str) -> Path:
-        assert re.fullmatch(r"[0-9a-f]{32}|shared", owner), owner
-        return self.home / "visitors" / owner
-
-    # -- data sets ------------------------------------------------------------------------------
-
-    def take(self, owner: str, archive: Path, name: str) -> tuple[str, Job]:
-        """A zip becomes a data set of the owner's: its id, and the job whose result is its summary."""
-        self._room()
-        folder = self._visitor(owner) / "data"
-        folder.mkdir(parents=True, exist_ok=True)
-        for old in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MOST_DATA - 1 :]:
-            if not self._used(owner, old.name):
-                shutil.rmtree(old, ignore_errors=True)
-        id = secrets.token_hex(16)
-        (folder / id).mkdir()
-        return id, self._look("take", archive=str(archive), name=printable(name)[:120], home=str(folder / id))
-
-    def make(self, name: str) -> tuple[str, Job]:
-        """One of the data sets that are made here, or ``hub:owner/name`` where the machine's owner lists it."""
-        names = [*MADE, *(f"hub:{n}" for n in self.settings.train_hub)]
-        if name not in names:
-            raise InvalidValue("dataset", name, ", ".join(names))
-        home = self._data(SHARED, name)
-        if name in MADE:
-            return name, self._look("make", name=name, home=str(home))
-        if (home / "data.json").is_file():
-            return name, self._look("describe", home=str(home))
-        shutil.rmtree(home, ignore_errors=True)  # of a fetch that was stopped
-        return name, self._look("fetch", name=name, home=str(home), allowed=True)
-
-    def _look(self, task: str, **arguments: Any) -> Job:
-        return self._looks.submit(f"{DATA_TASKS}:{task}", arguments, limits=self._looking)
-
-    def remember(self, owner: str, id: str, summary: dict[str, Any]) -> None:
-        """Keeps what a data job answered, so that a reload shows it without another job."""
-        home = self._data(owner, id)
-        if home.is_dir():
-            (home / "summary.json").write_text(json.dumps(summary))
-
-    def summary(self, owner: str, id: str) -> dict[str, Any]:
-        """What ``remember`` kept. Raises NotFound where the data set is gone."""
-        found = read_json(self._data(owner, id) / "summary.json")
-        if not isinstance(found, dict):
-            raise NotFound("This data set is no longer here. Choose or upload it again.")
-        return found
-
-    def forget(self, owner: str, id: str) -> None:
-        """Deletes a data set that the owner uploaded. Raises JobFailed while a training uses it, InvalidValue for others."""
-        if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
-            raise InvalidValue("dataset", id, "a data set that you uploaded; the others are not yours to delete")
-        if any((one.run.read().get("data") or {}).get("id") == id for one in self.of(owner)):
-            raise JobFailed("A training uses these pictures. Stop it first.")
-        shutil.rmtree(self._data(owner, id), ignore_errors=True)
-
-    def _data(self, owner: str, id: str) -> Path:
-        """The home of a data set; made ones belong to nobody."""
-        if id in MADE:
-            return self.home / "data" / id
-        if id.startswith("hub:"):
-            return self.home / "data" / re.sub(r"[^A-Za-z0-9._-]", "-", id)
-        if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
-            raise InvalidValue("dataset", id, f"{', '.join(MADE)}, or one that you uploaded")
-        return self._visitor(owner) / "data" / id
-
-    def _used(self, owner: str, id: str) -> bool:
-        return any((record.get("data") or {}).get("id") == id for record in self.runs(owner).list())
-
-    # -- runs -----------------------------------------------------------------------------------
-
     def runs(self, owner: str) -> Runs:
-        return Runs(self._visitor(owner) / "runs")
+        return Runs(self.visitors.folder(owner) / "runs")
 
     def find(self, id: str) -> Run:
         """A run by its id, whoever made it: the id itself cannot be guessed. Raises InvalidValue or NotFound."""
         if isinstance(id, str) and ID.fullmatch(id):
-            for folder in (self.home / "visitors").glob("*/runs"):
+            for folder in (home / "runs" for home in self.visitors.folders()):
                 with suppress(WorkbenchError):
                     return Runs(folder).find(id)
         return Runs(self.home / "none").find(id)
@@ -200,7 +100,7 @@ class Trainer:
         backbones.choose(recipe.backbone, self.settings.train_backbones, recipe.framework)
         if recipe.threads > (most := os.cpu_count() or 1):
             raise InvalidValue("threads", recipe.threads, f"a whole number from 0 to {most} on this machine")
-        summary = self.summary(owner, data)
+        summary = self.data.summary(owner, data)
         self._may_start(owner)
         about = {"id": data, "name": summary.get("name") or data, "fingerprint": summary.get("fingerprint", "")}
         counts = {"count": summary.get("count", 0), "classes": len(summary.get("classes") or ())}
@@ -213,7 +113,7 @@ class Trainer:
         if record.get("status") not in (STOPPED, INTERRUPTED, "failed"):
             raise JobFailed(f"This run is {record.get('status')}; only a stopped or interrupted one can go on.")
         owner, recipe = self._owner_of(run), recipe_of(record)
-        summary = self.summary(owner, record["data"]["id"])
+        summary = self.data.summary(owner, record["data"]["id"])
         self._break_off(run)
         return self._start(owner, run, "train", {"recipe": record["recipe"], "resume": True}, summary, recipe)
 
@@ -223,7 +123,7 @@ class Trainer:
         if record.get("status") != DONE:
             raise JobFailed(f"This run is {record.get('status')}; only one that is done can be reproduced.")
         owner, recipe = self._owner_of(run), recipe_of(record)
-        summary = self.summary(owner, record["data"]["id"])
+        summary = self.data.summary(owner, record["data"]["id"])
         self._may_start(owner)
         again = self.runs(owner).new(f"{record['name']}-again", {"recipe": recipe.as_dict(), "data": record["data"]})
         arguments = {"again": str(again.folder), "recipe": recipe.as_dict()}
@@ -241,7 +141,7 @@ class Trainer:
 
     def home_of(self, run: Run) -> Path:
         """Of the data set that the run was trained on."""
-        return self._data(self._owner_of(run), (run.read().get("data") or {}).get("id", ""))
+        return self.data.folder(self._owner_of(run), (run.read().get("data") or {}).get("id", ""))
 
     def job(self, task: str, arguments: dict[str, Any]) -> Job:
         """Beside the trainings, in a child process; ``task`` as ``Jobs.submit`` takes it."""
@@ -288,18 +188,20 @@ class Trainer:
             if one.abandoned():
                 one.stop()
         limit = time.time() - self.settings.train_days * 86400
-        for home in (self.home / "visitors").glob("*"):
+        for home in self.visitors.folders():
             with suppress(OSError):
                 newest = max((p.stat().st_mtime for p in (home, *home.glob("runs/*"), *home.glob("data/*"))), default=0)
                 if home.name != SHARED and newest < limit:
                     shutil.rmtree(home, ignore_errors=True)
             for gone in home.glob("runs/.gone-*"):  # a deletion that was cut off
                 shutil.rmtree(gone, ignore_errors=True)
-            for data in home.glob("data/*"):
-                with suppress(OSError):
-                    old = data.stat().st_mtime < time.time() - max(UNFINISHED_SECONDS, 2 * self.settings.job_seconds)
-                    if old and not (data / "summary.json").exists():
-                        shutil.rmtree(data, ignore_errors=True)
+            self.data.sweep(home)
+
+    def _uses(self, owner: str, id: str) -> bool:
+        return any((record.get("data") or {}).get("id") == id for record in self.runs(owner).list())
+
+    def _trains(self, owner: str, id: str) -> bool:
+        return any((one.run.read().get("data") or {}).get("id") == id for one in self.of(owner))
 
     def _may_start(self, owner: str) -> None:
         """Raises QueueFull or InvalidValue where the owner has too much already, JobFailed where the disk is full."""
@@ -307,12 +209,7 @@ class Trainer:
             raise QueueFull(MOST_RUNS) if owner == SHARED else InvalidValue("runs", MOST_RUNS, "fewer; delete some first")
         if owner != SHARED and len(self.of(owner)) >= MOST_UNDER_WAY:
             raise QueueFull(MOST_UNDER_WAY)
-        self._room()
-
-    def _room(self) -> None:
-        self.home.mkdir(parents=True, exist_ok=True)
-        if shutil.disk_usage(self.home).free >> 20 < FREE_MB:
-            raise JobFailed("The disk of this server is nearly full. Delete pictures or runs that you no longer need.")
+        self.visitors.check_disk()
 
     def _start_new(self, owner: str, run: Run, *given: Any) -> UnderWay:
         """A run that finds no place in the queue leaves no folder."""
@@ -328,7 +225,7 @@ class Trainer:
     def _start(
         self, owner: str, run: Run, task: str, arguments: dict[str, Any], summary: dict[str, Any], recipe: Recipe
     ) -> UnderWay:
-        data = str(self._data(owner, (run.read().get("data") or {}).get("id", "")))
+        data = str(self.data.folder(owner, (run.read().get("data") or {}).get("id", "")))
         given = {"run": str(run.folder), "data": data} | arguments
         more = {"trackers": list(self.settings.trackers), "backbones": list(self.settings.train_backbones)}
         with self._lock:

@@ -71,7 +71,7 @@ def build(trainer: Trainer) -> None:
             The run's id, and a report with accuracy, interval, seconds, the recipe and the figures of every epoch.
         """
         try:
-            owner = trainer.owner(_key(visitor, http))
+            owner = trainer.visitors.owner(_key(visitor, http))
             recipe = Recipe.parse(
                 {
                     "backbone": backbone,
@@ -88,10 +88,10 @@ def build(trainer: Trainer) -> None:
             )
             if bool(file) == bool(dataset):
                 raise InvalidFile("Send either a zip of pictures as file or the name of a dataset.")
-            id, job = trainer.take(owner, Path(file), Path(file).stem) if file else trainer.make(dataset)
+            id, job = trainer.data.upload(owner, Path(file), Path(file).stem) if file else trainer.data.make(dataset)
             async for event in follow_job(job):
                 if isinstance(event, Result):
-                    await asyncio.to_thread(trainer.remember, owner, id, event.value)
+                    await asyncio.to_thread(trainer.data.remember, owner, id, event.value)
                 else:
                     yield None, {"progress": event.stage}
             one = await asyncio.to_thread(trainer.train, owner, id, recipe, name)
@@ -126,7 +126,7 @@ def build(trainer: Trainer) -> None:
             Their records: id, name, status, recipe, data, result.
         """
         try:
-            return trainer.runs(trainer.owner(_key(visitor, http))).list()
+            return trainer.runs(trainer.visitors.owner(_key(visitor, http))).list()
         except WorkbenchError as error:
             raise as_gradio(error) from None
 

@@ -67,7 +67,7 @@ class Train:
     def routes(self) -> list[BaseRoute]:
         doors = [*rest.routes(self.trainer), *files.routes(self.trainer), *rest_watch.routes(self.trainer)]
         doors += rest_export.routes(self.trainer, self.exporter)
-        return [*doors, *board_routes.routes(self.trainer.folder_of, self.boards)]
+        return [*doors, *board_routes.routes(self.trainer.visitors.runs_of, self.boards)]
 
     def health(self) -> dict[str, Any]:
         return {"training": self.trainer.status()}

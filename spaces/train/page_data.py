@@ -62,7 +62,7 @@ class Data:
                         yield {self.card: progress(event.stage, event.share)}
                         continue
                     found = {"name": id} | event.value
-                    await asyncio.to_thread(shared.trainer.remember, owner, id, found)
+                    await asyncio.to_thread(shared.trainer.data.remember, owner, id, found)
                     shared.turn(http, desk, data=id)
                     yield self.show(found, id)
             except WorkbenchError as error:
@@ -71,24 +71,26 @@ class Data:
                 yield {self.card: failed(error, "not read") + still}
 
         async def example(name: str, opened: Subject, key: str, http: gr.Request) -> Values:
-            async for values in choose(lambda owner: shared.trainer.make(name), opened, key, http):
+            async for values in choose(lambda owner: shared.trainer.data.make(name), opened, key, http):
                 yield values | {self.drop: None, self.hub: None}
 
         async def dropped(path: str | None, opened: Subject, key: str, http: gr.Request) -> Values:
             if path:
                 name = Path(path).stem
-                async for values in choose(lambda owner: shared.trainer.take(owner, Path(path), name), opened, key, http):
+                async for values in choose(
+                    lambda owner: shared.trainer.data.upload(owner, Path(path), name), opened, key, http
+                ):
                     yield values | {self.hub: None}
 
         async def from_hub(name: str | None, opened: Subject, key: str, http: gr.Request) -> Values:
             if name:
-                async for values in choose(lambda owner: shared.trainer.make(name), opened, key, http):
+                async for values in choose(lambda owner: shared.trainer.data.make(name), opened, key, http):
                     yield values | {self.drop: None}
 
         def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
             desk = shared.desk(http, opened)
             try:
-                shared.trainer.forget(shared.owner(key, http), desk.subject.data)
+                shared.trainer.data.delete(shared.owner(key, http), desk.subject.data)
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
             shared.turn(http, desk, data="")

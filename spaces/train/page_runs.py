@@ -93,7 +93,7 @@ class Board:
             owner = shared.owner(key, http)
             if not shared.trainer.runs(owner).list():
                 return idle("TensorBoard shows your runs here once there is one.")
-            address: Any = e(f"./tensorboard/{shared.trainer.token(owner)}/")
+            address: Any = e(f"./tensorboard/{shared.trainer.visitors.token(owner)}/")
             return (
                 f'<div class="mw-train"><div class="mw-links"><a href="{address}" target="_blank" rel="noopener">Full screen'
                 f'</a></div><iframe class="mw-board" title="TensorBoard" src="{address}"></iframe></div>'

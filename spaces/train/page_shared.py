@@ -52,7 +52,7 @@ class Shared:
     def owner(self, key: Any, http: gr.Request | None = None) -> str:
         """The visitor's, or the open page's where the browser keeps nothing."""
         session = (http.session_hash if http else "") or secrets.token_hex(16)  # nobody shares an owner for want of one
-        return self.trainer.owner(key if knows(key) else f"session {session}")
+        return self.trainer.visitors.owner(key if knows(key) else f"session {session}")
 
     def desk(self, http: gr.Request, opened: Subject) -> Desk:
         with self._lock:
@@ -90,7 +90,7 @@ class Shared:
         if not data:
             return None
         try:
-            return self.trainer.summary(owner, data)
+            return self.trainer.data.summary(owner, data)
         except WorkbenchError:
             return None
 

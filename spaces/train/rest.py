@@ -30,7 +30,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             visitor = queried(http, {"visitor"}).get("visitor", "")
             if not visitor and not trainer.settings.train_shared:
                 raise InvalidValue("visitor", "", ALLOWED)
-            owner = trainer.owner(checked_key(visitor) if visitor else "")
+            owner = trainer.visitors.owner(checked_key(visitor) if visitor else "")
             return JSONResponse(await asyncio.to_thread(trainer.runs(owner).list))
         except WorkbenchError as error:
             return as_response(error)

@@ -148,7 +148,7 @@ def test_rest_and_its_errors(app, trained: tuple[str, dict[str, Any]]) -> None: 
 
 def test_tensorboard_shows_a_visitor_s_own_runs_only(app, trained: tuple[str, dict[str, Any]]) -> None:  # type: ignore[no-untyped-def]
     trainer = app.tabs[0].trainer
-    mine, other = (trainer.token(trainer.owner(f"visitor {key}")) for key in (VISITOR, STRANGER))
+    mine, other = (trainer.visitors.token(trainer.visitors.owner(f"visitor {key}")) for key in (VISITOR, STRANGER))
     with httpx.Client(base_url=app.address, timeout=60) as http:
         deadline = time.monotonic() + 30
         while trained[0] not in (runs := http.get(f"/tensorboard/{mine}/data/runs").json()):

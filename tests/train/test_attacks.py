@@ -67,25 +67,25 @@ def test_a_pipe_in_place_of_a_file_keeps_nobody_waiting(tmp_path: Path, name: st
 
 
 def test_a_record_of_other_shapes_is_read_as_far_as_it_fits(trainer: Trainer) -> None:
-    owner = trainer.owner("x")
+    owner = trainer.visitors.owner("x")
     run = trainer.runs(owner).new("x", {})
     odd: dict[str, Any] = dict.fromkeys(("recipe", "result", "files", "weights", "epochs", "status"), 5)
     (run.folder / RECORD).write_text(json.dumps(odd | {"data": "0" * 32, "name": ["<b>"], "id": "another"}))
     assert run.read() == {"status": "interrupted", "id": run.id}
     assert [record["id"] for record in trainer.runs(owner).list()] == [run.id]
-    assert not trainer._used(owner, "0" * 32)
+    assert not trainer._uses(owner, "0" * 32)
 
 
 @pytest.mark.parametrize("content", ["[" * 100_000, "[]", None])
 def test_a_summary_that_is_none_is_a_data_set_that_is_gone(trainer: Trainer, content: str | None) -> None:
-    owner, id = trainer.owner("x"), "0" * 32
-    path = trainer._data(owner, id) / "summary.json"
+    owner, id = trainer.visitors.owner("x"), "0" * 32
+    path = trainer.data.folder(owner, id) / "summary.json"
     path.parent.mkdir(parents=True)
     path.write_text(content) if content is not None else os.mkfifo(path)
 
     def ask() -> str:
         try:
-            return str(trainer.summary(owner, id))
+            return str(trainer.data.summary(owner, id))
         except NotFound:
             return "gone"
 
@@ -94,13 +94,13 @@ def test_a_summary_that_is_none_is_a_data_set_that_is_gone(trainer: Trainer, con
 
 def _summary(trainer: Trainer, owner: str) -> str:
     id = "1" * 32
-    trainer._data(owner, id).mkdir(parents=True)
-    trainer.remember(owner, id, {"name": "n", "classes": [{"name": "a", "train": 2}], "count": 2})
+    trainer.data.folder(owner, id).mkdir(parents=True)
+    trainer.data.remember(owner, id, {"name": "n", "classes": [{"name": "a", "train": 2}], "count": 2})
     return id
 
 
 def test_a_training_that_broke_its_own_record_leaves_the_queue(trainer: Trainer) -> None:
-    owner = trainer.owner("x")
+    owner = trainer.visitors.owner("x")
     one = trainer.train(owner, _summary(trainer, owner), Recipe(image_size=32))
     one.result = {"status": "done"}
     (one.run.folder / RECORD).write_text("[]")
@@ -115,7 +115,7 @@ def test_only_a_duration_teaches_how_long_trainings_take(seconds: Any) -> None:
 
 
 def test_one_visitor_does_not_take_all_places_and_leaves_no_folder(trainer: Trainer, monkeypatch: Any) -> None:
-    owner = trainer.owner("x")
+    owner = trainer.visitors.owner("x")
     id = _summary(trainer, owner)
     monkeypatch.setattr(trainer_module, "MOST_UNDER_WAY", 0)
     with pytest.raises(QueueFull):
@@ -135,7 +135,7 @@ def test_one_visitor_does_not_take_all_places_and_leaves_no_folder(trainer: Trai
 
 
 def test_reproducing_counts_among_a_visitors_runs(trainer: Trainer, monkeypatch: Any) -> None:
-    owner = trainer.owner("x")
+    owner = trainer.visitors.owner("x")
     id = _summary(trainer, owner)
     done = trainer.runs(owner).new("d", {"status": "done", "recipe": Recipe().as_dict(), "data": {"id": id}})
     monkeypatch.setattr(trainer_module, "MOST_RUNS", 1)
@@ -144,31 +144,31 @@ def test_reproducing_counts_among_a_visitors_runs(trainer: Trainer, monkeypatch:
 
 
 def test_more_threads_than_cores_are_refused(trainer: Trainer) -> None:
-    owner = trainer.owner("x")
+    owner = trainer.visitors.owner("x")
     with pytest.raises(InvalidValue, match="threads"):
         trainer.train(owner, _summary(trainer, owner), Recipe(threads=1024))
 
 
 def test_a_full_disk_takes_no_uploads_and_no_trainings(trainer: Trainer, monkeypatch: Any, tmp_path: Path) -> None:
-    owner = trainer.owner("x")
+    owner = trainer.visitors.owner("x")
     id = _summary(trainer, owner)
-    monkeypatch.setattr(trainer_module, "FREE_MB", 1 << 40)
+    monkeypatch.setattr("lib.train.visitors.FREE_MB", 1 << 40)
     with pytest.raises(JobFailed, match="disk"):
-        trainer.take(owner, tmp_path / "a.zip", "a")
+        trainer.data.upload(owner, tmp_path / "a.zip", "a")
     with pytest.raises(JobFailed, match="disk"):
         trainer.train(owner, id, Recipe(image_size=32))
     assert trainer.runs(owner).list() == []
 
 
 def test_what_a_killed_upload_left_is_removed(trainer: Trainer) -> None:
-    owner = trainer.owner("x")
+    owner = trainer.visitors.owner("x")
     kept, fresh, old = _summary(trainer, owner), "2" * 32, "3" * 32
     for id in (fresh, old):
-        (trainer._data(owner, id) / "pictures").mkdir(parents=True)
+        (trainer.data.folder(owner, id) / "pictures").mkdir(parents=True)
     for id in (kept, old):
-        os.utime(trainer._data(owner, id), (time.time() - 7200,) * 2)
+        os.utime(trainer.data.folder(owner, id), (time.time() - 7200,) * 2)
     trainer.sweep()
-    assert sorted(path.name for path in trainer._data(owner, kept).parent.iterdir()) == [kept, fresh]
+    assert sorted(path.name for path in trainer.data.folder(owner, kept).parent.iterdir()) == [kept, fresh]
 
 
 def test_a_run_that_cannot_be_loaded_does_not_end_the_process_of_others(monkeypatch: Any) -> None:

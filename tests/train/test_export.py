@@ -31,11 +31,11 @@ def trainer(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untype
 def test_it_computes_what_the_run_computes(trainer: Trainer, data: DataSet, tmp_path: Path, framework: str) -> None:
     from PIL import Image
 
-    owner = trainer.owner(framework)
-    home = trainer._visitor(owner) / "data" / ("0" * 32)
+    owner = trainer.visitors.owner(framework)
+    home = trainer.visitors.folder(owner) / "data" / ("0" * 32)
     home.mkdir(parents=True)
     DataSet.scan(data.folder, home).save()
-    trainer.remember(owner, "0" * 32, {"name": "shapes"} | data.summary())
+    trainer.data.remember(owner, "0" * 32, {"name": "shapes"} | data.summary())
     recipe = Recipe(framework=framework, technique="feature_extraction", image_size=48, epochs=5)
     one = trainer.train(owner, "0" * 32, recipe)
     assert one.done.wait(240) and one.error is None, one.error

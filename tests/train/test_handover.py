@@ -36,9 +36,9 @@ def trainer(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untype
 @pytest.mark.parametrize("framework", ["pytorch", pytest.param("keras", marks=pytest.mark.slow)])
 def test_the_exported_model_is_as_right_as_the_run(trainer: Trainer, tmp_path: Path, framework: str) -> None:
     """Through the app's own jobs, on real scans, whose test part is given and whose validation part is cut."""
-    owner = trainer.owner(framework)
-    home = trainer._visitor(owner) / "data" / ("0" * 32)
-    trainer.remember(owner, "0" * 32, {"name": "digits"} | make("digits", home).summary())
+    owner = trainer.visitors.owner(framework)
+    home = trainer.visitors.folder(owner) / "data" / ("0" * 32)
+    trainer.data.remember(owner, "0" * 32, {"name": "digits"} | make("digits", home).summary())
     recipe = Recipe(framework=framework, technique="feature_extraction", image_size=32, epochs=3)
     one = trainer.train(owner, "0" * 32, recipe)
     assert one.done.wait(400) and one.error is None, one.error

@@ -53,9 +53,9 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def uploaded(trainer: Trainer, archive: Path) -> tuple[str, str]:
     """A visitor and a data set of hers."""
-    owner = trainer.owner(f"visitor {time.monotonic_ns()}")
-    id, job = trainer.take(owner, archive, "shapes.zip")
-    trainer.remember(owner, id, job.result())
+    owner = trainer.visitors.owner(f"visitor {time.monotonic_ns()}")
+    id, job = trainer.data.upload(owner, archive, "shapes.zip")
+    trainer.data.remember(owner, id, job.result())
     return owner, id
 
 
@@ -74,7 +74,7 @@ def test_an_upload_is_trained_evaluated_and_classifies(
     trainer: Trainer, uploaded: tuple[str, str], archive: Path, tmp_path: Path
 ) -> None:
     owner, id = uploaded
-    assert trainer.summary(owner, id)["count"] == 42
+    assert trainer.data.summary(owner, id)["count"] == 42
     one = trainer.train(owner, id, Recipe(image_size=48, epochs=4, batch_size=8), "first <b>")
     assert one.done.wait(180) and one.error is None
     record = trainer.find(one.run.id).read()
@@ -205,12 +205,12 @@ def test_reproduce_trains_again_and_says_identical(trainer: Trainer, uploaded: t
 
 def test_visitors_do_not_meet(trainer: Trainer, uploaded: tuple[str, str]) -> None:
     owner, id = uploaded
-    stranger = trainer.owner("somebody else")
-    assert trainer.token(owner) != trainer.token(stranger) != owner
-    assert trainer.folder_of(trainer.token(owner)) == trainer.runs(owner).home
-    assert trainer.folder_of("0" * 32) is None and trainer.folder_of("../..") is None
+    stranger = trainer.visitors.owner("somebody else")
+    assert trainer.visitors.token(owner) != trainer.visitors.token(stranger) != owner
+    assert trainer.visitors.runs_of(trainer.visitors.token(owner)) == trainer.runs(owner).home
+    assert trainer.visitors.runs_of("0" * 32) is None and trainer.visitors.runs_of("../..") is None
     with pytest.raises(NotFound):
-        trainer.summary(stranger, id)
+        trainer.data.summary(stranger, id)
     for bad in ("../x", "", "hub:a/b"):
         with pytest.raises((InvalidValue, NotFound)):
             trainer.train(owner, bad, QUICK, "")
@@ -220,7 +220,7 @@ def test_visitors_do_not_meet(trainer: Trainer, uploaded: tuple[str, str]) -> No
 
 def test_shared_on_one_s_own_machine(tmp_path: Path) -> None:
     trainer = Trainer(Settings(data_folder=tmp_path, train_shared=True))
-    assert trainer.owner("a") == trainer.owner("b") == "shared"
+    assert trainer.visitors.owner("a") == trainer.visitors.owner("b") == "shared"
 
 
 def test_visitors_who_stay_away_are_forgotten(trainer: Trainer, uploaded: tuple[str, str]) -> None:
@@ -248,4 +248,4 @@ def test_a_training_that_nobody_looks_at_is_stopped(
 
 
 def _picture(trainer: Trainer, owner: str, id: str) -> Path:
-    return next(trainer._data(owner, id).glob("pictures/**/*.png"))
+    return next(trainer.data.folder(owner, id).glob("pictures/**/*.png"))

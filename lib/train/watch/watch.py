@@ -138,7 +138,7 @@ class Watch:
 
     def _handle(self, run: str) -> str:
         """Says whose answer an id is; nobody finds the run's id from it."""
-        return hashlib.sha256(f"answers {run} {self._trainer._salt()}".encode()).hexdigest()[:16]
+        return hashlib.sha256(f"answers {run} {self._trainer.visitors.salt()}".encode()).hexdigest()[:16]
 
     def _run_of(self, id: str) -> Run:
         gone = NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")

@@ -35,11 +35,11 @@ def trainer(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Trainer]:
 
 @pytest.fixture(scope="module")
 def run(trainer: Trainer, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    home, owner = tmp_path_factory.mktemp("zip"), trainer.owner("visitor of the watch")
+    home, owner = tmp_path_factory.mktemp("zip"), trainer.visitors.owner("visitor of the watch")
     folder = shapes(home, 30)
     archive = Path(shutil.make_archive(str(home / "shapes"), "zip", folder.parent, "pictures"))
-    id, job = trainer.take(owner, archive, "shapes.zip")
-    trainer.remember(owner, id, job.result())
+    id, job = trainer.data.upload(owner, archive, "shapes.zip")
+    trainer.data.remember(owner, id, job.result())
     one = trainer.train(owner, id, Recipe(image_size=48, epochs=2, batch_size=8), "watched")
     assert one.done.wait(500) and one.error is None
     return one.run
@@ -176,14 +176,14 @@ def test_requests_that_are_refused(
 
 
 def test_a_run_without_weights(trainer: Trainer, new: list[Path]) -> None:
-    bare = trainer.runs(trainer.owner("bare")).new("bare", {"status": "stopped", "classes": ["a", "b"]})
+    bare = trainer.runs(trainer.visitors.owner("bare")).new("bare", {"status": "stopped", "classes": ["a", "b"]})
     with pytest.raises(NotFound, match="no weights"):
         trainer.watch.serve(bare, new[:1])
     assert trainer.monitor(bare)["requests"] == 0 and not (bare.folder / FOLDER).exists()
 
 
 def test_without_its_data_drift_is_not_told_and_why(trainer: Trainer, run: Run, new: list[Path]) -> None:
-    copy = trainer.runs(trainer.owner("copy")).new("copy", {"status": "done"})
+    copy = trainer.runs(trainer.visitors.owner("copy")).new("copy", {"status": "done"})
     shutil.copytree(run.folder, copy.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER))
     (row,) = trainer.watch.serve(copy, new[:1])
     wait(lambda: not trainer.watch._making)  # one reference at a time

@@ -1,0 +1,108 @@
+"""The data sets that visitors may train on: made here, from the Hub, or uploaded. Each is opened by jobs only."""
+
+from __future__ import annotations
+
+import json
+import re
+import secrets
+import shutil
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from lib.errors import InvalidValue, JobFailed, NotFound
+from lib.jobs import Job, Jobs, Limits
+from lib.settings import Settings
+from lib.train.datasets import MADE
+from lib.train.runs import printable, read_json
+from lib.train.visitors import SHARED, Visitors
+
+TASKS = "lib.train.data_tasks"
+MOST = 10  # uploaded ones of a visitor
+UNFINISHED_SECONDS = 3600  # after which what a killed job left of an upload is removed
+
+
+class DataSets:
+    """``trains(owner, id)``: whether a training under way uses it; ``used(owner, id)``: whether any run does."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        visitors: Visitors,
+        jobs: Jobs,
+        limits: Limits,
+        *,
+        trains: Callable[[str, str], bool],
+        used: Callable[[str, str], bool],
+    ) -> None:
+        self._settings, self._visitors, self._jobs, self._limits = settings, visitors, jobs, limits
+        self._trains, self._used = trains, used
+
+    def upload(self, owner: str, archive: Path, name: str) -> tuple[str, Job]:
+        """A zip becomes a data set of the owner's: its id, and the job whose result is its summary."""
+        self._visitors.check_disk()
+        folder = self._visitors.folder(owner) / "data"
+        folder.mkdir(parents=True, exist_ok=True)
+        for old in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MOST - 1 :]:
+            if not self._used(owner, old.name):
+                shutil.rmtree(old, ignore_errors=True)
+        id = secrets.token_hex(16)
+        (folder / id).mkdir()
+        return id, self._job("take", archive=str(archive), name=printable(name)[:120], home=str(folder / id))
+
+    def make(self, name: str) -> tuple[str, Job]:
+        """One of the data sets that are made here, or ``hub:owner/name`` where the machine's owner lists it."""
+        names = [*MADE, *(f"hub:{n}" for n in self._settings.train_hub)]
+        if name not in names:
+            raise InvalidValue("dataset", name, ", ".join(names))
+        home = self.folder(SHARED, name)
+        if name in MADE:
+            return name, self._job("make", name=name, home=str(home))
+        if (home / "data.json").is_file():
+            return name, self._job("describe", home=str(home))
+        shutil.rmtree(home, ignore_errors=True)  # of a fetch that was stopped
+        return name, self._job("fetch", name=name, home=str(home), allowed=True)
+
+    def remember(self, owner: str, id: str, summary: dict[str, Any]) -> None:
+        """Keeps what a data job answered, so that a reload shows it without another job."""
+        home = self.folder(owner, id)
+        if home.is_dir():
+            (home / "summary.json").write_text(json.dumps(summary))
+
+    def summary(self, owner: str, id: str) -> dict[str, Any]:
+        """What ``remember`` kept. Raises NotFound where the data set is gone."""
+        found = read_json(self.folder(owner, id) / "summary.json")
+        if not isinstance(found, dict):
+            raise NotFound("This data set is no longer here. Choose or upload it again.")
+        return found
+
+    def delete(self, owner: str, id: str) -> None:
+        """Deletes one that the owner uploaded. Raises JobFailed while a training uses it, InvalidValue for others."""
+        if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
+            raise InvalidValue("dataset", id, "a data set that you uploaded; the others are not yours to delete")
+        if self._trains(owner, id):
+            raise JobFailed("A training uses these pictures. Stop it first.")
+        shutil.rmtree(self.folder(owner, id), ignore_errors=True)
+
+    def folder(self, owner: str, id: str) -> Path:
+        """The home of a data set; made ones belong to nobody. Raises InvalidValue for what is no id."""
+        if id in MADE:
+            return self._visitors.home / "data" / id
+        if id.startswith("hub:"):
+            return self._visitors.home / "data" / re.sub(r"[^A-Za-z0-9._-]", "-", id)
+        if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
+            raise InvalidValue("dataset", id, f"{', '.join(MADE)}, or one that you uploaded")
+        return self._visitors.folder(owner) / "data" / id
+
+    def sweep(self, home: Path) -> None:
+        """Removes what jobs that were killed left in a visitor's folder."""
+        for data in home.glob("data/*"):
+            with suppress(OSError):
+                limit = time.time() - max(UNFINISHED_SECONDS, 2 * self._settings.job_seconds)
+                if data.stat().st_mtime < limit and not (data / "summary.json").exists():
+                    shutil.rmtree(data, ignore_errors=True)
+
+    def _job(self, task: str, **arguments: Any) -> Job:
+        return self._jobs.submit(f"{TASKS}:{task}", arguments, limits=self._limits)
