@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from lib.errors import WorkbenchError
 
 
+TOO_LARGE = "The device has too little memory for this picture; try a smaller one."
+
+
 @dataclass(frozen=True, slots=True)
 class Loading:
     """The model is on its way: ``stage`` in words, for ``seconds`` so far."""

@@ -7,9 +7,9 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from lib import metrics
-from lib.errors import GenerationFailed, WorkbenchError
+from lib.errors import GenerationFailed, WorkbenchError, out_of_memory
 from lib.settings import Settings
-from lib.text_to_image.events import Done, Failed, Step
+from lib.text_to_image.events import TOO_LARGE, Done, Failed, Step
 from lib.text_to_image.models import Model
 from lib.text_to_image.notes import notes
 from lib.text_to_image.request import Request
@@ -79,7 +79,8 @@ class Group:
             raise
         except Exception as error:
             log.exception("a row could not join", extra={"request": ticket.account.origin.id})
-            raise GenerationFailed(f"The model broke on this request ({type(error).__name__}).") from error
+            words = f"The model broke on this request ({type(error).__name__})."
+            raise GenerationFailed(TOO_LARGE if out_of_memory(error) else words) from error
         self.tickets[row], self._started[row] = ticket, time.monotonic()
         ticket.account.begin()
 

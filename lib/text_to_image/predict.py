@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import torch
 
 from lib.errors import GenerationFailed, WorkbenchError, out_of_memory
+from lib.text_to_image.events import TOO_LARGE
 from lib.text_to_image.families import Conditioning
 from lib.text_to_image.loras.lora_rows import Weighted
 from lib.text_to_image.models import Model
@@ -107,6 +108,6 @@ def failure(error: Exception) -> WorkbenchError:
     if isinstance(error, WorkbenchError):
         return error
     if out_of_memory(error):
-        return GenerationFailed("The device has too little memory for this picture; try a smaller one.")
+        return GenerationFailed(TOO_LARGE)
     log.error("a row broke", exc_info=error)
     return GenerationFailed(f"The model broke on this request ({type(error).__name__}).")

@@ -33,7 +33,9 @@ def _read(field: str, path: Path, load: Callable[[Path], Image.Image]) -> Image.
 
 
 def _painted(path: Path) -> Image.Image:
-    """The alpha of a layer that was painted on: opaque where a stroke is."""
+    """White where a layer was painted on; a brush that lets the picture show through counts as much as any other."""
     pictures.load(path)  # all its limits
     with Image.open(io.BytesIO(path.read_bytes()), formats=pictures.FORMATS) as layer:
-        return layer.convert("RGBA").getchannel("A")
+        alpha = layer.convert("RGBA").getchannel("A")
+    most = max(1, alpha.getextrema()[1])
+    return alpha.point([min(255, value * 255 // most) for value in range(256)])
