@@ -67,7 +67,8 @@ class _Part:
             else:
                 low = functional.linear(taken, down)
                 more = functional.linear(low * scale.view(len(scale), *[1] * (low.ndim - 2), -1), up)
-            return output + more if some is None else output.index_add(0, some, more)
+            # in place: the output is the layer's own, and nobody else has seen it
+            return output.add_(more) if some is None else output.index_add_(0, some, more)
 
         return add
 
