@@ -21,7 +21,6 @@ __all__ = ["APP", "FOLDERS", "FORMATS", "Format", "find", "function", "load", "m
 FOLDERS = (
     "pytorch",
     "pt2",
-    "executorch",
     "torch_module",
     "weights",
     "onnx",
@@ -29,6 +28,7 @@ FOLDERS = (
     "keras",
     "saved_model",
     "tflite",
+    "executorch",
     "jax",
     "diffusers",
     "single_file",

@@ -19,7 +19,7 @@ from lib.convert.formats.executorch.check import NAME, read_program
 from lib.convert.formats.executorch.runner import SIGNATURE
 from lib.convert.tools import torch_export
 from lib.convert.tools.calibration import Row
-from lib.errors import InvalidFile, JobFailed
+from lib.errors import InvalidFile, JobFailed, WorkbenchError
 from lib.model_inputs import sizes
 from lib.model_inputs.dimensions import kinds
 from lib.model_inputs.signature import Signature, Value
@@ -98,6 +98,8 @@ def quantised(given: Bounded, rows: Sequence[Row], options: Mapping[str, Any], r
                 prepared(*(from_numpy(row[v.name]) for v in given.signature.inputs))
                 report((k + 1) / len(rows))
             made = convert_pt2e(prepared)
+        except (WorkbenchError, MemoryError):
+            raise
         except Exception as error:  # torchao's and torch's many kinds
             raise JobFailed(f"PT2E gave up: {sanitize_message(_deepest(error))}") from None
     if not any("quantize_per" in str(node.target) for node in made.graph.nodes):
@@ -127,6 +129,8 @@ def write(given: Bounded, target: Path, delegate: str) -> list[str]:
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
             )
             (target / NAME).write_bytes(lowered.to_executorch().buffer)
+        except MemoryError:
+            raise
         except Exception as error:  # ExecuTorch's and torch's many kinds
             raise JobFailed(f"ExecuTorch gave up: {sanitize_message(_deepest(error))}") from None
     method = next(m for m in read_program(target / NAME) if m.name == "forward")

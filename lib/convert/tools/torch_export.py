@@ -78,7 +78,7 @@ def _export(
 
     from lib.convert.formats.pt2.files import signature_of
 
-    sizes = samples.sizes(signature, 0)
+    sizes = {s: min(n, largest.get(s, n)) for s, n in samples.sizes(signature, 0).items()}
     # an exporter takes a 1 for a constant
     sizes |= {s: n for s, n in given.items() if s in sizes and (n > 1 or s not in kept)}
     fixed = {s: given.get(s, 1) if s == "batch" else sizes[s] for s in sizes if s not in kept}
