@@ -1,164 +1,191 @@
-"""Whether what a child process answered has the types that the app reads: it may have been taken over by a file.
+"""What each job of a conversion answers. A child may have been taken over by a file, so nothing is read unchecked.
 
-Checks types and names of files, not truth: what a converted model computes is for the proof.
+Types and names of files are checked, not truth: what a converted model computes is for the proof.
 """
 
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Callable
-from typing import Any
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
 
 from lib.convert.proof.tolerances import PRECISIONS
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
 
-Check = Callable[[Any], bool]
-FILE = re.compile(r"[\w-]{1,40}\.npz", re.ASCII)
-PICTURE = re.compile(r"[A-Za-z0-9+/]{1,100000}={0,2}")  # a PNG as base64
-DIGEST = re.compile(r"[0-9a-f]{64}")
+
+def _plain(value: Any, depth: int = 0) -> Any:
+    """JSON values, not too deep and not too long. Raises ValueError."""
+    children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
+    if depth > 6 or len(children) >= 5000 or (isinstance(value, float) and not math.isfinite(value)):
+        raise ValueError("too deep, too long or not a number")
+    for one in children:
+        _plain(one, depth + 1)
+    return value
 
 
-def text(value: Any) -> bool:
-    return isinstance(value, str)
-
-
-def truth(value: Any) -> bool:
-    return isinstance(value, bool)
-
-
-def count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
-
-
-def duration(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < math.inf
-
-
-def absent_or(check: Check) -> Check:
-    return lambda value: value is None or check(value)
-
-
-def many(check: Check) -> Check:
-    return lambda value: isinstance(value, list) and all(check(one) for one in value)
-
-
-def table(check: Check) -> Check:
-    return lambda value: isinstance(value, dict) and all(isinstance(k, str) and check(v) for k, v in value.items())
-
-
-def like(pattern: re.Pattern[str]) -> Check:
-    return lambda value: isinstance(value, str) and pattern.fullmatch(value) is not None
-
-
-def plain(value: Any, depth: int = 0) -> bool:
-    """A table of JSON values, not too deep and not too long."""
-    if isinstance(value, dict):
-        return depth < 6 and len(value) < 5000 and all(isinstance(k, str) and plain(v, depth + 1) for k, v in value.items())
-    if isinstance(value, list):
-        return depth < 6 and len(value) < 5000 and all(plain(v, depth + 1) for v in value)
-    finite = isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < math.inf
-    return bool(depth) and (value is None or isinstance(value, str | bool) or finite)
-
-
-def record(value: Any) -> bool:
-    return isinstance(value, dict) and plain(value)
-
-
-def signature(value: Any) -> bool:
+def _signature(value: dict[str, Any]) -> dict[str, Any]:
     try:
         found = Signature.from_dict(value)
-    except (TypeError, ValueError, KeyError, AttributeError):
-        return False
-    values = (*found.inputs, *found.outputs)
-    right = all(text(v.name) and text(v.dtype) and text(v.role) and absent_or(count)(v.high) for v in values)
-    shapes = all(text(d) or count(d) for v in values for d in v.shape)
-    return right and shapes and all(text(name) and all(map(count, some)) for name, some in found.sizes.items())
+    except (TypeError, KeyError, AttributeError) as error:
+        raise ValueError("not a signature") from error
+    for one in (*found.inputs, *found.outputs):
+        _Value.model_validate({"name": one.name, "dtype": one.dtype, "role": one.role, "high": one.high, "shape": one.shape})
+    _Sizes.model_validate({"sizes": found.sizes})
+    return value
 
 
-def case(value: Any) -> bool:
-    return isinstance(value, dict) and all(check(value.get(name)) for name, check in CASE.items())
+class Answer(BaseModel):
+    """Keys that nobody reads are left out."""
+
+    model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
 
-# ``file`` becomes part of a path
-CASE: dict[str, Check] = {
-    "kind": text,
-    "seed": count,
-    "sizes": table(count),
-    "file": like(FILE),
-    "changed": text,
-    "label": absent_or(count),
+Count = Annotated[int, Field(ge=0, lt=2**63)]
+Milliseconds = Annotated[float, Field(ge=0)]
+Sizes = dict[str, Count]
+Record = Annotated[dict[str, Any], AfterValidator(_plain)]
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}\.npz$")]  # becomes part of a path
+Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+Png = Annotated[str, Field(max_length=100_002, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]  # in base64
+SignatureDict = Annotated[dict[str, Any], AfterValidator(_signature)]
+
+
+class _Value(Answer):
+    name: str
+    dtype: str
+    role: str
+    high: Count | None
+    shape: tuple[str | Count, ...] | list[str | Count]
+
+
+class _Sizes(Answer):
+    sizes: dict[str, tuple[Count, ...] | list[Count]]
+
+
+class Case(Answer):
+    """One set of inputs that the source ran on; its arrays are in ``in-<file>`` and ``out-<file>``."""
+
+    kind: str
+    seed: Count
+    sizes: Sizes
+    file: FileName
+    changed: str
+    label: Count | None = None
+
+
+class Samples(Answer):
+    """A visitor's samples: ``count`` of them, divided into ``calibration`` and ``judged``; ``shared`` are in both."""
+
+    name: str
+    kind: str
+    count: Count
+    labels: bool
+    classes: list[str]
+    preprocessing: Record | None = None
+    calibration: Count
+    judged: Count
+    shared: Count
+    messages: list[str]
+
+
+class Picture(Answer):
+    png: Png
+    label: str
+
+
+class Admit(Answer):
+    """``weights`` is random, given or empty."""
+
+    format: str
+    messages: list[str]
+    bytes: Count
+    weights: str
+
+
+class Describe(Answer):
+    signature: SignatureDict
+    preprocessing: Record | None = None
+
+
+class PreviewSamples(Answer):
+    name: str
+    kind: str
+    count: Count
+    classes: Sizes
+    labels: Count
+    preprocessing: Record | None = None
+    arrays: list[Record]
+    pictures: list[Picture]
+    messages: list[str]
+
+
+class RunEdge(Answer):
+    """What ``edges/__init__.py`` says of an edge's answer, with the ``bytes`` and ``files`` of what it made."""
+
+    messages: list[str]
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    fixed: Sizes
+    limits: Sizes
+    blind_spots: list[str]
+    lost: list[str]
+    unchanged: str
+    layers: list[Record]
+    chosen: Record
+    bytes: Count
+    files: dict[str, Sha256]
+    precision: Literal[PRECISIONS] | None = None  # type: ignore[valid-type]
+    tool: str | None = None
+
+
+class RunSource(Answer):
+    """``steady``: the source gave the same answer twice."""
+
+    signature: SignatureDict
+    sizes: Sizes
+    sizes_note: str
+    constants: list[str]
+    samples: Samples | None = None
+    cases: list[Case]
+    refused: list[str]
+    blind_spots: list[str]
+    steady: bool
+    median_ms: Milliseconds | None = None
+
+
+class RunFurther(Answer):
+    cases: list[Case]
+
+
+class RunTarget(Answer):
+    """``refused``: case file -> why. ``reference``: why the second runtime did not run, empty where it did."""
+
+    signature: SignatureDict
+    refused: dict[str, str]
+    reference: str | None = None
+    median_ms: dict[str, Milliseconds] | None = None
+    steady_ms: bool | None = None
+    notes: list[str]
+
+
+ANSWERS: dict[str, type[Answer]] = {
+    "admit": Admit,
+    "describe": Describe,
+    "preview_samples": PreviewSamples,
+    "run_edge": RunEdge,
+    "run_source": RunSource,
+    "run_further": RunFurther,
+    "run_target": RunTarget,
 }
-SAMPLES: dict[str, Check] = {
-    "name": text,
-    "kind": text,
-    "count": count,
-    "labels": truth,
-    "classes": many(text),
-    "preprocessing": absent_or(record),
-    "calibration": count,
-    "judged": count,
-    "shared": count,
-    "messages": many(text),
-}
-ANSWERS: dict[str, dict[str, Check]] = {
-    "admit": {"format": text, "messages": many(text), "bytes": count, "weights": text},
-    "describe": {"signature": signature, "preprocessing": absent_or(record)},
-    "preview_samples": {
-        "name": text,
-        "kind": text,
-        "count": count,
-        "classes": table(count),
-        "labels": count,
-        "preprocessing": absent_or(record),
-        "arrays": many(record),
-        "pictures": many(lambda v: isinstance(v, dict) and like(PICTURE)(v.get("png")) and text(v.get("label"))),
-        "messages": many(text),
-    },
-    "run_edge": {
-        "messages": many(text),
-        "inputs": table(text),
-        "outputs": table(text),
-        "fixed": table(count),
-        "limits": table(count),
-        "blind_spots": many(text),
-        "lost": many(text),
-        "unchanged": text,
-        "layers": many(record),
-        "chosen": record,
-        "bytes": count,
-        "files": table(like(DIGEST)),
-        "precision": absent_or(lambda value: value in PRECISIONS),
-        "tool": absent_or(text),
-    },
-    "run_source": {
-        "signature": signature,
-        "sizes": table(count),
-        "sizes_note": text,
-        "constants": many(text),
-        "samples": absent_or(lambda value: isinstance(value, dict) and all(c(value.get(n)) for n, c in SAMPLES.items())),
-        "cases": many(case),
-        "refused": many(text),
-        "blind_spots": many(text),
-        "steady": truth,
-        "median_ms": absent_or(duration),
-    },
-    "run_further": {"cases": many(case)},
-    "run_target": {
-        "signature": signature,
-        "refused": table(text),
-        "reference": absent_or(text),
-        "median_ms": absent_or(table(duration)),
-        "steady_ms": absent_or(truth),
-        "notes": many(text),
-    },
-}
 
 
-def checked(task: str, said: dict[str, Any]) -> dict[str, Any]:
-    """``said``, without keys that nobody reads. Raises JobFailed."""
-    checks = ANSWERS[task]
-    if wrong := [name for name, check in checks.items() if not check(said.get(name))]:
-        raise JobFailed(f"The process that converted answered nonsense ({', '.join(wrong)}). Nothing else was affected.")
-    return {name: said[name] for name in checks if said.get(name) is not None or name not in ("precision", "tool")}
+def checked(task: str, answer: dict[str, Any]) -> dict[str, Any]:
+    """``answer``, without keys that nobody reads. Raises JobFailed."""
+    try:
+        found = ANSWERS[task].model_validate(answer).model_dump()
+    except ValidationError as error:
+        wrong = ", ".join(dict.fromkeys(str(one["loc"][0]) for one in error.errors(include_input=False) if one["loc"]))
+        raise JobFailed(f"The process that converted answered nonsense ({wrong}). Nothing else was affected.") from None
+    return {name: value for name, value in found.items() if value is not None or name not in ("precision", "tool")}
