@@ -10,6 +10,8 @@ import pytest
 
 from lib.replicas.remote import RemoteEngine
 from lib.settings import Settings
+from tests import tiny
+from tests.text_to_image.loras.make import write
 from tests.text_to_image.test_engine import wait_for
 
 RAY = "ray://local?replicas=2"
@@ -24,9 +26,11 @@ BACK_ENDS = [
 
 
 @pytest.fixture(scope="session")
-def small(settings: Settings) -> Settings:
-    """The random model in batches of four rows, exact to the bit."""
-    return replace(settings, default_model="sd", max_rows=4, reproducible=True, loaded_models=2)
+def small(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Settings:
+    """The random model in batches of four rows, exact to the bit, and a LoRA for it."""
+    ink = write(tmp_path_factory.mktemp("lora") / "ink.safetensors", tiny.stable_diffusion(), "kohya", seed=1, alpha=0.4)
+    loras = (f"ink={ink}", f"gone={ink.parent / 'gone'}")
+    return replace(settings, default_model="sd", max_rows=4, reproducible=True, loaded_models=2, loras=loras)
 
 
 @pytest.fixture(scope="module", params=BACK_ENDS)

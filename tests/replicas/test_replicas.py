@@ -152,6 +152,18 @@ def test_start_pictures_and_masks_go_along(engine: RemoteEngine, reference: Call
         assert done.info.get("mask", "") == start.mask_digest
 
 
+def test_loras_and_notes_go_along(engine: RemoteEngine, reference: Callable[[Request], bytes]) -> None:
+    request = Request(prompt="(a:1.2) car, " * 90, steps=4, seed=3, loras="ink:0.7")
+    done = engine.submit(request).result()
+    assert done.image.tobytes() == reference(request) != reference(replace(request, loras=()))
+    assert done.info["loras"] == [["ink", 0.7]] and done.info["lora_hashes"].keys() == {"ink"}
+    assert "sd reads 240" in done.info["notes"][0]
+    with pytest.raises(InvalidValue, match="loras was 'evil'; allowed: ink, gone"):
+        engine.submit(replace(request, loras="evil"))
+    with pytest.raises(ModelUnavailable, match="The LoRA 'gone' could not be loaded"):
+        engine.submit(replace(request, loras="gone")).result()
+
+
 def test_a_stop_keeps_the_last_preview(engine: RemoteEngine) -> None:
     ticket = engine.submit(LONG)
     seen: list[object] = []
