@@ -1,4 +1,4 @@
-"""The verdict on one output of a conversion: is it what its precision allows? numpy only; see ``proof.py``."""
+"""The verdict on one output of a conversion: is it what its precision allows? numpy only; see ``verdict.py``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Converts and proves: takes a source in, walks its route, proves it, packs what is proven.
 
-Runs in the app's own process and opens no file of a visitor: everything is a job (``tasks.py``), in the
+Runs in the app's own process and opens no file of a visitor: everything is a job (``worker/entrypoints.py``), in the
 environment that its format or edge needs.
 """
 
@@ -85,7 +85,7 @@ class Converter:
             return {name: jobs.status() for name, jobs in self._jobs.items()}
 
     def conversions(self) -> list[dict[str, Any]]:
-        """Every edge of this installation, as a table; see ``conversions.py`` and ``outlook.py``."""
+        """Every edge of this installation, as a table; see ``catalogue.py`` and ``estimates.py``."""
         return self._outlook.table()
 
     def names(self) -> dict[str, list[str]]:

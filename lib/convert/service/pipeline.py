@@ -155,7 +155,7 @@ class Conversion:
         return source | {"cases": source["cases"] + more["cases"]}
 
     def _lossy(self, hops: list[Answer], source: Answer, answers: list[Answer]) -> Answer | None:
-        """The last hop, where its precision rounds: what ``judging.judge`` needs to emulate it."""
+        """The last hop, where its precision rounds: what ``hops.compare`` needs to emulate it."""
         if self.precisions(hops)[-1] not in LOSSY:
             return None
         before = answers[-2]["signature"] if len(answers) > 1 else source["signature"]

@@ -17,7 +17,7 @@ ALWAYS = ("torch", "onnx", "onnxruntime")  # what proofs run on
 def report(
     taken: dict[str, Any], route: tuple[Edge, ...], hops: list[dict[str, Any]], proof: dict[str, Any], chosen: Chosen
 ) -> dict[str, Any]:
-    """``taken``, ``hops`` and ``proof`` are what the jobs answered (``conversion.py``)."""
+    """``taken``, ``hops`` and ``proof`` are what the jobs answered (``pipeline.py``)."""
     source, last = proof["source"], proof["answers"][-1]
     times = last["median_ms"] or {}
     before, after = times.get("source", source["median_ms"]), times.get("target")

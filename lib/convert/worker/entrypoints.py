@@ -125,11 +125,11 @@ def run_target(progress: Progress, **given: Any) -> Answer:
 
 
 def compare(progress: Progress, **given: Any) -> Answer:
-    """``proof.judge`` on files; see ``judging.py``."""
+    """``verdict.decide`` on files; see ``hops.py``."""
     from lib.convert.worker import hops
 
     progress("Comparing")
-    return hops.judge(**given)
+    return hops.compare(**given)
 
 
 def diverge(progress: Progress, source: str, target: str, inputs: str, names: dict[str, str], precision: str) -> Answer:

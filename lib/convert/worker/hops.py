@@ -21,7 +21,7 @@ ENOUGH = 30  # samples on which a decision may rest alone
 MOST_BYTES = 96 << 20  # of samples' outputs whose values are compared one by one; all are judged by the task
 
 
-def judge(
+def compare(
     asked: str,
     answers: list[dict[str, Any]],
     cases: list[dict[str, Any]],
@@ -36,7 +36,7 @@ def judge(
     min_agreement: float = 0.95,
     calibrated_on: str = "",
 ) -> dict[str, Any]:
-    """``hops``, ``whole`` and ``three_way``, each a dict of ``proof.judge``; ``faithful`` and ``quality``.
+    """``hops``, ``whole`` and ``three_way``, each a dict of ``verdict.decide``; ``faithful`` and ``quality``.
 
     ``asked`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
     ``refused`` and ``reference``; ``blind_spots`` what each hop left unseen; ``ranked`` the outputs with one row a
@@ -157,7 +157,7 @@ def _compare(
     for case in cases:
         about = (case["sizes"], case["seed"], case["changed"])
         if case["kind"].startswith("perturbed"):
-            if (moved := _nudged(source, first, case, cases, ranked)) is not None:
+            if (moved := _perturbed(source, first, case, cases, ranked)) is not None:
                 pairs.append(Pair(case["kind"], moved, None, "", *about))
             continue
         expected = source.of(case["file"])
@@ -175,7 +175,7 @@ def _compare(
     return decide(pairs, precision, inputs=inputs, constants=constants, explained=explained)
 
 
-def _nudged(
+def _perturbed(
     one: Outputs, first: Outputs, case: dict[str, Any], cases: list[dict[str, Any]], ranked: Sequence[str]
 ) -> arrays.Arrays | None:
     """What ``one`` would make of perturbed inputs: it computes the same as ``first``, so it is moved as far."""

@@ -1,4 +1,4 @@
-"""A pipeline's folder of ONNX files in onnxruntime, under the names of ``runners/diffusers.py``. Knows no torch."""
+"""A pipeline's folder of ONNX files in onnxruntime, under the names of ``diffusers/runner.py``. Knows no torch."""
 
 from __future__ import annotations
 

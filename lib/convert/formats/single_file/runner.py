@@ -1,4 +1,4 @@
-"""A Stable Diffusion single file, under the names of ``runners/diffusers.py``.
+"""A Stable Diffusion single file, under the names of ``diffusers/runner.py``.
 
 Read by diffusers' own single-file loader and not by ``ldm_names``: a mistake in our names would otherwise undo
 itself on the way back, and the proof would see two equal models.
