@@ -166,3 +166,16 @@ def test_matrices_that_do_not_fit(pipeline: Any, tmp_path: Path, changed: dict[s
     save_file(tensors(**changed), tmp_path / "x.safetensors")
     with pytest.raises(InvalidValue, match="loras was 'ink'; allowed: one"):
         read("ink", tmp_path / "x.safetensors", pipeline)
+
+
+def test_the_alpha_of_a_layer_is_its_own(pipeline: Any, tmp_path: Path) -> None:
+    file = write(tmp_path / "x.safetensors", pipeline, "kohya", seed=1, rank=4)
+    state = load_file(file)
+    state |= {key: torch.tensor(1.0) for key in state if key.endswith("attn1_to_q.alpha") or key.endswith("conv1.alpha")}
+    save_file(state, file)
+    layers = read("x", file, pipeline).layers["unet"]
+    for name, delta in layers.items():
+        key = "lora_unet_" + name.replace(".", "_")
+        scale = 0.25 if name.endswith(("attn1.to_q", "conv1")) else 1.0
+        assert torch.allclose(delta.up, state[f"{key}.lora_up.weight"] * scale), name
+    assert len(layers) * 3 == sum(key.startswith("lora_unet_") for key in state)
