@@ -68,7 +68,7 @@ def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
         except WorkbenchError as error:
             return as_response(error)
         notes = list(dict.fromkeys(note for one in done for note in one.info.get("notes") or ()))
-        headers = {"X-Seed": str(done[0].info["seed"])} | ({"X-Notes": json.dumps(notes)} if notes else {})
+        headers = {"X-Seed": str(done[0].info["seed"]), "X-Notes": json.dumps(notes)}
         if len(done) == 1:
             return Response(data, media_type="image/png", headers=headers)
         name = {"Content-Disposition": 'attachment; filename="pictures.zip"'}
@@ -78,9 +78,10 @@ def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
     one = file("The picture; its parameters are inside.", "image/png")["content"]
     several = file("Where count is above 1: PNG files named by their seeds.", "application/zip")["content"]
     papers: dict[str, Any] = {
-        "answer": {"content": one | several} | headers(
+        "answer": {"content": one | several}
+        | headers(
             X_Seed="The seed of the picture, or of the first one.",
-            X_Notes="What is to be told beside it: a JSON list of sentences, where there are any.",
+            X_Notes="What is to be told beside it: a JSON list of sentences, often empty.",
         ),
         "errors": (422, 429, 500, 503),
     }

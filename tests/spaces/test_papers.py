@@ -28,7 +28,7 @@ TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 ERROR = {"type": "object", "properties": {"error": {"type": "string", "minLength": 9}}, "required": ["error"]}
 OLDER = ("/edit_metadata", "/export_classifier")  # these spellings keep working
 # for the page and for browsers: no door of programs
-UNTOLD = ("/docs", "/openapi.json", "/netron", "/onnx-files/", "/train/files/", *OLDER)
+UNTOLD = ("/docs", "/openapi.json", "/netron", "/onnx-files/", "/train/files/", "/text-to-image/pictures/", *OLDER)
 BUSY = {408, 429, 500, 503}  # not by what is asked
 NOBODY = "20200101-000000-shapes-0123456789abcdef"  # as a run's id may be
 

@@ -86,7 +86,7 @@ def test_notes_stand_in_a_header_and_in_the_picture(address: str) -> None:
     assert note.startswith("tiny-scenes knows none of the words that say what to draw: unicorn. It draws one of 12 objects")
     assert png.read_info(answer.content)["notes"] == [note]
     assert note not in Image.open(io.BytesIO(answer.content)).info["parameters"]
-    assert "x-notes" not in httpx.post(f"{address}/text-to-image", json=ASK, timeout=60).headers
+    assert httpx.post(f"{address}/text-to-image", json=ASK, timeout=60).headers["x-notes"] == "[]"
 
 
 def test_tokens(address: str) -> None:
