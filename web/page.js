@@ -62,6 +62,7 @@
   }
 
   // Names that gradio leaves out: data-alt is what its picture shows.
+  let groups = 0;
   function describe() {
     const words = document.querySelector("[data-alt]")?.dataset.alt;
     for (const image of document.querySelectorAll("#picture img")) {
@@ -74,8 +75,19 @@
       for (const text of link.childNodes) if (/[KMGT]?B\b/.test(text.nodeValue ?? "")) text.nodeValue = "";
       link.setAttribute("aria-label", `Download ${link.download}`);
     }
-    // a control in a control; the button opens it by a script
-    for (const input of document.querySelectorAll("button input[type=file]")) input.style.display = "none";
+    // a button in a button: the outer one does it alone
+    for (const inner of document.querySelectorAll("button button.upload-container")) {
+      const outer = inner.parentElement.closest("button"), input = inner.querySelector("input[type=file]");
+      inner.style.display = "none";
+      if (input) outer.onclick = (event) => event.target === input || input.click();
+    }
+    // a list that scrolls would be a stop of its own, and gone with the focus
+    for (const list of document.querySelectorAll("ul[role=listbox]")) list.tabIndex = -1;
+    // radio buttons without a common name are stops each, and the arrows do nothing
+    for (const box of document.querySelectorAll("fieldset:has(input[type=radio])")) {
+      box.dataset.group ??= `group-${++groups}`;
+      for (const radio of box.querySelectorAll("input[type=radio]")) radio.name = box.dataset.group;
+    }
     // gradio has no words for this key
     for (const button of document.querySelectorAll('[aria-label="common.upload"]')) {
       button.setAttribute("aria-label", "Add files");

@@ -16,7 +16,7 @@ from web.cards import e
 from .view import MOST_ROWS, part
 
 PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "M MACs", "GMAC/s"]
-HEAD = {True: "{} matches {}", False: "{} and {} give different outputs", None: "only one runtime produced outputs"}
+HEAD = {True: "{} matches {}", False: "{} and {} give different outputs", None: "Only one runtime produced outputs"}
 PREVIEWED = 8 << 20  # bytes of a picture or a sound that is shown before it is used
 TEXT = 600  # characters of a text
 

@@ -18,7 +18,7 @@ from .page_shared import QUIET, Question, Shared, Updates
 from .subject import Subject
 
 EXAMPLES = {"objects": "Objects: 12 drawn classes", "digits": "Digits: real scans"}
-EXPECTED = "A .zip with one folder per class"
+EXPECTED = "A .zip: one folder per class"
 Values = AsyncIterator[Updates]
 
 

@@ -33,7 +33,7 @@ class Form:
             info="Fine-tuning trains the whole network: more accurate. Feature extraction trains the last layer: faster.",
         )
         with gr.Row():
-            epochs = gr.Number(START.epochs, label="Epochs", info="passes over the pictures", min_width=110)
+            epochs = gr.Number(START.epochs, label="Epochs", info="training passes", min_width=110)
             size = gr.Number(START.image_size, step=32, label="Size", info="side in pixels: 32–512", min_width=110)
         self.said = gr.HTML(self.nothing(), padding=False, elem_id="train-said")
         with gr.Row():

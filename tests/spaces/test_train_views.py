@@ -84,6 +84,8 @@ def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(view
         assert words in page.text, words
     assert "12 of 150 layers stay float32" in page.text and page.text.count("withheld") >= 2
     assert page.all("img") == []
+    named = [a["data-name"] for a in page.all("td")]  # a phone shows these instead of the head
+    assert named == list(views("view_export").HEAD) * (1 + len(rows))
     assert page.all("tr")[1:] and len(page.all("tr")) == 1 + 1 + len(rows)  # the head, the trained network, the files
 
 
