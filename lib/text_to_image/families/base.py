@@ -20,7 +20,8 @@ from lib.text_to_image.request import SCHEDULERS, Request
 class Conditioning:
     """One row of the network: ``hidden`` [tokens, width]; ``added`` and ``timestep_cond`` as the family needs.
 
-    Tensors of one name have the same shape in all rows of a model: the network gets them stacked.
+    Tensors of one name have the same shape in all rows of a model, since the network gets them stacked. Only ``hidden``
+    may have more tokens in one row than in another, where the family's ``predict`` takes that.
     """
 
     hidden: torch.Tensor
