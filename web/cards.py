@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 
 from lib.errors import Cancelled, InvalidValue, WorkbenchError
 
@@ -37,11 +38,14 @@ def progress(stage: str, share: float | None) -> str:
     return f'<div class="mw-card" data-say="{e(quarter(stage, share))}">{e(stage)} …{bar(share)}</div>'
 
 
-def sentence(error: WorkbenchError) -> str:
-    """``error`` as a page words it for a person. Programs get ``error.message``, which names the field of the API."""
+def sentence(error: WorkbenchError, labels: Mapping[str, str] | None = None) -> str:
+    """``error`` as a page words it for a person. Programs get ``error.message``, which names the field of the API.
+
+    ``labels``: of fields that the page calls otherwise.
+    """
     if not isinstance(error, InvalidValue):
         return error.message
-    field, allowed = error.field.replace("_", " ").capitalize(), error.allowed
+    field, allowed = (labels or {}).get(error.field) or error.field.replace("_", " ").capitalize(), error.allowed
     end = "" if allowed.endswith("?") else "."
     if error.given is None or error.given == "":
         return f"{field} is missing. Allowed: {allowed}{end}"
@@ -50,13 +54,13 @@ def sentence(error: WorkbenchError) -> str:
     return f"{field} cannot be “{shown}”. Allowed: {allowed}{end}"
 
 
-def failed(error: WorkbenchError, word: str, still: str = "") -> str:
-    """Why there is no answer; a Stop is no failure. ``still`` is the model that stays open."""
+def failed(error: WorkbenchError, word: str, still: str = "", labels: Mapping[str, str] | None = None) -> str:
+    """Why there is no answer; a Stop is no failure. ``still``: the model that stays open. ``labels``: see ``sentence``."""
     after = f"<p><b>{e(still)}</b> is still the open model.</p>" if still else ""
     if isinstance(error, Cancelled):
         return idle(f'<span data-say="Stopped.">Stopped.</span>{after}')
     chip = f'<span class="mw-chip error">{e(word)}</span>'
-    words = e(sentence(error))
+    words = e(sentence(error, labels))
     return f'<div class="mw-card" data-say="{words}">{chip} {words}{after}</div>'
 
 

@@ -54,7 +54,7 @@ def _update(spec: dict[str, Any] | None, known: dict[str, Any], kept: Any = None
         return gr.update(visible=False, value=None)
     same = {"visible": True, "value": kept if _takes(spec, kept) else spec["default"], "label": spec["title"]}
     if spec["kind"] == "int":
-        return gr.update(**same, minimum=spec["low"], maximum=spec["high"], info=f"{spec['low']} to {spec['high']}")
+        return gr.update(**same, info=f"{spec['low']} to {spec['high']}")
     return gr.update(**same, choices=list(spec["choices"])) if spec["kind"] == "choice" else gr.update(**same)
 
 

@@ -15,6 +15,7 @@ from . import view
 from .page_shared import Shared, Updates, Values, table
 from .subject import Subject, tolerance, uploaded
 
+LABELS = {"rtol": "Relative tolerance", "atol": "Absolute tolerance"}
 CHOOSE = "Choose two models to compare: open one or drop it under Before, then drop the other one under After."
 
 
@@ -27,8 +28,8 @@ class Compare:
             self.old = gr.File(label="Before", elem_id="onnx-old", **many)
             self.new = gr.File(label="After", elem_id="onnx-new", **many)
         with gr.Row():
-            self.rtol = gr.Number(0.0, label="Relative tolerance", minimum=0, min_width=120)
-            self.atol = gr.Number(0.0, label="Absolute tolerance", minimum=0, min_width=120)
+            self.rtol = gr.Number(0.0, label="Relative tolerance", min_width=120)
+            self.atol = gr.Number(0.0, label="Absolute tolerance", min_width=120)
             self.start = gr.Button("Compare", variant="primary", min_width=120)
             self.example = gr.Button("Compare two examples", size="sm", min_width=120, scale=0)
         self.difference = gr.HTML(padding=False, elem_id="onnx-difference")
@@ -57,7 +58,7 @@ class Compare:
                         shown = gr.Dataframe(value=rows, visible=len(rows) > 0)
                         yield {self.difference: view.changes(news), self.changes: shown}
             except WorkbenchError as error:
-                yield self.nothing(failed(error, "not compared"))
+                yield self.nothing(failed(error, "not compared", labels=LABELS))
 
         async def compare(
             old: list[str] | None, new: list[str] | None, rtol: float, atol: float, now: Subject | None, http: gr.Request

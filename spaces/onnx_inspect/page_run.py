@@ -23,10 +23,8 @@ class Run:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         with gr.Row():
-            self.seed = gr.Number(0, label="Seed", precision=0, minimum=0, info="for random inputs", min_width=120)
-            self.runs = gr.Number(
-                RUNS, label="Timed runs", precision=0, minimum=1, maximum=1000, info="1 to 1000", min_width=120
-            )
+            self.seed = gr.Number(0, label="Seed", precision=0, info="for random inputs", min_width=120)
+            self.runs = gr.Number(RUNS, label="Timed runs", precision=0, info="1 to 1000", min_width=120)
             self.sizes = gr.Textbox(
                 label="Sizes of dynamic dimensions", placeholder="batch=8", info="empty: chosen automatically", min_width=160
             )
@@ -116,7 +114,7 @@ class Run:
                     buttons = [gr.DownloadButton(value=one, interactive=True) for one in written]
                     yield self.result(model, news) | dict(zip(reports, buttons, strict=True))
             except WorkbenchError as error:
-                yield self.nothing(failed(error, "no result"))
+                yield self.nothing(failed(error, "no result", labels={"runs": "Timed runs"}))
 
         given = [self.seed, self.runs, self.sizes, self.file, self.preprocessing, self.typed, shared.subject]
         shared.on([self.start.click], run_open, given, [*self.results, *reports])
