@@ -16,6 +16,7 @@ from lib.errors import InvalidValue
 from lib.settings import Settings
 from tests import environments
 from tests.convert.models import conv_net, save
+from tests.convert.trained import corpus
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1800)]
 
@@ -30,9 +31,9 @@ def converter(request: pytest.FixtureRequest) -> Iterator[Converter]:
     found.close()
 
 
-def converted(converter: Converter, source: Source, out: Path, **options: Any) -> dict[str, Any]:
+def converted(converter: Converter, source: Source, out: Path, target: str = "executorch", **options: Any) -> dict[str, Any]:
     out.mkdir()
-    return converter.convert(source, "executorch", options, out).result()
+    return converter.convert(source, target, options, out).result()
 
 
 def test_an_architecture_with_a_dynamic_batch(converter: Converter, tmp_path: Path) -> None:
@@ -71,3 +72,11 @@ def test_a_wrong_weight_is_caught(converter: Converter, tmp_path: Path, monkeypa
     monkeypatch.setattr(routes, "edges", lambda: known | {("pt2", "executorch"): wrong})
     found = converted(converter, Source(files={path.name: path}), tmp_path / "out")
     assert found["report"]["verdict"] == "failed" and found["artifact"] is None
+
+
+def test_a_trained_network(converter: Converter, tmp_path: Path) -> None:
+    subject = corpus.make("torch-cnn", tmp_path / "made")
+    source = Source(files={name: subject.folder / name for name in subject.files})
+    found = converted(converter, source, tmp_path / "out", samples=str(subject.samples))
+    assert found["report"]["verdict"] == "proven", found["report"]["reason"]
+    assert found["report"]["samples"]["judged"] == 64

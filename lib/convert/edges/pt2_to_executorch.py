@@ -7,7 +7,6 @@ from typing import Any
 
 from lib.convert.core.option import Option
 from lib.convert.edges import Progress, edge
-from lib.convert.formats.executorch.options import DYNAMIC, NOTE
 
 
 @edge(
@@ -26,9 +25,10 @@ from lib.convert.formats.executorch.options import DYNAMIC, NOTE
             default="xnnpack",
             choices=("xnnpack", "none"),
         ),
-        *DYNAMIC,
+        Option(name="dynamic", title="Keep dynamic dimensions, up to a bound", kind="bool", default=True),
+        Option(name="largest", title="Largest sizes, as in batch=16, height=640", kind="text", default=""),
     ),
-    note=NOTE,
+    note="For ExecuTorch 1.2 and later. Memory is planned for the largest size of every dynamic dimension.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     from lib.convert.formats.pt2 import files as pt2_files

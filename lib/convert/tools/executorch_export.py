@@ -8,18 +8,16 @@ import io
 import json
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from lib.convert.core.tool_messages import sanitize_message
-from lib.convert.core.torch_values import from_numpy
 from lib.convert.formats.executorch.check import NAME, read_program
 from lib.convert.formats.executorch.runner import SIGNATURE
 from lib.convert.tools import torch_export
-from lib.convert.tools.calibration import Row
-from lib.errors import InvalidFile, JobFailed, WorkbenchError
+from lib.errors import JobFailed
 from lib.model_inputs import sizes
 from lib.model_inputs.dimensions import kinds
 from lib.model_inputs.signature import Signature, Value
@@ -33,12 +31,11 @@ GLUE = ("executorch_prim::", "aten::sym_size")  # operators of sizes, not of val
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """A program that ExecuTorch takes. ``signature`` has the ``fixed`` sizes; ``largest`` are the bounds of the others."""
+    """A program that ExecuTorch takes. ``signature`` has the ``fixed`` sizes in the place of their dimensions."""
 
     program: Any
     signature: Signature
     fixed: dict[str, int]
-    largest: dict[str, int]
     messages: list[str]
 
 
@@ -48,15 +45,6 @@ def bounded(program: Any, signature: Signature, options: Mapping[str, Any], limi
     Of an edge's options: ``dynamic``; ``largest``, what a visitor asks for; ``case_sizes``, what is needed at the least;
     ``sizes``. ``limits`` are the program's own. Raises InvalidValue for a dimension that is not there, JobFailed.
     """
-    asked = sizes.parse(options.get("largest") or "")
-    sizes.check(asked, signature)
-    needed = options.get("case_sizes") or {}
-    largest = {s: asked.get(s, LARGEST.get(kind, OTHERS)) for s, kind in kinds(signature).items()}
-    largest = {s: min(max(n, needed.get(s, 1)), limits.get(s, LIMIT)) for s, n in largest.items()}
-    return _exported(program.module(check_guards=False), signature, largest, options)
-
-
-def _exported(module: Any, signature: Signature, largest: dict[str, int], options: Mapping[str, Any]) -> Bounded:
     import torch
 
     class Named(torch.nn.Module):
@@ -64,11 +52,16 @@ def _exported(module: Any, signature: Signature, largest: dict[str, int], option
 
         def __init__(self) -> None:
             super().__init__()
-            self.model = module
+            self.model = program.module(check_guards=False)
 
         def forward(self, *given: torch.Tensor) -> Any:
             return self.model(*given)
 
+    asked = sizes.parse(options.get("largest") or "")
+    sizes.check(asked, signature)
+    needed = options.get("case_sizes") or {}
+    largest = {s: asked.get(s, LARGEST.get(kind, OTHERS)) for s, kind in kinds(signature).items()}
+    largest = {s: min(max(n, needed.get(s, 1)), limits.get(s, LIMIT)) for s, n in largest.items()}
     given, dynamic = dict(options.get("sizes") or {}), bool(options.get("dynamic"))
     made = torch_export.export(Named(), signature, dynamic=dynamic, sizes=given, largest=largest)
 
@@ -78,34 +71,7 @@ def _exported(module: Any, signature: Signature, largest: dict[str, int], option
         )
 
     now = replace(signature, inputs=values(signature.inputs), outputs=values(signature.outputs))
-    return Bounded(made.program, now, made.fixed, largest, made.messages)
-
-
-def quantised(given: Bounded, rows: Sequence[Row], options: Mapping[str, Any], report: Callable[[float], None]) -> Bounded:
-    """The same with weights and activations of eight bits, as XNNPACK computes them; ranges are measured on ``rows``.
-
-    PT2E of torchao. Raises JobFailed where it refuses the model, InvalidFile where it finds nothing to quantise.
-    """
-    import torch
-    from executorch.backends.xnnpack.quantizer.xnnpack_quantizer import XNNPACKQuantizer, get_symmetric_quantization_config
-    from torchao.quantization.pt2e.quantize_pt2e import convert_pt2e, prepare_pt2e
-
-    config = get_symmetric_quantization_config(is_per_channel=options["per_channel"])
-    with _quiet(), torch.no_grad():
-        try:
-            prepared = prepare_pt2e(given.program.module(check_guards=False), XNNPACKQuantizer().set_global(config))
-            for k, row in enumerate(rows):
-                prepared(*(from_numpy(row[v.name]) for v in given.signature.inputs))
-                report((k + 1) / len(rows))
-            made = convert_pt2e(prepared)
-        except (WorkbenchError, MemoryError):
-            raise
-        except Exception as error:  # torchao's and torch's many kinds
-            raise JobFailed(f"PT2E gave up: {sanitize_message(_deepest(error))}") from None
-    if not any("quantize_per" in str(node.target) for node in made.graph.nodes):
-        raise InvalidFile("XNNPACK's quantizer finds nothing in this model that it computes in eight bits.")
-    found = _exported(made, given.signature, given.largest, options)
-    return replace(found, fixed=given.fixed | found.fixed, messages=given.messages + found.messages)
+    return Bounded(made.program, now, made.fixed, made.messages)
 
 
 def write(given: Bounded, target: Path, delegate: str) -> list[str]:
@@ -120,7 +86,8 @@ def write(given: Bounded, target: Path, delegate: str) -> list[str]:
     flatc = importlib.resources.files("executorch.data.bin") / "flatc"
     os.environ.setdefault("FLATC_EXECUTABLE", str(flatc))
     told = {SIGNATURE: json.dumps(given.signature.as_dict())}
-    with _quiet():
+    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
         try:
             lowered = to_edge_transform_and_lower(
                 given.program,
@@ -149,13 +116,6 @@ def write(given: Bounded, target: Path, delegate: str) -> list[str]:
     if delegate != "none" and left:
         said.append(f"Not in XNNPACK, so run by portable kernels: {', '.join(left)[:300]}.")
     return given.messages + said
-
-
-@contextlib.contextmanager
-def _quiet() -> Iterator[None]:
-    with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def _deepest(error: BaseException) -> BaseException:
