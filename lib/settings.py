@@ -94,7 +94,8 @@ class Settings:
         "LORAS",
         (),
         _loras,
-        "name=/local/folder, name=/local/file.safetensors or name=owner/name (Hub), separated by commas; names without : , < >",
+        "name=/local/folder, name=/local/file.safetensors or name=owner/name (Hub), separated by commas; "
+        "names without : , < >",
     )
     default_model: str = _variable("DEFAULT_MODEL", "", str, "a name from MODELS")
     device: str = _variable("DEVICE", "auto", str, "auto, cpu, cuda, cuda:1, mps")
@@ -104,6 +105,7 @@ class Settings:
     queue_size: int = _variable("QUEUE_SIZE", 64, _at_least(1), "a whole number from 1")
     max_rows: int = _variable("MAX_ROWS", 0, _at_least(0), "a whole number; 0 lets the device decide")
     reproducible: bool = _variable("REPRODUCIBLE", False, _flag, "1 or 0")
+    compile_unet: bool = _variable("COMPILE_UNET", True, _flag, "1 or 0")
     safety_checker: bool = _variable("SAFETY_CHECKER", False, _flag, "1 or 0")
     loaded_models: int = _variable("LOADED_MODELS", 1, _at_least(1), "a whole number from 1")
     max_steps: int = _variable("MAX_STEPS", 150, _at_least(1), "a whole number from 1")

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+os.environ.setdefault("COMPILE_UNET", "0")  # it takes seconds of a core; tests/text_to_image/test_compiled.py has it
 os.environ.setdefault("HF_HUB_OFFLINE", "1")  # nothing here reaches for a network
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as in the app: tests run beside others
 if "PYTEST_XDIST_WORKER" in os.environ:  # "gw0": Gradio's apps of two workers do not try the same port at once
@@ -70,7 +71,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 def settings(tmp_path_factory: pytest.TempPathFactory, folders: dict[str, Path]) -> Settings:
     """The embedded model and the random ones, on the CPU."""
     models = (EMBEDDED, *(f"{name}={folder}" for name, folder in folders.items()))
-    return Settings(models=models, device="cpu", data_folder=tmp_path_factory.mktemp("data"), loaded_models=4)
+    data = tmp_path_factory.mktemp("data")
+    return Settings(models=models, device="cpu", data_folder=data, loaded_models=4, compile_unet=False)
 
 
 @pytest.fixture(scope="session")

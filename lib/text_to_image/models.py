@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from lib import log
 from lib.errors import InvalidValue, ModelUnavailable, out_of_memory
 from lib.settings import EMBEDDED, EMBEDDED_FOLDER, Settings
+from lib.text_to_image.compiled import CompiledUNet
 from lib.text_to_image.loras.adapters import Adapters
 from lib.text_to_image.loras.catalogue import LoraCatalogue
 from lib.text_to_image.request import SCHEDULERS, Request
@@ -72,10 +73,11 @@ class Catalogue:
         return self.sources[name or self.default]
 
 
-def suggested(name: str) -> dict[str, Any]:
-    """Settings that suit the model: distilled ones want few steps and no guidance."""
+def suggested(name: str, pipeline: str = "") -> dict[str, Any]:
+    """Settings that suit the model: distilled ones want few steps and no guidance. ``pipeline``: diffusers' class."""
     low = name.lower()
-    flux, sd3 = "flux" in low, "stable-diffusion-3" in low or "sd3" in low
+    flux = "flux" in low or pipeline == "FluxPipeline"
+    sd3 = "stable-diffusion-3" in low or "sd3" in low or pipeline == "StableDiffusion3Pipeline"
     if flux or sd3:  # trained with flow matching; their authors' own numbers
         few = "schnell" in low or "turbo" in low
         scale = 0.0 if few else 3.5 if flux else 5.0
@@ -102,6 +104,7 @@ class Model:
     adapters: Adapters
     preview_weights: torch.Tensor | None = None
     safety: SafetyChecker | None = None
+    compiled: CompiledUNet | None = None
 
     def settle(self, request: Request) -> Request:
         """With the size filled in. Raises InvalidValue for a size outside half to double the trained one, and for
@@ -187,9 +190,10 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     if vae is not None and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
         vae.to(torch.float32)  # SDXL's VAE overflows in fp16
     threads = Threads(device)
+    revision = _revision(source, folder)
     model = Model(
         name=source.name,
-        revision=_revision(source, folder),
+        revision=revision,
         pipeline=pipeline,
         device=device,
         dtype=dtype,
@@ -204,6 +208,8 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     if family:
         report(f"warming up {source.name}")
         model.preview_weights = preview.fit(model.decode, family.channels, device)
+    if hasattr(pipeline, "unet") and family:
+        model.compiled = CompiledUNet.begin(pipeline.unet, folder, revision, settings)
     return model
 
 

@@ -90,12 +90,15 @@ class Predictor:
             inputs = inputs + inputs[-1:] * (self.bucket - n)
         noisy, times = torch.cat([one.noisy for one in inputs]), torch.tensor([one.time for one in inputs])
         threads, loras = self.model.threads, [one.loras for one in inputs]
+        conditions, compiled = [one.condition for one in inputs], self.model.compiled
+        if compiled and not together and not self.bucket and not any(loras) and compiled.takes(noisy, conditions):
+            return compiled(noisy, times, torch.stack([one.hidden for one in conditions]))
         # Several threads cut a matrix where it suits them, so a row's rounding would depend on its place.
         with (
             threads.use(self.family.network, positions(noisy), together=together, one=bool(self.bucket)),
             self.model.adapters.applied(loras, "unet", "transformer", apart=bool(self.bucket)),
         ):
-            return self.family.predict(noisy, times, [one.condition for one in inputs])[:n]
+            return self.family.predict(noisy, times, conditions)[:n]
 
 
 def positions(latents: torch.Tensor) -> int:

@@ -1,0 +1,111 @@
+"""The UNet by OpenVINO: the same pictures, for requests that are alone, and only where it agrees with PyTorch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from lib.settings import EMBEDDED, Settings
+from lib.text_to_image.batch import Batch
+from lib.text_to_image.compiled import CompiledUNet
+from lib.text_to_image.models import Model, Source, load
+from lib.text_to_image.request import Request
+
+
+@pytest.fixture(scope="module")
+def model(settings: Settings) -> Iterator[Model]:
+    found = load(Source.parse(EMBEDDED), replace(settings, compile_unet=True))
+    assert found.compiled is not None
+    found.compiled.thread.join(300)
+    assert found.compiled.ready
+    yield found
+    found.compiled.close()
+
+
+class Counted:
+    """How often a network is called."""
+
+    def __init__(self, network: Any) -> None:
+        self.calls = 0
+        self.handle = network.register_forward_hook(lambda *_: setattr(self, "calls", self.calls + 1))
+
+
+@pytest.fixture
+def by_torch(model: Model) -> Iterator[Counted]:
+    counted = Counted(model.pipeline.unet)
+    yield counted
+    counted.handle.remove()
+
+
+def drawn(model: Model, *requests: Request, bucket: int = 0) -> list[np.ndarray]:
+    batch = Batch(model, bucket=bucket)
+    rows = [batch.join(model.settle(request.settle())) for request in requests]
+    while batch.rows:
+        batch.step()
+    return [np.asarray(image, np.int16) for image in batch.decode(rows)]
+
+
+RED = Request(prompt="a red car on a track", steps=8, seed=3)
+
+
+@pytest.mark.parametrize("scale", [4.0, 1.0])
+def test_alone_it_draws_what_pytorch_draws(model: Model, by_torch: Counted, scale: float) -> None:
+    request = replace(RED, guidance_scale=scale)
+    (found,) = drawn(model, request)
+    assert by_torch.calls == 0
+    compiled, model.compiled = model.compiled, None
+    try:
+        (expected,) = drawn(model, request)
+    finally:
+        model.compiled = compiled
+    assert by_torch.calls == 8 and np.abs(found - expected).max() <= 1
+
+
+def test_in_company_pytorch_computes(model: Model, by_torch: Counted) -> None:
+    (alone,) = drawn(model, RED)
+    assert by_torch.calls == 0
+    shared, _ = drawn(model, RED, replace(RED, prompt="a blue rocket in space", seed=4))
+    assert by_torch.calls == 8 and np.abs(alone - shared).max() <= 1
+
+
+def test_bit_exact_pictures_and_odd_sizes_are_pytorchs(model: Model, by_torch: Counted) -> None:
+    drawn(model, RED, bucket=2)
+    assert by_torch.calls == 8
+    drawn(model, replace(RED, width=136, height=128))
+    assert by_torch.calls == 16
+
+
+def test_one_that_differs_is_not_used(model: Model) -> None:
+    assert model.compiled is not None
+    request = model.compiled._request
+    assert model.compiled._agrees(request)
+    name, weight = next((n, p) for n, p in model.pipeline.unet.named_parameters() if n.endswith("conv_out.weight"))
+    with torch.no_grad():
+        weight.mul_(1.01)
+    try:
+        assert not model.compiled._agrees(request), name
+    finally:
+        with torch.no_grad():
+            weight.div_(1.01)
+
+
+def test_what_is_not_compiled(model: Model, settings: Settings, folders: dict[str, Any]) -> None:
+    unet, folder = model.pipeline.unet, folders["sd"]
+    assert CompiledUNet.begin(unet, folder, "r", replace(settings, compile_unet=False)) is None
+    assert CompiledUNet.begin(unet, folder, "r", replace(settings, compile_unet=True, reproducible=True)) is None
+    xl = load(Source(name="sdxl", folder=folders["sdxl"]), replace(settings, compile_unet=True))
+    assert xl.compiled is None
+
+
+def test_a_folder_that_cannot_be_read_leaves_pytorch(model: Model, settings: Settings, tmp_path: Any) -> None:
+    found = CompiledUNet.begin(
+        model.pipeline.unet, tmp_path, "no such", replace(settings, compile_unet=True, data_folder=tmp_path)
+    )
+    assert found is not None
+    found.thread.join(120)
+    assert not found.ready and not list((tmp_path / "compiled").iterdir())
