@@ -176,6 +176,8 @@ class Program(Walk):
         start = at + self._number(at, "<I")
         count, width = self._number(start, "<I"), struct.calcsize(kind)
         self._steps += count
+        if self._steps > self._most:  # before the memory is taken
+            raise Broken(f"it has more than {self._most:,} parts")
         return struct.unpack(f"<{count}{kind}", self._data[start + 4 : start + 4 + count * width])
 
     def _text(self, table: int, slot: int) -> str:
