@@ -30,6 +30,13 @@ def folder(source: Source) -> Path | None:
     return home if any(home.glob("*/*.safetensors")) else None
 
 
+def pipeline(source: Source) -> str:
+    """diffusers' class of it; "" where the files do not tell."""
+    home = folder(source)
+    found = _read(home / "model_index.json").get("_class_name") if home is not None else None
+    return found if isinstance(found, str) else ""
+
+
 def trained_size(source: Source) -> int | None:
     """Pixels a side, as ``Model.size`` will be; None where the files do not tell."""
     home = folder(source)
@@ -45,7 +52,7 @@ def trained_size(source: Source) -> int | None:
 
 
 def bounds(size: int) -> tuple[int, int]:
-    """The least and the most pixels a side that a model trained at ``size`` is asked for."""
+    """The least and the most pixels a side that ``models.settle`` takes for a model trained at ``size``."""
     return max(64, size // 2), size * 2
 
 

@@ -11,7 +11,7 @@ import torch
 
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.settings import Settings
-from lib.text_to_image import models
+from lib.text_to_image import known, models
 from lib.text_to_image.families import FAMILIES
 from lib.text_to_image.families.flow_schedulers import FLOW_SCHEDULERS
 from lib.text_to_image.models import Catalogue, Source, load, suggested
@@ -99,3 +99,10 @@ def test_distilled_models_get_few_steps() -> None:
 def test_models_of_flow_matching_get_a_scheduler_that_they_take() -> None:
     names = ("black-forest-labs/FLUX.1-dev", "stabilityai/stable-diffusion-3.5-large-turbo", "sd3")
     assert all(suggested(name)["scheduler"] in FLOW_SCHEDULERS for name in names)
+
+
+def test_a_folder_by_any_name_gets_a_scheduler_that_it_takes(folders: dict[str, Path], tmp_path: Path) -> None:
+    for model, takes in (("sd", SCHEDULERS), ("sd3", FLOW_SCHEDULERS), ("flux", FLOW_SCHEDULERS)):
+        kind = known.pipeline(Source(name="mine", folder=folders[model]))
+        assert kind and suggested("mine", kind)["scheduler"] in takes
+    assert known.pipeline(Source(name="mine", folder=tmp_path)) == ""
