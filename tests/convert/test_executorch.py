@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import mmap
 import random
 import re
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from lib.convert.edges import edges
 from lib.convert.formats import find, load
-from lib.convert.formats.executorch.check import check_program, read_program
+from lib.convert.formats.executorch.check import Program, check_program, read_program
 from lib.convert.intake.admit import take_in
 from lib.convert.service.routes import routes
 from lib.errors import InvalidFile, JobFailed
@@ -125,3 +127,46 @@ def test_a_format_is_one_folder_and_one_line() -> None:
         if re.search(r"executorch|\.pte\b", line, re.IGNORECASE)
     ]
     assert touched == [("lib/convert/formats/__init__.py", '"executorch",')]
+
+
+def inside(path: tuple[tuple[int, int | None], ...], slot: int) -> int:
+    """Where a field of the program stands: ``path`` has slots of vectors and places in them (``ONE``: of one table)."""
+    data = SMALL.read_bytes()
+    with SMALL.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped:
+        program = Program(mapped, len(data))
+        table = program._root
+        for vector, place in path:
+            table = program._list(table, vector)[place] if place != ONE else program._table_of(table, vector)[0]
+        return program._field(table, slot)
+
+
+def first(at: int) -> int:
+    """The first entry of the vector whose offset stands at ``at``."""
+    return at + struct.unpack_from("<I", SMALL.read_bytes(), at)[0] + 4
+
+
+PLAN, ONE = (1, 0), None
+
+
+@pytest.mark.parametrize(
+    ("words", "at", "form", "value"),
+    [
+        ("a segment is bytes", lambda: inside(((4, 1),), 1), "<Q", 1 << 40),
+        ("a segment is bytes", lambda: inside(((4, 1),), 0), "<Q", (1 << 64) - 64),
+        ("segment that is not there", lambda: inside(((7, 0),), 1), "<I", 99),
+        ("a value that is not there", lambda: first(inside((PLAN,), 3)), "<i", 9999),
+        ("a value that is not there", lambda: first(inside((PLAN,), 4)), "<i", -1),
+        ("delegate's data are not there", lambda: inside((PLAN, (7, 0), (1, ONE)), 1), "<I", 99),
+        ("operator or delegate that is not there", lambda: inside((PLAN, (5, 0), (2, -1), (1, ONE)), 0), "<i", 99),
+        ("a value that is not there", lambda: first(inside((PLAN, (5, 0), (2, 0), (1, ONE)), 1)), "<i", 1 << 30),
+        ("bytes of memory; at most", lambda: first(inside((PLAN,), 8)) + 8, "<Q", 1 << 60),
+    ],
+)
+def test_what_the_runtime_would_follow_without_looking_is_refused(
+    words: str, at: Callable[[], int], form: str, value: int, tmp_path: Path
+) -> None:
+    data, place = bytearray(SMALL.read_bytes()), at()
+    assert place > 0
+    struct.pack_into(form, data, place, value)
+    with pytest.raises(InvalidFile, match=words):
+        check_program(written(tmp_path, bytes(data)))
