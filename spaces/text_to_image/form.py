@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import random
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +16,8 @@ from lib.settings import EMBEDDED
 from lib.text_to_image import known
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.models import Source, settle, suggested
-from lib.text_to_image.request import MAX_COUNT, MAX_SEED, SCHEDULERS, Request
+from lib.text_to_image.prompts.count import TokenCounter
+from lib.text_to_image.request import MAX_COUNT, MAX_PROMPT, MAX_SEED, SCHEDULERS, Request
 from web.cards import e
 
 from . import words
@@ -41,6 +43,7 @@ class Form:
 
     def __init__(self, engine: Engine, start: StartEditor) -> None:
         self.engine, self.start = engine, start
+        self.counter = TokenCounter(engine.catalogue)
         self.sizes = {name: known.trained_size(source) for name, source in engine.catalogue.sources.items()}
         self.errors: dict[str, gr.HTML] = {}
         self.unloadable: set[str] = set()  # models that failed since the app was started
@@ -55,6 +58,7 @@ class Form:
             elem_id="prompt",
             html_attributes=gr.InputHTMLAttributes(enterkeyhint="go"),
         )
+        self.tokens = gr.HTML(words.NO_COUNT, padding=False, elem_id="tokens")
         self._error("prompt")
         with gr.Row():
             self.generate = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate")
@@ -92,7 +96,9 @@ class Form:
         self.loras = self.lora = None
         if names := catalogue.loras.names:
             with gr.Row():
-                self.loras = gr.Textbox(label="LoRA", placeholder=f"{names[0]}:0.8", info="name:weight, other:weight; 0–2")
+                self.loras = gr.Textbox(
+                    label="LoRA", elem_id="lora", placeholder=f"{names[0]}:0.8", info="name:weight, other:weight; 0–2"
+                )
                 self.lora = gr.Dropdown(names, value=None, label="Add a LoRA", min_width=140, scale=0)
             self._error("loras")
         with gr.Row():
@@ -134,6 +140,8 @@ class Form:
             corrected = [w.change if w is self.prompt else w.input for w in widgets if hasattr(w, "input")]
             if corrected:  # in the browser: what was wrong is being mended
                 gr.on(corrected, None, None, error, js="() => ''", queue=False, **HIDDEN)
+        given, last = [self.prompt, self.model], {"queue": False, "trigger_mode": "always_last"}
+        gr.on([self.prompt.change, self.model.input], self.counted, given, self.tokens, **last, **HIDDEN)
         if self.lora is not None:
             self.lora.input(_with_lora, [self.loras, self.lora], [self.loras, self.lora], **HIDDEN)
         self.dice.click(lambda: random.randint(0, MAX_SEED), None, self.seed, **HIDDEN)
@@ -193,6 +201,16 @@ class Form:
         self.unloadable.add(failed)
         return self._suit(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
 
+    async def counted(self, prompt: str, model: str) -> str:
+        """The line under the prompt; empty while it cannot be counted."""
+        if not self.engine.ready:  # what counts is imported with the model
+            return words.NO_COUNT
+        try:
+            found = await asyncio.to_thread(self.counter.count, model, prompt[:MAX_PROMPT])
+        except WorkbenchError:  # of an emphasis that is not closed yet, or of another kind of model
+            return words.NO_COUNT
+        return f'<p class="mw-count">{e(words.tokens(found))}</p>'
+
     def size(self, model: str) -> int | None:
         """Pixels at which the model was trained, where that is known."""
         name = model or self.engine.catalogue.default
@@ -215,7 +233,8 @@ class Form:
         )
 
     def _suit(self, name: str) -> Updates:
-        return self.fill(suggested(name) | {"width": 0, "height": 0, "model": name})
+        fitting = suggested(name, known.pipeline(self.engine.catalogue.choose(name)))
+        return self.fill(fitting | {"width": 0, "height": 0, "model": name})
 
     def _hint(self, name: str) -> str:
         return f'<p class="mw-hint">{e(SCENES if name == EMBEDDED else OTHERS)}</p>' if self.examples is not None else ""

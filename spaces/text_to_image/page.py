@@ -63,7 +63,7 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
         words = f"Generate ({running} running)" if running else "Generate"
         return {form.generate: gr.Button(words), form.stop: gr.Button(interactive=running > 0)}
 
-    async def start(http: gr.Request, key: str, given: Any, strength: float, *values: Any) -> Updates:
+    async def start(http: gr.Request, key: str, files: list[Path], strength: float, *values: Any) -> Updates:
         """Every click is a request of its own: it joins those under way."""
         key = owner(key, http)
         request, faults = form.read(values)
@@ -72,7 +72,7 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
         try:
             if desk.running(key) + request.count > MOST:
                 raise WorkbenchError(f"At most {MOST} of your pictures run at a time. Wait for one, or press Stop.")
-            request = await form.start.add(request, given, strength)
+            request = await form.start.add(request, files, strength)
             found = desk.add(key, await submitted(engine, request, owner=key, watch=True))
         except WorkbenchError as error:
             return form.said([error]) | buttons(desk.running(key))
@@ -82,6 +82,7 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
     async def watch(key: str, signature: str, http: gr.Request) -> AsyncIterator[Updates]:
         """What is under way, until nothing is."""
         key, page = owner(key, http), str(http.session_hash)
+        yield buttons(desk.running(key))  # of a generator that yields nothing gradio makes an empty page
         async with aclosing(desk.watch(key, page)) as rounds:
             async for found in rounds:
                 fresh = stage.gallery_of(key, signature)
@@ -151,20 +152,25 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
     def restored(path: Path, place: str = "") -> Updates:
         """The form with the settings of a picture."""
         try:
-            settings = png.read_settings(path)
+            settings, told = png.read_settings(path), png.read_info(path)
             settings["model"] = engine.catalogue.choose(settings["model"]).name
         except InvalidValue as error:
             return form.said([error])
-        return form.fill(settings) | form.said(note=f"{len(settings)} settings restored.", place=place)
+        note = f"{len(settings)} settings restored."
+        if "start_picture" in told:
+            note += " It had a start picture, which is not in its file."
+        return form.fill(settings) | form.said(note=note, place=place)
 
     def from_file(path: str | None) -> Updates:
         return form.said() if path is None else restored(Path(path), "picture")
 
-    def arrive(page: Arrival) -> Updates:
+    async def arrive(page: Arrival) -> Updates:
         """The gallery, the newest picture, and the hints of the model that the form was left with."""
         gallery.sweep()
         kept = {n: v for n, v in page.form.items() if n in ("model", "width", "height") and fits(form.fields[n], v)}
         newest = {} if desk.running(page.key) else stage.show(stage.newest(page.key))
+        prompt, model = (page.form.get(name) or form.fields[name].value for name in ("prompt", "model"))
+        newest[form.tokens] = await form.counted(str(prompt), str(model))
         return newest | form.fill(kept) | stage.gallery_of(page.key, "") | {status: view.status_line(engine.status())}
 
     whose, at_once = [visit.key, stage.signature], HIDDEN | {"queue": False}
@@ -183,4 +189,4 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
     form.source.upload(from_file, form.source, outputs, **HIDDEN)
     form.connect()
     visit.form(**form.fields)
-    visit.restore(arrive, [*stage.outputs, form.hint, form.model, form.width, form.height, status])
+    visit.restore(arrive, [*stage.outputs, form.tokens, form.hint, form.model, form.width, form.height, status])

@@ -5,7 +5,6 @@ Gradio would open what a visitor sends in the server's own process; here the fil
 
 from __future__ import annotations
 
-import tempfile
 from abc import ABCMeta
 from dataclasses import replace
 from pathlib import Path
@@ -14,11 +13,10 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 from gradio.components.image_editor import EditorData
-from gradio.data_classes import FileData
 
 from lib.text_to_image.intake import Intake
 from lib.text_to_image.request import Request
-from lib.text_to_image.start_picture import STRENGTH, StartPicture
+from lib.text_to_image.start_picture import STRENGTH
 
 from .start import start_picture
 
@@ -26,17 +24,18 @@ BRUSH = "rgba(234, 88, 12, 0.75)"  # the mask while it is painted; only where it
 HINT = "Paint over a part to draw only that part anew; without paint all of it changes. The trash can removes the picture."
 
 
-def _unopened(editor: gr.ImageEditor, payload: EditorData | None) -> dict[str, Any] | None:
-    """Files, or bytes where the browser sent these."""
-    if payload is None:
-        return None
-    found: Any = editor.blob_storage.pop(payload.id, None) if payload.id is not None else payload
-    return {"background": found.background, "layers": [one for one in found.layers if one]} if found else None
+def _unopened(editor: gr.ImageEditor, payload: EditorData | None) -> list[Path]:
+    """The files that the browser sent: the picture, then the layer that was painted on, if any."""
+    if payload is None or payload.background is None:
+        return []
+    return [Path(file.path) for file in (payload.background, *payload.layers[:1])]
 
 
 # A subclass, since gradio makes the component anew for a session; past gradio's own metaclass, which would write a file
-# of stubs beside this one; of the same name, by which the browser knows what to draw.
-Editor: Any = ABCMeta.__new__(type(gr.ImageEditor), "ImageEditor", (gr.ImageEditor,), {"preprocess": _unopened})
+# of stubs beside this one; of the same name, by which the browser knows what to draw. Its second way of sending, which
+# keeps whatever anybody sends in memory, is closed.
+CHANGED = {"preprocess": _unopened, "accept_blobs": None}
+Editor: Any = ABCMeta.__new__(type(gr.ImageEditor), "ImageEditor", (gr.ImageEditor,), CHANGED)
 
 
 class StartEditor:
@@ -67,30 +66,16 @@ class StartEditor:
     def inputs(self) -> list[Component]:
         return [self.editor, self.strength]
 
-    async def add(self, request: Request, given: dict[str, Any] | None, strength: float) -> Request:
+    async def add(self, request: Request, files: list[Path], strength: float) -> Request:
         """``request`` with the picture that the editor holds, if any. Raises what ``start_picture`` raises."""
-        if not given or not given["background"]:
+        if not files:
             return request
-        with tempfile.TemporaryDirectory(prefix="workbench-start-", ignore_cleanup_errors=True) as folder:
-            image = _file(given["background"], Path(folder) / "image")
-            layers = [_file(layer, Path(folder) / f"layer-{k}") for k, layer in enumerate(given["layers"])]
-            mask = layers[0] if layers else None
-            start = await start_picture(self.intake, image, mask, strength=strength, strokes=True)
-        return replace(request, start=_painted(start))
+        start = await start_picture(self.intake, *files, strength=strength, strokes=True)
+        if start.mask is not None and not any(start.mask):  # nothing was painted: all of it changes
+            start = replace(start, mask=None, mask_digest="")
+        return replace(request, start=start)
 
     def take(self, path: Path) -> dict[Component, Any]:
         """The editor with one of the visitor's own pictures. An event that may leave the editor as it is must not have it
         among its outputs: gradio then makes it anew, and what was painted but not sent yet is lost."""
         return {self.editor: {"background": str(path), "layers": [], "composite": str(path)}}
-
-
-def _file(given: FileData | bytes, place: Path) -> Path:
-    if isinstance(given, FileData):
-        return Path(given.path)
-    place.write_bytes(given)
-    return place
-
-
-def _painted(start: StartPicture) -> StartPicture:
-    """An editor always has a layer: one on which nothing was painted is no mask."""
-    return replace(start, mask=None, mask_digest="") if start.mask is not None and not any(start.mask) else start

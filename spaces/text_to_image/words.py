@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.errors import InvalidValue, WorkbenchError
+from lib.text_to_image.prompts.chunks import Tokens
 
 LABELS = {
     "prompt": "Prompt",
@@ -22,6 +23,7 @@ LABELS = {
     "start": "Start picture",
     "mask": "Mask",
 }
+NO_COUNT = '<p class="mw-count">&nbsp;</p>'
 NO_SETTINGS = "This PNG carries no settings. Use one made here or in A1111; screenshots and re-saved files lose them."
 
 
@@ -50,6 +52,14 @@ def took(seconds: float) -> str:
 
 def many(number: int, one: str) -> str:
     return f"{number} {one}" if number == 1 else f"{number} {one}s"
+
+
+def tokens(found: Tokens) -> str:
+    """Under the prompt. A prompt may have several chunks, as many as it needs, or one room that ends."""
+    if found.cut:
+        return f"{found.count} tokens, of which {found.room} are read: the end is left out, from “{found.cut}”"
+    chunks = f" in {len(found.chunks)} chunks" if len(found.chunks) > 1 else ""
+    return f"{found.count} / {found.room} tokens{chunks}"
 
 
 def several(number: int, seconds: float) -> str:

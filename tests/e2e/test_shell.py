@@ -374,7 +374,7 @@ def test_stop_is_there_only_for_what_runs(visit) -> None:  # type: ignore[no-unt
     page.locator("img.mw-preview").wait_for()
     assert stop.is_enabled()
     stop.click()
-    page.get_by_text("Stopped.", exact=True).wait_for()
+    page.get_by_text("Stopped at step").first.wait_for()
     page.wait_for_function("[...document.querySelectorAll('button.stop')].every((b) => b.disabled)")
     for slug in ("inspect", "convert"):
         choose(page, slug)
@@ -415,8 +415,8 @@ def test_quiet_words_and_buttons_can_be_read(visit, scheme: str, tmp_path: Path)
     found = {}
     for selector in (".mw-header p", "button.primary", "#tabs .gallery-item .gallery", "span[data-testid=block-info]"):
         found[selector] = page.locator(selector).filter(visible=True).first.evaluate(LUMINANCE)
-    found["hint"] = page.get_by_text("-1: a new one each time").evaluate(LUMINANCE)
-    found["label of examples"] = page.get_by_text("Try one of these").evaluate(LUMINANCE)
+    found["hint"] = page.get_by_text("-1 = random").evaluate(LUMINANCE)
+    found["label of examples"] = page.get_by_text("Or try an example").evaluate(LUMINANCE)
     choose(page, "inspect")
     upload(page, model(tmp_path))
     page.locator("#onnx-summary .mw-facts").wait_for()

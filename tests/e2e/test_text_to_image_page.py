@@ -5,12 +5,17 @@ from __future__ import annotations
 import re
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops
 
+from lib.settings import EMBEDDED, Settings
 from lib.text_to_image import png
+from lib.text_to_image.models import Model
+from tests.spaces.conftest import serve
+from tests.text_to_image.loras.make import write
 
 pytestmark = pytest.mark.browser
 
@@ -192,6 +197,10 @@ def test_settings_from_a_picture(page, tmp_path: Path) -> None:  # type: ignore[
 
 
 def test_what_is_wrong_stands_under_its_field_and_nothing_is_lost(page) -> None:  # type: ignore[no-untyped-def]
+    generate(page, "", 3)
+    page.locator(".mw-error").get_by_text("Type a prompt first.", exact=True).wait_for()
+    idle(page)
+    assert page.get_by_label("number input for Steps").input_value() == "3"
     generate(page, "a red car", 3)
     finished(page)
     source = page.locator("#picture img").get_attribute("src")
@@ -300,14 +309,98 @@ def test_a_picture_that_was_deleted_is_gone_from_its_address(page, address: str)
     assert page.request.get(source).status == 404
 
 
-def test_a_model_that_cannot_be_had_says_so_and_the_form_goes_back(page) -> None:  # type: ignore[no-untyped-def]
-    page.get_by_label("Model", exact=True).click()
-    page.get_by_role("option", name="nowhere").click()
-    assert "its files are missing" in page.get_by_label("Model", exact=True).input_value()
+@pytest.fixture(scope="module")
+def owned(browser, settings: Settings, embedded: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator:  # type: ignore[no-untyped-def]
+    """A page of an app whose owner lists a model that is not there, and a LoRA."""
+    home = tmp_path_factory.mktemp("owned")
+    write(home / "ink.safetensors", embedded.pipeline, "kohya", seed=1, rank=4, alpha=0.4)
+    more = {"models": (EMBEDDED, f"nowhere={home / 'nowhere'}"), "loras": (f"ink={home / 'ink.safetensors'}",)}
+    own = replace(settings, default_model=EMBEDDED, data_folder=home / "data", **more)  # type: ignore[arg-type]
+    with pytest.MonkeyPatch.context() as patch:
+        for app in serve(own, patch, home / "gradio"):
+            page = browser.new_page()
+            page.set_default_timeout(60_000)
+            page.goto(app.address)
+            page.get_by_text("is ready on cpu").wait_for()
+            yield page
+            page.close()
+
+
+def test_a_model_that_cannot_be_had_says_so_and_the_form_goes_back(owned) -> None:  # type: ignore[no-untyped-def]
+    model, number = owned.get_by_label("Model", exact=True), owned.get_by_label("number input for Steps")
+    model.click()
+    owned.get_by_role("option", name="nowhere (its files are missing)").click()
+    owned.wait_for_function("document.querySelector('[aria-label^=\"number input for Steps\"]').value === '25'")
+    owned.locator("#generate").click()
+    owned.locator(".mw-error").get_by_text("nowhere could not be loaded").wait_for()
+    assert model.input_value() == EMBEDDED and number.input_value() == "20"
+
+
+def test_a_lora_from_the_owners_list(owned) -> None:  # type: ignore[no-untyped-def]
+    owned.get_by_label("Add a LoRA").click()
+    owned.get_by_role("option", name="ink").click()
+    box = owned.locator("#lora :is(input, textarea)")
+    owned.wait_for_function("document.querySelector('#lora :is(input, textarea)').value === 'ink:1'")
+    box.fill("ink:9")
+    generate(owned, "a red car", 3)
+    owned.locator(".mw-error").get_by_text(re.compile("LoRA must be .*weights 0 to 2")).wait_for()
+    box.fill("ink:0.5")
+    owned.locator("#generate").click()
+    finished(owned)
+    assert "LoRA: ink:0.5" in owned.locator("#parameters textarea").input_value()
+
+
+def test_the_tokens_of_a_prompt_are_counted(page) -> None:  # type: ignore[no-untyped-def]
+    fill(page, "Prompt", "a red car")
+    page.locator("#tokens").get_by_text(re.compile(r"^3 / \d+ tokens$")).wait_for()
+
+
+def test_several_at_once_have_seeds_that_follow_each_other(page) -> None:  # type: ignore[no-untyped-def]
+    page.get_by_label("number input for Pictures").fill("4")
+    page.get_by_label("number input for Pictures").blur()
+    fill(page, "Seed", 4294967294)
+    generate(page, "a blue boat", 3)
+    assert set(thumbnails(page, 4)) == {"4294967294", "4294967295", "0", "1"}
+    page.get_by_text(re.compile("4 pictures in .* s")).wait_for()
+    assert page.locator(".mw-tile img.mw-made").count() == 4
+
+
+def test_image_to_image_with_a_painted_mask(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    generate(page, "a red car on a track", 4)
+    finished(page)
+    thumbnails(page, 1)
+    first = page.request.get(page.locator("#picture img").evaluate("(image) => image.src")).body()
+    page.get_by_role("button", name="Image to image", exact=True).click()
+    canvas = page.locator("#start canvas").first
+    canvas.wait_for()
+    page.locator("#start").get_by_text(re.compile(r"\d+%")).wait_for()
+    canvas.scroll_into_view_if_needed()
+    area = canvas.bounding_box()
+    x, y = area["x"] + area["width"] / 2, area["y"] + area["height"] / 2
+    page.mouse.move(x - 10, y)
+    page.mouse.down()
+    page.mouse.move(x + 10, y, steps=5)
+    page.mouse.up()
+    fill(page, "Prompt", "a blue boat")
     page.locator("#generate").click()
-    page.locator(".mw-error").get_by_text("nowhere could not be loaded").wait_for()
-    assert page.get_by_label("Model", exact=True).input_value() == "tiny-scenes"
-    assert page.get_by_label("number input for Steps").input_value() == "20"
+    page.locator('#picture img[alt="a blue boat"]').wait_for()
+    words = page.locator("#parameters textarea").input_value()
+    assert re.search(r"Strength: 0.75, Start picture: [0-9a-f]{10}, Mask: [0-9a-f]{10}", words)
+    second = page.request.get(page.locator("#picture img").evaluate("(image) => image.src")).body()
+    (tmp_path / "1.png").write_bytes(first)
+    (tmp_path / "2.png").write_bytes(second)
+    one, two = (Image.open(tmp_path / name).convert("RGB") for name in ("1.png", "2.png"))
+    assert ImageChops.difference(one, two).crop((0, 0, 128, 8)).getbbox() is None  # what was not painted on
+    assert ImageChops.difference(one, two).getbbox() is not None
+
+
+def test_a_start_picture_that_is_no_picture(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    """It is opened in a child process, whatever it is called."""
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    page.get_by_text("Image to image and inpainting").click()
+    page.locator("#start input[type=file]").first.set_input_files(tmp_path / "bad.png")
+    page.locator("#generate").click()
+    page.locator('#picture img, .mw-error p:has-text("cannot be used")').first.wait_for()
 
 
 def test_a_prompt_is_text_and_never_html(page) -> None:  # type: ignore[no-untyped-def]
