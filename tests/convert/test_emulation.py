@@ -10,7 +10,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from lib.convert.core import runner as runners
+from lib.convert import formats
 from lib.convert.emulation.draws import Emulation
 from lib.convert.emulation.emulated import emulated
 from lib.convert.emulation.judgement import judge
@@ -83,7 +83,7 @@ TOOLS: dict[str, tuple[Callable[[Path, Path], Path], str]] = {
 
 
 def outputs(format: str, folder: Path, inputs: list[Arrays]) -> list[Arrays]:
-    runner = runners.load(format, folder)
+    runner = formats.load(format, folder)
     found = [runner.run(some) for some in inputs]
     runner.close()
     return found
