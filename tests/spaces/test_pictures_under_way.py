@@ -1,0 +1,125 @@
+"""What a visitor has under way on the picture page: it outlives a page, and ends when nobody comes back. Real tickets."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import aclosing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from lib.errors import GenerationFailed
+from lib.text_to_image.events import Done, Failed, Step
+from lib.text_to_image.gallery import Gallery, plain_name
+from lib.text_to_image.request import Request
+from lib.text_to_image.ticket import Ticket
+from tests.spaces.conftest import ROOT
+from web.shell import load_tab
+
+ANN, BEN = "a" * 32, "b" * 32
+RED = Image.new("RGB", (16, 16), "red")
+
+
+@pytest.fixture(scope="module")
+def desks() -> Any:
+    load_tab(ROOT / "spaces" / "text_to_image")
+    return sys.modules["tab_text_to_image.desk"]
+
+
+def ticket(prompt: str) -> Ticket:
+    return Ticket(Request(prompt=prompt, seed=5, width=64, height=64, model="m", steps=9))
+
+
+def done(one: Ticket) -> None:
+    one.emit(Done(RED, one.request.as_dict() | {"revision": "x", "seconds": 1.0}))
+
+
+async def last(desk: Any, key: str, page: str) -> Any:
+    async with aclosing(desk.watch(key, page)) as rounds:
+        return ([None] + [found async for found in rounds])[-1]
+
+
+def test_each_becomes_a_picture_and_a_failure_takes_no_other_with_it(desks: Any, tmp_path: Path) -> None:
+    async def act() -> None:
+        store = Gallery(tmp_path, hours=1)
+        desk, tickets = desks.Desk(store), [ticket("a red car"), ticket("a boat"), ticket("a fish")]
+        found = desk.add(ANN, tickets[:2])
+        assert desk.add(ANN, tickets[2:]) is found and desk.running(ANN) == 3 and desk.running(BEN) == 0
+        watching = asyncio.create_task(last(desk, ANN, "page"))
+        done(tickets[2])
+        tickets[1].emit(Failed(GenerationFailed("broken")))
+        done(tickets[0])
+        assert await watching is found
+        assert [bool(making.name) for making in found.makings] == [True, False, True]
+        assert str(found.makings[1].error) == "broken" and found.running == 0
+        assert {plain_name(path) for path in store.pictures(ANN)} == {"a-red-car-5", "a-fish-5"}
+        assert desk.add(ANN, [ticket("a cat")]).makings[0].number == 0  # another round
+
+    asyncio.run(act())
+
+
+def test_stop_keeps_the_last_preview(desks: Any, tmp_path: Path) -> None:
+    async def act() -> None:
+        desk, one = desks.Desk(Gallery(tmp_path, hours=1)), ticket("a red car")
+        found = desk.add(ANN, [one])
+        watching = asyncio.create_task(last(desk, ANN, "page"))
+        one.emit(Step(3, 9, RED, None))
+        await asyncio.sleep(0)
+        desk.stop(BEN)
+        assert not one.ended
+        desk.stop(ANN)
+        await watching
+        assert found.makings[0].name.endswith("a-red-car-5-stopped-at-3.png") and found.makings[0].error is None
+
+    asyncio.run(act())
+
+
+def test_a_page_that_comes_back_finds_it_and_one_that_does_not_ends_it(desks: Any, tmp_path: Path) -> None:
+    async def act() -> None:
+        desk, one, other = desks.Desk(Gallery(tmp_path, hours=1), away=0.3), ticket("a red car"), ticket("a boat")
+        desk.add(ANN, [one])
+        desk.add(BEN, [other])
+        for page in ("first", "reloaded"):
+            async with aclosing(desk.watch(ANN, page)) as rounds:
+                await anext(rounds)
+                assert desk.watched(ANN, page) and not desk.watched(ANN, "another")
+        async with aclosing(desk.watch(ANN, "stays")) as rounds:
+            while not other.ended:  # nobody watches it
+                await anext(rounds)
+            assert other.cancelled and not one.ended and desk.running(ANN) == 1
+        while not one.ended:
+            await asyncio.sleep(0.05)
+        assert one.cancelled
+
+    asyncio.run(act())
+
+
+def test_a_round_that_ended_before_its_page_watched_is_still_told(desks: Any, tmp_path: Path) -> None:
+    async def act() -> None:
+        desk, one = desks.Desk(Gallery(tmp_path, hours=1)), ticket("a red car")
+        found = desk.add(ANN, [one])
+        done(one)
+        while found.running:
+            await asyncio.sleep(0.01)
+        assert await last(desk, ANN, "page") is found
+        assert await last(desk, BEN, "page") is None
+
+    asyncio.run(act())
+
+
+def test_a_later_watch_of_a_page_takes_the_place_of_the_earlier(desks: Any, tmp_path: Path) -> None:
+    async def act() -> None:
+        desk, one = desks.Desk(Gallery(tmp_path, hours=1)), ticket("a red car")
+        found = desk.add(ANN, [one])
+        first = asyncio.create_task(last(desk, ANN, "page"))
+        await asyncio.sleep(0)
+        second = asyncio.create_task(last(desk, ANN, "page"))
+        await first
+        assert found.running == 1 and not second.done()
+        done(one)
+        await second
+
+    asyncio.run(act())
