@@ -26,7 +26,7 @@ from contextlib import suppress
 from typing import Any
 
 from lib import log as lines
-from lib.errors import WorkbenchError, out_of_memory
+from lib.errors import InvalidValue, WorkbenchError, out_of_memory
 from lib.job_messages import receive, send
 
 DIE_WITH_PARENT, ADOPT_ORPHANS = 1, 36  # linux/prctl.h: PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
@@ -119,6 +119,8 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
         os._exit(0)
     except WorkbenchError as error:
         answer = {"error": type(error).__name__, "message": error.message[:LOGGED]}
+        if isinstance(error, InvalidValue):  # a page words it with its own label for the field
+            answer |= {"field": error.field, "given": str(error.given)[:LOGGED], "allowed": error.allowed[:LOGGED]}
     except BaseException as error:
         number = error.errno if isinstance(error, OSError) else 0
         answer = {"error": "FileTooBig" if number == errno.EFBIG else type(error).__name__}  # Python ignores SIGXFSZ

@@ -184,6 +184,10 @@ class Job:
             kind = FROM_TASKS[name]
             error = kind.__new__(kind)  # from its words: constructors take what made them
             error.args = (str(answer.get("message"))[:MAX_WORDS],)
+            if isinstance(error, InvalidValue):
+                error.field, error.given, error.allowed = (
+                    str(answer.get(name, ""))[:MAX_WORDS] for name in ("field", "given", "allowed")
+                )
             error.by_task = True  # type: ignore[attr-defined]  # its process did not break
             return error
         if name == "MemoryError":

@@ -135,8 +135,9 @@ def test_an_exception_keeps_its_words_to_itself(jobs: Jobs, capfd: pytest.Captur
 def test_what_a_task_refuses_arrives_as_it_is(jobs: Jobs) -> None:
     with pytest.raises(InvalidFile, match=r"^Not an ONNX model\.$"):
         answer(jobs, "refuse", how="file")
-    with pytest.raises(InvalidValue, match=r"^symbols was 'n'; allowed: whole numbers\.$"):
+    with pytest.raises(InvalidValue, match=r"^symbols was 'n'; allowed: whole numbers\.$") as found:
         answer(jobs, "refuse", how="value")
+    assert (found.value.field, found.value.given, found.value.allowed) == ("symbols", "n", "whole numbers")
 
 
 @pytest.mark.parametrize(("what", "words"), [("nan", "ValueError"), ("object", "TypeError"), ("digits", "ValueError")])

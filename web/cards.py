@@ -43,7 +43,7 @@ def sentence(error: WorkbenchError, labels: Mapping[str, str] | None = None) -> 
 
     ``labels``: of fields that the page calls otherwise.
     """
-    if not isinstance(error, InvalidValue):
+    if not isinstance(error, InvalidValue) or not getattr(error, "field", ""):  # a child process may leave it out
         return error.message
     field, allowed = (labels or {}).get(error.field) or error.field.replace("_", " ").capitalize(), error.allowed
     end = "" if allowed.endswith("?") else "."

@@ -13,6 +13,12 @@ def inline(component: Component) -> None:
     component.api_info = lambda: _inlined(whole, whole.get("$defs", {}))  # type: ignore[method-assign]
 
 
+def as_object(component: Component, description: str) -> None:
+    """For a JSON component: gradio's own schema says ``"type": {}``, which is no valid JSON schema."""
+    schema = {"type": "object", "description": description, "additionalProperties": True}
+    component.api_info = lambda: schema  # type: ignore[method-assign]
+
+
 def _inlined(node: Any, known: dict[str, Any]) -> Any:
     if isinstance(node, list):
         return [_inlined(one, known) for one in node]

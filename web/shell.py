@@ -25,7 +25,7 @@ from web.cards import e
 from web.doors import Doors, Traffic
 from web.stopping import drain
 from web.tab import Tab, load_tab
-from web.theme import CSS, DESCRIPTION, EARLY_CSS, HEADER, THEME, TITLE
+from web.theme import CSS, DESCRIPTION, EARLY_CSS, FOOTER, HEADER, THEME, TITLE
 from web.visit import HIDDEN, Visit, visitor
 from web.visits import Visits
 from web.whole import Whole
@@ -56,6 +56,7 @@ class Workbench:
                         with gr.Tab(tab.title, id=tab.slug, elem_id=f"tab-{tab.slug}"):
                             _build(tab)
                 handover.connect([(tab.slug, tab) for tab in self.tabs], frame)
+            gr.HTML(FOOTER.format(hours=settings.gallery_hours, days=settings.train_days), padding=False)
             for tab in self.tabs:
                 tab.visit.connect()
         self.traffic = Traffic(self.routes())

@@ -60,6 +60,11 @@ HEADER = """
 </header>
 """
 
+FOOTER = """
+<p class="mw-footer">Uploads and results are kept for {hours} hours, training runs for {days} days. Apache-2.0 licence.
+<a href="./docs">REST API</a></p>
+"""
+
 CSS = """
 .gradio-container > main, .gradio-container .wrap > .tabs { width: 100%; }
 .mw-header { display: flex; align-items: center; gap: 14px; padding: 10px 4px 2px; }
@@ -81,6 +86,10 @@ footer .divider { display: none; }
 /* gradio's orange is 2.6 : 1 in light */
 .gradio-container [role=tab][aria-selected=true] { color: var(--mw-focus); }
 .gradio-container button.primary:focus-visible { outline-color: #fff !important; outline-offset: -6px !important; }
+.mw-footer { margin: 0; text-align: center; font-size: 0.86rem; color: var(--body-text-color-subdued); }
+.mw-footer a { color: inherit; text-decoration: underline; }
+@media (max-width: 480px) { /* four tabs in one line */
+  #tabs > div > [role=tablist] > [role=tab] { padding-left: 9px; padding-right: 9px; font-size: 0.92rem; } }
 @media (max-width: 768px) {
   .mw-columns { flex-direction: column !important; }
   .mw-columns .row > *, .mw-columns .column { min-width: 0 !important; }

@@ -15,7 +15,7 @@ from lib.jobs import Result
 from lib.tflite_inspect.report import first_labels
 from web.errors import as_gradio
 from web.follow_job import follow_job
-from web.schemas import inline
+from web.schemas import as_object, inline
 
 from .bench import Bench
 from .page_metadata import stem
@@ -57,6 +57,7 @@ def build(bench: Bench) -> None:
         file, changes = gr.File(label="file"), gr.JSON(label="changes")
         made, metadata = gr.File(label="model"), gr.JSON(label="metadata")
         inline(file)
+        as_object(changes, "New values by name: name, description, version, author, license, labels, mean, std")
         gr.Button("edit_metadata").click(
             edit_metadata,
             [file, changes],

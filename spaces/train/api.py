@@ -21,7 +21,7 @@ from lib.train.trainer import Trainer
 from lib.train.under_way import UnderWay
 from web.errors import as_gradio
 from web.follow_job import follow_job
-from web.schemas import inline
+from web.schemas import as_object, inline
 
 KEY = 16  # characters of a key that is hard to guess
 HEARTBEAT = 0.5  # seconds between two looks at a training
@@ -146,15 +146,18 @@ def build(trainer: Trainer) -> None:
 
     with gr.Row(visible=False):
         file, dataset = gr.File(label="file", file_types=[".zip"]), gr.Textbox("", label="dataset")
-        backbone = gr.Textbox(defaults.backbone, label="backbone")
-        technique, framework = gr.Textbox(defaults.technique, label="technique"), gr.Textbox("pytorch", label="framework")
+        # a list becomes the schema's enum; what is not in it is refused with the reason
+        backbone = _choice("backbone", list(trainer.backbones()), defaults.backbone)
+        technique = _choice("technique", ["fine_tuning", "feature_extraction"], defaults.technique)
+        framework = _choice("framework", ["pytorch", "keras"], "pytorch")
         epochs, batch_size = gr.Number(0, label="epochs"), gr.Number(defaults.batch_size, label="batch_size")
         learning_rate = gr.Number(defaults.learning_rate, label="learning_rate")
         image_size, seed = gr.Number(defaults.image_size, label="image_size"), gr.Number(0, label="seed")
-        mixed_precision, name = gr.Textbox("no", label="mixed_precision"), gr.Textbox("", label="name")
+        mixed_precision, name = _choice("mixed_precision", ["no", "bf16", "fp16"], "no"), gr.Textbox("", label="name")
         options, visitor = gr.JSON({}, label="options"), gr.Textbox("", label="visitor")
         id, report, answer = gr.Textbox(label="run"), gr.JSON(label="report"), gr.JSON(label="result")
         inline(file)
+        as_object(options, "Further fields of the recipe, such as augmentation, class_weights, early_stop, validation")
         recipe = [backbone, technique, epochs, batch_size, learning_rate, image_size, seed, mixed_precision]
         table: tuple[tuple[Any, list[Any], Any], ...] = (
             (train, [file, dataset, *recipe, name, framework, options, visitor], [id, report]),
@@ -179,6 +182,10 @@ def build(trainer: Trainer) -> None:
         finally:
             if not one.done.is_set():
                 one.stop()
+
+
+def _choice(label: str, choices: list[str], value: str) -> gr.Dropdown:
+    return gr.Dropdown(choices, value=value, label=label, allow_custom_value=True)
 
 
 def report_of(record: dict[str, Any]) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from lib.errors import WorkbenchError
-from lib.train.loaded import PYTORCH
+from lib.train.loaded import PYTORCH, RUNTIMES
 from lib.train.trainer import Trainer
 from web.errors import as_gradio
 from web.schemas import inline
@@ -64,7 +64,10 @@ def build(trainer: Trainer) -> None:
             raise as_gradio(error) from None
 
     with gr.Row(visible=False):
-        id, runtime = gr.Textbox(label="run"), gr.Textbox(PYTORCH, label="runtime")
+        id, runtime = (
+            gr.Textbox(label="run"),
+            gr.Dropdown(list(RUNTIMES), value=PYTORCH, label="runtime", allow_custom_value=True),
+        )
         pictures = gr.File(label="pictures", file_count="multiple")
         inline(pictures)
         answer, label, found = gr.Textbox(label="answer"), gr.Textbox(label="label"), gr.JSON(label="result")

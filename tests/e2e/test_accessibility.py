@@ -263,6 +263,7 @@ def by_keyboard_inspect(page) -> None:  # type: ignore[no-untyped-def]
     reach(page, "Show the open model as text")
     page.keyboard.press("Space")
     page.wait_for_function("document.querySelector('#onnx-text textarea').value.includes('MatMul')")
+    page.wait_for_function("[...document.querySelectorAll('button.stop')].every((button) => button.disabled)")
     check_order(page)
 
 

@@ -204,6 +204,16 @@ def test_gradio_s_own_routes_are_told_elsewhere(app: App) -> None:
     assert "/text_to_image" in httpx.get(f"{app.workbench.address}/gradio_api/openapi.json").text
 
 
+def test_tools_have_valid_schemas(app: App) -> None:
+    tools = httpx.get(f"{app.workbench.address}/gradio_api/mcp/schema", timeout=60).json()
+    assert {"text_to_image", "run_onnx", "edit_metadata", "convert", "train", "classify"} <= {tool["name"] for tool in tools}
+    for tool in tools:
+        Draft202012Validator.check_schema(tool["inputSchema"])
+        assert "$ref" not in str(tool["inputSchema"])
+    train = next(tool["inputSchema"]["properties"] for tool in tools if tool["name"] == "train")
+    assert train["technique"]["enum"] == ["fine_tuning", "feature_extraction"]
+
+
 def test_what_is_right(
     app: App, operations: dict[tuple[str, str], dict[str, Any]], right: dict[tuple[str, str], Asked]
 ) -> None:
