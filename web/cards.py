@@ -93,5 +93,6 @@ CSS = """
 .mw-inner .tabitem > .column { min-width: 0 !important; max-width: 100%; }
 @media (max-width: 768px) { .mw-card { max-width: calc(100vw - 64px); } .mw-inner { width: calc(100vw - 64px) !important; }
   .mw-table { width: calc(100vw - 64px) !important; overflow-x: auto !important; }
-  .mw-facts { grid-template-columns: 1fr; } .mw-facts dt { margin-top: 6px; } }
+}
+@media (max-width: 520px) { .mw-facts { grid-template-columns: 1fr; } .mw-facts dt { margin-top: 6px; } }
 """

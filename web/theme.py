@@ -91,7 +91,8 @@ footer .divider { display: none; }
 @media (max-width: 480px) { /* four tabs in one line */
   #tabs > div > [role=tablist] > [role=tab] { padding-left: 9px; padding-right: 9px; font-size: 0.92rem; } }
 @media (max-width: 768px) {
-  .mw-columns { flex-direction: column !important; }
+  .mw-columns { flex-direction: column !important; align-items: stretch !important; }
+  .mw-columns > .column { width: 100% !important; }
   .mw-columns .row > *, .mw-columns .column { min-width: 0 !important; }
   .mw-columns .row > .mw-dice { min-width: 140px !important; }
   .mw-side { display: contents !important; }
