@@ -83,6 +83,10 @@ class Desk:
         """The visitor's pictures under way."""
         return self._rounds[key].running if key in self._rounds else 0
 
+    def round(self, key: str) -> Round | None:
+        """What the visitor has under way, or had until ``away`` seconds ago."""
+        return self._rounds.get(key)
+
     def watched(self, key: str, page: str) -> bool:
         return key in self._rounds and page in self._rounds[key].watchers
 

@@ -19,7 +19,7 @@ from lib.text_to_image.intake import Intake
 from web.visit import Arrival, Visit, fits
 
 from . import pictures, view
-from .desk import MOST, Desk, Round
+from .desk import MOST, Desk
 from .form import HIDDEN, Form, Updates
 from .stage import Stage
 from .start import submitted
@@ -39,7 +39,7 @@ FETCH = """(address) => {
 
 def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> None:
     status = gr.HTML(view.status_line(engine.status()), padding=False)
-    clock = gr.Timer(1.0)
+    clock, unwatched = gr.Timer(1.0), gr.State(0)  # it changes when something is under way that this page does not watch
     form, stage, desk = Form(engine, StartEditor(intake)), Stage(gallery), Desk(gallery)
 
     # On a phone the two columns dissolve and the stage follows the prompt (CSS in web/theme.py).
@@ -88,30 +88,30 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
                 fresh = stage.gallery_of(key, signature)
                 signature = fresh.get(stage.signature, signature)
                 shown = {} if page in found.elsewhere else stage.round(key, found)
-                yield shown | fresh | buttons(found.running) | ({} if found.running else ended(found))
+                yield shown | fresh | buttons(found.running)
 
-    def ended(found: Round) -> Updates:
+    async def ended(key: str, http: gr.Request) -> Updates:
         """What a round that is over leaves in the form: why a picture is missing."""
-        missing = [making for making in found.makings if making.error is not None]
+        found = desk.round(owner(key, http))
+        updates = buttons(found.running if found else 0)
+        missing = [making for making in found.makings if making.error is not None] if found and not found.running else []
         errors = [making.error for making in missing if not isinstance(making.error, Cancelled)]
         if not missing:
-            return {}
-        updates: Updates = {}
+            return updates
         now = engine.status()
         lost = {m.ticket.request.model for m in missing if isinstance(m.error, ModelUnavailable)} - {now["model"]}
         if lost and now["status"] == "ready":  # the form goes back to what can be had
-            updates = form.back(lost.pop(), now["model"])
+            updates |= form.back(lost.pop(), now["model"])
         return updates | form.said(errors, note="" if errors else "Stopped.")
 
-    async def tick(key: str, signature: str, http: gr.Request) -> AsyncIterator[Updates]:
+    async def tick(key: str, signature: str, lost: int, http: gr.Request) -> Updates:
         """The state of the engine; pictures of the visitor's other pages, and what was under way before a reload."""
         found = engine.status()
         beat = {status: view.status_line(found), clock: gr.Timer(5.0 if found["status"] == "ready" else 1.0)}
-        fresh = stage.gallery_of(owner(key, http), signature)
-        yield beat | fresh | buttons(desk.running(owner(key, http)))
-        if desk.running(owner(key, http)) and not desk.watched(owner(key, http), str(http.session_hash)):
-            async for updates in watch(key, fresh.get(stage.signature, signature), http):
-                yield updates
+        key, page = owner(key, http), str(http.session_hash)
+        if desk.running(key) and not desk.watched(key, page):
+            beat[unwatched] = lost + 1
+        return beat | stage.gallery_of(key, signature) | buttons(desk.running(key))
 
     async def stop(key: str, http: gr.Request) -> None:
         """The page hears of it through ``watch``."""
@@ -173,15 +173,20 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
         newest[form.tokens] = await form.counted(str(prompt), str(model))
         return newest | form.fill(kept) | stage.gallery_of(page.key, "") | {status: view.status_line(engine.status())}
 
+    # An event has no more outputs than it needs: gradio makes each one anew every time.
     whose, at_once = [visit.key, stage.signature], HIDDEN | {"queue": False}
-    outputs = [*stage.outputs, *form.outputs, form.generate, form.stop]
+    pressed = [form.generate, form.stop]
     many: dict[str, Any] = HIDDEN | {"concurrency_limit": None, "trigger_mode": "multiple"}
     given = [visit.key, *form.start.inputs, *form.fields.values()]
     form.generate.click(None, None, form.generate, js=STARTING, **at_once)
-    begun = form.generate.click(start, given, outputs, queue=False, **many)
-    begun.then(watch, whose, outputs, **many)
+    begun = form.generate.click(start, given, [*stage.outputs, *form.errors.values(), *pressed], queue=False, **many)
+    for before in (begun.then, unwatched.change):
+        watched = before(watch, whose, [*stage.outputs, *pressed], **many)
+        watched.then(ended, visit.key, [*form.outputs, *pressed], **many)
     form.stop.click(stop, visit.key, None, **at_once)
-    clock.tick(tick, whose, [*outputs, status, clock], concurrency_limit=None, **HIDDEN)
+    shown = [stage.gallery, stage.signature, *pressed, status, clock, unwatched]
+    clock.tick(tick, [*whose, unwatched], shown, concurrency_limit=None, **HIDDEN)
+    outputs = [*stage.outputs, *form.outputs]
     for part in (stage.frame, stage.about, stage.gallery):
         picked = part.click(pick, whose, [*outputs, stage.zip], **many)
         picked.then(None, stage.zip, None, js=FETCH, **at_once)
