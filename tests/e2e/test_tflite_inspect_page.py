@@ -62,7 +62,7 @@ def test_a_node_of_the_graph_and_a_picture(page, tmp_path: Path) -> None:  # typ
     frame.get_by_text("FullyConnected", exact=True).click()
     page.locator("#onnx-node").get_by_text("12 MACs").wait_for()
     page.locator("#onnx-node").get_by_role("button", name="weights").click()  # from the card to the values
-    page.locator("#onnx-tabs").get_by_text("read by").wait_for()
+    page.locator("#onnx-tabs .mw-card").filter(has_text="used by").wait_for()
     Image.new("RGB", (16, 16), (200, 30, 30)).save(tmp_path / "red.png")
     tab(page, "Run")
     page.get_by_text("Your own inputs").click()

@@ -96,12 +96,12 @@ def test_bad_files_are_answered(client: Client, animals: Path, tmp_path: Path) -
         with pytest.raises(AppError, match=message) as caught:
             client.predict(file=handle_file(tmp_path / name), api_name="/inspect_onnx")
         assert "/tmp" not in str(caught.value) and "Traceback" not in str(caught.value)
-    with pytest.raises(AppError, match="only ONNX models are shown as text"):
+    with pytest.raises(AppError, match="only ONNX models can be shown as text"):
         client.predict(file=handle_file(animals), api_name="/show_onnx")
     both = {"old": handle_file(animals), "new": handle_file(tmp_path / "digits.onnx")}
-    with pytest.raises(AppError, match="only ONNX models are compared"):
+    with pytest.raises(AppError, match="only ONNX models can be compared"):
         client.predict(**both, api_name="/compare_onnx")
-    with pytest.raises(AppError, match="Metadata are edited in TensorFlow Lite files"):
+    with pytest.raises(AppError, match="Only TensorFlow Lite files have metadata"):
         client.predict(file=handle_file(tmp_path / "digits.onnx"), changes={"author": "x"}, api_name="/edit_metadata")
 
 
