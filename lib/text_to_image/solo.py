@@ -126,7 +126,7 @@ def _pipeline(model: Model, request: Request) -> Any:
     try:
         pipeline = auto.from_pipe(model.pipeline)
     except ValueError:
-        raise InvalidValue(field, "a picture", f"none: {model.name} takes no {field}") from None
+        raise InvalidValue(field, "a picture", f"no {field}, because {model.name} does not take one") from None
     pipeline.set_progress_bar_config(disable=True)
     return pipeline
 

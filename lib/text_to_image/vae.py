@@ -20,7 +20,8 @@ def encode(vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.
     found = vae.encode(pixels.to(vae.dtype))
     latents = found.latent_dist.sample(generator) if hasattr(found, "latent_dist") else found.latents
     scale, shift = _statistics(vae.config, latents)
-    return ((latents - shift) * scale).float()
+    # Pictures come with their channels last, and so would these: a call of such rows alone would have other kernels.
+    return ((latents - shift) * scale).float().contiguous()
 
 
 def _statistics(config: Any, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -36,7 +36,7 @@ async def with_start(
     number = STRENGTH if strength is None else strength_of(strength)
     if image is None:
         if mask is not None:
-            raise InvalidValue("mask", "a picture", "a mask beside an image, which it is the mask of")
+            raise InvalidValue("mask", "a picture", "a mask only together with an image")
         return request
     start = await start_picture(intake, Path(image), Path(mask) if mask else None, strength=number)
     return replace(request, start=start)

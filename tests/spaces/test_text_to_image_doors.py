@@ -181,7 +181,7 @@ def test_a_form_begins_with_a_picture(address: str, files: dict[str, Path], embe
     [
         ({}, {"image": "text"}, "The image cannot be used: no picture that is read here"),
         ({}, {"image": "image", "mask": "text"}, "The mask cannot be used"),
-        ({}, {"mask": "mask"}, "mask was 'a picture'; allowed: a mask beside an image"),
+        ({}, {"mask": "mask"}, "mask was 'a picture'; allowed: a mask only together with an image"),
         ({}, {"picture": "image"}, "file was 'picture'; allowed: image, mask"),
         ({"strength": "0"}, {"image": "image"}, "strength was '0'; allowed: a number above 0 and up to 1"),
         ({"strength": "much"}, {}, "strength was 'much'"),
@@ -203,7 +203,7 @@ def test_what_is_wrong_with_a_form(
 def test_gradio_client_hears_what_is_wrong_with_a_picture(client: Client, files: dict[str, Path]) -> None:
     for given, words in (
         ({"image": handle_file(files["text"])}, "The image cannot be used"),
-        ({"mask": handle_file(files["mask"])}, "allowed: a mask beside an image"),
+        ({"mask": handle_file(files["mask"])}, "allowed: a mask only together with an image"),
         ({"image": handle_file(files["image"]), "strength": 2}, "strength was 2"),
     ):
         with pytest.raises(AppError) as caught:

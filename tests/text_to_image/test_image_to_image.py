@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 from dataclasses import replace
 from typing import Any
 
@@ -182,6 +183,22 @@ def test_a_start_picture_that_breaks_the_encoder_spares_the_others(
     with pytest.raises(GenerationFailed, match="too little memory"):
         tickets[2].result()
     assert tickets[0].result() and tickets[3].result()
+
+
+def test_fifty_clients_begin_with_their_own_picture(small: Engine, sd: Model) -> None:  # noqa: F811
+    requests, pictures = with_starts(mixed(50, seed=11), 64), dict[int, Any]()
+
+    def client(k: int) -> None:
+        pictures[k] = small.submit(requests[k], owner=f"client {k % 5}").result()
+
+    threads = [threading.Thread(target=client, args=(k,)) for k in range(50)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for k, request in enumerate(requests):
+        assert pictures[k].info.get("start_picture") == (request.start.digest if request.start else None)
+        assert furthest(pictures[k].image, alone(sd, request)) <= 1, request
 
 
 def test_several_with_one_start_picture(small: Engine, sd: Model) -> None:  # noqa: F811
