@@ -101,7 +101,7 @@ def test_a_client_that_goes_away_stops_its_training(client: Client, app) -> None
 @pytest.mark.parametrize(
     ("values", "words"),
     [
-        ({}, "one of the two"),
+        ({}, "either a zip of pictures"),
         ({"dataset": "cifar"}, "dataset was 'cifar'; allowed: objects, digits"),
         ({"dataset": "hub:a/b"}, "dataset was 'hub:a/b'"),
         ({"dataset": "../../etc"}, "dataset was"),
