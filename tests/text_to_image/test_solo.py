@@ -89,5 +89,6 @@ def test_a_pipeline_that_begins_with_a_picture(loaded: dict[str, Model], masked:
 def test_a_pipeline_that_begins_with_none(loaded: dict[str, Model], field: str) -> None:
     start = StartPicture.of(scene(256, 256), box(256, 256) if field == "mask" else None)
     request = loaded["pixart"].settle(Request(prompt="a", steps=4, seed=3, start=start))
-    with pytest.raises(InvalidValue, match=f"{field} was 'a picture'; allowed: no {field}, because pixart does not take one"):
+    words = f"{field} was 'a picture'; allowed: no {field}, because pixart does not take one"
+    with pytest.raises(InvalidValue, match=words):
         SoloBatch(loaded["pixart"]).join(request)
