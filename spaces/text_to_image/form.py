@@ -145,7 +145,9 @@ class Form:
         if self.lora is not None:
             self.lora.input(_with_lora, [self.loras, self.lora], [self.loras, self.lora], **HIDDEN)
         self.dice.click(lambda: random.randint(0, MAX_SEED), None, self.seed, **HIDDEN)
-        self.model.input(self._suit, self.model, self.outputs, **HIDDEN)
+        # without the model itself: gradio opens the list of a choice that is set while it loses the focus
+        suited = [self.steps, self.guidance, self.scheduler, self.width, self.height, self.hint]
+        self.model.input(self._suit, self.model, suited, **HIDDEN)
         if self.examples is not None:
             self.examples.click(lambda index: EXAMPLES[index], self.examples, self.prompt, **HIDDEN)
 
@@ -234,7 +236,8 @@ class Form:
 
     def _suit(self, name: str) -> Updates:
         fitting = suggested(name, known.pipeline(self.engine.catalogue.choose(name)))
-        return self.fill(fitting | {"width": 0, "height": 0, "model": name})
+        updates = self.fill(fitting | {"width": 0, "height": 0, "model": name})
+        return {widget: value for widget, value in updates.items() if widget is not self.model}
 
     def _hint(self, name: str) -> str:
         return f'<p class="mw-hint">{e(SCENES if name == EMBEDDED else OTHERS)}</p>' if self.examples is not None else ""
