@@ -309,10 +309,13 @@ def test_a_picture_that_was_deleted_is_gone_from_its_address(page, address: str)
     assert page.request.get(source).status == 404
 
 
-@pytest.fixture(scope="module")
-def owned(browser, settings: Settings, embedded: Model, tmp_path_factory: pytest.TempPathFactory) -> Iterator:  # type: ignore[no-untyped-def]
-    """A page of an app whose owner lists a model that is not there, and a LoRA."""
-    home = tmp_path_factory.mktemp("owned")
+@pytest.fixture
+def owned(browser, settings: Settings, embedded: Model, tmp_path: Path) -> Iterator:  # type: ignore[no-untyped-def]
+    """A page of an app whose owner lists a model that is not there, and a LoRA.
+
+    Not for the module: gradio's folder is in the environment, and the other app takes uploads from its own only.
+    """
+    home = tmp_path
     write(home / "ink.safetensors", embedded.pipeline, "kohya", seed=1, rank=4, alpha=0.4)
     more = {"models": (EMBEDDED, f"nowhere={home / 'nowhere'}"), "loras": (f"ink={home / 'ink.safetensors'}",)}
     own = replace(settings, default_model=EMBEDDED, data_folder=home / "data", **more)  # type: ignore[arg-type]
