@@ -125,7 +125,7 @@ def test_no_settings_of_the_home_folder_are_obeyed(folder: Path, tmp_path: Path)
     (tmp_path / ".keras").mkdir()
     (tmp_path / ".keras" / "keras.json").write_text('{"floatx": "float16", "image_data_format": "channels_first"}')
     program = (
-        "import sys; from pathlib import Path; from lib.convert import keras_models; "
+        "import sys; from pathlib import Path; from lib.convert.formats.keras import models as keras_models; "
         "keras_models.load(Path(sys.argv[1]), 'torch'); import keras; "
         "print(keras.config.floatx(), keras.config.image_data_format())"
     )
