@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import random
+import re
 import secrets
 from typing import Any
 
@@ -13,21 +14,25 @@ from gradio_client import Client
 
 from benchmarks.soak_known import PATIENCE, PICTURES, SLOW, Soak, same
 
+PICTURE = re.compile(r"/text-to-image/pictures/[\w./-]+?\.png")  # its address, in what Gradio sends
+
 
 async def page_listener(soak: Soak) -> dict[str, Any]:
-    """Number and inputs of what the button *Generate* calls, and of *Stop*."""
+    """Number and inputs of what the button *Generate* calls; the numbers of what then watches, and of *Stop*."""
     async with httpx.AsyncClient(base_url=soak.address, timeout=60) as http:
         config = (await http.get("/config")).raise_for_status().json()
     parts = {part["id"]: part for part in config["components"]}
-    of = {}
+    of: dict[str, Any] = {}
     for listener in config["dependencies"]:
         for target, _ in listener["targets"]:
             name = parts.get(target, {}).get("props", {}).get("value")
-            if name in ("Generate", "Stop") and listener["backend_fn"] and (name == "Generate") == bool(listener["queue"]):
+            if name in ("Generate", "Stop") and listener["backend_fn"]:
                 of.setdefault(name, listener)
+    watch = next(d for d in config["dependencies"] if d.get("trigger_after") == of["Generate"]["id"])
     values = [parts[i]["props"].get("value") for i in of["Generate"]["inputs"]]
     labels = [str(parts[i]["props"].get("label")) for i in of["Generate"]["inputs"]]
-    return {"generate": of["Generate"]["id"], "stop": of["Stop"]["id"], "values": values, "labels": labels}
+    numbers = {"generate": of["Generate"]["id"], "watch": watch["id"], "stop": of["Stop"]["id"]}
+    return numbers | {"values": values, "labels": labels}
 
 
 async def page(soak: Soak, http: httpx.AsyncClient, rng: random.Random, stop: bool = False) -> str:
@@ -40,38 +45,31 @@ async def page(soak: Soak, http: httpx.AsyncClient, rng: random.Random, stop: bo
         question[by_label[label]] if label in by_label else value
         for label, value in zip(known["labels"], known["values"], strict=True)
     ]
-    data[-1] = secrets.token_hex(16)  # the visitor's key
-    body = {"data": data, "fn_index": known["generate"], "session_hash": session}
+    data[0] = key = secrets.token_hex(16)  # the visitor's
+
+    async def run(name: str, data: list[Any]) -> None:
+        asked = {"data": data, "fn_index": known[name], "session_hash": session}
+        (await http.post("/gradio_api/run/predict", json=asked)).raise_for_status()
+
     async with http.stream("GET", f"/gradio_api/heartbeat/{session}") as _:
+        await run("generate", data)
+        body = {"data": [key, ""], "fn_index": known["watch"], "session_hash": session}
         (await http.post("/gradio_api/queue/join", json=body)).raise_for_status()
-        last: dict[str, Any] = {}
+        last, found = "", ""
         async with http.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as events:
             async for line in events.aiter_lines():
-                last = json.loads(line.removeprefix("data: ")) if line.startswith("data: ") else last
-                if last.get("msg") == "process_completed":
+                last = line or last
+                found = next(iter(PICTURE.findall(line)), found)
+                if '"process_completed"' in line:
                     break
-                if stop and last.get("msg") == "process_generating":
-                    asked = {"data": [], "fn_index": known["stop"], "session_hash": session}
-                    (await http.post("/gradio_api/run/predict", json=asked)).raise_for_status()
+                if stop and '"process_generating"' in line:
+                    await run("stop", [key])
                     stop = False
-        ended = last.get("msg") == "process_completed" and last.get("success")
-        if kind == "page that stops":
-            return soak.check(kind, bool(ended), f"ended with {last}"[:300])
-        if not ended:
-            return soak.check(kind, False, f"ended with {last}"[:300])
-        path = _file(last["output"]["data"])
-        picture = (await http.get(f"/gradio_api/file={path}")).raise_for_status().content
+        ended = '"process_completed"' in last and json.loads(last.removeprefix("data: ")).get("success")
+        if kind == "page that stops" or not ended or not found:
+            return soak.check(kind, bool(ended and (found or kind != "page")), f"ended with {last}"[:300])
+        picture = (await http.get(found)).raise_for_status().content
     return soak.check(kind, same(soak, question, picture), f"{question}")
-
-
-def _file(value: Any) -> str:
-    """The first picture's path in what Gradio sent."""
-    if isinstance(value, dict):
-        if str(value.get("path", "")).endswith(".png"):
-            return value["path"]
-        value = list(value.values())
-    found = [_file(one) for one in value] if isinstance(value, list) else []
-    return next((path for path in found if path), "")
 
 
 async def gradio(soak: Soak, http: httpx.AsyncClient, rng: random.Random, cancel: bool = False) -> str:

@@ -57,18 +57,21 @@ def through_mcp(address: str) -> str:
 
 
 def through_the_page(address: str) -> None:
-    """As the browser does it: the button's own listener, by its number."""
+    """As the browser does it: the button's own listener by its number, then the one that watches what it began."""
     config = httpx.get(f"{address}/config").json()
     parts = {part["id"]: part for part in config["components"]}
-    listener = next(
-        d
-        for d in config["dependencies"]
-        if d["api_visibility"] == "private" and [parts[i]["props"].get("label") for i in d["inputs"]][:1] == ["Prompt"]
-        if d["queue"] and len(d["inputs"]) > 8
+    named = {label: part["id"] for part in parts.values() for label in [part["props"].get("value")] if label == "Generate"}
+    begin = next(
+        d for d in config["dependencies"] if d["backend_fn"] and named["Generate"] in [target for target, _ in d["targets"]]
     )
-    data = [parts[i]["props"].get("value") for i in listener["inputs"]]
-    data[0] = PICTURE["prompt"]
-    body = {"data": data, "fn_index": listener["id"], "session_hash": "a-page", "trigger_id": None}
+    watch = next(d for d in config["dependencies"] if d.get("trigger_after") == begin["id"])
+    given = {parts[i]["props"].get("label"): parts[i]["props"].get("value") for i in begin["inputs"]}
+    key, *data = (given | {"Prompt": PICTURE["prompt"]}).values()
+    assert key is None and len(data) + 1 == len(begin["inputs"])  # the browser's own key comes first
+    about = {"session_hash": "a-page", "trigger_id": None}
+    body = {"data": ["0" * 32, *data], "fn_index": begin["id"], **about}
+    httpx.post(f"{address}/gradio_api/run/predict", json=body, timeout=60).raise_for_status()
+    body = {"data": ["0" * 32, ""], "fn_index": watch["id"], **about}
     httpx.post(f"{address}/gradio_api/queue/join", json=body).raise_for_status()
     with httpx.stream("GET", f"{address}/gradio_api/queue/data?session_hash=a-page", timeout=120) as events:
         for line in events.iter_lines():

@@ -6,7 +6,6 @@ import contextlib
 import importlib.resources
 import io
 import json
-import os
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
@@ -21,6 +20,7 @@ from lib.errors import JobFailed
 from lib.model_inputs import sizes
 from lib.model_inputs.dimensions import kinds
 from lib.model_inputs.signature import Signature, Value
+from lib.settings import prepare_library
 
 # The runtime plans memory for the largest sizes, so they are small unless a visitor asks for more.
 LARGEST = {"batch": 8, "space": 256, "latent": 128}
@@ -84,7 +84,7 @@ def write(given: Bounded, target: Path, delegate: str) -> list[str]:
 
         partitioners = [XnnpackPartitioner()]
     flatc = importlib.resources.files("executorch.data.bin") / "flatc"
-    os.environ.setdefault("FLATC_EXECUTABLE", str(flatc))
+    prepare_library(FLATC_EXECUTABLE=str(flatc))
     told = {SIGNATURE: json.dumps(given.signature.as_dict())}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
