@@ -15,7 +15,7 @@ from lib.settings import Settings
 from tests.spaces.conftest import serve
 
 pytestmark = pytest.mark.browser
-SLOW = 60_000  # ms; two busy cores train a network
+SLOW = 120_000  # ms; two busy cores train a network
 
 
 @pytest.fixture(scope="module")
