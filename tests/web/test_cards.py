@@ -11,7 +11,10 @@ from web.cards import failed, sentence
 @pytest.mark.parametrize(
     ("error", "words"),
     [
-        (InvalidValue("runs", 5000, "a whole number from 1 to 1000"), "Timed runs cannot be “5000”. Allowed: a whole number"),
+        (
+            InvalidValue("runs", 5000, "a whole number from 1 to 1000"),
+            "Timed runs cannot be “5000”. Allowed: a whole number",
+        ),
         (InvalidValue("min_agreement", "most", "a number"), "Min agreement cannot be “most”. Allowed: a number."),
         (InvalidValue("target", "", "a format, such as onnx"), "Target is missing. Allowed: a format, such as onnx."),
         (InvalidValue("sizes", "x" * 1000, "pairs"), "Sizes cannot be “" + "x" * 79 + "…”. Allowed: pairs."),
