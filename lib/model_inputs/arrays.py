@@ -20,8 +20,8 @@ LIMITS = Limits(members=MOST_ARRAYS, total=MOST_BYTES, ratio=100_000)  # masks o
 AGAIN = "Make it with numpy.savez(file, **{name: array}), from arrays of numbers"
 
 
-def npz(path: Path) -> dict[str, np.ndarray]:
-    """The arrays of an .npz by their names, read-only. Raises InvalidFile."""
+def npz(path: Path, *, empty: bool = False) -> dict[str, np.ndarray]:
+    """The arrays of an .npz by their names, read-only. Raises InvalidFile; ``empty``: not for one without arrays."""
     odd: dict[str, str] = {}  # asked for because names such as input:0 are no plain file names, and ordinary here
     with opened(path, LIMITS, odd) as archive:
         for name, what in odd.items():
@@ -29,7 +29,7 @@ def npz(path: Path) -> dict[str, np.ndarray]:
         names = [n for n in archive.members if not is_litter(n)]
         if other := [n for n in names if not n.endswith(".npy")]:
             raise InvalidFile(f"The .npz holds {other[0][:80]!r}, which is no array. {AGAIN}.")
-        if not names:
+        if not names and not empty:
             raise InvalidFile(f"The .npz is empty. {AGAIN}.")
         return {n.removesuffix(".npy"): npy(archive.read(n, MOST_BYTES), n.removesuffix(".npy")) for n in names}
 

@@ -118,7 +118,7 @@ def from_npz(path: Path, model: ModelProto) -> dict[str, np.ndarray]:
     """
     inputs = wanted(model)
     try:
-        found = npz(path)
+        found = npz(path, empty=not inputs)
     except InvalidFile as error:
         raise InvalidFile(f"The inputs are not an .npz file with plain arrays. {error.message}") from None
     if len(inputs) == 1 and list(found) == ["arr_0"]:
