@@ -3,7 +3,7 @@
 ``Jobs`` keeps one warm fork server (``lib/job_server.py``), so a job starts in milliseconds. A job is
 a function named ``package.module:function`` and JSON arguments; it answers with progress and a JSON
 result. Nothing is pickled in either direction, so a child that has been taken over can send text and
-nothing else. Knows nothing of what the tasks do.
+nothing else. Knows nothing of what the tasks do. Over 300 lines, since both ends of a job's life are one protocol.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Things worth knowing about a valid model: one lint, one function, with a reason and a fix each.
 
 A new lint is a function under ``@lint("its-name")`` that yields Problems with severity warning or info.
+The rules are one list, hence the length.
 """
 
 from __future__ import annotations

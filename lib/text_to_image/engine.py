@@ -2,7 +2,7 @@
 
 Between two ticks the thread drops what was cancelled and lets waiting rows join. Every model and
 picture size has a group of its own; groups take turns, so a large picture slows a small one but
-never stops it.
+never stops it. A few lines over 300, so that all that the thread and its callers share is read in one place.
 """
 
 from __future__ import annotations
@@ -70,6 +70,7 @@ class Engine:
             self._work.notify_all()
         if self._thread:
             self._thread.join(timeout=60)
+        self._shelf.close()
         with self._lock:
             left = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
         for ticket in left:

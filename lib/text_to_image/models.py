@@ -117,6 +117,11 @@ class Model:
         """Of the network, for each step."""
         return 2 if self.family is not None and self.family.guided(request) else 1
 
+    def close(self) -> None:
+        """Ends what goes on in the background."""
+        if self.compiled is not None:
+            self.compiled.close()
+
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
         """[n, C, h, w] as the network knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
         from lib.text_to_image import vae

@@ -51,10 +51,15 @@ class Shelf:
                 idle = next((n for n in self.loaded if n not in busy), None)
                 if idle is None:
                     return False
-                del self.loaded[idle]
+                self.loaded.pop(idle).close()
             self.loading, self.since, self.stage = name, time.monotonic(), "starting"
         threading.Thread(target=self._load, args=(name,), daemon=True, name=f"load {name}").start()
         return True
+
+    def close(self) -> None:
+        """Ends what models do in the background."""
+        for model in self.all():
+            model.close()
 
     def keep_default(self) -> None:
         """Loads the default model again where nothing is loaded: another one may have pushed it out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 import torch
 
 from lib.settings import EMBEDDED, Settings
+from lib.text_to_image import compiled
 from lib.text_to_image.batch import Batch
 from lib.text_to_image.compiled import CompiledUNet
 from lib.text_to_image.models import Model, Source, load
@@ -58,11 +60,11 @@ def test_alone_it_draws_what_pytorch_draws(model: Model, by_torch: Counted, scal
     request = replace(RED, guidance_scale=scale)
     (found,) = drawn(model, request)
     assert by_torch.calls == 0
-    compiled, model.compiled = model.compiled, None
+    kept, model.compiled = model.compiled, None
     try:
         (expected,) = drawn(model, request)
     finally:
-        model.compiled = compiled
+        model.compiled = kept
     assert by_torch.calls == 8 and np.abs(found - expected).max() <= 1
 
 
@@ -92,6 +94,28 @@ def test_one_that_differs_is_not_used(model: Model) -> None:
     finally:
         with torch.no_grad():
             weight.div_(1.01)
+
+
+def test_while_a_lora_is_drawn_the_check_waits(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its hooks change what PyTorch gives, to whichever thread asks."""
+    assert model.compiled is not None
+    monkeypatch.setattr(compiled, "TRIES", (0.0, 0.0))
+    hook = model.pipeline.unet.conv_out.register_forward_hook(lambda module, given, out: out * 1.01)
+    assert not model.compiled._agrees_in_time(model.compiled._request)
+    monkeypatch.setattr(compiled.time, "sleep", lambda seconds: hook.remove())
+    assert model.compiled._agrees_in_time(model.compiled._request)
+
+
+def test_a_model_that_is_dropped_ends_its_process(model: Model, settings: Settings, tmp_path: Path) -> None:
+    quick = replace(settings, compile_unet=True, data_folder=tmp_path)
+    found = CompiledUNet.begin(model.pipeline.unet, Path(model.pipeline.config._name_or_path), "other", quick)
+    assert found is not None
+    while found._process is None:
+        found.thread.join(0.01)
+    found.close()
+    found.thread.join(30)
+    assert not found.thread.is_alive() and not found.ready and found._process.poll() is not None
+    assert not list((tmp_path / "compiled").iterdir())
 
 
 def test_what_is_not_compiled(model: Model, settings: Settings, folders: dict[str, Any]) -> None:
