@@ -51,6 +51,13 @@ def plant(monkeypatch: pytest.MonkeyPatch, name: str, **given: Any) -> None:
     monkeypatch.setattr(routes, "edges", lambda: every)
 
 
+def test_a_name_has_no_size(converter: Converter, out: Path) -> None:
+    """Its weights are made when it runs: 26 bytes are no model that the file could be larger than."""
+    report = converter.convert(Source(name="jax:mlp"), "onnx", {}, out).result()["report"]
+    assert report["verdict"] == "proven" and report["size_ratio"] is None
+    assert "size" not in report["summary"]
+
+
 def test_a_proven_conversion_hands_out_file_and_package(converter: Converter, source: Source, out: Path) -> None:
     found = converter.convert(source, "onnx-fp16", {}, out).result()
     report = found["report"]

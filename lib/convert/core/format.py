@@ -45,6 +45,7 @@ class Format:
 
     ``base`` is the format that files of a variant (fp16, int8 …) are in: a variant is a target, never a source.
     ``upload`` is None for what nobody uploads. ``container``: tensors without a network around them.
+    ``holds_weights``: False for a name whose weights are made when it runs; its bytes are compared with nothing.
     ``described_in_app``: its signature is read without its ``environment``, which only runs it. ``place``: where it is
     listed among the targets, the likeliest wish first. ``emulation``: ``module:function`` below ``emulation/``, which
     rounds a source as this lossy format does.
@@ -58,6 +59,7 @@ class Format:
     base: str = ""
     upload: Upload | None = None
     container: bool = False
+    holds_weights: bool = True
     described_in_app: bool = False
     place: int = LAST
     emulation: str = ""

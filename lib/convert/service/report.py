@@ -50,7 +50,7 @@ def report(
         # medians of a busy machine say little of the models
         "latency_ratio": after / before if before and after and last["steady_ms"] else None,
         "latency_steady": last["steady_ms"],
-        "size_ratio": hops[-1]["bytes"] / taken["bytes"] if taken["bytes"] else None,
+        "size_ratio": hops[-1]["bytes"] / taken["bytes"] if taken["bytes"] and find(taken["format"]).holds_weights else None,
         "same_process": proof["same_process"],
         "three_way": proof["three_way"],
         "diverges": proof["diverges"],
@@ -80,7 +80,7 @@ def _size(ratio: float | None) -> list[str]:
     for share, words in ((0.25, "a quarter of the size"), (0.5, "half the size"), (1.0, "the same size")):
         if abs(ratio - share) <= 0.06 * share:
             return [words]
-    return [f"{ratio:.2g} times the size"]
+    return [f"{ratio:.2g} times the size" if ratio < 10 else f"{ratio:,.0f} times the size"]
 
 
 def _speed(ratio: float | None) -> list[str]:

@@ -2,4 +2,4 @@
 
 from lib.convert.core.format import Format
 
-FORMATS = (Format("jax", "JAX example", "jax.json", "jax.runner:JaxRunner"),)
+FORMATS = (Format("jax", "JAX example", "jax.json", "jax.runner:JaxRunner", holds_weights=False),)
