@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import warnings
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,7 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # "gw0": Gradio's apps of two workers d
 
 import pytest
 
+from lib import log
 from lib.settings import EMBEDDED, Settings
 from lib.text_to_image.models import Model, Source, load
 from tests import tiny
@@ -56,6 +60,25 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
+
+
+@pytest.fixture(autouse=True)
+def logging_as_before() -> Iterator[None]:
+    """A library or a test that changes what is logged in this process does so for itself alone, and is named."""
+    ours = [log.EVENTS, *(name for name in logging.root.manager.loggerDict if name.startswith("lib"))]
+    loggers = [logging.root, *(logging.getLogger(name) for name in ours)]
+
+    def state() -> tuple[Any, ...]:
+        return logging.root.manager.disable, *((logger.level, logger.disabled, logger.propagate) for logger in loggers)
+
+    before = state()
+    yield
+    if (after := state()) != before:
+        warnings.warn(f"this test changed logging from {before} to {after}", stacklevel=1)
+        logging.disable(before[0])
+        for logger, (level, disabled, propagate) in zip(loggers, before[1:], strict=True):
+            logger.setLevel(level)
+            logger.disabled, logger.propagate = disabled, propagate
 
 
 @pytest.fixture(scope="session")
