@@ -55,10 +55,11 @@ def test_others_go_on_while_a_file_is_read(engine: Engine, monkeypatch: pytest.M
         return file(source)
 
     monkeypatch.setattr(LoraSource, "file", slow)
-    waiting = engine.submit(Request(prompt="a", steps=2, loras="ink"))
+    waiting = engine.submit(Request(prompt="a", steps=2, loras="ink"), owner="one")
     seen: list[Any] = []
     wait_for(lambda: seen.extend(waiting.take()) or any(isinstance(e, Loading) and "LoRA ink" in e.stage for e in seen))
-    assert engine.submit(Request(prompt="a", steps=2)).result()
+    assert engine.submit(Request(prompt="a", steps=2), owner="another").result()
+    assert not waiting.ended
     gate.set()
     assert waiting.result()
 
