@@ -103,9 +103,7 @@ class Batch:
         while len(images) < len(rows):
             group = rows[len(images) : len(images) + size]
             try:
-                latents = torch.cat([r.latents for r in group])
-                with self.model.threads.use(self.model.pipeline.vae, positions(latents), together=len(group) > 1):
-                    pixels = self.model.decode(latents)
+                pixels = self._decode(torch.cat([r.latents for r in group]))
             except (RuntimeError, MemoryError) as error:
                 if not out_of_memory(error) or size == 1:
                     raise
@@ -114,6 +112,15 @@ class Batch:
             drawn = self.model.pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
             images += [row.finish(image) for row, image in zip(group, drawn, strict=True)]
         return images
+
+    def _decode(self, latents: torch.Tensor) -> torch.Tensor:
+        vae, threads = self.model.pipeline.vae, self.model.threads
+        if len(latents) == 1:
+            with threads.use(vae, positions(latents)):
+                return self.model.decode(latents)
+        return threads.shared(
+            vae, lambda start, stop: self.model.decode(latents[start:stop]), len(latents), positions(latents)
+        )
 
 
 def _guard(row: Row, act: Any) -> Any:

@@ -192,7 +192,8 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     family = kind(pipeline, device, dtype) if kind and kind.suits(pipeline) else None
     pipeline.set_progress_bar_config(disable=True)
     vae = getattr(pipeline, "vae", None)
-    if vae is not None and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
+    overflows = kind is None or kind.vae_upcast
+    if vae is not None and overflows and dtype == torch.float16 and getattr(vae.config, "force_upcast", False):
         vae.to(torch.float32)  # SDXL's VAE overflows in fp16
     threads = Threads(device)
     revision = _revision(source, folder)

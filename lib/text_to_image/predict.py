@@ -93,6 +93,12 @@ class Predictor:
         conditions, compiled = [one.condition for one in inputs], self.model.compiled
         if compiled and not together and not self.bucket and not any(loras) and compiled.takes(noisy, conditions):
             return compiled(noisy, times, torch.stack([one.hidden for one in conditions]))
+        if together and not self.bucket and not any(loras):
+
+            def part(start: int, stop: int) -> torch.Tensor:
+                return self.family.predict(noisy[start:stop], times[start:stop], conditions[start:stop])
+
+            return threads.shared(self.family.network, part, n, positions(noisy))
         # Several threads cut a matrix where it suits them, so a row's rounding would depend on its place.
         with (
             threads.use(self.family.network, positions(noisy), together=together, one=bool(self.bucket)),

@@ -1,15 +1,14 @@
-"""Measures the model: is the object, the colour, the place what the prompt asked for?
+"""Measures the model: is the picture what the prompt asked for, how crisp is it, how like a drawn one?
 
-``python -m models.tiny_scenes.evaluate`` trains a small classifier on the renderer's own pictures,
-checks it on renders that it has not seen, and then lets it look at generated pictures: 500 over
-all combinations and 500 over those that training never saw. Prints the table for the card.
+``python -m models.tiny_scenes.evaluate`` trains a small classifier on the renderer's own pictures, checks it on
+renders that it has not seen, and then lets it look at generated pictures: 500 over all combinations, 500 over those
+that training never saw, and 500 asked for in other words. Prints the tables for the card.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import random
 import time
 from pathlib import Path
@@ -17,147 +16,138 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image
-from torch import nn
-from torch.nn import functional as F
 
+from models.tiny_scenes import store
+from models.tiny_scenes.classifier import Classifier, train_classifier
 from models.tiny_scenes.export import FOLDER
 from models.tiny_scenes.latents import pixels, to_tensor
-from models.tiny_scenes.renderer import render
-from models.tiny_scenes.scenes import COLOURS, OBJECTS, PLACES, Scene, all_scenes
+from models.tiny_scenes.scenes import Scene, all_scenes, reworded
 
-HEADS = {"object": list(OBJECTS), "colour": list(COLOURS), "place": list(PLACES)}
-
-
-class Classifier(nn.Module):
-    """128 x 128 RGB in -1..1 to logits for object, colour and place; about 0.4 M parameters."""
-
-    def __init__(self) -> None:
-        super().__init__()
-
-        def block(a: int, b: int) -> nn.Sequential:
-            return nn.Sequential(nn.Conv2d(a, b, 3, stride=2, padding=1), nn.BatchNorm2d(b), nn.ReLU())
-
-        self.body = nn.Sequential(block(3, 24), block(24, 48), block(48, 96), block(96, 128), block(128, 160))
-        self.heads = nn.ModuleDict({name: nn.Linear(2 * 160, len(words)) for name, words in HEADS.items()})
-
-    def forward(self, pictures: torch.Tensor) -> dict[str, torch.Tensor]:
-        x = self.body(F.avg_pool2d(pictures, 2))
-        x = torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
-        return {name: head(x) for name, head in self.heads.items()}
-
-
-def labels(scenes: list[Scene]) -> dict[str, torch.Tensor]:
-    return {name: torch.tensor([words.index(getattr(s, name)) for s in scenes]) for name, words in HEADS.items()}
-
-
-def train_classifier(steps: int, batch: int = 64, seed: int = 1) -> Classifier:
-    """On fresh renders of all combinations, blurred and noisy half of the time, so that it looks at
-    what is there and not at how crisp it is. Another process draws while this one learns."""
-    torch.manual_seed(seed)
-    model, block = Classifier(), 25
-    optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, weight_decay=0.01)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
-    with multiprocessing.Pool(1) as pool:
-        pending = pool.starmap_async(_drawn, [(batch, seed * 10**6 + k) for k in range(block)])
-        for step in range(steps):
-            if step % block == 0:
-                ready = pending.get()
-                pending = pool.starmap_async(_drawn, [(batch, seed * 10**6 + step + block + k) for k in range(block)])
-            pictures, scenes = ready[step % block]
-            x = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().div(127.5).sub(1)
-            if step % 2:
-                x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear") + 0.04 * torch.randn_like(x)
-            out = model(x)
-            losses = [F.cross_entropy(out[name], target) for name, target in labels(scenes).items()]
-            loss = torch.stack(losses).sum()
-            optimizer.zero_grad()
-            loss.backward()
-            optimizer.step()
-            schedule.step()
-            if step % 100 == 0:
-                print(f"classifier {step} loss {loss.item():.3f}", flush=True)
-    return model.eval()
-
-
-def _drawn(count: int, seed: int) -> tuple[np.ndarray, list[Scene]]:
-    rng = random.Random(seed)
-    scenes = rng.choices(all_scenes(), k=count)
-    return np.stack([np.asarray(render(scene, rng)) for scene in scenes]), scenes
+OUTLINE = 0.03  # the share of a picture's pixels, those of the steepest gradients, that counts as its outlines
 
 
 @torch.inference_mode()
 def score(model: Classifier, pictures: torch.Tensor, scenes: list[Scene]) -> dict[str, float]:
     """Shares of right answers, for each head and for all three at once."""
-    targets = labels(scenes)
+    targets = {n: torch.tensor([words.index(getattr(s, n)) for s in scenes]) for n, words in store.TABLES.items()}
     logits = [model(part) for part in pictures.split(100)]
-    right = {n: torch.cat([out[n].argmax(1) for out in logits]) == targets[n] for n in HEADS}
+    right = {n: torch.cat([out[n].argmax(1) for out in logits]) == targets[n] for n in targets}
     result = {name: r.float().mean().item() for name, r in right.items()}
     return result | {"all three": torch.stack(list(right.values())).all(0).float().mean().item()}
 
 
-def generate(scenes: list[Scene], seed: int, steps: int, guidance_scale: float, folder: Path) -> list[Image.Image]:
-    """By the workbench's own batch, with each scene's plainest prompt."""
+def sharpness(pictures: torch.Tensor) -> float:
+    """The mean gradient of brightness at outlines, in 1/255 a pixel: of each picture its steepest 3 %."""
+    grey = pictures.mean(1) * 127.5
+    gradient = (grey.diff(dim=1)[:, :, :-1].square() + grey.diff(dim=2)[:, :-1].square()).sqrt().flatten(1)
+    return gradient.topk(int(OUTLINE * gradient.shape[1])).values.mean().item()
+
+
+@torch.inference_mode()
+def kernel_distance(model: Classifier, some: torch.Tensor, others: torch.Tensor) -> float:
+    """KID (Binkowski et al. 2018) on the classifier's features, each divided by its standard deviation over ``others``:
+    the unbiased squared MMD of a cubic kernel, x 1000."""
+
+    def kernel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+        return (a @ b.T / a.shape[1] + 1) ** 3
+
+    def without_itself(k: torch.Tensor) -> torch.Tensor:
+        return (k.sum() - k.diagonal().sum()) / (len(k) * (len(k) - 1))
+
+    x, y = (torch.cat([model.features(part) for part in p.split(100)]).double() for p in (some, others))
+    scale = y.std(0).clamp(min=1e-6)
+    x, y = x / scale, y / scale
+    return 1000 * (without_itself(kernel(x, x)) + without_itself(kernel(y, y)) - 2 * kernel(x, y).mean()).item()
+
+
+def generate(prompts: list[str], seed: int, steps: int, guidance_scale: float, folder: Path) -> list[Image.Image]:
+    """By the workbench's own batch; the k-th with seed + k."""
     from lib.settings import Settings
     from lib.text_to_image.batch import Batch
     from lib.text_to_image.models import Source, load
     from lib.text_to_image.request import Request
 
-    model = load(Source(name="tiny-scenes", folder=folder), Settings(device="auto"))
+    model = load(Source(name="tiny-scenes", folder=folder), Settings(device="auto", compile_unet=False))
     pictures: list[Image.Image] = []
-    for start in range(0, len(scenes), 16):
+    for start in range(0, len(prompts), 16):
         batch = Batch(model, limit=32)
-        rows = [
-            batch.join(
-                model.settle(Request(prompt=s.prompt, steps=steps, guidance_scale=guidance_scale, seed=seed + start + k))
-            )
-            for k, s in enumerate(scenes[start : start + 16])
-        ]
+        requests = (
+            Request(prompt=prompt, steps=steps, guidance_scale=guidance_scale, seed=seed + start + k)
+            for k, prompt in enumerate(prompts[start : start + 16])
+        )
+        rows = [batch.join(model.settle(request)) for request in requests]
         while batch.rows:
             batch.step()
         pictures += batch.decode(rows)
     return pictures
 
 
-def main() -> None:
+def arguments() -> argparse.Namespace:
     ap = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     ap.add_argument("--weights", type=Path, default=FOLDER)
     ap.add_argument("--classifier", type=Path, default=Path("runs/tiny_scenes/classifier.pt"))
-    ap.add_argument("--classifier-steps", type=int, default=1200)
+    ap.add_argument("--classifier-steps", type=int, default=3000)
+    ap.add_argument("--classifier-pictures", type=int, default=40_000)
     ap.add_argument("--pictures", type=int, default=500)
     ap.add_argument("--steps", type=int, default=20)
     ap.add_argument("--guidance-scale", type=float, default=4.0)
     ap.add_argument("--seed", type=int, default=1000)
     ap.add_argument("--sheet", type=Path, help="also save the first 64 generated pictures here")
-    args = ap.parse_args()
+    return ap.parse_args()
 
-    if args.classifier.exists():
-        model = Classifier().eval()
-        model.load_state_dict(torch.load(args.classifier, weights_only=True))
-    else:
-        model = train_classifier(args.classifier_steps)
+
+def judge(args: argparse.Namespace) -> Classifier:
+    """The classifier that was trained before, or a new one."""
+    if not args.classifier.exists():
         args.classifier.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(model.state_dict(), args.classifier)
+        data = args.classifier.with_suffix(".store")
+        store.draw(data, args.classifier_pictures, seed=1, scenes=all_scenes())
+        torch.save(train_classifier(data, args.classifier_steps).state_dict(), args.classifier)
+        data.unlink()
+    model = Classifier().eval()
+    model.load_state_dict(torch.load(args.classifier, map_location="cpu", weights_only=True))
+    return model
 
-    rng = random.Random(args.seed)
-    rows, unseen = {}, [s for s in all_scenes() if s.held_out]
-    renders = rng.choices(all_scenes(), k=2000)
-    rows["renders never seen (the classifier itself)"] = score(
-        model, pixels(renders, [10**9 + k for k in range(len(renders))]), renders
-    )
-    for name, pool in (("generated, all combinations", all_scenes()), ("generated, held out from training", unseen)):
+
+def main() -> None:
+    args = arguments()
+    model, rng = judge(args), random.Random(args.seed)
+    unseen = [s for s in all_scenes() if s.held_out]
+    renders = rng.choices(all_scenes(), k=4 * args.pictures)
+    rows = {
+        "renders never seen (the classifier itself)": score(
+            model, pixels(renders, [10**9 + k for k in range(len(renders))]), renders
+        )
+    }
+    pools = {"all combinations": all_scenes(), "held out from training": unseen, "held out, in other words": unseen}
+    figures: dict[str, dict[str, float]] = {}
+    for name, pool in pools.items():
         scenes, began = rng.choices(pool, k=args.pictures), time.monotonic()
-        pictures = generate(scenes, args.seed, args.steps, args.guidance_scale, args.weights)
-        rows[name] = score(model, to_tensor(pictures), scenes)
+        prompts = [reworded(s, rng) if "words" in name else s.prompt for s in scenes]
+        pictures = generate(prompts, args.seed, args.steps, args.guidance_scale, args.weights)
+        made, drawn = to_tensor(pictures), pixels(scenes, [2 * 10**9 + k for k in range(len(scenes))])
+        rows[f"generated, {name}"] = score(model, made, scenes)
+        figures[name] = {
+            "sharpness": sharpness(made) / sharpness(drawn),
+            "KID": kernel_distance(model, made, drawn),
+            "KID of renders": kernel_distance(model, pixels(scenes, [3 * 10**9 + k for k in range(len(scenes))]), drawn),
+        }
         print(f"{len(scenes)} pictures in {time.monotonic() - began:.0f} s", flush=True)
-        if args.sheet and name.endswith("combinations"):
+        if args.sheet and name == "all combinations":
             sheet = np.concatenate(
                 [np.concatenate([np.asarray(p) for p in pictures[i : i + 8]], 1) for i in range(0, 64, 8)]
             )
             Image.fromarray(sheet).save(args.sheet)
-    print("| pictures | " + " | ".join([*HEADS, "all three"]) + " |\n|" + "---|" * (len(HEADS) + 2))
+    print("| pictures | " + " | ".join([*store.TABLES, "all three"]) + " |\n|" + "---|" * (len(store.TABLES) + 2))
     for name, result in rows.items():
         print(f"| {name} | " + " | ".join(f"{v:.1%}" for v in result.values()) + " |")
-    print(json.dumps(rows))
+    print(
+        "\n| generated | sharpness at outlines, of the renders' | KID to renders x 1000 | renders to renders |\n"
+        "|---|---|---|---|"
+    )
+    for name, of in figures.items():
+        print(f"| {name} | {of['sharpness']:.0%} | {of['KID']:.2f} | {of['KID of renders']:.2f} |")
+    print(json.dumps({"scores": rows, "figures": figures}))
 
 
 if __name__ == "__main__":

@@ -12,24 +12,13 @@ import tempfile
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline
+from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from models.tiny_scenes import networks
-from models.tiny_scenes.train import Denoiser
+from models.tiny_scenes.networks import Denoiser, trained_vae
 
 FOLDER = Path(__file__).parent / "weights"
-
-
-def trained_vae(run: Path) -> AutoencoderKL:
-    """The decoder's and the encoder's averaged weights in one autoencoder."""
-    vae = networks.build_vae()
-    state = load_file(run / "decoder.safetensors")
-    if (run / "encoder.safetensors").exists():
-        other = load_file(run / "encoder.safetensors")
-        state |= {k: v for k, v in other.items() if k.startswith(("encoder.", "quant_conv."))}
-    vae.load_state_dict(state)
-    return vae.eval()
 
 
 def build_pipeline(run: Path) -> StableDiffusionPipeline:

@@ -141,6 +141,15 @@ def caption(scene: Scene, rng: random.Random) -> str:
     return text
 
 
+def reworded(scene: Scene, rng: random.Random) -> str:
+    """``scene.prompt`` in other words: a prefix, and synonyms of everything; nothing is left unsaid."""
+    size = "" if scene.size == "medium" else rng.choice(SIZES[scene.size])
+    words = [size, rng.choice(COLOURS[scene.colour]), rng.choice(OBJECTS[scene.object])]
+    text = " ".join(w for w in words if w)
+    prefix = rng.choice([p for p in PREFIXES if p])
+    return f"{prefix} {article(text)} {text} {rng.choice(PLACES[scene.place])}"
+
+
 def vocabulary() -> list[str]:
     """Every word that a caption can hold: each becomes one token."""
     phrases = [p for table in (OBJECTS, COLOURS, PLACES, SIZES) for v in table.values() for p in v]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -75,29 +77,59 @@ def test_each_width_and_network_has_a_race_of_its_own(monkeypatch: pytest.Monkey
     assert used(threads, small, 16, together=True) == 4  # not seen yet
 
 
+def test_each_core_gets_a_part_of_the_rows_and_an_error_waits_for_the_others() -> None:
+    threads, network, seen = Threads(CPU), torch.nn.Linear(1, 1), []
+
+    def act(start: int, stop: int) -> torch.Tensor:
+        seen.append((start, stop, torch.get_num_threads()))
+        return torch.arange(start, stop)
+
+    assert threads.shared(network, act, 9, 9).tolist() == list(range(9))
+    assert sorted(seen) == [(0, 2, 1), (2, 4, 1), (4, 6, 1), (6, 9, 1)]
+    seen.clear()
+    assert threads.shared(network, act, 9, 9).tolist() == list(range(9)) and seen == [(0, 9, 1)]  # the other way, once
+    ended = threading.Event()
+
+    def broken(start: int, stop: int) -> torch.Tensor:
+        if start == 0:
+            raise ZeroDivisionError
+        time.sleep(0.2)
+        ended.set()
+        return torch.zeros(1)
+
+    with pytest.raises(ZeroDivisionError):
+        Threads(CPU).shared(network, broken, 2, 2)
+    assert ended.is_set() and torch.get_num_threads() == 4
+
+
 def test_the_embedded_model_alone_has_one_thread_in_company_a_race(embedded: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+    seen: list[tuple[int, int]] = []  # threads and rows of each call
     forward = embedded.pipeline.unet.forward
     monkeypatch.setattr(embedded, "threads", Threads(CPU))
     monkeypatch.setattr(
-        embedded.pipeline.unet, "forward", lambda *a, **k: (seen.append(torch.get_num_threads()), forward(*a, **k))[1]
+        embedded.pipeline.unet,
+        "forward",
+        lambda *a, **k: (seen.append((torch.get_num_threads(), len(a[0]))), forward(*a, **k))[1],
     )
     requests = mixed(3)
     alone(embedded, requests[0])
-    assert set(seen) == {1}
+    assert {threads for threads, _ in seen} == {1}
     seen.clear()
     batch = Batch(embedded)
     for request in requests:
         batch.join(embedded.settle(request))
+    n = batch.width
     batch.step()
+    assert len(seen) == 4 and {threads for threads, _ in seen} == {1} and sum(rows for _, rows in seen) == n
+    seen.clear()
     batch.step()
-    assert seen == [4, 1]
+    assert seen == [(1, n)]
     seen.clear()
     batch = Batch(embedded, bucket=6)
     for request in requests:
         batch.join(embedded.settle(request))
     batch.step()
-    assert seen == [1]
+    assert seen == [(1, 6)]
 
 
 def test_a_change_of_threads_at_every_step_does_not_show(embedded: Model, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -36,6 +36,7 @@ class Family(ABC):
     schedulers: ClassVar[tuple[str, ...]] = SCHEDULERS  # the names that it takes
     multiple: ClassVar[int] = 8  # of which width and height are multiples, in pixels
     half: ClassVar[str] = "float16"  # what an accelerator computes in where DTYPE leaves it open
+    vae_upcast: ClassVar[bool] = True  # whether the VAE leaves fp16's range where its config says ``force_upcast``
 
     def __init__(self, pipeline: Any, device: torch.device, dtype: torch.dtype) -> None:
         self.pipeline, self.device, self.dtype = pipeline, device, dtype

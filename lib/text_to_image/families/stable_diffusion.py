@@ -12,6 +12,7 @@ from lib.text_to_image.request import Request
 
 class StableDiffusion(UNetFamily):
     pipelines = ("StableDiffusionPipeline",)
+    vae_upcast = False  # its autoencoders stay in range; their configs say nothing, which diffusers reads as True
 
     def encode(self, request: Request) -> tuple[Conditioning, Conditioning | None]:
         prompt = Conditioning(hidden=self._text(request.prompt), timestep_cond=self.guidance_embedding(request))
