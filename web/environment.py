@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import sys
+from contextlib import suppress
+
+M_ARENA_MAX, HEAPS = -8, 4  # malloc.h
 
 os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
 # Gradio keeps 10,000 events and sums them up with pandas after each, for a page of monitoring that is closed here
@@ -32,3 +37,11 @@ def no_progress_bars() -> None:
     """Libraries draw them into the log."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
+
+
+def few_heaps() -> None:
+    """glibc gives each thread a heap of its own, up to eight a core, and what many short requests leave in them is
+    never joined: over half an hour of load that is hundreds of MB (docs/operate.md). A few heaps do as well."""
+    if "MALLOC_ARENA_MAX" not in os.environ and sys.platform == "linux":
+        with suppress(OSError, AttributeError):  # another C library
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)

@@ -174,6 +174,7 @@ def main(folders: list[Path]) -> int:
     try:
         settings = Settings.from_environment()
         log.setup(settings.log_format)
+        environment.few_heaps()
         if settings.log_format == log.JSON:
             environment.no_progress_bars()
         workbench = Workbench(folders, settings)

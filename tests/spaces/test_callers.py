@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterator
 from dataclasses import replace
 
@@ -53,6 +54,7 @@ def test_callers_of_rest_have_turns_of_their_own(space, monkeypatch: pytest.Monk
 @pytest.mark.slow
 def test_sessions_that_have_gone_make_room_first(space, monkeypatch: pytest.MonkeyPatch) -> None:  # type: ignore[no-untyped-def]
     monkeypatch.setattr(space.traffic.sessions, "_gone", 1)
+    monkeypatch.setattr(space.traffic.sessions, "_idle", datetime.timedelta(0))
     monkeypatch.setattr(space.demo.state_holder, "capacity", 100)
     ask = {"prompt": "a red car", "steps": 1, "api_name": "/text_to_image"}
     stays = Client(space.address, verbose=False)
