@@ -170,6 +170,8 @@ def main() -> None:
         while not engine.ready:
             time.sleep(0.1)
     model = engine.loaded()[0]
+    if model.compiled:
+        model.compiled.thread.join()
     on_cpu, cores = model.device.type == "cpu", len(os.sched_getaffinity(0))
     kind = f"{cores} cores" if on_cpu else torch.cuda.get_device_name()
     print(f"{model.name}, {model.size} x {model.size}, {model.dtype}, {kind}, torch {torch.__version__}")

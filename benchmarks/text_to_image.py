@@ -163,6 +163,8 @@ def main() -> None:
         time.sleep(0.1)
     model = engine._shelf.get(engine.catalogue.default)
     assert model is not None
+    if model.compiled:
+        model.compiled.thread.join()
     cores = len(os.sched_getaffinity(0))
     numbers = sorted({1, torch.get_num_threads()})
     print(f"{model.name} on {model.device}, {model.dtype}, torch {torch.__version__}, {machine()}")

@@ -91,9 +91,10 @@ class Predictor:
         noisy, times = torch.cat([one.noisy for one in inputs]), torch.tensor([one.time for one in inputs])
         threads, loras = self.model.threads, [one.loras for one in inputs]
         conditions, compiled = [one.condition for one in inputs], self.model.compiled
-        if compiled and not together and not self.bucket and not any(loras) and compiled.takes(noisy, conditions):
-            return compiled(noisy, times, torch.stack([one.hidden for one in conditions]))
-        if together and not self.bucket and not any(loras):
+        plain = not self.bucket and not any(loras)
+        if compiled and plain and compiled.takes(noisy, conditions):
+            return compiled(noisy, times, torch.stack([one.hidden for one in conditions]), together=together)
+        if together and plain:
 
             def part(start: int, stop: int) -> torch.Tensor:
                 return self.family.predict(noisy[start:stop], times[start:stop], conditions[start:stop])
