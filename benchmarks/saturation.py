@@ -42,6 +42,21 @@ from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 
 WARM_SECONDS = 8.0
+COLOURS = ("red", "orange", "yellow", "green", "blue", "purple", "pink", "brown", "black", "white")
+OBJECTS = (
+    "car",
+    "house",
+    "boat",
+    "rocket",
+    "balloon",
+    "fish",
+    "cat",
+    "flower",
+    "mushroom",
+    "umbrella",
+    "butterfly",
+    "robot",
+)
 
 
 def endless() -> Iterator[Request]:
@@ -49,7 +64,8 @@ def endless() -> Iterator[Request]:
     r = random.Random(0)
     while True:
         steps = r.randint(10, 40)
-        yield Request(prompt="a red car on a track", steps=steps, seed=r.randrange(2**31), scheduler="DPM++ 2M")
+        prompt = f"a {r.choice(COLOURS)} {r.choice(OBJECTS)} in a meadow"
+        yield Request(prompt=prompt, steps=steps, seed=r.randrange(2**31), scheduler="DPM++ 2M")
 
 
 def by_pipeline(model: Model, threads: int, seconds: float) -> float:

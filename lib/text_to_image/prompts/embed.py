@@ -8,8 +8,10 @@ SDXL, whose encoders' means are close to zero, so that the quotient of two of th
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from dataclasses import dataclass
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
@@ -17,6 +19,9 @@ from lib.text_to_image.prompts.chunks import Chunk, tokenize
 
 # Of the standard deviation: a mean below it is chance, and is not restored.
 A_MEAN = 0.01
+MOST_KEPT = 16  # texts of an encoder
+
+_KEPT: WeakKeyDictionary[Any, OrderedDict[tuple[str, bool], Embedded]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -30,8 +35,22 @@ class Embedded:
 def embed(tokenizer: Any, encoder: Any, text: str, *, penultimate: bool = False) -> Embedded:
     """``encoder`` is a CLIPTextModel, or with ``penultimate`` (SDXL's layer) also one with a projection.
 
-    One call a chunk, so that a chunk is the same whatever follows it.
+    One call a chunk, so that a chunk is the same whatever follows it. What was asked for lately is remembered: the
+    pictures of one request have one prompt, and most have the same negative one.
     """
+    if any(module._forward_hooks for module in encoder.modules()):  # LoRAs of this row alone (loras/lora_rows.py)
+        return _embed(tokenizer, encoder, text, penultimate)
+    kept = _KEPT.setdefault(encoder, OrderedDict())
+    key = text, penultimate
+    if key not in kept:
+        kept[key] = _embed(tokenizer, encoder, text, penultimate)
+    kept.move_to_end(key)
+    while len(kept) > MOST_KEPT:
+        kept.popitem(last=False)
+    return kept[key]
+
+
+def _embed(tokenizer: Any, encoder: Any, text: str, penultimate: bool) -> Embedded:
     outputs = [_run(encoder, tokenizer, chunk, penultimate) for chunk in tokenize(tokenizer, text).chunks]
     return Embedded(hidden=torch.cat([hidden for hidden, _ in outputs]), pooled=outputs[0][1])
 
