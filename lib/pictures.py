@@ -70,7 +70,7 @@ def read(data: bytes, about: int = 0) -> Reading:
     except Image.UnidentifiedImageError:
         if data[4:12] in HEIF:
             raise InvalidFile("HEIC or AVIF, which is not read here: save it as JPEG") from None
-        raise InvalidFile("no picture that is read here (JPEG, PNG, WebP, BMP, GIF, TIFF)") from None
+        raise InvalidFile("not a readable picture (JPEG, PNG, WebP, BMP, GIF, TIFF)") from None
     except Image.DecompressionBombError:
         raise InvalidFile(f"far over {MAX_PIXELS // 10**6} million pixels: not decoded") from None
     except Exception:  # a hostile picture makes PIL raise nearly anything: SyntaxError, KeyError, struct.error

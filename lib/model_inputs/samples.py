@@ -71,7 +71,7 @@ def read(
     if kind == "text":
         rows, messages = text_files.read(path, signature, fixed, tokenizer)
         return Samples(rows, kind="text", messages=messages)
-    raise InvalidFile(f"{shown} is no file of samples that is read here. Send {ALLOWED}.")
+    raise InvalidFile(f"{shown} is not a readable file of samples. Send {ALLOWED}.")
 
 
 def _kind(path: Path, head: bytes) -> str:

@@ -257,7 +257,7 @@ def test_a_mixed_zip(tmp_path: Path) -> None:
 BAD = {
     "an empty zip": (zipped({}), "The archive is empty"),
     "no picture in it": (zipped({"a/x.txt": b"hello"}), "holds no pictures and no arrays, but 'a/x.txt'"),
-    "only broken ones": (zipped({"a/x.png": b"\x89PNG\r\n\x1a\n123"}), r"Left out: a/x.png \(no picture that is read here"),
+    "only broken ones": (zipped({"a/x.png": b"\x89PNG\r\n\x1a\n123"}), r"Left out: a/x.png \(not a readable picture"),
     "a broken picture": (picture(RED, (99, 99))[:-30], "The picture cannot be used: broken or cut off"),
     "a bomb": (bomb(), "The picture cannot be used: far over 50 million pixels"),
     "a cut off zip": (zipped({"a/x.png": picture(RED)})[:-9], "cut off"),

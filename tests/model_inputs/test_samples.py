@@ -83,7 +83,7 @@ def test_what_is_taken(tmp_path: Path, case: str) -> None:
 HUGE = np.full((2, 4), 2**40)
 BAD = {
     "empty": (b"", FOUR, "is empty"),
-    "another kind": (b"\x7fELF\0\0\0\1", FOUR, "no file of samples that is read here. Send an .npz"),
+    "another kind": (b"\x7fELF\0\0\0\1", FOUR, "not a readable file of samples. Send an .npz"),
     "a cut off npz": (npz(x=ROWS)[:-30], FOUR, "cut off"),
     "a cut off npy": (npy(ROWS)[:-1], FOUR, "cut off or longer than its header says"),
     "a pickled npy": (pickled(), FOUR, "pickled Python objects, which are not opened"),

@@ -179,7 +179,7 @@ def test_a_form_begins_with_a_picture(address: str, files: dict[str, Path], embe
 @pytest.mark.parametrize(
     ("fields", "names", "words"),
     [
-        ({}, {"image": "text"}, "The image cannot be used: no picture that is read here"),
+        ({}, {"image": "text"}, "The image cannot be used: not a readable picture"),
         ({}, {"image": "image", "mask": "text"}, "The mask cannot be used"),
         ({}, {"mask": "mask"}, "mask was 'a picture'; allowed: a mask only together with an image"),
         ({}, {"picture": "image"}, "file was 'picture'; allowed: image, mask"),

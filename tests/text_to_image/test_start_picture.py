@@ -135,7 +135,7 @@ def bomb(side: int) -> bytes:
     ("data", "words"),
     [
         (b"", "empty file"),
-        (b"zebra", "no picture that is read here"),
+        (b"zebra", "not a readable picture"),
         (bomb(8000), "64 million pixels|8,000 x 8,000 pixels"),
         (bomb(20000), "not decoded|pixels"),
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "."),
