@@ -204,7 +204,7 @@ def main() -> None:
     if on_cpu:
         processes = Processes(model.name, settings, cores)
         systems[f"(c) {cores} pipelines in processes, 1 thread each"] = lambda: by_processes(processes, args.seconds)
-    where = Where(engine) if on_cpu else None
+    where = Where() if on_cpu else None
     systems[f"(d) engine, {args.clients} requests outstanding"] = lambda: by_engine(
         engine, args.clients, args.seconds, where
     )

@@ -9,7 +9,6 @@ from typing import Any
 
 from lib.text_to_image import group
 from lib.text_to_image.batch import Batch
-from lib.text_to_image.engine import Engine
 from lib.text_to_image.predict import Predictor
 from lib.text_to_image.row import Row
 
@@ -25,9 +24,9 @@ PLACES: tuple[tuple[Any, str, str], ...] = (
 
 
 class Where:
-    """One at a time. What is not in a place (hand-over, guidance, waiting) is the rest."""
+    """Wraps for good: one in a process. What is not in a place (hand-over, guidance, waiting) is the rest."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()
         self.calls: Counter[str] = Counter()
         self._on, self._began, self._whole = False, 0.0, 0.0

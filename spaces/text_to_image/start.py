@@ -37,6 +37,8 @@ async def with_start(
     if image is None:
         if mask is not None:
             raise InvalidValue("mask", "a picture", "a mask only together with an image")
+        if number != STRENGTH:
+            raise InvalidValue("strength", number, "a strength only together with an image")
         return request
     start = await start_picture(intake, Path(image), Path(mask) if mask else None, strength=number)
     return replace(request, start=start)

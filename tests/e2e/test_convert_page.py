@@ -232,7 +232,7 @@ def test_pictures_are_shown_as_the_model_sees_them(page, tmp_path: Path) -> None
     page.locator("#convert-samples-file").get_by_role("button", name="Clear").click()
     preview.locator("img").first.wait_for(state="detached")
     page.locator("#convert-samples-file input[type=file]").set_input_files(str(tmp_path / "digits.onnx"))
-    preview.get_by_text("is no file of samples").wait_for()
+    preview.get_by_text("is not a readable file of samples").wait_for()
 
 
 def test_several_targets_in_one_table(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

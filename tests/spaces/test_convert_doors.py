@@ -266,7 +266,7 @@ def test_a_form_with_external_data_and_pictures(converter: str, tmp_path: Path) 
         ([("photos", "x.npz")], "field was 'photos'; allowed: model, external_data, samples"),
         ([("samples", "a.npz"), ("samples", "b.npz")], "The form has 2 files as samples. Send one."),
         ([("model", "m.onnx")], "some with the same name"),
-        ([("samples", "..")], "is no file of samples"),
+        ([("samples", "..")], "is not a readable file of samples"),
     ],
 )
 def test_a_form_says_what_is_wrong(converter: str, tmp_path: Path, parts: list, message: str) -> None:

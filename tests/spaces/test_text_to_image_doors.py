@@ -182,6 +182,7 @@ def test_a_form_begins_with_a_picture(address: str, files: dict[str, Path], embe
         ({}, {"image": "text"}, "The image cannot be used: not a readable picture"),
         ({}, {"image": "image", "mask": "text"}, "The mask cannot be used"),
         ({}, {"mask": "mask"}, "mask was 'a picture'; allowed: a mask only together with an image"),
+        ({"strength": "0.3"}, {}, "strength was 0.3; allowed: a strength only together with an image"),
         ({}, {"picture": "image"}, "file was 'picture'; allowed: image, mask"),
         ({"strength": "0"}, {"image": "image"}, "strength was '0'; allowed: a number above 0 and up to 1"),
         ({"strength": "much"}, {}, "strength was 'much'"),
@@ -204,6 +205,7 @@ def test_gradio_client_hears_what_is_wrong_with_a_picture(client: Client, files:
     for given, words in (
         ({"image": handle_file(files["text"])}, "The image cannot be used"),
         ({"mask": handle_file(files["mask"])}, "allowed: a mask only together with an image"),
+        ({"strength": 0.3}, "strength was 0.3; allowed: a strength only together with an image"),
         ({"image": handle_file(files["image"]), "strength": 2}, "strength was 2"),
     ):
         with pytest.raises(AppError) as caught:

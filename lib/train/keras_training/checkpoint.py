@@ -34,7 +34,8 @@ def assign(variables: Iterable[Any], found: dict[str, np.ndarray]) -> None:
 
 def save(folder: Path, model: keras.Model, optimizer: keras.Optimizer, state: dict[str, Any]) -> None:
     """``state`` is JSON. The file is complete or not there: a kill in the middle leaves the checkpoint before it."""
-    tensors = {f"model/{name}": array for name, array in arrays(model.variables).items()}
+    # not ``array`` for the value: Python 3.12.1 then takes the function of that name below for a variable, too
+    tensors = {f"model/{name}": value for name, value in arrays(model.variables).items()}
     # paths of two optimizer variables can be equal; their order is fixed
     tensors |= {f"optimizer/{k}": array(v) for k, v in enumerate(optimizer.variables)}
     _write(folder / FILE, tensors, {"state": json.dumps(state)})
