@@ -27,6 +27,33 @@ from tests import tiny
 # modules whose tests look at a page while it moves: by one worker, and first, since they wait more than they compute
 BROWSER = ("tests/e2e/", "tests/train/test_board_page.py", "tests/web/test_netron.py")
 
+# Tests that try one thing on many inputs: of the whole suite's run every n-th, the others with -m slow. Whoever names a
+# path gets them all.
+SAMPLED = {
+    "tests/convert/test_architectures.py::test_what_is_refused": 4,
+    "tests/convert/test_cases.py::test_verdict": 4,
+    "tests/convert/test_cases_tf.py::test_a_case": 3,
+    "tests/convert/test_diffusers_single_file.py::test_diffusers_own_loader_reads_the_same_model_from_the_file": 4,
+    "tests/convert/test_diffusers_single_file.py::test_noise_in_a_tensor_that_no_picture_needs_is_refused": 4,
+    "tests/convert/test_hostile.py::test_a_hostile_file": 6,
+    "tests/convert/test_planted_errors.py::test_a_planted_error_is_never_proven": 3,
+    "tests/convert/test_public_reports.py::test_report": 4,
+    "tests/convert/test_unseen.py::test_is_not_proven": 4,
+    "tests/deploy/test_tree.py::test_every_module_that_a_tab_s_files_import_is_there": 4,
+    "tests/e2e/test_accessibility.py::test_axe_finds_nothing_serious": 4,
+    "tests/e2e/test_accessibility.py::test_the_keyboard_is_enough": 2,
+    "tests/e2e/test_shell.py::test_an_address_opens_its_tab_and_no_other_one_first": 3,
+    "tests/e2e/test_shell.py::test_focus_shows_on_every_kind_of_field": 2,
+    "tests/onnx_inspect/test_bad_files.py::test_a_bad_file": 8,
+    "tests/onnx_inspect/test_bad_runs.py::test_a_bomb": 6,
+    "tests/onnx_inspect/test_cost.py::test_a_torchvision_net_costs_what_torch_counts": 5,
+    "tests/operate/test_doors.py::test_a_picture_is_counted_by_its_door": 2,
+    "tests/spaces/test_alone.py::test_it_serves": 3,
+    "tests/text_to_image/test_flow_families.py::test_a_row_is_what_the_plain_pipeline_makes": 3,
+    "tests/text_to_image/test_image_to_image.py::test_a_row_is_what_the_pipelines_make": 4,
+    "tests/train/watch/test_watch.py::test_a_reference_that_is_damaged_or_of_older_code_is_made_anew": 4,
+}
+
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
     """A worker a core for the whole suite; none where a path is named, since a worker takes seconds to start."""
@@ -58,8 +85,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
             terminalreporter.write_line(f"{spent:7.1f}  {module}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(tryfirst=True)  # before -m chooses
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: not item.nodeid.startswith(BROWSER))
+    if config.args_source is pytest.Config.ArgsSource.ARGS:
+        return
+    seen: Counter[str] = Counter()
+    for item in items:
+        test = item.nodeid.partition("[")[0]
+        if seen[test] % SAMPLED.get(test, 1):
+            item.add_marker("slow")
+        seen[test] += 1
+    if gone := SAMPLED.keys() - seen.keys():
+        raise pytest.UsageError(f"SAMPLED in tests/conftest.py names tests that are not there: {', '.join(sorted(gone))}")
 
 
 @pytest.fixture(autouse=True)

@@ -51,6 +51,7 @@ def plant(monkeypatch: pytest.MonkeyPatch, name: str, **given: Any) -> None:
     monkeypatch.setattr(routes, "edges", lambda: every)
 
 
+@pytest.mark.slow
 def test_a_name_has_no_size(converter: Converter, out: Path) -> None:
     """Its weights are made when it runs: 26 bytes are no model that the file could be larger than."""
     report = converter.convert(Source(name="jax:mlp"), "onnx", {}, out).result()["report"]

@@ -74,6 +74,7 @@ def test_a_dry_run_changes_nothing(hub: SpaceHub, here: Repository) -> None:
     assert not hub.spaces and all(call.startswith("GET") for call in hub.calls)
 
 
+@pytest.mark.slow
 def test_a_build_that_fails_and_the_one_that_mends_it(hub: SpaceHub, deployed: Repository) -> None:
     space = hub.spaces[NAME]
     space.coming = ["BUILDING", "BUILD_ERROR"]
@@ -97,6 +98,7 @@ def test_a_broken_build_is_built_again_where_there_is_nothing_to_commit(hub: Spa
     assert len(space.commits) == 2 and f"POST /api/spaces/{NAME}/restart" in hub.calls
 
 
+@pytest.mark.slow
 def test_an_app_that_crashes(hub: SpaceHub, deployed: Repository) -> None:
     space = hub.spaces[NAME]
     space.coming, space.logs = ["BUILDING", "RUNTIME_ERROR"], {"run": ["ImportError: sys"], "build": ["all well"]}
@@ -105,6 +107,7 @@ def test_an_app_that_crashes(hub: SpaceHub, deployed: Repository) -> None:
     assert run.returncode == 1 and "ImportError: sys" in run.stdout and "all well" not in run.stdout
 
 
+@pytest.mark.slow
 def test_an_old_revision_that_goes_on_running_is_no_success(hub: SpaceHub, deployed: Repository) -> None:
     hub.spaces[NAME].coming = []
     head = deployed.write("Next")
@@ -152,6 +155,7 @@ def test_what_is_not_committed_stays(hub: SpaceHub, deployed: Repository) -> Non
     assert hub.spaces[NAME].tree["app.py"] == FILES["app.py"]
 
 
+@pytest.mark.slow
 def test_an_older_commit(hub: SpaceHub, deployed: Repository) -> None:
     first = git(deployed.folder, "rev-parse", "HEAD")
     deployed.write("Next", **{"app.py": b"import sys\n"})

@@ -38,6 +38,7 @@ def emulate(hub: SpaceHub, tmp_path: Path) -> Iterator:
         emulated.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [pytest.param(False, id="quick"), FRESH])
 def test_the_whole_app_by_a_push(fresh: bool, app: Repository, hub: SpaceHub, emulate) -> None:  # type: ignore[no-untyped-def]
     name = "ada/workbench"

@@ -158,6 +158,7 @@ def test_enter_in_the_empty_box_chooses_nothing(page, tmp_path: Path) -> None:  
     assert page.locator(".mw-error:visible").count() == 0
 
 
+@pytest.mark.slow
 def test_an_upload_to_float16(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, save(tmp_path))
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
@@ -235,6 +236,7 @@ def test_pictures_are_shown_as_the_model_sees_them(page, tmp_path: Path) -> None
     preview.get_by_text("is not a readable file of samples").wait_for()
 
 
+@pytest.mark.slow
 def test_several_targets_in_one_table(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, save(tmp_path))
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
@@ -253,6 +255,7 @@ def test_several_targets_in_one_table(page, tmp_path: Path) -> None:  # type: ig
     assert take(page, "Download the model")[1] == "digits-slim.onnx" and chosen(page) == ["onnx-slim"]
 
 
+@pytest.mark.slow
 def test_a_verdict_of_another_target_is_dimmed(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, save(tmp_path))
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
@@ -293,6 +296,7 @@ def test_rubbish_says_why_and_the_page_goes_on(page, tmp_path: Path) -> None:  #
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
 
 
+@pytest.mark.slow
 def test_a_reload_in_the_middle_says_that_it_ended_the_conversion(page) -> None:  # type: ignore[no-untyped-def]
     name(page, "torchvision:mobilenet_v3_small")
     page.locator("#convert-about").get_by_text("PyTorch architecture").wait_for(timeout=SLOW)
@@ -409,6 +413,7 @@ def signed_in() -> str:
     return TimestampSigner(key).sign(base64.b64encode(json.dumps({"oauth_info": info}).encode())).decode()
 
 
+@pytest.mark.slow
 def test_push_to_the_hub(browser, space, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     address, hub = space
     context = browser.new_context(viewport={"width": 1280, "height": 950})

@@ -121,6 +121,7 @@ def test_build_makes_the_open_model(page) -> None:  # type: ignore[no-untyped-de
     page.locator("#onnx-built").get_by_text("Syntax error in the ONNX text").wait_for()
 
 
+@pytest.mark.slow
 def test_stop(page, inspector: str) -> None:  # type: ignore[no-untyped-def]
     tab(page, "Build")
     page.locator("#onnx-text textarea").fill(SPIN)

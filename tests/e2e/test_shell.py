@@ -177,6 +177,7 @@ def test_a_form_that_no_longer_fits_is_left_out(visit) -> None:  # type: ignore[
     generate(page, "a green boat")
 
 
+@pytest.mark.slow
 def test_a_reload_keeps_the_open_model(visit, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     page = visit("/?tab=inspect")
     upload(page, model(tmp_path))
@@ -202,6 +203,7 @@ def test_a_reload_keeps_the_open_model(visit, tmp_path: Path) -> None:  # type: 
     assert page.errors == stranger.errors == []
 
 
+@pytest.mark.slow
 def test_two_pages_of_a_visitor_do_not_take_each_others_model(visit, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     first = visit("/?tab=inspect")
     upload(first, model(tmp_path))

@@ -145,6 +145,7 @@ def test_a_reload_loses_nothing_that_is_under_way(page) -> None:  # type: ignore
     assert not thumbnails(page, 1)[0].startswith("stopped") and not page.errors
 
 
+@pytest.mark.slow
 def test_another_page_of_the_visitor_learns_of_it(page, address: str) -> None:  # type: ignore[no-untyped-def]
     other = page.context.new_page()
     other.goto(address)
@@ -329,6 +330,7 @@ def owned(browser, settings: Settings, embedded: Model, tmp_path: Path) -> Itera
             page.close()
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_had_says_so_and_the_form_goes_back(owned) -> None:  # type: ignore[no-untyped-def]
     model, number = owned.get_by_label("Model", exact=True), owned.get_by_label("number input for Steps")
     model.click()

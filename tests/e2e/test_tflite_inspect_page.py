@@ -100,6 +100,7 @@ def test_a_bundle_offers_what_is_in_it(page, tmp_path: Path) -> None:  # type: i
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_from_inspect_to_convert_and_back(browser, both: str, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     """The open .tflite goes to Convert under its own name; what becomes of it comes back as a .tflite."""
     path = (dense(tmp_path, width=256)[0] / "model.tflite").rename(tmp_path / "dense.tflite")

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import httpx
+import pytest
 
 from tests.operate.conftest import Running
 
@@ -52,6 +53,7 @@ def test_sigterm_lets_running_pictures_end(start: Callable[..., Running]) -> Non
     assert not left, left  # no picture, and no id file of onnxruntime's telemetry, which diffusers imports
 
 
+@pytest.mark.slow
 def test_a_second_signal_ends_it_at_once(start: Callable[..., Running]) -> None:
     app = start("spaces/text_to_image/app.py")
     with ThreadPoolExecutor(1) as pool:

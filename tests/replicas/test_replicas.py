@@ -218,6 +218,7 @@ def test_a_killed_replica_loses_no_request(engine: RemoteEngine, reference: Call
     wait_for(lambda: victim.alive and victim.pid != pid)  # another one takes its place
 
 
+@pytest.mark.slow
 def test_a_frozen_replica_loses_no_request(engine: RemoteEngine, reference: Callable[[Request], bytes]) -> None:
     requests, tickets = spread(engine)
     stepping(tickets[0])
@@ -233,6 +234,7 @@ def test_a_frozen_replica_loses_no_request(engine: RemoteEngine, reference: Call
             os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.slow
 def test_an_update_loses_no_request(engine: RemoteEngine) -> None:
     before, stop, ends = [replica.pid for replica in engine._fleet.replicas], threading.Event(), []
 

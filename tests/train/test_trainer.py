@@ -128,6 +128,7 @@ def test_requests_that_arrive_together_share_a_forward_pass(
     assert {row["label"] for row in rows} == {alone[0][0]["label"]}
 
 
+@pytest.mark.slow
 def test_a_classifying_process_that_hangs_is_replaced(
     trainer: Trainer, uploaded: tuple[str, str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

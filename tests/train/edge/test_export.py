@@ -31,6 +31,7 @@ CLASSES = ["cross", "disc", "stripes"]
 Reports = dict[str, dict[str, Any]]
 
 
+@pytest.mark.slow
 def test_an_onnx_file_leaves_with_its_row(run: Run, exporter: Exporter) -> None:
     found = exporter.export(run, "onnx").result()
     row = found["report"]

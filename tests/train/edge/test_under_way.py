@@ -34,6 +34,7 @@ def until(said: Callable[[], bool]) -> None:
         time.sleep(0.02)
 
 
+@pytest.mark.slow
 def test_an_export_goes_on_without_anybody_who_follows(copy: Run, exports: Exports) -> None:
     one = exports.start(copy, ["onnx"])
     assert exports.of(copy.id) is one and not one.done.is_set()
