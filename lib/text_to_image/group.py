@@ -24,8 +24,8 @@ log = logging.getLogger(__name__)
 # accelerators' are estimates, not measured: MAX_ROWS is there for them.
 ROW_BUDGET = {"cpu": 32 * 256, "cuda": 16 * 4096, "mps": 4 * 4096}
 DECODE_AT_ONCE = 4
-# On a CPU a picture is decoded by one core: while others are drawn, a finished one waits this many ticks for a second.
-PAIR_TICKS = 2
+# On a CPU a picture is decoded by one core: while others are drawn, a finished one waits this long for a second.
+PAIR_SECONDS = 0.3
 # A new preview at most this often: nobody sees more, and each costs a transfer from the device.
 PREVIEW_SECONDS = 0.1
 
@@ -67,7 +67,7 @@ class Group:
         self._started: dict[Any, float] = {}
         self._previews: dict[Any, tuple[float, Image | None]] = {}
         self._finished: list[Any] = []
-        self._waited = 0
+        self._waited = 0.0
 
     def room(self, request: Request) -> bool:
         if len(self._finished) >= 2 * DECODE_AT_ONCE:  # one-step requests could outrun the VAE
@@ -158,10 +158,11 @@ class Group:
     def _decode(self) -> None:
         """A few pictures between two ticks, so rows under way do not wait for a long decode."""
         few = len(self._finished) < min(self.batch.model.threads.most, DECODE_AT_ONCE)
-        if few and self.batch.rows and self._finished and self._waited < PAIR_TICKS:
-            self._waited += 1
+        tick = self.tick_seconds or PAIR_SECONDS
+        if few and self.batch.rows and self._finished and self._waited + tick <= PAIR_SECONDS:
+            self._waited += tick
             return
-        self._waited = 0
+        self._waited = 0.0
         rows, self._finished = self._finished[:DECODE_AT_ONCE], self._finished[DECODE_AT_ONCE:]
         if not rows:
             return

@@ -57,7 +57,9 @@ def _versions(model: ModelProto) -> None:
             "that or an older one."
         )
     if model.ir_version > limits["ir"]:
-        raise InvalidFile(f"The model is of IR version {model.ir_version}; {limits['ir']} is the newest that can be read here.")
+        raise InvalidFile(
+            f"The model is of IR version {model.ir_version}; {limits['ir']} is the newest that can be read here."
+        )
 
 
 def _operators(model: ModelProto) -> str:
