@@ -19,6 +19,10 @@ from benchmarks.soak_gradio import gradio, page, page_listener
 from benchmarks.soak_known import FAR, KINDS, MODELS, PATIENCE, PICTURES, SLOW, TRAINING, Soak, name_of, pixels, same
 from lib.onnx_inspect.examples import EXAMPLES
 
+# uvicorn closes a connection that was idle for five seconds, as httpx does; where both do at once, a request is lost that
+# browsers send again by themselves
+LIMITS = httpx.Limits(keepalive_expiry=2.0)
+
 
 async def references(soak: Soak) -> None:
     """One question after another, nobody else there; also warms up what is loaded once."""
@@ -57,7 +61,7 @@ def start_clients(soak: Soak, clients: int) -> list[asyncio.Task[None]]:
 async def _client(soak: Soak, kind: str, number: int) -> None:
     rng = random.Random(number)
     forwarded = {"X-Forwarded-For": f"203.0.113.{number}"}  # a visitor behind a proxy, as on a Space
-    async with httpx.AsyncClient(base_url=soak.address, timeout=PATIENCE, headers=forwarded) as http:
+    async with httpx.AsyncClient(base_url=soak.address, timeout=PATIENCE, headers=forwarded, limits=LIMITS) as http:
         while time.monotonic() < soak.until:
             try:
                 soak.counts[kind][await asyncio.wait_for(ASK[kind](soak, http, rng), PATIENCE)] += 1
