@@ -35,6 +35,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from benchmarks.picture_servers import Processes, call
 from benchmarks.random_model import save_sd21
+from benchmarks.text_to_image import counted
 from benchmarks.where import Where
 from lib.settings import EMBEDDED, Settings
 from lib.text_to_image.engine import Engine
@@ -199,7 +200,7 @@ def main() -> None:
 
     systems: dict[str, Callable[[], float]] = {}
     for n in sorted({1, torch.get_num_threads()}) if on_cpu else [torch.get_num_threads()]:
-        label = f"(a) pipeline, one request after another{f', {n} threads' * on_cpu}"
+        label = f"(a) pipeline, one request after another{f', {counted(n)}' * on_cpu}"
         systems[label] = lambda n=n: by_pipeline(model, n, args.seconds)  # type: ignore[misc]
     if on_cpu:
         processes = Processes(model.name, settings, cores)

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lib.settings import Settings
-from lib.text_to_image.threads import SMALL
+from lib.text_to_image.threads import SMALL, all_threads
 
 if TYPE_CHECKING:
     import torch
@@ -95,7 +95,8 @@ class CompiledUNet:
             if (self._program.is_file() or self._make()) and not self._closed:
                 lone, shared = self._opened()
                 if self._agrees_in_time(lone):
-                    self._lone, self._shared = lone, shared
+                    self._shared = shared
+                    self._lone = lone  # last: it says that both are there
                 elif not self._closed:
                     log.warning("OpenVINO's UNet differs from PyTorch's, so it is not used.")
         except Exception as error:  # OpenVINO's own; pictures are made without it
@@ -122,9 +123,8 @@ class CompiledUNet:
     def _opened(self) -> tuple[Streams, Streams]:
         """With the weights in memory, so that whoever makes the file anew changes nothing here."""
         import openvino
-        import torch
 
-        core, config, cores = openvino.Core(), self._network.config, torch.get_num_threads()
+        core, config, cores = openvino.Core(), self._network.config, all_threads()
         model = core.read_model(self._program.read_bytes(), self._program.with_suffix(".bin").read_bytes())
 
         def streams(count: int, threads: int) -> Streams:

@@ -2,6 +2,7 @@
 
 A *source* is what the owner lists in MODELS: the embedded model's name, ``name=/folder`` or a Hub
 id. Visitors see names only. Weights are read as safetensors; a pickle is never opened.
+A line over 300: a source, its model and the way between them are one subject.
 """
 
 from __future__ import annotations

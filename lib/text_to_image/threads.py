@@ -59,9 +59,7 @@ class Threads:
     """Of one model; used by one thread at a time. ``most`` is 1 where the CPU does not compute."""
 
     def __init__(self, device: torch.device) -> None:
-        import torch
-
-        self.most = torch.get_num_threads() if device.type == "cpu" else 1
+        self.most = all_threads() if device.type == "cpu" else 1
         self._sizes: dict[int, int] = {}
         self._races: dict[tuple[int, int], Race] = {}
         self._others = ThreadPoolExecutor(max(1, self.most - 1), thread_name_prefix="rows")
@@ -113,12 +111,24 @@ class Threads:
         return self._sizes[id(network)]
 
 
+_default: int | None = None
+
+
+def all_threads() -> int:
+    """torch's number for this process. A thread that starts while a call has another one would be told that."""
+    import torch
+
+    return torch.get_num_threads() if _default is None else _default
+
+
 @contextmanager
 def _set(threads: int) -> Iterator[None]:
     """For the calling thread; torch gives threads that start meanwhile the same number."""
     import torch
 
+    global _default
     before = torch.get_num_threads()
+    _default = _default or before
     torch.set_num_threads(threads)
     try:
         yield

@@ -9,9 +9,13 @@ import torch
 
 def decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:
     """[n, C, h, w] as the network knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
-    latents = latents.to(vae.dtype)
-    scale, shift = _statistics(vae.config, latents)
-    return vae.decode(latents / scale + shift, return_dict=False)[0]
+    given = latents.to(vae.dtype)
+    scale, shift = _statistics(vae.config, given)
+    pixels = vae.decode(given / scale + shift, return_dict=False)[0]
+    if pixels.dtype == torch.float16 and not torch.isfinite(pixels).all():
+        vae.to(torch.float32)  # some that were fine-tuned leave fp16's range: from now on as their authors trained them
+        return decode(vae, latents)
+    return pixels
 
 
 def encode(vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:

@@ -55,6 +55,17 @@ def test_half_precision(settings: Settings, folders: dict[str, Path], name: str,
         assert len(set(picture.tobytes())) > 8
 
 
+def test_a_vae_that_leaves_the_range_of_fp16_goes_on_in_fp32(settings: Settings, folders: dict[str, Path]) -> None:
+    model = load(Source(name="sd", folder=folders["sd"]), replace(settings, dtype="float16"))
+    vae, latents = model.pipeline.vae, torch.ones(1, 4, 8, 8)
+    assert model.decode(latents).dtype == torch.float16
+    with torch.no_grad():
+        vae.decoder.conv_out.bias.fill_(6e4)
+        vae.decoder.conv_out.weight.fill_(6e4)
+    found = model.decode(latents)
+    assert found.dtype == vae.dtype == torch.float32 and torch.isfinite(found).all()
+
+
 def test_a_revision_is_a_hash_of_the_weights(settings: Settings, folders: dict[str, Path], tmp_path: Path) -> None:
     shutil.copytree(folders["sd"], tmp_path / "same")
     shutil.copytree(folders["sd2"], tmp_path / "other")

@@ -20,9 +20,11 @@ CPU = torch.device("cpu")
 
 @pytest.fixture(autouse=True)
 def four_threads() -> Iterator[None]:
-    before = torch.get_num_threads()
+    before, known = torch.get_num_threads(), module._default
     torch.set_num_threads(4)
+    module._default = None
     yield
+    module._default = known
     torch.set_num_threads(before)
 
 
@@ -37,6 +39,16 @@ def test_a_lone_call_gets_threads_by_its_size() -> None:
     assert used(threads, network, 10_001) == 4
     assert used(threads, network, 10_001, one=True) == used(threads, network, 10_001, together=True, one=True) == 1
     assert torch.get_num_threads() == 4
+
+
+def test_a_model_that_is_loaded_while_another_has_one_thread_gets_all() -> None:
+    found: list[int] = []
+    with Threads(CPU).use(torch.nn.Linear(1, 1), 1):
+        assert torch.get_num_threads() == 1
+        loading = threading.Thread(target=lambda: found.append(Threads(CPU).most))
+        loading.start()
+        loading.join()
+    assert found == [4]
 
 
 def test_on_a_gpu_nothing_is_set() -> None:
