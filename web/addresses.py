@@ -5,7 +5,6 @@ Also the head of the index: words for those who show a link, and the script that
 
 from __future__ import annotations
 
-import html
 import re
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -13,9 +12,11 @@ from pathlib import Path
 from fastapi import Request
 from fastapi.responses import JSONResponse, RedirectResponse
 from fastapi.routing import APIRoute
+from markupsafe import Markup
 from starlette.responses import Response
 
 from web.errors import REFUSES
+from web.html import html, join
 
 SCRIPT = Path(__file__).with_name("page.js")
 META = re.compile(r'[ \t]*<meta\s+(?:property="og:|name="twitter:)[^>]*?/?>\n?')
@@ -25,17 +26,17 @@ FIRST = '<script type="module"'  # gradio starts here
 def head(title: str, description: str, css: str = "") -> Callable[[str], str]:
     """Makes gradio's index ours. Raises ValueError, at the first page, where gradio starts in another way."""
     words = {"title": title, "description": description}
-    tags = [f'<meta property="og:{name}" content="{html.escape(text)}" />' for name, text in words.items()]
-    tags += [f'<meta name="twitter:{name}" content="{html.escape(text)}" />' for name, text in words.items()]
+    tags = [html('<meta property="og:{}" content="{}" />', name, text) for name, text in words.items()]
+    tags += [html('<meta name="twitter:{}" content="{}" />', name, text) for name, text in words.items()]
     tags += [
-        '<meta property="og:type" content="website" />',
-        '<meta name="twitter:card" content="summary" />',
-        f'<meta name="description" content="{html.escape(description)}" />',
-        f"<title>{html.escape(title)}</title>",
-        f"<style>{css}</style>",
-        f"<script>{SCRIPT.read_text(encoding='utf-8')}</script>",
+        Markup('<meta property="og:type" content="website" />'),
+        Markup('<meta name="twitter:card" content="summary" />'),
+        html('<meta name="description" content="{}" />', description),
+        html("<title>{}</title>", title),
+        html("<style>{}</style>", Markup(css)),
+        html("<script>{}</script>", Markup(SCRIPT.read_text(encoding="utf-8"))),
     ]
-    ours = "\n".join(tags)
+    ours = str(join(tags, "\n"))
 
     def edit(page: str) -> str:
         before, found, after = page.partition(FIRST)

@@ -1,30 +1,38 @@
-"""Cards of the page as HTML: progress, failures, chips. Everything that comes from a model or a visitor is escaped."""
+"""Cards of the page as HTML: progress, failures, chips. ``web/html.py`` escapes whatever is not HTML of ours."""
 
 from __future__ import annotations
 
-import html
 from collections.abc import Mapping
 
+from markupsafe import Markup, escape
+
 from lib.errors import Cancelled, InvalidValue, WorkbenchError
+from web.html import html, join
 
 MOST_GIVEN = 80  # characters of a wrong value in a message
+e = escape
 
 
-def e(text: object) -> str:
-    return html.escape(str(text))
+def card(*parts: object, kind: str = "", say: str | None = None) -> Markup:
+    """``kind``: further classes. ``say``: what is spoken when it appears."""
+    spoken = "" if say is None else html(' data-say="{}"', say)
+    return html('<div class="{}"{}>{}</div>', f"mw-card {kind}".strip(), spoken, join(parts))
 
 
-def idle(words: str) -> str:
-    """``words`` is HTML of ours."""
-    return f'<div class="mw-card mw-idle-card">{words}</div>'
+def chip(words: object, kind: str = "") -> Markup:
+    return html('<span class="{}">{}</span>', f"mw-chip {kind}".strip(), words)
 
 
-def bar(share: float | None) -> str:
+def idle(words: str) -> Markup:
+    return card(words, kind="mw-idle-card")
+
+
+def bar(share: float | None) -> Markup:
     """How far something is, 0 to 1; None: nobody knows, which shows as nothing done."""
-    width = f"{(share or 0) * 100:.0f}"
-    return (
-        f'<div class="mw-bar" role="progressbar" aria-label="Progress" aria-valuenow="{width}">'
-        f'<i style="width:{width}%"></i></div>'
+    return html(
+        '<div class="mw-bar" role="progressbar" aria-label="Progress" aria-valuenow="{0:.0f}">'
+        '<i style="width:{0:.0f}%"></i></div>',
+        (share or 0) * 100,
     )
 
 
@@ -34,8 +42,8 @@ def quarter(words: str, share: float | None) -> str:
     return f"{words}, {done} %" if done else words
 
 
-def progress(stage: str, share: float | None) -> str:
-    return f'<div class="mw-card" data-say="{e(quarter(stage, share))}">{e(stage)} …{bar(share)}</div>'
+def progress(stage: str, share: float | None) -> Markup:
+    return card(stage, " …", bar(share), say=quarter(stage, share))
 
 
 def sentence(error: WorkbenchError, labels: Mapping[str, str] | None = None) -> str:
@@ -54,14 +62,13 @@ def sentence(error: WorkbenchError, labels: Mapping[str, str] | None = None) -> 
     return f"{field} cannot be “{shown}”. Allowed: {allowed}{end}"
 
 
-def failed(error: WorkbenchError, word: str, still: str = "", labels: Mapping[str, str] | None = None) -> str:
+def failed(error: WorkbenchError, word: str, still: str = "", labels: Mapping[str, str] | None = None) -> Markup:
     """Why there is no answer; a Stop is no failure. ``still``: the model that stays open. ``labels``: see ``sentence``."""
-    after = f"<p><b>{e(still)}</b> is still the open model.</p>" if still else ""
+    after = html("<p><b>{}</b> is still the open model.</p>", still) if still else ""
     if isinstance(error, Cancelled):
-        return idle(f'<span data-say="Stopped.">Stopped.</span>{after}')
-    chip = f'<span class="mw-chip error">{e(word)}</span>'
-    words = e(sentence(error, labels))
-    return f'<div class="mw-card" data-say="{words}">{chip} {words}{after}</div>'
+        return idle(html('<span data-say="Stopped.">Stopped.</span>{}', after))
+    words = sentence(error, labels)
+    return card(chip(word, "error"), " ", words, after, say=words)
 
 
 CSS = """

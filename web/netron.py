@@ -20,6 +20,8 @@ from fastapi.routing import APIRoute
 from starlette.requests import Request
 from starlette.responses import Response
 
+from web.html import html
+
 PREFIX = "/netron"
 FIRST_SCRIPT = "workbench.js"
 
@@ -217,7 +219,7 @@ def _halves(page: str) -> tuple[str, str]:
     """The wheel's start page made ours; today's date goes between the two parts."""
     edits = (
         (r'(?<=<meta name="version" content=")[^"]*', "0.0.0"),
-        (r'(?=<script [^>]*src="index\.js">)', f'<script src="{FIRST_SCRIPT}"></script>\n'),
+        (r'(?=<script [^>]*src="index\.js">)', str(html('<script src="{}"></script>\n', FIRST_SCRIPT))),
         (r'(?<=<meta name="date" content=")[^"]*', "\0"),
     )
     for pattern, text in edits:

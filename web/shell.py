@@ -21,8 +21,8 @@ from lib.errors import WorkbenchError
 from lib.settings import Settings
 from web import addresses, cards, docs, errors, handover, metrics, openapi, sessions
 from web.blocks import Page
-from web.cards import e
 from web.doors import Doors, Traffic
+from web.html import Html, html
 from web.stopping import drain
 from web.tab import Tab, load_tab
 from web.theme import CSS, DESCRIPTION, EARLY_CSS, FOOTER, HEADER, THEME, TITLE
@@ -42,7 +42,7 @@ class Workbench:
         self.visits = Visits(settings.gallery_hours)
         self._stopping = False
         with Page(title=TITLE, analytics_enabled=False, delete_cache=(600, settings.gallery_hours * 3600)) as self.demo:
-            gr.HTML(HEADER, padding=False)
+            Html(HEADER, padding=False)
             key = visitor()
             self.demo.load(self._arrive, key, key, queue=False, **HIDDEN)
             self.demo.unload(self._leave)
@@ -56,7 +56,7 @@ class Workbench:
                         with gr.Tab(tab.title, id=tab.slug, elem_id=f"tab-{tab.slug}"):
                             _build(tab)
                 handover.connect([(tab.slug, tab) for tab in self.tabs], frame)
-            gr.HTML(FOOTER.format(hours=settings.gallery_hours, days=settings.train_days), padding=False)
+            Html(FOOTER.format(hours=settings.gallery_hours, days=settings.train_days), padding=False)
             for tab in self.tabs:
                 tab.visit.connect()
         self.traffic = Traffic(self.routes())
@@ -161,7 +161,7 @@ class Workbench:
 
 def _build(tab: Tab) -> None:
     """The tab's page, under a heading for those who do not see the tab bar."""
-    gr.HTML(f'<h2 class="mw-hidden">{e(tab.title)}</h2>', padding=False, elem_classes="mw-heading")
+    Html(html('<h2 class="mw-hidden">{}</h2>', tab.title), padding=False, elem_classes="mw-heading")
     tab.build()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gradio as gr
+from markupsafe import Markup
 
 THEME = gr.themes.Base(
     primary_hue=gr.themes.colors.orange,
@@ -47,7 +48,7 @@ EARLY_CSS = """
 .mw-drawing .gradio-container main, .mw-drawing footer { visibility: hidden; }
 """
 
-HEADER = """
+HEADER = Markup("""
 <header class="mw-header">
   <svg viewBox="0 0 48 48" width="44" height="44" aria-hidden="true">
     <rect x="4" y="27" width="40" height="6" rx="2" fill="#ea580c"/>
@@ -58,12 +59,12 @@ HEADER = """
   </svg>
   <div><h1>Model Workbench</h1><p>Generate images. Inspect, convert and train models.</p></div>
 </header>
-"""
+""")
 
-FOOTER = """
+FOOTER = Markup("""
 <p class="mw-footer">Uploads and results are kept for {hours} hours, training runs for {days} days. Apache-2.0 licence.
 <a href="./docs">REST API</a></p>
-"""
+""")
 
 CSS = """
 .gradio-container > main, .gradio-container .wrap > .tabs { width: 100%; }

@@ -28,7 +28,7 @@ def running(stage: str, share: float | None, elapsed: float, estimate: float | N
 def left(targets: list[str]) -> str:
     """A page is opened, and a conversion has begun in this or another one."""
     names = ", ".join(title(target) for target in targets)
-    return idle(f"A conversion to {e(names)} was running. Closing or reloading the page stopped it. Convert again.")
+    return idle(f"A conversion to {names} was running. Closing or reloading the page stopped it. Convert again.")
 
 
 def verdict(end: Outcome, stale: bool = False) -> str:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from lib.errors import InvalidFile, WorkbenchError
 from lib.jobs import Job
@@ -25,7 +26,7 @@ from . import formats, view
 from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save
 from .subject import Subject, uploaded
 
-BROKEN = '<i class="mw-open-failed"></i>'  # the CSS dims what is about the model before
+BROKEN = Markup('<i class="mw-open-failed"></i>')  # the CSS dims what is about the model before
 Show = Callable[[Subject, dict[str, Any]], Updates]
 
 

@@ -6,6 +6,7 @@ from itertools import pairwise
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from lib.onnx_inspect import report as onnx_words
 from lib.onnx_inspect.report import incomplete
@@ -30,7 +31,7 @@ MENDED = {
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
 MOST_ROWS = 5000  # of a table in the page; the report has all
 MOSTLY = 0.9  # of all MACs in one operator
-IDLE = "Drop an <b>.onnx</b> file (with its external data, if it has any) or a <b>.tflite</b>, or try an example."
+IDLE = Markup("Drop an <b>.onnx</b> file (with its external data, if it has any) or a <b>.tflite</b>, or try an example.")
 WORDS: dict[str, Any] = {ONNX: onnx_words, TFLITE: tflite_words}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from lib.reports.words import shape_text, size
 from lib.tflite_inspect.report import quantised
@@ -14,7 +15,7 @@ from .view import MOST_ROWS, part
 
 TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "quantisation", "kB"]
 TENSOR_WIDTHS = ["56px", "220px", "115px", "90px", "180px", "340px", "100px"]
-NOTHING = "Only TensorFlow Lite files have metadata. Open a <b>.tflite</b> to view and edit it."
+NOTHING = Markup("Only TensorFlow Lite files have metadata. Open a <b>.tflite</b> to view and edit it.")
 UNREADABLE = "The metadata cannot be read. What you write here replaces it."
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from lib.errors import WorkbenchError
 from lib.jobs import Job, Result
@@ -68,7 +69,7 @@ class Data:
             except WorkbenchError as error:
                 kept = await asyncio.to_thread(shared.summary, owner, desk.subject.data)
                 still = view_data.card(kept) if kept else ""
-                yield {self.card: failed(error, "not read") + still}
+                yield {self.card: failed(error, "not read") + Markup(still)}
 
         async def example(name: str, opened: Subject, key: str, http: gr.Request) -> Values:
             async for values in choose(lambda owner: shared.trainer.data.make(name), opened, key, http):

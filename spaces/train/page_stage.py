@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import gradio as gr
+from markupsafe import Markup
 
 from lib.train.runs import DONE, EVALUATION, FAILED, INTERRUPTED, METRICS, RECORD, STOPPED, Run
 from lib.train.training import BEST
@@ -45,7 +46,10 @@ class Stage:
             [(one.run.id, str(one.run.read().get("name"))) for one in ways if run is None or one.run.id != run.id]
         )
         if run is None:
-            return {self.card: idle(view.IDLE + others), self.actions: gr.Row(visible=False)} | self.question.closed()
+            return {
+                self.card: idle(view.IDLE + Markup(others)),
+                self.actions: gr.Row(visible=False),
+            } | self.question.closed()
         record, metrics, live = run.read(), run.metrics(), self._live(run)
         if live is not None:
             place, wait = self.shared.trainer.turn(live)

@@ -5,12 +5,14 @@ from __future__ import annotations
 import time
 from typing import Any
 
+from markupsafe import Markup
+
 from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
 from web.cards import e
 
 from . import curves
 
-IDLE = "<b>Choose pictures on the left, then press Train.</b><br>The curves and the result appear here."
+IDLE = Markup("<b>Choose pictures on the left, then press Train.</b><br>The curves and the result appear here.")
 STATUS = {  # how a status is said, and the colour of its chip
     WAITING: ("waiting", "plain"),
     RUNNING: ("training", "busy"),

@@ -92,7 +92,7 @@ def test_a_piece_goes_out_before_the_next_is_made(path: str) -> None:
 def test_the_index_has_our_words_and_our_script_first() -> None:
     page = ask("/").text
     assert '<meta property="og:title" content="A title" />' in page and 'content="Gradio"' not in page
-    assert 'content="Words &amp; &quot;more&quot;"' in page and "<style>b {}</style>" in page
+    assert 'content="Words &amp; &#34;more&#34;"' in page and "<style>b {}</style>" in page
     assert page.index("window.workbench") < page.index('<script type="module"')
 
 

@@ -1,0 +1,40 @@
+"""HTML where escaping is the default: text is escaped wherever it goes, and only ``Markup`` is HTML.
+
+Templates are literals, filled by ``html`` and never by an f-string; tests/test_architecture.py holds this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import LiteralString
+
+import gradio as gr
+from markupsafe import Markup, escape
+
+
+def html(template: LiteralString, *values: object, **named: object) -> Markup:
+    """``template`` is HTML of ours. What fills its ``{}`` is escaped unless it is ``Markup``; in attributes these stand
+    in quotes."""
+    return Markup(template).format(*values, **named)
+
+
+def join(parts: Iterable[object], between: LiteralString = "") -> Markup:
+    return Markup(between).join(parts)
+
+
+def row(*cells: object) -> Markup:
+    """Of a table."""
+    return html("<tr>{}</tr>", join(html("<td>{}</td>", cell) for cell in cells))
+
+from gradio.events import Dependency
+
+class Html(gr.HTML):
+    """A place of the page for HTML. A plain ``str`` is shown as text."""
+
+    def postprocess(self, value: str | None) -> str | None:
+        return None if value is None else str(escape(value))
+    from typing import Callable, Literal, Sequence, Any, TYPE_CHECKING
+    from gradio.blocks import Block
+    if TYPE_CHECKING:
+        from gradio.components import Timer
+        from gradio.components.base import Component  # a plain str again: the rest is gradio's
