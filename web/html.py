@@ -5,8 +5,9 @@ Templates are literals, filled by ``html`` and never by an f-string; tests/test_
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from collections.abc import Iterable
-from typing import LiteralString
+from typing import Any, LiteralString
 
 import gradio as gr
 from markupsafe import Markup, escape
@@ -27,7 +28,12 @@ def row(*cells: object) -> Markup:
     return html("<tr>{}</tr>", join(html("<td>{}</td>", cell) for cell in cells))
 
 
-class Html(gr.HTML):
+class _Class(type(gr.HTML)):
+    def __new__(cls, name: str, bases: tuple[type, ...], names: dict[str, Any]) -> _Class:
+        return ABCMeta.__new__(cls, name, bases, names)  # gradio's would write a .pyi beside this file
+
+
+class Html(gr.HTML, metaclass=_Class):
     """A place of the page for HTML. A plain ``str`` is shown as text."""
 
     def postprocess(self, value: str | None) -> str | None:
