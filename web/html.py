@@ -23,6 +23,10 @@ def join(parts: Iterable[object], between: LiteralString = "") -> Markup:
     return Markup(between).join(parts)
 
 
+def code(name: object) -> Markup:
+    return html("<code>{}</code>", name)
+
+
 def row(*cells: object) -> Markup:
     """Of a table."""
     return html("<tr>{}</tr>", join(html("<td>{}</td>", cell) for cell in cells))

@@ -15,6 +15,7 @@ from lib.jobs import Result as Ending
 from web.cards import failed, idle, progress
 from web.folders import Folders
 from web.handover import Offer, Opener
+from web.html import Html
 from web.visit import Arrival, Visit
 
 from . import hub, page_push, view, view_target, view_verdict
@@ -52,7 +53,7 @@ def build(converter: Converter, folders: Folders, visit: Visit) -> tuple[Opener,
     if hub.can_sign_in():
         page_push.build(shared)
     with gr.Accordion("Everything this installation can convert", open=False) as everything:
-        table = gr.HTML(padding=False, elem_id="convert-table")
+        table = Html(padding=False, elem_id="convert-table")
     everything.expand(lambda: view_target.conversion_table(converter.conversions()), None, table, **QUIET)
     page = Page(shared, given, targets, options, inputs, result, start, place)
     return Opener("onnx", page.open_handed), result.offer

@@ -8,6 +8,7 @@ import gradio as gr
 
 from lib.errors import WorkbenchError
 from web.cards import failed, progress
+from web.html import Html
 
 from . import hub, view_details
 from .page_shared import QUIET, Shared, Values
@@ -25,7 +26,7 @@ def build(shared: Shared) -> None:
             private = gr.Checkbox(True, label="Private", info="only for a new repository")
             anyway = gr.Checkbox(label="Push even if it is not proven")
             button = gr.Button("Push", min_width=120)
-        pushed = gr.HTML(padding=False, elem_id="convert-pushed")
+        pushed = Html(padding=False, elem_id="convert-pushed")
 
     async def push(
         work: Work | None, where: str | None, inside: str | None, as_what: str, hidden: bool, even: bool,

@@ -8,9 +8,11 @@ from urllib.parse import quote
 
 import gradio as gr
 from gradio.processing_utils import save_file_to_cache
+from markupsafe import Markup
 
 from web.cards import failed
 from web.handover import Offer
+from web.html import Html
 
 from . import view_details, view_verdict
 from .page_shared import Shared, Updates
@@ -25,10 +27,10 @@ class Result:
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.table = gr.HTML(padding=False, elem_id="convert-several", js_on_load=PICK)
-        self.said = gr.HTML(padding=False, elem_id="convert-verdict")
+        self.table = Html(padding=False, elem_id="convert-several", js_on_load=PICK)
+        self.said = Html(padding=False, elem_id="convert-verdict")
         with gr.Column(visible=False, elem_id="convert-remedies", min_width=0) as self.trying:
-            gr.HTML('<p class="mw-help">Try one of these. A click converts again.</p>', padding=False)
+            Html(Markup('<p class="mw-help">Try one of these. A click converts again.</p>'), padding=False)
             self.remedies = [gr.Button(size="sm", visible=False) for _ in range(MOST_REMEDIES)]
         with gr.Row(visible=False) as self.taking:
             self.artifact = gr.DownloadButton("Download the model", variant="primary", min_width=150)
@@ -41,15 +43,15 @@ class Result:
     def build_details(self) -> None:
         with gr.Tabs(visible=False, elem_classes="mw-inner", overflow_behavior="wrap") as self.details:
             with gr.Tab("Errors"):
-                self.errors = gr.HTML(padding=False, elem_id="convert-errors")
+                self.errors = Html(padding=False, elem_id="convert-errors")
             with gr.Tab("Layers", visible=False) as self.layers_tab:
-                self.layers = gr.HTML(padding=False, elem_id="convert-layers")
+                self.layers = Html(padding=False, elem_id="convert-layers")
             with gr.Tab("Steps"):
-                self.steps = gr.HTML(padding=False)
+                self.steps = Html(padding=False)
             with gr.Tab("Size and speed"):
-                self.sizes = gr.HTML(padding=False, elem_id="convert-sizes")
+                self.sizes = Html(padding=False, elem_id="convert-sizes")
             with gr.Tab("Messages"):
-                self.messages = gr.HTML(padding=False)
+                self.messages = Html(padding=False)
             with gr.Tab("Report"):
                 self.report = gr.JSON(label="report.json", max_height=480)
         self.outputs += [self.details, self.errors, self.layers_tab, self.layers, self.steps, self.sizes, self.messages]

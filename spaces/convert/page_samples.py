@@ -14,6 +14,7 @@ from lib.jobs import Result
 from lib.model_inputs.preprocessing import CHANNELS, CROPS, LAYOUTS, NORMALIZATIONS
 from lib.model_inputs.sizes import parse
 from web.cards import failed, progress
+from web.html import Html, html
 
 from . import view_source
 from .given import seeds
@@ -21,6 +22,7 @@ from .page_shared import Shared, Updates, Values
 from .subject import Opened, Samples, Work
 
 KINDS = ".npz or .npy of arrays (first axis: samples) · zip of pictures (its folders are labels) · one picture · .wav · .txt"
+GUESSED = "How pictures become the input. These are guesses: change what is wrong."
 
 
 class Inputs:
@@ -28,13 +30,10 @@ class Inputs:
         self.shared = shared
         with gr.Accordion("Samples of real inputs", open=False, elem_id="convert-samples") as self.samples:
             self.file = gr.File(label="Samples", type="filepath", height=110, elem_id="convert-samples-file")
-            gr.HTML(f'<p class="mw-help">{KINDS}</p>', padding=False)
-            self.preview = gr.HTML(padding=False, elem_id="convert-preview")
+            Html(html('<p class="mw-help">{}</p>', KINDS), padding=False)
+            self.preview = Html(padding=False, elem_id="convert-preview")
             with gr.Group(visible=False) as self.pictures:
-                gr.HTML(
-                    '<p class="mw-help">How pictures become the input. These are guesses: change what is wrong.</p>',
-                    padding=False,
-                )
+                Html(html('<p class="mw-help">{}</p>', GUESSED), padding=False)
                 with gr.Row():
                     size = gr.Textbox(label="Size", info="height x width, pixels", max_lines=1, min_width=120)
                     normalization = gr.Dropdown(list(NORMALIZATIONS), label="Normalization", info="of pixels", min_width=120)

@@ -12,6 +12,7 @@ from gradio.processing_utils import save_file_to_cache
 
 from web import handover
 from web.cards import idle
+from web.html import Html
 
 from . import view, view_source
 from .page_shared import Shared, Updates
@@ -55,7 +56,7 @@ class Source:
         )
 
     def build_card(self) -> None:
-        self.about = gr.HTML(idle(view.IDLE), padding=False, elem_id="convert-about", js_on_load=PICK)
+        self.about = Html(idle(view.IDLE), padding=False, elem_id="convert-about", js_on_load=PICK)
 
     def given(self, paths: list[str] | None, called: str | None, fresh: str) -> tuple[list[str] | None, str | None, Updates]:
         """What counts of files and name, and updates of the two boxes; ``fresh`` says what has just been given.

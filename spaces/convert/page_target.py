@@ -7,6 +7,7 @@ from typing import Any
 import gradio as gr
 
 from web.cards import idle
+from web.html import Html
 
 from . import view_target
 from .page_shared import Shared, Updates
@@ -24,12 +25,12 @@ class Targets:
             self.also = gr.CheckboxGroup(
                 [], label="Also convert to", info="one after another, with one table of results", elem_id="convert-also"
             )
-        self.cannot = gr.HTML(padding=False)
+        self.cannot = Html(padding=False)
         self.outputs = [*self.groups, self.several, self.also, self.cannot]
         shared.visit.form(**{f"{FIELD}{k}": radio for k, radio in enumerate(self.groups)})
 
     def build_way(self) -> None:
-        self.way = gr.HTML(padding=False, elem_id="convert-way")
+        self.way = Html(padding=False, elem_id="convert-way")
 
     def show(self, now: Opened, choice: str | None) -> Updates:
         """Everything that can be made of ``now``, with ``choice`` chosen."""

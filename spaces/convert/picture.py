@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from web.cards import e
+from markupsafe import Markup
+
+from web.html import html, join
 
 from .figures import number
 
@@ -15,32 +17,37 @@ MOST = 12  # outputs
 LEAST_WIDTH = 0.4  # % of a bar that must be seen
 
 
-def errors(outputs: list[dict[str, Any]]) -> str:
+def errors(outputs: list[dict[str, Any]]) -> Markup:
     """Of each of the first outputs, absolute and as a share of its largest value; "" where there are no figures."""
     found = outputs[:MOST]
     high = [o.get(k) for o in found for k, _ in KINDS]
     right = max(0, *(math.ceil(math.log10(v)) for v in high if v and math.isfinite(v)), 0)
-    rows = "".join(_row(o, right) for o in found)
+    rows = join(_row(o, right) for o in found)
     if not rows:
-        return ""
-    marks = "".join(f'<span style="left:{_share(10.0**p, right):.1f}%">1e{p:+d}</span>' for p in range(LOWEST, right + 1, 3))
-    return (
+        return Markup()
+    marks = join(
+        html('<span style="left:{:.1f}%">1e{:+d}</span>', _share(10.0**p, right), p) for p in range(LOWEST, right + 1, 3)
+    )
+    return html(
         '<figure class="mw-errors" aria-label="Largest error of each output, logarithmic; the table has the figures">'
         '<figcaption>Largest error of each output: <b class="absolute">■</b> absolute, <b class="relative">■</b> as a '
-        f'share of its largest value (logarithmic)</figcaption><div class="mw-error-rows">{rows}<div></div>'
-        f'<div class="mw-axis" aria-hidden="true">{marks}</div></div></figure>'
+        'share of its largest value (logarithmic)</figcaption><div class="mw-error-rows">{}<div></div>'
+        '<div class="mw-axis" aria-hidden="true">{}</div></div></figure>',
+        rows,
+        marks,
     )
 
 
-def _row(output: dict[str, Any], right: int) -> str:
+def _row(output: dict[str, Any], right: int) -> Markup:
     bars = []
     for key, word in KINDS:
         if (value := output.get(key)) is not None:
-            tip = f"largest {word} error: {number(value)}"
-            width = f"{_share(value, right):.1f}"
-            bars.append(f'<div class="mw-error-bar {word}" title="{tip}"><i style="width:{width}%"></i></div>')
-    name = f'<div class="mw-error-name"><code>{e(output["name"])}</code></div>'
-    return f"{name}<div>{''.join(bars)}</div>" if bars else ""
+            tip, share = f"largest {word} error: {number(value)}", _share(value, right)
+            bars.append(
+                html('<div class="mw-error-bar {}" title="{}"><i style="width:{:.1f}%"></i></div>', word, tip, share)
+            )
+    name = html('<div class="mw-error-name"><code>{}</code></div>', output["name"])
+    return html("{}<div>{}</div>", name, join(bars)) if bars else Markup()
 
 
 def _share(value: float, right: int) -> float:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from web.cards import e
+from markupsafe import Markup
+
+from web import cards
+from web.cards import card
+from web.html import code, html, join, row
 
 from . import picture
 from .figures import bytes_text, ms, number, percent, seconds_text, size, speed
-from .view_shared import chip, head, title
+from .view_shared import chip, table, title
 from .view_shared import messages as said
 
 MOST_OUTPUTS = 60  # in the table; the report has all
@@ -23,60 +28,62 @@ ROUNDED = (
 LAYERS = ("layer", "operator", "stored as", "bytes", "cost of int8")
 
 
-def steps(report: dict[str, Any]) -> str:
+def steps(report: dict[str, Any]) -> Markup:
     """One row a hop."""
-    rows = "".join(
-        f"<tr><td>{e(title(hop['source']))} → {e(title(hop['target']))}</td><td>{e(hop.get('tool', ''))}</td>"
-        f"<td>{e(hop.get('precision', ''))}</td><td>{seconds_text(hop.get('seconds'))}</td>"
-        f"<td>{chip(hop.get('verdict'))}</td><td>{number(hop.get('max_abs_error'))}</td>"
-        f"<td>{e(hop.get('reason') or '')}</td></tr>"
-        for hop in report.get("route", [])
-    )
-    return f'<div class="mw-card mw-scroll"><table class="mw-grid"><tr>{head(STEPS)}</tr>{rows}</table></div>'
+    return card(table("", STEPS, map(_step, report.get("route", []))), kind="mw-scroll")
 
 
-def outputs(report: dict[str, Any]) -> str:
+def _step(hop: dict[str, Any]) -> Markup:
+    way = f"{title(hop['source'])} → {title(hop['target'])}"
+    figures = seconds_text(hop.get("seconds")), chip(hop.get("verdict")), number(hop.get("max_abs_error"))
+    return row(way, hop.get("tool", ""), hop.get("precision", ""), *figures, hop.get("reason") or "")
+
+
+def outputs(report: dict[str, Any]) -> Markup:
     """A picture of the errors on a logarithmic axis, then every figure."""
     found = report.get("outputs", [])
     rounded = (report.get("faithful") or {}).get("method", "tolerance") != "tolerance"
-    rows = "".join(
-        f"<tr><td><code>{e(o['name'])}</code></td><td>{'' if rounded else chip(o.get('verdict'))}</td>"
-        f"<td>{number(o.get('max_abs_error'))}</td><td>{number(o.get('range_error'))}</td><td>{number(o.get('max_rel_error'))}</td>"
-        f"<td>{number(o.get('cosine'), 9)}</td><td>{number(o.get('sqnr_db'))}</td>"
-        f"<td>{percent(o.get('top1_agreement'))}</td><td>{number(o.get('slice_error'), 2)}</td>"
-        f"<td>{percent(o.get('moves'))}</td>"
-        f"<td>{e(o.get('reason') or '')}</td></tr>"
-        for o in found[:MOST_OUTPUTS]
+    rows = (_output(o, rounded) for o in found[:MOST_OUTPUTS])
+    notes = html(
+        "<p><small>{} <i>Variation</i>: how much the output changes between inputs, as a share of its largest value. An "
+        "output that hardly changes proves nothing.</small></p>",
+        ROUNDED if rounded else _allowed(report.get("tolerance") or {}),
     )
-    more = f"<p>and {len(found) - MOST_OUTPUTS} more in the report</p>" if len(found) > MOST_OUTPUTS else ""
-    allowed = ROUNDED if rounded else _allowed(report.get("tolerance") or {})
-    notes = (
-        f"<p><small>{e(allowed)} <i>Variation</i>: how much the output changes "
-        "between inputs, as a share of its largest value. An output that hardly changes proves nothing.</small></p>"
+    first = _task(report.get("quality")), picture.errors(found)
+    return card(
+        *first, _scroll(table("", OUTPUTS, rows)), _more(found, MOST_OUTPUTS), notes, _three_way(report.get("three_way"))
     )
-    table = f'<div class="mw-scroll"><table class="mw-grid"><tr>{head(OUTPUTS)}</tr>{rows}</table></div>{more}'
-    first = f"{_task(report.get('quality'))}{picture.errors(found)}"
-    return f'<div class="mw-card">{first}{table}{notes}{_three_way(report.get("three_way"))}</div>'
 
 
-def _task(quality: dict[str, Any] | None) -> str:
+def _output(o: dict[str, Any], rounded: bool) -> Markup:
+    errors = (number(o.get(key)) for key in ("max_abs_error", "range_error", "max_rel_error"))
+    likeness = number(o.get("cosine"), 9), number(o.get("sqnr_db")), percent(o.get("top1_agreement"))
+    moves = number(o.get("slice_error"), 2), percent(o.get("moves"))
+    verdict = "" if rounded else chip(o.get("verdict"))
+    return row(code(o["name"]), verdict, *errors, *likeness, *moves, o.get("reason") or "")
+
+
+def _scroll(table: Markup) -> Markup:
+    return html('<div class="mw-scroll">{}</div>', table)
+
+
+def _more(found: Sequence[Any], most: int) -> Markup:
+    return html("<p>and {} more in the report</p>", len(found) - most) if len(found) > most else Markup()
+
+
+def _task(quality: dict[str, Any] | None) -> Markup:
     """How well it does its task, output by output."""
     if not quality or not quality.get("outputs"):
-        return ""
-    rows = "".join(
-        f"<tr><td><code>{e(o['name'])}</code></td><td>{_kept_up(o)}</td><td>{e(o['metric'])}</td>"
-        f"<td>{number(o['value']) if 'dB' in o['metric'] else percent(o['value'])}</td>"
-        f"<td>{_interval(o.get('interval'))}</td>"
-        f"<td>{number(o.get('range_error'))}</td><td>{number(o.get('cosine'), 6)}</td>"
-        f"<td>{percent(o.get('error_to_variation'))}</td><td>{e(o.get('reason') or '')}</td></tr>"
-        for o in quality["outputs"][:MOST_OUTPUTS]
-    )
-    on = f"<p>On {quality.get('inputs')} {e(quality.get('on'))}:</p>"
-    return f'{on}<div class="mw-scroll"><table class="mw-grid"><tr>{head(TASK)}</tr>{rows}</table></div>'
+        return Markup()
+    rows = _scroll(table("", TASK, map(_judged, quality["outputs"][:MOST_OUTPUTS])))
+    return html("<p>On {} {}:</p>{}", quality.get("inputs"), quality.get("on"), rows)
 
 
-def _kept_up(one: dict[str, Any]) -> str:
-    return f'<span class="mw-chip {"ok" if one.get("good") else "error"}">{"good" if one.get("good") else "not good"}</span>'
+def _judged(o: dict[str, Any]) -> Markup:
+    good = cards.chip("good", "ok") if o.get("good") else cards.chip("not good", "error")
+    value = number(o["value"]) if "dB" in o["metric"] else percent(o["value"])
+    figures = number(o.get("range_error")), number(o.get("cosine"), 6), percent(o.get("error_to_variation"))
+    return row(code(o["name"]), good, o["metric"], value, _interval(o.get("interval")), *figures, o.get("reason") or "")
 
 
 def _interval(found: Any) -> str:
@@ -100,10 +107,10 @@ def _allowed(tolerance: dict[str, Any]) -> str:
     return f"{text[0].upper()}{text[1:]}." if text else ""
 
 
-def _three_way(found: dict[str, Any] | None) -> str:
+def _three_way(found: dict[str, Any] | None) -> Markup:
     """Source, onnxruntime and onnx's reference evaluator."""
     if not found:
-        return ""
+        return Markup()
     parts = []
     for key, words in (
         ("reference", "the source and the result in onnx's reference evaluator"),
@@ -112,34 +119,29 @@ def _three_way(found: dict[str, Any] | None) -> str:
         one = found.get(key)
         if isinstance(one, dict) and one.get("max_abs_error") is not None:
             parts.append(f"{words} differ by at most {number(one['max_abs_error'])}")
-    if not parts:
-        why = found.get("why_not")
-        return f"<p>Not checked against onnx's reference evaluator: {e(why)}</p>" if why else ""
-    return f"<p>Cross-check on one set of ordinary inputs: {e('; '.join(parts))}.</p>"
+    if parts:
+        return html("<p>Cross-check on one set of ordinary inputs: {}.</p>", "; ".join(parts))
+    why = found.get("why_not")
+    return html("<p>Not checked against onnx's reference evaluator: {}</p>", why) if why else Markup()
 
 
-def layers(report: dict[str, Any]) -> str:
+def layers(report: dict[str, Any]) -> Markup:
     """What int8 costs each layer, and how the ranges were chosen; "" where nothing is known of layers."""
     found, chosen = report.get("layers") or [], report.get("chosen") or {}
     if not found and not chosen:
-        return ""
-    rows = "".join(
-        f"<tr><td><code>{e(one.get('layer', ''))}</code></td><td>{e(one.get('operator', ''))}</td>"
-        f"<td>{_kept(str(one.get('kept', '')))}</td><td>{bytes_text(one.get('bytes') or None)}</td>"
-        f"<td>{_cost(one)}</td></tr>"
-        for one in found[:MOST_LAYERS]
-    )
-    more = f"<p>and {len(found) - MOST_LAYERS} more in the report</p>" if len(found) > MOST_LAYERS else ""
-    table = (
-        f'<div class="mw-scroll mw-layers"><table class="mw-grid"><tr>{head(LAYERS)}</tr>{rows}</table></div>'
-        if found
-        else ""
-    )
-    return f'<div class="mw-card">{_chosen(chosen)}{table}{more}</div>'
+        return Markup()
+    rows = table("", LAYERS, map(_layer, found[:MOST_LAYERS]))
+    drawn = html('<div class="mw-scroll mw-layers">{}</div>', rows) if found else ""
+    return card(_chosen(chosen), drawn, _more(found, MOST_LAYERS))
 
 
-def _kept(word: str) -> str:
-    return f'<span class="mw-chip {"" if word.startswith("float") else "ok"}">{e(word)}</span>'
+def _layer(one: dict[str, Any]) -> Markup:
+    kept, size = _kept(str(one.get("kept", ""))), bytes_text(one.get("bytes") or None)
+    return row(code(one.get("layer", "")), one.get("operator", ""), kept, size, _cost(one))
+
+
+def _kept(word: str) -> Markup:
+    return cards.chip(word, "" if word.startswith("float") else "ok")
 
 
 def _cost(one: dict[str, Any]) -> str:
@@ -148,10 +150,10 @@ def _cost(one: dict[str, Any]) -> str:
     return "–" if one.get("sqnr_db") is None else f"SQNR {number(one['sqnr_db'])} dB"
 
 
-def _chosen(chosen: dict[str, Any]) -> str:
+def _chosen(chosen: dict[str, Any]) -> Markup:
     """``chosen``: the method of ranges, and what each method gave on the calibration's inputs."""
     if not chosen.get("method"):
-        return ""
+        return Markup()
     tried = []
     for name, one in (chosen.get("measured") or {}).items():
         figures = one.items() if isinstance(one, dict) else ()
@@ -159,17 +161,17 @@ def _chosen(chosen: dict[str, Any]) -> str:
             f"{what.removesuffix('_db').replace('sqnr', 'SQNR').replace('_', ' ')} {number(v)}{' dB' * what.endswith('_db')}"
             for what, v in figures
         )
-        tried.append(f"{e(name)}: {e(', '.join(words))}")
+        tried.append(f"{name}: {', '.join(words)}")
     measured = f" ({'; '.join(tried)})" if tried else ""
-    return f"<p>Ranges from <b>{e(chosen['method'])}</b>{measured}.</p>"
+    return html("<p>Ranges from <b>{}</b>{}.</p>", chosen["method"], measured)
 
 
-def sizes(report: dict[str, Any]) -> str:
+def sizes(report: dict[str, Any]) -> Markup:
     """Size and latency before and after."""
     source, target = report.get("source", {}), report.get("target", {})
-    rows = [("", e(source.get("title", "source")), e(target.get("title", "target")), "")]
+    rows = [row("", source.get("title", "source"), target.get("title", "target"), "")]
     smaller = size(report.get("size_ratio"))
-    rows.append(("size", bytes_text(source.get("bytes")), bytes_text(target.get("bytes")), smaller))
+    rows.append(row("size", bytes_text(source.get("bytes")), bytes_text(target.get("bytes")), smaller))
     where = (
         ""
         if report.get("same_process") is None
@@ -178,19 +180,18 @@ def sizes(report: dict[str, Any]) -> str:
         else ", each in its own process"
     )
     faster = speed(report.get("latency_ratio"))
-    rows.append((f"median latency{where}", ms(source.get("median_ms")), ms(target.get("median_ms")), faster))
-    cells = "".join("<tr>" + "".join(f"<td>{c}</td>" for c in row) + "</tr>" for row in rows)
-    return f'<div class="mw-card mw-scroll"><table class="mw-grid mw-sizes">{cells}</table></div>'
+    rows.append(row(f"median latency{where}", ms(source.get("median_ms")), ms(target.get("median_ms")), faster))
+    return card(html('<table class="mw-grid mw-sizes">{}</table>', join(rows)), kind="mw-scroll")
 
 
-def messages(report: dict[str, Any]) -> str:
+def messages(report: dict[str, Any]) -> Markup:
     """What the tools said, and with which versions."""
-    words = said(report.get("messages", [])) or "<p>The tools reported nothing.</p>"
+    words = said(report.get("messages", [])) or Markup("<p>The tools reported nothing.</p>")
     versions = ", ".join(f"{k} {v}" for k, v in (report.get("versions") or {}).items())
     seeds = ", ".join(map(str, report.get("seeds") or []))
-    return f'<div class="mw-card">{words}<p><small>{e(versions)}{"; seeds " + e(seeds) if seeds else ""}</small></p></div>'
+    return card(words, html("<p><small>{}{}</small></p>", versions, f"; seeds {seeds}" if seeds else ""))
 
 
-def pushed(address: str) -> str:
-    link = f'<a href="{e(address)}" target="_blank" rel="noopener">{e(address)}</a>'
-    return f'<div class="mw-card"><span class="mw-chip ok">pushed</span> {link}</div>'
+def pushed(address: str) -> Markup:
+    link = html('<a href="{0}" target="_blank" rel="noopener">{0}</a>', address)
+    return card(cards.chip("pushed", "ok"), " ", link)

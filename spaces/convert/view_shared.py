@@ -1,12 +1,15 @@
-"""Small pieces of HTML that the tab's views share. Everything from a model is escaped."""
+"""Small pieces of HTML that the tab's views share."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from typing import Any
 
+from markupsafe import Markup
+
 from lib.convert.formats import FORMATS
-from web.cards import e
+from web import cards
+from web.html import code, html, join, row
 
 # a click on [data-pick] tells the server what was picked
 PICK = """element.addEventListener('click', (event) => {
@@ -14,15 +17,16 @@ PICK = """element.addEventListener('click', (event) => {
   if (found && element.contains(found)) trigger('click', { pick: found.dataset.pick });
 });"""
 COLOURS = {"proven": "ok", "failed": "error", "unproven": "warning"}
-RANDOM = '<span class="mw-chip warning">random weights</span>'
+RANDOM = cards.chip("random weights", "warning")
 
 
-def messages(found: Sequence[str]) -> str:
-    return f'<ul class="mw-messages">{"".join(f"<li>{e(m)}</li>" for m in found)}</ul>' if found else ""
+def messages(found: Sequence[str]) -> Markup:
+    lines = join(html("<li>{}</li>", m) for m in found)
+    return html('<ul class="mw-messages">{}</ul>', lines) if lines else lines
 
 
-def chip(word: str | None) -> str:
-    return f'<span class="mw-chip {COLOURS.get(word or "", "")}">{e(word)}</span>' if word else ""
+def chip(word: str | None) -> Markup:
+    return cards.chip(word, COLOURS.get(word, "")) if word else Markup()
 
 
 def shape(dims: Iterable[int | str]) -> str:
@@ -33,8 +37,10 @@ def title(name: str) -> str:
     return FORMATS[name].title if name in FORMATS else name
 
 
-def head(names: Sequence[str]) -> str:
-    return "".join(f"<th>{name}</th>" if name else "<td></td>" for name in names)
+def table(kind: str, names: Sequence[str], rows: Iterable[Markup]) -> Markup:
+    """With ``names`` above its columns."""
+    head = (html("<th>{}</th>", name) if name else Markup("<td></td>") for name in names)
+    return html('<table class="mw-grid{}"><tr>{}</tr>{}</table>', kind and f" {kind}", join(head), join(rows))
 
 
 def short(name: str, most: int = 80) -> str:
@@ -50,12 +56,10 @@ def label(source: str) -> str:
     return f"{kind}:{found} (a small one)" if found else short(source)
 
 
-def values(name: str, found: list[dict[str, Any]], most: int = 12) -> str:
+def values(name: str, found: list[dict[str, Any]], most: int = 12) -> Markup:
     """Inputs or outputs; those beyond ``most`` in a fold."""
-    rows = [
-        f"<tr><td><code>{e(v['name'])}</code></td><td>{e(v['dtype'])}</td><td>{e(shape(v['shape']))}</td></tr>"
-        for v in found
-    ]
-    first = f"<table>{''.join(rows[:most]) or '<tr><td>none</td></tr>'}</table>"
-    rest = f"<details><summary>and {len(rows) - most} more</summary><table>{''.join(rows[most:400])}</table></details>"
-    return f"<div><h3>{name}</h3>{first}{rest if len(rows) > most else ''}</div>"
+    rows = [row(code(v["name"]), v["dtype"], shape(v["shape"])) for v in found]
+    first = html("<table>{}</table>", join(rows[:most]) or row("none"))
+    number, rest = len(rows) - most, join(rows[most:400])
+    fold = html("<details><summary>and {} more</summary><table>{}</table></details>", number, rest) if rest else ""
+    return html("<div><h3>{}</h3>{}{}</div>", name, first, fold)

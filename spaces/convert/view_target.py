@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup
+
 from lib.convert.formats import APP
-from web.cards import e
+from web.cards import card, chip
+from web.html import html, join, row
 
 from .figures import number, seconds_text
 from .targets import LOSSY
-from .view_shared import head, messages, title
+from .view_shared import messages, table, title
 
 COLUMNS = ("conversion", "available", "tool", "precision", "time", "typical error")
 INVITE = {
@@ -31,50 +34,52 @@ def titles(target: dict[str, Any]) -> list[str]:
     return list(target.get("titles") or target["route"])
 
 
-def route(target: dict[str, Any], samples: bool = False) -> str:
+def route(target: dict[str, Any], samples: bool = False) -> Markup:
     """The chosen way: formats with the tool of every hop, and what the tools do to the model."""
     names, tools = titles(target), target.get("tools", [])
-    parts = [f'<span class="mw-stop">{e(names[0])}</span>'] if names else []
+    parts = [html('<span class="mw-stop">{}</span>', names[0])] if names else []
     for k, name in enumerate(names[1:]):
-        tool = e(tools[k]) if k < len(tools) else ""
-        parts.append(f'<span class="mw-hop">→ <small>{tool}</small></span><span class="mw-stop">{e(name)}</span>')
+        tool = tools[k] if k < len(tools) else ""
+        parts.append(html('<span class="mw-hop">→ <small>{}</small></span>', tool))
+        parts.append(html('<span class="mw-stop">{}</span>', name))
     error = target.get("error")
     usual = f" Typical error: {number(error)} of the output's range." if error else ""
     where = "measured on this machine" if target.get("measured") else "estimated: not run on this machine yet"
     rough = f"About {seconds_text(target.get('seconds'))}, {where}.{usual}"
     if target.get("install_mb"):
         rough += f" {_install(target['install_mb'])}"
-    invite = (
-        ""
-        if samples or target.get("precision") not in LOSSY
-        else f'<p class="mw-invite">{e(INVITE[target["precision"]])}</p>'
-    )
-    notes = messages(target.get("notes", []))
-    return f'<div class="mw-card"><div class="mw-route">{"".join(parts)}</div><p>{e(rough)}</p>{notes}{invite}</div>'
+    invite = ""
+    if not samples and target.get("precision") in LOSSY:
+        invite = html('<p class="mw-invite">{}</p>', INVITE[target["precision"]])
+    way = html('<div class="mw-route">{}</div><p>{}</p>', join(parts), rough)
+    return card(way, messages(target.get("notes", [])), invite)
 
 
 def _install(megabytes: int) -> str:
     return f"The first conversion downloads and installs its packages ({megabytes:,} MB on disk; needs a network)."
 
 
-def blocked(reasons: dict[str, str]) -> str:
+def blocked(reasons: dict[str, str]) -> Markup:
     """Targets that something missing keeps away, in a fold."""
     if not reasons:
-        return ""
-    rows = "".join(f"<li><b>{e(title(name))}</b>: {e(why)}</li>" for name, why in reasons.items())
-    summary = f"<summary>Not possible here ({len(reasons)})</summary>"
-    return f'<details class="mw-card">{summary}<ul class="mw-messages">{rows}</ul></details>'
-
-
-def conversion_table(rows: list[dict[str, Any]]) -> str:
-    """Everything this installation knows, also what cannot run here."""
-    cells = "".join(
-        f"<tr><td><b>{e(r['source_title'])} → {e(r['target_title'])}</b><br>"
-        f"<small>{e(_to_know(r))}</small></td><td>{_here(r)}</td><td>{e(r['tool'])}</td>"
-        f"<td>{e(r['precision'])}</td><td>{seconds_text(r.get('seconds'))}</td><td>{number(r.get('error'))}</td></tr>"
-        for r in rows
+        return Markup()
+    rows = join(html("<li><b>{}</b>: {}</li>", title(name), why) for name, why in reasons.items())
+    return html(
+        '<details class="mw-card"><summary>Not possible here ({})</summary><ul class="mw-messages">{}</ul></details>',
+        len(reasons),
+        rows,
     )
-    return f'<div class="mw-card mw-scroll"><table class="mw-grid mw-rows"><tr>{head(COLUMNS)}</tr>{cells}</table></div>'
+
+
+def conversion_table(rows: list[dict[str, Any]]) -> Markup:
+    """Everything this installation knows, also what cannot run here."""
+    return card(table("mw-rows", COLUMNS, map(_conversion, rows)), kind="mw-scroll")
+
+
+def _conversion(one: dict[str, Any]) -> Markup:
+    what = html("<b>{} → {}</b><br><small>{}</small>", one["source_title"], one["target_title"], _to_know(one))
+    figures = seconds_text(one.get("seconds")), number(one.get("error"))
+    return row(what, _here(one), one["tool"], one["precision"], *figures)
 
 
 def _to_know(row: dict[str, Any]) -> str:
@@ -86,9 +91,9 @@ def _to_know(row: dict[str, Any]) -> str:
     return f"{row['note']} Its packages ({row['environment']}) {there}.".strip()
 
 
-def _here(row: dict[str, Any]) -> str:
+def _here(row: dict[str, Any]) -> Markup:
     if not row["runs_here"]:
-        return '<span class="mw-chip warning">no</span>'
+        return chip("no", "warning")
     if row.get("install_mb"):
-        return f'<span class="mw-chip">after a download of {row["install_mb"]:,} MB</span>'
-    return '<span class="mw-chip ok">yes</span>'
+        return chip(f"after a download of {row['install_mb']:,} MB")
+    return chip("yes", "ok")

@@ -4,49 +4,54 @@ from __future__ import annotations
 
 from typing import Any
 
-from web.cards import bar, e, idle, quarter
+from markupsafe import Markup
+
+from web.cards import bar, card, chip, idle, quarter
+from web.html import code, html, join, row
 
 from .figures import bytes_text, ms, number, percent, seconds_text, speed
 from .subject import Ended, Outcome
 from .targets import LOSSY
-from .view_shared import COLOURS, RANDOM, head, label, messages, short, title
+from .view_shared import COLOURS, RANDOM, label, messages, short, table, title
 
+WITHHELD = Markup(" The file is withheld. <i>Download anyway</i> gives it to you, named <code>.unproven</code>.")
 SIGNS = {"proven": "✓", "failed": "✗", "unproven": "?"}
 SEVERAL = ("target", "size", "latency", "largest error", "agreement", "")
 
 
-def running(stage: str, share: float | None, elapsed: float, estimate: float | None, turn: str = "") -> str:
+def running(stage: str, share: float | None, elapsed: float, estimate: float | None, turn: str = "") -> Markup:
     """``turn``: which of several conversions it is."""
     about = f" of about {seconds_text(estimate)}" if estimate else ""
-    first = f"<p><b>{e(turn)}</b></p>" if turn else ""
-    return (
-        f'<div class="mw-card" data-say="{e(quarter(stage, share))}">{first}{e(stage)} … '
-        f'<span class="mw-elapsed">{seconds_text(round(elapsed))}{about}</span>{bar(share)}</div>'
-    )
+    first = html("<p><b>{}</b></p>", turn) if turn else ""
+    took = html('<span class="mw-elapsed">{}{}</span>', seconds_text(round(elapsed)), about)
+    return card(first, stage, " … ", took, bar(share), say=quarter(stage, share))
 
 
-def left(targets: list[str]) -> str:
+def left(targets: list[str]) -> Markup:
     """A page is opened, and a conversion has begun in this or another one."""
     names = ", ".join(title(target) for target in targets)
     return idle(f"A conversion to {names} was running. Closing or reloading the page stopped it. Convert again.")
 
 
-def verdict(end: Outcome, stale: bool = False) -> str:
+def verdict(end: Outcome, stale: bool = False) -> Markup:
     """The word, what it means, and why. ``stale``: another target is chosen by now."""
     report = end.report
     word = str(report.get("verdict", "unproven"))
-    random = f" {RANDOM}" if report.get("weights") == "random" else ""
-    old = "<p><b>For the previous target.</b> Convert again for the current one.</p>" if stale else ""
     summary = report.get("summary") or ""
-    line = f'<p class="mw-summary">{e(summary[0].upper() + summary[1:])}.</p>' if summary else ""
     sentences = [r["text"] for r in report.get("remedies") or [] if not (r.get("options") or r.get("target"))]
-    advice = f"<p>Suggestions:</p>{messages(sentences)}" if sentences else ""
-    return (
-        f'<div class="mw-card mw-proof {COLOURS.get(word, "warning")}{" mw-stale" if stale else ""}" '
-        f'data-say="Verdict: {e(word)}">{old}'
-        f'<p class="mw-word"><span aria-hidden="true">{SIGNS.get(word, "?")}</span> {e(word)}{random}</p>'
-        f"{_what(report)}{line}<p>{e(_meaning(report, word))}{_withheld(end, word)}</p>{_questions(report)}"
-        f"{_checked(report)}{_diverges(report)}{advice}</div>"
+    random = html(" {}", RANDOM) if report.get("weights") == "random" else ""
+    return card(
+        Markup("<p><b>For the previous target.</b> Convert again for the current one.</p>") if stale else "",
+        html('<p class="mw-word"><span aria-hidden="true">{}</span> {}{}</p>', SIGNS.get(word, "?"), word, random),
+        _what(report),
+        html('<p class="mw-summary">{}.</p>', summary[0].upper() + summary[1:]) if summary else "",
+        html("<p>{}{}</p>", _meaning(report, word), WITHHELD if word != "proven" else ""),
+        _questions(report),
+        _checked(report),
+        _diverges(report),
+        html("<p>Suggestions:</p>{}", messages(sentences)) if sentences else "",
+        kind=f"mw-proof {COLOURS.get(word, 'warning')}{' mw-stale' if stale else ''}",
+        say=f"Verdict: {word}",
     )
 
 
@@ -70,40 +75,35 @@ def _precise(precision: str | None) -> str:
     return {"fp16": "float16", "int8": "int8"}.get(precision or "", "float32")
 
 
-def _withheld(end: Outcome, word: str) -> str:
-    if word == "proven":
-        return ""
-    return " The file is withheld. <i>Download anyway</i> gives it to you, named <code>.unproven</code>."
-
-
-def _what(report: dict[str, Any]) -> str:
+def _what(report: dict[str, Any]) -> Markup:
     """Whose verdict it is: another target may be chosen by now."""
     source, target = report.get("source") or {}, report.get("target") or {}
     if not source.get("title") or not target.get("title"):
-        return ""
+        return Markup()
     name = short(label(str(source.get("name") or "")))
-    return f"<p><code>{e(name)}</code> {e(source['title'])} → {e(target['title'])}</p>"
+    return html("<p>{} {} → {}</p>", code(name), source["title"], target["title"])
 
 
-def _questions(report: dict[str, Any]) -> str:
+def _questions(report: dict[str, Any]) -> Markup:
     """Faithful? Good enough? Each with the figures that answer it."""
     faithful, quality = report.get("faithful") or {}, report.get("quality")
     word = faithful.get("verdict") or report.get("verdict")
-    rows = [("Faithful?", _answer(word), e(faithful.get("reason") or report.get("reason") or ""))]
+    rows = [("Faithful?", _answer(word), faithful.get("reason") or report.get("reason") or "")]
     if quality is not None:
         rows.append(("Good enough?", _answer("proven" if quality.get("good") else "failed"), _figures(quality)))
     elif report.get("precision") in LOSSY:
         rows.append(("Good enough?", _answer("unproven"), "Not tested: no samples of real inputs."))
     last = report.get("reason") or ""
     if last and last not in (faithful.get("reason"), (quality or {}).get("summary")) and report.get("verdict") != "proven":
-        rows.append(("Result", "", f"<b>{e(last)}</b>"))
-    cells = "".join(f"<dt>{name} {chip}</dt><dd>{text}</dd>" for name, chip, text in rows)
-    return f'<dl class="mw-facts mw-questions">{cells}</dl>'
+        rows.append(("Result", Markup(), html("<b>{}</b>", last)))
+    return html(
+        '<dl class="mw-facts mw-questions">{}</dl>', join(html("<dt>{} {}</dt><dd>{}</dd>", *found) for found in rows)
+    )
 
 
-def _answer(word: Any) -> str:
+def _answer(word: Any) -> Markup:
     said = {"proven": ("yes", "ok"), "failed": ("no", "error")}.get(str(word), ("unknown", "warning"))
-    return f'<span class="mw-chip {said[1]}">{said[0]}</span>'
+    return chip(*said)
 
 
 def _figures(quality: dict[str, Any]) -> str:
@@ -115,9 +115,9 @@ def _figures(quality: dict[str, Any]) -> str:
         head = f"{quality['metric']} {percent(quality['value'])}{on}, 95 % interval {percent(low)} to {percent(high)}"
     else:
         head = f"{quality['metric']} {number(quality['value'])}{on}"
-    parts = [e(head[0].upper() + head[1:])]
+    parts = [head[0].upper() + head[1:]]
     if quality.get("reason"):
-        parts.append(e(str(quality["reason"]).rstrip(".")))
+        parts.append(str(quality["reason"]).rstrip("."))
     if quality.get("accuracy_before") is not None:
         parts.append(f"accuracy {percent(quality['accuracy_before'])} before, {percent(quality['accuracy_after'])} after")
     floor = quality.get("floor")
@@ -129,65 +129,65 @@ def _figures(quality: dict[str, Any]) -> str:
     return "; ".join(parts) + "."
 
 
-def _checked(report: dict[str, Any]) -> str:
+def _checked(report: dict[str, Any]) -> Markup:
     """On what: seeds, sizes, samples."""
     parts = []
     if report.get("seeds") and (report.get("source") or {}).get("inputs"):
         parts.append(f"{len(report['seeds'])} seeds")
     if report.get("sizes"):
-        parts.append(e(", ".join(f"{n} = {v}" for n, v in report["sizes"].items())))
+        parts.append(", ".join(f"{n} = {v}" for n, v in report["sizes"].items()))
     if samples := report.get("samples"):
         split = f", {samples['calibration']} to calibrate" if samples.get("calibration") else ""
-        parts.append(f"{samples['judged']} of {samples['count']} samples in {e(short(samples['name'], 40))} to judge{split}")
+        parts.append(f"{samples['judged']} of {samples['count']} samples in {short(samples['name'], 40)} to judge{split}")
     chosen = (report.get("chosen") or {}).get("method")
     if chosen:
-        parts.append("ranges computed at run time" if chosen == "dynamic" else f"ranges from {e(chosen)}")
-    return f"<p><small>Checked with {'; '.join(parts)}.</small></p>" if parts else ""
+        parts.append("ranges computed at run time" if chosen == "dynamic" else f"ranges from {chosen}")
+    return html("<p><small>Checked with {}.</small></p>", "; ".join(parts)) if parts else Markup()
 
 
-def _diverges(report: dict[str, Any]) -> str:
+def _diverges(report: dict[str, Any]) -> Markup:
     found = report.get("diverges")
     if not found:
-        return ""
+        return Markup()
     if not isinstance(found, dict):
-        return f"<p>First node that differs: <code>{e(found)}</code></p>"
+        return html("<p>First node that differs: {}</p>", code(found))
     name, op, output = (found.get(key) for key in ("node", "op", "output"))
     parts = [f"{found['compared']} nodes were compared"] if found.get("compared") else []
     for key, words in (("max_abs_error", "largest error"), ("relative_error", "relative")):
         if found.get(key) is not None:
             parts.append(f"{words} {number(found[key])}")
-    where = (f" ({e(op)})" if op else "") + (f", output <code>{e(output)}</code>" if output else "")
-    why = f": {e('; '.join(parts))}" if parts else ""
-    return f"<p>First node that differs: <code>{e(name or '')}</code>{where}{why}.</p>"
+    where = html(", output {}", code(output)) if output else ""
+    about = f" ({op})" if op else "", where, f": {'; '.join(parts)}" if parts else ""
+    return html("<p>First node that differs: {}{}{}{}.</p>", code(name or ""), *about)
 
 
-def several(end: Ended, links: dict[str, str]) -> str:
+def several(end: Ended, links: dict[str, str]) -> Markup:
     """All conversions that were asked for together. ``links``: the address of each file that is handed out."""
     rows = [_row(target, one.report, links.get(target, ""), target == end.shown) for target, one in end.outcomes.items()]
     rows += [
-        f'<tr><td><b>{e(title(target))}</b><br><span class="mw-chip error">not converted</span></td>'
-        f"<td colspan=5>{e(error.message)}</td></tr>"
+        html("<tr><td>{}</td><td colspan=5>{}</td></tr>", _named(target, "not converted", "error"), error.message)
         for target, error in end.errors.items()
     ]
-    table = f'<table class="mw-grid mw-rows mw-several"><tr>{head(SEVERAL)}</tr>{"".join(rows)}</table>'
-    return f'<div class="mw-card mw-scroll">{table}</div>'
+    return card(table("mw-rows mw-several", SEVERAL, rows), kind="mw-scroll")
 
 
-def _row(target: str, report: dict[str, Any], link: str, shown: bool) -> str:
+def _named(target: str, word: str, kind: str) -> Markup:
+    return html("<b>{}</b><br>{}", title(target), chip(word, kind))
+
+
+def _row(target: str, report: dict[str, Any], link: str, shown: bool) -> Markup:
     quality, word = report.get("quality"), str(report["verdict"])
     same = "–" if not quality else f"{percent(quality['value'])}" if quality.get("interval") else "–"
     if quality and not quality.get("interval") and quality.get("value") is not None:
         same = f"{quality['value']:.1f} dB"
     side = report["target"]
-    file = f'<a href="{e(link)}" download>Download</a>' if link else ""
-    show = (
-        "<small>shown below</small>"
-        if shown
-        else f'<button type="button" class="mw-link" data-pick="{e(target)}">Show</button>'
-    )
-    return (
-        f'<tr><td><b>{e(title(target))}</b><br><span class="mw-chip {COLOURS.get(word, "")}">{e(word)}</span></td>'
-        f"<td>{bytes_text(side.get('bytes'))}</td><td>{ms(side.get('median_ms'))}<br>"
-        f"<small>{e(speed(report.get('latency_ratio')))}</small></td>"
-        f"<td>{percent((quality or report).get('range_error'))}</td><td>{same}</td><td>{show}<br>{file}</td></tr>"
+    file = html('<a href="{}" download>Download</a>', link) if link else ""
+    show = html('<button type="button" class="mw-link" data-pick="{}">Show</button>', target)
+    return row(
+        _named(target, word, COLOURS.get(word, "")),
+        bytes_text(side.get("bytes")),
+        html("{}<br><small>{}</small>", ms(side.get("median_ms")), speed(report.get("latency_ratio"))),
+        percent((quality or report).get("range_error")),
+        same,
+        html("{}<br>{}", Markup("<small>shown below</small>") if shown else show, file),
     )
