@@ -13,7 +13,7 @@ import gradio as gr
 from markupsafe import Markup, escape
 
 
-def html(template: LiteralString, *values: object, **named: object) -> Markup:
+def html(template: LiteralString, /, *values: object, **named: object) -> Markup:
     """``template`` is HTML of ours. What fills its ``{}`` is escaped unless it is ``Markup``; in attributes these stand
     in quotes."""
     return Markup(template).format(*values, **named)

@@ -10,6 +10,7 @@ import gradio as gr
 from lib.errors import WorkbenchError
 from web.cards import idle
 from web.handover import Offer, Opener
+from web.html import Html
 from web.shelf import Shelf
 from web.visit import Arrival, Visit
 
@@ -45,7 +46,7 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
         with gr.Tab("Metadata", id="metadata", visible=False) as metadata_tab:
             metadata = MetadataForm(shared)
         with gr.Tab("Problems", id="problems"):
-            problems = gr.HTML(idle("Nothing is open."), padding=False, elem_id="onnx-problems")
+            problems = Html(idle("Nothing is open."), padding=False, elem_id="onnx-problems")
         with gr.Tab("Run", id="run"):
             run = Run(shared)
         with gr.Tab("Compare", id="compare"):

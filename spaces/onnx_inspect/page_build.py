@@ -10,6 +10,7 @@ import gradio as gr
 from lib.errors import WorkbenchError
 from lib.onnx_inspect.catalogue import LINEAR, LOOP, SCALED
 from web.cards import failed
+from web.html import Html
 
 from . import view
 from .page_shared import QUIET, Shared, Updates, Values, opened
@@ -28,7 +29,7 @@ class Build:
             self.start = gr.Button("Build", variant="primary")
             self.read = gr.Button("Show the open model as text")
             self.download = gr.DownloadButton("Download .onnx", interactive=False)
-        self.note = gr.HTML(padding=False, elem_id="onnx-built")
+        self.note = Html(padding=False, elem_id="onnx-built")
         self.outputs = [self.note, self.download]
 
     def show(self) -> Updates:

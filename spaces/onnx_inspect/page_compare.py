@@ -9,7 +9,8 @@ import gradio as gr
 
 from lib.errors import InvalidFile, WorkbenchError
 from lib.jobs import Job
-from web.cards import e, failed
+from web.cards import failed
+from web.html import Html, html
 
 from . import view
 from .page_shared import Shared, Updates, Values, table
@@ -22,7 +23,7 @@ CHOOSE = "Choose two models to compare: open one or drop it under Before, then d
 class Compare:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.said = gr.HTML(padding=False, elem_id="onnx-before")
+        self.said = Html(padding=False, elem_id="onnx-before")
         with gr.Row():
             many = {"file_count": "multiple", "type": "filepath", "height": 130}
             self.old = gr.File(label="Before", elem_id="onnx-old", **many)
@@ -32,13 +33,13 @@ class Compare:
             self.atol = gr.Number(0.0, label="Absolute tolerance", min_width=120)
             self.start = gr.Button("Compare", variant="primary", min_width=120)
             self.example = gr.Button("Compare two examples", size="sm", min_width=120, scale=0)
-        self.difference = gr.HTML(padding=False, elem_id="onnx-difference")
+        self.difference = Html(padding=False, elem_id="onnx-difference")
         self.changes = table(view.CHANGE_COLUMNS, ["str"] * 5, "Changes", visible=False)
         self.outputs = [self.said, self.old, self.new, self.difference, self.changes]
 
     def show(self, now: Subject) -> Updates:
         return {
-            self.said: f"<p class='mw-graph-line'>Leave Before empty to compare with <b>{e(now.name)}</b>.</p>"
+            self.said: html('<p class="mw-graph-line">Leave Before empty to compare with <b>{}</b>.</p>', now.name)
         } | self.nothing()
 
     def nothing(self, words: str = "") -> Updates:

@@ -9,6 +9,7 @@ import gradio as gr
 
 from lib.errors import WorkbenchError
 from web.cards import failed
+from web.html import Html
 
 from . import view, view_links
 from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, table
@@ -18,7 +19,7 @@ from .subject import Subject, parse_sizes
 class Cost:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.cost = gr.HTML(padding=False, elem_id="onnx-cost")
+        self.cost = Html(padding=False, elem_id="onnx-cost")
         with gr.Row():
             self.sizes = gr.Textbox(
                 label="Sizes of dynamic dimensions",
@@ -39,7 +40,7 @@ class Cost:
                 x_label_angle=-30,
             )
             self.memory = gr.LinePlot(x="node", y="MB in use", title="Activation memory per step", height=260, min_width=280)
-        self.node = gr.HTML(padding=False)
+        self.node = Html(padding=False)
         self.nodes = table(view.NODE_COLUMNS, ["number", "str", "str", "str", *["number"] * 5], "Nodes, costliest first")
         self.outputs = [self.cost, self.operators, self.memory, self.node, self.nodes, self.sizes]
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-import html
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from lib.errors import WorkbenchError
 from web import netron
 from web.cards import failed, idle
 from web.folders import plain
+from web.html import Html, html
 
 from . import view_links
 from .formats import TFLITE
@@ -25,8 +26,8 @@ class Graph:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self.level = gr.Radio([COLLAPSED, WHOLE], value=COLLAPSED, label="This graph is big", visible=False)
-        self.graph = gr.HTML(idle("The graph of the model that you open appears here."), padding=False, elem_id="onnx-graph")
-        self.node = gr.HTML(padding=False, elem_id="onnx-node", js_on_load=view_links.FROM_GRAPH)
+        self.graph = Html(idle("The graph of the model that you open appears here."), padding=False, elem_id="onnx-graph")
+        self.node = Html(padding=False, elem_id="onnx-node", js_on_load=view_links.FROM_GRAPH)
         self.outputs = [self.level, self.graph, self.node]
 
     def show(self, now: Subject, report: dict[str, Any]) -> Updates:
@@ -37,16 +38,19 @@ class Graph:
             self.node: "",
         }
 
-    def _frame(self, now: Subject, which: str) -> str:
+    def _frame(self, now: Subject, which: str) -> Markup:
         names = ["graph.tflite"] if now.format == TFLITE else ["collapsed.onnx"] * (which == COLLAPSED) + ["graph.onnx"]
         file = next((p for p in (Path(now.out) / n for n in names) if p.is_file()), Path(now.out) / names[-1])
         address = netron.address(self.shared.shelf.put(file, file.suffix), _shown(now))
-        return (
-            f'<iframe class="{netron.FRAME}" title="Graph of {html.escape(now.name)}" src="{html.escape(address)}" '
+        return html(
+            '<iframe class="{frame}" title="Graph of {name}" src="{address}" '
             'style="width:100%;height:640px;border:0;border-radius:12px" allow="fullscreen"></iframe>'
             '<p class="mw-graph-line">Click a node for its cost and weights. Ctrl+F searches. '
             '<button type="button" class="mw-link" data-onnx-full="1">Full screen</button> '
-            f'<a href="{html.escape(address)}" target="_blank" rel="noopener">Own window</a></p>'
+            '<a href="{address}" target="_blank" rel="noopener">Own window</a></p>',
+            frame=netron.FRAME,
+            name=now.name,
+            address=address,
         )
 
     def connect(self) -> None:

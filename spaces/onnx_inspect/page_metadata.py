@@ -11,6 +11,7 @@ import gradio as gr
 from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from web.cards import failed, idle
 from web.folders import plain
+from web.html import Html
 
 from . import view_tflite
 from .page_shared import Shared, Updates, Values, opened, report_of
@@ -23,7 +24,7 @@ HINT = "one number, or three for red, green and blue"
 class MetadataForm:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.said = gr.HTML(idle(view_tflite.NOTHING), padding=False, elem_id="onnx-metadata")
+        self.said = Html(idle(view_tflite.NOTHING), padding=False, elem_id="onnx-metadata")
         with gr.Row():
             with gr.Column(min_width=260):
                 self.texts = {k: gr.Textbox(label=words, lines=3 if k == "description" else 1) for k, words in TEXTS.items()}
@@ -38,7 +39,7 @@ class MetadataForm:
         with gr.Row():
             self.write = gr.Button("Write metadata", variant="primary", scale=2, min_width=150, interactive=False)
             self.download = gr.DownloadButton("Download .tflite", interactive=False, scale=1, min_width=150)
-        self.note = gr.HTML(padding=False, elem_id="onnx-written")
+        self.note = Html(padding=False, elem_id="onnx-written")
         self.form = [*self.texts.values(), self.labels, self.mean, self.std]
         self.outputs = [self.said, *self.form, self.write, self.download, self.note]
 

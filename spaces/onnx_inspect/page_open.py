@@ -18,9 +18,10 @@ from lib.errors import InvalidFile, WorkbenchError
 from lib.jobs import Job
 from lib.onnx_inspect.catalogue import DESCRIPTIONS
 from lib.onnx_inspect.report import incomplete
-from web.cards import e, failed, idle
+from web.cards import failed, idle
 from web.folders import plain
 from web.handover import Offer
+from web.html import Html, html
 
 from . import formats, view
 from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save
@@ -60,10 +61,10 @@ class Opening:
                     )
                     self.again = gr.Button("Show the open model", size="sm", visible=False, min_width=120)
             with gr.Column(scale=7, min_width=320):
-                self.summary = gr.HTML(idle(view.IDLE), padding=False, elem_id="onnx-summary")
+                self.summary = Html(idle(view.IDLE), padding=False, elem_id="onnx-summary")
                 self.member = gr.Radio(visible=False, label="Model in this bundle", elem_id="onnx-member")
                 with gr.Row(visible=False, elem_classes="mw-own") as self.two:
-                    self.two_words = gr.HTML(padding=False)
+                    self.two_words = Html(padding=False)
                     self.compare = gr.Button("Compare them", size="sm", min_width=130, scale=0)
         self.offer = Offer("onnx", self.convert, shared.subject, _for_convert, "convert")
         self.reports = [self.as_json, self.as_markdown]
@@ -196,10 +197,10 @@ class Opening:
             return {}
         old, new = onnx[-2:]
         beside = list(before.externals.values()) if before is not None and before.model == old else others
-        words = f"<b>{e(Path(new).name)}</b> is open. You also dropped <b>{e(Path(old).name)}</b>."
+        words = html("<b>{}</b> is open. You also dropped <b>{}</b>.", Path(new).name, Path(old).name)
         return {
             self.two: gr.Row(visible=True),
-            self.two_words: f'<p class="mw-graph-line" role="status">{words}</p>',
+            self.two_words: html('<p class="mw-graph-line" role="status">{}</p>', words),
             self.pair: [[old, *beside], [new, *others]],
         }
 

@@ -11,6 +11,7 @@ import gradio as gr
 from lib.errors import WorkbenchError
 from web.cards import failed
 from web.folders import plain
+from web.html import Html
 
 from . import view_run
 from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save, table
@@ -37,7 +38,7 @@ class Run:
                     height=150,
                     elem_id="onnx-samples",
                 )
-                self.preview = gr.HTML(padding=False, elem_id="onnx-preview")
+                self.preview = Html(padding=False, elem_id="onnx-preview")
             with gr.Column(min_width=260):
                 self.preprocessing = gr.Textbox(
                     label="Preprocessing of pictures",
@@ -48,7 +49,7 @@ class Run:
         with gr.Row():
             self.start = gr.Button("Run", variant="primary", scale=2)
             self.download = gr.DownloadButton("Outputs (.npz)", interactive=False, scale=1)
-        self.outcome = gr.HTML(padding=False, elem_id="onnx-outcome")
+        self.outcome = Html(padding=False, elem_id="onnx-outcome")
         self.times = gr.BarPlot(
             x="node",
             y="ms",

@@ -6,13 +6,15 @@ from typing import Any
 
 import gradio as gr
 
+from web.html import Html
+
 from . import view_tflite
 from .page_shared import Updates, table
 
 
 class Tensors:
     def __init__(self) -> None:
-        self.signatures = gr.HTML(padding=False, elem_id="onnx-signatures")
+        self.signatures = Html(padding=False, elem_id="onnx-signatures")
         kinds = ["number", "str", "str", "str", "str", "str", "number"]
         shown: dict[str, Any] = {"elem_id": "onnx-tensors", "column_widths": view_tflite.TENSOR_WIDTHS}
         self.tensors = table(view_tflite.TENSOR_COLUMNS, kinds, "Tensors of the first graph", **shown)

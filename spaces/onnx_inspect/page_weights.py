@@ -8,6 +8,7 @@ import gradio as gr
 
 from lib.errors import WorkbenchError
 from web.cards import failed
+from web.html import Html
 
 from . import view
 from .page_shared import QUIET, Shared, Updates, Values, report_of, table
@@ -24,7 +25,7 @@ class Weights:
                 elem_id="onnx-tensor",
             )
             self.look = gr.Button("Show values", size="sm", scale=0, min_width=120)
-        self.tensor = gr.HTML(padding=False)
+        self.tensor = Html(padding=False)
         self.histogram = gr.BarPlot(x="value", y="count", title="Values", height=240, visible=False)
         self.weights = table(
             view.WEIGHT_COLUMNS, ["str", "str", "str", "number", "number", "number", "str"], "Largest first"

@@ -1,4 +1,4 @@
-"""Reports as HTML and as tables. Everything that comes from a model is escaped; nothing is computed here."""
+"""Reports as HTML and as tables; nothing is computed here."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from lib.onnx_inspect import report as onnx_words
 from lib.onnx_inspect.report import incomplete
 from lib.reports.words import human, plural, shape_text, size
 from lib.tflite_inspect import report as tflite_words
-from web.cards import e
+from web.cards import card, chip
+from web.html import code, html, join, row
 
 from . import view_links
 from .formats import ONNX, TFLITE
@@ -31,93 +32,92 @@ MENDED = {
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
 MOST_ROWS = 5000  # of a table in the page; the report has all
 MOSTLY = 0.9  # of all MACs in one operator
+BY_CONVENTION = Markup("<small>By convention, element-wise operators, normalization and pooling have no MACs.</small>")
 IDLE = Markup("Drop an <b>.onnx</b> file (with its external data, if it has any) or a <b>.tflite</b>, or try an example.")
 WORDS: dict[str, Any] = {ONNX: onnx_words, TFLITE: tflite_words}
 
 
-def summary(report: dict[str, Any]) -> str:
+def summary(report: dict[str, Any]) -> Markup:
     """The verdict, the facts, and what goes in and out."""
     lacks, words = incomplete(report), WORDS[report["format"]]
     state = "ok" if report["valid"] else "warning" if lacks else "error"
     word = "valid" if report["valid"] else "incomplete" if lacks else "not valid"
-    rows = "".join(f"<dt>{e(k)}</dt><dd>{e(v)}</dd>" for k, v in words.facts(report).items())
-    said = f"<p>{e(sentence)}</p>" if (sentence := words.verdict(report)) != "Valid." else ""
-    return (
-        f'<div class="mw-card"><p class="mw-verdict"><span class="mw-chip {state}">{word}</span> '
-        f"<b>{e(report['file']['name'])}</b></p>{said}<dl class='mw-facts'>{rows}</dl>"
-        f'<div class="mw-values">{_values("Inputs", report["inputs"])}{_values("Outputs", report["outputs"])}</div></div>'
+    said = html("<p>{}</p>", sentence) if (sentence := words.verdict(report)) != "Valid." else ""
+    rows = join(html("<dt>{}</dt><dd>{}</dd>", k, v) for k, v in words.facts(report).items())
+    sides = _values("Inputs", report["inputs"]), _values("Outputs", report["outputs"])
+    return card(
+        html('<p class="mw-verdict">{} <b>{}</b></p>', chip(word, state), report["file"]["name"]),
+        said,
+        html('<dl class="mw-facts">{}</dl><div class="mw-values">{}{}</div>', rows, *sides),
     )
 
 
-def _values(title: str, values: list[dict[str, Any]]) -> str:
-    shown = "".join(
-        f"<tr><td><code>{e(v['name'])}</code></td><td>{e(v['dtype'])}</td><td>{e(shape_text(v['shape']))}{_scaled(v)}</td></tr>"
-        for v in values[:40]
-    )
-    more = f"<tr><td colspan=3>and {len(values) - 40} more in the report</td></tr>" if len(values) > 40 else ""
-    return f"<div><h3>{title}</h3><table>{shown or '<tr><td>none</td></tr>'}{more}</table></div>"
+def _values(title: str, values: list[dict[str, Any]]) -> Markup:
+    rows = [row(code(v["name"]), v["dtype"], html("{}{}", shape_text(v["shape"]), _scaled(v))) for v in values[:40]]
+    more = html("<tr><td colspan=3>and {} more in the report</td></tr>", len(values) - 40) if len(values) > 40 else ""
+    return html("<div><h3>{}</h3><table>{}{}</table></div>", title, join(rows) or row("none"), more)
 
 
-def _scaled(value: dict[str, Any]) -> str:
+def _scaled(value: dict[str, Any]) -> Markup:
     found = tflite_words.quantised(value.get("quantization"))
-    return f"<br><small>{e(found)}</small>" if found else ""
+    return html("<br><small>{}</small>", found) if found else Markup()
 
 
-def _mend(problem: dict[str, Any]) -> str:
+def _mend(problem: dict[str, Any]) -> Markup:
     """The button to the Convert tab, where that can mend it."""
-    target = MENDED.get(problem["rule"])
-    words = f"Convert to {target}" if target else ""
-    return f' <button type="button" class="mw-link" data-onnx-convert="1">{e(words)}</button>' if words else ""
+    if (target := MENDED.get(problem["rule"])) is None:
+        return Markup()
+    return html(' <button type="button" class="mw-link" data-onnx-convert="1">Convert to {}</button>', target)
 
 
-def built(summary: str) -> str:
+def built(summary: Markup) -> Markup:
     """The summary once more: the other one may be far above the text."""
-    return f'<div class="mw-card"><span class="mw-chip">built</span> This is now the open model.</div>{summary}'
+    return card(chip("built"), " This is now the open model.") + summary
 
 
-def problems(report: dict[str, Any], converts: bool = False) -> str:
+def problems(report: dict[str, Any], converts: bool = False) -> Markup:
     """One row a problem: how bad, where, what, and what to do. ``converts``: whether there is a Convert tab."""
     if not report["problems"]:
-        return '<div class="mw-card"><span class="mw-chip ok">none</span> No errors, warnings or notes.</div>'
+        return card(chip("none", "ok"), " No errors, warnings or notes.")
     outputs = {n["scope"] + n["name"]: (n["outputs"] or [""])[0] for n in report["nodes"]}
     weights = {i["name"] for i in report["initializers"]}
 
-    def where(name: str) -> str:
+    def where(name: str) -> Markup:
         short = name if len(name) <= 120 else f"{name[:120]}…"
         if name in outputs:
             return view_links.to_node(name, outputs[name], short)
-        return view_links.to_weight(name, short) if name in weights else f"<code>{e(short)}</code>"
+        return view_links.to_weight(name, short) if name in weights else code(short)
 
-    rows = "".join(
-        f'<tr><td><span class="mw-chip {e(p["severity"])}">{e(p["severity"])}</span></td>'
-        f"<td>{where(p['where'])}</td>"
-        f"<td>{e(p['message'])}<br><small>{e(p['fix'])}{_mend(p) if converts else ''}</small></td></tr>"
-        for p in report["problems"]
-    )
-    return f'<div class="mw-card mw-scroll"><table class="mw-problems">{rows}</table></div>'
+    def words(p: dict[str, Any]) -> Markup:
+        return html("{}<br><small>{}{}</small>", p["message"], p["fix"], _mend(p) if converts else "")
+
+    rows = (row(chip(p["severity"], p["severity"]), where(p["where"]), words(p)) for p in report["problems"])
+    return card(html('<table class="mw-problems">{}</table>', join(rows)), kind="mw-scroll")
 
 
-def cost(report: dict[str, Any]) -> str:
+def cost(report: dict[str, Any]) -> Markup:
     """What the MACs hold and what they leave out."""
-    lines = [f"<b>{e(human(report['macs']))} MACs</b> ({report['macs']:,}); one MAC is two FLOPs."]
+    macs = report["macs"]
+    lines: list[str] = [html("<b>{} MACs</b> ({:,}); one MAC is two FLOPs.", human(macs), macs)]
     if report["symbols"]:
-        lines.append("Counted with " + e(report["sizes_note"]) + " Change them below.")
+        lines.append(f"Counted with {report['sizes_note']} Change them below.")
     elif report["sizes_note"]:
-        lines.append(e(report["sizes_note"]))
+        lines.append(report["sizes_note"])
     for group in report["not_counted"]:
-        lines.append(f"Not counted: {group['nodes']} × <code>{e(group['operator'])}</code>, {e(group['reason'])}.")
+        lines.append(html("Not counted: {nodes} × <code>{operator}</code>, {reason}.", **group))
     memory = report["memory"]
     unknown = plural(memory["unknown"], "value")
     least = f" This is a lower bound: the sizes of {unknown} are unknown." if memory["unknown"] else ""
-    lines.append(f"Peak memory of inputs and activations: <b>{e(size(memory['peak_bytes']))}</b>, at {_at(report)}.{least}")
-    lines.append("<small>By convention, element-wise operators, normalization and pooling have no MACs.</small>")
-    return f'<div class="mw-card">{"<br>".join(lines)}</div>'
+    peak = size(memory["peak_bytes"])
+    lines.append(html("Peak memory of inputs and activations: <b>{}</b>, at {}.{}", peak, _at(report), least))
+    lines.append(BY_CONVENTION)
+    return card(join(lines, "<br>"))
 
 
-def _at(report: dict[str, Any]) -> str:
+def _at(report: dict[str, Any]) -> Markup:
     name = report["memory"]["at"]
     made = next((n["outputs"] for n in report["nodes"] if n["name"] == name and not n["scope"]), None)
-    return view_links.to_node(name, made[0] if made else "") if made is not None else f"<code>{e(name)}</code>"
+    return view_links.to_node(name, made[0] if made else "") if made is not None else code(name)
 
 
 def node_table(report: dict[str, Any]) -> pd.DataFrame:
@@ -172,22 +172,21 @@ def weight_table(report: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=WEIGHT_COLUMNS)
 
 
-def tensor(found: dict[str, Any], users: list[str] | None = None) -> str:
-    parts = [
-        f"<b><code>{e(found['name'])}</code></b> {e(found['dtype'])} {e(shape_text(found['shape']))}, {size(found['bytes'])}"
-    ]
+def tensor(found: dict[str, Any], users: list[str] | None = None) -> Markup:
+    about = f" {found['dtype']} {shape_text(found['shape'])}, {size(found['bytes'])}"
+    parts: list[str] = [html("<b>{}</b>{}", code(found["name"]), about)]
     if words := tflite_words.quantised(found.get("quantization")):
-        parts.append(f"quantized: {e(words)}")
+        parts.append(f"quantized: {words}")
     if "minimum" in found:
         parts.append(f"{found['minimum']:.5g} to {found['maximum']:.5g}, mean {found['mean']:.5g}, std {found['std']:.5g}")
     if "zeros" in found:
         parts.append(
             f"{found['sparsity']:.1%} zeros ({found['zeros']:,}), {found['nan']:,} NaN, {found['infinite']:,} infinite"
         )
-    parts.append("first values: " + e(", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in found["values"])))
+    parts.append("first values: " + ", ".join(f"{v:.4g}" if isinstance(v, float) else str(v) for v in found["values"]))
     if users:
-        parts.append("used by " + ", ".join(view_links.to_node(name) for name in users))
-    return f'<div class="mw-card">{"<br>".join(parts)}</div>'
+        parts.append(html("used by {}", join(map(view_links.to_node, users), ", ")))
+    return card(join(parts, "<br>"))
 
 
 def histogram(found: dict[str, Any]) -> pd.DataFrame | None:
@@ -198,11 +197,11 @@ def histogram(found: dict[str, Any]) -> pd.DataFrame | None:
     return pd.DataFrame({"value": middles, "count": counts})
 
 
-def changes(found: dict[str, Any]) -> str:
+def changes(found: dict[str, Any]) -> Markup:
     if found["same"]:
-        return '<div class="mw-card"><span class="mw-chip ok">same</span> No differences.</div>'
+        return card(chip("same", "ok"), " No differences.")
     parts = [f"{n} {kind}{'s' * (n > 1)} {change}" for kind, one in found["counts"].items() for change, n in one.items()]
-    return f'<div class="mw-card"><span class="mw-chip warning">different</span> {e(", ".join(parts))}.</div>'
+    return card(chip("different", "warning"), f" {', '.join(parts)}.")
 
 
 def change_table(found: dict[str, Any]) -> pd.DataFrame:

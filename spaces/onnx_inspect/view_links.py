@@ -1,4 +1,4 @@
-"""Links between graph, tables and problems, and the card of one node. Names of a model stand in attributes, escaped.
+"""Links between graph, tables and problems, and the card of one node.
 
 A button with ``data-onnx-node`` shows that node in the graph, one with ``data-onnx-weight`` that weight's values, one
 with ``data-onnx-convert`` hands the model to the Convert tab.
@@ -8,8 +8,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from markupsafe import Markup
+
 from lib.reports.words import human, shape_text, size
-from web.cards import e
+from web.cards import card
+from web.html import html, join
 
 MOST = 12  # weights of a node that are linked
 
@@ -41,42 +44,46 @@ document.addEventListener('click', (event) => {
 """
 
 
-def to_node(name: str, output: str = "", words: str = "") -> str:
-    return (
-        f'<button type="button" class="mw-link" data-onnx-node="{e(name)}" data-onnx-output="{e(output)}" '
-        f'title="Show in the graph">{e(words or name)}</button>'
+def to_node(name: str, output: str = "", words: str = "") -> Markup:
+    return html(
+        '<button type="button" class="mw-link" data-onnx-node="{}" data-onnx-output="{}" '
+        'title="Show in the graph">{}</button>',
+        name,
+        output,
+        words or name,
     )
 
 
-def to_weight(name: str, words: str = "") -> str:
-    shown = e(words or name)
-    return f'<button type="button" class="mw-link" data-onnx-weight="{e(name)}" title="Show its values">{shown}</button>'
+def to_weight(name: str, words: str = "") -> Markup:
+    return html(
+        '<button type="button" class="mw-link" data-onnx-weight="{}" title="Show its values">{}</button>',
+        name,
+        words or name,
+    )
 
 
-def node(report: dict[str, Any], name: str, output: str = "") -> str:
+def node(report: dict[str, Any], name: str, output: str = "") -> Markup:
     """What the report knows of a node: cost, shapes, weights, problems; "" for one that it does not list."""
     found = next((n for n in report["nodes"] if name and n["scope"] + n["name"] == name), None)
     found = found or next((n for n in report["nodes"] if output and output in n["outputs"]), None)
     if found is None:
-        return ""
+        return Markup()
     whole = found["scope"] + found["name"]
     macs = f"{human(found['macs'])} MACs" if found["macs"] is not None else f"MACs not counted: {found['reason']}"
     share = f" ({found['macs'] / report['macs']:.1%} of the total)" if found["macs"] and report["macs"] else ""
     shapes = "; ".join(shape_text(s) for s in found["output_shapes"])
     made = found["outputs"][0] if found["outputs"] else ""
-    lines = [
-        f"<b>{to_node(whole, made)}</b> {e(found['operator'])}, output shape {e(shapes)}",
-        f"{e(macs)}{share}; weights: {e(size(found['weight_bytes']))}; output: {e(size(found['output_bytes']))}",
+    lines: list[str] = [
+        html("<b>{}</b> {}, output shape {}", to_node(whole, made), found["operator"], shapes),
+        f"{macs}{share}; weights: {size(found['weight_bytes'])}; output: {size(found['output_bytes'])}",
     ]
     held = {i["name"]: i for i in report["initializers"]}
     weights = [i for i in found["inputs"] if i in held]
     if weights:
-        said = [f"{to_weight(w)} {e(shape_text(held[w]['shape']))}" for w in weights[:MOST]]
-        lines.append("Weights: " + ", ".join(said) + ", …" * (len(weights) > MOST))
-    lines += [
-        f"{e(p['severity'])}: {e(p['message'])}" for p in report["problems"] if p["where"] in (whole, *found["outputs"])
-    ]
-    return f'<div class="mw-card">{"<br>".join(lines)}</div>'
+        said = join((html("{} {}", to_weight(w), shape_text(held[w]["shape"])) for w in weights[:MOST]), ", ")
+        lines.append(html("Weights: {}{}", said, ", …" * (len(weights) > MOST)))
+    lines += [f"{p['severity']}: {p['message']}" for p in report["problems"] if p["where"] in (whole, *found["outputs"])]
+    return card(join(lines, "<br>"))
 
 
 CSS = """

@@ -1,4 +1,4 @@
-"""A run as HTML and tables, and a visitor's own input as the browser shows it. Everything foreign is escaped."""
+"""A run as HTML and tables, and a visitor's own input as the browser shows it."""
 
 from __future__ import annotations
 
@@ -8,61 +8,61 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from markupsafe import Markup
 
 from lib.reports.markdown import engine, figure, latency, measured_on
 from lib.reports.words import shape_text, size
-from web.cards import e
+from web.cards import card, chip
+from web.html import code, html, join, row
 
 from .view import MOST_ROWS, part
 
 PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "M MACs", "GMAC/s"]
 HEAD = {True: "{} matches {}", False: "{} and {} give different outputs", None: "Only one runtime produced outputs"}
+GAPS = Markup("<tr><th>output</th><td></td><th>max abs</th><th>max rel</th><th>cosine</th><th>tolerance</th><td></td></tr>")
+PROFILED = Markup(
+    "<p><small>The profile below lists the nodes of onnxruntime's optimized graph. Profiled runs are slower than timed "
+    "runs.</small></p>"
+)
 PREVIEWED = 8 << 20  # bytes of a picture or a sound that is shown before it is used
 TEXT = 600  # characters of a text
 
 
-def result(found: dict[str, Any]) -> str:
+def result(found: dict[str, Any]) -> Markup:
     """Do the two runtimes agree, how fast is one, and what came out."""
     (ours, name, against), other = engine(found), found["reference"]
     head = HEAD[found["agree"]].format(name, against)
-    state = {True: ("ok", "agree"), False: ("error", "differ"), None: ("warning", "not compared")}[found["agree"]]
-    lines = [f'<p class="mw-verdict"><span class="mw-chip {state[0]}">{state[1]}</span> {e(head)}</p>']
+    state = {True: ("agree", "ok"), False: ("differ", "error"), None: ("not compared", "warning")}[found["agree"]]
+    lines = [html('<p class="mw-verdict">{} {}</p>', chip(*state), head)]
     lines += _top(found)
     for which, one in ((name, ours), ("Reference", other)):
         if "error" in one:
-            lines.append(f"<p>{which} {e(one['version'])}: {e(one['error'])}</p>")
+            lines.append(html("<p>{} {}: {}</p>", which, one["version"], one["error"]))
     if "latency_ms" in ours:
-        lines.append(f"<p>{e(latency(ours))}</p><p><small>{e(measured_on(ours))}</small></p>")
+        lines.append(html("<p>{}</p><p><small>{}</small></p>", latency(ours), measured_on(ours)))
     lines += _inputs(found)
-    gaps = "".join(
-        f"<tr><td><code>{e(d['name'])}</code></td><td>{'agrees' if d['agree'] else 'differs'}</td>"
-        f"<td>{figure(d.get('max_abs'))}</td>"
-        f"<td>{figure(d.get('max_rel'))}</td><td>{figure(d.get('cosine'))}</td>"
-        f"<td>{_tolerance(d)}</td><td>{e(d.get('why', ''))}</td></tr>"
-        for d in found["differences"]
-    )
-    if gaps:
-        head = "<tr><th>output</th><td></td><th>max abs</th><th>max rel</th><th>cosine</th><th>tolerance</th><td></td></tr>"
-        lines.append(f'<div class="mw-scroll"><table class="mw-plain">{head}{gaps}</table></div>')
+    if gaps := join(map(_gap, found["differences"])):
+        lines.append(html('<div class="mw-scroll"><table class="mw-plain">{}{}</table></div>', GAPS, gaps))
     for kind in ("inputs", "outputs"):
         for value in found[kind]:
-            values = f": {e(_short(value['values']))}" if value.get("values") is not None else ""
+            values = f": {_short(value['values'])}" if value.get("values") is not None else ""
             shape = shape_text(value["shape"]) if value["shape"] is not None else ""
-            lines.append(
-                f"<p class='mw-array'>{kind[:-1]} <code>{e(value['name'])}</code> {e(value['dtype'])} {e(shape)}{values}</p>"
-            )
+            about = f" {value['dtype']} {shape}{values}"
+            lines.append(html('<p class="mw-array">{} {}{}</p>', kind[:-1], code(value["name"]), about))
     if ours.get("profile"):
-        lines.append(
-            "<p><small>The profile below lists the nodes of onnxruntime's optimized graph. Profiled runs are slower than "
-            "timed runs.</small></p>"
-        )
-    return f'<div class="mw-card">{"".join(lines)}</div>'
+        lines.append(PROFILED)
+    return card(*lines)
 
 
-def _top(found: dict[str, Any]) -> list[str]:
+def _gap(d: dict[str, Any]) -> Markup:
+    figures = (figure(d.get(key)) for key in ("max_abs", "max_rel", "cosine"))
+    return row(code(d["name"]), "agrees" if d["agree"] else "differs", *figures, _tolerance(d), d.get("why", ""))
+
+
+def _top(found: dict[str, Any]) -> list[Markup]:
     """The labels with the highest scores, where the model's file names them."""
-    rows = "".join(f"<tr><td>{e(one['label'])}</td><td>{one['score']:.3f}</td></tr>" for one in found.get("top") or ())
-    return [f'<table class="mw-plain mw-top">{rows}</table>'] if rows else []
+    rows = join(row(one["label"], f"{one['score']:.3f}") for one in found.get("top") or ())
+    return [html('<table class="mw-plain mw-top">{}</table>', rows)] if rows else []
 
 
 def _short(values: Any) -> str:
@@ -106,34 +106,34 @@ def _end(name: str) -> str:
     return name if len(name) <= 24 else "…" + name[-23:]
 
 
-def _inputs(found: dict[str, Any]) -> list[str]:
+def _inputs(found: dict[str, Any]) -> list[Markup]:
     """What was made up or guessed of the inputs."""
     out = []
     if found.get("sizes_note"):
-        out.append(f"<p>{e(found['sizes_note'])}</p>")
+        out.append(html("<p>{}</p>", found["sizes_note"]))
     if samples := found.get("samples"):
         first = f"the first of {samples['count']} samples" if samples["count"] > 1 else "one sample"
-        label = f", labelled <b>{e(samples['label'])}</b>" if samples.get("label") else ""
-        out.append(f"<p>Run on {first} of <b>{e(samples['name'])}</b> ({e(samples['kind'])}){label}.</p>")
-        out += [f"<p>{e(words)}</p>" for words in samples["messages"]]
+        label = html(", labelled <b>{}</b>", samples["label"]) if samples.get("label") else ""
+        out.append(html("<p>Run on {} of <b>{}</b> ({}){}.</p>", first, samples["name"], samples["kind"], label))
+        out += [html("<p>{}</p>", words) for words in samples["messages"]]
     return out
 
 
-def preview(path: str | None) -> str:
+def preview(path: str | None) -> Markup:
     """A picture or a sound as the browser shows it: its bytes are not opened here. Else the name and the size."""
     if not path or not Path(path).is_file():
-        return ""
+        return Markup()
     file = Path(path)
     kind, length = mimetypes.guess_type(file.name)[0] or "", file.stat().st_size
-    shown = ""
+    shown = Markup()
     if length <= PREVIEWED and kind.startswith(("image/", "audio/")):
         address = f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
-        element = f'<img src="{address}" alt="{e(file.name)}">' if kind.startswith("image/") else ""
-        shown = element or f'<audio controls src="{address}"></audio>'
+        element = html('<img src="{}" alt="{}">', address, file.name) if kind.startswith("image/") else ""
+        shown = element or html('<audio controls src="{}"></audio>', address)
     elif kind == "text/plain":
         with file.open(encoding="utf-8", errors="replace") as text:
-            shown = f"<blockquote>{e(text.read(TEXT))}</blockquote>"
-    return f'<div class="mw-card mw-own-input">{shown}<p>{e(file.name)}, {e(size(length))}</p></div>'
+            shown = html("<blockquote>{}</blockquote>", text.read(TEXT))
+    return card(shown, html("<p>{}, {}</p>", file.name, size(length)), kind="mw-own-input")
 
 
 CSS = """

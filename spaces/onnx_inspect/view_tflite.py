@@ -1,4 +1,4 @@
-"""What only a TensorFlow Lite report has: tensors, signatures, metadata. Everything foreign is escaped."""
+"""What only a TensorFlow Lite report has: tensors, signatures, metadata."""
 
 from __future__ import annotations
 
@@ -9,13 +9,17 @@ from markupsafe import Markup
 
 from lib.reports.words import shape_text, size
 from lib.tflite_inspect.report import quantised
-from web.cards import e, idle
+from web.cards import card, chip, idle
+from web.html import code, html, join, row
 
 from .view import MOST_ROWS, part
 
 TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "quantisation", "kB"]
 TENSOR_WIDTHS = ["56px", "220px", "115px", "90px", "180px", "340px", "100px"]
 NOTHING = Markup("Only TensorFlow Lite files have metadata. Open a <b>.tflite</b> to view and edit it.")
+NO_SIGNATURES = Markup(
+    '<p class="mw-graph-line">The file has no signatures. Inputs and outputs are named after their tensors.</p>'
+)
 UNREADABLE = "The metadata cannot be read. What you write here replaces it."
 
 
@@ -36,39 +40,35 @@ def tensors(report: dict[str, Any]) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=TENSOR_COLUMNS)
 
 
-def signatures(report: dict[str, Any]) -> str:
+def signatures(report: dict[str, Any]) -> Markup:
     """One line each: its key, what it takes and gives, and its MACs."""
     if not report["signatures"]:
-        words = "The file has no signatures. Inputs and outputs are named after their tensors."
-        return f'<p class="mw-graph-line">{words}</p>'
+        return NO_SIGNATURES
     lines = []
     for one in report["signatures"]:
         sides = [
             ", ".join(f"{v['name']} {v['dtype']} {shape_text(v['shape'])}" for v in one[s]) for s in ("inputs", "outputs")
         ]
         left = "" if one["run"] else "; not run: it duplicates another signature or has inputs that are not tensors"
-        lines.append(f"<p><b><code>{e(one['key'])}</code></b> inputs: {e(sides[0])}; outputs: {e(sides[1])}{left}</p>")
-    return f'<div class="mw-card"><h3>Signatures</h3>{"".join(lines)}</div>'
+        lines.append(html("<p><b>{}</b> inputs: {}; outputs: {}{}</p>", code(one["key"]), *sides, left))
+    return card(Markup("<h3>Signatures</h3>"), *lines)
 
 
-def metadata(report: dict[str, Any]) -> str:
+def metadata(report: dict[str, Any]) -> Markup:
     """What the file says of inputs, outputs and associated files; its texts stand in the form."""
     found = report["metadata"]
     if found is None:
         return idle(UNREADABLE)
-    chip = '<span class="mw-chip ok">metadata</span>' if found["present"] else '<span class="mw-chip">no metadata</span>'
-    lines = [f'<p class="mw-verdict">{chip} {e(report["file"]["name"])}</p>']
-    lines += [f'<p><span class="mw-chip warning">warning</span> {e(words)}</p>' for words in found["problems"]]
-    rows = "".join(
-        f"<tr><td>{side[:-1]}</td><td><code>{e(note['name'])}</code></td><td>{e(_note(note))}</td></tr>"
-        for side in ("inputs", "outputs")
-        for note in found[side][:40]
-    )
-    lines.append(f'<div class="mw-scroll"><table class="mw-plain mw-described">{rows}</table></div>')
+    there = chip("metadata", "ok") if found["present"] else chip("no metadata")
+    lines = [html('<p class="mw-verdict">{} {}</p>', there, report["file"]["name"])]
+    lines += [html("<p>{} {}</p>", chip("warning", "warning"), words) for words in found["problems"]]
+    notes = [(side[:-1], note) for side in ("inputs", "outputs") for note in found[side][:40]]
+    rows = join(row(side, code(note["name"]), _note(note)) for side, note in notes)
+    lines.append(html('<div class="mw-scroll"><table class="mw-plain mw-described">{}</table></div>', rows))
     if found["files"]:
         files = ", ".join(f"{f['name']} ({size(f['bytes'])})" for f in found["files"])
-        lines.append(f"<p>Associated files: {e(files)}</p>")
-    return f'<div class="mw-card">{"".join(lines)}</div>'
+        lines.append(html("<p>Associated files: {}</p>", files))
+    return card(*lines)
 
 
 def _note(note: dict[str, Any]) -> str:
@@ -78,9 +78,8 @@ def _note(note: dict[str, Any]) -> str:
     return ", ".join(said) + (f": {note['description']}" if note["description"] else "")
 
 
-def written(name: str) -> str:
-    words = f"{e(name)} is now the open model."
-    return f'<div class="mw-card"><span class="mw-chip ok">written</span> {words}</div>'
+def written(name: str) -> Markup:
+    return card(chip("written", "ok"), f" {name} is now the open model.")
 
 
 CSS = """
