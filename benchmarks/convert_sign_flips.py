@@ -59,7 +59,7 @@ def main() -> None:
         other = OnnxRunner(wrong)
         pairs = [Pair(c.kind, e, other.run(c.arrays), "", c.sizes) for c, e in zip(cases, expected, strict=True)]
         judged = decide(pairs, "fp32")
-        found.setdefault(judged["verdict"], []).append(judged["range_error"])
+        found.setdefault(judged.verdict, []).append(judged.range_error)
     for verdict, errors in sorted(found.items()):
         print(f"{verdict}: {len(errors)} of {flips}; errors {min(errors):.1e} to {max(errors):.1e} of the output's range")
 

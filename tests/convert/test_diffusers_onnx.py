@@ -16,6 +16,7 @@ from lib.convert.formats import load
 from lib.convert.formats.diffusers.onnx_runner import DiffusersOnnxRunner
 from lib.convert.formats.diffusers.sources import prepare
 from lib.convert.proof.cases import cases
+from lib.convert.proof.comparison import Verdict
 from lib.convert.proof.measures import Pair
 from lib.convert.proof.verdict import decide
 from lib.errors import InvalidFile, InvalidValue
@@ -27,7 +28,7 @@ def quiet(stage: str, share: float | None = None) -> None:
     assert stage
 
 
-def verdict(source: Any, target: Any, fixed: dict[str, int] | None = None) -> dict[str, Any]:
+def verdict(source: Any, target: Any, fixed: dict[str, int] | None = None) -> Verdict:
     """The proof's own, over its own cases. ``target`` is called with the source's inputs."""
     pairs = []
     for case in cases(source.signature(), fixed=fixed):
@@ -51,8 +52,8 @@ def test_the_embedded_pipeline_is_proven_network_by_network(tmp_path: Path) -> N
     assert [(v.name, v.dtype, v.shape) for v in target.signature().inputs] == plain
     assert [v.name for v in target.signature().outputs] == [v.name for v in source.signature().outputs]
     report = verdict(source, target.run)
-    assert report["verdict"] == "proven", report["reason"]
-    assert report["range_error"] < 5e-5
+    assert report.verdict == "proven", report.reason
+    assert report.range_error < 5e-5
 
 
 @pytest.mark.parametrize(
@@ -78,8 +79,8 @@ def test_one_network_of_the_embedded_pipeline(part: str, dynamic: bool, shape: l
         return dict(zip(said["outputs"], found, strict=True))
 
     report = verdict(load("diffusers-network", tmp_path / "source"), run, said["fixed"])
-    assert report["verdict"] == "proven", report["reason"]
-    assert report["range_error"] < 5e-5
+    assert report.verdict == "proven", report.reason
+    assert report.range_error < 5e-5
 
 
 def test_a_whole_pipeline_is_no_single_network(tmp_path: Path) -> None:

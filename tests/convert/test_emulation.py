@@ -115,10 +115,10 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("format", TOOLS)
 def test_what_a_tool_makes_is_proven_with_and_without_its_weights(format: str, made: dict[str, Path]) -> None:
     found = verdict(format, made["source"], made[format], images())
-    assert found["verdict"] == "proven", found["reason"]
-    assert found["figures"]["weights_compared"] >= 3
-    assert 0.3 < found["figures"]["whole"] < 2  # the emulation is neither far too coarse nor far too fine
-    assert verdict(format, made["source"], made[format], images(), weights=False)["verdict"] == "proven"
+    assert found.verdict == "proven", found.reason
+    assert found.figures["weights_compared"] >= 3
+    assert 0.3 < found.figures["whole"] < 2  # the emulation is neither far too coarse nor far too fine
+    assert verdict(format, made["source"], made[format], images(), weights=False).verdict == "proven"
 
 
 def changed(folder: Path, to: Path, change: Callable[[dict[str, TensorProto]], None]) -> Path:
@@ -163,15 +163,15 @@ def swapped(tensors: dict[str, TensorProto]) -> None:
 def test_a_wrong_weight_is_found_and_named(format: str, change: Callable, made: dict[str, Path], tmp_path: Path) -> None:
     target = changed(made[format], tmp_path / "wrong", change)
     found = verdict(format, made["source"], target, images())
-    assert (found["verdict"], found["method"]) == ("failed", "rounding")
-    assert "'fc.weight" in found["reason"]
+    assert (found.verdict, found.method) == ("failed", "rounding")
+    assert "'fc.weight" in found.reason
 
 
 @pytest.mark.parametrize("change", [scaled, swapped])
 @pytest.mark.parametrize("format", TOOLS)
 def test_it_is_seen_in_the_outputs_alone(format: str, change: Callable, made: dict[str, Path], tmp_path: Path) -> None:
     target = changed(made[format], tmp_path / "wrong", change)
-    assert verdict(format, made["source"], target, images(), weights=False)["verdict"] != "proven"
+    assert verdict(format, made["source"], target, images(), weights=False).verdict != "proven"
 
 
 @pytest.mark.parametrize("format", TOOLS)
@@ -180,14 +180,14 @@ def test_normalised_twice_is_failed(format: str, made: dict[str, Path]) -> None:
     twice = [{"image": (some["image"] - 0.5) / 0.5} for some in plain]
     found = emulated(format, made["source"], made[format], plain, 0)
     expected, ours = outputs("onnx", made["source"], plain), outputs(format, made[format], twice)
-    assert judge(expected, ours, found, TOOLS[format][1])["verdict"] == "failed"
+    assert judge(expected, ours, found, TOOLS[format][1]).verdict == "failed"
 
 
 def test_a_range_of_other_inputs_is_named(made: dict[str, Path]) -> None:
     """Pixels of 0 to 255 after a calibration on numbers around 1."""
     large = [{"image": some["image"] * 100} for some in images()]
     found = verdict("onnx-int8-static", made["source"], made["onnx-int8-static"], large)
-    assert found["verdict"] == "failed" and "leaves out" in found["reason"]
+    assert found.verdict == "failed" and "leaves out" in found.reason
 
 
 def test_a_scale_that_is_not_taken_back_is_named(made: dict[str, Path], tmp_path: Path) -> None:
@@ -197,7 +197,7 @@ def test_a_scale_that_is_not_taken_back_is_named(made: dict[str, Path], tmp_path
     model.graph.initializer.append(numpy_helper.from_array(np.asarray(scale * np.float32(1.5)), "other"))
     taker.input[1] = "other"
     found = verdict("onnx-int8-static", made["source"], models.save(model, tmp_path / "wrong"), images())
-    assert found["verdict"] == "failed" and "dequantised with" in found["reason"]
+    assert found.verdict == "failed" and "dequantised with" in found.reason
 
 
 def test_names_that_did_not_survive_are_no_complaint(made: dict[str, Path], tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_names_that_did_not_survive_are_no_complaint(made: dict[str, Path], tmp_
             node.input[:], node.output[:] = [names.get(n, n) for n in node.input], [names.get(n, n) for n in node.output]
         del model.graph.value_info[:]
         found = verdict(format, made["source"], models.save(model, tmp_path / format), images())
-        assert found["verdict"] == "proven", (format, found["reason"])
+        assert found.verdict == "proven", (format, found.reason)
 
 
 def test_float16_that_overflows_inside_is_not_proven(tmp_path: Path) -> None:
@@ -221,11 +221,11 @@ def test_float16_that_overflows_inside_is_not_proven(tmp_path: Path) -> None:
     source = models.save(models.made(nodes, *ends, {"k": np.array(1000.0, np.float32)}, 17), tmp_path / "source")
     inputs = [{"x": np.full((2, 4), 70.0 + k, np.float32)} for k in range(3)]
     found = verdict("onnx-fp16", source, half(source, tmp_path / "half"), inputs)
-    assert found["verdict"] != "proven" and "not finite" in found["reason"]
+    assert found.verdict != "proven" and "not finite" in found.reason
     expected = outputs("onnx", source, inputs)
     broken = [{"y": some["y"] * np.inf} for some in expected]
     given = emulated("onnx-fp16", source, tmp_path / "half", inputs, 0)
-    assert judge(expected, broken, given, "fp16")["verdict"] == "failed"
+    assert judge(expected, broken, given, "fp16").verdict == "failed"
 
 
 def tflite_inputs() -> list[Arrays]:
@@ -247,7 +247,7 @@ def lite(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("format", ["tflite-fp16"])
 def test_tflite_is_proven_and_a_wrong_weight_is_not(format: str, lite: dict[str, Path], tmp_path: Path) -> None:
     found = verdict(format, lite["source"], lite[format], tflite_inputs())
-    assert found["verdict"] == "proven", found["reason"]
+    assert found.verdict == "proven", found.reason
     from lib.tflite import file as tflite_file
 
     model = tflite_file.read(lite[format] / tflite_file.NAME)
@@ -261,8 +261,8 @@ def test_tflite_is_proven_and_a_wrong_weight_is_not(format: str, lite: dict[str,
     wrong[at : at + values.nbytes] = (-values).tobytes()
     (tmp_path / tflite_file.NAME).write_bytes(wrong)
     found = verdict(format, lite["source"], tmp_path, tflite_inputs())
-    assert found["verdict"] == "failed" and "rounded" in found["reason"]
-    assert verdict(format, lite["source"], tmp_path, tflite_inputs(), weights=False)["verdict"] == "failed"
+    assert found.verdict == "failed" and "rounded" in found.reason
+    assert verdict(format, lite["source"], tmp_path, tflite_inputs(), weights=False).verdict == "failed"
 
 
 def test_rows_that_a_mask_switches_off_are_not_judged() -> None:
@@ -275,9 +275,9 @@ def test_rows_that_a_mask_switches_off_are_not_judged() -> None:
     for some in ours:
         some["y"][1, 3:] += 7
     found = Emulation(outputs=drawn[0], draws=drawn[1:], masks=[mask] * 4)
-    assert judge(expected, ours, found, "fp16")["verdict"] == "proven"
+    assert judge(expected, ours, found, "fp16").verdict == "proven"
     found.masks = [None] * 4
-    assert judge(expected, ours, found, "fp16")["verdict"] == "failed"
+    assert judge(expected, ours, found, "fp16").verdict == "failed"
 
 
 def test_a_small_class_that_hardly_moves_decides_nothing_and_one_that_moves_does() -> None:
@@ -291,7 +291,7 @@ def test_a_small_class_that_hardly_moves_decides_nothing_and_one_that_moves_does
     drawn = [[{"y": e["y"] + noise()} for e in expected] for _ in range(5)]
     for off, wanted in ((0.004 * np.eye(60)[59], "proven"), (0.2 * np.eye(60)[1], "failed")):
         ours = [{"y": e["y"] + noise() + off * rng.standard_normal((40, 1))} for e in expected]
-        assert judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8")["verdict"] == wanted
+        assert judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8").verdict == wanted
 
 
 def test_nothing_is_proven_where_any_file_would_pass() -> None:
@@ -300,8 +300,8 @@ def test_nothing_is_proven_where_any_file_would_pass() -> None:
     drawn = [[{"y": rng.standard_normal((4, 6)) * 2} for _ in expected] for _ in range(5)]
     ours = [{"y": rng.standard_normal((4, 6))} for _ in expected]
     found = judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8")
-    assert found["verdict"] == "unproven" and "any file" in found["reason"]
-    assert judge(expected, ours, None, "int8")["verdict"] == "unproven"
+    assert found.verdict == "unproven" and "any file" in found.reason
+    assert judge(expected, ours, None, "int8").verdict == "unproven"
 
 
 def test_rounding_is_to_the_nearest_and_drawn_rounding_as_exact() -> None:
@@ -344,5 +344,5 @@ def test_one_row_of_many_classes_is_judged_by_all_of_them() -> None:
         for _ in range(20):
             drawn = [[{"y": expected[0]["y"] + 0.1 * rng.standard_normal((1, 1000))}] for _ in range(4)]
             ours = [{"y": expected[0]["y"] + 0.1 * rng.standard_normal((1, 1000)) + wrong * np.eye(1000)[7]}]
-            verdicts.append(judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8")["verdict"])
+            verdicts.append(judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8").verdict)
         assert verdicts.count(wanted) >= 19

@@ -276,7 +276,7 @@ def test_labels_are_of_the_logits(tmp_path: Path) -> None:
     labels = [int(one["logits"].argmax()) for one in some]
     found = quality.whole(["embedding", "logits"], some, some, "int8", on="samples", labels=labels)
     assert found is not None
-    accuracy = {one["name"]: one["accuracy_before"] for one in found["outputs"]}
+    accuracy = {one.name: one.accuracy_before for one in found.outputs}
     assert accuracy == {"embedding": None, "logits": 1.0}
 
 

@@ -124,7 +124,7 @@ def test_labels_that_are_mostly_padding() -> None:
 
     pairs = [Pair("ordinary", labels(k, 0), labels(k, 5)) for k in range(3)]
     for precision in ("fp32", "fp16", "int8"):
-        assert decide(pairs, precision)["verdict"] == "failed"
+        assert decide(pairs, precision).verdict == "failed"
 
 
 def test_something_where_nothing_is_expected() -> None:
@@ -132,26 +132,26 @@ def test_something_where_nothing_is_expected() -> None:
     for pair in good:
         pair.ours = pair.expected
     nothing = Pair("zeros", {"y": np.zeros((1, 8))}, {"y": np.full((1, 8), 100.0)})
-    assert decide([*good, nothing], "int8")["verdict"] == "failed"
+    assert decide([*good, nothing], "int8").verdict == "failed"
 
 
 def test_huge_numbers_of_the_wrong_sign() -> None:
     some = [{"y": 1e200 * RNG.standard_normal((1, 8))} for _ in range(3)]
     pairs = [Pair("ordinary", s, {"y": -s["y"]}) for s in some]
     for precision in ("fp32", "fp16", "int8"):
-        assert decide(pairs, precision)["verdict"] == "failed"
+        assert decide(pairs, precision).verdict == "failed"
 
 
 def test_exact_and_constant_is_vacuous() -> None:
     pairs = [Pair("ordinary", {"y": np.zeros(4)}, {"y": np.zeros(4)}) for _ in range(3)]
-    assert decide(pairs, "exact")["verdict"] == "unproven"
+    assert decide(pairs, "exact").verdict == "unproven"
 
 
 def test_a_repeated_case_that_is_refused_fails() -> None:
     pairs = [Pair("ordinary", {"y": RNG.standard_normal((1, 8))}, None) for _ in range(3)]
     for pair in pairs:
         pair.ours = pair.expected
-    assert decide([*pairs, Pair("repeated", pairs[0].expected, None, "no")], "fp32")["verdict"] == "failed"
+    assert decide([*pairs, Pair("repeated", pairs[0].expected, None, "no")], "fp32").verdict == "failed"
 
 
 def test_rows_that_come_and_go_are_movement() -> None:
@@ -159,4 +159,4 @@ def test_rows_that_come_and_go_are_movement() -> None:
     pairs = [Pair("ordinary", {"boxes": RNG.standard_normal((k + 1, 4))}, None) for k in range(3)]
     for pair in pairs:
         pair.ours = pair.expected
-    assert decide(pairs, "fp32")["verdict"] == "proven"
+    assert decide(pairs, "fp32").verdict == "proven"

@@ -102,13 +102,9 @@ def test_labels_go_to_the_scores_and_the_worst_output_decides() -> None:
     ours = [e | {"features": -e["features"]} for e in expected]
     about = {"labels": before.argmax(1).tolist(), "on": "samples"}
     good = whole(["logits", "features"], expected, expected, "int8", **about)
-    assert (
-        good is not None
-        and good["good"]
-        and good["summary"].startswith("same top class on 100 of 100 samples; accuracy 100")
-    )
+    assert good is not None and good.good and good.summary.startswith("same top class on 100 of 100 samples; accuracy 100")
     bad = whole(["logits", "features"], expected, ours, "int8", **about)
-    assert bad is not None and not bad["good"] and bad["name"] == "features"
+    assert bad is not None and not bad.good and bad.name == "features"
 
 
 def test_small_scores_lost_beside_large_boxes_are_not_good() -> None:
@@ -118,12 +114,12 @@ def test_small_scores_lost_beside_large_boxes_are_not_good() -> None:
     assert measure("detections", rows(before), rows(before), "int8").good
     expected, ours = ([{"boxes": v[..., None]} for v in rows(some)] for some in (before, after))
     found = whole(["boxes"], expected, ours, "int8", on="samples")
-    assert found is not None and not found["good"] and "4 of 8 slices such as [:, 4]" in found["reason"]
+    assert found is not None and not found.good and "4 of 8 slices such as [:, 4]" in found.reason
     for some in (expected, ours):
         for k, one in enumerate(some):
             one["face_score"] = np.array([[k % 2]], np.float32)
     beside = whole(["boxes", "face_score"], expected, ours, "int8", on="samples")
-    assert beside is not None and beside["good"]  # the decisions stay
+    assert beside is not None and beside.good  # the decisions stay
 
 
 def test_integers_must_be_equal() -> None:
@@ -138,5 +134,5 @@ def test_a_value_that_is_no_number_any_more_is_no_good_file() -> None:
     ours = [{"y": e["y"].copy()} for e in expected]
     ours[2]["y"][0, 1] = np.nan
     found = whole(["y"], expected, ours, "fp16", on="made-up inputs")
-    assert found is not None and not found["good"] and "1 of its values are NaN" in found["reason"]
-    assert found["range_error"] is None and "nan" not in found["summary"]
+    assert found is not None and not found.good and "1 of its values are NaN" in found.reason
+    assert found.range_error is None and "nan" not in found.summary

@@ -14,6 +14,7 @@ from lib.convert.formats import load
 from lib.convert.formats.pytorch import architectures
 from lib.convert.formats.pytorch import transformers_models as transformers
 from lib.convert.proof import cases as proof_cases
+from lib.convert.proof.comparison import Verdict
 from lib.convert.proof.measures import Pair
 from lib.convert.proof.verdict import decide
 from lib.convert.tools import torch_export
@@ -53,7 +54,7 @@ def target(source: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def verdict(source: Path, target: Path, fixed: dict[str, int]) -> dict[str, Any]:
+def verdict(source: Path, target: Path, fixed: dict[str, int]) -> Verdict:
     ours, theirs = load("architecture", source), load("onnx", target)
     pairs = []
     for case in proof_cases.cases(ours.signature(), fixed=fixed):
@@ -64,7 +65,7 @@ def verdict(source: Path, target: Path, fixed: dict[str, int]) -> dict[str, Any]
 
 def test_onnx_computes_the_same(source: Path, target: Path) -> None:
     judged = verdict(source, target, {})
-    assert judged["verdict"] == "proven", judged["reason"]
+    assert judged.verdict == "proven", judged.reason
     ours, theirs = load("architecture", source).signature(), load("onnx", target).signature()
     assert [(v.name, v.shape) for v in theirs.inputs] == [(v.name, v.shape) for v in ours.inputs]
     assert [v.name for v in theirs.outputs] == [v.name for v in ours.outputs]
@@ -77,7 +78,7 @@ def test_a_wrong_weight_is_seen(source: Path, target: Path, tmp_path: Path) -> N
     values.reshape(-1)[: values.size // 50] *= -1
     big.CopyFrom(onnx.numpy_helper.from_array(values, big.name))
     onnx.save(model, tmp_path / "model.onnx")
-    assert verdict(source, tmp_path, {})["verdict"] == "failed"
+    assert verdict(source, tmp_path, {}).verdict == "failed"
 
 
 @BOTH
@@ -87,7 +88,7 @@ def test_what_is_fixed_is_said(source: Path, tmp_path: Path) -> None:
     assert set(said["fixed"]) == set(symbols) and said["fixed"]["batch"] == 1
     assert not load("onnx", tmp_path).signature().symbols()
     assert next(o.version for o in onnx.load(tmp_path / "model.onnx").opset_import if not o.domain) == 18
-    assert verdict(source, tmp_path, said["fixed"])["verdict"] == "proven"
+    assert verdict(source, tmp_path, said["fixed"]).verdict == "proven"
 
 
 @BOTH
@@ -98,7 +99,7 @@ def test_through_an_exported_program(source: Path, tmp_path: Path) -> None:
     assert said["fixed"] == {}
     pt2_to_onnx.convert(quiet, program, target, OPTIONS)
     judged = verdict(source, target, {})
-    assert judged["verdict"] == "proven", judged["reason"]
+    assert judged.verdict == "proven", judged.reason
     ours, theirs = load("architecture", source).signature(), load("onnx", target).signature()
     assert [v.name for v in theirs.inputs] == [v.name for v in ours.inputs]
     assert [v.name for v in theirs.outputs] == [v.name for v in ours.outputs]

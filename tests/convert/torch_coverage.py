@@ -112,9 +112,9 @@ def one(progress: Callable[..., None], source: str, config: dict[str, Any]) -> d
         except Exception as error:
             pairs.append(Pair(case.kind, expected, None, sanitize_message(error), case.sizes, case.seed, case.changed))
     judged = decide(pairs, "fp32")
-    moved = [o["moves"] for o in judged["outputs"] if o["moves"] is not None]
-    out |= {"verdict": judged["verdict"], "reason": judged["reason"], "range_error": judged.get("range_error")}
-    return out | {"moves": min(moved, default=None), "cases": judged["cases"], "stage": "proof"}
+    moved = [o["moves"] for o in judged.outputs if o["moves"] is not None]
+    out |= {"verdict": judged.verdict, "reason": judged.reason, "range_error": judged.range_error}
+    return out | {"moves": min(moved, default=None), "cases": judged.cases, "stage": "proof"}
 
 
 def done() -> dict[str, dict[str, Any]]:

@@ -19,6 +19,7 @@ import numpy as np
 
 from lib.convert.emulation import sums
 from lib.convert.emulation.draws import Arrays, Emulation
+from lib.convert.proof.comparison import ORDER, Faithfulness
 from lib.convert.proof.measures import kind, wide
 
 # Ratios up to which a file is proven. Over 600 right files' worst were 2.1, 2.5, 2.7, 3.7 and 2.5, but for slices of
@@ -31,25 +32,23 @@ MOST_VALUES = 60_000_000  # of one output, all draws together, that are held as 
 VACUOUS = 0.5  # spread / movement from which on any file would pass
 
 
-def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | None, precision: str) -> dict[str, Any]:
-    """``verdict``, ``reason``, ``method``, ``figures``: is the file what ``precision`` gives of its source?
-
-    ``vacuous``: nothing is wrong, and the format itself errs so much that this says little; then the task must decide.
+def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | None, precision: str) -> Faithfulness:
+    """Is the file what ``precision`` gives of its source?
 
     ``precision`` is "fp16" or "int8". ``expected``, ``ours`` and the emulation's lists go by input, outputs by the
     source's names.
     """
     if emulation is None:
-        return _said("unproven", "What this format must give could not be worked out.", "emulation", {})
+        return Faithfulness("unproven", "What this format must give could not be worked out.", "emulation")
     figures: dict[str, Any] = {"weights_compared": emulation.compared, "weights": emulation.held, "outputs": {}}
     if emulation.weights:
         more = f" ({len(emulation.weights) - 1} more of the kind.)" if len(emulation.weights) > 1 else ""
-        return _said("failed", f"{emulation.weights[0]}{more}", "rounding", figures)
+        return Faithfulness("failed", f"{emulation.weights[0]}{more}", "rounding", figures)
     if emulation.notes and not emulation.outputs:
         said = f"What this format must give could not be worked out: {emulation.notes[0]}"
-        return _said("unproven", said, "emulation", figures)
+        return Faithfulness("unproven", said, "emulation", figures)
     if not expected or not emulation.outputs:
-        return _said("unproven", "No input was run, so nothing is shown.", "emulation", figures)
+        return Faithfulness("unproven", "No input was run, so nothing is shown.", "emulation", figures)
     worst, vacuous = ("proven", ""), []
     for name in expected[0]:
         verdict, reason, found = _output(name, expected, ours, emulation, ROUNDING[precision])
@@ -62,17 +61,10 @@ def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | Non
         shares = [f[what] for f in figures["outputs"].values() if f.get(what) is not None]
         figures[what] = max(shares, default=None)
     if worst[0] == "proven" and vacuous:
-        return _said("unproven", vacuous[0], "emulation", figures) | {"vacuous": True}
+        return Faithfulness("unproven", vacuous[0], "emulation", figures, vacuous=True)
     if worst[0] == "proven":
         worst = "proven", _good(figures, emulation)
-    return _said(*worst, "emulation", figures)
-
-
-ORDER = ("proven", "unproven", "failed")
-
-
-def _said(verdict: str, reason: str, method: str, figures: dict[str, Any]) -> dict[str, Any]:
-    return {"verdict": verdict, "reason": reason, "method": method, "figures": figures}
+    return Faithfulness(*worst, "emulation", figures)
 
 
 def _good(figures: dict[str, Any], emulation: Emulation) -> str:

@@ -1,4 +1,4 @@
-"""How far two outputs are apart, and how far one moves by itself. numpy only; gives figures, no verdicts."""
+"""How far the outputs of a model are apart over cases, and how far one moves by itself. Gives figures, no verdicts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+
+from lib import error_measures
+from lib.error_measures import absolute_error, both_finite, kind
+from lib.error_measures import cosine as cosine  # for verdict.py
+from lib.error_measures import real as wide
 
 Arrays = dict[str, np.ndarray]
 TOP1_LEAST = 2  # columns of an output that may be class scores
@@ -33,23 +38,9 @@ class Pair:
         return self.kind.startswith("perturbed")
 
 
-def kind(value: np.ndarray) -> str:
-    if value.dtype.isbuiltin == 2:  # ml_dtypes: bfloat16 and float8 are floats, int4 is an integer
-        return "i" if "int" in value.dtype.name else "f"
-    return {"u": "i", "S": "O", "U": "O"}.get(value.dtype.kind, value.dtype.kind)
-
-
-def wide(value: np.ndarray) -> np.ndarray:
-    """float64 of the same shape; complex numbers as pairs in a last axis more."""
-    if value.dtype.kind == "c":
-        return np.stack([value.real, value.imag], -1).astype(np.float64)
-    return value.astype(np.float64)
-
-
 def peak(value: np.ndarray) -> float:
-    """The largest finite |value|."""
-    flat = wide(value)
-    return max(float(np.abs(flat[np.isfinite(flat)]).max(initial=0.0)), FLOOR)
+    """The largest finite |value|, FLOOR at least: it is divided by."""
+    return max(error_measures.peak(wide(value)), FLOOR)
 
 
 def usual(name: str, pairs: list[Pair], otherwise: float = FLOOR) -> float:
@@ -95,8 +86,7 @@ def slices(name: str, pairs: list[Pair], least: float = 0.0) -> tuple[float, str
         if len(both) < 2 or len({e.shape for e, _ in both}) > 1 or not both[0][0].size:
             continue
         expected, ours = np.stack([e for e, _ in both]), np.stack([o for _, o in both])
-        with np.errstate(invalid="ignore"):
-            gap = np.nan_to_num(np.abs(ours - expected), nan=0.0, posinf=0.0, neginf=0.0).max(0)
+        gap = np.nan_to_num(absolute_error(expected, ours), posinf=0.0).max(0)
         spread, free = _spread(expected), ROUNDING * max(peak(expected), FLOOR)
         floor = max(least * float(spread.max()), FLOOR)
         share = max(float(gap.max()) - free, 0.0) / max(float(spread.max()), FLOOR)
@@ -128,58 +118,21 @@ def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None
 
     Four times the root mean square at most, so that one sensitive element does not excuse all others.
     """
-    plain = {p.seed: p.expected[name] for p in pairs if p.kind == which}
-    found = []
-    for p in (p for p in pairs if p.kind == ("perturbed" if which == "ordinary" else f"perturbed {which}")):
-        x, y = plain.get(p.seed), p.expected.get(name)
-        if x is None or y is None or x.shape != y.shape:
-            continue
-        with np.errstate(invalid="ignore"):
-            gap = np.abs(wide(x) - wide(y)).reshape(-1) / peak
-        gap = gap[np.isfinite(gap)]
-        if gap.size:
-            found.append(min(float(gap.max()), 4 * float(np.sqrt((gap**2).mean()))))
-    return max(found, default=None)
+    gaps = [_moved(x, y) / peak for x, y in _perturbed(name, pairs, which) if x.shape == y.shape]
+    return max((min(float(gap.max()), 4 * float(np.sqrt((gap**2).mean()))) for gap in gaps if gap.size), default=None)
 
 
 def sensitivity(name: str, pairs: list[Pair], which: str, usual: float = FLOOR) -> float:
     """The same at its worst element, as a share of the peak; of integers the share that changes; infinite for a shape."""
-    plain = {p.seed: p.expected[name] for p in pairs if p.kind == which and name in p.expected}
     found = 0.0
-    for p in (p for p in pairs if p.kind == ("perturbed" if which == "ordinary" else f"perturbed {which}")):
-        x, y = plain.get(p.seed), p.expected.get(name)
-        if x is None or y is None:
-            continue
+    for x, y in _perturbed(name, pairs, which):
         if x.shape != y.shape:
             return float("inf")
         if kind(x) in "fc":
-            with np.errstate(invalid="ignore"):
-                gap = np.abs(wide(x) - wide(y))
-            found = max(found, float(gap[np.isfinite(gap)].max(initial=0.0)) / max(usual, peak(x)))
+            found = max(found, float(_moved(x, y).max(initial=0.0)) / max(usual, peak(x)))
         elif x.size:
             found = max(found, float((x != y).mean()))
     return found
-
-
-def cosine(expected: np.ndarray, ours: np.ndarray) -> float | None:
-    """0 where only one of the two is nothing but zeros; None where both are."""
-    a, b = (wide(v).reshape(-1) for v in (expected, ours))
-    both = np.isfinite(a) & np.isfinite(b)
-    a, b = a[both] / peak(expected), b[both] / peak(ours)  # a square of 1e200 is infinite
-    norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
-    if not any(norms):
-        return None
-    return float(np.clip(a @ b / (norms[0] * norms[1]), -1.0, 1.0)) if all(norms) else 0.0
-
-
-def sqnr(expected: np.ndarray, ours: np.ndarray) -> float | None:
-    """10 log10(sum expected² / sum (ours - expected)²), in dB; None where there is no error or nothing expected."""
-    a, b = wide(expected).reshape(-1), wide(ours).reshape(-1)
-    both = np.isfinite(a) & np.isfinite(b)
-    scale = max(peak(expected), peak(ours))
-    a, b = a[both] / scale, b[both] / scale
-    noise, signal = float(((b - a) ** 2).sum()), float((a**2).sum())
-    return 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else None
 
 
 def top1(couples: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
@@ -203,6 +156,22 @@ def equal(name: str, pairs: list[Pair]) -> tuple[float, float | None]:
             if changing.any():
                 among.append(float((expected == ours)[changing].mean()))
     return whole, min(among, default=None)
+
+
+def _perturbed(name: str, pairs: list[Pair], which: str) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The source's output on inputs of kind ``which``, and on the same inputs perturbed."""
+    plain = {p.seed: p.expected[name] for p in pairs if p.kind == which and name in p.expected}
+    perturbed = "perturbed" if which == "ordinary" else f"perturbed {which}"
+    for p in pairs:
+        if p.kind == perturbed and p.seed in plain and name in p.expected:
+            yield plain[p.seed], p.expected[name]
+
+
+def _moved(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """|y - x| where it is finite, flat."""
+    x, y = wide(x), wide(y)
+    gap = absolute_error(x, y)[both_finite(x, y)]
+    return gap[np.isfinite(gap)]
 
 
 def _spread(values: np.ndarray) -> np.ndarray:

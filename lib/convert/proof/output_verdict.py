@@ -18,6 +18,7 @@ from lib.convert.proof.tolerances import (
     ROUNDING_64,
     Tolerance,
 )
+from lib.error_measures import absolute_error, both_finite, cosine, one_not_finite, sqnr_db
 
 
 @dataclass(slots=True)
@@ -75,7 +76,7 @@ def output_error(
     middle = float(np.median(peaks)) if peaks else usual
     for kind, expected, ours in couples:
         a, b = measures.wide(expected).reshape(-1), measures.wide(ours).reshape(-1)
-        both = np.isfinite(a) & np.isfinite(b)
+        both = both_finite(a, b)
         # an extreme case that makes huge values must not make the ordinary ones' errors look small
         peak = max(usual, measures.peak(expected)) if kind in ("zeros", *EXTREME) else usual
         if kind == "sample":  # one of a wrong unit must not make the errors of all others look small
@@ -83,8 +84,7 @@ def output_error(
         if kind in PERTURBED_ROUNDING:
             own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
             rounding[kind] = max(rounding[kind], min(own, PERTURBED_ROUNDING[kind]))
-        with np.errstate(over="ignore"):
-            gap = np.abs(b[both] - a[both])
+        gap = absolute_error(a, b)[both]
         absolute = max(absolute, float(gap.max(initial=0.0)))
         gaps.append(gap / peak)
         sizes.append(np.abs(a[both]) / peak)
@@ -93,8 +93,8 @@ def output_error(
     seen = size > 1e-3  # next to 0 a relative error says nothing
     error.max_abs_error, error.range_error = absolute, float(gap.max(initial=0.0))
     error.max_rel_error = float((gap[seen] / size[seen]).max(initial=0.0))
-    error.cosine = min((c for c in (measures.cosine(e, o) for _, e, o in couples) if c is not None), default=None)
-    error.sqnr_db = min((r for r in (measures.sqnr(e, o) for _, e, o in couples) if r is not None), default=None)
+    error.cosine = min((c for c in (cosine(e, o) for _, e, o in couples) if c is not None), default=None)
+    error.sqnr_db = min((r for r in (sqnr_db(e, o) for _, e, o in couples) if r is not None), default=None)
     error.top1_agreement = measures.top1([(e, o) for _, e, o in couples])
     error.moves = measures.moves(name, pairs, usual)
     error.slice_error, where = measures.slices(name, pairs, LEAST if tolerance.rounding is None else 0.0)
@@ -183,11 +183,8 @@ def _unlike(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str
         return f"its shape is {list(ours.shape)}, the source's is {list(expected.shape)}"
     if measures.kind(expected) != measures.kind(ours) or (tolerance.rtol == 0.0 and expected.dtype != ours.dtype):
         return f"its dtype is {ours.dtype}, the source's is {expected.dtype}"
-    if measures.kind(expected) in "fc":
-        a, b = measures.wide(expected), measures.wide(ours)
-        odd = ~np.isfinite(a) | ~np.isfinite(b)
-        if not np.array_equal(a[odd], b[odd], equal_nan=True):
-            return "NaN or infinity on one side only"
+    if measures.kind(expected) in "fc" and one_not_finite(measures.wide(expected), measures.wide(ours)).any():
+        return "NaN or infinity on one side only"
     return ""
 
 

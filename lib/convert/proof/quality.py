@@ -8,7 +8,7 @@ one column by the share of decisions at 0.5, integers by equality, all else by t
 from __future__ import annotations
 
 import re
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -53,6 +53,16 @@ class Quality:
     mcnemar_p: float | None = None
     reason: str = ""
     lost: str = ""  # slices whose errors are as large as how far they vary
+
+
+@dataclass(slots=True)
+class TaskQuality(Quality):
+    """All outputs: the figures are those of the worst. ``on``: "samples" or "made-up inputs", ``inputs`` of them."""
+
+    on: str = "samples"
+    inputs: int = 0
+    outputs: list[Quality] = field(default_factory=list)
+    summary: str = ""  # "same top class on 78 of 80 samples; largest error 0.0041 of the range"
 
 
 def measure(
@@ -104,8 +114,8 @@ def measure(
 
 def whole(
     outputs: list[str], expected: list[Arrays], ours: list[Arrays], precision: str, *, on: str, **given: Any
-) -> dict[str, Any] | None:
-    """The verdict over all outputs: that of the worst, with a ``summary``. None where there is nothing to measure."""
+) -> TaskQuality | None:
+    """The verdict over all outputs: that of the worst. None where there is nothing to measure."""
     found = []
     scores = _scores(outputs, expected, given.get("labels"))
     for name in outputs:
@@ -125,12 +135,12 @@ def whole(
             if q.good and q.lost:
                 q.good, q.reason = False, q.lost
     worst = min(found, key=lambda q: (q.good, q.name != scores, q.value if q.value is not None else np.inf))
-    about = {"on": on, "inputs": len(expected), "outputs": [asdict(q) for q in found]}
-    return asdict(worst) | about | {"summary": summary(worst, on, len(expected))}
+    about = {"on": on, "inputs": len(expected), "outputs": found, "summary": summary(worst, on, len(expected))}
+    return TaskQuality(**asdict(worst), **about)
 
 
 def summary(found: Quality, on: str, inputs: int) -> str:
-    """``same top class on 78 of 80 samples; largest error 0.0041 of the range``."""
+    """One line for a person."""
     what = on if found.count <= inputs else f"rows of {inputs} {on}"
     error = "" if found.range_error is None else f"; largest error {found.range_error:.2g} of the range"
     if found.metric == NOISE:

@@ -19,11 +19,10 @@ from typing import Any
 import numpy as np
 
 from lib.convert.proof import measures
+from lib.convert.proof.comparison import ORDER, Faithfulness, Verdict
 from lib.convert.proof.measures import Pair
 from lib.convert.proof.output_verdict import OutputError, output_error
 from lib.convert.proof.tolerances import EXTREME, MAX_SENSITIVITY, PERTURBED_ROUNDING, SEEN, TOLERANCES, Tolerance
-
-ORDER = ("proven", "unproven", "failed")
 
 
 def decide(
@@ -32,13 +31,13 @@ def decide(
     *,
     inputs: bool = True,
     constants: Collection[str] = (),
-    explained: dict[str, Any] | None = None,
-) -> dict[str, Any]:
-    """``verdict``, ``reason``, ``max_abs_error``, ``max_rel_error``, ``cosine``, ``sqnr_db``, ``tolerance``, ``outputs``.
+    explained: Faithfulness | None = None,
+) -> Verdict:
+    """The verdict on the outputs of ``pairs``, by the tolerance of ``precision``.
 
     ``inputs`` False: the model takes none (weights, a constant), so nothing can move and that is no fault. ``constants``:
-    outputs that depend on no input. ``explained``: what an emulation of a lossy precision says of the errors, with
-    ``verdict`` and ``reason``; it then decides instead of the tolerance.
+    outputs that depend on no input. ``explained``: what an emulation of a lossy precision says of the errors; it then
+    decides instead of the tolerance.
     """
     tolerance = TOLERANCES[precision]
     if len(pairs) > 1:  # nothing but zeros may be 0 / 0, which every runtime answers as it likes
@@ -46,24 +45,25 @@ def decide(
     compared = [p for p in pairs if not p.perturbed]
     extremes = tolerance.extremes and explained is None
     beyond = [] if extremes else [p for p in compared if p.kind in EXTREME and p.ours is not None]
-    out: dict[str, Any] = {"precision": precision, "tolerance": asdict(tolerance), "cases": len(compared), "outputs": []}
-    empty = {"max_abs_error": None, "max_rel_error": None, "cosine": None, "sqnr_db": None, "top1_agreement": None}
+
+    def without_figures(verdict: str, reason: str) -> Verdict:
+        return Verdict(precision, asdict(tolerance), len(compared), verdict, reason)
+
     if refused := [p for p in compared if p.ours is None]:
         sizes = f" at {_sizes(refused[0].sizes)}" if refused[0].sizes else ""
         why = f"The converted model refuses inputs that the source takes ({refused[0].kind}{sizes}): {refused[0].why}"
-        return out | empty | {"verdict": "failed", "reason": why}
+        return without_figures("failed", why)
     if not extremes:
         pairs, compared = ([p for p in some if p.kind not in EXTREME] for some in (pairs, compared))
     if not compared:
-        return out | empty | {"verdict": "unproven", "reason": "The source could not be run on made-up inputs."}
+        return without_figures("unproven", "The source could not be run on made-up inputs.")
     names = list(compared[0].expected)
     if not names:
-        return out | empty | {"verdict": "unproven", "reason": "The model has no outputs to compare."}
+        return without_figures("unproven", "The model has no outputs to compare.")
     if chance := _nondeterministic(names, pairs) if tolerance.rtol != 0.0 else []:
         beyond += [p for p in compared if p.kind in chance]
         pairs = [p for p in pairs if p.kind.removeprefix("perturbed ") not in chance]
         compared = [p for p in compared if p.kind not in chance]
-        out["cases"] = len(compared)
     fixed = {*constants, *_constant(names, compared)}
     about = {"inputs": inputs, "explained": explained is not None}
     errors = [output_error(name, pairs, tolerance, constant=name in fixed, **about) for name in names]
@@ -75,22 +75,25 @@ def decide(
         reason += f" Not judged: inputs of {kinds}, whose last bit alone moves the source by over {MAX_SENSITIVITY:.0%}."
     if worst.reason:
         reason = f"Output {worst.name!r}: {worst.reason}"
-    if explained and ORDER.index(explained["verdict"]) > ORDER.index(verdict):
-        verdict, reason = explained["verdict"], explained["reason"]
+    if explained and ORDER.index(explained.verdict) > ORDER.index(verdict):
+        verdict, reason = explained.verdict, explained.reason
     if verdict == "proven" and (unseen := _unseen(names, pairs, tolerance)):
         verdict, reason = "unproven", f"No output shows what input {unseen!r} does: alone, it moves nothing beyond rounding."
-    return out | {
-        "verdict": verdict,
-        "reason": reason,
-        "max_abs_error": _most(e.max_abs_error for e in errors),
-        "max_rel_error": _most(e.max_rel_error for e in errors),
-        "range_error": _most(e.range_error for e in errors),
-        "cosine": _least(e.cosine for e in errors),
-        "sqnr_db": _least(e.sqnr_db for e in errors),
-        "top1_agreement": _least(e.top1_agreement for e in errors),
-        "beyond": _beyond(beyond, names),
-        "outputs": [{k: _finite(v) for k, v in asdict(e).items()} for e in errors],
-    }
+    return Verdict(
+        precision,
+        asdict(tolerance),
+        len(compared),
+        verdict,
+        reason,
+        max_abs_error=_most(e.max_abs_error for e in errors),
+        max_rel_error=_most(e.max_rel_error for e in errors),
+        range_error=_most(e.range_error for e in errors),
+        cosine=_least(e.cosine for e in errors),
+        sqnr_db=_least(e.sqnr_db for e in errors),
+        top1_agreement=_least(e.top1_agreement for e in errors),
+        beyond=_beyond(beyond, names),
+        outputs=[{k: _finite(v) for k, v in asdict(e).items()} for e in errors],
+    )
 
 
 def _constant(names: list[str], compared: list[Pair]) -> list[str]:

@@ -6,9 +6,10 @@ Types and names of files are checked, not truth: what a converted model computes
 from __future__ import annotations
 
 import math
-from typing import Annotated, Any, Literal
+from functools import cache
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from lib.convert.proof.tolerances import PRECISIONS
 from lib.errors import JobFailed
@@ -170,22 +171,18 @@ class RunTarget(Answer):
     notes: list[str]
 
 
-ANSWERS: dict[str, type[Answer]] = {
-    "admit": Admit,
-    "describe": Describe,
-    "preview_samples": PreviewSamples,
-    "run_edge": RunEdge,
-    "run_source": RunSource,
-    "run_further": RunFurther,
-    "run_target": RunTarget,
-}
+T = TypeVar("T")
 
 
-def checked(task: str, answer: dict[str, Any]) -> dict[str, Any]:
-    """``answer``, without keys that nobody reads. Raises JobFailed."""
+def checked(kind: type[T], answer: dict[str, Any]) -> T:
+    """``answer`` as the model or dataclass ``kind``, without keys that nobody reads. Raises JobFailed."""
     try:
-        found = ANSWERS[task].model_validate(answer).model_dump()
+        return _adapter(kind).validate_python(answer)
     except ValidationError as error:
         wrong = ", ".join(dict.fromkeys(str(one["loc"][0]) for one in error.errors(include_input=False) if one["loc"]))
         raise JobFailed(f"The process that converted answered nonsense ({wrong}). Nothing else was affected.") from None
-    return {name: value for name, value in found.items() if value is not None or name not in ("precision", "tool")}
+
+
+@cache
+def _adapter(kind: type[T]) -> TypeAdapter[T]:
+    return TypeAdapter(kind)

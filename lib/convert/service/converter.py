@@ -19,7 +19,7 @@ from lib.convert.formats import APP, FORMATS, find
 from lib.convert.formats.names import names
 from lib.convert.formats.pytorch.fits import fitting
 from lib.convert.service import catalogue
-from lib.convert.service.child_schema import checked
+from lib.convert.service.child_schema import Admit, Describe, PreviewSamples, checked
 from lib.convert.service.estimates import Outlook
 from lib.convert.service.job_chain import Work, sweep
 from lib.convert.service.options import chosen
@@ -101,17 +101,17 @@ class Converter:
 
         def steps(work: Work, scratch: Path) -> Steps:
             taken = yield from self._take(work, source, scratch)
-            format = find(taken["format"])
+            format = find(taken.format)
             arguments = {"format": format.name, "folder": str(scratch / "0")}
             where = APP if format.described_in_app else format.environment
-            looked = checked("describe", (yield from self._job(work, where, "describe", arguments, "", 0.5)))
-            values = {side: looked["signature"][side] for side in ("inputs", "outputs")}
-            targets = self._outlook.targets(format.name, taken["bytes"])
+            looked = checked(Describe, (yield from self._job(work, where, "describe", arguments, "", 0.5)))
+            values = {side: looked.signature[side] for side in ("inputs", "outputs")}
+            targets = self._outlook.targets(format.name, taken.bytes)
             able = {"targets": targets, "blocked": catalogue.unreachable(format.name)}
             tensors = values["outputs"] if format.name in CONTAINERS else ()
             fits = fitting((v["name"], v["shape"]) for v in tensors) if tensors else []
-            about = {"title": format.title, "preprocessing": looked["preprocessing"], "fits": fits}
-            return taken | about | values | able
+            about = {"title": format.title, "preprocessing": looked.preprocessing, "fits": fits}
+            return taken.model_dump() | about | values | able
 
         return Work(steps)
 
@@ -123,7 +123,7 @@ class Converter:
             arguments = {"path": str(path), "name": path.name, "signature": signature}
             arguments |= {"preprocessing": preprocessing, "sizes": sizes}
             found = yield from self._job(work, APP, "preview_samples", arguments, "", 0.5)
-            return checked("preview_samples", found)
+            return checked(PreviewSamples, found).model_dump()
 
         return Work(steps)
 
@@ -139,10 +139,10 @@ class Converter:
         def steps(work: Work, scratch: Path) -> Steps:
             begun = time.monotonic()
             taken = yield from self._take(work, source, scratch)
-            reachable = routes(taken["format"], runs_here)
+            reachable = routes(taken.format, runs_here)
             if target not in reachable:
-                why = catalogue.unreachable(taken["format"]).get(target, "")
-                here = f"{', '.join(reachable) or 'nothing'} (what {find(taken['format']).title} can become here)"
+                why = catalogue.unreachable(taken.format).get(target, "")
+                here = f"{', '.join(reachable) or 'nothing'} (what {find(taken.format).title} can become here)"
                 raise InvalidValue("target", target, f"{here}{'; ' * bool(why)}{why}")
             settled = chosen(reachable[target], options)
 
@@ -153,27 +153,27 @@ class Converter:
             asked = yield from conversion.ask()
             hops = yield from conversion.hops(asked)
             proof = yield from conversion.prove(hops, asked)
-            found = report(taken, conversion.route, hops, proof, settled)
+            found = report(taken, hops, proof, settled)
             found["source"]["name"] = source.name or next(iter(source.files), "")
             found["remedies"] = remedies(found, list(reachable))
             stem = f"{source.stem}-random-weights" if found["weights"] == "random" else source.stem
             arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": found, "stem": stem}
             made = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
             files = {kind: _inside(folder, made.get(kind)) for kind in ("artifact", "package", "onnx")}
-            self._outlook.note(taken["bytes"], found["route"], time.monotonic() - begun)
-            metrics.CONVERSIONS.labels(taken["format"], target, found["verdict"]).inc()
+            self._outlook.note(taken.bytes, found["route"], time.monotonic() - begun)
+            metrics.CONVERSIONS.labels(taken.format, target, found["verdict"]).inc()
             if found["verdict"] == "proven" or settled.anyway:
                 return {"report": found, "withheld": None} | files
             return {"report": found, "withheld": files} | dict.fromkeys(files)
 
         return Work(steps)
 
-    def _take(self, work: Work, source: Source, scratch: Path) -> Steps:
+    def _take(self, work: Work, source: Source, scratch: Path) -> Generator[Progress, None, Admit]:
         folder = scratch / "0"
         folder.mkdir()
         arguments = {"files": {n: str(p) for n, p in source.files.items()}, "name": source.name, "folder": str(folder)}
         allowed = {"allow_pt2": self._settings.pt2_uploads, "allow_hub": self._settings.hub_sources}
-        return checked("admit", (yield from self._job(work, APP, "admit", arguments | allowed, "", 0.02)))
+        return checked(Admit, (yield from self._job(work, APP, "admit", arguments | allowed, "", 0.02)))
 
     def _job(self, work: Work, environment: str, task: str, arguments: dict[str, Any], stage: str, share: float) -> Steps:
         jobs = yield from self._ready(work, environment, share)

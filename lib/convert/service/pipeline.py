@@ -11,9 +11,10 @@ from typing import Any
 
 from lib.convert.edges import Edge
 from lib.convert.formats import APP, find
+from lib.convert.proof.comparison import Comparison
 from lib.convert.proof.pairing import pair
 from lib.convert.proof.ranking import ROWS
-from lib.convert.service.child_schema import checked
+from lib.convert.service.child_schema import Case, RunEdge, RunFurther, RunSource, RunTarget, checked
 from lib.convert.service.options import Chosen
 from lib.convert.worker.lossy import LOSSY
 from lib.errors import InvalidFile, JobFailed, QueueFull
@@ -26,6 +27,34 @@ Job = Callable[[str, str, dict[str, Any], str, float], Steps]
 ASKED, APPLIED, ANSWERED = 0.15, 0.75, 0.93  # of the whole, done when the source, the edges and the targets have run
 DYNAMIC = "dynamic"  # ranges that are measured while the model runs
 FEWEST = 2  # ordinary cases that must be left where a target fixes a size
+
+
+@dataclass(frozen=True, slots=True)
+class Hop:
+    """An edge that has run. ``seconds`` are of wall time, waiting included."""
+
+    edge: Edge
+    made: RunEdge
+    seconds: float
+
+    @property
+    def precision(self) -> str:
+        return self.made.precision or self.edge.precision
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """``source`` and ``target`` are what the route's first and last artifact answered.
+
+    ``diverges``: the first ONNX node that differs, as ``first_difference.first`` gives it; None where none was looked for
+    or found. ``same_process``: both were timed in one process.
+    """
+
+    compared: Comparison
+    source: RunSource
+    target: RunTarget
+    diverges: Answer | None
+    same_process: bool
 
 
 @dataclass(slots=True)
@@ -47,7 +76,7 @@ class Conversion:
         """Whether a hop measures ranges on samples: what it was calibrated on must not judge it."""
         return any(edge.precision == "int8" for edge in self.route)
 
-    def ask(self, sizes: dict[str, int] | None = None) -> Steps:
+    def ask(self, sizes: dict[str, int] | None = None) -> Generator[Progress, None, RunSource]:
         """The source's own answers, before any tool has touched it; once more where a hop fixed other sizes."""
         first, last = self.route[0].source, self.route[-1].target
         samples = None
@@ -66,124 +95,122 @@ class Conversion:
             "timed": find(first).environment != find(last).environment,
             "one_signature": self.chosen.of_edge[0].get("signature"),
         }
-        return checked("run_source", (yield from self.job(find(first).environment, "run_source", arguments, "Proof", 0.1)))
+        return checked(RunSource, (yield from self.job(find(first).environment, "run_source", arguments, "Proof", 0.1)))
 
-    def hops(self, source: Answer) -> Generator[Progress, None, list[Answer]]:
-        """Runs every edge; what each answered, with its ``seconds``. Raises InvalidFile where one changes nothing."""
-        out: list[Answer] = []
-        given = source["samples"] is not None
+    def hops(self, source: RunSource) -> Generator[Progress, None, list[Hop]]:
+        """Runs every edge. Raises InvalidFile where one changes nothing."""
+        out: list[Hop] = []
+        given = source.samples is not None
         for k, (edge, options) in enumerate(zip(self.route, self.chosen.of_edge, strict=True)):
             folders = {"source": self.folder(k), "target": self.folder(k + 1)}
             stage = f"Step {k + 1} of {len(self.route)}, {find(edge.source).title} → {find(edge.target).title}"
             begun, share = time.perf_counter(), ASKED + (APPLIED - ASKED) * k / len(self.route)
             about = {
-                "sizes": source["sizes"],
-                "case_sizes": _largest(source["cases"]),
+                "sizes": source.sizes,
+                "case_sizes": _largest(source.cases),
                 "samples": self.folder(f"samples-{k}") if given else None,
                 "min_agreement": self.chosen.min_agreement,
             }
             arguments = folders | {"run": edge.run, "options": about | options}
-            said = checked("run_edge", (yield from self.job(edge.environment, "run_edge", arguments, stage, share)))
-            if said["unchanged"]:
-                raise InvalidFile(said["unchanged"])
-            out.append(said | {"seconds": time.perf_counter() - begun})
+            made = checked(RunEdge, (yield from self.job(edge.environment, "run_edge", arguments, stage, share)))
+            if made.unchanged:
+                raise InvalidFile(made.unchanged)
+            out.append(Hop(edge, made, time.perf_counter() - begun))
             if given and edge is not self.route[-1]:
                 names = {"before": self.folder(f"samples-{k}"), "after": self.folder(f"samples-{k + 1}")}
-                arguments = names | {"format": edge.target, "folder": self.folder(k + 1), "names": said["inputs"]}
+                arguments = names | {"format": edge.target, "folder": self.folder(k + 1), "names": made.inputs}
                 yield from self.job(find(edge.target).environment, "rename_samples", arguments, stage, share)
         return out
 
-    def prove(self, hops: list[Answer], source: Answer) -> Steps:
-        """``hops``, ``whole``, ``three_way``, ``diverges``; and what source and targets answered."""
+    def prove(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, Proof]:
+        """Asks every artifact what the source was asked, and compares the answers."""
         first, last = self.route[0].source, self.route[-1].target
         source = yield from self._at_fixed(hops, source)
         source = yield from self._beyond(hops, source)
         answers = yield from self._answers(hops, source)
-        signature = source["signature"]
+        signature = source.signature
         arguments = {
             "asked": self.folder("asked"),
-            "answers": [{n: a[n] for n in ("folder", "refused", "reference")} for a in answers],
-            "cases": source["cases"],
-            "precisions": self.precisions(hops),
-            "steady": source["steady"],
-            "blind_spots": [[*source["blind_spots"], *hop["blind_spots"], *hop["lost"]] for hop in hops],
+            "answers": [
+                {"folder": self.folder(f"answers-{k}"), "refused": a.refused, "reference": a.reference}
+                for k, a in enumerate(answers)
+            ],
+            "cases": _plain(source.cases),
+            "precisions": [hop.precision for hop in hops],
+            "steady": source.steady,
+            "blind_spots": [[*source.blind_spots, *hop.made.blind_spots, *hop.made.lost] for hop in hops],
             "inputs": bool(signature["inputs"]),
             "ranked": [v["name"] for v in signature["outputs"] if list(v["shape"][:1]) == [ROWS]],
-            "constants": source["constants"],
+            "constants": source.constants,
             "masks": [v["name"] for v in signature["inputs"] if v["role"] == "mask"],
             "lossy": self._lossy(hops, source, answers),
             "min_agreement": self.chosen.min_agreement,
             "calibrated_on": self._calibrated_on(hops, source),
         }
-        judged = yield from self.job(APP, "compare", arguments, "Proof", ANSWERED)
-        node = yield from self._first_divergence(judged, source, hops)
+        compared = checked(Comparison, (yield from self.job(APP, "compare", arguments, "Proof", ANSWERED)))
+        node = yield from self._first_divergence(compared, source, hops)
         same = find(first).environment == find(last).environment
-        return judged | {"diverges": node, "source": source, "answers": answers, "same_process": same}
+        return Proof(compared, source, answers[-1], node, same)
 
-    def precisions(self, hops: list[Answer]) -> list[str]:
-        return [hop.get("precision", edge.precision) for edge, hop in zip(self.route, hops, strict=True)]
-
-    def _at_fixed(self, hops: list[Answer], source: Answer) -> Steps:
+    def _at_fixed(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
         """The cases of the sizes that a hop fixed; where these are too few, the source is asked anew at those sizes."""
-        fixed = {name: size for hop in hops for name, size in hop["fixed"].items()}
+        fixed = {name: size for hop in hops for name, size in hop.made.fixed.items()}
         if not fixed:
             return source
 
-        def fits(case: Answer) -> bool:
-            return all(case["sizes"].get(name, size) == size for name, size in fixed.items())
+        def fits(case: Case) -> bool:
+            return all(case.sizes.get(name, size) == size for name, size in fixed.items())
 
-        left = [case for case in source["cases"] if fits(case)]
-        if sum(case["kind"] == "ordinary" for case in left) >= FEWEST:
-            return source | {"cases": left}
-        known = {
-            name: size for name, size in fixed.items() if any(name in v["shape"] for v in source["signature"]["inputs"])
-        }
-        again = yield from self.ask(known)
-        return again | {"cases": [case for case in again["cases"] if fits(case)]}
+        left = [case for case in source.cases if fits(case)]
+        if sum(case.kind == "ordinary" for case in left) >= FEWEST:
+            return source.model_copy(update={"cases": left})
+        shapes = [v["shape"] for v in source.signature["inputs"]]
+        again = yield from self.ask({n: size for n, size in fixed.items() if any(n in shape for shape in shapes)})
+        return again.model_copy(update={"cases": [case for case in again.cases if fits(case)]})
 
-    def _beyond(self, hops: list[Answer], source: Answer) -> Steps:
-        fixed = {name for hop in hops for name in hop["fixed"]}
-        limits = {name: size for hop in hops for name, size in hop["limits"].items() if name not in fixed}
+    def _beyond(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
+        """One more case for each size that a hop bounded, one larger than the bound."""
+        fixed = {name for hop in hops for name in hop.made.fixed}
+        limits = {name: size for hop in hops for name, size in hop.made.limits.items() if name not in fixed}
         if not limits:
             return source
         first = self.route[0].source
-        arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked"), "sizes": source["sizes"]}
+        arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked"), "sizes": source.sizes}
         arguments |= {"limits": limits}
-        more = checked(
-            "run_further", (yield from self.job(find(first).environment, "run_further", arguments, "Proof", APPLIED))
-        )
-        return source | {"cases": source["cases"] + more["cases"]}
+        answer = yield from self.job(find(first).environment, "run_further", arguments, "Proof", APPLIED)
+        return source.model_copy(update={"cases": source.cases + checked(RunFurther, answer).cases})
 
-    def _lossy(self, hops: list[Answer], source: Answer, answers: list[Answer]) -> Answer | None:
+    def _lossy(self, hops: list[Hop], source: RunSource, answers: list[RunTarget]) -> Answer | None:
         """The last hop, where its precision rounds: what ``hops.compare`` needs to emulate it."""
-        if self.precisions(hops)[-1] not in LOSSY:
+        if hops[-1].precision not in LOSSY:
             return None
-        before = answers[-2]["signature"] if len(answers) > 1 else source["signature"]
+        before = answers[-2].signature if len(answers) > 1 else source.signature
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
         for hop in hops[:-1]:
-            names = {side: renamed(names[side], hop[side]) for side in names}
+            names = hop_names(names, hop.made)
         sides = {
-            side: pair([v["name"] for v in source["signature"][side]], [v["name"] for v in before[side]], names[side])
+            side: pair([v["name"] for v in source.signature[side]], [v["name"] for v in before[side]], names[side])
             for side in names
         }
         dtypes = {v["name"]: v["dtype"] for v in before["inputs"]}
         folders = {"source": self.folder(len(hops) - 1), "target": self.folder(len(hops))}
         return {"format": self.route[-1].target, "dtypes": dtypes} | sides | folders
 
-    def _calibrated_on(self, hops: list[Answer], source: Answer) -> str:
-        if all(hop["chosen"].get("method", DYNAMIC) == DYNAMIC for hop in hops):
+    def _calibrated_on(self, hops: list[Hop], source: RunSource) -> str:
+        if all(hop.made.chosen.get("method", DYNAMIC) == DYNAMIC for hop in hops):
             return ""
-        samples = source["samples"]
-        if samples and samples["shared"]:
-            return f"the same {samples['judged']} samples"
+        samples = source.samples
+        if samples and samples.shared:
+            return f"the same {samples.judged} samples"
         return "samples" if samples else "made-up inputs"
 
-    def _answers(self, hops: list[Answer], source: Answer) -> Generator[Progress, None, list[Answer]]:
+    def _answers(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, list[RunTarget]]:
         """Every artifact's answers to what the source was asked. The last one is timed beside the source."""
-        first, out = self.route[0].source, []
+        first = self.route[0].source
+        out: list[RunTarget] = []
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
         for k, (edge, hop) in enumerate(zip(self.route, hops, strict=True)):
-            names = {side: renamed(names[side], hop[side]) for side in names}
+            names = hop_names(names, hop.made)
             environment = find(edge.target).environment
             last = edge is self.route[-1]
             together = last and environment == find(first).environment
@@ -192,27 +219,26 @@ class Conversion:
                 "folder": self.folder(k + 1),
                 "asked": self.folder("asked"),
                 "out": self.folder(f"answers-{k}"),
-                "cases": source["cases"],
-                "source": source["signature"],
+                "cases": _plain(source.cases),
+                "source": source.signature,
                 "names": names,
                 "beside": {"format": first, "folder": self.folder(0)} if together else None,
                 "last": last,
             }
             share = APPLIED + (ANSWERED - APPLIED) * k / len(self.route)
-            said = checked("run_target", (yield from self.job(environment, "run_target", arguments, "Proof", share)))
-            out.append(said | {"folder": arguments["out"]})
+            out.append(checked(RunTarget, (yield from self.job(environment, "run_target", arguments, "Proof", share))))
         return out
 
     def _first_divergence(
-        self, judged: Answer, source: Answer, hops: list[Answer]
+        self, compared: Comparison, source: RunSource, hops: list[Hop]
     ) -> Generator[Progress, None, Answer | None]:
         """Between the two ONNX models of the first hop that failed, if it was between such."""
         chain = [find(self.route[0].source).on_disk, *(find(e.target).on_disk for e in self.route)]
         for k, (before, after) in enumerate(pairwise(chain)):
-            if judged["hops"][k]["verdict"] == "failed" and before == after == "onnx" and source["cases"]:
-                file = self.scratch / "asked" / f"in-{source['cases'][0]['file']}"
+            if compared.hops[k].verdict == "failed" and before == after == "onnx" and source.cases:
+                file = self.scratch / "asked" / f"in-{source.cases[0].file}"
                 arguments = {"source": self.folder(k), "target": self.folder(k + 1), "inputs": str(file)}
-                arguments |= {"names": hops[k]["inputs"] | hops[k]["outputs"], "precision": judged["hops"][k]["precision"]}
+                arguments |= {"names": hops[k].made.inputs | hops[k].made.outputs, "precision": hops[k].precision}
                 try:
                     return (yield from self.job(APP, "diverge", arguments, "Proof", ANSWERED))["node"]
                 except (JobFailed, QueueFull):  # out of time or memory: the verdict stands without the node
@@ -220,13 +246,23 @@ class Conversion:
         return None
 
 
-def _largest(cases: list[Answer]) -> dict[str, int]:
+def _plain(cases: list[Case]) -> list[Answer]:
+    """As the child processes take them."""
+    return [case.model_dump() for case in cases]
+
+
+def _largest(cases: list[Case]) -> dict[str, int]:
     """The largest size of every dynamic dimension among the inputs of the proof."""
     found: dict[str, int] = {}
     for case in cases:
-        for symbol, size in case["sizes"].items():
+        for symbol, size in case.sizes.items():
             found[symbol] = max(size, found.get(symbol, 0))
     return found
+
+
+def hop_names(before: dict[str, dict[str, str]], hop: RunEdge) -> dict[str, dict[str, str]]:
+    """``inputs`` and ``outputs``: names of the route's source -> names in the hop's target, through every hop so far."""
+    return {side: renamed(names, getattr(hop, side)) for side, names in before.items()}
 
 
 def renamed(before: dict[str, str], hop: dict[str, str]) -> dict[str, str]:

@@ -3,59 +3,56 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from lib.convert import environments
 from lib.convert.edges import Edge
 from lib.convert.formats import APP, find
+from lib.convert.service.child_schema import Admit, RunSource
 from lib.convert.service.options import Chosen
+from lib.convert.service.pipeline import Hop, Proof
 
 ALWAYS = ("torch", "onnx", "onnxruntime")  # what proofs run on
 
 
-def report(
-    taken: dict[str, Any], route: tuple[Edge, ...], hops: list[dict[str, Any]], proof: dict[str, Any], chosen: Chosen
-) -> dict[str, Any]:
-    """``taken``, ``hops`` and ``proof`` are what the jobs answered (``pipeline.py``)."""
-    source, last = proof["source"], proof["answers"][-1]
-    times = last["median_ms"] or {}
-    before, after = times.get("source", source["median_ms"]), times.get("target")
+def report(taken: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> dict[str, Any]:
+    """JSON; the keys are documented in ``docs/convert.md``."""
+    source, target, compared, last = proof.source, proof.target, proof.compared, hops[-1].made
+    times = target.median_ms or {}
+    before, after = times.get("source", source.median_ms), times.get("target")
     rows = []
-    for edge, hop, verdict in zip(route, hops, proof["hops"], strict=True):
-        about = {
-            "source": edge.source,
-            "target": edge.target,
-            "tool": hop.get("tool") or edge.tool,
-            "environment": edge.environment,
-        }
-        rows.append(about | verdict | {"seconds": hop["seconds"], "messages": hop["messages"]})
-    whole = proof["whole"]
-    found = whole | {
-        "faithful": {"verdict": whole["verdict"]} | proof["faithful"],
-        "quality": proof["quality"],
+    for hop, verdict in zip(hops, compared.hops, strict=True):
+        edge = hop.edge
+        about = {"source": edge.source, "target": edge.target, "tool": hop.made.tool or edge.tool}
+        about |= {"environment": edge.environment}
+        rows.append(about | asdict(verdict) | {"seconds": hop.seconds, "messages": hop.made.messages})
+    found = asdict(compared.whole) | {
+        "faithful": asdict(compared.faithful),
+        "quality": compared.quality and asdict(compared.quality),
         "route": rows,
         "seeds": list(chosen.seeds),
         "options": chosen.given,
         "min_agreement": chosen.min_agreement,
-        "weights": taken["weights"],
-        "sizes": source["sizes"],
-        "sizes_note": source["sizes_note"],
-        "samples": source["samples"],
-        "lost": [one for hop in hops for one in hop["lost"]],
-        "layers": [one for hop in hops for one in hop["layers"]],
-        "chosen": {name: value for hop in hops for name, value in hop["chosen"].items()},
-        "source": _side(taken["format"], taken["bytes"], before, source["signature"]),
-        "target": _side(route[-1].target, hops[-1]["bytes"], after, last["signature"]) | {"files": hops[-1]["files"]},
+        "weights": taken.weights,
+        "sizes": source.sizes,
+        "sizes_note": source.sizes_note,
+        "samples": source.samples and source.samples.model_dump(),
+        "lost": [one for hop in hops for one in hop.made.lost],
+        "layers": [one for hop in hops for one in hop.made.layers],
+        "chosen": {name: value for hop in hops for name, value in hop.made.chosen.items()},
+        "source": _side(taken.format, taken.bytes, before, source.signature),
+        "target": _side(hops[-1].edge.target, last.bytes, after, target.signature) | {"files": last.files},
         # medians of a busy machine say little of the models
-        "latency_ratio": after / before if before and after and last["steady_ms"] else None,
-        "latency_steady": last["steady_ms"],
-        "size_ratio": hops[-1]["bytes"] / taken["bytes"] if taken["bytes"] and find(taken["format"]).holds_weights else None,
-        "same_process": proof["same_process"],
-        "three_way": proof["three_way"],
-        "diverges": proof["diverges"],
-        "messages": _messages(taken, hops, source) + [n for n in last["notes"] if n not in taken["messages"]],
-        "versions": _versions(route),
+        "latency_ratio": after / before if before and after and target.steady_ms else None,
+        "latency_steady": target.steady_ms,
+        "size_ratio": last.bytes / taken.bytes if taken.bytes and find(taken.format).holds_weights else None,
+        "same_process": proof.same_process,
+        "three_way": compared.three_way and asdict(compared.three_way),
+        "diverges": proof.diverges,
+        "messages": _messages(taken, hops, source) + [n for n in target.notes if n not in taken.messages],
+        "versions": _versions([hop.edge for hop in hops]),
     }
     return found | {"summary": summary(found)}
 
@@ -91,16 +88,16 @@ def _speed(ratio: float | None) -> list[str]:
     return [f"{1 / ratio:.2g} times faster on this CPU" if ratio < 1 else f"{ratio:.2g} times slower on this CPU"]
 
 
-def _messages(taken: dict[str, Any], hops: list[dict[str, Any]], source: dict[str, Any]) -> list[str]:
-    out = [*taken["messages"], *(m for hop in hops for m in (*hop["lost"], *hop["messages"])), *source["refused"]]
-    if source["samples"]:
-        out += source["samples"]["messages"]
-    if source["sizes_note"]:
-        out.append(source["sizes_note"])
-    fixed = {name: size for hop in hops for name, size in hop["fixed"].items()}
+def _messages(taken: Admit, hops: list[Hop], source: RunSource) -> list[str]:
+    out = [*taken.messages, *(m for hop in hops for m in (*hop.made.lost, *hop.made.messages)), *source.refused]
+    if source.samples:
+        out += source.samples.messages
+    if source.sizes_note:
+        out.append(source.sizes_note)
+    fixed = {name: size for hop in hops for name, size in hop.made.fixed.items()}
     if fixed:
-        said = ", ".join(f"{name} = {size}" for name, size in fixed.items())
-        out.append(f"Dimensions that were free are fixed now, and were checked only so: {said}.")
+        sizes = ", ".join(f"{name} = {size}" for name, size in fixed.items())
+        out.append(f"Dimensions that were free are fixed now, and were checked only so: {sizes}.")
     return list(dict.fromkeys(out))
 
 
@@ -109,7 +106,7 @@ def _side(format: str, size: int, median_ms: float | None, signature: dict[str, 
     return about | {"inputs": signature["inputs"], "outputs": signature["outputs"]}
 
 
-def _versions(route: tuple[Edge, ...]) -> dict[str, str]:
+def _versions(route: list[Edge]) -> dict[str, str]:
     """Of the route's own tools, as far as they are packages of the app's environment, or pins of the tool's own."""
     out: dict[str, str] = {}
     for edge in route:

@@ -125,11 +125,13 @@ def run_target(progress: Progress, **given: Any) -> Answer:
 
 
 def compare(progress: Progress, **given: Any) -> Answer:
-    """``verdict.decide`` on files; see ``hops.py``."""
+    """``proof.comparison.Comparison`` as a dict; see ``hops.py``."""
+    from dataclasses import asdict
+
     from lib.convert.worker import hops
 
     progress("Comparing")
-    return hops.compare(**given)
+    return asdict(hops.compare(**given))
 
 
 def diverge(progress: Progress, source: str, target: str, inputs: str, names: dict[str, str], precision: str) -> Answer:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lib.convert.core import arrays
+from lib.convert.proof.comparison import Comparison, Faithfulness, ThreeWay, Verdict
 from lib.convert.proof.measures import Pair
 from lib.convert.proof.measures import kind as kind_of
+from lib.convert.proof.quality import TaskQuality
 from lib.convert.proof.ranking import aligned
 from lib.convert.proof.tolerances import loosest
 from lib.convert.proof.verdict import decide
@@ -35,8 +38,8 @@ def compare(
     lossy: dict[str, Any] | None = None,
     min_agreement: float = 0.95,
     calibrated_on: str = "",
-) -> dict[str, Any]:
-    """``hops``, ``whole`` and ``three_way``, each a dict of ``verdict.decide``; ``faithful`` and ``quality``.
+) -> Comparison:
+    """Every hop, end to end, the three ways for ONNX, and how well a lossy file does its task.
 
     ``asked`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
     ``refused`` and ``reference``; ``blind_spots`` what each hop left unseen; ``ranked`` the outputs with one row a
@@ -66,19 +69,19 @@ def compare(
     if precision in LOSSY and inputs:
         _good_enough(whole, judged, calibrated_on, explained)
     if not steady:
-        whole |= {"verdict": "unproven", "reason": UNSTEADY}
-    elif whole["verdict"] == "proven" and (bad := [h for h in hops if h["verdict"] == "failed"]):
+        whole.lower("unproven", UNSTEADY)
+    elif whole.verdict == "proven" and (bad := [h for h in hops if h.verdict == "failed"]):
         # two errors that undo each other are no proof
-        whole |= {"verdict": "unproven", "reason": f"A step on the way failed: {bad[0]['reason']}"}
+        whole.lower("unproven", f"A step on the way failed: {bad[0].reason}")
     _lowered(whole, [one for some in blind_spots for one in some])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
-    if three and three["counts"] and whole["verdict"] == "proven":
+    if three and three.counts and whole.verdict == "proven":
         # a lossy file differs from its source by design; the two that run it must still agree
-        decides, who = ("runtimes", "with it") if precision in LOSSY else ("reference", "with the source")
-        if (found := three.get(decides)) and found["verdict"] == "failed":
-            why = f"onnxruntime agrees with the source, the reference evaluator does not agree {who}: {found['reason']}"
-            whole |= {"verdict": "unproven", "reason": why}
-    return {"hops": hops, "whole": whole, "three_way": three, "faithful": _faith(whole, explained), "quality": judged}
+        found, who = (three.runtimes, "with it") if precision in LOSSY else (three.reference, "with the source")
+        if found and found.verdict == "failed":
+            why = f"onnxruntime agrees with the source, the reference evaluator does not agree {who}: {found.reason}"
+            whole.lower("unproven", why)
+    return Comparison(hops, whole, three, explained or Faithfulness(whole.verdict, whole.reason, "tolerance"), judged)
 
 
 def _within(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
@@ -92,52 +95,43 @@ def _within(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     return out
 
 
-def _decided(explained: dict[str, Any] | None, judged: dict[str, Any] | None) -> dict[str, Any] | None:
+def _decided(explained: Faithfulness | None, judged: TaskQuality | None) -> Faithfulness | None:
     """Where a format itself errs as much as the output moves, enough real inputs on which the task stays decide."""
-    if not explained or not explained.get("vacuous") or not judged or not judged["good"]:
+    if not explained or not explained.vacuous or not judged or not judged.good:
         return explained
-    if judged["on"] != "samples" or judged["count"] < ENOUGH or not judged["interval"]:
+    if judged.on != "samples" or judged.count < ENOUGH or not judged.interval:
         return explained
-    why = f"{explained['reason']} So the task decides: {judged['summary']}."
-    return explained | {"verdict": "proven", "reason": why}
+    why = f"{explained.reason} So the task decides: {judged.summary}."
+    return replace(explained, verdict="proven", reason=why)
 
 
-def _good_enough(
-    whole: dict[str, Any], judged: dict[str, Any] | None, calibrated_on: str, explained: dict[str, Any] | None
-) -> None:
+def _good_enough(whole: Verdict, judged: TaskQuality | None, calibrated_on: str, explained: Faithfulness | None) -> None:
     """Faithful is not yet useful: a lossy file must also do its task."""
-    if whole["verdict"] == "failed":
+    if whole.verdict == "failed":
         return
     if judged is None:
-        whole |= {"verdict": "unproven", "reason": f"Nothing shows how well it does its task. {whole['reason']}"}
-    elif not judged["good"]:
-        real = judged["on"] == "samples"
+        whole.lower("unproven", f"Nothing shows how well it does its task. {whole.reason}")
+    elif not judged.good:
+        real = judged.on == "samples"
         where = "on the samples" if real else "on made-up inputs, which may say little of real ones"
-        whole |= {"verdict": "failed" if real else "unproven", "reason": f"Not good enough {where}: {judged['reason']}"}
-    elif calibrated_on not in ("", "samples") and whole["verdict"] == "proven":
+        whole.lower("failed" if real else "unproven", f"Not good enough {where}: {judged.reason}")
+    elif calibrated_on not in ("", "samples") and whole.verdict == "proven":
         known = "so nothing is known of real ones" if calibrated_on == "made-up inputs" else "which also judge it"
         why = f"Its ranges were measured on {calibrated_on}, {known}; give samples of real inputs, eight or more."
-        whole |= {"verdict": "unproven", "reason": why}
-    elif calibrated_on and judged["on"] == "samples" and judged["inputs"] < FEWEST and whole["verdict"] == "proven":
-        why = f"Ranges that {judged['inputs']} samples judge are not known to fit others; give eight samples or more."
-        whole |= {"verdict": "unproven", "reason": why}
-    elif whole["verdict"] == "proven":
-        made = "" if judged["on"] == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
-        faith = explained["reason"] if explained and explained["reason"] else whole["reason"]
-        whole |= {"reason": f"{judged['summary'][0].upper()}{judged['summary'][1:]}.{made} {faith}"}
+        whole.lower("unproven", why)
+    elif calibrated_on and judged.on == "samples" and judged.inputs < FEWEST and whole.verdict == "proven":
+        why = f"Ranges that {judged.inputs} samples judge are not known to fit others; give eight samples or more."
+        whole.lower("unproven", why)
+    elif whole.verdict == "proven":
+        made = "" if judged.on == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
+        reason = explained.reason if explained and explained.reason else whole.reason
+        whole.reason = f"{judged.summary[0].upper()}{judged.summary[1:]}.{made} {reason}"
 
 
-def _faith(whole: dict[str, Any], explained: dict[str, Any] | None) -> dict[str, Any]:
-    if explained is not None:
-        return explained
-    return {"verdict": whole["verdict"], "reason": whole["reason"], "method": "tolerance", "figures": {}}
-
-
-def _lowered(verdict: dict[str, Any], blind_spots: Sequence[str]) -> None:
+def _lowered(verdict: Verdict, blind_spots: Sequence[str]) -> None:
     """What agreed on all inputs is not proven where those inputs could not show everything."""
-    if blind_spots and verdict["verdict"] == "proven":
-        said = " ".join(dict.fromkeys(blind_spots))
-        verdict |= {"verdict": "unproven", "reason": f"{said} Otherwise: {verdict['reason']}"}
+    if blind_spots and verdict.verdict == "proven":
+        verdict.lower("unproven", f"{' '.join(dict.fromkeys(blind_spots))} Otherwise: {verdict.reason}")
 
 
 def _compare(
@@ -150,8 +144,8 @@ def _compare(
     inputs: bool,
     ranked: Sequence[str],
     constants: Sequence[str],
-    explained: dict[str, Any] | None,
-) -> dict[str, Any]:
+    explained: Faithfulness | None,
+) -> Verdict:
     """``first`` is the route's source, the only one that ran the perturbed cases."""
     pairs, repeated = [], False
     for case in cases:
@@ -198,26 +192,20 @@ def _three_way(
     reference: str | None,
     precision: str,
     ranked: Sequence[str],
-) -> dict[str, Any] | None:
-    """Source, onnxruntime and reference evaluator on one case. None for formats without a reference.
-
-    ``counts``: False where the evaluator disagrees with the source's own runtime on the source itself.
-    """
+) -> ThreeWay | None:
+    """Source, onnxruntime and reference evaluator on one case. None for formats without a reference."""
     first = next((c["file"] for c in cases if c["kind"] == "ordinary"), None)
     if reference is None or first is None:
         return None
     expected, ours = source.of(first), target.of(first)
     if reference or expected is None:
-        return {"reference": None, "why_not": reference, "counts": False}
+        return ThreeWay(None, reference, counts=False)
     third = aligned(expected, arrays.load(target.folder / "reference.npz"), ranked)
     own = target.folder / "reference-source.npz"
     counts = not own.is_file() or not differs(expected, aligned(expected, arrays.load(own), ranked))
     why = "" if counts else "it differs from onnxruntime on the source, too, so it says nothing about the conversion"
-    out = {"reference": _once(expected, third, precision), "why_not": why, "counts": counts}
-    if ours is not None:
-        ours = aligned(expected, ours, ranked)
-        out["runtimes"] = _once(ours, third, precision)
-    return out
+    runtimes = None if ours is None else _once(aligned(expected, ours, ranked), third, precision)
+    return ThreeWay(_once(expected, third, precision), why, counts, runtimes)
 
 
 def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
@@ -225,10 +213,12 @@ def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
     shared = {name: value for name, value in other.items() if name in one}
     if len(shared) < len(one):
         return True
-    return _once(one, shared, "fp32")["verdict"] != "proven"
+    return _once(one, shared, "fp32").verdict != "proven"
 
 
-def _once(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> dict[str, Any]:
+def _once(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> Verdict:
     """Of one set of inputs, so movement cannot be asked for; what was found needs no sentence."""
     found = decide([Pair("ordinary", expected, other)], precision, inputs=False)
-    return found | ({"reason": ""} if found["verdict"] == "proven" else {})
+    if found.verdict == "proven":
+        found.reason = ""
+    return found

@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 
 from lib.convert.core import arrays
-from lib.convert.proof.quality import whole
+from lib.convert.proof.comparison import Faithfulness
+from lib.convert.proof.quality import TaskQuality, whole
 from lib.convert.worker.outputs import Outputs
 
 LOSSY = ("fp16", "int8")
@@ -21,7 +22,7 @@ MADE = ("lifelike", "ordinary", "resized")
 
 def faithful(
     before: Outputs, after: Outputs, asked: Path, cases: list[dict[str, Any]], precision: str, hop: dict[str, Any]
-) -> dict[str, Any] | None:
+) -> Faithfulness | None:
     """The verdict of ``emulation/judgement.py`` on the last hop; None where this format has no emulation or it did not run.
 
     ``before`` and ``after`` are the answers of the hop's source and target, under the names of the route's source.
@@ -71,7 +72,7 @@ def _cast(inputs: arrays.Arrays, dtypes: dict[str, str]) -> arrays.Arrays:
 
 def quality(
     source: Outputs, target: Outputs, cases: list[dict[str, Any]], precision: str, masks: Sequence[str], floor: float
-) -> dict[str, Any] | None:
+) -> TaskQuality | None:
     """How well the target does the source's task: on all samples, or on made-up inputs where there are none."""
     real = [c for c in cases if c["kind"] == "sample"]
     judged = real or _made(cases)

@@ -54,6 +54,20 @@ class Quantiser(Protocol):
     def candidate(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> Run: ...
 
 
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """A candidate on the calibration's inputs. ``good``: the floor is met; ``enough``: with a margin.
+
+    ``value`` is a share or dB, by ``metric``; ``figures``: ``sqnr_db`` of all outputs, and ``agreement`` where there is one.
+    """
+
+    good: bool
+    enough: bool
+    value: float | None
+    metric: str
+    figures: dict[str, float | None]
+
+
 @dataclass(slots=True)
 class Found:
     """``method`` and ``floats`` are what to make. ``measured``: figures of each method on the same few inputs; ``result``:
@@ -102,12 +116,12 @@ class _Search:
                 break
         method = max(measured, key=lambda m: measured[m]["sqnr_db"]) if measured else methods[0]
         best = self._measure(method, frozenset())
-        out = Found(method, frozenset(), best["good"], best["value"], best["metric"], measured, _figures(best))
-        if (least or not best["enough"]) and self._names and len(self._quantiser.layers) > 1:
+        out = Found(method, frozenset(), best.good, best.value, best.metric, measured, best.figures)
+        if (least or not best.enough) and self._names and len(self._quantiser.layers) > 1:
             self._keep(out, best, least)
         return out
 
-    def _keep(self, out: Found, best: dict[str, Any], least: int) -> None:
+    def _keep(self, out: Found, best: Measured, least: int) -> None:
         """Leaves layers float, the worst for their size first, until half of the noise is gone, then half of the rest and
         so on; then as few as the search can halve to, but ``least``."""
         out.noise = self._rank(out.method)
@@ -115,7 +129,7 @@ class _Search:
         mean = sum(size.values()) / len(size) + 1
         # noise for what it costs: a classifier's last layer is often a third of the file
         order = sorted(out.noise, key=lambda name: out.noise[name] / (size[name] + mean), reverse=True)
-        tried: dict[int, dict[str, Any]] = {0: best}
+        tried: dict[int, Measured] = {0: best}
         least = min(least, len(order) - 1)
         low, high = max(0, least - 1), None
         counts = [count for count in _counts([out.noise[name] for name in order]) if count > least]
@@ -123,20 +137,20 @@ class _Search:
             if self._late(1):
                 break
             tried[count] = self._measure(out.method, frozenset(order[:count]))
-            if tried[count]["enough"]:
+            if tried[count].enough:
                 high = count
                 break
             low = count
         while high is not None and high - low > 1 and not self._late(1):
             middle = (low + high) // 2
             tried[middle] = self._measure(out.method, frozenset(order[:middle]))
-            low, high = (low, middle) if tried[middle]["enough"] else (middle, high)
+            low, high = (low, middle) if tried[middle].enough else (middle, high)
         if least > 0 and len(tried) > 1:
             del tried[0]
         chosen = high if high is not None else _best(tried)
         out.floats = frozenset(order[:chosen])
-        out.good, out.value = tried[chosen]["good"], tried[chosen]["value"]
-        out.result = _figures(tried[chosen])
+        out.good, out.value = tried[chosen].good, tried[chosen].value
+        out.result = tried[chosen].figures
         if high is None and self._late(1):
             out.messages.append("The time for choosing float layers ran out; the best so far was taken.")
 
@@ -154,29 +168,24 @@ class _Search:
             self._report(0.3 + 0.4 * (k + 1) / len(layers))
         return out
 
-    def _measure(self, method: str, floats: frozenset[str]) -> dict[str, Any]:
+    def _measure(self, method: str, floats: frozenset[str]) -> Measured:
         run = self._quantiser.candidate(method, floats)
         ours = [run(row) for row in self._rows]
-        noise = _noise(self._names, self._expected, ours)
-        found: dict[str, Any] = {"sqnr_db": _decibels(noise)}
+        figures: dict[str, float | None] = {"sqnr_db": _decibels(_noise(self._names, self._expected, ours))}
         judged = quality.whole(
             self._names, self._expected, ours, "int8", on="calibration inputs", min_agreement=self._floor
         ) if self._names else None  # fmt: skip
         if judged is None:
-            return found | {"good": True, "enough": True, "value": None, "metric": ""}
-        value, metric, floor = judged["value"], judged["metric"], judged["floor"]
-        wanted = floor + MARGIN_DB if "dB" in metric else floor + min(MARGIN, (1 - floor) / 2)
-        if "dB" not in metric:
-            found["agreement"] = value
-        enough = judged["good"] and (value is None or value >= wanted)
-        return found | {"good": judged["good"], "enough": enough, "value": value, "metric": metric}
+            return Measured(True, True, None, "", figures)
+        share = "dB" not in judged.metric
+        wanted = judged.floor + (min(MARGIN, (1 - judged.floor) / 2) if share else MARGIN_DB)
+        if share:
+            figures["agreement"] = judged.value
+        enough = judged.good and (judged.value is None or judged.value >= wanted)
+        return Measured(judged.good, enough, judged.value, judged.metric, figures)
 
     def _late(self, share: float) -> bool:
         return time.monotonic() - self._begun > share * SECONDS
-
-
-def _figures(found: dict[str, Any]) -> dict[str, Any]:
-    return {name: found[name] for name in ("sqnr_db", "agreement") if name in found}
 
 
 def _counts(noise: list[float]) -> list[int]:
@@ -190,12 +199,12 @@ def _counts(noise: list[float]) -> list[int]:
     )
 
 
-def _best(tried: dict[int, dict[str, Any]]) -> int:
+def _best(tried: dict[int, Measured]) -> int:
     """The fewest float layers among those that do best."""
 
     def rank(count: int) -> tuple[bool, float, int]:
-        value = tried[count]["value"]
-        return tried[count]["good"], np.inf if value is None else value, -count
+        value = tried[count].value
+        return tried[count].good, np.inf if value is None else value, -count
 
     return max(tried, key=rank)
 
