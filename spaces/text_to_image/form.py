@@ -10,6 +10,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 from huggingface_hub import constants
+from markupsafe import Markup
 
 from lib.errors import InvalidValue, WorkbenchError
 from lib.settings import EMBEDDED
@@ -18,7 +19,7 @@ from lib.text_to_image.engine import Engine
 from lib.text_to_image.models import Source, settle, suggested
 from lib.text_to_image.prompts.count import TokenCounter
 from lib.text_to_image.request import MAX_COUNT, MAX_PROMPT, MAX_SEED, SCHEDULERS, Request
-from web.cards import e
+from web.html import Html, html, join
 
 from . import words
 from .start_editor import StartEditor
@@ -31,6 +32,7 @@ EXAMPLES = (
     "a large green robot in the city at night",
 )
 SCENES = "tiny-scenes draws 12 objects in 10 colours at 10 places, and nothing else."
+NO_COUNT = Markup('<p class="mw-count">&nbsp;</p>')
 OTHERS = "The examples suit tiny-scenes, which draws nothing else; this model draws what you describe."
 # the error of a field stands under the first one of its row; "" is what no field is to blame for
 PLACES = {"guidance_scale": "steps", "model": "scheduler", "height": "width", "image": "start", "strength": "start"}
@@ -58,7 +60,7 @@ class Form:
             elem_id="prompt",
             html_attributes=gr.InputHTMLAttributes(enterkeyhint="go"),
         )
-        self.tokens = gr.HTML(words.NO_COUNT, padding=False, elem_id="tokens")
+        self.tokens = Html(NO_COUNT, padding=False, elem_id="tokens")
         self._error("prompt")
         with gr.Row():
             self.generate = gr.Button("Generate", variant="primary", scale=3, min_width=120, elem_id="generate")
@@ -72,7 +74,7 @@ class Form:
             self.examples = gr.Dataset(
                 components=[self.prompt], samples=[[one] for one in EXAMPLES], label="Or try an example", type="index"
             )
-        self.hint = gr.HTML(self._hint(catalogue.default), padding=False)
+        self.hint = Html(self._hint(catalogue.default), padding=False)
         self.negative = gr.Textbox(
             label="Negative prompt", placeholder="What to keep out of the picture", lines=1, max_lines=4
         )
@@ -175,16 +177,16 @@ class Form:
 
     def said(self, errors: Iterable[WorkbenchError] = (), note: str = "", place: str = "") -> Updates:
         """Each error at its place, and nothing where there is none. ``note``, at ``place``, is no error."""
-        found: dict[str, list[str]] = {place: [] for place in self.errors}
+        found: dict[str, list[Markup]] = {place: [] for place in self.errors}
         for error in errors:
             field = error.field if isinstance(error, InvalidValue) else ""
             under = PLACES.get(field, field)
-            line = f"<p>{e(words.sentence(error))}</p>"
+            line = html("<p>{}</p>", words.sentence(error))
             if line not in (lines := found[under if under in found else ""]):
                 lines.append(line)
         if note:
-            found[place].append(f'<p class="mw-said" data-say="{e(note)}">{e(note)}</p>')
-        return {self.errors[where]: "".join(lines) for where, lines in found.items()}
+            found[place].append(html('<p class="mw-said" data-say="{0}">{0}</p>', note))
+        return {self.errors[where]: join(lines) for where, lines in found.items()}
 
     def fill(self, settings: dict[str, Any]) -> Updates:
         """The fields with these values, and the hints of the model among them; what is not named stays."""
@@ -203,15 +205,15 @@ class Form:
         self.unloadable.add(failed)
         return self._suit(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
 
-    async def counted(self, prompt: str, model: str) -> str:
+    async def counted(self, prompt: str, model: str) -> Markup:
         """The line under the prompt; empty while it cannot be counted."""
         if not self.engine.ready:  # what counts is imported with the model
-            return words.NO_COUNT
+            return NO_COUNT
         try:
             found = await asyncio.to_thread(self.counter.count, model, prompt[:MAX_PROMPT])
         except WorkbenchError:  # of an emphasis that is not closed yet, or of another kind of model
-            return words.NO_COUNT
-        return f'<p class="mw-count">{e(words.tokens(found))}</p>'
+            return NO_COUNT
+        return html('<p class="mw-count">{}</p>', words.tokens(found))
 
     def size(self, model: str) -> int | None:
         """Pixels at which the model was trained, where that is known."""
@@ -239,15 +241,16 @@ class Form:
         updates = self.fill(fitting | {"width": 0, "height": 0, "model": name})
         return {widget: value for widget, value in updates.items() if widget is not self.model}
 
-    def _hint(self, name: str) -> str:
-        return f'<p class="mw-hint">{e(SCENES if name == EMBEDDED else OTHERS)}</p>' if self.examples is not None else ""
+    def _hint(self, name: str) -> Markup:
+        hint = html('<p class="mw-hint">{}</p>', SCENES if name == EMBEDDED else OTHERS)
+        return hint if self.examples is not None else Markup()
 
     def _size_hint(self, name: str) -> str:
         size = self.size(name)
         return words.size_hint(size, known.bounds(size) if size else None)
 
     def _error(self, field: str) -> None:
-        self.errors[field] = gr.HTML(padding=False, elem_classes="mw-error")
+        self.errors[field] = Html(padding=False, elem_classes="mw-error")
 
 
 def _with_lora(text: str, name: str) -> tuple[str, None]:

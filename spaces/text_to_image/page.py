@@ -16,6 +16,7 @@ from lib.text_to_image import png
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.gallery import Gallery
 from lib.text_to_image.intake import Intake
+from web.html import Html
 from web.visit import Arrival, Visit, fits
 
 from . import pictures, view
@@ -38,7 +39,7 @@ FETCH = """(address) => {
 
 
 def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> None:
-    status = gr.HTML(view.status_line(engine.status()), padding=False)
+    status = Html(view.status_line(engine.status()), padding=False)
     clock, unwatched = gr.Timer(1.0), gr.State(0)  # it changes when something is under way that this page does not watch
     form, stage, desk = Form(engine, StartEditor(intake)), Stage(gallery), Desk(gallery)
 

@@ -10,6 +10,7 @@ import gradio as gr
 from gradio.components import Component
 
 from lib.text_to_image.gallery import Gallery
+from web.html import Html
 
 from . import pictures, view, view_gallery, words
 from .desk import Round
@@ -26,8 +27,8 @@ class Stage:
         self.store = store
 
     def build(self) -> None:
-        self.frame = gr.HTML(view.idle(), padding=False, elem_id="stage", js_on_load=SCRIPT)
-        self.about = gr.HTML(view.about(None), padding=False, elem_id="about", js_on_load=SCRIPT)
+        self.frame = Html(view.idle(), padding=False, elem_id="stage", js_on_load=SCRIPT)
+        self.about = Html(view.about(None), padding=False, elem_id="about", js_on_load=SCRIPT)
         self.parameters = gr.Textbox(
             label="Parameters",
             placeholder="Model, steps, scheduler, guidance, seed and size of the picture",
@@ -40,7 +41,7 @@ class Stage:
 
     def build_gallery(self) -> None:
         shown = view_gallery.gallery([], self.store.hours)
-        self.gallery = gr.HTML(shown, padding=False, elem_id="gallery", js_on_load=SCRIPT)
+        self.gallery = Html(shown, padding=False, elem_id="gallery", js_on_load=SCRIPT)
         self.signature = gr.State("")
         self.zip = gr.Textbox(visible=False)
 

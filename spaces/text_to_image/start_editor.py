@@ -17,6 +17,7 @@ from gradio.components.image_editor import EditorData
 from lib.text_to_image.intake import Intake
 from lib.text_to_image.request import Request
 from lib.text_to_image.start_picture import STRENGTH
+from web.html import Html, html
 
 from .start import start_picture
 
@@ -57,7 +58,7 @@ class StartEditor:
             buttons=[],
             elem_id="start",
         )
-        gr.HTML(f'<p class="mw-hint">{HINT}</p>', padding=False)
+        Html(html('<p class="mw-hint">{}</p>', HINT), padding=False)
         self.strength = gr.Slider(
             0.05, 1, STRENGTH, step=0.05, label="Strength", info="How much changes: at 1 nothing of the picture is left"
         )

@@ -1,6 +1,6 @@
 """What is under way and what is finished as HTML: the stage, the words and buttons under it, the status line.
 
-Everything that comes from a visitor or a model is escaped. A ``data-pick`` of a button is ``verb:name of a picture``.
+A ``data-pick`` of a button is ``verb:name of a picture``.
 """
 
 from __future__ import annotations
@@ -11,16 +11,19 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from markupsafe import Markup
 from PIL import Image
 
 from lib.text_to_image.events import Loading, Queued, Step
-from web.cards import bar, e, quarter
+from web.cards import bar, quarter
+from web.html import html, join
 
 from .desk import Making
 from .pictures import Picture
 from .words import left, took
 
-IDLE = "Your picture appears here.<br>Press <b>Generate</b>, or Enter in the prompt."
+IDLE = Markup("Your picture appears here.<br>Press <b>Generate</b>, or Enter in the prompt.")
+NOTHING = Markup("&nbsp;")
 FRAME = 520  # pixels: a small picture is enlarged by a whole number, as long as it fits
 LARGEST = 3  # times
 MOST_TILES = 9
@@ -32,52 +35,63 @@ def times(width: int, height: int) -> int:
     return max(1, min(LARGEST, FRAME // max(width, height, 1)))
 
 
-def idle(words: str = IDLE) -> str:
-    return f'<div class="mw-stage"><p class="mw-idle">{words}</p></div>'
+def idle(words: str = IDLE) -> Markup:
+    return html('<div class="mw-stage"><p class="mw-idle">{}</p></div>', words)
 
 
-def finished(picture: Picture, ready: bool = False) -> str:
+def finished(picture: Picture, ready: bool = False) -> Markup:
     """``ready``: it has just come, and is spoken."""
-    prompt, width = e(picture.info["prompt"]), picture.info["width"] * times(picture.info["width"], picture.info["height"])
-    say = f' data-say="Picture ready: {prompt}"' if ready else ""
-    crisp = " mw-crisp" if width > picture.info["width"] else ""
-    return (
-        f'<div class="mw-stage" id="picture" data-name="{picture.name}"{say}>'
-        f'<button type="button" class="mw-shown" data-open title="Open large"><img class="mw-made{crisp}" '
-        f'style="width: {width}px" src="{picture.address}" alt="{prompt}"></button></div>'
+    prompt, width = picture.info["prompt"], picture.info["width"] * times(picture.info["width"], picture.info["height"])
+    return html(
+        '<div class="mw-stage" id="picture" data-name="{picture.name}"{say}>'
+        '<button type="button" class="mw-shown" data-open title="Open large"><img class="mw-made{crisp}" '
+        'style="width: {width}px" src="{picture.address}" alt="{prompt}"></button></div>',
+        picture=picture,
+        say=html(' data-say="Picture ready: {}"', prompt) if ready else "",
+        crisp=" mw-crisp" if width > picture.info["width"] else "",
+        width=width,
+        prompt=prompt,
     )
 
 
-def under_way(makings: Sequence[Making], made: dict[str, Picture]) -> str:
+def under_way(makings: Sequence[Making], made: dict[str, Picture]) -> Markup:
     """One preview, or tiles of several. ``made``: those of them that are pictures already, by name."""
     if len(makings) == 1:
         return _preview(makings[0])
     ready = sum(making.ended for making in makings)
     shown = sorted(sorted(makings, key=lambda m: (m.ended, m.number))[:MOST_TILES], key=lambda m: m.number)
-    tiles = "".join(_tile(making, made.get(making.name)) for making in shown)
+    tiles = join(_tile(making, made.get(making.name)) for making in shown)
     columns = math.ceil(math.sqrt(len(shown)))
     say = f"Drawing {len(makings)} pictures, {ready} ready" if ready < len(makings) else f"{len(makings)} pictures ready"
-    return f'<div class="mw-stage" data-say="{say}"><div class="mw-tiles" style="--columns: {columns}">{tiles}</div></div>'
+    return html(
+        '<div class="mw-stage" data-say="{}"><div class="mw-tiles" style="--columns: {}">{}</div></div>', say, columns, tiles
+    )
 
 
-def _preview(making: Making) -> str:
+def _preview(making: Making) -> Markup:
     """``data-say`` is what a screen reader speaks: not every step."""
     words, share, say = _progress(making)
     width = making.width * times(making.width, making.height)
-    style = f'style="width: {width}px; aspect-ratio: {making.width} / {making.height}"' if width else ""
-    image = f'<img class="mw-preview" {style} alt="Preview" src="{data_url(making.preview)}">' if making.preview else ""
-    return f'<div class="mw-stage">{image}<div class="mw-words" data-say="{say}">{e(words)}{bar(share)}</div></div>'
+    style = html(' style="width: {0}px; aspect-ratio: {1.width} / {1.height}"', width, making) if width else ""
+    words = html('<div class="mw-words" data-say="{}">{}{}</div>', say, words, bar(share))
+    return html('<div class="mw-stage">{}{}</div>', _image(making, style), words)
 
 
-def _tile(making: Making, picture: Picture | None) -> str:
+def _image(making: Making, style: Markup | str = "") -> Markup:
+    if making.preview is None:
+        return Markup()
+    return html('<img class="mw-preview"{} alt="Preview" src="{}">', style, data_url(making.preview))
+
+
+def _tile(making: Making, picture: Picture | None) -> Markup:
     if picture is not None:
-        return (
-            f'<button type="button" class="mw-tile" data-pick="show:{picture.name}" data-name="{picture.name}">'
-            f'<img class="mw-made" src="{picture.address}" alt="{e(picture.info["prompt"])}"></button>'
+        return html(
+            '<button type="button" class="mw-tile" data-pick="show:{0.name}" data-name="{0.name}">'
+            '<img class="mw-made" src="{0.address}" alt="{0.info[prompt]}"></button>',
+            picture,
         )
     words, share, _ = _progress(making)
-    image = f'<img class="mw-preview" alt="Preview" src="{data_url(making.preview)}">' if making.preview else ""
-    return f'<div class="mw-tile">{image}<div class="mw-words">{e(words)}{bar(share)}</div></div>'
+    return html('<div class="mw-tile">{}<div class="mw-words">{}{}</div></div>', _image(making), words, bar(share))
 
 
 def _progress(making: Making) -> tuple[str, float, str]:
@@ -95,43 +109,44 @@ def _progress(making: Making) -> tuple[str, float, str]:
     return "Starting", 0.0, "Drawing"
 
 
-def about(picture: Picture | None, said: str = "") -> str:
+def about(picture: Picture | None, said: str = "") -> Markup:
     """Under the stage: what it is, and what can be done with it. Without a picture ``said`` stands there."""
     if picture is None:
-        caption, off, name = e(said) or "&nbsp;", " disabled", ""
-        download = '<a class="mw-tool" role="link" aria-disabled="true">Download PNG</a>'
+        caption, off, name = said or NOTHING, Markup(" disabled"), ""
+        download = Markup('<a class="mw-tool" role="link" aria-disabled="true">Download PNG</a>')
     else:
-        caption, off, name = _caption(picture.info), "", picture.name
-        download = f'<a class="mw-tool" href="{picture.address}" download="{picture.file}">Download PNG</a>'
-    buttons = "".join(
-        f'<button type="button" class="mw-tool" data-pick="{verb}:{name}"{off}>{label}</button>' for verb, label in TOOLS
+        caption, off, name = _caption(picture.info), Markup(), picture.name
+        download = html('<a class="mw-tool" href="{0.address}" download="{0.file}">Download PNG</a>', picture)
+    buttons = join(
+        html('<button type="button" class="mw-tool" data-pick="{}:{}"{}>{}</button>', verb, name, off, label)
+        for verb, label in TOOLS
     )
-    notes = "".join(f"<li>{e(note)}</li>" for note in (picture.info.get("notes") or () if picture else ()))
-    notes = f'<ul class="mw-notes">{notes}</ul>' if notes else ""
-    return f'<p class="mw-caption">{caption}</p>{notes}<div class="mw-tools">{download}{buttons}</div>'
+    notes = join(html("<li>{}</li>", note) for note in (picture.info.get("notes") or () if picture else ()))
+    notes = html('<ul class="mw-notes">{}</ul>', notes) if notes else notes
+    return html('<p class="mw-caption">{}</p>{}<div class="mw-tools">{}{}</div>', caption, notes, download, buttons)
 
 
-def _caption(info: dict[str, Any]) -> str:
+def _caption(info: dict[str, Any]) -> Markup:
     size = f"{info['width']} × {info['height']} px"
     if times(info["width"], info["height"]) > 1:
         size += ", shown enlarged"
     stopped = info.get("stopped")
     said = f"Stopped at step {stopped['step']} of {stopped['steps']}" if stopped else ""
-    parts = [f'<b data-say="{said}">{said}</b>' if said else "", size, f"seed {info['seed']}", took(info.get("seconds", 0))]
-    return " · ".join(part for part in parts if part)
+    parts = [html('<b data-say="{0}">{0}</b>', said), size] if said else [size]
+    return join([*parts, f"seed {info['seed']}", took(info.get("seconds", 0))], " · ")
 
 
-def status_line(status: dict[str, Any]) -> str:
+def status_line(status: dict[str, Any]) -> Markup:
     """One line on top of the tab: which model, where, or how far it is."""
     if status["status"] == "ready":
-        words = f"<b>{e(status['model'])}</b> is ready on {e(status['device'])} ({e(status['dtype'])})"
+        words = html("<b>{model}</b> is ready on {device} ({dtype})", **status)
         if status["stage"]:
-            words += f" · {e(status['stage'])}"
+            words += f" · {status['stage']}"
     elif status["status"] == "failed":
-        words = e(status["error"])
+        words = status["error"]
     else:
-        words = f"Loading model: {e(status['stage'] or 'starting')} …"
-    return f'<div class="mw-status"><span class="mw-dot {status["status"]}"></span><span>{words}</span></div>'
+        words = f"Loading model: {status['stage'] or 'starting'} …"
+    return html('<div class="mw-status"><span class="mw-dot {}"></span><span>{}</span></div>', status["status"], words)
 
 
 def data_url(picture: Image.Image) -> str:

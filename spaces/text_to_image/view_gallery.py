@@ -4,34 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from web.cards import e
+from markupsafe import Markup
+
+from web.html import html, join
 
 from .pictures import Picture
 from .words import many
 
 
-def gallery(pictures: Sequence[Picture], hours: int) -> str:
-    head = f"<h3>Your pictures</h3><span>Only you see them. Kept for {many(hours, 'hour')}.</span>"
+def gallery(pictures: Sequence[Picture], hours: int) -> Markup:
+    head = html("<h3>Your pictures</h3><span>Only you see them. Kept for {}.</span>", many(hours, "hour"))
     if not pictures:
-        return f'<div class="mw-gallery"><div class="mw-gallery-head">{head}</div><p class="mw-idle">None yet.</p></div>'
-    number = many(len(pictures), "picture")
-    tools = (
+        return _gallery(head, Markup('<p class="mw-idle">None yet.</p>'))
+    tools = html(
         '<span class="mw-tools"><button type="button" class="mw-tool" data-pick="zip:">Download all (.zip)</button>'
         '<details class="mw-ask"><summary class="mw-tool">Delete all …</summary>'
-        f"<div>Delete {number}? This cannot be undone. "
-        f'<button type="button" class="mw-tool mw-danger" data-pick="clear:">Delete {number}</button></div></details></span>'
+        "<div>Delete {0}? This cannot be undone. "
+        '<button type="button" class="mw-tool mw-danger" data-pick="clear:">Delete {0}</button></div></details></span>',
+        many(len(pictures), "picture"),
     )
-    items = "".join(f"<li>{_thumbnail(picture)}</li>" for picture in pictures)
-    return (
-        f'<div class="mw-gallery"><div class="mw-gallery-head">{head}{tools}</div><ul class="mw-thumbs">{items}</ul></div>'
-    )
+    items = join(html("<li>{}</li>", _thumbnail(picture)) for picture in pictures)
+    return _gallery(head + tools, html('<ul class="mw-thumbs">{}</ul>', items))
 
 
-def _thumbnail(picture: Picture) -> str:
-    prompt, seed = e(picture.info["prompt"]), picture.info["seed"]
-    stopped = "stopped · " if "stopped" in picture.info else ""
-    return (
-        f'<button type="button" data-pick="show:{picture.name}" data-name="{picture.name}" data-file="{picture.file}" '
-        f'title="{prompt}"><img loading="lazy" width="{picture.info["width"]}" height="{picture.info["height"]}" '
-        f'src="{picture.address}" alt="{prompt}"><span class="mw-seed">{stopped}{seed}</span></button>'
+def _gallery(head: Markup, inside: Markup) -> Markup:
+    return html('<div class="mw-gallery"><div class="mw-gallery-head">{}</div>{}</div>', head, inside)
+
+
+def _thumbnail(picture: Picture) -> Markup:
+    return html(
+        '<button type="button" data-pick="show:{0.name}" data-name="{0.name}" data-file="{0.file}" '
+        'title="{0.info[prompt]}"><img loading="lazy" width="{0.info[width]}" height="{0.info[height]}" '
+        'src="{0.address}" alt="{0.info[prompt]}"><span class="mw-seed">{1}{0.info[seed]}</span></button>',
+        picture,
+        "stopped · " if "stopped" in picture.info else "",
     )

@@ -23,7 +23,6 @@ LABELS = {
     "start": "Start picture",
     "mask": "Mask",
 }
-NO_COUNT = '<p class="mw-count">&nbsp;</p>'
 NO_SETTINGS = "This PNG carries no settings. Use one made here or in A1111; screenshots and re-saved files lose them."
 
 
