@@ -15,7 +15,9 @@ from safetensors.torch import load_file, save_file
 from lib.convert.edges import checkpoint_to_safetensors, safetensors_to_checkpoint
 from lib.convert.formats import load
 from lib.convert.formats.weights.runner import read_checkpoint
+from lib.convert.formats.weights.safetensors_check import check_safetensors
 from lib.errors import InvalidFile
+from tests.convert.hostile import valid
 
 DTYPES = (
     torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.float8_e4m3fn, torch.float8_e5m2, torch.int64,
@@ -172,6 +174,27 @@ def test_bad_safetensors_are_refused(content: bytes, tmp_path: Path) -> None:
     with pytest.raises(InvalidFile) as caught:
         load("safetensors", tmp_path)
     assert str(tmp_path) not in caught.value.message
+
+
+ENTRY = b'"w":{"dtype":"U8","shape":[24],"data_offsets":[0,24]'
+
+
+@pytest.mark.parametrize(
+    "header",
+    [b"{" + ENTRY + b',"pickle":1}}', b"{" + ENTRY.replace(b"U8", b"I8") + b"}," + ENTRY + b"}}", b" {" + ENTRY + b"}}"],
+)
+def test_what_the_reader_of_safetensors_lets_through_changes_nothing(header: bytes, tmp_path: Path) -> None:
+    """A key that nobody knows, a name twice, a space in front: the tensor is read as the last entry says."""
+    (tmp_path / "model.safetensors").write_bytes(valid.safetensors(header, bytes(range(24))))
+    assert check_safetensors(tmp_path / "model.safetensors") == ["w"]
+    found = load("safetensors", tmp_path).run({})["w"]
+    assert found.dtype == np.uint8 and found.tolist() == list(range(24))
+
+
+def test_a_tensor_of_too_many_dimensions_is_refused(tmp_path: Path) -> None:
+    save_file({"w": torch.ones([1] * 65)}, tmp_path / "model.safetensors")
+    with pytest.raises(InvalidFile, match="has 65 dimensions; at most 64"):
+        load("safetensors", tmp_path)
 
 
 def test_a_few_lists_that_hold_each_other_often_are_not_walked_for_ever(tmp_path: Path) -> None:

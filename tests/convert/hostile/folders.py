@@ -36,7 +36,7 @@ hostile("which class", "pipeline without a class")(lambda: diffusers({"unet": ["
 hostile("auto_map", "pipeline whose encoder has auto_map")(
     lambda: diffusers(**{"pipe/text_encoder/config.json": json.dumps({"auto_map": {"AutoModel": "x.Y"}}).encode()})
 )
-hostile("unet/x.safetensors: The safetensors header", "pipeline with lying weights")(
+hostile("unet/x.safetensors: The safetensors file", "pipeline with lying weights")(
     lambda: diffusers(**{"pipe/unet/x.safetensors": safetensors() + b"x"})
 )
 hostile("no proper JSON", "pipeline with broken JSON")(lambda: diffusers(**{"pipe/unet/x.json": b"{"}))

@@ -14,35 +14,35 @@ def entry(dtype: Any = "F32", shape: Any = (6,), offsets: Any = (0, 24), **more:
 
 
 HEADERS: dict[str, tuple[Any, str]] = {
-    "offsets after the end": ({"w": entry(shape=[60], offsets=[0, 240])}, "the file has"),
-    "offsets too short": ({"w": entry(offsets=[0, 20])}, "by its shape and dtype"),
-    "offsets backwards": ({"w": entry(offsets=[24, 0])}, "by its shape and dtype"),
-    "negative offset": ({"w": entry(offsets=[-24, 0])}, "not whole numbers"),
-    "overlap": ({"a": entry(), "b": entry()}, "begins at byte"),
-    "a gap": ({"a": entry(shape=[2], offsets=[0, 8]), "b": entry(shape=[2], offsets=[16, 24])}, "begins at byte"),
-    "bytes that nobody names": ({"w": entry(shape=[2], offsets=[0, 8])}, "the file has"),
-    "unknown dtype": ({"w": entry("PICKLE")}, "dtype"),
-    "shape of 2^200": ({"w": entry(shape=[1 << 50] * 4)}, "too many"),
-    "shape of 2^64, which is 0 in 64 bits": ({"w": entry(shape=[1 << 32, 1 << 30], offsets=[0, 0])}, "too many"),
-    "negative shape": ({"w": entry(shape=[-2, -3])}, "not whole numbers"),
-    "shape of text": ({"w": entry(shape=["6"])}, "not whole numbers"),
-    "shape of truth": ({"w": entry(shape=[True, 6])}, "not whole numbers"),
-    "another key": ({"w": entry(pickle=1)}, "nothing else"),
-    "no object": ({"w": 3}, "nothing else"),
-    "no tensors": ({}, "no tensors"),
-    "metadata of objects": ({"__metadata__": {"x": {}}, "w": entry()}, "__metadata__"),
-    "a name twice": (b'{"w": {"dtype": "U8"}, "w": {"dtype": "U8"}}', "comes twice"),
-    "nested deep": (b'{"w": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "no proper JSON"),
-    "digits": (b'{"w": ' + b"9" * 100_000 + b"}", "no proper JSON"),
-    "no UTF-8": (b'{"\xff\xfe": 1}', "no proper JSON"),
-    "cut JSON": (b'{"w": {"dtype"', "no proper JSON"),
+    "offsets after the end": ({"w": entry(shape=[60], offsets=[0, 240])}, "not fully covered"),
+    "offsets too short": ({"w": entry(offsets=[0, 20])}, "invalid shape, data type, or offset"),
+    "offsets backwards": ({"w": entry(offsets=[24, 0])}, "invalid offset"),
+    "negative offset": ({"w": entry(offsets=[-24, 0])}, "expected usize"),
+    "overlap": ({"a": entry(), "b": entry()}, "invalid offset"),
+    "a gap": ({"a": entry(shape=[2], offsets=[0, 8]), "b": entry(shape=[2], offsets=[16, 24])}, "invalid offset"),
+    "bytes that nobody names": ({"w": entry(shape=[2], offsets=[0, 8])}, "not fully covered"),
+    "unknown dtype": ({"w": entry("PICKLE")}, "unknown variant `PICKLE`"),
+    "shape of 2^200": ({"w": entry(shape=[1 << 50] * 4)}, "overflow"),
+    "shape of 2^64, which is 0 in 64 bits": ({"w": entry(shape=[1 << 32, 1 << 30], offsets=[0, 0])}, "overflow"),
+    "negative shape": ({"w": entry(shape=[-2, -3])}, "expected usize"),
+    "shape of text": ({"w": entry(shape=["6"])}, "expected usize"),
+    "shape of truth": ({"w": entry(shape=[True, 6])}, "expected usize"),
+    "no object": ({"w": 3}, "expected struct"),
+    "no tensors and bytes that nobody names": ({}, "not fully covered"),
+    "metadata of objects": ({"__metadata__": {"x": {}}, "w": entry()}, "expected a string"),
+    "a name twice": (b'{"w": {"dtype": "U8"}, "w": {"dtype": "U8"}}', "missing field"),
+    "nested deep": (b'{"w": ' + b"[" * 50_000 + b"]" * 50_000 + b"}", "recursion limit"),
+    "digits": (b'{"w": ' + b"9" * 100_000 + b"}", "number out of range"),
+    "no UTF-8": (b'{"\xff\xfe": 1}', "invalid UTF-8"),
+    "cut JSON": (b'{"w": {"dtype"', "EOF while parsing"),
 }
 for name, (header, words) in HEADERS.items():
     hostile(words, f"safetensors: {name}")(lambda header=header: safetensors(header))
 
-hostile("should have", "safetensors: a header longer than the file")(lambda: struct.pack("<Q", 5000) + b'{"w": 1}')
-hostile("the file has", "safetensors: cut off")(lambda: safetensors()[:-3])
-hostile("the file has", "safetensors: longer than it says")(lambda: safetensors() + b"x")
+hostile("holds no tensors", "safetensors: no tensors")(lambda: safetensors({}, b""))
+hostile("invalid header length", "safetensors: a header longer than the file")(lambda: struct.pack("<Q", 5000) + b'{"w": 1}')
+hostile("Upload the whole file again", "safetensors: cut off")(lambda: safetensors()[:-3])
+hostile("Upload the whole file again", "safetensors: longer than it says")(lambda: safetensors() + b"x")
 
 CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "auto_map": ({"auto_map": {"AutoModel": "modeling--evil.Model"}}, "'auto_map'"),
@@ -75,6 +75,6 @@ def two_weights_beside_config() -> Made:
     return {"config.json": config(), "a.safetensors": safetensors(), "b.safetensors": safetensors()}
 
 
-@hostile("the file has")
+@hostile("safetensors file cannot be read")
 def lying_weights_beside_config() -> Made:
     return {"config.json": config(), "model.safetensors": safetensors() + b"x"}

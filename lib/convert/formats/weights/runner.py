@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from lib.convert.formats.weights.safetensors_check import unreadable
 from lib.errors import InvalidFile
 from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 CHECKPOINT, SAFETENSORS = "model.pt", "model.safetensors"
 WRAPPER = "state_dict"
 MOST_DEPTH = 16
+MOST_DIMENSIONS = 64  # numpy's
 MOST_ENTRIES = 1_000_000
 
 
@@ -50,7 +52,7 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
         with safe_open(path, framework="pt", device="cpu") as file:
             return {name: file.get_tensor(name) for name in sorted(file.keys())}, dict(file.metadata() or {})
     except (SafetensorError, OSError, RuntimeError, AttributeError, KeyError, ValueError) as error:
-        raise InvalidFile(f"The safetensors file cannot be read ({clean(str(error))[:200]}).") from None
+        raise unreadable(error) from None
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
@@ -119,7 +121,7 @@ def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str
 
 
 def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
-    """The same bits as a numpy array. Raises InvalidFile for a dtype that numpy and ml_dtypes do not have."""
+    """The same bits as a numpy array. Raises InvalidFile for a dtype or a rank that numpy and ml_dtypes do not have."""
     import ml_dtypes
     import torch
 
@@ -130,6 +132,8 @@ def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
             raise TypeError
     except TypeError:
         raise InvalidFile(f"The tensor {name[:80]!r} has the dtype {kind}, which numpy and ml_dtypes do not have.") from None
+    if tensor.dim() > MOST_DIMENSIONS:
+        raise InvalidFile(f"The tensor {name[:80]!r} has {tensor.dim():,} dimensions; at most {MOST_DIMENSIONS} are read.")
     flat = tensor.contiguous().reshape(-1)
     return (
         flat.view(torch.uint8).numpy().view(dtype).reshape(tuple(tensor.shape))
