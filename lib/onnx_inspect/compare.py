@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 from onnx import AttributeProto, NodeProto, SparseTensorProto, TensorProto
 
+from lib.error_measures import absolute_error, close
 from lib.errors import InvalidFile
 from lib.onnx_inspect import graph, shapes
 from lib.onnx_inspect.report import cut, shape_text
@@ -159,25 +160,10 @@ def _gap(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol: float)
     worst, beyond = 0.0, 0
     for k in range(0, x.size, PIECE):
         p, q = x[k : k + PIECE], y[k : k + PIECE]
-        exact = _whole_gap(p, q) if p.dtype.kind in "iub" else None
-        wide = np.complex128 if x.dtype.kind == "c" else np.float64
-        p, q = p.astype(wide), q.astype(wide)
-        same = (p == q) | (np.isnan(p) & np.isnan(q)) if exact is None else exact == 0
-        with np.errstate(invalid="ignore"):
-            gap = np.where(same, 0.0, np.abs(p - q) if exact is None else exact)
-            # an infinite q would have room for everything
-            near = same | (np.isfinite(gap) & (gap <= atol + rtol * np.abs(q)))
-            beyond += int((~near).sum())
-        worst = max(worst, float(np.nan_to_num(gap, nan=np.inf).max(initial=0.0)))
+        error = absolute_error(q, p)
+        if largest := float(error.max(initial=0.0)):
+            worst, beyond = max(worst, largest), beyond + int((~close(error, q, rtol, atol)).sum())
     return f"{beyond:,} of {x.size:,} values differ, by up to {worst:.3g}" if beyond else ""
-
-
-def _whole_gap(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """|p - q| of whole numbers, which float64 has exactly only up to 2⁵³; the difference of two int64 fits uint64."""
-    high, low = np.maximum(p, q), np.minimum(p, q)
-    if p.dtype.kind == "i":
-        high, low = high.astype(np.int64), low.astype(np.int64)
-    return high.astype(np.uint64) - low.astype(np.uint64)
 
 
 def _nodes(a: Model, b: Model) -> list[dict[str, str]]:

@@ -7,6 +7,8 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
+from lib.error_measures import absolute_error, both_finite, close, cosine, kind, one_not_finite, peak, wide
+
 FLOOR = 1e-7
 
 
@@ -38,47 +40,39 @@ def difference(name: str, ours: Any, expected: Any, rtol: float = 1e-3, atol: fl
         "atol": atol,
     }
     # one runtime gives strings as objects, the other as numpy's own
-    texts = ours.dtype.kind in "OSU" and expected.dtype.kind in "OSU"
+    texts = kind(ours) == kind(expected) == "O"
     if ours.shape != expected.shape or (ours.dtype != expected.dtype and not texts):
         return out | {"why": f"{dtype_of(ours)} {list(ours.shape)} against {dtype_of(expected)} {list(expected.shape)}"}
     if texts:
         other = sum(_text(a) != _text(b) for a, b in zip(ours.reshape(-1), expected.reshape(-1), strict=True))
         why = {"why": f"{other:,} of {ours.size:,} strings differ"} if other else {}
         return out | {"agree": not other, "rtol": 0.0, "atol": 0.0} | why
-    rtol, atol = _tolerance(ours.dtype, rtol, atol)
-    out |= {"rtol": rtol, "atol": atol}
-    wide = np.complex128 if ours.dtype.kind == "c" else np.float64
-    a, b = ours.astype(wide).reshape(-1), expected.astype(wide).reshape(-1)
-    both = np.isfinite(a) & np.isfinite(b)
-    odd = ~both & ~((a == b) | (np.isnan(a) & np.isnan(b)))
+    rtol, atol = (0.0, 0.0) if kind(ours) in "ib" else (max(rtol, 4 * float(ml_dtypes.finfo(ours.dtype).eps)), atol)
+    a, b = wide(ours), wide(expected)
+    odd = int(one_not_finite(b, a).sum())
+    both = both_finite(b, a)
+    error, a, b = absolute_error(expected, ours)[both], a[both], b[both]
+    atol = max(atol * peak(b), FLOOR)
     with np.errstate(all="ignore"):
-        gap, size = np.abs(a[both] - b[both]), np.abs(b[both])
-        atol = max(atol * float(size.max(initial=0.0)), FLOOR)
-        out["atol"] = number(atol)
-        near = bool((ours == expected).all()) if ours.dtype.kind in "iub" else bool((gap <= atol + rtol * size).all())
-        out["agree"] = not odd.any() and near
-        out["max_abs"] = number(gap.max(initial=0.0))
-        out["max_rel"] = number((gap[size > 0] / size[size > 0]).max(initial=0.0))
-        norm = float(np.linalg.norm(a[both]) * np.linalg.norm(b[both]))
-        out["cosine"] = number(np.real(np.vdot(a[both], b[both])) / norm) if norm else None
-    return out | ({"why": f"{int(odd.sum())} values are finite in one and not in the other"} if odd.any() else {})
+        size = np.abs(b)
+        relative = (error[size > 0] / size[size > 0]).max(initial=0.0)
+    out |= {
+        "rtol": rtol,
+        "atol": number(atol),
+        "agree": not odd and bool(close(error, b, rtol, atol).all()),
+        "max_abs": number(error.max(initial=0.0)),
+        "max_rel": number(relative),
+        "cosine": cosine(b, a),
+    }
+    return out | ({"why": f"{odd} values are finite in one and not in the other"} if odd else {})
 
 
 def dtype_of(value: np.ndarray) -> str:
-    return "string" if value.dtype.kind in "OSU" else value.dtype.name
+    return "string" if kind(value) == "O" else value.dtype.name
 
 
 def _text(value: Any) -> str:
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
-def _tolerance(dtype: np.dtype, rtol: float, atol: float) -> tuple[float, float]:
-    if dtype.kind in "iub":
-        return 0.0, 0.0
-    try:
-        return max(rtol, 4 * float(ml_dtypes.finfo(dtype).eps)), atol
-    except ValueError:  # a narrow integer
-        return 0.0, 0.0
 
 
 def number(value: Any) -> float | None:

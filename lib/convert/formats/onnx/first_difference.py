@@ -17,6 +17,7 @@ import onnxruntime
 from onnx import ModelProto, NodeProto, ValueInfoProto
 
 from lib.convert.formats.onnx import files as onnx_files
+from lib.error_measures import absolute_error, kind, value_range
 from lib.errors import JobFailed
 from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.words import clean
@@ -183,19 +184,10 @@ def _error(ours: Any, expected: Any) -> tuple[float | None, float | None] | None
     """
     if not (isinstance(ours, np.ndarray) and isinstance(expected, np.ndarray)):
         return None
-    floats = [a.dtype.kind == "f" or a.dtype.kind == "V" for a in (ours, expected)]
-    if ours.dtype.kind in "OSU" or expected.dtype.kind in "OSU" or floats[0] != floats[1]:
+    kinds = kind(ours), kind(expected)
+    if "O" in kinds or (kinds[0] in "fc") != (kinds[1] in "fc"):
         return None
     if ours.shape != expected.shape:
         return None, None
-    a, b = ours.astype(np.float64), expected.astype(np.float64)
-    with np.errstate(invalid="ignore"):
-        same = (a == b) | (np.isnan(a) & np.isnan(b))
-    both = np.isfinite(a) & np.isfinite(b)
-    if (~both & ~same).any():
-        return None, None
-    if not both.any():
-        return 0.0, 0.0
-    largest = float(np.abs(a[both] - b[both]).max())
-    spread = float(np.ptp(b[both])) or float(np.abs(b[both]).max()) or 1.0
-    return largest, largest / spread
+    largest = float(absolute_error(expected, ours).max(initial=0.0))
+    return (largest, largest / value_range(expected)) if np.isfinite(largest) else (None, None)

@@ -20,6 +20,7 @@ from lib.convert.formats.pt2 import files as pt2_files
 from lib.convert.formats.pt2.runner import Pt2Runner
 from lib.convert.proof.cases import Case
 from lib.convert.tools import onnx_importer
+from lib.error_measures import absolute_error, close, peak
 from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
 from lib.onnx_model.open import Model
@@ -135,13 +136,7 @@ def differs(got: Arrays, expected: Arrays) -> None:
             if not np.array_equal(a, b):
                 raise Disagrees(f"{int((a != b).sum())} of {b.size} values of {name[:60]!r} differ")
             continue
-        wide = np.complex128 if b.dtype.kind == "c" else np.float64
-        a, b, half = a.astype(wide), b.astype(wide), b.dtype.itemsize == 2
-        finite = np.isfinite(b)
-        with np.errstate(all="ignore"):
-            largest = float(np.abs(b[finite]).max(initial=0.0))
-            bound = ATOL * max(largest, PEAK) + (HALF if half else RTOL) * np.abs(b)
-            good = np.where(finite, np.abs(a - b) <= bound, (a == b) | (np.isnan(a) & np.isnan(b)))
-            if not good.all():
-                worst = float(np.abs(a - b)[finite].max(initial=0.0))
-                raise Disagrees(f"{name[:60]!r} differs by up to {worst:.2g} where its largest value is {largest:.2g}")
+        error, largest = absolute_error(b, a), peak(b)
+        if not close(error, b, HALF if b.dtype.itemsize == 2 else RTOL, ATOL * max(largest, PEAK)).all():
+            worst = float(error.max(initial=0.0))
+            raise Disagrees(f"{name[:60]!r} differs by up to {worst:.2g} where its largest value is {largest:.2g}")
