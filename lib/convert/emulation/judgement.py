@@ -20,7 +20,8 @@ import numpy as np
 from lib.convert.emulation import sums
 from lib.convert.emulation.draws import Arrays, Emulation
 from lib.convert.proof.comparison import ORDER, Faithfulness
-from lib.convert.proof.measures import kind, wide
+from lib.error_measures import both_finite, kind, one_not_finite
+from lib.error_measures import real as wide
 
 # Ratios up to which a file is proven. Over 600 right files' worst were 2.1, 2.5, 2.7, 3.7 and 2.5, but for slices of
 # which there are a thousand (6.3).
@@ -136,7 +137,7 @@ def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any
     for e, o, given, counts in rows:
         e, o, given = wide(e), wide(o), np.stack([wide(g) for g in given])
         counts = np.broadcast_to(counts.reshape(counts.shape + (1,) * (e.ndim - counts.ndim)), e.shape)
-        odd = ~(np.isfinite(o) & np.isfinite(e)) & ~((np.isnan(e) & np.isnan(o)) | (e == o)) & counts
+        odd = one_not_finite(e, o) & counts
         lost = ~np.isfinite(given).all(0)
         if odd.any() and not why:
             by = (
@@ -145,7 +146,7 @@ def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any
                 else "which the format does not explain"
             )
             why = f"{int(odd.sum())} of its values are not finite on one side only, {by}."
-        counts = counts & np.isfinite(e) & np.isfinite(o)
+        counts = counts & both_finite(e, o)
         hidden += int((counts & ~np.isfinite(given[0])).sum())
         counts = counts & ~lost
         cleaned.append((e, o, given[: min(len(g) for _, _, g, _ in rows)], counts))

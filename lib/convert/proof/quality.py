@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib.convert.proof import measures
+from lib.error_measures import absolute_error, both_finite
 from lib.statistics import mcnemar, wilson
 
 MIN_AGREEMENT = 0.95
@@ -102,11 +103,10 @@ def measure(
         found = _noise(name, wide[0], wide[1], precision)
         found.lost = _lost(expected, ours)
     found.cosine = measures.cosine(wide[0], wide[1])
-    finite = [np.isfinite(v) for v in wide]
-    gap = np.abs(np.subtract(wide[1], wide[0], where=finite[0] & finite[1], out=np.zeros_like(wide[0])))
-    found.range_error = float(gap.max(initial=0.0)) / measures.peak(wide[0])
+    both = both_finite(*wide)
+    found.range_error = float(absolute_error(*wide)[both].max(initial=0.0)) / measures.peak(wide[0])
     found.error_to_variation = _variation(wide[0], wide[1])
-    if (broken := finite[0] & ~finite[1]).any():
+    if (broken := np.isfinite(wide[0]) & ~both).any():
         found.good, found.range_error = False, None
         found.reason = f"{int(broken.sum()):,} of its values are NaN or infinite, and are not in the source."
     return found
@@ -266,7 +266,7 @@ def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
 def _variation(a: np.ndarray, b: np.ndarray) -> float | None:
     """Root mean square error / how far the expected values vary over the inputs; None where these do not vary."""
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
-    both = np.isfinite(a) & np.isfinite(b)
+    both = both_finite(a, b)
     if not both.any():
         return None
     middle = np.where(both, a, 0.0).sum(0) / np.maximum(both.sum(0), 1)
