@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from dataclasses import MISSING, fields
+from dataclasses import MISSING, asdict, fields
 from pathlib import Path
 
 from lib.errors import InvalidFile, WorkbenchError
@@ -19,7 +19,8 @@ from lib.train import datasets, experiment
 from lib.train.data import DataSet
 from lib.train.edge import save, targets
 from lib.train.recipe import FRAMEWORKS, PRECISIONS, TECHNIQUES, WEIGHTS, Recipe
-from lib.train.reproduce import recipe_of, verdict
+from lib.train.reproduce import verdict
+from lib.train.run_record import DataReference, RunRecord
 from lib.train.runs import Run, Runs
 from lib.train.terminal import Stages, sentence, show
 
@@ -72,10 +73,10 @@ def main(words: list[str] | None = None) -> int:
     prepare_library(KERAS_BACKEND="torch")
     try:
         if args.list:
-            for record in runs.list():
-                result = record.get("result") or {}
-                accuracy = f"{result['accuracy']:.1%} of {result['count']} {result['on']} pictures" if result else "–"
-                print(f"{record['id']}  {record['status']:<11}  {accuracy}")
+            for record in runs.records():
+                result = record.result
+                accuracy = f"{result.accuracy:.1%} of {result.count} {result.on} pictures" if result else "–"
+                print(f"{record.id}  {record.status:<11}  {accuracy}")
             return 0
         values = {f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name) is not None}
         if args.export:  # before anything takes minutes
@@ -108,13 +109,13 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
     earlier = runs.find(args.resume or args.reproduce) if args.resume or args.reproduce else None
     if earlier is None and not args.data:
         raise InvalidFile("Name a folder of pictures, or objects, or digits.")
-    record = earlier.read() if earlier else {}
+    record = earlier.record() if earlier else RunRecord()
     named = args.data or _place_of(earlier)
     data = _data(named, settings) if args.data else _data_of(earlier, settings)
     if earlier:
-        recipe = recipe_of(record)
+        recipe = record.used_recipe()
     processes, main = settings.processes, settings.rank == 0
-    place = experiment.Place(
+    context = experiment.RunContext(
         data=data,
         cache=data.cache,
         trackers=settings.trackers,
@@ -125,26 +126,30 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
     if args.resume:
         run = earlier
     elif main:
-        about = {"id": named if named in datasets.MADE else "", "name": Path(named).name, "fingerprint": data.fingerprint}
-        counts = {"count": len(data.items), "classes": len(data.classes)}
-        name = args.name or (f"{record['name']}-again" if record else Path(named).name)
-        run = runs.new(name, {"recipe": recipe.as_dict(), "data": about | counts})
+        reference = DataReference(
+            id=named if named in datasets.MADE else "",
+            name=Path(named).name,
+            fingerprint=data.fingerprint,
+            count=len(data.items),
+            classes=len(data.classes),
+        )
+        name = args.name or (f"{record.name}-again" if earlier else Path(named).name)
+        run = runs.new(name, {"recipe": recipe.as_dict(), "data": asdict(reference)})
         (run.folder / "source.txt").write_text(named if named in datasets.MADE else str(Path(named).resolve()))
     else:
         run = Run(runs.home / "other-process")  # writes nothing
     assert run is not None
-    for event in show(experiment.conduct(run, recipe, place, resume=bool(args.resume)), main):
+    for event in show(experiment.run_training(run, recipe, context, resume=bool(args.resume)), main):
         del event
     if main:
-        result = run.read()["result"]
-        low, high = result["interval"]
-        print(f"{result['accuracy']:.1%} of {result['count']} {result['on']} pictures (95 %: {low:.1%} to {high:.1%})")
+        result = run.record().result
+        assert result is not None
+        low, high = result.interval
+        print(f"{result.accuracy:.1%} of {result.count} {result.on} pictures (95 %: {low:.1%} to {high:.1%})")
         if args.reproduce and earlier:
             found = verdict(earlier, run)
-            run.update(again=found)
-            print(
-                found["verdict"], *(f"{d['what']}: {d['first']} / {d['second']}" for d in found["differences"]), sep="\n  "
-            )
+            run.update(again=asdict(found))
+            print(found.verdict, *(f"{d.what}: {d.first} / {d.second}" for d in found.differences), sep="\n  ")
     return run, data
 
 

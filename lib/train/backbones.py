@@ -27,6 +27,16 @@ class Backbone:
     note: str = ""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackboneWeights:
+    """The values that a backbone starts from. ``source`` says in words where they come from, "random" for none; ``sha256``
+    over names and values, "" for random ones. ``parameters`` is their number in the whole network, head included."""
+
+    source: str = ""
+    sha256: str = ""
+    parameters: int = 0
+
+
 BACKBONES = {
     b.name: b
     for b in (

@@ -14,7 +14,6 @@ from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import astuple, dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from lib.errors import InvalidFile
 from lib.train import scanning
@@ -95,12 +94,6 @@ class DataSet:
     def split(self, validation: float = 0.1, seed: int = 0) -> Split:
         """Given parts are kept; a missing val is cut from train by class. The same on every machine."""
         return split(self.items, validation, seed)
-
-    def summary(self, samples: int = 4) -> dict[str, Any]:
-        """JSON for the page (``overview.py`` says what is in it)."""
-        from lib.train.overview import summary  # it opens pictures, which most callers do not want
-
-        return summary(self, samples)
 
     def save(self, home: Path | None = None) -> Path:
         """Writes ``data.json`` there (or at home) at once and whole; returns its path."""

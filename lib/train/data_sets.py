@@ -9,14 +9,17 @@ import shutil
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidValue, JobFailed, NotFound
 from lib.jobs import Job, Jobs, Limits
 from lib.settings import Settings
+from lib.train.data_summary import DataSummary
 from lib.train.datasets import MADE
 from lib.train.runs import printable, read_json
+from lib.train.schema import parse_fields
 from lib.train.visitors import SHARED, Visitors
 
 TASKS = "lib.train.data_tasks"
@@ -61,22 +64,24 @@ class DataSets:
         if name in MADE:
             return name, self._job("make", name=name, home=str(home))
         if (home / "data.json").is_file():
-            return name, self._job("describe", home=str(home))
+            return name, self._job("describe", name=name, home=str(home))
         shutil.rmtree(home, ignore_errors=True)  # of a fetch that was stopped
         return name, self._job("fetch", name=name, home=str(home), allowed=True)
 
-    def remember(self, owner: str, id: str, summary: dict[str, Any]) -> None:
-        """Keeps what a data job answered, so that a reload shows it without another job."""
+    def remember(self, owner: str, id: str, answer: dict[str, Any]) -> DataSummary:
+        """Keeps the summary that a data job answered, so that a reload shows it without another job."""
+        summary = parse_fields(DataSummary, answer)
         home = self.folder(owner, id)
         if home.is_dir():
-            (home / "summary.json").write_text(json.dumps(summary))
+            (home / "summary.json").write_text(json.dumps(asdict(summary)))
+        return summary
 
-    def summary(self, owner: str, id: str) -> dict[str, Any]:
+    def summary(self, owner: str, id: str) -> DataSummary:
         """What ``remember`` kept. Raises NotFound where the data set is gone."""
-        found = read_json(self.folder(owner, id) / "summary.json")
-        if not isinstance(found, dict):
+        values = read_json(self.folder(owner, id) / "summary.json")
+        if not isinstance(values, dict):
             raise NotFound("This data set is no longer here. Choose or upload it again.")
-        return found
+        return parse_fields(DataSummary, values)
 
     def delete(self, owner: str, id: str) -> None:
         """Deletes one that the owner uploaded. Raises JobFailed while a training uses it, InvalidValue for others."""

@@ -1,22 +1,27 @@
-"""What runs in the child process for data sets: one function a question, JSON in and out (``lib/jobs.py``)."""
+"""What runs in the child process for data sets: one function a question, JSON in and out (``lib/jobs.py``).
+
+Each answers with a ``DataSummary``.
+"""
 
 from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from lib.train import datasets
 from lib.train.archives import unpack
 from lib.train.data import DataSet
+from lib.train.data_summary import summarize
 from lib.train.hub_data import from_hub
 
 Progress = Callable[..., None]
 
 
 def take(progress: Progress, archive: str, name: str, home: str) -> dict[str, Any]:
-    """Unpacks a visitor's zip to ``home/pictures``, scans and saves it; answers with the summary and its ``name``.
+    """Unpacks a visitor's zip to ``home/pictures``, scans and saves it.
 
     What was unpacked is removed again where it is no data set.
     """
@@ -29,19 +34,19 @@ def take(progress: Progress, archive: str, name: str, home: str) -> dict[str, An
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
-    return {"name": name} | data.summary()
+    return asdict(summarize(data, name))
 
 
 def make(progress: Progress, name: str, home: str) -> dict[str, Any]:
-    """One of the data sets that are made here; answers with the summary and its ``name``."""
-    return {"name": name} | datasets.make(name, Path(home), progress).summary()
+    """One of the data sets that are made here."""
+    return asdict(summarize(datasets.make(name, Path(home), progress), name))
 
 
 def fetch(progress: Progress, name: str, home: str, allowed: bool) -> dict[str, Any]:
-    """``hub:owner/name``, fetched, scanned and saved; answers with the summary and its ``name``."""
-    return {"name": name} | from_hub(name, Path(home), allowed=allowed, progress=progress).summary()
+    """``hub:owner/name``, fetched, scanned and saved."""
+    return asdict(summarize(from_hub(name, Path(home), allowed=allowed, progress=progress), name))
 
 
-def describe(progress: Progress, home: str) -> dict[str, Any]:
+def describe(progress: Progress, name: str, home: str) -> dict[str, Any]:
     """The summary of a data set that was saved before."""
-    return DataSet.load(Path(home)).summary()
+    return asdict(summarize(DataSet.load(Path(home)), name))

@@ -2,14 +2,61 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 
 import numpy as np
 
 from lib.statistics import wilson
 
 MISTAKES = 24
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartResult:
+    """``correct`` of ``count`` pictures of one part. ``accuracy`` is 0 to 1, ``interval`` its 95 % interval (Wilson)."""
+
+    count: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+
+    @classmethod
+    def of(cls, correct: int, count: int) -> PartResult:
+        return cls(count=count, correct=correct, accuracy=correct / max(count, 1), interval=wilson(correct, count))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run is judged by: its best ``epoch``, counted from 1, on the part ``on``. ``parts``: the result of each part.
+
+    The part is "test" where there are test pictures, else "validation", on which the epoch was chosen. The other fields are
+    those of ``parts[on]``.
+    """
+
+    on: str
+    epoch: int = 0
+    count: int
+    correct: int
+    accuracy: float
+    interval: tuple[float, float]
+    parts: dict[str, PartResult] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, parts: Mapping[str, PartResult], epoch: int) -> RunResult:
+        on = "test" if "test" in parts else "validation"
+        return cls(on=on, epoch=epoch, **asdict(parts[on]), parts=dict(parts))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mistake:
+    """A picture with the wrong label. ``index`` into the data set; ``label`` (the true one) and ``predicted`` are numbers of
+    classes; ``probability`` is that of ``predicted``, 0 to 1."""
+
+    index: int
+    label: int
+    predicted: int
+    probability: float
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -29,11 +76,8 @@ class Predictions:
     def right(self) -> np.ndarray:
         return self.predicted == self.labels
 
-    def result(self) -> dict[str, Any]:
-        """``count``, ``correct``, ``accuracy`` and its 95 % ``interval``."""
-        count, correct = len(self.labels), int(self.right.sum())
-        low, high = wilson(correct, count)
-        return {"count": count, "correct": correct, "accuracy": correct / max(count, 1), "interval": [low, high]}
+    def result(self) -> PartResult:
+        return PartResult.of(int(self.right.sum()), len(self.labels))
 
     def confusion(self) -> np.ndarray:
         """int64 [classes, classes]: true class by row, predicted by column."""
@@ -41,16 +85,16 @@ class Predictions:
         flat = np.bincount(self.labels * classes + self.predicted, minlength=classes * classes)
         return flat.reshape(classes, classes)
 
-    def mistakes(self, most: int = MISTAKES) -> list[dict[str, Any]]:
-        """The wrong ones, the surest first: ``index``, ``label``, ``predicted``, ``probability``."""
+    def mistakes(self, most: int = MISTAKES) -> list[Mistake]:
+        """The pictures with a wrong label, the most confident first."""
         wrong = np.flatnonzero(~self.right)
-        sure = self.probabilities[wrong, self.predicted[wrong]]
+        confidence = self.probabilities[wrong, self.predicted[wrong]]
         return [
-            {
-                "index": int(self.indices[at]),
-                "label": int(self.labels[at]),
-                "predicted": int(self.predicted[at]),
-                "probability": round(float(self.probabilities[at].max()), 4),
-            }
-            for at in wrong[np.argsort(-sure, kind="stable")][:most]
+            Mistake(
+                index=int(self.indices[at]),
+                label=int(self.labels[at]),
+                predicted=int(self.predicted[at]),
+                probability=round(float(self.probabilities[at].max()), 4),
+            )
+            for at in wrong[np.argsort(-confidence, kind="stable")][:most]
         ]

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lib.train.backbones import BackboneWeights
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """Work around the epochs, in words; ``share`` of it done, 0 to 1, or None."""
+    """What happens before and after the epochs, in words. ``share`` of it is done, 0 to 1; None where nobody knows."""
 
     words: str
     share: float | None = None
@@ -41,14 +43,9 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The network stands. ``source`` of the backbone's weights in words ("random" for none), their sha256, "" for none.
+    """The network is built. ``history`` has the epochs that a resumed training did before."""
 
-    ``history`` is what a resumed training did before.
-    """
-
-    source: str
-    sha256: str
-    parameters: int
+    weights: BackboneWeights
     history: tuple[Epoch, ...] = ()
 
 

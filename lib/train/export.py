@@ -23,13 +23,13 @@ def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> dict[str, 
     """
     import onnx
 
-    record = run.read()
-    recipe, classes = Recipe.parse(record["recipe"]), tuple(record.get("classes") or ())
+    record = run.record()
+    recipe, classes = record.parsed_recipe(), record.classes
     if not classes:
         raise JobFailed("This run has no weights: it ended before its first epoch did.")
     write = _keras if recipe.framework == "keras" else _torch
     model = write(recipe, classes, run.folder, backbones)
-    notes = {"labels": json.dumps(classes), "run": run.id, "name": record.get("name", ""), "input": "RGB, 0 to 255"}
+    notes = {"labels": json.dumps(classes), "run": run.id, "name": record.name, "input": "RGB, 0 to 255"}
     onnx.helper.set_model_props(model, notes)
     onnx.save(model, path)
     return {

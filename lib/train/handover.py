@@ -66,11 +66,11 @@ def calibration_samples(run: Run, data: DataSet, out: Path, most: int = CALIBRAT
 
 def _seen(run: Run, data: DataSet) -> tuple[Recipe, Split]:
     """The run's recipe and parts. Raises JobFailed where the data set is no longer the one that the run saw."""
-    record = run.read()
-    recipe, classes = Recipe.parse(record["recipe"]), list(record.get("classes") or ())
+    record = run.record()
+    recipe, classes = record.parsed_recipe(), list(record.classes)
     if not classes:
         raise JobFailed("This run has no classes yet: it ended before its first epoch did.")
-    if record.get("data", {}).get("fingerprint") != data.fingerprint or classes != list(data.classes):
+    if record.data.fingerprint != data.fingerprint or classes != list(data.classes):
         raise JobFailed("The data set was changed since this run. Train again, then hand over.")
     return recipe, data.split(recipe.validation, recipe.seed)
 

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from lib.errors import InvalidValue, NotFound
 from lib.train.edge import kept
 from lib.train.frameworks import framework
-from lib.train.recipe import Recipe
 from lib.train.runs import Run
 from lib.train.training import BEST, Classifier
 
@@ -48,9 +47,9 @@ class Loaded:
     """A run's network, its classes, the side of its pictures, and which weights these are."""
 
     def __init__(self, run: Run, backbones: tuple[str, ...]) -> None:
-        record = run.read()
-        recipe = Recipe.parse(record["recipe"])
-        self.run, self.classes, self.size = run, tuple(record.get("classes") or ()), recipe.image_size
+        record = run.record()
+        recipe = record.parsed_recipe()
+        self.run, self.classes, self.size = run, record.classes, recipe.image_size
         self.stamp = stamp(run.folder)
         self.classifier: Classifier = framework(recipe.framework).load(recipe, self.classes, run.folder, backbones)
         self._open: dict[str, tuple[tuple[Path, int], ExitStack, Runtime]] = {}  # by runtime

@@ -2,40 +2,37 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import Any
-
-import numpy as np
-
+from lib.error_measures import absolute_error
 from lib.train.compare import differences
-from lib.train.recipe import Recipe
+from lib.train.run_record import Difference, Reproduction
 from lib.train.runs import Run
 from lib.train.training import BEST
 
 
-def recipe_of(record: dict[str, Any]) -> Recipe:
-    """The recipe as it was carried out: with the threads that it had."""
-    recipe = Recipe.parse(record["recipe"])
-    threads = (record.get("environment") or {}).get("threads")
-    return replace(recipe, threads=int(threads)) if threads else recipe
+def verdict(first: Run, again: Run) -> Reproduction:
+    """Of ``again``, which repeats ``first``. ``differences`` says what may be why (versions, threads, processor, device,
+    data), and by how much the weights and results differ."""
+    one, two = first.record(), again.record()
+    sums = [record.files[BEST].sha256 if BEST in record.files else None for record in (one, two)]
+    same = bool(sums[0]) and sums[0] == sums[1]
+    return Reproduction(
+        run=again.id,
+        of=first.id,
+        verdict="identical" if same else "differs",
+        sha256=sums[1],
+        differences=[] if same else _differences(first, again),
+    )
 
 
-def verdict(first: Run, again: Run) -> dict[str, Any]:
-    """``verdict`` is "identical" where the weights' sha256 are equal, else "differs"; ``differences`` says what may be why
-    (versions, threads, processor, device, data) and by how much the weights and results are apart."""
+def _differences(first: Run, again: Run) -> list[Difference]:
     one, two = first.read(), again.read()
-    sums = [((r.get("files") or {}).get(BEST) or {}).get("sha256") for r in (one, two)]
-    if sums[0] and sums[0] == sums[1]:
-        return {"run": again.id, "of": first.id, "verdict": "identical", "sha256": sums[0], "differences": []}
-    found = []
-    for part in ("environment", "weights", "split"):
-        found += differences(one.get(part) or {}, two.get(part) or {}, part)
-    if one["data"].get("fingerprint") != two["data"].get("fingerprint"):
-        found += differences(one["data"].get("fingerprint"), two["data"].get("fingerprint"), "data.fingerprint")
-    found += differences((one.get("result") or {}).get("accuracy"), (two.get("result") or {}).get("accuracy"), "accuracy")
+    found = [d for part in ("environment", "weights", "split") for d in differences(one.get(part), two.get(part), part)]
+    data = [record.data.fingerprint for record in (first.record(), again.record())]
+    found += differences(*data, "data.fingerprint")
+    found += differences(*((record.get("result") or {}).get("accuracy") for record in (one, two)), "accuracy")
     if (apart := _apart(first, again)) is not None:
-        found.append({"what": "largest difference of a weight", "first": 0.0, "second": apart})
-    return {"run": again.id, "of": first.id, "verdict": "differs", "sha256": sums[1], "differences": found}
+        found.append(Difference(what="largest difference of a weight", first=0.0, second=apart))
+    return found
 
 
 def _apart(first: Run, again: Run) -> float | None:
@@ -48,4 +45,4 @@ def _apart(first: Run, again: Run) -> float | None:
         return None
     if {k: v.shape for k, v in one.items()} != {k: v.shape for k, v in two.items()}:
         return None
-    return max((float(np.abs(one[k].astype(np.float64) - two[k]).max(initial=0)) for k in one), default=0.0)
+    return max((float(absolute_error(one[k], two[k]).max(initial=0.0)) for k in one), default=0.0)

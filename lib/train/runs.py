@@ -15,13 +15,15 @@ import secrets
 import shutil
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidValue, JobFailed, NotFound
+from lib.train.run_record import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, RunRecord
 
+__all__ = ["DONE", "FAILED", "INTERRUPTED", "RUNNING", "STOPPED", "WAITING", "Run", "Runs"]
 ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[0-9a-f]{16}")
 MAX_RECORD = 16 << 20  # bytes
 MAX_METRICS = 8 << 20
@@ -32,7 +34,6 @@ SHAPES: dict[str, type] = dict.fromkeys(
     ("recipe", "data", "weights", "environment", "split", "files", "result", "again"), dict
 )
 SHAPES |= {"epochs": list, "classes": list, "name": str, "status": str, "error": str}
-WAITING, RUNNING, DONE, FAILED, STOPPED, INTERRUPTED = "waiting", "running", "done", "failed", "stopped", "interrupted"
 
 
 class Run:
@@ -41,8 +42,12 @@ class Run:
     def __init__(self, folder: Path) -> None:
         self.folder, self.id = folder, folder.name
 
-    def read(self) -> dict[str, Any]:
+    def record(self) -> RunRecord:
         """The record, with ``status`` as it is now. Raises NotFound where there is none (any more)."""
+        return RunRecord.parse(self.read())
+
+    def read(self) -> dict[str, Any]:
+        """The record as JSON, as REST and the Python API answer it. Raises NotFound where there is none (any more)."""
         found = read_json(self.folder / RECORD, MAX_RECORD)
         if not isinstance(found, dict):
             raise NotFound(f"There is no run {self.id!r} (any more).")
@@ -97,7 +102,7 @@ class Run:
             file.write(json.dumps(values) + "\n")
 
     def evaluation(self) -> dict[str, Any]:
-        """What ``lib/train/shown.py`` wrote of every evaluated picture; empty before there is one."""
+        """What ``lib/train/evaluation_file.py`` wrote of every evaluated picture; empty before there is one."""
         found = read_json(self.folder / EVALUATION, MAX_RECORD)
         return found if isinstance(found, dict) else {}
 
@@ -146,8 +151,12 @@ class Runs:
             raise NotFound(f"There is no run {id!r} (any more).")
         return Run(self.home / id)
 
+    def records(self) -> Sequence[RunRecord]:
+        """Newest first."""
+        return [RunRecord.parse(values) for values in self.list()]
+
     def list(self) -> list[dict[str, Any]]:
-        """Records, newest first, without what is long."""
+        """The records as JSON, newest first, without what is long."""
         found = []
         folders = self.home.iterdir() if self.home.is_dir() else ()
         for folder in sorted(folders, key=lambda f: f.name, reverse=True):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,9 @@ Progress = Callable[..., None]
 PAUSE = 0.2  # seconds between two messages about steps
 
 
-def _place(data: str, trackers: list[str], backbones: list[str]) -> experiment.Place:
-    found = DataSet.load(Path(data))
-    return experiment.Place(data=found, cache=found.cache, trackers=tuple(trackers), backbones=tuple(backbones))
+def _context(data: str, trackers: list[str], backbones: list[str]) -> experiment.RunContext:
+    pictures = DataSet.load(Path(data))
+    return experiment.RunContext(data=pictures, cache=pictures.cache, trackers=tuple(trackers), backbones=tuple(backbones))
 
 
 def train(
@@ -39,7 +40,7 @@ def train(
     """Trains, or goes on with, the run whose folder the app has made; its record."""
     prepare_library(KERAS_BACKEND="torch")
     work, last = Run(Path(run)), 0.0
-    for event in experiment.conduct(work, Recipe.parse(recipe), _place(data, trackers, backbones), resume=resume):
+    for event in experiment.run_training(work, Recipe.parse(recipe), _context(data, trackers, backbones), resume=resume):
         if isinstance(event, Step) and time.monotonic() - last < PAUSE:
             continue
         last = time.monotonic()
@@ -59,22 +60,22 @@ def words(event: Event) -> tuple[str, float | None]:
         return f"Epoch {event.epoch}: {event.validation_accuracy:.1%} of the validation pictures are right", None
     if isinstance(event, Stage):
         return event.words, event.share
-    return "The network stands", None
+    return "The network is built", None
 
 
 def reproduce(progress: Progress, run: str, again: str, data: str, recipe: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Trains ``again`` by the recipe of ``run`` and compares; ``verdict`` and ``differences``."""
+    """Trains ``again`` by the recipe of ``run`` and compares; a ``Reproduction``."""
     train(progress, again, data, recipe, **more)
-    found = verdict(Run(Path(run)), Run(Path(again)))
-    Run(Path(again)).update(again=found)
-    return found
+    reproduction = asdict(verdict(Run(Path(run)), Run(Path(again))))
+    Run(Path(again)).update(again=reproduction)
+    return reproduction
 
 
-def finish(progress: Progress, run: str, data: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006
+def evaluate(progress: Progress, run: str, data: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006
     """Evaluates the best epoch of a run that was stopped; its record."""
     prepare_library(KERAS_BACKEND="torch")
     progress("Evaluating the best epoch", 0.1)
-    return experiment.finish_stopped(Run(Path(run)), _place(data, [], backbones))
+    return experiment.evaluate_stopped(Run(Path(run)), _context(data, [], backbones))
 
 
 def export(progress: Progress, run: str, out: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006

@@ -6,9 +6,8 @@ import os
 import shutil
 import threading
 import time
-from collections.abc import Mapping
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +17,10 @@ from lib.settings import Settings
 from lib.train import backbones
 from lib.train.classify import Classify
 from lib.train.data_sets import DataSets
+from lib.train.data_summary import DataSummary
 from lib.train.recipe import Recipe
-from lib.train.reproduce import recipe_of
-from lib.train.runs import DONE, ID, INTERRUPTED, STOPPED, Run, Runs
+from lib.train.run_record import DataReference, RunRecord
+from lib.train.runs import DONE, FAILED, ID, INTERRUPTED, STOPPED, Run, Runs
 from lib.train.speeds import Speeds
 from lib.train.training import BEST
 from lib.train.under_way import UnderWay
@@ -90,7 +90,7 @@ class Trainer:
     def backbones(self) -> dict[str, backbones.Backbone]:
         return backbones.listed(self.settings.train_backbones)
 
-    def estimate(self, recipe: Recipe, summary: Mapping[str, Any]) -> float:
+    def estimate(self, recipe: Recipe, summary: DataSummary) -> float:
         """Seconds that a training will take here, its turn in the queue not counted."""
         train, others = _counts(recipe, summary)
         return self.speeds.estimate(recipe, train, others)
@@ -102,30 +102,36 @@ class Trainer:
             raise InvalidValue("threads", recipe.threads, f"a whole number from 0 to {most} on this machine")
         summary = self.data.summary(owner, data)
         self._may_start(owner)
-        about = {"id": data, "name": summary.get("name") or data, "fingerprint": summary.get("fingerprint", "")}
-        counts = {"count": summary.get("count", 0), "classes": len(summary.get("classes") or ())}
-        run = self.runs(owner).new(name or about["name"], {"recipe": recipe.as_dict(), "data": about | counts})
+        reference = DataReference(
+            id=data,
+            name=summary.name or data,
+            fingerprint=summary.fingerprint,
+            count=summary.count,
+            classes=len(summary.classes),
+        )
+        record = {"recipe": recipe.as_dict(), "data": asdict(reference)}
+        run = self.runs(owner).new(name or reference.name, record)
         return self._start_new(owner, run, "train", {"recipe": recipe.as_dict()}, summary, recipe)
 
     def resume(self, run: Run) -> UnderWay:
         """Goes on with a run that was stopped or interrupted. Raises JobFailed for another."""
-        record = run.read()
-        if record.get("status") not in (STOPPED, INTERRUPTED, "failed"):
-            raise JobFailed(f"This run is {record.get('status')}; only a stopped or interrupted one can go on.")
-        owner, recipe = self._owner_of(run), recipe_of(record)
-        summary = self.data.summary(owner, record["data"]["id"])
+        record = run.record()
+        if record.status not in (STOPPED, INTERRUPTED, FAILED):
+            raise JobFailed(f"This run is {record.status}; only a stopped or interrupted one can go on.")
+        owner, recipe = self._owner_of(run), record.used_recipe()
+        summary = self.data.summary(owner, record.data.id)
         self._break_off(run)
-        return self._start(owner, run, "train", {"recipe": record["recipe"], "resume": True}, summary, recipe)
+        return self._start(owner, run, "train", {"recipe": record.recipe, "resume": True}, summary, recipe)
 
     def reproduce(self, run: Run) -> UnderWay:
         """Trains a run again, by its record, in a run of its own. Raises JobFailed for one that has not ended."""
-        record = run.read()
-        if record.get("status") != DONE:
-            raise JobFailed(f"This run is {record.get('status')}; only one that is done can be reproduced.")
-        owner, recipe = self._owner_of(run), recipe_of(record)
-        summary = self.data.summary(owner, record["data"]["id"])
+        record = run.record()
+        if record.status != DONE:
+            raise JobFailed(f"This run is {record.status}; only one that is done can be reproduced.")
+        owner, recipe = self._owner_of(run), record.used_recipe()
+        summary = self.data.summary(owner, record.data.id)
         self._may_start(owner)
-        again = self.runs(owner).new(f"{record['name']}-again", {"recipe": recipe.as_dict(), "data": record["data"]})
+        again = self.runs(owner).new(f"{record.name}-again", {"recipe": recipe.as_dict(), "data": asdict(record.data)})
         arguments = {"again": str(again.folder), "recipe": recipe.as_dict()}
         return self._start_new(owner, again, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
 
@@ -141,7 +147,7 @@ class Trainer:
 
     def home_of(self, run: Run) -> Path:
         """Of the data set that the run was trained on."""
-        return self.data.folder(self._owner_of(run), (run.read().get("data") or {}).get("id", ""))
+        return self.data.folder(self._owner_of(run), run.record().data.id)
 
     def job(self, task: str, arguments: dict[str, Any]) -> Job:
         """Beside the trainings, in a child process; ``task`` as ``Jobs.submit`` takes it."""
@@ -198,10 +204,10 @@ class Trainer:
             self.data.sweep(home)
 
     def _uses(self, owner: str, id: str) -> bool:
-        return any((record.get("data") or {}).get("id") == id for record in self.runs(owner).list())
+        return any(record.data.id == id for record in self.runs(owner).records())
 
     def _trains(self, owner: str, id: str) -> bool:
-        return any((one.run.read().get("data") or {}).get("id") == id for one in self.of(owner))
+        return any(one.run.record().data.id == id for one in self.of(owner))
 
     def _may_start(self, owner: str) -> None:
         """Raises QueueFull or InvalidValue where the owner has too much already, JobFailed where the disk is full."""
@@ -223,9 +229,9 @@ class Trainer:
         return run.folder.parent.parent.name
 
     def _start(
-        self, owner: str, run: Run, task: str, arguments: dict[str, Any], summary: dict[str, Any], recipe: Recipe
+        self, owner: str, run: Run, task: str, arguments: dict[str, Any], summary: DataSummary, recipe: Recipe
     ) -> UnderWay:
-        data = str(self.data.folder(owner, (run.read().get("data") or {}).get("id", "")))
+        data = str(self.data.folder(owner, run.record().data.id))
         given = {"run": str(run.folder), "data": data} | arguments
         more = {"trackers": list(self.settings.trackers), "backbones": list(self.settings.train_backbones)}
         with self._lock:
@@ -235,29 +241,29 @@ class Trainer:
 
             def ended(one: UnderWay) -> None:
                 try:
-                    record = one.run.read() if one.result else {}
-                    whole, epochs = record.get("seconds"), _epochs_took(record)
-                    known = _is_duration(whole) and _is_duration(epochs)
-                    if record.get("status") == DONE and not arguments.get("resume") and known:
-                        self.speeds.learn(recipe, *_counts(recipe, summary), epochs=float(epochs), whole=float(whole))
+                    record = one.run.record() if one.result else RunRecord()
+                    epochs = sum(epoch.seconds for epoch in record.epochs)
+                    known = _is_duration(record.seconds) and _is_duration(epochs)
+                    if record.status == DONE and not arguments.get("resume") and known:
+                        self.speeds.learn(recipe, *_counts(recipe, summary), epochs=epochs, whole=record.seconds)
                 except WorkbenchError:  # the record is gone, or no record any more
                     pass
                 finally:
                     with self._lock:
                         self._under_way.pop(run.id, None)
                 if one.result is None and (run.folder / BEST).is_file():
-                    self._finish(one.run, data)
+                    self._evaluate_stopped(one.run, data)
 
             one = self._under_way[run.id] = UnderWay(
                 run, job, ended, lasting=owner == SHARED, expected=self.estimate(recipe, summary)
             )
         return one
 
-    def _finish(self, run: Run, data: str) -> None:
+    def _evaluate_stopped(self, run: Run, data: str) -> None:
         """A stopped run keeps its best epoch: that is evaluated, in the background."""
         arguments = {"run": str(run.folder), "data": data, "backbones": list(self.settings.train_backbones)}
         with suppress(WorkbenchError):
-            job = self._looks.submit(f"{TASKS}:finish", arguments, limits=self._looking)
+            job = self._looks.submit(f"{TASKS}:evaluate", arguments, limits=self._looking)
 
             def follow() -> None:
                 with suppress(WorkbenchError):
@@ -284,16 +290,6 @@ def _is_duration(value: Any) -> bool:
     return isinstance(value, int | float) and 0 < value < 1e9
 
 
-def _epochs_took(record: Mapping[str, Any]) -> float | None:
-    """Seconds of all epochs; None where the record does not say."""
-    try:
-        return sum(float(epoch["seconds"]) for epoch in record["epochs"]) or None
-    except (KeyError, TypeError, ValueError):
-        return None
-
-
-def _counts(recipe: Recipe, summary: Mapping[str, Any]) -> tuple[int, int]:
+def _counts(recipe: Recipe, summary: DataSummary) -> tuple[int, int]:
     """Training pictures, and validation and test pictures, of a data set's summary."""
-    classes = summary.get("classes") or []
-    train, val, test = (sum(int(c.get(part) or 0) for c in classes) for part in ("train", "val", "test"))
-    return max(1, train), val + test
+    return max(1, summary.pictures("train")), summary.pictures("val") + summary.pictures("test")

@@ -9,7 +9,7 @@ from typing import Any
 
 from lib.errors import Cancelled, WorkbenchError
 from lib.jobs import Job, Progress, Result
-from lib.train.runs import STOPPED, Run
+from lib.train.runs import INTERRUPTED, RUNNING, STOPPED, WAITING, Run
 
 ABANDONED = 900.0  # seconds without anybody who looks, after which a visitor's training is stopped; it can be resumed
 
@@ -79,9 +79,9 @@ class UnderWay:
         try:
             if isinstance(self.error, Cancelled):
                 self.run.update(status=STOPPED)
-            elif self.run.read().get("status") in ("running", "waiting"):
+            elif self.run.record().status in (RUNNING, WAITING):
                 # lib/jobs speaks of files; here it is a training
                 words = self.error.message.replace("The process that opened the file", "The training's process")
-                self.run.update(status="interrupted", error=words)
+                self.run.update(status=INTERRUPTED, error=words)
         except WorkbenchError:  # it was deleted
             pass

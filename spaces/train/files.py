@@ -6,7 +6,6 @@ import asyncio
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 from fastapi import Request
 from fastapi.responses import FileResponse, JSONResponse
@@ -15,6 +14,7 @@ from starlette.responses import Response
 
 from lib.errors import WorkbenchError
 from lib.train.edge import kept
+from lib.train.edge.rows import Row
 from lib.train.runs import Run
 from lib.train.trainer import Trainer
 from lib.train.training import BEST
@@ -31,9 +31,9 @@ def address(run: str) -> str:
     return f"./{PLACE}/{run}/"
 
 
-def rows(run: Run) -> list[dict[str, Any]]:
+def rows(run: Run) -> list[Row]:
     """What is known of the exports, in the order of the targets."""
-    return [row.as_dict() for row in kept.rows(run).values()]
+    return list(kept.rows(run).values())
 
 
 def stamps(run: Run) -> str:

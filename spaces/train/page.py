@@ -199,7 +199,7 @@ class Page:
             return begin
 
         def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
-            name = shared.chosen_run(shared.owner(key, http), shared.desk(http, opened).subject).read().get("name", "")
+            name = shared.chosen_run(shared.owner(key, http), shared.desk(http, opened).subject).record().name
             return stage.question.ask(f"Delete the run <b>{e(name)}</b> with its weights and curves?")
 
         def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
@@ -210,8 +210,8 @@ class Page:
                 shared.trainer.delete(run)
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
-            left = shared.trainer.runs(owner).list()
-            return open_it(owner, desk, left[0]["id"] if left else "", http)
+            left = shared.trainer.runs(owner).records()
+            return open_it(owner, desk, left[0].id if left else "", http)
 
         at_once: dict[str, Any] = QUIET | {"queue": False}  # none of these waits for anything
         form.start.click(start, [*given, form.name, *form.given], self.everything, **at_once).then(
@@ -237,13 +237,12 @@ class Page:
             return {}
         owner = self.shared.owner(page.key)
         subject = page.value if isinstance(page.value, Subject) else Subject()
-        ways, records = self.shared.trainer.of(owner), self.shared.trainer.runs(owner).list()
+        ways, records = self.shared.trainer.of(owner), self.shared.trainer.runs(owner).records()
         if self.shared.run(owner, subject) is None:
-            newest = ways[-1].run.id if ways else records[0]["id"] if records else ""
+            newest = ways[-1].run.id if ways else records[0].id if records else ""
             subject = replace(subject, run=newest)
         if self.shared.summary(owner, subject.data) is None:
-            used = next((r for r in records if r["id"] == subject.run), {})
-            subject = replace(subject, data=str((used.get("data") or {}).get("id", "")))
+            subject = replace(subject, data=next((r.data.id for r in records if r.id == subject.run), ""))
         summary = self.shared.summary(owner, subject.data)
         seen, found = self._changed(owner, subject, ways, Seen())
         return (

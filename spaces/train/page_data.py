@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from lib.errors import WorkbenchError
 from lib.jobs import Job, Result
+from lib.train.data_summary import DataSummary
 from web.cards import e, failed, progress
 
 from . import view_data
@@ -43,7 +44,7 @@ class Data:
         self.question = Question("Delete", "Cancel")
         self.outputs = [self.card, self.drop, self.hub, self.forget, self.question.row, self.question.words]
 
-    def show(self, summary: dict[str, Any] | None, id: str) -> Updates:
+    def show(self, summary: DataSummary | None, id: str) -> Updates:
         own = bool(summary) and id not in EXAMPLES and not id.startswith("hub:")
         card = view_data.card(summary) if summary else ""
         return {self.card: card, self.forget: gr.Button(visible=own)} | self.question.closed()
@@ -62,10 +63,9 @@ class Data:
                     if not isinstance(event, Result):
                         yield {self.card: progress(event.stage, event.share)}
                         continue
-                    found = {"name": id} | event.value
-                    await asyncio.to_thread(shared.trainer.data.remember, owner, id, found)
+                    summary = await asyncio.to_thread(shared.trainer.data.remember, owner, id, event.value)
                     shared.turn(http, desk, data=id)
-                    yield self.show(found, id)
+                    yield self.show(summary, id)
             except WorkbenchError as error:
                 kept = await asyncio.to_thread(shared.summary, owner, desk.subject.data)
                 still = view_data.card(kept) if kept else ""
@@ -98,9 +98,9 @@ class Data:
             return self.show(None, "") | {self.drop: None}
 
         def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
-            found = shared.summary(shared.owner(key, http), shared.desk(http, opened).subject.data) or {}
-            name, count = e(found.get("name", "these pictures")), found.get("count", 0)
-            return self.question.ask(f"Delete <b>{name}</b> ({count:,} pictures) from this server? Runs are kept.")
+            summary = shared.summary(shared.owner(key, http), shared.desk(http, opened).subject.data) or DataSummary()
+            name = e(summary.name or "these pictures")
+            return self.question.ask(f"Delete <b>{name}</b> ({summary.count:,} pictures) from this server? Runs are kept.")
 
         given = [shared.subject, shared.key]
         self.forget.click(ask_first, given, [self.question.row, self.question.words], **QUIET)

@@ -64,11 +64,11 @@ class Export:
     def show(self, run: Run | None) -> Updates:
         if run is None or not stamp(run, BEST):
             return {self.table: idle(NO_RUN), self.chosen: ("", "")}
-        record, rows = run.read(), files.rows(run)
+        record, rows = run.record(), files.rows(run)
         found = view_export.choices(rows)
         first = found[0][1] if found else ""
-        result, saved = record.get("result") or {}, partial(files.saved, run.id)
-        table = view_export.table(rows, result, files.address(run.id), view.framework(record), saved)
+        saved = partial(files.saved, run.id)
+        table = view_export.table(rows, record.result, files.address(run.id), view.framework(record), saved)
         taken = {o.button: gr.Button(visible=o.taken) for o in self.offers}
         return taken | {
             self.table: table or idle(view_export.NOTHING),

@@ -12,7 +12,6 @@ from lib.train import backbones
 from lib.train.recipe import EPOCHS, Recipe
 from web.cards import e
 
-from . import view_data
 from .page_shared import QUIET, Shared
 from .subject import LABELS, Subject, recipe, wrong
 from .view import RANDOM, seconds
@@ -95,9 +94,8 @@ class Form:
             chance = f'<div class="mw-alert">{RANDOM} The backbone is not pretrained: expect a lower accuracy.</div>'
         if (summary := self.shared.summary(owner, data)) is None:
             return chance + self.nothing()
-        parts = view_data.counts(summary)
         took = seconds(self.shared.trainer.estimate(wanted, summary))
-        learnt = f"{parts['train']:,} training pictures, {wanted.epochs} epochs, {wanted.image_size} px"
+        learnt = f"{summary.pictures('train'):,} training pictures, {wanted.epochs} epochs, {wanted.image_size} px"
         return f'{chance}<p data-say="About {took}" title="{learnt}"><b>About {took}</b> on this machine</p>'
 
     @staticmethod

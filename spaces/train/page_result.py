@@ -29,7 +29,7 @@ class Result:
         """Changes whenever ``show`` would."""
         if run is None:
             return ""
-        return f"{run.id} {stamp(run, EVALUATION)} {bool(stamp(run, BEST))} {run.read()['status']}"
+        return f"{run.id} {stamp(run, EVALUATION)} {bool(stamp(run, BEST))} {run.record().status}"
 
     def show(self, run: Run | None) -> Updates:
         weights = run is not None and bool(stamp(run, BEST))
@@ -37,7 +37,7 @@ class Result:
         if run is None or not evaluation:
             empty = {self.matrix: "", self.cell: "", self.rest: ""}
             return empty | {self.card: idle(view_result.NOTHING)}
-        record = run.read()
+        record = run.record()
         links = view_result.links(files.address(run.id), weights)
         part, card = view_result.part_of(record, evaluation), view_result.card
         return {
@@ -57,7 +57,7 @@ class Result:
                 kind, i, j = str(event.pick).split(":")
                 assert kind == "cell"
                 evaluation = run.evaluation()
-                found = view_result.cell(evaluation, view_result.part_of(run.read(), evaluation), int(i), int(j))
+                found = view_result.cell(evaluation, view_result.part_of(run.record(), evaluation), int(i), int(j))
             except (AttributeError, AssertionError, ValueError, IndexError):
                 return gr.skip()
             return f'<div class="mw-card mw-train" tabindex="-1">{found}</div>'

@@ -43,7 +43,7 @@ class Runs:
         return f"{run.id if run else ''} {live} {[(f.name, stamp(Run(f), RECORD)) for f in folders]}"
 
     def show(self, owner: str, run: Run | None) -> Updates:
-        records = self.shared.trainer.runs(owner).list()
+        records = self.shared.trainer.runs(owner).records()
         if not records:
             return {
                 self.table: idle(view_runs.NONE),
@@ -51,7 +51,7 @@ class Runs:
                 self.compared: "",
             }
         shown = run.id if run else ""
-        choices = view_runs.choices(records, shown) if any(r["id"] == shown and r.get("result") for r in records) else []
+        choices = view_runs.choices(records, shown) if any(r.id == shown and r.result for r in records) else []
         return {
             self.table: view_runs.table(records, shown),
             self.other: gr.Dropdown(choices, value=None, visible=bool(choices)),

@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from lib.errors import WorkbenchError
+from lib.train.data_summary import DataSummary
 from lib.train.runs import Run
 from lib.train.trainer import Trainer
 from web.under_way import UnderWay as PageJobs
@@ -85,7 +86,7 @@ class Shared:
             raise gr.Error("This run is no longer available.", print_exception=False)
         return found
 
-    def summary(self, owner: str, data: str) -> dict[str, Any] | None:
+    def summary(self, owner: str, data: str) -> DataSummary | None:
         """Of a data set; None for none, or one that is gone."""
         if not data:
             return None

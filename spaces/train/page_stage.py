@@ -39,18 +39,18 @@ class Stage:
             told = f"{live.progress.stage} {live.progress.share} {stamp(run, METRICS)}"
             return f"{run.id} {others} {place} {view.seconds(wait)} {told}"
         stamps = f"{stamp(run, RECORD)} {stamp(run, EVALUATION)}"
-        return f"{run.id} {others} ended {stamps} {self.pending(run)} {run.read()['status']}"
+        return f"{run.id} {others} ended {stamps} {self.pending(run)} {run.record().status}"
 
     def show(self, run: Run | None, ways: Sequence[UnderWay]) -> Updates:
         others = view_stage.others(
-            [(one.run.id, str(one.run.read().get("name"))) for one in ways if run is None or one.run.id != run.id]
+            [(one.run.id, one.run.record().name) for one in ways if run is None or one.run.id != run.id]
         )
         if run is None:
             return {
                 self.card: idle(view.IDLE + Markup(others)),
                 self.actions: gr.Row(visible=False),
             } | self.question.closed()
-        record, metrics, live = run.read(), run.metrics(), self._live(run)
+        record, metrics, live = run.record(), run.metrics(), self._live(run)
         if live is not None:
             place, wait = self.shared.trainer.turn(live)
             if place:
@@ -58,7 +58,7 @@ class Stage:
             else:
                 card = view_stage.running(record, metrics, live.progress.stage, live.progress.share, others)
             return {self.card: card, self.actions: gr.Row(visible=False)} | self.question.closed()
-        status = record["status"]
+        status = record.status
         return {
             self.card: view_stage.ended(record, metrics, evaluated(run), self.pending(run), others),
             self.actions: gr.Row(visible=True),

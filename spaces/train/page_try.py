@@ -19,6 +19,7 @@ import gradio as gr
 
 from lib.errors import NotFound, WorkbenchError
 from lib.train import loaded
+from lib.train.data_summary import DataSummary
 from lib.train.runs import Run
 from lib.train.training import BEST
 from web.cards import e, failed, idle
@@ -78,7 +79,7 @@ class Attempt:
         if run is None or not stamp(run, BEST):
             return {self.browser: "", self.said: ""}
         onnx = f"{files.address(run.id)}{name}" if (name := files.file_of(run, "onnx")) else ""
-        classes = [str(name) for name in run.read().get("classes") or ()]
+        classes = list(run.record().classes)
         return {self.browser: in_browser.card(run.id, classes, onnx), self.said: ""}
 
     def show_making(self, words: str, ended: bool) -> Updates:
@@ -87,8 +88,8 @@ class Attempt:
 
     def _samples(self, owner: str, run: Run) -> list[tuple[str, int, str]]:
         """Of the run's own data, which need not be the chosen one."""
-        data = str((run.read().get("data") or {}).get("id", ""))
-        return view_data.first_samples(self.shared.summary(owner, data) or {}, SAMPLES)
+        data = run.record().data.id
+        return view_data.first_samples(self.shared.summary(owner, data) or DataSummary(), SAMPLES)
 
     def connect(self, export: Export, refresh: Refresh, everything: list[Any]) -> None:
         shared = self.shared
@@ -137,12 +138,12 @@ class Attempt:
         """The card, again whenever one runtime more has answered."""
         ask = self.shared.trainer.classify
         try:
-            record = await asyncio.to_thread(run.read)
+            record = await asyncio.to_thread(run.record)
             (row,) = await asyncio.to_thread(ask, run, [path])
         except WorkbenchError as error:
             yield failed(error, "no answer")
             return
-        name, own = str(record.get("name", "")), view.framework(record)
+        name, own = record.name, view.framework(record)
         others: dict[str, view_try.Row | None] = {}
         for runtime, targets in loaded.TARGETS.items():
             try:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from lib.train.run_record import RunRecord
 from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
 from web.cards import e
 
@@ -45,13 +46,13 @@ def percent(share: float) -> str:
     return f"{100 * share:.1f}%"
 
 
-def interval(result: dict[str, Any]) -> str:
-    low, high = result["interval"]
+def interval(ends: Sequence[float]) -> str:
+    low, high = ends
     return f"{100 * low:.1f}–{100 * high:.1f}%"
 
 
-def when(stamp: Any) -> str:
-    return time.strftime("%d %b %H:%M", time.localtime(stamp)) if isinstance(stamp, int | float) else ""
+def when(stamp: float | None) -> str:
+    return time.strftime("%d %b %H:%M", time.localtime(stamp)) if stamp is not None else ""
 
 
 def chip(status: str) -> str:
@@ -59,13 +60,9 @@ def chip(status: str) -> str:
     return f'<span class="mw-chip {kind}">{e(words)}</span>'
 
 
-def is_random(record: dict[str, Any]) -> bool:
-    return (record.get("recipe") or {}).get("weights") == "random"
-
-
-def framework(record: dict[str, Any]) -> str:
+def framework(record: RunRecord) -> str:
     """Of the run, as people call it."""
-    return "Keras" if (record.get("recipe") or {}).get("framework") == "keras" else "PyTorch"
+    return "Keras" if record.recipe.get("framework") == "keras" else "PyTorch"
 
 
 def picture(thumb: str, words: str, more: str = "") -> str:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
+from lib.train.edge.rows import Row
+from lib.train.evaluation import PartResult, RunResult
 from web.cards import e
 
 from .view import interval, percent
@@ -24,22 +25,18 @@ HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")
 
 
 def table(
-    rows: Sequence[Mapping[str, Any]],
-    result: Mapping[str, Any],
-    address: str,
-    own: str = "PyTorch",
-    saved: Callable[[str], str] = str,
+    rows: Sequence[Row], result: RunResult | None, address: str, own: str = "PyTorch", saved: Callable[[str], str] = str
 ) -> str:
-    """``rows`` as ``lib/train/edge/rows.py`` has them; ``result`` is the record's; ``address`` ends where a name is due;
+    """``result`` is the record's; ``address`` ends where a name is due;
     ``saved``: by which name a browser saves a file."""
     if not rows:
         return ""
-    part, count = next(((row["on"], row["count"]) for row in rows if row.get("count")), ("", 0))
-    trained = (result.get("parts") or {}).get(part)
+    part, count = next(((row.on, row.count) for row in rows if row.count), ("", 0))
+    trained = result.parts.get(part) if result else None
     lines = [_own(trained, own)] if trained else []
     lines += [_line(row, address, saved) for row in rows]
     head = "".join(f"<th>{name.replace('same label', f'same label as&nbsp;{e(own)}')}</th>" for name in HEAD)
-    proven = sum(1 for row in rows if row.get("file"))
+    proven = sum(1 for row in rows if row.file)
     on = f"<small>Accuracy on {count:,} {e(part)} pictures.</small>" if count else ""
     said = f"{proven} of {len(rows)} files can be downloaded."
     return (
@@ -49,9 +46,9 @@ def table(
     )
 
 
-def _own(result: Mapping[str, Any], own: str) -> str:
+def _own(result: PartResult, own: str) -> str:
     """The trained network, to compare with."""
-    accuracy = f"<b>{percent(result['accuracy'])}</b><div>{interval(dict(result))}</div>"
+    accuracy = f"<b>{percent(result.accuracy)}</b><div>{interval(result.interval)}</div>"
     return _row([f"<b>{e(own)}</b><div>as trained</div>", "", accuracy, "", "", ""])
 
 
@@ -61,66 +58,66 @@ def _row(cells: Sequence[str]) -> str:
     return f"<tr>{''.join(named)}</tr>"
 
 
-def _line(row: Mapping[str, Any], address: str, saved: Callable[[str], str]) -> str:
-    title = TITLES.get(row["target"], row["target"])
-    if row.get("file"):
-        name, words = e(row["file"]), e(saved(row["file"]))
+def _line(row: Row, address: str, saved: Callable[[str], str]) -> str:
+    title = TITLES.get(row.target, row.target)
+    if row.file:
+        name, words = e(row.file), e(saved(row.file))
         end = f'<a href="{e(address)}{name}" download aria-label="Download {e(title)}: {words}">{words}</a>'
     else:
         end = '<span class="mw-chip error">withheld</span>'
     cells = [
         f"<b>{e(title)}</b><br>{end}",
-        "" if row.get("megabytes") is None else f"{row['megabytes']:.1f}",
-        "" if row.get("accuracy") is None else f"<b>{percent(row['accuracy'])}</b><div>{interval(dict(row))}</div>",
+        "" if row.megabytes is None else f"{row.megabytes:.1f}",
+        "" if row.accuracy is None else f"<b>{percent(row.accuracy)}</b><div>{interval(row.interval or (0, 1))}</div>",
         _same(row),
         _speed(row),
-        {True: "runs", False: "does not run", None: "–"}[row.get("mediapipe")],
+        {True: "runs", False: "does not run", None: "–"}[row.mediapipe],
     ]
     return _row(cells)
 
 
-def _same(row: Mapping[str, Any]) -> str:
+def _same(row: Row) -> str:
     """The share of pictures that are labelled alike, and how far the probabilities are apart at most."""
-    if row.get("same_label") is None:
+    if row.same_label is None:
         return ""
-    if row.get("difference") is None:
-        return percent(row["same_label"])
-    far = f"{row['difference']:.2g}"
-    return f'{percent(row["same_label"])}<div title="The largest difference of a probability">at most {far} apart</div>'
+    if row.difference is None:
+        return percent(row.same_label)
+    far = f"{row.difference:.2g}"
+    return f'{percent(row.same_label)}<div title="The largest difference of a probability">at most {far} apart</div>'
 
 
-def _speed(row: Mapping[str, Any]) -> str:
-    if row.get("milliseconds") is None:
+def _speed(row: Row) -> str:
+    if row.milliseconds is None:
         return ""
-    ms, threads = row["milliseconds"], row.get("threads")
+    ms, threads = row.milliseconds, row.threads
     where = [f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
-    where += [RUNTIMES.get(row["runtime"], row["runtime"])] if row.get("runtime") else []
+    where += [RUNTIMES.get(row.runtime, row.runtime)] if row.runtime else []
     on = f"<div>{e(', '.join(where))}</div>" if where else ""
-    on += f"<div>{BUSY}</div>" if row.get("noisy") else ""
+    on += f"<div>{BUSY}</div>" if row.noisy else ""
     return f"{ms:.1f}{on}" if ms < 10 else f"{ms:.0f}{on}"
 
 
-def _reasons(rows: Sequence[Mapping[str, Any]]) -> str:
+def _reasons(rows: Sequence[Row]) -> str:
     """Why a file is withheld, and what was done to one that is not."""
     found = []
     for row in rows:
-        title = e(TITLES.get(row["target"], row["target"]))
-        if not row.get("file"):
-            found.append(f'<div class="mw-alert bad"><b>{title}</b> is withheld. {e(row.get("why") or "")}</div>')
+        title = e(TITLES.get(row.target, row.target))
+        if not row.file:
+            found.append(f'<div class="mw-alert bad"><b>{title}</b> is withheld. {e(row.why or "")}</div>')
         elif notes := _notes(row):
             found.append(f'<p class="mw-quiet"><b>{title}</b>: {e(notes)}</p>')
     return "".join(found)
 
 
-def _notes(row: Mapping[str, Any]) -> str:
-    floats, layers = row.get("float_layers") or 0, row.get("layers") or 0
+def _notes(row: Row) -> str:
+    floats, layers = row.float_layers or 0, row.layers or 0
     kept = f"{floats} of {layers} layers stay float32. " if floats and layers else ""
-    return f"{kept}{row.get('note') or ''}".strip()
+    return f"{kept}{row.note or ''}".strip()
 
 
-def choices(rows: Sequence[Mapping[str, Any]]) -> list[tuple[str, str]]:
+def choices(rows: Sequence[Row]) -> list[tuple[str, str]]:
     """The files that are there, for a list: a title and the file's name."""
-    return [(TITLES.get(row["target"], row["target"]), row["file"]) for row in rows if row.get("file")]
+    return [(TITLES.get(row.target, row.target), row.file) for row in rows if row.file]
 
 
 CSS = """

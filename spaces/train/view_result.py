@@ -2,44 +2,46 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from typing import Any
 
+from lib.train.run_record import RunRecord
 from lib.train.training import BEST
 from web.cards import e
 
 from .files import RECORD
 from .subject import LABELS, label, word
-from .view import RANDOM, interval, is_random, percent, picture
+from .view import RANDOM, interval, percent, picture
 
 MOST_CLASSES = 30  # of a matrix; beyond, the pairs that are confused most
 MOST_PICTURES, WORST, MOST_PAIRS = 48, 12, 40
 NOTHING = "The accuracy, the confusion matrix and the worst mistakes appear here after training."
 
 
-def part_of(record: dict[str, Any], evaluation: dict[str, Any]) -> str:
+def part_of(record: RunRecord, evaluation: dict[str, Any]) -> str:
     """The part that the result is about, or the one that there is."""
     parts = evaluation.get("parts") or {}
-    on = (record.get("result") or {}).get("on", "")
+    on = record.result.on if record.result else ""
     return on if on in parts else next(iter(parts), "")
 
 
-def summary(record: dict[str, Any]) -> str:
+def summary(record: RunRecord) -> str:
     """The accuracy in words and figures, of every part."""
-    result = record.get("result") or {}
-    if not result:
+    result = record.result
+    if result is None:
         return ""
     rows = "".join(
-        f"<tr><td>{e(name)}</td><td><b>{percent(one['accuracy'])}</b></td><td>{interval(one)}</td>"
-        f"<td>{one['correct']:,} of {one['count']:,} correct</td></tr>"
-        for name, one in (result.get("parts") or {}).items()
+        f"<tr><td>{e(name)}</td><td><b>{percent(one.accuracy)}</b></td><td>{interval(one.interval)}</td>"
+        f"<td>{one.correct:,} of {one.count:,} correct</td></tr>"
+        for name, one in result.parts.items()
     )
     chosen = (
         "The best epoch was chosen on the validation pictures. The test pictures were not used for any choice."
-        if "test" in (result.get("parts") or {})
+        if "test" in result.parts
         else "There are no test pictures. The best epoch was chosen on these pictures: expect a little less on new ones."
     )
     head = "<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><td></td></tr>"
-    title = f"<h3>Accuracy {RANDOM if is_random(record) else ''}</h3>"
+    title = f"<h3>Accuracy {RANDOM if record.has_random_weights else ''}</h3>"
     return f'{title}<div class="mw-scroll"><table class="mw-nowrap">{head}{rows}</table></div><small>{chosen}</small>'
 
 
@@ -129,25 +131,24 @@ def _caption(p: dict[str, Any], classes: list[str]) -> str:
     return f'<span class="mw-wrong"><b>{said}</b>, {sure}</span><br>true: <b>{true}</b>'
 
 
-def record_of(record: dict[str, Any]) -> str:
+def record_of(record: RunRecord) -> str:
     """All that is needed to make the run again, folded."""
-    recipe, data, weights = (record.get(k) or {} for k in ("recipe", "data", "weights"))
-    environment, files = record.get("environment") or {}, record.get("files") or {}
-    parts = [("Run", {"Id": record.get("id")})]
+    recipe, data, weights = record.recipe, record.data, record.weights
+    parts: list[tuple[str, dict[str, Any]]] = [("Run", {"Id": record.id})]
     parts.append(
         ("Recipe", {label(k): word(v) for k, v in recipe.items() if k in LABELS or k in ("weight_decay", "threads")})
     )
-    pictures = {"Name": data.get("name"), "Pictures": data.get("count"), "Classes": data.get("classes")}
-    parts.append(("Data", pictures | {"Fingerprint": data.get("fingerprint")}))
-    split = record.get("split") or {}
-    if split:
-        parts.append(("Split", dict(split)))
-    source = {"Source": weights.get("source"), "sha256": weights.get("sha256") or "none: random weights"}
-    parts.append(("Backbone’s weights", source | {"Parameters": weights.get("parameters")} if weights else {}))
-    packages = environment.get("packages") or {}
-    plain = {k: v for k, v in environment.items() if k != "packages"}
-    parts.append(("Environment", plain | {k: v for k, v in packages.items() if v}))
-    parts.append(("Files, sha256", {k: v.get("sha256") for k, v in files.items()}))
+    pictures = {"Name": data.name, "Pictures": data.count or None, "Classes": data.classes or None}
+    parts.append(("Data", pictures | {"Fingerprint": data.fingerprint}))
+    if record.split:
+        parts.append(("Split", asdict(record.split)))
+    if weights:
+        source = {"Source": weights.source, "sha256": weights.sha256 or "none: random weights"}
+        parts.append(("Backbone’s weights", source | {"Parameters": weights.parameters}))
+    if record.environment:
+        environment = asdict(record.environment)
+        parts.append(("Environment", environment | environment.pop("packages")))
+    parts.append(("Files, sha256", {name: file.sha256 for name, file in record.files.items()}))
     inside = "".join(f"<h4>{name}</h4>{_facts(facts)}" for name, facts in parts if facts)
     return f"<details><summary><b>Record</b>: everything needed to reproduce this run</summary>{inside}</details>"
 

@@ -4,27 +4,28 @@ from __future__ import annotations
 
 from typing import Any
 
+from lib.train.run_record import Reproduction, RunRecord
 from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
 from web.cards import bar, e, quarter
 
 from . import curves
 from .subject import word
-from .view import RANDOM, chip, interval, is_random, percent, seconds
+from .view import RANDOM, chip, interval, percent, seconds
 
 
-def waiting(record: dict[str, Any], place: int, wait: float, others: str = "") -> str:
+def waiting(record: RunRecord, place: int, wait: float, others: str = "") -> str:
     """``place`` is its number in the queue, 1 for the next; ``wait`` is in seconds."""
     words = f"Waiting, number {place} in the queue. It starts in about {seconds(wait)}."
     return _card(record, WAITING, f"<p>{e(words)}</p>{bar(0)}", words, others)
 
 
-def running(record: dict[str, Any], metrics: list[dict[str, Any]], stage: str, share: float | None, others: str = "") -> str:
+def running(record: RunRecord, metrics: list[dict[str, Any]], stage: str, share: float | None, others: str = "") -> str:
     """``stage`` and ``share`` as the job told them last."""
     step = next((line for line in reversed(metrics) if "loss" in line), None)
     if step is None:
         inside = f"<p>{e(stage)} …</p>{bar(share)}"
         return _card(record, RUNNING, inside, e(stage), others)
-    epochs = (record.get("recipe") or {}).get("epochs", "?")
+    epochs = record.recipe.get("epochs", "?")
     left = steps_left(step, record)
     figures = [
         ("Epoch", f"{step['epoch']} of {epochs}"),
@@ -40,15 +41,15 @@ def running(record: dict[str, Any], metrics: list[dict[str, Any]], stage: str, s
     return _card(record, RUNNING, f"{bar(done)}{_figures(figures)}{curves.of_run(metrics)}", spoken, others)
 
 
-def steps_left(step: dict[str, Any], record: dict[str, Any]) -> float:
+def steps_left(step: dict[str, Any], record: RunRecord) -> float:
     """Seconds for the steps to come, at the speed of the last ones."""
-    batch = (record.get("recipe") or {}).get("batch_size") or 1
+    batch = record.recipe.get("batch_size") or 1
     return (step["steps"] - step["step"]) * batch / max(step["pictures_per_second"], 1e-3)
 
 
-def ended(record: dict[str, Any], metrics: list[dict[str, Any]], evaluated: bool, pending: bool, others: str = "") -> str:
+def ended(record: RunRecord, metrics: list[dict[str, Any]], evaluated: bool, pending: bool, others: str = "") -> str:
     """``evaluated``: there is a result of every picture; ``pending``: it is being made."""
-    status, result = record.get("status", ""), record.get("result")
+    status, result = record.status, record.result
     parts, spoken = [], ""
     if status == STOPPED:
         spoken = "Stopped; the best epoch so far is kept." if result else "Stopped before the first epoch ended."
@@ -56,36 +57,33 @@ def ended(record: dict[str, Any], metrics: list[dict[str, Any]], evaluated: bool
         wait = " It is being evaluated …" if pending and not evaluated else ""
         parts.append(f'<div class="mw-alert">{e(spoken)}{e(wait or then)}</div>')
     elif status in (INTERRUPTED, FAILED):
-        spoken = record.get("error") or "The training was interrupted: the app was restarted."
-        more = "Resume continues from the last complete epoch." if record.get("epochs") else "Resume starts it over."
+        spoken = record.error or "The training was interrupted: the app was restarted."
+        more = "Resume continues from the last complete epoch." if record.epochs else "Resume starts it over."
         parts.append(f'<div class="mw-alert bad">{e(spoken)}<br>{e(more)}</div>')
     if result:
-        accuracy = f"{percent(result['accuracy'])} of {result['count']:,} {result['on']} pictures are correct"
+        accuracy = f"{percent(result.accuracy)} of {result.count:,} {result.on} pictures are correct"
         spoken = spoken or f"Done: {accuracy}."
         so_far = "" if status == DONE or evaluated else " so far"
         parts.append(
-            f'<div class="mw-accuracy"><span class="mw-big">{percent(result["accuracy"])}</span><span>correct{so_far} on '
-            f"{result['count']:,} {e(result['on'])} pictures; 95% interval {interval(result)}</span></div>"
+            f'<div class="mw-accuracy"><span class="mw-big">{percent(result.accuracy)}</span><span>correct{so_far} on '
+            f"{result.count:,} {e(result.on)} pictures; 95% interval {interval(result.interval)}</span></div>"
         )
-    if again := record.get("again"):
-        parts.append(verdict(again))
-    took = [("Took", seconds(record["seconds"]))] if record.get("seconds") else []
-    best = [("Best epoch", str(result["epoch"]))] if result else []
+    if record.again:
+        parts.append(verdict(record.again))
+    took = [("Took", seconds(record.seconds))] if record.seconds else []
+    best = [("Best epoch", str(result.epoch))] if result else []
     inside = "".join(parts) + _figures(took + best) + (curves.of_run(metrics) if metrics else "")
     return _card(record, status, inside, spoken, others)
 
 
-def verdict(again: dict[str, Any]) -> str:
+def verdict(again: Reproduction) -> str:
     """Whether a run that was made again is the same."""
-    if again.get("verdict") == "identical":
+    if again.verdict == "identical":
         return (
             '<div class="mw-alert good"><b>Identical.</b> The weights are the same, bit for bit: sha256 '
-            f"<code>{e(str(again.get('sha256'))[:16])}…</code></div>"
+            f"<code>{e(str(again.sha256)[:16])}…</code></div>"
         )
-    rows = "".join(
-        f"<tr><td>{e(d['what'])}</td><td>{e(d['first'])}</td><td>{e(d['second'])}</td></tr>"
-        for d in again.get("differences") or ()
-    )
+    rows = "".join(f"<tr><td>{e(d.what)}</td><td>{e(d.first)}</td><td>{e(d.second)}</td></tr>" for d in again.differences)
     table = (
         f'<div class="mw-scroll"><table class="mw-nowrap"><tr><td></td><th>first</th><th>again</th></tr>{rows}</table></div>'
         if rows
@@ -109,15 +107,15 @@ def _figures(some: list[tuple[str, str]]) -> str:
     return f'<div class="mw-figures">{cells}</div>'
 
 
-def _card(record: dict[str, Any], status: str, inside: str, spoken: str, others: str) -> str:
-    recipe, data = record.get("recipe") or {}, record.get("data") or {}
+def _card(record: RunRecord, status: str, inside: str, spoken: str, others: str) -> str:
+    recipe, data = record.recipe, record.data
     about = [word(recipe.get("technique", "")), str(recipe.get("backbone", ""))]
-    if data.get("name") != record.get("name"):  # a run without a name has that of its pictures
-        about.append(str(data.get("name", "")))
+    if data.name != record.name:  # a run without a name has that of its pictures
+        about.append(data.name)
     epochs = recipe.get("epochs", "?")
     about.append(f"{epochs} epoch{'' if epochs == 1 else 's'} at {recipe.get('image_size', '?')} px")
     return (
         f'<div class="mw-card mw-train" data-say="{e(spoken)}"><div class="mw-head">{chip(status)}'
-        f"<b>{e(record.get('name', ''))}</b>{RANDOM if is_random(record) else ''}"
+        f"<b>{e(record.name)}</b>{RANDOM if record.has_random_weights else ''}"
         f'<span class="mw-quiet">{e(" · ".join(about))}</span></div>{inside}{others}</div>'
     )

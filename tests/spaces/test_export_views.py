@@ -97,14 +97,14 @@ def test_without_a_run_nothing_can_be_made(views: Any, exporter: Exporter) -> No
 def test_a_row_says_what_was_noisy_and_how_far_apart(views: Any) -> None:
     view, saved = views("view_export"), views("files").saved
     row = proven("tflite-int8", "model-int8.tflite", difference=0.0731, noisy=True)
-    assert Row.read(row) is not None and Row.read(row | {"noisy": 1}) is None
+    assert Row.read(row.as_dict()) == row and Row.read(row.as_dict() | {"noisy": 1}) is None
     id = "20260101-000000-objects-0123456789abcdef"
-    page = Words(view.table([row], {}, "./", "PyTorch", lambda name: saved(id, name)))
+    page = Words(view.table([row], None, "./", "PyTorch", lambda name: saved(id, name)))
     assert "at most 0.073 apart" in page.text and "on a busy machine" in page.text
     (link,) = page.all("a")
     assert link["href"] == "./model-int8.tflite" and link["aria-label"] == "Download TFLite int8: objects-int8.tflite"
     assert "objects-int8.tflite" in page.text and "model-int8" not in page.text  # as it is saved
-    quiet = Words(view.table([row | {"noisy": False}], {}, "./"))
+    quiet = Words(view.table([replace(row, noisy=False)], None, "./"))
     assert "busy" not in quiet.text
 
 

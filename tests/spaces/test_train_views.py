@@ -7,6 +7,7 @@ import hashlib
 import importlib
 import json
 import re
+from dataclasses import asdict
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ import pytest
 from lib.train import loaded
 from lib.train.edge.rows import Row
 from lib.train.edge.targets import TARGETS
+from lib.train.evaluation import PartResult, RunResult
 from lib.train.watch.ledger import Answer
 from lib.train.watch.monitor import monitor
 from tests.onnxruntime_web import package
@@ -25,7 +27,7 @@ ROOT = Path(__file__).parents[2]
 BAD = "<img src=x onerror=alert(1)>"
 SCORES = {"cat": 0.9, "dog": 0.1}
 ROW = {"label": "cat", "score": 0.9, "scores": SCORES, "milliseconds": 12.3}
-PARTS = {"parts": {"validation": {"accuracy": 0.95, "interval": [0.86, 0.98], "correct": 57, "count": 60}}}
+RESULT = RunResult.of({"validation": PartResult.of(57, 60)}, epoch=1)
 
 
 @pytest.fixture(scope="module")
@@ -63,10 +65,10 @@ class Words(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def proven(target: str, file: str, **more: Any) -> dict[str, Any]:
+def proven(target: str, file: str, **more: Any) -> Row:
     figures: dict[str, Any] = {"megabytes": 6.94, "accuracy": 0.95, "interval": [0.863, 0.983], "count": 60}
     figures |= {"same_label": 59 / 60, "milliseconds": 2.31, "threads": 2, "runtime": "mediapipe", "mediapipe": True}
-    return Row(target=target, verdict="proven", file=file, **(figures | more)).as_dict()
+    return Row(target=target, verdict="proven", file=file, **(figures | more))
 
 
 def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(views: Any) -> None:
@@ -75,9 +77,9 @@ def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(view
         proven("onnx", "model.onnx", runtime="onnxruntime", mediapipe=None, milliseconds=23.4),
         proven("tflite-fp16", "model-fp16.tflite"),
         proven("tflite-int8", "model-int8.tflite", float_layers=12, layers=150),
-        Row(target="tflite", verdict="withheld", why=why, accuracy=0.8, interval=[0.68, 0.88], count=60).as_dict(),
+        Row(target="tflite", verdict="withheld", why=why, accuracy=0.8, interval=[0.68, 0.88], count=60),
     ]
-    page = Words(views("view_export").table(rows, PARTS, "./train/files/RUN/"))
+    page = Words(views("view_export").table(rows, RESULT, "./train/files/RUN/"))
     links = [a["href"] for a in page.all("a")]
     assert links == [f"./train/files/RUN/{name}" for name in ("model.onnx", "model-fp16.tflite", "model-int8.tflite")]
     for words in ("60 validation pictures", "95.0%", "86.3–98.3%", "98.3%", "2.3", "2 threads, MediaPipe", "6.9", why):
@@ -92,9 +94,9 @@ def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(view
 def test_every_target_can_be_chosen_and_only_what_is_there_is_handed_on(views: Any) -> None:
     view = views("view_export")
     assert tuple(view.TITLES) == TARGETS and len(set(view.TITLES.values())) == len(TARGETS)
-    rows = [proven("tflite", "model.tflite"), Row(target="tflite-int8", verdict="withheld", why="x").as_dict()]
+    rows = [proven("tflite", "model.tflite"), Row(target="tflite-int8", verdict="withheld", why="x")]
     assert view.choices(rows) == [("TFLite float32", "model.tflite")]
-    assert view.table([], {}, "./") == ""
+    assert view.table([], None, "./") == ""
 
 
 def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
@@ -132,7 +134,7 @@ def served(right: int, told: int, drift: dict[str, Any], why: str = "") -> dict[
         for k in range(told)
     ]
     sums = {"pictures": told, "truths": told, "right": right, "since": 1_000_000_000}
-    record = {"id": "run", "name": "mine", "classes": ["cat", "dog"], "result": PARTS}
+    record = {"id": "run", "name": "mine", "classes": ["cat", "dog"], "result": asdict(RESULT)}
     return monitor(record, answers, sums, drift, why)
 
 

@@ -81,8 +81,8 @@ def conductor(data: DataSet, home: Path) -> Conduct:
         recipe = Recipe(**(SMALL | values))
         about = {"name": "shapes", "fingerprint": data.fingerprint}
         run = resume or Runs(home / "runs").new("test", {"recipe": recipe.as_dict(), "data": about})
-        place = experiment.Place(data=data, cache=home / "cache", trackers=trackers)
-        events = experiment.conduct(run, recipe, place, resume=resume is not None)
+        context = experiment.RunContext(data=data, cache=home / "cache", trackers=trackers)
+        events = experiment.run_training(run, recipe, context, resume=resume is not None)
         for event in events:
             if until is not None and until(event):
                 events.close()

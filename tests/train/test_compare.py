@@ -7,6 +7,7 @@ from pathlib import Path
 
 from lib.statistics import wilson
 from lib.train.compare import compare, differences
+from lib.train.run_record import Difference
 from lib.train.runs import Run, Runs
 
 
@@ -25,16 +26,16 @@ def test_one_picture_of_sixty_is_no_difference(tmp_path: Path) -> None:
     one = made(runs, "a", [True] * 57 + [False] * 3, epochs=3, seed=0)
     two = made(runs, "b", [True] * 56 + [False] * 4, epochs=5, seed=0)
     found = compare(one, two)
-    row = found["results"]["validation"]
-    assert (row["only_first"], row["only_second"], row["p"], row["same_pictures"]) == (1, 0, 1.0, 60)
-    assert "show no difference" in found["verdict"] and "95.0%" in found["verdict"] and "93.3%" in found["verdict"]
-    assert found["recipe"] == [{"what": "epochs", "first": 3, "second": 5}] and found["data"] == []
+    row = found.results["validation"]
+    assert (row.only_first, row.only_second, row.p, row.same_pictures) == (1, 0, 1.0, 60)
+    assert "show no difference" in found.verdict and "95.0%" in found.verdict and "93.3%" in found.verdict
+    assert found.recipe == [Difference(what="epochs", first=3, second=5)] and found.data == []
 
 
 def test_twenty_of_sixty_is_one(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
     found = compare(made(runs, "a", [False] * 20 + [True] * 40), made(runs, "b", [True] * 60))
-    assert "b is better" in found["verdict"] and found["results"]["validation"]["p"] < 1e-5
+    assert "b is better" in found.verdict and found.results["validation"].p < 1e-5
 
 
 def test_other_pictures_cannot_be_paired(tmp_path: Path) -> None:
@@ -44,18 +45,20 @@ def test_other_pictures_cannot_be_paired(tmp_path: Path) -> None:
     for k, picture in enumerate(shown["parts"]["validation"]["pictures"]):
         picture["sha256"] = f"other{k}"
     (two.folder / "evaluation.json").write_text(json.dumps(shown))
-    assert "different pictures" in compare(one, two)["verdict"]
+    assert "different pictures" in compare(one, two).verdict
 
 
 def test_a_run_without_a_result(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
-    assert "no result on both sides" in compare(made(runs, "a", [True]), runs.new("b", {}))["verdict"]
+    assert "no result on both sides" in compare(made(runs, "a", [True]), runs.new("b", {})).verdict
 
 
 def test_differences_of_nested_records() -> None:
     one, two = {"a": {"b": 1, "c": 2}, "d": 1}, {"a": {"b": 1, "c": 3}, "e": 2}
     assert differences(one, two) == [
-        {"what": "a.c", "first": 2, "second": 3},
-        {"what": "d", "first": 1, "second": None},
-        {"what": "e", "first": None, "second": 2},
+        Difference(what="a.c", first=2, second=3),
+        Difference(what="d", first=1, second=None),
+        Difference(what="e", first=None, second=2),
     ]
+    assert differences({"a": {"b": 1}}, None) == [Difference(what="a.b", first=1, second=None)]
+    assert differences({"a": {"b": 1}}, {"a": 5}) == [Difference(what="a", first={"b": 1}, second=5)]

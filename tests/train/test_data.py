@@ -6,6 +6,7 @@ import hashlib
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from lib.errors import InvalidFile, InvalidValue
 from lib.train import layout, pictures
 from lib.train.data import DataSet, Item
+from lib.train.data_summary import Duplicates, summarize
 from lib.train.pixel_cache import pixels
 from lib.train.split import split
 from tests.train.hostile import Members, good, picture, tree
@@ -105,19 +107,19 @@ def test_given_parts_are_kept(tmp_path: Path) -> None:
 
 def test_duplicates_across_parts_and_classes(tmp_path: Path) -> None:
     members = [*good("train/"), *[(n, d + b"") for n, d in good("test/")][:4], ("train/dogs/cat.jpg", good()[1][1])]
-    summary = DataSet.scan(made(tmp_path, members)).summary()
-    groups = {tuple(row["files"]): row for row in summary["duplicates"]}
+    summary = summarize(DataSet.scan(made(tmp_path, members)))
+    groups = {tuple(row.files): row for row in summary.duplicates}
     both = groups["test/cats/1.jpg", "train/cats/1.jpg", "train/dogs/cat.jpg"]
-    assert both["across"] and both["across_what"] == ["classes", "parts"]
-    assert groups["test/cats/0.jpg", "train/cats/0.jpg"]["across_what"] == ["parts"]
-    assert summary["duplicates_count"] == 4
-    text = " ".join(summary["warnings"])
+    assert both.across and both.across_what == ["classes", "parts"]
+    assert groups["test/cats/0.jpg", "train/cats/0.jpg"].across_what == ["parts"]
+    assert summary.duplicates_count == 4
+    text = " ".join(summary.warnings)
     assert "4 pictures stand in two of train, val and test" in text and "1 picture stands under two classes" in text
 
 
 def test_copies_within_a_class_are_told_but_not_across(tmp_path: Path) -> None:
-    row = DataSet.scan(made(tmp_path, [*good(), ("cats/copy.jpg", good()[0][1])])).summary()["duplicates"][0]
-    assert row == {"files": ["cats/0.jpg", "cats/copy.jpg"], "count": 2, "across": False, "across_what": []}
+    row = summarize(DataSet.scan(made(tmp_path, [*good(), ("cats/copy.jpg", good()[0][1])]))).duplicates[0]
+    assert row == Duplicates(files=["cats/0.jpg", "cats/copy.jpg"], count=2, across=False, across_what=[])
 
 
 def test_the_fingerprint(tmp_path: Path) -> None:
@@ -188,13 +190,13 @@ def test_no_data_set(tmp_path: Path) -> None:
 def test_the_summary_is_json_and_bounded(tmp_path: Path) -> None:
     members = [*good(), *[(f"cats/{k:04}.txt", b"x") for k in range(250)]]
     members += [(f"dogs/copy{k}-{n}.jpg", picture(900 + n)) for n in range(60) for k in range(2)]
-    summary = DataSet.scan(made(tmp_path, members)).summary(samples=2)
-    assert len(summary["problems"]) == 200 and summary["problems_count"] == 250 == summary["left_out"]
-    assert len(summary["duplicates"]) == 50 and summary["duplicates_count"] == 60
-    assert summary["imbalance"] == 41.0
-    assert "uneven" in summary["warnings"][1] and "Fewer than 20 pictures" in summary["warnings"][0]
-    assert [len(rows) for rows in summary["samples"].values()] == [2, 2]
-    assert str(tmp_path) not in json.dumps(summary)
+    summary = summarize(DataSet.scan(made(tmp_path, members)), samples=2)
+    assert len(summary.problems) == 200 and summary.problems_count == 250 == summary.left_out
+    assert len(summary.duplicates) == 50 and summary.duplicates_count == 60
+    assert summary.imbalance == 41.0
+    assert "uneven" in summary.warnings[1] and "Fewer than 20 pictures" in summary.warnings[0]
+    assert [len(rows) for rows in summary.samples.values()] == [2, 2]
+    assert str(tmp_path) not in json.dumps(asdict(summary))
 
 
 def test_limits_of_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

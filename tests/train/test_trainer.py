@@ -74,7 +74,7 @@ def test_an_upload_is_trained_evaluated_and_classifies(
     trainer: Trainer, uploaded: tuple[str, str], archive: Path, tmp_path: Path
 ) -> None:
     owner, id = uploaded
-    assert trainer.data.summary(owner, id)["count"] == 42
+    assert trainer.data.summary(owner, id).count == 42
     one = trainer.train(owner, id, Recipe(image_size=48, epochs=4, batch_size=8), "first <b>")
     assert one.done.wait(180) and one.error is None
     record = trainer.find(one.run.id).read()

@@ -16,7 +16,7 @@ from lib.train import experiment
 from lib.train.data import DataSet
 from lib.train.events import Epoch, Step
 from lib.train.recipe import Recipe
-from lib.train.reproduce import recipe_of, verdict
+from lib.train.reproduce import verdict
 from lib.train.runs import Run, Runs
 from lib.train.torch_training import batches, checkpoint, load
 
@@ -50,7 +50,7 @@ def test_both_techniques_learn(conduct: Conduct, technique: str) -> None:
 
 def test_only_the_head_learns_in_feature_extraction(finished: Conduct, data: DataSet) -> None:
     run = finished(technique="feature_extraction", epochs=2)
-    recipe = recipe_of(run.read())
+    recipe = run.record().used_recipe()
     ours = load(recipe, tuple(data.classes), run.folder).network.state_dict()
     from lib.train.torch_training.weights import package_weights
 
@@ -160,8 +160,8 @@ def test_a_backbone_of_the_owner_s_from_a_folder(data: DataSet, tmp_path: Path) 
     extra = (f"mine={folder}",)
     recipe = Recipe(backbone="mine", image_size=32, epochs=1, threads=1)
     run = Runs(tmp_path / "runs").new("x", {"recipe": recipe.as_dict(), "data": {}})
-    place = experiment.Place(data=data, cache=tmp_path / "cache", backbones=extra, trackers=())
-    for _ in experiment.conduct(run, recipe, place):
+    context = experiment.RunContext(data=data, cache=tmp_path / "cache", backbones=extra, trackers=())
+    for _ in experiment.run_training(run, recipe, context):
         pass
     from lib.train.torch_training.weights import digest
 
@@ -175,10 +175,10 @@ def test_a_backbone_of_the_owner_s_from_a_folder(data: DataSet, tmp_path: Path) 
 
 def test_reproduce_says_identical_or_what_differs(conduct: Conduct, finished: Conduct) -> None:
     first, second, other = finished(), conduct(), finished(seed=5)
-    assert verdict(first, second)["verdict"] == "identical"
+    assert verdict(first, second).verdict == "identical"
     found = verdict(first, other)
-    assert found["verdict"] == "differs"
-    apart = {d["what"]: d["second"] for d in found["differences"]}
+    assert found.verdict == "differs"
+    apart = {d.what: d.second for d in found.differences}
     assert apart["largest difference of a weight"] > 0 and "split.sha256" in apart
 
 

@@ -20,7 +20,6 @@ from lib.train.edge.rows import PROVEN, WITHHELD, Row
 from lib.train.edge.targets import Target
 from lib.train.experiment import cores
 from lib.train.pixel_cache import pixels
-from lib.train.recipe import Recipe
 from lib.train.runs import Run
 
 MOST, MOST_BYTES = 2000, 256 << 20  # validation pictures, and of them together; of more, some drawn at random
@@ -34,9 +33,9 @@ class Checker:
 
     def __init__(self, run: Run, data: DataSet, backbones: tuple[str, ...] = (), precision: str = "int8") -> None:
         """``precision`` is of the files to come. Raises JobFailed where the data set is not the one that the run saw."""
-        record = run.read()
-        recipe, classes = Recipe.parse(record["recipe"]), tuple(record.get("classes") or ())
-        if (record.get("data") or {}).get("fingerprint") != data.fingerprint or classes != tuple(data.classes):
+        record = run.record()
+        recipe, classes = record.parsed_recipe(), record.classes
+        if record.data.fingerprint != data.fingerprint or classes != tuple(data.classes):
             raise JobFailed("The data set was changed since this run, so nothing can be checked on it. Train again.")
         self.run, self.classes, self.backbones = run, classes, backbones
         split, rng = data.split(recipe.validation, recipe.seed), np.random.default_rng(recipe.seed)

@@ -101,7 +101,7 @@ class Exporter:
     def _chain(self, run: Run, wanted: Target, work: Work) -> Made:
         """The files that the wanted one is made of, the run's own first, as far as they are not there."""
         kept.weights(run)
-        if (status := run.read()["status"]) in (WAITING, RUNNING) or run.locked:
+        if (status := run.record().status) in (WAITING, RUNNING) or run.locked:
             raise JobFailed(f"This run is {status}. Export it when it has ended.")
         line, row = targets.line(wanted.name), None
         for k, target in enumerate(line):

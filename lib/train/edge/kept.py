@@ -5,13 +5,12 @@ from __future__ import annotations
 import os
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 from lib.errors import NotFound
 from lib.train.edge import targets
 from lib.train.edge.rows import PROVEN, Row
 from lib.train.edge.targets import Target
-from lib.train.record import sha256
+from lib.train.provenance import sha256
 from lib.train.runs import Run
 from lib.train.training import BEST
 
@@ -44,10 +43,10 @@ def rows(run: Run) -> dict[str, Row]:
     """By target, in the order of ``TARGETS``: what is known of the run's present weights. A row whose file is gone or was
     changed is left out."""
     try:
-        current, kept = weights(run), run.read().get("exports")
+        current, kept = weights(run), run.record().exports
     except NotFound:
         return {}
-    found = {name: Row.read(kept.get(name)) for name in targets.TARGETS} if isinstance(kept, dict) else {}
+    found = {name: Row.read(kept.get(name)) for name in targets.TARGETS}
     return {
         name: row for name, row in found.items() if row is not None and row.weights == current and _holds(run, name, row)
     }
@@ -75,5 +74,4 @@ def keep(run: Run, target: Target, row: Row, made: Path | None) -> None:
     else:
         place.unlink(missing_ok=True)
     with run.lock():
-        known: Any = run.read().get("exports")
-        run.update(exports=(known if isinstance(known, dict) else {}) | {target.name: row.as_dict()})
+        run.update(exports=run.record().exports | {target.name: row.as_dict()})

@@ -43,7 +43,7 @@ class Making:
         self._run, self._target, self._work, self._scratch = run, target, work, scratch
         self._weights = kept.weights(run)
         self._seconds: dict[str, float] = {}
-        name = run.read().get("name") or run.id
+        name = run.record().name or run.id
         about = f"Classifies pictures: {name}, run {run.id}. Takes RGB of 0 to 255; the normalization is inside."
         self._about = {"name": name, "description": about, "author": AUTHOR, "license": LICENSE}
 

@@ -18,7 +18,6 @@ from lib.onnx_model.words import clean
 from lib.reports.latency import noisy
 from lib.train import pictures
 from lib.train.frameworks import framework
-from lib.train.recipe import Recipe
 from lib.train.runs import Run
 
 Picture = Path | np.ndarray
@@ -110,8 +109,8 @@ def opened(
 
     if name not in RUNTIMES:
         raise InvalidValue("runtime", name, ", ".join(RUNTIMES))
-    record = run.read()
-    recipe, classes = Recipe.parse(record["recipe"]), tuple(record.get("classes") or ())
+    record = run.record()
+    recipe, classes = record.parsed_recipe(), record.classes
     if name == "pytorch":
         network = framework(recipe.framework).load(recipe, classes, run.folder, backbones)
         yield _Trained(recipe.framework, classes, recipe.image_size, network)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ import numpy as np
 from lib.errors import InvalidFile, InvalidValue
 from lib.settings import Settings, prepare_library
 from lib.train import experiment, pictures, terminal
-from lib.train.backbones import listed
+from lib.train.backbones import BackboneWeights, listed
 from lib.train.data import DataSet
 from lib.train.edge.rows import Row
 from lib.train.edge.save import save, target_of
@@ -23,6 +23,7 @@ from lib.train.image_classifier.dataset import Dataset, combined
 from lib.train.image_classifier.options import ImageClassifierOptions
 from lib.train.quantization import QuantizationConfig
 from lib.train.recipe import Recipe
+from lib.train.run_record import DataReference
 from lib.train.runs import Run, Runs
 
 SMALLEST = 1e-7  # of a probability: the logarithm of 0 is no number
@@ -53,11 +54,13 @@ class ImageClassifier:
         if recipe.backbone not in listed(settings.train_backbones):
             settings = replace(settings, train_backbones=(*settings.train_backbones, recipe.backbone))
         name = train_data.data.folder.name
-        about = {"name": name, "fingerprint": data.fingerprint, "count": len(data.items), "classes": len(data.classes)}
-        run = Runs(export_dir / HOME / "runs").new(name, {"recipe": recipe.as_dict(), "data": {"id": ""} | about})
+        reference = DataReference(name=name, fingerprint=data.fingerprint, count=len(data.items), classes=len(data.classes))
+        run = Runs(export_dir / HOME / "runs").new(name, {"recipe": recipe.as_dict(), "data": asdict(reference)})
         (run.folder / "source.txt").write_text(str(data.home))
-        place = experiment.Place(data=data, cache=data.cache, trackers=settings.trackers, backbones=settings.train_backbones)
-        for _ in terminal.show(experiment.conduct(run, recipe, place)):
+        context = experiment.RunContext(
+            data=data, cache=data.cache, trackers=settings.trackers, backbones=settings.train_backbones
+        )
+        for _ in terminal.show(experiment.run_training(run, recipe, context)):
             pass
         return cls(run, data, recipe, settings, export_dir)
 
@@ -112,9 +115,9 @@ class ImageClassifier:
 
     def summary(self) -> None:
         """Prints what was trained."""
-        weights = self.run.read().get("weights") or {}
+        weights = self.run.record().weights or BackboneWeights()
         side, classes = self._recipe.image_size, len(self.label_names)
-        print(f"{self._recipe.backbone}: {weights.get('parameters', 0) / 1e6:.1f} M parameters from {weights.get('source')}")
+        print(f"{self._recipe.backbone}: {weights.parameters / 1e6:.1f} M parameters from {weights.source}")
         print(
             f"Takes {side} x {side} x 3, RGB of 0 to 255, and gives {classes} probabilities: {', '.join(self.label_names)}"
         )

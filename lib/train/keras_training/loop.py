@@ -17,7 +17,7 @@ import torch
 from torch.nn import functional as F
 
 from lib.errors import InvalidValue, JobFailed
-from lib.train.best import Best
+from lib.train.best_epoch import BestEpoch
 from lib.train.events import Built, Epoch, Event, Stage, Step
 from lib.train.keras_training import checkpoint
 from lib.train.keras_training.callback import TensorBoard
@@ -42,7 +42,7 @@ class Loop:
         torch.utils.deterministic.fill_uninitialized_memory = False  # it would write every new tensor once for nothing
         self.training, self.recipe = training, recipe
         trained = recipe.weights == "pretrained"
-        self.network, self.about = build_network(recipe, classes, trained, training.backbones)
+        self.network, self.backbone_weights = build_network(recipe, classes, trained, training.backbones)
         self.twin = None
         if recipe.mixed_precision != "no":
             self.twin, _ = build_network(replace(recipe, mixed_precision="no"), classes, False, training.backbones)
@@ -59,7 +59,7 @@ class Loop:
         self.steps_an_epoch = len(cut(self.train, recipe.batch_size))
         self.steps = self.steps_an_epoch * recipe.epochs
         self.weights = self._class_weights()
-        self.best, self.epoch = Best(), 0
+        self.best, self.epoch = BestEpoch(), 0
         self.history: list[Epoch] = []
         board = TensorBoard(training.folder, histogram_freq=1, write_steps_per_second=True)
         self.callbacks = keras.callbacks.CallbackList([board], model=self.network.model, epochs=recipe.epochs)
@@ -81,12 +81,12 @@ class Loop:
         """Takes up the checkpoint, if there is one."""
         state = checkpoint.load(self.training.folder, self.network.model, self.optimizer)
         if state is not None:
-            self.best, self.epoch = Best(**state["best"]), state["epoch"]
+            self.best, self.epoch = BestEpoch(**state["best"]), state["epoch"]
             self.history = [Epoch(**epoch) for epoch in state["history"]]
 
     def save(self) -> None:
         history = [asdict(epoch) for epoch in self.history]
-        state = {"epoch": self.epoch, "best": self.best.as_dict(), "history": history}
+        state = {"epoch": self.epoch, "best": asdict(self.best), "history": history}
         checkpoint.save(self.training.folder, self.network.model, self.optimizer, state)
 
     def learn(self, inputs: np.ndarray) -> Iterator[Step]:
@@ -162,19 +162,19 @@ def train(training: Training) -> Iterator[Event]:
     loop = Loop(training)
     if training.resume:
         loop.resume()
-    yield Built(**loop.about, parameters=loop.network.model.count_params(), history=tuple(loop.history))
+    yield Built(weights=loop.backbone_weights, history=tuple(loop.history))
     inputs = training.pixels
     if loop.frozen:
-        for found in features(loop.exact(), loop.about["sha256"] or f"random{training.recipe.seed}", training):
+        for found in features(loop.exact(), loop.backbone_weights.sha256 or f"random{training.recipe.seed}", training):
             if isinstance(found, Stage):
                 yield found
             else:
                 inputs = found
-    if loop.epoch >= training.recipe.epochs or loop.best.waited(loop.epoch, training.recipe.early_stop):
+    if loop.epoch >= training.recipe.epochs or loop.best.stops_early(loop.epoch, training.recipe.early_stop):
         return
     loop.callbacks.on_train_begin()
     try:
-        while loop.epoch < training.recipe.epochs and not loop.best.waited(loop.epoch, training.recipe.early_stop):
+        while loop.epoch < training.recipe.epochs and not loop.best.stops_early(loop.epoch, training.recipe.early_stop):
             yield from _epoch(loop, inputs)
     finally:
         loop.callbacks.on_train_end()
@@ -196,7 +196,7 @@ def _epoch(loop: Loop, inputs: np.ndarray) -> Iterator[Event]:
         validation_accuracy=accuracy,
         seconds=seconds,
         pictures_per_second=len(loop.train) / seconds,
-        best=loop.best.better(loop.epoch, accuracy, loss),
+        best=loop.best.update(loop.epoch, accuracy, loss),
     )
     loop.history.append(epoch)
     if epoch.best:

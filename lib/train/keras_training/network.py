@@ -14,7 +14,7 @@ import torch
 from keras import layers
 
 from lib.errors import InvalidValue
-from lib.train.backbones import choose
+from lib.train.backbones import BackboneWeights, choose
 from lib.train.keras_training import lite0
 from lib.train.recipe import Recipe
 
@@ -47,8 +47,8 @@ class Network:
 
 def build_network(
     recipe: Recipe, classes: int, trained: bool, backbones: tuple[str, ...] = (), portable: bool = False
-) -> tuple[Network, dict[str, Any]]:
-    """A network with a fresh head from ``recipe.seed``, and the record's words on the backbone's weights.
+) -> tuple[Network, BackboneWeights]:
+    """A network with a fresh head from ``recipe.seed``, and where the backbone's weights come from.
 
     ``trained`` False leaves the backbone's weights random; ``portable`` takes no layers but Keras's own, which are slower
     on torch. Raises InvalidValue for a backbone that Keras does not have
@@ -73,8 +73,12 @@ def build_network(
         keras.utils.set_random_seed(recipe.seed)  # the head's first values do not depend on how the backbone came about
         head = layers.Dense(classes, name="head", dtype="float32")
         model = keras.Model(backbone.input, head(backbone.output), name=name)
-    about = {"source": row.source if trained else "random", "sha256": digest(backbone.variables) if trained else ""}
-    return Network(model=model, backbone=backbone, head=head), about
+    weights = BackboneWeights(
+        source=row.source if trained else "random",
+        sha256=digest(backbone.variables) if trained else "",
+        parameters=model.count_params(),
+    )
+    return Network(model=model, backbone=backbone, head=head), weights
 
 
 def digest(variables: Iterable[Any]) -> str:

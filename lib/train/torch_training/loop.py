@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 from lib.errors import JobFailed
 from lib.train.backbones import choose
-from lib.train.best import Best
+from lib.train.best_epoch import BestEpoch
 from lib.train.events import Built, Epoch, Event, Stage, Step
 from lib.train.torch_training import checkpoint
 from lib.train.torch_training.batches import Batches, cut, order
@@ -39,7 +39,9 @@ class Loop:
         self.training, self.recipe, self.where = training, recipe, where
         check(recipe.mixed_precision, where.device)
         backbone = choose(recipe.backbone, training.backbones)
-        self.network, self.about = build_network(recipe, backbone, len(training.classes), recipe.weights == "pretrained")
+        self.network, self.backbone_weights = build_network(
+            recipe, backbone, len(training.classes), recipe.weights == "pretrained"
+        )
         self.network.to(where.device)
         self.frozen = recipe.technique == "feature_extraction"
         groups = [{"params": list(self.network.head.parameters()), "lr": recipe.head_learning_rate}]
@@ -56,7 +58,7 @@ class Loop:
         self.precision = Precision(recipe.mixed_precision, where.device)
         self.trained = where.prepare(self.network.head if self.frozen else self.network)
         self.weights = self._class_weights()
-        self.best, self.epoch = Best(), 0
+        self.best, self.epoch = BestEpoch(), 0
         self.history: list[Epoch] = []
 
     def _class_weights(self) -> torch.Tensor | None:
@@ -78,7 +80,7 @@ class Loop:
         torch.set_rng_state(state["rng"])
         if torch.cuda.is_available() and state["cuda_rng"]:
             torch.cuda.set_rng_state_all(state["cuda_rng"])
-        self.best, self.epoch = Best(**state["best"]), state["epoch"]
+        self.best, self.epoch = BestEpoch(**state["best"]), state["epoch"]
         self.history = [Epoch(**epoch) for epoch in state["history"]]
 
     def save(self) -> None:
@@ -89,7 +91,7 @@ class Loop:
             "scaler": self.precision.scaler.state_dict(),
             "rng": torch.get_rng_state(),
             "cuda_rng": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-            "best": self.best.as_dict(),
+            "best": asdict(self.best),
             "epoch": self.epoch,
             "history": [asdict(epoch) for epoch in self.history],
         }
@@ -164,18 +166,17 @@ def train(training: Training) -> Iterator[Event]:
     loop = Loop(training, distribution(training.processes))
     if training.resume:
         loop.resume()
-    size = sum(p.numel() for p in loop.network.parameters())
-    yield Built(**loop.about, parameters=size, history=tuple(loop.history))
+    yield Built(weights=loop.backbone_weights, history=tuple(loop.history))
     inputs = training.pixels
     if loop.frozen:
         for found in features(
-            loop.network, loop.about["sha256"] or f"random{training.recipe.seed}", training, loop.where.device
+            loop.network, loop.backbone_weights.sha256 or f"random{training.recipe.seed}", training, loop.where.device
         ):
             if isinstance(found, Stage):
                 yield found
             else:
                 inputs = found
-    while loop.epoch < training.recipe.epochs and not loop.best.waited(loop.epoch, training.recipe.early_stop):
+    while loop.epoch < training.recipe.epochs and not loop.best.stops_early(loop.epoch, training.recipe.early_stop):
         began = time.perf_counter()
         yield from loop.learn(inputs)
         seconds = time.perf_counter() - began
@@ -188,7 +189,7 @@ def train(training: Training) -> Iterator[Event]:
             validation_accuracy=accuracy,
             seconds=seconds,
             pictures_per_second=len(loop.train) / seconds,
-            best=loop.best.better(loop.epoch, accuracy, loss),
+            best=loop.best.update(loop.epoch, accuracy, loss),
         )
         loop.history.append(epoch)
         if loop.where.main:

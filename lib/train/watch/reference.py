@@ -107,9 +107,9 @@ def make(run: Run, data: DataSet, network: Any, eye: Eye, progress: Callable[...
 
     Raises JobFailed where the data set is no longer the one that the run saw, or too small.
     """
-    record = run.read()
-    recipe = Recipe.parse(record["recipe"])
-    if (record.get("data") or {}).get("fingerprint") != data.fingerprint:
+    record = run.record()
+    recipe = record.parsed_recipe()
+    if record.data.fingerprint != data.fingerprint:
         raise JobFailed("The data set was changed since this run: there is nothing to compare new pictures with.")
     rng = np.random.default_rng(recipe.seed)
     split = data.split(recipe.validation, recipe.seed)

@@ -62,7 +62,7 @@ class Watch:
         metrics.CLASSIFIED.labels(runtime, "unreadable").inc(len(rows) - len(good))
         for row in good:
             metrics.CLASSIFY_CONFIDENCE.observe(row["score"])
-        numbers = {name: number for number, name in enumerate(_classes(run.read()))}
+        numbers = {name: number for number, name in enumerate(run.record().classes)}
         handle, now = self._handle(run.id), time.time()
         answers = [
             Answer(
@@ -84,7 +84,7 @@ class Watch:
         Raises NotFound for an answer that is not there (any more), InvalidValue for what is no class of its run.
         """
         run = self._run_of(id)
-        classes = _classes(run.read())
+        classes = run.record().classes
         if not isinstance(label, str) or label not in classes:
             more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
             raise InvalidValue("label", label, f"a class of this run: {', '.join(classes[:SHOWN])}{more}")
@@ -214,7 +214,3 @@ class Watch:
         while len(self._failed) >= HANDLES:
             self._failed.pop(next(iter(self._failed)))
         self._failed[run.id] = time.monotonic(), f"Drift cannot be told: {error.message}"
-
-
-def _classes(record: Mapping[str, Any]) -> list[str]:
-    return [str(name) for name in record.get("classes") or ()]

@@ -34,7 +34,7 @@ def trained(data: DataSet, home: Path, **values: object) -> Run:
     recipe = Recipe(**(QUICK | values))  # type: ignore[arg-type]
     about = {"name": "shapes", "fingerprint": data.fingerprint}
     run = Runs(home).new("shapes", {"recipe": recipe.as_dict(), "data": about})
-    for _ in experiment.conduct(run, recipe, experiment.Place(data=data, cache=data.cache, trackers=())):
+    for _ in experiment.run_training(run, recipe, experiment.RunContext(data=data, cache=data.cache, trackers=())):
         pass
     return run
 

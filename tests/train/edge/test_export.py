@@ -21,8 +21,8 @@ from lib.train.edge.export import Exporter
 from lib.train.edge.rows import Row
 from lib.train.edge.runtimes import RUNTIMES, opened
 from lib.train.edge.targets import TARGETS, find
+from lib.train.provenance import sha256
 from lib.train.recipe import Recipe
-from lib.train.record import sha256
 from lib.train.runs import Run, Runs
 from lib.train.training import BEST
 

@@ -79,7 +79,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Referen
     data, recipe = datasets.make("objects", home / "objects"), Recipe(epochs=2)
     about = {"name": "objects", "fingerprint": data.fingerprint}
     run = Runs(home / "runs").new("objects", {"recipe": recipe.as_dict(), "data": about})
-    for _ in experiment.conduct(run, recipe, experiment.Place(data=data, cache=data.cache, trackers=())):
+    for _ in experiment.run_training(run, recipe, experiment.RunContext(data=data, cache=data.cache, trackers=())):
         pass
     network, eye = Loaded(run, ()), Eye()
     make(run, data, network, eye, lambda *_: None)

@@ -1,4 +1,4 @@
-"""What trackers show of a run beside its scalars: the recipe at the beginning, what the classifier does at the end."""
+"""What TensorBoard shows of a run beside its scalars: the recipe at the start, the classifier's results at the end."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from lib.train.data import DataSet, Split
-from lib.train.evaluation import Predictions
+from lib.train.evaluation import Predictions, RunResult
 from lib.train.recipe import Recipe
 from lib.train.trackers.drawings import confusion_matrix, mistakes, weights_grid
 from lib.train.trackers.values import Embeddings, Graph, HyperParameters, Picture, PrecisionRecall, Text
@@ -17,15 +17,16 @@ EMBEDDED, SPRITE = 1000, 32  # pictures in the projector, and their side there
 CURVES = 30  # classes with a precision-recall curve
 
 
-def beginning(recipe: Recipe, data: DataSet, split: Split) -> dict[str, Any]:
+def start_summaries(recipe: Recipe, data: DataSet, split: Split) -> dict[str, Any]:
+    """Values for ``Tracker.log``: the recipe as a table, and what the data set holds."""
     rows = "\n".join(f"| {name} | {value} |" for name, value in recipe.as_dict().items())
     counts = f"{len(split.train)} to train, {len(split.val)} to validate, {len(split.test)} to test"
     words = f"{len(data.items)} pictures of {len(data.classes)} classes: {counts}.  \nFingerprint `{data.fingerprint}`"
     return {"recipe": Text(f"| | |\n|---|---|\n{rows}"), "data": Text(words)}
 
 
-def ending(
-    classifier: Classifier, parts: dict[str, Predictions], training: Training, result: dict[str, Any]
+def result_summaries(
+    classifier: Classifier, parts: dict[str, Predictions], training: Training, result: RunResult
 ) -> dict[str, Any]:
     """Values for ``Tracker.log``. The graph comes last: tracing takes seconds."""
     classes, pictures = training.classes, training.pixels
@@ -34,13 +35,13 @@ def ending(
         values[f"confusion/{name}"] = Picture(confusion_matrix(part.confusion(), classes))
         wrong = part.mistakes()
         sheet = mistakes(
-            [pictures[m["index"]] for m in wrong],
-            [classes[m["label"]] for m in wrong],
-            [classes[m["predicted"]] for m in wrong],
-            [m["probability"] for m in wrong],
+            [pictures[m.index] for m in wrong],
+            [classes[m.label] for m in wrong],
+            [classes[m.predicted] for m in wrong],
+            [m.probability for m in wrong],
         )
         values[f"mistakes/{name}"] = Picture(sheet)
-        values[f"accuracy/{name}_best"] = result["parts"][name]["accuracy"]
+        values[f"accuracy/{name}_best"] = result.parts[name].accuracy
         for k, of in enumerate(classes[:CURVES]):
             scores = np.clip(part.probabilities[:, k], 0, 1)
             values[f"precision_recall_{name}/{of}"] = PrecisionRecall(part.labels == k, scores)
@@ -49,7 +50,7 @@ def ending(
     if first is not None and first.shape[-1] in (1, 3):
         values["first_layer"] = Picture(weights_grid(first.transpose(0, 3, 1, 2)))
     named = {"data": training.fingerprint[:12], **training.recipe.as_dict()}
-    values["hparams"] = HyperParameters(named, {f"accuracy/{n}_best": p["accuracy"] for n, p in result["parts"].items()})
+    values["hparams"] = HyperParameters(named, {f"accuracy/{n}_best": p.accuracy for n, p in result.parts.items()})
     if network := getattr(classifier, "network", None):
         import torch
 

@@ -1,4 +1,4 @@
-"""What a run's record says of the machine and the files, so that the run can be made again."""
+"""Where a run comes from: the machine, the versions and the files, so that the run can be repeated."""
 
 from __future__ import annotations
 
@@ -7,7 +7,8 @@ import platform
 import subprocess
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+
+from lib.train.run_record import Environment, FileDigest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # what a result depends on
@@ -25,20 +26,20 @@ PACKAGES = (
 )
 
 
-def environment(threads: int, device: str) -> dict[str, Any]:
-    """Versions, processor, threads, device and the commit of this code. Takes some 0.1 s; torch is imported already."""
+def environment(threads: int, device: str) -> Environment:
+    """Of this machine and this process. Takes some 0.1 s; torch is imported already."""
     import torch
 
-    return {
-        "python": platform.python_version(),
-        "packages": {name: _version(name) for name in PACKAGES},
-        "system": f"{platform.system()} {platform.machine()}",
-        "processor": _processor(),
-        "instructions": torch.backends.cpu.get_cpu_capability(),
-        "threads": threads,
-        "device": device,
-        "commit": commit(),
-    }
+    return Environment(
+        python=platform.python_version(),
+        packages={name: _version(name) for name in PACKAGES},
+        system=f"{platform.system()} {platform.machine()}",
+        processor=_processor(),
+        instructions=torch.backends.cpu.get_cpu_capability(),
+        threads=threads,
+        device=device,
+        commit=commit(),
+    )
 
 
 def sha256(path: Path) -> str:
@@ -46,10 +47,10 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def files(folder: Path, names: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """``{name: {"bytes", "sha256"}}`` of those that are there."""
+def files(folder: Path, names: tuple[str, ...]) -> dict[str, FileDigest]:
+    """By name, of those that are there."""
     there = [folder / name for name in names if (folder / name).is_file()]
-    return {path.name: {"bytes": path.stat().st_size, "sha256": sha256(path)} for path in there}
+    return {path.name: FileDigest(bytes=path.stat().st_size, sha256=sha256(path)) for path in there}
 
 
 def commit() -> str:

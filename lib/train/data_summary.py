@@ -1,0 +1,168 @@
+"""What a person should know of a data set before training: counts, duplicates, warnings, samples."""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter, defaultdict
+from dataclasses import dataclass, field, replace
+
+from lib.errors import InvalidFile
+from lib.train import pictures
+from lib.train.data import DataSet, Problem
+from lib.train.layout import PARTS, shown
+from lib.train.split import order
+
+MOST_PROBLEMS, MOST_DUPLICATES, MOST_FILES, MOST_SAMPLES = 200, 50, 10, 240
+FEW, UNEVEN = 20, 3.0  # pictures a class; largest ÷ smallest class
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClassCount:
+    """Pictures of a class: ``count`` in all, and in each part, as ``DataSet.split`` divides them by default."""
+
+    name: str = ""
+    count: int = 0
+    train: int = 0
+    val: int = 0
+    test: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Duplicates:
+    """``count`` files with equal bytes; ``files`` are the paths of the first ``MOST_FILES``. ``across_what``:
+    whether they stand in several "classes" or "parts"; ``across`` says that it is not empty."""
+
+    files: list[str]
+    count: int = 0
+    across: bool = False
+    across_what: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataSummary:
+    """``name`` is what the visitor calls the data set. ``count`` pictures; ``fingerprint`` is 64 hex digits.
+
+    ``imbalance``: the largest class divided by the smallest. ``duplicates`` and ``problems`` are the first of
+    ``duplicates_count`` and ``problems_count``; ``left_out`` files are not used. ``warnings`` are sentences. ``samples``: by
+    class, JPEGs in base64 of at most 96 pixels a side. One that was kept by an older version may lack fields.
+    """
+
+    name: str = ""
+    classes: list[ClassCount] = field(default_factory=list)
+    count: int = 0
+    fingerprint: str = ""
+    imbalance: float = 1.0
+    duplicates: list[Duplicates] = field(default_factory=list)
+    duplicates_count: int = 0
+    problems: list[Problem] = field(default_factory=list)
+    problems_count: int = 0
+    left_out: int = 0
+    warnings: list[str] = field(default_factory=list)
+    samples: dict[str, list[str]] = field(default_factory=dict)
+
+    def pictures(self, part: str) -> int:
+        """How many pictures ``part`` has: train, val or test."""
+        return sum(getattr(row, part) for row in self.classes)
+
+
+def summarize(data: DataSet, name: str = "", samples: int = 4) -> DataSummary:
+    """``samples`` are of each class. Opens pictures, so it runs in a child process for uploaded ones."""
+    parts = data.split()
+    counts = {part: Counter(data.items[i].label for i in getattr(parts, part)) for part in ("train", "val", "test")}
+    classes = [
+        ClassCount(name=of, count=sum(c[label] for c in counts.values()), **{part: c[label] for part, c in counts.items()})
+        for label, of in enumerate(data.classes)
+    ]
+    sizes = [row.count for row in classes]
+    duplicates = _duplicates(data)
+    return DataSummary(
+        name=name,
+        classes=classes,
+        count=len(data.items),
+        fingerprint=data.fingerprint,
+        imbalance=round(max(sizes) / min(sizes), 2),
+        duplicates=[replace(row, files=row.files[:MOST_FILES]) for row in duplicates[:MOST_DUPLICATES]],
+        duplicates_count=len(duplicates),
+        problems=data.problems[:MOST_PROBLEMS],
+        problems_count=len(data.problems),
+        left_out=sum(not p.used for p in data.problems),
+        warnings=_warnings(data, classes, duplicates),
+        samples=_samples(data, samples),
+    )
+
+
+def _duplicates(data: DataSet) -> list[Duplicates]:
+    """Groups of equal files; those across classes or given parts first."""
+    groups = defaultdict(list)
+    for item in data.items:
+        groups[item.sha256].append(item)
+    rows = []
+    for group in groups.values():
+        if len(group) > 1:
+            labels, parts = {item.label for item in group}, {item.part for item in group}
+            kinds = [word for word, several in (("classes", len(labels) > 1), ("parts", len(parts) > 1)) if several]
+            files = [shown(item.path) for item in group]
+            rows.append(Duplicates(files=files, count=len(files), across=bool(kinds), across_what=kinds))
+    return sorted(rows, key=lambda row: not row.across)
+
+
+def _warnings(data: DataSet, classes: list[ClassCount], duplicates: list[Duplicates]) -> list[str]:
+    warnings = []
+    small = [row.name for row in classes if row.train + row.val < FEW]
+    if small:
+        warnings.append(f"Fewer than {FEW} pictures to learn from in {_listed(small)}: expect errors there.")
+    low, high = min(classes, key=lambda row: row.count), max(classes, key=lambda row: row.count)
+    if high.count > UNEVEN * low.count:
+        warnings.append(
+            f"The classes are uneven: {shown(high.name)} has {high.count:,} pictures, {shown(low.name)} "
+            f"{low.count:,}. Class weights can even that out."
+        )
+    for part, what in (("val", "validation"), ("test", "test")):
+        without = [row.name for row in classes if not getattr(row, part)]
+        if without and len(without) < len(classes):
+            warnings.append(f"No {what} picture of {_listed(without)}: nothing will be known of it there.")
+    across = Counter(kind for row in duplicates for kind in row.across_what)
+    if across["classes"]:
+        warnings.append(f"{_pictures(across['classes'])} under two classes: only one can be right.")
+    if across["parts"]:
+        warnings.append(f"{_pictures(across['parts'])} in two of train, val and test: the result will look too good.")
+    words = [name for name in data.classes if name.lower() in PARTS]
+    if words:
+        warnings.append(
+            f"A class is called {_listed(words)}. If that is a part of the data, not a class, put all class folders "
+            "into train/, val/ and test/."
+        )
+    low_names = Counter(name.casefold() for name in data.classes)
+    alike = [name for name in data.classes if low_names[name.casefold()] > 1]
+    if alike:
+        warnings.append(f"Classes differ only in upper and lower case, and are kept apart: {_listed(alike)}.")
+    return warnings
+
+
+def _pictures(number: int) -> str:
+    return f"{number:,} pictures stand" if number > 1 else "1 picture stands"
+
+
+def _listed(names: list[str]) -> str:
+    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(shown(name) for name in names[:5]) + more
+
+
+def _samples(data: DataSet, samples: int) -> dict[str, list[str]]:
+    """Some of each class, drawn by hash, as the split does it; at most ``MOST_SAMPLES`` in all."""
+    each = min(samples, max(1, MOST_SAMPLES // len(data.classes)))
+    by_class = defaultdict(list)
+    for index, item in enumerate(data.items):
+        by_class[item.label].append(index)
+    shown_ones = {}
+    for label, name in enumerate(data.classes[:MOST_SAMPLES]):
+        drawn = sorted(by_class[label], key=lambda i: order("samples", data.items[i].sha256))[:each]
+        shown_ones[name] = [text for i in drawn if (text := _thumbnail(data, i))]
+    return shown_ones
+
+
+def _thumbnail(data: DataSet, index: int) -> str:
+    try:
+        return base64.b64encode(pictures.thumbnail(pictures.load(data.path(index), about=192))).decode()
+    except InvalidFile:  # removed since the scan
+        return ""
