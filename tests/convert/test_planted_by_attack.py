@@ -220,7 +220,7 @@ def test_code_that_no_input_enters(text: str, tmp_path: Path) -> None:
     assert planted(source, target, tmp_path)["verdict"] != "proven"
 
 
-@attack("made-up inputs have all features of one scale: lossy._made, feeds._array")
+@attack("made-up inputs have all features of one scale: lossy._made, cases._array")
 def test_dynamic_int8_of_raw_features(tmp_path: Path) -> None:
     """Income, age and a ratio: on real rows the file decides like a coin."""
     w = np.array([[1 / 20000 * 0.3, -1 / 20000 * 0.3], [1 / 12, -1 / 12], [10.0, -10.0]]) * 3
@@ -230,7 +230,7 @@ def test_dynamic_int8_of_raw_features(tmp_path: Path) -> None:
     assert edge(made, "onnx-int8-dynamic", tmp_path)["verdict"] != "proven"
 
 
-@attack("positions over 2048 are no float16 numbers; sizes tried are 8 and 13: feeds.SMALL, onnx_float16.ranges")
+@attack("positions over 2048 are no float16 numbers; sizes tried are 8 and 13: cases.SMALL, onnx_float16.ranges")
 def test_float16_of_rotary_positions(tmp_path: Path) -> None:
     """At a length of 4096 the last quarter is off by 24 % of the output's root mean square."""
     text = (

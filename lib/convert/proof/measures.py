@@ -22,7 +22,7 @@ USUAL = MADE + REAL  # kinds of cases that lie inside what a model is for
 
 @dataclass(slots=True)
 class Pair:
-    """One case's outputs, by the source's names. ``kind``, ``seed`` and ``changed`` as in ``feeds.Case``."""
+    """One case's outputs, by the source's names. ``kind``, ``seed`` and ``changed`` as in ``cases.Case``."""
 
     kind: str
     expected: Arrays

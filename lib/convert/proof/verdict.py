@@ -1,6 +1,6 @@
 """The verdict: do two models compute the same thing? numpy only; knows no format and runs nothing.
 
-``judge`` gets the outputs of source and target on the same cases (``feeds.py``). Three verdicts:
+``decide`` gets the outputs of source and target on the same cases (``cases.py``). Three verdicts:
 
 - ``failed``: a shape, dtype or value is outside the tolerance of the precision, a NaN is on one side only, or
   the target refused a case that the source took.

@@ -34,7 +34,7 @@ class Outlook:
         self._times: dict[str, list[list[float]]] | None = None
 
     def targets(self, format: str, size: int) -> list[dict[str, Any]]:
-        """``conversions.targets`` with ``seconds`` of the whole conversion, ``measured`` (on this machine, or not) and
+        """``catalogue.targets`` with ``seconds`` of the whole conversion, ``measured`` (on this machine, or not) and
         ``install_mb``, what comes onto the disk first."""
         out = []
         for row in catalogue.targets(format):
@@ -47,7 +47,7 @@ class Outlook:
         return out
 
     def table(self) -> list[dict[str, Any]]:
-        """``conversions.table`` with ``install_mb``."""
+        """``catalogue.table`` with ``install_mb``."""
         return [row | {"install_mb": self._install([row["environment"]])} for row in catalogue.table()]
 
     def note(self, size: int, route: Iterable[dict[str, Any]], total: float) -> None:
