@@ -7,12 +7,17 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from web.cards import e
+from markupsafe import Markup
 
-WIDTH, HEIGHT = 360, 190
-LEFT, RIGHT, TOP, BOTTOM = 46, 10, 12, 36
+from web.html import html, join
+
+from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, across, axis, below, svg, ticks
+
 MOST = 240  # points of a line; a screen shows no more
 COLOURS = ("var(--mw-line-1)", "var(--mw-line-2)", "var(--mw-line-3)", "var(--mw-line-4)")
+DASHED = Markup(' stroke-dasharray="5 4"')
+BAR = Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2" style="fill:{}"><title>{}</title></rect>')
+DOT = Markup('<circle style="fill:{}" cx="{:.1f}" cy="{:.1f}" r="3"/>')
 STEP, EPOCH = "last step", "last epoch"
 Point = tuple[float, float]
 Band = tuple[float, float, float]
@@ -30,7 +35,7 @@ class Line:
     of: str = ""
 
 
-def of_run(metrics: Sequence[dict[str, Any]]) -> str:
+def of_run(metrics: Sequence[dict[str, Any]]) -> Markup:
     """The two charts of one run: loss per step, accuracy per epoch."""
     steps, epochs = _steps(metrics), _epochs(metrics)
     loss = [Line("training", smooth([(s["step"], s["loss"]) for s in steps]), 0, of=STEP)]
@@ -39,7 +44,7 @@ def of_run(metrics: Sequence[dict[str, Any]]) -> str:
     return _figure([chart("Loss", loss, "step"), chart("Accuracy", right, "epoch", percent=True)])
 
 
-def of_two(names: Sequence[str], metrics: Sequence[Sequence[dict[str, Any]]]) -> str:
+def of_two(names: Sequence[str], metrics: Sequence[Sequence[dict[str, Any]]]) -> Markup:
     """The same charts with the lines of two runs."""
     loss, right = [], []
     for k, (name, lines) in enumerate(zip(names, metrics, strict=True)):
@@ -51,7 +56,7 @@ def of_two(names: Sequence[str], metrics: Sequence[Sequence[dict[str, Any]]]) ->
     return _figure([chart(titles[0], loss, "step"), chart(titles[1], right, "epoch", percent=True)])
 
 
-def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False, band: Sequence[Band] = ()) -> str:
+def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False, band: Sequence[Band] = ()) -> Markup:
     """One chart with axes, ticks and a legend; its last figures as an aria-label. An empty one keeps its place.
 
     ``band``: x, low and high of an interval, drawn behind the first line in its colour.
@@ -75,73 +80,56 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
     drawn = []
     for tick in y_ticks:
         words = f"{100 * tick:g}%" if percent else f"{tick:g}"
-        drawn.append(f'<path class="grid" d="M{LEFT} {y(tick):.1f}H{WIDTH - RIGHT}"/>')
-        drawn.append(f'<text x="{LEFT - 6}" y="{y(tick) + 4:.1f}" text-anchor="end">{words}</text>')
+        drawn += across(y(tick), words)
     for tick in (t for t in ticks(x_low, x_high, whole=True) if x_low <= t <= x_high) if points else ():
-        drawn.append(f'<text x="{x(tick):.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{tick:g}</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    drawn.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{e(x_label)}</text>')
+        drawn.append(below(x(tick), f"{tick:g}"))
+    drawn.append(axis(x_label))
     if band:
         way = [f"{x(a):.1f} {y(low):.1f}" for a, low, _ in band] + [f"{x(a):.1f} {y(high):.1f}" for a, _, high in band[::-1]]
-        drawn.append(f'<path class="band" style="fill:{COLOURS[lines[0].colour]}" d="M{"L".join(way)}Z"/>')
+        drawn.append(html('<path class="band" style="fill:{}" d="M{}Z"/>', COLOURS[lines[0].colour], "L".join(way)))
     for line in lines:
-        colour, dash = COLOURS[line.colour], ' stroke-dasharray="5 4"' if line.dashed else ""
+        colour, dash = COLOURS[line.colour], DASHED if line.dashed else ""
         way = "".join(f"{'L' if k else 'M'}{x(a):.1f} {y(b):.1f}" for k, (a, b) in enumerate(line.points))
         if way:
-            drawn.append(f'<path class="line" style="stroke:{colour}" d="{way}"{dash}/>')
+            drawn.append(html('<path class="line" style="stroke:{}" d="{}"{}/>', colour, way, dash))
         if line.dots or len(line.points) == 1:
-            drawn += [f'<circle style="fill:{colour}" cx="{x(a):.1f}" cy="{y(b):.1f}" r="3"/>' for a, b in line.points]
+            drawn += [DOT.format(colour, x(a), y(b)) for a, b in line.points]
     last = [f"{n.name} {_value(n.points[-1][1], percent)} at {x_label} {n.points[-1][0]:g}" for n in lines if n.points]
     words = f"{title}: {'; '.join(last) or 'no figures yet'}."
-    legend = "".join(
-        f'<span><i style="background:{COLOURS[n.colour]}"></i>{e(n.name)}'
-        f"{f' <b>{_value(n.points[-1][1], percent)}</b> {e(n.of)}' if n.points else ''}</span>"
-        for n in lines
-    )
-    return (
-        f'<figure><figcaption><b>{e(title)}</b> {legend}</figcaption><svg viewBox="0 0 {WIDTH} {HEIGHT}" role="img" '
-        f'aria-label="{e(words)}">{"".join(drawn)}</svg></figure>'
+    return html(
+        "<figure><figcaption><b>{}</b> {}</figcaption>{}</figure>",
+        title,
+        join(_legend(line, percent) for line in lines),
+        svg(words, drawn),
     )
 
 
-def histogram(title: str, counts: Sequence[int], x_label: str) -> str:
+def _legend(line: Line, percent: bool) -> Markup:
+    last = html(" <b>{}</b> {}", _value(line.points[-1][1], percent), line.of) if line.points else ""
+    return html('<span><i style="background:{}"></i>{}{}</span>', COLOURS[line.colour], line.name, last)
+
+
+def histogram(title: str, counts: Sequence[int], x_label: str) -> Markup:
     """Bars over 0 to 1, each as wide as the others."""
     total, most = sum(counts), max(counts, default=0) or 1
     wide = (WIDTH - LEFT - RIGHT) / max(1, len(counts))
     drawn = []
     for tick in ticks(0, most, 4, whole=True):
         if tick <= most:
-            y = HEIGHT - BOTTOM - tick / most * (HEIGHT - TOP - BOTTOM)
-            drawn.append(f'<path class="grid" d="M{LEFT} {y:.1f}H{WIDTH - RIGHT}"/>')
-            drawn.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:,.0f}</text>')
+            drawn += across(HEIGHT - BOTTOM - tick / most * (HEIGHT - TOP - BOTTOM), f"{tick:,.0f}")
     for k, count in enumerate(counts):
         tall, x = count / most * (HEIGHT - TOP - BOTTOM), LEFT + k * wide
         words = f"{k / len(counts):.0%} to {(k + 1) / len(counts):.0%}: {count:,}"
-        bar = f'<rect x="{x + 1:.1f}" y="{HEIGHT - BOTTOM - tall:.1f}" width="{wide - 2:.1f}" height="{tall:.1f}" rx="2"'
-        drawn.append(f'{bar} style="fill:{COLOURS[0]}"><title>{words}</title></rect>')
+        bar = x + 1, HEIGHT - BOTTOM - tall, wide - 2, tall
+        drawn.append(BAR.format(*bar, COLOURS[0], words))
     for share in (0, 0.25, 0.5, 0.75, 1):
-        x = LEFT + share * (WIDTH - LEFT - RIGHT)
         end = "end" if share == 1 else "middle"
-        drawn.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="{end}">{100 * share:g}%</text>')
-    middle = (LEFT + WIDTH - RIGHT) / 2
-    drawn.append(f'<text class="axis" x="{middle}" y="{HEIGHT - 4}" text-anchor="middle">{e(x_label)}</text>')
+        drawn.append(below(LEFT + share * (WIDTH - LEFT - RIGHT), f"{100 * share:g}%", end))
+    drawn.append(axis(x_label))
     high = sum(counts[-(len(counts) // 10 or 1) :]) / (total or 1)
     words = f"{title}: {total:,} values, {high:.0%} of them in the highest tenth."
-    return (
-        f"<figure><figcaption><b>{e(title)}</b> <span>{total:,} requests</span></figcaption><svg "
-        f'viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{e(words)}">{"".join(drawn)}</svg></figure>'
-    )
-
-
-def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[float]:
-    """Round numbers from at most ``low`` to about ``high``."""
-    step = (high - low or abs(high) or 1.0) / most
-    size = 10.0 ** math.floor(math.log10(step))
-    step = next((m * size for m in (1, 2, 2.5, 5, 10) if m * size >= step * 0.999), 10 * size)
-    if whole:
-        step = max(1.0, float(math.ceil(step)))
-    first = math.floor(low / step + 1e-9) * step
-    return [round(first + k * step, 10) for k in range(int((high - first) / step + 1e-6) + 1)]
+    head = html("<b>{}</b> <span>{:,} requests</span>", title, total)
+    return html("<figure><figcaption>{}</figcaption>{}</figure>", head, svg(words, drawn))
 
 
 def smooth(points: Sequence[Point], weight: float = 0.8) -> list[Point]:
@@ -179,8 +167,8 @@ def _epochs(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     return [line for line in metrics if {"epoch", "step", "validation_loss", "validation_accuracy"} <= line.keys()]
 
 
-def _figure(charts: Sequence[str]) -> str:
-    return f'<div class="mw-curves">{"".join(charts)}</div>'
+def _figure(charts: Sequence[Markup]) -> Markup:
+    return html('<div class="mw-curves">{}</div>', join(charts))
 
 
 CSS = """

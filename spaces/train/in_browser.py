@@ -10,7 +10,10 @@ import json
 from pathlib import Path
 from typing import Any
 
-from web.cards import e
+from markupsafe import Markup
+
+from web import cards
+from web.html import html, join
 
 HERE = Path(__file__).parent
 VERSION = "1.30.0"
@@ -22,6 +25,12 @@ FILES = {
     "ort-wasm-simd-threaded.wasm": "sha384-vjBJ1z7qrhkTyYsNqKeF6c7N+nOJSU94czEo+tvZcu8G75JparGq9kB+kTnEUNVM",
 }
 MEGABYTES = 14.3  # of both; some 3.5 compressed on the way
+HEAD, HIDDEN = Markup("<h3>In this browser</h3>"), Markup(" hidden")
+NEEDS = "The network can run on your own device, with its camera. That needs the run’s ONNX file."
+ABOUT = (
+    "The network runs on your device; pictures and camera frames do not leave it. The runtime, onnxruntime-web "
+    f"{VERSION} ({MEGABYTES} MB), comes from {HOST} when you press the button, and runs only if its checksums match."
+)
 MAKE = "make:onnx"  # the pick of the button that asks for the ONNX
 
 
@@ -31,15 +40,12 @@ def script() -> str:
     return f"const WORKER = {json.dumps(worker)};\n{page}"
 
 
-def card(run: str, classes: list[str], onnx: str) -> str:
+def card(run: str, classes: list[str], onnx: str) -> Markup:
     """``onnx`` is the address of the run's ONNX, relative to the page; "" where there is none yet."""
-    head = "<h3>In this browser</h3>"
     if not onnx:
-        return (
-            f'<div class="mw-card mw-train">{head}<p class="mw-quiet">The network can run on your own device, with its '
-            f'camera. That needs the run’s ONNX file.</p><div class="mw-links"><button class="mw-do" data-pick="{MAKE}">'
-            "Make the ONNX file</button></div></div>"
-        )
+        button = html('<button class="mw-do" data-pick="{}">Make the ONNX file</button>', MAKE)
+        inside = html('<p class="mw-quiet">{}</p><div class="mw-links">{}</div>', NEEDS, button)
+        return cards.card(HEAD, inside, kind="mw-train")
     runtime = {"version": VERSION, "base": BASE, "megabytes": MEGABYTES}
     runtime["files"] = [{"name": name, "integrity": value} for name, value in FILES.items()]
     network: dict[str, Any] = {"address": onnx, "classes": classes}
@@ -49,17 +55,21 @@ def card(run: str, classes: list[str], onnx: str) -> str:
         ("camera", "ready", "Start the camera"),
         ("stop", "live", "Stop the camera"),
     )
-    row = "".join(
-        f'<button class="mw-do" data-do="{do}" data-when="{when}"{"" if when == "off" else " hidden"}>{words}</button>'
+    row = join(
+        html('<button class="mw-do" data-do="{}" data-when="{}"{}>{}</button>', do, when, HIDDEN * (when != "off"), words)
         for do, when, words in buttons
     )
-    return (
-        f'<div class="mw-card mw-train mw-browser" data-run="{e(run)}" data-runtime="{e(json.dumps(runtime))}" '
-        f'data-network="{e(json.dumps(network))}">{head}<p class="mw-quiet">The network runs on your device; pictures and '
-        f"camera frames do not leave it. The runtime, onnxruntime-web {VERSION} ({MEGABYTES} MB), comes from {HOST} when "
-        f'you press the button, and runs only if its checksums match.</p><div class="mw-links">{row}</div>'
+    return html(
+        '<div class="mw-card mw-train mw-browser" data-run="{}" data-runtime="{}" data-network="{}">{}'
+        '<p class="mw-quiet">{}</p><div class="mw-links">{}</div>'
         '<p data-part="said"></p><div class="mw-live"><video data-part="camera" muted playsinline hidden></video>'
-        '<div data-part="answer"></div></div></div>'
+        '<div data-part="answer"></div></div></div>',
+        run,
+        json.dumps(runtime),
+        json.dumps(network),
+        HEAD,
+        ABOUT,
+        row,
     )
 
 

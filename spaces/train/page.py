@@ -17,8 +17,8 @@ from lib.errors import WorkbenchError
 from lib.train.edge.under_way import Exports
 from lib.train.trainer import Trainer
 from lib.train.under_way import UnderWay
-from web.cards import e
 from web.handover import Offer
+from web.html import html
 from web.visit import Arrival, Visit
 
 from .page_data import Data
@@ -200,7 +200,7 @@ class Page:
 
         def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
             name = shared.chosen_run(shared.owner(key, http), shared.desk(http, opened).subject).record().name
-            return stage.question.ask(f"Delete the run <b>{e(name)}</b> with its weights and curves?")
+            return stage.question.ask(html("Delete the run <b>{}</b> with its weights and curves?", name))
 
         def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
             owner, desk = shared.owner(key, http), shared.desk(http, opened)

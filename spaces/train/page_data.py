@@ -8,12 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from markupsafe import Markup
 
 from lib.errors import WorkbenchError
 from lib.jobs import Job, Result
 from lib.train.data_summary import DataSummary
-from web.cards import e, failed, progress
+from web.cards import failed, progress
+from web.html import Html, html
 
 from . import view_data
 from .page_shared import QUIET, Question, Shared, Updates
@@ -39,7 +39,7 @@ class Data:
             label="Or a data set from the Hub",
             visible=bool(settings.train_hub),
         )
-        self.card = gr.HTML(padding=False, elem_id="train-data")
+        self.card = Html(padding=False, elem_id="train-data")
         self.forget = gr.Button("Delete these pictures", size="sm", visible=False)
         self.question = Question("Delete", "Cancel")
         self.outputs = [self.card, self.drop, self.hub, self.forget, self.question.row, self.question.words]
@@ -69,7 +69,7 @@ class Data:
             except WorkbenchError as error:
                 kept = await asyncio.to_thread(shared.summary, owner, desk.subject.data)
                 still = view_data.card(kept) if kept else ""
-                yield {self.card: failed(error, "not read") + Markup(still)}
+                yield {self.card: failed(error, "not read") + still}
 
         async def example(name: str, opened: Subject, key: str, http: gr.Request) -> Values:
             async for values in choose(lambda owner: shared.trainer.data.make(name), opened, key, http):
@@ -99,8 +99,8 @@ class Data:
 
         def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
             summary = shared.summary(shared.owner(key, http), shared.desk(http, opened).subject.data) or DataSummary()
-            name = e(summary.name or "these pictures")
-            return self.question.ask(f"Delete <b>{name}</b> ({summary.count:,} pictures) from this server? Runs are kept.")
+            name = html("Delete <b>{}</b>", summary.name or "these pictures")
+            return self.question.ask(name + f" ({summary.count:,} pictures) from this server? Runs are kept.")
 
         given = [shared.subject, shared.key]
         self.forget.click(ask_first, given, [self.question.row, self.question.words], **QUIET)

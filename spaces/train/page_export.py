@@ -15,6 +15,7 @@ from lib.train.runs import Run
 from lib.train.training import BEST
 from web.cards import failed, idle, progress
 from web.handover import Offer
+from web.html import Html
 
 from . import files, view, view_export
 from .page_shared import QUIET, Desk, Shared, Updates
@@ -45,8 +46,8 @@ class Export:
             options: dict[str, Any] = {"size": "sm", "scale": 0, "interactive": False}
             self.make = gr.Button("Make the files", variant="primary", min_width=150, **options)
             self.stop = gr.Button("Stop", variant="stop", min_width=90, **options)
-        self.said = gr.HTML(padding=False, elem_id="train-export")
-        self.table = gr.HTML(idle(NO_RUN), padding=False, elem_id="train-files")
+        self.said = Html(padding=False, elem_id="train-export")
+        self.table = Html(idle(NO_RUN), padding=False, elem_id="train-files")
         with gr.Row(elem_classes="mw-own", elem_id="train-onward"):
             self.file = gr.Dropdown([], value=None, label="Open a file in another tab", min_width=220, scale=1)
             self.open = {p: gr.Button(words, size="sm", min_width=170, scale=0) for p, words in PLACES.items()}

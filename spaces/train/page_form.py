@@ -6,17 +6,19 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from lib.errors import InvalidValue, WorkbenchError
 from lib.train import backbones
 from lib.train.recipe import EPOCHS, Recipe
-from web.cards import e
+from web.html import Html, html
 
 from .page_shared import QUIET, Shared
 from .subject import LABELS, Subject, recipe, wrong
 from .view import RANDOM, seconds
 
 START = Recipe()
+CHANCE = html('<div class="mw-alert">{} The backbone is not pretrained: expect a lower accuracy.</div>', RANDOM)
 OFFLINE = "Without a network connection, only efficientnet_lite0 has pretrained weights."
 
 
@@ -34,7 +36,7 @@ class Form:
         with gr.Row():
             epochs = gr.Number(START.epochs, label="Epochs", info="training passes", min_width=110)
             size = gr.Number(START.image_size, step=32, label="Size", info="side in pixels: 32–512", min_width=110)
-        self.said = gr.HTML(self.nothing(), padding=False, elem_id="train-said")
+        self.said = Html(self.nothing(), padding=False, elem_id="train-said")
         with gr.Row():
             self.start = gr.Button("Train", variant="primary", scale=2, min_width=120, elem_id="train-start")
             self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=80, elem_id="train-stop")
@@ -67,15 +69,15 @@ class Form:
                 START.class_weights, label="Class weights", info="small classes count as much as large ones"
             )
             freeze = gr.Checkbox(START.freeze_batch_norm, label="Freeze batch norm", info="better with small batches")
-        gr.HTML(_what_becomes_of_it(shared), padding=False)
+        Html(_what_becomes_of_it(shared), padding=False)
         widgets = (technique, epochs, size, framework, backbone, weights, batch, rate, seed, precision, stop, share)
         self.fields = dict(zip(LABELS, (*widgets, augmentation, balance, freeze), strict=True))
         self.given = list(self.fields.values())
         shared.visit.form(name=self.name, **self.fields)
 
     @staticmethod
-    def nothing() -> str:
-        return '<p class="mw-quiet">Choose pictures to see a time estimate here.</p>'
+    def nothing() -> Markup:
+        return Markup('<p class="mw-quiet">Choose pictures to see a time estimate here.</p>')
 
     def recipe(self, given: Sequence[Any]) -> Recipe:
         """Raises InvalidValue."""
@@ -83,32 +85,29 @@ class Form:
         backbones.choose(found.backbone, self.shared.trainer.settings.train_backbones, found.framework)
         return found
 
-    def estimate(self, owner: str, data: str, values: Mapping[str, Any]) -> str:
+    def estimate(self, owner: str, data: str, values: Mapping[str, Any]) -> Markup:
         """The time that it will take, or what is wrong with a value."""
         try:
             wanted = self.recipe([values.get(name, getattr(START, name)) for name in self.fields])
         except WorkbenchError as error:
             return self.alert(error)
-        chance = ""
-        if wanted.weights == "random":
-            chance = f'<div class="mw-alert">{RANDOM} The backbone is not pretrained: expect a lower accuracy.</div>'
+        chance = CHANCE if wanted.weights == "random" else Markup()
         if (summary := self.shared.summary(owner, data)) is None:
             return chance + self.nothing()
         took = seconds(self.shared.trainer.estimate(wanted, summary))
         learnt = f"{summary.pictures('train'):,} training pictures, {wanted.epochs} epochs, {wanted.image_size} px"
-        return f'{chance}<p data-say="About {took}" title="{learnt}"><b>About {took}</b> on this machine</p>'
+        return chance + html('<p data-say="About {0}" title="{1}"><b>About {0}</b> on this machine</p>', took, learnt)
 
     @staticmethod
-    def alert(error: WorkbenchError) -> str:
-        words = e(wrong(error))
-        return f'<div class="mw-alert bad" role="alert" data-say="{words}">{words}</div>'
+    def alert(error: WorkbenchError) -> Markup:
+        return html('<div class="mw-alert bad" role="alert" data-say="{0}">{0}</div>', wrong(error))
 
     def after(self, event: Any) -> None:
         """Estimates anew after ``event``."""
         inputs = [self.shared.subject, self.shared.key, *self.given]
         event.then(self._follow, inputs, self.said, queue=False, **QUIET)
 
-    def _follow(self, opened: Subject, key: str, http: gr.Request, *given: Any) -> str:
+    def _follow(self, opened: Subject, key: str, http: gr.Request, *given: Any) -> Markup:
         data = self.shared.desk(http, opened).subject.data
         return self.estimate(self.shared.owner(key, http), data, dict(zip(self.fields, given, strict=True)))
 
@@ -145,13 +144,15 @@ def _called(backbone: backbones.Backbone) -> str:
     return backbone.name + places.get(backbone.source, "")
 
 
-def _what_becomes_of_it(shared: Shared) -> str:
+def _what_becomes_of_it(shared: Shared) -> Markup:
     settings = shared.trainer.settings
     who = "Everyone who opens this page can see them" if settings.train_shared else "Only you can see them"
     days = f"{settings.train_days} days" if settings.train_days > 1 else "a day"
-    return (
+    return html(
         '<p class="mw-quiet">A .zip may also have the folders train/, val/ and test/, each with one folder per class. Your '
-        f"pictures and runs are kept on this server until {days} after your last visit. {who}. Delete removes them.</p>"
+        "pictures and runs are kept on this server until {} after your last visit. {}. Delete removes them.</p>",
+        days,
+        who,
     )
 
 

@@ -9,6 +9,7 @@ import gradio as gr
 from lib.train.runs import EVALUATION, Run
 from lib.train.training import BEST
 from web.cards import idle
+from web.html import Html, html
 
 from . import files, view, view_result
 from .page_shared import QUIET, Shared, Updates
@@ -19,10 +20,10 @@ from .subject import Subject
 class Result:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.card = gr.HTML(idle(view_result.NOTHING), padding=False, elem_id="train-result")
-        self.matrix = gr.HTML(padding=False, elem_id="train-matrix", js_on_load=view.PICK)
-        self.cell = gr.HTML(padding=False, elem_id="train-cell")
-        self.rest = gr.HTML(padding=False, elem_id="train-mistakes")
+        self.card = Html(idle(view_result.NOTHING), padding=False, elem_id="train-result")
+        self.matrix = Html(padding=False, elem_id="train-matrix", js_on_load=view.PICK)
+        self.cell = Html(padding=False, elem_id="train-cell")
+        self.rest = Html(padding=False, elem_id="train-mistakes")
         self.outputs = [self.card, self.matrix, self.cell, self.rest]
 
     def sign(self, run: Run | None) -> str:
@@ -41,7 +42,7 @@ class Result:
         links = view_result.links(files.address(run.id), weights)
         part, card = view_result.part_of(record, evaluation), view_result.card
         return {
-            self.card: card(view_result.summary(record), f'<div class="mw-links">{links}</div>'),
+            self.card: card(view_result.summary(record), links),
             self.matrix: card(view_result.confusion(evaluation, part)),
             self.cell: "",
             self.rest: card(view_result.worst(evaluation, part), view_result.record_of(record)),
@@ -60,7 +61,7 @@ class Result:
                 found = view_result.cell(evaluation, view_result.part_of(run.record(), evaluation), int(i), int(j))
             except (AttributeError, AssertionError, ValueError, IndexError):
                 return gr.skip()
-            return f'<div class="mw-card mw-train" tabindex="-1">{found}</div>'
+            return html('<div class="mw-card mw-train" tabindex="-1">{}</div>', found)
 
         look = "() => document.querySelector('#train-cell .mw-card')?.scrollIntoView({ block: 'nearest' })"
         given = [shared.subject, shared.key]

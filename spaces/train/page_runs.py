@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import gradio as gr
+from markupsafe import Markup
 
 from lib.errors import WorkbenchError
 from lib.train.compare import compare
 from lib.train.runs import RECORD, Run
-from web.cards import e, failed, idle
+from web.cards import failed, idle
+from web.html import Html, html
 
 from . import view, view_runs
 from .board_routes import AUTO_RELOAD_JS
@@ -30,9 +31,9 @@ NARROW_JS = """
 class Runs:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.table = gr.HTML(idle(view_runs.NONE), padding=False, elem_id="train-runs", js_on_load=view.PICK)
+        self.table = Html(idle(view_runs.NONE), padding=False, elem_id="train-runs", js_on_load=view.PICK)
         self.other = gr.Dropdown([], value=None, label="Compare the open run with", visible=False, elem_id="train-other")
-        self.compared = gr.HTML(padding=False, elem_id="train-compared")
+        self.compared = Html(padding=False, elem_id="train-compared")
         self.outputs = [self.table, self.other, self.compared]
 
     def sign(self, owner: str, run: Run | None) -> str:
@@ -84,19 +85,19 @@ class Board:
 
     def __init__(self, shared: Shared, tab: gr.Tab) -> None:
         self.shared, self.tab = shared, tab
-        self.frame = gr.HTML(idle("TensorBoard shows your runs here."), padding=False, elem_id="train-board")
+        self.frame = Html(idle("TensorBoard shows your runs here."), padding=False, elem_id="train-board")
 
     def connect(self) -> None:
         shared = self.shared
 
-        def show(key: str, http: gr.Request) -> str:
+        def show(key: str, http: gr.Request) -> Markup:
             owner = shared.owner(key, http)
             if not shared.trainer.runs(owner).list():
                 return idle("TensorBoard shows your runs here once there is one.")
-            address: Any = e(f"./tensorboard/{shared.trainer.visitors.token(owner)}/")
-            return (
-                f'<div class="mw-train"><div class="mw-links"><a href="{address}" target="_blank" rel="noopener">Full screen'
-                f'</a></div><iframe class="mw-board" title="TensorBoard" src="{address}"></iframe></div>'
+            return html(
+                '<div class="mw-train"><div class="mw-links"><a href="{0}" target="_blank" rel="noopener">Full screen'
+                '</a></div><iframe class="mw-board" title="TensorBoard" src="{0}"></iframe></div>',
+                f"./tensorboard/{shared.trainer.visitors.token(owner)}/",
             )
 
         before = f"(...given) => {{ {AUTO_RELOAD_JS} {NARROW_JS} return given; }}"

@@ -14,6 +14,7 @@ from lib.errors import WorkbenchError
 from lib.train.data_summary import DataSummary
 from lib.train.runs import Run
 from lib.train.trainer import Trainer
+from web.html import Html, html
 from web.under_way import UnderWay as PageJobs
 from web.visit import Visit
 from web.visits import knows
@@ -101,14 +102,14 @@ class Question:
 
     def __init__(self, yes: str, no: str) -> None:
         with gr.Row(visible=False, elem_classes="mw-own") as self.row:
-            self.words = gr.HTML(padding=False)
+            self.words = Html(padding=False)
             self.yes = gr.Button(yes, variant="stop", size="sm", min_width=120, scale=0)
             self.no = gr.Button(no, size="sm", min_width=90, scale=0)
         self.no.click(lambda: gr.Row(visible=False), None, self.row, queue=False, **QUIET)
 
     def ask(self, words: str) -> Updates:
         """``words`` is HTML of ours."""
-        return {self.row: gr.Row(visible=True), self.words: f'<div role="alert">{words}</div>'}
+        return {self.row: gr.Row(visible=True), self.words: html('<div role="alert">{}</div>', words)}
 
     def closed(self) -> Updates:
         return {self.row: gr.Row(visible=False)}

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import gradio as gr
-from markupsafe import Markup
 
 from lib.train.runs import DONE, EVALUATION, FAILED, INTERRUPTED, METRICS, RECORD, STOPPED, Run
 from lib.train.training import BEST
 from lib.train.under_way import UnderWay
 from web.cards import idle
+from web.html import Html
 
 from . import view, view_stage
 from .page_shared import Question, Shared, Updates
@@ -19,7 +19,7 @@ from .page_shared import Question, Shared, Updates
 class Stage:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.card = gr.HTML(idle(view.IDLE), padding=False, elem_id="train-stage", js_on_load=view.PICK)
+        self.card = Html(idle(view.IDLE), padding=False, elem_id="train-stage", js_on_load=view.PICK)
         with gr.Row(visible=False, elem_id="train-actions", elem_classes="mw-own") as self.actions:
             self.again = gr.Button("Reproduce", size="sm", min_width=90, scale=0)
             self.go_on = gr.Button("Resume", size="sm", min_width=90, scale=0, variant="primary")
@@ -46,10 +46,7 @@ class Stage:
             [(one.run.id, one.run.record().name) for one in ways if run is None or one.run.id != run.id]
         )
         if run is None:
-            return {
-                self.card: idle(view.IDLE + Markup(others)),
-                self.actions: gr.Row(visible=False),
-            } | self.question.closed()
+            return {self.card: idle(view.IDLE + others), self.actions: gr.Row(visible=False)} | self.question.closed()
         record, metrics, live = run.record(), run.metrics(), self._live(run)
         if live is not None:
             place, wait = self.shared.trainer.turn(live)

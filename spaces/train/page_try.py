@@ -16,13 +16,15 @@ from typing import Any
 from urllib.parse import quote
 
 import gradio as gr
+from markupsafe import Markup
 
 from lib.errors import NotFound, WorkbenchError
 from lib.train import loaded
 from lib.train.data_summary import DataSummary
 from lib.train.runs import Run
 from lib.train.training import BEST
-from web.cards import e, failed, idle
+from web.cards import failed, idle
+from web.html import Html, html, join
 
 from . import files, in_browser, view, view_data, view_try
 from .page_export import Export, Refresh
@@ -53,11 +55,11 @@ class Attempt:
                 )
                 # gradio would open the upload in this process, with Pillow; the path is enough for the child process
                 self.photo.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
-                self.samples = gr.HTML(padding=False, elem_id="train-samples", js_on_load=view.PICK)
+                self.samples = Html(padding=False, elem_id="train-samples", js_on_load=view.PICK)
             with gr.Column(scale=3, min_width=240):
-                self.answer = gr.HTML(idle(NO_RUN), padding=False, elem_id="train-answer", js_on_load=view.PICK)
-        self.said = gr.HTML(padding=False, elem_id="train-making")
-        self.browser = gr.HTML(padding=False, elem_id="train-browser", js_on_load=in_browser.script())
+                self.answer = Html(idle(NO_RUN), padding=False, elem_id="train-answer", js_on_load=view.PICK)
+        self.said = Html(padding=False, elem_id="train-making")
+        self.browser = Html(padding=False, elem_id="train-browser", js_on_load=in_browser.script())
         self.outputs = [self.samples, self.answer, self.photo, self.browser, self.said]
 
     def show(self, owner: str, run: Run | None) -> Updates:
@@ -65,13 +67,13 @@ class Attempt:
         if run is None or not stamp(run, BEST):
             return {self.samples: "", self.answer: idle(NO_RUN), self.photo: None, self.browser: "", self.said: ""}
         some = self._samples(owner, run)
-        buttons = "".join(
-            f'<button data-pick="{k}" aria-label="Try sample {k + 1}, {e(name)}" title="{e(name)}">'
-            f"{view.picture(thumb, name)}</button>"
-            for k, (name, _, thumb) in enumerate(some)
-        )
-        line = f'<p class="mw-quiet">Or a sample of the data:</p><div class="mw-strip">{buttons}</div>' if some else ""
-        shown = {self.samples: f'<div class="mw-train">{line}</div>', self.answer: idle(NOTHING), self.photo: None}
+        buttons = join(_sample(k, name, thumb) for k, (name, _, thumb) in enumerate(some))
+        line = html('<p class="mw-quiet">Or a sample of the data:</p><div class="mw-strip">{}</div>', buttons)
+        shown = {
+            self.samples: html('<div class="mw-train">{}</div>', line if some else ""),
+            self.answer: idle(NOTHING),
+            self.photo: None,
+        }
         return shown | self.show_files(run)
 
     def show_files(self, run: Run | None) -> Updates:
@@ -158,3 +160,8 @@ class Attempt:
             except WorkbenchError as error:
                 others[runtime] = {"error": error.message}
             yield view_try.answer(row, name, image, others, own)
+
+
+def _sample(k: int, name: str, thumb: str) -> Markup:
+    image = view.picture(thumb, name)
+    return html('<button data-pick="{0}" aria-label="Try sample {1}, {2}" title="{2}">{3}</button>', k, k + 1, name, image)

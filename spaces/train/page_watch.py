@@ -11,6 +11,7 @@ from lib.errors import WorkbenchError
 from lib.train.runs import Run
 from lib.train.training import BEST
 from web.cards import failed, idle
+from web.html import Html
 
 from . import view_watch
 from .page_shared import QUIET, Shared, Updates
@@ -24,8 +25,8 @@ class Watch:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         script = view_watch.script(SECONDS)
-        self.panel = gr.HTML(idle(view_watch.NOTHING), padding=False, elem_id="train-watch", js_on_load=script)
-        self.how = gr.HTML(padding=False)  # apart: what is opened in it stays open
+        self.panel = Html(idle(view_watch.NOTHING), padding=False, elem_id="train-watch", js_on_load=script)
+        self.how = Html(padding=False)  # apart: what is opened in it stays open
         self.outputs = [self.panel, self.how]
 
     def show(self, run: Run | None) -> Updates:

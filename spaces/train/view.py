@@ -1,4 +1,4 @@
-"""Words, cards and CSS that the parts of the page share. Everything of a data set or a run is escaped."""
+"""Words, cards and CSS that the parts of the page share."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from markupsafe import Markup
 
 from lib.train.run_record import RunRecord
 from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
-from web.cards import e
+from web import cards
+from web.html import html
 
 from . import curves
 
@@ -22,7 +23,8 @@ STATUS = {  # how a status is said, and the colour of its chip
     INTERRUPTED: ("interrupted", "error"),
     FAILED: ("failed", "error"),
 }
-RANDOM = '<span class="mw-chip warning" title="The backbone is not pretrained">random weights</span>'
+NO_THUMBNAIL = Markup("<i>no thumbnail</i>")
+RANDOM = Markup('<span class="mw-chip warning" title="The backbone is not pretrained">random weights</span>')
 
 # A click on anything with data-pick is an event with its value; buttons do it by keyboard and touch, too.
 PICK = """element.addEventListener('click', (event) => {
@@ -55,9 +57,14 @@ def when(stamp: float | None) -> str:
     return time.strftime("%d %b %H:%M", time.localtime(stamp)) if stamp is not None else ""
 
 
-def chip(status: str) -> str:
-    words, kind = STATUS.get(status, (status, "plain"))
-    return f'<span class="mw-chip {kind}">{e(words)}</span>'
+def chip(status: str) -> Markup:
+    return cards.chip(*STATUS.get(status, (status, "plain")))
+
+
+def scroll(table: Markup, name: str = "") -> Markup:
+    """``name``: what a screen reader calls it where there is no heading."""
+    named = html(' tabindex="0" role="region" aria-label="{}"', name) if name else ""
+    return html('<div class="mw-scroll"{}>{}</div>', named, table)
 
 
 def framework(record: RunRecord) -> str:
@@ -65,12 +72,10 @@ def framework(record: RunRecord) -> str:
     return "Keras" if record.recipe.get("framework") == "keras" else "PyTorch"
 
 
-def picture(thumb: str, words: str, more: str = "") -> str:
-    """``thumb`` is a JPEG in base64, "" where none was kept; ``more`` is HTML under it."""
-    image = (
-        f'<img src="data:image/jpeg;base64,{e(thumb)}" alt="{e(words)}" loading="lazy">' if thumb else "<i>no thumbnail</i>"
-    )
-    return f"<figure>{image}{f'<figcaption>{more}</figcaption>' if more else ''}</figure>"
+def picture(thumb: str, words: str, more: str = "") -> Markup:
+    """``thumb`` is a JPEG in base64, "" where none was kept; ``more`` stands under it."""
+    image = html('<img src="data:image/jpeg;base64,{}" alt="{}" loading="lazy">', thumb, words) if thumb else NO_THUMBNAIL
+    return html("<figure>{}{}</figure>", image, html("<figcaption>{}</figcaption>", more) if more else "")
 
 
 CSS = (

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from markupsafe import Markup
+
 from lib.train.data_summary import ClassCount, DataSummary
-from web.cards import e
+from web import cards
+from web.html import code, html, join
 
 from .view import picture
 
@@ -11,27 +14,42 @@ THUMBS = 12
 PARTS = (("train", "training", "t"), ("val", "validation", "v"), ("test", "test", "x"))
 
 
-def card(summary: DataSummary) -> str:
+def card(summary: DataSummary) -> Markup:
     rows, parts = summary.classes, {part: summary.pictures(part) for part, _, _ in PARTS}
     most = max((row.count for row in rows), default=1) or 1
     said = f"{summary.count:,} pictures in {len(rows)} classes"
-    bars = "".join(
-        f'<li><span title="{e(row.name)}"><em>{e(row.name)}</em><b>{row.count:,}</b></span>'
-        f'<div class="mw-stack" style="width:{100 * row.count / most:.1f}%">{_stack(row)}</div></li>'
-        for row in rows
+    key = join(
+        html('<span><i class="{}"></i>{:,} {}</span>', kind, parts[part], name) for part, name, kind in PARTS if parts[part]
     )
-    key = "".join(f'<span><i class="{kind}"></i>{parts[part]:,} {name}</span>' for part, name, kind in PARTS if parts[part])
-    return (
-        f'<div class="mw-card mw-train" data-say="{e(said)}"><h3>{e(summary.name)}: {e(said)}</h3>'
-        f'<div class="mw-key">{key}</div><div class="mw-strip one">{_samples(summary)}</div>'
-        f'<div class="mw-short" tabindex="0" role="region" aria-label="Pictures by class"><ul class="mw-bars">{bars}'
-        f"</ul></div>{_warnings(summary)}{_problems(summary)}{_duplicates(summary)}</div>"
+    return cards.card(
+        html('<h3>{}: {}</h3><div class="mw-key">{}</div>', summary.name, said, key),
+        html('<div class="mw-strip one">{}</div>', _samples(summary)),
+        html(
+            '<div class="mw-short" tabindex="0" role="region" aria-label="Pictures by class">'
+            '<ul class="mw-bars">{}</ul></div>',
+            join(_bar(row, most) for row in rows),
+        ),
+        *(html('<div class="mw-alert">{}</div>', words) for words in summary.warnings),
+        _problems(summary),
+        _duplicates(summary),
+        kind="mw-train",
+        say=said,
     )
 
 
-def _stack(row: ClassCount) -> str:
-    return "".join(
-        f'<i class="{kind}" style="width:{100 * count / row.count:.1f}%" title="{count} {name}"></i>'
+def _bar(row: ClassCount, most: int) -> Markup:
+    return html(
+        '<li><span title="{0.name}"><em>{0.name}</em><b>{0.count:,}</b></span>'
+        '<div class="mw-stack" style="width:{1:.1f}%">{2}</div></li>',
+        row,
+        100 * row.count / most,
+        _stack(row),
+    )
+
+
+def _stack(row: ClassCount) -> Markup:
+    return join(
+        html('<i class="{}" style="width:{:.1f}%" title="{} {}"></i>', kind, 100 * count / row.count, count, name)
         for part, name, kind in PARTS
         if (count := getattr(row, part)) and row.count
     )
@@ -45,38 +63,38 @@ def first_samples(summary: DataSummary, most: int) -> list[tuple[str, int, str]]
     return found[:most]
 
 
-def _samples(summary: DataSummary) -> str:
-    return "".join(
-        f'<span title="{e(name)}">{picture(thumb, name)}</span>' for name, _, thumb in first_samples(summary, THUMBS)
-    )
+def _samples(summary: DataSummary) -> Markup:
+    some = first_samples(summary, THUMBS)
+    return join(html('<span title="{}">{}</span>', name, picture(thumb, name)) for name, _, thumb in some)
 
 
-def _warnings(summary: DataSummary) -> str:
-    return "".join(f'<div class="mw-alert">{e(words)}</div>' for words in summary.warnings)
-
-
-def _problems(summary: DataSummary) -> str:
+def _problems(summary: DataSummary) -> Markup:
     some, total = summary.problems, summary.problems_count
     if not some:
-        return ""
-    out = summary.left_out
-    head = f"{out:,} files are skipped" if out else "All files are used"
-    rest = f"<li>and {total - len(some):,} more</li>" if total > len(some) else ""
-    listed = "".join(f"<li><code>{e(p.name)}</code>: {e(p.what)}{' (used)' if p.used else ''}</li>" for p in some)
-    return (
-        f"<details{' open' if total <= 3 else ''}><summary><b>{e(head)}</b>; {total:,} with problems</summary>"
-        f'<ul class="mw-short">{listed}{rest}</ul></details>'
+        return Markup()
+    head = f"{summary.left_out:,} files are skipped" if summary.left_out else "All files are used"
+    lines = [html("<li>{}: {}{}</li>", code(p.name), p.what, " (used)" if p.used else "") for p in some]
+    lines += [html("<li>and {:,} more</li>", total - len(some))] if total > len(some) else []
+    return html(
+        '<details{}><summary><b>{}</b>; {:,} with problems</summary><ul class="mw-short">{}</ul></details>',
+        " open" if total <= 3 else "",
+        head,
+        total,
+        join(lines),
     )
 
 
-def _duplicates(summary: DataSummary) -> str:
+def _duplicates(summary: DataSummary) -> Markup:
     groups, total = summary.duplicates, summary.duplicates_count
     if not groups:
-        return ""
-    listed = "".join(
-        f"<li>{' = '.join(f'<code>{e(name)}</code>' for name in group.files)}"
-        f"{' <b>in two ' + e(' and '.join(group.across_what)) + '</b>' if group.across else ''}</li>"
-        for group in groups
+        return Markup()
+    lines = []
+    for group in groups:
+        across = html(" <b>in two {}</b>", " and ".join(group.across_what)) if group.across else ""
+        lines.append(html("<li>{}{}</li>", join(map(code, group.files), " = "), across))
+    return html(
+        '<details><summary>{:,} duplicated {}</summary><ul class="mw-short">{}</ul></details>',
+        total,
+        "picture" if total == 1 else "pictures",
+        join(lines),
     )
-    word = "picture" if total == 1 else "pictures"
-    return f'<details><summary>{total:,} duplicated {word}</summary><ul class="mw-short">{listed}</ul></details>'

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from markupsafe import Markup
+
 from lib.train.edge.rows import Row
 from lib.train.evaluation import PartResult, RunResult
-from web.cards import e
+from web.cards import card, chip
+from web.html import html, join
 
-from .view import interval, percent
+from .view import interval, percent, scroll
 from .view_try import RUNTIMES
 
 TITLES = {"onnx": "ONNX", "tflite": "TFLite float32", "tflite-fp16": "TFLite float16", "tflite-int8": "TFLite int8"}
@@ -20,60 +23,67 @@ EXPLAINED = (
     "its accuracy there lies inside the 95% interval of the trained network. In each class, most pictures that the network "
     "is sure of must keep their label. Otherwise the file is withheld, with the reason."
 )
-BUSY = '<span class="mw-wrong" title="The measured times vary a lot">on a busy machine</span>'
+BUSY = Markup('<div><span class="mw-wrong" title="The measured times vary a lot">on a busy machine</span></div>')
 HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")
 
 
 def table(
     rows: Sequence[Row], result: RunResult | None, address: str, own: str = "PyTorch", saved: Callable[[str], str] = str
-) -> str:
+) -> Markup:
     """``result`` is the record's; ``address`` ends where a name is due;
     ``saved``: by which name a browser saves a file."""
     if not rows:
-        return ""
+        return Markup()
     part, count = next(((row.on, row.count) for row in rows if row.count), ("", 0))
     trained = result.parts.get(part) if result else None
     lines = [_own(trained, own)] if trained else []
     lines += [_line(row, address, saved) for row in rows]
-    head = "".join(f"<th>{name.replace('same label', f'same label as&nbsp;{e(own)}')}</th>" for name in HEAD)
+    same = html("same label as&nbsp;{}", own)
+    head = join(html("<th>{}</th>", same if name == "same label" else name) for name in HEAD)
     proven = sum(1 for row in rows if row.file)
-    on = f"<small>Accuracy on {count:,} {e(part)} pictures.</small>" if count else ""
-    said = f"{proven} of {len(rows)} files can be downloaded."
-    return (
-        f'<div class="mw-card mw-train" data-say="{said}"><h3>Files of this run</h3>{on}<div class="mw-scroll" tabindex="0" '
-        f'role="region" aria-label="Files of this run"><table class="mw-files"><thead><tr>{head}</tr></thead>'
-        f"<tbody>{''.join(lines)}</tbody></table></div>{_reasons(rows)}<small>{EXPLAINED}</small></div>"
+    on = html("<small>Accuracy on {:,} {} pictures.</small>", count, part) if count else ""
+    table = html('<table class="mw-files"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, join(lines))
+    return card(
+        Markup("<h3>Files of this run</h3>"),
+        on,
+        scroll(table, "Files of this run"),
+        *map(_reason, rows),
+        html("<small>{}</small>", EXPLAINED),
+        kind="mw-train",
+        say=f"{proven} of {len(rows)} files can be downloaded.",
     )
 
 
-def _own(result: PartResult, own: str) -> str:
+def _own(result: PartResult, own: str) -> Markup:
     """The trained network, to compare with."""
-    accuracy = f"<b>{percent(result.accuracy)}</b><div>{interval(result.interval)}</div>"
-    return _row([f"<b>{e(own)}</b><div>as trained</div>", "", accuracy, "", "", ""])
+    return _row([html("<b>{}</b><div>as trained</div>", own), "", _accuracy(result.accuracy, result.interval), "", "", ""])
 
 
-def _row(cells: Sequence[str]) -> str:
+def _row(cells: Sequence[object]) -> Markup:
     """A phone has no room for the head: there each cell shows its own name."""
-    named = (f'<td data-name="{e(name)}">{cell}</td>' for name, cell in zip(HEAD, cells, strict=True))
-    return f"<tr>{''.join(named)}</tr>"
+    named = (html('<td data-name="{}">{}</td>', name, cell) for name, cell in zip(HEAD, cells, strict=True))
+    return html("<tr>{}</tr>", join(named))
 
 
-def _line(row: Row, address: str, saved: Callable[[str], str]) -> str:
-    title = TITLES.get(row.target, row.target)
+def _line(row: Row, address: str, saved: Callable[[str], str]) -> Markup:
+    title, end = TITLES.get(row.target, row.target), chip("withheld", "error")
     if row.file:
-        name, words = e(row.file), e(saved(row.file))
-        end = f'<a href="{e(address)}{name}" download aria-label="Download {e(title)}: {words}">{words}</a>'
-    else:
-        end = '<span class="mw-chip error">withheld</span>'
+        end = html(
+            '<a href="{0}{1}" download aria-label="Download {2}: {3}">{3}</a>', address, row.file, title, saved(row.file)
+        )
     cells = [
-        f"<b>{e(title)}</b><br>{end}",
+        html("<b>{}</b><br>{}", title, end),
         "" if row.megabytes is None else f"{row.megabytes:.1f}",
-        "" if row.accuracy is None else f"<b>{percent(row.accuracy)}</b><div>{interval(row.interval or (0, 1))}</div>",
+        "" if row.accuracy is None else _accuracy(row.accuracy, row.interval or (0, 1)),
         _same(row),
         _speed(row),
         {True: "runs", False: "does not run", None: "–"}[row.mediapipe],
     ]
     return _row(cells)
+
+
+def _accuracy(value: float, ends: Sequence[float]) -> Markup:
+    return html("<b>{}</b><div>{}</div>", percent(value), interval(ends))
 
 
 def _same(row: Row) -> str:
@@ -82,8 +92,8 @@ def _same(row: Row) -> str:
         return ""
     if row.difference is None:
         return percent(row.same_label)
-    far = f"{row.difference:.2g}"
-    return f'{percent(row.same_label)}<div title="The largest difference of a probability">at most {far} apart</div>'
+    far = html('<div title="The largest difference of a probability">at most {:.2g} apart</div>', row.difference)
+    return percent(row.same_label) + far
 
 
 def _speed(row: Row) -> str:
@@ -92,21 +102,17 @@ def _speed(row: Row) -> str:
     ms, threads = row.milliseconds, row.threads
     where = [f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
     where += [RUNTIMES.get(row.runtime, row.runtime)] if row.runtime else []
-    on = f"<div>{e(', '.join(where))}</div>" if where else ""
-    on += f"<div>{BUSY}</div>" if row.noisy else ""
-    return f"{ms:.1f}{on}" if ms < 10 else f"{ms:.0f}{on}"
+    on = html("<div>{}</div>", ", ".join(where)) if where else Markup()
+    return (f"{ms:.1f}" if ms < 10 else f"{ms:.0f}") + on + (BUSY if row.noisy else "")
 
 
-def _reasons(rows: Sequence[Row]) -> str:
+def _reason(row: Row) -> Markup:
     """Why a file is withheld, and what was done to one that is not."""
-    found = []
-    for row in rows:
-        title = e(TITLES.get(row.target, row.target))
-        if not row.file:
-            found.append(f'<div class="mw-alert bad"><b>{title}</b> is withheld. {e(row.why or "")}</div>')
-        elif notes := _notes(row):
-            found.append(f'<p class="mw-quiet"><b>{title}</b>: {e(notes)}</p>')
-    return "".join(found)
+    title = TITLES.get(row.target, row.target)
+    if not row.file:
+        return html('<div class="mw-alert bad"><b>{}</b> is withheld. {}</div>', title, row.why or "")
+    notes = _notes(row)
+    return html('<p class="mw-quiet"><b>{}</b>: {}</p>', title, notes) if notes else Markup()
 
 
 def _notes(row: Row) -> str:

@@ -5,16 +5,21 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from markupsafe import Markup
+
 from lib.train.run_record import RunRecord
 from lib.train.training import BEST
-from web.cards import e
+from web import cards
+from web.html import code, html, join, row
 
 from .files import RECORD
 from .subject import LABELS, label, word
-from .view import RANDOM, interval, percent, picture
+from .view import RANDOM, interval, percent, picture, scroll
 
 MOST_CLASSES = 30  # of a matrix; beyond, the pairs that are confused most
 MOST_PICTURES, WORST, MOST_PAIRS = 48, 12, 40
+ACCURACY = Markup("<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><td></td></tr>")
+HOW_TO_READ = Markup("<small>Rows: true class. Columns: predicted class. Click a cell to see its pictures.</small>")
 NOTHING = "The accuracy, the confusion matrix and the worst mistakes appear here after training."
 
 
@@ -25,14 +30,18 @@ def part_of(record: RunRecord, evaluation: dict[str, Any]) -> str:
     return on if on in parts else next(iter(parts), "")
 
 
-def summary(record: RunRecord) -> str:
+def summary(record: RunRecord) -> Markup:
     """The accuracy in words and figures, of every part."""
     result = record.result
     if result is None:
-        return ""
-    rows = "".join(
-        f"<tr><td>{e(name)}</td><td><b>{percent(one.accuracy)}</b></td><td>{interval(one.interval)}</td>"
-        f"<td>{one.correct:,} of {one.count:,} correct</td></tr>"
+        return Markup()
+    rows = join(
+        row(
+            name,
+            html("<b>{}</b>", percent(one.accuracy)),
+            interval(one.interval),
+            f"{one.correct:,} of {one.count:,} correct",
+        )
         for name, one in result.parts.items()
     )
     chosen = (
@@ -40,58 +49,67 @@ def summary(record: RunRecord) -> str:
         if "test" in result.parts
         else "There are no test pictures. The best epoch was chosen on these pictures: expect a little less on new ones."
     )
-    head = "<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><td></td></tr>"
-    title = f"<h3>Accuracy {RANDOM if record.has_random_weights else ''}</h3>"
-    return f'{title}<div class="mw-scroll"><table class="mw-nowrap">{head}{rows}</table></div><small>{chosen}</small>'
+    title = html("<h3>Accuracy {}</h3>", RANDOM if record.has_random_weights else "")
+    table = html('<table class="mw-nowrap">{}{}</table>', ACCURACY, rows)
+    return html("{}{}<small>{}</small>", title, scroll(table), chosen)
 
 
-def confusion(evaluation: dict[str, Any], part: str) -> str:
+def confusion(evaluation: dict[str, Any], part: str) -> Markup:
     """A matrix whose cells are buttons; for many classes a list of the pairs that are confused most."""
     classes = evaluation.get("classes") or []
     matrix = ((evaluation.get("parts") or {}).get(part) or {}).get("confusion") or []
     if not matrix:
-        return ""
-    said = f"<h4>Confusion matrix of the {e(part)} pictures</h4>"
+        return Markup()
+    said = html("<h4>Confusion matrix of the {} pictures</h4>", part)
     if len(classes) > MOST_CLASSES:
         return said + _pairs(classes, matrix)
-    head = "".join(f'<th scope="col" title="{e(name)}"><span>{e(name)}</span></th>' for name in classes)
+    head = join(html('<th scope="col" title="{0}"><span>{0}</span></th>', name) for name in classes)
     rows = []
-    for i, row in enumerate(matrix):
-        total = sum(row) or 1
-        cells = "".join(f"<td>{_cell(classes, i, j, n, n / total) if n else ''}</td>" for j, n in enumerate(row))
-        rows.append(f'<tr><th scope="row" title="{e(classes[i])}">{e(classes[i])}</th>{cells}</tr>')
-    return (
-        f"{said}<small>Rows: true class. Columns: predicted class. Click a cell to see its pictures.</small>"
-        f'<div class="mw-scroll" tabindex="0" role="region" aria-label="Confusion matrix"><table class="mw-confusion">'
-        f"<thead><tr><td></td>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+    for i, line in enumerate(matrix):
+        total = sum(line) or 1
+        cells = join(html("<td>{}</td>", _cell(classes, i, j, n, n / total) if n else "") for j, n in enumerate(line))
+        rows.append(html('<tr><th scope="row" title="{0}">{0}</th>{1}</tr>', classes[i], cells))
+    table = html(
+        '<table class="mw-confusion"><thead><tr><td></td>{}</tr></thead><tbody>{}</tbody></table>', head, join(rows)
     )
+    return said + HOW_TO_READ + scroll(table, "Confusion matrix")
 
 
-def _cell(classes: list[str], i: int, j: int, count: int, share: float) -> str:
-    colour = "13 148 136" if i == j else "220 38 38"
+def _cell(classes: list[str], i: int, j: int, count: int, share: float) -> Markup:
     words = f"{count} of {classes[i]} predicted as {classes[j]}" if i != j else f"{count} of {classes[i]} correct"
-    return (
-        f'<button data-pick="cell:{i}:{j}" aria-label="{e(words)}" title="{e(words)}" '
-        f'style="background:rgb({colour} / {0.12 + 0.4 * share:.2f})">{count:,}</button>'
+    return html(
+        '<button data-pick="cell:{i}:{j}" aria-label="{words}" title="{words}" '
+        'style="background:rgb({colour} / {deep:.2f})">{count:,}</button>',
+        i=i,
+        j=j,
+        words=words,
+        colour="13 148 136" if i == j else "220 38 38",
+        deep=0.12 + 0.4 * share,
+        count=count,
     )
 
 
-def _pairs(classes: list[str], matrix: list[list[int]]) -> str:
-    found = [(n, i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) if n and i != j]
+def _pairs(classes: list[str], matrix: list[list[int]]) -> Markup:
+    found = [(n, i, j) for i, line in enumerate(matrix) for j, n in enumerate(line) if n and i != j]
     found.sort(key=lambda one: -one[0])
-    rows = "".join(
-        f'<tr><td>{e(classes[i])}</td><td>{e(classes[j])}</td><td><button class="mw-do" data-pick="cell:{i}:{j}" '
-        f'aria-label="Show the {n} pictures of {e(classes[i])} predicted as {e(classes[j])}">{n:,}</button></td></tr>'
-        for n, i, j in found[:MOST_PAIRS]
+    rows = join(row(classes[i], classes[j], _pair(classes, i, j, n)) for n, i, j in found[:MOST_PAIRS])
+    table = html(
+        '<div class="mw-scroll mw-short"><table><tr><th>true</th><th>predicted</th><th>pictures</th></tr>{}</table></div>',
+        rows,
     )
-    head = "<tr><th>true</th><th>predicted</th><th>pictures</th></tr>"
-    none = "<p>Every picture has the correct label.</p>"
-    return f"<small>{len(classes)} classes are too many for a matrix. These are confused most often.</small>" + (
-        f'<div class="mw-scroll mw-short"><table>{head}{rows}</table></div>' if rows else none
+    return html(
+        "<small>{} classes are too many for a matrix. These are confused most often.</small>{}",
+        len(classes),
+        table if rows else Markup("<p>Every picture has the correct label.</p>"),
     )
 
 
-def cell(evaluation: dict[str, Any], part: str, i: int, j: int) -> str:
+def _pair(classes: list[str], i: int, j: int, count: int) -> Markup:
+    said = f"Show the {count} pictures of {classes[i]} predicted as {classes[j]}"
+    return html('<button class="mw-do" data-pick="cell:{}:{}" aria-label="{}">{:,}</button>', i, j, said, count)
+
+
+def cell(evaluation: dict[str, Any], part: str, i: int, j: int) -> Markup:
     """The pictures of class ``i`` that were taken for class ``j``. Raises IndexError for no class."""
     classes = evaluation.get("classes") or []
     if min(i, j) < 0:
@@ -101,37 +119,37 @@ def cell(evaluation: dict[str, Any], part: str, i: int, j: int) -> str:
     word = "picture" if len(some) == 1 else "pictures"
     said = f"{what}: {len(some):,} {word}"
     drawn = sorted(some, key=lambda p: "thumb" not in p)[:MOST_PICTURES]
-    rest = f"<small>The first {len(drawn)} are shown.</small>" if len(drawn) < len(some) else ""
-    return f'<h4 data-say="{e(said)}">{e(said)}</h4>{rest}<div class="mw-photos">{_grid(drawn, classes)}</div>'
+    rest = html("<small>The first {} are shown.</small>", len(drawn)) if len(drawn) < len(some) else ""
+    return html('<h4 data-say="{0}">{0}</h4>{1}{2}', said, rest, _grid(drawn, classes))
 
 
-def worst(evaluation: dict[str, Any], part: str) -> str:
+def worst(evaluation: dict[str, Any], part: str) -> Markup:
     """The mistakes that the network was surest of."""
     wrong = [p for p in _pictures(evaluation, part) if p["label"] != p["predicted"]]
     if not wrong:
-        return f"<h4>Worst mistakes</h4><p>None: all {e(part)} pictures are correct.</p>"
+        return html("<h4>Worst mistakes</h4><p>None: all {} pictures are correct.</p>", part)
     some = wrong[:WORST]
     more = f": the {len(some)} most confident of {len(wrong)}" if len(wrong) > len(some) else ""
-    return f'<h4>Worst mistakes{more}</h4><div class="mw-photos">{_grid(some, evaluation.get("classes") or [])}</div>'
+    return html("<h4>Worst mistakes{}</h4>{}", more, _grid(some, evaluation.get("classes") or []))
 
 
 def _pictures(evaluation: dict[str, Any], part: str) -> list[dict[str, Any]]:
     return ((evaluation.get("parts") or {}).get(part) or {}).get("pictures") or []
 
 
-def _grid(some: list[dict[str, Any]], classes: list[str]) -> str:
-    return "".join(picture(p.get("thumb", ""), f"{classes[p['label']]}: {p['name']}", _caption(p, classes)) for p in some)
+def _grid(some: list[dict[str, Any]], classes: list[str]) -> Markup:
+    drawn = (picture(p.get("thumb", ""), f"{classes[p['label']]}: {p['name']}", _caption(p, classes)) for p in some)
+    return html('<div class="mw-photos">{}</div>', join(drawn))
 
 
-def _caption(p: dict[str, Any], classes: list[str]) -> str:
-    true, said = e(classes[p["label"]]), e(classes[p["predicted"]])
-    sure = f"{100 * p['probability']:.0f}%"
+def _caption(p: dict[str, Any], classes: list[str]) -> Markup:
+    true, said, sure = classes[p["label"]], classes[p["predicted"]], 100 * p["probability"]
     if p["label"] == p["predicted"]:
-        return f"<b>{true}</b>, {sure}"
-    return f'<span class="mw-wrong"><b>{said}</b>, {sure}</span><br>true: <b>{true}</b>'
+        return html("<b>{}</b>, {:.0f}%", true, sure)
+    return html('<span class="mw-wrong"><b>{}</b>, {:.0f}%</span><br>true: <b>{}</b>', said, sure, true)
 
 
-def record_of(record: RunRecord) -> str:
+def record_of(record: RunRecord) -> Markup:
     """All that is needed to make the run again, folded."""
     recipe, data, weights = record.recipe, record.data, record.weights
     parts: list[tuple[str, dict[str, Any]]] = [("Run", {"Id": record.id})]
@@ -149,21 +167,22 @@ def record_of(record: RunRecord) -> str:
         environment = asdict(record.environment)
         parts.append(("Environment", environment | environment.pop("packages")))
     parts.append(("Files, sha256", {name: file.sha256 for name, file in record.files.items()}))
-    inside = "".join(f"<h4>{name}</h4>{_facts(facts)}" for name, facts in parts if facts)
-    return f"<details><summary><b>Record</b>: everything needed to reproduce this run</summary>{inside}</details>"
+    inside = join(html("<h4>{}</h4>{}", name, _facts(facts)) for name, facts in parts if facts)
+    return html("<details><summary><b>Record</b>: everything needed to reproduce this run</summary>{}</details>", inside)
 
 
-def _facts(facts: dict[str, Any]) -> str:
-    rows = "".join(f"<dt>{e(k)}</dt><dd><code>{e(v)}</code></dd>" for k, v in facts.items() if v not in (None, ""))
-    return f'<dl class="mw-facts">{rows}</dl>'
+def _facts(facts: dict[str, Any]) -> Markup:
+    rows = join(html("<dt>{}</dt><dd>{}</dd>", k, code(v)) for k, v in facts.items() if v not in (None, ""))
+    return html('<dl class="mw-facts">{}</dl>', rows)
 
 
-def links(address: str, weights: bool) -> str:
+def links(address: str, weights: bool) -> Markup:
     """Downloads; ``address`` ends where a file's name is due."""
     some = [(RECORD, "Record (.json)")] + ([(BEST, "Weights (.safetensors)")] if weights else [])
-    return "".join(f'<a href="{e(address)}{name}" download>{e(words)}</a>' for name, words in some)
+    found = join(html('<a href="{}{}" download>{}</a>', address, name, words) for name, words in some)
+    return html('<div class="mw-links">{}</div>', found)
 
 
-def card(*parts: str) -> str:
+def card(*parts: Markup) -> Markup:
     """One card of some of the above; none of nothing."""
-    return f'<div class="mw-card mw-train">{"".join(parts)}</div>' if any(parts) else ""
+    return cards.card(*parts, kind="mw-train") if any(parts) else Markup()

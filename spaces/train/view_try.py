@@ -6,7 +6,11 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from web.cards import e
+from markupsafe import Markup
+
+from web.cards import card, chip
+from web.html import html, join
+from web.html import row as cells
 
 from .view import percent
 
@@ -16,69 +20,70 @@ OWN = "pytorch"
 RUNTIMES = {OWN: "PyTorch", "onnxruntime": "onnxruntime", "litert": "LiteRT", "mediapipe": "MediaPipe"}
 FILES = {"onnx": "ONNX", "tflite": "TensorFlow Lite"}  # by target
 Row = dict[str, Any]
+SCALED = Markup("<small>MediaPipe resizes pictures differently; a difference of a few hundredths is normal.</small>")
+WRONG = Markup(' class="mw-wrong"')
 
 
-def answer(row: Row, name: str, image: str, others: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> str:
+def answer(row: Row, name: str, image: str, others: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> Markup:
     """``row`` is what the run's own framework says; ``image`` the address of the picture.
 
     ``others``: of each further runtime its row; None while it is asked; ``{"needs": target}`` where the export is missing.
     """
     if "error" in row:
-        return f'<div class="mw-card mw-train"><span class="mw-chip error">no picture</span> {e(row["error"])}</div>'
+        return card(chip("no picture", "error"), f" {row['error']}", kind="mw-train")
     scores = row.get("scores") or {}
     best = sorted(scores.items(), key=lambda item: -item[1])[:BARS]
-    bars = "".join(
-        f'<tr><td>{e(k)}</td><td><i style="width:{100 * v:.1f}%"></i></td><td>{percent(v)}</td></tr>' for k, v in best
+    bars = join(cells(k, html('<i style="width:{:.1f}%"></i>', 100 * v), percent(v)) for k, v in best)
+    label, sure = row["label"], percent(row["score"])
+    tried = html(
+        '<div class="mw-tried" data-tried="{}"><img src="{}" alt="The picture that was classified"><div>'
+        '<span class="mw-big">{}</span><br><span>{}, in {} ms, by the run {}</span></div></div>',
+        json.dumps(scores),
+        image,
+        label,
+        sure,
+        _ms(row["milliseconds"]),
+        name,
     )
-    said = f"{row['label']}, {percent(row['score'])}"
-    return (
-        f'<div class="mw-card mw-train" data-say="{e(said)}"><div class="mw-tried" data-tried="{e(json.dumps(scores))}">'
-        f'<img src="{e(image)}" alt="The picture that was classified"><div><span class="mw-big">{e(row["label"])}</span><br>'
-        f"<span>{percent(row['score'])}, in {_ms(row['milliseconds'])} ms, by the run {e(name)}</span></div></div>"
-        f'<table class="mw-scores">{bars}</table>{side_by_side({OWN: row, **others}, own)}</div>'
-    )
+    table = html('<table class="mw-scores">{}</table>', bars)
+    return card(tried, table, side_by_side({OWN: row, **others}, own), kind="mw-train", say=f"{label}, {sure}")
 
 
-def side_by_side(rows: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> str:
+def side_by_side(rows: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> Markup:
     """A line a runtime. Where one says something else than the run's own framework, it is marked."""
     if len(rows) < 2:
-        return ""
+        return Markup()
     first = rows[OWN] or {}
-    lines = "".join(_line(runtime, row, first, own) for runtime, row in rows.items())
-    head = f"<tr><th>runtime</th><th>label</th><th>score</th><th>ms, once</th><th>vs. {e(own)}</th></tr>"
-    return (
-        f'<h4>The same picture on each runtime</h4><div class="mw-scroll" tabindex="0" role="region" aria-label="Runtimes">'
-        f'<table class="mw-nowrap mw-beside">{head}{lines}</table></div>{_buttons(rows)}{_scaled(rows)}'
+    return html(
+        '<h4>The same picture on each runtime</h4><div class="mw-scroll" tabindex="0" role="region" aria-label="Runtimes">'
+        '<table class="mw-nowrap mw-beside"><tr><th>runtime</th><th>label</th><th>score</th><th>ms, once</th><th>vs. {}</th>'
+        "</tr>{}</table></div>{}{}",
+        own,
+        join(_line(runtime, row, first, own) for runtime, row in rows.items()),
+        _buttons(rows),
+        SCALED if "label" in (rows.get("mediapipe") or {}) else "",
     )
 
 
-def _scaled(rows: Mapping[str, Row | None]) -> str:
-    words = "MediaPipe resizes pictures differently; a difference of a few hundredths is normal."
-    return f"<small>{words}</small>" if "label" in (rows.get("mediapipe") or {}) else ""
-
-
-def _line(runtime: str, row: Row | None, first: Row, own: str) -> str:
-    name = e(own if runtime == OWN else RUNTIMES.get(runtime, runtime))
-    name += f"<div>{e(row['file'])}</div>" if row and row.get("file") else ""
-    if row is None:
-        return f'<tr><td>{name}</td><td colspan="4" class="mw-quiet">running …</td></tr>'
-    if "needs" in row:
-        words = f"needs the {FILES.get(row['needs'], row['needs'])} file"
-        return f'<tr><td>{name}</td><td colspan="4" class="mw-quiet">{e(words)}</td></tr>'
+def _line(runtime: str, row: Row | None, first: Row, own: str) -> Markup:
+    file = html("<div>{}</div>", row["file"]) if row and row.get("file") else ""
+    name = html("{}{}", own if runtime == OWN else RUNTIMES.get(runtime, runtime), file)
+    if row is None or "needs" in row:
+        words = f"needs the {FILES.get(row['needs'], row['needs'])} file" if row else "running …"
+        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">{}</td></tr>', name, words)
     if "error" in row:
-        return f'<tr><td>{name}</td><td colspan="4" class="mw-long">{e(row["error"])}</td></tr>'
-    cells = f"<td>{e(row['label'])}</td><td>{percent(row['score'])}</td><td>{_ms(row['milliseconds'])}</td>"
-    return f"<tr><td>{name}</td>{cells}<td>{'' if runtime == OWN else _difference(row, first)}</td></tr>"
+        return html('<tr><td>{}</td><td colspan="4" class="mw-long">{}</td></tr>', name, row["error"])
+    far = "" if runtime == OWN else _difference(row, first)
+    return cells(name, row["label"], percent(row["score"]), _ms(row["milliseconds"]), far)
 
 
-def _difference(row: Row, first: Row) -> str:
+def _difference(row: Row, first: Row) -> Markup | str:
     if row["label"] != first["label"]:
-        return '<span class="mw-chip warning">another label</span>'
+        return chip("another label", "warning")
     far = distance(row, first)
     if far is None:
         return "same label"
-    mark = ' class="mw-wrong"' if far > SAME else ""
-    return f'<span{mark} title="Same label; largest difference of a probability">± {far:.3f}</span>'
+    return html('<span{} title="Same label; largest difference of a probability">± {:.3f}</span>', WRONG * (far > SAME), far)
 
 
 def distance(row: Row, first: Row) -> float | None:
@@ -87,19 +92,14 @@ def distance(row: Row, first: Row) -> float | None:
     return max(abs(one[k] - other[k]) for k in one) if one and one.keys() == other.keys() else None
 
 
-def _buttons(rows: Mapping[str, Row | None]) -> str:
+def _buttons(rows: Mapping[str, Row | None]) -> Markup:
     """One for each export that is missing."""
     missing = dict.fromkeys(row["needs"] for row in rows.values() if row and "needs" in row)
-    return (
-        '<div class="mw-links">'
-        + "".join(
-            f'<button class="mw-do" data-pick="make:{e(target)}">Make the {e(FILES.get(target, target))} file</button>'
-            for target in missing
-        )
-        + "</div>"
-        if missing
-        else ""
+    buttons = join(
+        html('<button class="mw-do" data-pick="make:{}">Make the {} file</button>', target, FILES.get(target, target))
+        for target in missing
     )
+    return html('<div class="mw-links">{}</div>', buttons) if buttons else buttons
 
 
 def _ms(value: float) -> str:

@@ -6,7 +6,10 @@ from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from typing import Any
 
-from web.cards import e, idle
+from markupsafe import Markup
+
+from web.cards import card, idle
+from web.html import html, join
 
 from . import curves
 from .view import percent
@@ -16,10 +19,11 @@ LIGHTS = {
     "inputs": {None: "Inputs: not known yet", False: "Inputs: no drift", True: "Inputs: drift detected"},
     "model": {None: "Model: not known yet", False: "Model: no drift", True: "Model: drift detected"},
 }
+IF_ON = Markup("<b>If this light goes on:</b> ")
 COLOURS = {None: "", False: "ok", True: "bad"}
 
 
-def panel(found: Mapping[str, Any]) -> str:
+def panel(found: Mapping[str, Any]) -> Markup:
     """``found`` is what ``GET /monitor?run=…`` answers."""
     requests = found.get("requests") or 0
     if not requests:
@@ -32,12 +36,15 @@ def panel(found: Mapping[str, Any]) -> str:
         if k in latency
     ]
     figures.append(("True labels", f"{(accuracy.get('ever') or accuracy).get('count', 0):,}"))
-    cells = "".join(f"<div><span>{e(name)}</span> <b>{e(value)}</b></div>" for name, value in figures)
-    says = "".join(f'<p class="mw-quiet"><b>{k}.</b> {e(one["says"])}</p>' for k, one in _said(found))
-    return (
-        f'<div class="mw-card mw-train mw-watch"><h3>Served requests</h3><div class="mw-figures">{cells}</div>'
-        f'{_proposal(found)}{_right(accuracy)}<div class="mw-lights">{_lights(found.get("drift") or {})}</div>'
-        f'<div class="mw-curves">{_charts(found)}</div>{says}</div>'
+    cells = join(html("<div><span>{}</span> <b>{}</b></div>", name, value) for name, value in figures)
+    return card(
+        html('<h3>Served requests</h3><div class="mw-figures">{}</div>', cells),
+        _proposal(found),
+        _right(accuracy),
+        html('<div class="mw-lights">{}</div>', _lights(found.get("drift") or {})),
+        html('<div class="mw-curves">{}</div>', _charts(found)),
+        join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', k, one["says"]) for k, one in _said(found)),
+        kind="mw-train mw-watch",
     )
 
 
@@ -50,48 +57,54 @@ def _pictures(count: int) -> str:
     return f"{count:,} picture{'' if count == 1 else 's'}"
 
 
-def _right(accuracy: Mapping[str, Any]) -> str:
+def _right(accuracy: Mapping[str, Any]) -> Markup:
     if not accuracy.get("count"):
-        return ""
+        return Markup()
     low, high = accuracy["interval"]
     count, expected = accuracy["count"], accuracy.get("expected")
     training = ""
     if expected:
         training = f"; on {expected['count']:,} {expected['part']} pictures it was {percent(expected['accuracy'])}"
     last = "the last picture" if count == 1 else f"the last {count:,} pictures"
-    return (
-        f'<div class="mw-accuracy"><span class="mw-big">{percent(accuracy["value"])}</span><span>correct on '
-        f"{last} with a known label; 95% interval {100 * low:.1f}–{100 * high:.1f}%{training}"
-        "</span></div>"
+    return html(
+        '<div class="mw-accuracy"><span class="mw-big">{}</span><span>correct on {} with a known label; 95% interval '
+        "{:.1f}–{:.1f}%{}</span></div>",
+        percent(accuracy["value"]),
+        last,
+        100 * low,
+        100 * high,
+        training,
     )
 
 
-def _lights(drift: Mapping[str, Any]) -> str:
-    return "".join(_light(said, drift.get(key) or {}, str(drift.get("why") or "")) for key, said in LIGHTS.items())
+def _lights(drift: Mapping[str, Any]) -> Markup:
+    return join(_light(said, drift.get(key) or {}, str(drift.get("why") or "")) for key, said in LIGHTS.items())
 
 
-def _light(said: Mapping[bool | None, str], one: Mapping[str, Any], why: str) -> str:
+def _light(said: Mapping[bool | None, str], one: Mapping[str, Any], why: str) -> Markup:
     flagged, p = one.get("flagged"), one.get("p")
-    words = said[flagged]
     about = f"p = {p:.2g}; {_pictures(one.get('n') or 0)} compared" if p is not None else why
-    means = f"<p>{'' if flagged else '<b>If this light goes on:</b> '}{e(one.get('means') or '')}</p>"
-    return (
-        f'<div class="mw-light"><b data-say="{e(words)}"><i class="{COLOURS[flagged]}"></i>{e(words)}</b>'
-        f"<small>{e(about)}</small>{means}</div>"
+    return html(
+        '<div class="mw-light"><b data-say="{0}"><i class="{1}"></i>{0}</b><small>{2}</small><p>{3}{4}</p></div>',
+        said[flagged],
+        COLOURS[flagged],
+        about,
+        "" if flagged else IF_ON,
+        one.get("means") or "",
     )
 
 
-def _proposal(found: Mapping[str, Any]) -> str:
+def _proposal(found: Mapping[str, Any]) -> Markup:
     if not (proposal := found.get("proposal")):
-        return ""
-    words = e(proposal["text"])
-    return (
-        f'<div class="mw-alert" data-say="{words}">{words}<div class="mw-links"><button class="mw-do" data-pick="train">'
-        "Train with new pictures</button></div></div>"
+        return Markup()
+    return html(
+        '<div class="mw-alert" data-say="{0}">{0}<div class="mw-links"><button class="mw-do" data-pick="train">'
+        "Train with new pictures</button></div></div>",
+        proposal["text"],
     )
 
 
-def _charts(found: Mapping[str, Any]) -> str:
+def _charts(found: Mapping[str, Any]) -> Markup:
     accuracy, traffic = found.get("accuracy") or {}, found.get("over_time") or []
     counts = (found.get("confidence") or {}).get("histogram") or ()
     drawn = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
@@ -111,7 +124,7 @@ def _charts(found: Mapping[str, Any]) -> str:
         mean, median = curves.Line("mean", sure, 0, of=_last(traffic)), curves.Line("median, ms", slow, 2, of=_last(traffic))
         drawn.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
         drawn.append(curves.chart("Latency over time", [median], "pictures"))
-    return "".join(drawn)
+    return join(drawn)
 
 
 def _last(blocks: Sequence[Mapping[str, Any]]) -> str:
@@ -125,17 +138,21 @@ def _sums(blocks: Sequence[Mapping[str, Any]]) -> list[int]:
     return list(accumulate(int(one["count"]) for one in blocks))
 
 
-def how(run: str, address: str, stored: str, opened: bool) -> str:
+def how(run: str, address: str, stored: str, opened: bool) -> Markup:
     """The commands for the run; ``address`` is that of this server, ``stored`` says what is kept of a request."""
     server = address.rstrip("/") or "https://…"
     first = f"curl --data-binary @picture.jpg '{server}/classify?run={run}'"
     second = f"curl -H 'Content-Type: application/json' -d '{{\"label\": \"…\"}}' '{server}/classify/ID/truth'"
-    return (
-        f'<div class="mw-card mw-train"><details{" open" if opened else ""}><summary><b>Serve it</b>: send pictures, and '
-        f'their true labels</summary><pre class="mw-code">{e(first)}</pre><p>Each answer has an <code>id</code>. If you '
-        f'learn the true label later, send it, and the accuracy is measured.</p><pre class="mw-code">{e(second)}</pre>'
-        f'<p class="mw-quiet">{e(stored)}</p></details></div>'
+    fold = html(
+        '<details{}><summary><b>Serve it</b>: send pictures, and their true labels</summary><pre class="mw-code">{}</pre>'
+        "<p>Each answer has an <code>id</code>. If you learn the true label later, send it, and the accuracy is measured."
+        '</p><pre class="mw-code">{}</pre><p class="mw-quiet">{}</p></details>',
+        " open" if opened else "",
+        first,
+        second,
+        stored,
     )
+    return card(fold, kind="mw-train")
 
 
 # Asks for the newest figures while the panel can be seen, and not else; goes to the pictures where new ones are wanted.
