@@ -20,7 +20,8 @@ from lib.convert.edges import Progress, edge
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     from lib.convert.formats.keras import models as keras_models
-    from lib.convert.formats.saved_model import graph_check as saved_model_file
+    from lib.convert.formats.saved_model.check import FOLDER
+    from lib.convert.formats.saved_model.signatures import DEFAULT
 
     progress("Loading the model", 0.1)
     model = keras_models.load(source, "tensorflow")
@@ -41,7 +42,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     module.model = model  # so that its variables are saved
     progress("Tracing and writing", 0.5)
     function = tf.function(serve, input_signature=wanted)
-    tf.saved_model.save(module, str(target / saved_model_file.FOLDER), signatures={saved_model_file.DEFAULT: function})
+    tf.saved_model.save(module, str(target / FOLDER), signatures={DEFAULT: function})
     half, told = keras_models.half(model)
     return ({"precision": "fp16"} if half else {}) | {
         "messages": told,

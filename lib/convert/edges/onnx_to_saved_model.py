@@ -20,7 +20,8 @@ from lib.convert.edges import Progress, edge
     note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    from lib.convert.formats.saved_model import graph_check as saved_model_file
+    from lib.convert.formats.saved_model.check import FOLDER, checked
+    from lib.convert.formats.saved_model.graph import GRAPH
     from lib.convert.tools import onnx2tf as onnx2tf_tool
     from lib.convert.tools import onnx2tf_kernels
     from lib.errors import JobFailed
@@ -30,10 +31,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Converting with onnx2tf", 0.2)
     onnx2tf_kernels.add()
     with onnx2tf_tool.converted(source, {}, flatbuffer_direct_output_saved_model=True) as (made, said):
-        found = sorted(made.rglob(saved_model_file.NAME))
+        found = sorted(made.rglob(GRAPH))
         if len(found) != 1:
             raise JobFailed("onnx2tf made no SavedModel of this model.")
-        shutil.move(found[0].parent, target / saved_model_file.FOLDER)
+        shutil.move(found[0].parent, target / FOLDER)
     progress("Checking the SavedModel", 0.9)
-    saved_model_file.checked(target)
+    checked(target)
     return {"messages": said}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from tests.convert.hostile import Made, hostile
+from typing import Any
+
+from tests.convert.hostile import hostile
 from tests.convert.hostile.valid import external, function, node, onnx, part, saved_model, saved_model_graph
 
 for place in (
@@ -48,8 +50,8 @@ for op, words in OPERATORS.items():
     )
 
 
-def called(*functions: bytes, output: str = "call:0", **collections: str) -> bytes:
-    return saved_model(saved_model_graph(functions=b"".join(functions), output=output, **collections))
+def called(*functions: bytes, **how: Any) -> bytes:
+    return saved_model(saved_model_graph(functions=b"".join(functions), **how))
 
 
 FILES = "reads or writes files when it computes"
@@ -75,16 +77,36 @@ hostile("as an operator is", "SavedModel with a function called as an operator i
 )
 
 
-@hostile(FILES)
-def savedmodel_whose_object_calls_the_saver() -> Made:
-    graph = saved_model_graph()
-    meta = graph[2:]
-    size = 1 + (2 if len(meta) > 130 else 1)
-    return saved_model(
-        graph[:2] + part(2, meta[size:] + part(7, part(2, part(1, "__inference__traced_save_1") + part(2, b""))))
+hostile(FILES, "SavedModel with a function that saves and that nobody calls")(
+    lambda: called(function("f", node("y", "Relu")), function("g", node("y", "SaveV2")))
+)
+hostile(FILES, "SavedModel whose saver TensorFlow may put in another function's place")(
+    lambda: called(
+        function("f", node("y", "Relu"), attribute="api_implements"),
+        function("g", node("y", "SaveV2"), attribute="api_implements"),
+        function("h", node("y", "g")),
+        output="x:0",
+        meta=part(2, part(1, node("s", "h"))),
     )
-
-
+)
+hostile("when it is loaded", "SavedModel that saves when it is restored")(
+    lambda: saved_model(saved_model_graph(X, node("call", "Relu", "x"), node("evil", "SaveV2"), restore="evil"))
+)
+SAVES = (X, node("call", "Relu", "x"), node("evil", "SaveV2"))
+META = {
+    "object calls the saver": part(7, part(2, part(1, "__inference__traced_save_1") + part(2, b""))),
+    "variable begins with the saver": part(
+        4, part(1, "local_variables") + part(2, part(2, part(1, part(1, "v:0") + part(2, "evil"))))
+    ),
+    "output has parts, one of them the saver": part(
+        5, part(1, "other") + part(2, part(2, part(1, "y") + part(2, part(5, part(2, part(1, "evil:0"))))))
+    ),
+}
+for what, meta in META.items():
+    hostile(FILES, f"SavedModel whose {what}")(lambda meta=meta: saved_model(saved_model_graph(*SAVES, meta=meta)))
+hostile("Two nodes", "SavedModel with two nodes of one name")(
+    lambda: saved_model(saved_model_graph(X, X, node("call", "Relu", "x")))
+)
 hostile("is empty", "SavedModel: empty graph")(lambda: saved_model(b""))
 hostile("no graph in it", "SavedModel: only a version")(lambda: saved_model(b"\x08\x01"))
 hostile("damaged", "SavedModel: cut off")(lambda: saved_model(saved_model_graph()[:-5]))

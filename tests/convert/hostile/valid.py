@@ -173,23 +173,37 @@ def node(name: str, op: str, *inputs: str, calls: str = "") -> bytes:
     return part(1, name) + part(2, op) + b"".join(part(3, given) for given in inputs) + attribute
 
 
-def function(name: str, *nodes: bytes) -> bytes:
-    return part(1, part(1, part(1, name)) + b"".join(part(3, n) for n in nodes))
+def function(name: str, *nodes: bytes, attribute: str = "") -> bytes:
+    said = part(5, part(1, attribute) + part(2, b"")) if attribute else b""
+    return part(1, part(1, part(1, name)) + b"".join(part(3, n) for n in nodes) + said)
 
 
 SAVER = function("__inference__traced_save_1", node("w", "Const"), node("save", "SaveV2", "w"))
+SAVER += function("__inference__traced_restore_2", node("r", "RestoreV2"), node("set", "AssignVariableOp", "r"))
 
 
-def saved_model_graph(*nodes: bytes, functions: bytes = b"", output: str = "call:0", **collections: str) -> bytes:
-    """A model with one signature, whose output is ``output``, and a saver as TensorFlow writes it."""
+def saved_model_graph(
+    *nodes: bytes,
+    functions: bytes = b"",
+    output: str = "call:0",
+    restore: str = "restorer",
+    meta: bytes = b"",
+    **collections: str,
+) -> bytes:
+    """A model with one signature, whose output is ``output``, and a saver as TensorFlow writes it.
+
+    ``meta``: more fields of the MetaGraphDef.
+    """
     nodes = nodes or (node("x", "Placeholder"), node("call", "StatefulPartitionedCall", "x", calls="f"))
     functions = functions or function("f", node("y", "Relu", "x"))
     saver = node("saver", "StatefulPartitionedCall", calls="__inference__traced_save_1")
-    graph = b"".join(part(1, n) for n in (*nodes, saver)) + part(2, functions + SAVER)
+    restorer = node("restorer", "StatefulPartitionedCall", "f", calls="__inference__traced_restore_2")
+    graph = b"".join(part(1, n) for n in (*nodes, node("f", "Placeholder"), saver, restorer)) + part(2, functions + SAVER)
+    named = part(3, part(1, "f:0") + part(2, "saver:0") + part(3, restore))
     info = part(1, "y") + part(2, part(1, output))
     signature = part(1, "serving_default") + part(2, part(2, info))
     held = b"".join(part(4, part(1, k) + part(2, part(1, part(1, v)))) for k, v in collections.items())
-    return b"\x08\x01" + part(2, part(2, graph) + part(5, signature) + held)
+    return b"\x08\x01" + part(2, part(2, graph) + part(5, signature) + named + held + meta)
 
 
 def saved_model(graph: bytes | None = None, **members: bytes) -> bytes:

@@ -2,7 +2,7 @@
 
 An allow-list. Operators that read or write files, run Python, talk to other machines or load libraries are not on it,
 and neither is anything that TensorFlow adds later. ``SAVING`` are those of the saver, which every SavedModel
-carries; they may stand only where no signature and no function of the model reaches them.
+carries; they may stand only where nothing but the saver leads to them. ``RESTORING`` may run when its variables are read.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lib.words import words
 ALLOWED = frozenset(
     words("""
     Abs Acos Acosh Add AddN AddV2 AdjustContrastv2 AdjustHue AdjustSaturation All Any ApproximateEqual ArgMax ArgMin
-    Asin Asinh Assert AssignAddVariableOp AssignSubVariableOp AssignVariableOp Atan Atan2 Atanh AvgPool AvgPool3D
+    Asin Asinh Assert Assign AssignAddVariableOp AssignSubVariableOp AssignVariableOp Atan Atan2 Atanh AvgPool AvgPool3D
     BatchMatMul BatchMatMulV2 BatchMatMulV3 BatchNormWithGlobalNormalization BatchToSpace BatchToSpaceND BesselI0e
     BesselI1e BiasAdd BiasAddV1 Bincount Bitcast BitwiseAnd BitwiseOr BitwiseXor BroadcastArgs BroadcastTo Bucketize
     Case Cast Ceil CheckNumerics Cholesky ClipByValue CombinedNonMaxSuppression Complex ComplexAbs Concat ConcatV2 Conj
@@ -30,7 +30,7 @@ ALLOWED = frozenset(
     LookupTableFindV2 LookupTableImport LookupTableImportV2 LookupTableSizeV2 LoopCond LowerBound MatMul MatrixBandPart
     MatrixDeterminant MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3
     MatrixInverse MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MatrixSolve MatrixTriangularSolve Max MaxPool MaxPool3D
-    MaxPoolV2 MaxPoolWithArgmax Maximum Mean Merge MergeV2 Min Minimum MirrorPad Mod Mul MulNoNan MutableHashTable
+    MaxPoolV2 MaxPoolWithArgmax Maximum Mean Merge Min Minimum MirrorPad Mod Mul MulNoNan MutableHashTable
     MutableHashTableV2 Ndtri Neg NextAfter NextIteration NoOp NonMaxSuppression NonMaxSuppressionV2 NonMaxSuppressionV3
     NonMaxSuppressionV4 NonMaxSuppressionV5 NotEqual OneHot OnesLike Pack Pad PadV2 ParallelConcat
     ParallelDynamicStitch PartitionedCall Placeholder PlaceholderV2 PlaceholderWithDefault Polygamma PopulationCount
@@ -60,9 +60,10 @@ ALLOWED = frozenset(
 )
 SAVING = frozenset(
     words("""
-    SaveV2 RestoreV2 MergeV2Checkpoints ShardedFilename Save SaveSlices Restore RestoreSlice Assign
+    SaveV2 RestoreV2 MergeV2Checkpoints ShardedFilename
 """)
 )
+RESTORING = frozenset({"RestoreV2"})
 # The best known of those that are not allowed, with what they do; the words end "which is not allowed".
 WHY: dict[str, str] = {
     **dict.fromkeys(("PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"), "runs Python"),

@@ -8,7 +8,8 @@ from typing import Any
 
 from lib.convert.core import signatures
 from lib.convert.core.runner import Arrays
-from lib.convert.formats.saved_model import graph_check as saved_model_file
+from lib.convert.formats.saved_model.check import checked
+from lib.convert.formats.saved_model.signatures import NO_NUMBERS, natural, signatures_of
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
@@ -61,14 +62,14 @@ class SavedModelRunner:
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
     """The loaded object, which must be kept, and its functions by signature. Raises InvalidFile."""
     prepare_library(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")
-    path = saved_model_file.checked(folder)
+    path = checked(folder)
     import tensorflow as tf
 
     try:
         loaded = tf.saved_model.load(str(path))
     except Exception as error:  # TensorFlow's many kinds
         raise InvalidFile(f"TensorFlow cannot load this SavedModel: {clean(str(error))}") from None
-    return loaded, saved_model_file.signatures_of(loaded)
+    return loaded, signatures_of(loaded)
 
 
 def signature(function: Any) -> Signature:
@@ -77,7 +78,7 @@ def signature(function: Any) -> Signature:
     def value(name: str, tensor: Any) -> Value:
         if tensor.shape.rank is None:
             raise InvalidFile(f"The SavedModel does not say the rank of {name[:80]!r}. Export it with shapes.")
-        if tensor.dtype.name in saved_model_file.NO_NUMBERS:
+        if tensor.dtype.name in NO_NUMBERS:
             raise InvalidFile(
                 f"{name[:80]!r} is a {tensor.dtype.name}; only models that take and give numbers are converted."
             )
@@ -89,12 +90,12 @@ def signature(function: Any) -> Signature:
 
     _, given = function.structured_input_signature
     inputs = []
-    for name in sorted(given, key=saved_model_file.natural):
+    for name in sorted(given, key=natural):
         plain = value(name, given[name])
         picture = plain.dtype == "float32" and len(plain.shape) == 4 and {plain.shape[1], plain.shape[3]} & {1, 3}
         inputs.append(Value(plain.name, plain.dtype, plain.shape, "image" if picture else ""))
     found = function.structured_outputs
-    outputs = tuple(value(name, found[name]) for name in sorted(found, key=saved_model_file.natural))
+    outputs = tuple(value(name, found[name]) for name in sorted(found, key=natural))
     return Signature(tuple(inputs), outputs)
 
 

@@ -1,0 +1,193 @@
+"""Reads the graphs of a SavedModel and says what runs in them. Reads the protobuf's encoding itself: no TensorFlow here.
+
+Field numbers from tensorflow/core/protobuf: saved_model, meta_graph, saver, saved_object_graph; framework: graph,
+node_def, function, attr_value. What runs was read in TensorFlow 2.21 (saved_model/load.py and load_v1_in_v2.py).
+"""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from lib.errors import InvalidFile
+
+GRAPH = "saved_model.pb"
+MOST_NODES, MOST_NAME, MOST_DEPTH = 2_000_000, 4096, 12
+DAMAGED = f"{GRAPH} is damaged or cut off. Upload the whole SavedModel again."
+
+
+class Reader:
+    """Fields of protobuf messages in a buffer; a message is (start, end)."""
+
+    def __init__(self, data: mmap.mmap | bytes) -> None:
+        self._data, self._steps = data, 0
+
+    def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
+        """Number, wire type, start and end of each field's content."""
+        at = start
+        while at < end:
+            self._steps += 1
+            if self._steps > 50 * MOST_NODES:
+                raise InvalidFile(f"{GRAPH} has more parts than are read here.")
+            tag, at = self._number(at, end)
+            number, wire = tag >> 3, tag & 7
+            begin = at
+            if wire == 0:
+                _, at = self._number(at, end)
+            elif wire == 2:
+                size, begin = self._number(at, end)
+                at = begin + size
+            elif wire in (1, 5):
+                at += 8 if wire == 1 else 4
+            else:
+                raise InvalidFile(DAMAGED)
+            if at > end or number == 0:
+                raise InvalidFile(DAMAGED)
+            yield number, wire, begin, at
+
+    def _number(self, at: int, end: int) -> tuple[int, int]:
+        value = 0
+        for shift in range(0, 70, 7):
+            if at >= end:
+                break
+            byte = self._data[at]
+            at += 1
+            value |= (byte & 0x7F) << shift
+            if byte < 0x80:
+                return value, at
+        raise InvalidFile(DAMAGED)
+
+    def messages(self, start: int, end: int, number: int) -> Iterator[tuple[int, int]]:
+        for found, wire, begin, stop in self.fields(start, end):
+            if found == number and wire == 2:
+                yield begin, stop
+            elif found == number:
+                raise InvalidFile(DAMAGED)
+
+    def text(self, start: int, end: int) -> str:
+        if end - start > MOST_NAME:
+            raise InvalidFile(f"A name in {GRAPH} has {end - start:,} characters; at most {MOST_NAME:,} are read.")
+        return bytes(self._data[start:end]).decode(errors="replace")
+
+    def texts(self, start: int, end: int, number: int) -> list[str]:
+        return [self.text(*place) for place in self.messages(start, end, number)]
+
+    def one(self, start: int, end: int, number: int) -> str:
+        """The last one counts, as protobuf has it."""
+        return (self.texts(start, end, number) or [""])[-1]
+
+
+@dataclass(slots=True)
+class Node:
+    name: str
+    op: str
+    inputs: list[str]
+    calls: list[str]  # its operator, which may be a function, and the functions that its attributes name
+
+
+class Graph:
+    """One MetaGraphDef. ``nodes`` by name; ``functions`` by name, each with its nodes."""
+
+    def __init__(self, reader: Reader, start: int, end: int) -> None:
+        self._reader, self._place = reader, (start, end)
+        self.nodes: dict[str, Node] = {}
+        self.functions: dict[str, list[Node]] = {}
+        self._swapped: set[str] = set()
+        for graph in reader.messages(start, end, 2):
+            for node in (self._node(*place) for place in reader.messages(*graph, 1)):
+                if node.name in self.nodes:
+                    raise InvalidFile(f"Two nodes in {GRAPH} are called {node.name[:80]!r}. Save the model again.")
+                self.nodes[node.name] = node
+            for library in reader.messages(*graph, 2):
+                for function in reader.messages(*library, 1):
+                    self._function(*function)
+        if sum(map(len, self.functions.values())) + len(self.nodes) > MOST_NODES:
+            raise InvalidFile(f"{GRAPH} has over {MOST_NODES:,} nodes.")
+
+    def everything(self) -> Iterator[Node]:
+        yield from self.nodes.values()
+        for nodes in self.functions.values():
+            yield from nodes
+
+    def computing(self) -> Iterator[Node]:
+        """What loading the model or calling it can run, whoever calls it: all but what only the saver leads to.
+
+        That is all that a signature, a collection (initializers of variables and tables, also as bytes of a
+        VariableDef) or an object names; functions that TensorFlow may put in another's place (``api_implements``); and
+        functions that no node calls.
+        """
+        nodes, functions = self._led_to((*self._named(4), *self._named(5)), (*self._named(7), *self._swapped))
+        _, aside = self._led_to(self.nodes.keys() - nodes, ())
+        _, uncalled = self._led_to((), self.functions.keys() - aside)
+        yield from self._inside(nodes, functions | uncalled)
+
+    def restoring(self) -> Iterator[Node]:
+        """What runs when a SavedModel of TensorFlow 1 gets its variables: what its saver names for that."""
+        savers = list(self._reader.messages(*self._place, 3))
+        names = [_plain(name) for place in savers for number in (1, 3) for name in self._reader.texts(*place, number)]
+        yield from self._inside(*self._led_to(names, ()))
+
+    def _node(self, start: int, end: int) -> Node:
+        reader = self._reader
+        op = reader.one(start, end, 2)
+        node = Node(reader.one(start, end, 1), op, [_plain(s) for s in reader.texts(start, end, 3)], [op])
+        for attribute in reader.messages(start, end, 5):
+            for value in reader.messages(*attribute, 2):
+                for function in reader.messages(*value, 10):
+                    node.calls.append(reader.one(*function, 1))
+                for values in reader.messages(*value, 1):
+                    node.calls += [reader.one(*function, 1) for function in reader.messages(*values, 9)]
+        return node
+
+    def _function(self, start: int, end: int) -> None:
+        reader = self._reader
+        names = [reader.one(*place, 1) for place in reader.messages(start, end, 1)]
+        if len(names) != 1 or names[0] in self.functions:
+            raise InvalidFile(f"A function in {GRAPH} has no name of its own. Save the model again.")
+        self.functions[names[0]] = [self._node(*place) for place in reader.messages(start, end, 3)]
+        if any(reader.one(*attribute, 1).startswith("api_implements") for attribute in reader.messages(start, end, 5)):
+            self._swapped.add(names[0])
+
+    def _led_to(self, nodes: Iterable[str], functions: Iterable[str]) -> tuple[set[str], set[str]]:
+        """The names of these nodes and functions, of all before them, and of all functions that they call."""
+        todo, waiting = list(nodes), list(functions)
+        seen: set[str] = set()
+        called: set[str] = set()
+        while todo:
+            if (name := todo.pop()) in self.nodes and name not in seen:
+                seen.add(name)
+                todo += self.nodes[name].inputs
+                waiting += self.nodes[name].calls
+        while waiting:
+            if (name := waiting.pop()) in self.functions and name not in called:
+                called.add(name)
+                waiting += (other for node in self.functions[name] for other in node.calls)
+        return seen, called
+
+    def _inside(self, nodes: set[str], functions: set[str]) -> Iterator[Node]:
+        yield from (self.nodes[name] for name in sorted(nodes))
+        for name in sorted(functions):
+            yield from self.functions[name]
+
+    def _named(self, number: int) -> Iterator[str]:
+        """Every name in the messages of this number, whatever it names. What a list of savers names runs for no one."""
+        for place in self._reader.messages(*self._place, number):
+            if number != 4 or self._reader.one(*place, 1) not in ("savers", "saveable_objects"):
+                yield from self._texts(*place, MOST_DEPTH)
+
+    def _texts(self, start: int, end: int, depth: int) -> Iterator[str]:
+        if end - start <= MOST_NAME:
+            yield _plain(self._reader.text(start, end))
+        try:
+            parts = list(self._reader.fields(start, end)) if depth else []
+        except InvalidFile:  # a text, and no message
+            return
+        for _, wire, begin, stop in parts:
+            if wire == 2:
+                yield from self._texts(begin, stop, depth - 1)
+
+
+def _plain(tensor: str) -> str:
+    """The node of ``^name``, ``name:0``."""
+    return tensor.removeprefix("^").split(":", 1)[0]
