@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from markupsafe import Markup, escape
+from markupsafe import Markup
 
 from lib.errors import Cancelled, InvalidValue, WorkbenchError
 from web.html import html, join
 
 MOST_GIVEN = 80  # characters of a wrong value in a message
-e = escape
 
 
 def card(*parts: object, kind: str = "", say: str | None = None) -> Markup:

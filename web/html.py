@@ -7,6 +7,9 @@ from __future__ import annotations
 
 from abc import ABCMeta
 from collections.abc import Iterable
+from functools import cache
+from itertools import count
+from string import Formatter
 from typing import Any, LiteralString
 
 import gradio as gr
@@ -14,9 +17,35 @@ from markupsafe import Markup, escape
 
 
 def html(template: LiteralString, /, *values: object, **named: object) -> Markup:
-    """``template`` is HTML of ours. What fills its ``{}`` is escaped unless it is ``Markup``; in attributes these stand
-    in quotes."""
+    """``template`` is HTML of ours. What fills its ``{}`` is escaped unless it is ``Markup``.
+
+    Raises ValueError for text in a tag and outside quotes, where escaping does not help.
+    """
+    for place in _bare(template):
+        value = values[place] if isinstance(place, int) else named[place]
+        if value and not isinstance(value, Markup):
+            raise ValueError(f"{value!r} stands outside quotes in {template!r}. Put quotes around it, or give Markup.")
     return Markup(template).format(*values, **named)
+
+
+@cache
+def _bare(template: str) -> list[int | str]:
+    """The placeholders in a tag and outside quotes: positions or names."""
+    found: list[int | str] = []
+    in_tag = in_quotes = False
+    numbers = count()
+    for text, name, _, _ in Formatter().parse(template):
+        for character in text:
+            if character == '"' and in_tag:
+                in_quotes = not in_quotes
+            elif character in "<>" and not in_quotes:
+                in_tag = character == "<"
+        if name is None:
+            continue
+        place = name or str(next(numbers))
+        if in_tag and not in_quotes:
+            found.append(int(place) if place.isdecimal() else place)
+    return found
 
 
 def join(parts: Iterable[object], between: LiteralString = "") -> Markup:

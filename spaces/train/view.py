@@ -23,6 +23,7 @@ STATUS = {  # how a status is said, and the colour of its chip
     INTERRUPTED: ("interrupted", "error"),
     FAILED: ("failed", "error"),
 }
+OPEN = Markup(" open")  # of <details>
 NO_THUMBNAIL = Markup("<i>no thumbnail</i>")
 RANDOM = Markup('<span class="mw-chip warning" title="The backbone is not pretrained">random weights</span>')
 

@@ -8,7 +8,7 @@ from lib.train.data_summary import ClassCount, DataSummary
 from web import cards
 from web.html import code, html, join
 
-from .view import picture
+from .view import OPEN, picture
 
 THUMBS = 12
 PARTS = (("train", "training", "t"), ("val", "validation", "v"), ("test", "test", "x"))
@@ -77,7 +77,7 @@ def _problems(summary: DataSummary) -> Markup:
     lines += [html("<li>and {:,} more</li>", total - len(some))] if total > len(some) else []
     return html(
         '<details{}><summary><b>{}</b>; {:,} with problems</summary><ul class="mw-short">{}</ul></details>',
-        " open" if total <= 3 else "",
+        OPEN if total <= 3 else "",
         head,
         total,
         join(lines),

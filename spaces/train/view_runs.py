@@ -18,6 +18,7 @@ from .subject import label, word
 from .view import RANDOM, chip, interval, percent, scroll, seconds, when
 
 NONE = "Your runs appear here, one row each."
+NOW, CURRENT = Markup(' class="now"'), Markup(' aria-current="true"')
 MORE = Markup("<th>only first correct</th><th>only second correct</th><th>McNemar’s p</th>")
 HEAD = ("Name and run", "Status", "Technique, backbone", "Pictures, epochs", "Accuracy (95%)")
 
@@ -42,7 +43,7 @@ def _row(record: RunRecord, now: bool) -> Markup:
         html(
             '<button data-pick="run:{0.id}"{1}>{0.name}</button><div title="{0.id}">{0.id}</div>',
             record,
-            " aria-current=true" if now else "",
+            CURRENT if now else "",
         ),
         html("{}<div>{}</div>", chip(record.status), same or when(record.created)),
         html(
@@ -55,7 +56,7 @@ def _row(record: RunRecord, now: bool) -> Markup:
         html("{}<div>{}</div>", record.data.name, epochs),
         _accuracy(result) if result else "–",
     ]
-    return html("<tr{}>{}</tr>", " class=now" if now else "", join(html("<td>{}</td>", cell) for cell in cells))
+    return html("<tr{}>{}</tr>", NOW if now else "", join(html("<td>{}</td>", cell) for cell in cells))
 
 
 def _accuracy(result: RunResult) -> Markup:

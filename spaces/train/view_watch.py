@@ -12,7 +12,7 @@ from web.cards import card, idle
 from web.html import html, join
 
 from . import curves
-from .view import percent
+from .view import OPEN, percent
 
 NOTHING = "Train a network first, then watch its requests here."
 LIGHTS = {
@@ -147,7 +147,7 @@ def how(run: str, address: str, stored: str, opened: bool) -> Markup:
         '<details{}><summary><b>Serve it</b>: send pictures, and their true labels</summary><pre class="mw-code">{}</pre>'
         "<p>Each answer has an <code>id</code>. If you learn the true label later, send it, and the accuracy is measured."
         '</p><pre class="mw-code">{}</pre><p class="mw-quiet">{}</p></details>',
-        " open" if opened else "",
+        OPEN if opened else "",
         first,
         second,
         stored,
