@@ -7,7 +7,7 @@ from typing import Any
 import ml_dtypes
 import numpy as np
 
-from lib.error_measures import absolute_error, both_finite, close, cosine, kind, one_not_finite, peak, wide
+from lib.error_measures import absolute_error, both_finite, close, cosine, kind, peak, wide
 
 FLOOR = 1e-7
 
@@ -47,15 +47,19 @@ def difference(name: str, ours: Any, expected: Any, rtol: float = 1e-3, atol: fl
         other = sum(_text(a) != _text(b) for a, b in zip(ours.reshape(-1), expected.reshape(-1), strict=True))
         why = {"why": f"{other:,} of {ours.size:,} strings differ"} if other else {}
         return out | {"agree": not other, "rtol": 0.0, "atol": 0.0} | why
-    rtol, atol = (0.0, 0.0) if kind(ours) in "ib" else (max(rtol, 4 * float(ml_dtypes.finfo(ours.dtype).eps)), atol)
     a, b = wide(ours), wide(expected)
-    odd = int(one_not_finite(b, a).sum())
+    if kind(ours) in "ib":
+        rtol, atol, error = 0.0, 0.0, absolute_error(expected, ours)
+    else:
+        rtol, error = max(rtol, 4 * float(ml_dtypes.finfo(ours.dtype).eps)), absolute_error(b, a)
     both = both_finite(b, a)
-    error, a, b = absolute_error(expected, ours)[both], a[both], b[both]
+    odd = int((error[~both] > 0).sum())
+    if not both.all():
+        a, b, error = a[both], b[both], error[both]
     atol = max(atol * peak(b), FLOOR)
     with np.errstate(all="ignore"):
         size = np.abs(b)
-        relative = (error[size > 0] / size[size > 0]).max(initial=0.0)
+        relative = np.divide(error, size, out=np.zeros_like(error), where=size > 0).max(initial=0.0)
     out |= {
         "rtol": rtol,
         "atol": number(atol),
