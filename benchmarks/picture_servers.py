@@ -18,7 +18,8 @@ import torch
 from lib.settings import Settings
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Step
-from lib.text_to_image.models import Catalogue, Model, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Catalogue, Model
 from lib.text_to_image.request import Request
 from lib.text_to_image.schedulers import make_scheduler
 from lib.text_to_image.ticket import Ticket

@@ -21,7 +21,8 @@ import pytest
 
 from lib import log
 from lib.settings import EMBEDDED, Settings
-from lib.text_to_image.models import Model, Source, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Model, Source
 from tests import tiny
 
 # modules whose tests look at a page while it moves: by one worker, and first, since they wait more than they compute

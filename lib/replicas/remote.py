@@ -16,6 +16,7 @@ from lib.errors import InvalidValue, ModelUnavailable, QueueFull
 from lib.replicas.address import parse
 from lib.replicas.changes import Changes
 from lib.replicas.dispatcher import Dispatcher, Waiting
+from lib.replicas.fleets import fleet
 from lib.replicas.flights import key_of, settled
 from lib.replicas.replica import Replica
 from lib.settings import Settings
@@ -37,7 +38,7 @@ class RemoteEngine:
         """Raises InvalidValue where REPLICAS asks for Ray and Ray is not installed."""
         self.settings, self.catalogue = settings, Catalogue(settings)
         self._address = parse(settings.replicas)
-        self._fleet = self._address.fleet(settings)
+        self._fleet = fleet(self._address, settings)
         self._waiting = Waiting()
         self._idle = threading.Condition(self._waiting.lock)
         self._dispatcher = Dispatcher(self._waiting, lambda: self._fleet.replicas, self._notify)

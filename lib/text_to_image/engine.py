@@ -137,7 +137,9 @@ class Engine:
                 "dtype": str(model.dtype).removeprefix("torch.") if model else None,
                 "queue_length": len(self._queue),
                 "rows_in_batch": sum(g.batch.width for g in self._groups.values()),
-                "safety_checker": safety.state(self.settings.safety_checker, model),
+                "safety_checker": safety.state(
+                    self.settings.safety_checker, model.name if model else "", model.safety if model else None
+                ),
             }
 
     def loaded(self) -> list[Model]:

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     import torch
     from PIL.Image import Image
 
-    from lib.text_to_image.models import Model
     from lib.text_to_image.threads import Threads
 
 FLAGGED = "The model's safety checker flagged this picture, so it is blurred."
@@ -64,10 +63,9 @@ def blurred(image: Image) -> Image:
     return image.filter(ImageFilter.GaussianBlur(max(image.size) * BLUR))
 
 
-def state(asked: bool, model: Model | None) -> str:
-    """What ``GET /healthz`` tells: the owner's wish, and whether the model in memory can fulfil it."""
+def state(asked: bool, model: str, checker: SafetyChecker | None) -> str:
+    """What ``GET /healthz`` says: the owner's wish, and whether the loaded model can fulfil it. ``model`` is its name, ""
+    where none is loaded."""
     if not asked:
         return "off"
-    if model is None:
-        return "on"
-    return "on" if model.safety else f"none ({model.name} ships none)"
+    return "on" if checker or not model else f"none ({model} ships none)"

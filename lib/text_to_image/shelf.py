@@ -12,7 +12,8 @@ from logging import WARNING
 from lib import log, metrics
 from lib.errors import ModelUnavailable
 from lib.settings import Settings
-from lib.text_to_image.models import Catalogue, Model, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Catalogue, Model
 from lib.text_to_image.request import Request
 
 RETRY_SECONDS = 30.0

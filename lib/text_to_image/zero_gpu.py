@@ -20,7 +20,8 @@ from lib.text_to_image.account import refusals
 from lib.text_to_image.engine import STOPPING
 from lib.text_to_image.events import Event, Failed, Queued, Step
 from lib.text_to_image.group import finish
-from lib.text_to_image.models import Catalogue, Model, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Catalogue, Model
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
@@ -71,7 +72,7 @@ class PerCallEngine:
             "dtype": str(model.dtype).removeprefix("torch."),
             "queue_length": self._waiting,
             "rows_in_batch": 0,
-            "safety_checker": safety.state(self.settings.safety_checker, model),
+            "safety_checker": safety.state(self.settings.safety_checker, model.name, model.safety),
         }
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:

@@ -64,7 +64,8 @@ def generate(prompts: list[str], seed: int, steps: int, guidance_scale: float, f
     """By the workbench's own batch; the k-th with seed + k."""
     from lib.settings import Settings
     from lib.text_to_image.batch import Batch
-    from lib.text_to_image.models import Source, load
+    from lib.text_to_image.model_loading import load
+    from lib.text_to_image.models import Source
     from lib.text_to_image.request import Request
 
     model = load(Source(name="tiny-scenes", folder=folder), Settings(device="auto", compile_unet=False))

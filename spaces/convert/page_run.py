@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import aclosing
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import gradio as gr
 
@@ -16,13 +16,11 @@ from lib.jobs import Result as Ending
 from web.cards import failed
 
 from . import view_verdict
+from .page_open import Page
 from .page_result import MOST_REMEDIES, remedies
 from .page_shared import QUIET, Updates, Values, look, opened
 from .subject import Ended, Outcome, Work
 from .view_shared import title
-
-if TYPE_CHECKING:
-    from .page import Page
 
 RUNNING = "() => ({ __type__: 'update', value: 'Converting …', interactive: false })"
 READY = "() => ({ __type__: 'update', value: 'Convert', interactive: true })"  # whatever went wrong

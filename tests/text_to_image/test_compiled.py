@@ -15,7 +15,8 @@ from lib.settings import EMBEDDED, Settings
 from lib.text_to_image import compiled
 from lib.text_to_image.batch import Batch
 from lib.text_to_image.compiled import CompiledUNet
-from lib.text_to_image.models import Model, Source, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Model, Source
 from lib.text_to_image.request import Request
 
 

@@ -12,10 +12,10 @@ import torch
 
 from lib.errors import Cancelled, GenerationFailed, InvalidValue, ModelUnavailable, QueueFull
 from lib.settings import Settings
-from lib.text_to_image import models
+from lib.text_to_image import model_loading
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed, Loading, Queued, Step
-from lib.text_to_image.models import Model
+from lib.text_to_image.models import Model, Source
 from lib.text_to_image.request import SCHEDULERS, Request
 from tests.text_to_image.test_batch import alone, furthest, mixed
 
@@ -343,9 +343,9 @@ def test_a_pickled_model_is_not_opened(settings: Settings, folders, tmp_path) ->
     weights = tmp_path / "m" / "unet" / "diffusion_pytorch_model.safetensors"
     torch.save({}, weights.with_suffix(".bin"))
     weights.unlink()
-    source = models.Source(name="m", folder=tmp_path / "m")
+    source = Source(name="m", folder=tmp_path / "m")
     with pytest.raises(ModelUnavailable):
-        models.load(source, settings)
+        model_loading.load(source, settings)
 
 
 def test_closing_ends_everybody(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

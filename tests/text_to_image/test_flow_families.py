@@ -16,7 +16,8 @@ from lib.text_to_image.batch import Batch
 from lib.text_to_image.families.flow_schedulers import FLOW_SCHEDULERS
 from lib.text_to_image.families.flux import pack, unpack
 from lib.text_to_image.group import finish
-from lib.text_to_image.models import Model, Source, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Model, Source
 from lib.text_to_image.request import SCHEDULERS, Request
 from tests import tiny
 from tests.text_to_image.test_batch import WORDS, alone, furthest, mixed, together

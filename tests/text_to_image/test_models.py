@@ -11,18 +11,19 @@ import torch
 
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.settings import Settings
-from lib.text_to_image import known, models
+from lib.text_to_image import known, model_loading
 from lib.text_to_image.families import FAMILIES
 from lib.text_to_image.families.flow_schedulers import FLOW_SCHEDULERS
-from lib.text_to_image.models import Catalogue, Source, load, suggested
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Catalogue, Source, suggested
 from lib.text_to_image.request import SCHEDULERS, Request
 from tests.text_to_image.test_batch import alone
 
 
 def test_precision_follows_the_device_unless_the_owner_asks() -> None:
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert models.pick_dtype("auto", cpu) == torch.float32 and models.pick_dtype("auto", cuda) == torch.float16
-    assert models.pick_dtype("bfloat16", cuda) == torch.bfloat16
+    assert model_loading.pick_dtype("auto", cpu) == torch.float32 and model_loading.pick_dtype("auto", cuda) == torch.float16
+    assert model_loading.pick_dtype("bfloat16", cuda) == torch.bfloat16
 
 
 @pytest.mark.parametrize("has_bf16", [True, False])
@@ -30,14 +31,14 @@ def test_flux_computes_in_bf16_where_the_accelerator_has_it(monkeypatch: pytest.
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: has_bf16)
     half = {name: FAMILIES[name].half for name in ("FluxPipeline", "StableDiffusion3Pipeline")}
-    assert models.pick_dtype("auto", cuda, half["FluxPipeline"]) == (torch.bfloat16 if has_bf16 else torch.float16)
-    assert models.pick_dtype("auto", cuda, half["StableDiffusion3Pipeline"]) == torch.float16
-    assert models.pick_dtype("auto", cpu, half["FluxPipeline"]) == torch.float32
+    assert model_loading.pick_dtype("auto", cuda, half["FluxPipeline"]) == (torch.bfloat16 if has_bf16 else torch.float16)
+    assert model_loading.pick_dtype("auto", cuda, half["StableDiffusion3Pipeline"]) == torch.float16
+    assert model_loading.pick_dtype("auto", cpu, half["FluxPipeline"]) == torch.float32
 
 
 def test_a_device_that_is_not_there() -> None:
     with pytest.raises(ModelUnavailable, match="DEVICE was 'warp'"):
-        models.pick_device("warp")
+        model_loading.pick_device("warp")
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])
@@ -91,7 +92,7 @@ def test_the_hub_is_asked_for_half_precision_first(monkeypatch: pytest.MonkeyPat
         return folders["sd"]
 
     monkeypatch.setattr(DiffusionPipeline, "download", download)
-    assert models._download(Source.parse("a/b@v2"), half=True) == (folders["sd"], None)
+    assert model_loading._download(Source.parse("a/b@v2"), half=True) == (folders["sd"], None)
     assert asked == [("a/b", "v2", "fp16", True), ("a/b", "v2", None, True)]
 
 

@@ -16,7 +16,8 @@ from lib.settings import Settings
 from lib.text_to_image.batch import Batch
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Step
-from lib.text_to_image.models import Model, Source, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Model, Source
 from lib.text_to_image.request import Request
 from lib.text_to_image.safety import FLAGGED, blurred
 from lib.text_to_image.zero_gpu import PerCallEngine

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from lib.settings import EMBEDDED, Settings
-from lib.text_to_image.models import Model, Source, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Model, Source
 from tests.text_to_image.loras.make import write
 
 NAMES = ("tiny-scenes", "sd", "sdxl", "sd3", "flux")

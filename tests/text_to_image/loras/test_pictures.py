@@ -16,7 +16,8 @@ from lib.errors import InvalidValue
 from lib.settings import Settings
 from lib.text_to_image import png
 from lib.text_to_image.group import describe
-from lib.text_to_image.models import Model, Source, load
+from lib.text_to_image.model_loading import load
+from lib.text_to_image.models import Model, Source
 from lib.text_to_image.request import Request
 from lib.text_to_image.schedulers import make_scheduler
 from lib.text_to_image.solo import SoloBatch
