@@ -26,7 +26,11 @@ def show(events: Iterator[Event], main: bool = True) -> Iterator[Event]:
             figures = f"loss {event.train_loss:.3f}, validation {event.validation_loss:.3f}"
             tqdm.write(f"Epoch {event.epoch}: {figures}, {event.validation_accuracy:.1%} right, {event.seconds:.1f} s")
         elif main and isinstance(event, Stage | Built) and not bar:
-            words = event.words if isinstance(event, Stage) else f"{event.parameters / 1e6:.1f} M parameters, {event.source}"
+            words = (
+                event.words
+                if isinstance(event, Stage)
+                else (f"{event.weights.parameters / 1e6:.1f} M parameters, {event.weights.source}")
+            )
             print(words, file=sys.stderr)
         yield event
     if bar:
