@@ -32,6 +32,13 @@ def both_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
     return np.isfinite(expected) & np.isfinite(ours)
 
 
+def finite(expected: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Both as ``real``, [n], without what is not finite in one."""
+    a, b = real(expected).reshape(-1), real(ours).reshape(-1)
+    both = both_finite(a, b)
+    return (a, b) if both.all() else (a[both], b[both])
+
+
 def one_not_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
     """bool of the same shape: NaN or infinity in one and not the same in the other; of ``wide`` arrays."""
     out = np.asarray(~both_finite(expected, ours))
@@ -44,10 +51,12 @@ def absolute_error(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
 
     Integers of one dtype are subtracted as such: an id of 2⁵³ + 1 is no float64. It is 0 only where both are equal.
     """
-    if kind(expected) in "ib" and expected.dtype == ours.dtype:
-        return _whole_error(expected, ours).astype(np.float64)
-    expected, ours = wide(expected), wide(ours)
     with np.errstate(invalid="ignore", over="ignore"):
+        if kind(expected) in "ib" and expected.dtype == ours.dtype:
+            a, b = (v.astype(np.int64) if v.dtype.isbuiltin == 2 else v for v in (expected, ours))
+            # the difference of two int64 fits uint64
+            return (np.maximum(a, b).astype(np.uint64) - np.minimum(a, b).astype(np.uint64)).astype(np.float64)
+        expected, ours = wide(expected), wide(ours)
         out = np.asarray(np.abs(ours - expected))
     odd = ~np.isfinite(out)
     out[odd] = np.where(_same(expected[odd], ours[odd]), 0.0, np.inf)
@@ -79,7 +88,7 @@ def cosine(expected: np.ndarray, ours: np.ndarray) -> float | None:
 
     0 where only one of the two is nothing but zeros; None where both are.
     """
-    a, b = _finite(expected, ours)
+    a, b = finite(expected, ours)
     a, b = a / (peak(a) or 1.0), b / (peak(b) or 1.0)  # a square of 1e200 is infinite
     norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if not any(norms):
@@ -89,27 +98,12 @@ def cosine(expected: np.ndarray, ours: np.ndarray) -> float | None:
 
 def sqnr_db(expected: np.ndarray, ours: np.ndarray) -> float | None:
     """10·log10(Σ expected² / Σ (ours - expected)²), in dB; None where there is no error or nothing expected."""
-    a, b = _finite(expected, ours)
+    a, b = finite(expected, ours)
     scale = max(peak(a), peak(b)) or 1.0
     a, b = a / scale, b / scale
     noise, signal = float(((b - a) ** 2).sum()), float((a**2).sum())
     return 10 * float(np.log10(signal / noise)) if noise > 0 and signal > 0 else None
 
 
-def _finite(expected: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as ``real``, flat, without what is not finite in one."""
-    a, b = real(expected).reshape(-1), real(ours).reshape(-1)
-    both = both_finite(a, b)
-    return (a, b) if both.all() else (a[both], b[both])
-
-
 def _same(a: np.ndarray, b: np.ndarray) -> np.ndarray:
     return (a == b) | (np.isnan(a) & np.isnan(b))
-
-
-def _whole_error(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-    """|a - b|; the difference of two int64 fits uint64."""
-    if a.dtype.isbuiltin == 2:
-        a, b = a.astype(np.int64), b.astype(np.int64)
-    with np.errstate(over="ignore"):
-        return np.maximum(a, b).astype(np.uint64) - np.minimum(a, b).astype(np.uint64)

@@ -30,15 +30,7 @@ def difference(name: str, ours: Any, expected: Any, rtol: float = 1e-3, atol: fl
         parts = [difference(name, a, b, rtol, atol) for a, b in zip(ours, expected, strict=True)] if same else []
         agree = (bool(same) and all(p["agree"] for p in parts)) or (ours is None and expected is None)
         return {"name": name, "agree": agree, "max_abs": max((p["max_abs"] or 0.0 for p in parts), default=None)}
-    out: dict[str, Any] = {
-        "name": name,
-        "agree": False,
-        "max_abs": None,
-        "max_rel": None,
-        "cosine": None,
-        "rtol": rtol,
-        "atol": atol,
-    }
+    out = {"name": name, "agree": False, "max_abs": None, "max_rel": None, "cosine": None, "rtol": rtol, "atol": atol}
     # one runtime gives strings as objects, the other as numpy's own
     texts = kind(ours) == kind(expected) == "O"
     if ours.shape != expected.shape or (ours.dtype != expected.dtype and not texts):
@@ -60,14 +52,8 @@ def difference(name: str, ours: Any, expected: Any, rtol: float = 1e-3, atol: fl
     with np.errstate(all="ignore"):
         size = np.abs(b)
         relative = np.divide(error, size, out=np.zeros_like(error), where=size > 0).max(initial=0.0)
-    out |= {
-        "rtol": rtol,
-        "atol": number(atol),
-        "agree": not odd and bool(close(error, b, rtol, atol).all()),
-        "max_abs": number(error.max(initial=0.0)),
-        "max_rel": number(relative),
-        "cosine": cosine(b, a),
-    }
+    out |= {"rtol": rtol, "atol": number(atol), "agree": not odd and bool(close(error, b, rtol, atol).all())}
+    out |= {"max_abs": number(error.max(initial=0.0)), "max_rel": number(relative), "cosine": cosine(b, a)}
     return out | ({"why": f"{odd} values are finite in one and not in the other"} if odd else {})
 
 

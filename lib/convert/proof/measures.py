@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from lib import error_measures
-from lib.error_measures import absolute_error, both_finite, kind
+from lib.error_measures import absolute_error, finite, kind
 from lib.error_measures import cosine as cosine  # for verdict.py
 from lib.error_measures import real as wide
 
@@ -169,8 +169,7 @@ def _perturbed(name: str, pairs: list[Pair], which: str) -> Iterator[tuple[np.nd
 
 def _moved(x: np.ndarray, y: np.ndarray) -> np.ndarray:
     """|y - x| where it is finite, flat."""
-    x, y = wide(x), wide(y)
-    gap = absolute_error(x, y)[both_finite(x, y)]
+    gap = absolute_error(*finite(x, y))
     return gap[np.isfinite(gap)]
 
 

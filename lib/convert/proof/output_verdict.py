@@ -18,7 +18,7 @@ from lib.convert.proof.tolerances import (
     ROUNDING_64,
     Tolerance,
 )
-from lib.error_measures import absolute_error, both_finite, cosine, one_not_finite, sqnr_db
+from lib.error_measures import absolute_error, cosine, finite, one_not_finite, sqnr_db
 
 
 @dataclass(slots=True)
@@ -75,8 +75,6 @@ def output_error(
     peaks = [measures.peak(e) for k, e, _ in couples if k == "sample"]
     middle = float(np.median(peaks)) if peaks else usual
     for kind, expected, ours in couples:
-        a, b = measures.wide(expected).reshape(-1), measures.wide(ours).reshape(-1)
-        both = both_finite(a, b)
         # an extreme case that makes huge values must not make the ordinary ones' errors look small
         peak = max(usual, measures.peak(expected)) if kind in ("zeros", *EXTREME) else usual
         if kind == "sample":  # one of a wrong unit must not make the errors of all others look small
@@ -84,10 +82,11 @@ def output_error(
         if kind in PERTURBED_ROUNDING:
             own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
             rounding[kind] = max(rounding[kind], min(own, PERTURBED_ROUNDING[kind]))
-        gap = absolute_error(a, b)[both]
+        a, b = finite(expected, ours)
+        gap = absolute_error(a, b)
         absolute = max(absolute, float(gap.max(initial=0.0)))
         gaps.append(gap / peak)
-        sizes.append(np.abs(a[both]) / peak)
+        sizes.append(np.abs(a) / peak)
         noises.append(np.full(gap.size, rounding.get(kind, rounding["ordinary"])))
     gap, size = np.concatenate(gaps), np.concatenate(sizes)
     seen = size > 1e-3  # next to 0 a relative error says nothing

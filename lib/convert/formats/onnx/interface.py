@@ -10,7 +10,7 @@ Face = tuple[list[ValueInfoProto], list[ValueInfoProto]]
 
 def of(model: ModelProto) -> Face:
     """Copies of the inputs that are no initializers, and of the outputs."""
-    return [_copied(v) for v in _inputs(model)], [_copied(v) for v in model.graph.output]
+    return [copied(v) for v in _inputs(model)], [copied(v) for v in model.graph.output]
 
 
 def restore(model: ModelProto, face: Face) -> str:
@@ -32,7 +32,7 @@ def restore(model: ModelProto, face: Face) -> str:
 
 def _given_back(model: ModelProto, wanted: list[ValueInfoProto]) -> None:
     """A caller goes on passing an input whose shape alone was asked for, after that shape was folded."""
-    mine = {v.name: _copied(v) for v in model.graph.input}
+    mine = {v.name: copied(v) for v in model.graph.input}
     if missing := {v.name for v in wanted} - mine.keys():
         names = {v.name for v in wanted}
         rest = [v for name, v in mine.items() if name not in names]
@@ -71,7 +71,7 @@ def _differ(value: ValueInfoProto, wanted: ValueInfoProto, given: bool) -> str:
     return ""
 
 
-def _copied(value: ValueInfoProto) -> ValueInfoProto:
+def copied(value: ValueInfoProto) -> ValueInfoProto:
     out = ValueInfoProto()
     out.CopyFrom(value)
     return out

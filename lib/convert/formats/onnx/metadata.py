@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from onnx import ModelProto, ValueInfoProto
 
+from lib.convert.formats.onnx.interface import copied
+
 OF_MODEL = ("producer_name", "producer_version", "domain", "model_version", "doc_string")
 OF_GRAPH = ("name", "doc_string")
 
@@ -48,12 +50,6 @@ def of(model: ModelProto) -> Metadata:
         properties={p.key: p.value for p in model.metadata_props},
         graph={name: getattr(graph, name) for name in OF_GRAPH if graph.HasField(name)},
         graph_properties={p.key: p.value for p in graph.metadata_props},
-        values={v.name: _copied(v) for v in (*graph.input, *graph.output) if v.doc_string or v.metadata_props},
+        values={v.name: copied(v) for v in (*graph.input, *graph.output) if v.doc_string or v.metadata_props},
         training=len(model.training_info),
     )
-
-
-def _copied(value: ValueInfoProto) -> ValueInfoProto:
-    out = ValueInfoProto()
-    out.CopyFrom(value)
-    return out

@@ -18,6 +18,7 @@ import numpy as np
 from lib.convert.proof import quality
 from lib.convert.tools.calibration import Row
 from lib.convert.tools.quantise.ranges import spread, within
+from lib.error_measures import finite
 from lib.errors import JobFailed
 
 MOST_MEASURED = 64  # samples that candidates are measured on
@@ -217,10 +218,9 @@ def _noise(names: list[str], expected: list[Arrays], ours: list[Arrays]) -> floa
         for a, b in zip(expected, ours, strict=True):
             if a[name].dtype.kind != "f" or name not in b or a[name].shape != b[name].shape:
                 continue
-            one, two = a[name].astype(np.float64), b[name].astype(np.float64)
-            both = np.isfinite(one) & np.isfinite(two)
-            error += float(((one - two)[both] ** 2).sum())
-            signal += float((one[both] ** 2).sum())
+            one, two = finite(a[name], b[name])
+            error += float(((one - two) ** 2).sum())
+            signal += float((one**2).sum())
         shares.append(error / signal if signal else float(error > 0))
     return max(shares)
 

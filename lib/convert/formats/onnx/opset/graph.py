@@ -60,10 +60,6 @@ class Graph:
         self._taken.add(found)
         return found
 
-    def copy_type(self, old: str, new: str) -> None:
-        if old in self.types:
-            self.types[new] = self.types[old]
-
 
 def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
