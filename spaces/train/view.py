@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from markupsafe import Markup
 
 from lib.train.run_record import RunRecord
 from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
 from web import cards
-from web.html import html
+from web.html import html, join
 
 from . import curves
 
@@ -71,6 +71,21 @@ def scroll(table: Markup, name: str = "") -> Markup:
 def framework(record: RunRecord) -> str:
     """Of the run, as people call it."""
     return "Keras" if record.recipe.get("framework") == "keras" else "PyTorch"
+
+
+def two_lines(first: object, second: object) -> Markup:
+    """Of a cell: what matters, and under it in small."""
+    return html("{}<div>{}</div>", first, second)
+
+
+def figures(some: Iterable[tuple[str, str]]) -> Markup:
+    """Names with their values, in a row; nothing of none."""
+    cells = join(html("<div><span>{}</span> <b>{}</b></div>", *one) for one in some)
+    return html('<div class="mw-figures">{}</div>', cells) if cells else cells
+
+
+def accuracy(share: float, words: str) -> Markup:
+    return html('<div class="mw-accuracy"><span class="mw-big">{}</span><span>{}</span></div>', percent(share), words)
 
 
 def picture(thumb: str, words: str, more: str = "") -> Markup:

@@ -75,13 +75,7 @@ def _problems(summary: DataSummary) -> Markup:
     head = f"{summary.left_out:,} files are skipped" if summary.left_out else "All files are used"
     lines = [html("<li>{}: {}{}</li>", code(p.name), p.what, " (used)" if p.used else "") for p in some]
     lines += [html("<li>and {:,} more</li>", total - len(some))] if total > len(some) else []
-    return html(
-        '<details{}><summary><b>{}</b>; {:,} with problems</summary><ul class="mw-short">{}</ul></details>',
-        OPEN if total <= 3 else "",
-        head,
-        total,
-        join(lines),
-    )
+    return _fold(html("<b>{}</b>; {:,} with problems", head, total), lines, total <= 3)
 
 
 def _duplicates(summary: DataSummary) -> Markup:
@@ -92,9 +86,9 @@ def _duplicates(summary: DataSummary) -> Markup:
     for group in groups:
         across = html(" <b>in two {}</b>", " and ".join(group.across_what)) if group.across else ""
         lines.append(html("<li>{}{}</li>", join(map(code, group.files), " = "), across))
-    return html(
-        '<details><summary>{:,} duplicated {}</summary><ul class="mw-short">{}</ul></details>',
-        total,
-        "picture" if total == 1 else "pictures",
-        join(lines),
-    )
+    return _fold(f"{total:,} duplicated {'picture' if total == 1 else 'pictures'}", lines)
+
+
+def _fold(head: str, lines: list[Markup], opened: bool = False) -> Markup:
+    fold = OPEN if opened else ""
+    return html('<details{}><summary>{}</summary><ul class="mw-short">{}</ul></details>', fold, head, join(lines))

@@ -11,7 +11,7 @@ from lib.train.evaluation import PartResult, RunResult
 from web.cards import card, chip
 from web.html import html, join
 
-from .view import interval, percent, scroll
+from .view import interval, percent, scroll, two_lines
 from .view_try import RUNTIMES
 
 TITLES = {"onnx": "ONNX", "tflite": "TFLite float32", "tflite-fp16": "TFLite float16", "tflite-int8": "TFLite int8"}
@@ -56,7 +56,9 @@ def table(
 
 def _own(result: PartResult, own: str) -> Markup:
     """The trained network, to compare with."""
-    return _row([html("<b>{}</b><div>as trained</div>", own), "", _accuracy(result.accuracy, result.interval), "", "", ""])
+    return _row(
+        [two_lines(html("<b>{}</b>", own), "as trained"), "", _accuracy(result.accuracy, result.interval), "", "", ""]
+    )
 
 
 def _row(cells: Sequence[object]) -> Markup:
@@ -83,7 +85,7 @@ def _line(row: Row, address: str, saved: Callable[[str], str]) -> Markup:
 
 
 def _accuracy(value: float, ends: Sequence[float]) -> Markup:
-    return html("<b>{}</b><div>{}</div>", percent(value), interval(ends))
+    return two_lines(html("<b>{}</b>", percent(value)), interval(ends))
 
 
 def _same(row: Row) -> str:

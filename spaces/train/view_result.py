@@ -7,6 +7,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lib.train.evaluation import PartResult
 from lib.train.run_record import RunRecord
 from lib.train.training import BEST
 from web import cards
@@ -35,15 +36,7 @@ def summary(record: RunRecord) -> Markup:
     result = record.result
     if result is None:
         return Markup()
-    rows = join(
-        row(
-            name,
-            html("<b>{}</b>", percent(one.accuracy)),
-            interval(one.interval),
-            f"{one.correct:,} of {one.count:,} correct",
-        )
-        for name, one in result.parts.items()
-    )
+    rows = join(row(name, *_figures(one)) for name, one in result.parts.items())
     chosen = (
         "The best epoch was chosen on the validation pictures. The test pictures were not used for any choice."
         if "test" in result.parts
@@ -52,6 +45,11 @@ def summary(record: RunRecord) -> Markup:
     title = html("<h3>Accuracy {}</h3>", RANDOM if record.has_random_weights else "")
     table = html('<table class="mw-nowrap">{}{}</table>', ACCURACY, rows)
     return html("{}{}<small>{}</small>", title, scroll(table), chosen)
+
+
+def _figures(one: PartResult) -> tuple[object, ...]:
+    right = f"{one.correct:,} of {one.count:,} correct"
+    return html("<b>{}</b>", percent(one.accuracy)), interval(one.interval), right
 
 
 def confusion(evaluation: dict[str, Any], part: str) -> Markup:
@@ -77,16 +75,9 @@ def confusion(evaluation: dict[str, Any], part: str) -> Markup:
 
 def _cell(classes: list[str], i: int, j: int, count: int, share: float) -> Markup:
     words = f"{count} of {classes[i]} predicted as {classes[j]}" if i != j else f"{count} of {classes[i]} correct"
-    return html(
-        '<button data-pick="cell:{i}:{j}" aria-label="{words}" title="{words}" '
-        'style="background:rgb({colour} / {deep:.2f})">{count:,}</button>',
-        i=i,
-        j=j,
-        words=words,
-        colour="13 148 136" if i == j else "220 38 38",
-        deep=0.12 + 0.4 * share,
-        count=count,
-    )
+    style = f"background:rgb({'13 148 136' if i == j else '220 38 38'} / {0.12 + 0.4 * share:.2f})"
+    pick = f"cell:{i}:{j}"
+    return html('<button data-pick="{0}" aria-label="{1}" title="{1}" style="{2}">{3:,}</button>', pick, words, style, count)
 
 
 def _pairs(classes: list[str], matrix: list[list[int]]) -> Markup:

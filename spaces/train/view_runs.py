@@ -15,7 +15,7 @@ from web.html import html, join, row
 
 from . import curves
 from .subject import label, word
-from .view import RANDOM, chip, interval, percent, scroll, seconds, when
+from .view import RANDOM, chip, interval, percent, scroll, seconds, two_lines, when
 
 NONE = "Your runs appear here, one row each."
 NOW, CURRENT = Markup(' class="now"'), Markup(' aria-current="true"')
@@ -39,29 +39,21 @@ def _row(record: RunRecord, now: bool) -> Markup:
     took = f", {seconds(record.seconds)}" if record.seconds else ""
     same = record.again.verdict if record.again else ""
     epochs = f"{len(record.epochs)} of {recipe.get('epochs', '?')} epochs{took}"
+    what = two_lines(word(recipe.get("technique", "")), f"{recipe.get('backbone', '')}{keras}")
+    current = CURRENT if now else ""
     cells = [
-        html(
-            '<button data-pick="run:{0.id}"{1}>{0.name}</button><div title="{0.id}">{0.id}</div>',
-            record,
-            CURRENT if now else "",
-        ),
-        html("{}<div>{}</div>", chip(record.status), same or when(record.created)),
-        html(
-            "{}<div>{}{}</div>{}",
-            word(recipe.get("technique", "")),
-            recipe.get("backbone", ""),
-            keras,
-            RANDOM if record.has_random_weights else "",
-        ),
-        html("{}<div>{}</div>", record.data.name, epochs),
+        html('<button data-pick="run:{0.id}"{1}>{0.name}</button><div title="{0.id}">{0.id}</div>', record, current),
+        two_lines(chip(record.status), same or when(record.created)),
+        html("{}{}", what, RANDOM if record.has_random_weights else ""),
+        two_lines(record.data.name, epochs),
         _accuracy(result) if result else "–",
     ]
     return html("<tr{}>{}</tr>", NOW if now else "", join(html("<td>{}</td>", cell) for cell in cells))
 
 
 def _accuracy(result: RunResult) -> Markup:
-    words = f" of {result.count:,} {result.on}"
-    return html("<b>{}</b>{}<div>{}</div>", percent(result.accuracy), words, interval(result.interval))
+    right = html("<b>{}</b> of {:,} {}", percent(result.accuracy), result.count, result.on)
+    return two_lines(right, interval(result.interval))
 
 
 def choices(records: Sequence[RunRecord], shown: str) -> list[tuple[str, str]]:

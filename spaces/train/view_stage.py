@@ -13,7 +13,7 @@ from web.html import html, join, row
 
 from . import curves
 from .subject import word
-from .view import RANDOM, chip, interval, percent, scroll, seconds
+from .view import RANDOM, accuracy, chip, figures, interval, percent, scroll, seconds
 
 
 def waiting(record: RunRecord, place: int, wait: float, others: str = "") -> Markup:
@@ -29,18 +29,18 @@ def running(record: RunRecord, metrics: list[dict[str, Any]], stage: str, share:
         return _card(record, RUNNING, html("<p>{} …</p>{}", stage, bar(share)), stage, others)
     epochs = record.recipe.get("epochs", "?")
     left = steps_left(step, record)
-    figures = [
+    found = [
         ("Epoch", f"{step['epoch']} of {epochs}"),
         ("Step", f"{step['step']:,} of {step['steps']:,}"),
         ("Speed", f"{step['pictures_per_second']:,.0f} pictures/s"),
     ]
     done = step["step"] / max(1, step["steps"])
     if step["step"] < step["steps"]:
-        figures.append(("Remaining", f"about {seconds(left)}, then the evaluation"))
+        found.append(("Remaining", f"about {seconds(left)}, then the evaluation"))
     else:
-        figures.append(("Now", stage))
+        found.append(("Now", stage))
     spoken = quarter(f"Training, epoch {step['epoch']} of {epochs}", done)
-    return _card(record, RUNNING, bar(done) + _figures(figures) + curves.of_run(metrics), spoken, others)
+    return _card(record, RUNNING, bar(done) + figures(found) + curves.of_run(metrics), spoken, others)
 
 
 def steps_left(step: dict[str, Any], record: RunRecord) -> float:
@@ -63,25 +63,16 @@ def ended(record: RunRecord, metrics: list[dict[str, Any]], evaluated: bool, pen
         more = "Resume continues from the last complete epoch." if record.epochs else "Resume starts it over."
         parts.append(html('<div class="mw-alert bad">{}<br>{}</div>', spoken, more))
     if result:
-        accuracy = f"{percent(result.accuracy)} of {result.count:,} {result.on} pictures are correct"
-        spoken = spoken or f"Done: {accuracy}."
+        right = f"{percent(result.accuracy)} of {result.count:,} {result.on} pictures are correct"
+        spoken = spoken or f"Done: {right}."
         so_far = "" if status == DONE or evaluated else " so far"
-        parts.append(
-            html(
-                '<div class="mw-accuracy"><span class="mw-big">{}</span><span>correct{} on {:,} {} pictures; 95% interval '
-                "{}</span></div>",
-                percent(result.accuracy),
-                so_far,
-                result.count,
-                result.on,
-                interval(result.interval),
-            )
-        )
+        words = f"correct{so_far} on {result.count:,} {result.on} pictures; 95% interval {interval(result.interval)}"
+        parts.append(accuracy(result.accuracy, words))
     if record.again:
         parts.append(verdict(record.again))
     took = [("Took", seconds(record.seconds))] if record.seconds else []
     best = [("Best epoch", str(result.epoch))] if result else []
-    inside = join(parts) + _figures(took + best) + (curves.of_run(metrics) if metrics else "")
+    inside = join(parts) + figures(took + best) + (curves.of_run(metrics) if metrics else "")
     return _card(record, status, inside, spoken, others)
 
 
@@ -107,11 +98,6 @@ def others(some: list[tuple[str, str]]) -> Markup:
         return Markup()
     buttons = (html('<button class="mw-do" data-pick="run:{}">{}</button>', id, name) for id, name in some)
     return html('<p class="mw-quiet mw-also">Also running: {}</p>', join(buttons, " "))
-
-
-def _figures(some: list[tuple[str, str]]) -> Markup:
-    cells = join(html("<div><span>{}</span> <b>{}</b></div>", name, value) for name, value in some)
-    return html('<div class="mw-figures">{}</div>', cells) if cells else cells
 
 
 def _card(record: RunRecord, status: str, inside: Markup, spoken: str, others: str) -> Markup:
