@@ -102,7 +102,7 @@ def _no_kernel(s: Subject) -> Iterator[Problem]:
             schema = onnx.defs.get_schema(op, domain)
             if schema.has_function or schema.has_context_dependent_function:
                 continue  # onnxruntime runs the operator's own definition
-        text = f"{n} node{'s' * (n > 1)} of {f'{domain}.' if domain else ''}{op}, which onnxruntime cannot run on a CPU"
+        text = f"{plural(n, 'node')} of {f'{domain}.' if domain else ''}{op}, which onnxruntime cannot run on a CPU"
         yield Problem("warning", op, text, "Replace the operator, or run the model where it is implemented.")
 
 

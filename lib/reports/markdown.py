@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from lib.reports.words import plural
+
 # of a run, the key of the runtime that is timed: what it is called, and what it is compared with
 ENGINES = {"onnxruntime": ("onnxruntime", "the reference evaluator"), "litert": ("LiteRT", "its reference kernels")}
 
@@ -60,11 +62,10 @@ def measured_on(ours: dict[str, Any]) -> str:
     found = ours.get("machine") or {}
     if not found:
         return ""
-    threads = f"{found['threads']} thread{'s' * (found['threads'] != 1)}, " if found.get("threads") else ""
-    warm = found.get("warm_up_runs", 0)
+    threads = f"{plural(found['threads'], 'thread')}, " if found.get("threads") else ""
     return (
         f"Measured on {found['processor']}, {found['cores']} cores, {threads}{found['provider']}, "
-        f"after {warm} warm-up run{'s' * (warm != 1)}."
+        f"after {plural(found.get('warm_up_runs', 0), 'warm-up run')}."
     )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from lib.errors import JobFailed
 from lib.onnx_model.words import clean
 from lib.reports.difference import dtype_of, number
+from lib.reports.values import real
 
 LONGEST = 1000  # characters of an array's name in an .npz
 SHOWN = 1000  # elements of an output that go into the answer
@@ -26,8 +27,7 @@ def described(name: str, value: Any) -> dict[str, Any]:
     out = {"name": name, "dtype": dtype_of(value), "shape": list(value.shape)}
     if value.dtype.kind in "OSU":
         return out | {"values": [str(v)[:100] for v in value.reshape(-1)[:SHOWN]]}
-    numbers = np.abs(value) if value.dtype.kind == "c" else value
-    numbers = numbers.astype(np.float64).reshape(-1)
+    numbers = real(value).reshape(-1)
     finite = numbers[np.isfinite(numbers)]
     if finite.size:
         with np.errstate(over="ignore"):

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from lib.error_measures import wide
 from lib.reports.words import cut
 
 MANY = 1 << 48  # elements: more is not counted exactly
@@ -27,7 +28,7 @@ def statistics(values: np.ndarray, whole: int) -> dict[str, Any]:
     pieces = [values[k : k + PIECE] for k in range(0, values.size, PIECE)]
     zeros = nan = infinite = finite = 0
     total, low, high = np.longdouble(0), np.inf, -np.inf
-    for piece in map(_real, pieces):
+    for piece in map(real, pieces):
         zeros += int((piece == 0).sum())
         nan += int(np.isnan(piece).sum())
         infinite += int(np.isinf(piece).sum())
@@ -43,7 +44,7 @@ def statistics(values: np.ndarray, whole: int) -> dict[str, Any]:
         "nan": nan,
         "infinite": infinite,
     }
-    out |= {"values": [_json(v) for v in _real(values[:SHOWN])]}
+    out |= {"values": [_json(v) for v in real(values[:SHOWN])]}
     if not finite:
         return out
     mean = float(total / finite)
@@ -52,7 +53,7 @@ def statistics(values: np.ndarray, whole: int) -> dict[str, Any]:
     if low == high:
         edges = np.linspace(low - 0.5, low + 0.5, BINS + 1)
     counts, squares = np.zeros(BINS, np.int64), 0.0
-    for piece in map(_real, pieces):
+    for piece in map(real, pieces):
         piece = piece[np.isfinite(piece)]
         counts += np.histogram(piece, edges)[0]
         squares += float(((piece * scale - mean * scale) ** 2).sum())
@@ -61,11 +62,9 @@ def statistics(values: np.ndarray, whole: int) -> dict[str, Any]:
     return out | {"histogram": {"edges": edges.tolist(), "counts": counts.tolist()}}
 
 
-def _real(values: np.ndarray) -> np.ndarray:
+def real(values: np.ndarray) -> np.ndarray:
     """As float64; complex numbers by their magnitude, 4-bit and 8-bit floats by their value."""
-    if values.dtype.kind == "c":
-        values = np.abs(values)
-    return values.astype(np.float64)
+    return wide(np.abs(values) if values.dtype.kind == "c" else values)
 
 
 def _json(value: float) -> float | str:

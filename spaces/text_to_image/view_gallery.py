@@ -6,14 +6,14 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from lib.reports.words import plural
 from web.html import html, join
 
 from .pictures import Picture
-from .words import many
 
 
 def gallery(pictures: Sequence[Picture], hours: int) -> Markup:
-    head = html("<h3>Your pictures</h3><span>Only you see them. Kept for {}.</span>", many(hours, "hour"))
+    head = html("<h3>Your pictures</h3><span>Only you see them. Kept for {}.</span>", plural(hours, "hour"))
     if not pictures:
         return _gallery(head, Markup('<p class="mw-idle">None yet.</p>'))
     tools = html(
@@ -21,7 +21,7 @@ def gallery(pictures: Sequence[Picture], hours: int) -> Markup:
         '<details class="mw-ask"><summary class="mw-tool">Delete all …</summary>'
         "<div>Delete {0}? This cannot be undone. "
         '<button type="button" class="mw-tool mw-danger" data-pick="clear:">Delete {0}</button></div></details></span>',
-        many(len(pictures), "picture"),
+        plural(len(pictures), "picture"),
     )
     items = join(html("<li>{}</li>", _thumbnail(picture)) for picture in pictures)
     return _gallery(head + tools, html('<ul class="mw-thumbs">{}</ul>', items))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from lib.errors import InvalidValue, WorkbenchError
+from lib.reports.words import plural
 from lib.text_to_image.prompts.chunks import Tokens
 
 LABELS = {
@@ -49,10 +50,6 @@ def took(seconds: float) -> str:
     return f"{seconds:.1f} s" if seconds < 100 else f"{seconds / 60:.0f} min"
 
 
-def many(number: int, one: str) -> str:
-    return f"{number} {one}" if number == 1 else f"{number} {one}s"
-
-
 def tokens(found: Tokens) -> str:
     """Under the prompt. A prompt may have several chunks, as many as it needs, or one room that ends."""
     if found.cut:
@@ -63,7 +60,7 @@ def tokens(found: Tokens) -> str:
 
 def several(number: int, seconds: float) -> str:
     """Of pictures that were made together."""
-    return f"{many(number, 'picture')} in {took(seconds)}. Choose one to see it large, with its settings."
+    return f"{plural(number, 'picture')} in {took(seconds)}. Choose one to see it large, with its settings."
 
 
 def size_hint(size: int | None, bounds: tuple[int, int] | None) -> str:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib.convert.proof import measures
-from lib.error_measures import absolute_error, both_finite
+from lib.error_measures import absolute_error, both_finite, finite
 from lib.statistics import mcnemar, wilson
 
 MIN_AGREEMENT = 0.95
@@ -103,10 +103,9 @@ def measure(
         found = _noise(name, wide[0], wide[1], precision)
         found.lost = _lost(expected, ours)
     found.cosine = measures.cosine(wide[0], wide[1])
-    both = both_finite(*wide)
-    found.range_error = float(absolute_error(*wide)[both].max(initial=0.0)) / measures.peak(wide[0])
+    found.range_error = float(absolute_error(*finite(*wide)).max(initial=0.0)) / measures.peak(wide[0])
     found.error_to_variation = _variation(wide[0], wide[1])
-    if (broken := np.isfinite(wide[0]) & ~both).any():
+    if (broken := np.isfinite(wide[0]) & ~np.isfinite(wide[1])).any():
         found.good, found.range_error = False, None
         found.reason = f"{int(broken.sum()):,} of its values are NaN or infinite, and are not in the source."
     return found

@@ -7,6 +7,7 @@ reference evaluator) on made inputs of several seeds and two sizes; dtype and sh
 from __future__ import annotations
 
 import warnings
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -111,10 +112,7 @@ def export(
     play = getattr(module, "playing_from", None) if sample else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        if play is not None:
-            with play(given):
-                program = torch.export.export(module, given, dynamic_shapes=(shapes,) if shapes else None, strict=False)
-        else:
+        with play(given) if play is not None else nullcontext():
             program = torch.export.export(module, given, dynamic_shapes=(shapes,) if shapes else None, strict=False)
     pt2_files.save(program, target, signature)
     own = pt2_files.signature_of(program)
