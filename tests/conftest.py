@@ -52,7 +52,7 @@ SAMPLED = {
     "tests/spaces/test_alone.py::test_it_serves": 3,
     "tests/text_to_image/test_flow_families.py::test_a_row_is_what_the_plain_pipeline_makes": 3,
     "tests/text_to_image/test_image_to_image.py::test_a_row_is_what_the_pipelines_make": 4,
-    "tests/train/watch/test_watch.py::test_a_reference_that_is_damaged_or_of_older_code_is_made_anew": 4,
+    "tests/train/monitoring/test_service.py::test_a_reference_that_is_damaged_or_of_older_code_is_made_anew": 4,
 }
 
 

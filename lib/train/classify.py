@@ -15,8 +15,10 @@ from typing import Any
 from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound, QueueFull
 from lib.job_messages import receive, send
 from lib.jobs import Job, Jobs, Limits, Progress
+from lib.train.classification import Answer, Classification, Reply
 from lib.train.loaded import PYTORCH, READY, file_for
 from lib.train.runs import Run
+from lib.train.schema import parse
 from lib.train.training import BEST
 
 IDLE = 300.0  # seconds after which the process ends and its memory is free
@@ -37,14 +39,11 @@ class Classify:
         self._places = threading.BoundedSemaphore(AT_ONCE)
 
     def __call__(
-        self, run: Run, pictures: Sequence[str | Path], runtime: str = PYTORCH, watch: bool = False
-    ) -> list[dict[str, Any]]:
-        """A row a picture: ``label``, ``score``, ``scores``, ``milliseconds``, or ``error`` for one that is no picture.
+        self, run: Run, pictures: Sequence[str | Path], runtime: str = PYTORCH, monitored: bool = False
+    ) -> list[Answer]:
+        """An answer for each picture, in their order. ``loading_ms`` counts the start of the process, too.
 
-        ``milliseconds`` are those of a network in memory. Where it was loaded first, ``loading_ms`` says how long the
-        start of the process and the loading took. ``file`` is the name of the exported file that ``runtime`` ran.
-
-        ``watch``: these are pictures that the run is used on; they count for drift (``lib/train/watch/``). Raises
+        ``monitored``: the run is used on these pictures, so they count for drift (``lib/train/monitoring/``). Raises
         InvalidValue, InvalidFile, QueueFull, NotFound where the runtime's file is not made yet, or JobFailed where the
         process was lost.
         """
@@ -62,21 +61,23 @@ class Classify:
                 "run": str(run.folder),
                 "pictures": [str(path) for path in pictures],
                 "runtime": runtime,
-                "watch": watch,
+                "monitored": monitored,
             }
             for last in (False, True):  # the process may just be ending for want of work, or lost to another's picture
                 with suppress(OSError, ValueError):
                     began = time.monotonic()
                     address = self._address()
                     starting = time.monotonic() - began
-                    found = self._ask(address, message)
-                    if found is not None:
-                        if "error" in found:
-                            raise JobFailed(str(found["error"])[:2000])
-                        more: dict[str, Any] = {"file": file.name} if file is not None else {}
-                        if found["loading"]:  # always so after a start
-                            more["loading_ms"] = round((starting + found["loading"]) * 1000, 1)
-                        return [row if "error" in row else row | more for row in found["pictures"]]
+                    reply = parse(Reply, self._ask(address, message))
+                    if reply is not None and reply.error:
+                        raise JobFailed(reply.error[:2000])
+                    if reply is not None and len(reply.pictures) == len(pictures):
+                        for answer in reply.pictures:
+                            if isinstance(answer, Classification):
+                                answer.file = file.name if file is not None else None
+                                # always so after a start
+                                answer.loading_ms = round((starting + reply.loading) * 1000, 1) if reply.loading else None
+                        return reply.pictures
                 if last:
                     raise JobFailed("The process that classifies was lost. Please try again.")
             raise AssertionError("unreachable")

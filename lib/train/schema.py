@@ -1,14 +1,32 @@
-"""Reads JSON into dataclasses. Nothing is taken unchecked: a child process or an older version of the app wrote it."""
+"""Dataclasses to JSON and back. A child process or an older version wrote what is read, so nothing is taken unchecked."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
 from functools import cache
 from typing import Any, TypeVar
 
 from pydantic import TypeAdapter, ValidationError
 
 Record = TypeVar("Record")
+OPTIONAL = {"optional": True}  # metadata of a field that JSON leaves out where it is None
+
+
+def key(name: str) -> dict[str, str]:
+    """Metadata of a field that JSON calls otherwise, because ``name`` is a word of Python."""
+    return {"key": name}
+
+
+def to_json(value: Any) -> Any:
+    """Records, and lists and dicts of them, as JSON values."""
+    if is_dataclass(value):
+        found = [(field, getattr(value, field.name)) for field in fields(value)]
+        kept = [(field, one) for field, one in found if one is not None or not field.metadata.get("optional")]
+        return {field.metadata.get("key", field.name): to_json(one) for field, one in kept}
+    if isinstance(value, Mapping):
+        return {name: to_json(one) for name, one in value.items()}
+    return [to_json(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @cache

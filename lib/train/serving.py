@@ -2,7 +2,7 @@
 
 Runs in a child process as one long job (``serve``). Requests come over a Unix socket, as JSON with the paths of pictures;
 ``lib/train/classify.py`` is the app's side. One request alone is answered at once: nothing waits for company. Pictures of
-requests with ``watch`` are looked at once more afterwards, for drift (``lib/train/watch/watcher.py``).
+requests with ``monitored`` are looked at once more afterwards, for drift (``lib/train/monitoring/drift_worker.py``).
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from lib.errors import WorkbenchError
 from lib.job_messages import receive, send
 from lib.settings import prepare_library
 from lib.train import pictures
+from lib.train.classification import Answer, Classification, Reply, Unreadable
 from lib.train.experiment import cores
 from lib.train.loaded import PYTORCH, READY, Loaded, Networks
-from lib.train.watch.reference import SIDE
-from lib.train.watch.watcher import Pair, Watcher
+from lib.train.monitoring.drift_worker import DriftWorker, Pair
+from lib.train.monitoring.reference import SIDE
+from lib.train.schema import to_json
 
 SECONDS = 10.0  # that a client may take to send its request
 
@@ -40,15 +42,15 @@ def serve(progress: Callable[..., None], address: str, idle: float, backbones: l
     server.listen(128)
     progress(READY)
     networks, forwards = Networks(tuple(backbones)), 0
-    watcher = Watcher(networks)
+    worker = DriftWorker(networks)
     with selectors.DefaultSelector() as selector, closing(networks):
         selector.register(server, selectors.EVENT_READ)
-        while (asked := bool(selector.select(0 if watcher.waiting else idle))) or watcher.waiting:
+        while (asked := bool(selector.select(0 if worker.waiting else idle))) or worker.waiting:
             if asked:
                 waiting = [(end, request) for end in _accept(server) if (request := _request(end)) is not None]
-                forwards += answer(waiting, networks, watcher)
-            if watcher.late or (watcher.waiting and not asked):
-                watcher.look()
+                forwards += answer(waiting, networks, worker)
+            if worker.late or (worker.waiting and not asked):
+                worker.work()
     return {"forwards": forwards}
 
 
@@ -75,7 +77,7 @@ def _request(end: socket.socket) -> dict[str, Any] | None:
 Waiting = tuple[socket.socket, dict[str, Any]]
 
 
-def answer(waiting: list[Waiting], networks: Networks, watcher: Watcher | None = None) -> int:
+def answer(waiting: list[Waiting], networks: Networks, worker: DriftWorker | None = None) -> int:
     """Answers all of them, with one forward pass for each run and runtime; returns the number of passes."""
     groups: dict[tuple[str, str], list[Waiting]] = {}
     for end, request in waiting:
@@ -85,56 +87,65 @@ def answer(waiting: list[Waiting], networks: Networks, watcher: Watcher | None =
         try:
             network, loading = networks.ready(run, runtime)
             asked = [request["pictures"] for _, request in some]
-            found = classify(network, asked, runtime, [looked if request.get("watch") else None for _, request in some])
-            messages = [{"pictures": rows, "loading": loading} for rows in found]
+            found = classify(network, asked, runtime, [looked if request.get("monitored") else None for _, request in some])
+            replies = [Reply(pictures=answers, loading=loading) for answers in found]
         except WorkbenchError as error:
-            messages = [{"error": error.message}] * len(some)
+            replies = [Reply(error=error.message)] * len(some)
         except Exception as error:  # of this run's files alone: the next run's visitors still want an answer
-            messages = [{"error": f"This run cannot be used: its files do not fit ({type(error).__name__})."}] * len(some)
-        for (end, _), message in zip(some, messages, strict=True):
+            replies = [Reply(error=f"This run cannot be used: its files do not fit ({type(error).__name__}).")] * len(some)
+        for (end, _), reply in zip(some, replies, strict=True):
             with suppress(OSError), end:
-                send(end, message)
-        if watcher is not None:
-            watcher.take(run, looked)
+                send(end, to_json(reply))
+        if worker is not None:
+            worker.add(run, looked)
     return len(groups)
 
 
 def classify(
     network: Loaded, asked: list[list[str]], runtime: str = PYTORCH, looked: Sequence[list[Pair] | None] = ()
-) -> list[list[dict[str, Any]]]:
-    """Of each request the pictures' rows: ``label``, ``score``, ``scores`` by class and ``milliseconds``, or ``error``.
+) -> list[list[Answer]]:
+    """Of each request the answers to its pictures.
 
-    ``looked`` has, for each request, a list that takes its pictures for the watcher, or None. Of a picture no more is kept
-    than its squashed copies: 32 of the largest would fill the memory.
+    ``looked`` has, for each request, a list that takes its pictures for the drift tests, or None. Of a picture no more is
+    kept than its resized copies: 32 of the largest would fill the memory.
     """
     other = network.open(runtime)
     began = time.perf_counter()
-    rows: list[dict[str, Any]] = []
+    errors: dict[int, str] = {}  # by the picture's place among all
     pixels: list[np.ndarray] = []
     found: list[np.ndarray] = []
-    for some, pairs in zip(asked, looked or [None] * len(asked), strict=True):
-        for path in some:
-            try:
-                picture = pictures.load(Path(path))
-            except WorkbenchError as error:
-                rows.append({"error": error.message})
-                continue
-            rows.append({"at": len(found) + len(pixels)})
-            own = pictures.resize(picture, network.size)
-            if other is None:
-                pixels.append(own)
-            else:
-                found.append(np.nan_to_num(other.probabilities([picture])[0][0]))
-            if pairs is not None:
-                pairs.append((pictures.resize(picture, SIDE), own))
+    paths = [(path, pairs) for some, pairs in zip(asked, looked or [None] * len(asked), strict=True) for path in some]
+    for at, (path, pairs) in enumerate(paths):
+        try:
+            picture = pictures.load(Path(path))
+        except WorkbenchError as error:
+            errors[at] = error.message
+            continue
+        own = pictures.resize(picture, network.size)
+        if other is None:
+            pixels.append(own)
+        else:
+            found.append(np.nan_to_num(other.probabilities([picture])[0][0]))
+        if pairs is not None:
+            pairs.append((pictures.resize(picture, SIDE), own))
     if pixels:
         found = list(network.classifier.probabilities(np.stack(pixels)))
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
-    for row in rows:
-        if "at" in row:
-            scores = found[row.pop("at")]
-            best = int(scores.argmax())
-            row |= {"label": network.classes[best], "score": round(float(scores[best]), 5), "milliseconds": milliseconds}
-            row["scores"] = {name: round(float(s), 5) for name, s in zip(network.classes, scores, strict=True)}
-    left = iter(rows)
+    scores = iter(found)
+    answers: list[Answer] = [
+        Unreadable(error=errors[at]) if at in errors else _answer(network.classes, next(scores), milliseconds)
+        for at in range(len(paths))
+    ]
+    left = iter(answers)
     return [[next(left) for _ in some] for some in asked]
+
+
+def _answer(classes: Sequence[str], probabilities: np.ndarray, milliseconds: float) -> Classification:
+    """``probabilities``: float32 [classes]."""
+    best = int(probabilities.argmax())
+    return Classification(
+        label=classes[best],
+        score=round(float(probabilities[best]), 5),
+        milliseconds=milliseconds,
+        scores={name: round(float(p), 5) for name, p in zip(classes, probabilities, strict=True)},
+    )

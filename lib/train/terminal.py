@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from lib.jobs import Progress
+from lib.train.backbones import BackboneWeights
 from lib.train.edge import targets
 from lib.train.edge.rows import Row
 from lib.train.events import Built, Epoch, Event, Stage, Step
@@ -26,15 +27,14 @@ def show(events: Iterator[Event], main: bool = True) -> Iterator[Event]:
             figures = f"loss {event.train_loss:.3f}, validation {event.validation_loss:.3f}"
             tqdm.write(f"Epoch {event.epoch}: {figures}, {event.validation_accuracy:.1%} right, {event.seconds:.1f} s")
         elif main and isinstance(event, Stage | Built) and not bar:
-            words = (
-                event.words
-                if isinstance(event, Stage)
-                else (f"{event.weights.parameters / 1e6:.1f} M parameters, {event.weights.source}")
-            )
-            print(words, file=sys.stderr)
+            print(event.words if isinstance(event, Stage) else _network(event.weights), file=sys.stderr)
         yield event
     if bar:
         bar.close()
+
+
+def _network(weights: BackboneWeights) -> str:
+    return f"{weights.parameters / 1e6:.1f} M parameters, {weights.source}"
 
 
 class Stages:

@@ -18,6 +18,8 @@ from lib.train import backbones
 from lib.train.classify import Classify
 from lib.train.data_sets import DataSets
 from lib.train.data_summary import DataSummary
+from lib.train.monitoring.report import MonitorReport
+from lib.train.monitoring.service import Monitoring
 from lib.train.recipe import Recipe
 from lib.train.run_record import DataReference, RunRecord
 from lib.train.runs import DONE, FAILED, ID, INTERRUPTED, STOPPED, Run, Runs
@@ -25,7 +27,6 @@ from lib.train.speeds import Speeds
 from lib.train.training import BEST
 from lib.train.under_way import UnderWay
 from lib.train.visitors import SHARED, Visitors
-from lib.train.watch.watch import Watch
 
 TASKS = "lib.train.tasks"
 NICE = 10  # pictures and conversions go first
@@ -33,7 +34,7 @@ MOST_RUNS, MOST_UNDER_WAY = 100, 16  # of one visitor
 
 
 class Trainer:
-    """Runs and trainings. ``visitors`` says whose they are, ``data`` has the data sets, ``watch`` what is served."""
+    """Runs and trainings. ``visitors`` says whose they are, ``data`` has the data sets, ``monitoring`` what is used."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.home = settings, settings.train_folder
@@ -52,7 +53,7 @@ class Trainer:
         self.data = DataSets(settings, self.visitors, self._looks, self._looking, trains=self._trains, used=self._uses)
         self._jobs = Jobs(workers=settings.train_jobs, waiting=settings.queue_size, preload=("lib.train.preload",))
         self.classify = Classify(settings.job_memory_mb, settings.train_backbones)
-        self.watch = Watch(self)
+        self.monitoring = Monitoring(self)
         self.speeds = Speeds(self.home / "speeds.json")
         self._lock, self._under_way = threading.Lock(), dict[str, UnderWay]()  # by run id
         self._evaluations: dict[str, tuple[Job, threading.Thread]] = {}  # by run id
@@ -67,7 +68,7 @@ class Trainer:
         self._looks.close()
         self._jobs.close()
         self.classify.close()
-        self.watch.close()
+        self.monitoring.close()
 
     def status(self) -> dict[str, int]:
         return self._jobs.status()
@@ -155,9 +156,9 @@ class Trainer:
         limits = replace(self._looking, nice=5, wall_seconds=seconds, cpu_seconds=4 * seconds)
         return self._looks.submit(task, arguments, limits=limits)
 
-    def monitor(self, run: Run) -> dict[str, Any]:
-        """Of a run that is served (``watch.serve``): requests, latency, confidence, accuracy, drift, and a proposal."""
-        return self.watch.monitor(run)
+    def monitor(self, run: Run) -> MonitorReport:
+        """Of a run that is used (``monitoring.classify``). Raises NotFound or JobFailed."""
+        return self.monitoring.report(run)
 
     def under_way(self, run: str) -> UnderWay | None:
         return self._under_way.get(run)
@@ -185,7 +186,7 @@ class Trainer:
         if run.id in self._under_way:
             raise JobFailed("This run is under way. Stop it first.")
         self._break_off(run)
-        self.watch.forget(run)
+        self.monitoring.forget(run)
         Runs(run.folder.parent).delete(run.id)
 
     def sweep(self) -> None:

@@ -8,6 +8,7 @@ import gradio as gr
 
 from lib.errors import WorkbenchError
 from lib.train.loaded import PYTORCH, RUNTIMES
+from lib.train.schema import to_json
 from lib.train.trainer import Trainer
 from web.errors import as_gradio
 from web.schemas import inline
@@ -30,7 +31,7 @@ def build(trainer: Trainer) -> None:
         """
         try:
             some = [pictures] if isinstance(pictures, str) else list(pictures or ())
-            return trainer.watch.serve(trainer.find(run), some, runtime)
+            return to_json(trainer.monitoring.classify(trainer.find(run), some, runtime))
         except WorkbenchError as error:
             raise as_gradio(error) from None
 
@@ -45,7 +46,7 @@ def build(trainer: Trainer) -> None:
             id, label (what was answered), truth, and right.
         """
         try:
-            return trainer.watch.tell(answer, label)
+            return to_json(trainer.monitoring.set_label(answer, label))
         except WorkbenchError as error:
             raise as_gradio(error) from None
 
@@ -59,7 +60,7 @@ def build(trainer: Trainer) -> None:
             requests, latency, confidence (no accuracy), accuracy (on known labels), drift (two tests), proposal.
         """
         try:
-            return trainer.monitor(trainer.find(run))
+            return to_json(trainer.monitor(trainer.find(run)))
         except WorkbenchError as error:
             raise as_gradio(error) from None
 

@@ -73,7 +73,7 @@ class Train:
         return {"training": self.trainer.status()}
 
     def gauges(self) -> dict[str, Any]:
-        return {"classify_drifting": [((test,), float(n)) for test, n in self.trainer.watch.lit().items()]}
+        return {"classify_drifting": [((test,), float(n)) for test, n in self.trainer.monitoring.drifting().items()]}
 
     def start(self) -> None:
         """The fork servers start when they are needed first; until then only the sweep runs."""

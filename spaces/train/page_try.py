@@ -20,6 +20,7 @@ from markupsafe import Markup
 
 from lib.errors import NotFound, WorkbenchError
 from lib.train import loaded
+from lib.train.classification import Classification, Unreadable
 from lib.train.data_summary import DataSummary
 from lib.train.runs import Run
 from lib.train.training import BEST
@@ -146,19 +147,19 @@ class Attempt:
             yield failed(error, "no answer")
             return
         name, own = record.name, view.framework(record)
-        others: dict[str, view_try.Row | None] = {}
+        others: dict[str, view_try.Row] = {}
         for runtime, targets in loaded.TARGETS.items():
             try:
                 await asyncio.to_thread(loaded.file_for, run, runtime)
                 others[runtime] = None
             except NotFound:
-                others[runtime] = {"needs": targets[0]}
+                others[runtime] = view_try.Needs(targets[0])
         yield view_try.answer(row, name, image, others, own)
-        for runtime in [runtime for runtime, found in others.items() if found is None and "error" not in row]:
+        for runtime in [runtime for runtime, found in others.items() if found is None and isinstance(row, Classification)]:
             try:
                 (others[runtime],) = await asyncio.to_thread(ask, run, [path], runtime)
             except WorkbenchError as error:
-                others[runtime] = {"error": error.message}
+                others[runtime] = Unreadable(error=error.message)
             yield view_try.answer(row, name, image, others, own)
 
 

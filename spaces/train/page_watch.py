@@ -46,7 +46,7 @@ class Watch:
                 found = await asyncio.to_thread(shared.trainer.monitor, run)
             except WorkbenchError as error:
                 return [failed(error, "not watched"), gr.skip()]
-            how_to = view_watch.how(run.id, _server(http), str(found.get("stored", "")), not found.get("requests"))
+            how_to = view_watch.how(run.id, _server(http), found.stored, not found.requests)
             now = view_watch.panel(found), how_to
             return [new if new != old else gr.skip() for new, old in zip(now, (shown, how), strict=True)]
 

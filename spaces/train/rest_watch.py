@@ -13,7 +13,9 @@ from fastapi.responses import JSONResponse
 from fastapi.routing import APIRoute
 
 from lib.errors import InvalidFile, InvalidValue, WorkbenchError
+from lib.train.classification import Unreadable
 from lib.train.loaded import PYTORCH, RUNTIMES
+from lib.train.schema import to_json
 from lib.train.trainer import Trainer
 from web import form as forms
 from web.body import receive
@@ -44,10 +46,11 @@ def routes(trainer: Trainer) -> list[APIRoute]:
                 kind = http.headers.get("content-type")
                 if forms.is_form(kind):
                     path = _one(*await forms.read(path, str(kind), Path(folder), "-F file=@cat.jpg"))
-                (row,) = await asyncio.to_thread(trainer.watch.serve, found, [path], asked.get("runtime", PYTORCH))
-            if "error" in row:
-                raise InvalidFile(row["error"])
-            return JSONResponse(row)
+                runtime = asked.get("runtime", PYTORCH)
+                (answer,) = await asyncio.to_thread(trainer.monitoring.classify, found, [path], runtime)
+            if isinstance(answer, Unreadable):
+                raise InvalidFile(answer.error)
+            return JSONResponse(to_json(answer))
         except WorkbenchError as error:
             return as_response(error)
 
@@ -56,7 +59,8 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         try:
             queried(http, set())
             label = await _label(http)
-            return JSONResponse(await asyncio.to_thread(trainer.watch.tell, http.path_params["id"], label))
+            found = await asyncio.to_thread(trainer.monitoring.set_label, http.path_params["id"], label)
+            return JSONResponse(to_json(found))
         except WorkbenchError as error:
             return as_response(error)
 
@@ -65,7 +69,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         try:
             asked = queried(http, {"run"})
             found = await asyncio.to_thread(trainer.find, asked.get("run", ""))
-            return JSONResponse(await asyncio.to_thread(trainer.monitor, found))
+            return JSONResponse(to_json(await asyncio.to_thread(trainer.monitor, found)))
         except WorkbenchError as error:
             return as_response(error)
 

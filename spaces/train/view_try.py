@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from lib.train.classification import Answer, Classification, Unreadable
 from web.cards import card, chip
 from web.html import html, join
 from web.html import row as cells
@@ -19,82 +20,90 @@ SAME = 0.05  # of a probability; files that round pixels or weights differ by a 
 OWN = "pytorch"
 RUNTIMES = {OWN: "PyTorch", "onnxruntime": "onnxruntime", "litert": "LiteRT", "mediapipe": "MediaPipe"}
 FILES = {"onnx": "ONNX", "tflite": "TensorFlow Lite"}  # by target
-Row = dict[str, Any]
 SCALED = Markup("<small>MediaPipe resizes pictures differently; a difference of a few hundredths is normal.</small>")
 WRONG = Markup(' class="mw-wrong"')
 
 
-def answer(row: Row, name: str, image: str, others: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> Markup:
-    """``row`` is what the run's own framework says; ``image`` the address of the picture.
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """The exported file that a runtime would need first."""
 
-    ``others``: of each further runtime its row; None while it is asked; ``{"needs": target}`` where the export is missing.
-    """
-    if "error" in row:
-        return card(chip("no picture", "error"), f" {row['error']}", kind="mw-train")
-    scores = row.get("scores") or {}
-    best = sorted(scores.items(), key=lambda item: -item[1])[:BARS]
+    target: str
+
+
+Row = Answer | Needs | None  # None while the runtime is asked
+
+
+def answer(own_row: Answer, name: str, image: str, others: Mapping[str, Row], own: str = RUNTIMES[OWN]) -> Markup:
+    """``own_row`` is the answer of the run's own framework, ``others`` are those of further runtimes. ``image`` is the
+    address of the picture, ``name`` that of the run."""
+    if isinstance(own_row, Unreadable):
+        return card(chip("no picture", "error"), f" {own_row.error}", kind="mw-train")
+    best = sorted(own_row.scores.items(), key=lambda item: -item[1])[:BARS]
     bars = join(cells(k, html('<i style="width:{:.1f}%"></i>', 100 * v), percent(v)) for k, v in best)
-    label, sure = row["label"], percent(row["score"])
+    label, sure = own_row.label, percent(own_row.score)
     tried = html(
         '<div class="mw-tried" data-tried="{}"><img src="{}" alt="The picture that was classified"><div>'
         '<span class="mw-big">{}</span><br><span>{}, in {} ms, by the run {}</span></div></div>',
-        json.dumps(scores),
+        json.dumps(own_row.scores),
         image,
         label,
         sure,
-        _ms(row["milliseconds"]),
+        _ms(own_row.milliseconds),
         name,
     )
     table = html('<table class="mw-scores">{}</table>', bars)
-    return card(tried, table, side_by_side({OWN: row, **others}, own), kind="mw-train", say=f"{label}, {sure}")
+    return card(tried, table, side_by_side(own_row, others, own), kind="mw-train", say=f"{label}, {sure}")
 
 
-def side_by_side(rows: Mapping[str, Row | None], own: str = RUNTIMES[OWN]) -> Markup:
+def side_by_side(own_row: Classification, others: Mapping[str, Row], own: str = RUNTIMES[OWN]) -> Markup:
     """A line a runtime. Where one says something else than the run's own framework, it is marked."""
-    if len(rows) < 2:
+    if not others:
         return Markup()
-    first = rows[OWN] or {}
+    rows: dict[str, Row] = {OWN: own_row, **others}
     return html(
         '<h4>The same picture on each runtime</h4><div class="mw-scroll" tabindex="0" role="region" aria-label="Runtimes">'
         '<table class="mw-nowrap mw-beside"><tr><th>runtime</th><th>label</th><th>score</th><th>ms, once</th><th>vs. {}</th>'
         "</tr>{}</table></div>{}{}",
         own,
-        join(_line(runtime, row, first, own) for runtime, row in rows.items()),
+        join(_line(runtime, row, own_row, own) for runtime, row in rows.items()),
         _buttons(rows),
-        SCALED if "label" in (rows.get("mediapipe") or {}) else "",
+        SCALED if isinstance(others.get("mediapipe"), Classification) else "",
     )
 
 
-def _line(runtime: str, row: Row | None, first: Row, own: str) -> Markup:
-    file = html("<div>{}</div>", row["file"]) if row and row.get("file") else ""
-    name = html("{}{}", own if runtime == OWN else RUNTIMES.get(runtime, runtime), file)
-    if row is None or "needs" in row:
-        words = f"needs the {FILES.get(row['needs'], row['needs'])} file" if row else "running …"
-        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">{}</td></tr>', name, words)
-    if "error" in row:
-        return html('<tr><td>{}</td><td colspan="4" class="mw-long">{}</td></tr>', name, row["error"])
-    far = "" if runtime == OWN else _difference(row, first)
-    return cells(name, row["label"], percent(row["score"]), _ms(row["milliseconds"]), far)
+def _line(runtime: str, row: Row, own_row: Classification, own: str) -> Markup:
+    called = own if runtime == OWN else RUNTIMES.get(runtime, runtime)
+    if row is None:
+        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">running …</td></tr>', called)
+    if isinstance(row, Needs):
+        needs = FILES.get(row.target, row.target)
+        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">needs the {} file</td></tr>', called, needs)
+    if isinstance(row, Unreadable):
+        return html('<tr><td>{}</td><td colspan="4" class="mw-long">{}</td></tr>', called, row.error)
+    name = html("{}{}", called, html("<div>{}</div>", row.file) if row.file else "")
+    far = "" if runtime == OWN else _difference(row, own_row)
+    return cells(name, row.label, percent(row.score), _ms(row.milliseconds), far)
 
 
-def _difference(row: Row, first: Row) -> Markup | str:
-    if row["label"] != first["label"]:
+def _difference(row: Classification, own_row: Classification) -> Markup | str:
+    if row.label != own_row.label:
         return chip("another label", "warning")
-    far = distance(row, first)
+    far = distance(row, own_row)
     if far is None:
         return "same label"
     return html('<span{} title="Same label; largest difference of a probability">± {:.3f}</span>', WRONG * (far > SAME), far)
 
 
-def distance(row: Row, first: Row) -> float | None:
+def distance(row: Classification, own_row: Classification) -> float | None:
     """The largest difference of a class's probability; None where the classes are not the same."""
-    one, other = row.get("scores") or {}, first.get("scores") or {}
+    one, other = row.scores, own_row.scores
     return max(abs(one[k] - other[k]) for k in one) if one and one.keys() == other.keys() else None
 
 
-def _buttons(rows: Mapping[str, Row | None]) -> Markup:
+def _buttons(rows: Mapping[str, Row]) -> Markup:
     """One for each export that is missing."""
-    missing = dict.fromkeys(row["needs"] for row in rows.values() if row and "needs" in row)
+    missing = dict.fromkeys(row.target for row in rows.values() if isinstance(row, Needs))
     buttons = join(
         html('<button class="mw-do" data-pick="make:{}">Make the {} file</button>', target, FILES.get(target, target))
         for target in missing

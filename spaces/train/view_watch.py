@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import Any
 
 from markupsafe import Markup
 
+from lib.train.monitoring.report import (
+    AccuracyBlock,
+    AccuracyInUse,
+    DriftReport,
+    DriftSignal,
+    MonitorReport,
+    Proposal,
+    TrafficBlock,
+)
 from web.cards import card, idle
 from web.html import html, join
 
@@ -23,53 +31,45 @@ IF_ON = Markup("<b>If this light goes on:</b> ")
 COLOURS = {None: "", False: "ok", True: "bad"}
 
 
-def panel(found: Mapping[str, Any]) -> Markup:
-    """``found`` is what ``GET /monitor?run=…`` answers."""
-    requests = found.get("requests") or 0
-    if not requests:
+def panel(report: MonitorReport) -> Markup:
+    if not report.requests:
         return idle("No requests yet. Send pictures to the address below to see statistics here.")
-    latency, accuracy = (found.get(key) or {} for key in ("latency", "accuracy"))
-    figures = [("Requests", f"{requests:,}")]
-    figures += [
-        (name, f"{latency[k]:.0f} ms")
-        for k, name in (("p50", "Median, once loaded"), ("p95", "95th percentile"))
-        if k in latency
-    ]
-    figures.append(("True labels", f"{(accuracy.get('ever') or accuracy).get('count', 0):,}"))
+    latency, accuracy = report.latency, report.accuracy
+    figures = [("Requests", f"{report.requests:,}")]
+    times = (("Median, once loaded", latency.p50), ("95th percentile", latency.p95))
+    figures += [(name, f"{value:.0f} ms") for name, value in times if value is not None]
+    figures.append(("True labels", f"{accuracy.ever.count:,}"))
     cells = join(html("<div><span>{}</span> <b>{}</b></div>", name, value) for name, value in figures)
+    parts = (("Confidence", report.confidence.says), ("Accuracy", accuracy.says), ("Latency", latency.says))
+    says = [(name, words) for name, words in parts if words]
     return card(
         html('<h3>Served requests</h3><div class="mw-figures">{}</div>', cells),
-        _proposal(found),
-        _right(accuracy),
-        html('<div class="mw-lights">{}</div>', _lights(found.get("drift") or {})),
-        html('<div class="mw-curves">{}</div>', _charts(found)),
-        join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', k, one["says"]) for k, one in _said(found)),
+        _proposal(report.proposal),
+        _accuracy(accuracy),
+        html('<div class="mw-lights">{}{}</div>', *_lights(report.drift)),
+        html('<div class="mw-curves">{}</div>', _charts(report)),
+        join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', name, words) for name, words in says),
         kind="mw-train mw-watch",
     )
-
-
-def _said(found: Mapping[str, Any]) -> list[tuple[str, Mapping[str, Any]]]:
-    some = [(key.capitalize(), found.get(key) or {}) for key in ("confidence", "accuracy", "latency")]
-    return [(name, one) for name, one in some if one.get("says")]
 
 
 def _pictures(count: int) -> str:
     return f"{count:,} picture{'' if count == 1 else 's'}"
 
 
-def _right(accuracy: Mapping[str, Any]) -> Markup:
-    if not accuracy.get("count"):
+def _accuracy(accuracy: AccuracyInUse) -> Markup:
+    if accuracy.value is None or accuracy.interval is None:
         return Markup()
-    low, high = accuracy["interval"]
-    count, expected = accuracy["count"], accuracy.get("expected")
+    low, high = accuracy.interval
+    count, expected = accuracy.count, accuracy.expected
     training = ""
     if expected:
-        training = f"; on {expected['count']:,} {expected['part']} pictures it was {percent(expected['accuracy'])}"
+        training = f"; on {expected.count:,} {expected.part} pictures it was {percent(expected.accuracy)}"
     last = "the last picture" if count == 1 else f"the last {count:,} pictures"
     return html(
         '<div class="mw-accuracy"><span class="mw-big">{}</span><span>correct on {} with a known label; 95% interval '
         "{:.1f}–{:.1f}%{}</span></div>",
-        percent(accuracy["value"]),
+        percent(accuracy.value),
         last,
         100 * low,
         100 * high,
@@ -77,65 +77,63 @@ def _right(accuracy: Mapping[str, Any]) -> Markup:
     )
 
 
-def _lights(drift: Mapping[str, Any]) -> Markup:
-    return join(_light(said, drift.get(key) or {}, str(drift.get("why") or "")) for key, said in LIGHTS.items())
+def _lights(drift: DriftReport) -> list[Markup]:
+    return [_light(LIGHTS["inputs"], drift.inputs, drift.why), _light(LIGHTS["model"], drift.model, drift.why)]
 
 
-def _light(said: Mapping[bool | None, str], one: Mapping[str, Any], why: str) -> Markup:
-    flagged, p = one.get("flagged"), one.get("p")
-    about = f"p = {p:.2g}; {_pictures(one.get('n') or 0)} compared" if p is not None else why
+def _light(words: Mapping[bool | None, str], signal: DriftSignal, why: str) -> Markup:
+    about = why if signal.p is None else f"p = {signal.p:.2g}; {_pictures(signal.n)} compared"
     return html(
         '<div class="mw-light"><b data-say="{0}"><i class="{1}"></i>{0}</b><small>{2}</small><p>{3}{4}</p></div>',
-        said[flagged],
-        COLOURS[flagged],
+        words[signal.flagged],
+        COLOURS[signal.flagged],
         about,
-        "" if flagged else IF_ON,
-        one.get("means") or "",
+        "" if signal.flagged else IF_ON,
+        signal.means,
     )
 
 
-def _proposal(found: Mapping[str, Any]) -> Markup:
-    if not (proposal := found.get("proposal")):
+def _proposal(proposal: Proposal | None) -> Markup:
+    if proposal is None:
         return Markup()
     return html(
         '<div class="mw-alert" data-say="{0}">{0}<div class="mw-links"><button class="mw-do" data-pick="train">'
         "Train with new pictures</button></div></div>",
-        proposal["text"],
+        proposal.text,
     )
 
 
-def _charts(found: Mapping[str, Any]) -> Markup:
-    accuracy, traffic = found.get("accuracy") or {}, found.get("over_time") or []
-    counts = (found.get("confidence") or {}).get("histogram") or ()
+def _charts(report: MonitorReport) -> Markup:
+    known, traffic = report.accuracy.over_time, report.over_time
+    counts = report.confidence.histogram
     drawn = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
-    if told := accuracy.get("over_time"):
-        at = _sums(told)
-        right = [(x, one["value"]) for x, one in zip(at, told, strict=True)]
-        lines = [curves.Line("measured", right, 1, dots=True, of=_last(told))]
-        if expected := accuracy.get("expected"):
-            ends = [(x, expected["accuracy"]) for x in (0, at[-1])]
-            lines.append(curves.Line(f"on {expected['part']} pictures", ends, 3, dashed=True))
-        band = [(x, *one["interval"]) for x, one in zip(at, told, strict=True)]
+    if known:
+        at = _sums(known)
+        right = [(x, one.value) for x, one in zip(at, known, strict=True)]
+        lines = [curves.Line("measured", right, 1, dots=True, of=_last(known))]
+        if expected := report.accuracy.expected:
+            ends = [(x, expected.accuracy) for x in (0, at[-1])]
+            lines.append(curves.Line(f"on {expected.part} pictures", ends, 3, dashed=True))
+        band = [(x, *one.interval) for x, one in zip(at, known, strict=True)]
         drawn.append(curves.chart("Accuracy", lines, "pictures with a known label", percent=True, band=band))
     if len(traffic) > 1:
-        at = _sums(traffic)
-        sure = [(x, one["confidence"]) for x, one in zip(at, traffic, strict=True)]
-        slow = [(x, one["milliseconds"]) for x, one in zip(at, traffic, strict=True)]
-        mean, median = curves.Line("mean", sure, 0, of=_last(traffic)), curves.Line("median, ms", slow, 2, of=_last(traffic))
+        at, of = _sums(traffic), _last(traffic)
+        mean = curves.Line("mean", [(x, one.confidence) for x, one in zip(at, traffic, strict=True)], 0, of=of)
+        median = curves.Line("median, ms", [(x, one.milliseconds) for x, one in zip(at, traffic, strict=True)], 2, of=of)
         drawn.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
         drawn.append(curves.chart("Latency over time", [median], "pictures"))
     return join(drawn)
 
 
-def _last(blocks: Sequence[Mapping[str, Any]]) -> str:
+def _last(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> str:
     """Of which pictures the last point of a curve is."""
-    count = int(blocks[-1]["count"])
+    count = blocks[-1].count
     return "of the last one" if count == 1 else f"of the last {count:,}"
 
 
-def _sums(blocks: Sequence[Mapping[str, Any]]) -> list[int]:
+def _sums(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> list[int]:
     """How many pictures there were by the end of each block."""
-    return list(accumulate(int(one["count"]) for one in blocks))
+    return list(accumulate(one.count for one in blocks))
 
 
 def how(run: str, address: str, stored: str, opened: bool) -> Markup:

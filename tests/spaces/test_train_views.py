@@ -7,7 +7,7 @@ import hashlib
 import importlib
 import json
 import re
-from dataclasses import asdict
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any
@@ -15,18 +15,22 @@ from typing import Any
 import pytest
 
 from lib.train import loaded
+from lib.train.classification import Classification, Unreadable
 from lib.train.edge.rows import Row
 from lib.train.edge.targets import TARGETS
 from lib.train.evaluation import PartResult, RunResult
-from lib.train.watch.ledger import Answer
-from lib.train.watch.monitor import monitor
+from lib.train.monitoring.drift_state import DriftState, DriftTest
+from lib.train.monitoring.monitor import build_report
+from lib.train.monitoring.prediction_log import Prediction, Totals
+from lib.train.monitoring.report import MonitorReport
+from lib.train.run_record import RunRecord
 from tests.onnxruntime_web import package
 from web.shell import load_tab
 
 ROOT = Path(__file__).parents[2]
 BAD = "<img src=x onerror=alert(1)>"
 SCORES = {"cat": 0.9, "dog": 0.1}
-ROW = {"label": "cat", "score": 0.9, "scores": SCORES, "milliseconds": 12.3}
+ROW = Classification(label="cat", score=0.9, scores=SCORES, milliseconds=12.3)
 RESULT = RunResult.of({"validation": PartResult.of(57, 60)}, epoch=1)
 
 
@@ -102,9 +106,9 @@ def test_every_target_can_be_chosen_and_only_what_is_there_is_handed_on(views: A
 def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
     view = views("view_try")
     others: dict[str, Any] = {
-        "onnxruntime": ROW | {"scores": {"cat": 0.8996, "dog": 0.1004}, "milliseconds": 4.56},
-        "litert": ROW | {"label": "dog", "scores": {"cat": 0.4, "dog": 0.6}, "score": 0.6},
-        "mediapipe": {"needs": "tflite"},
+        "onnxruntime": replace(ROW, scores={"cat": 0.8996, "dog": 0.1004}, milliseconds=4.56),
+        "litert": replace(ROW, label="dog", scores={"cat": 0.4, "dog": 0.6}, score=0.6),
+        "mediapipe": view.Needs("tflite"),
     }
     page = Words(view.answer(ROW, f"mine {BAD}", "data:image/jpeg;base64,xx", others))
     assert "± 0.000" in page.text and "another label" in page.text
@@ -112,38 +116,39 @@ def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
     assert len(page.all("img")) == 1 and f"mine {BAD}" in page.text
     (tried,) = [a for a in page.all("div") if "data-tried" in a]
     assert json.loads(tried["data-tried"]) == SCORES
-    far = ROW | {"scores": {"cat": 0.8, "dog": 0.2}}
-    assert 'class="mw-wrong"' in view.side_by_side({"pytorch": ROW, "litert": far})
-    assert 'class="mw-wrong"' not in view.side_by_side({"pytorch": ROW, "litert": others["onnxruntime"]})
-    assert "running …" in Words(view.side_by_side({"pytorch": ROW, "litert": None})).text
-    failed = {"pytorch": ROW, "mediapipe": {"error": f"libEGL {BAD}"}}
-    assert f"libEGL {BAD}" in Words(view.side_by_side(failed)).text
+    far = replace(ROW, scores={"cat": 0.8, "dog": 0.2})
+    assert 'class="mw-wrong"' in view.side_by_side(ROW, {"litert": far})
+    assert 'class="mw-wrong"' not in view.side_by_side(ROW, {"litert": others["onnxruntime"]})
+    assert "running …" in Words(view.side_by_side(ROW, {"litert": None})).text
+    failed = {"mediapipe": Unreadable(error=f"libEGL {BAD}")}
+    assert f"libEGL {BAD}" in Words(view.side_by_side(ROW, failed)).text
     assert set(view.RUNTIMES) == set(loaded.RUNTIMES)
     assert {targets[0] for targets in loaded.TARGETS.values()} == set(view.FILES)
 
 
 def test_what_is_no_picture_is_said(views: Any) -> None:
-    page = Words(views("view_try").answer({"error": f"no picture {BAD}"}, "mine", "x", {"litert": None}))
+    page = Words(views("view_try").answer(Unreadable(error=f"no picture {BAD}"), "mine", "x", {"litert": None}))
     assert f"no picture {BAD}" in page.text and page.all("img") == [] and page.all("table") == []
 
 
-def served(right: int, told: int, drift: dict[str, Any], why: str = "") -> dict[str, Any]:
+def served(right: int, told: int, drift: DriftState, why: str = "") -> MonitorReport:
     """The answer of /monitor for ``told`` pictures whose truth is known, ``right`` of them right."""
     answers = [
-        Answer(f"{k:048x}", 1e9 + k, 0, 0.5 + 0.4 * (k % 2), 10.0 + k % 7, "pytorch", 0 if k % told < right else 1)
+        Prediction(f"{k:048x}", 1e9 + k, 0, 0.5 + 0.4 * (k % 2), 10.0 + k % 7, "pytorch", 0 if k % told < right else 1)
         for k in range(told)
     ]
-    sums = {"pictures": told, "truths": told, "right": right, "since": 1_000_000_000}
-    record = {"id": "run", "name": "mine", "classes": ["cat", "dog"], "result": asdict(RESULT)}
-    return monitor(record, answers, sums, drift, why)
+    totals = Totals(pictures=told, truths=told, right=right, since=1_000_000_000)
+    record = RunRecord(id="run", name="mine", classes=("cat", "dog"), result=RESULT)
+    return build_report(record, answers, totals, drift, why)
 
 
-def window(p: float, n: int = 200) -> dict[str, Any]:
-    return {"at": 1e9, "n": n, "inputs": p, "model": 0.4}
+def drift(p: float, windows: int, seen: int) -> DriftState:
+    test = DriftTest(at=1e9, n=200, inputs=p, model=0.4)
+    return DriftState(now=test, windows=(test,) * windows, seen=seen)
 
 
 def test_a_watched_run_shows_its_figures_and_says_that_confidence_is_no_accuracy(views: Any) -> None:
-    found = served(96, 100, {"now": window(0.3), "windows": [window(0.3)], "seen": 200})
+    found = served(96, 100, drift(0.3, 1, 200))
     page = Words(views("view_watch").panel(found))
     for words in ("Requests", "100", "96.0%", "95% interval", "on 60 validation pictures it was 95.0%", "Inputs: no drift"):
         assert words in page.text, words
@@ -161,16 +166,16 @@ def test_a_watched_run_shows_its_figures_and_says_that_confidence_is_no_accuracy
 
 
 def test_drift_that_stays_proposes_a_training(views: Any) -> None:
-    found = served(60, 100, {"now": window(0.004), "windows": [window(0.004)] * 4, "seen": 800})
+    found = served(60, 100, drift(0.004, 4, 800))
     page = Words(views("view_watch").panel(found))
-    assert "Inputs: drift detected" in page.text and found["proposal"]["text"] in page.text
+    assert "Inputs: drift detected" in page.text and found.proposal and found.proposal.text in page.text
     assert page.text.count("If this light goes on:") == 1 and "The pictures look different" in page.text
     assert [a.get("data-pick") for a in page.all("button")] == ["train"]
     assert [a["class"] for a in page.all("i") if "class" in a][:2] == ["bad", "ok"]
 
 
 def test_one_picture_and_curves_say_of_what_their_figure_is(views: Any) -> None:
-    page = " ".join(Words(views("view_watch").panel(served(1, 1, {}))).text.split())
+    page = " ".join(Words(views("view_watch").panel(served(1, 1, DriftState()))).text.split())
     assert "correct on the last picture with a known label" in page and "last 1 pictures" not in page
     metrics = [{"step": 1, "loss": 0.5}, {"epoch": 1, "step": 1, "validation_loss": 0.25, "validation_accuracy": 0.75}]
     drawn = " ".join(Words(views("curves").of_run(metrics)).text.split())
@@ -178,9 +183,9 @@ def test_one_picture_and_curves_say_of_what_their_figure_is(views: Any) -> None:
 
 
 def test_before_there_is_a_reference_both_lights_say_why(views: Any) -> None:
-    page = Words(views("view_watch").panel(served(1, 2, {}, f"not yet {BAD}")))
+    page = Words(views("view_watch").panel(served(1, 2, DriftState(), f"not yet {BAD}")))
     assert page.text.count("not known yet") == 2 and page.text.count(f"not yet {BAD}") == 2 and page.all("img") == []
-    assert "No requests yet" in views("view_watch").panel(monitor({"id": "r"}, [], {}, {}))
+    assert "No requests yet" in views("view_watch").panel(build_report(RunRecord(id="r"), [], Totals(), DriftState()))
     how = Words(views("view_watch").how("20260101-000000-x-0123456789abcdef", "https://host", "What is kept.", True))
     assert "https://host/classify?run=20260101-000000-x-0123456789abcdef" in how.text and "What is kept." in how.text
     assert "open" in how.all("details")[0]

@@ -16,6 +16,7 @@ from lib.errors import InvalidValue, JobFailed, NotFound, QueueFull
 from lib.settings import Settings
 from lib.train import serving
 from lib.train import trainer as trainer_module
+from lib.train.classification import Unreadable
 from lib.train.recipe import Recipe
 from lib.train.runs import METRICS, RECORD, TURN, Runs
 from lib.train.trainer import Trainer
@@ -178,11 +179,11 @@ def test_a_run_that_cannot_be_loaded_does_not_end_the_process_of_others(monkeypa
                 raise KeyError("/secret/path")
             return folder, 0.0
 
-    monkeypatch.setattr(serving, "classify", lambda network, asked, *_: [[{"label": network}] for _ in asked])
+    monkeypatch.setattr(serving, "classify", lambda network, asked, *_: [[Unreadable(error=network)] for _ in asked])
     sent: list[dict[str, Any]] = []
     monkeypatch.setattr(serving, "send", lambda end, message: sent.append(message))
     ends: list[Any] = [threading.Lock(), threading.Lock()]  # anything that closes in a with
     waiting = [(ends[0], {"run": "/bad", "pictures": []}), (ends[1], {"run": "/good", "pictures": []})]
     assert serving.answer(waiting, Networks()) == 2  # type: ignore[arg-type]
     assert "KeyError" in sent[0]["error"] and "secret" not in sent[0]["error"]
-    assert sent[1] == {"pictures": [{"label": "/good"}], "loading": 0.0}
+    assert sent[1] == {"pictures": [{"error": "/good"}], "loading": 0.0, "error": ""}

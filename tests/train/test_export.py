@@ -48,7 +48,7 @@ def test_it_computes_what_the_run_computes(trainer: Trainer, data: DataSet, tmp_
     assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == CLASSES
     paths = [data.path(i) for i in (0, 20, 40)]
     pixels = np.stack([np.asarray(Image.open(path).convert("RGB")) for path in paths])
-    wanted = [list(row["scores"].values()) for row in trainer.classify(one.run, paths)]
+    wanted = [list(row.scores.values()) for row in trainer.classify(one.run, paths)]
     feed = pixels if framework == "keras" else pixels.transpose(0, 3, 1, 2).astype(np.float32)
     for count in (1, 3):
         (found,) = session.run(["probabilities"], {"pixels": np.ascontiguousarray(feed[:count])})

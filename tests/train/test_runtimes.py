@@ -42,9 +42,9 @@ def test_onnxruntime_says_the_same_and_is_opened_once(run: Run, data: DataSet, t
     looked: list[serving.Pair] = []
     ours = serving.classify(network, paths)
     theirs = serving.classify(network, paths, "onnxruntime", [looked, None])
-    assert "error" in theirs[0][1] and "error" in ours[0][1]
+    assert theirs[0][1].error and ours[0][1].error
     for mine, other in ((ours[0][0], theirs[0][0]), (ours[1][0], theirs[1][0])):
-        assert other["label"] == mine["label"] and other["scores"] == pytest.approx(mine["scores"], abs=1e-3)
+        assert other.label == mine.label and other.scores == pytest.approx(mine.scores, abs=1e-3)
     assert [(small.shape, own.shape) for small, own in looked] == [((128, 128, 3), (32, 32, 3))]
     opened = network.open("onnxruntime")
     assert opened is network.open("onnxruntime") and network.open("pytorch") is None

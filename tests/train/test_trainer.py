@@ -84,12 +84,12 @@ def test_an_upload_is_trained_evaluated_and_classifies(
         z.extractall(tmp_path)
     pictures = sorted((tmp_path / "pictures").glob("*/0[0-7].png"))
     rows = trainer.classify(one.run, pictures)
-    right = sum(row["label"] == path.parent.name for row, path in zip(rows, pictures, strict=True))
+    right = sum(row.label == path.parent.name for row, path in zip(rows, pictures, strict=True))
     assert right >= 20, rows  # of 24, most of which it learned from
-    assert all(abs(sum(row["scores"].values()) - 1) < 1e-3 for row in rows)
+    assert all(abs(sum(row.scores.values()) - 1) < 1e-3 for row in rows)
     (tmp_path / "broken.png").write_bytes(b"no picture")
     good, bad = trainer.classify(one.run, [pictures[0], tmp_path / "broken.png"])
-    assert good["label"] == rows[0]["label"] and "error" in bad and str(tmp_path) not in bad["error"]
+    assert good.label == rows[0].label and bad.error and str(tmp_path) not in bad.error
     with pytest.raises(InvalidFile):
         trainer.classify(one.run, [])
     with pytest.raises(InvalidValue):
@@ -122,10 +122,10 @@ def test_requests_that_arrive_together_share_a_forward_pass(
     together = serving.classify(network, [[str(picture)], [str(picture)] * 2])
     assert calls == [3] and [len(rows) for rows in together] == [1, 2]
     alone = serving.classify(network, [[str(picture)]])
-    assert alone[0][0]["scores"] == pytest.approx(together[0][0]["scores"], abs=1e-4)
+    assert alone[0][0].scores == pytest.approx(together[0][0].scores, abs=1e-4)
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         rows = list(pool.map(lambda _: trainer.classify(one.run, [picture])[0], range(16)))
-    assert {row["label"] for row in rows} == {alone[0][0]["label"]}
+    assert {row.label for row in rows} == {alone[0][0].label}
 
 
 @pytest.mark.slow
@@ -142,7 +142,7 @@ def test_a_classifying_process_that_hangs_is_replaced(
         if any("classify-" in c.laddr for c in p.net_connections("unix"))
     ]
     os.kill(worker.pid, signal.SIGSTOP)
-    assert trainer.classify(one.run, [picture])[0]["label"] in ("cross", "disc", "stripes")
+    assert trainer.classify(one.run, [picture])[0].label in ("cross", "disc", "stripes")
     wait(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
@@ -155,7 +155,7 @@ def test_a_stop_is_heard_in_the_middle_and_the_best_epoch_kept(trainer: Trainer,
     assert one.run.read()["status"] == "stopped" and trainer.of(owner) == []
     wait(lambda: one.run.evaluation())  # in the background
     assert one.run.read()["result"]["parts"]["validation"]["count"] == 3
-    assert trainer.classify(one.run, [_picture(trainer, owner, id)])[0]["label"] in ("cross", "disc", "stripes")
+    assert trainer.classify(one.run, [_picture(trainer, owner, id)])[0].label in ("cross", "disc", "stripes")
     before = epochs(one)
     again = trainer.resume(one.run)
     wait(lambda: epochs(again) > before)

@@ -1,4 +1,4 @@
-"""What a served run keeps of its answers, in SQLite in the run's folder: numbers, never a picture, a name or a visitor.
+"""The predictions of a served run, in SQLite in the run's folder: numbers, never a picture, a name or a visitor.
 
 One row for each of the last ``KEPT`` pictures: when, which class, how sure, how long it took, on which runtime, and the
 truth where somebody told it; and sums of everything there ever was. Several processes may write. Deleted with the run.
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from lib.errors import JobFailed, NotFound
+from lib.train.schema import parse_fields
 
 KEPT = 10_000  # answers
 VERSION = 1
@@ -39,8 +40,11 @@ Found = TypeVar("Found")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
-    """``label`` and ``truth`` are numbers of classes; ``at`` and ``told`` seconds since 1970."""
+class Prediction:
+    """``label`` and ``truth``, the true label, are numbers of classes. ``score`` is the probability of ``label``, 0 to 1.
+
+    ``at`` is when it was predicted, ``told`` when its true label was sent, in seconds since 1970.
+    """
 
     id: str
     at: float
@@ -52,16 +56,28 @@ class Answer:
     told: float | None = None
 
 
-class Ledger:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Totals:
+    """``pictures`` that were classified and ``unreadable`` ones; ``truths``: how many true labels were sent, and
+    how many of these predictions were ``right``. ``since``: seconds since 1970, None before the first."""
+
+    pictures: int = 0
+    unreadable: int = 0
+    truths: int = 0
+    right: int = 0
+    since: int | None = None
+
+
+class PredictionLog:
     """Of one run. ``folder`` is its ``watch/``. Safe to use from many threads."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ledger.sqlite"
         self._lock, self._open = threading.Lock(), None
 
-    def add(self, answers: Sequence[Answer], unreadable: int = 0) -> None:
+    def add(self, predictions: Sequence[Prediction], unreadable: int = 0) -> None:
         """Raises JobFailed where the disk does not take them."""
-        rows = [(a.id, a.at, a.label, a.score, a.milliseconds, a.runtime) for a in answers]
+        rows = [(a.id, a.at, a.label, a.score, a.milliseconds, a.runtime) for a in predictions]
 
         def write(db: sqlite3.Connection) -> None:
             db.executemany(
@@ -75,11 +91,14 @@ class Ledger:
 
         self._do(write)
 
-    def tell(self, id: str, truth: int) -> Answer:
-        """Keeps the truth; told again, the last one counts. Raises NotFound for an id that is not here (any more)."""
+    def set_label(self, id: str, truth: int) -> Prediction:
+        """Keeps the true label; if it is sent again, the last one counts.
 
-        def write(db: sqlite3.Connection) -> Answer | None:
-            found = _answers(db, "WHERE id = ?", (id,))
+        Raises NotFound for an id that is not here (any more).
+        """
+
+        def write(db: sqlite3.Connection) -> Prediction | None:
+            found = _predictions(db, "WHERE id = ?", (id,))
             if not found:
                 return None
             before, right = found[0].truth, int(found[0].label == truth)
@@ -91,26 +110,25 @@ class Ledger:
             raise NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
         return answer
 
-    def answers(self) -> list[Answer]:
+    def predictions(self) -> list[Prediction]:
         """Those kept, the oldest first."""
         if not self.path.exists():
             return []
-        return self._do(lambda db: _answers(db, "ORDER BY at LIMIT ?", (KEPT,)), "BEGIN")
+        return self._do(lambda db: _predictions(db, "ORDER BY at LIMIT ?", (KEPT,)), "BEGIN")
 
-    def sums(self) -> dict[str, int]:
-        """Ever since: ``pictures`` answered, ``unreadable`` ones, ``truths`` told, ``right`` ones; ``since`` when."""
-        empty = dict.fromkeys(SUMS, 0)
+    def totals(self) -> Totals:
+        """Everything ever since, and not just the predictions that are kept."""
         if not self.path.exists():
-            return empty
-        found = self._do(lambda db: db.execute("SELECT name, value FROM sums LIMIT 9").fetchall(), "BEGIN")
-        return empty | {name: value for name, value in found if isinstance(value, int)}
+            return Totals()
+        rows = self._do(lambda db: db.execute("SELECT name, value FROM sums LIMIT 9").fetchall(), "BEGIN")
+        return parse_fields(Totals, dict(rows))
 
     def close(self) -> None:
         with self._lock:
             self._close()
 
     def _do(self, work: Callable[[sqlite3.Connection], Found], begin: str = "BEGIN IMMEDIATE") -> Found:
-        """In one transaction. A file that is no ledger is replaced by an empty one."""
+        """In one transaction. A file that is no prediction log is replaced by an empty one."""
         with self._lock:
             for last in (False, True):
                 try:
@@ -170,12 +188,12 @@ def _sum(db: sqlite3.Connection, **more: int) -> None:
     db.executemany("UPDATE sums SET value = value + ? WHERE name = ?", [(count, name) for name, count in more.items()])
 
 
-def _answers(db: sqlite3.Connection, where: str, given: Sequence[Any]) -> list[Answer]:
+def _predictions(db: sqlite3.Connection, where: str, given: Sequence[Any]) -> list[Prediction]:
     """Rows of the shape that we write; others were written by somebody else."""
     rows = db.execute(f"SELECT id, at, label, score, milliseconds, runtime, truth, told FROM answers {where}", given)
     found = []
     for id, at, label, score, milliseconds, runtime, truth, told in rows:
         numbers = all(isinstance(x, float) for x in (at, score, milliseconds)) and isinstance(label, int)
         if numbers and isinstance(id, str) and isinstance(runtime, str) and isinstance(truth, int | None):
-            found.append(Answer(id, at, label, score, milliseconds, runtime, truth, told))
+            found.append(Prediction(id, at, label, score, milliseconds, runtime, truth, told))
     return found

@@ -1,4 +1,4 @@
-"""What runs in a child process for the watch: JSON in and out (``lib/jobs.py``)."""
+"""What runs in a child process for monitoring: JSON in and out (``lib/jobs.py``)."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from lib.settings import prepare_library
 from lib.train.data import DataSet
 from lib.train.loaded import Loaded
 from lib.train.runs import Run
+from lib.train.schema import to_json
 
 
 def reference(progress: Callable[..., None], run: str, data: str, backbones: list[str]) -> dict[str, Any]:
-    """Makes the reference of the run in this folder from its data set; what is said of it."""
+    """Makes the reference of the run in this folder from its data set; a ``ReferenceInfo``."""
     prepare_library(KERAS_BACKEND="torch")
-    from lib.train.watch.reference import Eye, make
+    from lib.train.monitoring.reference import ImageNetFeatures, make
 
     found = Run(Path(run))
-    return make(found, DataSet.load(Path(data)), Loaded(found, tuple(backbones)), Eye(), progress)
+    return to_json(make(found, DataSet.load(Path(data)), Loaded(found, tuple(backbones)), ImageNetFeatures(), progress))

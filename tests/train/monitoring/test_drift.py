@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.train.watch.drift import LEVEL, PERMUTATIONS, Basis, ks, mmd, permuted
-from lib.train.watch.reference import draw
+from lib.train.monitoring.drift import LEVEL, PERMUTATIONS, Basis, ks, mmd, permuted
+from lib.train.monitoring.reference import draw
 
 
 def normal(seed: int, count: int, shift: float = 0.0, width: int = 16) -> np.ndarray:

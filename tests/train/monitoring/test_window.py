@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lib.train.watch import window
-from lib.train.watch.drift import LEAST, LEVEL, WINDOW, Basis
-from lib.train.watch.reference import Reference
+from lib.train.monitoring import window
+from lib.train.monitoring.drift import LEAST, LEVEL, WINDOW, Basis
+from lib.train.monitoring.reference import Reference
 
 
 def features(seed: int, count: int, shift: float = 0.0) -> tuple[np.ndarray, np.ndarray]:

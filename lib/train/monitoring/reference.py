@@ -20,9 +20,11 @@ import numpy as np
 from lib.errors import JobFailed
 from lib.train import pictures
 from lib.train.data import DataSet
+from lib.train.monitoring.drift import COMPONENTS, Basis
+from lib.train.monitoring.drift_state import ReferenceInfo
 from lib.train.recipe import Recipe
-from lib.train.runs import Run
-from lib.train.watch.drift import COMPONENTS, Basis
+from lib.train.runs import Run, read_json
+from lib.train.schema import parse, to_json
 
 FOLDER = "watch"  # in the run's folder
 ARRAYS, ABOUT = "reference.npz", "reference.json"
@@ -35,8 +37,8 @@ ROWS = 32  # pictures decoded at once
 DAMAGED = (OSError, ValueError, KeyError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
-class Eye:
-    """The ImageNet features."""
+class ImageNetFeatures:
+    """Of a network that was never trained on the run's pictures."""
 
     def __init__(self) -> None:
         from lib.train.backbones import BACKBONES
@@ -88,6 +90,12 @@ class Reference:
             unfinished.unlink(missing_ok=True)
 
 
+def read_info(folder: Path) -> ReferenceInfo | None:
+    """Of a run's folder for monitoring; None where there is no reference, or one by another version of this code."""
+    info = parse(ReferenceInfo, read_json(folder / ABOUT))
+    return info if info is not None and info.version == VERSION else None
+
+
 def draw(labels: Sequence[int], indices: Sequence[int], count: int, rng: np.random.Generator) -> list[int]:
     """``count`` of ``indices`` at random, each class with its share of them, in random order.
 
@@ -102,8 +110,8 @@ def draw(labels: Sequence[int], indices: Sequence[int], count: int, rng: np.rand
     return rng.permutation(indices[np.argsort(place, kind="stable")[:count]]).tolist()
 
 
-def make(run: Run, data: DataSet, network: Any, eye: Eye, progress: Callable[..., None]) -> dict[str, Any]:
-    """Writes the run's reference; what ``reference.json`` says of it. ``network`` is the run's ``Loaded``.
+def make(run: Run, data: DataSet, network: Any, features: ImageNetFeatures, progress: Callable[..., None]) -> ReferenceInfo:
+    """Writes the run's reference. ``network`` is the run's ``Loaded``.
 
     Raises JobFailed where the data set is no longer the one that the run saw, or too small.
     """
@@ -120,21 +128,21 @@ def make(run: Run, data: DataSet, network: Any, eye: Eye, progress: Callable[...
     for at in range(0, len(drawn), ROWS):
         progress("Looking at pictures of the training", at / len(drawn))
         some = [pictures.load(data.path(index)) for index in drawn[at : at + ROWS]]
-        parts.append(both(some, network, eye))
+        parts.append(features_of(some, network, features))
     inputs, model = (np.concatenate(kind) for kind in zip(*parts, strict=True))
     bases = Basis.random(inputs.shape[1], INPUTS, rng), Basis.principal(model, COMPONENTS)
     found = Reference(secrets.token_hex(8), *bases, bases[0](inputs), bases[1](model))
     folder = run.folder / FOLDER
     found.save(folder)
-    about = {"id": found.id, "count": len(drawn), "from": "training", "weights": network.stamp, "version": VERSION}
+    info = ReferenceInfo(id=found.id, count=len(drawn), weights=network.stamp, version=VERSION)
     unfinished = folder / f".{secrets.token_hex(4)}.json"
-    unfinished.write_text(json.dumps(about))
+    unfinished.write_text(json.dumps(to_json(info)))
     unfinished.replace(folder / ABOUT)
-    return about
+    return info
 
 
-def both(some: Sequence[np.ndarray], network: Any, eye: Eye) -> tuple[np.ndarray, np.ndarray]:
+def features_of(some: Sequence[np.ndarray], network: Any, features: ImageNetFeatures) -> tuple[np.ndarray, np.ndarray]:
     """uint8 [h, w, 3] pictures -> the two kinds of features, float32 [n, d]."""
     small = np.stack([pictures.resize(picture, SIDE) for picture in some])
     own = np.stack([pictures.resize(picture, network.size) for picture in some])
-    return eye(small), network.classifier.embeddings(own)
+    return features(small), network.classifier.embeddings(own)

@@ -14,13 +14,14 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from lib.train.monitoring.drift import LEAST, WINDOW, ks, mmd
+from lib.train.monitoring.drift_state import DriftState, DriftTest
+from lib.train.monitoring.reference import DAMAGED, Reference
 from lib.train.runs import read_json
-from lib.train.watch.drift import LEAST, WINDOW, ks, mmd
-from lib.train.watch.reference import DAMAGED, Reference
+from lib.train.schema import parse_fields, to_json
 
 ARRAYS, DRIFT, LOCK = "window.npz", "drift.json", "window.lock"
 EVERY = 25  # pictures between two looks at a window that is not whole
@@ -36,48 +37,52 @@ def add(folder: Path, reference: Reference, inputs: np.ndarray, model: np.ndarra
     if not folder.is_dir():
         return
     with _locked(folder / LOCK):
-        kept, said = _read(folder, reference)
+        kept, state = _read(folder, reference)
         for one in zip(inputs, model, strict=True):
             kept = [np.concatenate([old, new[None]])[-WINDOW:] for old, new in zip(kept, one, strict=True)]
-            said["seen"] += 1
-            if said["seen"] % WINDOW == 0:
-                said["now"] = _tested(reference, *kept)
-                said["windows"] = [*said["windows"], said["now"]][-LINES:]
-            elif said["seen"] % EVERY == 0 and len(kept[0]) >= LEAST:
-                said["now"] = _tested(reference, *kept)
-        _write(folder, reference, kept, said)
+            state.seen += 1
+            if state.seen % WINDOW == 0:
+                state.now = _test(reference, *kept)
+                state.windows = (*state.windows, state.now)[-LINES:]
+            elif state.seen % EVERY == 0 and len(kept[0]) >= LEAST:
+                state.now = _test(reference, *kept)
+        _write(folder, kept, state)
 
 
-def _tested(reference: Reference, inputs: np.ndarray, model: np.ndarray) -> dict[str, Any]:
-    return {
-        "at": round(time.time(), 1),
-        "n": len(inputs),
-        "inputs": round(mmd(reference.inputs, inputs), 6),
-        "model": round(ks(reference.model, model), 6),
-    }
+def _test(reference: Reference, inputs: np.ndarray, model: np.ndarray) -> DriftTest:
+    return DriftTest(
+        at=round(time.time(), 1),
+        n=len(inputs),
+        inputs=round(mmd(reference.inputs, inputs), 6),
+        model=round(ks(reference.model, model), 6),
+    )
 
 
-def _read(folder: Path, reference: Reference) -> tuple[list[np.ndarray], dict[str, Any]]:
+def read_state(folder: Path) -> DriftState:
+    """Of a run's folder for monitoring. What does not have the shape that ``add`` writes keeps its default."""
+    values = read_json(folder / DRIFT, MAX_BYTES)
+    return parse_fields(DriftState, values) if isinstance(values, dict) else DriftState()
+
+
+def _read(folder: Path, reference: Reference) -> tuple[list[np.ndarray], DriftState]:
     """Nothing but zeros where there is nothing yet, or it belongs to another reference."""
-    said = read_json(folder / DRIFT, MAX_BYTES)
-    if isinstance(said, dict) and said.get("reference") == reference.id:
+    state = read_state(folder)
+    if state.reference == reference.id:
         try:
             with np.load(folder / ARRAYS, allow_pickle=False) as file:
                 kept = [file[kind].astype(np.float32) for kind in ("inputs", "model")]
-            fit = [old.shape[1:] for old in kept] == [new.shape[1:] for new in (reference.inputs, reference.model)]
-            if fit and isinstance(said["seen"], int) and isinstance(said["windows"], list):
-                return kept, said
+            if [old.shape[1:] for old in kept] == [new.shape[1:] for new in (reference.inputs, reference.model)]:
+                return kept, state
         except DAMAGED:
             pass
-    empty = [kind[:0] for kind in (reference.inputs, reference.model)]
-    return empty, {"reference": reference.id, "seen": 0, "now": None, "windows": []}
+    return [kind[:0] for kind in (reference.inputs, reference.model)], DriftState(reference=reference.id)
 
 
-def _write(folder: Path, reference: Reference, kept: list[np.ndarray], said: dict[str, Any]) -> None:
+def _write(folder: Path, kept: list[np.ndarray], state: DriftState) -> None:
     arrays, words = folder / f".{secrets.token_hex(4)}.npz", folder / f".{secrets.token_hex(4)}.json"
     try:
         np.savez(arrays, inputs=kept[0].astype(np.float16), model=kept[1].astype(np.float16))
-        words.write_text(json.dumps(said, allow_nan=False))
+        words.write_text(json.dumps(to_json(state), allow_nan=False))
         arrays.replace(folder / ARRAYS)
         words.replace(folder / DRIFT)
     finally:

@@ -15,22 +15,22 @@ from pathlib import Path
 import numpy as np
 
 from lib.train.loaded import Loaded, Networks
-from lib.train.watch import window
-from lib.train.watch.reference import ABOUT, FOLDER, VERSION, Eye, Reference
+from lib.train.monitoring import window
+from lib.train.monitoring.reference import ABOUT, FOLDER, ImageNetFeatures, Reference, read_info
 
 MOST = 128  # pictures of a run that wait
-AT_ONCE = 16  # pictures between two looks at the door
+AT_ONCE = 16  # pictures between two looks whether a request has come
 PATIENCE = 5.0  # seconds after which it is done although somebody waits
 REFERENCES = 4  # in memory
 Pair = tuple[np.ndarray, np.ndarray]  # a picture, uint8, of SIDE pixels a side and of the run's own size
 
 
-class Watcher:
-    """``take`` what was answered, and ``look`` when there is time; ``waiting`` and ``late`` say whether there is work."""
+class DriftWorker:
+    """``add`` what was classified, and ``work`` when there is time; ``waiting`` and ``late`` say whether there is work."""
 
     def __init__(self, networks: Networks) -> None:
         self._networks = networks
-        self._eye: Eye | None = None
+        self._features: ImageNetFeatures | None = None
         self._waiting: dict[str, list[Pair]] = {}  # by the run's folder
         self._seen: dict[str, int] = {}
         self._references: dict[tuple[str, int], Reference] = {}
@@ -44,7 +44,7 @@ class Watcher:
     def late(self) -> bool:
         return self.waiting and time.monotonic() - self._since > PATIENCE
 
-    def take(self, run: str, some: Sequence[Pair]) -> None:
+    def add(self, run: str, some: Sequence[Pair]) -> None:
         """Nothing is kept while there is no reference to compare with."""
         if not some or not (Path(run) / FOLDER / ABOUT).is_file():
             return
@@ -57,7 +57,7 @@ class Watcher:
             if place < MOST:
                 line[place : place + 1] = [pair]
 
-    def look(self) -> None:
+    def work(self) -> None:
         """At up to ``AT_ONCE`` pictures of one run. What fails here is lost, and nobody's answer with it."""
         run, line = next(iter(self._waiting.items()))
         some, rest = line[:AT_ONCE], line[AT_ONCE:]
@@ -70,9 +70,9 @@ class Watcher:
             network = self._networks.get(run)
             if (reference := self._reference(run, network)) is None:
                 return
-            self._eye = self._eye or Eye()
+            self._features = self._features or ImageNetFeatures()
             small, own = (np.stack(kind) for kind in zip(*some, strict=True))
-            inputs = reference.inputs_basis(self._eye(small))
+            inputs = reference.inputs_basis(self._features(small))
             model = reference.model_basis(network.classifier.embeddings(own))
             window.add(Path(run) / FOLDER, reference, inputs, model)
 
@@ -81,12 +81,11 @@ class Watcher:
         folder = Path(run) / FOLDER
         key = run, (folder / ABOUT).stat().st_mtime_ns
         if key not in self._references:
-            about = window.read_json(folder / ABOUT, window.MAX_BYTES)
-            ours = isinstance(about, dict) and about.get("version") == VERSION
-            if not ours or about.get("weights") != network.stamp:
+            info = read_info(folder)
+            if info is None or info.weights != network.stamp:
                 return None  # the app has it made anew
             found = Reference.load(folder)
-            if found is None or found.id != about.get("id"):
+            if found is None or found.id != info.id:
                 if (folder / ABOUT).stat().st_mtime_ns == key[1]:
                     (folder / ABOUT).unlink()  # so that with the next request it is made anew
                 return None

@@ -18,10 +18,10 @@ from PIL import Image, ImageFilter
 
 from lib.train import datasets, experiment
 from lib.train.loaded import Loaded
+from lib.train.monitoring.drift import LEAST, LEVEL, WINDOW, ks, mmd
+from lib.train.monitoring.reference import FOLDER, Eye, Reference, both, make
 from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
-from lib.train.watch.drift import LEAST, LEVEL, WINDOW, ks, mmd
-from lib.train.watch.reference import FOLDER, Eye, Reference, both, make
 from models.tiny_scenes.renderer import render
 from models.tiny_scenes.scenes import OBJECTS, all_scenes
 

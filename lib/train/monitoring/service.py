@@ -1,0 +1,243 @@
+"""Monitoring in the app's own process: answers with ids, true labels, and the report. Opens no picture."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import secrets
+import threading
+import time
+from collections import OrderedDict
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from lib import metrics
+from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound, WorkbenchError
+from lib.jobs import Job
+from lib.settings import Settings
+from lib.train.classification import Answer, Classification
+from lib.train.classify import Classify
+from lib.train.loaded import PYTORCH, stamp
+from lib.train.monitoring.drift_state import DriftState, ReferenceInfo
+from lib.train.monitoring.monitor import build_report, report_drift
+from lib.train.monitoring.prediction_log import KEPT, Prediction, PredictionLog
+from lib.train.monitoring.reference import ARRAYS, FOLDER, read_info
+from lib.train.monitoring.report import MonitorReport
+from lib.train.monitoring.window import read_state
+from lib.train.runs import ID, Run
+from lib.train.visitors import Visitors
+
+ANSWER = re.compile(r"[0-9a-f]{48}")
+OPEN = 32  # prediction logs, and runs whose drift is counted
+HANDLES = 1000  # runs whose answers are found without a look at every folder
+RETRY = 600.0  # seconds after which a reference that could not be made is tried again
+SHOWN = 20  # classes in a message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LabelledAnswer:
+    """``label`` is the class that was predicted for the answer ``id``, ``truth`` the true one; ``right``: they are equal."""
+
+    id: str
+    label: str
+    truth: str
+    right: bool
+
+
+class Host(Protocol):
+    """What monitoring needs of the trainer."""
+
+    settings: Settings
+    visitors: Visitors
+    classify: Classify
+
+    def home_of(self, run: Run) -> Path: ...
+    def job(self, task: str, arguments: dict[str, Any]) -> Job: ...
+
+
+class Monitoring:
+    """Of all runs. Safe to call from many threads."""
+
+    def __init__(self, trainer: Host) -> None:
+        self._trainer, self._lock = trainer, threading.Lock()
+        self._logs: OrderedDict[str, PredictionLog] = OrderedDict()  # by the run's folder, the last used last
+        self._handles: OrderedDict[str, Path] = OrderedDict()
+        self._making: dict[str, Job] = {}  # references, by the run's id
+        self._failed: dict[str, tuple[float, str]] = {}
+
+    def classify(self, run: Run, pictures: Sequence[str | Path], runtime: str = PYTORCH) -> list[Answer]:
+        """As ``Trainer.classify``, and logged: each answer has an ``id`` by which its true label can be sent.
+
+        Raises what that raises. Where the log cannot be written, answers come without an id.
+        """
+        began = time.monotonic()
+        try:
+            answers = self._trainer.classify(run, pictures, runtime, monitored=True)
+        except (InvalidValue, InvalidFile, NotFound):
+            raise
+        except WorkbenchError:
+            metrics.CLASSIFIED.labels(runtime, "failed").inc(len(pictures))
+            raise
+        metrics.CLASSIFY_SECONDS.labels(runtime).observe(time.monotonic() - began)
+        good = [answer for answer in answers if isinstance(answer, Classification)]
+        metrics.CLASSIFIED.labels(runtime, "answered").inc(len(good))
+        metrics.CLASSIFIED.labels(runtime, "unreadable").inc(len(answers) - len(good))
+        for one in good:
+            metrics.CLASSIFY_CONFIDENCE.observe(one.score)
+        self._log(run, good, len(answers) - len(good), runtime)
+        self._refer(run)
+        return answers
+
+    def _log(self, run: Run, good: list[Classification], unreadable: int, runtime: str) -> None:
+        numbers = {name: number for number, name in enumerate(run.record().classes)}
+        handle, now = self._handle(run.id), time.time()
+        named = [(one, f"{handle}{secrets.token_hex(16)}") for one in good if one.label in numbers]
+        predictions = [Prediction(id, now, numbers[one.label], one.score, one.milliseconds, runtime) for one, id in named]
+        with suppress(OSError, JobFailed):
+            (run.folder / FOLDER).mkdir(exist_ok=True)
+            self._prediction_log(run).add(predictions, unreadable)
+            for one, id in named:
+                one.id = id
+
+    def set_label(self, id: str, label: str) -> LabelledAnswer:
+        """The true label of an answer.
+
+        Raises NotFound for an answer that is not there (any more), InvalidValue for what is no class of its run.
+        """
+        run = self._run_of(id)
+        classes = run.record().classes
+        if not isinstance(label, str) or label not in classes:
+            more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+            raise InvalidValue("label", label, f"a class of this run: {', '.join(classes[:SHOWN])}{more}")
+        truth = classes.index(label)
+        prediction = self._prediction_log(run).set_label(id, truth)
+        right = prediction.label == truth
+        metrics.CLASSIFY_TRUTHS.labels("right" if right else "wrong").inc()
+        predicted = classes[prediction.label] if 0 <= prediction.label < len(classes) else ""
+        return LabelledAnswer(id=id, label=predicted, truth=label, right=right)
+
+    def report(self, run: Run) -> MonitorReport:
+        """Raises NotFound where the run is gone, JobFailed where its prediction log cannot be read."""
+        log = self._prediction_log(run)
+        drift, why = self._drift(run)
+        return build_report(run.record(), log.predictions(), log.totals(), drift, why)
+
+    def drifting(self) -> dict[str, int]:
+        """By test, how many of the runs that were served lately it flags."""
+        with self._lock:
+            folders = list(self._logs)
+        reports = [report_drift(self._drift(Run(Path(folder)))[0], "") for folder in folders]
+        return {
+            "inputs": sum(bool(one.inputs.flagged) for one in reports),
+            "model": sum(bool(one.model.flagged) for one in reports),
+        }
+
+    def forget(self, run: Run) -> None:
+        """Before the run is deleted."""
+        with self._lock:
+            job, log = self._making.get(run.id), self._logs.pop(str(run.folder), None)
+            self._failed.pop(run.id, None)
+        if job is not None:
+            job.cancel()
+        if log is not None:
+            log.close()
+
+    def close(self) -> None:
+        with self._lock:
+            logs, self._logs = list(self._logs.values()), OrderedDict()
+        for log in logs:
+            log.close()
+
+    # -- answers --------------------------------------------------------------------------------
+
+    def _prediction_log(self, run: Run) -> PredictionLog:
+        with self._lock:
+            key = str(run.folder)
+            found = self._logs[key] = self._logs.pop(key, None) or PredictionLog(run.folder / FOLDER)
+            old = [self._logs.popitem(last=False)[1] for _ in range(len(self._logs) - OPEN)]
+        for one in old:
+            one.close()  # whoever still has it opens it again
+        return found
+
+    def _handle(self, run: str) -> str:
+        """Says whose answer an id is; nobody finds the run's id from it."""
+        return hashlib.sha256(f"answers {run} {self._trainer.visitors.salt()}".encode()).hexdigest()[:16]
+
+    def _run_of(self, id: str) -> Run:
+        gone = NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
+        if not isinstance(id, str) or not ANSWER.fullmatch(id):
+            raise gone
+        with self._lock:
+            known = self._handles.get(id[:16])
+        if known is None or not known.is_dir():
+            if (known := next((f for f in self._folders() if self._handle(f.name) == id[:16]), None)) is None:
+                raise gone
+            with self._lock:
+                self._handles[id[:16]] = known
+                while len(self._handles) > HANDLES:
+                    self._handles.popitem(last=False)
+        return Run(known)
+
+    def _folders(self) -> Iterator[Path]:
+        every = (folder for home in self._trainer.visitors.folders() for folder in home.glob("runs/*"))
+        return (folder for folder in every if ID.fullmatch(folder.name))
+
+    # -- drift ----------------------------------------------------------------------------------
+
+    def _drift(self, run: Run) -> tuple[DriftState, str]:
+        """What the serving process wrote; and why there is nothing, in words."""
+        if (info := self._reference(run)) is not None:
+            state = read_state(run.folder / FOLDER)
+            return (state if state.reference == info.id else DriftState()), ""
+        with self._lock:
+            if run.id in self._making:
+                return DriftState(), "Pictures of the training are being looked at, to compare new ones with."
+            if run.id in self._failed:
+                return DriftState(), self._failed[run.id][1]
+        return DriftState(), "With the next request, pictures of the training are looked at, to compare new ones with."
+
+    def _reference(self, run: Run) -> ReferenceInfo | None:
+        """One that was made of the weights that the run has now, by code as it is now."""
+        folder = run.folder / FOLDER
+        info = read_info(folder)
+        whole = info is not None and info.weights == stamp(run.folder) and (folder / ARRAYS).is_file()
+        return info if whole else None
+
+    def _refer(self, run: Run) -> None:
+        """Has the reference made where there is none, one run at a time, beside everything else."""
+        if self._reference(run) is not None:
+            return
+        with self._lock:
+            failed = self._failed.get(run.id)
+            if self._making or (failed and time.monotonic() - failed[0] < RETRY):
+                return
+            try:
+                arguments = {"run": str(run.folder), "data": str(self._trainer.home_of(run))}
+                backbones = list(self._trainer.settings.train_backbones)
+                job = self._trainer.job("lib.train.monitoring.tasks:reference", arguments | {"backbones": backbones})
+            except WorkbenchError as error:
+                self._fail(run, error)
+                return
+            self._making[run.id] = job
+
+        def follow() -> None:
+            try:
+                job.result()
+                failure = None
+            except WorkbenchError as error:
+                failure = error
+            with self._lock:
+                self._making.pop(run.id, None)
+                self._failed.pop(run.id, None)
+                if failure is not None:
+                    self._fail(run, failure)
+
+        threading.Thread(target=follow, name="reference", daemon=True).start()
+
+    def _fail(self, run: Run, error: WorkbenchError) -> None:
+        while len(self._failed) >= HANDLES:
+            self._failed.pop(next(iter(self._failed)))
+        self._failed[run.id] = time.monotonic(), f"Drift cannot be told: {error.message}"
