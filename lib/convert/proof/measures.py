@@ -9,7 +9,6 @@ import numpy as np
 
 from lib import error_measures
 from lib.error_measures import absolute_error, finite, kind
-from lib.error_measures import cosine as cosine  # for verdict.py
 from lib.error_measures import real as wide
 
 Arrays = dict[str, np.ndarray]

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib.convert.proof import measures
-from lib.error_measures import absolute_error, both_finite, finite
+from lib.error_measures import absolute_error, both_finite, cosine, finite
 from lib.statistics import mcnemar, wilson
 
 MIN_AGREEMENT = 0.95
@@ -102,7 +102,7 @@ def measure(
     else:
         found = _noise(name, wide[0], wide[1], precision)
         found.lost = _lost(expected, ours)
-    found.cosine = measures.cosine(wide[0], wide[1])
+    found.cosine = cosine(wide[0], wide[1])
     found.range_error = float(absolute_error(*finite(*wide)).max(initial=0.0)) / measures.peak(wide[0])
     found.error_to_variation = _variation(wide[0], wide[1])
     if (broken := np.isfinite(wide[0]) & ~np.isfinite(wide[1])).any():

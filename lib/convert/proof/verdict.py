@@ -23,6 +23,7 @@ from lib.convert.proof.comparison import ORDER, Faithfulness, Verdict
 from lib.convert.proof.measures import Pair
 from lib.convert.proof.output_verdict import OutputError, output_error
 from lib.convert.proof.tolerances import EXTREME, MAX_SENSITIVITY, PERTURBED_ROUNDING, SEEN, TOLERANCES, Tolerance
+from lib.error_measures import cosine
 
 
 def decide(
@@ -150,7 +151,7 @@ def _good(errors: list[OutputError], tolerance: Tolerance, precision: str, compa
 def _beyond(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
     """What was measured and not judged: the cosine of every output on inputs beyond what was calibrated."""
     return [
-        {"kind": p.kind, "name": name, "cosine": _finite(measures.cosine(p.expected[name], p.ours[name]))}
+        {"kind": p.kind, "name": name, "cosine": _finite(cosine(p.expected[name], p.ours[name]))}
         for p in pairs
         for name in names
         if p.ours is not None
