@@ -57,6 +57,14 @@ ALLOWED = frozenset(
     UnsortedSegmentSum UpperBound VarHandleOp VarIsInitializedOp Variable VariableV2 Where While Xdivy Xlog1py Xlogy
     ZerosLike Zeta
 """)
+    # what Keras' own layers and functions may be made of besides (counts, random numbers of training, transforms)
+    + words("""
+    BesselI0 BesselI1 CTCBeamSearchDecoder CTCGreedyDecoder DenseBincount Eig EmptyTensorList IRFFT3D
+    ImageProjectiveTransformV3 Lu RFFT3D SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits
+    StatelessRandomBinomial StatelessRandomGammaV3 UniqueWithCountsV2
+""")
+    # in every LSTM and GRU of Keras 2: the branch for a GPU, and its gradients
+    + words("ConcatOffset CudnnRNNBackpropV3 CudnnRNNV3")
 )
 SAVING = frozenset(
     words("""
