@@ -91,8 +91,10 @@ def _start_time(run: Run) -> str:
 
 def _right(run: Run) -> dict[str, dict[str, bool]]:
     """By part and by the picture's hash: whether it was right."""
-    parts = run.evaluation().get("parts") or {}
-    return {n: {p["sha256"]: p["label"] == p["predicted"] for p in part.get("pictures", ())} for n, part in parts.items()}
+    if (evaluation := run.evaluation()) is None:
+        return {}
+    parts = evaluation.parts.items()
+    return {name: {one.sha256: one.label == one.predicted for one in part.pictures} for name, part in parts}
 
 
 def _verdict(names: tuple[str, str], results: dict[str, PartComparison]) -> str:

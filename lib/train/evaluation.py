@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass, field
 import numpy as np
 
 from lib.statistics import wilson
+from lib.train.schema import OPTIONAL
 
 MISTAKES = 24
 
@@ -57,6 +58,48 @@ class Mistake:
     label: int
     predicted: int
     probability: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedPicture:
+    """``name`` is the end of its path, ``sha256`` the first 16 digits. ``label`` (the true one) and ``predicted`` are
+    numbers of classes, ``probability`` is that of ``predicted``. ``thumb``: a JPEG in base64, None where none is kept."""
+
+    name: str = ""
+    sha256: str = ""
+    label: int
+    predicted: int
+    probability: float = 0.0
+    thumb: str | None = field(default=None, metadata=OPTIONAL)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluatedPart:
+    """``confusion`` counts pictures, [classes][classes]: the true class by row, the predicted one by column. ``pictures``
+    have the most confident mistakes first."""
+
+    confusion: list[list[int]] = field(default_factory=list)
+    pictures: list[EvaluatedPicture] = field(default_factory=list)
+
+    def picked(self, label: int, predicted: int) -> list[EvaluatedPicture]:
+        """The pictures of one cell of the matrix."""
+        return [one for one in self.pictures if (one.label, one.predicted) == (label, predicted)]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evaluation:
+    """Every evaluated picture of a run, by part. Raises ValueError where a number is that of no class."""
+
+    classes: list[str]
+    parts: dict[str, EvaluatedPart]
+
+    def __post_init__(self) -> None:
+        numbers = range(len(self.classes))
+        for part in self.parts.values():
+            if any(len(line) != len(numbers) for line in [part.confusion, *part.confusion] if part.confusion):
+                raise ValueError("the matrix does not fit the classes")
+            if any(one.label not in numbers or one.predicted not in numbers for one in part.pictures):
+                raise ValueError("a picture is of no class")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,17 @@ from lib.train.runs import Run
 OPSET = 20
 
 
-def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OnnxFile:
+    """``bytes`` is the file's size. ``classes`` are in the order of its probabilities; ``image_size``: pixels a side."""
+
+    bytes: int
+    classes: list[str]
+    image_size: int
+    opset: int
+
+
+def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> OnnxFile:
     """Writes ``path``: ``pixels``, RGB 0 to 255, to ``probabilities`` float32 [batch, classes].
 
     ``pixels`` are float32 [batch, 3, size, size] of a PyTorch run, uint8 [batch, size, size, 3] of a Keras run.
@@ -32,12 +43,9 @@ def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> dict[str, 
     notes = {"labels": json.dumps(classes), "run": run.id, "name": record.name, "input": "RGB, 0 to 255"}
     onnx.helper.set_model_props(model, notes)
     onnx.save(model, path)
-    return {
-        "bytes": path.stat().st_size,
-        "classes": list(classes),
-        "image_size": recipe.image_size,
-        "opset": model.opset_import[0].version,
-    }
+    return OnnxFile(
+        bytes=path.stat().st_size, classes=list(classes), image_size=recipe.image_size, opset=model.opset_import[0].version
+    )
 
 
 def _torch(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...]) -> Any:

@@ -9,6 +9,7 @@ import io
 import zipfile
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,24 @@ MOST = 4096  # pictures; of more, evenly drawn ones
 CALIBRATING = 400  # training pictures: half of them give ranges, half judge what is made of the model
 
 
-def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] = PARTS) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplesFile:
+    """A zip of PNGs. ``bytes`` is its size, ``count`` the number of pictures by part, ``classes`` in the network's order.
+
+    ``preprocessing`` is how a model takes them, as ``lib/model_inputs/preprocessing.py`` reads it.
+    """
+
+    path: str
+    bytes: int
+    classes: list[str]
+    count: dict[str, int]
+    preprocessing: dict[str, Any]
+
+
+def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] = PARTS) -> SamplesFile:
     """Writes ``out/samples.zip``: ``<part>/<class>/<number>.png``, and the classes in the network's order.
 
-    ``path``, ``count`` by part, ``classes``, ``bytes`` and ``preprocessing``, as ``lib/model_inputs/preprocessing.py``
-    reads it: RGB of 0 to 255 at the run's size. Raises InvalidValue for another part, JobFailed where the run has no
+    Pictures are RGB of 0 to 255 at the run's size. Raises InvalidValue for another part, JobFailed where the run has no
     classes yet or the data set is no longer the one that it saw, InvalidFile where a picture was changed.
     """
     for part in parts:
@@ -46,10 +60,10 @@ def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] 
     if len(every) > MOST:
         every = [every[k] for k in np.linspace(0, len(every) - 1, MOST).astype(int)]
     count = dict.fromkeys(parts, 0) | Counter(part for part, _ in every)
-    return _write(data, recipe, every, out) | {"count": count, "preprocessing": preprocessing(recipe)}
+    return _write(data, recipe, every, out, dict(count), preprocessing(recipe))
 
 
-def calibration_samples(run: Run, data: DataSet, out: Path, most: int = CALIBRATING) -> dict[str, Any]:
+def calibration_samples(run: Run, data: DataSet, out: Path, most: int = CALIBRATING) -> SamplesFile:
     """The same of at most ``most`` training pictures, drawn at random by class, for the files of ``lib/train/edge``.
 
     These take channels last, whatever the framework. Raises as ``validation_samples`` does.
@@ -60,8 +74,8 @@ def calibration_samples(run: Run, data: DataSet, out: Path, most: int = CALIBRAT
         classes[data.items[index].label].append(index)
     turns = zip_longest(*classes.values())  # one of each class, then another one of each
     drawn = sorted([index for turn in turns for index in turn if index is not None][:most])
-    made = _write(data, recipe, [("training", index) for index in drawn], out)
-    return made | {"count": {"training": len(drawn)}, "preprocessing": preprocessing(recipe) | {"layout": "NHWC"}}
+    every, count = [("training", index) for index in drawn], {"training": len(drawn)}
+    return _write(data, recipe, every, out, count, preprocessing(recipe) | {"layout": "NHWC"})
 
 
 def _seen(run: Run, data: DataSet) -> tuple[Recipe, Split]:
@@ -75,7 +89,9 @@ def _seen(run: Run, data: DataSet) -> tuple[Recipe, Split]:
     return recipe, data.split(recipe.validation, recipe.seed)
 
 
-def _write(data: DataSet, recipe: Recipe, every: list[tuple[str, int]], out: Path) -> dict[str, Any]:
+def _write(
+    data: DataSet, recipe: Recipe, every: list[tuple[str, int]], out: Path, count: dict[str, int], how: dict[str, Any]
+) -> SamplesFile:
     """``every`` names each picture's part and its index."""
     array, classes = pixels(data, recipe.image_size, data.cache), data.classes
     with zipfile.ZipFile(out / NAME, "x", zipfile.ZIP_STORED) as file:  # PNGs are packed already
@@ -84,7 +100,8 @@ def _write(data: DataSet, recipe: Recipe, every: list[tuple[str, int]], out: Pat
             image = io.BytesIO()
             Image.fromarray(np.asarray(array[index])).save(image, "PNG")
             file.writestr(f"{part}/{classes[data.items[index].label]}/{index:06}.png", image.getvalue())
-    return {"path": str(out / NAME), "bytes": (out / NAME).stat().st_size, "classes": list(classes)}
+    path = out / NAME
+    return SamplesFile(path=str(path), bytes=path.stat().st_size, classes=list(classes), count=count, preprocessing=how)
 
 
 def preprocessing(recipe: Recipe) -> dict[str, Any]:

@@ -21,7 +21,9 @@ from pathlib import Path
 from typing import Any
 
 from lib.errors import InvalidValue, JobFailed, NotFound
+from lib.train.evaluation import Evaluation
 from lib.train.run_record import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, RunRecord
+from lib.train.schema import parse
 
 __all__ = ["DONE", "FAILED", "INTERRUPTED", "RUNNING", "STOPPED", "WAITING", "Run", "Runs"]
 ID = re.compile(r"\d{8}-\d{6}-[a-z0-9-]{1,40}-[0-9a-f]{16}")
@@ -101,10 +103,9 @@ class Run:
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps(values) + "\n")
 
-    def evaluation(self) -> dict[str, Any]:
-        """What ``lib/train/evaluation_file.py`` wrote of every evaluated picture; empty before there is one."""
-        found = read_json(self.folder / EVALUATION, MAX_RECORD)
-        return found if isinstance(found, dict) else {}
+    def evaluation(self) -> Evaluation | None:
+        """What ``lib/train/evaluation_file.py`` wrote; None before it did, and for a damaged file."""
+        return parse(Evaluation, read_json(self.folder / EVALUATION, MAX_RECORD))
 
     def metrics(self) -> list[dict[str, Any]]:
         """The lines of ``log``; a line that was cut by a kill is left out."""

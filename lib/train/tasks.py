@@ -79,16 +79,16 @@ def evaluate(progress: Progress, run: str, data: str, backbones: list[str] = [])
 
 
 def export(progress: Progress, run: str, out: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006
-    """Writes ``out/model.onnx``; what it takes and gives."""
+    """Writes ``out/model.onnx``; an ``OnnxFile``."""
     from lib.train.export import to_onnx
 
     progress("Exporting to ONNX", 0.2)
-    return to_onnx(Run(Path(run)), Path(out) / "model.onnx", tuple(backbones))
+    return asdict(to_onnx(Run(Path(run)), Path(out) / "model.onnx", tuple(backbones)))
 
 
 def samples(progress: Progress, run: str, data: str, out: str) -> dict[str, Any]:
-    """Writes ``out/samples.zip`` with the run's validation and test pictures; what is in it and how a model takes it."""
+    """Writes ``out/samples.zip`` with the run's validation and test pictures; a ``SamplesFile``."""
     from lib.train.handover import validation_samples
 
     progress("Writing the validation pictures", 0.1)
-    return validation_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
+    return asdict(validation_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out)))

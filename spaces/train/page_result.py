@@ -34,8 +34,8 @@ class Result:
 
     def show(self, run: Run | None) -> Updates:
         weights = run is not None and bool(stamp(run, BEST))
-        evaluation = run.evaluation() if run is not None and weights else {}
-        if run is None or not evaluation:
+        evaluation = run.evaluation() if run is not None and weights else None
+        if run is None or evaluation is None:
             empty = {self.matrix: "", self.cell: "", self.rest: ""}
             return empty | {self.card: idle(view_result.NOTHING)}
         record = run.record()
@@ -58,6 +58,7 @@ class Result:
                 kind, i, j = str(event.pick).split(":")
                 assert kind == "cell"
                 evaluation = run.evaluation()
+                assert evaluation is not None
                 found = view_result.cell(evaluation, view_result.part_of(run.record(), evaluation), int(i), int(j))
             except (AttributeError, AssertionError, ValueError, IndexError):
                 return gr.skip()

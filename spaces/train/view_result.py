@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
 
 from markupsafe import Markup
 
-from lib.train.evaluation import PartResult
+from lib.train.evaluation import EvaluatedPicture, Evaluation, PartResult
 from lib.train.run_record import RunRecord
 from lib.train.training import BEST
 from web import cards
@@ -24,9 +25,9 @@ HOW_TO_READ = Markup("<small>Rows: true class. Columns: predicted class. Click a
 NOTHING = "The accuracy, the confusion matrix and the worst mistakes appear here after training."
 
 
-def part_of(record: RunRecord, evaluation: dict[str, Any]) -> str:
+def part_of(record: RunRecord, evaluation: Evaluation) -> str:
     """The part that the result is about, or the one that there is."""
-    parts = evaluation.get("parts") or {}
+    parts = evaluation.parts
     on = record.result.on if record.result else ""
     return on if on in parts else next(iter(parts), "")
 
@@ -52,10 +53,9 @@ def _figures(one: PartResult) -> tuple[object, ...]:
     return html("<b>{}</b>", percent(one.accuracy)), interval(one.interval), right
 
 
-def confusion(evaluation: dict[str, Any], part: str) -> Markup:
+def confusion(evaluation: Evaluation, part: str) -> Markup:
     """A matrix whose cells are buttons; for many classes a list of the pairs that are confused most."""
-    classes = evaluation.get("classes") or []
-    matrix = ((evaluation.get("parts") or {}).get(part) or {}).get("confusion") or []
+    classes, matrix = evaluation.classes, evaluation.parts[part].confusion if part else []
     if not matrix:
         return Markup()
     said = html("<h4>Confusion matrix of the {} pictures</h4>", part)
@@ -100,42 +100,38 @@ def _pair(classes: list[str], i: int, j: int, count: int) -> Markup:
     return html('<button class="mw-do" data-pick="cell:{}:{}" aria-label="{}">{:,}</button>', i, j, said, count)
 
 
-def cell(evaluation: dict[str, Any], part: str, i: int, j: int) -> Markup:
+def cell(evaluation: Evaluation, part: str, i: int, j: int) -> Markup:
     """The pictures of class ``i`` that were taken for class ``j``. Raises IndexError for no class."""
-    classes = evaluation.get("classes") or []
+    classes = evaluation.classes
     if min(i, j) < 0:
         raise IndexError(min(i, j))
-    some = [p for p in _pictures(evaluation, part) if p["label"] == i and p["predicted"] == j]
+    some = evaluation.parts[part].picked(i, j) if part else []
     what = f"{classes[i]}, correct" if i == j else f"{classes[i]}, predicted as {classes[j]}"
     word = "picture" if len(some) == 1 else "pictures"
     said = f"{what}: {len(some):,} {word}"
-    drawn = sorted(some, key=lambda p: "thumb" not in p)[:MOST_PICTURES]
+    drawn = sorted(some, key=lambda one: one.thumb is None)[:MOST_PICTURES]
     rest = html("<small>The first {} are shown.</small>", len(drawn)) if len(drawn) < len(some) else ""
     return html('<h4 data-say="{0}">{0}</h4>{1}{2}', said, rest, _grid(drawn, classes))
 
 
-def worst(evaluation: dict[str, Any], part: str) -> Markup:
-    """The mistakes that the network was surest of."""
-    wrong = [p for p in _pictures(evaluation, part) if p["label"] != p["predicted"]]
+def worst(evaluation: Evaluation, part: str) -> Markup:
+    """The most confident mistakes."""
+    wrong = [one for one in evaluation.parts[part].pictures if one.label != one.predicted] if part else []
     if not wrong:
         return html("<h4>Worst mistakes</h4><p>None: all {} pictures are correct.</p>", part)
     some = wrong[:WORST]
     more = f": the {len(some)} most confident of {len(wrong)}" if len(wrong) > len(some) else ""
-    return html("<h4>Worst mistakes{}</h4>{}", more, _grid(some, evaluation.get("classes") or []))
+    return html("<h4>Worst mistakes{}</h4>{}", more, _grid(some, evaluation.classes))
 
 
-def _pictures(evaluation: dict[str, Any], part: str) -> list[dict[str, Any]]:
-    return ((evaluation.get("parts") or {}).get(part) or {}).get("pictures") or []
-
-
-def _grid(some: list[dict[str, Any]], classes: list[str]) -> Markup:
-    drawn = (picture(p.get("thumb", ""), f"{classes[p['label']]}: {p['name']}", _caption(p, classes)) for p in some)
+def _grid(some: Sequence[EvaluatedPicture], classes: list[str]) -> Markup:
+    drawn = (picture(p.thumb or "", f"{classes[p.label]}: {p.name}", _caption(p, classes)) for p in some)
     return html('<div class="mw-photos">{}</div>', join(drawn))
 
 
-def _caption(p: dict[str, Any], classes: list[str]) -> Markup:
-    true, said, sure = classes[p["label"]], classes[p["predicted"]], 100 * p["probability"]
-    if p["label"] == p["predicted"]:
+def _caption(p: EvaluatedPicture, classes: list[str]) -> Markup:
+    true, said, sure = classes[p.label], classes[p.predicted], 100 * p.probability
+    if p.label == p.predicted:
         return html("<b>{}</b>, {:.0f}%", true, sure)
     return html('<span class="mw-wrong"><b>{}</b>, {:.0f}%</span><br>true: <b>{}</b>', said, sure, true)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from lib.statistics import wilson
 from lib.train.compare import compare, differences
 from lib.train.run_record import Difference
@@ -14,7 +16,9 @@ from lib.train.runs import Run, Runs
 def made(runs: Runs, name: str, right: list[bool], **recipe: object) -> Run:
     run = runs.new(name, {"recipe": recipe, "data": {"fingerprint": "f"}})
     pictures = [{"sha256": f"{i:016x}", "label": 1, "predicted": int(r)} for i, r in enumerate(right)]
-    (run.folder / "evaluation.json").write_text(json.dumps({"parts": {"validation": {"pictures": pictures}}}))
+    (run.folder / "evaluation.json").write_text(
+        json.dumps({"classes": ["x", "y"], "parts": {"validation": {"pictures": pictures}}})
+    )
     count, correct = len(right), sum(right)
     part = {"count": count, "correct": correct, "accuracy": correct / count, "interval": list(wilson(correct, count))}
     run.update(result={"on": "validation", **part, "parts": {"validation": part}}, status="done")
@@ -62,3 +66,19 @@ def test_differences_of_nested_records() -> None:
     ]
     assert differences({"a": {"b": 1}}, None) == [Difference(what="a.b", first=1, second=None)]
     assert differences({"a": {"b": 1}}, {"a": 5}) == [Difference(what="a", first={"b": 1}, second=5)]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        "[]",
+        '{"classes": ["x"], "parts": {"test": {"pictures": [{"label": 0, "predicted": 1}]}}}',
+        '{"classes": ["x", "y"], "parts": {"test": {"confusion": [[1, 0]]}}}',
+        '{"classes": ["x", "y"], "parts": {"test": {"confusion": [[1, 0], [1]]}}}',
+        '{"classes": ["x", "y"], "parts": {"test": 5}}',
+    ],
+)
+def test_a_damaged_evaluation_is_none(tmp_path: Path, content: str) -> None:
+    run = Runs(tmp_path).new("a", {})
+    (run.folder / "evaluation.json").write_text(content)
+    assert run.evaluation() is None

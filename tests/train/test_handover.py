@@ -62,13 +62,13 @@ def test_pixels_and_labels_are_the_runs_own(conduct: Callable[..., Run], data: D
     run = conduct(technique="feature_extraction", epochs=1, image_size=48)
     about = validation_samples(run, data, tmp_path)
     wanted = data.split(0.1, 0).val
-    with zipfile.ZipFile(about["path"]) as file:
+    with zipfile.ZipFile(about.path) as file:
         names = [n for n in file.namelist() if n != "classes.txt"]
         assert file.read("classes.txt").decode().splitlines() == data.classes
-    assert about["count"] == {"validation": len(wanted), "test": 0} and len(names) == len(wanted)
+    assert about.count == {"validation": len(wanted), "test": 0} and len(names) == len(wanted)
     assert sorted(names) == sorted(f"validation/{data.classes[data.items[k].label]}/{k:06}.png" for k in wanted)
     taken = Signature((Value("pixels", "float32", ("batch", 3, 48, 48)),))
-    found = samples.read(Path(about["path"]), "samples.zip", taken, preprocessing=about["preprocessing"])
+    found = samples.read(Path(about.path), "samples.zip", taken, preprocessing=about.preprocessing)
     array = pixels(data, 48, data.cache)
     by_name = sorted(zip(sorted(names), found.rows, found.labels or [], strict=True))
     for name, row, label in by_name:

@@ -210,12 +210,13 @@ def test_a_resumed_run_has_each_step_once_in_tensorboard(conduct: Conduct) -> No
 def test_what_the_page_reads_of_the_evaluated_pictures(finished: Conduct, data: DataSet) -> None:
     run = finished()
     shown = run.evaluation()
-    part = shown["parts"]["validation"]
-    assert np.array(part["confusion"]).sum() == len(part["pictures"]) == run.read()["result"]["count"]
-    right = [p["label"] == p["predicted"] for p in part["pictures"]]
+    assert shown is not None and shown.classes == data.classes
+    part = shown.parts["validation"]
+    assert np.array(part.confusion).sum() == len(part.pictures) == run.read()["result"]["count"]
+    right = [p.label == p.predicted for p in part.pictures]
     assert sum(right) == run.read()["result"]["correct"] and right == sorted(right)  # mistakes first
-    assert {p["sha256"] for p in part["pictures"]} <= {item.sha256[:16] for item in data.items}
-    assert all(p["thumb"] for p in part["pictures"])
+    assert {p.sha256 for p in part.pictures} <= {item.sha256[:16] for item in data.items}
+    assert all(p.thumb for p in part.pictures)
 
 
 def test_a_damaged_checkpoint_is_said(conduct: Conduct) -> None:

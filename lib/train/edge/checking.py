@@ -151,15 +151,15 @@ def completed(source: Path, target: Target, out: Path, classes: tuple[str, ...],
 
 def check(
     run: Run, data: DataSet, source: Path, target: Target, out: Path, about: Mapping[str, str], backbones: tuple[str, ...]
-) -> dict[str, Any]:
-    """The row, as JSON, of ``source`` once it is ``completed`` in ``out``; its ``seconds`` by step."""
+) -> Row:
+    """The row of ``source`` once it is ``completed`` in ``out``; its ``seconds`` by step."""
     began = time.monotonic()
     checker = Checker(run, data, backbones, target.precision)
     ready = time.monotonic()
     try:
         made = completed(source, target, out, checker.classes, about)
     except WorkbenchError as error:
-        return Row(target=target.name, verdict=WITHHELD, why=error.message).as_dict()
+        return Row(target=target.name, verdict=WITHHELD, why=error.message)
     noted = time.monotonic()
     row = checker.row(made, target)
     row.file = made.name
@@ -168,4 +168,4 @@ def check(
         "metadata": round(noted - ready, 2),
         "comparison": round(time.monotonic() - noted, 2),
     }
-    return row.as_dict()
+    return row

@@ -17,10 +17,14 @@ from lib.steps import Steps, Work
 from lib.train.edge import kept, targets
 from lib.train.edge.rows import PROVEN, WITHHELD, Row
 from lib.train.edge.targets import Target
+from lib.train.handover import NAME as SAMPLES
+from lib.train.handover import SamplesFile
 from lib.train.runs import Run
+from lib.train.schema import parse
 
 TASKS = "lib.train.edge.tasks"
 STATIC = "static (calibrated ranges)"  # of the converter's option ``activations``
+LOST = "The process that checked the file was lost. Please try again."
 AUTHOR, LICENSE = "Model Workbench", ""  # whoever trained the network states none
 # of int8: the share of training pictures whose label has to stay, and of the layers that stay float at least
 ATTEMPTS = ((0.95, 0.0), (0.99, 0.1), (1.0, 0.3))
@@ -54,7 +58,9 @@ class Making:
             return (yield from self._checked(source, begin + 0.6 * (end - begin), end))
         base = targets.find(self._target.base)
         onnx = str(self._run.folder / kept.FOLDER / base.file) if base.name == "onnx" else ""
-        zipped = yield from self._job("prepare", "preparation", {"data": self._data, "onnx": onnx}, begin, begin)
+        answer = yield from self._job("prepare", "preparation", {"data": self._data, "onnx": onnx}, begin, begin)
+        if (samples := parse(SamplesFile, answer)) is None:
+            raise JobFailed(LOST)
         attempts = ATTEMPTS if self._target.precision == "int8" else ATTEMPTS[:1]
         row, made = Row(target=self._target.name, verdict=WITHHELD, weights=self._weights), None
         layers: list[dict[str, Any]] = []
@@ -63,7 +69,7 @@ class Making:
             again = f"Attempt {k + 1} of {len(attempts)}, with more layers in float32" if k else ""
             more = {"min_agreement": agreement} | ({"float_layers": round(floats * len(layers))} if k else {})
             try:
-                converted, report = yield from self._converted(k, zipped, more, again, first, (first + last) / 2)
+                converted, report = yield from self._converted(k, samples, more, again, first, (first + last) / 2)
             except (InvalidFile, JobFailed) as error:  # a tool that gave up
                 row.why, row.attempts = f"It cannot be converted: {error.message}", k + 1
                 break
@@ -73,7 +79,7 @@ class Making:
                 continue
             row, made = yield from self._checked(converted, (first + last) / 2, last)
             row.layers, row.float_layers = len(layers), sum(one.get("kept") == "float32" for one in layers)
-            row.attempts, row.note = k + 1, _note(report, (zipped.get("count") or {}).get("training", 0))
+            row.attempts, row.note = k + 1, _note(report, samples.count.get("training", 0))
             if row.verdict == PROVEN:
                 break
         return row, made
@@ -88,15 +94,15 @@ class Making:
         return self._scratch / "onnx" / "model.onnx"
 
     def _converted(
-        self, attempt: int, zipped: dict[str, Any], more: dict[str, Any], stage: str, begin: float, end: float
+        self, attempt: int, samples: SamplesFile, more: dict[str, Any], stage: str, begin: float, end: float
     ) -> Generator[Progress, None, tuple[Path | None, dict[str, Any]]]:
         """The converter's file and its report; no file where its own proof fails."""
         began, out = time.monotonic(), self._scratch / f"converted-{attempt}"
         out.mkdir()
         base = targets.find(self._target.base)
         options: dict[str, Any] = {
-            "samples": zipped["path"],
-            "preprocessing": zipped["preprocessing"],
+            "samples": str(self._scratch / "prepare" / SAMPLES),
+            "preprocessing": samples.preprocessing,
             "anyway": True,  # an int8 file is judged here, on validation pictures
         }
         options |= more
@@ -122,7 +128,7 @@ class Making:
         found = yield from self._job("check", "check", arguments, begin, end)
         row = Row.read(found)
         if row is None or row.target != self._target.name:
-            raise JobFailed("The process that checked the file was lost. Please try again.")
+            raise JobFailed(LOST)
         row.weights = self._weights
         row.seconds = (row.seconds or {}) | self._seconds
         made = self._scratch / "check" / self._target.file

@@ -5,37 +5,37 @@ from __future__ import annotations
 import json
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from lib.errors import JobFailed
-from lib.train.export import to_onnx
+from lib.train.export import OnnxFile, to_onnx
 from lib.train.runs import Run
 
 FLOAT = 1  # TensorProto.FLOAT
 
 
-def write(run: Run, path: Path, about: Mapping[str, str], backbones: tuple[str, ...] = ()) -> dict[str, Any]:
+def write(run: Run, path: Path, about: Mapping[str, str], backbones: tuple[str, ...] = ()) -> OnnxFile:
     """Writes ``path``: ``pixels`` float32 [batch, size, size, 3], RGB 0 to 255, to ``probabilities`` float32 [batch,
     classes].
 
-    ``about`` goes into the metadata, beside the labels and the normalization. Answers ``bytes``, ``classes``,
-    ``image_size`` and ``opset``. Raises JobFailed where there are no weights.
+    ``about`` goes into the metadata, beside the labels and the normalization. Raises JobFailed where there are no weights.
     """
     import onnx
 
     with tempfile.TemporaryDirectory() as scratch:
-        said = to_onnx(run, Path(scratch) / "model.onnx", backbones)
+        exported = to_onnx(run, Path(scratch) / "model.onnx", backbones)
         model = onnx.load(Path(scratch) / "model.onnx")
     channels_last(model)
     notes = {p.key: p.value for p in model.metadata_props if p.key in ("labels", "run")}
     notes |= {"input": "RGB, 0 to 255, channels last", "normalization": "inside", "mean": "0", "std": "1"} | dict(about)
-    onnx.helper.set_model_props(model, notes | {"labels": json.dumps(said["classes"])})
+    onnx.helper.set_model_props(model, notes | {"labels": json.dumps(exported.classes)})
     model.doc_string = notes.get("description", "")
     model.producer_name = "Model Workbench"
     onnx.checker.check_model(model, full_check=True)
     onnx.save(model, path)
-    return said | {"bytes": path.stat().st_size}
+    return replace(exported, bytes=path.stat().st_size)
 
 
 def channels_last(model: Any) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,19 +16,19 @@ Progress = Callable[..., None]
 
 
 def onnx(progress: Progress, run: str, out: str, about: dict[str, str], backbones: list[str]) -> dict[str, Any]:
-    """Writes ``out/model.onnx``; what it takes and gives."""
+    """Writes ``out/model.onnx``; an ``OnnxFile``."""
     prepare_library(KERAS_BACKEND="torch")
     from lib.train.edge.onnx_file import write
 
     progress("Exporting to ONNX")
-    return write(Run(Path(run)), Path(out) / "model.onnx", about, tuple(backbones))
+    return asdict(write(Run(Path(run)), Path(out) / "model.onnx", about, tuple(backbones)))
 
 
 def prepare(progress: Progress, run: str, data: str, onnx: str, out: str) -> dict[str, Any]:
     """What the converter is given: ``out/samples.zip`` with training pictures, and, of an ONNX, ``out/model.onnx`` for one
     picture.
 
-    Answers what is in the zip and how a model takes it.
+    Answers with a ``SamplesFile``.
     """
     from lib.train.edge.onnx_file import fixed
     from lib.train.handover import calibration_samples
@@ -36,7 +37,7 @@ def prepare(progress: Progress, run: str, data: str, onnx: str, out: str) -> dic
     found = calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
     if onnx:
         fixed(Path(onnx), Path(out) / "model.onnx")
-    return found
+    return asdict(found)
 
 
 def check(
@@ -49,4 +50,4 @@ def check(
     progress("Comparing with the run's own network")
     found = targets.find(target)
     where = Run(Path(run)), DataSet.load(Path(data)), Path(source), found, Path(out)
-    return checking.check(*where, about, tuple(backbones))
+    return checking.check(*where, about, tuple(backbones)).as_dict()
