@@ -73,3 +73,22 @@ def test_figures_survive_a_cut_line(tmp_path: Path) -> None:
     assert [m["epoch"] for m in run.metrics()] == [1, 2, 3]
     run.forget_after(2)
     assert [m["epoch"] for m in run.metrics()] == [1, 2]
+
+
+def test_a_record_is_read_field_by_field(tmp_path: Path) -> None:
+    """An old run lacks fields, a damaged one has other shapes in them: the others still count."""
+    part = {"count": 10, "correct": 9, "accuracy": 0.9, "interval": [0.6, 0.98]}
+    epoch = {"epoch": 1, "step": 4, "train_loss": 1.0, "validation_loss": float("nan"), "validation_accuracy": 0.9}
+    epoch |= {"seconds": 2.0, "pictures_per_second": 9.5, "best": True}
+    files = {"best.safetensors": {"bytes": 5, "sha256": "f"}}
+    written = {"classes": ["a", "b"], "epochs": [epoch], "files": files, "data": {"id": "x"}, "created": 1e300, "unknown": 1}
+    run = Runs(tmp_path).new("x", written | {"result": {"on": "test", "epoch": 1, **part, "parts": {"test": part}}})
+    record = run.record()
+    assert record.classes == ("a", "b") and record.epochs[0].seconds == 2.0 and record.files["best.safetensors"].bytes == 5
+    assert record.result is not None and record.result.parts["test"].interval == (0.6, 0.98)
+    assert (record.id, record.name, record.data.id, record.data.count) == (run.id, "x", "x", 0)
+    assert record.created is None and record.environment is None  # no calendar has that year
+    assert run.read()["unknown"] == 1 and run.read()["created"] == 1e300  # the JSON is passed on as it is
+    run.update(epochs=[{"epoch": "one"}], result={"accuracy": 2}, classes=[1])
+    assert run.record().epochs == () and run.record().result is None and run.record().classes == ()
+    assert run.record().data.id == "x"
