@@ -22,6 +22,7 @@ from typing import Any
 
 from lib.errors import InvalidValue, JobFailed, NotFound
 from lib.train.evaluation import Evaluation
+from lib.train.run_metrics import RunMetrics
 from lib.train.run_record import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING, RunRecord
 from lib.train.schema import parse
 
@@ -107,7 +108,10 @@ class Run:
         """What ``lib/train/evaluation_file.py`` wrote; None before it did, and for a damaged file."""
         return parse(Evaluation, read_json(self.folder / EVALUATION, MAX_RECORD))
 
-    def metrics(self) -> list[dict[str, Any]]:
+    def metrics(self) -> RunMetrics:
+        return RunMetrics.parse(self._lines())
+
+    def _lines(self) -> list[dict[str, Any]]:
         """The lines of ``log``; a line that was cut by a kill is left out."""
         path, found = self.folder / METRICS, []
         with suppress(OSError):
@@ -121,7 +125,7 @@ class Run:
 
     def forget_after(self, epoch: int) -> None:
         """Drops figures of epochs after ``epoch``: a resumed run writes them again."""
-        kept = [line for line in self.metrics() if line.get("epoch", 0) <= epoch]
+        kept = [line for line in self._lines() if line.get("epoch", 0) <= epoch]
         (self.folder / METRICS).write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from markupsafe import Markup
 
+from lib.train.run_metrics import RunMetrics
 from web.html import html, join
 
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, across, axis, below, svg, ticks
@@ -35,25 +36,30 @@ class Line:
     of: str = ""
 
 
-def of_run(metrics: Sequence[dict[str, Any]]) -> Markup:
+def of_run(metrics: RunMetrics) -> Markup:
     """The two charts of one run: loss per step, accuracy per epoch."""
-    steps, epochs = _steps(metrics), _epochs(metrics)
-    loss = [Line("training", smooth([(s["step"], s["loss"]) for s in steps]), 0, of=STEP)]
-    loss.append(Line("validation", [(x["step"], x["validation_loss"]) for x in epochs], 1, dots=True, of=EPOCH))
-    right = [Line("validation", [(x["epoch"], x["validation_accuracy"]) for x in epochs], 1, dots=True, of=EPOCH)]
+    validation = [(epoch.step, epoch.validation_loss) for epoch in metrics.epochs]
+    loss = [Line("training", _training_loss(metrics), 0, of=STEP), Line("validation", validation, 1, dots=True, of=EPOCH)]
+    right = [Line("validation", _accuracy(metrics), 1, dots=True, of=EPOCH)]
     return _figure([chart("Loss", loss, "step"), chart("Accuracy", right, "epoch", percent=True)])
 
 
-def of_two(names: Sequence[str], metrics: Sequence[Sequence[dict[str, Any]]]) -> Markup:
+def of_two(names: Sequence[str], metrics: Sequence[RunMetrics]) -> Markup:
     """The same charts with the lines of two runs."""
     loss, right = [], []
-    for k, (name, lines) in enumerate(zip(names, metrics, strict=True)):
-        epochs = _epochs(lines)
-        loss.append(Line(name, smooth([(s["step"], s["loss"]) for s in _steps(lines)]), k, dashed=k == 1, of=STEP))
-        points = [(x["epoch"], x["validation_accuracy"]) for x in epochs]
-        right.append(Line(name, points, k, dots=True, dashed=k == 1, of=EPOCH))
+    for k, (name, one) in enumerate(zip(names, metrics, strict=True)):
+        loss.append(Line(name, _training_loss(one), k, dashed=k == 1, of=STEP))
+        right.append(Line(name, _accuracy(one), k, dots=True, dashed=k == 1, of=EPOCH))
     titles = ("Training loss", "Validation accuracy")
     return _figure([chart(titles[0], loss, "step"), chart(titles[1], right, "epoch", percent=True)])
+
+
+def _training_loss(metrics: RunMetrics) -> list[Point]:
+    return smooth([(step.step, step.loss) for step in metrics.steps])
+
+
+def _accuracy(metrics: RunMetrics) -> list[Point]:
+    return [(epoch.epoch, epoch.validation_accuracy) for epoch in metrics.epochs]
 
 
 def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False, band: Sequence[Band] = ()) -> Markup:
@@ -157,14 +163,6 @@ def _number(value: Any) -> bool:
 
 def _value(value: float, percent: bool) -> str:
     return f"{value:.1%}" if percent else f"{value:.3g}"
-
-
-def _steps(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [line for line in metrics if {"step", "loss"} <= line.keys()]
-
-
-def _epochs(metrics: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
-    return [line for line in metrics if {"epoch", "step", "validation_loss", "validation_accuracy"} <= line.keys()]
 
 
 def _figure(charts: Sequence[Markup]) -> Markup:

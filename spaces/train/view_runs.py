@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup
 
 from lib.train.compare import Comparison
 from lib.train.evaluation import PartResult, RunResult
+from lib.train.run_metrics import RunMetrics
 from lib.train.run_record import Difference, RunRecord
 from web.cards import card
 from web.html import html, join, row
@@ -65,7 +65,7 @@ def choices(records: Sequence[RunRecord], shown: str) -> list[tuple[str, str]]:
     ]
 
 
-def compared(comparison: Comparison, metrics: list[list[dict[str, Any]]]) -> Markup:
+def compared(comparison: Comparison, metrics: Sequence[RunMetrics]) -> Markup:
     """``metrics`` are those of the two runs, in the order of ``comparison``."""
     heads = join(html("<th>{}</th>", name) for name in comparison.names)
     rows = join(

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from markupsafe import Markup
 
+from lib.train.events import Step
+from lib.train.run_metrics import RunMetrics
 from lib.train.run_record import Reproduction, RunRecord
 from lib.train.runs import DONE, FAILED, INTERRUPTED, RUNNING, STOPPED, WAITING
 from web.cards import bar, card, quarter
@@ -22,34 +22,34 @@ def waiting(record: RunRecord, place: int, wait: float, others: str = "") -> Mar
     return _card(record, WAITING, html("<p>{}</p>{}", words, bar(0)), words, others)
 
 
-def running(record: RunRecord, metrics: list[dict[str, Any]], stage: str, share: float | None, others: str = "") -> Markup:
+def running(record: RunRecord, metrics: RunMetrics, stage: str, share: float | None, others: str = "") -> Markup:
     """``stage`` and ``share`` as the job told them last."""
-    step = next((line for line in reversed(metrics) if "loss" in line), None)
+    step = metrics.steps[-1] if metrics.steps else None
     if step is None:
         return _card(record, RUNNING, html("<p>{} …</p>{}", stage, bar(share)), stage, others)
     epochs = record.recipe.get("epochs", "?")
     left = steps_left(step, record)
     found = [
-        ("Epoch", f"{step['epoch']} of {epochs}"),
-        ("Step", f"{step['step']:,} of {step['steps']:,}"),
-        ("Speed", f"{step['pictures_per_second']:,.0f} pictures/s"),
+        ("Epoch", f"{step.epoch} of {epochs}"),
+        ("Step", f"{step.step:,} of {step.steps:,}"),
+        ("Speed", f"{step.pictures_per_second:,.0f} pictures/s"),
     ]
-    done = step["step"] / max(1, step["steps"])
-    if step["step"] < step["steps"]:
+    done = step.step / max(1, step.steps)
+    if step.step < step.steps:
         found.append(("Remaining", f"about {seconds(left)}, then the evaluation"))
     else:
         found.append(("Now", stage))
-    spoken = quarter(f"Training, epoch {step['epoch']} of {epochs}", done)
+    spoken = quarter(f"Training, epoch {step.epoch} of {epochs}", done)
     return _card(record, RUNNING, bar(done) + figures(found) + curves.of_run(metrics), spoken, others)
 
 
-def steps_left(step: dict[str, Any], record: RunRecord) -> float:
+def steps_left(step: Step, record: RunRecord) -> float:
     """Seconds for the steps to come, at the speed of the last ones."""
     batch = record.recipe.get("batch_size") or 1
-    return (step["steps"] - step["step"]) * batch / max(step["pictures_per_second"], 1e-3)
+    return (step.steps - step.step) * batch / max(step.pictures_per_second, 1e-3)
 
 
-def ended(record: RunRecord, metrics: list[dict[str, Any]], evaluated: bool, pending: bool, others: str = "") -> Markup:
+def ended(record: RunRecord, metrics: RunMetrics, evaluated: bool, pending: bool, others: str = "") -> Markup:
     """``evaluated``: there is a result of every picture; ``pending``: it is being made."""
     status, result = record.status, record.result
     parts, spoken = [], ""

@@ -23,6 +23,7 @@ from lib.train.monitoring.drift_state import DriftState, DriftTest
 from lib.train.monitoring.monitor import build_report
 from lib.train.monitoring.prediction_log import Prediction, Totals
 from lib.train.monitoring.report import MonitorReport
+from lib.train.run_metrics import RunMetrics
 from lib.train.run_record import RunRecord
 from tests.onnxruntime_web import package
 from web.shell import load_tab
@@ -177,7 +178,10 @@ def test_drift_that_stays_proposes_a_training(views: Any) -> None:
 def test_one_picture_and_curves_say_of_what_their_figure_is(views: Any) -> None:
     page = " ".join(Words(views("view_watch").panel(served(1, 1, DriftState()))).text.split())
     assert "correct on the last picture with a known label" in page and "last 1 pictures" not in page
-    metrics = [{"step": 1, "loss": 0.5}, {"epoch": 1, "step": 1, "validation_loss": 0.25, "validation_accuracy": 0.75}]
+    epoch: dict[str, Any] = {"epoch": 1, "step": 1, "validation_loss": 0.25, "validation_accuracy": 0.75}
+    epoch |= {"train_loss": 0.5, "seconds": 1.0, "pictures_per_second": 9.0, "best": True}
+    step = {"step": 1, "steps": 2, "epoch": 1, "loss": 0.5, "learning_rate": 0.1, "pictures_per_second": 9.0}
+    metrics = RunMetrics.parse([step, epoch])
     drawn = " ".join(Words(views("curves").of_run(metrics)).text.split())
     assert "training 0.5 last step" in drawn and "validation 75.0% last epoch" in drawn
 

@@ -46,7 +46,7 @@ def start(home: Path, *words: str) -> subprocess.Popen:
 
 
 def losses(run: Run) -> list[float]:
-    return [line["loss"] for line in run.metrics() if "loss" in line]
+    return [step.loss for step in run.metrics().steps]
 
 
 @pytest.fixture(scope="module")

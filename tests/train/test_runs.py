@@ -3,11 +3,13 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 
 from lib.errors import InvalidValue, JobFailed, NotFound
+from lib.train.events import Step
 from lib.train.runs import ID, Runs
 
 
@@ -67,12 +69,13 @@ def test_a_record_that_is_no_record_is_no_run(tmp_path: Path) -> None:
 def test_figures_survive_a_cut_line(tmp_path: Path) -> None:
     run = Runs(tmp_path).new("x", {})
     for epoch in (1, 2, 3):
-        run.log({"epoch": epoch, "loss": 1 / epoch})
+        step = Step(step=epoch, steps=3, epoch=epoch, loss=1 / epoch, learning_rate=0.1, pictures_per_second=5.0)
+        run.log(asdict(step))
     with (run.folder / "metrics.jsonl").open("a") as file:
-        file.write('{"epoch": 4, "lo')
-    assert [m["epoch"] for m in run.metrics()] == [1, 2, 3]
+        file.write('{"epoch": 4, "step": 9, "loss": 0.5}\n[1]\n{"epoch": 4, "lo')
+    assert [step.epoch for step in run.metrics().steps] == [1, 2, 3]
     run.forget_after(2)
-    assert [m["epoch"] for m in run.metrics()] == [1, 2]
+    assert [step.epoch for step in run.metrics().steps] == [1, 2]
 
 
 def test_a_record_is_read_field_by_field(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ def weights(run: Run) -> str:
 
 
 def losses(run: Run) -> list[float]:
-    return [line["loss"] for line in run.metrics() if "loss" in line]
+    return [step.loss for step in run.metrics().steps]
 
 
 def at_epoch(number: int) -> Callable[[object], bool]:
