@@ -18,9 +18,9 @@ import torch
 from lib.archives import Limits, opened
 from lib.convert.core import transformers_config
 from lib.convert.formats.keras import allowed_classes as keras_names
-from lib.convert.formats.pt2 import files as pt2_files
 from lib.convert.formats.pt2.expressions import check_expression
 from lib.convert.formats.saved_model.allowed_operators import ALLOWED, SAVING, WHY
+from lib.convert.formats.saved_model.check import checked
 from lib.convert.formats.weights.pickles import GLOBALS
 from lib.convert.intake.admit import check_weights, take_in
 from lib.errors import InvalidFile
@@ -106,9 +106,7 @@ def test_exported_programs_are_closed_by_default(tmp_path: Path) -> None:
     ],
 )
 def test_expressions_that_torch_writes(text: str) -> None:
-    """At the upload and at the loader: one list for both."""
     check_expression(text)
-    pt2_files._refuse({"expr_str": text})
 
 
 def test_a_keras_model_of_ours_is_read_by_keras(tmp_path: Path) -> None:
@@ -164,6 +162,15 @@ def test_a_tflite_model_of_ours_runs(tmp_path: Path) -> None:
     interpreter.invoke()
     found = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
     assert found.tolist() == [[1, 0, 3, 0]]
+
+
+def test_a_saved_model_with_links_is_not_loaded(tmp_path: Path) -> None:
+    """The check that comes before TensorFlow loads an artifact, whoever made it."""
+    _, _, out = taken(valid.saved_model(), tmp_path)
+    assert checked(out) == out / "saved_model"
+    (out / "saved_model" / "variables" / "more").symlink_to(tmp_path)
+    with pytest.raises(InvalidFile, match="has links in it"):
+        checked(out)
 
 
 def test_the_lists_of_operators_do_not_contradict_each_other() -> None:

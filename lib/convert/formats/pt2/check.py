@@ -1,4 +1,4 @@
-"""Checks an exported program (.pt2) without torch: nothing in it may run when torch loads it."""
+"""Checks an exported program (.pt2) without torch, an upload and before each loading: nothing in it may run then."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _TARGET = re.compile(
     r"torch\.ops\.(aten|prims|torchvision|quantized_decomposed)\.(?!from_file|_?print|_?save|_?load|from_blob|set_)\w+(\.\w+)?"
     r"|torch\.ops\.higher_order\.(cond|wrap_with_set_grad_enabled|wrap_with_autocast)"
     r"|torch\.sym_(float|int|max|min|not|ite|sum)|torch\._sym_sqrt|math\.(ceil|floor|trunc|sqrt)"
-    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|lt|le|gt|ge|eq|ne|and_|or_|not_|getitem)"
+    r"|_operator\.(add|sub|mul|floordiv|truediv|mod|neg|pow|lt|le|gt|ge|eq|ne|and_|or_|not_|pos|lshift|rshift|getitem)"
 )
 _TREES = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.OrderedDict", None}
 

@@ -1,7 +1,6 @@
 """Sizes in an exported program are text that torch has sympy evaluate as Python: what may be in such a text.
 
-One check for both places that read a ``.pt2``: the upload and the loader. A parser of Python does it, so no text takes
-more time than its length, and what is not known is not allowed.
+A parser of Python reads it, so no text takes more time than its length, and what is not known is not allowed.
 """
 
 from __future__ import annotations

@@ -1,28 +1,25 @@
 """Saving and loading an exported program with the names, symbols and roles of its inputs and outputs.
 
 ``names.json`` lies in the archive beside the program and holds a ``Signature``. ``torch.export.load`` trusts what
-it reads, so ``examined`` comes first: no pickle, no weights by pickle, and symbolic shapes that are plain arithmetic.
-That closes the ways that are known; a ``.pt2`` from elsewhere is still to be treated as code.
+it reads, so the check of uploads (``check.py``) comes first, whoever made the file. That closes the ways that are known;
+a ``.pt2`` from elsewhere is still to be treated as code.
 """
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
-import zipfile
 from pathlib import Path
 from typing import Any
 
 from lib.convert.core.tool_messages import sanitize_message
-from lib.convert.formats.pt2.expressions import check_expression
+from lib.convert.formats.pt2.check import check_pt2
 from lib.errors import InvalidFile
 from lib.model_inputs.signature import ROLES, Signature, Value
 from lib.settings import prepare_library
 
 NAME, NAMES = "model.pt2", "names.json"
 UNBOUNDED = 1 << 31  # torch's way to say that a size has no end
-MOST_BYTES = 64 << 20  # of a JSON file in the archive
 
 
 def save(program: Any, folder: Path, signature: Signature) -> Path:
@@ -44,7 +41,7 @@ def load(folder: Path) -> tuple[Any, Signature]:
     import torch
 
     path = folder / NAME
-    examined(path)
+    check_pt2(path)
     prepare_library(TORCH_FORCE_WEIGHTS_ONLY_LOAD="1")
     extra = {NAMES: ""}
     try:
@@ -54,61 +51,6 @@ def load(folder: Path) -> tuple[Any, Signature]:
     except Exception as error:  # torch raises whatever the parts of the archive make it
         raise InvalidFile(f"torch cannot load this exported program: {sanitize_message(error)}") from None
     return program, _signature(program, extra[NAMES])
-
-
-def examined(path: Path) -> None:
-    """Raises InvalidFile for an archive that could run code when torch loads it, or that is none."""
-    try:
-        with zipfile.ZipFile(path) as archive:
-            members = archive.infolist()
-            for member in members:
-                if member.filename.endswith((".json", ".txt")) and member.file_size > MOST_BYTES:
-                    raise InvalidFile(f"{member.filename[-80:]!r} in the exported program is too large.")
-            texts = {m.filename: archive.read(m) for m in members if m.filename.endswith(".json")}
-            for member in members:
-                if "sample_inputs" in member.filename and member.file_size and not _plain(archive.read(member)):
-                    raise InvalidFile("The exported program has sample inputs that are pickled objects; save it without.")
-    except (zipfile.BadZipFile, OSError, ValueError, NotImplementedError, RuntimeError) as error:
-        if isinstance(error, InvalidFile):
-            raise
-        raise InvalidFile("Not an exported program: no archive that torch.export.save wrote.") from None
-    if not any(name.endswith("models/model.json") for name in texts):
-        raise InvalidFile("Not an exported program: there is no models/model.json in it.")
-    for name, text in texts.items():
-        if name.endswith(NAMES):
-            continue
-        try:
-            _refuse(json.loads(text))
-        except (ValueError, RecursionError) as error:
-            if isinstance(error, InvalidFile):
-                raise
-            raise InvalidFile(f"{name[-80:]!r} in the exported program is no JSON.") from None
-
-
-def _refuse(value: Any) -> None:
-    """Walks a document of the archive."""
-    todo = [value]
-    while todo:
-        one = todo.pop()
-        if isinstance(one, dict):
-            if one.get("use_pickle") not in (None, False):
-                raise InvalidFile("The exported program has weights as pickled objects; save it again with a newer torch.")
-            if one.get("expr_str") is not None:
-                check_expression(one["expr_str"])
-            todo += one.values()
-        elif isinstance(one, list):
-            todo += one
-
-
-def _plain(data: bytes) -> bool:
-    """Whether torch's own reader of plain tensors takes it."""
-    import torch
-
-    try:
-        torch.load(io.BytesIO(data), weights_only=True)
-    except Exception:  # pickle's, zipfile's and torch's own
-        return False
-    return True
 
 
 def _signature(program: Any, text: str) -> Signature:
