@@ -74,7 +74,7 @@ class Classify:
                     if reply is not None and len(reply.pictures) == len(pictures):
                         for answer in reply.pictures:
                             if isinstance(answer, Classification):
-                                answer.file = file.name if file is not None else None
+                                answer.id, answer.file = None, file.name if file is not None else None
                                 # always so after a start
                                 answer.loading_ms = round((starting + reply.loading) * 1000, 1) if reply.loading else None
                         return reply.pictures
