@@ -94,7 +94,7 @@ footer .divider { display: none; }
 @media (max-width: 768px) {
   .mw-columns { flex-direction: column !important; align-items: stretch !important; }
   .mw-columns > .column { width: 100% !important; }
-  .mw-columns .row > *, .mw-columns .column { min-width: 0 !important; }
+  .mw-columns .row > *:not(button), .mw-columns .column { min-width: 0 !important; }
   .mw-columns .row > .mw-dice { min-width: 140px !important; }
   .mw-side { display: contents !important; }
   .mw-first { order: 1; } .mw-second { order: 2; } .mw-third { order: 3; } .mw-fourth { order: 4; }
