@@ -27,7 +27,7 @@ from lib.errors import InvalidFile
 CHUNK = 1 << 20
 END, END64, LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 LOCAL = struct.Struct("<4sHHHHHLLLHH")
-MOST_NAME, MOST_DEPTH, MOST_TABLE = 400, 12, 16 << 20
+MAX_NAME, MAX_DEPTH, MAX_TABLE = 400, 12, 16 << 20
 AGAIN = "Make the archive again with an ordinary zip tool."
 NESTED = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"Rar!")
 
@@ -155,8 +155,8 @@ def _table_start(raw: IO[bytes], limits: Limits, appended: bool) -> int:
         end -= 76
     if count > limits.members:
         raise InvalidFile(f"The archive has {count:,} members; at most {limits.members:,} are unpacked.")
-    if length > MOST_TABLE:
-        raise InvalidFile(f"The table of the zip archive has {length:,} bytes; at most {MOST_TABLE:,} are read.")
+    if length > MAX_TABLE:
+        raise InvalidFile(f"The table of the zip archive has {length:,} bytes; at most {MAX_TABLE:,} are read.")
     if appended and start + length < end:
         start = end - length  # offsets count from the archive's start, as zipfile has it too
     if start + length != end:
@@ -182,10 +182,10 @@ def _oddity(e: zipfile.ZipInfo, limits: Limits) -> str | None:
         return "link: not followed" if stat.S_ISLNK(mode) else "no ordinary file"
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in e.orig_filename):
         return "its name holds control characters: rename it"
-    if len(name) > MOST_NAME or any(len(part.encode()) > 255 for part in name.split("/")):
+    if len(name) > MAX_NAME or any(len(part.encode()) > 255 for part in name.split("/")):
         return "its name is too long: shorten it"
-    if name.count("/") >= MOST_DEPTH:
-        return f"more than {MOST_DEPTH} folders deep"
+    if name.count("/") >= MAX_DEPTH:
+        return f"more than {MAX_DEPTH} folders deep"
     if e.flag_bits & 0x2041:
         return "encrypted: not unpacked"
     if e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
@@ -207,8 +207,8 @@ def _names(entries: list[zipfile.ZipInfo], strict: bool) -> None:
         if strict:
             odd = (
                 odd
-                or len(name) > MOST_NAME
-                or len(parts) > MOST_DEPTH
+                or len(name) > MAX_NAME
+                or len(parts) > MAX_DEPTH
                 or any(len(part.encode(errors="replace")) > 255 for part in parts)
                 or any(c in '\\:*?"<>|' or ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name)
                 or entry.filename != entry.orig_filename

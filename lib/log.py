@@ -20,7 +20,7 @@ TEXT, JSON = "text", "json"
 EVENTS = "workbench"  # the logger of requests and jobs: one line each
 OURS = ("lib", "web", "tab_", EVENTS)  # loggers whose templates hold no words of a visitor
 ROOT = Path(__file__).resolve().parent.parent
-MOST_FRAMES = 12
+MAX_FRAMES = 12
 
 format = TEXT  # of this process; the fork server's jobs are told with each request
 
@@ -68,7 +68,7 @@ def line(level: str, event: str, **fields: Any) -> str:
 
 def failure(error: BaseException) -> dict[str, Any]:
     """``error``: the class; ``frames``: file, line and function, the innermost last. No words of the exception."""
-    frames = traceback.extract_tb(error.__traceback__)[-MOST_FRAMES:]
+    frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
     return {"error": type(error).__name__, "frames": [f"{_short(f.filename)}:{f.lineno} {f.name}" for f in frames]}
 
 

@@ -18,7 +18,7 @@ SHORT = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 LONG = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 120.0, 300.0, 900.0, 3600.0)
 ROWS = (1, 2, 4, 8, 12, 16, 24, 32, 48, 64, 128)
 SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
-MOST_SIZES = 20
+MAX_SIZES = 20
 OTHER = "other"
 
 # Read from the app when somebody asks: name -> help, labels.
@@ -81,7 +81,7 @@ def size_label(width: int, height: int) -> str:
     size = f"{width}x{height}"
     with _lock:
         if size not in _sizes:
-            if len(_sizes) >= MOST_SIZES:
+            if len(_sizes) >= MAX_SIZES:
                 return OTHER
             _sizes.add(size)
     return size

@@ -9,7 +9,7 @@ from markupsafe import Markup
 from lib.errors import Cancelled, InvalidValue, WorkbenchError
 from web.html import html, join
 
-MOST_GIVEN = 80  # characters of a wrong value in a message
+MAX_GIVEN = 80  # characters of a wrong value in a message
 
 
 def card(*parts: object, kind: str = "", say: str | None = None) -> Markup:
@@ -57,7 +57,7 @@ def sentence(error: WorkbenchError, labels: Mapping[str, str] | None = None) -> 
     if error.given is None or error.given == "":
         return f"{field} is missing. Allowed: {allowed}{end}"
     given = str(error.given)
-    shown = given if len(given) <= MOST_GIVEN else f"{given[: MOST_GIVEN - 1]}…"
+    shown = given if len(given) <= MAX_GIVEN else f"{given[: MAX_GIVEN - 1]}…"
     return f"{field} cannot be “{shown}”. Allowed: {allowed}{end}"
 
 

@@ -14,8 +14,8 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 from lib.errors import InvalidFile
 from lib.reports.words import size
 
-MOST_PARTS = 100
-MOST_TEXT = 64_000  # bytes of a field that is no file: these are kept in memory
+MAX_PARTS = 100
+MAX_TEXT = 64_000  # bytes of a field that is no file: these are kept in memory
 CHUNK = 1 << 20  # bytes
 EXAMPLE = "-F model=@model.onnx -F samples=@x.npz"
 
@@ -32,7 +32,7 @@ async def read(
     ``example``: the door's own fields, as curl sends them, for the words of an error.
     Raises InvalidFile for a body that is no such form, for over 100 parts, and for a field of text over 64 kB.
     """
-    limits = {"max_files": MOST_PARTS, "max_fields": MOST_PARTS, "max_part_size": MOST_TEXT}
+    limits = {"max_files": MAX_PARTS, "max_fields": MAX_PARTS, "max_part_size": MAX_TEXT}
     parser = MultiPartParser(Headers({"content-type": content_type}), _chunks(body), **limits)
     try:
         found = await parser.parse()
@@ -42,8 +42,8 @@ async def read(
     fields: dict[str, str] = {}
     try:
         parts = found.multi_items()
-        if len(parts) > MOST_PARTS:
-            raise InvalidFile(f"The form has more than {MOST_PARTS} parts.")
+        if len(parts) > MAX_PARTS:
+            raise InvalidFile(f"The form has more than {MAX_PARTS} parts.")
         for number, (field, value) in enumerate(parts):
             if isinstance(value, UploadFile):
                 path = folder / f"part-{number}"
@@ -75,7 +75,7 @@ def _called(name: str | None) -> str:
 
 def _words(error: MultiPartException, example: str) -> str:
     if "maximum size" in error.message:
-        return f"A text field of the form is larger than {size(MOST_TEXT)}. Send files as curl does: -F name=@file."
+        return f"A text field of the form is larger than {size(MAX_TEXT)}. Send files as curl does: -F name=@file."
     if "Too many" in error.message:
-        return f"The form has more than {MOST_PARTS} parts."
+        return f"The form has more than {MAX_PARTS} parts."
     return f"The request body is not a valid form. Send one as curl does: {example}."

@@ -12,7 +12,7 @@ from collections import Counter
 from typing import Any
 
 # A session's state takes 0.4 MB with all tabs.
-MOST = 500  # of all together, which Gradio sees to
+MAX_SESSIONS = 500  # of all together, which Gradio sees to
 GONE = 50  # of those without a connection: it may come back
 IDLE = datetime.timedelta(seconds=60)  # before that, a call of theirs may be about to use it
 

@@ -133,7 +133,7 @@ class Workbench:
             max_file_size=f"{settings.max_file_mb}mb",
             allowed_paths=[str(settings.gallery_folder)],
             footer_links=["api"],
-            state_session_capacity=sessions.MOST,
+            state_session_capacity=sessions.MAX_SESSIONS,
             enable_monitoring=False,  # Gradio's page of it is public
             **options,
         )

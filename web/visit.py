@@ -19,7 +19,7 @@ from gradio.components import Component
 from .visits import Visits, knows
 
 SECRET = "model-workbench"  # the browser's storage is the visitor's own: this hides nothing
-MOST_TEXT = 100_000  # characters of a text field that are taken back
+MAX_TEXT = 100_000  # characters of a text field that are taken back
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
@@ -98,7 +98,7 @@ def fits(widget: Component, value: Any) -> bool:
     if isinstance(widget, gr.Checkbox):
         return isinstance(value, bool)
     if isinstance(widget, gr.Textbox):
-        return isinstance(value, str) and len(value) <= MOST_TEXT
+        return isinstance(value, str) and len(value) <= MAX_TEXT
     if isinstance(widget, gr.Dropdown | gr.Radio):
         free = isinstance(widget, gr.Dropdown) and widget.allow_custom_value and isinstance(value, str | None)
         return free or any(value == choice and type(value) is type(choice) for _, choice in widget.choices)

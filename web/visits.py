@@ -17,8 +17,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 KEY = re.compile(r"[0-9a-f]{32}")
-MOST_VISITORS = 200
-MOST_BYTES = 8 << 30  # of all folders together
+MAX_VISITORS = 200
+MAX_BYTES = 8 << 30  # of all folders together
 GONE_SECONDS = 3600.0  # a page may lose its connection and come back
 
 
@@ -47,7 +47,7 @@ def knows(key: object) -> bool:
 class Visits:
     """An open page holds its values, and so does the store: what another page replaces stays for those who show it."""
 
-    def __init__(self, hours: float, most_visitors: int = MOST_VISITORS, most_bytes: int = MOST_BYTES) -> None:
+    def __init__(self, hours: float, most_visitors: int = MAX_VISITORS, most_bytes: int = MAX_BYTES) -> None:
         self.seconds, self.most_visitors, self.most_bytes = hours * 3600, most_visitors, most_bytes
         self._lock = threading.RLock()
         self._sessions: dict[str, _Session] = {}

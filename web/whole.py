@@ -13,7 +13,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KINDS = ("text/html", "application/json")
-LEAST = 1024  # bytes; below, the header costs more than it saves
+MIN_BYTES = 1024  # bytes; below, the header costs more than it saves
 
 
 class Whole:
@@ -48,7 +48,7 @@ class Whole:
         if scope["path"] == "/" and start["status"] == 200 and headers["content-type"].startswith("text/html"):
             body = self.edit(body.decode()).encode()
         headers.add_vary_header("Accept-Encoding")
-        if len(body) >= LEAST and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
+        if len(body) >= MIN_BYTES and "gzip" in Headers(scope=scope).get("accept-encoding", ""):
             body = gzip.compress(body, compresslevel=6, mtime=0)
             headers["Content-Encoding"] = "gzip"
         headers["Content-Length"] = str(len(body))

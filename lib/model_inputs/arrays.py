@@ -13,10 +13,10 @@ from lib.archives import Limits, is_litter, opened
 from lib.errors import InvalidFile
 
 MAGIC = b"\x93NUMPY"
-MOST_BYTES = 1 << 30  # of all arrays together
-MOST_ARRAYS = 256
-MOST_HEADER = 10_000
-LIMITS = Limits(members=MOST_ARRAYS, total=MOST_BYTES, ratio=100_000)  # masks of zeros are packed very tightly
+MAX_BYTES = 1 << 30  # of all arrays together
+MAX_ARRAYS = 256
+MAX_HEADER = 10_000
+LIMITS = Limits(members=MAX_ARRAYS, total=MAX_BYTES, ratio=100_000)  # masks of zeros are packed very tightly
 AGAIN = "Make it with numpy.savez(file, **{name: array}), from arrays of numbers"
 
 
@@ -31,7 +31,7 @@ def npz(path: Path, *, empty: bool = False) -> dict[str, np.ndarray]:
             raise InvalidFile(f"The .npz holds {other[0][:80]!r}, which is no array. {AGAIN}.")
         if not names and not empty:
             raise InvalidFile(f"The .npz is empty. {AGAIN}.")
-        return {n.removesuffix(".npy"): npy(archive.read(n, MOST_BYTES), n.removesuffix(".npy")) for n in names}
+        return {n.removesuffix(".npy"): npy(archive.read(n, MAX_BYTES), n.removesuffix(".npy")) for n in names}
 
 
 def npy(data: bytes, name: str = "") -> np.ndarray:
@@ -45,7 +45,7 @@ def npy(data: bytes, name: str = "") -> np.ndarray:
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of old files' headers
-            shape, fortran, kind = read(file, max_header_size=MOST_HEADER)
+            shape, fortran, kind = read(file, max_header_size=MAX_HEADER)
         if any(d < 0 for d in shape) or version > (3, 0):
             raise ValueError
     except Exception:  # of ast, struct and numpy

@@ -11,7 +11,7 @@ import numpy as np
 from lib.errors import InvalidFile
 from lib.model_inputs.signature import NARROW, Signature, Value, dtype
 
-MOST = 4096  # samples
+MAX_SAMPLES = 4096  # samples
 LABELS = "labels"
 Row = dict[str, np.ndarray]
 
@@ -136,8 +136,8 @@ def _count(
         raise InvalidFile(f"The arrays hold unequal numbers of samples: {said}. Send as many of each.")
     if most > 1 and (single := [n for n, c in counts.items() if c == 1]):
         messages.append(f"The same in every sample: {_few(single)}.")
-    if most > MOST:
-        raise InvalidFile(f"The file holds {most:,} samples; at most {MOST:,} are taken. Send fewer.")
+    if most > MAX_SAMPLES:
+        raise InvalidFile(f"The file holds {most:,} samples; at most {MAX_SAMPLES:,} are taken. Send fewer.")
     return most
 
 

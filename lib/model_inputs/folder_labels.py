@@ -9,7 +9,7 @@ from lib.archives import Archive
 from lib.errors import InvalidFile
 
 CLASSES = "classes.txt"  # in a zip: the model's classes in order, a line each
-MOST_CLASSES = 100_000
+MAX_CLASSES = 100_000
 Labels = list[int] | None
 
 
@@ -22,8 +22,8 @@ def stated(archive: Archive) -> list[str]:
     except UnicodeDecodeError:
         raise InvalidFile(f"{CLASSES} in the archive is not UTF-8. Save it as UTF-8, a class a line.") from None
     found = [line for line in found if line.strip()]
-    if len(found) > MOST_CLASSES or len(set(found)) < len(found):
-        raise InvalidFile(f"{CLASSES} in the archive names a class twice, or over {MOST_CLASSES:,}. One line a class.")
+    if len(found) > MAX_CLASSES or len(set(found)) < len(found):
+        raise InvalidFile(f"{CLASSES} in the archive names a class twice, or over {MAX_CLASSES:,}. One line a class.")
     return found
 
 

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from lib.model_inputs.preprocessing import MEAN, MOST_SIDE, STD
+from lib.model_inputs.preprocessing import MAX_SIDE, MEAN, STD
 
-MOST_LABELS, LONGEST = 100_000, 1 << 22
+MAX_LABELS, LONGEST = 100_000, 1 << 22
 
 
 def from_metadata(properties: Mapping[str, str]) -> dict[str, Any]:
@@ -56,7 +56,7 @@ def _labels(text: str) -> list[str] | None:
         if not all(str(k).isdecimal() for k in given) or sorted(int(k) for k in given) != list(range(len(given))):
             return None
         given = [given[k] for k in sorted(given, key=int)]
-    if not isinstance(given, list) or not 0 < len(given) <= MOST_LABELS or not all(isinstance(n, str) for n in given):
+    if not isinstance(given, list) or not 0 < len(given) <= MAX_LABELS or not all(isinstance(n, str) for n in given):
         return None
     return given if len(set(given)) == len(given) else None
 
@@ -83,7 +83,7 @@ def _size(given: Any) -> list[int] | None:
     elif isinstance(given, int):
         given = [given, given]
     ok = isinstance(given, list) and len(given) == 2
-    return given if ok and all(type(n) is int and 1 <= n <= MOST_SIDE for n in given) else None
+    return given if ok and all(type(n) is int and 1 <= n <= MAX_SIDE for n in given) else None
 
 
 def _shortest(given: Any) -> bool:

@@ -17,7 +17,7 @@ from lib.model_inputs.signature import Signature, Value
 
 MAX_BYTES = 64 << 20  # of one file, as lib/pictures.py has it, which needs Pillow: not every environment has that
 LIMITS = Limits(members=20_000, total=1 << 30, member=MAX_BYTES, ratio=1000)
-MOST_VALUES = 1 << 27  # numbers of all samples together: 512 MiB as float32
+MAX_VALUES = 1 << 27  # numbers of all samples together: 512 MiB as float32
 NAMED = 5  # left out pictures that a message names
 SUFFIXES = {".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"}
 HEADS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n", b"GIF8", b"BM", b"II*\0", b"MM\0*")
@@ -91,7 +91,7 @@ def read(
     beside = None
     numbers = (1 if chosen.channels == "L" else 3) * chosen.size[0] * chosen.size[1]
     numbers *= value.shape[0] if len(value.shape) == 4 and isinstance(value.shape[0], int) else 1
-    most = max(1, min(fitting.MOST, MOST_VALUES // numbers))
+    most = max(1, min(fitting.MAX_SAMPLES, MAX_VALUES // numbers))
     for name, data in _pictures(path, is_zip, most, left_out):
         try:
             found = decode(data, about=max(chosen.size) * 2)

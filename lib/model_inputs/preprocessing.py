@@ -20,7 +20,7 @@ LAYOUTS, CHANNELS, CROPS = ("NCHW", "NHWC"), ("RGB", "BGR", "L"), ("squash", "ce
 NORMALIZATIONS = ("0..1", "-1..1", "0..255", "imagenet")
 # of torchvision's and timm's weights, for pixels of 0..1
 MEAN, STD = np.array([0.485, 0.456, 0.406], np.float32), np.array([0.229, 0.224, 0.225], np.float32)
-SIDE, MOST_SIDE = 224, 4096
+SIDE, MAX_SIDE = 224, 4096
 PAIRS = "pairs such as size=224, normalization=imagenet, layout=NCHW, channels=RGB, crop=center"
 
 
@@ -151,8 +151,8 @@ def _size(given: Any) -> tuple[int, int]:
         sides = [int(str(p)) for p in parts] * (2 if len(parts) == 1 else 1)
     except ValueError:
         sides = []
-    if len(sides) != 2 or not all(1 <= s <= MOST_SIDE for s in sides):
-        raise InvalidValue("size", given, f"height x width in pixels, as in 224x224; 1 to {MOST_SIDE} each")
+    if len(sides) != 2 or not all(1 <= s <= MAX_SIDE for s in sides):
+        raise InvalidValue("size", given, f"height x width in pixels, as in 224x224; 1 to {MAX_SIDE} each")
     return sides[0], sides[1]
 
 

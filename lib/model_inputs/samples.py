@@ -19,9 +19,9 @@ from lib.model_inputs import sizes as sizes_
 from lib.model_inputs.signature import Signature
 from lib.model_inputs.stored import Row, Samples, load, save
 
-MOST_BYTES = 1 << 30
+MAX_BYTES = 1 << 30
 NAMES_ONLY = Limits(members=20_000, total=1 << 50, member=1 << 50, ratio=1 << 30)  # nothing is unpacked
-FEWEST = 4  # samples that are worth dividing
+MIN_TO_DIVIDE = 4  # samples that are worth dividing
 ALLOWED = "an .npz or .npy of arrays, a .zip of pictures or one picture, a .wav, a .txt where the model has a tokenizer"
 
 __all__ = ["Samples", "halves", "load", "read", "save"]
@@ -50,8 +50,8 @@ def read(
     if not signature.inputs:
         raise InvalidFile("This model has no inputs, so there is nothing to send samples for.")
     size = path.stat().st_size
-    if size > MOST_BYTES:
-        raise InvalidFile(f"{shown} has {size:,} bytes; samples may have {MOST_BYTES:,}. Send fewer.")
+    if size > MAX_BYTES:
+        raise InvalidFile(f"{shown} has {size:,} bytes; samples may have {MAX_BYTES:,}. Send fewer.")
     with path.open("rb") as file:
         head = file.read(64)
     kind, names = _kind(path, head), list((hints or {}).get("labels") or ())
@@ -103,7 +103,7 @@ def halves(samples: Samples, stream: int = 0) -> tuple[list[int], list[int]]:
     for number, row in enumerate(samples.rows):
         groups.setdefault(_digest(row, stream), []).append(number)
     everything = list(range(len(samples.rows)))
-    if len(groups) < FEWEST:
+    if len(groups) < MIN_TO_DIVIDE:
         return everything, everything
     sides: tuple[list[int], list[int]] = ([], [])
     counts: dict[int, list[int]] = {}

@@ -19,7 +19,7 @@ from lib.model_inputs.signature import Signature
 
 __all__ = ["Found", "check", "ladder", "parse", "propose", "search", "shown"]
 LARGEST = 16_000_000  # of one dimension: a thousand seconds of sound
-MOST_TRIES = 24
+MAX_TRIES = 24
 FOR_SECOND = 7  # of these are kept for other sizes
 ALLOWED = "pairs of a dimension's name and a whole number, as in batch=4, samples=512"
 
@@ -77,7 +77,7 @@ def search(
     accepts: Callable[..., str],
     *,
     integers_too: bool = False,
-    most: int = MOST_TRIES,
+    most: int = MAX_TRIES,
 ) -> Found:
     """Tries sizes until the model takes some. At most ``most`` tries; the caller limits the time of each.
 

@@ -13,7 +13,7 @@ from lib.model_inputs import dimensions, fitting, made_up, sizes
 from lib.model_inputs.signature import Signature, Value, dtype
 from lib.settings import prepare_library
 
-MOST_BYTES = 16 << 20
+MAX_BYTES = 16 << 20
 LONGEST = 512  # tokens of a line, where the model does not say
 PADS = ("[PAD]", "<pad>", "<|endoftext|>", "</s>", "<|end_of_text|>", "<eos>")
 OLDER = (  # files of a tokenizer without a tokenizer.json
@@ -45,9 +45,9 @@ def is_text(head: bytes) -> bool:
 
 def lines(path: Path) -> list[str]:
     """Those that are not blank. UTF-8, or UTF-16 with its mark. Raises InvalidFile."""
-    data = path.read_bytes() if path.stat().st_size <= MOST_BYTES else b""
+    data = path.read_bytes() if path.stat().st_size <= MAX_BYTES else b""
     if not data:
-        raise InvalidFile(f"The text has more than {MOST_BYTES >> 20} MB. Send fewer lines.")
+        raise InvalidFile(f"The text has more than {MAX_BYTES >> 20} MB. Send fewer lines.")
     try:
         text = data.decode("utf-16" if data.startswith(UTF16) else "utf-8-sig")
     except UnicodeDecodeError as error:
@@ -58,8 +58,10 @@ def lines(path: Path) -> list[str]:
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
         raise InvalidFile("The text holds blank lines only. Send a .txt, a line a sample.")
-    if len(found) > fitting.MOST:
-        raise InvalidFile(f"The text holds {len(found):,} lines; at most {fitting.MOST:,} are taken, a line a sample.")
+    if len(found) > fitting.MAX_SAMPLES:
+        raise InvalidFile(
+            f"The text holds {len(found):,} lines; at most {fitting.MAX_SAMPLES:,} are taken, a line a sample."
+        )
     return found
 
 

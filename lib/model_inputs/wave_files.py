@@ -13,7 +13,7 @@ from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs import dimensions, fitting, integers, made_up, sizes
 from lib.model_inputs.signature import Signature, Value
 
-MOST_BYTES = 64 << 20
+MAX_BYTES = 64 << 20
 RATES = (1000, 384_000)
 AGAIN = "Save it as an ordinary .wav (PCM of 8 to 32 bits, or floats)."
 PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
@@ -24,8 +24,8 @@ def read(path: Path, signature: Signature, fixed: Mapping[str, int], rate: int |
     value = wanted(signature)
     if rate is not None and not RATES[0] <= rate <= RATES[1]:
         raise InvalidValue("rate", rate, f"{RATES[0]:,} to {RATES[1]:,} samples a second")
-    if path.stat().st_size > MOST_BYTES:
-        raise InvalidFile(f"The .wav has more than {MOST_BYTES >> 20} MB. Send a shorter one.")
+    if path.stat().st_size > MAX_BYTES:
+        raise InvalidFile(f"The .wav has more than {MAX_BYTES >> 20} MB. Send a shorter one.")
     wave, have = decode(path.read_bytes())
     to, messages = rate or integers.RATE, []
     if have != to:
@@ -39,9 +39,9 @@ def read(path: Path, signature: Signature, fixed: Mapping[str, int], rate: int |
         messages.append(f"The sound has {len(wave):,} samples; silence fills it up to {window:,}.")
         wave = np.pad(wave, (0, window - len(wave)))
     count = len(wave) // window
-    if count > fitting.MOST:
-        messages.append(f"The first {fitting.MOST:,} of {count:,} windows are used.")
-    cut = [wave[k * window : (k + 1) * window] for k in range(min(count, fitting.MOST))]
+    if count > fitting.MAX_SAMPLES:
+        messages.append(f"The first {fitting.MAX_SAMPLES:,} of {count:,} windows are used.")
+    cut = [wave[k * window : (k + 1) * window] for k in range(min(count, fitting.MAX_SAMPLES))]
     messages.insert(0, f"Sound: {len(cut):,} windows of {window:,} samples.")
     bound = sizes.propose(signature) | dict(fixed) | ({last: window} if isinstance(last, str) else {})
     shape = tuple(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from lib.onnx_inspect.cost import Counted, single
 from lib.onnx_inspect.graph import Node
-from lib.onnx_model.open import MANY
+from lib.onnx_model.open import MAX_EXACT
 
 SAME = {"Identity", "Cast"}
 
@@ -30,7 +30,7 @@ def counted(node: Node, numbers: dict[str, float]) -> Counted:
     if trips is None:
         reason = f"its body ({body.macs:,} MACs a pass) runs {why}"
         return Counted(None, reason, {(node.operator, reason): 1} | body.left)
-    if trips * body.macs > MANY:
+    if trips * body.macs > MAX_EXACT:
         return Counted(None, "more than can be", {(node.operator, "more than can be"): 1})
     return Counted(trips * body.macs, _reason(body.left), body.left, {k: trips * n for k, n in body.by.items()})
 
@@ -64,7 +64,7 @@ def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
     if node.op_type != "Loop" or not node.inputs:
         return None, unknown
     most = numbers.get(node.inputs[0])
-    if most is None or not 0 <= most < MANY:
+    if most is None or not 0 <= most < MAX_EXACT:
         return None, unknown
     if _goes_on(node, numbers):
         return int(most), ""

@@ -18,7 +18,7 @@ from lib.onnx_inspect.shapes import write_skeleton
 from lib.onnx_model.open import Model, bits, byte_size, count, dtype_name, tensors
 from lib.onnx_model.words import clean
 
-MOST = 50  # problems of one kind; the rest is a number
+MAX_PER_KIND = 50  # problems of one kind; the rest is a number
 
 
 def guarded(problems: list[Problem], where: str, function: Callable[..., Any], *arguments: Any) -> Any:
@@ -37,7 +37,7 @@ def guarded(problems: list[Problem], where: str, function: Callable[..., Any], *
 def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -> list[Problem]:
     """Errors first of the tensors, then of onnx's checker, then what the lints found."""
     problems = _tensors(model)
-    for file, n in islice(missing(model).items(), MOST):
+    for file, n in islice(missing(model).items(), MAX_PER_KIND):
         text = f"the values of {n:,} tensor{'s are' if n > 1 else ' are'} in {file[:200]!r}, which was not uploaded"
         problems.append(Problem("error", file, text, "Add that file: it completes the model.", "external data"))
     if not model.missing:  # the checker would only repeat it, for the first tensor
@@ -47,11 +47,11 @@ def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -
     subject = Subject(model, inferred, nodes)
     for name, lint in LINTS.items():
         found = _linted(lint, subject)
-        for problem in found[:MOST]:
+        for problem in found[:MAX_PER_KIND]:
             problem.rule = name
             problems.append(problem)
-        if len(found) > MOST:
-            problems.append(Problem(found[0].severity, "model", f"{len(found) - MOST} more like these.", "", name))
+        if len(found) > MAX_PER_KIND:
+            problems.append(Problem(found[0].severity, "model", f"{len(found) - MAX_PER_KIND} more like these.", "", name))
     return problems
 
 
@@ -127,7 +127,7 @@ def _tensors(model: Model) -> list[Problem]:
             )
         elif not raw and not payload and count(tensor) > 64 and not _values(tensor):
             out.append(Problem("error", where, f"it declares {count(tensor):,} elements and holds none", "Save it again."))
-    return out[:MOST]
+    return out[:MAX_PER_KIND]
 
 
 def _may_hold(field: int, length: int, tensor: onnx.TensorProto) -> bool:

@@ -12,7 +12,7 @@ from lib.onnx_inspect.graph import free_values
 from lib.onnx_model.open import Model, tensors
 
 WHOLE = 32 << 20  # bytes; a bigger file goes to the viewer without its weights
-MANY = 3000  # nodes; Netron is slow above
+MAX_NODES = 3000  # nodes; Netron is slow above
 GROUPS = 400  # nodes of a collapsed view at most
 
 
@@ -28,7 +28,7 @@ def write(model: Model, folder: Path) -> None:
         (folder / "graph.onnx").write_bytes(copy.SerializeToString())
     else:
         shutil.copyfile(model.path, folder / "graph.onnx")
-    if len(model.proto.graph.node) > MANY:
+    if len(model.proto.graph.node) > MAX_NODES:
         (folder / "collapsed.onnx").write_bytes(collapsed(model.proto).SerializeToString())
 
 

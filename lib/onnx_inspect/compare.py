@@ -20,8 +20,8 @@ from lib.onnx_model.open import Model, dtype_name
 PIECE = 1 << 22  # elements looked at together
 Weight = TensorProto | SparseTensorProto
 PLAIN = {getattr(AttributeProto, n) for n in ("INT", "FLOAT", "STRING", "INTS", "FLOATS", "STRINGS")}
-MOST_TEXT = 300  # characters of a name or a description in the answer
-MOST = 500  # rows of each kind in the answer
+MAX_TEXT = 300  # characters of a name or a description in the answer
+MAX_ROWS = 500  # rows of each kind in the answer
 
 
 def compare(a: Model, b: Model, rtol: float, atol: float) -> dict[str, Any]:
@@ -36,8 +36,8 @@ def compare(a: Model, b: Model, rtol: float, atol: float) -> dict[str, Any]:
     for row in rows:
         one = counts.setdefault(row["kind"], Counter())
         one[row["change"]] += 1
-        if sum(one.values()) <= MOST:
-            kept.append({key: cut(text, MOST_TEXT) for key, text in row.items()})
+        if sum(one.values()) <= MAX_ROWS:
+            kept.append({key: cut(text, MAX_TEXT) for key, text in row.items()})
     return {"same": not rows, "counts": {k: dict(v) for k, v in counts.items()}, "rows": kept, "rtol": rtol, "atol": atol}
 
 

@@ -16,7 +16,7 @@ from math import prod
 from onnx import ModelProto, TensorProto
 
 from lib.onnx_inspect.graph import Node, readers
-from lib.onnx_model.open import MANY, byte_size, count
+from lib.onnx_model.open import MAX_EXACT, byte_size, count
 
 Formula = Callable[[Node], int | None]
 FORMULAS: dict[str, Formula] = {}
@@ -133,7 +133,7 @@ def _macs(node: Node) -> tuple[int | None, str]:
         found = FORMULAS[node.operator](node)
     except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
         found = None  # a malformed node: the checker says what is wrong with it
-    if found is not None and found > MANY:
+    if found is not None and found > MAX_EXACT:
         return None, "more than can be"
     return (found, "") if found is not None else (None, "the shapes of its inputs or outputs are not known")
 

@@ -21,7 +21,7 @@ from lib.onnx_inspect.report import cut
 from lib.onnx_model.open import dtype_name
 
 MAX_BYTES = 1 << 30  # of all inputs together
-MOST, NAME = 20, 100  # inputs named in a message, characters of each name
+MAX_NAMED, MAX_NAME = 20, 100  # inputs named in a message, characters of each name
 STRING = 64  # bytes that a short Python string takes
 UNKNOWN_RANK = (1,)
 
@@ -150,19 +150,19 @@ def from_lists(given: dict[str, Any], model: ModelProto) -> dict[str, np.ndarray
                 raise ValueError  # 1.7 is no token id
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise InvalidFile(
-                f"The values of {cut(name, NAME)!r} are no array of {kind.dtype}. The model takes: {takes}."
+                f"The values of {cut(name, MAX_NAME)!r} are no array of {kind.dtype}. The model takes: {takes}."
             ) from None
         out[name] = _fits(name, kind, value, takes)
     return out
 
 
 def _names(names: list[str]) -> str:
-    return ", ".join(repr(cut(n, NAME)) for n in names[:5])
+    return ", ".join(repr(cut(n, MAX_NAME)) for n in names[:5])
 
 
 def _takes(inputs: dict[str, shapes.Type]) -> str:
-    said = [f"{cut(n, NAME)} {k.dtype} {_shape(k)}" for n, k in islice(inputs.items(), MOST)]
-    return "; ".join(said) + "; …" * (len(inputs) > MOST) or "no inputs"
+    said = [f"{cut(n, MAX_NAME)} {k.dtype} {_shape(k)}" for n, k in islice(inputs.items(), MAX_NAMED)]
+    return "; ".join(said) + "; …" * (len(inputs) > MAX_NAMED) or "no inputs"
 
 
 def _fits(name: str, kind: shapes.Type, value: np.ndarray, takes: str) -> np.ndarray:
@@ -176,7 +176,7 @@ def _fits(name: str, kind: shapes.Type, value: np.ndarray, takes: str) -> np.nda
         [] if kind.shape is None else [(d, n) for d, n in zip(kind.shape, value.shape, strict=False) if isinstance(d, int)]
     )
     if value.dtype != dtype or not same_rank or any(d != n for d, n in fixed):
-        raise InvalidFile(f"{cut(name, NAME)!r} is {value.dtype} {list(value.shape)}. The model takes: {takes}.")
+        raise InvalidFile(f"{cut(name, MAX_NAME)!r} is {value.dtype} {list(value.shape)}. The model takes: {takes}.")
     return value
 
 

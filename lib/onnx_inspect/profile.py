@@ -38,7 +38,7 @@ STANDS_FOR = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedMatMul": "MatM
 
 
 BLOCKED = "_nchwc"  # onnxruntime's own layout, in which channels come in eights or sixteens, the last ones empty
-MOST_BACK = 6  # nodes that may have been fused into one convolution
+MAX_BACK = 6  # nodes that may have been fused into one convolution
 
 
 @dataclass(slots=True)
@@ -87,7 +87,7 @@ def layers(model: ModelProto) -> dict[str, Layer]:
             out[node.output[0]] = Layer(node.name or f"Conv_{k}", weights[node.input[1]]), 0
         elif node.op_type in NONE and node.output:
             behind = [out[name] for name in node.input if name in out]
-            if behind and behind[0][1] < MOST_BACK:
+            if behind and behind[0][1] < MAX_BACK:
                 out[node.output[0]] = behind[0][0], behind[0][1] + 1
     return {name: layer for name, (layer, _) in out.items()}
 

@@ -20,7 +20,7 @@ from lib.onnx_model.functions import every
 from lib.onnx_model.open import count
 
 SMALL = 1024  # elements of a value that is computed
-MOST = 20_000  # nodes that are computed, at some 0.3 ms each
+MAX_NODES = 20_000  # nodes that are computed, at some 0.3 ms each
 GROWING = {"ConstantOfShape", "Expand", "Range", "Tile"}  # the size is up to their values: a declared one is not believed
 # Cheap, the same on every run, and with an output size that inference knows before.
 COMPUTED = frozenset(
@@ -49,7 +49,7 @@ class _Run:
     """One pass over a model; ``left`` is how many nodes may still be computed."""
 
     def __init__(self, model: ModelProto, numbers: dict[str, float] | None) -> None:
-        self.model, self.left = model, MOST
+        self.model, self.left = model, MAX_NODES
         # without a loop nobody asks for values, and nothing needs computing where all shapes are known
         self.all_values = numbers is not None and any(node.op_type == "Loop" for node in every(model.graph.node))
         self.numbers = {} if numbers is None else numbers

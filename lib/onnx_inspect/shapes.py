@@ -12,14 +12,14 @@ from onnx import ModelProto, TypeProto, ValueInfoProto
 
 from lib.errors import InvalidValue
 from lib.onnx_model.functions import every
-from lib.onnx_model.open import MANY, Model, bits, count, dtype_name
+from lib.onnx_model.open import MAX_EXACT, Model, bits, count, dtype_name
 from lib.onnx_model.wire import MARK
 
 Dim = int | str | None  # a number, a symbol, or unknown
 # An upload cannot name its external data like these.
 SKELETON, TO_INFER, INFERRED = f"{MARK}-skeleton.onnx", f"{MARK}-to-infer.onnx", f"{MARK}-inferred.onnx"
 FOLLOWING = {"Add", "Cast", "Concat", "Gather", "Identity", "Mul", "Slice", "Squeeze", "Sub", "Unsqueeze"}
-MOST_FOLLOWED = 100_000  # elements
+MAX_FOLLOWED = 100_000  # elements
 MAX_SYMBOL = 200  # characters of a dimension's name; every value's shape repeats it
 MAX_RANK = 64  # numpy's; onnxruntime's kernels stop far earlier
 
@@ -49,7 +49,7 @@ class Type:
         if self.shape is None or not all(isinstance(d, int) for d in self.shape):
             return None
         out = prod(self.shape)  # type: ignore[arg-type]
-        return out if out <= MANY else None
+        return out if out <= MAX_EXACT else None
 
     @property
     def bytes(self) -> int | None:
@@ -160,7 +160,7 @@ def _can_be_followed(proto: ModelProto) -> bool:
         if node.op_type in FOLLOWING:
             found = [sizes.get(name, 1) for name in node.input]
             size = sum(found) if node.op_type == "Concat" else max(found, default=1)
-            if size > MOST_FOLLOWED:
+            if size > MAX_FOLLOWED:
                 return False
             sizes.update(dict.fromkeys(node.output, size))
     return True

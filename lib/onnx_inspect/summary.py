@@ -16,8 +16,8 @@ from lib.onnx_model.open import Model, byte_size, count, dtype_name, tensors
 from lib.onnx_model.runtime import supported
 
 TEXT = 4000  # characters of a text from the model; more is cut, and said so
-MOST_NODES = 50_000  # listed one by one; counts and sums are over all
-MOST = 1 << 62  # JSON readers have 64 bits
+MAX_NODES = 50_000  # listed one by one; counts and sums are over all
+MAX_COUNT = 1 << 62  # JSON readers have 64 bits
 NAME = 300  # of a name: an initializer's readers are named again and again
 
 
@@ -43,9 +43,9 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
         by_operator.update(one.by)
     used = {e.value for _, t in tensors(proto) for e in t.external_data if e.key == "location"}
     everything = graph.flat(symbolic)
-    over = [min(n, MOST) for n in memory.over]
-    listed = [_node(s, b, one) for s, b, one in zip(symbolic[:MOST_NODES], nodes, costs, strict=False)]
-    listed += _inner(symbolic)[: MOST_NODES - len(listed)]
+    over = [min(n, MAX_COUNT) for n in memory.over]
+    listed = [_node(s, b, one) for s, b, one in zip(symbolic[:MAX_NODES], nodes, costs, strict=False)]
+    listed += _inner(symbolic)[: MAX_NODES - len(listed)]
     return Report(
         file={"name": name, "bytes": model.size, "external": sorted(used & model.externals.keys())}
         | {"beside": {n: lints.beside(n) or "unknown" for n in sorted(model.externals.keys() - used)}},
@@ -73,10 +73,10 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
         operators=dict(Counter(node.operator for node in everything).most_common()),
         functions=functions(proto),
         subgraphs=subgraphs(symbolic),
-        macs=min(sum(one.macs or 0 for one in costs), MOST),
-        macs_by_operator={k: min(v, MOST) for k, v in by_operator.most_common() if v},
+        macs=min(sum(one.macs or 0 for one in costs), MAX_COUNT),
+        macs_by_operator={k: min(v, MAX_COUNT) for k, v in by_operator.most_common() if v},
         not_counted=cost.uncounted(costs),
-        memory={"peak_bytes": min(memory.peak, MOST), "at": memory.at, "over_nodes": over, "unknown": memory.unknown},
+        memory={"peak_bytes": min(memory.peak, MAX_COUNT), "at": memory.at, "over_nodes": over, "unknown": memory.unknown},
         nodes=listed,
         nodes_left_out=len(everything) - len(listed),
     )
@@ -91,8 +91,8 @@ def _cut(faults: list[Problem]) -> list[Problem]:
     out: list[Problem] = []
     for rule in dict.fromkeys(p.rule for p in faults):
         alike = [p for p in faults if p.rule == rule]
-        out += alike[: check.MOST]
-        if (more := len(alike) - check.MOST) > 0:
+        out += alike[: check.MAX_PER_KIND]
+        if (more := len(alike) - check.MAX_PER_KIND) > 0:
             out.append(Problem("error", "model", f"{more:,} more like these.", "", rule))
     return out
 

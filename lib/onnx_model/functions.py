@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from onnx import ModelProto, NodeProto
 
-MOST = 1_000_000  # nodes; more are neither inlined nor given to a runtime, which inlines them too
+MAX_NODES = 1_000_000  # nodes; more are neither inlined nor given to a runtime, which inlines them too
 Key = tuple[str, str, str]
 
 

@@ -18,7 +18,7 @@ from lib.model_inputs.hints import from_metadata
 from lib.model_inputs.signature import Signature
 
 MOVES = ("Cast", "Transpose", "Identity", "Resize", "Pad", "Slice", "Squeeze", "Unsqueeze", "Reshape")
-MOST_STEPS, MOST_VALUES = 16, 4096  # of a constant: a scalar, or one a channel
+MAX_STEPS, MAX_VALUES = 16, 4096  # of a constant: a scalar, or one a channel
 
 
 def of(model: ModelProto, signature: Signature) -> dict[str, Any]:
@@ -38,7 +38,7 @@ def normalization(model: ModelProto, name: str) -> str | None:
             readers[value].append(node)
     constants = _Constants(model)
     scale, shift, changed = 1.0, 0.0, False
-    for _ in range(MOST_STEPS):
+    for _ in range(MAX_STEPS):
         nodes = readers.get(name, [])
         if len(nodes) != 1 or not nodes[0].output:
             break
@@ -67,7 +67,7 @@ class _Constants:
     def mean(self, name: str) -> np.ndarray | None:
         """float64 mean of a small finite constant; None for other values and for weights in files of their own."""
         tensor = self._held.get(name)
-        if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL or int(np.prod(tensor.dims)) > MOST_VALUES:
+        if tensor is None or tensor.data_location == onnx.TensorProto.EXTERNAL or int(np.prod(tensor.dims)) > MAX_VALUES:
             return None
         try:
             values = numpy_helper.to_array(tensor).astype(np.float64)

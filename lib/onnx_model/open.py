@@ -31,7 +31,7 @@ OURS = re.compile(rf"{MARK}-[0-9]+")
 TEXT = "This is a text file, not an ONNX model. Upload the .onnx file that the exporter wrote."
 ENTRIES = {"location", "offset", "length", "checksum"}  # of external data, as onnx.proto has them
 NAME = 100  # characters of a name in words for a place
-MANY = 1 << 48  # elements: more is not counted exactly, and bytes of many such tensors still fit 64 bits
+MAX_EXACT = 1 << 48  # elements: more is not counted exactly, and bytes of many such tensors still fit 64 bits
 
 
 @dataclass(slots=True)
@@ -133,8 +133,10 @@ def open_model(path: Path, externals: dict[str, Path]) -> Model:
     model = Model(proto, path, externals)
     _refuse_escapes(model)
     with suppress(functions.Recursive):  # onnx's checker says so
-        if (size := functions.inlined_size(proto)) > functions.MOST:
-            raise InvalidFile(f"The model has {size:,} nodes with its functions inlined; at most {functions.MOST:,} are.")
+        if (size := functions.inlined_size(proto)) > functions.MAX_NODES:
+            raise InvalidFile(
+                f"The model has {size:,} nodes with its functions inlined; at most {functions.MAX_NODES:,} are."
+            )
     return model
 
 
@@ -254,13 +256,13 @@ def _of_attribute(attribute: AttributeProto, where: str) -> Iterator[tuple[str, 
 
 
 def count(tensor: TensorProto) -> int:
-    """Elements by the declared shape; 1 for a scalar, 0 where a dimension is 0 or less, ``MANY`` at most."""
+    """Elements by the declared shape; 1 for a scalar, 0 where a dimension is 0 or less, ``MAX_EXACT`` at most."""
     if any(d <= 0 for d in tensor.dims):
         return 0
     out = 1
     for d in tensor.dims:
-        if (out := out * d) > MANY:
-            return MANY
+        if (out := out * d) > MAX_EXACT:
+            return MAX_EXACT
     return out
 
 

@@ -25,10 +25,10 @@ from lib.text_to_image.events import Done, Failed, Loading, Queued, Step
 from lib.text_to_image.queue import FairQueue
 from lib.text_to_image.ticket import Ticket
 
-MOST_REPLAYS = 3
+MAX_REPLAYS = 3
 LOOK_SECONDS = 0.25
 LATE = 2.0  # seconds by which this loop may be late before it believes no clock: the app itself was stopped
-LOST = "The replica that drew it was lost, and so were three others that began it again. Please try again."
+REPLICAS_LOST = "The replica that drew it was lost, and so were three others that began it again. Please try again."
 
 
 class Waiting:
@@ -100,10 +100,10 @@ class Dispatcher:
                 return
             ticket = flight.ticket
             losses = self._losses[ticket] = self._losses.get(ticket, 0) + 1
-            if losses <= MOST_REPLAYS:
+            if losses <= MAX_REPLAYS:
                 self.again.append(ticket)
-        if losses > MOST_REPLAYS:
-            ticket.emit(Failed(GenerationFailed(LOST)))
+        if losses > MAX_REPLAYS:
+            ticket.emit(Failed(GenerationFailed(REPLICAS_LOST)))
             return
         metrics.REPLAYS.inc()
         ticket.emit(Queued(1, None))

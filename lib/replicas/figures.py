@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from lib import metrics
 
 PASSED_ON = ("TICK_SECONDS", "TICK_ROWS", "DECODE_SECONDS", "LOAD_SECONDS")
-MOST = 10_000  # kept while nobody fetches them
+MAX_KEPT = 10_000  # kept while nobody fetches them
 
 Observation = tuple[str, list[str], float]  # the histogram, its labels, the value
 
@@ -33,7 +33,7 @@ class Recorder:
 
     def observe(self, value: float) -> None:
         with _lock:
-            if len(_kept) < MOST:
+            if len(_kept) < MAX_KEPT:
                 _kept.append((self._name, list(self._labels), value))
 
     @contextmanager

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from lib.replicas.replica import Replica
 from lib.replicas.router import Key, Place
-from lib.text_to_image.engine import MOST_GROUPS
+from lib.text_to_image.engine import MAX_GROUPS
 from lib.text_to_image.group import rows_at
 from lib.text_to_image.models import settle
 from lib.text_to_image.request import Request
@@ -108,7 +108,7 @@ class Flights:
         if known["rows"] == 1:  # a pipeline that is not ours to split: one picture at a time
             return not any(flight.key[0] == request.model for flight in there)
         if not beside:
-            return len({flight.key for flight in there}) < MOST_GROUPS
+            return len({flight.key for flight in there}) < MAX_GROUPS
         rows = sum(width(flight.ticket.request, known) for flight in beside) + width(request, known)
         return rows <= rows_at(known["rows"], known["size"], request.width, request.height) + AHEAD
 

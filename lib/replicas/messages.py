@@ -23,7 +23,7 @@ from lib.text_to_image.request import Request
 from lib.text_to_image.start_picture import StartPicture
 
 HEAD = struct.Struct("!II")  # bytes of the JSON, bytes of the picture
-MOST_JSON, MOST_BLOB = 4 << 20, 256 << 20
+MAX_JSON, MAX_BLOB = 4 << 20, 256 << 20
 KINDS = {kind.__name__: kind for kind in (Loading, Queued, Step, Done, Failed)}
 MODES = ("RGB", "RGBA", "L")
 SECRET = {"metrics_token"}  # nothing that a replica needs
@@ -39,7 +39,7 @@ def frame(head: Head, blob: bytes = b"") -> bytes:
 def lengths(head: bytes) -> tuple[int, int]:
     """Of the JSON and of the blob that follow. Raises ValueError for what no replica sends."""
     length, size = HEAD.unpack(head)
-    if length > MOST_JSON or size > MOST_BLOB:
+    if length > MAX_JSON or size > MAX_BLOB:
         raise ValueError("a frame that is too long")
     return length, size
 

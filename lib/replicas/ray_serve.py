@@ -29,7 +29,7 @@ from lib.settings import Settings, prepare_library
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 # Only a ceiling: the page sends what fits. It must be more than that, or rows stay empty; pings count, too.
-MOST_ONGOING = 512
+MAX_ONGOING = 512
 SHORT = 40  # characters of a folder's path: Ray's sockets add up to 60, and Linux allows 107
 LEFT_BEHIND = [".git", "tests", "benchmarks", "docs", ".ci", ".github"]  # not sent to other nodes
 
@@ -126,7 +126,7 @@ class RayFleet:
 
         deployment = serve.deployment(RayWorker).options(
             num_replicas=1,
-            max_ongoing_requests=MOST_ONGOING,
+            max_ongoing_requests=MAX_ONGOING,
             ray_actor_options={"num_cpus": 1} | ({"num_gpus": 1} if self._devices else {}),
             health_check_period_s=1,
             health_check_timeout_s=10,

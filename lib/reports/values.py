@@ -9,7 +9,7 @@ import numpy as np
 from lib.error_measures import wide
 from lib.reports.words import cut
 
-MANY = 1 << 48  # elements: more is not counted exactly
+MAX_EXACT = 1 << 48  # elements: more is not counted exactly
 PIECE = 1 << 22  # elements looked at together
 BINS = 64
 TEXT = 300  # characters of a string
@@ -37,7 +37,7 @@ def statistics(values: np.ndarray, whole: int) -> dict[str, Any]:
         if piece.size:
             total += piece.sum(dtype=np.longdouble)
             low, high = min(low, float(piece.min())), max(high, float(piece.max()))
-    zeros = min(zeros + max(whole - values.size, 0), MANY)
+    zeros = min(zeros + max(whole - values.size, 0), MAX_EXACT)
     out: dict[str, Any] = {
         "zeros": zeros,
         "sparsity": min(zeros / whole, 1.0) if whole > 0 else 0.0,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-MOST_SHOWN = 12  # sizes in a sentence
+MAX_SHOWN = 12  # sizes in a sentence
 
 
 @dataclass(slots=True)
@@ -72,5 +72,5 @@ def note(chosen: dict[str, int], given: dict[str, int]) -> str:
 
 
 def listed(chosen: dict[str, int]) -> str:
-    shown = [f"{name} = {size}" for name, size in list(chosen.items())[:MOST_SHOWN]]
-    return ", ".join(shown) + ", …" * (len(chosen) > MOST_SHOWN)
+    shown = [f"{name} = {size}" for name, size in list(chosen.items())[:MAX_SHOWN]]
+    return ", ".join(shown) + ", …" * (len(chosen) > MAX_SHOWN)

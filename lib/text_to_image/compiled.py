@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).parent.parent.parent
 ROWS = 2  # of one guided request
-MOST_PARAMETERS = 400e6  # tracing takes three times their memory
+MAX_PARAMETERS = 400e6  # tracing takes three times their memory
 AGREES = 1e-4  # of the largest value of PyTorch's output; OpenVINO 2026.4 differs by 1e-6
 NICE = 10
 Streams = tuple[Any, ...]  # OpenVINO's InferRequests
@@ -61,7 +61,7 @@ class CompiledUNet:
 
         plain = getattr(network.config, "addition_embed_type", None) is None and network.config.time_cond_proj_dim is None
         cpu = network.device.type == "cpu" and network.dtype == torch.float32
-        small = sum(p.numel() for p in network.parameters()) <= MOST_PARAMETERS
+        small = sum(p.numel() for p in network.parameters()) <= MAX_PARAMETERS
         wanted = settings.compile_unet and not settings.reproducible
         if not (wanted and plain and cpu and small and importlib.util.find_spec("openvino")):
             return None

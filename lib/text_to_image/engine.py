@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 # Seconds for which a request that cannot start yet (its model is not in memory, it needs two rows
 # and one is free) lets others go first. Then they wait, so that nobody is kept out for ever.
 PATIENCE = 10.0
-MOST_GROUPS = 8
+MAX_GROUPS = 8
 STOPPING = "The server is being stopped or replaced. Please try again in a moment."
 ENDED = "The engine has ended. Whoever runs this app finds why in its log; starting the app again helps."
 
@@ -259,7 +259,7 @@ class Engine:
             else:
                 # a pipeline that is not ours to split draws one picture at a time, whatever its size
                 alone = model.family is None and any(other[0] == model.name for other in self._groups)
-                room = len(self._groups) < MOST_GROUPS and not alone
+                room = len(self._groups) < MAX_GROUPS and not alone
                 blocked = blocked or (late and not room)
             return room and not blocked and key not in full
 

@@ -18,7 +18,7 @@ from pathlib import Path
 KEY = re.compile(r"[0-9a-f]{32}")
 NAME = re.compile(r"\d{1,20}-[0-9a-f]{16}-(?P<plain>[a-z0-9-]{1,80})\.png")
 ZIP = re.compile(r"[0-9a-f]{32}\.zip")
-MOST = 48
+MAX_PICTURES = 48
 ZIP_SECONDS = 600
 
 
@@ -39,7 +39,7 @@ class Gallery:
         return bool(isinstance(visitor, str) and KEY.fullmatch(visitor))
 
     def add(self, visitor: str, png: bytes, name: str) -> Path:
-        """Stores the picture and forgets the visitor's oldest beyond ``MOST``. ``name`` is a-z, 0-9 and hyphens."""
+        """Stores the picture and forgets the visitor's oldest beyond ``MAX_PICTURES``. ``name`` is a-z, 0-9 and hyphens."""
         home = self._home(visitor)
         path = home / f"{time.time_ns()}-{secrets.token_hex(8)}-{name}.png"
         assert NAME.fullmatch(path.name), name
@@ -51,7 +51,7 @@ class Gallery:
             except FileNotFoundError:
                 if last:
                     raise
-        for old in self.pictures(visitor)[MOST:]:
+        for old in self.pictures(visitor)[MAX_PICTURES:]:
             old.unlink(missing_ok=True)
         return path
 

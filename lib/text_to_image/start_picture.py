@@ -14,7 +14,7 @@ from PIL import Image, ImageFilter, ImageOps
 from lib.errors import InvalidValue
 
 STRENGTH = 0.75
-MOST_SIDE = 2048  # pixels: no model here draws larger pictures
+MAX_SIDE = 2048  # pixels: no model here draws larger pictures
 SOFT = 128  # the soft edge of a mask is one pixel wide for so many pixels of the picture's width
 
 
@@ -36,8 +36,8 @@ class StartPicture:
 
     def __post_init__(self) -> None:
         area = self.width * self.height
-        if not (0 < self.width <= MOST_SIDE and 0 < self.height <= MOST_SIDE):
-            raise InvalidValue("image", f"{self.width} x {self.height}", f"at most {MOST_SIDE} pixels a side")
+        if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):
+            raise InvalidValue("image", f"{self.width} x {self.height}", f"at most {MAX_SIDE} pixels a side")
         if len(self.pixels) != 3 * area or (self.mask is not None and len(self.mask) != area):
             raise ValueError("pixels that do not fit the size")
         object.__setattr__(self, "strength", strength_of(self.strength))
@@ -128,11 +128,11 @@ def soft(mask: Image.Image, edge: int) -> np.ndarray:
 
 
 def _within(image: Image.Image) -> Image.Image:
-    """At most MOST_SIDE pixels a side."""
+    """At most ``MAX_SIDE`` pixels a side."""
     most = max(image.size)
-    if most <= MOST_SIDE:
+    if most <= MAX_SIDE:
         return image
-    size = tuple(max(1, round(side * MOST_SIDE / most)) for side in image.size)
+    size = tuple(max(1, round(side * MAX_SIDE / most)) for side in image.size)
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # type: ignore[arg-type]
 
 

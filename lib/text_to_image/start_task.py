@@ -11,12 +11,12 @@ from PIL import Image
 
 from lib import pictures
 from lib.errors import InvalidFile
-from lib.text_to_image.start_picture import MOST_SIDE, StartPicture
+from lib.text_to_image.start_picture import MAX_SIDE, StartPicture
 
 
 def prepare(progress: Callable[..., None], image: str, mask: str, strokes: bool, out: str) -> dict[str, Any]:
     """Writes RGB, then the mask's grey if there is one, to ``out``. ``mask`` may be ""; ``strokes``: see ``Intake.read``."""
-    start = _read("image", Path(image), lambda path: Image.fromarray(pictures.load(path, about=MOST_SIDE)))
+    start = _read("image", Path(image), lambda path: Image.fromarray(pictures.load(path, about=MAX_SIDE)))
     area = None
     if mask:
         area = _read("mask", Path(mask), _painted if strokes else lambda path: Image.fromarray(pictures.load(path)))

@@ -102,7 +102,7 @@ DTYPES = {
     16: "uint16",
 }
 OLD_CODES = 127  # operator codes from there on stand in the newer field
-MOST_DIMENSIONS = 8
+MAX_DIMENSIONS = 8
 
 
 class Damaged(Exception):
@@ -259,7 +259,7 @@ def _check(model: dict[str, Any], size: int) -> None:
 
 def _check_tensor(model: dict[str, Any], tensor: dict[str, Any]) -> None:
     shape = tensor["shape"]
-    if len(shape) > MOST_DIMENSIONS or (shape < 0).any():
+    if len(shape) > MAX_DIMENSIONS or (shape < 0).any():
         raise Damaged("a tensor has an impossible shape")
     if len(tensor["shape_signature"]) not in (0, len(shape)):
         raise Damaged("a tensor has two shapes of different length")

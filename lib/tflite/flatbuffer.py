@@ -2,7 +2,7 @@
 
 The interpreters follow offsets without looking; this walks the same offsets first, with the tables of
 ``schema`` (binary format: flatbuffers.dev/internals). It reads the structure and never the weights: what it
-touches is bounded by ``MOST_STEPS``. It does not know what operators mean; only indices between tables are checked.
+touches is bounded by ``MAX_STEPS``. It does not know what operators mean; only indices between tables are checked.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from pathlib import Path
 from lib.errors import InvalidFile
 from lib.tflite.schema import TABLES, UNIONS
 
-MOST_STEPS = 2_000_000  # tables, fields and offsets; MediaPipe's largest, of faces, takes 47,000
-MOST_DEPTH = 16  # tables in tables; the schema itself allows 7
+MAX_STEPS = 2_000_000  # tables, fields and offsets; MediaPipe's largest, of faces, takes 47,000
+MAX_DEPTH = 16  # tables in tables; the schema itself allows 7
 METADATA, EXTERNAL_GROUPS, EXTERNAL_BUFFERS = 6, 8, 9  # slots of Model
 HEAD = 8  # bytes: the root's offset and the identifier
 AGAIN = "Upload the whole file again."
@@ -52,7 +52,7 @@ class Walk:
         *,
         tables: Mapping[str, tuple[str, ...]] = TABLES,
         unions: Mapping[str, tuple[str, ...]] = UNIONS,
-        most: int = MOST_STEPS,
+        most: int = MAX_STEPS,
         unpacked: bool = False,
     ) -> None:
         self._data, self._size, self._steps = data, min(size, 1 << 31), 0
@@ -104,8 +104,8 @@ class Walk:
         if (table, kind) in self._seen and not self._unpacked:
             return
         self._seen.add((table, kind))
-        if depth > MOST_DEPTH:
-            raise Broken(f"its tables nest over {MOST_DEPTH} deep")
+        if depth > MAX_DEPTH:
+            raise Broken(f"its tables nest over {MAX_DEPTH} deep")
         fields, end = self._fields(table)
         chosen = 0
         for what, at in zip(self._tables.get(kind, ()), fields, strict=False):  # a newer schema may have more fields

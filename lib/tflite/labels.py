@@ -9,7 +9,7 @@ from lib.tflite import metadata_apply, metadata_table
 from lib.tflite.metadata_fields import Metadata
 
 NAME = "labels.txt"
-MOST_BYTES, MOST_LINES = 8 << 20, 100_000
+MAX_BYTES, MAX_LINES = 8 << 20, 100_000
 Shapes = list[tuple[int, ...]]
 
 
@@ -22,9 +22,9 @@ def taken(table: Any, files: dict[str, bytes]) -> tuple[str, ...]:
 
 def lines(data: bytes) -> tuple[str, ...]:
     """As MediaPipe reads them: an empty line at the end is no label, and spaces belong to a label."""
-    found = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n", MOST_LINES + 1)
-    if len(data) > MOST_BYTES or len(found) > MOST_LINES + 1:
-        raise InvalidFile(f"The file of labels has {len(data):,} bytes; at most {MOST_LINES:,} labels are read.")
+    found = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n", MAX_LINES + 1)
+    if len(data) > MAX_BYTES or len(found) > MAX_LINES + 1:
+        raise InvalidFile(f"The file of labels has {len(data):,} bytes; at most {MAX_LINES:,} labels are read.")
     return tuple(found[:-1] if not found[-1] else found)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 from lib.errors import InvalidValue
 from lib.tflite.metadata_fields import Metadata, TensorNote, float32
 
-MOST_TEXT, MOST_LABEL, MOST_LABELS, MOST_CHANNELS = 10_000, 255, 100_000, 16  # a folder may be a label
+MAX_TEXT, MAX_LABEL, MAX_LABELS, MAX_CHANNELS = 10_000, 255, 100_000, 16  # a folder may be a label
 
 
 def classifier(
@@ -66,8 +66,8 @@ def _same(before: Any, value: Any) -> bool:
 def _text(name: str, value: Any) -> str:
     if not isinstance(value, str) or any(unicodedata.category(c) == "Cs" for c in value):
         raise InvalidValue(name, value, "text")
-    if len(value) > MOST_TEXT:
-        raise InvalidValue(name, value, f"at most {MOST_TEXT:,} characters; it has {len(value):,}")
+    if len(value) > MAX_TEXT:
+        raise InvalidValue(name, value, f"at most {MAX_TEXT:,} characters; it has {len(value):,}")
     return value
 
 
@@ -75,11 +75,11 @@ def _labels(name: str, value: Any) -> tuple[str, ...]:
     """Some lists have a label twice (ImageNet has two cranes), so that is no fault."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InvalidValue(name, value, "a list of texts")
-    if not 0 < len(value) <= MOST_LABELS:
-        raise InvalidValue(name, f"{len(value):,} labels", f"1 to {MOST_LABELS:,}")
+    if not 0 < len(value) <= MAX_LABELS:
+        raise InvalidValue(name, f"{len(value):,} labels", f"1 to {MAX_LABELS:,}")
     for label in value:
-        if not isinstance(label, str) or label != label.strip() or not 0 < len(label) <= MOST_LABEL:
-            raise InvalidValue("a label", label, f"a text of 1 to {MOST_LABEL} characters without spaces around it")
+        if not isinstance(label, str) or label != label.strip() or not 0 < len(label) <= MAX_LABEL:
+            raise InvalidValue("a label", label, f"a text of 1 to {MAX_LABEL} characters without spaces around it")
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in label):
             raise InvalidValue("a label", label, "one line without control characters: the file holds a label a line")
     return tuple(value)
@@ -87,7 +87,7 @@ def _labels(name: str, value: Any) -> tuple[str, ...]:
 
 def _numbers(name: str, value: Any) -> tuple[float, ...]:
     given = value if isinstance(value, Sequence) else [value]
-    fine = not isinstance(given, str) and 0 < len(given) <= MOST_CHANNELS
+    fine = not isinstance(given, str) and 0 < len(given) <= MAX_CHANNELS
     if not fine or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in given):
         raise InvalidValue(name, value, "a number, or a list of one for each channel")
     found = float32(given, name)

@@ -8,7 +8,7 @@ from typing import Any
 from lib.tflite import labels, metadata_table
 from lib.tflite.metadata_fields import Metadata
 
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 def problems(metadata: Metadata) -> list[str]:
@@ -56,5 +56,5 @@ def _normalisation(metadata: Metadata) -> list[str]:
 
 
 def _some(names: list[str]) -> str:
-    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
-    return ", ".join(repr(name[:80]) for name in names[:MOST_NAMED]) + more
+    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(repr(name[:80]) for name in names[:MAX_NAMED]) + more

@@ -20,7 +20,7 @@ from lib.tflite.metadata_fields import Metadata, TensorNote
 from lib.tflite.metadata_schema import TABLES, UNIONS
 
 IDENTIFIER, ENTRY = b"M001", "TFLITE_METADATA"
-MOST_BYTES, MOST_PARTS = 16 << 20, 500_000
+MAX_BYTES, MAX_PARTS = 16 << 20, 500_000
 FEATURE, IMAGE, BOX, AUDIO = 1, 2, 3, 4  # ContentProperties
 COLOURS = {1: "RGB", 2: "GRAYSCALE"}
 NORMALISATION = 1  # ProcessUnitOptions
@@ -46,12 +46,10 @@ def generated() -> ModuleType:
 
 def unpacked(data: bytes) -> Any:
     """The verified table as generated objects (ModelMetadataT). Raises InvalidFile."""
-    if len(data) > MOST_BYTES:
-        raise InvalidFile(f"The metadata of the file have {len(data):,} bytes; at most {MOST_BYTES:,} are read.")
+    if len(data) > MAX_BYTES:
+        raise InvalidFile(f"The metadata of the file have {len(data):,} bytes; at most {MAX_BYTES:,} are read.")
     try:
-        Walk(data, len(data), tables=TABLES, unions=UNIONS, most=MOST_PARTS, unpacked=True).whole(
-            IDENTIFIER, "ModelMetadata"
-        )
+        Walk(data, len(data), tables=TABLES, unions=UNIONS, most=MAX_PARTS, unpacked=True).whole(IDENTIFIER, "ModelMetadata")
     except Broken as why:
         raise InvalidFile(f"The metadata of the TensorFlow Lite file are damaged: {why}.") from None
     return generated().ModelMetadataT.InitFromPackedBuf(data, 0)

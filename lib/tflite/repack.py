@@ -16,7 +16,7 @@ from lib.errors import InvalidFile
 from lib.tflite import file as tflite_file
 from lib.tflite.flatbuffer import check_tflite
 
-MOST_BYTES = (1 << 31) - (64 << 20)  # a flatbuffer's offsets reach 2 GB; what is not weights needs some
+MAX_BYTES = (1 << 31) - (64 << 20)  # a flatbuffer's offsets reach 2 GB; what is not weights needs some
 ALIGNED = 16  # of weights, as the schema has it
 ROOM = 1 << 20
 
@@ -86,10 +86,10 @@ def _shared(model: Any, entry: Any) -> bool:
 
 
 def _fits(held: int) -> None:
-    if held > MOST_BYTES:
+    if held > MAX_BYTES:
         raise InvalidFile(
             f"The weights of the TensorFlow Lite file have {held / 1e9:.1f} GB; it can only be written again with at most "
-            f"{MOST_BYTES / 1e9:.1f} GB. Make the weights float16 or int8 first."
+            f"{MAX_BYTES / 1e9:.1f} GB. Make the weights float16 or int8 first."
         )
 
 

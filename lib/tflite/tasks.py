@@ -26,11 +26,11 @@ from typing import Any
 
 from lib.errors import InvalidValue
 from lib.tflite import metadata as tflite_metadata
-from lib.tflite.metadata_edit import FIELDS, MOST_TEXT
+from lib.tflite.metadata_edit import FIELDS, MAX_TEXT
 from lib.tflite.metadata_problems import problems
 
 Progress = Callable[..., None]
-MOST_NOTES = 1_000
+MAX_NOTES = 1_000
 INSIDE = (
     "Mean and std were 0 and 1, and were changed. A file that says 0 and 1 takes pixels as they are; those made here have "
     "their normalization inside. Readers now normalize twice, and the answers are others."
@@ -71,7 +71,7 @@ def _asked(path: str) -> dict[str, Any]:
         "present": read is not None,
         **{name: _shown(getattr(found, name)) for name in ("name", "description", "version", "author", "license")},
         **{name: list(getattr(found, name)) for name in ("labels", "mean", "std")},
-        **{side: [_note(n) for n in getattr(found, side)[:MOST_NOTES]] for side in ("inputs", "outputs")},
+        **{side: [_note(n) for n in getattr(found, side)[:MAX_NOTES]] for side in ("inputs", "outputs")},
         "files": [{"name": name, "bytes": len(data)} for name, data in found.files.items()],
         "problems": problems(found),
         "fields": list(FIELDS),
@@ -89,4 +89,4 @@ def _note(note: tflite_metadata.TensorNote) -> dict[str, Any]:
 
 
 def _shown(text: str) -> str:
-    return text if len(text) <= MOST_TEXT else f"{text[: MOST_TEXT - 1]}…"
+    return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

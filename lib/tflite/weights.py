@@ -11,7 +11,7 @@ from lib.tflite import file as tflite_file
 LARGEST = float(np.finfo(np.float16).max)  # 65,504
 FLOAT32, FLOAT16 = 0, 1
 INTEGERS = {9, 3, 7, 17, 19}  # int8, uint8, int16, int4, int2: what quantised weights are stored as
-MOST_NAMED = 5
+MAX_NAMED = 5
 
 
 def stored_bytes(model: dict[str, Any]) -> dict[int, int]:
@@ -72,8 +72,8 @@ def cut(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
                 said.append(f"The weight {tensor['name'][:80]!r} {how}: what is beyond became infinite.")
             elif peak and not values.astype(np.float16).any():
                 said.append(f"The weight {tensor['name'][:80]!r} is at most {peak:.1g}: in float16 all of it became 0.")
-    more = [f"So did {len(said) - MOST_NAMED} more weights."] if len(said) > MOST_NAMED else []
-    return said[:MOST_NAMED] + more
+    more = [f"So did {len(said) - MAX_NAMED} more weights."] if len(said) > MAX_NAMED else []
+    return said[:MAX_NAMED] + more
 
 
 def _share(part: int, found: dict[int, int]) -> str:

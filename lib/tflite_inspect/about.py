@@ -12,7 +12,7 @@ from lib.tflite.signatures import keys
 from lib.tflite_inspect import names
 from lib.tflite_inspect.graph import free
 
-TEXT, MOST = 4000, 200  # characters of a text; entries that are listed
+MAX_TEXT, MAX_ENTRIES = 4000, 200  # characters of a text; entries that are listed
 RUNTIME = "min_runtime_version"
 PRESETS = {"0..255": (0, 1), "0..1": (0, 255), "-1..1": (127.5, 127.5)}  # what pictures become, by mean and std
 
@@ -48,20 +48,20 @@ def signatures(model: dict[str, Any]) -> list[dict[str, Any]]:
     """``key``, ``graph``, and ``inputs`` and ``outputs`` as name -> dtype and shape; the same graph's may be there twice."""
     compared = set(keys(model))
     out = []
-    for one in model["signature_defs"][:MOST]:
+    for one in model["signature_defs"][:MAX_ENTRIES]:
         tensors = model["subgraphs"][one["subgraph"]]["tensors"]
         sides = {
             side: [
                 {
-                    "name": cut(m["name"], TEXT),
+                    "name": cut(m["name"], MAX_TEXT),
                     "dtype": names.dtype(tensors[m["tensor"]]["type"]),
                     "shape": free(tensors[m["tensor"]]),
                 }
-                for m in one[side][:MOST]
+                for m in one[side][:MAX_ENTRIES]
             ]
             for side in ("inputs", "outputs")
         }
-        out.append({"key": cut(one["key"], TEXT), "graph": one["subgraph"], "run": one["key"] in compared} | sides)
+        out.append({"key": cut(one["key"], MAX_TEXT), "graph": one["subgraph"], "run": one["key"] in compared} | sides)
     return out
 
 
@@ -76,4 +76,4 @@ def runtime(model: dict[str, Any]) -> str:
 
 def entries(model: dict[str, Any]) -> list[str]:
     """Names of all entries beside the graphs."""
-    return [cut(entry["name"], TEXT) for entry in model["metadata"][:MOST]]
+    return [cut(entry["name"], MAX_TEXT) for entry in model["metadata"][:MAX_ENTRIES]]

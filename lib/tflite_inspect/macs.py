@@ -14,8 +14,8 @@ from typing import Any
 
 from lib.tflite_inspect.graph import Node, Shape, Shapes, nodes, whole_name
 
-MANY = 1 << 62  # JSON readers have 64 bits
-MOST_DEPTH = 16  # graphs that run graphs
+MAX_COUNT = 1 << 62  # JSON readers have 64 bits
+MAX_DEPTH = 16  # graphs that run graphs
 UNKNOWN_SHAPE = "its shapes are not known before a run"
 Formula = Callable[[list[Shape | None], Shape], int | None]
 FORMULAS: dict[str, Formula] = {}
@@ -142,7 +142,7 @@ def cost(model: dict[str, Any], node: Node, shapes: Shapes, inside: Callable[[in
         found = None
     if found is None:
         return _left(node, UNKNOWN_SHAPE)
-    if found > MANY:
+    if found > MAX_COUNT:
         return _left(node, "more than can be")
     return Cost(found, by=Counter({node.operator: found}))
 
@@ -171,7 +171,7 @@ def total(costs: list[Cost]) -> Cost:
     for one in costs:
         by.update(one.by)
         left.update(one.left)
-    return Cost(min(sum(one.macs or 0 for one in costs), MANY), by=by, left=left)
+    return Cost(min(sum(one.macs or 0 for one in costs), MAX_COUNT), by=by, left=left)
 
 
 class Passes:
@@ -187,7 +187,7 @@ class Passes:
         return [cost(self._model, n, self._shapes(number), self.of) for n in nodes(self._model, number)]
 
     def of(self, number: int) -> Cost:
-        if number in self._open or len(self._open) > MOST_DEPTH:
+        if number in self._open or len(self._open) > MAX_DEPTH:
             return Cost(0, left=Counter({("graphs", "they run each other without an end"): 1}))
         if number not in self._known:
             self._open.add(number)

@@ -8,8 +8,8 @@ from lib.reports.markdown import cell, code, run_lines, sentence
 from lib.reports.words import shape_text
 from lib.tflite_inspect.report import facts, quantised, verdict
 
-MOST = 20  # rows of a table
-MOST_TENSORS = 100
+MAX_ROWS = 20  # rows of a table
+MAX_TENSORS = 100
 
 
 def markdown(report: dict[str, Any]) -> str:
@@ -47,9 +47,9 @@ def markdown(report: dict[str, Any]) -> str:
     out += [
         f"| {t['index']} | {code(t['name'])} | {t['kind']} | {cell(t['dtype'])} | {cell(shape_text(t['shape']))} "
         f"| {'unknown' if t['bytes'] is None else format(t['bytes'], ',')} | {cell(quantised(t['quantization']))} |"
-        for t in report["tensors"][:MOST_TENSORS]
+        for t in report["tensors"][:MAX_TENSORS]
     ]
-    if (more := len(report["tensors"]) + report["tensors_left_out"] - MOST_TENSORS) > 0:
+    if (more := len(report["tensors"]) + report["tensors_left_out"] - MAX_TENSORS) > 0:
         out += ["", f"And {more:,} more, in the JSON report."]
     out += _metadata(report["metadata"])
     if report.get("run"):
@@ -73,6 +73,6 @@ def _metadata(found: dict[str, Any] | None) -> list[str]:
             words = cell(note["content"] or "unknown"), span, cell(note["description"])
             out.append(f"| {side[:-1]} | {code(note['name'])} | {' | '.join(words)} |")
     if found["labels"]:
-        shown = ", ".join(code(label) for label in found["labels"][:MOST_TENSORS])
-        out += ["", f"Labels: {shown}" + (", …" if len(found["labels"]) > MOST_TENSORS else "")]
+        shown = ", ".join(code(label) for label in found["labels"][:MAX_TENSORS])
+        out += ["", f"Labels: {shown}" + (", …" if len(found["labels"]) > MAX_TENSORS else "")]
     return out

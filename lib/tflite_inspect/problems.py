@@ -14,8 +14,8 @@ from lib.tflite_inspect import names
 from lib.tflite_inspect.graph import Node
 from lib.tflite_inspect.shapes import Measured
 
-MOST = 50  # of one kind; the rest is a number
-MOST_READ = 1 << 30  # bytes of weights whose values are looked at
+MAX_PER_KIND = 50  # of one kind; the rest is a number
+MAX_READ = 1 << 30  # bytes of weights whose values are looked at
 FLEX = "Flex"
 RUNTIME = "Export it again with an older converter, or use a newer runtime."
 
@@ -32,9 +32,9 @@ def problems(
         words = f"a run on zeros fails: {measured.failed}"
         found.append(Problem("warning", "model", words, "Other inputs may do: try Run. Some shapes stay unknown.", "litert"))
     for check in (_operators(nodes), _quantization(model), _values(model), _dead(model, nodes)):
-        alike = list(islice(check, MOST + 1))
-        found += alike[:MOST]
-        if len(alike) > MOST:
+        alike = list(islice(check, MAX_PER_KIND + 1))
+        found += alike[:MAX_PER_KIND]
+        if len(alike) > MAX_PER_KIND:
             found.append(Problem(alike[-1].severity, "model", "There are more like these.", "", alike[-1].rule))
     found += _metadata(metadata, unread)
     if not model["signature_defs"]:
@@ -95,8 +95,8 @@ def _values(model: dict[str, Any]) -> Iterator[Problem]:
             values = tflite_file.stored(model, tensor)
             if values is None:
                 continue
-            if (read := read + values.nbytes) > MOST_READ:
-                words = f"values are looked at up to {MOST_READ >> 30} GB of weights; the rest was not"
+            if (read := read + values.nbytes) > MAX_READ:
+                words = f"values are looked at up to {MAX_READ >> 30} GB of weights; the rest was not"
                 yield Problem("info", "model", words, "", "values")
                 return
             if odd := values.size - int(np.isfinite(values).sum()):

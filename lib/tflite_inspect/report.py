@@ -8,7 +8,7 @@ from lib.reports.words import exact, human, plural, size
 
 UNKNOWN = "unknown"
 SHOWN = 12
-MOST_LABELS = 1000  # in an answer to a program; the editor's form has all of them
+MAX_LABELS = 1000  # in an answer to a program; the editor's form has all of them
 
 
 def shortened(report: dict[str, Any]) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def shortened(report: dict[str, Any]) -> dict[str, Any]:
 
 def first_labels(metadata: dict[str, Any]) -> dict[str, Any]:
     """The metadata with their first labels, and ``labels_count`` of all."""
-    return metadata | {"labels": metadata["labels"][:MOST_LABELS], "labels_count": len(metadata["labels"])}
+    return metadata | {"labels": metadata["labels"][:MAX_LABELS], "labels_count": len(metadata["labels"])}
 
 
 def verdict(report: dict[str, Any]) -> str:

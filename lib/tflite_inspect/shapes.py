@@ -21,7 +21,7 @@ from lib.tflite.runner import UNKNOWN
 from lib.tflite.signatures import SignatureGraph, described, parts
 from lib.tflite_inspect.graph import Shapes, declared
 
-MOST_RUN = 256 << 20  # bytes of a file that is run for its shapes
+MAX_RUN = 256 << 20  # bytes of a file that is run for its shapes
 BY_RUN = "Some shapes are computed while it runs; they are those of one run on zeros."
 
 
@@ -63,7 +63,7 @@ def measured(path: Path, model: dict[str, Any], given: dict[str, int]) -> Measur
     if why:
         return Measured(declared(model, 0), chosen, said, why)
     out = Measured(plan.shapes(), chosen, said)
-    if None in out.shapes.values() and path.stat().st_size <= MOST_RUN:
+    if None in out.shapes.values() and path.stat().st_size <= MAX_RUN:
         why = plan.failure()
         if UNKNOWN.search(why):
             out.refused = why

@@ -20,8 +20,8 @@ from lib.tflite_inspect.problems import problems
 from lib.tflite_inspect.shapes import Measured, measured, signature
 
 TEXT = 4000  # characters of a text from the file
-MOST_NODES = 50_000  # listed one by one
-MANY = 1 << 62
+MAX_NODES = 50_000  # listed one by one
+MAX_COUNT = 1 << 62
 
 
 def report(path: Path, name: str, sizes: dict[str, int]) -> dict[str, Any]:
@@ -40,8 +40,8 @@ def report(path: Path, name: str, sizes: dict[str, int]) -> dict[str, Any]:
     costs, whole = passes.nodes(0), passes.of(0)
     alive = memory(model, model["subgraphs"][0], every[0], plan.shapes)
     metadata, unread = about.metadata(path)
-    listed = [_node(model, node, one, plan.shapes) for node, one in zip(every[0][:MOST_NODES], costs, strict=False)]
-    listed += [_inner(model, k, node) for k, some in every.items() if k for node in some][: MOST_NODES - len(listed)]
+    listed = [_node(model, node, one, plan.shapes) for node, one in zip(every[0][:MAX_NODES], costs, strict=False)]
+    listed += [_inner(model, k, node) for k, some in every.items() if k for node in some][: MAX_NODES - len(listed)]
     found = problems(model, every[0], plan, metadata, unread)
     inputs, outputs = _ends(model)
     return {
@@ -65,13 +65,18 @@ def report(path: Path, name: str, sizes: dict[str, int]) -> dict[str, Any]:
         "parameters": tensors.parameters(model),
         "initializers": tensors.weights(model, every),
         "tensors": tensors.listed(model, every[0], plan.shapes),
-        "tensors_left_out": max(0, len(model["subgraphs"][0]["tensors"]) - tensors.MOST),
+        "tensors_left_out": max(0, len(model["subgraphs"][0]["tensors"]) - tensors.MAX_LISTED),
         "operators": dict(Counter(node.operator for some in every.values() for node in some).most_common()),
         "subgraphs": [{"scope": whole_name(model, k), "operator": "", "nodes": len(some)} for k, some in every.items() if k],
         "macs": whole.macs,
-        "macs_by_operator": {k: min(v, MANY) for k, v in whole.by.most_common() if v},
+        "macs_by_operator": {k: min(v, MAX_COUNT) for k, v in whole.by.most_common() if v},
         "not_counted": [{"operator": o, "reason": r, "nodes": n} for (o, r), n in whole.left.items()],
-        "memory": {"peak_bytes": min(alive.peak, MANY), "at": alive.at, "over_nodes": alive.over, "unknown": alive.unknown},
+        "memory": {
+            "peak_bytes": min(alive.peak, MAX_COUNT),
+            "at": alive.at,
+            "over_nodes": alive.over,
+            "unknown": alive.unknown,
+        },
         "nodes": listed,
         "nodes_left_out": sum(map(len, every.values())) - len(listed),
     }

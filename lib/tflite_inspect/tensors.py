@@ -9,7 +9,7 @@ from lib.reports.words import cut
 from lib.tflite_inspect import names
 from lib.tflite_inspect.graph import Node, Shapes, free, held, size
 
-MOST = 50_000  # listed one by one
+MAX_LISTED = 50_000  # listed one by one
 NAME = 300  # characters
 SCALES = 8  # of a tensor, in the list
 READERS = 8
@@ -39,7 +39,7 @@ def listed(model: dict[str, Any], nodes: list[Node], shapes: Shapes) -> list[dic
     graph = model["subgraphs"][0]
     inputs, outputs = set(graph["inputs"].tolist()), set(graph["outputs"].tolist())
     rows = []
-    for number, tensor in enumerate(graph["tensors"][:MOST]):
+    for number, tensor in enumerate(graph["tensors"][:MAX_LISTED]):
         kind = "input" if number in inputs else "output" if number in outputs else ""
         kind = kind or ("variable" if tensor["is_variable"] else "weight" if held(model, tensor) else "activation")
         rows.append(
@@ -85,7 +85,7 @@ def weights(model: dict[str, Any], nodes: dict[int, list[Node]]) -> list[dict[st
                     "quantization": quantization(tensor),
                 }
             )
-    return sorted(out, key=lambda one: -one["bytes"])[:MOST]
+    return sorted(out, key=lambda one: -one["bytes"])[:MAX_LISTED]
 
 
 def parameters(model: dict[str, Any]) -> dict[str, Any]:

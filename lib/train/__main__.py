@@ -127,7 +127,7 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
         run = earlier
     elif main:
         reference = DataReference(
-            id=named if named in datasets.MADE else "",
+            id=named if named in datasets.MAKERS else "",
             name=Path(named).name,
             fingerprint=data.fingerprint,
             count=len(data.items),
@@ -135,7 +135,7 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
         )
         name = args.name or (f"{record.name}-again" if earlier else Path(named).name)
         run = runs.new(name, {"recipe": recipe.as_dict(), "data": asdict(reference)})
-        (run.folder / "source.txt").write_text(named if named in datasets.MADE else str(Path(named).resolve()))
+        (run.folder / "source.txt").write_text(named if named in datasets.MAKERS else str(Path(named).resolve()))
     else:
         run = Run(runs.home / "other-process")  # writes nothing
     assert run is not None
@@ -154,7 +154,7 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
 
 
 def _data(named: str, settings: Settings) -> DataSet:
-    if named in datasets.MADE:
+    if named in datasets.MAKERS:
         return datasets.make(named, settings.train_folder / "data" / named)
     folder = Path(named)
     if not folder.is_dir():

@@ -23,7 +23,7 @@ from lib.train.training import BEST
 
 IDLE = 300.0  # seconds after which the process ends and its memory is free
 START, ANSWER = 120.0, 60.0  # seconds
-MOST = 32  # pictures of one request
+MAX_PICTURES = 32  # pictures of one request
 AT_ONCE = 64  # requests
 
 
@@ -51,8 +51,8 @@ class Classify:
             raise InvalidFile("Send a picture.")
         if not (run.folder / BEST).is_file():
             raise NotFound("This run has no weights (yet): none of its epochs has ended.")
-        if len(pictures) > MOST:
-            raise InvalidValue("pictures", f"{len(pictures)} pictures", f"at most {MOST} at once")
+        if len(pictures) > MAX_PICTURES:
+            raise InvalidValue("pictures", f"{len(pictures)} pictures", f"at most {MAX_PICTURES} at once")
         file = file_for(run, runtime)
         if not self._places.acquire(blocking=False):
             raise QueueFull(AT_ONCE)

@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from lib.errors import InvalidFile
 from lib.train import scanning
-from lib.train.layout import EXPECTED, MOST_CLASSES, Layout, layout, shown
+from lib.train.layout import EXPECTED, MAX_CLASSES, Layout, layout, shown
 from lib.train.split import Split, split
 
 __all__ = ["DataSet", "Item", "Problem", "Split"]
@@ -161,8 +161,8 @@ def _check(found: Layout, classes: list[str], items: list[Item], problems: list[
         )
     if len(classes) < 2:
         raise InvalidFile(f"Only one class was found: {shown(classes[0])!r} ({len(items):,} pictures). {EXPECTED}{more}")
-    if len(classes) > MOST_CLASSES:
-        raise InvalidFile(f"{len(classes):,} classes were found; at most {MOST_CLASSES:,} can be trained. {EXPECTED}")
+    if len(classes) > MAX_CLASSES:
+        raise InvalidFile(f"{len(classes):,} classes were found; at most {MAX_CLASSES:,} can be trained. {EXPECTED}")
     if not split(items).val:
         raise InvalidFile(
             "Every picture stands under two classes, so none can be kept for validation. Keep one copy of each."

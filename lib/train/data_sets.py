@@ -17,13 +17,13 @@ from lib.errors import InvalidValue, JobFailed, NotFound
 from lib.jobs import Job, Jobs, Limits
 from lib.settings import Settings
 from lib.train.data_summary import DataSummary
-from lib.train.datasets import MADE
+from lib.train.datasets import MAKERS
 from lib.train.runs import printable, read_json
 from lib.train.schema import parse_fields
 from lib.train.visitors import SHARED, Visitors
 
 TASKS = "lib.train.data_tasks"
-MOST = 10  # uploaded ones of a visitor
+MAX_UPLOADED = 10  # uploaded ones of a visitor
 UNFINISHED_SECONDS = 3600  # after which what a killed job left of an upload is removed
 
 
@@ -48,7 +48,7 @@ class DataSets:
         self._visitors.check_disk()
         folder = self._visitors.folder(owner) / "data"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MOST - 1 :]:
+        for old in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MAX_UPLOADED - 1 :]:
             if not self._used(owner, old.name):
                 shutil.rmtree(old, ignore_errors=True)
         id = secrets.token_hex(16)
@@ -57,11 +57,11 @@ class DataSets:
 
     def make(self, name: str) -> tuple[str, Job]:
         """One of the data sets that are made here, or ``hub:owner/name`` where the machine's owner lists it."""
-        names = [*MADE, *(f"hub:{n}" for n in self._settings.train_hub)]
+        names = [*MAKERS, *(f"hub:{n}" for n in self._settings.train_hub)]
         if name not in names:
             raise InvalidValue("dataset", name, ", ".join(names))
         home = self.folder(SHARED, name)
-        if name in MADE:
+        if name in MAKERS:
             return name, self._job("make", name=name, home=str(home))
         if (home / "data.json").is_file():
             return name, self._job("describe", name=name, home=str(home))
@@ -93,12 +93,12 @@ class DataSets:
 
     def folder(self, owner: str, id: str) -> Path:
         """The home of a data set; made ones belong to nobody. Raises InvalidValue for what is no id."""
-        if id in MADE:
+        if id in MAKERS:
             return self._visitors.home / "data" / id
         if id.startswith("hub:"):
             return self._visitors.home / "data" / re.sub(r"[^A-Za-z0-9._-]", "-", id)
         if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
-            raise InvalidValue("dataset", id, f"{', '.join(MADE)}, or one that you uploaded")
+            raise InvalidValue("dataset", id, f"{', '.join(MAKERS)}, or one that you uploaded")
         return self._visitors.folder(owner) / "data" / id
 
     def sweep(self, home: Path) -> None:

@@ -12,8 +12,8 @@ from lib.train.data import DataSet, Problem
 from lib.train.layout import PARTS, shown
 from lib.train.split import order
 
-MOST_PROBLEMS, MOST_DUPLICATES, MOST_FILES, MOST_SAMPLES = 200, 50, 10, 240
-FEW, UNEVEN = 20, 3.0  # pictures a class; largest ÷ smallest class
+MAX_PROBLEMS, MAX_DUPLICATES, MAX_FILES, MAX_SAMPLES = 200, 50, 10, 240
+MIN_PER_CLASS, MAX_IMBALANCE = 20, 3.0  # pictures a class; largest ÷ smallest class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,7 +29,7 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
-    """``count`` files with equal bytes; ``files`` are the paths of the first ``MOST_FILES``. ``across_what``:
+    """``count`` files with equal bytes; ``files`` are the paths of the first ``MAX_FILES``. ``across_what``:
     whether they stand in several "classes" or "parts"; ``across`` says that it is not empty."""
 
     files: list[str]
@@ -81,9 +81,9 @@ def summarize(data: DataSet, name: str = "", samples: int = 4) -> DataSummary:
         count=len(data.items),
         fingerprint=data.fingerprint,
         imbalance=round(max(sizes) / min(sizes), 2),
-        duplicates=[replace(row, files=row.files[:MOST_FILES]) for row in duplicates[:MOST_DUPLICATES]],
+        duplicates=[replace(row, files=row.files[:MAX_FILES]) for row in duplicates[:MAX_DUPLICATES]],
         duplicates_count=len(duplicates),
-        problems=data.problems[:MOST_PROBLEMS],
+        problems=data.problems[:MAX_PROBLEMS],
         problems_count=len(data.problems),
         left_out=sum(not p.used for p in data.problems),
         warnings=_warnings(data, classes, duplicates),
@@ -108,11 +108,11 @@ def _duplicates(data: DataSet) -> list[Duplicates]:
 
 def _warnings(data: DataSet, classes: list[ClassCount], duplicates: list[Duplicates]) -> list[str]:
     warnings = []
-    small = [row.name for row in classes if row.train + row.val < FEW]
+    small = [row.name for row in classes if row.train + row.val < MIN_PER_CLASS]
     if small:
-        warnings.append(f"Fewer than {FEW} pictures to learn from in {_listed(small)}: expect errors there.")
+        warnings.append(f"Fewer than {MIN_PER_CLASS} pictures to learn from in {_listed(small)}: expect errors there.")
     low, high = min(classes, key=lambda row: row.count), max(classes, key=lambda row: row.count)
-    if high.count > UNEVEN * low.count:
+    if high.count > MAX_IMBALANCE * low.count:
         warnings.append(
             f"The classes are uneven: {shown(high.name)} has {high.count:,} pictures, {shown(low.name)} "
             f"{low.count:,}. Class weights can even that out."
@@ -149,13 +149,13 @@ def _listed(names: list[str]) -> str:
 
 
 def _samples(data: DataSet, samples: int) -> dict[str, list[str]]:
-    """Some of each class, drawn by hash, as the split does it; at most ``MOST_SAMPLES`` in all."""
-    each = min(samples, max(1, MOST_SAMPLES // len(data.classes)))
+    """Some of each class, drawn by hash, as the split does it; at most ``MAX_SAMPLES`` in all."""
+    each = min(samples, max(1, MAX_SAMPLES // len(data.classes)))
     by_class = defaultdict(list)
     for index, item in enumerate(data.items):
         by_class[item.label].append(index)
     shown_ones = {}
-    for label, name in enumerate(data.classes[:MOST_SAMPLES]):
+    for label, name in enumerate(data.classes[:MAX_SAMPLES]):
         drawn = sorted(by_class[label], key=lambda i: order("samples", data.items[i].sha256))[:each]
         shown_ones[name] = [text for i in drawn if (text := _thumbnail(data, i))]
     return shown_ones

@@ -33,18 +33,18 @@ Progress = Callable[[str, float], None]
 
 
 def make(name: str, folder: Path, progress: Progress | None = None) -> DataSet:
-    """The data set in ``folder``, made there if it is not there yet. Raises InvalidValue for a name not in ``MADE``.
+    """The data set in ``folder``, made there if it is not there yet. Raises InvalidValue for a name not in ``MAKERS``.
 
     It is built beside and renamed, so two processes may ask at once.
     """
-    if name not in MADE:
-        raise InvalidValue("dataset", name, " or ".join(MADE))
+    if name not in MAKERS:
+        raise InvalidValue("dataset", name, " or ".join(MAKERS))
     if (folder / "data.json").is_file():
         return DataSet.load(folder)
     beside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
         beside.mkdir(parents=True)
-        MADE[name](beside / "pictures", progress or (lambda stage, share: None))
+        MAKERS[name](beside / "pictures", progress or (lambda stage, share: None))
         DataSet.scan(beside / "pictures", beside, progress).save()
         try:
             os.rename(beside, folder)
@@ -91,4 +91,4 @@ def _digits(pictures: Path, progress: Progress) -> None:
                 image.save(pictures / part / str(label) / f"{number:04}.png")
 
 
-MADE: dict[str, Callable[[Path, Progress], None]] = {"objects": _objects, "digits": _digits}
+MAKERS: dict[str, Callable[[Path, Progress], None]] = {"objects": _objects, "digits": _digits}

@@ -16,12 +16,12 @@ from lib.train.runs import EVALUATION
 from lib.train.schema import to_json
 
 SIDE = 72  # pixels of a thumbnail
-MOST = 600  # thumbnails in all: the wrong ones first, then some of the right ones
+MAX_THUMBNAILS = 600  # thumbnails in all: the wrong ones first, then some of the right ones
 
 
 def write(folder: Path, data: DataSet, parts: dict[str, Predictions], pixels: np.ndarray) -> None:
-    """``folder/evaluation.json``, an ``Evaluation``; with thumbnails of up to ``MOST`` pictures."""
-    evaluated = {name: _part(part, data, pixels, MOST // len(parts)) for name, part in parts.items()}
+    """``folder/evaluation.json``, an ``Evaluation``; with thumbnails of up to ``MAX_THUMBNAILS`` pictures."""
+    evaluated = {name: _part(part, data, pixels, MAX_THUMBNAILS // len(parts)) for name, part in parts.items()}
     unfinished = folder / f"{EVALUATION}.part"
     unfinished.write_text(json.dumps(to_json(Evaluation(classes=list(data.classes), parts=evaluated))))
     unfinished.replace(folder / EVALUATION)

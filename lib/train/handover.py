@@ -25,7 +25,7 @@ from lib.train.runs import Run
 
 PARTS = ("validation", "test")
 NAME, CLASSES = "samples.zip", "classes.txt"
-MOST = 4096  # pictures; of more, evenly drawn ones
+MAX_PICTURES = 4096  # pictures; of more, evenly drawn ones
 CALIBRATING = 400  # training pictures: half of them give ranges, half judge what is made of the model
 
 
@@ -57,8 +57,8 @@ def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] 
     every = [(part, index) for part, indices in chosen.items() for index in indices]
     if not every:
         raise JobFailed(f"This data set has no {' and no '.join(parts)} pictures.")
-    if len(every) > MOST:
-        every = [every[k] for k in np.linspace(0, len(every) - 1, MOST).astype(int)]
+    if len(every) > MAX_PICTURES:
+        every = [every[k] for k in np.linspace(0, len(every) - 1, MAX_PICTURES).astype(int)]
     count = dict.fromkeys(parts, 0) | Counter(part for part, _ in every)
     return _write(data, recipe, every, out, dict(count), preprocessing(recipe))
 

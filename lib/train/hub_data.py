@@ -13,11 +13,11 @@ from pathlib import Path
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.train.archives import unpack
 from lib.train.data import DataSet
-from lib.train.layout import MOST_PICTURES
+from lib.train.layout import MAX_PICTURES
 from lib.train.pictures import SUFFIXES
 
 NAME = re.compile(r"hub:([A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95})(?:@([\w./-]{1,100}))?")
-MOST_BYTES = 4 << 30
+MAX_BYTES = 4 << 30
 Progress = Callable[[str, float], None]
 Fetch = Callable[[str, str | None, Path], None]
 
@@ -79,10 +79,10 @@ def _snapshot(repository: str, revision: str | None, folder: Path) -> None:
         raise JobFailed(f"{repository} could not be found on the Hub ({type(error).__name__}).") from error
     if not sizes:
         raise InvalidFile(f"{repository} has neither pictures nor a zip; data sets kept as Parquet are not read here.")
-    if len(sizes) > MOST_PICTURES or sum(sizes.values()) > MOST_BYTES:
+    if len(sizes) > MAX_PICTURES or sum(sizes.values()) > MAX_BYTES:
         raise InvalidFile(
             f"{repository} has {len(sizes):,} files of {sum(sizes.values()) >> 20:,} MB; "
-            f"at most {MOST_PICTURES:,} of {MOST_BYTES >> 20:,} MB are fetched."
+            f"at most {MAX_PICTURES:,} of {MAX_BYTES >> 20:,} MB are fetched."
         )
     try:
         patterns = [f"*{suffix}" for suffix in wanted] + [f"*{suffix.upper()}" for suffix in wanted]

@@ -17,7 +17,7 @@ from lib.train.pictures import SUFFIXES
 
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PARTS |= {"val": "val", "valid": "val", "validation": "val"}
-MOST_PICTURES, MOST_FILES, MOST_DEPTH, MOST_CLASSES = 50_000, 200_000, 30, 1_000
+MAX_PICTURES, MAX_FILES, MAX_DEPTH, MAX_CLASSES = 50_000, 200_000, 30, 1_000
 EXPECTED = "Expected is one folder a class with at least 2 pictures in each, such as cats/1.jpg, cats/2.jpg, dogs/1.jpg …"
 
 EMPTY = "folder without a file that could be a picture"
@@ -110,8 +110,8 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
             found = []
             for entry in entries:  # counted while reading: a folder may hold millions
                 count[0] += 1
-                if count[0] > MOST_FILES:
-                    raise InvalidFile(f"The data set holds more than {MOST_FILES:,} files. Use a smaller part of it.")
+                if count[0] > MAX_FILES:
+                    raise InvalidFile(f"The data set holds more than {MAX_FILES:,} files. Use a smaller part of it.")
                 found.append(entry)
     except OSError:
         problems.append((shown(at.rstrip("/")) or "the folder", "folder cannot be read"))
@@ -121,8 +121,8 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
         name = entry.name
         what = _odd(entry)
         if what is None and entry.is_dir(follow_symlinks=False):
-            if depth >= MOST_DEPTH:
-                what = f"more than {MOST_DEPTH} folders deep"
+            if depth >= MAX_DEPTH:
+                what = f"more than {MAX_DEPTH} folders deep"
             else:
                 inner = _walk(folder / name, f"{at}{name}/", problems, count, depth + 1)
                 if inner.files or inner.folders:
@@ -183,6 +183,6 @@ def _places(tree: Tree, problems: list[tuple[str, str]]) -> list[Place]:
             for path in one.below():
                 own = PARTS[path.partition("/")[0].lower()] if inside else part
                 places.append(Place(f"{at}{name}/{path}", label, own))
-    if len(places) > MOST_PICTURES:
-        raise InvalidFile(f"The data set holds {len(places):,} pictures; at most {MOST_PICTURES:,} are used. Use fewer.")
+    if len(places) > MAX_PICTURES:
+        raise InvalidFile(f"The data set holds {len(places):,} pictures; at most {MAX_PICTURES:,} are used. Use fewer.")
     return sorted(places, key=lambda place: place.path)

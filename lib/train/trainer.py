@@ -30,7 +30,7 @@ from lib.train.visitors import SHARED, Visitors
 
 TASKS = "lib.train.tasks"
 NICE = 10  # pictures and conversions go first
-MOST_RUNS, MOST_UNDER_WAY = 100, 16  # of one visitor
+MAX_RUNS, MAX_UNDER_WAY = 100, 16  # of one visitor
 
 
 class Trainer:
@@ -212,10 +212,10 @@ class Trainer:
 
     def _may_start(self, owner: str) -> None:
         """Raises QueueFull or InvalidValue where the owner has too much already, JobFailed where the disk is full."""
-        if len(self.runs(owner).list()) >= MOST_RUNS:
-            raise QueueFull(MOST_RUNS) if owner == SHARED else InvalidValue("runs", MOST_RUNS, "fewer; delete some first")
-        if owner != SHARED and len(self.of(owner)) >= MOST_UNDER_WAY:
-            raise QueueFull(MOST_UNDER_WAY)
+        if len(self.runs(owner).list()) >= MAX_RUNS:
+            raise QueueFull(MAX_RUNS) if owner == SHARED else InvalidValue("runs", MAX_RUNS, "fewer; delete some first")
+        if owner != SHARED and len(self.of(owner)) >= MAX_UNDER_WAY:
+            raise QueueFull(MAX_UNDER_WAY)
         self.visitors.check_disk()
 
     def _start_new(self, owner: str, run: Run, *given: Any) -> UnderWay:

@@ -19,7 +19,7 @@ from .page_shared import Shared, Updates
 from .subject import Ended, Outcome, Work
 from .view_shared import PICK
 
-MOST_REMEDIES = 4
+MAX_REMEDIES = 4
 
 
 class Result:
@@ -31,7 +31,7 @@ class Result:
         self.said = Html(padding=False, elem_id="convert-verdict")
         with gr.Column(visible=False, elem_id="convert-remedies", min_width=0) as self.trying:
             Html(Markup('<p class="mw-help">Try one of these. A click converts again.</p>'), padding=False)
-            self.remedies = [gr.Button(size="sm", visible=False) for _ in range(MOST_REMEDIES)]
+            self.remedies = [gr.Button(size="sm", visible=False) for _ in range(MAX_REMEDIES)]
         with gr.Row(visible=False) as self.taking:
             self.artifact = gr.DownloadButton("Download the model", variant="primary", min_width=150)
             self.package = gr.DownloadButton("Download with report (.zip)", min_width=150)
@@ -114,7 +114,7 @@ class Result:
 
 def remedies(end: Outcome) -> list[dict[str, Any]]:
     """Those that a click can try."""
-    return [r for r in end.report.get("remedies") or [] if r.get("options") or r.get("target")][:MOST_REMEDIES]
+    return [r for r in end.report.get("remedies") or [] if r.get("options") or r.get("target")][:MAX_REMEDIES]
 
 
 def _links(ended: Ended) -> dict[str, str]:

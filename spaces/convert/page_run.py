@@ -17,7 +17,7 @@ from web.cards import failed
 
 from . import view_verdict
 from .page_open import Page
-from .page_result import MOST_REMEDIES, remedies
+from .page_result import MAX_REMEDIES, remedies
 from .page_shared import QUIET, Updates, Values, look, opened
 from .subject import Ended, Outcome, Work
 from .view_shared import title
@@ -39,7 +39,7 @@ class Run:
             event.then(None, None, None, js=look(100), **at_once)
 
         on(page.start.click, self.go)
-        for k in range(MOST_REMEDIES):
+        for k in range(MAX_REMEDIES):
             on(page.result.remedies[k].click, self._remedy(k))
         page.result.table.click(self.pick, [self.shared.work], page.outcome, **QUIET)
 

@@ -13,13 +13,13 @@ from .figures import number
 
 KINDS = (("max_abs_error", "absolute"), ("range_error", "relative"))
 LOWEST = -9  # the left end, a power of ten; an error of 0 has no bar
-MOST = 12  # outputs
-LEAST_WIDTH = 0.4  # % of a bar that must be seen
+MAX_OUTPUTS = 12  # outputs
+MIN_WIDTH = 0.4  # % of a bar that must be seen
 
 
 def errors(outputs: list[dict[str, Any]]) -> Markup:
     """Of each of the first outputs, absolute and as a share of its largest value; "" where there are no figures."""
-    found = outputs[:MOST]
+    found = outputs[:MAX_OUTPUTS]
     high = [o.get(k) for o in found for k, _ in KINDS]
     right = max(0, *(math.ceil(math.log10(v)) for v in high if v and math.isfinite(v)), 0)
     rows = join(_row(o, right) for o in found)
@@ -56,7 +56,7 @@ def _share(value: float, right: int) -> float:
         return 100.0
     if value <= 0:
         return 0.0
-    return min(max(100 * (math.log10(value) - LOWEST) / (right - LOWEST), LEAST_WIDTH), 100.0)
+    return min(max(100 * (math.log10(value) - LOWEST) / (right - LOWEST), MIN_WIDTH), 100.0)
 
 
 CSS = """

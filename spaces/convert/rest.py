@@ -19,7 +19,7 @@ from starlette.background import BackgroundTask
 
 from lib.convert.formats import FORMATS
 from lib.convert.service.converter import Converter, Source
-from lib.convert.service.options import LEAST_AGREEMENT
+from lib.convert.service.options import LOWEST_AGREEMENT
 from lib.errors import Cancelled, InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
 from web import form as forms
@@ -111,7 +111,7 @@ def _parameters() -> list[dict[str, Any]]:
         query("seeds", 'Seeds of the random test inputs, three or more: "0, 1, 2".'),
         query("preprocessing", 'How pictures become the input, where the guess is wrong: "size=224, crop=center", or JSON.'),
         query(
-            "min_agreement", "Minimum share of samples with the same answer.", "number", minimum=LEAST_AGREEMENT, maximum=1
+            "min_agreement", "Minimum share of samples with the same answer.", "number", minimum=LOWEST_AGREEMENT, maximum=1
         ),
         query("anyway", "1: also send a file that is not proven, named .unproven.", enum=["0", "1"]),
         any_query("options", "Options of the conversion, listed by /conversions, such as opset=18."),

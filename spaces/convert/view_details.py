@@ -16,8 +16,8 @@ from .figures import bytes_text, ms, number, percent, seconds_text, size, speed
 from .view_shared import chip, table, title
 from .view_shared import messages as said
 
-MOST_OUTPUTS = 60  # in the table; the report has all
-MOST_LAYERS = 300
+MAX_OUTPUTS = 60  # in the table; the report has all
+MAX_LAYERS = 300
 STEPS = ("step", "tool", "precision", "time", "", "max abs error", "")
 OUTPUTS = ("output", "", "max abs", "of range", "max rel", "cosine", "SQNR, dB", "top-1", "worst slice", "variation", "")
 TASK = ("output", "", "measure", "value", "95 % interval", "of range", "cosine", "error / variation", "")
@@ -43,7 +43,7 @@ def outputs(report: dict[str, Any]) -> Markup:
     """A picture of the errors on a logarithmic axis, then every figure."""
     found = report.get("outputs", [])
     rounded = (report.get("faithful") or {}).get("method", "tolerance") != "tolerance"
-    rows = (_output(o, rounded) for o in found[:MOST_OUTPUTS])
+    rows = (_output(o, rounded) for o in found[:MAX_OUTPUTS])
     notes = html(
         "<p><small>{} <i>Variation</i>: how much the output changes between inputs, as a share of its largest value. An "
         "output that hardly changes proves nothing.</small></p>",
@@ -51,7 +51,7 @@ def outputs(report: dict[str, Any]) -> Markup:
     )
     first = _task(report.get("quality")), picture.errors(found)
     return card(
-        *first, _scroll(table("", OUTPUTS, rows)), _more(found, MOST_OUTPUTS), notes, _three_way(report.get("three_way"))
+        *first, _scroll(table("", OUTPUTS, rows)), _more(found, MAX_OUTPUTS), notes, _three_way(report.get("three_way"))
     )
 
 
@@ -75,7 +75,7 @@ def _task(quality: dict[str, Any] | None) -> Markup:
     """How well it does its task, output by output."""
     if not quality or not quality.get("outputs"):
         return Markup()
-    rows = _scroll(table("", TASK, map(_judged, quality["outputs"][:MOST_OUTPUTS])))
+    rows = _scroll(table("", TASK, map(_judged, quality["outputs"][:MAX_OUTPUTS])))
     return html("<p>On {} {}:</p>{}", quality.get("inputs"), quality.get("on"), rows)
 
 
@@ -130,9 +130,9 @@ def layers(report: dict[str, Any]) -> Markup:
     found, chosen = report.get("layers") or [], report.get("chosen") or {}
     if not found and not chosen:
         return Markup()
-    rows = table("", LAYERS, map(_layer, found[:MOST_LAYERS]))
+    rows = table("", LAYERS, map(_layer, found[:MAX_LAYERS]))
     drawn = html('<div class="mw-scroll mw-layers">{}</div>', rows) if found else ""
-    return card(_chosen(chosen), drawn, _more(found, MOST_LAYERS))
+    return card(_chosen(chosen), drawn, _more(found, MAX_LAYERS))
 
 
 def _layer(one: dict[str, Any]) -> Markup:

@@ -30,7 +30,7 @@ MENDED = {
     "newer-than-onnxruntime": "ONNX, another opset",
 }
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
-MOST_ROWS = 5000  # of a table in the page; the report has all
+MAX_ROWS = 5000  # of a table in the page; the report has all
 MOSTLY = 0.9  # of all MACs in one operator
 BY_CONVENTION = Markup("<small>By convention, element-wise operators, normalization and pooling have no MACs.</small>")
 IDLE = Markup("Drop an <b>.onnx</b> file (with its external data, if it has any) or a <b>.tflite</b>, or try an example.")
@@ -123,7 +123,7 @@ def _at(report: dict[str, Any]) -> Markup:
 def node_table(report: dict[str, Any]) -> pd.DataFrame:
     """Costliest first."""
     total = report["macs"] or 1
-    found = sorted(report["nodes"], key=lambda n: -(n["macs"] or 0))[:MOST_ROWS]
+    found = sorted(report["nodes"], key=lambda n: -(n["macs"] or 0))[:MAX_ROWS]
     rows = [
         [
             n["index"],
@@ -166,7 +166,7 @@ def memory_plot(report: dict[str, Any]) -> pd.DataFrame:
 
 def weight_table(report: dict[str, Any]) -> pd.DataFrame:
     rows = []
-    for i in report["initializers"][:MOST_ROWS]:
+    for i in report["initializers"][:MAX_ROWS]:
         amounts = part(i["count"], 1e3), part(i["bytes"], 1e3), i["uses"]
         rows.append([i["name"], i["dtype"], shape_text(i["shape"]), *amounts, ", ".join(i["used_by"])])
     return pd.DataFrame(rows, columns=WEIGHT_COLUMNS)

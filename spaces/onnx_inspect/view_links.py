@@ -14,7 +14,7 @@ from lib.reports.words import human, shape_text, size
 from web.cards import card
 from web.html import html, join
 
-MOST = 12  # weights of a node that are linked
+MAX_WEIGHTS = 12  # weights of a node that are linked
 
 # Of the HTML under the graph: it hears of clicks in the frame, and of the links anywhere in this tab.
 FROM_GRAPH = """
@@ -80,8 +80,8 @@ def node(report: dict[str, Any], name: str, output: str = "") -> Markup:
     held = {i["name"]: i for i in report["initializers"]}
     weights = [i for i in found["inputs"] if i in held]
     if weights:
-        said = join((html("{} {}", to_weight(w), shape_text(held[w]["shape"])) for w in weights[:MOST]), ", ")
-        lines.append(html("Weights: {}{}", said, ", …" * (len(weights) > MOST)))
+        said = join((html("{} {}", to_weight(w), shape_text(held[w]["shape"])) for w in weights[:MAX_WEIGHTS]), ", ")
+        lines.append(html("Weights: {}{}", said, ", …" * (len(weights) > MAX_WEIGHTS)))
     lines += [f"{p['severity']}: {p['message']}" for p in report["problems"] if p["where"] in (whole, *found["outputs"])]
     return card(join(lines, "<br>"))
 

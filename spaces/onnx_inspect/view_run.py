@@ -15,7 +15,7 @@ from lib.reports.words import shape_text, size
 from web.cards import card, chip
 from web.html import code, html, join, row
 
-from .view import MOST_ROWS, part
+from .view import MAX_ROWS, part
 
 PROFILE_COLUMNS = ["node", "operator", "ms", "share %", "calls", "M MACs", "GMAC/s"]
 HEAD = {True: "{} matches {}", False: "{} and {} give different outputs", None: "Only one runtime produced outputs"}
@@ -91,7 +91,7 @@ def profile_table(found: dict[str, Any]) -> pd.DataFrame:
         ]
         for r in engine(found)[0].get("profile", [])
     ]
-    return pd.DataFrame(rows[:MOST_ROWS], columns=PROFILE_COLUMNS)
+    return pd.DataFrame(rows[:MAX_ROWS], columns=PROFILE_COLUMNS)
 
 
 def profile_plot(found: dict[str, Any]) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from lib.tflite_inspect.report import quantised
 from web.cards import card, chip, idle
 from web.html import code, html, join, row
 
-from .view import MOST_ROWS, part
+from .view import MAX_ROWS, part
 
 TENSOR_COLUMNS = ["#", "name", "kind", "dtype", "shape", "quantisation", "kB"]
 TENSOR_WIDTHS = ["56px", "220px", "115px", "90px", "180px", "340px", "100px"]
@@ -35,7 +35,7 @@ def tensors(report: dict[str, Any]) -> pd.DataFrame:
             quantised(t["quantization"]),
             part(t["bytes"], 1e3),
         ]
-        for t in report["tensors"][:MOST_ROWS]
+        for t in report["tensors"][:MAX_ROWS]
     ]
     return pd.DataFrame(rows, columns=TENSOR_COLUMNS)
 

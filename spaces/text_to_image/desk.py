@@ -29,7 +29,7 @@ log = logging.getLogger(__name__)
 AWAY_SECONDS = 10.0  # a reload takes one to three
 PAUSE = 0.1  # seconds between two looks at the same page
 BEAT = 1.0  # seconds without news after which a page is sent something all the same: only so is it known to be there
-MOST = 16  # pictures under way of one visitor
+MAX_UNDER_WAY = 16  # pictures under way of one visitor
 
 
 @dataclass(eq=False, slots=True)

@@ -20,7 +20,7 @@ from web.html import Html
 from web.visit import Arrival, Visit, fits
 
 from . import pictures, view
-from .desk import MOST, Desk
+from .desk import MAX_UNDER_WAY, Desk
 from .form import HIDDEN, Form, Updates
 from .stage import Stage
 from .start import submitted
@@ -71,8 +71,8 @@ def build(engine: Engine, gallery: Gallery, intake: Intake, visit: Visit) -> Non
         if request is None:
             return form.said(faults) | buttons(desk.running(key))
         try:
-            if desk.running(key) + request.count > MOST:
-                raise WorkbenchError(f"At most {MOST} of your pictures run at a time. Wait for one, or press Stop.")
+            if desk.running(key) + request.count > MAX_UNDER_WAY:
+                raise WorkbenchError(f"At most {MAX_UNDER_WAY} of your pictures run at a time. Wait for one, or press Stop.")
             request = await form.start.add(request, files, strength)
             found = desk.add(key, await submitted(engine, request, owner=key, watch=True))
         except WorkbenchError as error:

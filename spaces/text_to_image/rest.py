@@ -38,14 +38,14 @@ from .start import submitted, with_start
 from .tokens import tokens
 
 MAX_BODY = 64 * 1024  # of JSON
-MOST_MB = 128  # of a form: two pictures
+MAX_MB = 128  # of a form: two pictures
 FILES = ("image", "mask")
 FORM_EXAMPLE = '-F prompt="a blue car" -F image=@car.png'
 AWAY_SECONDS = 0.25
 
 
 def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
-    most_mb = min(MOST_MB, engine.settings.max_file_mb)
+    most_mb = min(MAX_MB, engine.settings.max_file_mb)
 
     async def text_to_image(http: HttpRequest) -> Response:
         """One picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally, negative_prompt,

@@ -26,7 +26,7 @@ IDLE = Markup("Your picture appears here.<br>Press <b>Generate</b>, or Enter in 
 NOTHING = Markup("&nbsp;")
 FRAME = 520  # pixels: a small picture is enlarged by a whole number, as long as it fits
 LARGEST = 3  # times
-MOST_TILES = 9
+MAX_TILES = 9
 TOOLS = (("all", "Reuse all settings"), ("seed", "Reuse seed"), ("start", "Image to image"), ("drop", "Delete"))
 
 
@@ -59,7 +59,7 @@ def under_way(makings: Sequence[Making], made: dict[str, Picture]) -> Markup:
     if len(makings) == 1:
         return _preview(makings[0])
     ready = sum(making.ended for making in makings)
-    shown = sorted(sorted(makings, key=lambda m: (m.ended, m.number))[:MOST_TILES], key=lambda m: m.number)
+    shown = sorted(sorted(makings, key=lambda m: (m.ended, m.number))[:MAX_TILES], key=lambda m: m.number)
     tiles = join(_tile(making, made.get(making.name)) for making in shown)
     columns = math.ceil(math.sqrt(len(shown)))
     say = f"Drawing {len(makings)} pictures, {ready} ready" if ready < len(makings) else f"{len(makings)} pictures ready"

@@ -14,7 +14,7 @@ from web.html import html, join
 
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, across, axis, below, svg, ticks
 
-MOST = 240  # points of a line; a screen shows no more
+MAX_POINTS = 240  # points of a line; a screen shows no more
 COLOURS = ("var(--mw-line-1)", "var(--mw-line-2)", "var(--mw-line-3)", "var(--mw-line-4)")
 DASHED = Markup(' stroke-dasharray="5 4"')
 BAR = Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2" style="fill:{}"><title>{}</title></rect>')
@@ -148,8 +148,8 @@ def smooth(points: Sequence[Point], weight: float = 0.8) -> list[Point]:
 
 
 def thin(points: Sequence[Point]) -> list[Point]:
-    """At most about MOST of them, the last one among them."""
-    stride = max(1, math.ceil(len(points) / MOST))
+    """At most about ``MAX_POINTS`` of them, the last one among them."""
+    stride = max(1, math.ceil(len(points) / MAX_POINTS))
     return [*points[:-1:stride], *points[-1:]]
 
 

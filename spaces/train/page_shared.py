@@ -25,7 +25,7 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 Updates = dict[Any, Any]
 
 
-MOST_DESKS = 2000  # pages, the ones that did something last
+MAX_DESKS = 2000  # pages, the ones that did something last
 
 
 @dataclass(slots=True, eq=False)
@@ -62,7 +62,7 @@ class Shared:
             desk = self._desks[session] = self._desks.pop(session, None) or Desk(opened)
             if desk.subject == Subject():  # a timer may ask before the page has what the visitor had
                 desk.subject = opened
-            while len(self._desks) > MOST_DESKS:
+            while len(self._desks) > MAX_DESKS:
                 self._desks.popitem(last=False)
             return desk
 

@@ -37,7 +37,7 @@ SAMPLES = 12
 NOTHING = "The prediction for the picture appears here."
 LOOKING = "Classifying the picture … The first time takes a few seconds longer."
 NO_RUN = "Train a network first, then try it on a picture here."
-MADE = "The file is ready. Choose the picture again to compare."
+READY = "The file is ready. Choose the picture again to compare."
 Answers = AsyncIterator[str]
 
 
@@ -87,7 +87,7 @@ class Attempt:
 
     def show_making(self, words: str, ended: bool) -> Updates:
         """``words``: of the run's export, "" where nothing is said of it; ``ended``: it was under way until now."""
-        return {self.said: words or (idle(MADE) if ended else "")}
+        return {self.said: words or (idle(READY) if ended else "")}
 
     def _samples(self, owner: str, run: Run) -> list[tuple[str, int, str]]:
         """Of the run's own data, which need not be the chosen one."""

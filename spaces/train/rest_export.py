@@ -28,7 +28,7 @@ from web.openapi import file as binary
 from .rest_watch import RUN, queried
 
 DOOR, OLDER = "export-classifier", "export_classifier"
-MOST_MB = 1  # of the JSON
+MAX_MB = 1  # of the JSON
 FIELDS = ("run", "target")
 
 
@@ -128,7 +128,7 @@ def _answer(run: str, target: str, value: dict[str, Any]) -> Response:
 async def _received(http: Request) -> dict[str, str]:
     with tempfile.TemporaryDirectory(prefix="workbench-export-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "body"
-        await receive(http, path, MOST_MB)
+        await receive(http, path, MAX_MB)
         try:
             given = json.loads(path.read_text())
         except (OSError, ValueError, RecursionError):

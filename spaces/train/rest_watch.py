@@ -22,8 +22,8 @@ from web.body import receive
 from web.errors import as_response
 from web.openapi import body, file, form, json_body, part, path_parameter, query, record, route
 
-MOST_MB = 64  # of one picture
-MOST_TRUTH_MB = 1
+MAX_MB = 64  # of one picture
+MAX_TRUTH_MB = 1
 EXPECTED = 'an object such as {"label": "cat"}'
 RUN = "The id of a run, from the Python API's /train or GET /runs."
 PICTURE = "Send a picture: curl --data-binary @picture.jpg …, or curl -F file=@picture.jpg …"
@@ -41,7 +41,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             found = await asyncio.to_thread(trainer.find, asked.get("run", ""))
             with tempfile.TemporaryDirectory(prefix="workbench-picture-", ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / "picture"
-                if not await receive(http, path, MOST_MB):
+                if not await receive(http, path, MAX_MB):
                     raise InvalidFile(f"The body is empty. {PICTURE}")
                 kind = http.headers.get("content-type")
                 if forms.is_form(kind):
@@ -85,7 +85,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
             classify,
             method="POST",
             parameters=[query("run", RUN, required=True), query("runtime", words, enum=list(RUNTIMES), default=PYTORCH)],
-            body=body(f"The picture, at most {MOST_MB} MB.", file(), form(file=part("The picture."))),
+            body=body(f"The picture, at most {MAX_MB} MB.", file(), form(file=part("The picture."))),
             answer=row,
             errors=(404, 413, 422, 429, 500),
         ),
@@ -122,7 +122,7 @@ async def _label(http: Request) -> Any:
     """Raises InvalidValue for a body that has none, and as ``receive`` does."""
     with tempfile.TemporaryDirectory(prefix="workbench-truth-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "truth"
-        await receive(http, path, MOST_TRUTH_MB)
+        await receive(http, path, MAX_TRUTH_MB)
         content = await asyncio.to_thread(path.read_bytes)
     try:
         found = json.loads(content)

@@ -18,8 +18,8 @@ from .files import RECORD
 from .subject import LABELS, label, word
 from .view import RANDOM, interval, percent, picture, scroll
 
-MOST_CLASSES = 30  # of a matrix; beyond, the pairs that are confused most
-MOST_PICTURES, WORST, MOST_PAIRS = 48, 12, 40
+MAX_CLASSES = 30  # of a matrix; beyond, the pairs that are confused most
+MAX_PICTURES, WORST, MAX_PAIRS = 48, 12, 40
 ACCURACY = Markup("<tr><th>pictures</th><th>accuracy</th><th>95% interval</th><td></td></tr>")
 HOW_TO_READ = Markup("<small>Rows: true class. Columns: predicted class. Click a cell to see its pictures.</small>")
 NOTHING = "The accuracy, the confusion matrix and the worst mistakes appear here after training."
@@ -59,7 +59,7 @@ def confusion(evaluation: Evaluation, part: str) -> Markup:
     if not matrix:
         return Markup()
     said = html("<h4>Confusion matrix of the {} pictures</h4>", part)
-    if len(classes) > MOST_CLASSES:
+    if len(classes) > MAX_CLASSES:
         return said + _pairs(classes, matrix)
     head = join(html('<th scope="col" title="{0}"><span>{0}</span></th>', name) for name in classes)
     rows = []
@@ -83,7 +83,7 @@ def _cell(classes: list[str], i: int, j: int, count: int, share: float) -> Marku
 def _pairs(classes: list[str], matrix: list[list[int]]) -> Markup:
     found = [(n, i, j) for i, line in enumerate(matrix) for j, n in enumerate(line) if n and i != j]
     found.sort(key=lambda one: -one[0])
-    rows = join(row(classes[i], classes[j], _pair(classes, i, j, n)) for n, i, j in found[:MOST_PAIRS])
+    rows = join(row(classes[i], classes[j], _pair(classes, i, j, n)) for n, i, j in found[:MAX_PAIRS])
     table = html(
         '<div class="mw-scroll mw-short"><table><tr><th>true</th><th>predicted</th><th>pictures</th></tr>{}</table></div>',
         rows,
@@ -109,7 +109,7 @@ def cell(evaluation: Evaluation, part: str, i: int, j: int) -> Markup:
     what = f"{classes[i]}, correct" if i == j else f"{classes[i]}, predicted as {classes[j]}"
     word = "picture" if len(some) == 1 else "pictures"
     said = f"{what}: {len(some):,} {word}"
-    drawn = sorted(some, key=lambda one: one.thumb is None)[:MOST_PICTURES]
+    drawn = sorted(some, key=lambda one: one.thumb is None)[:MAX_PICTURES]
     rest = html("<small>The first {} are shown.</small>", len(drawn)) if len(drawn) < len(some) else ""
     return html('<h4 data-say="{0}">{0}</h4>{1}{2}', said, rest, _grid(drawn, classes))
 

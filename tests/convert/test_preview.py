@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from lib.convert.worker.preview import MOST_PICTURES, SIDE, pixels, preview
+from lib.convert.worker.preview import MAX_PICTURES, SIDE, pixels, preview
 from lib.errors import InvalidFile
 from lib.model_inputs.preprocessing import CHANNELS, LAYOUTS, NORMALIZATIONS, Preprocessing
 from lib.model_inputs.signature import Signature, Value
@@ -52,7 +52,7 @@ def test_pictures_by_class(tmp_path: Path) -> None:
     found = preview(tmp_path / "photos.zip", "photos.zip", Signature((value(),)), {"normalization": "0..1"}, {})
     assert (found["kind"], found["count"], found["labels"], found["classes"]) == ("pictures", 30, 2, {"dog": 28, "cat": 2})
     assert found["arrays"] == [{"name": "image", "dtype": "float32", "shape": [1, 3, 16, 12]}]
-    assert len(found["pictures"]) == MOST_PICTURES and {p["label"] for p in found["pictures"]} == {"dog", "cat"}
+    assert len(found["pictures"]) == MAX_PICTURES and {p["label"] for p in found["pictures"]} == {"dog", "cat"}
     image = Image.open(io.BytesIO(base64.b64decode(found["pictures"][0]["png"])))
     assert max(image.size) == SIDE and image.size == (72, 96)
 

@@ -194,7 +194,7 @@ HERE = """() => {
   return { stop: stops.indexOf(e), words: words(e), seen: look(e) !== calm.get(e), left: box.left, right: box.right,
     top: box.top + scrollY, bottom: box.bottom + scrollY };
 }"""
-MOST_STOPS = 120
+MAX_STOPS = 120
 
 
 def walk(page) -> list[dict[str, Any]]:  # type: ignore[no-untyped-def]
@@ -203,13 +203,13 @@ def walk(page) -> list[dict[str, Any]]:  # type: ignore[no-untyped-def]
     page.mouse.click(2, 2)  # from here on the browser looks for the next stop
     page.evaluate(STOPS)
     found: list[dict[str, Any]] = []
-    for _ in range(MOST_STOPS):
+    for _ in range(MAX_STOPS):
         page.keyboard.press("Tab")
         here = page.evaluate(HERE)
         if here is None or (found and here["stop"] == found[0]["stop"]):
             return found
         found.append(here)
-    raise AssertionError(f"over {MOST_STOPS} stops, the last of them {found[-5:]}")
+    raise AssertionError(f"over {MAX_STOPS} stops, the last of them {found[-5:]}")
 
 
 def reach(page, words: str) -> None:  # type: ignore[no-untyped-def]
@@ -217,7 +217,7 @@ def reach(page, words: str) -> None:  # type: ignore[no-untyped-def]
     page.evaluate("scrollTo(0, 0)")
     page.mouse.click(2, 2)
     page.evaluate(STOPS)
-    for _ in range(MOST_STOPS):
+    for _ in range(MAX_STOPS):
         page.keyboard.press("Tab")
         if page.evaluate("words => window.words(document.activeElement).includes(words)", words):
             return

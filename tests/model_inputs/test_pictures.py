@@ -292,7 +292,7 @@ def test_a_picture_without_a_batch(tmp_path: Path) -> None:
 
 def test_too_many_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Evenly drawn ones: every folder has its share."""
-    monkeypatch.setattr(picture_files, "MOST_VALUES", 3 * 8 * 12 * 10)
+    monkeypatch.setattr(picture_files, "MAX_VALUES", 3 * 8 * 12 * 10)
     members = {f"{f}/{k:02}.png": picture((k, 0, 0)) for f in "ab" for k in range(20)}
     found = read(tmp_path, zipped(members))
     assert len(found.rows) == 10 and found.labels == [0] * 5 + [1] * 5

@@ -168,7 +168,7 @@ def test_search(case: str) -> None:
         return "" if takes(given) else f"I do not take\n  {given}"
 
     found = sizes.search(signature, {}, accepts)
-    assert found.taken and takes(found.sizes) and found.tried == len(asked) <= sizes.MOST_TRIES
+    assert found.taken and takes(found.sizes) and found.tried == len(asked) <= sizes.MAX_TRIES
     assert all(asked.count(one) == 1 for one in asked)  # nothing is tried twice
     assert [s for s, _ in found.refused] == [s for s in asked if not takes(s)]
     if first is not None:
@@ -192,7 +192,7 @@ def test_given_sizes_are_kept() -> None:
 
 def test_a_model_that_takes_nothing() -> None:
     found = sizes.search(TEXT, {}, lambda s: "no operator Foo here")
-    assert not found.taken and found.sizes == {} and found.second is None and found.tried <= sizes.MOST_TRIES
+    assert not found.taken and found.sizes == {} and found.second is None and found.tried <= sizes.MAX_TRIES
     assert "takes none of them" in found.note and "no operator Foo here" in found.note
     assert not sizes.search(Signature((Value("x", "float32", (1,)),)), {}, lambda s: "broken").taken
 

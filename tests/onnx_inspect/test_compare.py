@@ -202,13 +202,13 @@ def test_a_change_in_a_subgraph_and_in_a_function(tmp_path: Path) -> None:
 
 
 def test_many_rows_are_cut_and_counted(tmp_path: Path) -> None:
-    nodes = "".join(f"d{k} = Relu (x) " for k in range(compare.MOST + 30))
+    nodes = "".join(f"d{k} = Relu (x) " for k in range(compare.MAX_ROWS + 30))
     a, b = (
         parsed("g (float[n] x) => (float[n] y) {y = Abs (x)}"),
         parsed(f"g (float[n] x) => (float[n] y) {{y = Abs (x) {nodes}}}"),
     )
     found = compared(a, b, tmp_path)
-    assert len(found["rows"]) == compare.MOST and found["counts"] == {"node": {"added": compare.MOST + 30}}
+    assert len(found["rows"]) == compare.MAX_ROWS and found["counts"] == {"node": {"added": compare.MAX_ROWS + 30}}
 
 
 @pytest.mark.parametrize(

@@ -205,10 +205,10 @@ def test_twins_outside_the_skeleton_are_told_from_look_alikes(tmp_path: Path) ->
 
 
 def test_many_alike_become_one_line(tmp_path: Path) -> None:
-    nodes = "".join(f"d{k} = Tanh (x) " for k in range(check.MOST + 7))
+    nodes = "".join(f"d{k} = Tanh (x) " for k in range(check.MAX_PER_KIND + 7))
     problems = report(f"g (float[n] x) => (float[n] y) {{y = Relu (x) {nodes}}}", tmp_path)["problems"]
     dead = [p for p in problems if p["rule"] == "dead-node"]
-    assert len(dead) == check.MOST + 1 and dead[-1]["message"] == "7 more like these."
+    assert len(dead) == check.MAX_PER_KIND + 1 and dead[-1]["message"] == "7 more like these."
 
 
 def test_two_lints_of_one_name_are_a_mistake() -> None:

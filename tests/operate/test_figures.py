@@ -14,7 +14,7 @@ import yaml
 from prometheus_client import CollectorRegistry, ProcessCollector
 
 from lib import metrics
-from lib.metrics import MOST_SIZES, OTHER, size_label
+from lib.metrics import MAX_SIZES, OTHER, size_label
 from web.metrics import Gauges
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -93,8 +93,8 @@ def test_alerts_are_rules() -> None:
 
 def test_a_visitor_s_sizes_make_no_end_of_series(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(metrics, "_sizes", set())
-    seen = [size_label(8 * n, 64) for n in range(1, MOST_SIZES + 3)]
-    assert seen[0] == "8x64" and seen[MOST_SIZES:] == [OTHER, OTHER] and size_label(8, 64) == "8x64"
+    seen = [size_label(8 * n, 64) for n in range(1, MAX_SIZES + 3)]
+    assert seen[0] == "8x64" and seen[MAX_SIZES:] == [OTHER, OTHER] and size_label(8, 64) == "8x64"
 
 
 def test_gauges_show_what_is_read() -> None:

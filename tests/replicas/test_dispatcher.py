@@ -17,7 +17,7 @@ from lib import metrics
 from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded, ModelUnavailable, QueueFull, WorkbenchError
 from lib.replicas import child, figures, messages
 from lib.replicas.children import Child
-from lib.replicas.dispatcher import MOST_REPLAYS, Dispatcher, Waiting
+from lib.replicas.dispatcher import MAX_REPLAYS, Dispatcher, Waiting
 from lib.replicas.flights import key_of, settled
 from lib.replicas.remote import RemoteEngine
 from lib.replicas.replica import FIRST_STEP, LOADING, SILENT, STUCK, Replica
@@ -79,13 +79,13 @@ def end(ticket: Ticket) -> Event:
 def test_three_replays_and_no_more() -> None:
     stage, before = Stage(), metrics.REPLAYS._value.get()
     ticket = stage.submit()
-    for turn in range(MOST_REPLAYS + 1):
+    for turn in range(MAX_REPLAYS + 1):
         assert not ticket.ended
         (at,) = [replica for replica in stage.replicas if stage.dispatcher.flights.of(replica)]
         stage.dispatcher.lost(at, "it ended")
         for replica in stage.replicas:
             stage.dispatcher.beat(replica, READY)
-        assert metrics.REPLAYS._value.get() == before + min(turn + 1, MOST_REPLAYS)
+        assert metrics.REPLAYS._value.get() == before + min(turn + 1, MAX_REPLAYS)
     failed = end(ticket)
     assert isinstance(failed, Failed) and isinstance(failed.error, GenerationFailed) and "lost" in str(failed.error)
     assert not stage.dispatcher.flights and not stage.dispatcher.again

@@ -24,7 +24,7 @@ def space(settings: Settings, tmp_path_factory: pytest.TempPathFactory) -> Itera
         patch.setenv("FORWARDED_ALLOW_IPS", "")  # so that it is put back
         patch.delenv("FORWARDED_ALLOW_IPS")
         patch.setenv("SPACE_ID", "you/workbench")
-        patch.setattr(sessions, "MOST", 3)
+        patch.setattr(sessions, "MAX_SESSIONS", 3)
         home = tmp_path_factory.mktemp("space")
         own = replace(settings, default_model=EMBEDDED, data_folder=home / "data")
         yield from serve(own, patch, home / "gradio")

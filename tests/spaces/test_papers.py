@@ -234,7 +234,7 @@ def test_rubbish(
     """It brings every error of the papers and no other."""
     import tab_train.rest_watch as train
 
-    monkeypatch.setattr(train, "MOST_MB", 1)
+    monkeypatch.setattr(train, "MAX_MB", 1)
     papers, seen = app.papers, defaultdict(set)
     for one, operation in operations.items():
         for name, asked in rubbish(operation, right[one]):

@@ -7,17 +7,20 @@ from pathlib import Path
 
 import pytest
 
-from lib.text_to_image.gallery import MOST, ZIP_SECONDS, Gallery
+from lib.text_to_image.gallery import MAX_PICTURES, ZIP_SECONDS, Gallery
 
 
 def test_newest_first_and_only_ones_own(tmp_path: Path) -> None:
     gallery = Gallery(tmp_path / "g", hours=1)
     ann, ben = gallery.new_visitor(), gallery.new_visitor()
-    for k in range(MOST + 3):
+    for k in range(MAX_PICTURES + 3):
         gallery.add(ann, str(k).encode(), f"p{k}")
     gallery.add(ben, b"ben", "b")
-    assert [p.read_bytes() for p in gallery.pictures(ann)][:2] == [str(MOST + 2).encode(), str(MOST + 1).encode()]
-    assert len(gallery.pictures(ann)) == MOST and len(gallery.pictures(ben)) == 1
+    assert [p.read_bytes() for p in gallery.pictures(ann)][:2] == [
+        str(MAX_PICTURES + 2).encode(),
+        str(MAX_PICTURES + 1).encode(),
+    ]
+    assert len(gallery.pictures(ann)) == MAX_PICTURES and len(gallery.pictures(ben)) == 1
     gallery.clear(ann)
     assert gallery.pictures(ann) == [] and len(gallery.pictures(ben)) == 1
 

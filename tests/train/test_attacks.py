@@ -118,7 +118,7 @@ def test_only_a_duration_teaches_how_long_trainings_take(seconds: Any) -> None:
 def test_one_visitor_does_not_take_all_places_and_leaves_no_folder(trainer: Trainer, monkeypatch: Any) -> None:
     owner = trainer.visitors.owner("x")
     id = _summary(trainer, owner)
-    monkeypatch.setattr(trainer_module, "MOST_UNDER_WAY", 0)
+    monkeypatch.setattr(trainer_module, "MAX_UNDER_WAY", 0)
     with pytest.raises(QueueFull):
         trainer.train(owner, id, Recipe(image_size=32))
     monkeypatch.undo()
@@ -139,7 +139,7 @@ def test_reproducing_counts_among_a_visitors_runs(trainer: Trainer, monkeypatch:
     owner = trainer.visitors.owner("x")
     id = _summary(trainer, owner)
     done = trainer.runs(owner).new("d", {"status": "done", "recipe": Recipe().as_dict(), "data": {"id": id}})
-    monkeypatch.setattr(trainer_module, "MOST_RUNS", 1)
+    monkeypatch.setattr(trainer_module, "MAX_RUNS", 1)
     with pytest.raises(InvalidValue, match="delete some"):
         trainer.reproduce(done)
 

@@ -201,7 +201,7 @@ def test_the_summary_is_json_and_bounded(tmp_path: Path) -> None:
 
 def test_limits_of_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = made(tmp_path, good())
-    for name, limit, words in (("MOST_PICTURES", 5, "at most 5"), ("MOST_FILES", 6, "more than 6 files")):
+    for name, limit, words in (("MAX_PICTURES", 5, "at most 5"), ("MAX_FILES", 6, "more than 6 files")):
         with monkeypatch.context() as patch:
             patch.setattr(layout, name, limit)
             with pytest.raises(InvalidFile, match=words):

@@ -96,7 +96,7 @@ def test_half_made_is_removed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         tree(good())(folder)
         raise MemoryError
 
-    monkeypatch.setitem(datasets.MADE, "digits", breaks)
+    monkeypatch.setitem(datasets.MAKERS, "digits", breaks)
     with pytest.raises(MemoryError):
         datasets.make("digits", tmp_path / "d")
     assert list(tmp_path.iterdir()) == []

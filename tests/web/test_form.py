@@ -41,7 +41,7 @@ def test_files_and_fields(tmp_path: Path) -> None:
         (part("a", b"b") * 101 + b"--xyz--\r\n", KIND, "more than 100 parts"),
         (part("a", b"b", "f") * 101 + b"--xyz--\r\n", KIND, "more than 100 parts"),
         (part("a", b"b") * 60 + part("a", b"b", "f") * 60 + b"--xyz--\r\n", KIND, "more than 100 parts"),
-        (part("a", b"b" * (form.MOST_TEXT + 1)) + b"--xyz--\r\n", KIND, "text field of the form is larger than 64 kB"),
+        (part("a", b"b" * (form.MAX_TEXT + 1)) + b"--xyz--\r\n", KIND, "text field of the form is larger than 64 kB"),
     ],
 )
 def test_what_is_refused(body: bytes, kind: str, says: str, tmp_path: Path) -> None:

@@ -8,10 +8,10 @@ from typing import Any
 
 from lib.errors import InvalidFile
 
-MOST_BYTES, MOST_DEPTH = 64 << 20, 60
+MAX_BYTES, MAX_DEPTH = 64 << 20, 60
 
 
-def parse(data: bytes, what: str, most: int = MOST_BYTES) -> dict[str, Any]:
+def parse(data: bytes, what: str, most: int = MAX_BYTES) -> dict[str, Any]:
     """The object in ``data``. Raises InvalidFile, which calls it ``what``: no JSON, a name twice, too big or deep."""
     if len(data) > most:
         raise InvalidFile(f"{what} has {len(data):,} bytes; at most {most:,} are read.")
@@ -22,8 +22,8 @@ def parse(data: bytes, what: str, most: int = MOST_BYTES) -> dict[str, Any]:
         raise InvalidFile(f"{what} is no proper JSON: {why}.") from None
     if not isinstance(found, dict):
         raise InvalidFile(f"{what} holds a {type(found).__name__}, not an object of names and values.")
-    if _deeper(found, MOST_DEPTH):
-        raise InvalidFile(f"{what} nests over {MOST_DEPTH} deep.")
+    if _deeper(found, MAX_DEPTH):
+        raise InvalidFile(f"{what} nests over {MAX_DEPTH} deep.")
     return found
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from lib.convert.core import json_text
 from lib.errors import InvalidFile
 
-MOST_BYTES = 4 << 20
+MAX_BYTES = 4 << 20
 MODEL_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
 # what makes transformers fetch other code, or other weights than those that were checked
@@ -66,7 +66,7 @@ def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, 
 
 def take(path: Path, target: Path) -> None:
     """Writes the checked copy to ``target``."""
-    if path.stat().st_size > MOST_BYTES:
-        raise InvalidFile(f"config.json has {path.stat().st_size:,} bytes; at most {MOST_BYTES:,} are read.")
+    if path.stat().st_size > MAX_BYTES:
+        raise InvalidFile(f"config.json has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")
     found = check_config(json_text.parse(path.read_bytes(), "config.json"))
     target.write_text(json.dumps(found, indent=1))

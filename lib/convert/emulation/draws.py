@@ -10,7 +10,7 @@ import numpy as np
 
 Arrays = dict[str, np.ndarray]
 LONG = 10.0  # seconds for the first run of all inputs, from which on there are fewer draws
-MOST_HELD = 1_000_000_000  # bytes of outputs of all draws
+MAX_HELD = 1_000_000_000  # bytes of outputs of all draws
 
 
 @dataclass(slots=True)
@@ -39,6 +39,6 @@ def draw(found: Emulation, once: Callable[[np.random.Generator | None], list[Arr
     held = sum(value.nbytes for some in found.outputs for value in some.values())
     for most, fewer in ((LONG, 2), (4 * LONG, 0)):
         draws = min(draws, fewer) if seconds > most else draws
-    draws = min(draws, MOST_HELD // max(held, 1))
+    draws = min(draws, MAX_HELD // max(held, 1))
     rng = np.random.default_rng(seed)
     found.draws = [once(rng) for _ in range(draws)]

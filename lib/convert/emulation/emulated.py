@@ -17,9 +17,9 @@ from lib.convert.emulation.draws import Arrays, Emulation
 from lib.convert.formats import find
 from lib.errors import JobFailed
 
-MOST_BYTES = 1_900_000_000  # of a source's files: beyond, its copy does not fit one protobuf and memory is short
-MOST_DRAWN = 1_000_000_000  # beyond, one run of the rounded source and no draws
-DRAWS = ((4_000_000, 7), (200_000_000, 3), (MOST_DRAWN, 2))  # bytes of the source: draws; few where one takes long
+MAX_BYTES = 1_900_000_000  # of a source's files: beyond, its copy does not fit one protobuf and memory is short
+MAX_DRAWN = 1_000_000_000  # beyond, one run of the rounded source and no draws
+DRAWS = ((4_000_000, 7), (200_000_000, 3), (MAX_DRAWN, 2))  # bytes of the source: draws; few where one takes long
 
 
 def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays], seed: int = 0) -> Emulation | None:
@@ -29,7 +29,7 @@ def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays
     source, ``notes`` say so and ``outputs`` are empty.
     """
     size = sum(p.stat().st_size for p in source.iterdir() if p.is_file())
-    if size > MOST_BYTES:
+    if size > MAX_BYTES:
         return None
     count = next((draws for most, draws in DRAWS if size <= most), 0)
     if (fill := _filler(target_format)) is None:

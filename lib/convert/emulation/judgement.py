@@ -25,11 +25,11 @@ from lib.error_measures import real as wide
 
 # Ratios up to which a file is proven. Over 600 right files' worst were 2.1, 2.5, 2.7, 3.7 and 2.5, but for slices of
 # which there are a thousand (6.3).
-MOST = {"whole": 2.0, "gain": 5.0, "offset": 6.0, "slice": 4.0, "row": 4.0}
-AMONG = 1.5  # over what the largest of so many slices or rows is by chance
+MAX_RATIOS = {"whole": 2.0, "gain": 5.0, "offset": 6.0, "slice": 4.0, "row": 4.0}
+CHANCE_FACTOR = 1.5  # over what the largest of so many slices or rows is by chance
 FAILED = 1.5  # times that: failed, not unproven
 ROUNDING = {"fp16": 1e-5, "int8": 1e-4}  # of the peak: two runtimes differ by so much whatever the format
-MOST_VALUES = 60_000_000  # of one output, all draws together, that are held as float64; further inputs are left out
+MAX_VALUES = 60_000_000  # of one output, all draws together, that are held as float64; further inputs are left out
 VACUOUS = 0.5  # spread / movement from which on any file would pass
 
 
@@ -58,7 +58,7 @@ def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | Non
             vacuous.append(f"Output {name!r}: {reason}")
         elif ORDER.index(verdict) > ORDER.index(worst[0]):
             worst = verdict, f"Output {name!r}: {reason}"
-    for what in MOST:
+    for what in MAX_RATIOS:
         shares = [f[what] for f in figures["outputs"].values() if f.get(what) is not None]
         figures[what] = max(shares, default=None)
     if worst[0] == "proven" and vacuous:
@@ -93,7 +93,7 @@ def _output(
         given = [g for g in given if g is not None and g.shape == e[name].shape]
         if given:
             rows.append((e[name], o[name], given, _counts(e[name].shape, masks[k])))
-    while len(rows) > 1 and sum(e.size * (2 + len(given)) for e, _, given, _ in rows) > MOST_VALUES:
+    while len(rows) > 1 and sum(e.size * (2 + len(given)) for e, _, given, _ in rows) > MAX_VALUES:
         rows.pop()
     if not rows:
         return "unproven", "the number of its rows changes with rounding itself.", {}
@@ -174,12 +174,12 @@ def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any
     draws = np.sqrt(whole.draws / total / spread)
     found["worst_draw"] = float(draws.max())
     found["gain"], found["offset"] = sums.line(cleaned, centre, np.sqrt(spread), np.sqrt(moved), rounding)
-    most = dict(MOST)
+    most = dict(MAX_RATIOS)
     # few values, or few that count: then one draw is far from another, and the file from all
     most["whole"] *= max(1.0, found["worst_draw"])
     for what, groups in (("slice", sums.slices(cleaned, centre)), ("row", sums.rows_of(cleaned, centre))):
         found[what], found[f"{what}_at"], count = sums.worst(groups, spread, moved, floor)
-        most[what] = max(most[what], AMONG + float(np.sqrt(2 * np.log(max(count, 1)))))  # the largest of so many
+        most[what] = max(most[what], CHANCE_FACTOR + float(np.sqrt(2 * np.log(max(count, 1)))))  # the largest of so many
     few = 1 + 1 / len(whole.draws)  # a spread known from few draws explains more
     over = {what: found[what] / (most[what] * few) for what in most}
     what = max(over, key=over.__getitem__)

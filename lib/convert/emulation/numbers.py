@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 HIGHEST = 65504.0  # float16's largest number; the tools cut weights to it
-LEAST = 6.2e-8  # next to 0: float16's smallest number, which tools also write for smaller ones
+SMALLEST_FLOAT16 = 6.2e-8  # next to 0: float16's smallest number, which tools also write for smaller ones
 # of a step, from where on an integer is not beside the weight: static int8 also takes the second nearest, and its tool
 # folds norms with a rounding of its own (1.03 was seen in one of 38,400 weights)
 MOVED = 1.3

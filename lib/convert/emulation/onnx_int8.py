@@ -19,7 +19,7 @@ from lib.convert.formats.onnx import files as onnx_files
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
 JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
 FAR = 3e38  # no end at all
-MOST_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
+MAX_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
 
 
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
@@ -151,6 +151,6 @@ def _clipping(model: ModelProto, said: Described, inputs: list[Arrays]) -> list[
     complaints = []
     for k, name in enumerate(names):
         whole, lost = (sum(float(np.sum(s[f"__{k}_{what}"])) for s in sums) for what in ("sum", "lost"))
-        if whole > 0 and lost > MOST_CLIPPED * whole:
+        if whole > 0 and lost > MAX_CLIPPED * whole:
             complaints.append(f"The range of {name[:100]!r} leaves out {lost / whole:.0%} of what the source makes there.")
     return complaints

@@ -7,7 +7,7 @@ from onnx import ModelProto, TensorProto, numpy_helper
 
 from lib.convert.emulation import onnx_graph
 from lib.convert.emulation.draws import Emulation
-from lib.convert.emulation.numbers import HIGHEST, LEAST
+from lib.convert.emulation.numbers import HIGHEST, SMALLEST_FLOAT16
 
 FOLLOWED = 2  # nodes behind a weight that must be the same on both sides
 SILENT = {"Cast", "Identity", "QuantizeLinear", "DequantizeLinear"}
@@ -36,7 +36,7 @@ def compare_float16(source: ModelProto, file: ModelProto, found: Emulation) -> N
 def _unlike(given: np.ndarray, made: np.ndarray, half: bool) -> str:
     """In words, how far ``made`` is from ``given`` rounded; "" where it is that."""
     expected = np.clip(given, -HIGHEST, HIGHEST) if half else given
-    step = np.maximum(np.abs(expected) * (2.0**-11 if half else 2.0**-22), LEAST if half else 0.0)
+    step = np.maximum(np.abs(expected) * (2.0**-11 if half else 2.0**-22), SMALLEST_FLOAT16 if half else 0.0)
     with np.errstate(invalid="ignore"):
         far = np.abs(made - expected)
     wrong = ~(far <= step * 1.001) & ~(np.isnan(given) & np.isnan(made)) & ~(np.isinf(given) & (made == given))

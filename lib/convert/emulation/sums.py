@@ -10,11 +10,14 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LEAST_SHARE = 0.25  # of the whole output's spread, for a slice or row that hardly moves
+MIN_SHARE = 0.25  # of the whole output's spread, for a slice or row that hardly moves
 TOWARDS = 4  # draws that the whole's share counts as, beside a slice's own
-LOST, KEPT = 0.5, 4.0  # a slice is lost: error over this share of its movement, and over so many times that of the draws
-ALONE = 0.02  # of the slices of one axis: so few of many classes decide nothing
-FEW = 3  # elements of a slice, below which chance alone may lose it
+LOST_SHARE, KEPT_RATIO = (
+    0.5,
+    4.0,
+)  # a slice is lost: error over this share of its movement, and over so many times that of the draws
+MAX_LOST_SLICES = 0.02  # of the slices of one axis: so few of many classes decide nothing
+MIN_ELEMENTS = 3  # elements of a slice, below which chance alone may lose it
 
 
 @dataclass(slots=True)
@@ -82,7 +85,7 @@ def worst(groups: Iterator[tuple[str, Sums]], spread: float, moved: float, floor
         # one row alone does not move; then all are taken for alike
         usual = share * sums.moved / count if moved > 0 else spread
         explained = (TOWARDS * usual + draws * own) / (TOWARDS + draws)
-        explained = np.maximum(explained, max(LEAST_SHARE**2 * spread, floor))
+        explained = np.maximum(explained, max(MIN_SHARE**2 * spread, floor))
         ratios = np.sqrt(sums.ours / count / explained)
         k = int(ratios.argmax())
         if ratios[k] > most:
@@ -103,7 +106,7 @@ def line(rows: list[tuple], centre: list[np.ndarray], spread: float, moved: floa
     # noise alone moves a mean over so many values by this much
     least = spread / np.sqrt(total)
     gain = abs(gains[0]) / max(np.sqrt((gains[1:] ** 2).mean()), least * moved, rounding * moved**2, 1e-60)
-    offset = abs(offsets[0]) / max(np.sqrt((offsets[1:] ** 2).mean()), least, LEAST_SHARE * 0.1 * spread, 1e-60)
+    offset = abs(offsets[0]) / max(np.sqrt((offsets[1:] ** 2).mean()), least, MIN_SHARE * 0.1 * spread, 1e-60)
     return float(gain), float(offset)
 
 
@@ -115,7 +118,7 @@ def lost(groups: Iterator[tuple[str, Sums]]) -> str:
     for place, found in groups:
         count = np.maximum(found.count, 1)
         moved, ours, draws = found.moved / count, found.ours / count, found.draws.mean(0) / count
-        gone = (found.count >= FEW) & (moved > 0) & (ours > LOST**2 * moved) & (ours > KEPT**2 * draws)
-        if gone.sum() > ALONE * (found.count > 0).sum():
+        gone = (found.count >= MIN_ELEMENTS) & (moved > 0) & (ours > LOST_SHARE**2 * moved) & (ours > KEPT_RATIO**2 * draws)
+        if gone.sum() > MAX_LOST_SLICES * (found.count > 0).sum():
             return place.format(int(gone.argmax()))
     return ""

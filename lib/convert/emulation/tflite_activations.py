@@ -18,7 +18,7 @@ from lib.tflite.signatures import parts
 WHILE_RUNNING = {3: (0, 1), 4: (0, 1), 9: (0, 1), 67: (2, 1), 126: (0, 1)}  # CONV_2D ... BATCH_MATMUL
 BY_ROWS = {9, 126}  # each row with a range of its own; the others each input
 JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
-MOST_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
+MAX_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
 INT16 = 32767
 
 
@@ -64,7 +64,7 @@ def steps(
         for value in (v.astype(np.float64) for v in seen.get(number, ())):
             whole += float((value**2).sum())
             lost += float(((value - np.clip(value, low, high)) ** 2).sum())
-        if whole > 0 and lost > MOST_CLIPPED * whole:
+        if whole > 0 and lost > MAX_CLIPPED * whole:
             name = graph["tensors"][number]["name"][:100]
             complaints.append(f"The range of {name!r} leaves out {lost / whole:.0%} of what the source makes there.")
     for number, by_rows in while_running.items():

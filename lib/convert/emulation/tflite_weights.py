@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from lib.convert.emulation.draws import Emulation
-from lib.convert.emulation.numbers import HIGHEST, LEAST, MOVED, far_steps, nearest, rounded, shifted, spread
+from lib.convert.emulation.numbers import HIGHEST, MOVED, SMALLEST_FLOAT16, far_steps, nearest, rounded, shifted, spread
 from lib.tflite import file as tflite_file
 
 Key = tuple[int, str]  # graph, tensor's name
@@ -29,7 +29,7 @@ class Stored:
         if self.made.dtype.kind == "f":
             half = self.made.dtype == np.float16
             expected = np.clip(self.values, -HIGHEST, HIGHEST) if half else self.values
-            step = np.abs(expected.astype(np.float64)) * (2.0**-11 if half else 2.0**-22) + (LEAST if half else 0)
+            step = np.abs(expected.astype(np.float64)) * (2.0**-11 if half else 2.0**-22) + (SMALLEST_FLOAT16 if half else 0)
             bad = ~(np.abs(self.made.astype(np.float64) - expected) <= step * 1.001) & np.isfinite(self.values)
             most = np.abs(self.made.astype(np.float64) - expected)[bad].max(initial=0.0)
             unit = ""

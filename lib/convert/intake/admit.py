@@ -15,7 +15,7 @@ from lib.convert.formats import find, function, main_file
 from lib.convert.intake.recognise import UPLOADS, recognise
 from lib.errors import InvalidFile
 
-MOST_FILES = 100
+MAX_FILES = 100
 CONFIG = "config.json"
 
 
@@ -69,8 +69,8 @@ def _stored(kind: str, path: Path, target: Path) -> list[str]:
 def _ordinary(files: dict[str, Path]) -> None:
     if not files:
         raise InvalidFile("No file was uploaded.")
-    if len(files) > MOST_FILES:
-        raise InvalidFile(f"{len(files)} files were uploaded; at most {MOST_FILES} are taken together.")
+    if len(files) > MAX_FILES:
+        raise InvalidFile(f"{len(files)} files were uploaded; at most {MAX_FILES} are taken together.")
     for name, path in files.items():
         odd = any(c in '/\\:*?"<>|' or ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
         if odd or name in ("", ".", "..") or len(name.encode(errors="replace")) > 255:

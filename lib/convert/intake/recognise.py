@@ -64,7 +64,7 @@ TEXTS: tuple[tuple[bytes, str, str], ...] = (
     (b"import ", "Python text", "programs are not run here; bring the exported model"),
     (b"from ", "Python text", "programs are not run here; bring the exported model"),
 )
-MOST_JSON = 16 << 20
+MAX_JSON = 16 << 20
 
 
 def recognise(path: Path) -> str:
@@ -103,7 +103,7 @@ def _other(head: bytes) -> tuple[str, str] | None:
 
 
 def _json(path: Path, size: int) -> str:
-    if size <= MOST_JSON:
+    if size <= MAX_JSON:
         try:
             found = json.loads(path.read_bytes())
         except (ValueError, RecursionError):

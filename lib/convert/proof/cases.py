@@ -25,11 +25,11 @@ EQUAL = {"leading": (3,), "sequence": (13,), "space": (96,), "other": (6,)}
 UNKNOWN_HIGH = 10  # tokens of an input whose vocabulary nobody stated
 WIDE = 1000  # and in one more case, from -1000 to 1000
 HUGE = {8: 2**40, 4: 2**20}  # and in another, by the integer's bytes: what a runtime of fewer bits would wrap
-LARGE = 4  # of the extreme case
+EXTREME_FACTOR = 4  # of the extreme case
 LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
 TIMESTEPS = 1000
-MOST_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
-MOST_ALONE = 6  # inputs that are changed alone
+MAX_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
+MAX_ALONE = 6  # inputs that are changed alone
 
 
 @dataclass(slots=True)
@@ -78,19 +78,19 @@ def cases(
     out += _lifelike(signature, sizes, seeds, stream, hints, ranges)
     out.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
     # one row rarely reaches a bound that the other lacks, so other sizes bring some more
-    out += [Case("large", s, sizes, make(s, scale=LARGE_SCALE)) for s in range(LARGE)]
+    out += [Case("large", s, sizes, make(s, scale=LARGE_SCALE)) for s in range(EXTREME_FACTOR)]
     if wide and any(_unknown(v) for v in signature.inputs):
         out.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
         out.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))
     first, others = out[0].arrays, make(seeds[0], stream=ALONE + 16 * stream)
-    for name in list(first)[:MOST_ALONE] if len(first) > 1 else []:
+    for name in list(first)[:MAX_ALONE] if len(first) > 1 else []:
         out.append(Case("alone", seeds[0], sizes, first | {name: others[name]}, name))
     if any(dtype(v.dtype).kind == "f" for v in signature.inputs):
         out += [Case("perturbed", s, sizes, perturbed(make(s), s)) for s in seeds[:2]]
         # a norm of nothing but zeros divides rounding by the root of its epsilon, and a network far beyond what its
         # norms have seen multiplies it by every layer
         # every large one: where one saturates an output, and rounding cannot be seen, another does not
-        for kind, scale, seed in (("zeros", 0.0, 0), *(("large", LARGE_SCALE, s) for s in range(LARGE))):
+        for kind, scale, seed in (("zeros", 0.0, 0), *(("large", LARGE_SCALE, s) for s in range(EXTREME_FACTOR))):
             out.append(Case(f"perturbed {kind}", seed, sizes, perturbed(make(seed, scale=scale), seed)))
     return out
 
@@ -135,7 +135,7 @@ def beyond(signature: Signature, known: dict[str, int], limits: dict[str, int]) 
     """
     small, out = _sizes(signature, SMALL, 0, known), []
     for symbol, most in limits.items():
-        if symbol in small and symbol not in signature.sizes and most <= MOST_BEYOND:
+        if symbol in small and symbol not in signature.sizes and most <= MAX_BEYOND:
             sizes = small | {symbol: most + 1}
             out.append(Case("beyond", 0, sizes, _arrays(signature, sizes, 0)))
     return out

@@ -15,8 +15,8 @@ Arrays = dict[str, np.ndarray]
 TOP1_LEAST = 2  # columns of an output that may be class scores
 ROUNDING = 3e-7  # of the whole output's peak: what float32 leaves of a sum of larger numbers
 FLOOR = 1e-30
-MADE, REAL = ("ordinary", "resized"), ("lifelike", "sample")
-USUAL = MADE + REAL  # kinds of cases that lie inside what a model is for
+MADE_UP, REALISTIC = ("ordinary", "resized"), ("lifelike", "sample")
+IN_DOMAIN = MADE_UP + REALISTIC  # kinds of cases that lie inside what a model is for
 
 
 @dataclass(slots=True)
@@ -44,13 +44,13 @@ def peak(value: np.ndarray) -> float:
 
 def usual(name: str, pairs: list[Pair], otherwise: float = FLOOR) -> float:
     """The peak of an output over ordinary cases; ``otherwise`` where it is no float."""
-    some = [p.expected[name] for p in pairs if p.kind in USUAL and name in p.expected]
+    some = [p.expected[name] for p in pairs if p.kind in IN_DOMAIN and name in p.expected]
     return max((peak(v) for v in some if kind(v) in "fc"), default=otherwise)
 
 
 def groups(name: str, pairs: list[Pair]) -> list[list[Pair]]:
     """Pairs whose inputs are of one kind and differ in everything: noise, noise of other sizes, lifelike ones, samples."""
-    some = [[p for p in pairs if p.kind == which and name in p.expected] for which in USUAL]
+    some = [[p for p in pairs if p.kind == which and name in p.expected] for which in IN_DOMAIN]
     return [group for group in some if group]
 
 
@@ -67,8 +67,8 @@ def moves(name: str, pairs: list[Pair], peak: float) -> float | None:
             found[group[0].kind] = 1.0
         elif len(values) > 1 and values[0].size:
             found[group[0].kind] = float(_spread(np.stack([wide(v) for v in values])).max()) / peak
-    noise = [found[kind] for kind in MADE if kind in found]
-    return max(([min(noise)] if noise else []) + [found[kind] for kind in REAL if kind in found], default=None)
+    noise = [found[kind] for kind in MADE_UP if kind in found]
+    return max(([min(noise)] if noise else []) + [found[kind] for kind in REALISTIC if kind in found], default=None)
 
 
 def slices(name: str, pairs: list[Pair], least: float = 0.0) -> tuple[float, str]:

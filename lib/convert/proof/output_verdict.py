@@ -10,9 +10,9 @@ from lib.convert.proof import measures
 from lib.convert.proof.measures import FLOOR, Pair
 from lib.convert.proof.tolerances import (
     EXTREME,
-    LEAST,
+    MAX_ROUNDING,
     MAX_SENSITIVITY,
-    MOST_ROUNDING,
+    MIN_SLICE_MOVEMENT,
     NOISE_FACTOR,
     PERTURBED_ROUNDING,
     ROUNDING_64,
@@ -70,7 +70,7 @@ def output_error(
         return _whole(error, pairs, tolerance, inputs and not constant)
     usual = measures.usual(name, pairs)
     error.noise = measures.noise(name, pairs, usual, "ordinary")
-    rounding = dict.fromkeys(("ordinary", *PERTURBED_ROUNDING), min(NOISE_FACTOR * (error.noise or 0.0), MOST_ROUNDING))
+    rounding = dict.fromkeys(("ordinary", *PERTURBED_ROUNDING), min(NOISE_FACTOR * (error.noise or 0.0), MAX_ROUNDING))
     gaps, sizes, noises, absolute = [], [], [], 0.0
     peaks = [measures.peak(e) for k, e, _ in couples if k == "sample"]
     middle = float(np.median(peaks)) if peaks else usual
@@ -96,7 +96,7 @@ def output_error(
     error.sqnr_db = min((r for r in (sqnr_db(e, o) for _, e, o in couples) if r is not None), default=None)
     error.top1_agreement = measures.top1([(e, o) for _, e, o in couples])
     error.moves = measures.moves(name, pairs, usual)
-    error.slice_error, where = measures.slices(name, pairs, LEAST if tolerance.rounding is None else 0.0)
+    error.slice_error, where = measures.slices(name, pairs, MIN_SLICE_MOVEMENT if tolerance.rounding is None else 0.0)
     if explained:
         error.verdict, error.reason = _moving(error, tolerance, inputs and not constant)
         return error

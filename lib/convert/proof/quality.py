@@ -24,7 +24,11 @@ CONSTANT_NORM = 0.1  # rows whose norms vary by less than this share are embeddi
 CONFIDENT_DROP = 0.05  # p of McNemar's test, below which a loss of accuracy is taken for real
 DECISION = 0.5
 NOISE = "SQNR, dB"
-LOST, ALONE, FEW = 0.5, 0.15, 3  # of a slice's variation; of all slices (one score beside a box is more); inputs
+LOST_SHARE, MAX_LOST_SLICES, MIN_INPUTS = (
+    0.5,
+    0.15,
+    3,
+)  # of a slice's variation; of all slices (one score beside a box is more); inputs
 Arrays = dict[str, np.ndarray]
 
 
@@ -250,13 +254,13 @@ def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
     if len(shape) < 2 or any(v.shape[1:] != shape[1:] for v in expected):
         return ""
     a, b = (np.concatenate([measures.wide(v) for v in some]) for some in (expected, ours))
-    if len(a) < FEW:
+    if len(a) < MIN_INPUTS:
         return ""
     moved, error = ((v**2) for v in (a - a.mean(0), b - a))
     for axis in range(1, a.ndim):
         others = tuple(k for k in range(a.ndim) if k != axis)
-        gone = (error.mean(others) > LOST**2 * moved.mean(others)) & (moved.mean(others) > 0)
-        if gone.sum() > ALONE * gone.size:
+        gone = (error.mean(others) > LOST_SHARE**2 * moved.mean(others)) & (moved.mean(others) > 0)
+        if gone.sum() > MAX_LOST_SLICES * gone.size:
             place = f"[{':, ' * axis}{int(gone.argmax())}]"
             return f"{int(gone.sum())} of {gone.size} slices such as {place} are lost: errors as large as how far they vary."
     return ""

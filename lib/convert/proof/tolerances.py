@@ -56,17 +56,17 @@ TOLERANCES = {
     ),
 }
 PRECISIONS = tuple(TOLERANCES)  # exact: the same bits
-LEAST = 0.1  # of the whole output's movement: what a slice counts as moving at the least, in a lossy precision
+MIN_SLICE_MOVEMENT = 0.1  # of the whole output's movement: what a slice counts as moving at the least, in a lossy precision
 ROUNDING_64 = 1e-9  # of the peak: what rounding explains in a model of float64 that stays one
 NOISE_FACTOR = 30.0  # rounding inside a network is this much more than what perturbed inputs show, at most
-MOST_ROUNDING = 1e-3  # of the peak: whatever is amplified, more than this is not taken for rounding
+MAX_ROUNDING = 1e-3  # of the peak: whatever is amplified, more than this is not taken for rounding
 # the same for cases that are perturbed themselves. Five deviations are far beyond what a network's norms have seen: an
 # efficientnet_b4's own float32 is off there by 1.1e-3 from its float64, and by 1.5e-6 on ordinary pictures
-PERTURBED_ROUNDING = {"zeros": MOST_ROUNDING, "large": 1e-2, "lifelike": MOST_ROUNDING, "sample": MOST_ROUNDING}
+PERTURBED_ROUNDING = {"zeros": MAX_ROUNDING, "large": 1e-2, "lifelike": MAX_ROUNDING, "sample": MAX_ROUNDING}
 # a source that its inputs' last bit moves by more than this decides nothing there: a detection more or less, an argmax
 MAX_SENSITIVITY = 1e-2
 EXTREME = ("large", "wide", "huge")
-SEEN = 10.0  # an input counts as seen when it moves some output by this much more than rounding may
+MIN_EFFECT = 10.0  # an input counts as seen when it moves some output by this much more than rounding may
 
 
 def loosest(precisions: Iterable[str]) -> str:

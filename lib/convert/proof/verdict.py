@@ -22,7 +22,7 @@ from lib.convert.proof import measures
 from lib.convert.proof.comparison import ORDER, Faithfulness, Verdict
 from lib.convert.proof.measures import Pair
 from lib.convert.proof.output_verdict import OutputError, output_error
-from lib.convert.proof.tolerances import EXTREME, MAX_SENSITIVITY, PERTURBED_ROUNDING, SEEN, TOLERANCES, Tolerance
+from lib.convert.proof.tolerances import EXTREME, MAX_SENSITIVITY, MIN_EFFECT, PERTURBED_ROUNDING, TOLERANCES, Tolerance
 from lib.error_measures import cosine
 
 
@@ -131,7 +131,7 @@ def _unseen(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
     for name in names:
         for changed, share in measures.unmoved(name, pairs, measures.usual(name, pairs, 1.0)):
             moved[changed] = max(moved.get(changed, 0.0), share)
-    return next((name for name, share in moved.items() if 0 < share < SEEN * tolerance.rounding), "")
+    return next((name for name, share in moved.items() if 0 < share < MIN_EFFECT * tolerance.rounding), "")
 
 
 def _good(errors: list[OutputError], tolerance: Tolerance, precision: str, compared: list[Pair], inputs: bool) -> str:

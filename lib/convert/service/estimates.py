@@ -22,8 +22,8 @@ from lib.convert.service import catalogue
 
 NAME, REST = "convert-times.json", "rest"  # what is neither of a route's steps: taking in, the proof, packing
 REST_SECONDS = 5.0  # until one was measured
-MOST, NEAREST, MOST_BYTES = 12, 3, 1 << 20
-FIXED = 20e6  # bytes of a source that take as long as what is the same for all: starting tools, a dozen runs
+MAX_TIMES, NEIGHBOURS, MAX_BYTES = 12, 3, 1 << 20
+FIXED_COST = 20e6  # bytes of a source that take as long as what is the same for all: starting tools, a dozen runs
 
 
 class Outlook:
@@ -59,7 +59,7 @@ class Outlook:
                 times.setdefault(f"{hop['source']} {hop['target']}", []).append([size, round(hop["seconds"], 2)])
             times.setdefault(REST, []).append([size, round(max(rest, 0.1), 2)])
             for name in times:
-                times[name] = times[name][-MOST:]
+                times[name] = times[name][-MAX_TIMES:]
             with suppress(OSError):
                 self._folder.mkdir(parents=True, exist_ok=True)
                 fresh = self._folder / f"{NAME}.{os.getpid()}"
@@ -71,9 +71,10 @@ class Outlook:
         loads its tools. None where there was none."""
         with self._lock:
             found = [
-                ((size + FIXED) / (bytes_ + FIXED), seconds) for bytes_, seconds in reversed(self._read().get(step, []))
+                ((size + FIXED_COST) / (bytes_ + FIXED_COST), seconds)
+                for bytes_, seconds in reversed(self._read().get(step, []))
             ]
-        near = sorted(found, key=lambda one: abs(math.log(one[0])))[:NEAREST]
+        near = sorted(found, key=lambda one: abs(math.log(one[0])))[:NEIGHBOURS]
         scaled = [seconds * ratio for ratio, seconds in near]
         return statistics.median(scaled) if scaled else None
 
@@ -83,7 +84,7 @@ class Outlook:
             self._times = {}
             path = self._folder / NAME
             with suppress(OSError, ValueError, TypeError, AttributeError):
-                if path.stat().st_size <= MOST_BYTES:
+                if path.stat().st_size <= MAX_BYTES:
                     given = json.loads(path.read_text())
                     self._times = {str(k): [[float(a), float(b)] for a, b in some] for k, some in given.items()}
         return self._times

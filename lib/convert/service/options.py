@@ -14,12 +14,12 @@ from lib.convert.proof.quality import MIN_AGREEMENT
 from lib.errors import InvalidValue
 from lib.model_inputs import sizes
 
-LEAST_SEEDS, MOST_SEEDS, HIGHEST_SEED = 3, 16, 2**32 - 1
-MOST_TEXT = 200  # characters of an option that is text
+MIN_SEEDS, MAX_SEEDS, HIGHEST_SEED = 3, 16, 2**32 - 1
+MAX_TEXT = 200  # characters of an option that is text
 
 
 OF_THE_PROOF = ("anyway", "min_agreement", "preprocessing", "samples", "seeds", "sizes")
-LEAST_AGREEMENT = 0.5
+LOWEST_AGREEMENT = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,20 +94,20 @@ def _sizes(given: Any) -> dict[str, int]:
 def _agreement(given: Any) -> float:
     if given is None:
         return MIN_AGREEMENT
-    right = isinstance(given, int | float) and not isinstance(given, bool) and LEAST_AGREEMENT <= given <= 1
+    right = isinstance(given, int | float) and not isinstance(given, bool) and LOWEST_AGREEMENT <= given <= 1
     if not right:
-        raise InvalidValue("min_agreement", given, f"a number from {LEAST_AGREEMENT:g} to 1")
+        raise InvalidValue("min_agreement", given, f"a number from {LOWEST_AGREEMENT:g} to 1")
     return float(given)
 
 
 def _seeds(given: Any) -> tuple[int, ...]:
     if given is None:
         return SEEDS
-    allowed = f"{LEAST_SEEDS} to {MOST_SEEDS} different whole numbers from 0 to {HIGHEST_SEED}"
+    allowed = f"{MIN_SEEDS} to {MAX_SEEDS} different whole numbers from 0 to {HIGHEST_SEED}"
     right = isinstance(given, list | tuple) and all(isinstance(s, int) and not isinstance(s, bool) for s in given)
     if (
         not right
-        or not LEAST_SEEDS <= len(set(given)) == len(given) <= MOST_SEEDS
+        or not MIN_SEEDS <= len(set(given)) == len(given) <= MAX_SEEDS
         or not all(0 <= s <= HIGHEST_SEED for s in given)
     ):
         raise InvalidValue("seeds", given, allowed)
@@ -129,8 +129,8 @@ def _value(option: Option, given: Any) -> Any:
             raise InvalidValue(option.name, given, ", ".join(option.choices))
         return str(given)
     elif option.kind == "text":
-        if not isinstance(given, str) or len(given) > MOST_TEXT or not given.isprintable():
-            raise InvalidValue(option.name, given, f"one line of at most {MOST_TEXT} characters")
+        if not isinstance(given, str) or len(given) > MAX_TEXT or not given.isprintable():
+            raise InvalidValue(option.name, given, f"one line of at most {MAX_TEXT} characters")
         return given.strip()
     elif option.kind == "file" and not isinstance(given, str):
         raise InvalidValue(option.name, given, "an uploaded file")

@@ -24,9 +24,13 @@ Answer = dict[str, Any]
 Steps = Generator[Progress, None, Answer]
 # (environment, task, arguments, stage, share) -> the job's answer
 Job = Callable[[str, str, dict[str, Any], str, float], Steps]
-ASKED, APPLIED, ANSWERED = 0.15, 0.75, 0.93  # of the whole, done when the source, the edges and the targets have run
+SOURCE_DONE, EDGES_DONE, TARGETS_DONE = (
+    0.15,
+    0.75,
+    0.93,
+)  # of the whole, done when the source, the edges and the targets have run
 DYNAMIC = "dynamic"  # ranges that are measured while the model runs
-FEWEST = 2  # ordinary cases that must be left where a target fixes a size
+MIN_CASES = 2  # ordinary cases that must be left where a target fixes a size
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ class Conversion:
         for k, (edge, options) in enumerate(zip(self.route, self.chosen.of_edge, strict=True)):
             folders = {"source": self.folder(k), "target": self.folder(k + 1)}
             stage = f"Step {k + 1} of {len(self.route)}, {find(edge.source).title} → {find(edge.target).title}"
-            begun, share = time.perf_counter(), ASKED + (APPLIED - ASKED) * k / len(self.route)
+            begun, share = time.perf_counter(), SOURCE_DONE + (EDGES_DONE - SOURCE_DONE) * k / len(self.route)
             about = {
                 "sizes": source.sizes,
                 "case_sizes": _largest(source.cases),
@@ -147,7 +151,7 @@ class Conversion:
             "min_agreement": self.chosen.min_agreement,
             "calibrated_on": self._calibrated_on(hops, source),
         }
-        compared = checked(Comparison, (yield from self.job(APP, "compare", arguments, "Proof", ANSWERED)))
+        compared = checked(Comparison, (yield from self.job(APP, "compare", arguments, "Proof", TARGETS_DONE)))
         node = yield from self._first_divergence(compared, source, hops)
         same = find(first).environment == find(last).environment
         return Proof(compared, source, answers[-1], node, same)
@@ -162,7 +166,7 @@ class Conversion:
             return all(case.sizes.get(name, size) == size for name, size in fixed.items())
 
         left = [case for case in source.cases if fits(case)]
-        if sum(case.kind == "ordinary" for case in left) >= FEWEST:
+        if sum(case.kind == "ordinary" for case in left) >= MIN_CASES:
             return source.model_copy(update={"cases": left})
         shapes = [v["shape"] for v in source.signature["inputs"]]
         again = yield from self.ask({n: size for n, size in fixed.items() if any(n in shape for shape in shapes)})
@@ -177,7 +181,7 @@ class Conversion:
         first = self.route[0].source
         arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked"), "sizes": source.sizes}
         arguments |= {"limits": limits}
-        answer = yield from self.job(find(first).environment, "run_further", arguments, "Proof", APPLIED)
+        answer = yield from self.job(find(first).environment, "run_further", arguments, "Proof", EDGES_DONE)
         return source.model_copy(update={"cases": source.cases + checked(RunFurther, answer).cases})
 
     def _lossy(self, hops: list[Hop], source: RunSource, answers: list[RunTarget]) -> Answer | None:
@@ -225,7 +229,7 @@ class Conversion:
                 "beside": {"format": first, "folder": self.folder(0)} if together else None,
                 "last": last,
             }
-            share = APPLIED + (ANSWERED - APPLIED) * k / len(self.route)
+            share = EDGES_DONE + (TARGETS_DONE - EDGES_DONE) * k / len(self.route)
             out.append(checked(RunTarget, (yield from self.job(environment, "run_target", arguments, "Proof", share))))
         return out
 
@@ -240,7 +244,7 @@ class Conversion:
                 arguments = {"source": self.folder(k), "target": self.folder(k + 1), "inputs": str(file)}
                 arguments |= {"names": hops[k].made.inputs | hops[k].made.outputs, "precision": hops[k].precision}
                 try:
-                    return (yield from self.job(APP, "diverge", arguments, "Proof", ANSWERED))["node"]
+                    return (yield from self.job(APP, "diverge", arguments, "Proof", TARGETS_DONE))["node"]
                 except (JobFailed, QueueFull):  # out of time or memory: the verdict stands without the node
                     return None
         return None

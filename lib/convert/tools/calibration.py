@@ -13,7 +13,7 @@ from lib.errors import InvalidFile
 from lib.model_inputs import made_up
 from lib.model_inputs.signature import Signature, dtype
 
-MOST = 128  # samples; more move no range that matters
+MAX_SAMPLES = 128  # samples; more move no range that matters
 Row = dict[str, np.ndarray]
 
 
@@ -63,7 +63,7 @@ def _real(signature: Signature, folder: Path) -> Calibration:
 
     found = samples.load(folder)
     half, judged = samples.halves(found)
-    chosen = [half[k] for k in np.linspace(0, len(half) - 1, min(len(half), MOST)).astype(int)] if half else []
+    chosen = [half[k] for k in np.linspace(0, len(half) - 1, min(len(half), MAX_SAMPLES)).astype(int)] if half else []
     chosen = list(np.random.default_rng(0).permutation(chosen))  # whoever takes only the first sees all classes
     rows = [_fitted(found.rows[k], signature) for k in chosen]
     if not rows:

@@ -12,7 +12,7 @@ from lib.onnx_model.words import clean
 if TYPE_CHECKING:
     import torch
 
-MOST_INSIDE = 1_500_000_000  # bytes of weights; more go beside the model, an ONNX file ends at 2 GB
+MAX_INSIDE = 1_500_000_000  # bytes of weights; more go beside the model, an ONNX file ends at 2 GB
 EXAMPLE = {"batch": 2, "height": 2, "width": 3, "tokens": 16}  # heights and widths in multiples of the part's own
 
 
@@ -44,7 +44,7 @@ def export(part: Component, path: Path, fixed: dict[str, int] | None = None) -> 
             input_names=[v.name for v in part.inputs],
             output_names=[v.name for v in part.outputs],
             dynamic_shapes=(tuple(shapes),),  # Called.forward takes *inputs
-            external_data=weights > MOST_INSIDE,
+            external_data=weights > MAX_INSIDE,
             dynamo=True,
             verbose=False,
         )

@@ -29,7 +29,7 @@ NARROWS, WIDENS = (
     re.compile(r"^graph_output_cast\d+$|_cast_to_fp32_node$"),
 )
 CASTS = ("graph_input_cast", "graph_output_cast")
-REAL = 2.0  # how much more than the samples' the values of other inputs may be
+SAMPLE_HEADROOM = 2.0  # how much more than the samples' the values of other inputs may be
 
 
 def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
@@ -140,7 +140,7 @@ def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tup
         )
         if peak > HIGHEST:
             lost.append(f"The input {name[:80]!r} reaches {peak:.6g} in the samples; float16 ends at 65504.")
-    return lost, onnx_blind_spots.over_float16(model, rows, headroom=REAL, made_up=False, hidden=hidden)
+    return lost, onnx_blind_spots.over_float16(model, rows, headroom=SAMPLE_HEADROOM, made_up=False, hidden=hidden)
 
 
 def _signature(model: ModelProto) -> Signature:

@@ -19,9 +19,9 @@ from lib.convert.worker.lossy import LOSSY, faithful, quality
 from lib.convert.worker.outputs import Outputs
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
-FEWEST = 4  # samples that judge ranges
-ENOUGH = 30  # samples on which a decision may rest alone
-MOST_BYTES = 96 << 20  # of samples' outputs whose values are compared one by one; all are judged by the task
+MIN_SAMPLES_FOR_RANGES = 4  # samples that judge ranges
+MIN_SAMPLES_TO_DECIDE = 30  # samples on which a decision may rest alone
+MAX_COMPARED_BYTES = 96 << 20  # of samples' outputs whose values are compared one by one; all are judged by the task
 
 
 def compare(
@@ -89,7 +89,7 @@ def _within(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     size, out = 0, []
     for case in cases:
         size += (folder / f"out-{case['file']}").stat().st_size
-        if out and size > MOST_BYTES:
+        if out and size > MAX_COMPARED_BYTES:
             break
         out.append(case)
     return out
@@ -99,7 +99,7 @@ def _decided(explained: Faithfulness | None, judged: TaskQuality | None) -> Fait
     """Where a format itself errs as much as the output moves, enough real inputs on which the task stays decide."""
     if not explained or not explained.vacuous or not judged or not judged.good:
         return explained
-    if judged.on != "samples" or judged.count < ENOUGH or not judged.interval:
+    if judged.on != "samples" or judged.count < MIN_SAMPLES_TO_DECIDE or not judged.interval:
         return explained
     why = f"{explained.reason} So the task decides: {judged.summary}."
     return replace(explained, verdict="proven", reason=why)
@@ -119,7 +119,7 @@ def _good_enough(whole: Verdict, judged: TaskQuality | None, calibrated_on: str,
         known = "so nothing is known of real ones" if calibrated_on == "made-up inputs" else "which also judge it"
         why = f"Its ranges were measured on {calibrated_on}, {known}; give samples of real inputs, eight or more."
         whole.lower("unproven", why)
-    elif calibrated_on and judged.on == "samples" and judged.inputs < FEWEST and whole.verdict == "proven":
+    elif calibrated_on and judged.on == "samples" and judged.inputs < MIN_SAMPLES_FOR_RANGES and whole.verdict == "proven":
         why = f"Ranges that {judged.inputs} samples judge are not known to fit others; give eight samples or more."
         whole.lower("unproven", why)
     elif whole.verdict == "proven":

@@ -15,9 +15,9 @@ from lib.convert.worker.outputs import Outputs
 
 LOSSY = ("fp16", "int8")
 EMULATED = {"sample": 8, "lifelike": 2, "ordinary": 2, "resized": 2}  # cases of each kind that the emulation runs
-LARGE = {"large": 4}  # what a bound too many cuts off; int8 ends where its ranges end
-MOST_REAL = 12  # samples, where nothing else is run
-MADE = ("lifelike", "ordinary", "resized")
+EMULATED_FP16 = {"large": 4}  # what a bound too many cuts off; int8 ends where its ranges end
+MAX_SAMPLES = 12  # samples, where nothing else is run
+MADE_UP = ("lifelike", "ordinary", "resized")
 
 
 def faithful(
@@ -57,9 +57,9 @@ def _some(cases: list[dict[str, Any]], precision: str) -> list[dict[str, Any]]:
     """
     real = [c for c in cases if c["kind"] == "sample"]
     if real and precision == "int8":
-        return real[:MOST_REAL]
+        return real[:MAX_SAMPLES]
     out = []
-    for kind, most in (EMULATED | (LARGE if precision == "fp16" else {})).items():
+    for kind, most in (EMULATED | (EMULATED_FP16 if precision == "fp16" else {})).items():
         out += [c for c in cases if c["kind"] == kind][:most]
     return out
 
@@ -98,7 +98,7 @@ def quality(
 def _made(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Lifelike inputs where the model's kind is known, else noise."""
     found = [c for c in cases if c["kind"] == "lifelike"]
-    return found or [c for c in cases if c["kind"] in MADE]
+    return found or [c for c in cases if c["kind"] in MADE_UP]
 
 
 def _mask(path: Path, names: Sequence[str]) -> np.ndarray | None:

@@ -18,8 +18,8 @@ from lib.model_inputs.preprocessing import MEAN, STD, Preprocessing
 from lib.model_inputs.samples import Samples, read
 from lib.model_inputs.signature import Signature, Value
 
-MOST_PICTURES, SIDE = 8, 96  # pixels of a thumbnail's longer side
-MOST_CLASSES = 20
+MAX_PICTURES, SIDE = 8, 96  # pixels of a thumbnail's longer side
+MAX_CLASSES = 20
 
 
 def preview(
@@ -36,7 +36,7 @@ def preview(
         "name": name[:200],
         "kind": found.kind,
         "count": len(found.rows),
-        "classes": {_class(found, k): n for k, n in counts.most_common(MOST_CLASSES)},
+        "classes": {_class(found, k): n for k, n in counts.most_common(MAX_CLASSES)},
         "labels": len(counts),
         "preprocessing": found.preprocessing.as_dict() if found.preprocessing else None,
         "arrays": [{"name": n[:200], "dtype": str(v.dtype), "shape": list(v.shape)} for n, v in list(first.items())[:20]],
@@ -53,10 +53,10 @@ def _pictures(found: Samples, signature: Signature) -> list[dict[str, str]]:
     value = next((v for v in signature.inputs if dimensions.picture_layout(v)), None)
     if value is None or not found.rows:
         return []
-    order = np.linspace(0, len(found.rows) - 1, min(MOST_PICTURES, len(found.rows))).astype(int)
+    order = np.linspace(0, len(found.rows) - 1, min(MAX_PICTURES, len(found.rows))).astype(int)
     if found.labels is not None:  # the first of each class, where there are few enough classes
         firsts = {label: k for k, label in reversed(list(enumerate(found.labels)))}
-        order = np.array(sorted({*list(firsts.values())[:MOST_PICTURES], *order})[:MOST_PICTURES])
+        order = np.array(sorted({*list(firsts.values())[:MAX_PICTURES], *order})[:MAX_PICTURES])
     out = []
     for number in order:
         label = "" if found.labels is None else _class(found, found.labels[number])

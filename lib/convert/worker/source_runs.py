@@ -17,7 +17,7 @@ from lib.errors import InvalidFile, LimitExceeded
 
 Answer = dict[str, Any]
 CASE_SECONDS, EXTREME_SECONDS = 60, 10  # of one run; an input that takes longer counts as refused
-MOST_SLOW = 2  # runs that take too long
+MAX_SLOW = 2  # runs that take too long
 
 
 @dataclass(slots=True)
@@ -40,7 +40,7 @@ class SourceRuns:
     def too_slow(self) -> None:
         """Raises InvalidFile the second time: a model that does not end would hold a worker for every case."""
         self.slow += 1
-        if self.slow >= MOST_SLOW:
+        if self.slow >= MAX_SLOW:
             raise InvalidFile(
                 "The model takes too long for one input, or does not end, so it cannot be compared with what is made of it. "
                 "Give smaller sizes."

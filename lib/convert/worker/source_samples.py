@@ -15,7 +15,7 @@ from lib.model_inputs.signature import Signature
 from lib.model_inputs.stored import save
 from lib.model_inputs.text_files import tokenizer_in
 
-MOST_JUDGED, MOST_BYTES = 512, 512 << 20  # samples that are run, and bytes of their inputs and outputs
+MAX_JUDGED, MAX_BYTES = 512, 512 << 20  # samples that are run, and bytes of their inputs and outputs
 
 
 def taken(
@@ -61,8 +61,8 @@ def judge(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int]:
     """Runs ``rows``; numbers of those that were run. One that the source refuses is the visitor's fault and named."""
     done: list[int] = []
     # files are often sorted by class or by time: the first few say little of the rest
-    for number in np.random.default_rng([len(rows), proof_cases.ORDER]).permutation(rows)[:MOST_JUDGED].tolist():
-        if runs.bytes > MOST_BYTES:
+    for number in np.random.default_rng([len(rows), proof_cases.ORDER]).permutation(rows)[:MAX_JUDGED].tolist():
+        if runs.bytes > MAX_BYTES:
             break
         label = samples.labels[number] if samples.labels is not None else None
         if not runs.take(proof_cases.Case("sample", number, {}, samples.rows[number]), label):

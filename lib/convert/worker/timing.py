@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-SECONDS, LEAST, MOST = 0.25, 5, 50  # of timing per model, and runs
+SECONDS, MIN_RUNS, MAX_RUNS = 0.25, 5, 50  # of timing per model, and runs
 STEADY = 0.5  # (third quartile - first quartile) / median, from which on other work disturbed the measurement
 
 
@@ -22,8 +22,8 @@ def measured(calls: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], boo
     for call in calls.values():
         call()
     start = time.perf_counter()
-    for k in range(MOST):
-        if k >= LEAST and time.perf_counter() - start > SECONDS * len(calls):
+    for k in range(MAX_RUNS):
+        if k >= MIN_RUNS and time.perf_counter() - start > SECONDS * len(calls):
             break
         for name, call in calls.items():
             begun = time.perf_counter()

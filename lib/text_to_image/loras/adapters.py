@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from lib.text_to_image.loras.lora_rows import Weighted
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
-MOST_KEPT = 16
+MAX_KEPT = 16
 RETRY_SECONDS = 30.0  # after which a file that could not be read is tried once more
 
 
@@ -78,7 +78,7 @@ class Adapters:
                     self._failures[name] = time.monotonic(), _again(error)
                 raise
             with self._lock:
-                while len(self._kept) >= MOST_KEPT:  # rows under way hold theirs
+                while len(self._kept) >= MAX_KEPT:  # rows under way hold theirs
                     del self._kept[next(iter(self._kept))]
                 self._kept[name] = lora
             return lora

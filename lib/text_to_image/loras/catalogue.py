@@ -10,7 +10,7 @@ from pathlib import Path
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.text_to_image.loras.chosen import Loras
 
-USUAL = "pytorch_lora_weights.safetensors"  # what diffusers calls it
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # what diffusers calls it
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
@@ -90,8 +90,8 @@ class LoraCatalogue:
 def _only(names: Sequence[str]) -> str:
     """The one file of weights among ``names``."""
     found = sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
-    if USUAL in found:
-        return USUAL
+    if DIFFUSERS_FILE in found:
+        return DIFFUSERS_FILE
     if len(found) != 1:
         how = "no .safetensors file" if not found else f"several ({', '.join(found[:4])}): LORAS can name one of them"
         raise ModelUnavailable(f"its folder holds {how}")

@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.errors import InvalidValue
 
-MOST, MAX_WEIGHT = 8, 2.0
+MAX_LORAS, MAX_WEIGHT = 8, 2.0
 # as A1111's web UI has them in prompts: <lora:name:0.8>, with the blanks before it
 TAG = re.compile(r"\s*<lora:([^:<>]{1,100})((?::[^:<>]{0,40}){0,3})>")
 FORM = f"name:weight, other:weight (weights 0 to {MAX_WEIGHT:g}, 1 where none is given)"
@@ -59,8 +59,8 @@ def parse(value: Any) -> Loras:
     for name, weight in total.items():
         if weight > MAX_WEIGHT:
             raise InvalidValue("loras", f"{name}:{weight:g}", FORM)
-    if len(total) > MOST:
-        raise InvalidValue("loras", f"{len(total)} names", f"at most {MOST} of them")
+    if len(total) > MAX_LORAS:
+        raise InvalidValue("loras", f"{len(total)} names", f"at most {MAX_LORAS} of them")
     return tuple(total.items())
 
 

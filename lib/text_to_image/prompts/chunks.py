@@ -11,7 +11,7 @@ from typing import Any
 from lib.text_to_image.prompts.syntax import parse
 
 # A chunk costs 77 more tokens in every cross attention, and 2,000 characters can be 8,000 tokens.
-MOST_CHUNKS = 8
+MAX_CHUNKS = 8
 # A full chunk ends at a comma where one is among its last 20 tokens of 75: words that belong together stay together.
 COMMA_BACK, OF = 20, 75
 SHOWN = 60  # characters of what was cut
@@ -48,8 +48,8 @@ def tokenize(tokenizer: Any, text: str) -> Tokens:
     pieces: list[list[Token]] = []
     for group in parse(text):
         pieces += _pieces([token for part in group for token in _tokens(tokenizer, *part)], room, _comma(tokenizer))
-    left_out = [number for piece in pieces[MOST_CHUNKS:] for number, _ in piece]
-    kept = pieces[:MOST_CHUNKS]
+    left_out = [number for piece in pieces[MAX_CHUNKS:] for number, _ in piece]
+    kept = pieces[:MAX_CHUNKS]
     return Tokens(
         chunks=tuple(_chunk(tokenizer, piece, room) for piece in kept),
         count=sum(map(len, pieces)),

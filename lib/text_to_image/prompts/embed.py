@@ -19,7 +19,7 @@ from lib.text_to_image.prompts.chunks import Chunk, tokenize
 
 # Of the standard deviation: a mean below it is chance, and is not restored.
 A_MEAN = 0.01
-MOST_KEPT = 16  # texts of an encoder
+MAX_KEPT = 16  # texts of an encoder
 
 _KEPT: WeakKeyDictionary[Any, OrderedDict[tuple[str, bool], Embedded]] = WeakKeyDictionary()
 
@@ -45,7 +45,7 @@ def embed(tokenizer: Any, encoder: Any, text: str, *, penultimate: bool = False)
     if key not in kept:
         kept[key] = _embed(tokenizer, encoder, text, penultimate)
     kept.move_to_end(key)
-    while len(kept) > MOST_KEPT:
+    while len(kept) > MAX_KEPT:
         kept.popitem(last=False)
     return kept[key]
 

@@ -22,7 +22,7 @@ from lib.train.experiment import cores
 from lib.train.pixel_cache import pixels
 from lib.train.runs import Run
 
-MOST, MOST_BYTES = 2000, 256 << 20  # validation pictures, and of them together; of more, some drawn at random
+MAX_PICTURES, MAX_BYTES = 2000, 256 << 20  # validation pictures, and of them together; of more, some drawn at random
 MORE = 512  # training pictures, for classes that validation has too few of
 STILL = "The run's own network answers nearly the same to every picture: too little to check. Train for longer."
 Progress = Any
@@ -40,7 +40,7 @@ class Checker:
         self.run, self.classes, self.backbones = run, classes, backbones
         split, rng = data.split(recipe.validation, recipe.seed), np.random.default_rng(recipe.seed)
         part = np.asarray(split.val)
-        most = min(MOST, MOST_BYTES // (3 * recipe.image_size**2))
+        most = min(MAX_PICTURES, MAX_BYTES // (3 * recipe.image_size**2))
         if len(part) > most:
             part = np.sort(rng.permutation(part)[:most])
         cached = pixels(data, recipe.image_size, data.cache)
@@ -124,7 +124,7 @@ class Checker:
 def _more(expected: np.ndarray, train: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:
     """Some training pictures, by class, of each class that too few validation pictures can judge."""
     classes = classwise.wanting(expected)
-    each = max(MORE // max(len(classes), 1), classwise.FEW)
+    each = max(MORE // max(len(classes), 1), classwise.MIN_PICTURES)
     shuffled = rng.permutation(train)
     found = {int(k): shuffled[labels[shuffled] == k][:each] for k in classes[:MORE]}
     return {k: np.sort(some) for k, some in found.items() if len(some)}

@@ -14,7 +14,7 @@ from lib.train.edge.agreement import lead
 
 # measured: docs/edge.md
 SURE = 0.5  # by how much a first class leads where the network is sure
-FEW = 4  # pictures of a class of which it is sure, to judge that class by
+MIN_PICTURES = 4  # pictures of a class of which it is sure, to judge that class by
 FAR_OFF = 0.6  # of a probability, where the network is sure
 RARELY = 0.01  # share of the sure pictures that may be so far off all the same
 UNLIKE = 0.5  # share of what the network's answers vary by, that a file's may miss them by
@@ -58,12 +58,12 @@ def unjudged(expected: np.ndarray, classes: Sequence[str], precision: str) -> li
 
 
 def wanting(expected: np.ndarray) -> np.ndarray:
-    """int: the classes that the network surely gives to fewer than FEW of these pictures."""
+    """int: the classes that the network surely gives to fewer than ``MIN_PICTURES`` of these pictures."""
     given = np.bincount(expected.argmax(1)[lead(expected) > SURE], minlength=expected.shape[1])
-    return np.flatnonzero(given < FEW)
+    return np.flatnonzero(given < MIN_PICTURES)
 
 
-def surest(probabilities: np.ndarray, label: int, count: int = FEW) -> np.ndarray:
+def surest(probabilities: np.ndarray, label: int, count: int = MIN_PICTURES) -> np.ndarray:
     """int [count] or fewer: the pictures that the network most surely gives ``label``."""
     return np.sort(np.argsort(-probabilities[:, label], kind="stable")[:count])
 

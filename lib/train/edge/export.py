@@ -24,7 +24,7 @@ from lib.train.edge.targets import Target
 from lib.train.runs import RUNNING, WAITING, Run
 
 PREFIX = "unfinished-"
-MOST_WAITING = 32  # exports; each holds a thread while it waits for another one of its run
+MAX_WAITING = 32  # exports; each holds a thread while it waits for another one of its run
 Made = Generator[Progress, None, Row]
 
 
@@ -55,7 +55,7 @@ class Exporter:
 
         What was exported before is answered from the run's folder. Raises InvalidValue for another target, and, when it
         runs, NotFound for a run without weights or one that is deleted meanwhile, JobFailed for one that is still trained,
-        QueueFull where ``MOST_WAITING`` wait.
+        QueueFull where ``MAX_WAITING`` wait.
         """
         wanted = targets.find(target)
 
@@ -81,7 +81,7 @@ class Exporter:
     def _turn(self, run: Run, work: Work) -> Generator[Progress, None, None]:
         """Raises QueueFull where too many wait: each of them holds a thread."""
         with self._lock:
-            if self._waiting >= MOST_WAITING:
+            if self._waiting >= MAX_WAITING:
                 raise QueueFull(self._waiting)
             self._waiting += 1
         try:

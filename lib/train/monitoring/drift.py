@@ -11,7 +11,7 @@ import numpy as np
 LEVEL = 0.01  # of p, below which a window is flagged
 PERMUTATIONS = 200
 COMPONENTS = 16  # principal components that KS looks at
-LEAST, WINDOW = 50, 200  # pictures of a first look, and of a whole window
+FIRST_WINDOW, WINDOW = 50, 200  # pictures of a first look, and of a whole window
 SEED = 20_08  # the same window always gives the same p
 
 

@@ -1,6 +1,6 @@
 """In the serving process: features of served pictures, computed when nobody waits for an answer.
 
-Pictures wait here in memory, at most ``MOST`` of a run; while the process is busy for long, a random choice of them stays.
+Pictures wait here in memory, at most ``MAX_WAITING`` of a run; while the process is busy for long, a random choice stays.
 None of them is ever written down.
 """
 
@@ -18,7 +18,7 @@ from lib.train.loaded import Loaded, Networks
 from lib.train.monitoring import window
 from lib.train.monitoring.reference import ABOUT, FOLDER, ImageNetFeatures, Reference, read_info
 
-MOST = 128  # pictures of a run that wait
+MAX_WAITING = 128  # pictures of a run that wait
 AT_ONCE = 16  # pictures between two looks whether a request has come
 PATIENCE = 5.0  # seconds after which it is done although somebody waits
 REFERENCES = 4  # in memory
@@ -53,8 +53,8 @@ class DriftWorker:
         line = self._waiting.setdefault(run, [])
         for pair in some:
             self._seen[run] = seen = self._seen.get(run, 0) + 1
-            place = len(line) if len(line) < MOST else random.randrange(seen)  # reservoir sampling (Vitter 1985)
-            if place < MOST:
+            place = len(line) if len(line) < MAX_WAITING else random.randrange(seen)  # reservoir sampling (Vitter 1985)
+            if place < MAX_WAITING:
                 line[place : place + 1] = [pair]
 
     def work(self) -> None:

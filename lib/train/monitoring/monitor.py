@@ -14,7 +14,7 @@ import numpy as np
 
 from lib.statistics import wilson
 from lib.train.evaluation import PartResult
-from lib.train.monitoring.drift import LEAST, LEVEL, WINDOW
+from lib.train.monitoring.drift import FIRST_WINDOW, LEVEL, WINDOW
 from lib.train.monitoring.drift_state import DriftState
 from lib.train.monitoring.prediction_log import KEPT, Prediction, Totals
 from lib.train.monitoring.report import (
@@ -117,9 +117,9 @@ def fell(right: int, count: int, expected: ExpectedAccuracy | None) -> bool | No
 
 
 def report_drift(state: DriftState, why: str) -> DriftReport:
-    """The two signals. Nothing is compared before ``LEAST`` pictures."""
+    """The two signals. Nothing is compared before ``drift.FIRST_WINDOW`` pictures."""
     if not why and state.now is None:
-        why = f"The first look comes after {LEAST} pictures; {state.seen} have been looked at."
+        why = f"The first look comes after {FIRST_WINDOW} pictures; {state.seen} have been looked at."
     return DriftReport(
         seen=state.seen,
         window=WINDOW,
@@ -134,12 +134,12 @@ def report_drift(state: DriftState, why: str) -> DriftReport:
 def _signal(kind: str, state: DriftState) -> DriftSignal:
     p = getattr(state.now, kind) if state.now else None
     last = [getattr(one, kind) < LEVEL for one in state.windows[-STAYS:]]
-    flagged, n = None if p is None else p < LEVEL, state.now.n if state.now else min(state.seen, LEAST)
+    flagged, n = None if p is None else p < LEVEL, state.now.n if state.now else min(state.seen, FIRST_WINDOW)
     return DriftSignal(
         p=p,
         flagged=flagged,
         n=n,
-        needed=LEAST,
+        needed=FIRST_WINDOW,
         stays=len(last) == STAYS and all(last),
         says=_says(kind, flagged, n),
         means=MEANS[kind],
@@ -185,7 +185,7 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def _says(kind: str, flagged: bool | None, n: int) -> str:
     if flagged is None:
-        return f"Nothing was compared yet: the first look comes after {LEAST} pictures."
+        return f"Nothing was compared yet: the first look comes after {FIRST_WINDOW} pictures."
     return f"{FOUND[kind] if flagged else 'No difference from the training was found'}. {n} pictures were compared."
 
 

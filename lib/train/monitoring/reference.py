@@ -29,7 +29,7 @@ from lib.train.schema import parse, to_json
 FOLDER = "watch"  # in the run's folder
 ARRAYS, ABOUT = "reference.npz", "reference.json"
 VERSION = 1  # of both, and of what features are computed from: one of another version is made anew
-MOST, LEAST = 600, 30  # pictures: with 400, unchanged windows of 200 were flagged twice as often
+MAX_PICTURES, MIN_PICTURES = 600, 30  # pictures: with 400, unchanged windows of 200 were flagged twice as often
 SIDE = 128  # pixels: of the pictures for the ImageNet features
 INPUTS = 128  # numbers that they are reduced to
 ROWS = 32  # pictures decoded at once
@@ -121,9 +121,9 @@ def make(run: Run, data: DataSet, network: Any, features: ImageNetFeatures, prog
         raise JobFailed("The data set was changed since this run: there is nothing to compare new pictures with.")
     rng = np.random.default_rng(recipe.seed)
     split = data.split(recipe.validation, recipe.seed)
-    drawn = draw([item.label for item in data.items], split.train, MOST, rng)
-    if len(drawn) < LEAST:
-        raise JobFailed(f"The training had {len(drawn)} pictures; drift is told from {LEAST} on.")
+    drawn = draw([item.label for item in data.items], split.train, MAX_PICTURES, rng)
+    if len(drawn) < MIN_PICTURES:
+        raise JobFailed(f"The training had {len(drawn)} pictures; drift is told from {MIN_PICTURES} on.")
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for at in range(0, len(drawn), ROWS):
         progress("Looking at pictures of the training", at / len(drawn))

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.train.monitoring.drift import LEAST, WINDOW, ks, mmd
+from lib.train.monitoring.drift import FIRST_WINDOW, WINDOW, ks, mmd
 from lib.train.monitoring.drift_state import DriftState, DriftTest
 from lib.train.monitoring.reference import DAMAGED, Reference
 from lib.train.runs import read_json
@@ -44,7 +44,7 @@ def add(folder: Path, reference: Reference, inputs: np.ndarray, model: np.ndarra
             if state.seen % WINDOW == 0:
                 state.now = _test(reference, *kept)
                 state.windows = (*state.windows, state.now)[-LINES:]
-            elif state.seen % EVERY == 0 and len(kept[0]) >= LEAST:
+            elif state.seen % EVERY == 0 and len(kept[0]) >= FIRST_WINDOW:
                 state.now = _test(reference, *kept)
         _write(folder, kept, state)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from lib.text_to_image.prompts.chunks import MOST_CHUNKS, tokenize
+from lib.text_to_image.prompts.chunks import MAX_CHUNKS, tokenize
 from models.tiny_scenes.tokenizer import build_tokenizer
 
 TOKENIZER = build_tokenizer()
@@ -58,6 +58,6 @@ def test_break_fills_the_chunk() -> None:
 
 
 def test_what_no_chunk_holds_is_told() -> None:
-    found = tokenize(TOKENIZER, "car " * (MOST_CHUNKS * ROOM) + "boat house")
-    assert len(found.chunks) == MOST_CHUNKS and found.cut == "boat house"
-    assert found.count == MOST_CHUNKS * ROOM + 2 and found.room == MOST_CHUNKS * ROOM
+    found = tokenize(TOKENIZER, "car " * (MAX_CHUNKS * ROOM) + "boat house")
+    assert len(found.chunks) == MAX_CHUNKS and found.cut == "boat house"
+    assert found.count == MAX_CHUNKS * ROOM + 2 and found.room == MAX_CHUNKS * ROOM

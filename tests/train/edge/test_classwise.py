@@ -10,7 +10,7 @@ import pytest
 from lib.train.data import DataSet
 from lib.train.edge.agreement import judge
 from lib.train.edge.checking import Checker
-from lib.train.edge.classwise import FEW, lost, named, surest, unjudged, wanting
+from lib.train.edge.classwise import MIN_PICTURES, lost, named, surest, unjudged, wanting
 from lib.train.runs import Run
 
 COUNTS = (6, 6, 6, 6, 1, 1)  # validation pictures by class: two are rare
@@ -30,7 +30,7 @@ def answers(labels: np.ndarray, lead: float = 6.0) -> np.ndarray:
 
 
 LOGITS = answers(LABELS)
-MORE = answers(np.repeat([4, 5], FEW))  # training pictures of the rare ones
+MORE = answers(np.repeat([4, 5], MIN_PICTURES))  # training pictures of the rare ones
 LAST = np.arange(6) == 5
 
 WRONG: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -106,5 +106,5 @@ def test_which_classes_want_pictures() -> None:
 def test_training_pictures_stand_in(make: Callable[..., Run], pictures: DataSet) -> None:
     """Two or so validation pictures a class: the rest are those that the network has seen."""
     checker = Checker(make(validation=0.05), pictures, precision="fp32")
-    assert len(checker.pictures) < 3 * FEW and len(checker.more) == len(checker.expected_more) == 3 * FEW
-    assert np.bincount(checker.expected_more.argmax(1), minlength=3).tolist() == [FEW] * 3
+    assert len(checker.pictures) < 3 * MIN_PICTURES and len(checker.more) == len(checker.expected_more) == 3 * MIN_PICTURES
+    assert np.bincount(checker.expected_more.argmax(1), minlength=3).tolist() == [MIN_PICTURES] * 3

@@ -53,7 +53,7 @@ def test_a_run_that_is_deleted_meanwhile(
 
 
 def test_only_so_many_wait(run: Run, exporter: Exporter, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lib.train.edge.export.MOST_WAITING", 0)
+    monkeypatch.setattr("lib.train.edge.export.MAX_WAITING", 0)
     with pytest.raises(QueueFull):
         exporter.export(run, "onnx").result()
 

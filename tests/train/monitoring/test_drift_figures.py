@@ -18,8 +18,8 @@ from PIL import Image, ImageFilter
 
 from lib.train import datasets, experiment
 from lib.train.loaded import Loaded
-from lib.train.monitoring.drift import LEAST, LEVEL, WINDOW, ks, mmd
-from lib.train.monitoring.reference import FOLDER, Eye, Reference, both, make
+from lib.train.monitoring.drift import FIRST_WINDOW, LEVEL, WINDOW, ks, mmd
+from lib.train.monitoring.reference import FOLDER, ImageNetFeatures, Reference, features_of, make
 from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
 from models.tiny_scenes.renderer import render
@@ -81,13 +81,13 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Referen
     run = Runs(home / "runs").new("objects", {"recipe": recipe.as_dict(), "data": about})
     for _ in experiment.run_training(run, recipe, experiment.RunContext(data=data, cache=data.cache, trackers=())):
         pass
-    network, eye = Loaded(run, ()), Eye()
-    make(run, data, network, eye, lambda *_: None)
+    network, features = Loaded(run, ()), ImageNetFeatures()
+    make(run, data, network, features, lambda *_: None)
     reference = Reference.load(run.folder / FOLDER)
     assert reference is not None
 
     def pool(some: Pictures, labels: Sequence[int] | None = None) -> Pool:
-        parts = [both(some[at : at + 64], network, eye) for at in range(0, len(some), 64)]
+        parts = [features_of(some[at : at + 64], network, features) for at in range(0, len(some), 64)]
         inputs, model = (np.concatenate(kind) for kind in zip(*parts, strict=True))
         found = None if labels is None else float((_labels(network, some) == np.asarray(labels)).mean())
         return Pool(reference.inputs_basis(inputs), reference.model_basis(model), found)
@@ -126,11 +126,11 @@ def test_unchanged_windows_are_left_in_peace_and_shifted_ones_found(run) -> None
     table = {}
     for seed, (name, pool) in enumerate(pools.items()):
         count = WINDOWS if name == "unchanged" else OTHERS
-        table[name] = {size: flagged(reference, pool, size, count, seed) for size in (LEAST, WINDOW)}
-    print(f"\n| pictures | right | inputs, {LEAST} | inputs, {WINDOW} | model, {LEAST} | model, {WINDOW} |")
+        table[name] = {size: flagged(reference, pool, size, count, seed) for size in (FIRST_WINDOW, WINDOW)}
+    print(f"\n| pictures | right | inputs, {FIRST_WINDOW} | inputs, {WINDOW} | model, {FIRST_WINDOW} | model, {WINDOW} |")
     for name, row in table.items():
         right = "–" if pools[name].accuracy is None else f"{pools[name].accuracy:.3f}"
-        shares = [f"{row[size][kind]:.2f}" for kind in ("inputs", "model") for size in (LEAST, WINDOW)]
+        shares = [f"{row[size][kind]:.2f}" for kind in ("inputs", "model") for size in (FIRST_WINDOW, WINDOW)]
         print(f"| {name} | {right} | {' | '.join(shares)} |")
     for kind in ("inputs", "model"):
         assert table["unchanged"][WINDOW][kind] <= 0.02, (kind, table["unchanged"])
@@ -145,5 +145,5 @@ def test_a_folder_s_first_pictures_would_be_no_reference(run, tmp_path: Path) ->
     pool = pools["unchanged"]
     order = np.argsort(np.arange(POOL) % len(OBJECTS), kind="stable")  # as a folder lists them
     some = Reference("", None, None, pool.inputs[order[:240]], pool.model[order[:240]])  # type: ignore[arg-type]
-    found = flagged(some, pool, LEAST, OTHERS, 1)
+    found = flagged(some, pool, FIRST_WINDOW, OTHERS, 1)
     assert found["inputs"] > 0.5 and found["model"] > 0.5

@@ -10,7 +10,7 @@ import pytest
 
 from lib.statistics import wilson
 from lib.train.evaluation import PartResult, RunResult
-from lib.train.monitoring.drift import LEAST, LEVEL, WINDOW
+from lib.train.monitoring.drift import FIRST_WINDOW, LEVEL, WINDOW
 from lib.train.monitoring.drift_state import DriftState, DriftTest
 from lib.train.monitoring.monitor import BLOCK, BLOCKS, RECENT, STAYS, build_report, cut
 from lib.train.monitoring.prediction_log import Prediction, Totals
@@ -138,7 +138,7 @@ def test_the_lights() -> None:
     )
     assert drift["model"]["says"] == f"No difference from the training was found. {WINDOW} pictures were compared."
     none = monitor(record(), answers(1, 0), TOTALS, lines(seen=7))["drift"]
-    assert none["inputs"]["flagged"] is None and none["inputs"]["n"] == 7 and str(LEAST) in none["why"]
+    assert none["inputs"]["flagged"] is None and none["inputs"]["n"] == 7 and str(FIRST_WINDOW) in none["why"]
     assert "Nothing was compared yet" in none["inputs"]["says"] and none["inputs"]["says"] == none["model"]["says"]
 
 

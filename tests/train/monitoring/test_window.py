@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from lib.train.monitoring import window
-from lib.train.monitoring.drift import LEAST, LEVEL, WINDOW, Basis
+from lib.train.monitoring.drift import FIRST_WINDOW, LEVEL, WINDOW, Basis
 from lib.train.monitoring.reference import Reference
 
 
@@ -31,10 +31,10 @@ def said(folder: Path) -> dict:
 
 
 def test_looks_come_with_pictures_and_lines_with_whole_windows(tmp_path: Path, reference: Reference) -> None:
-    window.add(tmp_path, reference, *features(1, LEAST - 1))
-    assert said(tmp_path)["now"] is None and said(tmp_path)["seen"] == LEAST - 1
+    window.add(tmp_path, reference, *features(1, FIRST_WINDOW - 1))
+    assert said(tmp_path)["now"] is None and said(tmp_path)["seen"] == FIRST_WINDOW - 1
     window.add(tmp_path, reference, *features(2, 1))
-    assert said(tmp_path)["now"]["n"] == LEAST and said(tmp_path)["now"]["inputs"] > LEVEL
+    assert said(tmp_path)["now"]["n"] == FIRST_WINDOW and said(tmp_path)["now"]["inputs"] > LEVEL
     window.add(tmp_path, reference, *features(3, WINDOW))
     (line,) = said(tmp_path)["windows"]
     assert line["n"] == WINDOW and said(tmp_path)["now"]["at"] >= line["at"]

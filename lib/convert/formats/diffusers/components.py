@@ -47,7 +47,7 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
 # what a pipeline runs without; never loaded, and not part of what is converted
 OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
 CODE_KEYS = (*REFUSED, "custom_pipeline", "adapter_config", *LOADING)
-MOST_JSON = 8 << 20  # bytes; a tokenizer of 49,408 tokens takes 3.6 MB
+MAX_JSON = 8 << 20  # bytes; a tokenizer of 49,408 tokens takes 3.6 MB
 # a part's name -> the component (and folder) that it lies in
 FOLDERS = {"text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2", "unet": "unet", "vae_decoder": "vae"}
 
@@ -70,8 +70,8 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     """An object from a JSON file of the pipeline. Raises InvalidFile."""
     if not path.is_file() or path.is_symlink():
         raise InvalidFile(f"The pipeline has no {what}.")
-    if path.stat().st_size > MOST_JSON:
-        raise InvalidFile(f"{what} is larger than {MOST_JSON >> 20} MB; a configuration is a few kilobytes.")
+    if path.stat().st_size > MAX_JSON:
+        raise InvalidFile(f"{what} is larger than {MAX_JSON >> 20} MB; a configuration is a few kilobytes.")
     return parse(path.read_text(errors="replace"), what)
 
 

@@ -19,8 +19,8 @@ from lib.tflite.flatbuffer import AGAIN, Broken, Walk
 
 NAME = "model.pte"
 HEADER = struct.Struct("<8x4sIQQ")  # behind the identifier: "eh00", its length, bytes of the program, where segments begin
-MOST_MEMORY = 16 << 30  # bytes that a method may plan for its values
-MOST_RANK = 16  # of a tensor, as the runtime has it
+MAX_MEMORY = 16 << 30  # bytes that a method may plan for its values
+MAX_RANK = 16  # of a tensor, as the runtime has it
 NOTHING, TENSOR, STRING = 0, 5, 6  # kinds of a value
 SEGMENT = 1  # where a delegate's data is: 0 in the flatbuffer, 1 in a segment
 
@@ -119,9 +119,9 @@ class Program(Walk):
             raise Broken("a value of a method is missing")
         tensors = {k: self._tensor(self._table_of(v, 1)[0]) for k, v in enumerate(values) if kinds[k] == TENSOR}
         memory = sum(self._vector_of(plan, 8, "Q"))
-        if memory > MOST_MEMORY:
+        if memory > MAX_MEMORY:
             raise InvalidFile(
-                f"A method of the ExecuTorch program plans {memory:,} bytes of memory; at most {MOST_MEMORY:,}."
+                f"A method of the ExecuTorch program plans {memory:,} bytes of memory; at most {MAX_MEMORY:,}."
             )
         text = self._text(self._table_of(values[outputs[0]], 1)[0], 0) if [kinds[k] for k in outputs] == [STRING] else None
         return Method(
@@ -158,7 +158,7 @@ class Program(Walk):
 
     def _tensor(self, tensor: int) -> Tensor:
         sizes, kind = self._integers(tensor, 2), self._get(tensor, 0, "<b")
-        if len(sizes) > MOST_RANK or any(d < 0 for d in sizes):
+        if len(sizes) > MAX_RANK or any(d < 0 for d in sizes):
             raise Broken("a tensor has a negative dimension, or too many")
         if len(self._vector_of(tensor, 3, "B")) != len(sizes):
             raise Broken("a tensor's order of dimensions does not fit its shape")

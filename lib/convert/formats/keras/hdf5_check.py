@@ -10,8 +10,8 @@ from pathlib import Path
 
 from lib.errors import InvalidFile
 
-MOST_OBJECTS, MOST_DEPTH, MOST_DIMENSIONS = 50_000, 30, 16
-MOST_RATIO = 1000  # of compressed arrays
+MAX_OBJECTS, MAX_DEPTH, MAX_DIMENSIONS = 50_000, 30, 16
+MAX_RATIO = 1000  # of compressed arrays
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
 FILTERS = {1, 2, 3}  # deflate, shuffle, checksum; others are plug-ins
 DAMAGED = "The weights (HDF5) are damaged or cut off. Save the model again with Keras."
@@ -40,8 +40,8 @@ class _Walk:
 
     def group(self, group: object, depth: int) -> int:
         h5 = self._h5
-        if depth > MOST_DEPTH:
-            raise InvalidFile(f"The groups of the weights (HDF5) nest over {MOST_DEPTH} deep.")
+        if depth > MAX_DEPTH:
+            raise InvalidFile(f"The groups of the weights (HDF5) nest over {MAX_DEPTH} deep.")
         arrays = 0
         for name in list(group):
             shown = repr(name.decode(errors="replace")[:80])
@@ -51,8 +51,8 @@ class _Walk:
             if info.addr in self._seen:
                 raise InvalidFile(f"{shown} in the weights (HDF5) is there twice: a circle, or a copy by link.")
             self._seen.add(info.addr)
-            if len(self._seen) > MOST_OBJECTS:
-                raise InvalidFile(f"The weights (HDF5) have over {MOST_OBJECTS:,} parts.")
+            if len(self._seen) > MAX_OBJECTS:
+                raise InvalidFile(f"The weights (HDF5) have over {MAX_OBJECTS:,} parts.")
             if info.type == h5.h5o.TYPE_GROUP:
                 arrays += self.group(h5.h5o.open(group, name), depth + 1)
             elif info.type == h5.h5o.TYPE_DATASET:
@@ -81,12 +81,12 @@ class _Walk:
             raise InvalidFile(f"{shown} in the weights (HDF5) is compressed by a plug-in; use gzip or nothing.")
         stored = array.get_storage_size()
         # values that are not stored read as zeros: a small file could claim any size
-        if len(shape) > MOST_DIMENSIONS or need > max(stored, 4096 if layout == h5.h5d.CHUNKED else 0) * (
-            MOST_RATIO if 1 in filters else 1
+        if len(shape) > MAX_DIMENSIONS or need > max(stored, 4096 if layout == h5.h5d.CHUNKED else 0) * (
+            MAX_RATIO if 1 in filters else 1
         ):
             raise InvalidFile(f"{shown} in the weights (HDF5) claims {need:,} bytes; {stored:,} are stored for it.")
         if not filters and stored > self._size:
             raise InvalidFile(DAMAGED)
         self._bytes += need
-        if self._bytes > MOST_RATIO * self._size:
+        if self._bytes > MAX_RATIO * self._size:
             raise InvalidFile("The weights (HDF5) unpack to over a thousand times the file: they cannot be a model's.")

@@ -21,7 +21,7 @@ from lib.onnx_model.functions import every
 from lib.onnx_model.signature import nameless
 
 NUMBERS = {"value_float", "value_floats", "value_int", "value_ints"}
-USUAL = 17  # the opset of ai.onnx for models that have no operator of it, if their IR version allows it
+DEFAULT_OPSET = 17  # the opset of ai.onnx for models that have no operator of it, if their IR version allows it
 INPUTS_ARE_FREE = 4  # the IR version from which weights need not be listed among the inputs
 
 
@@ -83,7 +83,7 @@ def _imports(model: ModelProto) -> None:
         domain = "" if entry.domain == "ai.onnx" else entry.domain
         found[domain] = max(found.get(domain, 0), entry.version)
     if "" not in found:
-        fits = [n for n in range(8, USUAL + 1) if _ir(n) <= max(model.ir_version, _ir(8))]
+        fits = [n for n in range(8, DEFAULT_OPSET + 1) if _ir(n) <= max(model.ir_version, _ir(8))]
         found[""] = fits[-1]
     del model.opset_import[:]
     model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in found.items())

@@ -21,7 +21,7 @@ Arrays = dict[str, np.ndarray]
 SHAPES = {"Identity", "Squeeze", "Unsqueeze", "Reshape", "Flatten", "Constant", "Cast", "Transpose", "Shape", "Gather"}
 SIZES = {"Shape", "Size", "Constant"}  # what stands behind them are sizes, no values
 BRANCHES = {"then_branch": 1, "else_branch": 2}
-MOST = 3  # sentences
+MAX_SENTENCES = 3  # sentences
 
 
 @dataclass(slots=True)
@@ -100,7 +100,7 @@ def unseen(model: ModelProto, cases: list[Arrays]) -> list[str]:
         if decided or not any(by_values.reach(name) for name in node.input[:2] if name):
             continue
         out += list(_missing(node, found, reached=main or bool(found - {0})))
-    return out[:MOST]
+    return out[:MAX_SENTENCES]
 
 
 def _missing(node: NodeProto, found: set[int], *, reached: bool) -> Iterator[str]:

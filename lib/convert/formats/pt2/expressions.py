@@ -11,7 +11,7 @@ import re
 from lib.errors import InvalidFile
 from lib.words import words
 
-LONGEST, DEEPEST, MOST_ARGUMENTS = 2000, 30, 64
+LONGEST, DEEPEST, MAX_ARGUMENTS = 2000, 30, 64
 FUNCTIONS = frozenset(
     words("""
     Symbol Integer Float Rational Add Mul Pow Max Min Mod PythonMod FloorDiv CleanDiv CeilDiv FloorToInt CeilToInt
@@ -70,7 +70,7 @@ def _plain(node: ast.AST, levels: int) -> bool:
             true = all(k.arg in ASSUMPTIONS and isinstance(k.value, ast.Constant) and k.value.value is True for k in said)
             return true and bool(SYMBOL.fullmatch(name))
         case ast.Call(func=ast.Name(id=name), args=args, keywords=said):
-            known = name in FUNCTIONS - {"Symbol"} and len(args) < MOST_ARGUMENTS
+            known = name in FUNCTIONS - {"Symbol"} and len(args) < MAX_ARGUMENTS
             return known and all(map(_keyword, said)) and inner(*args)
     return False
 

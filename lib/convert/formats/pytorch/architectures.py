@@ -22,7 +22,7 @@ from lib.errors import InvalidValue, WorkbenchError, out_of_memory
 from lib.model_inputs.signature import Signature, Value
 
 DESCRIPTION, WEIGHTS = "architecture.json", "weights.safetensors"
-MOST_PARAMETERS = 700_000_000  # vit_h_14 and regnet_y_128gf are torchvision's largest; 2.8 GB as float32
+MAX_PARAMETERS = 700_000_000  # vit_h_14 and regnet_y_128gf are torchvision's largest; 2.8 GB as float32
 KINDS = ("torchvision", "transformers", "hub")
 PLAIN = re.compile(r"[A-Za-z0-9_]{1,60}")
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
@@ -178,8 +178,8 @@ def _build(description: dict[str, Any], sized: bool = True) -> tuple[Any, tuple[
 
 def _most(model: Any) -> int:
     count = sum(p.numel() for p in model.parameters())
-    if count > MOST_PARAMETERS:
-        raise InvalidValue("parameters", f"{count / 1e6:.0f} million", f"at most {MOST_PARAMETERS // 10**6} million")
+    if count > MAX_PARAMETERS:
+        raise InvalidValue("parameters", f"{count / 1e6:.0f} million", f"at most {MAX_PARAMETERS // 10**6} million")
     return count
 
 

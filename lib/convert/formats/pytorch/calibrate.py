@@ -16,7 +16,7 @@ from lib.convert.proof import measures
 from lib.model_inputs.signature import Signature
 
 BATCHES = (100, 101, 102, 103)  # seeds, of a random stream that the proof does not use
-ENOUGH = 0.1  # of an output's peak; the proof asks for 1e-2
+MIN_VARIATION = 0.1  # of an output's peak; the proof asks for 1e-2
 # class scores of detection models: few detections with clear scores, not hundreds that differ by a rounding
 DEVIATION, DETECTIONS = 3.0, 20  # of a score; a picture, before those that overlap are left out
 SIGMOIDS, SOFTMAX, PLACES = "cls_logits", "cls_score", "classification_head.module_list"  # parts of their layers' names
@@ -33,7 +33,7 @@ def randomize_and_calibrate(flat: Any, signature: Signature, seed: int) -> str:
         _fill(flat.model, random)
         said = _settle(flat, signature, large=True)
         # beside the large ones the ordinary inputs may be too small to move anything
-        if flat.style != "detection" and moves(flat, signature) < ENOUGH:
+        if flat.style != "detection" and moves(flat, signature) < MIN_VARIATION:
             said = _settle(flat, signature, large=False)
     return ", ".join([f"random weights (seed {seed})", *said])
 
@@ -42,7 +42,7 @@ def _settle(flat: Any, signature: Signature, *, large: bool) -> list[str]:
     """Norms learn from made inputs, one of them ``large`` or none; where outputs hardly move, layers are rescaled too."""
     batches = _batches(flat, signature, large)
     said = ["batch norms calibrated"] if _norms(flat, batches) else []
-    if flat.style == "detection" or moves(flat, signature) < ENOUGH:
+    if flat.style == "detection" or moves(flat, signature) < MIN_VARIATION:
         # levelled first and learnt after, large inputs stay mild, down to float16; levelled while the norms learn, each
         # layer is level for what it will be given
         first = large and flat.style != "detection"

@@ -15,7 +15,7 @@ from lib.errors import InvalidFile, InvalidValue, JobFailed
 INDEX, WHOLE = "model.safetensors.index.json", "model.safetensors"
 SHARD = re.compile(r"[A-Za-z0-9][\w.-]{0,200}\.safetensors")
 WANTED = ("config.json", INDEX, "*.safetensors")
-MOST_BYTES = 3 << 30
+MAX_BYTES = 3 << 30
 
 
 @contextmanager
@@ -31,8 +31,8 @@ def downloaded(repository: str, allowed: bool) -> Iterator[Path]:
         try:
             files = HfApi().model_info(repository, files_metadata=True).siblings or []
             sizes = {f.rfilename: f.size or 0 for f in files if f.rfilename.endswith(".safetensors")}
-            if sum(sizes.values()) > MOST_BYTES:
-                raise InvalidValue("hub model", repository, f"at most {MOST_BYTES >> 30} GB of safetensors")
+            if sum(sizes.values()) > MAX_BYTES:
+                raise InvalidValue("hub model", repository, f"at most {MAX_BYTES >> 30} GB of safetensors")
             snapshot_download(repository, local_dir=folder, allow_patterns=list(WANTED))
         except InvalidValue:
             raise
@@ -52,8 +52,8 @@ def state(folder: Path) -> dict[str, Any]:
     for file in files:
         if not file.is_file() or file.is_symlink():
             raise InvalidFile(f"The model has no {file.name[:80]}, and only safetensors under that name are read.")
-    if sum(f.stat().st_size for f in files) > MOST_BYTES:
-        raise InvalidFile(f"The model has more than {MOST_BYTES >> 30} GB of safetensors.")
+    if sum(f.stat().st_size for f in files) > MAX_BYTES:
+        raise InvalidFile(f"The model has more than {MAX_BYTES >> 30} GB of safetensors.")
     tensors: dict[str, Any] = {}
     for file in files:
         try:

@@ -15,10 +15,10 @@ from typing import Any
 from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs.signature import Value
 
-MOST_TEXT = 1 << 20  # bytes of a config
-MOST_NUMBER = 1 << 24  # of any whole number in a config: vocabulary, widths, samples
-MOST_LAYERS = 512
-MOST_ITEMS = 4096  # of a list in a config
+MAX_TEXT = 1 << 20  # bytes of a config
+MAX_NUMBER = 1 << 24  # of any whole number in a config: vocabulary, widths, samples
+MAX_LAYERS = 512
+MAX_ITEMS = 4096  # of a list in a config
 # settings that could fetch, import or quantize something; the rest of a config is plain numbers and words
 DROPPED = (
     *("auto_map", "custom_pipelines", "quantization_config", "compression_config", "dtype", "torch_dtype"),
@@ -62,8 +62,8 @@ EXAMPLES = {
 
 def read(text: str) -> dict[str, Any]:
     """The config in ``text``, without what is in ``DROPPED``. Raises InvalidValue."""
-    if len(text) > MOST_TEXT:
-        raise InvalidValue("config", f"{len(text)} characters", f"at most {MOST_TEXT}")
+    if len(text) > MAX_TEXT:
+        raise InvalidValue("config", f"{len(text)} characters", f"at most {MAX_TEXT}")
     try:
         given = json.loads(text)
     except (ValueError, RecursionError):
@@ -72,7 +72,7 @@ def read(text: str) -> dict[str, Any]:
         raise InvalidValue("config", text, 'a JSON object with a "model_type", as transformers writes it') from None
     config = _clean(given)
     for path, number in _numbers(config):
-        most = MOST_LAYERS if any(w in path for w in ("layers", "n_layer", "depth", "blocks", "stages")) else MOST_NUMBER
+        most = MAX_LAYERS if any(w in path for w in ("layers", "n_layer", "depth", "blocks", "stages")) else MAX_NUMBER
         if abs(number) > most:
             raise InvalidValue(path, number, f"at most {most}")
     return config
@@ -220,8 +220,8 @@ def _clean(value: Any, depth: int = 0) -> Any:
         kept = {k: v for k, v in value.items() if k not in DROPPED and k not in BACKBONES and isinstance(k, str)}
         return {k: _clean(v, depth + 1) for k, v in kept.items() if not k.startswith("__")}
     if isinstance(value, list):
-        if len(value) > MOST_ITEMS:
-            raise InvalidValue("config", f"a list of {len(value)}", f"at most {MOST_ITEMS} items")
+        if len(value) > MAX_ITEMS:
+            raise InvalidValue("config", f"a list of {len(value)}", f"at most {MAX_ITEMS} items")
         return [_clean(v, depth + 1) for v in value]
     return value
 

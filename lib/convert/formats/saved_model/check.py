@@ -24,7 +24,7 @@ MEMBER = re.compile(
     r"|variables/variables\.data-[0-9]{5}-of-[0-9]{5}|assets(\.extra)?/[^/]{1,100}"
 )
 LEFT_OUT = ("keras_metadata.pb", "assets.extra/")
-MOST_BYTES = 2 << 30  # of a message, as protobuf has it
+MAX_BYTES = 2 << 30  # of a message, as protobuf has it
 
 
 def is_saved_model(names: set[str], root: str) -> bool:
@@ -68,7 +68,7 @@ def checked(folder: Path) -> Path:
 def check_graph(path: Path) -> None:
     """Raises InvalidFile, naming the operator that is refused."""
     size = path.stat().st_size
-    if not 0 < size < MOST_BYTES:
+    if not 0 < size < MAX_BYTES:
         raise InvalidFile(f"{GRAPH} {'has over 2 GB' if size else 'is empty'}. Upload the whole SavedModel again.")
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         reader = Reader(data)

@@ -14,7 +14,7 @@ from lib.errors import InvalidFile, JobFailed
 from lib.onnx_model.words import clean
 
 CHANGES = re.compile(r"Assign\w*VariableOp|ResourceScatter\w+|LookupTableInsert\w*|LookupTableRemove\w*")
-LOOKUP, MOST_KEYS = "LookupTableFindV2", 10_000
+LOOKUP, MAX_KEYS = "LookupTableFindV2", 10_000
 
 
 def frozen(function: Any, inputs: list[str], outputs: list[str]) -> tuple[Callable[..., dict[str, Any]], list[Any]]:
@@ -106,8 +106,8 @@ def _tables(graph: Any, function: Any) -> list[Table]:
         if f"{name}:0" not in handles or tf.string in kinds:
             raise JobFailed("The SavedModel looks up a table of text; put it in front of the model, not into it.")
         keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handles[f"{name}:0"], Tkeys=kinds[0], Tvalues=kinds[1])
-        if not 0 < len(keys) <= MOST_KEYS:
-            raise JobFailed(f"The SavedModel looks up a table of {len(keys):,} entries; 1 to {MOST_KEYS:,} are converted.")
+        if not 0 < len(keys) <= MAX_KEYS:
+            raise JobFailed(f"The SavedModel looks up a table of {len(keys):,} entries; 1 to {MAX_KEYS:,} are converted.")
         asks = [n if ":" in n else f"{n}:0" for n in node.input[1:3]]
         found.append(Table(f"{node.name}:0", asks, keys.numpy(), values.numpy()))
         node.op = "Placeholder"

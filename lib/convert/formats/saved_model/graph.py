@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from lib.errors import InvalidFile
 
 GRAPH = "saved_model.pb"
-MOST_NODES, MOST_NAME, MOST_DEPTH = 2_000_000, 4096, 12
+MAX_NODES, MAX_NAME, MAX_DEPTH = 2_000_000, 4096, 12
 DAMAGED = f"{GRAPH} is damaged or cut off. Upload the whole SavedModel again."
 
 
@@ -28,7 +28,7 @@ class Reader:
         at = start
         while at < end:
             self._steps += 1
-            if self._steps > 50 * MOST_NODES:
+            if self._steps > 50 * MAX_NODES:
                 raise InvalidFile(f"{GRAPH} has more parts than are read here.")
             tag, at = self._number(at, end)
             number, wire = tag >> 3, tag & 7
@@ -66,8 +66,8 @@ class Reader:
                 raise InvalidFile(DAMAGED)
 
     def text(self, start: int, end: int) -> str:
-        if end - start > MOST_NAME:
-            raise InvalidFile(f"A name in {GRAPH} has {end - start:,} characters; at most {MOST_NAME:,} are read.")
+        if end - start > MAX_NAME:
+            raise InvalidFile(f"A name in {GRAPH} has {end - start:,} characters; at most {MAX_NAME:,} are read.")
         return bytes(self._data[start:end]).decode(errors="replace")
 
     def texts(self, start: int, end: int, number: int) -> list[str]:
@@ -102,8 +102,8 @@ class Graph:
             for library in reader.messages(*graph, 2):
                 for function in reader.messages(*library, 1):
                     self._function(*function)
-        if sum(map(len, self.functions.values())) + len(self.nodes) > MOST_NODES:
-            raise InvalidFile(f"{GRAPH} has over {MOST_NODES:,} nodes.")
+        if sum(map(len, self.functions.values())) + len(self.nodes) > MAX_NODES:
+            raise InvalidFile(f"{GRAPH} has over {MAX_NODES:,} nodes.")
 
     def everything(self) -> Iterator[Node]:
         yield from self.nodes.values()
@@ -174,10 +174,10 @@ class Graph:
         """Every name in the messages of this number, whatever it names. What a list of savers names runs for no one."""
         for place in self._reader.messages(*self._place, number):
             if number != 4 or self._reader.one(*place, 1) not in ("savers", "saveable_objects"):
-                yield from self._texts(*place, MOST_DEPTH)
+                yield from self._texts(*place, MAX_DEPTH)
 
     def _texts(self, start: int, end: int, depth: int) -> Iterator[str]:
-        if end - start <= MOST_NAME:
+        if end - start <= MAX_NAME:
             yield _plain(self._reader.text(start, end))
         try:
             parts = list(self._reader.fields(start, end)) if depth else []

@@ -45,7 +45,7 @@ SMALL_FILES = {
     "tokenizer_2": TOKENIZER_FILES,
 }
 WEIGHTS = {"diffusers": "diffusion_pytorch_model.safetensors", "transformers": "model.safetensors"}
-MOST_TEXT = 32 << 20  # bytes of configurations and tokenizers in the metadata
+MAX_TEXT = 32 << 20  # bytes of configurations and tokenizers in the metadata
 WAY_OUT = (
     "Open it in diffusers (from_single_file, with the network reachable), save_pretrained, and upload that folder as a zip."
 )
@@ -109,8 +109,8 @@ def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str]
         messages.append(f"Left out, a single file has no place for it: {', '.join(left)}.")
     index = index | {name: [None, None] for name in left}
     text = json.dumps({"index": index, "files": files})
-    if len(text) > MOST_TEXT:
-        raise InvalidFile(f"The tokenizer and configurations take {len(text) >> 20} MB; allowed: {MOST_TEXT >> 20} MB.")
+    if len(text) > MAX_TEXT:
+        raise InvalidFile(f"The tokenizer and configurations take {len(text) >> 20} MB; allowed: {MAX_TEXT >> 20} MB.")
     return tensors, {"format": "pt", KEY: text}, messages, lossy
 
 
@@ -130,7 +130,7 @@ def _small_files(pipeline: Path, found: dict[str, str]) -> Iterator[tuple[str, s
     for name in found:
         for file in SMALL_FILES[name]:
             path = pipeline / name / file
-            if path.is_file() and not path.is_symlink() and path.stat().st_size <= MOST_TEXT:
+            if path.is_file() and not path.is_symlink() and path.stat().st_size <= MAX_TEXT:
                 yield f"{name}/{file}", path.read_text()
 
 
@@ -163,7 +163,7 @@ def describe(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]]) -> Co
     """What a file with this metadata and these tensors holds. Raises InvalidFile with the way out."""
     if KEY not in metadata:
         return _stable_diffusion_1(shapes)
-    if len(metadata[KEY]) > MOST_TEXT:
+    if len(metadata[KEY]) > MAX_TEXT:
         raise InvalidFile("The file's description of its pipeline is too long.")
     given = parse(metadata[KEY], "The file's description of its pipeline")
     index, files = given.get("index"), given.get("files")

@@ -16,7 +16,7 @@ import numpy as np
 from lib.errors import InvalidFile
 
 DTYPE = re.compile(r"[<>|=]?([iu][1248]|f[248]|c(8|16)|b1)")
-MOST_DIMENSIONS = 32
+MAX_DIMENSIONS = 32
 
 
 class LeftOut:
@@ -55,7 +55,7 @@ class Array:
             return
         _, shape, kind, columns, data = state
         dtype = kind.plain() if isinstance(kind, Dtype) else None
-        whole = isinstance(shape, tuple) and len(shape) <= MOST_DIMENSIONS and all(type(d) is int and d >= 0 for d in shape)
+        whole = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(d) is int and d >= 0 for d in shape)
         if dtype is None or not whole or not isinstance(data, bytes):
             return
         if math.prod(shape) * dtype.itemsize != len(data):

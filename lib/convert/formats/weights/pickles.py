@@ -13,7 +13,7 @@ from typing import IO
 from lib.errors import InvalidFile
 from lib.words import words
 
-MOST_BYTES, MOST_OPCODES = 64 << 20, 5_000_000
+MAX_BYTES, MAX_OPCODES = 64 << 20, 5_000_000
 OPCODES = frozenset(
     words("""
     PROTO FRAME STOP MARK NONE NEWTRUE NEWFALSE BININT BININT1 BININT2 LONG1 BINFLOAT BINUNICODE SHORT_BINUNICODE
@@ -50,12 +50,12 @@ class Bounded:
     """The stream that pickletools reads: a pickle that claims gigabytes is not fetched."""
 
     def __init__(self, stream: IO[bytes]) -> None:
-        self._stream, self._left = stream, MOST_BYTES
+        self._stream, self._left = stream, MAX_BYTES
 
     def read(self, size: int) -> bytes:
         self._left -= size
         if size < 0 or self._left < 0:
-            raise InvalidFile(f"The pickle in this file has over {MOST_BYTES >> 20} MB; a checkpoint's is far smaller.")
+            raise InvalidFile(f"The pickle in this file has over {MAX_BYTES >> 20} MB; a checkpoint's is far smaller.")
         return self._stream.read(size)
 
     def readline(self) -> bytes:
@@ -81,8 +81,8 @@ def check_pickle(stream: IO[bytes], also: frozenset[str] = frozenset()) -> set[s
                 if argument not in GLOBALS and argument not in also:
                     raise InvalidFile(f"The pickle in this file calls for {_shown(argument)}, which is no tensor. {WAY_OUT}")
                 names.add(argument)
-            if count > MOST_OPCODES:
-                raise InvalidFile(f"The pickle in this file has over {MOST_OPCODES:,} steps; a checkpoint's has far fewer.")
+            if count > MAX_OPCODES:
+                raise InvalidFile(f"The pickle in this file has over {MAX_OPCODES:,} steps; a checkpoint's has far fewer.")
     except InvalidFile:
         raise
     except (ValueError, IndexError, UnicodeError, OverflowError):

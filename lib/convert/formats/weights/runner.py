@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 CHECKPOINT, SAFETENSORS = "model.pt", "model.safetensors"
 WRAPPER = "state_dict"
-MOST_DEPTH = 16
-MOST_DIMENSIONS = 64  # numpy's
-MOST_ENTRIES = 1_000_000
+MAX_DEPTH = 16
+MAX_DIMENSIONS = 64  # numpy's
+MAX_ENTRIES = 1_000_000
 
 
 class WeightsRunner:
@@ -84,7 +84,7 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
         found = found[WRAPPER]
     tensors: dict[str, torch.Tensor] = {}
     dropped: list[str] = []
-    _flatten(found, "", tensors, dropped, 0, iter(range(MOST_ENTRIES)))
+    _flatten(found, "", tensors, dropped, 0, iter(range(MAX_ENTRIES)))
     if not tensors:
         raise InvalidFile("The checkpoint holds no tensors by name; save model.state_dict().")
     if dropped:
@@ -99,7 +99,7 @@ def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str
     from lib.convert.formats.weights.numpy_pickles import Array
 
     if next(left, None) is None:
-        raise InvalidFile(f"The checkpoint has over {MOST_ENTRIES:,} entries; save model.state_dict() alone.")
+        raise InvalidFile(f"The checkpoint has over {MAX_ENTRIES:,} entries; save model.state_dict() alone.")
     if isinstance(found, Array) and found.values is not None:
         found = torch.from_numpy(found.values.copy())
     if isinstance(found, torch.Tensor):
@@ -112,8 +112,8 @@ def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str
             raise InvalidFile(f"Two tensors are both called {name[:80]!r} once nested names are joined; rename one.")
         tensors[name] = found.detach().resolve_conj().resolve_neg()
     elif isinstance(found, (dict, list, tuple)) and found and not isinstance(found, torch.Size):
-        if depth >= MOST_DEPTH:
-            raise InvalidFile(f"The checkpoint nests over {MOST_DEPTH} levels deep; save model.state_dict() alone.")
+        if depth >= MAX_DEPTH:
+            raise InvalidFile(f"The checkpoint nests over {MAX_DEPTH} levels deep; save model.state_dict() alone.")
         for key, value in found.items() if isinstance(found, dict) else enumerate(found):
             _flatten(value, f"{prefix}.{key}" if prefix else str(key), tensors, dropped, depth + 1, left)
     else:
@@ -132,8 +132,8 @@ def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
             raise TypeError
     except TypeError:
         raise InvalidFile(f"The tensor {name[:80]!r} has the dtype {kind}, which numpy and ml_dtypes do not have.") from None
-    if tensor.dim() > MOST_DIMENSIONS:
-        raise InvalidFile(f"The tensor {name[:80]!r} has {tensor.dim():,} dimensions; at most {MOST_DIMENSIONS} are read.")
+    if tensor.dim() > MAX_DIMENSIONS:
+        raise InvalidFile(f"The tensor {name[:80]!r} has {tensor.dim():,} dimensions; at most {MAX_DIMENSIONS} are read.")
     flat = tensor.contiguous().reshape(-1)
     return (
         flat.view(torch.uint8).numpy().view(dtype).reshape(tuple(tensor.shape))

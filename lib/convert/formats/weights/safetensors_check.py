@@ -9,13 +9,13 @@ from lib.convert.formats import main_file
 from lib.errors import InvalidFile
 from lib.onnx_model.words import clean
 
-MOST_HEADER = 100_000_000  # bytes, as the format's own reader has it
+MAX_HEADER = 100_000_000  # bytes, as the format's own reader has it
 SINGLE_FILE = "model.diffusion_model."  # what every name of the UNet begins with in Stable Diffusion's own layout
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
     """Whether a file of ``size`` bytes begins as safetensors do: the length of a header, and JSON."""
-    return 2 <= int.from_bytes(head[:8], "little") <= max(size, MOST_HEADER) and head[8:10] in (b'{"', b"{ ", b"{}", b"{\n")
+    return 2 <= int.from_bytes(head[:8], "little") <= max(size, MAX_HEADER) and head[8:10] in (b'{"', b"{ ", b"{}", b"{\n")
 
 
 def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple[str, list[str]]:

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from lib.convert.core.torch_values import TORCH, numpy_dtype
-from lib.convert.tools.onnx_importer.values import MOST, Known, Value
+from lib.convert.tools.onnx_importer.values import MAX_ELEMENTS, Known, Value
 
 TENSOR_TYPES = {1: "float32", 2: "uint8", 3: "int8", 4: "uint16", 5: "int16", 6: "int32", 7: "int64", 9: "bool",
                 10: "float16", 11: "double", 12: "uint32", 13: "uint64"}  # fmt: skip
@@ -27,7 +27,7 @@ def on_known(call: Any, given: list[Value]) -> Known | tuple[Known, ...] | None:
     if function is None or not given or not all(v is None or isinstance(v, Known) for v in given) or call.version < 7:
         return None
     out = function(call, *given)
-    if isinstance(out, Known) and out.array.size > MOST:
+    if isinstance(out, Known) and out.array.size > MAX_ELEMENTS:
         return None
     return out
 
@@ -212,14 +212,14 @@ def _reshape(call: Any, a: Known, shape: Known | None = None) -> Known | None:
 
 @known_op("Expand")
 def _expand(call: Any, a: Known, shape: Known) -> Known | None:
-    if shape.symbolic or math.prod(shape.array.tolist()) > MOST:
+    if shape.symbolic or math.prod(shape.array.tolist()) > MAX_ELEMENTS:
         return None
     return settled(np.broadcast_to(a.array, np.broadcast_shapes(a.array.shape, tuple(shape.array.tolist()))), a.dtype)
 
 
 @known_op("ConstantOfShape")
 def _constant_of_shape(call: Any, shape: Known) -> Known | None:
-    if shape.symbolic or math.prod(shape.array.tolist()) > MOST or any(d < 0 for d in shape.array.tolist()):
+    if shape.symbolic or math.prod(shape.array.tolist()) > MAX_ELEMENTS or any(d < 0 for d in shape.array.tolist()):
         return None
     value = call.attr("value")
     if value is None:

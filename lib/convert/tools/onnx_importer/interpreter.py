@@ -20,7 +20,7 @@ from lib.convert.tools.onnx_importer import arithmetic
 from lib.convert.tools.onnx_importer.graph import Graph, Node
 from lib.convert.tools.onnx_importer.registry import TABLE
 from lib.convert.tools.onnx_importer.unsupported import Unsupported
-from lib.convert.tools.onnx_importer.values import MOST, Known, Value, as_tensor
+from lib.convert.tools.onnx_importer.values import MAX_ELEMENTS, Known, Value, as_tensor
 from lib.onnx_model.open import Model
 
 NEVER_FOLDED = {"RandomUniform", "RandomNormal", "RandomUniformLike", "RandomNormalLike", "Bernoulli", "Multinomial"}
@@ -194,7 +194,7 @@ class Interpreter(torch.nn.Module):
 
 def _small(value: Value) -> Value:
     """Known to Python where it is small."""
-    if isinstance(value, torch.Tensor) and value.numel() <= MOST:
+    if isinstance(value, torch.Tensor) and value.numel() <= MAX_ELEMENTS:
         return Known(to_numpy(value), value.dtype)
     return value
 

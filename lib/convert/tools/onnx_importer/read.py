@@ -12,7 +12,7 @@ from lib.convert.tools.onnx_importer import operators  # noqa: F401  fills the t
 from lib.convert.tools.onnx_importer.graph import Graph, Node
 from lib.convert.tools.onnx_importer.registry import TABLE
 from lib.convert.tools.onnx_importer.unsupported import Unsupported
-from lib.convert.tools.onnx_importer.values import MOST, Known, Value
+from lib.convert.tools.onnx_importer.values import MAX_ELEMENTS, Known, Value
 from lib.onnx_model.open import Model, dtype_name
 
 DEPTH = 8  # functions in functions
@@ -97,7 +97,7 @@ class Reader:
             found = from_numpy(self.model.array(tensor))
         except KeyError:
             raise Unsupported(f"values of dtype {dtype_name(tensor.data_type)}") from None
-        return Known(to_numpy(found), found.dtype) if found.numel() <= MOST else found
+        return Known(to_numpy(found), found.dtype) if found.numel() <= MAX_ELEMENTS else found
 
     def _attribute(self, attribute: AttributeProto, opsets: dict[str, int]) -> Any:
         kind = attribute.type

@@ -14,7 +14,7 @@ import torch
 
 from lib.convert.core.torch_values import from_numpy, numpy_dtype
 
-MOST = 1024  # elements of a value that Python may know
+MAX_ELEMENTS = 1024  # elements of a value that Python may know
 
 WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}  # torch computes in few of these
 Value = Any  # torch.Tensor | Known | list (a sequence) | None (absent)

@@ -8,7 +8,7 @@ import numpy as np
 
 from lib.convert.tools.quantise.search import Found, Layer
 
-MOST_LAYERS = 500  # in an answer
+MAX_LAYERS = 500  # in an answer
 NAMED = 5  # layers in a sentence
 
 
@@ -16,7 +16,7 @@ def layers(some: list[Layer], found: Found) -> list[dict[str, Any]]:
     """What each costs, the worst first where that was measured. ``sqnr_db``: of the outputs, with it alone quantised;
     ``bytes``: of its weights in the file."""
     out = []
-    for layer in sorted(some, key=lambda one: -found.noise.get(one.name, 0.0))[:MOST_LAYERS]:
+    for layer in sorted(some, key=lambda one: -found.noise.get(one.name, 0.0))[:MAX_LAYERS]:
         kept = "float32" if layer.name in found.floats else "int8"
         row: dict[str, Any] = {"layer": layer.name[:200], "operator": layer.kind, "kept": kept}
         row["bytes"] = layer.bytes if kept == "float32" else layer.bytes // 4

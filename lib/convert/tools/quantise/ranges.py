@@ -14,10 +14,10 @@ import numpy as np
 
 BINS = 2048
 LEVELS = 256
-LEAST = 4  # samples of a pass, however long they take
+MIN_SAMPLES = 4  # samples of a pass, however long they take
 PASS_SECONDS = 60
 COUNTED = 32  # samples whose values go into the histograms
-MOST = 1 << 15  # values of a tensor that one sample adds to its histogram
+MAX_HISTOGRAM_VALUES = 1 << 15  # values of a tensor that one sample adds to its histogram
 PERCENTILE = 99.99  # of the values; the rest is cut off at both ends
 SMALLEST = 0.3  # share of the whole range that "entropy" tries, at least
 STEPS = 36
@@ -55,7 +55,7 @@ class Ranges:
         """The second pass: a histogram between the ends, of an even choice of a big tensor's values."""
         for name, values in tensors.items():
             if name in self._whole and (some := _finite(values)).size:
-                step = -(-some.size // MOST)
+                step = -(-some.size // MAX_HISTOGRAM_VALUES)
                 counts, _ = np.histogram(some[::step], BINS, self._edges(name))
                 self._counts[name] = self._counts.get(name, 0) + counts
 
@@ -143,7 +143,7 @@ def spread(values: list[Any], most: int) -> list[Any]:
     return values if len(values) <= most else [values[k] for k in np.linspace(0, len(values) - 1, most).astype(int)]
 
 
-def within(values: list[Any], seconds: float, least: int = LEAST) -> Iterator[Any]:
+def within(values: list[Any], seconds: float, least: int = MIN_SAMPLES) -> Iterator[Any]:
     """One after the other until the time is up, but ``least`` of them at least."""
     begun = time.monotonic()
     for done, value in enumerate(values):

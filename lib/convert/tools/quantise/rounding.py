@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import numpy as np
 
-MOST_FLIPS = 48  # weights of a channel that take the other integer
-LEAST_UNSURE = 0.05  # of a step, from the nearest integer; a weight nearer than that stays
+MAX_FLIPS = 48  # weights of a channel that take the other integer
+MIN_UNSURE = 0.05  # of a step, from the nearest integer; a weight nearer than that stays
 SKIPPED = 1 << 27  # weights of a layer, above which the nearest integers are taken
 
 
@@ -47,11 +47,11 @@ def kept_mean(weights: np.ndarray, inputs: np.ndarray, levels: int, *, per_chann
     inputs = np.broadcast_to(inputs, weights.shape)
     other = np.where(steps > exact, -1.0, 1.0)
     unsure = np.abs(steps - exact)
-    free = (unsure > LEAST_UNSURE) & (np.abs(steps + other) <= levels)
+    free = (unsure > MIN_UNSURE) & (np.abs(steps + other) <= levels)
     move = other * inputs  # what a flip adds to the channel's mean
     error = ((steps - exact) * inputs).sum(1)
     rows = np.arange(len(weights))
-    for _ in range(MOST_FLIPS):
+    for _ in range(MAX_FLIPS):
         helps = free & (move * error[:, None] < 0) & (np.abs(move) < 2 * np.abs(error[:, None]))
         chosen = np.where(helps, unsure, -1.0).argmax(1)
         some = rows[helps[rows, chosen]]

@@ -21,9 +21,9 @@ from lib.convert.tools.quantise.ranges import spread, within
 from lib.error_measures import finite
 from lib.errors import JobFailed
 
-MOST_MEASURED = 64  # samples that candidates are measured on
-MOST_COMPARED = 16  # samples that tell methods apart
-MOST_RANKED = 4  # samples that a single layer is measured on: its noise needs few
+MAX_MEASURED = 64  # samples that candidates are measured on
+MAX_COMPARED = 16  # samples that tell methods apart
+MAX_RANKED = 4  # samples that a single layer is measured on: its noise needs few
 SECONDS = 75  # of all measuring together
 FLOAT_SECONDS = 6  # of the float model on these samples; what comes later takes as long several times over
 RANKING = 0.6  # of these, at most, for layers one by one
@@ -92,7 +92,7 @@ def search(quantiser: Quantiser, rows: list[Row], floor: float, report: Callable
     ``floor`` is a share of equal top classes; outputs that are no class scores have a floor of their own (``quality``).
     ``least`` layers stay float in any case: for who knows inputs that fare worse than ``rows``.
     """
-    return _Search(quantiser, spread(rows, MOST_MEASURED), floor, report).found(least)
+    return _Search(quantiser, spread(rows, MAX_MEASURED), floor, report).found(least)
 
 
 class _Search:
@@ -109,8 +109,8 @@ class _Search:
         measured: dict[str, Any] = {}
         for k, method in enumerate(methods if len(methods) > 1 else ()):
             # noise tells methods apart more finely than classes, of which few samples change
-            run, rows = self._quantiser.candidate(method), spread(self._rows, MOST_COMPARED)
-            noise = _noise(self._names, spread(self._expected, MOST_COMPARED), [run(row) for row in rows])
+            run, rows = self._quantiser.candidate(method), spread(self._rows, MAX_COMPARED)
+            noise = _noise(self._names, spread(self._expected, MAX_COMPARED), [run(row) for row in rows])
             measured[method] = {"sqnr_db": _decibels(noise)}
             self._report(0.2 * (k + 1) / len(methods))
             if self._late(RANKING / 2):
@@ -157,8 +157,8 @@ class _Search:
 
     def _rank(self, method: str) -> dict[str, float]:
         """By layer: mean square error of the outputs / their mean square, with nothing else quantised."""
-        rows, out = spread(self._rows, MOST_RANKED), {}
-        expected = spread(self._expected, MOST_RANKED)
+        rows, out = spread(self._rows, MAX_RANKED), {}
+        expected = spread(self._expected, MAX_RANKED)
         layers = _ends_first(self._quantiser.layers)
         for k, layer in enumerate(layers):
             if self._late(RANKING):

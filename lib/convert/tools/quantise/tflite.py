@@ -26,7 +26,7 @@ WEIGHTED = {3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 7: "EMBEDDING_LOOKUP", 9: "FUL
 WEIGHTED |= {126: "BATCH_MATMUL"}
 OTHERS = {0: "ADD", 1: "AVERAGE_POOL_2D", 14: "LOGISTIC", 18: "MUL", 25: "SOFTMAX", 28: "TANH", 40: "MEAN", 41: "SUB"}
 OTHERS |= {42: "DIV", 74: "SUM", 76: "RSQRT", 78: "POW", 99: "SQUARED_DIFFERENCE", 150: "GELU", 117: "HARD_SWISH"}
-FEW = 16  # samples for the ranges of graphs beside the main one
+SUBGRAPH_SAMPLES = 16  # samples for the ranges of graphs beside the main one
 NO_SIGNATURE = "Static ranges need a file with a signature, and this one has none. Choose dynamic ranges."
 
 
@@ -124,7 +124,7 @@ class Tflite:
         several = len(self._parts) > 1
         for part in self._parts:
             skip = len(signatures.named(part.key, "", several))
-            for row in self._rows[: FEW if part.graph else 1]:
+            for row in self._rows[: SUBGRAPH_SAMPLES if part.graph else 1]:
                 given = {name[skip:]: row[name] for name in part.inputs}
                 try:
                     with tflite_quantise.quiet():

@@ -16,7 +16,7 @@ from lib.tflite import file as tflite_file
 
 INT8, INT32 = 9, 2  # TensorType
 PRODUCTS = (3, 4, 9)  # CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED
-MOST = 2**30  # steps of a bias
+MAX_STEPS = 2**30  # steps of a bias
 ROOM = 2**29  # steps that it gets where it had too many
 
 
@@ -59,7 +59,7 @@ def _mend(model: dict[str, Any], source: dict[str, Any], graph: Any, operator: A
     if not len(scales) == len(steps) == exact.size == integers.size:
         return
     step = steps.astype(np.float64)
-    far = np.abs(exact.reshape(-1)) > MOST * step
+    far = np.abs(exact.reshape(-1)) > MAX_STEPS * step
     if not far.any():
         return
     one = float(given["quantization"]["scale"][0])

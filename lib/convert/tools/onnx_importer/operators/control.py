@@ -10,7 +10,7 @@ from lib.convert.tools.onnx_importer.registry import op
 from lib.convert.tools.onnx_importer.values import Known, Value, as_tensor, known
 
 Tensor = torch.Tensor
-MOST_STEPS = 2000  # a loop longer than this makes a program that nobody can export
+MAX_STEPS = 2000  # a loop longer than this makes a program that nobody can export
 
 
 @op("If", raw=True)
@@ -22,14 +22,14 @@ def if_(call: Any, condition: Value) -> tuple[Value, ...]:
 @op("Loop", raw=True)
 def loop(call: Any, count: Value = None, condition: Value = None, *states: Value) -> tuple[Value, ...]:
     body = call.attr("body")
-    most = MOST_STEPS if count is None else int(call.number(count))
-    if most > MOST_STEPS and condition is None:
-        raise call.fail(f"{most} steps; at most {MOST_STEPS} are unrolled")
+    most = MAX_STEPS if count is None else int(call.number(count))
+    if most > MAX_STEPS and condition is None:
+        raise call.fail(f"{most} steps; at most {MAX_STEPS} are unrolled")
     carried, collected = list(states), []
     going, k = condition is None or bool(call.number(condition)), 0
     while going and k < most:
-        if k == MOST_STEPS:
-            raise call.fail(f"more than {MOST_STEPS} steps")
+        if k == MAX_STEPS:
+            raise call.fail(f"more than {MAX_STEPS} steps")
         scope = dict(call.scope) | dict(zip(body.inputs, [known(k), _flag(), *carried], strict=True))
         going_on, *out = call.module.run(body, scope)
         carried, new = out[: len(carried)], out[len(carried) :]
@@ -63,8 +63,8 @@ def _scan(call: Any, body: Any, states: list, sequences: list, axes: list[int], 
     length = sequences[0].shape[axes[0]]
     if not isinstance(length, int):
         raise call.fail("over a dynamic dimension")
-    if length > MOST_STEPS:
-        raise call.fail(f"{length} steps; at most {MOST_STEPS} are unrolled")
+    if length > MAX_STEPS:
+        raise call.fail(f"{length} steps; at most {MAX_STEPS} are unrolled")
     rows: list[list[Value]] = []
     for k in range(length):
         items = [x.select(a, length - 1 - k if b else k) for x, a, b in zip(sequences, axes, back, strict=True)]

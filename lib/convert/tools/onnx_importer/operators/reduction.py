@@ -74,7 +74,7 @@ REDUCE: dict[str, Callable[..., Tensor]] = {
     "ReduceLogSum": lambda x, a, k: _floats(torch.log, _sum(x, a, k)),
     "ReduceLogSumExp": _log_sum_exp,
 }
-ALONE: dict[str, Callable[[Tensor], Tensor]] = {  # what is done to an element when no axis is reduced
+OF_ONE_TENSOR: dict[str, Callable[[Tensor], Tensor]] = {  # what is done to an element when no axis is reduced
     "ReduceL1": torch.abs,
     "ReduceL2": torch.abs,
     "ReduceSumSquare": torch.square,
@@ -89,7 +89,7 @@ def _reduction(name: str, function: Callable[..., Tensor]) -> None:
         dtype = x.dtype
         if not wanted:
             if call.attr("noop_with_empty_axes", 0):
-                return ALONE[name](x) if name in ALONE else x
+                return OF_ONE_TENSOR[name](x) if name in OF_ONE_TENSOR else x
             wanted = list(range(x.ndim))
         if dtype == torch.uint64 and name in ("ReduceMax", "ReduceMin"):
             return (function(ordered(x)[0], wanted, bool(call.attr("keepdims", 1))) ^ HIGH_BIT).to(dtype)

@@ -12,7 +12,7 @@ from lib.convert.tools.onnx_importer.values import Value
 
 Tensor = torch.Tensor
 MODES = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest", "cubic": "bicubic", "bicubic": "bicubic"}
-MOST_BOXES = 512  # more than that and the unrolled suppression is no program any more
+MAX_BOXES = 512  # more than that and the unrolled suppression is no program any more
 
 
 @op("GridSample")
@@ -81,8 +81,8 @@ def non_max_suppression(
     count = int(call.number(most)) if most is not None else 0
     bound = float(call.number(overlap)) if overlap is not None else 0.0
     n, total = boxes.shape[:2]
-    if not isinstance(n, int) or not isinstance(total, int) or total > MOST_BOXES:
-        raise call.fail(f"only a fixed number of boxes, at most {MOST_BOXES}")
+    if not isinstance(n, int) or not isinstance(total, int) or total > MAX_BOXES:
+        raise call.fail(f"only a fixed number of boxes, at most {MAX_BOXES}")
     a, b, c, d = boxes.unbind(-1)
     if call.attr("center_point_box", 0):  # x, y of the centre, width, height
         x1, x2, y1, y2 = a - c / 2, a + c / 2, b - d / 2, b + d / 2
