@@ -20,8 +20,8 @@ from lib.convert.formats.names import names
 from lib.convert.formats.pytorch.fits import fitting
 from lib.convert.service import catalogue
 from lib.convert.service.child_schema import Admit, Describe, PreviewSamples, checked
-from lib.convert.service.estimates import Outlook
-from lib.convert.service.job_chain import Work, sweep
+from lib.convert.service.estimates import Estimates
+from lib.convert.service.job_chain import JobChain, sweep
 from lib.convert.service.options import chosen
 from lib.convert.service.pipeline import Conversion, Steps
 from lib.convert.service.remedies import remedies
@@ -46,19 +46,19 @@ class Source:
     @property
     def stem(self) -> str:
         """A plain name for files made of it."""
-        said = (self.name.partition(":")[2] or self.name) if self.name else Path(next(iter(self.files), "")).stem
-        plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in said).strip("-._")
+        label = (self.name.partition(":")[2] or self.name) if self.name else Path(next(iter(self.files), "")).stem
+        plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in label).strip("-._")
         return plain[:60] or "model"
 
 
 class Converter:
-    """One for the whole app. ``describe`` and ``convert`` answer with Work: follow its events, or cancel it."""
+    """One for the whole app. ``describe`` and ``convert`` answer with a JobChain: follow its events, or cancel it."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._lock = settings, threading.Lock()
         self._jobs: dict[str, Jobs] = {}
         self._closed = False
-        self._outlook = Outlook(settings.data_folder)
+        self._estimates = Estimates(settings.data_folder)
         self._limits = Limits(
             memory_mb=settings.convert_memory_mb,
             wall_seconds=settings.convert_seconds,
@@ -86,48 +86,50 @@ class Converter:
 
     def conversions(self) -> list[dict[str, Any]]:
         """Every edge of this installation, as a table; see ``catalogue.py`` and ``estimates.py``."""
-        return self._outlook.table()
+        return self._estimates.table()
 
     def names(self) -> dict[str, list[str]]:
         """Sources by name, in groups, for a list to choose from."""
         return names()
 
-    def describe(self, source: Source) -> Work:
+    def describe(self, source: Source) -> JobChain:
         """Result: ``format``, ``title``, ``bytes``, ``inputs``, ``outputs``, ``messages``, ``targets``, ``blocked``.
 
         ``weights``: "random" where they were made up here; ``preprocessing``: how pictures probably become its input;
         ``fits``: the names of architectures that a file of weights belongs to.
         """
 
-        def steps(work: Work, scratch: Path) -> Steps:
-            taken = yield from self._take(work, source, scratch)
-            format = find(taken.format)
+        def steps(chain: JobChain, scratch: Path) -> Steps:
+            admitted = yield from self._admit(chain, source, scratch)
+            format = find(admitted.format)
             arguments = {"format": format.name, "folder": str(scratch / "0")}
             where = APP if format.described_in_app else format.environment
-            looked = checked(Describe, (yield from self._job(work, where, "describe", arguments, "", 0.5)))
-            values = {side: looked.signature[side] for side in ("inputs", "outputs")}
-            targets = self._outlook.targets(format.name, taken.bytes)
+            description = checked(Describe, (yield from self._job(chain, where, "describe", arguments, "", 0.5)))
+            values = {side: description.signature[side] for side in ("inputs", "outputs")}
+            targets = self._estimates.targets(format.name, admitted.bytes)
             able = {"targets": targets, "blocked": catalogue.unreachable(format.name)}
             tensors = values["outputs"] if format.name in CONTAINERS else ()
             fits = fitting((v["name"], v["shape"]) for v in tensors) if tensors else []
-            about = {"title": format.title, "preprocessing": looked.preprocessing, "fits": fits}
-            return taken.model_dump() | about | values | able
+            about = {"title": format.title, "preprocessing": description.preprocessing, "fits": fits}
+            return admitted.model_dump() | about | values | able
 
-        return Work(steps)
+        return JobChain(steps)
 
-    def preview(self, described: dict[str, Any], path: Path, preprocessing: dict[str, Any], sizes: dict[str, int]) -> Work:
+    def preview(
+        self, described: dict[str, Any], path: Path, preprocessing: dict[str, Any], sizes: dict[str, int]
+    ) -> JobChain:
         """Result: what is in a file of samples, read for the model that ``described`` is about (``preview.py``)."""
 
-        def steps(work: Work, scratch: Path) -> Steps:
+        def steps(chain: JobChain, scratch: Path) -> Steps:
             signature = {side: described[side] for side in ("inputs", "outputs")}
             arguments = {"path": str(path), "name": path.name, "signature": signature}
             arguments |= {"preprocessing": preprocessing, "sizes": sizes}
-            found = yield from self._job(work, APP, "preview_samples", arguments, "", 0.5)
+            found = yield from self._job(chain, APP, "preview_samples", arguments, "", 0.5)
             return checked(PreviewSamples, found).model_dump()
 
-        return Work(steps)
+        return JobChain(steps)
 
-    def convert(self, source: Source, target: str, options: dict[str, Any], folder: Path) -> Work:
+    def convert(self, source: Source, target: str, options: dict[str, Any], folder: Path) -> JobChain:
         """Result: ``report``, and the paths ``artifact``, ``package`` and ``onnx`` in ``folder``, None where withheld.
 
         ``withheld``: the same paths of a file that is not proven and was not asked for, for who takes it anyway.
@@ -136,47 +138,49 @@ class Converter:
         """
         find(target)
 
-        def steps(work: Work, scratch: Path) -> Steps:
+        def steps(chain: JobChain, scratch: Path) -> Steps:
             begun = time.monotonic()
-            taken = yield from self._take(work, source, scratch)
-            reachable = routes(taken.format, runs_here)
+            admitted = yield from self._admit(chain, source, scratch)
+            reachable = routes(admitted.format, runs_here)
             if target not in reachable:
-                why = catalogue.unreachable(taken.format).get(target, "")
-                here = f"{', '.join(reachable) or 'nothing'} (what {find(taken.format).title} can become here)"
+                why = catalogue.unreachable(admitted.format).get(target, "")
+                here = f"{', '.join(reachable) or 'nothing'} (what {find(admitted.format).title} can become here)"
                 raise InvalidValue("target", target, f"{here}{'; ' * bool(why)}{why}")
-            settled = chosen(reachable[target], options)
+            chosen_options = chosen(reachable[target], options)
 
             def job(*given: Any) -> Steps:
-                return self._job(work, *given)
+                return self._job(chain, *given)
 
-            conversion = Conversion(job, scratch, reachable[target], settled)
+            conversion = Conversion(job, scratch, reachable[target], chosen_options)
             asked = yield from conversion.ask()
             hops = yield from conversion.hops(asked)
             proof = yield from conversion.prove(hops, asked)
-            found = report(taken, hops, proof, settled)
+            found = report(admitted, hops, proof, chosen_options)
             found["source"]["name"] = source.name or next(iter(source.files), "")
             found["remedies"] = remedies(found, list(reachable))
             stem = f"{source.stem}-random-weights" if found["weights"] == "random" else source.stem
             arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": found, "stem": stem}
             made = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
             files = {kind: _inside(folder, made.get(kind)) for kind in ("artifact", "package", "onnx")}
-            self._outlook.note(taken.bytes, found["route"], time.monotonic() - begun)
-            metrics.CONVERSIONS.labels(taken.format, target, found["verdict"]).inc()
-            if found["verdict"] == "proven" or settled.anyway:
+            self._estimates.note(admitted.bytes, found["route"], time.monotonic() - begun)
+            metrics.CONVERSIONS.labels(admitted.format, target, found["verdict"]).inc()
+            if found["verdict"] == "proven" or chosen_options.anyway:
                 return {"report": found, "withheld": None} | files
             return {"report": found, "withheld": files} | dict.fromkeys(files)
 
-        return Work(steps)
+        return JobChain(steps)
 
-    def _take(self, work: Work, source: Source, scratch: Path) -> Generator[Progress, None, Admit]:
+    def _admit(self, chain: JobChain, source: Source, scratch: Path) -> Generator[Progress, None, Admit]:
         folder = scratch / "0"
         folder.mkdir()
         arguments = {"files": {n: str(p) for n, p in source.files.items()}, "name": source.name, "folder": str(folder)}
         allowed = {"allow_pt2": self._settings.pt2_uploads, "allow_hub": self._settings.hub_sources}
-        return checked(Admit, (yield from self._job(work, APP, "admit", arguments | allowed, "", 0.02)))
+        return checked(Admit, (yield from self._job(chain, APP, "admit", arguments | allowed, "", 0.02)))
 
-    def _job(self, work: Work, environment: str, task: str, arguments: dict[str, Any], stage: str, share: float) -> Steps:
-        jobs = yield from self._ready(work, environment, share)
+    def _job(
+        self, chain: JobChain, environment: str, task: str, arguments: dict[str, Any], stage: str, share: float
+    ) -> Steps:
+        jobs = yield from self._ready(chain, environment, share)
 
         def submit() -> Job:
             with self._lock:
@@ -184,16 +188,16 @@ class Converter:
                     raise Cancelled()
                 return jobs.submit(f"{TASKS}:{task}", arguments, limits=self._limits)
 
-        return (yield from work.job(submit, stage=stage, share=share))
+        return (yield from chain.job(submit, stage=stage, share=share))
 
-    def _ready(self, work: Work, environment: str, share: float) -> Generator[Progress, None, Jobs]:
+    def _ready(self, chain: JobChain, environment: str, share: float) -> Generator[Progress, None, Jobs]:
         """The jobs of an environment, which is made first where it was never used."""
         found = self._jobs.get(environment)
         if found is None:
             given: dict[str, Any] = {"preload": PRELOAD}
             if environment != APP:
                 folder = self._settings.data_folder / "environments"
-                python = yield from work.thread(
+                python = yield from chain.thread(
                     lambda progress: environments.ensure(environment, folder, progress),
                     stage="Once for this server",
                     share=share,

@@ -26,7 +26,7 @@ MAX_TIMES, NEIGHBOURS, MAX_BYTES = 12, 3, 1 << 20
 FIXED_COST = 20e6  # bytes of a source that take as long as what is the same for all: starting tools, a dozen runs
 
 
-class Outlook:
+class Estimates:
     """``folder`` is the app's folder of data."""
 
     def __init__(self, folder: Path) -> None:

@@ -30,13 +30,13 @@ def sweep(hours: float) -> None:
             continue
 
 
-class Work(steps.Work):
+class JobChain(steps.Work):
     """``steps`` is given this object and a scratch folder, yields Progress and returns the result."""
 
-    def __init__(self, steps: Callable[[Work, Path], Steps]) -> None:
+    def __init__(self, steps: Callable[[JobChain, Path], Steps]) -> None:
         super().__init__(lambda _: self._in_scratch(steps))
 
-    def _in_scratch(self, steps: Callable[[Work, Path], Steps]) -> Steps:
+    def _in_scratch(self, steps: Callable[[JobChain, Path], Steps]) -> Steps:
         folder = Path(tempfile.mkdtemp(prefix=PREFIX))
         try:
             return (yield from steps(self, folder))
@@ -54,10 +54,10 @@ class Work(steps.Work):
         """Something of our own that reports progress through a callback, which raises Cancelled on a stop."""
         news: queue.Queue[tuple[str, Any]] = queue.Queue()
 
-        def progress(said: str, done: float | None = None) -> None:
+        def progress(message: str, done: float | None = None) -> None:
             if self.cancelled:
                 raise Cancelled()
-            news.put(("progress", said))
+            news.put(("progress", message))
 
         def body() -> None:
             try:
@@ -66,16 +66,16 @@ class Work(steps.Work):
                 news.put(("error", error))
 
         threading.Thread(target=body, name="environment", daemon=True).start()
-        said = "Preparing"
+        message = "Preparing"
         while True:
             try:
                 kind, value = news.get(timeout=BEAT)
             except queue.Empty:
-                yield Progress(f"{stage}: {said}", share)
+                yield Progress(f"{stage}: {message}", share)
                 continue
             if kind == "end":
                 return value
             if kind == "error":
                 raise value
-            said = value
-            yield Progress(f"{stage}: {said}", share)
+            message = value
+            yield Progress(f"{stage}: {message}", share)

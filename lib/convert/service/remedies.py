@@ -18,18 +18,20 @@ def remedies(report: dict[str, Any], reachable: list[str]) -> list[Remedy]:
     out: list[Remedy] = []
     if report["weights"] == "random":
         out.append(
-            _said("Drop trained weights (.pth, .safetensors) beside the name: random ones say little of a real network.")
+            _advice("Drop trained weights (.pth, .safetensors) beside the name: random ones say little of a real network.")
         )
     if precision in ("fp16", "int8") and not report["samples"]:
-        out.append(_said("Give samples of real inputs: they calibrate the file and judge it."))
+        out.append(_advice("Give samples of real inputs: they calibrate the file and judge it."))
     if precision == "int8":
         out += _int8(report, target, reachable)
     if target == "onnx-fp16" and report["lost"]:
-        out.append(_to("onnx-int8-dynamic", "Make int8 weights instead: their scale follows the weights.", reachable))
+        out.append(
+            _other_target("onnx-int8-dynamic", "Make int8 weights instead: their scale follows the weights.", reachable)
+        )
     if precision in ("fp16", "int8") and report["samples"] and not _good(report) and report["min_agreement"] > 0.9:
         out.append({"text": "Accept 90 % of equal decisions.", "options": {"min_agreement": 0.9}, "target": None})
     if report["messages"] and any("refuses inputs" in m for m in report["messages"]):
-        out.append(_said('Say which sizes the model takes, as in sizes="batch=1, samples=512".'))
+        out.append(_advice('Say which sizes the model takes, as in sizes="batch=1, samples=512".'))
     return [remedy for remedy in out if remedy is not None][:4]
 
 
@@ -38,18 +40,20 @@ def _int8(report: dict[str, Any], target: str, reachable: list[str]) -> list[Rem
     if options.get("per_channel") is False:
         out.append({"text": "Give every channel a scale of its own.", "options": {"per_channel": True}, "target": None})
     if target == "onnx-int8-dynamic":
-        out.append(_to("onnx-int8-static", "Measure the ranges beforehand (static int8), with samples.", reachable))
+        out.append(
+            _other_target("onnx-int8-static", "Measure the ranges beforehand (static int8), with samples.", reachable)
+        )
     half = {"onnx-int8-dynamic": "onnx-fp16", "onnx-int8-static": "onnx-fp16", "tflite-int8": "tflite-fp16"}.get(target, "")
-    return [*out, _to(half, "Take float16: half the size instead of a quarter.", reachable)]
+    return [*out, _other_target(half, "Take float16: half the size instead of a quarter.", reachable)]
 
 
 def _good(report: dict[str, Any]) -> bool:
     return report["quality"] is None or bool(report["quality"]["good"])
 
 
-def _said(text: str) -> Remedy:
+def _advice(text: str) -> Remedy:
     return {"text": text, "options": None, "target": None}
 
 
-def _to(target: str, text: str, reachable: list[str]) -> Remedy | None:
+def _other_target(target: str, text: str, reachable: list[str]) -> Remedy | None:
     return {"text": text, "options": None, "target": target} if target in reachable else None

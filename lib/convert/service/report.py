@@ -62,13 +62,13 @@ def summary(report: dict[str, Any]) -> str:
     busy = ["speed unknown, as the machine was busy"] if report["latency_steady"] is False else []
     parts = [*_size(report["size_ratio"]), *_speed(report["latency_ratio"]), *busy]
     quality = report["quality"]
-    said = [", ".join(parts)] if parts else []
+    sentences = [", ".join(parts)] if parts else []
     if quality is not None:
-        said.append(quality["summary"])
+        sentences.append(quality["summary"])
     elif report.get("range_error") is not None:
         count = report["cases"]
-        said.append(f"same outputs within {report['range_error']:.1g} of their range on {count} sets of inputs")
-    return "; ".join(said)
+        sentences.append(f"same outputs within {report['range_error']:.1g} of their range on {count} sets of inputs")
+    return "; ".join(sentences)
 
 
 def _size(ratio: float | None) -> list[str]:
