@@ -35,7 +35,12 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, dict[str, Any]]:
     apply = entrypoints.run_edge(progress, run, source, str(home / "1"), {"keep_io_types": True})
     where = {"format": "onnx", "folder": source, "out": str(home / "asked")}
     first = entrypoints.run_source(progress, **where, seeds=[0, 1, 2], sizes={})
-    where = {"format": "onnx-fp16", "folder": str(home / "1"), "asked": str(home / "asked"), "out": str(home / "answers")}
+    where = {
+        "format": "onnx-fp16",
+        "folder": str(home / "1"),
+        "source_runs": str(home / "asked"),
+        "out": str(home / "answers"),
+    }
     given = {"cases": first["cases"], "source": first["signature"], "names": NAMES}
     return {"run_edge": apply, "run_source": first, "run_target": entrypoints.run_target(progress, **where, **given)}
 

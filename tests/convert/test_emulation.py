@@ -16,7 +16,7 @@ from onnx import TensorProto, helper, numpy_helper
 from lib.convert import formats
 from lib.convert.emulation.draws import Emulation
 from lib.convert.emulation.emulated import emulated
-from lib.convert.emulation.judgement import judge
+from lib.convert.emulation.faithfulness import assess
 from lib.convert.emulation.numbers import nearest, rounded, shifted
 from tests.convert import models, tflite_models
 
@@ -100,7 +100,7 @@ def verdict(format: str, source: Path, target: Path, inputs: list[Arrays], *, we
     if not weights:
         found.weights, found.compared = [], 0
     expected, ours = outputs(from_format, source, inputs), outputs(format, target, inputs)
-    return judge(expected, ours, found, "fp16" if "16" in format else "int8")
+    return assess(expected, ours, found, "fp16" if "16" in format else "int8")
 
 
 @pytest.fixture(scope="module")
@@ -180,7 +180,7 @@ def test_normalised_twice_is_failed(format: str, made: dict[str, Path]) -> None:
     twice = [{"image": (some["image"] - 0.5) / 0.5} for some in plain]
     found = emulated(format, made["source"], made[format], plain, 0)
     expected, ours = outputs("onnx", made["source"], plain), outputs(format, made[format], twice)
-    assert judge(expected, ours, found, TOOLS[format][1]).verdict == "failed"
+    assert assess(expected, ours, found, TOOLS[format][1]).verdict == "failed"
 
 
 def test_a_range_of_other_inputs_is_named(made: dict[str, Path]) -> None:
@@ -225,7 +225,7 @@ def test_float16_that_overflows_inside_is_not_proven(tmp_path: Path) -> None:
     expected = outputs("onnx", source, inputs)
     broken = [{"y": some["y"] * np.inf} for some in expected]
     given = emulated("onnx-fp16", source, tmp_path / "half", inputs, 0)
-    assert judge(expected, broken, given, "fp16").verdict == "failed"
+    assert assess(expected, broken, given, "fp16").verdict == "failed"
 
 
 def tflite_inputs() -> list[Arrays]:
@@ -275,9 +275,9 @@ def test_rows_that_a_mask_switches_off_are_not_judged() -> None:
     for some in ours:
         some["y"][1, 3:] += 7
     found = Emulation(outputs=drawn[0], draws=drawn[1:], masks=[mask] * 4)
-    assert judge(expected, ours, found, "fp16").verdict == "proven"
+    assert assess(expected, ours, found, "fp16").verdict == "proven"
     found.masks = [None] * 4
-    assert judge(expected, ours, found, "fp16").verdict == "failed"
+    assert assess(expected, ours, found, "fp16").verdict == "failed"
 
 
 def test_a_small_class_that_hardly_moves_decides_nothing_and_one_that_moves_does() -> None:
@@ -291,7 +291,7 @@ def test_a_small_class_that_hardly_moves_decides_nothing_and_one_that_moves_does
     drawn = [[{"y": e["y"] + noise()} for e in expected] for _ in range(5)]
     for off, wanted in ((0.004 * np.eye(60)[59], "proven"), (0.2 * np.eye(60)[1], "failed")):
         ours = [{"y": e["y"] + noise() + off * rng.standard_normal((40, 1))} for e in expected]
-        assert judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8").verdict == wanted
+        assert assess(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8").verdict == wanted
 
 
 def test_nothing_is_proven_where_any_file_would_pass() -> None:
@@ -299,9 +299,9 @@ def test_nothing_is_proven_where_any_file_would_pass() -> None:
     expected = [{"y": rng.standard_normal((4, 6))} for _ in range(3)]
     drawn = [[{"y": rng.standard_normal((4, 6)) * 2} for _ in expected] for _ in range(5)]
     ours = [{"y": rng.standard_normal((4, 6))} for _ in expected]
-    found = judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8")
+    found = assess(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8")
     assert found.verdict == "unproven" and "any file" in found.reason
-    assert judge(expected, ours, None, "int8").verdict == "unproven"
+    assert assess(expected, ours, None, "int8").verdict == "unproven"
 
 
 def test_rounding_is_to_the_nearest_and_drawn_rounding_as_exact() -> None:
@@ -344,5 +344,5 @@ def test_one_row_of_many_classes_is_judged_by_all_of_them() -> None:
         for _ in range(20):
             drawn = [[{"y": expected[0]["y"] + 0.1 * rng.standard_normal((1, 1000))}] for _ in range(4)]
             ours = [{"y": expected[0]["y"] + 0.1 * rng.standard_normal((1, 1000)) + wrong * np.eye(1000)[7]}]
-            verdicts.append(judge(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8").verdict)
+            verdicts.append(assess(expected, ours, Emulation(outputs=drawn[0], draws=drawn[1:]), "int8").verdict)
         assert verdicts.count(wanted) >= 19

@@ -54,7 +54,7 @@ def test_fixed_and_listed_sizes() -> None:
     assert [c.kind for c in cases(Signature())] == ["ordinary"]
 
 
-def test_a_nudge_is_one_step_of_the_dtype() -> None:
+def test_a_perturbation_is_one_step_of_the_dtype() -> None:
     value = np.random.default_rng(0).standard_normal(100).astype(np.float32)
     moved = perturbed({"x": value, "n": np.arange(3)}, 0)
     assert moved["x"].dtype == np.float32

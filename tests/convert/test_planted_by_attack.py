@@ -61,7 +61,7 @@ def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays |
         progress,
         format="onnx",
         folder=str(target),
-        asked=str(asked),
+        source_runs=str(asked),
         out=str(answered),
         cases=said["cases"],
         source=said["signature"],
@@ -70,11 +70,11 @@ def proof(source: Path, target: Path, precision: str = "fp32", samples: Arrays |
     rounds = lossy(said, str(source), str(target), precision)
     return entrypoints.compare(
         progress,
-        asked=str(asked),
+        source_runs=str(asked),
         answers=[{"folder": str(answered), "refused": got["refused"], "reference": got["reference"]}],
         cases=said["cases"],
         precisions=[precision],
-        steady=said["steady"],
+        deterministic=said["steady"],
         inputs=True,
         blind_spots=[said["blind_spots"]],
         constants=said["constants"],
@@ -220,7 +220,7 @@ def test_code_that_no_input_enters(text: str, tmp_path: Path) -> None:
     assert planted(source, target, tmp_path)["verdict"] != "proven"
 
 
-@attack("made-up inputs have all features of one scale: lossy._made, cases._array")
+@attack("made-up inputs have all features of one scale: lossy._made_up, cases._array")
 def test_dynamic_int8_of_raw_features(tmp_path: Path) -> None:
     """Income, age and a ratio: on real rows the file decides like a coin."""
     w = np.array([[1 / 20000 * 0.3, -1 / 20000 * 0.3], [1 / 12, -1 / 12], [10.0, -10.0]]) * 3
@@ -274,7 +274,7 @@ def test_labels_are_of_the_logits(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     some = [{"embedding": rng.standard_normal((1, 64)), "logits": rng.standard_normal((1, 4))} for _ in range(40)]
     labels = [int(one["logits"].argmax()) for one in some]
-    found = quality.whole(["embedding", "logits"], some, some, "int8", on="samples", labels=labels)
+    found = quality.measure_all(["embedding", "logits"], some, some, "int8", on="samples", labels=labels)
     assert found is not None
     accuracy = {one.name: one.accuracy_before for one in found.outputs}
     assert accuracy == {"embedding": None, "logits": 1.0}

@@ -27,18 +27,18 @@ def proof(source: ModelProto, target: ModelProto, folder: Path, precision: str =
     answered.mkdir()
     said = entrypoints.run_source(progress, format="onnx", folder=a, out=str(asked), seeds=[0, 1, 2], sizes={})
     names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
-    files = {"asked": str(asked), "out": str(answered)}
+    files = {"source_runs": str(asked), "out": str(answered)}
     given = entrypoints.run_target(
         progress, format="onnx", folder=b, **files, cases=said["cases"], source=said["signature"], names=names
     )
     answer = {"folder": str(answered), "refused": given["refused"], "reference": given["reference"]}
     judged = entrypoints.compare(
         progress,
-        asked=str(asked),
+        source_runs=str(asked),
         answers=[answer],
         cases=said["cases"],
         precisions=[precision],
-        steady=said["steady"],
+        deterministic=said["steady"],
         inputs=True,
         lossy=lossy(said, a, b, precision),
     )

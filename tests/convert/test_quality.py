@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from lib.convert.proof.quality import Quality, measure, whole
+from lib.convert.proof.quality import Quality, measure, measure_all
 
 RNG = np.random.default_rng(0)
 
@@ -101,9 +101,9 @@ def test_labels_go_to_the_scores_and_the_worst_output_decides() -> None:
     expected = [{"logits": a, "features": b} for a, b in zip(rows(before), rows(features), strict=True)]
     ours = [e | {"features": -e["features"]} for e in expected]
     about = {"labels": before.argmax(1).tolist(), "on": "samples"}
-    good = whole(["logits", "features"], expected, expected, "int8", **about)
+    good = measure_all(["logits", "features"], expected, expected, "int8", **about)
     assert good is not None and good.good and good.summary.startswith("same top class on 100 of 100 samples; accuracy 100")
-    bad = whole(["logits", "features"], expected, ours, "int8", **about)
+    bad = measure_all(["logits", "features"], expected, ours, "int8", **about)
     assert bad is not None and not bad.good and bad.name == "features"
 
 
@@ -113,12 +113,12 @@ def test_small_scores_lost_beside_large_boxes_are_not_good() -> None:
     after[:, 4:] = 0
     assert measure("detections", rows(before), rows(before), "int8").good
     expected, ours = ([{"boxes": v[..., None]} for v in rows(some)] for some in (before, after))
-    found = whole(["boxes"], expected, ours, "int8", on="samples")
+    found = measure_all(["boxes"], expected, ours, "int8", on="samples")
     assert found is not None and not found.good and "4 of 8 slices such as [:, 4]" in found.reason
     for some in (expected, ours):
         for k, one in enumerate(some):
             one["face_score"] = np.array([[k % 2]], np.float32)
-    beside = whole(["boxes", "face_score"], expected, ours, "int8", on="samples")
+    beside = measure_all(["boxes", "face_score"], expected, ours, "int8", on="samples")
     assert beside is not None and beside.good  # the decisions stay
 
 
@@ -133,6 +133,6 @@ def test_a_value_that_is_no_number_any_more_is_no_good_file() -> None:
     expected = [{"y": np.random.default_rng(k).standard_normal((1, 5)).astype(np.float32)} for k in range(6)]
     ours = [{"y": e["y"].copy()} for e in expected]
     ours[2]["y"][0, 1] = np.nan
-    found = whole(["y"], expected, ours, "fp16", on="made-up inputs")
+    found = measure_all(["y"], expected, ours, "fp16", on="made-up inputs")
     assert found is not None and not found.good and "1 of its values are NaN" in found.reason
     assert found.range_error is None and "nan" not in found.summary

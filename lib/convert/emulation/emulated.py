@@ -2,7 +2,7 @@
 
 ``emulated`` rounds the source's weights and activations as the target format says and runs that; ``draws`` are the
 same with the grid of the rounding shifted at random, so their spread is what the format explains on these inputs.
-``judgement.judge`` (numpy only) compares. Nothing here calls a tool that makes such files.
+``faithfulness.assess`` (numpy only) compares. Nothing here calls a tool that makes such files.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ from lib.model_inputs.signature import Signature, Value, dtype
 
 SEEDS = (0, 1, 2)
 # random streams: seeds are a visitor's to choose, so no two purposes may share their numbers, whatever the seeds are
-PROOF, ALONE, NUDGE, CALIBRATION, ORDER = range(5)
+PROOF, ALONE, PERTURBATION, CALIBRATION, ORDER = range(5)
 # sizes of dynamic dimensions, by what they probably are; in ``DISTINCT`` no two symbols get the same, so that two
 # dimensions that changed places show, and in ``EQUAL`` all do, for sources that take nothing else
 SMALL = {"leading": (1,), "sequence": (8,), "space": (64,), "other": (4,)}
@@ -79,7 +79,7 @@ def cases(
     out.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
     # one row rarely reaches a bound that the other lacks, so other sizes bring some more
     out += [Case("large", s, sizes, make(s, scale=LARGE_SCALE)) for s in range(EXTREME_FACTOR)]
-    if wide and any(_unknown(v) for v in signature.inputs):
+    if wide and any(_no_known_meaning(v) for v in signature.inputs):
         out.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
         out.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))
     first, others = out[0].arrays, make(seeds[0], stream=ALONE + 16 * stream)
@@ -128,7 +128,7 @@ def _lifelike(
     return [Case("lifelike", s, sizes, made) for s, made in zip(seeds, found, strict=True) if made is not None]
 
 
-def beyond(signature: Signature, known: dict[str, int], limits: dict[str, int]) -> list[Case]:
+def over_limits(signature: Signature, known: dict[str, int], limits: dict[str, int]) -> list[Case]:
     """One case for each symbol that ``limits`` gives a largest size, one larger: does the source take that?
 
     ``known``: the sizes of the others.
@@ -143,7 +143,7 @@ def beyond(signature: Signature, known: dict[str, int], limits: dict[str, int]) 
 
 def perturbed(arrays: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
     """The same inputs, each number moved by one step of its own precision; a zero by half a step of 1."""
-    rng = np.random.default_rng([seed, NUDGE])
+    rng = np.random.default_rng([seed, PERTURBATION])
     out = {}
     for name, value in arrays.items():
         if value.dtype.kind == "f":
@@ -179,7 +179,7 @@ def _kind(rank: int, axis: int) -> str:
     return "sequence" if rank in (2, 3) and axis == 1 else "other"
 
 
-def _unknown(value: Value) -> bool:
+def _no_known_meaning(value: Value) -> bool:
     """An integer input of which nobody said what it means."""
     return not value.role and value.high is None and dtype(value.dtype).kind in "iu" and dtype(value.dtype).itemsize > 1
 
@@ -263,7 +263,7 @@ def _integers(rng: np.random.Generator, value: Value, shape: tuple[int, ...], sc
     low, high = 0, value.high or UNKNOWN_HIGH
     if not value.role and value.high is None and kind.itemsize == 1 and kind.kind in "iu":
         low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1  # pixels, or quantised values: all of them
-    elif wide and _unknown(value):
+    elif wide and _no_known_meaning(value):
         most = min(wide, HUGE.get(kind.itemsize, WIDE))
         low, high = (-most if kind.kind == "i" else 0), most + 1
     if scale != 1:

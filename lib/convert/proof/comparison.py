@@ -45,7 +45,7 @@ class Faithfulness:
     """Whether a file's errors are those that its format explains.
 
     ``method``: "emulation", "rounding" (of its weights) or "tolerance" (there was no emulation). ``figures``: ratios of the
-    file's errors to the emulation's, see ``emulation/judgement.py``. ``vacuous``: nothing is wrong, and the format itself
+    file's errors to the emulation's, see ``emulation/faithfulness.py``. ``vacuous``: nothing is wrong, and the format itself
     errs so much that this says little; then the task decides.
     """
 

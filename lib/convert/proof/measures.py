@@ -42,7 +42,7 @@ def peak(value: np.ndarray) -> float:
     return max(error_measures.peak(wide(value)), FLOOR)
 
 
-def usual(name: str, pairs: list[Pair], otherwise: float = FLOOR) -> float:
+def typical_peak(name: str, pairs: list[Pair], otherwise: float = FLOOR) -> float:
     """The peak of an output over ordinary cases; ``otherwise`` where it is no float."""
     some = [p.expected[name] for p in pairs if p.kind in IN_DOMAIN and name in p.expected]
     return max((peak(v) for v in some if kind(v) in "fc"), default=otherwise)
@@ -54,7 +54,7 @@ def groups(name: str, pairs: list[Pair]) -> list[list[Pair]]:
     return [group for group in some if group]
 
 
-def moves(name: str, pairs: list[Pair], peak: float) -> float | None:
+def movement(name: str, pairs: list[Pair], peak: float) -> float | None:
     """The largest change between two inputs, as a share of ``peak``.
 
     Of noise, the size where that is smallest counts; inputs that look real count where they move an output more than
@@ -100,7 +100,7 @@ def slices(name: str, pairs: list[Pair], least: float = 0.0) -> tuple[float, str
     return worst, where
 
 
-def unmoved(name: str, pairs: list[Pair], peak: float) -> Iterator[tuple[str, float]]:
+def movement_by_input(name: str, pairs: list[Pair], peak: float) -> Iterator[tuple[str, float]]:
     """How far the output moves when only one input changes, by that input's name, as a share of ``peak``."""
     first = next((p for p in pairs if p.kind == "ordinary"), None)
     for pair in pairs:
@@ -121,14 +121,14 @@ def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None
     return max((min(float(gap.max()), 4 * float(np.sqrt((gap**2).mean()))) for gap in gaps if gap.size), default=None)
 
 
-def sensitivity(name: str, pairs: list[Pair], which: str, usual: float = FLOOR) -> float:
+def sensitivity(name: str, pairs: list[Pair], which: str, typical: float = FLOOR) -> float:
     """The same at its worst element, as a share of the peak; of integers the share that changes; infinite for a shape."""
     found = 0.0
     for x, y in _perturbed(name, pairs, which):
         if x.shape != y.shape:
             return float("inf")
         if kind(x) in "fc":
-            found = max(found, float(_moved(x, y).max(initial=0.0)) / max(usual, peak(x)))
+            found = max(found, float(_moved(x, y).max(initial=0.0)) / max(typical, peak(x)))
         elif x.size:
             found = max(found, float((x != y).mean()))
     return found

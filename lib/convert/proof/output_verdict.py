@@ -58,27 +58,27 @@ def output_error(
         if pair.perturbed or pair.ours is None:
             continue
         expected, ours = pair.expected[name], pair.ours.get(name)
-        if ours is None or (wrong := _unlike(expected, ours, tolerance)):
+        if ours is None or (wrong := _mismatch(expected, ours, tolerance)):
             error.reason = f"{'it is missing in the converted model' if ours is None else wrong} ({pair.kind} inputs)."
             rows = ours is not None and expected.dtype == ours.dtype and expected.shape[1:] == ours.shape[1:]
-            return _unsettled(error, pairs, 0.0 if rows else np.inf)
+            return _unproven_if_sensitive(error, pairs, 0.0 if rows else np.inf)
         couples.append((pair.kind, expected, ours))
     if tolerance.rtol == 0.0 and (other := [k for k, e, o in couples if e.tobytes() != o.tobytes()]):
         error.reason = f"its bits are not the same ({other[0]} inputs)."
         return error
     if measures.kind(couples[0][1]) in "iubO":
-        return _whole(error, pairs, tolerance, inputs and not constant)
-    usual = measures.usual(name, pairs)
-    error.noise = measures.noise(name, pairs, usual, "ordinary")
+        return _discrete_output(error, pairs, tolerance, inputs and not constant)
+    typical = measures.typical_peak(name, pairs)
+    error.noise = measures.noise(name, pairs, typical, "ordinary")
     rounding = dict.fromkeys(("ordinary", *PERTURBED_ROUNDING), min(NOISE_FACTOR * (error.noise or 0.0), MAX_ROUNDING))
     gaps, sizes, noises, absolute = [], [], [], 0.0
     peaks = [measures.peak(e) for k, e, _ in couples if k == "sample"]
-    middle = float(np.median(peaks)) if peaks else usual
+    middle = float(np.median(peaks)) if peaks else typical
     for kind, expected, ours in couples:
         # an extreme case that makes huge values must not make the ordinary ones' errors look small
-        peak = max(usual, measures.peak(expected)) if kind in ("zeros", *EXTREME) else usual
+        peak = max(typical, measures.peak(expected)) if kind in ("zeros", *EXTREME) else typical
         if kind == "sample":  # one of a wrong unit must not make the errors of all others look small
-            peak = min(usual, max(measures.peak(expected), middle))
+            peak = min(typical, max(measures.peak(expected), middle))
         if kind in PERTURBED_ROUNDING:
             own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
             rounding[kind] = max(rounding[kind], min(own, PERTURBED_ROUNDING[kind]))
@@ -95,16 +95,16 @@ def output_error(
     error.cosine = min((c for c in (cosine(e, o) for _, e, o in couples) if c is not None), default=None)
     error.sqnr_db = min((r for r in (sqnr_db(e, o) for _, e, o in couples) if r is not None), default=None)
     error.top1_agreement = measures.top1([(e, o) for _, e, o in couples])
-    error.moves = measures.moves(name, pairs, usual)
+    error.moves = measures.movement(name, pairs, typical)
     error.slice_error, where = measures.slices(name, pairs, MIN_SLICE_MOVEMENT if tolerance.rounding is None else 0.0)
     if explained:
-        error.verdict, error.reason = _moving(error, tolerance, inputs and not constant)
+        error.verdict, error.reason = _check_movement(error, tolerance, inputs and not constant)
         return error
     if tolerance.rounding and all(e.dtype == np.float64 == o.dtype for _, e, o in couples):
         tolerance = replace(tolerance, rounding=ROUNDING_64)  # weights in float32 would lie inside float32's
     error.verdict, error.reason = _verdict(error, gap, size, np.concatenate(noises), tolerance, inputs and not constant)
     if tolerance.rtol != 0.0:
-        error = _unsettled(error, pairs, error.range_error, usual)
+        error = _unproven_if_sensitive(error, pairs, error.range_error, typical)
     if error.verdict == "proven" and tolerance.slice and error.slice_error > tolerance.slice:
         error.verdict = "unproven" if tolerance.rounding else "failed"
         error.reason = (
@@ -139,10 +139,10 @@ def _verdict(
                 f"an error is {float(gap[over].max()):.2g} of its range: inside the tolerance, but over the "
                 f"{float(explained[over].min()):.2g} that rounding explains. A single wrong weight may look like this."
             )
-    return _moving(error, tolerance, inputs)
+    return _check_movement(error, tolerance, inputs)
 
 
-def _moving(error: OutputError, tolerance: Tolerance, inputs: bool) -> tuple[str, str]:
+def _check_movement(error: OutputError, tolerance: Tolerance, inputs: bool) -> tuple[str, str]:
     """Whether the agreement says anything."""
     if not inputs:
         return "proven", ""
@@ -157,7 +157,7 @@ def _moving(error: OutputError, tolerance: Tolerance, inputs: bool) -> tuple[str
     return "proven", ""
 
 
-def _whole(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: bool) -> OutputError:
+def _discrete_output(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: bool) -> OutputError:
     """Integers, booleans, strings: counted, not subtracted. What never changes does not count in their favour."""
     error.equal, among = measures.equal(error.name, pairs)
     error.moves = None
@@ -168,7 +168,7 @@ def _whole(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: 
     least = min(error.equal, 1.0 if among is None else among)
     if least < tolerance.whole:
         error.reason = f"only {least:.2%} of its changing values are equal; {tolerance.whole:.0%} is asked for."
-        error = _unsettled(error, pairs, 1 - least)
+        error = _unproven_if_sensitive(error, pairs, 1 - least)
     elif inputs and not error.moves:
         error.verdict, error.reason = "unproven", "it is the same for every input; the check would be vacuous."
     else:
@@ -176,7 +176,7 @@ def _whole(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: 
     return error
 
 
-def _unlike(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str:
+def _mismatch(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str:
     """What is wrong before any number is compared; ""."""
     if expected.shape != ours.shape:
         return f"its shape is {list(ours.shape)}, the source's is {list(expected.shape)}"
@@ -187,9 +187,9 @@ def _unlike(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str
     return ""
 
 
-def _unsettled(error: OutputError, pairs: list[Pair], gap: float, usual: float = FLOOR) -> OutputError:
+def _unproven_if_sensitive(error: OutputError, pairs: list[Pair], gap: float, typical: float = FLOOR) -> OutputError:
     """A failure that the source's own answer to its inputs' last bit is as large as: who is right is not known."""
-    sensitivity = measures.sensitivity(error.name, pairs, "ordinary", usual)
+    sensitivity = measures.sensitivity(error.name, pairs, "ordinary", typical)
     if error.verdict == "failed" and sensitivity > MAX_SENSITIVITY and gap < np.inf and gap <= NOISE_FACTOR * sensitivity:
         error.verdict = "unproven"
         much = "the number of its rows" if np.isinf(sensitivity) else f"it by {sensitivity:.2g} of its range"

@@ -88,14 +88,14 @@ def measure(
     a, b = _rows(name, expected, masks), _rows(name, ours, masks)
     if measures.kind(expected[0]) in "iubO":
         same = np.asarray(a == b).reshape(len(a), -1).all(1)
-        return _share(name, "equal values", same, min_agreement)
+        return _agreement(name, "equal values", same, min_agreement)
     wide = [measures.wide(a), measures.wide(b)]
-    kind = _kind(name, wide[0], labels, expected[0].shape)
+    kind = _kind_of_output(name, wide[0], labels, expected[0].shape)
     if kind == "decisions":
-        found = _share(name, "decisions at 0.5", ((wide[0] > DECISION) == (wide[1] > DECISION)).all(1), min_agreement)
+        found = _agreement(name, "decisions at 0.5", ((wide[0] > DECISION) == (wide[1] > DECISION)).all(1), min_agreement)
     elif kind == "classes":
         top = [np.argmax(v, -1) for v in wide]
-        found = _share(name, "top-1 agreement", top[0] == top[1], min_agreement)
+        found = _agreement(name, "top-1 agreement", top[0] == top[1], min_agreement)
         found.classes = len(np.unique(top[0]))
         if found.classes == 1 and found.good:
             # every converter agrees where there is one answer only: the values decide
@@ -115,7 +115,7 @@ def measure(
     return found
 
 
-def whole(
+def measure_all(
     outputs: list[str], expected: list[Arrays], ours: list[Arrays], precision: str, *, on: str, **given: Any
 ) -> TaskQuality | None:
     """The verdict over all outputs: that of the worst. None where there is nothing to measure."""
@@ -151,10 +151,10 @@ def summary(found: Quality, on: str, inputs: int) -> str:
         return f"{level} on {found.count} {what}{error}"
     same = round((found.value or 0.0) * found.count)
     words = {"top-1 agreement": "same top class", "decisions at 0.5": "same decision", "equal values": "equal"}
-    said = f"{words[found.metric]} on {same} of {found.count} {what}"
+    text = f"{words[found.metric]} on {same} of {found.count} {what}"
     if found.accuracy_before is not None:
-        said += f"; accuracy {found.accuracy_before:.1%} before, {found.accuracy_after:.1%} after"
-    return said + error
+        text += f"; accuracy {found.accuracy_before:.1%} before, {found.accuracy_after:.1%} after"
+    return text + error
 
 
 def _scores(outputs: list[str], expected: list[Arrays], labels: list[int] | None) -> str | None:
@@ -189,7 +189,7 @@ def _rows(name: str, values: list[np.ndarray], masks: list[np.ndarray] | None) -
     return np.concatenate(out)
 
 
-def _kind(name: str, rows: np.ndarray, labels: list[int] | None, shape: tuple[int, ...]) -> str:
+def _kind_of_output(name: str, rows: np.ndarray, labels: list[int] | None, shape: tuple[int, ...]) -> str:
     """``classes``, ``decisions`` or ``values``; ``shape`` is the output's own."""
     # of many positions each may have scores; where each has one number, their largest is no class
     apart = len(shape) > 2 and (shape[-1] < measures.TOP1_LEAST or not SCORES.search(name))
@@ -208,13 +208,13 @@ def _kind(name: str, rows: np.ndarray, labels: list[int] | None, shape: tuple[in
     return "values" if level and float(norms.std()) < CONSTANT_NORM * level else "classes"
 
 
-def _share(name: str, metric: str, same: np.ndarray, floor: float) -> Quality:
+def _agreement(name: str, metric: str, same: np.ndarray, floor: float) -> Quality:
     right, count = int(same.sum()), int(same.size)
     value = right / count
     good = value >= floor
     words = {"top-1 agreement": "the top class stays", "decisions at 0.5": "the decision stays"}
-    said = words.get(metric, "all values are equal")
-    reason = "" if good else f"{said} on {right} of {count} ({value:.1%}); at least {floor:.0%} is asked for."
+    outcome = words.get(metric, "all values are equal")
+    reason = "" if good else f"{outcome} on {right} of {count} ({value:.1%}); at least {floor:.0%} is asked for."
     return Quality(name, metric, count, value, floor, good, wilson(right, count), reason=reason)
 
 

@@ -42,7 +42,7 @@ def decide(
     """
     tolerance = TOLERANCES[precision]
     if len(pairs) > 1:  # nothing but zeros may be 0 / 0, which every runtime answers as it likes
-        pairs = [p for p in pairs if p.kind != "zeros" or all(_finite_all(v) for v in p.expected.values())]
+        pairs = [p for p in pairs if p.kind != "zeros" or all(_all_finite(v) for v in p.expected.values())]
     compared = [p for p in pairs if not p.perturbed]
     extremes = tolerance.extremes and explained is None
     beyond = [] if extremes else [p for p in compared if p.kind in EXTREME and p.ours is not None]
@@ -70,7 +70,7 @@ def decide(
     errors = [output_error(name, pairs, tolerance, constant=name in fixed, **about) for name in names]
     worst = max(errors, key=lambda e: ORDER.index(e.verdict))
     verdict = worst.verdict
-    reason = _good(errors, tolerance, precision, compared, inputs)
+    reason = _reason_proven(errors, tolerance, precision, compared, inputs)
     if chance:
         kinds = " and ".join(chance)
         reason += f" Not judged: inputs of {kinds}, whose last bit alone moves the source by over {MAX_SENSITIVITY:.0%}."
@@ -78,7 +78,7 @@ def decide(
         reason = f"Output {worst.name!r}: {worst.reason}"
     if explained and ORDER.index(explained.verdict) > ORDER.index(verdict):
         verdict, reason = explained.verdict, explained.reason
-    if verdict == "proven" and (unseen := _unseen(names, pairs, tolerance)):
+    if verdict == "proven" and (unseen := _input_without_effect(names, pairs, tolerance)):
         verdict, reason = "unproven", f"No output shows what input {unseen!r} does: alone, it moves nothing beyond rounding."
     return Verdict(
         precision,
@@ -86,14 +86,14 @@ def decide(
         len(compared),
         verdict,
         reason,
-        max_abs_error=_most(e.max_abs_error for e in errors),
-        max_rel_error=_most(e.max_rel_error for e in errors),
-        range_error=_most(e.range_error for e in errors),
-        cosine=_least(e.cosine for e in errors),
-        sqnr_db=_least(e.sqnr_db for e in errors),
-        top1_agreement=_least(e.top1_agreement for e in errors),
-        beyond=_beyond(beyond, names),
-        outputs=[{k: _finite(v) for k, v in asdict(e).items()} for e in errors],
+        max_abs_error=_largest(e.max_abs_error for e in errors),
+        max_rel_error=_largest(e.max_rel_error for e in errors),
+        range_error=_largest(e.range_error for e in errors),
+        cosine=_smallest(e.cosine for e in errors),
+        sqnr_db=_smallest(e.sqnr_db for e in errors),
+        top1_agreement=_smallest(e.top1_agreement for e in errors),
+        beyond=_not_judged(beyond, names),
+        outputs=[{k: _finite_or_none(v) for k, v in asdict(e).items()} for e in errors],
     )
 
 
@@ -109,13 +109,13 @@ def _constant(names: list[str], compared: list[Pair]) -> list[str]:
     return same if len(same) < len(names) else []
 
 
-def _finite_all(value: np.ndarray) -> bool:
+def _all_finite(value: np.ndarray) -> bool:
     return measures.kind(value) not in "fc" or bool(np.isfinite(measures.wide(value)).all())
 
 
 def _nondeterministic(names: list[str], pairs: list[Pair]) -> list[str]:
-    """Extreme kinds of inputs on which the source itself is a matter of chance; known before any answer of the target's."""
-    usual = {name: measures.usual(name, pairs) for name in names}
+    """Extreme kinds of inputs on which the source itself is not deterministic. The target is not needed to know that."""
+    usual = {name: measures.typical_peak(name, pairs) for name in names}
     return [
         kind
         for kind in PERTURBED_ROUNDING
@@ -123,35 +123,37 @@ def _nondeterministic(names: list[str], pairs: list[Pair]) -> list[str]:
     ]
 
 
-def _unseen(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
+def _input_without_effect(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
     """An input that moves the outputs a little, and no output enough to tell; one that moves no bit is not used at all."""
     if not tolerance.rounding:
         return ""
     moved: dict[str, float] = {}
     for name in names:
-        for changed, share in measures.unmoved(name, pairs, measures.usual(name, pairs, 1.0)):
+        for changed, share in measures.movement_by_input(name, pairs, measures.typical_peak(name, pairs, 1.0)):
             moved[changed] = max(moved.get(changed, 0.0), share)
     return next((name for name, share in moved.items() if 0 < share < MIN_EFFECT * tolerance.rounding), "")
 
 
-def _good(errors: list[OutputError], tolerance: Tolerance, precision: str, compared: list[Pair], inputs: bool) -> str:
-    worst, least = _most(e.range_error for e in errors), _least(e.equal for e in errors)
-    said = "every value is equal" if not worst else f"the largest error is {worst:.2g} of the output's range"
+def _reason_proven(
+    errors: list[OutputError], tolerance: Tolerance, precision: str, compared: list[Pair], inputs: bool
+) -> str:
+    worst, least = _largest(e.range_error for e in errors), _smallest(e.equal for e in errors)
+    message = "every value is equal" if not worst else f"the largest error is {worst:.2g} of the output's range"
     if tolerance.rounding and worst and worst > tolerance.rounding:
-        said += f" (over {tolerance.rounding:.0e} only where rounding moves the source itself so far)"
+        message += f" (over {tolerance.rounding:.0e} only where rounding moves the source itself so far)"
     if least is not None and least < 1:
-        said += f", and {least:.2%} of the integers are equal"
+        message += f", and {least:.2%} of the integers are equal"
     if not inputs:
-        return f"It takes no inputs; in {len(errors)} tensors {said} ({precision})."
+        return f"It takes no inputs; in {len(errors)} tensors {message} ({precision})."
     sizes = {tuple((p.sizes or {}).items()) for p in compared}
     only = f", all at {_sizes(compared[0].sizes)}" if len(sizes) == 1 and compared[0].sizes else ""
-    return f"On {len(compared)} sets of inputs{only} {said} ({precision})."
+    return f"On {len(compared)} sets of inputs{only} {message} ({precision})."
 
 
-def _beyond(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
+def _not_judged(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
     """What was measured and not judged: the cosine of every output on inputs beyond what was calibrated."""
     return [
-        {"kind": p.kind, "name": name, "cosine": _finite(cosine(p.expected[name], p.ours[name]))}
+        {"kind": p.kind, "name": name, "cosine": _finite_or_none(cosine(p.expected[name], p.ours[name]))}
         for p in pairs
         for name in names
         if p.ours is not None
@@ -161,17 +163,17 @@ def _beyond(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
     ]
 
 
-def _finite(value: Any) -> Any:
+def _finite_or_none(value: Any) -> Any:
     """JSON has no infinity."""
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
-def _most(values: Any) -> float | None:
-    return _finite(max((v for v in values if v is not None), default=None))
+def _largest(values: Any) -> float | None:
+    return _finite_or_none(max((v for v in values if v is not None), default=None))
 
 
-def _least(values: Any) -> float | None:
-    return _finite(min((v for v in values if v is not None), default=None))
+def _smallest(values: Any) -> float | None:
+    return _finite_or_none(min((v for v in values if v is not None), default=None))
 
 
 def _sizes(sizes: dict[str, int] | None) -> str:

@@ -91,7 +91,7 @@ class Conversion:
         arguments = {
             "format": first,
             "folder": self.folder(0),
-            "out": self.folder("asked"),
+            "out": self.folder("source-runs"),
             "seeds": list(self.chosen.seeds),
             "sizes": self.chosen.sizes if sizes is None else sizes,
             "samples": samples,
@@ -134,14 +134,14 @@ class Conversion:
         answers = yield from self._answers(hops, source)
         signature = source.signature
         arguments = {
-            "asked": self.folder("asked"),
+            "source_runs": self.folder("source-runs"),
             "answers": [
                 {"folder": self.folder(f"answers-{k}"), "refused": a.refused, "reference": a.reference}
                 for k, a in enumerate(answers)
             ],
             "cases": _plain(source.cases),
             "precisions": [hop.precision for hop in hops],
-            "steady": source.steady,
+            "deterministic": source.steady,
             "blind_spots": [[*source.blind_spots, *hop.made.blind_spots, *hop.made.lost] for hop in hops],
             "inputs": bool(signature["inputs"]),
             "ranked": [v["name"] for v in signature["outputs"] if list(v["shape"][:1]) == [ROWS]],
@@ -179,7 +179,7 @@ class Conversion:
         if not limits:
             return source
         first = self.route[0].source
-        arguments = {"format": first, "folder": self.folder(0), "out": self.folder("asked"), "sizes": source.sizes}
+        arguments = {"format": first, "folder": self.folder(0), "out": self.folder("source-runs"), "sizes": source.sizes}
         arguments |= {"limits": limits}
         answer = yield from self.job(find(first).environment, "run_further", arguments, "Proof", EDGES_DONE)
         return source.model_copy(update={"cases": source.cases + checked(RunFurther, answer).cases})
@@ -221,7 +221,7 @@ class Conversion:
             arguments = {
                 "format": edge.target,
                 "folder": self.folder(k + 1),
-                "asked": self.folder("asked"),
+                "source_runs": self.folder("source-runs"),
                 "out": self.folder(f"answers-{k}"),
                 "cases": _plain(source.cases),
                 "source": source.signature,
@@ -240,7 +240,7 @@ class Conversion:
         chain = [find(self.route[0].source).on_disk, *(find(e.target).on_disk for e in self.route)]
         for k, (before, after) in enumerate(pairwise(chain)):
             if compared.hops[k].verdict == "failed" and before == after == "onnx" and source.cases:
-                file = self.scratch / "asked" / f"in-{source.cases[0].file}"
+                file = self.scratch / "source-runs" / f"in-{source.cases[0].file}"
                 arguments = {"source": self.folder(k), "target": self.folder(k + 1), "inputs": str(file)}
                 arguments |= {"names": hops[k].made.inputs | hops[k].made.outputs, "precision": hops[k].precision}
                 try:

@@ -15,7 +15,7 @@ from lib.convert.proof.quality import TaskQuality
 from lib.convert.proof.ranking import aligned
 from lib.convert.proof.tolerances import loosest
 from lib.convert.proof.verdict import decide
-from lib.convert.worker.lossy import LOSSY, faithful, quality
+from lib.convert.worker.lossy import LOSSY, emulation_verdict, quality
 from lib.convert.worker.outputs import Outputs
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
@@ -25,11 +25,11 @@ MAX_COMPARED_BYTES = 96 << 20  # of samples' outputs whose values are compared o
 
 
 def compare(
-    asked: str,
+    source_runs: str,
     answers: list[dict[str, Any]],
     cases: list[dict[str, Any]],
     precisions: list[str],
-    steady: bool,
+    deterministic: bool,
     inputs: bool,
     ranked: Sequence[str] = (),
     blind_spots: Sequence[Sequence[str]] = (),
@@ -41,7 +41,7 @@ def compare(
 ) -> Comparison:
     """Every hop, end to end, the three ways for ONNX, and how well a lossy file does its task.
 
-    ``asked`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
+    ``source_runs`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
     ``refused`` and ``reference``; ``blind_spots`` what each hop left unseen; ``ranked`` the outputs with one row a
     detection;
     ``constants`` those that depend on no input; ``masks`` inputs that switch positions off. ``lossy`` is about the last
@@ -49,42 +49,46 @@ def compare(
     the route source's names -> its source's. ``calibrated_on``: for static ranges "samples", "made-up inputs" or the
     same samples that judge; "" for others.
     """
-    source = Outputs(Path(asked), {}, asked_again=False)
+    source = Outputs(Path(source_runs), {}, ran_twice=False)
     artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
     precision = loosest(precisions)
     real = [c for c in cases if c["kind"] == "sample"]
-    shown = [c for c in cases if c["kind"] != "sample"] + _within(real, source.folder)
-    explained = faithful(artifacts[-2], artifacts[-1], source.folder, shown, precisions[-1], lossy) if lossy else None
+    shown = [c for c in cases if c["kind"] != "sample"] + _within_memory(real, source.folder)
+    explained = (
+        emulation_verdict(artifacts[-2], artifacts[-1], source.folder, shown, precisions[-1], lossy) if lossy else None
+    )
     about = {"inputs": inputs, "ranked": ranked, "constants": constants}
-    judged = None
+    task_quality = None
     if precision in LOSSY and inputs:
-        judged = quality(source, artifacts[-1], cases, precision, masks, min_agreement)
-        explained = _decided(explained, judged)
+        task_quality = quality(source, artifacts[-1], cases, precision, masks, min_agreement)
+        explained = _decided_by_task(explained, task_quality)
     hops = []
     for k, own in enumerate(precisions):
         rounding = explained if k == len(precisions) - 1 else None
         hops.append(_compare(artifacts[k], artifacts[k + 1], source, shown, own, explained=rounding, **about))
-        _lowered(hops[-1], blind_spots[k] if blind_spots else ())
-    whole = _compare(source, artifacts[-1], source, shown, precision, explained=explained, **about)
+        _lower_for_blind_spots(hops[-1], blind_spots[k] if blind_spots else ())
+    end_to_end = _compare(source, artifacts[-1], source, shown, precision, explained=explained, **about)
     if precision in LOSSY and inputs:
-        _good_enough(whole, judged, calibrated_on, explained)
-    if not steady:
-        whole.lower("unproven", UNSTEADY)
-    elif whole.verdict == "proven" and (bad := [h for h in hops if h.verdict == "failed"]):
+        _lower_for_quality(end_to_end, task_quality, calibrated_on, explained)
+    if not deterministic:
+        end_to_end.lower("unproven", UNSTEADY)
+    elif end_to_end.verdict == "proven" and (bad := [h for h in hops if h.verdict == "failed"]):
         # two errors that undo each other are no proof
-        whole.lower("unproven", f"A step on the way failed: {bad[0].reason}")
-    _lowered(whole, [one for some in blind_spots for one in some])
+        end_to_end.lower("unproven", f"A step on the way failed: {bad[0].reason}")
+    _lower_for_blind_spots(end_to_end, [one for some in blind_spots for one in some])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
-    if three and three.counts and whole.verdict == "proven":
+    if three and three.counts and end_to_end.verdict == "proven":
         # a lossy file differs from its source by design; the two that run it must still agree
         found, who = (three.runtimes, "with it") if precision in LOSSY else (three.reference, "with the source")
         if found and found.verdict == "failed":
             why = f"onnxruntime agrees with the source, the reference evaluator does not agree {who}: {found.reason}"
-            whole.lower("unproven", why)
-    return Comparison(hops, whole, three, explained or Faithfulness(whole.verdict, whole.reason, "tolerance"), judged)
+            end_to_end.lower("unproven", why)
+    return Comparison(
+        hops, end_to_end, three, explained or Faithfulness(end_to_end.verdict, end_to_end.reason, "tolerance"), task_quality
+    )
 
 
-def _within(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
+def _within_memory(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     """As many as memory allows: they come in no order, so the first are as good as any."""
     size, out = 0, []
     for case in cases:
@@ -95,40 +99,47 @@ def _within(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
     return out
 
 
-def _decided(explained: Faithfulness | None, judged: TaskQuality | None) -> Faithfulness | None:
+def _decided_by_task(explained: Faithfulness | None, task_quality: TaskQuality | None) -> Faithfulness | None:
     """Where a format itself errs as much as the output moves, enough real inputs on which the task stays decide."""
-    if not explained or not explained.vacuous or not judged or not judged.good:
+    if not explained or not explained.vacuous or not task_quality or not task_quality.good:
         return explained
-    if judged.on != "samples" or judged.count < MIN_SAMPLES_TO_DECIDE or not judged.interval:
+    if task_quality.on != "samples" or task_quality.count < MIN_SAMPLES_TO_DECIDE or not task_quality.interval:
         return explained
-    why = f"{explained.reason} So the task decides: {judged.summary}."
+    why = f"{explained.reason} So the task decides: {task_quality.summary}."
     return replace(explained, verdict="proven", reason=why)
 
 
-def _good_enough(whole: Verdict, judged: TaskQuality | None, calibrated_on: str, explained: Faithfulness | None) -> None:
+def _lower_for_quality(
+    end_to_end: Verdict, task_quality: TaskQuality | None, calibrated_on: str, explained: Faithfulness | None
+) -> None:
     """Faithful is not yet useful: a lossy file must also do its task."""
-    if whole.verdict == "failed":
+    if end_to_end.verdict == "failed":
         return
-    if judged is None:
-        whole.lower("unproven", f"Nothing shows how well it does its task. {whole.reason}")
-    elif not judged.good:
-        real = judged.on == "samples"
+    if task_quality is None:
+        end_to_end.lower("unproven", f"Nothing shows how well it does its task. {end_to_end.reason}")
+    elif not task_quality.good:
+        real = task_quality.on == "samples"
         where = "on the samples" if real else "on made-up inputs, which may say little of real ones"
-        whole.lower("failed" if real else "unproven", f"Not good enough {where}: {judged.reason}")
-    elif calibrated_on not in ("", "samples") and whole.verdict == "proven":
+        end_to_end.lower("failed" if real else "unproven", f"Not good enough {where}: {task_quality.reason}")
+    elif calibrated_on not in ("", "samples") and end_to_end.verdict == "proven":
         known = "so nothing is known of real ones" if calibrated_on == "made-up inputs" else "which also judge it"
         why = f"Its ranges were measured on {calibrated_on}, {known}; give samples of real inputs, eight or more."
-        whole.lower("unproven", why)
-    elif calibrated_on and judged.on == "samples" and judged.inputs < MIN_SAMPLES_FOR_RANGES and whole.verdict == "proven":
-        why = f"Ranges that {judged.inputs} samples judge are not known to fit others; give eight samples or more."
-        whole.lower("unproven", why)
-    elif whole.verdict == "proven":
-        made = "" if judged.on == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
-        reason = explained.reason if explained and explained.reason else whole.reason
-        whole.reason = f"{judged.summary[0].upper()}{judged.summary[1:]}.{made} {reason}"
+        end_to_end.lower("unproven", why)
+    elif (
+        calibrated_on
+        and task_quality.on == "samples"
+        and task_quality.inputs < MIN_SAMPLES_FOR_RANGES
+        and end_to_end.verdict == "proven"
+    ):
+        why = f"Ranges that {task_quality.inputs} samples judge are not known to fit others; give eight samples or more."
+        end_to_end.lower("unproven", why)
+    elif end_to_end.verdict == "proven":
+        made = "" if task_quality.on == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
+        reason = explained.reason if explained and explained.reason else end_to_end.reason
+        end_to_end.reason = f"{task_quality.summary[0].upper()}{task_quality.summary[1:]}.{made} {reason}"
 
 
-def _lowered(verdict: Verdict, blind_spots: Sequence[str]) -> None:
+def _lower_for_blind_spots(verdict: Verdict, blind_spots: Sequence[str]) -> None:
     """What agreed on all inputs is not proven where those inputs could not show everything."""
     if blind_spots and verdict.verdict == "proven":
         verdict.lower("unproven", f"{' '.join(dict.fromkeys(blind_spots))} Otherwise: {verdict.reason}")
@@ -162,7 +173,7 @@ def _compare(
         pairs.append(Pair(case["kind"], expected, ours and aligned(expected, ours, ranked), why, *about))
         if case["kind"] == "ordinary" and not repeated:
             repeated, again = True, f"again-{case['file']}"
-            if target.asked_again:
+            if target.ran_twice:
                 ours = target.of(again)
                 ours = ours and aligned(expected, ours, ranked)
                 pairs.append(Pair("repeated", expected, ours, target.refused.get(again, why), *about))
@@ -204,8 +215,8 @@ def _three_way(
     own = target.folder / "reference-source.npz"
     counts = not own.is_file() or not differs(expected, aligned(expected, arrays.load(own), ranked))
     why = "" if counts else "it differs from onnxruntime on the source, too, so it says nothing about the conversion"
-    runtimes = None if ours is None else _once(aligned(expected, ours, ranked), third, precision)
-    return ThreeWay(_once(expected, third, precision), why, counts, runtimes)
+    runtimes = None if ours is None else _decide_one_case(aligned(expected, ours, ranked), third, precision)
+    return ThreeWay(_decide_one_case(expected, third, precision), why, counts, runtimes)
 
 
 def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
@@ -213,10 +224,10 @@ def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
     shared = {name: value for name, value in other.items() if name in one}
     if len(shared) < len(one):
         return True
-    return _once(one, shared, "fp32").verdict != "proven"
+    return _decide_one_case(one, shared, "fp32").verdict != "proven"
 
 
-def _once(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> Verdict:
+def _decide_one_case(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> Verdict:
     """Of one set of inputs, so movement cannot be asked for; what was found needs no sentence."""
     found = decide([Pair("ordinary", expected, other)], precision, inputs=False)
     if found.verdict == "proven":

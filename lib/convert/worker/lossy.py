@@ -10,7 +10,7 @@ import numpy as np
 
 from lib.convert.core import arrays
 from lib.convert.proof.comparison import Faithfulness
-from lib.convert.proof.quality import TaskQuality, whole
+from lib.convert.proof.quality import TaskQuality, measure_all
 from lib.convert.worker.outputs import Outputs
 
 LOSSY = ("fp16", "int8")
@@ -20,23 +20,23 @@ MAX_SAMPLES = 12  # samples, where nothing else is run
 MADE_UP = ("lifelike", "ordinary", "resized")
 
 
-def faithful(
-    before: Outputs, after: Outputs, asked: Path, cases: list[dict[str, Any]], precision: str, hop: dict[str, Any]
+def emulation_verdict(
+    before: Outputs, after: Outputs, source_runs: Path, cases: list[dict[str, Any]], precision: str, hop: dict[str, Any]
 ) -> Faithfulness | None:
-    """The verdict of ``emulation/judgement.py`` on the last hop; None where this format has no emulation or it did not run.
+    """The verdict of ``emulation/faithfulness.py`` on the last hop; None if the format has no emulation or it did not run.
 
     ``before`` and ``after`` are the answers of the hop's source and target, under the names of the route's source.
     """
-    from lib.convert.emulation import judgement
+    from lib.convert.emulation import faithfulness
     from lib.convert.emulation.emulated import emulated
     from lib.errors import WorkbenchError
 
     chosen, expected, ours, given = [], [], [], []
-    for case in _some(cases, precision):
+    for case in _cases_to_emulate(cases, precision):
         e, o = before.of(case["file"]), after.of(case["file"])
         if e is None or o is None or any(n not in o or o[n].shape != e[n].shape for n in e):
             continue
-        inputs = arrays.load(asked / f"in-{case['file']}")
+        inputs = arrays.load(source_runs / f"in-{case['file']}")
         chosen.append(case)
         expected.append({hop["outputs"].get(n, n): v for n, v in e.items()})
         ours.append({hop["outputs"].get(n, n): v for n, v in o.items()})
@@ -47,10 +47,10 @@ def faithful(
         found = emulated(hop["format"], Path(hop["source"]), Path(hop["target"]), given)
     except (WorkbenchError, MemoryError):
         return None  # then the tolerance decides, as for formats without an emulation
-    return None if found is None else judgement.judge(expected, ours, found, precision)
+    return None if found is None else faithfulness.assess(expected, ours, found, precision)
 
 
-def _some(cases: list[dict[str, Any]], precision: str) -> list[dict[str, Any]]:
+def _cases_to_emulate(cases: list[dict[str, Any]], precision: str) -> list[dict[str, Any]]:
     """Real inputs where there are any, and noise beside them, since it finds what real ones do not reach.
 
     Not for int8: its ranges end where those of the real inputs end, and noise is cut off there.
@@ -75,7 +75,7 @@ def quality(
 ) -> TaskQuality | None:
     """How well the target does the source's task: on all samples, or on made-up inputs where there are none."""
     real = [c for c in cases if c["kind"] == "sample"]
-    judged = real or _made(cases)
+    judged = real or _made_up(cases)
     expected, ours, labels, padding = [], [], [], []
     for case in judged:
         e, o = source.of(case["file"]), target.of(case["file"])
@@ -92,10 +92,10 @@ def quality(
         "masks": padding if all(m is not None for m in padding) else None,
         "min_agreement": floor,
     }
-    return whole(list(expected[0]), expected, ours, precision, on="samples" if real else "made-up inputs", **given)
+    return measure_all(list(expected[0]), expected, ours, precision, on="samples" if real else "made-up inputs", **given)
 
 
-def _made(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _made_up(cases: list[dict[str, Any]]) -> list[dict[str, Any]]:
     """Lifelike inputs where the model's kind is known, else noise."""
     found = [c for c in cases if c["kind"] == "lifelike"]
     return found or [c for c in cases if c["kind"] in MADE_UP]

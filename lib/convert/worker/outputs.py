@@ -10,9 +10,9 @@ from lib.convert.core import arrays
 class Outputs:
     """``of(file)`` gives a case's outputs; None where the artifact refused it."""
 
-    def __init__(self, folder: Path, refused: dict[str, str], *, asked_again: bool = True) -> None:
-        """``asked_again``: it ran the first case twice. The source did so where its answers were made."""
-        self.folder, self.refused, self.asked_again = folder, refused, asked_again
+    def __init__(self, folder: Path, refused: dict[str, str], *, ran_twice: bool = True) -> None:
+        """``ran_twice``: it ran the first case twice. The source did so where its answers were made."""
+        self.folder, self.refused, self.ran_twice = folder, refused, ran_twice
 
     def of(self, file: str) -> arrays.Arrays | None:
         path = self.folder / f"out-{file}"

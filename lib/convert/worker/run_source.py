@@ -15,12 +15,12 @@ from lib.convert.formats import find, load
 from lib.convert.proof import cases as proof_cases
 from lib.convert.proof.tolerances import EXTREME
 from lib.convert.worker import source_samples, source_sizes, timing
-from lib.convert.worker.source_runs import CASE_SECONDS, SourceRuns, same
+from lib.convert.worker.source_runs import CASE_SECONDS, SourceRuns, same_outputs
 from lib.model_inputs import sizes as dimensions
 from lib.model_inputs.hints import in_folder
 
 Answer = dict[str, Any]
-NUDGED_SAMPLES = 2
+PERTURBED_PER_KIND = 2
 MAX_CASES_CHECKED = 40  # inputs that are asked which code of the model they run
 
 
@@ -53,30 +53,30 @@ def run_source(
     signature, runs = runner.signature(), SourceRuns(runner, Path(out))
     dimensions.check(sizes, signature)
     hints = _hints(runner, Path(folder))
-    given = source_samples.taken(samples, signature, sizes, Path(folder), hints) if samples else None
+    real = source_samples.read_samples(samples, signature, sizes, Path(folder), hints) if samples else None
     progress("Running the source")
     wide = find(format).on_disk in ("onnx", "pt2")  # other runtimes crash where these refuse an index
-    found = source_sizes.sized(runs, signature, sizes, source_samples.sizes_of(given, signature, sizes), seeds)
+    found = source_sizes.find_sizes(runs, signature, sizes, source_samples.sizes_of(real, signature, sizes), seeds)
     # pictures, waves and texts leave the size open: they are read once more at the one that the source takes
-    open_ = given is not None and given.kind != "arrays" and bool(found.sizes)
-    if open_ and source_samples.sizes_of(given, signature, {}) != found.sizes:
-        given = source_samples.taken(samples, signature, found.sizes, Path(folder), hints)
+    open_ = real is not None and real.kind != "arrays" and bool(found.sizes)
+    if open_ and source_samples.sizes_of(real, signature, {}) != found.sizes:
+        real = source_samples.read_samples(samples, signature, found.sizes, Path(folder), hints)
     about = {"fixed": found.sizes, "ranges": found.integers or None, "other": found.second or found.sizes}
     for case in proof_cases.cases(signature, tuple(seeds), **about, wide=wide, hints=hints):
-        if case.kind not in EXTREME or not runs.endless.intersection(EXTREME):
-            runs.take(case)
-    source_sizes.other_rate(runs, signature, sizes, seeds[0])
+        if case.kind not in EXTREME or not runs.timed_out.intersection(EXTREME):
+            runs.run_case(case)
+    source_sizes.run_other_rate(runs, signature, sizes, seeds[0])
     about_samples = None
-    if given is not None:
-        calibration, rows = source_samples.divided(given, calibrated)
-        judged = source_samples.judge(runs, given, rows)
-        about_samples = source_samples.described(given, samples["name"], calibration, judged)
-    _nudge(runs)
+    if real is not None:
+        calibration, rows = source_samples.split(real, calibrated)
+        judged = source_samples.run_samples(runs, real, rows)
+        about_samples = source_samples.summary(real, samples["name"], calibration, judged)
+    _run_perturbed(runs)
     first = next((c for c in runs.cases if c["kind"] == "ordinary"), None) or next(iter(runs.cases), None)
-    steady = True
+    deterministic = True
     if first is not None:
         inputs = arrays.load(runs.out / f"in-{first['file']}")
-        steady = same(arrays.load(runs.out / f"out-{first['file']}"), runs.run(inputs, CASE_SECONDS))
+        deterministic = same_outputs(arrays.load(runs.out / f"out-{first['file']}"), runs.run(inputs, CASE_SECONDS))
     notes = [
         f"The source refuses {c.kind} inputs: {why}" for c, why in runs.refused if c.kind in ("ordinary", "zeros", "large")
     ]
@@ -88,7 +88,7 @@ def run_source(
         "refused": list(dict.fromkeys(notes))[:4],
         "blind_spots": _blind_spots(runner, runs),
         "constants": runner.constants() if isinstance(runner, Checked) else [],
-        "steady": steady,
+        "steady": deterministic,
         "median_ms": _milliseconds(runner, runs.out, first) if first and timed else None,
         "samples": about_samples,
     }
@@ -99,8 +99,8 @@ def run_further(progress: Any, format: str, folder: str, out: str, sizes: dict[s
     progress("Running the source")
     runner = load(format, Path(folder))
     runs = SourceRuns(runner, Path(out), prefix="further-")
-    for case in proof_cases.beyond(runner.signature(), sizes, limits):
-        runs.take(case)
+    for case in proof_cases.over_limits(runner.signature(), sizes, limits):
+        runs.run_case(case)
     return {"cases": runs.cases}
 
 
@@ -109,14 +109,14 @@ def _hints(runner: Runner, folder: Path) -> dict[str, Any]:
     return runner.hints() if isinstance(runner, Hinting) else in_folder(folder)
 
 
-def _nudge(runs: SourceRuns) -> None:
+def _run_perturbed(runs: SourceRuns) -> None:
     """Inputs that look real, moved by their last bit: what rounding makes of saturated outputs shows only there."""
     for kind in ("lifelike", "sample"):
-        for case in [c for c in runs.cases if c["kind"] == kind][:NUDGED_SAMPLES]:
-            given = arrays.load(runs.out / f"in-{case['file']}")
-            if any(v.dtype.kind == "f" for v in given.values()):
-                moved = proof_cases.perturbed(given, case["seed"])
-                runs.take(proof_cases.Case(f"perturbed {kind}", case["seed"], case["sizes"], moved))
+        for case in [c for c in runs.cases if c["kind"] == kind][:PERTURBED_PER_KIND]:
+            inputs = arrays.load(runs.out / f"in-{case['file']}")
+            if any(v.dtype.kind == "f" for v in inputs.values()):
+                perturbed = proof_cases.perturbed(inputs, case["seed"])
+                runs.run_case(proof_cases.Case(f"perturbed {kind}", case["seed"], case["sizes"], perturbed))
 
 
 def _blind_spots(runner: Runner, runs: SourceRuns) -> list[str]:

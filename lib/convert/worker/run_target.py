@@ -29,7 +29,7 @@ def run_target(
     progress: Any,
     format: str,
     folder: str,
-    asked: str,
+    source_runs: str,
     out: str,
     cases: list[dict[str, Any]],
     source: dict[str, Any],
@@ -37,7 +37,7 @@ def run_target(
     beside: dict[str, str] | None = None,
     last: bool = True,
 ) -> Answer:
-    """Runs an artifact on the cases in ``asked``; outputs go to ``out`` under the source's names.
+    """Runs an artifact on the cases in ``source_runs``; outputs go to ``out`` under the source's names.
 
     ``source`` is the source's signature, ``names`` what the edges so far have renamed. ``beside`` is the source
     itself where both can live in one process: then both are timed in turns. Only the ``last`` artifact of a route is
@@ -60,7 +60,7 @@ def run_target(
     for file, case in [(c["file"], c) for c in todo] + ([(f"again-{first['file']}", first)] if first else []):
         seconds = EXTREME_SECONDS * 4 if case["kind"] in EXTREME else CASE_SECONDS * 2  # a target may be slower
         try:
-            inputs = arrays.load(Path(asked) / f"in-{case['file']}")
+            inputs = arrays.load(Path(source_runs) / f"in-{case['file']}")
             arrays.save(Path(out) / f"out-{file}", call(lambda x, s=seconds: run(runner, x, s), inputs))
         except MemoryError:
             raise
@@ -70,7 +70,7 @@ def run_target(
     reply |= dict.fromkeys(("reference", "median_ms", "steady_ms"))
     reply["notes"] = changes(given, signature, ins, outs)
     if last and first and first["file"] not in refused:
-        inputs = arrays.load(Path(asked) / f"in-{first['file']}")
+        inputs = arrays.load(Path(source_runs) / f"in-{first['file']}")
         other = load(beside["format"], Path(beside["folder"])) if beside else None
         reply["reference"] = _reference(runner, call, inputs, Path(out), first["file"])
         if reply["reference"] == "" and isinstance(other, Referenced):
@@ -100,7 +100,7 @@ def _reference(runner: Any, call: Callable[..., arrays.Arrays], inputs: arrays.A
 def _reference_of_source(runner: Referenced, inputs: arrays.Arrays, out: Path) -> None:
     """The reference evaluator on the source itself: where it differs there, it says nothing about the conversion.
 
-    Only asked where it does not agree with the converted model's runtime, since it is slow.
+    Only run where it does not agree with the converted model's runtime, since it is slow.
     """
     from lib.convert.worker.hops import differs
 

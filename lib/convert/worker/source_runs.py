@@ -30,8 +30,8 @@ class SourceRuns:
     refused: list[tuple[proof_cases.Case, str]] = field(default_factory=list)
     bytes: int = 0
     prefix: str = ""  # of the files' names
-    slow: int = 0  # runs that took too long, of inputs that a model should take
-    endless: set[str] = field(default_factory=set)  # kinds of cases of which one took too long
+    slow_runs: int = 0  # runs that took too long, of inputs that a model should take
+    timed_out: set[str] = field(default_factory=set)  # kinds of cases of which one took too long
 
     def run(self, inputs: arrays.Arrays, seconds: float) -> arrays.Arrays:
         """On copies, since a model may write into its inputs."""
@@ -39,14 +39,14 @@ class SourceRuns:
 
     def too_slow(self) -> None:
         """Raises InvalidFile the second time: a model that does not end would hold a worker for every case."""
-        self.slow += 1
-        if self.slow >= MAX_SLOW:
+        self.slow_runs += 1
+        if self.slow_runs >= MAX_SLOW:
             raise InvalidFile(
                 "The model takes too long for one input, or does not end, so it cannot be compared with what is made of it. "
                 "Give smaller sizes."
             )
 
-    def take(self, case: proof_cases.Case, label: int | None = None) -> bool:
+    def run_case(self, case: proof_cases.Case, label: int | None = None) -> bool:
         file = f"{self.prefix}{len(self.cases) + len(self.refused)}.npz"
         try:
             outputs = self.run(case.arrays, EXTREME_SECONDS if case.kind in EXTREME else CASE_SECONDS)
@@ -55,7 +55,7 @@ class SourceRuns:
         except Exception as error:  # whatever a framework raises for inputs that it does not take
             self.refused.append((case, sanitize_message(error)))
             if isinstance(error, LimitExceeded):
-                self.endless.add(case.kind)
+                self.timed_out.add(case.kind)
                 if case.kind not in EXTREME:
                     self.too_slow()
             return False
@@ -67,7 +67,7 @@ class SourceRuns:
         return True
 
 
-def same(a: arrays.Arrays, b: arrays.Arrays) -> bool:
+def same_outputs(a: arrays.Arrays, b: arrays.Arrays) -> bool:
     """Two runs on the same inputs: equal up to the order of additions among threads."""
     from lib.convert.proof.measures import kind, peak, wide
 

@@ -18,33 +18,33 @@ from lib.model_inputs.text_files import tokenizer_in
 MAX_JUDGED, MAX_BYTES = 512, 512 << 20  # samples that are run, and bytes of their inputs and outputs
 
 
-def taken(
-    given: dict[str, Any], signature: Signature, sizes: dict[str, int], folder: Path, hints: dict[str, Any]
+def read_samples(
+    upload: dict[str, Any], signature: Signature, sizes: dict[str, int], folder: Path, hints: dict[str, Any]
 ) -> Samples:
     """Reads the file ``given`` (``path``, ``name``, ``preprocessing``) and stores it in its ``folder`` for the edges.
 
     Raises InvalidFile for bad samples.
     """
-    found = read(
-        Path(given["path"]),
-        given["name"],
+    samples = read(
+        Path(upload["path"]),
+        upload["name"],
         signature,
-        preprocessing=given.get("preprocessing"),
+        preprocessing=upload.get("preprocessing"),
         sizes=sizes,
         tokenizer=tokenizer_in(folder),
         hints=hints,
     )
-    if not found.rows:
+    if not samples.rows:
         raise InvalidFile("There are no samples in the file.")
     widths = {v.shape[-1] for v in signature.outputs if v.shape and isinstance(v.shape[-1], int)}
-    if found.kind == "pictures" and found.labels is not None and widths and len(found.classes) not in widths:
-        found.labels = None  # folders of a visitor's own classes say nothing of the model's
+    if samples.kind == "pictures" and samples.labels is not None and widths and len(samples.classes) not in widths:
+        samples.labels = None  # folders of a visitor's own classes say nothing of the model's
         several = " or ".join(map(str, sorted(widths)[:3]))
-        found.messages.append(
-            f"The labels were left out: {len(found.classes)} folders, and the model has {several} classes."
+        samples.messages.append(
+            f"The labels were left out: {len(samples.classes)} folders, and the model has {several} classes."
         )
-    save(found, Path(given["folder"]))
-    return found
+    save(samples, Path(upload["folder"]))
+    return samples
 
 
 def sizes_of(samples: Samples | None, signature: Signature, sizes: dict[str, int]) -> dict[str, int]:
@@ -57,7 +57,7 @@ def sizes_of(samples: Samples | None, signature: Signature, sizes: dict[str, int
     return found
 
 
-def judge(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int]:
+def run_samples(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int]:
     """Runs ``rows``; numbers of those that were run. One that the source refuses is the visitor's fault and named."""
     done: list[int] = []
     # files are often sorted by class or by time: the first few say little of the rest
@@ -65,28 +65,28 @@ def judge(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int]:
         if runs.bytes > MAX_BYTES:
             break
         label = samples.labels[number] if samples.labels is not None else None
-        if not runs.take(proof_cases.Case("sample", number, {}, samples.rows[number]), label):
+        if not runs.run_case(proof_cases.Case("sample", number, {}, samples.rows[number]), label):
             raise InvalidFile(f"The model refuses sample {number + 1} of the file: {runs.refused[-1][1]}")
         done.append(number)
     return done
 
 
-def described(found: Samples, name: str, calibration: list[int], judged: list[int]) -> dict[str, Any]:
+def summary(samples: Samples, name: str, calibration: list[int], judged: list[int]) -> dict[str, Any]:
     """``samples`` of the report."""
     return {
         "name": name,
-        "kind": found.kind,
-        "count": len(found.rows),
-        "labels": found.labels is not None,
-        "classes": found.classes[:1000],
-        "preprocessing": found.preprocessing.as_dict() if found.preprocessing else None,
+        "kind": samples.kind,
+        "count": len(samples.rows),
+        "labels": samples.labels is not None,
+        "classes": samples.classes[:1000],
+        "preprocessing": samples.preprocessing.as_dict() if samples.preprocessing else None,
         "calibration": len(calibration),
         "judged": len(judged),
         "shared": len(set(calibration) & set(judged)),
-        "messages": found.messages,
+        "messages": samples.messages,
     }
 
 
-def divided(samples: Samples, calibrated: bool) -> tuple[list[int], list[int]]:
+def split(samples: Samples, calibrated: bool) -> tuple[list[int], list[int]]:
     """(calibration, judged): numbers of rows. What ranges were measured on does not judge them."""
     return halves(samples) if calibrated else ([], list(range(len(samples.rows))))

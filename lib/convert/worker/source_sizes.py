@@ -14,13 +14,13 @@ SEARCH_SECONDS = 20  # of one try
 OTHER_RATE = 8000  # hertz: telephones, beside 16000
 
 
-def sized(
+def find_sizes(
     runs: SourceRuns, signature: Signature, sizes: dict[str, int], real: dict[str, int], seeds: list[int]
 ) -> dimensions.Found:
     """As given, then as the samples have them, then by trying; other sizes are tried for all that were not given."""
     if not real:
-        return _searched(runs, signature, sizes, seeds)
-    found, free = _searched(runs, signature, sizes | real, seeds), _searched(runs, signature, sizes, seeds)
+        return _search(runs, signature, sizes, seeds)
+    found, free = _search(runs, signature, sizes | real, seeds), _search(runs, signature, sizes, seeds)
     if not found.taken:
         return free
     found.second = next((s for s in (found.second, free.sizes, free.second) if s and s != found.sizes), None)
@@ -28,15 +28,15 @@ def sized(
     return found
 
 
-def other_rate(runs: SourceRuns, signature: Signature, fixed: dict[str, int], seed: int) -> None:
+def run_other_rate(runs: SourceRuns, signature: Signature, fixed: dict[str, int], seed: int) -> None:
     """Sound at another rate wants other sizes, and often a branch of its own."""
     rates = {v.name: (OTHER_RATE, OTHER_RATE) for v in signature.inputs if is_rate(v)}
-    if rates and (found := _searched(runs, signature, fixed, [seed], rates)).taken:
+    if rates and (found := _search(runs, signature, fixed, [seed], rates)).taken:
         made = proof_cases.cases(signature, (seed,), found.sizes, ranges=found.integers | rates, only_first=True)[0]
-        runs.take(proof_cases.Case("alone", seed, found.sizes, made.arrays, next(iter(rates))))
+        runs.run_case(proof_cases.Case("alone", seed, found.sizes, made.arrays, next(iter(rates))))
 
 
-def _searched(
+def _search(
     runs: SourceRuns,
     signature: Signature,
     fixed: dict[str, int],

@@ -48,7 +48,7 @@ class Converted:
         samples = {"path": str(self.subject.samples), "name": "samples.npz", "folder": scratch.folder("samples-0")}
         samples["preprocessing"] = None
         self.source = entrypoints.run_source(
-            progress, format="onnx", folder=scratch.folder(0), out=scratch.folder("asked"), seeds=[0, 1, 2],
+            progress, format="onnx", folder=scratch.folder(0), out=scratch.folder("source-runs"), seeds=[0, 1, 2],
             sizes={}, samples=samples, calibrated=calibrated, timed=False,
         )  # fmt: skip
         about = {"sizes": self.source["sizes"], "samples": scratch.folder("samples-0"), "min_agreement": 0.95}
@@ -65,7 +65,7 @@ class Converted:
         for path in (folder, out):
             path.mkdir(parents=True)
         onnx.save(model, folder / "model.onnx")
-        given = {"asked": str(self.folder / "asked"), "cases": self.source["cases"]}
+        given = {"source_runs": str(self.folder / "source-runs"), "cases": self.source["cases"]}
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
         try:
             answered = entrypoints.run_target(
@@ -80,7 +80,7 @@ class Converted:
         lossy = {"format": self.target, "source": str(self.folder / "0"), "target": str(folder), "dtypes": dtypes} | same
         judged = entrypoints.compare(
             progress, answers=[{"folder": str(out)} | {n: answered[n] for n in ("refused", "reference")}],
-            precisions=[self.edge.precision], steady=self.source["steady"], inputs=True,
+            precisions=[self.edge.precision], deterministic=self.source["steady"], inputs=True,
             constants=self.source["constants"], masks=[v["name"] for v in signature["inputs"] if v["role"] == "mask"],
             lossy=lossy if self.edge.precision in ("fp16", "int8") else None,
             calibrated_on="samples" if self.target == "onnx-int8-static" else "", **given,

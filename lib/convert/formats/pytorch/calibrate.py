@@ -86,7 +86,7 @@ def moves(flat: Any, signature: Signature) -> float:
             return 0.0  # no detections
         if value.dtype.kind == "f":
             peak = max(measures.peak(p.expected[name]) for p in pairs)
-            found_move = measures.moves(name, pairs, peak)
+            found_move = measures.movement(name, pairs, peak)
             least = min(least, 1.0 if found_move is None else found_move)
     return least
 

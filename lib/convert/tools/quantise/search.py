@@ -173,7 +173,7 @@ class _Search:
         run = self._quantiser.candidate(method, floats)
         ours = [run(row) for row in self._rows]
         figures: dict[str, float | None] = {"sqnr_db": _decibels(_noise(self._names, self._expected, ours))}
-        judged = quality.whole(
+        judged = quality.measure_all(
             self._names, self._expected, ours, "int8", on="calibration inputs", min_agreement=self._floor
         ) if self._names else None  # fmt: skip
         if judged is None:

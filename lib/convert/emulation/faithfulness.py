@@ -33,7 +33,7 @@ MAX_VALUES = 60_000_000  # of one output, all draws together, that are held as f
 VACUOUS = 0.5  # spread / movement from which on any file would pass
 
 
-def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | None, precision: str) -> Faithfulness:
+def assess(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | None, precision: str) -> Faithfulness:
     """Is the file what ``precision`` gives of its source?
 
     ``precision`` is "fp16" or "int8". ``expected``, ``ours`` and the emulation's lists go by input, outputs by the
@@ -46,13 +46,13 @@ def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | Non
         more = f" ({len(emulation.weights) - 1} more of the kind.)" if len(emulation.weights) > 1 else ""
         return Faithfulness("failed", f"{emulation.weights[0]}{more}", "rounding", figures)
     if emulation.notes and not emulation.outputs:
-        said = f"What this format must give could not be worked out: {emulation.notes[0]}"
-        return Faithfulness("unproven", said, "emulation", figures)
+        message = f"What this format must give could not be worked out: {emulation.notes[0]}"
+        return Faithfulness("unproven", message, "emulation", figures)
     if not expected or not emulation.outputs:
         return Faithfulness("unproven", "No input was run, so nothing is shown.", "emulation", figures)
     worst, vacuous = ("proven", ""), []
     for name in expected[0]:
-        verdict, reason, found = _output(name, expected, ours, emulation, ROUNDING[precision])
+        verdict, reason, found = _assess_output(name, expected, ours, emulation, ROUNDING[precision])
         figures["outputs"][name] = found
         if found.get("vacuous"):
             vacuous.append(f"Output {name!r}: {reason}")
@@ -64,19 +64,19 @@ def judge(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | Non
     if worst[0] == "proven" and vacuous:
         return Faithfulness("unproven", vacuous[0], "emulation", figures, vacuous=True)
     if worst[0] == "proven":
-        worst = "proven", _good(figures, emulation)
+        worst = "proven", _reason_proven(figures, emulation)
     return Faithfulness(*worst, "emulation", figures)
 
 
-def _good(figures: dict[str, Any], emulation: Emulation) -> str:
+def _reason_proven(figures: dict[str, Any], emulation: Emulation) -> str:
     whole = figures["whole"]
-    said = f"Its errors are {whole:.2g} times those of the source rounded here" if whole else "No value differs"
+    message = f"Its errors are {whole:.2g} times those of the source rounded here" if whole else "No value differs"
     if emulation.compared:
-        said += f"; {emulation.compared} of {emulation.held} weight tensors were compared and are the source's, rounded"
-    return said + "."
+        message += f"; {emulation.compared} of {emulation.held} weight tensors were compared and are the source's, rounded"
+    return message + "."
 
 
-def _output(
+def _assess_output(
     name: str, expected: list[Arrays], ours: list[Arrays], emulation: Emulation, rounding: float
 ) -> tuple[str, str, dict[str, Any]]:
     tries = [emulation.outputs, *emulation.draws]
@@ -92,17 +92,17 @@ def _output(
             return "failed", f"its shape is {list(o[name].shape)}, the source's is {list(e[name].shape)}.", {}
         given = [g for g in given if g is not None and g.shape == e[name].shape]
         if given:
-            rows.append((e[name], o[name], given, _counts(e[name].shape, masks[k])))
+            rows.append((e[name], o[name], given, _counted(e[name].shape, masks[k])))
     while len(rows) > 1 and sum(e.size * (2 + len(given)) for e, _, given, _ in rows) > MAX_VALUES:
         rows.pop()
     if not rows:
         return "unproven", "the number of its rows changes with rounding itself.", {}
     if kind(rows[0][0]) not in "fc":
-        return _equal(rows)
-    return _floats(rows, rounding)
+        return _assess_discrete(rows)
+    return _assess_floats(rows, rounding)
 
 
-def _counts(shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
+def _counted(shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
     """Which elements count: not the rows that an attention mask switches off. Shaped to broadcast."""
     if mask is not None and len(shape) >= 2 and shape[0] == mask.shape[0]:
         for axis in (1, 2):
@@ -111,7 +111,7 @@ def _counts(shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
     return np.ones((1,) * len(shape), bool)
 
 
-def _equal(rows: list[tuple]) -> tuple[str, str, dict[str, Any]]:
+def _assess_discrete(rows: list[tuple]) -> tuple[str, str, dict[str, Any]]:
     """Integers, booleans and text: a share differs, and so does one of each draw."""
     size = differ = 0
     drawn: dict[int, int] = {}
@@ -132,7 +132,7 @@ def _equal(rows: list[tuple]) -> tuple[str, str, dict[str, Any]]:
     return "proven", "", found
 
 
-def _floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any]]:
+def _assess_floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[str, Any]]:
     cleaned, why, hidden = [], "", 0
     for e, o, given, counts in rows:
         e, o, given = wide(e), wide(o), np.stack([wide(g) for g in given])
