@@ -37,10 +37,10 @@ def compared(file: Path, target: str, options: dict[str, Any], folder: Path) -> 
 
     An error is NaN where a value of the target is not finite.
     """
-    from lib.convert.intake.admit import take_in
+    from lib.convert.intake.admit import admit_upload
 
     (folder / "source").mkdir()
-    format, _ = take_in({file.name: file}, folder / "source")
+    format, _ = admit_upload({file.name: file}, folder / "source")
     said = convert(format, target, folder / "source", folder / "target", **options)
     return measured(format, folder / "source", target, folder / "target", said)
 

@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from lib.convert.intake.admit import take_in
+from lib.convert.intake.admit import admit_upload
 from lib.errors import InvalidFile
 
 Progress = Callable[..., None]
 
 
 def take(progress: Progress, files: dict[str, str], out: str, pt2: bool = False) -> dict[str, Any]:
-    format, messages = take_in({name: Path(p) for name, p in files.items()}, Path(out), allow_pt2=pt2)
+    format, messages = admit_upload({name: Path(p) for name, p in files.items()}, Path(out), allow_pt2=pt2)
     return {"format": format, "messages": messages}
 
 
@@ -26,7 +26,7 @@ def take_many(progress: Progress, uploads: dict[str, str]) -> dict[str, str]:
         folder = Path("artifact")
         folder.mkdir()
         try:
-            out[name] = f"taken: {take_in({'upload': Path(path)}, folder, allow_pt2=True)[0]}"
+            out[name] = f"taken: {admit_upload({'upload': Path(path)}, folder, allow_pt2=True)[0]}"
         except InvalidFile as error:
             out[name] = f"refused: {error.message}"
             if any(folder.iterdir()):

@@ -18,7 +18,7 @@ from lib.convert.core import signatures
 from lib.convert.edges import edges
 from lib.convert.formats import load
 from lib.convert.formats.weights import numpy_pickles
-from lib.convert.intake.admit import take_in
+from lib.convert.intake.admit import admit_upload
 from lib.errors import InvalidFile, InvalidValue, JobFailed
 from lib.jobs import Jobs, Limits
 from lib.tflite import weights as tflite_weights
@@ -177,7 +177,7 @@ def judge(row: Row, found: dict[str, Any]) -> None:
 
 
 def test_every_signature_of_a_tflite_file_is_run(tmp_path: Path) -> None:
-    take_in({"a.tflite": CASES / "03-tflite-two-signatures.tflite"}, tmp_path)
+    admit_upload({"a.tflite": CASES / "03-tflite-two-signatures.tflite"}, tmp_path)
     runner = load("tflite", tmp_path)
     assert {v.name for v in runner.signature().inputs} == {"encode/x", "decode/x"}
     x = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
@@ -234,7 +234,7 @@ def test_arrays_of_numpy_are_tensors_and_objects_are_not(tmp_path: Path) -> None
     left = {"object": np.array([{}], object), "text": np.array(["a"]), "scalar": np.float32(3), "path": Path("a")}
     torch.save(given | left, tmp_path / "a.pt")
     (tmp_path / "out").mkdir()
-    take_in({"a.pt": tmp_path / "a.pt"}, tmp_path / "out")
+    admit_upload({"a.pt": tmp_path / "a.pt"}, tmp_path / "out")
     tensors, messages = read_checkpoint(tmp_path / "out" / "model.pt")
     assert messages == ["Not tensors, left out: object, text, scalar, path."]
     assert list(tensors) == list(given)

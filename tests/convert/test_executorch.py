@@ -14,7 +14,7 @@ import pytest
 from lib.convert.edges import edges
 from lib.convert.formats import find, load
 from lib.convert.formats.executorch.check import Program, check_program, read_program
-from lib.convert.intake.admit import take_in
+from lib.convert.intake.admit import admit_upload
 from lib.convert.service.routes import routes
 from lib.errors import InvalidFile, JobFailed
 
@@ -30,7 +30,7 @@ def written(folder: Path, data: bytes) -> Path:
 
 def test_an_upload_is_described_and_never_run(tmp_path: Path) -> None:
     tmp_path.joinpath("out").mkdir()
-    format, messages = take_in({"mine.bin": SMALL}, tmp_path / "out")
+    format, messages = admit_upload({"mine.bin": SMALL}, tmp_path / "out")
     assert format == "executorch"
     assert messages == ["forward: 2 operators, delegates: XnnpackBackend, XnnpackBackend."]
     signature = load(format, tmp_path / "out").signature()

@@ -142,7 +142,7 @@ def test_damaged_files_are_answered(count: int, jobs: Jobs, tmp_path: Path) -> N
 def test_an_upload_that_is_a_link(kind: str, tmp_path: Path) -> None:
     import os
 
-    from lib.convert.intake.admit import take_in
+    from lib.convert.intake.admit import admit_upload
 
     (tmp_path / "file").write_bytes(sound.onnx())
     link = tmp_path / "link"
@@ -150,6 +150,6 @@ def test_an_upload_that_is_a_link(kind: str, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
     with pytest.raises(InvalidFile, match="is a link or no ordinary file"):
-        take_in({"net.onnx": link}, out)
+        admit_upload({"net.onnx": link}, out)
     with pytest.raises(InvalidFile, match="is a link or no ordinary file"):
-        take_in({"net.onnx": tmp_path / "link" if kind == "hard" else link, "w.bin": link}, out)
+        admit_upload({"net.onnx": tmp_path / "link" if kind == "hard" else link, "w.bin": link}, out)

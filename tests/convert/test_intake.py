@@ -22,7 +22,7 @@ from lib.convert.formats.pt2.expressions import check_expression
 from lib.convert.formats.saved_model.allowed_operators import ALLOWED, SAVING, WHY
 from lib.convert.formats.saved_model.check import checked
 from lib.convert.formats.weights.pickles import GLOBALS
-from lib.convert.intake.admit import check_weights, take_in
+from lib.convert.intake.admit import admit_upload, check_weights
 from lib.errors import InvalidFile
 from tests.convert.hostile import valid
 
@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def taken(data: dict[str, bytes] | bytes, folder: Path, **how: Any) -> tuple[str, list[str], Path]:
-    """``data`` through ``take_in``; the artifact's folder."""
+    """``data`` through ``admit_upload``; the artifact's folder."""
     (folder / "up").mkdir()
     out = folder / "out"
     out.mkdir()
@@ -38,7 +38,7 @@ def taken(data: dict[str, bytes] | bytes, folder: Path, **how: Any) -> tuple[str
     for k, (name, content) in enumerate((data if isinstance(data, dict) else {"upload": data}).items()):
         files[name] = folder / "up" / str(k)
         files[name].write_bytes(content)
-    return *take_in(files, out, **how), out
+    return *admit_upload(files, out, **how), out
 
 
 def test_a_checkpoint_comes_through_as_it_is(tmp_path: Path) -> None:
@@ -253,9 +253,9 @@ def test_zips_as_programs_write_them(streamed: bool, big: bool, tmp_path: Path) 
 def test_two_gigabytes_take_little_memory(tmp_path: Path) -> None:
     """Of a file with a hole in it; memory of the whole process, its imports among it."""
     program = (
-        "import resource, sys\nfrom pathlib import Path\nfrom lib.convert.intake.admit import take_in\n"
+        "import resource, sys\nfrom pathlib import Path\nfrom lib.convert.intake.admit import admit_upload\n"
         "before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
-        "print(take_in({'w': Path(sys.argv[1])}, Path(sys.argv[2]))[0])\n"
+        "print(admit_upload({'w': Path(sys.argv[1])}, Path(sys.argv[2]))[0])\n"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)"
     )
     size = 300 << 20  # as good as 2 GB, and no burden on the disk

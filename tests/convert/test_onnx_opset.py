@@ -238,7 +238,7 @@ def test_other_repairs_take_no_name_twice_either() -> None:
 
 
 def test_operators_left_by_tf2onnx_are_written_out_under_free_names() -> None:
-    from lib.convert.tools.tf2onnx import _mend
+    from lib.convert.tools.tf2onnx import _fix_operators
 
     nodes = [
         helper.make_node("TFL_RELU_0_TO_1", ["x"], ["a"]),
@@ -248,7 +248,7 @@ def test_operators_left_by_tf2onnx_are_written_out_under_free_names() -> None:
     held = [onnx.numpy_helper.from_array(np.float32(5), "relu_low")]
     ends = [helper.make_tensor_value_info(n, F32, [3]) for n in "xy"]
     graph = helper.make_graph(nodes, "g", ends[:1], ends[1:], held)
-    _mend(graph)
+    _fix_operators(graph)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     onnx.checker.check_model(model, full_check=True)
     given = np.array([-1, 0.5, 2], np.float32)

@@ -14,21 +14,21 @@ from lib.convert.core.option import Option
 from lib.errors import InvalidValue
 from lib.model_inputs.signature import DEFAULT, named
 
-__all__ = ["DEFAULT", "NOTE", "OPTION", "Picked", "choose", "chosen", "named", "pick"]
+__all__ = ["DEFAULT", "NOTE", "OPTION", "SignatureChoice", "choose", "chosen", "named", "pick"]
 
 NOTE = "signature.json"
 OPTION = Option(name="signature", title="Signature, where the model has several", kind="text", default="")
 
 
 @dataclass(slots=True)
-class Picked:
+class SignatureChoice:
     """``messages`` and ``lost`` are for an edge's answer: others were left out, as asked or without being asked."""
 
     key: str
     messages: list[str] = field(default_factory=list)
     lost: list[str] = field(default_factory=list)
 
-    def told(self) -> dict[str, Any]:
+    def as_answer(self) -> dict[str, Any]:
         return {"messages": self.messages, "lost": self.lost}
 
 
@@ -43,7 +43,7 @@ def chosen(folder: Path) -> str:
     return str(json.loads(path.read_text())["signature"]) if path.is_file() else ""
 
 
-def pick(folder: Path, given: str, keys: list[str]) -> Picked:
+def pick(folder: Path, given: str, keys: list[str]) -> SignatureChoice:
     """The one signature to convert, for a format that has room for one. ``given``: what the visitor asked for, or "".
 
     Asked for none, it is ``serving_default``, else the first; then the others are lost. The choice is noted in
@@ -52,10 +52,12 @@ def pick(folder: Path, given: str, keys: list[str]) -> Picked:
     if given and given not in keys:
         raise InvalidValue("signature", given, ", ".join(k[:80] for k in keys[:20]) or "none: the model has no signatures")
     if len(keys) < 2:
-        return Picked(given or (keys[0] if keys else ""))
+        return SignatureChoice(given or (keys[0] if keys else ""))
     key = given or chosen(folder) or (DEFAULT if DEFAULT in keys else keys[0])
     choose(folder, key)
     others = [k[:80] for k in keys if k != key][:20]
     if given:
-        return Picked(key, [f"Only the signature {key[:80]!r} was converted, as asked; left out: {', '.join(others)}."])
-    return Picked(key, lost=[f"The signature {k!r} was left out; choose it with signature={k}." for k in others])
+        return SignatureChoice(
+            key, [f"Only the signature {key[:80]!r} was converted, as asked; left out: {', '.join(others)}."]
+        )
+    return SignatureChoice(key, lost=[f"The signature {k!r} was left out; choose it with signature={k}." for k in others])

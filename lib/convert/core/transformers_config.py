@@ -64,7 +64,7 @@ def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, 
     return found
 
 
-def take(path: Path, target: Path) -> None:
+def write_checked(path: Path, target: Path) -> None:
     """Writes the checked copy to ``target``."""
     if path.stat().st_size > MAX_BYTES:
         raise InvalidFile(f"config.json has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")

@@ -49,7 +49,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     model = onnx_fold.fold(model)
     progress("Looking for values that float16 cannot hold", 0.3)
     lost, blind_spots = onnx_float16.ranges(model, options.get("samples"), options.get("sizes") or {})
-    troubles, floats = onnx_lost.troubles(model), onnx_float16.floats(model)
+    losses, floats = onnx_lost.find_losses(model), onnx_float16.floats(model)
     if not floats:
         return {"unchanged": onnx_float16.unchanged(model)}
     progress("Converting to float16", 0.5)
@@ -60,7 +60,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     onnx_files.loads(path)
     if onnx_float16.floats(small) >= floats:
         return {"unchanged": onnx_float16.unchanged(small)}
-    cut, said = onnx_lost.words(troubles, onnx_lost.rounded(small))
+    cut, said = onnx_lost.messages_about(losses, onnx_lost.rounded(small))
     kept = sum(t.data_type == 1 for t in small.graph.initializer)
     messages += said + ([f"{kept} weights stay float32: their operators have no float16 form."] if kept else [])
     return {"blind_spots": blind_spots, "lost": lost + cut, "messages": messages}

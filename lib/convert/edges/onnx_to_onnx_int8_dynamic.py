@@ -50,11 +50,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         given = calibration.gathered(signature(opened), {"random_samples": MADE_UP} | options)
         chosen = search(dynamic, given.rows, floor, lambda share: progress("Choosing layers", 0.3 + 0.6 * share))
         progress("Saving", 0.92)
-        counts = onnx_quantise.finish(dynamic.made(chosen.method, chosen.floats), target)
+        counts = onnx_quantise.finish(dynamic.quantised(chosen.method, chosen.floats), target)
     if not counts:
         return {"unchanged": onnx_quantise.NOTHING}
     return {
-        "messages": [*messages, *answer.sentences(dynamic.layers, chosen, floor), counts],
+        "messages": [*messages, *answer.messages(dynamic.layers, chosen, floor), counts],
         "layers": answer.layers(dynamic.layers, chosen),
         "chosen": answer.chosen(chosen),
     }

@@ -60,14 +60,14 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             return {"unchanged": onnx_quantise.NOTHING}
         chosen = search(static, given.rows, floor, lambda s: progress("Choosing ranges and layers", 0.4 + 0.5 * s))
         progress("Saving", 0.92)
-        counts = onnx_quantise.finish(static.made(chosen.method, chosen.floats), target)
+        counts = onnx_quantise.finish(static.quantised(chosen.method, chosen.floats), target)
     if not counts:
         return {"unchanged": onnx_quantise.NOTHING}
     return {
         "messages": [
-            *answer.ranges(given.said, len(given.rows), static.seen),
+            *answer.ranges(given.message, len(given.rows), static.seen),
             *messages,
-            *answer.sentences(static.layers, chosen, floor),
+            *answer.messages(static.layers, chosen, floor),
             *said,
             counts,
         ],

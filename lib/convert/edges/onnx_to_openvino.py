@@ -56,10 +56,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             if not options["compress_to_fp16"]:
                 return ({"blind_spots": blind_spots} if blind_spots else {}) | ({"messages": told} if told else {})
             saved = openvino.Core().read_model(str(target / "model.xml"))
-            troubles = openvino_lost.troubles(model, saved, given)
+            losses = openvino_lost.find_losses(model, saved, given)
         except Exception as error:  # RuntimeErrors of its C++ part, its own in Python
             raise _refused(str(error) or type(error).__name__) from None
-    lost, messages = onnx_lost.words(troubles, {t.name for t in troubles})
+    lost, messages = onnx_lost.messages_about(losses, {t.name for t in losses})
     said = {"messages": [*told, "The weights are stored as float16.", *messages], "precision": "fp16"}
     return said | ({"blind_spots": blind_spots} if blind_spots else {}) | ({"lost": lost} if lost else {})
 

@@ -48,4 +48,4 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     del loaded
     progress("Writing ONNX", 0.9)
     onnx_files.write(model, target)
-    return picked.told()
+    return picked.as_answer()

@@ -24,11 +24,11 @@ def convert(progress: Callable[..., None], source: Path, target: Path, options: 
     from lib.convert.formats.diffusers.components import FOLDER
     from lib.convert.formats.single_file import same_weights as diffusers_check
     from lib.convert.formats.single_file.files import unpack
-    from lib.convert.formats.single_file.runner import FILE, look
+    from lib.convert.formats.single_file.runner import FILE, read_contents
     from lib.convert.formats.weights.runner import read_safetensors
 
     progress("Reading the file", None)
-    contents = look(source / FILE)
+    contents = read_contents(source / FILE)
     tensors, _ = read_safetensors(source / FILE)
     progress("Writing the folder", 0.5)
     messages = unpack(tensors, contents, target / FOLDER)

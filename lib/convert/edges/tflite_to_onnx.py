@@ -46,10 +46,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         tflite_codes.renewed(path, Path(scratch) / "numbered.tflite", numbered=True)
         path = Path(scratch) / "numbered.tflite"
         if part.graph:
-            tflite_main_graph.swapped(path, Path(scratch) / "main.tflite", part.graph)
+            tflite_main_graph.with_main_graph(path, Path(scratch) / "main.tflite", part.graph)
             path = Path(scratch) / "main.tflite"
         if not signature.symbols():
-            tflite_shapes.settled(path, Path(scratch) / tflite_file.NAME)
+            tflite_shapes.write_actual_shapes(path, Path(scratch) / tflite_file.NAME)
             path = Path(scratch) / tflite_file.NAME
         progress("Converting with tf2onnx", 0.3)
         model = tf2onnx_tool.from_tflite(path, int(options["opset"]))
@@ -58,6 +58,6 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Writing ONNX", 0.9)
     onnx_files.write(model, target)
     if not tflite_weights.computes_in_integers(file):
-        return picked.told()
+        return picked.as_answer()
     said = "The file computes in integers itself, which another runtime rounds elsewhere: it is judged as an int8 model."
     return {"messages": [*picked.messages, said], "lost": picked.lost, "precision": "int8"}

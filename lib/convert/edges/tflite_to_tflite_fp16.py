@@ -63,5 +63,5 @@ def _cast(source: Path, target: Path) -> list[str]:
         )
         made = quantiser.quantize(enable_progress_report=False)
     except Exception as error:
-        raise tflite_quantise.refused(error) from None
+        raise tflite_quantise.failure(error) from None
     return tflite_quantise.save(made, target)

@@ -56,7 +56,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
         if tflite_codes.outdated(before):
-            folder = tflite_quantise.renewed(source, Path(scratch))
+            folder = tflite_quantise.with_current_codes(source, Path(scratch))
         progress("Measuring ranges", 0.1)
         quantiser = Tflite(
             folder,
@@ -70,14 +70,14 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         least = options["float_layers"]
         chosen = search(quantiser, given.rows, floor, lambda share: progress("Choosing layers", 0.4 + 0.5 * share), least)
         progress("Saving", 0.92)
-        (target / tflite_file.NAME).write_bytes(quantiser.made(chosen.method, chosen.floats))
-        held = tflite_quantise.told(target)
+        (target / tflite_file.NAME).write_bytes(quantiser.quantised(chosen.method, chosen.floats))
+        held = tflite_quantise.weight_types(target)
     if not tflite_quantise.quantised(before, tflite_file.read(target / tflite_file.NAME)):
         return {"unchanged": tflite_quantise.NOTHING}
-    said = answer.ranges(given.said, len(given.rows), quantiser.seen) if static else []
+    said = answer.ranges(given.message, len(given.rows), quantiser.seen) if static else []
     odd = tflite_signatures.not_compared(before)
     return {
-        "messages": [*said, *answer.sentences(quantiser.layers, chosen, floor), *held],
+        "messages": [*said, *answer.messages(quantiser.layers, chosen, floor), *held],
         "layers": answer.layers(quantiser.layers, chosen),
         "chosen": answer.chosen(chosen),
         "lost": [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in odd],

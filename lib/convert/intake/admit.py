@@ -19,7 +19,7 @@ MAX_FILES = 100
 CONFIG = "config.json"
 
 
-def take_in(files: dict[str, Path], folder: Path, *, allow_pt2: bool = False) -> tuple[str, list[str]]:
+def admit_upload(files: dict[str, Path], folder: Path, *, allow_pt2: bool = False) -> tuple[str, list[str]]:
     """The format's name and messages for the visitor; the artifact is in ``folder``, which was empty.
 
     ``files`` are the uploads by the names that the visitor gave, the main one first. A transformers config.json
@@ -27,7 +27,7 @@ def take_in(files: dict[str, Path], folder: Path, *, allow_pt2: bool = False) ->
     ``folder`` empty again.
     """
     try:
-        _ordinary(files)
+        _check_ordinary(files)
         (name, path), *others = _main_first(files).items()
         kind = recognise(path)
         beside = dict(others)
@@ -38,7 +38,7 @@ def take_in(files: dict[str, Path], folder: Path, *, allow_pt2: bool = False) ->
             raise InvalidFile(f"{next(iter(beside))[:80]!r} was uploaded with {name[:80]!r}, which is whole: send one file.")
         if upload.admit:
             return function(upload.admit)(name, path, beside, folder)
-        return kind, _stored(kind, path, main_file(kind, folder))
+        return kind, _store(kind, path, main_file(kind, folder))
     except BaseException:
         _empty(folder)
         raise
@@ -46,7 +46,7 @@ def take_in(files: dict[str, Path], folder: Path, *, allow_pt2: bool = False) ->
 
 def check_weights(path: Path) -> str:
     """``safetensors`` or ``checkpoint``, for a file of weights that goes with an architecture. Raises InvalidFile."""
-    _ordinary({"weights": path})
+    _check_ordinary({"weights": path})
     kind = recognise(path)
     if not find(kind).container:
         raise InvalidFile("These are no weights: safetensors or a PyTorch checkpoint (a state_dict) is needed.")
@@ -54,7 +54,7 @@ def check_weights(path: Path) -> str:
     return kind
 
 
-def _stored(kind: str, path: Path, target: Path) -> list[str]:
+def _store(kind: str, path: Path, target: Path) -> list[str]:
     """Messages; the checked file, or what was unpacked of it, is ``target``."""
     upload = UPLOADS[kind]
     if upload.write:
@@ -66,7 +66,7 @@ def _stored(kind: str, path: Path, target: Path) -> list[str]:
     return messages or []
 
 
-def _ordinary(files: dict[str, Path]) -> None:
+def _check_ordinary(files: dict[str, Path]) -> None:
     if not files:
         raise InvalidFile("No file was uploaded.")
     if len(files) > MAX_FILES:

@@ -13,10 +13,10 @@ from lib.convert.formats import main_file
 from lib.errors import InvalidValue
 
 KINDS = ("torchvision", "transformers", "diffusers", "jax", "hub")
-TAKE_WEIGHTS = ("torchvision", "transformers")  # a file beside such a name is the model's weights
+KINDS_WITH_WEIGHTS = ("torchvision", "transformers")  # a file beside such a name is the model's weights
 
 
-def take(
+def admit_source(
     files: dict[str, Path], name: str, folder: Path, *, allow_pt2: bool = False, allow_hub: bool = False
 ) -> tuple[str, list[str]]:
     """The artifact's format, and messages. Raises InvalidFile or InvalidValue."""
@@ -25,7 +25,7 @@ def take(
             raise InvalidValue("source", "nothing", "an uploaded file, or a name such as torchvision:mobilenet_v3_small")
         from lib.convert.intake import admit
 
-        format, messages = admit.take_in(files, folder, allow_pt2=allow_pt2)
+        format, messages = admit.admit_upload(files, folder, allow_pt2=allow_pt2)
         if format == "architecture":  # a transformers config.json, perhaps with weights beside it
             from lib.convert.formats.pytorch import architectures
 
@@ -41,14 +41,14 @@ def take(
                 new.rename(folder / new.name)
             made.rmdir()
         return format, messages
-    name = whole_name(name)
+    name = full_name(name)
     kind, colon, rest = name.partition(":")
     if not colon or kind not in KINDS:
         kinds = [k for k in KINDS if allow_hub or k != "hub"]
         near = get_close_matches(name, [one.partition(":")[2] for one in _all_names()], 1)
         hint = f" (did you mean {near[0]}?)" if near else ""
         raise InvalidValue("source", name, f"{', '.join(f'{k}:…' for k in kinds)}{hint}")
-    if files and kind not in TAKE_WEIGHTS:
+    if files and kind not in KINDS_WITH_WEIGHTS:
         raise InvalidValue("files", ", ".join(files), f"none beside {kind}:…, which has weights of its own")
     if kind == "diffusers":
         from lib.convert.formats.diffusers import sources as diffusers_sources
@@ -73,7 +73,7 @@ def take(
     return "architecture", architectures.prepare(name, weights, None, folder, allow_hub=allow_hub)
 
 
-def whole_name(name: str) -> str:
+def full_name(name: str) -> str:
     """``resnet18`` -> ``torchvision:resnet18``, where one source only is called so; else the name as it is."""
     name = name.strip()
     if not name or ":" in name:

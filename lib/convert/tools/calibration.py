@@ -19,11 +19,11 @@ Row = dict[str, np.ndarray]
 
 @dataclass(slots=True)
 class Calibration:
-    """``rows`` by the model's input names; ``real`` where they are a visitor's; ``said`` tells which and how many."""
+    """``rows`` by the model's input names; ``real`` where they are a visitor's; ``message`` says which and how many."""
 
     rows: list[Row]
     real: bool
-    said: str
+    message: str
     messages: list[str] = field(default_factory=list)
 
 

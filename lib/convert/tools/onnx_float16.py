@@ -15,7 +15,7 @@ from lib.convert.formats.onnx import blind_spots as onnx_blind_spots
 from lib.convert.formats.onnx import order as onnx_order
 from lib.convert.formats.onnx import tidy as onnx_tidy
 from lib.convert.formats.onnx import types as onnx_types
-from lib.convert.formats.onnx.lost_weights import HIGHEST, behind_masks
+from lib.convert.formats.onnx.lost_weights import HIGHEST, values_behind_masks
 from lib.convert.formats.onnx.names import every_name, rename, unused
 from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs.signature import Signature
@@ -127,7 +127,7 @@ def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tup
     """
     from lib.convert.proof import cases as proof_cases
 
-    hidden = behind_masks(model)
+    hidden = values_behind_masks(model)
     if not samples:
         found = _signature(model)
         cases = [c.arrays for c in proof_cases.cases(found, fixed=sizes) if c.kind in ("ordinary", "large")]

@@ -13,7 +13,7 @@ from typing import Any
 from lib.model_inputs.signature import Signature
 
 
-def settle(model: Any, signature: Signature) -> None:
+def apply_signature(model: Any, signature: Signature) -> None:
     """Renames in place; ``model`` has the signature's inputs and outputs by position."""
     _symbols(model, signature)
     graph = model.graph

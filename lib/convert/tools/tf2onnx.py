@@ -28,11 +28,11 @@ def from_tflite(path: Path, opset: int) -> Any:
         model, _ = tf2onnx.convert.from_tflite(str(path), opset=opset)
     except Exception as error:
         raise _refused(error) from None
-    _mend(model.graph)
+    _fix_operators(model.graph)
     return model
 
 
-def _mend(graph: Any) -> None:
+def _fix_operators(graph: Any) -> None:
     """Operators of TensorFlow Lite that tf2onnx 1.17 leaves in the graph as they are."""
     import numpy as np
     from onnx import TensorProto, helper, numpy_helper

@@ -30,7 +30,7 @@ def quantiser(source: Path) -> Any:
     try:
         return quantizer.Quantizer(path)
     except Exception as error:  # of flatbuffers, numpy and its own
-        raise refused(error) from None
+        raise failure(error) from None
 
 
 def save(made: Any, target: Path) -> list[str]:
@@ -39,17 +39,17 @@ def save(made: Any, target: Path) -> list[str]:
     try:
         made.export_model(path)
     except Exception as error:
-        raise refused(error) from None
-    return told(target)
+        raise failure(error) from None
+    return weight_types(target)
 
 
-def told(target: Path) -> list[str]:
+def weight_types(target: Path) -> list[str]:
     """How many of the artifact's tensors with weights have which type."""
     held = _weights(tflite_file.read(target / tflite_file.NAME))
     return ["Weights now: " + ", ".join(f"{n} of {kind}" for kind, n in sorted(held.items())) + "."]
 
 
-def renewed(source: Path, folder: Path) -> Path:
+def with_current_codes(source: Path, folder: Path) -> Path:
     """A copy of the artifact in ``folder`` with operator codes that the tool reads (``tflite_codes``)."""
     import shutil
 
@@ -82,7 +82,7 @@ def quiet() -> Iterator[None]:
         logging.disable(level)
 
 
-def refused(error: Exception) -> JobFailed:
+def failure(error: Exception) -> JobFailed:
     return JobFailed(f"AI Edge Quantizer gave up: {sanitize_message(error)}")
 
 

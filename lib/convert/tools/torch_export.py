@@ -119,7 +119,7 @@ def to_onnx(program: Any, signature: Signature, target: Path, opset: str = "defa
     except Exception as error:  # the exporter's own and torch's, many lines long and in a terminal's colours
         raise JobFailed(f"torch.onnx.export gave up: {_deepest(error)}") from None
     assert made is not None
-    onnx_ir_names.settle(made.model, signature)
+    onnx_ir_names.apply_signature(made.model, signature)
     weights = sum(v.const_value.nbytes for v in made.model.graph.initializers.values() if v.const_value is not None)
     made.save(str(target), external_data=weights > EXTERNAL)
     got = made.model.opset_imports.get("", 0)

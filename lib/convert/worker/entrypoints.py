@@ -42,7 +42,7 @@ def admit(progress: Progress, files: dict[str, str], name: str, folder: str, **a
     from lib.convert.intake import sources
 
     progress("Checking what was given" if files else "Building the model")
-    format, messages = sources.take({n: Path(p) for n, p in files.items()}, name, Path(folder), **allowed)
+    format, messages = sources.admit_source({n: Path(p) for n, p in files.items()}, name, Path(folder), **allowed)
     weights = sources.weights(format, Path(folder))
     return {"format": format, "messages": messages, "bytes": size(Path(folder)), "weights": weights}
 

@@ -7,7 +7,7 @@ UPLOAD = Upload(
     wanted="a zip of a diffusers folder",
     suffixes=(".zip",),
     in_zip="diffusers.check:is_pipeline",
-    write="diffusers.check:take",
+    write="diffusers.check:unpack",
 )
 FORMATS = (
     Format("diffusers", "diffusers folder", MAIN, RUNNER, upload=UPLOAD),

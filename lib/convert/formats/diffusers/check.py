@@ -27,7 +27,7 @@ def is_pipeline(names: set[str], root: str) -> bool:
     return f"{root}{INDEX}" in names
 
 
-def take(path: Path, folder: Path) -> list[str]:
+def unpack(path: Path, folder: Path) -> list[str]:
     """Unpacks into ``folder``; messages. Raises InvalidFile."""
     left = []
     with opened(path, Limits(total=16 << 30)) as archive:

@@ -172,10 +172,10 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
         raise InvalidFile(
             f"{name}: configuration and weights do not fit: {len(wrong)} tensors, first {str(wrong[:1])[:120]}."
         )
-    return settled(model)
+    return ready_to_run(model)
 
 
-def settled(model: torch.nn.Module) -> torch.nn.Module:
+def ready_to_run(model: torch.nn.Module) -> torch.nn.Module:
     """Ready to run. Weights move into memory of their own: kernels may round otherwise where a file's page begins."""
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()

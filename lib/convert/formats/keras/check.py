@@ -34,7 +34,7 @@ def is_keras(names: set[str], root: str) -> bool:
     return CONFIG in names and (WEIGHTS in names or METADATA in names)
 
 
-def take(path: Path, target: Path) -> list[str]:
+def write_checked(path: Path, target: Path) -> list[str]:
     """Writes the checked copy to ``target``; messages. Raises InvalidFile."""
     with opened(path) as archive, TemporaryDirectory(dir=target.parent) as scratch:
         odd = sorted(set(archive.members) - set(MEMBERS))

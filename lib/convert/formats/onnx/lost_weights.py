@@ -1,7 +1,7 @@
-"""What float16 does not hold of an ONNX model's weights: numbers over 65504, and tensors of numbers near nothing.
+"""What an ONNX model's weights lose in float16: numbers over 65504, and tensors of numbers close to 0.
 
-``troubles`` before the conversion, ``words`` for those that were really rounded. Large constants that stand for minus
-infinity before a softmax, as masks of attention are, and bounds of a clip lose nothing by being cut.
+``find_losses`` runs before the conversion; ``messages_about`` reports the weights that were really rounded. Constants that
+stand for minus infinity before a softmax (attention masks) and bounds of a Clip can be cut to 65504 without harm.
 """
 
 from __future__ import annotations
@@ -30,30 +30,32 @@ NAME, SHOWN = 80, 3
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
-    """A tensor ``name`` and what float16 makes of it; ``harmless`` ones are worth a message only."""
+class WeightLoss:
+    """What the tensor ``name`` loses in float16. ``harmless``: the result does not change; a message is enough."""
 
     name: str
     text: str
     harmless: bool
 
 
-def troubles(model: ModelProto) -> list[Trouble]:
+def find_losses(model: ModelProto) -> list[WeightLoss]:
     """Of float32 initializers and constants, subgraphs included. ``model`` is tidy."""
-    out: list[Trouble] = []
+    out: list[WeightLoss] = []
     readers = _readers(model)
-    softened = _Softened(readers, {v.name for v in model.graph.output})
+    ends_in_softmax = _EndsInSoftmax(readers, {v.name for v in model.graph.output})
     for name, tensor in _tensors(model.graph):
         if tensor.data_type != TensorProto.FLOAT:
             continue
         value = numpy_helper.to_array(tensor)
         if value.size:
             kinds = {node.op_type for node in readers[name]}
-            out += trouble(name, value, masks=lambda n=name: softened(n), bounds=kinds <= BOUNDS, added=kinds <= ADDED)
+            out += losses_of(
+                name, value, masks=lambda n=name: ends_in_softmax(n), bounds=kinds <= BOUNDS, added=kinds <= ADDED
+            )
     return out
 
 
-def trouble(name: str, value: np.ndarray, *, masks: Callable[[], bool], bounds: bool, added: bool) -> list[Trouble]:
+def losses_of(name: str, value: np.ndarray, *, masks: Callable[[], bool], bounds: bool, added: bool) -> list[WeightLoss]:
     """``masks``: whether it only hides values from a softmax; ``bounds``: only limits; ``added``: only added to others."""
     size = np.abs(value)
     called = f"The weight {name[:NAME]!r} {list(value.shape)}"
@@ -61,12 +63,12 @@ def trouble(name: str, value: np.ndarray, *, masks: Callable[[], bool], bounds: 
     if over.any():
         worst = np.unravel_index(int(np.argmax(np.where(over, size, 0))), value.shape)
         where = f" at {[int(k) for k in worst]}" if value.ndim else ""
-        text = f"{called} has {_numbers(over)} over float16's largest, 65504, such as {value[worst]:.6g}{where}"
+        text = f"{called} has {_count_text(over)} over float16's largest, 65504, such as {value[worst]:.6g}{where}"
         if bounds:
-            return [Trouble(name, f"{text}: a bound that float16 has anyway.", True)]
+            return [WeightLoss(name, f"{text}: a bound that float16 has anyway.", True)]
         if (size[over] >= MASK).all() and _two_valued(value) and masks():
-            return [Trouble(name, f"{text}: it hides values from a softmax, and still does.", True)]
-        return [Trouble(name, f"{text}, and was cut to it.", False)]
+            return [WeightLoss(name, f"{text}: it hides values from a softmax, and still does.", True)]
+        return [WeightLoss(name, f"{text}, and was cut to it.", False)]
     peak = float(np.max(size, where=np.isfinite(value), initial=0.0))
     tiny = (size > 0) & (size < 1e-5) & (size > SMALL * peak)
     if not tiny.any():
@@ -76,15 +78,15 @@ def trouble(name: str, value: np.ndarray, *, masks: Callable[[], bool], bounds: 
     if not off.any():
         return []
     one = float(value[tiny][off][0])
-    text = f"{called} has {_numbers(off)} near nothing that float16 does not hold, such as {one:.3g}"
-    return [Trouble(name, f"{text}: they are only added to larger ones." if added else f"{text}.", added)]
+    text = f"{called} has {_count_text(off)} near nothing that float16 does not hold, such as {one:.3g}"
+    return [WeightLoss(name, f"{text}: they are only added to larger ones." if added else f"{text}.", added)]
 
 
-def words(found: list[Trouble], rounded: set[str]) -> tuple[list[str], list[str]]:
+def messages_about(found: list[WeightLoss], rounded: set[str]) -> tuple[list[str], list[str]]:
     """(lost, messages) about those of ``found`` that are in ``rounded``, the worst few of each."""
     lost = [t.text for t in found if t.name in rounded and not t.harmless]
     messages = [t.text for t in found if t.name in rounded and t.harmless]
-    return _few(lost), _few(messages)
+    return _first_few(lost), _first_few(messages)
 
 
 def rounded(model: ModelProto) -> set[str]:
@@ -92,25 +94,25 @@ def rounded(model: ModelProto) -> set[str]:
     return {name for name, tensor in _tensors(model.graph) if tensor.data_type == TensorProto.FLOAT16}
 
 
-def behind_masks(model: ModelProto) -> set[str]:
+def values_behind_masks(model: ModelProto) -> set[str]:
     """Values that are as large as they are because a mask is in them: their size says nothing of the model's numbers."""
     readers = _readers(model)
-    softened = _Softened(readers, {v.name for v in model.graph.output})
+    ends_in_softmax = _EndsInSoftmax(readers, {v.name for v in model.graph.output})
     found: set[str] = set()
     for name, tensor in _tensors(model.graph):
         if tensor.data_type == TensorProto.FLOAT:
             value = numpy_helper.to_array(tensor)
-            if value.size and np.abs(value).max() >= MASK and _two_valued(value) and softened(name):
-                found |= softened.path(name)
+            if value.size and np.abs(value).max() >= MASK and _two_valued(value) and ends_in_softmax(name):
+                found |= ends_in_softmax.path(name)
     return found
 
 
-def _numbers(which: np.ndarray) -> str:
+def _count_text(which: np.ndarray) -> str:
     count = int(which.sum())
     return f"{count:,} numbers" if count > 1 else "a number"
 
 
-def _few(sentences: list[str]) -> list[str]:
+def _first_few(sentences: list[str]) -> list[str]:
     more = [f"{len(sentences) - SHOWN} more weights are like that."] if len(sentences) > SHOWN else []
     return sentences[:SHOWN] + more
 
@@ -140,7 +142,7 @@ def _readers(model: ModelProto) -> dict[str, list[NodeProto]]:
     return found
 
 
-class _Softened:
+class _EndsInSoftmax:
     """Whether all that a value reaches ends in a softmax (or an argmax), where a very negative number is no number."""
 
     def __init__(self, readers: dict[str, list[NodeProto]], results: set[str]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
-from lib.convert.formats.onnx.lost_weights import Trouble, trouble
+from lib.convert.formats.onnx.lost_weights import WeightLoss, losses_of
 from lib.onnx_model.open import Model, count
 
 COMPRESSED = "_compressed"  # the suffix that OpenVINO gives to the name of a float16 constant in the file
@@ -20,23 +20,23 @@ BOUNDS = {"Minimum", "Maximum", "Less", "Greater", "LessEqual", "GreaterEqual", 
 ADDED = {"Add", "Subtract"} | BOUNDS
 
 
-def troubles(model: Any, saved: Any, source: Model) -> list[Trouble]:
+def find_losses(model: Any, saved: Any, source: Model) -> list[WeightLoss]:
     """``model`` as converted from ``source``, float32; ``saved`` as read from the file."""
     small = {
         op.get_friendly_name().removesuffix(COMPRESSED)
         for op in saved.get_ops()
         if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "f16"
     }
-    out: list[Trouble] = []
+    out: list[WeightLoss] = []
     for op in model.get_ops():
         if op.get_type_name() != "Constant" or op.get_element_type().get_type_name() != "f32":
             continue
         if (name := op.get_friendly_name()) in small:
             readers = {one.get_type_name() for one in _readers(op)}
             value = np.array(op.get_data())
-            kinds = {"masks": lambda o=op: _softened(o), "bounds": readers <= BOUNDS, "added": readers <= ADDED}
-            if value.size and trouble(name, value, **kinds):
-                out += trouble(_source_name(source, name, value), value, **kinds)
+            kinds = {"masks": lambda o=op: _ends_in_softmax(o), "bounds": readers <= BOUNDS, "added": readers <= ADDED}
+            if value.size and losses_of(name, value, **kinds):
+                out += losses_of(_source_name(source, name, value), value, **kinds)
     return out
 
 
@@ -53,7 +53,7 @@ def _readers(op: Any) -> list[Any]:
     return [port.get_node() for output in op.outputs() for port in output.get_target_inputs()]
 
 
-def _softened(op: Any) -> bool:
+def _ends_in_softmax(op: Any) -> bool:
     todo, seen = [op], {op.get_name()}
     while todo:
         readers = _readers(todo.pop())

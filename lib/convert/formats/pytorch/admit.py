@@ -19,7 +19,7 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
     """
     if len(beside) > 1:
         raise InvalidFile("With config.json, one file of weights is taken. Merge several into one file of safetensors.")
-    transformers_config.take(path, folder / CONFIG)
+    transformers_config.write_checked(path, folder / CONFIG)
     for weights in beside.values():
         with weights.open("rb") as file:
             head = file.read(16)

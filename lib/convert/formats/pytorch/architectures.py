@@ -120,7 +120,7 @@ def _write(description: dict[str, Any], state: dict[str, Any] | None, folder: Pa
     name = f"{description['kind']}:{description['name']}"
     if description["kind"] == "transformers":
         with torch.device("meta"):  # counted before anything is allocated
-            _most(_build(description, sized=False)[0])
+            _most(_build(description, with_inputs=False)[0])
     torch.manual_seed(seed)
     if state is not None and description["kind"] == "transformers":
         model, told = transformers.load(description["config"], state)
@@ -167,12 +167,12 @@ def _runs(name: str, settings: bool) -> Iterator[None]:
         raise InvalidValue("config", name, allowed) from error
 
 
-def _build(description: dict[str, Any], sized: bool = True) -> tuple[Any, tuple[Value, ...], dict[str, Any]]:
+def _build(description: dict[str, Any], with_inputs: bool = True) -> tuple[Any, tuple[Value, ...], dict[str, Any]]:
     """The model, its inputs, and keywords for ``flat``."""
     if description["kind"] == "torchvision":
         model, inputs, style = torchvision.build(description["name"], description["config"])
         return model, inputs, {"style": style, "extra": {}}
-    model, inputs, extra = transformers.build(description["config"], sized)
+    model, inputs, extra = transformers.build(description["config"], with_inputs)
     return model, inputs, {"style": "keywords", "extra": extra}
 
 

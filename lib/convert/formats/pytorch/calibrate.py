@@ -30,29 +30,29 @@ def randomize_and_calibrate(flat: Any, signature: Signature, seed: int) -> str:
 
     random = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        _fill(flat.model, random)
-        said = _settle(flat, signature, large=True)
+        _randomize_constants(flat.model, random)
+        done = _calibrate(flat, signature, large=True)
         # beside the large ones the ordinary inputs may be too small to move anything
-        if flat.style != "detection" and moves(flat, signature) < MIN_VARIATION:
-            said = _settle(flat, signature, large=False)
-    return ", ".join([f"random weights (seed {seed})", *said])
+        if flat.style != "detection" and least_movement(flat, signature) < MIN_VARIATION:
+            done = _calibrate(flat, signature, large=False)
+    return ", ".join([f"random weights (seed {seed})", *done])
 
 
-def _settle(flat: Any, signature: Signature, *, large: bool) -> list[str]:
+def _calibrate(flat: Any, signature: Signature, *, large: bool) -> list[str]:
     """Norms learn from made inputs, one of them ``large`` or none; where outputs hardly move, layers are rescaled too."""
     batches = _batches(flat, signature, large)
-    said = ["batch norms calibrated"] if _norms(flat, batches) else []
-    if flat.style == "detection" or moves(flat, signature) < MIN_VARIATION:
+    done = ["batch norms calibrated"] if _calibrate_norms(flat, batches) else []
+    if flat.style == "detection" or least_movement(flat, signature) < MIN_VARIATION:
         # levelled first and learnt after, large inputs stay mild, down to float16; levelled while the norms learn, each
         # layer is level for what it will be given
         first = large and flat.style != "detection"
         with _levelled(flat, len(batches[0][0])):
-            if first or not _norms(flat, batches):
+            if first or not _calibrate_norms(flat, batches):
                 flat(*batches[0])
         if first:
-            _norms(flat, batches)
-        said.append("layers rescaled so that outputs move with the inputs")
-    return said
+            _calibrate_norms(flat, batches)
+        done.append("layers rescaled so that outputs move with the inputs")
+    return done
 
 
 def _batches(flat: Any, signature: Signature, large: bool) -> list[tuple[Any, ...]]:
@@ -69,7 +69,7 @@ def _batches(flat: Any, signature: Signature, large: bool) -> list[tuple[Any, ..
     return batches
 
 
-def moves(flat: Any, signature: Signature) -> float:
+def least_movement(flat: Any, signature: Signature) -> float:
     """The least that any output moves from one input to another, as a share of its peak; counted as the proof does."""
     import torch
 
@@ -91,7 +91,7 @@ def moves(flat: Any, signature: Signature) -> float:
     return least
 
 
-def _fill(model: Any, random: Any) -> None:
+def _randomize_constants(model: Any, random: Any) -> None:
     """Constants become numbers: zero biases and heads, norms of ones, layer scales near nothing."""
     import torch
 
@@ -110,7 +110,7 @@ def _fill(model: Any, random: Any) -> None:
             weight.uniform_(0.7, 1.3, generator=random)
 
 
-def _norms(flat: Any, batches: list[tuple[Any, ...]]) -> bool:
+def _calibrate_norms(flat: Any, batches: list[tuple[Any, ...]]) -> bool:
     """Batch norms learn mean and variance of what reaches them; all else stays in eval mode."""
     import torch
 

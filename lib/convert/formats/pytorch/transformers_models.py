@@ -78,7 +78,7 @@ def read(text: str) -> dict[str, Any]:
     return config
 
 
-def build(config: dict[str, Any], sized: bool = True) -> tuple[Any, tuple[Value, ...], dict[str, Any]]:
+def build(config: dict[str, Any], with_inputs: bool = True) -> tuple[Any, tuple[Value, ...], dict[str, Any]]:
     """The model with weights of torch's current seed, its inputs, and keywords of every call."""
     made, kind = _config(config), _class(config)
     try:
@@ -87,7 +87,7 @@ def build(config: dict[str, Any], sized: bool = True) -> tuple[Any, tuple[Value,
         raise
     except Exception as error:  # transformers checks a config's numbers by running into them
         raise InvalidValue("config", config["model_type"], f"settings that fit together ({line(error)})") from error
-    return model.eval(), inputs_of(model) if sized else (), extra_of(model)
+    return model.eval(), inputs_of(model) if with_inputs else (), extra_of(model)
 
 
 def load(config: dict[str, Any], state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:

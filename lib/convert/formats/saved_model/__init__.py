@@ -13,7 +13,7 @@ FORMATS = (
             wanted="a zip of a SavedModel",
             suffixes=(".zip",),
             in_zip="saved_model.check:is_saved_model",
-            write="saved_model.check:take",
+            write="saved_model.check:unpack",
         ),
         place=7,
     ),

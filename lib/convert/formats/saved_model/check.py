@@ -34,7 +34,7 @@ def is_saved_model(names: set[str], root: str) -> bool:
     return f"{root}{GRAPH}" in names
 
 
-def take(path: Path, folder: Path) -> list[str]:
+def unpack(path: Path, folder: Path) -> list[str]:
     """Unpacks into ``folder``. Raises InvalidFile."""
     with opened(path) as archive:
         root = root_of(archive)

@@ -117,16 +117,16 @@ class Graph:
         VariableDef) or an object names; functions that TensorFlow may put in another's place (``api_implements``); and
         functions that no node calls.
         """
-        nodes, functions = self._led_to((*self._named(4), *self._named(5)), (*self._named(7), *self._swapped))
-        _, aside = self._led_to(self.nodes.keys() - nodes, ())
-        _, uncalled = self._led_to((), self.functions.keys() - aside)
+        nodes, functions = self._reachable((*self._named(4), *self._named(5)), (*self._named(7), *self._swapped))
+        _, aside = self._reachable(self.nodes.keys() - nodes, ())
+        _, uncalled = self._reachable((), self.functions.keys() - aside)
         yield from self._inside(nodes, functions | uncalled)
 
     def restoring(self) -> Iterator[Node]:
         """What runs when a SavedModel of TensorFlow 1 gets its variables: what its saver names for that."""
         savers = list(self._reader.messages(*self._place, 3))
         names = [_plain(name) for place in savers for number in (1, 3) for name in self._reader.texts(*place, number)]
-        yield from self._inside(*self._led_to(names, ()))
+        yield from self._inside(*self._reachable(names, ()))
 
     def _node(self, start: int, end: int) -> Node:
         reader = self._reader
@@ -149,8 +149,8 @@ class Graph:
         if any(reader.one(*attribute, 1).startswith("api_implements") for attribute in reader.messages(start, end, 5)):
             self._swapped.add(names[0])
 
-    def _led_to(self, nodes: Iterable[str], functions: Iterable[str]) -> tuple[set[str], set[str]]:
-        """The names of these nodes and functions, of all before them, and of all functions that they call."""
+    def _reachable(self, nodes: Iterable[str], functions: Iterable[str]) -> tuple[set[str], set[str]]:
+        """Names of these nodes and functions, of all nodes that feed them, and of all functions that they call."""
         todo, waiting = list(nodes), list(functions)
         seen: set[str] = set()
         called: set[str] = set()

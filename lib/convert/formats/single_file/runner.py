@@ -10,7 +10,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from lib.convert.formats.diffusers.components import COMPANIONS, OPTIONAL, make_components, settled
+from lib.convert.formats.diffusers.components import COMPANIONS, OPTIONAL, make_components, ready_to_run
 from lib.convert.formats.diffusers.runner import PartsRunner
 from lib.convert.formats.single_file.files import Contents, describe
 from lib.errors import InvalidFile
@@ -27,13 +27,13 @@ class SingleFileRunner(PartsRunner):
 
 def modules(path: Path) -> tuple[dict[str, Any], bool]:
     """Every network of the file by component, as diffusers reads it, and whether it is an SDXL. Raises InvalidFile."""
-    contents = look(path)
+    contents = read_contents(path)
     with tempfile.TemporaryDirectory() as home:
         contents.write(Path(home))
-        return _loaded(path, contents, home), contents.xl
+        return _load(path, contents, home), contents.xl
 
 
-def look(path: Path) -> Contents:
+def read_contents(path: Path) -> Contents:
     """What the file holds, from its header. Raises InvalidFile."""
     from safetensors import SafetensorError, safe_open
 
@@ -47,7 +47,7 @@ def look(path: Path) -> Contents:
     return describe(metadata, shapes)
 
 
-def _loaded(path: Path, contents: Contents, home: str) -> dict[str, Any]:
+def _load(path: Path, contents: Contents, home: str) -> dict[str, Any]:
     import diffusers
     import torch
     from diffusers.utils import logging
@@ -65,4 +65,4 @@ def _loaded(path: Path, contents: Contents, home: str) -> dict[str, Any]:
     for name, module in found.items():
         if left := [key for key, p in module.named_parameters() if p.is_meta]:
             raise InvalidFile(f"diffusers finds no weights for {len(left)} tensors of the {name}, first {left[0][:80]!r}.")
-    return {name: settled(module) for name, module in found.items()}
+    return {name: ready_to_run(module) for name, module in found.items()}

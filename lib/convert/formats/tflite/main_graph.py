@@ -10,7 +10,7 @@ from lib.tflite import file as tflite_file
 INDEX = ("subgraphIndex", "SubgraphIndex", "subgraph")  # how options of operators that run a graph call its number
 
 
-def swapped(source: Path, target: Path, graph: int) -> None:
+def with_main_graph(source: Path, target: Path, graph: int) -> None:
     """Writes the verified file ``source`` with ``graph`` in the first place, and without signatures."""
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

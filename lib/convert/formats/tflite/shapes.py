@@ -14,7 +14,7 @@ from lib.tflite import file as tflite_file
 from lib.tflite.runner import refused
 
 
-def settled(source: Path, target: Path) -> None:
+def write_actual_shapes(source: Path, target: Path) -> None:
     """A copy of the verified file ``source``, none of whose inputs is free, in which every tensor has its own shape.
 
     Raises JobFailed where the interpreter cannot run the file.

@@ -41,7 +41,7 @@ def known_op(*names: str) -> Callable[[Any], Any]:
     return register
 
 
-def settled(array: Any, dtype: torch.dtype) -> Known:
+def known_values(array: Any, dtype: torch.dtype) -> Known:
     """With the dtype's own numbers where no symbol is left."""
     array = np.asarray(array)
     if (array.dtype == object and not any(symbol(v) for v in array.reshape(-1))) or array.dtype != object:
@@ -69,11 +69,11 @@ def _binary(name: str, on_symbols: Callable[..., Any], on_numbers: Callable[...,
         if a.dtype != b.dtype:
             return None
         if a.symbolic or b.symbolic:
-            return settled(each(on_symbols, a.array, b.array), dtype or a.dtype)
+            return known_values(each(on_symbols, a.array, b.array), dtype or a.dtype)
         if a.dtype == torch.bfloat16:
             return None
         with np.errstate(all="ignore"):
-            return settled(on_numbers(a.array, b.array), dtype or a.dtype)
+            return known_values(on_numbers(a.array, b.array), dtype or a.dtype)
 
     FUNCTIONS[name] = function
 
@@ -106,11 +106,11 @@ def _extreme(call: Any, *values: Known) -> Known | None:
     out = values[0]
     for v in values[1:]:
         if out.symbolic or v.symbolic:
-            out = settled(each(pick, out.array, v.array), out.dtype)
+            out = known_values(each(pick, out.array, v.array), out.dtype)
         elif v.dtype == torch.bfloat16:
             return None
         else:
-            out = settled(numbers(out.array, v.array), out.dtype)
+            out = known_values(numbers(out.array, v.array), out.dtype)
     return out
 
 
@@ -118,17 +118,17 @@ def _extreme(call: Any, *values: Known) -> Known | None:
 def _mod(call: Any, a: Known, b: Known) -> Known | None:
     if not (a.symbolic or b.symbolic) or call.attr("fmod", 0):
         return None
-    return settled(each(lambda x, y: x % y, a.array, b.array), a.dtype)
+    return known_values(each(lambda x, y: x % y, a.array, b.array), a.dtype)
 
 
 @known_op("Not")
 def _not(call: Any, a: Known) -> Known:
-    return settled(each(lambda v: not v, a.array), a.dtype)
+    return known_values(each(lambda v: not v, a.array), a.dtype)
 
 
 @known_op("Neg")
 def _neg(call: Any, a: Known) -> Known | None:
-    return settled(each(lambda v: -v, a.array), a.dtype) if a.symbolic else None
+    return known_values(each(lambda v: -v, a.array), a.dtype) if a.symbolic else None
 
 
 @known_op("Floor", "Ceil", "Sqrt", "Abs")
@@ -136,7 +136,7 @@ def _unary(call: Any, a: Known) -> Known | None:
     if not a.symbolic:
         return None
     function = {"Floor": math.floor, "Ceil": math.ceil, "Sqrt": torch.sym_sqrt, "Abs": abs}[call.node.op]
-    return settled(
+    return known_values(
         each(lambda v: torch.sym_float(function(v)) if a.dtype.is_floating_point else function(v), a.array), a.dtype
     )
 
@@ -150,7 +150,7 @@ def _identity(call: Any, a: Known) -> Known:
 def _where(call: Any, condition: Known, a: Known, b: Known) -> Known | None:
     if not (condition.symbolic or a.symbolic or b.symbolic):
         return None
-    return settled(each(lambda c, x, y: x if bool(c) else y, condition.array, a.array, b.array), a.dtype)
+    return known_values(each(lambda c, x, y: x if bool(c) else y, condition.array, a.array, b.array), a.dtype)
 
 
 @known_op("Cast")
@@ -159,21 +159,21 @@ def _cast(call: Any, a: Known) -> Known | None:
     if not a.symbolic or to not in ("int64", "int32", "float32", "double", "float16"):
         return None
     dtype = TORCH["float64" if to == "double" else to]
-    return settled(each(torch.sym_float if dtype.is_floating_point else torch.sym_int, a.array), dtype)
+    return known_values(each(torch.sym_float if dtype.is_floating_point else torch.sym_int, a.array), dtype)
 
 
 @known_op("Concat")
 def _concat(call: Any, *values: Known) -> Known | None:
     if call.attr("axis") is None:
         return None
-    return settled(np.concatenate([v.array.astype(object) for v in values], call.attr("axis")), values[0].dtype)
+    return known_values(np.concatenate([v.array.astype(object) for v in values], call.attr("axis")), values[0].dtype)
 
 
 @known_op("Gather")
 def _gather(call: Any, a: Known, indices: Known) -> Known | None:
     if indices.symbolic:
         return None
-    return settled(np.take(a.array, indices.array.astype(np.int64), call.attr("axis", 0)), a.dtype)
+    return known_values(np.take(a.array, indices.array.astype(np.int64), call.attr("axis", 0)), a.dtype)
 
 
 @known_op("Slice")
@@ -188,33 +188,33 @@ def _slice(call: Any, a: Known, starts: Known | None = None, ends: Any = None, a
         if step < 0 and end < -a.array.shape[axis]:
             end = None  # Python would count it from the end once more
         index[axis] = slice(start, end, step)
-    return settled(a.array[tuple(index)], a.dtype)
+    return known_values(a.array[tuple(index)], a.dtype)
 
 
 @known_op("Unsqueeze")
 def _unsqueeze(call: Any, a: Known, axes: Known | None = None) -> Known:
     wanted = call.either("axes", axes)
-    return settled(np.expand_dims(a.array, tuple(wanted)), a.dtype)
+    return known_values(np.expand_dims(a.array, tuple(wanted)), a.dtype)
 
 
 @known_op("Squeeze")
 def _squeeze(call: Any, a: Known, axes: Known | None = None) -> Known:
     wanted = call.either("axes", axes)
-    return settled(np.squeeze(a.array, None if wanted is None else tuple(wanted)), a.dtype)
+    return known_values(np.squeeze(a.array, None if wanted is None else tuple(wanted)), a.dtype)
 
 
 @known_op("Reshape", "Flatten")
 def _reshape(call: Any, a: Known, shape: Known | None = None) -> Known | None:
     if call.node.op == "Flatten" or shape is None or shape.symbolic or 0 in shape.array:
         return None
-    return settled(a.array.reshape(shape.array.tolist()), a.dtype)
+    return known_values(a.array.reshape(shape.array.tolist()), a.dtype)
 
 
 @known_op("Expand")
 def _expand(call: Any, a: Known, shape: Known) -> Known | None:
     if shape.symbolic or math.prod(shape.array.tolist()) > MAX_ELEMENTS:
         return None
-    return settled(np.broadcast_to(a.array, np.broadcast_shapes(a.array.shape, tuple(shape.array.tolist()))), a.dtype)
+    return known_values(np.broadcast_to(a.array, np.broadcast_shapes(a.array.shape, tuple(shape.array.tolist()))), a.dtype)
 
 
 @known_op("ConstantOfShape")
@@ -239,7 +239,7 @@ def _reduce(call: Any, a: Known, axes: Known | None = None) -> Known | None:
     out = a.array[0]
     for value in a.array[1:]:
         out = fold(out, value)
-    return settled(np.array([out] if call.attr("keepdims", 1) else out, object), a.dtype)
+    return known_values(np.array([out] if call.attr("keepdims", 1) else out, object), a.dtype)
 
 
 @known_op("Split")
@@ -247,4 +247,4 @@ def _split(call: Any, a: Known, sizes: Known | None = None) -> tuple[Known, ...]
     wanted = call.either("split", sizes)
     if not a.symbolic or a.array.ndim != 1 or wanted is None:
         return None
-    return tuple(settled(part, a.dtype) for part in np.split(a.array, np.cumsum(wanted)[:-1]))
+    return tuple(known_values(part, a.dtype) for part in np.split(a.array, np.cumsum(wanted)[:-1]))

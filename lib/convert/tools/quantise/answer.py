@@ -26,29 +26,29 @@ def layers(some: list[Layer], found: Found) -> list[dict[str, Any]]:
     return out
 
 
-def ranges(said: str, given: int, seen: int) -> list[str]:
-    return [said] + ([f"The time was up after {seen} of them."] if 0 < seen < given else [])
+def ranges(message: str, given: int, seen: int) -> list[str]:
+    return [message] + ([f"The time was up after {seen} of them."] if 0 < seen < given else [])
 
 
 def chosen(found: Found) -> dict[str, Any]:
     return {"method": found.method, "measured": found.measured, "result": found.result}
 
 
-def sentences(some: list[Layer], found: Found, floor: float) -> list[str]:
-    said = list(found.messages)
+def messages(some: list[Layer], found: Found, floor: float) -> list[str]:
+    out = list(found.messages)
     if len(found.measured) > 1:
         figures = ", ".join(f"{name} {one['sqnr_db']:.1f} dB" for name, one in found.measured.items())
-        said.append(f"Ranges by {found.method} make the least noise on the calibration's inputs ({figures}).")
+        out.append(f"Ranges by {found.method} make the least noise on the calibration's inputs ({figures}).")
     if found.floats:
         names = sorted(found.floats, key=lambda n: -found.noise.get(n, 0.0))
         shown = ", ".join(n[:80] for n in names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         size = sum(layer.bytes for layer in some if layer.name in found.floats) / 1e6
-        said.append(
+        out.append(
             f"{len(names)} of {len(some)} layers stay float32 ({size:.1f} MB), because eight bits hurt most there: {shown}."
         )
     if not found.good and found.value is not None:
         share = "dB" not in found.metric
         value = f"{found.value:.1%}" if share else f"{found.value:.1f} dB"
         wanted = f", and {floor:.0%} is asked for" if share else ""
-        said.append(f"{found.metric.removesuffix(', dB')} is {value} on the calibration's inputs{wanted}.")
-    return said
+        out.append(f"{found.metric.removesuffix(', dB')} is {value} on the calibration's inputs{wanted}.")
+    return out

@@ -41,10 +41,10 @@ class Dynamic:
         return onnx_runs.run(self._source)
 
     def candidate(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> Run:
-        made = self.made(method, floats, only)
+        made = self.quantised(method, floats, only)
         return onnx_runs.run(made.SerializeToString())
 
-    def made(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> ModelProto:
+    def quantised(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> ModelProto:
         """Raises JobFailed."""
         from onnxruntime.quantization import QuantType, quantize_dynamic
 

@@ -64,9 +64,9 @@ class Static:
         return onnx_runs.run(self._path)
 
     def candidate(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> Run:
-        return onnx_runs.run(self.made(method, floats, only).SerializeToString())
+        return onnx_runs.run(self.quantised(method, floats, only).SerializeToString())
 
-    def made(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> ModelProto:
+    def quantised(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> ModelProto:
         """Raises JobFailed."""
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData

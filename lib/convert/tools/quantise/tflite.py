@@ -76,18 +76,18 @@ class Tflite:
         return self._running(bytes(self._file["whole"]))
 
     def candidate(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> Run:
-        return self._running(self.made(method, floats, only))
+        return self._running(self.quantised(method, floats, only))
 
-    def made(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> bytes:
+    def quantised(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> bytes:
         """The file. Raises JobFailed."""
         quantiser = self._quantiser(floats, only)
         try:
             with tflite_quantise.quiet():
                 made = quantiser.quantize(self._ranges(method) if self._static else None, enable_progress_report=False)
         except Exception as error:
-            raise tflite_quantise.refused(error) from None
+            raise tflite_quantise.failure(error) from None
         data = bytes(made.quantized_model)
-        return tflite_bias.mended(data, self._file) if self._static else data
+        return tflite_bias.without_bias_overflow(data, self._file) if self._static else data
 
     def _quantiser(self, floats: frozenset[str] = frozenset(), only: str | None = None) -> Any:
         from ai_edge_quantizer import qtyping, quantizer, recipe
@@ -115,7 +115,7 @@ class Tflite:
                         f"^({some})$", names.ALL_SUPPORTED, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE
                     )
         except Exception as error:  # of flatbuffers, numpy and its own
-            raise tflite_quantise.refused(error) from None
+            raise tflite_quantise.failure(error) from None
         return found
 
     def _of_the_tool(self) -> dict[str, Any]:
@@ -130,7 +130,7 @@ class Tflite:
                     with tflite_quantise.quiet():
                         found = self._quantiser().calibrate({part.key: [given]}, num_threads=2)
                 except Exception as error:
-                    raise tflite_quantise.refused(error) from None
+                    raise tflite_quantise.failure(error) from None
                 for name, one in found.items():
                     known = whole.setdefault(name, dict(one))
                     known["min"], known["max"] = np.minimum(known["min"], one["min"]), np.maximum(known["max"], one["max"])

@@ -20,7 +20,7 @@ MAX_STEPS = 2**30  # steps of a bias
 ROOM = 2**29  # steps that it gets where it had too many
 
 
-def mended(data: bytes, source: dict[str, Any]) -> bytes:
+def without_bias_overflow(data: bytes, source: dict[str, Any]) -> bytes:
     """``data`` is a quantised file, ``source`` the float one as ``tflite_file`` reads it."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / tflite_file.NAME
@@ -37,11 +37,11 @@ def mended(data: bytes, source: dict[str, Any]) -> bytes:
             floats = {t["name"]: t for t in source["subgraphs"][number]["tensors"]}
             for operator in graph["operators"]:
                 if tflite_file.code(model, operator) in PRODUCTS:
-                    _mend(model, source, graph, operator, floats, put)
+                    _fix_overflow(model, source, graph, operator, floats, put)
         return bytes(whole)
 
 
-def _mend(model: dict[str, Any], source: dict[str, Any], graph: Any, operator: Any, floats: Any, put: Any) -> None:
+def _fix_overflow(model: dict[str, Any], source: dict[str, Any], graph: Any, operator: Any, floats: Any, put: Any) -> None:
     inputs = operator["inputs"].tolist()
     if len(inputs) < 3 or min(inputs[:3]) < 0:
         return

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, helper
 
-from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, put, subgraphs
+from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, set_attribute, subgraphs
 from lib.onnx_model.functions import every
 
 FIRST = 7  # the opset that broadcasts as numpy does
@@ -54,7 +54,7 @@ def _aligned(node: NodeProto, graph: Graph) -> list[NodeProto]:
     """The second input's first dimension is the first input's ``axis``: ones follow where it is too short."""
     axis, broadcast = attribute(node, "axis"), attribute(node, "broadcast", 0)
     for name in ("axis", "broadcast", "consumed_inputs"):
-        put(node, name, None)
+        set_attribute(node, name, None)
     if not broadcast or axis is None:  # equal shapes, or the last dimensions fit
         return []
     try:

@@ -16,7 +16,7 @@ from lib.convert.formats.onnx.names import every_name, unused
 from lib.convert.formats.onnx.opset import broadcast as opset_broadcast
 from lib.convert.formats.onnx.opset import version as onnx_version
 from lib.convert.formats.onnx.opset.down import REDEFINED, down
-from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, given, subgraphs
+from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, input_name, subgraphs
 from lib.errors import JobFailed
 from lib.onnx_model.functions import every
 from lib.onnx_model.words import clean
@@ -200,7 +200,7 @@ def _flat_hardmax(graph: GraphProto, taken: set[str]) -> None:
         for inner in subgraphs(node):
             _flat_hardmax(inner, taken)
         if node.op_type == "Hardmax" and node.domain in ("", "ai.onnx"):
-            axis, x, y = attribute(node, "axis", 1), given(node, 0), node.output[0]
+            axis, x, y = attribute(node, "axis", 1), input_name(node, 0), node.output[0]
             shape, flat, hard = (unused(f"opset_{part}_{y}", taken) for part in ("shape", "flat", "hard"))
             taken |= {shape, flat, hard}
             nodes += [

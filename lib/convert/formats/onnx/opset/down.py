@@ -14,7 +14,15 @@ import numpy as np
 import onnx
 from onnx import NodeProto, TensorProto, helper, numpy_helper
 
-from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, constant_value, given, keep_inputs, put
+from lib.convert.formats.onnx.opset.graph import (
+    Graph,
+    Refused,
+    attribute,
+    constant_value,
+    input_name,
+    keep_inputs,
+    set_attribute,
+)
 
 Step = Callable[[NodeProto, Graph], list[NodeProto]]
 STEPS: dict[tuple[str, int], Step] = {}
@@ -57,7 +65,7 @@ def plain(node: NodeProto, version: int) -> None:
         same = default is not None and default.type and helper.get_attribute_value(default) == value
         if not same and not (a.name == "dilations" and set(value) == {1}):
             raise Refused(f"its attribute {a.name} is new in opset {version}")
-        put(node, a.name, None)
+        set_attribute(node, a.name, None)
     while node.input and not node.input[-1]:
         del node.input[-1]
     if len(node.input) > older.max_input:
@@ -68,7 +76,7 @@ def plain(node: NodeProto, version: int) -> None:
 
 def _fixed(node: NodeProto, k: int, graph: Graph) -> np.ndarray | None:
     """The values of input ``k``; None where it is left out. Raises Refused where they are computed."""
-    if not (name := given(node, k)):
+    if not (name := input_name(node, k)):
         return None
     value = graph.constant(name)
     if value is None:
@@ -85,14 +93,14 @@ def _axes_of_a_reduction(node: NodeProto, graph: Graph) -> list[NodeProto]:
     axes = _fixed(node, 1, graph)
     keep_inputs(node, 1)
     nothing = attribute(node, "noop_with_empty_axes", 0)
-    put(node, "noop_with_empty_axes", None)
+    set_attribute(node, "noop_with_empty_axes", None)
     if axes is None or not axes.size:
         if nothing:
             if node.op_type not in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd"):
                 raise Refused("it reduces no axis")
             return [helper.make_node("Identity", [node.input[0]], [node.output[0]], node.name)]
     else:
-        put(node, "axes", _ints(axes))
+        set_attribute(node, "axes", _ints(axes))
     return [node]
 
 
@@ -100,14 +108,14 @@ def _axes_of_a_reduction(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _axes_of_a_squeeze(node: NodeProto, graph: Graph) -> list[NodeProto]:
     axes = _fixed(node, 1, graph)
     keep_inputs(node, 1)
-    put(node, "axes", None if axes is None else _ints(axes))
+    set_attribute(node, "axes", None if axes is None else _ints(axes))
     return [node]
 
 
 @step(("Split", 18))
 def _split_evenly(node: NodeProto, graph: Graph) -> list[NodeProto]:
     count, axis = attribute(node, "num_outputs"), attribute(node, "axis", 0)
-    put(node, "num_outputs", None)
+    set_attribute(node, "num_outputs", None)
     dims = graph.dims(node.input[0])
     if count and dims and (size := dims[axis]) is not None and size % count:
         chunk = -(-size // count)  # the last one is smaller
@@ -122,7 +130,7 @@ def _split_evenly(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _split_sizes(node: NodeProto, graph: Graph) -> list[NodeProto]:
     sizes = _fixed(node, 1, graph)
     keep_inputs(node, 1)
-    put(node, "split", None if sizes is None else _ints(sizes))
+    set_attribute(node, "split", None if sizes is None else _ints(sizes))
     return [node]
 
 
@@ -132,7 +140,7 @@ def _along_one_axis(node: NodeProto, graph: Graph) -> list[NodeProto]:
     rank = graph.rank(node.input[0])
     axis = attribute(node, "axis", -1) % max(rank, 1)
     last = max(rank - 1, 0)
-    put(node, "axis", last)
+    set_attribute(node, "axis", last)
     if axis == last:
         return [node]
     turn = list(range(rank))
@@ -172,8 +180,8 @@ def _pad_mode(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _pad_attributes(node: NodeProto, graph: Graph) -> list[NodeProto]:
     pads, value = _fixed(node, 1, graph), _fixed(node, 2, graph)
     assert pads is not None
-    put(node, "pads", _ints(pads))
-    put(node, "value", None if value is None else float(value.reshape(-1)[0]))
+    set_attribute(node, "pads", _ints(pads))
+    set_attribute(node, "value", None if value is None else float(value.reshape(-1)[0]))
     keep_inputs(node, 1)
     return [node]
 
@@ -182,8 +190,8 @@ def _pad_attributes(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _clip_bounds(node: NodeProto, graph: Graph) -> list[NodeProto]:
     low, high = _fixed(node, 1, graph), _fixed(node, 2, graph)
     keep_inputs(node, 1)
-    put(node, "min", None if low is None else float(low.reshape(-1)[0]))
-    put(node, "max", None if high is None else float(high.reshape(-1)[0]))
+    set_attribute(node, "min", None if low is None else float(low.reshape(-1)[0]))
+    set_attribute(node, "max", None if high is None else float(high.reshape(-1)[0]))
     return [node]
 
 
@@ -195,8 +203,8 @@ def _dropout(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if training is not None and training.reshape(-1)[0]:
         raise Refused("it drops values at random")
     keep_inputs(node, 1)
-    put(node, "seed", None)
-    put(node, "ratio", None if ratio is None else float(ratio.reshape(-1)[0]))
+    set_attribute(node, "seed", None)
+    set_attribute(node, "ratio", None if ratio is None else float(ratio.reshape(-1)[0]))
     return [node]
 
 
@@ -211,7 +219,7 @@ def _dropout_mask(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _batch_norm(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if attribute(node, "training_mode", 0) or len(node.output) > 1:
         raise Refused("it is in training mode")
-    put(node, "training_mode", None)
+    set_attribute(node, "training_mode", None)
     return [node]
 
 
@@ -222,9 +230,9 @@ def _slice(node: NodeProto, graph: Graph) -> list[NodeProto]:
         raise Refused("steps other than 1 are new in opset 10")
     assert starts is not None and ends is not None
     keep_inputs(node, 1)
-    put(node, "starts", _ints(starts))
-    put(node, "ends", _ints(ends))
-    put(node, "axes", None if axes is None else _positive(node, _ints(axes), graph))
+    set_attribute(node, "starts", _ints(starts))
+    set_attribute(node, "ends", _ints(ends))
+    set_attribute(node, "axes", None if axes is None else _positive(node, _ints(axes), graph))
     return [node]
 
 
@@ -233,7 +241,7 @@ def _top_k(node: NodeProto, graph: Graph) -> list[NodeProto]:
     count = _fixed(node, 1, graph)
     assert count is not None
     keep_inputs(node, 1)
-    put(node, "k", int(count.reshape(-1)[0]))
+    set_attribute(node, "k", int(count.reshape(-1)[0]))
     return [node]
 
 
@@ -242,7 +250,7 @@ def _upsample(node: NodeProto, graph: Graph) -> list[NodeProto]:
     scales = _fixed(node, 1, graph)
     assert scales is not None
     keep_inputs(node, 1)
-    put(node, "scales", [float(s) for s in scales])
+    set_attribute(node, "scales", [float(s) for s in scales])
     return [node]
 
 
@@ -268,7 +276,7 @@ def _resize_inputs(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _resize(node: NodeProto, graph: Graph) -> list[NodeProto]:
     mode, nearest = attribute(node, "mode", b"nearest"), attribute(node, "nearest_mode", b"round_prefer_floor")
     way = attribute(node, "coordinate_transformation_mode", b"half_pixel")
-    scales = graph.constant(given(node, 2))
+    scales = graph.constant(input_name(node, 2))
     if way != b"asymmetric" or (mode == b"nearest" and nearest != b"floor") or mode == b"cubic":
         raise Refused("before opset 11 coordinates were asymmetric and rounded down")
     if scales is None or not scales.size:
@@ -277,8 +285,8 @@ def _resize(node: NodeProto, graph: Graph) -> list[NodeProto]:
     keep_inputs(node, 1)
     node.input.append(name)
     for left_out in ("nearest_mode", "coordinate_transformation_mode", "cubic_coeff_a", "exclude_outside"):
-        put(node, left_out, None)
-    put(node, "extrapolation_value", None)
+        set_attribute(node, left_out, None)
+    set_attribute(node, "extrapolation_value", None)
     return [node]
 
 
@@ -299,7 +307,7 @@ def _grid_sample(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if graph.rank(node.input[0]) != 4:
         raise Refused("only four dimensions could be sampled before opset 20")
     old = {b"linear": "bilinear", b"cubic": "bicubic", b"nearest": "nearest"}
-    put(node, "mode", old[attribute(node, "mode", b"linear")])
+    set_attribute(node, "mode", old[attribute(node, "mode", b"linear")])
     return [node]
 
 
@@ -307,7 +315,7 @@ def _grid_sample(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _roi_align(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if attribute(node, "coordinate_transformation_mode", b"half_pixel") != b"output_half_pixel":
         raise Refused("before opset 16 only output_half_pixel was computed")
-    put(node, "coordinate_transformation_mode", None)
+    set_attribute(node, "coordinate_transformation_mode", None)
     return [node]
 
 
@@ -316,15 +324,15 @@ def _dft(node: NodeProto, graph: Graph) -> list[NodeProto]:
     axis = _fixed(node, 2, graph)
     axis_number = -2 if axis is None else int(axis.reshape(-1)[0])
     keep_inputs(node, 2)
-    put(node, "axis", axis_number if axis_number >= 0 else axis_number + graph.rank(node.input[0]))
+    set_attribute(node, "axis", axis_number if axis_number >= 0 else axis_number + graph.rank(node.input[0]))
     return [node]
 
 
 @step(("Shape", 15))
 def _shape(node: NodeProto, graph: Graph) -> list[NodeProto]:
     start, end = attribute(node, "start", 0), attribute(node, "end")
-    put(node, "start", None)
-    put(node, "end", None)
+    set_attribute(node, "start", None)
+    set_attribute(node, "end", None)
     if not start and end is None:
         return [node]
     whole, output = graph.name("shape"), node.output[0]
@@ -339,13 +347,13 @@ def _reshape(node: NodeProto, graph: Graph) -> list[NodeProto]:
         shape = _fixed(node, 1, graph)
         if shape is None or (shape == 0).any():
             raise Refused("before opset 14 a 0 in the shape meant the size of the input")
-    put(node, "allowzero", None)
+    set_attribute(node, "allowzero", None)
     return [node]
 
 
 @step(("Gemm", 11))
 def _gemm(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    if not given(node, 2):
+    if not input_name(node, 2):
         kind = graph.types.get(node.input[0])
         if kind is None:
             raise Refused("its dtype is not known")
@@ -357,8 +365,8 @@ def _gemm(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(*((name, version) for name in ("QuantizeLinear", "DequantizeLinear") for version in (21, 23)))
 def _quantised_dtype(node: NodeProto, graph: Graph) -> list[NodeProto]:
     """``output_dtype`` of QuantizeLinear says again what the zero point says."""
-    if node.op_type == "QuantizeLinear" and given(node, 2):
-        put(node, "output_dtype", None)
+    if node.op_type == "QuantizeLinear" and input_name(node, 2):
+        set_attribute(node, "output_dtype", None)
     return [node]
 
 
@@ -366,7 +374,7 @@ def _quantised_dtype(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _per_tensor(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if graph.rank(node.input[1]) != 0:
         raise Refused("scales per channel are new in opset 13")
-    put(node, "axis", None)
+    set_attribute(node, "axis", None)
     return [node]
 
 

@@ -65,7 +65,7 @@ def attribute(node: NodeProto, name: str, default: Any = None) -> Any:
     return next((helper.get_attribute_value(a) for a in node.attribute if a.name == name), default)
 
 
-def put(node: NodeProto, name: str, value: Any) -> None:
+def set_attribute(node: NodeProto, name: str, value: Any) -> None:
     """Sets an attribute; None removes it."""
     kept = [a for a in node.attribute if a.name != name]
     del node.attribute[:]
@@ -74,7 +74,7 @@ def put(node: NodeProto, name: str, value: Any) -> None:
         node.attribute.append(helper.make_attribute(name, value))
 
 
-def given(node: NodeProto, k: int) -> str:
+def input_name(node: NodeProto, k: int) -> str:
     """The name of input ``k``; "" where it is left out."""
     return node.input[k] if k < len(node.input) else ""
 
