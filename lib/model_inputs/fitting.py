@@ -27,7 +27,8 @@ def arrays_of(
         only = given if isinstance(given, np.ndarray) else given["arr_0"]
         if len(inputs) > 1:
             raise InvalidFile(
-                f"One array without a name, but the model takes {takes(signature)}. Send an .npz with an array for each."
+                f"One array without a name, but the model takes {inputs_text(signature)}. "
+                "Send an .npz with an array for each."
             )
         given = {next(iter(inputs)): only}
     labels = given.get(LABELS) if LABELS not in inputs else None
@@ -46,13 +47,13 @@ def arrays_of(
     return rows, *_labels(labels, count, names), messages
 
 
-def takes(signature: Signature) -> str:
+def inputs_text(signature: Signature) -> str:
     """``input_ids int64 [batch, sequence]; …`` for messages."""
-    said = [f"{v.name[:100]} {v.dtype} {shape(v)}" for v in islice(signature.inputs, 12)]
-    return "; ".join(said) + "; …" * (len(signature.inputs) > 12)
+    texts = [f"{v.name[:100]} {v.dtype} {shape_of(v)}" for v in islice(signature.inputs, 12)]
+    return "; ".join(texts) + "; …" * (len(signature.inputs) > 12)
 
 
-def shape(value: Value) -> str:
+def shape_of(value: Value) -> str:
     return str(list(value.shape)).replace("'", "")
 
 
@@ -68,7 +69,7 @@ def _check_names(given: list[str], signature: Signature) -> None:
     if not near and len(extra) == len(missing) == 1:
         near = [(extra[0], missing[0])]
     hint = "".join(f" Did you mean {right!r} by {wrong[:80]!r}?" for wrong, right in near)
-    raise InvalidFile(f"The file of samples {' and '.join(parts)}. The model takes: {takes(signature)}.{hint}")
+    raise InvalidFile(f"The file of samples {' and '.join(parts)}. The model takes: {inputs_text(signature)}.{hint}")
 
 
 def _few(names: list[str]) -> str:
@@ -80,7 +81,7 @@ def _cut(value: Value, array: np.ndarray, signature: Signature) -> list[np.ndarr
     rank, first = len(value.shape), value.shape[0] if value.shape else None
     wrong = InvalidFile(
         f"{value.name[:80]!r} is {array.dtype} {list(array.shape)}; the model takes {value.name[:80]} {value.dtype} "
-        f"{shape(value)}, with the samples along the first axis."
+        f"{shape_of(value)}, with the samples along the first axis."
     )
     array = _typed(value, array, wrong)
     step = first if isinstance(first, int) else 1

@@ -31,7 +31,7 @@ def lifelike(
 ) -> Arrays | None:
     """Arrays for every input, as real ones may be; None where nothing better than noise is known of any of them.
 
-    ``ranges`` are values of integer inputs that a search found (``sizes.Found.integers``), ``hints`` what the model's
+    ``ranges`` are values of integer inputs that a search found (``sizes.SizeSearch.integers``), ``hints`` what the model's
     files say of its pictures (``hints.py``).
     """
     if not any(_maker(v, signature) for v in signature.inputs):

@@ -39,7 +39,7 @@ def chosen(
     if value is None:
         raise InvalidFile(
             f"Pictures were sent, but no input of this model takes pictures: "
-            f"{fitting.takes(signature)}. Send an .npz of arrays."
+            f"{fitting.inputs_text(signature)}. Send an .npz of arrays."
         )
     known = {d: fixed[d] for d in value.shape if isinstance(d, str) and d in fixed}
     layout = dimensions.picture_layout(value)
@@ -59,7 +59,7 @@ def _check(found: Preprocessing, value: Value, space: Sequence[int | str], known
     wanted = [known.get(d, d) if isinstance(d, str) else d for d in value.shape[-3:]]
     if any(isinstance(d, int) and d != n for d, n in zip(wanted, shape, strict=True)):
         raise InvalidFile(
-            f"The preprocessing gives {list(shape)} a picture, but {value.name[:80]!r} takes {fitting.shape(value)}. "
+            f"The preprocessing gives {list(shape)} a picture, but {value.name[:80]!r} takes {fitting.shape_of(value)}. "
             "Change size, layout or channels."
         )
 

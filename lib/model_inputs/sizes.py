@@ -17,7 +17,7 @@ from lib.model_inputs.integers import Ranges
 from lib.model_inputs.ladder import OTHERS, Pick, Sizes, filled, ladder, propose
 from lib.model_inputs.signature import Signature
 
-__all__ = ["Found", "check", "ladder", "parse", "propose", "search", "shown"]
+__all__ = ["SizeSearch", "check", "ladder", "parse", "propose", "search", "sizes_text"]
 LARGEST = 16_000_000  # of one dimension: a thousand seconds of sound
 MAX_TRIES = 24
 FOR_SECOND = 7  # of these are kept for other sizes
@@ -25,8 +25,8 @@ ALLOWED = "pairs of a dimension's name and a whole number, as in batch=4, sample
 
 
 @dataclass(slots=True)
-class Found:
-    """What ``search`` found. ``taken`` False: the model refused every size that was tried; ``refused`` says why.
+class SizeSearch:
+    """What ``search`` found. ``accepted`` False: the model refused every size that was tried; ``refused`` says why.
 
     ``second``: other sizes that are taken, too, every dimension another one if possible; None where there are none.
     ``integers``: the values that integer inputs without a role may have, input -> (lowest, highest), both included.
@@ -38,7 +38,7 @@ class Found:
     tried: int = 0
     refused: list[tuple[Sizes, str]] = field(default_factory=list)
     note: str = ""
-    taken: bool = True
+    accepted: bool = True
     integers: Ranges = field(default_factory=dict)
     before: int = 0  # refused before the first that was taken
 
@@ -78,7 +78,7 @@ def search(
     *,
     integers_too: bool = False,
     most: int = MAX_TRIES,
-) -> Found:
+) -> SizeSearch:
     """Tries sizes until the model takes some. At most ``most`` tries; the caller limits the time of each.
 
     ``accepts(sizes)`` runs the model: "" where it takes them, else its complaint. With ``integers_too`` it is called as
@@ -86,9 +86,9 @@ def search(
     """
     fixed = dict(fixed or {})
     check(fixed, signature)
-    found = Found({}, taken=False)
+    found = SizeSearch({}, accepted=False)
 
-    def takes(sizes: Sizes, ranges: Ranges) -> bool:
+    def is_accepted(sizes: Sizes, ranges: Ranges) -> bool:
         found.tried += 1
         why = accepts(dict(sizes), dict(ranges)) if integers_too else accepts(dict(sizes))
         if why:
@@ -99,11 +99,11 @@ def search(
         if found.tried >= most - FOR_SECOND:
             break
         ranges = integers.ranges(signature, sizes, level)
-        if takes(sizes, ranges):
-            found.sizes, found.integers, found.taken, found.before = sizes, ranges, True, len(found.refused)
+        if is_accepted(sizes, ranges):
+            found.sizes, found.integers, found.accepted, found.before = sizes, ranges, True, len(found.refused)
             break
-    if found.taken:
-        found.second = _second(signature, fixed, found, takes, most)
+    if found.accepted:
+        found.second = _second(signature, fixed, found, is_accepted, most)
     found.note = _note(signature, fixed, found)
     return found
 
@@ -123,7 +123,7 @@ def _tries(signature: Signature, fixed: Sizes, integers_too: bool) -> Iterator[t
 
 
 def _second(
-    signature: Signature, fixed: Sizes, found: Found, takes: Callable[[Sizes, Ranges], bool], most: int
+    signature: Signature, fixed: Sizes, found: SizeSearch, is_accepted: Callable[[Sizes, Ranges], bool], most: int
 ) -> Sizes | None:
     """Other sizes, all different if the model takes them; then multiples of the found ones; then only some changed."""
     kinds, first = dimensions.kinds(signature), found.sizes
@@ -149,31 +149,30 @@ def _second(
         if found.tried >= most:
             return None
         seen.append(sizes)
-        if takes(sizes, integers.same_level(signature, sizes, found.integers)):
+        if is_accepted(sizes, integers.same_level(signature, sizes, found.integers)):
             return sizes
     return None
 
 
-def _note(signature: Signature, fixed: Sizes, found: Found) -> str:
+def _note(signature: Signature, fixed: Sizes, found: SizeSearch) -> str:
     """A sentence or two: what was taken, how many were refused before, and the model's words for one of them."""
-    if not found.taken:
+    if not found.accepted:
         sizes, why = found.refused[-1]
-        last = f"the last were {shown(sizes)}: " if sizes else ""
+        last = f"the last were {sizes_text(sizes)}: " if sizes else ""
         many = f"{found.tried} sizes were tried and it takes none of them; " if found.tried > 1 else "It does not run; "
         return f"The model refuses its inputs. {many}{last}{why}"
     if not found.sizes:
         return ""
-    note = f"Sizes: {shown(found.sizes)}" + (", as given." if set(fixed) == set(found.sizes) else ".")
+    note = f"Sizes: {sizes_text(found.sizes)}" + (", as given." if set(fixed) == set(found.sizes) else ".")
     if found.before:
         sizes, why = found.refused[0]
-        note = (
-            f"Sizes: {shown(found.sizes)}, found by trying: {found.before} refused before, such as {shown(sizes)} ({why})."
-        )
+        first = f"{sizes_text(sizes)} ({why})"
+        note = f"Sizes: {sizes_text(found.sizes)}, found by trying: {found.before} refused before, such as {first}."
     if found.second is not None:
-        return f"{note} It takes {shown(found.second)}, too."
+        return f"{note} It takes {sizes_text(found.second)}, too."
     return note if set(fixed) == set(found.sizes) else f"{note} It took none of the other sizes that were tried."
 
 
-def shown(sizes: Sizes) -> str:
+def sizes_text(sizes: Sizes) -> str:
     """{"batch": 4} -> ``batch=4``, which ``parse`` reads."""
     return ", ".join(f"{name}={size}" for name, size in sizes.items())

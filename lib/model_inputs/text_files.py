@@ -73,12 +73,12 @@ def read(
     if ids is None:
         raise InvalidFile(
             f"A text was sent, but no input of this model takes token ids: "
-            f"{fitting.takes(signature)}. Send an .npz of arrays."
+            f"{fitting.inputs_text(signature)}. Send an .npz of arrays."
         )
     if tokenizer is None:
         raise InvalidFile(
             "A text needs the model's tokenizer, and this model's file brings none. Send the whole folder with its "
-            f"tokenizer.json, or an .npz with token ids: {fitting.takes(signature)}."
+            f"tokenizer.json, or an .npz with token ids: {fitting.inputs_text(signature)}."
         )
     texts = lines(path)
     encoded, pad = encode(tokenizer, texts)

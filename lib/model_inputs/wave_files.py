@@ -21,7 +21,7 @@ PCM, FLOAT, EXTENSIBLE = 1, 3, 0xFFFE
 
 def read(path: Path, signature: Signature, fixed: Mapping[str, int], rate: int | None) -> tuple[list[dict], list[str]]:
     """(rows, messages). ``rate``: samples a second that the model wants; 16,000 where nobody says. Raises InvalidFile."""
-    value = wanted(signature)
+    value = wave_input(signature)
     if rate is not None and not RATES[0] <= rate <= RATES[1]:
         raise InvalidValue("rate", rate, f"{RATES[0]:,} to {RATES[1]:,} samples a second")
     if path.stat().st_size > MAX_BYTES:
@@ -65,14 +65,14 @@ def read(path: Path, signature: Signature, fixed: Mapping[str, int], rate: int |
     return rows, messages
 
 
-def wanted(signature: Signature) -> Value:
+def wave_input(signature: Signature) -> Value:
     """The input that takes sound: by name or rate, else the only one of one long axis. Raises InvalidFile."""
     named = [v for v in signature.inputs if dimensions.is_wave(v, signature)]
     long = [v for v in signature.inputs if dimensions.may_be_wave(v)]
     if named or len(long) == 1:
         return (named or long)[0]
     raise InvalidFile(
-        f"A .wav was sent, but no input of this model takes a wave of one dimension: {fitting.takes(signature)}. "
+        f"A .wav was sent, but no input of this model takes a wave of one dimension: {fitting.inputs_text(signature)}. "
         "Send an .npz of what its preprocessing makes of sound."
     )
 

@@ -46,7 +46,7 @@ def _row(kind: str, change: str, name: str, before: object = "", after: object =
 
 
 def _versions(a: Model, b: Model) -> list[dict[str, str]]:
-    def said(model: Model) -> dict[str, object]:
+    def versions(model: Model) -> dict[str, object]:
         p = model.proto
         one = {
             "IR version": p.ir_version,
@@ -57,7 +57,7 @@ def _versions(a: Model, b: Model) -> list[dict[str, str]]:
         one |= {f"opset {o.domain or 'ai.onnx'}": o.version for o in p.opset_import}
         return one | {f"metadata {m.key}": m.value for m in p.metadata_props}
 
-    return _by_name("model", said(a), said(b))
+    return _by_name("model", versions(a), versions(b))
 
 
 def _by_name(kind: str, old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, str]]:
@@ -70,11 +70,11 @@ def _values(a: Model, b: Model) -> list[dict[str, str]]:
     out = []
     for kind in ("input", "output"):
 
-        def said(model: Model, kind: str = kind) -> dict[str, str]:
+        def types(model: Model, kind: str = kind) -> dict[str, str]:
             found = {v.name: shapes.of(v.type) for v in getattr(model.proto.graph, kind)}
             return {n: f"{k.dtype} {shape_text(None if k.shape is None else list(k.shape))}" for n, k in found.items()}
 
-        out += _renamed(_by_name(kind, said(a), said(b)))
+        out += _renamed(_by_name(kind, types(a), types(b)))
     return out
 
 
@@ -104,7 +104,7 @@ def _initializers(a: Model, b: Model, rtol: float, atol: float) -> list[dict[str
             continue
         if _kind(old[name]) != _kind(new[name]):
             out.append(_row("initializer", "changed", name, _kind(old[name]), _kind(new[name])))
-        elif gap := _gap(a, old[name], b, new[name], rtol, atol):
+        elif gap := _difference(a, old[name], b, new[name], rtol, atol):
             out.append(_row("initializer", "changed", name, _kind(old[name]), gap))
     gone, came = {n: t for n, t in old.items() if n not in new}, {n: t for n, t in new.items() if n not in old}
     kinds = set(map(_kind, gone.values())) & set(map(_kind, came.values()))
@@ -147,7 +147,7 @@ def _kind(tensor: Weight) -> str:
     return f"{dtype_name(tensor.data_type)} {shape_text(list(tensor.dims))}"
 
 
-def _gap(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol: float) -> str:
+def _difference(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol: float) -> str:
     """Empty when equal within the tolerance, else how far apart."""
     if isinstance(old, SparseTensorProto) or isinstance(new, SparseTensorProto):
         return "" if _digest(a, old) == _digest(b, new) else "other values, or at other places"
@@ -157,28 +157,30 @@ def _gap(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol: float)
         return "its values cannot be read"
     if x.dtype.kind in "OSU":
         return "" if x.tolist() == y.tolist() else "other strings"
-    worst, beyond = 0.0, 0
+    worst, outside = 0.0, 0
     for k in range(0, x.size, PIECE):
         p, q = x[k : k + PIECE], y[k : k + PIECE]
         error = absolute_error(q, p)
         if largest := float(error.max(initial=0.0)):
-            worst, beyond = max(worst, largest), beyond + int((~close(error, q, rtol, atol)).sum())
-    return f"{beyond:,} of {x.size:,} values differ, by up to {worst:.3g}" if beyond else ""
+            worst, outside = max(worst, largest), outside + int((~close(error, q, rtol, atol)).sum())
+    return f"{outside:,} of {x.size:,} values differ, by up to {worst:.3g}" if outside else ""
 
 
 def _nodes(a: Model, b: Model) -> list[dict[str, str]]:
     """Nodes by name where both have names that are unique, else by what they do and what they make."""
-    old, new = _keyed(a), _keyed(b)
-    rows = _by_name("node", {k: _does(a, n) for k, n in old.items()}, {k: _does(b, n) for k, n in new.items()})
+    old, new = _nodes_by_key(a), _nodes_by_key(b)
+    rows = _by_name(
+        "node", {k: _describe_node(a, n) for k, n in old.items()}, {k: _describe_node(b, n) for k, n in new.items()}
+    )
     return _renamed(rows)
 
 
-def _keyed(model: Model) -> dict[str, NodeProto]:
+def _nodes_by_key(model: Model) -> dict[str, NodeProto]:
     try:
-        whole = graph.inlined(model.proto)
+        proto = graph.inlined(model.proto)
     except Exception:  # recursive, or a call that does not fit its function: the report says so
-        whole = model.proto
-    found = graph.flat(graph.nodes(whole))
+        proto = model.proto
+    found = graph.flat(graph.nodes(proto))
     times = Counter(n.scope + n.proto.name for n in found)
     out: dict[str, NodeProto] = {}
     for node in found:
@@ -189,7 +191,7 @@ def _keyed(model: Model) -> dict[str, NodeProto]:
     return out
 
 
-def _does(model: Model, node: NodeProto) -> str:
+def _describe_node(model: Model, node: NodeProto) -> str:
     """Operator, inputs, outputs and attributes in one line; tensors and graphs as a digest of what they hold."""
     attributes = []
     for a in sorted(node.attribute, key=lambda a: a.name):
@@ -197,14 +199,14 @@ def _does(model: Model, node: NodeProto) -> str:
             value = onnx.helper.get_attribute_value(a)
             text = repr(value) if len(a.SerializeToString()) < 200 else f"#{zlib.crc32(repr(value).encode()):08x}"
         else:
-            text = f"#{_held(model, a)}"
+            text = f"#{_attribute_digest(model, a)}"
         attributes.append(f"{a.name}={text}")
     name = f"{node.domain}.{node.op_type}" if node.domain else node.op_type
     listed = f" [{', '.join(attributes)}]" if attributes else ""
     return f"{name}({', '.join(node.input)}) → {', '.join(node.output)}{listed}"
 
 
-def _held(model: Model, a: AttributeProto) -> str:
+def _attribute_digest(model: Model, a: AttributeProto) -> str:
     out = blake2b(digest_size=4)
     for tensor in [*([a.t] if a.HasField("t") else []), *a.tensors]:
         out.update(_digest(model, tensor).encode())
@@ -216,7 +218,7 @@ def _held(model: Model, a: AttributeProto) -> str:
         for tensor in [*inner.initializer, *inner.sparse_initializer]:
             out.update(_digest(model, tensor).encode())
         for node in inner.node:
-            out.update(_does(model, node).encode())
+            out.update(_describe_node(model, node).encode())
     for kind in [*([a.tp] if a.HasField("tp") else []), *a.type_protos]:
         out.update(kind.SerializeToString(deterministic=True))
     return out.hexdigest()

@@ -57,7 +57,7 @@ def search(
             return str(error)
 
     answer = sizes.search(found, known, accepts)
-    return (answer.sizes, answer.note) if answer.taken else None
+    return (answer.sizes, answer.note) if answer.accepted else None
 
 
 def as_report(chosen: dict[str, int], places: dict[str, list[str]]) -> dict[str, dict[str, Any]]:

@@ -26,14 +26,14 @@ STRING = 64  # bytes that a short Python string takes
 UNKNOWN_RANK = (1,)
 
 
-def wanted(model: ModelProto) -> dict[str, shapes.Type]:
+def input_types(model: ModelProto) -> dict[str, shapes.Type]:
     """Inputs that a caller must feed, in order."""
     held = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
     return {v.name: shapes.of(v.type) for v in model.graph.input if v.name not in held}
 
 
 @dataclass(slots=True)
-class Chosen:
+class RunInputs:
     """Inputs for a run: ``sizes`` of the dynamic dimensions where they were chosen here, ``note`` on them."""
 
     values: dict[str, np.ndarray]
@@ -42,11 +42,13 @@ class Chosen:
     samples: dict[str, Any] | None = None
 
 
-def made_up(model: ModelProto, given: dict[str, int], seed: int, refusal: Callable[[dict[str, np.ndarray]], str]) -> Chosen:
+def random_inputs_that_run(
+    model: ModelProto, given: dict[str, int], seed: int, refusal: Callable[[dict[str, np.ndarray]], str]
+) -> RunInputs:
     """Random inputs at sizes ``given`` or plausible ones; where ``refusal`` has words against those, at others."""
 
     def at(sizes: dict[str, int]) -> dict[str, np.ndarray]:
-        return made(shapes.bind(model, sizes)[0], seed)
+        return random_inputs(shapes.bind(model, sizes)[0], seed)
 
     sizes, note = dynamic.plausible(model, given)
     values = at(sizes)
@@ -54,10 +56,10 @@ def made_up(model: ModelProto, given: dict[str, int], seed: int, refusal: Callab
     if free and refusal(values) and (found := dynamic.search(model, given, lambda some: refusal(at(some)))) is not None:
         sizes, note = found
         values = at(sizes)
-    return Chosen(values, sizes, note)
+    return RunInputs(values, sizes, note)
 
 
-def made(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
+def random_inputs(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
     """Arrays for every input of a model whose symbols are set; the same seed gives the same arrays.
 
     Floats are standard normal; integers 0 … 9, which are valid token ids and indices nearly everywhere,
@@ -67,7 +69,7 @@ def made(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
     rng = np.random.default_rng(seed)
     out: dict[str, np.ndarray] = {}
     total = 0
-    for name, kind in wanted(bound).items():
+    for name, kind in input_types(bound).items():
         if kind.kind != "tensor":
             raise InvalidValue("inputs", name, f"tensors; this input is a {kind.dtype}, which cannot be made up")
         shape = tuple(d if isinstance(d, int) else 1 for d in (UNKNOWN_RANK if kind.shape is None else kind.shape))
@@ -116,7 +118,7 @@ def from_npz(path: Path, model: ModelProto) -> dict[str, np.ndarray]:
     Raises InvalidFile for anything else than plain arrays (a pickled array is never opened) and for
     names, dtypes or ranks that the model does not take, saying what it takes.
     """
-    inputs = wanted(model)
+    inputs = input_types(model)
     try:
         found = npz(path, empty=not inputs)
     except InvalidFile as error:
@@ -133,7 +135,7 @@ def from_npz(path: Path, model: ModelProto) -> dict[str, np.ndarray]:
 
 def from_lists(given: dict[str, Any], model: ModelProto) -> dict[str, np.ndarray]:
     """Nested lists by input name, as typed into a page: ``{"X": [[1, 2, 3, 4]]}``. Errors as in ``from_npz``."""
-    inputs = wanted(model)
+    inputs = input_types(model)
     takes = _takes(inputs)
     if missing := [n for n in inputs if n not in given]:
         raise InvalidFile(f"The values lack {_names(missing)}. The model takes: {takes}.")

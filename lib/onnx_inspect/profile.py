@@ -17,7 +17,7 @@ from onnx import ModelProto, NodeProto
 from lib.onnx_inspect.cost import FORMULAS, NONE
 from lib.onnx_inspect.graph import CONTROL, Node
 from lib.onnx_inspect.shapes import Type
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.runtime import CPU, options, ready
 
 REPEATS = 3
@@ -77,7 +77,7 @@ def profile(
 
 def layers(model: ModelProto) -> dict[str, Layer]:
     """The convolution behind each value: its own output, and what activations and additions make of that."""
-    nodes = list(every(model.graph.node))
+    nodes = list(all_nodes(model.graph.node))
     weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
     constants = (n for n in nodes if n.op_type == "Constant" and n.output)
     weights |= {n.output[0]: tuple(a.t.dims) for n in constants for a in n.attribute if a.name == "value"}
@@ -95,7 +95,7 @@ def layers(model: ModelProto) -> dict[str, Layer]:
 def rows(events: Iterable[dict[str, Any]], runs: int, model: ModelProto | None = None) -> list[dict[str, Any]]:
     """Kernel events of ``runs`` equal runs, the first a warm-up, as one row a node."""
     found_layers = layers(model) if model is not None else {}
-    nodes = every(model.graph.node) if model is not None else ()
+    nodes = all_nodes(model.graph.node) if model is not None else ()
     makers = {n.output[0]: n.name or f"{n.op_type}, which makes {n.output[0]}" for n in nodes if n.output}
     spent: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:

@@ -16,7 +16,7 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, TypeProto, Valu
 from onnx.reference import ReferenceEvaluator
 
 from lib.onnx_inspect import shapes
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.open import count
 
 SMALL = 1024  # elements of a value that is computed
@@ -49,24 +49,24 @@ class _Run:
     """One pass over a model; ``left`` is how many nodes may still be computed."""
 
     def __init__(self, model: ModelProto, numbers: dict[str, float] | None) -> None:
-        self.model, self.left = model, MAX_NODES
+        self.model, self.nodes_left = model, MAX_NODES
         # without a loop nobody asks for values, and nothing needs computing where all shapes are known
-        self.all_values = numbers is not None and any(node.op_type == "Loop" for node in every(model.graph.node))
+        self.all_values = numbers is not None and any(node.op_type == "Loop" for node in all_nodes(model.graph.node))
         self.numbers = {} if numbers is None else numbers
         self.opsets = {o.domain: o.version for o in model.opset_import}
 
     def graph(self, graph: GraphProto, outer: ChainMap, held: ChainMap) -> None:
         """``outer`` and ``held``: types and values that ``graph`` sees from outside."""
         own = {v.name: v.type for v in (*graph.value_info, *graph.output, *graph.input)}
-        whole = not any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute)
+        no_subgraphs = not any(a.HasField("g") or a.graphs for node in graph.node for a in node.attribute)
         made = (name for node in graph.node for name in node.output if name)
-        if whole and not self.all_values and all(_settled(own.get(name)) for name in made):
+        if no_subgraphs and not self.all_values and all(_is_static(own.get(name)) for name in made):
             return
         own |= {t.name: onnx.helper.make_tensor_type_proto(t.data_type, t.dims) for t in graph.initializer}
         fixed = {t.name for t in graph.initializer} - {v.name for v in graph.input}
         # views and no copies: a thousand branches may see a hundred thousand values
         known: Known = outer.new_child(own)
-        values: Values = held.new_child({t.name: t for t in graph.initializer if t.name in fixed and _held(t)})
+        values: Values = held.new_child({t.name: t for t in graph.initializer if t.name in fixed and _is_small_constant(t)})
         found: dict[str, TypeProto] = {}
         for node in graph.node:
             self._node(node, known, values, found)
@@ -77,26 +77,26 @@ class _Run:
         branches = [g for a in node.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
         for inner in branches:
             self.graph(inner, known, values)
-        if not all(_settled(known.get(name)) for name in node.output if name):
-            news = _agreed(node, branches) if node.op_type == "If" else _infer(node, known, values, self.model)
-            better = {name: kind for name, kind in news.items() if _more(known.get(name), kind)}
+        if not all(_is_static(known.get(name)) for name in node.output if name):
+            news = _types_of_if(node, branches) if node.op_type == "If" else _infer(node, known, values, self.model)
+            better = {name: kind for name, kind in news.items() if _knows_more(known.get(name), kind)}
             known.update(better)
             found.update(better)
-        if not self.left or node.op_type not in COMPUTED or node.domain not in ("", "ai.onnx") or not node.output:
+        if not self.nodes_left or node.op_type not in COMPUTED or node.domain not in ("", "ai.onnx") or not node.output:
             return
         sizes = _infer(node, known, values, self.model) if node.op_type in GROWING else known
-        if _small(sizes.get(name) for name in node.output):
+        if _are_small(sizes.get(name) for name in node.output):
             made = _compute(node, known, values, self.opsets)
-            self.left -= bool(made)
+            self.nodes_left -= bool(made)
             values.update(made)
 
 
-def _agreed(node: NodeProto, branches: list[GraphProto]) -> dict[str, TypeProto]:
+def _types_of_if(node: NodeProto, branches: list[GraphProto]) -> dict[str, TypeProto]:
     """An If's outputs, where its branches give the same shapes."""
     out = {}
     for k, name in enumerate(node.output):
         kinds = [g.output[k].type for g in branches if k < len(g.output)]
-        if name and len(kinds) == 2 and kinds[0] == kinds[1] and _settled(kinds[0]):
+        if name and len(kinds) == 2 and kinds[0] == kinds[1] and _is_static(kinds[0]):
             out[name] = kinds[0]
     return out
 
@@ -119,22 +119,22 @@ def _write(graph: GraphProto, found: Mapping[str, TypeProto]) -> None:
             graph.value_info.append(ValueInfoProto(name=name, type=kind))
 
 
-def _settled(kind: TypeProto | None) -> bool:
+def _is_static(kind: TypeProto | None) -> bool:
     """Nothing can be learned: every dimension is a number, or it is no tensor."""
     return kind is not None and (not kind.HasField("tensor_type") or shapes.of(kind).elements is not None)
 
 
-def _more(old: TypeProto | None, new: TypeProto) -> bool:
+def _knows_more(old: TypeProto | None, new: TypeProto) -> bool:
     """``new`` says more than ``old``, which may have symbols that are worth keeping."""
     a, b = (shapes.of(k).shape if k is not None else None for k in (old, new))
     return b is not None and (a is None or sum(isinstance(d, int) for d in b) > sum(isinstance(d, int) for d in a))
 
 
-def _held(tensor: TensorProto) -> bool:
+def _is_small_constant(tensor: TensorProto) -> bool:
     return tensor.data_location != TensorProto.EXTERNAL and tensor.data_type != TensorProto.STRING and count(tensor) <= SMALL
 
 
-def _small(kinds: Iterable[TypeProto | None]) -> bool:
+def _are_small(kinds: Iterable[TypeProto | None]) -> bool:
     found = [shapes.of(k) if k is not None else None for k in kinds]
     return all(k is not None and k.kind == "tensor" and k.elements is not None and k.elements <= SMALL for k in found)
 
@@ -162,7 +162,7 @@ def _compute(
     """The node's outputs, where all that they depend on is known."""
     inputs = [name for name in node.input if name]
     if node.op_type in ("Shape", "Size"):  # depend on the shape alone
-        if not inputs or not _settled(known.get(inputs[0])):
+        if not inputs or not _is_static(known.get(inputs[0])):
             return {}
         shape = shapes.of(known[inputs[0]]).shape or ()
         bounds = {a.name: a.i for a in node.attribute}
@@ -171,7 +171,9 @@ def _compute(
         return {node.output[0]: numpy_helper.from_array(value, node.output[0])}
     if not all(name in values for name in inputs):
         return {}
-    if node.op_type == "Constant" and (held := [a.t for a in node.attribute if a.name == "value" and _held(a.t)]):
+    if node.op_type == "Constant" and (
+        held := [a.t for a in node.attribute if a.name == "value" and _is_small_constant(a.t)]
+    ):
         return {node.output[0]: held[0]}
     try:
         names = [ValueInfoProto(name=n) for n in dict.fromkeys(inputs)]

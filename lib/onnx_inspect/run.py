@@ -12,8 +12,8 @@ from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue
 from lib.onnx_inspect import dynamic, feeds, runtimes
-from lib.onnx_inspect.feeds import Chosen
-from lib.onnx_inspect.samples import Given, by_samples
+from lib.onnx_inspect.feeds import RunInputs
+from lib.onnx_inspect.samples import SamplesFile, first_sample
 from lib.onnx_model import functions
 from lib.onnx_model.open import Model
 from lib.onnx_model.wire import MARK
@@ -26,7 +26,7 @@ Report = Callable[..., None]
 
 def run(
     model: Model,
-    inputs: Path | dict[str, Any] | Given | None,
+    inputs: Path | dict[str, Any] | SamplesFile | None,
     seed: int,
     runs: int,
     symbols: dict[str, int],
@@ -82,16 +82,20 @@ def run(
 
 
 def _inputs(
-    model: Model, inputs: Path | dict[str, Any] | Given | None, seed: int, symbols: dict[str, int], runner: runtimes.Runner
-) -> Chosen:
+    model: Model,
+    inputs: Path | dict[str, Any] | SamplesFile | None,
+    seed: int,
+    symbols: dict[str, int],
+    runner: runtimes.Runner,
+) -> RunInputs:
     left_out = f"{dynamic.listed(symbols)}: left out, as the inputs have sizes of their own." if symbols else ""
     if isinstance(inputs, Path):
-        return Chosen(feeds.from_npz(inputs, model.proto), note=left_out)
-    if isinstance(inputs, Given):
-        return by_samples(model.proto, inputs, symbols, runner)
+        return RunInputs(feeds.from_npz(inputs, model.proto), note=left_out)
+    if isinstance(inputs, SamplesFile):
+        return first_sample(model.proto, inputs, symbols, runner)
     if inputs:
-        return Chosen(feeds.from_lists(inputs, model.proto), note=left_out)
-    return feeds.made_up(model.proto, symbols, seed, runner.refusal)
+        return RunInputs(feeds.from_lists(inputs, model.proto), note=left_out)
+    return feeds.random_inputs_that_run(model.proto, symbols, seed, runner.refusal)
 
 
 def _refuse(model: Model) -> None:

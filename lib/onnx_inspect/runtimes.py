@@ -40,7 +40,7 @@ class Runner:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options(), providers=CPU)
         except Exception as error:  # onnxruntime's errors share no public base class
-            self.error = _said(error)
+            self.error = _message(error)
         self._loaded = time.perf_counter() - start
         self._machine = machine.described(before, CPU[0])
 
@@ -63,7 +63,7 @@ class Runner:
         try:
             ready(self._session, values, how)()
         except Exception as error:
-            return "" if late.is_set() else _said(error)
+            return "" if late.is_set() else _message(error)
         finally:
             timer.cancel()
         return ""
@@ -79,7 +79,7 @@ class Runner:
             call = ready(self._session, values)
             found, outputs = timed(call, runs, progress)
         except Exception as error:
-            return about | {"error": _said(error)}, None
+            return about | {"error": _message(error)}, None
         del call
         self._session = None
         warm = {"warm_up_runs": found.pop("warm_up_runs")}
@@ -109,7 +109,7 @@ def reference(path: Path, values: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     return about | {"first_ms": (time.perf_counter() - start) * 1000}, outputs
 
 
-def _said(error: Exception) -> str:
+def _message(error: Exception) -> str:
     """onnxruntime's words without its numbers; of a fault inside branches only the innermost node and its fault."""
     text = re.sub(r"^\[ONNXRuntimeError\] : \d+ : [A-Z_]+ : ", "", " ".join(str(error)[:8000].split()))
     if len(places := text.split("Status Message: ")) > 1:

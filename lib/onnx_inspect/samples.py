@@ -11,12 +11,12 @@ from onnx import ModelProto
 from lib.errors import InvalidFile
 from lib.model_inputs import samples, sizes
 from lib.onnx_inspect import dynamic
-from lib.onnx_inspect.feeds import Chosen
+from lib.onnx_inspect.feeds import RunInputs
 from lib.onnx_inspect.runtimes import Runner
 
 
 @dataclass(slots=True)
-class Given:
+class SamplesFile:
     """A file of samples as it was uploaded. ``preprocessing`` changes what is guessed for pictures."""
 
     path: Path
@@ -25,7 +25,7 @@ class Given:
     tokenizer: Path | None = None
 
 
-def by_samples(model: ModelProto, given: Given, fixed: dict[str, int], runner: Runner) -> Chosen:
+def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], runner: Runner) -> RunInputs:
     """The first sample as inputs. Where onnxruntime refuses its sizes, the file is read once more at sizes that it takes.
 
     Raises InvalidFile and InvalidValue with what the model takes.
@@ -35,8 +35,8 @@ def by_samples(model: ModelProto, given: Given, fixed: dict[str, int], runner: R
         raise InvalidFile("Samples go to models that take tensors. Give this one's inputs as JSON or as an .npz.")
 
     def read(at: dict[str, int]) -> samples.Samples:
-        changes = given.preprocessing or None
-        return samples.read(given.path, given.name, found, preprocessing=changes, sizes=at, tokenizer=given.tokenizer)
+        changes = file.preprocessing or None
+        return samples.read(file.path, file.name, found, preprocessing=changes, sizes=at, tokenizer=file.tokenizer)
 
     one, note = read(fixed), ""
     if found.symbols() and runner.refusal(one.rows[0]):
@@ -48,11 +48,11 @@ def by_samples(model: ModelProto, given: Given, fixed: dict[str, int], runner: R
                 return str(error)
 
         answer = sizes.search(found, fixed, accepts)
-        if answer.taken:
+        if answer.accepted:
             one, note = read(answer.sizes), answer.note
     at = _sizes(found, one.rows[0])
     about = {
-        "name": given.name,
+        "name": file.name,
         "count": len(one.rows),
         "run": 1,
         "kind": one.kind,
@@ -64,7 +64,7 @@ def by_samples(model: ModelProto, given: Given, fixed: dict[str, int], runner: R
     note = note or (f"{dynamic.listed(at)}, as the sample has them." if at else "")
     if left := {name: size for name, size in fixed.items() if at.get(name) != size}:
         note += f" {dynamic.listed(left)}: left out, as one sample is run."
-    return Chosen(one.rows[0], at, note, about)
+    return RunInputs(one.rows[0], at, note, about)
 
 
 def _sizes(found: Any, row: dict[str, Any]) -> dict[str, int]:

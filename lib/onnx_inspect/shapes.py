@@ -11,7 +11,7 @@ import onnx
 from onnx import ModelProto, TypeProto, ValueInfoProto
 
 from lib.errors import InvalidValue
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.open import MAX_EXACT, Model, bits, count, dtype_name
 from lib.onnx_model.wire import MARK
 
@@ -156,7 +156,7 @@ def infer(model: Model, proto: ModelProto, folder: Path) -> ModelProto:
 def _can_be_followed(proto: ModelProto) -> bool:
     """onnx writes down every element of the values that it follows; a row of 40 Concat(v, v) makes 2⁴⁰ of one."""
     sizes = {t.name: count(t) for t in proto.graph.initializer if len(t.dims) == 1}
-    for node in every(proto.graph.node):
+    for node in all_nodes(proto.graph.node):
         if node.op_type in FOLLOWING:
             found = [sizes.get(name, 1) for name in node.input]
             size = sum(found) if node.op_type == "Concat" else max(found, default=1)

@@ -14,7 +14,7 @@ from typing import Any
 from lib.errors import InvalidValue
 from lib.onnx_inspect import build, collapse, compare, run, weights
 from lib.onnx_inspect.examples import EXAMPLES
-from lib.onnx_inspect.samples import Given
+from lib.onnx_inspect.samples import SamplesFile
 from lib.onnx_inspect.summary import summarise
 from lib.onnx_model.open import Model, open_model
 
@@ -66,7 +66,7 @@ def execute(
     given: Any = Path(inputs) if inputs else values
     if samples:
         tokenizer = externals.get("tokenizer.json")
-        given = Given(
+        given = SamplesFile(
             Path(samples["path"]),
             samples["name"],
             samples.get("preprocessing") or {},

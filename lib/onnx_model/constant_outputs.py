@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 from onnx import ModelProto, NodeProto
 
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 
 RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
 
@@ -17,7 +17,7 @@ def constant_outputs(model: ModelProto) -> list[str]:
     held = {t.name for t in graph.initializer}
     reached = {v.name for v in graph.input if v.name not in held}
     for node in graph.node:  # in topological order
-        inside = list(every([node]))
+        inside = list(all_nodes([node]))
         if any(n.op_type in RANDOM for n in inside) or any(name in reached for n in inside for name in _read(n)):
             reached.update(node.output)
     return [v.name for v in graph.output if v.name not in reached]

@@ -18,7 +18,7 @@ def inlined_size(model: ModelProto) -> int:
     """Nodes of the graph and its subgraphs, each call counted as the nodes of its function. Raises Recursive."""
     bodies: dict[Key, list[Key]] = {}
     for function in model.functions:  # two of one name count together: which one is meant is not ours to say
-        calls = [_key(node.domain, node.op_type, node.overload) for node in every(function.node)]
+        calls = [_key(node.domain, node.op_type, node.overload) for node in all_nodes(function.node)]
         bodies.setdefault(_key(function.domain, function.name, function.overload), []).extend(calls)
     sizes: dict[Key, int] = {}
     todo, entered = list(bodies), set()
@@ -31,17 +31,17 @@ def inlined_size(model: ModelProto) -> int:
             todo += waiting
         else:
             sizes[todo.pop()] = min(sum(sizes.get(call, 1) for call in bodies[key]), 1 << 62)
-    return sum(sizes.get(_key(n.domain, n.op_type, n.overload), 1) for n in every(model.graph.node))
+    return sum(sizes.get(_key(n.domain, n.op_type, n.overload), 1) for n in all_nodes(model.graph.node))
 
 
 def _key(domain: str, name: str, overload: str) -> Key:
     return "" if domain == "ai.onnx" else domain, name, overload
 
 
-def every(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
+def all_nodes(nodes: Iterable[NodeProto]) -> Iterator[NodeProto]:
     """These nodes and those of their subgraphs."""
     for node in nodes:
         yield node
         for a in node.attribute:
             for inner in ([a.g] if a.HasField("g") else []) + list(a.graphs):
-                yield from every(inner.node)
+                yield from all_nodes(inner.node)

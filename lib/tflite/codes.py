@@ -14,7 +14,7 @@ from lib.tflite import file as tflite_file
 from lib.tflite import repack
 
 
-def outdated(model: dict[str, Any]) -> bool:
+def is_outdated(model: dict[str, Any]) -> bool:
     """Whether an operator's code stands in one field alone."""
     codes = ((c["old_code"], c["code"]) for c in model["operator_codes"])
     return any(old != min(max(old, new), tflite_file.OLD_CODES) or new != max(old, new) for old, new in codes)
@@ -24,12 +24,12 @@ def number(graph: int, tensor: int) -> str:
     return f"graph{graph}_tensor{tensor}"
 
 
-def renewed(source: Path, target: Path, *, numbered: bool = False) -> None:
+def upgrade_operator_codes(source: Path, target: Path, *, numbered: bool = False) -> None:
     """Writes the verified file ``source`` again with both fields.
 
     ``numbered``: every tensor is called as ``number`` has it, for tools that make names of names and meet what is there.
     """
-    model = repack.unpacked(source)
+    model = repack.unpack(source)
     for code in model.operatorCodes:
         code.builtinCode = max(code.builtinCode, code.deprecatedBuiltinCode)
         code.deprecatedBuiltinCode = min(code.builtinCode, tflite_file.OLD_CODES)

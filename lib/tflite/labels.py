@@ -13,14 +13,14 @@ MAX_BYTES, MAX_LINES = 8 << 20, 100_000
 Shapes = list[tuple[int, ...]]
 
 
-def taken(table: Any, files: dict[str, bytes]) -> tuple[str, ...]:
+def pop_labels(table: Any, files: dict[str, bytes]) -> tuple[str, ...]:
     """Takes the labels out of ``files``; () where none are recorded, or their file is missing. Raises InvalidFile."""
     found = metadata_table.label_file(table)
     name = "" if found is None else metadata_table.text(found[1].name)
-    return lines(files.pop(name)) if name in files else ()
+    return parse_labels(files.pop(name)) if name in files else ()
 
 
-def lines(data: bytes) -> tuple[str, ...]:
+def parse_labels(data: bytes) -> tuple[str, ...]:
     """As MediaPipe reads them: an empty line at the end is no label, and spaces belong to a label."""
     found = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n", MAX_LINES + 1)
     if len(data) > MAX_BYTES or len(found) > MAX_LINES + 1:
@@ -28,7 +28,7 @@ def lines(data: bytes) -> tuple[str, ...]:
     return tuple(found[:-1] if not found[-1] else found)
 
 
-def put(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, bytes]:
+def record_labels(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, bytes]:
     """Records the labels in ``table``, for the output that has them or whose ``shapes`` fit; all files by name.
 
     Raises InvalidValue where a label is not a line.
@@ -37,20 +37,22 @@ def put(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, bytes]:
         return dict(metadata.files)
     found = metadata_table.label_file(table)
     if found is None:
-        metadata_apply.labelled(table, _output(len(metadata.labels), shapes), _free(metadata.files))
+        metadata_apply.record_label_file(table, _output(len(metadata.labels), shapes), _free(metadata.files))
         found = metadata_table.label_file(table)
     assert found is not None
     file = found[1]
     if not _plain(metadata_table.text(file.name)):
         file.name = _free(metadata.files)
     data = "".join(f"{label}\n" for label in metadata.labels).encode("utf-8", "replace")
-    if lines(data) != metadata.labels:
-        wrong = next((label for label in metadata.labels if lines(f"{label}\n".encode("utf-8", "replace")) != (label,)), "")
+    if parse_labels(data) != metadata.labels:
+        wrong = next(
+            (label for label in metadata.labels if parse_labels(f"{label}\n".encode("utf-8", "replace")) != (label,)), ""
+        )
         raise InvalidValue("a label", wrong, "one line of text: the file holds a label a line")
     return metadata.files | {metadata_table.text(file.name): data}
 
 
-def wanted(table: Any, shapes: Shapes) -> int | None:
+def label_count(table: Any, shapes: Shapes) -> int | None:
     """How many labels the output that has them needs; None where that is free or they are of another kind."""
     found = metadata_table.label_file(table)
     if found is None or found[1].type != metadata_table.AXIS_LABELS:

@@ -10,7 +10,7 @@ from lib.tflite.metadata_fields import Metadata, TensorNote
 OLDEST_PARSER = "1.0.0"  # what ``Metadata`` has fields for needs no later one
 
 
-def applied(table: Any, metadata: Metadata) -> None:
+def apply_metadata(table: Any, metadata: Metadata) -> None:
     """Changes in ``table`` what ``metadata`` has otherwise, and nothing else: what is equal may say more than is read."""
     made, before = metadata_table.generated(), metadata_table.fields(table)
     for name in metadata_table.TEXTS:
@@ -19,14 +19,14 @@ def applied(table: Any, metadata: Metadata) -> None:
     if table.subgraphMetadata is None or not len(table.subgraphMetadata):
         table.subgraphMetadata = [made.SubGraphMetadataT()]
     first = metadata_table.graph(table)
-    first.inputTensorMetadata = _noted(first.inputTensorMetadata, metadata.inputs)
-    first.outputTensorMetadata = _noted(first.outputTensorMetadata, metadata.outputs)
+    first.inputTensorMetadata = _write_note(first.inputTensorMetadata, metadata.inputs)
+    first.outputTensorMetadata = _write_note(first.outputTensorMetadata, metadata.outputs)
     if (metadata.mean, metadata.std) != (before.mean, before.std):
-        _normalised(first.inputTensorMetadata, metadata)
+        _write_normalization(first.inputTensorMetadata, metadata)
     table.minParserVersion = table.minParserVersion or OLDEST_PARSER
 
 
-def labelled(table: Any, output: int, name: str) -> None:
+def record_label_file(table: Any, output: int, name: str) -> None:
     """Records a file of labels, called ``name``, for an output."""
     file = metadata_table.generated().AssociatedFileT()
     file.name, file.type = name, metadata_table.AXIS_LABELS
@@ -35,7 +35,7 @@ def labelled(table: Any, output: int, name: str) -> None:
     tensor.associatedFiles = [*(tensor.associatedFiles or ()), file]
 
 
-def _noted(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:
+def _write_note(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:
     made = metadata_table.generated()
     tensors = list(tensors or ())[: len(notes)]
     tensors += [made.TensorMetadataT() for _ in range(len(notes) - len(tensors))]
@@ -54,9 +54,9 @@ def _noted(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:
     return tensors
 
 
-def _content(said: str) -> Any:
+def _content(text: str) -> Any:
     made = metadata_table.generated()
-    kind, _, colour = said.partition(" ")
+    kind, _, colour = text.partition(" ")
     number, properties = {
         "image": (metadata_table.IMAGE, made.ImagePropertiesT),
         "feature": (metadata_table.FEATURE, made.FeaturePropertiesT),
@@ -72,7 +72,7 @@ def _content(said: str) -> Any:
     return content
 
 
-def _normalised(tensors: list[Any], metadata: Metadata) -> None:
+def _write_normalization(tensors: list[Any], metadata: Metadata) -> None:
     made, options = metadata_table.generated(), metadata_table.normalisation(tensors)
     if options is None:
         unit, options = made.ProcessUnitT(), made.NormalizationOptionsT()

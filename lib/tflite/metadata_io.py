@@ -31,7 +31,7 @@ def read(path: Path) -> Metadata | None:
     found = metadata_table.fields(table)
     files = associated_files.read(path)
     notes = {side: _padded(getattr(found, side), _tensors(model, side)) for side in SIDES}
-    return replace(found, labels=labels.taken(table, files), files=files, rest=data, **notes)
+    return replace(found, labels=labels.pop_labels(table, files), files=files, rest=data, **notes)
 
 
 def blank(path: Path) -> Metadata:
@@ -61,13 +61,13 @@ def write(source: Path, target: Path, metadata: Metadata) -> None:
     if (metadata.mean or metadata.std) and not shapes["inputs"]:
         raise InvalidValue("mean", list(metadata.mean), "none: the graph has no input")
     table = metadata_table.unpacked(metadata.rest) if metadata.rest else metadata_table.generated().ModelMetadataT()
-    metadata_apply.applied(table, metadata)
-    files = labels.put(table, metadata, shapes["outputs"])
-    wanted = labels.wanted(table, shapes["outputs"])
+    metadata_apply.apply_metadata(table, metadata)
+    files = labels.record_labels(table, metadata, shapes["outputs"])
+    wanted = labels.label_count(table, shapes["outputs"])
     if wanted not in (None, len(metadata.labels)) and not _has_as_many(source, metadata):
         raise InvalidValue("the number of labels", len(metadata.labels), f"{wanted:,}, one for each score of the output")
-    parts = repack.unpacked(source)
-    repack.entered(parts, metadata_table.ENTRY, metadata_table.packed(table))
+    parts = repack.unpack(source)
+    repack.set_metadata_entry(parts, metadata_table.ENTRY, metadata_table.packed(table))
     made = target.with_name(f"{target.name}.new")
     repack.save(parts, made)
     associated_files.append(made, files)

@@ -32,7 +32,7 @@ def _files(metadata: Metadata, table: Any) -> list[str]:
 
 def _labels(metadata: Metadata, table: Any) -> list[str]:
     said = []
-    wanted = labels.wanted(table, [note.shape for note in metadata.outputs]) if table is not None else None
+    wanted = labels.label_count(table, [note.shape for note in metadata.outputs]) if table is not None else None
     if metadata.labels and wanted not in (None, len(metadata.labels)):
         said.append(f"There are {len(metadata.labels):,} labels for the {wanted:,} scores of the output.")
     twice = [label for label, count in Counter(metadata.labels).items() if count > 1 and label.strip()]

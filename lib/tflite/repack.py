@@ -21,7 +21,7 @@ ALIGNED = 16  # of weights, as the schema has it
 ROOM = 1 << 20
 
 
-def unpacked(path: Path) -> Any:
+def unpack(path: Path) -> Any:
     """The model as a ModelT with all weights in its buffers. Raises InvalidFile, also for weights of over 2 GB."""
     from ai_edge_litert import schema_py_generated as schema
 
@@ -43,7 +43,7 @@ def unpacked(path: Path) -> Any:
     return model
 
 
-def entered(model: Any, name: str, data: bytes) -> None:
+def set_metadata_entry(model: Any, name: str, data: bytes) -> None:
     """Gives the model the entry ``name`` of metadata, in place of one that it has."""
     from ai_edge_litert import schema_py_generated as schema
 

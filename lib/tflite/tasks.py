@@ -40,7 +40,7 @@ INSIDE = (
 def metadata(progress: Progress, path: str) -> dict[str, Any]:
     """Raises InvalidFile for a file, or metadata, that are damaged."""
     progress("Reading the metadata", 0.2)
-    return _asked(path)
+    return _describe(path)
 
 
 def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> dict[str, Any]:
@@ -53,23 +53,23 @@ def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> di
     progress("Writing the file", 0.4)
     tflite_metadata.write(Path(path), Path(out), after)
     progress("Reading it once more", 0.9)
-    found = _asked(out)
-    if _inside(before) and not _inside(after):
+    found = _describe(out)
+    if _normalizes_inside(before) and not _normalizes_inside(after):
         found["problems"].append(INSIDE)
     return found
 
 
-def _inside(metadata: tflite_metadata.Metadata) -> bool:
+def _normalizes_inside(metadata: tflite_metadata.Metadata) -> bool:
     """It takes pixels as they are: whatever normalization there is, the graph has it."""
     return bool(metadata.mean) and set(metadata.mean) == {0.0} and set(metadata.std) == {1.0}
 
 
-def _asked(path: str) -> dict[str, Any]:
+def _describe(path: str) -> dict[str, Any]:
     read = tflite_metadata.read(Path(path))
     found = read or tflite_metadata.blank(Path(path))
     return {
         "present": read is not None,
-        **{name: _shown(getattr(found, name)) for name in ("name", "description", "version", "author", "license")},
+        **{name: _shortened(getattr(found, name)) for name in ("name", "description", "version", "author", "license")},
         **{name: list(getattr(found, name)) for name in ("labels", "mean", "std")},
         **{side: [_note(n) for n in getattr(found, side)[:MAX_NOTES]] for side in ("inputs", "outputs")},
         "files": [{"name": name, "bytes": len(data)} for name, data in found.files.items()],
@@ -80,13 +80,13 @@ def _asked(path: str) -> dict[str, Any]:
 
 def _note(note: tflite_metadata.TensorNote) -> dict[str, Any]:
     return {
-        "name": _shown(note.name),
-        "description": _shown(note.description),
+        "name": _shortened(note.name),
+        "description": _shortened(note.description),
         "content": note.content,
         "range": None if note.range is None else list(note.range),
         "shape": list(note.shape),
     }
 
 
-def _shown(text: str) -> str:
+def _shortened(text: str) -> str:
     return text if len(text) <= MAX_TEXT else f"{text[: MAX_TEXT - 1]}…"

@@ -29,7 +29,7 @@ def stored_bytes(model: dict[str, Any]) -> dict[int, int]:
     return found
 
 
-def already(model: dict[str, Any]) -> str:
+def why_already_quantised(model: dict[str, Any]) -> str:
     """Why there is nothing to make smaller: most weights are integers or float16 already; "" otherwise."""
     found = stored_bytes(model)
     wide = found.get(FLOAT32, 0)
@@ -59,7 +59,7 @@ def computes_in_integers(model: dict[str, Any]) -> bool:
 
 def cut(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
     """Sentences on weights of ``before`` that became float16 in ``after`` and do not fit into it."""
-    said = []
+    messages = []
     for k, graph in enumerate(after["subgraphs"]):
         halves = {t["name"] for t in graph["tensors"] if t["type"] == FLOAT16}
         for tensor in before["subgraphs"][k]["tensors"]:
@@ -69,11 +69,11 @@ def cut(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             peak = float(np.abs(np.where(np.isfinite(values), values, 0)).max())
             if peak > LARGEST:
                 how = f"reaches {peak:,.0f}, and float16 holds at most {LARGEST:,.0f}"
-                said.append(f"The weight {tensor['name'][:80]!r} {how}: what is beyond became infinite.")
+                messages.append(f"The weight {tensor['name'][:80]!r} {how}: what is beyond became infinite.")
             elif peak and not values.astype(np.float16).any():
-                said.append(f"The weight {tensor['name'][:80]!r} is at most {peak:.1g}: in float16 all of it became 0.")
-    more = [f"So did {len(said) - MAX_NAMED} more weights."] if len(said) > MAX_NAMED else []
-    return said[:MAX_NAMED] + more
+                messages.append(f"The weight {tensor['name'][:80]!r} is at most {peak:.1g}: in float16 all of it became 0.")
+    more = [f"So did {len(messages) - MAX_NAMED} more weights."] if len(messages) > MAX_NAMED else []
+    return messages[:MAX_NAMED] + more
 
 
 def _share(part: int, found: dict[int, int]) -> str:

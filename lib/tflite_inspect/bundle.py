@@ -18,7 +18,7 @@ def is_zip(path: Path) -> bool:
         return file.read(4) == HEAD
 
 
-def take(path: Path, member: str, target: Path) -> dict[str, Any]:
+def extract(path: Path, member: str, target: Path) -> dict[str, Any]:
     """Writes the file ``member`` (the largest model, where it is "") to ``target``: {member, members: [{name, bytes}]}.
 
     Raises InvalidFile for a zip without TensorFlow Lite files, InvalidValue for a member that is none of them.

@@ -19,7 +19,7 @@ Arrays = dict[str, np.ndarray]
 
 
 @dataclass(slots=True)
-class Given:
+class SamplesFile:
     """A file of samples as it was uploaded. ``preprocessing`` changes what is guessed for pictures."""
 
     path: Path
@@ -28,7 +28,7 @@ class Given:
 
 
 @dataclass(slots=True)
-class Chosen:
+class RunInputs:
     """``sizes`` of the dynamic dimensions, ``note`` on them, and what is known of the sample."""
 
     values: Arrays
@@ -37,10 +37,12 @@ class Chosen:
     samples: dict[str, Any] | None = None
 
 
-def made(takes: Signature, chosen: dict[str, int], given: dict[str, int], seed: int, hints: dict[str, Any]) -> Chosen:
+def random_inputs(
+    signature: Signature, chosen: dict[str, int], given: dict[str, int], seed: int, hints: dict[str, Any]
+) -> RunInputs:
     """Random inputs that look like real ones: pictures with edges where it takes pictures, noise where nothing is known."""
     total = 0
-    for value in takes.inputs:
+    for value in signature.inputs:
         shape = [chosen.get(d, 1) if isinstance(d, str) else d for d in value.shape]
         bytes_ = dtype(value.dtype).itemsize
         for d in shape:
@@ -49,30 +51,30 @@ def made(takes: Signature, chosen: dict[str, int], given: dict[str, int], seed: 
         if total > MAX_BYTES:
             allowed = f"at most {MAX_BYTES >> 20} MB of inputs; set smaller sizes"
             raise InvalidValue("inputs", f"{value.name[:80]} {shape}", allowed)
-    values = made_up.inputs(takes, chosen, np.random.default_rng(seed), hints=hints)
-    return Chosen(values, chosen, note(chosen, given))
+    values = made_up.inputs(signature, chosen, np.random.default_rng(seed), hints=hints)
+    return RunInputs(values, chosen, note(chosen, given))
 
 
-def whole(inputs: Path | dict[str, Any], takes: Signature, fixed: dict[str, int]) -> Chosen:
+def given_inputs(inputs: Path | dict[str, Any], signature: Signature, fixed: dict[str, int]) -> RunInputs:
     """An array for each input, as it is. Raises InvalidFile with what the model takes."""
     left_out = f"{listed(fixed)}: left out, as the inputs have sizes of their own." if fixed else ""
     if isinstance(inputs, Path):
         found: dict[str, Any] = arrays.npz(inputs)
-        if len(takes.inputs) == 1 and list(found) == ["arr_0"]:
-            found = {takes.inputs[0].name: found["arr_0"]}
+        if len(signature.inputs) == 1 and list(found) == ["arr_0"]:
+            found = {signature.inputs[0].name: found["arr_0"]}
         found.pop(fitting.LABELS, None)  # an .npz of samples may have theirs
     else:
         found = dict(inputs)
-    wanted = [v.name for v in takes.inputs]
+    wanted = [v.name for v in signature.inputs]
     for some, words in (([n for n in wanted if n not in found], "lack"), ([n for n in found if n not in wanted], "have")):
         if some:
             names = ", ".join(repr(n[:100]) for n in some[:5])
             too = " too" if words == "have" else ""
-            raise InvalidFile(f"The inputs {words} {names}{too}. The model takes: {fitting.takes(takes)}.")
-    return Chosen({v.name: _array(v, found[v.name], takes) for v in takes.inputs}, note=left_out)
+            raise InvalidFile(f"The inputs {words} {names}{too}. The model takes: {fitting.inputs_text(signature)}.")
+    return RunInputs({v.name: _array(v, found[v.name], signature) for v in signature.inputs}, note=left_out)
 
 
-def _array(value: Value, given: Any, takes: Signature) -> np.ndarray:
+def _array(value: Value, given: Any, signature: Signature) -> np.ndarray:
     kind = dtype(value.dtype)
     if isinstance(given, list | int | float | bool):
         try:
@@ -81,21 +83,23 @@ def _array(value: Value, given: Any, takes: Signature) -> np.ndarray:
                 raise ValueError  # 1.7 is no token id
         except (ValueError, TypeError, OverflowError, RecursionError):
             words = f"The values of {value.name[:100]!r} are no array of {value.dtype}."
-            raise InvalidFile(f"{words} The model takes: {fitting.takes(takes)}.") from None
+            raise InvalidFile(f"{words} The model takes: {fitting.inputs_text(signature)}.") from None
     else:
         found = given
     same = isinstance(found, np.ndarray) and found.dtype == kind and found.ndim == len(value.shape)
     if not same or any(isinstance(d, int) and d != n for d, n in zip(value.shape, found.shape, strict=True)):
         is_ = f"{found.dtype} {list(found.shape)}" if isinstance(found, np.ndarray) else type(found).__name__
-        raise InvalidFile(f"{value.name[:100]!r} is {is_}. The model takes: {fitting.takes(takes)}.")
+        raise InvalidFile(f"{value.name[:100]!r} is {is_}. The model takes: {fitting.inputs_text(signature)}.")
     return np.ascontiguousarray(found)
 
 
-def sampled(given: Given, takes: Signature, fixed: dict[str, int], hints: dict[str, Any], refusal: Any) -> Chosen:
+def first_sample(
+    file: SamplesFile, signature: Signature, fixed: dict[str, int], hints: dict[str, Any], refusal: Any
+) -> RunInputs:
     """The first sample; where the model refuses its sizes, the file is read once more at sizes that it takes."""
 
     def read(at: dict[str, int]) -> samples.Samples:
-        return samples.read(given.path, given.name, takes, preprocessing=given.preprocessing or None, sizes=at, hints=hints)
+        return samples.read(file.path, file.name, signature, preprocessing=file.preprocessing or None, sizes=at, hints=hints)
 
     def accepts(at: dict[str, int]) -> str:
         try:
@@ -103,17 +107,17 @@ def sampled(given: Given, takes: Signature, fixed: dict[str, int], hints: dict[s
         except (InvalidFile, ValueError) as error:
             return str(error)
 
-    one, said = read(fixed), ""
-    if takes.symbols() and refusal(one.rows[0]):
-        answer = sizes_.search(takes, fixed, accepts)
-        if answer.taken:
-            one, said = read(answer.sizes), answer.note
+    one, note_on_sizes = read(fixed), ""
+    if signature.symbols() and refusal(one.rows[0]):
+        answer = sizes_.search(signature, fixed, accepts)
+        if answer.accepted:
+            one, note_on_sizes = read(answer.sizes), answer.note
     row, at = one.rows[0], {}
-    for value in takes.inputs:
+    for value in signature.inputs:
         if row[value.name].ndim == len(value.shape):
             at |= {s: n for s, n in zip(value.shape, row[value.name].shape, strict=True) if isinstance(s, str)}
     about = {
-        "name": given.name,
+        "name": file.name,
         "count": len(one.rows),
         "run": 1,
         "kind": one.kind,
@@ -122,7 +126,7 @@ def sampled(given: Given, takes: Signature, fixed: dict[str, int], hints: dict[s
         "preprocessing": one.preprocessing.as_dict() if one.preprocessing else None,
         "messages": one.messages,
     }
-    said = said or (f"{listed(at)}, as the sample has them." if at else "")
+    note_on_sizes = note_on_sizes or (f"{listed(at)}, as the sample has them." if at else "")
     if left := {name: size for name, size in fixed.items() if at.get(name) != size}:
-        said += f" {listed(left)}: left out, as one sample is run."
-    return Chosen(row, at, said, about)
+        note_on_sizes += f" {listed(left)}: left out, as one sample is run."
+    return RunInputs(row, at, note_on_sizes, about)

@@ -22,7 +22,7 @@ from lib.tflite.runner import Runner
 from lib.tflite.signatures import parts
 from lib.tflite.weights import computes_in_integers
 from lib.tflite_inspect import about, feeds, tensors
-from lib.tflite_inspect.feeds import Arrays, Chosen, Given
+from lib.tflite_inspect.feeds import Arrays, RunInputs, SamplesFile
 from lib.tflite_inspect.graph import declared
 from lib.tflite_inspect.macs import Passes
 from lib.tflite_inspect.shapes import measured, signature
@@ -36,7 +36,7 @@ TOP = 5  # labels
 
 def run(
     path: Path,
-    inputs: Path | dict[str, Any] | Given | None,
+    inputs: Path | dict[str, Any] | SamplesFile | None,
     seed: int,
     runs: int,
     sizes: dict[str, int],
@@ -117,18 +117,18 @@ def run(
 
 def _inputs(
     takes: Signature,
-    inputs: Path | dict[str, Any] | Given | None,
+    inputs: Path | dict[str, Any] | SamplesFile | None,
     seed: int,
     given: dict[str, int],
     plausible: dict[str, int],
     hints: dict[str, Any],
     runner: Runner | None,
-) -> Chosen:
-    if isinstance(inputs, Given):
-        return feeds.sampled(inputs, takes, given, hints, lambda values: _refusal(runner, values))
+) -> RunInputs:
+    if isinstance(inputs, SamplesFile):
+        return feeds.first_sample(inputs, takes, given, hints, lambda values: _refusal(runner, values))
     if inputs is not None:
-        return feeds.whole(inputs, takes, given)
-    return feeds.made(takes, plausible, given, seed, hints)
+        return feeds.given_inputs(inputs, takes, given)
+    return feeds.random_inputs(takes, plausible, given, seed, hints)
 
 
 def _refusal(runner: Runner | None, values: Arrays) -> str:

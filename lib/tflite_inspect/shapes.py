@@ -58,7 +58,7 @@ def measured(path: Path, model: dict[str, Any], given: dict[str, int]) -> Measur
     said = note(chosen, given)
     if why and plan.loaded and takes.symbols() and takes.symbols() != tuple(given):
         found = sizes_.search(takes, given, plan.refusal)
-        if found.taken:
+        if found.accepted:
             chosen, said, why = found.sizes, found.note, plan.refusal(found.sizes)
     if why:
         return Measured(declared(model, 0), chosen, said, why)

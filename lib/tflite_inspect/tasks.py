@@ -37,7 +37,7 @@ def _opened(model: str, member: str) -> tuple[Path, dict[str, Any] | None]:
         return path, None
     taken = HERE.resolve() / MEMBER
     taken.unlink(missing_ok=True)
-    return taken, bundle.take(path, member, taken)
+    return taken, bundle.extract(path, member, taken)
 
 
 def _instead(head: bytes) -> str:
@@ -83,7 +83,7 @@ def execute(
     path, _ = _opened(model, member)
     given: Any = Path(inputs) if inputs else values
     if samples:
-        given = feeds.Given(Path(samples["path"]), samples["name"], samples.get("preprocessing") or {})
+        given = feeds.SamplesFile(Path(samples["path"]), samples["name"], samples.get("preprocessing") or {})
     result = run.run(path, given, seed, runs, sizes, HERE, progress)
     for name in ("inputs.npz", "outputs.npz", "reference.npz"):
         if out is not None and (HERE / name).is_file():

@@ -59,7 +59,7 @@ AUTOENCODER = Signature((Value("latents", "float32", ("batch", 4, "height", "wid
 )
 def test_parse(text: str, found: dict[str, int]) -> None:
     assert sizes.parse(text) == found
-    assert sizes.parse(sizes.shown(found)) == found
+    assert sizes.parse(sizes.sizes_text(found)) == found
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def test_search(case: str) -> None:
         return "" if takes(given) else f"I do not take\n  {given}"
 
     found = sizes.search(signature, {}, accepts)
-    assert found.taken and takes(found.sizes) and found.tried == len(asked) <= sizes.MAX_TRIES
+    assert found.accepted and takes(found.sizes) and found.tried == len(asked) <= sizes.MAX_TRIES
     assert all(asked.count(one) == 1 for one in asked)  # nothing is tried twice
     assert [s for s, _ in found.refused] == [s for s in asked if not takes(s)]
     if first is not None:
@@ -180,7 +180,7 @@ def test_search(case: str) -> None:
     else:
         assert found.second == second
     assert ("found by trying" in found.note) == (found.before > 0) and "\n" not in found.note
-    assert sizes.shown(found.sizes) in found.note
+    assert sizes.sizes_text(found.sizes) in found.note
 
 
 def test_given_sizes_are_kept() -> None:
@@ -192,15 +192,15 @@ def test_given_sizes_are_kept() -> None:
 
 def test_a_model_that_takes_nothing() -> None:
     found = sizes.search(TEXT, {}, lambda s: "no operator Foo here")
-    assert not found.taken and found.sizes == {} and found.second is None and found.tried <= sizes.MAX_TRIES
+    assert not found.accepted and found.sizes == {} and found.second is None and found.tried <= sizes.MAX_TRIES
     assert "takes none of them" in found.note and "no operator Foo here" in found.note
-    assert not sizes.search(Signature((Value("x", "float32", (1,)),)), {}, lambda s: "broken").taken
+    assert not sizes.search(Signature((Value("x", "float32", (1,)),)), {}, lambda s: "broken").accepted
 
 
 def test_a_model_of_fixed_sizes_is_asked_once() -> None:
     asked = []
     found = sizes.search(Signature((Value("x", "float32", (1,)),)), {}, lambda s: asked.append(s) or "")
-    assert found.taken and asked == [{}] and found.note == "" and found.second is None
+    assert found.accepted and asked == [{}] and found.note == "" and found.second is None
 
 
 @pytest.mark.parametrize(
@@ -223,7 +223,7 @@ def test_integers_that_are_refused_are_tried_again(takes, ranges: dict[str, tupl
     ]
     signature = Signature((Value("x", "float32", ("n", "t", 8)), *numbers))
     found = sizes.search(signature, {}, lambda s, r: "" if takes(s, r) else "out of range", integers_too=True)
-    assert found.taken and found.integers == ranges and found.sizes == {"n": 1, "t": 8}
+    assert found.accepted and found.integers == ranges and found.sizes == {"n": 1, "t": 8}
     made = made_up.inputs(signature, found.sizes, np.random.default_rng(0), found.integers)
     assert all(low <= made[n].min() and made[n].max() <= high for n, (low, high) in ranges.items())
 
@@ -232,7 +232,7 @@ def test_another_sample_rate() -> None:
     found = sizes.search(
         SILERO, {"samples?": 256}, lambda s, r: "" if r["sr"] == (8000, 8000) else "too short", integers_too=True
     )
-    assert found.taken and found.integers == {"sr": (8000, 8000)} and found.sizes == {"batch": 1, "samples?": 256}
+    assert found.accepted and found.integers == {"sr": (8000, 8000)} and found.sizes == {"batch": 1, "samples?": 256}
     assert found.second == {"batch": 3, "samples?": 256}
 
 
@@ -255,7 +255,7 @@ def test_a_real_runtime_that_wants_at_least_512() -> None:
         return ""
 
     found = sizes.search(signature, {}, accepts)
-    assert found.taken and found.sizes["t"] >= 512 and found.second is not None and found.before > 0
+    assert found.accepted and found.sizes["t"] >= 512 and found.second is not None and found.before > 0
 
 
 def test_a_real_runtime_that_wants_multiples_of_128() -> None:
@@ -284,7 +284,7 @@ def test_a_real_runtime_that_wants_multiples_of_128() -> None:
         return ""
 
     found = sizes.search(signature, {}, accepts)
-    assert found.taken and found.before and found.sizes["h"] % 128 == found.sizes["w"] % 128 == 0
+    assert found.accepted and found.before and found.sizes["h"] % 128 == found.sizes["w"] % 128 == 0
     assert found.second is not None and found.second["h"] != found.second["w"]
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lib.errors import InvalidFile, InvalidValue
 from lib.onnx_inspect import run
-from lib.onnx_inspect.samples import Given
+from lib.onnx_inspect.samples import SamplesFile
 from tests.onnx_inspect.make import opened, report
 
 PICTURE = "g (float[n,3,h,w] x, float[8,3,3,3] k) => (float[n,8,a,b] y) {y = Conv <pads = [1,1,1,1]> (x, k)}"
@@ -60,30 +60,30 @@ CLASSES = "g (float[n,3,h,w] x) => (float[n,3] y) {p = GlobalAveragePool (x) y =
 
 def test_a_picture_as_sample(tmp_path: Path) -> None:
     Image.new("RGB", (50, 40), (255, 0, 0)).save(tmp_path / "red.png")
-    given = Given(tmp_path / "red.png", "red.png", {"normalization": "0..1", "size": "32"})
+    given = SamplesFile(tmp_path / "red.png", "red.png", {"normalization": "0..1", "size": "32"})
     found = ran(CLASSES, tmp_path, given)
     assert found["agree"] and found["outputs"][0]["values"] == [[1.0, 0.0, 0.0]]
     assert found["sizes"] == {"n": 1, "h": 32, "w": 32} and found["seed"] is None
     samples = found["samples"]
     assert (samples["name"], samples["count"], samples["kind"]) == ("red.png", 1, "pictures")
     assert samples["preprocessing"]["normalization"] == "0..1" and samples["messages"]
-    guessed = ran(CLASSES, tmp_path, Given(tmp_path / "red.png", "red.png"))
+    guessed = ran(CLASSES, tmp_path, SamplesFile(tmp_path / "red.png", "red.png"))
     assert guessed["samples"]["preprocessing"]["normalization"] == "imagenet" and guessed["sizes"]["h"] == 224
 
 
 def test_arrays_as_samples(tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", x=np.arange(24, dtype=np.float32).reshape(4, 6))
     text = "g (float[n,6] x) => (float[n,6] y) {y = Neg (x)}"
-    found = ran(text, tmp_path, Given(tmp_path / "in.npz", "in.npz"))
+    found = ran(text, tmp_path, SamplesFile(tmp_path / "in.npz", "in.npz"))
     assert found["samples"]["count"] == 4 and found["outputs"][0]["values"] == [[-0.0, -1.0, -2.0, -3.0, -4.0, -5.0]]
     np.save(tmp_path / "in.npy", np.ones((2, 6), np.float32))
-    assert ran(text, tmp_path, Given(tmp_path / "in.npy", "in.npy"))["samples"]["count"] == 2
+    assert ran(text, tmp_path, SamplesFile(tmp_path / "in.npy", "in.npy"))["samples"]["count"] == 2
 
 
 def test_sizes_that_the_inputs_do_not_have_are_said_to_be_left_out(tmp_path: Path) -> None:
     np.savez(tmp_path / "in.npz", x=np.ones((4, 6), np.float32))
     text = "g (float[n,6] x) => (float[n,6] y) {y = Neg (x)}"
-    one = ran(text, tmp_path, Given(tmp_path / "in.npz", "in.npz"), {"n": 3})
+    one = ran(text, tmp_path, SamplesFile(tmp_path / "in.npz", "in.npz"), {"n": 3})
     assert one["sizes_note"] == "n = 1, as the sample has them. n = 3: left out, as one sample is run."
     whole = ran(text, tmp_path, tmp_path / "in.npz", {"n": 3})
     assert whole["inputs"][0]["shape"] == [4, 6] and whole["sizes_note"].startswith("n = 3: left out")
@@ -92,12 +92,12 @@ def test_sizes_that_the_inputs_do_not_have_are_said_to_be_left_out(tmp_path: Pat
 def test_what_is_no_sample(tmp_path: Path) -> None:
     (tmp_path / "odd.bin").write_bytes(b"\0\1\2\3" * 20)
     with pytest.raises(InvalidFile, match=r"odd\.bin"):
-        ran(CLASSES, tmp_path, Given(tmp_path / "odd.bin", "odd.bin"))
+        ran(CLASSES, tmp_path, SamplesFile(tmp_path / "odd.bin", "odd.bin"))
     Image.new("RGB", (8, 8)).save(tmp_path / "red.png")
     with pytest.raises(InvalidValue, match="imagenet"):
-        ran(CLASSES, tmp_path, Given(tmp_path / "red.png", "red.png", {"normalization": "odd"}))
+        ran(CLASSES, tmp_path, SamplesFile(tmp_path / "red.png", "red.png", {"normalization": "odd"}))
     with pytest.raises(InvalidFile, match="tensors"):
-        ran("g (seq(float[2]) x) => () {}", tmp_path, Given(tmp_path / "red.png", "red.png"))
+        ran("g (seq(float[2]) x) => () {}", tmp_path, SamplesFile(tmp_path / "red.png", "red.png"))
 
 
 def test_a_loop_whose_trips_are_known(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def ran(source: ModelProto | str, folder: Path, **more: Any) -> dict[str, Any]:
 
 
 def made(text: str, seed: int = 0, **symbols: int) -> dict[str, np.ndarray]:
-    return feeds.made(shapes.bind(parsed(text), symbols)[0], seed)
+    return feeds.random_inputs(shapes.bind(parsed(text), symbols)[0], seed)
 
 
 # ---- inputs

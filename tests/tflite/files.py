@@ -131,5 +131,5 @@ def far_buffer(offset: int, size: int) -> Any:
 
 def with_file(path: Path, name: str, data: bytes) -> None:
     """Gives the file at ``path`` the associated file ``name``, and no others."""
-    repack.save(repack.unpacked(path), path)
+    repack.save(repack.unpack(path), path)
     associated_files.append(path, {name: data})

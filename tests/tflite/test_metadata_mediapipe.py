@@ -92,7 +92,7 @@ def test_what_mediapipe_refuses_is_said(tmp_path: Path, picture: np.ndarray) -> 
 
 def test_a_missing_file_of_labels_is_mended(tmp_path: Path, picture: np.ndarray) -> None:
     path, _ = written(tmp_path, tflite_metadata.classifier(LABELS))
-    repack.save(repack.unpacked(path), path)  # drops what follows the model, as converters do
+    repack.save(repack.unpack(path), path)  # drops what follows the model, as converters do
     found = tflite_metadata.read(path)
     assert found is not None and found.labels == ()
     assert "'labels.txt', which the file does not hold" in problems(found)[0]

@@ -61,14 +61,14 @@ def test_a_file_of_the_quantiser(tmp_path: Path) -> None:
 
 
 def test_operator_codes_of_such_a_file_are_renewed(behind: Path, tmp_path: Path) -> None:
-    codes.renewed(behind, tmp_path / "b.tflite", numbered=True)
+    codes.upgrade_operator_codes(behind, tmp_path / "b.tflite", numbered=True)
     np.testing.assert_array_equal(computed(behind), computed(tmp_path / "b.tflite"))
 
 
 def test_metadata_behind_the_flatbuffer_are_read(tmp_path: Path) -> None:
     files.classifier(tmp_path / "a.tflite")
     tflite_metadata.write(tmp_path / "a.tflite", tmp_path / "a.tflite", tflite_metadata.classifier(LABELS, name="far"))
-    model = repack.unpacked(tmp_path / "a.tflite")
+    model = repack.unpack(tmp_path / "a.tflite")
     (tmp_path / "b.tflite").write_bytes(files.outside(model))
     found = tflite_metadata.read(tmp_path / "b.tflite")
     assert found is not None and (found.name, found.labels) == ("far", ())
@@ -76,7 +76,7 @@ def test_metadata_behind_the_flatbuffer_are_read(tmp_path: Path) -> None:
 
 def test_weights_are_aligned(tmp_path: Path) -> None:
     files.classifier(tmp_path / "a.tflite")
-    repack.save(repack.unpacked(tmp_path / "a.tflite"), tmp_path / "b.tflite")
+    repack.save(repack.unpack(tmp_path / "a.tflite"), tmp_path / "b.tflite")
     read = tflite_file.read(tmp_path / "b.tflite")
     start = np.frombuffer(read["whole"], np.uint8).ctypes.data
     held = [b["data"].ctypes.data - start for b in read["buffers"] if len(b["data"])]
@@ -88,8 +88,8 @@ def test_other_entries_and_shared_buffers_stay(tmp_path: Path) -> None:
     model, weights = files.classifier_model()
     model.metadata = [files.entry("TFLITE_METADATA", 2), files.entry("other", 1)]
     (tmp_path / "a.tflite").write_bytes(files.packed(model))
-    parts = repack.unpacked(tmp_path / "a.tflite")
-    repack.entered(parts, "TFLITE_METADATA", b"new")
+    parts = repack.unpack(tmp_path / "a.tflite")
+    repack.set_metadata_entry(parts, "TFLITE_METADATA", b"new")
     repack.save(parts, tmp_path / "b.tflite")
     read = tflite_file.read(tmp_path / "b.tflite")
     assert [e["name"] for e in read["metadata"]] == ["TFLITE_METADATA", "other"]

@@ -12,7 +12,7 @@ from PIL import Image
 
 from lib.errors import InvalidFile, InvalidValue
 from lib.tflite import metadata
-from lib.tflite_inspect.feeds import Given
+from lib.tflite_inspect.feeds import SamplesFile
 from lib.tflite_inspect.markdown import markdown
 from lib.tflite_inspect.report import facts
 from lib.tflite_inspect.run import run
@@ -63,7 +63,7 @@ def test_a_picture_goes_in_as_the_metadata_say(tmp_path: Path) -> None:
     told = metadata.classifier(["cat", "dog", "bird", "fish"], mean=[0.0], std=[1.0])
     metadata.write(tmp_path / "plain.tflite", tmp_path / "m.tflite", told)
     Image.new("RGB", (8, 8), (250, 40, 90)).save(tmp_path / "p.png")
-    found = ran(tmp_path / "m.tflite", Given(tmp_path / "p.png", "p.png"))
+    found = ran(tmp_path / "m.tflite", SamplesFile(tmp_path / "p.png", "p.png"))
     expected = scores(weights, np.full((8, 8, 3), (250, 40, 90), np.uint8))
     assert found["samples"]["preprocessing"]["normalization"] == "0..255"  # a guess would be -1..1
     np.testing.assert_allclose(found["outputs"][0]["values"][0], expected, rtol=1e-4)

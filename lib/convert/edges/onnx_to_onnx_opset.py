@@ -28,7 +28,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     from lib.convert.formats.onnx import metadata as onnx_metadata
     from lib.convert.formats.onnx.opset import convert as opset
     from lib.errors import InvalidFile, InvalidValue
-    from lib.onnx_model.functions import every
+    from lib.onnx_model.functions import all_nodes
     from lib.onnx_model.runtime import supported
 
     wanted, newest = int(options["opset"]), supported()["opset"]
@@ -37,7 +37,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Reading the model", 0.1)
     found = onnx_files.opset(onnx_files.opened(source).proto)
     model = onnx_files.tidied(source)
-    if all(node.domain for node in every(model.graph.node)):
+    if all(node.domain for node in all_nodes(model.graph.node)):
         raise InvalidFile("The model uses no operators of ai.onnx, so it has no opset to change.")
     before, metadata = onnx_files.operators(model), onnx_metadata.of(model)
     progress(f"From opset {found} to {wanted}", 0.4)

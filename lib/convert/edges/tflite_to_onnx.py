@@ -43,7 +43,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     picked = signatures.pick(source, options["signature"], keys(file) + not_compared(file))
     (part,), signature = parts(file, picked.key), described(file, picked.key)
     with tempfile.TemporaryDirectory() as scratch:
-        tflite_codes.renewed(path, Path(scratch) / "numbered.tflite", numbered=True)
+        tflite_codes.upgrade_operator_codes(path, Path(scratch) / "numbered.tflite", numbered=True)
         path = Path(scratch) / "numbered.tflite"
         if part.graph:
             tflite_main_graph.with_main_graph(path, Path(scratch) / "main.tflite", part.graph)

@@ -29,13 +29,13 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     progress("Reading the file", 0.1)
     before = tflite_file.read(source / tflite_file.NAME)
-    if why := tflite_weights.already(before):
+    if why := tflite_weights.why_already_quantised(before):
         return {"unchanged": f"{why} float16 would save nothing."}
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
-        if tflite_codes.outdated(before):
+        if tflite_codes.is_outdated(before):
             folder = Path(scratch)
-            tflite_codes.renewed(source / tflite_file.NAME, folder / tflite_file.NAME)
+            tflite_codes.upgrade_operator_codes(source / tflite_file.NAME, folder / tflite_file.NAME)
         progress("Casting weights", 0.4)
         messages = _cast(folder, target)
     after = tflite_file.read(target / tflite_file.NAME)

@@ -46,7 +46,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     progress("Reading the file", 0.05)
     before = tflite_file.read(source / tflite_file.NAME)
-    if why := tflite_weights.already(before):
+    if why := tflite_weights.why_already_quantised(before):
         return {"unchanged": f"{why} int8 would save nothing. Give the float32 model instead."}
     floor = options.get("min_agreement") or 0.95
     static = options["activations"] == STATIC
@@ -55,7 +55,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     runner.close()
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
-        if tflite_codes.outdated(before):
+        if tflite_codes.is_outdated(before):
             folder = tflite_quantise.with_current_codes(source, Path(scratch))
         progress("Measuring ranges", 0.1)
         quantiser = Tflite(

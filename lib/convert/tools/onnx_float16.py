@@ -19,7 +19,7 @@ from lib.convert.formats.onnx.lost_weights import HIGHEST, values_behind_masks
 from lib.convert.formats.onnx.names import every_name, rename, unused
 from lib.errors import InvalidFile, JobFailed
 from lib.model_inputs.signature import Signature
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 
 Arrays = dict[str, np.ndarray]
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
@@ -86,7 +86,7 @@ def _own_names(model: ModelProto) -> None:
     ends = {v.name for v in (*model.graph.input, *model.graph.output)}
     ours = [name for name in taken - ends if name.startswith(CASTS)]
     rename(model.graph, {name: unused(f"earlier_{name}", taken) for name in ours})
-    for node in every(model.graph.node):
+    for node in all_nodes(model.graph.node):
         if node.name.startswith(CASTS):
             node.name = f"earlier_{node.name}"
 

@@ -58,7 +58,7 @@ def with_current_codes(source: Path, folder: Path) -> Path:
     for path in source.iterdir():  # which signature was chosen, for one
         if path.is_file() and path.name != tflite_file.NAME:
             shutil.copy(path, folder)
-    tflite_codes.renewed(source / tflite_file.NAME, folder / tflite_file.NAME)
+    tflite_codes.upgrade_operator_codes(source / tflite_file.NAME, folder / tflite_file.NAME)
     return folder
 
 

@@ -83,7 +83,7 @@ def run_source(
     return {
         "signature": signature.as_dict(),
         "sizes": found.sizes,
-        "sizes_note": found.note if found.before or not found.taken else "",
+        "sizes_note": found.note if found.before or not found.accepted else "",
         "cases": runs.cases,
         "refused": list(dict.fromkeys(notes))[:4],
         "blind_spots": _blind_spots(runner, runs),

@@ -16,22 +16,22 @@ OTHER_RATE = 8000  # hertz: telephones, beside 16000
 
 def find_sizes(
     runs: SourceRuns, signature: Signature, sizes: dict[str, int], real: dict[str, int], seeds: list[int]
-) -> dimensions.Found:
+) -> dimensions.SizeSearch:
     """As given, then as the samples have them, then by trying; other sizes are tried for all that were not given."""
     if not real:
         return _search(runs, signature, sizes, seeds)
     found, free = _search(runs, signature, sizes | real, seeds), _search(runs, signature, sizes, seeds)
-    if not found.taken:
+    if not found.accepted:
         return free
     found.second = next((s for s in (found.second, free.sizes, free.second) if s and s != found.sizes), None)
-    found.note = f"Sizes: {dimensions.shown(found.sizes)}, as the samples have them."
+    found.note = f"Sizes: {dimensions.sizes_text(found.sizes)}, as the samples have them."
     return found
 
 
 def run_other_rate(runs: SourceRuns, signature: Signature, fixed: dict[str, int], seed: int) -> None:
     """Sound at another rate wants other sizes, and often a branch of its own."""
     rates = {v.name: (OTHER_RATE, OTHER_RATE) for v in signature.inputs if is_rate(v)}
-    if rates and (found := _search(runs, signature, fixed, [seed], rates)).taken:
+    if rates and (found := _search(runs, signature, fixed, [seed], rates)).accepted:
         made = proof_cases.cases(signature, (seed,), found.sizes, ranges=found.integers | rates, only_first=True)[0]
         runs.run_case(proof_cases.Case("alone", seed, found.sizes, made.arrays, next(iter(rates))))
 
@@ -42,7 +42,7 @@ def _search(
     fixed: dict[str, int],
     seeds: list[int],
     stated: dict[str, tuple[int, int]] | None = None,
-) -> dimensions.Found:
+) -> dimensions.SizeSearch:
     """``stated``: values of integer inputs that are not searched for."""
 
     def accepts(sizes: dict[str, int], ranges: dict[str, tuple[int, int]]) -> str:
@@ -59,5 +59,5 @@ def _search(
         return ""
 
     if not signature.inputs:
-        return dimensions.Found({})
+        return dimensions.SizeSearch({})
     return dimensions.search(signature, fixed, accepts, integers_too=True)

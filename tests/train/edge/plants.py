@@ -68,7 +68,7 @@ def _values(tensor: Any, buffer: Any) -> np.ndarray:
 
 def channels_swapped(source: Path, target: Path) -> None:
     """Red and blue, in the weights that read them."""
-    model = repack.unpacked(source)
+    model = repack.unpack(source)
     tensor, buffer = _conv(model)
     buffer.data = np.frombuffer(np.ascontiguousarray(_values(tensor, buffer)[..., ::-1]).tobytes(), np.uint8)
     _changed(model, source, target)
@@ -76,7 +76,7 @@ def channels_swapped(source: Path, target: Path) -> None:
 
 def scale_wrong(source: Path, target: Path) -> None:
     """Of the first convolution: the weights' scale where they are integers, else the weights themselves."""
-    model = repack.unpacked(source)
+    model = repack.unpack(source)
     tensor, buffer = _conv(model)
     if tensor.quantization is not None and tensor.quantization.scale is not None and len(tensor.quantization.scale):
         tensor.quantization.scale = np.asarray(tensor.quantization.scale, np.float32) * 2
@@ -88,7 +88,7 @@ def scale_wrong(source: Path, target: Path) -> None:
 
 def normalization_left_out(source: Path, target: Path) -> None:
     """Inside the graph: whatever is subtracted from the pixels, and what they are multiplied by, does nothing."""
-    model = repack.unpacked(source)
+    model = repack.unpack(source)
     graph = model.subgraphs[0]
     seen, changed = set(graph.inputs), 0
     codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
@@ -120,7 +120,7 @@ def normalization_left_out(source: Path, target: Path) -> None:
 
 def _last(change: Callable[[np.ndarray, np.ndarray], None], source: Path, target: Path) -> None:
     """``change`` gets the last layer's weights, a row for each class, and its bias: real values, to be changed in place."""
-    model = repack.unpacked(source)
+    model = repack.unpack(source)
     codes = [max(c.builtinCode, c.deprecatedBuiltinCode) for c in model.operatorCodes]
     layer = [o for o in model.subgraphs[0].operators if codes[o.opcodeIndex] in (CONV, FULLY_CONNECTED)][-1]
     kept = [_kept(model, layer.inputs[k]) for k in (1, 2)]

@@ -17,7 +17,7 @@ from lib.convert.formats.onnx import files as onnx_files
 from lib.convert.formats.onnx import tidy as onnx_tidy
 from lib.convert.formats.onnx.opset.graph import subgraphs
 from lib.errors import InvalidFile
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.open import Model, byte_size, tensors
 from lib.onnx_model.signature import nameless
 from lib.onnx_model.words import clean
@@ -76,7 +76,7 @@ def _operators(model: ModelProto) -> str:
     older = ""
     for nodes, imported in scopes:
         versions = {_domain(o.domain): o.version for o in imported}
-        for node in every(nodes):
+        for node in all_nodes(nodes):
             domain, called = _domain(node.domain), node.op_type[:NAME]
             # an import may be missing for the domain of own functions, and older models import nothing at all
             if (domain, node.op_type) in own:

@@ -133,6 +133,6 @@ def inlined(model: ModelProto) -> ModelProto:
 def operators(model: ModelProto) -> dict[str, int]:
     """How many nodes of each operator, subgraphs included."""
     found: dict[str, int] = {}
-    for node in functions.every(model.graph.node):
+    for node in functions.all_nodes(model.graph.node):
         found[node.op_type] = found.get(node.op_type, 0) + 1
     return found

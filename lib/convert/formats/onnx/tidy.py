@@ -17,7 +17,7 @@ from lib.convert.formats.onnx import order as onnx_order
 from lib.convert.formats.onnx.names import unused
 from lib.convert.formats.onnx.opset.graph import constant_value, subgraphs
 from lib.errors import InvalidFile
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.signature import nameless
 
 NUMBERS = {"value_float", "value_floats", "value_int", "value_ints"}
@@ -32,7 +32,7 @@ def tidy(model: ModelProto) -> ModelProto:
     for graph in graphs(model.graph):
         for value in (*graph.input, *graph.output, *graph.value_info):
             _unnamed(value)
-    for node in every(model.graph.node):
+    for node in all_nodes(model.graph.node):
         if node.op_type == "Constant" and node.attribute and node.attribute[0].name in NUMBERS:
             value = constant_value(node)
             node.attribute[0].CopyFrom(helper.make_attribute("value", numpy_helper.from_array(np.asarray(value))))
@@ -87,14 +87,14 @@ def _imports(model: ModelProto) -> None:
         found[""] = fits[-1]
     del model.opset_import[:]
     model.opset_import.extend(helper.make_opsetid(domain, version) for domain, version in found.items())
-    for node in every(model.graph.node):
+    for node in all_nodes(model.graph.node):
         if node.domain == "ai.onnx":
             node.domain = ""
 
 
 def _node_names(model: ModelProto) -> None:
     """No two nodes of one name: some tools know nodes by it."""
-    nodes = list(every(model.graph.node))
+    nodes = list(all_nodes(model.graph.node))
     counts, taken = Counter(node.name for node in nodes), {node.name for node in nodes}
     for node in nodes:
         if node.name and counts[node.name] > 1:

@@ -13,7 +13,7 @@ import numpy as np
 from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lib.convert.formats.onnx.blind_spots import run_probe
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.known_values import KnownValues
 
 Arrays = dict[str, np.ndarray]
@@ -81,7 +81,7 @@ class _Probes:
 
 def unseen(model: ModelProto, cases: list[Arrays]) -> list[str]:
     """Sentences on what none of ``cases`` runs and what computes something; model and cases stay as they are."""
-    if not any(n.op_type in ("If", "Loop") for n in every(model.graph.node)):
+    if not any(n.op_type in ("If", "Loop") for n in all_nodes(model.graph.node)):
         return []
     probe, probes = ModelProto(), _Probes()
     probe.CopyFrom(model)
@@ -124,7 +124,7 @@ class _Values:
     """Whether a value depends on the values of the inputs, not on their sizes alone."""
 
     def __init__(self, model: ModelProto) -> None:
-        self._makers = {name: node for node in every(model.graph.node) for name in node.output}
+        self._makers = {name: node for node in all_nodes(model.graph.node) for name in node.output}
         self._held = {t.name for t in model.graph.initializer}
         self._known: dict[str, bool] = {}
 

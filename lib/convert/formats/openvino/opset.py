@@ -10,7 +10,7 @@ from lib.convert.formats.onnx import files as onnx_files
 from lib.convert.formats.onnx import tidy as onnx_tidy
 from lib.convert.formats.onnx.opset import convert as opset
 from lib.errors import JobFailed
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 
 OLDEST = 7
 # In opsets 11 and 12 over all axes from ``axis`` on; OpenVINO takes that one alone.
@@ -41,7 +41,7 @@ def readable(source: Path, proto: ModelProto) -> tuple[ModelProto | None, list[s
 def _better(model: ModelProto) -> int:
     """The opset to go to; 0 for none."""
     found = onnx_files.opset(model)
-    nodes = [node for node in every(model.graph.node) if node.domain in ("", "ai.onnx")]
+    nodes = [node for node in all_nodes(model.graph.node) if node.domain in ("", "ai.onnx")]
     reduces = any(node.op_type in REDUCTIONS for node in nodes)
     if SOFTMAX_FROM <= found < SOFTMAX_MENDED and _over_several(model, [n for n in nodes if n.op_type == SOFTMAX]):
         return REDUCTIONS_MENDED if reduces else SOFTMAX_MENDED

@@ -9,7 +9,7 @@ from __future__ import annotations
 from onnx import GraphProto, ModelProto, NodeProto, TypeProto, helper
 
 from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, set_attribute, subgraphs
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 
 FIRST = 7  # the opset that broadcasts as numpy does
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Less", "Equal"}
@@ -19,7 +19,7 @@ HIDDEN = "hidden"  # a domain of nobody, whose operators it leaves alone
 
 def hide(model: ModelProto) -> None:
     """Puts ``UNKNOWN`` operators out of onnx's converter's sight; ``shown`` brings them back."""
-    nodes = [n for n in every(model.graph.node) if n.op_type in UNKNOWN and n.domain in ("", "ai.onnx")]
+    nodes = [n for n in all_nodes(model.graph.node) if n.op_type in UNKNOWN and n.domain in ("", "ai.onnx")]
     for node in nodes:
         node.domain = HIDDEN
     if nodes:
@@ -27,7 +27,7 @@ def hide(model: ModelProto) -> None:
 
 
 def shown(model: ModelProto) -> ModelProto:
-    for node in every(model.graph.node):
+    for node in all_nodes(model.graph.node):
         if node.domain == HIDDEN:
             node.domain = ""
     imports = [o for o in model.opset_import if o.domain != HIDDEN]

@@ -18,7 +18,7 @@ from lib.convert.formats.onnx.opset import version as onnx_version
 from lib.convert.formats.onnx.opset.down import REDEFINED, down
 from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, input_name, subgraphs
 from lib.errors import JobFailed
-from lib.onnx_model.functions import every
+from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.words import clean
 
 SMALL = 1024  # elements; a bigger initializer is a weight, and none of the converter's business
@@ -55,7 +55,7 @@ def _since(name: str, opset: int) -> int:
 def _expanded(model: ModelProto, found: int, opset: int) -> ModelProto:
     """Operators that the older opset lacks, and those that changed their meaning, as what they are made of."""
     for _ in range(8):  # a function's body may call another one
-        names = {n.op_type for n in every(model.graph.node) if n.domain in ("", "ai.onnx")}
+        names = {n.op_type for n in all_nodes(model.graph.node) if n.domain in ("", "ai.onnx")}
         new = {n for n in names if _since(n, found) > opset and not _since(n, opset)}
         changed = {n for n in names & REDEFINED if _since(n, found) != _since(n, opset)}
         wanted = [n for n in sorted(new | changed) if _is_function(n, found)]
@@ -84,7 +84,7 @@ def _typed(model: ModelProto) -> None:
 
 def _defaults(model: ModelProto, names: set[str], opset: int) -> None:
     """Attributes that these operators have by default, said: onnx's inliner (1.23) forgets a default."""
-    for node in every(model.graph.node):
+    for node in all_nodes(model.graph.node):
         if node.op_type in names and node.domain in ("", "ai.onnx"):
             said = {a.name for a in node.attribute}
             for name, known in onnx.defs.get_schema(node.op_type, opset, "").attributes.items():
@@ -149,7 +149,7 @@ def _imports(model: ModelProto, opset: int) -> None:
 
 
 def _up(model: ModelProto, found: int, opset: int) -> ModelProto:
-    if found < 9 <= opset and any(n.op_type == "Scan" for n in every(model.graph.node)):
+    if found < 9 <= opset and any(n.op_type == "Scan" for n in all_nodes(model.graph.node)):
         raise Refused("Scan had a batch dimension before opset 9, and its inputs would change")
     if found < opset_broadcast.FIRST <= opset:
         opset_broadcast.plain(model.graph, types_of(model))
