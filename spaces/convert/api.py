@@ -26,7 +26,7 @@ from web.follow_job import follow_job
 from web.schemas import inline
 
 from . import subject
-from .given import OPTIONS_SCHEMA, from_client, specs
+from .option_values import OPTIONS_SCHEMA, from_client, specs
 
 Answers = AsyncIterator[dict[str, Any]]
 
@@ -66,7 +66,7 @@ def build(converter: Converter, folders: Folders) -> None:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
             given = subject.source(file, source)
             chosen = from_client(options, given.files, specs(await asyncio.to_thread(converter.conversions)))
-            if name := subject.stray(given.files):
+            if name := subject.misplaced_file(given.files):
                 raise InvalidFile(
                     f'{name!r} is not part of this model. To use it as samples: options={{"samples": "{name}"}}.'
                 )

@@ -1,6 +1,6 @@
-"""A result to the Hub with the visitor's own token: a new repository, or a pull request to one that exists.
+"""Pushes a result to the Hub with the visitor's own token: a new repository, or a pull request to an existing one.
 
-huggingface_hub does the work. The token is a visitor's secret: it is kept nowhere and stands in no message.
+The token is the visitor's secret: it is never stored and never part of a message.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ FRONT = "---\ntags:\n- model-workbench\n- {format}\n---\n\n"
 
 
 def can_sign_in() -> bool:
-    """On a Space whose card says ``hf_oauth: true``, with what gradio's sign-in imports: without, it would not start."""
+    """True on a Space whose card says ``hf_oauth: true``, if the packages that gradio's sign-in imports are installed."""
     there = all(importlib.util.find_spec(name) for name in ("authlib", "itsdangerous"))
     return oauth.get_space() is not None and bool(oauth.OAUTH_CLIENT_ID) and there
 
@@ -72,7 +72,7 @@ def push(
     except WorkbenchError:
         raise
     except Exception as error:  # also a lost connection, a refused card …
-        words = _said(error, name, how)
+        words = _message(error, name, how)
         # none of the error's own words, nor it as a cause: they may hold what was sent, the token with it
         raise JobFailed(f"{words} The repository {name} was created and is empty." if made else words) from None
 
@@ -89,7 +89,7 @@ def _repository(text: str | None) -> str:
 
 
 def _folder(text: str | None) -> str:
-    """With a slash behind it; "" is the top."""
+    """The folder with a slash at its end; "" for the top level."""
     name = (text or "").strip().strip("/")
     if name and (len(name) > 100 or not FOLDER.fullmatch(name)):
         raise InvalidValue("folder", name, "a plain name such as onnx-fp16, or nothing for the top level of the repository")
@@ -97,7 +97,7 @@ def _folder(text: str | None) -> str:
 
 
 def _unpacked(outcome: Outcome, home: Path) -> dict[str, Path]:
-    """The package's files by their names in it. It was packed here: names are checked all the same."""
+    """Extracts the package into ``home``; its files by name. Its names are checked although it was packed here."""
     assert outcome.package is not None
     with zipfile.ZipFile(outcome.package) as archive:
         names = [n for n in archive.namelist() if not n.endswith("/")]
@@ -117,8 +117,8 @@ def _title(outcome: Outcome) -> str:
     return f"Add {target} ({outcome.report.get('verdict', 'unproven')}) by Model Workbench"
 
 
-def _said(error: Exception, name: str, how: str) -> str:
-    """By status."""
+def _message(error: Exception, name: str, how: str) -> str:
+    """What to tell the visitor, by HTTP status."""
     response = error.response if isinstance(error, HfHubHTTPError) else None
     if response is None:
         return f"The push to {name} failed ({type(error).__name__}). Please try again."

@@ -26,9 +26,9 @@ def build(converter: Converter, folders: Folders, visit: Visit) -> tuple[Opener,
     shared = Shared(converter, folders, visit)
     with gr.Row(elem_classes="mw-columns"):
         with gr.Column(scale=4, min_width=300):
-            given = Source(shared)
+            source = Source(shared)
         with gr.Column(scale=7, min_width=320):
-            given.build_card()
+            source.build_card()
     with gr.Column(visible=False) as place:
         with gr.Row(elem_classes="mw-columns"):
             with gr.Column(scale=5, min_width=300):
@@ -47,6 +47,6 @@ def build(converter: Converter, folders: Folders, visit: Visit) -> tuple[Opener,
     with gr.Accordion("Everything this installation can convert", open=False) as everything:
         table = Html(padding=False, elem_id="convert-table")
     everything.expand(lambda: view_target.conversion_table(converter.conversions()), None, table, **QUIET)
-    page = Page(shared, given, targets, options, inputs, result, start, place)
+    page = Page(shared, source, targets, options, inputs, result, start, place)
     Run(page)
     return Opener("onnx", page.open_handed), result.offer

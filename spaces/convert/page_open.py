@@ -1,4 +1,4 @@
-"""A source on the page: opened, described, its target and options chosen. What the page's parts show is theirs."""
+"""Opens and describes a source on the page and shows its targets and options. Each part of the page renders itself."""
 
 from __future__ import annotations
 
@@ -21,93 +21,108 @@ from .page_samples import Inputs
 from .page_shared import QUIET, Shared, Updates, Values
 from .page_source import Source
 from .page_target import Targets
-from .subject import Opened, Samples, Work, source, stray
+from .subject import Opened, Samples, TabState, misplaced_file, source
 
 
 class Page:
     def __init__(
-        self, shared: Shared, given: Source, targets: Targets, options: Options, inputs: Inputs, result: Result,
+        self, shared: Shared, model_source: Source, targets: Targets, options: Options, inputs: Inputs, result: Result,
         start: gr.Button, place: gr.Column,
     ) -> None:  # fmt: skip
-        self.shared, self.given, self.targets, self.options, self.inputs = shared, given, targets, options, inputs
+        self.shared, self.model_source, self.targets, self.options, self.inputs = (
+            shared,
+            model_source,
+            targets,
+            options,
+            inputs,
+        )
         self.result, self.start, self.place = result, start, place
         self.chosen = [targets.way, inputs.samples, start, *targets.groups, *options.outputs, *result.outputs]
         self.everything = list(
             dict.fromkeys(
-                [shared.work, given.about, given.files, given.name, place, *targets.outputs, *inputs.outputs, *self.chosen]
+                [
+                    shared.state,
+                    model_source.about,
+                    model_source.files,
+                    model_source.name,
+                    place,
+                    *targets.outputs,
+                    *inputs.outputs,
+                    *self.chosen,
+                ]
             )
         )
-        self.outcome = [shared.work, inputs.agreement, *self.chosen]
-        self.data = {shared.work, *targets.groups, targets.also, *inputs.given, *options.outputs}
+        self.outcome = [shared.state, inputs.agreement, *self.chosen]
+        self.data = {shared.state, *targets.groups, targets.also, *inputs.components, *options.outputs}
         self._connect()
 
-    def settle(self, work: Work, choice: str | None, kept: dict[str, Any] | None = None) -> Updates:
-        """The way to the target, and the options of its route only."""
-        target = work.opened.target(choice)
-        shown = self.options.show(target, kept) | self.targets.route(work.opened, choice, work.samples is not None)
-        if target and target.get("precision") == "int8" and work.opened.about.get("inputs"):
+    def show_target(self, state: TabState, choice: str | None, kept: dict[str, Any] | None = None) -> Updates:
+        """The route to the target, and the options of that route."""
+        target = state.opened.target(choice)
+        shown = self.options.show(target, kept) | self.targets.route(state.opened, choice, state.samples is not None)
+        if target and target.get("precision") == "int8" and state.opened.about.get("inputs"):
             shown[self.inputs.samples] = gr.Accordion(open=True)
         return shown | {self.start: gr.Button("Convert", interactive=target is not None)}
 
-    def describe(self, work: Work, choice: str | None, kept: dict[str, Any] | None = None) -> Updates:
-        """The page about a source that was opened, without a result."""
-        now = work.opened
-        parts = self.targets.show(now, choice) | self.inputs.show(now, work.samples) | self.result.nothing()
-        parts |= self.given.show(now) | {self.shared.work: work, self.place: gr.Column(visible=True)}
-        settled = self.settle(work, choice, kept)
-        if self.inputs.samples in settled:
-            settled[self.inputs.samples] = gr.Accordion(visible=True, open=True)
-        return parts | settled
+    def describe(self, state: TabState, choice: str | None, kept: dict[str, Any] | None = None) -> Updates:
+        """The whole page for an opened source, without a result."""
+        now = state.opened
+        parts = self.targets.show(now, choice) | self.inputs.show(now, state.samples) | self.result.no_result()
+        parts |= self.model_source.show(now) | {self.shared.state: state, self.place: gr.Column(visible=True)}
+        updates = self.show_target(state, choice, kept)
+        if self.inputs.samples in updates:
+            updates[self.inputs.samples] = gr.Accordion(visible=True, open=True)
+        return parts | updates
 
-    def closed(self, card: str) -> Updates:
+    def nothing_open(self, card: str) -> Updates:
         """Nothing is open."""
-        gone = {self.shared.work: None, self.given.about: card, self.place: gr.Column(visible=False)}
-        return self.result.nothing() | gone
+        gone = {self.shared.state: None, self.model_source.about: card, self.place: gr.Column(visible=False)}
+        return self.result.no_result() | gone
 
     async def open(
         self, paths: list[str] | None, called: str | None, fresh: str, http: gr.Request, samples: Samples | None = None
     ) -> Values:
-        """``fresh``: files, name, example or handed, whichever has just been given."""
+        """``fresh``: what the visitor has just given: "files", "name" or "example"."""
         shared = self.shared
         shared.under_way.stop(http)
-        paths, called, again = self.given.given(paths, called, fresh)
+        paths, called, again = self.model_source.resolve(paths, called, fresh)
         shared.visit.keep(http, None)
         if not paths and not (called or "").strip():
-            yield self.closed(idle(view.IDLE)) | again
+            yield self.nothing_open(idle(view.IDLE)) | again
             return
         try:
             model = source(paths, called)
-            if name := stray(model.files):
+            if name := misplaced_file(model.files):
                 raise InvalidFile(f"{name!r} is not part of this model. Remove it, and add samples once the model is open.")
             asked = shared.under_way.follow("look", lambda: shared.converter.describe(model), http)
             async with aclosing(asked) as events:
                 async for event in events:
                     if not isinstance(event, Ending):
-                        yield self.closed(progress(event.stage, event.share))
+                        yield self.nothing_open(progress(event.stage, event.share))
                         continue
-                    work = Work(Opened(model, event.value), samples=samples)
-                    shared.visit.keep(http, work)
-                    yield self.describe(work, self.targets.kept({}, work.opened)) | again
+                    state = TabState(Opened(model, event.value), samples=samples)
+                    shared.visit.keep(http, state)
+                    yield self.describe(state, self.targets.kept({}, state.opened)) | again
                     if samples is not None:
-                        async with aclosing(self.inputs.look(work, None, http)) as seen:
+                        async with aclosing(self.inputs.preview_samples(state, None, http)) as seen:
                             async for values in seen:
                                 yield values
         except WorkbenchError as error:
-            yield self.closed(failed(error, "not opened")) | again
+            yield self.nothing_open(failed(error, "not opened")) | again
 
     def open_handed(self, after: Any, paths: gr.State) -> None:
         """Wires the files of another tab (``web/handover.py``)."""
 
         async def look_at_handed(found: list[str], http: gr.Request) -> Values:
-            model, samples = await self.given.handed(found)
+            model, samples = await self.model_source.from_other_tab(found)
             async with aclosing(self.open(model, None, "files", http, samples)) as opening:
                 async for values in opening:
-                    yield values | {self.given.files: model, self.given.name: None}
+                    yield values | {self.model_source.files: model, self.model_source.name: None}
 
         self.shared.on([after], look_at_handed, [paths], self.everything)
 
     def _connect(self) -> None:
-        shared, given, targets = self.shared, self.given, self.targets
+        shared, model_source, targets = self.shared, self.model_source, self.targets
 
         def opener(fresh: str) -> Callable[..., AsyncIterator[Updates]]:
             async def open_it(paths: list[str] | None, called: str | None, http: gr.Request) -> Values:
@@ -118,7 +133,7 @@ class Page:
             return open_it
 
         async def open_example(chosen: int, http: gr.Request) -> Values:
-            async with aclosing(self.open(None, given.samples[chosen], "example", http)) as found:
+            async with aclosing(self.open(None, model_source.samples[chosen], "example", http)) as found:
                 async for values in found:
                     yield values
 
@@ -127,29 +142,34 @@ class Page:
             called = str(getattr(event, "pick", ""))
             async with aclosing(self.open(paths, called, "name", http)) as found:
                 async for values in found:
-                    yield values | {given.name: called}
+                    yield values | {model_source.name: called}
 
-        async def choose(work: Work | None, choice: str | None) -> Updates:
-            if work is None:
+        async def choose(state: TabState | None, choice: str | None) -> Updates:
+            if state is None:
                 return {self.start: gr.skip()}
-            return self.settle(work, choice) | await self.result.aged(work.ended, choice)
+            return self.show_target(state, choice) | await self.result.show_for_target(state.results, choice)
 
         async def read_samples(data: dict[Any, Any], http: gr.Request) -> Values:
-            if (work := data[shared.work]) is not None:
-                async with aclosing(self.inputs.look(work, data, http)) as seen:
+            if (state := data[shared.state]) is not None:
+                async with aclosing(self.inputs.preview_samples(state, data, http)) as seen:
                     async for values in seen:
-                        yield values | self.targets.route(work.opened, targets.chosen(data), work.samples is not None)
+                        yield values | self.targets.route(state.opened, targets.chosen(data), state.samples is not None)
 
-        model = [given.files, given.name]
-        shared.on([given.files.upload, given.files.delete, given.files.clear], opener("files"), model, self.everything)
-        shared.on([given.name.input], opener("name"), model, self.everything)
-        shared.on([given.about.click], use_name, [given.files], self.everything)
-        shared.on([given.examples.click], open_example, [given.examples], self.everything)
+        model = [model_source.files, model_source.name]
+        shared.on(
+            [model_source.files.upload, model_source.files.delete, model_source.files.clear],
+            opener("files"),
+            model,
+            self.everything,
+        )
+        shared.on([model_source.name.input], opener("name"), model, self.everything)
+        shared.on([model_source.about.click], use_name, [model_source.files], self.everything)
+        shared.on([model_source.examples.click], open_example, [model_source.examples], self.everything)
         for radio in targets.groups:
             others = [other for other in targets.groups if other is not radio]
             # in the browser, at once: a click on Convert may follow
             radio.input(None, None, others, js="() => [null, null]", **QUIET)
-            radio.input(choose, [shared.work, radio], self.chosen, **QUIET)
+            radio.input(choose, [shared.state, radio], self.chosen, **QUIET)
         looked = [self.inputs.preview, self.inputs.pictures, targets.way]
         changes = [self.inputs.file.upload, self.inputs.file.clear, *(f.input for f in self.inputs.fields.values())]
         shared.on(changes, read_samples, self.data, looked)
@@ -157,14 +177,14 @@ class Page:
         shared.visit.restore(self._back, self.everything)
 
     async def _back(self, page: Arrival) -> Updates:
-        """The source as it was described, with the target and the options that were chosen, and how it ended."""
+        """Restores the page after a reload: the source, the chosen target and options, and the results."""
         if page.value is None:
             return {}
-        work: Work = page.value
-        if work.samples is not None and not Path(work.samples.path).is_file():
-            work.samples = None
-        choice = self.targets.kept(page.form, work.opened)
-        end = await self.result.show(work.ended) if work.ended else {}
-        if work.begun:
-            end = self.result.nothing(view_verdict.left(work.begun))
-        return self.describe(work, choice, self.options.kept(page.form)) | self.given.same(work.opened) | end
+        state: TabState = page.value
+        if state.samples is not None and not Path(state.samples.path).is_file():
+            state.samples = None
+        choice = self.targets.kept(page.form, state.opened)
+        end = await self.result.show(state.results) if state.results else {}
+        if state.unfinished:
+            end = self.result.no_result(view_verdict.interrupted(state.unfinished))
+        return self.describe(state, choice, self.options.kept(page.form)) | self.model_source.restore(state.opened) | end

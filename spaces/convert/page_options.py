@@ -1,4 +1,4 @@
-"""The options of a route as widgets: made once, one for each that any conversion takes; a route shows its own."""
+"""Options of a route as widgets. There is one widget for each option of any conversion; a route shows its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from .given import Specs, specs
+from .option_values import Specs, specs
 from .page_shared import Shared, Updates
 
 FIELD = "option_"
@@ -21,7 +21,7 @@ class Options:
         shared.visit.form(**plain)
 
     def show(self, target: dict[str, Any] | None, kept: dict[str, Any] | None = None) -> Updates:
-        """Those of the target's route, as ``kept`` or at their defaults."""
+        """Shows the options of the target's route with the values in ``kept``, or their defaults."""
         wanted: Specs = {o["name"]: o for o in (target or {}).get("options", [])}
         return {w: _update(wanted.get(o), self.known[o], (kept or {}).get(o)) for o, w in self.widgets.items()}
 
@@ -29,14 +29,14 @@ class Options:
         return {name: form.get(f"{FIELD}{name}") for name in self.widgets}
 
     def values(self, target: dict[str, Any], data: dict[Any, Any]) -> dict[str, Any]:
-        """What is set of the target's options; None and "" are not."""
+        """Values of the target's options that are set, that is neither None nor ""."""
         wanted = {o["name"] for o in target.get("options", [])}
         found = {name: data[widget] for name, widget in self.widgets.items() if name in wanted}
         return {name: value for name, value in found.items() if value is not None and value != ""}
 
 
 def _widget(spec: dict[str, Any]) -> Any:
-    """Hidden until a route wants it."""
+    """Hidden until a route has this option."""
     if spec["kind"] == "bool":
         return gr.Checkbox(label=spec["title"], visible=False)
     if spec["kind"] == "int":
@@ -49,7 +49,7 @@ def _widget(spec: dict[str, Any]) -> Any:
 
 
 def _update(spec: dict[str, Any] | None, known: dict[str, Any], kept: Any = None) -> Any:
-    """The widget as ``spec`` wants it; None hides it. Edges may share a name: the kind of the first one counts."""
+    """The widget for ``spec``; None hides it. Options of one name may differ in kind: the first one's kind counts."""
     if spec is None or spec["kind"] != known["kind"]:
         return gr.update(visible=False, value=None)
     same = {"visible": True, "value": kept if _takes(spec, kept) else spec["default"], "label": spec["title"]}
@@ -59,7 +59,7 @@ def _update(spec: dict[str, Any] | None, known: dict[str, Any], kept: Any = None
 
 
 def _takes(spec: dict[str, Any], value: Any) -> bool:
-    """Whether the option can have this value, which the browser kept."""
+    """Whether the option may have this value from the browser's saved form."""
     if spec["kind"] == "int":
         return isinstance(value, int) and not isinstance(value, bool) and spec["low"] <= value <= spec["high"]
     if spec["kind"] == "choice":

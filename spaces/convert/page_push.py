@@ -12,7 +12,7 @@ from web.html import Html
 
 from . import hub, view_details
 from .page_shared import QUIET, Shared, Values
-from .subject import Work
+from .subject import TabState
 
 
 def build(shared: Shared) -> None:
@@ -29,11 +29,11 @@ def build(shared: Shared) -> None:
         pushed = Html(padding=False, elem_id="convert-pushed")
 
     async def push(
-        work: Work | None, where: str | None, inside: str | None, as_what: str, hidden: bool, even: bool,
+        state: TabState | None, where: str | None, inside: str | None, as_what: str, hidden: bool, even: bool,
         token: gr.OAuthToken | None,
     ) -> Values:  # fmt: skip
         yield progress("Sending the files to the Hub", None)
-        end = work.ended.open if work and work.ended else None
+        end = state.results.open if state and state.results else None
         try:
             address = await asyncio.to_thread(
                 hub.push, end, token, where, as_what, folder=inside, private=bool(hidden), anyway=bool(even)
@@ -42,4 +42,4 @@ def build(shared: Shared) -> None:
         except WorkbenchError as error:
             yield failed(error, "not pushed")
 
-    button.click(push, [shared.work, repository, place, how, private, anyway], pushed, **QUIET)
+    button.click(push, [shared.state, repository, place, how, private, anyway], pushed, **QUIET)

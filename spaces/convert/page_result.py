@@ -1,4 +1,4 @@
-"""How a conversion ended: verdict, what to try, the files, details; of several, a table of them."""
+"""Results of a conversion: verdict, remedies, files and details; for several targets also a table."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from web.html import Html
 
 from . import view_details, view_verdict
 from .page_shared import Shared, Updates
-from .subject import Ended, Outcome, Work
+from .subject import Outcome, Results, TabState
 from .view_shared import PICK
 
 MAX_REMEDIES = 4
@@ -28,17 +28,17 @@ class Result:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
         self.table = Html(padding=False, elem_id="convert-several", js_on_load=PICK)
-        self.said = Html(padding=False, elem_id="convert-verdict")
-        with gr.Column(visible=False, elem_id="convert-remedies", min_width=0) as self.trying:
+        self.verdict = Html(padding=False, elem_id="convert-verdict")
+        with gr.Column(visible=False, elem_id="convert-remedies", min_width=0) as self.remedies_column:
             Html(Markup('<p class="mw-help">Try one of these. A click converts again.</p>'), padding=False)
             self.remedies = [gr.Button(size="sm", visible=False) for _ in range(MAX_REMEDIES)]
-        with gr.Row(visible=False) as self.taking:
+        with gr.Row(visible=False) as self.downloads:
             self.artifact = gr.DownloadButton("Download the model", variant="primary", min_width=150)
             self.package = gr.DownloadButton("Download with report (.zip)", min_width=150)
             self.look_inside = gr.Button("Open in Inspect", visible=False, min_width=150)
-        self.outputs = [self.table, self.said, self.trying, *self.remedies]
-        self.outputs += [self.taking, self.artifact, self.package, self.look_inside]
-        self.offer = Offer("onnx", self.look_inside, shared.work, _inspected, "inspect")
+        self.outputs = [self.table, self.verdict, self.remedies_column, *self.remedies]
+        self.outputs += [self.downloads, self.artifact, self.package, self.look_inside]
+        self.offer = Offer("onnx", self.look_inside, shared.state, _files_to_inspect, "inspect")
 
     def build_details(self) -> None:
         with gr.Tabs(visible=False, elem_classes="mw-inner", overflow_behavior="wrap") as self.details:
@@ -57,40 +57,40 @@ class Result:
         self.outputs += [self.details, self.errors, self.layers_tab, self.layers, self.steps, self.sizes, self.messages]
         self.outputs.append(self.report)
 
-    def nothing(self, words: str = "") -> Updates:
-        """No result, or none yet."""
-        hidden: Updates = {self.taking: gr.Row(visible=False), self.trying: gr.Column(visible=False)}
-        return hidden | {self.table: "", self.said: words, self.details: gr.Tabs(visible=False)}
+    def no_result(self, words: str = "") -> Updates:
+        """Hides the result. ``words`` is shown in its place: progress or an error."""
+        hidden: Updates = {self.downloads: gr.Row(visible=False), self.remedies_column: gr.Column(visible=False)}
+        return hidden | {self.table: "", self.verdict: words, self.details: gr.Tabs(visible=False)}
 
-    async def aged(self, ended: Ended | None, choice: str | None) -> Updates:
-        """Another target is chosen: its own result is shown; where it has none, what is shown is dimmed, and cannot be
-        taken for it."""
-        end = ended.open if ended else None
-        if ended is None or end is None:
+    async def show_for_target(self, results: Results | None, choice: str | None) -> Updates:
+        """After the choice of another target: shows its result. If it has none, the old result is dimmed and its files
+        are hidden, so that nobody takes it for the new target's."""
+        end = results.open if results else None
+        if results is None or end is None:
             return {}
-        if choice in ended.outcomes:
-            ended.shown = choice
-            return await self.show(ended)
-        hidden: Updates = {self.taking: gr.Row(visible=False), self.trying: gr.Column(visible=False)}
-        return hidden | {self.said: view_verdict.verdict(end, stale=True), self.details: gr.Tabs(visible=False)}
+        if choice in results.outcomes:
+            results.shown = choice
+            return await self.show(results)
+        hidden: Updates = {self.downloads: gr.Row(visible=False), self.remedies_column: gr.Column(visible=False)}
+        return hidden | {self.verdict: view_verdict.verdict(end, stale=True), self.details: gr.Tabs(visible=False)}
 
-    async def show(self, ended: Ended) -> Updates:
-        """The table, where several were asked for, and the one that is open."""
-        several = len(ended.outcomes) + len(ended.errors) > 1
-        table = view_verdict.several(ended, await asyncio.to_thread(_links, ended)) if several else ""
-        if ended.open is None:
-            words = "" if several else failed(*ended.errors.values(), "not converted")
-            return self.nothing(words) | {self.table: table}
-        return await asyncio.to_thread(self._open, ended.open) | {self.table: table}
+    async def show(self, results: Results) -> Updates:
+        """The result that is open, and the table if there are several."""
+        several = len(results.outcomes) + len(results.errors) > 1
+        table = view_verdict.several(results, await asyncio.to_thread(_links, results)) if several else ""
+        if results.open is None:
+            words = "" if several else failed(*results.errors.values(), "not converted")
+            return self.no_result(words) | {self.table: table}
+        return await asyncio.to_thread(self._open, results.open) | {self.table: table}
 
     def _open(self, end: Outcome) -> Updates:
         found = end.report
-        takes = bool(self.offer.taken and end.inspected())
+        takes = bool(self.offer.taken and end.files_to_inspect())
         layers = view_details.layers(found)
         words = ("Download anyway", "stop") if end.withheld else ("Download the model", "primary")
         return self._remedies(end) | {
-            self.said: view_verdict.verdict(end),
-            self.taking: gr.Row(visible=end.path("artifact") is not None),
+            self.verdict: view_verdict.verdict(end),
+            self.downloads: gr.Row(visible=end.path("artifact") is not None),
             self.artifact: gr.DownloadButton(words[0], variant=words[1], value=end.path("artifact")),
             self.package: gr.DownloadButton(value=end.path("package")),
             self.look_inside: gr.Button(visible=takes),
@@ -106,31 +106,31 @@ class Result:
 
     def _remedies(self, end: Outcome) -> Updates:
         found = remedies(end)
-        shown: Updates = {self.trying: gr.Column(visible=bool(found))}
+        shown: Updates = {self.remedies_column: gr.Column(visible=bool(found))}
         for k, button in enumerate(self.remedies):
             shown[button] = gr.Button(found[k]["text"] if k < len(found) else "", visible=k < len(found))
         return shown
 
 
 def remedies(end: Outcome) -> list[dict[str, Any]]:
-    """Those that a click can try."""
+    """The remedies that a click can try."""
     return [r for r in end.report.get("remedies") or [] if r.get("options") or r.get("target")][:MAX_REMEDIES]
 
 
-def _links(ended: Ended) -> dict[str, str]:
-    """Addresses of the files, copied where gradio keeps and removes its own."""
+def _links(results: Results) -> dict[str, str]:
+    """Addresses of the files by target. Copies in gradio's upload folder, which gradio serves and cleans up."""
     from gradio.utils import get_upload_folder
 
     out = {}
-    for target, one in ended.outcomes.items():
+    for target, one in results.outcomes.items():
         if (path := one.path("artifact")) is not None:
             out[target] = f"./gradio_api/file={quote(save_file_to_cache(path, get_upload_folder()))}"
     return out
 
 
-def _inspected(work: Work | None) -> list[str]:
-    end = work.ended.open if work and work.ended else None
-    found = end.inspected() if end is not None else []
+def _files_to_inspect(state: TabState | None) -> list[str]:
+    end = state.results.open if state and state.results else None
+    found = end.files_to_inspect() if end is not None else []
     if not found:
         raise gr.Error("There is no result to open. Convert again.", print_exception=False)
     return found

@@ -1,4 +1,4 @@
-"""Samples of real inputs, and how the result is checked: a file with a look at it, sizes, seeds, the least agreement."""
+"""Samples of real inputs with a preview, and settings of the proof: sizes, seeds, minimum agreement."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from web.cards import failed, progress
 from web.html import Html, html
 
 from . import view_source
-from .given import seeds
+from .option_values import seeds
 from .page_shared import Shared, Updates, Values
-from .subject import Opened, Samples, Work
+from .subject import Opened, Samples, TabState
 
 KINDS = ".npz or .npy of arrays (first axis: samples) · zip of pictures (its folders are labels) · one picture · .wav · .txt"
 GUESSED = "How pictures become the input. These are guesses: change what is wrong."
@@ -55,12 +55,12 @@ class Inputs:
                 label="Seeds", placeholder="0, 1, 2", max_lines=1, info="three or more whole numbers, for random test inputs"
             )
         self.fields = {"size": size, "layout": layout, "channels": channels, "normalization": normalization, "crop": crop}
-        self.given = [self.file, self.sizes, self.agreement, self.seeds, *self.fields.values()]
-        self.outputs = [self.samples, self.pictures, self.preview, *self.given]
+        self.components = [self.file, self.sizes, self.agreement, self.seeds, *self.fields.values()]
+        self.outputs = [self.samples, self.pictures, self.preview, *self.components]
         shared.visit.form(agreement=self.agreement, seeds=self.seeds)
 
     def show(self, now: Opened, samples: Samples | None = None) -> Updates:
-        """For a source that was opened: the guess for its pictures, no samples but those that came with it."""
+        """For a source that was just opened: the guessed preprocessing, and no samples but those that came with it."""
         guess = now.about.get("preprocessing")
         how = (guess or {}) | (samples.preprocessing if samples else {})
         dims = dict.fromkeys(d for v in now.about.get("inputs", []) for d in v["shape"] if isinstance(d, str))
@@ -78,13 +78,13 @@ class Inputs:
         } | {field: _text(how.get(name)) for name, field in self.fields.items()}
 
     def read(self, now: Opened, data: dict[Any, Any]) -> Samples | None:
-        """What is given, with what was changed of the guess."""
+        """The samples in the form, with the fields of the preprocessing that differ from the guess."""
         path = data[self.file]
         if not path:
             return None
         guess = now.about.get("preprocessing") or {}  # empty: the model takes no pictures
-        said = {name: data[field] for name, field in self.fields.items()} if guess else {}
-        return Samples(path, {k: v for k, v in said.items() if v and v != _text(guess.get(k))})
+        values = {name: data[field] for name, field in self.fields.items()} if guess else {}
+        return Samples(path, {k: v for k, v in values.items() if v and v != _text(guess.get(k))})
 
     def options(self, samples: Samples | None, data: dict[Any, Any]) -> dict[str, Any]:
         """The options of the proof. Raises InvalidValue."""
@@ -99,20 +99,20 @@ class Inputs:
             out["seeds"] = some
         return out
 
-    async def look(self, work: Work, data: dict[Any, Any] | None, http: gr.Request) -> Values:
-        """A look at the samples of ``work``, which are those of ``data`` where it is given."""
+    async def preview_samples(self, state: TabState, data: dict[Any, Any] | None, http: gr.Request) -> Values:
+        """Reads and shows the samples of ``state``. If ``data`` (the form) is given, they are taken from it first."""
         if data is not None:
-            work.samples = self.read(work.opened, data)
-        if (samples := work.samples) is None:
+            state.samples = self.read(state.opened, data)
+        if (samples := state.samples) is None:
             yield {self.preview: "", self.pictures: gr.Group(visible=False)}
             return
         try:
             sizes = parse((data or {}).get(self.sizes) or "")
             path, how = Path(samples.path), samples.preprocessing
-            about = work.opened.about
+            about = state.opened.about
             ask = self.shared.converter.preview
-            asked = self.shared.under_way.follow("samples", lambda: ask(about, path, how, sizes), http)
-            async with aclosing(asked) as events:
+            news = self.shared.under_way.follow("samples", lambda: ask(about, path, how, sizes), http)
+            async with aclosing(news) as events:
                 async for event in events:
                     if isinstance(event, Result):
                         samples.seen = event.value
@@ -125,10 +125,10 @@ class Inputs:
 
 
 def _pictures(samples: Samples) -> bool:
-    """Whether they are pictures, as far as anybody has looked: arrays are taken as they are."""
+    """Whether they are known to be pictures. Arrays need no preprocessing."""
     return samples.seen is not None and samples.seen["kind"] == "pictures"
 
 
 def _text(value: Any) -> str | None:
-    """A guess as its field has it: [224, 224] -> 224x224."""
+    """A guessed value as text for its field: [224, 224] -> 224x224."""
     return "x".join(map(str, value)) if isinstance(value, list | tuple) else value

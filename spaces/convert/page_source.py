@@ -58,10 +58,13 @@ class Source:
     def build_card(self) -> None:
         self.about = Html(idle(view.IDLE), padding=False, elem_id="convert-about", js_on_load=PICK)
 
-    def given(self, paths: list[str] | None, called: str | None, fresh: str) -> tuple[list[str] | None, str | None, Updates]:
-        """What counts of files and name, and updates of the two boxes; ``fresh`` says what has just been given.
+    def resolve(
+        self, paths: list[str] | None, called: str | None, fresh: str
+    ) -> tuple[list[str] | None, str | None, Updates]:
+        """Files and name to open, and updates of the two boxes; ``fresh`` is what the visitor has just given.
 
-        With it goes what cannot belong to it. Nothing else is written into them: something new may be on its way.
+        A name and a whole model exclude each other: the older one is cleared. The boxes are not written otherwise, since
+        the visitor may be changing them.
         """
         again: Updates = {self.files: None, self.name: called} if fresh == "example" else {}
         if called and any(Path(p).suffix.lower() in WHOLE for p in paths or []):
@@ -72,17 +75,17 @@ class Source:
     def show(self, now: Opened) -> Updates:
         return {self.about: view_source.about(now.about, now.source.name or next(iter(now.source.files), ""))}
 
-    def same(self, now: Opened) -> Updates:
-        """The two boxes as they were for it."""
+    def restore(self, now: Opened) -> Updates:
+        """Fills the two boxes with what the source was opened from."""
         return {self.files: [str(path) for path in now.source.files.values()] or None, self.name: now.source.name or None}
 
-    async def handed(self, paths: list[str]) -> tuple[list[str], Samples | None]:
+    async def from_other_tab(self, paths: list[str]) -> tuple[list[str], Samples | None]:
         """Files of another tab, and samples among them (``web/handover.py``): copies among gradio's uploads, which it
         removes in time like them. Raises gr.Error."""
         try:
             kept = [await asyncio.to_thread(save_file_to_cache, path, self.files.GRADIO_CACHE) for path in paths]
-            said = [p for p in kept if Path(p).name == handover.PREPROCESSING]
-            how: Any = json.loads(await asyncio.to_thread(Path(said[0]).read_text)) if said else {}
+            described = [p for p in kept if Path(p).name == handover.PREPROCESSING]
+            how: Any = json.loads(await asyncio.to_thread(Path(described[0]).read_text)) if described else {}
         except (OSError, ValueError):
             raise gr.Error(GONE, print_exception=False) from None
         real = next((p for p in kept if Path(p).name == handover.SAMPLES), None)

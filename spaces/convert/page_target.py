@@ -1,4 +1,4 @@
-"""Targets on the page: one in three groups, more to compare it with, and the way to it."""
+"""Targets on the page: one choice in three groups, further targets to compare, and the route."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Targets:
         self.way = Html(padding=False, elem_id="convert-way")
 
     def show(self, now: Opened, choice: str | None) -> Updates:
-        """Everything that can be made of ``now``, with ``choice`` chosen."""
+        """All targets of ``now``, with ``choice`` selected."""
         targets, format = now.about.get("targets", []), now.about["format"]
         found: Updates = {}
         for radio, some in zip(self.groups, grouped(targets, format).values(), strict=True):
@@ -49,7 +49,7 @@ class Targets:
         }
 
     def pick(self, choice: str, now: Opened) -> Updates:
-        """``choice`` chosen, and no other."""
+        """Selects ``choice`` and clears the other groups."""
         some = grouped(now.about.get("targets", []), now.about["format"]).values()
         inside = [choice if any(t["target"] == choice for t in group) else None for group in some]
         return {radio: gr.Radio(value=value) for radio, value in zip(self.groups, inside, strict=True)}
@@ -62,7 +62,7 @@ class Targets:
         return next((data[radio] for radio in self.groups if data[radio]), None)
 
     def kept(self, form: dict[str, Any], now: Opened) -> str | None:
-        """What the browser kept, where it is still a target; else the first."""
+        """The target in the browser's saved form if it still is one; else the default."""
         names = [form.get(f"{FIELD}{k}") for k in range(len(GROUPS))]
         found = next((name for name in names if isinstance(name, str) and now.target(name)), None)
         return found or first(now.about.get("targets", []))

@@ -29,7 +29,7 @@ from web.folders import Folders
 from web.follow_job import follow_job
 from web.openapi import any_query, body, file, form, headers, part, query, record, route, rows
 
-from .given import Specs, from_query, is_file, specs
+from .option_values import Specs, from_query, is_file, specs
 from .subject import Outcome
 
 MODEL = ("model", "external_data")  # fields of a form
@@ -54,11 +54,11 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
         folder, handed = Path(folders.new()), False
         try:
             known = specs(await asyncio.to_thread(converter.conversions))
-            asked, files, given = await _received(http, folder, known, max_file_mb)
-            target, name = asked.pop("target", ""), asked.pop("source", "")
+            parameters, files, given = await _received(http, folder, known, max_file_mb)
+            target, name = parameters.pop("target", ""), parameters.pop("source", "")
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
-            options = from_query(asked, known) | given
+            options = from_query(parameters, known) | given
             out = folder / "out"
             out.mkdir()
             async with aclosing(follow_job(converter.convert(Source(files, name), target, options, out))) as events:
@@ -133,17 +133,17 @@ async def _received(
     http: Request, folder: Path, known: Specs, max_file_mb: int
 ) -> tuple[dict[str, str], dict[str, Path], dict[str, str]]:
     """What stands in the address and in fields, the model's files by name, and paths of options that are files."""
-    asked, sent = dict(http.query_params), folder / "body"
-    called = _plain(asked.pop("name", "") or "model")
+    parameters, body = dict(http.query_params), folder / "body"
+    called = _plain(parameters.pop("name", "") or "model")
     kind = http.headers.get("content-type")
-    size = await receive(http, sent, max_file_mb)
+    size = await receive(http, body, max_file_mb)
     if not forms.is_form(kind):
-        return asked, {called: sent} if size else {}, {}
+        return parameters, {called: body} if size else {}, {}
     home = folder / "form"
     home.mkdir()
-    files, fields = await forms.read(sent, str(kind), home)
-    await asyncio.to_thread(sent.unlink)
-    return fields | asked, _model(files), _options(files, known, home)
+    files, fields = await forms.read(body, str(kind), home)
+    await asyncio.to_thread(body.unlink)
+    return fields | parameters, _model(files), _options(files, known, home)
 
 
 def _model(files: Forms) -> dict[str, Path]:

@@ -1,4 +1,4 @@
-"""What a visitor has in this tab: a described source, samples of its inputs, and how its conversions ended."""
+"""State of a visitor's Convert tab: a described source, samples of its inputs, and results of its conversions."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ WHOLE = {suffix for f in FORMATS.values() if f.upload for suffix in f.upload.suf
 
 @dataclass(slots=True)
 class Opened:
-    """A source that was described; ``about`` is what ``describe`` said."""
+    """A described source; ``about`` is the answer of ``Converter.describe``."""
 
     source: Source
     about: dict[str, Any]
@@ -30,9 +30,9 @@ class Opened:
 
 @dataclass(slots=True)
 class Outcome:
-    """A conversion's end. The paths are in ``folder``, None where the file is withheld; ``close`` removes it.
+    """The result of one conversion. The paths are in ``folder``, None if the file is withheld; ``close`` removes it.
 
-    ``unproven`` has the same paths of a withheld file, for who takes it anyway.
+    ``unproven`` has the paths of a withheld file, for visitors who want it anyway.
     """
 
     folder: str
@@ -52,10 +52,10 @@ class Outcome:
         return self.artifact is None
 
     def path(self, kind: str) -> str | None:
-        """``artifact``, ``package`` or ``onnx``, the withheld one where there is no other."""
+        """The path of ``artifact``, ``package`` or ``onnx``; if the file is withheld, that of the withheld one."""
         return getattr(self, kind) or self.unproven.get(kind)
 
-    def inspected(self) -> list[str]:
+    def files_to_inspect(self) -> list[str]:
         """What the Inspect tab opens: the ONNX file with its external data, the model first, or the .tflite."""
         artifact = Path(self.path("artifact") or "-")
         if artifact.suffix == ".tflite" and artifact.is_file():
@@ -69,8 +69,8 @@ class Outcome:
 
 
 @dataclass(slots=True)
-class Ended:
-    """One or several conversions that were asked for together, in ``folder``; ``shown`` is the target that is open."""
+class Results:
+    """Outcomes of one or several conversions started together, in ``folder``; ``shown`` is the target on the page."""
 
     folder: str
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by target
@@ -87,7 +87,7 @@ class Ended:
 
 @dataclass(slots=True)
 class Samples:
-    """Real inputs as they were given; ``preprocessing`` is what was changed of the guess, ``seen`` a look at them."""
+    """A file of real inputs; ``preprocessing`` has the changes to the guess, ``seen`` the preview."""
 
     path: str
     preprocessing: dict[str, Any] = field(default_factory=dict)
@@ -95,29 +95,32 @@ class Samples:
 
 
 @dataclass(slots=True)
-class Work:
-    """What a visitor has in this tab. Kept on the server, and changed in place: a reload finds it."""
+class TabState:
+    """Kept on the server and changed in place, so that it survives a reload of the page."""
 
     opened: Opened
-    ended: Ended | None = None
+    results: Results | None = None
     samples: Samples | None = None
-    begun: list[str] = field(default_factory=list)  # targets of a conversion that has not ended
+    unfinished: list[str] = field(default_factory=list)  # targets of a conversion that has not ended
 
     @property
     def folder(self) -> str:
-        return self.ended.folder if self.ended else ""
+        return self.results.folder if self.results else ""
 
     def there(self) -> bool:
         """Whether the uploads are still on the disk: they are kept for some hours."""
         return all(path.is_file() for path in self.opened.source.files.values())
 
     def close(self) -> None:
-        if self.ended is not None:
-            self.ended.close()
+        if self.results is not None:
+            self.results.close()
 
 
-def stray(files: Iterable[str]) -> str:
-    """The name of a file among others that would be ignored: samples, or another whole model; or "". The main one first."""
+def misplaced_file(files: Iterable[str]) -> str:
+    """The first file that cannot be part of the model: samples, or a second whole model; "" if there is none.
+
+    ``files``: names, the main one first.
+    """
     names = list(files)
     found = [n for k, n in enumerate(names) if Path(n).suffix.lower() in (SAMPLES | WHOLE if k else SAMPLES)]
     return found[0] if found and len(names) > 1 else ""

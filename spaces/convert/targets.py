@@ -1,4 +1,4 @@
-"""Targets as they are offered: in groups, the likely wish first."""
+"""Groups and order of the targets on the page, the most likely first."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def grouped(targets: list[Target], source: str) -> dict[str, list[Target]]:
 
 
 def first(targets: list[Target]) -> str | None:
-    """What is chosen before anybody has chosen."""
+    """The default target."""
     return min(targets, key=rank)["target"] if targets else None
 
 

@@ -75,11 +75,11 @@ def _task(quality: dict[str, Any] | None) -> Markup:
     """How well it does its task, output by output."""
     if not quality or not quality.get("outputs"):
         return Markup()
-    rows = _scroll(table("", TASK, map(_judged, quality["outputs"][:MAX_OUTPUTS])))
+    rows = _scroll(table("", TASK, map(_quality_row, quality["outputs"][:MAX_OUTPUTS])))
     return html("<p>On {} {}:</p>{}", quality.get("inputs"), quality.get("on"), rows)
 
 
-def _judged(o: dict[str, Any]) -> Markup:
+def _quality_row(o: dict[str, Any]) -> Markup:
     good = cards.chip("good", "ok") if o.get("good") else cards.chip("not good", "error")
     value = number(o["value"]) if "dB" in o["metric"] else percent(o["value"])
     figures = number(o.get("range_error")), number(o.get("cosine"), 6), percent(o.get("error_to_variation"))

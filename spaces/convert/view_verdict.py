@@ -10,7 +10,7 @@ from web.cards import bar, card, chip, idle, quarter
 from web.html import code, html, join, row
 
 from .figures import bytes_text, ms, number, percent, seconds_text, speed
-from .subject import Ended, Outcome
+from .subject import Outcome, Results
 from .targets import LOSSY
 from .view_shared import COLOURS, RANDOM, label, messages, short, table, title
 
@@ -27,8 +27,8 @@ def running(stage: str, share: float | None, elapsed: float, estimate: float | N
     return card(first, stage, " … ", took, bar(share), say=quarter(stage, share))
 
 
-def left(targets: list[str]) -> Markup:
-    """A page is opened, and a conversion has begun in this or another one."""
+def interrupted(targets: list[str]) -> Markup:
+    """A card for a conversion that was stopped by closing or reloading the page."""
     names = ", ".join(title(target) for target in targets)
     return idle(f"A conversion to {names} was running. Closing or reloading the page stopped it. Convert again.")
 
@@ -43,7 +43,7 @@ def verdict(end: Outcome, stale: bool = False) -> Markup:
     return card(
         Markup("<p><b>For the previous target.</b> Convert again for the current one.</p>") if stale else "",
         html('<p class="mw-word"><span aria-hidden="true">{}</span> {}{}</p>', SIGNS.get(word, "?"), word, random),
-        _what(report),
+        _source_and_target(report),
         html('<p class="mw-summary">{}.</p>', summary[0].upper() + summary[1:]) if summary else "",
         html("<p>{}{}</p>", _meaning(report, word), WITHHELD if word != "proven" else ""),
         _questions(report),
@@ -62,7 +62,7 @@ def _meaning(report: dict[str, Any], word: str) -> str:
             return "Every value is identical, bit for bit."
         if precision in LOSSY:
             on = f", and is accurate enough on {quality['on']}" if quality else ""
-            return f"The result matches what rounding to {_precise(precision)} gives{on}."
+            return f"The result matches what rounding to {_dtype(precision)} gives{on}."
         return f"Verified: the same outputs within float32 rounding on {report.get('cases', 'all')} sets of test inputs."
     if word == "failed":
         if quality is not None and not quality.get("good") and (report.get("faithful") or {}).get("verdict") == "proven":
@@ -71,12 +71,12 @@ def _meaning(report: dict[str, Any], word: str) -> str:
     return "No error was found, but the tests do not show that the result is right."
 
 
-def _precise(precision: str | None) -> str:
+def _dtype(precision: str | None) -> str:
     return {"fp16": "float16", "int8": "int8"}.get(precision or "", "float32")
 
 
-def _what(report: dict[str, Any]) -> Markup:
-    """Whose verdict it is: another target may be chosen by now."""
+def _source_and_target(report: dict[str, Any]) -> Markup:
+    """Source and target of the verdict; the visitor may have chosen another target since."""
     source, target = report.get("source") or {}, report.get("target") or {}
     if not source.get("title") or not target.get("title"):
         return Markup()
@@ -130,7 +130,7 @@ def _figures(quality: dict[str, Any]) -> str:
 
 
 def _checked(report: dict[str, Any]) -> Markup:
-    """On what: seeds, sizes, samples."""
+    """What the proof used: seeds, sizes, samples, ranges."""
     parts = []
     if report.get("seeds") and (report.get("source") or {}).get("inputs"):
         parts.append(f"{len(report['seeds'])} seeds")
@@ -161,7 +161,7 @@ def _diverges(report: dict[str, Any]) -> Markup:
     return html("<p>First node that differs: {}{}{}{}.</p>", code(name or ""), *about)
 
 
-def several(end: Ended, links: dict[str, str]) -> Markup:
+def several(end: Results, links: dict[str, str]) -> Markup:
     """All conversions that were asked for together. ``links``: the address of each file that is handed out."""
     rows = [_row(target, one.report, links.get(target, ""), target == end.shown) for target, one in end.outcomes.items()]
     rows += [

@@ -21,7 +21,7 @@ from web.follow_job import follow_job
 from web.schemas import inline
 
 from .bench import Bench
-from .subject import RUNS, parse_samples, parse_sizes, parse_values, tolerance, uploaded, whole
+from .subject import RUNS, parse_samples, parse_sizes, parse_values, tolerance, uploaded, whole_number
 
 Answers = AsyncIterator[dict[str, Any]]
 
@@ -86,7 +86,7 @@ def build(bench: Bench) -> None:
         """
         try:
             subject = uploaded(file, external_data)
-            numbers = whole("seed", seed, 0), whole("runs", runs, RUNS)
+            numbers = whole_number("seed", seed, 0), whole_number("runs", runs, RUNS)
             typed, known = parse_values(values, inputs), parse_sizes(sizes, symbols)
             real = parse_samples(samples, Path(samples or "").name, preprocessing, inputs, typed)
             job = bench.run(subject, inputs, *numbers, known, typed, real)

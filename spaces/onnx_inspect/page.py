@@ -78,7 +78,7 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
             found = await asyncio.to_thread(show, now, await report_of(now))
         except WorkbenchError:
             return {}
-        return {k: v for k, v in found.items() if k not in typed_in.values()} | {opening.files: now.given() or None}
+        return {k: v for k, v in found.items() if k not in typed_in.values()} | {opening.files: now.uploaded_paths() or None}
 
     typed_in = {
         "sizes": cost.sizes, "run_sizes": run.sizes, "seed": run.seed, "runs": run.runs, "values": run.typed,
@@ -117,7 +117,7 @@ def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
     shown = [tabs, weights.name, weights.tensor, weights.histogram]
     graph.node.click(to_weight, shared.subject, shown, **QUIET)
     chosen = opening.compare.click(two, opening.pair, [compare.old, compare.new, tabs], **QUIET)
-    chosen.success(compare.compare, compare.given, compare.answers, **QUIET)
+    chosen.success(compare.compare, compare.components, compare.answers, **QUIET)
     shared.stop.click(shared.under_way.stop, None, None, api_visibility="private", queue=False)
     opener = Opener(
         "onnx", lambda after, paths: shared.on([after], opening.open_handed, [paths, shared.subject], everything)

@@ -13,7 +13,7 @@ from web.cards import failed
 from web.html import Html
 
 from . import view
-from .page_shared import QUIET, Shared, Updates, Values, opened
+from .page_shared import QUIET, Shared, Updates, Values, require_open
 from .subject import Subject
 
 TEXTS = {"Y = X·A + B": LINEAR, "a loop": LOOP, "functions": SCALED}
@@ -50,7 +50,7 @@ class Build:
                     yield {self.note: values[summary]}
 
         async def as_text(now: Subject | None, http: gr.Request) -> Values:
-            model = opened(now)
+            model = require_open(now)
             try:
                 async for news in shared.follow("text", lambda: bench.show(model), http):
                     yield {self.note: news} if isinstance(news, str) else {self.text: news["text"], self.note: ""}

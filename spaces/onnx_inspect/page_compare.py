@@ -23,7 +23,7 @@ CHOOSE = "Choose two models to compare: open one or drop it under Before, then d
 class Compare:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.said = Html(padding=False, elem_id="onnx-before")
+        self.before_line = Html(padding=False, elem_id="onnx-before")
         with gr.Row():
             many = {"file_count": "multiple", "type": "filepath", "height": 130}
             self.old = gr.File(label="Before", elem_id="onnx-old", **many)
@@ -35,14 +35,14 @@ class Compare:
             self.example = gr.Button("Compare two examples", size="sm", min_width=120, scale=0)
         self.difference = Html(padding=False, elem_id="onnx-difference")
         self.changes = table(view.CHANGE_COLUMNS, ["str"] * 5, "Changes", visible=False)
-        self.outputs = [self.said, self.old, self.new, self.difference, self.changes]
+        self.outputs = [self.before_line, self.old, self.new, self.difference, self.changes]
 
     def show(self, now: Subject) -> Updates:
         return {
-            self.said: html('<p class="mw-graph-line">Leave Before empty to compare with <b>{}</b>.</p>', now.name)
-        } | self.nothing()
+            self.before_line: html('<p class="mw-graph-line">Leave Before empty to compare with <b>{}</b>.</p>', now.name)
+        } | self.no_result()
 
-    def nothing(self, words: str = "") -> Updates:
+    def no_result(self, words: str = "") -> Updates:
         return {self.difference: words, self.changes: gr.Dataframe(value=None, visible=False)}
 
     def connect(self) -> None:
@@ -53,13 +53,13 @@ class Compare:
             try:
                 async for news in shared.follow("compare", ask, http):
                     if isinstance(news, str):
-                        yield self.nothing(news)
+                        yield self.no_result(news)
                     else:
                         rows = view.change_table(news)
                         shown = gr.Dataframe(value=rows, visible=len(rows) > 0)
                         yield {self.difference: view.changes(news), self.changes: shown}
             except WorkbenchError as error:
-                yield self.nothing(failed(error, "not compared", labels=LABELS))
+                yield self.no_result(failed(error, "not compared", labels=LABELS))
 
         async def compare(
             old: list[str] | None, new: list[str] | None, rtol: float, atol: float, now: Subject | None, http: gr.Request
@@ -87,12 +87,12 @@ class Compare:
                 async for values in follow(lambda: bench.compare(*pair, *numbers), http):
                     yield values
             except WorkbenchError as error:
-                yield self.nothing(failed(error, "not compared"))
+                yield self.no_result(failed(error, "not compared"))
             finally:
                 for one in pair:
                     one.close()
 
-        self.given = [self.old, self.new, self.rtol, self.atol, shared.subject]
+        self.components = [self.old, self.new, self.rtol, self.atol, shared.subject]
         self.compare, self.answers = compare, answers
-        shared.on([self.start.click], compare, self.given, answers)
+        shared.on([self.start.click], compare, self.components, answers)
         shared.on([self.example.click], two_examples, [self.rtol, self.atol], answers)

@@ -12,7 +12,7 @@ from web.cards import failed
 from web.html import Html
 
 from . import view, view_links
-from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, table
+from .page_shared import QUIET, Shared, Updates, Values, report_of, require_open, table
 from .subject import Subject, parse_sizes
 
 
@@ -59,15 +59,15 @@ class Cost:
         shared = self.shared
 
         async def again(words: str, now: Subject | None, http: gr.Request) -> Values:
-            model = opened(now)
+            model = require_open(now)
             try:
                 async for news in shared.follow("count", lambda: shared.bench.inspect(model, parse_sizes(words)), http):
                     yield {self.cost: news} if isinstance(news, str) else await asyncio.to_thread(count, model, news)
             except WorkbenchError as error:
                 yield {self.cost: failed(error, "not counted")}
 
-        async def look(now: Subject | None, event: gr.SelectData) -> str:
-            return view_links.node(await report_of(opened(now)), str(event.row_value[1]))
+        async def show_node(now: Subject | None, event: gr.SelectData) -> str:
+            return view_links.node(await report_of(require_open(now)), str(event.row_value[1]))
 
         shared.on([self.recount.click, self.sizes.submit], again, [self.sizes, shared.subject], counted)
-        self.nodes.select(look, shared.subject, self.node, **QUIET)
+        self.nodes.select(show_node, shared.subject, self.node, **QUIET)

@@ -14,7 +14,7 @@ from web.folders import plain
 from web.html import Html
 
 from . import view_tflite
-from .page_shared import Shared, Updates, Values, opened, report_of
+from .page_shared import Shared, Updates, Values, report_of, require_open
 from .subject import Subject
 
 TEXTS = {"name": "Name", "version": "Version", "author": "Author", "license": "Licence", "description": "Description"}
@@ -24,7 +24,7 @@ HINT = "one number, or three for red, green and blue"
 class MetadataForm:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.said = Html(idle(view_tflite.NOTHING), padding=False, elem_id="onnx-metadata")
+        self.card = Html(idle(view_tflite.NOTHING), padding=False, elem_id="onnx-metadata")
         with gr.Row():
             with gr.Column(min_width=260):
                 self.texts = {k: gr.Textbox(label=words, lines=3 if k == "description" else 1) for k, words in TEXTS.items()}
@@ -41,22 +41,22 @@ class MetadataForm:
             self.download = gr.DownloadButton("Download .tflite", interactive=False, scale=1, min_width=150)
         self.note = Html(padding=False, elem_id="onnx-written")
         self.form = [*self.texts.values(), self.labels, self.mean, self.std]
-        self.outputs = [self.said, *self.form, self.write, self.download, self.note]
+        self.outputs = [self.card, *self.form, self.write, self.download, self.note]
 
     def show(self, report: dict[str, Any]) -> Updates:
         off: Updates = {self.note: "", self.download: gr.DownloadButton(value=None, interactive=False)}
         if report["format"] != "tflite":
             empty: Updates = dict.fromkeys(self.form, "")
-            return off | empty | {self.said: idle(view_tflite.NOTHING), self.write: gr.Button(interactive=False)}
+            return off | empty | {self.card: idle(view_tflite.NOTHING), self.write: gr.Button(interactive=False)}
         shown = dict(zip(self.form, texts(report["metadata"] or {}), strict=True))
-        return off | shown | {self.said: view_tflite.metadata(report), self.write: gr.Button(interactive=True)}
+        return off | shown | {self.card: view_tflite.metadata(report), self.write: gr.Button(interactive=True)}
 
     def connect(self, opening: Any, summary: gr.HTML, files: gr.File, everything: list[Any]) -> None:
         """``opening`` follows a job to the whole page about its model; ``files`` then no longer holds what is open."""
         shared, bench = self.shared, self.shared.bench
 
         async def write(before: Subject | None, http: gr.Request, *given: str) -> Values:
-            model = opened(before, "Open a .tflite first.")
+            model = require_open(before, "Open a .tflite first.")
             out, name = bench.folders.new(), f"{stem(model.member or model.name)}.tflite"
             now = Subject(str(Path(out) / name), name, out=out)
             try:

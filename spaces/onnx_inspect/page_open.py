@@ -1,4 +1,4 @@
-"""What is open: the files, the examples, the summary, the report to take away, and the ways to the Convert tab."""
+"""Opening a model: files, examples, summary, downloads of the report, and buttons to the Convert tab."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from web.handover import Offer
 from web.html import Html, html
 
 from . import formats, view
-from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save
+from .page_shared import QUIET, Shared, Updates, Values, report_of, require_open, save
 from .subject import Subject, uploaded
 
 BROKEN = Markup('<i class="mw-open-failed"></i>')  # the CSS dims what is about the model before
@@ -87,19 +87,19 @@ class Opening:
         return {self.summary: view.summary(report)} | dict(zip(self.reports, buttons, strict=True))
 
     def show(self, now: Subject, report: dict[str, Any]) -> Updates:
-        now.wants = list(report["missing"]) if incomplete(report) else []
+        now.missing = list(report["missing"]) if incomplete(report) else []
         bundle = report.get("bundle") or {"member": "", "members": []}
         now.member, names = bundle["member"], [one["name"] for one in bundle["members"]]
         return self.count(now, report) | {
             self.member: gr.Radio(choices=names, value=now.member or None, visible=len(names) > 1),
-            self.convert: gr.Button(visible=self.offer.taken and not now.wants),
+            self.convert: gr.Button(visible=self.offer.taken and not now.missing),
             self.again: gr.Button(visible=False),
             self.two: gr.Row(visible=False),
             self.pair: None,
         }
 
     def failure(self, error: WorkbenchError, word: str, before: Subject | None) -> Updates:
-        """What was open stays so, dimmed, without its report's buttons beside another file's name."""
+        """The model that was open stays open, dimmed; the buttons of its report are disabled."""
         words = failed(error, word, before.name if before else "")
         out: Updates = {self.summary: words + BROKEN if before else words, self.two: gr.Row(visible=False)}
         off = [gr.DownloadButton(interactive=False) for _ in self.reports]
@@ -114,7 +114,7 @@ class Opening:
         http: gr.Request,
         failure: str = "not opened",
     ) -> Values:
-        """Ends with the whole page about ``now``; a failure leaves open what was open."""
+        """Progress, then the whole page about ``now``. After a failure the previous model stays open."""
         done = False
         self.shared.under_way.stop(http)  # answers about the model before would come under the wrong heading
         try:
@@ -142,8 +142,8 @@ class Opening:
             others = [p for p in paths or [] if p not in onnx and p not in kept]  # without the data of the model before
             out = bench.folders.new()
             try:
-                if paths and not onnx and before is not None and _completes(before, others):
-                    now = await asyncio.to_thread(_completed, before, others, out)
+                if paths and not onnx and before is not None and _is_missing_data(before, others):
+                    now = await asyncio.to_thread(_with_missing_data, before, others, out)
                 else:
                     now = uploaded([*others, *onnx[-1:]])  # a model dropped on another takes its place
             except InvalidFile as error:
@@ -153,11 +153,11 @@ class Opening:
             now.out = out
             async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
                 if shared.subject in values:
-                    values |= {self.files: now.given() or None} | self._two(onnx, others, before)
+                    values |= {self.files: now.uploaded_paths() or None} | self._two(onnx, others, before)
                 yield values
 
         async def open_handed(paths: list[str], before: Subject | None, http: gr.Request) -> Values:
-            """A copy: the tab that hands them over removes its own when it likes."""
+            """Opens copies, since the other tab may remove its files at any time."""
             out = bench.folders.new()
             try:
                 kept = [await asyncio.to_thread(shutil.copy, path, out) for path in paths]
@@ -176,15 +176,15 @@ class Opening:
                 yield values | {self.files: None} if shared.subject in values else values
 
         async def show_again(now: Subject | None) -> Updates:
-            model = opened(now)
+            model = require_open(now)
             page = await asyncio.to_thread(show, model, await report_of(model))
-            return page | {self.files: model.given() or None}
+            return page | {self.files: model.uploaded_paths() or None}
 
         async def open_member(name: str, before: Subject | None, http: gr.Request) -> Values:
-            model, out = opened(before), bench.folders.new()
+            model, out = require_open(before), bench.folders.new()
             now = Subject(model.model, model.name, out=out, member=name)
             async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
-                yield values | {self.files: now.given() or None} if shared.subject in values else values
+                yield values | {self.files: now.uploaded_paths() or None} if shared.subject in values else values
 
         self.open_handed = open_handed
         shared.on([self.member.input], open_member, [self.member, shared.subject], everything)
@@ -205,13 +205,13 @@ class Opening:
         }
 
 
-def _completes(before: Subject, paths: list[str]) -> bool:
-    """Whether one of the files is what the open model lacks, so that it belongs to it."""
-    return bool(before.wants) and any(Path(p).name in before.wants for p in paths)
+def _is_missing_data(before: Subject, paths: list[str]) -> bool:
+    """Whether one of the files is external data that the open model lacks."""
+    return bool(before.missing) and any(Path(p).name in before.missing for p in paths)
 
 
-def _completed(before: Subject, paths: list[str], out: str) -> Subject:
-    """The open model with more files; its own are copied where they would go with it."""
+def _with_missing_data(before: Subject, paths: list[str], out: str) -> Subject:
+    """The open model with more external data. Files in its own folder are copied, since that folder will be removed."""
     model = before.model
     if before.out and Path(model).is_relative_to(before.out):
         model = shutil.copy(model, out)
@@ -223,8 +223,8 @@ def _completed(before: Subject, paths: list[str], out: str) -> Subject:
 
 
 def _for_convert(now: Subject | None) -> list[str]:
-    """Under its own name: what was made here is called model.onnx on the disk."""
-    model = opened(now)
+    """Paths of the open model, under its own name: models made here are called model.onnx on the disk."""
+    model = require_open(now)
     path = Path(model.model)
     if not path.is_file():
         raise gr.Error("This model is no longer available. Open it again.", print_exception=False)

@@ -14,8 +14,8 @@ from web.folders import plain
 from web.html import Html
 
 from . import view_run
-from .page_shared import QUIET, Shared, Updates, Values, opened, report_of, save, table
-from .subject import RUNS, Subject, parse_samples, parse_sizes, parse_values, whole
+from .page_shared import QUIET, Shared, Updates, Values, report_of, require_open, save, table
+from .subject import RUNS, Subject, parse_samples, parse_sizes, parse_values, whole_number
 
 KINDS = [".npz", ".npy", ".zip", ".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".wav", ".txt"]
 
@@ -68,9 +68,9 @@ class Run:
     def show(self) -> Updates:
         """Nothing has been run on the model that was just opened."""
         own = {self.file: None, self.preview: "", self.preprocessing: "", self.typed: ""}
-        return self.nothing() | own | {self.sizes: ""}
+        return self.no_result() | own | {self.sizes: ""}
 
-    def nothing(self, words: str = "") -> Updates:
+    def no_result(self, words: str = "") -> Updates:
         none = gr.DownloadButton(value=None, interactive=False)
         hidden = gr.Dataframe(value=None, visible=False)
         return {self.outcome: words, self.times: gr.BarPlot(visible=False), self.profile: hidden, self.download: none}
@@ -98,24 +98,24 @@ class Run:
             now: Subject | None,
             http: gr.Request,
         ) -> Values:
-            model = opened(now, "Open or build a model first.")
+            model = require_open(now, "Open or build a model first.")
             try:
                 whole_arrays = path if path and path.lower().endswith(".npz") else None
                 own = None if whole_arrays else path
                 values, sizes = parse_values(typed, path), parse_sizes(words)
                 real = parse_samples(own, Path(own or "").name, how if own else "")
-                numbers = whole("seed", seed, 0), whole("runs", runs, RUNS)
+                numbers = whole_number("seed", seed, 0), whole_number("runs", runs, RUNS)
                 ask = lambda: shared.bench.run(model, whole_arrays, *numbers, sizes, values, real)  # noqa: E731
                 async for news in shared.follow("run", ask, http):
                     if isinstance(news, str):
-                        yield self.nothing(news)
+                        yield self.no_result(news)
                         continue
                     report = await report_of(model) | {"run": news}
                     written = await asyncio.to_thread(save, model, report)
                     buttons = [gr.DownloadButton(value=one, interactive=True) for one in written]
                     yield self.result(model, news) | dict(zip(reports, buttons, strict=True))
             except WorkbenchError as error:
-                yield self.nothing(failed(error, "no result", labels={"runs": "Timed runs"}))
+                yield self.no_result(failed(error, "no result", labels={"runs": "Timed runs"}))
 
         given = [self.seed, self.runs, self.sizes, self.file, self.preprocessing, self.typed, shared.subject]
         shared.on([self.start.click], run_open, given, [*self.results, *reports])

@@ -1,4 +1,4 @@
-"""What the parts of the page share: the open model, its jobs, its report on the disk, and how an event is wired."""
+"""What the parts of the page share: the open model, its jobs, its report on the disk, and how events are wired."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ class Shared:
             yield event.value if isinstance(event, Result) else progress(event.stage, event.share)
 
     def on(self, triggers: list[Any], fn: Callable[..., Any], given: Any, outputs: Any) -> Any:
-        """A handler that may take a while: Stop can be pressed meanwhile."""
+        """A handler that may take a while. The Stop button is enabled meanwhile."""
         return listen(self.stop, self.under_way.busy, triggers, fn, given, outputs, **QUIET)
 
 
@@ -60,15 +60,15 @@ def save(now: Subject, report: dict[str, Any]) -> tuple[str, str]:
 
 
 async def report_of(now: Subject) -> dict[str, Any]:
-    """What was said of the open model last. Up to 25 MB: not in the event loop. Raises InvalidFile once it is gone."""
+    """The latest report of the open model. Reads up to 25 MB in a thread. Raises InvalidFile once the file is gone."""
     try:
         return await asyncio.to_thread(lambda: json.loads(Path(now.report).read_text()))
     except (OSError, ValueError):
         raise InvalidFile("This model is no longer available. Open it again.") from None
 
 
-def opened(now: Subject | None, words: str = "Open a model first.") -> Subject:
-    """Raises gr.Error where nothing is open."""
+def require_open(now: Subject | None, words: str = "Open a model first.") -> Subject:
+    """Raises gr.Error if no model is open."""
     if now is None:
         raise gr.Error(words, print_exception=False)
     return now

@@ -24,7 +24,7 @@ class Weights:
                 info="select a row below, or type an initializer's name and press Enter",
                 elem_id="onnx-tensor",
             )
-            self.look = gr.Button("Show values", size="sm", scale=0, min_width=120)
+            self.show_button = gr.Button("Show values", size="sm", scale=0, min_width=120)
         self.tensor = Html(padding=False)
         self.histogram = gr.BarPlot(x="value", y="count", title="Values", height=240, visible=False)
         self.weights = table(
@@ -43,7 +43,7 @@ class Weights:
     def connect(self) -> None:
         shared = self.shared
 
-        async def look(name: str, now: Subject | None, http: gr.Request) -> Values:
+        async def show_weight(name: str, now: Subject | None, http: gr.Request) -> Values:
             if now is None or not (name or "").strip():
                 raise gr.Error("Open a model, then name one of its tensors.", print_exception=False)
             try:
@@ -60,12 +60,12 @@ class Weights:
             except WorkbenchError as error:
                 yield {self.tensor: failed(error, "no result"), self.histogram: gr.BarPlot(visible=False)}
 
-        self.show_values = look
+        self.show_values = show_weight
         given, shown = [self.name, shared.subject], [self.tensor, self.histogram]
 
         def choose(event: gr.SelectData) -> str:
             return str(event.row_value[0])
 
         chosen = self.weights.select(choose, None, self.name, **QUIET)
-        chosen.then(look, given, shown, **QUIET)
-        shared.on([self.name.submit, self.look.click], look, given, shown)
+        chosen.then(show_weight, given, shown, **QUIET)
+        shared.on([self.name.submit, self.show_button.click], show_weight, given, shown)

@@ -1,7 +1,7 @@
 """``POST /inspect-onnx`` and ``POST /run-onnx``: the .onnx or .tflite file as the body, JSON out.
 
 A model with external data, and samples for a run, come as a form: ``curl -F model=@m.onnx -F external_data=@m.data
--F samples=@cat.jpg``. What else is said stands in the query.
+-F samples=@cat.jpg``. All other options are query parameters.
 """
 
 from __future__ import annotations
@@ -42,40 +42,40 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     async def inspect(http: Request) -> Response:
         """Report on an ONNX or TensorFlow Lite model. Query: name, sizes ("batch=8, sequence=128"; older: symbols)."""
 
-        def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
+        def ask(subject: Subject, values: dict[str, str], samples: Samples) -> Job:
             if samples:
                 raise InvalidFile("This route takes no samples. Send them to /run-onnx.")
-            return bench.inspect(subject, parse_sizes(asked.get("sizes"), asked.get("symbols")))
+            return bench.inspect(subject, parse_sizes(values.get("sizes"), values.get("symbols")))
 
         return await _answer(http, ask, {"name", "sizes", "symbols"})
 
     async def run(http: Request) -> Response:
         """Run a model on random inputs, or on the samples of a form. Query: seed, runs, sizes, preprocessing."""
 
-        def ask(subject: Subject, asked: dict[str, str], samples: Samples) -> Job:
-            numbers = _whole(asked, "seed", 0), _whole(asked, "runs", RUNS)
-            sizes = parse_sizes(asked.get("sizes"), asked.get("symbols"))
-            real = parse_samples(*(samples or ("", "")), asked.get("preprocessing"))
+        def ask(subject: Subject, values: dict[str, str], samples: Samples) -> Job:
+            numbers = _whole_number(values, "seed", 0), _whole_number(values, "runs", RUNS)
+            sizes = parse_sizes(values.get("sizes"), values.get("symbols"))
+            real = parse_samples(*(samples or ("", "")), values.get("preprocessing"))
             return bench.run(subject, None, *numbers, sizes, None, real)
 
         return await _answer(http, ask, {"name", "seed", "runs", "sizes", "symbols", "preprocessing"})
 
     async def _answer(http: Request, ask: Ask, known: set[str]) -> Response:
-        asked = dict(http.query_params)
+        values = dict(http.query_params)
         try:
-            _check(asked, known)
+            _check_names(values, known)
             with tempfile.TemporaryDirectory(prefix="workbench-onnx-", ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / "model.onnx"
                 if not await receive(http, path, max_file_mb):
                     raise InvalidFile(EMPTY)
-                subject, samples = Subject(str(path), _plain(asked.get("name") or f"model.{formats.of(str(path))}")), None
+                subject, samples = Subject(str(path), _plain(values.get("name") or f"model.{formats.of(str(path))}")), None
                 kind = http.headers.get("content-type")
                 if forms.is_form(kind):
                     files, fields = await forms.read(path, str(kind), Path(folder))
-                    _check(fields, known)
-                    asked = fields | asked
-                    subject, samples = _of_form(files, asked)
-                async with aclosing(follow_job(ask(subject, asked, samples))) as events:
+                    _check_names(fields, known)
+                    values = fields | values
+                    subject, samples = _from_form(files, values)
+                async with aclosing(follow_job(ask(subject, values, samples))) as events:
                     async for event in events:
                         if isinstance(event, Result):
                             return await asyncio.to_thread(JSONResponse, shortened(event.value))  # up to 64 MB to write
@@ -89,7 +89,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
 
 
 def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[str, Endpoint, dict[str, Any]]]:
-    """Path, endpoint and what OpenAPI tells of it."""
+    """(path, endpoint, its OpenAPI description)."""
     known = {
         "name": query("name", "The model's name. A file in a form brings its own."),
         "sizes": query("sizes", 'Sizes of dynamic dimensions: "batch=8, sequence=128".'),
@@ -116,7 +116,7 @@ def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[st
     return [("/inspect-onnx", inspect, first), ("/run-onnx", run, second)]
 
 
-def _of_form(files: dict[str, list[tuple[Path, str]]], asked: dict[str, str]) -> tuple[Subject, Samples]:
+def _from_form(files: dict[str, list[tuple[Path, str]]], values: dict[str, str]) -> tuple[Subject, Samples]:
     if odd := sorted(files.keys() - set(FILES)):
         raise InvalidValue("field", odd[0], ", ".join(FILES))
     models, samples = files.get("model", []), files.get("samples", [])
@@ -127,7 +127,7 @@ def _of_form(files: dict[str, list[tuple[Path, str]]], asked: dict[str, str]) ->
         )
     path, name = models[0]
     externals = {called: str(part) for part, called in files.get("external_data", [])}
-    subject = Subject(str(path), _plain(asked.get("name") or name), externals)
+    subject = Subject(str(path), _plain(values.get("name") or name), externals)
     return subject, (str(samples[0][0]), samples[0][1]) if samples else None
 
 
@@ -135,13 +135,13 @@ def _plain(name: str) -> str:
     return re.sub(r"[/\\\x00-\x1f]", "_", name)[:200]
 
 
-def _check(asked: dict[str, str], known: set[str]) -> None:
-    if unknown := asked.keys() - known:
+def _check_names(values: dict[str, str], known: set[str]) -> None:
+    if unknown := values.keys() - known:
         raise InvalidValue("query", sorted(unknown)[0], ", ".join(sorted(known)))
 
 
-def _whole(asked: dict[str, str], name: str, default: int) -> int:
+def _whole_number(values: dict[str, str], name: str, default: int) -> int:
     try:
-        return int(asked.get(name, default))
+        return int(values.get(name, default))
     except ValueError:
-        raise InvalidValue(name, asked[name], "a whole number") from None
+        raise InvalidValue(name, values[name], "a whole number") from None

@@ -1,4 +1,4 @@
-"""What a visitor has open: the uploaded files, and a folder for what is made of them."""
+"""The model that a visitor has open: the uploaded files, and a folder for files made from them."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ RUNS = 20  # timed, unless a caller says otherwise
 class Subject:
     """``out`` is where the child process puts files for this visitor; ``close`` removes it.
 
-    ``report`` is the file with what was said of the model last, "" before that; ``wants`` are the files of external
-    data that it lacks.
+    ``report`` is the file with the latest report, "" before there is one; ``missing`` are the names of external data
+    that were not uploaded.
     """
 
     model: str
@@ -32,7 +32,7 @@ class Subject:
     externals: dict[str, str] = field(default_factory=dict)
     out: str = ""
     report: str = ""
-    wants: list[str] = field(default_factory=list)
+    missing: list[str] = field(default_factory=list)
     member: str = ""  # which file of a bundle
 
     @property
@@ -44,13 +44,13 @@ class Subject:
         return formats.of(self.model, self.name)
 
     def files(self) -> dict[str, Any]:
-        """The arguments that every task of its format takes."""
+        """Arguments common to all tasks of its format."""
         if self.format == formats.TFLITE:
             return {"model": self.model, "member": self.member}
         return {"model": self.model, "externals": self.externals}
 
-    def given(self) -> list[str]:
-        """The paths of what the visitor uploaded; none for a model that was made here."""
+    def uploaded_paths(self) -> list[str]:
+        """Paths of the uploaded files; empty for a model that was made here."""
         own = Path(self.out)
         return [path for path in (self.model, *self.externals.values()) if not Path(path).is_relative_to(own)]
 
@@ -98,9 +98,9 @@ def parse_sizes(sizes: str | None, symbols: str | None = "") -> dict[str, int]:
 
 
 def parse_samples(path: str | None, name: str, preprocessing: str | None, *others: Any) -> dict[str, Any] | None:
-    """A file of samples with what is said of its pictures: ``size=224, normalization=imagenet``, or the same as JSON.
+    """A file of samples and how to preprocess its pictures: ``size=224, normalization=imagenet``, or the same as JSON.
 
-    ``others`` are further ways to give inputs. Raises InvalidFile for two ways at once, else InvalidValue.
+    ``others`` are inputs given in other ways. Raises InvalidFile if there are both, and InvalidValue.
     """
     words = (preprocessing or "").strip()
     if not path:
@@ -113,7 +113,7 @@ def parse_samples(path: str | None, name: str, preprocessing: str | None, *other
 
 
 def parse_values(text: str | None, npz: str | None) -> dict[str, Any] | None:
-    """Inputs typed as JSON, or None. Raises InvalidValue, and InvalidFile for a file beside them."""
+    """Inputs typed as JSON, or None. Raises InvalidValue, and InvalidFile if a file was given, too."""
     if not (text or "").strip():
         return None
     if npz:
@@ -127,7 +127,7 @@ def parse_values(text: str | None, npz: str | None) -> dict[str, Any] | None:
     return values
 
 
-def whole(name: str, value: float | None, default: int) -> int:
+def whole_number(name: str, value: float | None, default: int) -> int:
     """A number from a page or a client, which may be None, NaN or a fraction. Raises InvalidValue."""
     if value is None:
         return default

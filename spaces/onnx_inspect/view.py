@@ -63,7 +63,7 @@ def _scaled(value: dict[str, Any]) -> Markup:
     return html("<br><small>{}</small>", found) if found else Markup()
 
 
-def _mend(problem: dict[str, Any]) -> Markup:
+def _convert_link(problem: dict[str, Any]) -> Markup:
     """The button to the Convert tab, where that can mend it."""
     if (target := MENDED.get(problem["rule"])) is None:
         return Markup()
@@ -89,7 +89,7 @@ def problems(report: dict[str, Any], converts: bool = False) -> Markup:
         return view_links.to_weight(name, short) if name in weights else code(short)
 
     def words(p: dict[str, Any]) -> Markup:
-        return html("{}<br><small>{}{}</small>", p["message"], p["fix"], _mend(p) if converts else "")
+        return html("{}<br><small>{}{}</small>", p["message"], p["fix"], _convert_link(p) if converts else "")
 
     rows = (row(chip(p["severity"], p["severity"]), where(p["where"]), words(p)) for p in report["problems"])
     return card(html('<table class="mw-problems">{}</table>', join(rows)), kind="mw-scroll")

@@ -1,4 +1,4 @@
-"""Options of a conversion as a visitor writes them: JSON of a client, an address, a form. Runs nothing."""
+"""Parses options of a conversion from a client's JSON, a query string or a form. Runs nothing."""
 
 from __future__ import annotations
 
