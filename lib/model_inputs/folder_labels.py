@@ -13,7 +13,7 @@ MAX_CLASSES = 100_000
 Labels = list[int] | None
 
 
-def stated(archive: Archive) -> list[str]:
+def read_classes(archive: Archive) -> list[str]:
     """The classes that the archive's ``classes.txt`` lists, none where there is no such file. Raises InvalidFile."""
     if CLASSES not in archive.members:
         return []

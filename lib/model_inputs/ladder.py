@@ -36,7 +36,7 @@ Pick = Callable[[str, str, int], int]  # (symbol, kind, how many of this kind ca
 
 def propose(signature: Signature) -> Sizes:
     """Sizes that such a model is probably used with: pictures of 224 x 224, a second of sound. Runs nothing."""
-    return filled(signature, {}, lambda symbol, kind, place: PLAUSIBLE[kind])
+    return fill(signature, {}, lambda symbol, kind, place: PLAUSIBLE[kind])
 
 
 def ladder(signature: Signature, fixed: Sizes | None = None) -> Iterator[Sizes]:
@@ -57,21 +57,21 @@ def _candidates(signature: Signature, fixed: Sizes) -> Iterator[Sizes]:
         def pick(symbol: str, kind: str, place: int) -> int:
             return RUNGS[kind][min(step if kind in only else 0, len(RUNGS[kind]) - 1)]
 
-        return filled(signature, fixed, pick)
+        return fill(signature, fixed, pick)
 
     height = max((len(RUNGS[k]) for k in climbing), default=1)
     for step in range(height if len(climbing) == 1 else 6):
         yield rung(step, climbing)
     if len(climbing) > 1:
         for size in (8, 16, 64):  # dimensions of different names that must be the same
-            yield filled(signature, fixed, lambda symbol, kind, place, n=size: 1 if kind == "batch" else n)
+            yield fill(signature, fixed, lambda symbol, kind, place, n=size: 1 if kind == "batch" else n)
         for step in range(1, height):
             for kind in climbing:
                 yield rung(step, (kind,))
-    yield filled(signature, fixed, lambda symbol, kind, place: 2 if kind == "batch" else RUNGS[kind][0])
+    yield fill(signature, fixed, lambda symbol, kind, place: 2 if kind == "batch" else RUNGS[kind][0])
 
 
-def filled(signature: Signature, fixed: Sizes, pick: Pick) -> Sizes:
+def fill(signature: Signature, fixed: Sizes, pick: Pick) -> Sizes:
     """A size for every symbol: as fixed, as the signature allows, as its parts add up, or as ``pick`` says."""
     kinds, out = dimensions.kinds(signature), dict(fixed)
     places: dict[str, int] = {}

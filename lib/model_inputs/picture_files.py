@@ -83,7 +83,7 @@ def read(
         raise JobFailed("Pictures cannot be read beside this kind of model. Send an .npz of arrays.") from None
     if is_zip:
         with opened(path, LIMITS, {}) as archive:
-            names = folder_labels.stated(archive) or names
+            names = folder_labels.read_classes(archive) or names
     rows: list[dict[str, np.ndarray]] = []
     folders: list[str] = []
     left_out: list[str] = []

@@ -14,7 +14,7 @@ from difflib import get_close_matches
 from lib.errors import InvalidValue
 from lib.model_inputs import dimensions, integers
 from lib.model_inputs.integers import Ranges
-from lib.model_inputs.ladder import OTHERS, Pick, Sizes, filled, ladder, propose
+from lib.model_inputs.ladder import OTHERS, Pick, Sizes, fill, ladder, propose
 from lib.model_inputs.signature import Signature
 
 __all__ = ["SizeSearch", "check", "ladder", "parse", "propose", "search", "sizes_text"]
@@ -143,7 +143,7 @@ def _second(
     ways = [other, multiple, equal, keep(other, True), keep(equal, True), keep(other, False), keep(equal, False)]
     seen = [first]
     for way in ways if any(s not in fixed for s in kinds) else []:
-        sizes = filled(signature, fixed, way)
+        sizes = fill(signature, fixed, way)
         if sizes in seen:
             continue
         if found.tried >= most:

@@ -5,43 +5,45 @@ What is inside and cannot be counted does not hide the rest: it is named, and th
 
 from __future__ import annotations
 
-from lib.onnx_inspect.cost import Counted, single
+from lib.onnx_inspect.cost import MacCount, single
 from lib.onnx_inspect.graph import Node
 from lib.onnx_model.open import MAX_EXACT
 
 SAME = {"Identity", "Cast"}
 
 
-def counted(node: Node, numbers: dict[str, float]) -> Counted:
+def count_macs(node: Node, numbers: dict[str, float]) -> MacCount:
     """``numbers``: values known without a run, by name (``propagate.complete``)."""
     if not node.bodies:
         return single(node)
     passes = [_body(body, numbers) for body in node.bodies.values()]
     if node.op_type == "If":
-        largest = max(passes, key=lambda one: one.macs or 0, default=Counted(0))
+        largest = max(passes, key=lambda one: one.macs or 0, default=MacCount(0))
         left: dict[tuple[str, str], int] = {}
         for one in passes:  # only one of them runs
-            left = {key: max(left.get(key, 0), one.left.get(key, 0)) for key in left | one.left}
-        return Counted(largest.macs, _reason(left), left, largest.by)
-    body = passes[0] if passes else Counted(0)
+            left = {key: max(left.get(key, 0), one.not_counted.get(key, 0)) for key in left | one.not_counted}
+        return MacCount(largest.macs, _reason(left), left, largest.by)
+    body = passes[0] if passes else MacCount(0)
     if not body.macs:
-        return Counted(0, _reason(body.left), body.left)
+        return MacCount(0, _reason(body.not_counted), body.not_counted)
     trips, why = _trips(node, numbers)
     if trips is None:
         reason = f"its body ({body.macs:,} MACs a pass) runs {why}"
-        return Counted(None, reason, {(node.operator, reason): 1} | body.left)
+        return MacCount(None, reason, {(node.operator, reason): 1} | body.not_counted)
     if trips * body.macs > MAX_EXACT:
-        return Counted(None, "more than can be", {(node.operator, "more than can be"): 1})
-    return Counted(trips * body.macs, _reason(body.left), body.left, {k: trips * n for k, n in body.by.items()})
+        return MacCount(None, "more than can be", {(node.operator, "more than can be"): 1})
+    return MacCount(
+        trips * body.macs, _reason(body.not_counted), body.not_counted, {k: trips * n for k, n in body.by.items()}
+    )
 
 
-def _body(nodes: list[Node], numbers: dict[str, float]) -> Counted:
-    out = Counted(0)
+def _body(nodes: list[Node], numbers: dict[str, float]) -> MacCount:
+    out = MacCount(0)
     for node in nodes:
-        one = counted(node, numbers)
+        one = count_macs(node, numbers)
         out.macs = (out.macs or 0) + (one.macs or 0)
-        for key, n in one.left.items():
-            out.left[key] = out.left.get(key, 0) + n
+        for key, n in one.not_counted.items():
+            out.not_counted[key] = out.not_counted.get(key, 0) + n
         for operator, n in one.by.items():
             out.by[operator] = out.by.get(operator, 0) + n
     return out
@@ -66,12 +68,12 @@ def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
     most = numbers.get(node.inputs[0])
     if most is None or not 0 <= most < MAX_EXACT:
         return None, unknown
-    if _goes_on(node, numbers):
+    if _ends_by_trip_count_only(node, numbers):
         return int(most), ""
     return None, f"up to {int(most):,} times, as its condition decides"
 
 
-def _goes_on(node: Node, numbers: dict[str, float]) -> bool:
+def _ends_by_trip_count_only(node: Node, numbers: dict[str, float]) -> bool:
     """Whether nothing but the trip count ends the loop: its condition is true, and the body hands it on."""
     first = node.inputs[1] if len(node.inputs) > 1 else ""
     if first and not numbers.get(first):

@@ -43,7 +43,7 @@ NONE = frozenset(
 class NodeCost:
     """``macs`` is None where they were not counted, and ``reason`` says why. Bytes None: shape unknown.
 
-    ``left`` has what is not counted, of a branch or a loop also what is inside: (operator, reason) -> nodes.
+    ``not_counted`` has what is not counted, of a branch or a loop also what is inside: (operator, reason) -> nodes.
     ``by`` splits the MACs over the operators that do them.
     """
 
@@ -53,7 +53,7 @@ class NodeCost:
     weight_bytes: int
     input_bytes: int | None
     output_bytes: int | None
-    left: dict[tuple[str, str], int] = field(default_factory=dict)
+    not_counted: dict[tuple[str, str], int] = field(default_factory=dict)
     by: dict[str, int] = field(default_factory=dict)
 
     @property
@@ -66,12 +66,12 @@ class NodeCost:
 
 
 @dataclass(slots=True)
-class Counted:
+class MacCount:
     """As in NodeCost."""
 
     macs: int | None
     reason: str = ""
-    left: dict[tuple[str, str], int] = field(default_factory=dict)
+    not_counted: dict[tuple[str, str], int] = field(default_factory=dict)
     by: dict[str, int] = field(default_factory=dict)
 
 
@@ -101,7 +101,7 @@ def formula(*operators: str) -> Callable[[Formula], Formula]:
     return register
 
 
-def cost(node: Node, weights: dict[str, tuple[int, int]], counted: Counted) -> NodeCost:
+def cost(node: Node, weights: dict[str, tuple[int, int]], counted: MacCount) -> NodeCost:
     """``weights``: elements and bytes of each initializer by name; ``counted``: its MACs, of ``bodies.counted``."""
     held = [weights[name] for name in dict.fromkeys((*node.inputs, *node.captured)) if name in weights]
     moved = [node.types.get(n) for n in dict.fromkeys(node.inputs) if n and n not in weights]
@@ -113,15 +113,15 @@ def cost(node: Node, weights: dict[str, tuple[int, int]], counted: Counted) -> N
 
     parameters, held_bytes = sum(n for n, _ in held), sum(b for _, b in held)
     sizes = parameters, held_bytes, total(moved), total(made)
-    return NodeCost(counted.macs, counted.reason, *sizes, counted.left, counted.by)
+    return NodeCost(counted.macs, counted.reason, *sizes, counted.not_counted, counted.by)
 
 
-def single(node: Node) -> Counted:
+def single(node: Node) -> MacCount:
     """Of a node without bodies."""
     macs, reason = _macs(node)
     if macs is None:
-        return Counted(None, reason, {(node.operator, reason): 1})
-    return Counted(macs, by={node.operator: macs} if macs else {})
+        return MacCount(None, reason, {(node.operator, reason): 1})
+    return MacCount(macs, by={node.operator: macs} if macs else {})
 
 
 def _macs(node: Node) -> tuple[int | None, str]:
@@ -275,6 +275,6 @@ def uncounted(found: list[NodeCost]) -> list[dict[str, object]]:
     """Not counted nodes by operator and reason."""
     groups: dict[tuple[str, str], int] = {}
     for one in found:
-        for key, n in one.left.items():
+        for key, n in one.not_counted.items():
             groups[key] = groups.get(key, 0) + n
     return [{"operator": o, "reason": r, "nodes": n} for (o, r), n in groups.items()]

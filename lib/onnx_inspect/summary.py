@@ -33,10 +33,10 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
     bound = check.guarded([], "shapes", _inferred, model, bound, folder, numbers) or bound
     symbolic, nodes = graph.nodes(found), graph.nodes(bound)
     weights = cost.weights_of(bound)
-    costs = [cost.cost(node, weights, bodies.counted(node, numbers)) for node in nodes]
+    costs = [cost.cost(node, weights, bodies.count_macs(node, numbers)) for node in nodes]
     memory = cost.memory(nodes, bound)
-    faults = wiring.faults(proto)
-    problems = wiring.without_echoes(problems + check.check(model, found, symbolic, folder), faults, proto)
+    faults = wiring.find_problems(proto)
+    problems = wiring.without_duplicates(problems + check.check(model, found, symbolic, folder), faults, proto)
     problems += _cut(faults)
     by_operator: Counter[str] = Counter()
     for one in costs:

@@ -22,17 +22,17 @@ KNOWN = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}  # dom
 BAD_NODE = re.compile(r"Bad node spec for node\. Name:\s+OpType: (\w+)")
 
 
-def faults(model: ModelProto) -> list[Problem]:
+def find_problems(model: ModelProto) -> list[Problem]:
     """Inputs that nothing makes, operators that nobody defines, and names that stand for two nodes."""
     out = []
     for scope, graph, outer in _graphs(model.graph, "", frozenset()):
-        out += [*_undefined(scope, graph, outer), *_unknown(scope, graph, model), *_twice(scope, graph.node)]
+        out += [*_undefined(scope, graph, outer), *_unknown(scope, graph, model), *_duplicate_names(scope, graph.node)]
     for function in model.functions:
-        out += _twice(f"function {function.name[:100]}: ", function.node)
+        out += _duplicate_names(f"function {function.name[:100]}: ", function.node)
     return out
 
 
-def without_echoes(found: list[Problem], own: list[Problem], model: ModelProto) -> list[Problem]:
+def without_duplicates(found: list[Problem], own: list[Problem], model: ModelProto) -> list[Problem]:
     """``found`` without onnx's words for what ``own`` says better; a node that they do not name is named."""
     rules = {p.rule for p in own}
     out = []
@@ -45,7 +45,7 @@ def without_echoes(found: list[Problem], own: list[Problem], model: ModelProto) 
             if (match := BAD_NODE.search(problem.message)) is not None:
                 alike = [k for k, n in enumerate(model.graph.node) if n.op_type == match[1] and not n.name]
                 if len(alike) == 1:
-                    problem.where = _called(model.graph.node[alike[0]], alike[0])
+                    problem.where = _node_name(model.graph.node[alike[0]], alike[0])
         out.append(problem)
     return out
 
@@ -84,7 +84,7 @@ def _graphs(graph: GraphProto, scope: str, outer: frozenset[str]) -> Iterator[tu
         for a in node.attribute:
             for inner in ([a.g] if a.HasField("g") else []) + list(a.graphs):
                 inside = inside or outer | _made(graph)
-                yield from _graphs(inner, f"{scope}{_called(node, k)[:100]}/{a.name[:100]}/", inside)
+                yield from _graphs(inner, f"{scope}{_node_name(node, k)[:100]}/{a.name[:100]}/", inside)
 
 
 def _made(graph: GraphProto) -> set[str]:
@@ -92,7 +92,7 @@ def _made(graph: GraphProto) -> set[str]:
     return held | {v.name for v in graph.input} | {name for node in graph.node for name in node.output}
 
 
-def _called(node: NodeProto, k: int) -> str:
+def _node_name(node: NodeProto, k: int) -> str:
     return node.name or f"{node.op_type}_{k}"
 
 
@@ -103,7 +103,7 @@ def _undefined(scope: str, graph: GraphProto, outer: frozenset[str]) -> Iterator
             made = f", which makes {node.output[0][:80]!r}," if node.output and not node.name else ""
             yield Problem(
                 "error",
-                scope + _called(node, k),
+                scope + _node_name(node, k),
                 f"this {node.op_type[:80]}{made} reads {name[:80]!r}, which no input, initializer or node gives",
                 "Add what is missing, or correct the name.",
                 "undefined-input",
@@ -134,7 +134,7 @@ def _unknown(scope: str, graph: GraphProto, model: ModelProto) -> Iterator[Probl
         fix = f"Did the exporter mean {near[0]}?" if near else "Correct the operator, or give it the domain that defines it."
         if since:
             fix = f"{node.op_type} came with opset {since}: export with that opset or a later one."
-        yield Problem("error", scope + _called(node, k), text, fix, "unknown-operator")
+        yield Problem("error", scope + _node_name(node, k), text, fix, "unknown-operator")
 
 
 @cache
@@ -142,7 +142,7 @@ def _operators(domain: str) -> list[str]:
     return sorted({s.name for s in onnx.defs.get_all_schemas() if s.domain == domain})
 
 
-def _twice(scope: str, nodes: Iterable[NodeProto]) -> Iterator[Problem]:
+def _duplicate_names(scope: str, nodes: Iterable[NodeProto]) -> Iterator[Problem]:
     """The checker takes it; onnxruntime does not, but for Constants: it makes initializers of those first."""
     for name, n in Counter(node.name for node in nodes if node.name and node.op_type != "Constant").items():
         if n > 1:

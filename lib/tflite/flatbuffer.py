@@ -22,7 +22,7 @@ HEAD = 8  # bytes: the root's offset and the identifier
 AGAIN = "Upload the whole file again."
 
 
-class Broken(Exception):
+class DamagedFlatbuffer(Exception):
     """In words, without 'The file'."""
 
 
@@ -34,7 +34,7 @@ def check_tflite(path: Path) -> None:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             Walk(data, size).model()
-        except Broken as why:
+        except DamagedFlatbuffer as why:
             raise InvalidFile(f"The TensorFlow Lite file is damaged or cut off: {why}. {AGAIN}") from None
 
 
@@ -67,7 +67,7 @@ class Walk:
     def whole(self, identifier: bytes, kind: str) -> int:
         """Walks all tables; where the root is."""
         if self._data[4:HEAD] != identifier:
-            raise Broken(f"the identifier {identifier.decode()} is missing")
+            raise DamagedFlatbuffer(f"the identifier {identifier.decode()} is missing")
         root = self._number(0, "<I")
         self._table(root, kind, 0)
         return root
@@ -75,10 +75,10 @@ class Walk:
     def _number(self, at: int, form: str) -> int:
         self._steps += 1
         if self._steps > self._most:
-            raise Broken(f"it has more than {self._most:,} parts")
+            raise DamagedFlatbuffer(f"it has more than {self._most:,} parts")
         end = at + struct.calcsize(form)
         if at < 0 or end > self._size:
-            raise Broken(f"an offset points to byte {at} of {self._size}")
+            raise DamagedFlatbuffer(f"an offset points to byte {at} of {self._size}")
         return struct.unpack(form, self._data[at:end])[0]
 
     def _fields(self, table: int) -> tuple[list[int], int]:
@@ -87,16 +87,16 @@ class Walk:
             self._number(table, "<i")  # counts
             return self._layouts[table]
         if table % 4:
-            raise Broken(f"the table at byte {table} is not aligned")
+            raise DamagedFlatbuffer(f"the table at byte {table} is not aligned")
         vtable = table - self._number(table, "<i")
         if vtable < HEAD or vtable % 2:
-            raise Broken(f"the table at byte {table} has its layout at byte {vtable}")
+            raise DamagedFlatbuffer(f"the table at byte {table} has its layout at byte {vtable}")
         length, inline = self._number(vtable, "<H"), self._number(vtable + 2, "<H")
         if length < 4 or length % 2 or vtable + length > self._size or inline < 4 or table + inline > self._size:
-            raise Broken(f"the layout at byte {vtable} is not one")
+            raise DamagedFlatbuffer(f"the layout at byte {vtable} is not one")
         slots = struct.unpack(f"<{length // 2 - 2}H", self._data[vtable + 4 : vtable + length])
         if any(slot and not 4 <= slot < inline for slot in slots):
-            raise Broken(f"a field of the table at byte {table} is outside of it")
+            raise DamagedFlatbuffer(f"a field of the table at byte {table} is outside of it")
         self._layouts[table] = [table + slot if slot else 0 for slot in slots], table + inline
         return self._layouts[table]
 
@@ -105,18 +105,20 @@ class Walk:
             return
         self._seen.add((table, kind))
         if depth > MAX_DEPTH:
-            raise Broken(f"its tables nest over {MAX_DEPTH} deep")
+            raise DamagedFlatbuffer(f"its tables nest over {MAX_DEPTH} deep")
         fields, end = self._fields(table)
         chosen = 0
         for what, at in zip(self._tables.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
             self._steps += 1
             if what.isdigit():
                 if at and (at + int(what) > end or at % int(what)):
-                    raise Broken(f"a number of the {kind} at byte {table} reaches over its end or is not aligned")
+                    raise DamagedFlatbuffer(f"a number of the {kind} at byte {table} reaches over its end or is not aligned")
                 chosen = self._data[at] if at else 0
             elif at and what != "?":
                 if at + 4 > end or at % 4:
-                    raise Broken(f"an offset of the {kind} at byte {table} reaches over its end or is not aligned")
+                    raise DamagedFlatbuffer(
+                        f"an offset of the {kind} at byte {table} reaches over its end or is not aligned"
+                    )
                 if what.startswith("u:"):
                     self._union(at, self._unions[what[2:]], chosen, depth)
                 else:
@@ -132,7 +134,7 @@ class Walk:
         if what == "s":
             self._vector(target, 1)
             if self._number(target + 4 + self._number(target, "<I"), "<B"):
-                raise Broken(f"the text at byte {target} has no end")
+                raise DamagedFlatbuffer(f"the text at byte {target} has no end")
         elif what.startswith("["):
             inside = what[1:-1]
             count = self._vector(target, int(inside) if inside.isdigit() else 4)
@@ -148,10 +150,10 @@ class Walk:
 
     def _vector(self, at: int, width: int) -> int:
         if at % 4 or (width == 8 and (at + 4) % 8):
-            raise Broken(f"the list at byte {at} is not aligned")
+            raise DamagedFlatbuffer(f"the list at byte {at} is not aligned")
         count = self._number(at, "<I")
         if at + 4 + count * width > self._size:
-            raise Broken(f"the list at byte {at} says {count} entries, more than follow")
+            raise DamagedFlatbuffer(f"the list at byte {at} says {count} entries, more than follow")
         return count
 
     # What interpreters look up without asking whether it is there.
@@ -190,27 +192,27 @@ class Walk:
                 "Save it again with its weights inside."
             )
         if not graphs:
-            raise Broken("there is no graph in it")
+            raise DamagedFlatbuffer("there is no graph in it")
         for buffer in buffers:
             start, length = self._get(buffer, 1, "<Q"), self._get(buffer, 2, "<Q")
             if start + length > self._file:
-                raise Broken(f"a buffer is bytes {start} to {start + length} of {self._file}")
+                raise DamagedFlatbuffer(f"a buffer is bytes {start} to {start + length} of {self._file}")
         for entry in self._list(model, METADATA):  # the interpreter looks each one up by its name
             if not self._field(entry, 0) or self._get(entry, 1, "<I") >= len(buffers):
-                raise Broken("an entry of metadata has no name or no buffer")
+                raise DamagedFlatbuffer("an entry of metadata has no name or no buffer")
         for graph in graphs:
             tensors = self._list(graph, 0)
             for tensor in tensors:
                 if self._get(tensor, 2, "<I") >= max(1, len(buffers)):
-                    raise Broken("a tensor names a buffer that is not there")
+                    raise DamagedFlatbuffer("a tensor names a buffer that is not there")
                 if any(d < 0 for d in self._integers(tensor, 0)):
-                    raise Broken("a tensor has a negative dimension")
+                    raise DamagedFlatbuffer("a tensor has a negative dimension")
             names = [*self._integers(graph, 1), *self._integers(graph, 2)]
             if any(not 0 <= k < len(tensors) for k in names):
-                raise Broken("a graph's inputs or outputs name a tensor that is not there")
+                raise DamagedFlatbuffer("a graph's inputs or outputs name a tensor that is not there")
             for operator in self._list(graph, 3):
                 if self._get(operator, 0, "<I") >= len(codes):
-                    raise Broken("an operator has a code that is not there")
+                    raise DamagedFlatbuffer("an operator has a code that is not there")
                 used = [*self._integers(operator, 1), *self._integers(operator, 2), *self._integers(operator, 8)]
                 if any(not -1 <= k < len(tensors) for k in used):
-                    raise Broken("an operator names a tensor that is not there")
+                    raise DamagedFlatbuffer("an operator names a tensor that is not there")

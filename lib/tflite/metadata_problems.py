@@ -20,26 +20,26 @@ def problems(metadata: Metadata) -> list[str]:
 def _files(metadata: Metadata, table: Any) -> list[str]:
     named = {metadata_table.text(file.name) for file in metadata_table.recorded(table)}
     of_labels = metadata_table.label_file(table) if table is not None else None
-    said = []
+    sentences = []
     if of_labels is not None:
         name = metadata_table.text(of_labels[1].name)
         named.discard(name)
         if not metadata.labels:
-            said.append(f"The labels are missing: the metadata name {name[:80]!r}, which the file does not hold.")
+            sentences.append(f"The labels are missing: the metadata name {name[:80]!r}, which the file does not hold.")
     missing = sorted(named - set(metadata.files))
-    return said + ([f"The metadata name files that the file does not hold: {_some(missing)}."] if missing else [])
+    return sentences + ([f"The metadata name files that the file does not hold: {_first_few(missing)}."] if missing else [])
 
 
 def _labels(metadata: Metadata, table: Any) -> list[str]:
-    said = []
+    sentences = []
     wanted = labels.label_count(table, [note.shape for note in metadata.outputs]) if table is not None else None
     if metadata.labels and wanted not in (None, len(metadata.labels)):
-        said.append(f"There are {len(metadata.labels):,} labels for the {wanted:,} scores of the output.")
+        sentences.append(f"There are {len(metadata.labels):,} labels for the {wanted:,} scores of the output.")
     twice = [label for label, count in Counter(metadata.labels).items() if count > 1 and label.strip()]
     if twice:
-        said.append(f"Labels that stand there more than once: {_some(twice)}.")
+        sentences.append(f"Labels that stand there more than once: {_first_few(twice)}.")
     empty = sum(not label.strip() for label in metadata.labels)
-    return said + ([f"{empty:,} of {len(metadata.labels):,} labels are empty."] if empty else [])
+    return sentences + ([f"{empty:,} of {len(metadata.labels):,} labels are empty."] if empty else [])
 
 
 def _normalisation(metadata: Metadata) -> list[str]:
@@ -55,6 +55,6 @@ def _normalisation(metadata: Metadata) -> list[str]:
     return []
 
 
-def _some(names: list[str]) -> str:
+def _first_few(names: list[str]) -> str:
     more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
     return ", ".join(repr(name[:80]) for name in names[:MAX_NAMED]) + more

@@ -15,7 +15,7 @@ from types import ModuleType
 from typing import Any
 
 from lib.errors import InvalidFile, InvalidValue, JobFailed
-from lib.tflite.flatbuffer import Broken, Walk
+from lib.tflite.flatbuffer import DamagedFlatbuffer, Walk
 from lib.tflite.metadata_fields import Metadata, TensorNote
 from lib.tflite.metadata_schema import TABLES, UNIONS
 
@@ -50,7 +50,7 @@ def unpacked(data: bytes) -> Any:
         raise InvalidFile(f"The metadata of the file have {len(data):,} bytes; at most {MAX_BYTES:,} are read.")
     try:
         Walk(data, len(data), tables=TABLES, unions=UNIONS, most=MAX_PARTS, unpacked=True).whole(IDENTIFIER, "ModelMetadata")
-    except Broken as why:
+    except DamagedFlatbuffer as why:
         raise InvalidFile(f"The metadata of the TensorFlow Lite file are damaged: {why}.") from None
     return generated().ModelMetadataT.InitFromPackedBuf(data, 0)
 

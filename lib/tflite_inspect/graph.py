@@ -46,7 +46,7 @@ def nodes(model: dict[str, Any], number: int) -> list[Node]:
     return out
 
 
-def held(model: dict[str, Any], tensor: dict[str, Any]) -> int:
+def weight_bytes(model: dict[str, Any], tensor: dict[str, Any]) -> int:
     """Bytes of weights that the file holds for a tensor."""
     buffer = model["buffers"][tensor["buffer"]]
     return len(buffer["data"]) or (buffer["size"] if buffer["offset"] > 1 else 0)
@@ -65,12 +65,12 @@ def free(tensor: dict[str, Any]) -> list[int | None]:
 
 def size(model: dict[str, Any], tensor: dict[str, Any], shape: Sequence[int] | None) -> int | None:
     """Bytes of a tensor of ``shape``; None where that is not known."""
-    if found := held(model, tensor):
+    if found := weight_bytes(model, tensor):
         return found
     bits = names.BITS.get(names.dtype(tensor["type"]))
     return None if shape is None or bits is None else (prod(shape) * bits + 7) // 8
 
 
-def whole_name(model: dict[str, Any], number: int) -> str:
+def graph_name(model: dict[str, Any], number: int) -> str:
     """Of a graph that is not the first."""
     return model["subgraphs"][number]["name"][:60] or f"graph {number}"

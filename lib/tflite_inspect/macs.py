@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from math import prod
 from typing import Any
 
-from lib.tflite_inspect.graph import Node, Shape, Shapes, nodes, whole_name
+from lib.tflite_inspect.graph import Node, Shape, Shapes, graph_name, nodes
 
 MAX_COUNT = 1 << 62  # JSON readers have 64 bits
 MAX_DEPTH = 16  # graphs that run graphs
@@ -42,13 +42,13 @@ NOT_COUNTED = {
 
 @dataclass(slots=True)
 class Cost:
-    """``macs`` None: not counted, for ``reason``. ``by`` splits them over the operators that do them; ``left`` has what
-    is not counted in it: (operator, reason) -> nodes."""
+    """``macs`` None: not counted, for ``reason``. ``by`` splits them over the operators that do them;
+    ``not_counted``: (operator, reason) -> nodes that are left out of ``macs``."""
 
     macs: int | None
     reason: str = ""
     by: Counter[str] = field(default_factory=Counter)
-    left: Counter[tuple[str, str]] = field(default_factory=Counter)
+    not_counted: Counter[tuple[str, str]] = field(default_factory=Counter)
 
 
 def formula(name: str) -> Callable[[Formula], Formula]:
@@ -127,11 +127,11 @@ def cost(model: dict[str, Any], node: Node, shapes: Shapes, inside: Callable[[in
     if node.bodies:
         return _body(model, node, inside)
     if node.custom:
-        return _left(node, "a custom operator: only its author knows what it computes")
+        return _not_counted(node, "a custom operator: only its author knows what it computes")
     if node.operator.startswith("unknown operator"):
-        return _left(node, "an operator that is newer than this runtime")
+        return _not_counted(node, "an operator that is newer than this runtime")
     if node.operator in NOT_COUNTED:
-        return _left(node, "there is no formula for it here")
+        return _not_counted(node, "there is no formula for it here")
     if node.operator not in FORMULAS:
         return Cost(0)
     inputs = [shapes.get(t) if t >= 0 else None for t in node.inputs]
@@ -141,14 +141,14 @@ def cost(model: dict[str, Any], node: Node, shapes: Shapes, inside: Callable[[in
     except IndexError:  # a damaged operator with fewer inputs than it needs
         found = None
     if found is None:
-        return _left(node, UNKNOWN_SHAPE)
+        return _not_counted(node, UNKNOWN_SHAPE)
     if found > MAX_COUNT:
-        return _left(node, "more than can be")
+        return _not_counted(node, "more than can be")
     return Cost(found, by=Counter({node.operator: found}))
 
 
-def _left(node: Node, reason: str) -> Cost:
-    return Cost(None, reason, left=Counter({(node.operator, reason): 1}))
+def _not_counted(node: Node, reason: str) -> Cost:
+    return Cost(None, reason, not_counted=Counter({(node.operator, reason): 1}))
 
 
 def _body(model: dict[str, Any], node: Node, inside: Callable[[int], Cost]) -> Cost:
@@ -156,12 +156,12 @@ def _body(model: dict[str, Any], node: Node, inside: Callable[[int], Cost]) -> C
     if node.operator == "WHILE":
         once = sum(one.macs or 0 for one in passes)
         reason = f"its body ({once:,} MACs a pass) runs an unknown number of times"
-        if once or any(one.left for one in passes):
-            return _left(node, reason)
+        if once or any(one.not_counted for one in passes):
+            return _not_counted(node, reason)
         return Cost(0)
     largest = max(passes, key=lambda one: one.macs or 0)  # of an IF, only one runs
-    left = sum((one.left for one in passes), Counter())
-    reason = f"without what {whole_name(model, node.bodies[0])} has of what is not counted" if left else ""
+    left = sum((one.not_counted for one in passes), Counter())
+    reason = f"without what {graph_name(model, node.bodies[0])} has of what is not counted" if left else ""
     return Cost(largest.macs, reason, largest.by, left)
 
 
@@ -170,8 +170,8 @@ def total(costs: list[Cost]) -> Cost:
     by, left = Counter(), Counter()
     for one in costs:
         by.update(one.by)
-        left.update(one.left)
-    return Cost(min(sum(one.macs or 0 for one in costs), MAX_COUNT), by=by, left=left)
+        left.update(one.not_counted)
+    return Cost(min(sum(one.macs or 0 for one in costs), MAX_COUNT), by=by, not_counted=left)
 
 
 class Passes:
@@ -188,7 +188,7 @@ class Passes:
 
     def of(self, number: int) -> Cost:
         if number in self._open or len(self._open) > MAX_DEPTH:
-            return Cost(0, left=Counter({("graphs", "they run each other without an end"): 1}))
+            return Cost(0, not_counted=Counter({("graphs", "they run each other without an end"): 1}))
         if number not in self._known:
             self._open.add(number)
             self._known[number] = total(self.nodes(number))

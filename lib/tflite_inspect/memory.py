@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-from lib.tflite_inspect.graph import Node, Shapes, held, size
+from lib.tflite_inspect.graph import Node, Shapes, size, weight_bytes
 
 
 @dataclass(slots=True)
@@ -27,7 +27,7 @@ def memory(model: dict[str, Any], graph: dict[str, Any], nodes: list[Node], shap
 
     def bytes_of(number: int) -> int:
         tensor = graph["tensors"][number]
-        if held(model, tensor):
+        if weight_bytes(model, tensor):
             return 0  # a weight stays in the file
         found = size(model, tensor, shapes.get(number))
         if found is None:

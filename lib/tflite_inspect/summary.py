@@ -13,7 +13,7 @@ from lib.tflite import file as tflite_file
 from lib.tflite.flatbuffer import check_tflite
 from lib.tflite.signatures import parts
 from lib.tflite_inspect import about, names, tensors
-from lib.tflite_inspect.graph import Node, Shapes, declared, free, held, nodes, size, whole_name
+from lib.tflite_inspect.graph import Node, Shapes, declared, free, graph_name, nodes, size, weight_bytes
 from lib.tflite_inspect.macs import Cost, Passes
 from lib.tflite_inspect.memory import memory
 from lib.tflite_inspect.problems import problems
@@ -67,10 +67,10 @@ def report(path: Path, name: str, sizes: dict[str, int]) -> dict[str, Any]:
         "tensors": tensors.listed(model, every[0], plan.shapes),
         "tensors_left_out": max(0, len(model["subgraphs"][0]["tensors"]) - tensors.MAX_LISTED),
         "operators": dict(Counter(node.operator for some in every.values() for node in some).most_common()),
-        "subgraphs": [{"scope": whole_name(model, k), "operator": "", "nodes": len(some)} for k, some in every.items() if k],
+        "subgraphs": [{"scope": graph_name(model, k), "operator": "", "nodes": len(some)} for k, some in every.items() if k],
         "macs": whole.macs,
         "macs_by_operator": {k: min(v, MAX_COUNT) for k, v in whole.by.most_common() if v},
-        "not_counted": [{"operator": o, "reason": r, "nodes": n} for (o, r), n in whole.left.items()],
+        "not_counted": [{"operator": o, "reason": r, "nodes": n} for (o, r), n in whole.not_counted.items()],
         "memory": {
             "peak_bytes": min(alive.peak, MAX_COUNT),
             "at": alive.at,
@@ -84,11 +84,11 @@ def report(path: Path, name: str, sizes: dict[str, int]) -> dict[str, Any]:
 
 def _node(model: dict[str, Any], node: Node, one: Cost, shapes: Shapes) -> dict[str, Any]:
     graph = model["subgraphs"][0]["tensors"]
-    weights = [t for t in dict.fromkeys(node.inputs) if t >= 0 and held(model, graph[t])]
+    weights = [t for t in dict.fromkeys(node.inputs) if t >= 0 and weight_bytes(model, graph[t])]
     moved = [[size(model, graph[t], shapes.get(t)) for t in some if t >= 0 and t not in weights]
              for some in (dict.fromkeys(node.inputs), node.outputs)]  # fmt: skip
     read, made = (None if None in some else sum(some) for some in moved)  # type: ignore[arg-type]
-    held_bytes = sum(held(model, graph[t]) for t in weights)
+    held_bytes = sum(weight_bytes(model, graph[t]) for t in weights)
     total = None if read is None or made is None else read + made + held_bytes
     return _named(model, 0, node) | {
         "output_shapes": [None if shapes.get(t) is None else list(shapes[t] or ()) for t in node.outputs if t >= 0],
@@ -136,7 +136,7 @@ def _named(model: dict[str, Any], number: int, node: Node) -> dict[str, Any]:
         "index": node.index,
         "name": node.name,
         "operator": node.operator,
-        "scope": f"{whole_name(model, number)}/" if number else "",
+        "scope": f"{graph_name(model, number)}/" if number else "",
         "inputs": called(node.inputs),
         "outputs": called(node.outputs),
     }

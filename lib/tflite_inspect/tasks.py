@@ -19,7 +19,7 @@ from lib.tflite import file as tflite_file
 from lib.tflite import tasks as tflite_tasks
 from lib.tflite.flatbuffer import check_tflite
 from lib.tflite_inspect import bundle, feeds, names, run, summary, tensors, viewer
-from lib.tflite_inspect.graph import held
+from lib.tflite_inspect.graph import weight_bytes
 
 Progress = Callable[..., None]
 HERE = Path(".")
@@ -97,7 +97,7 @@ def tensor(progress: Progress, model: str, tensor: str, member: str = "") -> dic
     path, _ = _opened(model, member)
     check_tflite(path)
     opened = tflite_file.read(path)
-    found = {t["name"]: t for graph in reversed(opened["subgraphs"]) for t in graph["tensors"] if held(opened, t)}
+    found = {t["name"]: t for graph in reversed(opened["subgraphs"]) for t in graph["tensors"] if weight_bytes(opened, t)}
     if tensor not in found:
         raise InvalidValue("tensor", tensor, f"one of the model's {len(found)} tensors with values")
     one = found[tensor]
@@ -106,7 +106,7 @@ def tensor(progress: Progress, model: str, tensor: str, member: str = "") -> dic
         kind = names.dtype(one["type"])
         raise InvalidValue("tensor", tensor, f"a plain array; the values of this one are packed ({kind}, sparse or text)")
     out = {"name": tensor, "dtype": names.dtype(one["type"]), "shape": one["shape"].tolist()}
-    out |= {"count": prod(out["shape"]), "bytes": held(opened, one), "quantization": tensors.quantization(one)}
+    out |= {"count": prod(out["shape"]), "bytes": weight_bytes(opened, one), "quantization": tensors.quantization(one)}
     return out | values_.statistics(values.reshape(-1), values.size)
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from lib.reports.words import cut
 from lib.tflite_inspect import names
-from lib.tflite_inspect.graph import Node, Shapes, free, held, size
+from lib.tflite_inspect.graph import Node, Shapes, free, size, weight_bytes
 
 MAX_LISTED = 50_000  # listed one by one
 NAME = 300  # characters
@@ -41,7 +41,7 @@ def listed(model: dict[str, Any], nodes: list[Node], shapes: Shapes) -> list[dic
     rows = []
     for number, tensor in enumerate(graph["tensors"][:MAX_LISTED]):
         kind = "input" if number in inputs else "output" if number in outputs else ""
-        kind = kind or ("variable" if tensor["is_variable"] else "weight" if held(model, tensor) else "activation")
+        kind = kind or ("variable" if tensor["is_variable"] else "weight" if weight_bytes(model, tensor) else "activation")
         rows.append(
             {
                 "index": number,
@@ -67,7 +67,7 @@ def weights(model: dict[str, Any], nodes: dict[int, list[Node]]) -> list[dict[st
             for tensor in dict.fromkeys(node.inputs):
                 readers.setdefault(tensor, []).append(node.name)
         for index, tensor in enumerate(graph["tensors"]):
-            if not held(model, tensor):
+            if not weight_bytes(model, tensor):
                 continue
             found = readers.get(index, [])
             out.append(
@@ -78,7 +78,7 @@ def weights(model: dict[str, Any], nodes: dict[int, list[Node]]) -> list[dict[st
                     "dtype": names.dtype(tensor["type"]),
                     "shape": tensor["shape"].tolist(),
                     "count": prod(tensor["shape"].tolist()),
-                    "bytes": held(model, tensor),
+                    "bytes": weight_bytes(model, tensor),
                     "used_by": found[:READERS],
                     "uses": len(found),
                     "sparse": tensor["sparsity"] is not None,
@@ -95,7 +95,7 @@ def parameters(model: dict[str, Any]) -> dict[str, Any]:
     scaled = 0
     for graph in model["subgraphs"]:
         for tensor in graph["tensors"]:
-            bytes_ = held(model, tensor)
+            bytes_ = weight_bytes(model, tensor)
             if not bytes_ or tensor["buffer"] in seen:
                 continue
             seen.add(tensor["buffer"])

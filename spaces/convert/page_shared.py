@@ -9,8 +9,8 @@ import gradio as gr
 
 from lib.convert.service.converter import Converter
 from web.folders import Folders
-from web.stop import listen
-from web.under_way import UnderWay
+from web.page_jobs import PageJobs
+from web.stop_button import listen
 from web.visit import Visit
 
 from .subject import TabState
@@ -33,7 +33,7 @@ class Shared:
     def __init__(self, converter: Converter, folders: Folders, visit: Visit) -> None:
         self.converter, self.folders, self.visit = converter, folders, visit
         self.state = gr.State(None)
-        self.under_way = UnderWay()
+        self.under_way = PageJobs()
         self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=70, render=False)
 
     def on(self, triggers: list[Any], fn: Callable[..., Any], given: Any, outputs: Any) -> Any:

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from lib.jobs import Jobs, Limits
 from lib.settings import Settings
 from web import netron
-from web.shelf import Shelf
+from web.temporary_files import TemporaryFiles
 from web.visit import Visit
 
 from . import api, api_metadata, page, rest, rest_metadata, view, view_links, view_run, view_tflite
@@ -46,7 +46,7 @@ class OnnxInspect:
             waiting=settings.queue_size,
             preload=("lib.onnx_inspect.tasks", "lib.tflite_inspect.tasks"),
         )
-        self.shelf = Shelf(settings.data_folder / "graphs", GRAPH_HOURS)
+        self.shelf = TemporaryFiles(settings.data_folder / "graphs", GRAPH_HOURS)
         self.bench = Bench(self.jobs, limits)
         self.hours, self.max_file_mb = settings.gallery_hours, settings.max_file_mb
 

@@ -11,7 +11,7 @@ from lib.errors import WorkbenchError
 from web.cards import idle
 from web.handover import Offer, Opener
 from web.html import Html
-from web.shelf import Shelf
+from web.temporary_files import TemporaryFiles
 from web.visit import Arrival, Visit
 
 from . import view
@@ -30,7 +30,7 @@ from .page_weights import Weights
 from .subject import Subject
 
 
-def build(bench: Bench, shelf: Shelf, visit: Visit) -> tuple[Opener, Offer]:
+def build(bench: Bench, shelf: TemporaryFiles, visit: Visit) -> tuple[Opener, Offer]:
     """The way in for ONNX files of another tab, and the offer of the open model to the Convert tab, are returned."""
     shared = Shared(bench, shelf, visit)
     opening = Opening(shared)

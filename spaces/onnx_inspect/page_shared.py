@@ -16,9 +16,9 @@ from lib.jobs import Job, Result
 from lib.onnx_inspect.markdown import markdown
 from lib.tflite_inspect.markdown import markdown as tflite_markdown
 from web.cards import progress
-from web.shelf import Shelf
-from web.stop import listen
-from web.under_way import UnderWay
+from web.page_jobs import PageJobs
+from web.stop_button import listen
+from web.temporary_files import TemporaryFiles
 from web.visit import Visit
 
 from .bench import Bench
@@ -33,10 +33,10 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 class Shared:
     """``subject`` is the open model, or None: what visit keeps; a handler must not be able to open another's."""
 
-    def __init__(self, bench: Bench, shelf: Shelf, visit: Visit) -> None:
+    def __init__(self, bench: Bench, shelf: TemporaryFiles, visit: Visit) -> None:
         self.bench, self.shelf, self.visit = bench, shelf, visit
         self.subject = gr.State(None)
-        self.under_way = UnderWay()
+        self.under_way = PageJobs()
         self.stop = gr.Button("Stop", variant="stop", size="sm", interactive=False, min_width=70, render=False)
 
     async def follow(self, kind: str, ask: Callable[[], Job], http: gr.Request) -> AsyncIterator[str | dict[str, Any]]:

@@ -22,7 +22,7 @@ from web import form as forms
 from web.body import receive
 from web.errors import as_response
 from web.follow_job import follow_job
-from web.openapi import body, file, form, older, part, route
+from web.openapi import alias, body, file, form, part, route
 
 from .bench import Bench
 from .page_metadata import stem
@@ -73,7 +73,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
     answer, errors = file("The file with the new metadata."), (413, 422, 429, 500)
     papers: dict[str, Any] = {"method": "POST", "body": body(words, form(**fields)), "answer": answer, "errors": errors}
     now = route("/edit-metadata", edit_metadata, **papers)
-    return [now, older("/edit_metadata", now)]
+    return [now, alias("/edit_metadata", now)]
 
 
 def _one(files: dict[str, list[tuple[Path, str]]]) -> tuple[Path, str]:

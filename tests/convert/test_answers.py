@@ -104,4 +104,4 @@ def test_a_conversion_ends_with_that_sentence(said: dict[str, dict[str, Any]], t
     route = (edges.edges()["onnx", "onnx-fp16"],)
     conversion = Conversion(job, tmp_path, route, chosen(route, {}))
     with pytest.raises(JobFailed, match=r"answered nonsense \(fixed\)"):
-        list(conversion.hops(child_schema.checked(RunSource, plain(said["run_source"]))))
+        list(conversion.run_edges(child_schema.checked(RunSource, plain(said["run_source"]))))

@@ -196,7 +196,7 @@ def test_the_docstring_s_usage_works_without_our_code(small: Path, tmp_path: Pat
 def test_a_changed_module_is_not_run(line: str, small: Path, tmp_path: Path) -> None:
     convert("pt2", "torch-module", small, tmp_path / "module")
     path = tmp_path / "module" / "model.py"
-    module_source.examined(path.read_text())
+    module_source.check_source(path.read_text())
     path.write_text(path.read_text() + line + "\n")
     with pytest.raises(JobFailed, match="generated module"):
         load("torch-module", tmp_path / "module")

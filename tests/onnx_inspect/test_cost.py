@@ -348,4 +348,4 @@ def test_a_malformed_node_is_not_counted_and_breaks_nothing(operator: str, input
     values = [onnx.helper.make_tensor_value_info(n, onnx.TensorProto.FLOAT, [2]) for n in "xw"]
     node = onnx.helper.make_node(op, inputs, [], domain=domain)
     (found,) = nodes(onnx.helper.make_model(onnx.helper.make_graph([node], "g", values, [])))
-    assert cost.cost(found, {}, bodies.counted(found, {})).macs is None
+    assert cost.cost(found, {}, bodies.count_macs(found, {})).macs is None

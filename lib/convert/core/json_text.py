@@ -16,34 +16,34 @@ def parse(data: bytes, what: str, most: int = MAX_BYTES) -> dict[str, Any]:
     if len(data) > most:
         raise InvalidFile(f"{what} has {len(data):,} bytes; at most {most:,} are read.")
     try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=_once)
+        found = json.loads(data.decode("utf-8"), object_pairs_hook=_object_without_duplicates)
     except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError, numbers of 5,000 digits
-        why = str(error) if isinstance(error, _Twice) else "it cannot be parsed"
+        why = str(error) if isinstance(error, _DuplicateName) else "it cannot be parsed"
         raise InvalidFile(f"{what} is no proper JSON: {why}.") from None
     if not isinstance(found, dict):
         raise InvalidFile(f"{what} holds a {type(found).__name__}, not an object of names and values.")
-    if _deeper(found, MAX_DEPTH):
+    if _is_deeper(found, MAX_DEPTH):
         raise InvalidFile(f"{what} nests over {MAX_DEPTH} deep.")
     return found
 
 
-class _Twice(ValueError):
+class _DuplicateName(ValueError):
     pass
 
 
-def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     out: dict[str, Any] = {}
     for name, value in pairs:
         if name in out:
-            raise _Twice(f"{name[:60]!r} comes twice")
+            raise _DuplicateName(f"{name[:60]!r} comes twice")
         out[name] = value
     return out
 
 
-def _deeper(found: Any, levels: int) -> bool:
+def _is_deeper(found: Any, levels: int) -> bool:
     if not isinstance(found, dict | list):
         return False
-    return levels == 0 or any(_deeper(v, levels - 1) for v in (found.values() if isinstance(found, dict) else found))
+    return levels == 0 or any(_is_deeper(v, levels - 1) for v in (found.values() if isinstance(found, dict) else found))
 
 
 def objects(found: Any) -> Iterator[dict[str, Any]]:

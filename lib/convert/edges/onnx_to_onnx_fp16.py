@@ -42,8 +42,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             "Convert the model from before its quantisation."
         )
     messages = onnx_tidy.weights_are_no_inputs(model)
-    if onnx_float64.has(model):
-        model = onnx_float64.single(model, keep_io=options["keep_io_types"])
+    if onnx_float64.has_float64(model):
+        model = onnx_float64.to_float32(model, keep_io=options["keep_io_types"])
         messages.append("The model computes in float64; it was made float32 first.")
     progress("Folding constants", 0.2)
     model = onnx_fold.fold(model)

@@ -24,7 +24,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     from lib.convert.core.tool_messages import sanitize_message
     from lib.convert.formats.onnx import files as onnx_files
-    from lib.convert.formats.onnx import interface as onnx_face
+    from lib.convert.formats.onnx import interface as onnx_interface
     from lib.convert.formats.onnx import metadata as onnx_metadata
     from lib.convert.formats.onnx import tidy as onnx_tidy
     from lib.errors import JobFailed
@@ -32,13 +32,13 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Reading the model", 0.1)
     model = onnx_files.tidied(source)
     messages = onnx_tidy.weights_are_no_inputs(model)
-    before, face, metadata = onnx_files.operators(model), onnx_face.of(model), onnx_metadata.of(model)
+    before, interface, metadata = onnx_files.operators(model), onnx_interface.of(model), onnx_metadata.of(model)
     progress("Slimming", 0.3)
     try:
         slim = onnxslim.slim(model)
     except (Exception, SystemExit) as error:  # whatever a pass of it trips over
         raise JobFailed(f"onnxslim refused: {sanitize_message(error)}") from None
-    if why := onnx_face.restore(slim, face):
+    if why := onnx_interface.restore(slim, interface):
         raise JobFailed(f"onnxslim changed what the model takes and gives ({why}); not used.")
     progress("Saving", 0.9)
     messages += metadata.keep(slim)

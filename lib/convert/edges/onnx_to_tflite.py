@@ -31,24 +31,26 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     progress("Converting with onnx2tf", 0.2)
     found, sizes = signature(onnx_files.opened(source).proto), options.get("sizes") or {}
-    said: list[str] = []
+    messages: list[str] = []
     if options["dynamic"] or not found.symbols():
         try:
-            said = _write(source, target, {})
-            why = _refused(source, target, sizes) if found.symbols() else ""
+            messages = _write(source, target, {})
+            why = _dynamic_failure(source, target, sizes) if found.symbols() else ""
         except Exception as error:  # JobFailed of onnx2tf, InvalidFile of what it wrote
             if not found.symbols():
                 raise
             why = sanitize_message(error)
         if not why:
-            return {"messages": said}
-        said = [f"Not with free dimensions: {why}"]
+            return {"messages": messages}
+        messages = [f"Not with free dimensions: {why}"]
     fixed = cases(found, (0,), sizes, only_first=True)[0].sizes
     progress("Converting with fixed sizes", 0.6)
-    said += _write(source, target, fixed)
+    messages += _write(source, target, fixed)
     tflite_file.read(target / tflite_file.NAME)
-    told = ", ".join(f"{name} = {size}" + (" (as asked)" if sizes.get(name) == size else "") for name, size in fixed.items())
-    return {"messages": [*said, f"Every size is fixed: {told}. Others are taken from the option sizes."], "fixed": fixed}
+    as_asked = {name for name, size in fixed.items() if sizes.get(name) == size}
+    sizes_text = ", ".join(f"{name} = {size}{' (as asked)' * (name in as_asked)}" for name, size in fixed.items())
+    messages.append(f"Every size is fixed: {sizes_text}. Others are taken from the option sizes.")
+    return {"messages": messages, "fixed": fixed}
 
 
 def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
@@ -56,30 +58,30 @@ def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
     from lib.errors import JobFailed
     from lib.tflite import file as tflite_file
 
-    said = _once(source, target, fixed, ())
-    if turned := _turned(source, target, fixed):
+    messages = _run_onnx2tf(source, target, fixed, ())
+    if transposed := _transposed_inputs(source, target, fixed):
         (target / tflite_file.NAME).unlink()
-        said = _once(source, target, fixed, turned)
-        if turned := _turned(source, target, fixed):
-            raise JobFailed(f"onnx2tf turns the axes of the input {turned[0][:80]!r}.")
-    return said
+        messages = _run_onnx2tf(source, target, fixed, transposed)
+        if transposed := _transposed_inputs(source, target, fixed):
+            raise JobFailed(f"onnx2tf turns the axes of the input {transposed[0][:80]!r}.")
+    return messages
 
 
-def _once(source: Path, target: Path, fixed: dict[str, int], kept: tuple[str, ...]) -> list[str]:
+def _run_onnx2tf(source: Path, target: Path, fixed: dict[str, int], kept: tuple[str, ...]) -> list[str]:
     from lib.convert.tools import onnx2tf as onnx2tf_tool
     from lib.errors import JobFailed
     from lib.tflite import file as tflite_file
 
-    with onnx2tf_tool.converted(source, fixed, kept) as (made, said):
+    with onnx2tf_tool.converted(source, fixed, kept) as (made, messages):
         files = sorted(made.glob("*_float32.tflite"))
         if len(files) != 1:
             raise JobFailed("onnx2tf made no float32 file of this model.")
         shutil.move(files[0], target / tflite_file.NAME)
     tflite_file.read(target / tflite_file.NAME)
-    return said
+    return messages
 
 
-def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...]:
+def _transposed_inputs(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...]:
     """Inputs whose axes the file has in another order than the source."""
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.proof.pairing import pair
@@ -101,7 +103,7 @@ def _turned(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...
     return tuple(found)
 
 
-def _refused(source: Path, target: Path, sizes: dict[str, int]) -> str:
+def _dynamic_failure(source: Path, target: Path, sizes: dict[str, int]) -> str:
     """Why the file's free dimensions are not worth having: the runtime's words, or that shapes differ."""
     from lib.convert.formats.onnx.runner import OnnxRunner
     from lib.convert.formats.tflite.runner import TfliteRunner

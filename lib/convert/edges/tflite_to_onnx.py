@@ -59,5 +59,5 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     onnx_files.write(model, target)
     if not tflite_weights.computes_in_integers(file):
         return picked.as_answer()
-    said = "The file computes in integers itself, which another runtime rounds elsewhere: it is judged as an int8 model."
-    return {"messages": [*picked.messages, said], "lost": picked.lost, "precision": "int8"}
+    message = "The file computes in integers itself, which another runtime rounds elsewhere: it is judged as an int8 model."
+    return {"messages": [*picked.messages, message], "lost": picked.lost, "precision": "int8"}

@@ -18,7 +18,7 @@ class Emulation:
     """``outputs``: one dict an input, by the source's names: the source with its numbers rounded to nearest.
 
     ``draws``: the same with rounding on shifted grids; each is a list like ``outputs``. ``weights``: complaints about
-    weights of the file that are not the source's, rounded. ``compared`` of ``held`` weight tensors could be matched.
+    weights of the file that are not the source's, rounded. ``compared`` of ``weight_count`` weight tensors could be matched.
     ``masks``: for each input a [batch, sequence] array, True where a row counts; None without an attention mask.
     """
 
@@ -26,19 +26,19 @@ class Emulation:
     draws: list[list[Arrays]] = field(default_factory=list)
     weights: list[str] = field(default_factory=list)
     compared: int = 0
-    held: int = 0
+    weight_count: int = 0
     masks: list[np.ndarray | None] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
 
-def draw(found: Emulation, once: Callable[[np.random.Generator | None], list[Arrays]], seed: int, draws: int) -> None:
-    """Fills ``outputs`` with ``once(None)`` and ``draws`` with ``once(generator)``; fewer where that is long or large."""
+def run_draws(found: Emulation, run: Callable[[np.random.Generator | None], list[Arrays]], seed: int, draws: int) -> None:
+    """Fills ``outputs`` with ``run(None)`` and ``draws`` with ``run(generator)``; fewer where that is long or large."""
     start = time.monotonic()
-    found.outputs = once(None)
+    found.outputs = run(None)
     seconds = time.monotonic() - start
     held = sum(value.nbytes for some in found.outputs for value in some.values())
     for most, fewer in ((LONG, 2), (4 * LONG, 0)):
         draws = min(draws, fewer) if seconds > most else draws
     draws = min(draws, MAX_HELD // max(held, 1))
     rng = np.random.default_rng(seed)
-    found.draws = [once(rng) for _ in range(draws)]
+    found.draws = [run(rng) for _ in range(draws)]

@@ -41,7 +41,7 @@ def assess(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | No
     """
     if emulation is None:
         return Faithfulness("unproven", "What this format must give could not be worked out.", "emulation")
-    figures: dict[str, Any] = {"weights_compared": emulation.compared, "weights": emulation.held, "outputs": {}}
+    figures: dict[str, Any] = {"weights_compared": emulation.compared, "weights": emulation.weight_count, "outputs": {}}
     if emulation.weights:
         more = f" ({len(emulation.weights) - 1} more of the kind.)" if len(emulation.weights) > 1 else ""
         return Faithfulness("failed", f"{emulation.weights[0]}{more}", "rounding", figures)
@@ -72,7 +72,9 @@ def _reason_proven(figures: dict[str, Any], emulation: Emulation) -> str:
     whole = figures["whole"]
     message = f"Its errors are {whole:.2g} times those of the source rounded here" if whole else "No value differs"
     if emulation.compared:
-        message += f"; {emulation.compared} of {emulation.held} weight tensors were compared and are the source's, rounded"
+        message += (
+            f"; {emulation.compared} of {emulation.weight_count} weight tensors were compared and are the source's, rounded"
+        )
     return message + "."
 
 
@@ -161,7 +163,7 @@ def _assess_floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[s
     centre = sums.centres(cleaned)
     peak = max(float(np.abs(e[c]).max(initial=0.0)) for e, _, _, c in cleaned)
     floor = (rounding * peak) ** 2
-    whole = sums.whole(cleaned, centre)
+    whole = sums.overall(cleaned, centre)
     spread = max(float((whole.draws / total).mean()), floor, 1e-60)
     moved = float(whole.moved / total)
     found: dict[str, Any] = {

@@ -17,7 +17,7 @@ class Weight:
     """``name`` as in the file without its suffix; ``makes``: tensors that its operators give, to know them by."""
 
     name: str
-    whole: np.ndarray  # integers
+    integers: np.ndarray  # integers
     scale: np.ndarray  # float32, one or one a channel
     zero: np.ndarray
     axis: int | None
@@ -27,22 +27,22 @@ class Weight:
         """Where the scales may lie: as said, or wherever their number fits."""
         if self.scale.size == 1:
             return [None]
-        fits = [k for k, n in enumerate(self.whole.shape) if n == self.scale.size]
-        return [self.axis % self.whole.ndim] if self.axis is not None else fits  # type: ignore[return-value]
+        fits = [k for k, n in enumerate(self.integers.shape) if n == self.scale.size]
+        return [self.axis % self.integers.ndim] if self.axis is not None else fits  # type: ignore[return-value]
 
 
 @dataclass(slots=True)
-class Described:
+class QuantizedTensors:
     weights: list[Weight] = field(default_factory=list)
     static: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # tensor: scale, zero point
     dynamic: set[str] = field(default_factory=set)  # tensors whose range is taken while it runs
     floats: dict[str, np.ndarray] = field(default_factory=dict)  # weights that stay as they are
     made: set[tuple[str, str]] = field(default_factory=set)  # operator and the tensor that it makes
-    wrong: list[str] = field(default_factory=list)
+    complaints: list[str] = field(default_factory=list)
 
 
-def described(file: ModelProto) -> Described:
-    out = Described()
+def read_quantization(file: ModelProto) -> QuantizedTensors:
+    out = QuantizedTensors()
     held: dict[str, np.ndarray] = {}
     nodes: list[NodeProto] = []
     for graph in onnx_graph.graphs(file.graph):
@@ -77,9 +77,9 @@ def described(file: ModelProto) -> Described:
     return out
 
 
-def _weight(name: str, whole: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int | None) -> Weight:
-    zero = np.zeros(1, whole.dtype) if zero is None else zero
-    return Weight(name.removesuffix("_quantized"), whole, scale, zero, axis)
+def _weight(name: str, integers: np.ndarray, scale: np.ndarray, zero: np.ndarray | None, axis: int | None) -> Weight:
+    zero = np.zeros(1, integers.dtype) if zero is None else zero
+    return Weight(name.removesuffix("_quantized"), integers, scale, zero, axis)
 
 
 def _zero(node: NodeProto, held: dict[str, np.ndarray], place: int = 2) -> np.ndarray | None:
@@ -91,7 +91,7 @@ def _stored(
     held: dict[str, np.ndarray],
     takers: dict[str, list[NodeProto]],
     makers: dict[str, NodeProto],
-    out: Described,
+    out: QuantizedTensors,
 ) -> None:
     """Integers that lie in the file and are dequantised, at once or where rows of them are taken."""
     gather = makers.get(node.input[0])
@@ -110,11 +110,13 @@ def _stored(
         after = [t for name in found.makes for t in takers.get(name, [])]
         pair = [t for t in after if t.op_type in ("QuantizeLinear", "DequantizeLinear")]
         found.makes += [t.output[0] for t in pair if t.output[0] not in found.makes]
-    if found.whole.ndim and found.zero.size in (1, scale.size):
+    if found.integers.ndim and found.zero.size in (1, scale.size):
         out.weights.append(found)
 
 
-def _activation(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, list[NodeProto]], out: Described) -> None:
+def _activation(
+    node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, list[NodeProto]], out: QuantizedTensors
+) -> None:
     scale, zero = held.get(node.input[1]), _zero(node, held)
     if scale is None or zero is None or scale.size != 1:
         return
@@ -127,10 +129,10 @@ def _activation(node: NodeProto, held: dict[str, np.ndarray], takers: dict[str, 
             continue
         if not np.allclose(other, scale, rtol=1e-6):
             much = f"{float(scale):.4g} and dequantised with {float(other.reshape(-1)[0]):.4g}"
-            out.wrong.append(f"{node.input[0][:100]!r} is quantised with the scale {much}.")
+            out.complaints.append(f"{node.input[0][:100]!r} is quantised with the scale {much}.")
         elif (zero_back := _zero(back, held)) is not None and not np.array_equal(zero_back.reshape(-1), zero.reshape(-1)):
             much = f"{int(zero.reshape(-1)[0])} and dequantised with {int(zero_back.reshape(-1)[0])}"
-            out.wrong.append(f"{node.input[0][:100]!r} is quantised with the zero point {much}.")
+            out.complaints.append(f"{node.input[0][:100]!r} is quantised with the zero point {much}.")
 
 
 def _product(
@@ -138,7 +140,7 @@ def _product(
     held: dict[str, np.ndarray],
     takers: dict[str, list[NodeProto]],
     makers: dict[str, NodeProto],
-    out: Described,
+    out: QuantizedTensors,
 ) -> None:
     """MatMulInteger or ConvInteger: its scale lies behind it, in a product of two scales."""
     makes, todo, scale = [], [node.output[0]], None

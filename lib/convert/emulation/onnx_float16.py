@@ -9,7 +9,7 @@ import onnx
 from onnx import ModelProto, TensorProto, helper, numpy_helper
 
 from lib.convert.emulation import onnx_graph, onnx_weights
-from lib.convert.emulation.draws import Arrays, Emulation, draw
+from lib.convert.emulation.draws import Arrays, Emulation, run_draws
 from lib.convert.emulation.numbers import nearest, shifted
 from lib.convert.formats.onnx import files as onnx_files
 
@@ -31,7 +31,7 @@ def fill_weights_only(found: Emulation, source: Path, _: Path, inputs: list[Arra
 def _run(
     found: Emulation, model: ModelProto, names: set[str], kept: set[str], inputs: list[Arrays], seed: int, draws: int
 ) -> None:
-    draw(found, lambda rng: onnx_graph.run(_rounded(model, names, kept, rng), inputs), seed, draws)
+    run_draws(found, lambda rng: onnx_graph.run(_rounded(model, names, kept, rng), inputs), seed, draws)
 
 
 def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.Generator | None) -> ModelProto:
@@ -42,7 +42,7 @@ def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.
             return values
         return nearest(values) if rng is None else shifted(values, rng)
 
-    def behind(before: str, after: str) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
+    def float16_cast(before: str, after: str) -> tuple[list[onnx.NodeProto], list[TensorProto]]:
         half, full = {"to": TensorProto.FLOAT16}, {"to": TensorProto.FLOAT}
         if rng is None:
             small = f"{after}__half"
@@ -59,7 +59,7 @@ def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.
         return nodes, [numpy_helper.from_array(np.array(v, np.float32), n) for v, n in ((factor, one), (1 / factor, back))]
 
     onnx_graph.change_constants(out, constant)
-    onnx_graph.put_behind(out, names, behind)
+    onnx_graph.insert_after(out, names, float16_cast)
     return out
 
 

@@ -47,7 +47,7 @@ def fold(model: ModelProto) -> None:
 
 def constants(model: ModelProto) -> dict[str, np.ndarray]:
     """Initializers and Constant nodes of the main graph, and what Identity makes of them."""
-    found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if not _elsewhere(t)}
+    found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if not _is_external(t)}
     for node in model.graph.node:
         if node.op_type == "Constant":
             found.update((node.output[0], numpy_helper.to_array(a.t)) for a in node.attribute if a.name == "value")
@@ -56,7 +56,7 @@ def constants(model: ModelProto) -> dict[str, np.ndarray]:
     return found
 
 
-def hold(model: ModelProto) -> None:
+def constants_to_initializers(model: ModelProto) -> None:
     """Constant nodes of the main graph become initializers, in place: one place to look for weights."""
     graph = model.graph
     for node in [n for n in graph.node if n.op_type == "Constant" and n.attribute and n.attribute[0].name == "value"]:
@@ -67,7 +67,7 @@ def hold(model: ModelProto) -> None:
         graph.node.remove(node)
 
 
-def _elsewhere(tensor: TensorProto) -> bool:
+def _is_external(tensor: TensorProto) -> bool:
     return tensor.data_location == TensorProto.EXTERNAL
 
 

@@ -18,7 +18,7 @@ from lib.onnx_model.runtime import CPU, options, ready
 from lib.onnx_model.words import clean
 
 Arrays = dict[str, np.ndarray]
-Behind = Callable[[str, str], tuple[list[NodeProto], list[TensorProto]]]  # (from, to) -> nodes and their constants
+NodeMaker = Callable[[str, str], tuple[list[NodeProto], list[TensorProto]]]  # (from, to) -> nodes and their constants
 RAW = "__before_rounding"
 
 
@@ -81,7 +81,7 @@ def _replace(tensor: TensorProto, values: np.ndarray) -> None:
     tensor.CopyFrom(numpy_helper.from_array(np.asarray(values, np.float32), name))
 
 
-def put_behind(model: ModelProto, names: set[str], behind: Behind) -> None:
+def insert_after(model: ModelProto, names: set[str], make: NodeMaker) -> None:
     """Behind every node output and graph input of ``names`` the nodes of ``behind``; consumers see what these make."""
     for graph in graphs(model.graph):
         made: list[NodeProto] = []
@@ -89,7 +89,7 @@ def put_behind(model: ModelProto, names: set[str], behind: Behind) -> None:
             held = {t.name for t in graph.initializer}
             for value in graph.input:
                 if value.name in names and value.name not in held:
-                    made += _nodes(model, value.name, behind)
+                    made += _make_nodes(model, value.name, make)
                     value.name += RAW
         for node in graph.node:
             made.append(node)
@@ -97,7 +97,7 @@ def put_behind(model: ModelProto, names: set[str], behind: Behind) -> None:
                 continue
             for k, name in enumerate(node.output):
                 if name in names:
-                    added = _nodes(model, name, behind)
+                    added = _make_nodes(model, name, make)
                     node.output[k] = name + RAW
                     made += added
         copies = [NodeProto.FromString(node.SerializeToString()) for node in made]
@@ -105,8 +105,8 @@ def put_behind(model: ModelProto, names: set[str], behind: Behind) -> None:
         graph.node.extend(copies)
 
 
-def _nodes(model: ModelProto, name: str, behind: Behind) -> list[NodeProto]:
-    nodes, constants = behind(name + RAW, name)
+def _make_nodes(model: ModelProto, name: str, make: NodeMaker) -> list[NodeProto]:
+    nodes, constants = make(name + RAW, name)
     model.graph.initializer.extend(constants)  # subgraphs see those of the main graph
     return nodes
 
@@ -133,7 +133,7 @@ def run(model: ModelProto, inputs: list[Arrays]) -> list[Arrays]:
 def opened(folder: Any) -> ModelProto:
     """As every edge reads it: without functions of its own, of opset 7 or newer, float64 as float32. Raises InvalidFile."""
     model = onnx_files.tidied(folder)
-    return onnx_float64.single(model, keep_io=True) if onnx_float64.has(model) else model
+    return onnx_float64.to_float32(model, keep_io=True) if onnx_float64.has_float64(model) else model
 
 
 def copied(model: ModelProto) -> ModelProto:

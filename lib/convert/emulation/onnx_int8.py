@@ -12,8 +12,8 @@ import numpy as np
 from onnx import ModelProto, NodeProto, TensorProto, helper, numpy_helper
 
 from lib.convert.emulation import onnx_fold, onnx_graph, onnx_matched
-from lib.convert.emulation.draws import Arrays, Emulation, draw
-from lib.convert.emulation.onnx_described import Described, described
+from lib.convert.emulation.draws import Arrays, Emulation, run_draws
+from lib.convert.emulation.onnx_described import QuantizedTensors, read_quantization
 from lib.convert.formats.onnx import files as onnx_files
 
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
@@ -25,21 +25,21 @@ MAX_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range o
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
     """Raises as ``emulation.emulated``, and JobFailed."""
     model = onnx_graph.opened(source)
-    onnx_fold.hold(model)
-    plain = onnx_fold.constants(model)
+    onnx_fold.constants_to_initializers(model)
+    unfolded = onnx_fold.constants(model)
     onnx_fold.fold(model)
-    said = described(onnx_files.read(target))
-    found.weights += said.wrong
-    rounders = onnx_matched.matched(model, plain, said, found)
+    quantization = read_quantization(onnx_files.read(target))
+    found.weights += quantization.complaints
+    rounders = onnx_matched.match_weights(model, unfolded, quantization, found)
     known = onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)
-    said.static = {name: value for name, value in said.static.items() if name in known}
-    found.weights += _clipping(model, said, inputs)
-    draw(found, lambda rng: onnx_graph.run(_rounded(model, said, rounders, known, rng), inputs), seed, draws)
+    quantization.static = {name: value for name, value in quantization.static.items() if name in known}
+    found.weights += _clipping(model, quantization, inputs)
+    run_draws(found, lambda rng: onnx_graph.run(_rounded(model, quantization, rounders, known, rng), inputs), seed, draws)
 
 
 def _rounded(
     model: ModelProto,
-    said: Described,
+    quantization: QuantizedTensors,
     rounders: dict[str, onnx_matched.Rounder],
     known: set[str],
     rng: np.random.Generator | None,
@@ -51,7 +51,7 @@ def _rounded(
             tensor.CopyFrom(numpy_helper.from_array(values.astype(np.float32), tensor.name))
 
     def static(before: str, after: str) -> tuple[list[NodeProto], list[TensorProto]]:
-        scale, zero = said.static[after]
+        scale, zero = quantization.static[after]
         stretch = 1.0 if rng is None else 1 + JITTER * rng.random()
         names = [f"{after}__{k}" for k in ("scale", "zero", "whole")]
         held = [numpy_helper.from_array(np.asarray(scale, np.float32).reshape(()) * np.float32(stretch), names[0])]
@@ -62,24 +62,24 @@ def _rounded(
         ]
         return nodes, held
 
-    onnx_graph.put_behind(out, set(said.static), static)
-    taken = said.dynamic & known
-    if said.dynamic and not taken:  # names did not survive: every product's first input, then
-        taken = {n.input[0] for n in model.graph.node if n.op_type in PRODUCTS} & known
-    _dynamic(out, taken, set(rounders), rng)
-    if taken or said.static:
-        _least_opset(out)
+    onnx_graph.insert_after(out, set(quantization.static), static)
+    dynamic = quantization.dynamic & known
+    if quantization.dynamic and not dynamic:  # names did not survive: every product's first input, then
+        dynamic = {n.input[0] for n in model.graph.node if n.op_type in PRODUCTS} & known
+    _dynamic(out, dynamic, set(rounders), rng)
+    if dynamic or quantization.static:
+        _raise_opset(out)
     return out
 
 
-def _dynamic(model: ModelProto, taken: set[str], rounded: set[str], rng: np.random.Generator | None) -> None:
+def _dynamic(model: ModelProto, dynamic: set[str], rounded: set[str], rng: np.random.Generator | None) -> None:
     """Ranges taken while it runs, in front of products only: what adds the same tensor sees it whole."""
     made: set[str] = set()
     nodes: list[NodeProto] = []
     for node in model.graph.node:
         if node.op_type in PRODUCTS:
             for k, name in enumerate(node.input[:2]):
-                if name in taken:
+                if name in dynamic:
                     if name not in made:
                         made.add(name)
                         nodes += _while_running(model, name, rng)
@@ -104,7 +104,7 @@ def _while_running(model: ModelProto, name: str, rng: np.random.Generator | None
     ]
 
 
-def _least_opset(model: ModelProto) -> None:
+def _raise_opset(model: ModelProto) -> None:
     """QuantizeLinear came with opset 10, DynamicQuantizeLinear with 11. Raises JobFailed where it cannot be raised."""
     from lib.convert.formats.onnx.opset import convert as opset
 
@@ -113,13 +113,13 @@ def _least_opset(model: ModelProto) -> None:
         model.CopyFrom(raised)
 
 
-def _clipping(model: ModelProto, said: Described, inputs: list[Arrays]) -> list[str]:
+def _clipping(model: ModelProto, quantization: QuantizedTensors, inputs: list[Arrays]) -> list[str]:
     """Complaints about ranges that leave out most of what the source's tensor is on these inputs."""
-    if not said.static or not inputs:
+    if not quantization.static or not inputs:
         return []
     out = onnx_graph.copied(model)
     produced = {name for n in out.graph.node for name in n.output} | {v.name for v in out.graph.input}
-    names = [name for name in said.static if name in produced]
+    names = [name for name in quantization.static if name in produced]
     if onnx_files.opset(out) < 8:  # Min and Max broadcast from here on
         return []
     takers: dict[str, set[str]] = {}
@@ -127,7 +127,7 @@ def _clipping(model: ModelProto, said: Described, inputs: list[Arrays]) -> list[
         for name in node.input:
             takers.setdefault(name, set()).add(node.op_type)
     for k, name in enumerate(names):
-        scale, zero = said.static[name]
+        scale, zero = quantization.static[name]
         ends = np.iinfo(zero.dtype)
         low, high, upper, both, cut = (f"__{k}_{what}" for what in ("low", "high", "upper", "both", "cut"))
         for end, part in ((ends.min, low), (ends.max, high)):

@@ -10,15 +10,17 @@ from onnx import ModelProto
 from lib.convert.emulation import onnx_fold
 from lib.convert.emulation.draws import Emulation
 from lib.convert.emulation.numbers import MOVED, far_steps, rounded, spread
-from lib.convert.emulation.onnx_described import Described, Weight
+from lib.convert.emulation.onnx_described import QuantizedTensors, Weight
 
 Rounder = Callable[[np.ndarray, "np.random.Generator | None"], np.ndarray]
 FOLDED_BEHIND = {"Relu", "Clip", "Add", "BatchNormalization"}
 FOLLOWING = {"BatchNormalization", "Mul", "Div", "Add", "Sub"}  # what tools fold into the weight before
 
 
-def matched(model: ModelProto, plain: dict[str, np.ndarray], said: Described, found: Emulation) -> dict[str, Rounder]:
-    """Rounders by the names of ``model``'s initializers. ``plain`` are the constants before anything was folded.
+def match_weights(
+    model: ModelProto, unfolded: dict[str, np.ndarray], quantization: QuantizedTensors, found: Emulation
+) -> dict[str, Rounder]:
+    """Rounders by the names of ``model``'s initializers. ``unfolded`` are the constants before batch norms were folded.
 
     Fills the weights' counts and complaints of ``found``.
     """
@@ -30,40 +32,42 @@ def matched(model: ModelProto, plain: dict[str, np.ndarray], said: Described, fo
             takers.setdefault(name, []).append(node)
     out: dict[str, Rounder] = {}
     unmatched: list[Weight] = []
-    for weight in said.weights:
-        found.held += 1
+    for weight in quantization.weights:
+        found.weight_count += 1
         names = _candidates(weight, held, by_output)
         if not names:
             unmatched.append(weight)
             continue
-        tries = [(name, *_far(weight, value)) for name in names for value in _versions(name, held, plain)]
-        name, far, count, axis, swapped = min(tries, key=lambda t: (t[2], t[1]))
-        if count and _perhaps_folded(name, takers, said):
+        tries = [(name, *_distance(weight, value)) for name in names for value in _versions(name, held, unfolded)]
+        name, far, count, axis, transposed = min(tries, key=lambda t: (t[2], t[1]))
+        if count and _may_be_folded(name, takers, quantization):
             unmatched.append(weight)
             continue
         found.compared += 1
         if count:
             found.weights.append(
                 f"The weight {name.removesuffix(onnx_fold.FOLDED)[:100]!r} is not the source's weight rounded: {count} of "
-                f"{weight.whole.size} values, by up to {far:.3g} steps."
+                f"{weight.integers.size} values, by up to {far:.3g} steps."
             )
-        if weight.whole.ndim > 1:
-            out[name] = _rounder(weight, axis, swapped)
-    found.weights += _kept(plain, said, takers)
+        if weight.integers.ndim > 1:
+            out[name] = _rounder(weight, axis, transposed)
+    found.weights += _compare_float_weights(unfolded, quantization, takers)
     if unmatched:
-        _others(model, held, said, unmatched, out)
+        _round_by_own_range(model, held, quantization, unmatched, out)
     return out
 
 
-def _kept(plain: dict[str, np.ndarray], said: Described, takers: dict[str, list]) -> list[str]:
+def _compare_float_weights(
+    unfolded: dict[str, np.ndarray], quantization: QuantizedTensors, takers: dict[str, list]
+) -> list[str]:
     """Complaints about weights that the file keeps as floats, and not the source's."""
     out = []
-    for name in plain.keys() & said.floats.keys():
-        given, made = plain[name], said.floats[name]
+    for name in unfolded.keys() & quantization.floats.keys():
+        given, made = unfolded[name], quantization.floats[name]
         if given.dtype != np.float32 or given.ndim < 2 or given.shape != made.shape:
             continue
         wrong = ~np.isclose(made, given, rtol=1e-5, atol=1e-30, equal_nan=True)
-        if wrong.any() and not _perhaps_folded(name, takers, said):
+        if wrong.any() and not _may_be_folded(name, takers, quantization):
             out.append(f"The weight {name[:100]!r} is not the source's: {int(wrong.sum())} of {wrong.size} values.")
     return sorted(out)
 
@@ -73,7 +77,10 @@ def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str
 
     def fits(name: str) -> bool:
         value = held.get(name)
-        shapes = (weight.whole.shape, (*weight.whole.shape[:-2], *weight.whole.shape[:-3:-1]))  # as it is, or swapped
+        shapes = (
+            weight.integers.shape,
+            (*weight.integers.shape[:-2], *weight.integers.shape[:-3:-1]),
+        )  # as it is, or swapped
         return value is not None and value.dtype == np.float32 and value.shape in shapes
 
     short = weight.name.removesuffix("_Transposed").removesuffix("_transposed")
@@ -92,68 +99,72 @@ def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str
     return list(dict.fromkeys(folded + names))[:4]
 
 
-def _versions(name: str, held: dict[str, np.ndarray], plain: dict[str, np.ndarray]) -> list[np.ndarray]:
-    before = plain.get(name.removesuffix(onnx_fold.FOLDED))
+def _versions(name: str, held: dict[str, np.ndarray], unfolded: dict[str, np.ndarray]) -> list[np.ndarray]:
+    before = unfolded.get(name.removesuffix(onnx_fold.FOLDED))
     return [held[name]] + ([before] if before is not None and before.shape == held[name].shape else [])
 
 
-def _far(weight: Weight, value: np.ndarray) -> tuple[float, int, int | None, bool]:
+def _distance(weight: Weight, value: np.ndarray) -> tuple[float, int, int | None, bool]:
     """(largest distance in steps, how many values are wrong, axis of the scales, whether it lies swapped)."""
     best: tuple[float, int, int | None, bool] | None = None
     turned = [(value, False)] + ([(value.swapaxes(-1, -2), True)] if value.ndim > 1 else [])
-    for given, swapped in turned:
-        if given.shape != weight.whole.shape:
+    for given, transposed in turned:
+        if given.shape != weight.integers.shape:
             continue
         for axis in weight.axes():
-            far = far_steps(given, weight.whole, weight.scale, weight.zero, axis)
-            now = float(far.max(initial=0.0)), int((far > MOVED).sum()), axis, swapped
+            far = far_steps(given, weight.integers, weight.scale, weight.zero, axis)
+            now = float(far.max(initial=0.0)), int((far > MOVED).sum()), axis, transposed
             best = now if best is None or now[1] < best[1] else best
             if not now[1]:
                 return now
-    return best or (float("inf"), weight.whole.size, None, False)
+    return best or (float("inf"), weight.integers.size, None, False)
 
 
-def _perhaps_folded(name: str, takers: dict[str, list], said: Described) -> bool:
+def _may_be_folded(name: str, takers: dict[str, list], quantization: QuantizedTensors) -> bool:
     """Whether something that tools fold into a weight follows it in the source and cannot be seen in the file."""
     for node in takers.get(name, []):
         for after in takers.get(node.output[0], []):
-            if after.op_type in FOLLOWING and (after.op_type, after.output[0]) not in said.made:
+            if after.op_type in FOLLOWING and (after.op_type, after.output[0]) not in quantization.made:
                 return True
     return False
 
 
-def _rounder(weight: Weight, axis: int | None, swapped: bool) -> Rounder:
-    ends = np.iinfo(weight.whole.dtype)
+def _rounder(weight: Weight, axis: int | None, transposed: bool) -> Rounder:
+    ends = np.iinfo(weight.integers.dtype)
 
     def change(values: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        given = values.swapaxes(-1, -2) if swapped else values
+        given = values.swapaxes(-1, -2) if transposed else values
         scale, zero = (spread(v, given.ndim, axis) for v in (weight.scale, weight.zero))
         out = rounded(given, scale, zero, ends, rng)
-        return out.swapaxes(-1, -2) if swapped else out
+        return out.swapaxes(-1, -2) if transposed else out
 
     return change
 
 
-def _others(
-    model: ModelProto, held: dict[str, np.ndarray], said: Described, unmatched: list[Weight], out: dict[str, Rounder]
+def _round_by_own_range(
+    model: ModelProto,
+    held: dict[str, np.ndarray],
+    quantization: QuantizedTensors,
+    unmatched: list[Weight],
+    out: dict[str, Rounder],
 ) -> None:
     """Weights of products that the file does not keep as floats, where names did not survive: rounded by their own range."""
     products = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
-    big = [w for w in unmatched if w.whole.ndim > 1]
+    big = [w for w in unmatched if w.integers.ndim > 1]
     if not big:
         return
     channels = sum(w.scale.size > 1 for w in big) * 2 > len(big)
-    signed = sum(w.whole.dtype.kind == "i" for w in big) * 2 > len(big)
+    signed = sum(w.integers.dtype.kind == "i" for w in big) * 2 > len(big)
     for node in model.graph.node:
         for k, name in enumerate(node.input[:3]):
             value = held.get(name)
-            known = name in out or name.removesuffix(onnx_fold.FOLDED) in said.floats
+            known = name in out or name.removesuffix(onnx_fold.FOLDED) in quantization.floats
             if node.op_type in products and value is not None and value.dtype == np.float32 and value.ndim > 1 and not known:
                 axis = 0 if node.op_type == "Conv" else 1 if node.op_type in ("LSTM", "GRU", "RNN") else value.ndim - 1
-                out[name] = _ranged(axis if channels and k else None, signed)
+                out[name] = _range_rounder(axis if channels and k else None, signed)
 
 
-def _ranged(axis: int | None, signed: bool) -> Rounder:
+def _range_rounder(axis: int | None, signed: bool) -> Rounder:
     def change(values: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
         others = tuple(k for k in range(values.ndim) if k != axis)
         low, high = np.minimum(values.min(others, keepdims=True), 0), np.maximum(values.max(others, keepdims=True), 0)

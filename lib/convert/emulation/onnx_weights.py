@@ -15,12 +15,12 @@ SILENT = {"Cast", "Identity", "QuantizeLinear", "DequantizeLinear"}
 
 def compare_float16(source: ModelProto, file: ModelProto, found: Emulation) -> None:
     """Fills ``weights``, ``compared`` and ``held`` of ``found``."""
-    theirs = _held(file)
-    about = _places(source), _places(file)
-    for name, tensor in _held(source).items():
+    theirs = _constants(file)
+    about = _consumers_by_name(source), _consumers_by_name(file)
+    for name, tensor in _constants(source).items():
         if tensor.data_type != TensorProto.FLOAT or not tensor.dims:
             continue
-        found.held += 1
+        found.weight_count += 1
         other = theirs.get(name)
         kinds = (TensorProto.FLOAT16, TensorProto.FLOAT)
         if other is None or list(other.dims) != list(tensor.dims) or other.data_type not in kinds:
@@ -29,11 +29,11 @@ def compare_float16(source: ModelProto, file: ModelProto, found: Emulation) -> N
             continue  # what follows was folded into it, perhaps
         found.compared += 1
         given, made = (numpy_helper.to_array(t).astype(np.float64) for t in (tensor, other))
-        if wrong := _unlike(given, made, other.data_type == TensorProto.FLOAT16):
+        if wrong := _difference(given, made, other.data_type == TensorProto.FLOAT16):
             found.weights.append(f"The weight {name[:100]!r} {wrong}")
 
 
-def _unlike(given: np.ndarray, made: np.ndarray, half: bool) -> str:
+def _difference(given: np.ndarray, made: np.ndarray, half: bool) -> str:
     """In words, how far ``made`` is from ``given`` rounded; "" where it is that."""
     expected = np.clip(given, -HIGHEST, HIGHEST) if half else given
     step = np.maximum(np.abs(expected) * (2.0**-11 if half else 2.0**-22), SMALLEST_FLOAT16 if half else 0.0)
@@ -46,7 +46,7 @@ def _unlike(given: np.ndarray, made: np.ndarray, half: bool) -> str:
     return f"is not the source's weight rounded: {int(wrong.sum())} of {wrong.size} values, by up to {most:.3g}."
 
 
-def _held(model: ModelProto) -> dict[str, TensorProto]:
+def _constants(model: ModelProto) -> dict[str, TensorProto]:
     """Initializers and Constant nodes of the graph and its subgraphs, by name."""
     found: dict[str, TensorProto] = {}
     for graph in onnx_graph.graphs(model.graph):
@@ -57,7 +57,7 @@ def _held(model: ModelProto) -> dict[str, TensorProto]:
     return found
 
 
-def _places(model: ModelProto) -> dict[str, tuple]:
+def _consumers_by_name(model: ModelProto) -> dict[str, tuple]:
     """For each tensor the operators that take it and those behind them, silent ones left out."""
     takers: dict[str, list] = {}
     for graph in onnx_graph.graphs(model.graph):
@@ -65,14 +65,14 @@ def _places(model: ModelProto) -> dict[str, tuple]:
             for k, name in enumerate(node.input):
                 takers.setdefault(name, []).append((node, k))
 
-    def behind(name: str, depth: int) -> tuple:
+    def consumers(name: str, depth: int) -> tuple:
         out = []
         for node, k in takers.get(name, ()):
             if node.op_type in SILENT:
-                out += [t for made in node.output for t in behind(made, depth)]
+                out += [t for made in node.output for t in consumers(made, depth)]
             else:
-                after = tuple(behind(made, depth - 1) for made in node.output) if depth > 1 else ()
+                after = tuple(consumers(made, depth - 1) for made in node.output) if depth > 1 else ()
                 out.append((node.op_type, k if depth == FOLLOWED else 0, after))
         return tuple(sorted(out, key=str))
 
-    return {name: behind(name, FOLLOWED) for name in _held(model)}
+    return {name: consumers(name, FOLLOWED) for name in _constants(model)}

@@ -33,14 +33,14 @@ class Sums:
 def centres(rows: list[tuple]) -> list[np.ndarray]:
     """The mean over inputs and their first axes at every place; of each input alone where shapes differ."""
     if len({e.shape[1:] for e, *_ in rows}) == 1 and rows[0][0].ndim:
-        whole = np.concatenate([np.where(c, e, np.nan) for e, _, _, c in rows])
-        known = np.isfinite(whole)
-        mean = np.where(known, whole, 0.0).sum(0) / np.maximum(known.sum(0), 1)
+        overall = np.concatenate([np.where(c, e, np.nan) for e, _, _, c in rows])
+        known = np.isfinite(overall)
+        mean = np.where(known, overall, 0.0).sum(0) / np.maximum(known.sum(0), 1)
         return [mean] * len(rows)
     return [np.array(e[c].mean() if c.any() else 0.0) for e, _, _, c in rows]
 
 
-def whole(rows: list[tuple], centre: list[np.ndarray]) -> Sums:
+def overall(rows: list[tuple], centre: list[np.ndarray]) -> Sums:
     parts = [_sums(*row, middle, None) for row, middle in zip(rows, centre, strict=True)]
     return Sums(*(sum(getattr(p, f) for p in parts) for f in ("count", "moved", "ours", "draws")))
 

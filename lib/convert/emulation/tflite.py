@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from lib.convert.emulation import tflite_activations, tflite_weights
-from lib.convert.emulation.draws import Arrays, Emulation, draw
+from lib.convert.emulation.draws import Arrays, Emulation, run_draws
 from lib.convert.emulation.tflite_activations import Step
 from lib.convert.formats.tflite.runner import TfliteRunner
 from lib.tflite import file as tflite_file
@@ -23,13 +23,13 @@ from lib.tflite import file as tflite_file
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
     """Raises as ``emulation.emulated``, and JobFailed."""
     model, file = (tflite_file.read(folder / tflite_file.NAME) for folder in (source, target))
-    stored = tflite_weights.matched(model, file, found)
+    stored = tflite_weights.match_weights(model, file, found)
     steps, complaints = tflite_activations.steps(source, model, file, inputs)
     found.weights += complaints
-    draw(found, lambda rng: _run(source, model, stored, steps, inputs, rng), seed, draws)
+    run_draws(found, lambda rng: _run(source, model, stored, steps, inputs, rng), seed, draws)
 
 
-class _Plain(TfliteRunner):
+class _RunnerWithoutXnnpack(TfliteRunner):
     """LiteRT's own kernels: XNNPACK's give now and then another answer to pairs of QUANTIZE and DEQUANTIZE."""
 
     def __init__(self, folder: Path) -> None:
@@ -45,7 +45,7 @@ class _Plain(TfliteRunner):
 def _run(
     source: Path,
     model: dict[str, Any],
-    stored: list[tflite_weights.Stored],
+    stored: list[tflite_weights.StoredWeight],
     steps: dict[int, Step],
     inputs: list[Arrays],
     rng: np.random.Generator | None,
@@ -55,13 +55,13 @@ def _run(
     for one in stored:
         at = one.values.__array_interface__["data"][0] - start
         whole[at : at + one.values.nbytes] = one.rounded(rng).astype("<f4").tobytes()
-    made = tflite_activations.inserted(bytes(whole), steps, rng) if steps else bytes(whole)
+    made = tflite_activations.with_rounding(bytes(whole), steps, rng) if steps else bytes(whole)
     with tempfile.TemporaryDirectory() as folder:
         for path in source.iterdir():  # which signature was chosen, for one
             if path.is_file() and path.name != tflite_file.NAME:
                 shutil.copy(path, folder)
         (Path(folder) / tflite_file.NAME).write_bytes(made)
-        runner = _Plain(Path(folder))
+        runner = _RunnerWithoutXnnpack(Path(folder))
         try:
             return [runner.run(some) for some in inputs]
         finally:

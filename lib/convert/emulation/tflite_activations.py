@@ -56,19 +56,19 @@ def steps(
             while_running[ins[places[0]]] = tflite_file.code(model, operator) in BY_ROWS
     if not static and not while_running:
         return {}, []
-    seen = _seen(source, model, [*static, *while_running], inputs)
+    values_by_tensor = _run_tensors(source, model, [*static, *while_running], inputs)
     complaints = []
     for number, step in static.items():
         low, high = ((end - step.zero) * step.scale for end in (-128, 127))
         whole, lost = 0.0, 0.0
-        for value in (v.astype(np.float64) for v in seen.get(number, ())):
+        for value in (v.astype(np.float64) for v in values_by_tensor.get(number, ())):
             whole += float((value**2).sum())
             lost += float(((value - np.clip(value, low, high)) ** 2).sum())
         if whole > 0 and lost > MAX_CLIPPED * whole:
             name = graph["tensors"][number]["name"][:100]
             complaints.append(f"The range of {name!r} leaves out {lost / whole:.0%} of what the source makes there.")
     for number, by_rows in while_running.items():
-        squares = [_step(value, by_rows) for value in seen.get(number, ()) if value.size]
+        squares = [_step(value, by_rows) for value in values_by_tensor.get(number, ()) if value.size]
         if squares and (scale := float(np.sqrt(np.mean(np.concatenate(squares) ** 2)))) > 0:
             static[number] = Step(scale, 0, wide=True)
     return static, complaints
@@ -79,7 +79,9 @@ def _step(value: np.ndarray, by_rows: bool) -> np.ndarray:
     return (np.maximum(rows.max(1), 0) - np.minimum(rows.min(1), 0)) / 255
 
 
-def _seen(source: Path, model: dict[str, Any], wanted: list[int], inputs: list[Arrays]) -> dict[int, list[np.ndarray]]:
+def _run_tensors(
+    source: Path, model: dict[str, Any], wanted: list[int], inputs: list[Arrays]
+) -> dict[int, list[np.ndarray]]:
     """What these tensors of the main graph are on the inputs; nothing where no signature runs it."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
@@ -102,7 +104,7 @@ def _seen(source: Path, model: dict[str, Any], wanted: list[int], inputs: list[A
     return found
 
 
-def inserted(whole: bytes, wanted: dict[int, Step], rng: np.random.Generator | None) -> bytes:
+def with_rounding(data: bytes, steps_by_tensor: dict[int, Step], rng: np.random.Generator | None) -> bytes:
     """The verified file with QUANTIZE and DEQUANTIZE behind tensors of its main graph.
 
     A file with weights behind its flatbuffer, whose places these would move, stays as it is.
@@ -110,9 +112,9 @@ def inserted(whole: bytes, wanted: dict[int, Step], rng: np.random.Generator | N
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    model: Any = schema.ModelT.InitFromPackedBuf(whole, 0)
+    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
     if any(buffer.offset > 1 for buffer in model.buffers):
-        return whole
+        return data
     graph = model.subgraphs[0]
     codes = []
     for kind in (schema.BuiltinOperator.QUANTIZE, schema.BuiltinOperator.DEQUANTIZE):
@@ -145,23 +147,23 @@ def inserted(whole: bytes, wanted: dict[int, Step], rng: np.random.Generator | N
     renamed: dict[int, int] = {}
     operators: list[Any] = []
 
-    def behind(numbers: Any) -> None:
+    def insert_after(numbers: Any) -> None:
         for number in numbers:
-            if number in wanted and number not in renamed:
-                nodes, renamed[number] = pair(number, wanted[number])
+            if number in steps_by_tensor and number not in renamed:
+                nodes, renamed[number] = pair(number, steps_by_tensor[number])
                 operators.extend(nodes)
 
-    behind(int(k) for k in graph.inputs)
+    insert_after(int(k) for k in graph.inputs)
     for operator in graph.operators:
         operator.inputs = [renamed.get(int(k), int(k)) for k in operator.inputs]
         operators.append(operator)
-        behind(int(k) for k in operator.outputs)
+        insert_after(int(k) for k in operator.outputs)
     graph.operators = operators
     graph.outputs = [renamed.get(int(k), int(k)) for k in graph.outputs]
     for signature in model.signatureDefs or ():
         if signature.subgraphIndex == 0:
             for end in signature.outputs or ():
                 end.tensorIndex = renamed.get(end.tensorIndex, end.tensorIndex)
-    builder = flatbuffers.Builder(len(whole) + (1 << 16))
+    builder = flatbuffers.Builder(len(data) + (1 << 16))
     builder.Finish(model.Pack(builder), tflite_file.IDENTIFIER)
     return bytes(builder.Output())

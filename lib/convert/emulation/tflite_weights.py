@@ -15,7 +15,7 @@ Key = tuple[int, str]  # graph, tensor's name
 
 
 @dataclass(slots=True)
-class Stored:
+class StoredWeight:
     """A float32 constant of the source, and what the file has in its place."""
 
     name: str
@@ -25,7 +25,7 @@ class Stored:
     zero: np.ndarray
     axis: int | None
 
-    def wrong(self) -> str:
+    def complaint(self) -> str:
         if self.made.dtype.kind == "f":
             half = self.made.dtype == np.float16
             expected = np.clip(self.values, -HIGHEST, HIGHEST) if half else self.values
@@ -64,7 +64,7 @@ def tensors(model: dict[str, Any]) -> dict[Key, dict[str, Any]]:
     return {key: tensor for key, tensor in found.items() if key not in twice and key[1]}
 
 
-def matched(source: dict[str, Any], file: dict[str, Any], found: Emulation) -> list[Stored]:
+def match_weights(source: dict[str, Any], file: dict[str, Any], found: Emulation) -> list[StoredWeight]:
     """Constants that both have, of one shape. Fills the counts and complaints of ``found``."""
     theirs = tensors(file)
     out = []
@@ -72,7 +72,7 @@ def matched(source: dict[str, Any], file: dict[str, Any], found: Emulation) -> l
         values = tflite_file.stored(source, tensor)
         if values is None or values.dtype != np.float32 or not values.ndim:
             continue
-        found.held += 1
+        found.weight_count += 1
         other = theirs.get(key)
         made = None if other is None else tflite_file.stored(file, other)
         if other is None or made is None or made.shape != values.shape or made.dtype.name not in KINDS:
@@ -81,8 +81,8 @@ def matched(source: dict[str, Any], file: dict[str, Any], found: Emulation) -> l
         if made.dtype.kind == "i" and not scale.size:
             continue
         found.compared += 1
-        one = Stored(key[1], values, made, scale, zero, axis)
-        if why := one.wrong():
+        one = StoredWeight(key[1], values, made, scale, zero, axis)
+        if why := one.complaint():
             found.weights.append(why)
         out.append(one)
     return out

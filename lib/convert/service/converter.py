@@ -152,9 +152,9 @@ class Converter:
                 return self._job(chain, *given)
 
             conversion = Conversion(job, scratch, reachable[target], chosen_options)
-            asked = yield from conversion.ask()
-            hops = yield from conversion.hops(asked)
-            proof = yield from conversion.prove(hops, asked)
+            source_run = yield from conversion.run_source()
+            hops = yield from conversion.run_edges(source_run)
+            proof = yield from conversion.prove(hops, source_run)
             found = report(admitted, hops, proof, chosen_options)
             found["source"]["name"] = source.name or next(iter(source.files), "")
             found["remedies"] = remedies(found, list(reachable))

@@ -38,12 +38,12 @@ class Hop:
     """An edge that has run. ``seconds`` are of wall time, waiting included."""
 
     edge: Edge
-    made: RunEdge
+    answer: RunEdge
     seconds: float
 
     @property
     def precision(self) -> str:
-        return self.made.precision or self.edge.precision
+        return self.answer.precision or self.edge.precision
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +80,7 @@ class Conversion:
         """Whether a hop measures ranges on samples: what it was calibrated on must not judge it."""
         return any(edge.precision == "int8" for edge in self.route)
 
-    def ask(self, sizes: dict[str, int] | None = None) -> Generator[Progress, None, RunSource]:
+    def run_source(self, sizes: dict[str, int] | None = None) -> Generator[Progress, None, RunSource]:
         """The source's own answers, before any tool has touched it; once more where a hop fixed other sizes."""
         first, last = self.route[0].source, self.route[-1].target
         samples = None
@@ -101,7 +101,7 @@ class Conversion:
         }
         return checked(RunSource, (yield from self.job(find(first).environment, "run_source", arguments, "Proof", 0.1)))
 
-    def hops(self, source: RunSource) -> Generator[Progress, None, list[Hop]]:
+    def run_edges(self, source: RunSource) -> Generator[Progress, None, list[Hop]]:
         """Runs every edge. Raises InvalidFile where one changes nothing."""
         out: list[Hop] = []
         given = source.samples is not None
@@ -129,8 +129,8 @@ class Conversion:
     def prove(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, Proof]:
         """Asks every artifact what the source was asked, and compares the answers."""
         first, last = self.route[0].source, self.route[-1].target
-        source = yield from self._at_fixed(hops, source)
-        source = yield from self._beyond(hops, source)
+        source = yield from self._source_at_fixed_sizes(hops, source)
+        source = yield from self._source_over_limits(hops, source)
         answers = yield from self._answers(hops, source)
         signature = source.signature
         arguments = {
@@ -139,10 +139,10 @@ class Conversion:
                 {"folder": self.folder(f"answers-{k}"), "refused": a.refused, "reference": a.reference}
                 for k, a in enumerate(answers)
             ],
-            "cases": _plain(source.cases),
+            "cases": _as_json(source.cases),
             "precisions": [hop.precision for hop in hops],
             "deterministic": source.steady,
-            "blind_spots": [[*source.blind_spots, *hop.made.blind_spots, *hop.made.lost] for hop in hops],
+            "blind_spots": [[*source.blind_spots, *hop.answer.blind_spots, *hop.answer.lost] for hop in hops],
             "inputs": bool(signature["inputs"]),
             "ranked": [v["name"] for v in signature["outputs"] if list(v["shape"][:1]) == [ROWS]],
             "constants": source.constants,
@@ -156,9 +156,9 @@ class Conversion:
         same = find(first).environment == find(last).environment
         return Proof(compared, source, answers[-1], node, same)
 
-    def _at_fixed(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
+    def _source_at_fixed_sizes(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
         """The cases of the sizes that a hop fixed; where these are too few, the source is asked anew at those sizes."""
-        fixed = {name: size for hop in hops for name, size in hop.made.fixed.items()}
+        fixed = {name: size for hop in hops for name, size in hop.answer.fixed.items()}
         if not fixed:
             return source
 
@@ -169,13 +169,13 @@ class Conversion:
         if sum(case.kind == "ordinary" for case in left) >= MIN_CASES:
             return source.model_copy(update={"cases": left})
         shapes = [v["shape"] for v in source.signature["inputs"]]
-        again = yield from self.ask({n: size for n, size in fixed.items() if any(n in shape for shape in shapes)})
+        again = yield from self.run_source({n: size for n, size in fixed.items() if any(n in shape for shape in shapes)})
         return again.model_copy(update={"cases": [case for case in again.cases if fits(case)]})
 
-    def _beyond(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
+    def _source_over_limits(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
         """One more case for each size that a hop bounded, one larger than the bound."""
-        fixed = {name for hop in hops for name in hop.made.fixed}
-        limits = {name: size for hop in hops for name, size in hop.made.limits.items() if name not in fixed}
+        fixed = {name for hop in hops for name in hop.answer.fixed}
+        limits = {name: size for hop in hops for name, size in hop.answer.limits.items() if name not in fixed}
         if not limits:
             return source
         first = self.route[0].source
@@ -191,7 +191,7 @@ class Conversion:
         before = answers[-2].signature if len(answers) > 1 else source.signature
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
         for hop in hops[:-1]:
-            names = hop_names(names, hop.made)
+            names = hop_names(names, hop.answer)
         sides = {
             side: pair([v["name"] for v in source.signature[side]], [v["name"] for v in before[side]], names[side])
             for side in names
@@ -201,7 +201,7 @@ class Conversion:
         return {"format": self.route[-1].target, "dtypes": dtypes} | sides | folders
 
     def _calibrated_on(self, hops: list[Hop], source: RunSource) -> str:
-        if all(hop.made.chosen.get("method", DYNAMIC) == DYNAMIC for hop in hops):
+        if all(hop.answer.chosen.get("method", DYNAMIC) == DYNAMIC for hop in hops):
             return ""
         samples = source.samples
         if samples and samples.shared:
@@ -214,7 +214,7 @@ class Conversion:
         out: list[RunTarget] = []
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
         for k, (edge, hop) in enumerate(zip(self.route, hops, strict=True)):
-            names = hop_names(names, hop.made)
+            names = hop_names(names, hop.answer)
             environment = find(edge.target).environment
             last = edge is self.route[-1]
             together = last and environment == find(first).environment
@@ -223,7 +223,7 @@ class Conversion:
                 "folder": self.folder(k + 1),
                 "source_runs": self.folder("source-runs"),
                 "out": self.folder(f"answers-{k}"),
-                "cases": _plain(source.cases),
+                "cases": _as_json(source.cases),
                 "source": source.signature,
                 "names": names,
                 "beside": {"format": first, "folder": self.folder(0)} if together else None,
@@ -242,7 +242,7 @@ class Conversion:
             if compared.hops[k].verdict == "failed" and before == after == "onnx" and source.cases:
                 file = self.scratch / "source-runs" / f"in-{source.cases[0].file}"
                 arguments = {"source": self.folder(k), "target": self.folder(k + 1), "inputs": str(file)}
-                arguments |= {"names": hops[k].made.inputs | hops[k].made.outputs, "precision": hops[k].precision}
+                arguments |= {"names": hops[k].answer.inputs | hops[k].answer.outputs, "precision": hops[k].precision}
                 try:
                     return (yield from self.job(APP, "diverge", arguments, "Proof", TARGETS_DONE))["node"]
                 except (JobFailed, QueueFull):  # out of time or memory: the verdict stands without the node
@@ -250,7 +250,7 @@ class Conversion:
         return None
 
 
-def _plain(cases: list[Case]) -> list[Answer]:
+def _as_json(cases: list[Case]) -> list[Answer]:
     """As the child processes take them."""
     return [case.model_dump() for case in cases]
 

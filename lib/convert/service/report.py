@@ -17,17 +17,17 @@ from lib.convert.service.pipeline import Hop, Proof
 ALWAYS = ("torch", "onnx", "onnxruntime")  # what proofs run on
 
 
-def report(taken: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> dict[str, Any]:
+def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> dict[str, Any]:
     """JSON; the keys are documented in ``docs/convert.md``."""
-    source, target, compared, last = proof.source, proof.target, proof.compared, hops[-1].made
+    source, target, compared, last = proof.source, proof.target, proof.compared, hops[-1].answer
     times = target.median_ms or {}
     before, after = times.get("source", source.median_ms), times.get("target")
     rows = []
     for hop, verdict in zip(hops, compared.hops, strict=True):
         edge = hop.edge
-        about = {"source": edge.source, "target": edge.target, "tool": hop.made.tool or edge.tool}
+        about = {"source": edge.source, "target": edge.target, "tool": hop.answer.tool or edge.tool}
         about |= {"environment": edge.environment}
-        rows.append(about | asdict(verdict) | {"seconds": hop.seconds, "messages": hop.made.messages})
+        rows.append(about | asdict(verdict) | {"seconds": hop.seconds, "messages": hop.answer.messages})
     found = asdict(compared.whole) | {
         "faithful": asdict(compared.faithful),
         "quality": compared.quality and asdict(compared.quality),
@@ -35,23 +35,23 @@ def report(taken: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> dict[
         "seeds": list(chosen.seeds),
         "options": chosen.given,
         "min_agreement": chosen.min_agreement,
-        "weights": taken.weights,
+        "weights": admitted.weights,
         "sizes": source.sizes,
         "sizes_note": source.sizes_note,
         "samples": source.samples and source.samples.model_dump(),
-        "lost": [one for hop in hops for one in hop.made.lost],
-        "layers": [one for hop in hops for one in hop.made.layers],
-        "chosen": {name: value for hop in hops for name, value in hop.made.chosen.items()},
-        "source": _side(taken.format, taken.bytes, before, source.signature),
+        "lost": [one for hop in hops for one in hop.answer.lost],
+        "layers": [one for hop in hops for one in hop.answer.layers],
+        "chosen": {name: value for hop in hops for name, value in hop.answer.chosen.items()},
+        "source": _side(admitted.format, admitted.bytes, before, source.signature),
         "target": _side(hops[-1].edge.target, last.bytes, after, target.signature) | {"files": last.files},
         # medians of a busy machine say little of the models
         "latency_ratio": after / before if before and after and target.steady_ms else None,
         "latency_steady": target.steady_ms,
-        "size_ratio": last.bytes / taken.bytes if taken.bytes and find(taken.format).holds_weights else None,
+        "size_ratio": last.bytes / admitted.bytes if admitted.bytes and find(admitted.format).holds_weights else None,
         "same_process": proof.same_process,
         "three_way": compared.three_way and asdict(compared.three_way),
         "diverges": proof.diverges,
-        "messages": _messages(taken, hops, source) + [n for n in target.notes if n not in taken.messages],
+        "messages": _messages(admitted, hops, source) + [n for n in target.notes if n not in admitted.messages],
         "versions": _versions([hop.edge for hop in hops]),
     }
     return found | {"summary": summary(found)}
@@ -88,13 +88,13 @@ def _speed(ratio: float | None) -> list[str]:
     return [f"{1 / ratio:.2g} times faster on this CPU" if ratio < 1 else f"{ratio:.2g} times slower on this CPU"]
 
 
-def _messages(taken: Admit, hops: list[Hop], source: RunSource) -> list[str]:
-    out = [*taken.messages, *(m for hop in hops for m in (*hop.made.lost, *hop.made.messages)), *source.refused]
+def _messages(admitted: Admit, hops: list[Hop], source: RunSource) -> list[str]:
+    out = [*admitted.messages, *(m for hop in hops for m in (*hop.answer.lost, *hop.answer.messages)), *source.refused]
     if source.samples:
         out += source.samples.messages
     if source.sizes_note:
         out.append(source.sizes_note)
-    fixed = {name: size for hop in hops for name, size in hop.made.fixed.items()}
+    fixed = {name: size for hop in hops for name, size in hop.answer.fixed.items()}
     if fixed:
         sizes = ", ".join(f"{name} = {size}" for name, size in fixed.items())
         out.append(f"Dimensions that were free are fixed now, and were checked only so: {sizes}.")

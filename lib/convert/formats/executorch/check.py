@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lib.convert.formats.executorch.schema import DTYPES, IDENTIFIER, TABLES, UNIONS
 from lib.errors import InvalidFile
-from lib.tflite.flatbuffer import AGAIN, Broken, Walk
+from lib.tflite.flatbuffer import AGAIN, DamagedFlatbuffer, Walk
 
 NAME = "model.pte"
 HEADER = struct.Struct("<8x4sIQQ")  # behind the identifier: "eh00", its length, bytes of the program, where segments begin
@@ -63,7 +63,7 @@ def read_program(path: Path) -> list[Method]:
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
         try:
             return list(Program(data, size).methods())
-        except Broken as why:
+        except DamagedFlatbuffer as why:
             raise InvalidFile(f"The ExecuTorch program is damaged or cut off: {why}. {AGAIN}") from None
 
 
@@ -75,21 +75,25 @@ class Program(Walk):
         if mark != b"eh00":  # without a header the flatbuffer is the whole file and has no segments
             program, self._base = size, 0
         elif length < HEADER.size - 8 or program > size or not program <= self._base <= size:
-            raise Broken(f"its header speaks of {program} bytes and of segments from byte {self._base}; the file has {size}")
+            raise DamagedFlatbuffer(
+                f"its header speaks of {program} bytes and of segments from byte {self._base}; the file has {size}"
+            )
         super().__init__(data, program, tables=TABLES, unions=UNIONS)
         self._root = self.whole(IDENTIFIER, "Program")
         self._check_segments(size)
 
     def methods(self) -> Iterator[Method]:
         if not (plans := self._list(self._root, 1)):
-            raise Broken("there is no method in it")
+            raise DamagedFlatbuffer("there is no method in it")
         yield from map(self._method, plans)
 
     def _check_segments(self, size: int) -> None:
         places = [(self._get(s, 0, "<Q"), self._get(s, 1, "<Q")) for s in self._list(self._root, 4)]
         for start, length in places:
             if self._base + start + length > size:
-                raise Broken(f"a segment is bytes {self._base + start} to {self._base + start + length} of {size}")
+                raise DamagedFlatbuffer(
+                    f"a segment is bytes {self._base + start} to {self._base + start + length} of {size}"
+                )
         constants = self._table_of(self._root, 5)
         for table in [*constants, *self._list(self._root, 6)]:
             offsets = self._vector_of(table, 1, "Q")
@@ -97,9 +101,9 @@ class Program(Walk):
                 continue
             index = self._get(table, 0, "<I")
             if index >= len(places) or max(offsets) > places[index][1]:
-                raise Broken("a tensor's data are outside of their segment")
+                raise DamagedFlatbuffer("a tensor's data are outside of their segment")
         if any(self._get(named, 1, "<I") >= len(places) for named in self._list(self._root, 7)):
-            raise Broken("named data are in a segment that is not there")
+            raise DamagedFlatbuffer("named data are in a segment that is not there")
         self._segments, self._inline = len(places), len(self._list(self._root, 3))
 
     def _method(self, plan: int) -> Method:
@@ -113,10 +117,10 @@ class Program(Walk):
         for instruction in instructions:
             used += self._check_instruction(instruction, len(operators), len(delegates), len(instructions))
         if any(not 0 <= k < len(values) for k in used):
-            raise Broken("a method names a value that is not there")
+            raise DamagedFlatbuffer("a method names a value that is not there")
         kinds = [self._get(value, 0, "<B") for value in values]
         if any(kind and not self._table_of(value, 1) for kind, value in zip(kinds, values, strict=True)):
-            raise Broken("a value of a method is missing")
+            raise DamagedFlatbuffer("a value of a method is missing")
         tensors = {k: self._tensor(self._table_of(v, 1)[0]) for k, v in enumerate(values) if kinds[k] == TENSOR}
         memory = sum(self._vector_of(plan, 8, "Q"))
         if memory > MAX_MEMORY:
@@ -137,31 +141,31 @@ class Program(Walk):
     def _check_delegate(self, delegate: int) -> None:
         references = self._table_of(delegate, 1)
         if not references or not self._field(delegate, 0) or not self._field(delegate, 2):
-            raise Broken("a delegate has no name, no data or no options")
+            raise DamagedFlatbuffer("a delegate has no name, no data or no options")
         there = self._segments if self._get(references[0], 0, "<B") == SEGMENT else self._inline
         if self._get(references[0], 1, "<I") >= there:
-            raise Broken("a delegate's data are not there")
+            raise DamagedFlatbuffer("a delegate's data are not there")
 
     def _check_instruction(self, instruction: int, operators: int, delegates: int, count: int) -> list[int]:
         """The values that it uses."""
         if not (arguments := self._table_of(instruction, 1)):
-            raise Broken("an instruction has no arguments")
+            raise DamagedFlatbuffer("an instruction has no arguments")
         (call,), kind = arguments, self._get(instruction, 0, "<B")
         first, second = self._get(call, 0, "<i"), self._get(call, 1, "<i") if kind in (3, 4) else 0
         if kind in (1, 2):  # an operator, a delegate
             if not 0 <= first < (operators if kind == 1 else delegates):
-                raise Broken("an instruction names an operator or delegate that is not there")
+                raise DamagedFlatbuffer("an instruction names an operator or delegate that is not there")
             return list(self._integers(call, 1))
         if kind == 4 and not 0 <= second <= count:
-            raise Broken("a jump leads out of its method")
+            raise DamagedFlatbuffer("a jump leads out of its method")
         return [first, second] if kind == 3 else [first]
 
     def _tensor(self, tensor: int) -> Tensor:
         sizes, kind = self._integers(tensor, 2), self._get(tensor, 0, "<b")
         if len(sizes) > MAX_RANK or any(d < 0 for d in sizes):
-            raise Broken("a tensor has a negative dimension, or too many")
+            raise DamagedFlatbuffer("a tensor has a negative dimension, or too many")
         if len(self._vector_of(tensor, 3, "B")) != len(sizes):
-            raise Broken("a tensor's order of dimensions does not fit its shape")
+            raise DamagedFlatbuffer("a tensor's order of dimensions does not fit its shape")
         return Tensor(DTYPES.get(kind, f"type {kind}"), sizes, self._get(tensor, 8, "<b") != 0)
 
     def _table_of(self, table: int, slot: int) -> list[int]:
@@ -177,7 +181,7 @@ class Program(Walk):
         count, width = self._number(start, "<I"), struct.calcsize(kind)
         self._steps += count
         if self._steps > self._most:  # before the memory is taken
-            raise Broken(f"it has more than {self._most:,} parts")
+            raise DamagedFlatbuffer(f"it has more than {self._most:,} parts")
         return struct.unpack(f"<{count}{kind}", self._data[start + 4 : start + 4 + count * width])
 
     def _text(self, table: int, slot: int) -> str:

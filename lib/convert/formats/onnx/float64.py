@@ -11,49 +11,49 @@ from lib.convert.formats.onnx.names import every_name, rename, unused
 KINDS = {"to", "dtype", "output_dtype", "stash_type"}  # attributes that name an element type
 
 
-def has(model: ModelProto) -> bool:
+def has_float64(model: ModelProto) -> bool:
     """Whether anything in the model is float64."""
     return any(
         any(t.data_type == TensorProto.DOUBLE for t in graph.initializer)
-        or any(_is(v.type) for v in (*graph.input, *graph.output, *graph.value_info))
-        or any(a.t.data_type == TensorProto.DOUBLE or _says(a) for node in graph.node for a in node.attribute)
+        or any(_is_float64(v.type) for v in (*graph.input, *graph.output, *graph.value_info))
+        or any(a.t.data_type == TensorProto.DOUBLE or _names_float64(a) for node in graph.node for a in node.attribute)
         for graph in onnx_tidy.graphs(model.graph)
     )
 
 
-def single(model: ModelProto, *, keep_io: bool) -> ModelProto:
+def to_float32(model: ModelProto, *, keep_io: bool) -> ModelProto:
     """Changes ``model``, which is tidy. ``keep_io``: inputs and outputs stay float64, with casts behind and before them."""
     if keep_io:
-        _casts(model.graph)
+        _add_casts(model.graph)
     kept = {v.name for v in (*model.graph.input, *model.graph.output)} if keep_io else set()
     for graph in onnx_tidy.graphs(model.graph):
         for tensor in graph.initializer:
-            _tensor(tensor)
+            _convert_tensor(tensor)
         for value in (*graph.input, *graph.output, *graph.value_info):
             if value.name not in kept:
-                _type(value.type)
+                _convert_type(value.type)
         for node in graph.node:
             if node.op_type == "Cast" and node.output[0] in kept:
                 continue
             for a in node.attribute:
                 if a.HasField("t"):
-                    _tensor(a.t)
-                if _says(a):
+                    _convert_tensor(a.t)
+                if _names_float64(a):
                     a.i = TensorProto.FLOAT
     return model
 
 
-def _casts(graph: GraphProto) -> None:
+def _add_casts(graph: GraphProto) -> None:
     """Every float64 input and output of the main graph gets a float32 twin inside."""
     taken, held = every_name(graph), {t.name for t in graph.initializer}
     before, after = [], []
     for value in graph.input:
-        if _is(value.type) and value.name not in held:
+        if _is_float64(value.type) and value.name not in held:
             inner = unused(f"{value.name}_float32", taken)
             taken.add(inner)
             before.append((value.name, inner))
     for value in graph.output:
-        if _is(value.type):
+        if _is_float64(value.type):
             inner = unused(f"{value.name}_float32", taken)
             taken.add(inner)
             after.append((inner, value.name))
@@ -70,23 +70,23 @@ def _casts(graph: GraphProto) -> None:
     graph.node.extend([*first, *copies, *last])
 
 
-def _is(kind: TypeProto) -> bool:
+def _is_float64(kind: TypeProto) -> bool:
     return kind.tensor_type.elem_type == TensorProto.DOUBLE
 
 
-def _says(attribute: object) -> bool:
+def _names_float64(attribute: object) -> bool:
     return attribute.name in KINDS and attribute.i == TensorProto.DOUBLE  # type: ignore[attr-defined]
 
 
-def _type(kind: TypeProto) -> None:
+def _convert_type(kind: TypeProto) -> None:
     if kind.HasField("tensor_type") and kind.tensor_type.elem_type == TensorProto.DOUBLE:
         kind.tensor_type.elem_type = TensorProto.FLOAT
     for inner in ("sequence_type", "optional_type"):
         if kind.HasField(inner):
-            _type(getattr(kind, inner).elem_type)
+            _convert_type(getattr(kind, inner).elem_type)
 
 
-def _tensor(tensor: TensorProto) -> None:
+def _convert_tensor(tensor: TensorProto) -> None:
     if tensor.data_type == TensorProto.DOUBLE:
         with np.errstate(over="ignore"):
             small = numpy_helper.to_array(tensor).astype(np.float32)

@@ -27,10 +27,10 @@ QUANTISED = {"QuantizeLinear", "DequantizeLinear"}  # folded, the weights would 
 def fold(model: ModelProto) -> ModelProto:
     """Changes ``model``, which is tidy; of a model that cannot be folded nothing is changed."""
     parts, kept = _constant_nodes(model)
-    wanted = _wanted(kept, model.graph, {name for node in parts for name in node.output if name})
+    wanted = _read_values(kept, model.graph, {name for node in parts for name in node.output if name})
     if not wanted:
         return model
-    values = _computed(model, parts, wanted)
+    values = _compute(model, parts, wanted)
     if values is None:
         return model
     read = {name for node in kept for name in reads(node)} | {v.name for v in model.graph.output}
@@ -98,13 +98,13 @@ def _sizes(model: ModelProto) -> dict[str, int]:
     return found
 
 
-def _wanted(kept: list[NodeProto], graph: GraphProto, folded: set[str]) -> list[str]:
+def _read_values(kept: list[NodeProto], graph: GraphProto, folded: set[str]) -> list[str]:
     """Which folded values the rest of the graph reads."""
     read = {name for node in kept for name in reads(node)}
     return sorted(folded & read)
 
 
-def _computed(model: ModelProto, parts: list[NodeProto], wanted: list[str]) -> dict[str, np.ndarray] | None:
+def _compute(model: ModelProto, parts: list[NodeProto], wanted: list[str]) -> dict[str, np.ndarray] | None:
     """None where onnxruntime refuses: then nothing is folded."""
     import onnxruntime
 

@@ -5,32 +5,32 @@ from __future__ import annotations
 from onnx import ModelProto, ValueInfoProto
 
 NAME = 80
-Face = tuple[list[ValueInfoProto], list[ValueInfoProto]]
+Interface = tuple[list[ValueInfoProto], list[ValueInfoProto]]
 
 
-def of(model: ModelProto) -> Face:
+def of(model: ModelProto) -> Interface:
     """Copies of the inputs that are no initializers, and of the outputs."""
     return [copied(v) for v in _inputs(model)], [copied(v) for v in model.graph.output]
 
 
-def restore(model: ModelProto, face: Face) -> str:
-    """Declares inputs and outputs as ``face`` does: names that a tool gave to nameless dimensions go, inputs that it
+def restore(model: ModelProto, interface: Interface) -> str:
+    """Declares inputs and outputs as in ``interface``: names that a tool gave to nameless dimensions go, inputs that it
     dropped because nothing reads them any more come back.
 
     What contradicts it is not changed; the words say what.
     """
-    _given_back(model, face[0])
-    for which, mine, theirs in zip(("input", "output"), (_inputs(model), list(model.graph.output)), face, strict=True):
+    _restore_inputs(model, interface[0])
+    for which, mine, theirs in zip(("input", "output"), (_inputs(model), list(model.graph.output)), interface, strict=True):
         if [v.name for v in mine] != [v.name for v in theirs]:
             return f"names of {which}s"
         for value, wanted in zip(mine, theirs, strict=True):
-            if why := _differ(value, wanted, which == "input"):
+            if why := _difference(value, wanted, which == "input"):
                 return f"{why} of {value.name[:NAME]!r}"
             value.CopyFrom(wanted)
     return ""
 
 
-def _given_back(model: ModelProto, wanted: list[ValueInfoProto]) -> None:
+def _restore_inputs(model: ModelProto, wanted: list[ValueInfoProto]) -> None:
     """A caller goes on passing an input whose shape alone was asked for, after that shape was folded."""
     mine = {v.name: copied(v) for v in model.graph.input}
     if missing := {v.name for v in wanted} - mine.keys():
@@ -47,8 +47,8 @@ def _inputs(model: ModelProto) -> list[ValueInfoProto]:
     return [v for v in model.graph.input if v.name not in held]
 
 
-def _differ(value: ValueInfoProto, wanted: ValueInfoProto, given: bool) -> str:
-    """``given``: it is an input, whose free dimensions stay free. Of an output, inference may know more."""
+def _difference(value: ValueInfoProto, wanted: ValueInfoProto, is_input: bool) -> str:
+    """``is_input``: an input, whose free dimensions stay free. Of an output, inference may know more."""
     a, b = value.type, wanted.type
     if a.WhichOneof("value") != b.WhichOneof("value"):
         return "kind"
@@ -64,7 +64,7 @@ def _differ(value: ValueInfoProto, wanted: ValueInfoProto, given: bool) -> str:
     for m, t in zip(mine, theirs, strict=True):
         if m.HasField("dim_value") and t.HasField("dim_value") and m.dim_value != t.dim_value:
             return "sizes"
-        if given and m.HasField("dim_value") != t.HasField("dim_value"):
+        if is_input and m.HasField("dim_value") != t.HasField("dim_value"):
             return "dynamic dimensions"
         if m.dim_param and t.dim_param and m.dim_param != t.dim_param:
             return "dynamic dimensions"

@@ -101,7 +101,7 @@ def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str]
         target = stored_dtype(pipeline / name) if dtype == STORED else dtype
         state, changed = _cast(name, state, target)
         lossy |= changed
-        tensors |= _packed(ldm_names.plan(name, config, state, xl), state)
+        tensors |= _pack_tensors(ldm_names.plan(name, config, state, xl), state)
         for key in {"dtype", "torch_dtype"} & set(config):
             files[f"{name}/config.json"] = json.dumps(config | {key: target}, indent=2) + "\n"
     messages = []
@@ -143,19 +143,19 @@ def _cast(name: str, state: Tensors, dtype: str) -> tuple[Tensors, bool]:
     return out, any(not torch.equal(out[key].float(), tensor) for key, tensor in state.items())
 
 
-def _packed(moves: list[TensorMapping], state: Tensors) -> Tensors:
+def _pack_tensors(mappings: list[TensorMapping], state: Tensors) -> Tensors:
     import torch
 
     out: Tensors = {}
     stacks: dict[str, dict[int, torch.Tensor]] = {}
-    for move in moves:
-        tensor = state[move.name]
-        if move.how == STACKED:
-            stacks.setdefault(move.original, {})[move.part] = tensor
-        elif move.how == CONV:
-            out[move.original] = tensor[:, :, None, None].contiguous()
+    for mapping in mappings:
+        tensor = state[mapping.name]
+        if mapping.how == STACKED:
+            stacks.setdefault(mapping.original, {})[mapping.part] = tensor
+        elif mapping.how == CONV:
+            out[mapping.original] = tensor[:, :, None, None].contiguous()
         else:
-            out[move.original] = (tensor.T if move.how == TURNED else tensor).contiguous().clone()
+            out[mapping.original] = (tensor.T if mapping.how == TURNED else tensor).contiguous().clone()
     return out | {name: torch.cat([parts[k] for k in range(3)]) for name, parts in stacks.items()}
 
 
@@ -193,10 +193,10 @@ def _stable_diffusion_1(shapes: dict[str, tuple[int, ...]]) -> Contents:
     wrong = []
     for name, config in configs.items():
         blank = blank_shapes(name, config)
-        for move in ldm_names.plan(name, config, blank, False):
-            shape = shapes.get(move.original)
-            if shape != blank[move.name] and not (move.how == CONV and shape == (*blank[move.name], 1, 1)):
-                wrong.append(move.original)
+        for mapping in ldm_names.plan(name, config, blank, False):
+            shape = shapes.get(mapping.original)
+            if shape != blank[mapping.name] and not (mapping.how == CONV and shape == (*blank[mapping.name], 1, 1)):
+                wrong.append(mapping.original)
     if wrong:
         raise InvalidFile(
             "The single file does not say what it holds, and by its shapes it is not Stable Diffusion 1.x "
@@ -244,7 +244,7 @@ def unpack(tensors: Tensors, contents: Contents, pipeline: Path) -> list[str]:
         used |= {m.original for m in moves}
         # older releases of transformers know the text encoder's tensors by this prefix only, newer ones by both
         prefix = "text_model." if name == "text_encoder" else ""
-        state = {prefix + m.name.removeprefix(prefix): _taken(m, tensors[m.original], blank[m.name]) for m in moves}
+        state = {prefix + m.name.removeprefix(prefix): _unpack_tensors(m, tensors[m.original], blank[m.name]) for m in moves}
         (pipeline / name).mkdir(exist_ok=True)
         save_file(state, pipeline / name / WEIGHTS[NETWORKS[name][0]], metadata={"format": "pt"})
     messages = list(contents.notes)
@@ -254,7 +254,7 @@ def unpack(tensors: Tensors, contents: Contents, pipeline: Path) -> list[str]:
     return messages
 
 
-def _taken(move: TensorMapping, tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+def _unpack_tensors(move: TensorMapping, tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
     if move.how == STACKED and tensor.ndim and tensor.shape[0] % 3 == 0:
         tensor = tensor.chunk(3)[move.part]
     elif move.how == TURNED and tensor.ndim == 2:

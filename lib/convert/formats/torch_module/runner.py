@@ -21,14 +21,14 @@ class TorchModuleRunner:
     def __init__(self, folder: Path) -> None:
         from safetensors.torch import load_file
 
-        from lib.convert.formats.torch_module.source_code import examined
+        from lib.convert.formats.torch_module.source_code import check_source
 
         names = ("model.py", "model.safetensors", "signature.json")
         if missing := [n for n in names if not (folder / n).is_file()]:
             raise InvalidFile(f"The module lacks {', '.join(missing)}.")
         text = (folder / "model.py").read_text(encoding="utf-8")
         try:
-            examined(text)
+            check_source(text)
         except SyntaxError:
             raise InvalidFile("model.py is no Python.") from None
         self._signature = Signature.from_dict(json.loads((folder / "signature.json").read_text(encoding="utf-8")))

@@ -1,7 +1,7 @@
 """An exported program written out as Python: one ``torch.nn.Module`` whose ``forward`` is the program's ATen calls.
 
 Names and texts of an uploaded model end up in this source, so they are made identifiers or literals, only known
-kinds of calls are written, and ``examined`` reads the result once more before anybody runs it.
+kinds of calls are written, and ``check_source`` reads the result once more before anybody runs it.
 """
 
 from __future__ import annotations
@@ -58,10 +58,10 @@ class Source:
         self._program, self._names, self._used = program, {}, set(RESERVED)
         self._attributes: dict[str, str] = {}
         self.weights: dict[str, Any] = {}
-        self.text = self._written(inputs, takes, gives, title)
-        examined(self.text)
+        self.text = self._write(inputs, takes, gives, title)
+        check_source(self.text)
 
-    def _written(self, inputs: list[str], takes: str, gives: str, title: str) -> str:
+    def _write(self, inputs: list[str], takes: str, gives: str, title: str) -> str:
         from torch.export.graph_signature import InputKind, OutputKind
 
         signature, held, given = self._program.graph_signature, [], []
@@ -69,7 +69,7 @@ class Source:
         nodes = {n.name: n for n in self._program.graph.nodes if n.op == "placeholder"}
         for spec in signature.input_specs:
             if spec.kind in kinds:
-                held.append(self._hold(nodes[spec.arg.name], spec.target))
+                held.append(self._add_weight(nodes[spec.arg.name], spec.target))
             elif spec.kind == InputKind.USER_INPUT and spec.arg.name in nodes:
                 given.append(self._name(nodes[spec.arg.name], inputs[len(given)] if len(given) < len(inputs) else ""))
             else:
@@ -92,7 +92,7 @@ class Source:
         arguments = ", ".join(["self", *given])
         return head + "".join(held) + f"\n    def forward({arguments}):\n" + "\n".join(lines) + "\n"
 
-    def _hold(self, node: Any, target: str) -> str:
+    def _add_weight(self, node: Any, target: str) -> str:
         """The line that makes room for a weight, and the weight."""
         import torch
 
@@ -197,7 +197,7 @@ CALLED = re.compile(
 )
 
 
-def examined(text: str) -> None:
+def check_source(text: str) -> None:
     """Raises JobFailed for source that does anything but define a module of tensor operators."""
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ALLOWED):
