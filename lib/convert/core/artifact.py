@@ -1,4 +1,4 @@
-"""An artifact is a folder with the files of one format: its size, and the digests that say which files were proven."""
+"""An artifact is a folder with the files of one format: its size, and digests that identify the proven files."""
 
 from __future__ import annotations
 

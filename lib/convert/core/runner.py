@@ -20,7 +20,7 @@ Arrays = dict[str, np.ndarray]
 
 
 class Runner(Protocol):
-    """``__init__`` loads; raises InvalidFile for what is no such artifact."""
+    """``__init__`` loads the artifact; raises InvalidFile for one that is damaged or of another format."""
 
     def __init__(self, folder: Path) -> None: ...
 
@@ -35,7 +35,7 @@ class Runner(Protocol):
 
 @runtime_checkable
 class CoverageChecked(Protocol):
-    """A runner that can tell what a list of inputs leaves unseen of its model."""
+    """A runner that can tell which parts of its model a list of inputs does not test."""
 
     def blind_spots(self, cases: list[Arrays]) -> list[str]: ...
 

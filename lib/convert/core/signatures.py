@@ -1,6 +1,6 @@
-"""Which signature of a model with several is meant: a note beside the model, which its runner and its edges read.
+"""The chosen signature of a model with several: a note beside the model, which its runner and its edges read.
 
-Without a note, a runner shows every signature, its inputs and outputs called ``signature/name``. Knows no format.
+Without a note, a runner has the inputs and outputs of all signatures, called ``signature/name``. Knows no format.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPTION = Option(name="signature", title="Signature, where the model has several"
 
 @dataclass(slots=True)
 class SignatureChoice:
-    """``messages`` and ``lost`` are for an edge's answer: others were left out, as asked or without being asked."""
+    """``messages`` and ``lost`` are for an edge's answer: the signatures left out, by the visitor's choice or by default."""
 
     key: str
     messages: list[str] = field(default_factory=list)
@@ -44,10 +44,10 @@ def chosen(folder: Path) -> str:
 
 
 def pick(folder: Path, given: str, keys: list[str]) -> SignatureChoice:
-    """The one signature to convert, for a format that has room for one. ``given``: what the visitor asked for, or "".
+    """The signature to convert, for a format that holds only one. ``given``: the visitor's choice, or "".
 
-    Asked for none, it is ``serving_default``, else the first; then the others are lost. The choice is noted in
-    ``folder``, so that the proof looks at the same one. Raises InvalidValue for a signature that is not there.
+    The default is ``serving_default``, else the first signature; then the others are lost. The choice is noted in
+    ``folder``, so that the proof uses the same one. Raises InvalidValue for an unknown signature.
     """
     if given and given not in keys:
         raise InvalidValue("signature", given, ", ".join(k[:80] for k in keys[:20]) or "none: the model has no signatures")

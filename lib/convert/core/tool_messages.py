@@ -1,4 +1,4 @@
-"""What a tool or a runtime complained of, in one line for a visitor. Never a stack trace, a path or a Python internal."""
+"""Errors of tools and runtimes as one line for a visitor, without stack traces, paths or Python internals."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OWN_VARIABLES = re.compile(
 
 
 def sanitize_message(error: BaseException) -> str:
-    """One line without paths of this machine, terminal colours and attributes of Python objects."""
+    """The error as one line, without paths of this machine, terminal colours or attributes of Python objects."""
     if isinstance(error, WorkbenchError):
         text = clean(COLOURS.sub("", error.message))
     elif isinstance(error, INTERNAL) or OWN_VARIABLES.search(str(error)[:2000]):

@@ -1,6 +1,6 @@
-"""What each job of a conversion answers. A child may have been taken over by a file, so nothing is read unchecked.
+"""Schemas of the jobs' answers. A malicious file may control a child process, so no answer is used unchecked.
 
-Types and names of files are checked, not truth: what a converted model computes is for the proof.
+Types and file names are checked, not whether the values are true: the proof tests what a converted model computes.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def _signature(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class Answer(BaseModel):
-    """Keys that nobody reads are left out."""
+    """Unknown keys are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 

@@ -1,4 +1,4 @@
-"""Converts and proves: takes a source in, walks its route, proves it, packs what is proven.
+"""Converts a source along its route, proves the result and packs it.
 
 Runs in the app's own process and opens no file of a visitor: everything is a job (``worker/entrypoints.py``), in the
 environment that its format or edge needs.
@@ -72,7 +72,7 @@ class Converter:
         sweep(self._settings.gallery_hours)
 
     def close(self) -> None:
-        """Ends what runs; work that goes on after it meets Cancelled."""
+        """Ends all jobs. Conversions that are still running raise Cancelled."""
         with self._lock:
             self._closed = True
             for jobs in self._jobs.values():
@@ -132,9 +132,9 @@ class Converter:
     def convert(self, source: Source, target: str, options: dict[str, Any], folder: Path) -> JobChain:
         """Result: ``report``, and the paths ``artifact``, ``package`` and ``onnx`` in ``folder``, None where withheld.
 
-        ``withheld``: the same paths of a file that is not proven and was not asked for, for who takes it anyway.
-        ``options``: those of the route's edges, and of the proof (``options.OF_THE_PROOF``). Raises InvalidValue, when it
-        runs, for a target that cannot be reached and for options nobody takes.
+        ``withheld``: the same paths if the file is not proven and the option ``anyway`` is not set, else None.
+        ``options``: those of the route's edges and of the proof (``options.OF_THE_PROOF``). The chain raises InvalidValue
+        for a target that cannot be reached and for unknown options.
         """
         find(target)
 
@@ -191,7 +191,7 @@ class Converter:
         return (yield from chain.job(submit, stage=stage, share=share))
 
     def _ready(self, chain: JobChain, environment: str, share: float) -> Generator[Progress, None, Jobs]:
-        """The jobs of an environment, which is made first where it was never used."""
+        """The jobs of an environment, which is installed first if needed."""
         found = self._jobs.get(environment)
         if found is None:
             given: dict[str, Any] = {"preload": PRELOAD}
@@ -214,7 +214,7 @@ class Converter:
 
 
 def _inside(folder: Path, name: str | None) -> str | None:
-    """The path of what a child process left; None for a link, for nothing, and for a name that leads elsewhere."""
+    """The path of a child's file in ``folder``; None if it is missing, a link, or its name leads out of ``folder``."""
     if not isinstance(name, str) or name in ("", "..") or "\0" in name or Path(name).name != name:
         return None
     path = folder / name

@@ -1,6 +1,6 @@
-"""What a conversion will take here: seconds, as conversions took on this machine, and what is installed for it first.
+"""Estimates of a conversion: seconds, from earlier conversions on this machine, and megabytes to install first.
 
-The times are a small JSON file among the app's data: edge -> the last [bytes of the source, seconds].
+The times are in a small JSON file in the app's data folder: edge -> the last [bytes of the source, seconds].
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from lib.convert.edges import edges
 from lib.convert.formats import APP
 from lib.convert.service import catalogue
 
-NAME, REST = "convert-times.json", "rest"  # what is neither of a route's steps: taking in, the proof, packing
-REST_SECONDS = 5.0  # until one was measured
+NAME, REST = "convert-times.json", "rest"  # time outside of the route's steps: admitting, the proof, packing
+REST_SECONDS = 5.0  # used until there is a measurement
 MAX_TIMES, NEIGHBOURS, MAX_BYTES = 12, 3, 1 << 20
-FIXED_COST = 20e6  # bytes of a source that take as long as what is the same for all: starting tools, a dozen runs
+FIXED_COST = 20e6  # bytes of a source that take as long as the fixed part: starting tools, a dozen runs
 
 
 class Estimates:
-    """``folder`` is the app's folder of data."""
+    """``folder`` is the app's data folder."""
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._lock = folder, threading.Lock()
         self._times: dict[str, list[list[float]]] | None = None
 
     def targets(self, format: str, size: int) -> list[dict[str, Any]]:
-        """``catalogue.targets`` with ``seconds`` of the whole conversion, ``measured`` (on this machine, or not) and
-        ``install_mb``, what comes onto the disk first."""
+        """``catalogue.targets`` with ``seconds`` of the whole conversion, ``measured`` (True: from times on this machine)
+        and ``install_mb``, megabytes that are installed first."""
         out = []
         for row in catalogue.targets(format):
             steps = [edges()[hop] for hop in zip(row["route"], row["route"][1:], strict=False)]
@@ -51,7 +51,7 @@ class Estimates:
         return [row | {"install_mb": self._install([row["environment"]])} for row in catalogue.table()]
 
     def note(self, size: int, route: Iterable[dict[str, Any]], total: float) -> None:
-        """``route`` as in a report; ``total`` seconds of the whole conversion. A disk that is full is no error."""
+        """Records the times of a conversion. ``route``: as in a report; ``total``: seconds. A full disk is ignored."""
         with self._lock:
             times, rest = self._read(), total
             for hop in route:
@@ -67,8 +67,10 @@ class Estimates:
                 fresh.replace(self._folder / NAME)
 
     def _seconds(self, step: str, size: int) -> float | None:
-        """By the conversions that were nearest in size, newer ones first: their median, since the first of a server also
-        loads its tools. None where there was none."""
+        """The median over the conversions nearest in size, newer ones first; None without any.
+
+        The median, because the first conversion after a start also loads its tools.
+        """
         with self._lock:
             found = [
                 ((size + FIXED_COST) / (bytes_ + FIXED_COST), seconds)
@@ -79,7 +81,7 @@ class Estimates:
         return statistics.median(scaled) if scaled else None
 
     def _read(self) -> dict[str, list[list[float]]]:
-        """Holds the lock. An odd file counts as none."""
+        """The caller holds the lock. A damaged file counts as empty."""
         if self._times is None:
             self._times = {}
             path = self._folder / NAME

@@ -1,4 +1,4 @@
-"""Conversions: steps with a scratch folder, some of them in a thread of the app."""
+"""A chain of jobs with a scratch folder; some of its steps run in a thread of the app."""
 
 from __future__ import annotations
 
@@ -45,13 +45,13 @@ class JobChain(steps.Work):
             shutil.rmtree(folder, ignore_errors=True)
 
     def job(self, submit: Callable[[], Job], *, stage: str, share: float) -> Steps:
-        """The job that ``submit`` puts in line; its stages come behind ``stage``; ``share`` of the whole is done before."""
+        """Runs the job that ``submit`` starts. Its stages are prefixed with ``stage``; ``share`` (0 to 1) is done before."""
         return self.follow(submit, stage, share, share)
 
     def thread(
         self, function: Callable[[Callable[..., None]], Any], *, stage: str, share: float
     ) -> Generator[Progress, None, Any]:
-        """Something of our own that reports progress through a callback, which raises Cancelled on a stop."""
+        """Runs ``function`` in a thread. Its argument is a progress callback, which raises Cancelled after a cancel."""
         news: queue.Queue[tuple[str, Any]] = queue.Queue()
 
         def progress(message: str, done: float | None = None) -> None:

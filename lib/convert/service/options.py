@@ -1,4 +1,4 @@
-"""What a visitor chose for a route: every edge's options with defaults, and those of the proof. Runs nothing."""
+"""Options of a route: those of its edges, with defaults, and those of the proof. Runs nothing."""
 
 from __future__ import annotations
 
@@ -24,11 +24,10 @@ LOWEST_AGREEMENT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """``of_edge`` has one dict for every hop; ``given`` is what was set, for the report.
+    """``of_edge`` has one dict for every hop; ``given`` are the options as they were set, for the report.
 
-    ``samples`` is the path of a file with real inputs, ``preprocessing`` how its pictures become arrays where that is not
-    to be guessed, ``sizes`` those of dynamic dimensions, ``min_agreement`` the share of samples on which a lossy file
-    must decide as the source does.
+    ``samples``: path of a file with real inputs; ``preprocessing``: how its pictures become arrays, None to guess;
+    ``sizes``: of dynamic dimensions; ``min_agreement``: share of samples on which a lossy file must decide as the source.
     """
 
     of_edge: list[dict[str, Any]]
@@ -42,7 +41,7 @@ class Chosen:
 
 
 def chosen(route: tuple[Edge, ...], options: dict[str, Any]) -> Chosen:
-    """Raises InvalidValue for an option that no edge of the route takes, and for a value out of range."""
+    """Raises InvalidValue for an option that no edge of the route has, and for a value out of range."""
     if not isinstance(options, dict):
         raise InvalidValue("options", options, 'an object such as {"opset": 18}')
     # two hops may have an option of one name: it describes the result, so the last one takes it

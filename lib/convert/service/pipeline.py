@@ -1,4 +1,4 @@
-"""One conversion: every edge of its route, then the proof of all hops. Each step is a job; nothing is opened here."""
+"""One conversion: runs the edges of its route, then proves all hops. Each step is a job; no file is opened here."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """``source`` and ``target`` are what the route's first and last artifact answered.
+    """``source`` and ``target`` are the answers of the route's first and last artifact.
 
-    ``diverges``: the first ONNX node that differs, as ``first_difference.first`` gives it; None where none was looked for
-    or found. ``same_process``: both were timed in one process.
+    ``diverges``: the first ONNX node that differs, from ``first_difference.first``; None if there was no search or no
+    result. ``same_process``: both were timed in one process.
     """
 
     compared: Comparison
@@ -77,11 +77,11 @@ class Conversion:
 
     @property
     def calibrated(self) -> bool:
-        """Whether a hop measures ranges on samples: what it was calibrated on must not judge it."""
+        """Whether a hop measures ranges on samples. Samples used for calibration must not be used for the proof."""
         return any(edge.precision == "int8" for edge in self.route)
 
     def run_source(self, sizes: dict[str, int] | None = None) -> Generator[Progress, None, RunSource]:
-        """The source's own answers, before any tool has touched it; once more where a hop fixed other sizes."""
+        """Runs the source before any tool touches it. Runs again, with ``sizes``, if a hop fixed other sizes."""
         first, last = self.route[0].source, self.route[-1].target
         samples = None
         if self.chosen.samples is not None:
@@ -102,7 +102,7 @@ class Conversion:
         return checked(RunSource, (yield from self.job(find(first).environment, "run_source", arguments, "Proof", 0.1)))
 
     def run_edges(self, source: RunSource) -> Generator[Progress, None, list[Hop]]:
-        """Runs every edge. Raises InvalidFile where one changes nothing."""
+        """Runs every edge. Raises InvalidFile if one changes nothing."""
         out: list[Hop] = []
         given = source.samples is not None
         for k, (edge, options) in enumerate(zip(self.route, self.chosen.of_edge, strict=True)):
@@ -127,7 +127,7 @@ class Conversion:
         return out
 
     def prove(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, Proof]:
-        """Asks every artifact what the source was asked, and compares the answers."""
+        """Runs every artifact on the source's cases and compares the outputs."""
         first, last = self.route[0].source, self.route[-1].target
         source = yield from self._source_at_fixed_sizes(hops, source)
         source = yield from self._source_over_limits(hops, source)
@@ -157,7 +157,7 @@ class Conversion:
         return Proof(compared, source, answers[-1], node, same)
 
     def _source_at_fixed_sizes(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
-        """The cases of the sizes that a hop fixed; where these are too few, the source is asked anew at those sizes."""
+        """The cases with the sizes that a hop fixed. If they are too few, the source is run again at those sizes."""
         fixed = {name: size for hop in hops for name, size in hop.answer.fixed.items()}
         if not fixed:
             return source
@@ -185,7 +185,7 @@ class Conversion:
         return source.model_copy(update={"cases": source.cases + checked(RunFurther, answer).cases})
 
     def _lossy(self, hops: list[Hop], source: RunSource, answers: list[RunTarget]) -> Answer | None:
-        """The last hop, where its precision rounds: what ``hops.compare`` needs to emulate it."""
+        """What ``hops.compare`` needs to emulate the last hop; None if its precision is not lossy."""
         if hops[-1].precision not in LOSSY:
             return None
         before = answers[-2].signature if len(answers) > 1 else source.signature
@@ -209,7 +209,7 @@ class Conversion:
         return "samples" if samples else "made-up inputs"
 
     def _answers(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, list[RunTarget]]:
-        """Every artifact's answers to what the source was asked. The last one is timed beside the source."""
+        """Runs every artifact on the source's cases. The last one is timed together with the source."""
         first = self.route[0].source
         out: list[RunTarget] = []
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
@@ -236,7 +236,7 @@ class Conversion:
     def _first_divergence(
         self, compared: Comparison, source: RunSource, hops: list[Hop]
     ) -> Generator[Progress, None, Answer | None]:
-        """Between the two ONNX models of the first hop that failed, if it was between such."""
+        """The first node that differs in the first failed hop; None unless source and target of the hop are ONNX."""
         chain = [find(self.route[0].source).on_disk, *(find(e.target).on_disk for e in self.route)]
         for k, (before, after) in enumerate(pairwise(chain)):
             if compared.hops[k].verdict == "failed" and before == after == "onnx" and source.cases:
@@ -251,7 +251,7 @@ class Conversion:
 
 
 def _as_json(cases: list[Case]) -> list[Answer]:
-    """As the child processes take them."""
+    """As JSON for the child processes."""
     return [case.model_dump() for case in cases]
 
 

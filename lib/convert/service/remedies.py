@@ -1,4 +1,4 @@
-"""What to try where a file is withheld: plain sentences, each with the options or the target that try it. Runs nothing."""
+"""Suggestions for a withheld file: sentences, each with the options or the target to try. Runs nothing."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ Remedy = dict[str, Any]
 
 
 def remedies(report: dict[str, Any], reachable: list[str]) -> list[Remedy]:
-    """``text``, and ``options`` (added to those that were given) or ``target`` where one click can try it; else None.
+    """Up to four of {text, options, target}; none for a proven file.
 
-    ``report`` is that of a conversion; ``reachable`` the targets of its source. Nothing for a proven file.
+    ``options`` (added to the ones that were given) or ``target`` are set if one click can try it, else None.
+    ``report``: of the conversion; ``reachable``: the targets of its source.
     """
     if report["verdict"] == "proven":
         return []

@@ -1,4 +1,4 @@
-"""The report of a conversion: the contract of ``/convert``. Puts figures together, makes none."""
+"""The report of a conversion: the contract of ``/convert``. Collects figures, computes none."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> di
         "chosen": {name: value for hop in hops for name, value in hop.answer.chosen.items()},
         "source": _side(admitted.format, admitted.bytes, before, source.signature),
         "target": _side(hops[-1].edge.target, last.bytes, after, target.signature) | {"files": last.files},
-        # medians of a busy machine say little of the models
+        # medians measured on a busy machine say little about the models
         "latency_ratio": after / before if before and after and target.steady_ms else None,
         "latency_steady": target.steady_ms,
         "size_ratio": last.bytes / admitted.bytes if admitted.bytes and find(admitted.format).holds_weights else None,
@@ -58,7 +58,7 @@ def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> di
 
 
 def summary(report: dict[str, Any]) -> str:
-    """The verdict's line: ``half the size, 1.6 times slower on this CPU; same top class on 78 of 80 samples``."""
+    """One line: ``half the size, 1.6 times slower on this CPU; same top class on 78 of 80 samples``."""
     busy = ["speed unknown, as the machine was busy"] if report["latency_steady"] is False else []
     parts = [*_size(report["size_ratio"]), *_speed(report["latency_ratio"]), *busy]
     quality = report["quality"]
@@ -107,7 +107,7 @@ def _side(format: str, size: int, median_ms: float | None, signature: dict[str, 
 
 
 def _versions(route: list[Edge]) -> dict[str, str]:
-    """Of the route's own tools, as far as they are packages of the app's environment, or pins of the tool's own."""
+    """Versions of the route's tools: packages of the app's environment, or pins of the tool's own environment."""
     out: dict[str, str] = {}
     for edge in route:
         if edge.environment != APP:

@@ -1,4 +1,4 @@
-"""From files with outputs to the verdicts of a conversion: every hop, end to end, and three ways for ONNX."""
+"""Verdicts of a conversion from files with outputs: every hop, end to end, and for ONNX in a second runtime."""
 
 from __future__ import annotations
 
@@ -39,15 +39,16 @@ def compare(
     min_agreement: float = 0.95,
     calibrated_on: str = "",
 ) -> Comparison:
-    """Every hop, end to end, the three ways for ONNX, and how well a lossy file does its task.
+    """Compares every hop, end to end, in three runtimes for ONNX, and measures how well a lossy file does its task.
 
-    ``source_runs`` is the folder with the source's outputs, ``answers`` one dict a hop: its ``folder`` of outputs,
-    ``refused`` and ``reference``; ``blind_spots`` what each hop left unseen; ``ranked`` the outputs with one row a
-    detection;
-    ``constants`` those that depend on no input; ``masks`` inputs that switch positions off. ``lossy`` is about the last
-    hop, where its precision rounds: ``format``, the folders ``source`` and ``target``, and ``inputs`` and ``outputs``,
-    the route source's names -> its source's. ``calibrated_on``: for static ranges "samples", "made-up inputs" or the
-    same samples that judge; "" for others.
+    - ``source_runs``: the folder with the source's inputs and outputs
+    - ``answers``: one dict a hop: its ``folder`` of outputs, ``refused`` and ``reference``
+    - ``blind_spots``: for each hop, sentences on what its inputs did not test
+    - ``ranked``: outputs with one row a detection; ``constants``: outputs that depend on no input
+    - ``masks``: inputs that switch positions off
+    - ``lossy``: the last hop, if its precision is lossy: ``format``, the folders ``source`` and ``target``, and ``inputs``
+      and ``outputs``, names of the route's source -> names of the hop's source
+    - ``calibrated_on``: for static ranges "samples", "made-up inputs" or "the same … samples"; "" for others
     """
     source = Outputs(Path(source_runs), {}, ran_twice=False)
     artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
@@ -73,12 +74,12 @@ def compare(
     if not deterministic:
         end_to_end.lower("unproven", UNSTEADY)
     elif end_to_end.verdict == "proven" and (bad := [h for h in hops if h.verdict == "failed"]):
-        # two errors that undo each other are no proof
+        # two errors may cancel out
         end_to_end.lower("unproven", f"A step on the way failed: {bad[0].reason}")
     _lower_for_blind_spots(end_to_end, [one for some in blind_spots for one in some])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
     if three and three.counts and end_to_end.verdict == "proven":
-        # a lossy file differs from its source by design; the two that run it must still agree
+        # a lossy file differs from its source by design, but two runtimes of the file must agree
         found, who = (three.runtimes, "with it") if precision in LOSSY else (three.reference, "with the source")
         if found and found.verdict == "failed":
             why = f"onnxruntime agrees with the source, the reference evaluator does not agree {who}: {found.reason}"
@@ -89,7 +90,7 @@ def compare(
 
 
 def _within_memory(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """As many as memory allows: they come in no order, so the first are as good as any."""
+    """As many cases as memory allows. The cases are shuffled, so the first ones are a fair choice."""
     size, out = 0, []
     for case in cases:
         size += (folder / f"out-{case['file']}").stat().st_size
@@ -100,7 +101,7 @@ def _within_memory(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, 
 
 
 def _decided_by_task(explained: Faithfulness | None, task_quality: TaskQuality | None) -> Faithfulness | None:
-    """Where a format itself errs as much as the output moves, enough real inputs on which the task stays decide."""
+    """Where the format's own errors are as large as the output's movement, a good task quality on enough samples decides."""
     if not explained or not explained.vacuous or not task_quality or not task_quality.good:
         return explained
     if task_quality.on != "samples" or task_quality.count < MIN_SAMPLES_TO_DECIDE or not task_quality.interval:
@@ -112,7 +113,7 @@ def _decided_by_task(explained: Faithfulness | None, task_quality: TaskQuality |
 def _lower_for_quality(
     end_to_end: Verdict, task_quality: TaskQuality | None, calibrated_on: str, explained: Faithfulness | None
 ) -> None:
-    """Faithful is not yet useful: a lossy file must also do its task."""
+    """Lowers the verdict of a lossy file that is faithful, but does not do its task well enough."""
     if end_to_end.verdict == "failed":
         return
     if task_quality is None:
@@ -140,7 +141,7 @@ def _lower_for_quality(
 
 
 def _lower_for_blind_spots(verdict: Verdict, blind_spots: Sequence[str]) -> None:
-    """What agreed on all inputs is not proven where those inputs could not show everything."""
+    """Lowers "proven" to "unproven" if the inputs did not test everything."""
     if blind_spots and verdict.verdict == "proven":
         verdict.lower("unproven", f"{' '.join(dict.fromkeys(blind_spots))} Otherwise: {verdict.reason}")
 
@@ -166,7 +167,7 @@ def _compare(
                 pairs.append(Pair(case["kind"], moved, None, "", *about))
             continue
         expected = source.of(case["file"])
-        if expected is None:  # refused there: a hop before has failed
+        if expected is None:  # refused there: an earlier hop has failed
             continue
         why = target.refused.get(case["file"], "it gave no answer")
         ours = target.of(case["file"])
@@ -183,7 +184,7 @@ def _compare(
 def _perturbed(
     one: Outputs, first: Outputs, case: dict[str, Any], cases: list[dict[str, Any]], ranked: Sequence[str]
 ) -> arrays.Arrays | None:
-    """What ``one`` would make of perturbed inputs: it computes the same as ``first``, so it is moved as far."""
+    """The outputs of ``one`` on perturbed inputs, estimated by the change that these make in ``first``."""
     kind = case["kind"].removeprefix("perturbed").strip() or "ordinary"
     plain = next((c["file"] for c in cases if (c["kind"], c["seed"]) == (kind, case["seed"])), "")
     ours, before, after = one.of(plain), first.of(plain), first.of(case["file"])
@@ -204,7 +205,7 @@ def _three_way(
     precision: str,
     ranked: Sequence[str],
 ) -> ThreeWay | None:
-    """Source, onnxruntime and reference evaluator on one case. None for formats without a reference."""
+    """Compares source, onnxruntime and reference evaluator on one case. None for formats without a reference."""
     first = next((c["file"] for c in cases if c["kind"] == "ordinary"), None)
     if reference is None or first is None:
         return None
@@ -228,7 +229,7 @@ def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
 
 
 def _decide_one_case(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> Verdict:
-    """Of one set of inputs, so movement cannot be asked for; what was found needs no sentence."""
+    """The verdict on one set of inputs, so without a check of movement. A "proven" gets no reason."""
     found = decide([Pair("ordinary", expected, other)], precision, inputs=False)
     if found.verdict == "proven":
         found.reason = ""

@@ -15,7 +15,7 @@ from lib.convert.worker.outputs import Outputs
 
 LOSSY = ("fp16", "int8")
 EMULATED = {"sample": 8, "lifelike": 2, "ordinary": 2, "resized": 2}  # cases of each kind that the emulation runs
-EMULATED_FP16 = {"large": 4}  # what a bound too many cuts off; int8 ends where its ranges end
+EMULATED_FP16 = {"large": 4}  # these show a wrong bound; int8 has bounds anyway, its ranges
 MAX_SAMPLES = 12  # samples, where nothing else is run
 MADE_UP = ("lifelike", "ordinary", "resized")
 
@@ -51,9 +51,9 @@ def emulation_verdict(
 
 
 def _cases_to_emulate(cases: list[dict[str, Any]], precision: str) -> list[dict[str, Any]]:
-    """Real inputs where there are any, and noise beside them, since it finds what real ones do not reach.
+    """Samples, if there are any, and noise, since it reaches what samples do not.
 
-    Not for int8: its ranges end where those of the real inputs end, and noise is cut off there.
+    For int8 samples only: its ranges end where theirs end, and noise would be cut off.
     """
     real = [c for c in cases if c["kind"] == "sample"]
     if real and precision == "int8":

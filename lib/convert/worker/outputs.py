@@ -1,4 +1,4 @@
-"""What one artifact answered, by case: files that ``run_source`` and ``run_target`` left."""
+"""Outputs of one artifact by case, from the files that ``run_source`` and ``run_target`` wrote."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from lib.convert.core import arrays
 
 
 class Outputs:
-    """``of(file)`` gives a case's outputs; None where the artifact refused it."""
+    """``of(file)`` gives a case's outputs; None if the artifact refused it."""
 
     def __init__(self, folder: Path, refused: dict[str, str], *, ran_twice: bool = True) -> None:
-        """``ran_twice``: it ran the first case twice. The source did so where its answers were made."""
+        """``ran_twice``: whether the folder has a second run of the first case, as targets have."""
         self.folder, self.refused, self.ran_twice = folder, refused, ran_twice
 
     def of(self, file: str) -> arrays.Arrays | None:

@@ -1,6 +1,6 @@
-"""What a visitor takes away: the artifact, and a zip of it with its report and a model card.
+"""Packs a result: the artifact, and a zip of it with its report and a model card.
 
-Nothing is packed but the files that were proven, bit for bit.
+Only the files that the proof ran on are packed, bit for bit.
 """
 
 from __future__ import annotations
@@ -98,5 +98,5 @@ def _values(values: list[dict[str, Any]]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Names, and so reasons and messages, come from uploads: no line breaks, no markup."""
+    """Text without line breaks and markup. Names come from uploads, and so do parts of reasons and messages."""
     return "".join(c if c.isprintable() and c not in "`<>|[]" else " " for c in text)

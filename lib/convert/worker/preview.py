@@ -1,4 +1,4 @@
-"""A look at a file of samples before anything is converted: figures, and a few pictures as the model will see them.
+"""A preview of a file of samples: counts, classes, and a few pictures as the model will see them.
 
 Runs in a child process, like everything that opens an upload.
 """

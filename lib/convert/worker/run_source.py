@@ -1,7 +1,7 @@
-"""The source's side of the proof: is it sound, which sizes does it take, and what does it answer?
+"""The source's side of the proof: checks the source, finds sizes that it accepts, and runs it on the cases.
 
 Runs before any tool touches the model, so that no tool is blamed for a fault of the source, and so that tools which
-must fix a dimension fix it at a size that the source takes.
+must fix a dimension fix it at a size that the source accepts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib.model_inputs.hints import in_folder
 
 Answer = dict[str, Any]
 PERTURBED_PER_KIND = 2
-MAX_CASES_CHECKED = 40  # inputs that are asked which code of the model they run
+MAX_CASES_CHECKED = 40  # inputs that ``blind_spots`` gets
 
 
 def run_source(
@@ -36,12 +36,12 @@ def run_source(
     timed: bool = True,
     one_signature: str | None = None,
 ) -> Answer:
-    """Checks the source, finds sizes that it takes, reads the samples, makes the cases and runs the source on them.
+    """Checks the source, finds sizes that it accepts, reads the samples, makes the cases and runs the source on them.
 
-    ``samples``: ``path``, ``name``, ``folder`` to store them in, ``preprocessing``; half of them are judged where the
-    other half is used for calibration (``calibrated``). ``timed`` False: it will be timed beside the target.
-    ``one_signature``: the target has room for one only, this, or the default for ""; None: for all.
-    Raises InvalidFile for a bad source or bad samples, InvalidValue for sizes that it does not have.
+    ``samples``: ``path``, ``name``, ``folder`` to store them in, ``preprocessing``. ``calibrated``: half of them are kept
+    for calibration. ``timed`` False: the source will be timed together with the target. ``one_signature``: the signature
+    for a target that holds only one ("" for the default); None if the target holds all. Raises InvalidFile for a bad
+    source or bad samples, InvalidValue for sizes of unknown dimensions.
     """
     progress("Checking the source")
     runner = load(format, Path(folder))
@@ -57,7 +57,7 @@ def run_source(
     progress("Running the source")
     wide = find(format).on_disk in ("onnx", "pt2")  # other runtimes crash where these refuse an index
     found = source_sizes.find_sizes(runs, signature, sizes, source_samples.sizes_of(real, signature, sizes), seeds)
-    # pictures, waves and texts leave the size open: they are read once more at the one that the source takes
+    # pictures, waves and texts fit any size: they are read once more at the one that the source accepts
     open_ = real is not None and real.kind != "arrays" and bool(found.sizes)
     if open_ and source_samples.sizes_of(real, signature, {}) != found.sizes:
         real = source_samples.read_samples(samples, signature, found.sizes, Path(folder), hints)
@@ -95,7 +95,7 @@ def run_source(
 
 
 def run_further(progress: Any, format: str, folder: str, out: str, sizes: dict[str, int], limits: dict[str, int]) -> Answer:
-    """One more case for each dimension that a target gives a largest size, one larger: ``cases`` that the source takes."""
+    """Runs one more case for each limit of a target, one above the limit: ``cases`` that the source accepts."""
     progress("Running the source")
     runner = load(format, Path(folder))
     runs = SourceRuns(runner, Path(out), prefix="further-")
@@ -105,12 +105,12 @@ def run_further(progress: Any, format: str, folder: str, out: str, sizes: dict[s
 
 
 def _hints(runner: Runner, folder: Path) -> dict[str, Any]:
-    """What the source says of how its pictures are made: metadata, first operators, files beside it."""
+    """What the source says about its preprocessing: metadata, first operators, files beside it."""
     return runner.hints() if isinstance(runner, Hinting) else in_folder(folder)
 
 
 def _run_perturbed(runs: SourceRuns) -> None:
-    """Inputs that look real, moved by their last bit: what rounding makes of saturated outputs shows only there."""
+    """Runs realistic inputs with their last bit changed. Noise may saturate an output and so hide its rounding."""
     for kind in ("lifelike", "sample"):
         for case in [c for c in runs.cases if c["kind"] == kind][:PERTURBED_PER_KIND]:
             inputs = arrays.load(runs.out / f"in-{case['file']}")

@@ -1,4 +1,4 @@
-"""The target's side of the proof: a converted artifact's answers to the cases that the source took, and how fast it is."""
+"""The target's side of the proof: runs a converted artifact on the cases that the source accepted, and times it."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ def run_target(
 ) -> Answer:
     """Runs an artifact on the cases in ``source_runs``; outputs go to ``out`` under the source's names.
 
-    ``source`` is the source's signature, ``names`` what the edges so far have renamed. ``beside`` is the source
-    itself where both can live in one process: then both are timed in turns. Only the ``last`` artifact of a route is
-    timed and put beside the reference evaluator.
+    ``source``: the source's signature; ``names``: what the edges so far have renamed; ``beside``: the source itself, if
+    both can run in one process: then they are timed in turns. Only the ``last`` artifact of a route is timed and run in
+    the reference evaluator.
     """
     progress("Running the result")
     runner = load(format, Path(folder))
@@ -56,7 +56,7 @@ def run_target(
 
     refused, first = {}, next((c for c in cases if c["kind"] == "ordinary"), None)
     todo = [c for c in cases if not c["kind"].startswith("perturbed")]
-    # the first case comes twice: a dropout left on, or any other chance, shows
+    # the first case is run twice, to detect dropout that was left on or another source of randomness
     for file, case in [(c["file"], c) for c in todo] + ([(f"again-{first['file']}", first)] if first else []):
         seconds = EXTREME_SECONDS * 4 if case["kind"] in EXTREME else CASE_SECONDS * 2  # a target may be slower
         try:
@@ -64,7 +64,7 @@ def run_target(
             arrays.save(Path(out) / f"out-{file}", call(lambda x, s=seconds: run(runner, x, s), inputs))
         except MemoryError:
             raise
-        except Exception as error:  # whatever a framework raises for inputs that it does not take
+        except Exception as error:  # frameworks raise all kinds of errors for inputs that they refuse
             refused[file] = sanitize_message(error)
     reply: Answer = {"signature": signature.as_dict(), "refused": refused}
     reply |= dict.fromkeys(("reference", "median_ms", "steady_ms"))
@@ -84,7 +84,7 @@ def run_target(
 
 
 def _reference(runner: Any, call: Callable[..., arrays.Arrays], inputs: arrays.Arrays, out: Path, file: str) -> str | None:
-    """None: no reference for this format; "": its outputs are in ``out``; or why not."""
+    """None if the format has no reference; "" if its outputs are in ``out``; else why it did not run."""
     if not isinstance(runner, Referenced):
         return None
     try:
@@ -92,15 +92,15 @@ def _reference(runner: Any, call: Callable[..., arrays.Arrays], inputs: arrays.A
             arrays.save(out / "reference.npz", call(runner.run_reference, inputs))
     except TooSlow:
         return f"it took over {REFERENCE_SECONDS} s"
-    except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
+    except Exception as error:  # depends on the operator: numpy's, onnx's or Python's own
         return sanitize_message(error)
     return ""
 
 
 def _reference_of_source(runner: Referenced, inputs: arrays.Arrays, out: Path) -> None:
-    """The reference evaluator on the source itself: where it differs there, it says nothing about the conversion.
+    """Runs the reference evaluator on the source. If it differs there, too, it says nothing about the conversion.
 
-    Only run where it does not agree with the converted model's runtime, since it is slow.
+    It is slow, so it only runs if it disagrees with onnxruntime on the converted model.
     """
     from lib.convert.worker.hops import differs
 
@@ -111,7 +111,7 @@ def _reference_of_source(runner: Referenced, inputs: arrays.Arrays, out: Path) -
     try:
         with at_most(REFERENCE_SECONDS):
             arrays.save(out / "reference-source.npz", runner.run_reference(inputs))
-    except (TooSlow, Exception):  # then nothing is known of it
+    except (TooSlow, Exception):  # then there is no result for the source
         return
 
 

@@ -1,4 +1,4 @@
-"""Runs of a source on cases: what it took, what it refused and why, and whether it ends at all."""
+"""Runs a source on cases: records those that it accepts, and why it refuses or times out on others."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ MAX_SLOW = 2  # runs that take too long
 
 @dataclass(slots=True)
 class SourceRuns:
-    """``cases`` has those that the source took, with their files in ``out``; ``refused`` the others, and why."""
+    """``cases``: accepted by the source, with their files in ``out``; ``refused``: the others, and why."""
 
     runner: Runner
     out: Path
@@ -38,7 +38,7 @@ class SourceRuns:
         return run(self.runner, {name: value.copy() for name, value in inputs.items()}, seconds)
 
     def too_slow(self) -> None:
-        """Raises InvalidFile the second time: a model that does not end would hold a worker for every case."""
+        """Raises InvalidFile the second time: a model that never ends would block a worker for every case."""
         self.slow_runs += 1
         if self.slow_runs >= MAX_SLOW:
             raise InvalidFile(
@@ -52,7 +52,7 @@ class SourceRuns:
             outputs = self.run(case.arrays, EXTREME_SECONDS if case.kind in EXTREME else CASE_SECONDS)
         except MemoryError:
             raise
-        except Exception as error:  # whatever a framework raises for inputs that it does not take
+        except Exception as error:  # frameworks raise all kinds of errors for inputs that they refuse
             self.refused.append((case, sanitize_message(error)))
             if isinstance(error, LimitExceeded):
                 self.timed_out.add(case.kind)
@@ -68,7 +68,7 @@ class SourceRuns:
 
 
 def same_outputs(a: arrays.Arrays, b: arrays.Arrays) -> bool:
-    """Two runs on the same inputs: equal up to the order of additions among threads."""
+    """Whether two runs on the same inputs agree, up to the order of additions among threads."""
     from lib.convert.proof.measures import kind, peak, wide
 
     for name, one in a.items():

@@ -1,4 +1,4 @@
-"""A visitor's samples on the source's side: read for its signature, divided, run, and described for the report."""
+"""A visitor's samples: read for the source's signature, split, run through the source, and summarised for the report."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ MAX_JUDGED, MAX_BYTES = 512, 512 << 20  # samples that are run, and bytes of the
 def read_samples(
     upload: dict[str, Any], signature: Signature, sizes: dict[str, int], folder: Path, hints: dict[str, Any]
 ) -> Samples:
-    """Reads the file ``given`` (``path``, ``name``, ``preprocessing``) and stores it in its ``folder`` for the edges.
+    """Reads the file of ``upload`` (``path``, ``name``, ``preprocessing``) and stores it in its ``folder`` for the edges.
 
     Raises InvalidFile for bad samples.
     """
@@ -48,7 +48,7 @@ def read_samples(
 
 
 def sizes_of(samples: Samples | None, signature: Signature, sizes: dict[str, int]) -> dict[str, int]:
-    """What the first sample makes of the dynamic dimensions."""
+    """Sizes of the dynamic dimensions in the first sample, without those in ``sizes``."""
     found: dict[str, int] = {}
     for value in signature.inputs if samples else ():
         row = samples.rows[0].get(value.name)
@@ -58,7 +58,7 @@ def sizes_of(samples: Samples | None, signature: Signature, sizes: dict[str, int
 
 
 def run_samples(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int]:
-    """Runs ``rows``; numbers of those that were run. One that the source refuses is the visitor's fault and named."""
+    """Runs ``rows`` in random order; the numbers of those that were run. Raises InvalidFile for a refused sample."""
     done: list[int] = []
     # files are often sorted by class or by time: the first few say little of the rest
     for number in np.random.default_rng([len(rows), proof_cases.ORDER]).permutation(rows)[:MAX_JUDGED].tolist():
@@ -88,5 +88,5 @@ def summary(samples: Samples, name: str, calibration: list[int], judged: list[in
 
 
 def split(samples: Samples, calibrated: bool) -> tuple[list[int], list[int]]:
-    """(calibration, judged): numbers of rows. What ranges were measured on does not judge them."""
+    """(calibration, judged): numbers of rows. Samples that ranges are measured on are not used for the proof."""
     return halves(samples) if calibrated else ([], list(range(len(samples.rows))))

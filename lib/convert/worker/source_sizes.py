@@ -1,4 +1,4 @@
-"""Sizes of the dynamic dimensions that a source takes: as given, as the samples have them, or found by trying."""
+"""Sizes of the dynamic dimensions that a source accepts: as given, from the samples, or found by trying."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ OTHER_RATE = 8000  # hertz: telephones, beside 16000
 def find_sizes(
     runs: SourceRuns, signature: Signature, sizes: dict[str, int], real: dict[str, int], seeds: list[int]
 ) -> dimensions.SizeSearch:
-    """As given, then as the samples have them, then by trying; other sizes are tried for all that were not given."""
+    """Sizes as given, else from the samples, else by trying; and a second choice for those that were not given."""
     if not real:
         return _search(runs, signature, sizes, seeds)
     found, free = _search(runs, signature, sizes | real, seeds), _search(runs, signature, sizes, seeds)
@@ -29,7 +29,7 @@ def find_sizes(
 
 
 def run_other_rate(runs: SourceRuns, signature: Signature, fixed: dict[str, int], seed: int) -> None:
-    """Sound at another rate wants other sizes, and often a branch of its own."""
+    """Runs a case of another sample rate. It needs other sizes, and models often have a branch for it."""
     rates = {v.name: (OTHER_RATE, OTHER_RATE) for v in signature.inputs if is_rate(v)}
     if rates and (found := _search(runs, signature, fixed, [seed], rates)).accepted:
         made = proof_cases.cases(signature, (seed,), found.sizes, ranges=found.integers | rates, only_first=True)[0]

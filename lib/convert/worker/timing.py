@@ -1,4 +1,4 @@
-"""Latency of models, measured in turns."""
+"""Measures the latency of models, in turns."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ STEADY = 0.5  # (third quartile - first quartile) / median, from which on other 
 
 
 def measured(calls: dict[str, Callable[[], Any]]) -> tuple[dict[str, float], bool]:
-    """Median milliseconds of each call, and whether they are steady enough to be compared.
+    """Median milliseconds of each call, and whether the times are steady enough to be compared.
 
-    The calls take turns, so a busy machine is busy for all of them; threads that wait for one another suffer more from
-    it than others do, and then the medians say more about the machine than about the models.
+    The calls take turns, so that other load on the machine slows all of them. Threads that wait for one another suffer
+    more from it than others, so unsteady medians say more about the machine than about the models.
     """
     times: dict[str, list[float]] = {name: [] for name in calls}
     for call in calls.values():
