@@ -1,4 +1,4 @@
-"""The source as a lossy precision rounds it, once to nearest and several times at random."""
+"""Outputs of the source rounded to a lossy precision: once to nearest, and several times at random."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-LONG = 10.0  # seconds for the first run of all inputs, from which on there are fewer draws
+LONG = 10.0  # seconds of the first run of all inputs; if it takes longer, there are fewer draws
 MAX_HELD = 1_000_000_000  # bytes of outputs of all draws
 
 
@@ -32,7 +32,7 @@ class Emulation:
 
 
 def run_draws(found: Emulation, run: Callable[[np.random.Generator | None], list[Arrays]], seed: int, draws: int) -> None:
-    """Fills ``outputs`` with ``run(None)`` and ``draws`` with ``run(generator)``; fewer where that is long or large."""
+    """Fills ``outputs`` with ``run(None)`` and ``draws`` with ``run(generator)``; fewer draws if a run is slow or large."""
     start = time.monotonic()
     found.outputs = run(None)
     seconds = time.monotonic() - start

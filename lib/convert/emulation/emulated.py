@@ -1,8 +1,8 @@
-"""What a lossy precision must give of its source: our own rounding of the source, run beside the file that a tool made.
+"""Emulates a lossy precision: rounds the source here and runs it, to compare with the file that a tool made.
 
-``emulated`` rounds the source's weights and activations as the target format says and runs that; ``draws`` are the
-same with the grid of the rounding shifted at random, so their spread is what the format explains on these inputs.
-``faithfulness.assess`` (numpy only) compares. Nothing here calls a tool that makes such files.
+``emulated`` rounds the source's weights and activations as the target format says and runs the result. Its ``draws`` are
+the same with a randomly shifted rounding grid; their spread is the error that the format explains on these inputs.
+``faithfulness.assess`` (numpy only) compares. No tool that makes such files is used.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from lib.convert.emulation.draws import Arrays, Emulation
 from lib.convert.formats import find
 from lib.errors import JobFailed
 
-MAX_BYTES = 1_900_000_000  # of a source's files: beyond, its copy does not fit one protobuf and memory is short
-MAX_DRAWN = 1_000_000_000  # beyond, one run of the rounded source and no draws
-DRAWS = ((4_000_000, 7), (200_000_000, 3), (MAX_DRAWN, 2))  # bytes of the source: draws; few where one takes long
+MAX_BYTES = 1_900_000_000  # of a source's files: a larger copy does not fit into one protobuf
+MAX_DRAWN = 1_000_000_000  # a larger source is rounded to nearest only, without draws
+DRAWS = ((4_000_000, 7), (200_000_000, 3), (MAX_DRAWN, 2))  # (bytes of the source, draws): fewer if a draw is slow
 
 
 def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays], seed: int = 0) -> Emulation | None:
-    """The lossy hop from the artifact ``source`` to the artifact ``target`` (folders); None where none is known for it.
+    """Emulates the hop from the artifact ``source`` to the artifact ``target`` (folders); None if that is not possible.
 
-    ``inputs`` by the source artifact's names. Raises InvalidFile for a bad artifact. Where a runtime refuses the rounded
+    ``inputs`` by the source artifact's names. Raises InvalidFile for a bad artifact. If a runtime refuses the rounded
     source, ``notes`` say so and ``outputs`` are empty.
     """
     size = sum(p.stat().st_size for p in source.iterdir() if p.is_file())
@@ -44,13 +44,13 @@ def emulated(target_format: str, source: Path, target: Path, inputs: list[Arrays
 
 
 def _filler(format: str) -> Callable[[Emulation, Path, Path, list[Arrays], int, int], None] | None:
-    """Each imports its framework: none is needed to look at what they give."""
+    """The format's ``fill`` function. Imported only when needed, since each imports its framework."""
     module, _, name = find(format).emulation.partition(":")
     return getattr(importlib.import_module(f"lib.convert.emulation.{module}"), name) if module else None
 
 
 def _mask(inputs: Arrays) -> np.ndarray | None:
-    """True where a token counts; None where no input says so."""
+    """The attention mask, True where a token counts; None without one."""
     for name, value in inputs.items():
         plain = value.dtype.kind in "iub" and value.ndim == 2
         if (

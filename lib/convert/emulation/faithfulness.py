@@ -1,9 +1,9 @@
-"""Whether a file's errors are those that its format explains. numpy only; gives figures and a verdict.
+"""Whether a file's errors are no larger than its format explains. numpy only; gives figures and a verdict.
 
-The errors of the file against the source are set against those of the emulation and of its draws, as ratios:
+The errors of the file against the source are divided by those of the emulation and its draws:
 
-- ``whole``: root mean square over an output, and ``gain``, ``offset`` of its best line through the source's values:
-  a scale that is wrong by a tenth hides in the noise of int8 and not in its mean;
+- ``whole``: root mean square over an output, and ``gain``, ``offset`` of its best linear fit to the source's values:
+  a scale that is off by a tenth is hidden by int8's noise, but not in the mean;
 - ``slice``: the same root mean square for every index of every axis but the first (a class, a channel);
 - ``row``: for every row of every input.
 
@@ -23,8 +23,8 @@ from lib.convert.proof.comparison import ORDER, Faithfulness
 from lib.error_measures import both_finite, kind, one_not_finite
 from lib.error_measures import real as wide
 
-# Ratios up to which a file is proven. Over 600 right files' worst were 2.1, 2.5, 2.7, 3.7 and 2.5, but for slices of
-# which there are a thousand (6.3).
+# Ratios up to which a file is proven. The worst of over 600 correct files were 2.1, 2.5, 2.7, 3.7 and 2.5, except among
+# a thousand slices (6.3).
 MAX_RATIOS = {"whole": 2.0, "gain": 5.0, "offset": 6.0, "slice": 4.0, "row": 4.0}
 CHANCE_FACTOR = 1.5  # over what the largest of so many slices or rows is by chance
 FAILED = 1.5  # times that: failed, not unproven
@@ -34,10 +34,9 @@ VACUOUS = 0.5  # spread / movement from which on any file would pass
 
 
 def assess(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | None, precision: str) -> Faithfulness:
-    """Is the file what ``precision`` gives of its source?
+    """Whether the file's outputs are those of its source at ``precision`` ("fp16" or "int8").
 
-    ``precision`` is "fp16" or "int8". ``expected``, ``ours`` and the emulation's lists go by input, outputs by the
-    source's names.
+    ``expected``, ``ours`` and the emulation's lists have one dict for each input, with outputs by the source's names.
     """
     if emulation is None:
         return Faithfulness("unproven", "What this format must give could not be worked out.", "emulation")
@@ -105,7 +104,7 @@ def _assess_output(
 
 
 def _counted(shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
-    """Which elements count: not the rows that an attention mask switches off. Shaped to broadcast."""
+    """Which elements count, without rows that an attention mask switches off. Broadcasts to ``shape``."""
     if mask is not None and len(shape) >= 2 and shape[0] == mask.shape[0]:
         for axis in (1, 2):
             if len(shape) > axis and shape[axis] == mask.shape[1]:
@@ -114,7 +113,7 @@ def _counted(shape: tuple[int, ...], mask: np.ndarray | None) -> np.ndarray:
 
 
 def _assess_discrete(rows: list[tuple]) -> tuple[str, str, dict[str, Any]]:
-    """Integers, booleans and text: a share differs, and so does one of each draw."""
+    """Integers, booleans and text: compares the share that differs with that of the draws."""
     size = differ = 0
     drawn: dict[int, int] = {}
     for e, o, given, counts in rows:

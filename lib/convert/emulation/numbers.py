@@ -1,4 +1,4 @@
-"""Rounding to float16 and to int8, to nearest and on grids moved at random. numpy only."""
+"""Rounding to float16 and int8: to nearest, and on a randomly shifted grid. numpy only."""
 
 from __future__ import annotations
 

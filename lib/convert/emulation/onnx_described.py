@@ -1,4 +1,4 @@
-"""What a quantised ONNX file says of itself: its integers with scales and zero points, and which tensors it quantises."""
+"""Reads the quantisation of an ONNX file: integer weights with scales and zero points, and quantised tensors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ INTEGERS = ("MatMulInteger", "ConvInteger")
 
 @dataclass(slots=True)
 class Weight:
-    """``name`` as in the file without its suffix; ``makes``: tensors that its operators give, to know them by."""
+    """``name``: as in the file without its suffix; ``makes``: outputs of its operators, to match it with the source."""
 
     name: str
     integers: np.ndarray  # integers
@@ -24,7 +24,7 @@ class Weight:
     makes: list[str] = field(default_factory=list)
 
     def axes(self) -> list[int | None]:
-        """Where the scales may lie: as said, or wherever their number fits."""
+        """Axes that the scales may belong to: the stated one, or all of a matching size."""
         if self.scale.size == 1:
             return [None]
         fits = [k for k, n in enumerate(self.integers.shape) if n == self.scale.size]
@@ -93,7 +93,7 @@ def _stored(
     makers: dict[str, NodeProto],
     out: QuantizedTensors,
 ) -> None:
-    """Integers that lie in the file and are dequantised, at once or where rows of them are taken."""
+    """Integer weights in the file that are dequantised, directly or after a Gather."""
     gather = makers.get(node.input[0])
     name = gather.input[0] if gather is not None and gather.op_type == "Gather" else node.input[0]
     if name not in held or node.input[1] not in held or held[name].dtype.kind not in "iu":
@@ -142,7 +142,7 @@ def _product(
     makers: dict[str, NodeProto],
     out: QuantizedTensors,
 ) -> None:
-    """MatMulInteger or ConvInteger: its scale lies behind it, in a product of two scales."""
+    """MatMulInteger or ConvInteger: its scale follows it, as a product of two scales."""
     makes, todo, scale = [], [node.output[0]], None
     zero = _zero(node, held, 3)
     width = 1 if zero is None else zero.size  # an activation that lies in the file has a scale there, too

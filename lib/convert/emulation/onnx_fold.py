@@ -1,4 +1,4 @@
-"""Folds batch norms into the convolutions before them, as int8 tools do first: what they round is the product."""
+"""Folds batch norms into the convolutions before them, as int8 tools do before they round."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def fold(model: ModelProto) -> None:
 
 
 def constants(model: ModelProto) -> dict[str, np.ndarray]:
-    """Initializers and Constant nodes of the main graph, and what Identity makes of them."""
+    """Initializers and Constant nodes of the main graph, also through Identity."""
     found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if not _is_external(t)}
     for node in model.graph.node:
         if node.op_type == "Constant":
@@ -57,7 +57,7 @@ def constants(model: ModelProto) -> dict[str, np.ndarray]:
 
 
 def constants_to_initializers(model: ModelProto) -> None:
-    """Constant nodes of the main graph become initializers, in place: one place to look for weights."""
+    """Turns Constant nodes of the main graph into initializers, in place."""
     graph = model.graph
     for node in [n for n in graph.node if n.op_type == "Constant" and n.attribute and n.attribute[0].name == "value"]:
         tensor = TensorProto()

@@ -1,4 +1,4 @@
-"""Changes an ONNX graph for an emulation: every float32 constant through one function, nodes behind every float32 tensor."""
+"""Changes an ONNX graph for an emulation: rewrites float32 constants, and inserts nodes after float32 tensors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def float_tensors(model: ModelProto) -> set[str]:
     """Names of float32 tensors that nodes make, subgraphs included, as far as inference knows them."""
     bare = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import, functions=model.functions)
     bare.graph.CopyFrom(_without_weights(model.graph))
-    with contextlib.suppress(Exception):  # of its C++ part; what is not known is not rounded
+    with contextlib.suppress(Exception):  # raised by its C++ part; unknown tensors are not rounded
         bare = onnx.shape_inference.infer_shapes(bare)
     found: set[str] = set()
     for graph in graphs(bare.graph):
@@ -45,7 +45,7 @@ def float_tensors(model: ModelProto) -> set[str]:
 
 
 def _without_weights(graph: GraphProto) -> GraphProto:
-    """Large initializers as inputs: their types are wanted and not their numbers."""
+    """The graph with large initializers as inputs, since only their types are needed."""
     out = GraphProto(name="bare", node=graph.node, input=graph.input, output=graph.output, value_info=graph.value_info)
     taken = {v.name for v in graph.input}
     for tensor in graph.initializer:
@@ -57,7 +57,7 @@ def _without_weights(graph: GraphProto) -> GraphProto:
 
 
 def change_constants(model: ModelProto, change: Callable[[str, np.ndarray], np.ndarray]) -> None:
-    """``change(name, values)`` of every float32 initializer and Constant node, in place."""
+    """Replaces every float32 initializer and Constant by ``change(name, values)``, in place."""
     for graph in graphs(model.graph):
         for tensor in graph.initializer:
             if tensor.data_type == TensorProto.FLOAT:
@@ -82,7 +82,7 @@ def _replace(tensor: TensorProto, values: np.ndarray) -> None:
 
 
 def insert_after(model: ModelProto, names: set[str], make: NodeMaker) -> None:
-    """Behind every node output and graph input of ``names`` the nodes of ``behind``; consumers see what these make."""
+    """Inserts the nodes of ``make`` after every node output and graph input of ``names``; consumers read their output."""
     for graph in graphs(model.graph):
         made: list[NodeProto] = []
         if graph is model.graph:
@@ -114,7 +114,7 @@ def _make_nodes(model: ModelProto, name: str, make: NodeMaker) -> list[NodeProto
 def run(model: ModelProto, inputs: list[Arrays]) -> list[Arrays]:
     """Every output of ``model`` for every input. Raises JobFailed where onnxruntime refuses."""
     settings = options()
-    # what is inserted to round must stay; the graph is run a few times only, so optimising it would not pay either
+    # optimisation would remove the nodes that round; for a few runs it is not worth its time anyway
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:

@@ -1,7 +1,7 @@
-"""What int8 gives of an ONNX model: weights and the activations that the file quantises, rounded in the source's graph.
+"""Emulates int8 for ONNX: rounds weights, and the activations that the file quantises, in the source's graph.
 
-How fine the steps are is the file's own choice (a scale a tensor or a channel, calibrated or taken while it runs);
-whether its integers are the source's numbers is checked first.
+The scales are the file's own (per tensor or channel, static or dynamic). First it is checked whether the file's integers
+are the source's weights, rounded.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from lib.convert.formats.onnx import files as onnx_files
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
 JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
 FAR = 3e38  # no end at all
-MAX_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
+MAX_CLIPPED = 0.5  # share of a tensor's energy outside of its range, above which the range is wrong
 
 
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
@@ -73,7 +73,7 @@ def _rounded(
 
 
 def _dynamic(model: ModelProto, dynamic: set[str], rounded: set[str], rng: np.random.Generator | None) -> None:
-    """Ranges taken while it runs, in front of products only: what adds the same tensor sees it whole."""
+    """Rounds inputs of products with dynamic ranges; other consumers read the unrounded tensor."""
     made: set[str] = set()
     nodes: list[NodeProto] = []
     for node in model.graph.node:
@@ -114,7 +114,7 @@ def _raise_opset(model: ModelProto) -> None:
 
 
 def _clipping(model: ModelProto, quantization: QuantizedTensors, inputs: list[Arrays]) -> list[str]:
-    """Complaints about ranges that leave out most of what the source's tensor is on these inputs."""
+    """Complaints about ranges that cut off most of the source's tensor on these inputs."""
     if not quantization.static or not inputs:
         return []
     out = onnx_graph.copied(model)

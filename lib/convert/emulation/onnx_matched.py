@@ -1,4 +1,4 @@
-"""Which of the source's constants a quantised weight is, whether it is that one rounded, and how it is rounded."""
+"""Matches quantised weights with the source's constants, and checks whether they are these constants, rounded."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def match_weights(
 def _compare_float_weights(
     unfolded: dict[str, np.ndarray], quantization: QuantizedTensors, takers: dict[str, list]
 ) -> list[str]:
-    """Complaints about weights that the file keeps as floats, and not the source's."""
+    """Complaints about weights that stay float in the file and differ from the source's."""
     out = []
     for name in unfolded.keys() & quantization.floats.keys():
         given, made = unfolded[name], quantization.floats[name]
@@ -73,7 +73,7 @@ def _compare_float_weights(
 
 
 def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str, object]) -> list[str]:
-    """By name, with what tools append to it; else by the operator that makes the same tensor."""
+    """Candidates by name, with or without suffixes of tools; else by the operator that makes the same tensor."""
 
     def fits(name: str) -> bool:
         value = held.get(name)
@@ -105,7 +105,7 @@ def _versions(name: str, held: dict[str, np.ndarray], unfolded: dict[str, np.nda
 
 
 def _distance(weight: Weight, value: np.ndarray) -> tuple[float, int, int | None, bool]:
-    """(largest distance in steps, how many values are wrong, axis of the scales, whether it lies swapped)."""
+    """(largest distance in steps, number of wrong values, axis of the scales, whether it is transposed)."""
     best: tuple[float, int, int | None, bool] | None = None
     turned = [(value, False)] + ([(value.swapaxes(-1, -2), True)] if value.ndim > 1 else [])
     for given, transposed in turned:
@@ -121,7 +121,7 @@ def _distance(weight: Weight, value: np.ndarray) -> tuple[float, int, int | None
 
 
 def _may_be_folded(name: str, takers: dict[str, list], quantization: QuantizedTensors) -> bool:
-    """Whether something that tools fold into a weight follows it in the source and cannot be seen in the file."""
+    """Whether an operator that tools fold into weights follows in the source and is missing in the file."""
     for node in takers.get(name, []):
         for after in takers.get(node.output[0], []):
             if after.op_type in FOLLOWING and (after.op_type, after.output[0]) not in quantization.made:
@@ -148,7 +148,7 @@ def _round_by_own_range(
     unmatched: list[Weight],
     out: dict[str, Rounder],
 ) -> None:
-    """Weights of products that the file does not keep as floats, where names did not survive: rounded by their own range."""
+    """Rounds the unmatched weights of products by their own range, unless the file keeps them as floats."""
     products = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
     big = [w for w in unmatched if w.integers.ndim > 1]
     if not big:

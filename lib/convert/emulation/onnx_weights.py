@@ -1,4 +1,4 @@
-"""Whether the weights of a float16 or int8 ONNX file are its source's, rounded; nothing is said of what has no match."""
+"""Whether the weights of a float16 ONNX file are its source's, rounded. Weights without a match are skipped."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ SILENT = {"Cast", "Identity", "QuantizeLinear", "DequantizeLinear"}
 
 
 def compare_float16(source: ModelProto, file: ModelProto, found: Emulation) -> None:
-    """Fills ``weights``, ``compared`` and ``held`` of ``found``."""
+    """Fills ``weights``, ``compared`` and ``weight_count`` of ``found``."""
     theirs = _constants(file)
     about = _consumers_by_name(source), _consumers_by_name(file)
     for name, tensor in _constants(source).items():
@@ -34,7 +34,7 @@ def compare_float16(source: ModelProto, file: ModelProto, found: Emulation) -> N
 
 
 def _difference(given: np.ndarray, made: np.ndarray, half: bool) -> str:
-    """In words, how far ``made`` is from ``given`` rounded; "" where it is that."""
+    """How far ``made`` is from ``given`` rounded, in words; "" if it is equal."""
     expected = np.clip(given, -HIGHEST, HIGHEST) if half else given
     step = np.maximum(np.abs(expected) * (2.0**-11 if half else 2.0**-22), SMALLEST_FLOAT16 if half else 0.0)
     with np.errstate(invalid="ignore"):
@@ -58,7 +58,7 @@ def _constants(model: ModelProto) -> dict[str, TensorProto]:
 
 
 def _consumers_by_name(model: ModelProto) -> dict[str, tuple]:
-    """For each tensor the operators that take it and those behind them, silent ones left out."""
+    """For each tensor its consumers and theirs, without silent operators."""
     takers: dict[str, list] = {}
     for graph in onnx_graph.graphs(model.graph):
         for node in graph.node:

@@ -1,7 +1,7 @@
-"""What float16 weights or int8 give of a TensorFlow Lite file: its own constants rounded, its activations rounded between.
+"""Emulates float16 weights or int8 for TensorFlow Lite: rounds the source's constants and activations.
 
-Constants are written over the source's bytes. Activations are rounded by a QUANTIZE and a DEQUANTIZE behind their
-tensor: with the file's own scale where its range is calibrated, else with the step that this tensor's rows have here.
+Constants overwrite the source's bytes. Activations are rounded by a QUANTIZE and a DEQUANTIZE after their tensor: with
+the file's own scale if its range is calibrated, else with the step of this tensor's rows on these inputs.
 """
 
 from __future__ import annotations

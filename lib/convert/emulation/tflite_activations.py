@@ -1,4 +1,4 @@
-"""Which activations of a TensorFlow Lite model a quantised file rounds, how finely, and a file that rounds them so."""
+"""Emulates the rounding of activations in a quantised TensorFlow Lite file: their steps, and a file that rounds them."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Step:
 def steps(
     source: Path, model: dict[str, Any], file: dict[str, Any], inputs: list[Arrays]
 ) -> tuple[dict[int, Step], list[str]]:
-    """By tensor of the main graph; and complaints about ranges that leave out most of what the source makes here."""
+    """Steps by tensor of the main graph; and complaints about ranges that cut off most of the source's tensor."""
     graph, theirs = model["subgraphs"][0], tensors(file)
     numbers = {tensor["name"]: k for k, tensor in enumerate(graph["tensors"])}
     made = {k for operator in graph["operators"] for k in operator["outputs"].tolist()} | set(graph["inputs"].tolist())
@@ -82,7 +82,7 @@ def _step(value: np.ndarray, by_rows: bool) -> np.ndarray:
 def _run_tensors(
     source: Path, model: dict[str, Any], wanted: list[int], inputs: list[Arrays]
 ) -> dict[int, list[np.ndarray]]:
-    """What these tensors of the main graph are on the inputs; nothing where no signature runs it."""
+    """Values of these tensors of the main graph on the inputs; empty if no signature runs that graph."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     part = next((p for p in parts(model, signatures.chosen(source)) if p.graph == 0), None)
@@ -105,9 +105,9 @@ def _run_tensors(
 
 
 def with_rounding(data: bytes, steps_by_tensor: dict[int, Step], rng: np.random.Generator | None) -> bytes:
-    """The verified file with QUANTIZE and DEQUANTIZE behind tensors of its main graph.
+    """The verified file with QUANTIZE and DEQUANTIZE inserted after tensors of its main graph.
 
-    A file with weights behind its flatbuffer, whose places these would move, stays as it is.
+    A file with weights after its flatbuffer is returned unchanged, since their offsets would change.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

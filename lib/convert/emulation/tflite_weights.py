@@ -1,4 +1,4 @@
-"""The constants of a TensorFlow Lite file beside its source's: which are stored as what, and whether they are the same."""
+"""Matches the constants of a TensorFlow Lite file with its source's, and checks whether they are these, rounded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Key = tuple[int, str]  # graph, tensor's name
 
 @dataclass(slots=True)
 class StoredWeight:
-    """A float32 constant of the source, and what the file has in its place."""
+    """A float32 constant of the source, and the file's constant of that name."""
 
     name: str
     values: np.ndarray  # float32, a view into the source's bytes
@@ -53,7 +53,7 @@ class StoredWeight:
 
 
 def tensors(model: dict[str, Any]) -> dict[Key, dict[str, Any]]:
-    """By graph and name, without names that a graph has twice."""
+    """Tensors by graph and name, without names that occur twice in a graph."""
     found: dict[Key, dict[str, Any]] = {}
     twice: set[Key] = set()
     for number, graph in enumerate(model["subgraphs"]):
@@ -65,7 +65,7 @@ def tensors(model: dict[str, Any]) -> dict[Key, dict[str, Any]]:
 
 
 def match_weights(source: dict[str, Any], file: dict[str, Any], found: Emulation) -> list[StoredWeight]:
-    """Constants that both have, of one shape. Fills the counts and complaints of ``found``."""
+    """Constants that both files have with equal shapes. Fills the counts and complaints of ``found``."""
     theirs = tensors(file)
     out = []
     for key, tensor in tensors(source).items():

@@ -1,4 +1,4 @@
-"""Inputs for the proof, by seed, from a signature: ordinary in two sizes, lifelike, extreme, one changed alone."""
+"""Inputs for the proof, made from a signature by seed: ordinary in two sizes, lifelike, extreme, one input changed."""
 
 from __future__ import annotations
 
@@ -15,31 +15,31 @@ from lib.model_inputs.integers import UNKNOWN, Ranges
 from lib.model_inputs.signature import Signature, Value, dtype
 
 SEEDS = (0, 1, 2)
-# random streams: seeds are a visitor's to choose, so no two purposes may share their numbers, whatever the seeds are
+# random streams: visitors choose the seeds, so each purpose has a stream of its own
 PROOF, ALONE, PERTURBATION, CALIBRATION, ORDER = range(5)
 # sizes of dynamic dimensions, by what they probably are; in ``DISTINCT`` no two symbols get the same, so that two
 # dimensions that changed places show, and in ``EQUAL`` all do, for sources that take nothing else
 SMALL = {"leading": (1,), "sequence": (8,), "space": (64,), "other": (4,)}
 DISTINCT = {"leading": (3, 2, 5), "sequence": (13, 11, 17), "space": (96, 64, 128), "other": (6, 7, 9)}
 EQUAL = {"leading": (3,), "sequence": (13,), "space": (96,), "other": (6,)}
-UNKNOWN_HIGH = 10  # tokens of an input whose vocabulary nobody stated
+UNKNOWN_HIGH = 10  # tokens of an input with an unknown vocabulary
 WIDE = 1000  # and in one more case, from -1000 to 1000
-HUGE = {8: 2**40, 4: 2**20}  # and in another, by the integer's bytes: what a runtime of fewer bits would wrap
+HUGE = {8: 2**40, 4: 2**20}  # and in another, by the integer's bytes: values that overflow in fewer bits
 EXTREME_FACTOR = 4  # of the extreme case
 LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
 TIMESTEPS = 1000
-MAX_BEYOND = 2048  # the largest size of a dimension that is tried because a target ends there
+MAX_BEYOND = 2048  # the largest limit of a target that is tried, plus one
 MAX_ALONE = 6  # inputs that are changed alone
 
 
 @dataclass(slots=True)
 class Case:
-    """``kind``: ordinary (noise); lifelike (such as the model probably sees); resized (other sizes of the dynamic
-    dimensions); sample (a real one of the visitor's); zeros; large; wide and huge (integers of unknown range);
-    beyond (a size larger than a target's limit); alone (as the first ordinary one, but for the input
-    ``changed``); perturbed, and perturbed zeros, large, lifelike and sample.
+    """``kind``: ordinary (noise); lifelike (like real inputs of such a model); resized (other sizes of the dynamic
+    dimensions); sample (of the visitor's file); zeros; large; wide and huge (integers of unknown range); beyond (a size
+    larger than a target's limit); alone (the first ordinary case with only the input ``changed`` replaced); perturbed,
+    and perturbed zeros, large, lifelike and sample.
 
-    The perturbed ones only go to the source: they show what it makes of rounding.
+    Perturbed cases run on the source only: they show how much it amplifies rounding.
     """
 
     kind: str
@@ -61,11 +61,11 @@ def cases(
     only_first: bool = False,
     hints: Mapping[str, Any] | None = None,
 ) -> list[Case]:
-    """What source and target are run on. ``fixed`` symbols keep that size in every case but the resized ones of ``other``.
+    """The cases for source and target. ``fixed``: sizes of symbols in all cases but the resized ones, which use ``other``.
 
     ``ranges``: the values of integer inputs, by name, both ends included (``lib/model_inputs/integers.py``). ``wide`` False
-    leaves out integers that may be no valid index: there are runtimes that crash on these. ``hints``: how pictures become
-    the model's input, where its file says so.
+    leaves out integers that may be invalid indices, as some runtimes crash on these. ``hints``: the preprocessing of
+    pictures that the model's file states.
     """
     if not signature.inputs:
         return [Case("ordinary", 0, {}, {})]
@@ -89,7 +89,7 @@ def cases(
         out += [Case("perturbed", s, sizes, perturbed(make(s), s)) for s in seeds[:2]]
         # a norm of nothing but zeros divides rounding by the root of its epsilon, and a network far beyond what its
         # norms have seen multiplies it by every layer
-        # every large one: where one saturates an output, and rounding cannot be seen, another does not
+        # all large cases: one may saturate an output, which hides rounding, and another not
         for kind, scale, seed in (("zeros", 0.0, 0), *(("large", LARGE_SCALE, s) for s in range(EXTREME_FACTOR))):
             out.append(Case(f"perturbed {kind}", seed, sizes, perturbed(make(seed, scale=scale), seed)))
     return out
@@ -105,7 +105,7 @@ def resized(
     stream: int = PROOF,
     ranges: Ranges | None = None,
 ) -> list[Case]:
-    """Sizes as in ``other``, else different for every symbol unless ``equal``; none where no dimension is free."""
+    """Cases of other sizes: as in ``other``, else different for every symbol unless ``equal``. [] if no size is dynamic."""
     first = _sizes(signature, SMALL, 0, fixed or {})
     large = _sizes(signature, EQUAL if equal else DISTINCT, 1, (fixed or {}) if other is None else other)
     make = partial(_arrays, signature, large, stream=stream, ranges=ranges)
@@ -120,7 +120,7 @@ def _lifelike(
     hints: Mapping[str, Any] | None,
     ranges: Ranges | None,
 ) -> list[Case]:
-    """Pictures with edges, waves like speech and the like; none where nothing is known of the inputs."""
+    """Pictures with edges, waves like speech and the like; [] if the inputs' meaning is unknown."""
     from lib.model_inputs import made_up
 
     about = {"hints": hints, "ranges": ranges}
@@ -129,10 +129,7 @@ def _lifelike(
 
 
 def over_limits(signature: Signature, known: dict[str, int], limits: dict[str, int]) -> list[Case]:
-    """One case for each symbol that ``limits`` gives a largest size, one larger: does the source take that?
-
-    ``known``: the sizes of the others.
-    """
+    """For each symbol in ``limits`` one case whose size is one above the limit. ``known``: sizes of the other symbols."""
     small, out = _sizes(signature, SMALL, 0, known), []
     for symbol, most in limits.items():
         if symbol in small and symbol not in signature.sizes and most <= MAX_BEYOND:
@@ -180,7 +177,7 @@ def _kind(rank: int, axis: int) -> str:
 
 
 def _no_known_meaning(value: Value) -> bool:
-    """An integer input of which nobody said what it means."""
+    """Whether it is an integer input without a known role or range."""
     return not value.role and value.high is None and dtype(value.dtype).kind in "iu" and dtype(value.dtype).itemsize > 1
 
 
@@ -235,7 +232,7 @@ def _array(
 
 
 def _mask(rng: np.random.Generator, shape: tuple[int, ...], seed: int | None) -> np.ndarray:
-    """Padding on the right, on the left, or holes, by the seed; another length in every row, never nothing at all."""
+    """Padding on the right, on the left, or holes, by the seed. Lengths differ by row; no row is empty."""
     out = np.ones(shape)
     if seed is None or not shape or shape[-1] < 2:
         return out

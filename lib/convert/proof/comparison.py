@@ -1,4 +1,4 @@
-"""What a proof finds, as records: the verdicts of ``verdict.py``, of an emulation and of the task, and the sum of them."""
+"""Results of a proof as dataclasses: the verdicts of ``verdict.py``, of an emulation and of the task, and all together."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Outcome = Literal["proven", "unproven", "failed"]
 
 @dataclass(slots=True)
 class Verdict:
-    """Of one artifact against another. ``reason`` is one or more sentences, "" where there is nothing to say.
+    """On one artifact against another. ``reason`` is one or more sentences, or "".
 
     ``cases``: sets of inputs compared. ``tolerance``: the fields of ``tolerances.Tolerance``. Errors are the largest over
     all outputs: ``max_abs_error`` in the output's unit, ``max_rel_error`` as a share of the expected value, ``range_error``
@@ -36,17 +36,17 @@ class Verdict:
     outputs: list[dict[str, Any]] = field(default_factory=list)
 
     def lower(self, verdict: Outcome, reason: str) -> None:
-        """Another verdict for the same figures."""
+        """Replaces the verdict and its reason; the figures stay."""
         self.verdict, self.reason = verdict, reason
 
 
 @dataclass(slots=True)
 class Faithfulness:
-    """Whether a file's errors are those that its format explains.
+    """Whether the file's errors are no larger than its format explains.
 
     ``method``: "emulation", "rounding" (of its weights) or "tolerance" (there was no emulation). ``figures``: ratios of the
-    file's errors to the emulation's, see ``emulation/faithfulness.py``. ``vacuous``: nothing is wrong, and the format itself
-    errs so much that this says little; then the task decides.
+    file's errors to the emulation's, see ``emulation/faithfulness.py``. ``vacuous``: nothing is wrong, but the format's own
+    errors are so large that any file would pass; then the task decides.
     """
 
     verdict: Outcome

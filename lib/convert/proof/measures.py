@@ -1,4 +1,4 @@
-"""How far the outputs of a model are apart over cases, and how far one moves by itself. Gives figures, no verdicts."""
+"""Measures of outputs over all cases: their errors, and how much they change between inputs. Figures only, no verdicts."""
 
 from __future__ import annotations
 
@@ -33,32 +33,32 @@ class Pair:
 
     @property
     def perturbed(self) -> bool:
-        """Only the source was asked."""
+        """Whether it is a perturbed case, which runs on the source only."""
         return self.kind.startswith("perturbed")
 
 
 def peak(value: np.ndarray) -> float:
-    """The largest finite |value|, FLOOR at least: it is divided by."""
+    """The largest finite |value|, at least FLOOR so that it can be a divisor."""
     return max(error_measures.peak(wide(value)), FLOOR)
 
 
 def typical_peak(name: str, pairs: list[Pair], otherwise: float = FLOOR) -> float:
-    """The peak of an output over ordinary cases; ``otherwise`` where it is no float."""
+    """The peak of an output over cases of IN_DOMAIN; ``otherwise`` if it is not a float."""
     some = [p.expected[name] for p in pairs if p.kind in IN_DOMAIN and name in p.expected]
     return max((peak(v) for v in some if kind(v) in "fc"), default=otherwise)
 
 
 def groups(name: str, pairs: list[Pair]) -> list[list[Pair]]:
-    """Pairs whose inputs are of one kind and differ in everything: noise, noise of other sizes, lifelike ones, samples."""
+    """Pairs by kind of inputs: noise, noise of other sizes, lifelike inputs, samples. Within a group all inputs differ."""
     some = [[p for p in pairs if p.kind == which and name in p.expected] for which in IN_DOMAIN]
     return [group for group in some if group]
 
 
 def movement(name: str, pairs: list[Pair], peak: float) -> float | None:
-    """The largest change between two inputs, as a share of ``peak``.
+    """The largest change of an output between two inputs, as a share of ``peak``; None if no group has two pairs.
 
-    Of noise, the size where that is smallest counts; inputs that look real count where they move an output more than
-    noise does. A number of rows that depends on the values is a change, too. None where no group has two pairs.
+    For noise it is the smaller one of both sizes; realistic inputs count if they move the output more than noise does.
+    A number of rows that depends on the inputs counts as a change.
     """
     found: dict[str, float] = {}
     for group in groups(name, pairs):
@@ -72,12 +72,12 @@ def movement(name: str, pairs: list[Pair], peak: float) -> float | None:
 
 
 def slices(name: str, pairs: list[Pair], least: float = 0.0) -> tuple[float, str]:
-    """The worst share error / movement of any slice of the output, and which: ``[:, 5]`` is the sixth class score.
+    """The worst ratio error / movement of any slice of the output, and its index: ``[:, 5]`` is the sixth class score.
 
-    One peak for a whole output hides what is small in it: boxes of 640 beside scores under 1. So every index of every
-    axis is measured by how far it moves itself, and so is the whole. ``ROUNDING`` of its peak is free. A slice counts
-    as moving by ``least`` of the whole's movement at the least; where that is not 0, the first axis (the batch) has no
-    slices: in a lossy precision one class that hardly moves, or one row, decides nothing alone.
+    One peak for the whole output hides errors of small values, such as scores below 1 beside boxes up to 640. So each
+    index of each axis is measured against its own movement, and so is the whole output. Errors up to ``ROUNDING`` of the
+    peak are ignored. ``least``: the minimum movement of a slice, as a share of the whole's; if it is not 0, the first
+    axis (the batch) has no slices. In a lossy precision, one class that hardly moves or one row must not decide alone.
     """
     worst, where = 0.0, ""
     for group in groups(name, pairs):
@@ -122,7 +122,10 @@ def noise(name: str, pairs: list[Pair], peak: float, which: str) -> float | None
 
 
 def sensitivity(name: str, pairs: list[Pair], which: str, typical: float = FLOOR) -> float:
-    """The same at its worst element, as a share of the peak; of integers the share that changes; infinite for a shape."""
+    """The largest change of an element under perturbation, as a share of the peak.
+
+    For integers: the share of elements that change. Infinite if the shape changes.
+    """
     found = 0.0
     for x, y in _perturbed(name, pairs, which):
         if x.shape != y.shape:
@@ -142,7 +145,7 @@ def top1(couples: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
 
 
 def equal(name: str, pairs: list[Pair]) -> tuple[float, float | None]:
-    """Share of equal elements, and the same among those that change from case to case (the lower group's)."""
+    """Share of equal elements, and the share among elements that change from case to case (the lowest of all groups)."""
     couples = [(p.expected[name], p.ours[name]) for p in pairs if not p.perturbed and p.ours and name in p.ours]
     same = [np.asarray(e == o).reshape(-1) for e, o in couples]
     whole = float(np.concatenate(same).mean()) if sum(s.size for s in same) else 1.0

@@ -49,8 +49,8 @@ def output_error(
     constant: bool = False,
     explained: bool = False,
 ) -> OutputError:
-    """``inputs`` False: the model takes none. ``constant``: this output depends on none. ``explained``: whether its errors
-    are what the precision gives is judged by an emulation, so only shapes, dtypes, NaN and movement count here.
+    """``inputs`` False: the model has none. ``constant``: the output depends on none. ``explained``: an emulation decides
+    whether the errors are those of the precision, so only shapes, dtypes, NaN and movement are checked here.
     """
     error = OutputError(name, "failed", "", *(None,) * 9)
     couples: list[tuple[str, np.ndarray, np.ndarray]] = []
@@ -75,9 +75,9 @@ def output_error(
     peaks = [measures.peak(e) for k, e, _ in couples if k == "sample"]
     middle = float(np.median(peaks)) if peaks else typical
     for kind, expected, ours in couples:
-        # an extreme case that makes huge values must not make the ordinary ones' errors look small
+        # huge values in an extreme case must not hide errors of ordinary cases
         peak = max(typical, measures.peak(expected)) if kind in ("zeros", *EXTREME) else typical
-        if kind == "sample":  # one of a wrong unit must not make the errors of all others look small
+        if kind == "sample":  # a sample in a wrong unit must not hide errors of the others
             peak = min(typical, max(measures.peak(expected), middle))
         if kind in PERTURBED_ROUNDING:
             own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
@@ -89,7 +89,7 @@ def output_error(
         sizes.append(np.abs(a) / peak)
         noises.append(np.full(gap.size, rounding.get(kind, rounding["ordinary"])))
     gap, size = np.concatenate(gaps), np.concatenate(sizes)
-    seen = size > 1e-3  # next to 0 a relative error says nothing
+    seen = size > 1e-3  # close to 0 a relative error is meaningless
     error.max_abs_error, error.range_error = absolute, float(gap.max(initial=0.0))
     error.max_rel_error = float((gap[seen] / size[seen]).max(initial=0.0))
     error.cosine = min((c for c in (cosine(e, o) for _, e, o in couples) if c is not None), default=None)
@@ -120,7 +120,7 @@ def _verdict(
     """``gap``, ``size``, ``noise``: every |ours - expected|, |expected| and allowed rounding, as shares of the peak."""
     most = error.range_error or 0.0
     if tolerance.rtol is not None and tolerance.atol is not None:
-        # a model that amplifies rounding by itself may be off by what it makes of it, within bounds
+        # a model that amplifies rounding may be off by that much, within bounds
         atol = np.maximum(tolerance.atol, noise) if tolerance.rounding else tolerance.atol
         outside = gap > tolerance.rtol * size + atol
         if outside.any():
@@ -143,7 +143,7 @@ def _verdict(
 
 
 def _check_movement(error: OutputError, tolerance: Tolerance, inputs: bool) -> tuple[str, str]:
-    """Whether the agreement says anything."""
+    """Whether the output changes enough with the inputs for the agreement to mean anything."""
     if not inputs:
         return "proven", ""
     if error.moves is None:
@@ -158,7 +158,7 @@ def _check_movement(error: OutputError, tolerance: Tolerance, inputs: bool) -> t
 
 
 def _discrete_output(error: OutputError, pairs: list[Pair], tolerance: Tolerance, inputs: bool) -> OutputError:
-    """Integers, booleans, strings: counted, not subtracted. What never changes does not count in their favour."""
+    """The verdict on integers, booleans or strings: by the share of equal elements among those that change."""
     error.equal, among = measures.equal(error.name, pairs)
     error.moves = None
     for group in measures.groups(error.name, pairs):
@@ -177,7 +177,7 @@ def _discrete_output(error: OutputError, pairs: list[Pair], tolerance: Tolerance
 
 
 def _mismatch(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> str:
-    """What is wrong before any number is compared; ""."""
+    """A mismatch of shape, dtype, NaN or infinity, in words; "" if there is none."""
     if expected.shape != ours.shape:
         return f"its shape is {list(ours.shape)}, the source's is {list(expected.shape)}"
     if measures.kind(expected) != measures.kind(ours) or (tolerance.rtol == 0.0 and expected.dtype != ours.dtype):
@@ -188,7 +188,7 @@ def _mismatch(expected: np.ndarray, ours: np.ndarray, tolerance: Tolerance) -> s
 
 
 def _unproven_if_sensitive(error: OutputError, pairs: list[Pair], gap: float, typical: float = FLOOR) -> OutputError:
-    """A failure that the source's own answer to its inputs' last bit is as large as: who is right is not known."""
+    """Turns "failed" into "unproven" if the last bit of the inputs changes the source's output by as much as the error."""
     sensitivity = measures.sensitivity(error.name, pairs, "ordinary", typical)
     if error.verdict == "failed" and sensitivity > MAX_SENSITIVITY and gap < np.inf and gap <= NOISE_FACTOR * sensitivity:
         error.verdict = "unproven"

@@ -1,4 +1,4 @@
-"""Whose input or output in one model is whose in another, and what has changed about it."""
+"""Pairs inputs and outputs of two models, and lists what changed about them."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lib.model_inputs.signature import Signature
 
 
 def pair(source: list[str], target: list[str], renamed: dict[str, str]) -> dict[str, str]:
-    """Whose name in the source is whose in the target: as the edge said, else equal names, else by position."""
+    """Names in the source -> names in the target: as the edge renamed them, else equal names, else by position."""
     out = {a: b for a, b in renamed.items() if a in source and b in target}
     out |= {name: name for name in source if name not in out and name in target and name not in out.values()}
     left = [n for n in source if n not in out]
@@ -15,7 +15,7 @@ def pair(source: list[str], target: list[str], renamed: dict[str, str]) -> dict[
 
 
 def changes(source: Signature, target: Signature, ins: dict[str, str], outs: dict[str, str]) -> list[str]:
-    """What a caller of the target must know: other names and dtypes, outputs more or in another order."""
+    """Sentences for callers of the target: other names and dtypes, additional outputs or another order."""
     found = []
     for side, given, now, names in (
         ("input", source.inputs, target.inputs, ins),

@@ -1,8 +1,8 @@
-"""How well a lossy file does its task: on samples, or on made-up inputs where none were given. numpy only.
+"""How well a lossy file does its task, on samples or else on made-up inputs. numpy only.
 
-The proof asks whether a file is what its precision must give; this asks whether that is good enough. Class scores are
-judged by the share of rows whose top class stays (with labels, also by accuracy before and after), probabilities of
-one column by the share of decisions at 0.5, integers by equality, all else by the signal-to-noise ratio.
+The proof checks whether a file is what its precision must give; this checks whether that is good enough. Class scores are
+measured by the share of rows whose top class stays (with labels, also by accuracy before and after), probabilities in
+one column by the share of equal decisions at 0.5, integers by equality, all else by the signal-to-noise ratio.
 """
 
 from __future__ import annotations
@@ -98,7 +98,7 @@ def measure(
         found = _agreement(name, "top-1 agreement", top[0] == top[1], min_agreement)
         found.classes = len(np.unique(top[0]))
         if found.classes == 1 and found.good:
-            # every converter agrees where there is one answer only: the values decide
+            # with only one class any file would agree, so the values decide
             found = _noise(name, wide[0], wide[1], precision)
             found.classes = 1
         if labels is not None and len(labels) == len(top[0]) and 0 <= min(labels) <= max(labels) < wide[0].shape[-1]:
@@ -118,7 +118,7 @@ def measure(
 def measure_all(
     outputs: list[str], expected: list[Arrays], ours: list[Arrays], precision: str, *, on: str, **given: Any
 ) -> TaskQuality | None:
-    """The verdict over all outputs: that of the worst. None where there is nothing to measure."""
+    """The quality over all outputs: that of the worst. None if there is nothing to measure."""
     found = []
     scores = _scores(outputs, expected, given.get("labels"))
     for name in outputs:
@@ -143,7 +143,7 @@ def measure_all(
 
 
 def summary(found: Quality, on: str, inputs: int) -> str:
-    """One line for a person."""
+    """One line for the visitor."""
     what = on if found.count <= inputs else f"rows of {inputs} {on}"
     error = "" if found.range_error is None else f"; largest error {found.range_error:.2g} of the range"
     if found.metric == NOISE:
@@ -158,7 +158,7 @@ def summary(found: Quality, on: str, inputs: int) -> str:
 
 
 def _scores(outputs: list[str], expected: list[Arrays], labels: list[int] | None) -> str | None:
-    """The output that the labels are of: the one that is right most often; without labels the first that has classes."""
+    """The output that the labels belong to: the most accurate one. Without labels, the first output with classes."""
     able = [n for n in outputs if _takes_labels(n, expected)]
     if not labels or len(able) < 2:
         return able[0] if able else None
@@ -191,7 +191,7 @@ def _rows(name: str, values: list[np.ndarray], masks: list[np.ndarray] | None) -
 
 def _kind_of_output(name: str, rows: np.ndarray, labels: list[int] | None, shape: tuple[int, ...]) -> str:
     """``classes``, ``decisions`` or ``values``; ``shape`` is the output's own."""
-    # of many positions each may have scores; where each has one number, their largest is no class
+    # each of many positions may have scores; if each has a single number, the largest is not a class
     apart = len(shape) > 2 and (shape[-1] < measures.TOP1_LEAST or not SCORES.search(name))
     if rows.ndim != 2 or apart:
         return "values"
@@ -219,7 +219,7 @@ def _agreement(name: str, metric: str, same: np.ndarray, floor: float) -> Qualit
 
 
 def _accuracy(found: Quality, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> None:
-    """A loss that chance does not explain is no good file, however many classes stay."""
+    """Adds the accuracies. A loss of accuracy that is significant makes the file bad, however many classes stay."""
     right, now = before == labels, after == labels
     found.accuracy_before, found.accuracy_after = float(right.mean()), float(now.mean())
     found.accuracy_before_interval = wilson(int(right.sum()), len(labels))
@@ -249,7 +249,10 @@ def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
 
 
 def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
-    """Small values beside large ones in one output: scores beside boxes. The error of the whole does not show them."""
+    """Slices whose errors are as large as their variation, in words; "" if there are few.
+
+    The error of the whole output does not show these: small values (scores) beside large ones (boxes).
+    """
     shape = expected[0].shape
     if len(shape) < 2 or any(v.shape[1:] != shape[1:] for v in expected):
         return ""
@@ -267,7 +270,7 @@ def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
 
 
 def _variation(a: np.ndarray, b: np.ndarray) -> float | None:
-    """Root mean square error / how far the expected values vary over the inputs; None where these do not vary."""
+    """Root mean square error / standard deviation of the expected values over the inputs; None if they do not vary."""
     a, b = a.reshape(len(a), -1), b.reshape(len(b), -1)
     both = both_finite(a, b)
     if not both.any():

@@ -1,6 +1,6 @@
-"""Detections are ranked by score, and rounding swaps those whose scores are equal: rows are put beside their like.
+"""Aligns detections before they are compared. They are ranked by score, and rounding may swap rows of equal scores.
 
-Only rows whose scores agree change places, and every value is judged as strictly as before. numpy only.
+Only rows whose scores agree are reordered; the tolerance of every value stays the same. numpy only.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ EQUAL = 1e-3  # of a score: what two runs of one model may make of it
 
 
 def aligned(expected: Arrays, ours: Arrays, ranked: Sequence[str]) -> Arrays:
-    """``ours`` with its rows in the order of ``expected``. ``ranked`` outputs share their rows, one a detection.
+    """``ours`` with its rows in the order of ``expected``. ``ranked``: outputs with one row a detection.
 
-    Unchanged where the numbers of rows differ, or nothing is ranked.
+    Unchanged if the numbers of rows differ, or nothing is ranked.
     """
     names = [n for n in ranked if n in expected and n in ours and expected[n].shape == ours[n].shape]
     rows = {len(expected[n]) for n in names if expected[n].ndim}

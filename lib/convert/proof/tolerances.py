@@ -1,4 +1,4 @@
-"""The precisions, from the strictest to the loosest, and what a proof asks of each.
+"""The tolerances of each precision, from the strictest to the loosest.
 
 Figures only; ``verdict.py`` applies them and docs/convert.md explains them.
 """
@@ -70,5 +70,5 @@ MIN_EFFECT = 10.0  # an input counts as seen when it moves some output by this m
 
 
 def loosest(precisions: Iterable[str]) -> str:
-    """The precision that a chain of hops can be held to."""
+    """The loosest of the hops' precisions, which applies end to end."""
     return max(precisions, key=PRECISIONS.index, default="exact")

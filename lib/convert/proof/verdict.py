@@ -3,10 +3,10 @@
 ``decide`` gets the outputs of source and target on the same cases (``cases.py``). Three verdicts:
 
 - ``failed``: a shape, dtype or value is outside the tolerance of the precision, a NaN is on one side only, or
-  the target refused a case that the source took.
-- ``unproven``: nothing is wrong, but it was not shown either. The outputs hardly move with the inputs (any
-  converter would pass); or the error lies inside the tolerance and yet far over what rounding explains, which
-  one wrong weight among millions looks like; or the source is random.
+  the target refused a case that the source accepted.
+- ``unproven``: no error was found, but the test shows too little. The outputs hardly move with the inputs (any
+  file would pass); or the error is inside the tolerance but far larger than rounding explains, as with one wrong
+  weight among millions; or the source is random.
 - ``proven``: neither.
 """
 
@@ -36,12 +36,11 @@ def decide(
 ) -> Verdict:
     """The verdict on the outputs of ``pairs``, by the tolerance of ``precision``.
 
-    ``inputs`` False: the model takes none (weights, a constant), so nothing can move and that is no fault. ``constants``:
-    outputs that depend on no input. ``explained``: what an emulation of a lossy precision says of the errors; it then
-    decides instead of the tolerance.
+    ``inputs`` False: the model has none (weights, a constant), so its outputs need not move. ``constants``: outputs that
+    depend on no input. ``explained``: the verdict of an emulation of a lossy precision, which replaces the tolerance.
     """
     tolerance = TOLERANCES[precision]
-    if len(pairs) > 1:  # nothing but zeros may be 0 / 0, which every runtime answers as it likes
+    if len(pairs) > 1:  # zeros may give 0 / 0, on which runtimes differ
         pairs = [p for p in pairs if p.kind != "zeros" or all(_all_finite(v) for v in p.expected.values())]
     compared = [p for p in pairs if not p.perturbed]
     extremes = tolerance.extremes and explained is None
@@ -98,10 +97,10 @@ def decide(
 
 
 def _constant(names: list[str], compared: list[Pair]) -> list[str]:
-    """Outputs that are the same to the bit on every input, extreme ones included, beside others that move."""
+    """Outputs that are equal bit for bit on all inputs, extreme ones included, if other outputs move."""
     same: list[str] = []
     if not {"zeros", "large"} <= {p.kind for p in compared}:
-        return same  # a few ordinary inputs are no reason to believe it
+        return same  # a few ordinary inputs are not enough evidence
     for name in names:
         values = [p.expected[name] for p in compared]
         if all(v.shape == values[0].shape and v.tobytes() == values[0].tobytes() for v in values[1:]):
@@ -124,7 +123,7 @@ def _nondeterministic(names: list[str], pairs: list[Pair]) -> list[str]:
 
 
 def _input_without_effect(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
-    """An input that moves the outputs a little, and no output enough to tell; one that moves no bit is not used at all."""
+    """An input that changes outputs, but none by more than rounding; "". Inputs that change no bit are unused."""
     if not tolerance.rounding:
         return ""
     moved: dict[str, float] = {}
@@ -151,7 +150,7 @@ def _reason_proven(
 
 
 def _not_judged(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
-    """What was measured and not judged: the cosine of every output on inputs beyond what was calibrated."""
+    """The cosine of every output on inputs beyond the calibrated range, which do not count for the verdict."""
     return [
         {"kind": p.kind, "name": name, "cosine": _finite_or_none(cosine(p.expected[name], p.ours[name]))}
         for p in pairs
