@@ -1,4 +1,4 @@
-"""Which class of the model a picture's folder is. Knows no pictures."""
+"""Maps folders of pictures to classes of the model. Opens no pictures."""
 
 from __future__ import annotations
 

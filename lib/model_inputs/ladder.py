@@ -1,4 +1,4 @@
-"""Sizes worth trying for dynamic dimensions, by what each probably is. Runs nothing."""
+"""Sizes to try for dynamic dimensions, by their probable meaning. Runs nothing."""
 
 from __future__ import annotations
 

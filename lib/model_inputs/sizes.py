@@ -1,7 +1,7 @@
-"""Sizes of dynamic dimensions: as a user writes them, as they are plausible, and as a model takes them.
+"""Sizes of dynamic dimensions: parses them, proposes plausible ones, and finds sizes that a model accepts.
 
-Many networks refuse most sizes: pictures must be multiples of 32, waves at least 512 samples, decoders want even
-sides. Nothing in a file says so; ``search`` finds out by trying. Knows no runtime: the caller runs the model.
+Many networks refuse most sizes: pictures must be multiples of 32, waves at least 512 samples, decoders need even
+sides. Files do not say so; ``search`` finds out by trying. Knows no runtime: the caller runs the model.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def _second(
 
 
 def _note(signature: Signature, fixed: Sizes, found: SizeSearch) -> str:
-    """A sentence or two: what was taken, how many were refused before, and the model's words for one of them."""
+    """A sentence or two: the accepted sizes, how many were refused before, and the model's reason for one of them."""
     if not found.accepted:
         sizes, why = found.refused[-1]
         last = f"the last were {sizes_text(sizes)}: " if sizes else ""

@@ -1,6 +1,6 @@
 """MACs of control flow: the larger branch of an If, the body of a Loop or Scan as often as it runs.
 
-What is inside and cannot be counted does not hide the rest: it is named, and the sum is of what can.
+Nodes inside that cannot be counted are listed, and the sum is over the others.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def _reason(left: dict[tuple[str, str], int]) -> str:
 
 
 def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
-    """How often the body runs; None and how that is said where it is up to the values."""
+    """How often the body runs, and ""; or None and a description if that depends on values."""
     unknown = "an unknown number of times"
     if node.op_type == "Scan":
         scanned = node.type_of(len(node.inputs) - int(node.attribute("num_scan_inputs", 1)))
@@ -74,7 +74,7 @@ def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
 
 
 def _ends_by_trip_count_only(node: Node, numbers: dict[str, float]) -> bool:
-    """Whether nothing but the trip count ends the loop: its condition is true, and the body hands it on."""
+    """Whether only the trip count ends the loop: its condition is true and the body returns it unchanged."""
     first = node.inputs[1] if len(node.inputs) > 1 else ""
     if first and not numbers.get(first):
         return False

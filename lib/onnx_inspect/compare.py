@@ -79,7 +79,7 @@ def _values(a: Model, b: Model) -> list[dict[str, str]]:
 
 
 def _renamed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """A removed and an added one that say the same are one that was renamed; in order where several do."""
+    """Merges removed and added rows of equal content into renamed ones; several of equal content are paired in order."""
     twins: dict[str, list[dict[str, str]]] = {}
     for row in reversed([r for r in rows if r["change"] == "added"]):
         twins.setdefault(row["after"], []).append(row)
@@ -96,7 +96,7 @@ def _renamed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
 
 
 def _initializers(a: Model, b: Model, rtol: float, atol: float) -> list[dict[str, str]]:
-    """By name; what is left, by type and exact values: those were renamed."""
+    """Initializers by name; the others by type and exact values, as renamed ones."""
     old, new = _weights(a), _weights(b)
     out = []
     for name in old:
@@ -119,7 +119,7 @@ def _weights(model: Model) -> dict[str, Weight]:
 
 
 def _content(model: Model, tensor: Weight, kinds: set[str]) -> str:
-    """Its type, and a digest of its values where another of that type may be its twin."""
+    """Its type, and a digest of its values if another tensor of that type may be equal."""
     kind = _kind(tensor)
     return f"{kind} #{_digest(model, tensor)}" if kind in kinds else kind
 
@@ -148,7 +148,7 @@ def _kind(tensor: Weight) -> str:
 
 
 def _difference(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol: float) -> str:
-    """Empty when equal within the tolerance, else how far apart."""
+    """How far the values are apart, in words; "" if they are equal within the tolerance."""
     if isinstance(old, SparseTensorProto) or isinstance(new, SparseTensorProto):
         return "" if _digest(a, old) == _digest(b, new) else "other values, or at other places"
     try:

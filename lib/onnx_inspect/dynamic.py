@@ -1,4 +1,4 @@
-"""Sizes for the dimensions that a model leaves open: plausible ones, and where those are refused, others by trying."""
+"""Sizes of dynamic dimensions: plausible ones, or, if the model refuses those, others found by trying."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def plausible(model: ModelProto, given: dict[str, int]) -> tuple[dict[str, int],
 def search(
     model: ModelProto, given: dict[str, int], refusal: Callable[[dict[str, int]], str]
 ) -> tuple[dict[str, int], str] | None:
-    """Sizes that ``refusal`` has nothing against, and how they were found; None where no size helps."""
+    """Sizes for which ``refusal`` returns "", and a note on how they were found; None if there are none."""
     found = read(model)
     if found is None:
         return None

@@ -45,7 +45,7 @@ class RunInputs:
 def random_inputs_that_run(
     model: ModelProto, given: dict[str, int], seed: int, refusal: Callable[[dict[str, np.ndarray]], str]
 ) -> RunInputs:
-    """Random inputs at sizes ``given`` or plausible ones; where ``refusal`` has words against those, at others."""
+    """Random inputs at the sizes ``given`` or plausible ones; if ``refusal`` gives a reason against those, at others."""
 
     def at(sizes: dict[str, int]) -> dict[str, np.ndarray]:
         return random_inputs(shapes.bind(model, sizes)[0], seed)

@@ -46,7 +46,7 @@ def complete(inferred: ModelProto, numbers: dict[str, float] | None = None) -> M
 
 
 class _Run:
-    """One pass over a model; ``left`` is how many nodes may still be computed."""
+    """One pass over a model; ``nodes_left`` is how many nodes may still be computed."""
 
     def __init__(self, model: ModelProto, numbers: dict[str, float] | None) -> None:
         self.model, self.nodes_left = model, MAX_NODES
@@ -152,7 +152,7 @@ def _infer(
         return onnx.shape_inference.infer_node_outputs(
             schema, node, kinds, data, opset_imports=list(model.opset_import), ir_version=model.ir_version
         )
-    except Exception:  # whatever is wrong with the node, the checker says
+    except Exception:  # a malformed node, which the checker reports
         return {}
 
 

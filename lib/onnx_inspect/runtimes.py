@@ -101,7 +101,7 @@ def reference(path: Path, values: dict[str, np.ndarray]) -> tuple[dict[str, Any]
         return about | {"error": f"stopped after {REFERENCE_SECONDS} s: it is slow on big models"}, None
     except MemoryError:
         return about | {"error": "it needs more memory than a job may take"}, None
-    except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
+    except Exception as error:  # depends on the operator: numpy's, onnx's or Python's own
         text = clean(f"{type(error).__name__}: {error}")
         if (lacks := NO_OPERATOR.search(text)) is not None:
             text = f"it has no operator {f'{lacks[2]}.' if lacks[2] else ''}{lacks[1]}"

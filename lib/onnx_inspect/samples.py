@@ -1,4 +1,4 @@
-"""Real inputs for a run, from a visitor's file: arrays, pictures, a wave, a text. What was guessed is said."""
+"""Real inputs for a run, from a visitor's file: arrays, pictures, a wave or a text. Messages say what was guessed."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class SamplesFile:
 
 
 def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], runner: Runner) -> RunInputs:
-    """The first sample as inputs. Where onnxruntime refuses its sizes, the file is read once more at sizes that it takes.
+    """The first sample as inputs. If onnxruntime refuses its sizes, the file is read again at sizes that it accepts.
 
     Raises InvalidFile and InvalidValue with what the model takes.
     """

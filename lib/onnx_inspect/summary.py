@@ -87,7 +87,7 @@ def _inferred(model: Model, proto: ModelProto, folder: Path, numbers: dict[str, 
 
 
 def _cut(faults: list[Problem]) -> list[Problem]:
-    """Fifty of each kind, and how many more there are."""
+    """At most fifty problems of each kind, and the number of further ones."""
     out: list[Problem] = []
     for rule in dict.fromkeys(p.rule for p in faults):
         alike = [p for p in faults if p.rule == rule]

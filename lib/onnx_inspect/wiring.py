@@ -1,7 +1,7 @@
-"""How a model's nodes hang together, read from names alone: order, inputs from nowhere, names and operators.
+"""Checks how a model's nodes are connected, by names alone: order, undefined inputs, duplicate names, unknown operators.
 
-onnx's checker stops at the first fault and names it by the node's name, which may be empty; onnxruntime has rules that
-the checker does not. Here every such fault is found, and its node is named as in the list of nodes.
+onnx's checker stops at the first fault and identifies it by the node's name, which may be empty; onnxruntime has rules
+that the checker does not have. These functions find all faults, and name nodes as in the list of nodes.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ BAD_NODE = re.compile(r"Bad node spec for node\. Name:\s+OpType: (\w+)")
 
 
 def find_problems(model: ModelProto) -> list[Problem]:
-    """Inputs that nothing makes, operators that nobody defines, and names that stand for two nodes."""
+    """Undefined inputs, unknown operators, and names of more than one node."""
     out = []
     for scope, graph, outer in _graphs(model.graph, "", frozenset()):
         out += [*_undefined(scope, graph, outer), *_unknown(scope, graph, model), *_duplicate_names(scope, graph.node)]
@@ -33,7 +33,7 @@ def find_problems(model: ModelProto) -> list[Problem]:
 
 
 def without_duplicates(found: list[Problem], own: list[Problem], model: ModelProto) -> list[Problem]:
-    """``found`` without onnx's words for what ``own`` says better; a node that they do not name is named."""
+    """``found`` without onnx's messages on problems that are in ``own``, too; adds missing names of nodes."""
     rules = {p.rule for p in own}
     out = []
     for problem in found:
@@ -51,7 +51,7 @@ def without_duplicates(found: list[Problem], own: list[Problem], model: ModelPro
 
 
 def order(nodes: list[Node]) -> list[Problem]:
-    """Nodes that read what is made later: a cycle, or only the wrong order. The checker does not say which."""
+    """Nodes that read a later node's output: a cycle, or a wrong order. The checker does not tell these apart."""
     made_at = {name: node.index for node in nodes for name in node.outputs if name}
     before = {n.index: {made_at[i] for i in (*n.inputs, *n.captured) if i in made_at} for n in nodes}
     if all(max(found, default=-1) < k for k, found in before.items()):
@@ -143,7 +143,7 @@ def _operators(domain: str) -> list[str]:
 
 
 def _duplicate_names(scope: str, nodes: Iterable[NodeProto]) -> Iterator[Problem]:
-    """The checker takes it; onnxruntime does not, but for Constants: it makes initializers of those first."""
+    """Duplicate names of nodes. The checker accepts them; onnxruntime does so for Constants only."""
     for name, n in Counter(node.name for node in nodes if node.name and node.op_type != "Constant").items():
         if n > 1:
             text = f"{n} nodes have this name; onnxruntime refuses such a model"

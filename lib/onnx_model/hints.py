@@ -1,4 +1,4 @@
-"""What an ONNX model says of its pictures: its metadata, and the arithmetic that it does to them first.
+"""Hints on the preprocessing of pictures in an ONNX model: its metadata, and its first arithmetic operators.
 
 A model that begins by dividing by 255 wants pixels of 0 to 255; one that subtracts 0.485 wants 0 to 1. The answers are
 ``hints`` of ``lib/model_inputs``. They are guesses: a wrong one costs a better normalization, never a proof.

@@ -1,4 +1,4 @@
-"""What people upload instead of an ONNX model, by a file's first bytes."""
+"""Recognises files that are not ONNX models by their first bytes."""
 
 from __future__ import annotations
 

@@ -14,14 +14,14 @@ Shapes = list[tuple[int, ...]]
 
 
 def pop_labels(table: Any, files: dict[str, bytes]) -> tuple[str, ...]:
-    """Takes the labels out of ``files``; () where none are recorded, or their file is missing. Raises InvalidFile."""
+    """Removes the file of labels from ``files`` and returns its labels; () without one. Raises InvalidFile."""
     found = metadata_table.label_file(table)
     name = "" if found is None else metadata_table.text(found[1].name)
     return parse_labels(files.pop(name)) if name in files else ()
 
 
 def parse_labels(data: bytes) -> tuple[str, ...]:
-    """As MediaPipe reads them: an empty line at the end is no label, and spaces belong to a label."""
+    """Labels as MediaPipe reads them: an empty last line is ignored, and spaces are part of a label."""
     found = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n", MAX_LINES + 1)
     if len(data) > MAX_BYTES or len(found) > MAX_LINES + 1:
         raise InvalidFile(f"The file of labels has {len(data):,} bytes; at most {MAX_LINES:,} labels are read.")
@@ -53,7 +53,7 @@ def record_labels(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, b
 
 
 def label_count(table: Any, shapes: Shapes) -> int | None:
-    """How many labels the output that has them needs; None where that is free or they are of another kind."""
+    """How many labels the output with labels needs; None if its size is dynamic or the labels are of another kind."""
     found = metadata_table.label_file(table)
     if found is None or found[1].type != metadata_table.AXIS_LABELS:
         return None

@@ -1,4 +1,4 @@
-"""What a reader of a TensorFlow Lite file's metadata would stumble over, in sentences. Knows no files."""
+"""Problems that readers of a TensorFlow Lite file's metadata would have, as sentences. Knows no files."""
 
 from __future__ import annotations
 

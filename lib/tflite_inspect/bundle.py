@@ -1,4 +1,4 @@
-"""MediaPipe's bundles (.task): a zip of TensorFlow Lite files. What is in one, and one of its files taken out."""
+"""MediaPipe's bundles (.task), zips of TensorFlow Lite files: lists and extracts their models."""
 
 from __future__ import annotations
 

@@ -96,7 +96,7 @@ def _array(value: Value, given: Any, signature: Signature) -> np.ndarray:
 def first_sample(
     file: SamplesFile, signature: Signature, fixed: dict[str, int], hints: dict[str, Any], refusal: Any
 ) -> RunInputs:
-    """The first sample; where the model refuses its sizes, the file is read once more at sizes that it takes."""
+    """The first sample. If the model refuses its sizes, the file is read again at sizes that it accepts."""
 
     def read(at: dict[str, int]) -> samples.Samples:
         return samples.read(file.path, file.name, signature, preprocessing=file.preprocessing or None, sizes=at, hints=hints)

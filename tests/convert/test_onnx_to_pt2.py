@@ -202,6 +202,7 @@ def written(
     return folder
 
 
+@pytest.mark.slow
 def test_mobilenet_v3_small_with_a_dynamic_batch(tmp_path: Path) -> None:
     torchvision = pytest.importorskip("torchvision")
     model = calibrated(torchvision.models.mobilenet_v3_small(num_classes=10), 8, 3, 64, 64)
@@ -217,6 +218,7 @@ def test_mobilenet_v3_small_with_a_dynamic_batch(tmp_path: Path) -> None:
     assert models.error(got, expected) < 1e-4
 
 
+@pytest.mark.slow
 def test_a_tiny_bert_with_dynamic_batch_and_length(tmp_path: Path) -> None:
     transformers = pytest.importorskip("transformers")
     config = transformers.BertConfig(
