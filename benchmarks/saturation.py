@@ -156,7 +156,7 @@ def flops(model: Model) -> tuple[float, float]:
     """Of one step of one guided request, and of decoding its picture."""
     assert model.family is not None
     side, channels = model.size // 8, model.family.channels
-    conditions = [model.family.encode(model.settle(next(endless())))[0]] * 2
+    conditions = [model.family.encode(model.resolve(next(endless())))[0]] * 2
     noisy = torch.randn(2, channels, side, side, device=model.device)
     with FlopCounterMode(display=False) as step:
         model.family.predict(noisy, torch.tensor([500.0, 500.0]), conditions)

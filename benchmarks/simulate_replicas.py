@@ -65,7 +65,10 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
     rng, chance = random.Random(seed), random.Random(seed + 1)  # the same pictures for each policy
     replicas = [Replica(number, kind) for number in range(count)]
     choose, router = POLICIES[policy], Router(chance)
-    places, line = [replica.place for replica in replicas], [deque[Picture]() for _ in SIZES]  # line: what the page keeps
+    latent_image_ids, line = (
+        [replica.place for replica in replicas],
+        [deque[Picture]() for _ in SIZES],
+    )  # line: what the page keeps
     mean = ROWS * sum(w * h * share for w, h, share in SIZES) * sum(STEPS) / 2
     rate = load * kind.capacity() * count / mean
     events: list[tuple[float, int, Replica | None]] = [(rng.expovariate(rate), 0, None)]
@@ -85,7 +88,7 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
             waiting = sum(other.work for other in line[picture.size])
             full = kind.most(picture.area) * picture.area * sum(STEPS) / 2
             fits = lambda place: replicas[place.number].room(picture)  # noqa: E731
-            place = router.choose(_key(kind, picture), places, fits, waiting=waiting, batch=full)
+            place = router.choose(_key(kind, picture), latent_image_ids, fits, waiting=waiting, batch=full)
             if place is None:
                 return False
             replica = replicas[place.number]
@@ -103,7 +106,7 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
             picture = Picture(size, SIZES[size][0] * SIZES[size][1], rng.randint(*STEPS), now)
             heapq.heappush(events, (now + rng.expovariate(rate), number, None))
             number, under_way = number + 1, under_way + 1
-            router.note(_key(kind, picture), picture.work, now)
+            router.add_work(_key(kind, picture), picture.work, now)
             if line[size] or not sent(picture, now):
                 line[size].append(picture)
             continue

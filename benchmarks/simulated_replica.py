@@ -6,7 +6,7 @@ import heapq
 from collections import deque
 from dataclasses import dataclass, field
 
-from lib.replicas.router import Place
+from lib.replicas.router import Candidate
 
 STEPS = 16, 40
 ROWS = 2  # of a guided picture
@@ -59,7 +59,7 @@ class Replica:
     """Does a call after the other; the sizes that have rows take turns."""
 
     def __init__(self, number: int, kind: Kind) -> None:
-        self.place, self.kind = Place(number, models=frozenset({kind.name})), kind
+        self.place, self.kind = Candidate(number, models=frozenset({kind.name})), kind
         self.waiting: list[deque[Picture]] = [deque() for _ in SIZES]
         self.groups, self.turns, self.busy = [Group() for _ in SIZES], deque[int](), False
         self.joined = 0

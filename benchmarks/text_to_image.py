@@ -161,7 +161,7 @@ def main() -> None:
     engine.start()
     while not engine.ready:
         time.sleep(0.1)
-    model = engine._shelf.get(engine.catalogue.default)
+    model = engine._models.get(engine.catalogue.default)
     assert model is not None
     if model.compiled:
         model.compiled.thread.join()

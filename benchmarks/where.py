@@ -15,7 +15,7 @@ from lib.text_to_image.row import Row
 PLACES: tuple[tuple[Any, str, str], ...] = (
     (Predictor, "_call", "UNet"),
     (Row, "advance", "schedulers"),
-    (Row, "scale", "schedulers"),
+    (Row, "scale_model_input", "schedulers"),
     (Batch, "decode", "VAE and pictures"),
     (Batch, "previews", "previews"),
     (Batch, "join", "text and first noise"),

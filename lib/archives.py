@@ -1,12 +1,11 @@
-"""Zip files from visitors: read with distrust, unpacked with limits. Knows nothing of what is in them.
+"""Validates and unpacks uploaded zip files, with limits. Knows nothing of their content.
 
-A zip says everything twice, in a header before each member and in a table at the end, and readers differ in which
-one they believe. Here both must agree, members must follow each other without gap or overlap, and names must be
-plain, so that every later reader (zipfile, torch's own, Keras) sees the same members as this one.
+A zip describes its members twice, in local headers and in the central directory, and readers differ in which one they
+use. Here both must agree, members must follow each other without gap or overlap, and names must be plain, so that
+every later reader (zipfile, torch's own, Keras) sees the same members.
 
-Where ``left_out`` is given, a single odd member (a link, a locked one, one that is too big) does not spoil the
-archive: it is not unpacked and ``left_out`` says why. What is wrong with the archive as a whole always does.
-All checks of the format stand in this one file, to be read together: hence its length.
+With ``left_out``, single invalid members (links, encrypted or too large ones) are skipped, and ``left_out`` says why.
+Errors of the archive as a whole always raise. All checks of the format are kept in this one file: hence its length.
 """
 
 from __future__ import annotations
@@ -53,16 +52,17 @@ class Archive:
         self._file, self.members = file, {e.filename: e for e in entries if not e.is_dir()}
         self.folders = [e.filename for e in entries if e.is_dir()]
 
-    def read(self, name: str, most: int = 64 << 20) -> bytes:
-        """A member's bytes. Raises InvalidFile where it is bigger than ``most`` or damaged."""
-        if self.members[name].file_size > most:
-            raise InvalidFile(f"{_shown(name)} in the archive has {self.members[name].file_size:,} bytes; at most {most:,}.")
+    def read(self, name: str, max_bytes: int = 64 << 20) -> bytes:
+        """A member's bytes. Raises InvalidFile where it is bigger than ``max_bytes`` or damaged."""
+        if self.members[name].file_size > max_bytes:
+            size = f"{self.members[name].file_size:,} bytes; at most {max_bytes:,}"
+            raise InvalidFile(f"{_quoted(name)} in the archive has {size}.")
         parts: list[bytes] = []
         self._stream(name, parts.append)
         return b"".join(parts)
 
     def head(self, name: str, size: int = 64) -> bytes:
-        with self._damage(name), self._file.open(self.members[name]) as file:
+        with self._damage_as_invalid_file(name), self._file.open(self.members[name]) as file:
             return file.read(size)
 
     def write(self, name: str, target: Path) -> None:
@@ -73,28 +73,28 @@ class Archive:
     @contextmanager
     def stream(self, name: str):
         """A readable file of one member."""
-        with self._damage(name), self._file.open(self.members[name]) as file:
+        with self._damage_as_invalid_file(name), self._file.open(self.members[name]) as file:
             yield file
 
     def _stream(self, name: str, take: Callable[[bytes], object]) -> None:
         member, done = self.members[name], 0
-        with self._damage(name), self._file.open(member) as file:
+        with self._damage_as_invalid_file(name), self._file.open(member) as file:
             while data := file.read(CHUNK):
                 done += len(data)
                 if done > member.file_size:
-                    raise InvalidFile(f"{_shown(name)} in the archive is longer than the archive says. {AGAIN}")
+                    raise InvalidFile(f"{_quoted(name)} in the archive is longer than the archive says. {AGAIN}")
                 take(data)
         if done != member.file_size:
-            raise InvalidFile(f"{_shown(name)} in the archive is shorter than the archive says. {AGAIN}")
+            raise InvalidFile(f"{_quoted(name)} in the archive is shorter than the archive says. {AGAIN}")
 
     @contextmanager
-    def _damage(self, name: str):
+    def _damage_as_invalid_file(self, name: str):
         try:
             yield
         except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, struct.error, ValueError, OSError) as error:
             if isinstance(error, InvalidFile) or (isinstance(error, OSError) and error.errno):
                 raise
-            raise InvalidFile(f"{_shown(name)} in the archive is damaged. Upload the whole file again.") from None
+            raise InvalidFile(f"{_quoted(name)} in the archive is damaged. Upload the whole file again.") from None
 
 
 @contextmanager
@@ -115,7 +115,7 @@ def opened(path: Path, limits: Limits | None = None, left_out: dict[str, str] | 
         with file:
             if len(entries) > limits.members:
                 raise InvalidFile(f"The archive has {len(entries):,} members; at most {limits.members:,} are unpacked.")
-            kept = entries if left_out is None else _without_odd(entries, limits, left_out)
+            kept = entries if left_out is None else _without_rejected(entries, limits, left_out)
             _names(kept, strict=left_out is None)
             _sizes(kept, limits)
             _headers(raw, entries, start, min((e.header_offset for e in entries), default=start) if appended else 0)
@@ -128,7 +128,7 @@ def is_litter(name: str) -> bool:
     return name.startswith("__MACOSX/") or last in (".DS_Store", "Thumbs.db", "desktop.ini") or last.startswith("._")
 
 
-def _shown(name: str) -> str:
+def _quoted(name: str) -> str:
     return repr(name[:80])
 
 
@@ -164,10 +164,10 @@ def _table_start(raw: IO[bytes], limits: Limits, appended: bool) -> int:
     return start
 
 
-def _without_odd(entries: list[zipfile.ZipInfo], limits: Limits, left_out: dict[str, str]) -> list[zipfile.ZipInfo]:
+def _without_rejected(entries: list[zipfile.ZipInfo], limits: Limits, left_out: dict[str, str]) -> list[zipfile.ZipInfo]:
     kept = []
     for entry in entries:
-        what = _oddity(entry, limits)
+        what = _rejection(entry, limits)
         if what is None:
             kept.append(entry)
         else:
@@ -175,7 +175,7 @@ def _without_odd(entries: list[zipfile.ZipInfo], limits: Limits, left_out: dict[
     return kept
 
 
-def _oddity(e: zipfile.ZipInfo, limits: Limits) -> str | None:
+def _rejection(e: zipfile.ZipInfo, limits: Limits) -> str | None:
     """What is wrong with this member alone, in words, or None."""
     mode, name = e.external_attr >> 16, e.filename.removesuffix("/")
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
@@ -215,22 +215,22 @@ def _names(entries: list[zipfile.ZipInfo], strict: bool) -> None:
             )
         if odd:
             raise InvalidFile(
-                f"A member of the archive is called {_shown(entry.orig_filename)}: only plain names are unpacked."
+                f"A member of the archive is called {_quoted(entry.orig_filename)}: only plain names are unpacked."
             )
         low = name.casefold() if strict else name
         if low in seen:
-            raise InvalidFile(f"Two members of the archive are called {_shown(name)} and {_shown(seen[low])}. {AGAIN}")
+            raise InvalidFile(f"Two members of the archive are called {_quoted(name)} and {_quoted(seen[low])}. {AGAIN}")
         seen[low] = name
         mode = entry.external_attr >> 16
         if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-            raise InvalidFile(f"{_shown(name)} in the archive is a link or a special file; only files are unpacked.")
+            raise InvalidFile(f"{_quoted(name)} in the archive is a link or a special file; only files are unpacked.")
         if stat.S_ISDIR(mode) and not entry.is_dir() and entry.file_size:
-            raise InvalidFile(f"{_shown(name)} in the archive is a folder with content. {AGAIN}")
+            raise InvalidFile(f"{_quoted(name)} in the archive is a folder with content. {AGAIN}")
     files = {e.filename.casefold() if strict else e.filename for e in entries if not e.is_dir()}
     for low in seen:
         parts = low.split("/")
         if any("/".join(parts[:k]) in files for k in range(1, len(parts))):
-            raise InvalidFile(f"{_shown(seen[low])} lies in a member of the archive that is a file. {AGAIN}")
+            raise InvalidFile(f"{_quoted(seen[low])} lies in a member of the archive that is a file. {AGAIN}")
 
 
 def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
@@ -245,19 +245,19 @@ def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
         )
     for e in entries:
         if e.flag_bits & 0x2041:
-            raise InvalidFile(f"{_shown(e.filename)} in the archive is encrypted; upload it without a password.")
+            raise InvalidFile(f"{_quoted(e.filename)} in the archive is encrypted; upload it without a password.")
         if e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InvalidFile(f"{_shown(e.filename)} is packed in a way that is not read here; use ordinary zip (deflate).")
+            raise InvalidFile(f"{_quoted(e.filename)} is packed in a way that is not read here; use ordinary zip (deflate).")
         if e.compress_type == zipfile.ZIP_STORED and e.file_size != e.compress_size:
-            raise InvalidFile(f"{_shown(e.filename)} in the archive is stored, but its two sizes differ. {AGAIN}")
+            raise InvalidFile(f"{_quoted(e.filename)} in the archive is stored, but its two sizes differ. {AGAIN}")
         if e.is_dir() and e.file_size:
-            raise InvalidFile(f"{_shown(e.filename)} in the archive is a folder with content. {AGAIN}")
+            raise InvalidFile(f"{_quoted(e.filename)} in the archive is a folder with content. {AGAIN}")
 
 
 def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int) -> None:
     """The header before each member says what the table says, and members follow each other from ``at`` on."""
     for e in sorted(entries, key=lambda one: one.header_offset):
-        wrong = InvalidFile(f"The zip archive says two different things about {_shown(e.filename)}. {AGAIN}")
+        wrong = InvalidFile(f"The zip archive says two different things about {_quoted(e.filename)}. {AGAIN}")
         raw.seek(e.header_offset)
         head = raw.read(LOCAL.size)
         if len(head) < LOCAL.size:
@@ -280,7 +280,7 @@ def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int
         gap = e.header_offset - at
         if gap:
             raise InvalidFile(
-                f"The zip archive has {gap:,} bytes before {_shown(e.filename)} that belong to nobody. {AGAIN}"
+                f"The zip archive has {gap:,} bytes before {_quoted(e.filename)} that belong to nobody. {AGAIN}"
             )
         at = raw.tell() + e.compress_size
         if later:

@@ -1,4 +1,4 @@
-"""Messages between the app, a job's warden and the job: JSON objects with their length before them."""
+"""Messages between the app, a job's supervisor and the job: JSON objects, each preceded by its length."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def send(end: socket.socket, message: dict[str, Any], *, nan: bool = False) -> N
 
 
 def receive(end: socket.socket) -> dict[str, Any] | None:
-    """The next message; None at the end of the stream. Raises ValueError or RecursionError for one that is none."""
+    """The next message; None at the end of the stream. Raises ValueError or RecursionError if it is malformed."""
     head = _exactly(end, HEAD.size)
     if head is None:
         return None

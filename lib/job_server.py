@@ -1,10 +1,10 @@
-"""The other side of ``lib/jobs.py``: a fork server, a warden for each job, and the job itself.
+"""The server side of ``lib/jobs.py``: a fork server, a supervisor for each job, and the job itself.
 
 ``python -m lib.job_server FD MODULE...`` imports the modules once and then forks for every socket that
-arrives on FD. Each job gets a warden, a process that does nothing but wait: it kills the job and all that
-the job started when the app hangs up or the time is over, and reports how the job ended. So a job dies
-with the app even when the app is killed. Limits and wardens stop accidents and simple attacks; a job runs
-as the app's own user, so this is no sandbox against code that has taken the child over.
+arrives on FD. Each job has a supervisor, a process that only waits: it kills the job and its children when
+the app closes the socket or the time limit is reached, and reports how the job ended. So a job dies with
+the app even if the app is killed. This stops accidents and simple attacks. It is not a sandbox: a job runs
+as the app's user, so code that takes over the child has that user's rights.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ LOGGED = 4000  # characters of a traceback; its text may come from the upload
 
 
 def serve(control: socket.socket) -> None:
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # wardens are reaped by the kernel
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are reaped by the kernel
     while True:
         data, fds, *_ = socket.recv_fds(control, 1, 1)
         if not data:
@@ -42,14 +42,14 @@ def serve(control: socket.socket) -> None:
         if os.fork() == 0:
             control.close()
             with suppress(OSError, ValueError):
-                _guard(socket.socket(fileno=fds[0]))
+                _supervise(socket.socket(fileno=fds[0]))
             os._exit(0)
         os.close(fds[0])
 
 
-def _guard(app: socket.socket) -> None:
-    """The warden: starts the job, waits for its end, for the app to hang up, or for the clock."""
-    send(app, {"warden": os.getpid()})
+def _supervise(app: socket.socket) -> None:
+    """The supervisor: starts the job, and waits until it ends, the app closes the socket, or the time limit is reached."""
+    send(app, {"supervisor": os.getpid()})
     request = receive(app)
     if request is None:
         return
@@ -64,9 +64,9 @@ def _guard(app: socket.socket) -> None:
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         _prctl(DIE_WITH_PARENT, signal.SIGKILL)
-        _work(app, request)
+        _run_job(app, request)
     with suppress(OSError):
-        os.setpgid(job, job)  # the job does the same: whoever comes first
+        os.setpgid(job, job)  # the job does the same; the first call wins
     late = False
     while not (ended := os.waitpid(job, os.WNOHANG))[0]:
         ready, *_ = select.select([news, app], [], [], max(0.0, deadline - time.monotonic()))
@@ -77,14 +77,14 @@ def _guard(app: socket.socket) -> None:
             break
         os.read(news, 4096)
     with suppress(OSError):
-        os.killpg(job, signal.SIGKILL)  # what the job started goes with it
-    _bury_orphans()
+        os.killpg(job, signal.SIGKILL)  # the children of the job, too
+    _kill_orphans()
     shutil.rmtree(request["folder"], ignore_errors=True)  # the app does that too, unless it was killed
     send(app, {"exit": os.waitstatus_to_exitcode(ended[1]), "limit": "wall" if late else None})
 
 
-def _bury_orphans() -> None:
-    """Kills what the job started and what left its process group; such processes became the warden's children."""
+def _kill_orphans() -> None:
+    """Kills descendants that left the job's process group; they were reparented to the supervisor."""
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
@@ -98,14 +98,14 @@ def _bury_orphans() -> None:
         time.sleep(0.002)
 
 
-def _work(app: socket.socket, request: dict[str, Any]) -> None:
-    """The job: limits first, then the task; answers once and never returns."""
+def _run_job(app: socket.socket, request: dict[str, Any]) -> None:
+    """The job: sets the limits, runs the task, answers once, and never returns."""
     try:
         os.setpgid(0, 0)
         _limit(request["limits"])
         log = os.fdopen(os.dup(2), "w", errors="backslashreplace")
         nowhere = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):  # native libraries write what visitors must not see
+        for fd in (0, 1, 2):  # native libraries may print what visitors must not see
             os.dup2(nowhere, fd)
         os.chdir(request["folder"])
         tempfile.tempdir = request["folder"]
@@ -119,7 +119,7 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
         os._exit(0)
     except WorkbenchError as error:
         answer = {"error": type(error).__name__, "message": error.message[:LOGGED]}
-        if isinstance(error, InvalidValue):  # a page words it with its own label for the field
+        if isinstance(error, InvalidValue):  # pages use their own label of the field
             answer |= {"field": error.field, "given": str(error.given)[:LOGGED], "allowed": error.allowed[:LOGGED]}
     except BaseException as error:
         number = error.errno if isinstance(error, OSError) else 0
@@ -128,7 +128,7 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
             answer = {"error": "JobFailed", "message": "The disk of the machine that runs this app is full."}
         if out_of_memory(error):
             answer = {"error": "MemoryError"}
-        with suppress(BaseException):  # for whoever runs the app; the visitor gets a sentence
+        with suppress(BaseException):  # for the operator; the visitor gets a sentence
             print(_for_the_log(error, request.get("log", {})), file=log, flush=True)
     for pause in (0.01, 0.1, 1.0):
         try:
@@ -140,7 +140,7 @@ def _work(app: socket.socket, request: dict[str, Any]) -> None:
 
 
 def _for_the_log(error: BaseException, wanted: dict[str, str]) -> str:
-    """With the id of the request, so that it is found from the answer's; as JSON without the exception's words."""
+    """The traceback with the id of the request. As JSON it leaves out the exception's message."""
     if wanted.get("format") == lines.JSON:
         said = {"request": wanted.get("request", ""), "kind": wanted.get("kind", "")}
         return lines.line("ERROR", "job_broke", **said, **lines.failure(error))

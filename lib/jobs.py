@@ -2,8 +2,8 @@
 
 ``Jobs`` keeps one warm fork server (``lib/job_server.py``), so a job starts in milliseconds. A job is
 a function named ``package.module:function`` and JSON arguments; it answers with progress and a JSON
-result. Nothing is pickled in either direction, so a child that has been taken over can send text and
-nothing else. Knows nothing of what the tasks do. Over 300 lines, since both ends of a job's life are one protocol.
+result. Nothing is pickled in either direction, so a compromised child can send text and nothing else.
+Knows nothing of the tasks. Over 300 lines, since both sides of the protocol are kept together.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from typing import Any
 
 from lib import log
 from lib.errors import Cancelled, InvalidFile, InvalidValue, JobFailed, LimitExceeded, NotFound, QueueFull, WorkbenchError
-from lib.job_account import JobAccount
 from lib.job_messages import receive, send
+from lib.job_metrics import JobMetrics
 from lib.settings import harmless_variables
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_WORDS = 2000  # characters of an error message or a stage
-GRACE = 60.0  # seconds over its wall limit in which a job must be heard of, the fork server's start included
-BURIAL = 5.0  # seconds that a killed job may take to be gone
+GRACE = 60.0  # seconds beyond its time limit after which a silent job is given up, the start of the fork server included
+EXIT_SECONDS = 5.0  # seconds that a killed job may take to exit
 SIGNALS = {
     6: "it gave up, often for lack of memory",
     8: "an impossible division",
@@ -59,7 +59,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """``stage`` in words; ``share`` done, 0 to 1, or None where nobody knows."""
+    """``stage`` in words; ``share`` done, 0 to 1, or None if unknown."""
 
     stage: str
     share: float | None = None
@@ -71,25 +71,25 @@ class Result:
 
 
 class Job:
-    """One task on its way: iterate over ``events``, and ``cancel`` from any thread."""
+    """A submitted task: iterate over ``events``, and ``cancel`` from any thread."""
 
-    def __init__(self, jobs: Jobs, request: dict[str, Any], limits: Limits, account: JobAccount) -> None:
-        self._account = account
+    def __init__(self, jobs: Jobs, request: dict[str, Any], limits: Limits, metrics: JobMetrics) -> None:
+        self._metrics = metrics
         self._jobs, self._request, self._limits = jobs, request, limits
         self._lock, self._cancelled = threading.Lock(), False
         self._socket: socket.socket | None = None
-        self._warded = False  # there is a warden at the socket's other end
-        self._place = weakref.ref(self, jobs._leave)  # in the line; a job that nobody holds any more leaves it
+        self._supervised = False  # a supervisor holds the other end of the socket
+        self._queue_entry = weakref.ref(self, jobs._remove)  # a job that is garbage collected leaves the queue
 
     def cancel(self) -> None:
         """Kills the child with everything it started. Harmless when the job has ended."""
         with self._lock:
             self._cancelled = True
             if self._socket is not None:
-                with suppress(OSError):  # its warden takes this as the order to kill
-                    self._socket.shutdown(socket.SHUT_WR if self._warded else socket.SHUT_RDWR)
+                with suppress(OSError):  # its supervisor then kills the job
+                    self._socket.shutdown(socket.SHUT_WR if self._supervised else socket.SHUT_RDWR)
         if self._socket is None:
-            self._jobs._leave(self._place)
+            self._jobs._remove(self._queue_entry)
 
     @property
     def cancelled(self) -> bool:
@@ -107,20 +107,20 @@ class Job:
 
         Raises Cancelled, LimitExceeded, JobFailed, or the WorkbenchError that the task raised.
         """
-        with self._account.until_the_end():
+        with self._metrics.track_failure():
             try:
-                yield from self._jobs._turn(self)
-                self._account.begin()
+                yield from self._jobs._wait_for_turn(self)
+                self._metrics.begin()
                 yield from self._listen()
             finally:
                 self.cancel()
-                self._jobs._leave(self._place)
+                self._jobs._remove(self._queue_entry)
 
     def _connect(self) -> socket.socket:
-        """Our end of a socket with a warden at the other."""
+        """Our end of a socket whose other end a supervisor holds."""
         for _ in range(2):  # the server may have been dying
             ours, theirs = socket.socketpair()
-            ours.settimeout(self._limits.wall_seconds + GRACE)  # a warden is quicker, unless it was killed
+            ours.settimeout(self._limits.wall_seconds + GRACE)  # the supervisor answers earlier, unless it was killed
             with theirs, self._lock:
                 if self._cancelled:
                     ours.close()
@@ -129,18 +129,18 @@ class Job:
                 # the whole request goes over the job's own socket; the server only gets its other end
                 server = self._jobs._hand_over(theirs)
             with suppress(OSError):
-                self._warded = receive(ours) is not None
-            if self._warded:
+                self._supervised = receive(ours) is not None
+            if self._supervised:
                 return ours
             ours.close()
             if not self._cancelled:
-                self._jobs._lost(server)
+                self._jobs._discard_server(server)
         raise JobFailed("The process that starts jobs does not come up. Whoever runs this app finds why in its log.")
 
     def _listen(self) -> Iterator[Progress | Result]:
         with self._connect() as ours, tempfile.TemporaryDirectory(prefix="job-", ignore_cleanup_errors=True) as folder:
             request = self._request | {"folder": folder, "limits": asdict(self._limits)}
-            request["log"] = {"format": log.format, "request": self._account.origin.id, "kind": self._account.kind}
+            request["log"] = {"format": log.format, "request": self._metrics.origin.id, "kind": self._metrics.kind}
             answer: dict[str, Any] | None = None
             event: dict[str, Any] | None = None
             start = time.monotonic()
@@ -152,19 +152,19 @@ class Job:
                             yield _progress(event)
                         else:
                             answer = event
-                except (OSError, ValueError, RecursionError):  # whatever a child sends that has been taken over
+                except (OSError, ValueError, RecursionError):  # sent by a compromised child
                     event = None
                 if event is None and time.monotonic() - start >= self._limits.wall_seconds:
-                    event = {"limit": "wall"}  # killed in the middle of a word
+                    event = {"limit": "wall"}  # killed while it sent a message
                 if self._cancelled:
                     raise Cancelled()
-                result = Result(self._judge(answer, event))
-                self._account.end("result")
+                result = Result(self._parse_answer(answer, event))
+                self._metrics.end("result")
                 yield result
             finally:
-                _bury(ours)  # before its folder is removed
+                _wait_until_gone(ours)  # before its folder is removed
 
-    def _judge(self, answer: dict[str, Any] | None, end: dict[str, Any] | None) -> dict[str, Any]:
+    def _parse_answer(self, answer: dict[str, Any] | None, end: dict[str, Any] | None) -> dict[str, Any]:
         if answer is not None and isinstance(answer.get("result"), dict):
             return answer["result"]
         if end is not None and end.get("limit") == "wall":
@@ -182,7 +182,7 @@ class Job:
     def _error(self, name: str, answer: dict[str, Any]) -> WorkbenchError:
         if name in FROM_TASKS:
             kind = FROM_TASKS[name]
-            error = kind.__new__(kind)  # from its words: constructors take what made them
+            error = kind.__new__(kind)  # without its constructor, whose arguments are not known
             error.args = (str(answer.get("message"))[:MAX_WORDS],)
             if isinstance(error, InvalidValue):
                 error.field, error.given, error.allowed = (
@@ -198,12 +198,12 @@ class Job:
         return JobFailed(f"The job failed inside ({name}). Whoever runs this app finds where in its log.")
 
 
-_everywhere: weakref.WeakSet[Jobs] = weakref.WeakSet()
+_all_jobs: weakref.WeakSet[Jobs] = weakref.WeakSet()
 
 
 def under_way() -> dict[str, int]:
     """Jobs ``running`` and ``waiting`` in this process, of all Jobs together."""
-    found = [jobs.status() for jobs in list(_everywhere)]
+    found = [jobs.status() for jobs in list(_all_jobs)]
     return {state: sum(one[state] for one in found) for state in ("running", "waiting")}
 
 
@@ -217,11 +217,11 @@ class Jobs:
         self._python = str(python)
         self._workers, self._waiting, self._preload = workers, waiting, tuple(preload)
         self._turns = threading.Condition()
-        self._line: list[weakref.ref[Job]] = []  # running ones first
+        self._queue: list[weakref.ref[Job]] = []  # running ones first
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
-        _everywhere.add(self)
+        _all_jobs.add(self)
 
     def start(self) -> None:
         """Starts the fork server, which imports ``preload`` once for all jobs. Returns at once."""
@@ -229,27 +229,27 @@ class Jobs:
             self._begin()
 
     def submit(self, task: str, arguments: dict[str, Any], *, limits: Limits | None = None) -> Job:
-        """Takes a place in the line; it starts when its ``events`` are read. Raises QueueFull when too many wait.
+        """Queues a job, which starts when its ``events`` are read. Raises QueueFull if too many wait.
 
         ``task`` is ``package.module:function``.
         """
-        account = JobAccount(task)
+        metrics = JobMetrics(task)
         with self._turns:
-            if len(self._line) >= self._workers + self._waiting:
-                account.end("refused")
-                raise QueueFull(len(self._line) - self._workers)
-            job = Job(self, {"task": task, "arguments": arguments}, limits or Limits(), account)
-            self._line.append(job._place)
+            if len(self._queue) >= self._workers + self._waiting:
+                metrics.end("refused")
+                raise QueueFull(len(self._queue) - self._workers)
+            job = Job(self, {"task": task, "arguments": arguments}, limits or Limits(), metrics)
+            self._queue.append(job._queue_entry)
             return job
 
     def status(self) -> dict[str, int]:
         with self._turns:
-            return {"running": min(len(self._line), self._workers), "waiting": max(0, len(self._line) - self._workers)}
+            return {"running": min(len(self._queue), self._workers), "waiting": max(0, len(self._queue) - self._workers)}
 
     def close(self) -> None:
-        """Kills what runs, and the server."""
+        """Kills all jobs, and the fork server."""
         with self._turns:
-            line = list(self._line)
+            line = list(self._queue)
         for place in line:
             if (job := place()) is not None:
                 job.cancel()
@@ -288,7 +288,7 @@ class Jobs:
 
     def _stop(self) -> None:
         if self._control is not None:
-            self._control.close()  # the server ends when it hears nobody
+            self._control.close()  # the server exits when the socket is closed
         if self._server is not None:
             with suppress(subprocess.TimeoutExpired):
                 self._server.wait(5)
@@ -299,37 +299,37 @@ class Jobs:
 
     def _hand_over(self, end: socket.socket) -> subprocess.Popen[bytes]:
         with self._lock:
-            self._begin()  # also if it has died in the meantime
+            self._begin()  # restarts it if it has died
             assert self._control is not None and self._server is not None
-            with suppress(OSError):  # it dies just now: nobody will answer
+            with suppress(OSError):  # it is dying, so nobody will answer
                 socket.send_fds(self._control, [b"j"], [end.fileno()])
             return self._server
 
-    def _lost(self, server: subprocess.Popen[bytes]) -> None:
-        """It does not answer; unless another job has seen to it, the next one starts a new server."""
+    def _discard_server(self, server: subprocess.Popen[bytes]) -> None:
+        """Stops a server that does not answer, unless another job did; the next job starts a new one."""
         with self._lock:
             if server is self._server:
                 self._stop()
 
-    def _turn(self, job: Job) -> Iterator[Progress]:
-        told = 0
+    def _wait_for_turn(self, job: Job) -> Iterator[Progress]:
+        last_place = 0
         while True:
             with self._turns:
                 if job.cancelled:
                     raise Cancelled()
-                place = self._line.index(job._place) - self._workers + 1
+                place = self._queue.index(job._queue_entry) - self._workers + 1
                 if place <= 0:
                     return
-                if place == told:
+                if place == last_place:
                     self._turns.wait(30)
                     continue
-                told = place
+                last_place = place
             yield Progress(f"Waiting, number {place} in the queue")
 
-    def _leave(self, place: weakref.ref[Job]) -> None:
+    def _remove(self, place: weakref.ref[Job]) -> None:
         with self._turns:
             with suppress(ValueError):
-                self._line.remove(place)
+                self._queue.remove(place)
             self._turns.notify_all()
 
 
@@ -339,10 +339,10 @@ def _progress(event: dict[str, Any]) -> Progress:
     return Progress(str(event["progress"])[:MAX_WORDS], float(share) if known else None)
 
 
-def _bury(end: socket.socket) -> None:
-    """Has the job killed, if it lives, and waits until it and its warden have let go of their end."""
+def _wait_until_gone(end: socket.socket) -> None:
+    """Has the job killed if it is alive, and waits until it and its supervisor have closed their end."""
     with suppress(OSError):
-        end.settimeout(BURIAL)
+        end.settimeout(EXIT_SECONDS)
         end.shutdown(socket.SHUT_WR)
         while end.recv(1 << 20):
             pass

@@ -1,7 +1,7 @@
 """The log, as text for a terminal or as one JSON object a line for a machine.
 
-JSON lines say what happened and where, never in words that may quote a visitor: of an exception they have the class
-and the frames, of another library's line its place. What we log ourselves holds no prompt, no file's name, no owner.
+JSON lines contain no text that may quote a visitor: of an exception they have the class and the frames, of a log call of
+another library its file and line. Our own log calls contain no prompt, file name or owner.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from lib.origin import current
 
 TEXT, JSON = "text", "json"
 EVENTS = "workbench"  # the logger of requests and jobs: one line each
-OURS = ("lib", "web", "tab_", EVENTS)  # loggers whose templates hold no words of a visitor
+OURS = ("lib", "web", "tab_", EVENTS)  # loggers whose templates contain no user input
 ROOT = Path(__file__).resolve().parent.parent
 MAX_FRAMES = 12
 
@@ -40,7 +40,7 @@ def setup(wanted: str) -> None:
 
 
 def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
-    """One line. ``fields`` are numbers and words of ours. In text, levels below WARNING stay unsaid."""
+    """Logs one line. ``fields`` are numbers and fixed words. As text, levels below WARNING are not printed."""
     logging.getLogger(EVENTS).log(level, name, extra={"fields": fields})
 
 
@@ -61,13 +61,13 @@ class JsonLines(logging.Formatter):
 
 def line(level: str, event: str, **fields: Any) -> str:
     """A JSON object: ts (UTC), level, event, and the fields that hold something."""
-    said = {"ts": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level.lower(), "event": event}
-    said |= {key: value for key, value in fields.items() if value not in ("", None)}
-    return json.dumps(said, default=str)
+    values = {"ts": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level.lower(), "event": event}
+    values |= {key: value for key, value in fields.items() if value not in ("", None)}
+    return json.dumps(values, default=str)
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """``error``: the class; ``frames``: file, line and function, the innermost last. No words of the exception."""
+    """``error``: the class; ``frames``: file, line and function, the innermost last. Without the exception's message."""
     frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
     return {"error": type(error).__name__, "frames": [f"{_short(f.filename)}:{f.lineno} {f.name}" for f in frames]}
 

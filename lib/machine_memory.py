@@ -1,4 +1,4 @@
-"""How much memory this app may take in all, in MB: what the host grants, not what the machine has."""
+"""The memory in MB that this app may use: the limit of the host or container, not the size of the machine."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ LIMITS = (Path("/sys/fs/cgroup/memory.max"), Path("/sys/fs/cgroup/memory/memory.
 APP_MB = 3 << 10  # kept for the app itself: torch, a picture model, Gradio's sessions
 
 
-def granted_mb(said: str = "", limits: tuple[Path, ...] = LIMITS) -> int:
-    """``said`` is the variable MEMORY of a Space, such as ``15Gi``; else the control group's, else the machine's."""
+def granted_mb(setting: str = "", limits: tuple[Path, ...] = LIMITS) -> int:
+    """The limit in ``setting`` (MEMORY of a Space, e.g. ``15Gi``) or of the control group, at most the machine's memory."""
     found = [_machine_bytes()]
-    if (match := QUANTITY.fullmatch(said)) is not None:
+    if (match := QUANTITY.fullmatch(setting)) is not None:
         found.append(int(float(match[1]) * UNITS[match[2] or ""]))
     for path in limits:
         try:
@@ -26,9 +26,9 @@ def granted_mb(said: str = "", limits: tuple[Path, ...] = LIMITS) -> int:
     return min(value for value in found if value > 0) >> 20
 
 
-def share_mb(usual: int, least: int, at_once: int, granted: int) -> int:
-    """Of each of ``at_once`` processes: ``usual``, or an equal part of what the app leaves, never below ``least``."""
-    return max(least, min(usual, (granted - APP_MB) // at_once))
+def share_mb(default: int, minimum: int, processes: int, granted: int) -> int:
+    """MB for each of ``processes``: ``default``, or an equal share of what the app leaves, but at least ``minimum``."""
+    return max(minimum, min(default, (granted - APP_MB) // processes))
 
 
 def _machine_bytes() -> int:

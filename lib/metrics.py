@@ -21,7 +21,7 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 MAX_SIZES = 20
 OTHER = "other"
 
-# Read from the app when somebody asks: name -> help, labels.
+# Read from the app at each scrape: name -> help, labels.
 GAUGES = {
     "requests_running": ("Pictures in a batch or waiting for their decoder.", ("model",)),
     "requests_waiting": ("Pictures in the queue.", ("model",)),

@@ -16,7 +16,7 @@ from lib.machine_memory import granted_mb, share_mb
 EMBEDDED = "tiny-scenes"
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny_scenes" / "weights"
 REVISION_FILE = Path(__file__).parent.parent / "REVISION"  # spaces/deploy.py puts it into what it deploys
-# What child processes may know of this machine: nothing secret, and no switch that changes what a loader does.
+# Environment variables that child processes get: nothing secret, and nothing that changes how libraries load files.
 HARMLESS = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
 LORA_SHAPE = re.compile(r"([^=:,<>\s][^=:,<>]{0,63}?)\s*=\s*(\S.*)")  # a name that <lora:name:0.8> can hold
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
@@ -163,12 +163,12 @@ class Settings:
                 values[f.name] = f.metadata["read"](text)
             except ValueError:
                 raise InvalidValue(f.metadata["variable"], text, f.metadata["allowed"]) from None
-        return _fitted(cls(**values), environment.get("MEMORY", ""), set(values))
+        return _fit_memory(cls(**values), environment.get("MEMORY", ""), set(values))
 
 
-def _fitted(settings: Settings, said: str, chosen: set[str]) -> Settings:
-    """Processes' memory, where the owner chose none, fits beside the app: a host that has too little kills the app, too."""
-    granted = granted_mb(said)
+def _fit_memory(settings: Settings, memory: str, chosen: set[str]) -> Settings:
+    """Reduces memory limits that the owner did not set to what the host grants, which would else kill the app, too."""
+    granted = granted_mb(memory)
     at_once = {"job_memory_mb": settings.jobs, "convert_memory_mb": settings.jobs, "train_memory_mb": settings.train_jobs}
     least = {"job_memory_mb": 256, "convert_memory_mb": 512, "train_memory_mb": 1024}
     names = at_once.keys() - chosen
@@ -181,17 +181,17 @@ def harmless_variables() -> dict[str, str]:
 
 
 def visible_devices() -> list[str]:
-    """The accelerators that the owner chose for this app, as CUDA names them; none: all."""
+    """The accelerators in CUDA_VISIBLE_DEVICES; an empty list means all."""
     return [part for part in map(str.strip, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if part]
 
 
-def threads_each(count: int) -> int:
-    """Of each of ``count`` processes that share this machine's cores; what OMP_NUM_THREADS says where it is set."""
-    said = os.environ.get("OMP_NUM_THREADS", "")
+def threads_per_process(count: int) -> int:
+    """Threads for each of ``count`` processes that share the machine's cores; OMP_NUM_THREADS if it is set."""
+    memory = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(said) if said.isdigit() else cores // count)
+    return max(1, int(memory) if memory.isdigit() else cores // count)
 
 
 def prepare_library(**variables: str) -> None:
-    """Switches of libraries that read nothing else, set before they are imported; in a child process, where it can be."""
+    """Sets environment variables of libraries. Call it before they are imported, preferably in a child process."""
     os.environ.update(variables)

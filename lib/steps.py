@@ -1,6 +1,6 @@
-"""Several steps, one after another, that look like one job: events, and a cancel that ends everything.
+"""A sequence of jobs with the interface of one job: events, and a cancel that ends all of them.
 
-Has the verbs of ``lib.jobs.Job``, so whoever follows jobs follows this too.
+It has the methods of ``lib.jobs.Job``, so code that follows jobs can follow it, too.
 """
 
 from __future__ import annotations

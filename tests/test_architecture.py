@@ -26,10 +26,11 @@ FACES = {
     "replicas": {
         "lib.text_to_image." + name
         for name in (
-            *("engine.Engine", "engine.MAX_GROUPS", "engine.PATIENCE", "engine.STOPPING", "account.refusals"),
+            *("engine.Engine", "engine.MAX_GROUPS", "engine.PATIENCE", "engine.CLOSED", "engine.STOPPING"),
+            "request_metrics.refusals",
             *("events.Done", "events.Event", "events.Failed", "events.Loading", "events.Queued", "events.Step"),
             *("events.Stopped", "start_picture.StartPicture"),
-            *("group.own_rows", "group.rows_at", "models.Catalogue", "models.settle"),
+            *("group.own_rows", "group.rows_at", "models.Catalogue", "models.resolve_size"),
             *("queue.FairQueue", "request.Request", "ticket.Ticket"),
         )
     },

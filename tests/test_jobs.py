@@ -194,8 +194,8 @@ def processes(job: Job) -> tuple[Iterator[Any], list[int]]:
     events = job.events()
     pids = list(map(int, next(events).stage.split()))  # type: ignore[union-attr]
     assert len(pids) == 4 and all(map(psutil.pid_exists, pids))
-    warden = psutil.Process(pids[0]).ppid()
-    return events, [*pids, warden]
+    supervisor = psutil.Process(pids[0]).ppid()
+    return events, [*pids, supervisor]
 
 
 def test_cancel_kills_the_whole_family(jobs: Jobs) -> None:
@@ -310,12 +310,12 @@ def test_the_app_is_killed() -> None:
     assert gone(pids) and not folder.exists()
 
 
-def test_the_warden_is_killed(jobs: Jobs) -> None:
+def test_the_supervisor_is_killed(jobs: Jobs) -> None:
     events, pids = processes(submit(jobs, "family"))
     os.kill(pids[-1], 9)
     with pytest.raises(JobFailed, match="was lost"):
         next(events)
     assert gone(pids[:1])
-    for pid in pids[1:-1]:  # strays of a killed warden are nobody's: init has them
+    for pid in pids[1:-1]:  # strays of a killed supervisor are nobody's: init has them
         if psutil.pid_exists(pid):
             os.kill(pid, 9)

@@ -12,7 +12,7 @@ import pytest
 
 from lib import log
 from lib.errors import JobFailed
-from lib.job_account import kind_of, outcome
+from lib.job_metrics import kind_of, outcome
 from lib.jobs import Jobs
 from lib.origin import Origin, current
 

@@ -52,10 +52,10 @@ def routes(slug: str, tab: Iterable[APIRoute]) -> list[APIRoute]:
     tab = [route for route in tab if isinstance(route, APIRoute)]
     gets = {route.path for route in tab if "GET" in route.methods}
     posts = {route.path for route in tab if "POST" in route.methods} - gets
-    return [_way(slug, path, path in posts) for path in sorted(posts | {f"/{slug}"} - gets)]
+    return [_redirect(slug, path, path in posts) for path in sorted(posts | {f"/{slug}"} - gets)]
 
 
-def _way(slug: str, path: str, posts: bool) -> APIRoute:
+def _redirect(slug: str, path: str, posts: bool) -> APIRoute:
     async def to_the_page(http: Request) -> Response:
         if posts and "text/html" not in http.headers.get("accept", ""):
             words = f"Use POST for {path}. In a browser, open /?tab={slug}."

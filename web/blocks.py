@@ -14,7 +14,7 @@ from starlette.datastructures import Headers
 
 from lib.origin import Origin, current
 
-from .doors import KEY
+from .request_middleware import KEY
 
 log = logging.getLogger(__name__)
 

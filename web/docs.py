@@ -29,12 +29,12 @@ def routes(title: str, ours: Callable[[], Sequence[BaseRoute]]) -> list[APIRoute
     folder = Path(str(importlib.resources.files("fastapi_offline"))) / "static"
 
     @lru_cache(maxsize=1)
-    def papers() -> dict[str, Any]:
+    def schema() -> dict[str, Any]:
         version = lib.__version__
         return get_openapi(title=title, version=version, description=WORDS, routes=ours(), servers=[{"url": "."}])
 
     def openapi() -> JSONResponse:
-        return JSONResponse(papers())
+        return JSONResponse(schema())
 
     def docs() -> HTMLResponse:
         script, style = (f"./docs/{name}" for name in FILES)

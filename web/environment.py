@@ -1,4 +1,4 @@
-"""Switches of libraries that read them from the environment. Imported before any of these libraries is."""
+"""Environment variables of libraries. Must be imported before these libraries are."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ os.environ.setdefault("DIFFUSERS_VERBOSITY", "error")
 os.environ.setdefault("TRANSFORMERS_VERBOSITY", "error")
 
 
-def believe_the_proxy() -> None:
-    """On a Space, the address that its proxy tells is the caller's; before the server starts.
+def trust_proxy_headers() -> None:
+    """On a Space, takes the client's address from the proxy's headers. Call it before the server starts.
 
-    There everybody comes through that proxy, and callers of REST would share its turn in the queue. A client can write
-    the same header, so the address decides on turns and never on rights.
+    All requests come through that proxy, so REST clients would share one turn in the queue. Clients can forge the
+    header, so the address must only be used for queueing, never for permissions.
     """
     if "SPACE_ID" in os.environ:
         os.environ.setdefault("FORWARDED_ALLOW_IPS", "*")  # read by uvicorn
 
 
-def no_progress_bars() -> None:
-    """Libraries draw them into the log."""
+def disable_progress_bars() -> None:
+    """Keeps progress bars of libraries out of the log."""
     os.environ.setdefault("TQDM_DISABLE", "1")
     os.environ.setdefault("HF_HUB_DISABLE_PROGRESS_BARS", "1")
 
 
-def few_heaps() -> None:
-    """glibc gives each thread a heap of its own, up to eight a core, and what many short requests leave in them is
-    never joined: over half an hour of load that is hundreds of MB (docs/operate.md). A few heaps do as well."""
+def limit_malloc_arenas() -> None:
+    """Limits glibc's malloc arenas. By default each thread gets one, up to eight per core, and fragmentation by many short
+    requests costs hundreds of MB in half an hour of load (docs/operate.md)."""
     if "MALLOC_ARENA_MAX" not in os.environ and sys.platform == "linux":
-        with suppress(OSError, AttributeError):  # another C library
+        with suppress(OSError, AttributeError):  # not glibc
             ctypes.CDLL(None).mallopt(M_ARENA_MAX, HEAPS)

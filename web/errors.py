@@ -41,7 +41,7 @@ STATUS: dict[type[WorkbenchError], int] = {
     WorkbenchError: 500,
 }
 
-REFUSES = "refuses"  # set on a route that is there only to say what it is not asked with
+REFUSES = "refuses"  # set on a route that only answers requests with the wrong method
 
 
 def as_response(error: WorkbenchError) -> JSONResponse:

@@ -1,4 +1,4 @@
-"""Visitors' folders: made under one of this server's, which goes with it; what a crash left is swept."""
+"""Temporary folders of visitors, below one folder of the server, which is removed with it or swept after a crash."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Folders:
 
     def new(self) -> str:
         with self._lock:
-            if not self._stands():
+            if not self._exists():
                 self._release()
                 self._home = tempfile.mkdtemp(prefix=self.prefix)
                 self._held = os.open(self._home, os.O_RDONLY | os.O_DIRECTORY)
@@ -35,19 +35,19 @@ class Folders:
 
     def close(self) -> None:
         with self._lock:
-            if self._stands():
+            if self._exists():
                 shutil.rmtree(self._home, ignore_errors=True)
             self._release()
 
     def sweep(self, hours: float) -> None:
         """Removes folders that a crashed server left behind ``hours`` ago or earlier."""
         for folder in Path(tempfile.gettempdir()).glob(f"{self.prefix}*"):
-            with suppress(OSError):  # somebody else's, or gone in the meantime
+            with suppress(OSError):  # of another user, or removed meanwhile
                 if folder.lstat().st_mtime < time.time() - hours * 3600:
                     _remove_unless_held(folder)
 
-    def _stands(self) -> bool:
-        """Whether the folder is there, and is the one that was made: another user may take a name that is free again."""
+    def _exists(self) -> bool:
+        """Whether the folder exists and is the one that was made: another user may reuse a name that became free."""
         try:
             return self._held >= 0 and os.path.samestat(os.fstat(self._held), os.lstat(self._home))
         except OSError:

@@ -1,4 +1,4 @@
-"""A job's events in an event loop; whoever goes away cancels the job."""
+"""Asynchronous iteration over the events of a job. Closing the iterator cancels the job."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import threading
 from collections.abc import AsyncIterator
 from contextlib import suppress
 
-from lib.jobs import BURIAL, Job, Progress, Result
+from lib.jobs import EXIT_SECONDS, Job, Progress, Result
 
 HEARTBEAT = 1.0  # seconds; gradio notices that a client has gone only when something is yielded
 
@@ -17,7 +17,7 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
     """Progress, at least every second, and last the Result; raises what ``job.events`` raises.
 
     Closing it, or cancelling its task, kills the child process and waits until it is gone, so its folder can be
-    removed. Leaving an ``async for`` closes nothing: whoever may leave early writes ``async with aclosing(…)``.
+    removed. Leaving an ``async for`` closes nothing: use ``async with aclosing(…)`` where it may be left early.
     """
     loop, news, gone = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
     latest: Progress | None = None  # only the newest counts, however many a job sends
@@ -39,10 +39,10 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
             tell(gone)
 
     def tell(event: asyncio.Event) -> None:
-        with suppress(RuntimeError):  # the loop is closed, the server gone
+        with suppress(RuntimeError):  # the loop is closed: the server stopped
             loop.call_soon_threadsafe(event.set)
 
-    context = contextvars.copy_context()  # jobs that start in the thread are this request's, too
+    context = contextvars.copy_context()  # jobs that start in the thread belong to this request, too
     threading.Thread(target=context.run, args=(listen,), name="job", daemon=True).start()
     last = Progress("Starting")
     try:
@@ -62,4 +62,4 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
     finally:
         job.cancel()
         with suppress(TimeoutError):
-            await asyncio.wait_for(gone.wait(), BURIAL)
+            await asyncio.wait_for(gone.wait(), EXIT_SECONDS)

@@ -47,8 +47,8 @@ async def read(
         for number, (field, value) in enumerate(parts):
             if isinstance(value, UploadFile):
                 path = folder / f"part-{number}"
-                await asyncio.to_thread(_keep, value, path)
-                files.setdefault(field, []).append((path, _called(value.filename)))
+                await asyncio.to_thread(_save, value, path)
+                files.setdefault(field, []).append((path, _file_name(value.filename)))
             else:
                 fields[field] = value
     finally:
@@ -62,13 +62,13 @@ async def _chunks(body: Path) -> AsyncGenerator[bytes, None]:
             yield chunk
 
 
-def _keep(value: UploadFile, path: Path) -> None:
+def _save(value: UploadFile, path: Path) -> None:
     value.file.seek(0)
     with path.open("wb") as kept:
         shutil.copyfileobj(value.file, kept)
 
 
-def _called(name: str | None) -> str:
+def _file_name(name: str | None) -> str:
     plain = re.split(r"[/\\]", name or "")[-1]
     return re.sub(r"[\x00-\x1f:]", "_", plain)[:200] or "file"
 

@@ -1,9 +1,9 @@
-"""A route with its papers: what ``GET /docs`` and ``/openapi.json`` tell of it (true: tests/spaces/test_papers.py).
+"""Routes with their OpenAPI description, for ``GET /docs`` and ``/openapi.json`` (tested: tests/spaces/test_openapi.py).
 
     route("/classify", classify, method="POST", parameters=[query("run", "A run's id.", required=True)],
           body=body("The picture.", file()), answer=record(label="string", score="number"), errors=(404, 413, 422))
 
-Schemas are JSON Schema as dicts. Knows no tab, and how nothing is answered: ``web/errors.py`` has the errors.
+Schemas are JSON Schema as dicts. Knows no tab. ``web/errors.py`` answers errors.
 """
 
 from __future__ import annotations
@@ -55,12 +55,12 @@ def route(
     also: dict[int, Schema] | None = None,
 ) -> APIRoute:
     """``answer`` is the schema of the JSON that a 200 brings, or ``file(…)``; ``also`` has the
-    schemas of other statuses whose JSON is no ``Failure`` alone. Words come from the endpoint's docstring,
+    schemas of other statuses whose JSON is not just a ``Failure``. The description is the endpoint's docstring,
     whose first sentence is the summary.
     """
-    told = set(errors)
+    statuses = set(errors)
     known: dict[int | str, dict[str, Any]] = {200: _answer("Done.", answer)}
-    for status in sorted(told | ({408} if body and 413 in told else set())):  # who takes files waits for them
+    for status in sorted(statuses | ({408} if body and 413 in statuses else set())):  # uploads may time out
         later = LATER if status in (429, 503) else {}
         known[status] = {"description": WORDS[status], "model": Failure, "headers": HEADERS | later}
     known |= {status: _answer(WORDS.get(status, ""), schema) for status, schema in (also or {}).items()}
@@ -78,13 +78,13 @@ def route(
     )
 
 
-def older(path: str, now: APIRoute) -> APIRoute:
-    """The same route at the address that it had before: it keeps working, and the docs do not list it."""
+def alias(path: str, now: APIRoute) -> APIRoute:
+    """The same route at its former address, which keeps working but is not listed in the docs."""
     return APIRoute(path, now.endpoint, methods=sorted(now.methods or ()), include_in_schema=False)
 
 
 def query(name: str, words: str, kind: str = "string", *, required: bool = False, **schema: Any) -> Schema:
-    """A parameter in the address. ``schema`` has what else is known: ``enum``, ``default``, ``minimum`` …"""
+    """A query parameter. ``schema`` has further keywords: ``enum``, ``default``, ``minimum`` …"""
     return {"name": name, "in": "query", "required": required, "description": words, "schema": {"type": kind} | schema}
 
 
@@ -93,13 +93,13 @@ def path_parameter(name: str, words: str) -> Schema:
 
 
 def any_query(name: str, words: str) -> Schema:
-    """Parameters whose names are not known beforehand."""
+    """Query parameters with arbitrary names."""
     schema = {"type": "object", "additionalProperties": {"type": "string"}}
     return {"name": name, "in": "query", "description": words, "style": "form", "explode": True, "schema": schema}
 
 
 def record(words: str = "", /, **kinds: str | Schema) -> Schema:
-    """An object that has these members, and may have more: a type by name (``string?`` may be null) or a schema."""
+    """An object with at least these members: a type by name (``string?`` may be null) or a schema."""
     found = {name: {"type": _kind(kind)} if isinstance(kind, str) else kind for name, kind in kinds.items()}
     return {"type": "object", "properties": found, "required": list(found)} | ({"description": words} if words else {})
 
@@ -109,7 +109,7 @@ def rows(of: Schema) -> Schema:
 
 
 def file(words: str = "", kind: str = "application/octet-stream") -> Schema:
-    """Bytes as they are, as a body or an answer."""
+    """Binary data, as a request body or a response."""
     schema = {"type": "string", "format": "binary"} | ({"description": words} if words else {})
     return {"content": {kind: {"schema": schema}}}
 
@@ -124,7 +124,7 @@ def json_body(schema: Schema) -> Schema:
 
 
 def body(words: str, *ways: Schema, required: bool = True) -> Schema:
-    """A request's body, in one of several ways."""
+    """A request body with one or several content types."""
     return {"description": words, "required": required, "content": {k: v for way in ways for k, v in way["content"].items()}}
 
 

@@ -21,14 +21,14 @@ from lib.errors import WorkbenchError
 from lib.settings import Settings
 from web import addresses, cards, docs, errors, handover, metrics, openapi, sessions
 from web.blocks import Page
-from web.doors import Doors, Traffic
 from web.html import Html, html
-from web.stopping import drain
+from web.page_middleware import PageMiddleware
+from web.request_middleware import RequestMiddleware, Traffic
+from web.shutdown import drain
 from web.tab import Tab, load_tab
 from web.theme import CSS, DESCRIPTION, EARLY_CSS, FOOTER, HEADER, THEME, TITLE
 from web.visit import HIDDEN, Visit, visitor
 from web.visits import Visits
-from web.whole import Whole
 
 
 class Workbench:
@@ -112,7 +112,7 @@ class Workbench:
     def launch(self, **options: Any) -> str:
         """Puts the page up, then starts the heavy imports. Returns the local address."""
         settings = self.settings
-        environment.believe_the_proxy()
+        environment.trust_proxy_headers()
         _, address, _ = self.demo.queue(default_concurrency_limit=None, max_size=None).launch(
             theme=THEME,
             css=CSS + cards.CSS + "".join(tab.css for tab in self.tabs),
@@ -125,8 +125,8 @@ class Workbench:
                 "title": TITLE,
                 "exception_handlers": errors.handlers(self.traffic.routes),
                 "middleware": [
-                    Middleware(Doors, traffic=self.traffic),
-                    Middleware(Whole, edit=addresses.head(TITLE, DESCRIPTION, EARLY_CSS)),
+                    Middleware(RequestMiddleware, traffic=self.traffic),
+                    Middleware(PageMiddleware, edit=addresses.head(TITLE, DESCRIPTION, EARLY_CSS)),
                 ],
             },
             quiet=True,
@@ -174,9 +174,9 @@ def main(folders: list[Path]) -> int:
     try:
         settings = Settings.from_environment()
         log.setup(settings.log_format)
-        environment.few_heaps()
+        environment.limit_malloc_arenas()
         if settings.log_format == log.JSON:
-            environment.no_progress_bars()
+            environment.disable_progress_bars()
         workbench = Workbench(folders, settings)
     except WorkbenchError as error:
         print(f"Model Workbench cannot start: {error}", file=sys.stderr)

@@ -16,7 +16,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from .visits import Visits, knows
+from .visits import Visits, is_key
 
 SECRET = "model-workbench"  # the browser's storage is the visitor's own: this hides nothing
 MAX_TEXT = 100_000  # characters of a text field that are taken back
@@ -81,14 +81,14 @@ class Visit:
     async def _back(self, key: str, form: Any, http: gr.Request) -> Any:
         form = form if isinstance(form, dict) else {}
         value = None
-        if knows(key):
+        if is_key(key):
             self._visits.arrive(http.session_hash or "", key)
             value = self._visits.recall(http.session_hash or "", self.slug)
         updates = {
             w: gr.update(value=form[name]) for name, w in self._widgets.items() if name in form and fits(w, form[name])
         }
         if self._show is not None:
-            found = self._show(Arrival(key if knows(key) else "", form, value))
+            found = self._show(Arrival(key if is_key(key) else "", form, value))
             updates |= await found if isinstance(found, Awaitable) else found
         return updates or (gr.skip() if len(self._all) == 1 else [gr.skip()] * len(self._all))  # gradio takes no empty dict
 

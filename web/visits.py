@@ -1,8 +1,8 @@
-"""What each visitor had open last: one value a tab, until it is replaced, too old, or others need the room.
+"""The last result of each visitor: one value per tab, until it is replaced, expires, or is evicted.
 
 Knows keys, ages and sizes; does not know what a value is, and nothing of gradio. A visitor is 128 random bits that only
-the visitor's browser keeps. A value may have ``close()``, called when nobody holds it any more; ``folder``, the path of
-its files, which count against the room; and ``there()``, which says whether what it needs is still on the disk.
+the visitor's browser keeps. A value may have ``close()``, called when it is released; ``folder``, the path of its
+files, whose size counts towards ``MAX_BYTES``; and ``there()``, which says whether its files still exist.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ class _Session:
     items: dict[str, _Item] = field(default_factory=dict)
 
 
-def knows(key: object) -> bool:
+def is_key(key: object) -> bool:
     """Whether this is a visitor's key at all: it comes from the browser."""
     return isinstance(key, str) and KEY.fullmatch(key) is not None
 
@@ -47,8 +47,8 @@ def knows(key: object) -> bool:
 class Visits:
     """An open page holds its values, and so does the store: what another page replaces stays for those who show it."""
 
-    def __init__(self, hours: float, most_visitors: int = MAX_VISITORS, most_bytes: int = MAX_BYTES) -> None:
-        self.seconds, self.most_visitors, self.most_bytes = hours * 3600, most_visitors, most_bytes
+    def __init__(self, hours: float, max_visitors: int = MAX_VISITORS, max_bytes: int = MAX_BYTES) -> None:
+        self.seconds, self.max_visitors, self.max_bytes = hours * 3600, max_visitors, max_bytes
         self._lock = threading.RLock()
         self._sessions: dict[str, _Session] = {}
         self._kept: OrderedDict[str, dict[str, _Item]] = OrderedDict()  # by key; who came last stands last
@@ -56,7 +56,7 @@ class Visits:
     def arrive(self, session: str, key: str) -> str:
         """Says whose page ``session`` is. Returns the visitor's key: a new one where ``key`` is none."""
         with self._lock:
-            key = key if knows(key) else secrets.token_hex(16)
+            key = key if is_key(key) else secrets.token_hex(16)
             page = self._page(session)
             if session and page.key != key:
                 page.key = key
@@ -95,7 +95,7 @@ class Visits:
             return None if item is None else item.value
 
     def sweep(self) -> None:
-        """Lets go of what is too old, of pages that have gone, and of the visitors seen longest ago beyond the bounds."""
+        """Releases expired values, values of closed pages, and those of the least recent visitors beyond the limits."""
         with self._lock:
             now = time.monotonic()
             for session, page in list(self._sessions.items()):
@@ -107,12 +107,12 @@ class Visits:
                     self._hold(items, slug, None)
                 if not items:
                     del self._kept[key]
-            while len(self._kept) > self.most_visitors or (self._bytes() > self.most_bytes and len(self._kept) > 1):
+            while len(self._kept) > self.max_visitors or (self._bytes() > self.max_bytes and len(self._kept) > 1):
                 _, items = self._kept.popitem(last=False)
                 self._drop(items)
 
     def close(self) -> None:
-        """Lets go of everything."""
+        """Releases all values."""
         with self._lock:
             for items in (*self._kept.values(), *(page.items for page in self._sessions.values())):
                 self._drop(items)
@@ -120,7 +120,7 @@ class Visits:
             self._sessions.clear()
 
     def _page(self, session: str) -> _Session:
-        if not session:  # a program without a page: each call is nobody's, and its files go like those of a closed page
+        if not session:  # a client without a page: its files are released like those of a closed page
             return self._sessions.setdefault(secrets.token_hex(16), _Session(left=time.monotonic()))
         page = self._sessions.setdefault(session, _Session())
         page.left = None
@@ -142,14 +142,14 @@ class Visits:
             item.holders += 1
             items[slug] = item
         if before is not None:
-            self._let_go(before)
+            self._release(before)
 
     def _drop(self, items: dict[str, _Item]) -> None:
         for item in items.values():
-            self._let_go(item)
+            self._release(item)
         items.clear()
 
-    def _let_go(self, item: _Item) -> None:
+    def _release(self, item: _Item) -> None:
         item.holders -= 1
         if item.holders == 0 and hasattr(item.value, "close"):
             item.value.close()

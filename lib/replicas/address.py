@@ -1,4 +1,4 @@
-"""REPLICAS taken apart: how many replicas, and where."""
+"""Parses REPLICAS: how many replicas, and where they run."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """``least`` to ``most`` replicas; ``cluster`` is "" for child processes, else ``local``, ``auto`` or ``host:port``."""
+    """``cluster`` is "" for child processes, else ``local``, ``auto`` or ``host:port``."""
 
     cluster: str
-    least: int
-    most: int
+    min_replicas: int
+    max_replicas: int
 
 
 def parse(text: str) -> Address:
-    """``text`` has passed ``lib.settings``."""
+    """``text`` is REPLICAS as ``lib.settings`` validated it."""
     if text.isdigit():
         return Address("", int(text), int(text))
     cluster, _, counts = text.removeprefix("ray://").partition("?replicas=")
-    least, _, most = (counts or "1").partition("-")
-    return Address(cluster, int(least), int(most or least))
+    min_replicas, _, max_replicas = (counts or "1").partition("-")
+    return Address(cluster, int(min_replicas), int(max_replicas or min_replicas))

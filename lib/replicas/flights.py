@@ -1,4 +1,4 @@
-"""The requests that replicas have: where each one is, how much of it is left, and whether another one fits beside."""
+"""The requests in flight on replicas: where each one runs, how much of it is left, and whether another one fits."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 from lib.replicas.replica import Replica
-from lib.replicas.router import Key, Place
+from lib.replicas.router import Candidate, Key
 from lib.text_to_image.engine import MAX_GROUPS
 from lib.text_to_image.group import rows_at
-from lib.text_to_image.models import settle
+from lib.text_to_image.models import resolve_size
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Rows that are sent though they do not fit yet: one guided request waits there, so that no tick goes by with a row less
-# between a picture's end and the next request's way.
+# Rows that are sent although they do not fit yet: one guided request waits on the replica, so that its batch stays full
+# when a picture ends.
 AHEAD = 2
-UNKNOWN = 512  # pixels a side of a model that nobody has loaded yet
-# By model: its own ``size`` in pixels and the ``rows`` it takes at that; of which ``multiple`` sides are, and the rows of a
-# ``guided`` request.
+UNKNOWN = 512  # pixels a side of a model that no replica has loaded yet
+# By model: its trained ``size`` in pixels, the ``rows`` of a batch at that size, the ``multiple`` that sides must be of,
+# and the rows of a ``guided`` request.
 Facts = dict[str, dict[str, int]]
 
 
@@ -30,38 +30,38 @@ def key_of(request: Request) -> Key:
     return request.model, request.width, request.height
 
 
-def settled(request: Request, facts: Facts) -> Request:
-    """With its size, where the model is known. Raises InvalidValue."""
+def with_resolved_size(request: Request, facts: Facts) -> Request:
+    """The request with its size, if the model is known. Raises InvalidValue."""
     known = facts.get(request.model)
-    return settle(request, request.model, known["size"], known.get("multiple", 8)) if known else request
+    return resolve_size(request, request.model, known["size"], known.get("multiple", 8)) if known else request
 
 
 def work(request: Request, steps: int | None = None) -> float:
     """Rows x pixels x steps left."""
     area = (request.width or UNKNOWN) * (request.height or UNKNOWN)
-    return width(request) * area * (request.steps_run if steps is None else steps)
+    return network_rows(request) * area * (request.steps_run if steps is None else steps)
 
 
-def width(request: Request, known: dict[str, int] | None = None) -> int:
-    """Rows of the network."""
+def network_rows(request: Request, known: dict[str, int] | None = None) -> int:
+    """Rows of a call of the network that the request takes."""
     return (known or {}).get("guided", 2) if request.guided else 1
 
 
 @dataclass(eq=False, slots=True)
 class Flight:
-    """One try of one request on one replica."""
+    """One attempt of one request on one replica."""
 
     number: int
     ticket: Ticket
     replica: Replica
     key: Key
     left: int
-    heard: float = field(default_factory=time.monotonic)
+    last_event: float = field(default_factory=time.monotonic)
     preview: Image | None = None
 
 
 class Flights:
-    """Those under way, by number."""
+    """The running attempts, by number."""
 
     def __init__(self) -> None:
         self._flights: dict[int, Flight] = {}
@@ -92,29 +92,29 @@ class Flights:
         return list(self._flights.values())
 
     def rows(self) -> int:
-        return sum(width(flight.ticket.request) for flight in self.all())
+        return sum(network_rows(flight.ticket.request) for flight in self.all())
 
-    def place(self, replica: Replica) -> Place:
+    def candidate(self, replica: Replica) -> Candidate:
         load = sum(work(flight.ticket.request, flight.left) for flight in self.of(replica))
-        return Place(replica.number, load, frozenset(replica.models))
+        return Candidate(replica.number, load, frozenset(replica.models))
 
     def fits(self, replica: Replica, request: Request, facts: Facts) -> bool:
-        """Whether its rows join a batch there at once, or nearly so."""
+        """Whether its rows would join a batch of the replica at once, or nearly so."""
         key, there = key_of(request), self.of(replica)
         known = replica.models.get(request.model) or facts.get(request.model)
         beside = [flight for flight in there if flight.key == key]
-        if known is None:  # one request goes and has the model loaded
+        if known is None:  # one request is sent, which makes the replica load the model
             return not beside
-        if known["rows"] == 1:  # a pipeline that is not ours to split: one picture at a time
+        if known["rows"] == 1:  # such a model runs one request at a time
             return not any(flight.key[0] == request.model for flight in there)
         if not beside:
             return len({flight.key for flight in there}) < MAX_GROUPS
-        rows = sum(width(flight.ticket.request, known) for flight in beside) + width(request, known)
+        rows = sum(network_rows(flight.ticket.request, known) for flight in beside) + network_rows(request, known)
         return rows <= rows_at(known["rows"], known["size"], request.width, request.height) + AHEAD
 
 
 def batch_work(request: Request, facts: Facts) -> float:
-    """Of a full batch of requests like this one."""
+    """The work of a full batch of requests like this one."""
     known = facts.get(request.model)
     rows = rows_at(known["rows"], known["size"], request.width, request.height) if known else 2
-    return work(request) / width(request, known) * rows
+    return work(request) / network_rows(request, known) * rows

@@ -1,4 +1,4 @@
-"""What the page and a replica tell each other: frames of JSON and the raw bytes of a picture. Never a pickle.
+"""The messages between the page and a replica: frames of JSON and the raw bytes of a picture. Never a pickle.
 
 Page to replica: ``setup`` (once, first), ``order`` (with the pixels of its start picture, if it has one), ``cancel``.
 Replica to page: ``beat``, and the events of an order.
@@ -26,7 +26,7 @@ HEAD = struct.Struct("!II")  # bytes of the JSON, bytes of the picture
 MAX_JSON, MAX_BLOB = 4 << 20, 256 << 20
 KINDS = {kind.__name__: kind for kind in (Loading, Queued, Step, Done, Failed)}
 MODES = ("RGB", "RGBA", "L")
-SECRET = {"metrics_token"}  # nothing that a replica needs
+SECRET = {"metrics_token"}  # not sent to replicas
 
 Head = dict[str, Any]
 
@@ -37,7 +37,7 @@ def frame(head: Head, blob: bytes = b"") -> bytes:
 
 
 def lengths(head: bytes) -> tuple[int, int]:
-    """Of the JSON and of the blob that follow. Raises ValueError for what no replica sends."""
+    """Of the JSON and of the blob that follow. Raises ValueError for sizes above the limits."""
     length, size = HEAD.unpack(head)
     if length > MAX_JSON or size > MAX_BLOB:
         raise ValueError("a frame that is too long")
@@ -45,7 +45,7 @@ def lengths(head: bytes) -> tuple[int, int]:
 
 
 def frames(data: bytes) -> Iterator[tuple[Head, bytes]]:
-    """The frames of ``data``, which holds whole ones only."""
+    """The frames of ``data``, all of which are complete."""
     at = 0
     while at < len(data):
         length, size = lengths(data[at : at + HEAD.size])
@@ -55,7 +55,7 @@ def frames(data: bytes) -> Iterator[tuple[Head, bytes]]:
 
 
 def order(number: int, request: Request, watch: bool, origin: tuple[str, str]) -> bytes:
-    """A frame."""
+    """The frame of an order."""
     start, blob = request.start, b""
     head: Head = {"order": number, "request": replace(request, start=None).as_dict(), "watch": watch, "origin": origin}
     if start is not None:
@@ -66,7 +66,7 @@ def order(number: int, request: Request, watch: bool, origin: tuple[str, str]) -
 
 
 def request_in(head: Head, blob: bytes) -> Request:
-    """That of an order. Raises InvalidValue."""
+    """The request of an order. Raises InvalidValue."""
     request = Request.parse(head["request"])
     if "start" not in head:
         return request
@@ -77,7 +77,7 @@ def request_in(head: Head, blob: bytes) -> Request:
 
 
 def encode(order: int, event: Event, last: Image.Image | None) -> bytes:
-    """A frame. The preview of a step is left out where it is still ``last``."""
+    """The frame of an event. The preview of a step is left out if it is still ``last``."""
     head: Head = {"order": order, "event": type(event).__name__}
     match event:
         case Loading() | Queued():
@@ -93,7 +93,7 @@ def encode(order: int, event: Event, last: Image.Image | None) -> bytes:
 
 
 def decode(head: Head, blob: bytes, last: Image.Image | None) -> Event:
-    """The other way round; raises ValueError, KeyError or TypeError for what is none."""
+    """The inverse of ``encode``. Raises ValueError, KeyError or TypeError for a malformed message."""
     kind, values, image = KINDS[head["event"]], head["values"], last
     if "mode" in head:
         if head["mode"] not in MODES:
@@ -109,7 +109,7 @@ def decode(head: Head, blob: bytes, last: Image.Image | None) -> Event:
 
 
 def settings_out(settings: Settings) -> Head:
-    """As JSON can hold it."""
+    """The settings as JSON values."""
     values = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in SECRET}
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 

@@ -1,4 +1,4 @@
-"""A replica of Ray Serve as the page sees it: called by its handle, asked once a second how it is."""
+"""A replica of Ray Serve, seen from the page: called by its handle, and polled for a heartbeat once a second."""
 
 from __future__ import annotations
 
@@ -27,22 +27,22 @@ class RayReplica(Replica):
         self._streams: dict[int, Any] = {}
         self._tasks: set[asyncio.Task[None]] = set()
 
-    async def live(self, listener: Listener) -> None:
-        """Asks how it is, once a second; the answer of one that is frozen or still starts comes when it comes."""
+    async def run(self, listener: Listener) -> None:
+        """Polls the heartbeat once a second. A frozen or starting replica answers late, and the loop waits for it."""
         self._listener = listener
         while True:
             try:
-                beat = json.loads(await self.handle.beat.remote())
+                heartbeat = json.loads(await self.handle.heartbeat.remote())
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # of Ray: it died, or is not there yet
+            except Exception as error:  # of Ray: the replica died, or is not started yet
                 if self.alive:
                     self._forget()
                     listener.lost(self, type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            if beat["generation"] == self.generation:  # not one that is about to go
-                listener.beat(self, beat)
+            if heartbeat["generation"] == self.generation:  # not of a replica that is being replaced
+                listener.heartbeat(self, heartbeat)
             await asyncio.sleep(PING_SECONDS if self.ready else AGAIN_SECONDS)
 
     def send(self, number: int, request: Request, watch: bool, origin: tuple[str, str]) -> None:
@@ -56,16 +56,16 @@ class RayReplica(Replica):
         stream = self._streams[number] = self.handle.options(stream=True).generate.remote(order)
         try:
             async for data in stream:
-                self.heard = time.monotonic()
+                self.last_message = time.monotonic()
                 for head, blob in messages.frames(data):
                     self._listener.event(self, head, blob)
             if number in self._streams:
-                self._listener.dropped(self, number)  # it ended without an end; after one this does nothing
+                self._listener.dropped(self, number)  # does nothing if the last event was the end
         except asyncio.CancelledError:
             if number in self._streams:
                 raise
         except Exception as error:
-            if self._streams.pop(number, None) is not None:  # nobody cancelled it
+            if self._streams.pop(number, None) is not None:  # it was not cancelled
                 logging.getLogger(__name__).warning("a request was lost", extra={"fields": log.failure(error)})
                 self._lost(number, error)
         finally:
@@ -76,21 +76,21 @@ class RayReplica(Replica):
 
         assert self._listener is not None
         if isinstance(error, RayActorError) and self.alive:
-            self._listener.lost(self, type(error).__name__)  # all of it, this request among them
+            self._listener.lost(self, type(error).__name__)  # the whole replica, this request included
         else:
-            self.alive = False  # until it answers again, requests go elsewhere
+            self.alive = False  # gets no requests until it answers again
             self._listener.dropped(self, number)
 
     def cancel(self, number: int) -> None:
-        """Dropping the stream, or its task, would let the rows run to their end."""
+        """Cancels the stream: dropping it, or its task, would let the rows run to their end."""
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.cancel()
 
     def give_up(self) -> None:
-        """It ends itself when it reads that; one that is frozen is ended by Serve's health check, or when it wakes up."""
+        """Asks the replica to exit. A frozen one is killed by Serve's health check, or exits when it wakes up."""
         self._forget()
-        with suppress(Exception):  # of Ray: nobody is there to be told
+        with suppress(Exception):  # of Ray: the replica is gone already
             self.handle.quit.remote(self.pid)
 
     def _forget(self) -> None:

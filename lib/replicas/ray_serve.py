@@ -1,8 +1,8 @@
 """Replicas by Ray Serve, on this machine or on many. Imports Ray when the replicas start.
 
-Each replica is a Serve application of its own with one replica: so this page decides which one gets a request
-(``router.py``), by Serve's stable interface. Serve places them on nodes, starts those again that die or freeze, and
-replaces them. Nothing is served over HTTP: the page calls them by their handles.
+Each replica is its own Serve application with one Serve replica, so the page decides which one gets a request
+(``router.py``) with Serve's stable API. Serve places them on nodes, restarts those that die or freeze, and replaces
+them. Nothing is served over HTTP: the page calls them by their handles.
 """
 
 from __future__ import annotations
@@ -28,79 +28,79 @@ from lib.replicas.replica import Listener, Replica
 from lib.settings import Settings, prepare_library
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# Only a ceiling: the page sends what fits. It must be more than that, or rows stay empty; pings count, too.
+# An upper bound only: the page sends what fits. It must exceed that, heartbeats included, or rows stay empty.
 MAX_ONGOING = 512
 SHORT = 40  # characters of a folder's path: Ray's sockets add up to 60, and Linux allows 107
-LEFT_BEHIND = [".git", "tests", "benchmarks", "docs", ".ci", ".github"]  # not sent to other nodes
+EXCLUDED = [".git", "tests", "benchmarks", "docs", ".ci", ".github"]  # not sent to other nodes
 
 
 class RayFleet:
-    """``least`` replicas at the start, up to ``most`` while the queue is long (``scaling.py``)."""
+    """``min_replicas`` replicas at the start, up to ``max_replicas`` while the queue is long (``scaling.py``)."""
 
     def __init__(self, settings: Settings, address: Address) -> None:
         self._settings, self._address = settings, address
-        self._own = [RayReplica(number) for number in range(address.least)]
+        self._own = [RayReplica(number) for number in range(address.min_replicas)]
         self.replicas: list[Replica] = list(self._own)
-        self._lives: dict[RayReplica, asyncio.Task[None]] = {}
-        # Ray's own calls wait long; one thread makes all of them, and what it starts ends with it
+        self._tasks: dict[RayReplica, asyncio.Task[None]] = {}
+        # Ray's calls block for long, so one thread makes all of them; processes that it starts end with it
         self._ray = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._folder = ""
         self._listener: Listener | None = None
 
     async def start(self, listener: Listener) -> None:
         self._listener = listener
-        await self._wait(self._connect)
-        await self._wait(self._deploy, self._own)
+        await self._in_ray_thread(self._connect)
+        await self._in_ray_thread(self._deploy, self._own)
         for replica in self._own:
-            self._live(replica)
+            self._start_task(replica)
 
     async def replace(self, replica: Replica) -> None:
-        """``serve.run`` again: Serve ends the old one and starts the new one."""
+        """Deploys it again: Serve stops the old replica and starts the new one."""
         assert isinstance(replica, RayReplica)
-        self._lives.pop(replica).cancel()
+        self._tasks.pop(replica).cancel()
         log.event("replica_replaced", replica=replica.name)
-        await self._wait(self._deploy, [replica])
-        replica.leave()
-        self._live(replica)
+        await self._in_ray_thread(self._deploy, [replica])
+        replica.reset()
+        self._start_task(replica)
 
     async def grow(self) -> None:
         replica = RayReplica(max(r.number for r in self.replicas) + 1)
-        await self._wait(self._deploy, [replica])
+        await self._in_ray_thread(self._deploy, [replica])
         self._own.append(replica)
         self.replicas = list(self._own)
-        self._live(replica)
+        self._start_task(replica)
 
     async def shrink(self, replica: Replica) -> None:
-        """Nothing is under way on it."""
+        """Removes ``replica``, which must have no requests."""
         assert isinstance(replica, RayReplica)
         self._own.remove(replica)
         self.replicas = list(self._own)
-        self._lives.pop(replica).cancel()
-        await self._wait(self._delete, replica)
+        self._tasks.pop(replica).cancel()
+        await self._in_ray_thread(self._delete, replica)
 
     async def close(self) -> None:
-        for life in self._lives.values():
-            life.cancel()
-        await asyncio.gather(*self._lives.values(), return_exceptions=True)
-        for replica in self._lives:
-            replica.alive = False  # nobody asks it any more
+        for task in self._tasks.values():
+            task.cancel()
+        await asyncio.gather(*self._tasks.values(), return_exceptions=True)
+        for replica in self._tasks:
+            replica.alive = False  # it is not polled any more
         with suppress(Exception):
-            await self._wait(self._disconnect)
+            await self._in_ray_thread(self._disconnect)
         self._ray.shutdown()
 
-    def _live(self, replica: RayReplica) -> None:
+    def _start_task(self, replica: RayReplica) -> None:
         assert self._listener is not None
-        self._lives[replica] = asyncio.create_task(replica.live(self._listener))
+        self._tasks[replica] = asyncio.create_task(replica.run(self._listener))
 
-    async def _wait(self, act: Callable[..., Any], *values: Any) -> Any:
+    async def _in_ray_thread(self, act: Callable[..., Any], *values: Any) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._ray, act, *values)
 
     # -- in Ray's thread ----------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        # Ray gives its workers the lowest priority but four, and every training beside them would go first
+        # by default Ray gives its workers niceness 15, so every training on the machine would go first
         prepare_library(RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0", RAY_worker_niceness="0")
-        # Serve looks and reports ten times a second unless it is told otherwise: 0.13 of a core, and 0.08 so
+        # by default Serve polls and reports ten times a second, which takes 0.13 of a core; with these values 0.08
         prepare_library(RAY_SERVE_CONTROL_LOOP_INTERVAL_S="0.5", RAY_SERVE_METRICS_EXPORT_INTERVAL_MS="10000")
         import ray
         from ray import serve
@@ -109,17 +109,17 @@ class RayFleet:
         if self._address.cluster == "local":
             base = tempfile.gettempdir()
             self._folder = tempfile.mkdtemp(prefix="mw-", dir=base if len(base) < SHORT else "/tmp")
-            cores = max(os.cpu_count() or 1, self._address.most) + 1  # a place for the successor in an update
+            cores = max(os.cpu_count() or 1, self._address.max_replicas) + 1  # room for the new replica of a rolling update
             options |= {"num_cpus": cores, "include_dashboard": False, "_temp_dir": self._folder}
         else:
             options["address"] = self._address.cluster
-            options["runtime_env"] = {"working_dir": str(ROOT), "excludes": LEFT_BEHIND}
+            options["runtime_env"] = {"working_dir": str(ROOT), "excludes": EXCLUDED}
         ray.init(**options)
         serve.start(proxy_location="Disabled")
         self._devices = ray.cluster_resources().get("GPU", 0) > 0 and self._settings.device in ("auto", "cuda")
 
     def _deploy(self, replicas: list[RayReplica]) -> None:
-        """Returns when Serve knows of them; they load their models afterwards."""
+        """Returns when Serve has accepted them; they load their models afterwards."""
         from ray import serve
 
         from lib.replicas.ray_worker import RayWorker
@@ -155,7 +155,7 @@ class RayFleet:
             return
         if self._address.cluster == "local":
             serve.shutdown()
-        else:  # the cluster may serve others
+        else:  # the cluster may serve other applications
             for replica in self._own:
                 serve.delete(replica.application)
         ray.shutdown()

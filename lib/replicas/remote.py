@@ -1,6 +1,6 @@
-"""The engine's face for pictures that are made elsewhere: the page and its doors see no difference.
+"""An engine whose pictures are made by replicas, with the interface of ``Engine``.
 
-The queue and its turns stay in this process. Which back end makes the pictures says REPLICAS (docs/scale.md).
+The queue stays in this process. The setting REPLICAS chooses the back end (docs/scale.md).
 """
 
 from __future__ import annotations
@@ -12,23 +12,21 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from lib.errors import InvalidValue, ModelUnavailable, QueueFull
+from lib.errors import ModelUnavailable, QueueFull
 from lib.replicas.address import parse
-from lib.replicas.changes import Changes
 from lib.replicas.dispatcher import Dispatcher, Waiting
-from lib.replicas.fleets import fleet
-from lib.replicas.flights import key_of, settled
+from lib.replicas.fleet_manager import FleetManager
+from lib.replicas.flights import key_of, with_resolved_size
+from lib.replicas.make_fleet import make_fleet
 from lib.replicas.replica import Replica
 from lib.settings import Settings
-from lib.text_to_image.account import refusals
-from lib.text_to_image.engine import STOPPING
+from lib.text_to_image.engine import CLOSED, STOPPING
 from lib.text_to_image.events import Failed
 from lib.text_to_image.models import Catalogue
 from lib.text_to_image.queue import FairQueue
 from lib.text_to_image.request import Request
+from lib.text_to_image.request_metrics import refusals
 from lib.text_to_image.ticket import Ticket
-
-CLOSED = "The engine is shut down."
 
 
 class RemoteEngine:
@@ -38,11 +36,11 @@ class RemoteEngine:
         """Raises InvalidValue where REPLICAS asks for Ray and Ray is not installed."""
         self.settings, self.catalogue = settings, Catalogue(settings)
         self._address = parse(settings.replicas)
-        self._fleet = fleet(self._address, settings)
+        self._fleet = make_fleet(self._address, settings)
         self._waiting = Waiting()
         self._idle = threading.Condition(self._waiting.lock)
         self._dispatcher = Dispatcher(self._waiting, lambda: self._fleet.replicas, self._notify)
-        self._changes = Changes(self._fleet, self._dispatcher, self._address)
+        self._manager = FleetManager(self._fleet, self._dispatcher, self._address)
         self._closed = self._draining = False
         self._updating = threading.Lock()
         self._failure = ""
@@ -54,16 +52,16 @@ class RemoteEngine:
         """Idempotent."""
         with self._waiting.lock:
             if self._thread is None:
-                # it starts the processes, too: they end with the thread that started them
+                # the thread also starts the processes, since they end with the thread that started them
                 self._thread = threading.Thread(target=self._run, daemon=True, name="replicas")
                 self._thread.start()
 
     def close(self) -> None:
-        """Cancels whatever waits or runs, and ends the replicas."""
+        """Cancels all requests, and stops the replicas."""
         with self._waiting.lock:
             self._closed = True
             left = list(self._waiting.queue.order())
-        left += [flight.ticket for flight in self._dispatcher.flights.all()] + list(self._dispatcher.again)
+        left += [flight.ticket for flight in self._dispatcher.flights.all()] + list(self._dispatcher.replays)
         for ticket in left:
             ticket.cancel()
         if self._thread is not None and self._thread.is_alive():
@@ -71,9 +69,9 @@ class RemoteEngine:
             self._thread.join(timeout=60)
 
     def drain(self, seconds: float) -> bool:
-        """Takes no request any more, tells those that wait, and lets those on replicas end, at most ``seconds`` long.
+        """Refuses new requests, fails the waiting ones, and waits at most ``seconds`` for those on replicas.
 
-        Returns whether all did.
+        Returns whether all of them ended.
         """
         with self._waiting.lock:
             self._draining, waiting = True, list(self._waiting.queue.order())
@@ -81,32 +79,29 @@ class RemoteEngine:
         for ticket in waiting:
             ticket.emit(Failed(ModelUnavailable(STOPPING)))
         with self._idle:
-            return self._idle.wait_for(self._nothing, timeout=seconds)
+            return self._idle.wait_for(self._is_idle, timeout=seconds)
 
     def update(self) -> None:
-        """Replaces the replicas one after another; no request is lost. Waits until that is done.
+        """Replaces the replicas one after another, and returns when all are replaced. No request is lost.
 
-        A second call while one goes on does nothing. Raises ModelUnavailable where a new one does not come up; the others
-        are then left as they are.
+        A second call during an update does nothing. Raises ModelUnavailable if a new replica does not start; the
+        remaining ones are then not replaced.
         """
         if self._updating.acquire(blocking=False):
             try:
-                asyncio.run_coroutine_threadsafe(self._changes.update(), self._loop).result()
+                asyncio.run_coroutine_threadsafe(self._manager.update(), self._loop).result()
             finally:
                 self._updating.release()
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
-        """Raises QueueFull, InvalidValue or ModelUnavailable at once; later trouble is an event."""
+        """Raises QueueFull, InvalidValue or ModelUnavailable at once. Later errors arrive as a ``Failed`` event."""
         with refusals(request, self.catalogue.names, self.catalogue.default):
             return self._submit(request, owner, watch)
 
     def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
-        source = self.catalogue.choose(request.model)
-        self.catalogue.loras.check(request.loras)
-        if request.steps > self.settings.max_steps:
-            raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
-        # with its seed: wherever it is drawn, and drawn again, it is the same picture
-        request = settled(request.settle(model=source.name), self._dispatcher.facts)
+        source = self.catalogue.check(request)
+        # the seed is drawn here, so that a replay on another replica makes the same picture
+        request = with_resolved_size(request.with_seed(model=source.name), self._dispatcher.facts)
         ticket = Ticket(request, owner=owner, watch=watch)
         ticket.on_cancel = lambda: self._forget(ticket)
         with self._waiting.lock:
@@ -125,11 +120,11 @@ class RemoteEngine:
 
     @property
     def ready(self) -> bool:
-        """Some replica has a model loaded."""
+        """Whether any replica has a model loaded."""
         return any(replica.ready for replica in self._fleet.replicas)
 
     def status(self) -> dict[str, Any]:
-        """What ``GET /healthz`` tells: as of one engine, and of each replica."""
+        """The fields of ``GET /healthz``: those of ``Engine.status``, and a list of the replicas."""
         replicas = list(self._fleet.replicas)
         best = max(replicas, key=lambda one: (one.ready, one.alive, -one.number), default=None)
         own = best.status if best else {}
@@ -146,11 +141,11 @@ class RemoteEngine:
             "queue_length": waiting,
             "rows_in_batch": self._dispatcher.rows(),
             "safety_checker": own.get("safety_checker"),
-            "replicas": [self._told(replica) for replica in replicas],
+            "replicas": [self._describe(replica) for replica in replicas],
         }
 
     @staticmethod
-    def _told(replica: Replica) -> dict[str, Any]:
+    def _describe(replica: Replica) -> dict[str, Any]:
         state = replica.status["status"] if replica.alive else "starting" if replica.starting else "lost"
         rows, queue = (replica.status.get(name, 0) for name in ("rows_in_batch", "queue_length"))
         return {"name": replica.name, "alive": replica.alive, "status": state, "rows": rows, "queue": queue}
@@ -177,8 +172,8 @@ class RemoteEngine:
         with self._idle:
             self._idle.notify_all()
 
-    def _nothing(self) -> bool:
-        return not self._dispatcher.flights and not self._dispatcher.again
+    def _is_idle(self) -> bool:
+        return not self._dispatcher.flights and not self._dispatcher.replays
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -189,10 +184,10 @@ class RemoteEngine:
         watch = asyncio.create_task(self._dispatcher.watch())
         try:
             await self._fleet.start(self._dispatcher)
-        except Exception as error:  # of Ray: no cluster, no place; the page stays up and says so
+        except Exception as error:  # of Ray: no cluster or no free node; the page stays up and shows it
             logging.getLogger(__name__).exception("the replicas could not be started")
             self._fail(f"The replicas could not be started ({type(error).__name__}); the app's log has the reason.")
-        scale = asyncio.create_task(self._changes.scale())
+        scale = asyncio.create_task(self._manager.scale())
         await self._stop.wait()
         await asyncio.sleep(0.05)  # cancels are on their way
         watch.cancel()

@@ -1,4 +1,4 @@
-"""What the page knows of a replica, and what a back end (``children.py``, ``ray_serve.py``) does and tells."""
+"""The state of a replica, and the interface of a back end (``process_fleet.py``, ``ray_serve.py``)."""
 
 from __future__ import annotations
 
@@ -7,33 +7,33 @@ from typing import Any, Protocol
 
 from lib.text_to_image.request import Request
 
-SILENT = 8.0  # seconds without a word after which a replica that worked counts as frozen
-LOADING = 90.0  # the same while it starts: a library that is read from a slow disk lets nobody speak
-STUCK, TICKS = 10.0, 20  # it speaks, but its pictures stand still: the longer of these seconds and ticks
-FIRST_STEP = 300.0  # until its first step nobody knows how long one takes
+SILENT = 8.0  # seconds without a message after which a ready replica counts as frozen
+LOADING = 90.0  # the same while it starts: importing a library from a slow disk blocks all threads
+STUCK, TICKS = 10.0, 20  # without progress for the longer of these seconds and steps, it counts as stuck
+FIRST_STEP = 300.0  # seconds for its first step, whose duration is unknown
 
 
 class Replica:
-    """Used by the dispatcher's event loop only. ``alive``: it is there and speaks."""
+    """Used by the dispatcher's event loop only. ``alive``: it has sent a heartbeat and is not lost."""
 
     pid = 0
 
     def __init__(self, number: int) -> None:
         self.number, self.name = number, f"replica {number}"
-        self.leave()
+        self.reset()
 
-    def leave(self) -> None:
-        """As nobody has heard of it (any more)."""
-        self.alive = self.leaving = False
+    def reset(self) -> None:
+        """Back to the state before its first heartbeat."""
+        self.alive = self.draining = False
         self.status: dict[str, Any] = {"status": "loading", "stage": "starting"}
         self.models: dict[str, dict[str, int]] = {}
-        self.heard = self.moved = time.monotonic()
+        self.last_message = self.last_step = time.monotonic()
         self.tick: float | None = None
 
     @property
     def usable(self) -> bool:
-        """It can be sent requests. One whose model failed tells callers why."""
-        return self.alive and not self.leaving and self.status["status"] in ("ready", "failed")
+        """Whether requests can be sent to it. A replica whose model failed answers them with the reason."""
+        return self.alive and not self.draining and self.status["status"] in ("ready", "failed")
 
     @property
     def ready(self) -> bool:
@@ -41,19 +41,19 @@ class Replica:
 
     @property
     def starting(self) -> bool:
-        """Nobody has heard of it yet."""
+        """Whether it has not sent a heartbeat yet."""
         return not self.alive and not self.pid
 
-    def note(self, beat: dict[str, Any]) -> None:
-        self.alive, self.heard = True, time.monotonic()
-        self.status, self.models, self.pid = beat["beat"], beat["models"], beat["pid"]
+    def update(self, heartbeat: dict[str, Any]) -> None:
+        self.alive, self.last_message = True, time.monotonic()
+        self.status, self.models, self.pid = heartbeat["beat"], heartbeat["models"], heartbeat["pid"]
 
-    def illness(self, now: float, busy: bool) -> str:
+    def unhealthy_reason(self, now: float, busy: bool) -> str:
         """Why it should be given up, or ""."""
-        if now - self.heard > (SILENT if self.ready else LOADING):
+        if now - self.last_message > (SILENT if self.ready else LOADING):
             return "it does not answer"
         limit = FIRST_STEP if self.tick is None else max(STUCK, TICKS * self.tick)
-        if busy and now - self.moved > limit:
+        if busy and now - self.last_step > limit:
             return "its pictures stand still"
         return ""
 
@@ -61,26 +61,26 @@ class Replica:
         raise NotImplementedError
 
     def cancel(self, number: int) -> None:
-        """Its rows leave the batch within a tick."""
+        """Its rows leave the batch within one step."""
         raise NotImplementedError
 
     def give_up(self) -> None:
-        """It is ill: whatever of it still runs is ended, and another one takes its place."""
+        """Kills an unhealthy replica; the back end starts another one."""
         raise NotImplementedError
 
 
 class Listener(Protocol):
-    """The dispatcher, as back ends see it; all in its event loop."""
+    """The interface of the dispatcher for back ends; called in its event loop."""
 
-    def beat(self, replica: Replica, message: dict[str, Any]) -> None: ...
+    def heartbeat(self, replica: Replica, message: dict[str, Any]) -> None: ...
 
     def event(self, replica: Replica, head: dict[str, Any], blob: bytes) -> None: ...
 
     def lost(self, replica: Replica, why: str) -> None:
-        """It has died, with everything on it."""
+        """The replica died, with all its requests."""
 
     def dropped(self, replica: Replica, number: int) -> None:
-        """One request on it is lost; the replica may be well."""
+        """One request is lost; the replica may be healthy."""
 
 
 class Fleet(Protocol):
@@ -91,12 +91,12 @@ class Fleet(Protocol):
     async def start(self, listener: Listener) -> None: ...
 
     async def replace(self, replica: Replica) -> None:
-        """With one of today's code and weights; nothing is under way on it."""
+        """Replaces it by one with the current code and weights. It must have no requests."""
 
     async def grow(self) -> None:
-        """One more; only where the address has a range."""
+        """Adds a replica; only if REPLICAS has a range."""
 
     async def shrink(self, replica: Replica) -> None:
-        """Without ``replica``, on which nothing is under way."""
+        """Removes ``replica``, which must have no requests."""
 
     async def close(self) -> None: ...

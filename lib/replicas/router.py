@@ -24,7 +24,7 @@ SPILL = 2.0
 
 
 @dataclass(slots=True, eq=False)
-class Place:
+class Candidate:
     """A replica as the router sees it: its work left, and the models that it has in memory."""
 
     number: int
@@ -33,79 +33,81 @@ class Place:
 
 
 class Router:
-    """Keeps how much work of each key came in lately; everything else is given."""
+    """Keeps the recent work of each key; everything else is passed in."""
 
     def __init__(self, rng: random.Random | None = None) -> None:
         self._rng = rng or random.Random()
         self._work: dict[Key, float] = {}
         self._at = 0.0
 
-    def note(self, key: Key, work: float, now: float) -> None:
-        """A request came in. ``now`` in seconds, never going back."""
+    def add_work(self, key: Key, work: float, now: float) -> None:
+        """Counts a new request. ``now`` is in seconds and never decreases."""
         fade = 0.5 ** ((now - self._at) / HALF_LIFE)
         self._work = {known: value * fade for known, value in self._work.items()}
         self._work[key] = self._work.get(key, 0.0) + work
         self._at = now
 
     def choose(
-        self, key: Key, places: Sequence[Place], fits: Callable[[Place], bool], *, waiting: float, batch: float
-    ) -> Place | None:
-        """The place for one request of ``key``, or None: it waits until one of its window has room.
+        self, key: Key, candidates: Sequence[Candidate], fits: Callable[[Candidate], bool], *, waiting: float, batch: float
+    ) -> Candidate | None:
+        """The replica for one request of ``key``; None if it has to wait until one of its window has room.
 
-        ``waiting``: work of this key that has no place yet; ``batch``: work of a full batch of it. A place that does not
-        ``fits`` is never chosen.
+        ``waiting``: queued work of this key; ``batch``: work of a full batch of it. Only candidates that ``fits`` accepts
+        are chosen.
         """
-        if not places:
+        if not candidates:
             return None
-        window = self.window(key, places)
-        own = self._best([place for place in window if fits(place)])
-        others = [p for p in places if p not in window and fits(p) and (key[0] in p.models or not p.load)]
+        window = self.window(key, candidates)
+        own = self._best([candidate for candidate in window if fits(candidate)])
+        others = [p for p in candidates if p not in window and fits(p) and (key[0] in p.models or not p.load)]
         other = self._best(others)
         if other is not None:
-            least = own or min(window, key=lambda place: place.load)
+            least = own or min(window, key=lambda candidate: candidate.load)
             if least.load + waiting / len(window) > SPILL * other.load + batch / 2:
                 return other
         return own
 
-    def window(self, key: Key, places: Sequence[Place]) -> list[Place]:
+    def window(self, key: Key, candidates: Sequence[Candidate]) -> list[Candidate]:
         """The replicas that ``key`` owns, one at least; neighbours may share one."""
-        places = sorted(places, key=lambda place: place.number)
-        work = self._counted(key, len(places))
-        own = self._of_models(work, places)[key[0]]
+        candidates = sorted(candidates, key=lambda candidate: candidate.number)
+        work = self._recent_work(key, len(candidates))
+        own = self._assign_models(work, candidates)[key[0]]
         sizes = sorted(other for other in work if other[0] == key[0])
-        whole = sum(work[size] for size in sizes)
-        start = sum(work[size] for size in sizes if size < key) / whole * len(own)
-        end = start + work[key] / whole * len(own)
+        total = sum(work[size] for size in sizes)
+        start = sum(work[size] for size in sizes if size < key) / total * len(own)
+        end = start + work[key] / total * len(own)
         first = min(math.floor(start + 1e-9), len(own) - 1)
         return own[first : max(first + 1, math.ceil(end - 1e-9))]
 
-    def _counted(self, key: Key, count: int) -> dict[Key, float]:
-        """The work of what still counts, and of ``key`` in any case."""
-        whole = sum(self._work.values())
-        if not whole:
+    def _recent_work(self, key: Key, count: int) -> dict[Key, float]:
+        """The recent work by key, without keys below ``FORGET``, and always with ``key``."""
+        total = sum(self._work.values())
+        if not total:
             return {key: 1.0}
-        work = {known: value for known, value in self._work.items() if value / whole * count >= FORGET}
-        return work | {key: max(self._work.get(key, 0.0), 1e-9 * whole)}
+        work = {known: value for known, value in self._work.items() if value / total * count >= FORGET}
+        return work | {key: max(self._work.get(key, 0.0), 1e-9 * total)}
 
-    def _of_models(self, work: dict[Key, float], places: list[Place]) -> dict[str, list[Place]]:
-        """Whole replicas for every model, those first that have it in memory."""
+    def _assign_models(self, work: dict[Key, float], candidates: list[Candidate]) -> dict[str, list[Candidate]]:
+        """Assigns replicas to models, preferably those that have the model in memory."""
         shares: dict[str, float] = {}
         for (model, *_), value in work.items():
             shares[model] = shares.get(model, 0.0) + value
         models = sorted(shares, key=lambda model: (-shares[model], model))
-        if len(models) > len(places):
-            return {model: [places[n % len(places)]] for n, model in enumerate(models)}
-        whole, counts = sum(shares.values()), dict.fromkeys(models, 1)
-        for _ in range(len(places) - len(models)):
-            counts[max(models, key=lambda model: shares[model] / whole * len(places) - counts[model])] += 1
-        found, left = {}, list(places)
-        for model in reversed(models):  # the smallest first: it keeps the one that has it
-            left.sort(key=lambda place, model=model: (model not in place.models, len(place.models), place.number))
-            found[model] = sorted(left[: counts[model]], key=lambda place: place.number)
+        if len(models) > len(candidates):
+            return {model: [candidates[n % len(candidates)]] for n, model in enumerate(models)}
+        total, counts = sum(shares.values()), dict.fromkeys(models, 1)
+        for _ in range(len(candidates) - len(models)):
+            counts[max(models, key=lambda model: shares[model] / total * len(candidates) - counts[model])] += 1
+        found, left = {}, list(candidates)
+        for model in reversed(models):  # the model with the least work first, so that it keeps the replica that has it
+            left.sort(
+                key=lambda candidate, model=model: (model not in candidate.models, len(candidate.models), candidate.number)
+            )
+            found[model] = sorted(left[: counts[model]], key=lambda candidate: candidate.number)
             left = left[counts[model] :]
         return found
 
-    def _best(self, places: list[Place]) -> Place | None:
-        """The less loaded of two."""
-        two = self._rng.sample(places, 2) if len(places) > 2 else places
-        return min(two, key=lambda place: place.load, default=None)
+    def _best(self, candidates: list[Candidate]) -> Candidate | None:
+        """The less loaded of two random ones."""
+        two = self._rng.sample(candidates, 2) if len(candidates) > 2 else candidates
+        return min(two, key=lambda candidate: candidate.load, default=None)

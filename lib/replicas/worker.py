@@ -1,4 +1,4 @@
-"""The replica's side of both back ends: an engine, and what it has to tell. Knows no transport."""
+"""The replica's side of both back ends: an engine and its messages. Knows no transport."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from PIL import Image
 
 from lib import log, origin
 from lib.errors import GenerationFailed, WorkbenchError
-from lib.replicas import figures, messages
+from lib.replicas import messages, replica_metrics
 from lib.settings import Settings
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed, Step, Stopped
@@ -22,12 +22,12 @@ from lib.text_to_image.group import own_rows
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
-GATHER = 0.1  # seconds: nobody sees more previews than ten a second, and every message costs both sides time
-UNLIMITED = 1_000_000  # the page has the queue, and sends what fits
+GATHER = 0.1  # seconds between two messages: ten previews a second are enough, and every message costs both sides time
+UNLIMITED = 1_000_000  # the queue is in the page, which sends what fits
 
 
 class Order:
-    """One request under way here."""
+    """One request that runs in this replica."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -46,14 +46,14 @@ class Order:
         if self.ticket is not None:
             self.ticket.cancel()
 
-    def take(self) -> tuple[bytes, bool]:
-        """Frames of what is new, and whether that was the end."""
+    def take_events(self) -> tuple[bytes, bool]:
+        """Frames with the events since the last call, and whether the last of them ends the request."""
         if self.ticket is None:
             assert self._refused is not None
             return messages.encode(self.number, Failed(self._refused), None), True
         found, end = b"", False
-        for event in self.ticket.take():
-            if isinstance(event, Stopped):  # the page's own ticket has made one
+        for event in self.ticket.take_events():
+            if isinstance(event, Stopped):  # the page's own ticket creates it
                 continue
             found += messages.encode(self.number, event, self._preview)
             if isinstance(event, Step):
@@ -65,15 +65,15 @@ class Order:
 class Worker:
     def __init__(self, settings: Settings) -> None:
         log.setup(settings.log_format)
-        # the page has the line of a picture: it knows how long it waited, and how it ended
+        # the page logs pictures: it knows how long each waited and how it ended
         logging.getLogger(log.EVENTS).addFilter(lambda record: record.msg != "picture")
-        figures.record()
+        replica_metrics.record()
         self.settings = replace(settings, queue_size=UNLIMITED, replicas="")
         self.engine = Engine(self.settings)
         self.engine.start()
 
     def take(self, message: dict[str, Any], blob: bytes, wake: Callable[[Order], None]) -> Order:
-        """Submits an order of the page. ``wake`` is called, from the engine's thread, when there is news of it."""
+        """Submits an order of the page. ``wake`` is called from the engine's thread when it has new events."""
         order = Order(message["order"])
         context = contextvars.copy_context()
         context.run(origin.current.set, origin.Origin(*message["origin"]))
@@ -88,11 +88,11 @@ class Worker:
         if order.ticket is None:
             wake(order)
         else:
-            order.ticket.listen(lambda: wake(order))
+            order.ticket.set_listener(lambda: wake(order))
         return order
 
-    def beat(self) -> dict[str, Any]:
-        """How the replica is: its engine's status, and what the page must know to send what fits."""
+    def heartbeat(self) -> dict[str, Any]:
+        """The engine's status, and what the page needs to know to send requests that fit."""
         guided = Request(prompt="-", guidance_scale=2.0)
         models = {
             model.name: {
@@ -109,5 +109,5 @@ class Worker:
         self.engine.close()
 
 
-def same(one: dict[str, Any], other: dict[str, Any]) -> bool:
+def equal_json(one: dict[str, Any], other: dict[str, Any]) -> bool:
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -20,15 +20,15 @@ from lib.text_to_image.models import Model
 from lib.text_to_image.predict import Predictor, failure, positions
 from lib.text_to_image.request import Request
 from lib.text_to_image.row import Row
-from lib.text_to_image.safety import blurred
+from lib.text_to_image.safety import blur
 
 
 class Batch:
-    """Rows of one model and one picture size.
+    """The rows of one model and one picture size.
 
     ``limit`` is the most rows in a call of the network; it is halved when the device runs out of memory.
     With ``bucket`` > 0 every call has exactly that many rows (padded), and pictures are decoded
-    one at a time: kernels then never change with the company, and pictures are bit-exact.
+    one at a time: kernels then never depend on the other requests, and pictures are bit-exact.
     """
 
     def __init__(self, model: Model, *, limit: int = 32, bucket: int = 0) -> None:
@@ -42,12 +42,12 @@ class Batch:
         return self._predictor.limit
 
     @property
-    def width(self) -> int:
-        return sum(row.width for row in self.rows)
+    def num_rows(self) -> int:
+        return sum(row.num_rows for row in self.rows)
 
     @torch.inference_mode()
     def join(self, request: Request) -> Row:
-        """``request`` is settled (seed, size). Raises InvalidValue for steps the scheduler refuses."""
+        """``request`` has its seed and size (``Model.resolve``). Raises InvalidValue for steps the scheduler refuses."""
         row = Row(self.model, request)
         self.rows.append(row)
         return row
@@ -65,7 +65,7 @@ class Batch:
         """
         ready: list[Row] = []
         for row in self.rows:
-            if _guard(row, row.scale) is not None:
+            if _guard(row, row.scale_model_input) is not None:
                 ready.append(row)
         for row, output in zip(ready, self._predictor.outputs(ready), strict=True):
             if output is not None:
@@ -84,14 +84,14 @@ class Batch:
         weights, started = self.model.preview_weights, [r for r in rows if r.calls]
         if weights is None or not started:
             return [None] * len(rows)
-        clean = self.family.clean(
+        clean = self.family.clean_estimate(
             torch.cat([r.noisy for r in started]),
             torch.cat([r.output for r in started]),
             [float(r.timesteps[r.calls - 1]) for r in started],
         )
         drawn = preview.to_images(clean, weights)
-        if self.model.safety:  # nobody has looked at them yet
-            drawn = [blurred(image) for image in drawn]
+        if self.model.safety:  # the checker sees finished pictures only
+            drawn = [blur(image) for image in drawn]
         images = dict(zip(map(id, started), drawn, strict=True))
         return [images.get(id(r)) for r in rows]
 

@@ -1,9 +1,9 @@
-"""The UNet as an OpenVINO program, on a CPU. PyTorch computes what it does not take: LoRAs, odd sizes, mixed lengths.
+"""The UNet compiled with OpenVINO, on a CPU. PyTorch runs what it does not support: LoRAs, odd sizes, mixed prompt lengths.
 
-The rows of a call are cut in as many parts as there are streams, one thread each where the model is small: they meet at
-the end of the call, so a core that other processes want holds up no operator of the other cores. A program is made once
-for each model and version of OpenVINO, in a child process of low priority, and kept in the data folder. Until it is
-there, and wherever it does not agree with PyTorch, PyTorch goes on. Figures: docs/text_to_image.md.
+The rows of a call are split over the streams, one thread each if the model is small. Streams synchronize only at the end
+of the call, so a core that other processes use does not block the operators on other cores. The UNet is compiled once for
+each model and version of OpenVINO, in a child process of low priority, and kept in the data folder. PyTorch is used until
+then, and also if the outputs differ from PyTorch's. Measurements: docs/text_to_image.md.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent.parent
 ROWS = 2  # of one guided request
 MAX_PARAMETERS = 400e6  # tracing takes three times their memory
-AGREES = 1e-4  # of the largest value of PyTorch's output; OpenVINO 2026.4 differs by 1e-6
+TOLERANCE = 1e-4  # of the largest value of PyTorch's output; OpenVINO 2026.4 differs by 1e-6
 NICE = 10
 Streams = tuple[Any, ...]  # OpenVINO's InferRequests
-TRIES = (1.0, 5.0, 30.0, 0.0)  # seconds after each
+RETRY_PAUSES = (1.0, 5.0, 30.0, 0.0)  # seconds after each comparison
 
 
 class CompiledUNet:
-    """Used by the engine's thread only. ``ready`` once a program is there and agrees."""
+    """Used by the engine's thread only. ``ready`` once a program is compiled and its outputs match PyTorch's."""
 
-    # What computes a part of the rows each: of a request that is alone, and of several. Fixed, so that a picture alone
-    # is the same every time.
-    _lone: Streams = ()
-    _shared: Streams = ()
+    # Each stream computes a part of the rows. A call with one request always uses the same streams, so that its picture
+    # is reproducible.
+    _single_streams: Streams = ()
+    _shared_streams: Streams = ()
 
     def __init__(self, network: Any, folder: Path, program: Path) -> None:
-        """``folder`` holds the UNet's config and safetensors; ``program`` is the ``.xml`` that is read, or made first."""
+        """``folder`` holds the UNet's config and safetensors; ``program`` is the compiled ``.xml``."""
         self._network, self._folder, self._program = network, folder, program
         self._multiple = 2 ** (len(network.config.block_out_channels) - 1)
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,8 +55,8 @@ class CompiledUNet:
         self.thread = threading.Thread(target=self._prepare, daemon=True, name="compile the UNet")
 
     @classmethod
-    def begin(cls, network: Any, folder: Path, revision: str, settings: Settings) -> CompiledUNet | None:
-        """In the background; None for what is not compiled. ``folder`` is the pipeline's."""
+    def start(cls, network: Any, folder: Path, revision: str, settings: Settings) -> CompiledUNet | None:
+        """Compiles in the background. None if the network is not supported. ``folder`` is the pipeline's."""
         import torch
 
         plain = getattr(network.config, "addition_embed_type", None) is None and network.config.time_cond_proj_dim is None
@@ -72,19 +72,19 @@ class CompiledUNet:
 
     @property
     def ready(self) -> bool:
-        return bool(self._lone)
+        return bool(self._single_streams)
 
-    def takes(self, noisy: torch.Tensor, conditions: Sequence[Conditioning]) -> bool:
-        """Whether a call with these rows is computed by the program: other sizes take other ways through the UNet."""
+    def supports(self, noisy: torch.Tensor, conditions: Sequence[Conditioning]) -> bool:
+        """Whether the program can compute these rows: sizes divisible by the UNet's downsampling, prompts of one length."""
         even = noisy.shape[2] % self._multiple == noisy.shape[3] % self._multiple == 0
         return self.ready and even and len({len(c.hidden) for c in conditions}) == 1
 
     def __call__(self, noisy: torch.Tensor, times: torch.Tensor, hidden: torch.Tensor, *, together: bool) -> torch.Tensor:
-        """As the UNet: [n, C, h, w], [n] and [n, tokens, width], float32, to [n, C, h, w]; ``together``: of several."""
-        return infer(self._shared if together else self._lone, noisy, times, hidden)
+        """As the UNet: float32 [n, C, h, w], [n], [n, tokens, width] to [n, C, h, w]. ``together``: of several requests."""
+        return infer(self._shared_streams if together else self._single_streams, noisy, times, hidden)
 
     def close(self) -> None:
-        """Ends the process that makes the program, where one runs."""
+        """Kills the process that compiles, if one runs."""
         self._closed = True
         if self._process is not None:
             self._process.kill()
@@ -93,17 +93,17 @@ class CompiledUNet:
         log = logging.getLogger(__name__)
         try:
             if (self._program.is_file() or self._make()) and not self._closed:
-                lone, shared = self._opened()
-                if self._agrees_in_time(lone):
-                    self._shared = shared
-                    self._lone = lone  # last: it says that both are there
+                lone, shared = self._create_streams()
+                if self._agrees_with_retries(lone):
+                    self._shared_streams = shared
+                    self._single_streams = lone  # set last: ``ready`` reads it
                 elif not self._closed:
                     log.warning("OpenVINO's UNet differs from PyTorch's, so it is not used.")
-        except Exception as error:  # OpenVINO's own; pictures are made without it
+        except Exception as error:  # raised by OpenVINO; PyTorch is used instead
             log.warning("The UNet could not be compiled (%s); PyTorch goes on.", type(error).__name__)
 
     def _make(self) -> bool:
-        """In another process: tracing would hold up the pictures of this one. A name of its own until it is whole."""
+        """Compiles in another process, since tracing would block this one. Writes under a temporary name and renames it."""
         self._program.parent.mkdir(parents=True, exist_ok=True)
         own = self._program.with_name(f"{os.getpid()}-{self._program.name}")
         words = [sys.executable, "-m", "lib.text_to_image.compiled", str(self._folder), str(own)]
@@ -120,8 +120,8 @@ class CompiledUNet:
                 left.unlink(missing_ok=True)
         return True
 
-    def _opened(self) -> tuple[Streams, Streams]:
-        """With the weights in memory, so that whoever makes the file anew changes nothing here."""
+    def _create_streams(self) -> tuple[Streams, Streams]:
+        """Reads the program into memory, so that rewriting the file does not affect this process."""
         import openvino
 
         core, config, cores = openvino.Core(), self._network.config, all_threads()
@@ -129,7 +129,7 @@ class CompiledUNet:
 
         def streams(count: int, threads: int) -> Streams:
             options = {"NUM_STREAMS": count, "INFERENCE_NUM_THREADS": threads, "INFERENCE_PRECISION_HINT": "f32"}
-            # threads that are held to a core wait for whatever else runs there
+            # pinned threads would wait for other processes on their core
             program = core.compile_model(model, "CPU", options | {"ENABLE_CPU_PINNING": False})
             return tuple(program.create_infer_request() for _ in range(count))
 
@@ -138,19 +138,19 @@ class CompiledUNet:
         lone = streams(parts, parts if size <= SMALL else cores)  # as with PyTorch (threads.py)
         return lone, lone if cores == parts else streams(cores, cores)
 
-    def _agrees_in_time(self, streams: Streams) -> bool:
-        """Tries again: while the engine's thread draws with a LoRA, PyTorch's own output is another (``lora_rows.py``)."""
-        for pause in TRIES:
+    def _agrees_with_retries(self, streams: Streams) -> bool:
+        """Compares several times: while a LoRA is applied, PyTorch's output is a different one (``lora_rows.py``)."""
+        for pause in RETRY_PAUSES:
             try:
                 if self._closed or self._agrees(streams):
                     return not self._closed
-            except Exception:  # of a hook that has other rows
+            except Exception:  # raised by a LoRA hook that expects other rows
                 logging.getLogger(__name__).debug("the UNet was busy", exc_info=True)
             time.sleep(pause)
         return False
 
     def _agrees(self, streams: Streams) -> bool:
-        """On random inputs of one and of two rows."""
+        """Compares with PyTorch on random inputs of one and of two rows."""
         import torch
 
         config, generator = self._network.config, torch.Generator().manual_seed(0)
@@ -159,18 +159,18 @@ class CompiledUNet:
             with torch.inference_mode():
                 expected = self._network(given[0], given[1], encoder_hidden_states=given[2], return_dict=False)[0]
             found = infer(streams, *given)
-            if not bool((found - expected).abs().max() <= AGREES * expected.abs().max()):
+            if not bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max()):
                 return False
         return True
 
 
 def infer(streams: Streams, *inputs: torch.Tensor) -> torch.Tensor:
-    """[n, ...] of inputs [n, ...], a part of the rows a stream, all at once."""
+    """[n, ...] of inputs [n, ...]; the streams compute parts of the rows in parallel."""
     import torch
 
     n, parts = len(inputs[0]), min(len(inputs[0]), len(streams))
     bounds = [n * k // parts for k in range(parts + 1)]
-    with ExitStack() as all_waited:  # also after an error: none may run on while another call begins
+    with ExitStack() as all_waited:  # also after an error: none may still run when the next call starts
         for request, start, stop in zip(streams, bounds, bounds[1:], strict=False):
             request.start_async({k: one[start:stop].numpy() for k, one in enumerate(inputs)})
             all_waited.callback(request.wait)
@@ -178,7 +178,7 @@ def infer(streams: Streams, *inputs: torch.Tensor) -> torch.Tensor:
 
 
 def example(config: Any, rows: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Inputs of the size that the UNet was trained at."""
+    """Random inputs of the size that the UNet was trained at."""
     import torch
 
     size = config.sample_size
@@ -209,7 +209,7 @@ def main(folder: str, out: str) -> None:
         model = openvino.convert_model(
             Called().eval(), example_input=example(unet.config, ROWS, torch.Generator().manual_seed(0))
         )
-    if os.getppid() == app:  # an app that was killed would never remove the file
+    if os.getppid() == app:  # if the app was killed, nobody would remove the file
         openvino.save_model(model, out, compress_to_fp16=False)
 
 

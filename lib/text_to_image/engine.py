@@ -1,8 +1,8 @@
-"""One thread that turns waiting tickets into pictures; everything else only submits and listens.
+"""One thread that turns waiting tickets into pictures. Callers submit requests and listen for events.
 
-Between two ticks the thread drops what was cancelled and lets waiting rows join. Every model and
-picture size has a group of its own; groups take turns, so a large picture slows a small one but
-never stops it. A few lines over 300, so that all that the thread and its callers share is read in one place.
+Between two steps the thread drops cancelled requests and lets waiting ones join. Every model and
+picture size has its own group; groups take turns, so a large picture slows a small one but
+never stops it.
 """
 
 from __future__ import annotations
@@ -14,24 +14,25 @@ from collections import Counter
 from contextlib import suppress
 from typing import Any
 
-from lib.errors import GenerationFailed, InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
+from lib.errors import GenerationFailed, ModelUnavailable, QueueFull, WorkbenchError
 from lib.settings import Settings
 from lib.text_to_image import safety
-from lib.text_to_image.account import refusals
 from lib.text_to_image.events import Failed, Loading, Queued
 from lib.text_to_image.group import Group
+from lib.text_to_image.model_cache import ModelCache
 from lib.text_to_image.models import Catalogue, Model
 from lib.text_to_image.queue import FairQueue
 from lib.text_to_image.request import Request
-from lib.text_to_image.shelf import Shelf
+from lib.text_to_image.request_metrics import refusals
 from lib.text_to_image.ticket import Ticket
 
 log = logging.getLogger(__name__)
 
-# Seconds for which a request that cannot start yet (its model is not in memory, it needs two rows
-# and one is free) lets others go first. Then they wait, so that nobody is kept out for ever.
+# Seconds for which a request that cannot start yet (its model is not in memory, or it needs two rows
+# and one is free) lets later requests overtake it. After that they wait, so that no request starves.
 PATIENCE = 10.0
 MAX_GROUPS = 8
+CLOSED = "The engine is shut down."
 STOPPING = "The server is being stopped or replaced. Please try again in a moment."
 ENDED = "The engine has ended. Whoever runs this app finds why in its log; starting the app again helps."
 
@@ -39,7 +40,7 @@ Key = tuple[str, int, int]
 
 
 class Engine:
-    """``submit`` a request, read its ticket. ``start`` loads the default model in the background."""
+    """``submit`` returns a ticket with the events of a request. ``start`` loads the default model in the background."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -48,11 +49,11 @@ class Engine:
         self._work = threading.Condition(self._lock)
         self._queue = FairQueue()
         self._groups: dict[Key, Group] = {}
-        self._shelf = Shelf(self.catalogue, settings, self._wake)
+        self._models = ModelCache(self.catalogue, settings, self._wake)
         self._changed = True
         self._closed = False
-        self._draining, self._drained = False, False  # no new requests; and nothing under way any more
-        self._ended = False  # the thread is gone though nobody closed the engine
+        self._draining, self._drained = False, False  # new requests are refused; no request is running any more
+        self._ended = False  # the thread ended although ``close`` was not called
         self._thread: threading.Thread | None = None
 
     def start(self) -> None:
@@ -61,25 +62,25 @@ class Engine:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._run, daemon=True, name="text-to-image engine")
                 self._thread.start()
-                self._shelf.want(self.catalogue.default, set())
+                self._models.start_loading(self.catalogue.default, set())
 
     def close(self) -> None:
-        """Cancels whatever waits or runs, and waits for the thread."""
+        """Cancels all requests, and waits for the thread."""
         with self._work:
             self._closed = True
             self._work.notify_all()
         if self._thread:
             self._thread.join(timeout=60)
-        self._shelf.close()
+        self._models.close()
         with self._lock:
             left = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
         for ticket in left:
             ticket.cancel()
 
     def drain(self, seconds: float) -> bool:
-        """Takes no request any more, tells those that wait, and lets running pictures end, at most ``seconds`` long.
+        """Refuses new requests, fails the waiting ones, and waits at most ``seconds`` for the running ones.
 
-        Returns whether all did. From another thread than the engine's.
+        Returns whether all of them ended. Must not be called from the engine's thread.
         """
         with self._work:
             self._draining, waiting, self._queue = True, list(self._queue.order()), FairQueue()
@@ -92,26 +93,20 @@ class Engine:
             return self._work.wait_for(lambda: self._drained, timeout=seconds)
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
-        """Raises QueueFull, InvalidValue or ModelUnavailable at once; later trouble is an event."""
+        """Raises QueueFull, InvalidValue or ModelUnavailable at once. Later errors arrive as a ``Failed`` event."""
         with refusals(request, self.catalogue.names, self.catalogue.default):
             return self._submit(request, owner, watch)
 
     def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
-        source = self.catalogue.choose(request.model)
-        self.catalogue.loras.check(request.loras)
-        if request.steps > self.settings.max_steps:
-            raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
-        model = self._shelf.get(source.name)
-        request = request.settle(model=source.name)
-        ticket = Ticket(model.settle(request) if model else request, owner=owner, watch=watch)
+        source = self.catalogue.check(request)
+        model = self._models.get(source.name)
+        request = request.with_seed(model=source.name)
+        ticket = Ticket(model.resolve(request) if model else request, owner=owner, watch=watch)
         ticket.on_cancel = lambda: self._forget(ticket)
         with self._work:
-            if self._closed:
-                raise ModelUnavailable("The engine is shut down.")
-            if self._ended:
-                raise ModelUnavailable(ENDED)
-            if self._draining:
-                raise ModelUnavailable(STOPPING)
+            reason = CLOSED if self._closed else ENDED if self._ended else STOPPING if self._draining else ""
+            if reason:
+                raise ModelUnavailable(reason)
             if len(self._queue) >= self.settings.queue_size:
                 raise QueueFull(len(self._queue))
             self._queue.push(self._key(ticket.request), ticket)
@@ -120,31 +115,30 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Some model is loaded, and there is a thread to run it."""
-        return not self._ended and self._shelf.current is not None
+        """Whether a model is loaded and the engine's thread runs."""
+        return not self._ended and self._models.current is not None
 
     def status(self) -> dict[str, Any]:
-        """What ``GET /healthz`` tells."""
+        """The fields of ``GET /healthz``."""
         with self._lock:
-            model = self._shelf.current
-            failed = self._ended or (not model and self._shelf.failure and not self._shelf.loading)
+            model = self._models.current
+            checker = safety.state(self.settings.safety_checker, model.name if model else "", model and model.safety)
+            failed = self._ended or (not model and self._models.failure and not self._models.loading)
             return {
                 "status": "failed" if failed else "ready" if model else "loading",
-                "stage": self._shelf.stage if self._shelf.loading else "",
-                "error": ENDED if self._ended else "" if model else self._shelf.failure,
+                "stage": self._models.stage if self._models.loading else "",
+                "error": ENDED if self._ended else "" if model else self._models.failure,
                 "model": model.name if model else self.catalogue.default,
                 "device": str(model.device) if model else None,
                 "dtype": str(model.dtype).removeprefix("torch.") if model else None,
                 "queue_length": len(self._queue),
-                "rows_in_batch": sum(g.batch.width for g in self._groups.values()),
-                "safety_checker": safety.state(
-                    self.settings.safety_checker, model.name if model else "", model.safety if model else None
-                ),
+                "rows_in_batch": sum(g.batch.num_rows for g in self._groups.values()),
+                "safety_checker": checker,
             }
 
     def loaded(self) -> list[Model]:
         """The models in memory now."""
-        return self._shelf.all()
+        return self._models.all()
 
     def under_way(self) -> dict[str, dict[str, int]]:
         """Requests ``running`` and ``waiting``, by model."""
@@ -169,44 +163,44 @@ class Engine:
         try:
             while self._wait():
                 try:
-                    self._turn()
+                    self._run_once()
                 except Exception as error:
-                    # Groups catch what breaks in them, so nobody knows whose fault it is: all are told, and the
-                    # next ones find an engine as it was at its start.
-                    log.exception("a turn of the engine broke")
-                    self._end_all(GenerationFailed(f"The engine broke ({type(error).__name__}). Please try again."))
+                    # Groups catch their own errors, so the cause cannot be assigned to one request: all of them
+                    # fail, and the engine starts over with empty groups and an empty queue.
+                    log.exception("an iteration of the engine failed")
+                    self._fail_all(GenerationFailed(f"The engine broke ({type(error).__name__}). Please try again."))
         finally:
             with self._lock:
                 self._ended, self._drained = not self._closed, True
                 self._work.notify_all()
             if self._ended:
-                self._end_all(ModelUnavailable(ENDED))
+                self._fail_all(ModelUnavailable(ENDED))
 
     def _wait(self) -> bool:
-        """Until there is something to do; False once the engine is closed."""
+        """Blocks until there is something to do. Returns False once the engine is closed."""
         with self._work:
             if self._draining and not self._groups:
                 self._drained = True
                 self._work.notify_all()
-            # where something is missing it looks again now and then: a failed load is tried once more
+            # wakes up once a second while a model is missing, so that a failed load is retried
             waits = len(self._queue) or not self.ready
             self._work.wait_for(lambda: self._closed or self._changed or self._groups, timeout=1.0 if waits else None)
             self._changed = False
             return not self._closed
 
-    def _turn(self) -> None:
+    def _run_once(self) -> None:
         self._drop_cancelled()
-        self._shelf.keep_default()
+        self._models.reload_default()
         self._admit()
         self._tick()
-        self._tell_queue()
+        self._emit_positions()
 
-    def _end_all(self, error: WorkbenchError) -> None:
+    def _fail_all(self, error: WorkbenchError) -> None:
         with self._lock:
             tickets = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
             groups, self._groups, self._queue = list(self._groups.values()), {}, FairQueue()
         for ticket in tickets:
-            with suppress(Exception):  # one that cannot be told keeps nobody else waiting
+            with suppress(Exception):  # a listener that raises must not keep the others from being notified
                 ticket.emit(Failed(error))
         for group in groups:
             with suppress(Exception):
@@ -223,28 +217,27 @@ class Engine:
         self._drop_empty()
 
     def _drop_empty(self) -> None:
-        # Nothing in ``_run`` may still hold a group after this: its model could not leave the memory.
+        # No local variable of ``_run`` may hold a group after this, or its model would stay in memory.
         with self._lock:
             self._groups = {key: group for key, group in self._groups.items() if group.tickets}
 
     def _admit(self) -> None:
-        full: set[Key] = set()
-        blocked = False
+        full, blocked = set[Key](), False
 
         def accept(ticket: Ticket) -> bool:
-            """Whether it leaves the queue now, to join a group or because it failed.
+            """Whether the ticket leaves the queue now, to join a group or because it failed.
 
-            Who has waited long and does not fit keeps later ones out, so room is made for it.
+            A ticket that has waited for ``PATIENCE`` seconds and does not fit blocks later ones until it does.
             """
             nonlocal blocked
             late = time.monotonic() - ticket.created > PATIENCE
             try:
-                model = self._shelf.get(ticket.request.model)
+                model = self._models.get(ticket.request.model)
                 if model is None:
-                    wanted = self._shelf.want(ticket.request.model, {key[0] for key in self._groups})
-                    blocked = blocked or (late and not wanted and not self._shelf.loading)
+                    wanted = self._models.start_loading(ticket.request.model, {key[0] for key in self._groups})
+                    blocked = blocked or (late and not wanted and not self._models.loading)
                     return False
-                ticket.request = model.settle(ticket.request)
+                ticket.request = model.resolve(ticket.request)
                 if not model.adapters.ready(ticket.request.loras, self._wake):
                     return False
             except WorkbenchError as error:
@@ -257,7 +250,7 @@ class Engine:
                 if late and not room:
                     full.add(key)
             else:
-                # a pipeline that is not ours to split draws one picture at a time, whatever its size
+                # without a family the model runs one request at a time, whatever its size
                 alone = model.family is None and any(other[0] == model.name for other in self._groups)
                 room = len(self._groups) < MAX_GROUPS and not alone
                 blocked = blocked or (late and not room)
@@ -274,28 +267,28 @@ class Engine:
     def _join(self, ticket: Ticket) -> None:
         key = self._key(ticket.request)
         try:
-            model = self._shelf.get(ticket.request.model)
+            model = self._models.get(ticket.request.model)
             assert model is not None
             group = self._groups.get(key) or Group(model, ticket.request, self.settings)
             group.join(ticket)
         except WorkbenchError as error:
             ticket.emit(Failed(error))
             return
-        except Exception as error:  # it is in no queue and in no group any more: only here can it be told
-            log.exception("a ticket could not join", extra={"request": ticket.account.origin.id})
+        except Exception as error:  # the ticket is in no queue and no group any more, so it must be notified here
+            log.exception("a ticket could not join", extra={"request": ticket.metrics.origin.id})
             ticket.emit(Failed(GenerationFailed(f"The model broke on this request ({type(error).__name__}).")))
             return
         with self._lock:
             self._groups[key] = group
 
-    def _tell_queue(self) -> None:
+    def _emit_positions(self) -> None:
         with self._lock:
             waiting = list(self._queue.order())
         for place, ticket in enumerate(waiting):
-            if ticket.request.model == self._shelf.loading:
-                ticket.emit(Loading(self._shelf.stage, time.monotonic() - self._shelf.since))
+            if ticket.request.model == self._models.loading:
+                ticket.emit(Loading(self._models.stage, time.monotonic() - self._models.since))
                 continue
-            if missing := self._shelf.missing_lora(ticket.request):
+            if missing := self._models.missing_lora(ticket.request):
                 ticket.emit(Loading(f"reading the LoRA {missing}", time.monotonic() - ticket.created))
                 continue
             group = self._groups.get(self._key(ticket.request))

@@ -1,7 +1,7 @@
-"""What a caller hears about its request, in this order: Loading*, Queued*, Step*, then one end.
+"""The events of a request, in this order: Loading*, Queued*, Step*, then one end.
 
 The end is Done or Failed. A request that is cancelled after its first preview has a Stopped right before its
-``Failed(Cancelled())``: whoever asked for previews (``watch``) can keep it as a picture.
+``Failed(Cancelled())``: callers that asked for previews (``watch``) can keep it as a picture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ TOO_LARGE = "The device has too little memory for this picture; try a smaller on
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The model is on its way: ``stage`` in words, for ``seconds`` so far."""
+    """The model is being loaded: ``stage`` describes the current step; ``seconds`` have passed."""
 
     stage: str
     seconds: float
@@ -36,7 +36,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``step`` of ``steps`` is done; ``preview`` is a small picture of where it is going."""
+    """``step`` of ``steps`` is done; ``preview`` is a small picture of the estimated result."""
 
     step: int
     steps: int

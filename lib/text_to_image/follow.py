@@ -1,4 +1,4 @@
-"""A ticket's events in an event loop: no thread waits, and whoever goes away cancels."""
+"""Asynchronous iteration over the events of tickets, without threads. Closing the iterator cancels."""
 
 from __future__ import annotations
 
@@ -10,27 +10,27 @@ from contextlib import suppress
 from lib.text_to_image.events import Done, Event, Failed, Step
 from lib.text_to_image.ticket import Ticket
 
-# Every event that is sent on costs the server's one event loop some milliseconds.
+# Every forwarded event costs the server's event loop some milliseconds.
 STEP_SECONDS = 0.1
 
 
 async def follow(ticket: Ticket) -> AsyncIterator[Event]:
-    """Yields events up to Done, and steps no faster than an eye follows.
+    """Yields events up to Done, and at most one step every ``STEP_SECONDS``.
 
     Raises the error of a Failed; closing it cancels the request.
     """
     loop, news, last = asyncio.get_running_loop(), asyncio.Event(), -STEP_SECONDS
 
     def wake() -> None:
-        with suppress(RuntimeError):  # the loop is closed: the engine's thread must not stumble over a server that has gone
+        with suppress(RuntimeError):  # the loop is closed; the engine's thread must not fail because the server stopped
             loop.call_soon_threadsafe(news.set)
 
-    ticket.listen(wake)
+    ticket.set_listener(wake)
     try:
         while True:
             await news.wait()
             news.clear()
-            for event in ticket.take():
+            for event in ticket.take_events():
                 if isinstance(event, Failed):
                     raise event.error
                 if isinstance(event, Step):
@@ -45,7 +45,7 @@ async def follow(ticket: Ticket) -> AsyncIterator[Event]:
 
 
 async def follow_each(tickets: Sequence[Ticket]) -> AsyncIterator[tuple[int, Event]]:
-    """As ``follow``, of several tickets: events with the ticket's place, until all have ended.
+    """Like ``follow``, for several tickets: yields (index of the ticket, event) until all have ended.
 
     A Failed comes as an event: the others go on. Closing it cancels those that have not ended.
     """
@@ -58,12 +58,12 @@ async def follow_each(tickets: Sequence[Ticket]) -> AsyncIterator[tuple[int, Eve
 
     try:
         for ticket in tickets:
-            ticket.listen(wake)
+            ticket.set_listener(wake)
         while left:
             await news.wait()
             news.clear()
             for place in list(left):
-                for event in tickets[place].take():
+                for event in tickets[place].take_events():
                     if isinstance(event, Step):
                         if time.monotonic() - last[place] < STEP_SECONDS:
                             continue

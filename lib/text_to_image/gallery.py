@@ -1,6 +1,6 @@
-"""Each visitor's own pictures, on disk for some hours, under names nobody else can guess.
+"""Each visitor's own pictures, on disk for some hours, under names that cannot be guessed.
 
-A picture's address may be passed on: it holds a hash of its visitor's key and random digits, never the key itself.
+A picture's address can be shared: it holds a hash of its visitor's key and random digits, never the key itself.
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ class Gallery:
         return secrets.token_hex(16)
 
     @staticmethod
-    def knows(visitor: str) -> bool:
+    def is_key(visitor: str) -> bool:
         """Whether this is a visitor's key at all (it comes from the browser)."""
         return bool(isinstance(visitor, str) and KEY.fullmatch(visitor))
 
     def add(self, visitor: str, png: bytes, name: str) -> Path:
-        """Stores the picture and forgets the visitor's oldest beyond ``MAX_PICTURES``. ``name`` is a-z, 0-9 and hyphens."""
+        """Stores the picture and deletes the visitor's oldest beyond ``MAX_PICTURES``. ``name`` is a-z, 0-9 and hyphens."""
         home = self._home(visitor)
         path = home / f"{time.time_ns()}-{secrets.token_hex(8)}-{name}.png"
         assert NAME.fullmatch(path.name), name
@@ -57,16 +57,16 @@ class Gallery:
 
     def pictures(self, visitor: str) -> list[Path]:
         """Newest first; none for an unknown or malformed visitor."""
-        if not self.knows(visitor):
+        if not self.is_key(visitor):
             return []
         return sorted(self._home(visitor).glob("*.png"), reverse=True)
 
     def find(self, visitor: str, name: object) -> Path | None:
         """The visitor's picture of that file name, or None for any other name."""
-        return self.at(self._home(visitor).name, name) if self.knows(visitor) else None
+        return self.path_of(self._home(visitor).name, name) if self.is_key(visitor) else None
 
-    def at(self, home: object, name: object) -> Path | None:
-        """The file behind an address: what is not the name of a picture or of a zip is none."""
+    def path_of(self, home: object, name: object) -> Path | None:
+        """The file at an address; None if it is not a valid name of a picture or of a zip, or the file is gone."""
         if not isinstance(home, str) or not isinstance(name, str):
             return None
         parts = (home, name) if KEY.fullmatch(home) and NAME.fullmatch(name) else ()
@@ -79,11 +79,11 @@ class Gallery:
             path.unlink(missing_ok=True)
 
     def clear(self, visitor: str) -> None:
-        if not self.knows(visitor):
+        if not self.is_key(visitor):
             return
         shutil.rmtree(self._home(visitor), ignore_errors=True)
 
-    def zipped(self, visitor: str) -> Path:
+    def zip_all(self, visitor: str) -> Path:
         """All of the visitor's pictures in a file that lasts ``ZIP_SECONDS``; blocks while it is written."""
         path, names = self.folder / f"{secrets.token_hex(16)}.zip", Counter[str]()
         with zipfile.ZipFile(path, "w") as archive:  # stored: a PNG is compressed already
@@ -95,23 +95,23 @@ class Gallery:
         return path
 
     def sweep(self) -> None:
-        """Forgets what is older than the setting."""
+        """Deletes pictures older than GALLERY_HOURS, and zips older than ``ZIP_SECONDS``."""
         now = time.time()
         for path in (*self.folder.glob("*/*.png"), *self.folder.glob("*.zip")):
             seconds = ZIP_SECONDS if path.suffix == ".zip" else self.seconds
-            with suppress(OSError):  # another sweep was quicker
+            with suppress(OSError):  # another sweep deleted it
                 if path.stat().st_mtime < now - seconds:
                     path.unlink()
                     if path.parent != self.folder:
-                        path.parent.rmdir()  # refuses while others are in it
+                        path.parent.rmdir()  # fails unless it is empty
 
     def _home(self, visitor: str) -> Path:
-        if not self.knows(visitor):  # never a path
+        if not self.is_key(visitor):  # never a path
             raise ValueError("a visitor is 32 hexadecimal digits")
         return self.folder / hashlib.sha256(visitor.encode()).hexdigest()[:32]
 
 
 def plain_name(picture: Path) -> str:
-    """What the picture is called where it is downloaded, without its suffix."""
+    """The file name of a download, without its suffix."""
     found = NAME.fullmatch(picture.name)
     return found["plain"] if found else picture.stem

@@ -1,4 +1,4 @@
-"""The batch of one model and picture size, the tickets that ride in it, and what waits for the VAE."""
+"""The batch of one model and picture size, its tickets, and the rows that wait for the VAE."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ log = logging.getLogger(__name__)
 # accelerators' are estimates, not measured: MAX_ROWS is there for them.
 ROW_BUDGET = {"cpu": 32 * 256, "cuda": 16 * 4096, "mps": 4 * 4096}
 DECODE_AT_ONCE = 4
-# On a CPU a picture is decoded by one core: while others are drawn, a finished one waits this long for a second.
+# On a CPU one core decodes a picture: while other rows run, a finished one waits this long for a second one.
 PAIR_SECONDS = 0.3
-# A new preview at most this often: nobody sees more, and each costs a transfer from the device.
+# Seconds between two previews of a row: each costs a transfer from the device.
 PREVIEW_SECONDS = 0.1
 
 
@@ -38,7 +38,7 @@ def own_rows(model: Model, settings: Settings) -> int:
 
 
 def rows_at(own: int, size: int, width: int, height: int) -> int:
-    """Rows at another size, of a model that takes ``own`` of them at its own ``size``; 1 stays 1: one at a time."""
+    """Rows at another size, of a model that takes ``own`` rows at its own ``size``; 1 stays 1."""
     return own if own == 1 else max(2, int(own * size**2 / (width * height)))
 
 
@@ -72,20 +72,20 @@ class Group:
     def room(self, request: Request) -> bool:
         if len(self._finished) >= 2 * DECODE_AT_ONCE:  # one-step requests could outrun the VAE
             return False
-        return self.batch.width + self.batch.model.rows(request) <= min(self.cap, max(2, self.batch.limit))
+        return self.batch.num_rows + self.batch.model.rows(request) <= min(self.cap, max(2, self.batch.limit))
 
     def join(self, ticket: Ticket) -> None:
-        """Raises the WorkbenchError of a request that the model cannot take."""
+        """Raises WorkbenchError if the model cannot run the request."""
         try:
             row = self.batch.join(ticket.request)
         except WorkbenchError:
             raise
         except Exception as error:
-            log.exception("a row could not join", extra={"request": ticket.account.origin.id})
+            log.exception("a row could not join", extra={"request": ticket.metrics.origin.id})
             words = f"The model broke on this request ({type(error).__name__})."
             raise GenerationFailed(TOO_LARGE if out_of_memory(error) else words) from error
         self.tickets[row], self._started[row] = ticket, time.monotonic()
-        ticket.account.begin()
+        ticket.metrics.begin()
 
     def drop_cancelled(self) -> None:
         for row, ticket in list(self.tickets.items()):
@@ -95,7 +95,7 @@ class Group:
     def tick(self, turns: int) -> None:
         """One step of every row, then a few finished pictures; ``turns`` groups share the device.
 
-        Whatever breaks the batch as a whole ends the requests of this group, and nothing else.
+        An error of the whole batch fails the requests of this group only.
         """
         try:
             self._step(turns)
@@ -106,14 +106,14 @@ class Group:
                 ticket.emit(Failed(GenerationFailed(f"The batch broke ({type(error).__name__}).")))
 
     def leave_all(self) -> list[Ticket]:
-        """Empties the batch; the tickets, which have yet to be told."""
+        """Empties the batch and returns its tickets, which have not been notified yet."""
         tickets = list(self.tickets.values())
         for row in list(self.tickets):
             self._leave(row)
         return tickets
 
     def seconds_to_go(self, place: int, steps: int, turns: int) -> float | None:
-        """For a request with ``place`` others before it: it starts when a row before it has ended."""
+        """Estimate for a request with ``place`` others before it: it starts when a row before it has ended."""
         if not self.tick_seconds or not self.batch.rows:
             return None
         left = sorted(row.left for row in self.batch.rows)
@@ -129,7 +129,7 @@ class Group:
     def _step(self, turns: int) -> None:
         if not self.batch.rows:
             return
-        began, width = time.monotonic(), self.batch.width
+        began, width = time.monotonic(), self.batch.num_rows
         ended = self.batch.step()
         seconds = time.monotonic() - began
         self._seconds.observe(seconds)
@@ -156,8 +156,8 @@ class Group:
             self._previews[row] = now, image
 
     def _decode(self) -> None:
-        """A few pictures between two ticks, so rows under way do not wait for a long decode."""
-        few = len(self._finished) < min(self.batch.model.threads.most, DECODE_AT_ONCE)
+        """Decodes a few pictures between two steps, so that running rows do not wait for long."""
+        few = len(self._finished) < min(self.batch.model.threads.max_threads, DECODE_AT_ONCE)
         tick = self.tick_seconds or PAIR_SECONDS
         if few and self.batch.rows and self._finished and self._waited + tick <= PAIR_SECONDS:
             self._waited += tick
@@ -169,11 +169,11 @@ class Group:
         try:
             self._deliver(rows)
         except Exception:
-            for row in rows:  # one by one: only the culprit fails
+            for row in rows:  # one by one, so that only the broken row fails
                 try:
                     self._deliver([row])
                 except Exception as error:
-                    log.exception("a picture could not be decoded", extra={"request": self.tickets[row].account.origin.id})
+                    log.exception("a picture could not be decoded", extra={"request": self.tickets[row].metrics.origin.id})
                     self._end(row, Failed(GenerationFailed(f"The picture could not be decoded ({type(error).__name__}).")))
 
     def _deliver(self, rows: list[Any]) -> None:
@@ -190,16 +190,16 @@ class Group:
 
 
 def finish(model: Model, row: Any, image: Image, seconds: float) -> Done:
-    """A finished picture, looked at by the model's safety checker where the owner wants that, and what to tell of it."""
-    told = notes(model, row.request)
+    """The result of a row: the picture, checked by the model's safety checker if enabled, and its info."""
+    messages = notes(model, row.request)
     if model.safety:
         image, found = model.safety.check(image)
-        told += found
-    return Done(image, describe(model, row.request, seconds) | {"notes": told})
+        messages += found
+    return Done(image, describe(model, row.request, seconds) | {"notes": messages})
 
 
 def describe(model: Model, request: Request, seconds: float) -> dict[str, Any]:
-    """``Done.info``: everything needed to make the picture again, and how long it took."""
+    """``Done.info``: everything needed to reproduce the picture, and how long it took."""
     import diffusers
     import torch
 

@@ -1,6 +1,6 @@
-"""A row that begins with a picture: its latents, noised to where the strength lets it join, and what a mask keeps.
+"""Image to image and inpainting: the initial latents of a row, and the blending with a mask after every step.
 
-As diffusers' img2img and inpaint pipelines for networks that see nothing but latents; random numbers are drawn in their
+Follows diffusers' img2img and inpaint pipelines for UNets without mask channels. Random numbers are drawn in the same
 order, so the same seed makes the same picture.
 """
 
@@ -19,37 +19,37 @@ from lib.text_to_image.start_picture import StartPicture
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
-    """The start picture's ``latents`` [1, C, h, w] and the ``noise`` on them; ``mask`` [1, 1, h, w] is 1 where a picture
-    is painted anew."""
+class Inpainting:
+    """The start picture's ``latents`` [1, C, h, w] and the ``noise`` added to them; ``mask`` [1, 1, h, w] is 1 where the
+    picture is repainted."""
 
     latents: torch.Tensor
     noise: torch.Tensor
     mask: torch.Tensor
 
-    def around(self, latents: torch.Tensor, scheduler: Any, family: Any, timestep: Any) -> torch.Tensor:
-        """``latents`` inside of the mask; outside the start picture as noisy as ``timestep`` wants it, or clean for None."""
-        own = self.latents if timestep is None else family.noised(scheduler, self.latents, self.noise, timestep)
+    def blend(self, latents: torch.Tensor, scheduler: Any, family: Any, timestep: Any) -> torch.Tensor:
+        """``latents`` inside the mask, the start picture outside: with the noise of ``timestep``, or clean if it is None."""
+        own = self.latents if timestep is None else family.add_noise(scheduler, self.latents, self.noise, timestep)
         return (1 - self.mask) * own + self.mask * latents
 
 
-def begin(
+def start_latents(
     model: Model, request: Request, scheduler: Any, timestep: Any, generator: torch.Generator
-) -> tuple[torch.Tensor, Kept | None]:
-    """The latents before the first step, at ``timestep``, and what the mask keeps of them. All on the model's device."""
+) -> tuple[torch.Tensor, Inpainting | None]:
+    """The latents before the first step, at ``timestep``, and the inpainting if there is a mask. On the model's device."""
     start, family = request.start, model.family
     assert start is not None and family is not None
-    shape = family.shape(request)
+    shape = family.latent_shape(request)
     with model.threads.use(model.pipeline.vae, shape[2] * shape[3]):
         pixels = model.pipeline.image_processor.preprocess(start.image).to(model.device)
         clean = vae.encode(model.pipeline.vae, pixels, generator)
     noise = randn_tensor(shape, generator=generator, dtype=torch.float32).to(model.device)
     if start.mask is None:
-        return family.noised(scheduler, clean, noise, timestep), None
-    whole = start.strength == 1  # nothing of the start picture is to shine through
-    latents = family.start(scheduler, noise) if whole else family.noised(scheduler, clean, noise, timestep)
-    randn_tensor(shape, generator=generator)  # the pipelines encode the masked picture, too, which only others use
-    return latents, Kept(latents=clean, noise=noise, mask=latent_mask(start, *shape[2:]).to(model.device))
+        return family.add_noise(scheduler, clean, noise, timestep), None
+    whole = start.strength == 1  # pure noise, as in diffusers
+    latents = family.initial_latents(scheduler, noise) if whole else family.add_noise(scheduler, clean, noise, timestep)
+    randn_tensor(shape, generator=generator)  # the pipelines also encode the masked picture, which draws random numbers
+    return latents, Inpainting(latents=clean, noise=noise, mask=latent_mask(start, *shape[2:]).to(model.device))
 
 
 def latent_mask(start: StartPicture, height: int, width: int) -> torch.Tensor:

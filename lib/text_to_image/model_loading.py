@@ -61,7 +61,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     kind = FAMILIES.get(index["_class_name"])
     dtype = pick_dtype(settings.dtype, device, kind.half if kind else "float16")
     options: dict[str, Any] = {"dtype": dtype, "use_safetensors": True, "local_files_only": True}
-    # components that the model was saved without, such as SD3's T5: diffusers wants to be told again
+    # components that were saved as None, such as SD3's T5, must be passed to diffusers as None
     options |= {name: None for name, kind_of in index.items() if kind_of == [None, None]}
     if "safety_checker" in index:
         options |= {"requires_safety_checker": False} | ({} if settings.safety_checker else {"safety_checker": None})
@@ -71,7 +71,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
     pipeline = loader.from_pretrained(folder, **options)
     report(f"moving {source.name} to {device}")
     pipeline.to(device)
-    family = kind(pipeline, device, dtype) if kind and kind.suits(pipeline) else None
+    family = kind(pipeline, device, dtype) if kind and kind.supports(pipeline) else None
     pipeline.set_progress_bar_config(disable=True)
     vae = getattr(pipeline, "vae", None)
     overflows = kind is None or kind.vae_upcast
@@ -89,7 +89,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
         size=_trained_size(pipeline),
         threads=threads,
         adapters=Adapters(pipeline, LoraCatalogue(settings.loras)),
-        safety=SafetyChecker.take(pipeline, threads) if settings.safety_checker else None,
+        safety=SafetyChecker.take_from(pipeline, threads) if settings.safety_checker else None,
     )
     if settings.safety_checker and not model.safety:
         log.event("no_safety_checker", WARNING, model=source.name)
@@ -97,7 +97,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
         report(f"warming up {source.name}")
         model.preview_weights = preview.fit(model.decode, family.channels, device)
     if hasattr(pipeline, "unet") and family:
-        model.compiled = CompiledUNet.begin(pipeline.unet, folder, revision, settings)
+        model.compiled = CompiledUNet.start(pipeline.unet, folder, revision, settings)
     return model
 
 
@@ -117,7 +117,7 @@ def pick_device(asked: str) -> torch.device:
 
 
 def pick_dtype(asked: str, device: torch.device, half: str = "float16") -> torch.dtype:
-    """Unless the owner asks otherwise: fp32 on the CPU, and ``half``, or fp16 where it lacks bf16, on an accelerator."""
+    """DTYPE, if set; else fp32 on a CPU, and on an accelerator ``half``, or fp16 if it lacks bf16."""
     import torch
 
     if asked != "auto":
@@ -166,7 +166,7 @@ def _trained_size(pipeline: Any) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """The kind of error in words, without paths."""
+    """The reason of an error in words, without paths."""
     if out_of_memory(error):
         return "the device has too little memory"
     text = str(error).splitlines()[0] if str(error) else ""

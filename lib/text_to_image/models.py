@@ -51,6 +51,7 @@ class Catalogue:
 
     def __init__(self, settings: Settings) -> None:
         self.sources = {s.name: s for s in map(Source.parse, settings.models)}
+        self._max_steps = settings.max_steps
         self.loras = LoraCatalogue(settings.loras)
         self.default = settings.default_model or next(iter(self.sources), "")
         if self.default not in self.sources:
@@ -60,6 +61,15 @@ class Catalogue:
     def names(self) -> list[str]:
         return list(self.sources)
 
+    def check(self, request: Request) -> Source:
+        """The source of the request's model. Raises InvalidValue for a model, a LoRA or a number of steps that is not
+        available here."""
+        source = self.choose(request.model)
+        self.loras.check(request.loras)
+        if request.steps > self._max_steps:
+            raise InvalidValue("steps", request.steps, f"1 to {self._max_steps} here")
+        return source
+
     def choose(self, name: str) -> Source:
         """Raises InvalidValue for a name that is not listed."""
         if (name or self.default) not in self.sources:
@@ -68,7 +78,7 @@ class Catalogue:
 
 
 def suggested(name: str, pipeline: str = "") -> dict[str, Any]:
-    """Settings that suit the model: distilled ones want few steps and no guidance. ``pipeline``: diffusers' class."""
+    """Recommended settings of the model: few steps and no guidance for distilled ones. ``pipeline`` is diffusers' class."""
     low = name.lower()
     flux = "flux" in low or pipeline == "FluxPipeline"
     sd3 = "stable-diffusion-3" in low or "sd3" in low or pipeline == "StableDiffusion3Pipeline"
@@ -100,31 +110,33 @@ class Model:
     safety: SafetyChecker | None = None
     compiled: CompiledUNet | None = None
 
-    def settle(self, request: Request) -> Request:
-        """With the size filled in. Raises InvalidValue for a size outside half to double the trained one, and for
-        what its family does not take."""
+    def resolve(self, request: Request) -> Request:
+        """The request with its size filled in. Raises InvalidValue for a size outside half to double the trained one, and
+        for a size or scheduler that the model's family does not support."""
         if self.family is None:
-            return settle(request, self.name, self.size)
-        return settle(request, self.name, self.size, self.family.multiple, self.family.schedulers)
+            return resolve_size(request, self.name, self.size)
+        return resolve_size(request, self.name, self.size, self.family.multiple, self.family.schedulers)
 
     def rows(self, request: Request) -> int:
-        """Of the network, for each step."""
+        """Rows of a call of the network that the request takes: 2 with guidance, else 1."""
         return 2 if self.family is not None and self.family.guided(request) else 1
 
     def close(self) -> None:
-        """Ends what goes on in the background."""
+        """Stops background work: the compilation of the UNet."""
         if self.compiled is not None:
             self.compiled.close()
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """[n, C, h, w] as the network knows them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
+        """Latents [n, C, h, w] as the network uses them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
         from lib.text_to_image import vae
 
         return vae.decode(self.pipeline.vae, latents)
 
 
-def settle(request: Request, name: str, size: int, multiple: int = 8, schedulers: Sequence[str] = SCHEDULERS) -> Request:
-    """As ``Model.settle``, for whoever knows of a model only its trained ``size`` in pixels."""
+def resolve_size(
+    request: Request, name: str, size: int, multiple: int = 8, schedulers: Sequence[str] = SCHEDULERS
+) -> Request:
+    """As ``Model.resolve``, for callers that know only the trained ``size`` in pixels."""
     start, width, height = request.start, request.width, request.height
     if start is not None:
         width, height = start.size(size, width, height, multiple)
@@ -137,4 +149,4 @@ def settle(request: Request, name: str, size: int, multiple: int = 8, schedulers
             raise InvalidValue(field, value, f"a multiple of {multiple} for {name}")
     if request.scheduler not in schedulers:
         raise InvalidValue("scheduler", request.scheduler, f"{', '.join(schedulers)} for {name}")
-    return replace(request, width=width, height=height, model=name, start=start and start.fitted(width, height))
+    return replace(request, width=width, height=height, model=name, start=start and start.fit(width, height))

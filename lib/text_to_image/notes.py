@@ -1,4 +1,4 @@
-"""What a visitor is told beside a picture, in plain sentences: what had no effect, and prompts that were cut."""
+"""Notes beside a picture, in sentences: options without effect, and prompts that were truncated."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from lib.settings import EMBEDDED
 from lib.text_to_image.prompts import known_words, syntax
-from lib.text_to_image.prompts.count import of_pipeline
+from lib.text_to_image.prompts.count import count_tokens
 
 if TYPE_CHECKING:
     from lib.text_to_image.models import Model
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 
 
 def notes(model: Model, request: Request) -> list[str]:
-    """Of a request that ``model`` drew; none for most."""
+    """The notes for a request; most have none."""
     found = model.family.notes(request) if model.family else []
     guided = model.rows(request) > 1
     for name, text in (("prompt", request.prompt), ("negative prompt", request.negative_prompt if guided else "")):
-        tokens = of_pipeline(model.pipeline, text)
+        tokens = count_tokens(model.pipeline, text)
         if tokens is None:
             continue
         if tokens.cut:

@@ -1,4 +1,4 @@
-"""The picture as a PNG that can be made again: writes and reads its two text chunks.
+"""Pictures as reproducible PNGs: writes and reads their two text chunks.
 
 ``parameters`` follows the convention of A1111's web UI (readable by many tools);
 ``model_workbench`` is JSON with everything needed to make the identical picture.
@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image, PngImagePlugin
 
 from lib.errors import InvalidValue
-from lib.text_to_image.loras.chosen import with_tags
+from lib.text_to_image.loras.selection import with_tags
 from lib.text_to_image.request import SCHEDULERS, Request
 
 CHUNK = "model_workbench"
@@ -24,7 +24,7 @@ MAX_BYTES = 64 * 2**20
 MAX_PAIRS = 10_000  # characters of "Steps: 20, Sampler: …"
 # a value in quotes may hold commas and what looks like names of others
 PAIR = re.compile(r'([A-Z][\w /-]{0,30}): ("(?:[^"\\]|\\.){0,2000}"|[^,\n]{0,200})')
-# since its version 1.9 A1111 names the noise schedule apart; what is automatic is Karras for this sampler
+# since version 1.9 A1111 names the noise schedule separately; "Automatic" is Karras for this sampler
 KARRAS = {("DPM++ 2M", "Karras"), ("DPM++ 2M", "Automatic")}
 ALLOWED = "a PNG made here (or by A1111's web UI), with its text chunks intact"
 
@@ -54,7 +54,7 @@ def parameters_text(info: dict[str, Any]) -> str:
 
 
 def _details(info: dict[str, Any]) -> Iterator[str]:
-    """What not every picture has."""
+    """The optional entries."""
     if "revision" in info:
         yield f"Model hash: {info['revision'][:10]}"
     if info.get("lora_hashes"):
@@ -76,7 +76,7 @@ def read_info(file: bytes | Path) -> dict[str, Any]:
     try:
         with Image.open(io.BytesIO(file) if isinstance(file, bytes) else file, formats=["PNG"]) as picture:
             text = {k: v for k, v in picture.info.items() if isinstance(v, str)}
-    except Exception:  # Pillow raises many kinds on a broken file; none of them is ours to tell apart
+    except Exception:  # Pillow raises many types of errors for a broken file
         raise InvalidValue("picture", "a file that is not a readable PNG", ALLOWED) from None
     if CHUNK in text:
         try:
@@ -102,7 +102,7 @@ def _request(info: dict[str, Any]) -> Request:
 
 
 def read_settings(file: bytes | Path) -> dict[str, Any]:
-    """What ``read_request`` gives, as a dict. Here the prompt may be "": other tools make pictures without one."""
+    """As ``read_request``, as a dict. The prompt may be "", since other tools make pictures without one."""
     info = read_info(file)
     if info.get("prompt") == "":
         return _request(info | {"prompt": "-"}).as_dict() | {"prompt": ""}
@@ -110,9 +110,9 @@ def read_settings(file: bytes | Path) -> dict[str, Any]:
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
-    """The A1111 text as far as it is understood; its model and a sampler unknown here are left out.
+    """Parses A1111's text. Its model, and a sampler that is unknown here, are left out.
 
-    Prompts are "" where there are none: A1111 leaves out their lines, the first one too.
+    Missing prompts are "": A1111 leaves out their lines, also the first one.
     """
     text = "\n" + text.replace("\r\n", "\n").replace("\r", "\n")
     head, found, tail = text.rpartition("\nSteps: ")

@@ -1,4 +1,4 @@
-"""Calls of the network that rows share: guidance, the most rows a call may have, and whose fault an error is."""
+"""Calls of the network with the rows of several requests: guidance, the maximum number of rows, and error handling."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import torch
 from lib.errors import GenerationFailed, WorkbenchError, out_of_memory
 from lib.text_to_image.events import TOO_LARGE
 from lib.text_to_image.families import Conditioning
-from lib.text_to_image.loras.lora_rows import Weighted
+from lib.text_to_image.loras.lora_rows import WeightedLoras
 from lib.text_to_image.models import Model
 from lib.text_to_image.row import Row
 
@@ -24,23 +24,23 @@ class Input:
     noisy: torch.Tensor
     time: float
     condition: Conditioning
-    loras: Weighted
+    loras: WeightedLoras
 
 
 class Predictor:
-    """``limit`` is the most rows in a call, halved where memory runs out; with ``bucket`` > 0 each call has that many."""
+    """``limit`` is the maximum of rows in a call, halved when memory runs out. With ``bucket`` > 0 each call has so many."""
 
     def __init__(self, model: Model, *, limit: int, bucket: int) -> None:
         assert model.family is not None
         self.model, self.family, self.limit, self.bucket = model, model.family, bucket or limit, bucket
 
     def outputs(self, rows: list[Row]) -> list[torch.Tensor | None]:
-        """The guided prediction [1, C, h, w] of each row; None, with ``error`` set, where it broke."""
+        """The guided prediction [1, C, h, w] of each row; None, with ``error`` set, if it failed."""
         if not rows:
             return []
         try:
             return list(self._predict(rows).split(1))
-        except Exception as error:  # whatever the network raises: find out whose fault it is
+        except Exception as error:  # of the network: find out which row causes it
             if len(rows) == 1:
                 rows[0].error = failure(error)
                 return [None]
@@ -63,7 +63,7 @@ class Predictor:
     def _calls(self, inputs: list[Input], together: bool) -> torch.Tensor:
         """[n, C, h, w] for n ``inputs``, in calls of at most ``limit`` rows.
 
-        With a bucket a call also has prompts of one length only: padding them would be other kernels.
+        With a bucket all prompts of a call have one length, since padding would change the kernels.
         """
         groups: dict[int, list[int]] = {}
         for k, one in enumerate(inputs):
@@ -92,7 +92,7 @@ class Predictor:
         threads, loras = self.model.threads, [one.loras for one in inputs]
         conditions, compiled = [one.condition for one in inputs], self.model.compiled
         plain = not self.bucket and not any(loras)
-        if compiled and plain and compiled.takes(noisy, conditions):
+        if compiled and plain and compiled.supports(noisy, conditions):
             return compiled(noisy, times, torch.stack([one.hidden for one in conditions]), together=together)
         if together and plain:
 
@@ -100,10 +100,10 @@ class Predictor:
                 return self.family.predict(noisy[start:stop], times[start:stop], conditions[start:stop])
 
             return threads.shared(self.family.network, part, n, positions(noisy))
-        # Several threads cut a matrix where it suits them, so a row's rounding would depend on its place.
+        # Several threads split a matrix arbitrarily, so the rounding of a row would depend on its position.
         with (
             threads.use(self.family.network, positions(noisy), together=together, one=bool(self.bucket)),
-            self.model.adapters.applied(loras, "unet", "transformer", apart=bool(self.bucket)),
+            self.model.adapters.apply(loras, "unet", "transformer", separately=bool(self.bucket)),
         ):
             return self.family.predict(noisy, times, conditions)[:n]
 
@@ -114,7 +114,7 @@ def positions(latents: torch.Tensor) -> int:
 
 
 def failure(error: Exception) -> WorkbenchError:
-    """What the visitor is told of an error that one row met."""
+    """The error that the visitor gets for an exception of one row."""
     if isinstance(error, WorkbenchError):
         return error
     if out_of_memory(error):

@@ -1,4 +1,4 @@
-"""Small pictures of where a row is going, without the VAE.
+"""Small pictures of the estimated result of a row, without the VAE.
 
 A linear map from latent channels to RGB, fitted by least squares on patches that the model's own
 VAE decodes, so it fits every VAE (the idea of fixed factors: Keturn, 2022, for SD 1.x).

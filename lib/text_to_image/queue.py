@@ -1,7 +1,7 @@
-"""The waiting tickets: turn by turn over models and picture sizes, and within one over owners.
+"""The queue of waiting tickets: round robin over models and picture sizes, and within each over owners.
 
-So a stream of large pictures holds up no small one, and a visitor with fifty requests holds up
-no visitor with one. Not thread-safe: the engine's lock guards it.
+So many large pictures do not delay a small one, and a visitor with fifty requests does not delay a
+visitor with one. Not thread-safe: the engine's lock guards it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Turns = dict[str, deque[Ticket]]
 
 
 class FairQueue:
-    """Dictionaries keep the order of turns: who was served goes to the back."""
+    """The dictionaries keep the order of turns: a key that was served moves to the end."""
 
     def __init__(self) -> None:
         self._keys: dict[Hashable, Turns] = {}
@@ -34,14 +34,14 @@ class FairQueue:
         return False
 
     def pop(self, accept: Callable[[Ticket], bool]) -> Ticket | None:
-        """The next ticket that ``accept`` says yes to. Only the first of a line is asked, so
-        nobody is overtaken by somebody with the same key and owner."""
+        """The next ticket that ``accept`` accepts. Only the first ticket of a key and owner is tried,
+        so tickets of one key and owner keep their order."""
         for key, turns in list(self._keys.items()):
             for owner, line in list(turns.items()):
                 if accept(line[0]):
                     ticket = line[0]
                     self._take(key, owner, ticket)
-                    if key in self._keys:  # to the back, both
+                    if key in self._keys:  # both move to the end
                         turns = self._keys.pop(key)
                         if owner in turns:
                             turns[owner] = turns.pop(owner)
@@ -50,7 +50,7 @@ class FairQueue:
         return None
 
     def order(self) -> Iterator[Ticket]:
-        """All waiting tickets in the order in which turns would come, if all were accepted."""
+        """All waiting tickets in the order in which they would be served if all were accepted."""
         keys = [[list(line) for line in turns.values()] for turns in self._keys.values()]
         while keys:
             for turns in list(keys):

@@ -1,4 +1,4 @@
-"""What a caller asks for, checked once. Knows neither torch nor diffusers."""
+"""A validated request for pictures. Imports neither torch nor diffusers."""
 
 from __future__ import annotations
 
@@ -9,18 +9,24 @@ from dataclasses import dataclass, fields, replace
 from typing import Any
 
 from lib.errors import InvalidValue
-from lib.text_to_image.loras import chosen
+from lib.text_to_image.loras import selection
 from lib.text_to_image.prompts import syntax
 from lib.text_to_image.start_picture import StartPicture
 
 SCHEDULERS = ("DDIM", "DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "UniPC", "LCM", "Heun", "PNDM")
 MAX_PROMPT, MAX_SEED, MAX_STEPS, MAX_COUNT = 2000, 2**32 - 1, 150, 8
-WHOLE = {"steps": (1, MAX_STEPS), "seed": (-1, MAX_SEED), "width": (0, 4096), "height": (0, 4096), "count": (1, MAX_COUNT)}
+INTEGER_RANGES = {
+    "steps": (1, MAX_STEPS),
+    "seed": (-1, MAX_SEED),
+    "width": (0, 4096),
+    "height": (0, 4096),
+    "count": (1, MAX_COUNT),
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
-    """``count`` pictures, one where nothing is said. ``width`` and ``height`` are pixels; 0 stands for the model's own size.
+    """A request for ``count`` pictures. ``width`` and ``height`` are pixels; 0 stands for the model's own size.
 
     ``seed`` is -1 for a random one; ``model`` is a name from the catalogue, empty for the
     default. ``guidance_scale`` up to 1 means none: one row in the batch instead of two.
@@ -38,7 +44,7 @@ class Request:
     scheduler: str = "DPM++ 2M"
     model: str = ""
     count: int = 1
-    loras: chosen.Loras = ()
+    loras: selection.Loras = ()
     start: StartPicture | None = None
 
     def __post_init__(self) -> None:
@@ -46,17 +52,17 @@ class Request:
             text = getattr(self, name)
             if not isinstance(text, str) or len(text) > MAX_PROMPT:
                 raise InvalidValue(name, text, f"text of at most {MAX_PROMPT} characters")
-            # half of a surrogate pair can be written by JSON, but by no file
+            # JSON can contain lone surrogates, which cannot be encoded in a file
             object.__setattr__(self, name, text.encode("utf-8", "replace").decode().replace("\0", ""))
-        prompt, tagged = chosen.take_tags(self.prompt)
+        prompt, tagged = selection.extract_tags(self.prompt)
         object.__setattr__(self, "prompt", prompt)
-        object.__setattr__(self, "loras", chosen.parse((*chosen.parse(self.loras), *tagged)))
+        object.__setattr__(self, "loras", selection.parse((*selection.parse(self.loras), *tagged)))
         if not self.prompt.strip():
             raise InvalidValue("prompt", self.prompt, "a few words that say what to draw")
         for name in ("prompt", "negative_prompt"):
             syntax.parse(getattr(self, name), name)
-        for name, (low, high) in WHOLE.items():
-            object.__setattr__(self, name, _whole(name, getattr(self, name), low, high))
+        for name, (low, high) in INTEGER_RANGES.items():
+            object.__setattr__(self, name, _integer(name, getattr(self, name), low, high))
         scale = self.guidance_scale
         if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0 <= scale <= 30:
             raise InvalidValue("guidance_scale", scale, "a number from 0 to 30")
@@ -75,7 +81,7 @@ class Request:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Request:
-        """From JSON, a query string or a form: numbers may come as text; unknown names fail. Knows no start picture."""
+        """From JSON, a query string or a form: numbers may be text. Unknown names raise. Without a start picture."""
         known = {f.name: f.type for f in fields(cls) if f.name != "start"}
         for name in values:
             if name not in known:
@@ -97,27 +103,27 @@ class Request:
         """``steps``, or the share of them that is left for a start picture (diffusers' ``get_timesteps``)."""
         return self.steps if self.start is None else min(int(self.steps * self.start.strength), self.steps)
 
-    def settle(self, **found: Any) -> Request:
-        """With a real seed and whatever else became known (model, size)."""
+    def with_seed(self, **found: Any) -> Request:
+        """A copy with a random seed drawn where ``seed`` is -1, and with ``found`` (model, size) filled in."""
         seed = random.SystemRandom().randint(0, MAX_SEED) if self.seed == -1 else self.seed
         return replace(self, seed=seed, **found)
 
-    def each(self) -> list[Request]:
+    def per_picture(self) -> list[Request]:
         """A request for every picture: seeds seed, seed + 1, … The engine knows no other ones.
 
         A random seed is drawn once, so the pictures of one request have seeds that follow each other.
         """
-        first = self.settle().seed
+        first = self.with_seed().seed
         return [replace(self, count=1, seed=(first + k) % (MAX_SEED + 1)) for k in range(self.count)]
 
     def as_dict(self) -> dict[str, Any]:
-        """Of one picture, and so without ``count``; of a start picture what is told of it, not its pixels."""
+        """The parameters of one picture, without ``count``. A start picture is represented by its digest, not its pixels."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("count", "start")}
         values["loras"] = [list(pair) for pair in self.loras]  # as JSON has it
         return values | (self.start.as_dict() if self.start else {})
 
 
-def _whole(name: str, value: object, low: int, high: int) -> int:
+def _integer(name: str, value: object, low: int, high: int) -> int:
     if isinstance(value, float) and value.is_integer():  # a browser's number field sends 20.0
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:

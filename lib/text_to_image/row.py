@@ -1,4 +1,4 @@
-"""One request under way, as a row of a batch."""
+"""A running request, as a row of a batch."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from diffusers.utils.torch_utils import randn_tensor
 from PIL.Image import Image
 
 from lib.errors import WorkbenchError
-from lib.text_to_image.image_to_image import begin
+from lib.text_to_image.image_to_image import start_latents
 from lib.text_to_image.loras.adapters import TEXT_ENCODERS
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 
 
 class Row:
-    """Its latents [1, C, h, w] float32, conditioning, scheduler and random numbers are its own.
+    """Has its own latents [1, C, h, w] float32, conditioning, scheduler and random generator.
 
     ``calls`` of ``len(timesteps)`` calls of the network are done; that makes ``step`` of ``steps``. One with a start
     picture joins at a later timestep.
     """
 
     __slots__ = (
-        "_kept",
+        "_inpainting",
         "calls",
         "error",
         "family",
@@ -43,21 +43,21 @@ class Row:
     def __init__(self, model: Model, request: Request) -> None:
         assert model.family is not None
         self.request, self.family = request, model.family
-        self.scheduler, self.timesteps = self.family.plan(request)
-        encoder, tokens = self.family.text
-        self.loras = model.adapters.weighted(request.loras)
-        with model.threads.use(encoder, tokens), model.adapters.applied([self.loras], *TEXT_ENCODERS):
+        self.scheduler, self.timesteps = self.family.make_schedule(request)
+        encoder, tokens = self.family.text_encoder
+        self.loras = model.adapters.with_weights(request.loras)
+        with model.threads.use(encoder, tokens), model.adapters.apply([self.loras], *TEXT_ENCODERS):
             self.positive, self.negative = self.family.encode(request)
-        # On the CPU, so the noise is the same on every device and whoever shares the batch.
+        # On the CPU, so that the noise depends neither on the device nor on the batch.
         generator = torch.Generator().manual_seed(request.seed)
-        self.steps, self._kept = request.steps, None
+        self.steps, self._inpainting = request.steps, None
         if request.start is None:
-            noise = randn_tensor(self.family.shape(request), generator=generator, dtype=torch.float32)
-            self.latents = self.family.start(self.scheduler, noise).to(model.device)
+            noise = randn_tensor(self.family.latent_shape(request), generator=generator, dtype=torch.float32)
+            self.latents = self.family.initial_latents(self.scheduler, noise).to(model.device)
         else:
-            self.steps -= self.family.skipped(request)
-            self.timesteps = self.family.later(self.scheduler, self.timesteps, request)
-            self.latents, self._kept = begin(model, request, self.scheduler, self.timesteps[0], generator)
+            self.steps -= self.family.skipped_steps(request)
+            self.timesteps = self.family.remaining_timesteps(self.scheduler, self.timesteps, request)
+            self.latents, self._inpainting = start_latents(model, request, self.scheduler, self.timesteps[0], generator)
         takes = inspect.signature(self.scheduler.step).parameters
         self.options = {"generator": generator} if "generator" in takes else {}
         self.calls = 0
@@ -65,8 +65,8 @@ class Row:
         self.noisy = self.output = self.latents
 
     @property
-    def width(self) -> int:
-        """Rows of the network that it takes."""
+    def num_rows(self) -> int:
+        """Rows it takes in a call of the network: 2 with guidance, else 1."""
         return 1 if self.negative is None else 2
 
     @property
@@ -75,12 +75,12 @@ class Row:
 
     @property
     def step(self) -> int:
-        """Steps done as the user counts them: Heun and PNDM call the network more often than that."""
+        """Completed steps. Heun and PNDM call the network more than once per step."""
         return self.steps * self.calls // len(self.timesteps)
 
-    def scale(self) -> torch.Tensor:
-        """``noisy``: what the network is to see now."""
-        self.noisy = self.family.scale(self.scheduler, self.latents, self.timesteps[self.calls])
+    def scale_model_input(self) -> torch.Tensor:
+        """Sets and returns ``noisy``, the network's next input."""
+        self.noisy = self.family.scale_model_input(self.scheduler, self.latents, self.timesteps[self.calls])
         return self.noisy
 
     def advance(self, output: torch.Tensor) -> None:
@@ -89,10 +89,10 @@ class Row:
         t = self.timesteps[self.calls]
         self.latents = self.scheduler.step(output, t, self.latents, **self.options, return_dict=False)[0]
         self.calls += 1
-        if self._kept is not None:
+        if self._inpainting is not None:
             following = self.timesteps[self.calls] if self.left else None
-            self.latents = self._kept.around(self.latents, self.scheduler, self.family, following)
+            self.latents = self._inpainting.blend(self.latents, self.scheduler, self.family, following)
 
     def finish(self, image: Image) -> Image:
-        """The decoded picture, with the start picture's own pixels outside of its mask."""
-        return image if self.request.start is None else self.request.start.keep(image)
+        """The decoded picture, with the start picture's pixels outside the mask."""
+        return image if self.request.start is None else self.request.start.composite(image)

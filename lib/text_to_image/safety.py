@@ -1,7 +1,7 @@
-"""The model's own safety checker, where the owner asks for one and the model ships it: SAFETY_CHECKER=1.
+"""The model's safety checker, if SAFETY_CHECKER=1 and the model ships one.
 
-A flagged picture is blurred, never black, and its notes say so. While it is made nobody has checked it: previews of
-such a model are all blurred.
+A flagged picture is blurred, not black, and has a note. Previews are not checked, so all previews of such a model are
+blurred.
 """
 
 from __future__ import annotations
@@ -23,28 +23,28 @@ TOKENS = 257  # patches of CLIP ViT-L/14, which diffusers' checker is
 
 
 class SafetyChecker:
-    """A ``StableDiffusionSafetyChecker`` with its feature extractor. Pictures are looked at one by one, so that no company
-    can change what is found."""
+    """A ``StableDiffusionSafetyChecker`` with its feature extractor. Pictures are checked one by one, so that
+    the result does not depend on the batch."""
 
     def __init__(self, checker: Any, extractor: Any, threads: Threads) -> None:
         self._checker, self._extractor, self._threads = checker, extractor, threads
 
     @classmethod
-    def take(cls, pipeline: Any, threads: Threads) -> SafetyChecker | None:
-        """The pipeline's, which then has none itself: it would make pictures black. None where the model ships none."""
+    def take_from(cls, pipeline: Any, threads: Threads) -> SafetyChecker | None:
+        """Takes the checker out of the pipeline, which would else make pictures black. None if the model ships none."""
         from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
         checker, extractor = (getattr(pipeline, name, None) for name in ("safety_checker", "feature_extractor"))
         if not isinstance(checker, StableDiffusionSafetyChecker) or extractor is None:
             return None
         pipeline.safety_checker = None
-        # it warns of a black picture, which nobody gets here
+        # it warns of black pictures, which are not made here
         logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
         return cls(checker, extractor, threads)
 
     def check(self, image: Image) -> tuple[Image, list[str]]:
-        """The picture, blurred where it is flagged, and what the visitor is told."""
-        return (blurred(image), [FLAGGED]) if self._flags(image) else (image, [])
+        """The picture, blurred if it is flagged, and its notes."""
+        return (blur(image), [FLAGGED]) if self._flags(image) else (image, [])
 
     def _flags(self, image: Image) -> bool:
         import numpy as np
@@ -52,20 +52,20 @@ class SafetyChecker:
 
         with torch.inference_mode(), self._threads.use(self._checker, TOKENS):
             seen: torch.Tensor = self._extractor([image], return_tensors="pt").pixel_values
-            # ``images`` is what it would blacken
+            # ``images`` are those it would blacken
             _, flagged = self._checker(
                 clip_input=seen.to(self._checker.device, self._checker.dtype), images=[np.zeros((1, 1, 3))]
             )
         return bool(flagged[0])
 
 
-def blurred(image: Image) -> Image:
+def blur(image: Image) -> Image:
     return image.filter(ImageFilter.GaussianBlur(max(image.size) * BLUR))
 
 
 def state(asked: bool, model: str, checker: SafetyChecker | None) -> str:
-    """What ``GET /healthz`` says: the owner's wish, and whether the loaded model can fulfil it. ``model`` is its name, ""
-    where none is loaded."""
+    """The value in ``GET /healthz``: whether a checker is requested and available. ``model`` is the loaded model's name,
+    "" if none is loaded."""
     if not asked:
         return "off"
     return "on" if checker or not model else f"none ({model} ships none)"

@@ -1,4 +1,4 @@
-"""The samplers by name. Every row of a batch gets an instance of its own."""
+"""The schedulers by name. Every row of a batch has its own instance."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lib.errors import InvalidValue
 from lib.text_to_image.request import SCHEDULERS
 
 TABLE: dict[str, tuple[str, dict[str, Any]]] = {
-    # its own default clips the latents as if they were pixels
+    # the default clips latents as if they were pixels
     "DDIM": ("DDIMScheduler", {"clip_sample": False}),
     "DPM++ 2M": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "use_karras_sigmas": False}),
     "DPM++ 2M Karras": ("DPMSolverMultistepScheduler", {"algorithm_type": "dpmsolver++", "use_karras_sigmas": True}),
@@ -30,12 +30,12 @@ def make_scheduler(name: str, trained: Any) -> Any:
     return getattr(diffusers, kind).from_config(trained.config, **extra)
 
 
-def plan(scheduler: Any, steps: int, **options: Any) -> list[Any]:
+def set_timesteps(scheduler: Any, steps: int, **options: Any) -> list[Any]:
     """Sets the timesteps, on the CPU (a scalar there costs no device sync), and returns them."""
     try:
         scheduler.set_timesteps(steps, device="cpu", **options)
     except (ValueError, IndexError, AssertionError) as error:
-        # e.g. LCM knows at most its 50 distilled timesteps
+        # e.g. LCM supports at most its 50 distilled timesteps
         raise InvalidValue("steps", steps, f"fewer for this scheduler ({type(error).__name__}: {error})") from None
     if hasattr(scheduler, "set_begin_index"):
         scheduler.set_begin_index(0)

@@ -1,9 +1,9 @@
-"""A batch of one for every other family of models: diffusers' own pipeline, a step at a time.
+"""A batch of one request for models without a family: runs diffusers' pipeline step by step.
 
-The pipeline runs in a thread of its own and stops in its step callback until ``step`` lets it go
-on, so callers see the same join, step, leave and decode as with ``batch.Batch``. A few old pipelines (unCLIP,
-latent diffusion) have no such callback: there every call of the network that denoises counts as a step. One that
-has neither runs to its end once started: it cannot be stopped, and other models wait for it.
+The pipeline runs in its own thread, and blocks in its step callback until ``step`` is called, so callers use the same
+join, step, leave and decode as with ``batch.Batch``. A few old pipelines (unCLIP, latent diffusion) have no such
+callback: there every call of the denoising network counts as a step. A pipeline with neither cannot be stopped once
+started, and other models wait for it.
 """
 
 from __future__ import annotations
@@ -28,15 +28,15 @@ NETWORKS = ("unet", "transformer", "prior", "decoder")  # what diffusers calls t
 
 
 class SoloRow:
-    """The one request under way."""
+    """The running request."""
 
-    width = 1
+    num_rows = 1
 
     def __init__(self, model: Model, request: Request) -> None:
         self.model, self.request = model, request
         self.pipeline = _pipeline(model, request)
         self.steps = request.steps_run
-        self.loras = model.adapters.weighted(request.loras)
+        self.loras = model.adapters.with_weights(request.loras)
         self.calls = 0
         self.error: WorkbenchError | None = None
         self.image: Image.Image | None = None
@@ -53,7 +53,7 @@ class SoloRow:
         return min(self.calls, self.steps)
 
     def advance(self) -> None:
-        """Runs to the next step's end, or to the end of the picture."""
+        """Runs to the end of the next step, or of the picture."""
         if not self._thread.is_alive() and not self.finished:
             self._thread.start()
         self._go.release()
@@ -84,7 +84,7 @@ class SoloRow:
             options["negative_prompt"] = request.negative_prompt
         if start is not None:
             options |= {"image": start.image, "mask_image": start.mask_image, "strength": start.strength}
-        # newer pipelines have the first, some older ones only the second
+        # newer pipelines have the first callback, some older ones only the second
         if "callback_on_step_end" in known:
             options["callback_on_step_end"] = self._on_step
         elif "callback" in known:
@@ -92,7 +92,7 @@ class SoloRow:
         own = "callback_on_step_end" in options or "callback" in options
         hooks = [] if own else [network.register_forward_hook(self._on_call) for network in _networks(pipeline)]
         try:
-            with self.model.adapters.applied([self.loras], *TEXT_ENCODERS, *NETWORKS):
+            with self.model.adapters.apply([self.loras], *TEXT_ENCODERS, *NETWORKS):
                 image = pipeline(
                     prompt=request.prompt,
                     num_inference_steps=request.steps,
@@ -100,7 +100,7 @@ class SoloRow:
                     generator=torch.Generator().manual_seed(request.seed),
                     **{k: v for k, v in options.items() if k in known},
                 ).images[0]
-            return image if start is None else start.keep(image)
+            return image if start is None else start.composite(image)
         finally:
             for hook in hooks:
                 hook.remove()
@@ -118,7 +118,7 @@ class SoloRow:
 
 
 def _pipeline(model: Model, request: Request) -> Any:
-    """The model's own, or the one that begins with a picture, of the same parts. Raises InvalidValue where there is none."""
+    """The pipeline for the request: text to image, image to image or inpainting. Raises InvalidValue if there is none."""
     if request.start is None:
         return model.pipeline
     whole = request.start.mask is None
@@ -147,7 +147,7 @@ class SoloBatch:
         self.rows: list[SoloRow] = []
 
     @property
-    def width(self) -> int:
+    def num_rows(self) -> int:
         return len(self.rows)
 
     def join(self, request: Request) -> SoloRow:
@@ -159,7 +159,7 @@ class SoloBatch:
         if row in self.rows:
             row.stopped, self.rows = True, []
             if row.calls:
-                row.advance()  # lets its thread meet the Cancelled and end
+                row.advance()  # lets its thread raise Cancelled and end
 
     def step(self) -> list[SoloRow]:
         for row in self.rows:

@@ -1,4 +1,4 @@
-"""The picture that image to image begins with, and the mask of inpainting. PIL and numpy; no torch, no files."""
+"""The start picture of image to image, and the mask of inpainting. PIL and numpy; no torch, no files."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SOFT = 128  # the soft edge of a mask is one pixel wide for so many pixels of th
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPicture:
-    """``pixels``: RGB, ``3 * width * height`` bytes. ``mask``: as many pixels of grey, white where the picture is painted
-    anew, or None for everywhere. ``strength``: the share of the steps that is run, above 0 and up to 1.
+    """``pixels``: RGB, ``3 * width * height`` bytes. ``mask``: as many pixels of grey, white where the picture is
+    repainted, or None for everywhere. ``strength``: the share of the steps that is run, above 0 and up to 1.
 
     ``digest`` and ``mask_digest``: the first 10 hexadecimal digits of the files' SHA-256.
     """
@@ -43,9 +43,9 @@ class StartPicture:
         object.__setattr__(self, "strength", strength_of(self.strength))
 
     @classmethod
-    def of(cls, image: Image.Image, mask: Image.Image | None = None, **more: Any) -> StartPicture:
+    def from_images(cls, image: Image.Image, mask: Image.Image | None = None, **more: Any) -> StartPicture:
         """``image`` of any mode and size. A mask of another size is scaled to it. ``more``: strength, digests."""
-        image = _within(image.convert("RGB"))
+        image = _limit_size(image.convert("RGB"))
         digests = {"digest": digest(image.tobytes())}
         if mask is not None:
             mask = mask.convert("L").resize(image.size, Image.Resampling.BILINEAR)
@@ -62,8 +62,8 @@ class StartPicture:
             height = _eighths(own / math.sqrt(shape), own, multiple)
         return width or _eighths(height * shape, own, multiple), height or _eighths(width / shape, own, multiple)
 
-    def fitted(self, width: int, height: int) -> StartPicture:
-        """Scaled to fill ``width`` x ``height``; what is over is cut off evenly."""
+    def fit(self, width: int, height: int) -> StartPicture:
+        """Scaled and centre-cropped to ``width`` x ``height``."""
         return self if (self.width, self.height) == (width, height) else _fitted(self, width, height)
 
     def _scaled(self, width: int, height: int) -> StartPicture:
@@ -80,22 +80,22 @@ class StartPicture:
     def mask_image(self) -> Image.Image | None:
         return None if self.mask is None else Image.frombytes("L", (self.width, self.height), self.mask)
 
-    def keep(self, picture: Image.Image) -> Image.Image:
-        """``picture`` with the start picture's own pixels where the mask is black, and a soft edge inside of the mask."""
-        own = self.fitted(*picture.size)
+    def composite(self, picture: Image.Image) -> Image.Image:
+        """``picture`` with the start picture's pixels where the mask is black, and a soft edge inside the mask."""
+        own = self.fit(*picture.size)
         if (mask := own.mask_image) is None:
             return picture
-        share = soft(mask, max(1, own.width // SOFT))[..., None]
+        share = soft_mask(mask, max(1, own.width // SOFT))[..., None]
         mixed = share * np.asarray(picture, np.float32) + (1 - share) * np.asarray(own.image, np.float32)
         return Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
 
     def as_dict(self) -> dict[str, Any]:
-        """What is told of it beside the picture."""
-        told = {"strength": self.strength, "start_picture": self.digest}
-        return told | ({"mask": self.mask_digest} if self.mask is not None else {})
+        """Its entries in ``Done.info``."""
+        facts = {"strength": self.strength, "start_picture": self.digest}
+        return facts | ({"mask": self.mask_digest} if self.mask is not None else {})
 
 
-@lru_cache(maxsize=2)  # several pictures of one request are fitted one after another
+@lru_cache(maxsize=2)  # the pictures of one request are resized one after another
 def _fitted(start: StartPicture, width: int, height: int) -> StartPicture:
     return start._scaled(width, height)
 
@@ -115,19 +115,19 @@ def digest(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()[:10]
 
 
-def soft(mask: Image.Image, edge: int) -> np.ndarray:
+def soft_mask(mask: Image.Image, edge: int) -> np.ndarray:
     """float32 [h, w], 0 to 1: nothing outside the mask, and from its border inwards more over about ``edge`` pixels.
 
     A blurred mask is a half at its border. Where the mask is thinner than the edge the blur is less than 1 in its middle,
     too, so it is divided by its largest value near by.
     """
-    blurred = mask.filter(ImageFilter.BoxBlur(edge))
-    largest = np.asarray(blurred.filter(ImageFilter.MaxFilter(2 * edge + 1)), np.float32)
-    inwards = 2 * np.asarray(blurred, np.float32) / np.maximum(largest, 1) - 1
+    blur = mask.filter(ImageFilter.BoxBlur(edge))
+    largest = np.asarray(blur.filter(ImageFilter.MaxFilter(2 * edge + 1)), np.float32)
+    inwards = 2 * np.asarray(blur, np.float32) / np.maximum(largest, 1) - 1
     return np.clip(inwards, 0, 1) * (np.asarray(mask, np.float32) / 255)
 
 
-def _within(image: Image.Image) -> Image.Image:
+def _limit_size(image: Image.Image) -> Image.Image:
     """At most ``MAX_SIDE`` pixels a side."""
     most = max(image.size)
     if most <= MAX_SIDE:

@@ -1,4 +1,4 @@
-"""Runs in a child process: opens an uploaded start picture and its mask, and leaves plain pixels."""
+"""Runs in a child process: opens an uploaded start picture and its mask, and writes raw pixels."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from lib.text_to_image.start_picture import MAX_SIDE, StartPicture
 
 
 def prepare(progress: Callable[..., None], image: str, mask: str, strokes: bool, out: str) -> dict[str, Any]:
-    """Writes RGB, then the mask's grey if there is one, to ``out``. ``mask`` may be ""; ``strokes``: see ``Intake.read``."""
+    """Writes RGB, then the mask's grey values if there is a mask, to ``out``.
+
+    ``mask`` may be ""; ``strokes`` is that of ``StartPictureReader.open_in_job``.
+    """
     start = _read("image", Path(image), lambda path: Image.fromarray(pictures.load(path, about=MAX_SIDE)))
     area = None
     if mask:
-        area = _read("mask", Path(mask), _painted if strokes else lambda path: Image.fromarray(pictures.load(path)))
-    found = StartPicture.of(start, area)
+        area = _read("mask", Path(mask), _painted_mask if strokes else lambda path: Image.fromarray(pictures.load(path)))
+    found = StartPicture.from_images(start, area)
     Path(out).write_bytes(found.pixels + (found.mask or b""))
     return {"width": found.width, "height": found.height, "masked": found.mask is not None}
 
@@ -32,9 +35,9 @@ def _read(field: str, path: Path, load: Callable[[Path], Image.Image]) -> Image.
         raise InvalidFile(f"The {field} cannot be used: {error.message}.") from None
 
 
-def _painted(path: Path) -> Image.Image:
-    """White where a layer was painted on; a brush that lets the picture show through counts as much as any other."""
-    pictures.load(path)  # all its limits
+def _painted_mask(path: Path) -> Image.Image:
+    """White where the layer is painted; a half transparent brush counts fully."""
+    pictures.load(path)  # checks all limits
     with Image.open(io.BytesIO(path.read_bytes()), formats=pictures.FORMATS) as layer:
         alpha = layer.convert("RGBA").getchannel("A")
     most = max(1, alpha.getextrema()[1])

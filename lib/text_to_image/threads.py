@@ -1,13 +1,13 @@
-"""How many of the CPU's cores a call of a network gets.
+"""How many CPU threads a call of a network uses.
 
-OpenMP's threads meet after every operator, so a small call gains little from a second core and waits
-long for it when other processes want that core too. Measured with the embedded model on two cores: two UNet
+OpenMP's threads synchronize after every operator, so a small call gains little from a second core and waits
+long for it when other processes use that core. Measured with the embedded model on two cores: two UNet
 rows take 18 ms with one thread and 17 with two, beside two busy processes 50 and 170; 32 rows take
 150 ms with one and 91 with two, beside busy processes two are slower again. So:
 
-* the calls of a request that is alone depend on their size only, so that its picture is the same every time;
-* calls that several requests share, whose rounding depends on the company anyway, get what was quickest lately:
-  one thread, or all cores, each with its own part of the rows, so that they meet once a call and not at every operator.
+* for calls with a single request the number depends on the size only, so that its picture is reproducible;
+* calls shared by several requests, whose rounding depends on the batch anyway, use what was fastest lately: one thread,
+  or all cores with a part of the rows each, which synchronize once per call instead of after every operator.
 """
 
 from __future__ import annotations
@@ -25,56 +25,56 @@ if TYPE_CHECKING:
 # Parameters of the network times positions (latent pixels, tokens) up to which a lone call gets one thread: eight
 # rows of the embedded model at 128 px. Stable Diffusion's smallest call is a hundred times that.
 SMALL = 10e9
-SOONEST, LATEST = 4, 64  # calls until the slower number of threads is tried again
+MIN_PAUSE, MAX_PAUSE = 4, 64  # calls until the slower number of threads is tried again
 
 
 @dataclass(slots=True)
 class Race:
-    """Seconds for each position with one thread and with all, as last seen; the slower one is tried now and then."""
+    """Seconds for each position with one thread and with all, as last measured; the slower one is retried now and then."""
 
     seconds: dict[int, float] = field(default_factory=dict)
-    pause: int = SOONEST
+    pause: int = MIN_PAUSE
     calls: int = 0
 
-    def choose(self, one: int, most: int) -> int:
-        for threads in (most, one):
+    def choose(self, one: int, max_threads: int) -> int:
+        for threads in (max_threads, one):
             if threads not in self.seconds:
                 return threads
         quick = min(self.seconds, key=self.seconds.__getitem__)
         self.calls += 1
         if self.calls < self.pause:
             return quick
-        self.calls, self.pause = 0, min(2 * self.pause, LATEST)
-        return one + most - quick
+        self.calls, self.pause = 0, min(2 * self.pause, MAX_PAUSE)
+        return one + max_threads - quick
 
     def note(self, threads: int, seconds: float) -> None:
         quick = min(self.seconds, key=self.seconds.__getitem__, default=threads)
-        # an old figure of the slower one says nothing of now; the quicker one's are all recent
+        # measurements of the slower one are outdated; those of the faster one are recent
         self.seconds[threads] = (self.seconds.get(threads, seconds) + seconds) / 2 if threads == quick else seconds
         if min(self.seconds, key=self.seconds.__getitem__) != quick:
-            self.calls, self.pause = 0, SOONEST  # something else runs now, or no more: look again soon
+            self.calls, self.pause = 0, MIN_PAUSE  # the load of the machine changed: measure again soon
 
 
 class Threads:
-    """Of one model; used by one thread at a time. ``most`` is 1 where the CPU does not compute."""
+    """Of one model; used by one thread at a time. ``max_threads`` is 1 unless the device is a CPU."""
 
     def __init__(self, device: torch.device) -> None:
-        self.most = all_threads() if device.type == "cpu" else 1
+        self.max_threads = all_threads() if device.type == "cpu" else 1
         self._sizes: dict[int, int] = {}
         self._races: dict[tuple[int, int], Race] = {}
-        self._others = ThreadPoolExecutor(max(1, self.most - 1), thread_name_prefix="rows")
+        self._others = ThreadPoolExecutor(max(1, self.max_threads - 1), thread_name_prefix="rows")
 
     @contextmanager
     def use(self, network: Any, positions: int, *, together: bool = False, one: bool = False) -> Iterator[None]:
         """``together``: several requests share the call. ``one``: one thread, whatever the size."""
-        if self.most == 1:
+        if self.max_threads == 1:
             yield
         elif one or not together:
-            with _set(1 if one or self._size(network) * positions <= SMALL else self.most):
+            with _set(1 if one or self._size(network) * positions <= SMALL else self.max_threads):
                 yield
         else:
             race = self._races.setdefault((id(network), positions.bit_length()), Race())
-            threads = race.choose(1, self.most)
+            threads = race.choose(1, self.max_threads)
             began = time.perf_counter()
             with _set(threads):
                 yield
@@ -88,7 +88,7 @@ class Threads:
         import torch
 
         with self.use(network, positions, together=True):
-            threads = torch.get_num_threads() if self.most > 1 else 1
+            threads = torch.get_num_threads() if self.max_threads > 1 else 1
             parts = min(rows, threads)
             if parts == 1:
                 return act(0, rows)
@@ -102,7 +102,7 @@ class Threads:
             try:
                 first = part(0)
             finally:
-                wait(others)  # they use the model, so nothing else may until they are done
+                wait(others)  # they use the model, so wait for all of them
             return torch.cat([first, *(one.result() for one in others)])
 
     def _size(self, network: Any) -> int:
@@ -115,7 +115,7 @@ _default: int | None = None
 
 
 def all_threads() -> int:
-    """torch's number for this process. A thread that starts while a call has another one would be told that."""
+    """torch's default number of threads. A thread that starts during ``use`` would read the changed number."""
     import torch
 
     return torch.get_num_threads() if _default is None else _default

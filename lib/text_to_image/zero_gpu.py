@@ -1,7 +1,7 @@
-"""The engine for hardware that lends the GPU per call (ZeroGPU): same face, same ``Batch``.
+"""The engine for hardware that assigns a GPU per call (ZeroGPU): same interface, same ``Batch``.
 
-There every call of a ``@spaces.GPU`` function runs in a process of its own, so no batch is shared
-between visitors: one request's rows make the batch of its call.
+Every call of a ``@spaces.GPU`` function runs in its own process, so visitors share no batch: a call has
+the rows of one request.
 """
 
 from __future__ import annotations
@@ -13,23 +13,23 @@ from collections.abc import Iterator
 from typing import Any
 
 from lib import metrics
-from lib.errors import InvalidValue, ModelUnavailable, QueueFull, WorkbenchError
+from lib.errors import ModelUnavailable, QueueFull, WorkbenchError
 from lib.settings import Settings
 from lib.text_to_image import safety
-from lib.text_to_image.account import refusals
 from lib.text_to_image.engine import STOPPING
 from lib.text_to_image.events import Event, Failed, Queued, Step
 from lib.text_to_image.group import finish
 from lib.text_to_image.model_loading import load
 from lib.text_to_image.models import Catalogue, Model
 from lib.text_to_image.request import Request
+from lib.text_to_image.request_metrics import refusals
 from lib.text_to_image.ticket import Ticket
 
 
 class PerCallEngine:
-    """``lend`` is ``spaces.GPU`` there. Models are put on the GPU before the page is up, as ZeroGPU asks."""
+    """``gpu_decorator`` is ``spaces.GPU``. Models move to the GPU before the page is served, as ZeroGPU requires."""
 
-    def __init__(self, settings: Settings, lend: Any) -> None:
+    def __init__(self, settings: Settings, gpu_decorator: Any) -> None:
         self.settings, self.catalogue = settings, Catalogue(settings)
         names = [self.catalogue.default, *(n for n in self.catalogue.names if n != self.catalogue.default)]
         self._models: dict[str, Model] = {}
@@ -37,20 +37,20 @@ class PerCallEngine:
             with metrics.LOAD_SECONDS.labels(name).time():
                 self._models[name] = load(self.catalogue.choose(name), settings)
         self.catalogue.sources = {n: s for n, s in self.catalogue.sources.items() if n in self._models}
-        self._generate = lend(self._rows)
+        self._generate = gpu_decorator(self._generate_events)
         self._waiting = 0
         self._draining = False
         self._lock = threading.Lock()
         self._ended = threading.Condition(self._lock)
 
     def start(self) -> None:
-        """The models are there already."""
+        """Does nothing: the models are loaded already."""
 
     def close(self) -> None:
-        """Calls in progress end by themselves."""
+        """Does nothing: running calls end by themselves."""
 
     def drain(self, seconds: float) -> bool:
-        """Takes no request any more; calls that run may end, at most ``seconds`` long. Returns whether all did."""
+        """Refuses new requests and waits at most ``seconds`` for running calls. Returns whether all of them ended."""
         with self._ended:
             self._draining = True
             return self._ended.wait_for(lambda: not self._waiting, timeout=seconds)
@@ -58,7 +58,7 @@ class PerCallEngine:
     ready = True
 
     def under_way(self) -> dict[str, dict[str, int]]:
-        """Nobody here knows which calls the lender lets wait: all count as running, of the default model."""
+        """ZeroGPU does not say which calls it queues, so all count as running, of the default model."""
         return {"running": {self.catalogue.default: self._waiting}, "waiting": {}}
 
     def status(self) -> dict[str, Any]:
@@ -80,11 +80,8 @@ class PerCallEngine:
             return self._submit(request, owner, watch)
 
     def _submit(self, request: Request, owner: str, watch: bool) -> Ticket:
-        model = self._models[self.catalogue.choose(request.model).name]
-        self.catalogue.loras.check(request.loras)
-        if request.steps > self.settings.max_steps:
-            raise InvalidValue("steps", request.steps, f"1 to {self.settings.max_steps} here")
-        ticket = Ticket(model.settle(request.settle()), owner=owner, watch=watch)
+        model = self._models[self.catalogue.check(request).name]
+        ticket = Ticket(model.resolve(request.with_seed()), owner=owner, watch=watch)
         with self._lock:
             if self._draining:
                 raise ModelUnavailable(STOPPING)
@@ -99,7 +96,8 @@ class PerCallEngine:
 
     def _follow(self, ticket: Ticket) -> None:
         try:
-            self.catalogue.loras.fetch(ticket.request.loras)  # here: while a GPU is lent, nobody waits for a download
+            # before the GPU is assigned, so that its time is not spent on a download
+            self.catalogue.loras.fetch(ticket.request.loras)
             events = self._generate(ticket.request, ticket.watch)
             try:
                 for event in events:
@@ -108,15 +106,15 @@ class PerCallEngine:
                     ticket.emit(event)
             finally:
                 events.close()
-        except Exception as error:  # the lender's refusals (no quota, no GPU in time) say why themselves
+        except Exception as error:  # ZeroGPU's own errors (no quota, no GPU in time) explain themselves
             ticket.emit(Failed(error if isinstance(error, WorkbenchError) else WorkbenchError(str(error)[:200])))
         finally:
             with self._ended:
                 self._waiting -= 1
                 self._ended.notify_all()
 
-    def _rows(self, request: Request, watch: bool) -> Iterator[Event]:
-        """Runs on the lent GPU, in its process; events must survive a pickle."""
+    def _generate_events(self, request: Request, watch: bool) -> Iterator[Event]:
+        """Runs in the process that has the GPU. Its events are pickled on their way back."""
         from lib.text_to_image.batch import Batch
         from lib.text_to_image.solo import SoloBatch
 
@@ -124,7 +122,7 @@ class PerCallEngine:
         batch = Batch(model, bucket=2 if self.settings.reproducible else 0) if model.family else SoloBatch(model)
         try:
             row = batch.join(request)
-        except WorkbenchError as error:  # an exception would arrive as its class's name only
+        except WorkbenchError as error:  # of an exception only the class name would arrive
             yield Failed(error)
             return
         while not batch.step():

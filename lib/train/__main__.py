@@ -80,7 +80,7 @@ def main(words: list[str] | None = None) -> int:
             return 0
         values = {f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name) is not None}
         if args.export:  # before anything takes minutes
-            save.place_of(args.export), save.target_of(args.export, args.target)
+            save.writable_path(args.export), save.target_of(args.export, args.target)
         elif args.run or args.target:
             raise InvalidFile("Name the file to write as well: --export model.tflite.")
         run, data = _earlier(args, runs, settings) if args.run else _train(args, Recipe.parse(values), runs, settings)

@@ -16,7 +16,7 @@ from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound, QueueFull
 from lib.job_messages import receive, send
 from lib.jobs import Job, Jobs, Limits, Progress
 from lib.train.classification import Answer, Classification, Reply
-from lib.train.loaded import PYTORCH, READY, file_for
+from lib.train.network_cache import PYTORCH, READY, file_for
 from lib.train.runs import Run
 from lib.train.schema import parse
 from lib.train.training import BEST

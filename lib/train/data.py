@@ -17,7 +17,7 @@ from pathlib import Path, PurePosixPath
 
 from lib.errors import InvalidFile
 from lib.train import scanning
-from lib.train.layout import EXPECTED, MAX_CLASSES, Layout, layout, shown
+from lib.train.layout import EXPECTED, MAX_CLASSES, Layout, display_name, layout
 from lib.train.split import Split, split
 
 __all__ = ["DataSet", "Item", "Problem", "Split"]
@@ -68,17 +68,17 @@ class DataSet:
         if home is None:
             home = folder.parent if folder.name == "pictures" else folder.with_name(f"{folder.name}.workbench")
         found = layout(folder)
-        looks = scanning.scan(found.root, found.places, progress)
-        problems = [Problem(shown(name), what, False) for name, what in [*left_out, *found.problems]]
-        for place, look in zip(found.places, looks, strict=True):
+        looks = scanning.scan(found.root, found.labelled_files, progress)
+        problems = [Problem(display_name(name), what, False) for name, what in [*left_out, *found.problems]]
+        for file, look in zip(found.labelled_files, looks, strict=True):
             if look.wrong:
-                problems.append(Problem(shown(place.path), look.wrong, False))
+                problems.append(Problem(display_name(file.path), look.wrong, False))
             elif look.notes:
-                problems.append(Problem(shown(place.path), "; ".join(look.notes), True))
-        good = [(place, look) for place, look in zip(found.places, looks, strict=True) if not look.wrong]
-        classes = sorted({place.label for place, _ in good})
+                problems.append(Problem(display_name(file.path), "; ".join(look.notes), True))
+        good = [(file, look) for file, look in zip(found.labelled_files, looks, strict=True) if not look.wrong]
+        classes = sorted({file.label for file, _ in good})
         numbers = {name: number for number, name in enumerate(classes)}
-        items = [Item(place.path, numbers[place.label], place.part, look.sha256) for place, look in good]
+        items = [Item(file.path, numbers[file.label], file.part, look.sha256) for file, look in good]
         problems.sort(key=lambda problem: (problem.used, problem.name))
         _check(found, classes, items, problems)
         return cls(found.root, Path(os.path.abspath(home)), classes, items, problems)
@@ -144,7 +144,7 @@ def _check(found: Layout, classes: list[str], items: list[Item], problems: list[
     # copies count once: a class of one picture has none to be asked about
     usable = Counter(name for name, _ in {(classes[item.label], item.sha256) for item in items if item.part != "test"})
     learnt = {classes[item.label] for item in items if item.part in ("", "train")}
-    files = Counter(place.label for place in found.places)
+    files = Counter(file.label for file in found.labelled_files)
     bad = [problem for problem in problems if not problem.used]
     more = f" Left out: {'; '.join(f'{one.name} ({one.what})' for one in bad[:3])}" if bad else ""
     more += f"; and {len(bad) - 3:,} more." if len(bad) > 3 else "." if bad else ""
@@ -154,13 +154,15 @@ def _check(found: Layout, classes: list[str], items: list[Item], problems: list[
     poor = [name for name in sorted(files) if usable[name] < 2 or name not in learnt]
     if poor and len(files) > 1:
         rest = f" and {len(poor) - 3:,} more classes" if len(poor) > 3 else ""
-        few = ", ".join(f"{shown(name)!r} ({usable[name]} of {files[name]:,} files)" for name in poor[:3])
+        few = ", ".join(f"{display_name(name)!r} ({usable[name]} of {files[name]:,} files)" for name in poor[:3])
         raise InvalidFile(
             f"Too few usable pictures to learn from: {few}{rest}. Each class needs at least 2 different ones, {where}. "
             f"Add pictures or remove the class folder.{more}"
         )
     if len(classes) < 2:
-        raise InvalidFile(f"Only one class was found: {shown(classes[0])!r} ({len(items):,} pictures). {EXPECTED}{more}")
+        raise InvalidFile(
+            f"Only one class was found: {display_name(classes[0])!r} ({len(items):,} pictures). {EXPECTED}{more}"
+        )
     if len(classes) > MAX_CLASSES:
         raise InvalidFile(f"{len(classes):,} classes were found; at most {MAX_CLASSES:,} can be trained. {EXPECTED}")
     if not split(items).val:

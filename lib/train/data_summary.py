@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from lib.errors import InvalidFile
 from lib.train import pictures
 from lib.train.data import DataSet, Problem
-from lib.train.layout import PARTS, shown
+from lib.train.layout import PARTS, display_name
 from lib.train.split import order
 
 MAX_PROBLEMS, MAX_DUPLICATES, MAX_FILES, MAX_SAMPLES = 200, 50, 10, 240
@@ -101,7 +101,7 @@ def _duplicates(data: DataSet) -> list[Duplicates]:
         if len(group) > 1:
             labels, parts = {item.label for item in group}, {item.part for item in group}
             kinds = [word for word, several in (("classes", len(labels) > 1), ("parts", len(parts) > 1)) if several]
-            files = [shown(item.path) for item in group]
+            files = [display_name(item.path) for item in group]
             rows.append(Duplicates(files=files, count=len(files), across=bool(kinds), across_what=kinds))
     return sorted(rows, key=lambda row: not row.across)
 
@@ -114,7 +114,7 @@ def _warnings(data: DataSet, classes: list[ClassCount], duplicates: list[Duplica
     low, high = min(classes, key=lambda row: row.count), max(classes, key=lambda row: row.count)
     if high.count > MAX_IMBALANCE * low.count:
         warnings.append(
-            f"The classes are uneven: {shown(high.name)} has {high.count:,} pictures, {shown(low.name)} "
+            f"The classes are uneven: {display_name(high.name)} has {high.count:,} pictures, {display_name(low.name)} "
             f"{low.count:,}. Class weights can even that out."
         )
     for part, what in (("val", "validation"), ("test", "test")):
@@ -145,7 +145,7 @@ def _pictures(number: int) -> str:
 
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(shown(name) for name in names[:5]) + more
+    return ", ".join(display_name(name) for name in names[:5]) + more
 
 
 def _samples(data: DataSet, samples: int) -> dict[str, list[str]]:

@@ -34,7 +34,7 @@ class Tree:
 
     def has_pictures(self) -> bool:
         """Whether a file in it, at any depth, is called like a picture, or like nothing at all."""
-        return any(_may_be(name) for name in self.files) or any(t.has_pictures() for t in self.folders.values())
+        return any(_may_be_picture(name) for name in self.files) or any(t.has_pictures() for t in self.folders.values())
 
     def below(self, prefix: str = "") -> list[str]:
         """Every file in it, at any depth, as a posix path."""
@@ -45,7 +45,7 @@ class Tree:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class LabelledFile:
     """One file: its posix path below the root, its class (NFC) and its part ("" where none is given)."""
 
     path: str
@@ -56,11 +56,11 @@ class Place:
 @dataclass(frozen=True, slots=True)
 class Layout:
     root: Path
-    places: list[Place]
+    labelled_files: list[LabelledFile]
     problems: list[tuple[str, str]]  # name, what
 
 
-def shown(name: str) -> str:
+def display_name(name: str) -> str:
     """A name fit for a sentence: printable, at most 120 characters."""
     clean = "".join(c if c.isprintable() else "?" for c in name)
     return clean if len(clean) <= 120 else f"{clean[:80]}…{clean[-39:]}"
@@ -69,25 +69,25 @@ def shown(name: str) -> str:
 def layout(folder: Path) -> Layout:
     """Raises InvalidFile where there are too many files or no folder is there."""
     if not folder.is_dir():
-        raise InvalidFile(f"There is no folder {shown(folder.name)!r} that can be read. {EXPECTED}")
+        raise InvalidFile(f"There is no folder {display_name(folder.name)!r} that can be read. {EXPECTED}")
     problems: list[tuple[str, str]] = []
     tree = _walk(folder, "", problems, [0], 0)
     _prune(tree, "", problems)
     at, tree = _descend(tree, "", problems)
-    problems = [(name.removeprefix(shown(at)) if at else name, what) for name, what in problems]
-    places = _places(tree, problems)
-    return Layout(folder / at, places, problems)
+    problems = [(name.removeprefix(display_name(at)) if at else name, what) for name, what in problems]
+    labelled_files = _labelled_files(tree, problems)
+    return Layout(folder / at, labelled_files, problems)
 
 
 def _prune(tree: Tree, at: str, problems: list[tuple[str, str]]) -> None:
     """Leaves out folders of texts beside folders of pictures: they are neither classes nor parts."""
-    if tree.files and any(map(_may_be, tree.files)):
+    if tree.files and any(map(_may_be_picture, tree.files)):
         return
     without = [name for name, inner in tree.folders.items() if not inner.has_pictures()]
     if len(without) < len(tree.folders):
         for name in without:
             del tree.folders[name]
-            problems.append((shown(f"{at}{name}"), "folder without a picture"))
+            problems.append((display_name(f"{at}{name}"), "folder without a picture"))
     for name, inner in tree.folders.items():
         _prune(inner, f"{at}{name}/", problems)
 
@@ -98,7 +98,7 @@ def _descend(tree: Tree, at: str, problems: list[tuple[str, str]], in_part: bool
         ((name, only),) = tree.folders.items()
         if not only.folders:
             break
-        problems += [(shown(at + file), "lies outside of the class folders") for file in tree.files]
+        problems += [(display_name(at + file), "lies outside of the class folders") for file in tree.files]
         tree, at = only, f"{at}{name}/"
     return at, tree
 
@@ -114,12 +114,12 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
                     raise InvalidFile(f"The data set holds more than {MAX_FILES:,} files. Use a smaller part of it.")
                 found.append(entry)
     except OSError:
-        problems.append((shown(at.rstrip("/")) or "the folder", "folder cannot be read"))
+        problems.append((display_name(at.rstrip("/")) or "the folder", "folder cannot be read"))
         return tree
     for entry in sorted(found, key=lambda one: one.name):
         before = len(problems)
         name = entry.name
-        what = _odd(entry)
+        what = _rejection(entry)
         if what is None and entry.is_dir(follow_symlinks=False):
             if depth >= MAX_DEPTH:
                 what = f"more than {MAX_DEPTH} folders deep"
@@ -133,11 +133,11 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
         elif what is None:
             tree.files.append(name)
         if what is not None:
-            problems.append((shown(at + name), what))
+            problems.append((display_name(at + name), what))
     return tree
 
 
-def _odd(entry: os.DirEntry[str]) -> str | None:
+def _rejection(entry: os.DirEntry[str]) -> str | None:
     """Why it is left out, or None."""
     if entry.is_symlink():
         return "link: not followed"
@@ -158,7 +158,7 @@ def _is_picture(name: str) -> bool:
     return os.path.splitext(name)[1].lower() in SUFFIXES
 
 
-def _may_be(name: str) -> bool:
+def _may_be_picture(name: str) -> bool:
     return _is_picture(name) or not os.path.splitext(name)[1]
 
 
@@ -166,23 +166,25 @@ def _is_parts(tree: Tree) -> bool:
     return bool(tree.folders) and all(name.lower() in PARTS for name in tree.folders)
 
 
-def _places(tree: Tree, problems: list[tuple[str, str]]) -> list[Place]:
-    places: list[Place] = []
+def _labelled_files(tree: Tree, problems: list[tuple[str, str]]) -> list[LabelledFile]:
+    labelled_files: list[LabelledFile] = []
     levels = [("", "", tree)]
     if _is_parts(tree):
         if not any(part.folders for part in tree.folders.values()):
-            names = " and ".join(shown(name) for name in list(tree.folders)[:3])
+            names = " and ".join(display_name(name) for name in list(tree.folders)[:3])
             raise InvalidFile(f"There are no class folders in {names}: their pictures have no class. {EXPECTED}")
-        problems += [(shown(file), BESIDE) for file in tree.files]
+        problems += [(display_name(file), BESIDE) for file in tree.files]
         levels = [(PARTS[name.lower()], *_descend(one, f"{name}/", problems, True)) for name, one in tree.folders.items()]
     for part, at, level in levels:
-        problems += [(shown(at + file), BESIDE) for file in level.files]
+        problems += [(display_name(at + file), BESIDE) for file in level.files]
         inside = part == "" and bool(level.folders) and all(_is_parts(c) and not c.files for c in level.folders.values())
         for name, one in level.folders.items():
             label = unicodedata.normalize("NFC", name)
             for path in one.below():
                 own = PARTS[path.partition("/")[0].lower()] if inside else part
-                places.append(Place(f"{at}{name}/{path}", label, own))
-    if len(places) > MAX_PICTURES:
-        raise InvalidFile(f"The data set holds {len(places):,} pictures; at most {MAX_PICTURES:,} are used. Use fewer.")
-    return sorted(places, key=lambda place: place.path)
+                labelled_files.append(LabelledFile(f"{at}{name}/{path}", label, own))
+    if len(labelled_files) > MAX_PICTURES:
+        raise InvalidFile(
+            f"The data set holds {len(labelled_files):,} pictures; at most {MAX_PICTURES:,} are used. Use fewer."
+        )
+    return sorted(labelled_files, key=lambda place: place.path)

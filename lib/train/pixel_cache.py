@@ -15,7 +15,7 @@ import numpy as np
 from lib.errors import InvalidFile
 from lib.train import pictures
 from lib.train.data import DataSet
-from lib.train.layout import shown
+from lib.train.layout import display_name
 from lib.train.scanning import threads
 
 ABANDONED = 3600.0  # seconds without a write
@@ -66,5 +66,5 @@ def _squashed(data: DataSet, index: int, size: int) -> np.ndarray:
     except OSError:
         content = b""
     if hashlib.sha256(content).hexdigest() != item.sha256:
-        raise InvalidFile(f"{shown(item.path)} was changed or removed since the data set was scanned. Scan it again.")
+        raise InvalidFile(f"{display_name(item.path)} was changed or removed since the data set was scanned. Scan it again.")
     return pictures.resize(pictures.read(content).pixels, size)

@@ -95,7 +95,7 @@ class RunRecord:
     """``status`` as it is now. ``created``: seconds since 1970; ``seconds``: what the training took.
 
     ``recipe`` holds the arguments of ``Recipe``, which judges them. ``classes`` are in the order of the network's outputs.
-    ``files`` by name. ``exports`` by target, as ``lib/train/edge/rows.py`` reads them.
+    ``files`` by name. ``exports`` by target, as ``lib/train/edge/export_row.py`` reads them.
     """
 
     id: str = ""

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from lib.errors import InvalidFile
 from lib.train import pictures
-from lib.train.layout import Place
+from lib.train.layout import LabelledFile
 
 MAX_TOTAL = 32 << 30  # bytes of all files
 CHECKED_AT = 64  # pixels: a JPEG that is only checked is decoded at a fraction, which is quicker
@@ -19,7 +19,7 @@ Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class ScannedFile:
     """A file: its hash where it is a usable picture, else ``wrong``; ``notes`` say what loading changes."""
 
     sha256: str = ""
@@ -27,16 +27,16 @@ class Found:
     notes: tuple[str, ...] = ()
 
 
-def scan(root: Path, places: list[Place], progress: Progress | None = None) -> list[Found]:
+def scan(root: Path, labelled_files: list[LabelledFile], progress: Progress | None = None) -> list[ScannedFile]:
     """One Found for each place, in their order. Raises InvalidFile where the files are too many bytes."""
-    total = sum(_size(root / place.path) for place in places)
+    total = sum(_size(root / file.path) for file in labelled_files)
     if total > MAX_TOTAL:
         raise InvalidFile(f"The pictures have {total >> 30:,} GB; at most {MAX_TOTAL >> 30} GB are read. Use fewer.")
-    found: list[Found] = []
+    found: list[ScannedFile] = []
     with ThreadPoolExecutor(threads()) as pool:
-        for one in pool.map(lambda place: look(root / place.path), places):
+        for one in pool.map(lambda file: scan_file(root / file.path), labelled_files):
             if progress is not None and len(found) % 50 == 0:
-                progress("Reading the pictures", len(found) / len(places))
+                progress("Reading the pictures", len(found) / len(labelled_files))
             found.append(one)
     return found
 
@@ -46,21 +46,21 @@ def threads(workers: int = 0) -> int:
     return workers or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 
-def look(path: Path) -> Found:
+def scan_file(path: Path) -> ScannedFile:
     try:
         if path.stat().st_size > pictures.MAX_BYTES:
-            return Found(wrong=f"bigger than {pictures.MAX_BYTES >> 20} MB")
+            return ScannedFile(wrong=f"bigger than {pictures.MAX_BYTES >> 20} MB")
         data = path.read_bytes()
     except OSError:
-        return Found(wrong="cannot be read from the disk")
+        return ScannedFile(wrong="cannot be read from the disk")
     try:
         reading = pictures.read(data, CHECKED_AT)
     except InvalidFile as error:
-        return Found(wrong=error.message)
+        return ScannedFile(wrong=error.message)
     notes, suffix = reading.notes, path.suffix.lower()
     if pictures.SUFFIXES.get(suffix) != reading.format:
         notes = (f"its content is {reading.format}, whatever its name says", *notes)
-    return Found(hashlib.sha256(data).hexdigest(), notes=notes)
+    return ScannedFile(hashlib.sha256(data).hexdigest(), notes=notes)
 
 
 def _size(path: Path) -> int:

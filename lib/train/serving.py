@@ -23,9 +23,9 @@ from lib.settings import prepare_library
 from lib.train import pictures
 from lib.train.classification import Answer, Classification, Reply, Unreadable
 from lib.train.experiment import cores
-from lib.train.loaded import PYTORCH, READY, Loaded, Networks
 from lib.train.monitoring.drift_worker import DriftWorker, Pair
 from lib.train.monitoring.reference import SIDE
+from lib.train.network_cache import PYTORCH, READY, LoadedRun, NetworkCache
 from lib.train.schema import to_json
 
 SECONDS = 10.0  # that a client may take to send its request
@@ -41,7 +41,7 @@ def serve(progress: Callable[..., None], address: str, idle: float, backbones: l
     server.bind(address)
     server.listen(128)
     progress(READY)
-    networks, forwards = Networks(tuple(backbones)), 0
+    networks, forwards = NetworkCache(tuple(backbones)), 0
     worker = DriftWorker(networks)
     with selectors.DefaultSelector() as selector, closing(networks):
         selector.register(server, selectors.EVENT_READ)
@@ -77,7 +77,7 @@ def _request(end: socket.socket) -> dict[str, Any] | None:
 Waiting = tuple[socket.socket, dict[str, Any]]
 
 
-def answer(waiting: list[Waiting], networks: Networks, worker: DriftWorker | None = None) -> int:
+def answer(waiting: list[Waiting], networks: NetworkCache, worker: DriftWorker | None = None) -> int:
     """Answers all of them, with one forward pass for each run and runtime; returns the number of passes."""
     groups: dict[tuple[str, str], list[Waiting]] = {}
     for end, request in waiting:
@@ -102,7 +102,7 @@ def answer(waiting: list[Waiting], networks: Networks, worker: DriftWorker | Non
 
 
 def classify(
-    network: Loaded, asked: list[list[str]], runtime: str = PYTORCH, looked: Sequence[list[Pair] | None] = ()
+    network: LoadedRun, asked: list[list[str]], runtime: str = PYTORCH, looked: Sequence[list[Pair] | None] = ()
 ) -> list[list[Answer]]:
     """Of each request the answers to its pictures.
 

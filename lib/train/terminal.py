@@ -9,7 +9,7 @@ from typing import Any
 from lib.jobs import Progress
 from lib.train.backbones import BackboneWeights
 from lib.train.edge import targets
-from lib.train.edge.rows import Row
+from lib.train.edge.export_row import ExportRow
 from lib.train.events import Built, Epoch, Event, Stage, Step
 
 
@@ -49,7 +49,7 @@ class Stages:
             print(progress.stage, file=sys.stderr)
 
 
-def sentence(row: Row) -> str:
+def sentence(row: ExportRow) -> str:
     """What was measured of a file that left."""
     low, high = row.interval or (0.0, 1.0)
     said = [f"{targets.find(row.target).title}, {row.megabytes or 0:.1f} MB"]

@@ -22,10 +22,10 @@ from lib.train.monitoring.report import MonitorReport
 from lib.train.monitoring.service import Monitoring
 from lib.train.recipe import Recipe
 from lib.train.run_record import DataReference, RunRecord
+from lib.train.running_training import RunningTraining
 from lib.train.runs import DONE, FAILED, ID, INTERRUPTED, STOPPED, Run, Runs
 from lib.train.speeds import Speeds
 from lib.train.training import BEST
-from lib.train.under_way import UnderWay
 from lib.train.visitors import SHARED, Visitors
 
 TASKS = "lib.train.tasks"
@@ -39,7 +39,7 @@ class Trainer:
     def __init__(self, settings: Settings) -> None:
         self.settings, self.home = settings, settings.train_folder
         seconds = settings.train_seconds
-        self._looking = Limits(
+        self._data_limits = Limits(
             memory_mb=settings.job_memory_mb,
             wall_seconds=settings.job_seconds,
             cpu_seconds=4 * settings.job_seconds,
@@ -48,14 +48,16 @@ class Trainer:
         self._training = Limits(
             memory_mb=settings.train_memory_mb, wall_seconds=seconds, cpu_seconds=64 * seconds, file_mb=8192, nice=NICE
         )
-        self._looks = Jobs(workers=settings.jobs, waiting=settings.queue_size)
+        self._data_jobs = Jobs(workers=settings.jobs, waiting=settings.queue_size)
         self.visitors = Visitors(self.home, settings.train_shared)
-        self.data = DataSets(settings, self.visitors, self._looks, self._looking, trains=self._trains, used=self._uses)
+        self.data = DataSets(
+            settings, self.visitors, self._data_jobs, self._data_limits, trains=self._trains, used=self._uses
+        )
         self._jobs = Jobs(workers=settings.train_jobs, waiting=settings.queue_size, preload=("lib.train.preload",))
         self.classify = Classify(settings.job_memory_mb, settings.train_backbones)
         self.monitoring = Monitoring(self)
         self.speeds = Speeds(self.home / "speeds.json")
-        self._lock, self._under_way = threading.Lock(), dict[str, UnderWay]()  # by run id
+        self._lock, self._under_way = threading.Lock(), dict[str, RunningTraining]()  # by run id
         self._evaluations: dict[str, tuple[Job, threading.Thread]] = {}  # by run id
 
     def close(self) -> None:
@@ -65,7 +67,7 @@ class Trainer:
             one.stop()
         for one in some:
             one.done.wait(5)
-        self._looks.close()
+        self._data_jobs.close()
         self._jobs.close()
         self.classify.close()
         self.monitoring.close()
@@ -96,13 +98,13 @@ class Trainer:
         train, others = _counts(recipe, summary)
         return self.speeds.estimate(recipe, train, others)
 
-    def train(self, owner: str, data: str, recipe: Recipe, name: str = "") -> UnderWay:
+    def train(self, owner: str, data: str, recipe: Recipe, name: str = "") -> RunningTraining:
         """Writes the record and queues the job. Raises InvalidValue, NotFound or QueueFull."""
         backbones.choose(recipe.backbone, self.settings.train_backbones, recipe.framework)
         if recipe.threads > (most := os.cpu_count() or 1):
             raise InvalidValue("threads", recipe.threads, f"a whole number from 0 to {most} on this machine")
         summary = self.data.summary(owner, data)
-        self._may_start(owner)
+        self._check_quota(owner)
         reference = DataReference(
             id=data,
             name=summary.name or data,
@@ -114,24 +116,24 @@ class Trainer:
         run = self.runs(owner).new(name or reference.name, record)
         return self._start_new(owner, run, "train", {"recipe": recipe.as_dict()}, summary, recipe)
 
-    def resume(self, run: Run) -> UnderWay:
+    def resume(self, run: Run) -> RunningTraining:
         """Goes on with a run that was stopped or interrupted. Raises JobFailed for another."""
         record = run.record()
         if record.status not in (STOPPED, INTERRUPTED, FAILED):
             raise JobFailed(f"This run is {record.status}; only a stopped or interrupted one can go on.")
         owner, recipe = self._owner_of(run), record.used_recipe()
         summary = self.data.summary(owner, record.data.id)
-        self._break_off(run)
+        self._cancel_evaluation(run)
         return self._start(owner, run, "train", {"recipe": record.recipe, "resume": True}, summary, recipe)
 
-    def reproduce(self, run: Run) -> UnderWay:
+    def reproduce(self, run: Run) -> RunningTraining:
         """Trains a run again, by its record, in a run of its own. Raises JobFailed for one that has not ended."""
         record = run.record()
         if record.status != DONE:
             raise JobFailed(f"This run is {record.status}; only one that is done can be reproduced.")
         owner, recipe = self._owner_of(run), record.used_recipe()
         summary = self.data.summary(owner, record.data.id)
-        self._may_start(owner)
+        self._check_quota(owner)
         again = self.runs(owner).new(f"{record.name}-again", {"recipe": recipe.as_dict(), "data": asdict(record.data)})
         arguments = {"again": str(again.folder), "recipe": recipe.as_dict()}
         return self._start_new(owner, again, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
@@ -143,33 +145,33 @@ class Trainer:
 
     def samples(self, run: Run, out: Path) -> Job:
         """A job that writes ``out/samples.zip``: the run's validation and test pictures (``lib/train/handover.py``)."""
-        arguments = {"run": str(run.folder), "data": str(self.home_of(run)), "out": str(out)}
+        arguments = {"run": str(run.folder), "data": str(self.data_home(run)), "out": str(out)}
         return self.job(f"{TASKS}:samples", arguments)
 
-    def home_of(self, run: Run) -> Path:
+    def data_home(self, run: Run) -> Path:
         """Of the data set that the run was trained on."""
         return self.data.folder(self._owner_of(run), run.record().data.id)
 
     def job(self, task: str, arguments: dict[str, Any]) -> Job:
         """Beside the trainings, in a child process; ``task`` as ``Jobs.submit`` takes it."""
         seconds = max(self.settings.job_seconds, self.settings.convert_seconds)
-        limits = replace(self._looking, nice=5, wall_seconds=seconds, cpu_seconds=4 * seconds)
-        return self._looks.submit(task, arguments, limits=limits)
+        limits = replace(self._data_limits, nice=5, wall_seconds=seconds, cpu_seconds=4 * seconds)
+        return self._data_jobs.submit(task, arguments, limits=limits)
 
     def monitor(self, run: Run) -> MonitorReport:
         """Of a run that is used (``monitoring.classify``). Raises NotFound or JobFailed."""
         return self.monitoring.report(run)
 
-    def under_way(self, run: str) -> UnderWay | None:
+    def under_way(self, run: str) -> RunningTraining | None:
         return self._under_way.get(run)
 
-    def of(self, owner: str) -> list[UnderWay]:
+    def of(self, owner: str) -> list[RunningTraining]:
         """The owner's trainings under way, the oldest first."""
         home = self.runs(owner).home
         with self._lock:
             return [one for one in self._under_way.values() if one.run.folder.parent == home]
 
-    def turn(self, one: UnderWay) -> tuple[int, float]:
+    def queue_position(self, one: RunningTraining) -> tuple[int, float]:
         """The number of ``one`` in the queue, 1 for the next, and about how many seconds it will wait; 0, 0.0: it runs."""
         with self._lock:
             line = list(self._under_way.values())
@@ -185,7 +187,7 @@ class Trainer:
     def delete(self, run: Run) -> None:
         if run.id in self._under_way:
             raise JobFailed("This run is under way. Stop it first.")
-        self._break_off(run)
+        self._cancel_evaluation(run)
         self.monitoring.forget(run)
         Runs(run.folder.parent).delete(run.id)
 
@@ -210,7 +212,7 @@ class Trainer:
     def _trains(self, owner: str, id: str) -> bool:
         return any(one.run.record().data.id == id for one in self.of(owner))
 
-    def _may_start(self, owner: str) -> None:
+    def _check_quota(self, owner: str) -> None:
         """Raises QueueFull or InvalidValue where the owner has too much already, JobFailed where the disk is full."""
         if len(self.runs(owner).list()) >= MAX_RUNS:
             raise QueueFull(MAX_RUNS) if owner == SHARED else InvalidValue("runs", MAX_RUNS, "fewer; delete some first")
@@ -218,7 +220,7 @@ class Trainer:
             raise QueueFull(MAX_UNDER_WAY)
         self.visitors.check_disk()
 
-    def _start_new(self, owner: str, run: Run, *given: Any) -> UnderWay:
+    def _start_new(self, owner: str, run: Run, *given: Any) -> RunningTraining:
         """A run that finds no place in the queue leaves no folder."""
         try:
             return self._start(owner, run, *given)
@@ -231,7 +233,7 @@ class Trainer:
 
     def _start(
         self, owner: str, run: Run, task: str, arguments: dict[str, Any], summary: DataSummary, recipe: Recipe
-    ) -> UnderWay:
+    ) -> RunningTraining:
         data = str(self.data.folder(owner, run.record().data.id))
         given = {"run": str(run.folder), "data": data} | arguments
         more = {"trackers": list(self.settings.trackers), "backbones": list(self.settings.train_backbones)}
@@ -240,7 +242,7 @@ class Trainer:
                 raise JobFailed("This run is under way already.")
             job = self._jobs.submit(f"{TASKS}:{task}", given | more, limits=self._training)
 
-            def ended(one: UnderWay) -> None:
+            def on_end(one: RunningTraining) -> None:
                 try:
                     record = one.run.record() if one.result else RunRecord()
                     epochs = sum(epoch.seconds for epoch in record.epochs)
@@ -255,8 +257,8 @@ class Trainer:
                 if one.result is None and (run.folder / BEST).is_file():
                     self._evaluate_stopped(one.run, data)
 
-            one = self._under_way[run.id] = UnderWay(
-                run, job, ended, lasting=owner == SHARED, expected=self.estimate(recipe, summary)
+            one = self._under_way[run.id] = RunningTraining(
+                run, job, on_end, keep_running=owner == SHARED, expected=self.estimate(recipe, summary)
             )
         return one
 
@@ -264,7 +266,7 @@ class Trainer:
         """A stopped run keeps its best epoch: that is evaluated, in the background."""
         arguments = {"run": str(run.folder), "data": data, "backbones": list(self.settings.train_backbones)}
         with suppress(WorkbenchError):
-            job = self._looks.submit(f"{TASKS}:evaluate", arguments, limits=self._looking)
+            job = self._data_jobs.submit(f"{TASKS}:evaluate", arguments, limits=self._data_limits)
 
             def follow() -> None:
                 with suppress(WorkbenchError):
@@ -279,7 +281,7 @@ class Trainer:
         """Whether the best epoch of a run that was stopped is being evaluated."""
         return run.id in self._evaluations
 
-    def _break_off(self, run: Run) -> None:
+    def _cancel_evaluation(self, run: Run) -> None:
         """Ends such an evaluation, which would hold the run's lock."""
         if (found := self._evaluations.get(run.id)) is not None:
             job, thread = found

@@ -76,7 +76,7 @@ def generate(prompts: list[str], seed: int, steps: int, guidance_scale: float, f
             Request(prompt=prompt, steps=steps, guidance_scale=guidance_scale, seed=seed + start + k)
             for k, prompt in enumerate(prompts[start : start + 16])
         )
-        rows = [batch.join(model.settle(request)) for request in requests]
+        rows = [batch.join(model.resolve(request)) for request in requests]
         while batch.rows:
             batch.step()
         pictures += batch.decode(rows)

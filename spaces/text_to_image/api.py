@@ -16,19 +16,19 @@ from lib.text_to_image import png
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed, Step
 from lib.text_to_image.follow import follow_each
-from lib.text_to_image.intake import Intake
 from lib.text_to_image.request import Request
 from lib.text_to_image.start_picture import STRENGTH
+from lib.text_to_image.start_picture_reader import StartPictureReader
 from lib.text_to_image.ticket import Ticket
 from web.errors import as_gradio
 from web.schemas import inline
 
-from .start import submitted, with_start
+from .start import submit, with_start_picture
 
 Answer = tuple[str | list[str] | None, dict[str, Any] | list[dict[str, Any]]]
 
 
-def build(engine: Engine, intake: Intake) -> None:
+def build(engine: Engine, reader: StartPictureReader) -> None:
     """Hidden components: they give the endpoint its names, types and defaults."""
 
     async def text_to_image(
@@ -85,8 +85,8 @@ def build(engine: Engine, intake: Intake) -> None:
         }
         owner = http.session_hash or (http.client.host if http.client else "")
         try:
-            request = await with_start(Request.parse(values), intake, image, mask, strength)
-            tickets = await submitted(engine, request, owner=owner, watch=True)
+            request = await with_start_picture(Request.parse(values), reader, image, mask, strength)
+            tickets = await submit(engine, request, owner=owner, watch=True)
             async with aclosing(_answers(tickets)) as answers:
                 async for answer in answers:
                     yield answer

@@ -17,7 +17,7 @@ from fastapi.routing import APIRoute
 from lib.settings import Settings
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.gallery import Gallery
-from lib.text_to_image.intake import Intake
+from lib.text_to_image.start_picture_reader import StartPictureReader
 from web.visit import Visit
 
 from . import api, page, pictures, rest
@@ -44,14 +44,14 @@ class TextToImage:
         else:
             self.engine = Engine(settings)
         self.gallery = Gallery(settings.gallery_folder, settings.gallery_hours)
-        self.intake = Intake(settings)
+        self.reader = StartPictureReader(settings)
 
     def build(self) -> None:
-        page.build(self.engine, self.gallery, self.intake, self.visit)
-        api.build(self.engine, self.intake)
+        page.build(self.engine, self.gallery, self.reader, self.visit)
+        api.build(self.engine, self.reader)
 
     def routes(self) -> list[APIRoute]:
-        return [*rest.routes(self.engine, self.intake), *pictures.routes(self.gallery)]
+        return [*rest.routes(self.engine, self.reader), *pictures.routes(self.gallery)]
 
     def health(self) -> dict[str, Any]:
         return self.engine.status()
@@ -78,7 +78,7 @@ class TextToImage:
             self.engine.update()
 
     def close(self) -> None:
-        self.intake.close()
+        self.reader.close()
         self.engine.close()
 
 

@@ -14,9 +14,9 @@ from markupsafe import Markup
 
 from lib.errors import InvalidValue, WorkbenchError
 from lib.settings import EMBEDDED
-from lib.text_to_image import known
+from lib.text_to_image import model_files
 from lib.text_to_image.engine import Engine
-from lib.text_to_image.models import Source, settle, suggested
+from lib.text_to_image.models import Source, resolve_size, suggested
 from lib.text_to_image.prompts.count import TokenCounter
 from lib.text_to_image.request import MAX_COUNT, MAX_PROMPT, MAX_SEED, SCHEDULERS, Request
 from web.html import Html, html, join
@@ -46,7 +46,7 @@ class Form:
     def __init__(self, engine: Engine, start: StartEditor) -> None:
         self.engine, self.start = engine, start
         self.counter = TokenCounter(engine.catalogue)
-        self.sizes = {name: known.trained_size(source) for name, source in engine.catalogue.sources.items()}
+        self.sizes = {name: model_files.trained_size(source) for name, source in engine.catalogue.sources.items()}
         self.errors: dict[str, gr.HTML] = {}
         self.unloadable: set[str] = set()  # models that failed since the app was started
 
@@ -133,7 +133,7 @@ class Form:
 
     @property
     def outputs(self) -> list[Component]:
-        """What ``said``, ``fill`` and ``back`` update."""
+        """What ``show_errors``, ``fill`` and ``switch_model`` update."""
         return [*self.fields.values(), *self.errors.values(), self.hint]
 
     def connect(self) -> None:
@@ -143,13 +143,13 @@ class Form:
             if corrected:  # in the browser: what was wrong is being mended
                 gr.on(corrected, None, None, error, js="() => ''", queue=False, **HIDDEN)
         given, last = [self.prompt, self.model], {"queue": False, "trigger_mode": "always_last"}
-        gr.on([self.prompt.change, self.model.input], self.counted, given, self.tokens, **last, **HIDDEN)
+        gr.on([self.prompt.change, self.model.input], self.token_line, given, self.tokens, **last, **HIDDEN)
         if self.lora is not None:
             self.lora.input(_with_lora, [self.loras, self.lora], [self.loras, self.lora], **HIDDEN)
         self.dice.click(lambda: random.randint(0, MAX_SEED), None, self.seed, **HIDDEN)
         # without the model itself: gradio opens the list of a choice that is set while it loses the focus
         suited = [self.steps, self.guidance, self.scheduler, self.width, self.height, self.hint]
-        self.model.input(self._suit, self.model, suited, **HIDDEN)
+        self.model.input(self._apply_suggested, self.model, suited, **HIDDEN)
         if self.examples is not None:
             self.examples.click(lambda index: EXAMPLES[index], self.examples, self.prompt, **HIDDEN)
 
@@ -170,12 +170,12 @@ class Form:
         for side in ("width", "height") if size else ():
             try:
                 own = {"width": 0, "height": 0} | {side: getattr(request, side)}
-                settle(Request(prompt="-", **own), request.model, size)
+                resolve_size(Request(prompt="-", **own), request.model, size)
             except InvalidValue as error:
                 faults.append(error)
         return (None if faults else request), faults
 
-    def said(self, errors: Iterable[WorkbenchError] = (), note: str = "", place: str = "") -> Updates:
+    def show_errors(self, errors: Iterable[WorkbenchError] = (), note: str = "", place: str = "") -> Updates:
         """Each error at its place, and nothing where there is none. ``note``, at ``place``, is no error."""
         found: dict[str, list[Markup]] = {place: [] for place in self.errors}
         for error in errors:
@@ -200,12 +200,12 @@ class Form:
             updates[self.hint] = self._hint(settings["model"])
         return updates
 
-    def back(self, failed: str, ready: str) -> Updates:
+    def switch_model(self, failed: str, ready: str) -> Updates:
         """From a model that could not be had to the one that is loaded."""
         self.unloadable.add(failed)
-        return self._suit(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
+        return self._apply_suggested(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
 
-    async def counted(self, prompt: str, model: str) -> Markup:
+    async def token_line(self, prompt: str, model: str) -> Markup:
         """The line under the prompt; empty while it cannot be counted."""
         if not self.engine.ready:  # what counts is imported with the model
             return NO_COUNT
@@ -228,7 +228,7 @@ class Form:
         """What keeps the model from being there at once. With replicas the files may be on other machines."""
         if source.name in self.unloadable:
             return " (could not be loaded)"
-        if self.engine.settings.replicas or known.folder(source) is not None:
+        if self.engine.settings.replicas or model_files.local_folder(source) is not None:
             return ""
         if source.folder is not None:
             return " (its files are missing)"
@@ -236,8 +236,8 @@ class Form:
             " (not downloaded, and this server is offline)" if constants.HF_HUB_OFFLINE else " (downloaded when first used)"
         )
 
-    def _suit(self, name: str) -> Updates:
-        fitting = suggested(name, known.pipeline(self.engine.catalogue.choose(name)))
+    def _apply_suggested(self, name: str) -> Updates:
+        fitting = suggested(name, model_files.pipeline_class(self.engine.catalogue.choose(name)))
         updates = self.fill(fitting | {"width": 0, "height": 0, "model": name})
         return {widget: value for widget, value in updates.items() if widget is not self.model}
 
@@ -247,7 +247,7 @@ class Form:
 
     def _size_hint(self, name: str) -> str:
         size = self.size(name)
-        return words.size_hint(size, known.bounds(size) if size else None)
+        return words.size_hint(size, model_files.size_bounds(size) if size else None)
 
     def _error(self, field: str) -> None:
         self.errors[field] = Html(padding=False, elem_classes="mw-error")

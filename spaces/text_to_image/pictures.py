@@ -59,7 +59,7 @@ def name_of(info: dict[str, Any]) -> str:
 
 def routes(gallery: Gallery) -> list[APIRoute]:
     async def file(home: str, name: str) -> Response:
-        path = gallery.at(home, name)
+        path = gallery.path_of(home, name)
         if path is None:
             words = "There is no such picture, or it was deleted."
             return JSONResponse({"error": words}, status_code=404, headers={"Cache-Control": "no-store"})

@@ -24,17 +24,17 @@ from lib.text_to_image import png
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Failed
 from lib.text_to_image.follow import follow_each
-from lib.text_to_image.intake import Intake
-from lib.text_to_image.loras.chosen import FORM
+from lib.text_to_image.loras.selection import FORM
 from lib.text_to_image.request import MAX_COUNT, MAX_PROMPT, MAX_SEED, MAX_STEPS, SCHEDULERS, Request
 from lib.text_to_image.start_picture import STRENGTH
+from lib.text_to_image.start_picture_reader import StartPictureReader
 from lib.text_to_image.ticket import Ticket
 from web import form as forms
 from web.body import SMALL_MB, receive
 from web.errors import as_response
 from web.openapi import body, file, form, headers, json_body, part, query, route
 
-from .start import submitted, with_start
+from .start import submit, with_start_picture
 from .tokens import tokens
 
 MAX_BODY = 64 * 1024  # of JSON
@@ -44,7 +44,7 @@ FORM_EXAMPLE = '-F prompt="a blue car" -F image=@car.png'
 AWAY_SECONDS = 0.25
 
 
-def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
+def routes(engine: Engine, reader: StartPictureReader) -> list[APIRoute]:
     most_mb = min(MAX_MB, engine.settings.max_file_mb)
 
     async def text_to_image(http: HttpRequest) -> Response:
@@ -61,9 +61,9 @@ def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
                 request = Request.parse(values)
                 if not engine.ready:
                     raise ModelUnavailable("No model is loaded yet; GET /healthz tells how far it is.")
-                request = await with_start(request, intake, files.get("image"), files.get("mask"), strength)
+                request = await with_start_picture(request, reader, files.get("image"), files.get("mask"), strength)
             owner = http.client.host if http.client else ""
-            done = await _finish(await submitted(engine, request, owner=owner, watch=False), http)
+            done = await _finish(await submit(engine, request, owner=owner, watch=False), http)
             data = await asyncio.to_thread(_zipped if len(done) > 1 else _encoded, done)
         except WorkbenchError as error:
             return as_response(error)
@@ -77,7 +77,7 @@ def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
     known = parameters(engine.catalogue.names, engine.catalogue.loras.names)
     one = file("The picture; its parameters are inside.", "image/png")["content"]
     several = file("Where count is above 1: PNG files named by their seeds.", "application/zip")["content"]
-    papers: dict[str, Any] = {
+    responses: dict[str, Any] = {
         "answer": {"content": one | several}
         | headers(
             X_Seed="The seed of the picture, or of the first one.",
@@ -89,9 +89,9 @@ def routes(engine: Engine, intake: Intake) -> list[APIRoute]:
     whole = {"type": "object", "properties": known, "required": ["prompt"], "additionalProperties": False}
     parts = known | {"image": part("A picture to begin with."), "mask": part("White where image is painted anew.")}
     sent = body(f"What to draw; as a form at most {most_mb} MB.", json_body(whole), form(**parts))
-    more = papers | {"errors": (413, *papers["errors"])}
+    more = responses | {"errors": (413, *responses["errors"])}
     return [
-        route("/text-to-image", text_to_image, parameters=ask, **papers),
+        route("/text-to-image", text_to_image, parameters=ask, **responses),
         route("/text-to-image", text_to_image, method="POST", body=sent, **more),
         tokens(engine.catalogue),
     ]

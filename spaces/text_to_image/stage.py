@@ -13,7 +13,7 @@ from lib.text_to_image.gallery import Gallery
 from web.html import Html
 
 from . import pictures, view, view_gallery, words
-from .desk import Round
+from .picture_sessions import Session
 from .pictures import Picture
 
 SCRIPT = (Path(__file__).parent / "page.js").read_text(encoding="utf-8")
@@ -74,14 +74,18 @@ class Stage:
         names = "".join(path.name for path in self.store.pictures(key))
         return hashlib.sha256(names.encode()).hexdigest()
 
-    def round(self, key: str, found: Round) -> Updates:
+    def session(self, key: str, found: Session) -> Updates:
         """The visitor's pictures under way; once all have ended, what came of them."""
-        made = {one.name: one for making in found.makings if making.name and (one := self._made(key, making.name))}
+        made = {one.name: one for making in found.pictures if making.name and (one := self._made(key, making.name))}
         if found.running:
-            return {self.frame: view.under_way(found.makings, made), self.about: view.about(None), self.parameters: ""}
+            return {self.frame: view.under_way(found.pictures, made), self.about: view.about(None), self.parameters: ""}
         if len(made) > 1:
-            said = words.several(len(made), found.seconds)
-            return {self.frame: view.under_way(found.makings, made), self.about: view.about(None, said), self.parameters: ""}
+            caption = words.several(len(made), found.seconds)
+            return {
+                self.frame: view.under_way(found.pictures, made),
+                self.about: view.about(None, caption),
+                self.parameters: "",
+            }
         if made:
             return self.show(*made.values(), ready=True)
         return self.show(self.newest(key))

@@ -9,19 +9,19 @@ from pathlib import Path
 
 from lib.errors import InvalidValue, WorkbenchError
 from lib.jobs import Result
-from lib.text_to_image.burst import Submits, submit_each
-from lib.text_to_image.intake import Intake
 from lib.text_to_image.request import Request
 from lib.text_to_image.start_picture import STRENGTH, StartPicture, strength_of
+from lib.text_to_image.start_picture_reader import StartPictureReader
+from lib.text_to_image.submit import SupportsSubmit, submit_each
 from lib.text_to_image.ticket import Ticket
 from web.follow_job import follow_job
 
 
 async def start_picture(
-    intake: Intake, image: Path, mask: Path | None = None, *, strength: object = STRENGTH, strokes: bool = False
+    reader: StartPictureReader, image: Path, mask: Path | None = None, *, strength: object = STRENGTH, strokes: bool = False
 ) -> StartPicture:
-    """As ``Intake.read``, without a thread that waits."""
-    with intake.opening(image, mask, strength=strength, strokes=strokes) as opening:
+    """As ``StartPictureReader.read``, without a thread that waits."""
+    with reader.open_in_job(image, mask, strength=strength, strokes=strokes) as opening:
         async with aclosing(follow_job(opening.job)) as events:
             async for event in events:
                 if isinstance(event, Result):
@@ -29,8 +29,8 @@ async def start_picture(
     raise AssertionError("a job ends with a result or an error")
 
 
-async def with_start(
-    request: Request, intake: Intake, image: str | Path | None, mask: str | Path | None, strength: object
+async def with_start_picture(
+    request: Request, reader: StartPictureReader, image: str | Path | None, mask: str | Path | None, strength: object
 ) -> Request:
     """``request`` with the start picture of these files, if there are any. Raises InvalidValue, InvalidFile and so on."""
     number = STRENGTH if strength is None else strength_of(strength)
@@ -40,11 +40,11 @@ async def with_start(
         if number != STRENGTH:
             raise InvalidValue("strength", number, "a strength only together with an image")
         return request
-    start = await start_picture(intake, Path(image), Path(mask) if mask else None, strength=number)
+    start = await start_picture(reader, Path(image), Path(mask) if mask else None, strength=number)
     return replace(request, start=start)
 
 
-async def submitted(engine: Submits, request: Request, *, owner: str, watch: bool) -> list[Ticket]:
+async def submit(engine: SupportsSubmit, request: Request, *, owner: str, watch: bool) -> list[Ticket]:
     """As ``submit_each``; a start picture is scaled there, which takes a thread of its own."""
     if request.start is None:
         return submit_each(engine, request, owner=owner, watch=watch)

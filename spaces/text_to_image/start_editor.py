@@ -14,9 +14,9 @@ import gradio as gr
 from gradio.components import Component
 from gradio.components.image_editor import EditorData
 
-from lib.text_to_image.intake import Intake
 from lib.text_to_image.request import Request
 from lib.text_to_image.start_picture import STRENGTH
+from lib.text_to_image.start_picture_reader import StartPictureReader
 from web.html import Html, html
 
 from .start import start_picture
@@ -40,8 +40,8 @@ Editor: Any = ABCMeta.__new__(type(gr.ImageEditor), "ImageEditor", (gr.ImageEdit
 
 
 class StartEditor:
-    def __init__(self, intake: Intake) -> None:
-        self.intake = intake
+    def __init__(self, reader: StartPictureReader) -> None:
+        self.reader = reader
 
     def build(self) -> None:
         self.editor = Editor(
@@ -71,7 +71,7 @@ class StartEditor:
         """``request`` with the picture that the editor holds, if any. Raises what ``start_picture`` raises."""
         if not files:
             return request
-        start = await start_picture(self.intake, *files, strength=strength, strokes=True)
+        start = await start_picture(self.reader, *files, strength=strength, strokes=True)
         if start.mask is not None and not any(start.mask):  # nothing was painted: all of it changes
             start = replace(start, mask=None, mask_digest="")
         return replace(request, start=start)

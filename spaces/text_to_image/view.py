@@ -18,7 +18,7 @@ from lib.text_to_image.events import Loading, Queued, Step
 from web.cards import bar, quarter
 from web.html import html, join
 
-from .desk import Making
+from .picture_sessions import RunningPicture
 from .pictures import Picture
 from .words import left, took
 
@@ -54,50 +54,50 @@ def finished(picture: Picture, ready: bool = False) -> Markup:
     )
 
 
-def under_way(makings: Sequence[Making], made: dict[str, Picture]) -> Markup:
+def under_way(pictures: Sequence[RunningPicture], made: dict[str, Picture]) -> Markup:
     """One preview, or tiles of several. ``made``: those of them that are pictures already, by name."""
-    if len(makings) == 1:
-        return _preview(makings[0])
-    ready = sum(making.ended for making in makings)
-    shown = sorted(sorted(makings, key=lambda m: (m.ended, m.number))[:MAX_TILES], key=lambda m: m.number)
-    tiles = join(_tile(making, made.get(making.name)) for making in shown)
+    if len(pictures) == 1:
+        return _preview(pictures[0])
+    ready = sum(running.ended for running in pictures)
+    shown = sorted(sorted(pictures, key=lambda m: (m.ended, m.number))[:MAX_TILES], key=lambda m: m.number)
+    tiles = join(_tile(running, made.get(running.name)) for running in shown)
     columns = math.ceil(math.sqrt(len(shown)))
-    say = f"Drawing {len(makings)} pictures, {ready} ready" if ready < len(makings) else f"{len(makings)} pictures ready"
+    say = f"Drawing {len(pictures)} pictures, {ready} ready" if ready < len(pictures) else f"{len(pictures)} pictures ready"
     return html(
         '<div class="mw-stage" data-say="{}"><div class="mw-tiles" style="--columns: {}">{}</div></div>', say, columns, tiles
     )
 
 
-def _preview(making: Making) -> Markup:
+def _preview(running: RunningPicture) -> Markup:
     """``data-say`` is what a screen reader speaks: not every step."""
-    words, share, say = _progress(making)
-    width = making.width * times(making.width, making.height)
-    style = html(' style="width: {0}px; aspect-ratio: {1.width} / {1.height}"', width, making) if width else ""
+    words, share, say = _progress(running)
+    width = running.width * times(running.width, running.height)
+    style = html(' style="width: {0}px; aspect-ratio: {1.width} / {1.height}"', width, running) if width else ""
     words = html('<div class="mw-words" data-say="{}">{}{}</div>', say, words, bar(share))
-    return html('<div class="mw-stage">{}{}</div>', _image(making, style), words)
+    return html('<div class="mw-stage">{}{}</div>', _image(running, style), words)
 
 
-def _image(making: Making, style: Markup | str = "") -> Markup:
-    if making.preview is None:
+def _image(running: RunningPicture, style: Markup | str = "") -> Markup:
+    if running.preview is None:
         return Markup()
-    return html('<img class="mw-preview"{} alt="Preview" src="{}">', style, data_url(making.preview))
+    return html('<img class="mw-preview"{} alt="Preview" src="{}">', style, data_url(running.preview))
 
 
-def _tile(making: Making, picture: Picture | None) -> Markup:
+def _tile(running: RunningPicture, picture: Picture | None) -> Markup:
     if picture is not None:
         return html(
             '<button type="button" class="mw-tile" data-pick="show:{0.name}" data-name="{0.name}">'
             '<img class="mw-made" src="{0.address}" alt="{0.info[prompt]}"></button>',
             picture,
         )
-    words, share, _ = _progress(making)
-    return html('<div class="mw-tile">{}<div class="mw-words">{}{}</div></div>', _image(making), words, bar(share))
+    words, share, _ = _progress(running)
+    return html('<div class="mw-tile">{}<div class="mw-words">{}{}</div></div>', _image(running), words, bar(share))
 
 
-def _progress(making: Making) -> tuple[str, float, str]:
+def _progress(running: RunningPicture) -> tuple[str, float, str]:
     """Words, share done, and what is spoken."""
-    event = making.event
-    if making.error is not None:
+    event = running.event
+    if running.error is not None:
         return "No picture", 0.0, "No picture"
     if isinstance(event, Loading):
         return f"Loading model: {event.stage} ({event.seconds:.0f} s)", 0.0, "Loading the model"

@@ -17,8 +17,8 @@ import gradio as gr
 from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from lib.jobs import Result
 from lib.train.recipe import Recipe
+from lib.train.running_training import RunningTraining
 from lib.train.trainer import Trainer
-from lib.train.under_way import UnderWay
 from web.errors import as_gradio
 from web.follow_job import follow_job
 from web.schemas import as_object, inline
@@ -170,11 +170,11 @@ def build(trainer: Trainer) -> None:
                 function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
             )
 
-    async def _follow(one: UnderWay) -> Answers:
+    async def _follow(one: RunningTraining) -> Answers:
         """The run's id with progress, and last its report. Leaving early stops the training."""
         try:
             while not await asyncio.to_thread(one.done.wait, HEARTBEAT):
-                one.seen()
+                one.touch()
                 yield one.run.id, {"progress": one.progress.stage, "share": one.progress.share}
             if one.error is not None:
                 raise one.error

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from lib.errors import WorkbenchError
-from lib.train.loaded import PYTORCH, RUNTIMES
+from lib.train.network_cache import PYTORCH, RUNTIMES
 from lib.train.schema import to_json
 from lib.train.trainer import Trainer
 from web.errors import as_gradio

@@ -19,7 +19,7 @@ from lib.convert.service.converter import Converter
 from lib.settings import Settings
 from lib.train.board import Boards
 from lib.train.edge.export import Exporter
-from lib.train.edge.under_way import Exports
+from lib.train.edge.running_export import Exports
 from lib.train.trainer import Trainer
 from web.visit import Visit
 

@@ -13,8 +13,8 @@ from fastapi.routing import APIRoute
 from starlette.responses import Response
 
 from lib.errors import WorkbenchError
-from lib.train.edge import kept
-from lib.train.edge.rows import Row
+from lib.train.edge import export_store
+from lib.train.edge.export_row import ExportRow
 from lib.train.runs import Run
 from lib.train.trainer import Trainer
 from lib.train.training import BEST
@@ -31,19 +31,19 @@ def address(run: str) -> str:
     return f"./{PLACE}/{run}/"
 
 
-def rows(run: Run) -> list[Row]:
+def rows(run: Run) -> list[ExportRow]:
     """What is known of the exports, in the order of the targets."""
-    return list(kept.rows(run).values())
+    return list(export_store.rows(run).values())
 
 
 def stamps(run: Run) -> str:
     """Changes with the run's exports."""
-    return str([(name, row.verdict, row.sha256) for name, row in kept.rows(run).items()])
+    return str([(name, row.verdict, row.sha256) for name, row in export_store.rows(run).items()])
 
 
 def file_of(run: Run, target: str) -> str:
     """The name of the file that was made for ``target``; "" where there is none."""
-    path = kept.path(run, target)
+    path = export_store.path(run, target)
     return path.name if path else ""
 
 
@@ -54,8 +54,8 @@ def saved(run: str, name: str) -> str:
 
 def made(run: Run, name: str) -> Path | None:
     """An exported file by its name."""
-    found = next((row for row in kept.rows(run).values() if row.file and row.file == name), None)
-    return kept.path(run, found.target) if found else None
+    found = next((row for row in export_store.rows(run).values() if row.file and row.file == name), None)
+    return export_store.path(run, found.target) if found else None
 
 
 def samples_of(trainer: Trainer, run: Run) -> list[str]:

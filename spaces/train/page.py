@@ -14,9 +14,9 @@ from typing import Any
 import gradio as gr
 
 from lib.errors import WorkbenchError
-from lib.train.edge.under_way import Exports
+from lib.train.edge.running_export import Exports
+from lib.train.running_training import RunningTraining
 from lib.train.trainer import Trainer
-from lib.train.under_way import UnderWay
 from web.handover import Offer
 from web.html import html
 from web.visit import Arrival, Visit
@@ -26,7 +26,7 @@ from .page_export import Export
 from .page_form import Form, no_pictures
 from .page_result import Result
 from .page_runs import Board, Runs
-from .page_shared import QUIET, Desk, Shared, Updates
+from .page_shared import QUIET, PageState, Shared, Updates
 from .page_stage import Stage
 from .page_try import Attempt
 from .page_watch import Watch
@@ -100,25 +100,25 @@ class Page:
         self.everything += [*stage.outputs, *result.outputs, *attempt.outputs, *runs.outputs]
         self.everything += [*export.outputs, *watch.outputs]
 
-    def show(self, owner: str, desk: Desk, http: gr.Request, seen: Seen | None = None) -> Updates:
-        """What has changed since ``seen``; all of it without. A training that is new to the page becomes the shown run."""
-        with desk.lock:
+    def show(self, owner: str, state: PageState, http: gr.Request, seen: Seen | None = None) -> Updates:
+        """What has changed since ``touch``; all of it without. A training that is new to the page becomes the shown run."""
+        with state.lock:
             ways = self.shared.trainer.of(owner)
             for one in ways:
-                one.seen()
-            self.export.exports.seen(self.shared.trainer.runs(owner).home)
+                one.touch()
+            self.export.exports.touch(self.shared.trainer.runs(owner).home)
             fresh = [one for one in ways if one.run.id not in seen.known] if seen is not None else []
-            if fresh and desk.subject.run != fresh[-1].run.id:
-                self.shared.turn(http, desk, run=fresh[-1].run.id)
+            if fresh and state.subject.run != fresh[-1].run.id:
+                self.shared.select(http, state, run=fresh[-1].run.id)
             try:
-                desk.seen, found = self._changed(owner, desk.subject, ways, seen or Seen())
+                state.seen, found = self._changed(owner, state.subject, ways, seen or Seen())
             except WorkbenchError:  # the run was deleted in this moment
-                if self.shared.run(owner, desk.subject) is not None:
+                if self.shared.run(owner, state.subject) is not None:
                     raise
-                desk.seen, found = self._changed(owner, replace(desk.subject, run=""), ways, Seen())
+                state.seen, found = self._changed(owner, replace(state.subject, run=""), ways, Seen())
             return found
 
-    def _changed(self, owner: str, subject: Subject, ways: Sequence[UnderWay], before: Seen) -> tuple[Seen, Updates]:
+    def _changed(self, owner: str, subject: Subject, ways: Sequence[RunningTraining], before: Seen) -> tuple[Seen, Updates]:
         run = self.shared.run(owner, subject)
         now = Seen(
             stage=self.stage.sign(run, ways),
@@ -149,8 +149,8 @@ class Page:
         given = [shared.subject, shared.key]
 
         def start(opened: Subject, key: str, name: str | None, http: gr.Request, *values: Any) -> Updates:
-            owner, desk = shared.owner(key, http), shared.desk(http, opened)
-            data = desk.subject.data
+            owner, state = shared.owner(key, http), shared.state(http, opened)
+            data = state.subject.data
             try:
                 recipe = form.recipe(values)
                 if shared.summary(owner, data) is None:
@@ -159,59 +159,59 @@ class Page:
             except WorkbenchError as error:
                 return {form.said: form.alert(error)}
             said = form.estimate(owner, data, dict(zip(form.fields, values, strict=True)))
-            return open_it(owner, desk, one.run.id, http) | {form.said: said}
+            return open_it(owner, state, one.run.id, http) | {form.said: said}
 
-        def open_it(owner: str, desk: Desk, run: str, http: gr.Request) -> Updates:
-            with desk.lock:
-                shared.turn(http, desk, run=run)
-                return self.show(owner, desk, http)
+        def open_it(owner: str, state: PageState, run: str, http: gr.Request) -> Updates:
+            with state.lock:
+                shared.select(http, state, run=run)
+                return self.show(owner, state, http)
 
         def stop(opened: Subject, key: str, http: gr.Request) -> Updates:
             """The shown run where it is under way, else the visitor's first one."""
-            owner, desk = shared.owner(key, http), shared.desk(http, opened)
-            for one in sorted(shared.trainer.of(owner), key=lambda one: one.run.id != desk.subject.run)[:1]:
+            owner, state = shared.owner(key, http), shared.state(http, opened)
+            for one in sorted(shared.trainer.of(owner), key=lambda one: one.run.id != state.subject.run)[:1]:
                 one.stop()
                 one.done.wait(5)
-            return self.show(owner, desk, http)
+            return self.show(owner, state, http)
 
         def look(opened: Subject, seen: Seen, key: str, http: gr.Request) -> Updates:
-            desk = shared.desk(http, opened)
-            with desk.lock:
-                return self.show(shared.owner(key, http), desk, http, desk.seen or seen)
+            state = shared.state(http, opened)
+            with state.lock:
+                return self.show(shared.owner(key, http), state, http, state.seen or seen)
 
         def open_run(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Updates:
             """``run:<id>`` of a button in the table or on the card."""
-            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            owner, state = shared.owner(key, http), shared.state(http, opened)
             kind, _, id = str(getattr(event, "pick", "")).partition(":")
             if kind != "run" or shared.run(owner, Subject(run=id)) is None:
-                return self.show(owner, desk, http)
-            return open_it(owner, desk, id, http)
+                return self.show(owner, state, http)
+            return open_it(owner, state, id, http)
 
-        def once_more(ask: Callable[[Any], UnderWay]) -> Callable[..., Updates]:
+        def once_more(ask: Callable[[Any], RunningTraining]) -> Callable[..., Updates]:
             def begin(opened: Subject, key: str, http: gr.Request) -> Updates:
-                owner, desk = shared.owner(key, http), shared.desk(http, opened)
+                owner, state = shared.owner(key, http), shared.state(http, opened)
                 try:
-                    one = ask(shared.chosen_run(owner, desk.subject))
+                    one = ask(shared.chosen_run(owner, state.subject))
                 except WorkbenchError as error:
                     raise gr.Error(error.message, print_exception=False) from None
-                return open_it(owner, desk, one.run.id, http)
+                return open_it(owner, state, one.run.id, http)
 
             return begin
 
         def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
-            name = shared.chosen_run(shared.owner(key, http), shared.desk(http, opened).subject).record().name
+            name = shared.chosen_run(shared.owner(key, http), shared.state(http, opened).subject).record().name
             return stage.question.ask(html("Delete the run <b>{}</b> with its weights and curves?", name))
 
         def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
-            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            owner, state = shared.owner(key, http), shared.state(http, opened)
             try:
-                run = shared.chosen_run(owner, desk.subject)
+                run = shared.chosen_run(owner, state.subject)
                 self.export.exports.stop(run.id, wait=5)
                 shared.trainer.delete(run)
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
             left = shared.trainer.runs(owner).records()
-            return open_it(owner, desk, left[0].id if left else "", http)
+            return open_it(owner, state, left[0].id if left else "", http)
 
         at_once: dict[str, Any] = QUIET | {"queue": False}  # none of these waits for anything
         form.start.click(start, [*given, form.name, *form.given], self.everything, **at_once).then(

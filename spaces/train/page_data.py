@@ -55,7 +55,7 @@ class Data:
         outputs = self.outputs
 
         async def choose(ask: Callable[[str], tuple[str, Job]], opened: Subject, key: str, http: gr.Request) -> Values:
-            owner, desk = shared.owner(key, http), shared.desk(http, opened)
+            owner, state = shared.owner(key, http), shared.state(http, opened)
             shared.trainer.warm()  # whoever chooses pictures trains soon
             try:
                 id, job = await asyncio.to_thread(ask, owner)
@@ -64,10 +64,10 @@ class Data:
                         yield {self.card: progress(event.stage, event.share)}
                         continue
                     summary = await asyncio.to_thread(shared.trainer.data.remember, owner, id, event.value)
-                    shared.turn(http, desk, data=id)
+                    shared.select(http, state, data=id)
                     yield self.show(summary, id)
             except WorkbenchError as error:
-                kept = await asyncio.to_thread(shared.summary, owner, desk.subject.data)
+                kept = await asyncio.to_thread(shared.summary, owner, state.subject.data)
                 still = view_data.card(kept) if kept else ""
                 yield {self.card: failed(error, "not read") + still}
 
@@ -89,16 +89,16 @@ class Data:
                     yield values | {self.drop: None}
 
         def delete(opened: Subject, key: str, http: gr.Request) -> Updates:
-            desk = shared.desk(http, opened)
+            state = shared.state(http, opened)
             try:
-                shared.trainer.data.delete(shared.owner(key, http), desk.subject.data)
+                shared.trainer.data.delete(shared.owner(key, http), state.subject.data)
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
-            shared.turn(http, desk, data="")
+            shared.select(http, state, data="")
             return self.show(None, "") | {self.drop: None}
 
         def ask_first(opened: Subject, key: str, http: gr.Request) -> Updates:
-            summary = shared.summary(shared.owner(key, http), shared.desk(http, opened).subject.data) or DataSummary()
+            summary = shared.summary(shared.owner(key, http), shared.state(http, opened).subject.data) or DataSummary()
             name = html("Delete <b>{}</b>", summary.name or "these pictures")
             return self.question.ask(name + f" ({summary.count:,} pictures) from this server? Runs are kept.")
 

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 
 from lib.errors import WorkbenchError
-from lib.train.edge.under_way import Exports
+from lib.train.edge.running_export import Exports
 from lib.train.runs import Run
 from lib.train.training import BEST
 from web.cards import failed, idle, progress
@@ -18,7 +18,7 @@ from web.handover import Offer
 from web.html import Html
 
 from . import files, view, view_export
-from .page_shared import QUIET, Desk, Shared, Updates
+from .page_shared import QUIET, PageState, Shared, Updates
 from .page_stage import stamp
 from .subject import Subject
 
@@ -27,7 +27,7 @@ TO_CONVERT = "convert"
 PLACES = {"inspect": "Open in Inspect", TO_CONVERT: "Open in Convert"}
 BUSY = "() => ({ __type__: 'update', interactive: false })"
 ON, OFF = gr.update(interactive=True), gr.update(interactive=False)
-Refresh = Callable[[str, Desk, gr.Request, Any], Updates]
+Refresh = Callable[[str, PageState, gr.Request, Any], Updates]
 
 
 class Export:
@@ -88,9 +88,9 @@ class Export:
             return self.export(some, opened, key, http, refresh)
 
         def stop(opened: Subject, key: str, http: gr.Request) -> Updates:
-            owner, desk = shared.owner(key, http), shared.desk(http, opened)
-            self.exports.stop(shared.chosen_run(owner, desk.subject).id, wait=5)
-            return refresh(owner, desk, http, desk.seen)
+            owner, state = shared.owner(key, http), shared.state(http, opened)
+            self.exports.stop(shared.chosen_run(owner, state.subject).id, wait=5)
+            return refresh(owner, state, http, state.seen)
 
         def choose(file: str | None, chosen: tuple[str, str]) -> tuple[str, str]:
             return chosen[0], file or ""
@@ -105,12 +105,12 @@ class Export:
     def export(self, targets: list[str], opened: Subject, key: str, http: gr.Request, refresh: Refresh) -> Updates:
         """Starts it, or finds the one that is under way; from then on the page's timer shows how far it is."""
         shared = self.shared
-        owner, desk = shared.owner(key, http), shared.desk(http, opened)
+        owner, state = shared.owner(key, http), shared.state(http, opened)
         try:
-            self.exports.start(shared.chosen_run(owner, desk.subject), targets)
+            self.exports.start(shared.chosen_run(owner, state.subject), targets)
         except WorkbenchError as error:
             raise gr.Error(error.message, print_exception=False) from None
-        return refresh(owner, desk, http, desk.seen)
+        return refresh(owner, state, http, state.seen)
 
     def sign_progress(self, run: Run | None) -> str:
         """Changes whenever ``show_progress`` would."""

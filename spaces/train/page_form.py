@@ -108,7 +108,7 @@ class Form:
         event.then(self._follow, inputs, self.said, queue=False, **QUIET)
 
     def _follow(self, opened: Subject, key: str, http: gr.Request, *given: Any) -> Markup:
-        data = self.shared.desk(http, opened).subject.data
+        data = self.shared.state(http, opened).subject.data
         return self.estimate(self.shared.owner(key, http), data, dict(zip(self.fields, given, strict=True)))
 
     def connect(self) -> None:

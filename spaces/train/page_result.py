@@ -53,7 +53,7 @@ class Result:
 
         def pictures(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
             """Of the cell whose button was pressed: ``cell:<true>:<predicted>``."""
-            run = shared.chosen_run(shared.owner(key, http), shared.desk(http, opened).subject)
+            run = shared.chosen_run(shared.owner(key, http), shared.state(http, opened).subject)
             try:
                 kind, i, j = str(event.pick).split(":")
                 assert kind == "cell"

@@ -66,7 +66,7 @@ class Runs:
             if not other:
                 return ""
             owner = shared.owner(key, http)
-            first = await asyncio.to_thread(shared.chosen_run, owner, shared.desk(http, opened).subject)
+            first = await asyncio.to_thread(shared.chosen_run, owner, shared.state(http, opened).subject)
             try:
                 second = await asyncio.to_thread(shared.trainer.runs(owner).find, other)
                 return await asyncio.to_thread(_side_by_side, first, second)

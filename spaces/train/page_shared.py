@@ -15,9 +15,9 @@ from lib.train.data_summary import DataSummary
 from lib.train.runs import Run
 from lib.train.trainer import Trainer
 from web.html import Html, html
-from web.under_way import UnderWay as PageJobs
+from web.page_jobs import PageJobs
 from web.visit import Visit
-from web.visits import knows
+from web.visits import is_key
 
 from .subject import Subject
 
@@ -25,11 +25,11 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 Updates = dict[Any, Any]
 
 
-MAX_DESKS = 2000  # pages, the ones that did something last
+MAX_PAGES = 2000  # pages, the ones that did something last
 
 
 @dataclass(slots=True, eq=False)
-class Desk:
+class PageState:
     """What one open page shows: its subject, and ``seen``, how its parts look.
 
     Two handlers of a page may run at once, the timer's and a button's. So this is no gr.State, which each would read at
@@ -42,35 +42,35 @@ class Desk:
 
 
 class Shared:
-    """``subject`` is what a page showed when it was opened; from its first click or look on its ``desk`` counts."""
+    """``subject`` is what a page showed when it was opened; from its first click or look on its ``state`` counts."""
 
     def __init__(self, trainer: Trainer, visit: Visit) -> None:
         self.trainer, self.visit, self.key = trainer, visit, visit.key
         self.subject = gr.State(Subject())
-        self._desks: OrderedDict[str, Desk] = OrderedDict()  # by session
+        self._states: OrderedDict[str, PageState] = OrderedDict()  # by session
         self._lock = threading.Lock()
         self.jobs = PageJobs()  # reading a data set, making an ONNX: they end with the page
 
     def owner(self, key: Any, http: gr.Request | None = None) -> str:
         """The visitor's, or the open page's where the browser keeps nothing."""
         session = (http.session_hash if http else "") or secrets.token_hex(16)  # nobody shares an owner for want of one
-        return self.trainer.visitors.owner(key if knows(key) else f"session {session}")
+        return self.trainer.visitors.owner(key if is_key(key) else f"session {session}")
 
-    def desk(self, http: gr.Request, opened: Subject) -> Desk:
+    def state(self, http: gr.Request, opened: Subject) -> PageState:
         with self._lock:
             session = http.session_hash or ""
-            desk = self._desks[session] = self._desks.pop(session, None) or Desk(opened)
-            if desk.subject == Subject():  # a timer may ask before the page has what the visitor had
-                desk.subject = opened
-            while len(self._desks) > MAX_DESKS:
-                self._desks.popitem(last=False)
-            return desk
+            state = self._states[session] = self._states.pop(session, None) or PageState(opened)
+            if state.subject == Subject():  # a timer may ask before the page has what the visitor had
+                state.subject = opened
+            while len(self._states) > MAX_PAGES:
+                self._states.popitem(last=False)
+            return state
 
-    def turn(self, http: gr.Request, desk: Desk, **changes: str) -> None:
+    def select(self, http: gr.Request, state: PageState, **changes: str) -> None:
         """The page shows another ``data`` or ``run`` from now on."""
-        with desk.lock:
-            desk.subject = replace(desk.subject, **changes)
-            self.visit.keep(http, desk.subject)
+        with state.lock:
+            state.subject = replace(state.subject, **changes)
+            self.visit.keep(http, state.subject)
 
     def run(self, owner: str, subject: Subject) -> Run | None:
         """The run that is shown; None for none, or one that was deleted."""

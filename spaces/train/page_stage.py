@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import gradio as gr
 
+from lib.train.running_training import RunningTraining
 from lib.train.runs import DONE, EVALUATION, FAILED, INTERRUPTED, METRICS, RECORD, STOPPED, Run
 from lib.train.training import BEST
-from lib.train.under_way import UnderWay
 from web.cards import idle
 from web.html import Html
 
@@ -28,20 +28,20 @@ class Stage:
         self.outputs = [self.card, self.actions, self.again, self.go_on, self.delete]
         self.outputs += [self.question.row, self.question.words]
 
-    def sign(self, run: Run | None, ways: Sequence[UnderWay]) -> str:
+    def sign(self, run: Run | None, ways: Sequence[RunningTraining]) -> str:
         """Changes whenever ``show`` would."""
         others = [one.run.id for one in ways]
         if run is None:
             return f"none {others}"
         live = self._live(run)
         if live is not None:
-            place, wait = self.shared.trainer.turn(live)
+            place, wait = self.shared.trainer.queue_position(live)
             told = f"{live.progress.stage} {live.progress.share} {stamp(run, METRICS)}"
             return f"{run.id} {others} {place} {view.seconds(wait)} {told}"
         stamps = f"{stamp(run, RECORD)} {stamp(run, EVALUATION)}"
         return f"{run.id} {others} ended {stamps} {self.pending(run)} {run.record().status}"
 
-    def show(self, run: Run | None, ways: Sequence[UnderWay]) -> Updates:
+    def show(self, run: Run | None, ways: Sequence[RunningTraining]) -> Updates:
         others = view_stage.others(
             [(one.run.id, one.run.record().name) for one in ways if run is None or one.run.id != run.id]
         )
@@ -49,7 +49,7 @@ class Stage:
             return {self.card: idle(view.IDLE + others), self.actions: gr.Row(visible=False)} | self.question.closed()
         record, metrics, live = run.record(), run.metrics(), self._live(run)
         if live is not None:
-            place, wait = self.shared.trainer.turn(live)
+            place, wait = self.shared.trainer.queue_position(live)
             if place:
                 card = view_stage.waiting(record, place, wait, others)
             else:
@@ -67,7 +67,7 @@ class Stage:
         """Whether a stopped run is being evaluated in the background."""
         return self._live(run) is None and self.shared.trainer.evaluating(run)
 
-    def _live(self, run: Run) -> UnderWay | None:
+    def _live(self, run: Run) -> RunningTraining | None:
         found = self.shared.trainer.under_way(run.id)
         return None if found is None or found.done.is_set() else found
 

@@ -19,7 +19,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from lib.errors import NotFound, WorkbenchError
-from lib.train import loaded
+from lib.train import network_cache
 from lib.train.classification import Classification, Unreadable
 from lib.train.data_summary import DataSummary
 from lib.train.runs import Run
@@ -98,7 +98,7 @@ class Attempt:
         shared = self.shared
 
         async def photo(path: str | None, opened: Subject, key: str, http: gr.Request) -> Answers:
-            run = await asyncio.to_thread(shared.run, shared.owner(key, http), shared.desk(http, opened).subject)
+            run = await asyncio.to_thread(shared.run, shared.owner(key, http), shared.state(http, opened).subject)
             if run is None or not stamp(run, BEST):
                 yield idle(NO_RUN)
             elif not path:
@@ -110,7 +110,7 @@ class Attempt:
 
         async def sample(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Answers:
             owner = shared.owner(key, http)
-            run = await asyncio.to_thread(shared.chosen_run, owner, shared.desk(http, opened).subject)
+            run = await asyncio.to_thread(shared.chosen_run, owner, shared.state(http, opened).subject)
             some = await asyncio.to_thread(self._samples, owner, run)
             try:
                 thumb = some[int(event.pick)][2]
@@ -148,9 +148,9 @@ class Attempt:
             return
         name, own = record.name, view.framework(record)
         others: dict[str, view_try.Row] = {}
-        for runtime, targets in loaded.TARGETS.items():
+        for runtime, targets in network_cache.TARGETS.items():
             try:
-                await asyncio.to_thread(loaded.file_for, run, runtime)
+                await asyncio.to_thread(network_cache.file_for, run, runtime)
                 others[runtime] = None
             except NotFound:
                 others[runtime] = view_try.Needs(targets[0])

@@ -38,8 +38,8 @@ class Watch:
         shared = self.shared
 
         async def look(opened: Subject, key: str, shown: str, how: str, http: gr.Request) -> list[Any]:
-            owner, desk = shared.owner(key, http), shared.desk(http, opened)
-            run = await asyncio.to_thread(shared.run, owner, desk.subject)
+            owner, state = shared.owner(key, http), shared.state(http, opened)
+            run = await asyncio.to_thread(shared.run, owner, state.subject)
             if run is None or not stamp(run, BEST):
                 return [idle(view_watch.NOTHING), ""]
             try:

@@ -16,13 +16,13 @@ from fastapi.routing import APIRoute
 from lib.errors import Cancelled, InvalidFile, InvalidValue, NotFound, WorkbenchError
 from lib.jobs import Result
 from lib.train.edge.export import Exporter
-from lib.train.edge.rows import PROVEN, WITHHELD
+from lib.train.edge.export_row import PROVEN, WITHHELD
 from lib.train.edge.targets import TARGETS, find
 from lib.train.trainer import Trainer
 from web.body import receive
 from web.errors import as_response
 from web.follow_job import follow_job
-from web.openapi import body, json_body, older, path_parameter, record, route
+from web.openapi import alias, body, json_body, path_parameter, record, route
 from web.openapi import file as binary
 
 from .rest_watch import RUN, queried
@@ -114,7 +114,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         ),
         route(f"/{DOOR}/{{run}}/{{target}}", file, parameters=[where, which], answer=binary(), errors=(404, 422)),
     ]
-    return found + [older(one.path.replace(DOOR, OLDER), one) for one in found]
+    return found + [alias(one.path.replace(DOOR, OLDER), one) for one in found]
 
 
 def _answer(run: str, target: str, value: dict[str, Any]) -> Response:

@@ -14,7 +14,7 @@ from fastapi.routing import APIRoute
 
 from lib.errors import InvalidFile, InvalidValue, WorkbenchError
 from lib.train.classification import Unreadable
-from lib.train.loaded import PYTORCH, RUNTIMES
+from lib.train.network_cache import PYTORCH, RUNTIMES
 from lib.train.schema import to_json
 from lib.train.trainer import Trainer
 from web import form as forms

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 from markupsafe import Markup
 
-from lib.train.edge.rows import Row
+from lib.train.edge.export_row import ExportRow
 from lib.train.evaluation import PartResult, RunResult
 from web.cards import card, chip
 from web.html import html, join
@@ -28,7 +28,11 @@ HEAD = ("file", "MB", "accuracy (95%)", "same label", "median ms", "MediaPipe")
 
 
 def table(
-    rows: Sequence[Row], result: RunResult | None, address: str, own: str = "PyTorch", saved: Callable[[str], str] = str
+    rows: Sequence[ExportRow],
+    result: RunResult | None,
+    address: str,
+    own: str = "PyTorch",
+    saved: Callable[[str], str] = str,
 ) -> Markup:
     """``result`` is the record's; ``address`` ends where a name is due;
     ``saved``: by which name a browser saves a file."""
@@ -67,7 +71,7 @@ def _row(cells: Sequence[object]) -> Markup:
     return html("<tr>{}</tr>", join(named))
 
 
-def _line(row: Row, address: str, saved: Callable[[str], str]) -> Markup:
+def _line(row: ExportRow, address: str, saved: Callable[[str], str]) -> Markup:
     title, end = TITLES.get(row.target, row.target), chip("withheld", "error")
     if row.file:
         end = html(
@@ -88,7 +92,7 @@ def _accuracy(value: float, ends: Sequence[float]) -> Markup:
     return two_lines(html("<b>{}</b>", percent(value)), interval(ends))
 
 
-def _same(row: Row) -> str:
+def _same(row: ExportRow) -> str:
     """The share of pictures that are labelled alike, and how far the probabilities are apart at most."""
     if row.same_label is None:
         return ""
@@ -98,7 +102,7 @@ def _same(row: Row) -> str:
     return percent(row.same_label) + far
 
 
-def _speed(row: Row) -> str:
+def _speed(row: ExportRow) -> str:
     if row.milliseconds is None:
         return ""
     ms, threads = row.milliseconds, row.threads
@@ -108,7 +112,7 @@ def _speed(row: Row) -> str:
     return (f"{ms:.1f}" if ms < 10 else f"{ms:.0f}") + on + (BUSY if row.noisy else "")
 
 
-def _reason(row: Row) -> Markup:
+def _reason(row: ExportRow) -> Markup:
     """Why a file is withheld, and what was done to one that is not."""
     title = TITLES.get(row.target, row.target)
     if not row.file:
@@ -117,13 +121,13 @@ def _reason(row: Row) -> Markup:
     return html('<p class="mw-quiet"><b>{}</b>: {}</p>', title, notes) if notes else Markup()
 
 
-def _notes(row: Row) -> str:
+def _notes(row: ExportRow) -> str:
     floats, layers = row.float_layers or 0, row.layers or 0
     kept = f"{floats} of {layers} layers stay float32. " if floats and layers else ""
     return f"{kept}{row.note or ''}".strip()
 
 
-def choices(rows: Sequence[Row]) -> list[tuple[str, str]]:
+def choices(rows: Sequence[ExportRow]) -> list[tuple[str, str]]:
     """The files that are there, for a list: a title and the file's name."""
     return [(TITLES.get(row.target, row.target), row.file) for row in rows if row.file]
 

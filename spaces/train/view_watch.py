@@ -23,7 +23,7 @@ from . import curves
 from .view import OPEN, percent
 
 NOTHING = "Train a network first, then watch its requests here."
-LIGHTS = {
+SIGNALS = {
     "inputs": {None: "Inputs: not known yet", False: "Inputs: no drift", True: "Inputs: drift detected"},
     "model": {None: "Model: not known yet", False: "Model: no drift", True: "Model: drift detected"},
 }
@@ -46,7 +46,7 @@ def panel(report: MonitorReport) -> Markup:
         html('<h3>Served requests</h3><div class="mw-figures">{}</div>', cells),
         _proposal(report.proposal),
         _accuracy(accuracy),
-        html('<div class="mw-lights">{}{}</div>', *_lights(report.drift)),
+        html('<div class="mw-lights">{}{}</div>', *_signals(report.drift)),
         html('<div class="mw-curves">{}</div>', _charts(report)),
         join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', name, words) for name, words in says),
         kind="mw-train mw-watch",
@@ -77,11 +77,11 @@ def _accuracy(accuracy: AccuracyInUse) -> Markup:
     )
 
 
-def _lights(drift: DriftReport) -> list[Markup]:
-    return [_light(LIGHTS["inputs"], drift.inputs, drift.why), _light(LIGHTS["model"], drift.model, drift.why)]
+def _signals(drift: DriftReport) -> list[Markup]:
+    return [_signal(SIGNALS["inputs"], drift.inputs, drift.why), _signal(SIGNALS["model"], drift.model, drift.why)]
 
 
-def _light(words: Mapping[bool | None, str], signal: DriftSignal, why: str) -> Markup:
+def _signal(words: Mapping[bool | None, str], signal: DriftSignal, why: str) -> Markup:
     about = why if signal.p is None else f"p = {signal.p:.2g}; {_pictures(signal.n)} compared"
     return html(
         '<div class="mw-light"><b data-say="{0}"><i class="{1}"></i>{0}</b><small>{2}</small><p>{3}{4}</p></div>',

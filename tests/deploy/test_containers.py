@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 from lib.settings import Settings
-from web.stopping import DRAIN_SECONDS
+from web.shutdown import DRAIN_SECONDS
 
 ROOT = Path(__file__).parent.parent.parent
 DOCKERFILE = (ROOT / "Dockerfile").read_text()

@@ -14,8 +14,8 @@ def test_docs(address: str, browser) -> None:  # type: ignore[no-untyped-def]
     page.on("pageerror", lambda error: broken.append(str(error)))
     page.goto(f"{address}/docs")
     page.wait_for_selector(".opblock", timeout=120_000)
-    papers = httpx.get(f"{address}/openapi.json").json()
-    assert page.locator(".opblock").count() == sum(map(len, papers["paths"].values()))
+    document = httpx.get(f"{address}/openapi.json").json()
+    assert page.locator(".opblock").count() == sum(map(len, document["paths"].values()))
     assert not broken and all(url.startswith((address, "data:", "blob:")) for url in asked), asked
 
     page.locator("#operations-The_app-get_healthz .opblock-summary-control").click()

@@ -15,13 +15,13 @@ from PIL import Image
 
 from lib import metrics
 from lib.errors import Cancelled, GenerationFailed, InvalidValue, LimitExceeded, ModelUnavailable, QueueFull, WorkbenchError
-from lib.replicas import child, figures, messages
-from lib.replicas.children import Child
+from lib.replicas import messages, replica_metrics, replica_process
 from lib.replicas.dispatcher import MAX_REPLAYS, Dispatcher, Waiting
-from lib.replicas.flights import key_of, settled
+from lib.replicas.flights import key_of, with_resolved_size
+from lib.replicas.process_fleet import ProcessReplica
 from lib.replicas.remote import RemoteEngine
 from lib.replicas.replica import FIRST_STEP, LOADING, SILENT, STUCK, Replica
-from lib.settings import Settings, threads_each
+from lib.settings import Settings, threads_per_process
 from lib.text_to_image.engine import Engine
 from lib.text_to_image.events import Done, Event, Failed, Loading, Queued, Step
 from lib.text_to_image.request import Request
@@ -57,7 +57,7 @@ class Stage:
         self.waiting = Waiting()
         self.dispatcher = Dispatcher(self.waiting, lambda: list(self.replicas), lambda: None)
         for replica in self.replicas:
-            self.dispatcher.beat(replica, READY)
+            self.dispatcher.heartbeat(replica, READY)
 
     def submit(self, **values: Any) -> Ticket:
         request = Request(prompt="a", model="sd", **{"seed": 1, "width": 64, "height": 64, "steps": 10} | values)
@@ -73,7 +73,7 @@ class Stage:
 
 
 def end(ticket: Ticket) -> Event:
-    return ticket.take()[-1]
+    return ticket.take_events()[-1]
 
 
 def test_three_replays_and_no_more() -> None:
@@ -84,11 +84,11 @@ def test_three_replays_and_no_more() -> None:
         (at,) = [replica for replica in stage.replicas if stage.dispatcher.flights.of(replica)]
         stage.dispatcher.lost(at, "it ended")
         for replica in stage.replicas:
-            stage.dispatcher.beat(replica, READY)
+            stage.dispatcher.heartbeat(replica, READY)
         assert metrics.REPLAYS._value.get() == before + min(turn + 1, MAX_REPLAYS)
     failed = end(ticket)
     assert isinstance(failed, Failed) and isinstance(failed.error, GenerationFailed) and "lost" in str(failed.error)
-    assert not stage.dispatcher.flights and not stage.dispatcher.again
+    assert not stage.dispatcher.flights and not stage.dispatcher.replays
 
 
 def test_what_ended_is_not_begun_again() -> None:
@@ -96,7 +96,7 @@ def test_what_ended_is_not_begun_again() -> None:
     ticket = stage.submit()
     stage.say(stage.replicas[0], 1, Done(RED, {"seed": 1}))
     stage.dispatcher.lost(stage.replicas[0], "it ended")
-    assert isinstance(end(ticket), Done) and not stage.dispatcher.again
+    assert isinstance(end(ticket), Done) and not stage.dispatcher.replays
 
 
 def test_a_replica_that_wakes_up_is_not_believed() -> None:
@@ -135,51 +135,53 @@ def test_models_whose_guided_requests_take_one_row_get_twice_as_many() -> None:
     """Flux; and its sides are multiples of 16, which a start picture is cut to."""
     stage = Stage(1)
     models = {"sd": {"size": 64, "rows": 4, "guided": 1, "multiple": 16}}
-    stage.dispatcher.beat(stage.replicas[0], READY | {"models": models})
+    stage.dispatcher.heartbeat(stage.replicas[0], READY | {"models": models})
     for _ in range(9):
         stage.submit()
     assert len(stage.replicas[0].sent) == 6  # four rows, and two that wait there
     with pytest.raises(InvalidValue, match="width was 72; allowed: a multiple of 16 for sd"):
-        settled(Request(prompt="a", model="sd", width=72, height=64), stage.dispatcher.facts)
+        with_resolved_size(Request(prompt="a", model="sd", width=72, height=64), stage.dispatcher.facts)
 
 
 def test_nothing_goes_to_one_that_leaves_loads_or_is_lost() -> None:
     stage = Stage(1)
-    stage.replicas[0].leaving = True
+    stage.replicas[0].draining = True
     ticket = stage.submit()
-    stage.dispatcher._tell()
+    stage.dispatcher._emit_positions()
     assert not stage.replicas[0].sent and isinstance(end(ticket), Loading)
-    stage.replicas[0].leaving = False
-    stage.dispatcher.beat(stage.replicas[0], READY | {"beat": {"status": "loading", "stage": "reading"}})
-    stage.dispatcher._tell()
+    stage.replicas[0].draining = False
+    stage.dispatcher.heartbeat(stage.replicas[0], READY | {"beat": {"status": "loading", "stage": "reading"}})
+    stage.dispatcher._emit_positions()
     assert not stage.replicas[0].sent and end(ticket) == Loading("reading", pytest.approx(0, abs=60))
-    stage.dispatcher.beat(stage.replicas[0], READY)
+    stage.dispatcher.heartbeat(stage.replicas[0], READY)
     assert stage.replicas[0].sent == [1]
 
 
 def test_who_waits_hears_its_place() -> None:
     stage = Stage(1)
     tickets = [stage.submit(seed=seed) for seed in range(6)]
-    stage.dispatcher._tell()
+    stage.dispatcher._emit_positions()
     assert [end(t) for t in tickets[3:]] == [Queued(1, None), Queued(2, None), Queued(3, None)]
 
 
 def test_illness() -> None:
     stage = Stage(1)
     replica, now = stage.replicas[0], time.monotonic()
-    assert not replica.illness(now + SILENT - 1, busy=True)
-    assert replica.illness(now + SILENT + 1, busy=False) == "it does not answer"
+    assert not replica.unhealthy_reason(now + SILENT - 1, busy=True)
+    assert replica.unhealthy_reason(now + SILENT + 1, busy=False) == "it does not answer"
     stage.submit()
-    replica.heard = now + 10_000  # it speaks
-    assert not replica.illness(now + STUCK + 5, busy=True)  # nobody knows how long its first step takes
-    assert replica.illness(now + FIRST_STEP + 5, busy=True) == "its pictures stand still"
-    assert not replica.illness(now + FIRST_STEP + 5, busy=False)
+    replica.last_message = now + 10_000  # it speaks
+    assert not replica.unhealthy_reason(now + STUCK + 5, busy=True)  # nobody knows how long its first step takes
+    assert replica.unhealthy_reason(now + FIRST_STEP + 5, busy=True) == "its pictures stand still"
+    assert not replica.unhealthy_reason(now + FIRST_STEP + 5, busy=False)
     stage.say(replica, 1, Step(1, 10, None, None))
-    assert replica.tick is not None and replica.illness(replica.moved + max(STUCK, 20 * replica.tick) + 1, busy=True)
+    assert replica.tick is not None and replica.unhealthy_reason(
+        replica.last_step + max(STUCK, 20 * replica.tick) + 1, busy=True
+    )
     replica.tick = 5.0
-    assert not replica.illness(replica.moved + 90, busy=True)  # 20 ticks are longer
-    replica.leave()
-    assert not replica.illness(time.monotonic() + LOADING - 5, busy=False)
+    assert not replica.unhealthy_reason(replica.last_step + 90, busy=True)  # 20 ticks are longer
+    replica.reset()
+    assert not replica.unhealthy_reason(time.monotonic() + LOADING - 5, busy=False)
 
 
 PREVIEW = Image.effect_noise((16, 16), 50).convert("RGB")
@@ -241,16 +243,16 @@ def test_frames_that_are_none() -> None:
 @pytest.mark.parametrize(("number", "device"), [(0, "3"), (1, "GPU-5"), (2, "3")])
 def test_each_child_sees_one_of_the_owner_s_accelerators(number: int, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3, GPU-5")
-    child._own_accelerator(number)
+    replica_process._own_accelerator(number)
     assert os.environ["CUDA_VISIBLE_DEVICES"] == device
 
 
 def test_cores_are_shared_unless_the_owner_says(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
     cores = len(os.sched_getaffinity(0))
-    assert threads_each(1) == cores and threads_each(cores) == threads_each(10 * cores) == 1
+    assert threads_per_process(1) == cores and threads_per_process(cores) == threads_per_process(10 * cores) == 1
     monkeypatch.setenv("OMP_NUM_THREADS", "3")
-    assert threads_each(2) == 3
+    assert threads_per_process(2) == 3
 
 
 def test_observations_are_made_once_more() -> None:
@@ -258,13 +260,13 @@ def test_observations_are_made_once_more() -> None:
         found = [s for f in metrics.TICK_SECONDS.collect() for s in f.samples if s.name.endswith("_sum")]
         return sum(s.value for s in found if s.labels == {"model": "planted", "size": "200x200"})
 
-    recorder = figures.Recorder("TICK_SECONDS").labels("planted", "200x200")
+    recorder = replica_metrics.Recorder("TICK_SECONDS").labels("planted", "200x200")
     recorder.observe(0.25)
     with recorder.time():
         pass
-    taken = figures.take()
-    assert len(taken) == 2 and not figures.take()
-    figures.replay([*taken[:1], ("REGISTRY", [], 1.0)])  # the second is none that is passed on
+    taken = replica_metrics.pop_observations()
+    assert len(taken) == 2 and not replica_metrics.pop_observations()
+    replica_metrics.replay([*taken[:1], ("REGISTRY", [], 1.0)])  # the second is none that is passed on
     assert count() == 0.25
 
 
@@ -278,15 +280,15 @@ def test_the_tab_chooses_the_engine(tmp_path: Path) -> None:
 
 def test_a_replica_starts_until_it_speaks_and_is_lost_between_two_processes() -> None:
     def said() -> str:
-        return RemoteEngine._told(place)["status"]
+        return RemoteEngine._describe(place)["status"]
 
-    place = Child(0, Settings(), 1)
+    place = ProcessReplica(0, Settings(), 1)
     assert said() == "starting"
     for _ in range(2):  # the second process takes the place of the first
         place._process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
         place.pid = place._process.pid
         assert said() == "starting"
-        place.note({"beat": {"status": "loading"}, "models": {}, "pid": place.pid})
+        place.update({"beat": {"status": "loading"}, "models": {}, "pid": place.pid})
         assert said() == "loading"
         place.end()
         assert said() == "lost"

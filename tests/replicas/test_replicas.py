@@ -42,7 +42,7 @@ def reference(small: Settings) -> Callable[[Request], bytes]:
 
 
 def stepping(ticket: Ticket) -> None:
-    wait_for(lambda: any(isinstance(event, Step) for event in ticket.take()))
+    wait_for(lambda: any(isinstance(event, Step) for event in ticket.take_events()))
 
 
 def at(engine: RemoteEngine, ticket: Ticket) -> Replica:
@@ -90,6 +90,7 @@ def test_the_page_counts_what_replicas_measure(engine: RemoteEngine) -> None:
     wait_for(lambda: ticks() == before + 7)
 
 
+@pytest.mark.slow
 def test_fifty_clients_get_each_their_own_picture(engine: RemoteEngine, reference: Callable[[Request], bytes]) -> None:
     sizes = (64, 96, 128)
     requests = [replace(r, width=sizes[k % 3], height=sizes[k % 2]) for k, r in enumerate(mixed(50, seed=11))]
@@ -145,7 +146,7 @@ def test_cancel_frees_the_rows(engine: RemoteEngine) -> None:
 
 def test_start_pictures_and_masks_go_along(engine: RemoteEngine, reference: Callable[[Request], bytes]) -> None:
     for number, mask in enumerate((None, box(100, 100, 40))):
-        start = StartPicture.of(scene(100, 100, number), mask, strength=0.6)
+        start = StartPicture.from_images(scene(100, 100, number), mask, strength=0.6)
         done = engine.submit(Request(prompt="a", steps=20, seed=number, start=start)).result()
         assert done.image.tobytes() == reference(Request(prompt="a", steps=20, seed=number, start=start))
         assert (done.info["strength"], done.info["start_picture"]) == (0.6, start.digest)
@@ -167,9 +168,9 @@ def test_loras_and_notes_go_along(engine: RemoteEngine, reference: Callable[[Req
 def test_a_stop_keeps_the_last_preview(engine: RemoteEngine) -> None:
     ticket = engine.submit(LONG)
     seen: list[object] = []
-    wait_for(lambda: seen.extend(ticket.take()) or any(isinstance(event, Step) and event.preview for event in seen))
+    wait_for(lambda: seen.extend(ticket.take_events()) or any(isinstance(event, Step) and event.preview for event in seen))
     ticket.cancel()
-    *_, stopped, end = seen + ticket.take()
+    *_, stopped, end = seen + ticket.take_events()
     assert isinstance(end, Failed) and isinstance(stopped, Stopped)
     assert stopped.image.size == (128, 128) and 1 <= stopped.step < stopped.steps == 150
     wait_for(lambda: rows(engine) == 0, 5)
@@ -196,7 +197,7 @@ def test_a_drain_lets_running_ones_end(engine: RemoteEngine, monkeypatch: pytest
         wait_for(lambda: not engine._waiting.fresh)
     try:
         assert engine.drain(90)
-        ends = [ticket.take()[-1] for ticket in tickets]
+        ends = [ticket.take_events()[-1] for ticket in tickets]
         assert sum(isinstance(end, Done) for end in ends) == len(tickets) - 2
         assert {str(end.error) for end in ends if isinstance(end, Failed)} == {STOPPING}
         with pytest.raises(ModelUnavailable, match="being stopped"):

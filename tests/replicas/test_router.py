@@ -7,7 +7,7 @@ import random
 import pytest
 
 from lib.replicas.address import parse
-from lib.replicas.router import HALF_LIFE, Place, Router
+from lib.replicas.router import HALF_LIFE, Candidate, Router
 from lib.replicas.scaling import Scaler
 from lib.settings import Settings
 
@@ -17,19 +17,19 @@ SMALL, MIDDLE, LARGE = ("m", 64, 64), ("m", 96, 96), ("m", 128, 128)
 def router(**work: float) -> Router:
     found = Router(random.Random(0))
     for name, value in work.items():
-        found.note({"small": SMALL, "middle": MIDDLE, "large": LARGE, "other": ("other", 64, 64)}[name], value, 0.0)
+        found.add_work({"small": SMALL, "middle": MIDDLE, "large": LARGE, "other": ("other", 64, 64)}[name], value, 0.0)
     return found
 
 
-def places(*loads: float, models: tuple[str, ...] = ("m",)) -> list[Place]:
-    return [Place(number, load, frozenset(models)) for number, load in enumerate(loads)]
+def places(*loads: float, models: tuple[str, ...] = ("m",)) -> list[Candidate]:
+    return [Candidate(number, load, frozenset(models)) for number, load in enumerate(loads)]
 
 
-def numbers(found: list[Place]) -> list[int]:
+def numbers(found: list[Candidate]) -> list[int]:
     return [place.number for place in found]
 
 
-def always(place: Place) -> bool:
+def always(place: Candidate) -> bool:
     return True
 
 
@@ -45,7 +45,7 @@ def test_windows_are_in_proportion_to_the_work() -> None:
 
 def test_models_have_whole_replicas_those_first_that_have_them_loaded() -> None:
     found = router(small=5, large=4, other=1)
-    four = [Place(0, 0.0, frozenset({"other"})), *places(0, 0, 0, 0)[1:]]
+    four = [Candidate(0, 0.0, frozenset({"other"})), *places(0, 0, 0, 0)[1:]]
     assert numbers(found.window(("other", 64, 64), four)) == [0]
     assert numbers(found.window(SMALL, four)) == [1, 2] and numbers(found.window(LARGE, four)) == [2, 3]
     assert numbers(found.window(SMALL, places(0))) == numbers(found.window(("other", 64, 64), places(0))) == [0]
@@ -54,7 +54,7 @@ def test_models_have_whole_replicas_those_first_that_have_them_loaded() -> None:
 def test_work_of_long_ago_owns_nothing() -> None:
     found = router(small=1, other=1)
     assert numbers(found.window(SMALL, places(0, 0))) != [0, 1]
-    found.note(SMALL, 1, 8 * HALF_LIFE)
+    found.add_work(SMALL, 1, 8 * HALF_LIFE)
     assert numbers(found.window(SMALL, places(0, 0))) == [0, 1]
 
 
@@ -76,7 +76,7 @@ def test_what_is_too_much_for_its_window_spills() -> None:
     assert found.choose(SMALL, places(5, 1), always, waiting=2, batch=8).number == 1  # type: ignore[union-attr]
     full = places(5, 1)
     assert found.choose(SMALL, full, lambda p: p is full[1], waiting=0, batch=8) is None  # it waits for its own
-    cold = [Place(0, 7.0, frozenset({"m"})), Place(1, 1.0, frozenset({"other"}))]
+    cold = [Candidate(0, 7.0, frozenset({"m"})), Candidate(1, 1.0, frozenset({"other"}))]
     assert found.choose(SMALL, cold, always, waiting=0, batch=8) is cold[0]  # no model leaves for a spill
 
 
@@ -101,7 +101,7 @@ def test_replicas_are_added_soon_and_taken_away_late() -> None:
 )
 def test_addresses(text: str, expected: tuple[str, int, int]) -> None:
     address = parse(Settings.from_environment({"REPLICAS": text}).replicas)
-    assert (address.cluster, address.least, address.most) == expected
+    assert (address.cluster, address.min_replicas, address.max_replicas) == expected
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 from lib.settings import Settings
-from lib.train.edge import kept
+from lib.train.edge import export_store
 from tests.spaces.conftest import serve
 from tests.train.conftest import shapes
 
@@ -118,7 +118,7 @@ def test_a_withheld_file_is_not_to_be_had(app, run: str) -> None:  # type: ignor
     found = app.tabs[0].trainer.find(run)
     row: dict[str, Any] = {"target": "tflite-fp16", "verdict": "withheld", "why": "It disagrees."}
     exports = found.read().get("exports") or {}
-    found.update(exports=exports | {"tflite-fp16": row | {"weights": kept.weights(found)}})
+    found.update(exports=exports | {"tflite-fp16": row | {"weights": export_store.weights_sha256(found)}})
     (found.folder / "exports").mkdir(exist_ok=True)
     (found.folder / "exports").mkdir(exist_ok=True)
     (found.folder / "exports" / "model-fp16.tflite").write_bytes(b"x")

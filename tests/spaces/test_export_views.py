@@ -15,8 +15,8 @@ import pytest
 from lib.convert.service.converter import Converter
 from lib.settings import Settings
 from lib.train.edge.export import Exporter
-from lib.train.edge.rows import Row
-from lib.train.edge.under_way import Exports
+from lib.train.edge.export_row import ExportRow
+from lib.train.edge.running_export import Exports
 from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
 from lib.train.trainer import Trainer
@@ -97,7 +97,7 @@ def test_without_a_run_nothing_can_be_made(views: Any, exporter: Exporter) -> No
 def test_a_row_says_what_was_noisy_and_how_far_apart(views: Any) -> None:
     view, saved = views("view_export"), views("files").saved
     row = proven("tflite-int8", "model-int8.tflite", difference=0.0731, noisy=True)
-    assert Row.read(row.as_dict()) == row and Row.read(row.as_dict() | {"noisy": 1}) is None
+    assert ExportRow.read(row.as_dict()) == row and ExportRow.read(row.as_dict() | {"noisy": 1}) is None
     id = "20260101-000000-objects-0123456789abcdef"
     page = Words(view.table([row], None, "./", "PyTorch", lambda name: saved(id, name)))
     assert "at most 0.073 apart" in page.text and "on a busy machine" in page.text

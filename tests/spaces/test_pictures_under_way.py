@@ -24,9 +24,9 @@ RED = Image.new("RGB", (16, 16), "red")
 
 
 @pytest.fixture(scope="module")
-def desks() -> Any:
+def module() -> Any:
     load_tab(ROOT / "spaces" / "text_to_image")
-    return sys.modules["tab_text_to_image.desk"]
+    return sys.modules["tab_text_to_image.picture_sessions"]
 
 
 def ticket(prompt: str) -> Ticket:
@@ -37,59 +37,63 @@ def done(one: Ticket) -> None:
     one.emit(Done(RED, one.request.as_dict() | {"revision": "x", "seconds": 1.0}))
 
 
-async def last(desk: Any, key: str, page: str) -> Any:
-    async with aclosing(desk.watch(key, page)) as rounds:
-        return ([None] + [found async for found in rounds])[-1]
+async def last(sessions: Any, key: str, page: str) -> Any:
+    async with aclosing(sessions.watch(key, page)) as updates:
+        return ([None] + [found async for found in updates])[-1]
 
 
-def test_each_becomes_a_picture_and_a_failure_takes_no_other_with_it(desks: Any, tmp_path: Path) -> None:
+def test_each_becomes_a_picture_and_a_failure_takes_no_other_with_it(module: Any, tmp_path: Path) -> None:
     async def act() -> None:
         store = Gallery(tmp_path, hours=1)
-        desk, tickets = desks.Desk(store), [ticket("a red car"), ticket("a boat"), ticket("a fish")]
-        found = desk.add(ANN, tickets[:2])
-        assert desk.add(ANN, tickets[2:]) is found and desk.running(ANN) == 3 and desk.running(BEN) == 0
-        watching = asyncio.create_task(last(desk, ANN, "page"))
+        sessions, tickets = module.PictureSessions(store), [ticket("a red car"), ticket("a boat"), ticket("a fish")]
+        found = sessions.add(ANN, tickets[:2])
+        assert sessions.add(ANN, tickets[2:]) is found and sessions.running(ANN) == 3 and sessions.running(BEN) == 0
+        watching = asyncio.create_task(last(sessions, ANN, "page"))
         done(tickets[2])
         tickets[1].emit(Failed(GenerationFailed("broken")))
         done(tickets[0])
         assert await watching is found
-        assert [bool(making.name) for making in found.makings] == [True, False, True]
-        assert str(found.makings[1].error) == "broken" and found.running == 0
+        assert [bool(picture.name) for picture in found.pictures] == [True, False, True]
+        assert str(found.pictures[1].error) == "broken" and found.running == 0
         assert {plain_name(path) for path in store.pictures(ANN)} == {"a-red-car-5", "a-fish-5"}
-        assert desk.add(ANN, [ticket("a cat")]).makings[0].number == 0  # another round
+        assert sessions.add(ANN, [ticket("a cat")]).pictures[0].number == 0  # another session
 
     asyncio.run(act())
 
 
-def test_stop_keeps_the_last_preview(desks: Any, tmp_path: Path) -> None:
+def test_stop_keeps_the_last_preview(module: Any, tmp_path: Path) -> None:
     async def act() -> None:
-        desk, one = desks.Desk(Gallery(tmp_path, hours=1)), ticket("a red car")
-        found = desk.add(ANN, [one])
-        watching = asyncio.create_task(last(desk, ANN, "page"))
+        sessions, one = module.PictureSessions(Gallery(tmp_path, hours=1)), ticket("a red car")
+        found = sessions.add(ANN, [one])
+        watching = asyncio.create_task(last(sessions, ANN, "page"))
         one.emit(Step(3, 9, RED, None))
         await asyncio.sleep(0)
-        desk.stop(BEN)
+        sessions.stop(BEN)
         assert not one.ended
-        desk.stop(ANN)
+        sessions.stop(ANN)
         await watching
-        assert found.makings[0].name.endswith("a-red-car-5-stopped-at-3.png") and found.makings[0].error is None
+        assert found.pictures[0].name.endswith("a-red-car-5-stopped-at-3.png") and found.pictures[0].error is None
 
     asyncio.run(act())
 
 
-def test_a_page_that_comes_back_finds_it_and_one_that_does_not_ends_it(desks: Any, tmp_path: Path) -> None:
+def test_a_page_that_comes_back_finds_it_and_one_that_does_not_ends_it(module: Any, tmp_path: Path) -> None:
     async def act() -> None:
-        desk, one, other = desks.Desk(Gallery(tmp_path, hours=1), away=0.3), ticket("a red car"), ticket("a boat")
-        desk.add(ANN, [one])
-        desk.add(BEN, [other])
+        sessions, one, other = (
+            module.PictureSessions(Gallery(tmp_path, hours=1), away=0.3),
+            ticket("a red car"),
+            ticket("a boat"),
+        )
+        sessions.add(ANN, [one])
+        sessions.add(BEN, [other])
         for page in ("first", "reloaded"):
-            async with aclosing(desk.watch(ANN, page)) as rounds:
-                await anext(rounds)
-                assert desk.watched(ANN, page) and not desk.watched(ANN, "another")
-        async with aclosing(desk.watch(ANN, "stays")) as rounds:
+            async with aclosing(sessions.watch(ANN, page)) as updates:
+                await anext(updates)
+                assert sessions.watched(ANN, page) and not sessions.watched(ANN, "another")
+        async with aclosing(sessions.watch(ANN, "stays")) as updates:
             while not other.ended:  # nobody watches it
-                await anext(rounds)
-            assert other.cancelled and not one.ended and desk.running(ANN) == 1
+                await anext(updates)
+            assert other.cancelled and not one.ended and sessions.running(ANN) == 1
         while not one.ended:
             await asyncio.sleep(0.05)
         assert one.cancelled
@@ -97,26 +101,26 @@ def test_a_page_that_comes_back_finds_it_and_one_that_does_not_ends_it(desks: An
     asyncio.run(act())
 
 
-def test_a_round_that_ended_before_its_page_watched_is_still_told(desks: Any, tmp_path: Path) -> None:
+def test_a_round_that_ended_before_its_page_watched_is_still_told(module: Any, tmp_path: Path) -> None:
     async def act() -> None:
-        desk, one = desks.Desk(Gallery(tmp_path, hours=1)), ticket("a red car")
-        found = desk.add(ANN, [one])
+        sessions, one = module.PictureSessions(Gallery(tmp_path, hours=1)), ticket("a red car")
+        found = sessions.add(ANN, [one])
         done(one)
         while found.running:
             await asyncio.sleep(0.01)
-        assert await last(desk, ANN, "page") is found
-        assert await last(desk, BEN, "page") is None
+        assert await last(sessions, ANN, "page") is found
+        assert await last(sessions, BEN, "page") is None
 
     asyncio.run(act())
 
 
-def test_a_later_watch_of_a_page_takes_the_place_of_the_earlier(desks: Any, tmp_path: Path) -> None:
+def test_a_later_watch_of_a_page_takes_the_place_of_the_earlier(module: Any, tmp_path: Path) -> None:
     async def act() -> None:
-        desk, one = desks.Desk(Gallery(tmp_path, hours=1)), ticket("a red car")
-        found = desk.add(ANN, [one])
-        first = asyncio.create_task(last(desk, ANN, "page"))
+        sessions, one = module.PictureSessions(Gallery(tmp_path, hours=1)), ticket("a red car")
+        found = sessions.add(ANN, [one])
+        first = asyncio.create_task(last(sessions, ANN, "page"))
         await asyncio.sleep(0)
-        second = asyncio.create_task(last(desk, ANN, "page"))
+        second = asyncio.create_task(last(sessions, ANN, "page"))
         await first
         assert found.running == 1 and not second.done()
         done(one)

@@ -270,6 +270,7 @@ def test_cancelling_a_job_frees_its_rows(client: Client, address: str) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 def test_fifty_clients_at_once_each_get_their_own(address: str, sd: Model) -> None:
     def one(k: int) -> bytes:
         values = {"prompt": f"a {'red' if k % 2 else 'blue'} car", "steps": 3 + k % 5, "seed": k, "model": "sd"}

@@ -74,9 +74,9 @@ def test_bad_ones(address: str, loras: str, status: int, words: str) -> None:
 
 
 def test_names_are_told_and_places_are_not(address: str, listed: Settings) -> None:
-    papers = httpx.get(f"{address}/openapi.json").text
-    assert "Names: ink, neon, broken." in papers
-    for text in (papers, httpx.get(f"{address}/config").text, httpx.get(f"{address}/gradio_api/info").text):
+    document = httpx.get(f"{address}/openapi.json").text
+    assert "Names: ink, neon, broken." in document
+    for text in (document, httpx.get(f"{address}/config").text, httpx.get(f"{address}/gradio_api/info").text):
         assert not any(one.partition("=")[2] in text for one in listed.loras)
 
 

@@ -81,6 +81,7 @@ def test_classify(client: Client, app, trained: tuple[str, dict[str, Any]], pict
     assert answer.status_code == 200 and answer.json()["label"] == rows[0]["label"]
 
 
+@pytest.mark.slow
 def test_reproduce(client: Client, trained: tuple[str, dict[str, Any]]) -> None:
     found = client.predict(run=trained[0], api_name="/reproduce")
     assert found["verdict"] == "identical" and found["of"] == trained[0] and found["differences"] == []

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from lib.train import loaded
+from lib.train import network_cache
 from lib.train.classification import Classification, Unreadable
-from lib.train.edge.rows import Row
+from lib.train.edge.export_row import ExportRow
 from lib.train.edge.targets import TARGETS
 from lib.train.evaluation import PartResult, RunResult
 from lib.train.monitoring.drift_state import DriftState, DriftTest
@@ -70,10 +70,10 @@ class Words(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
-def proven(target: str, file: str, **more: Any) -> Row:
+def proven(target: str, file: str, **more: Any) -> ExportRow:
     figures: dict[str, Any] = {"megabytes": 6.94, "accuracy": 0.95, "interval": [0.863, 0.983], "count": 60}
     figures |= {"same_label": 59 / 60, "milliseconds": 2.31, "threads": 2, "runtime": "mediapipe", "mediapipe": True}
-    return Row(target=target, verdict="proven", file=file, **(figures | more))
+    return ExportRow(target=target, verdict="proven", file=file, **(figures | more))
 
 
 def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(views: Any) -> None:
@@ -82,7 +82,7 @@ def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(view
         proven("onnx", "model.onnx", runtime="onnxruntime", mediapipe=None, milliseconds=23.4),
         proven("tflite-fp16", "model-fp16.tflite"),
         proven("tflite-int8", "model-int8.tflite", float_layers=12, layers=150),
-        Row(target="tflite", verdict="withheld", why=why, accuracy=0.8, interval=[0.68, 0.88], count=60),
+        ExportRow(target="tflite", verdict="withheld", why=why, accuracy=0.8, interval=[0.68, 0.88], count=60),
     ]
     page = Words(views("view_export").table(rows, RESULT, "./train/files/RUN/"))
     links = [a["href"] for a in page.all("a")]
@@ -99,7 +99,7 @@ def test_a_row_a_file_with_its_figures_and_the_withheld_one_with_its_reason(view
 def test_every_target_can_be_chosen_and_only_what_is_there_is_handed_on(views: Any) -> None:
     view = views("view_export")
     assert tuple(view.TITLES) == TARGETS and len(set(view.TITLES.values())) == len(TARGETS)
-    rows = [proven("tflite", "model.tflite"), Row(target="tflite-int8", verdict="withheld", why="x")]
+    rows = [proven("tflite", "model.tflite"), ExportRow(target="tflite-int8", verdict="withheld", why="x")]
     assert view.choices(rows) == [("TFLite float32", "model.tflite")]
     assert view.table([], None, "./") == ""
 
@@ -123,8 +123,8 @@ def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
     assert "running …" in Words(view.side_by_side(ROW, {"litert": None})).text
     failed = {"mediapipe": Unreadable(error=f"libEGL {BAD}")}
     assert f"libEGL {BAD}" in Words(view.side_by_side(ROW, failed)).text
-    assert set(view.RUNTIMES) == set(loaded.RUNTIMES)
-    assert {targets[0] for targets in loaded.TARGETS.values()} == set(view.FILES)
+    assert set(view.RUNTIMES) == set(network_cache.RUNTIMES)
+    assert {targets[0] for targets in network_cache.TARGETS.values()} == set(view.FILES)
 
 
 def test_what_is_no_picture_is_said(views: Any) -> None:

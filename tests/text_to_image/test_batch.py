@@ -39,7 +39,7 @@ def mixed(count: int, seed: int = 0, schedulers: Sequence[str] = SCHEDULERS) -> 
 
 def alone(model: Model, request: Request, bucket: int = 0) -> Image.Image:
     batch = Batch(model, bucket=bucket)
-    row = batch.join(model.settle(request))
+    row = batch.join(model.resolve(request))
     while not batch.step():
         pass
     assert row.error is None, row.error
@@ -52,7 +52,7 @@ def together(model: Model, requests: list[Request], bucket: int = 0, seed: int =
     while len(done) < len(requests):
         while waiting and (not batch.rows or r.random() < 0.6):
             request = waiting.pop(0)
-            rows[id(batch.join(model.settle(request)))] = request
+            rows[id(batch.join(model.resolve(request)))] = request
         for row in batch.step():
             assert row.error is None, row.error
             done[id(rows[id(row)])] = batch.decode([row])[0]
@@ -64,6 +64,7 @@ def furthest(a: Image.Image, b: Image.Image) -> int:
     return int(np.abs(np.asarray(a, dtype=int) - np.asarray(b, dtype=int)).max())
 
 
+@pytest.mark.slow
 def test_the_embedded_model_in_company_differs_by_at_most_one_of_255(embedded: Model) -> None:
     requests = mixed(18)
     for request, picture in zip(requests, together(embedded, requests), strict=True):
@@ -81,7 +82,7 @@ def test_reproducible_mode_is_exact_to_the_bit(embedded: Model) -> None:
 @pytest.mark.parametrize("scale", [0.0, 5.0])
 def test_a_row_is_what_the_plain_pipeline_makes(loaded: dict[str, Model], name: str, scheduler: str, scale: float) -> None:
     model = loaded[name]
-    request = model.settle(Request(prompt=WORDS[0], steps=5, guidance_scale=scale, seed=5, scheduler=scheduler))
+    request = model.resolve(Request(prompt=WORDS[0], steps=5, guidance_scale=scale, seed=5, scheduler=scheduler))
     pipeline, trained = model.pipeline, model.pipeline.scheduler
     try:
         pipeline.scheduler = make_scheduler(scheduler, trained)
@@ -108,21 +109,21 @@ def test_other_families_share_a_batch_too(loaded: dict[str, Model], name: str) -
 def test_sizes_other_than_the_trained_one(sd: Model) -> None:
     assert alone(sd, Request(prompt="a", steps=2, seed=1, width=72, height=128)).size == (72, 128)
     with pytest.raises(InvalidValue, match="width was 136; allowed: 64 to 128 for sd"):
-        sd.settle(Request(prompt="a", width=136))
+        sd.resolve(Request(prompt="a", width=136))
 
 
 def test_an_unguided_row_costs_one_unet_row(sd: Model) -> None:
     batch = Batch(sd)
-    batch.join(sd.settle(Request(prompt="a", seed=1, guidance_scale=1)))
-    batch.join(sd.settle(Request(prompt="a", seed=1, guidance_scale=2)))
-    assert batch.width == 3
+    batch.join(sd.resolve(Request(prompt="a", seed=1, guidance_scale=1)))
+    batch.join(sd.resolve(Request(prompt="a", seed=1, guidance_scale=2)))
+    assert batch.num_rows == 3
 
 
 def test_steps_as_the_user_counts_them(sd: Model) -> None:
     """Heun and PNDM call the UNet more often than ``steps``; progress still ends at ``steps``."""
     for scheduler in SCHEDULERS:
         batch = Batch(sd)
-        row = batch.join(sd.settle(Request(prompt="a", seed=1, steps=6, scheduler=scheduler)))
+        row = batch.join(sd.resolve(Request(prompt="a", seed=1, steps=6, scheduler=scheduler)))
         seen = [row.step]
         while not batch.step():
             seen.append(row.step)
@@ -131,12 +132,12 @@ def test_steps_as_the_user_counts_them(sd: Model) -> None:
 
 def test_steps_that_a_scheduler_refuses(sd: Model) -> None:
     with pytest.raises(InvalidValue, match="steps was 120"):
-        Batch(sd).join(sd.settle(Request(prompt="a", seed=1, steps=120, scheduler="LCM")))
+        Batch(sd).join(sd.resolve(Request(prompt="a", seed=1, steps=120, scheduler="LCM")))
 
 
 def test_a_row_that_breaks_takes_no_other_with_it(sd: Model) -> None:
     batch, requests = Batch(sd), mixed(4, seed=6)
-    rows = [batch.join(sd.settle(replace(request, steps=6))) for request in requests]
+    rows = [batch.join(sd.resolve(replace(request, steps=6))) for request in requests]
 
     def broken(*args: object, **kwargs: object) -> None:
         raise ZeroDivisionError
@@ -154,7 +155,7 @@ def test_a_row_that_breaks_takes_no_other_with_it(sd: Model) -> None:
 
 def test_a_network_that_breaks_on_one_row_spares_the_others(sd: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     batch, requests = Batch(sd), [replace(r, steps=3) for r in mixed(3, seed=8)]
-    rows = [batch.join(sd.settle(r)) for r in requests]
+    rows = [batch.join(sd.resolve(r)) for r in requests]
     poison, forward = rows[1].positive.hidden, sd.pipeline.unet.forward
 
     def picky(sample, timestep, encoder_hidden_states, **rest):  # type: ignore[no-untyped-def]
@@ -194,7 +195,7 @@ def test_out_of_memory_lowers_the_limit_and_tries_again(
 
     monkeypatch.setattr(sd.pipeline.unet, "forward", small)
     batch = Batch(sd, limit=16)
-    rows = [batch.join(sd.settle(r)) for r in requests]
+    rows = [batch.join(sd.resolve(r)) for r in requests]
     while batch.rows:
         batch.step()
     assert 1 <= batch.limit <= 3
@@ -204,7 +205,7 @@ def test_out_of_memory_lowers_the_limit_and_tries_again(
 
 def test_previews_come_closer_to_the_picture(embedded: Model) -> None:
     batch = Batch(embedded)
-    row = batch.join(embedded.settle(Request(prompt=WORDS[0], seed=3, steps=12)))
+    row = batch.join(embedded.resolve(Request(prompt=WORDS[0], seed=3, steps=12)))
     assert batch.previews([row]) == [None]
     previews = []
     while not batch.step():
@@ -227,7 +228,7 @@ def test_a_decoder_that_finds_too_little_memory_gets_half(sd: Model, monkeypatch
         return decode(latents, *args, **kwargs)
 
     batch = Batch(sd)
-    rows = [batch.join(sd.settle(r)) for r in requests]
+    rows = [batch.join(sd.resolve(r)) for r in requests]
     while batch.rows:
         batch.step()
     monkeypatch.setattr(sd.pipeline.vae, "decode", small)

@@ -47,7 +47,7 @@ def by_torch(model: Model) -> Iterator[Counted]:
 
 def drawn(model: Model, *requests: Request, bucket: int = 0) -> list[np.ndarray]:
     batch = Batch(model, bucket=bucket)
-    rows = [batch.join(model.settle(request.settle())) for request in requests]
+    rows = [batch.join(model.resolve(request.with_seed())) for request in requests]
     while batch.rows:
         batch.step()
     return [np.asarray(image, np.int16) for image in batch.decode(rows)]
@@ -92,7 +92,7 @@ def test_bit_exact_pictures_and_odd_sizes_are_pytorchs(model: Model, by_torch: C
 
 def test_one_that_differs_is_not_used(model: Model) -> None:
     assert model.compiled is not None
-    streams = model.compiled._lone
+    streams = model.compiled._single_streams
     assert model.compiled._agrees(streams)
     name, weight = next((n, p) for n, p in model.pipeline.unet.named_parameters() if n.endswith("conv_out.weight"))
     with torch.no_grad():
@@ -107,16 +107,16 @@ def test_one_that_differs_is_not_used(model: Model) -> None:
 def test_while_a_lora_is_drawn_the_check_waits(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its hooks change what PyTorch gives, to whichever thread asks."""
     assert model.compiled is not None
-    monkeypatch.setattr(compiled, "TRIES", (0.0, 0.0))
+    monkeypatch.setattr(compiled, "RETRY_PAUSES", (0.0, 0.0))
     hook = model.pipeline.unet.conv_out.register_forward_hook(lambda module, given, out: out * 1.01)
-    assert not model.compiled._agrees_in_time(model.compiled._lone)
+    assert not model.compiled._agrees_with_retries(model.compiled._single_streams)
     monkeypatch.setattr(compiled.time, "sleep", lambda seconds: hook.remove())
-    assert model.compiled._agrees_in_time(model.compiled._lone)
+    assert model.compiled._agrees_with_retries(model.compiled._single_streams)
 
 
 def test_a_model_that_is_dropped_ends_its_process(model: Model, settings: Settings, tmp_path: Path) -> None:
     quick = replace(settings, compile_unet=True, data_folder=tmp_path)
-    found = CompiledUNet.begin(model.pipeline.unet, Path(model.pipeline.config._name_or_path), "other", quick)
+    found = CompiledUNet.start(model.pipeline.unet, Path(model.pipeline.config._name_or_path), "other", quick)
     assert found is not None
     while found._process is None:
         found.thread.join(0.01)
@@ -128,14 +128,14 @@ def test_a_model_that_is_dropped_ends_its_process(model: Model, settings: Settin
 
 def test_what_is_not_compiled(model: Model, settings: Settings, folders: dict[str, Any]) -> None:
     unet, folder = model.pipeline.unet, folders["sd"]
-    assert CompiledUNet.begin(unet, folder, "r", replace(settings, compile_unet=False)) is None
-    assert CompiledUNet.begin(unet, folder, "r", replace(settings, compile_unet=True, reproducible=True)) is None
+    assert CompiledUNet.start(unet, folder, "r", replace(settings, compile_unet=False)) is None
+    assert CompiledUNet.start(unet, folder, "r", replace(settings, compile_unet=True, reproducible=True)) is None
     xl = load(Source(name="sdxl", folder=folders["sdxl"]), replace(settings, compile_unet=True))
     assert xl.compiled is None
 
 
 def test_a_folder_that_cannot_be_read_leaves_pytorch(model: Model, settings: Settings, tmp_path: Any) -> None:
-    found = CompiledUNet.begin(
+    found = CompiledUNet.start(
         model.pipeline.unet, tmp_path, "no such", replace(settings, compile_unet=True, data_folder=tmp_path)
     )
     assert found is not None

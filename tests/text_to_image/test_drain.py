@@ -38,7 +38,7 @@ def fill(engine: Engine, steps: int) -> tuple[list[Ticket], list[Ticket]]:
 
 
 def end(ticket: Ticket) -> Done | Failed:
-    return next(event for event in reversed(ticket.take()) if isinstance(event, Done | Failed))
+    return next(event for event in reversed(ticket.take_events()) if isinstance(event, Done | Failed))
 
 
 def test_running_ones_end(small: Engine, monkeypatch: pytest.MonkeyPatch) -> None:

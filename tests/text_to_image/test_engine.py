@@ -45,7 +45,7 @@ def small(settings: Settings) -> Iterator[Engine]:
 
 
 def slow(monkeypatch: pytest.MonkeyPatch, engine: Engine, seconds: float = 0.03) -> None:
-    unet = engine._shelf.get("sd").pipeline.unet  # type: ignore[union-attr]
+    unet = engine._models.get("sd").pipeline.unet  # type: ignore[union-attr]
     forward = unet.forward
     monkeypatch.setattr(unet, "forward", lambda *a, **k: (time.sleep(seconds), forward(*a, **k))[1])
 
@@ -179,7 +179,7 @@ def test_a_fault_ends_one_request_and_not_its_neighbours(small: Engine, monkeypa
 
 
 def test_a_decoder_that_breaks_on_one_picture_spares_the_others(small: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    vae = small._shelf.get("sd").pipeline.vae  # type: ignore[union-attr]
+    vae = small._models.get("sd").pipeline.vae  # type: ignore[union-attr]
     decode, seen = vae.decode, []
 
     def picky(latents: torch.Tensor, **rest: object) -> object:
@@ -198,7 +198,7 @@ def test_a_decoder_that_breaks_on_one_picture_spares_the_others(small: Engine, m
 def test_memory_running_out_lowers_the_cap_and_loses_nobody(
     small: Engine, monkeypatch: pytest.MonkeyPatch, sd: Model
 ) -> None:
-    unet = small._shelf.get("sd").pipeline.unet  # type: ignore[union-attr]
+    unet = small._models.get("sd").pipeline.unet  # type: ignore[union-attr]
     forward = unet.forward
 
     def tight(sample: torch.Tensor, *args: object, **rest: object) -> object:
@@ -289,26 +289,27 @@ def test_a_model_that_leaves_leaves_the_memory(settings: Settings) -> None:
 
     engine = make(settings, default_model="sd", loaded_models=1)
     engine.submit(Request(prompt="a", steps=2)).result()
-    gone = weakref.ref(engine._shelf.get("sd").pipeline.unet)  # type: ignore[union-attr]
+    gone = weakref.ref(engine._models.get("sd").pipeline.unet)  # type: ignore[union-attr]
     seen: list[bool] = []
-    load = engine._shelf._load
+    load = engine._models._load
 
     def look(name: str) -> None:
         gc.collect()
         seen.append(gone() is None)
         load(name)
 
-    engine._shelf._load = look  # type: ignore[method-assign]
+    engine._models._load = look  # type: ignore[method-assign]
     engine.submit(Request(prompt="a", steps=2, model="sd2")).result()
     engine.close()
     assert seen == [True]
 
 
+@pytest.mark.slow
 def test_models_take_turns_in_one_place(settings: Settings) -> None:
     engine = make(settings, default_model="sd", loaded_models=1)
     tickets = [engine.submit(Request(prompt="a", steps=3, model=m)) for m in ("sd", "sd2", "sd", "sdxl")]
     assert [t.result().info["model"] for t in tickets] == ["sd", "sd2", "sd", "sdxl"]
-    assert len(engine._shelf.loaded) == 1
+    assert len(engine._models.loaded) == 1
     engine.close()
 
 
@@ -364,7 +365,7 @@ def test_a_turn_that_breaks_ends_whoever_is_there_and_the_next_are_served(
     slow(monkeypatch, small)
     under_way = [small.submit(Request(prompt="a", steps=100, seed=k)) for k in range(4)]  # 8 rows: full
     wait_for(lambda: small.status()["rows_in_batch"] == 8)
-    tell_queue, turns = small._tell_queue, []
+    tell_queue, turns = small._emit_positions, []
 
     def broken() -> None:
         turns.append(1)
@@ -372,7 +373,7 @@ def test_a_turn_that_breaks_ends_whoever_is_there_and_the_next_are_served(
             raise ZeroDivisionError
         tell_queue()
 
-    monkeypatch.setattr(small, "_tell_queue", broken)
+    monkeypatch.setattr(small, "_emit_positions", broken)
     under_way.append(small.submit(Request(prompt="a", steps=100)))
     for ticket in under_way:
         with pytest.raises(GenerationFailed, match=r"The engine broke \(ZeroDivisionError\)"):
@@ -403,7 +404,7 @@ def test_an_engine_whose_thread_has_died_says_so(small: Engine, monkeypatch: pyt
     def leave() -> None:
         raise SystemExit
 
-    monkeypatch.setattr(small, "_tell_queue", leave)
+    monkeypatch.setattr(small, "_emit_positions", leave)
     for ticket in tickets:
         with pytest.raises(ModelUnavailable, match="engine has ended"):
             ticket.result()

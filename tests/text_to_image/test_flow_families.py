@@ -28,7 +28,7 @@ OWN_NOISE = {"Euler a", "LCM"}  # draw random numbers at every step
 def ask(model: Model, **values: Any) -> Request:
     """At half the trained size, the smallest allowed."""
     size = model.size // 2
-    return model.settle(Request(**{"prompt": WORDS[0], "seed": 5, "steps": 4, "width": size, "height": size, **values}))
+    return model.resolve(Request(**{"prompt": WORDS[0], "seed": 5, "steps": 4, "width": size, "height": size, **values}))
 
 
 def company(model: Model, count: int, seed: int) -> list[Request]:
@@ -43,12 +43,12 @@ def plain(model: Model, request: Request) -> Any:
     """
     pipeline, trained, family = model.pipeline, model.pipeline.scheduler, model.family
     assert family is not None
-    scheduler, timesteps = family.plan(request)
+    scheduler, timesteps = family.make_schedule(request)
     scheduler.timesteps = torch.stack(timesteps)
     scheduler.set_timesteps = lambda steps=None, device=None, sigmas=None, mu=None: None
     generator = torch.Generator().manual_seed(request.seed)
     options = {"generator": generator} if request.scheduler in OWN_NOISE else {}
-    step, (height, width) = scheduler.step, family.shape(request)[2:]
+    step, (height, width) = scheduler.step, family.latent_shape(request)[2:]
 
     def patched(output: torch.Tensor, t: Any, latents: torch.Tensor, return_dict: bool) -> tuple[torch.Tensor]:
         if latents.ndim == 4:
@@ -91,7 +91,7 @@ def test_the_timesteps_are_the_pipelines_own(flows: dict[str, Model], name: str)
         request = ask(model, steps=3, width=width, scheduler="Euler")
         model.pipeline(request.prompt, width=width, height=request.height, num_inference_steps=3, output_type="latent")
         seen.append(model.pipeline.scheduler.timesteps.tolist())
-        assert [float(t) for t in model.family.plan(request)[1]] == seen[-1]  # type: ignore[union-attr]
+        assert [float(t) for t in model.family.make_schedule(request)[1]] == seen[-1]  # type: ignore[union-attr]
     assert (seen[0] == seen[1]) == (name != "flux")
 
 
@@ -103,13 +103,13 @@ def test_all_schedulers_walk_from_noise_to_the_same_picture(flows: dict[str, Mod
     family = flows[name].family
     assert family is not None
     request = ask(flows[name], steps=30, scheduler=scheduler)
-    plan, timesteps = family.plan(request)
-    middle = float(family.plan(replace(request, scheduler="Euler"))[1][15])
+    plan, timesteps = family.make_schedule(request)
+    middle = float(family.make_schedule(replace(request, scheduler="Euler"))[1][15])
     assert float(timesteps[0]) > 995 and 0.85 < float(timesteps[len(timesteps) // 2]) / middle < 1.15
     generator = torch.Generator().manual_seed(0)
-    clean, noise = torch.rand(family.shape(request), generator=generator), torch.randn(family.shape(request))
+    clean, noise = torch.rand(family.latent_shape(request), generator=generator), torch.randn(family.latent_shape(request))
     options = {"generator": generator} if scheduler in OWN_NOISE else {}
-    latents = family.start(plan, noise)
+    latents = family.initial_latents(plan, noise)
     for k, t in enumerate(timesteps):
         sigma = float(plan.sigmas[k]) if scheduler != "Heun" else float(t) / 1000
         latents = plan.step((latents - clean) / sigma, t, latents, **options, return_dict=False)[0]
@@ -128,12 +128,12 @@ def test_nothing_of_a_step_is_on_another_device(flows: dict[str, Model], name: s
     family = type(here)(pipeline, meta, torch.float32)
     there = {key: value.to(meta) for key, value in condition.added.items()}
     condition = replace(condition, hidden=condition.hidden.to(meta), added=there)
-    plan, timesteps = family.plan(request)
-    latents = family.start(plan, torch.empty(family.shape(request), device=meta))
+    plan, timesteps = family.make_schedule(request)
+    latents = family.initial_latents(plan, torch.empty(family.latent_shape(request), device=meta))
     for t in timesteps:
-        output = family.predict(family.scale(plan, latents, t), torch.tensor([float(t)]), [condition])
+        output = family.predict(family.scale_model_input(plan, latents, t), torch.tensor([float(t)]), [condition])
         latents = plan.step(output, t, latents, return_dict=False)[0]
-    assert latents.device == family.clean(latents, output, [float(t)]).device == meta
+    assert latents.device == family.clean_estimate(latents, output, [float(t)]).device == meta
 
 
 @pytest.mark.parametrize("name", ["sd3", "flux", "schnell"])
@@ -155,7 +155,7 @@ def test_guidance_costs_a_row_in_sd3_and_none_in_flux(flows: dict[str, Model]) -
         batch = Batch(flows[name])
         request = ask(flows[name], guidance_scale=4.0)
         batch.join(request)
-        assert batch.width == flows[name].rows(request) == width
+        assert batch.num_rows == flows[name].rows(request) == width
 
 
 def test_guidance_and_negative_prompt_change_what_they_should(flows: dict[str, Model]) -> None:
@@ -200,7 +200,7 @@ def test_the_last_preview_is_the_picture(flows: dict[str, Model]) -> None:
             assert preview is not None and preview.size == (row.request.width // 8, row.request.height // 8)
         family = model.family
         assert family is not None
-        clean = family.clean(row.noisy, row.output, [float(row.timesteps[-1])])
+        clean = family.clean_estimate(row.noisy, row.output, [float(row.timesteps[-1])])
         assert torch.allclose(clean, row.latents, atol=1e-5)
 
 

@@ -35,7 +35,7 @@ def plain(model: Model, request: Request) -> Image.Image:
         generator=torch.Generator().manual_seed(request.seed),
         **more,
     ).images[0]
-    return start.keep(image)
+    return start.composite(image)
 
 
 # diffusers' inpainting for SD3 wants 16 channels, and forgets the shift of the latents when it decodes
@@ -45,7 +45,7 @@ def plain(model: Model, request: Request) -> Image.Image:
 def test_a_row_is_what_the_pipelines_make(flows: dict[str, Model], name: str, masked: bool) -> None:
     mask = box(64, 64, 16) if masked else None
     for strength, scale in ((0.3, 5.0), (0.75, 0.0), (1.0, 5.0)):
-        start = StartPicture.of(scene(64, 64), mask, strength=strength)
+        start = StartPicture.from_images(scene(64, 64), mask, strength=strength)
         request = ask(flows[name], steps=7, scheduler="Euler", guidance_scale=scale, start=start)
         assert furthest(plain(flows[name], request), alone(flows[name], request)) <= 1, strength
 
@@ -59,12 +59,14 @@ def test_all_schedulers_walk_back_to_the_start_picture(
     """Where the velocity leads straight to the start picture: they begin as noisy as they believe to be."""
     family = flows[name].family
     assert family is not None
-    request = ask(flows[name], steps=20, scheduler=scheduler, start=StartPicture.of(scene(64, 64), strength=strength))
-    plan, timesteps = family.plan(request)
-    timesteps = family.later(plan, timesteps, request)
+    request = ask(
+        flows[name], steps=20, scheduler=scheduler, start=StartPicture.from_images(scene(64, 64), strength=strength)
+    )
+    plan, timesteps = family.make_schedule(request)
+    timesteps = family.remaining_timesteps(plan, timesteps, request)
     generator = torch.Generator().manual_seed(0)
-    clean, noise = (torch.randn(family.shape(request), generator=generator) for _ in range(2))
-    latents = family.noised(plan, clean, noise, timesteps[0])
+    clean, noise = (torch.randn(family.latent_shape(request), generator=generator) for _ in range(2))
+    latents = family.add_noise(plan, clean, noise, timesteps[0])
     options = {"generator": generator} if scheduler in OWN_NOISE else {}
     for t in timesteps:
         # of what is there now, whatever the timestep's rounding: (x - x0) / sigma
@@ -80,6 +82,6 @@ def test_all_schedulers_walk_back_to_the_start_picture(
 @pytest.mark.parametrize("bucket", [0, 4])
 @pytest.mark.parametrize("name", ["sd3", "flux"])
 def test_company_changes_nothing(flows: dict[str, Model], name: str, bucket: int) -> None:
-    requests = [flows[name].settle(request) for request in with_starts(company(flows[name], 9, seed=4), 64)]
+    requests = [flows[name].resolve(request) for request in with_starts(company(flows[name], 9, seed=4), 64)]
     for request, picture in zip(requests, together(flows[name], requests, bucket=bucket), strict=True):
         assert furthest(picture, alone(flows[name], request, bucket=bucket)) <= (0 if bucket else 1), request

@@ -29,7 +29,7 @@ def test_newest_first_and_only_ones_own(tmp_path: Path) -> None:
 def test_a_key_from_the_browser_is_never_a_path(tmp_path: Path, key: object) -> None:
     gallery = Gallery(tmp_path / "g", hours=1)
     (tmp_path / "keep.png").write_bytes(b"x")
-    assert gallery.pictures(key) == [] and not gallery.knows(key)  # type: ignore[arg-type]
+    assert gallery.pictures(key) == [] and not gallery.is_key(key)  # type: ignore[arg-type]
     gallery.clear(key)  # type: ignore[arg-type]
     with pytest.raises(ValueError):
         gallery.add(key, b"", "x")  # type: ignore[arg-type]
@@ -49,7 +49,7 @@ def test_an_address_is_of_one_picture_and_does_not_tell_its_visitor(tmp_path: Pa
     gallery = Gallery(tmp_path / "g", hours=1)
     ann, ben = gallery.new_visitor(), gallery.new_visitor()
     path = gallery.add(ann, b"1", "a-red-car-5")
-    assert gallery.at(path.parent.name, path.name) == gallery.find(ann, path.name) == path
+    assert gallery.path_of(path.parent.name, path.name) == gallery.find(ann, path.name) == path
     assert ann not in str(path) and gallery.find(ben, path.name) is None
     for home, name in [
         ("..", path.name),
@@ -58,11 +58,11 @@ def test_an_address_is_of_one_picture_and_does_not_tell_its_visitor(tmp_path: Pa
         ("", ""),
         (1, 2),
     ]:
-        assert gallery.at(home, name) is None
+        assert gallery.path_of(home, name) is None
     gallery.remove(ben, path.name)
     assert path.exists()
     gallery.remove(ann, path.name)
-    assert gallery.at(path.parent.name, path.name) is None
+    assert gallery.path_of(path.parent.name, path.name) is None
 
 
 def test_all_in_a_zip_for_some_minutes(tmp_path: Path) -> None:
@@ -71,11 +71,11 @@ def test_all_in_a_zip_for_some_minutes(tmp_path: Path) -> None:
     for content in (b"1", b"2"):
         gallery.add(visitor, content, "a-red-car-5")
     gallery.add(visitor, b"3", "a-boat-6")
-    path = gallery.zipped(visitor)
-    assert gallery.at("zip", path.name) == path
+    path = gallery.zip_all(visitor)
+    assert gallery.path_of("zip", path.name) == path
     with zipfile.ZipFile(path) as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
     assert found == {"a-boat-6.png": b"3", "a-red-car-5.png": b"2", "a-red-car-5-2.png": b"1"}
     os.utime(path, (time.time() - ZIP_SECONDS - 1,) * 2)
     gallery.sweep()
-    assert gallery.at("zip", path.name) is None and len(gallery.pictures(visitor)) == 3
+    assert gallery.path_of("zip", path.name) is None and len(gallery.pictures(visitor)) == 3

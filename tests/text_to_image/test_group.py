@@ -17,9 +17,9 @@ from lib.text_to_image.threads import Threads
 @pytest.fixture
 def group(sd: Model, settings: Settings, monkeypatch: pytest.MonkeyPatch) -> Group:
     threads = Threads(torch.device("meta"))
-    threads.most = 2
+    threads.max_threads = 2
     monkeypatch.setattr(sd, "threads", threads)
-    return Group(sd, sd.settle(Request(prompt="a")), settings)
+    return Group(sd, sd.resolve(Request(prompt="a")), settings)
 
 
 def decoded(group: Group, monkeypatch: pytest.MonkeyPatch, finished: list[Any], rows: list[Any], tick: float) -> list[int]:
@@ -43,5 +43,5 @@ def test_one_waits_for_a_second_but_not_long(group: Group, monkeypatch: pytest.M
 
 
 def test_where_one_thread_computes_nothing_waits(group: Group, monkeypatch: pytest.MonkeyPatch) -> None:
-    group.batch.model.threads.most = 1
+    group.batch.model.threads.max_threads = 1
     assert decoded(group, monkeypatch, ["one"], [object()], 0.11) == [1, 1, 1, 1]

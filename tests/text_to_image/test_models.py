@@ -11,7 +11,7 @@ import torch
 
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.settings import Settings
-from lib.text_to_image import known, model_loading
+from lib.text_to_image import model_files, model_loading
 from lib.text_to_image.families import FAMILIES
 from lib.text_to_image.families.flow_schedulers import FLOW_SCHEDULERS
 from lib.text_to_image.model_loading import load
@@ -116,6 +116,6 @@ def test_models_of_flow_matching_get_a_scheduler_that_they_take() -> None:
 
 def test_a_folder_by_any_name_gets_a_scheduler_that_it_takes(folders: dict[str, Path], tmp_path: Path) -> None:
     for model, takes in (("sd", SCHEDULERS), ("sd3", FLOW_SCHEDULERS), ("flux", FLOW_SCHEDULERS)):
-        kind = known.pipeline(Source(name="mine", folder=folders[model]))
+        kind = model_files.pipeline_class(Source(name="mine", folder=folders[model]))
         assert kind and suggested("mine", kind)["scheduler"] in takes
-    assert known.pipeline(Source(name="mine", folder=tmp_path)) == ""
+    assert model_files.pipeline_class(Source(name="mine", folder=tmp_path)) == ""

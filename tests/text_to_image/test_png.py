@@ -28,7 +28,7 @@ def picture_with(**chunks: str) -> bytes:
 
 def draw(model: Model, request: Request) -> bytes:
     batch = Batch(model)
-    row = batch.join(model.settle(request.settle()))
+    row = batch.join(model.resolve(request.with_seed()))
     while not batch.step():
         pass
     return png.encode(batch.decode([row])[0], describe(model, row.request, 0.1))
@@ -53,11 +53,11 @@ def test_the_parameters_chunk_follows_a1111(sd: Model) -> None:
 
 
 def test_a_stopped_picture_says_so_and_can_be_made_whole(sd: Model) -> None:
-    asked = sd.settle(Request(prompt="a car", steps=5, seed=7))
+    asked = sd.resolve(Request(prompt="a car", steps=5, seed=7))
     ticket = Ticket(asked)
     ticket.emit(Step(2, 5, Image.new("RGB", (8, 8)), None))
     ticket.cancel()
-    stopped = next(event for event in ticket.take() if isinstance(event, Stopped))
+    stopped = next(event for event in ticket.take_events() if isinstance(event, Stopped))
     data = png.encode(stopped.image, stopped.info)
     assert Image.open(io.BytesIO(data)).size == (64, 64)
     last = Image.open(io.BytesIO(data)).info["parameters"].splitlines()[-1]

@@ -35,9 +35,9 @@ def test_a_prompt_may_be_any_text_that_a_file_can_hold() -> None:
 
 
 def test_settling_draws_a_seed_once() -> None:
-    first, second = (Request(prompt="a").settle().seed for _ in range(2))
+    first, second = (Request(prompt="a").with_seed().seed for _ in range(2))
     assert first != second and 0 <= first < 2**32
-    assert Request(prompt="a", seed=0).settle().seed == 0
+    assert Request(prompt="a", seed=0).with_seed().seed == 0
 
 
 @pytest.mark.parametrize(("scale", "guided"), [(0, False), (1, False), (1.1, True), (7.5, True)])
@@ -46,15 +46,15 @@ def test_guidance_up_to_one_is_none(scale: float, guided: bool) -> None:
 
 
 def test_several_pictures_have_seeds_that_follow_each_other() -> None:
-    several = Request(prompt="a", seed=5, count=3).each()
+    several = Request(prompt="a", seed=5, count=3).per_picture()
     assert [(one.seed, one.count) for one in several] == [(5, 1), (6, 1), (7, 1)]
-    assert Request(prompt="a", seed=5).each() == [Request(prompt="a", seed=5)]
-    last = Request(prompt="a", seed=2**32 - 2, count=3).each()
+    assert Request(prompt="a", seed=5).per_picture() == [Request(prompt="a", seed=5)]
+    last = Request(prompt="a", seed=2**32 - 2, count=3).per_picture()
     assert [one.seed for one in last] == [2**32 - 2, 2**32 - 1, 0]
 
 
 def test_a_random_seed_is_drawn_once_for_all() -> None:
-    seeds = [one.seed for one in Request(prompt="a", count=8).each()]
+    seeds = [one.seed for one in Request(prompt="a", count=8).per_picture()]
     assert seeds[0] >= 0 and seeds == [(seeds[0] + k) % 2**32 for k in range(8)]
 
 

@@ -19,7 +19,7 @@ from lib.text_to_image.events import Done, Step
 from lib.text_to_image.model_loading import load
 from lib.text_to_image.models import Model, Source
 from lib.text_to_image.request import Request
-from lib.text_to_image.safety import FLAGGED, blurred
+from lib.text_to_image.safety import FLAGGED, blur
 from lib.text_to_image.zero_gpu import PerCallEngine
 from tests import tiny
 from tests.text_to_image.test_batch import alone, furthest, mixed
@@ -82,7 +82,7 @@ def test_a_flagged_picture_is_blurred_and_says_so(engine: Engine, checked: Setti
     assert done.info["notes"] == [FLAGGED]
     free = engine.submit(replace(ASK, model=f"{kind}-passes")).result()
     assert free.info["notes"] == []
-    assert done.image.tobytes() == blurred(free.image).tobytes()
+    assert done.image.tobytes() == blur(free.image).tobytes()
     assert detail(done.image) < 0.1 * detail(free.image)
     # never black: the colours on the whole are still there
     means = [np.asarray(image, float).mean(axis=(0, 1)) for image in (done.image, free.image)]
@@ -107,7 +107,7 @@ def test_what_passes_is_what_it_is_without_a_checker(checked: Settings, engine: 
 def test_each_picture_of_a_batch_is_looked_at_by_itself(checked: Settings) -> None:
     model = read(checked, "sd-passes")
     assert model.safety is not None
-    requests = [model.settle(request) for request in mixed(6, seed=4)]
+    requests = [model.resolve(request) for request in mixed(6, seed=4)]
     pictures = [alone(model, request) for request in requests]
     embeds = []
     for picture in pictures:  # a threshold between two of them
@@ -125,14 +125,14 @@ def test_previews_are_blurred_where_pictures_are_checked(checked: Settings) -> N
     def previews(settings: Settings) -> Image.Image:
         model = read(settings, "sd-passes")
         batch = Batch(model)
-        row = batch.join(model.settle(ASK))
+        row = batch.join(model.resolve(ASK))
         batch.step()
         found = batch.previews([row])[0]
         assert found is not None
         return found
 
     open_, coarse = previews(replace(checked, safety_checker=False)), previews(checked)
-    assert coarse.size == open_.size and coarse.tobytes() == blurred(open_).tobytes() != open_.tobytes()
+    assert coarse.size == open_.size and coarse.tobytes() == blur(open_).tobytes() != open_.tobytes()
 
 
 def test_where_the_model_ships_none_it_says_so(engine: Engine, caplog: pytest.LogCaptureFixture) -> None:

@@ -41,7 +41,7 @@ def old(loaded: dict[str, Model], monkeypatch: pytest.MonkeyPatch) -> Model:
 
 
 def ask(model: Model, steps: int) -> Request:
-    return model.settle(Request(prompt="a", steps=steps, seed=3))
+    return model.resolve(Request(prompt="a", steps=steps, seed=3))
 
 
 def draw(model: Model, steps: int) -> tuple[np.ndarray, list[int]]:
@@ -76,9 +76,9 @@ def test_without_a_callback_it_can_be_stopped(old: Model) -> None:
 
 @pytest.mark.parametrize("masked", [False, True])
 def test_a_pipeline_that_begins_with_a_picture(loaded: dict[str, Model], masked: bool) -> None:
-    start = StartPicture.of(scene(64, 64), box(64, 64, 24) if masked else None, strength=0.5)
+    start = StartPicture.from_images(scene(64, 64), box(64, 64, 24) if masked else None, strength=0.5)
     batch, seen = SoloBatch(loaded["sd"]), []
-    row = batch.join(loaded["sd"].settle(Request(prompt="a", steps=8, seed=3, scheduler="DDIM", start=start)))
+    row = batch.join(loaded["sd"].resolve(Request(prompt="a", steps=8, seed=3, scheduler="DDIM", start=start)))
     while not batch.step():
         seen.append(row.step)
     assert row.error is None and row.steps == 4 and seen == [1, 2, 3, 4]
@@ -87,8 +87,8 @@ def test_a_pipeline_that_begins_with_a_picture(loaded: dict[str, Model], masked:
 
 @pytest.mark.parametrize("field", ["image", "mask"])
 def test_a_pipeline_that_begins_with_none(loaded: dict[str, Model], field: str) -> None:
-    start = StartPicture.of(scene(256, 256), box(256, 256) if field == "mask" else None)
-    request = loaded["pixart"].settle(Request(prompt="a", steps=4, seed=3, start=start))
+    start = StartPicture.from_images(scene(256, 256), box(256, 256) if field == "mask" else None)
+    request = loaded["pixart"].resolve(Request(prompt="a", steps=4, seed=3, start=start))
     words = f"{field} was 'a picture'; allowed: no {field}, because pixart does not take one"
     with pytest.raises(InvalidValue, match=words):
         SoloBatch(loaded["pixart"]).join(request)

@@ -11,9 +11,9 @@ from PIL import Image, ImageDraw
 
 from lib.errors import InvalidFile, InvalidValue, LimitExceeded
 from lib.settings import Settings
-from lib.text_to_image import intake
-from lib.text_to_image.intake import Intake
-from lib.text_to_image.start_picture import StartPicture, soft, strength_of
+from lib.text_to_image import start_picture_reader
+from lib.text_to_image.start_picture import StartPicture, soft_mask, strength_of
+from lib.text_to_image.start_picture_reader import StartPictureReader
 
 
 def scene(width: int = 128, height: int = 128, seed: int = 0) -> Image.Image:
@@ -58,7 +58,7 @@ def test_a_strength_may_come_as_text() -> None:
 def test_the_picture_to_draw_has_the_start_picture_s_shape(
     shape: tuple[int, int], own: int, asked: tuple[int, int], size: tuple[int, int]
 ) -> None:
-    assert StartPicture.of(Image.new("RGB", shape)).size(own, *asked) == size
+    assert StartPicture.from_images(Image.new("RGB", shape)).size(own, *asked) == size
 
 
 def test_fitting_cuts_off_evenly_and_the_mask_with_it() -> None:
@@ -66,38 +66,38 @@ def test_fitting_cuts_off_evenly_and_the_mask_with_it() -> None:
     wide.paste("blue", (100, 0, 200, 100))
     mask = Image.new("L", (30, 10))
     mask.paste(255, (10, 0, 20, 10))
-    start = StartPicture.of(wide, mask, strength=0.5).fitted(64, 64)
+    start = StartPicture.from_images(wide, mask, strength=0.5).fit(64, 64)
     assert start.image.size == start.mask_image.size == (64, 64)
     assert start.image.getpixel((32, 32)) == (0, 0, 255) and start.mask_image.getpixel((32, 32)) == 255
-    assert start.strength == 0.5 and start.fitted(64, 64) is start
+    assert start.strength == 0.5 and start.fit(64, 64) is start
 
 
 def test_huge_pictures_are_kept_smaller() -> None:
-    start = StartPicture.of(Image.new("RGB", (5000, 1000)), Image.new("L", (10, 10), 255))
+    start = StartPicture.from_images(Image.new("RGB", (5000, 1000)), Image.new("L", (10, 10), 255))
     assert (start.width, start.height) == (2048, 410) and len(start.mask or b"") == 2048 * 410
 
 
 def test_what_is_outside_of_the_mask_stays_to_the_bit() -> None:
     old, new = scene(seed=1), scene(seed=2)
-    kept = np.asarray(StartPicture.of(old, box()).keep(new))
+    kept = np.asarray(StartPicture.from_images(old, box()).keep(new))
     assert np.array_equal(kept[:, :64], np.asarray(old)[:, :64])
     assert np.array_equal(kept[:, 68:], np.asarray(new)[:, 68:])
-    assert StartPicture.of(old).keep(new) is new
+    assert StartPicture.from_images(old).keep(new) is new
 
 
 @pytest.mark.parametrize("edge", [1, 4])
 def test_a_mask_s_edge_is_soft_and_a_thin_mask_is_there(edge: int) -> None:
-    share = soft(box(left=64), edge)
+    share = soft_mask(box(left=64), edge)
     assert share[:, :64].max() == 0 and share[:, 64 + 2 * edge :].min() == 1
     assert (np.diff(share, axis=1) >= 0).all() and 0 < share[0, 64 + edge // 2] < 1
     line = Image.new("L", (64, 64))
     line.paste(255, (30, 0, 31, 64))
-    assert soft(line, edge)[:, 30].min() == 1
+    assert soft_mask(line, edge)[:, 30].min() == 1
 
 
 @pytest.fixture(scope="module")
-def opener(settings: Settings) -> Iterator[Intake]:
-    found = Intake(settings)
+def opener(settings: Settings) -> Iterator[StartPictureReader]:
+    found = StartPictureReader(settings)
     yield found
     found.close()
 
@@ -107,7 +107,7 @@ def saved(path: Path, image: Image.Image, **options: object) -> Path:
     return path
 
 
-def test_files_become_pixels(opener: Intake, tmp_path: Path) -> None:
+def test_files_become_pixels(opener: StartPictureReader, tmp_path: Path) -> None:
     picture = saved(tmp_path / "a.png", scene(120, 80))
     start = opener.read(picture, saved(tmp_path / "m.png", box(60, 40, 30)), strength="0.4")
     assert (start.width, start.height, start.strength) == (120, 80, 0.4)
@@ -118,7 +118,7 @@ def test_files_become_pixels(opener: Intake, tmp_path: Path) -> None:
     assert opener.read(saved(tmp_path / "a.jpg", scene(120, 80))).mask is None
 
 
-def test_a_painted_layer_is_a_mask_too(opener: Intake, tmp_path: Path) -> None:
+def test_a_painted_layer_is_a_mask_too(opener: StartPictureReader, tmp_path: Path) -> None:
     layer = Image.new("RGBA", (64, 64), (0, 0, 0, 0))
     layer.paste((10, 10, 10, 190), (0, 0, 32, 64))  # the brush of the page lets the picture show through
     start = opener.read(saved(tmp_path / "a.png", scene(64, 64)), saved(tmp_path / "m.png", layer), strokes=True)
@@ -141,7 +141,7 @@ def bomb(side: int) -> bytes:
         (b"\x89PNG\r\n\x1a\n" + bytes(40), "."),
     ],
 )
-def test_what_is_no_picture_is_refused(opener: Intake, tmp_path: Path, data: bytes, words: str) -> None:
+def test_what_is_no_picture_is_refused(opener: StartPictureReader, tmp_path: Path, data: bytes, words: str) -> None:
     (tmp_path / "a.png").write_bytes(data)
     good = saved(tmp_path / "b.png", scene(64, 64))
     with pytest.raises(InvalidFile, match=rf"^The image cannot be used: .*({words})") as caught:
@@ -154,9 +154,11 @@ def test_what_is_no_picture_is_refused(opener: Intake, tmp_path: Path, data: byt
 
 
 def test_a_picture_that_takes_too_much_memory_ends_in_its_own_process(
-    opener: Intake, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    opener: StartPictureReader, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(intake, "LIMITS", intake.Limits(memory_mb=90, cpu_seconds=30, wall_seconds=60))
+    monkeypatch.setattr(
+        start_picture_reader, "LIMITS", start_picture_reader.Limits(memory_mb=90, cpu_seconds=30, wall_seconds=60)
+    )
     big = saved(tmp_path / "a.jpg", Image.effect_noise((6000, 6000), 50).convert("RGB"))
     with pytest.raises(LimitExceeded, match="memory"):
         opener.read(big)

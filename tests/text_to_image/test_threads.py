@@ -12,7 +12,7 @@ import torch
 from lib.text_to_image import threads as module
 from lib.text_to_image.batch import Batch
 from lib.text_to_image.models import Model
-from lib.text_to_image.threads import LATEST, Race, Threads
+from lib.text_to_image.threads import MAX_PAUSE, Race, Threads
 from tests.text_to_image.test_batch import alone, furthest, mixed, together
 
 CPU = torch.device("cpu")
@@ -73,10 +73,10 @@ def drive(race: Race, seconds: dict[int, float], calls: int) -> list[int]:
 def test_shared_calls_get_what_is_quicker_and_the_other_is_tried_now_and_then() -> None:
     race = Race()
     chosen = drive(race, {1: 2.0, 4: 1.0}, 500)
-    assert 400 // LATEST <= chosen.count(1) <= 20
+    assert 400 // MAX_PAUSE <= chosen.count(1) <= 20
     chosen = drive(race, {1: 2.0, 4: 9.0}, 500)  # somebody else wants the cores now
     assert chosen[:5].count(4) <= 3 and chosen.count(4) <= 24
-    assert drive(race, {1: 2.0, 4: 1.0}, 500)[2 * LATEST :].count(4) > 300  # and went again
+    assert drive(race, {1: 2.0, 4: 1.0}, 500)[2 * MAX_PAUSE :].count(4) > 300  # and went again
 
 
 def test_each_width_and_network_has_a_race_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -129,8 +129,8 @@ def test_the_embedded_model_alone_has_one_thread_in_company_a_race(embedded: Mod
     seen.clear()
     batch = Batch(embedded)
     for request in requests:
-        batch.join(embedded.settle(request))
-    n = batch.width
+        batch.join(embedded.resolve(request))
+    n = batch.num_rows
     batch.step()
     assert len(seen) == 4 and {threads for threads, _ in seen} == {1} and sum(rows for _, rows in seen) == n
     seen.clear()
@@ -139,7 +139,7 @@ def test_the_embedded_model_alone_has_one_thread_in_company_a_race(embedded: Mod
     seen.clear()
     batch = Batch(embedded, bucket=6)
     for request in requests:
-        batch.join(embedded.settle(request))
+        batch.join(embedded.resolve(request))
     batch.step()
     assert seen == [(1, 6)]
 
@@ -149,7 +149,7 @@ def test_a_change_of_threads_at_every_step_does_not_show(embedded: Model, monkey
     monkeypatch.setattr(embedded, "threads", Threads(CPU))
     expected = [alone(embedded, request) for request in requests]
     turn = iter(range(10**6))
-    monkeypatch.setattr(Race, "choose", lambda self, one, most: (one, 2, most)[next(turn) % 3])
+    monkeypatch.setattr(Race, "choose", lambda self, one, max_threads: (one, 2, max_threads)[next(turn) % 3])
     for request, picture, wanted in zip(requests, together(embedded, requests), expected, strict=True):
         assert furthest(picture, wanted) <= 1, request
     assert next(turn) > 8

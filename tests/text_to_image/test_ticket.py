@@ -45,25 +45,25 @@ def test_a_stop_keeps_the_last_preview() -> None:
     t.emit(Step(19, 150, previews[1], None))
     t.emit(Step(20, 150, None, None))  # nobody needs a new preview at every step
     t.cancel()
-    step, stopped, end = t.take()
+    step, stopped, end = t.take_events()
     assert isinstance(step, Step) and isinstance(end, Failed) and isinstance(end.error, Cancelled)
     assert isinstance(stopped, Stopped) and (stopped.step, stopped.steps) == (19, 150)
     assert stopped.image.size == (64, 32) and stopped.image.getpixel((20, 20)) == (0, 0, 255)
     assert stopped.info["stopped"] == {"step": 19, "steps": 150} and stopped.info["seed"] == 3
     t.cancel()
-    assert t.take() == []
+    assert t.take_events() == []
 
 
 def test_a_stop_without_a_preview_or_after_the_end_keeps_nothing() -> None:
     t = ticket()
     t.emit(Step(1, 2, None, None))
     t.cancel()
-    assert [type(event) for event in t.take()] == [Step, Failed]
+    assert [type(event) for event in t.take_events()] == [Step, Failed]
     t = ticket()
     t.emit(Step(1, 2, Image.new("RGB", (8, 8)), None))
     t.emit(PICTURE)
     t.cancel()
-    assert [type(event) for event in t.take()] == [Step, Done]
+    assert [type(event) for event in t.take_events()] == [Step, Done]
 
 
 def test_follow_wakes_from_another_thread_and_raises_the_failure() -> None:

@@ -61,7 +61,7 @@ def test_same_events_same_picture(per_call: PerCallEngine, lender: Lender, sd: M
 
 
 def test_a_start_picture_goes_along(per_call: PerCallEngine, sd: Model) -> None:
-    start = StartPicture.of(scene(80, 80), box(80, 80, 40), strength=0.5)
+    start = StartPicture.from_images(scene(80, 80), box(80, 80, 40), strength=0.5)
     request = Request(prompt="a car", steps=6, seed=4, start=start)
     events = list(per_call.submit(request).events())
     assert {e.steps for e in events if isinstance(e, Step)} == {3}

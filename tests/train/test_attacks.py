@@ -173,7 +173,7 @@ def test_what_a_killed_upload_left_is_removed(trainer: Trainer) -> None:
 
 
 def test_a_run_that_cannot_be_loaded_does_not_end_the_process_of_others(monkeypatch: Any) -> None:
-    class Networks:
+    class NetworkCache:
         def ready(self, folder: str, runtime: str) -> Any:
             if folder == "/bad":
                 raise KeyError("/secret/path")
@@ -184,6 +184,6 @@ def test_a_run_that_cannot_be_loaded_does_not_end_the_process_of_others(monkeypa
     monkeypatch.setattr(serving, "send", lambda end, message: sent.append(message))
     ends: list[Any] = [threading.Lock(), threading.Lock()]  # anything that closes in a with
     waiting = [(ends[0], {"run": "/bad", "pictures": []}), (ends[1], {"run": "/good", "pictures": []})]
-    assert serving.answer(waiting, Networks()) == 2  # type: ignore[arg-type]
+    assert serving.answer(waiting, NetworkCache()) == 2  # type: ignore[arg-type]
     assert "KeyError" in sent[0]["error"] and "secret" not in sent[0]["error"]
     assert sent[1] == {"pictures": [{"error": "/good"}], "loading": 0.0, "error": ""}

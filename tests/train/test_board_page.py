@@ -261,6 +261,7 @@ TABS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_every_tab_loads_without_another_host(address: str, watched: Watched) -> None:
     page = watched.page

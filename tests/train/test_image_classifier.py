@@ -178,6 +178,7 @@ def test_onnx_labels_and_summary(model: image_classifier.ImageClassifier, capsys
     assert "efficientnet_lite0: 3.4 M parameters" in said and "48 x 48 x 3" in said and "cross, disc, stripes" in said
 
 
+@pytest.mark.slow
 def test_the_command_line_exports_such_a_run(
     model: image_classifier.ImageClassifier, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kept: str
 ) -> None:

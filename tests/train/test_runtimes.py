@@ -9,9 +9,9 @@ import pytest
 from lib.errors import InvalidValue, NotFound
 from lib.train import serving
 from lib.train.data import DataSet
-from lib.train.edge import kept, onnx_file, targets
-from lib.train.edge.rows import PROVEN, Row
-from lib.train.loaded import KEPT, RUNTIMES, Networks, file_for
+from lib.train.edge import export_store, onnx_file, targets
+from lib.train.edge.export_row import PROVEN, ExportRow
+from lib.train.network_cache import MAX_NETWORKS, RUNTIMES, NetworkCache, file_for
 from lib.train.runs import Run
 from lib.train.training import BEST
 from tests.train.conftest import Conduct
@@ -26,16 +26,23 @@ def export(run: Run, tmp_path: Path) -> Path:
     """As the exporter leaves it, without its checks."""
     made = tmp_path / "made.onnx"
     onnx_file.write(run, made, {})
-    (run.folder / kept.FOLDER).mkdir(exist_ok=True)
+    (run.folder / export_store.FOLDER).mkdir(exist_ok=True)
     target = targets.find("onnx")
-    row = Row(target=target.name, verdict=PROVEN, file=target.file, sha256=kept.digest(made), weights=kept.weights(run))
-    kept.keep(run, target, row, made)
-    return run.folder / kept.FOLDER / target.file
+    row = ExportRow(
+        target=target.name,
+        verdict=PROVEN,
+        file=target.file,
+        sha256=export_store.digest(made),
+        weights=export_store.weights_sha256(run),
+    )
+    export_store.save(run, target, row, made)
+    return run.folder / export_store.FOLDER / target.file
 
 
+@pytest.mark.slow
 def test_onnxruntime_says_the_same_and_is_opened_once(run: Run, data: DataSet, tmp_path: Path) -> None:
     export(run, tmp_path)
-    networks = Networks(())
+    networks = NetworkCache(())
     network = networks.get(str(run.folder))
     (tmp_path / "broken.png").write_bytes(b"no picture")
     paths = [[str(data.path(0)), str(tmp_path / "broken.png")], [str(data.path(20))]]
@@ -49,7 +56,7 @@ def test_onnxruntime_says_the_same_and_is_opened_once(run: Run, data: DataSet, t
     opened = network.open("onnxruntime")
     assert opened is network.open("onnxruntime") and network.open("pytorch") is None
     networks.close()
-    assert network._open == {} and KEPT >= 1
+    assert network._open == {} and MAX_NETWORKS >= 1
 
 
 @pytest.mark.slow

@@ -19,8 +19,8 @@ import pytest
 from lib.errors import InvalidFile, InvalidValue, JobFailed, NotFound
 from lib.settings import Settings
 from lib.train.recipe import Recipe
+from lib.train.running_training import RunningTraining
 from lib.train.trainer import NICE, Trainer
-from lib.train.under_way import UnderWay
 from tests.train.conftest import shapes
 
 QUICK = Recipe(image_size=32, epochs=1, batch_size=8)
@@ -66,7 +66,7 @@ def wait(condition: Callable[[], object], seconds: float = 120) -> None:
         time.sleep(0.05)
 
 
-def epochs(one: UnderWay) -> int:
+def epochs(one: RunningTraining) -> int:
     return len(one.run.read().get("epochs") or ())
 
 
@@ -103,10 +103,11 @@ def test_an_upload_is_trained_evaluated_and_classifies(
     session = onnxruntime.InferenceSession(tmp_path / "model.onnx")
     pixels = np.asarray(Image.open(pictures[0]), dtype=np.float32).transpose(2, 0, 1)[None]
     (found,) = session.run(None, {"pixels": pixels})
-    assert found[0] == pytest.approx(list(rows[0]["scores"].values()), abs=2e-3)
+    assert found[0] == pytest.approx(list(rows[0].scores.values()), abs=2e-3)
     assert json.loads(session.get_modelmeta().custom_metadata_map["labels"]) == onnx["classes"]
 
 
+@pytest.mark.slow
 def test_requests_that_arrive_together_share_a_forward_pass(
     trainer: Trainer, uploaded: tuple[str, str], tmp_path: Path
 ) -> None:
@@ -116,7 +117,7 @@ def test_requests_that_arrive_together_share_a_forward_pass(
     one = trainer.train(owner, id, QUICK, "")
     assert one.done.wait(180) and one.error is None
     picture = shapes(tmp_path, 2) / "disc" / "00.png"
-    network, calls = serving.Loaded(one.run, ()), []
+    network, calls = serving.LoadedRun(one.run, ()), []
     forward = network.classifier.probabilities
     network.classifier.probabilities = lambda pixels: calls.append(len(pixels)) or forward(pixels)  # type: ignore[method-assign]
     together = serving.classify(network, [[str(picture)], [str(picture)] * 2])
@@ -146,6 +147,7 @@ def test_a_classifying_process_that_hangs_is_replaced(
     wait(lambda: not worker.is_running() or worker.status() == psutil.STATUS_ZOMBIE)
 
 
+@pytest.mark.slow
 def test_a_stop_is_heard_in_the_middle_and_the_best_epoch_kept(trainer: Trainer, uploaded: tuple[str, str]) -> None:
     owner, id = uploaded
     one = trainer.train(owner, id, LONG, "")
@@ -243,7 +245,7 @@ def test_a_training_that_nobody_looks_at_is_stopped(
     one = trainer.train(owner, id, LONG, "")
     trainer.sweep()
     assert not one.done.is_set()
-    monkeypatch.setattr("lib.train.under_way.ABANDONED", 0.0)
+    monkeypatch.setattr("lib.train.running_training.ABANDONED", 0.0)
     trainer.sweep()
     assert one.done.wait(5) and one.run.read()["status"] == "stopped"
 

@@ -108,6 +108,7 @@ def test_early_stop(conduct: Conduct) -> None:
     assert run.read()["result"]["epoch"] == best
 
 
+@pytest.mark.slow
 def test_even_classes_weigh_the_same(finished: Conduct) -> None:
     assert weights(finished(class_weights=True)) == weights(finished())
 
@@ -122,6 +123,7 @@ def test_a_loss_that_is_no_number_is_said(conduct: Conduct) -> None:
     assert cut.read()["status"] == "failed" and "lower learning rate" in cut.read()["error"]
 
 
+@pytest.mark.slow
 def test_a_last_batch_of_one_picture_joins_the_one_before(conduct: Conduct) -> None:
     assert [len(b) for b in batches.cut(np.arange(17), 8)] == [8, 9]
     assert [len(b) for b in batches.cut(np.arange(16), 8)] == [8, 8]
@@ -199,6 +201,7 @@ def test_what_tensorboard_is_given(conduct: Conduct) -> None:
     assert tags["graph"]
 
 
+@pytest.mark.slow
 def test_a_resumed_run_has_each_step_once_in_tensorboard(conduct: Conduct) -> None:
     cut = conduct(until=lambda e: isinstance(e, Step) and e.step == 7, epochs=2, trackers=("tensorboard",))
     conduct(resume=cut, epochs=2, trackers=("tensorboard",))

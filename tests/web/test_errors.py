@@ -10,8 +10,8 @@ from fastapi.routing import APIRoute
 from starlette.testclient import TestClient
 
 from web import addresses
-from web.doors import Doors, Traffic
 from web.errors import handlers
+from web.request_middleware import RequestMiddleware, Traffic
 
 
 async def number(n: int) -> dict[str, int]:
@@ -35,7 +35,7 @@ def client() -> Iterator[TestClient]:
     traffic = Traffic(OURS)
     app = FastAPI(routes=traffic.routes, exception_handlers=handlers(traffic.routes))
     app.add_api_route("/gradio_api/numbers/{n}", number)
-    app.add_middleware(Doors, traffic=traffic)
+    app.add_middleware(RequestMiddleware, traffic=traffic)
     with TestClient(app, raise_server_exceptions=False) as client:
         yield client
 

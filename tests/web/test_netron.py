@@ -1,4 +1,4 @@
-"""Netron under our own address, and the shelf it fetches from: over HTTP as sent, and in a browser."""
+"""Netron under our own address, and the temporary files it fetches: over HTTP as sent, and in a browser."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ import onnx.parser
 import pytest
 
 from web import netron
-from web.shelf import GRACE_SECONDS, PREFIX, Shelf
+from web.temporary_files import GRACE_SECONDS, PREFIX, TemporaryFiles
 
 HOUR = 3600
 MODEL = """<ir_version: 9, opset_import: ["" : 17]>
@@ -38,21 +38,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
-    return Shelf(tmp_path / "shelf", hours=1)
+def temporary_files(tmp_path: Path) -> TemporaryFiles:
+    return TemporaryFiles(tmp_path / "files", hours=1)
 
 
 @pytest.fixture(scope="module")
 def site(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespace]:
     """A page with text above a frame, as Gradio serves it with our routes."""
-    shelf = Shelf(tmp_path_factory.mktemp("site") / "shelf", hours=1)
-    file = shelf.put(model)
+    temporary_files = TemporaryFiles(tmp_path_factory.mktemp("site") / "files", hours=1)
+    file = temporary_files.put(model)
     source = html.escape(netron.address(file, "my modèl & co"))
     with gr.Blocks(analytics_enabled=False) as demo:
         gr.Textbox(label="Words")
         gr.HTML('<div style="height: 1500px"></div>')
         gr.HTML(f'<iframe class="{netron.FRAME}" title="Graph" src="{source}" style="width: 100%; height: 600px"></iframe>')
-    routes = [*netron.routes(), *shelf.routes()]
+    routes = [*netron.routes(), *temporary_files.routes()]
     _, address, _ = demo.launch(
         server_name="127.0.0.1",
         prevent_thread_lock=True,
@@ -61,7 +61,7 @@ def site(model: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Simp
         quiet=True,
         css=netron.CSS,
     )
-    yield SimpleNamespace(address=address, shelf=shelf, file=file)
+    yield SimpleNamespace(address=address, temporary_files=temporary_files, file=file)
     demo.close(verbose=False)
 
 
@@ -169,7 +169,7 @@ def test_the_address_of_a_frame() -> None:
     assert netron.address("/x.onnx", "net").endswith("identifier=net.onnx")
 
 
-def test_a_file_on_the_shelf_is_fetched_and_never_shown(site: SimpleNamespace, model: Path) -> None:
+def test_a_temporary_file_is_fetched_and_never_shown(site: SimpleNamespace, model: Path) -> None:
     answer, body = get(site, f"{site.file}?cb=1")
     assert answer.status == 200
     assert body == model.read_bytes()
@@ -186,51 +186,53 @@ def test_an_unknown_file_is_answered_in_words(site: SimpleNamespace) -> None:
     assert answer.headers["Cache-Control"] == "private, no-store"
 
 
-def test_what_is_put_is_a_copy_with_a_name_and_a_time_of_its_own(shelf: Shelf, model: Path, tmp_path: Path) -> None:
+def test_what_is_put_is_a_copy_with_a_name_and_a_time_of_its_own(
+    temporary_files: TemporaryFiles, model: Path, tmp_path: Path
+) -> None:
     old = tmp_path / "old.onnx"
     shutil.copyfile(model, old)
     os.utime(old, (0, 0))
-    addresses = [shelf.put(old), shelf.put(old), shelf.put(old, ".json")]
+    addresses = [temporary_files.put(old), temporary_files.put(old), temporary_files.put(old, ".json")]
     assert [bool(re.fullmatch(r"/onnx-files/[\w-]{32}\.(onnx|json)", a)) for a in addresses] == [True] * 3
     assert len(set(addresses)) == 3
     assert old.exists()
     for address in addresses:
-        path = shelf.path(address.removeprefix(f"{PREFIX}/"))
+        path = temporary_files.path(address.removeprefix(f"{PREFIX}/"))
         assert path is not None
         assert path.read_bytes() == model.read_bytes()
 
 
-def test_a_failed_put_leaves_nothing(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_failed_put_leaves_nothing(temporary_files: TemporaryFiles, tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError):
-        shelf.put(tmp_path / "gone.onnx")
-    assert list(shelf.folder.iterdir()) == []
+        temporary_files.put(tmp_path / "gone.onnx")
+    assert list(temporary_files.folder.iterdir()) == []
 
 
-def test_a_file_expires_and_is_swept(shelf: Shelf, model: Path) -> None:
-    old, young = (shelf.put(model).removeprefix(f"{PREFIX}/") for _ in range(2))
-    path = shelf.folder / old
+def test_a_file_expires_and_is_swept(temporary_files: TemporaryFiles, model: Path) -> None:
+    old, young = (temporary_files.put(model).removeprefix(f"{PREFIX}/") for _ in range(2))
+    path = temporary_files.folder / old
     now = time.time()
     os.utime(path, (now, now - HOUR - GRACE_SECONDS / 2))
-    assert shelf.path(old) is None
-    shelf.sweep()
+    assert temporary_files.path(old) is None
+    temporary_files.sweep()
     assert path.exists()  # an answer may be on its way
     os.utime(path, (now, now - HOUR - 2 * GRACE_SECONDS))
-    other = shelf.folder / "notes.txt"
-    other.write_text("not the shelf's")
+    other = temporary_files.folder / "notes.txt"
+    other.write_text("not a temporary file")
     os.utime(other, (0, 0))
-    crashed = shelf.folder / f"{'a' * 32}.onnx.part"
+    crashed = temporary_files.folder / f"{'a' * 32}.onnx.part"
     crashed.write_bytes(b"half")
     os.utime(crashed, (0, 0))
-    shelf.sweep()
-    assert {p.name for p in shelf.folder.iterdir()} == {young, "notes.txt"}
-    shelf.clear()
-    assert {p.name for p in shelf.folder.iterdir()} == {"notes.txt"}
+    temporary_files.sweep()
+    assert {p.name for p in temporary_files.folder.iterdir()} == {young, "notes.txt"}
+    temporary_files.clear()
+    assert {p.name for p in temporary_files.folder.iterdir()} == {"notes.txt"}
 
 
-def test_an_empty_shelf_has_nothing_to_remove(shelf: Shelf) -> None:
-    shelf.sweep()
-    shelf.clear()
-    assert not shelf.folder.exists()
+def test_an_empty_folder_has_nothing_to_remove(temporary_files: TemporaryFiles) -> None:
+    temporary_files.sweep()
+    temporary_files.clear()
+    assert not temporary_files.folder.exists()
 
 
 @pytest.mark.parametrize(
@@ -250,37 +252,37 @@ def test_an_empty_shelf_has_nothing_to_remove(shelf: Shelf) -> None:
         f"{'a' * 31}\0.onnx",
     ],
 )
-def test_malformed_names(shelf: Shelf, model: Path, name: str) -> None:
-    shelf.put(model)
+def test_malformed_names(temporary_files: TemporaryFiles, model: Path, name: str) -> None:
+    temporary_files.put(model)
     if name and "\0" not in name and "/" not in name:
-        (shelf.folder / name).write_bytes(b"there, but not by put()")
-    assert shelf.path(name) is None
+        (temporary_files.folder / name).write_bytes(b"there, but not by put()")
+    assert temporary_files.path(name) is None
 
 
-def test_only_plain_files(shelf: Shelf, model: Path) -> None:
-    shelf.put(model)
+def test_only_plain_files(temporary_files: TemporaryFiles, model: Path) -> None:
+    temporary_files.put(model)
     link, folder = f"{'l' * 32}.onnx", f"{'f' * 32}.onnx"
-    (shelf.folder / link).symlink_to(model)
-    (shelf.folder / folder).mkdir()
-    assert shelf.path(link) is None
-    assert shelf.path(folder) is None
+    (temporary_files.folder / link).symlink_to(model)
+    (temporary_files.folder / folder).mkdir()
+    assert temporary_files.path(link) is None
+    assert temporary_files.path(folder) is None
 
 
-def test_many_threads(shelf: Shelf, model: Path) -> None:
+def test_many_threads(temporary_files: TemporaryFiles, model: Path) -> None:
     names: list[str] = []
 
     def work() -> None:
         for _ in range(20):
-            names.append(shelf.put(model).removeprefix(f"{PREFIX}/"))
-            shelf.sweep()
-            assert shelf.path(names[-1])
+            names.append(temporary_files.put(model).removeprefix(f"{PREFIX}/"))
+            temporary_files.sweep()
+            assert temporary_files.path(names[-1])
 
     threads = [threading.Thread(target=work) for _ in range(4)]
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
-    assert len({n for n in names if shelf.path(n)}) == 80
+    assert len({n for n in names if temporary_files.path(n)}) == 80
 
 
 @pytest.mark.browser

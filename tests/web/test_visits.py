@@ -45,7 +45,7 @@ def test_a_page_finds_what_its_visitor_had_and_nobody_elses() -> None:
 def test_what_is_no_key_gets_a_new_one(key: object) -> None:
     store = Visits(24)
     found = store.arrive("one", key)  # type: ignore[arg-type]
-    assert visits.knows(found) and found != key
+    assert visits.is_key(found) and found != key
     assert store.arrive("two", key) != found  # type: ignore[arg-type]
 
 
@@ -108,7 +108,7 @@ def test_hours_end_it(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_visitor_seen_longest_ago_makes_room() -> None:
-    store, values = Visits(24, most_visitors=2), [Value() for _ in range(3)]
+    store, values = Visits(24, max_visitors=2), [Value() for _ in range(3)]
     keys = [f"{k:032x}" for k in range(3)]
     for key, value in zip(keys[:2], values[:2], strict=True):
         store.arrive(key, key)
@@ -125,7 +125,7 @@ def test_the_visitor_seen_longest_ago_makes_room() -> None:
 
 
 def test_bytes_make_room_too(tmp_path: Path) -> None:
-    store, values = Visits(24, most_bytes=1500), []
+    store, values = Visits(24, max_bytes=1500), []
     for key in (ADA, BOB):
         folder = tmp_path / key
         folder.mkdir()

@@ -43,7 +43,7 @@ class Family(ABC):
 
     @staticmethod
     @abstractmethod
-    def suits(pipeline: Any) -> bool:
+    def supports(pipeline: Any) -> bool:
         """Whether the model was trained with noise as this family has it. Where not, it works one request at a time."""
 
     @property
@@ -57,7 +57,7 @@ class Family(ABC):
         """Of the latents."""
 
     @property
-    def text(self) -> tuple[Any, int]:
+    def text_encoder(self) -> tuple[Any, int]:
         """The largest text encoder, and the tokens that ``encode`` sends through it."""
         return self.pipeline.text_encoder, 2 * self.pipeline.tokenizer.model_max_length
 
@@ -73,42 +73,42 @@ class Family(ABC):
         """What the visitor is told beside the picture: whatever of the request the model cannot use."""
         return []
 
-    def shape(self, request: Request) -> tuple[int, int, int, int]:
+    def latent_shape(self, request: Request) -> tuple[int, int, int, int]:
         """Of its latents: [1, C, h, w]."""
         factor = self.pipeline.vae_scale_factor
         return 1, self.channels, request.height // factor, request.width // factor
 
     @abstractmethod
-    def plan(self, request: Request) -> tuple[Any, list[Any]]:
+    def make_schedule(self, request: Request) -> tuple[Any, list[Any]]:
         """A scheduler of the request's own, and its timesteps on the CPU. Raises InvalidValue for steps it refuses."""
 
     @abstractmethod
-    def start(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
+    def initial_latents(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
         """The latents before the first step, of standard normal ``noise``."""
 
-    def skipped(self, request: Request) -> int:
+    def skipped_steps(self, request: Request) -> int:
         """Steps that a start picture saves, as diffusers' img2img pipelines count (``get_timesteps``)."""
         return request.steps - request.steps_run
 
-    def later(self, scheduler: Any, timesteps: list[Any], request: Request) -> list[Any]:
+    def remaining_timesteps(self, scheduler: Any, timesteps: list[Any], request: Request) -> list[Any]:
         """Those that are left with a start picture; the scheduler begins there."""
-        first = self.skipped(request) * getattr(scheduler, "order", 1)
+        first = self.skipped_steps(request) * getattr(scheduler, "order", 1)
         if hasattr(scheduler, "set_begin_index"):
             scheduler.set_begin_index(first)
         return timesteps[first:]
 
     @abstractmethod
-    def noised(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
+    def add_noise(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
         """Clean ``latents`` with standard normal ``noise`` as at this timestep, at which the scheduler is now."""
 
     @abstractmethod
-    def scale(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
+    def scale_model_input(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
         """What the network sees of the latents at this timestep."""
 
     @abstractmethod
     def predict(self, noisy: torch.Tensor, times: torch.Tensor, conditions: Sequence[Conditioning]) -> torch.Tensor:
-        """The network's output [n, C, h, w] in its dtype; ``noisy`` is as ``scale`` gave it, ``times`` [n] float32."""
+        """The network's output [n, C, h, w] in its dtype; ``noisy`` is from ``scale_model_input``, ``times`` [n] float32."""
 
     @abstractmethod
-    def clean(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+    def clean_estimate(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
         """The estimate of the clean latents, for previews, from what the network saw and what it gave. All [n, C, h, w]."""

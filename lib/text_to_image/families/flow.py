@@ -22,7 +22,7 @@ class FlowFamily(Family):
     multiple = 16  # the network sees patches of 2 x 2 latent pixels
 
     @staticmethod
-    def suits(pipeline: Any) -> bool:
+    def supports(pipeline: Any) -> bool:
         return isinstance(pipeline.scheduler, FlowMatchEulerDiscreteScheduler)
 
     @property
@@ -31,33 +31,33 @@ class FlowFamily(Family):
 
     def patches(self, request: Request) -> int:
         """Of a picture, as the network sees it: what a shift of the timesteps by picture size goes by."""
-        _, _, height, width = self.shape(request)
+        _, _, height, width = self.latent_shape(request)
         return (height // 2) * (width // 2)
 
     def sigmas(self, request: Request) -> list[float] | None:
         """Before they are shifted; None for the scheduler's own."""
         return None
 
-    def plan(self, request: Request) -> tuple[Any, list[Any]]:
+    def make_schedule(self, request: Request) -> tuple[Any, list[Any]]:
         trained, patches = self.pipeline.scheduler, self.patches(request)
         return make_scheduler(request.scheduler, trained, request.steps, patches, self.sigmas(request))
 
-    def start(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
+    def initial_latents(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
         return noise
 
-    def skipped(self, request: Request) -> int:
+    def skipped_steps(self, request: Request) -> int:
         assert request.start is not None
         return int(request.steps - min(request.steps * request.start.strength, request.steps))
 
-    def noised(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
+    def add_noise(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
         # not of the timestep, which the solvers round
         at = scheduler.begin_index if scheduler.step_index is None else scheduler.step_index
         sigma = float(scheduler.sigmas[at])
         return (1 - sigma) * latents + sigma * noise
 
-    def scale(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
+    def scale_model_input(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
         return latents
 
-    def clean(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+    def clean_estimate(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
         sigma = torch.tensor(times, device=noisy.device) / self.pipeline.scheduler.config.num_train_timesteps
         return noisy - sigma[:, None, None, None] * output

@@ -12,7 +12,7 @@ from typing import Any
 import diffusers
 import torch
 
-from lib.text_to_image.schedulers import plan
+from lib.text_to_image.schedulers import set_timesteps
 
 FLOW_SCHEDULERS = ("DPM++ 2M", "Euler", "Euler a", "UniPC", "LCM", "Heun")
 
@@ -46,14 +46,14 @@ def make_scheduler(
             scheduler = diffusers.UniPCMultistepScheduler(**solver)
         else:
             scheduler = diffusers.DPMSolverMultistepScheduler(**solver, algorithm_type="dpmsolver++")
-        return scheduler, plan(scheduler, steps)
+        return scheduler, set_timesteps(scheduler, steps)
     kind = diffusers.FlowMatchLCMScheduler if name == "LCM" else diffusers.FlowMatchEulerDiscreteScheduler
     scheduler = kind.from_config(config)
-    timesteps = plan(scheduler, steps, sigmas=sigmas, mu=mu)
+    timesteps = set_timesteps(scheduler, steps, sigmas=sigmas, mu=mu)
     if name == "Euler a":  # on Euler's way; its last timestep is the end, not a step
         way = scheduler.sigmas.tolist()
         scheduler = EulerAncestral(**own)
-        timesteps = plan(scheduler, steps, sigmas=way)[:-1]
+        timesteps = set_timesteps(scheduler, steps, sigmas=way)[:-1]
     return scheduler, timesteps
 
 

@@ -28,7 +28,7 @@ class Flux(FlowFamily):
         return self.network.config.in_channels // 4
 
     @property
-    def text(self) -> tuple[Any, int]:
+    def text_encoder(self) -> tuple[Any, int]:
         return self.pipeline.text_encoder_2, TOKENS
 
     def guided(self, request: Request) -> bool:
@@ -58,7 +58,7 @@ class Flux(FlowFamily):
             pooled_projections=torch.stack([c.added["pooled"] for c in conditions]),
             encoder_hidden_states=hidden,
             txt_ids=torch.zeros(hidden.shape[1], 3, device=self.device),
-            img_ids=places(height // 2, width // 2, self.device),
+            img_ids=latent_image_ids(height // 2, width // 2, self.device),
             return_dict=False,
         )[0]
         return unpack(out, height, width)
@@ -78,7 +78,7 @@ def unpack(patches: torch.Tensor, height: int, width: int) -> torch.Tensor:
     return latents.reshape(n, channels // 4, height, width)
 
 
-def places(rows: int, columns: int, device: torch.device) -> torch.Tensor:
+def latent_image_ids(rows: int, columns: int, device: torch.device) -> torch.Tensor:
     """[rows * columns, 3]: 0, row and column of each patch, for the rotary embedding."""
     y, x = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     return torch.stack([torch.zeros_like(y), y, x], dim=-1).reshape(-1, 3).float()

@@ -22,7 +22,7 @@ class StableDiffusion3(FlowFamily):
         return self.network.config.in_channels
 
     @property
-    def text(self) -> tuple[Any, int]:
+    def text_encoder(self) -> tuple[Any, int]:
         if self.pipeline.text_encoder_3 is None:  # it takes 9.5 GB in fp16, and the model was trained to do without
             return self.pipeline.text_encoder_2, 2 * self.pipeline.tokenizer_2.model_max_length
         return self.pipeline.text_encoder_3, 2 * TOKENS

@@ -15,7 +15,7 @@ from lib.text_to_image.request import Request
 
 class UNetFamily(Family):
     @staticmethod
-    def suits(pipeline: Any) -> bool:
+    def supports(pipeline: Any) -> bool:
         return hasattr(pipeline.scheduler, "alphas_cumprod")  # EDM and flow matching have none
 
     @property
@@ -39,23 +39,23 @@ class UNetFamily(Family):
         embedding = self.pipeline.get_guidance_scale_embedding(scale, width)
         return embedding[0].to(self.device, self.dtype)
 
-    def plan(self, request: Request) -> tuple[Any, list[Any]]:
+    def make_schedule(self, request: Request) -> tuple[Any, list[Any]]:
         scheduler = schedulers.make_scheduler(request.scheduler, self.pipeline.scheduler)
-        return scheduler, schedulers.plan(scheduler, request.steps)
+        return scheduler, schedulers.set_timesteps(scheduler, request.steps)
 
-    def start(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
+    def initial_latents(self, scheduler: Any, noise: torch.Tensor) -> torch.Tensor:
         return noise * scheduler.init_noise_sigma
 
-    def noised(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
+    def add_noise(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
         return scheduler.add_noise(latents, noise, torch.tensor([timestep]))
 
-    def scale(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
+    def scale_model_input(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:
         return scheduler.scale_model_input(latents, timestep)
 
     def predict(self, noisy: torch.Tensor, times: torch.Tensor, conditions: Sequence[Conditioning]) -> torch.Tensor:
         added = {name: torch.stack([c.added[name] for c in conditions]) for name in conditions[0].added}
         scales = [c.timestep_cond for c in conditions if c.timestep_cond is not None]
-        hidden, mask = texts([c.hidden for c in conditions])
+        hidden, mask = pad_prompts([c.hidden for c in conditions])
         return self.network(
             noisy.to(self.dtype),
             times.to(self.device),
@@ -66,13 +66,13 @@ class UNetFamily(Family):
             return_dict=False,
         )[0]
 
-    def clean(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
+    def clean_estimate(self, noisy: torch.Tensor, output: torch.Tensor, times: Sequence[float]) -> torch.Tensor:
         trained = self.pipeline.scheduler
         alpha = trained.alphas_cumprod[[round(t) for t in times]].to(noisy.device)[:, None, None, None]
         return preview.clean_estimate(noisy, output, alpha, trained.config.prediction_type)
 
 
-def texts(hidden: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
+def pad_prompts(hidden: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
     """Prompts of different numbers of chunks as one [n, tokens, width], and the mask [n, tokens] that hides the padding.
 
     A1111's web UI pads with empty chunks, which every picture of a batch then sees: here none may depend on its company.

@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from lib.errors import InvalidValue, ModelUnavailable, WorkbenchError, out_of_memory
 from lib.text_to_image.loras.catalogue import LoraCatalogue
-from lib.text_to_image.loras.chosen import Loras
+from lib.text_to_image.loras.selection import Loras
 
 if TYPE_CHECKING:
     from lib.text_to_image.loras.lora_file import Lora
-    from lib.text_to_image.loras.lora_rows import Weighted
+    from lib.text_to_image.loras.lora_rows import WeightedLoras
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
-MAX_KEPT = 16
+MAX_LOADED = 16
 RETRY_SECONDS = 30.0  # after which a file that could not be read is tried once more
 
 
@@ -29,7 +29,7 @@ class Adapters:
         self._pipeline, self._catalogue = pipeline, catalogue
         self._lock = threading.RLock()  # of the tables
         self._reading = threading.Lock()
-        self._kept: dict[str, Lora] = {}
+        self._loaded: dict[str, Lora] = {}
         self._failures: dict[str, tuple[float, WorkbenchError]] = {}
         self._loading = False
 
@@ -51,14 +51,14 @@ class Adapters:
     def missing(self, loras: Loras) -> str:
         """The name of one that is yet to be read, or ""."""
         with self._lock:
-            return next((name for name, weight in loras if weight and name not in self._kept), "")
+            return next((name for name, weight in loras if weight and name not in self._loaded), "")
 
     def hashes(self, loras: Loras) -> dict[str, str]:
         """What pictures tell of the files that they were made with."""
         with self._lock:
-            return {name: self._kept[name].hash for name, weight in loras if weight and name in self._kept}
+            return {name: self._loaded[name].hash for name, weight in loras if weight and name in self._loaded}
 
-    def weighted(self, loras: Loras) -> Weighted:
+    def with_weights(self, loras: Loras) -> WeightedLoras:
         """What a row of this request gets, in the order of names; read now where it is missing. Raises as ``ready``."""
         return tuple((self.get(name), weight) for name, weight in sorted(loras) if weight)
 
@@ -78,30 +78,30 @@ class Adapters:
                     self._failures[name] = time.monotonic(), _again(error)
                 raise
             with self._lock:
-                while len(self._kept) >= MAX_KEPT:  # rows under way hold theirs
-                    del self._kept[next(iter(self._kept))]
-                self._kept[name] = lora
+                while len(self._loaded) >= MAX_LOADED:  # rows under way hold theirs
+                    del self._loaded[next(iter(self._loaded))]
+                self._loaded[name] = lora
             return lora
 
     def _find(self, name: str) -> Lora | None:
         with self._lock:
-            if name in self._kept:
-                self._kept[name] = self._kept.pop(name)  # the most recently used one now
-                return self._kept[name]
+            if name in self._loaded:
+                self._loaded[name] = self._loaded.pop(name)  # the most recently used one now
+                return self._loaded[name]
             self._raise_failure(name)
             return None
 
     @contextmanager
-    def applied(self, rows: Sequence[Weighted], *components: str, apart: bool = False) -> Iterator[None]:
+    def apply(self, rows: Sequence[WeightedLoras], *components: str, separately: bool = False) -> Iterator[None]:
         """The named parts of the pipeline give ``rows`` their LoRAs (``lora_rows.py``)."""
         with ExitStack() as stack:
             if any(rows):
-                from lib.text_to_image.loras.lora_rows import applied
+                from lib.text_to_image.loras.lora_rows import apply_loras
 
                 for component in components:
                     network = getattr(self._pipeline, component, None)
                     if network is not None:
-                        stack.enter_context(applied(network, component, rows, apart=apart))
+                        stack.enter_context(apply_loras(network, component, rows, separately=separately))
             yield
 
     def _load(self, name: str, wake: Callable[[], None]) -> None:

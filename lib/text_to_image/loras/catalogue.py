@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lib.errors import InvalidValue, ModelUnavailable
-from lib.text_to_image.loras.chosen import Loras
+from lib.text_to_image.loras.selection import Loras
 
 DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # what diffusers calls it
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")

@@ -17,14 +17,18 @@ from torch.nn import functional
 
 from lib.text_to_image.loras.lora_file import Delta, Lora
 
-Weighted = tuple[tuple[Lora, float], ...]  # what one row has, in the order of names: sums round the same in every company
+WeightedLoras = tuple[
+    tuple[Lora, float], ...
+]  # what one row has, in the order of names: sums round the same in every company
 
 
 @contextmanager
-def applied(network: nn.Module, component: str, rows: Sequence[Weighted], *, apart: bool = False) -> Iterator[None]:
+def apply_loras(
+    network: nn.Module, component: str, rows: Sequence[WeightedLoras], *, separately: bool = False
+) -> Iterator[None]:
     """Calls of ``network`` inside have ``rows`` [n] as their rows; one row stands for any number of the same.
 
-    ``apart`` takes LoRA by LoRA and all rows at once: slower, and no row's rounding then depends on what others have.
+    ``separately`` takes LoRA by LoRA and all rows at once: slower, and no row's rounding then depends on what others have.
     """
     loras = sorted(
         {lora for row in rows for lora, weight in row if weight and component in lora.layers}, key=lambda lora: lora.name
@@ -34,16 +38,16 @@ def applied(network: nn.Module, component: str, rows: Sequence[Weighted], *, apa
         return
     modules = dict(network.named_modules())
     with ExitStack() as stack:
-        for some in [[lora] for lora in loras] if apart else [loras]:
+        for some in [[lora] for lora in loras] if separately else [loras]:
             weights = torch.tensor([[sum(w for lora, w in row if lora is one) for one in some] for row in rows])
-            part = _Part(some, component, weights, whole=apart)
+            part = _LoraGroup(some, component, weights, whole=separately)
             for name in part.layers:
                 handle = modules[name].register_forward_hook(part.hook(name))
                 stack.callback(handle.remove)
         yield
 
 
-class _Part:
+class _LoraGroup:
     """Some LoRAs of one call. ``weights`` [n, LoRAs] on the CPU."""
 
     def __init__(self, loras: Sequence[Lora], component: str, weights: torch.Tensor, *, whole: bool) -> None:
@@ -55,7 +59,7 @@ class _Part:
     def hook(self, name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
         at = tuple(k for k, deltas in enumerate(self._deltas) if name in deltas)
         deltas = [self._deltas[k][name] for k in at]
-        down, up = _beside(deltas)
+        down, up = _concatenate(deltas)
 
         def add(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             x = inputs[0]
@@ -87,7 +91,7 @@ class _Part:
         return self._scales[key]
 
 
-def _beside(deltas: Sequence[Delta]) -> tuple[torch.Tensor, torch.Tensor]:
+def _concatenate(deltas: Sequence[Delta]) -> tuple[torch.Tensor, torch.Tensor]:
     if len(deltas) == 1:
         return deltas[0].down, deltas[0].up
     return torch.cat([d.down for d in deltas]), torch.cat([d.up for d in deltas], dim=1)

@@ -58,7 +58,7 @@ def tokenize(tokenizer: Any, text: str) -> Tokens:
     )
 
 
-def truncated(tokenizer: Any, text: str, length: int) -> Tokens:
+def tokenize_truncated(tokenizer: Any, text: str, length: int) -> Tokens:
     """For an encoder that reads ``length`` tokens, the end among them, and no more. No chunks, and brackets are text."""
     ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     room = length - tokenizer.num_special_tokens_to_add()

@@ -7,15 +7,15 @@ import threading
 from typing import TYPE_CHECKING, Any
 
 from lib.errors import ModelUnavailable
-from lib.text_to_image import known
-from lib.text_to_image.prompts.chunks import Tokens, tokenize, truncated
+from lib.text_to_image import model_files
+from lib.text_to_image.prompts.chunks import Tokens, tokenize, tokenize_truncated
 
 if TYPE_CHECKING:
     from lib.text_to_image.models import Catalogue
 
 CHUNKS = 0
 # By diffusers' class of pipeline: its largest encoder's tokenizer, or else the next one, and the tokens that are read.
-READ: dict[str, tuple[tuple[str, int], ...]] = {
+TOKENIZERS: dict[str, tuple[tuple[str, int], ...]] = {
     "StableDiffusionPipeline": (("tokenizer", CHUNKS),),
     "StableDiffusionXLPipeline": (("tokenizer", CHUNKS), ("tokenizer_2", CHUNKS)),
     "StableDiffusion3Pipeline": (("tokenizer_3", 256), ("tokenizer", 77)),
@@ -23,9 +23,9 @@ READ: dict[str, tuple[tuple[str, int], ...]] = {
 }
 
 
-def of_pipeline(pipeline: Any, text: str) -> Tokens | None:
+def count_tokens(pipeline: Any, text: str) -> Tokens | None:
     """None for a kind of pipeline whose prompts are not known here."""
-    for name, room in READ.get(type(pipeline).__name__, ()):
+    for name, room in TOKENIZERS.get(type(pipeline).__name__, ()):
         tokenizer = getattr(pipeline, name, None)
         if tokenizer is not None:
             return _count(tokenizer, room, text)
@@ -52,13 +52,13 @@ class TokenCounter:
     def _load(self, name: str) -> tuple[Any, int]:
         from transformers import AutoTokenizer
 
-        home = known.folder(self._catalogue.sources[name])
+        home = model_files.local_folder(self._catalogue.sources[name])
         kind = json.loads((home / "model_index.json").read_text())["_class_name"] if home else ""
-        for part, room in READ.get(kind, ()):
+        for part, room in TOKENIZERS.get(kind, ()):
             if home and (home / part).is_dir():
                 return AutoTokenizer.from_pretrained(home / part, local_files_only=True), room
         raise ModelUnavailable(f"The tokens of {name} cannot be counted: its tokenizer is not here, or of an unknown kind.")
 
 
 def _count(tokenizer: Any, room: int, text: str) -> Tokens:
-    return truncated(tokenizer, text, room) if room else tokenize(tokenizer, text)
+    return tokenize_truncated(tokenizer, text, room) if room else tokenize(tokenizer, text)

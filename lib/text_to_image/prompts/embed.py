@@ -18,10 +18,10 @@ import torch
 from lib.text_to_image.prompts.chunks import Chunk, tokenize
 
 # Of the standard deviation: a mean below it is chance, and is not restored.
-A_MEAN = 0.01
+MIN_MEAN = 0.01
 MAX_KEPT = 16  # texts of an encoder
 
-_KEPT: WeakKeyDictionary[Any, OrderedDict[tuple[str, bool], Embedded]] = WeakKeyDictionary()
+_CACHE: WeakKeyDictionary[Any, OrderedDict[tuple[str, bool], Embedded]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +40,7 @@ def embed(tokenizer: Any, encoder: Any, text: str, *, penultimate: bool = False)
     """
     if any(module._forward_hooks for module in encoder.modules()):  # LoRAs of this row alone (loras/lora_rows.py)
         return _embed(tokenizer, encoder, text, penultimate)
-    kept = _KEPT.setdefault(encoder, OrderedDict())
+    kept = _CACHE.setdefault(encoder, OrderedDict())
     key = text, penultimate
     if key not in kept:
         kept[key] = _embed(tokenizer, encoder, text, penultimate)
@@ -65,15 +65,15 @@ def _run(encoder: Any, tokenizer: Any, chunk: Chunk, penultimate: bool) -> tuple
         if getattr(encoder.config, "use_attention_mask", False):
             mask = (torch.arange(ids.shape[1], device=ids.device) < chunk.used + 2).long()[None]
         hidden, pooled = encoder(ids, attention_mask=mask)[0][0], None
-    return weigh(hidden, chunk.weights, restore_mean=not penultimate), pooled
+    return apply_weights(hidden, chunk.weights, restore_mean=not penultimate), pooled
 
 
-def weigh(hidden: torch.Tensor, weights: tuple[float, ...], *, restore_mean: bool) -> torch.Tensor:
+def apply_weights(hidden: torch.Tensor, weights: tuple[float, ...], *, restore_mean: bool) -> torch.Tensor:
     """``hidden`` [tokens, width] times ``weights`` [tokens], in its own dtype. Untouched, to the bit, where all are 1."""
     if all(weight == 1.0 for weight in weights):
         return hidden
     before = hidden.float()
     after = before * torch.tensor(weights, device=hidden.device)[:, None]
-    if restore_mean and before.mean().abs() > A_MEAN * before.std() and after.mean() != 0:
+    if restore_mean and before.mean().abs() > MIN_MEAN * before.std() and after.mean() != 0:
         after *= before.mean() / after.mean()
     return after.to(hidden.dtype)

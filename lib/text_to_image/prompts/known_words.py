@@ -10,7 +10,9 @@ from models.tiny_scenes.scenes import COLOURS, FILLERS, OBJECTS, PLACES, PREFIXE
 
 WORD = re.compile(r"\w+(?:['’-]\w+)*")
 # They hold a phrase together and ask for nothing.
-SMALL = frozenset(WORD.findall("a an the and or of in on at by with near under among front from to for is are its it this"))
+STOP_WORDS = frozenset(
+    WORD.findall("a an the and or of in on at by with near under among front from to for is are its it this")
+)
 SHOWN = 8
 
 
@@ -19,7 +21,7 @@ def notes(prompt: str) -> list[str]:
     words = WORD.findall(syntax.plain(prompt).lower())
     text = f" {' '.join(words)} "
     objects = [name for name, phrases in OBJECTS.items() if any(f" {phrase} " in text for phrase in phrases)]
-    unknown = [word for word in dict.fromkeys(words) if word not in KNOWN | SMALL]
+    unknown = [word for word in dict.fromkeys(words) if word not in KNOWN | STOP_WORDS]
     if not any(word in ASKING for word in words):
         return [f"{EMBEDDED} knows none of the words that say what to draw{_list(unknown)}. {DRAWS}"]
     found = []
@@ -44,7 +46,7 @@ def _words(*tables: object) -> frozenset[str]:
 
 KNOWN = _words(vocabulary())
 # Of those, the ones that ask for a thing, a colour, a size or a place: "a photo of" asks for nothing.
-ASKING = _words(OBJECTS, COLOURS, PLACES, SIZES) - _words(PREFIXES, FILLERS, SUFFIXES) - SMALL
+ASKING = _words(OBJECTS, COLOURS, PLACES, SIZES) - _words(PREFIXES, FILLERS, SUFFIXES) - STOP_WORDS
 DRAWS = (
     f"It draws one of {len(OBJECTS)} objects ({', '.join(OBJECTS)}) "
     f"in one of {len(COLOURS)} colours ({', '.join(COLOURS)}) "

@@ -51,7 +51,7 @@ def judge(expected: np.ndarray, found: np.ndarray, labels: np.ndarray, precision
     ours, theirs = expected.argmax(1), clean.argmax(1)
     right, correct = int((ours == labels).sum()), int((theirs == labels).sum())
     interval = wilson(right, count)
-    apart = int(((ours != theirs) & (lead(expected) > TIE[precision])).sum())
+    apart = int(((ours != theirs) & (margin(expected) > TIE[precision])).sum())
     accuracy = correct / max(count, 1)
     why = ""
     if not finite:
@@ -81,7 +81,7 @@ def judge(expected: np.ndarray, found: np.ndarray, labels: np.ndarray, precision
 
 
 def compare(expected: np.ndarray, found: np.ndarray, precision: str, others: Mapping[str, np.ndarray]) -> str:
-    """Why ``found`` is not the network's answer to these pictures; "" where it is. For ``candidates`` that are ``unsure``.
+    """Why ``found`` is not the network's answer to these pictures; "" if it is. For the ``least_certain`` of ``candidates``.
 
     ``others`` are the network's answers to the same pictures, each wrong in a way of its own.
     """
@@ -125,12 +125,12 @@ def candidates(pixels: np.ndarray, count: int = 160) -> np.ndarray:
     return np.clip(np.rint((share * one + (1 - share) * other) * gain + noise), 0, 255).astype(np.uint8)
 
 
-def unsure(probabilities: np.ndarray, count: int = 32) -> np.ndarray:
+def least_certain(probabilities: np.ndarray, count: int = 32) -> np.ndarray:
     """int [count] or fewer: the pictures of which the network is least sure. There small errors show most."""
-    return np.sort(np.argsort(lead(probabilities), kind="stable")[:count])
+    return np.sort(np.argsort(margin(probabilities), kind="stable")[:count])
 
 
-def lead(probabilities: np.ndarray) -> np.ndarray:
+def margin(probabilities: np.ndarray) -> np.ndarray:
     """float [n]: by how much the first class leads the second."""
     two = np.sort(probabilities, axis=1)[:, -2:]
     return two[:, 1] - two[:, 0]

@@ -16,7 +16,7 @@ import numpy as np
 from lib.errors import InvalidFile, JobFailed, WorkbenchError
 from lib.train.data import DataSet
 from lib.train.edge import agreement, classwise, runtimes
-from lib.train.edge.rows import PROVEN, WITHHELD, Row
+from lib.train.edge.export_row import PROVEN, WITHHELD, ExportRow
 from lib.train.edge.targets import Target
 from lib.train.experiment import cores
 from lib.train.pixel_cache import pixels
@@ -47,45 +47,47 @@ class Checker:
         self.pictures = np.asarray(cached[part])
         self.labels = np.array([data.items[k].label for k in part])
         mixed = agreement.candidates(self.pictures)
-        with runtimes.opened("pytorch", run, backbones=backbones) as own:
+        with runtimes.open_runtime("pytorch", run, backbones=backbones) as own:
             self.expected, _ = own.probabilities(list(self.pictures))
-            more = _more(self.expected, np.asarray(split.train), np.array([item.label for item in data.items]), rng)
+            more = _extra_pictures(
+                self.expected, np.asarray(split.train), np.array([item.label for item in data.items]), rng
+            )
             answered = [own.probabilities(list(cached[some]))[0] for some in more.values()]
-            best = [classwise.surest(a, k) for k, a in zip(more, answered, strict=True)]
+            best = [classwise.most_certain(a, k) for k, a in zip(more, answered, strict=True)]
             self.more = np.concatenate([cached[:0], *(cached[some[b]] for some, b in zip(more.values(), best, strict=True))])
             self.expected_more = np.concatenate([self.expected[:0], *(a[b] for a, b in zip(answered, best, strict=True))])
             answers, _ = own.probabilities(list(mixed))
-            chosen = agreement.unsure(answers)
+            chosen = agreement.least_certain(answers)
             self.probes, self.probed = mixed[chosen], answers[chosen]
             wrong = agreement.WRONG_PICTURES if precision == "int8" else {}
             self.others = {
                 what: own.probabilities(list(np.ascontiguousarray(change(self.probes))))[0] for what, change in wrong.items()
             }
 
-    def row(self, file: Path, target: Target) -> Row:
+    def row(self, file: Path, target: Target) -> ExportRow:
         """Of a complete file. A file that disagrees, or that a runtime refuses, makes a row that withholds it."""
-        row = Row(target=target.name, verdict=WITHHELD, count=len(self.labels), threads=cores())
+        row = ExportRow(target=target.name, verdict=WITHHELD, count=len(self.labels), threads=cores())
         row.megabytes = round(file.stat().st_size / 1e6, 2)
         row.runtime = "onnxruntime" if target.name == "onnx" else "litert"
         try:
-            row.why, unjudged = self._compared(file, target, row)
+            row.why, unjudged = self._compare(file, target, row)
         except (InvalidFile, JobFailed) as error:
             row.why = error.message
         if not row.why:
-            row.verdict, row.why = PROVEN, self._said(target, row, unjudged)
+            row.verdict, row.why = PROVEN, self._summary(target, row, unjudged)
         return row
 
-    def _compared(self, file: Path, target: Target, row: Row) -> tuple[str, list[str]]:
+    def _compare(self, file: Path, target: Target, row: ExportRow) -> tuple[str, list[str]]:
         """Why it may not leave, and the classes of which nothing can be said."""
         groups = (self.probes, self.pictures, self.more)  # probes first: the first ones are slow
-        with runtimes.opened(row.runtime, self.run, file, row.threads) as plain:
+        with runtimes.open_runtime(row.runtime, self.run, file, row.threads) as plain:
             probed, _ = plain.probabilities(list(self.probes))
             found, row.milliseconds = plain.probabilities(list(self.pictures))
             row.noisy = plain.noisy
             computed = [probed, found, plain.probabilities(list(self.more))[0]]
         if target.name != "onnx":
             row.mediapipe = False
-            with runtimes.opened("mediapipe", self.run, file) as phone:
+            with runtimes.open_runtime("mediapipe", self.run, file) as phone:
                 of_probes, on_phone, of_more = (phone.probabilities(list(some))[0] for some in groups)
             row.mediapipe = True
         else:
@@ -100,12 +102,12 @@ class Checker:
         return (
             agreement.same_file(np.concatenate(computed), answers, target.precision)
             or judged.why
-            or classwise.lost(every, answers[len(of_probes) :], self.classes, target.precision)
+            or classwise.lost_class(every, answers[len(of_probes) :], self.classes, target.precision)
             or (STILL if still else "")
             or agreement.compare(self.probed, of_probes, target.precision, self.others)
         ), unjudged
 
-    def _said(self, target: Target, row: Row, unjudged: list[str]) -> str:
+    def _summary(self, target: Target, row: ExportRow, unjudged: list[str]) -> str:
         who = "onnxruntime" if target.name == "onnx" else "MediaPipe"
         words = (
             f"{who} gives the label of the run's own network on all of {row.count} validation pictures, ties not counted."
@@ -121,16 +123,18 @@ class Checker:
         return words
 
 
-def _more(expected: np.ndarray, train: np.ndarray, labels: np.ndarray, rng: np.random.Generator) -> dict[int, np.ndarray]:
+def _extra_pictures(
+    expected: np.ndarray, train: np.ndarray, labels: np.ndarray, rng: np.random.Generator
+) -> dict[int, np.ndarray]:
     """Some training pictures, by class, of each class that too few validation pictures can judge."""
-    classes = classwise.wanting(expected)
+    classes = classwise.undersampled_classes(expected)
     each = max(MORE // max(len(classes), 1), classwise.MIN_PICTURES)
     shuffled = rng.permutation(train)
     found = {int(k): shuffled[labels[shuffled] == k][:each] for k in classes[:MORE]}
     return {k: np.sort(some) for k, some in found.items() if len(some)}
 
 
-def completed(source: Path, target: Target, out: Path, classes: tuple[str, ...], about: Mapping[str, str]) -> Path:
+def add_metadata(source: Path, target: Target, out: Path, classes: tuple[str, ...], about: Mapping[str, str]) -> Path:
     """Writes ``out/<the target's file>``: ``source`` with its metadata, read back and compared. ONNX has them already.
 
     ``about``: name, description, author and license. Raises InvalidFile where the file does not hold what was written.
@@ -151,15 +155,15 @@ def completed(source: Path, target: Target, out: Path, classes: tuple[str, ...],
 
 def check(
     run: Run, data: DataSet, source: Path, target: Target, out: Path, about: Mapping[str, str], backbones: tuple[str, ...]
-) -> Row:
-    """The row of ``source`` once it is ``completed`` in ``out``; its ``seconds`` by step."""
+) -> ExportRow:
+    """The row of ``source`` once it is ``add_metadata`` in ``out``; its ``seconds`` by step."""
     began = time.monotonic()
     checker = Checker(run, data, backbones, target.precision)
     ready = time.monotonic()
     try:
-        made = completed(source, target, out, checker.classes, about)
+        made = add_metadata(source, target, out, checker.classes, about)
     except WorkbenchError as error:
-        return Row(target=target.name, verdict=WITHHELD, why=error.message)
+        return ExportRow(target=target.name, verdict=WITHHELD, why=error.message)
     noted = time.monotonic()
     row = checker.row(made, target)
     row.file = made.name

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lib.train.edge.agreement import lead
+from lib.train.edge.agreement import margin
 
 # measured: docs/edge.md
 SURE = 0.5  # by how much a first class leads where the network is sure
@@ -22,7 +22,7 @@ STILL = {"fp32": 1e-3, "fp16": 3e-3, "int8": 2e-2}  # standard deviation of a pr
 NAMED = 5  # classes in a sentence
 
 
-def lost(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], precision: str) -> str:
+def lost_class(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], precision: str) -> str:
     """Why some class is not answered as by the network; "" where all are.
 
     ``expected`` float [n, classes] of the network and ``found`` of the file, on the same n pictures, which hold each class
@@ -30,7 +30,7 @@ def lost(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], precis
     """
     if not np.isfinite(found).all():
         return "Some of its probabilities are no numbers."
-    ours, theirs, sure = expected.argmax(1), found.argmax(1), lead(expected) > SURE
+    ours, theirs, sure = expected.argmax(1), found.argmax(1), margin(expected) > SURE
     for k, name in enumerate(classes):
         here = sure & (ours == k)
         other = int((theirs[here] != k).sum())
@@ -51,19 +51,19 @@ def lost(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], precis
 
 
 def unjudged(expected: np.ndarray, classes: Sequence[str], precision: str) -> list[str]:
-    """The classes of which ``lost`` says nothing on these pictures: the network is never sure of them and hardly varies."""
-    given = np.bincount(expected.argmax(1)[lead(expected) > SURE], minlength=len(classes))
+    """The classes that ``lost_class`` cannot judge: the network is never sure of them here and hardly varies."""
+    given = np.bincount(expected.argmax(1)[margin(expected) > SURE], minlength=len(classes))
     still = UNLIKE * _varies(expected) <= len(expected) * STILL[precision] ** 2
     return [classes[k] for k in np.flatnonzero(still & (given == 0))]
 
 
-def wanting(expected: np.ndarray) -> np.ndarray:
+def undersampled_classes(expected: np.ndarray) -> np.ndarray:
     """int: the classes that the network surely gives to fewer than ``MIN_PICTURES`` of these pictures."""
-    given = np.bincount(expected.argmax(1)[lead(expected) > SURE], minlength=expected.shape[1])
+    given = np.bincount(expected.argmax(1)[margin(expected) > SURE], minlength=expected.shape[1])
     return np.flatnonzero(given < MIN_PICTURES)
 
 
-def surest(probabilities: np.ndarray, label: int, count: int = MIN_PICTURES) -> np.ndarray:
+def most_certain(probabilities: np.ndarray, label: int, count: int = MIN_PICTURES) -> np.ndarray:
     """int [count] or fewer: the pictures that the network most surely gives ``label``."""
     return np.sort(np.argsort(-probabilities[:, label], kind="stable")[:count])
 

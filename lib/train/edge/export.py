@@ -17,31 +17,31 @@ from lib.convert.service.converter import Converter
 from lib.errors import Cancelled, JobFailed, NotFound, QueueFull, WorkbenchError
 from lib.jobs import Progress
 from lib.steps import Steps, Work
-from lib.train.edge import kept, targets
-from lib.train.edge.making import Home, Making
-from lib.train.edge.rows import PROVEN, WITHHELD, Row
+from lib.train.edge import export_store, targets
+from lib.train.edge.build_file import ExportHost, FileBuilder
+from lib.train.edge.export_row import PROVEN, WITHHELD, ExportRow
 from lib.train.edge.targets import Target
 from lib.train.runs import RUNNING, WAITING, Run
 
 PREFIX = "unfinished-"
 MAX_WAITING = 32  # exports; each holds a thread while it waits for another one of its run
-Made = Generator[Progress, None, Row]
+Made = Generator[Progress, None, ExportRow]
 
 
 class Exporter:
     """One for the whole app; one export of a run at a time."""
 
-    def __init__(self, trainer: Home, converter: Converter) -> None:
+    def __init__(self, trainer: ExportHost, converter: Converter) -> None:
         self._trainer, self._converter = trainer, converter
         self._lock, self._busy, self._waiting = threading.Lock(), set[str](), 0
 
-    def rows(self, run: Run) -> dict[str, Row]:
+    def rows(self, run: Run) -> dict[str, ExportRow]:
         """What is known of the run's files, by target."""
-        return kept.rows(run)
+        return export_store.rows(run)
 
     def file(self, run: Run, target: str) -> Path | None:
         """The file of an export that is proven; None where there is none. Raises InvalidValue for another target."""
-        return kept.path(run, target)
+        return export_store.path(run, target)
 
     def missing(self, run: Run, wanted: Sequence[str]) -> list[str]:
         """What has to be made for the targets ``wanted``, and for what they are made of, in that order."""
@@ -63,7 +63,7 @@ class Exporter:
             yield from self._turn(run, work)
             try:
                 row = yield from self._chain(run, wanted, work)
-                rows = {name: one.as_dict() for name, one in kept.rows(run).items()}
+                rows = {name: one.as_dict() for name, one in export_store.rows(run).items()}
                 path = self.file(run, target)
                 return {"file": str(path) if path else None, "report": row.as_dict() | {"run": run.id, "rows": rows}}
             except Cancelled:
@@ -100,12 +100,12 @@ class Exporter:
 
     def _chain(self, run: Run, wanted: Target, work: Work) -> Made:
         """The files that the wanted one is made of, the run's own first, as far as they are not there."""
-        kept.weights(run)
+        export_store.weights_sha256(run)
         if (status := run.record().status) in (WAITING, RUNNING) or run.locked:
             raise JobFailed(f"This run is {status}. Export it when it has ended.")
         line, row = targets.line(wanted.name), None
         for k, target in enumerate(line):
-            row = kept.rows(run).get(target.name)
+            row = export_store.rows(run).get(target.name)
             if row is None or row.verdict != PROVEN:
                 words = target.title if target is wanted else f"{target.title}, made first"
                 row = yield from _named(words, self._one(run, target, work, k / len(line), (k + 1) / len(line)))
@@ -114,19 +114,19 @@ class Exporter:
         assert row is not None
         if row.target != wanted.name:
             why = f"It is made of {targets.find(row.target).title}, which is withheld: {row.why}"
-            row = Row(target=wanted.name, verdict=WITHHELD, why=why, weights=row.weights)
-            kept.keep(run, wanted, row, None)
+            row = ExportRow(target=wanted.name, verdict=WITHHELD, why=why, weights=row.weights)
+            export_store.save(run, wanted, row, None)
         return row
 
     def _one(self, run: Run, target: Target, work: Work, begin: float, end: float) -> Made:
-        home = run.folder / kept.FOLDER
+        home = run.folder / export_store.FOLDER
         home.mkdir(exist_ok=True)
         for left in home.glob(f"{PREFIX}*"):  # of an app that was killed
             shutil.rmtree(left, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
         try:
-            row, made = yield from Making(self._trainer, self._converter, run, target, work, scratch).made(begin, end)
-            kept.keep(run, target, row, made)
+            row, made = yield from FileBuilder(self._trainer, self._converter, run, target, work, scratch).build(begin, end)
+            export_store.save(run, target, row, made)
             return row
         finally:
             shutil.rmtree(scratch, ignore_errors=True)

@@ -14,7 +14,7 @@ from lib.train.edge.export import Exporter
 from lib.train.runs import Run
 
 
-class Local:
+class LocalHost:
     """What ``Exporter`` needs of a trainer. ``homes`` are the homes of the runs' data sets, by run id."""
 
     def __init__(self, settings: Settings, homes: Mapping[str, Path]) -> None:
@@ -23,7 +23,7 @@ class Local:
         wall = max(settings.job_seconds, 900)
         self._limits = Limits(memory_mb=settings.job_memory_mb, wall_seconds=wall, cpu_seconds=4 * wall)
 
-    def home_of(self, run: Run) -> Path:
+    def data_home(self, run: Run) -> Path:
         return self._homes[run.id]
 
     def job(self, task: str, arguments: dict[str, Any]) -> Job:
@@ -40,7 +40,7 @@ def exporter(homes: Mapping[str, Path], settings: Settings | None = None) -> Ite
     ``data.home`` has to hold the data set's data.json (``DataSet.save``). Leaving it ends the processes.
     """
     settings = settings or Settings.from_environment()
-    local, converter = Local(settings, homes), Converter(settings)
+    local, converter = LocalHost(settings, homes), Converter(settings)
     converter.start()
     try:
         yield Exporter(local, converter)

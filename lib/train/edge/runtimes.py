@@ -52,7 +52,7 @@ def decoded(picture: Picture) -> np.ndarray:
     return pictures.load(picture) if isinstance(picture, Path) else picture
 
 
-class _OneByOne:
+class _SinglePicture:
     """A runtime whose ``call`` takes one picture, uint8 [size, size, 3], to float32 [classes]."""
 
     def __init__(self, name: str, classes: tuple[str, ...], size: int, call: Callable[[np.ndarray], np.ndarray]) -> None:
@@ -62,25 +62,25 @@ class _OneByOne:
     def probabilities(self, some: Sequence[Picture]) -> tuple[np.ndarray, float]:
         rows, times = np.zeros((len(some), len(self.classes)), np.float32), []
         for at, picture in enumerate(some):
-            pixels = self._taken(decoded(picture))
+            pixels = self._preprocess(decoded(picture))
             began = time.perf_counter()
             rows[at] = self._call(pixels)
             times.append(time.perf_counter() - began)
         self.noisy = noisy(np.array(times))
         return rows, round(1000 * float(np.median(times)), 3) if times else 0.0
 
-    def _taken(self, pixels: np.ndarray) -> np.ndarray:
+    def _preprocess(self, pixels: np.ndarray) -> np.ndarray:
         return pictures.resize(pixels, self.size)
 
 
-class _Whole(_OneByOne):
+class _MediaPipe(_SinglePicture):
     """MediaPipe squashes a picture itself, as it does on a phone."""
 
-    def _taken(self, pixels: np.ndarray) -> np.ndarray:
+    def _preprocess(self, pixels: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(pixels)
 
 
-class _Trained:
+class _TrainedNetwork:
     """The run's own network, in batches."""
 
     def __init__(self, name: str, classes: tuple[str, ...], size: int, classifier: Any) -> None:
@@ -97,7 +97,7 @@ class _Trained:
 
 
 @contextmanager
-def opened(
+def open_runtime(
     name: str, run: Run, file: Path | None = None, threads: int = 0, backbones: tuple[str, ...] = ()
 ) -> Iterator[Runtime]:
     """``file`` is the run's .onnx or .tflite; "pytorch" needs none and means the framework that trained the run.
@@ -113,7 +113,7 @@ def opened(
     recipe, classes = record.parsed_recipe(), record.classes
     if name == "pytorch":
         network = framework(recipe.framework).load(recipe, classes, run.folder, backbones)
-        yield _Trained(recipe.framework, classes, recipe.image_size, network)
+        yield _TrainedNetwork(recipe.framework, classes, recipe.image_size, network)
         return
     if file is None or not file.is_file():
         raise JobFailed(f"{name} needs an exported file of this run. Export it first.")
@@ -133,8 +133,8 @@ def onnxruntime(file: Path, classes: tuple[str, ...], size: int, threads: int) -
     except Exception as error:
         raise InvalidFile("onnxruntime refuses the file.") from error
     given = session.get_inputs()[0]
-    _fits("onnxruntime", given.shape[1:], session.get_outputs()[0].shape[1:], size, classes)
-    yield _OneByOne(
+    _check_shapes("onnxruntime", given.shape[1:], session.get_outputs()[0].shape[1:], size, classes)
+    yield _SinglePicture(
         "onnxruntime", classes, size, lambda x: session.run(None, {given.name: x[None].astype(np.float32)})[0][0]
     )
 
@@ -152,7 +152,7 @@ def litert(file: Path, classes: tuple[str, ...], size: int, threads: int) -> Ite
     except (ValueError, RuntimeError) as error:
         raise InvalidFile("LiteRT refuses the file.") from error
     given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    _fits("LiteRT", list(given["shape"][1:]), list(made["shape"][1:]), size, classes)
+    _check_shapes("LiteRT", list(given["shape"][1:]), list(made["shape"][1:]), size, classes)
     if given["dtype"] != np.float32 or made["dtype"] != np.float32:
         raise InvalidFile("The file's ends are not float32; MediaPipe would refuse it.")
 
@@ -161,7 +161,7 @@ def litert(file: Path, classes: tuple[str, ...], size: int, threads: int) -> Ite
         interpreter.invoke()
         return np.array(interpreter.get_tensor(made["index"])[0])
 
-    yield _OneByOne("litert", classes, size, call)
+    yield _SinglePicture("litert", classes, size, call)
 
 
 @contextmanager
@@ -193,7 +193,7 @@ def mediapipe(file: Path, classes: tuple[str, ...], size: int, threads: int) -> 
         return row
 
     with classifier:
-        yield _Whole("mediapipe", classes, size, call)
+        yield _MediaPipe("mediapipe", classes, size, call)
 
 
 _REFUSED = "MediaPipe refuses the file."
@@ -204,7 +204,7 @@ def _missing(error: Exception) -> bool:
     return any(name in str(error) for name in ("libEGL", "libGLES"))
 
 
-def _fits(who: str, taken: list[Any], given: list[Any], size: int, classes: tuple[str, ...]) -> None:
+def _check_shapes(who: str, taken: list[Any], given: list[Any], size: int, classes: tuple[str, ...]) -> None:
     """Raises InvalidFile for a file that takes or gives something else."""
     if [int(n) if not isinstance(n, str) else n for n in taken] != [size, size, 3]:
         raise InvalidFile(f"{who}: the file takes {list(taken)} and should take [{size}, {size}, 3].")

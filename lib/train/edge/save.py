@@ -14,8 +14,8 @@ from lib.settings import Settings
 from lib.train.data import DataSet
 from lib.train.edge import targets
 from lib.train.edge.export import Exporter
+from lib.train.edge.export_row import PROVEN, ExportRow
 from lib.train.edge.local import exporter
-from lib.train.edge.rows import PROVEN, Row
 from lib.train.runs import Run
 
 BY_SUFFIX = {".tflite": "tflite", ".onnx": "onnx"}
@@ -33,7 +33,7 @@ def target_of(path: Path, target: str = "") -> str:
     return found.name
 
 
-def place_of(path: Path) -> Path:
+def writable_path(path: Path) -> Path:
     """``path``, absolute. Raises InvalidFile where no file can be written there."""
     path = Path(os.path.abspath(path))
     if path.is_dir():
@@ -51,29 +51,29 @@ def save(
     path: Path,
     target: str = "",
     settings: Settings | None = None,
-    told: Callable[[Progress], None] = lambda progress: None,
-) -> Row:
+    on_progress: Callable[[Progress], None] = lambda progress: None,
+) -> ExportRow:
     """Writes ``path``, whole or not at all, and answers what was measured of it. ``data`` is what the run was trained on.
 
     Raises InvalidValue and InvalidFile for a target or a place that cannot be, and JobFailed with the reason where the file
     is withheld: ``path`` is left as it was then.
     """
-    target, path = target_of(path, target), place_of(path)
+    target, path = target_of(path, target), writable_path(path)
     run = Run(Path(os.path.abspath(run.folder)))  # jobs run in a folder of their own
     data.save()
     with exporter({run.id: data.home}, settings) as made:
-        return _saved(made, run, target, path, told)
+        return _saved(made, run, target, path, on_progress)
 
 
-def _saved(made: Exporter, run: Run, target: str, path: Path, told: Callable[[Progress], None]) -> Row:
+def _saved(made: Exporter, run: Run, target: str, path: Path, on_progress: Callable[[Progress], None]) -> ExportRow:
     work = made.export(run, target)
     found: dict = {}
     for event in work.events():
         if isinstance(event, Result):
             found = event.value
         else:
-            told(event)
-    row = Row.read({name: value for name, value in found["report"].items() if name not in ("run", "rows")})
+            on_progress(event)
+    row = ExportRow.read({name: value for name, value in found["report"].items() if name not in ("run", "rows")})
     assert row is not None  # the exporter read it as one
     if row.verdict != PROVEN or not found["file"]:
         raise JobFailed(f"{targets.find(target).title} is withheld. {row.why}")

@@ -16,7 +16,7 @@ from lib.settings import Settings, prepare_library
 from lib.train import experiment, pictures, terminal
 from lib.train.backbones import BackboneWeights, listed
 from lib.train.data import DataSet
-from lib.train.edge.rows import Row
+from lib.train.edge.export_row import ExportRow
 from lib.train.edge.save import save, target_of
 from lib.train.frameworks import framework
 from lib.train.image_classifier.dataset import Dataset, combined
@@ -34,7 +34,7 @@ class ImageClassifier:
     """Made by ``create``. ``run`` is the training's record, ``rows`` what was measured of exported files, by name."""
 
     def __init__(self, run: Run, data: DataSet, recipe: Recipe, settings: Settings, export_dir: Path) -> None:
-        self.run, self.rows = run, dict[str, Row]()
+        self.run, self.rows = run, dict[str, ExportRow]()
         self._data, self._recipe, self._settings, self._export_dir = data, recipe, settings, export_dir
 
     @classmethod

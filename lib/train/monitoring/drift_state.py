@@ -34,8 +34,8 @@ class DriftState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceInfo:
-    """``reference.json``. ``count`` training pictures were looked at; ``weights`` is ``lib.train.loaded.stamp`` of the run's
-    weights, ``version`` that of the code that made it."""
+    """``reference.json``. It was made from ``count`` training pictures; ``weights`` is
+    ``lib.train.network_cache.stamp`` of the run's weights, ``version`` that of the code that made it."""
 
     id: str = ""
     count: int = 0

@@ -14,9 +14,9 @@ from pathlib import Path
 
 import numpy as np
 
-from lib.train.loaded import Loaded, Networks
 from lib.train.monitoring import window
 from lib.train.monitoring.reference import ABOUT, FOLDER, ImageNetFeatures, Reference, read_info
+from lib.train.network_cache import LoadedRun, NetworkCache
 
 MAX_WAITING = 128  # pictures of a run that wait
 AT_ONCE = 16  # pictures between two looks whether a request has come
@@ -28,7 +28,7 @@ Pair = tuple[np.ndarray, np.ndarray]  # a picture, uint8, of SIDE pixels a side 
 class DriftWorker:
     """``add`` what was classified, and ``work`` when there is time; ``waiting`` and ``late`` say whether there is work."""
 
-    def __init__(self, networks: Networks) -> None:
+    def __init__(self, networks: NetworkCache) -> None:
         self._networks = networks
         self._features: ImageNetFeatures | None = None
         self._waiting: dict[str, list[Pair]] = {}  # by the run's folder
@@ -76,7 +76,7 @@ class DriftWorker:
             model = reference.model_basis(network.classifier.embeddings(own))
             window.add(Path(run) / FOLDER, reference, inputs, model)
 
-    def _reference(self, run: str, network: Loaded) -> Reference | None:
+    def _reference(self, run: str, network: LoadedRun) -> Reference | None:
         """Read once; None where it was made of other weights, or by other code. A damaged one is given up."""
         folder = Path(run) / FOLDER
         key = run, (folder / ABOUT).stat().st_mtime_ns

@@ -20,13 +20,13 @@ from lib.jobs import Job
 from lib.settings import Settings
 from lib.train.classification import Answer, Classification
 from lib.train.classify import Classify
-from lib.train.loaded import PYTORCH, stamp
 from lib.train.monitoring.drift_state import DriftState, ReferenceInfo
 from lib.train.monitoring.monitor import build_report, report_drift
 from lib.train.monitoring.prediction_log import KEPT, Prediction, PredictionLog
 from lib.train.monitoring.reference import ARRAYS, FOLDER, read_info
 from lib.train.monitoring.report import MonitorReport
 from lib.train.monitoring.window import read_state
+from lib.train.network_cache import PYTORCH, stamp
 from lib.train.runs import ID, Run
 from lib.train.visitors import Visitors
 
@@ -54,7 +54,7 @@ class Host(Protocol):
     visitors: Visitors
     classify: Classify
 
-    def home_of(self, run: Run) -> Path: ...
+    def data_home(self, run: Run) -> Path: ...
     def job(self, task: str, arguments: dict[str, Any]) -> Job: ...
 
 
@@ -215,7 +215,7 @@ class Monitoring:
             if self._making or (failed and time.monotonic() - failed[0] < RETRY):
                 return
             try:
-                arguments = {"run": str(run.folder), "data": str(self._trainer.home_of(run))}
+                arguments = {"run": str(run.folder), "data": str(self._trainer.data_home(run))}
                 backbones = list(self._trainer.settings.train_backbones)
                 job = self._trainer.job("lib.train.monitoring.tasks:reference", arguments | {"backbones": backbones})
             except WorkbenchError as error:

@@ -8,7 +8,7 @@ from typing import Any
 
 from lib.settings import prepare_library
 from lib.train.data import DataSet
-from lib.train.loaded import Loaded
+from lib.train.network_cache import LoadedRun
 from lib.train.runs import Run
 from lib.train.schema import to_json
 
@@ -19,4 +19,4 @@ def reference(progress: Callable[..., None], run: str, data: str, backbones: lis
     from lib.train.monitoring.reference import ImageNetFeatures, make
 
     found = Run(Path(run))
-    return to_json(make(found, DataSet.load(Path(data)), Loaded(found, tuple(backbones)), ImageNetFeatures(), progress))
+    return to_json(make(found, DataSet.load(Path(data)), LoadedRun(found, tuple(backbones)), ImageNetFeatures(), progress))

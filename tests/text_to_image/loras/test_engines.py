@@ -57,7 +57,9 @@ def test_others_go_on_while_a_file_is_read(engine: Engine, monkeypatch: pytest.M
     monkeypatch.setattr(LoraSource, "file", slow)
     waiting = engine.submit(Request(prompt="a", steps=2, loras="ink"), owner="one")
     seen: list[Any] = []
-    wait_for(lambda: seen.extend(waiting.take()) or any(isinstance(e, Loading) and "LoRA ink" in e.stage for e in seen))
+    wait_for(
+        lambda: seen.extend(waiting.take_events()) or any(isinstance(e, Loading) and "LoRA ink" in e.stage for e in seen)
+    )
     assert engine.submit(Request(prompt="a", steps=2), owner="another").result()
     assert not waiting.ended
     gate.set()

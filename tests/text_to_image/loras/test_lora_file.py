@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.text_to_image.loras.lora_file import Lora, read
-from lib.text_to_image.loras.lora_rows import Weighted, applied
+from lib.text_to_image.loras.lora_rows import WeightedLoras, apply_loras
 from tests import tiny
 from tests.text_to_image.loras.make import FORMATS, write
 
@@ -36,11 +36,11 @@ def predicted(p: Any, conditions: tuple[torch.Tensor, ...], n: int = 1) -> torch
     return p.unet(noise, torch.full((n,), 500.0), encoder_hidden_states=hidden, added_cond_kwargs=added).sample
 
 
-def with_loras(p: Any, row: Weighted) -> ExitStack:
+def with_loras(p: Any, row: WeightedLoras) -> ExitStack:
     stack = ExitStack()
     for component in ("unet", "text_encoder", "text_encoder_2"):
         if hasattr(p, component):
-            stack.enter_context(applied(getattr(p, component), component, [row]))
+            stack.enter_context(apply_loras(getattr(p, component), component, [row]))
     return stack
 
 
@@ -74,15 +74,15 @@ def pair(pipeline: Any, tmp_path: Path) -> list[Lora]:
     return [read(file.stem, file, pipeline) for file in files]
 
 
-@pytest.mark.parametrize("apart", [False, True])
-def test_every_row_has_its_own(pipeline: Any, pair: list[Lora], apart: bool) -> None:
+@pytest.mark.parametrize("separately", [False, True])
+def test_every_row_has_its_own(pipeline: Any, pair: list[Lora], separately: bool) -> None:
     one, two = pair
-    rows: list[Weighted] = [(), ((one, 0.5),), ((one, 1.0), (two, 0.3)), ((two, 2.0),), ((one, 0.0),), ()]
+    rows: list[WeightedLoras] = [(), ((one, 0.5),), ((one, 1.0), (two, 0.3)), ((two, 2.0),), ((one, 0.0),), ()]
     plain = encoded(pipeline)
-    with applied(pipeline.unet, "unet", rows, apart=apart):
+    with apply_loras(pipeline.unet, "unet", rows, separately=separately):
         together = predicted(pipeline, plain, n=len(rows))
     for row, found in zip(rows, together, strict=True):
-        with applied(pipeline.unet, "unet", [row]):
+        with apply_loras(pipeline.unet, "unet", [row]):
             assert torch.allclose(found, predicted(pipeline, plain)[0], atol=2e-5)
     assert not torch.allclose(together[1], together[0], atol=0.1)
     assert not torch.allclose(together[2], together[1], atol=0.1)
@@ -93,7 +93,7 @@ def test_apart_a_row_is_exact_in_any_company(pipeline: Any, pair: list[Lora]) ->
     plain, own = encoded(pipeline), ((one, 0.5),)
     found = []
     for rows in ([own, (), (), ()], [own, ((one, 1.0), (two, 0.3)), ((two, 2.0),), ()]):
-        with applied(pipeline.unet, "unet", rows, apart=True):
+        with apply_loras(pipeline.unet, "unet", rows, separately=True):
             found.append(predicted(pipeline, plain, n=4)[0])
     assert torch.equal(*found)
 

@@ -55,6 +55,7 @@ def test_rows_with_different_loras_share_a_batch(knowing: Any, name: str) -> Non
         assert furthest(picture, alone(model, request)) <= 1, request
 
 
+@pytest.mark.slow
 def test_reproducible_mode_is_exact_to_the_bit(knowing: Any) -> None:
     _, model = knowing("tiny-scenes")
     asked = requests(model, 9, seed=12)
@@ -73,7 +74,7 @@ def test_a_picture_is_what_diffusers_makes(knowing: Any, folders: dict[str, Path
         "seed": 5,
         "scheduler": own,
     }
-    request = model.settle(Request(**values, loras="ink:0.7, neon:1.2"))
+    request = model.resolve(Request(**values, loras="ink:0.7, neon:1.2"))
     files = {name: source.file() for name, source in model.adapters._catalogue.sources.items()}
     pipeline = load(Source(name=name, folder=folders[name]), settings).pipeline
     for lora, file in files.items():
@@ -102,7 +103,7 @@ def test_weight_nothing_is_none_at_all(knowing: Any) -> None:
 
 def test_a_picture_can_be_made_again_from_its_own_file(knowing: Any) -> None:
     _, model = knowing("sd")
-    request = model.settle(Request(prompt="a (red:1.2) car <lora:ink:0.8>", steps=3, seed=2, loras="neon"))
+    request = model.resolve(Request(prompt="a (red:1.2) car <lora:ink:0.8>", steps=3, seed=2, loras="neon"))
     image, info = alone(model, request), describe(model, request, 0.1)
     data = png.encode(image, info)
     assert info["lora_hashes"].keys() == {"ink", "neon"} and info["loras"] == [["neon", 1.0], ["ink", 0.8]]
@@ -134,14 +135,14 @@ def test_a_pipeline_of_its_own(knowing: Any, folders: dict[str, Path]) -> None:
         assert row.error is None, row.error
         return batch.decode([row])[0]
 
-    request = model.settle(
+    request = model.resolve(
         Request(prompt="a", steps=3, seed=3, width=64, height=64, loras="ink, neon:0.4", scheduler="Euler")
     )
     assert furthest(draw(request), alone(model, request)) <= 1
     assert difference(draw(request), draw(replace(request, loras=()))) > 1
     other = load(Source(name="pixart", folder=folders["pixart"]), settings)
     with pytest.raises(InvalidValue, match="none for this model, whose kind takes no LoRA"):
-        SoloBatch(other).join(other.settle(Request(prompt="a", loras="ink")))
+        SoloBatch(other).join(other.resolve(Request(prompt="a", loras="ink")))
 
 
 @pytest.mark.parametrize("dtype", ["float16", "bfloat16"])

@@ -14,13 +14,13 @@ from lib.text_to_image.families.flux import TOKENS as FLUX_TOKENS
 from lib.text_to_image.families.stable_diffusion_3 import TOKENS as SD3_TOKENS
 from lib.text_to_image.models import Catalogue, Model
 from lib.text_to_image.notes import notes
-from lib.text_to_image.prompts.count import READ, TokenCounter, of_pipeline
+from lib.text_to_image.prompts.count import TOKENIZERS, TokenCounter, count_tokens
 from lib.text_to_image.request import Request
 
 
 def test_every_family_is_counted() -> None:
-    assert READ.keys() == FAMILIES.keys()
-    assert (READ["StableDiffusion3Pipeline"][0][1], READ["FluxPipeline"][0][1]) == (SD3_TOKENS, FLUX_TOKENS)
+    assert TOKENIZERS.keys() == FAMILIES.keys()
+    assert (TOKENIZERS["StableDiffusion3Pipeline"][0][1], TOKENIZERS["FluxPipeline"][0][1]) == (SD3_TOKENS, FLUX_TOKENS)
 
 
 @pytest.mark.parametrize(
@@ -40,8 +40,8 @@ def test_of_models_by_name(settings: Settings, model: str, expected: dict[str, A
 def test_a_loaded_model_counts_the_same(settings: Settings, loaded: dict[str, Model]) -> None:
     counter, text = TokenCounter(Catalogue(settings)), "a (red:1.2) car, " * 20
     for name in ("sd", "sdxl", "sd3", "flux"):
-        assert counter.count(name, text) == of_pipeline(loaded[name].pipeline, text)
-    assert of_pipeline(loaded["pixart"].pipeline, text) is None
+        assert counter.count(name, text) == count_tokens(loaded[name].pipeline, text)
+    assert count_tokens(loaded["pixart"].pipeline, text) is None
 
 
 def test_models_that_cannot_be_counted(settings: Settings) -> None:
@@ -57,7 +57,7 @@ def test_models_that_cannot_be_counted(settings: Settings) -> None:
 
 def test_a_cut_prompt_is_told(loaded: dict[str, Model]) -> None:
     long = "car " * 240 + "boat house"
-    (note,) = notes(loaded["sd"], loaded["sd"].settle(Request(prompt=long, guidance_scale=5)))
+    (note,) = notes(loaded["sd"], loaded["sd"].resolve(Request(prompt=long, guidance_scale=5)))
     assert note == "The prompt has 242 tokens and sd reads 240: the end was left out, from “boat house”."
     (note,) = notes(loaded["sd"], Request(prompt="a car", negative_prompt=long, guidance_scale=5))
     assert note.startswith("The negative prompt has 242 tokens")

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from lib.text_to_image.models import Model
-from lib.text_to_image.prompts.embed import embed, weigh
+from lib.text_to_image.prompts.embed import apply_weights, embed
 
 PLAIN = "a red car on a track"
 
@@ -53,17 +53,17 @@ def test_the_formula_of_a1111() -> None:
     hidden = torch.randn(4, 8, generator=torch.Generator().manual_seed(0)) + 0.3
     weighed = hidden * torch.tensor([1.0, 1.3, 0.5, 1.0])[:, None]
     expected = weighed * (hidden.mean() / weighed.mean())
-    assert torch.allclose(weigh(hidden, (1.0, 1.3, 0.5, 1.0), restore_mean=True), expected)
-    assert torch.equal(weigh(hidden, (1.0, 1.3, 0.5, 1.0), restore_mean=False), weighed)
-    assert weigh(hidden, (1.0,) * 4, restore_mean=True) is hidden
+    assert torch.allclose(apply_weights(hidden, (1.0, 1.3, 0.5, 1.0), restore_mean=True), expected)
+    assert torch.equal(apply_weights(hidden, (1.0, 1.3, 0.5, 1.0), restore_mean=False), weighed)
+    assert apply_weights(hidden, (1.0,) * 4, restore_mean=True) is hidden
 
 
 def test_a_mean_of_nothing_is_not_restored() -> None:
     hidden = torch.randn(4, 8, generator=torch.Generator().manual_seed(0))
     hidden -= hidden.mean()
-    weighed = weigh(hidden, (1.0, 1.3, 0.5, 1.0), restore_mean=True)
+    weighed = apply_weights(hidden, (1.0, 1.3, 0.5, 1.0), restore_mean=True)
     assert torch.equal(weighed, hidden * torch.tensor([1.0, 1.3, 0.5, 1.0])[:, None])
 
 
 def test_half_precision_is_kept() -> None:
-    assert weigh(torch.ones(2, 4, dtype=torch.float16), (1.0, 1.3), restore_mean=True).dtype == torch.float16
+    assert apply_weights(torch.ones(2, 4, dtype=torch.float16), (1.0, 1.3), restore_mean=True).dtype == torch.float16

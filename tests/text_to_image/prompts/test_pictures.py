@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lib.text_to_image.families.unet import texts
+from lib.text_to_image.families.unet import pad_prompts
 from lib.text_to_image.models import Model
 from lib.text_to_image.request import Request
 from tests.text_to_image.test_batch import alone, furthest, mixed, together
@@ -30,6 +30,7 @@ def test_rows_of_different_lengths_share_a_batch(embedded: Model, loaded: dict[s
         assert furthest(picture, alone(model, request)) <= 1, request
 
 
+@pytest.mark.slow
 def test_reproducible_mode_is_exact_to_the_bit(embedded: Model) -> None:
     asked = requests(10, seed=6)
     for request, picture in zip(asked, together(embedded, asked, bucket=6), strict=True):
@@ -44,7 +45,7 @@ def test_a_prompt_in_chunks_is_what_the_plain_pipeline_makes_of_its_embeddings(
     model, blue = loaded[name], prompt.replace("red", "blue")  # the pipeline takes two prompts of one length only
     own = "DDIM" if name == "sd" else "Euler"
     asked = Request(prompt=prompt, negative_prompt=blue, steps=3, seed=4, guidance_scale=5, scheduler=own)
-    request = model.settle(asked)
+    request = model.resolve(asked)
     with torch.inference_mode():
         positive, negative = model.family.encode(request)
     assert len(positive.hidden) == len(negative.hidden) == (64 if prompt == LONG else 32)
@@ -72,7 +73,7 @@ def test_emphasis_changes_the_picture_and_the_company_does_not(embedded: Model) 
 
 
 def test_padding_is_hidden() -> None:
-    hidden, mask = texts([torch.ones(2, 3), torch.ones(4, 3)])
+    hidden, mask = pad_prompts([torch.ones(2, 3), torch.ones(4, 3)])
     assert hidden.shape == (2, 4, 3) and mask is not None
     assert mask.tolist() == [[True, True, False, False], [True] * 4]
-    assert texts([torch.ones(2, 3)] * 2)[1] is None
+    assert pad_prompts([torch.ones(2, 3)] * 2)[1] is None

@@ -13,7 +13,7 @@ from lib.settings import Settings
 from lib.train import experiment
 from lib.train.data import DataSet
 from lib.train.edge.export import Exporter
-from lib.train.edge.local import Local
+from lib.train.edge.local import LocalHost
 from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
 from tests.environments import need_onnx2tf
@@ -61,8 +61,8 @@ def homes() -> dict[str, Path]:
 
 
 @pytest.fixture(scope="session")
-def local(settings_here: Settings, homes: dict[str, Path]) -> Iterator[Local]:
-    found = Local(settings_here, homes)
+def local(settings_here: Settings, homes: dict[str, Path]) -> Iterator[LocalHost]:
+    found = LocalHost(settings_here, homes)
     yield found
     found.close()
 
@@ -75,7 +75,7 @@ def converter(settings_here: Settings) -> Iterator[Converter]:
 
 
 @pytest.fixture(scope="session")
-def exporter(local: Local, converter: Converter) -> Exporter:
+def exporter(local: LocalHost, converter: Converter) -> Exporter:
     return Exporter(local, converter)
 
 

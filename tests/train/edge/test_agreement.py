@@ -17,8 +17,8 @@ from lib.train.edge.agreement import (
     compare,
     distance,
     judge,
+    least_certain,
     same_file,
-    unsure,
 )
 
 CLASSES, SIDE, COUNT, HIDDEN = 5, 16, 80, 64
@@ -44,7 +44,7 @@ def pixels() -> np.ndarray:
 
 def probes(pixels: np.ndarray) -> np.ndarray:
     mixed = candidates(pixels)
-    return mixed[unsure(network(mixed))]
+    return mixed[least_certain(network(mixed))]
 
 
 def rounded(p: np.ndarray, steps: int = 256) -> np.ndarray:
@@ -152,4 +152,4 @@ def test_distances_and_candidates(pixels: np.ndarray) -> None:
     means = asked.reshape(160, -1, 3).mean(1)
     assert (means.max(1) - means.min(1) > 20).all()
     assert len(candidates(pixels[:1])) == 160 and len(candidates(pixels[:0])) == 0
-    assert unsure(np.array([[0.9, 0.1], [0.5, 0.5], [0.4, 0.6]]), 2).tolist() == [1, 2]
+    assert least_certain(np.array([[0.9, 0.1], [0.5, 0.5], [0.4, 0.6]]), 2).tolist() == [1, 2]

@@ -12,7 +12,7 @@ import pytest
 from lib.train.backbones import BACKBONES
 from lib.train.datasets import make as make_data
 from lib.train.edge.export import Exporter
-from lib.train.edge.runtimes import opened
+from lib.train.edge.runtimes import open_runtime
 from lib.train.edge.targets import TARGETS
 from lib.train.pixel_cache import pixels
 from lib.train.runs import Run
@@ -57,7 +57,7 @@ def test_the_embedded_data_sets(exporter: Exporter, homes: dict[str, Path], tmp_
     seen, labels = np.asarray(pixels(data, size, data.cache)[test]), np.array([data.items[k].label for k in test])
     right = {}
     for target in ("tflite", "tflite-int8"):
-        with opened("litert", run, Path(rows[target]["file"])) as runtime:
+        with open_runtime("litert", run, Path(rows[target]["file"])) as runtime:
             right[target] = float((runtime.probabilities(list(seen))[0].argmax(1) == labels).mean())
     assert len(labels) >= 300 and right["tflite"] > 0.9
     assert right["tflite-int8"] >= right["tflite"] - 0.01, right

@@ -16,10 +16,10 @@ from lib.jobs import Progress, Result
 from lib.tflite import metadata
 from lib.train import pictures as reading
 from lib.train.data import DataSet
-from lib.train.edge import kept
+from lib.train.edge import export_store
 from lib.train.edge.export import Exporter
-from lib.train.edge.rows import Row
-from lib.train.edge.runtimes import RUNTIMES, opened
+from lib.train.edge.export_row import ExportRow
+from lib.train.edge.runtimes import RUNTIMES, open_runtime
 from lib.train.edge.targets import TARGETS, find
 from lib.train.provenance import sha256
 from lib.train.recipe import Recipe
@@ -43,7 +43,7 @@ def test_a_run_that_is_deleted_meanwhile(
     run: Run, exporter: Exporter, tmp_path: Path, homes: dict[str, Path], pictures: DataSet
 ) -> None:
     copy = Run(shutil.copytree(run.folder, tmp_path / "deleted" / run.id))
-    shutil.rmtree(copy.folder / kept.FOLDER, ignore_errors=True)
+    shutil.rmtree(copy.folder / export_store.FOLDER, ignore_errors=True)
     events = exporter.export(copy, "onnx").events()
     next(events)
     shutil.rmtree(copy.folder.parent)
@@ -61,9 +61,9 @@ def test_only_so_many_wait(run: Run, exporter: Exporter, monkeypatch: pytest.Mon
 @pytest.mark.parametrize("target", TARGETS)
 def test_each_file_has_its_row(run: Run, reports: Reports, pictures: DataSet, target: str) -> None:
     report, path = reports[target]["report"], Path(reports[target]["file"])
-    row = Row.read({k: v for k, v in report.items() if k not in ("run", "rows")})
+    row = ExportRow.read({k: v for k, v in report.items() if k not in ("run", "rows")})
     assert row is not None and row.verdict == "proven", report
-    assert path.parent == run.folder / kept.FOLDER and path.name == find(target).file == row.file
+    assert path.parent == run.folder / export_store.FOLDER and path.name == find(target).file == row.file
     assert row.sha256 == sha256(path) and row.megabytes == pytest.approx(path.stat().st_size / 1e6, abs=0.01)
     assert row.count == len(pictures.split(0.3, 0).val) == 36 and row.on == "validation"
     result = run.read()["result"]["parts"]["validation"]
@@ -126,16 +126,19 @@ def test_runtimes_side_by_side(run: Run, reports: Reports, pictures: DataSet) ->
     files["mediapipe"] = reports["tflite"]["file"]
     found = {}
     for name in RUNTIMES:
-        with opened(name, run, Path(files[name]) if files[name] else None) as runtime:
+        with open_runtime(name, run, Path(files[name]) if files[name] else None) as runtime:
             found[name], milliseconds = runtime.probabilities(paths)
             again, _ = runtime.probabilities([reading.load(path) for path in paths])
             assert milliseconds > 0 and runtime.classes == tuple(CLASSES) and runtime.size == 48
             assert np.array_equal(found[name], again) and runtime.probabilities([])[0].shape == (0, 3)
     for name in RUNTIMES:
         assert np.abs(found[name] - found["pytorch"]).max() < 1e-3, name
-    with pytest.raises(InvalidValue, match="allowed: pytorch, onnxruntime, litert, mediapipe"), opened("tensorrt", run):
+    with (
+        pytest.raises(InvalidValue, match="allowed: pytorch, onnxruntime, litert, mediapipe"),
+        open_runtime("tensorrt", run),
+    ):
         pass
-    with pytest.raises(JobFailed, match="Export it first"), opened("litert", run):
+    with pytest.raises(JobFailed, match="Export it first"), open_runtime("litert", run):
         pass
 
 
@@ -145,7 +148,7 @@ def test_asked_again_it_is_answered_from_the_folder(run: Run, reports: Reports, 
     assert events[0].value["file"] == reports["tflite"]["file"]
     assert events[0].value["report"]["sha256"] == reports["tflite"]["report"]["sha256"]
     assert list(events[0].value["report"]["rows"]) == list(TARGETS)
-    assert [p.name for p in sorted((run.folder / kept.FOLDER).iterdir())] == sorted(find(t).file for t in TARGETS)
+    assert [p.name for p in sorted((run.folder / export_store.FOLDER).iterdir())] == sorted(find(t).file for t in TARGETS)
 
 
 def test_a_file_that_was_changed_is_not_handed_out(run: Run, reports: Reports, exporter: Exporter, tmp_path: Path) -> None:
@@ -166,11 +169,11 @@ def test_a_file_that_was_changed_is_not_handed_out(run: Run, reports: Reports, e
 def test_a_record_that_lies_hands_nothing_out(run: Run, reports: Reports, tmp_path: Path, exports: Any) -> None:
     copy = Run(shutil.copytree(run.folder, tmp_path / run.id))
     copy.update(exports=exports)
-    assert kept.rows(copy) == {} and kept.path(copy, "tflite") is None
+    assert export_store.rows(copy) == {} and export_store.path(copy, "tflite") is None
     row = run.read()["exports"]["tflite"]
     for change in ({"file": "../run.json"}, {"sha256": ""}, {"accuracy": "1"}, {"more": 1}, {"interval": [0]}, {"why": 5}):
         copy.update(exports={"tflite": row | change})
-        assert kept.rows(copy) == {}, change
+        assert export_store.rows(copy) == {}, change
 
 
 def test_what_cannot_be_exported(run: Run, exporter: Exporter, tmp_path: Path) -> None:
@@ -192,6 +195,6 @@ def test_a_stop_leaves_nothing(run: Run, exporter: Exporter, tmp_path: Path, hom
             assert isinstance(event, Progress)
             if event.stage == "ONNX, made first: Exporting to ONNX":
                 work.cancel()
-    assert list((copy.folder / kept.FOLDER).iterdir()) == [] and kept.rows(copy) == {}
+    assert list((copy.folder / export_store.FOLDER).iterdir()) == [] and export_store.rows(copy) == {}
     with pytest.raises(Cancelled):
         work.result()

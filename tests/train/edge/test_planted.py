@@ -17,10 +17,10 @@ from lib.errors import JobFailed
 from lib.jobs import Job
 from lib.settings import Settings
 from lib.train.data import DataSet
-from lib.train.edge import kept
+from lib.train.edge import export_store
 from lib.train.edge.checking import Checker
 from lib.train.edge.export import Exporter
-from lib.train.edge.local import Local
+from lib.train.edge.local import LocalHost
 from lib.train.edge.targets import find
 from lib.train.runs import Run
 from tests.train.conftest import shapes
@@ -75,7 +75,7 @@ def test_in_an_onnx_too(checker: Checker, reports: Reports, tmp_path: Path, plan
     assert row.verdict == "withheld" and row.why
 
 
-class Tampering(Local):
+class Tampering(LocalHost):
     """Its jobs check another file than the converter's: one that a broken tool could have made."""
 
     def __init__(
@@ -131,7 +131,7 @@ def test_nothing_leaves(
     assert found["file"] is None and local.planted == attempts
     row = found["report"]
     assert row["verdict"] == "withheld" and row["why"] and row["file"] is None and row["attempts"] == attempts
-    assert not (copy.folder / kept.FOLDER / find(target).file).exists() and kept.path(copy, target) is None
+    assert not (copy.folder / export_store.FOLDER / find(target).file).exists() and export_store.path(copy, target) is None
     assert [p.name for p in copy.folder.rglob("*") if p.name.startswith("unfinished")] == []
     assert copy.read()["exports"][target]["verdict"] == "withheld"
     if target == "tflite-int8":  # more layers stayed float each time
@@ -150,7 +150,9 @@ def test_what_is_made_of_a_withheld_file_is_withheld(
         local.close()
     assert found["file"] is None and local.planted == 1
     assert "TensorFlow Lite, float32, which is withheld" in found["report"]["why"]
-    assert [name for name in ("tflite", "tflite-fp16") if (copy.folder / kept.FOLDER / find(name).file).exists()] == []
+    assert [
+        name for name in ("tflite", "tflite-fp16") if (copy.folder / export_store.FOLDER / find(name).file).exists()
+    ] == []
 
 
 def test_another_data_set_judges_nothing(run: Run, tmp_path: Path) -> None:
@@ -175,7 +177,7 @@ def test_without_its_libraries_mediapipe_is_named(
     monkeypatch.setenv("LD_LIBRARY_PATH", str(tmp_path / "lib"))
     copy = Run(shutil.copytree(run.folder, tmp_path / run.id))
     copy.update(exports={k: v for k, v in copy.read()["exports"].items() if k != "tflite-fp16"})
-    local = Local(settings_here, homes)
+    local = LocalHost(settings_here, homes)
     try:
         found = Exporter(local, converter).export(copy, "tflite-fp16").result()
     finally:

@@ -17,9 +17,9 @@ import pytest
 from PIL import Image, ImageFilter
 
 from lib.train import datasets, experiment
-from lib.train.loaded import Loaded
 from lib.train.monitoring.drift import FIRST_WINDOW, LEVEL, WINDOW, ks, mmd
 from lib.train.monitoring.reference import FOLDER, ImageNetFeatures, Reference, features_of, make
+from lib.train.network_cache import LoadedRun
 from lib.train.recipe import Recipe
 from lib.train.runs import Run, Runs
 from models.tiny_scenes.renderer import render
@@ -81,7 +81,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Referen
     run = Runs(home / "runs").new("objects", {"recipe": recipe.as_dict(), "data": about})
     for _ in experiment.run_training(run, recipe, experiment.RunContext(data=data, cache=data.cache, trackers=())):
         pass
-    network, features = Loaded(run, ()), ImageNetFeatures()
+    network, features = LoadedRun(run, ()), ImageNetFeatures()
     make(run, data, network, features, lambda *_: None)
     reference = Reference.load(run.folder / FOLDER)
     assert reference is not None
@@ -104,7 +104,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Run, Referen
     yield run, reference, pools
 
 
-def _labels(network: Loaded, some: Pictures) -> np.ndarray:
+def _labels(network: LoadedRun, some: Pictures) -> np.ndarray:
     """The renderer's order of classes from the network's, which is that of the alphabet."""
     order = {name: number for number, name in enumerate(OBJECTS)}
     found = network.classifier.probabilities(np.stack(some)).argmax(axis=1)

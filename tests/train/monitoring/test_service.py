@@ -73,6 +73,7 @@ def serve_and_look(trainer: Trainer, run: Run, pictures: list[Path]) -> dict[str
     return monitor(trainer, run)["drift"]
 
 
+@pytest.mark.slow
 def test_before_the_first_request(trainer: Trainer, run: Run) -> None:
     found = monitor(trainer, run)
     assert found["requests"] == 0 and found["run"] == run.id and "With the next request" in found["drift"]["why"]
@@ -115,6 +116,7 @@ def test_no_truth_for_what_is_no_answer_and_no_class(trainer: Trainer, run: Run,
     assert monitor(trainer, run)["accuracy"]["count"] == 30
 
 
+@pytest.mark.slow
 def test_unchanged_pictures_and_then_inverted_ones(trainer: Trainer, run: Run, new: list[Path], tmp_path: Path) -> None:
     wait(lambda: (run.folder / FOLDER / ABOUT).exists())
     assert monitor(trainer, run)["drift"]["seen"] == 0  # what came before there was something to compare with
