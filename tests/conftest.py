@@ -44,7 +44,6 @@ SAMPLED = {
     "tests/e2e/test_accessibility.py::test_axe_finds_nothing_serious": 4,
     "tests/e2e/test_accessibility.py::test_the_keyboard_is_enough": 2,
     "tests/e2e/test_shell.py::test_an_address_opens_its_tab_and_no_other_one_first": 3,
-    "tests/e2e/test_shell.py::test_focus_shows_on_every_kind_of_field": 2,
     "tests/onnx_inspect/test_bad_files.py::test_a_bad_file": 8,
     "tests/onnx_inspect/test_bad_runs.py::test_a_bomb": 6,
     "tests/onnx_inspect/test_cost.py::test_a_torchvision_net_costs_what_torch_counts": 5,

@@ -90,6 +90,7 @@ def test_a_build_that_fails_and_the_one_that_mends_it(hub: SpaceHub, deployed: R
     assert deployed.deploy(NAME).returncode == 0
 
 
+@pytest.mark.slow
 def test_a_broken_build_is_built_again_where_there_is_nothing_to_commit(hub: SpaceHub, deployed: Repository) -> None:
     space = hub.spaces[NAME]
     space.stage, space.serving = "RUNTIME_ERROR", {}
@@ -123,6 +124,7 @@ def test_a_model_that_cannot_be_loaded(hub: SpaceHub, deployed: Repository) -> N
     assert run.returncode == 1 and "has no model: no memory" in run.stderr
 
 
+@pytest.mark.slow
 def test_hardware_is_asked_for_before_anything_changes(hub: SpaceHub, deployed: Repository) -> None:
     space = hub.spaces[NAME]
     head = deployed.write("Next")
@@ -221,6 +223,7 @@ def test_one_tab_alone(hub: SpaceHub, here: Repository) -> None:
     assert tree["REVISION"].endswith(b"-look\n")
 
 
+@pytest.mark.slow
 def test_a_tab_takes_the_place_of_another_in_one_commit(hub: SpaceHub, here: Repository) -> None:
     assert here.deploy("ada/tab", "--tab", "look").returncode == 0
     assert here.deploy("ada/tab", "--tab", "draw").returncode == 0  # the same commit, and yet another revision

@@ -58,6 +58,7 @@ def test_a_deployment_that_fails_rejects_the_push(hub: SpaceHub, installed: Repo
     assert installed.run("git", "push", "space", "main").returncode == 0
 
 
+@pytest.mark.slow
 def test_only_main_is_deployed(hub: SpaceHub, installed: Repository) -> None:
     for refs in (("HEAD:idea",), ("main", "HEAD:idea"), (":main",)):
         run = installed.run("git", "push", "space", *refs)

@@ -235,6 +235,7 @@ def test_a_closed_page_is_noticed(visit, bench) -> None:  # type: ignore[no-unty
     raise AssertionError("nobody heard that the page was closed")
 
 
+@pytest.mark.slow
 def test_a_reload_keeps_source_target_and_verdict(visit, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     page = visit("/?tab=convert")
     upload(page, model(tmp_path))
@@ -298,6 +299,7 @@ FIELDS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_focus_shows_on_every_kind_of_field(visit, scheme: str) -> None:  # type: ignore[no-untyped-def]
     """As pixels: the ring must differ from the ground beside it by 3 : 1, more or less."""

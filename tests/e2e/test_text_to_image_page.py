@@ -104,6 +104,7 @@ def test_type_generate_watch_reload_find_again(page, tmp_path: Path) -> None:  #
     assert not page.errors
 
 
+@pytest.mark.slow
 def test_every_click_is_a_picture(page) -> None:  # type: ignore[no-untyped-def]
     generate(page, "a red car on a track", 150)
     page.get_by_role("button", name="Generate (1 running)").wait_for()

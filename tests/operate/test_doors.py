@@ -117,7 +117,10 @@ def test_an_id_goes_from_the_door_to_the_log_and_back(app: Running) -> None:
     model = EXAMPLES["linear"]().SerializeToString()
     answer = httpx.post(f"{app.address}/inspect-onnx?name={SECRET}.onnx", content=model, headers=sent, timeout=120)
     assert answer.status_code == 200 and answer.headers["x-request-id"] == "load-balancer:17"
-    found = [line for line in lines(app) if line.get("request") == "load-balancer:17"]
+    deadline, found = time.monotonic() + 30, []
+    while len(found) < 2 and time.monotonic() < deadline:  # the second line comes after the answer
+        found = [line for line in lines(app) if line.get("request") == "load-balancer:17"]
+        time.sleep(0.05)
     assert [line["event"] for line in found] == ["job", "http"]
     assert found[0]["kind"] == "onnx_inspect.inspect" and found[0]["outcome"] == "result"
     assert found[1]["route"] == "/inspect-onnx" and found[1]["status"] == 200

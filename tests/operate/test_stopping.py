@@ -14,6 +14,7 @@ import pytest
 from tests.operate.conftest import Running
 
 
+@pytest.mark.slow
 def test_sigterm_lets_running_pictures_end(start: Callable[..., Running]) -> None:
     app = start("spaces/text_to_image/app.py", MAX_ROWS="8")
     assert 503 in app.readiness[:-1], "it was ready before its model was"
