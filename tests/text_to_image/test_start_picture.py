@@ -79,10 +79,10 @@ def test_huge_pictures_are_kept_smaller() -> None:
 
 def test_what_is_outside_of_the_mask_stays_to_the_bit() -> None:
     old, new = scene(seed=1), scene(seed=2)
-    kept = np.asarray(StartPicture.from_images(old, box()).keep(new))
+    kept = np.asarray(StartPicture.from_images(old, box()).composite(new))
     assert np.array_equal(kept[:, :64], np.asarray(old)[:, :64])
     assert np.array_equal(kept[:, 68:], np.asarray(new)[:, 68:])
-    assert StartPicture.from_images(old).keep(new) is new
+    assert StartPicture.from_images(old).composite(new) is new
 
 
 @pytest.mark.parametrize("edge", [1, 4])

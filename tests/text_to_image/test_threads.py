@@ -45,7 +45,7 @@ def test_a_model_that_is_loaded_while_another_has_one_thread_gets_all() -> None:
     found: list[int] = []
     with Threads(CPU).use(torch.nn.Linear(1, 1), 1):
         assert torch.get_num_threads() == 1
-        loading = threading.Thread(target=lambda: found.append(Threads(CPU).most))
+        loading = threading.Thread(target=lambda: found.append(Threads(CPU).max_threads))
         loading.start()
         loading.join()
     assert found == [4]
