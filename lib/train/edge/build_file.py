@@ -63,13 +63,16 @@ class FileBuilder:
         answer = yield from self._job("prepare", "preparation", {"data": self._data, "onnx": onnx}, begin, begin)
         if (samples := parse(SamplesFile, answer)) is None:
             raise JobFailed(LOST)
-        attempts = ATTEMPTS if self._target.precision == "int8" else ATTEMPTS[:1]
+        int8 = self._target.precision == "int8"
+        # the prepared ONNX first; where the tool makes a wrong file of it, the one as exported (random hard swish nets)
+        attempts = ATTEMPTS if int8 else ATTEMPTS[:1] * (2 if onnx else 1)
         row, made = ExportRow(target=self._target.name, verdict=WITHHELD, weights=self._weights), None
         layers: list[dict[str, Any]] = []
         for k, (agreement, floats) in enumerate(attempts):
             first, last = (begin + (end - begin) * share / len(attempts) for share in (k, k + 1))
-            again = f"Attempt {k + 1} of {len(attempts)}, with more layers in float32" if k else ""
-            more = {"min_agreement": agreement} | ({"float_layers": round(floats * len(layers))} if k else {})
+            change = "with more layers in float32" if int8 else "from the ONNX file as it was exported"
+            again = f"Attempt {k + 1} of {len(attempts)}, {change}" if k else ""
+            more = {"min_agreement": agreement} | ({"float_layers": round(floats * len(layers))} if k and int8 else {})
             try:
                 converted, report = yield from self._convert(k, samples, more, again, first, (first + last) / 2)
             except (InvalidFile, JobFailed) as error:  # a tool that gave up
@@ -112,7 +115,8 @@ class FileBuilder:
             options |= {"dynamic": False}
         if self._target.precision == "int8":
             options |= {"activations": STATIC}
-        folder = self._scratch / "prepare" if base.name == "onnx" else self._run.folder / export_store.FOLDER
+        prepared = base.name == "onnx" and not attempt
+        folder = self._scratch / "prepare" if prepared else self._run.folder / export_store.FOLDER
         source = Source({base.file: folder / base.file})
 
         def start() -> Any:
