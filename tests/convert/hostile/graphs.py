@@ -92,7 +92,22 @@ hostile(FILES, "SavedModel whose saver TensorFlow may put in another function's 
 hostile("when it is loaded", "SavedModel that saves when it is restored")(
     lambda: saved_model(saved_model_graph(X, node("call", "Relu", "x"), node("evil", "SaveV2"), restore="evil"))
 )
+ELSEWHERE = "reads or writes files other than its own variables when it is loaded"
+hostile(ELSEWHERE, "SavedModel that restores from a file of its choice")(
+    lambda: saved_model(
+        saved_model_graph(X, node("call", "Relu", "x"), node("c", "Const"), node("evil", "RestoreV2", "c"), restore="evil")
+    )
+)
+hostile(ELSEWHERE, "SavedModel that restores in a function from a file of its choice")(
+    lambda: saved_model(
+        saved_model_graph(
+            X, node("call", "Relu", "x"), node("evil", "PartitionedCall", "f", calls="g"), restore="evil",
+            functions=function("g", node("c", "Const"), node("r", "RestoreV2", "c"), argument="file_prefix"),
+        )
+    )
+)  # fmt: skip
 SAVES = (X, node("call", "Relu", "x"), node("evil", "SaveV2"))
+GROUP = b"\xc3\x3e\xc4\x3e"  # field 1000, begun and ended: protobuf skips what it does not know
 META = {
     "object calls the saver": part(7, part(2, part(1, "__inference__traced_save_1") + part(2, b""))),
     "variable begins with the saver": part(
@@ -102,6 +117,8 @@ META = {
         5, part(1, "other") + part(2, part(2, part(1, "y") + part(2, part(5, part(2, part(1, "evil:0"))))))
     ),
 }
+# the same with the group inside, of fields that are shorter than 128 bytes
+META |= {f"{w}, a group inside": bytes([m[0], m[1] + len(GROUP)]) + m[2:] + GROUP for w, m in META.items()}
 for what, meta in META.items():
     hostile(FILES, f"SavedModel whose {what}")(lambda meta=meta: saved_model(saved_model_graph(*SAVES, meta=meta)))
 hostile("Two nodes", "SavedModel with two nodes of one name")(

@@ -173,13 +173,15 @@ def node(name: str, op: str, *inputs: str, calls: str = "") -> bytes:
     return part(1, name) + part(2, op) + b"".join(part(3, given) for given in inputs) + attribute
 
 
-def function(name: str, *nodes: bytes, attribute: str = "") -> bytes:
+def function(name: str, *nodes: bytes, attribute: str = "", argument: str = "") -> bytes:
     said = part(5, part(1, attribute) + part(2, b"")) if attribute else b""
-    return part(1, part(1, part(1, name)) + b"".join(part(3, n) for n in nodes) + said)
+    signature = part(1, name) + (part(2, part(1, argument)) if argument else b"")
+    return part(1, part(1, signature) + b"".join(part(3, n) for n in nodes) + said)
 
 
 SAVER = function("__inference__traced_save_1", node("w", "Const"), node("save", "SaveV2", "w"))
-SAVER += function("__inference__traced_restore_2", node("r", "RestoreV2"), node("set", "AssignVariableOp", "r"))
+RESTORER = node("r", "RestoreV2", "file_prefix"), node("set", "AssignVariableOp", "r")
+SAVER += function("__inference__traced_restore_2", *RESTORER, argument="file_prefix")
 
 
 def saved_model_graph(

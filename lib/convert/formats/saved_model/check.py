@@ -93,6 +93,7 @@ def _check(graph: Graph) -> None:
         )
     _no_files(graph.computing(), SAVING, "when it computes")
     _no_files(graph.restoring(), SAVING - RESTORING, "when it is loaded")
+    _no_files(graph.restoring_elsewhere(), RESTORING, "other than its own variables when it is loaded")
 
 
 def _no_files(nodes: Iterable[Node], refused: frozenset[str], when: str) -> None:

@@ -40,11 +40,38 @@ class Reader:
                 at = begin + size
             elif wire in (1, 5):
                 at += 8 if wire == 1 else 4
+            elif wire == 3:  # a group: protobuf takes one that it does not know, so it must not end the reading here
+                at = self._group_end(at, end, number)
             else:
                 raise InvalidFile(DAMAGED)
             if at > end or number == 0:
                 raise InvalidFile(DAMAGED)
             yield number, wire, begin, at
+
+    def _group_end(self, at: int, end: int, number: int) -> int:
+        """Where the group ``number`` ends, its end tag included. Groups stand in each other: no recursion."""
+        inside = [number]
+        while inside:
+            self._steps += 1
+            tag, at = self._number(at, end)
+            wire = tag & 7
+            if wire == 3:
+                inside.append(tag >> 3)
+            elif wire == 4:
+                if tag >> 3 != inside.pop():
+                    raise InvalidFile(DAMAGED)
+            elif wire == 0:
+                _, at = self._number(at, end)
+            elif wire == 2:
+                size, at = self._number(at, end)
+                at += size
+            elif wire in (1, 5):
+                at += 8 if wire == 1 else 4
+            else:
+                raise InvalidFile(DAMAGED)
+            if at > end or tag >> 3 == 0 or self._steps > 50 * MAX_NODES:
+                raise InvalidFile(DAMAGED)
+        return at
 
     def _number(self, at: int, end: int) -> tuple[int, int]:
         value = 0
@@ -94,6 +121,7 @@ class Graph:
         self.nodes: dict[str, Node] = {}
         self.functions: dict[str, list[Node]] = {}
         self._swapped: set[str] = set()
+        self._arguments: dict[str, str] = {}  # of each function, the first one's name
         for graph in reader.messages(start, end, 2):
             for node in (self._node(*place) for place in reader.messages(*graph, 1)):
                 if node.name in self.nodes:
@@ -128,6 +156,27 @@ class Graph:
         names = [_plain(name) for place in savers for number in (1, 3) for name in self._reader.texts(*place, number)]
         yield from self._inside(*self._reachable(names, ()))
 
+    def restoring_elsewhere(self) -> Iterator[Node]:
+        """RestoreV2 that the saver leads to and that may read another file than the one which TensorFlow hands the saver.
+
+        The saver's own stands in the graph, or in a function that the graph calls, with that file's name as first input.
+        """
+        filenames = [n for place in self._reader.messages(*self._place, 3) for n in self._reader.texts(*place, 1)]
+        filename = _plain(filenames[-1]) if filenames else ""
+        handed = {
+            call
+            for node in self.nodes.values()
+            if node.inputs[:1] == [filename]
+            for call in node.calls
+            if call in self.functions
+        } - {call for node in self.nodes.values() if node.inputs[:1] != [filename] for call in node.calls}
+        handed -= {call for nodes in self.functions.values() for node in nodes for call in node.calls}
+        own = {id(n) for n in self.nodes.values() if n.inputs[:1] == [filename]}
+        own |= {id(n) for name in handed for n in self.functions[name] if n.inputs[:1] == [self._arguments[name]]}
+        for node in self.restoring():
+            if node.op == "RestoreV2" and id(node) not in own:
+                yield node
+
     def _node(self, start: int, end: int) -> Node:
         reader = self._reader
         op = reader.one(start, end, 2)
@@ -146,6 +195,8 @@ class Graph:
         if len(names) != 1 or names[0] in self.functions:
             raise InvalidFile(f"A function in {GRAPH} has no name of its own. Save the model again.")
         self.functions[names[0]] = [self._node(*place) for place in reader.messages(start, end, 3)]
+        arguments = (arg for place in reader.messages(start, end, 1) for arg in reader.messages(*place, 2))
+        self._arguments[names[0]] = next((reader.one(*arg, 1) for arg in arguments), "")
         if any(reader.one(*attribute, 1).startswith("api_implements") for attribute in reader.messages(start, end, 5)):
             self._swapped.add(names[0])
 
@@ -179,13 +230,15 @@ class Graph:
     def _texts(self, start: int, end: int, depth: int) -> Iterator[str]:
         if end - start <= MAX_NAME:
             yield _plain(self._reader.text(start, end))
-        try:
-            parts = list(self._reader.fields(start, end)) if depth else []
-        except InvalidFile:  # a text, and no message
+        if not depth:
             return
-        for _, wire, begin, stop in parts:
-            if wire == 2:
-                yield from self._texts(begin, stop, depth - 1)
+        try:
+            for _, wire, begin, stop in self._reader.fields(start, end):
+                if wire in (2, 3):  # what is in a group is read as if it stood in a message, its end tag left over
+                    yield from self._texts(begin, stop, depth - 1)
+        except InvalidFile:
+            if depth == MAX_DEPTH:  # this is a message; others may be texts
+                raise
 
 
 def _plain(tensor: str) -> str:
