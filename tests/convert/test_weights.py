@@ -197,6 +197,13 @@ def test_a_tensor_of_too_many_dimensions_is_refused(tmp_path: Path) -> None:
         load("safetensors", tmp_path)
 
 
+def test_a_size_that_no_array_has_beside_a_size_of_nothing(tmp_path: Path) -> None:
+    header = b'{"w":{"dtype":"F32","shape":[0,4611686018427387904],"data_offsets":[0,0]}}'
+    (tmp_path / "model.safetensors").write_bytes(valid.safetensors(header, b""))
+    with pytest.raises(InvalidFile, match="which numpy does not have"):
+        load("safetensors", tmp_path)
+
+
 def test_a_few_lists_that_hold_each_other_often_are_not_walked_for_ever(tmp_path: Path) -> None:
     inner: list[object] = []
     for _ in range(12):

@@ -135,11 +135,14 @@ def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
     if tensor.dim() > MAX_DIMENSIONS:
         raise InvalidFile(f"The tensor {name[:80]!r} has {tensor.dim():,} dimensions; at most {MAX_DIMENSIONS} are read.")
     flat = tensor.contiguous().reshape(-1)
-    return (
-        flat.view(torch.uint8).numpy().view(dtype).reshape(tuple(tensor.shape))
-        if flat.numel()
-        else np.empty(tensor.shape, dtype)
-    )
+    if flat.numel():
+        return flat.view(torch.uint8).numpy().view(dtype).reshape(tuple(tensor.shape))
+    try:
+        return np.empty(tensor.shape, dtype)
+    except ValueError:  # beside a size of 0 stands one that no array may have
+        raise InvalidFile(
+            f"The tensor {name[:80]!r} has the shape {list(tensor.shape)}, which numpy does not have."
+        ) from None
 
 
 def sharing(tensors: dict[str, torch.Tensor]) -> list[list[str]]:
