@@ -79,15 +79,25 @@ class Page:
         gone = {self.shared.state: None, self.model_source.about: card, self.place: gr.Column(visible=False)}
         return self.result.no_result() | gone
 
+    async def still_open(self, state: TabState, error: WorkbenchError) -> Updates:
+        """What was open stays, with its results: another file could not be opened."""
+        results, now = state.results, state.opened
+        choice = results.shown if results and results.shown else self.targets.kept({}, now)
+        end = await self.result.show(results) if results else {}
+        still = now.source.name or next(iter(now.source.files), "")
+        about = {self.model_source.about: failed(error, "not opened", still)}
+        return self.describe(state, choice) | self.model_source.restore(now) | end | about
+
     async def open(
-        self, paths: list[str] | None, called: str | None, fresh: str, http: gr.Request, samples: Samples | None = None
-    ) -> Values:
-        """``fresh``: what the visitor has just given: "files", "name" or "example"."""
+        self, paths: list[str] | None, called: str | None, before: TabState | None, fresh: str, http: gr.Request,
+        samples: Samples | None = None,
+    ) -> Values:  # fmt: skip
+        """``fresh``: what the visitor has just given: "files", "name" or "example"; ``before``: what is open."""
         shared = self.shared
         shared.under_way.stop(http)
         paths, called, again = self.model_source.resolve(paths, called, fresh)
-        shared.visit.keep(http, None)
         if not paths and not (called or "").strip():
+            shared.visit.keep(http, None)
             yield self.nothing_open(idle(view.IDLE)) | again
             return
         try:
@@ -108,39 +118,47 @@ class Page:
                             async for values in seen:
                                 yield values
         except WorkbenchError as error:
+            if before is not None and before.there():
+                yield await self.still_open(before, error)
+                return
+            shared.visit.keep(http, None)
             yield self.nothing_open(failed(error, "not opened")) | again
 
     def open_handed(self, after: Any, paths: gr.State) -> None:
         """Wires the files of another tab (``web/handover.py``)."""
 
-        async def look_at_handed(found: list[str], http: gr.Request) -> Values:
+        async def look_at_handed(found: list[str], before: TabState | None, http: gr.Request) -> Values:
             model, samples = await self.model_source.from_other_tab(found)
-            async with aclosing(self.open(model, None, "files", http, samples)) as opening:
+            async with aclosing(self.open(model, None, before, "files", http, samples)) as opening:
                 async for values in opening:
                     yield values | {self.model_source.files: model, self.model_source.name: None}
 
-        self.shared.on([after], look_at_handed, [paths], self.everything)
+        self.shared.on([after], look_at_handed, [paths, self.shared.state], self.everything)
 
     def _connect(self) -> None:
         shared, model_source, targets = self.shared, self.model_source, self.targets
 
         def opener(fresh: str) -> Callable[..., AsyncIterator[Updates]]:
-            async def open_it(paths: list[str] | None, called: str | None, http: gr.Request) -> Values:
-                async with aclosing(self.open(paths, called, fresh, http)) as found:
+            async def open_it(
+                paths: list[str] | None, called: str | None, before: TabState | None, http: gr.Request
+            ) -> Values:
+                async with aclosing(self.open(paths, called, before, fresh, http)) as found:
                     async for values in found:
                         yield values
 
             return open_it
 
-        async def open_example(chosen: int, http: gr.Request) -> Values:
-            async with aclosing(self.open(None, model_source.samples[chosen], "example", http)) as found:
+        async def open_example(chosen: int, before: TabState | None, http: gr.Request) -> Values:
+            async with aclosing(self.open(None, model_source.samples[chosen], before, "example", http)) as found:
                 async for values in found:
                     yield values
 
-        async def use_name(paths: list[str] | None, event: gr.EventData, http: gr.Request) -> Values:
+        async def use_name(
+            paths: list[str] | None, before: TabState | None, event: gr.EventData, http: gr.Request
+        ) -> Values:
             """The architecture that the card offers for a file of weights."""
             called = str(getattr(event, "pick", ""))
-            async with aclosing(self.open(paths, called, "name", http)) as found:
+            async with aclosing(self.open(paths, called, before, "name", http)) as found:
                 async for values in found:
                     yield values | {model_source.name: called}
 
@@ -155,7 +173,7 @@ class Page:
                     async for values in seen:
                         yield values | self.targets.route(state.opened, targets.chosen(data), state.samples is not None)
 
-        model = [model_source.files, model_source.name]
+        model = [model_source.files, model_source.name, shared.state]
         shared.on(
             [model_source.files.upload, model_source.files.delete, model_source.files.clear],
             opener("files"),
@@ -163,8 +181,8 @@ class Page:
             self.everything,
         )
         shared.on([model_source.name.input], opener("name"), model, self.everything)
-        shared.on([model_source.about.click], use_name, [model_source.files], self.everything)
-        shared.on([model_source.examples.click], open_example, [model_source.examples], self.everything)
+        shared.on([model_source.about.click], use_name, [model_source.files, shared.state], self.everything)
+        shared.on([model_source.examples.click], open_example, [model_source.examples, shared.state], self.everything)
         for radio in targets.groups:
             others = [other for other in targets.groups if other is not radio]
             # in the browser, at once: a click on Convert may follow

@@ -294,6 +294,11 @@ def test_rubbish_says_why_and_the_page_goes_on(page, tmp_path: Path) -> None:  #
     page.get_by_role("tab", name="Convert", exact=True).click()
     upload(page, save(tmp_path))
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
+    start(page)
+    assert "proven" in verdict(page)
+    name(page, "torchvision:no_such_model")  # what is open stays, with its result
+    page.locator("#convert-about").get_by_text("is still the open model").wait_for()
+    assert "proven" in verdict(page) and page.get_by_role("button", name="Download the model").is_visible()
 
 
 @pytest.mark.slow
