@@ -157,6 +157,7 @@ def test_a_restart_keeps_all_of_it(trainer: Trainer, run: Run, new: list[Path]) 
         again.close()
 
 
+@pytest.mark.slow  # counts what the test of inverted pictures left
 def test_lights_are_counted(trainer: Trainer, run: Run) -> None:
     assert trainer.monitoring.drifting()["inputs"] == 1
 
