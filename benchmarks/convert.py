@@ -71,7 +71,7 @@ def main() -> None:
     try:
         print(f"| source | target | bare s | proven s | ratio | verdict | where the time goes |\n{'|---' * 7}|")
         folder = Path(tempfile.mkdtemp())
-        format, _ = sources.take({}, given.source, folder)
+        format, _ = sources.admit_source({}, given.source, folder)
         for target in given.targets:
             show(converter, Source(name=given.source), format, folder, target, given.runs)
         made = Path(tempfile.mkdtemp())
