@@ -147,7 +147,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 def begun(files: dict[str, Path], masked: bool) -> StartPicture:
     mask = Image.open(files["mask"]) if masked else None
-    start = StartPicture.of(Image.open(files["image"]), mask, strength=0.6)
+    start = StartPicture.from_images(Image.open(files["image"]), mask, strength=0.6)
     return replace(start, digest=hashlib.sha256(files["image"].read_bytes()).hexdigest()[:10])
 
 
