@@ -83,6 +83,8 @@ def test_names_in_the_card_are_text(tmp_path: Path) -> None:
     *_, report = made(tmp_path, SINGLE, title=evil, inputs=[value], outputs=[value])
     report |= {"reason": f"Output {evil!r}: wrong", "messages": [evil]}
     report["source"] = report["source"] | {"title": evil, "inputs": [value]}
+    step = {"source": "onnx", "target": "onnx-fp16", "precision": "fp16", "seconds": 1.0, "verdict": "proven"}
+    report["route"] = [step | {"tool": evil}]  # a child process says which tool it was
     card = package.card(report)
     assert "<" not in card and ">" not in card and "](" not in card and "\n# head" not in card
-    assert card.count("img src=x") == 8
+    assert card.count("img src=x") == 9

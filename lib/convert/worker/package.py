@@ -75,7 +75,7 @@ def card(report: dict[str, Any]) -> str:
     for hop in report["route"]:
         error = hop.get("range_error")
         shown = "–" if error is None else f"{error:.2g}"
-        what = f"{hop['source']} → {hop['target']} | {hop['tool']} | {hop['precision']}"
+        what = f"{hop['source']} → {hop['target']} | {_plain(hop['tool'])} | {hop['precision']}"
         lines.append(f"| {what} | {hop['seconds']:.1f} | {hop['verdict']} | {shown} |")
     lines += ["", "| | source | target |", "|---|---|---|", f"| bytes | {source['bytes']:,} | {target['bytes']:,} |"]
     fed = bool(source.get("inputs"))  # a container of weights has no inputs, so no seeds and no latency

@@ -1,4 +1,7 @@
-"""A small sound file of each kind: what the hostile ones are made from, and what must be accepted."""
+"""A small sound file of each kind: what the hostile ones are made from, and what must be accepted.
+
+Over 300 lines, since every kind of file has its few lines here.
+"""
 
 from __future__ import annotations
 
