@@ -22,6 +22,7 @@ FAR = {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.2}  # mean distance of the answers 
 # of a probability, between LiteRT and MediaPipe, which run the same file on the same pixels by kernels of two versions
 SAME_FILE = {"fp32": 2e-2, "fp16": 2e-2, "int8": 1e-1}
 NOTICED = 0.05  # mean distance that wrong pictures must make before their answers say anything
+CHANGED = 0.1  # distance of the answer to one picture, from which on a wrong picture counts as answered differently
 STRANGER = "On mixed and dyed pictures its answers are not those of the run's own network."
 SUM = 0.03  # of the probabilities, from 1: int8 rounds each to 1/256
 
@@ -89,11 +90,19 @@ def compare(expected: np.ndarray, found: np.ndarray, precision: str, others: Map
         return "Some of its probabilities are no numbers."
     off = distance(found, expected)
     for what, answers in others.items() if precision == "int8" else ():
-        if distance(answers, expected) > NOTICED and (there := distance(found, answers)) < off:
+        there = distance(found, answers)
+        if distance(answers, expected) > NOTICED and there < off and _most_nearer(found, expected, answers):
             named = there < off / 2
             return f"It answers as the run's own network would if {what}." if named else STRANGER
     far = FAR[precision]
     return f"{STRANGER} Their mean distance is {off:.2g}, and {far:g} is rounding." if off > far else ""
+
+
+def _most_nearer(found: np.ndarray, expected: np.ndarray, answers: np.ndarray) -> bool:
+    """Whether most of the answers that wrong pictures change are nearer to ``answers``: a mean may rest on one picture."""
+    changed = _distances(answers, expected) > CHANGED
+    nearer = _distances(found, answers) < _distances(found, expected)
+    return 2 * int((changed & nearer).sum()) > int(changed.sum())
 
 
 def same_file(litert: np.ndarray, mediapipe: np.ndarray, precision: str) -> str:
@@ -106,7 +115,11 @@ def same_file(litert: np.ndarray, mediapipe: np.ndarray, precision: str) -> str:
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:
     """Mean over the pictures of half the sum of absolute differences: 0 for equal answers, 1 for opposite ones."""
-    return float(np.abs(one - other).sum(1).mean() / 2) if len(one) else 0.0
+    return float(_distances(one, other).mean()) if len(one) else 0.0
+
+
+def _distances(one: np.ndarray, other: np.ndarray) -> np.ndarray:
+    return np.abs(one - other).sum(1) / 2
 
 
 def candidates(pixels: np.ndarray, count: int = 160) -> np.ndarray:

@@ -153,3 +153,12 @@ def test_distances_and_candidates(pixels: np.ndarray) -> None:
     assert (means.max(1) - means.min(1) > 20).all()
     assert len(candidates(pixels[:1])) == 160 and len(candidates(pixels[:0])) == 0
     assert least_certain(np.array([[0.9, 0.1], [0.5, 0.5], [0.4, 0.6]]), 2).tolist() == [1, 2]
+
+
+def test_one_picture_does_not_make_a_file_wrong() -> None:
+    """Rounding moves the answer to one picture towards the wrong one's; the other three stay where they belong."""
+    expected = np.float32([[0.6, 0.4]] * 4)
+    wrong = np.float32([[0.1, 0.9]] + [[0.45, 0.55]] * 3)
+    others = {"pictures were half as bright": wrong}
+    assert compare(expected, np.float32([[0.05, 0.95]] + [[0.6, 0.4]] * 3), "int8", others) == ""
+    assert "half as bright" in compare(expected, np.float32([[0.1, 0.9]] + [[0.46, 0.54]] * 3), "int8", others)

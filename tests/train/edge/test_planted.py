@@ -107,7 +107,7 @@ def _bare(plant: Callable[[Path, Path], None]) -> Callable[[Path, Path], None]:
 
 @pytest.mark.parametrize(
     ("target", "plant", "attempts"),
-    [("tflite", "normalization_left_out", 1), ("tflite-int8", "channels_swapped", 3), ("tflite-fp16", "scale_wrong", 1)],
+    [("tflite", "normalization_left_out", 2), ("tflite-int8", "channels_swapped", 3), ("tflite-fp16", "scale_wrong", 1)],
 )
 def test_nothing_leaves(
     run: Run,
@@ -148,7 +148,7 @@ def test_what_is_made_of_a_withheld_file_is_withheld(
         found = Exporter(local, converter).export(copy, "tflite-fp16").result()
     finally:
         local.close()
-    assert found["file"] is None and local.planted == 1
+    assert found["file"] is None and local.planted == 2  # float32 from the prepared ONNX, then from the exported one
     assert "TensorFlow Lite, float32, which is withheld" in found["report"]["why"]
     assert [
         name for name in ("tflite", "tflite-fp16") if (copy.folder / export_store.FOLDER / find(name).file).exists()
