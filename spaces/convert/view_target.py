@@ -44,7 +44,7 @@ def route(target: dict[str, Any], samples: bool = False) -> Markup:
         parts.append(html('<span class="mw-stop">{}</span>', name))
     error = target.get("error")
     usual = f" Typical error: {number(error)} of the output's range." if error else ""
-    where = "measured on this machine" if target.get("measured") else "estimated: not run on this machine yet"
+    where = "from earlier runs on this machine" if target.get("measured") else "an estimate before the first run here"
     rough = f"About {seconds_text(target.get('seconds'))}, {where}.{usual}"
     if target.get("install_mb"):
         rough += f" {_install(target['install_mb'])}"
