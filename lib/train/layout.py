@@ -107,16 +107,16 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
     tree = Tree(folder.name)
     try:
         with os.scandir(folder) as entries:
-            files = []
+            listing = []
             for entry in entries:  # count while listing: a folder may hold millions
                 count[0] += 1
                 if count[0] > MAX_FILES:
                     raise InvalidFile(f"The data set holds more than {MAX_FILES:,} files. Use a smaller part of it.")
-                files.append(entry)
+                listing.append(entry)
     except OSError:
         problems.append((display_name(at.rstrip("/")) or "the folder", "folder cannot be read"))
         return tree
-    for entry in sorted(files, key=lambda one: one.name):
+    for entry in sorted(listing, key=lambda one: one.name):
         previous = len(problems)
         name = entry.name
         reason = _rejection(entry)

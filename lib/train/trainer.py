@@ -29,7 +29,7 @@ from lib.train.training import BEST
 from lib.train.visitors import SHARED, Visitors
 
 TASKS = "lib.train.tasks"
-NICE = 10  # lower priority than image generation and conversion
+NICE = 10  # yields the CPU to image requests and conversions
 MAX_RUNS, MAX_UNDER_WAY = 100, 16  # per visitor
 
 
