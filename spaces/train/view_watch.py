@@ -1,4 +1,4 @@
-"""How a served run does: requests, latency, confidence, accuracy where the truth is sent, and two lights for drift."""
+"""The monitoring panel of a served run: requests, latency, confidence, accuracy on known labels, and two drift lights."""
 
 from __future__ import annotations
 
@@ -62,18 +62,18 @@ def _accuracy(accuracy: AccuracyInUse) -> Markup:
         return Markup()
     low, high = accuracy.interval
     count, expected = accuracy.count, accuracy.expected
-    training = ""
+    comparison = ""
     if expected:
-        training = f"; on {expected.count:,} {expected.part} pictures it was {percent(expected.accuracy)}"
-    last = "the last picture" if count == 1 else f"the last {count:,} pictures"
+        comparison = f"; on {expected.count:,} {expected.part} pictures it was {percent(expected.accuracy)}"
+    pictures = "the last picture" if count == 1 else f"the last {count:,} pictures"
     return html(
         '<div class="mw-accuracy"><span class="mw-big">{}</span><span>correct on {} with a known label; 95% interval '
         "{:.1f}–{:.1f}%{}</span></div>",
         percent(accuracy.value),
-        last,
+        pictures,
         100 * low,
         100 * high,
-        training,
+        comparison,
     )
 
 
@@ -106,7 +106,7 @@ def _proposal(proposal: Proposal | None) -> Markup:
 def _charts(report: MonitorReport) -> Markup:
     known, traffic = report.accuracy.over_time, report.over_time
     counts = report.confidence.histogram
-    drawn = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
+    charts = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
     if known:
         at = _sums(known)
         right = [(x, one.value) for x, one in zip(at, known, strict=True)]
@@ -115,29 +115,29 @@ def _charts(report: MonitorReport) -> Markup:
             ends = [(x, expected.accuracy) for x in (0, at[-1])]
             lines.append(curves.Line(f"on {expected.part} pictures", ends, 3, dashed=True))
         band = [(x, *one.interval) for x, one in zip(at, known, strict=True)]
-        drawn.append(curves.chart("Accuracy", lines, "pictures with a known label", percent=True, band=band))
+        charts.append(curves.chart("Accuracy", lines, "pictures with a known label", percent=True, band=band))
     if len(traffic) > 1:
         at, of = _sums(traffic), _last(traffic)
         mean = curves.Line("mean", [(x, one.confidence) for x, one in zip(at, traffic, strict=True)], 0, of=of)
         median = curves.Line("median, ms", [(x, one.milliseconds) for x, one in zip(at, traffic, strict=True)], 2, of=of)
-        drawn.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
-        drawn.append(curves.chart("Latency over time", [median], "pictures"))
-    return join(drawn)
+        charts.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
+        charts.append(curves.chart("Latency over time", [median], "pictures"))
+    return join(charts)
 
 
 def _last(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> str:
-    """Of which pictures the last point of a curve is."""
+    """Return which pictures the last point of a curve covers."""
     count = blocks[-1].count
     return "of the last one" if count == 1 else f"of the last {count:,}"
 
 
 def _sums(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> list[int]:
-    """How many pictures there were by the end of each block."""
+    """Return the cumulative number of pictures at the end of each block."""
     return list(accumulate(one.count for one in blocks))
 
 
 def how(run: str, address: str, stored: str, opened: bool) -> Markup:
-    """The commands for the run; ``address`` is that of this server, ``stored`` says what is kept of a request."""
+    """Return the commands that serve the run. ``address``: URL of this server; ``stored``: what is kept of a request."""
     server = address.rstrip("/") or "https://…"
     first = f"curl --data-binary @picture.jpg '{server}/classify?run={run}'"
     second = f"curl -H 'Content-Type: application/json' -d '{{\"label\": \"…\"}}' '{server}/classify/ID/truth'"
@@ -153,7 +153,7 @@ def how(run: str, address: str, stored: str, opened: bool) -> Markup:
     return card(fold, kind="mw-train")
 
 
-# Asks for the newest figures while the panel can be seen, and not else; goes to the pictures where new ones are wanted.
+# Polls for new figures while the panel is visible. "Train with new pictures" scrolls to the upload.
 SCRIPT = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-pick=train]')) {
