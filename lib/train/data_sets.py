@@ -47,7 +47,10 @@ class DataSets:
         self._trains, self._used = trains, used
 
     def upload(self, owner: str, archive: Path, name: str) -> tuple[str, Job]:
-        """Submit a job that turns a zip into a dataset of the owner. Returns its id, and the job whose result is its summary."""
+        """Submit a job that turns a zip into a dataset of the owner.
+
+        Returns the dataset's id and the job, whose result is the summary.
+        """
         self._visitors.check_disk()
         folder = self._visitors.folder(owner) / "data"
         folder.mkdir(parents=True, exist_ok=True)

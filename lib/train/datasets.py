@@ -67,11 +67,9 @@ def _objects(pictures: Path, progress: Progress) -> None:
             scenes = [s for s in all_scenes() if s.object == name and s.held_out == (part == "test")]
             scenes.sort(key=lambda s: hashlib.sha256(f"{SEED}/{s.prompt}".encode()).hexdigest())
             (pictures / part / name).mkdir(parents=True)
-            for number_in_class in range(count):  # a repeated scene gives a new image: its details are random
-                image = render(
-                    scenes[number_in_class % len(scenes)], random.Random(f"{SEED}/{name}/{part}/{number_in_class}")
-                )
-                image.save(pictures / part / name / f"{number_in_class:04}.jpg", quality=92)
+            for k in range(count):  # a repeated scene gives a new image: its details are random
+                image = render(scenes[k % len(scenes)], random.Random(f"{SEED}/{name}/{part}/{k}"))
+                image.save(pictures / part / name / f"{k:04}.jpg", quality=92)
 
 
 def _digits(pictures: Path, progress: Progress) -> None:
