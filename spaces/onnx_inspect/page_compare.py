@@ -1,4 +1,4 @@
-"""Two models side by side. Before is the open model unless another file is dropped."""
+"""The compare part of the page: compares two models. Before is the open model unless a file is dropped there."""
 
 from __future__ import annotations
 
@@ -51,13 +51,13 @@ class Compare:
 
         async def follow(ask: Callable[[], Job], http: gr.Request) -> Values:
             try:
-                async for news in shared.follow("compare", ask, http):
-                    if isinstance(news, str):
-                        yield self.no_result(news)
+                async for answer in shared.follow("compare", ask, http):
+                    if isinstance(answer, str):
+                        yield self.no_result(answer)
                     else:
-                        rows = view.change_table(news)
-                        shown = gr.Dataframe(value=rows, visible=len(rows) > 0)
-                        yield {self.difference: view.changes(news), self.changes: shown}
+                        rows = view.change_table(answer)
+                        table_update = gr.Dataframe(value=rows, visible=len(rows) > 0)
+                        yield {self.difference: view.changes(answer), self.changes: table_update}
             except WorkbenchError as error:
                 yield self.no_result(failed(error, "not compared", labels=LABELS))
 
