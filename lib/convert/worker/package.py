@@ -15,15 +15,8 @@ from lib.convert.core.artifact import digests
 from lib.convert.formats import find, main_file
 from lib.errors import JobFailed
 
-STORED = (
-    ".safetensors",
-    ".data",
-    ".bin",
-    ".pt2",
-    ".pt",
-    ".keras",
-    ".zip",
-)  # stored uncompressed: deflate gains nothing on weights
+# stored uncompressed: deflate gains nothing on weights
+STORED = (".safetensors", ".data", ".bin", ".pt2", ".pt", ".keras", ".zip")
 
 
 def pack(format: str, folder: str, report: dict[str, Any], stem: str, out: str) -> dict[str, Any]:
@@ -41,9 +34,8 @@ def pack(format: str, folder: str, report: dict[str, Any], stem: str, out: str) 
     files = {name: source / name for name in checksums}
     main_path = main_file(format, source)
     single = len(files) == 1 and main_path.is_file()
-    variant = (
-        format.removeprefix(find(format).base) if find(format).base else ""
-    )  # such as -fp16, so that the name differs from the source's
+    # such as -fp16, so that the name differs from the source's
+    variant = format.removeprefix(find(format).base) if find(format).base else ""
     artifact = f"{stem}{variant}{mark}{main_path.suffix}" if single else f"{stem}{mark}-{format}.zip"
     if single:  # the same name on its own, in the zip and in the inspector
         files = {artifact: main_path}

@@ -76,9 +76,8 @@ def run_target(
         reply["reference"] = _reference(runner, call, inputs, Path(out), ordinary["file"])
         if reply["reference"] == "" and isinstance(source_runner, Referenced):
             _reference_of_source(source_runner, inputs, Path(out))
-        calls: dict[str, Callable[[], Any]] = {
-            "target": lambda: call(runner.run, inputs)
-        }  # includes casts, which take little time
+        # the target's time includes casts, which take little
+        calls: dict[str, Callable[[], Any]] = {"target": lambda: call(runner.run, inputs)}
         if source_runner is not None:
             calls["source"] = lambda: source_runner.run(inputs)
         progress("Timing")
