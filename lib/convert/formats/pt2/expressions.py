@@ -1,6 +1,6 @@
-"""Sizes in an exported program are text that torch has sympy evaluate as Python: what may be in such a text.
+"""Checks size expressions of an exported program: torch passes them to sympy, which evaluates them as Python.
 
-A parser of Python reads it, so no text takes more time than its length, and what is not known is not allowed.
+An allow-list on Python's own syntax tree: an unknown construct is refused, and nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FUNCTIONS = frozenset(
 """)
 )
 CONSTANTS = frozenset(words("true false int_oo oo"))
-KEYWORDS = {"evaluate": bool, "precision": int}  # of a function; and what its value is
-ASSUMPTIONS = frozenset(words("positive integer nonnegative real zero nonzero"))  # of a symbol, all True
+KEYWORDS = {"evaluate": bool, "precision": int}  # keyword of a function -> type of its value
+ASSUMPTIONS = frozenset(words("positive integer nonnegative real zero nonzero"))  # keywords of Symbol, all True
 SYMBOL = re.compile(r"[a-z_]{1,8}[0-9]{1,9}")
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.BitAnd, ast.BitOr)
 SIGNS = (ast.USub, ast.UAdd, ast.Invert, ast.Not)
@@ -30,7 +30,7 @@ COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
 
 def check_expression(text: object) -> None:
-    """Raises InvalidFile unless ``text`` is arithmetic on symbols and numbers with functions known here."""
+    """Raises InvalidFile unless ``text`` is arithmetic on symbols and numbers with allowed functions."""
     fault = InvalidFile(
         f"A shape in the exported program is {str(text)[:80]!r}, which is more than symbols and numbers. Such text is run "
         "as a program by the loader: it was not opened."
@@ -47,6 +47,7 @@ def check_expression(text: object) -> None:
 
 
 def _plain(node: ast.AST, levels: int) -> bool:
+    """Returns whether the syntax tree is allowed and at most ``levels`` deep."""
     if levels == 0:
         return False
 
@@ -64,7 +65,7 @@ def _plain(node: ast.AST, levels: int) -> bool:
             return isinstance(op, SIGNS) and inner(operand)
         case ast.Compare(left=left, ops=ops, comparators=others):
             return all(isinstance(op, COMPARISONS) for op in ops) and inner(left, *others)
-        case ast.Tuple(elts=some):  # of a Piecewise
+        case ast.Tuple(elts=some):  # (value, condition) of a Piecewise
             return len(some) == 2 and inner(*some)
         case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))], keywords=said):
             true = all(k.arg in ASSUMPTIONS and isinstance(k.value, ast.Constant) and k.value.value is True for k in said)
@@ -76,5 +77,6 @@ def _plain(node: ast.AST, levels: int) -> bool:
 
 
 def _keyword(said: ast.keyword) -> bool:
+    """Returns whether a keyword argument is allowed."""
     kind = KEYWORDS.get(said.arg or "")
     return kind is not None and isinstance(said.value, ast.Constant) and type(said.value.value) is kind

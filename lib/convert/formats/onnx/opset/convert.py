@@ -199,7 +199,7 @@ def _without(model: ModelProto, names: set[str]) -> ModelProto:
 
 
 def _flat_hardmax(graph: GraphProto, taken: set[str]) -> None:
-    """Flattens the input of Hardmax: until opset 12 it works on all axes from ``axis`` on, which onnx's converter ignores."""
+    """Flattens the input of Hardmax: before opset 13 it covered all axes from ``axis`` on; onnx's converter ignores that."""
     nodes = []
     for node in graph.node:
         for subgraph in subgraphs(node):

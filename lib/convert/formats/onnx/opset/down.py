@@ -1,9 +1,8 @@
-"""Downgrade steps to older opsets, one function per change of an operator.
+"""Downgrade steps to older opsets, one function per change of an operator (source: onnx/docs/Changelog.md).
 
 ``STEPS[operator, version]`` rewrites a node of that version for the previous one and may return several nodes.
 Operators without a row changed only in element types, or in attributes whose defaults match the older behaviour
-(``plain``). Source of the changes: onnx/docs/Changelog.md. Raises Refused if there is no older equivalent.
-Longer than 300 lines because it is one table, with one row per change.
+(``plain``). Raises Refused if there is no older equivalent. Longer than 300 lines because it is one table.
 """
 
 from __future__ import annotations
@@ -27,8 +26,7 @@ from lib.convert.formats.onnx.opset.graph import (
 Step = Callable[[NodeProto, Graph], list[NodeProto]]
 STEPS: dict[tuple[str, int], Step] = {}
 REDUCING = "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split()  # noqa: SIM905
-# the meaning of their inputs changed, so they are always inlined as functions
-REDEFINED = {"GroupNormalization", "Attention"}
+REDEFINED = {"GroupNormalization", "Attention"}  # the meaning of their inputs changed: inlined as functions
 
 
 def step(*changes: tuple[str, int]) -> Callable[[Step], Step]:
@@ -53,10 +51,7 @@ def down(node: NodeProto, version: int, graph: Graph) -> list[NodeProto]:
 
 
 def plain(node: NodeProto, version: int) -> None:
-    """Removes attributes and trailing inputs that the older version lacks, if they have no effect.
-
-    Raises Refused if a new attribute, input or output is really used.
-    """
+    """Removes attributes that the older version lacks, if they have no effect. Raises Refused if newer features are used."""
     try:
         older = onnx.defs.get_schema(node.op_type, version - 1, "")
     except onnx.defs.SchemaError:
@@ -95,7 +90,6 @@ def _ints(value: np.ndarray) -> list[int]:
 
 @step(*((f"Reduce{name}", 18) for name in REDUCING), ("ReduceSum", 13))
 def _axes_of_a_reduction(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """Turns the ``axes`` input back into an attribute."""
     axes = _fixed(node, 1, graph)
     keep_inputs(node, 1)
     noop_if_empty = attribute(node, "noop_with_empty_axes", 0)
@@ -112,7 +106,6 @@ def _axes_of_a_reduction(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Squeeze", 13), ("Unsqueeze", 13))
 def _axes_of_a_squeeze(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """Turns the ``axes`` input back into an attribute."""
     axes = _fixed(node, 1, graph)
     keep_inputs(node, 1)
     set_attribute(node, "axes", None if axes is None else _ints(axes))
@@ -121,12 +114,11 @@ def _axes_of_a_squeeze(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Split", 18))
 def _split_evenly(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """Replaces ``num_outputs`` by explicit sizes where the parts are unequal."""
     count, axis = attribute(node, "num_outputs"), attribute(node, "axis", 0)
     set_attribute(node, "num_outputs", None)
     dims = graph.dims(node.input[0])
     if count and dims and (size := dims[axis]) is not None and size % count:
-        chunk = -(-size // count)  # the last one is smaller
+        chunk = -(-size // count)  # rounded up; the last chunk is smaller
         sizes = np.array([min(chunk, size - chunk * k) for k in range(count)], np.int64)
         if (sizes < 0).any():
             raise Refused(f"{size} elements do not go into {count} parts")
@@ -136,7 +128,6 @@ def _split_evenly(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Split", 13))
 def _split_sizes(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """Turns the ``split`` input back into an attribute."""
     sizes = _fixed(node, 1, graph)
     keep_inputs(node, 1)
     set_attribute(node, "split", None if sizes is None else _ints(sizes))
@@ -167,7 +158,6 @@ def _along_one_axis(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Pad", 18))
 def _pad_axes(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """Expands pads given for some ``axes`` to all axes."""
     axes = _fixed(node, 3, graph)
     if axes is not None:
         pads, rank = _fixed(node, 1, graph), graph.rank(node.input[0])
@@ -411,7 +401,6 @@ def _no_broadcast(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 
 def _positive(node: NodeProto, axes: list[int], graph: Graph) -> list[int]:
-    """Returns ``axes`` counted from the front. Raises Refused if the rank is unknown."""
     if all(a >= 0 for a in axes):
         return axes
     rank = graph.rank(node.input[0]) + (len(axes) if node.op_type == "Unsqueeze" else 0)
