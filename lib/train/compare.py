@@ -83,9 +83,8 @@ def compare(first: Run, second: Run) -> Comparison:
         names=names,
         recipe=differences(first_record.get("recipe"), second_record.get("recipe")),
         environment=differences(first_record.get("environment"), second_record.get("environment")),
-        data=[
-            d for d in differences(first_record.get("data"), second_record.get("data")) if d.what != "id"
-        ],  # of the upload
+        # every upload has its own id
+        data=[d for d in differences(first_record.get("data"), second_record.get("data")) if d.what != "id"],
         results=results,
         verdict=_verdict(names, results),
     )

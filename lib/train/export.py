@@ -85,9 +85,8 @@ def _keras(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tu
         import onnx
 
         network = keras.models.load_model(keras_file, compile=False, safe_mode=True)
-        network(
-            np.zeros((1, recipe.image_size, recipe.image_size, 3), np.uint8)
-        )  # Keras only exports models that were called
+        # Keras only exports models that have been called
+        network(np.zeros((1, recipe.image_size, recipe.image_size, 3), np.uint8))
         network.export(str(Path(work) / "model.onnx"), format="onnx", verbose=False)
         model = onnx.load(Path(work) / "model.onnx")
     _rename(model.graph, {model.graph.input[0].name: "pixels", model.graph.output[0].name: "probabilities"})

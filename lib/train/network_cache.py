@@ -21,7 +21,7 @@ MAX_NETWORKS = 2  # networks in memory
 READY = "Ready"  # stage reported by the classification process once it listens
 PYTORCH = "pytorch"  # stands for the framework that trained the run, PyTorch or Keras
 TFLITE = ("tflite", "tflite-fp16", "tflite-int8")
-TARGETS = {"onnxruntime": ("onnx",), "litert": TFLITE, "mediapipe": TFLITE}  # the first that was exported
+TARGETS = {"onnxruntime": ("onnx",), "litert": TFLITE, "mediapipe": TFLITE}  # by preference
 RUNTIMES = (PYTORCH, *TARGETS)
 
 

@@ -1,7 +1,7 @@
 """Splits a dataset into training, validation and test images, per class and by seed, identically on every machine.
 
 Does not use a random module: images are ordered by a hash of the seed and their bytes, so neither file names nor the
-Python version matter. Identical images stay in one split, so that none is used for both training and validation.
+Python version matter. Identical images are kept together, so that none is used for both training and validation.
 """
 
 from __future__ import annotations
