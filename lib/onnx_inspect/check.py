@@ -117,20 +117,22 @@ def _tensors(model: Model) -> list[Problem]:
             continue
         payload = model.payload(tensor)
         raw = payload.field == 9 if payload else tensor.HasField("raw_data")
-        stored = payload.length if payload else len(tensor.raw_data)
-        if raw and stored != byte_size(tensor):
+        held = payload.length if payload else len(tensor.raw_data)
+        if raw and held != byte_size(tensor):
             problems.append(
                 Problem(
                     "error",
                     where,
                     f"shape {list(tensor.dims)} of {dtype_name(tensor.data_type)} takes {byte_size(tensor):,} bytes, "
-                    f"there are {stored:,}",
+                    f"there are {held:,}",
                     "The file is damaged or was not finished: save it again.",
                     "tensor size",
                 )
             )
         elif payload and not raw and not _may_hold(payload.field, payload.length, tensor):
-            text = f"it declares {count(tensor):,} elements of {dtype_name(tensor.data_type)} and holds {stored:,} bytes of them"
+            text = (
+                f"it declares {count(tensor):,} elements of {dtype_name(tensor.data_type)} and holds {held:,} bytes of them"
+            )
             problems.append(
                 Problem("error", where, text, "The file is damaged or was not finished: save it again.", "tensor size")
             )
