@@ -63,7 +63,7 @@ class Exporter:
             yield from self._turn(run, work)
             try:
                 row = yield from self._chain(run, wanted, work)
-                rows = {name: one.as_dict() for name, one in export_store.rows(run).items()}
+                rows = {name: stored.as_dict() for name, stored in export_store.rows(run).items()}
                 path = self.file(run, target)
                 return {"file": str(path) if path else None, "report": row.as_dict() | {"run": run.id, "rows": rows}}
             except Cancelled:
