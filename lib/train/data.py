@@ -69,16 +69,16 @@ class DataSet:
             home = folder.parent if folder.name == "pictures" else folder.with_name(f"{folder.name}.workbench")
         detected = layout(folder)
         scanned = scanning.scan(detected.root, detected.labelled_files, progress)
-        problems = [Problem(display_name(name), what, False) for name, what in [*left_out, *detected.problems]]
+        problems = [Problem(display_name(name), reason, False) for name, reason in [*left_out, *detected.problems]]
         for file, result in zip(detected.labelled_files, scanned, strict=True):
             if result.wrong:
                 problems.append(Problem(display_name(file.path), result.wrong, False))
             elif result.notes:
                 problems.append(Problem(display_name(file.path), "; ".join(result.notes), True))
-        good = [(file, result) for file, result in zip(detected.labelled_files, scanned, strict=True) if not result.wrong]
-        classes = sorted({file.label for file, _ in good})
+        usable = [(file, result) for file, result in zip(detected.labelled_files, scanned, strict=True) if not result.wrong]
+        classes = sorted({file.label for file, _ in usable})
         numbers = {name: number for number, name in enumerate(classes)}
-        items = [Item(file.path, numbers[file.label], file.part, result.sha256) for file, result in good]
+        items = [Item(file.path, numbers[file.label], file.part, result.sha256) for file, result in usable]
         problems.sort(key=lambda problem: (problem.used, problem.name))
         _check(detected, classes, items, problems)
         return cls(detected.root, Path(os.path.abspath(home)), classes, items, problems)
@@ -108,9 +108,9 @@ class DataSet:
             "problems": [astuple(problem) for problem in self.problems],
             "fingerprint": self.fingerprint,
         }
-        beside = home / f".data-{secrets.token_hex(4)}.json"
-        beside.write_text(json.dumps(content))
-        os.replace(beside, home / "data.json")
+        temporary = home / f".data-{secrets.token_hex(4)}.json"
+        temporary.write_text(json.dumps(content))
+        os.replace(temporary, home / "data.json")
         self.home = home
         return home / "data.json"
 
@@ -145,16 +145,16 @@ def _check(found: Layout, classes: list[str], items: list[Item], problems: list[
     usable = Counter(name for name, _ in {(classes[item.label], item.sha256) for item in items if item.part != "test"})
     trained = {classes[item.label] for item in items if item.part in ("", "train")}
     files = Counter(file.label for file in found.labelled_files)
-    bad = [problem for problem in problems if not problem.used]
-    details = f" Left out: {'; '.join(f'{row.name} ({row.what})' for row in bad[:3])}" if bad else ""
-    details += f"; and {len(bad) - 3:,} more." if len(bad) > 3 else "." if bad else ""
+    skipped = [problem for problem in problems if not problem.used]
+    details = f" Left out: {'; '.join(f'{row.name} ({row.what})' for row in skipped[:3])}" if skipped else ""
+    details += f"; and {len(skipped) - 3:,} more." if len(skipped) > 3 else "." if skipped else ""
     rule = "one of them in train/, and test/ does not count" if any(i.part for i in items) else "whole and undamaged"
     if not items:
         raise InvalidFile(f"No usable picture was found. {EXPECTED}{details}")
-    poor = [name for name in sorted(files) if usable[name] < 2 or name not in trained]
-    if poor and len(files) > 1:
-        rest = f" and {len(poor) - 3:,} more classes" if len(poor) > 3 else ""
-        few = ", ".join(f"{display_name(name)!r} ({usable[name]} of {files[name]:,} files)" for name in poor[:3])
+    too_small = [name for name in sorted(files) if usable[name] < 2 or name not in trained]
+    if too_small and len(files) > 1:
+        rest = f" and {len(too_small) - 3:,} more classes" if len(too_small) > 3 else ""
+        few = ", ".join(f"{display_name(name)!r} ({usable[name]} of {files[name]:,} files)" for name in too_small[:3])
         raise InvalidFile(
             f"Too few usable pictures to learn from: {few}{rest}. Each class needs at least 2 different ones, {rule}. "
             f"Add pictures or remove the class folder.{details}"

@@ -137,10 +137,10 @@ def _warnings(data: DataSet, classes: list[ClassCount], duplicates: list[Duplica
             f"A class is called {_listed(reserved)}. If that is a part of the data, not a class, put all class folders "
             "into train/, val/ and test/."
         )
-    low_names = Counter(name.casefold() for name in data.classes)
-    alike = [name for name in data.classes if low_names[name.casefold()] > 1]
-    if alike:
-        warnings.append(f"Classes differ only in upper and lower case, and are kept apart: {_listed(alike)}.")
+    lowercase = Counter(name.casefold() for name in data.classes)
+    ambiguous = [name for name in data.classes if lowercase[name.casefold()] > 1]
+    if ambiguous:
+        warnings.append(f"Classes differ only in upper and lower case, and are kept apart: {_listed(ambiguous)}.")
     return warnings
 
 
@@ -155,13 +155,13 @@ def _listed(names: list[str]) -> str:
 
 def _samples(data: DataSet, samples: int) -> dict[str, list[str]]:
     """Draw up to ``samples`` images per class, ordered by hash like the split; at most ``MAX_SAMPLES`` in total."""
-    each = min(samples, max(1, MAX_SAMPLES // len(data.classes)))
+    per_class = min(samples, max(1, MAX_SAMPLES // len(data.classes)))
     by_class = defaultdict(list)
     for index, item in enumerate(data.items):
         by_class[item.label].append(index)
     thumbnails = {}
     for label, name in enumerate(data.classes[:MAX_SAMPLES]):
-        drawn = sorted(by_class[label], key=lambda i: order("samples", data.items[i].sha256))[:each]
+        drawn = sorted(by_class[label], key=lambda i: order("samples", data.items[i].sha256))[:per_class]
         thumbnails[name] = [text for i in drawn if (text := _thumbnail(data, i))]
     return thumbnails
 

@@ -41,18 +41,18 @@ def make(name: str, folder: Path, progress: Progress | None = None) -> DataSet:
         raise InvalidValue("dataset", name, " or ".join(MAKERS))
     if (folder / "data.json").is_file():
         return DataSet.load(folder)
-    beside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        beside.mkdir(parents=True)
-        MAKERS[name](beside / "pictures", progress or (lambda stage, share: None))
-        DataSet.scan(beside / "pictures", beside, progress).save()
+        temporary.mkdir(parents=True)
+        MAKERS[name](temporary / "pictures", progress or (lambda stage, share: None))
+        DataSet.scan(temporary / "pictures", temporary, progress).save()
         try:
-            os.rename(beside, folder)
+            os.rename(temporary, folder)
         except OSError:  # another process was faster
             if not (folder / "data.json").is_file():
                 raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return DataSet.load(folder)
 
 

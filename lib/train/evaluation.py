@@ -143,10 +143,10 @@ class Predictions:
         confidence = self.probabilities[wrong, self.predicted[wrong]]
         return [
             Mistake(
-                index=int(self.indices[at]),
-                label=int(self.labels[at]),
-                predicted=int(self.predicted[at]),
-                probability=round(float(self.probabilities[at].max()), 4),
+                index=int(self.indices[position]),
+                label=int(self.labels[position]),
+                predicted=int(self.predicted[position]),
+                probability=round(float(self.probabilities[position].max()), 4),
             )
-            for at in wrong[np.argsort(-confidence, kind="stable")][:most]
+            for position in wrong[np.argsort(-confidence, kind="stable")][:most]
         ]

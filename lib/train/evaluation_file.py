@@ -39,7 +39,7 @@ def _part(part: Predictions, data: DataSet, pixels: np.ndarray, thumbnails: int)
     drawn |= set(np.linspace(wrong, len(ranks) - 1, rest).astype(int).tolist())
     return EvaluatedPart(
         confusion=part.confusion().tolist(),
-        pictures=[_picture(part, data, pixels, int(at), rank in drawn) for rank, at in enumerate(ranks)],
+        pictures=[_picture(part, data, pixels, int(position), rank in drawn) for rank, position in enumerate(ranks)],
     )
 
 

@@ -9,7 +9,7 @@ from lib.train.backbones import BackboneWeights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """A step before or after the epochs, as text. ``share`` of it is done, 0 to 1, or None if unknown."""
+    """A step before or after the epochs, as text. ``share`` is the completed share, 0 to 1, or None if unknown."""
 
     words: str
     share: float | None = None

@@ -74,7 +74,7 @@ def layout(folder: Path) -> Layout:
     tree = _walk(folder, "", problems, [0], 0)
     _prune(tree, "", problems)
     at, tree = _descend(tree, "", problems)
-    problems = [(name.removeprefix(display_name(at)) if at else name, what) for name, what in problems]
+    problems = [(name.removeprefix(display_name(at)) if at else name, reason) for name, reason in problems]
     labelled_files = _labelled_files(tree, problems)
     return Layout(folder / at, labelled_files, problems)
 

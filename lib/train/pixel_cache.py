@@ -30,9 +30,9 @@ def pixels(
     since the scan.
     """
     shape = (len(data.items), size, size, 3)
-    kept = cache / f"pixels-{data.fingerprint[:16]}-{size}.npy"
+    cache_file = cache / f"pixels-{data.fingerprint[:16]}-{size}.npy"
     try:
-        cached = np.load(kept, mmap_mode="r")
+        cached = np.load(cache_file, mmap_mode="r")
         if cached.shape == shape and cached.dtype == np.uint8:
             return cached
     except (OSError, ValueError):  # missing or damaged: rebuild it
@@ -41,9 +41,9 @@ def pixels(
     for leftover in cache.glob(".pixels-*"):  # left by a killed process
         if time.time() - leftover.stat().st_mtime > ABANDONED:
             leftover.unlink(missing_ok=True)
-    beside = cache / f".{kept.stem}-{secrets.token_hex(4)}.npy"
+    temporary = cache / f".{cache_file.stem}-{secrets.token_hex(4)}.npy"
     try:
-        array = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
         def fill(index: int) -> None:
             array[index] = _squashed(data, index, size)
@@ -53,10 +53,10 @@ def pixels(
                 if progress is not None and done % 50 == 0:
                     progress("Preparing the pictures", done / len(data.items))
         array.flush()
-        os.replace(beside, kept)
+        os.replace(temporary, cache_file)
     finally:
-        beside.unlink(missing_ok=True)
-    return np.load(kept, mmap_mode="r")
+        temporary.unlink(missing_ok=True)
+    return np.load(cache_file, mmap_mode="r")
 
 
 def _squashed(data: DataSet, index: int, size: int) -> np.ndarray:

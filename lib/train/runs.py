@@ -137,15 +137,15 @@ class Runs:
 
     def new(self, name: str, record: dict[str, Any]) -> Run:
         """Create the folder and write the record, with status "waiting"."""
-        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
         self.home.mkdir(parents=True, exist_ok=True)
         while True:
-            run = Run(self.home / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}-{secrets.token_hex(8)}")
+            run = Run(self.home / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{secrets.token_hex(8)}")
             with suppress(FileExistsError):
                 run.folder.mkdir()
                 break
         (run.folder / LOCK).touch()
-        run.write({"name": printable(name)[:80] or plain, "status": WAITING, "created": time.time()} | record)
+        run.write({"name": printable(name)[:80] or slug, "status": WAITING, "created": time.time()} | record)
         return run
 
     def find(self, id: str) -> Run:
@@ -175,10 +175,10 @@ class Runs:
         run = self.find(id)
         if run.locked:
             raise JobFailed("This run is under way. Stop it first.")
-        gone = self.home / f".gone-{secrets.token_hex(8)}"
+        trash = self.home / f".gone-{secrets.token_hex(8)}"
         with suppress(OSError):  # rename first: a process that still writes cannot recreate a folder of that name
-            run.folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+            run.folder.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
 
 
 SHORT = ("id", "name", "status", "created", "seconds", "recipe", "data", "weights", "result", "epochs", "error", "again")

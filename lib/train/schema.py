@@ -22,8 +22,8 @@ def to_json(value: Any) -> Any:
     """Convert dataclasses, and lists and dicts of them, to JSON values."""
     if is_dataclass(value):
         pairs = [(field, getattr(value, field.name)) for field in fields(value)]
-        kept = [(field, item) for field, item in pairs if item is not None or not field.metadata.get("optional")]
-        return {field.metadata.get("key", field.name): to_json(item) for field, item in kept}
+        present = [(field, item) for field, item in pairs if item is not None or not field.metadata.get("optional")]
+        return {field.metadata.get("key", field.name): to_json(item) for field, item in present}
     if isinstance(value, Mapping):
         return {name: to_json(item) for name, item in value.items()}
     return [to_json(item) for item in value] if isinstance(value, list | tuple) else value

@@ -46,11 +46,11 @@ def serve(progress: Callable[..., None], address: str, idle: float, backbones: l
     worker = DriftWorker(networks)
     with selectors.DefaultSelector() as selector, closing(networks):
         selector.register(server, selectors.EVENT_READ)
-        while (asked := bool(selector.select(0 if worker.waiting else idle))) or worker.waiting:
-            if asked:
+        while (requested := bool(selector.select(0 if worker.waiting else idle))) or worker.waiting:
+            if requested:
                 waiting = [(end, request) for end in _accept(server) if (request := _request(end)) is not None]
                 forwards += answer(waiting, networks, worker)
-            if worker.late or (worker.waiting and not asked):
+            if worker.late or (worker.waiting and not requested):
                 worker.work()
     return {"forwards": forwards}
 
@@ -118,11 +118,11 @@ def classify(
     pixels: list[np.ndarray] = []
     rows: list[np.ndarray] = []
     paths = [(path, pairs) for request, pairs in zip(asked, looked or [None] * len(asked), strict=True) for path in request]
-    for at, (path, pairs) in enumerate(paths):
+    for index, (path, pairs) in enumerate(paths):
         try:
             picture = pictures.load(Path(path))
         except WorkbenchError as error:
-            errors[at] = error.message
+            errors[index] = error.message
             continue
         resized = pictures.resize(picture, network.size)
         if exported is None:
@@ -136,8 +136,8 @@ def classify(
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
     scores = iter(rows)
     answers: list[Answer] = [
-        Unreadable(error=errors[at]) if at in errors else _answer(network.classes, next(scores), milliseconds)
-        for at in range(len(paths))
+        Unreadable(error=errors[index]) if index in errors else _answer(network.classes, next(scores), milliseconds)
+        for index in range(len(paths))
     ]
     remaining = iter(answers)
     return [[next(remaining) for _ in request] for request in asked]

@@ -14,7 +14,7 @@ from lib.train.events import Built, Epoch, Event, Stage, Step
 
 
 def show(events: Iterator[Event], main: bool = True) -> Iterator[Event]:
-    """Pass events through and show a progress bar; prints a line per epoch if there is no terminal."""
+    """Pass events through and show a progress bar, or print a line per epoch if there is no terminal."""
     from tqdm import tqdm
 
     bar: Any = None

@@ -83,7 +83,7 @@ class Trainer:
         return Runs(self.visitors.folder(owner) / "runs")
 
     def find(self, id: str) -> Run:
-        """Returns a run by id, whoever owns it: ids cannot be guessed. Raises InvalidValue or NotFound."""
+        """Returns a run by id, regardless of its owner: ids cannot be guessed. Raises InvalidValue or NotFound."""
         if isinstance(id, str) and ID.fullmatch(id):
             for folder in (home / "runs" for home in self.visitors.folders()):
                 with suppress(WorkbenchError):
@@ -95,8 +95,8 @@ class Trainer:
 
     def estimate(self, recipe: Recipe, summary: DataSummary) -> float:
         """Returns the estimated training time in seconds, without the time spent in the queue."""
-        train, others = _counts(recipe, summary)
-        return self.speeds.estimate(recipe, train, others)
+        train, evaluated = _counts(recipe, summary)
+        return self.speeds.estimate(recipe, train, evaluated)
 
     def train(self, owner: str, data: str, recipe: Recipe, name: str = "") -> RunningTraining:
         """Write the run's record and queue the job. Raises InvalidValue, NotFound or QueueFull."""
@@ -134,9 +134,9 @@ class Trainer:
         owner, recipe = self._owner_of(run), record.used_recipe()
         summary = self.data.summary(owner, record.data.id)
         self._check_quota(owner)
-        again = self.runs(owner).new(f"{record.name}-again", {"recipe": recipe.as_dict(), "data": asdict(record.data)})
-        arguments = {"again": str(again.folder), "recipe": recipe.as_dict()}
-        return self._start_new(owner, again, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
+        new_run = self.runs(owner).new(f"{record.name}-again", {"recipe": recipe.as_dict(), "data": asdict(record.data)})
+        arguments = {"again": str(new_run.folder), "recipe": recipe.as_dict()}
+        return self._start_new(owner, new_run, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
 
     def export(self, run: Run, out: Path) -> Job:
         """Returns a job that writes ``out/model.onnx``."""

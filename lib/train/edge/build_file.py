@@ -169,5 +169,5 @@ def _withheld_reason(report: dict[str, Any]) -> str:
 def _note(report: dict[str, Any], count: int) -> str:
     """Returns the converter's summary; its samples are ``count`` training images."""
     text = re.sub(r"\bsamples\b", "training pictures", str(report.get("summary") or ""))
-    named = not text or "training pictures" in text or "sets of inputs" in text
-    return (text if named else f"On {count} training pictures: {text}")[:500]
+    mentions_samples = not text or "training pictures" in text or "sets of inputs" in text
+    return (text if mentions_samples else f"On {count} training pictures: {text}")[:500]

@@ -63,10 +63,10 @@ class Checker:
             answers, _ = network.probabilities(list(mixed))
             chosen = agreement.least_certain(answers)
             self.probes, self.probed = mixed[chosen], answers[chosen]
-            wrong = agreement.WRONG_PICTURES if precision == "int8" else {}
+            corruptions = agreement.WRONG_PICTURES if precision == "int8" else {}
             self.others = {
                 corruption: network.probabilities(list(np.ascontiguousarray(change(self.probes))))[0]
-                for corruption, change in wrong.items()
+                for corruption, change in corruptions.items()
             }
 
     def row(self, file: Path, target: Target) -> ExportRow:
@@ -93,23 +93,23 @@ class Checker:
         if target.name != "onnx":
             row.mediapipe = False
             with runtimes.open_runtime("mediapipe", self.run, file) as phone:
-                of_probes, on_phone, of_more = (phone.probabilities(list(group))[0] for group in groups)
+                phone_probes, phone_answers, phone_more = (phone.probabilities(list(group))[0] for group in groups)
             row.mediapipe = True
         else:
-            of_probes, on_phone, of_more = computed
-        verdict = agreement.judge(self.expected, on_phone, self.labels, target.precision)
+            phone_probes, phone_answers, phone_more = computed
+        verdict = agreement.judge(self.expected, phone_answers, self.labels, target.precision)
         row.accuracy, row.interval = verdict.accuracy, list(verdict.interval)
         row.same_label, row.difference = verdict.same_label, verdict.difference
-        answers = np.concatenate([of_probes, on_phone, of_more])
+        answers = np.concatenate([phone_probes, phone_answers, phone_more])
         references = np.concatenate([self.expected, self.expected_more])
         unjudged = classwise.unjudged(references, self.classes, target.precision)
         constant = len(unjudged) == len(self.classes) and target.precision != "fp32"
         return (
             agreement.same_file(np.concatenate(computed), answers, target.precision)
             or verdict.why
-            or classwise.lost_class(references, answers[len(of_probes) :], self.classes, target.precision)
+            or classwise.lost_class(references, answers[len(phone_probes) :], self.classes, target.precision)
             or (STILL if constant else "")
-            or agreement.compare(self.probed, of_probes, target.precision, self.others)
+            or agreement.compare(self.probed, phone_probes, target.precision, self.others)
         ), unjudged
 
     def _summary(self, target: Target, row: ExportRow, unjudged: list[str]) -> str:

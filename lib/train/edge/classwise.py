@@ -26,7 +26,7 @@ def lost_class(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], 
     """Returns why a class does not agree with the network, or "" if all do.
 
     ``expected`` are the network's and ``found`` the file's probabilities, float [n, classes], on the same n images, which
-    include each class a few times, whatever its frequency. ``precision`` is fp32, fp16 or int8.
+    include each class a few times, even rare ones. ``precision`` is fp32, fp16 or int8.
     """
     if not np.isfinite(found).all():
         return "Some of its probabilities are no numbers."

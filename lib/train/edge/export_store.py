@@ -45,10 +45,10 @@ def rows(run: Run) -> dict[str, ExportRow]:
     Rows whose file is missing or changed are left out.
     """
     try:
-        current, kept = weights_sha256(run), run.record().exports
+        current, exports = weights_sha256(run), run.record().exports
     except NotFound:
         return {}
-    parsed = {name: ExportRow.read(kept.get(name)) for name in targets.TARGETS}
+    parsed = {name: ExportRow.read(exports.get(name)) for name in targets.TARGETS}
     return {
         name: row for name, row in parsed.items() if row is not None and row.weights == current and _is_valid(run, name, row)
     }

@@ -99,7 +99,7 @@ def fixed(source: Path, path: Path) -> None:
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     folded = onnx.load(path)
     used = {node.domain for node in folded.graph.node}
-    kept = [opset for opset in folded.opset_import if opset.domain in used]
+    opset_imports = [opset for opset in folded.opset_import if opset.domain in used]
     del folded.opset_import[:]
-    folded.opset_import.extend(kept)
+    folded.opset_import.extend(opset_imports)
     onnx.save(folded, path)

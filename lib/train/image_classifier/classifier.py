@@ -85,8 +85,8 @@ class ImageClassifier:
         paths, labels = data.paths, np.array(data.labels)
         rows = []
         with ThreadPoolExecutor(experiment.cores()) as pool:
-            for at in range(0, len(paths), batch_size):
-                batch = np.stack(list(pool.map(self._squashed, paths[at : at + batch_size])))
+            for start in range(0, len(paths), batch_size):
+                batch = np.stack(list(pool.map(self._squashed, paths[start : start + batch_size])))
                 rows.append(self._network.probabilities(batch))
         probabilities = np.concatenate(rows)
         true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)

@@ -104,7 +104,7 @@ class ModelOptions:
     image_size: int
 
     def __init__(self, *, image_size: int = 0, **others: Any) -> None:
-        """Accepts ``dropout_rate``, which the guides set, with a warning: the head has no dropout.
+        """``dropout_rate``, which the guides set, is accepted with a warning: the head has no dropout.
 
         Raises InvalidValue for other names.
         """

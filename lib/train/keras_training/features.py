@@ -16,8 +16,8 @@ ROWS = 64  # images between two progress messages
 def features(classifier: KerasClassifier, weights: str, training: Training) -> Iterator[Stage | np.ndarray]:
     """Yield stages and finally the features, float32 [n, d]. ``weights`` identifies the backbone's weights.
 
-    Always float32 in inference mode, whatever the recipe's precision, so that recipes share the cache. Not shared with
-    PyTorch runs, whose features differ by rounding.
+    Always float32 in inference mode, even with mixed precision, so that recipes share the cache. Not shared with PyTorch
+    runs, whose features differ by rounding.
     """
     recipe = training.recipe
     suffix = f"{recipe.backbone}-{weights[:16]}-{recipe.image_size}-{recipe.threads}"

@@ -110,7 +110,7 @@ _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "runn
 
 
 def _layers() -> dict[str, str]:
-    """Maps module names of the package to layer names of this model."""
+    """Returns layer names of this model by module name of the package."""
     names = {"_conv_stem": "stem_conv", "_bn0": "stem_bn", "_conv_head": "top_conv", "_bn1": "top_bn"}
     block = 0
     for blocks, _, _, expansion, _ in STAGES:

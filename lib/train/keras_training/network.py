@@ -61,11 +61,11 @@ def build_network(
         raise InvalidValue("backbone", name, f"{', '.join(BACKBONES)} with framework keras")
     row = BACKBONES[name]
     if trained and row.load is None:
-        others = ", ".join(n for n, b in BACKBONES.items() if b.load)
+        alternatives = ", ".join(n for n, b in BACKBONES.items() if b.load)
         raise InvalidValue(
             "weights",
             recipe.weights,
-            f"random with {name} in Keras, whose trained weights are not installed; {others} has them",
+            f"random with {name} in Keras, whose trained weights are not installed; {alternatives} has them",
         )
     with _settings(recipe.mixed_precision, "channels_last" if portable else "channels_first"):
         keras.utils.set_random_seed(recipe.seed)

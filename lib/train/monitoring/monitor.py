@@ -174,7 +174,7 @@ def propose(accuracy: AccuracyInUse, drift: DriftReport) -> Proposal | None:
 def cut(predictions: Sequence[Prediction], least: int) -> list[Sequence[Prediction]]:
     """Split into at most ``BLOCKS`` chronological blocks of equal size, at least ``least`` (or a single smaller block)."""
     size = max(least, -(-len(predictions) // BLOCKS))
-    pieces = [predictions[at : at + size] for at in range(0, len(predictions), size)]
+    pieces = [predictions[start : start + size] for start in range(0, len(predictions), size)]
     if len(pieces) > 1 and len(pieces[-1]) < least:
         pieces[-2:] = [[*pieces[-2], *pieces[-1]]]
     return pieces

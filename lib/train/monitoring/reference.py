@@ -71,7 +71,7 @@ class Reference:
                 arrays = {name: file[name] for name in file.files}
             bases = [Basis(arrays[f"{kind}_mean"], arrays[f"{kind}_rows"]) for kind in ("inputs", "model")]
             reference = cls(str(arrays["id"]), *bases, arrays["inputs"], arrays["model"])
-            fit = all(basis.fits(kept) for basis, kept in zip(bases, (reference.inputs, reference.model), strict=True))
+            fit = all(basis.fits(sample) for basis, sample in zip(bases, (reference.inputs, reference.model), strict=True))
             return reference if fit else None
         except DAMAGED:
             return None
@@ -103,7 +103,7 @@ def draw(labels: Sequence[int], indices: Sequence[int], count: int, rng: np.rand
     """
     indices = rng.permutation(np.asarray(indices, dtype=np.int64))
     classes = np.asarray([labels[i] for i in indices])
-    rank = np.empty(len(indices))  # of each picture in its class, as a share of the class
+    rank = np.empty(len(indices))  # rank of each image within its class, as a share of the class size
     for label in np.unique(classes):
         members = np.flatnonzero(classes == label)
         rank[members] = (np.arange(len(members)) + rng.random()) / len(members)

@@ -82,12 +82,12 @@ class Monitoring:
             metrics.CLASSIFIED.labels(runtime, "failed").inc(len(pictures))
             raise
         metrics.CLASSIFY_SECONDS.labels(runtime).observe(time.monotonic() - began)
-        good = [answer for answer in answers if isinstance(answer, Classification)]
-        metrics.CLASSIFIED.labels(runtime, "answered").inc(len(good))
-        metrics.CLASSIFIED.labels(runtime, "unreadable").inc(len(answers) - len(good))
-        for prediction in good:
+        classified = [answer for answer in answers if isinstance(answer, Classification)]
+        metrics.CLASSIFIED.labels(runtime, "answered").inc(len(classified))
+        metrics.CLASSIFIED.labels(runtime, "unreadable").inc(len(answers) - len(classified))
+        for prediction in classified:
             metrics.CLASSIFY_CONFIDENCE.observe(prediction.score)
-        self._log(run, good, len(answers) - len(good), runtime)
+        self._log(run, classified, len(answers) - len(classified), runtime)
         self._refer(run)
         return answers
 
@@ -170,14 +170,14 @@ class Monitoring:
         return hashlib.sha256(f"answers {run} {self._trainer.visitors.salt()}".encode()).hexdigest()[:16]
 
     def _run_of(self, id: str) -> Run:
-        gone = NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
+        not_found = NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
         if not isinstance(id, str) or not ANSWER.fullmatch(id):
-            raise gone
+            raise not_found
         with self._lock:
             run_folder = self._handles.get(id[:16])
         if run_folder is None or not run_folder.is_dir():
             if (run_folder := next((f for f in self._folders() if self._handle(f.name) == id[:16]), None)) is None:
-                raise gone
+                raise not_found
             with self._lock:
                 self._handles[id[:16]] = run_folder
                 while len(self._handles) > HANDLES:

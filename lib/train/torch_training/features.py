@@ -18,7 +18,7 @@ ROWS = 64
 def features(network: Network, weights: str, training: Training, device: torch.device) -> Iterator[Stage | np.ndarray]:
     """Yield stages and finally the features, float32 [n, d]. ``weights`` is the SHA-256 of the backbone's weights.
 
-    Always float32 in eval mode, whatever the recipe's precision, so that recipes share the cache.
+    Always float32 in eval mode, even with mixed precision, so that recipes share the cache.
     """
     recipe = training.recipe
     name = f"features-{training.fingerprint[:16]}-{recipe.backbone}-{weights[:12]}-{recipe.image_size}-{recipe.threads}.npy"

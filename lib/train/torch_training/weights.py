@@ -42,10 +42,10 @@ def package_weights() -> dict[str, torch.Tensor]:
 
 def _timm_name(name: str) -> str:
     if block := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
-        at, part, rest = int(block[1]), block[2], block[3]
-        stage = next(s for s in range(len(STAGES)) if at < sum(STAGES[: s + 1]))
+        index, part, rest = int(block[1]), block[2], block[3]
+        stage = next(s for s in range(len(STAGES)) if index < sum(STAGES[: s + 1]))
         table = DIRECT if stage == 0 else EXPANDED
-        return f"blocks.{stage}.{at - sum(STAGES[:stage])}.{table[part]}.{rest}"
+        return f"blocks.{stage}.{index - sum(STAGES[:stage])}.{table[part]}.{rest}"
     module, _, rest = name.partition(".")
     return f"{PLAIN[module]}.{rest}"
 
