@@ -14,7 +14,7 @@ OPTIONAL = {"optional": True}  # metadata of a field that is omitted from the JS
 
 
 def key(name: str) -> dict[str, str]:
-    """Returns the metadata of a field whose JSON key is ``name``, a reserved word in Python."""
+    """Returns the metadata of a field whose JSON key is ``name``, for keys such as ``from`` that Python reserves."""
     return {"key": name}
 
 
