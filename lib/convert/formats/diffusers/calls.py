@@ -45,8 +45,8 @@ def text_encoder(name: str, network: Any, xl: bool) -> Component:
     if name == "text_encoder_2":
 
         def call(net: Any, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            out = net(tokens, output_hidden_states=True)
-            return out.text_embeds, out.hidden_states[-2]
+            output = net(tokens, output_hidden_states=True)
+            return output.text_embeds, output.hidden_states[-2]
 
         outputs: tuple[Value, ...] = (pooled, before)
     elif xl:

@@ -36,26 +36,26 @@ def unpack(path: Path, folder: Path) -> list[str]:
         for name in archive.members:
             if is_litter(name):
                 continue
-            inner = name.removeprefix(root)
-            low = inner.lower()
-            if low.endswith(tuple(s.lower() for s in IGNORED)):
-                skipped.append(inner)
+            member = name.removeprefix(root)
+            lower_name = member.lower()
+            if lower_name.endswith(tuple(s.lower() for s in IGNORED)):
+                skipped.append(member)
                 continue
-            _refuse(inner, low)
-            target = folder / inner
+            _refuse(member, lower_name)
+            target = folder / member
             target.parent.mkdir(parents=True, exist_ok=True)
             archive.write(name, target)
     index = folder / INDEX
     _check_index(json_text.parse(index.read_bytes(), INDEX, 1 << 20))
     for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-        inner = file.relative_to(folder).as_posix()
-        if inner.endswith(".safetensors"):
+        member = file.relative_to(folder).as_posix()
+        if member.endswith(".safetensors"):
             try:
                 check_safetensors(file)
             except InvalidFile as error:
-                raise InvalidFile(f"{inner[:80]}: {error.message}") from None
-        elif inner.endswith(".json"):
-            _check_json(file, inner)
+                raise InvalidFile(f"{member[:80]}: {error.message}") from None
+        elif member.endswith(".json"):
+            _check_json(file, member)
     return [f"Left out of the folder: {', '.join(sorted(skipped)[:5])}."] if skipped else []
 
 
@@ -106,9 +106,9 @@ def _check_json(path: Path, inner: str) -> None:
         return
     content = json_text.parse(path.read_bytes(), inner)
     for node in json_text.objects(content):
-        for key, why in REFUSED.items():
+        for key, reason in REFUSED.items():
             if node.get(key):
-                raise InvalidFile(f"{inner} has {key!r}. {why}")
+                raise InvalidFile(f"{inner} has {key!r}. {reason}")
         name = node.get("_class_name")
         if name is not None and not (isinstance(name, str) and CLASS.fullmatch(name)) and not isinstance(name, list):
             raise InvalidFile(f"{inner} has the class {str(name)[:80]!r}; the plain name of a class is needed.")

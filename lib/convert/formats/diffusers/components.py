@@ -58,12 +58,12 @@ def prefixed(parts: list[Component]) -> Signature:
     def values(some: Callable[[Component], tuple[Value, ...]]) -> tuple[Value, ...]:
         return tuple(Value(f"{p.name}.{v.name}", v.dtype, v.shape, v.role, v.high) for p in parts for v in some(p))
 
-    step = max((p.multiple for p in parts), default=1)
+    multiple = max((p.multiple for p in parts), default=1)
     inputs = values(lambda p: p.inputs)
-    used = {d for v in inputs for d in v.shape}
+    symbols = {d for v in inputs for d in v.shape}
     # never square, so that swapped height and width are detected
-    sizes = {"height": (2 * step, 4 * step), "width": (3 * step, 5 * step), "tokens": (16, 77)}
-    return Signature(inputs, values(lambda p: p.outputs), {k: s for k, s in sizes.items() if k in used})
+    sizes = {"height": (2 * multiple, 4 * multiple), "width": (3 * multiple, 5 * multiple), "tokens": (16, 77)}
+    return Signature(inputs, values(lambda p: p.outputs), {k: s for k, s in sizes.items() if k in symbols})
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
@@ -125,7 +125,7 @@ def components(pipeline: Path) -> tuple[dict[str, str], dict[str, Any]]:
         if not set(classes) & set(NETWORKS):
             raise InvalidFile(f"{INDEX} lists none of {', '.join(NETWORKS)}; there is nothing to convert.")
         return classes, index
-    classes = {name: kind for name, (_, kind) in NETWORKS.items() if (pipeline / name / "config.json").is_file()}
+    classes = {name: class_name for name, (_, class_name) in NETWORKS.items() if (pipeline / name / "config.json").is_file()}
     if not classes:
         raise InvalidFile(f"There is no {INDEX} and no network; a diffusers folder has {INDEX} at its top.")
     return classes, {}
@@ -140,7 +140,7 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
 
     logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    library, kind = NETWORKS[name]
+    library, class_name = NETWORKS[name]
     folder = pipeline / name
     config = read_json(folder / "config.json", f"{name}/config.json")
     check_network(name, config)
@@ -165,11 +165,11 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
     options["torch_dtype" if library == "diffusers" else "dtype"] = torch.float32
     try:
         with torch.random.fork_rng(devices=[]):
-            model, info = getattr({"diffusers": diffusers, "transformers": transformers}[library], kind).from_pretrained(
-                folder, **options
-            )
+            model, info = getattr(
+                {"diffusers": diffusers, "transformers": transformers}[library], class_name
+            ).from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
-        raise InvalidFile(f"{name} could not be loaded as {kind} ({clean(str(error))[:200]}).") from None
+        raise InvalidFile(f"{name} could not be loaded as {class_name} ({clean(str(error))[:200]}).") from None
     mismatches = [*info["missing_keys"], *(k for k in info["unexpected_keys"] if not k.endswith("position_ids"))]
     mismatches += [str(key) for key in info["mismatched_keys"]]
     if mismatches or info.get("error_msgs"):
@@ -191,9 +191,9 @@ def ready_to_run(model: torch.nn.Module) -> torch.nn.Module:
 
 def check_network(name: str, config: dict[str, Any]) -> None:
     """Raises InvalidFile for a network of another class, or one that needs more inputs than a part passes."""
-    kind = NETWORKS[name][1]
-    if config.get("_class_name", kind) != kind:
-        raise InvalidFile(f"{name}/config.json is of {str(config['_class_name'])[:60]!r}; allowed: {kind}.")
+    class_name = NETWORKS[name][1]
+    if config.get("_class_name", class_name) != class_name:
+        raise InvalidFile(f"{name}/config.json is of {str(config['_class_name'])[:60]!r}; allowed: {class_name}.")
     if name != "unet":
         return
     width = config.get("cross_attention_dim", 1)

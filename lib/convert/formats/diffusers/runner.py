@@ -24,6 +24,7 @@ class PartsRunner:
         return prefixed(self._parts)
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Runs every part on its inputs. Raises JobFailed."""
         outputs = {}
         for part in self._parts:
             part_inputs = {v.name: inputs[f"{part.name}.{v.name}"] for v in part.inputs}

@@ -92,8 +92,9 @@ class Program(Walk):
         yield from map(self._method, plans)
 
     def _check_segments(self, size: int) -> None:
-        places = [(self._get(s, 0, "<Q"), self._get(s, 1, "<Q")) for s in self._list(self._root, 4)]
-        for start, length in places:
+        """Raises DamagedFlatbuffer for segments outside the file, and for data outside its segment."""
+        extents = [(self._get(s, 0, "<Q"), self._get(s, 1, "<Q")) for s in self._list(self._root, 4)]
+        for start, length in extents:
             if self._base + start + length > size:
                 raise DamagedFlatbuffer(
                     f"a segment is bytes {self._base + start} to {self._base + start + length} of {size}"
@@ -104,13 +105,14 @@ class Program(Walk):
             if not offsets or (table in constants and len(offsets) == 1):  # holds no tensor
                 continue
             index = self._get(table, 0, "<I")
-            if index >= len(places) or max(offsets) > places[index][1]:
+            if index >= len(extents) or max(offsets) > extents[index][1]:
                 raise DamagedFlatbuffer("a tensor's data are outside of their segment")
-        if any(self._get(named, 1, "<I") >= len(places) for named in self._list(self._root, 7)):
+        if any(self._get(entry, 1, "<I") >= len(extents) for entry in self._list(self._root, 7)):
             raise DamagedFlatbuffer("named data are in a segment that is not there")
-        self._segments, self._inline = len(places), len(self._list(self._root, 3))
+        self._segments, self._inline = len(extents), len(self._list(self._root, 3))
 
     def _method(self, plan: int) -> Method:
+        """Verifies the ExecutionPlan at ``plan`` and returns its description."""
         values = self._list(plan, 2)
         inputs, outputs = self._integers(plan, 3), self._integers(plan, 4)
         operators, delegates = self._list(plan, 6), self._list(plan, 7)
@@ -165,12 +167,12 @@ class Program(Walk):
         return [first, second] if kind == 3 else [first]
 
     def _tensor(self, tensor: int) -> Tensor:
-        sizes, kind = self._integers(tensor, 2), self._get(tensor, 0, "<b")
+        sizes, scalar_type = self._integers(tensor, 2), self._get(tensor, 0, "<b")
         if len(sizes) > MAX_RANK or any(d < 0 for d in sizes):
             raise DamagedFlatbuffer("a tensor has a negative dimension, or too many")
         if len(self._vector_of(tensor, 3, "B")) != len(sizes):
             raise DamagedFlatbuffer("a tensor's order of dimensions does not fit its shape")
-        return Tensor(DTYPES.get(kind, f"type {kind}"), sizes, self._get(tensor, 8, "<b") != 0)
+        return Tensor(DTYPES.get(scalar_type, f"type {scalar_type}"), sizes, self._get(tensor, 8, "<b") != 0)
 
     def _table_of(self, table: int, slot: int) -> list[int]:
         """Returns the position of the table in a field as a list; [] if the field is absent."""

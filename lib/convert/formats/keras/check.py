@@ -56,10 +56,10 @@ def write_checked(path: Path, target: Path) -> list[str]:
         weights = Path(scratch) / "weights.h5"
         archive.write(WEIGHTS, weights)
         check_hdf5(weights)
-        with zipfile.ZipFile(target, "x") as out:
-            out.writestr(METADATA, json.dumps({"keras_version": version}))
-            out.writestr(CONFIG, json.dumps(config))
-            out.write(weights, WEIGHTS)
+        with zipfile.ZipFile(target, "x") as archive_out:
+            archive_out.writestr(METADATA, json.dumps({"keras_version": version}))
+            archive_out.writestr(CONFIG, json.dumps(config))
+            archive_out.write(weights, WEIGHTS)
     return (
         ["The optimizer, losses and metrics saved with the model are left out: a conversion needs none."] if dropped else []
     )
@@ -71,20 +71,20 @@ def check_config(config: dict[str, Any]) -> bool:
     Returns whether one was removed. Raises InvalidFile for classes, functions or file names that are not allowed.
     """
     dropped = False
-    todo: list[Any] = [config]
+    pending: list[Any] = [config]
     if not isinstance(config.get("class_name"), str):
         raise InvalidFile("config.json of the .keras file does not say which class the model is. Save it again with Keras.")
-    while todo:
-        node = todo.pop()
+    while pending:
+        node = pending.pop()
         if isinstance(node, list):
-            todo += node
+            pending += node
         elif isinstance(node, dict):
             if node.pop("compile_config", None):
                 dropped = True
             if "class_name" in node or "registered_name" in node or "module" in node:
                 _check_object(node)
             _check_functions(node)
-            todo += node.values()
+            pending += node.values()
     return dropped
 
 

@@ -71,14 +71,14 @@ class _Walk:
         layout = plan.get_layout()
         if layout == h5.h5d.VIRTUAL or plan.get_external_count():
             raise InvalidFile(f"{shown} in the weights (HDF5) has its values in another file; they must be in this one.")
-        kind = array.get_type()
-        if kind.get_class() not in (h5.h5t.INTEGER, h5.h5t.FLOAT, h5.h5t.ENUM) or kind.get_size() > 8:
+        dtype = array.get_type()
+        if dtype.get_class() not in (h5.h5t.INTEGER, h5.h5t.FLOAT, h5.h5t.ENUM) or dtype.get_size() > 8:
             raise InvalidFile(f"{shown} in the weights (HDF5) holds something else than numbers.")
         shape = array.shape
         count = 1
         for d in shape:
             count *= d
-        byte_count = count * kind.get_size()
+        byte_count = count * dtype.get_size()
         filters = {plan.get_filter(k)[0] for k in range(plan.get_nfilters())}
         if filters - FILTERS:
             raise InvalidFile(f"{shown} in the weights (HDF5) is compressed by a plug-in; use gzip or nothing.")

@@ -81,8 +81,8 @@ def output_names(model: Any) -> list[str]:
 
 def half(model: Any) -> tuple[bool, list[str]]:
     """Returns whether the model computes in float16 or bfloat16 (mixed precision policy), and messages about it."""
-    kinds = {getattr(layer, "compute_dtype", None) for layer in model._flatten_layers(include_self=False)}
-    precisions = sorted(kinds & {"float16", "bfloat16"})
+    compute_dtypes = {getattr(layer, "compute_dtype", None) for layer in model._flatten_layers(include_self=False)}
+    precisions = sorted(compute_dtypes & {"float16", "bfloat16"})
     return bool(precisions), [
         f"The model computes in {kind} itself, by its dtype policy: it is judged at that precision." for kind in precisions
     ]
@@ -92,7 +92,7 @@ def call(model: Any, tensors: list[Any]) -> list[Any]:
     """Calls the model in inference mode on backend tensors, in the order of its inputs; returns flat outputs."""
     import keras
 
-    cast_tensors = [keras.ops.cast(t, wanted.dtype) for t, wanted in zip(tensors, model.inputs, strict=True)]
+    cast_tensors = [keras.ops.cast(t, spec.dtype) for t, spec in zip(tensors, model.inputs, strict=True)]
     structure = getattr(model, "_inputs_struct", None)
     arguments = keras.tree.pack_sequence_as(structure, cast_tensors) if structure is not None else cast_tensors[0]
     return keras.tree.flatten(model(arguments, training=False))

@@ -26,15 +26,15 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
         raise InvalidFile(_absent(model))
     target = main_file("onnx", folder)
     locations = (e.value for _, t in tensors(model.proto) for e in t.external_data if e.key == "location")
-    used = sorted(set(locations) & beside.keys())
-    if target.name.casefold() in (file_name.casefold() for file_name in used):
+    referenced = sorted(set(locations) & beside.keys())
+    if target.name.casefold() in (file_name.casefold() for file_name in referenced):
         raise InvalidFile(
             f"The external data are in {target.name!r}, which is the model's own name here; save under another."
         )
     shutil.copyfile(path, target)
-    for file_name in used:
+    for file_name in referenced:
         shutil.copyfile(beside[file_name], folder / file_name)
-    unused = sorted(beside.keys() - set(used))
+    unused = sorted(beside.keys() - set(referenced))
     return "onnx", [f"Not named by the model and left out: {', '.join(n[:80] for n in unused[:5])}."] if unused else []
 
 
@@ -42,8 +42,8 @@ def _absent(model: Model) -> str:
     """Returns one sentence that lists the external data files missing from the upload."""
     locations = [
         next((e.value for e in t.external_data if e.key == "location"), "")
-        for where, t in tensors(model.proto)
-        if where in model.missing
+        for location, t in tensors(model.proto)
+        if location in model.missing
     ]
     counts = Counter(locations)
     file_notes = [

@@ -38,10 +38,10 @@ def over_float16(
     ``hidden``: names of values that are large only because of a mask. ``made_up=False``: ``cases`` are real samples.
     """
     typed = shape_inference.infer_shapes(onnx_tidy.light(model))
-    kinds = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
-    kinds |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
+    dtypes = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
+    dtypes |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
     produced = [n for node in model.graph.node for n in node.output]
-    names = [n for n in produced if kinds.get(n) == TensorProto.FLOAT and n not in hidden]
+    names = [n for n in produced if dtypes.get(n) == TensorProto.FLOAT and n not in hidden]
     probe = _with_outputs(model, [])
     probe.ir_version = max(probe.ir_version, 4)  # before IR 4, every initializer had to be a graph input
     has_where = onnx_files.opset(model) >= 9  # Where was added in opset 9
@@ -77,13 +77,13 @@ def over_float16(
 def wide_integers(model: ModelProto) -> list[str]:
     """Warns about values that change on runtimes that compute int64 as int32 and float64 as float32."""
     typed = shape_inference.infer_shapes(model).graph
-    kinds = {v.name: v.type.tensor_type.elem_type for v in (*typed.input, *typed.output, *typed.value_info)}
+    dtypes = {v.name: v.type.tensor_type.elem_type for v in (*typed.input, *typed.output, *typed.value_info)}
     warnings = []
-    if any(kinds[v.name] == TensorProto.DOUBLE for v in (*typed.input, *typed.output)):
+    if any(dtypes[v.name] == TensorProto.DOUBLE for v in (*typed.input, *typed.output)):
         warnings.append("The model computes in float64; there it is computed in float32, which ends at 3.4e38.")
     producers = {name: node for node in typed.node for name in node.output}
     for value in typed.output:
-        if kinds.get(value.name) in WIDE and _arithmetic(value.name, producers, kinds):
+        if dtypes.get(value.name) in WIDE and _arithmetic(value.name, producers, dtypes):
             warnings.append(
                 f"{value.name[:80]!r} is computed in 64 bits; there it is computed in 32, and wraps or ends at 2^31."
             )
@@ -92,16 +92,16 @@ def wide_integers(model: ModelProto) -> list[str]:
 
 def _arithmetic(name: str, makers: dict[str, NodeProto], kinds: dict[str, int]) -> bool:
     """Returns whether the integer value ``name`` is computed by arithmetic or cast from a float."""
-    todo, seen = [name], set()
-    while todo:
-        node = makers.get(todo.pop())
+    pending, seen = [name], set()
+    while pending:
+        node = makers.get(pending.pop())
         if node is None or id(node) in seen or node.op_type in CHOOSING:
             continue
         seen.add(id(node))
         floats = any(kinds.get(n) in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16) for n in node.input)
         if node.op_type in ARITHMETIC or (node.op_type == "Cast" and floats):
             return True
-        todo += [n for n in node.input if kinds.get(n) in WIDE]
+        pending += [n for n in node.input if kinds.get(n) in WIDE]
     return False
 
 

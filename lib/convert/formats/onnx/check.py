@@ -41,6 +41,7 @@ def check(folder: Path) -> None:
 
 
 def _versions(model: ModelProto) -> None:
+    """Raises InvalidFile for conflicting imports, and for an opset or IR version newer than onnxruntime supports."""
     from lib.onnx_model.runtime import supported
 
     imports: dict[str, int] = {}
@@ -153,19 +154,20 @@ def _missing(graph: GraphProto, outer: set[str]) -> None:
                 raise InvalidFile(
                     f"The node {(node.name or node.op_type)[:NAME]!r} reads {name[:NAME]!r}, which nothing makes."
                 )
-        for inner in subgraphs(node):
-            _missing(inner, defined)
+        for subgraph in subgraphs(node):
+            _missing(subgraph, defined)
     for value in graph.output:
         if value.name not in defined:
             raise InvalidFile(f"Nothing in the model makes the output {value.name[:NAME]!r}.")
 
 
 def _values(model: Model) -> None:
-    for where, tensor in tensors(model.proto):
+    """Raises InvalidFile for raw tensor data whose size does not match the shape and dtype."""
+    for location, tensor in tensors(model.proto):
         payload = model.payload(tensor)
         if payload is not None and payload.field == RAW and payload.length != byte_size(tensor):
             raise InvalidFile(
-                f"{where}: its shape {list(tensor.dims[:8])} wants {byte_size(tensor)} bytes of values, and there are "
+                f"{location}: its shape {list(tensor.dims[:8])} wants {byte_size(tensor)} bytes of values, and there are "
                 f"{payload.length}. The file is damaged or was not finished: save it again."
             )
 
@@ -177,10 +179,10 @@ def _loads(model: Model, reason: str) -> None:
 
     from lib.onnx_model.runtime import CPU, options
 
-    plain = options()
-    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session_options = options()
+    session_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        onnxruntime.InferenceSession(str(model.path), plain, providers=CPU)
+        onnxruntime.InferenceSession(str(model.path), session_options, providers=CPU)
     except MemoryError:
         raise
     except state.NotImplemented:  # no kernel for a dtype or an old operator: other runtimes may have one
@@ -230,6 +232,7 @@ def _sizes(shape: onnx.TensorShapeProto) -> list[int | None]:
 
 
 def _words(kind: TypeProto) -> str:
+    """Formats a type for a message, such as ``float32 [batch, 10]``."""
     tensor = kind.tensor_type
     try:
         dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name

@@ -30,10 +30,10 @@ def opened(folder: Path) -> Model:
     path = folder / NAME
     if not path.is_file():
         raise InvalidFile(f"There is no {NAME} in this artifact.")
-    beside = {p.name: p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p != path}
-    model = open_model(path, beside)
-    for where, why in model.missing.items():
-        raise InvalidFile(f"{where}: {why}. Upload that file together with the model.")
+    companions = {p.name: p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p != path}
+    model = open_model(path, companions)
+    for location, reason in model.missing.items():
+        raise InvalidFile(f"{location}: {reason}. Upload that file together with the model.")
     try:
         functions.inlined_size(model.proto)
     except functions.Recursive as error:

@@ -78,11 +78,11 @@ def paired(ours: ModelProto, theirs: ModelProto, names: dict[str, str] | None = 
     source_names = {theirs_name: ours_name for ours_name, theirs_name in outputs.items()}
     matched: dict[str, str] = {}  # target's -> source's
     for name in _made(theirs):
-        if (own := source_names.get(name, name)) in producers and own not in matched.values():
-            matched[name] = own
+        if (source_name := source_names.get(name, name)) in producers and source_name not in matched.values():
+            matched[name] = source_name
     left, right = ([n for n in m.graph.node if n.op_type not in SILENT and n.output] for m in (ours, theirs))
-    used = set(matched.values())
-    left = [n for n in left if n.output[0] not in used]
+    used_sources = set(matched.values())
+    left = [n for n in left if n.output[0] not in used_sources]
     right = [n for n in right if n.output[0] not in matched]
     matcher = SequenceMatcher(None, [n.op_type for n in left], [n.op_type for n in right], autojunk=False)
     for a, b, size in matcher.get_matching_blocks():
@@ -99,8 +99,8 @@ def _as_taken(model: ModelProto, inputs: Arrays) -> Arrays:
     """Casts the inputs to the dtypes that ``model`` declares, such as float16."""
     from onnx.helper import tensor_dtype_to_np_dtype
 
-    kinds = {v.name: tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
-    return {name: value.astype(kinds.get(name, value.dtype), copy=False) for name, value in inputs.items()}
+    dtypes = {v.name: tensor_dtype_to_np_dtype(v.type.tensor_type.elem_type) for v in model.graph.input}
+    return {name: value.astype(dtypes.get(name, value.dtype), copy=False) for name, value in inputs.items()}
 
 
 class _Probe:
@@ -134,19 +134,19 @@ def _all(
     A name may survive on another value (a fused layer takes its neighbour's name); such a difference does not
     propagate, so it is ignored.
     """
-    wanted = [p.ours for p in pairs], [p.theirs for p in pairs]
-    a, b = probes[0](list(dict.fromkeys(wanted[0]))), probes[1](wanted[1])
+    names = [p.ours for p in pairs], [p.theirs for p in pairs]
+    a, b = probes[0](list(dict.fromkeys(names[0]))), probes[1](names[1])
     errors = {p.theirs: _error(b[p.theirs], a[p.ours]) for p in pairs}
     differ = {name: e for name, e in errors.items() if e is not None and _over(e, tolerance)}
     producers, by_output = _made(theirs), {p.theirs: p for p in pairs}
-    todo = [v.name for v in probes[1]._outputs.values() if v.name in differ]
-    reached = dict.fromkeys(todo)
-    while todo:
-        for name in producers[todo.pop()].input:
+    pending = [v.name for v in probes[1]._outputs.values() if v.name in differ]
+    reached = dict.fromkeys(pending)
+    while pending:
+        for name in producers[pending.pop()].input:
             # a difference may pass through tensors that cannot be compared
             if name in producers and name not in reached and (name in differ or errors.get(name) is None):
                 reached[name] = None
-                todo.append(name)
+                pending.append(name)
     for pair in pairs:
         if pair.theirs in reached and pair.theirs in differ:
             return by_output[pair.theirs], differ[pair.theirs], sum(e is not None for e in errors.values())
@@ -186,8 +186,8 @@ def _error(ours: Any, expected: Any) -> tuple[float | None, float | None] | None
     """
     if not (isinstance(ours, np.ndarray) and isinstance(expected, np.ndarray)):
         return None
-    kinds = kind(ours), kind(expected)
-    if "O" in kinds or (kinds[0] in "fc") != (kinds[1] in "fc"):
+    dtype_kinds = kind(ours), kind(expected)
+    if "O" in dtype_kinds or (dtype_kinds[0] in "fc") != (dtype_kinds[1] in "fc"):
         return None
     if ours.shape != expected.shape:
         return None, None

@@ -45,17 +45,17 @@ def to_float32(model: ModelProto, *, keep_io: bool) -> ModelProto:
 
 def _add_casts(graph: GraphProto) -> None:
     """Adds a Cast behind every float64 input and before every float64 output of the main graph."""
-    taken, initializers = every_name(graph), {t.name for t in graph.initializer}
+    used_names, initializers = every_name(graph), {t.name for t in graph.initializer}
     before, after = [], []
     for value in graph.input:
         if _is_float64(value.type) and value.name not in initializers:
-            float32_name = unused(f"{value.name}_float32", taken)
-            taken.add(float32_name)
+            float32_name = unused(f"{value.name}_float32", used_names)
+            used_names.add(float32_name)
             before.append((value.name, float32_name))
     for value in graph.output:
         if _is_float64(value.type):
-            float32_name = unused(f"{value.name}_float32", taken)
-            taken.add(float32_name)
+            float32_name = unused(f"{value.name}_float32", used_names)
+            used_names.add(float32_name)
             after.append((float32_name, value.name))
     declared = {v.name: v for v in (*graph.input, *graph.output)}
     names = [(v, v.name) for v in declared.values()]

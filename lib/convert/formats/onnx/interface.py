@@ -26,8 +26,8 @@ def restore(model: ModelProto, interface: Interface) -> str:
         if [v.name for v in current] != [v.name for v in original]:
             return f"names of {side}s"
         for value, wanted in zip(current, original, strict=True):
-            if why := _difference(value, wanted, side == "input"):
-                return f"{why} of {value.name[:NAME]!r}"
+            if difference := _difference(value, wanted, side == "input"):
+                return f"{difference} of {value.name[:NAME]!r}"
             value.CopyFrom(wanted)
     return ""
 
@@ -37,10 +37,10 @@ def _restore_inputs(model: ModelProto, wanted: list[ValueInfoProto]) -> None:
     current = {v.name: copied(v) for v in model.graph.input}
     if missing := {v.name for v in wanted} - current.keys():
         names = {v.name for v in wanted}
-        rest = [v for name, v in current.items() if name not in names]
+        extra = [v for name, v in current.items() if name not in names]
         ordered = [v if v.name in missing else current[v.name] for v in wanted]
         del model.graph.input[:]
-        model.graph.input.extend([*ordered, *rest])
+        model.graph.input.extend([*ordered, *extra])
 
 
 def _inputs(model: ModelProto) -> list[ValueInfoProto]:
@@ -77,6 +77,7 @@ def _difference(value: ValueInfoProto, wanted: ValueInfoProto, is_input: bool) -
 
 
 def copied(value: ValueInfoProto) -> ValueInfoProto:
+    """Returns a copy of ``value``."""
     duplicate = ValueInfoProto()
     duplicate.CopyFrom(value)
     return duplicate

@@ -48,9 +48,13 @@ def find_losses(model: ModelProto) -> list[WeightLoss]:
             continue
         value = numpy_helper.to_array(tensor)
         if value.size:
-            kinds = {node.op_type for node in readers[name]}
+            reader_types = {node.op_type for node in readers[name]}
             losses += losses_of(
-                name, value, masks=lambda n=name: ends_in_softmax(n), bounds=kinds <= BOUNDS, added=kinds <= ADDED
+                name,
+                value,
+                masks=lambda n=name: ends_in_softmax(n),
+                bounds=reader_types <= BOUNDS,
+                added=reader_types <= ADDED,
             )
     return losses
 
@@ -156,12 +160,13 @@ class _EndsInSoftmax:
         return self._walk(name)[0]
 
     def path(self, name: str) -> set[str]:
+        """Returns ``name`` and the values it passes through on the way to its softmax."""
         return self._walk(name)[1]
 
     def _walk(self, name: str) -> tuple[bool, set[str]]:
-        todo, seen = [name], {name}
-        while todo:
-            current = todo.pop()
+        pending, seen = [name], {name}
+        while pending:
+            current = pending.pop()
             if current in self._results or not self._readers[current]:
                 return False, seen
             for node in self._readers[current]:
@@ -172,5 +177,5 @@ class _EndsInSoftmax:
                 for output in node.output:
                     if output and output not in seen:
                         seen.add(output)
-                        todo.append(output)
+                        pending.append(output)
         return True, seen

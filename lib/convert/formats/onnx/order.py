@@ -32,8 +32,8 @@ def reads(node: NodeProto) -> Iterator[str]:
     yield from node.input
     for graph in subgraphs(node):
         yield from (v.name for v in graph.output)
-        for inner in graph.node:
-            yield from reads(inner)
+        for inner_node in graph.node:
+            yield from reads(inner_node)
 
 
 def _order(nodes: list[NodeProto]) -> list[int]:

@@ -72,8 +72,8 @@ def graphs(graph: GraphProto) -> Iterator[GraphProto]:
     """Yields ``graph`` and all its subgraphs, recursively."""
     yield graph
     for node in graph.node:
-        for inner in subgraphs(node):
-            yield from graphs(inner)
+        for subgraph in subgraphs(node):
+            yield from graphs(subgraph)
 
 
 def _imports(model: ModelProto) -> None:
@@ -108,19 +108,21 @@ def _ir(opset: int) -> int:
 
 
 def _unnamed(value: ValueInfoProto) -> None:
-    kinds = [value.type]
-    while kinds:
-        kind = kinds.pop()
+    """Clears placeholder names ("?", "") and negative sizes of dimensions."""
+    pending = [value.type]
+    while pending:
+        value_type = pending.pop()
         for element_field in ("sequence_type", "optional_type"):
-            if kind.HasField(element_field):
-                kinds.append(getattr(kind, element_field).elem_type)
-        for dim in kind.tensor_type.shape.dim if kind.HasField("tensor_type") else ():
+            if value_type.HasField(element_field):
+                pending.append(getattr(value_type, element_field).elem_type)
+        for dim in value_type.tensor_type.shape.dim if value_type.HasField("tensor_type") else ():
             # "" too: onnxslim (0.1.98) treats two dimensions named "" as equal; some exporters write -1 for a dynamic one
             if (dim.HasField("dim_param") and nameless(dim.dim_param)) or dim.dim_value < 0:
                 dim.ClearField("value")
 
 
 def _stale(model: ModelProto) -> bool:
+    """Returns whether type inference fails with the model's ``value_info`` and succeeds without it."""
     if not any(graph.value_info for graph in graphs(model.graph)) or _infers(model):
         return False
     bare = light(model)

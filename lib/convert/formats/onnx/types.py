@@ -43,13 +43,13 @@ def _by_onnxruntime(model: ModelProto, names: list[str]) -> dict[str, int]:
     probe.CopyFrom(model)
     del probe.graph.output[:]
     probe.graph.output.extend(ValueInfoProto(name=name) for name in names)
-    plain = options()
-    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session_options = options()
+    session_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / onnx_files.NAME
         onnx_files.save(probe, path)
         try:
-            outputs = onnxruntime.InferenceSession(str(path), plain, providers=CPU).get_outputs()
+            outputs = onnxruntime.InferenceSession(str(path), session_options, providers=CPU).get_outputs()
         except MemoryError:
             raise
         except Exception:  # onnxruntime's errors share no public base class

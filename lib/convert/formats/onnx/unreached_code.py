@@ -45,6 +45,7 @@ class _Probes:
         return flags
 
     def _of_if(self, node: NodeProto, branches: dict[str, GraphProto], main: bool) -> list[tuple[str, int]]:
+        """Adds the flag outputs of an If and of the Ifs in its branches; both branches return every flag, 0 by default."""
         number = len(self.nodes)
         original = NodeProto()
         original.CopyFrom(node)
@@ -65,6 +66,7 @@ class _Probes:
         return outputs
 
     def _of_loop(self, graph: GraphProto, node: NodeProto) -> tuple[str, int]:
+        """Adds a scan output to the Loop and a node that counts its elements, one per iteration."""
         number = len(self.nodes)
         original = NodeProto()
         original.CopyFrom(node)
@@ -94,11 +96,11 @@ def unseen(model: ModelProto, cases: list[Arrays]) -> list[str]:
     for values in run_probe(probe, cases, [name for name, _ in flags]):
         for (_, key), value in zip(flags, values, strict=True):
             seen[key].add(int(np.asarray(value).reshape(-1)[0]))
-    known, by_values = KnownValues(model), _Values(model)
+    known_values, by_values = KnownValues(model), _Values(model)
     sentences = []
     for key, (node, main) in enumerate(probes.nodes):
         flag_values = seen.get(key, set())
-        value = known.of(node.input[0]) if main and node.op_type == "If" else None
+        value = known_values.of(node.input[0]) if main and node.op_type == "If" else None
         is_static = value is not None and bool(value) and None not in value
         if is_static or not any(by_values.reach(name) for name in node.input[:2] if name):
             continue
@@ -120,6 +122,7 @@ def _missing(node: NodeProto, found: set[int], *, reached: bool) -> Iterator[str
 
 
 def _computes(graph: GraphProto) -> bool:
+    """Returns whether a branch does more than choose a shape."""
     return any(node.op_type not in SHAPES for node in graph.node)
 
 
@@ -132,9 +135,10 @@ class _Values:
         self._known: dict[str, bool] = {}
 
     def reach(self, name: str) -> bool:
-        todo, seen = [name], {name}
-        while todo:
-            current = todo.pop()
+        """Returns whether ``name`` depends on the values of an input."""
+        pending, seen = [name], {name}
+        while pending:
+            current = pending.pop()
             node = self._makers.get(current)
             if node is None:
                 if current not in self._held and not current.startswith("mw_"):
@@ -145,5 +149,5 @@ class _Values:
             for upstream in node.input:
                 if upstream and upstream not in seen:
                     seen.add(upstream)
-                    todo.append(upstream)
+                    pending.append(upstream)
         return False

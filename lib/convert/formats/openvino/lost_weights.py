@@ -58,9 +58,9 @@ def _readers(op: Any) -> list[Any]:
 
 def _ends_in_softmax(op: Any) -> bool:
     """Returns whether every path from ``op`` ends in a softmax."""
-    todo, seen = [op], {op.get_name()}
-    while todo:
-        readers = _readers(todo.pop())
+    pending, seen = [op], {op.get_name()}
+    while pending:
+        readers = _readers(pending.pop())
         if not readers:
             return False
         for reader in readers:
@@ -69,5 +69,5 @@ def _ends_in_softmax(op: Any) -> bool:
             if reader.get_type_name() not in THROUGH:
                 return False
             seen.add(reader.get_name())
-            todo.append(reader)
+            pending.append(reader)
     return True

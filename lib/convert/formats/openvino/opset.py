@@ -28,15 +28,15 @@ def readable(source: Path, proto: ModelProto) -> tuple[ModelProto | None, list[s
     if not proto.functions and onnx_files.opset(proto) >= OLDEST and not _better(proto):
         return None, []
     model = onnx_files.tidied(source)
-    wanted = _better(model)
-    if not wanted:
+    target = _better(model)
+    if not target:
         return model, []
     current = onnx_files.opset(model)
     try:
-        model = opset.convert(model, wanted)
+        model = opset.convert(model, target)
     except JobFailed:  # hand over the unconverted model: the proof will show what OpenVINO makes of it
         return onnx_files.tidied(source), []
-    return model, [f"Brought from opset {current} to {wanted} first: OpenVINO misreads an operator of the older one."]
+    return model, [f"Brought from opset {current} to {target} first: OpenVINO misreads an operator of the older one."]
 
 
 def _better(model: ModelProto) -> int:

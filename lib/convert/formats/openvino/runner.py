@@ -72,9 +72,9 @@ def _name(port: Any, node: Any) -> str:
 
 
 def _value(name: str, port: Any) -> Value:
-    kind = port.get_element_type()
+    element_type = port.get_element_type()
     shape = port.get_partial_shape()
-    dtype = np.dtype(kind.to_dtype()).name
+    dtype = np.dtype(element_type.to_dtype()).name
     if shape.rank.is_dynamic:
         return Value(name, dtype, (f"{name}[...]",))
     return Value(name, dtype, tuple(d.get_length() if d.is_static else f"{name}[{k}]" for k, d in enumerate(shape)))

@@ -27,10 +27,10 @@ def is_pt2(names: set[str], root: str) -> bool:
     Raises InvalidFile for TorchScript and for programs saved by torch before 2.8.
     """
     refuse_torchscript(names, root)
-    inner = {name.removeprefix(root) for name in names}
-    if "archive_format" in inner or any(name.startswith("models/") and name.endswith(".json") for name in inner):
+    members = {name.removeprefix(root) for name in names}
+    if "archive_format" in members or any(name.startswith("models/") and name.endswith(".json") for name in members):
         return True
-    if "serialized_exported_program.json" in inner:
+    if "serialized_exported_program.json" in members:
         raise InvalidFile("This is an exported program of an old torch (before 2.8), which is not read here. Bring ONNX.")
     return False
 
@@ -43,21 +43,21 @@ def check_pt2(path: Path) -> list[str]:
     with opened(path, Limits(members=200_000, total=1 << 40)) as archive:
         root = root_of(archive)
         for name, member in archive.members.items():
-            inner = name.removeprefix(root)
-            if not _PT2.fullmatch(inner):
+            member_name = name.removeprefix(root)
+            if not _PT2.fullmatch(member_name):
                 raise InvalidFile(
-                    f"The exported program has a member {inner[:80]!r}; only graphs, weights and inputs may be in."
+                    f"The exported program has a member {member_name[:80]!r}; only graphs, weights and inputs may be in."
                 )
             if member.compress_type != 0:
                 raise InvalidFile(STORED.format("The exported program"))
         if not any(name.startswith(f"{root}models/") for name in archive.members):
             raise InvalidFile("The exported program has no graph in it. Save it again with torch.export.save.")
         for name in archive.members:
-            inner = name.removeprefix(root)
-            if inner.endswith(".json"):
-                _check_graph(json_text.parse(archive.read(name), f"{inner} in the exported program"))
-            elif inner.startswith("data/sample_inputs/"):
-                _check_samples(archive.read(name), inner)
+            member_name = name.removeprefix(root)
+            if member_name.endswith(".json"):
+                _check_graph(json_text.parse(archive.read(name), f"{member_name} in the exported program"))
+            elif member_name.startswith("data/sample_inputs/"):
+                _check_samples(archive.read(name), member_name)
     return ["The exported program was loaded after a check of its pickles, expressions and operators."]
 
 

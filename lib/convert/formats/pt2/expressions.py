@@ -52,7 +52,7 @@ def _plain(node: ast.AST, levels: int) -> bool:
         return False
 
     def inner(*some: ast.AST) -> bool:
-        return all(_plain(one, levels - 1) for one in some)
+        return all(_plain(child, levels - 1) for child in some)
 
     match node:
         case ast.Constant(value=value):
@@ -63,20 +63,22 @@ def _plain(node: ast.AST, levels: int) -> bool:
             return isinstance(op, ARITHMETIC) and inner(left, right)
         case ast.UnaryOp(op=op, operand=operand):
             return isinstance(op, SIGNS) and inner(operand)
-        case ast.Compare(left=left, ops=ops, comparators=others):
-            return all(isinstance(op, COMPARISONS) for op in ops) and inner(left, *others)
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            return all(isinstance(op, COMPARISONS) for op in ops) and inner(left, *comparators)
         case ast.Tuple(elts=some):  # (value, condition) of a Piecewise
             return len(some) == 2 and inner(*some)
-        case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))], keywords=said):
-            true = all(k.arg in ASSUMPTIONS and isinstance(k.value, ast.Constant) and k.value.value is True for k in said)
+        case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))], keywords=keywords):
+            true = all(
+                k.arg in ASSUMPTIONS and isinstance(k.value, ast.Constant) and k.value.value is True for k in keywords
+            )
             return true and bool(SYMBOL.fullmatch(name))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=said):
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             known = name in FUNCTIONS - {"Symbol"} and len(args) < MAX_ARGUMENTS
-            return known and all(map(_keyword, said)) and inner(*args)
+            return known and all(map(_keyword, keywords)) and inner(*args)
     return False
 
 
 def _keyword(said: ast.keyword) -> bool:
     """Returns whether a keyword argument is allowed."""
-    kind = KEYWORDS.get(said.arg or "")
-    return kind is not None and isinstance(said.value, ast.Constant) and type(said.value.value) is kind
+    value_type = KEYWORDS.get(said.arg or "")
+    return value_type is not None and isinstance(said.value, ast.Constant) and type(said.value.value) is value_type

@@ -60,17 +60,17 @@ def _signature(program: Any, text: str) -> Signature:
 
     Raises InvalidFile if it is damaged or has another number of inputs or outputs.
     """
-    own = signature_of(program)
+    program_signature = signature_of(program)
     try:
-        declared = Signature.from_dict(json.loads(text)) if text else own
+        declared = Signature.from_dict(json.loads(text)) if text else program_signature
         if not all(isinstance(v.name, str) for v in (*declared.inputs, *declared.outputs)):
             raise TypeError
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InvalidFile("names.json in the exported program is damaged.") from None
-    if (len(declared.inputs), len(declared.outputs)) != (len(own.inputs), len(own.outputs)):
+    if (len(declared.inputs), len(declared.outputs)) != (len(program_signature.inputs), len(program_signature.outputs)):
         raise InvalidFile("names.json in the exported program names other inputs or outputs than the program has.")
-    inputs = tuple(_merged(a, b) for a, b in zip(declared.inputs, own.inputs, strict=True))
-    outputs = tuple(_merged(a, b) for a, b in zip(declared.outputs, own.outputs, strict=True))
+    inputs = tuple(_merged(a, b) for a, b in zip(declared.inputs, program_signature.inputs, strict=True))
+    outputs = tuple(_merged(a, b) for a, b in zip(declared.outputs, program_signature.outputs, strict=True))
     used = {d for v in inputs for d in v.shape if isinstance(d, str)}
     return Signature(inputs, outputs, {k: v for k, v in declared.sizes.items() if k in used and _several(v)})
 

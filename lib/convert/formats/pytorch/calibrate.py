@@ -31,11 +31,11 @@ def randomize_and_calibrate(flat: Any, signature: Signature, seed: int) -> str:
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         _randomize_constants(flat.model, generator)
-        done = _calibrate(flat, signature, large=True)
+        steps = _calibrate(flat, signature, large=True)
         # calibrated with large inputs too, the model may barely react to ordinary ones
         if flat.style != "detection" and least_movement(flat, signature) < MIN_VARIATION:
-            done = _calibrate(flat, signature, large=False)
-    return ", ".join([f"random weights (seed {seed})", *done])
+            steps = _calibrate(flat, signature, large=False)
+    return ", ".join([f"random weights (seed {seed})", *steps])
 
 
 def _calibrate(flat: Any, signature: Signature, *, large: bool) -> list[str]:
@@ -44,7 +44,7 @@ def _calibrate(flat: Any, signature: Signature, *, large: bool) -> list[str]:
     ``large``: the last batch holds large inputs. Returns what was done.
     """
     batches = _batches(flat, signature, large)
-    done = ["batch norms calibrated"] if _calibrate_norms(flat, batches) else []
+    steps = ["batch norms calibrated"] if _calibrate_norms(flat, batches) else []
     if flat.style == "detection" or least_movement(flat, signature) < MIN_VARIATION:
         # rescaling before the norms are calibrated keeps large inputs in range, even in float16; rescaling during
         # calibration fits each layer to the inputs it will receive
@@ -54,11 +54,12 @@ def _calibrate(flat: Any, signature: Signature, *, large: bool) -> list[str]:
                 flat(*batches[0])
         if first:
             _calibrate_norms(flat, batches)
-        done.append("layers rescaled so that outputs move with the inputs")
-    return done
+        steps.append("layers rescaled so that outputs move with the inputs")
+    return steps
 
 
 def _batches(flat: Any, signature: Signature, large: bool) -> list[tuple[Any, ...]]:
+    """Generates the calibration inputs; ``large``: images of the last batch are scaled by ``LARGE_SCALE``."""
     sizes = samples.sizes(signature, 0) | ({"batch": 3} if "batch" in signature.symbols() else {})
     batches = [samples.make(signature, sizes, k) for k in BATCHES]
     if large:  # far outside its calibrated range, a network amplifies rounding errors without bound
@@ -145,23 +146,24 @@ def _levelled(flat: Any, pictures: int) -> Any:
     """
     import torch
 
-    kinds = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
+    layer_types = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
     seen: set[int] = set()
     score_layers = {
         id(module): score_kind
         for name, module in flat.named_modules()
         for score_kind in (SIGMOIDS, SOFTMAX, PLACES)
-        if flat.style == "detection" and isinstance(module, kinds) and score_kind in name and "rpn." not in name
+        if flat.style == "detection" and isinstance(module, layer_types) and score_kind in name and "rpn." not in name
     }
     background_stride = {
         id(layer): head.num_columns
         for head in flat.modules()
         if type(head).__name__ in ("SSDClassificationHead", "SSDLiteClassificationHead")
         for layer in head.modules()
-        if isinstance(layer, kinds)
+        if isinstance(layer, layer_types)
     }
 
     def level(module: Any, _: Any, given: Any) -> Any:
+        """Forward hook: rescales the layer once by its output ``given``; returns the output of the rescaled layer."""
         output = given
         if id(module) in seen or module.weight.shape[0] < 2 or getattr(module, "transposed", False):
             return None
@@ -189,7 +191,7 @@ def _levelled(flat: Any, pictures: int) -> Any:
         module.bias.copy_(module.bias * factor + shift)
         return given * factor.view(view) + shift.view(view)
 
-    hooks = [m.register_forward_hook(level) for m in flat.modules() if isinstance(m, kinds)]
+    hooks = [m.register_forward_hook(level) for m in flat.modules() if isinstance(m, layer_types)]
     try:
         yield
     finally:

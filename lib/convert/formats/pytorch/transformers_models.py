@@ -15,7 +15,7 @@ from typing import Any
 from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs.signature import Value
 
-MAX_TEXT = 1 << 20  # bytes of a config
+MAX_TEXT = 1 << 20  # characters of a config
 MAX_NUMBER = 1 << 24  # largest integer in a config: vocabulary, widths, samples
 MAX_LAYERS = 512
 MAX_ITEMS = 4096  # longest list in a config
@@ -122,8 +122,8 @@ def inputs_of(model: Any) -> tuple[Value, ...]:
     except InvalidValue:
         raise
     except Exception as error:  # this config has the needed settings under other names, or with other types
-        known = "a model whose config says its vocabulary or the size of its pictures"
-        raise InvalidValue("model_type", model.config.model_type, f"{known} ({line(error)})") from error
+        expected = "a model whose config says its vocabulary or the size of its pictures"
+        raise InvalidValue("model_type", model.config.model_type, f"{expected} ({line(error)})") from error
 
 
 def _inputs(model: Any) -> tuple[Value, ...]:
@@ -180,17 +180,17 @@ def _config(config: dict[str, Any]) -> Any:
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    kind = config["model_type"]
-    if kind not in CONFIG_MAPPING_NAMES or kind.startswith("timm_"):
-        suggestions = get_close_matches(kind, CONFIG_MAPPING_NAMES, 5) or ["bert", "gpt2", "llama", "t5", "vit"]
+    model_type = config["model_type"]
+    if model_type not in CONFIG_MAPPING_NAMES or model_type.startswith("timm_"):
+        suggestions = get_close_matches(model_type, CONFIG_MAPPING_NAMES, 5) or ["bert", "gpt2", "llama", "t5", "vit"]
         raise InvalidValue(
-            "model_type", kind, f"{len(CONFIG_MAPPING_NAMES)} types of transformers, such as {', '.join(suggestions)}"
+            "model_type", model_type, f"{len(CONFIG_MAPPING_NAMES)} types of transformers, such as {', '.join(suggestions)}"
         )
     settings = {k: v for k, v in config.items() if k != "model_type"}
     try:
-        built = AutoConfig.for_model(kind, **settings)
+        built = AutoConfig.for_model(model_type, **settings)
     except Exception as error:  # every config class has its own checks
-        raise InvalidValue("config", kind, f"settings that transformers takes ({line(error)})") from error
+        raise InvalidValue("config", model_type, f"settings that transformers takes ({line(error)})") from error
     built._attn_implementation = "eager"  # plain operators that every exporter supports
     built._experts_implementation = "batched_mm"  # eager has a data-dependent loop over experts
     return built
@@ -204,20 +204,22 @@ def _class(config: dict[str, Any]) -> Any:
     import transformers
     from transformers.models.auto import modeling_auto
 
-    kind = config["model_type"]
+    model_type = config["model_type"]
     registered: list[str] = []
     for registry in (n for n in dir(modeling_auto) if n.startswith("MODEL_") and n.endswith("_MAPPING_NAMES")):
-        names = getattr(modeling_auto, registry).get(kind, ())
+        names = getattr(modeling_auto, registry).get(model_type, ())
         registered += [names] if isinstance(names, str) else list(names)
     registered = list(dict.fromkeys(registered))
-    wanted = config.get("architectures") or []
-    if wanted and (not isinstance(wanted, list) or len(wanted) != 1 or wanted[0] not in registered):
-        raise InvalidValue("architectures", wanted, f"one of {', '.join(registered) or 'none for this model_type'}")
-    base = modeling_auto.MODEL_MAPPING_NAMES.get(kind)
-    name = wanted[0] if wanted else (base if isinstance(base, str) else (base or registered or [None])[0])
+    architectures = config.get("architectures") or []
+    if architectures and (
+        not isinstance(architectures, list) or len(architectures) != 1 or architectures[0] not in registered
+    ):
+        raise InvalidValue("architectures", architectures, f"one of {', '.join(registered) or 'none for this model_type'}")
+    base = modeling_auto.MODEL_MAPPING_NAMES.get(model_type)
+    name = architectures[0] if architectures else (base if isinstance(base, str) else (base or registered or [None])[0])
     model_class = getattr(transformers, name, None) if name else None
     if model_class is None or not hasattr(model_class, "main_input_name"):
-        raise InvalidValue("model_type", kind, "a type with a PyTorch model in transformers")
+        raise InvalidValue("model_type", model_type, "a type with a PyTorch model in transformers")
     return model_class
 
 

@@ -63,16 +63,16 @@ def _plain(given: Any) -> tuple[dict[str, Any], list[str]]:
 
 def load(model: Any, state: dict[str, Any], name: str) -> None:
     """Loads ``state`` into ``model``; all keys and shapes must match. Raises InvalidFile with the first that do not."""
-    own = model.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith(USELESS)]
-    unexpected = [k for k in state if k not in own and not k.endswith(USELESS)]
+    model_state = model.state_dict()
+    missing = [k for k in model_state if k not in state and not k.endswith(USELESS)]
+    unexpected = [k for k in state if k not in model_state and not k.endswith(USELESS)]
     shapes = [
         f"{k} is {list(state[k].shape)}, not {list(v.shape)}"
-        for k, v in own.items()
+        for k, v in model_state.items()
         if k in state and v.shape != state[k].shape
     ]
     refuse(name, missing, unexpected, shapes)
-    model.load_state_dict(_versioned({k: v for k, v in state.items() if k in own}, model), strict=False)
+    model.load_state_dict(_versioned({k: v for k, v in state.items() if k in model_state}, model), strict=False)
 
 
 def refuse(name: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> None:

@@ -41,13 +41,13 @@ def unpack(path: Path, folder: Path) -> list[str]:
         for name in archive.members:
             if is_litter(name):
                 continue
-            inner = name.removeprefix(root)
-            if not MEMBER.fullmatch(inner):
+            member = name.removeprefix(root)
+            if not MEMBER.fullmatch(member):
                 raise InvalidFile(
-                    f"The SavedModel has a member {inner[:80]!r}; allowed: {GRAPH}, variables/, assets/ and fingerprint.pb."
+                    f"The SavedModel has a member {member[:80]!r}; allowed: {GRAPH}, variables/, assets/ and fingerprint.pb."
                 )
-            if not inner.startswith(LEFT_OUT):
-                target = folder / inner
+            if not member.startswith(LEFT_OUT):
+                target = folder / member
                 target.parent.mkdir(parents=True, exist_ok=True)
                 archive.write(name, target)
     check_graph(folder / GRAPH)
@@ -80,6 +80,7 @@ def check_graph(path: Path) -> None:
 
 
 def _check(graph: Graph) -> None:
+    """Raises InvalidFile for operators that are not allowed, and for saver operators that run outside saving."""
     shadowed = sorted((ALLOWED | SAVING | WHY.keys()) & graph.functions.keys())
     if shadowed:
         raise InvalidFile(f"A function in {GRAPH} is called {shadowed[0]!r}, as an operator is. Save the model again.")

@@ -42,10 +42,10 @@ def frozen(function: Any, inputs: list[str], outputs: list[str]) -> tuple[Callab
     tables = _tables(graph, function)
 
     def call(*given: Any) -> dict[str, Any]:
-        known = {input_tensors[n]: value for n, value in zip(inputs, given, strict=True)}
+        known_tensors = {input_tensors[n]: value for n, value in zip(inputs, given, strict=True)}
         for table in tables:
-            table.answer(known, *_part(graph, known, table.asks))
-        results = _part(graph, known, [output_tensors[n] for n in outputs])
+            table.answer(known_tensors, *_part(graph, known_tensors, table.asks))
+        results = _part(graph, known_tensors, [output_tensors[n] for n in outputs])
         # identity, because an output may be the same tensor as an input or another output
         return {f"output_{k}": tf.identity(value) for k, value in enumerate(results)}
 
@@ -107,10 +107,12 @@ def _tables(graph: Any, function: Any) -> list[Table]:
         handle = node.input[0]
         while handle in identities:
             handle = identities[handle]
-        kinds = [tf.dtypes.as_dtype(node.attr[attribute].type) for attribute in ("Tin", "Tout")]
-        if f"{handle}:0" not in handles or tf.string in kinds:
+        dtypes = [tf.dtypes.as_dtype(node.attr[attribute].type) for attribute in ("Tin", "Tout")]
+        if f"{handle}:0" not in handles or tf.string in dtypes:
             raise JobFailed("The SavedModel looks up a table of text; put it in front of the model, not into it.")
-        keys, values = tf.raw_ops.LookupTableExportV2(table_handle=handles[f"{handle}:0"], Tkeys=kinds[0], Tvalues=kinds[1])
+        keys, values = tf.raw_ops.LookupTableExportV2(
+            table_handle=handles[f"{handle}:0"], Tkeys=dtypes[0], Tvalues=dtypes[1]
+        )
         if not 0 < len(keys) <= MAX_KEYS:
             raise JobFailed(f"The SavedModel looks up a table of {len(keys):,} entries; 1 to {MAX_KEYS:,} are converted.")
         asks = [n if ":" in n else f"{n}:0" for n in node.input[1:3]]
@@ -118,5 +120,5 @@ def _tables(graph: Any, function: Any) -> list[Table]:
         node.op = "Placeholder"
         del node.input[:]
         node.attr.clear()
-        node.attr["dtype"].type = kinds[1].as_datatype_enum
+        node.attr["dtype"].type = dtypes[1].as_datatype_enum
     return tables

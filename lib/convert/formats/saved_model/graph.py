@@ -178,10 +178,10 @@ class Graph:
             if call in self.functions
         } - {call for node in self.nodes.values() if node.inputs[:1] != [filename] for call in node.calls}
         handed -= {call for nodes in self.functions.values() for node in nodes for call in node.calls}
-        own = {id(n) for n in self.nodes.values() if n.inputs[:1] == [filename]}
-        own |= {id(n) for name in handed for n in self.functions[name] if n.inputs[:1] == [self._arguments[name]]}
+        allowed = {id(n) for n in self.nodes.values() if n.inputs[:1] == [filename]}
+        allowed |= {id(n) for name in handed for n in self.functions[name] if n.inputs[:1] == [self._arguments[name]]}
         for node in self.restoring():
-            if node.op == "RestoreV2" and id(node) not in own:
+            if node.op == "RestoreV2" and id(node) not in allowed:
                 yield node
 
     def _node(self, start: int, end: int) -> Node:
@@ -209,18 +209,18 @@ class Graph:
 
     def _reachable(self, nodes: Iterable[str], functions: Iterable[str]) -> tuple[set[str], set[str]]:
         """Returns the names of all nodes and functions reachable from these, through inputs and calls."""
-        todo, pending = list(nodes), list(functions)
+        pending_nodes, pending_functions = list(nodes), list(functions)
         seen: set[str] = set()
         called: set[str] = set()
-        while todo:
-            if (name := todo.pop()) in self.nodes and name not in seen:
+        while pending_nodes:
+            if (name := pending_nodes.pop()) in self.nodes and name not in seen:
                 seen.add(name)
-                todo += self.nodes[name].inputs
-                pending += self.nodes[name].calls
-        while pending:
-            if (name := pending.pop()) in self.functions and name not in called:
+                pending_nodes += self.nodes[name].inputs
+                pending_functions += self.nodes[name].calls
+        while pending_functions:
+            if (name := pending_functions.pop()) in self.functions and name not in called:
                 called.add(name)
-                pending += (callee for node in self.functions[name] for callee in node.calls)
+                pending_functions += (callee for node in self.functions[name] for callee in node.calls)
         return seen, called
 
     def _inside(self, nodes: set[str], functions: set[str]) -> Iterator[Node]:
@@ -235,6 +235,7 @@ class Graph:
                 yield from self._texts(*place, MAX_DEPTH)
 
     def _texts(self, start: int, end: int, depth: int) -> Iterator[str]:
+        """Yields the node names that the range and its nested fields, up to ``depth``, may spell."""
         if end - start <= MAX_NAME:
             yield _plain(self._reader.text(start, end))
         if not depth:

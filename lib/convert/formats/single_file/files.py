@@ -93,14 +93,14 @@ def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str]
     """
     classes, index = components(pipeline)
     xl = "XL" in index.get("_class_name", "")
-    wanted = [name for name in NETWORKS if xl or name != "text_encoder_2"]
-    if missing := [name for name in wanted if name not in classes or not index]:
+    required = [name for name in NETWORKS if xl or name != "text_encoder_2"]
+    if missing := [name for name in required if name not in classes or not index]:
         raise InvalidFile(
             f"A single file holds a whole pipeline; {missing[0]!r} is missing here. Give the pipeline's folder."
         )
     tensors: Tensors = {}
     files, lossy = dict(_small_files(pipeline, classes)), False
-    for name in wanted:
+    for name in required:
         config = parse(files[f"{name}/config.json"], f"{name}/config.json")
         state = {k: v for k, v in load_network(pipeline, name).state_dict().items() if not k.endswith("position_ids")}
         target = stored_dtype(pipeline / name) if dtype == STORED else dtype
@@ -123,12 +123,12 @@ def stored_dtype(folder: Path) -> str:
     """Returns the dtype of a network's weights; float32 if they are mixed or not 16-bit floats."""
     from safetensors import safe_open
 
-    kinds = set()
+    dtypes = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if not name.endswith("position_ids")]  # noqa: SIM118, no mapping
-            kinds |= {file.get_slice(name).get_dtype() for name in names}
-    return {"F16": "float16", "BF16": "bfloat16"}.get(kinds.pop(), "float32") if len(kinds) == 1 else "float32"
+            dtypes |= {file.get_slice(name).get_dtype() for name in names}
+    return {"F16": "float16", "BF16": "bfloat16"}.get(dtypes.pop(), "float32") if len(dtypes) == 1 else "float32"
 
 
 def _small_files(pipeline: Path, found: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -140,6 +140,7 @@ def _small_files(pipeline: Path, found: dict[str, str]) -> Iterator[tuple[str, s
 
 
 def _cast(name: str, state: Tensors, dtype: str) -> tuple[Tensors, bool]:
+    """Casts float32 tensors to ``dtype``; returns them and whether a value changed. Raises InvalidValue on overflow."""
     import torch
 
     cast = {key: tensor.to(getattr(torch, dtype)) for key, tensor in state.items()}
@@ -149,6 +150,7 @@ def _cast(name: str, state: Tensors, dtype: str) -> tuple[Tensors, bool]:
 
 
 def _pack_tensors(mappings: list[TensorMapping], state: Tensors) -> Tensors:
+    """Returns the tensors in the original layout, by original name."""
     import torch
 
     packed: Tensors = {}
@@ -225,15 +227,15 @@ def blank_shapes(name: str, config: dict[str, Any]) -> dict[str, tuple[int, ...]
     import transformers
     from accelerate import init_empty_weights
 
-    library, kind = NETWORKS[name]
+    library, class_name = NETWORKS[name]
     try:
         with init_empty_weights():
             if library == "transformers":
-                model = getattr(transformers, kind)(transformers.CLIPTextConfig.from_dict(config))
+                model = getattr(transformers, class_name)(transformers.CLIPTextConfig.from_dict(config))
             else:
-                model = getattr(diffusers, kind).from_config(config)
+                model = getattr(diffusers, class_name).from_config(config)
     except Exception as error:  # an invalid configuration can raise anything
-        raise InvalidFile(f"{name}/config.json makes no {kind} ({type(error).__name__}).") from None
+        raise InvalidFile(f"{name}/config.json makes no {class_name} ({type(error).__name__}).") from None
     return {key: tuple(t.shape) for key, t in model.state_dict().items() if not key.endswith("position_ids")}
 
 
@@ -265,6 +267,7 @@ def unpack(tensors: Tensors, contents: Contents, pipeline: Path) -> list[str]:
 
 
 def _unpack_tensors(move: TensorMapping, tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Returns a tensor in diffusers' layout. Raises InvalidFile if it does not have the expected ``shape``."""
     if move.how == STACKED and tensor.ndim and tensor.shape[0] % 3 == 0:
         tensor = tensor.chunk(3)[move.part]
     elif move.how == TURNED and tensor.ndim == 2:

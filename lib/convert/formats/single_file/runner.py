@@ -53,12 +53,12 @@ def _load(path: Path, contents: Contents, home: str) -> dict[str, Any]:
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
-    kind = getattr(diffusers, contents.index["_class_name"])
+    pipeline_class = getattr(diffusers, contents.index["_class_name"])
     absent_components = {name: None for name in (*COMPANIONS, *OPTIONAL) if name in contents.index}
     for name in contents.networks():
         contents.config(name)  # raises for networks that are not converted either
     try:
-        pipeline = kind.from_single_file(
+        pipeline = pipeline_class.from_single_file(
             str(path), config=home, local_files_only=True, torch_dtype=torch.float32, **absent_components
         )
     except Exception as error:  # the loader's helpers raise many kinds of errors

@@ -74,8 +74,8 @@ def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool)
 def _unet(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields (diffusers prefix, original prefix) for the UNet. Raises InvalidFile for unsupported block types."""
     for key, allowed in UNET_BLOCKS.items():
-        kinds = [config.get(key)] if key == "mid_block_type" else config.get(key) or []
-        if not kinds or any(kind not in allowed for kind in kinds):
+        block_types = [config.get(key)] if key == "mid_block_type" else config.get(key) or []
+        if not block_types or any(block_type not in allowed for block_type in block_types):
             raise InvalidFile(
                 f"The UNet's {key} is {str(config.get(key))[:120]}; single files hold {', '.join(allowed)} only."
             )
@@ -100,12 +100,12 @@ def _unet(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for number, position in ((0, 0), (1, 2)):
         yield from _resnet(f"mid_block.resnets.{number}", f"middle_block.{position}")
     yield "mid_block.attentions.0", "middle_block.1"
-    for level, kind in enumerate(config["up_block_types"]):
+    for level, block_type in enumerate(config["up_block_types"]):
         for layer in range(layers + 1):
             block = level * (layers + 1) + layer
             yield from _resnet(f"up_blocks.{level}.resnets.{layer}", f"output_blocks.{block}.0")
             yield f"up_blocks.{level}.attentions.{layer}", f"output_blocks.{block}.1"
-        position = 2 if kind.startswith("Cross") else 1  # the upsampler follows the attention, if there is one
+        position = 2 if block_type.startswith("Cross") else 1  # the upsampler follows the attention, if there is one
         yield f"up_blocks.{level}.upsamplers.0.conv", f"output_blocks.{block}.{position}.conv"
 
 
@@ -116,9 +116,9 @@ def _resnet(ours: str, original: str) -> Iterator[tuple[str, str]]:
 
 def _vae(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields (diffusers prefix, original prefix) for the VAE. Raises InvalidFile for unsupported block types."""
-    for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
-        if any(block_type != kind for block_type in config.get(key) or [""]):
-            raise InvalidFile(f"The VAE's {key} is {str(config.get(key))[:120]}; single files hold {kind} only.")
+    for key, expected_type in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
+        if any(block_type != expected_type for block_type in config.get(key) or [""]):
+            raise InvalidFile(f"The VAE's {key} is {str(config.get(key))[:120]}; single files hold {expected_type} only.")
     levels, layers = len(config["down_block_types"]), config.get("layers_per_block")
     if not isinstance(layers, int) or isinstance(layers, bool):
         raise InvalidFile("The VAE's layers_per_block is no whole number; single files hold one number for all blocks.")
@@ -136,11 +136,11 @@ def _vae(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
                 level if direction == "down" else levels - 1 - level
             )  # the original numbers levels from the finest
             for layer in range(count):
-                ours, original = (
+                diffusers_prefix, original = (
                     f"{side}.{direction}_blocks.{level}.resnets.{layer}",
                     f"{side}.{direction}.{original_level}.block.{layer}",
                 )
-                yield from _vae_resnet(ours, original)
+                yield from _vae_resnet(diffusers_prefix, original)
             yield (
                 f"{side}.{direction}_blocks.{level}.{sampler}rs.0.conv",
                 f"{side}.{direction}.{original_level}.{sampler}.conv",

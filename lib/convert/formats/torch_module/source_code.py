@@ -65,10 +65,10 @@ class Source:
         from torch.export.graph_signature import InputKind, OutputKind
 
         signature, weight_lines, input_names = self._program.graph_signature, [], []
-        kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
+        weight_kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
         nodes = {n.name: n for n in self._program.graph.nodes if n.op == "placeholder"}
         for spec in signature.input_specs:
-            if spec.kind in kinds:
+            if spec.kind in weight_kinds:
                 weight_lines.append(self._add_weight(nodes[spec.arg.name], spec.target))
             elif spec.kind == InputKind.USER_INPUT and spec.arg.name in nodes:
                 input_names.append(
@@ -78,13 +78,13 @@ class Source:
                 raise JobFailed(f"The program has an input of kind {spec.kind.name}, which a plain module cannot take.")
         if any(spec.kind != OutputKind.USER_OUTPUT for spec in signature.output_specs):
             raise JobFailed("The program changes its own weights or inputs while it runs; a plain module does not.")
-        lines, place = [], ""
+        lines, current_path = [], ""
         for node in self._program.graph.nodes:
             if node.op == "call_function":
                 module_path = _place(node)
-                if module_path and module_path != place:
+                if module_path and module_path != current_path:
                     lines.append(f"        # {module_path}")
-                place = module_path or place
+                current_path = module_path or current_path
                 lines += self._call(node)
             elif node.op == "output":
                 lines.append(f"        return {self._tuple(node.args[0])}")
@@ -123,6 +123,7 @@ class Source:
         return name
 
     def _call(self, node: Any) -> list[str]:
+        """Returns the source line of a call, or none for an assertion. Raises JobFailed for a target that is not allowed."""
         import torch
 
         target = node.target
@@ -147,6 +148,7 @@ class Source:
         return [f"        {self._name(node)} = {line}" if node.users else f"        {line}"]
 
     def _literal(self, value: Any) -> str:
+        """Returns the source of an argument. Raises JobFailed for a type that cannot be written."""
         import torch
 
         if isinstance(value, torch.fx.Node):

@@ -39,8 +39,8 @@ class Dtype:
 
     def plain(self) -> np.dtype | None:
         """Returns the numpy dtype; None for object, string and record dtypes."""
-        known = DTYPE.fullmatch(self.name)
-        return np.dtype(f"{self.order}{self.name.lstrip('<>|=')}") if known else None
+        match = DTYPE.fullmatch(self.name)
+        return np.dtype(f"{self.order}{self.name.lstrip('<>|=')}") if match else None
 
 
 class Array:

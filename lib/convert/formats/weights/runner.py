@@ -41,6 +41,7 @@ class WeightsRunner:
         return Signature((), tuple(Value(name, a.dtype.name, a.shape) for name, a in self._arrays.items()))
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the tensors; ``inputs`` is ignored."""
         return dict(self._arrays)
 
     def close(self) -> None:
@@ -131,13 +132,15 @@ def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
     import ml_dtypes
     import torch
 
-    kind = str(tensor.dtype).removeprefix("torch.")
+    dtype_name = str(tensor.dtype).removeprefix("torch.")
     try:
-        dtype = np.dtype(getattr(ml_dtypes, kind, None) or kind)
+        dtype = np.dtype(getattr(ml_dtypes, dtype_name, None) or dtype_name)
         if dtype.itemsize != tensor.element_size():
             raise TypeError
     except TypeError:
-        raise InvalidFile(f"The tensor {name[:80]!r} has the dtype {kind}, which numpy and ml_dtypes do not have.") from None
+        raise InvalidFile(
+            f"The tensor {name[:80]!r} has the dtype {dtype_name}, which numpy and ml_dtypes do not have."
+        ) from None
     if tensor.dim() > MAX_DIMENSIONS:
         raise InvalidFile(f"The tensor {name[:80]!r} has {tensor.dim():,} dimensions; at most {MAX_DIMENSIONS} are read.")
     flat = tensor.contiguous().reshape(-1)

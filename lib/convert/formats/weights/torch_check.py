@@ -37,8 +37,8 @@ def is_checkpoint_zip(names: set[str], root: str) -> bool:
 
 def refuse_torchscript(names: set[str], root: str) -> None:
     """Raises InvalidFile if the zip's members are those of TorchScript."""
-    inner = {name.removeprefix(root) for name in names}
-    if inner & {"constants.pkl", "attributes.pkl"} or any(name.startswith("code/") for name in inner):
+    members = {name.removeprefix(root) for name in names}
+    if members & {"constants.pkl", "attributes.pkl"} or any(name.startswith("code/") for name in members):
         raise InvalidFile(TORCHSCRIPT)
 
 
@@ -57,9 +57,11 @@ def check_zip(archive: Archive, also: frozenset[str] = frozenset()) -> None:
     """Checks a zip checkpoint; ``also``: additional globals its pickle may name. Raises InvalidFile."""
     root = root_of(archive)
     for name, member in archive.members.items():
-        inner = name.removeprefix(root)
-        if not _CHECKPOINT.fullmatch(inner):
-            raise InvalidFile(f"The checkpoint has a member {inner[:80]!r}, which torch.save does not write. Save it again.")
+        member_name = name.removeprefix(root)
+        if not _CHECKPOINT.fullmatch(member_name):
+            raise InvalidFile(
+                f"The checkpoint has a member {member_name[:80]!r}, which torch.save does not write. Save it again."
+            )
         if member.compress_type != 0:
             raise InvalidFile(STORED.format("The checkpoint"))
     if f"{root}data.pkl" not in archive.members:

@@ -58,29 +58,29 @@ def _expanded(model: ModelProto, found: int, opset: int) -> ModelProto:
     """Inlines the function bodies of operators that the target opset lacks or that changed their meaning."""
     for _ in range(8):  # a function body may call another function
         names = {n.op_type for n in all_nodes(model.graph.node) if n.domain in ("", "ai.onnx")}
-        new = {n for n in names if _since(n, found) > opset and not _since(n, opset)}
+        missing = {n for n in names if _since(n, found) > opset and not _since(n, opset)}
         changed = {n for n in names & REDEFINED if _since(n, found) != _since(n, opset)}
-        wanted = [n for n in sorted(new | changed) if _is_function(n, found)]
-        if not wanted:
+        to_inline = [n for n in sorted(missing | changed) if _is_function(n, found)]
+        if not to_inline:
             break
         try:
             _typed(model)
-            _defaults(model, set(wanted), found)
-            model = onnx.inliner.inline_selected_functions(model, [("", n) for n in wanted], inline_schema_functions=True)
+            _defaults(model, set(to_inline), found)
+            model = onnx.inliner.inline_selected_functions(model, [("", n) for n in to_inline], inline_schema_functions=True)
             del model.graph.value_info[:]
         except RuntimeError as error:
-            raise Refused(f"{', '.join(wanted)} cannot be written out: {clean(str(error))}") from None
+            raise Refused(f"{', '.join(to_inline)} cannot be written out: {clean(str(error))}") from None
     return model
 
 
 def _typed(model: ModelProto) -> None:
     """Adds a ``value_info`` for every value of the main graph: a function body may depend on its input types."""
     types = types_of(model)
-    named = {v.name for v in (*model.graph.input, *model.graph.output)}
+    interface_names = {v.name for v in (*model.graph.input, *model.graph.output)}
     values = {t.name for t in model.graph.initializer} | {name for node in model.graph.node for name in node.output}
     del model.graph.value_info[:]
     model.graph.value_info.extend(
-        ValueInfoProto(name=name, type=types[name]) for name in sorted(values - named) if name in types
+        ValueInfoProto(name=name, type=types[name]) for name in sorted(values - interface_names) if name in types
     )
 
 
@@ -131,6 +131,7 @@ def _down(model: ModelProto, found: int, opset: int) -> ModelProto:
 
 
 def _down_graph(proto: GraphProto, level: int, types: dict[str, TypeProto], outer: Graph | None) -> None:
+    """Rewrites a graph of opset ``level`` and its subgraphs for opset ``level - 1``, in place. Raises Refused."""
     graph, nodes = Graph(proto, types, outer), []
     for node in proto.node:
         for subgraph in subgraphs(node):

@@ -145,14 +145,14 @@ def _along_one_axis(node: NodeProto, graph: Graph) -> list[NodeProto]:
         return [node]
     permutation = list(range(rank))
     permutation[axis], permutation[last] = last, axis
-    turned, done = graph.name("turned"), graph.name("done")
-    kind = graph.types.get(node.input[0])
-    for name in (turned, done):
-        if kind is not None:
-            graph.types[name] = kind  # only its rank is used later, and that is right
+    turned, result = graph.name("turned"), graph.name("done")
+    value_type = graph.types.get(node.input[0])
+    for name in (turned, result):
+        if value_type is not None:
+            graph.types[name] = value_type  # only its rank is used later, and that is right
     before = helper.make_node("Transpose", [node.input[0]], [turned], graph.name("turn"), perm=permutation)
-    after = helper.make_node("Transpose", [done], [node.output[0]], graph.name("turn_back"), perm=permutation)
-    node.input[0], node.output[0] = turned, done
+    after = helper.make_node("Transpose", [result], [node.output[0]], graph.name("turn_back"), perm=permutation)
+    node.input[0], node.output[0] = turned, result
     return [before, node, after]
 
 
@@ -306,8 +306,8 @@ def _constant(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _grid_sample(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if graph.rank(node.input[0]) != 4:
         raise Refused("only four dimensions could be sampled before opset 20")
-    old = {b"linear": "bilinear", b"cubic": "bicubic", b"nearest": "nearest"}
-    set_attribute(node, "mode", old[attribute(node, "mode", b"linear")])
+    old_modes = {b"linear": "bilinear", b"cubic": "bicubic", b"nearest": "nearest"}
+    set_attribute(node, "mode", old_modes[attribute(node, "mode", b"linear")])
     return [node]
 
 
@@ -354,11 +354,11 @@ def _reshape(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(("Gemm", 11))
 def _gemm(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if not input_name(node, 2):
-        kind = graph.types.get(node.input[0])
-        if kind is None:
+        value_type = graph.types.get(node.input[0])
+        if value_type is None:
             raise Refused("its dtype is not known")
         keep_inputs(node, 2)
-        node.input.append(graph.add(np.zeros(1, helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))))
+        node.input.append(graph.add(np.zeros(1, helper.tensor_dtype_to_np_dtype(value_type.tensor_type.elem_type))))
     return [node]
 
 
@@ -380,9 +380,9 @@ def _per_tensor(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Mod", 28))
 def _mod(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    kind = graph.types.get(node.input[0])
+    value_type = graph.types.get(node.input[0])
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
-    if not attribute(node, "fmod", 0) and (kind is None or kind.tensor_type.elem_type in floats):
+    if not attribute(node, "fmod", 0) and (value_type is None or value_type.tensor_type.elem_type in floats):
         raise Refused("before opset 28 the sign of the divisor was for integers only")
     return [node]
 

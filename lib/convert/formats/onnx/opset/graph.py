@@ -35,17 +35,17 @@ class Graph:
 
     def rank(self, name: str) -> int:
         """Returns the rank of a value. Raises Refused if it is unknown."""
-        kind = self.types.get(name)
-        if kind is None or not kind.tensor_type.HasField("shape"):
+        value_type = self.types.get(name)
+        if value_type is None or not value_type.tensor_type.HasField("shape"):
             raise Refused("the rank of its input is not known")
-        return len(kind.tensor_type.shape.dim)
+        return len(value_type.tensor_type.shape.dim)
 
     def dims(self, name: str) -> list[int | None]:
         """Returns the sizes of a value, None for a dynamic one; [] for a scalar or an unknown shape."""
-        kind = self.types.get(name)
-        if kind is None or not kind.tensor_type.HasField("shape"):
+        value_type = self.types.get(name)
+        if value_type is None or not value_type.tensor_type.HasField("shape"):
             return []
-        return [d.dim_value if d.HasField("dim_value") else None for d in kind.tensor_type.shape.dim]
+        return [d.dim_value if d.HasField("dim_value") else None for d in value_type.tensor_type.shape.dim]
 
     def add(self, value: np.ndarray) -> str:
         """Adds an initializer and returns its new name."""
