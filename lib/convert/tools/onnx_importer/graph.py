@@ -1,4 +1,4 @@
-"""An ONNX graph with plain Python attributes: what ``read`` makes and ``interpreter`` computes."""
+"""An ONNX graph with plain Python attributes, built by ``read`` and executed by ``interpreter``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.convert.tools.onnx_importer.values import Value
 class Node:
     op: str
     domain: str
-    version: int  # of the domain's operator set
+    version: int  # opset of the domain
     name: str
     inputs: list[str]
     outputs: list[str]
@@ -25,7 +25,7 @@ class Node:
 
 @dataclass(slots=True)
 class Graph:
-    """``constants`` are names that hold in the whole graph; ``inputs`` without those that are initializers too."""
+    """A graph or subgraph. ``constants``: values by name; ``inputs``: names without those that are also initializers."""
 
     inputs: list[str]
     outputs: list[str]
