@@ -33,7 +33,7 @@ class Component:
         """Runs the network on arrays by name. Raises JobFailed with torch's message."""
         import torch
 
-        tensors = [torch.from_numpy(inputs[v.name]).clone() for v in self.inputs]  # clone: torch's own memory alignment
+        tensors = [torch.from_numpy(inputs[v.name]).clone() for v in self.inputs]  # a copy has torch's memory alignment
         try:
             with torch.inference_mode():
                 results = self.module(*tensors)

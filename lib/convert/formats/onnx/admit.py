@@ -42,8 +42,8 @@ def _absent(model: Model) -> str:
     """Returns one sentence that lists the external data files missing from the upload."""
     locations = [
         next((e.value for e in t.external_data if e.key == "location"), "")
-        for location, t in tensors(model.proto)
-        if location in model.missing
+        for weight_name, t in tensors(model.proto)
+        if weight_name in model.missing
     ]
     counts = Counter(locations)
     file_notes = [

@@ -41,7 +41,7 @@ class Metadata:
                 value.doc_string = original.doc_string
                 del value.metadata_props[:]
                 value.metadata_props.extend(original.metadata_props)
-        del made.training_info[:]  # it refers to weights and operators by their names before the conversion
+        del made.training_info[:]  # its graphs refer to weights and operators as they were before the conversion
         return ["The part of the file that is for training (training_info) was left out."] if self.training else []
 
 

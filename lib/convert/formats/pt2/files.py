@@ -97,9 +97,8 @@ def _merged(said: Value, own: Value) -> Value:
         role = ""
     if role in ("timestep", "index") and not is_integer:
         role = ""
-    fits = (
-        is_integer and isinstance(high, int) and not isinstance(high, bool) and high > 1
-    )  # a single value would test nothing
+    # a single value would test nothing, so ``high`` must be above 1
+    fits = is_integer and isinstance(high, int) and not isinstance(high, bool) and high > 1
     return Value(said.name, own.dtype, shape, role, high if fits else None)
 
 

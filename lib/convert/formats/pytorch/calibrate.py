@@ -142,7 +142,7 @@ def _levelled(flat: Any, pictures: int) -> Any:
     """Context in which each linear and convolution layer is rescaled once, to zero mean and unit std per channel.
 
     Layers without a bias are only scaled. Class scores of detection models use the statistics of the ordinary images
-    only (all ``pictures`` but the last) and are shifted so that few locations per image exceed the score threshold.
+    only (all ``pictures`` but the last) and are shifted so that few locations per image get a high score.
     """
     import torch
 

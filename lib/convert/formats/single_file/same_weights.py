@@ -1,6 +1,6 @@
 """Checks that two artifacts of a pipeline hold bitwise equal weights, for every tensor of every network.
 
-The proof only runs what a text-to-image pipeline calls, so it misses the VAE's encoder and quant_conv. Both sides are
+The proof runs networks as a text-to-image pipeline does, so it misses the VAE's encoder and quant_conv. Both sides are
 read with diffusers' own loaders: otherwise a mistake in our name mapping would cancel out. Tensors are compared by
 digest, so that only one side's weights are in memory at a time.
 """

@@ -132,9 +132,8 @@ def _vae(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"{side}.conv_norm_out", f"{side}.norm_out"
         yield f"{side}.conv_out", f"{side}.conv_out"
         for level in range(levels):
-            original_level = (
-                level if direction == "down" else levels - 1 - level
-            )  # the original numbers levels from the finest
+            # the original numbers levels from the finest
+            original_level = level if direction == "down" else levels - 1 - level
             for layer in range(count):
                 diffusers_prefix, original = (
                     f"{side}.{direction}_blocks.{level}.resnets.{layer}",
