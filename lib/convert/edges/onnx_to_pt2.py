@@ -52,7 +52,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[Any, list[Any]]:
     """Returns the signature, and generated (or sample) inputs with the ONNX model's outputs for them.
 
-    ``sizes``: of dynamic dimensions, tried if the model refuses the default ones, which differ from one another.
+    ``sizes``: of dynamic dimensions, tried if the model refuses the default ones, which differ from one another. Raises
+    InvalidFile for inputs of unknown rank or an unfit sample, JobFailed if the model refuses every input.
     """
     from lib.convert.formats.onnx.runner import OnnxRunner
     from lib.convert.proof import cases as proof_cases
@@ -68,7 +69,7 @@ def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[A
         if sample
         else [proof_cases.cases(signature), proof_cases.cases(signature, fixed=sizes)]
     )
-    checks, why = [], ""
+    checks, reason = [], ""
     for cases in tries[: 1 + bool(sizes)]:
         kinds = [c for c in cases if c.kind == "ordinary"] + [c for c in cases if c.kind == "resized"][:MORE]
         for case in kinds:
@@ -79,21 +80,22 @@ def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[A
                     with at_most(REFERENCE_SECONDS):
                         outputs = runner.run_reference(case.arrays)
                 except (JobFailed, TooSlow):
-                    why = why or refused.message
+                    reason = reason or refused.message
                     continue
             checks.append(Checked(case, outputs))
         if checks:
             break
     runner.close()
     if not checks:
-        raise JobFailed(f"The ONNX model takes none of the made inputs, so nothing can be checked: {why}")
+        raise JobFailed(f"The ONNX model takes none of the made inputs, so nothing can be checked: {reason}")
     return signature, checks
 
 
 def sampled(signature: Any, path: Path) -> list[Any]:
     """Returns the sample inputs, and two copies with the values of their float arrays shuffled.
 
-    Integers stay, since they may be shapes, and so do short vectors, which may be scales.
+    Integers stay, since they may be shapes, and so do short vectors, which may be scales. Raises InvalidFile for
+    missing inputs, other dtypes or other ranks.
     """
     import numpy as np
 

@@ -36,6 +36,8 @@ class Weight:
 
 @dataclass(slots=True)
 class QuantizedTensors:
+    """What a file quantises, by tensor name, and ``complaints`` about inconsistent scales or zero points."""
+
     weights: list[Weight] = field(default_factory=list)
     static: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # tensor: scale, zero point
     dynamic: set[str] = field(default_factory=set)  # tensors whose range is measured at run time
@@ -45,6 +47,7 @@ class QuantizedTensors:
 
 
 def read_quantization(file: ModelProto) -> QuantizedTensors:
+    """Collects the quantised weights and activations of ``file``, including those in its subgraphs."""
     out = QuantizedTensors()
     constants: dict[str, np.ndarray] = {}
     nodes: list[NodeProto] = []

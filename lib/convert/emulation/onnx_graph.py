@@ -137,12 +137,14 @@ def opened(folder: Any) -> ModelProto:
 
 
 def copied(model: ModelProto) -> ModelProto:
+    """Returns a copy of the model."""
     out = ModelProto()
     out.CopyFrom(model)
     return out
 
 
 def float_inputs(model: ModelProto) -> set[str]:
+    """Returns the names of float32 graph inputs that are not initializers."""
     initializers = {t.name for t in model.graph.initializer}
     values = (v for v in model.graph.input if v.name not in initializers)
     return {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}

@@ -42,6 +42,7 @@ def centres(rows: list[tuple]) -> list[np.ndarray]:
 
 
 def overall(rows: list[tuple], centre: list[np.ndarray]) -> Sums:
+    """Returns the sums over the whole output and all inputs. ``centre``: from ``centres``."""
     parts = [_sums(*row, middle, None) for row, middle in zip(rows, centre, strict=True)]
     return Sums(*(sum(getattr(p, f) for p in parts) for f in ("count", "moved", "ours", "draws")))
 
@@ -57,6 +58,7 @@ def _sums(e: np.ndarray, o: np.ndarray, given: np.ndarray, counts: np.ndarray, m
 
 
 def slices(rows: list[tuple], centre: list[np.ndarray]) -> Iterator[tuple[str, Sums]]:
+    """Yields for every axis but the first a format string of the place, such as ``[:, {}]``, and the sums by index."""
     for axis in range(1, rows[0][0].ndim):
         parts = [_sums(*row, m, axis) for row, m in zip(rows, centre, strict=True) if row[0].ndim > axis]
         size = max(p.count.shape[0] for p in parts)
@@ -69,6 +71,7 @@ def slices(rows: list[tuple], centre: list[np.ndarray]) -> Iterator[tuple[str, S
 
 
 def rows_of(rows: list[tuple], centre: list[np.ndarray]) -> Iterator[tuple[str, Sums]]:
+    """Yields for every input a format string of the place, and the sums by index of its first axis."""
     for k, (row, middle) in enumerate(zip(rows, centre, strict=True)):
         if row[0].ndim and row[0].size > row[0].shape[0]:
             yield f"row {{}} of input {k}", _sums(*row, middle, 0)

@@ -24,6 +24,8 @@ INT16 = 32767
 
 @dataclass(slots=True)
 class Step:
+    """How a tensor is quantised: real value = (integer - ``zero``) * ``scale``."""
+
     scale: float
     zero: int
     wide: bool  # int8's step size without its limits, for ranges that are measured at run time

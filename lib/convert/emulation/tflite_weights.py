@@ -26,6 +26,7 @@ class StoredWeight:
     axis: int | None
 
     def complaint(self) -> str:
+        """Describes how the file's constant differs from the source's, rounded; "" if it agrees."""
         if self.made.dtype.kind == "f":
             half = self.made.dtype == np.float16
             expected = np.clip(self.values, -HIGHEST, HIGHEST) if half else self.values
@@ -42,6 +43,7 @@ class StoredWeight:
         return f"The weight {self.name[:100]!r} is not the source's weight rounded: {count}"
 
     def rounded(self, rng: np.random.Generator | None) -> np.ndarray:
+        """Returns the source's values as the file's dtype represents them, float32; with ``rng`` on a shifted grid."""
         if self.made.dtype.kind == "f":
             if self.made.dtype != np.float16:
                 return self.values

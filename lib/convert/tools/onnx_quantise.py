@@ -110,6 +110,7 @@ def quiet() -> Iterator[None]:
 
 
 def refused(error: Exception) -> JobFailed:
+    """Returns a JobFailed with the quantiser's message."""
     return JobFailed(f"The quantiser refused: {sanitize_message(error)}")
 
 
@@ -125,6 +126,7 @@ def named(model: ModelProto) -> None:
 
 
 def head(path: Path) -> ModelProto:
+    """Loads the model at ``path`` without its external data."""
     import onnx
 
     return onnx.load(str(path), load_external_data=False)

@@ -23,6 +23,7 @@ def from_function(function: Any, wanted: list[Any], opset: int) -> Any:
 
 
 def from_tflite(path: Path, opset: int) -> Any:
+    """Converts a TensorFlow Lite file to an ONNX model. Raises JobFailed with tf2onnx's message."""
     tf2onnx = _imported()
     try:
         model, _ = tf2onnx.convert.from_tflite(str(path), opset=opset)

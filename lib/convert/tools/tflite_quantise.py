@@ -83,6 +83,7 @@ def quiet() -> Iterator[None]:
 
 
 def failure(error: Exception) -> JobFailed:
+    """Returns a JobFailed with the tool's message."""
     return JobFailed(f"AI Edge Quantizer gave up: {sanitize_message(error)}")
 
 

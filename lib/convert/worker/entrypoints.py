@@ -100,12 +100,14 @@ def run_edge(progress: Progress, run: str, source: str, target: str, options: di
 
 
 def run_source(progress: Progress, **given: Any) -> Answer:
+    """Checks the source and runs it on the proof's cases; see ``run_source.py``."""
     from lib.convert.worker.run_source import run_source as run
 
     return run(progress, **given)
 
 
 def run_further(progress: Progress, **given: Any) -> Answer:
+    """Runs the source above the limits of a target; see ``run_source.py``."""
     from lib.convert.worker.run_source import run_further as run
 
     return run(progress, **given)
@@ -129,6 +131,7 @@ def rename_samples(progress: Progress, before: str, after: str, format: str, fol
 
 
 def run_target(progress: Progress, **given: Any) -> Answer:
+    """Runs a converted artifact on the source's cases; see ``run_target.py``."""
     from lib.convert.worker.run_target import run_target as run
 
     return run(progress, **given)
@@ -166,6 +169,7 @@ def diverge(progress: Progress, source: str, target: str, inputs: str, names: di
 
 
 def package(progress: Progress, **given: Any) -> Answer:
+    """Packs the result for download; see ``package.py``."""
     from lib.convert.worker import package as packing
 
     progress("Packing")

@@ -15,5 +15,6 @@ class Outputs:
         self.folder, self.refused, self.ran_twice = folder, refused, ran_twice
 
     def of(self, file: str) -> arrays.Arrays | None:
+        """Returns the outputs of the case ``file``; None if it was refused or not run."""
         path = self.folder / f"out-{file}"
         return arrays.load(path) if file not in self.refused and path.is_file() else None

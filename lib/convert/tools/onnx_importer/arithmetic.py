@@ -52,6 +52,7 @@ def known_values(array: Any, dtype: torch.dtype) -> Known:
 
 
 def symbol(value: Any) -> bool:
+    """Whether the value is one of torch's symbolic numbers."""
     return isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool)
 
 

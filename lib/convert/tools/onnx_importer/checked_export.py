@@ -42,6 +42,8 @@ class Checked:
 
 @dataclass(slots=True)
 class Exported:
+    """The result of a checked export."""
+
     fixed: dict[str, int] = field(default_factory=dict)
     limits: dict[str, int] = field(default_factory=dict)  # the largest sizes that the program accepts
     decided: list[str] = field(default_factory=list)  # operators whose input values are baked into the program

@@ -10,6 +10,8 @@ from lib.convert.tools.onnx_importer.values import Value
 
 @dataclass(slots=True)
 class Node:
+    """One operator call. An absent optional input or output has the name ""."""
+
     op: str
     domain: str
     version: int  # opset of the domain
@@ -20,6 +22,7 @@ class Node:
 
     @property
     def words(self) -> str:
+        """The operator, with the node's name if it has one, for messages."""
         return f"{self.op}{f' ({self.name[:60]})' if self.name else ''}"
 
 

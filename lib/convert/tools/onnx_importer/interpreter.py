@@ -47,6 +47,7 @@ class Call:
         return self.module.read(value, self.node)
 
     def ints(self, value: Value) -> list[Any]:
+        """Returns the flattened values as ints or symbolic ints."""
         return [v if isinstance(v, torch.SymInt) else int(v) for v in self.numbers(value).reshape(-1)]
 
     def number(self, value: Value) -> Any:
@@ -62,6 +63,7 @@ class Call:
         return [stored] if isinstance(stored, int) else stored
 
     def fail(self, why: str) -> Unsupported:
+        """Returns the error to raise, with the node's operator and name."""
         return Unsupported(f"{self.node.words}: {why}")
 
 
@@ -69,6 +71,8 @@ Scope = dict[str, Value]
 
 
 class Interpreter(torch.nn.Module):
+    """Computes an ONNX model with torch. Takes inputs by position and returns a tuple, both in the graph's order."""
+
     def __init__(self, model: Model) -> None:
         super().__init__()
         from lib.convert.tools.onnx_importer.read import Reader

@@ -19,6 +19,8 @@ DEPTH = 8  # nesting of functions that is inlined
 
 
 class Reader:
+    """Converts a model's graphs; inlines its local functions first."""
+
     def __init__(self, model: Model) -> None:
         self.model = model
         self.proto = onnx.inliner.inline_local_functions(model.proto) if model.proto.functions else model.proto
@@ -27,6 +29,7 @@ class Reader:
         self._made = 0
 
     def graph(self) -> Graph:
+        """Returns the main graph. Raises Unsupported for sparse initializers and unknown dtypes."""
         return self._graph(self.proto.graph, self.opsets)
 
     def _graph(self, proto: GraphProto, opsets: dict[str, int]) -> Graph:

@@ -11,6 +11,8 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Operator:
+    """An operator's function and the inputs that it receives unconverted."""
+
     function: Function
     raw: bool | tuple[int, ...]  # positions of inputs passed without conversion to tensors; True for all
 

@@ -37,6 +37,7 @@ class Known:
 
     @property
     def symbolic(self) -> bool:
+        """Whether the array contains symbolic sizes."""
         return self.array.dtype == object
 
 

@@ -41,6 +41,7 @@ def stacked(model: ModelProto) -> frozenset[str]:
 
 
 def products(model: ModelProto) -> list[Product]:
+    """Returns the products of the main graph whose weights can be rounded."""
     constants = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
     readers = Counter(name for node in model.graph.node for name in node.input)
     out = []

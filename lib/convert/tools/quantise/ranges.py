@@ -59,9 +59,11 @@ class Ranges:
                 self._counts[name] = self._counts.get(name, 0) + counts
 
     def empty(self) -> set[str]:
+        """Returns the names of tensors that were empty and never had a finite value."""
         return self._empty - self._whole.keys()
 
     def minmax(self) -> dict[str, Range]:
+        """Returns the ranges of all values seen."""
         return dict(self._whole)
 
     def average(self) -> dict[str, Range]:
@@ -104,8 +106,8 @@ class Ranges:
         for share in np.linspace(1, SMALLEST, STEPS):
             a = low * share if low < 0 else low
             b = high * share if high > 0 else high
-            first, last = np.searchsorted(edges, a, "right") - 1, np.searchsorted(edges, b, "left")
-            if (lost := _divergence(counts, max(int(first), 0), min(int(last), BINS))) < best:
+            first_bin, last_bin = np.searchsorted(edges, a, "right") - 1, np.searchsorted(edges, b, "left")
+            if (lost := _divergence(counts, max(int(first_bin), 0), min(int(last_bin), BINS))) < best:
                 best, best_range = lost, (a, b)
         return best_range
 

@@ -16,13 +16,14 @@ SKIPPED = 1 << 27  # number of weights above which a layer is left to nearest ro
 
 
 class Means:
-    """Channel means over all samples: call ``see`` per sample, then ``of``, which returns float64 [channels] or None."""
+    """Running means of tensors' channels over all samples."""
 
     def __init__(self) -> None:
         self._sums: dict[str, np.ndarray] = {}
         self._counts: dict[str, int] = {}
 
     def see(self, name: str, values: np.ndarray, axis: int) -> None:
+        """Adds a sample's ``values``, whose channels are along ``axis``; skips it if a mean is not finite."""
         axes = tuple(k for k in range(values.ndim) if k != axis % values.ndim)
         mean = values.mean(axes, dtype=np.float64)
         if np.isfinite(mean).all():
@@ -30,6 +31,7 @@ class Means:
             self._counts[name] = self._counts.get(name, 0) + 1
 
     def of(self, name: str) -> np.ndarray | None:
+        """Returns the channel means, float64 [channels]; None for a tensor that was never seen."""
         return self._sums[name] / self._counts[name] if name in self._sums else None
 
 
