@@ -2,7 +2,7 @@
 
 Each figure is the file's error against the source, divided by the error of the emulation and its draws:
 
-- ``whole``: the root mean square over an output; ``gain`` and ``offset``: of its best linear fit to the source's values.
+- ``whole``: the root mean square over an output; ``gain`` and ``offset``: of the best linear fit to the source's values.
   int8's noise hides a scale that is off by a tenth, but the mean over many values does not
 - ``slice``: the root mean square for every index of every axis but the first (a class, a channel)
 - ``row``: the root mean square for every row of every input

@@ -17,7 +17,7 @@ LOST_SHARE, KEPT_RATIO = (
     0.5,
     4.0,
 )  # a slice is lost if its error exceeds this share of its movement and this many times the draws' error
-MAX_LOST_SLICES = 0.02  # share of an axis's lost slices that is tolerated
+MAX_LOST_SLICES = 0.02  # share of lost slices that is tolerated on an axis
 MIN_ELEMENTS = 3  # smaller slices may look lost by chance
 
 

@@ -51,7 +51,7 @@ def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
 
 
 def _there_and_back(graph: GraphProto) -> None:
-    """Removes the tool's casts to float16 and straight back, which round for example a tree ensemble's input for nothing."""
+    """Removes the tool's casts to float16 and straight back, which needlessly round, say, a tree ensemble's input."""
     narrow = {n.output[0]: n for n in graph.node if n.op_type == "Cast" and NARROWS.search(n.name)}
     wide = {n.output[0]: narrow[n.input[0]].input[0] for n in graph.node if WIDENS.search(n.name) and n.input[0] in narrow}
     output_names = {v.name for v in graph.output}
@@ -70,7 +70,7 @@ def _there_and_back(graph: GraphProto) -> None:
 
 
 def _own_names(model: ModelProto) -> None:
-    """Renames what the tool would confuse, in place.
+    """Renames initializers and nodes that the tool would confuse, in place.
 
     It identifies initializers by name alone, but those in both branches of an If may share one. Its own nodes always get
     the same names, which a model that it has converted before already contains.

@@ -20,7 +20,7 @@ from lib.convert.worker.outputs import Outputs
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
 MIN_SAMPLES_FOR_RANGES = 4  # fewer samples cannot validate calibrated ranges
-MIN_SAMPLES_TO_DECIDE = 30  # needed for the task quality alone to decide
+MIN_SAMPLES_TO_DECIDE = 30  # needed to decide by task quality alone
 MAX_COMPARED_BYTES = 96 << 20  # of sample outputs compared element by element; the task quality uses all samples
 
 
@@ -107,7 +107,7 @@ def _within_memory(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, 
 
 
 def _decided_by_task(explained: Faithfulness | None, task_quality: TaskQuality | None) -> Faithfulness | None:
-    """Lets a good task quality on enough samples decide if the format's own errors are as large as the output's movement."""
+    """If any file would pass the emulation (``vacuous``), lets a good task quality on enough samples decide."""
     if not explained or not explained.vacuous or not task_quality or not task_quality.good:
         return explained
     if task_quality.on != "samples" or task_quality.count < MIN_SAMPLES_TO_DECIDE or not task_quality.interval:

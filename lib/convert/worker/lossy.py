@@ -53,7 +53,7 @@ def emulation_verdict(
 def _cases_to_emulate(cases: list[dict[str, Any]], precision: str) -> list[dict[str, Any]]:
     """Returns samples, if there are any, and noise, which reaches values that samples do not.
 
-    For int8 with samples, only those: its ranges end where theirs do, so noise would be clipped.
+    For int8, returns only the samples if there are any: its ranges end where theirs do, so noise would be clipped.
     """
     real = [c for c in cases if c["kind"] == "sample"]
     if real and precision == "int8":

@@ -23,7 +23,7 @@ def pack(format: str, folder: str, report: dict[str, Any], stem: str, out: str) 
     """Writes to ``out``; returns the names of the ``artifact``, the ``package`` and, for ONNX, the folder ``onnx``.
 
     The artifact is one file, or a zip of several. If the verdict is not ``proven``, a single file's name says so; several
-    files refer to one another by name, so they keep theirs and go into a folder named so. Raises JobFailed if the files
+    files refer to one another by name, so they keep theirs, in a folder whose name says so. Raises JobFailed if the files
     are not those of the report.
     """
     source, target = Path(folder), Path(out)

@@ -18,7 +18,7 @@ from lib.model_inputs.preprocessing import MEAN, STD, Preprocessing
 from lib.model_inputs.samples import Samples, read
 from lib.model_inputs.signature import Signature, Value
 
-MAX_PICTURES, SIDE = 8, 96  # pixels of a thumbnail's longer side
+MAX_PICTURES, SIDE = 8, 96  # number of thumbnails, and pixels of their longer side
 MAX_CLASSES = 20
 
 

@@ -1,6 +1,6 @@
 """Detects whether onnxruntime's 8-bit products saturate on this machine, by running one.
 
-x86 processors without VNNI multiply unsigned by signed bytes and add two products in 16 bits, which 2 * 255 * 127
+x86 processors without VNNI multiply unsigned by signed bytes and add two products in 16 bits: 2 * 255 * 127
 overflows. 7-bit weights cannot overflow. Unsigned weights use other instructions but are slow: per channel,
 EfficientNet-Lite0 takes 3.5 times as long as in float32, while signed weights are 2.7 times as fast as float32.
 """
