@@ -1,4 +1,4 @@
-"""numpy arrays as torch tensors and back, with the dtypes of ml_dtypes (bfloat16, float8)."""
+"""Convert numpy arrays to torch tensors and back, including the dtypes of ml_dtypes (bfloat16, float8)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def numpy_dtype(dtype: torch.dtype) -> np.dtype:
 
 
 def from_numpy(array: np.ndarray) -> torch.Tensor:
-    """A copy, also of the dtypes that numpy does not have by itself. Raises KeyError for those torch lacks."""
+    """Copy an array to a tensor, including ml_dtypes. Raises KeyError for a dtype that torch lacks."""
     dtype = TORCH[array.dtype.name]
     array = np.array(array, copy=True, order="C")
     if array.dtype.isbuiltin == 2:
