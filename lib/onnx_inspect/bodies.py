@@ -40,11 +40,11 @@ def count_macs(node: Node, numbers: dict[str, float]) -> MacCount:
 def _body(nodes: list[Node], numbers: dict[str, float]) -> MacCount:
     total = MacCount(0)
     for node in nodes:
-        one = count_macs(node, numbers)
-        total.macs = (total.macs or 0) + (one.macs or 0)
-        for key, n in one.not_counted.items():
+        count = count_macs(node, numbers)
+        total.macs = (total.macs or 0) + (count.macs or 0)
+        for key, n in count.not_counted.items():
             total.not_counted[key] = total.not_counted.get(key, 0) + n
-        for operator, n in one.by.items():
+        for operator, n in count.by.items():
             total.by[operator] = total.by.get(operator, 0) + n
     return total
 

@@ -32,13 +32,19 @@ def compare(a: Model, b: Model, rtol: float, atol: float) -> dict[str, Any]:
     """
     rows = [*_versions(a, b), *_values(a, b), *_initializers(a, b, rtol, atol), *_nodes(a, b)]
     counts: dict[str, Counter[str]] = {}
-    kept: list[dict[str, str]] = []
+    kept_rows: list[dict[str, str]] = []
     for row in rows:
         kind_counts = counts.setdefault(row["kind"], Counter())
         kind_counts[row["change"]] += 1
         if sum(kind_counts.values()) <= MAX_ROWS:
-            kept.append({key: cut(text, MAX_TEXT) for key, text in row.items()})
-    return {"same": not rows, "counts": {k: dict(v) for k, v in counts.items()}, "rows": kept, "rtol": rtol, "atol": atol}
+            kept_rows.append({key: cut(text, MAX_TEXT) for key, text in row.items()})
+    return {
+        "same": not rows,
+        "counts": {k: dict(v) for k, v in counts.items()},
+        "rows": kept_rows,
+        "rtol": rtol,
+        "atol": atol,
+    }
 
 
 def _row(kind: str, change: str, name: str, before: object = "", after: object = "") -> dict[str, str]:
@@ -48,14 +54,14 @@ def _row(kind: str, change: str, name: str, before: object = "", after: object =
 def _versions(a: Model, b: Model) -> list[dict[str, str]]:
     def versions(model: Model) -> dict[str, object]:
         p = model.proto
-        one = {
+        by_name = {
             "IR version": p.ir_version,
             "producer": f"{p.producer_name} {p.producer_version}".strip(),
             "graph": p.graph.name,
         }
-        one |= {"doc_string": p.doc_string, "model_version": p.model_version, "domain": p.domain}
-        one |= {f"opset {o.domain or 'ai.onnx'}": o.version for o in p.opset_import}
-        return one | {f"metadata {m.key}": m.value for m in p.metadata_props}
+        by_name |= {"doc_string": p.doc_string, "model_version": p.model_version, "domain": p.domain}
+        by_name |= {f"opset {o.domain or 'ai.onnx'}": o.version for o in p.opset_import}
+        return by_name | {f"metadata {m.key}": m.value for m in p.metadata_props}
 
     return _by_name("model", versions(a), versions(b))
 
@@ -87,13 +93,13 @@ def _renamed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
         twins.setdefault(row["after"], []).append(row)
     merged = []
     for row in rows:
-        same = twins.get(row["before"]) if row["change"] == "removed" else None
-        if same:
-            twin = same.pop()
+        candidates = twins.get(row["before"]) if row["change"] == "removed" else None
+        if candidates:
+            twin = candidates.pop()
             merged.append(_row(row["kind"], "renamed", f"{row['name']} → {twin['name']}", row["before"], twin["after"]))
         elif row["change"] != "added":
             merged.append(row)
-    unmatched = {id(row) for same in twins.values() for row in same}
+    unmatched = {id(row) for candidates in twins.values() for row in candidates}
     return merged + [r for r in rows if id(r) in unmatched]
 
 

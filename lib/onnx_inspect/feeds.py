@@ -28,8 +28,8 @@ UNKNOWN_RANK = (1,)
 
 def input_types(model: ModelProto) -> dict[str, shapes.Type]:
     """Return the inputs that a caller must feed, in order: the graph's inputs without initializers."""
-    held = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
-    return {v.name: shapes.of(v.type) for v in model.graph.input if v.name not in held}
+    initializers = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
+    return {v.name: shapes.of(v.type) for v in model.graph.input if v.name not in initializers}
 
 
 @dataclass(slots=True)

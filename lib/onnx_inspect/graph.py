@@ -35,8 +35,8 @@ class Node:
     @property
     def operator(self) -> str:
         """Operator name, with its domain unless that is ai.onnx: ``Conv``, ``com.microsoft.FusedConv``."""
-        whole = self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
-        return whole if len(whole) <= 2 * SCOPE else f"{whole[: 2 * SCOPE]}…"
+        full_name = self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
+        return full_name if len(full_name) <= 2 * SCOPE else f"{full_name[: 2 * SCOPE]}…"
 
     def attribute(self, name: str, default: Any = None) -> Any:
         for a in self.proto.attribute:
@@ -83,7 +83,7 @@ def _nodes(graph: GraphProto, scope: str, visible: Mapping[str, Type]) -> list[N
 
 def free_values(graph: GraphProto) -> set[str]:
     """Return the names of outer values that a subgraph reads."""
-    own = (
+    defined = (
         {v.name for v in graph.input}
         | {t.name for t in graph.initializer}
         | {s.values.name for s in graph.sparse_initializer}
@@ -94,9 +94,9 @@ def free_values(graph: GraphProto) -> set[str]:
         for attribute in node.attribute:
             for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
                 used |= free_values(inner)
-        free |= used - own
-        own |= set(node.output)
-    return (free | {v.name for v in graph.output} - own) - own - {""}
+        free |= used - defined
+        defined |= set(node.output)
+    return (free | {v.name for v in graph.output} - defined) - defined - {""}
 
 
 def flat(found: list[Node]) -> list[Node]:

@@ -148,13 +148,13 @@ def _duplicates(s: Subject) -> Iterator[Problem]:
         for tensor in group if len(group) > 1 else []:
             if (sample := _sample(s.model, tensor)) is not None:
                 twins.setdefault(sample, []).append(tensor)
-        for first, *others in twins.values():
-            for other in others:
-                if (budget := budget - 2 * byte_size(other)) < 0:
+        for first, *duplicates in twins.values():
+            for duplicate in duplicates:
+                if (budget := budget - 2 * byte_size(duplicate)) < 0:
                     skipped += 1
-                elif _same(s.model, first, other):
-                    text = f"holds the same values as {first.name[:80]!r} ({size(byte_size(other))})"
-                    yield Problem("warning", other.name, text, "Let both nodes read one initializer.")
+                elif _same(s.model, first, duplicate):
+                    text = f"holds the same values as {first.name[:80]!r} ({size(byte_size(duplicate))})"
+                    yield Problem("warning", duplicate.name, text, "Let both nodes read one initializer.")
     if skipped:
         text = f"{skipped} more initializers look like twins; after {size(COMPARED)} no more were compared"
         yield Problem("info", "graph", text, "Tools such as onnxslim compare them all.")
@@ -202,10 +202,10 @@ def _float64(s: Subject) -> Iterator[Problem]:
 
 @lint("weights-as-inputs")
 def _weights_as_inputs(s: Subject) -> Iterator[Problem]:
-    both = [v.name for v in s.proto.graph.input if v.name in s.initializers]
-    if both:
-        text = f"initializers among the inputs ({len(both)}): a runtime must not fold them into their nodes"
-        yield Problem("warning", both[0], text, "Take them off the inputs (IR 4 and later need them there no more).")
+    names = [v.name for v in s.proto.graph.input if v.name in s.initializers]
+    if names:
+        text = f"initializers among the inputs ({len(names)}): a runtime must not fold them into their nodes"
+        yield Problem("warning", names[0], text, "Take them off the inputs (IR 4 and later need them there no more).")
 
 
 @lint("fixed-batch")

@@ -99,8 +99,8 @@ def _inputs(
 
 def _refuse(model: Model) -> None:
     """Raise InvalidFile for models that can be inspected but not run: missing external data, recursive functions."""
-    for where, why in model.missing.items():
-        raise InvalidFile(f"{where}: {why}. Upload that file together with the model.")
+    for where, reason in model.missing.items():
+        raise InvalidFile(f"{where}: {reason}. Upload that file together with the model.")
     try:
         functions.inlined_size(model.proto)
     except functions.Recursive as error:

@@ -38,8 +38,8 @@ def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], ru
         changes = file.preprocessing or None
         return samples.read(file.path, file.name, model_signature, preprocessing=changes, sizes=at, tokenizer=file.tokenizer)
 
-    one, note = read(fixed), ""
-    if model_signature.symbols() and runner.refusal(one.rows[0]):
+    loaded, note = read(fixed), ""
+    if model_signature.symbols() and runner.refusal(loaded.rows[0]):
 
         def accepts(at: dict[str, int]) -> str:
             try:
@@ -49,22 +49,22 @@ def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], ru
 
         result = sizes.search(model_signature, fixed, accepts)
         if result.accepted:
-            one, note = read(result.sizes), result.note
-    at = _sizes(model_signature, one.rows[0])
+            loaded, note = read(result.sizes), result.note
+    at = _sizes(model_signature, loaded.rows[0])
     description = {
         "name": file.name,
-        "count": len(one.rows),
+        "count": len(loaded.rows),
         "run": 1,
-        "kind": one.kind,
-        "labels": one.labels is not None,
-        "label": one.classes[one.labels[0]] if one.labels and one.classes else None,
-        "preprocessing": one.preprocessing.as_dict() if one.preprocessing else None,
-        "messages": one.messages,
+        "kind": loaded.kind,
+        "labels": loaded.labels is not None,
+        "label": loaded.classes[loaded.labels[0]] if loaded.labels and loaded.classes else None,
+        "preprocessing": loaded.preprocessing.as_dict() if loaded.preprocessing else None,
+        "messages": loaded.messages,
     }
     note = note or (f"{dynamic.listed(at)}, as the sample has them." if at else "")
     if ignored := {name: size for name, size in fixed.items() if at.get(name) != size}:
         note += f" {dynamic.listed(ignored)}: left out, as one sample is run."
-    return RunInputs(one.rows[0], at, note, description)
+    return RunInputs(loaded.rows[0], at, note, description)
 
 
 def _sizes(found: Any, row: dict[str, Any]) -> dict[str, int]:

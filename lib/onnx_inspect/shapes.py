@@ -48,8 +48,8 @@ class Type:
         """Number of elements; None if a dimension is not a number or the product exceeds ``MAX_EXACT``."""
         if self.shape is None or not all(isinstance(d, int) for d in self.shape):
             return None
-        out = prod(self.shape)  # type: ignore[arg-type]
-        return out if out <= MAX_EXACT else None
+        total = prod(self.shape)  # type: ignore[arg-type]
+        return total if total <= MAX_EXACT else None
 
     @property
     def bytes(self) -> int | None:
@@ -83,11 +83,11 @@ def _dim(proto: onnx.TensorShapeProto.Dimension) -> Dim:
 
 def symbols(model: ModelProto) -> dict[str, list[str]]:
     """Return the symbols of the inputs' shapes with their places: ``batch: ["x[0]"]``. Unnamed ones are named by place."""
-    held = {t.name for t in model.graph.initializer}
+    initializers = {t.name for t in model.graph.initializer}
     places: dict[str, list[str]] = {}
     for value in model.graph.input:
         kind = of(value.type)
-        if value.name in held or kind.shape is None:
+        if value.name in initializers or kind.shape is None:
             continue
         for k, dim in enumerate(kind.shape):
             if not isinstance(dim, int):
@@ -116,10 +116,10 @@ def bind(model: ModelProto, given: Mapping[str, int]) -> tuple[ModelProto, dict[
             if (name := place.get(f"{value.name}[{k}]")) is not None:
                 dim.dim_value = chosen[name]
     # stored types of other values would keep the symbols
-    kept = [v for v in copy.graph.value_info if of(v.type).elements is not None]
-    if len(kept) != len(copy.graph.value_info):
+    static_values = [v for v in copy.graph.value_info if of(v.type).elements is not None]
+    if len(static_values) != len(copy.graph.value_info):
         del copy.graph.value_info[:]
-        copy.graph.value_info.extend(kept)
+        copy.graph.value_info.extend(static_values)
     for value in copy.graph.output:
         for dim in _dims(value):
             if dim.HasField("dim_param"):

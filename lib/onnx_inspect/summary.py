@@ -39,12 +39,12 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
     problems = wiring.without_duplicates(problems + check.check(model, inferred, symbolic, folder), wiring_problems, proto)
     problems += _cut(wiring_problems)
     by_operator: Counter[str] = Counter()
-    for one in costs:
-        by_operator.update(one.by)
+    for node_cost in costs:
+        by_operator.update(node_cost.by)
     used = {e.value for _, t in tensors(proto) for e in t.external_data if e.key == "location"}
     all_nodes = graph.flat(symbolic)
     memory_over_nodes = [min(n, MAX_COUNT) for n in memory.over]
-    listed = [_node(s, b, one) for s, b, one in zip(symbolic[:MAX_NODES], nodes, costs, strict=False)]
+    listed = [_node(s, b, node_cost) for s, b, node_cost in zip(symbolic[:MAX_NODES], nodes, costs, strict=False)]
     listed += _inner(symbolic)[: MAX_NODES - len(listed)]
     return Report(
         file={"name": name, "bytes": model.size, "external": sorted(used & model.externals.keys())}
@@ -73,7 +73,7 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
         operators=dict(Counter(node.operator for node in all_nodes).most_common()),
         functions=functions(proto),
         subgraphs=subgraphs(symbolic),
-        macs=min(sum(one.macs or 0 for one in costs), MAX_COUNT),
+        macs=min(sum(node_cost.macs or 0 for node_cost in costs), MAX_COUNT),
         macs_by_operator={k: min(v, MAX_COUNT) for k, v in by_operator.most_common() if v},
         not_counted=cost.uncounted(costs),
         memory={
@@ -108,9 +108,9 @@ def parameters(proto: ModelProto) -> dict[str, Any]:
     counts = {"initializers": 0, "constants": 0}
 
     def add(tensor: onnx.TensorProto, kind: str) -> None:
-        one = by_dtype.setdefault(dtype_name(tensor.data_type), {"count": 0, "bytes": 0})
-        one["count"] += count(tensor)
-        one["bytes"] += byte_size(tensor)
+        totals = by_dtype.setdefault(dtype_name(tensor.data_type), {"count": 0, "bytes": 0})
+        totals["count"] += count(tensor)
+        totals["bytes"] += byte_size(tensor)
         counts[kind] += count(tensor)
 
     def walk(nodes: Any) -> None:
@@ -220,8 +220,8 @@ def _shape(node: Node, k: int) -> list[Any] | None:
 
 def _inputs(proto: ModelProto) -> list[onnx.ValueInfoProto]:
     """Return the graph's inputs without initializers, which IR 3 lists as inputs too."""
-    held = {t.name for t in proto.graph.initializer} | {s.values.name for s in proto.graph.sparse_initializer}
-    return [v for v in proto.graph.input if v.name not in held]
+    initializer_names = {t.name for t in proto.graph.initializer} | {s.values.name for s in proto.graph.sparse_initializer}
+    return [v for v in proto.graph.input if v.name not in initializer_names]
 
 
 def _outputs(proto: ModelProto, inferred: ModelProto) -> list[onnx.ValueInfoProto]:

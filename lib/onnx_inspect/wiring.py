@@ -88,8 +88,8 @@ def _graphs(graph: GraphProto, scope: str, outer: frozenset[str]) -> Iterator[tu
 
 
 def _made(graph: GraphProto) -> set[str]:
-    held = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
-    return held | {v.name for v in graph.input} | {name for node in graph.node for name in node.output}
+    initializers = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+    return initializers | {v.name for v in graph.input} | {name for node in graph.node for name in node.output}
 
 
 def _node_name(node: NodeProto, k: int) -> str:

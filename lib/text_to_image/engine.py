@@ -1,6 +1,6 @@
 """The engine: one thread that turns waiting tickets into pictures. Callers submit requests and listen for events.
 
-Between two steps the thread drops cancelled requests and lets waiting ones join. Every model and
+Between steps the thread drops cancelled requests and lets waiting ones join. Each model and
 picture size has its own group; groups take turns, so a large picture slows a small one but
 never stops it.
 """

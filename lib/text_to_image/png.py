@@ -47,7 +47,7 @@ def parameters_text(info: dict[str, Any]) -> str:
     lines.append(
         f"Steps: {info['steps']}, Sampler: {info['scheduler']}, CFG scale: {info['guidance_scale']:g}, "
         f"Seed: {info['seed']}, Size: {info['width']}x{info['height']}, "
-        + "".join(f"{words}, " for words in _details(info))
+        + "".join(f"{entry}, " for entry in _details(info))
         + f"Model: {info['model']}, Version: model-workbench"
     )
     return "\n".join(lines)

@@ -44,7 +44,7 @@ class Predictor:
             if len(rows) == 1:
                 rows[0].error = failure(error)
                 return [None]
-            return [out for row in rows for out in self.outputs([row])]
+            return [output for row in rows for output in self.outputs([row])]
 
     def _predict(self, rows: list[Row]) -> torch.Tensor:
         """Apply guidance (Ho & Salimans 2022, eq. 6), scaled as in diffusers: negative + scale (prompt - negative)."""
@@ -55,10 +55,10 @@ class Predictor:
             for condition in (row.negative, row.positive) if row.negative else (row.positive,):
                 inputs.append(Input(row.noisy, float(row.timesteps[row.calls]), condition, row.loras))
             prompt_at.append(len(inputs) - 1)
-        out = self._calls(inputs, together=len(rows) > 1).float()
+        outputs = self._calls(inputs, together=len(rows) > 1).float()
         scale = torch.tensor([row.request.guidance_scale if row.negative else 1.0 for row in rows])
-        prompt, negative = out[prompt_at], out[negative_at]
-        return negative + scale.to(out.device)[:, None, None, None] * (prompt - negative)
+        prompt, negative = outputs[prompt_at], outputs[negative_at]
+        return negative + scale.to(outputs.device)[:, None, None, None] * (prompt - negative)
 
     def _calls(self, inputs: list[Input], together: bool) -> torch.Tensor:
         """Return [n, C, h, w] for n ``inputs``, in calls of at most ``limit`` rows.

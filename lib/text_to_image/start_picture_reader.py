@@ -59,9 +59,9 @@ class StartPictureReader:
         number = strength_of(strength)
         digests = {"digest": _digest(image)} | ({"mask_digest": _digest(mask)} if mask else {})
         with tempfile.TemporaryDirectory(prefix="workbench-start-", ignore_cleanup_errors=True) as folder:
-            out = Path(folder) / "pixels"
-            arguments = {"image": str(image), "mask": str(mask or ""), "strokes": strokes, "out": str(out)}
-            yield OpenJob(self._jobs.submit(TASK, arguments, limits=LIMITS), out, number, digests)
+            pixels = Path(folder) / "pixels"
+            arguments = {"image": str(image), "mask": str(mask or ""), "strokes": strokes, "out": str(pixels)}
+            yield OpenJob(self._jobs.submit(TASK, arguments, limits=LIMITS), pixels, number, digests)
 
     def read(
         self, image: Path, mask: Path | None = None, *, strength: object = STRENGTH, strokes: bool = False

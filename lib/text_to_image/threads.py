@@ -103,7 +103,7 @@ class Threads:
                 first = part(0)
             finally:
                 wait(futures)  # they use the model, so wait for all of them
-            return torch.cat([first, *(one.result() for one in futures)])
+            return torch.cat([first, *(future.result() for future in futures)])
 
     def _size(self, network: Any) -> int:
         if id(network) not in self._sizes:

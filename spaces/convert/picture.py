@@ -21,12 +21,13 @@ def errors(outputs: list[dict[str, Any]]) -> Markup:
     """Draw the errors of the first outputs, absolute and relative to the largest value. Empty if there are no figures."""
     shown = outputs[:MAX_OUTPUTS]
     values = [o.get(k) for o in shown for k, _ in KINDS]
-    right = max(0, *(math.ceil(math.log10(v)) for v in values if v and math.isfinite(v)), 0)
-    rows = join(_row(o, right) for o in shown)
+    right_exponent = max(0, *(math.ceil(math.log10(v)) for v in values if v and math.isfinite(v)), 0)
+    rows = join(_row(o, right_exponent) for o in shown)
     if not rows:
         return Markup()
     marks = join(
-        html('<span style="left:{:.1f}%">1e{:+d}</span>', _share(10.0**p, right), p) for p in range(LOWEST, right + 1, 3)
+        html('<span style="left:{:.1f}%">1e{:+d}</span>', _share(10.0**p, right_exponent), p)
+        for p in range(LOWEST, right_exponent + 1, 3)
     )
     return html(
         '<figure class="mw-errors" aria-label="Largest error of each output, logarithmic; the table has the figures">'

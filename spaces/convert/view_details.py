@@ -80,10 +80,10 @@ def _task(quality: dict[str, Any] | None) -> Markup:
 
 
 def _quality_row(o: dict[str, Any]) -> Markup:
-    good = cards.chip("good", "ok") if o.get("good") else cards.chip("not good", "error")
+    verdict = cards.chip("good", "ok") if o.get("good") else cards.chip("not good", "error")
     value = number(o["value"]) if "dB" in o["metric"] else percent(o["value"])
     figures = number(o.get("range_error")), number(o.get("cosine"), 6), percent(o.get("error_to_variation"))
-    return row(code(o["name"]), good, o["metric"], value, _interval(o.get("interval")), *figures, o.get("reason") or "")
+    return row(code(o["name"]), verdict, o["metric"], value, _interval(o.get("interval")), *figures, o.get("reason") or "")
 
 
 def _interval(found: Any) -> str:

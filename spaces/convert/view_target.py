@@ -43,15 +43,15 @@ def route(target: dict[str, Any], samples: bool = False) -> Markup:
         parts.append(html('<span class="mw-hop">→ <small>{}</small></span>', tool))
         parts.append(html('<span class="mw-stop">{}</span>', name))
     error = target.get("error")
-    typical_error = f" Typical error: {number(error)} of the output's range." if error else ""
-    basis = "measured on this machine" if target.get("measured") else "estimated: not run on this machine yet"
-    duration = f"About {seconds_text(target.get('seconds'))}, {basis}.{typical_error}"
+    usual = f" Typical error: {number(error)} of the output's range." if error else ""
+    where = "measured on this machine" if target.get("measured") else "estimated: not run on this machine yet"
+    rough = f"About {seconds_text(target.get('seconds'))}, {where}.{usual}"
     if target.get("install_mb"):
-        duration += f" {_install(target['install_mb'])}"
+        rough += f" {_install(target['install_mb'])}"
     invite = ""
     if not samples and target.get("precision") in LOSSY:
         invite = html('<p class="mw-invite">{}</p>', INVITE[target["precision"]])
-    hops = html('<div class="mw-route">{}</div><p>{}</p>', join(parts), duration)
+    hops = html('<div class="mw-route">{}</div><p>{}</p>', join(parts), rough)
     return card(hops, messages(target.get("notes", [])), invite)
 
 
@@ -63,7 +63,7 @@ def blocked(reasons: dict[str, str]) -> Markup:
     """Return the targets that are not available here, with the reasons, in closed details."""
     if not reasons:
         return Markup()
-    rows = join(html("<li><b>{}</b>: {}</li>", title(name), why) for name, why in reasons.items())
+    rows = join(html("<li><b>{}</b>: {}</li>", title(name), reason) for name, reason in reasons.items())
     return html(
         '<details class="mw-card"><summary>Not possible here ({})</summary><ul class="mw-messages">{}</ul></details>',
         len(reasons),

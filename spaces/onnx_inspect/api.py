@@ -138,18 +138,18 @@ def build(bench: Bench) -> None:
         Returns:
             The .onnx file, and the report of inspect_onnx about it.
         """
-        out = bench.folders.new()
+        folder = bench.folders.new()
         try:
-            async with aclosing(follow_job(bench.build(text, out))) as events:
+            async with aclosing(follow_job(bench.build(text, folder))) as events:
                 async for event in events:
                     if isinstance(event, Result):
-                        yield str(Path(out) / "model.onnx"), event.value  # gradio copies it to its own cache
+                        yield str(Path(folder) / "model.onnx"), event.value  # gradio copies it to its own cache
                     else:
                         yield None, {"progress": event.stage}
         except WorkbenchError as error:
             raise as_gradio(error) from None
         finally:
-            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def compare_onnx(
         old: str,

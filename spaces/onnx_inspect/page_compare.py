@@ -25,9 +25,9 @@ class Compare:
         self.shared = shared
         self.before_line = Html(padding=False, elem_id="onnx-before")
         with gr.Row():
-            many = {"file_count": "multiple", "type": "filepath", "height": 130}
-            self.old = gr.File(label="Before", elem_id="onnx-old", **many)
-            self.new = gr.File(label="After", elem_id="onnx-new", **many)
+            file_options = {"file_count": "multiple", "type": "filepath", "height": 130}
+            self.old = gr.File(label="Before", elem_id="onnx-old", **file_options)
+            self.new = gr.File(label="After", elem_id="onnx-new", **file_options)
         with gr.Row():
             self.rtol = gr.Number(0.0, label="Relative tolerance", min_width=120)
             self.atol = gr.Number(0.0, label="Absolute tolerance", min_width=120)

@@ -215,11 +215,11 @@ def _with_missing_data(before: Subject, paths: list[str], out: str) -> Subject:
     model = before.model
     if before.out and Path(model).is_relative_to(before.out):
         model = shutil.copy(model, out)
-    kept = {name: path for name, path in before.externals.items() if Path(path).is_file()}
-    for name, path in kept.items():
+    externals = {name: path for name, path in before.externals.items() if Path(path).is_file()}
+    for name, path in externals.items():
         if before.out and Path(path).is_relative_to(before.out):
-            kept[name] = shutil.copy(path, out)
-    return Subject(model, before.name, kept | {Path(p).name: p for p in paths})
+            externals[name] = shutil.copy(path, out)
+    return Subject(model, before.name, externals | {Path(p).name: p for p in paths})
 
 
 def _for_convert(now: Subject | None) -> list[str]:

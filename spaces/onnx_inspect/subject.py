@@ -50,8 +50,8 @@ class Subject:
 
     def uploaded_paths(self) -> list[str]:
         """Return the paths of the uploaded files; empty for a model that was built here."""
-        own = Path(self.out)
-        return [path for path in (self.model, *self.externals.values()) if not Path(path).is_relative_to(own)]
+        own_folder = Path(self.out)
+        return [path for path in (self.model, *self.externals.values()) if not Path(path).is_relative_to(own_folder)]
 
     def there(self) -> bool:
         """Return whether its files still exist: uploads are kept for some hours."""

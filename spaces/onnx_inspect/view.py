@@ -39,11 +39,11 @@ WORDS: dict[str, Any] = {ONNX: onnx_words, TFLITE: tflite_words}
 
 def summary(report: dict[str, Any]) -> Markup:
     """Return the card with the verdict, the facts, the inputs and the outputs."""
-    is_incomplete, words = incomplete(report), WORDS[report["format"]]
+    is_incomplete, describer = incomplete(report), WORDS[report["format"]]
     state = "ok" if report["valid"] else "warning" if is_incomplete else "error"
     word = "valid" if report["valid"] else "incomplete" if is_incomplete else "not valid"
-    details = html("<p>{}</p>", sentence) if (sentence := words.verdict(report)) != "Valid." else ""
-    rows = join(html("<dt>{}</dt><dd>{}</dd>", k, v) for k, v in words.facts(report).items())
+    details = html("<p>{}</p>", sentence) if (sentence := describer.verdict(report)) != "Valid." else ""
+    rows = join(html("<dt>{}</dt><dd>{}</dd>", k, v) for k, v in describer.facts(report).items())
     sides = _values("Inputs", report["inputs"]), _values("Outputs", report["outputs"])
     return card(
         html('<p class="mw-verdict">{} <b>{}</b></p>', chip(word, state), report["file"]["name"]),

@@ -115,7 +115,7 @@ def _inputs(found: dict[str, Any]) -> list[Markup]:
         which = f"the first of {samples['count']} samples" if samples["count"] > 1 else "one sample"
         label = html(", labelled <b>{}</b>", samples["label"]) if samples.get("label") else ""
         lines.append(html("<p>Run on {} of <b>{}</b> ({}){}.</p>", which, samples["name"], samples["kind"], label))
-        lines += [html("<p>{}</p>", words) for words in samples["messages"]]
+        lines += [html("<p>{}</p>", message) for message in samples["messages"]]
     return lines
 
 

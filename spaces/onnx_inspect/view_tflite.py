@@ -62,7 +62,7 @@ def metadata(report: dict[str, Any]) -> Markup:
         return idle(UNREADABLE)
     status = chip("metadata", "ok") if data["present"] else chip("no metadata")
     lines = [html('<p class="mw-verdict">{} {}</p>', status, report["file"]["name"])]
-    lines += [html("<p>{} {}</p>", chip("warning", "warning"), words) for words in data["problems"]]
+    lines += [html("<p>{} {}</p>", chip("warning", "warning"), problem) for problem in data["problems"]]
     notes = [(side[:-1], note) for side in ("inputs", "outputs") for note in data[side][:40]]
     rows = join(row(side, code(note["name"]), _note(note)) for side, note in notes)
     lines.append(html('<div class="mw-scroll"><table class="mw-plain mw-described">{}</table></div>', rows))

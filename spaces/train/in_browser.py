@@ -56,8 +56,8 @@ def card(run: str, classes: list[str], onnx: str) -> Markup:
         ("stop", "live", "Stop the camera"),
     )
     row = join(
-        html('<button class="mw-do" data-do="{}" data-when="{}"{}>{}</button>', do, when, HIDDEN * (when != "off"), words)
-        for do, when, words in buttons
+        html('<button class="mw-do" data-do="{}" data-when="{}"{}>{}</button>', do, when, HIDDEN * (when != "off"), text)
+        for do, when, text in buttons
     )
     return html(
         '<div class="mw-card mw-train mw-browser" data-run="{}" data-runtime="{}" data-network="{}">{}'

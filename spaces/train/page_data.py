@@ -45,9 +45,9 @@ class Data:
         self.outputs = [self.card, self.drop, self.hub, self.forget, self.question.row, self.question.words]
 
     def show(self, summary: DataSummary | None, id: str) -> Updates:
-        own = bool(summary) and id not in EXAMPLES and not id.startswith("hub:")
+        deletable = bool(summary) and id not in EXAMPLES and not id.startswith("hub:")
         card = view_data.card(summary) if summary else ""
-        return {self.card: card, self.forget: gr.Button(visible=own)} | self.question.closed()
+        return {self.card: card, self.forget: gr.Button(visible=deletable)} | self.question.closed()
 
     def connect(self) -> list[Any]:
         """Connect the handlers. Returns the events that may change the data set."""

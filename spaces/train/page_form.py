@@ -84,9 +84,9 @@ class Form:
 
     def recipe(self, given: Sequence[Any]) -> Recipe:
         """Parse the values of the fields, in their order. Raises InvalidValue."""
-        found = recipe(dict(zip(self.fields, given, strict=True)))
-        backbones.choose(found.backbone, self.shared.trainer.settings.train_backbones, found.framework)
-        return found
+        parsed = recipe(dict(zip(self.fields, given, strict=True)))
+        backbones.choose(parsed.backbone, self.shared.trainer.settings.train_backbones, parsed.framework)
+        return parsed
 
     def estimate(self, owner: str, data: str, values: Mapping[str, Any]) -> Markup:
         """Return the estimated training time, or an alert if a value is invalid."""

@@ -90,7 +90,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         verdict={"type": "string", "enum": [PROVEN, WITHHELD]},
         why="string",
     )
-    made = record(run="string", target="string", file="string", report=row)
+    export_answer = record(run="string", target="string", file="string", report=row)
     where, which = path_parameter("run", RUN), path_parameter("target", ", ".join(TARGETS))
     properties = {"run": {"type": "string", "description": RUN}}
     properties["target"] = {"type": "string", "enum": list(TARGETS), "default": "tflite"}
@@ -101,7 +101,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
             export_classifier,
             method="POST",
             body=body("The run and the target.", json_body(request_schema)),
-            answer=made,
+            answer=export_answer,
             errors=(404, 413, 429, 500),
             also={422: record("Has a report where the file was made and is withheld.", error="string")},
         ),
@@ -114,7 +114,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         ),
         route(f"/{DOOR}/{{run}}/{{target}}", file, parameters=[where, which], answer=binary(), errors=(404, 422)),
     ]
-    return rest_routes + [alias(one.path.replace(DOOR, OLDER), one) for one in rest_routes]
+    return rest_routes + [alias(rest_route.path.replace(DOOR, OLDER), rest_route) for rest_route in rest_routes]
 
 
 def _answer(run: str, target: str, value: dict[str, Any]) -> Response:

@@ -80,7 +80,7 @@ def two_lines(first: object, second: object) -> Markup:
 
 def figures(some: Iterable[tuple[str, str]]) -> Markup:
     """Return names and values in a row, or empty markup if there are none."""
-    cells = join(html("<div><span>{}</span> <b>{}</b></div>", *one) for one in some)
+    cells = join(html("<div><span>{}</span> <b>{}</b></div>", *figure) for figure in some)
     return html('<div class="mw-figures">{}</div>', cells) if cells else cells
 
 

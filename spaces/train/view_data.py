@@ -29,7 +29,7 @@ def card(summary: DataSummary) -> Markup:
             '<ul class="mw-bars">{}</ul></div>',
             join(_bar(row, largest) for row in rows),
         ),
-        *(html('<div class="mw-alert">{}</div>', words) for words in summary.warnings),
+        *(html('<div class="mw-alert">{}</div>', warning) for warning in summary.warnings),
         _problems(summary),
         _duplicates(summary),
         kind="mw-train",

@@ -45,8 +45,8 @@ def table(
     trained = result.parts.get(part) if result else None
     lines = [_own(trained, own)] if trained else []
     lines += [_line(row, address, saved) for row in rows]
-    same = html("same label as&nbsp;{}", own)
-    head = join(html("<th>{}</th>", same if name == "same label" else name) for name in HEAD)
+    same_label = html("same label as&nbsp;{}", own)
+    head = join(html("<th>{}</th>", same_label if name == "same label" else name) for name in HEAD)
     proven = sum(1 for row in rows if row.file)
     note = html("<small>Accuracy on {:,} {} pictures.</small>", count, part) if count else ""
     table = html('<table class="mw-files"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, join(lines))

@@ -81,9 +81,9 @@ def _cell(classes: list[str], i: int, j: int, count: int, share: float) -> Marku
 
 
 def _pairs(classes: list[str], matrix: list[list[int]]) -> Markup:
-    found = [(n, i, j) for i, line in enumerate(matrix) for j, n in enumerate(line) if n and i != j]
-    found.sort(key=lambda one: -one[0])
-    rows = join(row(classes[i], classes[j], _pair(classes, i, j, n)) for n, i, j in found[:MAX_PAIRS])
+    pairs = [(n, i, j) for i, line in enumerate(matrix) for j, n in enumerate(line) if n and i != j]
+    pairs.sort(key=lambda one: -one[0])
+    rows = join(row(classes[i], classes[j], _pair(classes, i, j, n)) for n, i, j in pairs[:MAX_PAIRS])
     table = html(
         '<div class="mw-scroll mw-short"><table><tr><th>true</th><th>predicted</th><th>pictures</th></tr>{}</table></div>',
         rows,
@@ -116,7 +116,15 @@ def cell(evaluation: Evaluation, part: str, i: int, j: int) -> Markup:
 
 def worst(evaluation: Evaluation, part: str) -> Markup:
     """Return the most confident mistakes."""
-    wrong = [one for one in evaluation.parts[part].pictures if one.label != one.predicted] if part else []
+    wrong = (
+        [
+            picture_result
+            for picture_result in evaluation.parts[part].pictures
+            if picture_result.label != picture_result.predicted
+        ]
+        if part
+        else []
+    )
     if not wrong:
         return html("<h4>Worst mistakes</h4><p>None: all {} pictures are correct.</p>", part)
     shown = wrong[:WORST]
@@ -166,7 +174,7 @@ def _facts(facts: dict[str, Any]) -> Markup:
 def links(address: str, weights: bool) -> Markup:
     """Return the download links. ``address``: URL prefix of the files; ``weights``: whether they exist."""
     files = [(RECORD, "Record (.json)")] + ([(BEST, "Weights (.safetensors)")] if weights else [])
-    anchors = join(html('<a href="{}{}" download>{}</a>', address, name, words) for name, words in files)
+    anchors = join(html('<a href="{}{}" download>{}</a>', address, name, text) for name, text in files)
     return html('<div class="mw-links">{}</div>', anchors)
 
 

@@ -18,8 +18,8 @@ from .view import RANDOM, accuracy, chip, figures, interval, percent, scroll, se
 
 def waiting(record: RunRecord, place: int, wait: float, others: str = "") -> Markup:
     """Return the card of a waiting run. ``place``: position in the queue, 1 for the next; ``wait``: in seconds."""
-    words = f"Waiting, number {place} in the queue. It starts in about {seconds(wait)}."
-    return _card(record, WAITING, html("<p>{}</p>{}", words, bar(0)), words, others)
+    text = f"Waiting, number {place} in the queue. It starts in about {seconds(wait)}."
+    return _card(record, WAITING, html("<p>{}</p>{}", text, bar(0)), text, others)
 
 
 def running(record: RunRecord, metrics: RunMetrics, stage: str, share: float | None, others: str = "") -> Markup:
@@ -34,13 +34,13 @@ def running(record: RunRecord, metrics: RunMetrics, stage: str, share: float | N
         ("Step", f"{step.step:,} of {step.steps:,}"),
         ("Speed", f"{step.pictures_per_second:,.0f} pictures/s"),
     ]
-    done = step.step / max(1, step.steps)
+    share_done = step.step / max(1, step.steps)
     if step.step < step.steps:
         rows.append(("Remaining", f"about {seconds(seconds_left)}, then the evaluation"))
     else:
         rows.append(("Now", stage))
-    spoken = quarter(f"Training, epoch {step.epoch} of {epochs}", done)
-    return _card(record, RUNNING, bar(done) + figures(rows) + curves.of_run(metrics), spoken, others)
+    spoken = quarter(f"Training, epoch {step.epoch} of {epochs}", share_done)
+    return _card(record, RUNNING, bar(share_done) + figures(rows) + curves.of_run(metrics), spoken, others)
 
 
 def steps_left(step: Step, record: RunRecord) -> float:

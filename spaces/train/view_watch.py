@@ -41,14 +41,14 @@ def panel(report: MonitorReport) -> Markup:
     figures.append(("True labels", f"{accuracy.ever.count:,}"))
     cells = join(html("<div><span>{}</span> <b>{}</b></div>", name, value) for name, value in figures)
     parts = (("Confidence", report.confidence.says), ("Accuracy", accuracy.says), ("Latency", latency.says))
-    says = [(name, words) for name, words in parts if words]
+    says = [(name, text) for name, text in parts if text]
     return card(
         html('<h3>Served requests</h3><div class="mw-figures">{}</div>', cells),
         _proposal(report.proposal),
         _accuracy(accuracy),
         html('<div class="mw-lights">{}{}</div>', *_signals(report.drift)),
         html('<div class="mw-curves">{}</div>', _charts(report)),
-        join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', name, words) for name, words in says),
+        join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', name, text) for name, text in says),
         kind="mw-train mw-watch",
     )
 
@@ -109,17 +109,17 @@ def _charts(report: MonitorReport) -> Markup:
     charts = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
     if known:
         at = _sums(known)
-        right = [(x, one.value) for x, one in zip(at, known, strict=True)]
-        lines = [curves.Line("measured", right, 1, dots=True, of=_last(known))]
+        accuracies = [(x, block.value) for x, block in zip(at, known, strict=True)]
+        lines = [curves.Line("measured", accuracies, 1, dots=True, of=_last(known))]
         if expected := report.accuracy.expected:
             ends = [(x, expected.accuracy) for x in (0, at[-1])]
             lines.append(curves.Line(f"on {expected.part} pictures", ends, 3, dashed=True))
-        band = [(x, *one.interval) for x, one in zip(at, known, strict=True)]
+        band = [(x, *block.interval) for x, block in zip(at, known, strict=True)]
         charts.append(curves.chart("Accuracy", lines, "pictures with a known label", percent=True, band=band))
     if len(traffic) > 1:
         at, of = _sums(traffic), _last(traffic)
-        mean = curves.Line("mean", [(x, one.confidence) for x, one in zip(at, traffic, strict=True)], 0, of=of)
-        median = curves.Line("median, ms", [(x, one.milliseconds) for x, one in zip(at, traffic, strict=True)], 2, of=of)
+        mean = curves.Line("mean", [(x, block.confidence) for x, block in zip(at, traffic, strict=True)], 0, of=of)
+        median = curves.Line("median, ms", [(x, block.milliseconds) for x, block in zip(at, traffic, strict=True)], 2, of=of)
         charts.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
         charts.append(curves.chart("Latency over time", [median], "pictures"))
     return join(charts)
@@ -133,7 +133,7 @@ def _last(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> str:
 
 def _sums(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> list[int]:
     """Return the cumulative number of pictures at the end of each block."""
-    return list(accumulate(one.count for one in blocks))
+    return list(accumulate(block.count for block in blocks))
 
 
 def how(run: str, address: str, stored: str, opened: bool) -> Markup:

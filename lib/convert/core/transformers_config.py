@@ -40,9 +40,9 @@ def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, 
     for section in json_text.objects(found):
         for key in DROPPED:
             section.pop(key, None)
-        for key, why in REFUSED.items():
+        for key, reason in REFUSED.items():
             if section.get(key):
-                raise InvalidFile(f"{what} has {key!r}. {why}")
+                raise InvalidFile(f"{what} has {key!r}. {reason}")
         nested = section.get("model_type")
         if nested is not None and (not isinstance(nested, str) or not (nested == "" or MODEL_TYPE.fullmatch(nested))):
             raise InvalidFile(f"{what} has a part with the model_type {str(nested)[:80]!r}; the plain name is needed.")

@@ -127,8 +127,8 @@ def ensure(name: str, folder: Path, progress: Progress) -> Path:
     try:
         return _ensure(name, folder, progress)
     except OSError as error:  # its message contains paths
-        why = error.strerror or type(error).__name__
-        raise JobFailed(f"The environment {name!r} cannot be made in the folder of data: {why}.") from error
+        reason = error.strerror or type(error).__name__
+        raise JobFailed(f"The environment {name!r} cannot be made in the folder of data: {reason}.") from error
 
 
 def _ensure(name: str, folder: Path, progress: Progress) -> Path:
@@ -155,7 +155,7 @@ def _ensure(name: str, folder: Path, progress: Progress) -> Path:
 
 
 def _use(name: str, folder: Path) -> bool:
-    """Return whether the environment is ready. If so, this process keeps a lock on it, so that nobody removes it."""
+    """Return whether the environment is ready. If so, keep a lock on it, so that no other process removes it."""
     home = _home(name, folder)
     _release(home)  # the folder may have been replaced
     if not ready(name, folder):

@@ -86,8 +86,8 @@ def _main_first(files: dict[str, Path]) -> dict[str, Path]:
     if len(files) == 1:
         return files
     first = next(iter(files))
-    for wanted in (lambda n: n.lower().endswith(".onnx"), lambda n: n.lower() == CONFIG):
-        if not wanted(first) and (matching := [n for n in files if wanted(n)]):
+    for is_main in (lambda n: n.lower().endswith(".onnx"), lambda n: n.lower() == CONFIG):
+        if not is_main(first) and (matching := [n for n in files if is_main(n)]):
             return {matching[0]: files[matching[0]], **files}
     return files
 

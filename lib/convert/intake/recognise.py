@@ -97,8 +97,8 @@ def recognise(path: Path) -> str:
 
 def _other(head: bytes) -> tuple[str, str] | None:
     text = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    matches = [(what, advice) for offset, magic, what, advice in MAGIC if head[offset:].startswith(magic)]
-    matches += [(what, advice) for start, what, advice in TEXTS if text.startswith(start)]
+    matches = [(description, advice) for offset, magic, description, advice in MAGIC if head[offset:].startswith(magic)]
+    matches += [(description, advice) for start, description, advice in TEXTS if text.startswith(start)]
     return matches[0] if matches else None
 
 
@@ -134,9 +134,9 @@ def in_archive(archive: Archive) -> str:
         if upload.in_zip and function(upload.in_zip)(names, root):
             return name
     inner = {name.removeprefix(root) for name in names}
-    for suffix, words in CONTENTS:
+    for suffix, content in CONTENTS:
         if any(name.endswith(suffix) for name in inner):
-            raise InvalidFile(f"This is a zip archive {words}.")
+            raise InvalidFile(f"This is a zip archive {content}.")
     raise InvalidFile(f"This is a zip archive, but its members are none of a model that is known. {WANTED}.")
 
 

@@ -93,8 +93,8 @@ def slices(name: str, pairs: list[Pair], least: float = 0.0) -> tuple[float, str
         for axis in range(1 if least else 0, gap.ndim):
             if gap.shape[axis] < 2:
                 continue
-            others = tuple(k for k in range(gap.ndim) if k != axis)
-            shares = np.maximum(gap.max(others) - free, 0.0) / np.maximum(spread.max(others), floor)
+            other_axes = tuple(k for k in range(gap.ndim) if k != axis)
+            shares = np.maximum(gap.max(other_axes) - free, 0.0) / np.maximum(spread.max(other_axes), floor)
             k = int(shares.argmax())
             worst, where = max((worst, where), (float(shares[k]), f"[{':, ' * axis}{k}]"))
     return worst, where
@@ -140,15 +140,15 @@ def sensitivity(name: str, pairs: list[Pair], which: str, typical: float = FLOOR
 def top1(couples: list[tuple[np.ndarray, np.ndarray]]) -> float | None:
     """Return the share of rows whose argmax is the same, for outputs that may be class scores. None if there are none."""
     rows = [(e, o) for e, o in couples if e.ndim == 2 and e.shape[1] >= TOP1_LEAST and kind(e) == "f"]
-    same = [np.argmax(e, 1) == np.argmax(o, 1) for e, o in rows]
-    return float(np.concatenate(same).mean()) if same else None
+    matches = [np.argmax(e, 1) == np.argmax(o, 1) for e, o in rows]
+    return float(np.concatenate(matches).mean()) if matches else None
 
 
 def equal(name: str, pairs: list[Pair]) -> tuple[float, float | None]:
     """Return the share of equal elements, and the share among those that change between cases (the lowest of all groups)."""
     couples = [(p.expected[name], p.ours[name]) for p in pairs if not p.perturbed and p.ours and name in p.ours]
-    same = [np.asarray(e == o).reshape(-1) for e, o in couples]
-    overall = float(np.concatenate(same).mean()) if sum(s.size for s in same) else 1.0
+    matches = [np.asarray(e == o).reshape(-1) for e, o in couples]
+    overall = float(np.concatenate(matches).mean()) if sum(s.size for s in matches) else 1.0
     shares = []
     for group in groups(name, pairs):
         outputs = [(p.expected[name], p.ours[name]) for p in group if p.ours and name in p.ours]

@@ -82,8 +82,8 @@ def output_error(
         if kind == "sample":  # an outlier sample must not hide errors of the others
             peak = min(typical, max(measures.peak(expected), median_peak))
         if kind in PERTURBED_ROUNDING:
-            own = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
-            rounding[kind] = max(rounding[kind], min(own, PERTURBED_ROUNDING[kind]))
+            own_rounding = NOISE_FACTOR * (measures.noise(name, pairs, peak, kind) or 0.0)
+            rounding[kind] = max(rounding[kind], min(own_rounding, PERTURBED_ROUNDING[kind]))
         a, b = finite(expected, ours)
         gap = absolute_error(a, b)
         absolute = max(absolute, float(gap.max(initial=0.0)))
@@ -91,9 +91,9 @@ def output_error(
         sizes.append(np.abs(a) / peak)
         noises.append(np.full(gap.size, rounding.get(kind, rounding["ordinary"])))
     gap, size = np.concatenate(gaps), np.concatenate(sizes)
-    seen = size > 1e-3  # relative errors are meaningless close to 0
+    not_small = size > 1e-3  # relative errors are meaningless close to 0
     error.max_abs_error, error.range_error = absolute, float(gap.max(initial=0.0))
-    error.max_rel_error = float((gap[seen] / size[seen]).max(initial=0.0))
+    error.max_rel_error = float((gap[not_small] / size[not_small]).max(initial=0.0))
     error.cosine = min((c for c in (cosine(e, o) for _, e, o in couples) if c is not None), default=None)
     error.sqnr_db = min((r for r in (sqnr_db(e, o) for _, e, o in couples) if r is not None), default=None)
     error.top1_agreement = measures.top1([(e, o) for _, e, o in couples])
@@ -171,9 +171,9 @@ def _discrete_output(error: OutputError, pairs: list[Pair], tolerance: Tolerance
     error.equal, share_among_changing = measures.equal(error.name, pairs)
     error.moves = None
     for group in measures.groups(error.name, pairs):
-        first, *others = (p.expected[error.name] for p in group)
-        changed = any(first.shape != o.shape or bool((first != o).any()) for o in others)
-        error.moves = max(error.moves or 0.0, float(changed)) if others else error.moves
+        first, *rest = (p.expected[error.name] for p in group)
+        changed = any(first.shape != o.shape or bool((first != o).any()) for o in rest)
+        error.moves = max(error.moves or 0.0, float(changed)) if rest else error.moves
     share = min(error.equal, 1.0 if share_among_changing is None else share_among_changing)
     if share < tolerance.whole:
         error.reason = f"only {share:.2%} of its changing values are equal; {tolerance.whole:.0%} is asked for."

@@ -23,11 +23,11 @@ def changes(source: Signature, target: Signature, ins: dict[str, str], outs: dic
     ):
         target_values = {v.name: v for v in after}
         for value in before:
-            other = target_values.get(names.get(value.name, ""))
-            if other is None:
+            counterpart = target_values.get(names.get(value.name, ""))
+            if counterpart is None:
                 sentences.append(f"The converted model has no {side} {value.name!r}.")
-            elif other.dtype != value.dtype:
-                sentences.append(f"The {side} {value.name!r} is {other.dtype} now, and was {value.dtype}.")
+            elif counterpart.dtype != value.dtype:
+                sentences.append(f"The {side} {value.name!r} is {counterpart.dtype} now, and was {value.dtype}.")
         if added := [v.name for v in after if v.name not in names.values()]:
             sentences.append(f"The converted model has {side}s that the source has not: {', '.join(map(repr, added[:5]))}.")
         order = [names[v.name] for v in before if v.name in names]

@@ -87,8 +87,8 @@ def measure(
     """
     a, b = _rows(name, expected, masks), _rows(name, ours, masks)
     if measures.kind(expected[0]) in "iubO":
-        same = np.asarray(a == b).reshape(len(a), -1).all(1)
-        return _agreement(name, "equal values", same, min_agreement)
+        matches = np.asarray(a == b).reshape(len(a), -1).all(1)
+        return _agreement(name, "equal values", matches, min_agreement)
     wide = [measures.wide(a), measures.wide(b)]
     kind = _kind_of_output(name, wide[0], labels, expected[0].shape)
     if kind == "decisions":
@@ -149,9 +149,9 @@ def summary(found: Quality, on: str, inputs: int) -> str:
     if found.metric == NOISE:
         level = "no error" if found.value is None else f"signal to noise {found.value:.1f} dB"
         return f"{level} on {found.count} {unit}{error}"
-    same = round((found.value or 0.0) * found.count)
+    matching = round((found.value or 0.0) * found.count)
     labels = {"top-1 agreement": "same top class", "decisions at 0.5": "same decision", "equal values": "equal"}
-    text = f"{labels[found.metric]} on {same} of {found.count} {unit}"
+    text = f"{labels[found.metric]} on {matching} of {found.count} {unit}"
     if found.accuracy_before is not None:
         text += f"; accuracy {found.accuracy_before:.1%} before, {found.accuracy_after:.1%} after"
     return text + error
@@ -215,11 +215,11 @@ def _kind_of_output(name: str, rows: np.ndarray, labels: list[int] | None, shape
 def _agreement(name: str, metric: str, same: np.ndarray, floor: float) -> Quality:
     agreeing, count = int(same.sum()), int(same.size)
     value = agreeing / count
-    good = value >= floor
+    is_good = value >= floor
     outcomes = {"top-1 agreement": "the top class stays", "decisions at 0.5": "the decision stays"}
     outcome = outcomes.get(metric, "all values are equal")
-    reason = "" if good else f"{outcome} on {agreeing} of {count} ({value:.1%}); at least {floor:.0%} is asked for."
-    return Quality(name, metric, count, value, floor, good, wilson(agreeing, count), reason=reason)
+    reason = "" if is_good else f"{outcome} on {agreeing} of {count} ({value:.1%}); at least {floor:.0%} is asked for."
+    return Quality(name, metric, count, value, floor, is_good, wilson(agreeing, count), reason=reason)
 
 
 def _accuracy(found: Quality, before: np.ndarray, after: np.ndarray, labels: np.ndarray) -> None:
@@ -245,13 +245,13 @@ def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
     unchanged_constant = variation is None and not np.abs(b - a).max(
         initial=0.0
     )  # a constant output: the other outputs decide
-    good = unchanged_constant or (variation is not None and (value is None or value >= floor))
-    reason = "" if good else (
+    is_good = unchanged_constant or (variation is not None and (value is None or value >= floor))
+    reason = "" if is_good else (
         "the output does not change over these inputs."
         if variation is None
         else f"its error is {value:.1f} dB below how far it varies over the inputs; at least {floor:g} dB are asked for."
     )  # fmt: skip
-    return Quality(name, NOISE, len(a), value, floor, good, reason=reason)
+    return Quality(name, NOISE, len(a), value, floor, is_good, reason=reason)
 
 
 def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
@@ -262,14 +262,14 @@ def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
     shape = expected[0].shape
     if len(shape) < 2 or any(v.shape[1:] != shape[1:] for v in expected):
         return ""
-    a, b = (np.concatenate([measures.wide(v) for v in some]) for some in (expected, ours))
+    a, b = (np.concatenate([measures.wide(v) for v in outputs]) for outputs in (expected, ours))
     if len(a) < MIN_INPUTS:
         return ""
     squared_variation, squared_error = ((v**2) for v in (a - a.mean(0), b - a))
     for axis in range(1, a.ndim):
-        others = tuple(k for k in range(a.ndim) if k != axis)
-        lost = (squared_error.mean(others) > LOST_SHARE**2 * squared_variation.mean(others)) & (
-            squared_variation.mean(others) > 0
+        other_axes = tuple(k for k in range(a.ndim) if k != axis)
+        lost = (squared_error.mean(other_axes) > LOST_SHARE**2 * squared_variation.mean(other_axes)) & (
+            squared_variation.mean(other_axes) > 0
         )
         if lost.sum() > MAX_LOST_SLICES * lost.size:
             place = f"[{':, ' * axis}{int(lost.argmax())}]"

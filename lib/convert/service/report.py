@@ -28,7 +28,7 @@ def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> di
         row = {"source": edge.source, "target": edge.target, "tool": hop.answer.tool or edge.tool}
         row |= {"environment": edge.environment}
         rows.append(row | asdict(verdict) | {"seconds": hop.seconds, "messages": hop.answer.messages})
-    whole = asdict(compared.whole) | {
+    result = asdict(compared.whole) | {
         "faithful": asdict(compared.faithful),
         "quality": compared.quality and asdict(compared.quality),
         "route": rows,
@@ -54,7 +54,7 @@ def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> di
         "messages": _messages(admitted, hops, source) + [n for n in target.notes if n not in admitted.messages],
         "versions": _versions([hop.edge for hop in hops]),
     }
-    return whole | {"summary": summary(whole)}
+    return result | {"summary": summary(result)}
 
 
 def summary(report: dict[str, Any]) -> str:

@@ -54,7 +54,7 @@ def parse(text: str, field: str = "prompt") -> list[list[Part]]:
 
 def plain(text: str) -> str:
     """Return the text without emphasis."""
-    return " ".join("".join(words for words, _ in group) for group in parse(text))
+    return " ".join("".join(part for part, _ in group) for group in parse(text))
 
 
 def _joined(group: list[tuple[str, list[list[float]]]], field: str) -> list[Part]:
