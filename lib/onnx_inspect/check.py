@@ -49,16 +49,12 @@ def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -
     problems += wiring.order(nodes)
     subject = Subject(model, inferred, nodes)
     for name, lint in LINTS.items():
-        lint_problems = _linted(lint, subject)
-        for problem in lint_problems[:MAX_PER_KIND]:
+        found = _linted(lint, subject)
+        for problem in found[:MAX_PER_KIND]:
             problem.rule = name
             problems.append(problem)
-        if len(lint_problems) > MAX_PER_KIND:
-            problems.append(
-                Problem(
-                    lint_problems[0].severity, "model", f"{len(lint_problems) - MAX_PER_KIND} more like these.", "", name
-                )
-            )
+        if len(found) > MAX_PER_KIND:
+            problems.append(Problem(found[0].severity, "model", f"{len(found) - MAX_PER_KIND} more like these.", "", name))
     return problems
 
 

@@ -32,19 +32,13 @@ def compare(a: Model, b: Model, rtol: float, atol: float) -> dict[str, Any]:
     """
     rows = [*_versions(a, b), *_values(a, b), *_initializers(a, b, rtol, atol), *_nodes(a, b)]
     counts: dict[str, Counter[str]] = {}
-    kept_rows: list[dict[str, str]] = []
+    listed: list[dict[str, str]] = []
     for row in rows:
-        kind_counts = counts.setdefault(row["kind"], Counter())
-        kind_counts[row["change"]] += 1
-        if sum(kind_counts.values()) <= MAX_ROWS:
-            kept_rows.append({key: cut(text, MAX_TEXT) for key, text in row.items()})
-    return {
-        "same": not rows,
-        "counts": {k: dict(v) for k, v in counts.items()},
-        "rows": kept_rows,
-        "rtol": rtol,
-        "atol": atol,
-    }
+        counter = counts.setdefault(row["kind"], Counter())
+        counter[row["change"]] += 1
+        if sum(counter.values()) <= MAX_ROWS:
+            listed.append({key: cut(text, MAX_TEXT) for key, text in row.items()})
+    return {"same": not rows, "counts": {k: dict(v) for k, v in counts.items()}, "rows": listed, "rtol": rtol, "atol": atol}
 
 
 def _row(kind: str, change: str, name: str, before: object = "", after: object = "") -> dict[str, str]:
@@ -77,10 +71,8 @@ def _values(a: Model, b: Model) -> list[dict[str, str]]:
     for kind in ("input", "output"):
 
         def types(model: Model, kind: str = kind) -> dict[str, str]:
-            types_by_name = {v.name: shapes.of(v.type) for v in getattr(model.proto.graph, kind)}
-            return {
-                n: f"{k.dtype} {shape_text(None if k.shape is None else list(k.shape))}" for n, k in types_by_name.items()
-            }
+            by_name = {v.name: shapes.of(v.type) for v in getattr(model.proto.graph, kind)}
+            return {n: f"{k.dtype} {shape_text(None if k.shape is None else list(k.shape))}" for n, k in by_name.items()}
 
         rows += _renamed(_by_name(kind, types(a), types(b)))
     return rows

@@ -174,9 +174,9 @@ def _compute(
     if not all(name in values for name in inputs):
         return {}
     if node.op_type == "Constant" and (
-        constant_tensors := [a.t for a in node.attribute if a.name == "value" and _is_small_constant(a.t)]
+        constants := [a.t for a in node.attribute if a.name == "value" and _is_small_constant(a.t)]
     ):
-        return {node.output[0]: constant_tensors[0]}
+        return {node.output[0]: constants[0]}
     try:
         names = [ValueInfoProto(name=n) for n in dict.fromkeys(inputs)]
         model = GraphProto(name="one", node=[node], input=names, output=[ValueInfoProto(name=n) for n in node.output if n])

@@ -35,15 +35,15 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
     weights = cost.weights_of(bound)
     costs = [cost.cost(node, weights, bodies.count_macs(node, numbers)) for node in nodes]
     memory = cost.memory(nodes, bound)
-    wiring_problems = wiring.find_problems(proto)
-    problems = wiring.without_duplicates(problems + check.check(model, inferred, symbolic, folder), wiring_problems, proto)
-    problems += _cut(wiring_problems)
+    faults = wiring.find_problems(proto)
+    problems = wiring.without_duplicates(problems + check.check(model, inferred, symbolic, folder), faults, proto)
+    problems += _cut(faults)
     by_operator: Counter[str] = Counter()
     for node_cost in costs:
         by_operator.update(node_cost.by)
     used = {e.value for _, t in tensors(proto) for e in t.external_data if e.key == "location"}
     all_nodes = graph.flat(symbolic)
-    memory_over_nodes = [min(n, MAX_COUNT) for n in memory.over]
+    over = [min(n, MAX_COUNT) for n in memory.over]
     listed = [_node(s, b, node_cost) for s, b, node_cost in zip(symbolic[:MAX_NODES], nodes, costs, strict=False)]
     listed += _inner(symbolic)[: MAX_NODES - len(listed)]
     return Report(
@@ -76,12 +76,7 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
         macs=min(sum(node_cost.macs or 0 for node_cost in costs), MAX_COUNT),
         macs_by_operator={k: min(v, MAX_COUNT) for k, v in by_operator.most_common() if v},
         not_counted=cost.uncounted(costs),
-        memory={
-            "peak_bytes": min(memory.peak, MAX_COUNT),
-            "at": memory.at,
-            "over_nodes": memory_over_nodes,
-            "unknown": memory.unknown,
-        },
+        memory={"peak_bytes": min(memory.peak, MAX_COUNT), "at": memory.at, "over_nodes": over, "unknown": memory.unknown},
         nodes=listed,
         nodes_left_out=len(all_nodes) - len(listed),
     )
@@ -141,11 +136,9 @@ def initializers(model: Model, nodes: list[Node]) -> list[dict[str, Any]]:
     outputs = {v.name for v in model.proto.graph.output}
     entries = [(t.name, t, tuple(t.dims), False) for t in model.proto.graph.initializer]
     entries += [(s.values.name, s.values, tuple(s.dims), True) for s in model.proto.graph.sparse_initializer]
-    initializer_names = {name for name, *_ in entries}
+    held = {name for name, *_ in entries}
     entries += [
-        (n, t, tuple(t.dims), False)
-        for n, t in cost.constants(model.proto).items()
-        if count(t) > 1 and n not in initializer_names
+        (n, t, tuple(t.dims), False) for n, t in cost.constants(model.proto).items() if count(t) > 1 and n not in held
     ]
     rows = []
     for name, tensor, dims, sparse in entries:
@@ -160,7 +153,7 @@ def initializers(model: Model, nodes: list[Node]) -> list[dict[str, Any]]:
                 "used_by": [_name(nodes[k].name) for k in users[:8]],
                 "uses": len(users) + (name in outputs),
                 "sparse": sparse,
-                "constant": name not in initializer_names,
+                "constant": name not in held,
                 "external": next(
                     (e.value for e in tensor.external_data if e.key == "location" and e.value in model.externals), ""
                 ),

@@ -128,8 +128,8 @@ def _unknown(scope: str, graph: GraphProto, model: ModelProto) -> Iterator[Probl
             since = onnx.defs.get_schema(node.op_type, plain).since_version if onnx.defs.has(node.op_type, plain) else 0
         except Exception:  # an undecodable name or a version too large for C++'s int, which the checker reports
             continue
-        output_note = f" (the node makes {node.output[0][:80]!r})" if node.output and not node.name else ""
-        text = f"{domain} opset {versions[domain]} has no operator {node.op_type[:80]!r}{output_note}"
+        note = f" (the node makes {node.output[0][:80]!r})" if node.output and not node.name else ""
+        text = f"{domain} opset {versions[domain]} has no operator {node.op_type[:80]!r}{note}"
         suggestions = difflib.get_close_matches(node.op_type[:80], _operators(plain), 1, 0.75)
         fix = (
             f"Did the exporter mean {suggestions[0]}?"

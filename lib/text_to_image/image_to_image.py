@@ -46,10 +46,8 @@ def start_latents(
     noise = randn_tensor(shape, generator=generator, dtype=torch.float32).to(model.device)
     if start.mask is None:
         return family.add_noise(scheduler, clean, noise, timestep), None
-    full_strength = start.strength == 1  # pure noise, as in diffusers
-    latents = (
-        family.initial_latents(scheduler, noise) if full_strength else family.add_noise(scheduler, clean, noise, timestep)
-    )
+    full = start.strength == 1  # pure noise, as in diffusers
+    latents = family.initial_latents(scheduler, noise) if full else family.add_noise(scheduler, clean, noise, timestep)
     randn_tensor(shape, generator=generator)  # the pipelines also encode the masked picture, which draws random numbers
     return latents, Inpainting(latents=clean, noise=noise, mask=latent_mask(start, *shape[2:]).to(model.device))
 

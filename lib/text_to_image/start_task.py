@@ -20,12 +20,10 @@ def prepare(progress: Callable[..., None], image: str, mask: str, strokes: bool,
     ``mask`` may be ""; ``strokes`` is that of ``StartPictureReader.open_in_job``.
     """
     start = _read("image", Path(image), lambda path: Image.fromarray(pictures.load(path, about=MAX_SIDE)))
-    mask_image = None
+    layer = None
     if mask:
-        mask_image = _read(
-            "mask", Path(mask), _painted_mask if strokes else lambda path: Image.fromarray(pictures.load(path))
-        )
-    prepared = StartPicture.from_images(start, mask_image)
+        layer = _read("mask", Path(mask), _painted_mask if strokes else lambda path: Image.fromarray(pictures.load(path)))
+    prepared = StartPicture.from_images(start, layer)
     Path(out).write_bytes(prepared.pixels + (prepared.mask or b""))
     return {"width": prepared.width, "height": prepared.height, "masked": prepared.mask is not None}
 

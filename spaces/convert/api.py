@@ -66,12 +66,12 @@ def build(converter: Converter, folders: Folders) -> None:
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
             inputs = subject.source(file, source)
-            chosen_options = from_client(options, inputs.files, specs(await asyncio.to_thread(converter.conversions)))
+            parsed = from_client(options, inputs.files, specs(await asyncio.to_thread(converter.conversions)))
             if name := subject.misplaced_file(inputs.files):
                 raise InvalidFile(
                     f'{name!r} is not part of this model. To use it as samples: options={{"samples": "{name}"}}.'
                 )
-            async with aclosing(follow_job(converter.convert(inputs, target, chosen_options, Path(folder)))) as events:
+            async with aclosing(follow_job(converter.convert(inputs, target, parsed, Path(folder)))) as events:
                 async for event in events:
                     if isinstance(event, Result):
                         yield event.value["artifact"], event.value["report"]  # gradio copies the file to its own cache

@@ -202,11 +202,7 @@ class Page:
         if state.samples is not None and not Path(state.samples.path).is_file():
             state.samples = None
         choice = self.targets.kept(page.form, state.opened)
-        result_updates = await self.result.show(state.results) if state.results else {}
+        results = await self.result.show(state.results) if state.results else {}
         if state.unfinished:
-            result_updates = self.result.no_result(view_verdict.interrupted(state.unfinished))
-        return (
-            self.describe(state, choice, self.options.kept(page.form))
-            | self.model_source.restore(state.opened)
-            | result_updates
-        )
+            results = self.result.no_result(view_verdict.interrupted(state.unfinished))
+        return self.describe(state, choice, self.options.kept(page.form)) | self.model_source.restore(state.opened) | results

@@ -54,15 +54,15 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
         folder, handed_over = Path(folders.new()), False
         try:
             known = specs(await asyncio.to_thread(converter.conversions))
-            parameters, files, file_options = await _received(http, folder, known, max_file_mb)
+            parameters, files, paths = await _received(http, folder, known, max_file_mb)
             target, name = parameters.pop("target", ""), parameters.pop("source", "")
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
-            options = from_query(parameters, known) | file_options
-            output_folder = folder / "out"
-            output_folder.mkdir()
+            options = from_query(parameters, known) | paths
+            target_folder = folder / "out"
+            target_folder.mkdir()
             async with aclosing(
-                follow_job(converter.convert(Source(files, name), target, options, output_folder))
+                follow_job(converter.convert(Source(files, name), target, options, target_folder))
             ) as events:
                 async for event in events:
                     if isinstance(event, Result):
@@ -124,10 +124,8 @@ def _answer(outcome: Outcome) -> Response:
     report = outcome.report
     headers = {"X-Verdict": report["verdict"]}
     if outcome.package is None:
-        message = (
-            f"The result is {report['verdict']}, so the file is withheld (anyway=1 sends it): {report.get('reason', '')}"
-        )
-        return JSONResponse({"error": message, "report": report}, status_code=422, headers=headers)
+        error = f"The result is {report['verdict']}, so the file is withheld (anyway=1 sends it): {report.get('reason', '')}"
+        return JSONResponse({"error": error, "report": report}, status_code=422, headers=headers)
     path = Path(outcome.package)
     cleanup = BackgroundTask(outcome.close)  # runs after the last byte is sent or the client disconnected
     return FileResponse(path, media_type="application/zip", filename=path.name, headers=headers, background=cleanup)

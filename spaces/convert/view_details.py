@@ -99,14 +99,14 @@ def _allowed(tolerance: dict[str, Any]) -> str:
         at_most.append(f"an error of {bound}")
     if tolerance.get("slice"):
         at_most.append(f"{number(tolerance['slice'])} × the variation of a slice")
-    for key, template in (
+    for key, pattern in (
         ("sqnr_db", "SQNR {} dB"),
         ("cosine", "cosine {}"),
         ("top1", "top-1 {}"),
         ("moves", "variation {}"),
     ):
         if tolerance.get(key):
-            at_least.append(template.format(number(tolerance[key])))
+            at_least.append(pattern.format(number(tolerance[key])))
     parts = [f"allowed: {', '.join(at_most)}"] * bool(at_most) + [f"required: {', '.join(at_least)}"] * bool(at_least)
     text = "; ".join(parts)
     return f"{text[0].upper()}{text[1:]}." if text else ""

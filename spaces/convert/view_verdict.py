@@ -101,7 +101,7 @@ def _questions(report: dict[str, Any]) -> Markup:
     ):
         rows.append(("Result", Markup(), html("<b>{}</b>", reason)))
     return html(
-        '<dl class="mw-facts mw-questions">{}</dl>', join(html("<dt>{} {}</dt><dd>{}</dd>", *question) for question in rows)
+        '<dl class="mw-facts mw-questions">{}</dl>', join(html("<dt>{} {}</dt><dd>{}</dd>", *entry) for entry in rows)
     )
 
 

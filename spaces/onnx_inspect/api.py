@@ -205,12 +205,7 @@ def build(bench: Bench) -> None:
             (build_onnx, [text], [model, report]),
             (compare_onnx, [old, new, rtol, atol, old_beside, new_beside], result),
         )
-        for function, input_components, answers in table:
+        for function, components, answers in table:
             gr.Button(function.__name__).click(
-                function,
-                input_components,
-                answers,
-                api_name=function.__name__,
-                concurrency_limit=None,
-                show_progress="hidden",
+                function, components, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
             )

@@ -62,12 +62,12 @@ def build(bench: Bench, shelf: TemporaryFiles, visit: Visit) -> tuple[Opener, Of
 
     def show(now: Subject, report: dict[str, Any]) -> Updates:
         """Return the updates of the whole page for ``now``. They clear the results of the previous model."""
-        updates: Updates = opening.show(now, report) | cost.show(report) | graph.show(now, report) | weights.show(report)
-        updates |= tensors.show(report) | metadata.show(report) | run.show() | compare.show(now) | text.show()
-        updates |= {one: gr.Tab(visible=report["format"] == TFLITE) for one in (tensors_tab, metadata_tab)}
+        result: Updates = opening.show(now, report) | cost.show(report) | graph.show(now, report) | weights.show(report)
+        result |= tensors.show(report) | metadata.show(report) | run.show() | compare.show(now) | text.show()
+        result |= {one: gr.Tab(visible=report["format"] == TFLITE) for one in (tensors_tab, metadata_tab)}
         if report.get("run"):
-            updates |= run.result(now, report["run"])
-        return updates | {shared.subject: now, problems: view.problems(report, opening.offer.taken), cost.sizes: ""}
+            result |= run.result(now, report["run"])
+        return result | {shared.subject: now, problems: view.problems(report, opening.offer.taken), cost.sizes: ""}
 
     async def back(page: Arrival) -> Updates:
         """Restore the open model from its latest report. The browser's saved form restores the input fields."""
@@ -75,10 +75,10 @@ def build(bench: Bench, shelf: TemporaryFiles, visit: Visit) -> tuple[Opener, Of
             return {}
         now: Subject = page.value
         try:
-            updates = await asyncio.to_thread(show, now, await report_of(now))
+            result = await asyncio.to_thread(show, now, await report_of(now))
         except WorkbenchError:
             return {}
-        return {k: v for k, v in updates.items() if k not in typed_in.values()} | {
+        return {k: v for k, v in result.items() if k not in typed_in.values()} | {
             opening.files: now.uploaded_paths() or None
         }
 

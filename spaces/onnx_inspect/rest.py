@@ -95,7 +95,7 @@ def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[st
         "sizes": query("sizes", 'Sizes of dynamic dimensions: "batch=8, sequence=128".'),
         "symbols": query("symbols", "Older name of sizes.", deprecated=True),
     }
-    run_parameters = {
+    extra = {
         "seed": query("seed", "Seed of the random inputs.", "integer", default=0),
         "runs": query("runs", "Number of timed runs.", "integer", default=RUNS),
         "preprocessing": query(
@@ -104,26 +104,16 @@ def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[st
     }
     parts = {"model": part("The model."), "external_data": part("Files with its weights (external data).", many=True)}
     samples = {"samples": part("Real inputs: .npz, .npy, a picture, a .zip of pictures, .wav or .txt.")}
-    body_text = f"The model, at most {max_file_mb} MB in all."
+    text = f"The model, at most {max_file_mb} MB in all."
     report = record(
         format="string", valid="boolean", problems=rows(record(severity="string", where="string", message="string"))
     )
-    run_result = record(seed="integer", inputs=rows(record(name="string")), outputs=rows(record(name="string")))
+    result = record(seed="integer", inputs=rows(record(name="string")), outputs=rows(record(name="string")))
     errors = (413, 422, 429, 500)
-    inspect_papers = {
-        "parameters": known.values(),
-        "body": body(body_text, file(), form(**parts)),
-        "answer": report,
-        "errors": errors,
-    }
-    all_parameters = {**known, **run_parameters}.values()
-    run_papers = {
-        "parameters": all_parameters,
-        "body": body(body_text, file(), form(**parts, **samples)),
-        "answer": run_result,
-        "errors": errors,
-    }
-    return [("/inspect-onnx", inspect, inspect_papers), ("/run-onnx", run, run_papers)]
+    first = {"parameters": known.values(), "body": body(text, file(), form(**parts)), "answer": report, "errors": errors}
+    merged = {**known, **extra}.values()
+    second = {"parameters": merged, "body": body(text, file(), form(**parts, **samples)), "answer": result, "errors": errors}
+    return [("/inspect-onnx", inspect, first), ("/run-onnx", run, second)]
 
 
 def _from_form(files: dict[str, list[tuple[Path, str]]], values: dict[str, str]) -> tuple[Subject, Samples]:

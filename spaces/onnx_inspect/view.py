@@ -202,8 +202,8 @@ def changes(found: dict[str, Any]) -> Markup:
         return card(chip("same", "ok"), " No differences.")
     parts = [
         f"{n} {kind}{'s' * (n > 1)} {change}"
-        for kind, changes_of_kind in found["counts"].items()
-        for change, n in changes_of_kind.items()
+        for kind, by_change in found["counts"].items()
+        for change, n in by_change.items()
     ]
     return card(chip("different", "warning"), f" {', '.join(parts)}.")
 

@@ -78,16 +78,13 @@ def routes(trainer: Trainer) -> list[APIRoute]:
     row["properties"]["loading_ms"] = {"type": "number", "description": "Only if the network had to be loaded first."}
     row["properties"]["file"] = {"type": "string", "description": "The exported file that the runtime ran."}
     row["properties"]["id"] = {"type": "string", "description": "For POST /classify/{id}/truth."}
-    runtime_description = "pytorch is the framework that trained the run. The others run an exported file."
+    text = "pytorch is the framework that trained the run. The others run an exported file."
     return [
         route(
             "/classify",
             classify,
             method="POST",
-            parameters=[
-                query("run", RUN, required=True),
-                query("runtime", runtime_description, enum=list(RUNTIMES), default=PYTORCH),
-            ],
+            parameters=[query("run", RUN, required=True), query("runtime", text, enum=list(RUNTIMES), default=PYTORCH)],
             body=body(f"The picture, at most {MAX_MB} MB.", file(), form(file=part("The picture."))),
             answer=row,
             errors=(404, 413, 422, 429, 500),

@@ -116,15 +116,7 @@ def cell(evaluation: Evaluation, part: str, i: int, j: int) -> Markup:
 
 def worst(evaluation: Evaluation, part: str) -> Markup:
     """Return the most confident mistakes."""
-    wrong = (
-        [
-            picture_result
-            for picture_result in evaluation.parts[part].pictures
-            if picture_result.label != picture_result.predicted
-        ]
-        if part
-        else []
-    )
+    wrong = [p for p in evaluation.parts[part].pictures if p.label != p.predicted] if part else []
     if not wrong:
         return html("<h4>Worst mistakes</h4><p>None: all {} pictures are correct.</p>", part)
     shown = wrong[:WORST]

@@ -92,14 +92,10 @@ def _line(runtime: str, row: Row, own_row: Classification, own: str) -> Markup:
 def _difference(row: Classification, own_row: Classification) -> Markup | str:
     if row.label != own_row.label:
         return chip("another label", "warning")
-    difference = distance(row, own_row)
-    if difference is None:
+    gap = distance(row, own_row)
+    if gap is None:
         return "same label"
-    return html(
-        '<span{} title="Same label; largest difference of a probability">± {:.3f}</span>',
-        WRONG * (difference > SAME),
-        difference,
-    )
+    return html('<span{} title="Same label; largest difference of a probability">± {:.3f}</span>', WRONG * (gap > SAME), gap)
 
 
 def distance(row: Classification, own_row: Classification) -> float | None:

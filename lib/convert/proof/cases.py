@@ -126,10 +126,8 @@ def _lifelike(
     from lib.model_inputs import made_up
 
     options = {"hints": hints, "ranges": ranges}
-    arrays_by_seed = [made_up.lifelike(signature, sizes, np.random.default_rng([s, stream]), **options) for s in seeds]
-    return [
-        Case("lifelike", s, sizes, arrays) for s, arrays in zip(seeds, arrays_by_seed, strict=True) if arrays is not None
-    ]
+    by_seed = [made_up.lifelike(signature, sizes, np.random.default_rng([s, stream]), **options) for s in seeds]
+    return [Case("lifelike", s, sizes, arrays) for s, arrays in zip(seeds, by_seed, strict=True) if arrays is not None]
 
 
 def over_limits(signature: Signature, known: dict[str, int], limits: dict[str, int]) -> list[Case]:

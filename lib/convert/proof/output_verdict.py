@@ -133,14 +133,10 @@ def _verdict(
             return "failed", f"{share:.2%} of its values are outside the tolerance, by up to {largest:.2g} of its range."
     if tolerance.most is not None and not largest <= tolerance.most:
         return "failed", f"a value is off by {largest:.2g} of its range; at most {tolerance.most:g} is taken."
-    for measure_name, floor in (
-        ("cosine", tolerance.cosine),
-        ("sqnr_db", tolerance.sqnr_db),
-        ("top1_agreement", tolerance.top1),
-    ):
-        value = getattr(error, measure_name)
+    for key, floor in (("cosine", tolerance.cosine), ("sqnr_db", tolerance.sqnr_db), ("top1_agreement", tolerance.top1)):
+        value = getattr(error, key)
         if floor is not None and value is not None and not value >= floor:
-            return "failed", f"{measure_name} is {value:.4g}; at least {floor:g} is asked for."
+            return "failed", f"{key} is {value:.4g}; at least {floor:g} is asked for."
     if tolerance.rounding is not None:
         explained = np.maximum(tolerance.rounding, noise) if tolerance.rounding else np.zeros_like(noise)
         if (exceeds := gap > explained).any():

@@ -162,10 +162,8 @@ def _scores(outputs: list[str], expected: list[Arrays], labels: list[int] | None
     candidates = [n for n in outputs if _takes_labels(n, expected)]
     if not labels or len(candidates) < 2:
         return candidates[0] if candidates else None
-    predictions = {n: np.concatenate([np.argmax(e[n], -1).reshape(-1) for e in expected]) for n in candidates}
-    return max(
-        candidates, key=lambda n: float((predictions[n] == labels).mean()) if len(predictions[n]) == len(labels) else -1.0
-    )
+    tops = {n: np.concatenate([np.argmax(e[n], -1).reshape(-1) for e in expected]) for n in candidates}
+    return max(candidates, key=lambda n: float((tops[n] == labels).mean()) if len(tops[n]) == len(labels) else -1.0)
 
 
 def _takes_labels(name: str, expected: list[Arrays]) -> bool:
@@ -195,7 +193,7 @@ def _rows(name: str, values: list[np.ndarray], masks: list[np.ndarray] | None) -
 
 def _kind_of_output(name: str, rows: np.ndarray, labels: list[int] | None, shape: tuple[int, ...]) -> str:
     """Return ``classes``, ``decisions`` or ``values``. ``shape``: of the output before it was reshaped to rows."""
-    # sequences of unnamed or single values are not class scores
+    # a sequence has class scores only if its name says so and each position has several values
     not_scores = len(shape) > 2 and (shape[-1] < measures.TOP1_LEAST or not SCORES.search(name))
     if rows.ndim != 2 or not_scores:
         return "values"
@@ -242,10 +240,8 @@ def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
     floor = SQNR_DB[precision]
     variation = _variation(a, b)
     value = None if not variation else -20 * float(np.log10(variation))
-    unchanged_constant = variation is None and not np.abs(b - a).max(
-        initial=0.0
-    )  # a constant output: the other outputs decide
-    is_good = unchanged_constant or (variation is not None and (value is None or value >= floor))
+    unchanged = variation is None and not np.abs(b - a).max(initial=0.0)  # a constant output: the other outputs decide
+    is_good = unchanged or (variation is not None and (value is None or value >= floor))
     reason = "" if is_good else (
         "the output does not change over these inputs."
         if variation is None
@@ -265,12 +261,10 @@ def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
     a, b = (np.concatenate([measures.wide(v) for v in outputs]) for outputs in (expected, ours))
     if len(a) < MIN_INPUTS:
         return ""
-    squared_variation, squared_error = ((v**2) for v in (a - a.mean(0), b - a))
+    variation, error = ((v**2) for v in (a - a.mean(0), b - a))
     for axis in range(1, a.ndim):
         other_axes = tuple(k for k in range(a.ndim) if k != axis)
-        lost = (squared_error.mean(other_axes) > LOST_SHARE**2 * squared_variation.mean(other_axes)) & (
-            squared_variation.mean(other_axes) > 0
-        )
+        lost = (error.mean(other_axes) > LOST_SHARE**2 * variation.mean(other_axes)) & (variation.mean(other_axes) > 0)
         if lost.sum() > MAX_LOST_SLICES * lost.size:
             place = f"[{':, ' * axis}{int(lost.argmax())}]"
             return f"{int(lost.sum())} of {lost.size} slices such as {place} are lost: errors as large as how far they vary."

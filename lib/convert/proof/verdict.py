@@ -51,10 +51,8 @@ def decide(
 
     if refused := [p for p in compared if p.ours is None]:
         sizes = f" at {_sizes(refused[0].sizes)}" if refused[0].sizes else ""
-        reason_refused = (
-            f"The converted model refuses inputs that the source takes ({refused[0].kind}{sizes}): {refused[0].why}"
-        )
-        return without_figures("failed", reason_refused)
+        refusal = f"The converted model refuses inputs that the source takes ({refused[0].kind}{sizes}): {refused[0].why}"
+        return without_figures("failed", refusal)
     if not extremes:
         pairs, compared = ([p for p in group if p.kind not in EXTREME] for group in (pairs, compared))
     if not compared:
@@ -79,10 +77,10 @@ def decide(
         reason = f"Output {worst.name!r}: {worst.reason}"
     if explained and ORDER.index(explained.verdict) > ORDER.index(verdict):
         verdict, reason = explained.verdict, explained.reason
-    if verdict == "proven" and (untested_input := _input_without_effect(names, pairs, tolerance)):
+    if verdict == "proven" and (untested := _input_without_effect(names, pairs, tolerance)):
         verdict, reason = (
             "unproven",
-            f"No output shows what input {untested_input!r} does: alone, it moves nothing beyond rounding.",
+            f"No output shows what input {untested!r} does: alone, it moves nothing beyond rounding.",
         )
     return Verdict(
         precision,

@@ -39,13 +39,10 @@ class Estimates:
         rows = []
         for row in catalogue.targets(format):
             steps = [edges()[hop] for hop in zip(row["route"], row["route"][1:], strict=False)]
-            step_seconds = [self._seconds(f"{e.source} {e.target}", size) for e in steps]
+            times = [self._seconds(f"{e.source} {e.target}", size) for e in steps]
             rest = self._seconds(REST, size)
-            route_seconds = sum(e.seconds if s is None else s for e, s in zip(steps, step_seconds, strict=True))
-            estimate = {
-                "seconds": route_seconds + (REST_SECONDS if rest is None else rest),
-                "measured": None not in step_seconds,
-            }
+            total = sum(e.seconds if s is None else s for e, s in zip(steps, times, strict=True))
+            estimate = {"seconds": total + (REST_SECONDS if rest is None else rest), "measured": None not in times}
             rows.append(row | estimate | {"install_mb": self._install(e.environment for e in steps)})
         return rows
 
@@ -91,9 +88,7 @@ class Estimates:
             with suppress(OSError, ValueError, TypeError, AttributeError):
                 if path.stat().st_size <= MAX_BYTES:
                     recorded = json.loads(path.read_text())
-                    self._times = {
-                        str(k): [[float(a), float(b)] for a, b in measurements] for k, measurements in recorded.items()
-                    }
+                    self._times = {str(k): [[float(a), float(b)] for a, b in pairs] for k, pairs in recorded.items()}
         return self._times
 
     def _install(self, names: Iterable[str]) -> int:

@@ -89,14 +89,12 @@ class LoraCatalogue:
 
 def _only(names: Sequence[str]) -> str:
     """Return the only file of weights among ``names``, or diffusers' default. Raises ModelUnavailable."""
-    candidates = sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
-    if DIFFUSERS_FILE in candidates:
+    files = sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
+    if DIFFUSERS_FILE in files:
         return DIFFUSERS_FILE
-    if len(candidates) != 1:
+    if len(files) != 1:
         description = (
-            "no .safetensors file"
-            if not candidates
-            else f"several ({', '.join(candidates[:4])}): LORAS can name one of them"
+            "no .safetensors file" if not files else f"several ({', '.join(files[:4])}): LORAS can name one of them"
         )
         raise ModelUnavailable(f"its folder holds {description}")
-    return candidates[0]
+    return files[0]
