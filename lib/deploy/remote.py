@@ -19,6 +19,7 @@ GONE = "0" * 40
 
 
 def git(repository: Path, *words: str) -> str:
+    """Run git in ``repository`` and return its output. Raises DeploymentFailed with git's message."""
     result = subprocess.run(["git", *words], cwd=repository, capture_output=True, text=True, check=False)
     if result.returncode:
         raise DeploymentFailed(result.stderr.strip() or f"git {words[0]} failed")

@@ -81,6 +81,7 @@ class Space:
         return f"The Hub answered {status}: {text}"
 
     def look(self) -> None:
+        """Fetch ``info`` from the Hub."""
         with self.told():
             try:
                 self.info = self.api.space_info(self.name)
@@ -88,6 +89,7 @@ class Space:
                 self.info = None
 
     def create(self, hardware: str | None, private: bool) -> None:
+        """Create the Space. ``hardware``: the Hub's name for it, None for the default."""
         with self.told():
             self.api.create_repo(
                 self.name,
@@ -114,6 +116,7 @@ class Space:
             self.api.restart_space(self.name, factory_reboot=True)
 
     def difference(self, files: Files) -> Difference:
+        """Compare ``files`` with the Space's repository."""
         remote_files = self._files() if self.info else {}
         gone = remote_files.keys() - files.keys() - {KEPT}
         changed = [path for path in files.keys() & remote_files.keys() if not _same(remote_files[path], files[path])]

@@ -52,10 +52,12 @@ def of_folder(folder: Path) -> Files:
 
 
 def whole(files: Files) -> Files:
+    """Return the files of the whole app, without development files."""
     return {path: content for path, content in files.items() if not path.startswith(DEVELOPMENT)}
 
 
 def tabs(files: Files) -> list[str]:
+    """Return the names of the tabs."""
     return sorted(p.split("/")[1] for p in files if re.fullmatch(r"spaces/\w+/app\.py", p))
 
 

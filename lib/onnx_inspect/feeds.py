@@ -187,4 +187,5 @@ def _shape(kind: shapes.Type) -> str:
 
 
 def described(values: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the name, dtype and shape of each array."""
     return [{"name": n, "dtype": v.dtype.name, "shape": list(v.shape)} for n, v in values.items()]

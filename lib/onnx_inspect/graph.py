@@ -39,6 +39,7 @@ class Node:
         return full_name if len(full_name) <= 2 * SCOPE else f"{full_name[: 2 * SCOPE]}…"
 
     def attribute(self, name: str, default: Any = None) -> Any:
+        """Return the value of an attribute, or ``default`` if it is not set."""
         for a in self.proto.attribute:
             if a.name == name and a.type != AttributeProto.UNDEFINED:
                 return onnx.helper.get_attribute_value(a)
@@ -49,6 +50,7 @@ class Node:
         return self.types.get(self.inputs[k]) if k < len(self.inputs) and self.inputs[k] else None
 
     def output_type(self, k: int = 0) -> Type | None:
+        """Return the type of output ``k``, or None if it is unknown."""
         return self.types.get(self.outputs[k]) if k < len(self.outputs) else None
 
 

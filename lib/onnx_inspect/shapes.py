@@ -57,6 +57,7 @@ class Type:
 
 
 def of(proto: TypeProto) -> Type:
+    """Convert a TypeProto to a Type."""
     which = proto.WhichOneof("value") or "unknown"
     kind = which.removesuffix("_type")
     if kind in ("tensor", "sparse_tensor"):

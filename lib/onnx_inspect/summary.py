@@ -163,6 +163,7 @@ def initializers(model: Model, nodes: list[Node]) -> list[dict[str, Any]]:
 
 
 def functions(proto: ModelProto) -> list[dict[str, Any]]:
+    """List the model-local functions with their number of nodes and calls."""
     calls = Counter((n.domain, n.op_type) for n in [*proto.graph.node, *(n for f in proto.functions for n in f.node)])
     return [
         {"name": _text(f.name), "domain": _text(f.domain), "nodes": len(f.node), "calls": calls[f.domain, f.name]}
@@ -171,6 +172,7 @@ def functions(proto: ModelProto) -> list[dict[str, Any]]:
 
 
 def subgraphs(nodes: list[Node]) -> list[dict[str, Any]]:
+    """List the subgraphs with their scope, owning operator and number of nodes."""
     rows = []
     for node in nodes:
         for key, body in node.bodies.items():

@@ -41,6 +41,7 @@ def inspect(
 
 
 def tensor(progress: Progress, model: str, externals: dict[str, str], tensor: str) -> dict[str, Any]:
+    """Return the statistics of one weight."""
     progress("Reading the values", 0.2)
     return weights.statistics(_open(model, externals), tensor)
 
@@ -96,6 +97,7 @@ def from_text(progress: Progress, text: str, out: str) -> dict[str, Any]:
 
 
 def as_text(progress: Progress, model: str, externals: dict[str, str]) -> dict[str, Any]:
+    """Return the model as ONNX text. Raises InvalidFile if it is too large."""
     return {"text": build.to_text(_open(model, externals))}
 
 
@@ -108,5 +110,6 @@ def difference(
     rtol: float,
     atol: float,
 ) -> dict[str, Any]:
+    """Return the differences between two models. ``rtol``, ``atol``: tolerances of equal initializers."""
     progress("Comparing", 0.2)
     return compare.compare(_open(old, old_externals), _open(new, new_externals), rtol, atol)

@@ -41,6 +41,8 @@ class Waiting:
 
 
 class Dispatcher:
+    """Matches tickets with replicas and forwards the replicas' events to the tickets."""
+
     def __init__(self, waiting: Waiting, replicas: Callable[[], list[Replica]], idle: Callable[[], None]) -> None:
         """``replicas``: returns the back end's current replicas; ``idle``: called whenever no request is running."""
         self._waiting, self._replicas, self._idle = waiting, replicas, idle
@@ -52,6 +54,7 @@ class Dispatcher:
     # -- messages from replicas -----------------------------------------------------------------------
 
     def heartbeat(self, replica: Replica, message: dict[str, Any]) -> None:
+        """Update a replica from its heartbeat."""
         before = replica.usable, replica.models
         replica.update(message)
         self.facts |= replica.models
@@ -60,6 +63,7 @@ class Dispatcher:
             self.dispatch()
 
     def event(self, replica: Replica, head: dict[str, Any], blob: bytes) -> None:
+        """Forward an event of an order to its ticket."""
         flight, now = self.flights.get(head["order"]), time.monotonic()
         if flight is None:  # cancelled, or replayed on another replica
             return
@@ -81,6 +85,7 @@ class Dispatcher:
             self.dispatch()
 
     def lost(self, replica: Replica, why: str) -> None:
+        """Replay all requests of a lost replica."""
         flights = self.flights.of(replica)
         log.event("replica_lost", logging.WARNING, replica=replica.name, why=why, requests=len(flights))
         replica.reset()
@@ -89,6 +94,7 @@ class Dispatcher:
         self.dispatch()
 
     def dropped(self, replica: Replica, number: int) -> None:
+        """Replay a single lost request."""
         self._replay(number)
         self.dispatch()
 
@@ -109,6 +115,7 @@ class Dispatcher:
         ticket.emit(Queued(1, None))
 
     def cancelled(self, ticket: Ticket) -> None:
+        """Cancel the request of a ticket on its replica."""
         flight = self.flights.with_ticket(ticket)
         if flight is not None:
             self.flights.pop(flight.number)
@@ -234,7 +241,9 @@ class Dispatcher:
         return sum(work(request) / batch_work(request, self.facts) for request in requests)
 
     def under_way(self) -> Counter[str]:
+        """Return the number of running requests by model, including those to be replayed."""
         return Counter(flight.key[0] for flight in self.flights.all()) + Counter(t.request.model for t in list(self.replays))
 
     def rows(self) -> int:
+        """Return the rows of all running requests."""
         return self.flights.rows()

@@ -27,6 +27,7 @@ Facts = dict[str, dict[str, int]]
 
 
 def key_of(request: Request) -> Key:
+    """Return the key of a request: model, width and height."""
     return request.model, request.width, request.height
 
 
@@ -95,6 +96,7 @@ class Flights:
         return sum(network_rows(flight.ticket.request) for flight in self.all())
 
     def candidate(self, replica: Replica) -> Candidate:
+        """Return the replica as the router sees it."""
         load = sum(work(flight.ticket.request, flight.left) for flight in self.of(replica))
         return Candidate(replica.number, load, frozenset(replica.models))
 

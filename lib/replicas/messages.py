@@ -32,6 +32,7 @@ Head = dict[str, Any]
 
 
 def frame(head: Head, blob: bytes = b"") -> bytes:
+    """Return a frame of JSON and a blob."""
     data = json.dumps(head).encode()
     return HEAD.pack(len(data), len(blob)) + data + blob
 
@@ -115,6 +116,7 @@ def settings_out(settings: Settings) -> Head:
 
 
 def settings_in(values: Head) -> Settings:
+    """Invert ``settings_out``."""
     kinds = {f.name: type(f.default) for f in fields(Settings)}
     return Settings(**{k: kinds[k](v) if issubclass(kinds[k], (tuple, Path)) else v for k, v in values.items()})
 

@@ -18,6 +18,8 @@ PING_SECONDS, AGAIN_SECONDS = 1.0, 0.2
 
 
 class RayReplica(Replica):
+    """A replica of Ray Serve, one application each."""
+
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.application = f"pictures-{number}"

@@ -45,6 +45,7 @@ class Replica:
         return not self.alive and not self.pid
 
     def update(self, heartbeat: dict[str, Any]) -> None:
+        """Update the state from a heartbeat."""
         self.alive, self.last_message = True, time.monotonic()
         self.status, self.models, self.pid = heartbeat["beat"], heartbeat["models"], heartbeat["pid"]
 
@@ -58,6 +59,7 @@ class Replica:
         return ""
 
     def send(self, number: int, request: Request, watch: bool, origin: tuple[str, str]) -> None:
+        """Send a request to the replica. Never waits."""
         raise NotImplementedError
 
     def cancel(self, number: int) -> None:

@@ -12,6 +12,8 @@ UP_SECONDS, DOWN_SECONDS = 5.0, 300.0  # how long the demand must stay high or l
 
 
 class Scaler:
+    """Decides on the number of replicas between ``min_replicas`` and ``max_replicas``."""
+
     def __init__(self, min_replicas: int, max_replicas: int) -> None:
         self._min_replicas, self._max_replicas = min_replicas, max_replicas
         self._high: float | None = None  # since when more are wanted

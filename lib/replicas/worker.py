@@ -63,6 +63,8 @@ class Order:
 
 
 class Worker:
+    """Runs an engine for one replica."""
+
     def __init__(self, settings: Settings) -> None:
         log.setup(settings.log_format)
         # the page logs pictures, as it knows how long each waited and how it ended
@@ -110,4 +112,5 @@ class Worker:
 
 
 def equal_json(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two dicts have the same JSON representation."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

@@ -54,6 +54,7 @@ class Batch:
         return row
 
     def leave(self, row: Row) -> None:
+        """Remove a row. Does nothing if it has already left."""
         if row in self.rows:
             self.rows.remove(row)
 

@@ -31,6 +31,7 @@ class Gallery:
 
     @staticmethod
     def new_visitor() -> str:
+        """Return a new random key."""
         return secrets.token_hex(16)
 
     @staticmethod
@@ -75,10 +76,12 @@ class Gallery:
         return path if parts and path.is_file() else None
 
     def remove(self, visitor: str, name: object) -> None:
+        """Delete one of the visitor's pictures, if it exists."""
         if (path := self.find(visitor, name)) is not None:
             path.unlink(missing_ok=True)
 
     def clear(self, visitor: str) -> None:
+        """Delete all of the visitor's pictures."""
         if not self.is_key(visitor):
             return
         shutil.rmtree(self._home(visitor), ignore_errors=True)

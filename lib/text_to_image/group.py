@@ -70,6 +70,7 @@ class Group:
         self._waited = 0.0
 
     def room(self, request: Request) -> bool:
+        """Return whether the request's rows fit into the batch now."""
         if len(self._finished) >= 2 * DECODE_AT_ONCE:  # one-step requests could outrun the VAE
             return False
         return self.batch.num_rows + self.batch.model.rows(request) <= min(self.cap, max(2, self.batch.limit))
@@ -88,6 +89,7 @@ class Group:
         ticket.metrics.begin()
 
     def drop_cancelled(self) -> None:
+        """Remove the rows of cancelled tickets."""
         for row, ticket in list(self.tickets.items()):
             if ticket.cancelled:
                 self._leave(row)

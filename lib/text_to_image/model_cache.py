@@ -103,6 +103,7 @@ class ModelCache:
         return model.adapters.missing(request.loras) if model else ""
 
     def all(self) -> list[Model]:
+        """Return the models in memory."""
         with self._lock:
             return list(self.loaded.values())
 

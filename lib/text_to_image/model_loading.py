@@ -102,6 +102,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
 
 
 def pick_device(asked: str) -> torch.device:
+    """Return the device for DEVICE, where "auto" prefers CUDA, then MPS. Raises ModelUnavailable."""
     import torch
 
     if asked != "auto":

@@ -37,6 +37,7 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> Source:
+        """Parse an entry of MODELS."""
         name, equals, folder = text.partition("=")
         if equals:
             return cls(name=name, folder=Path(folder))

@@ -24,9 +24,11 @@ class FairQueue:
         return sum(len(line) for turns in self._keys.values() for line in turns.values())
 
     def push(self, key: Hashable, ticket: Ticket) -> None:
+        """Add a ticket to the turns of its key and owner."""
         self._keys.setdefault(key, {}).setdefault(ticket.owner, deque()).append(ticket)
 
     def remove(self, ticket: Ticket) -> bool:
+        """Remove a ticket. Returns whether it was in the queue."""
         for key, turns in self._keys.items():
             if ticket in turns.get(ticket.owner, ()):
                 self._take(key, ticket.owner, ticket)

@@ -37,6 +37,7 @@ class Race:
     calls: int = 0
 
     def choose(self, one: int, max_threads: int) -> int:
+        """Return the number of threads for the next call: ``one`` or ``max_threads``."""
         for threads in (max_threads, one):
             if threads not in self.seconds:
                 return threads
@@ -48,6 +49,7 @@ class Race:
         return one + max_threads - faster
 
     def note(self, threads: int, seconds: float) -> None:
+        """Record the seconds per position of a call."""
         faster = min(self.seconds, key=self.seconds.__getitem__, default=threads)
         # measurements of the slower one are outdated; those of the faster one are recent
         self.seconds[threads] = (self.seconds.get(threads, seconds) + seconds) / 2 if threads == faster else seconds

@@ -19,6 +19,7 @@ def save(path: Path, arrays: Arrays) -> None:
 
 
 def load(path: Path) -> Arrays:
+    """Read arrays that ``save`` wrote. Pickles are rejected."""
     with np.load(path, allow_pickle=False) as archive:
         head = json.loads(str(archive[HEAD]))
         return {name: _back(archive[f"{k}"], dtype, shape) for k, (name, dtype, shape) in enumerate(head)}

@@ -9,6 +9,7 @@ from lib.errors import JobFailed
 
 
 def size(folder: Path) -> int:
+    """Return the bytes of all files in ``folder``, without links."""
     return sum(f.stat().st_size for f in folder.rglob("*") if f.is_file() and not f.is_symlink())
 
 

@@ -18,6 +18,7 @@ NAMES = {v: k for k, v in TORCH.items()}
 
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype:
+    """Return the numpy or ml_dtypes dtype of a torch dtype."""
     name = NAMES[dtype]
     return np.dtype(getattr(ml_dtypes, name, None) or name)
 
@@ -33,6 +34,7 @@ def from_numpy(array: np.ndarray) -> torch.Tensor:
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Convert a tensor to an array, including ml_dtypes. Shares memory where possible."""
     tensor = tensor.detach().contiguous()
     if tensor.dtype in (torch.bfloat16, *(TORCH[n] for n in TORCH if n.startswith("float8"))):
         bits = torch.uint8 if tensor.element_size() == 1 else torch.int16

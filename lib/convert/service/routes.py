@@ -12,6 +12,7 @@ SECONDS_PER_HOP = 5.0  # each hop is another tool that may lack an operator
 
 
 def cost(edge: Edge) -> float:
+    """Return the cost of an edge in seconds, including penalties for its error and for the hop."""
     return edge.seconds + SECONDS_PER_HOP + SECONDS_PER_ERROR * edge.error
 
 
@@ -50,4 +51,5 @@ def blocked(source: str) -> dict[str, str]:
 
 
 def runs_here(edge: Edge) -> bool:
+    """Return whether this installation can run the edge."""
     return not edge.missing()

@@ -18,6 +18,8 @@ from lib.text_to_image.request import Request
 
 
 class FlowFamily(Family):
+    """Family of transformers trained with flow matching."""
+
     schedulers = FLOW_SCHEDULERS
     multiple = 16  # the network uses patches of 2 x 2 latent pixels
 

@@ -14,6 +14,8 @@ from lib.text_to_image.request import Request
 
 
 class UNetFamily(Family):
+    """Family of UNets trained with a discrete noise schedule."""
+
     @staticmethod
     def supports(pipeline: Any) -> bool:
         return hasattr(pipeline.scheduler, "alphas_cumprod")  # EDM and flow matching have none

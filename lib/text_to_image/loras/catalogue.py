@@ -63,6 +63,8 @@ class LoraSource:
 
 
 class LoraCatalogue:
+    """The listed LoRAs by name."""
+
     def __init__(self, listed: Sequence[str]) -> None:
         """``listed``: ``Settings.loras``."""
         self.sources = {source.name: source for source in map(LoraSource.parse, listed)}
