@@ -1,11 +1,11 @@
-"""Model Workbench: the table of tabs. ``python app.py`` serves them all on one port."""
+"""Model Workbench: the list of tabs. ``python app.py`` serves all of them on one port."""
 
 import sys
 from pathlib import Path
 
 from web.shell import main
 
-# One row a tab, in the order of the page: folders under spaces/.
+# Folders under spaces/, in the order of the tabs on the page.
 TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 
 if __name__ == "__main__":

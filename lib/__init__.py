@@ -1,3 +1,3 @@
-"""All the logic of Model Workbench; knows no user interface and no HTTP."""
+"""The logic of Model Workbench. Independent of any user interface and of HTTP."""
 
 __version__ = "1.0.0"

@@ -1,12 +1,12 @@
-"""Validates and unpacks uploaded zip files, with limits. Knows nothing of their content.
+"""Validates and unpacks uploaded zip archives within limits. Independent of what they contain.
 
 A zip describes its members twice, in local headers and in the central directory, and readers differ in which one they
-use. Here both must agree, members must follow each other without gap or overlap, and names must be plain, so that
-every later reader (zipfile, torch's own, Keras) sees the same members. Over 300 lines: the checks of one format of
-file, which read one after the other.
+use. Here both must agree, members must follow each other without gaps or overlap, and names must be plain, so that
+every later reader (zipfile, PyTorch's own, Keras) sees the same members.
 
-With ``left_out``, single invalid members (links, encrypted or too large ones) are skipped, and ``left_out`` says why.
-Errors of the archive as a whole always raise. All checks of the format are kept in this one file: hence its length.
+With ``left_out``, invalid single members (links, encrypted or oversized ones) are skipped, and ``left_out`` records
+why. Errors of the archive as a whole always raise. Over 300 lines because all checks of the format are kept in this
+one file.
 """
 
 from __future__ import annotations
@@ -34,9 +34,10 @@ NESTED = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"Rar!
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """Members, bytes when unpacked, and unpacked ÷ packed (which only counts from ``free`` bytes).
+    """Limits on the number of members, the unpacked bytes and the compression ratio (unpacked / packed).
 
-    ``member``, the bytes of one, only counts where odd members are left out.
+    ``ratio`` only applies from ``free`` unpacked bytes. ``member``, the size of a single file, only applies when
+    invalid members are left out.
     """
 
     members: int = 10_000
@@ -47,14 +48,14 @@ class Limits:
 
 
 class Archive:
-    """An opened zip whose members have been checked; ``members`` are its files by name, ``folders`` the rest."""
+    """An open zip with validated members: ``members`` maps file names to entries, ``folders`` lists the folders."""
 
     def __init__(self, file: zipfile.ZipFile, entries: list[zipfile.ZipInfo]) -> None:
         self._file, self.members = file, {e.filename: e for e in entries if not e.is_dir()}
         self.folders = [e.filename for e in entries if e.is_dir()]
 
     def read(self, name: str, max_bytes: int = 64 << 20) -> bytes:
-        """A member's bytes. Raises InvalidFile where it is bigger than ``max_bytes`` or damaged."""
+        """Returns a member's bytes. Raises InvalidFile if it is larger than ``max_bytes`` or damaged."""
         if self.members[name].file_size > max_bytes:
             size = f"{self.members[name].file_size:,} bytes; at most {max_bytes:,}"
             raise InvalidFile(f"{_quoted(name)} in the archive has {size}.")
@@ -63,17 +64,18 @@ class Archive:
         return b"".join(parts)
 
     def head(self, name: str, size: int = 64) -> bytes:
+        """Returns up to ``size`` bytes from the start of a member. Raises InvalidFile if it is damaged."""
         with self._damage_as_invalid_file(name), self._file.open(self.members[name]) as file:
             return file.read(size)
 
     def write(self, name: str, target: Path) -> None:
-        """Unpacks one member to a new file; its checksum is checked."""
+        """Unpacks a member to a new file and verifies its checksum."""
         with target.open("xb") as out:
             self._stream(name, out.write)
 
     @contextmanager
     def stream(self, name: str):
-        """A readable file of one member."""
+        """Opens a member as a readable file."""
         with self._damage_as_invalid_file(name), self._file.open(self.members[name]) as file:
             yield file
 
@@ -100,10 +102,10 @@ class Archive:
 
 @contextmanager
 def opened(path: Path, limits: Limits | None = None, left_out: dict[str, str] | None = None, *, appended: bool = False):
-    """An ``Archive`` whose table, headers and names hold together. Raises InvalidFile.
+    """Yields an ``Archive`` whose central directory, local headers and names are consistent. Raises InvalidFile.
 
-    ``appended``: the archive stands at the end of another file, whose bytes come before its first member.
-    ``left_out`` is filled with the names of odd members and why each is left out; without it, they are refused.
+    ``appended``: the archive is at the end of another file, whose bytes precede its first member. ``left_out`` maps
+    the names of skipped members to the reason; without it, such members raise.
     """
     limits = limits or Limits()
     with path.open("rb") as raw:
@@ -124,7 +126,7 @@ def opened(path: Path, limits: Limits | None = None, left_out: dict[str, str] | 
 
 
 def is_litter(name: str) -> bool:
-    """Whether a member is what a file manager puts beside a visitor's files, unasked: no reader wants it."""
+    """Whether a member is a file that file managers add to archives (``.DS_Store``, ``__MACOSX/``, ...)."""
     last = name.rpartition("/")[2]
     return name.startswith("__MACOSX/") or last in (".DS_Store", "Thumbs.db", "desktop.ini") or last.startswith("._")
 
@@ -134,7 +136,7 @@ def _quoted(name: str) -> str:
 
 
 def _table_start(raw: IO[bytes], limits: Limits, appended: bool) -> int:
-    """Where the table at the end begins; before zipfile reads that table whole."""
+    """Returns the offset of the central directory. Limits its size before zipfile reads all of it."""
     size = raw.seek(0, os.SEEK_END)
     tail_at = max(0, size - 22 - 65535 - 76)
     raw.seek(tail_at)
@@ -159,7 +161,7 @@ def _table_start(raw: IO[bytes], limits: Limits, appended: bool) -> int:
     if length > MAX_TABLE:
         raise InvalidFile(f"The table of the zip archive has {length:,} bytes; at most {MAX_TABLE:,} are read.")
     if appended and start + length < end:
-        start = end - length  # offsets count from the archive's start, as zipfile has it too
+        start = end - length  # offsets are relative to the start of the archive, as in zipfile
     if start + length != end:
         raise InvalidFile(f"The zip archive has something before its members or behind its table. {AGAIN}")
     return start
@@ -168,16 +170,16 @@ def _table_start(raw: IO[bytes], limits: Limits, appended: bool) -> int:
 def _without_rejected(entries: list[zipfile.ZipInfo], limits: Limits, left_out: dict[str, str]) -> list[zipfile.ZipInfo]:
     kept = []
     for entry in entries:
-        what = _rejection(entry, limits)
-        if what is None:
+        reason = _rejection(entry, limits)
+        if reason is None:
             kept.append(entry)
         else:
-            left_out[entry.filename] = what
+            left_out[entry.filename] = reason
     return kept
 
 
 def _rejection(e: zipfile.ZipInfo, limits: Limits) -> str | None:
-    """What is wrong with this member alone, in words, or None."""
+    """Returns the reason why this member is rejected, or None."""
     mode, name = e.external_attr >> 16, e.filename.removesuffix("/")
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "link: not followed" if stat.S_ISLNK(mode) else "no ordinary file"
@@ -199,22 +201,22 @@ def _rejection(e: zipfile.ZipInfo, limits: Limits) -> str | None:
 
 
 def _names(entries: list[zipfile.ZipInfo], strict: bool) -> None:
-    """``strict`` also refuses names that only some systems can hold, or that some take for the same."""
+    """Checks member names. ``strict`` also rejects names that some systems cannot hold or do not distinguish."""
     seen: dict[str, str] = {}
     for entry in entries:
         name = entry.orig_filename.removesuffix("/")
         parts = name.split("/")
-        odd = not name or any(part in ("", ".", "..") for part in parts)
+        invalid = not name or any(part in ("", ".", "..") for part in parts)
         if strict:
-            odd = (
-                odd
+            invalid = (
+                invalid
                 or len(name) > MAX_NAME
                 or len(parts) > MAX_DEPTH
                 or any(len(part.encode(errors="replace")) > 255 for part in parts)
                 or any(c in '\\:*?"<>|' or ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in name)
                 or entry.filename != entry.orig_filename
             )
-        if odd:
+        if invalid:
             raise InvalidFile(
                 f"A member of the archive is called {_quoted(entry.orig_filename)}: only plain names are unpacked."
             )
@@ -256,7 +258,7 @@ def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
 
 
 def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int) -> None:
-    """The header before each member says what the table says, and members follow each other from ``at`` on."""
+    """Checks that local headers match the central directory and that members are contiguous, starting at ``at``."""
     for e in sorted(entries, key=lambda one: one.header_offset):
         wrong = InvalidFile(f"The zip archive says two different things about {_quoted(e.filename)}. {AGAIN}")
         raw.seek(e.header_offset)
@@ -275,8 +277,8 @@ def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int
         if 0xFFFFFFFF in (packed, size):
             size, packed = _zip64(extra, size, packed)
         later = flags & 8  # sizes and checksum may follow the member
-        for said, known in ((crc, e.CRC), (packed, e.compress_size), (size, e.file_size)):
-            if said != known and not (later and said == 0):
+        for local, central in ((crc, e.CRC), (packed, e.compress_size), (size, e.file_size)):
+            if local != central and not (later and local == 0):
                 raise wrong
         gap = e.header_offset - at
         if gap:
@@ -291,6 +293,7 @@ def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int
 
 
 def _zip64(extra: bytes, size: int, packed: int) -> tuple[int, int]:
+    """Replaces sizes of 0xFFFFFFFF by the 64-bit ones from the extra field. Returns (unpacked, packed)."""
     while len(extra) >= 4:
         kind, length = struct.unpack("<HH", extra[:4])
         body, extra = extra[4 : 4 + length], extra[4 + length :]
@@ -304,12 +307,15 @@ def _zip64(extra: bytes, size: int, packed: int) -> tuple[int, int]:
 
 
 def _descriptor(raw: IO[bytes], at: int, e: zipfile.ZipInfo) -> int:
-    """Bytes of the record behind a member: 12, 16 with a mark, 8 more with 64-bit sizes."""
+    """Returns the length of the data descriptor after a member, 0 if there is none.
+
+    It takes 12 bytes, plus 4 with a signature and 8 with 64-bit sizes.
+    """
     raw.seek(at)
     data = raw.read(24)
     for mark in (b"PK\x07\x08", b""):
         for form in ("<LLL", "<LQQ"):
-            wanted = mark + struct.pack(form, e.CRC, e.compress_size, e.file_size)
-            if data.startswith(wanted):
-                return len(wanted)
+            descriptor = mark + struct.pack(form, e.CRC, e.compress_size, e.file_size)
+            if data.startswith(descriptor):
+                return len(descriptor)
     return 0

@@ -1,7 +1,8 @@
-"""How far two arrays are apart: the arithmetic of every comparison. numpy only; tolerances and verdicts are the callers'.
+"""Error measures between two arrays, shared by all comparisons. numpy only; tolerances and verdicts belong to the
+callers.
 
-``expected`` and ``ours`` have equal shapes, and hold numbers or booleans of numpy's dtypes or of ml_dtypes (bfloat16,
-float8, 4 bits). All is computed in float64 or complex128.
+``expected`` and ``ours`` have equal shapes and hold numbers or booleans, with dtypes of numpy or ml_dtypes (bfloat16,
+float8, 4-bit). Everything is computed in float64 or complex128.
 """
 
 from __future__ import annotations
@@ -10,46 +11,52 @@ import numpy as np
 
 
 def kind(value: np.ndarray) -> str:
-    """``b`` boolean, ``i`` integer with or without sign, ``f`` float, ``c`` complex, ``O`` text."""
-    if value.dtype.isbuiltin == 2:  # of ml_dtypes
+    """Returns the kind of dtype: ``b`` boolean, ``i`` signed or unsigned integer, ``f`` float, ``c`` complex, ``O``
+    text.
+    """
+    if value.dtype.isbuiltin == 2:  # a dtype of ml_dtypes
         return "i" if "int" in value.dtype.name else "f"
     return {"u": "i", "S": "O", "U": "O"}.get(value.dtype.kind, value.dtype.kind)
 
 
 def wide(value: np.ndarray) -> np.ndarray:
-    """float64 or complex128 of the same shape; the array itself where it is that already: not to be written to."""
+    """Casts to float64 or complex128. Does not copy if the dtype already matches, so do not write to the result."""
     return value.astype(np.complex128 if value.dtype.kind == "c" else np.float64, copy=False)
 
 
 def real(value: np.ndarray) -> np.ndarray:
-    """float64 of the same shape; complex numbers as pairs in a last axis more."""
+    """Casts to float64. Complex numbers become (real, imaginary) pairs in an additional last axis."""
     value = wide(value)
     return np.stack([value.real, value.imag], -1) if value.dtype.kind == "c" else value
 
 
 def both_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """bool of the same shape; of ``wide`` arrays."""
+    """Returns a boolean mask of the same shape: finite in both. Expects arrays from ``wide``."""
     return np.isfinite(expected) & np.isfinite(ours)
 
 
 def finite(expected: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Both as ``real``, [n], without what is not finite in one."""
+    """Returns both as ``real``, flattened to [n], without entries that are not finite in either."""
     a, b = real(expected).reshape(-1), real(ours).reshape(-1)
     both = both_finite(a, b)
     return (a, b) if both.all() else (a[both], b[both])
 
 
 def one_not_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """bool of the same shape: NaN or infinity in one and not the same in the other; of ``wide`` arrays."""
+    """Returns a boolean mask of the same shape: NaN or infinite in one, but not equal in the other. Expects ``wide``
+    arrays.
+    """
     out = np.asarray(~both_finite(expected, ours))
     out[out] = ~_same(expected[out], ours[out])
     return out
 
 
 def absolute_error(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """|ours - expected|, float64 of the same shape: 0 where both are NaN or the same infinity, infinite where only one is.
+    """Returns |ours - expected| as float64 of the same shape, 0 where both are NaN or the same infinity, else
+    infinite.
 
-    Integers of one dtype are subtracted as such: an id of 2⁵³ + 1 is no float64. It is 0 only where both are equal.
+    Integers of the same dtype are subtracted as integers, since float64 cannot represent e.g. 2⁵³ + 1. The error is 0
+    only where both are equal.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         if kind(expected) in "ib" and expected.dtype == ours.dtype:
@@ -58,38 +65,38 @@ def absolute_error(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
             return (np.maximum(a, b).astype(np.uint64) - np.minimum(a, b).astype(np.uint64)).astype(np.float64)
         expected, ours = wide(expected), wide(ours)
         out = np.asarray(np.abs(ours - expected))
-    odd = ~np.isfinite(out)
-    out[odd] = np.where(_same(expected[odd], ours[odd]), 0.0, np.inf)
+    not_finite = ~np.isfinite(out)
+    out[not_finite] = np.where(_same(expected[not_finite], ours[not_finite]), 0.0, np.inf)
     return out
 
 
 def close(error: np.ndarray, expected: np.ndarray, rtol: float, atol: float) -> np.ndarray:
-    """bool of the same shape: error <= atol + rtol·|expected|. An infinite ``expected`` makes no room for an error."""
+    """Returns a boolean mask of the same shape: error <= atol + rtol·|expected|. Infinite errors are never close."""
     with np.errstate(invalid="ignore", over="ignore"):
         return (error == 0) | (np.isfinite(error) & (error <= atol + rtol * np.abs(wide(expected))))
 
 
 def peak(value: np.ndarray) -> float:
-    """The largest finite |value|; 0 where there is none."""
+    """Returns the largest finite |value|, 0 if there is none."""
     size = np.abs(wide(value))
-    most = float(size.max(initial=0.0))
-    return most if np.isfinite(most) else float(size[np.isfinite(size)].max(initial=0.0))
+    largest = float(size.max(initial=0.0))
+    return largest if np.isfinite(largest) else float(size[np.isfinite(size)].max(initial=0.0))
 
 
 def value_range(expected: np.ndarray) -> float:
-    """The largest finite value minus the smallest; their ``peak`` where these are equal, 1 where all are 0."""
+    """Returns max - min of the finite values; ``peak`` if that is 0, and 1 if all values are 0."""
     flat = real(expected)
     flat = flat[np.isfinite(flat)]
     return (float(np.ptp(flat)) if flat.size else 0.0) or peak(flat) or 1.0
 
 
 def cosine(expected: np.ndarray, ours: np.ndarray) -> float | None:
-    """Σ expected·ours / (‖expected‖·‖ours‖), from -1 to 1, over what is finite in both.
+    """Returns the cosine similarity Σ expected·ours / (‖expected‖·‖ours‖) in [-1, 1], over entries finite in both.
 
-    0 where only one of the two is nothing but zeros; None where both are.
+    0 if exactly one of them is all zeros, None if both are.
     """
     a, b = finite(expected, ours)
-    a, b = a / (peak(a) or 1.0), b / (peak(b) or 1.0)  # a square of 1e200 is infinite
+    a, b = a / (peak(a) or 1.0), b / (peak(b) or 1.0)  # 1e200 squared would overflow
     norms = float(np.linalg.norm(a)), float(np.linalg.norm(b))
     if not any(norms):
         return None
@@ -97,7 +104,10 @@ def cosine(expected: np.ndarray, ours: np.ndarray) -> float | None:
 
 
 def sqnr_db(expected: np.ndarray, ours: np.ndarray) -> float | None:
-    """10·log10(Σ expected² / Σ (ours - expected)²), in dB; None where there is no error or nothing expected."""
+    """Returns the signal-to-quantization-noise ratio 10·log10(Σ expected² / Σ (ours - expected)²) in dB.
+
+    None if the noise or the signal is zero.
+    """
     a, b = finite(expected, ours)
     scale = max(peak(a), peak(b)) or 1.0
     a, b = a / scale, b / scale

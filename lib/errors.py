@@ -1,32 +1,32 @@
-"""Every error that a visitor can meet.
+"""Exceptions that a visitor can see.
 
 WorkbenchError
-├── InvalidValue (ValueError)   a value out of range or of the wrong kind; nothing was started
-├── QueueFull                   too many are waiting; try again later
-├── ModelUnavailable            no such model in the catalogue, or it is not loaded (yet)
-├── NotFound                    no such run or data set (any more)
-├── InvalidFile (ValueError)    an uploaded file is not what it should be; it was not used
-├── TooSlow                     a body came so slowly that its place was needed; nothing was started
-├── Cancelled                   the caller went away or pressed Stop
-├── GenerationFailed            the model broke on this request; others are not affected
-└── JobFailed                   the child process that worked on a file broke or crashed
-    └── LimitExceeded           it ran into its limit of memory, time or size
+├── InvalidValue (ValueError)   a value is out of range or of the wrong type; nothing was started
+├── QueueFull                   too many requests are waiting; try again later
+├── ModelUnavailable            the model is not in the catalogue, or not loaded (yet)
+├── NotFound                    the run or data set does not exist (any more)
+├── InvalidFile (ValueError)    an uploaded file is not valid; it was not used
+├── TooSlow                     a request body arrived too slowly; nothing was started
+├── Cancelled                   the client disconnected or pressed Stop
+├── GenerationFailed            the model failed on this request; others are not affected
+└── JobFailed                   the child process that handled a file failed or crashed
+    └── LimitExceeded           it exceeded a limit of memory, time or size
 
-A message says what was given, what is allowed and what to do. It never holds a path of this
-machine. ``web/errors.py`` turns these into messages of the page and into HTTP status codes.
+Messages say what was given, what is allowed and what to do, and never contain a path of this machine.
+``web/errors.py`` maps these classes to messages on the page and to HTTP status codes.
 """
 
 from __future__ import annotations
 
 import errno
 
-# PyTorch has no class for a CPU without memory: it raises RuntimeError with a text of the allocator, which is
-# "can't allocate memory" on Linux and "not enough memory" on Windows. CUDA and MPS write "out of memory".
+# PyTorch has no exception class for CPU memory: it raises RuntimeError with the allocator's message, which contains
+# "can't allocate memory" on Linux and "not enough memory" on Windows. For CUDA and MPS it is "out of memory".
 OUT_OF_MEMORY = ("allocate memory", "not enough memory", "out of memory", "bad_alloc")
 
 
 def out_of_memory(error: BaseException) -> bool:
-    """Whether ``error`` says that the memory of the machine or of its accelerator does not suffice."""
+    """Whether ``error`` means that the machine or its accelerator ran out of memory."""
     if isinstance(error, OSError):
         return error.errno == errno.ENOMEM
     if isinstance(error, RuntimeError) and not isinstance(error, RecursionError):
@@ -35,14 +35,14 @@ def out_of_memory(error: BaseException) -> bool:
 
 
 class WorkbenchError(Exception):
-    """Base class: catch this one to catch them all."""
+    """Base class of all exceptions of the app."""
 
     @property
     def message(self) -> str:
         return str(self)
 
     def __reduce__(self) -> tuple:
-        """Errors cross processes: rebuilt from their state, not by calling a constructor."""
+        """Pickles the state, so that unpickling in another process does not call the constructor."""
         return _rebuild, (type(self), self.args, self.__dict__)
 
 
@@ -54,7 +54,7 @@ def _rebuild(kind: type[WorkbenchError], args: tuple, state: dict) -> WorkbenchE
 
 
 class InvalidValue(WorkbenchError, ValueError):
-    """``field`` was ``given``; ``allowed`` says what it may be."""
+    """``field`` was ``given``; ``allowed`` describes the valid values."""
 
     def __init__(self, field: str, given: object, allowed: str) -> None:
         shown = repr(given)
@@ -82,7 +82,7 @@ class InvalidFile(WorkbenchError, ValueError):
 
 
 class TooSlow(WorkbenchError):
-    """A body of which ``received`` bytes came in ``seconds``."""
+    """Only ``received`` bytes of a request body arrived in ``seconds``."""
 
     def __init__(self, received: int, seconds: float) -> None:
         super().__init__(
@@ -106,7 +106,7 @@ class JobFailed(WorkbenchError):
 
 
 class LimitExceeded(JobFailed):
-    """``what`` (memory, time …) went over ``limit``."""
+    """``what`` (memory, time, ...) exceeded ``limit``."""
 
     def __init__(self, what: str, limit: str) -> None:
         super().__init__(f"Stopped: the {what} went over the limit of {limit}. A smaller model or fewer runs may fit.")

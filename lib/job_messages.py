@@ -10,11 +10,15 @@ from typing import Any
 from lib.errors import JobFailed
 
 HEAD = struct.Struct("!I")
-MAX_MESSAGE = 64 << 20  # bytes of one message; a report of 50,000 nodes, the most it lists, is about 25 MB
+MAX_MESSAGE = 64 << 20  # bytes of one message; a report lists at most 50,000 nodes, about 25 MB
 
 
 def send(end: socket.socket, message: dict[str, Any], *, nan: bool = False) -> None:
-    """Raises ValueError for NaN and infinity unless ``nan``, JobFailed for too much; then nothing was sent."""
+    """Sends a message. Raises ValueError for NaN and infinity unless ``nan``, and JobFailed if the message is too
+    long.
+
+    Nothing is sent if it raises these.
+    """
     data = json.dumps(message, allow_nan=nan).encode()
     if len(data) > MAX_MESSAGE:
         raise JobFailed(f"The answer takes {len(data) >> 20:,} MB; at most {MAX_MESSAGE >> 20} MB are passed on.")
@@ -22,7 +26,7 @@ def send(end: socket.socket, message: dict[str, Any], *, nan: bool = False) -> N
 
 
 def receive(end: socket.socket) -> dict[str, Any] | None:
-    """The next message; None at the end of the stream. Raises ValueError or RecursionError if it is malformed."""
+    """Returns the next message, None at the end of the stream. Raises ValueError or RecursionError if it is malformed."""
     head = _exactly(end, HEAD.size)
     if head is None:
         return None
@@ -37,6 +41,7 @@ def receive(end: socket.socket) -> dict[str, Any] | None:
 
 
 def _exactly(end: socket.socket, size: int) -> bytes | None:
+    """Reads ``size`` bytes, None if the stream ends before that."""
     out = bytearray()
     while len(out) < size:
         data = end.recv(min(1 << 20, size - len(out)))

@@ -1,4 +1,4 @@
-"""Metrics and the log line of a job: its kind, outcome and duration. No file names, no messages of a task."""
+"""Metrics and the log line of a job: kind, outcome and duration. Contains no file names and no messages of tasks."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ LIMITS = {"memory": "memory", "time": "time", "processor time": "time"}
 
 
 def kind_of(task: str) -> str:
-    """``capability.function`` of ``lib.capability.module:function``: a closed set, since tasks are code."""
+    """Returns ``capability.function`` for ``lib.capability.module:function``. Safe as a label: tasks are a closed set."""
     module, _, function = task.partition(":")
     parts = module.split(".")
     return f"{parts[1] if parts[0] == 'lib' and len(parts) > 1 else parts[-1]}.{function}"
 
 
 class JobMetrics:
-    """Of one job, created in the context of its request."""
+    """Metrics of one job. Create it in the context of the request."""
 
     def __init__(self, task: str) -> None:
         self.origin, self.kind = current.get(), kind_of(task)
@@ -30,7 +30,7 @@ class JobMetrics:
         self._ended = False
 
     def begin(self) -> None:
-        """The job starts to run."""
+        """Records that the job has started to run."""
         self._began = time.monotonic()
 
     @contextmanager
@@ -43,7 +43,9 @@ class JobMetrics:
             raise
 
     def end(self, ended: str) -> None:
-        """Records the outcome. Only the first call counts: closing the iterator after the result cancels nothing."""
+        """Records the outcome. Only the first call counts, since closing the iterator after the result looks like a
+        cancel.
+        """
         if self._ended:
             return
         self._ended = True
@@ -63,6 +65,7 @@ class JobMetrics:
 
 
 def outcome(error: BaseException) -> str:
+    """Maps an exception to the ``outcome`` label."""
     if isinstance(error, Cancelled | GeneratorExit):  # the client left
         return "cancelled"
     if isinstance(error, InvalidValue | InvalidFile | NotFound):
@@ -71,4 +74,4 @@ def outcome(error: BaseException) -> str:
         return LIMITS.get(error.what, "size")
     if isinstance(error, QueueFull):
         return "refused"
-    return "failed" if getattr(error, "by_task", False) else "crashed"  # a tool that gave up, or its process
+    return "failed" if getattr(error, "by_task", False) else "crashed"  # raised by the task, or the process died

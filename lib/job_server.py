@@ -1,10 +1,10 @@
-"""The server side of ``lib/jobs.py``: a fork server, a supervisor for each job, and the job itself.
+"""Server side of ``lib/jobs.py``: a fork server, a supervisor for each job, and the job itself.
 
 ``python -m lib.job_server FD MODULE...`` imports the modules once and then forks for every socket that
 arrives on FD. Each job has a supervisor, a process that only waits: it kills the job and its children when
 the app closes the socket or the time limit is reached, and reports how the job ended. So a job dies with
-the app even if the app is killed. This stops accidents and simple attacks. It is not a sandbox: a job runs
-as the app's user, so code that takes over the child has that user's rights.
+the app even if the app is killed. This contains accidents and simple attacks. It is not a sandbox: a job runs
+as the app's user, so code that takes over the child has that user's permissions.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from lib.errors import InvalidValue, WorkbenchError, out_of_memory
 from lib.job_messages import receive, send
 
 DIE_WITH_PARENT, ADOPT_ORPHANS = 1, 36  # linux/prctl.h: PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER
-LOGGED = 4000  # characters of a traceback; its text may come from the upload
+LOGGED = 4000  # characters of a traceback, whose text may come from the upload
 
 
 def serve(control: socket.socket) -> None:
+    """Forks a supervisor for every socket received over ``control``, until that is closed."""
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are reaped by the kernel
     while True:
         data, fds, *_ = socket.recv_fds(control, 1, 1)
@@ -48,15 +49,15 @@ def serve(control: socket.socket) -> None:
 
 
 def _supervise(app: socket.socket) -> None:
-    """The supervisor: starts the job, and waits until it ends, the app closes the socket, or the time limit is reached."""
+    """Starts the job, then waits until it ends, the app closes the socket, or the time limit is reached."""
     send(app, {"supervisor": os.getpid()})
     request = receive(app)
     if request is None:
         return
     _prctl(ADOPT_ORPHANS, 1)
-    news, tell = os.pipe()  # readable when a child has ended
-    os.set_blocking(tell, False)
-    signal.set_wakeup_fd(tell, warn_on_full_buffer=False)
+    child_ended, wakeup = os.pipe()  # readable when a child has ended
+    os.set_blocking(wakeup, False)
+    signal.set_wakeup_fd(wakeup, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     deadline = time.monotonic() + request["limits"]["wall_seconds"]
     job = os.fork()
@@ -69,17 +70,17 @@ def _supervise(app: socket.socket) -> None:
         os.setpgid(job, job)  # the job does the same; the first call wins
     late = False
     while not (ended := os.waitpid(job, os.WNOHANG))[0]:
-        ready, *_ = select.select([news, app], [], [], max(0.0, deadline - time.monotonic()))
+        ready, *_ = select.select([child_ended, app], [], [], max(0.0, deadline - time.monotonic()))
         late = not ready
         if late or app in ready:
             os.kill(job, signal.SIGKILL)
             ended = os.waitpid(job, 0)
             break
-        os.read(news, 4096)
+        os.read(child_ended, 4096)
     with suppress(OSError):
         os.killpg(job, signal.SIGKILL)  # the children of the job, too
     _kill_orphans()
-    shutil.rmtree(request["folder"], ignore_errors=True)  # the app does that too, unless it was killed
+    shutil.rmtree(request["folder"], ignore_errors=True)  # the app also removes it, unless it was killed
     send(app, {"exit": os.waitstatus_to_exitcode(ended[1]), "limit": "wall" if late else None})
 
 
@@ -99,13 +100,13 @@ def _kill_orphans() -> None:
 
 
 def _run_job(app: socket.socket, request: dict[str, Any]) -> None:
-    """The job: sets the limits, runs the task, answers once, and never returns."""
+    """Runs in the job: applies the limits, runs the task, sends one answer, and never returns."""
     try:
         os.setpgid(0, 0)
         _limit(request["limits"])
         log = os.fdopen(os.dup(2), "w", errors="backslashreplace")
         nowhere = os.open(os.devnull, os.O_RDWR)
-        for fd in (0, 1, 2):  # native libraries may print what visitors must not see
+        for fd in (0, 1, 2):  # native libraries may print text that visitors must not see
             os.dup2(nowhere, fd)
         os.chdir(request["folder"])
         tempfile.tempdir = request["folder"]
@@ -122,55 +123,56 @@ def _run_job(app: socket.socket, request: dict[str, Any]) -> None:
         if isinstance(error, InvalidValue):  # pages use their own label of the field
             answer |= {"field": error.field, "given": str(error.given)[:LOGGED], "allowed": error.allowed[:LOGGED]}
     except BaseException as error:
-        number = error.errno if isinstance(error, OSError) else 0
-        answer = {"error": "FileTooBig" if number == errno.EFBIG else type(error).__name__}  # Python ignores SIGXFSZ
-        if number == errno.ENOSPC:
+        code = error.errno if isinstance(error, OSError) else 0
+        answer = {"error": "FileTooBig" if code == errno.EFBIG else type(error).__name__}  # Python ignores SIGXFSZ
+        if code == errno.ENOSPC:
             answer = {"error": "JobFailed", "message": "The disk of the machine that runs this app is full."}
         if out_of_memory(error):
             answer = {"error": "MemoryError"}
-        with suppress(BaseException):  # for the operator; the visitor gets a sentence
+        with suppress(BaseException):  # for the operator; the visitor gets a short message
             print(_for_the_log(error, request.get("log", {})), file=log, flush=True)
     for pause in (0.01, 0.1, 1.0):
         try:
             send(app, answer)
             os._exit(0)
-        except BaseException:  # no memory for a message, here or in the kernel; it comes back when others end
+        except BaseException:  # no memory for the message, here or in the kernel; other jobs free theirs when they end
             time.sleep(pause)
     os._exit(70)
 
 
 def _for_the_log(error: BaseException, wanted: dict[str, str]) -> str:
-    """The traceback with the id of the request. As JSON it leaves out the exception's message."""
+    """Formats the traceback with the id of the request. JSON omits the exception's message."""
     if wanted.get("format") == lines.JSON:
-        said = {"request": wanted.get("request", ""), "kind": wanted.get("kind", "")}
-        return lines.line("ERROR", "job_broke", **said, **lines.failure(error))
+        origin = {"request": wanted.get("request", ""), "kind": wanted.get("kind", "")}
+        return lines.line("ERROR", "job_broke", **origin, **lines.failure(error))
     text = traceback.format_exc(limit=-4)[-LOGGED:]
     return "".join(c if c.isprintable() or c == "\n" else "?" for c in text)
 
 
 def _limit(limits: dict[str, int]) -> None:
+    """Applies the resource limits to the current process."""
     os.nice(limits["nice"])
     megabyte = 1 << 20
-    wanted = {
-        # private writable memory: file mappings do not count, so a big model may still be mapped
+    rlimits = {
+        # private writable memory; file mappings do not count, so large models can still be mapped
         resource.RLIMIT_DATA: limits["memory_mb"] * megabyte,
         resource.RLIMIT_CPU: limits["cpu_seconds"],
         resource.RLIMIT_FSIZE: limits["file_mb"] * megabyte,
         resource.RLIMIT_NOFILE: 256,
         resource.RLIMIT_CORE: 0,
     }
-    for kind, value in wanted.items():
+    for kind, value in rlimits.items():
         _, hard = resource.getrlimit(kind)
         value = value if hard == resource.RLIM_INFINITY else min(value, hard)
-        # a second of grace between SIGXCPU, which says why, and SIGKILL
+        # one second between SIGXCPU, whose status shows the reason, and SIGKILL
         last = value + 1 if kind == resource.RLIMIT_CPU and hard == resource.RLIM_INFINITY else value
         resource.setrlimit(kind, (value, last))
     with suppress(OSError), open("/proc/self/oom_score_adj", "w") as file:
-        file.write("1000")  # a machine that runs out of memory kills the job before the app
+        file.write("1000")  # if the machine runs out of memory, the kernel kills the job before the app
 
 
 def _prctl(option: int, value: int) -> None:
-    """Linux only; elsewhere a job's stray children outlive it."""
+    """Linux only. On other systems, stray children of a job outlive it."""
     with suppress(OSError, AttributeError):
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 

@@ -1,9 +1,9 @@
-"""Runs a task in a child process with limits: whatever opens an uploaded file goes through here.
+"""Runs tasks in child processes with limits. All code that opens uploaded files runs through here.
 
 ``Jobs`` keeps one warm fork server (``lib/job_server.py``), so a job starts in milliseconds. A job is
-a function named ``package.module:function`` and JSON arguments; it answers with progress and a JSON
-result. Nothing is pickled in either direction, so a compromised child can send text and nothing else.
-Knows nothing of the tasks. Over 300 lines, since both sides of the protocol are kept together.
+a function named ``package.module:function`` and JSON arguments; it returns progress and a JSON
+result. Nothing is pickled in either direction, so a compromised child can only send JSON.
+Independent of the tasks. Over 300 lines because the job, the queue and the client side of the protocol belong together.
 """
 
 from __future__ import annotations
@@ -29,25 +29,25 @@ from lib.settings import harmless_variables
 
 ROOT = Path(__file__).resolve().parent.parent
 MAX_WORDS = 2000  # characters of an error message or a stage
-GRACE = 60.0  # seconds beyond its time limit after which a silent job is given up, the start of the fork server included
-EXIT_SECONDS = 5.0  # seconds that a killed job may take to exit
+GRACE = 60.0  # seconds a silent job may exceed its time limit, including the start of the fork server
+EXIT_SECONDS = 5.0  # time for a killed job to exit
 SIGNALS = {
     6: "it gave up, often for lack of memory",
     8: "an impossible division",
     9: "killed, often because the machine had no memory left",
     11: "a wild memory access",
 }
-# OpenMP threads that spin while they wait made torch 15 times slower beside other jobs (docs/decisions.md)
-# onnxruntime would report to its maker and leave a device id in the temporary folder
+# spinning OpenMP threads made torch 15 times slower while other jobs were running (docs/decisions.md);
+# onnxruntime would send telemetry and leave a device id in the temporary folder
 SWITCHES = {"PYTHONDONTWRITEBYTECODE": "1", "OMP_WAIT_POLICY": "PASSIVE", "ORT_DISABLE_TELEMETRY": "1"}
-FROM_TASKS = {kind.__name__: kind for kind in (InvalidValue, InvalidFile, NotFound, JobFailed)}  # what a task may raise
+FROM_TASKS = {kind.__name__: kind for kind in (InvalidValue, InvalidFile, NotFound, JobFailed)}  # may be raised by tasks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """What a job may take: MB of private memory, CPU and wall seconds, MB of any file it writes.
+    """Limits of a job: MB of private memory, CPU and wall seconds, MB of any file it writes.
 
-    ``nice`` above 0 lets other processes go first.
+    With ``nice`` above 0, other processes run first.
     """
 
     memory_mb: int = 4096
@@ -59,7 +59,7 @@ class Limits:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """``stage`` in words; ``share`` done, 0 to 1, or None if unknown."""
+    """``stage`` is a description; ``share`` is the completed part from 0 to 1, None if unknown."""
 
     stage: str
     share: float | None = None
@@ -71,22 +71,22 @@ class Result:
 
 
 class Job:
-    """A submitted task: iterate over ``events``, and ``cancel`` from any thread."""
+    """A submitted task. Iterate over ``events``; ``cancel`` is thread-safe."""
 
     def __init__(self, jobs: Jobs, request: dict[str, Any], limits: Limits, metrics: JobMetrics) -> None:
         self._metrics = metrics
         self._jobs, self._request, self._limits = jobs, request, limits
         self._lock, self._cancelled = threading.Lock(), False
         self._socket: socket.socket | None = None
-        self._supervised = False  # a supervisor holds the other end of the socket
-        self._queue_entry = weakref.ref(self, jobs._remove)  # a job that is garbage collected leaves the queue
+        self._supervised = False  # whether a supervisor holds the other end of the socket
+        self._queue_entry = weakref.ref(self, jobs._remove)  # garbage-collected jobs leave the queue
 
     def cancel(self) -> None:
-        """Kills the child with everything it started. Harmless when the job has ended."""
+        """Kills the child process and all its descendants. Does nothing if the job has ended."""
         with self._lock:
             self._cancelled = True
             if self._socket is not None:
-                with suppress(OSError):  # its supervisor then kills the job
+                with suppress(OSError):  # the supervisor then kills the job
                     self._socket.shutdown(socket.SHUT_WR if self._supervised else socket.SHUT_RDWR)
         if self._socket is None:
             self._jobs._remove(self._queue_entry)
@@ -96,14 +96,14 @@ class Job:
         return self._cancelled
 
     def result(self) -> dict[str, Any]:
-        """Waits for the end. Raises what ``events`` raises."""
+        """Waits for the job to end and returns its result. Raises like ``events``."""
         for event in self.events():
             if isinstance(event, Result):
                 return event.value
         raise AssertionError("a job ends with a result or an error")
 
     def events(self) -> Iterator[Progress | Result]:
-        """Progress and, last, the Result; leaving early cancels.
+        """Yields Progress and finally the Result. Closing the iterator early cancels the job.
 
         Raises Cancelled, LimitExceeded, JobFailed, or the WorkbenchError that the task raised.
         """
@@ -117,16 +117,16 @@ class Job:
                 self._jobs._remove(self._queue_entry)
 
     def _connect(self) -> socket.socket:
-        """Our end of a socket whose other end a supervisor holds."""
-        for _ in range(2):  # the server may have been dying
+        """Returns our end of a socket whose other end is held by a supervisor."""
+        for _ in range(2):  # the server may have been about to exit
             ours, theirs = socket.socketpair()
-            ours.settimeout(self._limits.wall_seconds + GRACE)  # the supervisor answers earlier, unless it was killed
+            ours.settimeout(self._limits.wall_seconds + GRACE)  # the supervisor answers before, unless it was killed
             with theirs, self._lock:
                 if self._cancelled:
                     ours.close()
                     raise Cancelled()
                 self._socket = ours
-                # the whole request goes over the job's own socket; the server only gets its other end
+                # the request is sent over the job's own socket; the server only gets the other end
                 server = self._jobs._hand_over(theirs)
             with suppress(OSError):
                 self._supervised = receive(ours) is not None
@@ -152,7 +152,7 @@ class Job:
                             yield _progress(event)
                         else:
                             answer = event
-                except (OSError, ValueError, RecursionError):  # sent by a compromised child
+                except (OSError, ValueError, RecursionError):  # malformed: sent by a compromised child
                     event = None
                 if event is None and time.monotonic() - start >= self._limits.wall_seconds:
                     event = {"limit": "wall"}  # killed while it sent a message
@@ -176,19 +176,20 @@ class Job:
             raise LimitExceeded("processor time", f"{self._limits.cpu_seconds} seconds")
         if not isinstance(status, int):
             raise JobFailed("The process that opened the file was lost. Nothing else was affected; please try again.")
-        how = f"signal {-status}: {SIGNALS.get(-status, 'killed')}" if status < 0 else f"status {status}"
-        raise JobFailed(f"The process that opened the file crashed ({how}). Nothing else was affected.")
+        cause = f"signal {-status}: {SIGNALS.get(-status, 'killed')}" if status < 0 else f"status {status}"
+        raise JobFailed(f"The process that opened the file crashed ({cause}). Nothing else was affected.")
 
     def _error(self, name: str, answer: dict[str, Any]) -> WorkbenchError:
+        """Converts the error message of a child to an exception."""
         if name in FROM_TASKS:
-            kind = FROM_TASKS[name]
-            error = kind.__new__(kind)  # without its constructor, whose arguments are not known
+            error_type = FROM_TASKS[name]
+            error = error_type.__new__(error_type)  # skips the constructor, whose arguments are not known
             error.args = (str(answer.get("message"))[:MAX_WORDS],)
             if isinstance(error, InvalidValue):
                 error.field, error.given, error.allowed = (
                     str(answer.get(name, ""))[:MAX_WORDS] for name in ("field", "given", "allowed")
                 )
-            error.by_task = True  # type: ignore[attr-defined]  # its process did not break
+            error.by_task = True  # type: ignore[attr-defined]  # the process did not crash
             return error
         if name == "MemoryError":
             return LimitExceeded("memory", f"{self._limits.memory_mb} MB")
@@ -202,34 +203,34 @@ _all_jobs: weakref.WeakSet[Jobs] = weakref.WeakSet()
 
 
 def under_way() -> dict[str, int]:
-    """Jobs ``running`` and ``waiting`` in this process, of all Jobs together."""
-    found = [jobs.status() for jobs in list(_all_jobs)]
-    return {state: sum(one[state] for one in found) for state in ("running", "waiting")}
+    """Counts ``running`` and ``waiting`` jobs of all Jobs in this process."""
+    states = [jobs.status() for jobs in list(_all_jobs)]
+    return {state: sum(state_counts[state] for state_counts in states) for state in ("running", "waiting")}
 
 
 class Jobs:
-    """Runs at most ``workers`` jobs at once, first come, first served; ``waiting`` more may queue."""
+    """Runs at most ``workers`` jobs at once, in FIFO order; up to ``waiting`` more may queue."""
 
     def __init__(
         self, *, workers: int, waiting: int, preload: Sequence[str] = (), python: str | Path = sys.executable
     ) -> None:
-        """``python`` may be the interpreter of another environment: then a job's modules are that one's."""
+        """``python`` may be the interpreter of another environment, whose packages the jobs then use."""
         self._python = str(python)
         self._workers, self._waiting, self._preload = workers, waiting, tuple(preload)
         self._turns = threading.Condition()
-        self._queue: list[weakref.ref[Job]] = []  # running ones first
+        self._queue: list[weakref.ref[Job]] = []  # running jobs first
         self._server: subprocess.Popen[bytes] | None = None
         self._control: socket.socket | None = None
         self._lock = threading.Lock()
         _all_jobs.add(self)
 
     def start(self) -> None:
-        """Starts the fork server, which imports ``preload`` once for all jobs. Returns at once."""
+        """Starts the fork server, which imports ``preload`` once for all jobs. Does not block."""
         with self._lock:
             self._begin()
 
     def submit(self, task: str, arguments: dict[str, Any], *, limits: Limits | None = None) -> Job:
-        """Queues a job, which starts when its ``events`` are read. Raises QueueFull if too many wait.
+        """Queues a job, which starts once its ``events`` are iterated. Raises QueueFull if too many are waiting.
 
         ``task`` is ``package.module:function``.
         """
@@ -247,10 +248,10 @@ class Jobs:
             return {"running": min(len(self._queue), self._workers), "waiting": max(0, len(self._queue) - self._workers)}
 
     def close(self) -> None:
-        """Kills all jobs, and the fork server."""
+        """Kills all jobs and the fork server."""
         with self._turns:
-            line = list(self._queue)
-        for place in line:
+            queued = list(self._queue)
+        for place in queued:
             if (job := place()) is not None:
                 job.cancel()
         with self._lock:
@@ -264,11 +265,11 @@ class Jobs:
         variables = harmless_variables() | SWITCHES | {"PYTHONPATH": str(ROOT)}
         try:
             self._server = self._spawn(theirs, variables)
-        except OSError as error:  # its text has paths
+        except OSError as error:  # its message contains paths
             self._stop()
-            why = error.strerror or type(error).__name__
+            reason = error.strerror or type(error).__name__
             raise JobFailed(
-                f"The process that starts jobs cannot be started: {why}. Starting the app again may help."
+                f"The process that starts jobs cannot be started: {reason}. Starting the app again may help."
             ) from error
         finally:
             theirs.close()
@@ -281,8 +282,8 @@ class Jobs:
             cwd=ROOT,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
-            # Ctrl-C is for the app; it closes the server in its own time. Not a new session: Linux shares the
-            # processor out by session first (sched_autogroup), and nice counts within one only.
+            # Ctrl-C must only reach the app, which then closes the server. Not a new session: Linux divides the
+            # CPU between sessions first (sched_autogroup), and nice only counts within one.
             process_group=0,
         )
 
@@ -301,12 +302,12 @@ class Jobs:
         with self._lock:
             self._begin()  # restarts it if it has died
             assert self._control is not None and self._server is not None
-            with suppress(OSError):  # it is dying, so nobody will answer
+            with suppress(OSError):  # the server is exiting, so the job gets no answer
                 socket.send_fds(self._control, [b"j"], [end.fileno()])
             return self._server
 
     def _discard_server(self, server: subprocess.Popen[bytes]) -> None:
-        """Stops a server that does not answer, unless another job did; the next job starts a new one."""
+        """Stops a server that does not answer, unless another job already has. The next job starts a new one."""
         with self._lock:
             if server is self._server:
                 self._stop()
@@ -334,13 +335,13 @@ class Jobs:
 
 
 def _progress(event: dict[str, Any]) -> Progress:
-    share = event.get("share")  # JSON has integers that no float holds, and Python's reader takes NaN
+    share = event.get("share")  # JSON integers may exceed float, and Python's parser accepts NaN
     known = isinstance(share, int | float) and 0 <= share <= 1
     return Progress(str(event["progress"])[:MAX_WORDS], float(share) if known else None)
 
 
 def _wait_until_gone(end: socket.socket) -> None:
-    """Has the job killed if it is alive, and waits until it and its supervisor have closed their end."""
+    """Kills the job if it is still alive, and waits until it and its supervisor have closed their end."""
     with suppress(OSError):
         end.settimeout(EXIT_SECONDS)
         end.shutdown(socket.SHUT_WR)

@@ -1,7 +1,7 @@
-"""The log, as text for a terminal or as one JSON object a line for a machine.
+"""Logging, as text for a terminal or as one JSON object per line for log collectors.
 
-JSON lines contain no text that may quote a visitor: of an exception they have the class and the frames, of a log call of
-another library its file and line. Our own log calls contain no prompt, file name or owner.
+JSON lines contain no text that may quote a visitor: exceptions are logged as class and stack frames, log calls of
+other libraries as file and line. Our own log calls contain no prompts, file names or owners.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ OURS = ("lib", "web", "tab_", EVENTS)  # loggers whose templates contain no user
 ROOT = Path(__file__).resolve().parent.parent
 MAX_FRAMES = 12
 
-format = TEXT  # of this process; the fork server's jobs are told with each request
+format = TEXT  # of this process; jobs of the fork server get it with each request
 
 
 def setup(wanted: str) -> None:
-    """Once, at the start of the app. ``wanted`` is "text" or "json"."""
+    """Configures logging. Call once, when the app starts. ``wanted`` is "text" or "json"."""
     global format
     format = wanted
     if wanted == TEXT:
@@ -40,7 +40,7 @@ def setup(wanted: str) -> None:
 
 
 def event(name: str, level: int = logging.INFO, **fields: Any) -> None:
-    """Logs one line. ``fields`` are numbers and fixed words. As text, levels below WARNING are not printed."""
+    """Logs one line. ``fields`` are numbers and fixed words. In text format, levels below WARNING are not printed."""
     logging.getLogger(EVENTS).log(level, name, extra={"fields": fields})
 
 
@@ -50,7 +50,7 @@ class JsonLines(logging.Formatter):
         origin = current.get()
         fields.setdefault("request", getattr(record, "request", "") or origin.id)
         if record.name.startswith(OURS):
-            name = str(record.msg)  # the template, not what was put into it
+            name = str(record.msg)  # the template, without its arguments
         else:
             name = "library"
             fields["where"] = f"{_short(record.pathname)}:{record.lineno}"
@@ -60,20 +60,20 @@ class JsonLines(logging.Formatter):
 
 
 def line(level: str, event: str, **fields: Any) -> str:
-    """A JSON object: ts (UTC), level, event, and the fields that hold something."""
+    """Returns a JSON object: ts (UTC), level, event, and the fields that are not empty."""
     values = {"ts": datetime.now(UTC).isoformat(timespec="milliseconds"), "level": level.lower(), "event": event}
     values |= {key: value for key, value in fields.items() if value not in ("", None)}
     return json.dumps(values, default=str)
 
 
 def failure(error: BaseException) -> dict[str, Any]:
-    """``error``: the class; ``frames``: file, line and function, the innermost last. Without the exception's message."""
+    """Returns ``error``, the class, and ``frames``, each "file:line function", innermost last. Omits the message."""
     frames = traceback.extract_tb(error.__traceback__)[-MAX_FRAMES:]
     return {"error": type(error).__name__, "frames": [f"{_short(f.filename)}:{f.lineno} {f.name}" for f in frames]}
 
 
 def _short(name: str) -> str:
-    """A source file without the machine's folders."""
+    """Returns the path of a source file without the directories of this machine."""
     path = Path(name)
     if path.is_relative_to(ROOT) and "site-packages" not in path.parts:
         return str(path.relative_to(ROOT))

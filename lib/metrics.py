@@ -1,7 +1,7 @@
-"""Every metric of the app, in one place. ``web/metrics.py`` shows them, docs/operate.md explains them.
+"""All metrics of the app. ``web/metrics.py`` exports them, docs/operate.md documents them.
 
-Labels hold a closed set of words: models of the catalogue, doors, kinds of jobs, formats. Never a prompt, a file's name
-or a visitor. Counting is thread-safe and takes microseconds.
+Label values come from closed sets: catalogue models, interfaces (doors), kinds of jobs, formats. Never prompts, file
+names or visitors. Counting is thread-safe and takes microseconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ SHARES = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.99, 1.0)
 MAX_SIZES = 20
 OTHER = "other"
 
-# Read from the app at each scrape: name -> help, labels.
+# Read from the app at each scrape: name -> (help, labels).
 GAUGES = {
     "requests_running": ("Pictures in a batch or waiting for their decoder.", ("model",)),
     "requests_waiting": ("Pictures in the queue.", ("model",)),
@@ -77,7 +77,10 @@ _lock = threading.Lock()
 
 
 def size_label(width: int, height: int) -> str:
-    """``WxH`` of the first sizes seen, then "other": a visitor chooses sizes, and each would be a series for ever."""
+    """Returns ``WxH`` for the first ``MAX_SIZES`` sizes, then "other".
+
+    Visitors choose sizes, and each new label value would create a permanent time series.
+    """
     size = f"{width}x{height}"
     with _lock:
         if size not in _sizes:

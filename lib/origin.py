@@ -1,7 +1,7 @@
-"""The request that the current thread or task works on: its id, and the interface (door) it came through.
+"""The request that the current thread or task serves: its id, and the interface (door) it came through.
 
-``web/request_middleware.py`` creates the id or takes it from the client; it does not identify the visitor. A thread that
-is started for a request must run in a copy of its context (``contextvars.copy_context``), or it has no origin.
+``web/request_middleware.py`` creates the id or takes it from the client; it does not identify the visitor. A thread
+started for a request must run in a copy of the request's context (``contextvars.copy_context``) to keep the origin.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ DOORS = ("page", "api", "mcp", "rest", LIBRARY)
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """``door``: the page, Gradio's API, MCP, REST, or ``library`` for calls that do not come over HTTP."""
+    """``door``: the page, Gradio's API, MCP, REST, or ``library`` for calls that did not come over HTTP."""
 
     id: str = ""
     door: str = LIBRARY

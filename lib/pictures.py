@@ -1,7 +1,7 @@
-"""Turns a picture file from a visitor into uint8 RGB. PIL and numpy only.
+"""Decodes image files from visitors to uint8 RGB. Needs only PIL and numpy.
 
-A picture is told by its content, never by its name. Every kind becomes 8-bit RGB: what was done to get
-there stands in ``notes``. Knows nothing of classes, data sets or models.
+The format is detected from the content, never from the name. Every image becomes 8-bit RGB; ``notes`` list the
+conversions. Independent of classes, data sets and models.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypmsf1", b"ftypavif")
 OTHER_COLOURS = {"CMYK", "LAB", "HSV", "YCbCr"}
 ALPHA = {"RGBA", "RGBa", "LA", "La", "PA"}
 TO_8_BITS = ((np.arange(65536) * 255 + 32767) // 65535).astype(np.uint8)
-BIG = 8_000_000  # pixels; such pictures are decoded two at a time, so that threads cannot add up to gigabytes
+BIG = 8_000_000  # pixels; larger images are decoded two at a time, so that concurrent threads do not use gigabytes
 _big = threading.Semaphore(2)
 
 
 @dataclass(frozen=True, slots=True)
 class Reading:
-    """``pixels``: uint8 [h, w, 3]. ``format`` is PIL's word. ``notes`` say what was changed."""
+    """``pixels``: uint8 [h, w, 3]. ``format``: as named by PIL. ``notes``: what was converted."""
 
     pixels: np.ndarray
     format: str
@@ -39,9 +39,11 @@ class Reading:
 
 
 def load(path: Path, about: int = 0) -> np.ndarray:
-    """uint8 [h, w, 3] RGB, upright. Raises InvalidFile, which says what is wrong and holds no path.
+    """Returns uint8 [h, w, 3] RGB, with the EXIF orientation applied. Raises InvalidFile with the reason, without a
+    path.
 
-    With ``about``, a JPEG may come smaller, but not below that many pixels a side: quicker, for a preview.
+    With ``about``, a JPEG may be decoded at a reduced size, with at least that many pixels per side: faster, for
+    previews.
     """
     try:
         if path.stat().st_size > MAX_BYTES:
@@ -53,7 +55,7 @@ def load(path: Path, about: int = 0) -> np.ndarray:
 
 
 def read(data: bytes, about: int = 0) -> Reading:
-    """A picture file's bytes decoded. Raises InvalidFile with the reason in words."""
+    """Decodes the bytes of an image file. Raises InvalidFile with the reason."""
     if not data:
         raise InvalidFile("empty file (0 bytes)")
     try:
@@ -73,23 +75,23 @@ def read(data: bytes, about: int = 0) -> Reading:
         raise InvalidFile("not a readable picture (JPEG, PNG, WebP, BMP, GIF, TIFF)") from None
     except Image.DecompressionBombError:
         raise InvalidFile(f"far over {MAX_PIXELS // 10**6} million pixels: not decoded") from None
-    except Exception:  # a hostile picture makes PIL raise nearly anything: SyntaxError, KeyError, struct.error
+    except Exception:  # malicious images make PIL raise nearly anything: SyntaxError, KeyError, struct.error
         raise InvalidFile("broken or cut off: it cannot be decoded to its end") from None
 
 
 def _decoded(image: Image.Image, about: int) -> Reading:
-    kind, notes = "JPEG" if image.format == "MPO" else image.format or "", []  # MPO: a phone's JPEG with a second view
+    kind, notes = "JPEG" if image.format == "MPO" else image.format or "", []  # MPO: JPEG of a phone with a second view
     if kind != "JPEG" and getattr(image, "is_animated", False):
         notes.append("several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used")
     if _is_deep(image, kind):
         notes.append("16 bits a channel: reduced to 8")
-    turn = _orientation(image)  # asked before loading: a TIFF is turned by PIL itself as it loads
+    orientation = _orientation(image)  # before load(), in which PIL already rotates TIFFs
     if about:
-        image.draft(None, (about, about))  # JPEG only: decodes at 1/2, 1/4 or 1/8, still to the end of its data
+        image.draft(None, (about, about))  # JPEG only: decodes at 1/2, 1/4 or 1/8 scale, still to the end of the data
     image.load()
-    if turn is None:
+    if orientation is None:
         notes.append("its EXIF is broken: not turned")
-    elif turn not in (0, 1):
+    elif orientation not in (0, 1):
         notes.append("turned as its EXIF says")
         image = ImageOps.exif_transpose(image)
     if image.mode in OTHER_COLOURS:
@@ -100,7 +102,11 @@ def _decoded(image: Image.Image, about: int) -> Reading:
 
 
 def _is_deep(image: Image.Image, kind: str) -> bool:
-    """PIL itself reduces colour pictures, and only its raw mode tells so; BMP's "BGR;16" is 16 bits a pixel."""
+    """Whether the image has 16 bits per channel.
+
+    PIL already reduces color images to 8 bits, and only its raw mode shows the original depth. BMP's "BGR;16" means 16
+    bits per pixel.
+    """
     if kind not in ("PNG", "TIFF"):
         return False
     args = image.tile[0][3] if image.tile else ""
@@ -109,12 +115,12 @@ def _is_deep(image: Image.Image, kind: str) -> bool:
 
 
 def _orientation(image: Image.Image) -> int | None:
-    """EXIF's number, 1 where there is none; None where the EXIF, a TIFF of its own, is broken."""
+    """Returns the EXIF orientation, 1 if there is none, None if the EXIF data (a TIFF of its own) is broken."""
     try:
-        turn = image.getexif().get(274, 1)
-    except Exception:  # as with the picture itself
+        orientation = image.getexif().get(274, 1)
+    except Exception:  # as when decoding the image
         return None
-    return turn if isinstance(turn, int) and 0 <= turn <= 8 else None
+    return orientation if isinstance(orientation, int) and 0 <= orientation <= 8 else None
 
 
 def _has_alpha(image: Image.Image) -> bool:
@@ -131,8 +137,8 @@ def _rgb(image: Image.Image) -> np.ndarray:
         raise InvalidFile("floating-point numbers, not colours: save it with 8 or 16 bits a channel")
     try:
         if _has_alpha(image):
-            over = image.convert("RGBA")
-            return np.asarray(Image.alpha_composite(Image.new("RGBA", over.size, "white"), over).convert("RGB"))
+            rgba = image.convert("RGBA")
+            return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except ValueError:
         raise InvalidFile(f"its colours are stored as {image.mode}, which is not read here: save it as RGB") from None

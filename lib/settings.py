@@ -1,4 +1,4 @@
-"""The only reader of the environment: ``Settings.from_environment()``, once, at start."""
+"""Reads the environment, in ``Settings.from_environment()``: once, when the app starts, and nowhere else."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from lib.machine_memory import granted_mb, share_mb
 
 EMBEDDED = "tiny-scenes"
 EMBEDDED_FOLDER = Path(__file__).parent.parent / "models" / "tiny_scenes" / "weights"
-REVISION_FILE = Path(__file__).parent.parent / "REVISION"  # spaces/deploy.py puts it into what it deploys
-# Environment variables that child processes get: nothing secret, and nothing that changes how libraries load files.
+REVISION_FILE = Path(__file__).parent.parent / "REVISION"  # written by spaces/deploy.py
+# Environment variables passed to child processes: no secrets, and nothing that changes how libraries load files.
 HARMLESS = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "VIRTUAL_ENV")
-LORA_SHAPE = re.compile(r"([^=:,<>\s][^=:,<>]{0,63}?)\s*=\s*(\S.*)")  # a name that <lora:name:0.8> can hold
+LORA_SHAPE = re.compile(r"([^=:,<>\s][^=:,<>]{0,63}?)\s*=\s*(\S.*)")  # name=source; name as in <lora:name:0.8>
 TRUE, FALSE = {"1", "true", "yes", "on"}, {"", "0", "false", "no", "off"}
 
 
@@ -27,11 +27,11 @@ def _names(text: str) -> tuple[str, ...]:
 
 
 def _loras(text: str) -> tuple[str, ...]:
-    found = _names(text)
-    names = [LORA_SHAPE.fullmatch(part) for part in found]
-    if not all(names) or len({match[1] for match in names if match}) < len(found):
+    sources = _names(text)
+    names = [LORA_SHAPE.fullmatch(part) for part in sources]
+    if not all(names) or len({match[1] for match in names if match}) < len(sources):
         raise ValueError
-    return found
+    return sources
 
 
 def _flag(text: str) -> bool:
@@ -69,7 +69,7 @@ REPLICAS_SHAPE = re.compile(
 
 
 def _replicas(text: str) -> str:
-    """ "" for the app's own process."""
+    """Validates REPLICAS. Returns "" if pictures are generated in the app's own process."""
     counts = [int(n) for n in text.partition("?replicas=")[2].split("-") if n]
     if not REPLICAS_SHAPE.fullmatch(text) or counts != sorted(counts) or 0 in counts:
         raise ValueError
@@ -82,7 +82,7 @@ def _variable(name: str, default: Any, read: Callable[[str], Any], allowed: str,
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """How this installation runs. The README's table lists the same names."""
+    """Configuration of this installation. The table in the README lists the same names."""
 
     models: tuple[str, ...] = _variable(
         "MODELS",
@@ -142,17 +142,17 @@ class Settings:
 
     @property
     def gallery_folder(self) -> Path:
-        """Visitors' pictures: the only folder of ours whose files the server hands out by name."""
+        """Visitors' pictures: the only folder of ours whose files Gradio serves by path."""
         return self.data_folder / "gallery"
 
     @property
     def train_folder(self) -> Path:
-        """Visitors' data sets and runs; nothing in it is handed out by name."""
+        """Visitors' data sets and runs. Its files are never served by path."""
         return self.data_folder / "train"
 
     @classmethod
     def from_environment(cls, environment: Mapping[str, str] | None = None) -> Settings:
-        """Raises InvalidValue naming the variable, what it held and what is allowed."""
+        """Raises InvalidValue with the variable, its value and what is allowed."""
         environment = os.environ if environment is None else environment
         values = {}
         for f in fields(cls):
@@ -167,7 +167,9 @@ class Settings:
 
 
 def _fit_memory(settings: Settings, memory: str, chosen: set[str]) -> Settings:
-    """Reduces memory limits that the owner did not set to what the host grants, which would else kill the app, too."""
+    """Reduces memory limits that the owner did not set to what the host grants. Exceeding that would kill the app,
+    too.
+    """
     granted = granted_mb(memory)
     at_once = {"job_memory_mb": settings.jobs, "convert_memory_mb": settings.jobs, "train_memory_mb": settings.train_jobs}
     least = {"job_memory_mb": 256, "convert_memory_mb": 512, "train_memory_mb": 1024}
@@ -176,22 +178,22 @@ def _fit_memory(settings: Settings, memory: str, chosen: set[str]) -> Settings:
 
 
 def harmless_variables() -> dict[str, str]:
-    """The environment of child processes that open uploaded files."""
+    """Returns the environment variables for child processes that open uploaded files."""
     return {name: os.environ[name] for name in HARMLESS if name in os.environ}
 
 
 def visible_devices() -> list[str]:
-    """The accelerators in CUDA_VISIBLE_DEVICES; an empty list means all."""
+    """Returns the accelerators in CUDA_VISIBLE_DEVICES. An empty list means all."""
     return [part for part in map(str.strip, os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")) if part]
 
 
 def threads_per_process(count: int) -> int:
-    """Threads for each of ``count`` processes that share the machine's cores; OMP_NUM_THREADS if it is set."""
-    memory = os.environ.get("OMP_NUM_THREADS", "")
+    """Returns the threads for each of ``count`` processes that share the cores: OMP_NUM_THREADS if it is set."""
+    threads = os.environ.get("OMP_NUM_THREADS", "")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, int(memory) if memory.isdigit() else cores // count)
+    return max(1, int(threads) if threads.isdigit() else cores // count)
 
 
 def prepare_library(**variables: str) -> None:
-    """Sets environment variables of libraries. Call it before they are imported, preferably in a child process."""
+    """Sets environment variables of libraries. Call before importing them, preferably in a child process."""
     os.environ.update(variables)

@@ -1,6 +1,6 @@
-"""A sequence of jobs with the interface of one job: events, and a cancel that ends all of them.
+"""Runs a sequence of jobs behind the interface of a single job: events, and a cancel that ends all of them.
 
-It has the methods of ``lib.jobs.Job``, so code that follows jobs can follow it, too.
+``Work`` has the methods of ``lib.jobs.Job``, so code that follows a job also follows it.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ Steps = Generator[Progress, None, dict[str, Any]]
 
 
 class Step(Protocol):
-    """A job, or work of several."""
+    """A Job or Work."""
 
     def events(self) -> Iterator[Progress | Result]: ...
     def cancel(self) -> None: ...
 
 
 class Work:
-    """``steps`` is given this object, yields Progress and returns the result."""
+    """Runs the generator ``steps(work)``, which yields Progress and returns the result."""
 
     def __init__(self, steps: Callable[[Work], Steps]) -> None:
         self._steps, self._lock = steps, threading.Lock()
@@ -35,7 +35,7 @@ class Work:
         return self._cancelled.is_set()
 
     def cancel(self) -> None:
-        """From any thread. Harmless when it has ended."""
+        """Cancels the current step. Thread-safe; does nothing if the work has ended."""
         with self._lock:
             self._cancelled.set()
             step = self._step
@@ -43,20 +43,24 @@ class Work:
             step.cancel()
 
     def events(self) -> Iterator[Progress | Result]:
-        """Progress and, last, the Result; leaving early cancels. Raises what the steps raise."""
+        """Yields Progress and finally the Result. Closing the iterator early cancels. Raises what the steps raise."""
         try:
             yield Result((yield from self._steps(self)))
         finally:
             self.cancel()
 
     def result(self) -> dict[str, Any]:
+        """Waits for the end and returns the result. Raises like ``events``."""
         for event in self.events():
             if isinstance(event, Result):
                 return event.value
         raise AssertionError("work ends with a result or an error")
 
     def follow(self, start: Callable[[], Step], stage: str, begin: float, end: float) -> Steps:
-        """Its result. Its own shares are spread over ``begin`` to ``end`` of the whole; its stages come behind ``stage``."""
+        """Runs a step and returns its result.
+
+        Maps the step's shares to the range ``begin`` to ``end`` of the whole, and prefixes its stages with ``stage``.
+        """
         with self._lock:
             if self.cancelled:
                 raise Cancelled()

@@ -1,4 +1,4 @@
-"""A limit in time for Python code that may be slow."""
+"""A time limit for Python code that may be slow."""
 
 from __future__ import annotations
 
@@ -9,20 +9,20 @@ from types import FrameType
 
 
 class TooSlow(BaseException):
-    """No Exception: operators of the reference evaluator catch those."""
+    """Derives from BaseException because operators of ONNX's reference evaluator catch Exception."""
 
 
 @contextmanager
 def at_most(seconds: float) -> Iterator[None]:
-    """Interrupts Python code in the main thread, where jobs run. Raises TooSlow."""
+    """Raises TooSlow in the block after ``seconds``. Main thread only, where jobs run; interrupts only Python code."""
 
     def late(signum: int, frame: FrameType | None) -> None:
         raise TooSlow
 
-    before = signal.signal(signal.SIGALRM, late)
+    previous = signal.signal(signal.SIGALRM, late)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
-        signal.signal(signal.SIGALRM, before)
+        signal.signal(signal.SIGALRM, previous)

@@ -1,4 +1,4 @@
-"""Long lists of names as text: easier to read and to compare than 300 quoted strings."""
+"""Parses long lists of names from text, which is easier to read and to compare than 300 quoted strings."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What all tabs share on the way to a browser or a client: the shell, and errors in their terms."""
+"""The HTTP and page layer shared by all tabs: the shell, routes, middleware and error messages."""

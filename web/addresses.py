@@ -1,6 +1,6 @@
-"""Addresses for people: ``/?tab=convert`` opens a tab, and a browser that asks for a route of programs gets there.
+"""URLs for people: ``/?tab=convert`` opens a tab, and a browser that opens an API route is redirected to its tab.
 
-Also the head of the index: words for those who show a link, and the script that must run before gradio's.
+Also edits the head of the index page: metadata for link previews, and the script that must run before Gradio's.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from web.html import html, join
 
 SCRIPT = Path(__file__).with_name("page.js")
 META = re.compile(r'[ \t]*<meta\s+(?:property="og:|name="twitter:)[^>]*?/?>\n?')
-FIRST = '<script type="module"'  # gradio starts here
+FIRST = '<script type="module"'  # where Gradio's own scripts start
 
 
 def head(title: str, description: str, css: str = "") -> Callable[[str], str]:
-    """Makes gradio's index ours. Raises ValueError, at the first page, where gradio starts in another way."""
+    """Returns a function that edits Gradio's index page. It raises ValueError if the page does not contain ``FIRST``."""
     words = {"title": title, "description": description}
     tags = [html('<meta property="og:{}" content="{}" />', name, text) for name, text in words.items()]
     tags += [html('<meta name="twitter:{}" content="{}" />', name, text) for name, text in words.items()]
@@ -39,16 +39,16 @@ def head(title: str, description: str, css: str = "") -> Callable[[str], str]:
     ours = str(join(tags, "\n"))
 
     def edit(page: str) -> str:
-        before, found, after = page.partition(FIRST)
-        if not found:
+        start, marker, rest = page.partition(FIRST)
+        if not marker:
             raise ValueError(f"gradio's index has no {FIRST}: web/addresses.py must learn how it starts now.")
-        return f"{META.sub('', before)}{ours}\n{found}{after}"
+        return f"{META.sub('', start)}{ours}\n{marker}{rest}"
 
     return edit
 
 
 def routes(slug: str, tab: Iterable[APIRoute]) -> list[APIRoute]:
-    """``GET /<slug>``, and GET for whatever the tab answers by POST only."""
+    """Returns ``GET /<slug>``, and a GET route for each path that the tab only serves by POST."""
     tab = [route for route in tab if isinstance(route, APIRoute)]
     gets = {route.path for route in tab if "GET" in route.methods}
     posts = {route.path for route in tab if "POST" in route.methods} - gets
@@ -62,6 +62,6 @@ def _redirect(slug: str, path: str, posts: bool) -> APIRoute:
             return JSONResponse({"error": words}, status_code=405, headers={"Allow": "POST"})
         return RedirectResponse(f"./?tab={slug}", status_code=303)
 
-    way = APIRoute(path, to_the_page, methods=["GET"], include_in_schema=False)
-    setattr(way, REFUSES, posts)
-    return way
+    redirect = APIRoute(path, to_the_page, methods=["GET"], include_in_schema=False)
+    setattr(redirect, REFUSES, posts)
+    return redirect

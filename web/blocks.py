@@ -1,7 +1,7 @@
-"""Gradio's Blocks, with two things of ours around every listener: whose request it is, and words for what broke.
+"""Gradio's Blocks, extended for every event listener: sets the request's origin, and reports unexpected exceptions.
 
-The queue runs listeners in tasks of its own, so what the middleware put into the context is not there; it is in the
-request that Gradio hands over.
+Gradio's queue runs listeners in tasks of its own, so the context set by the middleware is missing there; the request
+that Gradio passes on has it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class Page(gr.Blocks):
             return await super().process_api(block_fn, *given, request=request, **options)
         except gr.Error:
             raise
-        except Exception as error:  # gradio would print it whole, with whatever it quotes, and tell the visitor nothing
+        except Exception as error:  # Gradio would log its message, which may quote user input, and show the visitor nothing
             log.exception("a listener broke")
             words = f"Something went wrong inside the app ({type(error).__name__}). The server's log has the details."
             raise gr.Error(words, print_exception=False) from None
@@ -36,7 +36,7 @@ class Page(gr.Blocks):
 
 
 def _origin(function: Any, request: Any) -> Origin:
-    """``request`` is Gradio's, Starlette's, or None for a call from Python."""
+    """``request`` is Gradio's, Starlette's, or None for calls from Python."""
     scope = getattr(getattr(request, "request", None) or request, "scope", None)
     if not isinstance(scope, dict):
         return Origin()

@@ -1,7 +1,7 @@
-"""The body of a request into a file, in pieces, up to the limits of an upload.
+"""Streams a request body to a file, within the limits of an upload.
 
-Small bodies (JSON) have places of their own, so that slow uploads cannot keep them out, and no body keeps its place by
-coming a byte at a time: it has ``GRACE`` seconds, and one more for every ``RATE`` bytes that came.
+Small bodies (JSON) have a pool of their own, so that slow uploads cannot block them. A body that trickles in cannot
+occupy its place either: it has ``GRACE`` seconds, plus one per ``RATE`` bytes received.
 """
 
 from __future__ import annotations
@@ -18,17 +18,19 @@ from starlette.requests import ClientDisconnect
 from lib.errors import Cancelled, LimitExceeded, QueueFull, TooSlow
 
 PIECE = 1 << 20
-PAUSE = 30.0  # seconds between two pieces
-GRACE, RATE = 30.0, 64_000  # seconds for a whole body, and bytes that earn it one more
+PAUSE = 30.0  # seconds between two chunks
+GRACE, RATE = 30.0, 64_000  # seconds per body, and bytes per additional second
 SMALL_MB = 1
-AT_ONCE = 64  # bodies of each size: each holds a file on the disk before its job has a place in the queue
+AT_ONCE = 64  # bodies per pool: each occupies disk space before its job is queued
 
-_under_way = {"small": 0, "large": 0}  # of this process: only its event loop counts here
+_under_way = {"small": 0, "large": 0}  # of this process; only changed in its event loop
 
 
 async def receive(http: Request, path: Path, max_file_mb: int) -> int:
-    """Returns the number of bytes. Raises LimitExceeded as soon as there are too many, TooSlow where they come too
-    slowly, QueueFull where too many bodies are on their way, Cancelled where the client goes away.
+    """Writes the body to ``path`` and returns its size in bytes.
+
+    Raises LimitExceeded as soon as it is too large, TooSlow if it arrives too slowly, QueueFull if too many bodies are
+    pending, Cancelled if the client disconnects.
     """
     size, piece = 0, bytearray()
     with _place(max_file_mb), path.open("wb") as file:

@@ -1,4 +1,4 @@
-"""Cards of the page as HTML: progress, failures, chips. ``web/html.py`` escapes whatever is not HTML of ours."""
+"""Cards of the page as HTML: progress, failures, chips. ``web/html.py`` escapes everything that is not our own HTML."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from markupsafe import Markup
 from lib.errors import Cancelled, InvalidValue, WorkbenchError
 from web.html import html, join
 
-MAX_GIVEN = 80  # characters of a wrong value in a message
+MAX_GIVEN = 80  # characters of an invalid value in a message
 
 
 def card(*parts: object, kind: str = "", say: str | None = None) -> Markup:
-    """``kind``: further classes. ``say``: what is spoken when it appears."""
+    """``kind``: additional CSS classes. ``say``: what screen readers announce when the card appears."""
     spoken = "" if say is None else html(' data-say="{}"', say)
     return html('<div class="{}"{}>{}</div>', f"mw-card {kind}".strip(), spoken, join(parts))
 
@@ -27,7 +27,7 @@ def idle(words: str) -> Markup:
 
 
 def bar(share: float | None) -> Markup:
-    """How far something is, 0 to 1; None: nobody knows, which shows as nothing done."""
+    """Returns a progress bar for a share of 0 to 1. None (unknown) is shown as 0."""
     return html(
         '<div class="mw-bar" role="progressbar" aria-label="Progress" aria-valuenow="{0:.0f}">'
         '<i style="width:{0:.0f}%"></i></div>',
@@ -36,7 +36,7 @@ def bar(share: float | None) -> Markup:
 
 
 def quarter(words: str, share: float | None) -> str:
-    """What is spoken of progress: the start and each quarter, not every step."""
+    """Returns the announcement for screen readers: the start and each quarter, not every step."""
     done = int((share or 0) * 4) * 25
     return f"{words}, {done} %" if done else words
 
@@ -46,9 +46,9 @@ def progress(stage: str, share: float | None) -> Markup:
 
 
 def sentence(error: WorkbenchError, labels: Mapping[str, str] | None = None) -> str:
-    """``error`` as a page words it for a person. Programs get ``error.message``, which names the field of the API.
+    """Formats ``error`` for the page. API clients get ``error.message``, which contains the API's name of the field.
 
-    ``labels``: of fields that the page calls otherwise.
+    ``labels``: the page's labels of fields that it names differently.
     """
     if not isinstance(error, InvalidValue) or not getattr(error, "field", ""):  # a child process may leave it out
         return error.message
@@ -56,13 +56,16 @@ def sentence(error: WorkbenchError, labels: Mapping[str, str] | None = None) -> 
     end = "" if allowed.endswith("?") else "."
     if error.given is None or error.given == "":
         return f"{field} is missing. Allowed: {allowed}{end}"
-    given = str(error.given)
-    shown = given if len(given) <= MAX_GIVEN else f"{given[: MAX_GIVEN - 1]}…"
+    text = str(error.given)
+    shown = text if len(text) <= MAX_GIVEN else f"{text[: MAX_GIVEN - 1]}…"
     return f"{field} cannot be “{shown}”. Allowed: {allowed}{end}"
 
 
 def failed(error: WorkbenchError, word: str, still: str = "", labels: Mapping[str, str] | None = None) -> Markup:
-    """Why there is no answer; a Stop is no failure. ``still``: the model that stays open. ``labels``: see ``sentence``."""
+    """Formats ``error`` as a card; Cancelled is not shown as a failure.
+
+    ``still``: the model that remains open. ``labels``: see ``sentence``.
+    """
     after = html("<p><b>{}</b> is still the open model.</p>", still) if still else ""
     if isinstance(error, Cancelled):
         return idle(html('<span data-say="Stopped.">Stopped.</span>{}', after))

@@ -1,4 +1,4 @@
-"""``GET /docs`` (Swagger UI) and ``/openapi.json``: our routes, without Gradio's. No other host is asked for a script."""
+"""``GET /docs`` (Swagger UI) and ``/openapi.json``: our routes without Gradio's. Loads no scripts from other hosts."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ The MCP server is at `/gradio_api/mcp/`. `docs/api.md` in the repository has exa
 
 
 def routes(title: str, ours: Callable[[], Sequence[BaseRoute]]) -> list[APIRoute]:
-    """Addresses are relative: the app may stand behind a prefix."""
+    """URLs are relative, since the app may be served under a path prefix."""
     folder = Path(str(importlib.resources.files("fastapi_offline"))) / "static"
 
     @lru_cache(maxsize=1)

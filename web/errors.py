@@ -1,6 +1,6 @@
-"""The one place where errors become HTTP statuses and messages of the page. Every answer of ours is ``{"error": …}``.
+"""Maps errors to HTTP statuses and messages on the page. Every error response of ours is ``{"error": …}``.
 
-What stands below ``/gradio_api/`` is Gradio's, and its clients want ``detail``.
+Errors below ``/gradio_api/`` keep Gradio's format, since its clients expect ``detail``.
 """
 
 from __future__ import annotations
@@ -41,18 +41,21 @@ STATUS: dict[type[WorkbenchError], int] = {
     WorkbenchError: 500,
 }
 
-REFUSES = "refuses"  # set on a route that only answers requests with the wrong method
+REFUSES = "refuses"  # set on routes that only reject requests with the wrong method
 
 
 def as_response(error: WorkbenchError) -> JSONResponse:
-    """``{"error": …}`` with the status of the nearest class in the tree."""
+    """Returns ``{"error": …}`` with the status of the nearest base class in ``STATUS``."""
     status = next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
     headers = {"Retry-After": "5"} if status in (429, 503) else None
     return JSONResponse({"error": error.message}, status_code=status, headers=headers)
 
 
 def handlers(ours: Sequence[BaseRoute]) -> dict[Any, Callable[..., Any]]:
-    """For what no endpoint answers: no such address, no such method, parameters that FastAPI itself refused, a bug."""
+    """Returns exception handlers for requests that reach no endpoint, or whose endpoint raised.
+
+    These are unknown paths, wrong methods, parameters rejected by FastAPI, and unexpected exceptions.
+    """
 
     async def refused(http: Request, error: HTTPException) -> Response:
         if _gradios(http):
@@ -61,8 +64,8 @@ def handlers(ours: Sequence[BaseRoute]) -> dict[Any, Callable[..., Any]]:
         if error.status_code == 404 and words == "Not Found":
             words = f"There is nothing at {path!r}. GET /docs lists the routes."
         if error.status_code == 405:
-            there = [route for route in ours if _at(route, http) and not getattr(route, REFUSES, False)]
-            methods = sorted({m for route in there for m in getattr(route, "methods", None) or ()})
+            matching = [route for route in ours if _at(route, http) and not getattr(route, REFUSES, False)]
+            methods = sorted({m for route in matching for m in getattr(route, "methods", None) or ()})
             allowed = ", ".join(methods) or headers.get("allow", "GET")
             words, headers = f"{path} does not accept {http.method[:20]}. Use {allowed}.", {"Allow": allowed}
         return JSONResponse({"error": words}, status_code=error.status_code, headers=headers)
@@ -92,5 +95,5 @@ def _at(route: BaseRoute, http: Request) -> bool:
 
 
 def as_gradio(error: WorkbenchError) -> gr.Error:
-    """A message box in the page, and the text of the exception in a client."""
+    """Returns an exception that the page shows as a message box, and that clients receive as text."""
     return gr.Error(error.message, print_exception=False)

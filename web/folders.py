@@ -1,4 +1,4 @@
-"""Temporary folders of visitors, below one folder of the server, which is removed with it or swept after a crash."""
+"""Temporary folders of visitors, in one parent folder of the server that is removed on exit, or swept after a crash."""
 
 from __future__ import annotations
 
@@ -13,18 +13,20 @@ from pathlib import Path
 
 
 class Folders:
-    """``prefix`` names the server's folder in the temporary directory; ``sweep`` finds earlier servers' by it.
+    """``prefix`` is the prefix of the server's folder in the temporary directory; ``sweep`` finds those of earlier
+    servers by it.
 
-    The server holds a lock on its folder for as long as it lives. Sweeps of other servers respect it, and so does
+    The server holds a lock on its folder while it runs. Sweeps of other servers respect it, and so does
     systemd-tmpfiles.
     """
 
     def __init__(self, prefix: str) -> None:
         self.prefix = prefix
-        self._home, self._held = "", -1  # the folder, and a descriptor of it that has the lock
+        self._home, self._held = "", -1  # the folder, and its file descriptor, which holds the lock
         self._lock = threading.Lock()
 
     def new(self) -> str:
+        """Creates a folder and returns its path."""
         with self._lock:
             if not self._exists():
                 self._release()
@@ -34,20 +36,21 @@ class Folders:
             return tempfile.mkdtemp(dir=self._home)
 
     def close(self) -> None:
+        """Removes all folders of this server."""
         with self._lock:
             if self._exists():
                 shutil.rmtree(self._home, ignore_errors=True)
             self._release()
 
     def sweep(self, hours: float) -> None:
-        """Removes folders that a crashed server left behind ``hours`` ago or earlier."""
+        """Removes folders left behind by crashed servers at least ``hours`` ago."""
         for folder in Path(tempfile.gettempdir()).glob(f"{self.prefix}*"):
-            with suppress(OSError):  # of another user, or removed meanwhile
+            with suppress(OSError):  # owned by another user, or removed in the meantime
                 if folder.lstat().st_mtime < time.time() - hours * 3600:
                     _remove_unless_held(folder)
 
     def _exists(self) -> bool:
-        """Whether the folder exists and is the one that was made: another user may reuse a name that became free."""
+        """Whether the folder exists and is the one created here: another user may have reused the name."""
         try:
             return self._held >= 0 and os.path.samestat(os.fstat(self._held), os.lstat(self._home))
         except OSError:
@@ -60,16 +63,16 @@ class Folders:
 
 
 def _remove_unless_held(folder: Path) -> None:
-    """Raises OSError where a server holds it, or where it is no folder of ours."""
-    held = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    """Raises OSError if a server holds the lock, or if ``folder`` is not a directory or belongs to another user."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
-        fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         shutil.rmtree(folder, ignore_errors=True)
     finally:
-        os.close(held)
+        os.close(descriptor)
 
 
 def plain(folder: str | Path, name: str) -> str | None:
-    """The path of a plain file that a child process left; None for a link or nothing."""
+    """Returns the path of a regular file written by a child process, None if it is a symlink or missing."""
     path = Path(folder) / name
     return str(path) if path.is_file() and not path.is_symlink() else None

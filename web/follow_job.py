@@ -10,17 +10,18 @@ from contextlib import suppress
 
 from lib.jobs import EXIT_SECONDS, Job, Progress, Result
 
-HEARTBEAT = 1.0  # seconds; gradio notices that a client has gone only when something is yielded
+HEARTBEAT = 1.0  # seconds; Gradio only notices a disconnected client when something is yielded
 
 
 async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
-    """Progress, at least every second, and last the Result; raises what ``job.events`` raises.
+    """Yields Progress at least every second, and finally the Result. Raises what ``job.events`` raises.
 
-    Closing it, or cancelling its task, kills the child process and waits until it is gone, so its folder can be
-    removed. Leaving an ``async for`` closes nothing: use ``async with aclosing(…)`` where it may be left early.
+    Closing the iterator, or cancelling its task, kills the child process and waits until it has exited, so that its
+    folder can be removed. Leaving an ``async for`` does not close it: use ``async with aclosing(…)`` where that can
+    happen.
     """
-    loop, news, gone = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
-    latest: Progress | None = None  # only the newest counts, however many a job sends
+    loop, updated, finished = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+    latest: Progress | None = None  # only the latest is yielded, however many a job sends
     end: Result | BaseException | None = None
 
     def listen() -> None:
@@ -31,25 +32,25 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
                     latest = event
                 else:
                     end = event
-                tell(news)
+                tell(updated)
         except BaseException as error:
             end = error
-            tell(news)
+            tell(updated)
         finally:
-            tell(gone)
+            tell(finished)
 
     def tell(event: asyncio.Event) -> None:
-        with suppress(RuntimeError):  # the loop is closed: the server stopped
+        with suppress(RuntimeError):  # the loop is closed: the server has stopped
             loop.call_soon_threadsafe(event.set)
 
-    context = contextvars.copy_context()  # jobs that start in the thread belong to this request, too
+    context = contextvars.copy_context()  # jobs started in the thread belong to this request, too
     threading.Thread(target=context.run, args=(listen,), name="job", daemon=True).start()
     last = Progress("Starting")
     try:
         while True:
             with suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), HEARTBEAT)
-            news.clear()
+                await asyncio.wait_for(updated.wait(), HEARTBEAT)
+            updated.clear()
             if latest is not None:
                 last, latest = latest, None
             if end is None:
@@ -62,4 +63,4 @@ async def follow_job(job: Job) -> AsyncIterator[Progress | Result]:
     finally:
         job.cancel()
         with suppress(TimeoutError):
-            await asyncio.wait_for(gone.wait(), EXIT_SECONDS)
+            await asyncio.wait_for(finished.wait(), EXIT_SECONDS)

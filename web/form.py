@@ -1,4 +1,7 @@
-"""A body that curl sends with ``-F name=@file``: its files and fields. Starlette's parser holds no part in memory."""
+"""Parses multipart forms, as sent by ``curl -F name=@file``, into files and fields.
+
+Starlette's parser spools files to disk.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +18,7 @@ from lib.errors import InvalidFile
 from lib.reports.words import size
 
 MAX_PARTS = 100
-MAX_TEXT = 64_000  # bytes of a field that is no file: these are kept in memory
+MAX_TEXT = 64_000  # bytes of a text field; these are kept in memory
 CHUNK = 1 << 20  # bytes
 EXAMPLE = "-F model=@model.onnx -F samples=@x.npz"
 
@@ -27,21 +30,21 @@ def is_form(content_type: str | None) -> bool:
 async def read(
     body: Path, content_type: str, folder: Path, example: str = EXAMPLE
 ) -> tuple[dict[str, list[tuple[Path, str]]], dict[str, str]]:
-    """Files by field, as (path in ``folder``, the sender's plain name), and the other fields as text.
+    """Returns the files by field, as (path in ``folder``, the client's file name), and the text fields.
 
-    ``example``: the door's own fields, as curl sends them, for the words of an error.
-    Raises InvalidFile for a body that is no such form, for over 100 parts, and for a field of text over 64 kB.
+    ``example``: the endpoint's own fields as curl arguments, for the error message. Raises InvalidFile if the body is
+    not a valid form, has over 100 parts, or a text field over 64 kB.
     """
     limits = {"max_files": MAX_PARTS, "max_fields": MAX_PARTS, "max_part_size": MAX_TEXT}
     parser = MultiPartParser(Headers({"content-type": content_type}), _chunks(body), **limits)
     try:
-        found = await parser.parse()
+        parsed = await parser.parse()
     except MultiPartException as error:
         raise InvalidFile(_words(error, example)) from None
     files: dict[str, list[tuple[Path, str]]] = {}
     fields: dict[str, str] = {}
     try:
-        parts = found.multi_items()
+        parts = parsed.multi_items()
         if len(parts) > MAX_PARTS:
             raise InvalidFile(f"The form has more than {MAX_PARTS} parts.")
         for number, (field, value) in enumerate(parts):
@@ -52,7 +55,7 @@ async def read(
             else:
                 fields[field] = value
     finally:
-        await found.close()
+        await parsed.close()
     return files, fields
 
 
@@ -64,8 +67,8 @@ async def _chunks(body: Path) -> AsyncGenerator[bytes, None]:
 
 def _save(value: UploadFile, path: Path) -> None:
     value.file.seek(0)
-    with path.open("wb") as kept:
-        shutil.copyfileobj(value.file, kept)
+    with path.open("wb") as target:
+        shutil.copyfileobj(value.file, target)
 
 
 def _file_name(name: str | None) -> str:

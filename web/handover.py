@@ -1,9 +1,9 @@
-"""A file goes from one tab to another that can open it. Tabs do not know each other: they name kinds of files.
+"""Hands files from one tab to another that can open them. Tabs do not know each other, only kinds of files.
 
-Beside a model may lie real inputs of it, in a file named ``SAMPLES``, and how its pictures become inputs, as JSON in one
-named ``PREPROCESSING``. A tab that takes files has ``opens``, a list of Openers; one that has files to give has ``offers``,
-a list of Offers. Once all tabs are built, ``connect`` puts each offer together with the first opener of its kind, or with
-that of the tab it names.
+A model may come with sample inputs in a file named ``SAMPLES``, and with its image preprocessing as JSON in a file
+named ``PREPROCESSING``. A tab that accepts files has ``opens``, a list of Openers; a tab that provides files has
+``offers``, a list of Offers. Once all tabs are built, ``connect`` connects each Offer with the first Opener of its
+kind, or with that of the tab it names.
 """
 
 from __future__ import annotations
@@ -20,9 +20,11 @@ SAMPLES, PREPROCESSING = "samples.zip", "preprocessing.json"
 
 @dataclass(slots=True)
 class Opener:
-    """``wire(after, files)`` has the tab open the paths (list of str) in the State ``files``; ``after`` is a listener.
+    """``wire(after, files)`` makes the tab open the paths (list of str) in the State ``files`` after the event
+    ``after``.
 
-    They are the giver's, who may remove them at any time after that: the tab copies what it wants to keep.
+    The offering tab owns the files and may remove them at any time afterwards, so the opening tab copies what it
+    keeps.
     """
 
     kind: str
@@ -31,10 +33,10 @@ class Opener:
 
 @dataclass(slots=True)
 class Offer:
-    """A click on ``button`` offers what ``give`` makes of the value of ``source``: a list of paths.
+    """A click on ``button`` offers the list of paths that ``give`` returns for the value of ``source``.
 
-    ``to`` is the slug of the tab that is to open them; "" for the first that can. ``taken`` says, once the page is
-    built, whether anybody opens them; a button without a taker stays hidden.
+    ``to`` is the slug of the target tab, "" for the first that accepts the kind. ``taken`` is set once the page is
+    built: whether some tab accepts the files. The button stays hidden otherwise.
     """
 
     kind: str
@@ -46,14 +48,14 @@ class Offer:
 
 
 def connect(parts: Iterable[tuple[str, Any]], frame: gr.Tabs | None) -> None:
-    """``parts`` are the tabs with the ids under which they stand in ``frame``."""
+    """``parts`` are (id in ``frame``, tab) pairs."""
     parts = list(parts)
     for _, giver in parts:
         for offer in getattr(giver, "offers", ()):
             for place, taker in parts:
-                found = [one for one in getattr(taker, "opens", ()) if one.kind == offer.kind]
-                if found and frame is not None and taker is not giver and offer.to in ("", place):
-                    _wire(offer, found[0], place, frame)
+                openers = [one for one in getattr(taker, "opens", ()) if one.kind == offer.kind]
+                if openers and frame is not None and taker is not giver and offer.to in ("", place):
+                    _wire(offer, openers[0], place, frame)
                     break
 
 
@@ -64,7 +66,7 @@ def _wire(offer: Offer, opener: Opener, place: str, frame: gr.Tabs) -> None:
     def give(value: Any) -> dict[Any, Any]:
         return {files: offer.give(value), frame: gr.Tabs(selected=place)}
 
-    # a failure of give() (nothing to open any more) is said in place, and nothing follows it
+    # if give() fails (the files are gone), the error is shown here and the success event does not fire
     event = offer.button.click(
         give, offer.source, [files, frame], api_visibility="private", show_progress="hidden", concurrency_limit=None
     )

@@ -1,4 +1,4 @@
-"""``GET /metrics``: Prometheus' text. Closed (404) without METRICS_TOKEN, and open to nobody who does not send it."""
+"""``GET /metrics`` in Prometheus' text format. 404 without METRICS_TOKEN; 401 for requests without the token."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from lib import jobs, metrics
 
 from . import openapi
 
-Values = dict[str, list[tuple[tuple[str, ...], float]]]  # by gauge: labels and value
+Values = dict[str, list[tuple[tuple[str, ...], float]]]  # by gauge: (labels, value)
 
 
 class Gauges(Collector):
-    """Read when somebody asks; ``read`` has what only the app knows."""
+    """Collects gauges at each scrape; ``read`` returns the values that only the app knows."""
 
     def __init__(self, read: Callable[[], Values]) -> None:
         self._read = read
@@ -47,20 +47,20 @@ class Gauges(Collector):
 
 
 def route(token: str, read: Callable[[], Values]) -> APIRoute:
-    """``read`` is called for each answer."""
-    own = CollectorRegistry()
-    own.register(Gauges(read))
-    ProcessCollector(registry=own)
+    """``read`` is called for each scrape."""
+    registry = CollectorRegistry()
+    registry.register(Gauges(read))
+    ProcessCollector(registry=registry)
 
     def answer(http: Request) -> Response:
         """Metrics in Prometheus' text format. Send METRICS_TOKEN as ``Authorization: Bearer``; 404 where it is not set."""
         if not token:
             return JSONResponse({"error": "Metrics are off: METRICS_TOKEN is not set."}, status_code=404)
-        given = http.headers.get("authorization", "").encode("latin-1", "replace")
-        if not hmac.compare_digest(given, b"Bearer " + token.encode()):
+        authorization = http.headers.get("authorization", "").encode("latin-1", "replace")
+        if not hmac.compare_digest(authorization, b"Bearer " + token.encode()):
             words = "Send the METRICS_TOKEN as Authorization: Bearer."
             return JSONResponse({"error": words}, status_code=401, headers={"WWW-Authenticate": "Bearer"})
-        text = generate_latest(metrics.REGISTRY) + generate_latest(own)
+        text = generate_latest(metrics.REGISTRY) + generate_latest(registry)
         return Response(text, media_type=CONTENT_TYPE_LATEST, headers={"Cache-Control": "no-store"})
 
     return openapi.route("/metrics", answer, answer=openapi.file("Prometheus' format.", "text/plain"), errors=(401, 404))
@@ -71,7 +71,7 @@ def build_info(revision: str) -> Values:
 
 
 def gpu_memory() -> Iterator[tuple[tuple[str, str], float]]:
-    """Of accelerators that torch already uses here; asking wakes none."""
+    """Yields ((device, kind), bytes) if torch has initialized CUDA in this process. Never initializes it."""
     torch: Any = sys.modules.get("torch")
     if torch is None or not torch.cuda.is_initialized():
         return

@@ -1,9 +1,9 @@
-"""Netron, the graph viewer, under ``/netron/``: the wheel's own web app, offline, for a frame of our page.
+"""Serves Netron, the graph viewer, under ``/netron/``: the web app of its wheel, offline, for an iframe in our page.
 
-As shipped it looks up the visitor's country, asks for consent to cookies, reports to an analytics
-service, and refuses to run 180 days after its release. The start page served here tells it that it is
-a development build of today, with a script of ours in front. Knows where the wheel is and how Netron
-reads its address; does not know what is shown, and reads no model.
+As shipped, Netron looks up the visitor's country, asks for consent to cookies, reports to an analytics service, and
+refuses to run 180 days after its release. The start page served here declares it a development build of today, and
+loads a script of ours first. This module knows where the wheel is and how Netron parses its URL; it does not know what
+is shown, and reads no model.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from web.html import html
 PREFIX = "/netron"
 FIRST_SCRIPT = "workbench.js"
 
-# What the web app consists of, and the type each kind is sent as: a system's own table may differ.
+# File types of the web app and their media types, since the system's own table may differ.
 TYPES = {
     ".css": "text/css",
     ".ico": "image/x-icon",
@@ -37,9 +37,9 @@ TYPES = {
     ".woff2": "font/woff2",
 }
 
-# Nothing the page does may reach another host, whatever its address asks for (?url=https://…, ?gist=…)
-# or a model contains. No frame-ancestors: on a Space our own page is in a frame of another site, and
-# that header counts every frame above.
+# The page must not reach another host, whatever its URL requests (?url=https://…, ?gist=…) or a model contains.
+# No frame-ancestors: on a Space our own page is in an iframe of another site, and that directive checks all
+# ancestors.
 POLICY = "; ".join(
     (
         "default-src 'none'",
@@ -55,15 +55,15 @@ POLICY = "; ".join(
 )
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
-# What is changed before Netron starts, in this order:
-# - Consent. A real cookie would not do: in a frame of another site (a Space) browsers refuse to store it.
-# - A development build asks for its tables (5.6 MB for ONNX) under a new address each time; under the
-#   plain one the browser's cache has them.
-# - It focuses its canvas when a graph is there: that would scroll our page to the frame, and take the
-#   keyboard away from whoever is typing there.
-# - In a frame that is not displayed (an inactive tab) every text measures 0, and the graph collapses for
-#   good: it starts when the frame gets a size.
-# - "Report Issue" would load GitHub into the frame, which GitHub refuses: a new tab instead.
+# Patches applied before Netron starts, in this order:
+# - Consent. A real cookie does not work: in an iframe of another site (a Space) browsers do not store it.
+# - A development build requests its tables (5.6 MB for ONNX) with a new URL each time; with the plain URL the
+#   browser can cache them.
+# - Netron focuses its canvas once a graph is drawn, which would scroll our page to the iframe and take the focus
+#   from an input on our page.
+# - In a hidden iframe (an inactive tab) all text measures 0, and the graph collapses for good: Netron starts once
+#   the iframe has a size.
+# - "Report Issue" would load GitHub in the iframe, which GitHub refuses: it opens in a new tab instead.
 SCRIPT = """\
 'use strict';
 Object.defineProperty(document, 'cookie', { get: () => 'consent=1', set: () => {} });
@@ -160,30 +160,30 @@ window.navigation?.addEventListener('navigate', (event) => {
 });
 """
 
-# Netron asks for the preferred colour scheme, and a frame is told the one of its element: so it is
-# light or dark with our page, not with the visitor's system. For the page, and FRAME for the element.
+# Netron queries the preferred color scheme, which an iframe inherits from its element: so it is light or dark like
+# our page, not like the visitor's system. CSS goes into the page, FRAME is the class of the iframe element.
 FRAME = "mw-netron"
 CSS = f".{FRAME} {{ color-scheme: light; }} .dark .{FRAME} {{ color-scheme: dark; }}"
 
 
 def address(file: str, name: str) -> str:
-    """What a frame shows: the model at ``file``, an address on this host, under ``name``.
+    """Returns the URL of an iframe that shows the model at ``file``, a URL on this host, as ``name``.
 
-    Netron opens only what is called like a model, so a name that is not gets ``.onnx``.
+    Netron only opens known file extensions, so other names get ``.onnx`` appended.
     """
-    shown = name if name.lower().endswith((".onnx", ".tflite")) else f"{name}.onnx"
-    return f"{PREFIX}/?{urlencode({'url': file, 'identifier': shown})}"
+    identifier = name if name.lower().endswith((".onnx", ".tflite")) else f"{name}.onnx"
+    return f"{PREFIX}/?{urlencode({'url': file, 'identifier': identifier})}"
 
 
 def routes() -> list[APIRoute]:
-    """The start page, the script in front, and the wheel's files by exact name: no path is ever joined."""
+    """Routes for the start page, our script, and the wheel's files by exact name: no paths are joined."""
     folder = Path(str(importlib.resources.files("netron")))
     files = {path.name: path for path in folder.iterdir() if path.suffix in TYPES and path.is_file()}
     edited = {"view.js": _plain_brackets(files["view.js"].read_text(encoding="utf-8"))}
     before, after = _halves((folder / "index.html").read_text(encoding="utf-8"))
 
     def index() -> HTMLResponse:
-        # by request: a server that runs for months must not grow too old for Netron
+        # dated per request: a server that runs for months must not become too old for Netron
         page = f"{before}{datetime.now(UTC):%Y-%m-%d} 00:00:00{after}"
         return HTMLResponse(page, headers={**HEADERS, "Cache-Control": "no-cache"})
 
@@ -211,12 +211,12 @@ def routes() -> list[APIRoute]:
 
 
 def _plain_brackets(script: str) -> str:
-    """Netron writes shapes in CJK brackets, which are boxes where no such font is; mathematical ones are in most fonts."""
+    """Replaces the CJK brackets around shapes, which many fonts lack, with mathematical ones, which most have."""
     return script.replace("\\u3008", "\\u27e8").replace("\\u3009", "\\u27e9")
 
 
 def _halves(page: str) -> tuple[str, str]:
-    """The wheel's start page made ours; today's date goes between the two parts."""
+    """Edits the wheel's start page. Returns the parts before and after the build date."""
     edits = (
         (r'(?<=<meta name="version" content=")[^"]*', "0.0.0"),
         (r'(?=<script [^>]*src="index\.js">)', str(html('<script src="{}"></script>\n', FIRST_SCRIPT))),
@@ -224,7 +224,7 @@ def _halves(page: str) -> tuple[str, str]:
     )
     for pattern, text in edits:
         page, count = re.subn(pattern, text, page)
-        if count != 1:  # another Netron: better no server than one that reports to others
+        if count != 1:  # another version of Netron: better fail than report to third parties
             raise RuntimeError(f"Netron's index.html has {count} places for {pattern}; 1 was expected.")
     before, _, after = page.partition("\0")
     return before, after

@@ -1,9 +1,9 @@
-"""Routes with their OpenAPI description, for ``GET /docs`` and ``/openapi.json`` (tested: tests/spaces/test_openapi.py).
+"""Routes with OpenAPI descriptions, for ``GET /docs`` and ``/openapi.json`` (tested in tests/spaces/test_openapi.py).
 
     route("/classify", classify, method="POST", parameters=[query("run", "A run's id.", required=True)],
           body=body("The picture.", file()), answer=record(label="string", score="number"), errors=(404, 413, 422))
 
-Schemas are JSON Schema as dicts. Knows no tab. ``web/errors.py`` answers errors.
+Schemas are JSON Schema as dicts. Independent of the tabs. ``web/errors.py`` creates the error responses.
 """
 
 from __future__ import annotations
@@ -54,16 +54,17 @@ def route(
     errors: Iterable[int] = (),
     also: dict[int, Schema] | None = None,
 ) -> APIRoute:
-    """``answer`` is the schema of the JSON that a 200 brings, or ``file(…)``; ``also`` has the
-    schemas of other statuses whose JSON is not just a ``Failure``. The description is the endpoint's docstring,
-    whose first sentence is the summary.
+    """``answer`` is the schema of the JSON of a 200 response, or ``file(…)``. ``also`` maps other statuses to schemas,
+    if their JSON is more than a ``Failure``.
+
+    The description is the endpoint's docstring; its first sentence becomes the summary.
     """
     statuses = set(errors)
-    known: dict[int | str, dict[str, Any]] = {200: _answer("Done.", answer)}
+    responses: dict[int | str, dict[str, Any]] = {200: _answer("Done.", answer)}
     for status in sorted(statuses | ({408} if body and 413 in statuses else set())):  # uploads may time out
-        later = LATER if status in (429, 503) else {}
-        known[status] = {"description": WORDS[status], "model": Failure, "headers": HEADERS | later}
-    known |= {status: _answer(WORDS.get(status, ""), schema) for status, schema in (also or {}).items()}
+        retry = LATER if status in (429, 503) else {}
+        responses[status] = {"description": WORDS[status], "model": Failure, "headers": HEADERS | retry}
+    responses |= {status: _answer(WORDS.get(status, ""), schema) for status, schema in (also or {}).items()}
     extra: Schema = {"parameters": list(parameters)} | ({"requestBody": body} if body else {})
     return APIRoute(
         path,
@@ -73,18 +74,18 @@ def route(
         summary=(endpoint.__doc__ or "").strip().split("\n")[0].split(". ")[0].rstrip(".").replace("``", ""),
         response_class=Response if "content" in answer else JSONResponse,
         response_description="Done.",
-        responses=known,
+        responses=responses,
         openapi_extra={name: value for name, value in extra.items() if value},
     )
 
 
 def alias(path: str, now: APIRoute) -> APIRoute:
-    """The same route at its former address, which keeps working but is not listed in the docs."""
+    """Returns the same route at its former path, which keeps working but is not listed in the docs."""
     return APIRoute(path, now.endpoint, methods=sorted(now.methods or ()), include_in_schema=False)
 
 
 def query(name: str, words: str, kind: str = "string", *, required: bool = False, **schema: Any) -> Schema:
-    """A query parameter. ``schema`` has further keywords: ``enum``, ``default``, ``minimum`` …"""
+    """A query parameter. ``schema`` contains further keywords: ``enum``, ``default``, ``minimum``, ..."""
     return {"name": name, "in": "query", "required": required, "description": words, "schema": {"type": kind} | schema}
 
 
@@ -99,9 +100,9 @@ def any_query(name: str, words: str) -> Schema:
 
 
 def record(words: str = "", /, **kinds: str | Schema) -> Schema:
-    """An object with at least these members: a type by name (``string?`` may be null) or a schema."""
-    found = {name: {"type": _kind(kind)} if isinstance(kind, str) else kind for name, kind in kinds.items()}
-    return {"type": "object", "properties": found, "required": list(found)} | ({"description": words} if words else {})
+    """An object with at least these properties, given by type name (``string?`` is nullable) or schema."""
+    props = {name: {"type": _kind(kind)} if isinstance(kind, str) else kind for name, kind in kinds.items()}
+    return {"type": "object", "properties": props, "required": list(props)} | ({"description": words} if words else {})
 
 
 def rows(of: Schema) -> Schema:
@@ -109,13 +110,13 @@ def rows(of: Schema) -> Schema:
 
 
 def file(words: str = "", kind: str = "application/octet-stream") -> Schema:
-    """Binary data, as a request body or a response."""
+    """Binary data, as a request or response body."""
     schema = {"type": "string", "format": "binary"} | ({"description": words} if words else {})
     return {"content": {kind: {"schema": schema}}}
 
 
 def form(**fields: Schema) -> Schema:
-    """A body as ``curl -F`` sends it."""
+    """A multipart body, as sent by ``curl -F``."""
     return {"content": {"multipart/form-data": {"schema": {"type": "object", "properties": fields}}}}
 
 
@@ -124,28 +125,28 @@ def json_body(schema: Schema) -> Schema:
 
 
 def body(words: str, *ways: Schema, required: bool = True) -> Schema:
-    """A request body with one or several content types."""
+    """A request body with one or more content types."""
     return {"description": words, "required": required, "content": {k: v for way in ways for k, v in way["content"].items()}}
 
 
 def part(words: str, *, many: bool = False) -> Schema:
-    """A file in a form."""
-    one = {"type": "string", "format": "binary"}
-    return {"description": words} | (rows(one) if many else one)
+    """A file in a multipart form."""
+    binary = {"type": "string", "format": "binary"}
+    return {"description": words} | (rows(binary) if many else binary)
 
 
 def headers(**words: str) -> Schema:
-    """``answer=file(…) | headers(X_Seed="…")``"""
-    found = {name.replace("_", "-"): {"description": text, "schema": {"type": "string"}} for name, text in words.items()}
-    return {"headers": found}
+    """Response headers: ``answer=file(…) | headers(X_Seed="…")``."""
+    specs = {name.replace("_", "-"): {"description": text, "schema": {"type": "string"}} for name, text in words.items()}
+    return {"headers": specs}
 
 
 _PLAIN = str.maketrans("-", "_", "{}")
 
 
 def _answer(words: str, schema: Schema) -> dict[str, Any]:
-    found = schema if "content" in schema else json_body(schema)
-    return {"description": words, "content": found["content"], "headers": HEADERS | schema.get("headers", {})}
+    response = schema if "content" in schema else json_body(schema)
+    return {"description": words, "content": response["content"], "headers": HEADERS | schema.get("headers", {})}
 
 
 def _kind(name: str) -> str | list[str]:

@@ -1,4 +1,4 @@
-"""The running jobs of each open page, so that Stop and a new request cancel them. Knows no task."""
+"""The running jobs of each open page, so that Stop and new requests cancel them. Independent of the tasks."""
 
 from __future__ import annotations
 
@@ -14,31 +14,34 @@ from .follow_job import follow_job
 
 
 class PageJobs:
-    """At most one job of a kind per page: a new one cancels the one before, silently."""
+    """At most one job of each kind per page: a new one cancels its predecessor silently."""
 
     def __init__(self) -> None:
         self._jobs: dict[str, dict[str, Job]] = {}  # by page and kind
 
     async def follow(self, kind: str, ask: Callable[[], Job], http: gr.Request) -> AsyncIterator[Progress | Result]:
-        """The events of the job that ``ask`` starts. Raises what they raise, but nothing if a newer job replaced it."""
-        mine = self._jobs.setdefault(http.session_hash, {})
-        if (earlier := mine.pop(kind, None)) is not None:
+        """Starts a job with ``ask`` and yields its events.
+
+        Raises what they raise, except Cancelled if a newer job has replaced it.
+        """
+        page_jobs = self._jobs.setdefault(http.session_hash, {})
+        if (earlier := page_jobs.pop(kind, None)) is not None:
             earlier.cancel()
         try:
-            job = mine[kind] = ask()
+            job = page_jobs[kind] = ask()
             try:
                 async with aclosing(follow_job(job)) as events:
                     async for event in events:
                         yield event
             except Cancelled:
-                if mine.get(kind) is job:
+                if page_jobs.get(kind) is job:
                     raise
             finally:
-                if mine.get(kind) is job:
-                    del mine[kind]
+                if page_jobs.get(kind) is job:
+                    del page_jobs[kind]
         finally:
             # a replaced job may end after a newer one was registered
-            if not mine and self._jobs.get(http.session_hash) is mine:
+            if not page_jobs and self._jobs.get(http.session_hash) is page_jobs:
                 self._jobs.pop(http.session_hash, None)
 
     def stop(self, http: gr.Request) -> None:

@@ -1,7 +1,7 @@
-"""ASGI middleware for responses with a single body message: edits the head of the index page, and compresses text.
+"""ASGI middleware that edits the head of the index page and compresses text responses.
 
-Gradio compresses static files only, not the index, ``/config`` or JSON. Responses with several body messages (event
-streams, files) and compressed ones pass through unbuffered.
+Gradio compresses static files only, not the index, ``/config`` or JSON. Only responses with a single body message are
+handled: those with several (event streams, files) and compressed ones pass through unbuffered.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 KINDS = ("text/html", "application/json")
-MIN_BYTES = 1024  # bytes; below, the header costs more than it saves
+MIN_BYTES = 1024  # bytes; below that, compression does not pay off
 
 
 class PageMiddleware:
-    """ASGI middleware. ``edit`` changes the HTML that gradio sends for ``/``."""
+    """ASGI middleware. ``edit`` changes the HTML that Gradio sends for ``/``."""
 
     def __init__(self, app: ASGIApp, edit: Callable[[str], str]) -> None:
         self.app, self.edit = app, edit
@@ -26,7 +26,7 @@ class PageMiddleware:
         if scope["type"] != "http" or scope["method"] == "HEAD":
             await self.app(scope, receive, send)
             return
-        start: Message | None = None  # held back until it is known whether the body has one message
+        start: Message | None = None  # held back until the first body message shows whether more follow
 
         async def send_page(message: Message) -> None:
             nonlocal start
@@ -43,7 +43,7 @@ class PageMiddleware:
         await self.app(scope, receive, send_page)
 
     def _made(self, scope: Scope, start: Message, body: bytes) -> bytes:
-        """The body to send; the headers of ``start`` become its own."""
+        """Returns the body to send, and updates the headers of ``start`` to match."""
         headers = MutableHeaders(raw=start["headers"])
         if scope["path"] == "/" and start["status"] == 200 and headers["content-type"].startswith("text/html"):
             body = self.edit(body.decode()).encode()

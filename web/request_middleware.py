@@ -1,7 +1,8 @@
-"""ASGI middleware: sets the origin of each request, counts responses, and tracks pending ones.
+"""ASGI middleware that sets the origin of each request, counts responses, and tracks pending ones.
 
-The id is that of X-Request-Id, if a proxy sent one, else a new one. The response and all log lines of the request have
-it, also those of child processes. Create new routes with ``route(…)`` of ``web/openapi.py``, which documents them.
+The request id is the X-Request-Id sent by a proxy, or else a new one. It is added to the response and to all log lines
+of the request, including those of child processes. Create routes with ``route(…)`` of ``web/openapi.py``, which
+documents the header.
 """
 
 from __future__ import annotations
@@ -22,11 +23,11 @@ from lib.origin import Origin, current
 from .sessions import Sessions
 
 ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
-KEY = "workbench.origin"  # in the ASGI scope: Gradio runs listeners in tasks that the request did not start
+KEY = "workbench.origin"  # key in the ASGI scope: Gradio runs listeners in tasks that do not inherit the request's context
 GRADIO = "/gradio_api/"
 ANSWERS = ("/gradio_api/queue/data", "/gradio_api/call/")  # streams that end with the result
 METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-HEARTBEAT = "/gradio_api/heartbeat/"  # open as long as the page is
+HEARTBEAT = "/gradio_api/heartbeat/"  # stays open as long as the page
 QUIET = ("/healthz", "/readyz", "/metrics")  # polled by machines, not logged
 
 
@@ -35,18 +36,18 @@ class Traffic:
 
     def __init__(self, routes: Iterable[BaseRoute]) -> None:
         self.routes = list(routes)
-        self.under_way = 0  # changed in the server's event loop only
+        self.under_way = 0  # only changed in the server's event loop
         self.sessions = Sessions()
 
     def name(self, scope: Scope) -> str:
-        """The route's template, ``gradio``, or ``other``. Not the path, which may hold user input."""
+        """Returns the route's template, ``gradio``, or ``other``. Not the path, which may contain user input."""
         for route in self.routes:
             if route.matches(scope)[0] != Match.NONE:
                 return getattr(route, "path", "") or metrics.OTHER
         return "gradio" if scope["path"] == "/" or scope["path"].startswith((GRADIO, "/assets/")) else metrics.OTHER
 
     def connected(self, session: str, change: int) -> None:
-        """A page's connection begins (1) or ends (-1)."""
+        """Counts a page's connection that begins (1) or ends (-1)."""
         count = self.sessions.connected
         if session:
             count[session] += change
@@ -66,10 +67,10 @@ class RequestMiddleware:
             return
         began, route = time.monotonic(), self.traffic.name(scope)
         ours = route not in ("gradio", metrics.OTHER, *QUIET)
-        sent = Headers(scope=scope).get("x-request-id", "")
-        origin = Origin(sent if ID.fullmatch(sent) else secrets.token_hex(8), "rest" if ours else "page")
+        client_id = Headers(scope=scope).get("x-request-id", "")
+        origin = Origin(client_id if ID.fullmatch(client_id) else secrets.token_hex(8), "rest" if ours else "page")
         scope[KEY] = origin
-        owed = ours or scope["path"].startswith(ANSWERS)
+        pending = ours or scope["path"].startswith(ANSWERS)
         status = 500  # if the app fails before it responds
 
         async def answer(message: Message) -> None:
@@ -81,7 +82,7 @@ class RequestMiddleware:
 
         session = scope["path"].removeprefix(HEARTBEAT) if scope["path"].startswith(HEARTBEAT) else ""
         token = current.set(origin)
-        self.traffic.under_way += owed
+        self.traffic.under_way += pending
         self.traffic.connected(session, 1)
         try:
             await self.app(scope, receive, answer)
@@ -89,7 +90,7 @@ class RequestMiddleware:
             status = 499
             raise
         finally:
-            self.traffic.under_way -= owed
+            self.traffic.under_way -= pending
             self.traffic.connected(session, -1)
             current.reset(token)
             method = scope["method"] if scope["method"] in METHODS else metrics.OTHER

@@ -1,7 +1,8 @@
-"""Gradio's sessions, whose state it keeps: those that nobody is connected to make room first.
+"""Limits the state of Gradio sessions: those without a connection are removed first.
 
-Gradio drops a state only when there are too many, the one used longest ago first, which may be a page that somebody
-reads. A program that asks every second is a session each time, often without ever connecting, so nobody sees it leave.
+Gradio only drops a state when there are too many, the least recently used first, which may belong to a page that is
+still open. A program that polls every second creates a session with each call, often without ever connecting, so its
+disconnect is never noticed.
 """
 
 from __future__ import annotations
@@ -11,14 +12,14 @@ import threading
 from collections import Counter
 from typing import Any
 
-# A session's state takes 0.4 MB with all tabs.
-MAX_SESSIONS = 500  # of all together, which Gradio sees to
-GONE = 50  # of those without a connection: it may come back
-IDLE = datetime.timedelta(seconds=60)  # before that, a call of theirs may be about to use it
+# The state of a session takes 0.4 MB with all tabs.
+MAX_SESSIONS = 500  # in total; enforced by Gradio
+GONE = 50  # without a connection; clients may reconnect
+IDLE = datetime.timedelta(seconds=60)  # a call may be about to use states younger than that
 
 
 class Sessions:
-    """``connected`` counts each session's open connections; the middleware at the door keeps it."""
+    """``connected`` counts the open connections of each session; the request middleware maintains it."""
 
     def __init__(self, gone: int = GONE, idle: datetime.timedelta = IDLE) -> None:
         self.connected: Counter[str] = Counter()
@@ -26,9 +27,12 @@ class Sessions:
         self._lock = threading.Lock()
 
     def leave(self, session: str, states: Any) -> None:
-        """Its connection ends now, though it still counts; ``states`` is Gradio's StateHolder."""
+        """Called while a session disconnects, when it is still counted. Removes idle states without a connection.
+
+        ``states`` is Gradio's StateHolder.
+        """
         now = datetime.datetime.now()
-        with self._lock, states.lock:  # session_data is in the order of last use
+        with self._lock, states.lock:  # session_data is ordered by last use
             gone = [one for one in states.session_data if self.connected[one] <= (one == session)]
             for one in gone[: max(0, len(gone) - self._gone)]:
                 if now - states.time_last_used.get(one, now) >= self._idle:

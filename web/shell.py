@@ -1,4 +1,4 @@
-"""The page around the tabs (``web/tab.py`` says what one is): builds the Blocks, launches, drains, closes."""
+"""The page around the tabs (see ``web/tab.py``): builds the Blocks, launches, drains and closes the app."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from web import environment  # isort: skip  (before what reads it)
+from web import environment  # isort: skip  (before the libraries that read it)
 
 import gradio as gr
 from fastapi.responses import JSONResponse
@@ -32,12 +32,12 @@ from web.visits import Visits
 
 
 class Workbench:
-    """The running app: ``launch`` it, and ``close`` it."""
+    """The app. ``launch`` starts it, ``close`` ends it."""
 
     def __init__(self, folders: list[Path], settings: Settings) -> None:
         self.settings = settings
         if settings.zero_gpu:
-            import spaces  # noqa: F401  (ZeroGPU wants it before anything touches CUDA)
+            import spaces  # noqa: F401  (must be imported before anything touches CUDA)
         self.tabs = [load_tab(folder)(settings) for folder in folders]
         self.visits = Visits(settings.gallery_hours)
         self._stopping = False
@@ -69,27 +69,27 @@ class Workbench:
         self.traffic.sessions.leave(http.session_hash or "", self.demo.state_holder)
 
     def routes(self) -> list[APIRoute]:
-        state = openapi.record(status="string")
-        found = [
+        status_record = openapi.record(status="string")
+        all_routes = [
             openapi.route("/healthz", self.health, answer=openapi.record(status="string", revision="string?")),
-            openapi.route("/readyz", self.readiness, answer=state, also={503: state}),
+            openapi.route("/readyz", self.readiness, answer=status_record, also={503: status_record}),
             metrics.route(self.settings.metrics_token, self.gauges),
         ]
-        for route in found:
+        for route in all_routes:
             route.tags = ["The app"]
-        found += docs.routes(TITLE, lambda: found)
+        all_routes += docs.routes(TITLE, lambda: all_routes)
         for tab in self.tabs:
             ours = tab.routes()
             for route in ours:
                 if isinstance(route, APIRoute):
                     route.tags = [tab.title]
-            found += ours + addresses.routes(tab.slug, ours)
-        return found
+            all_routes += ours + addresses.routes(tab.slug, ours)
+        return all_routes
 
     async def health(self) -> JSONResponse:
         """Whether the app is alive. 200 with the state of each tab (model, device, queue) and the ``revision``."""
-        own = {"status": "ready", "revision": self.settings.revision or None}
-        return JSONResponse(own | {k: v for tab in self.tabs for k, v in tab.health().items()})
+        response = {"status": "ready", "revision": self.settings.revision or None}
+        return JSONResponse(response | {k: v for tab in self.tabs for k, v in tab.health().items()})
 
     @property
     def ready(self) -> bool:
@@ -102,15 +102,15 @@ class Workbench:
         return JSONResponse({"status": status}, status_code=200 if ready else 503)
 
     def gauges(self) -> metrics.Values:
-        app = getattr(self.demo, "app", None)  # there once it is launched
+        app = getattr(self.demo, "app", None)  # set once launched
         kept = len(app.state_holder.session_data) if app else 0
-        own = {"gradio_sessions": [((), kept)], "ready": [((), float(self.ready))]}
+        values = {"gradio_sessions": [((), kept)], "ready": [((), float(self.ready))]}
         for tab in self.tabs:
-            own |= tab.gauges() if hasattr(tab, "gauges") else {}
-        return own | metrics.build_info(self.settings.revision)
+            values |= tab.gauges() if hasattr(tab, "gauges") else {}
+        return values | metrics.build_info(self.settings.revision)
 
     def launch(self, **options: Any) -> str:
-        """Puts the page up, then starts the heavy imports. Returns the local address."""
+        """Starts the server, then the tabs with their heavy imports. Returns the local URL."""
         settings = self.settings
         environment.trust_proxy_headers()
         _, address, _ = self.demo.queue(default_concurrency_limit=None, max_size=None).launch(
@@ -134,7 +134,7 @@ class Workbench:
             allowed_paths=[str(settings.gallery_folder)],
             footer_links=["api"],
             state_session_capacity=sessions.MAX_SESSIONS,
-            enable_monitoring=False,  # Gradio's page of it is public
+            enable_monitoring=False,  # Gradio's monitoring page is public
             **options,
         )
         for tab in self.tabs:
@@ -142,12 +142,14 @@ class Workbench:
         return address
 
     def drain(self) -> None:
-        """Before ``close``: takes nothing new, and lets running pictures end, for ``stopping.DRAIN_SECONDS`` at most."""
+        """Call before ``close``. Rejects new pictures and lets running ones finish, for at most
+        ``shutdown.DRAIN_SECONDS``.
+        """
         self._stopping = True
         drain(self.tabs, self.traffic)
 
     def update(self) -> None:
-        """SIGUSR1: tabs whose work is done in other processes replace these, in threads of their own."""
+        """Handles SIGUSR1: tabs that work in other processes replace them, in background threads."""
         for tab in self.tabs:
             if hasattr(tab, "update"):
                 threading.Thread(target=tab.update, daemon=True, name=f"update {tab.slug}").start()
@@ -160,17 +162,17 @@ class Workbench:
 
 
 def _build(tab: Tab) -> None:
-    """The tab's page, under a heading for those who do not see the tab bar."""
+    """Builds the tab under a heading for screen readers."""
     Html(html('<h2 class="mw-hidden">{}</h2>', tab.title), padding=False, elem_classes="mw-heading")
     tab.build()
 
 
 class Terminated(KeyboardInterrupt):
-    """SIGTERM: a host stops or replaces this app. A second one, or Ctrl-C, ends it at once."""
+    """Raised on SIGTERM: the host stops or replaces the app. A second one, or Ctrl-C, ends it at once."""
 
 
 def main(folders: list[Path]) -> int:
-    """Serves until it is interrupted; an exit status."""
+    """Serves the app until it is interrupted. Returns the exit status."""
     try:
         settings = Settings.from_environment()
         log.setup(settings.log_format)
@@ -191,7 +193,7 @@ def main(folders: list[Path]) -> int:
         with suppress(KeyboardInterrupt):
             if isinstance(stop, Terminated):
                 workbench.drain()
-        workbench.close()  # leaves nothing of the visitors behind
+        workbench.close()  # leaves no data of visitors behind
     return 0
 
 

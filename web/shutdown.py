@@ -1,4 +1,4 @@
-"""Graceful shutdown: running pictures may finish, and pending responses are sent, within some seconds."""
+"""Graceful shutdown: running pictures may finish, and pending responses are sent, within a time limit."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from lib import log
 
 from .request_middleware import Traffic
 
-DRAIN_SECONDS = 30.0  # in total; a host that kills sooner needs a longer grace period, see docs/operate.md
-ANSWER_SECONDS = 2.0  # of these, for pending responses after all tabs are drained
+DRAIN_SECONDS = 30.0  # in total; the host's grace period must be longer, see docs/operate.md
+ANSWER_SECONDS = 2.0  # of that, for pending responses after the tabs are drained
 PAUSE = 0.05
 
 
 def drain(tabs: Iterable[Any], traffic: Traffic, seconds: float = DRAIN_SECONDS) -> None:
     """Drains tabs that have ``drain(seconds)``, then waits for pending responses.
 
-    Jobs (conversions, trainings) are not waited for, since they may take hours.
+    Does not wait for jobs (conversions, trainings), which may take hours.
     """
     began = time.monotonic()
     log.event("draining", under_way=traffic.under_way)

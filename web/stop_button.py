@@ -1,4 +1,4 @@
-"""A Stop button that is enabled only while there is something to stop."""
+"""A Stop button that is only enabled while there is something to stop."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ ENABLED = "() => ({ __type__: 'update', interactive: true })"
 def listen(
     stop: gr.Button, busy: Callable[[gr.Request], bool], triggers: Sequence[Any], fn: Callable, *given: Any, **options: Any
 ) -> Any:
-    """``gr.on(triggers, fn, *given, **options)``; ``stop`` is enabled from the click until ``busy`` returns False."""
+    """Like ``gr.on(triggers, fn, *given, **options)``; ``stop`` is enabled from the click until ``busy`` returns
+    False.
+    """
 
     def check(http: gr.Request) -> Any:
         return gr.Button(interactive=busy(http))
 
     quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "queue": False}
-    for trigger in triggers:  # in the browser, at once, since the event itself may be queued
+    for trigger in triggers:  # enabled in the browser, since the event itself may be queued
         trigger(None, None, stop, js=ENABLED, **quiet)
     event = triggers[0](fn, *given, **options) if len(triggers) == 1 else gr.on(list(triggers), fn, *given, **options)
     event.then(check, None, stop, **quiet)

@@ -1,12 +1,13 @@
-"""What a tab is, and how one is loaded.
+"""The interface of a tab, and how tabs are loaded.
 
-A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class with ``title``, ``slug`` (its
-address: ``/?tab=slug``), ``css``, ``__init__(settings)``, ``build()`` (inside a Blocks), ``routes()``, ``health()``,
-``start()`` and ``close()``. Tabs are loaded by path and never as ``spaces.x``: PyPI's package ``spaces``, which
-gradio imports on a Space, has that name. For ``build()`` it has ``visit``, its memory of the visitor (``web/visit.py``);
-after it, it may have ``opens`` and ``offers`` (``web/handover.py``). A tab that is not ready at once has ``ready``, one
-whose work is finished before a stop has ``drain(seconds)``, one with gauges has ``gauges()``, one whose other
-processes can be replaced ``update()``.
+A tab is a folder under ``spaces/`` whose ``app.py`` defines ``TAB``, a class with ``title``, ``slug`` (its URL is
+``/?tab=slug``), ``css``, ``__init__(settings)``, ``build()`` (inside a Blocks), ``routes()``, ``health()``,
+``start()`` and ``close()``. Tabs are loaded by path and never as ``spaces.x``, because Gradio imports the PyPI package
+``spaces`` on a Space.
+
+``visit``, the visitor's state (``web/visit.py``), is set before ``build()``. Optional: ``opens`` and ``offers``, set
+by ``build()`` (``web/handover.py``); ``ready``, if the tab is not ready at once; ``drain(seconds)``, to finish work
+before a stop; ``gauges()``; ``update()``, to replace its worker processes.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ class Tab(Protocol):
 
 
 def load_tab(folder: Path) -> type[Tab]:
-    """``TAB`` of ``folder/app.py``, imported as a package so that it can import its siblings."""
+    """Returns ``TAB`` of ``folder/app.py``, imported as a package so that it can import its siblings."""
     name = f"tab_{folder.name}"
     spec = importlib.util.spec_from_file_location(name, folder / "app.py", submodule_search_locations=[str(folder)])
     assert spec and spec.loader

@@ -1,8 +1,7 @@
 """Serves files for some hours, under names that cannot be guessed.
 
-Knows names, ages and HTTP responses; does not know what is in a file or who requests it.
-Needs no lock: a name is used once, a file appears under it complete or not at all, and removing a
-missing file is no error.
+Independent of the files' content and of who requests them. Needs no lock: names are used once, files appear
+atomically, and removing a missing file is not an error.
 """
 
 from __future__ import annotations
@@ -23,38 +22,37 @@ PREFIX = "/onnx-files"
 NAME = re.compile(r"[A-Za-z0-9_-]{32}\.[a-z0-9]{1,12}")
 UNFINISHED = ".part"
 
-# A response may still read its file for a moment after ``path`` returned it.
+# A response may still open its file shortly after ``path`` returned it.
 GRACE_SECONDS = 60
 
-# A browser downloads the file and never shows or runs it; no cache keeps a copy.
+# Browsers download the file and never render it; caches keep no copy.
 HEADERS = {"Cache-Control": "private, no-store", "X-Content-Type-Options": "nosniff"}
 
 
 class TemporaryFiles:
-    """``folder`` holds nothing else. A file can be fetched for ``hours`` after ``put``."""
+    """``folder`` must contain nothing else. Files can be downloaded for ``hours`` after ``put``."""
 
     def __init__(self, folder: Path, hours: float) -> None:
         assert hours > 0
         self.folder, self.seconds = folder, hours * 3600
 
     def put(self, source: Path, suffix: str = ".onnx") -> str:
-        """Copies ``source`` here and returns the address for it on this host."""
+        """Copies ``source`` to the folder and returns its URL path."""
         name = f"{secrets.token_urlsafe(24)}{suffix}"
         assert NAME.fullmatch(name), suffix
         self.folder.mkdir(parents=True, exist_ok=True)
         self.sweep()
         unfinished = self.folder / f"{name}{UNFINISHED}"
         try:
-            shutil.copyfile(
-                source, unfinished, follow_symlinks=False
-            )  # the copy gets the current time, the source may be old
+            # copyfile sets the current time; the source may be old
+            shutil.copyfile(source, unfinished, follow_symlinks=False)
             unfinished.replace(self.folder / name)
         finally:
             unfinished.unlink(missing_ok=True)
         return f"{PREFIX}/{name}"
 
     def path(self, name: str) -> Path | None:
-        """The file called ``name``; None if the name is malformed, or the file is missing or expired."""
+        """Returns the path of file ``name``, None if the name is malformed or the file is missing or expired."""
         if not NAME.fullmatch(name):
             return None
         path = self.folder / name
@@ -62,7 +60,7 @@ class TemporaryFiles:
         return path if age is not None and age < self.seconds else None
 
     def sweep(self) -> None:
-        """Removes what has expired, and what a crash left unfinished."""
+        """Removes expired files, and incomplete ones left by a crash."""
         self._remove(self.seconds + GRACE_SECONDS)
 
     def clear(self) -> None:
@@ -88,9 +86,9 @@ class TemporaryFiles:
 
 
 def _age(path: Path) -> float | None:
-    """Seconds since ``path`` was written; None if it is no plain file. A link is none."""
+    """Returns the seconds since ``path`` was written, None unless it is a regular file (not a symlink)."""
     try:
-        found = os.lstat(path)
+        status = os.lstat(path)
     except OSError:
         return None
-    return time.time() - found.st_mtime if stat.S_ISREG(found.st_mode) else None
+    return time.time() - status.st_mtime if stat.S_ISREG(status.st_mode) else None

@@ -1,4 +1,4 @@
-"""How the page looks: a theme on system fonts (nothing is fetched), and the little CSS on top."""
+"""The look of the page: a theme with system fonts (nothing is downloaded), and some CSS."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ THEME = gr.themes.Base(
     body_background_fill="*neutral_100",
     body_background_fill_dark="*neutral_950",
     block_shadow="0 1px 3px rgb(0 0 0 / 0.08)",
-    # white on 700 is 5.2 : 1, on 600 only 3.6 : 1
+    # contrast of white on 700 is 5.2 : 1, on 600 only 3.6 : 1
     button_primary_background_fill="*primary_700",
     button_primary_background_fill_hover="*primary_800",
     button_primary_background_fill_dark="*primary_700",
     button_primary_background_fill_hover_dark="*primary_800",
     button_primary_text_color="white",
-    # quiet words: 7 : 1 and more on every ground of the page
+    # subdued text: contrast of at least 7 : 1 on every background of the page
     body_text_color_subdued="*neutral_600",
     body_text_color_subdued_dark="*neutral_400",
     block_info_text_color="*neutral_600",
@@ -40,7 +40,7 @@ THEME = gr.themes.Base(
 TITLE = "Model Workbench"
 DESCRIPTION = "Generate images, inspect models, convert them and verify the result, and train image classifiers."
 
-# in the index itself, before gradio's own styles have come
+# in the index page, applied before Gradio's styles have loaded
 EARLY_CSS = """
 .mw-hidden { position: absolute; width: 1px; height: 1px; margin: -1px; overflow: hidden; clip-path: inset(50%);
   white-space: nowrap; }

@@ -1,8 +1,8 @@
-"""One tab's memory of its visitor: the form in the browser, the last result on the server, both back after a reload.
+"""Restores a tab after a reload: the form from the browser, the last result from the server.
 
-A tab finds its Visit in ``self.visit`` when ``build()`` is called. There it names the widgets of its form
-(``visit.form``), says how a kept value is shown again (``visit.restore``), and keeps one whenever there is a new result
-(``visit.keep``). The shell connects the rest. Knows widgets; does not know what a value is.
+A tab finds its Visit in ``self.visit`` when ``build()`` is called. There it registers the widgets of its form
+(``visit.form``) and how a kept value is shown again (``visit.restore``); later it keeps every new result
+(``visit.keep``). The shell connects the events. Knows widgets, but not what the values are.
 """
 
 from __future__ import annotations
@@ -18,14 +18,16 @@ from gradio.components import Component
 
 from .visits import Visits, is_key
 
-SECRET = "model-workbench"  # the browser's storage is the visitor's own: this hides nothing
-MAX_TEXT = 100_000  # characters of a text field that are taken back
+SECRET = "model-workbench"  # not secret: the storage belongs to the visitor's browser
+MAX_TEXT = 100_000  # longer text fields are not restored
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A page that has just been opened. ``form`` is as the browser kept it, unchecked; ``value`` is None for nothing."""
+    """A page that was just opened. ``form`` is as stored in the browser, unchecked; ``value`` is None if nothing is
+    kept.
+    """
 
     key: str
     form: dict[str, Any]
@@ -36,12 +38,12 @@ Show = Callable[[Arrival], dict[Component, Any] | Awaitable[dict[Component, Any]
 
 
 def visitor() -> gr.BrowserState:
-    """The component with the visitor's key: one a page, for all tabs."""
+    """Returns the component with the visitor's key: one per page, shared by all tabs."""
     return gr.BrowserState("", storage_key="model-workbench-visitor", secret=SECRET)
 
 
 class Visit:
-    """``key`` is the component with the visitor's key, for handlers that want it among their inputs."""
+    """``key`` is the component with the visitor's key, for handlers that need it as an input."""
 
     def __init__(self, slug: str, visits: Visits, key: gr.BrowserState) -> None:
         self.slug, self.key = slug, key
@@ -49,25 +51,29 @@ class Visit:
         self._widgets: dict[str, Component] = {}
         self._show: Show | None = None
         self._outputs: list[Component] = []
-        self._all: list[Component] = []  # of the form and outputs, each once
+        self._all: list[Component] = []  # form and outputs, without duplicates
 
     def form(self, **widgets: Component) -> None:
-        """The values of these come back with the page, as far as the widgets still take them. No files."""
+        """Registers widgets whose values are restored, if the widgets still accept them. Not for files."""
         self._widgets |= widgets
 
     def restore(self, show: Show, outputs: Sequence[Component]) -> None:
-        """``show`` has the page updates (by component, some of ``outputs``) for an Arrival. They win over the form."""
+        """Registers ``show``, which returns updates of some ``outputs`` for an Arrival. They take precedence over the
+        form.
+        """
         self._show, self._outputs = show, list(outputs)
 
     def keep(self, http: gr.Request, value: Any) -> None:
-        """``value`` is what this page shows from now on, in place of the one before; None is nothing."""
+        """Keeps ``value`` as the result of this page, in place of the previous one. None removes it."""
         self._visits.keep(http.session_hash or "", self.slug, value)
 
     def connect(self) -> None:
-        """Once all is built: saves the form whenever it changes, and brings everything back when a page is opened."""
+        """Call once everything is built. Saves the form when it changes, and restores form and result when a page
+        opens.
+        """
         form = gr.BrowserState({}, storage_key=f"model-workbench-{self.slug}", secret=SECRET)
         if self._widgets:
-            # before the form is back, a widget's first value must not take the place of the kept one
+            # a widget's initial value must not overwrite the kept one before the form is restored
             names = json.dumps(list(self._widgets))
             save = f"(kept, ...values) => workbench.form({json.dumps(self.slug)}, kept, {names}, values)"
             changes = [widget.change for widget in self._widgets.values()]
@@ -88,13 +94,14 @@ class Visit:
             w: gr.update(value=form[name]) for name, w in self._widgets.items() if name in form and fits(w, form[name])
         }
         if self._show is not None:
-            found = self._show(Arrival(key if is_key(key) else "", form, value))
-            updates |= await found if isinstance(found, Awaitable) else found
-        return updates or (gr.skip() if len(self._all) == 1 else [gr.skip()] * len(self._all))  # gradio takes no empty dict
+            shown = self._show(Arrival(key if is_key(key) else "", form, value))
+            updates |= await shown if isinstance(shown, Awaitable) else shown
+        # Gradio does not accept an empty dict
+        return updates or (gr.skip() if len(self._all) == 1 else [gr.skip()] * len(self._all))
 
 
 def fits(widget: Component, value: Any) -> bool:
-    """Whether ``widget`` takes a value that the browser kept: a setting or a list may have changed since."""
+    """Whether ``widget`` still accepts a value from the browser: a setting or list of choices may have changed since."""
     if isinstance(widget, gr.Checkbox):
         return isinstance(value, bool)
     if isinstance(widget, gr.Textbox):
@@ -105,8 +112,8 @@ def fits(widget: Component, value: Any) -> bool:
     if isinstance(widget, gr.Slider | gr.Number):
         if value is None:
             return isinstance(widget, gr.Number)
-        plain = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+        finite = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
         low = -math.inf if widget.minimum is None else widget.minimum
         high = math.inf if widget.maximum is None else widget.maximum
-        return plain and low <= value <= high
+        return finite and low <= value <= high
     return False

@@ -1,8 +1,8 @@
 """The last result of each visitor: one value per tab, until it is replaced, expires, or is evicted.
 
-Knows keys, ages and sizes; does not know what a value is, and nothing of gradio. A visitor is 128 random bits that only
-the visitor's browser keeps. A value may have ``close()``, called when it is released; ``folder``, the path of its
-files, whose size counts towards ``MAX_BYTES``; and ``there()``, which says whether its files still exist.
+Knows keys, ages and sizes, but neither what a value is nor Gradio. A visitor is identified by 128 random bits that
+only their browser stores. A value may have ``close()``, called when it is released; ``folder``, the path of its files,
+whose size counts towards ``MAX_BYTES``; and ``there()``, which returns whether its files still exist.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from typing import Any
 
 KEY = re.compile(r"[0-9a-f]{32}")
 MAX_VISITORS = 200
-MAX_BYTES = 8 << 30  # of all folders together
-GONE_SECONDS = 3600.0  # a page may lose its connection and come back
+MAX_BYTES = 8 << 30  # of all folders in total
+GONE_SECONDS = 3600.0  # a page may lose its connection and reconnect
 
 
 @dataclass(slots=True, eq=False)
@@ -32,7 +32,7 @@ class _Item:
 
 @dataclass(slots=True)
 class _Session:
-    """An open page. ``left`` is when its connection ended."""
+    """An open page. ``left`` is the time when its connection ended."""
 
     key: str = ""
     left: float | None = None
@@ -40,39 +40,42 @@ class _Session:
 
 
 def is_key(key: object) -> bool:
-    """Whether this is a visitor's key at all: it comes from the browser."""
+    """Whether ``key``, which comes from the browser, is a valid visitor key."""
     return isinstance(key, str) and KEY.fullmatch(key) is not None
 
 
 class Visits:
-    """An open page holds its values, and so does the store: what another page replaces stays for those who show it."""
+    """Values are reference-counted: held by the store and by each open page.
+
+    If another page of the visitor replaces a value, pages that show it keep it.
+    """
 
     def __init__(self, hours: float, max_visitors: int = MAX_VISITORS, max_bytes: int = MAX_BYTES) -> None:
         self.seconds, self.max_visitors, self.max_bytes = hours * 3600, max_visitors, max_bytes
         self._lock = threading.RLock()
         self._sessions: dict[str, _Session] = {}
-        self._kept: OrderedDict[str, dict[str, _Item]] = OrderedDict()  # by key; who came last stands last
+        self._kept: OrderedDict[str, dict[str, _Item]] = OrderedDict()  # by key; the most recent visitor is last
 
     def arrive(self, session: str, key: str) -> str:
-        """Says whose page ``session`` is. Returns the visitor's key: a new one where ``key`` is none."""
+        """Assigns the page ``session`` to a visitor. Returns the key, a new one if ``key`` is not valid."""
         with self._lock:
             key = key if is_key(key) else secrets.token_hex(16)
             page = self._page(session)
             if session and page.key != key:
                 page.key = key
-                for slug, item in page.items.items():  # kept before the browser had told its key
+                for slug, item in page.items.items():  # kept before the browser sent its key
                     self._store(key, slug, item)
             self.sweep()
             return key
 
     def leave(self, session: str) -> None:
-        """The page's connection has ended; an hour later it lets go what it holds."""
+        """Records that the page's connection ended. Its values are released after ``GONE_SECONDS``."""
         with self._lock:
             if (page := self._sessions.get(session)) is not None:
                 page.left = time.monotonic()
 
     def keep(self, session: str, slug: str, value: Any) -> None:
-        """``value`` takes the place of what this page, and its visitor, had in that tab. None takes it away."""
+        """Replaces the value of this page and its visitor in tab ``slug``. None removes it."""
         item = None if value is None else _Item(value, time.monotonic(), _size(getattr(value, "folder", "")))
         with self._lock:
             page = self._page(session)
@@ -82,7 +85,7 @@ class Visits:
             self.sweep()
 
     def recall(self, session: str, slug: str) -> Any:
-        """What the visitor of this page had last in that tab, or None. The page holds it from now on."""
+        """Returns the visitor's last value in tab ``slug``, or None. The page holds it from now on."""
         with self._lock:
             page = self._page(session)
             item = self._kept.get(page.key, {}).get(slug)
@@ -120,7 +123,7 @@ class Visits:
             self._sessions.clear()
 
     def _page(self, session: str) -> _Session:
-        if not session:  # a client without a page: its files are released like those of a closed page
+        if not session:  # a client without a page: treated like a closed page
             return self._sessions.setdefault(secrets.token_hex(16), _Session(left=time.monotonic()))
         page = self._sessions.setdefault(session, _Session())
         page.left = None
@@ -156,12 +159,12 @@ class Visits:
 
 
 def _size(folder: str) -> int:
-    """Bytes of the plain files in ``folder``."""
+    """Returns the total bytes of the files in ``folder``."""
     total = 0
     for home, _, names in os.walk(folder) if folder else ():
         for name in names:
             try:
                 total += os.lstat(os.path.join(home, name)).st_size
-            except OSError:  # removed meanwhile
+            except OSError:  # removed in the meantime
                 continue
     return total

@@ -1,7 +1,7 @@
-"""A push remote of this repository whose hook deploys: a push that is accepted is a revision that runs.
+"""A git remote whose hook deploys: a push is accepted only if the pushed revision runs.
 
-The remote is a bare repository inside ``.git``. Its pre-receive hook runs ``spaces/deploy.py`` on the commit that
-the push brings; where that fails, git rejects the push and shows the Space's log.
+The remote is a bare repository inside ``.git``. Its pre-receive hook runs ``spaces/deploy.py`` on the pushed commit. If
+that fails, git rejects the push and shows the Space's log.
 """
 
 from __future__ import annotations
@@ -19,14 +19,15 @@ GONE = "0" * 40
 
 
 def git(repository: Path, *words: str) -> str:
-    done = subprocess.run(["git", *words], cwd=repository, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise DeploymentFailed(done.stderr.strip() or f"git {words[0]} failed")
-    return done.stdout.strip()
+    """Run git in ``repository`` and return its output. Raises DeploymentFailed with git's message."""
+    result = subprocess.run(["git", *words], cwd=repository, capture_output=True, text=True, check=False)
+    if result.returncode:
+        raise DeploymentFailed(result.stderr.strip() or f"git {words[0]} failed")
+    return result.stdout.strip()
 
 
 def install(repository: Path, script: Path, remote: str, words: list[str]) -> None:
-    """Adds ``remote``; a push to its main runs ``script --receive`` with ``words``. Again: the new words stand."""
+    """Add ``remote``, where a push to main runs ``script --receive`` with ``words``. A second call replaces the words."""
     if not remote.replace("-", "").replace("_", "").isalnum():
         raise InvalidValue("remote", remote, "letters, digits, '-' and '_'")
     folder = (repository / git(repository, "rev-parse", "--git-common-dir") / f"{remote}.git").resolve()
@@ -44,9 +45,12 @@ def install(repository: Path, script: Path, remote: str, words: list[str]) -> No
 
 
 def received(lines: list[str]) -> str:
-    """The commit of a push, from what git tells a pre-receive hook: ``old new ref`` a line."""
+    """Return the commit of a push from the input of a pre-receive hook: one line ``old new ref`` per ref.
+
+    Raises DeploymentFailed unless the push updates main and nothing else.
+    """
     updates = [line.split() for line in lines if line.strip()]
-    wanted = [new for _, new, ref in updates if ref == BRANCH and new != GONE]
-    if len(updates) != 1 or len(wanted) != 1:
+    commits = [new for _, new, ref in updates if ref == BRANCH and new != GONE]
+    if len(updates) != 1 or len(commits) != 1:
         raise DeploymentFailed("A Space runs one branch: push main, alone (git push <remote> <branch>:main).")
-    return wanted[0]
+    return commits[0]

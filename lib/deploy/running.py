@@ -1,6 +1,6 @@
-"""Whether a Space runs a revision: its stages, what its ``/healthz`` says, and its log where it does not.
+"""Wait until a Space runs a revision: its stage, its ``/healthz``, and its log if it fails.
 
-The stage alone proves nothing: right after a commit the Hub still tells the one before, RUNNING or BUILD_ERROR.
+The stage alone proves nothing: right after a commit, the Hub still returns the previous one, RUNNING or BUILD_ERROR.
 """
 
 from __future__ import annotations
@@ -20,21 +20,21 @@ Say = Callable[[str], None]
 
 LOGS = {"BUILD_ERROR": "build", "RUNTIME_ERROR": "run", "CONFIG_ERROR": "build", "NO_APP_FILE": "build"}
 ENDED = {*LOGS, "PAUSED", "STOPPED", "DELETING"}
-LINES = 200  # of a log, its last ones
-EVERY = 1.0  # seconds between two looks
-AGAIN = 30.0  # seconds after which a stage that lasts is told again
-STALE = 90.0  # seconds after which a stage is believed that was there before the commit
+LINES = 200  # last lines of a log
+EVERY = 1.0  # polling interval in seconds
+AGAIN = 30.0  # seconds after which an unchanged stage is printed again
+STALE = 90.0  # seconds after which a stage that is the same as before the commit is trusted
 COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")
 
 
 def stage(space: Space) -> str:
-    """The Hub's word, in capitals; raises DeploymentFailed where it cannot be asked."""
+    """Return the stage from the Hub, in capitals. Raises DeploymentFailed if the Hub cannot be reached."""
     with space.told():
         return str(space.api.get_space_runtime(space.name).stage)
 
 
 def health(space: Space) -> dict:
-    """What the Space's own ``/healthz`` says; empty where nothing of ours answers."""
+    """Return the response of the Space's ``/healthz``, or {} if it gives none."""
     assert space.info
     token = get_token() if space.info.private else None
     try:
@@ -42,39 +42,39 @@ def health(space: Space) -> dict:
             f"{space.info.host}/healthz",
             headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=10,
-            follow_redirects=False,  # a token goes to the Space only
+            follow_redirects=False,  # send the token only to the Space
         )
-        found = answer.json() if answer.status_code == 200 else {}
+        content = answer.json() if answer.status_code == 200 else {}
     except (httpx2.HTTPError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}
 
 
 def wait(space: Space, revision: str, before: str, say: Say, *, timeout: float, stale: float = STALE) -> None:
-    """Returns when the Space serves ``revision`` and is ready.
+    """Wait until the Space serves ``revision`` and is ready.
 
-    ``before`` is the stage before the commit. Raises DeploymentFailed, with the log, where the Space ends in another
-    stage, says that its model cannot be loaded, or is not there after ``timeout`` seconds.
+    ``before``: the stage before the commit; times are in seconds. Raises DeploymentFailed, with the log, if the Space ends
+    in an error stage, cannot load its model, or is not ready after ``timeout``.
     """
     start = time.monotonic()
-    moved, shown, told = False, "", 0.0
-    while (passed := time.monotonic() - start) < timeout:
+    changed, shown, printed_at = False, "", 0.0
+    while (elapsed := time.monotonic() - start) < timeout:
         try:
-            now = stage(space)
-        except DeploymentFailed as error:  # the Hub hiccups: it may know better in a moment
-            now = shown or before
-            say(f"{_clock(passed)} {error.message}")
-        moved = moved or now != before
-        if now != shown or passed - told > AGAIN:
-            say(f"{_clock(passed)} {now}")
-            shown, told = now, passed
-        if now in ENDED and (moved or passed > stale):
-            raise DeploymentFailed(f"The Space ended in {now}.", log(space, LOGS.get(now, "run")))
-        if now == "SLEEPING" or now.startswith("RUNNING"):
-            found = health(space)
-            if found.get("revision") == revision and found.get("status") != "loading":
-                if found.get("status") == "failed":
-                    raise DeploymentFailed(f"The Space runs, and has no model: {found.get('error')}", log(space, "run"))
+            current = stage(space)
+        except DeploymentFailed as error:  # a temporary error of the Hub
+            current = shown or before
+            say(f"{_clock(elapsed)} {error.message}")
+        changed = changed or current != before
+        if current != shown or elapsed - printed_at > AGAIN:
+            say(f"{_clock(elapsed)} {current}")
+            shown, printed_at = current, elapsed
+        if current in ENDED and (changed or elapsed > stale):
+            raise DeploymentFailed(f"The Space ended in {current}.", log(space, LOGS.get(current, "run")))
+        if current == "SLEEPING" or current.startswith("RUNNING"):
+            status = health(space)
+            if status.get("revision") == revision and status.get("status") != "loading":
+                if status.get("status") == "failed":
+                    raise DeploymentFailed(f"The Space runs, and has no model: {status.get('error')}", log(space, "run"))
                 return
         time.sleep(min(EVERY, timeout))
     raise DeploymentFailed(
@@ -84,7 +84,7 @@ def wait(space: Space, revision: str, before: str, say: Say, *, timeout: float, 
 
 
 def log(space: Space, kind: str) -> str:
-    """The last lines of the Space's ``build`` or ``run`` log, without colours; says so where there is none."""
+    """Return the last lines of the Space's ``build`` or ``run`` log, without colours, or a note if there is none."""
     text = ""
     try:
         for part in space.api.fetch_space_logs(space.name, build=kind == "build"):

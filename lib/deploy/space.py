@@ -1,8 +1,8 @@
-"""The Space's repository: what differs from ours, and one commit that makes it the same.
+"""The Space's repository: its differences from ours, and a single commit that removes them.
 
-One commit, because a Space builds at every commit: ``hf upload`` cuts many files into several, and the Space is broken
-between the first and the last. The Hub's hook refuses binary files that a plain ``git push`` of this history brings;
-``create_commit`` uploads them beside the commit, so the history stays as it is.
+A single commit, because a Space builds at every commit: ``hf upload`` splits many files into several commits, and the
+Space is broken in between. The Hub's hook rejects the binary files in a plain ``git push`` of this history;
+``create_commit`` uploads them separately, so the history need not change.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from lib.deploy import DeploymentFailed
 from lib.deploy.tree import Files
 from lib.errors import InvalidValue
 
-KEPT = ".gitattributes"  # the Hub's own: without it a Space would check out pointers instead of weights
-ZERO_GPU = "zero-a10g"  # the Hub's name for ZeroGPU, whatever GPU it lends
+KEPT = ".gitattributes"  # created by the Hub; without it, a Space checks out pointers instead of weights
+ZERO_GPU = "zero-a10g"  # the Hub's name for ZeroGPU, whatever the GPU
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Paths, sorted. ``new`` and ``changed`` go up, ``gone`` is deleted."""
+    """Sorted paths. ``new`` and ``changed`` are uploaded, ``gone`` are deleted."""
 
     new: list[str]
     changed: list[str]
@@ -38,19 +38,19 @@ class Difference:
 
 
 class Space:
-    """One Space of the Hub that ``huggingface_hub`` is set to, with its token."""
+    """A Space on the Hub, accessed with the endpoint and token of ``huggingface_hub``."""
 
     def __init__(self, name: str) -> None:
-        """``name``: ``owner/name``; anything else raises InvalidValue."""
+        """``name``: ``owner/name``. Raises InvalidValue for anything else."""
         if name.count("/") != 1:
             raise InvalidValue("space", name, "owner/name")
         self.name = name
         self.api = HfApi()
-        self.info: SpaceInfo | None = None  # None: there is no such Space, or not for this token
+        self.info: SpaceInfo | None = None  # None: the Space does not exist or is not visible
 
     @contextmanager
     def told(self) -> Iterator[None]:
-        """Turns what the Hub and the network say into DeploymentFailed."""
+        """Turn errors of the Hub and the network into DeploymentFailed, and an invalid name into InvalidValue."""
         try:
             yield
         except HFValidationError:
@@ -63,24 +63,25 @@ class Space:
             raise DeploymentFailed(
                 f"The Hub gave no token to this workflow: {error}. Check the Space's trusted publisher."
             ) from error
-        except ValueError as error:  # the card, checked before anything goes up
+        except ValueError as error:  # the card, which is checked before the upload
             raise DeploymentFailed(str(error)) from error
 
     def _refusal(self, error: HfHubHTTPError) -> str:
         status = error.response.status_code
-        said = error.server_message or str(error).splitlines()[0]
+        text = error.server_message or str(error).splitlines()[0]
         if status in (401, 403):
             return (
-                f"The Hub does not let you write to {self.name} ({said}). Log in with `hf auth login`, or set HF_TOKEN to a "
+                f"The Hub does not let you write to {self.name} ({text}). Log in with `hf auth login`, or set HF_TOKEN to a "
                 "token that may write to it."
             )
         if status == 402:
-            return f"The Hub wants a paid plan for this ({said}). ZeroGPU is free: --hardware zerogpu."
+            return f"The Hub wants a paid plan for this ({text}). ZeroGPU is free: --hardware zerogpu."
         if status == 412:
             return f"Somebody else has just changed {self.name}. Deploy again."
-        return f"The Hub answered {status}: {said}"
+        return f"The Hub answered {status}: {text}"
 
     def look(self) -> None:
+        """Fetch ``info`` from the Hub."""
         with self.told():
             try:
                 self.info = self.api.space_info(self.name)
@@ -88,6 +89,7 @@ class Space:
                 self.info = None
 
     def create(self, hardware: str | None, private: bool) -> None:
+        """Create the Space. ``hardware``: the Hub's name for it, None for the default."""
         with self.told():
             self.api.create_repo(
                 self.name,
@@ -101,7 +103,7 @@ class Space:
             raise DeploymentFailed(f"The Hub made {self.name} and does not show it. Deploy again.")
 
     def set_hardware(self, hardware: str) -> bool:
-        """Asks for it; False where the Space has it, or has been asked, already."""
+        """Request hardware. Returns False if the Space already has it or it is already requested."""
         with self.told():
             if self.api.get_space_runtime(self.name).requested_hardware == hardware:
                 return False
@@ -109,32 +111,33 @@ class Space:
             return True
 
     def rebuild(self) -> None:
-        """Builds what is there once more, without a cache."""
+        """Rebuild the Space without a cache."""
         with self.told():
             self.api.restart_space(self.name, factory_reboot=True)
 
     def difference(self, files: Files) -> Difference:
-        there = self._files() if self.info else {}
-        gone = there.keys() - files.keys() - {KEPT}
-        changed = [path for path in files.keys() & there.keys() if not _same(there[path], files[path])]
-        return Difference(sorted(files.keys() - there.keys()), sorted(changed), sorted(gone))
+        """Compare ``files`` with the Space's repository."""
+        remote_files = self._files() if self.info else {}
+        gone = remote_files.keys() - files.keys() - {KEPT}
+        changed = [path for path in files.keys() & remote_files.keys() if not _same(remote_files[path], files[path])]
+        return Difference(sorted(files.keys() - remote_files.keys()), sorted(changed), sorted(gone))
 
     def commit(self, files: Files, difference: Difference, title: str, text: str) -> None:
-        """One commit on the Space's ``main``; refused where somebody committed after ``look``."""
+        """Make one commit on the Space's ``main``. Raises DeploymentFailed if somebody committed after ``look``."""
         assert self.info
-        going = [CommitOperationAdd(p, files[p]) for p in difference.new + difference.changed]
-        gone = [CommitOperationDelete(p, is_folder=False) for p in difference.gone]
+        additions = [CommitOperationAdd(p, files[p]) for p in difference.new + difference.changed]
+        deletions = [CommitOperationDelete(p, is_folder=False) for p in difference.gone]
         with self.told():
             self.api.create_commit(
                 self.name,
-                [*gone, *going],
+                [*deletions, *additions],
                 repo_type="space",
                 commit_message=title,
                 commit_description=text,
                 parent_commit=self.info.sha,
             )
             missing = sorted(files.keys() - self._files().keys())
-        if missing:  # a .gitignore of the Space made the Hub leave them out
+        if missing:  # the Hub skips files that the Space's .gitignore matches
             raise DeploymentFailed(f"The Hub left out {', '.join(missing[:5])}. Deploy again.")
 
     def _files(self) -> dict[str, RepoFile]:

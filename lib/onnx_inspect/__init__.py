@@ -1,1 +1,1 @@
-"""Look inside an ONNX model: open, summary, cost, check, run, build, compare, report."""
+"""Inspect ONNX models: summary, cost, checks, runs, comparison, and conversion from and to ONNX text."""

@@ -1,6 +1,6 @@
-"""MACs of control flow: the larger branch of an If, the body of a Loop or Scan as often as it runs.
+"""Count the MACs of control flow: the larger branch of an If, and the body of a Loop or Scan times its trip count.
 
-Nodes inside that cannot be counted are listed, and the sum is over the others.
+Inner nodes that cannot be counted are listed and left out of the sum.
 """
 
 from __future__ import annotations
@@ -13,22 +13,22 @@ SAME = {"Identity", "Cast"}
 
 
 def count_macs(node: Node, numbers: dict[str, float]) -> MacCount:
-    """``numbers``: values known without a run, by name (``propagate.complete``)."""
+    """Count the MACs of a node with its bodies. ``numbers``: values known without a run (``propagate.complete``)."""
     if not node.bodies:
         return single(node)
-    passes = [_body(body, numbers) for body in node.bodies.values()]
+    counts = [_body(body, numbers) for body in node.bodies.values()]
     if node.op_type == "If":
-        largest = max(passes, key=lambda one: one.macs or 0, default=MacCount(0))
-        left: dict[tuple[str, str], int] = {}
-        for one in passes:  # only one of them runs
-            left = {key: max(left.get(key, 0), one.not_counted.get(key, 0)) for key in left | one.not_counted}
-        return MacCount(largest.macs, _reason(left), left, largest.by)
-    body = passes[0] if passes else MacCount(0)
+        largest = max(counts, key=lambda one: one.macs or 0, default=MacCount(0))
+        uncounted: dict[tuple[str, str], int] = {}
+        for one in counts:  # only one of them runs
+            uncounted = {key: max(uncounted.get(key, 0), one.not_counted.get(key, 0)) for key in uncounted | one.not_counted}
+        return MacCount(largest.macs, _reason(uncounted), uncounted, largest.by)
+    body = counts[0] if counts else MacCount(0)
     if not body.macs:
         return MacCount(0, _reason(body.not_counted), body.not_counted)
-    trips, why = _trips(node, numbers)
+    trips, description = _trips(node, numbers)
     if trips is None:
-        reason = f"its body ({body.macs:,} MACs a pass) runs {why}"
+        reason = f"its body ({body.macs:,} MACs a pass) runs {description}"
         return MacCount(None, reason, {(node.operator, reason): 1} | body.not_counted)
     if trips * body.macs > MAX_EXACT:
         return MacCount(None, "more than can be", {(node.operator, "more than can be"): 1})
@@ -38,15 +38,15 @@ def count_macs(node: Node, numbers: dict[str, float]) -> MacCount:
 
 
 def _body(nodes: list[Node], numbers: dict[str, float]) -> MacCount:
-    out = MacCount(0)
+    total = MacCount(0)
     for node in nodes:
-        one = count_macs(node, numbers)
-        out.macs = (out.macs or 0) + (one.macs or 0)
-        for key, n in one.not_counted.items():
-            out.not_counted[key] = out.not_counted.get(key, 0) + n
-        for operator, n in one.by.items():
-            out.by[operator] = out.by.get(operator, 0) + n
-    return out
+        count = count_macs(node, numbers)
+        total.macs = (total.macs or 0) + (count.macs or 0)
+        for key, n in count.not_counted.items():
+            total.not_counted[key] = total.not_counted.get(key, 0) + n
+        for operator, n in count.by.items():
+            total.by[operator] = total.by.get(operator, 0) + n
+    return total
 
 
 def _reason(left: dict[tuple[str, str], int]) -> str:
@@ -55,34 +55,34 @@ def _reason(left: dict[tuple[str, str], int]) -> str:
 
 
 def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
-    """How often the body runs, and ""; or None and a description if that depends on values."""
+    """Return the trip count and "", or None and a description if the count depends on values."""
     unknown = "an unknown number of times"
     if node.op_type == "Scan":
         scanned = node.type_of(len(node.inputs) - int(node.attribute("num_scan_inputs", 1)))
         axis = (node.attribute("scan_input_axes") or [0])[0]
         shape = (scanned.shape if scanned else None) or ()
-        found = shape[axis] if -len(shape) <= axis < len(shape) else None
-        return (found, "") if isinstance(found, int) else (None, unknown)
+        length = shape[axis] if -len(shape) <= axis < len(shape) else None
+        return (length, "") if isinstance(length, int) else (None, unknown)
     if node.op_type != "Loop" or not node.inputs:
         return None, unknown
-    most = numbers.get(node.inputs[0])
-    if most is None or not 0 <= most < MAX_EXACT:
+    max_trips = numbers.get(node.inputs[0])
+    if max_trips is None or not 0 <= max_trips < MAX_EXACT:
         return None, unknown
     if _ends_by_trip_count_only(node, numbers):
-        return int(most), ""
-    return None, f"up to {int(most):,} times, as its condition decides"
+        return int(max_trips), ""
+    return None, f"up to {int(max_trips):,} times, as its condition decides"
 
 
 def _ends_by_trip_count_only(node: Node, numbers: dict[str, float]) -> bool:
-    """Whether only the trip count ends the loop: its condition is true and the body returns it unchanged."""
-    first = node.inputs[1] if len(node.inputs) > 1 else ""
-    if first and not numbers.get(first):
+    """Return whether only the trip count ends the loop: its condition is true and the body returns it unchanged."""
+    condition = node.inputs[1] if len(node.inputs) > 1 else ""
+    if condition and not numbers.get(condition):
         return False
     graph = node.attribute("body")
     if graph is None or len(graph.input) < 2 or not graph.output:
         return False
-    made = {name: inner for inner in graph.node for name in inner.output}
+    producers = {name: inner for inner in graph.node for name in inner.output}
     name = graph.output[0].name
-    while (inner := made.get(name)) is not None and inner.op_type in SAME and inner.input:
+    while (inner := producers.get(name)) is not None and inner.op_type in SAME and inner.input:
         name = inner.input[0]
     return name == graph.input[1].name or bool(numbers.get(name))

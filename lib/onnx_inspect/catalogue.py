@@ -1,4 +1,4 @@
-"""What examples there are, in words and as text; needs no onnx, so a page may import it."""
+"""Descriptions of the examples and their ONNX text. Does not import onnx, so a page may import it."""
 
 from __future__ import annotations
 

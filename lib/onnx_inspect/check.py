@@ -1,4 +1,4 @@
-"""Is the model valid? ``onnx.checker`` in full, sizes against the file, and the lints; all as Problems."""
+"""Validate a model: ``onnx.checker`` with full checks, tensor sizes against the file, and the lints."""
 
 from __future__ import annotations
 
@@ -18,11 +18,14 @@ from lib.onnx_inspect.shapes import write_skeleton
 from lib.onnx_model.open import Model, bits, byte_size, count, dtype_name, tensors
 from lib.onnx_model.words import clean
 
-MAX_PER_KIND = 50  # problems of one kind; the rest is a number
+MAX_PER_KIND = 50  # listed problems per kind; the rest is only counted
 
 
 def guarded(problems: list[Problem], where: str, function: Callable[..., Any], *arguments: Any) -> Any:
-    """``function``'s result; None with a problem when onnx refuses. onnx raises many kinds of errors."""
+    """Call ``function`` and return its result, or append a problem and return None if it fails.
+
+    onnx raises many kinds of errors, so all but MemoryError are caught.
+    """
     try:
         return function(*arguments)
     except MemoryError:
@@ -35,12 +38,12 @@ def guarded(problems: list[Problem], where: str, function: Callable[..., Any], *
 
 
 def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -> list[Problem]:
-    """Errors first of the tensors, then of onnx's checker, then what the lints found."""
+    """Return the problems of the tensors, then of onnx's checker and the node order, then of the lints."""
     problems = _tensors(model)
     for file, n in islice(missing(model).items(), MAX_PER_KIND):
         text = f"the values of {n:,} tensor{'s are' if n > 1 else ' are'} in {file[:200]!r}, which was not uploaded"
         problems.append(Problem("error", file, text, "Add that file: it completes the model.", "external data"))
-    if not model.missing:  # the checker would only repeat it, for the first tensor
+    if not model.missing:  # otherwise the checker would only report the first missing tensor again
         path = write_skeleton(model, _inferable(model.proto), folder)
         guarded(problems, "model", _full_check, path)
     problems += wiring.order(nodes)
@@ -56,17 +59,17 @@ def check(model: Model, inferred: ModelProto, nodes: list[Node], folder: Path) -
 
 
 def missing(model: Model) -> dict[str, int]:
-    """Files of external data that are not there, and how many tensors are in each."""
-    found: dict[str, int] = {}
+    """Return the missing files of external data and the number of tensors in each."""
+    counts: dict[str, int] = {}
     for where, tensor in tensors(model.proto):
         if where in model.missing:
             name = next((e.value for e in tensor.external_data if e.key == "location"), "")
-            found[name] = found.get(name, 0) + 1
-    return found
+            counts[name] = counts.get(name, 0) + 1
+    return counts
 
 
 def _inferable(proto: ModelProto) -> ModelProto:
-    """With MeanVarianceNormalization's default axes written out: onnx (1.23) cannot infer its own definition without."""
+    """Write out the default axes of MeanVarianceNormalization: onnx 1.23 cannot infer its own definition without them."""
     if not any(n.op_type == "MeanVarianceNormalization" for n in proto.graph.node):
         return proto
     copy = ModelProto()
@@ -78,7 +81,7 @@ def _inferable(proto: ModelProto) -> ModelProto:
 
 
 def _linted(lint: Lint, subject: Subject) -> list[Problem]:
-    """A lint may trip over a damaged tensor or node; the checker has said what is wrong with that."""
+    """Run a lint. It may fail on a damaged tensor or node, which the checker reports."""
     try:
         return list(lint(subject))
     except MemoryError:
@@ -93,22 +96,26 @@ def _full_check(path: Path) -> None:
 
 
 def _tensors(model: Model) -> list[Problem]:
-    """Declared sizes against bytes present: a shape of 10⁹ elements with ten bytes behind it."""
-    out = []
+    """Compare the declared sizes with the stored bytes, such as a shape of 10⁹ elements with ten bytes of data."""
+    problems = []
     for where, tensor in tensors(model.proto):
         if where in model.missing:
             continue
         if any(d < 0 for d in tensor.dims):
-            out.append(Problem("error", where, f"a dimension is negative: {list(tensor.dims)}", "Export the model again."))
+            problems.append(
+                Problem("error", where, f"a dimension is negative: {list(tensor.dims)}", "Export the model again.")
+            )
             continue
         if not bits(tensor.data_type) and tensor.data_type != onnx.TensorProto.STRING:
-            out.append(Problem("error", where, f"its dtype ({dtype_name(tensor.data_type)}) is none that onnx knows", ""))
+            problems.append(
+                Problem("error", where, f"its dtype ({dtype_name(tensor.data_type)}) is none that onnx knows", "")
+            )
             continue
         payload = model.payload(tensor)
         raw = payload.field == 9 if payload else tensor.HasField("raw_data")
         held = payload.length if payload else len(tensor.raw_data)
         if raw and held != byte_size(tensor):
-            out.append(
+            problems.append(
                 Problem(
                     "error",
                     where,
@@ -122,16 +129,21 @@ def _tensors(model: Model) -> list[Problem]:
             text = (
                 f"it declares {count(tensor):,} elements of {dtype_name(tensor.data_type)} and holds {held:,} bytes of them"
             )
-            out.append(
+            problems.append(
                 Problem("error", where, text, "The file is damaged or was not finished: save it again.", "tensor size")
             )
         elif not raw and not payload and count(tensor) > 64 and not _values(tensor):
-            out.append(Problem("error", where, f"it declares {count(tensor):,} elements and holds none", "Save it again."))
-    return out[:MAX_PER_KIND]
+            problems.append(
+                Problem("error", where, f"it declares {count(tensor):,} elements and holds none", "Save it again.")
+            )
+    return problems[:MAX_PER_KIND]
 
 
 def _may_hold(field: int, length: int, tensor: onnx.TensorProto) -> bool:
-    """Typed payloads: float_data and double_data have 4 and 8 bytes a number, the others 1 to 10 (varints)."""
+    """Return whether a typed payload of ``length`` bytes can hold the tensor's elements.
+
+    float_data and double_data store 4 and 8 bytes per number, the other fields 1 to 10 (varints).
+    """
     numbers = count(tensor) * (2 if dtype_name(tensor.data_type).startswith("complex") else 1)
     if field in (4, 10):
         return length == numbers * (4 if field == 4 else 8)

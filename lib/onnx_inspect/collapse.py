@@ -1,4 +1,4 @@
-"""The file that a graph viewer is given: the model itself, its skeleton, or a collapsed view of a big graph."""
+"""Write the files for a graph viewer: the model itself, its skeleton, or a collapsed view of a big graph."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from onnx import GraphProto, ModelProto, NodeProto, TensorProto, helper
 from lib.onnx_inspect.graph import free_values
 from lib.onnx_model.open import Model, tensors
 
-WHOLE = 32 << 20  # bytes; a bigger file goes to the viewer without its weights
-MAX_NODES = 3000  # nodes; Netron is slow above
-GROUPS = 400  # nodes of a collapsed view at most
+WHOLE = 32 << 20  # bytes; a bigger file is written without its weights
+MAX_NODES = 3000  # Netron is slow with more
+GROUPS = 400  # maximum nodes of a collapsed view
 
 
 def write(model: Model, folder: Path) -> None:
-    """``graph.onnx``, and ``collapsed.onnx`` where the graph has more than 3,000 nodes."""
+    """Write ``graph.onnx``, and ``collapsed.onnx`` if the graph has more than 3,000 nodes."""
     if model.externals or model.missing or model.path.stat().st_size > WHOLE:
         copy = ModelProto()
         copy.CopyFrom(model.proto)
         for _, tensor in tensors(copy):
             if tensor.data_location == TensorProto.EXTERNAL:
-                tensor.ClearField("external_data")  # the viewer would ask our server for a file of that name
+                tensor.ClearField("external_data")  # the viewer would request that file from our server
                 tensor.ClearField("data_location")
         (folder / "graph.onnx").write_bytes(copy.SerializeToString())
     else:
@@ -33,10 +33,10 @@ def write(model: Model, folder: Path) -> None:
 
 
 def collapsed(model: ModelProto) -> ModelProto:
-    """Neighbouring nodes of one module as one node. Neighbours in a sorted graph cannot form a cycle.
+    """Merge consecutive nodes of one module into one node. In a sorted graph this cannot create a cycle.
 
-    The module is the node's name up to a depth of its "/" or "." that leaves at most 400 groups; where
-    names tell nothing, equal runs of nodes.
+    The module is the node's name, cut at the depth of "/" or "." that gives at most 400 groups. If no depth does, runs
+    of equal length are merged.
     """
     graph, nodes = model.graph, list(model.graph.node)
     paths = [n.name.replace(".", "/").strip("/").split("/")[:-1] for n in nodes]
@@ -49,21 +49,21 @@ def collapsed(model: ModelProto) -> ModelProto:
     if not 1 < len(runs) <= GROUPS:
         step = -(-len(nodes) // GROUPS)
         runs = [(f"nodes {k} to {min(k + step, len(nodes)) - 1}", nodes[k : k + step]) for k in range(0, len(nodes), step)]
-    held = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+    weights = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
     last: dict[str, int] = {name: k for k, (_, run) in enumerate(runs) for n in run for name in _reads(n)}
     outputs = {v.name for v in graph.output}
-    out = GraphProto(name=graph.name, input=[v for v in graph.input if v.name not in held], output=graph.output)
+    view = GraphProto(name=graph.name, input=[v for v in graph.input if v.name not in weights], output=graph.output)
     for k, (key, run) in enumerate(runs):
-        made = {name for n in run for name in n.output if name}
-        read = dict.fromkeys(i for n in run for i in _reads(n) if i and i not in made and i not in held)
-        kept = [name for n in run for name in n.output if name and (last.get(name, -1) > k or name in outputs)]
-        short = "/".join(key.split("/")[-2:])[-18:] or "top"  # a viewer cuts long ones in the middle; the name has it all
+        produced = {name for n in run for name in n.output if name}
+        consumed = dict.fromkeys(i for n in run for i in _reads(n) if i and i not in produced and i not in weights)
+        exported = [name for n in run for name in n.output if name and (last.get(name, -1) > k or name in outputs)]
+        short = "/".join(key.split("/")[-2:])[-18:] or "top"  # viewers truncate long labels; the name is complete
         label = f"{short} ×{len(run)}" if len(run) > 1 else run[0].op_type
-        out.node.append(helper.make_node(label, list(read), kept, name=key or f"run {k}", domain="collapsed"))
-    return helper.make_model(out, opset_imports=[*model.opset_import, helper.make_opsetid("collapsed", 1)])
+        view.node.append(helper.make_node(label, list(consumed), exported, name=key or f"run {k}", domain="collapsed"))
+    return helper.make_model(view, opset_imports=[*model.opset_import, helper.make_opsetid("collapsed", 1)])
 
 
 def _reads(node: NodeProto) -> list[str]:
-    """Its inputs, and what its subgraphs read from outside."""
+    """Return the node's inputs and the outer values that its subgraphs read."""
     inner = [g for a in node.attribute for g in ([a.g] if a.HasField("g") else []) + list(a.graphs)]
     return [*node.input, *sorted(set().union(*map(free_values, inner)))]

@@ -1,4 +1,4 @@
-"""What changed between two models: nodes, values, initializers, versions. Works on structure, then on values."""
+"""Compare two models: versions, inputs and outputs, initializers and nodes."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lib.onnx_inspect import graph, shapes
 from lib.onnx_inspect.report import cut, shape_text
 from lib.onnx_model.open import Model, dtype_name
 
-PIECE = 1 << 22  # elements looked at together
+PIECE = 1 << 22  # elements compared at a time
 Weight = TensorProto | SparseTensorProto
 PLAIN = {getattr(AttributeProto, n) for n in ("INT", "FLOAT", "STRING", "INTS", "FLOATS", "STRINGS")}
 MAX_TEXT = 300  # characters of a name or a description in the answer
@@ -25,20 +25,20 @@ MAX_ROWS = 500  # rows of each kind in the answer
 
 
 def compare(a: Model, b: Model, rtol: float, atol: float) -> dict[str, Any]:
-    """``a`` is the old model, ``b`` the new one; initializers are equal within |a-b| <= atol + rtol·|b|.
+    """Compare the old model ``a`` with the new one ``b``. Initializers are equal within |a-b| <= atol + rtol·|b|.
 
-    Answers ``same`` and rows of {kind, change, name, before, after} with change one of added, removed,
-    renamed, changed; ``counts`` has how many of each, also where rows were left out.
+    Returns ``same`` and ``rows`` of {kind, change, name, before, after}, where change is added, removed, renamed or
+    changed. ``counts`` has the totals by kind and change, also for rows beyond ``MAX_ROWS``.
     """
     rows = [*_versions(a, b), *_values(a, b), *_initializers(a, b, rtol, atol), *_nodes(a, b)]
     counts: dict[str, Counter[str]] = {}
-    kept: list[dict[str, str]] = []
+    listed: list[dict[str, str]] = []
     for row in rows:
-        one = counts.setdefault(row["kind"], Counter())
-        one[row["change"]] += 1
-        if sum(one.values()) <= MAX_ROWS:
-            kept.append({key: cut(text, MAX_TEXT) for key, text in row.items()})
-    return {"same": not rows, "counts": {k: dict(v) for k, v in counts.items()}, "rows": kept, "rtol": rtol, "atol": atol}
+        counter = counts.setdefault(row["kind"], Counter())
+        counter[row["change"]] += 1
+        if sum(counter.values()) <= MAX_ROWS:
+            listed.append({key: cut(text, MAX_TEXT) for key, text in row.items()})
+    return {"same": not rows, "counts": {k: dict(v) for k, v in counts.items()}, "rows": listed, "rtol": rtol, "atol": atol}
 
 
 def _row(kind: str, change: str, name: str, before: object = "", after: object = "") -> dict[str, str]:
@@ -48,69 +48,69 @@ def _row(kind: str, change: str, name: str, before: object = "", after: object =
 def _versions(a: Model, b: Model) -> list[dict[str, str]]:
     def versions(model: Model) -> dict[str, object]:
         p = model.proto
-        one = {
+        by_name = {
             "IR version": p.ir_version,
             "producer": f"{p.producer_name} {p.producer_version}".strip(),
             "graph": p.graph.name,
         }
-        one |= {"doc_string": p.doc_string, "model_version": p.model_version, "domain": p.domain}
-        one |= {f"opset {o.domain or 'ai.onnx'}": o.version for o in p.opset_import}
-        return one | {f"metadata {m.key}": m.value for m in p.metadata_props}
+        by_name |= {"doc_string": p.doc_string, "model_version": p.model_version, "domain": p.domain}
+        by_name |= {f"opset {o.domain or 'ai.onnx'}": o.version for o in p.opset_import}
+        return by_name | {f"metadata {m.key}": m.value for m in p.metadata_props}
 
     return _by_name("model", versions(a), versions(b))
 
 
 def _by_name(kind: str, old: dict[str, Any], new: dict[str, Any]) -> list[dict[str, str]]:
-    out = [_row(kind, "removed", n, v) for n, v in old.items() if n not in new]
-    out += [_row(kind, "added", n, "", v) for n, v in new.items() if n not in old]
-    return out + [_row(kind, "changed", n, v, new[n]) for n, v in old.items() if n in new and v != new[n]]
+    rows = [_row(kind, "removed", n, v) for n, v in old.items() if n not in new]
+    rows += [_row(kind, "added", n, "", v) for n, v in new.items() if n not in old]
+    return rows + [_row(kind, "changed", n, v, new[n]) for n, v in old.items() if n in new and v != new[n]]
 
 
 def _values(a: Model, b: Model) -> list[dict[str, str]]:
-    out = []
+    rows = []
     for kind in ("input", "output"):
 
         def types(model: Model, kind: str = kind) -> dict[str, str]:
-            found = {v.name: shapes.of(v.type) for v in getattr(model.proto.graph, kind)}
-            return {n: f"{k.dtype} {shape_text(None if k.shape is None else list(k.shape))}" for n, k in found.items()}
+            by_name = {v.name: shapes.of(v.type) for v in getattr(model.proto.graph, kind)}
+            return {n: f"{k.dtype} {shape_text(None if k.shape is None else list(k.shape))}" for n, k in by_name.items()}
 
-        out += _renamed(_by_name(kind, types(a), types(b)))
-    return out
+        rows += _renamed(_by_name(kind, types(a), types(b)))
+    return rows
 
 
 def _renamed(rows: list[dict[str, str]]) -> list[dict[str, str]]:
-    """Merges removed and added rows of equal content into renamed ones; several of equal content are paired in order."""
+    """Merge removed and added rows of equal content into renamed ones. Rows of equal content are paired in order."""
     twins: dict[str, list[dict[str, str]]] = {}
     for row in reversed([r for r in rows if r["change"] == "added"]):
         twins.setdefault(row["after"], []).append(row)
-    out = []
+    merged = []
     for row in rows:
-        same = twins.get(row["before"]) if row["change"] == "removed" else None
-        if same:
-            twin = same.pop()
-            out.append(_row(row["kind"], "renamed", f"{row['name']} → {twin['name']}", row["before"], twin["after"]))
+        candidates = twins.get(row["before"]) if row["change"] == "removed" else None
+        if candidates:
+            twin = candidates.pop()
+            merged.append(_row(row["kind"], "renamed", f"{row['name']} → {twin['name']}", row["before"], twin["after"]))
         elif row["change"] != "added":
-            out.append(row)
-    left = {id(row) for same in twins.values() for row in same}
-    return out + [r for r in rows if id(r) in left]
+            merged.append(row)
+    unmatched = {id(row) for candidates in twins.values() for row in candidates}
+    return merged + [r for r in rows if id(r) in unmatched]
 
 
 def _initializers(a: Model, b: Model, rtol: float, atol: float) -> list[dict[str, str]]:
-    """Initializers by name; the others by type and exact values, as renamed ones."""
+    """Compare initializers by name, and the remaining ones by type and exact values to find renamed ones."""
     old, new = _weights(a), _weights(b)
-    out = []
+    rows_by_name = []
     for name in old:
         if name not in new:
             continue
         if _kind(old[name]) != _kind(new[name]):
-            out.append(_row("initializer", "changed", name, _kind(old[name]), _kind(new[name])))
+            rows_by_name.append(_row("initializer", "changed", name, _kind(old[name]), _kind(new[name])))
         elif gap := _difference(a, old[name], b, new[name], rtol, atol):
-            out.append(_row("initializer", "changed", name, _kind(old[name]), gap))
-    gone, came = {n: t for n, t in old.items() if n not in new}, {n: t for n, t in new.items() if n not in old}
-    kinds = set(map(_kind, gone.values())) & set(map(_kind, came.values()))
-    rows = [_row("initializer", "removed", n, _content(a, t, kinds)) for n, t in gone.items()]
-    rows += [_row("initializer", "added", n, "", _content(b, t, kinds)) for n, t in came.items()]
-    return out + [r | {k: r[k].partition(" #")[0] for k in ("before", "after")} for r in _renamed(rows)]
+            rows_by_name.append(_row("initializer", "changed", name, _kind(old[name]), gap))
+    removed, added = {n: t for n, t in old.items() if n not in new}, {n: t for n, t in new.items() if n not in old}
+    kinds = set(map(_kind, removed.values())) & set(map(_kind, added.values()))
+    rows = [_row("initializer", "removed", n, _content(a, t, kinds)) for n, t in removed.items()]
+    rows += [_row("initializer", "added", n, "", _content(b, t, kinds)) for n, t in added.items()]
+    return rows_by_name + [r | {k: r[k].partition(" #")[0] for k in ("before", "after")} for r in _renamed(rows)]
 
 
 def _weights(model: Model) -> dict[str, Weight]:
@@ -119,26 +119,26 @@ def _weights(model: Model) -> dict[str, Weight]:
 
 
 def _content(model: Model, tensor: Weight, kinds: set[str]) -> str:
-    """Its type, and a digest of its values if another tensor of that type may be equal."""
+    """Return the type, with a digest of the values if the other model has a candidate of that type."""
     kind = _kind(tensor)
     return f"{kind} #{_digest(model, tensor)}" if kind in kinds else kind
 
 
 def _digest(model: Model, tensor: Weight) -> str:
-    """Of dtype, shape and values, wherever they are stored; by the tensor itself where they cannot be read."""
+    """Return a digest of dtype, shape and values, independent of storage. Unreadable values are replaced by the proto."""
     if isinstance(tensor, SparseTensorProto):
         return _digest(model, tensor.values) + _digest(model, tensor.indices) + str(list(tensor.dims))
-    out = blake2b(_kind(tensor).encode(), digest_size=12)
+    digest = blake2b(_kind(tensor).encode(), digest_size=12)
     try:
         values = model.array(tensor).reshape(-1)
     except InvalidFile:
-        return out.hexdigest() + str(zlib.crc32(tensor.SerializeToString(deterministic=True)))
+        return digest.hexdigest() + str(zlib.crc32(tensor.SerializeToString(deterministic=True)))
     if values.dtype.kind in "OSU":
-        out.update(repr(values.tolist()).encode())
+        digest.update(repr(values.tolist()).encode())
     else:
         for k in range(0, values.size, PIECE):
-            out.update(np.ascontiguousarray(values[k : k + PIECE]).tobytes())
-    return out.hexdigest()
+            digest.update(np.ascontiguousarray(values[k : k + PIECE]).tobytes())
+    return digest.hexdigest()
 
 
 def _kind(tensor: Weight) -> str:
@@ -148,7 +148,7 @@ def _kind(tensor: Weight) -> str:
 
 
 def _difference(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol: float) -> str:
-    """How far the values are apart, in words; "" if they are equal within the tolerance."""
+    """Describe how far the values differ; "" if they are equal within the tolerance."""
     if isinstance(old, SparseTensorProto) or isinstance(new, SparseTensorProto):
         return "" if _digest(a, old) == _digest(b, new) else "other values, or at other places"
     try:
@@ -167,7 +167,7 @@ def _difference(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol:
 
 
 def _nodes(a: Model, b: Model) -> list[dict[str, str]]:
-    """Nodes by name where both have names that are unique, else by what they do and what they make."""
+    """Compare nodes by name. Unnamed nodes and duplicate names are identified by operator and outputs."""
     old, new = _nodes_by_key(a), _nodes_by_key(b)
     rows = _by_name(
         "node", {k: _describe_node(a, n) for k, n in old.items()}, {k: _describe_node(b, n) for k, n in new.items()}
@@ -178,21 +178,21 @@ def _nodes(a: Model, b: Model) -> list[dict[str, str]]:
 def _nodes_by_key(model: Model) -> dict[str, NodeProto]:
     try:
         proto = graph.inlined(model.proto)
-    except Exception:  # recursive, or a call that does not fit its function: the report says so
+    except Exception:  # recursive, or a call that does not match its function; the report says so
         proto = model.proto
-    found = graph.flat(graph.nodes(proto))
-    times = Counter(n.scope + n.proto.name for n in found)
-    out: dict[str, NodeProto] = {}
-    for node in found:
+    flat_nodes = graph.flat(graph.nodes(proto))
+    occurrences = Counter(n.scope + n.proto.name for n in flat_nodes)
+    by_key: dict[str, NodeProto] = {}
+    for node in flat_nodes:
         key = node.scope + node.proto.name
-        if not node.proto.name or times[key] > 1:
+        if not node.proto.name or occurrences[key] > 1:
             key = f"{node.scope}{node.op_type} → {', '.join(node.outputs)}"
-        out[key] = node.proto
-    return out
+        by_key[key] = node.proto
+    return by_key
 
 
 def _describe_node(model: Model, node: NodeProto) -> str:
-    """Operator, inputs, outputs and attributes in one line; tensors and graphs as a digest of what they hold."""
+    """Return operator, inputs, outputs and attributes in one line. Tensors and graphs are shown as a digest."""
     attributes = []
     for a in sorted(node.attribute, key=lambda a: a.name):
         if a.type in PLAIN:
@@ -207,18 +207,18 @@ def _describe_node(model: Model, node: NodeProto) -> str:
 
 
 def _attribute_digest(model: Model, a: AttributeProto) -> str:
-    out = blake2b(digest_size=4)
+    digest = blake2b(digest_size=4)
     for tensor in [*([a.t] if a.HasField("t") else []), *a.tensors]:
-        out.update(_digest(model, tensor).encode())
+        digest.update(_digest(model, tensor).encode())
     for sparse in [*([a.sparse_tensor] if a.HasField("sparse_tensor") else []), *a.sparse_tensors]:
-        out.update(_digest(model, sparse).encode())
+        digest.update(_digest(model, sparse).encode())
     for inner in [*([a.g] if a.HasField("g") else []), *a.graphs]:
         for value in [*inner.input, *inner.output]:
-            out.update(value.SerializeToString(deterministic=True))
+            digest.update(value.SerializeToString(deterministic=True))
         for tensor in [*inner.initializer, *inner.sparse_initializer]:
-            out.update(_digest(model, tensor).encode())
+            digest.update(_digest(model, tensor).encode())
         for node in inner.node:
-            out.update(_describe_node(model, node).encode())
+            digest.update(_describe_node(model, node).encode())
     for kind in [*([a.tp] if a.HasField("tp") else []), *a.type_protos]:
-        out.update(kind.SerializeToString(deterministic=True))
-    return out.hexdigest()
+        digest.update(kind.SerializeToString(deterministic=True))
+    return digest.hexdigest()

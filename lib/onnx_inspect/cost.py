@@ -1,10 +1,9 @@
-"""What a model costs: multiply-accumulates, parameters, bytes moved, and memory held over a run.
+"""Count the cost of a model: multiply-accumulates (MACs), parameters, bytes moved, and memory over a run.
 
-A MAC is one multiplication with one addition in a matrix product or a convolution; FLOPs are twice
-that. Bias additions, normalisation, activations, pooling and other element-wise work have none by
-convention (as in torch's FlopCounterMode, whose counts the tests compare with). An operator is in one
-of three groups: with a formula here, in ``NONE`` (nothing to count), or *not counted*, which the report
-says with a reason.
+A MAC is one multiplication and one addition in a matrix product or a convolution; one MAC is two FLOPs. By convention,
+bias additions, normalization, activations, pooling and other element-wise operators have no MACs (as in torch's
+FlopCounterMode, which the tests compare with). An operator has a formula here, is in ``NONE`` (nothing to count), or is
+*not counted*, which the report lists with a reason.
 """
 
 from __future__ import annotations
@@ -41,10 +40,10 @@ NONE = frozenset(
 
 @dataclass(slots=True)
 class NodeCost:
-    """``macs`` is None where they were not counted, and ``reason`` says why. Bytes None: shape unknown.
+    """Cost of one node. ``macs`` is None if not counted, with a ``reason``; bytes are None if a shape is unknown.
 
-    ``not_counted`` has what is not counted, of a branch or a loop also what is inside: (operator, reason) -> nodes.
-    ``by`` splits the MACs over the operators that do them.
+    ``not_counted``: number of nodes by (operator, reason), including nodes inside branches and loops.
+    ``by``: the MACs by operator.
     """
 
     macs: int | None
@@ -67,7 +66,7 @@ class NodeCost:
 
 @dataclass(slots=True)
 class MacCount:
-    """As in NodeCost."""
+    """MACs of one node; fields as in NodeCost."""
 
     macs: int | None
     reason: str = ""
@@ -77,10 +76,10 @@ class MacCount:
 
 @dataclass(slots=True)
 class Memory:
-    """``peak`` bytes of inputs and activations alive at once, while node ``at`` runs; ``over`` at each node.
+    """Memory over a run: ``peak`` bytes of inputs and activations alive at once, at node ``at``; ``over``: at each node.
 
-    Weights are not in it, bodies of subgraphs neither; every output is new memory (no reuse in place).
-    ``unknown`` values have no known size, so with any of them the peak is a lower bound.
+    Excludes weights and bodies of subgraphs; every output is new memory (no in-place reuse). ``unknown`` is the number of
+    values of unknown size; if it is not 0, the peak is a lower bound.
     """
 
     peak: int
@@ -90,7 +89,7 @@ class Memory:
 
 
 def formula(*operators: str) -> Callable[[Formula], Formula]:
-    """Registers how to count these operators. A second one for the same operator is an error."""
+    """Register a function that counts the MACs of these operators. An operator can have only one."""
 
     def register(function: Formula) -> Formula:
         for name in operators:
@@ -102,22 +101,22 @@ def formula(*operators: str) -> Callable[[Formula], Formula]:
 
 
 def cost(node: Node, weights: dict[str, tuple[int, int]], counted: MacCount) -> NodeCost:
-    """``weights``: elements and bytes of each initializer by name; ``counted``: its MACs, of ``bodies.counted``."""
-    held = [weights[name] for name in dict.fromkeys((*node.inputs, *node.captured)) if name in weights]
-    moved = [node.types.get(n) for n in dict.fromkeys(node.inputs) if n and n not in weights]
-    made = [node.types.get(n) for n in node.outputs if n]
+    """Return the cost of a node. ``weights``: elements and bytes by initializer; ``counted``: from ``bodies.count_macs``."""
+    node_weights = [weights[name] for name in dict.fromkeys((*node.inputs, *node.captured)) if name in weights]
+    input_types = [node.types.get(n) for n in dict.fromkeys(node.inputs) if n and n not in weights]
+    output_types = [node.types.get(n) for n in node.outputs if n]
 
     def total(found: list) -> int | None:
         sizes = [t.bytes if t is not None and t.kind == "tensor" else None for t in found]
         return None if None in sizes else sum(sizes)
 
-    parameters, held_bytes = sum(n for n, _ in held), sum(b for _, b in held)
-    sizes = parameters, held_bytes, total(moved), total(made)
+    parameters, weight_bytes = sum(n for n, _ in node_weights), sum(b for _, b in node_weights)
+    sizes = parameters, weight_bytes, total(input_types), total(output_types)
     return NodeCost(counted.macs, counted.reason, *sizes, counted.not_counted, counted.by)
 
 
 def single(node: Node) -> MacCount:
-    """Of a node without bodies."""
+    """Count the MACs of a node without bodies."""
     macs, reason = _macs(node)
     if macs is None:
         return MacCount(None, reason, {(node.operator, reason): 1})
@@ -130,16 +129,16 @@ def _macs(node: Node) -> tuple[int | None, str]:
     if node.operator not in FORMULAS:
         return None, "no formula for this operator"
     try:
-        found = FORMULAS[node.operator](node)
+        macs = FORMULAS[node.operator](node)
     except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
-        found = None  # a malformed node: the checker says what is wrong with it
-    if found is not None and found > MAX_EXACT:
+        macs = None  # a malformed node: the checker says what is wrong with it
+    if macs is not None and macs > MAX_EXACT:
         return None, "more than can be"
-    return (found, "") if found is not None else (None, "the shapes of its inputs or outputs are not known")
+    return (macs, "") if macs is not None else (None, "the shapes of its inputs or outputs are not known")
 
 
 def _numbers(*types: object) -> list[tuple[int, ...]] | None:
-    """Shapes as numbers, or None where one is not known."""
+    """Return the shapes if all dimensions are numbers, else None."""
     shapes = [getattr(t, "shape", None) for t in types]
     if any(s is None or not all(isinstance(d, int) for d in s) for s in shapes):
         return None
@@ -148,42 +147,42 @@ def _numbers(*types: object) -> list[tuple[int, ...]] | None:
 
 @formula("Conv", "ConvInteger", "com.microsoft.FusedConv", "QLinearConv", "com.microsoft.NhwcFusedConv")
 def _conv(node: Node) -> int | None:
-    """Every output element sums over C_in / group × kernel: the weight's shape without its first axis."""
-    found = _numbers(node.output_type(), node.type_of(3 if node.op_type == "QLinearConv" else 1))
-    return prod(found[0]) * prod(found[1][1:]) if found else None
+    """Each output element sums over C_in / group × kernel: the weight's shape without its first axis."""
+    dims = _numbers(node.output_type(), node.type_of(3 if node.op_type == "QLinearConv" else 1))
+    return prod(dims[0]) * prod(dims[1][1:]) if dims else None
 
 
 @formula("ConvTranspose")
 def _conv_transpose(node: Node) -> int | None:
-    """Every input element is spread over C_out / group × kernel."""
-    found = _numbers(node.type_of(0), node.type_of(1))
-    return prod(found[0]) * prod(found[1][1:]) if found else None
+    """Each input element contributes to C_out / group × kernel outputs: the weight's shape without its first axis."""
+    dims = _numbers(node.type_of(0), node.type_of(1))
+    return prod(dims[0]) * prod(dims[1][1:]) if dims else None
 
 
 @formula("MatMul", "MatMulInteger", "QLinearMatMul", "com.microsoft.FusedMatMul")
 def _matmul(node: Node) -> int | None:
-    """[…, m, k] × […, k, n]: m·n·k a matrix; QLinearMatMul has scales between its operands."""
-    found = _numbers(node.output_type(), node.type_of(0))
-    if not found:
+    """[…, m, k] × […, k, n] takes m·n·k MACs per matrix: output elements times k of the first operand."""
+    dims = _numbers(node.output_type(), node.type_of(0))
+    if not dims:
         return None
-    return prod(found[0]) * found[1][-2 if node.attribute("transA", 0) and len(found[1]) > 1 else -1]
+    return prod(dims[0]) * dims[1][-2 if node.attribute("transA", 0) and len(dims[1]) > 1 else -1]
 
 
 @formula("Gemm", "com.microsoft.FusedGemm")
 def _gemm(node: Node) -> int | None:
-    found = _numbers(node.output_type(), node.type_of(0))
-    return prod(found[0]) * found[1][0 if node.attribute("transA", 0) else 1] if found else None
+    dims = _numbers(node.output_type(), node.type_of(0))
+    return prod(dims[0]) * dims[1][0 if node.attribute("transA", 0) else 1] if dims else None
 
 
 @formula("com.microsoft.MatMulNBits")
 def _matmul_nbits(node: Node) -> int | None:
-    found = _numbers(node.output_type())
-    return prod(found[0]) * int(node.attribute("K")) if found else None
+    dims = _numbers(node.output_type())
+    return prod(dims[0]) * int(node.attribute("K")) if dims else None
 
 
 @formula("Einsum")
 def _einsum(node: Node) -> int | None:
-    """One MAC per combination of all indices, for each operand after the first."""
+    """One MAC per combination of all indices and per operand after the first."""
     shapes = _numbers(*(node.type_of(k) for k in range(len(node.inputs))))
     terms = node.attribute("equation", b"").decode().replace(" ", "").split("->")[0].split(",")
     if shapes is None or len(terms) != len(shapes):
@@ -203,18 +202,18 @@ def _einsum(node: Node) -> int | None:
 
 @formula("LSTM", "GRU", "RNN")
 def _recurrent(node: Node) -> int | None:
-    """Each step of each sequence meets all of W and R once."""
-    found = _numbers(node.type_of(0), node.type_of(1), node.type_of(2))
-    return found[0][0] * found[0][1] * (prod(found[1]) + prod(found[2])) if found else None
+    """Each step of each sequence multiplies by all of W and R once."""
+    dims = _numbers(node.type_of(0), node.type_of(1), node.type_of(2))
+    return dims[0][0] * dims[0][1] * (prod(dims[1]) + prod(dims[2])) if dims else None
 
 
 @formula("Attention")
 def _attention(node: Node) -> int | None:
-    """Q·Kᵀ and its product with V, without the mask: B·H·L·S·(E + E_v); S counts the past."""
-    found = _numbers(node.type_of(0), node.type_of(1), node.type_of(2))
-    if not found:
+    """Q·Kᵀ and its product with V, ignoring the mask: B·H·L·S·(E + E_v), where S includes the past."""
+    dims = _numbers(node.type_of(0), node.type_of(1), node.type_of(2))
+    if not dims:
         return None
-    q, k, v = found
+    q, k, v = dims
     past = _numbers(node.type_of(4)) if node.type_of(4) else None
     steps = past[0][2] if past else 0
     if len(q) == 4:
@@ -224,22 +223,22 @@ def _attention(node: Node) -> int | None:
 
 
 def weights_of(model: ModelProto) -> dict[str, tuple[int, int]]:
-    """Elements and bytes of every initializer and Constant of the main graph; a sparse one counts what it stores."""
-    found = {name: (count(t), byte_size(t)) for name, t in constants(model).items()}
-    found |= {t.name: (count(t), byte_size(t)) for t in model.graph.initializer}
+    """Return elements and bytes of the main graph's initializers and Constants. Sparse ones count their stored values."""
+    weights = {name: (count(t), byte_size(t)) for name, t in constants(model).items()}
+    weights |= {t.name: (count(t), byte_size(t)) for t in model.graph.initializer}
     for sparse in model.graph.sparse_initializer:
-        found[sparse.values.name] = (count(sparse.values), byte_size(sparse.values) + byte_size(sparse.indices))
-    return found
+        weights[sparse.values.name] = (count(sparse.values), byte_size(sparse.values) + byte_size(sparse.indices))
+    return weights
 
 
 def constants(model: ModelProto) -> dict[str, TensorProto]:
-    """Tensors of Constant nodes by output: exporters write weights there too."""
+    """Return the tensors of Constant nodes by output name, since exporters store weights there too."""
     nodes = (n for n in model.graph.node if n.op_type == "Constant" and n.output)
     return {n.output[0]: a.t for n in nodes for a in n.attribute if a.name == "value" and a.HasField("t")}
 
 
 def memory(found: list[Node], model: ModelProto) -> Memory:
-    """Liveness in file order: a value lives from the node that makes it to the last that reads it."""
+    """Compute liveness in file order: a value lives from the node that produces it to the last node that reads it."""
     weights = weights_of(model)
     inputs = [v.name for v in model.graph.input if v.name not in weights]
     outputs = {v.name for v in model.graph.output}
@@ -255,26 +254,26 @@ def memory(found: list[Node], model: ModelProto) -> Memory:
         return kind.bytes
 
     live = sum(size(n) for n in inputs)
-    held, peak = set(inputs), Memory(live, "the start")
+    alive, peak = set(inputs), Memory(live, "the start")
     for node in found:
-        made = [n for n in node.outputs if n and n not in held and n not in weights]
-        live += sum(size(n) for n in made)
-        held.update(made)
+        produced = [n for n in node.outputs if n and n not in alive and n not in weights]
+        live += sum(size(n) for n in produced)
+        alive.update(produced)
         peak.over.append(live)
         if live > peak.peak:
             peak.peak, peak.at = live, node.name
-        for name in {*node.inputs, *node.captured, *made}:
-            if name in held and name not in outputs and last.get(name, node.index) <= node.index:
-                held.remove(name)
+        for name in {*node.inputs, *node.captured, *produced}:
+            if name in alive and name not in outputs and last.get(name, node.index) <= node.index:
+                alive.remove(name)
                 live -= size(name)
     peak.unknown = len(unknown)
     return peak
 
 
 def uncounted(found: list[NodeCost]) -> list[dict[str, object]]:
-    """Not counted nodes by operator and reason."""
+    """Group the nodes that are not counted by operator and reason."""
     groups: dict[tuple[str, str], int] = {}
-    for one in found:
-        for key, n in one.not_counted.items():
+    for node_cost in found:
+        for key, n in node_cost.not_counted.items():
             groups[key] = groups.get(key, 0) + n
     return [{"operator": o, "reason": r, "nodes": n} for (o, r), n in groups.items()]

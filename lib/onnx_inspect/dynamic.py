@@ -1,4 +1,4 @@
-"""Sizes of dynamic dimensions: plausible ones, or, if the model refuses those, others found by trying."""
+"""Choose sizes of dynamic dimensions: plausible ones, or, if the model rejects those, sizes found by search."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ __all__ = ["as_report", "listed", "note", "plausible", "read", "search"]
 
 
 def read(model: ModelProto) -> Signature | None:
-    """What the model takes; None where an input is no tensor, or the model is damaged."""
+    """Return the model's signature, or None if an input is not a tensor or the model is damaged."""
     try:
         copy = ModelProto()
         copy.CopyFrom(model)
-        del copy.graph.output[:]  # a sequence or a map is no fault here
+        del copy.graph.output[:]  # outputs may be sequences or maps
         return signature(copy)
     except MemoryError:
         raise
-    except Exception:  # InvalidFile, and whatever onnx raises for a damaged model: the report says what is wrong with it
+    except Exception:  # InvalidFile, or any onnx error for a damaged model, which the report describes
         return None
 
 
 def plausible(model: ModelProto, given: dict[str, int]) -> tuple[dict[str, int], str]:
-    """A size for every dynamic dimension of the inputs, as ``given`` or as such models are used; and a sentence on them."""
+    """Return a size for every dynamic dimension of the inputs, from ``given`` or a typical one, and a note on them."""
     names = shapes.symbols(model)
     if not names:
         return dict(given), ""
-    found = read(model) if names.keys() - given.keys() else None
-    proposed = sizes.propose(found) if found is not None else {}
+    model_signature = read(model) if names.keys() - given.keys() else None
+    proposed = sizes.propose(model_signature) if model_signature is not None else {}
     chosen = {name: given.get(name, max(1, proposed.get(name, 1))) for name in names}
     return given | chosen, note(chosen, given)
 
@@ -44,22 +44,22 @@ def plausible(model: ModelProto, given: dict[str, int]) -> tuple[dict[str, int],
 def search(
     model: ModelProto, given: dict[str, int], refusal: Callable[[dict[str, int]], str]
 ) -> tuple[dict[str, int], str] | None:
-    """Sizes for which ``refusal`` returns "", and a note on how they were found; None if there are none."""
-    found = read(model)
-    if found is None:
+    """Return sizes for which ``refusal`` returns "", and a note on how they were found; None if there are none."""
+    model_signature = read(model)
+    if model_signature is None:
         return None
-    known = {name: size for name, size in given.items() if name in found.symbols()}
+    fixed = {name: size for name, size in given.items() if name in model_signature.symbols()}
 
     def accepts(some: dict[str, int]) -> str:
         try:
             return refusal(some)
-        except (InvalidFile, InvalidValue) as error:  # too large, or a dimension that only the signature knows
+        except (InvalidFile, InvalidValue) as error:  # too large, or a dimension that only the signature has
             return str(error)
 
-    answer = sizes.search(found, known, accepts)
-    return (answer.sizes, answer.note) if answer.accepted else None
+    result = sizes.search(model_signature, fixed, accepts)
+    return (result.sizes, result.note) if result.accepted else None
 
 
 def as_report(chosen: dict[str, int], places: dict[str, list[str]]) -> dict[str, dict[str, Any]]:
-    """``symbols`` of a report: each dimension's size and where it stands."""
+    """Return the ``symbols`` of a report: size and places of each dimension."""
     return {name: {"value": chosen[name], "at": at} for name, at in places.items()}

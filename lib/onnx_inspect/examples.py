@@ -1,4 +1,4 @@
-"""Small models to try things on, made here from a seed; the first is also the first text under Build."""
+"""Small example models, built from a seed or from ONNX text."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.onnx_inspect.catalogue import DESCRIPTIONS, LINEAR, LOOP, SCALED
 
 
 def cnn(seed: int = 0, *, extra: bool = False) -> ModelProto:
-    """A picture classifier, 1 × 28 × 28 to 10 scores, batch dynamic; ``extra`` retrains one layer and adds a Softmax."""
+    """Build an image classifier: [batch, 1, 28, 28] to [batch, 10]. ``extra`` changes one bias and adds a Softmax."""
     rng = np.random.default_rng(seed)
     shapes = {"conv1.weight": (16, 1, 3, 3), "conv2.weight": (32, 16, 3, 3), "fc.weight": (10, 32 * 7 * 7)}
     weights = {n: (rng.standard_normal(s) / np.sqrt(np.prod(s[1:]))).astype(np.float32) for n, s in shapes.items()}
@@ -40,12 +40,12 @@ def cnn(seed: int = 0, *, extra: bool = False) -> ModelProto:
 
 
 def attention(seed: int = 0) -> ModelProto:
-    """One transformer block, 64 wide, batch and sequence dynamic."""
+    """Build a transformer block of width 64 with dynamic batch and sequence."""
     rng, d = np.random.default_rng(seed), 64
     sizes = {"query": (d, d), "key": (d, d), "value": (d, d), "out": (d, d), "up": (d, 4 * d), "down": (4 * d, d)}
     weights = {n: (rng.standard_normal(s) / np.sqrt(s[0])).astype(np.float32) for n, s in sizes.items()}
     weights |= {"one": np.ones(d, np.float32), "zero": np.zeros(d, np.float32), "scale": np.float32(d**-0.5).reshape(())}
-    plain = [
+    operators = [
         ("LayerNormalization", ["x", "one", "zero"], "n1", "norm1"),
         ("MatMul", ["n1", "query"], "q", "attention/query"),
         ("MatMul", ["n1", "key"], "k", "attention/key"),
@@ -64,14 +64,15 @@ def attention(seed: int = 0) -> ModelProto:
         ("Add", ["a", "w"], "y", "residual2"),
     ]
     nodes = [
-        helper.make_node(op, i, [o], f"/{n}", **({"perm": [0, 2, 1]} if op == "Transpose" else {})) for op, i, o, n in plain
+        helper.make_node(op, i, [o], f"/{n}", **({"perm": [0, 2, 1]} if op == "Transpose" else {}))
+        for op, i, o, n in operators
     ]
     shape = ["batch", "sequence", d]
     return _model("block", nodes, {"x": shape}, {"y": shape}, weights)
 
 
 def troubled() -> ModelProto:
-    """Valid, with one of nearly everything that the lints look for."""
+    """Build a valid model that triggers most of the lints."""
     rng = np.random.default_rng(1)
     w = rng.standard_normal((8, 8))
     weights = {"w": w, "again": w.copy(), "nobody": np.zeros(64), "A": rng.standard_normal((8, 8))}

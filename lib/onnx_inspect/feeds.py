@@ -1,4 +1,4 @@
-"""Inputs for a run: made from a seed with values that suit dtype and shape, or taken from an .npz file."""
+"""Inputs for a run: random ones from a seed that suit dtype and name, an .npz file, or typed lists."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ from lib.onnx_inspect.report import cut
 from lib.onnx_model.open import dtype_name
 
 MAX_BYTES = 1 << 30  # of all inputs together
-MAX_NAMED, MAX_NAME = 20, 100  # inputs named in a message, characters of each name
-STRING = 64  # bytes that a short Python string takes
+MAX_NAMED, MAX_NAME = 20, 100  # per message: inputs named, characters of each name
+STRING = 64  # bytes of a short Python string
 UNKNOWN_RANK = (1,)
 
 
 def input_types(model: ModelProto) -> dict[str, shapes.Type]:
-    """Inputs that a caller must feed, in order."""
-    held = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
-    return {v.name: shapes.of(v.type) for v in model.graph.input if v.name not in held}
+    """Return the inputs that a caller must feed, in order: the graph's inputs without initializers."""
+    initializers = {t.name for t in model.graph.initializer} | {s.values.name for s in model.graph.sparse_initializer}
+    return {v.name: shapes.of(v.type) for v in model.graph.input if v.name not in initializers}
 
 
 @dataclass(slots=True)
 class RunInputs:
-    """Inputs for a run: ``sizes`` of the dynamic dimensions where they were chosen here, ``note`` on them."""
+    """Inputs for a run. ``sizes``: of the dynamic dimensions if they were chosen here; ``note``: how they were chosen."""
 
     values: dict[str, np.ndarray]
     sizes: dict[str, int] | None = None
@@ -45,7 +45,7 @@ class RunInputs:
 def random_inputs_that_run(
     model: ModelProto, given: dict[str, int], seed: int, refusal: Callable[[dict[str, np.ndarray]], str]
 ) -> RunInputs:
-    """Random inputs at the sizes ``given`` or plausible ones; if ``refusal`` gives a reason against those, at others."""
+    """Return random inputs at the sizes ``given`` or plausible ones, or at other sizes if ``refusal`` rejects those."""
 
     def at(sizes: dict[str, int]) -> dict[str, np.ndarray]:
         return random_inputs(shapes.bind(model, sizes)[0], seed)
@@ -53,21 +53,21 @@ def random_inputs_that_run(
     sizes, note = dynamic.plausible(model, given)
     values = at(sizes)
     free = shapes.symbols(model).keys() - given.keys()
-    if free and refusal(values) and (found := dynamic.search(model, given, lambda some: refusal(at(some)))) is not None:
-        sizes, note = found
+    if free and refusal(values) and (result := dynamic.search(model, given, lambda some: refusal(at(some)))) is not None:
+        sizes, note = result
         values = at(sizes)
     return RunInputs(values, sizes, note)
 
 
 def random_inputs(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
-    """Arrays for every input of a model whose symbols are set; the same seed gives the same arrays.
+    """Return random arrays for all inputs of a model with fixed sizes. The same seed gives the same arrays.
 
-    Floats are standard normal; integers 0 … 9, which are valid token ids and indices nearly everywhere,
-    unless the name says what they are: ``*mask*`` is 1, ``*position*`` counts up; booleans are True.
-    Raises InvalidValue for an input that has no such default (a sequence, an optional, an unknown type).
+    Floats are standard normal. Integers are 0 to 9, which are valid token ids and indices nearly everywhere, but
+    ``*mask*`` is 1 and ``*position*`` counts up. Booleans are True.
+    Raises InvalidValue for other inputs (a sequence, an optional, an unknown type).
     """
     rng = np.random.default_rng(seed)
-    out: dict[str, np.ndarray] = {}
+    arrays: dict[str, np.ndarray] = {}
     total = 0
     for name, kind in input_types(bound).items():
         if kind.kind != "tensor":
@@ -75,13 +75,13 @@ def random_inputs(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
         shape = tuple(d if isinstance(d, int) else 1 for d in (UNKNOWN_RANK if kind.shape is None else kind.shape))
         dtype = _dtype(kind)
         total += prod(shape) * (STRING if dtype.hasobject else dtype.itemsize)
-        # numpy counts bytes without the zeros
+        # numpy checks the byte count of an empty array without its zero dimensions
         if total > MAX_BYTES or prod(max(d, 1) for d in shape) * dtype.itemsize >= 1 << 62:
             raise InvalidValue(
                 "inputs", f"{name} {list(shape)}", f"at most {MAX_BYTES >> 20} MB of inputs; set smaller sizes"
             )
-        out[name] = _values(rng, name, kind, shape)
-    return out
+        arrays[name] = _values(rng, name, kind, shape)
+    return arrays
 
 
 def _dtype(kind: shapes.Type) -> np.dtype:
@@ -113,35 +113,35 @@ def _values(rng: np.random.Generator, name: str, kind: shapes.Type, shape: tuple
 
 
 def from_npz(path: Path, model: ModelProto) -> dict[str, np.ndarray]:
-    """The arrays of an ``.npz`` by input name; one array without a name goes to the only input.
+    """Read the arrays of an ``.npz`` by input name. A single unnamed array is used for the only input.
 
-    Raises InvalidFile for anything else than plain arrays (a pickled array is never opened) and for
-    names, dtypes or ranks that the model does not take, saying what it takes.
+    Raises InvalidFile for anything but plain arrays (pickled arrays are never loaded) and for names, dtypes or shapes
+    that do not match the model; the message lists its inputs.
     """
     inputs = input_types(model)
     try:
-        found = npz(path, empty=not inputs)
+        arrays = npz(path, empty=not inputs)
     except InvalidFile as error:
         raise InvalidFile(f"The inputs are not an .npz file with plain arrays. {error.message}") from None
-    if len(inputs) == 1 and list(found) == ["arr_0"]:
-        found = {next(iter(inputs)): found["arr_0"]}
+    if len(inputs) == 1 and list(arrays) == ["arr_0"]:
+        arrays = {next(iter(inputs)): arrays["arr_0"]}
     takes = _takes(inputs)
-    if missing := [n for n in inputs if n not in found]:
+    if missing := [n for n in inputs if n not in arrays]:
         raise InvalidFile(f"The .npz lacks {_names(missing)}. The model takes: {takes}.")
-    if extra := [n for n in found if n not in inputs and n != LABELS]:  # an .npz of samples may have theirs
+    if extra := [n for n in arrays if n not in inputs and n != LABELS]:  # an .npz of samples may have labels
         raise InvalidFile(f"The .npz has {_names(extra)} too. The model takes: {takes}.")
-    return {name: _fits(name, kind, found[name], takes) for name, kind in inputs.items()}
+    return {name: _fits(name, kind, arrays[name], takes) for name, kind in inputs.items()}
 
 
 def from_lists(given: dict[str, Any], model: ModelProto) -> dict[str, np.ndarray]:
-    """Nested lists by input name, as typed into a page: ``{"X": [[1, 2, 3, 4]]}``. Errors as in ``from_npz``."""
+    """Convert nested lists by input name, such as ``{"X": [[1, 2, 3, 4]]}``, to arrays. Raises as ``from_npz`` does."""
     inputs = input_types(model)
     takes = _takes(inputs)
     if missing := [n for n in inputs if n not in given]:
         raise InvalidFile(f"The values lack {_names(missing)}. The model takes: {takes}.")
     if extra := [n for n in given if n not in inputs]:
         raise InvalidFile(f"The values have {_names(extra)} too. The model takes: {takes}.")
-    out = {}
+    arrays = {}
     for name, kind in inputs.items():
         try:
             value = np.array(given[name], _dtype(kind))
@@ -149,13 +149,13 @@ def from_lists(given: dict[str, Any], model: ModelProto) -> dict[str, np.ndarray
                 value.dtype.kind in "iu"
                 and np.array(given[name], object).astype(float).tolist() != value.astype(float).tolist()
             ):
-                raise ValueError  # 1.7 is no token id
+                raise ValueError  # for example 1.7 as a token id
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise InvalidFile(
                 f"The values of {cut(name, MAX_NAME)!r} are no array of {kind.dtype}. The model takes: {takes}."
             ) from None
-        out[name] = _fits(name, kind, value, takes)
-    return out
+        arrays[name] = _fits(name, kind, value, takes)
+    return arrays
 
 
 def _names(names: list[str]) -> str:
@@ -163,8 +163,8 @@ def _names(names: list[str]) -> str:
 
 
 def _takes(inputs: dict[str, shapes.Type]) -> str:
-    said = [f"{cut(n, MAX_NAME)} {k.dtype} {_shape(k)}" for n, k in islice(inputs.items(), MAX_NAMED)]
-    return "; ".join(said) + "; …" * (len(inputs) > MAX_NAMED) or "no inputs"
+    descriptions = [f"{cut(n, MAX_NAME)} {k.dtype} {_shape(k)}" for n, k in islice(inputs.items(), MAX_NAMED)]
+    return "; ".join(descriptions) + "; …" * (len(inputs) > MAX_NAMED) or "no inputs"
 
 
 def _fits(name: str, kind: shapes.Type, value: np.ndarray, takes: str) -> np.ndarray:
@@ -172,7 +172,7 @@ def _fits(name: str, kind: shapes.Type, value: np.ndarray, takes: str) -> np.nda
     if dtype.hasobject and value.dtype.kind == "U":
         value = value.astype(object)
     if value.dtype.kind == "V" and value.dtype.itemsize == dtype.itemsize:
-        value = value.view(dtype)  # numpy's file format forgets the names of bfloat16 and its kin
+        value = value.view(dtype)  # .npy files store bfloat16 and similar dtypes as raw bytes
     same_rank = kind.shape is None or len(kind.shape) == value.ndim
     fixed = (
         [] if kind.shape is None else [(d, n) for d, n in zip(kind.shape, value.shape, strict=False) if isinstance(d, int)]
@@ -187,4 +187,5 @@ def _shape(kind: shapes.Type) -> str:
 
 
 def described(values: dict[str, np.ndarray]) -> list[dict[str, Any]]:
+    """Return the name, dtype and shape of each array."""
     return [{"name": n, "dtype": v.dtype.name, "shape": list(v.shape)} for n, v in values.items()]

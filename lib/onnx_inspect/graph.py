@@ -1,4 +1,4 @@
-"""A model's nodes as a flat list: functions inlined, subgraphs named by their path. Pure structure."""
+"""The nodes of a model with their types: functions are inlined, nodes of subgraphs are scoped by their path."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from onnx import AttributeProto, GraphProto, ModelProto, NodeProto, inliner
 from lib.onnx_inspect.shapes import Type, types
 
 CONTROL = ("If", "Loop", "Scan", "SequenceMap")
-SCOPE = 100  # characters of a node's name in the scope of its bodies
+SCOPE = 100  # maximum characters of a node's name in the scope of its bodies
 
 
 @dataclass(slots=True)
 class Node:
-    """One operator. ``scope`` is "" in the main graph, else "If_3/then_branch" and so on."""
+    """One node. ``scope`` is "" in the main graph, else a path such as "If_3/then_branch/"."""
 
     index: int  # in its own graph
     name: str
@@ -34,36 +34,38 @@ class Node:
 
     @property
     def operator(self) -> str:
-        """With its domain unless that is ai.onnx: ``Conv``, ``com.microsoft.FusedConv``."""
-        whole = self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
-        return whole if len(whole) <= 2 * SCOPE else f"{whole[: 2 * SCOPE]}…"
+        """Operator name, with its domain unless that is ai.onnx: ``Conv``, ``com.microsoft.FusedConv``."""
+        full_name = self.op_type if self.domain in ("", "ai.onnx") else f"{self.domain}.{self.op_type}"
+        return full_name if len(full_name) <= 2 * SCOPE else f"{full_name[: 2 * SCOPE]}…"
 
     def attribute(self, name: str, default: Any = None) -> Any:
+        """Return the value of an attribute, or ``default`` if it is not set."""
         for a in self.proto.attribute:
             if a.name == name and a.type != AttributeProto.UNDEFINED:
                 return onnx.helper.get_attribute_value(a)
         return default
 
     def type_of(self, k: int) -> Type | None:
-        """Type of input ``k``; None where it is left out or unknown."""
+        """Return the type of input ``k``, or None if it is omitted or unknown."""
         return self.types.get(self.inputs[k]) if k < len(self.inputs) and self.inputs[k] else None
 
     def output_type(self, k: int = 0) -> Type | None:
+        """Return the type of output ``k``, or None if it is unknown."""
         return self.types.get(self.outputs[k]) if k < len(self.outputs) else None
 
 
 def inlined(model: ModelProto) -> ModelProto:
-    """Without model-local functions: each call is replaced by the function's nodes."""
+    """Inline the model-local functions: each call is replaced by the function's nodes."""
     return inliner.inline_local_functions(model) if model.functions else model
 
 
 def nodes(model: ModelProto) -> list[Node]:
-    """The main graph's nodes in file order; subgraphs hang in ``bodies``."""
+    """Return the main graph's nodes in file order. Their subgraphs are in ``bodies``."""
     return _nodes(model.graph, "", types(model))
 
 
 def _nodes(graph: GraphProto, scope: str, visible: Mapping[str, Type]) -> list[Node]:
-    out = []
+    result = []
     for k, proto in enumerate(graph.node):
         name = proto.name or f"{proto.op_type}_{k}"
         node = Node(k, name, proto.op_type, proto.domain, scope, tuple(proto.input), tuple(proto.output), proto, visible)
@@ -72,48 +74,48 @@ def _nodes(graph: GraphProto, scope: str, visible: Mapping[str, Type]) -> list[N
             graphs = ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs)
             for j, inner in enumerate(graphs):
                 key = attribute.name[:SCOPE] if len(graphs) == 1 else f"{attribute.name[:SCOPE]}[{j}]"
-                # a view and no copy: a thousand branches may see a hundred thousand values
+                # a view, not a copy: a thousand branches may see a hundred thousand values
                 inside = ChainMap(types(ModelProto(graph=inner)), visible)  # type: ignore[arg-type]
                 node.bodies[key] = _nodes(inner, f"{scope}{name[:SCOPE]}/{key}/", inside)
                 captured.update(free_values(inner))
         node.captured = tuple(captured)
-        out.append(node)
-    return out
+        result.append(node)
+    return result
 
 
 def free_values(graph: GraphProto) -> set[str]:
-    """Names that a subgraph reads from outside."""
-    own = (
+    """Return the names of outer values that a subgraph reads."""
+    defined = (
         {v.name for v in graph.input}
         | {t.name for t in graph.initializer}
         | {s.values.name for s in graph.sparse_initializer}
     )
-    found: set[str] = set()
+    free: set[str] = set()
     for node in graph.node:
         used = set(node.input)
         for attribute in node.attribute:
             for inner in ([attribute.g] if attribute.HasField("g") else []) + list(attribute.graphs):
                 used |= free_values(inner)
-        found |= used - own
-        own |= set(node.output)
-    return (found | {v.name for v in graph.output} - own) - own - {""}
+        free |= used - defined
+        defined |= set(node.output)
+    return (free | {v.name for v in graph.output} - defined) - defined - {""}
 
 
 def flat(found: list[Node]) -> list[Node]:
-    """These nodes and those of their subgraphs, each body after its owner."""
-    out = []
+    """Return these nodes and those of their subgraphs, each body after its node."""
+    result = []
     for node in found:
-        out.append(node)
+        result.append(node)
         for body in node.bodies.values():
-            out += flat(body)
-    return out
+            result += flat(body)
+    return result
 
 
 def readers(found: list[Node]) -> dict[str, list[int]]:
-    """For each value of one graph, the indices of the nodes that read it, through subgraphs too."""
-    out: dict[str, list[int]] = {}
+    """Return, for each value of a graph, the indices of the nodes that read it, directly or in their subgraphs."""
+    indices: dict[str, list[int]] = {}
     for node in found:
         for name in dict.fromkeys((*node.inputs, *node.captured)):
             if name:
-                out.setdefault(name, []).append(node.index)
-    return out
+                indices.setdefault(name, []).append(node.index)
+    return indices

@@ -1,7 +1,7 @@
-"""Things worth knowing about a valid model: one lint, one function, with a reason and a fix each.
+"""Lints for valid models. Each lint is a function that yields problems with a message and a fix.
 
-A new lint is a function under ``@lint("its-name")`` that yields Problems with severity warning or info.
-The rules are one list, hence the length.
+To add a lint, decorate a function with ``@lint("its-name")`` and yield Problems of severity warning or info.
+This is one list of rules, hence the length of the module.
 """
 
 from __future__ import annotations
@@ -24,17 +24,17 @@ from lib.onnx_model.runtime import kernels, supported
 
 Lint = Callable[["Subject"], Iterator[Problem]]
 LINTS: dict[str, Lint] = {}
-OLD_OPSET = 13  # quantisation per axis, and axes as inputs, came with 13
+OLD_OPSET = 13  # introduced per-axis quantization and axes as inputs
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Multinomial", "Bernoulli"}
 PIECE = 1 << 20
 BESIDE = {"json": "settings", "yaml": "settings", "yml": "settings", "md": "text", "txt": "text", "py": "text"}
 TOKENIZER = {"vocab.txt", "vocab.json", "merges.txt", "spiece.model", "sentencepiece.bpe.model", "added_tokens.json"}
-COMPARED = 64 << 20  # bytes of weights read at most to tell twins from look-alikes
+COMPARED = 64 << 20  # maximum bytes of weights read to confirm duplicates
 
 
 @dataclass
 class Subject:
-    """What a lint looks at: ``nodes`` of the main graph with symbolic shapes, the inferred and the opened model."""
+    """Input of a lint: the opened model, the model with inferred shapes, and its main graph's nodes (symbolic shapes)."""
 
     model: Model
     inferred: ModelProto
@@ -50,7 +50,7 @@ class Subject:
 
     @cached_property
     def read(self) -> set[str]:
-        """Names that some node reads or the graph returns."""
+        """Names of values that a node reads or the graph returns."""
         return set(graph.readers(self.nodes)) | {v.name for v in self.inferred.graph.output}
 
     @cached_property
@@ -93,10 +93,10 @@ def _newer(s: Subject) -> Iterator[Problem]:
 
 @lint("no-kernel")
 def _no_kernel(s: Subject) -> Iterator[Problem]:
-    here, own = kernels(), {(f.domain, f.name) for f in s.proto.functions}
+    available, model_functions = kernels(), {(f.domain, f.name) for f in s.proto.functions}
     for (domain, op), n in Counter((x.domain, x.op_type) for x in s.everything).items():
         domain = "" if domain == "ai.onnx" else domain
-        if (domain, op) in here | own | {("", "Constant")}:  # onnxruntime makes initializers of Constants
+        if (domain, op) in available | model_functions | {("", "Constant")}:  # onnxruntime turns Constants into initializers
             continue
         if onnx.defs.has(op, domain):
             schema = onnx.defs.get_schema(op, domain)
@@ -109,14 +109,14 @@ def _no_kernel(s: Subject) -> Iterator[Problem]:
 @lint("dead-node")
 def _dead(s: Subject) -> Iterator[Problem]:
     made_by = {name: n for n in s.nodes for name in n.outputs if name}
-    alive, todo = set(), [v.name for v in s.inferred.graph.output]
-    while todo:
-        node = made_by.get(todo.pop())
-        if node is not None and node.index not in alive:
-            alive.add(node.index)
-            todo += [*node.inputs, *node.captured]
+    live, stack = set(), [v.name for v in s.inferred.graph.output]
+    while stack:
+        node = made_by.get(stack.pop())
+        if node is not None and node.index not in live:
+            live.add(node.index)
+            stack += [*node.inputs, *node.captured]
     for node in s.nodes:
-        if node.index not in alive:
+        if node.index not in live:
             yield Problem(
                 "warning", node.name, f"this {node.operator} leads to no output", "Remove it, for example with onnxslim."
             )
@@ -138,30 +138,30 @@ def _unused_input(s: Subject) -> Iterator[Problem]:
 
 @lint("duplicate-initializer")
 def _duplicates(s: Subject) -> Iterator[Problem]:
-    alike: dict[tuple, list[TensorProto]] = {}
+    groups: dict[tuple, list[TensorProto]] = {}
     for tensor in s.initializers.values():
         if byte_size(tensor) >= 256:
-            alike.setdefault((tensor.data_type, tuple(tensor.dims)), []).append(tensor)
-    budget, left_out = COMPARED, 0
-    for group in alike.values():
+            groups.setdefault((tensor.data_type, tuple(tensor.dims)), []).append(tensor)
+    budget, skipped = COMPARED, 0
+    for group in groups.values():
         twins: dict[bytes, list[TensorProto]] = {}
         for tensor in group if len(group) > 1 else []:
             if (sample := _sample(s.model, tensor)) is not None:
                 twins.setdefault(sample, []).append(tensor)
-        for first, *others in twins.values():
-            for other in others:
-                if (budget := budget - 2 * byte_size(other)) < 0:
-                    left_out += 1
-                elif _same(s.model, first, other):
-                    text = f"holds the same values as {first.name[:80]!r} ({size(byte_size(other))})"
-                    yield Problem("warning", other.name, text, "Let both nodes read one initializer.")
-    if left_out:
-        text = f"{left_out} more initializers look like twins; after {size(COMPARED)} no more were compared"
+        for first, *duplicates in twins.values():
+            for duplicate in duplicates:
+                if (budget := budget - 2 * byte_size(duplicate)) < 0:
+                    skipped += 1
+                elif _same(s.model, first, duplicate):
+                    text = f"holds the same values as {first.name[:80]!r} ({size(byte_size(duplicate))})"
+                    yield Problem("warning", duplicate.name, text, "Let both nodes read one initializer.")
+    if skipped:
+        text = f"{skipped} more initializers look like twins; after {size(COMPARED)} no more were compared"
         yield Problem("info", "graph", text, "Tools such as onnxslim compare them all.")
 
 
 def _same(model: Model, one: TensorProto, other: TensorProto) -> bool:
-    """Equal stored bytes, read in pieces."""
+    """Return whether the stored bytes are equal. Reads them in chunks."""
     a, b = model.payload(one), model.payload(other)
     if a is None or b is None:
         return a is b and model.array(one).tobytes() == model.array(other).tobytes()
@@ -175,23 +175,23 @@ def _same(model: Model, one: TensorProto, other: TensorProto) -> bool:
 
 
 def _sample(model: Model, tensor: TensorProto) -> bytes | None:
-    """Of the start and end of the stored bytes: enough to tell most look-alikes apart without reading them."""
-    found = model.payload(tensor)
-    if found is None:
+    """Return a digest of the first and last stored bytes, to tell most tensors apart without reading them all."""
+    payload = model.payload(tensor)
+    if payload is None:
         return tensor.SerializePartialToString()[-64:] if tensor.data_location != TensorProto.EXTERNAL else None
-    with found.path.open("rb") as file:
-        file.seek(found.offset)
-        head = file.read(min(4096, found.length))
-        file.seek(found.offset + max(0, found.length - 4096))
-        return blake2b(head + file.read(min(4096, found.length)), digest_size=16).digest()
+    with payload.path.open("rb") as file:
+        file.seek(payload.offset)
+        head = file.read(min(4096, payload.length))
+        file.seek(payload.offset + max(0, payload.length - 4096))
+        return blake2b(head + file.read(min(4096, payload.length)), digest_size=16).digest()
 
 
 @lint("float64")
 def _float64(s: Subject) -> Iterator[Problem]:
     wide = {n: byte_size(t) for n, t in s.initializers.items() if t.data_type == TensorProto.DOUBLE}
     if wide and sum(wide.values()) >= 64:
-        are = "is" if len(wide) == 1 else "are"
-        text = f"{plural(len(wide), 'initializer')} {are} float64 ({size(sum(wide.values()))}); few accelerators run that"
+        verb = "is" if len(wide) == 1 else "are"
+        text = f"{plural(len(wide), 'initializer')} {verb} float64 ({size(sum(wide.values()))}); few accelerators run that"
         yield Problem("warning", next(iter(wide)), text, "Convert them to float32 unless the model needs the digits.")
     for value in s.proto.graph.input:
         if shapes.of(value.type).data_type == TensorProto.DOUBLE and value.name not in s.initializers:
@@ -202,19 +202,19 @@ def _float64(s: Subject) -> Iterator[Problem]:
 
 @lint("weights-as-inputs")
 def _weights_as_inputs(s: Subject) -> Iterator[Problem]:
-    both = [v.name for v in s.proto.graph.input if v.name in s.initializers]
-    if both:
-        text = f"initializers among the inputs ({len(both)}): a runtime must not fold them into their nodes"
-        yield Problem("warning", both[0], text, "Take them off the inputs (IR 4 and later need them there no more).")
+    names = [v.name for v in s.proto.graph.input if v.name in s.initializers]
+    if names:
+        text = f"initializers among the inputs ({len(names)}): a runtime must not fold them into their nodes"
+        yield Problem("warning", names[0], text, "Take them off the inputs (IR 4 and later need them there no more).")
 
 
 @lint("fixed-batch")
 def _fixed_batch(s: Subject) -> Iterator[Problem]:
-    found = [v for v in s.proto.graph.input if v.name not in s.initializers]
-    kinds = [shapes.of(v.type) for v in found]
+    inputs = [v for v in s.proto.graph.input if v.name not in s.initializers]
+    kinds = [shapes.of(v.type) for v in inputs]
     if kinds and all(k.shape and len(k.shape) >= 2 and isinstance(k.shape[0], int) for k in kinds):
         text = f"the first dimension is fixed to {kinds[0].shape[0]}: no other batch size runs"  # type: ignore[index]
-        yield Problem("info", found[0].name, text, "Export with a dynamic first dimension if it is the batch.")
+        yield Problem("info", inputs[0].name, text, "Export with a dynamic first dimension if it is the batch.")
 
 
 @lint("non-deterministic")
@@ -251,10 +251,10 @@ def _not_finite(s: Subject) -> Iterator[Problem]:
 
 @lint("no-op")
 def _no_op(s: Subject) -> Iterator[Problem]:
-    idle = Counter(
+    no_ops = Counter(
         n.op_type for n in s.everything if n.op_type == "Identity" or (n.op_type == "Dropout" and len(n.inputs) < 3)
     )
-    for op, n in idle.items():
+    for op, n in no_ops.items():
         if n >= 3:
             yield Problem("info", op, f"{n} {op} nodes do nothing", "onnxslim removes them; runtimes do too when they load.")
 
@@ -287,7 +287,7 @@ def _large_constant(s: Subject) -> Iterator[Problem]:
 
 
 def beside(name: str) -> str:
-    """What a model's folder holds beside the model, by its name: tokenizer, settings, text; "" for what may be weights."""
+    """Classify a file next to the model by its name: "tokenizer", "settings", "text", or "" if it may be weights."""
     plain, suffix = name.lower(), name.lower().rpartition(".")[2]
     if plain in TOKENIZER or suffix in ("spm", "bpe", "vocab") or (suffix in ("model", "json") and "token" in plain):
         return "tokenizer"

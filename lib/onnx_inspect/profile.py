@@ -1,4 +1,4 @@
-"""Where the time goes: onnxruntime's own profile by node, joined with the MACs of what each kernel ran."""
+"""Profile a model by node with onnxruntime's profiler, joined with the MACs of each kernel."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from lib.onnx_model.functions import all_nodes
 from lib.onnx_model.runtime import CPU, options, ready
 
 REPEATS = 3
-PROFILE_SECONDS = 20.0  # no further repeat after that
-MAX_PROFILE = 64 << 20  # bytes of JSON: a loop's every step is in it
-# what onnxruntime's fused kernels compute, for those whose own name has no formula
+PROFILE_SECONDS = 20.0  # no more repeats are started after that
+MAX_PROFILE = 64 << 20  # bytes of JSON, which has every iteration of a loop
+# matrix products, whose MACs follow from the first operand and the output
 PRODUCTS = ("MatMul", "Gemm", "MatMulInteger", "QLinearMatMul")
 MOVES = (
     "ReorderInput",
@@ -37,13 +37,13 @@ MOVES = (
 STANDS_FOR = {"FusedConv": "Conv", "NhwcFusedConv": "Conv", "FusedMatMul": "MatMul", "FusedGemm": "Gemm"}
 
 
-BLOCKED = "_nchwc"  # onnxruntime's own layout, in which channels come in eights or sixteens, the last ones empty
-MAX_BACK = 6  # nodes that may have been fused into one convolution
+BLOCKED = "_nchwc"  # onnxruntime's blocked layout: channels are padded to a multiple of 8 or 16
+MAX_BACK = 6  # nodes that may be fused into one convolution
 
 
 @dataclass(slots=True)
 class Layer:
-    """A convolution of the model: its node's name, and its weight's shape [C_out, C_in / group, kernel…]."""
+    """A convolution of the model: name of its node and shape of its weight, [C_out, C_in / group, kernel…]."""
 
     name: str
     weight: tuple[int, ...]
@@ -52,12 +52,11 @@ class Layer:
 def profile(
     path: Path, values: dict[str, np.ndarray], folder: Path, model: ModelProto | None = None
 ) -> list[dict[str, Any]]:
-    """Milliseconds a node and run, the median of three after a warm-up, slowest first; [] where it cannot be had.
+    """Return milliseconds per node and run, the median of three after a warm-up, slowest first. [] if profiling fails.
 
-    Rows are kernels of the optimised graph: fused ones have onnxruntime's names. ``macs`` come from the
-    shapes a kernel really had (None: not counted), ``gmacs_per_second`` from both; of convolutions in onnxruntime's
-    blocked layout from the ``model``'s own channels, for the kernel's are filled up. Loops and branches are left
-    out, for the profile lists what runs inside them.
+    Rows are kernels of the optimized graph; fused ones have onnxruntime's names. ``macs`` come from the actual shapes of
+    a kernel (None: not counted), but for convolutions in the blocked layout from the ``model``'s channels, since the
+    kernel's are padded. Loops and branches are left out, since the profile lists the kernels inside them.
     """
     try:
         session = onnxruntime.InferenceSession(str(path), options(profile=str(folder / "profile")), providers=CPU)
@@ -66,61 +65,61 @@ def profile(
         while runs == 0 or (runs <= REPEATS and time.monotonic() - start < PROFILE_SECONDS):
             call()
             runs += 1
-        found = Path(session.end_profiling())
-        events = json.loads(found.read_text()) if found.stat().st_size <= MAX_PROFILE else []
-        found.unlink()
+        profile_path = Path(session.end_profiling())
+        events = json.loads(profile_path.read_text()) if profile_path.stat().st_size <= MAX_PROFILE else []
+        profile_path.unlink()
         kernels = (e for e in events if e.get("cat") == "Node" and e["name"].endswith("_kernel_time"))
         return rows((e for e in kernels if e["args"]["op_name"] not in CONTROL), runs, model)
-    except Exception:  # onnxruntime's errors share no base class; a node's name may break its JSON
+    except Exception:  # onnxruntime's errors have no common base class; a node's name may break the JSON
         return []
 
 
 def layers(model: ModelProto) -> dict[str, Layer]:
-    """The convolution behind each value: its own output, and what activations and additions make of that."""
+    """Map each value to the convolution it comes from, directly or through a few element-wise operators."""
     nodes = list(all_nodes(model.graph.node))
     weights = {t.name: tuple(t.dims) for t in model.graph.initializer}
     constants = (n for n in nodes if n.op_type == "Constant" and n.output)
     weights |= {n.output[0]: tuple(a.t.dims) for n in constants for a in n.attribute if a.name == "value"}
-    out: dict[str, tuple[Layer, int]] = {}
+    origins: dict[str, tuple[Layer, int]] = {}
     for k, node in enumerate(nodes):
         if node.op_type == "Conv" and len(node.input) > 1 and node.input[1] in weights and node.output:
-            out[node.output[0]] = Layer(node.name or f"Conv_{k}", weights[node.input[1]]), 0
+            origins[node.output[0]] = Layer(node.name or f"Conv_{k}", weights[node.input[1]]), 0
         elif node.op_type in NONE and node.output:
-            behind = [out[name] for name in node.input if name in out]
-            if behind and behind[0][1] < MAX_BACK:
-                out[node.output[0]] = behind[0][0], behind[0][1] + 1
-    return {name: layer for name, (layer, _) in out.items()}
+            candidates = [origins[name] for name in node.input if name in origins]
+            if candidates and candidates[0][1] < MAX_BACK:
+                origins[node.output[0]] = candidates[0][0], candidates[0][1] + 1
+    return {name: layer for name, (layer, _) in origins.items()}
 
 
 def rows(events: Iterable[dict[str, Any]], runs: int, model: ModelProto | None = None) -> list[dict[str, Any]]:
-    """Kernel events of ``runs`` equal runs, the first a warm-up, as one row a node."""
+    """Aggregate the kernel events of ``runs`` equal runs, the first a warm-up, into one row per node."""
     found_layers = layers(model) if model is not None else {}
     nodes = all_nodes(model.graph.node) if model is not None else ()
     makers = {n.output[0]: n.name or f"{n.op_type}, which makes {n.output[0]}" for n in nodes if n.output}
-    spent: dict[tuple[str, str], list[dict[str, Any]]] = {}
+    events_by_node: dict[tuple[str, str], list[dict[str, Any]]] = {}
     for event in events:
         op = event["args"]["op_name"]
         name = event["name"].removesuffix("_kernel_time") or f"{op}_{event['args'].get('node_index', '')}"
-        spent.setdefault((name, op), []).append(event)
-    out = []
-    for (name, op), found in spent.items():
-        calls = max(1, len(found) // runs)
-        each = [found[k : k + calls] for k in range(0, len(found), calls)]
-        ms = float(np.median([sum(e["dur"] for e in run) / 1000 for run in each[1:] or each]))
+        events_by_node.setdefault((name, op), []).append(event)
+    table = []
+    for (name, op), node_events in events_by_node.items():
+        calls = max(1, len(node_events) // runs)
+        runs_of_node = [node_events[k : k + calls] for k in range(0, len(node_events), calls)]
+        ms = float(np.median([sum(e["dur"] for e in run) / 1000 for run in runs_of_node[1:] or runs_of_node]))
         layer = found_layers.get(name.removesuffix(BLOCKED)) if op == "Conv" and name.endswith(BLOCKED) else None
-        counted = [macs(e["args"], layer) for e in each[-1]]
+        counted = [macs(e["args"], layer) for e in runs_of_node[-1]]
         total = None if None in counted else sum(counted)  # type: ignore[arg-type]
-        known = layer.name if layer else makers.get(name.removesuffix(BLOCKED), name) if name.endswith(BLOCKED) else name
-        row = {"node": known, "operator": op, "calls": calls, "ms": ms, "macs": total}
-        out.append(row | {"gmacs_per_second": total / ms / 1e6 if total and ms else None})
-    everything = sum(r["ms"] for r in out) or 1.0
-    return sorted(({**r, "share": r["ms"] / everything} for r in out), key=lambda r: -r["ms"])
+        label = layer.name if layer else makers.get(name.removesuffix(BLOCKED), name) if name.endswith(BLOCKED) else name
+        row = {"node": label, "operator": op, "calls": calls, "ms": ms, "macs": total}
+        table.append(row | {"gmacs_per_second": total / ms / 1e6 if total and ms else None})
+    total_ms = sum(r["ms"] for r in table) or 1.0
+    return sorted(({**r, "share": r["ms"] / total_ms} for r in table), key=lambda r: -r["ms"])
 
 
 def macs(arguments: dict[str, Any], layer: Layer | None = None) -> int | None:
-    """By the shapes in a profile event; None where they do not tell: weights that a kernel packed are missing there.
+    """Count the MACs from the shapes in a profile event. None if they do not suffice: prepacked weights are missing there.
 
-    With ``layer``, by its weight and the places of the output, without the channels that only fill a block.
+    With ``layer``, use its weight and the spatial size of the output, which ignores the padded channels.
     """
     op = STANDS_FOR.get(arguments["op_name"], arguments["op_name"])
     if op in NONE or op in MOVES:
@@ -146,9 +145,9 @@ def macs(arguments: dict[str, Any], layer: Layer | None = None) -> int | None:
 
 
 def _complete(op: str, inputs: list[tuple[int, ...]], output: tuple[int, ...]) -> bool:
-    """Whether the operands that the formula asks for are all there, and none has moved up into another's place."""
+    """Return whether the event has all operands that the formula needs, in their places."""
     if op in PRODUCTS:
-        return True  # by the first operand and the output
+        return True  # needs only the first operand and the output
     if op in ("Conv", "ConvInteger", "ConvTranspose"):
         return len(inputs) > 1 and len(inputs[1]) == len(output)
     if op == "QLinearConv":

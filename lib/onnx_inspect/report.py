@@ -1,4 +1,4 @@
-"""The inspection report: dataclasses, their dict (the contract of ``/inspect_onnx``), and its words."""
+"""The inspection report: its dataclass, its dict (the response of ``/inspect_onnx``), and its texts."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ __all__ = ["Problem", "Report", "cut", "facts", "human", "incomplete", "shape_te
 
 @dataclass(slots=True)
 class Report:
-    """What ``/inspect_onnx`` answers. A shape is a list of numbers, symbols and None (unknown); bytes are bytes.
+    """The response of ``/inspect_onnx``. A shape is a list of numbers, symbols and None (unknown); sizes are in bytes.
 
-    ``missing``: files of external data that were not given, and how many tensors are in each. ``sizes``: of dynamic
-    dimensions, with which MACs and memory were counted; ``sizes_note`` says whose they are.
+    ``missing``: number of tensors in each missing file of external data. ``sizes``: of the dynamic dimensions at which
+    MACs and memory were counted; ``sizes_note`` says how they were chosen.
     """
 
     file: dict[str, Any]
@@ -51,42 +51,42 @@ class Report:
     nodes_left_out: int = 0
 
     def as_dict(self) -> dict[str, Any]:
-        """Not ``asdict``: that copies every node's every value, half a minute for 100,000 nodes."""
+        """Return a dict. ``asdict`` would copy all values, which takes half a minute for 100,000 nodes."""
         every = {f.name: getattr(self, f.name) for f in fields(self)}
         return {"format": "onnx"} | every | {"problems": [asdict(p) for p in self.problems]}
 
 
 def verdict(report: dict[str, Any]) -> str:
-    """One sentence: is it valid, and what else was found."""
+    """Return one sentence: whether the model is valid, and the number of problems."""
     counts = {s: sum(p["severity"] == s for p in report["problems"]) for s in ("error", "warning", "info")}
     missing = report.get("missing") or {}
     if report["valid"]:
-        words = "Valid"
+        sentence = "Valid"
     elif incomplete(report):
         files = ", ".join(list(missing)[:5]) + ", …" * (len(missing) > 5)
         n = sum(missing.values())
-        words = f"Incomplete: also add {files}, which {'holds' if len(missing) == 1 else 'hold'} {plural(n, 'tensor')}"
+        sentence = f"Incomplete: also add {files}, which {'holds' if len(missing) == 1 else 'hold'} {plural(n, 'tensor')}"
     else:
-        words = f"Not a valid model: {plural(counts['error'], 'error')}"
-    rest = [plural(counts[s], word) for s, word in (("warning", "warning"), ("info", "note")) if counts[s]]
-    return words + (f", {' and '.join(rest)}." if rest and not incomplete(report) else ".")
+        sentence = f"Not a valid model: {plural(counts['error'], 'error')}"
+    other_counts = [plural(counts[s], word) for s, word in (("warning", "warning"), ("info", "note")) if counts[s]]
+    return sentence + (f", {' and '.join(other_counts)}." if other_counts and not incomplete(report) else ".")
 
 
 def incomplete(report: dict[str, Any]) -> bool:
-    """Whether nothing but files of external data stands between the model and validity."""
+    """Return whether missing external data is the model's only error."""
     errors = [p for p in report["problems"] if p["severity"] == "error"]
     return bool(report.get("missing")) and all(p.get("rule") == "external data" for p in errors)
 
 
 def facts(report: dict[str, Any]) -> dict[str, str]:
-    """The summary's lines: label and value, in plain text."""
+    """Return the lines of the summary as labels and values, in plain text."""
     parameters, memory = report["parameters"], report["memory"]
-    bound = ", ".join(f"{k} = {v['value']}" for k, v in report["symbols"].items())
+    chosen_sizes = ", ".join(f"{k} = {v['value']}" for k, v in report["symbols"].items())
     runtime = report["onnxruntime"]
     dtypes = [f"{human(v['count'])} {k} ({size(v['bytes'])})" for k, v in parameters["by_dtype"].items()]
-    counted = exact(report["macs"]) + (f", with {bound}" if bound else "")
+    macs_text = exact(report["macs"]) + (f", with {chosen_sizes}" if chosen_sizes else "")
     if report["not_counted"]:
-        counted += f"; {plural(sum(g['nodes'] for g in report['not_counted']), 'node')} not counted"
+        macs_text += f"; {plural(sum(g['nodes'] for g in report['not_counted']), 'node')} not counted"
     peak = f"{size(memory['peak_bytes'])} at {memory['at']}" + (", at least" if memory["unknown"] else "")
     lines = {
         "File": size(report["file"]["bytes"]) + _beside(report["file"]),
@@ -96,7 +96,7 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
         + f" (onnxruntime {runtime['version']} reads IR ≤ {runtime['ir']}, opset ≤ {runtime['opset']})",
         "Parameters": exact(parameters["count"]) + (": " + ", ".join(dtypes) if dtypes else ""),
         "Nodes": f"{sum(report['operators'].values()):,}, of {plural(len(report['operators']), 'kind')}",
-        "MACs": counted,
+        "MACs": macs_text,
         "Peak activations": peak,
     }
     if report["doc_string"]:
@@ -113,8 +113,8 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
 
 
 def _beside(file: dict[str, Any]) -> str:
-    """What was uploaded with the model and is no weights."""
+    """Describe the files uploaded with the model that are not weights."""
     kinds = [kind for kind in (file.get("beside") or {}).values() if kind != "unknown"]
     names = {"tokenizer": "tokenizer files", "settings": "settings", "text": "text files"}
-    found = [names[kind] for kind in names if kind in kinds]
-    return f"; beside it {' and '.join(found)}, which are no weights" if found else ""
+    present = [names[kind] for kind in names if kind in kinds]
+    return f"; beside it {' and '.join(present)}, which are no weights" if present else ""

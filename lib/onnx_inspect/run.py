@@ -1,6 +1,6 @@
-"""Runs a model in onnxruntime and in onnx's ReferenceEvaluator, compares them, and times the former.
+"""Run a model in onnxruntime and in onnx's ReferenceEvaluator, compare the outputs, and time onnxruntime.
 
-The file itself is what onnxruntime opens, copied next to its external data; nothing is rewritten.
+onnxruntime opens the uploaded file, copied next to its external data if it has any. Nothing is rewritten.
 """
 
 from __future__ import annotations
@@ -33,14 +33,13 @@ def run(
     folder: Path,
     progress: Report,
 ) -> dict[str, Any]:
-    """The result of ``/run_onnx``; writes ``.npz`` files into ``folder``: ``inputs``, ``outputs``, ``reference``.
+    """Return the result of ``/run_onnx`` and write ``inputs``, ``outputs`` and ``reference`` as .npz into ``folder``.
 
-    ``inputs``: an .npz with whole arrays, typed lists by name, a file of samples, or None for made-up ones.
-    ``symbols``: sizes of dynamic dimensions; the others get plausible ones, or, where onnxruntime refuses those, others
-    that it takes. ``outputs`` are onnxruntime's, or the reference evaluator's where onnxruntime refuses.
+    ``inputs``: an .npz with whole arrays, typed lists by name, a file of samples, or None for random inputs.
+    ``symbols``: sizes of dynamic dimensions. The others get plausible sizes, or sizes that onnxruntime accepts if it
+    rejects those. ``outputs`` are onnxruntime's, or the reference evaluator's if onnxruntime fails.
 
-    Raises InvalidValue or InvalidFile for what the caller gave. What a runtime refuses is in the answer,
-    as ``error`` of that runtime.
+    Raises InvalidValue or InvalidFile for invalid arguments. An error of a runtime is returned as its ``error``.
     """
     if not 1 <= runs <= MAX_RUNS:
         raise InvalidValue("runs", runs, f"a whole number from 1 to {MAX_RUNS}")
@@ -50,22 +49,22 @@ def run(
     path = _beside_its_data(model, folder)
     progress("Opening it in onnxruntime", 0.05)
     runner = runtimes.Runner(path)
-    chosen = _inputs(model, inputs, seed, symbols, runner)
+    run_inputs = _inputs(model, inputs, seed, symbols, runner)
     progress("Running in onnxruntime", 0.1)
-    ours, outputs = runner.run(chosen.values, runs, folder, progress, model.proto)
+    ort_report, outputs = runner.run(run_inputs.values, runs, folder, progress, model.proto)
     progress("Running in the reference evaluator", 0.7)
-    reference, expected = runtimes.reference(path, chosen.values)
+    reference, expected = runtimes.reference(path, run_inputs.values)
     names = [v.name for v in model.proto.graph.output]
     shown = outputs if outputs is not None else expected
     result = {
         "seed": None if inputs else seed,
-        "symbols": chosen.sizes,
-        "sizes": chosen.sizes,
-        "sizes_note": chosen.note,
-        "samples": chosen.samples,
-        "inputs": feeds.described(chosen.values),
+        "symbols": run_inputs.sizes,
+        "sizes": run_inputs.sizes,
+        "sizes_note": run_inputs.note,
+        "samples": run_inputs.samples,
+        "inputs": feeds.described(run_inputs.values),
         "outputs": [] if shown is None else [described(n, v) for n, v in zip(names, shown, strict=False)],
-        "onnxruntime": ours,
+        "onnxruntime": ort_report,
         "reference": reference,
         "differences": [],
         "agree": None,
@@ -75,7 +74,7 @@ def run(
         result["agree"] = all(d["agree"] for d in result["differences"])
     if shown is not None:
         save(folder / "outputs.npz", dict(zip(names, shown, strict=False)))
-        save(folder / "inputs.npz", chosen.values)
+        save(folder / "inputs.npz", run_inputs.values)
     if expected is not None:
         save(folder / "reference.npz", dict(zip(names, expected, strict=False)))
     return result
@@ -99,9 +98,9 @@ def _inputs(
 
 
 def _refuse(model: Model) -> None:
-    """What a report can speak of but no runtime should be given."""
-    for where, why in model.missing.items():
-        raise InvalidFile(f"{where}: {why}. Upload that file together with the model.")
+    """Raise InvalidFile for models that can be inspected but not run: missing external data, recursive functions."""
+    for where, reason in model.missing.items():
+        raise InvalidFile(f"{where}: {reason}. Upload that file together with the model.")
     try:
         functions.inlined_size(model.proto)
     except functions.Recursive as error:
@@ -109,7 +108,7 @@ def _refuse(model: Model) -> None:
 
 
 def _beside_its_data(model: Model, folder: Path) -> Path:
-    """Both loaders refuse links, so external data are copied; a model without them is opened where it is."""
+    """Return the path of the model next to its external data. These are copied, since both runtimes reject links."""
     if not model.externals:
         return model.path
     home = folder / "model"

@@ -1,4 +1,4 @@
-"""Real inputs for a run, from a visitor's file: arrays, pictures, a wave or a text. Messages say what was guessed."""
+"""Real inputs for a run from a visitor's file: arrays, pictures, sound or text. Messages say what was guessed."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from lib.onnx_inspect.runtimes import Runner
 
 @dataclass(slots=True)
 class SamplesFile:
-    """A file of samples as it was uploaded. ``preprocessing`` changes what is guessed for pictures."""
+    """An uploaded file of samples. ``preprocessing``: changes to the guess for pictures."""
 
     path: Path
     name: str
@@ -26,20 +26,20 @@ class SamplesFile:
 
 
 def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], runner: Runner) -> RunInputs:
-    """The first sample as inputs. If onnxruntime refuses its sizes, the file is read again at sizes that it accepts.
+    """Return the first sample as inputs. If onnxruntime rejects its sizes, the file is read again at accepted sizes.
 
-    Raises InvalidFile and InvalidValue with what the model takes.
+    Raises InvalidFile or InvalidValue; the message describes the model's inputs.
     """
-    found = dynamic.read(model)
-    if found is None:
+    model_signature = dynamic.read(model)
+    if model_signature is None:
         raise InvalidFile("Samples go to models that take tensors. Give this one's inputs as JSON or as an .npz.")
 
     def read(at: dict[str, int]) -> samples.Samples:
         changes = file.preprocessing or None
-        return samples.read(file.path, file.name, found, preprocessing=changes, sizes=at, tokenizer=file.tokenizer)
+        return samples.read(file.path, file.name, model_signature, preprocessing=changes, sizes=at, tokenizer=file.tokenizer)
 
-    one, note = read(fixed), ""
-    if found.symbols() and runner.refusal(one.rows[0]):
+    loaded, note = read(fixed), ""
+    if model_signature.symbols() and runner.refusal(loaded.rows[0]):
 
         def accepts(at: dict[str, int]) -> str:
             try:
@@ -47,29 +47,29 @@ def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], ru
             except (InvalidFile, ValueError) as error:
                 return str(error)
 
-        answer = sizes.search(found, fixed, accepts)
-        if answer.accepted:
-            one, note = read(answer.sizes), answer.note
-    at = _sizes(found, one.rows[0])
-    about = {
+        result = sizes.search(model_signature, fixed, accepts)
+        if result.accepted:
+            loaded, note = read(result.sizes), result.note
+    at = _sizes(model_signature, loaded.rows[0])
+    description = {
         "name": file.name,
-        "count": len(one.rows),
+        "count": len(loaded.rows),
         "run": 1,
-        "kind": one.kind,
-        "labels": one.labels is not None,
-        "label": one.classes[one.labels[0]] if one.labels and one.classes else None,
-        "preprocessing": one.preprocessing.as_dict() if one.preprocessing else None,
-        "messages": one.messages,
+        "kind": loaded.kind,
+        "labels": loaded.labels is not None,
+        "label": loaded.classes[loaded.labels[0]] if loaded.labels and loaded.classes else None,
+        "preprocessing": loaded.preprocessing.as_dict() if loaded.preprocessing else None,
+        "messages": loaded.messages,
     }
     note = note or (f"{dynamic.listed(at)}, as the sample has them." if at else "")
-    if left := {name: size for name, size in fixed.items() if at.get(name) != size}:
-        note += f" {dynamic.listed(left)}: left out, as one sample is run."
-    return RunInputs(one.rows[0], at, note, about)
+    if ignored := {name: size for name, size in fixed.items() if at.get(name) != size}:
+        note += f" {dynamic.listed(ignored)}: left out, as one sample is run."
+    return RunInputs(loaded.rows[0], at, note, description)
 
 
 def _sizes(found: Any, row: dict[str, Any]) -> dict[str, int]:
-    out: dict[str, int] = {}
+    by_symbol: dict[str, int] = {}
     for value in found.inputs:
         if value.name in row and row[value.name].ndim == len(value.shape):
-            out |= {s: n for s, n in zip(value.shape, row[value.name].shape, strict=True) if isinstance(s, str)}
-    return out
+            by_symbol |= {s: n for s, n in zip(value.shape, row[value.name].shape, strict=True) if isinstance(s, str)}
+    return by_symbol

@@ -1,4 +1,4 @@
-"""Turns an opened model into a Report: counts, shapes, initializers, cost. Reads no weights."""
+"""Summarise an opened model as a Report: counts, shapes, initializers, cost and problems."""
 
 from __future__ import annotations
 
@@ -15,36 +15,36 @@ from lib.onnx_inspect.report import Problem, Report, cut
 from lib.onnx_model.open import Model, byte_size, count, dtype_name, tensors
 from lib.onnx_model.runtime import supported
 
-TEXT = 4000  # characters of a text from the model; more is cut, and said so
-MAX_NODES = 50_000  # listed one by one; counts and sums are over all
-MAX_COUNT = 1 << 62  # JSON readers have 64 bits
-NAME = 300  # of a name: an initializer's readers are named again and again
+TEXT = 4000  # characters of a text from the model; longer ones are truncated
+MAX_NODES = 50_000  # listed nodes; counts and sums cover all
+MAX_COUNT = 1 << 62  # JSON readers use 64-bit integers
+NAME = 300  # characters of a name, as names are repeated for each reader of an initializer
 
 
 def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> Report:
-    """``given``: sizes of dynamic dimensions; ``folder`` is scratch space. Raises InvalidValue for a wrong one."""
+    """Return the report. ``given``: sizes of dynamic dimensions; ``folder``: scratch space. Raises InvalidValue."""
     proto = model.proto
     problems: list[Problem] = []
     flat = check.guarded(problems, "functions", graph.inlined, proto) or proto
-    found = check.guarded(problems, "shapes", _inferred, model, flat, folder) or flat
+    inferred = check.guarded(problems, "shapes", _inferred, model, flat, folder) or flat
     sizes, sizes_note = dynamic.plausible(flat, given)
     bound, chosen = shapes.bind(flat, sizes)
     numbers: dict[str, float] = {}
     bound = check.guarded([], "shapes", _inferred, model, bound, folder, numbers) or bound
-    symbolic, nodes = graph.nodes(found), graph.nodes(bound)
+    symbolic, nodes = graph.nodes(inferred), graph.nodes(bound)
     weights = cost.weights_of(bound)
     costs = [cost.cost(node, weights, bodies.count_macs(node, numbers)) for node in nodes]
     memory = cost.memory(nodes, bound)
     faults = wiring.find_problems(proto)
-    problems = wiring.without_duplicates(problems + check.check(model, found, symbolic, folder), faults, proto)
+    problems = wiring.without_duplicates(problems + check.check(model, inferred, symbolic, folder), faults, proto)
     problems += _cut(faults)
     by_operator: Counter[str] = Counter()
-    for one in costs:
-        by_operator.update(one.by)
+    for node_cost in costs:
+        by_operator.update(node_cost.by)
     used = {e.value for _, t in tensors(proto) for e in t.external_data if e.key == "location"}
-    everything = graph.flat(symbolic)
+    all_nodes = graph.flat(symbolic)
     over = [min(n, MAX_COUNT) for n in memory.over]
-    listed = [_node(s, b, one) for s, b, one in zip(symbolic[:MAX_NODES], nodes, costs, strict=False)]
+    listed = [_node(s, b, node_cost) for s, b, node_cost in zip(symbolic[:MAX_NODES], nodes, costs, strict=False)]
     listed += _inner(symbolic)[: MAX_NODES - len(listed)]
     return Report(
         file={"name": name, "bytes": model.size, "external": sorted(used & model.externals.keys())}
@@ -64,21 +64,21 @@ def summarise(model: Model, name: str, given: dict[str, int], folder: Path) -> R
         graph_doc_string=_text(proto.graph.doc_string),
         metadata={_text(p.key): _text(p.value) for p in (*proto.graph.metadata_props, *proto.metadata_props)},
         inputs=[_value(v) for v in _inputs(proto)],
-        outputs=[_value(v) for v in _outputs(proto, found)],
+        outputs=[_value(v) for v in _outputs(proto, inferred)],
         symbols=dynamic.as_report(chosen, shapes.symbols(flat)),
         sizes=chosen,
         sizes_note=sizes_note,
         parameters=parameters(proto),
         initializers=initializers(model, nodes),
-        operators=dict(Counter(node.operator for node in everything).most_common()),
+        operators=dict(Counter(node.operator for node in all_nodes).most_common()),
         functions=functions(proto),
         subgraphs=subgraphs(symbolic),
-        macs=min(sum(one.macs or 0 for one in costs), MAX_COUNT),
+        macs=min(sum(node_cost.macs or 0 for node_cost in costs), MAX_COUNT),
         macs_by_operator={k: min(v, MAX_COUNT) for k, v in by_operator.most_common() if v},
         not_counted=cost.uncounted(costs),
         memory={"peak_bytes": min(memory.peak, MAX_COUNT), "at": memory.at, "over_nodes": over, "unknown": memory.unknown},
         nodes=listed,
-        nodes_left_out=len(everything) - len(listed),
+        nodes_left_out=len(all_nodes) - len(listed),
     )
 
 
@@ -87,25 +87,25 @@ def _inferred(model: Model, proto: ModelProto, folder: Path, numbers: dict[str, 
 
 
 def _cut(faults: list[Problem]) -> list[Problem]:
-    """At most fifty problems of each kind, and the number of further ones."""
-    out: list[Problem] = []
+    """Keep at most fifty problems of each kind and add the number of the others."""
+    kept: list[Problem] = []
     for rule in dict.fromkeys(p.rule for p in faults):
         alike = [p for p in faults if p.rule == rule]
-        out += alike[: check.MAX_PER_KIND]
-        if (more := len(alike) - check.MAX_PER_KIND) > 0:
-            out.append(Problem("error", "model", f"{more:,} more like these.", "", rule))
-    return out
+        kept += alike[: check.MAX_PER_KIND]
+        if (excess := len(alike) - check.MAX_PER_KIND) > 0:
+            kept.append(Problem("error", "model", f"{excess:,} more like these.", "", rule))
+    return kept
 
 
 def parameters(proto: ModelProto) -> dict[str, Any]:
-    """Elements and bytes by dtype: initializers and the tensors of Constant nodes, of the graph, subgraphs and functions."""
+    """Count elements and bytes by dtype: initializers and Constant tensors of the graph, its subgraphs and functions."""
     by_dtype: dict[str, dict[str, int]] = {}
     counts = {"initializers": 0, "constants": 0}
 
     def add(tensor: onnx.TensorProto, kind: str) -> None:
-        one = by_dtype.setdefault(dtype_name(tensor.data_type), {"count": 0, "bytes": 0})
-        one["count"] += count(tensor)
-        one["bytes"] += byte_size(tensor)
+        totals = by_dtype.setdefault(dtype_name(tensor.data_type), {"count": 0, "bytes": 0})
+        totals["count"] += count(tensor)
+        totals["bytes"] += byte_size(tensor)
         counts[kind] += count(tensor)
 
     def walk(nodes: Any) -> None:
@@ -131,17 +131,19 @@ def parameters(proto: ModelProto) -> dict[str, Any]:
 
 
 def initializers(model: Model, nodes: list[Node]) -> list[dict[str, Any]]:
-    """Largest first, with the nodes that read each; Constant nodes of more than one number are in it too."""
+    """List the initializers, largest first, with the nodes that read them. Includes Constants of several elements."""
     readers = graph.readers(nodes)
     outputs = {v.name for v in model.proto.graph.output}
-    found = [(t.name, t, tuple(t.dims), False) for t in model.proto.graph.initializer]
-    found += [(s.values.name, s.values, tuple(s.dims), True) for s in model.proto.graph.sparse_initializer]
-    held = {name for name, *_ in found}
-    found += [(n, t, tuple(t.dims), False) for n, t in cost.constants(model.proto).items() if count(t) > 1 and n not in held]
-    out = []
-    for name, tensor, dims, sparse in found:
+    entries = [(t.name, t, tuple(t.dims), False) for t in model.proto.graph.initializer]
+    entries += [(s.values.name, s.values, tuple(s.dims), True) for s in model.proto.graph.sparse_initializer]
+    held = {name for name, *_ in entries}
+    entries += [
+        (n, t, tuple(t.dims), False) for n, t in cost.constants(model.proto).items() if count(t) > 1 and n not in held
+    ]
+    rows = []
+    for name, tensor, dims, sparse in entries:
         users = readers.get(name, [])
-        out.append(
+        rows.append(
             {
                 "name": _name(name),
                 "dtype": dtype_name(tensor.data_type),
@@ -157,10 +159,11 @@ def initializers(model: Model, nodes: list[Node]) -> list[dict[str, Any]]:
                 ),
             }
         )
-    return sorted(out, key=lambda i: -i["bytes"])
+    return sorted(rows, key=lambda i: -i["bytes"])
 
 
 def functions(proto: ModelProto) -> list[dict[str, Any]]:
+    """List the model-local functions with their number of nodes and calls."""
     calls = Counter((n.domain, n.op_type) for n in [*proto.graph.node, *(n for f in proto.functions for n in f.node)])
     return [
         {"name": _text(f.name), "domain": _text(f.domain), "nodes": len(f.node), "calls": calls[f.domain, f.name]}
@@ -169,14 +172,15 @@ def functions(proto: ModelProto) -> list[dict[str, Any]]:
 
 
 def subgraphs(nodes: list[Node]) -> list[dict[str, Any]]:
-    out = []
+    """List the subgraphs with their scope, owning operator and number of nodes."""
+    rows = []
     for node in nodes:
         for key, body in node.bodies.items():
-            out.append(
+            rows.append(
                 {"scope": f"{node.scope}{node.name[: graph.SCOPE]}/{key}", "operator": node.operator, "nodes": len(body)}
             )
-            out += subgraphs(body)
-    return out
+            rows += subgraphs(body)
+    return rows
 
 
 def _node(symbolic: Node, bound: Node, one: cost.NodeCost) -> dict[str, Any]:
@@ -199,7 +203,7 @@ def _node(symbolic: Node, bound: Node, one: cost.NodeCost) -> dict[str, Any]:
 
 
 def _inner(nodes: list[Node]) -> list[dict[str, Any]]:
-    """Nodes of subgraphs: listed with shapes, their cost is in the node that owns the body."""
+    """List the nodes of subgraphs with shapes. Their cost is counted with the node that owns the body."""
     nothing = cost.NodeCost(None, "counted with the node that runs this body", 0, 0, None, None)
     return [_node(n, n, nothing) for n in graph.flat(nodes) if n.scope]
 
@@ -210,13 +214,13 @@ def _shape(node: Node, k: int) -> list[Any] | None:
 
 
 def _inputs(proto: ModelProto) -> list[onnx.ValueInfoProto]:
-    """Without initializers, which IR 3 lists as inputs too."""
-    held = {t.name for t in proto.graph.initializer} | {s.values.name for s in proto.graph.sparse_initializer}
-    return [v for v in proto.graph.input if v.name not in held]
+    """Return the graph's inputs without initializers, which IR 3 lists as inputs too."""
+    initializer_names = {t.name for t in proto.graph.initializer} | {s.values.name for s in proto.graph.sparse_initializer}
+    return [v for v in proto.graph.input if v.name not in initializer_names]
 
 
 def _outputs(proto: ModelProto, inferred: ModelProto) -> list[onnx.ValueInfoProto]:
-    """As declared; inference may know the shape of one declared without."""
+    """Return the graph's outputs as declared, or as inferred if they are declared without a shape."""
     known = {v.name: v for v in inferred.graph.output}
     return [v if shapes.of(v.type).shape is not None else known.get(v.name, v) for v in proto.graph.output]
 

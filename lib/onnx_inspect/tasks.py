@@ -1,7 +1,7 @@
-"""What runs in the child process: one function a question, JSON in and out (``lib/jobs.py``).
+"""Tasks that run in a child process (``lib/jobs.py``). Arguments and results are JSON.
 
-``model`` is the path of the uploaded file and ``externals`` the files uploaded with it by name. The
-working folder is the job's own; a file for the visitor is written to ``out``, which its caller made.
+``model``: path of the uploaded file; ``externals``: paths of its external data by name. The working folder belongs to the
+job; files for the visitor are written to ``out``, a folder that the caller created.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def _open(model: str, externals: dict[str, str]) -> Model:
 def inspect(
     progress: Progress, model: str, externals: dict[str, str], name: str, symbols: dict[str, int], out: str | None = None
 ) -> dict[str, Any]:
-    """The report; with ``out``, also ``graph.onnx`` there for a viewer, and ``collapsed.onnx`` of a big graph."""
+    """Return the report. With ``out``, also write ``graph.onnx`` and, for a big graph, ``collapsed.onnx`` for a viewer."""
     progress("Reading the structure", 0.1)
     opened = _open(model, externals)
     progress("Checking and counting", 0.3)
@@ -41,6 +41,7 @@ def inspect(
 
 
 def tensor(progress: Progress, model: str, externals: dict[str, str], tensor: str) -> dict[str, Any]:
+    """Return the statistics of one weight."""
     progress("Reading the values", 0.2)
     return weights.statistics(_open(model, externals), tensor)
 
@@ -57,22 +58,22 @@ def execute(
     values: dict[str, Any] | None = None,
     samples: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """The result of a run on ``inputs`` (an .npz), ``samples``, typed ``values``, or random ones.
+    """Run the model on ``inputs`` (an .npz), ``samples``, typed ``values``, or random inputs, and return the result.
 
-    ``samples``: {path, name, preprocessing}. With ``out``, the run's .npz files there.
+    ``samples``: {path, name, preprocessing}. With ``out``, the run's .npz files are moved there.
     """
     progress("Opening the model", 0.05)
     opened = _open(model, externals)
-    given: Any = Path(inputs) if inputs else values
+    run_inputs: Any = Path(inputs) if inputs else values
     if samples:
         tokenizer = externals.get("tokenizer.json")
-        given = SamplesFile(
+        run_inputs = SamplesFile(
             Path(samples["path"]),
             samples["name"],
             samples.get("preprocessing") or {},
             Path(tokenizer) if tokenizer else None,
         )
-    result = run.run(opened, given, seed, runs, symbols, HERE, progress)
+    result = run.run(opened, run_inputs, seed, runs, symbols, HERE, progress)
     for name in ("inputs.npz", "outputs.npz", "reference.npz"):
         if out is not None and (HERE / name).is_file():
             shutil.move(name, Path(out) / name)
@@ -80,7 +81,7 @@ def execute(
 
 
 def example(progress: Progress, name: str, out: str) -> dict[str, Any]:
-    """Writes the example ``name`` to ``out/model.onnx``; its report."""
+    """Write the example ``name`` to ``out/model.onnx`` and return its report. Raises InvalidValue for another name."""
     if name not in EXAMPLES:
         raise InvalidValue("example", name, ", ".join(EXAMPLES))
     path = Path(out) / "model.onnx"
@@ -89,13 +90,14 @@ def example(progress: Progress, name: str, out: str) -> dict[str, Any]:
 
 
 def from_text(progress: Progress, text: str, out: str) -> dict[str, Any]:
-    """Parses ONNX text into ``out/model.onnx``; the report of that model."""
+    """Parse ONNX text into ``out/model.onnx`` and return its report."""
     progress("Parsing", 0.1)
     path = build.parse(text, Path(out) / "model.onnx")
     return inspect(progress, str(path), {}, "model.onnx", {}, out)
 
 
 def as_text(progress: Progress, model: str, externals: dict[str, str]) -> dict[str, Any]:
+    """Return the model as ONNX text. Raises InvalidFile if it is too large."""
     return {"text": build.to_text(_open(model, externals))}
 
 
@@ -108,5 +110,6 @@ def difference(
     rtol: float,
     atol: float,
 ) -> dict[str, Any]:
+    """Return the differences between two models. ``rtol``, ``atol``: tolerances of equal initializers."""
     progress("Comparing", 0.2)
     return compare.compare(_open(old, old_externals), _open(new, new_externals), rtol, atol)

@@ -1,4 +1,4 @@
-"""Values of one tensor: range, sparsity, histogram."""
+"""Statistics of the values of one tensor: range, sparsity, histogram."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from lib.reports import values as values_
 
 
 def named(model: Model) -> dict[str, TensorProto]:
-    """Initializers, then the tensors of Constant nodes under their outputs' names."""
+    """Return the initializers by name, and the tensors of Constant nodes by output name."""
     graph = model.proto.graph
-    found = {t.name: t for t in graph.initializer}
-    found |= {s.values.name: s.values for s in graph.sparse_initializer}
+    by_name = {t.name: t for t in graph.initializer}
+    by_name |= {s.values.name: s.values for s in graph.sparse_initializer}
     for node in graph.node:
         for a in node.attribute:
             if node.op_type == "Constant" and a.HasField("t") and node.output:
-                found.setdefault(node.output[0], a.t)
-    return found
+                by_name.setdefault(node.output[0], a.t)
+    return by_name
 
 
 def statistics(model: Model, name: str) -> dict[str, Any]:
-    """What it is, and ``lib.reports.values.statistics`` of its values.
+    """Return the description of a tensor and ``lib.reports.values.statistics`` of its values.
 
-    Of a sparse initializer, ``count`` and the statistics are over the values it stores, ``zeros`` and
-    ``sparsity`` over its whole shape. Raises InvalidValue for a name that is no weight, InvalidFile where its file is
-    missing.
+    For a sparse initializer, ``count`` and the statistics cover the stored values; ``zeros`` and ``sparsity`` cover the
+    whole shape. Raises InvalidValue if no weight has that name, and InvalidFile if its file is missing.
     """
     tensors = named(model)
     if name not in tensors:
@@ -37,12 +36,12 @@ def statistics(model: Model, name: str) -> dict[str, Any]:
     tensor = tensors[name]
     values = model.array(tensor).reshape(-1)
     dims = next((s.dims for s in model.proto.graph.sparse_initializer if s.values.name == name), tensor.dims)
-    whole = prod(dims) if dims is not tensor.dims else values.size  # a sparse one's other elements are zeros
-    out: dict[str, Any] = {
+    element_count = prod(dims) if dims is not tensor.dims else values.size  # the other elements of a sparse tensor are zeros
+    description: dict[str, Any] = {
         "name": name,
         "dtype": dtype_name(tensor.data_type),
         "shape": list(dims),
         "count": int(values.size),
         "bytes": byte_size(tensor),
     }
-    return out | values_.statistics(values, whole)
+    return description | values_.statistics(values, element_count)

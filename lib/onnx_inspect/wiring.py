@@ -1,7 +1,7 @@
-"""Checks how a model's nodes are connected, by names alone: order, undefined inputs, duplicate names, unknown operators.
+"""Check how nodes are connected, by name: order, undefined inputs, duplicate names, unknown operators.
 
-onnx's checker stops at the first fault and identifies it by the node's name, which may be empty; onnxruntime has rules
-that the checker does not have. These functions find all faults, and name nodes as in the list of nodes.
+onnx's checker stops at the first error and identifies it by the node's name, which may be empty, and it lacks some rules
+of onnxruntime. These functions find all errors and name nodes as the report does.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from onnx import GraphProto, ModelProto, NodeProto
 from lib.onnx_inspect.graph import Node
 from lib.onnx_inspect.report import Problem
 
-KNOWN = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}  # domains that onnx defines whole
+KNOWN = {"": "ai.onnx", "ai.onnx": "ai.onnx", "ai.onnx.ml": "ai.onnx.ml"}  # domains that onnx defines completely
 BAD_NODE = re.compile(r"Bad node spec for node\. Name:\s+OpType: (\w+)")
 
 
 def find_problems(model: ModelProto) -> list[Problem]:
-    """Undefined inputs, unknown operators, and names of more than one node."""
-    out = []
+    """Find undefined inputs, unknown operators and duplicate node names."""
+    problems = []
     for scope, graph, outer in _graphs(model.graph, "", frozenset()):
-        out += [*_undefined(scope, graph, outer), *_unknown(scope, graph, model), *_duplicate_names(scope, graph.node)]
+        problems += [*_undefined(scope, graph, outer), *_unknown(scope, graph, model), *_duplicate_names(scope, graph.node)]
     for function in model.functions:
-        out += _duplicate_names(f"function {function.name[:100]}: ", function.node)
-    return out
+        problems += _duplicate_names(f"function {function.name[:100]}: ", function.node)
+    return problems
 
 
 def without_duplicates(found: list[Problem], own: list[Problem], model: ModelProto) -> list[Problem]:
-    """``found`` without onnx's messages on problems that are in ``own``, too; adds missing names of nodes."""
+    """Remove onnx's messages from ``found`` that ``own`` also covers, and add missing node names to the others."""
     rules = {p.rule for p in own}
-    out = []
+    kept = []
     for problem in found:
         if problem.rule == "onnx":
             if "unknown-operator" in rules and "No Op registered" in problem.message:
@@ -43,41 +43,41 @@ def without_duplicates(found: list[Problem], own: list[Problem], model: ModelPro
             if "undefined-input" in rules and "topologically sorted" in problem.message:
                 continue
             if (match := BAD_NODE.search(problem.message)) is not None:
-                alike = [k for k, n in enumerate(model.graph.node) if n.op_type == match[1] and not n.name]
-                if len(alike) == 1:
-                    problem.where = _node_name(model.graph.node[alike[0]], alike[0])
-        out.append(problem)
-    return out
+                candidates = [k for k, n in enumerate(model.graph.node) if n.op_type == match[1] and not n.name]
+                if len(candidates) == 1:
+                    problem.where = _node_name(model.graph.node[candidates[0]], candidates[0])
+        kept.append(problem)
+    return kept
 
 
 def order(nodes: list[Node]) -> list[Problem]:
-    """Nodes that read a later node's output: a cycle, or a wrong order. The checker does not tell these apart."""
+    """Find nodes that read a later node's output: a cycle or a wrong order, which the checker does not distinguish."""
     made_at = {name: node.index for node in nodes for name in node.outputs if name}
     before = {n.index: {made_at[i] for i in (*n.inputs, *n.captured) if i in made_at} for n in nodes}
-    if all(max(found, default=-1) < k for k, found in before.items()):
+    if all(max(sources, default=-1) < k for k, sources in before.items()):
         return []
     after: dict[int, list[int]] = {}
-    for k, found in before.items():
-        for j in found:
+    for k, sources in before.items():
+        for j in sources:
             after.setdefault(j, []).append(k)
-    waits = {k: len(found) for k, found in before.items()}
-    free = [k for k, n in waits.items() if n == 0]
-    while free:
-        for k in after.get(free.pop(), []):
-            waits[k] -= 1
-            if waits[k] == 0:
-                free.append(k)
-    stuck = [nodes[k].name for k, n in waits.items() if n > 0]
-    if stuck:
-        names = ", ".join(repr(n[:60]) for n in stuck[:5])
-        text = f"the graph has a cycle; {len(stuck)} nodes wait for it: {names}"
+    pending = {k: len(sources) for k, sources in before.items()}
+    ready = [k for k, n in pending.items() if n == 0]
+    while ready:
+        for k in after.get(ready.pop(), []):
+            pending[k] -= 1
+            if pending[k] == 0:
+                ready.append(k)
+    blocked = [nodes[k].name for k, n in pending.items() if n > 0]
+    if blocked:
+        names = ", ".join(repr(n[:60]) for n in blocked[:5])
+        text = f"the graph has a cycle; {len(blocked)} nodes wait for it: {names}"
         return [Problem("error", "graph", text, "Break the cycle.", "cycle")]
     text = "its nodes are not in the order in which they run"
     return [Problem("error", "graph", text, "Sort them topologically.", "order")]
 
 
 def _graphs(graph: GraphProto, scope: str, outer: frozenset[str]) -> Iterator[tuple[str, GraphProto, frozenset[str]]]:
-    """Each graph with its scope and the names that it sees from outside."""
+    """Yield each graph with its scope and the outer names that it can read."""
     yield scope, graph, outer
     inside = None
     for k, node in enumerate(graph.node):
@@ -88,8 +88,8 @@ def _graphs(graph: GraphProto, scope: str, outer: frozenset[str]) -> Iterator[tu
 
 
 def _made(graph: GraphProto) -> set[str]:
-    held = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
-    return held | {v.name for v in graph.input} | {name for node in graph.node for name in node.output}
+    initializers = {t.name for t in graph.initializer} | {s.values.name for s in graph.sparse_initializer}
+    return initializers | {v.name for v in graph.input} | {name for node in graph.node for name in node.output}
 
 
 def _node_name(node: NodeProto, k: int) -> str:
@@ -97,41 +97,45 @@ def _node_name(node: NodeProto, k: int) -> str:
 
 
 def _undefined(scope: str, graph: GraphProto, outer: frozenset[str]) -> Iterator[Problem]:
-    there = _made(graph) | outer | {""}
+    defined = _made(graph) | outer | {""}
     for k, node in enumerate(graph.node):
-        for name in dict.fromkeys(n for n in node.input if n not in there):
-            made = f", which makes {node.output[0][:80]!r}," if node.output and not node.name else ""
+        for name in dict.fromkeys(n for n in node.input if n not in defined):
+            output_note = f", which makes {node.output[0][:80]!r}," if node.output and not node.name else ""
             yield Problem(
                 "error",
                 scope + _node_name(node, k),
-                f"this {node.op_type[:80]}{made} reads {name[:80]!r}, which no input, initializer or node gives",
+                f"this {node.op_type[:80]}{output_note} reads {name[:80]!r}, which no input, initializer or node gives",
                 "Add what is missing, or correct the name.",
                 "undefined-input",
             )
     for value in graph.output:
-        if value.name not in there:
+        if value.name not in defined:
             text = "no node makes this output"
             yield Problem("error", value.name, text, "Remove the output, or correct its name.", "undefined-input")
 
 
 def _unknown(scope: str, graph: GraphProto, model: ModelProto) -> Iterator[Problem]:
     versions = {KNOWN.get(o.domain, o.domain): o.version for o in model.opset_import}
-    own = {(f.domain, f.name) for f in model.functions}
+    local_functions = {(f.domain, f.name) for f in model.functions}
     for k, node in enumerate(graph.node):
         domain = KNOWN.get(node.domain)
-        if domain is None or domain not in versions or (node.domain, node.op_type) in own:
+        if domain is None or domain not in versions or (node.domain, node.op_type) in local_functions:
             continue
         plain = "" if domain == "ai.onnx" else domain
         try:
             if onnx.defs.has(node.op_type, versions[domain], plain):
                 continue
             since = onnx.defs.get_schema(node.op_type, plain).since_version if onnx.defs.has(node.op_type, plain) else 0
-        except Exception:  # a name that is no text, a version beyond C++'s int: the checker says so
+        except Exception:  # an undecodable name or a version too large for C++'s int, which the checker reports
             continue
-        made = f" (the node makes {node.output[0][:80]!r})" if node.output and not node.name else ""
-        text = f"{domain} opset {versions[domain]} has no operator {node.op_type[:80]!r}{made}"
-        near = difflib.get_close_matches(node.op_type[:80], _operators(plain), 1, 0.75)
-        fix = f"Did the exporter mean {near[0]}?" if near else "Correct the operator, or give it the domain that defines it."
+        note = f" (the node makes {node.output[0][:80]!r})" if node.output and not node.name else ""
+        text = f"{domain} opset {versions[domain]} has no operator {node.op_type[:80]!r}{note}"
+        suggestions = difflib.get_close_matches(node.op_type[:80], _operators(plain), 1, 0.75)
+        fix = (
+            f"Did the exporter mean {suggestions[0]}?"
+            if suggestions
+            else "Correct the operator, or give it the domain that defines it."
+        )
         if since:
             fix = f"{node.op_type} came with opset {since}: export with that opset or a later one."
         yield Problem("error", scope + _node_name(node, k), text, fix, "unknown-operator")
@@ -143,7 +147,7 @@ def _operators(domain: str) -> list[str]:
 
 
 def _duplicate_names(scope: str, nodes: Iterable[NodeProto]) -> Iterator[Problem]:
-    """Duplicate names of nodes. The checker accepts them; onnxruntime does so for Constants only."""
+    """Find duplicate node names. The checker accepts them; onnxruntime accepts them only for Constants."""
     for name, n in Counter(node.name for node in nodes if node.name and node.op_type != "Constant").items():
         if n > 1:
             text = f"{n} nodes have this name; onnxruntime refuses such a model"

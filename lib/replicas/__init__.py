@@ -1,1 +1,1 @@
-"""The picture engine in processes of their own: child processes of this machine, or Ray Serve on many."""
+"""Run the picture engine in replicas: child processes of this machine, or Ray Serve on several machines."""

@@ -1,4 +1,4 @@
-"""Parses REPLICAS: how many replicas, and where they run."""
+"""Parse REPLICAS: the number of replicas and where they run."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """``cluster`` is "" for child processes, else ``local``, ``auto`` or ``host:port``."""
+    """A parsed REPLICAS. ``cluster``: "" for child processes, else ``local``, ``auto`` or ``host:port``."""
 
     cluster: str
     min_replicas: int
@@ -15,7 +15,7 @@ class Address:
 
 
 def parse(text: str) -> Address:
-    """``text`` is REPLICAS as ``lib.settings`` validated it."""
+    """Parse REPLICAS, which ``lib.settings`` has validated."""
     if text.isdigit():
         return Address("", int(text), int(text))
     cluster, _, counts = text.removeprefix("ray://").partition("?replicas=")

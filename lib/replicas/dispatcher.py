@@ -1,4 +1,4 @@
-"""Sends waiting tickets to replicas, receives their events, and replays the requests of lost replicas.
+"""Send waiting tickets to replicas, receive their events, and replay the requests of lost replicas.
 
 Runs in one event loop. Only the queue is shared with the threads that submit; its lock guards it.
 """
@@ -27,12 +27,12 @@ from lib.text_to_image.ticket import Ticket
 
 MAX_REPLAYS = 3
 LOOK_SECONDS = 0.25
-LATE = 2.0  # seconds; a loop that is later than this was suspended itself, so replicas are not blamed for their silence
+LATE = 2.0  # seconds; a loop that is later was itself suspended, so silent replicas are not considered unhealthy
 REPLICAS_LOST = "The replica that drew it was lost, and so were three others that began it again. Please try again."
 
 
 class Waiting:
-    """The queue that threads submit to and the loop takes from; ``lock`` guards all of it."""
+    """The queue that threads submit to and the loop takes from. ``lock`` guards all of it."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -41,8 +41,10 @@ class Waiting:
 
 
 class Dispatcher:
+    """Matches tickets with replicas and forwards the replicas' events to the tickets."""
+
     def __init__(self, waiting: Waiting, replicas: Callable[[], list[Replica]], idle: Callable[[], None]) -> None:
-        """``replicas`` returns the current ones of the back end; ``idle`` is called whenever no request is running."""
+        """``replicas``: returns the back end's current replicas; ``idle``: called whenever no request is running."""
         self._waiting, self._replicas, self._idle = waiting, replicas, idle
         self.flights, self.facts, self._router = Flights(), Facts(), Router()
         self.replays: deque[Ticket] = deque()
@@ -52,14 +54,16 @@ class Dispatcher:
     # -- messages from replicas -----------------------------------------------------------------------
 
     def heartbeat(self, replica: Replica, message: dict[str, Any]) -> None:
-        known = replica.usable, replica.models
+        """Update a replica from its heartbeat."""
+        before = replica.usable, replica.models
         replica.update(message)
         self.facts |= replica.models
         replica_metrics.replay(message.get("figures", []))
-        if (replica.usable, replica.models) != known:
+        if (replica.usable, replica.models) != before:
             self.dispatch()
 
     def event(self, replica: Replica, head: dict[str, Any], blob: bytes) -> None:
+        """Forward an event of an order to its ticket."""
         flight, now = self.flights.get(head["order"]), time.monotonic()
         if flight is None:  # cancelled, or replayed on another replica
             return
@@ -81,6 +85,7 @@ class Dispatcher:
             self.dispatch()
 
     def lost(self, replica: Replica, why: str) -> None:
+        """Replay all requests of a lost replica."""
         flights = self.flights.of(replica)
         log.event("replica_lost", logging.WARNING, replica=replica.name, why=why, requests=len(flights))
         replica.reset()
@@ -89,11 +94,12 @@ class Dispatcher:
         self.dispatch()
 
     def dropped(self, replica: Replica, number: int) -> None:
+        """Replay a single lost request."""
         self._replay(number)
         self.dispatch()
 
     def _replay(self, number: int) -> None:
-        """Queues the request for another replica. Its seed is fixed, so the picture will be the same."""
+        """Queue the request for another replica. Its seed is fixed, so the picture will be the same."""
         with self._waiting.lock:  # ``drain`` must always find it either running or queued
             flight = self.flights.pop(number)
             if flight is None or flight.ticket.ended:
@@ -109,6 +115,7 @@ class Dispatcher:
         ticket.emit(Queued(1, None))
 
     def cancelled(self, ticket: Ticket) -> None:
+        """Cancel the request of a ticket on its replica."""
         flight = self.flights.with_ticket(ticket)
         if flight is not None:
             self.flights.pop(flight.number)
@@ -118,16 +125,16 @@ class Dispatcher:
     # -- requests to replicas ------------------------------------------------------------------------
 
     def dispatch(self) -> None:
-        """Sends every request that fits a replica now."""
+        """Send all requests that fit a replica now."""
         with self._waiting.lock:  # sending never waits
             fresh, self._waiting.fresh = self._waiting.fresh, []
             for ticket in fresh:
                 self._router.add_work(key_of(ticket.request), work(ticket.request), time.monotonic())
-            left: dict[Key, float] = defaultdict(float)
+            work_left: dict[Key, float] = defaultdict(float)
             for ticket in self._waiting.queue.order():
-                left[key_of(ticket.request)] += work(ticket.request)
-            self._send_replays(left)
-            self._send_waiting(left)
+                work_left[key_of(ticket.request)] += work(ticket.request)
+            self._send_replays(work_left)
+            self._send_waiting(work_left)
         if not self.flights and not self.replays:
             self._idle()
 
@@ -140,12 +147,12 @@ class Dispatcher:
                 self._send(ticket, replica)
 
     def _send_waiting(self, left: dict[Key, float]) -> None:
-        found: dict[Ticket, Replica] = {}
+        assigned: dict[Ticket, Replica] = {}
         full: set[Key] = set()
 
         def accept(ticket: Ticket) -> bool:
-            """Whether the ticket leaves the queue. One that has waited for ``PATIENCE`` seconds and does not fit blocks
-            later ones of its model and size."""
+            """Return whether the ticket leaves the queue. One that does not fit and has waited for ``PATIENCE`` seconds
+            blocks later ones of its model and size."""
             try:
                 ticket.request = with_resolved_size(ticket.request, self.facts)
             except WorkbenchError as error:
@@ -154,7 +161,7 @@ class Dispatcher:
             key = key_of(ticket.request)
             replica = None if key in full else self._choose(ticket, left)
             if replica is not None:
-                found[ticket] = replica
+                assigned[ticket] = replica
             elif time.monotonic() - ticket.created > PATIENCE:
                 full.add(key)
             return replica is not None
@@ -162,7 +169,7 @@ class Dispatcher:
         while (ticket := self._waiting.queue.pop(accept)) is not None:
             if not ticket.ended:
                 left[key_of(ticket.request)] -= work(ticket.request)
-                self._send(ticket, found[ticket])
+                self._send(ticket, assigned[ticket])
 
     def _choose(self, ticket: Ticket, left: dict[Key, float]) -> Replica | None:
         request, key = ticket.request, key_of(ticket.request)
@@ -187,7 +194,7 @@ class Dispatcher:
     # -- periodic checks -----------------------------------------------------------------------------
 
     async def watch(self) -> None:
-        """Gives up unhealthy replicas, and sends waiting tickets their positions."""
+        """Give up unhealthy replicas and send waiting tickets their positions, until cancelled."""
         last = time.monotonic()
         while True:
             await asyncio.sleep(LOOK_SECONDS)
@@ -222,19 +229,21 @@ class Dispatcher:
             return
         self._since = time.monotonic()
         ahead = sum(work(flight.ticket.request, flight.left) for flight in self.flights.all())
-        for place, ticket in enumerate(waiting):
+        for position, ticket in enumerate(waiting):
             ahead += work(ticket.request)
-            ticket.emit(Queued(place + 1, ahead / self._rate if self._rate else None))
+            ticket.emit(Queued(position + 1, ahead / self._rate if self._rate else None))
 
     def demand(self) -> float:
-        """The running and waiting work, in full batches."""
+        """Return the running and waiting work, in full batches."""
         with self._waiting.lock:
             waiting = [ticket.request for ticket in self._waiting.queue.order()]
         requests = waiting + [t.request for t in list(self.replays)] + [f.ticket.request for f in self.flights.all()]
         return sum(work(request) / batch_work(request, self.facts) for request in requests)
 
     def under_way(self) -> Counter[str]:
+        """Return the number of running requests by model, including those to be replayed."""
         return Counter(flight.key[0] for flight in self.flights.all()) + Counter(t.request.model for t in list(self.replays))
 
     def rows(self) -> int:
+        """Return the rows of all running requests."""
         return self.flights.rows()

@@ -1,4 +1,4 @@
-"""Changes the fleet while requests run: rolling updates, and autoscaling within the range of REPLICAS."""
+"""Change the fleet while requests run: rolling updates, and autoscaling within the range of REPLICAS."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from lib.replicas.dispatcher import Dispatcher
 from lib.replicas.replica import Fleet, Replica
 from lib.replicas.scaling import SCALE_SECONDS, Scaler
 
-UPDATE_SECONDS = 900.0  # for a new replica to load its model
+UPDATE_SECONDS = 900.0  # timeout for a new replica to load its model
 
 
 class FleetManager:
@@ -23,7 +23,7 @@ class FleetManager:
         self._fleet, self._dispatcher, self._address = fleet, dispatcher, address
 
     async def scale(self) -> None:
-        """Adds and removes replicas until it is cancelled; returns at once where their number is fixed."""
+        """Add and remove replicas until cancelled. Returns at once if their number is fixed."""
         min_replicas, max_replicas = self._address.min_replicas, self._address.max_replicas
         scaler = Scaler(min_replicas, max_replicas)
         while min_replicas < max_replicas:
@@ -43,13 +43,13 @@ class FleetManager:
             await self._fleet.shrink(last)
 
     async def _drain(self, replica: Replica) -> None:
-        """Sends the replica no more requests, and waits until the running ones have ended."""
+        """Send the replica no more requests, and wait until the running ones have ended."""
         replica.draining = True
         while self._dispatcher.flights.of(replica):
             await asyncio.sleep(0.05)
 
     async def update(self) -> None:
-        """Replaces the replicas one by one. Raises ModelUnavailable if a new one is not ready in time."""
+        """Replace the replicas one by one. Raises ModelUnavailable if a new one is not ready in time."""
         for replica in list(self._fleet.replicas):
             await self._drain(replica)
             await self._fleet.replace(replica)

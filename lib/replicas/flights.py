@@ -1,4 +1,4 @@
-"""The requests in flight on replicas: where each one runs, how much of it is left, and whether another one fits."""
+"""Track the requests in flight on replicas: where each one runs, the steps left, and whether another one fits."""
 
 from __future__ import annotations
 
@@ -17,33 +17,34 @@ from lib.text_to_image.ticket import Ticket
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-# Rows that are sent although they do not fit yet: one guided request waits on the replica, so that its batch stays full
-# when a picture ends.
+# Rows sent in excess of a full batch: one guided request waits on the replica, so that its batch stays full when a picture
+# ends.
 AHEAD = 2
-UNKNOWN = 512  # pixels a side of a model that no replica has loaded yet
-# By model: its trained ``size`` in pixels, the ``rows`` of a batch at that size, the ``multiple`` that sides must be of,
-# and the rows of a ``guided`` request.
+UNKNOWN = 512  # assumed pixels per side for a model that no replica has loaded yet
+# By model: its trained ``size`` in pixels, the ``rows`` of a batch at that size, the ``multiple`` of its sides, and the
+# rows of a ``guided`` request.
 Facts = dict[str, dict[str, int]]
 
 
 def key_of(request: Request) -> Key:
+    """Return the key of a request: model, width and height."""
     return request.model, request.width, request.height
 
 
 def with_resolved_size(request: Request, facts: Facts) -> Request:
-    """The request with its size, if the model is known. Raises InvalidValue."""
+    """Return the request with its size filled in, if the model is known. Raises InvalidValue."""
     known = facts.get(request.model)
     return resolve_size(request, request.model, known["size"], known.get("multiple", 8)) if known else request
 
 
 def work(request: Request, steps: int | None = None) -> float:
-    """Rows x pixels x steps left."""
+    """Return the work of a request: rows x pixels x steps left."""
     area = (request.width or UNKNOWN) * (request.height or UNKNOWN)
     return network_rows(request) * area * (request.steps_run if steps is None else steps)
 
 
 def network_rows(request: Request, known: dict[str, int] | None = None) -> int:
-    """Rows of a call of the network that the request takes."""
+    """Return the rows that the request takes per call of the network."""
     return (known or {}).get("guided", 2) if request.guided else 1
 
 
@@ -95,26 +96,27 @@ class Flights:
         return sum(network_rows(flight.ticket.request) for flight in self.all())
 
     def candidate(self, replica: Replica) -> Candidate:
+        """Return the replica as the router sees it."""
         load = sum(work(flight.ticket.request, flight.left) for flight in self.of(replica))
         return Candidate(replica.number, load, frozenset(replica.models))
 
     def fits(self, replica: Replica, request: Request, facts: Facts) -> bool:
-        """Whether its rows would join a batch of the replica at once, or nearly so."""
-        key, there = key_of(request), self.of(replica)
+        """Return whether the request's rows would join a batch of the replica immediately, or soon (``AHEAD``)."""
+        key, running = key_of(request), self.of(replica)
         known = replica.models.get(request.model) or facts.get(request.model)
-        beside = [flight for flight in there if flight.key == key]
-        if known is None:  # one request is sent, which makes the replica load the model
-            return not beside
+        same_batch = [flight for flight in running if flight.key == key]
+        if known is None:  # send one request, which makes the replica load the model
+            return not same_batch
         if known["rows"] == 1:  # such a model runs one request at a time
-            return not any(flight.key[0] == request.model for flight in there)
-        if not beside:
-            return len({flight.key for flight in there}) < MAX_GROUPS
-        rows = sum(network_rows(flight.ticket.request, known) for flight in beside) + network_rows(request, known)
+            return not any(flight.key[0] == request.model for flight in running)
+        if not same_batch:
+            return len({flight.key for flight in running}) < MAX_GROUPS
+        rows = sum(network_rows(flight.ticket.request, known) for flight in same_batch) + network_rows(request, known)
         return rows <= rows_at(known["rows"], known["size"], request.width, request.height) + AHEAD
 
 
 def batch_work(request: Request, facts: Facts) -> float:
-    """The work of a full batch of requests like this one."""
+    """Return the work of a full batch of requests like this one."""
     known = facts.get(request.model)
     rows = rows_at(known["rows"], known["size"], request.width, request.height) if known else 2
     return work(request) / network_rows(request, known) * rows

@@ -1,4 +1,4 @@
-"""The fleet that an address asks for: child processes, or replicas on a Ray cluster."""
+"""Create the fleet for an address: child processes, or replicas on a Ray cluster."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from lib.settings import Settings
 
 
 def make_fleet(address: Address, settings: Settings) -> Fleet:
-    """Raises InvalidValue if Ray is required and not installed."""
+    """Create the fleet. Raises InvalidValue if Ray is required and not installed."""
     if not address.cluster:
         from lib.replicas.process_fleet import ProcessFleet
 
         return ProcessFleet(settings, address.min_replicas)
     if importlib.util.find_spec("ray") is None:
-        here = "a whole number, as Ray is not installed here (pip install -r requirements-scale.txt)"
-        raise InvalidValue("REPLICAS", settings.replicas, here)
+        allowed = "a whole number, as Ray is not installed here (pip install -r requirements-scale.txt)"
+        raise InvalidValue("REPLICAS", settings.replicas, allowed)
     from lib.replicas.ray_serve import RayFleet
 
     return RayFleet(settings, address)

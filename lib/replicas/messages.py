@@ -1,4 +1,4 @@
-"""The messages between the page and a replica: frames of JSON and the raw bytes of a picture. Never a pickle.
+"""Messages between the page and a replica: frames of JSON and the raw bytes of a picture, never a pickle.
 
 Page to replica: ``setup`` (once, first), ``order`` (with the pixels of its start picture, if it has one), ``cancel``.
 Replica to page: ``beat``, and the events of an order.
@@ -32,12 +32,13 @@ Head = dict[str, Any]
 
 
 def frame(head: Head, blob: bytes = b"") -> bytes:
+    """Return a frame of JSON and a blob."""
     data = json.dumps(head).encode()
     return HEAD.pack(len(data), len(blob)) + data + blob
 
 
 def lengths(head: bytes) -> tuple[int, int]:
-    """Of the JSON and of the blob that follow. Raises ValueError for sizes above the limits."""
+    """Return the sizes of the JSON and of the blob that follow. Raises ValueError for sizes above the limits."""
     length, size = HEAD.unpack(head)
     if length > MAX_JSON or size > MAX_BLOB:
         raise ValueError("a frame that is too long")
@@ -45,17 +46,17 @@ def lengths(head: bytes) -> tuple[int, int]:
 
 
 def frames(data: bytes) -> Iterator[tuple[Head, bytes]]:
-    """The frames of ``data``, all of which are complete."""
-    at = 0
-    while at < len(data):
-        length, size = lengths(data[at : at + HEAD.size])
-        middle, end = at + HEAD.size + length, at + HEAD.size + length + size
-        yield json.loads(data[at + HEAD.size : middle]), data[middle:end]
-        at = end
+    """Yield the frames of ``data``, which must be complete."""
+    offset = 0
+    while offset < len(data):
+        length, size = lengths(data[offset : offset + HEAD.size])
+        blob_start, end = offset + HEAD.size + length, offset + HEAD.size + length + size
+        yield json.loads(data[offset + HEAD.size : blob_start]), data[blob_start:end]
+        offset = end
 
 
 def order(number: int, request: Request, watch: bool, origin: tuple[str, str]) -> bytes:
-    """The frame of an order."""
+    """Return the frame of an order."""
     start, blob = request.start, b""
     head: Head = {"order": number, "request": replace(request, start=None).as_dict(), "watch": watch, "origin": origin}
     if start is not None:
@@ -66,7 +67,7 @@ def order(number: int, request: Request, watch: bool, origin: tuple[str, str]) -
 
 
 def request_in(head: Head, blob: bytes) -> Request:
-    """The request of an order. Raises InvalidValue."""
+    """Return the request of an order. Raises InvalidValue."""
     request = Request.parse(head["request"])
     if "start" not in head:
         return request
@@ -77,7 +78,7 @@ def request_in(head: Head, blob: bytes) -> Request:
 
 
 def encode(order: int, event: Event, last: Image.Image | None) -> bytes:
-    """The frame of an event. The preview of a step is left out if it is still ``last``."""
+    """Return the frame of an event. The preview of a step is omitted if it is still ``last``."""
     head: Head = {"order": order, "event": type(event).__name__}
     match event:
         case Loading() | Queued():
@@ -93,7 +94,7 @@ def encode(order: int, event: Event, last: Image.Image | None) -> bytes:
 
 
 def decode(head: Head, blob: bytes, last: Image.Image | None) -> Event:
-    """The inverse of ``encode``. Raises ValueError, KeyError or TypeError for a malformed message."""
+    """Invert ``encode``. Raises ValueError, KeyError or TypeError for a malformed message."""
     kind, values, image = KINDS[head["event"]], head["values"], last
     if "mode" in head:
         if head["mode"] not in MODES:
@@ -109,12 +110,13 @@ def decode(head: Head, blob: bytes, last: Image.Image | None) -> Event:
 
 
 def settings_out(settings: Settings) -> Head:
-    """The settings as JSON values."""
+    """Return the settings as JSON values."""
     values = {f.name: getattr(settings, f.name) for f in fields(settings) if f.name not in SECRET}
     return {k: str(v) if isinstance(v, Path) else v for k, v in values.items()}
 
 
 def settings_in(values: Head) -> Settings:
+    """Invert ``settings_out``."""
     kinds = {f.name: type(f.default) for f in fields(Settings)}
     return Settings(**{k: kinds[k](v) if issubclass(kinds[k], (tuple, Path)) else v for k, v in values.items()})
 
@@ -124,8 +126,8 @@ def _shape(image: Image.Image | None) -> Head:
 
 
 def _words(error: WorkbenchError) -> Head:
-    own = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float))}
-    return {"kind": type(error).__name__, "message": str(error), "own": own}
+    attributes = {k: v for k, v in vars(error).items() if isinstance(v, (str, int, float))}
+    return {"kind": type(error).__name__, "message": str(error), "own": attributes}
 
 
 def _error(values: Head) -> WorkbenchError:

@@ -1,4 +1,4 @@
-"""Replicas as child processes of this machine, each at the other end of a Unix socket. Restarts processes that die."""
+"""Replicas as child processes of this machine, each connected by a Unix socket. Processes that die are restarted."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from lib.settings import Settings, threads_per_process
 from lib.text_to_image.request import Request
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-BUFFER = 16 << 20  # bytes that wait to be read; a picture of 1024 x 1024 is 3 MB
-MIN_PAUSE, MAX_PAUSE = 0.5, 60.0  # seconds before a process that died early is started again
-EARLY = 60.0  # seconds; a process that ran longer did not die early
+BUFFER = 16 << 20  # bytes of the read buffer; a picture of 1024 x 1024 is 3 MB
+MIN_PAUSE, MAX_PAUSE = 0.5, 60.0  # seconds of backoff before a process that died early is restarted
+EARLY = 60.0  # seconds of run time below which a process died early
 
 
 class ProcessReplica(Replica):
-    """Runs a process, and starts a new one when it dies."""
+    """Runs a process and starts a new one when it dies."""
 
     def __init__(self, number: int, settings: Settings, threads: int) -> None:
         super().__init__(number)
@@ -35,39 +35,39 @@ class ProcessReplica(Replica):
 
     @property
     def starting(self) -> bool:
-        """Whether its process was started and has sent nothing yet. Between two processes it is lost, not starting."""
+        """Whether its process has been started and has sent nothing yet. Between two processes it is lost instead."""
         return not self.alive and (self._process is not None or not self.pid)
 
     async def run(self, listener: Listener) -> None:
-        """Runs processes, one after another, until it is cancelled."""
+        """Run processes, one after another, until cancelled."""
         pause = MIN_PAUSE
         while True:
-            began, why = time.monotonic(), "it ended"
+            start_time, reason = time.monotonic(), "it ended"
             try:
                 await self._run_process(listener)
             except Exception as error:  # whatever failed, a new process is started
                 logging.getLogger(__name__).exception("a replica's messages broke")
-                why = f"its messages broke ({type(error).__name__})"
+                reason = f"its messages broke ({type(error).__name__})"
             finally:
-                asked = self.draining
+                intended = self.draining
                 self.end()
-            if not asked:
-                listener.lost(self, why)
-            pause = MIN_PAUSE if time.monotonic() - began > EARLY else min(2 * pause, MAX_PAUSE)
-            await asyncio.sleep(0 if asked else pause)
+            if not intended:
+                listener.lost(self, reason)
+            pause = MIN_PAUSE if time.monotonic() - start_time > EARLY else min(2 * pause, MAX_PAUSE)
+            await asyncio.sleep(0 if intended else pause)
 
     async def _run_process(self, listener: Listener) -> None:
-        """Starts one process, and reads its messages until it closes the socket."""
-        ours, theirs = socket.socketpair()
-        with theirs:
+        """Start one process and read its messages until it closes the socket."""
+        our_end, their_end = socket.socketpair()
+        with their_end:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "lib.replicas.replica_process", str(theirs.fileno())],
+                [sys.executable, "-m", "lib.replicas.replica_process", str(their_end.fileno())],
                 cwd=ROOT,
-                pass_fds=[theirs.fileno()],
+                pass_fds=[their_end.fileno()],
                 stdin=subprocess.DEVNULL,
             )
         self.pid = self._process.pid
-        reader, self._writer = await asyncio.open_unix_connection(sock=ours, limit=BUFFER)
+        reader, self._writer = await asyncio.open_unix_connection(sock=our_end, limit=BUFFER)
         variables = {"OMP_NUM_THREADS": str(self._threads), "OMP_WAIT_POLICY": "PASSIVE"}
         setup = {"setup": messages.settings_out(self._settings), "number": self.number, "variables": variables}
         self._writer.write(messages.frame(setup))
@@ -92,7 +92,7 @@ class ProcessReplica(Replica):
         self._write(messages.frame({"cancel": number}))
 
     def _write(self, frame: bytes) -> None:
-        if self._writer is not None:  # never waits: a process that does not read is found by its missing heartbeats
+        if self._writer is not None:  # never waits: missing heartbeats reveal a process that does not read
             self._writer.write(frame)
 
     def give_up(self) -> None:
@@ -100,26 +100,26 @@ class ProcessReplica(Replica):
             self._process.kill()  # its end of the socket closes with it
 
     async def stop_and_wait(self) -> None:
-        """Kills the current process, and waits until it is removed."""
+        """Kill the current process and wait until it is removed."""
         process = self._process
         self.give_up()
         while process is not None and self._process is process:
             await asyncio.sleep(0.02)
 
     def end(self) -> None:
-        """Kills the process, if there is one, and closes the socket."""
+        """Kill the process, if there is one, and close the socket."""
         if self._writer is not None:
             self._writer.close()
             self._writer = None
         if self._process is not None:
             self._process.kill()
-            self._process.wait()  # after SIGKILL: at once
+            self._process.wait()  # returns at once after SIGKILL
             self._process = None
         self.reset()
 
 
 class ProcessFleet:
-    """``count`` processes share the cores; where there are accelerators, each uses one."""
+    """A fleet of ``count`` processes that share the cores. Each uses one accelerator, if there are any."""
 
     def __init__(self, settings: Settings, count: int) -> None:
         self._own = [ProcessReplica(number, settings, threads_per_process(count)) for number in range(count)]

@@ -1,4 +1,4 @@
-"""A replica of Ray Serve, seen from the page: called by its handle, and polled for a heartbeat once a second."""
+"""The page's side of a Ray Serve replica, which is called by its handle and polled for a heartbeat once a second."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ PING_SECONDS, AGAIN_SECONDS = 1.0, 0.2
 
 
 class RayReplica(Replica):
+    """A replica of Ray Serve, one application each."""
+
     def __init__(self, number: int) -> None:
         super().__init__(number)
         self.application = f"pictures-{number}"
@@ -28,20 +30,20 @@ class RayReplica(Replica):
         self._tasks: set[asyncio.Task[None]] = set()
 
     async def run(self, listener: Listener) -> None:
-        """Polls the heartbeat once a second. A frozen or starting replica answers late, and the loop waits for it."""
+        """Poll the heartbeat once a second until cancelled. The loop waits for a frozen or starting replica."""
         self._listener = listener
         while True:
             try:
                 heartbeat = json.loads(await self.handle.heartbeat.remote())
             except asyncio.CancelledError:
                 raise
-            except Exception as error:  # of Ray: the replica died, or is not started yet
+            except Exception as error:  # raised by Ray: the replica died or is not started yet
                 if self.alive:
                     self._forget()
                     listener.lost(self, type(error).__name__)
                 await asyncio.sleep(AGAIN_SECONDS)
                 continue
-            if heartbeat["generation"] == self.generation:  # not of a replica that is being replaced
+            if heartbeat["generation"] == self.generation:  # ignores a replica that is being replaced
                 listener.heartbeat(self, heartbeat)
             await asyncio.sleep(PING_SECONDS if self.ready else AGAIN_SECONDS)
 
@@ -76,21 +78,21 @@ class RayReplica(Replica):
 
         assert self._listener is not None
         if isinstance(error, RayActorError) and self.alive:
-            self._listener.lost(self, type(error).__name__)  # the whole replica, this request included
+            self._listener.lost(self, type(error).__name__)  # the whole replica, including this request
         else:
             self.alive = False  # gets no requests until it answers again
             self._listener.dropped(self, number)
 
     def cancel(self, number: int) -> None:
-        """Cancels the stream: dropping it, or its task, would let the rows run to their end."""
+        """Cancel the stream. Dropping it, or its task, would let the rows run to their end."""
         stream = self._streams.pop(number, None)
         if stream is not None:
             stream.cancel()
 
     def give_up(self) -> None:
-        """Asks the replica to exit. A frozen one is killed by Serve's health check, or exits when it wakes up."""
+        """Ask the replica to exit. A frozen one is killed by Serve's health check, or exits when it wakes up."""
         self._forget()
-        with suppress(Exception):  # of Ray: the replica is gone already
+        with suppress(Exception):  # raised by Ray: the replica is already gone
             self.handle.quit.remote(self.pid)
 
     def _forget(self) -> None:

@@ -1,4 +1,4 @@
-"""Replicas by Ray Serve, on this machine or on many. Imports Ray when the replicas start.
+"""Replicas on Ray Serve, on one or several machines. Ray is imported when the replicas start.
 
 Each replica is its own Serve application with one Serve replica, so the page decides which one gets a request
 (``router.py``) with Serve's stable API. Serve places them on nodes, restarts those that die or freeze, and replaces
@@ -28,21 +28,21 @@ from lib.replicas.replica import Listener, Replica
 from lib.settings import Settings, prepare_library
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# An upper bound only: the page sends what fits. It must exceed that, heartbeats included, or rows stay empty.
+# Only an upper bound, since the page sends what fits. It must exceed that, including heartbeats, or rows stay empty.
 MAX_ONGOING = 512
 SHORT = 40  # characters of a folder's path: Ray's sockets add up to 60, and Linux allows 107
 EXCLUDED = [".git", "tests", "benchmarks", "docs", ".ci", ".github"]  # not sent to other nodes
 
 
 class RayFleet:
-    """``min_replicas`` replicas at the start, up to ``max_replicas`` while the queue is long (``scaling.py``)."""
+    """A fleet of ``min_replicas`` replicas, and up to ``max_replicas`` while the queue is long (``scaling.py``)."""
 
     def __init__(self, settings: Settings, address: Address) -> None:
         self._settings, self._address = settings, address
         self._own = [RayReplica(number) for number in range(address.min_replicas)]
         self.replicas: list[Replica] = list(self._own)
         self._tasks: dict[RayReplica, asyncio.Task[None]] = {}
-        # Ray's calls block for long, so one thread makes all of them; processes that it starts end with it
+        # Ray's calls block, so a single thread makes all of them; the processes that it starts end with it
         self._ray = ThreadPoolExecutor(1, thread_name_prefix="ray")
         self._folder = ""
         self._listener: Listener | None = None
@@ -55,7 +55,7 @@ class RayFleet:
             self._start_task(replica)
 
     async def replace(self, replica: Replica) -> None:
-        """Deploys it again: Serve stops the old replica and starts the new one."""
+        """Deploy the replica again: Serve stops the old one and starts a new one."""
         assert isinstance(replica, RayReplica)
         self._tasks.pop(replica).cancel()
         log.event("replica_replaced", replica=replica.name)
@@ -71,7 +71,7 @@ class RayFleet:
         self._start_task(replica)
 
     async def shrink(self, replica: Replica) -> None:
-        """Removes ``replica``, which must have no requests."""
+        """Remove ``replica``, which must have no requests."""
         assert isinstance(replica, RayReplica)
         self._own.remove(replica)
         self.replicas = list(self._own)
@@ -98,7 +98,7 @@ class RayFleet:
     # -- in Ray's thread ----------------------------------------------------------------------------
 
     def _connect(self) -> None:
-        # by default Ray gives its workers niceness 15, so every training on the machine would go first
+        # by default Ray's workers have niceness 15, so any training on the machine would take precedence
         prepare_library(RAY_USAGE_STATS_ENABLED="0", RAY_SERVE_LOG_TO_STDERR="0", RAY_worker_niceness="0")
         # by default Serve polls and reports ten times a second, which takes 0.13 of a core; with these values 0.08
         prepare_library(RAY_SERVE_CONTROL_LOOP_INTERVAL_S="0.5", RAY_SERVE_METRICS_EXPORT_INTERVAL_MS="10000")
@@ -119,7 +119,7 @@ class RayFleet:
         self._devices = ray.cluster_resources().get("GPU", 0) > 0 and self._settings.device in ("auto", "cuda")
 
     def _deploy(self, replicas: list[RayReplica]) -> None:
-        """Returns when Serve has accepted them; they load their models afterwards."""
+        """Deploy replicas. Returns when Serve has accepted them; they load their models afterwards."""
         from ray import serve
 
         from lib.replicas.ray_worker import RayWorker

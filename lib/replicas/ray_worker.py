@@ -1,4 +1,4 @@
-"""The class that a Ray Serve deployment runs. Plain Python; Ray is not imported here."""
+"""The class that a Ray Serve deployment runs. Ray is not imported here."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib.replicas.worker import GATHER, Order, Worker
 
 
 class RayWorker:
-    """One replica. Arguments and results are bytes, so Ray unpickles nothing else."""
+    """A replica. Arguments and results are bytes, so Ray unpickles nothing else."""
 
     def __init__(self, settings: bytes, generation: str) -> None:
         """``generation`` changes with every update, which makes Serve replace the replica."""
@@ -29,12 +29,12 @@ class RayWorker:
         return json.dumps(heartbeat).encode()
 
     async def generate(self, message: bytes) -> AsyncIterator[bytes]:
-        """Frames with the events of one order up to its end. Ends early if the caller cancels, and frees the rows."""
-        loop, news, end = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
+        """Yield frames with the events of an order up to its end. If the caller cancels, the order's rows are freed."""
+        loop, changed, end = asyncio.get_running_loop(), asyncio.Event(), asyncio.Event()
 
         def wake(order: Order) -> None:
             with suppress(RuntimeError):  # the loop is closed
-                loop.call_soon_threadsafe(news.set)
+                loop.call_soon_threadsafe(changed.set)
                 if order.ended:
                     loop.call_soon_threadsafe(end.set)
 
@@ -42,10 +42,10 @@ class RayWorker:
         try:
             ended = False
             while not ended:
-                await news.wait()
+                await changed.wait()
                 with suppress(TimeoutError):
                     await asyncio.wait_for(end.wait(), GATHER)
-                news.clear()
+                changed.clear()
                 data, ended = order.take_events()
                 if data:
                     yield data
@@ -53,12 +53,12 @@ class RayWorker:
             order.cancel()
 
     async def quit(self, pid: int) -> None:
-        """Exits if this is process ``pid``, which the page has given up; its successor may get the message, too."""
+        """Exit if this is process ``pid``, which the page has given up. Its successor may get the message too."""
         if pid == os.getpid():
             os._exit(1)
 
     def check_health(self) -> None:
-        """Called by Serve, which replaces the replica if this raises."""
+        """Raise RuntimeError if the engine has ended. Serve calls this and replaces the replica if it raises."""
         status: dict[str, Any] = self._worker.engine.status()
         if status["error"] and status["status"] == "failed" and status["error"].startswith("The engine has ended"):
             raise RuntimeError("the engine has ended")

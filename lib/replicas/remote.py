@@ -1,4 +1,4 @@
-"""An engine whose pictures are made by replicas, with the interface of ``Engine``.
+"""An engine with the interface of ``Engine`` whose pictures are made by replicas.
 
 The queue stays in this process. The setting REPLICAS chooses the back end (docs/scale.md).
 """
@@ -30,10 +30,10 @@ from lib.text_to_image.ticket import Ticket
 
 
 class RemoteEngine:
-    """``submit``, ``status``, ``drain`` … as ``Engine``; and ``update``, which replaces the replicas one by one."""
+    """Has the interface of ``Engine``, and ``update``, which replaces the replicas one by one."""
 
     def __init__(self, settings: Settings) -> None:
-        """Raises InvalidValue where REPLICAS asks for Ray and Ray is not installed."""
+        """Raises InvalidValue if REPLICAS requires Ray and Ray is not installed."""
         self.settings, self.catalogue = settings, Catalogue(settings)
         self._address = parse(settings.replicas)
         self._fleet = make_fleet(self._address, settings)
@@ -57,19 +57,19 @@ class RemoteEngine:
                 self._thread.start()
 
     def close(self) -> None:
-        """Cancels all requests, and stops the replicas."""
+        """Cancel all requests and stop the replicas."""
         with self._waiting.lock:
             self._closed = True
-            left = list(self._waiting.queue.order())
-        left += [flight.ticket for flight in self._dispatcher.flights.all()] + list(self._dispatcher.replays)
-        for ticket in left:
+            open_tickets = list(self._waiting.queue.order())
+        open_tickets += [flight.ticket for flight in self._dispatcher.flights.all()] + list(self._dispatcher.replays)
+        for ticket in open_tickets:
             ticket.cancel()
         if self._thread is not None and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stop.set)
             self._thread.join(timeout=60)
 
     def drain(self, seconds: float) -> bool:
-        """Refuses new requests, fails the waiting ones, and waits at most ``seconds`` for those on replicas.
+        """Reject new requests, fail the waiting ones, and wait at most ``seconds`` for those on replicas.
 
         Returns whether all of them ended.
         """
@@ -82,7 +82,7 @@ class RemoteEngine:
             return self._idle.wait_for(self._is_idle, timeout=seconds)
 
     def update(self) -> None:
-        """Replaces the replicas one after another, and returns when all are replaced. No request is lost.
+        """Replace the replicas one after another, and return when all are replaced. No request is lost.
 
         A second call during an update does nothing. Raises ModelUnavailable if a new replica does not start; the
         remaining ones are then not replaced.
@@ -94,7 +94,7 @@ class RemoteEngine:
                 self._updating.release()
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
-        """Raises QueueFull, InvalidValue or ModelUnavailable at once. Later errors arrive as a ``Failed`` event."""
+        """Submit a request. Raises QueueFull, InvalidValue or ModelUnavailable; later errors arrive as ``Failed``."""
         with refusals(request, self.catalogue.names, self.catalogue.default):
             return self._submit(request, owner, watch)
 
@@ -124,23 +124,23 @@ class RemoteEngine:
         return any(replica.ready for replica in self._fleet.replicas)
 
     def status(self) -> dict[str, Any]:
-        """The fields of ``GET /healthz``: those of ``Engine.status``, and a list of the replicas."""
+        """Return the fields of ``GET /healthz``: those of ``Engine.status``, and a list of the replicas."""
         replicas = list(self._fleet.replicas)
         best = max(replicas, key=lambda one: (one.ready, one.alive, -one.number), default=None)
-        own = best.status if best else {}
-        failed = self._failure or (all(r.status["status"] == "failed" for r in replicas) and own.get("error", ""))
+        best_status = best.status if best else {}
+        failed = self._failure or (all(r.status["status"] == "failed" for r in replicas) and best_status.get("error", ""))
         with self._waiting.lock:
             waiting = len(self._waiting.queue)
         return {
             "status": "failed" if failed else "ready" if self.ready else "loading",
-            "stage": "" if failed else own.get("stage", ""),
+            "stage": "" if failed else best_status.get("stage", ""),
             "error": failed or "",
-            "model": own.get("model") or self.catalogue.default,
-            "device": own.get("device"),
-            "dtype": own.get("dtype"),
+            "model": best_status.get("model") or self.catalogue.default,
+            "device": best_status.get("device"),
+            "dtype": best_status.get("dtype"),
             "queue_length": waiting,
             "rows_in_batch": self._dispatcher.rows(),
-            "safety_checker": own.get("safety_checker"),
+            "safety_checker": best_status.get("safety_checker"),
             "replicas": [self._describe(replica) for replica in replicas],
         }
 
@@ -151,7 +151,7 @@ class RemoteEngine:
         return {"name": replica.name, "alive": replica.alive, "status": state, "rows": rows, "queue": queue}
 
     def under_way(self) -> dict[str, dict[str, int]]:
-        """Requests on a replica (``running``) and ``waiting``, by model."""
+        """Return the numbers of requests on replicas (``running``) and ``waiting``, by model."""
         with self._waiting.lock:
             waiting = Counter(ticket.request.model for ticket in self._waiting.queue.order())
         return {"running": dict(self._dispatcher.under_way()), "waiting": dict(waiting)}
@@ -160,7 +160,7 @@ class RemoteEngine:
 
     def _call(self, act: Any, *values: Any) -> None:
         if self._thread is not None and self._thread.is_alive():
-            with suppress(RuntimeError):  # closed just now
+            with suppress(RuntimeError):  # the loop has just been closed
                 self._loop.call_soon_threadsafe(act, *values)
 
     def _forget(self, ticket: Ticket) -> None:
@@ -184,18 +184,18 @@ class RemoteEngine:
         watch = asyncio.create_task(self._dispatcher.watch())
         try:
             await self._fleet.start(self._dispatcher)
-        except Exception as error:  # of Ray: no cluster or no free node; the page stays up and shows it
+        except Exception as error:  # raised by Ray: no cluster or no free node; the page stays up and shows it
             logging.getLogger(__name__).exception("the replicas could not be started")
             self._fail(f"The replicas could not be started ({type(error).__name__}); the app's log has the reason.")
         scale = asyncio.create_task(self._manager.scale())
         await self._stop.wait()
-        await asyncio.sleep(0.05)  # cancels are on their way
+        await asyncio.sleep(0.05)  # let pending cancellations be sent
         watch.cancel()
         scale.cancel()
         await self._fleet.close()
 
     def _fail(self, words: str) -> None:
         with self._waiting.lock:
-            self._failure, left, self._waiting.queue = words, list(self._waiting.queue.order()), FairQueue()
-        for ticket in left:
+            self._failure, waiting, self._waiting.queue = words, list(self._waiting.queue.order()), FairQueue()
+        for ticket in waiting:
             ticket.emit(Failed(ModelUnavailable(words)))

@@ -1,7 +1,7 @@
-"""Forwards a replica's observations of the histograms of ``lib/metrics.py`` to the page.
+"""Forward a replica's observations of the histograms in ``lib/metrics.py`` to the page.
 
-``GET /metrics`` of the page must include the steps of other processes. A replica keeps no registry of its own: its
-observations are sent with the next heartbeat and observed again in the page.
+The page's ``GET /metrics`` must include the steps of other processes. A replica has no registry: its observations are
+sent with the next heartbeat and observed again in the page.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from lib import metrics
 
 FORWARDED = ("TICK_SECONDS", "TICK_ROWS", "DECODE_SECONDS", "LOAD_SECONDS")
-MAX_OBSERVATIONS = 10_000  # kept until they are fetched
+MAX_OBSERVATIONS = 10_000  # maximum kept until they are sent
 
 Observation = tuple[str, list[str], float]  # the histogram, its labels, the value
 
@@ -23,7 +23,7 @@ _lock = threading.Lock()
 
 
 class Recorder:
-    """Replaces a histogram; the engine uses ``labels``, ``observe`` and ``time``."""
+    """Replacement for a histogram with the methods that the engine uses: ``labels``, ``observe`` and ``time``."""
 
     def __init__(self, name: str, labels: tuple[str, ...] = ()) -> None:
         self._name, self._labels = name, labels
@@ -38,29 +38,29 @@ class Recorder:
 
     @contextmanager
     def time(self) -> Iterator[None]:
-        began = time.perf_counter()
+        start_time = time.perf_counter()
         try:
             yield
         finally:
-            self.observe(time.perf_counter() - began)
+            self.observe(time.perf_counter() - start_time)
 
 
 def record() -> None:
-    """Replaces the histograms. Called once in a replica, before its engine is created."""
+    """Replace the histograms by recorders. Call once in a replica, before its engine is created."""
     for name in FORWARDED:
         setattr(metrics, name, Recorder(name))
 
 
 def pop_observations() -> list[Observation]:
-    """The observations since the last call."""
+    """Return the observations since the last call."""
     with _lock:
-        found = list(_observations)
+        observations = list(_observations)
         _observations.clear()
-    return found
+    return observations
 
 
 def replay(observations: list[Observation]) -> None:
-    """Observes them in the page's registry."""
+    """Observe them in the page's registry."""
     for name, labels, value in observations:
         if name in FORWARDED:
             if name.startswith("TICK"):  # the labels are limited by the page's list of sizes, not by the replica's

@@ -1,4 +1,4 @@
-"""A replica as a child process of the app: ``python -m lib.replicas.replica_process FD`` at one end of a Unix socket.
+"""A replica as a child process of the app: ``python -m lib.replicas.replica_process FD``, on one end of a Unix socket.
 
 It runs as long as the app holds the other end, which the kernel closes when the app exits or is killed.
 """
@@ -26,19 +26,21 @@ DIE_WITH_PARENT = 1  # linux/prctl.h: PR_SET_PDEATHSIG
 def main(fd: int) -> None:
     end = socket.socket(fileno=fd)
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)  # the app gets them, too, and drains its requests first
-    with contextlib.suppress(OSError, AttributeError):  # Linux; a stopped process would not see the end of the stream
+        signal.signal(number, signal.SIG_IGN)  # the app gets them too and drains its requests first
+    with contextlib.suppress(
+        OSError, AttributeError
+    ):  # Linux only; for a stopped process, which would not see the end of the stream
         ctypes.CDLL(None).prctl(DIE_WITH_PARENT, signal.SIGKILL, 0, 0, 0)
     try:
         ReplicaProcess(end).serve()
-    except Exception:  # its replies could not be sent any more
+    except Exception:  # replies could no longer be sent
         logging.getLogger(__name__).exception("a replica broke")
         os._exit(1)
     os._exit(0)
 
 
 class ReplicaProcess:
-    """Reads in the main thread; other threads send events and heartbeats."""
+    """Reads messages in the main thread. Other threads send events and heartbeats."""
 
     def __init__(self, end: socket.socket) -> None:
         self._end, self._file = end, end.makefile("rb")
@@ -49,11 +51,11 @@ class ReplicaProcess:
         self._urgent = False
 
     def serve(self) -> None:
-        """Serves until the app closes the socket."""
-        found = _read(self._file)
-        if found is None:
+        """Serve until the app closes the socket."""
+        received = _read(self._file)
+        if received is None:
             return
-        setup, _ = found
+        setup, _ = received
         prepare_library(**setup["variables"])  # before torch is imported
         threading.Thread(target=self._send_keepalives, daemon=True).start()
         settings = messages.settings_in(setup["setup"])
@@ -64,8 +66,8 @@ class ReplicaProcess:
         self._worker: Any = Worker(settings)
         threading.Thread(target=self._send_events, daemon=True).start()
         threading.Thread(target=self._send_heartbeats, daemon=True).start()
-        while (found := _read(self._file)) is not None:
-            message, blob = found
+        while (received := _read(self._file)) is not None:
+            message, blob = received
             if "cancel" in message:
                 if message["cancel"] in self._orders:
                     self._orders[message["cancel"]].cancel()
@@ -89,25 +91,25 @@ class ReplicaProcess:
                 self._changed.notify()
 
     def _send_events(self) -> None:
-        """Sends the events of all orders in one write: ends at once, steps every ``GATHER`` seconds."""
+        """Send the events of all orders in one write: ends immediately, steps every ``GATHER`` seconds."""
         from lib.replicas.worker import GATHER
 
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._updated)
                 self._changed.wait_for(lambda: self._urgent, timeout=GATHER)
-                news, self._updated, self._urgent = self._updated, {}, False
+                updated, self._updated, self._urgent = self._updated, {}, False
             data = b""
-            for order in news.values():
-                found, ended = order.take_events()
-                data += found
+            for order in updated.values():
+                frames_of_order, ended = order.take_events()
+                data += frames_of_order
                 if ended:
                     self._orders.pop(order.number, None)
             if data:
                 self._write(data)
 
     def _send_keepalives(self) -> None:
-        """Sends an empty frame every second, also during long imports, so that the app knows that this process runs."""
+        """Send an empty frame every second, also during long imports, so that the app knows that this process runs."""
         while True:
             self._write(messages.frame({}))
             time.sleep(BEAT_SECONDS)
@@ -127,7 +129,7 @@ class ReplicaProcess:
 
 
 def _own_accelerator(number: int) -> None:
-    """Lets this process see one of the machine's accelerators; replicas share them where there are fewer."""
+    """Restrict this process to one of the machine's accelerators. Replicas share them if there are fewer."""
     names = visible_devices()
     if not names:
         import torch
@@ -138,7 +140,7 @@ def _own_accelerator(number: int) -> None:
 
 
 def _read(file: BinaryIO) -> tuple[dict[str, Any], bytes] | None:
-    """The next message and its blob; None when the app has closed the socket."""
+    """Return the next message and its blob, or None when the app has closed the socket."""
     head = file.read(messages.HEAD.size)
     if len(head) < messages.HEAD.size:
         return None

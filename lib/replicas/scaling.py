@@ -1,4 +1,4 @@
-"""Decides when to add and remove replicas. Pure: no clock, no replicas.
+"""Decide when to add and remove replicas. This module has no clock and no replicas.
 
 A new replica needs half a minute or more to load its model, so replicas are added early and removed late. The
 thresholds are those of Ray Serve's autoscaling, which counts requests where this counts rows.
@@ -6,21 +6,23 @@ thresholds are those of Ray Serve's autoscaling, which counts requests where thi
 
 from __future__ import annotations
 
-SCALE_SECONDS = 1.0  # between two decisions
-FULL = 0.7  # share of all rows that should be taken
+SCALE_SECONDS = 1.0  # interval between decisions
+FULL = 0.7  # target share of rows in use
 UP_SECONDS, DOWN_SECONDS = 5.0, 300.0  # how long the demand must stay high or low
 
 
 class Scaler:
+    """Decides on the number of replicas between ``min_replicas`` and ``max_replicas``."""
+
     def __init__(self, min_replicas: int, max_replicas: int) -> None:
         self._min_replicas, self._max_replicas = min_replicas, max_replicas
         self._high: float | None = None  # since when more are wanted
         self._low: float | None = None
 
     def decide(self, count: int, demand: float, now: float) -> int:
-        """1 to add a replica to the ``count`` there are, -1 to remove one, else 0.
+        """Return 1 to add a replica to the current ``count``, -1 to remove one, else 0.
 
-        ``demand`` is the running and waiting work in full batches; ``now`` is in seconds.
+        ``demand``: the running and waiting work in full batches; ``now``: in seconds.
         """
         high = demand > FULL * count and count < self._max_replicas
         low = demand < FULL * (count - 1) and count > self._min_replicas

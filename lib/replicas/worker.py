@@ -1,4 +1,4 @@
-"""The replica's side of both back ends: an engine and its messages. Knows no transport."""
+"""The replica's side of both back ends: an engine and its messages, independent of the transport."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from lib.text_to_image.group import own_rows
 from lib.text_to_image.request import Request
 from lib.text_to_image.ticket import Ticket
 
-GATHER = 0.1  # seconds between two messages: ten previews a second are enough, and every message costs both sides time
-UNLIMITED = 1_000_000  # the queue is in the page, which sends what fits
+GATHER = 0.1  # seconds between messages: ten previews a second suffice, and each message costs time on both sides
+UNLIMITED = 1_000_000  # the page has the queue and sends what fits
 
 
 class Order:
-    """One request that runs in this replica."""
+    """A request that runs in this replica."""
 
     def __init__(self, number: int) -> None:
         self.number = number
@@ -47,25 +47,27 @@ class Order:
             self.ticket.cancel()
 
     def take_events(self) -> tuple[bytes, bool]:
-        """Frames with the events since the last call, and whether the last of them ends the request."""
+        """Return frames with the events since the last call, and whether the last of them ends the request."""
         if self.ticket is None:
             assert self._refused is not None
             return messages.encode(self.number, Failed(self._refused), None), True
-        found, end = b"", False
+        data, end = b"", False
         for event in self.ticket.take_events():
             if isinstance(event, Stopped):  # the page's own ticket creates it
                 continue
-            found += messages.encode(self.number, event, self._preview)
+            data += messages.encode(self.number, event, self._preview)
             if isinstance(event, Step):
                 self._preview = event.preview or self._preview
             end = isinstance(event, Done | Failed)
-        return found, end
+        return data, end
 
 
 class Worker:
+    """Runs an engine for one replica."""
+
     def __init__(self, settings: Settings) -> None:
         log.setup(settings.log_format)
-        # the page logs pictures: it knows how long each waited and how it ended
+        # the page logs pictures, as it knows how long each waited and how it ended
         logging.getLogger(log.EVENTS).addFilter(lambda record: record.msg != "picture")
         replica_metrics.record()
         self.settings = replace(settings, queue_size=UNLIMITED, replicas="")
@@ -73,7 +75,7 @@ class Worker:
         self.engine.start()
 
     def take(self, message: dict[str, Any], blob: bytes, wake: Callable[[Order], None]) -> Order:
-        """Submits an order of the page. ``wake`` is called from the engine's thread when it has new events."""
+        """Submit an order of the page. ``wake`` is called from the engine's thread when the order has new events."""
         order = Order(message["order"])
         context = contextvars.copy_context()
         context.run(origin.current.set, origin.Origin(*message["origin"]))
@@ -92,7 +94,7 @@ class Worker:
         return order
 
     def heartbeat(self) -> dict[str, Any]:
-        """The engine's status, and what the page needs to know to send requests that fit."""
+        """Return the engine's status, and the facts from which the page decides which requests fit."""
         guided = Request(prompt="-", guidance_scale=2.0)
         models = {
             model.name: {
@@ -110,4 +112,5 @@ class Worker:
 
 
 def equal_json(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Return whether two dicts have the same JSON representation."""
     return json.dumps(one, sort_keys=True) == json.dumps(other, sort_keys=True)

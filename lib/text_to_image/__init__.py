@@ -1,1 +1,1 @@
-"""Text to image: request → engine → batch → picture. ``engine.Engine`` is the way in."""
+"""Text to image: request → engine → batch → picture. ``engine.Engine`` is the entry point."""

@@ -1,10 +1,10 @@
 """The step-level batch: rows of different requests share every call of the network.
 
-Each row has its own latents, conditioning, scheduler and random generator, so rows join and
-leave between steps and never change each other's picture. Pure: no threads, no queue, no clock.
+Each row has its own latents, conditioning, scheduler and random generator, so rows can join and leave between steps and
+never change each other's picture. This module has no threads, queue or clock.
 
-A guided request costs two rows of the network (prompt and negative prompt), any other one. Latents are
-float32 throughout; only what the network sees is cast to the model's dtype.
+A guided request takes two rows of the network (prompt and negative prompt), any other takes one. Latents are float32; only
+the network's input is cast to the model's dtype.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ from lib.text_to_image.safety import blur
 
 
 class Batch:
-    """The rows of one model and one picture size.
+    """The running rows of one model and one picture size.
 
-    ``limit`` is the most rows in a call of the network; it is halved when the device runs out of memory.
-    With ``bucket`` > 0 every call has exactly that many rows (padded), and pictures are decoded
-    one at a time: kernels then never depend on the other requests, and pictures are bit-exact.
+    ``limit``: maximum rows per call of the network, halved when the device runs out of memory. With ``bucket`` > 0, each
+    call is padded to exactly that many rows and pictures are decoded one at a time, so that kernels never depend on the
+    other requests and pictures are reproducible bit for bit.
     """
 
     def __init__(self, model: Model, *, limit: int = 32, bucket: int = 0) -> None:
@@ -47,21 +47,23 @@ class Batch:
 
     @torch.inference_mode()
     def join(self, request: Request) -> Row:
-        """``request`` has its seed and size (``Model.resolve``). Raises InvalidValue for steps the scheduler refuses."""
+        """Add a row for ``request``, which must have a seed and a size (``Model.resolve``). Raises InvalidValue for a
+        number of steps that the scheduler does not support."""
         row = Row(self.model, request)
         self.rows.append(row)
         return row
 
     def leave(self, row: Row) -> None:
+        """Remove a row. Does nothing if it has already left."""
         if row in self.rows:
             self.rows.remove(row)
 
     @torch.inference_mode()
     def step(self) -> list[Row]:
-        """One call of the network for all rows, then each row's own scheduler step.
+        """Call the network for all rows, then run each row's scheduler step.
 
-        Returns the rows that ended and left: ``left == 0``, or ``error`` is set. A row that
-        breaks takes no other with it.
+        Returns the rows that ended and left the batch, with ``left == 0`` or ``error`` set. An error of a row does not
+        affect the others.
         """
         ready: list[Row] = []
         for row in self.rows:
@@ -71,7 +73,7 @@ class Batch:
             if output is not None:
                 _guard(row, lambda row=row, output=output: row.advance(output) or True)
         for row in ready:
-            # NaN spreads and never leaves: looking once, at the end, costs one sync instead of n
+            # NaN persists, so a check at the end suffices and costs one sync instead of n
             if row.left == 0 and not row.error and not torch.isfinite(row.latents).all():
                 row.error = GenerationFailed("The model produced values that are not numbers; try another seed or dtype.")
         ended = [row for row in self.rows if row.error or row.left == 0]
@@ -80,7 +82,7 @@ class Batch:
 
     @torch.inference_mode()
     def previews(self, rows: list[Row]) -> list[Image.Image | None]:
-        """One small picture a row, of its estimate of the clean latents."""
+        """Return a small picture per row from its estimate of the clean latents, None before the first step."""
         weights, started = self.model.preview_weights, [r for r in rows if r.calls]
         if weights is None or not started:
             return [None] * len(rows)
@@ -89,15 +91,15 @@ class Batch:
             torch.cat([r.output for r in started]),
             [float(r.timesteps[r.calls - 1]) for r in started],
         )
-        drawn = preview.to_images(clean, weights)
-        if self.model.safety:  # the checker sees finished pictures only
-            drawn = [blur(image) for image in drawn]
-        images = dict(zip(map(id, started), drawn, strict=True))
+        pictures = preview.to_images(clean, weights)
+        if self.model.safety:  # the checker only checks finished pictures
+            pictures = [blur(image) for image in pictures]
+        images = dict(zip(map(id, started), pictures, strict=True))
         return [images.get(id(r)) for r in rows]
 
     @torch.inference_mode()
     def decode(self, rows: list[Row]) -> list[Image.Image]:
-        """The finished pictures, by the VAE; a group too big for the memory is cut in halves."""
+        """Decode finished rows with the VAE. A group that does not fit into memory is halved."""
         size = 1 if self.bucket else len(rows)
         images: list[Image.Image] = []
         while len(images) < len(rows):
@@ -109,8 +111,8 @@ class Batch:
                     raise
                 size //= 2
                 continue
-            drawn = self.model.pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
-            images += [row.finish(image) for row, image in zip(group, drawn, strict=True)]
+            pictures = self.model.pipeline.image_processor.postprocess(pixels.float(), output_type="pil")
+            images += [row.finish(image) for row, image in zip(group, pictures, strict=True)]
         return images
 
     def _decode(self, latents: torch.Tensor) -> torch.Tensor:

@@ -1,4 +1,4 @@
-"""The UNet compiled with OpenVINO, on a CPU. PyTorch runs what it does not support: LoRAs, odd sizes, mixed prompt lengths.
+"""The UNet compiled with OpenVINO for the CPU. PyTorch runs the unsupported cases: LoRAs, odd sizes, mixed prompt lengths.
 
 The rows of a call are split over the streams, one thread each if the model is small. Streams synchronize only at the end
 of the call, so a core that other processes use does not block the operators on other cores. The UNet is compiled once for
@@ -39,7 +39,7 @@ RETRY_PAUSES = (1.0, 5.0, 30.0, 0.0)  # seconds after each comparison
 
 
 class CompiledUNet:
-    """Used by the engine's thread only. ``ready`` once a program is compiled and its outputs match PyTorch's."""
+    """Used by the engine's thread only. ``ready`` is true once a program is compiled and its outputs match PyTorch's."""
 
     # Each stream computes a part of the rows. A call with one request always uses the same streams, so that its picture
     # is reproducible.
@@ -56,35 +56,36 @@ class CompiledUNet:
 
     @classmethod
     def start(cls, network: Any, folder: Path, revision: str, settings: Settings) -> CompiledUNet | None:
-        """Compiles in the background. None if the network is not supported. ``folder`` is the pipeline's."""
+        """Start compiling in the background. Returns None if the network is not supported. ``folder``: of the pipeline."""
         import torch
 
         plain = getattr(network.config, "addition_embed_type", None) is None and network.config.time_cond_proj_dim is None
         cpu = network.device.type == "cpu" and network.dtype == torch.float32
         small = sum(p.numel() for p in network.parameters()) <= MAX_PARAMETERS
-        wanted = settings.compile_unet and not settings.reproducible
-        if not (wanted and plain and cpu and small and importlib.util.find_spec("openvino")):
+        enabled = settings.compile_unet and not settings.reproducible
+        if not (enabled and plain and cpu and small and importlib.util.find_spec("openvino")):
             return None
         name = f"{revision[:16]}-{importlib.metadata.version('openvino')}.xml"
-        found = cls(network, folder / "unet", settings.data_folder / "compiled" / name)
-        found.thread.start()
-        return found
+        compiled = cls(network, folder / "unet", settings.data_folder / "compiled" / name)
+        compiled.thread.start()
+        return compiled
 
     @property
     def ready(self) -> bool:
         return bool(self._single_streams)
 
     def supports(self, noisy: torch.Tensor, conditions: Sequence[Conditioning]) -> bool:
-        """Whether the program can compute these rows: sizes divisible by the UNet's downsampling, prompts of one length."""
+        """Return whether the program can compute these rows: sizes divisible by the UNet's downsampling, prompts of one
+        length."""
         even = noisy.shape[2] % self._multiple == noisy.shape[3] % self._multiple == 0
         return self.ready and even and len({len(c.hidden) for c in conditions}) == 1
 
     def __call__(self, noisy: torch.Tensor, times: torch.Tensor, hidden: torch.Tensor, *, together: bool) -> torch.Tensor:
-        """As the UNet: float32 [n, C, h, w], [n], [n, tokens, width] to [n, C, h, w]. ``together``: of several requests."""
+        """Call the UNet: float32 [n, C, h, w], [n], [n, tokens, width] to [n, C, h, w]. ``together``: several requests."""
         return infer(self._shared_streams if together else self._single_streams, noisy, times, hidden)
 
     def close(self) -> None:
-        """Kills the process that compiles, if one runs."""
+        """Kill the compiling process, if it runs."""
         self._closed = True
         if self._process is not None:
             self._process.kill()
@@ -103,25 +104,26 @@ class CompiledUNet:
             log.warning("The UNet could not be compiled (%s); PyTorch goes on.", type(error).__name__)
 
     def _make(self) -> bool:
-        """Compiles in another process, since tracing would block this one. Writes under a temporary name and renames it."""
+        """Compile in another process, since tracing would block this one. Returns whether the program was written."""
         self._program.parent.mkdir(parents=True, exist_ok=True)
-        own = self._program.with_name(f"{os.getpid()}-{self._program.name}")
-        words = [sys.executable, "-m", "lib.text_to_image.compiled", str(self._folder), str(own)]
+        temporary = self._program.with_name(f"{os.getpid()}-{self._program.name}")
+        command = [sys.executable, "-m", "lib.text_to_image.compiled", str(self._folder), str(temporary)]
         if self._closed:
             return False
-        self._process = subprocess.Popen(words, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self._process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             if self._process.wait() != 0:
                 return False
-            own.with_suffix(".bin").replace(self._program.with_suffix(".bin"))
-            own.replace(self._program)
+            temporary.with_suffix(".bin").replace(self._program.with_suffix(".bin"))
+            temporary.replace(self._program)
         finally:
-            for left in (own, own.with_suffix(".bin")):
-                left.unlink(missing_ok=True)
+            for leftover in (temporary, temporary.with_suffix(".bin")):
+                leftover.unlink(missing_ok=True)
         return True
 
     def _create_streams(self) -> tuple[Streams, Streams]:
-        """Reads the program into memory, so that rewriting the file does not affect this process."""
+        """Create the streams of single and of shared calls. The program is read into memory, so that rewriting the file
+        does not affect this process."""
         import openvino
 
         core, config, cores = openvino.Core(), self._network.config, all_threads()
@@ -139,7 +141,7 @@ class CompiledUNet:
         return lone, lone if cores == parts else streams(cores, cores)
 
     def _agrees_with_retries(self, streams: Streams) -> bool:
-        """Compares several times: while a LoRA is applied, PyTorch's output is a different one (``lora_rows.py``)."""
+        """Compare with PyTorch several times, since its output differs while a LoRA is applied (``lora_rows.py``)."""
         for pause in RETRY_PAUSES:
             try:
                 if self._closed or self._agrees(streams):
@@ -150,35 +152,35 @@ class CompiledUNet:
         return False
 
     def _agrees(self, streams: Streams) -> bool:
-        """Compares with PyTorch on random inputs of one and of two rows."""
+        """Compare with PyTorch on random inputs of one and two rows."""
         import torch
 
         config, generator = self._network.config, torch.Generator().manual_seed(0)
         for rows in (1, ROWS):
-            given = example(config, rows, generator)
+            inputs = example(config, rows, generator)
             with torch.inference_mode():
-                expected = self._network(given[0], given[1], encoder_hidden_states=given[2], return_dict=False)[0]
-            found = infer(streams, *given)
-            if not bool((found - expected).abs().max() <= TOLERANCE * expected.abs().max()):
+                expected = self._network(inputs[0], inputs[1], encoder_hidden_states=inputs[2], return_dict=False)[0]
+            actual = infer(streams, *inputs)
+            if not bool((actual - expected).abs().max() <= TOLERANCE * expected.abs().max()):
                 return False
         return True
 
 
 def infer(streams: Streams, *inputs: torch.Tensor) -> torch.Tensor:
-    """[n, ...] of inputs [n, ...]; the streams compute parts of the rows in parallel."""
+    """Run inputs [n, ...] to the output [n, ...]. The streams compute parts of the rows in parallel."""
     import torch
 
     n, parts = len(inputs[0]), min(len(inputs[0]), len(streams))
     bounds = [n * k // parts for k in range(parts + 1)]
-    with ExitStack() as all_waited:  # also after an error: none may still run when the next call starts
+    with ExitStack() as all_waited:  # also after an error, since none may run when the next call starts
         for request, start, stop in zip(streams, bounds, bounds[1:], strict=False):
-            request.start_async({k: one[start:stop].numpy() for k, one in enumerate(inputs)})
+            request.start_async({k: tensor[start:stop].numpy() for k, tensor in enumerate(inputs)})
             all_waited.callback(request.wait)
     return torch.cat([torch.from_numpy(request.get_output_tensor().data) for request in streams[:parts]])
 
 
 def example(config: Any, rows: int, generator: torch.Generator) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Random inputs of the size that the UNet was trained at."""
+    """Return random inputs of the size that the UNet was trained at."""
     import torch
 
     size = config.sample_size
@@ -187,7 +189,7 @@ def example(config: Any, rows: int, generator: torch.Generator) -> tuple[torch.T
 
 
 def main(folder: str, out: str) -> None:
-    """Traces the UNet in ``folder`` and writes the program, in float32."""
+    """Trace the UNet in ``folder`` and write the program, in float32."""
     os.nice(NICE)
     app = os.getppid()
     import openvino

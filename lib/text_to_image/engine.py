@@ -1,6 +1,6 @@
-"""One thread that turns waiting tickets into pictures. Callers submit requests and listen for events.
+"""The engine: one thread that turns waiting tickets into pictures. Callers submit requests and listen for events.
 
-Between two steps the thread drops cancelled requests and lets waiting ones join. Every model and
+Between steps the thread drops cancelled requests and lets waiting ones join. Each model and
 picture size has its own group; groups take turns, so a large picture slows a small one but
 never stops it.
 """
@@ -65,7 +65,7 @@ class Engine:
                 self._models.start_loading(self.catalogue.default, set())
 
     def close(self) -> None:
-        """Cancels all requests, and waits for the thread."""
+        """Cancel all requests and wait for the thread."""
         with self._work:
             self._closed = True
             self._work.notify_all()
@@ -73,12 +73,12 @@ class Engine:
             self._thread.join(timeout=60)
         self._models.close()
         with self._lock:
-            left = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
-        for ticket in left:
+            open_tickets = list(self._queue.order()) + [t for g in self._groups.values() for t in g.tickets.values()]
+        for ticket in open_tickets:
             ticket.cancel()
 
     def drain(self, seconds: float) -> bool:
-        """Refuses new requests, fails the waiting ones, and waits at most ``seconds`` for the running ones.
+        """Reject new requests, fail the waiting ones, and wait at most ``seconds`` for the running ones.
 
         Returns whether all of them ended. Must not be called from the engine's thread.
         """
@@ -93,7 +93,7 @@ class Engine:
             return self._work.wait_for(lambda: self._drained, timeout=seconds)
 
     def submit(self, request: Request, *, owner: str = "", watch: bool = True) -> Ticket:
-        """Raises QueueFull, InvalidValue or ModelUnavailable at once. Later errors arrive as a ``Failed`` event."""
+        """Submit a request. Raises QueueFull, InvalidValue or ModelUnavailable; later errors arrive as ``Failed``."""
         with refusals(request, self.catalogue.names, self.catalogue.default):
             return self._submit(request, owner, watch)
 
@@ -115,11 +115,11 @@ class Engine:
 
     @property
     def ready(self) -> bool:
-        """Whether a model is loaded and the engine's thread runs."""
+        """Whether a model is loaded and the engine's thread is running."""
         return not self._ended and self._models.current is not None
 
     def status(self) -> dict[str, Any]:
-        """The fields of ``GET /healthz``."""
+        """Return the fields of ``GET /healthz``."""
         with self._lock:
             model = self._models.current
             checker = safety.state(self.settings.safety_checker, model.name if model else "", model and model.safety)
@@ -137,11 +137,11 @@ class Engine:
             }
 
     def loaded(self) -> list[Model]:
-        """The models in memory now."""
+        """Return the models in memory."""
         return self._models.all()
 
     def under_way(self) -> dict[str, dict[str, int]]:
-        """Requests ``running`` and ``waiting``, by model."""
+        """Return the numbers of ``running`` and ``waiting`` requests by model."""
         with self._lock:
             running = Counter(key[0] for key, group in self._groups.items() for _ in group.tickets)
             waiting = Counter(ticket.request.model for ticket in self._queue.order())
@@ -177,7 +177,7 @@ class Engine:
                 self._fail_all(ModelUnavailable(ENDED))
 
     def _wait(self) -> bool:
-        """Blocks until there is something to do. Returns False once the engine is closed."""
+        """Block until there is work. Returns False once the engine is closed."""
         with self._work:
             if self._draining and not self._groups:
                 self._drained = True
@@ -225,17 +225,17 @@ class Engine:
         full, blocked = set[Key](), False
 
         def accept(ticket: Ticket) -> bool:
-            """Whether the ticket leaves the queue now, to join a group or because it failed.
+            """Return whether the ticket leaves the queue now, to join a group or because it failed.
 
-            A ticket that has waited for ``PATIENCE`` seconds and does not fit blocks later ones until it does.
+            A ticket that does not fit and has waited for ``PATIENCE`` seconds blocks later ones until it does.
             """
             nonlocal blocked
             late = time.monotonic() - ticket.created > PATIENCE
             try:
                 model = self._models.get(ticket.request.model)
                 if model is None:
-                    wanted = self._models.start_loading(ticket.request.model, {key[0] for key in self._groups})
-                    blocked = blocked or (late and not wanted and not self._models.loading)
+                    loading_started = self._models.start_loading(ticket.request.model, {key[0] for key in self._groups})
+                    blocked = blocked or (late and not loading_started and not self._models.loading)
                     return False
                 ticket.request = model.resolve(ticket.request)
                 if not model.adapters.ready(ticket.request.loras, self._wake):
@@ -284,7 +284,7 @@ class Engine:
     def _emit_positions(self) -> None:
         with self._lock:
             waiting = list(self._queue.order())
-        for place, ticket in enumerate(waiting):
+        for position, ticket in enumerate(waiting):
             if ticket.request.model == self._models.loading:
                 ticket.emit(Loading(self._models.stage, time.monotonic() - self._models.since))
                 continue
@@ -292,8 +292,8 @@ class Engine:
                 ticket.emit(Loading(f"reading the LoRA {missing}", time.monotonic() - ticket.created))
                 continue
             group = self._groups.get(self._key(ticket.request))
-            seconds = group.seconds_to_go(place, ticket.request.steps_run, len(self._groups)) if group else None
-            ticket.emit(Queued(place + 1, seconds))
+            seconds = group.seconds_to_go(position, ticket.request.steps_run, len(self._groups)) if group else None
+            ticket.emit(Queued(position + 1, seconds))
 
     @staticmethod
     def _key(request: Request) -> Key:

@@ -20,7 +20,7 @@ TOO_LARGE = "The device has too little memory for this picture; try a smaller on
 
 @dataclass(frozen=True, slots=True)
 class Loading:
-    """The model is being loaded: ``stage`` describes the current step; ``seconds`` have passed."""
+    """The model is being loaded. ``stage``: the current step; ``seconds``: elapsed."""
 
     stage: str
     seconds: float
@@ -28,7 +28,7 @@ class Loading:
 
 @dataclass(frozen=True, slots=True)
 class Queued:
-    """``position`` 1 is next; ``seconds_to_go`` until the picture, or None while unknown."""
+    """The request is waiting. ``position``: 1 is next; ``seconds_to_go``: until the picture, None if unknown."""
 
     position: int
     seconds_to_go: float | None
@@ -36,7 +36,7 @@ class Queued:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """``step`` of ``steps`` is done; ``preview`` is a small picture of the estimated result."""
+    """``step`` of ``steps`` is done. ``preview``: a small picture of the estimated result."""
 
     step: int
     steps: int
@@ -46,7 +46,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Done:
-    """``info`` holds every parameter used, the real seed, the model and the seconds."""
+    """The picture. ``info``: all parameters, the actual seed, the model and the seconds."""
 
     image: Image
     info: dict[str, Any]
@@ -56,9 +56,9 @@ class Done:
 class Stopped:
     """The last preview, enlarged to the picture's size, as it was after ``step`` of ``steps``.
 
-    ``info`` is what ``Done.info`` would be as far as it is known without the model: the parameters, ``seconds``, and
-    ``stopped`` (``{"step": 19, "steps": 150}``), for which ``png.encode`` writes "Stopped at step 19 of 150" into the
-    file. The settings that are read from such a file make the whole picture.
+    ``info``: the part of ``Done.info`` that is known without the model: the parameters, ``seconds``, and ``stopped``
+    (``{"step": 19, "steps": 150}``), for which ``png.encode`` writes "Stopped at step 19 of 150" into the file. The
+    settings in such a file reproduce the finished picture.
     """
 
     image: Image

@@ -1,6 +1,6 @@
-"""Each visitor's own pictures, on disk for some hours, under names that cannot be guessed.
+"""Store each visitor's pictures on disk for some hours, under unguessable names.
 
-A picture's address can be shared: it holds a hash of its visitor's key and random digits, never the key itself.
+A picture's URL can be shared: it contains a hash of the visitor's key and random digits, never the key itself.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ZIP_SECONDS = 600
 
 
 class Gallery:
-    """``folder/<hash of the visitor>/<time>-<random>-<name>.png``. A visitor is 128 random bits."""
+    """Pictures as ``folder/<hash of the visitor>/<time>-<random>-<name>.png``. A visitor's key is 128 random bits."""
 
     def __init__(self, folder: Path, hours: int) -> None:
         self.folder, self.hours, self.seconds = folder, hours, hours * 3600
@@ -31,15 +31,16 @@ class Gallery:
 
     @staticmethod
     def new_visitor() -> str:
+        """Return a new random key."""
         return secrets.token_hex(16)
 
     @staticmethod
     def is_key(visitor: str) -> bool:
-        """Whether this is a visitor's key at all (it comes from the browser)."""
+        """Return whether this is a valid visitor's key. It comes from the browser."""
         return bool(isinstance(visitor, str) and KEY.fullmatch(visitor))
 
     def add(self, visitor: str, png: bytes, name: str) -> Path:
-        """Stores the picture and deletes the visitor's oldest beyond ``MAX_PICTURES``. ``name`` is a-z, 0-9 and hyphens."""
+        """Store a picture and delete the visitor's oldest beyond ``MAX_PICTURES``. ``name``: of a-z, 0-9 and hyphens."""
         home = self._home(visitor)
         path = home / f"{time.time_ns()}-{secrets.token_hex(8)}-{name}.png"
         assert NAME.fullmatch(path.name), name
@@ -56,17 +57,17 @@ class Gallery:
         return path
 
     def pictures(self, visitor: str) -> list[Path]:
-        """Newest first; none for an unknown or malformed visitor."""
+        """Return the visitor's pictures, newest first; none for an unknown or malformed visitor."""
         if not self.is_key(visitor):
             return []
         return sorted(self._home(visitor).glob("*.png"), reverse=True)
 
     def find(self, visitor: str, name: object) -> Path | None:
-        """The visitor's picture of that file name, or None for any other name."""
+        """Return the visitor's picture with that file name, or None."""
         return self.path_of(self._home(visitor).name, name) if self.is_key(visitor) else None
 
     def path_of(self, home: object, name: object) -> Path | None:
-        """The file at an address; None if it is not a valid name of a picture or of a zip, or the file is gone."""
+        """Return the file at a URL, or None if the name is not that of a picture or zip, or if the file is gone."""
         if not isinstance(home, str) or not isinstance(name, str):
             return None
         parts = (home, name) if KEY.fullmatch(home) and NAME.fullmatch(name) else ()
@@ -75,18 +76,20 @@ class Gallery:
         return path if parts and path.is_file() else None
 
     def remove(self, visitor: str, name: object) -> None:
+        """Delete one of the visitor's pictures, if it exists."""
         if (path := self.find(visitor, name)) is not None:
             path.unlink(missing_ok=True)
 
     def clear(self, visitor: str) -> None:
+        """Delete all of the visitor's pictures."""
         if not self.is_key(visitor):
             return
         shutil.rmtree(self._home(visitor), ignore_errors=True)
 
     def zip_all(self, visitor: str) -> Path:
-        """All of the visitor's pictures in a file that lasts ``ZIP_SECONDS``; blocks while it is written."""
+        """Write all of the visitor's pictures into a zip, which is deleted after ``ZIP_SECONDS``. Returns its path."""
         path, names = self.folder / f"{secrets.token_hex(16)}.zip", Counter[str]()
-        with zipfile.ZipFile(path, "w") as archive:  # stored: a PNG is compressed already
+        with zipfile.ZipFile(path, "w") as archive:  # stored, as PNGs are already compressed
             for picture in self.pictures(visitor):
                 plain = plain_name(picture)
                 names[plain] += 1
@@ -95,7 +98,7 @@ class Gallery:
         return path
 
     def sweep(self) -> None:
-        """Deletes pictures older than GALLERY_HOURS, and zips older than ``ZIP_SECONDS``."""
+        """Delete pictures older than GALLERY_HOURS and zips older than ``ZIP_SECONDS``."""
         now = time.time()
         for path in (*self.folder.glob("*/*.png"), *self.folder.glob("*.zip")):
             seconds = ZIP_SECONDS if path.suffix == ".zip" else self.seconds
@@ -112,6 +115,6 @@ class Gallery:
 
 
 def plain_name(picture: Path) -> str:
-    """The file name of a download, without its suffix."""
-    found = NAME.fullmatch(picture.name)
-    return found["plain"] if found else picture.stem
+    """Return the file name of a download, without its suffix."""
+    match = NAME.fullmatch(picture.name)
+    return match["plain"] if match else picture.stem

@@ -20,30 +20,30 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-# Latent pixels in a call of the network. The CPU's holds the 16 guided rows of the benchmark at once; the
-# accelerators' are estimates, not measured: MAX_ROWS is there for them.
+# Latent pixels per call of the network. The CPU's fits the 16 guided rows of the benchmark; those of accelerators are
+# estimates that MAX_ROWS can override.
 ROW_BUDGET = {"cpu": 32 * 256, "cuda": 16 * 4096, "mps": 4 * 4096}
 DECODE_AT_ONCE = 4
-# On a CPU one core decodes a picture: while other rows run, a finished one waits this long for a second one.
+# On a CPU a picture is decoded by one core: while other rows run, a finished row waits this long for a second one.
 PAIR_SECONDS = 0.3
 # Seconds between two previews of a row: each costs a transfer from the device.
 PREVIEW_SECONDS = 0.1
 
 
 def own_rows(model: Model, settings: Settings) -> int:
-    """Rows of the network at the model's own size."""
+    """Return the maximum rows of the network at the model's trained size."""
     if model.family is None:
         return 1
     return settings.max_rows or max(2, ROW_BUDGET.get(model.device.type, ROW_BUDGET["cuda"]) // (model.size // 8) ** 2)
 
 
 def rows_at(own: int, size: int, width: int, height: int) -> int:
-    """Rows at another size, of a model that takes ``own`` rows at its own ``size``; 1 stays 1."""
+    """Return the maximum rows at another size, for a model with ``own`` rows at its trained ``size``. 1 stays 1."""
     return own if own == 1 else max(2, int(own * size**2 / (width * height)))
 
 
 def row_cap(model: Model, request: Request, settings: Settings) -> int:
-    """Rows for this model and size; the setting is for the model's own size."""
+    """Return the maximum rows for the request's size. The setting applies to the model's trained size."""
     if model.family is None:
         return 1
     return max(2, rows_at(own_rows(model, settings), model.size, request.width, request.height))
@@ -70,6 +70,7 @@ class Group:
         self._waited = 0.0
 
     def room(self, request: Request) -> bool:
+        """Return whether the request's rows fit into the batch now."""
         if len(self._finished) >= 2 * DECODE_AT_ONCE:  # one-step requests could outrun the VAE
             return False
         return self.batch.num_rows + self.batch.model.rows(request) <= min(self.cap, max(2, self.batch.limit))
@@ -82,18 +83,19 @@ class Group:
             raise
         except Exception as error:
             log.exception("a row could not join", extra={"request": ticket.metrics.origin.id})
-            words = f"The model broke on this request ({type(error).__name__})."
-            raise GenerationFailed(TOO_LARGE if out_of_memory(error) else words) from error
+            message = f"The model broke on this request ({type(error).__name__})."
+            raise GenerationFailed(TOO_LARGE if out_of_memory(error) else message) from error
         self.tickets[row], self._started[row] = ticket, time.monotonic()
         ticket.metrics.begin()
 
     def drop_cancelled(self) -> None:
+        """Remove the rows of cancelled tickets."""
         for row, ticket in list(self.tickets.items()):
             if ticket.cancelled:
                 self._leave(row)
 
     def tick(self, turns: int) -> None:
-        """One step of every row, then a few finished pictures; ``turns`` groups share the device.
+        """Run one step of all rows, then decode a few finished pictures. ``turns``: number of groups on the device.
 
         An error of the whole batch fails the requests of this group only.
         """
@@ -106,19 +108,19 @@ class Group:
                 ticket.emit(Failed(GenerationFailed(f"The batch broke ({type(error).__name__}).")))
 
     def leave_all(self) -> list[Ticket]:
-        """Empties the batch and returns its tickets, which have not been notified yet."""
+        """Empty the batch and return its tickets, which have not been notified yet."""
         tickets = list(self.tickets.values())
         for row in list(self.tickets):
             self._leave(row)
         return tickets
 
     def seconds_to_go(self, place: int, steps: int, turns: int) -> float | None:
-        """Estimate for a request with ``place`` others before it: it starts when a row before it has ended."""
+        """Estimate the seconds for a request with ``place`` others before it: it starts when a row before it has ended."""
         if not self.tick_seconds or not self.batch.rows:
             return None
-        left = sorted(row.left for row in self.batch.rows)
-        rounds, at = divmod(place, len(left))
-        return (left[at] + rounds * left[-1] + steps) * self.tick_seconds * turns
+        steps_left = sorted(row.left for row in self.batch.rows)
+        rounds, index = divmod(place, len(steps_left))
+        return (steps_left[index] + rounds * steps_left[-1] + steps) * self.tick_seconds * turns
 
     def _leave(self, row: Any) -> None:
         self.batch.leave(row)
@@ -129,9 +131,9 @@ class Group:
     def _step(self, turns: int) -> None:
         if not self.batch.rows:
             return
-        began, width = time.monotonic(), self.batch.num_rows
+        start_time, width = time.monotonic(), self.batch.num_rows
         ended = self.batch.step()
-        seconds = time.monotonic() - began
+        seconds = time.monotonic() - start_time
         self._seconds.observe(seconds)
         self._rows.observe(width)
         self.tick_seconds = 0.8 * (self.tick_seconds or seconds) + 0.2 * seconds
@@ -156,7 +158,7 @@ class Group:
             self._previews[row] = now, image
 
     def _decode(self) -> None:
-        """Decodes a few pictures between two steps, so that running rows do not wait for long."""
+        """Decode a few pictures between two steps, so that running rows do not wait long."""
         few = len(self._finished) < min(self.batch.model.threads.max_threads, DECODE_AT_ONCE)
         tick = self.tick_seconds or PAIR_SECONDS
         if few and self.batch.rows and self._finished and self._waited + tick <= PAIR_SECONDS:
@@ -190,16 +192,16 @@ class Group:
 
 
 def finish(model: Model, row: Any, image: Image, seconds: float) -> Done:
-    """The result of a row: the picture, checked by the model's safety checker if enabled, and its info."""
+    """Return the result of a row: the picture, checked by the model's safety checker if enabled, and its info."""
     messages = notes(model, row.request)
     if model.safety:
-        image, found = model.safety.check(image)
-        messages += found
+        image, checker_notes = model.safety.check(image)
+        messages += checker_notes
     return Done(image, describe(model, row.request, seconds) | {"notes": messages})
 
 
 def describe(model: Model, request: Request, seconds: float) -> dict[str, Any]:
-    """``Done.info``: everything needed to reproduce the picture, and how long it took."""
+    """Return ``Done.info``: everything needed to reproduce the picture, and the seconds it took."""
     import diffusers
     import torch
 

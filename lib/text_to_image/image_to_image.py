@@ -20,23 +20,23 @@ from lib.text_to_image.start_picture import StartPicture
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inpainting:
-    """The start picture's ``latents`` [1, C, h, w] and the ``noise`` added to them; ``mask`` [1, 1, h, w] is 1 where the
-    picture is repainted."""
+    """Inpainting of one row: the start picture's ``latents`` [1, C, h, w], the ``noise`` added to them, and the ``mask``
+    [1, 1, h, w], which is 1 where the picture is repainted."""
 
     latents: torch.Tensor
     noise: torch.Tensor
     mask: torch.Tensor
 
     def blend(self, latents: torch.Tensor, scheduler: Any, family: Any, timestep: Any) -> torch.Tensor:
-        """``latents`` inside the mask, the start picture outside: with the noise of ``timestep``, or clean if it is None."""
-        own = self.latents if timestep is None else family.add_noise(scheduler, self.latents, self.noise, timestep)
-        return (1 - self.mask) * own + self.mask * latents
+        """Keep ``latents`` inside the mask and the start picture outside, with the noise of ``timestep``, None for none."""
+        background = self.latents if timestep is None else family.add_noise(scheduler, self.latents, self.noise, timestep)
+        return (1 - self.mask) * background + self.mask * latents
 
 
 def start_latents(
     model: Model, request: Request, scheduler: Any, timestep: Any, generator: torch.Generator
 ) -> tuple[torch.Tensor, Inpainting | None]:
-    """The latents before the first step, at ``timestep``, and the inpainting if there is a mask. On the model's device."""
+    """Return the latents before the first step, at ``timestep``, and the Inpainting if there is a mask. On the device."""
     start, family = request.start, model.family
     assert start is not None and family is not None
     shape = family.latent_shape(request)
@@ -46,14 +46,14 @@ def start_latents(
     noise = randn_tensor(shape, generator=generator, dtype=torch.float32).to(model.device)
     if start.mask is None:
         return family.add_noise(scheduler, clean, noise, timestep), None
-    whole = start.strength == 1  # pure noise, as in diffusers
-    latents = family.initial_latents(scheduler, noise) if whole else family.add_noise(scheduler, clean, noise, timestep)
+    full = start.strength == 1  # pure noise, as in diffusers
+    latents = family.initial_latents(scheduler, noise) if full else family.add_noise(scheduler, clean, noise, timestep)
     randn_tensor(shape, generator=generator)  # the pipelines also encode the masked picture, which draws random numbers
     return latents, Inpainting(latents=clean, noise=noise, mask=latent_mask(start, *shape[2:]).to(model.device))
 
 
 def latent_mask(start: StartPicture, height: int, width: int) -> torch.Tensor:
-    """[1, 1, height, width], 1 where any pixel of the latent pixel's square is at least half white."""
+    """Return the mask of the latents [1, 1, height, width]: 1 where any pixel of the square is at least half white."""
     image = start.mask_image
     assert image is not None
     grey = torch.frombuffer(bytearray(image.tobytes()), dtype=torch.uint8).view(1, 1, image.height, image.width)

@@ -1,4 +1,4 @@
-"""The models in memory: loads them in the background, and evicts the least recently used."""
+"""Cache of the models in memory: loads them in the background and evicts the least recently used."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ RETRY_SECONDS = 30.0
 
 
 class ModelCache:
-    """At most ``settings.loaded_models`` models; one is loaded at a time."""
+    """Holds at most ``settings.loaded_models`` models and loads one at a time."""
 
     def __init__(self, catalogue: Catalogue, settings: Settings, on_change: Callable[[], None]) -> None:
         self.catalogue, self.settings, self._on_change = catalogue, settings, on_change
@@ -33,18 +33,18 @@ class ModelCache:
         self._lock = threading.Lock()
 
     def get(self, name: str) -> Model | None:
-        """The model if it is loaded, which makes it the most recently used. Raises ModelUnavailable if loading failed."""
+        """Return the model if it is loaded, and mark it as recently used. Raises ModelUnavailable if loading failed."""
         with self._lock:
             if name in self.loaded:
                 self.loaded[name] = self.loaded.pop(name)
                 return self.loaded[name]
-            when, words = self._failures.get(name, (0.0, ""))
-            if words and time.monotonic() - when < RETRY_SECONDS:
-                raise ModelUnavailable(words)
+            when, message = self._failures.get(name, (0.0, ""))
+            if message and time.monotonic() - when < RETRY_SECONDS:
+                raise ModelUnavailable(message)
             return None
 
     def start_loading(self, name: str, busy: set[str]) -> bool:
-        """Starts loading ``name``. False while another one loads, or if all loaded ones are ``busy``."""
+        """Start loading ``name``. Returns False while another model loads or if all loaded models are ``busy``."""
         with self._lock:
             if self.loading:
                 return self.loading == name
@@ -58,13 +58,13 @@ class ModelCache:
         return True
 
     def close(self) -> None:
-        """Stops background work of the models."""
+        """Stop background work of the models."""
         for model in self.all():
             model.close()
 
     def reload_default(self) -> None:
-        """Loads the default model again if none is loaded: another one may have evicted it and then
-        failed, or the Hub was unavailable for a moment."""
+        """Load the default model again if none is loaded: another one may have evicted it and then failed, or the Hub was
+        temporarily unavailable."""
         if self.current is None and not self.loading:
             try:
                 if self.get(self.catalogue.default) is None:
@@ -97,12 +97,13 @@ class ModelCache:
         self._on_change()
 
     def missing_lora(self, request: Request) -> str:
-        """The name of a LoRA of the request that is not loaded yet, or ""."""
+        """Return the name of a LoRA of the request that is not loaded yet, or ""."""
         with self._lock:
             model = self.loaded.get(request.model)
         return model.adapters.missing(request.loras) if model else ""
 
     def all(self) -> list[Model]:
+        """Return the models in memory."""
         with self._lock:
             return list(self.loaded.values())
 

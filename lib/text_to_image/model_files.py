@@ -14,31 +14,31 @@ from lib.text_to_image.models import Source
 
 
 def local_folder(source: Source) -> Path | None:
-    """The folder with the files of ``source`` on this machine; None if they, or the weights, are missing."""
+    """Return the local folder with the files of ``source``, or None if they, or the weights, are missing."""
     home = source.folder
     if home is None:
         from huggingface_hub import try_to_load_from_cache
         from huggingface_hub.errors import HFValidationError
 
         try:
-            found = try_to_load_from_cache(source.repository, "model_index.json", revision=source.revision)
+            cached = try_to_load_from_cache(source.repository, "model_index.json", revision=source.revision)
         except HFValidationError:
             return None
-        home = Path(found).parent if isinstance(found, str) else None
+        home = Path(cached).parent if isinstance(cached, str) else None
     if home is None or not (home / "model_index.json").is_file():
         return None
     return home if any(home.glob("*/*.safetensors")) else None
 
 
 def pipeline_class(source: Source) -> str:
-    """The class of its diffusers pipeline; "" if unknown."""
+    """Return the class of the source's diffusers pipeline, or "" if unknown."""
     home = local_folder(source)
-    found = _read(home / "model_index.json").get("_class_name") if home is not None else None
-    return found if isinstance(found, str) else ""
+    class_name = _read(home / "model_index.json").get("_class_name") if home is not None else None
+    return class_name if isinstance(class_name, str) else ""
 
 
 def trained_size(source: Source) -> int | None:
-    """Pixels a side, equal to ``Model.size`` once loaded; None if unknown."""
+    """Return the trained size in pixels per side, equal to ``Model.size``, or None if unknown."""
     home = local_folder(source)
     if home is None:
         return None
@@ -52,13 +52,13 @@ def trained_size(source: Source) -> int | None:
 
 
 def size_bounds(size: int) -> tuple[int, int]:
-    """Smallest and largest side in pixels that ``models.resolve_size`` accepts for a model trained at ``size``."""
+    """Return the smallest and largest side in pixels that ``models.resolve_size`` accepts for a trained ``size``."""
     return max(64, size // 2), size * 2
 
 
 def _read(path: Path) -> dict[str, Any]:
     try:
-        found = json.loads(path.read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
-    return found if isinstance(found, dict) else {}
+    return content if isinstance(content, dict) else {}

@@ -1,4 +1,4 @@
-"""Loading a model: from a folder or the Hub to weights on the device. Torch and diffusers are imported when it runs.
+"""Load a model from a folder or the Hub onto the device. Torch and diffusers are imported on use.
 
 Weights are read as safetensors; a pickle is never opened.
 """
@@ -29,7 +29,7 @@ Report = Callable[[str], None]
 
 
 def load(source: Source, settings: Settings, report: Report = lambda stage: None) -> Model:
-    """Reads the weights and puts them on the device. Raises ModelUnavailable with the reason."""
+    """Read the weights and move them to the device. Raises ModelUnavailable with the reason."""
     try:
         return _load(source, settings, report)
     except ModelUnavailable:
@@ -102,6 +102,7 @@ def _load(source: Source, settings: Settings, report: Report) -> Model:
 
 
 def pick_device(asked: str) -> torch.device:
+    """Return the device for DEVICE, where "auto" prefers CUDA, then MPS. Raises ModelUnavailable."""
     import torch
 
     if asked != "auto":
@@ -117,7 +118,7 @@ def pick_device(asked: str) -> torch.device:
 
 
 def pick_dtype(asked: str, device: torch.device, half: str = "float16") -> torch.dtype:
-    """DTYPE, if set; else fp32 on a CPU, and on an accelerator ``half``, or fp16 if it lacks bf16."""
+    """Return DTYPE if set; else float32 on a CPU, and ``half`` on an accelerator, or float16 if it lacks bfloat16."""
     import torch
 
     if asked != "auto":
@@ -145,7 +146,7 @@ def _download(source: Source, half: bool) -> tuple[Path, str | None]:
 
 
 def _revision(source: Source, folder: Path) -> str:
-    """The Hub's commit (its cache names the folder so), or a hash of the weights."""
+    """Return the Hub's commit, which is the folder's name in its cache, or a hash of the weights."""
     if source.folder is None:
         return folder.name
     digest = hashlib.sha256()
@@ -166,7 +167,7 @@ def _trained_size(pipeline: Any) -> int:
 
 
 def _reason(error: Exception) -> str:
-    """The reason of an error in words, without paths."""
+    """Describe the reason of an error, without paths."""
     if out_of_memory(error):
         return "the device has too little memory"
     text = str(error).splitlines()[0] if str(error) else ""

@@ -1,4 +1,4 @@
-"""The catalogue of models, and a model that is loaded. Imports neither torch nor diffusers.
+"""The catalogue of models, and a loaded model. Imports neither torch nor diffusers.
 
 A *source* is what the owner lists in MODELS: the embedded model's name, ``name=/folder`` or a Hub
 id. Visitors see names only.
@@ -37,6 +37,7 @@ class Source:
 
     @classmethod
     def parse(cls, text: str) -> Source:
+        """Parse an entry of MODELS."""
         name, equals, folder = text.partition("=")
         if equals:
             return cls(name=name, folder=Path(folder))
@@ -62,8 +63,8 @@ class Catalogue:
         return list(self.sources)
 
     def check(self, request: Request) -> Source:
-        """The source of the request's model. Raises InvalidValue for a model, a LoRA or a number of steps that is not
-        available here."""
+        """Return the source of the request's model. Raises InvalidValue for a model, a LoRA or a number of steps that is
+        not available here."""
         source = self.choose(request.model)
         self.loras.check(request.loras)
         if request.steps > self._max_steps:
@@ -71,18 +72,18 @@ class Catalogue:
         return source
 
     def choose(self, name: str) -> Source:
-        """Raises InvalidValue for a name that is not listed."""
+        """Return the source of a model, "" for the default. Raises InvalidValue for a name that is not listed."""
         if (name or self.default) not in self.sources:
             raise InvalidValue("model", name, ", ".join(self.names))
         return self.sources[name or self.default]
 
 
 def suggested(name: str, pipeline: str = "") -> dict[str, Any]:
-    """Recommended settings of the model: few steps and no guidance for distilled ones. ``pipeline`` is diffusers' class."""
+    """Return recommended settings: few steps and no guidance for distilled models. ``pipeline``: its diffusers class."""
     low = name.lower()
     flux = "flux" in low or pipeline == "FluxPipeline"
     sd3 = "stable-diffusion-3" in low or "sd3" in low or pipeline == "StableDiffusion3Pipeline"
-    if flux or sd3:  # trained with flow matching; their authors' own numbers
+    if flux or sd3:  # trained with flow matching; numbers from their authors
         few = "schnell" in low or "turbo" in low
         scale = 0.0 if few else 3.5 if flux else 5.0
         return {"steps": 4 if few else 28, "guidance_scale": scale, "scheduler": "Euler"}
@@ -111,23 +112,23 @@ class Model:
     compiled: CompiledUNet | None = None
 
     def resolve(self, request: Request) -> Request:
-        """The request with its size filled in. Raises InvalidValue for a size outside half to double the trained one, and
-        for a size or scheduler that the model's family does not support."""
+        """Fill in the request's size. Raises InvalidValue for a size outside half to double the trained one, and for a size
+        or scheduler that the model's family does not support."""
         if self.family is None:
             return resolve_size(request, self.name, self.size)
         return resolve_size(request, self.name, self.size, self.family.multiple, self.family.schedulers)
 
     def rows(self, request: Request) -> int:
-        """Rows of a call of the network that the request takes: 2 with guidance, else 1."""
+        """Return the rows that the request takes per call of the network: 2 with guidance, else 1."""
         return 2 if self.family is not None and self.family.guided(request) else 1
 
     def close(self) -> None:
-        """Stops background work: the compilation of the UNet."""
+        """Stop background work: the compilation of the UNet."""
         if self.compiled is not None:
             self.compiled.close()
 
     def decode(self, latents: torch.Tensor) -> torch.Tensor:
-        """Latents [n, C, h, w] as the network uses them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
+        """Decode the network's latents [n, C, h, w] to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
         from lib.text_to_image import vae
 
         return vae.decode(self.pipeline.vae, latents)
@@ -136,7 +137,7 @@ class Model:
 def resolve_size(
     request: Request, name: str, size: int, multiple: int = 8, schedulers: Sequence[str] = SCHEDULERS
 ) -> Request:
-    """As ``Model.resolve``, for callers that know only the trained ``size`` in pixels."""
+    """Do the same as ``Model.resolve``, for callers that know only the trained ``size`` in pixels."""
     start, width, height = request.start, request.width, request.height
     if start is not None:
         width, height = start.size(size, width, height, multiple)

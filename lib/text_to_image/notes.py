@@ -1,4 +1,4 @@
-"""Notes beside a picture, in sentences: options without effect, and prompts that were truncated."""
+"""Notes on a picture: options without effect, and truncated prompts."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 
 def notes(model: Model, request: Request) -> list[str]:
-    """The notes for a request; most have none."""
-    found = model.family.notes(request) if model.family else []
+    """Return the notes for a request; most have none."""
+    messages = model.family.notes(request) if model.family else []
     guided = model.rows(request) > 1
     for name, text in (("prompt", request.prompt), ("negative prompt", request.negative_prompt if guided else "")):
         tokens = count_tokens(model.pipeline, text)
         if tokens is None:
             continue
         if tokens.cut:
-            found.append(
+            messages.append(
                 f"The {name} has {tokens.count} tokens and {model.name} reads {tokens.room}: "
                 f"the end was left out, from “{tokens.cut}”."
             )
         if not tokens.chunks and any(weight != 1 for group in syntax.parse(text) for _, weight in group):
-            found.append(f"{model.name} takes brackets of the {name} as text: its words cannot be weighted.")
+            messages.append(f"{model.name} takes brackets of the {name} as text: its words cannot be weighted.")
     if model.name == EMBEDDED:
-        found += known_words.notes(request.prompt)
-    return found
+        messages += known_words.notes(request.prompt)
+    return messages

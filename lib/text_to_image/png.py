@@ -1,4 +1,4 @@
-"""Pictures as reproducible PNGs: writes and reads their two text chunks.
+"""Write and read the two text chunks of pictures, which make PNGs reproducible.
 
 ``parameters`` follows the convention of A1111's web UI (readable by many tools);
 ``model_workbench`` is JSON with everything needed to make the identical picture.
@@ -22,7 +22,7 @@ from lib.text_to_image.request import SCHEDULERS, Request
 CHUNK = "model_workbench"
 MAX_BYTES = 64 * 2**20
 MAX_PAIRS = 10_000  # characters of "Steps: 20, Sampler: …"
-# a value in quotes may hold commas and what looks like names of others
+# a quoted value may contain commas and text that looks like other names
 PAIR = re.compile(r'([A-Z][\w /-]{0,30}): ("(?:[^"\\]|\\.){0,2000}"|[^,\n]{0,200})')
 # since version 1.9 A1111 names the noise schedule separately; "Automatic" is Karras for this sampler
 KARRAS = {("DPM++ 2M", "Karras"), ("DPM++ 2M", "Automatic")}
@@ -30,31 +30,31 @@ ALLOWED = "a PNG made here (or by A1111's web UI), with its text chunks intact"
 
 
 def encode(image: Image.Image, info: dict[str, Any]) -> bytes:
-    """``info`` is that of a ``Done`` or a ``Stopped``."""
+    """Encode a picture as PNG. ``info``: of a ``Done`` or a ``Stopped``."""
     chunks = PngImagePlugin.PngInfo()
     chunks.add_text("parameters", parameters_text(info))
     chunks.add_text(CHUNK, json.dumps(info))
-    out = io.BytesIO()
-    image.save(out, "PNG", pnginfo=chunks)
-    return out.getvalue()
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG", pnginfo=chunks)
+    return buffer.getvalue()
 
 
 def parameters_text(info: dict[str, Any]) -> str:
-    """Three lines: prompt, negative prompt, and ``Steps: 20, Sampler: …``."""
+    """Return A1111's text: prompt, negative prompt, and ``Steps: 20, Sampler: …``."""
     lines = [with_tags(info["prompt"], info.get("loras", ()))]
     if info["negative_prompt"]:
         lines.append("Negative prompt: " + info["negative_prompt"])
     lines.append(
         f"Steps: {info['steps']}, Sampler: {info['scheduler']}, CFG scale: {info['guidance_scale']:g}, "
         f"Seed: {info['seed']}, Size: {info['width']}x{info['height']}, "
-        + "".join(f"{words}, " for words in _details(info))
+        + "".join(f"{entry}, " for entry in _details(info))
         + f"Model: {info['model']}, Version: model-workbench"
     )
     return "\n".join(lines)
 
 
 def _details(info: dict[str, Any]) -> Iterator[str]:
-    """The optional entries."""
+    """Yield the optional entries."""
     if "revision" in info:
         yield f"Model hash: {info['revision'][:10]}"
     if info.get("lora_hashes"):
@@ -69,7 +69,7 @@ def _details(info: dict[str, Any]) -> Iterator[str]:
 
 
 def read_info(file: bytes | Path) -> dict[str, Any]:
-    """The text chunks of an uploaded PNG, as ``Done.info``; pixels are never decoded."""
+    """Read the text chunks of an uploaded PNG as ``Done.info``. Pixels are never decoded. Raises InvalidValue."""
     size = len(file) if isinstance(file, bytes) else file.stat().st_size
     if size > MAX_BYTES:
         raise InvalidValue("picture", f"{size} bytes", f"at most {MAX_BYTES} bytes")
@@ -92,7 +92,7 @@ def read_info(file: bytes | Path) -> dict[str, Any]:
 
 
 def read_request(file: bytes | Path) -> Request:
-    """The request that made this picture. Raises InvalidValue for anything else."""
+    """Return the request that made a picture. Raises InvalidValue for other files."""
     return _request(read_info(file))
 
 
@@ -102,7 +102,7 @@ def _request(info: dict[str, Any]) -> Request:
 
 
 def read_settings(file: bytes | Path) -> dict[str, Any]:
-    """As ``read_request``, as a dict. The prompt may be "", since other tools make pictures without one."""
+    """Return the settings of a picture as a dict. The prompt may be "", since other tools make pictures without one."""
     info = read_info(file)
     if info.get("prompt") == "":
         return _request(info | {"prompt": "-"}).as_dict() | {"prompt": ""}
@@ -110,13 +110,13 @@ def read_settings(file: bytes | Path) -> dict[str, Any]:
 
 
 def parse_parameters(text: str) -> dict[str, Any]:
-    """Parses A1111's text. Its model, and a sampler that is unknown here, are left out.
+    """Parse A1111's text. The model and unknown samplers are left out. Raises InvalidValue.
 
-    Missing prompts are "": A1111 leaves out their lines, also the first one.
+    Missing prompts are "", as A1111 leaves out their lines, even the first one.
     """
     text = "\n" + text.replace("\r\n", "\n").replace("\r", "\n")
-    head, found, tail = text.rpartition("\nSteps: ")
-    if not found:
+    head, separator, tail = text.rpartition("\nSteps: ")
+    if not separator:
         raise InvalidValue("picture", "a parameters chunk without 'Steps:'", ALLOWED)
     prompt, _, negative = head.partition("\nNegative prompt: ")
     pairs = {name: value.strip('"') for name, value in PAIR.findall("Steps: " + tail[:MAX_PAIRS])}

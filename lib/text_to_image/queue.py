@@ -1,7 +1,7 @@
-"""The queue of waiting tickets: round robin over models and picture sizes, and within each over owners.
+"""Queue of waiting tickets: round robin over models and picture sizes, and within each over owners.
 
-So many large pictures do not delay a small one, and a visitor with fifty requests does not delay a
-visitor with one. Not thread-safe: the engine's lock guards it.
+Many large pictures do not delay a small one, and a visitor with fifty requests does not delay a visitor with one. Not
+thread-safe: the engine's lock guards it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Turns = dict[str, deque[Ticket]]
 
 
 class FairQueue:
-    """The dictionaries keep the order of turns: a key that was served moves to the end."""
+    """Fair queue of tickets. The order of the dictionaries is the order of turns: a served key moves to the end."""
 
     def __init__(self) -> None:
         self._keys: dict[Hashable, Turns] = {}
@@ -24,9 +24,11 @@ class FairQueue:
         return sum(len(line) for turns in self._keys.values() for line in turns.values())
 
     def push(self, key: Hashable, ticket: Ticket) -> None:
+        """Add a ticket to the turns of its key and owner."""
         self._keys.setdefault(key, {}).setdefault(ticket.owner, deque()).append(ticket)
 
     def remove(self, ticket: Ticket) -> bool:
+        """Remove a ticket. Returns whether it was in the queue."""
         for key, turns in self._keys.items():
             if ticket in turns.get(ticket.owner, ()):
                 self._take(key, ticket.owner, ticket)
@@ -34,8 +36,8 @@ class FairQueue:
         return False
 
     def pop(self, accept: Callable[[Ticket], bool]) -> Ticket | None:
-        """The next ticket that ``accept`` accepts. Only the first ticket of a key and owner is tried,
-        so tickets of one key and owner keep their order."""
+        """Remove and return the next ticket that ``accept`` accepts, or None. Only the first ticket of a key and owner is
+        tried, so tickets of the same key and owner keep their order."""
         for key, turns in list(self._keys.items()):
             for owner, line in list(turns.items()):
                 if accept(line[0]):
@@ -50,7 +52,7 @@ class FairQueue:
         return None
 
     def order(self) -> Iterator[Ticket]:
-        """All waiting tickets in the order in which they would be served if all were accepted."""
+        """Yield all waiting tickets in the order in which they would be served if all were accepted."""
         keys = [[list(line) for line in turns.values()] for turns in self._keys.values()]
         while keys:
             for turns in list(keys):

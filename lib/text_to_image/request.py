@@ -28,10 +28,9 @@ INTEGER_RANGES = {
 class Request:
     """A request for ``count`` pictures. ``width`` and ``height`` are pixels; 0 stands for the model's own size.
 
-    ``seed`` is -1 for a random one; ``model`` is a name from the catalogue, empty for the
-    default. ``guidance_scale`` up to 1 means none: one row in the batch instead of two.
-    ``loras`` are names from the catalogue with weights; tags of them in the prompt, ``<lora:name:0.8>``, are moved there.
-    ``start`` is the picture that image to image begins with, and the mask of inpainting.
+    ``seed``: -1 for a random one. ``model``: a name from the catalogue, "" for the default. ``guidance_scale``: up to 1
+    means no guidance, and one row in the batch instead of two. ``loras``: names from the catalogue with weights; tags in
+    the prompt, ``<lora:name:0.8>``, are moved there. ``start``: the start picture and the mask of inpainting.
     """
 
     prompt: str
@@ -81,18 +80,19 @@ class Request:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Request:
-        """From JSON, a query string or a form: numbers may be text. Unknown names raise. Without a start picture."""
+        """Parse JSON, a query string or a form, without a start picture. Numbers may be text. Raises InvalidValue, also for
+        unknown names."""
         known = {f.name: f.type for f in fields(cls) if f.name != "start"}
         for name in values:
             if name not in known:
                 raise InvalidValue("parameter", name, ", ".join(known))
         if values.get("prompt") is None:
             raise InvalidValue("prompt", None, "a few words that say what to draw")
-        given = {k: v for k, v in values.items() if v is not None}
-        for name, value in given.items():
+        values_given = {k: v for k, v in values.items() if v is not None}
+        for name, value in values_given.items():
             if isinstance(value, str) and known[name] in ("int", "float"):
-                given[name] = _number(name, value)
-        return cls(**given)
+                values_given[name] = _number(name, value)
+        return cls(**values_given)
 
     @property
     def guided(self) -> bool:
@@ -100,26 +100,26 @@ class Request:
 
     @property
     def steps_run(self) -> int:
-        """``steps``, or the share of them that is left for a start picture (diffusers' ``get_timesteps``)."""
+        """``steps``, or the share of them that is run with a start picture (diffusers' ``get_timesteps``)."""
         return self.steps if self.start is None else min(int(self.steps * self.start.strength), self.steps)
 
     def with_seed(self, **found: Any) -> Request:
-        """A copy with a random seed drawn where ``seed`` is -1, and with ``found`` (model, size) filled in."""
+        """Return a copy with a random seed if ``seed`` is -1, and with ``found`` (model, size) filled in."""
         seed = random.SystemRandom().randint(0, MAX_SEED) if self.seed == -1 else self.seed
         return replace(self, seed=seed, **found)
 
     def per_picture(self) -> list[Request]:
-        """A request for every picture: seeds seed, seed + 1, … The engine knows no other ones.
+        """Return a request per picture, with seeds seed, seed + 1, …; the engine only handles single pictures.
 
-        A random seed is drawn once, so the pictures of one request have seeds that follow each other.
+        A random seed is drawn once, so the pictures of a request have consecutive seeds.
         """
         first = self.with_seed().seed
         return [replace(self, count=1, seed=(first + k) % (MAX_SEED + 1)) for k in range(self.count)]
 
     def as_dict(self) -> dict[str, Any]:
-        """The parameters of one picture, without ``count``. A start picture is represented by its digest, not its pixels."""
+        """Return the parameters of one picture, without ``count``. A start picture is represented by its digest."""
         values = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in ("count", "start")}
-        values["loras"] = [list(pair) for pair in self.loras]  # as JSON has it
+        values["loras"] = [list(pair) for pair in self.loras]  # lists, as in JSON
         return values | (self.start.as_dict() if self.start else {})
 
 

@@ -15,7 +15,7 @@ from lib.text_to_image.request import Request
 
 
 class RequestMetrics:
-    """Of one ticket, created in the context of its HTTP request. The engine's thread calls ``begin`` and ``note``."""
+    """Metrics of one ticket, created in the context of its HTTP request. The engine's thread calls the methods."""
 
     def __init__(self, request: Request, created: float) -> None:
         self.origin, self.created = current.get(), created
@@ -25,13 +25,13 @@ class RequestMetrics:
         self._first: float | None = None
 
     def begin(self) -> None:
-        """The request has left the queue."""
+        """Record that the request has left the queue."""
         if self._began is None:
             self._began = time.monotonic() - self.created
             metrics.QUEUE_SECONDS.labels(self._model).observe(self._began)
 
     def note(self, event: Event, request: Request) -> None:
-        """Called once for every event of the ticket, its end included."""
+        """Record an event of the ticket. Called once for each event, including the last."""
         if isinstance(event, Step):
             self.begin()
             if self._first is None and event.preview is not None:
@@ -68,7 +68,7 @@ def outcome(error: WorkbenchError) -> str:
 
 @contextmanager
 def refusals(request: Request, names: Sequence[str], default: str) -> Iterator[None]:
-    """Counts a request that is refused inside the block, since it gets no ticket."""
+    """Count a request that is rejected inside the block, since it gets no ticket."""
     try:
         yield
     except WorkbenchError as error:

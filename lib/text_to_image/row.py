@@ -16,10 +16,10 @@ from lib.text_to_image.request import Request
 
 
 class Row:
-    """Has its own latents [1, C, h, w] float32, conditioning, scheduler and random generator.
+    """One request in a batch, with its own latents [1, C, h, w] float32, conditioning, scheduler and random generator.
 
-    ``calls`` of ``len(timesteps)`` calls of the network are done; that makes ``step`` of ``steps``. One with a start
-    picture joins at a later timestep.
+    ``calls`` of ``len(timesteps)`` calls of the network are done, which makes ``step`` of ``steps``. With a start picture,
+    the timesteps begin later.
     """
 
     __slots__ = (
@@ -48,7 +48,7 @@ class Row:
         self.loras = model.adapters.with_weights(request.loras)
         with model.threads.use(encoder, tokens), model.adapters.apply([self.loras], *TEXT_ENCODERS):
             self.positive, self.negative = self.family.encode(request)
-        # On the CPU, so that the noise depends neither on the device nor on the batch.
+        # on the CPU, so that the noise depends neither on the device nor on the batch
         generator = torch.Generator().manual_seed(request.seed)
         self.steps, self._inpainting = request.steps, None
         if request.start is None:
@@ -58,15 +58,15 @@ class Row:
             self.steps -= self.family.skipped_steps(request)
             self.timesteps = self.family.remaining_timesteps(self.scheduler, self.timesteps, request)
             self.latents, self._inpainting = start_latents(model, request, self.scheduler, self.timesteps[0], generator)
-        takes = inspect.signature(self.scheduler.step).parameters
-        self.options = {"generator": generator} if "generator" in takes else {}
+        step_parameters = inspect.signature(self.scheduler.step).parameters
+        self.options = {"generator": generator} if "generator" in step_parameters else {}
         self.calls = 0
         self.error: WorkbenchError | None = None
         self.noisy = self.output = self.latents
 
     @property
     def num_rows(self) -> int:
-        """Rows it takes in a call of the network: 2 with guidance, else 1."""
+        """Rows per call of the network: 2 with guidance, else 1."""
         return 1 if self.negative is None else 2
 
     @property
@@ -75,24 +75,24 @@ class Row:
 
     @property
     def step(self) -> int:
-        """Completed steps. Heun and PNDM call the network more than once per step."""
+        """Number of completed steps. Heun and PNDM call the network more than once per step."""
         return self.steps * self.calls // len(self.timesteps)
 
     def scale_model_input(self) -> torch.Tensor:
-        """Sets and returns ``noisy``, the network's next input."""
+        """Set and return ``noisy``, the network's next input."""
         self.noisy = self.family.scale_model_input(self.scheduler, self.latents, self.timesteps[self.calls])
         return self.noisy
 
     def advance(self, output: torch.Tensor) -> None:
-        """A scheduler step with the network's guided ``output`` [1, C, h, w] float32."""
+        """Run a scheduler step with the network's guided ``output`` [1, C, h, w] float32."""
         self.output = output
         t = self.timesteps[self.calls]
         self.latents = self.scheduler.step(output, t, self.latents, **self.options, return_dict=False)[0]
         self.calls += 1
         if self._inpainting is not None:
-            following = self.timesteps[self.calls] if self.left else None
-            self.latents = self._inpainting.blend(self.latents, self.scheduler, self.family, following)
+            next_timestep = self.timesteps[self.calls] if self.left else None
+            self.latents = self._inpainting.blend(self.latents, self.scheduler, self.family, next_timestep)
 
     def finish(self, image: Image) -> Image:
-        """The decoded picture, with the start picture's pixels outside the mask."""
+        """Return the decoded picture, with the start picture's pixels outside the mask."""
         return image if self.request.start is None else self.request.start.composite(image)

@@ -1,7 +1,7 @@
 """The model's safety checker, if SAFETY_CHECKER=1 and the model ships one.
 
-A flagged picture is blurred, not black, and has a note. Previews are not checked, so all previews of such a model are
-blurred.
+A flagged picture is blurred instead of blackened and has a note. Previews are not checked, so all previews of such a model
+are blurred.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from lib.text_to_image.threads import Threads
 
 FLAGGED = "The model's safety checker flagged this picture, so it is blurred."
-BLUR = 1 / 12  # of the longer side, as the radius: colours are left, shapes are not
-TOKENS = 257  # patches of CLIP ViT-L/14, which diffusers' checker is
+BLUR = 1 / 12  # radius as a share of the longer side: keeps colours but not shapes
+TOKENS = 257  # of CLIP ViT-L/14, the network of diffusers' checker
 
 
 class SafetyChecker:
@@ -31,19 +31,19 @@ class SafetyChecker:
 
     @classmethod
     def take_from(cls, pipeline: Any, threads: Threads) -> SafetyChecker | None:
-        """Takes the checker out of the pipeline, which would else make pictures black. None if the model ships none."""
+        """Remove the checker from the pipeline, which would blacken pictures, and wrap it. None if the model ships none."""
         from diffusers.pipelines.stable_diffusion.safety_checker import StableDiffusionSafetyChecker
 
         checker, extractor = (getattr(pipeline, name, None) for name in ("safety_checker", "feature_extractor"))
         if not isinstance(checker, StableDiffusionSafetyChecker) or extractor is None:
             return None
         pipeline.safety_checker = None
-        # it warns of black pictures, which are not made here
+        # suppress its warnings about black pictures, as none are made here
         logging.getLogger("diffusers.pipelines.stable_diffusion.safety_checker").setLevel(logging.ERROR)
         return cls(checker, extractor, threads)
 
     def check(self, image: Image) -> tuple[Image, list[str]]:
-        """The picture, blurred if it is flagged, and its notes."""
+        """Return the picture, blurred if it is flagged, and its notes."""
         return (blur(image), [FLAGGED]) if self._flags(image) else (image, [])
 
     def _flags(self, image: Image) -> bool:
@@ -51,10 +51,10 @@ class SafetyChecker:
         import torch
 
         with torch.inference_mode(), self._threads.use(self._checker, TOKENS):
-            seen: torch.Tensor = self._extractor([image], return_tensors="pt").pixel_values
-            # ``images`` are those it would blacken
+            pixels: torch.Tensor = self._extractor([image], return_tensors="pt").pixel_values
+            # ``images`` are the ones that it would blacken
             _, flagged = self._checker(
-                clip_input=seen.to(self._checker.device, self._checker.dtype), images=[np.zeros((1, 1, 3))]
+                clip_input=pixels.to(self._checker.device, self._checker.dtype), images=[np.zeros((1, 1, 3))]
             )
         return bool(flagged[0])
 
@@ -64,8 +64,8 @@ def blur(image: Image) -> Image:
 
 
 def state(asked: bool, model: str, checker: SafetyChecker | None) -> str:
-    """The value in ``GET /healthz``: whether a checker is requested and available. ``model`` is the loaded model's name,
-    "" if none is loaded."""
+    """Return the value in ``GET /healthz``: whether a checker is requested and available. ``model``: name of the loaded
+    model, "" if none is loaded."""
     if not asked:
         return "off"
     return "on" if checker or not model else f"none ({model} ships none)"

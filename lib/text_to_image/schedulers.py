@@ -1,4 +1,4 @@
-"""The schedulers by name. Every row of a batch has its own instance."""
+"""The schedulers by name. Each row of a batch has its own instance."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ assert tuple(TABLE) == SCHEDULERS
 
 
 def make_scheduler(name: str, trained: Any) -> Any:
-    """A fresh scheduler of this name with the trained one's noise schedule and prediction type."""
+    """Return a new scheduler by name with the noise schedule and prediction type of the ``trained`` one."""
     kind, extra = TABLE[name]
     return getattr(diffusers, kind).from_config(trained.config, **extra)
 
 
 def set_timesteps(scheduler: Any, steps: int, **options: Any) -> list[Any]:
-    """Sets the timesteps, on the CPU (a scalar there costs no device sync), and returns them."""
+    """Set the timesteps, on the CPU (where a scalar needs no device sync), and return them. Raises InvalidValue."""
     try:
         scheduler.set_timesteps(steps, device="cpu", **options)
     except (ValueError, IndexError, AssertionError) as error:

@@ -1,8 +1,8 @@
-"""A batch of one request for models without a family: runs diffusers' pipeline step by step.
+"""A batch of one request for models without a family, which runs diffusers' pipeline step by step.
 
-The pipeline runs in its own thread, and blocks in its step callback until ``step`` is called, so callers use the same
-join, step, leave and decode as with ``batch.Batch``. A few old pipelines (unCLIP, latent diffusion) have no such
-callback: there every call of the denoising network counts as a step. A pipeline with neither cannot be stopped once
+The pipeline runs in its own thread and blocks in its step callback until ``step`` is called, so callers use the same
+interface as for ``batch.Batch``: join, step, leave and decode. A few old pipelines (unCLIP, latent diffusion) have no such
+callback; there, each call of the denoising network counts as a step. A pipeline with neither cannot be stopped once it has
 started, and other models wait for it.
 """
 
@@ -24,7 +24,7 @@ from lib.text_to_image.request import Request
 
 log = logging.getLogger(__name__)
 
-NETWORKS = ("unet", "transformer", "prior", "decoder")  # what diffusers calls the network that denoises
+NETWORKS = ("unet", "transformer", "prior", "decoder")  # diffusers' names of the denoising network
 
 
 class SoloRow:
@@ -53,7 +53,7 @@ class SoloRow:
         return min(self.calls, self.steps)
 
     def advance(self) -> None:
-        """Runs to the end of the next step, or of the picture."""
+        """Run to the end of the next step, or to the end of the picture."""
         if not self._thread.is_alive() and not self.finished:
             self._thread.start()
         self._go.release()
@@ -80,7 +80,7 @@ class SoloRow:
             "width": request.width,
             "height": request.height,
         }
-        if request.negative_prompt:  # without one the pipeline's own default: None for some, "" for others
+        if request.negative_prompt:  # else the pipeline's default, None or ""
             options["negative_prompt"] = request.negative_prompt
         if start is not None:
             options |= {"image": start.image, "mask_image": start.mask_image, "strength": start.strength}
@@ -89,8 +89,8 @@ class SoloRow:
             options["callback_on_step_end"] = self._on_step
         elif "callback" in known:
             options |= {"callback": lambda step, timestep, latents: self._on_step(pipeline, step, timestep, {})}
-        own = "callback_on_step_end" in options or "callback" in options
-        hooks = [] if own else [network.register_forward_hook(self._on_call) for network in _networks(pipeline)]
+        has_callback = "callback_on_step_end" in options or "callback" in options
+        hooks = [] if has_callback else [network.register_forward_hook(self._on_call) for network in _networks(pipeline)]
         try:
             with self.model.adapters.apply([self.loras], *TEXT_ENCODERS, *NETWORKS):
                 image = pipeline(
@@ -118,11 +118,11 @@ class SoloRow:
 
 
 def _pipeline(model: Model, request: Request) -> Any:
-    """The pipeline for the request: text to image, image to image or inpainting. Raises InvalidValue if there is none."""
+    """Return the pipeline for text to image, image to image or inpainting. Raises InvalidValue if there is none."""
     if request.start is None:
         return model.pipeline
-    whole = request.start.mask is None
-    field, auto = ("image", AutoPipelineForImage2Image) if whole else ("mask", AutoPipelineForInpainting)
+    no_mask = request.start.mask is None
+    field, auto = ("image", AutoPipelineForImage2Image) if no_mask else ("mask", AutoPipelineForInpainting)
     try:
         pipeline = auto.from_pipe(model.pipeline)
     except ValueError:
@@ -132,12 +132,12 @@ def _pipeline(model: Model, request: Request) -> Any:
 
 
 def _networks(pipeline: Any) -> list[torch.nn.Module]:
-    found = [getattr(pipeline, name, None) for name in NETWORKS]
-    return [network for network in found if isinstance(network, torch.nn.Module)]
+    candidates = [getattr(pipeline, name, None) for name in NETWORKS]
+    return [network for network in candidates if isinstance(network, torch.nn.Module)]
 
 
 class SoloBatch:
-    """Takes one request at a time; the model's own scheduler is used, whatever the request names."""
+    """Runs one request at a time, with the model's own scheduler, whatever the request's."""
 
     bucket = 0
     limit = 1

@@ -14,16 +14,17 @@ from PIL import Image, ImageFilter, ImageOps
 from lib.errors import InvalidValue
 
 STRENGTH = 0.75
-MAX_SIDE = 2048  # pixels: no model here draws larger pictures
-SOFT = 128  # the soft edge of a mask is one pixel wide for so many pixels of the picture's width
+MAX_SIDE = 2048  # pixels; no model here makes larger pictures
+SOFT = 128  # pixels of the picture's width per pixel of a mask's soft edge
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StartPicture:
-    """``pixels``: RGB, ``3 * width * height`` bytes. ``mask``: as many pixels of grey, white where the picture is
-    repainted, or None for everywhere. ``strength``: the share of the steps that is run, above 0 and up to 1.
+    """A start picture with its mask.
 
-    ``digest`` and ``mask_digest``: the first 10 hexadecimal digits of the files' SHA-256.
+    ``pixels``: RGB, ``3 * width * height`` bytes. ``mask``: ``width * height`` bytes of grey, white where the picture is
+    repainted, or None for everywhere. ``strength``: the share of the steps that is run, above 0 and up to 1. ``digest``
+    and ``mask_digest``: the first 10 hexadecimal digits of the files' SHA-256.
     """
 
     width: int
@@ -44,7 +45,7 @@ class StartPicture:
 
     @classmethod
     def from_images(cls, image: Image.Image, mask: Image.Image | None = None, **more: Any) -> StartPicture:
-        """``image`` of any mode and size. A mask of another size is scaled to it. ``more``: strength, digests."""
+        """Create it from an image of any mode and size. A mask of another size is rescaled. ``more``: strength, digests."""
         image = _limit_size(image.convert("RGB"))
         digests = {"digest": digest(image.tobytes())}
         if mask is not None:
@@ -54,8 +55,8 @@ class StartPicture:
         return cls(width=image.width, height=image.height, pixels=image.tobytes(), mask=grey, **(digests | more))
 
     def size(self, own: int, width: int = 0, height: int = 0, multiple: int = 8) -> tuple[int, int]:
-        """Of the picture to draw, where a side is left to the model (0): in the start picture's shape and of about the
-        area of ``own`` x ``own``, in eighths of ``own``, so that there are few sizes and batches are shared."""
+        """Return the size of the result; 0 stands for a side to be chosen. It has the start picture's aspect ratio and
+        about the area of ``own`` x ``own``, in eighths of ``own``, so that there are few sizes and batches are shared."""
         shape = self.width / self.height
         if not width and not height:
             width = _eighths(own * math.sqrt(shape), own, multiple)
@@ -63,7 +64,7 @@ class StartPicture:
         return width or _eighths(height * shape, own, multiple), height or _eighths(width / shape, own, multiple)
 
     def fit(self, width: int, height: int) -> StartPicture:
-        """Scaled and centre-cropped to ``width`` x ``height``."""
+        """Scale and centre-crop to ``width`` x ``height``."""
         return self if (self.width, self.height) == (width, height) else _fitted(self, width, height)
 
     def _scaled(self, width: int, height: int) -> StartPicture:
@@ -81,16 +82,16 @@ class StartPicture:
         return None if self.mask is None else Image.frombytes("L", (self.width, self.height), self.mask)
 
     def composite(self, picture: Image.Image) -> Image.Image:
-        """``picture`` with the start picture's pixels where the mask is black, and a soft edge inside the mask."""
-        own = self.fit(*picture.size)
-        if (mask := own.mask_image) is None:
+        """Replace ``picture`` by the start picture's pixels where the mask is black, with a soft edge inside the mask."""
+        fitted = self.fit(*picture.size)
+        if (mask := fitted.mask_image) is None:
             return picture
-        share = soft_mask(mask, max(1, own.width // SOFT))[..., None]
-        mixed = share * np.asarray(picture, np.float32) + (1 - share) * np.asarray(own.image, np.float32)
+        share = soft_mask(mask, max(1, fitted.width // SOFT))[..., None]
+        mixed = share * np.asarray(picture, np.float32) + (1 - share) * np.asarray(fitted.image, np.float32)
         return Image.fromarray(np.clip(mixed + 0.5, 0, 255).astype(np.uint8))
 
     def as_dict(self) -> dict[str, Any]:
-        """Its entries in ``Done.info``."""
+        """Return the entries in ``Done.info``."""
         facts = {"strength": self.strength, "start_picture": self.digest}
         return facts | ({"mask": self.mask_digest} if self.mask is not None else {})
 
@@ -101,7 +102,7 @@ def _fitted(start: StartPicture, width: int, height: int) -> StartPicture:
 
 
 def strength_of(value: Any) -> float:
-    """A number or its text. Raises InvalidValue."""
+    """Parse a strength from a number or text. Raises InvalidValue."""
     try:
         number = float(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else math.nan
     except (ValueError, OverflowError):
@@ -116,10 +117,10 @@ def digest(data: bytes) -> str:
 
 
 def soft_mask(mask: Image.Image, edge: int) -> np.ndarray:
-    """float32 [h, w], 0 to 1: nothing outside the mask, and from its border inwards more over about ``edge`` pixels.
+    """Return float32 [h, w]: 0 outside the mask, rising to 1 from its border inwards over about ``edge`` pixels.
 
-    A blurred mask is a half at its border. Where the mask is thinner than the edge the blur is less than 1 in its middle,
-    too, so it is divided by its largest value near by.
+    A blurred mask is 0.5 at its border. Where the mask is thinner than the edge, the blur stays below 1 in the middle, so
+    it is divided by its maximum nearby.
     """
     blur = mask.filter(ImageFilter.BoxBlur(edge))
     largest = np.asarray(blur.filter(ImageFilter.MaxFilter(2 * edge + 1)), np.float32)
@@ -128,16 +129,16 @@ def soft_mask(mask: Image.Image, edge: int) -> np.ndarray:
 
 
 def _limit_size(image: Image.Image) -> Image.Image:
-    """At most ``MAX_SIDE`` pixels a side."""
-    most = max(image.size)
-    if most <= MAX_SIDE:
+    """Scale an image down to at most ``MAX_SIDE`` pixels per side."""
+    longest = max(image.size)
+    if longest <= MAX_SIDE:
         return image
-    size = tuple(max(1, round(side * MAX_SIDE / most)) for side in image.size)
+    size = tuple(max(1, round(side * MAX_SIDE / longest)) for side in image.size)
     return image.resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)  # type: ignore[arg-type]
 
 
 def _eighths(side: float, own: int, multiple: int) -> int:
-    """A multiple of ``multiple`` near ``side``, in eighths of ``own``, from half to double of it."""
+    """Round ``side`` to eighths of ``own`` that are multiples of ``multiple``, between half and double of ``own``."""
     step = max(multiple, own // 8 // multiple * multiple)
     low, high = -(-max(64, own // 2) // step) * step, 2 * own // step * step
     return min(max(round(side / step) * step, low), high)

@@ -1,4 +1,4 @@
-"""Reads uploaded start pictures in a child process with limits (``start_task.py``), which returns raw pixels."""
+"""Read uploaded start pictures in a child process with limits (``start_task.py``), which returns raw pixels."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from lib.settings import Settings
 from lib.text_to_image.start_picture import STRENGTH, StartPicture, strength_of
 
 TASK = "lib.text_to_image.start_task:prepare"
-# 50 million pixels, the most that are decoded, take 150 MB as RGB, and as much again while they are scaled
+# 50 million pixels, the maximum, take 150 MB as RGB, and the same again while they are scaled
 LIMITS = Limits(memory_mb=2048, cpu_seconds=30, wall_seconds=60, file_mb=64, nice=5)
 
 
 @dataclass(frozen=True, slots=True)
 class OpenJob:
-    """``job`` opens the files and writes pixels to ``out``; ``picture`` builds the StartPicture from its result."""
+    """A job that opens the files and writes pixels to ``out``. ``picture`` builds the StartPicture from its result."""
 
     job: Job
     out: Path
@@ -34,9 +34,9 @@ class OpenJob:
             width, height, data = int(result["width"]), int(result["height"]), self.out.read_bytes()
             pixels, rest = data[: 3 * width * height], data[3 * width * height :]
             mask = rest if result["masked"] else None
-            found = {"width": width, "height": height, "pixels": pixels, "mask": mask}
-            return StartPicture(**found, strength=self.strength, **self.digests)
-        except (KeyError, TypeError, ValueError, OSError):  # a compromised child may answer anything
+            values = {"width": width, "height": height, "pixels": pixels, "mask": mask}
+            return StartPicture(**values, strength=self.strength, **self.digests)
+        except (KeyError, TypeError, ValueError, OSError):  # a compromised child may return anything
             raise JobFailed("The process that opened the picture gave no pixels. Nothing else was affected.") from None
 
 
@@ -50,22 +50,23 @@ class StartPictureReader:
     def open_in_job(
         self, image: Path, mask: Path | None = None, *, strength: object = STRENGTH, strokes: bool = False
     ) -> Iterator[OpenJob]:
-        """The pictures of two files, at most 2048 pixels a side. White and transparent parts of a mask are repainted.
+        """Start a job for a picture and its mask, scaled to at most 2048 pixels per side. White and transparent parts of a
+        mask are repainted.
 
-        ``strokes``: the mask is a transparent layer that was painted on, and its opaque part counts instead.
-        Raises InvalidValue for the strength, InvalidFile, QueueFull; the job LimitExceeded and JobFailed, too.
+        ``strokes``: the mask is a transparent layer that was painted on, so its opaque part is repainted instead.
+        Raises InvalidValue for the strength, InvalidFile or QueueFull; the job also raises LimitExceeded and JobFailed.
         """
         number = strength_of(strength)
         digests = {"digest": _digest(image)} | ({"mask_digest": _digest(mask)} if mask else {})
         with tempfile.TemporaryDirectory(prefix="workbench-start-", ignore_cleanup_errors=True) as folder:
-            out = Path(folder) / "pixels"
-            asked = {"image": str(image), "mask": str(mask or ""), "strokes": strokes, "out": str(out)}
-            yield OpenJob(self._jobs.submit(TASK, asked, limits=LIMITS), out, number, digests)
+            pixels = Path(folder) / "pixels"
+            arguments = {"image": str(image), "mask": str(mask or ""), "strokes": strokes, "out": str(pixels)}
+            yield OpenJob(self._jobs.submit(TASK, arguments, limits=LIMITS), pixels, number, digests)
 
     def read(
         self, image: Path, mask: Path | None = None, *, strength: object = STRENGTH, strokes: bool = False
     ) -> StartPicture:
-        """As ``open_in_job``, but waits for the job."""
+        """Read a start picture: ``open_in_job``, and wait for the job."""
         with self.open_in_job(image, mask, strength=strength, strokes=strokes) as opening:
             return opening.picture(opening.job.result())
 

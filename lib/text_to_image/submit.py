@@ -1,4 +1,4 @@
-"""Submits several pictures of one request, each with its own ticket and its own place in the queue."""
+"""Submit the pictures of a request, each with its own ticket and its own place in the queue."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ class SupportsSubmit(Protocol):
 
 
 def submit_each(engine: SupportsSubmit, request: Request, *, owner: str = "", watch: bool = True) -> list[Ticket]:
-    """A ticket for each of the ``request.count`` pictures, in the order of their seeds; all of them or none.
+    """Return a ticket for each of the ``request.count`` pictures, in the order of their seeds. Submits all or none.
 
-    Raises what ``engine.submit`` raises: QueueFull where not all have a place.
+    Raises as ``engine.submit`` does, such as QueueFull if not all fit into the queue.
     """
     tickets: list[Ticket] = []
     try:
-        for one in request.per_picture():
-            tickets.append(engine.submit(one, owner=owner, watch=watch))
+        for picture_request in request.per_picture():
+            tickets.append(engine.submit(picture_request, owner=owner, watch=watch))
     except WorkbenchError:
         for ticket in tickets:
             ticket.cancel()

@@ -1,9 +1,9 @@
-"""How many CPU threads a call of a network uses.
+"""Choose the number of CPU threads for a call of a network.
 
-OpenMP's threads synchronize after every operator, so a small call gains little from a second core and waits
-long for it when other processes use that core. Measured with the embedded model on two cores: two UNet
-rows take 18 ms with one thread and 17 with two, beside two busy processes 50 and 170; 32 rows take
-150 ms with one and 91 with two, beside busy processes two are slower again. So:
+OpenMP threads synchronize after every operator, so a small call gains little from a second core and waits long for it if
+other processes use that core. Measured with the embedded model on two cores: two UNet rows take 18 ms with one thread and
+17 with two, but 50 and 170 next to two busy processes; 32 rows take 150 ms with one and 91 with two, but next to busy
+processes two are slower again. So:
 
 * for calls with a single request the number depends on the size only, so that its picture is reproducible;
 * calls shared by several requests, whose rounding depends on the batch anyway, use what was fastest lately: one thread,
@@ -30,33 +30,35 @@ MIN_PAUSE, MAX_PAUSE = 4, 64  # calls until the slower number of threads is trie
 
 @dataclass(slots=True)
 class Race:
-    """Seconds for each position with one thread and with all, as last measured; the slower one is retried now and then."""
+    """Latest seconds per position with one thread and with all. The slower choice is retried from time to time."""
 
     seconds: dict[int, float] = field(default_factory=dict)
     pause: int = MIN_PAUSE
     calls: int = 0
 
     def choose(self, one: int, max_threads: int) -> int:
+        """Return the number of threads for the next call: ``one`` or ``max_threads``."""
         for threads in (max_threads, one):
             if threads not in self.seconds:
                 return threads
-        quick = min(self.seconds, key=self.seconds.__getitem__)
+        faster = min(self.seconds, key=self.seconds.__getitem__)
         self.calls += 1
         if self.calls < self.pause:
-            return quick
+            return faster
         self.calls, self.pause = 0, min(2 * self.pause, MAX_PAUSE)
-        return one + max_threads - quick
+        return one + max_threads - faster
 
     def note(self, threads: int, seconds: float) -> None:
-        quick = min(self.seconds, key=self.seconds.__getitem__, default=threads)
+        """Record the seconds per position of a call."""
+        faster = min(self.seconds, key=self.seconds.__getitem__, default=threads)
         # measurements of the slower one are outdated; those of the faster one are recent
-        self.seconds[threads] = (self.seconds.get(threads, seconds) + seconds) / 2 if threads == quick else seconds
-        if min(self.seconds, key=self.seconds.__getitem__) != quick:
-            self.calls, self.pause = 0, MIN_PAUSE  # the load of the machine changed: measure again soon
+        self.seconds[threads] = (self.seconds.get(threads, seconds) + seconds) / 2 if threads == faster else seconds
+        if min(self.seconds, key=self.seconds.__getitem__) != faster:
+            self.calls, self.pause = 0, MIN_PAUSE  # the machine's load has changed: measure again soon
 
 
 class Threads:
-    """Of one model; used by one thread at a time. ``max_threads`` is 1 unless the device is a CPU."""
+    """Threads of one model, used by one thread at a time. ``max_threads`` is 1 unless the device is a CPU."""
 
     def __init__(self, device: torch.device) -> None:
         self.max_threads = all_threads() if device.type == "cpu" else 1
@@ -66,7 +68,7 @@ class Threads:
 
     @contextmanager
     def use(self, network: Any, positions: int, *, together: bool = False, one: bool = False) -> Iterator[None]:
-        """``together``: several requests share the call. ``one``: one thread, whatever the size."""
+        """Set the number of threads in the block. ``together``: several requests share the call; ``one``: one thread."""
         if self.max_threads == 1:
             yield
         elif one or not together:
@@ -75,15 +77,15 @@ class Threads:
         else:
             race = self._races.setdefault((id(network), positions.bit_length()), Race())
             threads = race.choose(1, self.max_threads)
-            began = time.perf_counter()
+            start_time = time.perf_counter()
             with _set(threads):
                 yield
-            race.note(threads, (time.perf_counter() - began) / positions)
+            race.note(threads, (time.perf_counter() - start_time) / positions)
 
     def shared(self, network: Any, act: Callable[[int, int], torch.Tensor], rows: int, positions: int) -> torch.Tensor:
-        """[rows, ...]: ``act(start, stop)`` of all rows at once or of a part a core, whichever was quicker lately.
+        """Return [rows, ...] from ``act(start, stop)`` of all rows at once or of a part per core, whichever was faster.
 
-        For calls that requests share. ``act`` must not depend on what other threads do. Raises what it raises.
+        For calls that several requests share. ``act`` must not depend on other threads. Raises what ``act`` raises.
         """
         import torch
 
@@ -95,15 +97,15 @@ class Threads:
 
             @torch.inference_mode()
             def part(k: int) -> torch.Tensor:
-                torch.set_num_threads(threads // parts)  # of this thread; ``use`` sets the caller's back
+                torch.set_num_threads(threads // parts)  # of this thread; ``use`` restores the caller's
                 return act(rows * k // parts, rows * (k + 1) // parts)
 
-            others = [self._others.submit(part, k) for k in range(1, parts)]
+            futures = [self._others.submit(part, k) for k in range(1, parts)]
             try:
                 first = part(0)
             finally:
-                wait(others)  # they use the model, so wait for all of them
-            return torch.cat([first, *(one.result() for one in others)])
+                wait(futures)  # they use the model, so wait for all of them
+            return torch.cat([first, *(future.result() for future in futures)])
 
     def _size(self, network: Any) -> int:
         if id(network) not in self._sizes:
@@ -115,7 +117,7 @@ _default: int | None = None
 
 
 def all_threads() -> int:
-    """torch's default number of threads. A thread that starts during ``use`` would read the changed number."""
+    """Return torch's default number of threads. A thread that starts during ``use`` would read the changed number."""
     import torch
 
     return torch.get_num_threads() if _default is None else _default
@@ -123,7 +125,7 @@ def all_threads() -> int:
 
 @contextmanager
 def _set(threads: int) -> Iterator[None]:
-    """For the calling thread; torch gives threads that start meanwhile the same number."""
+    """Set the number of threads of the calling thread. Threads that start meanwhile inherit it from torch."""
     import torch
 
     global _default

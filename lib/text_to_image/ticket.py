@@ -1,4 +1,4 @@
-"""The caller's handle of a request: yields its events, and cancels it. Thread-safe."""
+"""The caller's handle of a request, to receive its events and to cancel it. Thread-safe."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from lib.text_to_image.request_metrics import RequestMetrics
 
 
 class Ticket:
-    """Of one picture. ``watch`` enables previews. Tickets of one ``owner`` share a turn in the queue."""
+    """Ticket of one picture. ``watch`` enables previews. Tickets of one ``owner`` share a turn in the queue."""
 
     def __init__(self, request: Request, *, owner: str = "", watch: bool = True) -> None:
         assert request.count == 1, "one ticket a picture: see submit.py"
@@ -32,18 +32,18 @@ class Ticket:
         self.on_cancel: Callable[[], None] = lambda: None
 
     def emit(self, event: Event) -> None:
-        """Called by the engine. A slow reader gets only the newest event of a kind, and always the end."""
+        """Add an event; called by the engine. A slow reader gets only the newest event of a kind, but always the end."""
         self._put(lambda: [event])
 
     def cancel(self) -> None:
-        """Cancels the request. Can be called from any thread, repeatedly; does nothing after the end."""
+        """Cancel the request. Can be called repeatedly and from any thread; does nothing after the end."""
         if not self.ended:
             self.cancelled = True
             self._put(lambda: [*self._stopped(), Failed(Cancelled())])
             self.on_cancel()
 
     def _put(self, make: Callable[[], list[Event]]) -> None:
-        """Appends the events of ``make``, which is called under the lock."""
+        """Append the events of ``make``, which is called under the lock."""
         with self._condition:
             if self.ended:
                 return
@@ -62,24 +62,24 @@ class Ticket:
         listener()
 
     def _stopped(self) -> list[Event]:
-        """The Stopped event of a cancelled request, if it has a preview."""
+        """Return the Stopped event of a cancelled request, if it has a preview."""
         last, request = self._preview, self.request
         if last is None or last.preview is None:
             return []
         size = request.width or last.preview.width, request.height or last.preview.height
         image = last.preview.resize(size, Resampling.BICUBIC)
-        done = {"seconds": round(time.monotonic() - self.created, 3), "stopped": {"step": last.step, "steps": last.steps}}
-        return [Stopped(image, last.step, last.steps, request.as_dict() | done)]
+        extra = {"seconds": round(time.monotonic() - self.created, 3), "stopped": {"step": last.step, "steps": last.steps}}
+        return [Stopped(image, last.step, last.steps, request.as_dict() | extra)]
 
     def take_events(self) -> list[Event]:
-        """The events since the last call, without waiting."""
+        """Return the events since the last call, without waiting."""
         with self._condition:
             events = list(self._events)
             self._events.clear()
             return events
 
     def set_listener(self, listener: Callable[[], None]) -> None:
-        """``listener()`` is called from the engine's thread whenever there are new events."""
+        """Set a listener that the engine's thread calls whenever there are new events."""
         with self._condition:
             self._listener = listener
             waiting = bool(self._events)
@@ -87,7 +87,7 @@ class Ticket:
             listener()
 
     def events(self) -> Iterator[Event]:
-        """Waits for and yields events up to the end; leaving the loop cancels the request."""
+        """Yield events up to the end, waiting for them. Leaving the loop cancels the request."""
         try:
             while True:
                 with self._condition:
@@ -100,7 +100,7 @@ class Ticket:
             self.cancel()
 
     def result(self) -> Done:
-        """Waits for the picture. Raises the WorkbenchError that ended the request otherwise."""
+        """Wait for the picture. Raises the WorkbenchError of a failed or cancelled request."""
         for event in self.events():
             if isinstance(event, Failed):
                 raise event.error

@@ -1,4 +1,4 @@
-"""Encodes and decodes pictures with the VAE, scaling and shifting its latents for the network."""
+"""Encode and decode pictures with the VAE, scaling and shifting its latents for the network."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ import torch
 
 
 def decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:
-    """Latents [n, C, h, w] as the network uses them to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
-    given = latents.to(vae.dtype)
-    scale, shift = _statistics(vae.config, given)
-    pixels = vae.decode(given / scale + shift, return_dict=False)[0]
+    """Decode the network's latents [n, C, h, w] to pictures [n, 3, H, W] in -1..1, in the VAE's dtype."""
+    vae_latents = latents.to(vae.dtype)
+    scale, shift = _statistics(vae.config, vae_latents)
+    pixels = vae.decode(vae_latents / scale + shift, return_dict=False)[0]
     if pixels.dtype == torch.float16 and not torch.isfinite(pixels).all():
         vae.to(torch.float32)  # some fine-tuned VAEs overflow in fp16, so they run in float32 from now on
         return decode(vae, latents)
@@ -19,17 +19,17 @@ def decode(vae: Any, latents: torch.Tensor) -> torch.Tensor:
 
 
 def encode(vae: Any, pixels: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Pictures [n, 3, H, W] in -1..1 to latents [n, C, h, w] float32 as the network uses them, sampled with ``generator``
-    where the VAE gives a distribution."""
-    found = vae.encode(pixels.to(vae.dtype))
-    latents = found.latent_dist.sample(generator) if hasattr(found, "latent_dist") else found.latents
+    """Encode pictures [n, 3, H, W] in -1..1 to the network's latents [n, C, h, w] float32, sampled with ``generator`` if
+    the VAE returns a distribution."""
+    encoded = vae.encode(pixels.to(vae.dtype))
+    latents = encoded.latent_dist.sample(generator) if hasattr(encoded, "latent_dist") else encoded.latents
     scale, shift = _statistics(vae.config, latents)
-    # Pictures are channels last, and so would these be, which would select other kernels.
+    # contiguous: channels-last pictures would give channels-last latents, which select other kernels
     return ((latents - shift) * scale).float().contiguous()
 
 
 def _statistics(config: Any, latents: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale and shift: the network uses ``scale * (latents - shift)``."""
+    """Return scale and shift: the network uses ``scale * (latents - shift)``."""
     scale = torch.full((), config.scaling_factor, device=latents.device, dtype=latents.dtype)
     shift = torch.full((), getattr(config, "shift_factor", None) or 0.0, device=latents.device, dtype=latents.dtype)
     if getattr(config, "latents_mean", None) and getattr(config, "latents_std", None):

@@ -1,7 +1,7 @@
-"""The engine for hardware that assigns a GPU per call (ZeroGPU): same interface, same ``Batch``.
+"""Engine for hardware that assigns a GPU per call (ZeroGPU), with the interface of ``Engine`` and the same ``Batch``.
 
-Every call of a ``@spaces.GPU`` function runs in its own process, so visitors share no batch: a call has
-the rows of one request.
+Each call of a ``@spaces.GPU`` function runs in its own process, so visitors share no batch: a call has the rows of one
+request.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lib.text_to_image.ticket import Ticket
 
 
 class PerCallEngine:
-    """``gpu_decorator`` is ``spaces.GPU``. Models move to the GPU before the page is served, as ZeroGPU requires."""
+    """``gpu_decorator``: ``spaces.GPU``. Models are moved to the GPU before the page is served, as ZeroGPU requires."""
 
     def __init__(self, settings: Settings, gpu_decorator: Any) -> None:
         self.settings, self.catalogue = settings, Catalogue(settings)
@@ -44,13 +44,13 @@ class PerCallEngine:
         self._ended = threading.Condition(self._lock)
 
     def start(self) -> None:
-        """Does nothing: the models are loaded already."""
+        """Do nothing, as the models are already loaded."""
 
     def close(self) -> None:
-        """Does nothing: running calls end by themselves."""
+        """Do nothing, as running calls end by themselves."""
 
     def drain(self, seconds: float) -> bool:
-        """Refuses new requests and waits at most ``seconds`` for running calls. Returns whether all of them ended."""
+        """Reject new requests and wait at most ``seconds`` for running calls. Returns whether all of them ended."""
         with self._ended:
             self._draining = True
             return self._ended.wait_for(lambda: not self._waiting, timeout=seconds)
@@ -58,7 +58,7 @@ class PerCallEngine:
     ready = True
 
     def under_way(self) -> dict[str, dict[str, int]]:
-        """ZeroGPU does not say which calls it queues, so all count as running, of the default model."""
+        """Count all calls as running on the default model, since ZeroGPU does not report which ones it queues."""
         return {"running": {self.catalogue.default: self._waiting}, "waiting": {}}
 
     def status(self) -> dict[str, Any]:
@@ -114,15 +114,15 @@ class PerCallEngine:
                 self._ended.notify_all()
 
     def _generate_events(self, request: Request, watch: bool) -> Iterator[Event]:
-        """Runs in the process that has the GPU. Its events are pickled on their way back."""
+        """Generate in the process that has the GPU. The events are pickled on their way back."""
         from lib.text_to_image.batch import Batch
         from lib.text_to_image.solo import SoloBatch
 
-        began, model = time.monotonic(), self._models[request.model]
+        start_time, model = time.monotonic(), self._models[request.model]
         batch = Batch(model, bucket=2 if self.settings.reproducible else 0) if model.family else SoloBatch(model)
         try:
             row = batch.join(request)
-        except WorkbenchError as error:  # of an exception only the class name would arrive
+        except WorkbenchError as error:  # only the class name of an exception would arrive
             yield Failed(error)
             return
         while not batch.step():
@@ -131,4 +131,4 @@ class PerCallEngine:
         if row.error:
             yield Failed(row.error)
             return
-        yield finish(model, row, batch.decode([row])[0], time.monotonic() - began)
+        yield finish(model, row, batch.decode([row])[0], time.monotonic() - start_time)

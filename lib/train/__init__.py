@@ -1,1 +1,1 @@
-"""A classifier from a folder of labelled pictures: data, training, trackers, and a record of every run."""
+"""Trains an image classifier from a folder of labelled images: datasets, training, trackers and run records."""

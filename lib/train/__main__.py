@@ -1,9 +1,10 @@
 """Trains from the command line: ``python -m lib.train FOLDER --epochs 3``.
 
-FOLDER holds one folder of pictures a class, or is ``objects`` or ``digits``. The run goes where the app keeps its own
-(DATA_FOLDER), so the page shows it with TRAIN_SHARED=1. ``accelerate launch --num_processes 2 -m lib.train FOLDER`` shares
-every batch among processes. Ctrl-C stops after the last whole epoch; ``--resume RUN`` goes on. ``--export model.tflite``
-writes a file for phones once it agrees with the trained network, also of an earlier run: ``--run RUN --export model.onnx``.
+FOLDER holds one folder of images per class, or is ``objects`` or ``digits``. The run is stored with the app's own runs
+(DATA_FOLDER), so the app lists it if TRAIN_SHARED=1. ``accelerate launch --num_processes 2 -m lib.train FOLDER`` splits
+every batch across processes. Ctrl-C stops after the last complete epoch; ``--resume RUN`` continues. ``--export
+model.tflite`` writes a file for mobile apps once it agrees with the trained network; an earlier run can be exported with
+``--run RUN --export model.onnx``.
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ HELP = {
 
 
 def parser() -> argparse.ArgumentParser:
-    """An option for each field of the recipe."""
+    """Returns the argument parser, with an option for each field of the recipe."""
     ap = argparse.ArgumentParser(
         prog="python -m lib.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -64,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
 
 
 def main(words: list[str] | None = None) -> int:
-    """An exit status: 0, 2 for a wrong option or a file that is withheld, 130 for a stop."""
+    """Returns the exit status: 0, 2 for an invalid option or a withheld file, 130 if interrupted."""
     ap = parser()
     args = ap.parse_args(words)
     settings = Settings.from_environment()
@@ -79,7 +80,7 @@ def main(words: list[str] | None = None) -> int:
                 print(f"{record.id}  {record.status:<11}  {accuracy}")
             return 0
         values = {f.name: getattr(args, f.name) for f in fields(Recipe) if getattr(args, f.name) is not None}
-        if args.export:  # before anything takes minutes
+        if args.export:  # fail before the training, not after it
             save.writable_path(args.export), save.target_of(args.export, args.target)
         elif args.run or args.target:
             raise InvalidFile("Name the file to write as well: --export model.tflite.")
@@ -90,7 +91,7 @@ def main(words: list[str] | None = None) -> int:
                 print(f"{args.export.name}: {sentence(row)}")
         finally:
             if settings.rank == 0:
-                print(run.folder)  # the last line, also where the file is withheld
+                print(run.folder)  # always the last line, even if the file is withheld
         return 0
     except WorkbenchError as error:
         print(f"{ap.prog}: {error.message}", file=sys.stderr)
@@ -110,8 +111,8 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
     if earlier is None and not args.data:
         raise InvalidFile("Name a folder of pictures, or objects, or digits.")
     record = earlier.record() if earlier else RunRecord()
-    named = args.data or _place_of(earlier)
-    data = _data(named, settings) if args.data else _data_of(earlier, settings)
+    source = args.data or _place_of(earlier)
+    data = _data(source, settings) if args.data else _data_of(earlier, settings)
     if earlier:
         recipe = record.used_recipe()
     processes, main = settings.processes, settings.rank == 0
@@ -127,15 +128,15 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
         run = earlier
     elif main:
         reference = DataReference(
-            id=named if named in datasets.MAKERS else "",
-            name=Path(named).name,
+            id=source if source in datasets.MAKERS else "",
+            name=Path(source).name,
             fingerprint=data.fingerprint,
             count=len(data.items),
             classes=len(data.classes),
         )
-        name = args.name or (f"{record.name}-again" if earlier else Path(named).name)
+        name = args.name or (f"{record.name}-again" if earlier else Path(source).name)
         run = runs.new(name, {"recipe": recipe.as_dict(), "data": asdict(reference)})
-        (run.folder / "source.txt").write_text(named if named in datasets.MAKERS else str(Path(named).resolve()))
+        (run.folder / "source.txt").write_text(source if source in datasets.MAKERS else str(Path(source).resolve()))
     else:
         run = Run(runs.home / "other-process")  # writes nothing
     assert run is not None
@@ -147,9 +148,9 @@ def _train(args: argparse.Namespace, recipe: Recipe, runs: Runs, settings: Setti
         low, high = result.interval
         print(f"{result.accuracy:.1%} of {result.count} {result.on} pictures (95 %: {low:.1%} to {high:.1%})")
         if args.reproduce and earlier:
-            found = verdict(earlier, run)
-            run.update(again=asdict(found))
-            print(found.verdict, *(f"{d.what}: {d.first} / {d.second}" for d in found.differences), sep="\n  ")
+            reproduction = verdict(earlier, run)
+            run.update(again=asdict(reproduction))
+            print(reproduction.verdict, *(f"{d.what}: {d.first} / {d.second}" for d in reproduction.differences), sep="\n  ")
     return run, data
 
 
@@ -166,13 +167,13 @@ def _data(named: str, settings: Settings) -> DataSet:
 
 
 def _data_of(run: Run | None, settings: Settings) -> DataSet:
-    named = _place_of(run)
-    # what image_classifier trained on: parts of folders, which no scan would find again
-    return DataSet.load(Path(named)) if (Path(named) / "data.json").is_file() else _data(named, settings)
+    source = _place_of(run)
+    # image_classifier trains on subsets of folders, which a scan cannot reconstruct
+    return DataSet.load(Path(source)) if (Path(source) / "data.json").is_file() else _data(source, settings)
 
 
 def _place_of(run: Run | None) -> str:
-    """Where the pictures of an earlier run were."""
+    """Returns the path of an earlier run's images."""
     path = run.folder / "source.txt" if run else None
     if path is None or not path.is_file():
         raise InvalidFile("Where the pictures of this run are is not known here; name the folder as well.")

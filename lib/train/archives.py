@@ -1,4 +1,4 @@
-"""Unpacks a visitor's zip of pictures with limits. Knows nothing of classes and opens no picture."""
+"""Unpacks an uploaded zip of images within limits. Independent of classes; opens no images."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.archives import Limits, is_litter, opened
 from lib.errors import InvalidFile
 from lib.train.layout import EXPECTED
 
-# a zip from a Mac has a second member for every picture, so more members than pictures are allowed
+# a zip made on macOS has a second member for every image, so more members than images are allowed
 OTHERS = {
     b"Rar!": "a RAR archive",
     b"7z\xbc\xaf": "a 7z archive",
@@ -28,10 +28,10 @@ LIMITS = Limits(members=120_000, total=4 << 30, member=64 << 20)
 def unpack(
     archive: Path, into: Path, limits: Limits = LIMITS, progress: Callable[[str, float], None] | None = None
 ) -> dict[str, str]:
-    """Unpacks into a folder, new or empty; answers what was left out: name -> why, in words.
+    """Unpack into a new or empty folder. Returns what was left out, by name, with the reason.
 
-    A single odd member (a link, a locked or damaged one, one bigger than ``limits.member``) is left out. Raises
-    InvalidFile where the archive as a whole is damaged, a bomb, or has a name that leads out of it.
+    A single bad member (a link, encrypted, damaged, or larger than ``limits.member``) is left out. Raises InvalidFile if the
+    archive as a whole is damaged, is a zip bomb, or has a path that leaves the folder.
     """
     left_out: dict[str, str] = {}
     _recognise(archive)
@@ -41,39 +41,44 @@ def unpack(
         for name in opened_zip.folders:
             if not is_litter(name.rstrip("/") + "/"):
                 _folder(into / _plain(name, windows))
-        taken: set[str] = set()
+        written: set[str] = set()
         for number, name in enumerate(opened_zip.members):
             if progress is not None and number % 100 == 0:
                 progress("Unpacking", number / len(opened_zip.members))
-            plain = _plain(name, windows)
-            if is_litter(plain):
-                left_out["__MACOSX" if plain.startswith("__MACOSX/") else plain] = "put there by a file manager"
-            elif plain in taken:
-                left_out[f"{plain} (again)"] = "a second file of that name"
-            elif plain.endswith("/"):
-                _folder(into / plain)
+            path = _plain(name, windows)
+            if is_litter(path):
+                left_out["__MACOSX" if path.startswith("__MACOSX/") else path] = "put there by a file manager"
+            elif path in written:
+                left_out[f"{path} (again)"] = "a second file of that name"
+            elif path.endswith("/"):
+                _folder(into / path)
             else:
-                taken.add(plain)
-                what = _write(opened_zip, name, into / plain)
-                if what is not None:
-                    left_out[plain] = what
+                written.add(path)
+                reason = _write(opened_zip, name, into / path)
+                if reason is not None:
+                    left_out[path] = reason
     return left_out
 
 
 def _recognise(archive: Path) -> None:
     with archive.open("rb") as file:
-        head = file.read(8)
-    if head[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
+        signature = file.read(8)
+    if signature[:4] not in (b"PK\x03\x04", b"PK\x05\x06"):
         kind = next(
-            (word for mark, word in OTHERS.items() if head.startswith(mark) and (mark or not head)), "not a zip archive"
+            (
+                description
+                for magic, description in OTHERS.items()
+                if signature.startswith(magic) and (magic or not signature)
+            ),
+            "not a zip archive",
         )
         raise InvalidFile(f"The file is {kind}. Pack your pictures as a zip. {EXPECTED}")
 
 
 def _plain(name: str, windows: bool) -> str:
-    """The name on disk: UTF-8 where a Mac forgot to say so, "/" where Windows wrote "\\", and composed (NFC)."""
+    r"""Returns the normalized name: UTF-8 if macOS did not set the flag, "/" if Windows wrote "\", composed (NFC)."""
     if not name.isascii():
-        with suppress(UnicodeError):  # zipfile reads unmarked names as cp437
+        with suppress(UnicodeError):  # zipfile decodes names without the UTF-8 flag as cp437
             name = name.encode("cp437").decode()
     if windows:
         name = name.replace("\\", "/")
@@ -83,7 +88,7 @@ def _plain(name: str, windows: bool) -> str:
 
 
 def _folder(path: Path) -> None:
-    with suppress(FileExistsError, NotADirectoryError):  # a file has that name: what lies in it is left out later
+    with suppress(FileExistsError, NotADirectoryError):  # a file has that name: members below it are left out later
         path.mkdir(parents=True, exist_ok=True)
 
 

@@ -1,4 +1,4 @@
-"""The backbones that a visitor may choose, and where their weights come from. Knows neither torch nor keras."""
+"""The available backbones and the sources of their weights. Imports neither torch nor keras."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ IMAGENET_MEAN, IMAGENET_STD = (123.675, 116.28, 103.53), (58.395, 57.12, 57.375)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Backbone:
-    """``timm`` is the architecture's name there. ``mean`` and ``std`` are of RGB values 0 to 255; None: as timm says.
+    """``timm`` is timm's name of the architecture. ``mean`` and ``std`` are for RGB values 0 to 255; None uses timm's.
 
-    ``source`` of the trained weights: "package" (installed, needs no network), "hub", or "folder" of this machine.
+    ``source`` of the pretrained weights: "package" (installed, works offline), "hub", or "folder" (local).
     """
 
     name: str
@@ -29,8 +29,11 @@ class Backbone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BackboneWeights:
-    """The values that a backbone starts from. ``source`` says in words where they come from, "random" for none; ``sha256``
-    over names and values, "" for random ones. ``parameters`` is their number in the whole network, head included."""
+    """The initial weights of a backbone.
+
+    ``source`` describes their origin, "random" if there is none; ``sha256`` covers names and values, "" for random weights.
+    ``parameters`` counts the whole network, head included.
+    """
 
     source: str = ""
     sha256: str = ""
@@ -71,26 +74,29 @@ BACKBONES = {
 
 
 def listed(extra: Iterable[str] = ()) -> dict[str, Backbone]:
-    """The registry and what the owner lists: names of timm, or ``name=/folder`` of a saved timm model."""
-    found = dict(BACKBONES)
-    for text in extra:
-        name, _, folder = text.partition("=")
-        if name in found:
-            raise InvalidValue("TRAIN_BACKBONES", text, f"names that are not there yet ({', '.join(found)})")
+    """Returns the registry plus ``extra`` from the settings: timm names, or ``name=/folder`` of a saved timm model.
+
+    Raises InvalidValue for a duplicate name or an invalid folder.
+    """
+    registry = dict(BACKBONES)
+    for entry in extra:
+        name, _, folder = entry.partition("=")
+        if name in registry:
+            raise InvalidValue("TRAIN_BACKBONES", entry, f"names that are not there yet ({', '.join(registry)})")
         if folder and not (Path(folder) / "config.json").is_file():
-            raise InvalidValue("TRAIN_BACKBONES", text, "a folder with a config.json, as timm saves it")
-        found[name] = Backbone(
+            raise InvalidValue("TRAIN_BACKBONES", entry, "a folder with a config.json, as timm saves it")
+        registry[name] = Backbone(
             name=name,
             timm=f"local-dir:{folder}" if folder else name,
             source="folder" if folder else "hub",
             note="weights from a folder of this machine" if folder else "weights from the Hub",
         )
-    return found
+    return registry
 
 
 def choose(name: str, extra: Iterable[str] = (), framework: str = "pytorch") -> Backbone:
-    """Raises InvalidValue with the names that there are."""
-    found = {k: b for k, b in listed(extra).items() if framework != "keras" or b.keras}
-    if name not in found:
-        raise InvalidValue("backbone", name, ", ".join(found))
-    return found[name]
+    """Returns the backbone ``name``. Raises InvalidValue with the available names."""
+    supported = {k: b for k, b in listed(extra).items() if framework != "keras" or b.keras}
+    if name not in supported:
+        raise InvalidValue("backbone", name, ", ".join(supported))
+    return supported[name]

@@ -1,9 +1,9 @@
-"""TensorBoard's own app for a folder of runs, as WSGI: one board a folder, no server, no thread of its own.
+"""TensorBoard's own app for a folder of runs, as a WSGI app without a server or threads of its own.
 
-Boards share one copy of the page's files. A board reads new events when it is asked for data, at most
-every few seconds; its folder need not exist yet. No answer holds a path of this machine. Importing
-this imports no tensorboard (0.4 s, 35 MB): the first board does. Knows nothing of visitors, tokens
-and the framework that serves it.
+Boards share one copy of the static files. A board loads new events when data is requested, at most every few
+seconds; its folder may not exist yet. Responses never contain a path of this machine. Importing this module does
+not import tensorboard (0.4 s, 35 MB); creating the first board does. Independent of visitors, tokens and the web
+framework.
 """
 
 from __future__ import annotations
@@ -20,22 +20,22 @@ from pathlib import Path
 from typing import Any
 
 RELOAD_SECONDS = 2.0
-IDLE_SECONDS = 1800.0  # a page that is open asks every half minute
-SAMPLES = {"histograms": 50}  # kept of each series in place of 500; a run of 30 epochs with 149 of them takes 10 MB
+IDLE_SECONDS = 1800.0  # an open page polls every 30 seconds
+SAMPLES = {"histograms": 50}  # kept per series instead of 500; a run of 30 epochs and 149 histograms takes 10 MB
 
 WSGI = Callable[[dict[str, Any], Callable[..., Any]], Iterable[bytes]]
 
-# Old addresses that TensorBoard sends to "/", which is another page here.
+# legacy routes that TensorBoard redirects to "/", which is a different page in this app
 GONE = ("/audio", "/events", "/graphs", "/histograms", "/images")
 
 log = logging.getLogger(__name__)
 
 
 class Boards:
-    """The boards of the last ``most`` folders that were looked at; one that was dropped is built again when asked for.
+    """An LRU cache of the ``most`` recently used boards. An evicted board is rebuilt on the next request.
 
-    A board reads new events at most once in ``every`` seconds, and is dropped after ``idle`` seconds
-    without a request: what it has read is in memory.
+    A board loads new events at most once every ``every`` seconds. It is dropped after ``idle`` seconds without a request,
+    because it keeps the events in memory.
     """
 
     def __init__(self, most: int = 20, every: float = RELOAD_SECONDS, idle: float = IDLE_SECONDS) -> None:
@@ -47,7 +47,7 @@ class Boards:
         return len(self._boards)
 
     def app(self, folder: Path) -> WSGI:
-        """The board of ``folder``. Building the first takes a second, each other one some milliseconds."""
+        """Returns the board of ``folder``. Building the first takes a second, each further one a few milliseconds."""
         with self._lock:
             if (board := self._boards.pop(folder, None)) is None:
                 board = Board(folder, self._every)
@@ -58,13 +58,13 @@ class Boards:
         return board
 
     def close(self) -> None:
-        """Forgets every board. A request that is being answered ends as usual."""
+        """Drop every board. Requests in progress finish normally."""
         with self._lock:
             self._boards.clear()
 
 
 class Board:
-    """A WSGI app. Safe in several threads: one reads new events, the others answer with what is there."""
+    """A WSGI app. Thread-safe: one thread loads new events while the others serve those already loaded."""
 
     def __init__(self, folder: Path, every: float) -> None:
         from tensorboard.backend.application import TensorBoardWSGIApp
@@ -78,19 +78,19 @@ class Board:
             tensor_size_guidance=data_ingester.DEFAULT_TENSOR_SIZE_GUIDANCE | SAMPLES,
         )
         self._app = TensorBoardWSGIApp(
-            # the projector needs the folder; whoever shows it is answered below
+            # the projector plugin needs the folder; the routes that would reveal it are overridden below
             argparse.Namespace(
                 logdir=self._folder, logdir_spec="", samples_per_plugin={}, window_title="TensorBoard", path_prefix=""
             ),
             _plugins(),
             data_provider=MultiplexerDataProvider(self._events, ""),
-            assets_zip_provider=None,  # each board would compress all files anew, and keep them: 7 MB
+            assets_zip_provider=None,  # otherwise each board would compress and keep all files: 7 MB
             deprecated_multiplexer=self._events,
         )
-        # after every prefix is stripped and every slash is cleaned: no other spelling gets round them
+        # exact routes match after prefixes and slashes are normalized, so no other spelling bypasses them
         self._app.exact_routes.update(_files())
         self._app.exact_routes["/data/logdir"] = _answer({"logdir": ""})
-        self._app.exact_routes["/data/notifications"] = _answer({"notifications": []})  # the wheel has no such file
+        self._app.exact_routes["/data/notifications"] = _answer({"notifications": []})  # the file is not in the wheel
         for path in GONE:
             self._app.exact_routes.pop(path, None)
         self._loading = threading.Lock()
@@ -101,7 +101,7 @@ class Board:
 
         path = environ.get("PATH_INFO", "")
         if page := path.endswith(("/", ".html")):
-            environ.pop("HTTP_ACCEPT_ENCODING", None)  # as it is changed below
+            environ.pop("HTTP_ACCEPT_ENCODING", None)  # the body is modified below
         try:
             if "/data/" in path:
                 self._reload()
@@ -110,14 +110,14 @@ class Board:
             log.exception("TensorBoard broke on %s", path)
             response = _error(500, "TensorBoard broke on this request.")
         else:
-            if response.status_code >= 400:  # its own words may quote a file with its path
+            if response.status_code >= 400:  # the original message may contain a path
                 response = _error(response.status_code, f"TensorBoard refused this request ({response.status}).")
             elif page and response.mimetype == "text/html":
                 response.set_data(response.get_data().replace(b"url(/font-", b"url(" + _root(path) + b"font-"))
         return response(environ, start_response)
 
     def _reload(self) -> None:
-        """Reads what was written since. The first time everyone waits; later, whoever comes meanwhile does not."""
+        """Load new events. The first load blocks every request; later ones do not block concurrent requests."""
         if time.monotonic() < self._next or not self._loading.acquire(blocking=not self._loaded):
             return
         try:
@@ -130,12 +130,12 @@ class Board:
 
 
 def _root(path: str) -> bytes:
-    """From a page at ``path`` to the board: pages ask for their fonts at the root of the host, wherever they are."""
+    """Returns the relative path from the page at ``path`` to the board: pages load their fonts from the host's root."""
     return b"../" * (path.count("/") - 1)
 
 
 def _plugins() -> list[Any]:
-    """Loaders and classes of what the trackers write, and nothing that starts a process or reads other files."""
+    """Returns the plugins for what the trackers write, without any that starts a process or reads other files."""
     from tensorboard.plugins.core.core_plugin import CorePluginLoader
     from tensorboard.plugins.distribution.distributions_plugin import DistributionsPlugin
     from tensorboard.plugins.graph.graphs_plugin import GraphsPlugin
@@ -150,12 +150,12 @@ def _plugins() -> list[Any]:
 
     class Projector(ProjectorPlugin):
         def is_active(self) -> bool:
-            """Whether a run has a file for it. The original reads all vectors, in a thread, and says no till then."""
+            """Check whether a run has a projector file. The base class loads all vectors first, in a thread."""
             return any(Path(self.logdir).glob("*/projector_config.pbtxt"))
 
     metrics = [MetricsPlugin, ScalarsPlugin, ImagesPlugin, GraphsPlugin, DistributionsPlugin, HistogramsPlugin]
     return [
-        CorePluginLoader(include_debug_info=False),  # it is what shows all flags
+        CorePluginLoader(include_debug_info=False),  # debug info exposes all flags
         *metrics,
         TextPlugin,
         PrCurvesPlugin,
@@ -166,7 +166,7 @@ def _plugins() -> list[Any]:
 
 @cache
 def _files() -> dict[str, WSGI]:
-    """The page's own files by address, compressed once for all boards."""
+    """Returns the static files by route, compressed once for all boards."""
     from tensorboard.assets import get_default_assets_zip_provider
     from tensorboard.plugins.base_plugin import TBContext
     from tensorboard.plugins.core.core_plugin import CorePlugin

@@ -1,4 +1,4 @@
-"""What a run says of a picture: the records that the classifying process answers with, and the visitor gets as JSON."""
+"""Response records of the classification process, returned to clients as JSON."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ Finite = Annotated[float, Field(allow_inf_nan=False)]
 
 @dataclass(slots=True, kw_only=True)
 class Classification:
-    """``label`` is the class with the highest probability, ``score`` that probability; ``scores`` are those of all classes.
+    """``label`` is the class with the highest probability, ``score`` that probability; ``scores`` holds all classes.
 
-    ``milliseconds`` are those of a network in memory, for all pictures of the request. ``loading_ms``: where the network had
-    to be loaded first, how long that took. ``file`` is the exported file that was run, None for the run's own framework.
-    ``id`` names this answer in the run's prediction log, None where it is not logged.
+    ``milliseconds`` is the inference time of all images of the request, with the network in memory. ``loading_ms`` is the
+    time to load the network, if it had to be loaded. ``file`` is the exported file that ran, None for the run's own
+    framework. ``id`` identifies the answer in the run's prediction log, None if it is not logged.
     """
 
     label: str
@@ -32,7 +32,7 @@ class Classification:
 
 @dataclass(slots=True, kw_only=True)
 class Unreadable:
-    """A file that is no picture, or one that a runtime could not classify; ``error`` says why."""
+    """A file that is not an image, or that a runtime could not classify; ``error`` says why."""
 
     error: str
 
@@ -42,9 +42,10 @@ Answer = Classification | Unreadable
 
 @dataclass(slots=True, kw_only=True)
 class Reply:
-    """What the classifying process sends for one request: an answer for each picture, in their order.
+    """The reply to one request: an answer for each image, in order.
 
-    ``loading``: seconds that loading the network took, 0.0 where it was in memory. ``error`` where the run cannot be used.
+    ``loading`` is the number of seconds to load the network, 0.0 if it was in memory. ``error`` is set if the run is
+    unusable.
     """
 
     pictures: list[Answer] = field(default_factory=list)

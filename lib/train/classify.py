@@ -1,4 +1,4 @@
-"""The app's side of ``lib/train/serving.py``: starts the classifying process when it is needed, and asks it."""
+"""The app's side of ``lib/train/serving.py``: starts the classification process on demand and sends it requests."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from lib.train.runs import Run
 from lib.train.schema import parse
 from lib.train.training import BEST
 
-IDLE = 300.0  # seconds after which the process ends and its memory is free
+IDLE = 300.0  # seconds without a request after which the process ends and frees its memory
 START, ANSWER = 120.0, 60.0  # seconds
-MAX_PICTURES = 32  # pictures of one request
-AT_ONCE = 64  # requests
+MAX_PICTURES = 32  # images per request
+AT_ONCE = 64  # concurrent requests
 
 
 class Classify:
-    """Safe to call from many threads; each call waits for its own answer."""
+    """Thread-safe client; each call blocks until its own answer arrives."""
 
     def __init__(self, memory_mb: int, backbones: Sequence[str] = ()) -> None:
         self._jobs = Jobs(workers=1, waiting=1)
@@ -41,10 +41,10 @@ class Classify:
     def __call__(
         self, run: Run, pictures: Sequence[str | Path], runtime: str = PYTORCH, monitored: bool = False
     ) -> list[Answer]:
-        """An answer for each picture, in their order. ``loading_ms`` counts the start of the process, too.
+        """Returns an answer for each picture, in order. ``loading_ms`` includes the start of the process.
 
-        ``monitored``: the run is used on these pictures, so they count for drift (``lib/train/monitoring/``). Raises
-        InvalidValue, InvalidFile, QueueFull, NotFound where the runtime's file is not made yet, or JobFailed where the
+        ``monitored`` marks production traffic, which counts for drift detection (``lib/train/monitoring/``). Raises
+        InvalidValue, InvalidFile, QueueFull, NotFound if the runtime's file has not been exported yet, and JobFailed if the
         process was lost.
         """
         if not pictures:
@@ -63,7 +63,7 @@ class Classify:
                 "runtime": runtime,
                 "monitored": monitored,
             }
-            for last in (False, True):  # the process may just be ending for want of work, or lost to another's picture
+            for last in (False, True):  # retry once: the process may be exiting idle, or may have crashed on another request
                 with suppress(OSError, ValueError):
                     began = time.monotonic()
                     address = self._address()
@@ -75,7 +75,7 @@ class Classify:
                         for answer in reply.pictures:
                             if isinstance(answer, Classification):
                                 answer.id, answer.file = None, file.name if file is not None else None
-                                # always so after a start
+                                # a start always loads the network as well
                                 answer.loading_ms = round((starting + reply.loading) * 1000, 1) if reply.loading else None
                         return reply.pictures
                 if last:
@@ -100,14 +100,14 @@ class Classify:
             raise
 
     def _give_up(self, address: str) -> None:
-        """Ends a process that does not answer: it would keep every run's visitors waiting. The next ask starts another."""
+        """Cancel an unresponsive process, which would block every run. The next request starts a new one."""
         with self._lock:
             if self._alive and self._job is not None and address == f"{self._folder}/s":
                 self._alive = False
                 self._job.cancel()
 
     def _address(self) -> str:
-        """The socket of a living process."""
+        """Returns the socket of the running process; start the process if necessary."""
         with self._lock:
             if self._alive:
                 return f"{self._folder}/s"
@@ -127,10 +127,10 @@ class Classify:
 
     def _follow(self, job: Job, ready: threading.Event) -> None:
         try:
-            for event in job.events():  # its place behind one that is being ended, "Ready", and its end
+            for event in job.events():  # queue position, then "Ready", then the end
                 if isinstance(event, Progress) and event.stage == READY:
                     ready.set()
-        except Exception:  # whatever ended it: the next request starts another
+        except Exception:  # the next request starts a new process
             pass
         finally:
             if self._job is job:

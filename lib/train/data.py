@@ -1,7 +1,7 @@
-"""A data set: labelled pictures in a folder, what is wrong with them, and their fingerprint.
+"""A dataset: labelled images in a folder, the problems found in them, and a fingerprint.
 
-``scan`` opens every picture, so uploaded ones are scanned in a child process (``data_tasks.py``); ``load``
-opens none. The pictures' folder is never written to: ``data.json`` and the cache stand in ``home``.
+``scan`` opens every image, so uploads are scanned in a child process (``data_tasks.py``); ``load`` opens none. The
+image folder is never written to: ``data.json`` and the cache are stored in ``home``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ VERSION = 1
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """``path`` is posix, below the data set's folder; ``part`` is "", "train", "val" or "test" as given by folders."""
+    """``path`` is POSIX, relative to the dataset's folder; ``part`` is "", "train", "val" or "test", from folder names."""
 
     path: str
     label: int
@@ -36,7 +36,7 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """``used`` pictures were converted; the others are left out."""
+    """``used`` is True for images that were converted, False for files that are left out."""
 
     name: str
     what: str
@@ -44,7 +44,7 @@ class Problem:
 
 
 class DataSet:
-    """``folder`` holds the class folders (or the parts); ``items`` are sorted by path, ``classes`` by name."""
+    """``folder`` holds the class folders (or the splits); ``items`` are sorted by path, ``classes`` by name."""
 
     def __init__(self, folder: Path, home: Path, classes: list[str], items: list[Item], problems: list[Problem]) -> None:
         self.folder, self.home = folder, home
@@ -59,44 +59,44 @@ class DataSet:
         progress: Callable[[str, float], None] | None = None,
         left_out: Iterable[tuple[str, str]] = (),
     ) -> DataSet:
-        """Reads every picture below ``folder``. ``left_out`` are problems known before: (name, what).
+        """Read every image below ``folder``. ``left_out`` lists problems already known, as (name, problem).
 
-        ``home`` is by default the folder's parent where the folder is called pictures, else ``<folder>.workbench``
-        beside it. Raises InvalidFile where there are not 2 classes of 2 usable pictures each.
+        ``home`` defaults to the folder's parent if the folder is called pictures, else to ``<folder>.workbench`` beside it.
+        Raises InvalidFile unless there are at least 2 classes of 2 usable images each.
         """
         folder = Path(os.path.abspath(folder))
         if home is None:
             home = folder.parent if folder.name == "pictures" else folder.with_name(f"{folder.name}.workbench")
-        found = layout(folder)
-        looks = scanning.scan(found.root, found.labelled_files, progress)
-        problems = [Problem(display_name(name), what, False) for name, what in [*left_out, *found.problems]]
-        for file, look in zip(found.labelled_files, looks, strict=True):
-            if look.wrong:
-                problems.append(Problem(display_name(file.path), look.wrong, False))
-            elif look.notes:
-                problems.append(Problem(display_name(file.path), "; ".join(look.notes), True))
-        good = [(file, look) for file, look in zip(found.labelled_files, looks, strict=True) if not look.wrong]
-        classes = sorted({file.label for file, _ in good})
+        detected = layout(folder)
+        scanned = scanning.scan(detected.root, detected.labelled_files, progress)
+        problems = [Problem(display_name(name), reason, False) for name, reason in [*left_out, *detected.problems]]
+        for file, result in zip(detected.labelled_files, scanned, strict=True):
+            if result.wrong:
+                problems.append(Problem(display_name(file.path), result.wrong, False))
+            elif result.notes:
+                problems.append(Problem(display_name(file.path), "; ".join(result.notes), True))
+        usable = [(file, result) for file, result in zip(detected.labelled_files, scanned, strict=True) if not result.wrong]
+        classes = sorted({file.label for file, _ in usable})
         numbers = {name: number for number, name in enumerate(classes)}
-        items = [Item(file.path, numbers[file.label], file.part, look.sha256) for file, look in good]
+        items = [Item(file.path, numbers[file.label], file.part, result.sha256) for file, result in usable]
         problems.sort(key=lambda problem: (problem.used, problem.name))
-        _check(found, classes, items, problems)
-        return cls(found.root, Path(os.path.abspath(home)), classes, items, problems)
+        _check(detected, classes, items, problems)
+        return cls(detected.root, Path(os.path.abspath(home)), classes, items, problems)
 
     @property
     def cache(self) -> Path:
-        """Where decoded pixels and features may be kept."""
+        """Where decoded pixels and features are cached."""
         return self.home / "cache"
 
     def path(self, index: int) -> Path:
         return self.folder / self.items[index].path
 
     def split(self, validation: float = 0.1, seed: int = 0) -> Split:
-        """Given parts are kept; a missing val is cut from train by class. The same on every machine."""
+        """Keep the given splits; if there is no val, take it from train, per class. Deterministic across machines."""
         return split(self.items, validation, seed)
 
     def save(self, home: Path | None = None) -> Path:
-        """Writes ``data.json`` there (or at home) at once and whole; returns its path."""
+        """Write ``data.json`` to ``home`` atomically; returns its path."""
         home = Path(os.path.abspath(home or self.home))
         home.mkdir(parents=True, exist_ok=True)
         inside = self.folder.is_relative_to(home)
@@ -108,15 +108,15 @@ class DataSet:
             "problems": [astuple(problem) for problem in self.problems],
             "fingerprint": self.fingerprint,
         }
-        beside = home / f".data-{secrets.token_hex(4)}.json"
-        beside.write_text(json.dumps(content))
-        os.replace(beside, home / "data.json")
+        temporary = home / f".data-{secrets.token_hex(4)}.json"
+        temporary.write_text(json.dumps(content))
+        os.replace(temporary, home / "data.json")
         self.home = home
         return home / "data.json"
 
     @classmethod
     def load(cls, home: Path) -> DataSet:
-        """What ``save`` wrote; opens no picture. Raises InvalidFile where there is none or it does not hold together."""
+        """Load what ``save`` wrote, without opening an image. Raises InvalidFile if it is missing or inconsistent."""
         home = Path(os.path.abspath(home))
         try:
             content = json.loads((home / "data.json").read_text())
@@ -132,36 +132,36 @@ class DataSet:
 
 
 def _fingerprint(items: list[Item]) -> str:
-    """sha256 over the sorted (path, sha256 of the bytes), 64 hex digits."""
-    total = hashlib.sha256()
+    """Returns the SHA-256 over the sorted (path, SHA-256 of the file), as 64 hex digits."""
+    digest = hashlib.sha256()
     for path, sha256 in sorted((item.path, item.sha256) for item in items):
-        total.update(f"{path}\0{sha256}\n".encode())
-    return total.hexdigest()
+        digest.update(f"{path}\0{sha256}\n".encode())
+    return digest.hexdigest()
 
 
 def _check(found: Layout, classes: list[str], items: list[Item], problems: list[Problem]) -> None:
-    """Raises InvalidFile that says what was found, what is expected and what to do."""
-    # copies count once: a class of one picture has none to be asked about
+    """Validate the dataset. Raises InvalidFile with a message that says what was found and how to fix it."""
+    # duplicates count once: a class with one distinct image has none left to validate on
     usable = Counter(name for name, _ in {(classes[item.label], item.sha256) for item in items if item.part != "test"})
-    learnt = {classes[item.label] for item in items if item.part in ("", "train")}
+    trained = {classes[item.label] for item in items if item.part in ("", "train")}
     files = Counter(file.label for file in found.labelled_files)
-    bad = [problem for problem in problems if not problem.used]
-    more = f" Left out: {'; '.join(f'{one.name} ({one.what})' for one in bad[:3])}" if bad else ""
-    more += f"; and {len(bad) - 3:,} more." if len(bad) > 3 else "." if bad else ""
-    where = "one of them in train/, and test/ does not count" if any(i.part for i in items) else "whole and undamaged"
+    skipped = [problem for problem in problems if not problem.used]
+    details = f" Left out: {'; '.join(f'{row.name} ({row.what})' for row in skipped[:3])}" if skipped else ""
+    details += f"; and {len(skipped) - 3:,} more." if len(skipped) > 3 else "." if skipped else ""
+    rule = "one of them in train/, and test/ does not count" if any(i.part for i in items) else "whole and undamaged"
     if not items:
-        raise InvalidFile(f"No usable picture was found. {EXPECTED}{more}")
-    poor = [name for name in sorted(files) if usable[name] < 2 or name not in learnt]
-    if poor and len(files) > 1:
-        rest = f" and {len(poor) - 3:,} more classes" if len(poor) > 3 else ""
-        few = ", ".join(f"{display_name(name)!r} ({usable[name]} of {files[name]:,} files)" for name in poor[:3])
+        raise InvalidFile(f"No usable picture was found. {EXPECTED}{details}")
+    too_small = [name for name in sorted(files) if usable[name] < 2 or name not in trained]
+    if too_small and len(files) > 1:
+        rest = f" and {len(too_small) - 3:,} more classes" if len(too_small) > 3 else ""
+        few = ", ".join(f"{display_name(name)!r} ({usable[name]} of {files[name]:,} files)" for name in too_small[:3])
         raise InvalidFile(
-            f"Too few usable pictures to learn from: {few}{rest}. Each class needs at least 2 different ones, {where}. "
-            f"Add pictures or remove the class folder.{more}"
+            f"Too few usable pictures to learn from: {few}{rest}. Each class needs at least 2 different ones, {rule}. "
+            f"Add pictures or remove the class folder.{details}"
         )
     if len(classes) < 2:
         raise InvalidFile(
-            f"Only one class was found: {display_name(classes[0])!r} ({len(items):,} pictures). {EXPECTED}{more}"
+            f"Only one class was found: {display_name(classes[0])!r} ({len(items):,} pictures). {EXPECTED}{details}"
         )
     if len(classes) > MAX_CLASSES:
         raise InvalidFile(f"{len(classes):,} classes were found; at most {MAX_CLASSES:,} can be trained. {EXPECTED}")

@@ -1,4 +1,4 @@
-"""The data sets that visitors may train on: made here, from the Hub, or uploaded. Each is opened by jobs only."""
+"""The datasets available for training: built in, from the Hub, or uploaded. Only child processes open their images."""
 
 from __future__ import annotations
 
@@ -23,12 +23,15 @@ from lib.train.schema import parse_fields
 from lib.train.visitors import SHARED, Visitors
 
 TASKS = "lib.train.data_tasks"
-MAX_UPLOADED = 10  # uploaded ones of a visitor
-UNFINISHED_SECONDS = 3600  # after which what a killed job left of an upload is removed
+MAX_UPLOADED = 10  # uploads per visitor
+UNFINISHED_SECONDS = 3600  # age at which the remains of a killed upload job are removed
 
 
 class DataSets:
-    """``trains(owner, id)``: whether a training under way uses it; ``used(owner, id)``: whether any run does."""
+    """Creates, finds and deletes datasets.
+
+    ``trains(owner, id)`` tells whether an active training uses a dataset, ``used(owner, id)`` whether any run does.
+    """
 
     def __init__(
         self,
@@ -44,19 +47,25 @@ class DataSets:
         self._trains, self._used = trains, used
 
     def upload(self, owner: str, archive: Path, name: str) -> tuple[str, Job]:
-        """A zip becomes a data set of the owner's: its id, and the job whose result is its summary."""
+        """Submit a job that turns a zip into a dataset of the owner.
+
+        Returns the dataset's id and the job, whose result is the summary.
+        """
         self._visitors.check_disk()
         folder = self._visitors.folder(owner) / "data"
         folder.mkdir(parents=True, exist_ok=True)
-        for old in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MAX_UPLOADED - 1 :]:
-            if not self._used(owner, old.name):
-                shutil.rmtree(old, ignore_errors=True)
+        for previous in sorted(folder.iterdir(), key=lambda f: f.stat().st_mtime, reverse=True)[MAX_UPLOADED - 1 :]:
+            if not self._used(owner, previous.name):
+                shutil.rmtree(previous, ignore_errors=True)
         id = secrets.token_hex(16)
         (folder / id).mkdir()
         return id, self._job("take", archive=str(archive), name=printable(name)[:120], home=str(folder / id))
 
     def make(self, name: str) -> tuple[str, Job]:
-        """One of the data sets that are made here, or ``hub:owner/name`` where the machine's owner lists it."""
+        """Submit a job for a built-in dataset, or for ``hub:owner/name`` if it is listed in the settings.
+
+        Returns the id and the job. Raises InvalidValue for any other name.
+        """
         names = [*MAKERS, *(f"hub:{n}" for n in self._settings.train_hub)]
         if name not in names:
             raise InvalidValue("dataset", name, ", ".join(names))
@@ -65,11 +74,11 @@ class DataSets:
             return name, self._job("make", name=name, home=str(home))
         if (home / "data.json").is_file():
             return name, self._job("describe", name=name, home=str(home))
-        shutil.rmtree(home, ignore_errors=True)  # of a fetch that was stopped
+        shutil.rmtree(home, ignore_errors=True)  # left by an interrupted fetch
         return name, self._job("fetch", name=name, home=str(home), allowed=True)
 
     def remember(self, owner: str, id: str, answer: dict[str, Any]) -> DataSummary:
-        """Keeps the summary that a data job answered, so that a reload shows it without another job."""
+        """Store the summary returned by a data job, so that a page reload needs no further job."""
         summary = parse_fields(DataSummary, answer)
         home = self.folder(owner, id)
         if home.is_dir():
@@ -77,14 +86,14 @@ class DataSets:
         return summary
 
     def summary(self, owner: str, id: str) -> DataSummary:
-        """What ``remember`` kept. Raises NotFound where the data set is gone."""
+        """Returns the stored summary. Raises NotFound if the dataset is gone."""
         values = read_json(self.folder(owner, id) / "summary.json")
         if not isinstance(values, dict):
             raise NotFound("This data set is no longer here. Choose or upload it again.")
         return parse_fields(DataSummary, values)
 
     def delete(self, owner: str, id: str) -> None:
-        """Deletes one that the owner uploaded. Raises JobFailed while a training uses it, InvalidValue for others."""
+        """Delete an upload of the owner. Raises JobFailed while a training uses it, InvalidValue for other datasets."""
         if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
             raise InvalidValue("dataset", id, "a data set that you uploaded; the others are not yours to delete")
         if self._trains(owner, id):
@@ -92,7 +101,7 @@ class DataSets:
         shutil.rmtree(self.folder(owner, id), ignore_errors=True)
 
     def folder(self, owner: str, id: str) -> Path:
-        """The home of a data set; made ones belong to nobody. Raises InvalidValue for what is no id."""
+        """Returns the dataset's folder; built-in ones are shared by all owners. Raises InvalidValue for an invalid id."""
         if id in MAKERS:
             return self._visitors.home / "data" / id
         if id.startswith("hub:"):
@@ -102,7 +111,7 @@ class DataSets:
         return self._visitors.folder(owner) / "data" / id
 
     def sweep(self, home: Path) -> None:
-        """Removes what jobs that were killed left in a visitor's folder."""
+        """Remove what killed jobs left in a visitor's folder."""
         for data in home.glob("data/*"):
             with suppress(OSError):
                 limit = time.time() - max(UNFINISHED_SECONDS, 2 * self._settings.job_seconds)

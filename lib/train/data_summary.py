@@ -1,4 +1,4 @@
-"""What a person should know of a data set before training: counts, duplicates, warnings, samples."""
+"""Summarizes a dataset before training: counts, duplicates, warnings and samples."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from lib.train.layout import PARTS, display_name
 from lib.train.split import order
 
 MAX_PROBLEMS, MAX_DUPLICATES, MAX_FILES, MAX_SAMPLES = 200, 50, 10, 240
-MIN_PER_CLASS, MAX_IMBALANCE = 20, 3.0  # pictures a class; largest ÷ smallest class
+MIN_PER_CLASS, MAX_IMBALANCE = 20, 3.0  # images per class; largest class ÷ smallest class
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClassCount:
-    """Pictures of a class: ``count`` in all, and in each part, as ``DataSet.split`` divides them by default."""
+    """Images of a class: ``count`` in total and per split, as ``DataSet.split`` divides them by default."""
 
     name: str = ""
     count: int = 0
@@ -29,8 +29,10 @@ class ClassCount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Duplicates:
-    """``count`` files with equal bytes; ``files`` are the paths of the first ``MAX_FILES``. ``across_what``:
-    whether they stand in several "classes" or "parts"; ``across`` says that it is not empty."""
+    """``count`` identical files; ``files`` are the paths of the first ``MAX_FILES``.
+
+    ``across_what`` says whether they occur in several "classes" or "parts"; ``across`` is True if it is not empty.
+    """
 
     files: list[str]
     count: int = 0
@@ -40,11 +42,12 @@ class Duplicates:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataSummary:
-    """``name`` is what the visitor calls the data set. ``count`` pictures; ``fingerprint`` is 64 hex digits.
+    """``name`` is the visitor's name for the dataset, ``count`` its number of images, ``fingerprint`` 64 hex digits.
 
-    ``imbalance``: the largest class divided by the smallest. ``duplicates`` and ``problems`` are the first of
-    ``duplicates_count`` and ``problems_count``; ``left_out`` files are not used. ``warnings`` are sentences. ``samples``: by
-    class, JPEGs in base64 of at most 96 pixels a side. One that was kept by an older version may lack fields.
+    ``imbalance`` is the size of the largest class divided by that of the smallest. ``duplicates`` and ``problems`` hold the
+    first of ``duplicates_count`` and ``problems_count``; ``left_out`` counts files that are not used. ``warnings`` are full
+    sentences. ``samples`` are base64 JPEGs by class, at most 96 pixels a side. Summaries stored by an older version may lack
+    fields.
     """
 
     name: str = ""
@@ -61,17 +64,19 @@ class DataSummary:
     samples: dict[str, list[str]] = field(default_factory=dict)
 
     def pictures(self, part: str) -> int:
-        """How many pictures ``part`` has: train, val or test."""
+        """Returns the number of images in ``part``: train, val or test."""
         return sum(getattr(row, part) for row in self.classes)
 
 
 def summarize(data: DataSet, name: str = "", samples: int = 4) -> DataSummary:
-    """``samples`` are of each class. Opens pictures, so it runs in a child process for uploaded ones."""
+    """Summarize ``data``, with ``samples`` images per class. Opens images, so uploads are summarized in a child process."""
     parts = data.split()
     counts = {part: Counter(data.items[i].label for i in getattr(parts, part)) for part in ("train", "val", "test")}
     classes = [
-        ClassCount(name=of, count=sum(c[label] for c in counts.values()), **{part: c[label] for part, c in counts.items()})
-        for label, of in enumerate(data.classes)
+        ClassCount(
+            name=class_name, count=sum(c[label] for c in counts.values()), **{part: c[label] for part, c in counts.items()}
+        )
+        for label, class_name in enumerate(data.classes)
     ]
     sizes = [row.count for row in classes]
     duplicates = _duplicates(data)
@@ -92,7 +97,7 @@ def summarize(data: DataSet, name: str = "", samples: int = 4) -> DataSummary:
 
 
 def _duplicates(data: DataSet) -> list[Duplicates]:
-    """Groups of equal files; those across classes or given parts first."""
+    """Returns groups of identical files, those across classes or given splits first."""
     groups = defaultdict(list)
     for item in data.items:
         groups[item.sha256].append(item)
@@ -117,25 +122,25 @@ def _warnings(data: DataSet, classes: list[ClassCount], duplicates: list[Duplica
             f"The classes are uneven: {display_name(high.name)} has {high.count:,} pictures, {display_name(low.name)} "
             f"{low.count:,}. Class weights can even that out."
         )
-    for part, what in (("val", "validation"), ("test", "test")):
-        without = [row.name for row in classes if not getattr(row, part)]
-        if without and len(without) < len(classes):
-            warnings.append(f"No {what} picture of {_listed(without)}: nothing will be known of it there.")
+    for part, split in (("val", "validation"), ("test", "test")):
+        missing = [row.name for row in classes if not getattr(row, part)]
+        if missing and len(missing) < len(classes):
+            warnings.append(f"No {split} picture of {_listed(missing)}: nothing will be known of it there.")
     across = Counter(kind for row in duplicates for kind in row.across_what)
     if across["classes"]:
         warnings.append(f"{_pictures(across['classes'])} under two classes: only one can be right.")
     if across["parts"]:
         warnings.append(f"{_pictures(across['parts'])} in two of train, val and test: the result will look too good.")
-    words = [name for name in data.classes if name.lower() in PARTS]
-    if words:
+    reserved = [name for name in data.classes if name.lower() in PARTS]
+    if reserved:
         warnings.append(
-            f"A class is called {_listed(words)}. If that is a part of the data, not a class, put all class folders "
+            f"A class is called {_listed(reserved)}. If that is a part of the data, not a class, put all class folders "
             "into train/, val/ and test/."
         )
-    low_names = Counter(name.casefold() for name in data.classes)
-    alike = [name for name in data.classes if low_names[name.casefold()] > 1]
-    if alike:
-        warnings.append(f"Classes differ only in upper and lower case, and are kept apart: {_listed(alike)}.")
+    lowercase = Counter(name.casefold() for name in data.classes)
+    ambiguous = [name for name in data.classes if lowercase[name.casefold()] > 1]
+    if ambiguous:
+        warnings.append(f"Classes differ only in upper and lower case, and are kept apart: {_listed(ambiguous)}.")
     return warnings
 
 
@@ -144,21 +149,21 @@ def _pictures(number: int) -> str:
 
 
 def _listed(names: list[str]) -> str:
-    more = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
-    return ", ".join(display_name(name) for name in names[:5]) + more
+    rest = f" and {len(names) - 5:,} more" if len(names) > 5 else ""
+    return ", ".join(display_name(name) for name in names[:5]) + rest
 
 
 def _samples(data: DataSet, samples: int) -> dict[str, list[str]]:
-    """Some of each class, drawn by hash, as the split does it; at most ``MAX_SAMPLES`` in all."""
-    each = min(samples, max(1, MAX_SAMPLES // len(data.classes)))
+    """Draw up to ``samples`` images per class, ordered by hash like the split; at most ``MAX_SAMPLES`` in total."""
+    per_class = min(samples, max(1, MAX_SAMPLES // len(data.classes)))
     by_class = defaultdict(list)
     for index, item in enumerate(data.items):
         by_class[item.label].append(index)
-    shown_ones = {}
+    thumbnails = {}
     for label, name in enumerate(data.classes[:MAX_SAMPLES]):
-        drawn = sorted(by_class[label], key=lambda i: order("samples", data.items[i].sha256))[:each]
-        shown_ones[name] = [text for i in drawn if (text := _thumbnail(data, i))]
-    return shown_ones
+        drawn = sorted(by_class[label], key=lambda i: order("samples", data.items[i].sha256))[:per_class]
+        thumbnails[name] = [text for i in drawn if (text := _thumbnail(data, i))]
+    return thumbnails
 
 
 def _thumbnail(data: DataSet, index: int) -> str:

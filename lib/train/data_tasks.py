@@ -1,6 +1,6 @@
-"""What runs in the child process for data sets: one function a question, JSON in and out (``lib/jobs.py``).
+"""Dataset jobs that run in a child process: one function per task, JSON in and out (``lib/jobs.py``).
 
-Each answers with a ``DataSummary``.
+Each returns a ``DataSummary`` as JSON.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ Progress = Callable[..., None]
 
 
 def take(progress: Progress, archive: str, name: str, home: str) -> dict[str, Any]:
-    """Unpacks a visitor's zip to ``home/pictures``, scans and saves it.
+    """Unpack an uploaded zip to ``home/pictures``, scan it and save the dataset.
 
-    What was unpacked is removed again where it is no data set.
+    The unpacked files are removed again if they are not a valid dataset.
     """
     folder = Path(home) / "pictures"
-    folder.mkdir(parents=True)  # fails where there is one: it is not ours to remove
+    folder.mkdir(parents=True)  # fails if it exists, so that the cleanup below never removes another job's files
     try:
         left_out = unpack(Path(archive), folder, progress=progress)
         data = DataSet.scan(folder, Path(home), progress, left_out.items())
@@ -38,15 +38,15 @@ def take(progress: Progress, archive: str, name: str, home: str) -> dict[str, An
 
 
 def make(progress: Progress, name: str, home: str) -> dict[str, Any]:
-    """One of the data sets that are made here."""
+    """Create a built-in dataset."""
     return asdict(summarize(datasets.make(name, Path(home), progress), name))
 
 
 def fetch(progress: Progress, name: str, home: str, allowed: bool) -> dict[str, Any]:
-    """``hub:owner/name``, fetched, scanned and saved."""
+    """Fetch, scan and save ``hub:owner/name``."""
     return asdict(summarize(from_hub(name, Path(home), allowed=allowed, progress=progress), name))
 
 
 def describe(progress: Progress, name: str, home: str) -> dict[str, Any]:
-    """The summary of a data set that was saved before."""
+    """Summarize a saved dataset."""
     return asdict(summarize(DataSet.load(Path(home)), name))

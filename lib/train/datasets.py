@@ -1,9 +1,9 @@
-"""Data sets that need no visitor: two made on the spot without a network, and those of the Hub.
+"""Built-in datasets, generated locally without network access.
 
-``objects`` are 12 drawn things on 10 backgrounds (``models/tiny_scenes``); its test set are combinations of thing,
-colour and place that training never sees. ``digits`` are real scans of 8 x 8 pixels: the test set of "Optical
+``objects``: 12 drawn objects on 10 backgrounds (``models/tiny_scenes``); its test set holds combinations of object,
+colour and place that never occur in training. ``digits``: real scans of 8 x 8 pixels, the test set of "Optical
 recognition of handwritten digits", UCI Machine Learning Repository, E. Alpaydin and C. Kaynak,
-https://doi.org/10.24432/C50P49, CC BY 4.0 (``digits.csv.gz``, as scikit-learn ships it; enlarged here).
+https://doi.org/10.24432/C50P49, CC BY 4.0 (``digits.csv.gz``, as distributed with scikit-learn; upscaled here).
 """
 
 from __future__ import annotations
@@ -27,37 +27,37 @@ from lib.train.data import DataSet
 from lib.train.split import order, share_of
 
 DIGITS = Path(__file__).parent / "digits.csv.gz"
-TRAIN, TEST = 50, 25  # drawn pictures a class
+TRAIN, TEST = 50, 25  # drawn images per class
 SEED = 0
 Progress = Callable[[str, float], None]
 
 
 def make(name: str, folder: Path, progress: Progress | None = None) -> DataSet:
-    """The data set in ``folder``, made there if it is not there yet. Raises InvalidValue for a name not in ``MAKERS``.
+    """Returns the dataset in ``folder``; create it first if necessary. Raises InvalidValue for a name not in ``MAKERS``.
 
-    It is built beside and renamed, so two processes may ask at once.
+    It is built in a temporary folder and renamed, so concurrent calls are safe.
     """
     if name not in MAKERS:
         raise InvalidValue("dataset", name, " or ".join(MAKERS))
     if (folder / "data.json").is_file():
         return DataSet.load(folder)
-    beside = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
+    temporary = folder.with_name(f".{folder.name}-{secrets.token_hex(4)}")
     try:
-        beside.mkdir(parents=True)
-        MAKERS[name](beside / "pictures", progress or (lambda stage, share: None))
-        DataSet.scan(beside / "pictures", beside, progress).save()
+        temporary.mkdir(parents=True)
+        MAKERS[name](temporary / "pictures", progress or (lambda stage, share: None))
+        DataSet.scan(temporary / "pictures", temporary, progress).save()
         try:
-            os.rename(beside, folder)
-        except OSError:  # somebody else was quicker
+            os.rename(temporary, folder)
+        except OSError:  # another process was faster
             if not (folder / "data.json").is_file():
                 raise
     finally:
-        shutil.rmtree(beside, ignore_errors=True)
+        shutil.rmtree(temporary, ignore_errors=True)
     return DataSet.load(folder)
 
 
 def _objects(pictures: Path, progress: Progress) -> None:
-    """128 x 128 JPEGs: ``TRAIN`` a class of ordinary scenes, ``TEST`` a class of held-out ones."""
+    """Draw 128 x 128 JPEGs: per class, ``TRAIN`` ordinary scenes and ``TEST`` held-out ones."""
     from models.tiny_scenes.renderer import render
     from models.tiny_scenes.scenes import OBJECTS, all_scenes
 
@@ -67,13 +67,13 @@ def _objects(pictures: Path, progress: Progress) -> None:
             scenes = [s for s in all_scenes() if s.object == name and s.held_out == (part == "test")]
             scenes.sort(key=lambda s: hashlib.sha256(f"{SEED}/{s.prompt}".encode()).hexdigest())
             (pictures / part / name).mkdir(parents=True)
-            for k in range(count):  # the same scene again is another picture: the details are random
+            for k in range(count):  # a repeated scene gives a new image: its details are random
                 image = render(scenes[k % len(scenes)], random.Random(f"{SEED}/{name}/{part}/{k}"))
                 image.save(pictures / part / name / f"{k:04}.jpg", quality=92)
 
 
 def _digits(pictures: Path, progress: Progress) -> None:
-    """32 x 32 PNGs, each scanned pixel 4 x 4; a fifth of each class is the test set, drawn by hash."""
+    """Write 32 x 32 PNGs, each scanned pixel repeated 4 x 4. A fifth of each class, drawn by hash, is the test set."""
     with gzip.open(DIGITS, "rt") as file:
         rows = np.array([[int(float(x)) for x in row] for row in csv.reader(file)])
     scans = np.rint(rows[:, :64].reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)

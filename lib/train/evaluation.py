@@ -1,4 +1,4 @@
-"""What a trained classifier gets right: accuracy with its interval, confusion, the most confident mistakes. Pure NumPy."""
+"""Evaluation of a classifier: accuracy with its confidence interval, confusion matrix, top mistakes. Pure NumPy."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MISTAKES = 24
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartResult:
-    """``correct`` of ``count`` pictures of one part. ``accuracy`` is 0 to 1, ``interval`` its 95 % interval (Wilson)."""
+    """``correct`` of ``count`` images of one split. ``accuracy`` is 0 to 1, ``interval`` its 95 % Wilson interval."""
 
     count: int
     correct: int
@@ -29,10 +29,10 @@ class PartResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunResult:
-    """What a run is judged by: its best ``epoch``, counted from 1, on the part ``on``. ``parts``: the result of each part.
+    """The headline result of a run: its best ``epoch``, counted from 1, on the split ``on``. ``parts`` holds all splits.
 
-    The part is "test" where there are test pictures, else "validation", on which the epoch was chosen. The other fields are
-    those of ``parts[on]``.
+    ``on`` is "test" if there are test images, else "validation", which was also used to select the epoch. The other fields
+    equal those of ``parts[on]``.
     """
 
     on: str
@@ -51,8 +51,11 @@ class RunResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Mistake:
-    """A picture with the wrong label. ``index`` into the data set; ``label`` (the true one) and ``predicted`` are numbers of
-    classes; ``probability`` is that of ``predicted``, 0 to 1."""
+    """A misclassified image.
+
+    ``index`` is its position in the dataset; ``label`` (ground truth) and ``predicted`` are class indices; ``probability``
+    is that of ``predicted``, 0 to 1.
+    """
 
     index: int
     label: int
@@ -62,8 +65,11 @@ class Mistake:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedPicture:
-    """``name`` is the end of its path, ``sha256`` the first 16 digits. ``label`` (the true one) and ``predicted`` are
-    numbers of classes, ``probability`` is that of ``predicted``. ``thumb``: a JPEG in base64, None where none is kept."""
+    """``name`` is the end of the image's path, ``sha256`` the first 16 hex digits of its hash.
+
+    ``label`` (ground truth) and ``predicted`` are class indices, ``probability`` is that of ``predicted``. ``thumb`` is a
+    base64 JPEG, None if none is stored.
+    """
 
     name: str = ""
     sha256: str = ""
@@ -75,20 +81,22 @@ class EvaluatedPicture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluatedPart:
-    """``confusion`` counts pictures, [classes][classes]: the true class by row, the predicted one by column. ``pictures``
-    have the most confident mistakes first."""
+    """``confusion`` counts images, [classes][classes]: rows are true classes, columns predicted ones.
+
+    ``pictures`` start with the most confident mistakes.
+    """
 
     confusion: list[list[int]] = field(default_factory=list)
     pictures: list[EvaluatedPicture] = field(default_factory=list)
 
     def picked(self, label: int, predicted: int) -> list[EvaluatedPicture]:
-        """The pictures of one cell of the matrix."""
-        return [one for one in self.pictures if (one.label, one.predicted) == (label, predicted)]
+        """Returns the images of one cell of the confusion matrix."""
+        return [picture for picture in self.pictures if (picture.label, picture.predicted) == (label, predicted)]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Evaluation:
-    """Every evaluated picture of a run, by part. Raises ValueError where a number is that of no class."""
+    """Every evaluated image of a run, by split. Raises ValueError if a class index is out of range."""
 
     classes: list[str]
     parts: dict[str, EvaluatedPart]
@@ -96,16 +104,17 @@ class Evaluation:
     def __post_init__(self) -> None:
         numbers = range(len(self.classes))
         for part in self.parts.values():
-            if any(len(line) != len(numbers) for line in [part.confusion, *part.confusion] if part.confusion):
+            if any(len(row) != len(numbers) for row in [part.confusion, *part.confusion] if part.confusion):
                 raise ValueError("the matrix does not fit the classes")
-            if any(one.label not in numbers or one.predicted not in numbers for one in part.pictures):
+            if any(picture.label not in numbers or picture.predicted not in numbers for picture in part.pictures):
                 raise ValueError("a picture is of no class")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Predictions:
-    """Of one part of a data set: ``indices`` int64 [n] into its pictures, ``labels`` int64 [n], ``probabilities``
-    float32 [n, classes]."""
+    """Predictions on one split: ``indices`` int64 [n] into the dataset, ``labels`` int64 [n], ``probabilities``
+    float32 [n, classes].
+    """
 
     indices: np.ndarray
     labels: np.ndarray
@@ -123,21 +132,21 @@ class Predictions:
         return PartResult.of(int(self.right.sum()), len(self.labels))
 
     def confusion(self) -> np.ndarray:
-        """int64 [classes, classes]: true class by row, predicted by column."""
+        """Returns the confusion matrix, int64 [classes, classes]: rows are true classes, columns predicted ones."""
         classes = self.probabilities.shape[1]
         flat = np.bincount(self.labels * classes + self.predicted, minlength=classes * classes)
         return flat.reshape(classes, classes)
 
     def mistakes(self, most: int = MISTAKES) -> list[Mistake]:
-        """The pictures with a wrong label, the most confident first."""
+        """Returns the ``most`` misclassified images with the highest confidence, most confident first."""
         wrong = np.flatnonzero(~self.right)
         confidence = self.probabilities[wrong, self.predicted[wrong]]
         return [
             Mistake(
-                index=int(self.indices[at]),
-                label=int(self.labels[at]),
-                predicted=int(self.predicted[at]),
-                probability=round(float(self.probabilities[at].max()), 4),
+                index=int(self.indices[position]),
+                label=int(self.labels[position]),
+                predicted=int(self.predicted[position]),
+                probability=round(float(self.probabilities[position].max()), 4),
             )
-            for at in wrong[np.argsort(-confidence, kind="stable")][:most]
+            for position in wrong[np.argsort(-confidence, kind="stable")][:most]
         ]

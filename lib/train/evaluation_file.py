@@ -1,5 +1,7 @@
-"""Every evaluated picture in one JSON file: what it is, what it was taken for, and a thumbnail. The page reads this file,
-so the app's own process opens no picture and no array of a run."""
+"""Stores every evaluated image in one JSON file: name, prediction and thumbnail.
+
+The app reads only this file, so its own process opens none of a run's images or arrays.
+"""
 
 from __future__ import annotations
 
@@ -15,12 +17,12 @@ from lib.train.pictures import thumbnail
 from lib.train.runs import EVALUATION
 from lib.train.schema import to_json
 
-SIDE = 72  # pixels of a thumbnail
-MAX_THUMBNAILS = 600  # thumbnails in all: the wrong ones first, then some of the right ones
+SIDE = 72  # longest side of a thumbnail in pixels
+MAX_THUMBNAILS = 600  # in total: mistakes first, then a sample of the correct ones
 
 
 def write(folder: Path, data: DataSet, parts: dict[str, Predictions], pixels: np.ndarray) -> None:
-    """``folder/evaluation.json``, an ``Evaluation``; with thumbnails of up to ``MAX_THUMBNAILS`` pictures."""
+    """Write ``folder/evaluation.json``, an ``Evaluation`` with up to ``MAX_THUMBNAILS`` thumbnails."""
     evaluated = {name: _part(part, data, pixels, MAX_THUMBNAILS // len(parts)) for name, part in parts.items()}
     unfinished = folder / f"{EVALUATION}.part"
     unfinished.write_text(json.dumps(to_json(Evaluation(classes=list(data.classes), parts=evaluated))))
@@ -31,13 +33,13 @@ def _part(part: Predictions, data: DataSet, pixels: np.ndarray, thumbnails: int)
     confidence = part.probabilities.max(axis=1)
     ranks = np.lexsort((-confidence, part.right))
     wrong = int((~part.right).sum())
-    # spread over the right ones: they are grouped by nothing but their confidence
+    # sample the correct ones evenly: they are sorted by confidence only
     drawn = set(range(min(wrong, thumbnails)))
     rest = min(thumbnails - len(drawn), len(ranks) - wrong)
     drawn |= set(np.linspace(wrong, len(ranks) - 1, rest).astype(int).tolist())
     return EvaluatedPart(
         confusion=part.confusion().tolist(),
-        pictures=[_picture(part, data, pixels, int(at), rank in drawn) for rank, at in enumerate(ranks)],
+        pictures=[_picture(part, data, pixels, int(position), rank in drawn) for rank, position in enumerate(ranks)],
     )
 
 

@@ -1,4 +1,4 @@
-"""What a training tells while it runs: the same events from PyTorch and from Keras."""
+"""Training events, the same for PyTorch and Keras."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lib.train.backbones import BackboneWeights
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stage:
-    """What happens before and after the epochs, in words. ``share`` of it is done, 0 to 1; None where nobody knows."""
+    """A step before or after the epochs, as text. ``share`` is the completed share, 0 to 1, or None if unknown."""
 
     words: str
     share: float | None = None
@@ -17,7 +17,7 @@ class Stage:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Step:
-    """One optimizer step. ``step`` counts from 1 over all epochs, ``epoch`` from 1; ``loss`` is the batch's mean."""
+    """One optimizer step. ``step`` counts from 1 over all epochs, ``epoch`` from 1; ``loss`` is the batch mean."""
 
     step: int
     steps: int
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Epoch:
-    """An epoch has ended and its checkpoint is on the disk. Losses are means over pictures; accuracy 0 to 1."""
+    """An epoch has ended and its checkpoint is saved. Losses are means over images; accuracy is 0 to 1."""
 
     epoch: int
     step: int
@@ -43,7 +43,7 @@ class Epoch:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Built:
-    """The network is built. ``history`` has the epochs that a resumed training did before."""
+    """The network is built. ``history`` holds the epochs completed before a resume."""
 
     weights: BackboneWeights
     history: tuple[Epoch, ...] = ()

@@ -1,7 +1,7 @@
-"""One run from its data to its result: trains with the recipe's framework, evaluates, writes the record, fills the trackers.
+"""Runs one experiment end to end: train, evaluate, write the record and log to the trackers.
 
-The record says "running" from the start. A process that is killed leaves it so; ``lib/train/runs.py`` shows such a run as
-interrupted, and ``run_training(resume=True)`` goes on with it.
+The record says "running" from the start and keeps saying so if the process is killed. ``lib/train/runs.py`` then reports
+the run as interrupted, and ``run_training(resume=True)`` continues it.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from lib.train.training import BEST, Training
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunContext:
-    """What a run needs beside its recipe: the data, a folder for caches, and what the machine's owner allows.
+    """The environment of a run: the dataset, a cache folder, and the trackers and backbones that the settings allow.
 
-    ``processes`` is the number that a launcher started, ``main`` whether this is the one that writes.
+    ``processes`` is the world size of the launcher; ``main`` is True in the process that writes.
     """
 
     data: DataSet
@@ -45,14 +45,14 @@ class RunContext:
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Returns the number of CPU cores available to this process."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def run_training(run: Run, recipe: Recipe, context: RunContext, *, resume: bool = False) -> Iterator[Event]:
-    """Yields the training's events. The record ends as done, failed or (where the caller stops early) stopped.
+    """Train and yield the events. The record ends as done, failed, or stopped if the caller stops early.
 
-    Raises WorkbenchError as the training does; JobFailed where another process works on the run.
+    Raises WorkbenchError as the training does, and JobFailed if another process works on the run.
     """
     if not context.main:
         yield from _train(run, recipe, context, resume)
@@ -68,9 +68,11 @@ def run_training(run: Run, recipe: Recipe, context: RunContext, *, resume: bool 
             run.update(status=FAILED, error=error.message)
             raise
         except BaseException as error:
-            memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
-            run.update(status=FAILED, error="out of memory" if memory else f"it failed inside ({type(error).__name__})")
-            if memory:
+            out_of_memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
+            run.update(
+                status=FAILED, error="out of memory" if out_of_memory else f"it failed inside ({type(error).__name__})"
+            )
+            if out_of_memory:
                 raise MemoryError from error
             raise
 
@@ -79,7 +81,7 @@ def _train(run: Run, recipe: Recipe, context: RunContext, resume: bool) -> Itera
     import torch
 
     began = time.monotonic()
-    before = run.record().seconds if resume else 0.0
+    previous_seconds = run.record().seconds if resume else 0.0
     recipe = replace(recipe, threads=recipe.threads or cores())
     torch.set_num_threads(recipe.threads)
     yield Stage(words="Reading the pictures")
@@ -91,7 +93,7 @@ def _train(run: Run, recipe: Recipe, context: RunContext, resume: bool) -> Itera
             tracker.log(run_summaries.start_summaries(recipe, context.data, training.split), 0)
         for event in framework(recipe.framework).train(training):
             if context.main:
-                writer.write(event, before + time.monotonic() - began)
+                writer.write(event, previous_seconds + time.monotonic() - began)
             yield event
         if context.main:
             yield Stage(words="Evaluating the best epoch")
@@ -100,7 +102,7 @@ def _train(run: Run, recipe: Recipe, context: RunContext, resume: bool) -> Itera
             result = write_result(run, context.data, training.pixels, parts)
             yield Stage(words="Drawing what the trackers show")
             tracker.log(run_summaries.result_summaries(classifier, parts, training, result), writer.step)
-            run.update(status=DONE, seconds=round(before + time.monotonic() - began, 3))
+            run.update(status=DONE, seconds=round(previous_seconds + time.monotonic() - began, 3))
     finally:
         tracker.close()
 
@@ -124,17 +126,19 @@ def _training(run: Run, recipe: Recipe, context: RunContext, tracker: LazyTracke
 
 
 def predict(classifier: Any, training: Training) -> dict[str, Predictions]:
-    """Of the validation pictures and, where the data set has some, of the test pictures."""
+    """Predict the validation images and, if the dataset has any, the test images; by split."""
     predictions = {}
     for name, part in (("validation", training.split.val), ("test", training.split.test)):
         if part:
-            at = np.asarray(part)
-            predictions[name] = Predictions(at, training.labels[at], classifier.probabilities(training.pixels[at]))
+            indices = np.asarray(part)
+            predictions[name] = Predictions(
+                indices, training.labels[indices], classifier.probabilities(training.pixels[indices])
+            )
     return predictions
 
 
 def write_result(run: Run, data: DataSet, pictures: np.ndarray, parts: Mapping[str, Predictions]) -> RunResult:
-    """Writes the result, every evaluated picture, and the sha256 of the run's files."""
+    """Write the result, the evaluation of every image and the SHA-256 of the run's files."""
     evaluation_file.write(run.folder, data, dict(parts), pictures)
     best = next((epoch.epoch for epoch in reversed(run.record().epochs) if epoch.best), 0)
     result = RunResult.of({name: part.result() for name, part in parts.items()}, best)
@@ -144,7 +148,7 @@ def write_result(run: Run, data: DataSet, pictures: np.ndarray, parts: Mapping[s
 
 
 def evaluate_stopped(run: Run, context: RunContext) -> dict[str, Any]:
-    """Evaluates the best epoch of a run that was stopped; its record as JSON. Raises JobFailed where no epoch ended."""
+    """Evaluate the best epoch of a stopped run; returns its record as JSON. Raises JobFailed if no epoch was completed."""
     import torch
 
     recipe = run.record().used_recipe()

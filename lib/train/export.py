@@ -1,4 +1,4 @@
-"""A run as ONNX: pixels in, probabilities out, normalization inside, the classes' names in the metadata."""
+"""Exports a run to ONNX: pixels in, probabilities out, normalization included, class names in the metadata."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ OPSET = 20
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OnnxFile:
-    """``bytes`` is the file's size. ``classes`` are in the order of its probabilities; ``image_size``: pixels a side."""
+    """``bytes`` is the file size. ``classes`` are in output order; ``image_size`` is in pixels per side."""
 
     bytes: int
     classes: list[str]
@@ -27,10 +27,10 @@ class OnnxFile:
 
 
 def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> OnnxFile:
-    """Writes ``path``: ``pixels``, RGB 0 to 255, to ``probabilities`` float32 [batch, classes].
+    """Write the run as ONNX to ``path``: ``pixels``, RGB 0 to 255, to ``probabilities``, float32 [batch, classes].
 
-    ``pixels`` are float32 [batch, 3, size, size] of a PyTorch run, uint8 [batch, size, size, 3] of a Keras run.
-    Raises JobFailed where there are no weights.
+    ``pixels`` is float32 [batch, 3, size, size] for a PyTorch run, uint8 [batch, size, size, 3] for a Keras run. Raises
+    JobFailed if the run has no weights.
     """
     import onnx
 
@@ -78,14 +78,15 @@ def _keras(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tu
     from lib.train.keras_training import to_keras
 
     with tempfile.TemporaryDirectory() as work:
-        whole = Path(work) / "model.keras"
-        to_keras(recipe, classes, folder, whole, backbones)
+        keras_file = Path(work) / "model.keras"
+        to_keras(recipe, classes, folder, keras_file, backbones)
         import keras
         import numpy as np
         import onnx
 
-        network = keras.models.load_model(whole, compile=False, safe_mode=True)
-        network(np.zeros((1, recipe.image_size, recipe.image_size, 3), np.uint8))  # Keras exports what has been called
+        network = keras.models.load_model(keras_file, compile=False, safe_mode=True)
+        # Keras only exports models that have been called
+        network(np.zeros((1, recipe.image_size, recipe.image_size, 3), np.uint8))
         network.export(str(Path(work) / "model.onnx"), format="onnx", verbose=False)
         model = onnx.load(Path(work) / "model.onnx")
     _rename(model.graph, {model.graph.input[0].name: "pixels", model.graph.output[0].name: "probabilities"})
@@ -96,5 +97,5 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
     for value in (*graph.input, *graph.output):
         value.name = names.get(value.name, value.name)
     for node in graph.node:
-        for side in (node.input, node.output):
-            side[:] = [names.get(name, name) for name in side]
+        for field in (node.input, node.output):
+            field[:] = [names.get(name, name) for name in field]

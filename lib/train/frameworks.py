@@ -1,4 +1,4 @@
-"""The frameworks that train: imported when a training starts, because each takes seconds."""
+"""Loads the training frameworks lazily, because importing each takes seconds."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ MODULES = {"pytorch": "lib.train.torch_training", "keras": "lib.train.keras_trai
 
 
 def framework(name: str) -> Framework:
-    """Raises InvalidValue for an unknown name."""
+    """Import and return the framework's module. Raises InvalidValue for an unknown name."""
     if name not in MODULES:
         raise InvalidValue("framework", name, ", ".join(MODULES))
     return cast(Framework, importlib.import_module(MODULES[name]))

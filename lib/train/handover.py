@@ -1,6 +1,7 @@
-"""A run's pictures as a zip of samples: what the converter and the inspector judge its model on, or calibrate it on.
+"""Packs a run's images as a zip of samples for the converter and the inspector, to evaluate or calibrate its model.
 
-Each is a PNG of exactly what the network saw, so that no other way of resizing comes between. Runs in a child process.
+Each image is a PNG of exactly the network's input, so that differences in resizing cannot affect the result. Runs in a
+child process.
 """
 
 from __future__ import annotations
@@ -25,15 +26,15 @@ from lib.train.runs import Run
 
 PARTS = ("validation", "test")
 NAME, CLASSES = "samples.zip", "classes.txt"
-MAX_PICTURES = 4096  # pictures; of more, evenly drawn ones
-CALIBRATING = 400  # training pictures: half of them give ranges, half judge what is made of the model
+MAX_PICTURES = 4096  # larger sets are sampled evenly
+CALIBRATING = 400  # training images: half for calibration, half to evaluate the converted model
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SamplesFile:
-    """A zip of PNGs. ``bytes`` is its size, ``count`` the number of pictures by part, ``classes`` in the network's order.
+    """A zip of PNGs. ``bytes`` is its size, ``count`` the number of images per split, ``classes`` in output order.
 
-    ``preprocessing`` is how a model takes them, as ``lib/model_inputs/preprocessing.py`` reads it.
+    ``preprocessing`` describes the model's input, in the format of ``lib/model_inputs/preprocessing.py``.
     """
 
     path: str
@@ -44,42 +45,42 @@ class SamplesFile:
 
 
 def validation_samples(run: Run, data: DataSet, out: Path, parts: Sequence[str] = PARTS) -> SamplesFile:
-    """Writes ``out/samples.zip``: ``<part>/<class>/<number>.png``, and the classes in the network's order.
+    """Write ``out/samples.zip``: ``<part>/<class>/<number>.png``, and the classes in output order.
 
-    Pictures are RGB of 0 to 255 at the run's size. Raises InvalidValue for another part, JobFailed where the run has no
-    classes yet or the data set is no longer the one that it saw, InvalidFile where a picture was changed.
+    Images are RGB 0 to 255 at the run's size. Raises InvalidValue for an unknown split, JobFailed if the run has no classes
+    yet or the dataset changed since, InvalidFile if an image changed.
     """
     for part in parts:
         if part not in PARTS:
             raise InvalidValue("parts", part, " and ".join(PARTS))
     recipe, split = _seen(run, data)
     chosen = {part: split.val if part == "validation" else split.test for part in parts}
-    every = [(part, index) for part, indices in chosen.items() for index in indices]
-    if not every:
+    samples = [(part, index) for part, indices in chosen.items() for index in indices]
+    if not samples:
         raise JobFailed(f"This data set has no {' and no '.join(parts)} pictures.")
-    if len(every) > MAX_PICTURES:
-        every = [every[k] for k in np.linspace(0, len(every) - 1, MAX_PICTURES).astype(int)]
-    count = dict.fromkeys(parts, 0) | Counter(part for part, _ in every)
-    return _write(data, recipe, every, out, dict(count), preprocessing(recipe))
+    if len(samples) > MAX_PICTURES:
+        samples = [samples[k] for k in np.linspace(0, len(samples) - 1, MAX_PICTURES).astype(int)]
+    count = dict.fromkeys(parts, 0) | Counter(part for part, _ in samples)
+    return _write(data, recipe, samples, out, dict(count), preprocessing(recipe))
 
 
 def calibration_samples(run: Run, data: DataSet, out: Path, most: int = CALIBRATING) -> SamplesFile:
-    """The same of at most ``most`` training pictures, drawn at random by class, for the files of ``lib/train/edge``.
+    """Write at most ``most`` training images, sampled at random and balanced by class, for ``lib/train/edge``.
 
-    These take channels last, whatever the framework. Raises as ``validation_samples`` does.
+    The layout is always channels-last, for any framework. Raises the same errors as ``validation_samples``.
     """
     recipe, split = _seen(run, data)
     rng, classes = np.random.default_rng(recipe.seed), defaultdict[int, list[int]](list)
     for index in rng.permutation(split.train).tolist():
         classes[data.items[index].label].append(index)
-    turns = zip_longest(*classes.values())  # one of each class, then another one of each
-    drawn = sorted([index for turn in turns for index in turn if index is not None][:most])
-    every, count = [("training", index) for index in drawn], {"training": len(drawn)}
-    return _write(data, recipe, every, out, count, preprocessing(recipe) | {"layout": "NHWC"})
+    rounds = zip_longest(*classes.values())  # round-robin over the classes
+    drawn = sorted([index for group in rounds for index in group if index is not None][:most])
+    samples, count = [("training", index) for index in drawn], {"training": len(drawn)}
+    return _write(data, recipe, samples, out, count, preprocessing(recipe) | {"layout": "NHWC"})
 
 
 def _seen(run: Run, data: DataSet) -> tuple[Recipe, Split]:
-    """The run's recipe and parts. Raises JobFailed where the data set is no longer the one that the run saw."""
+    """Returns the run's recipe and split. Raises JobFailed if the dataset is no longer the one the run was trained on."""
     record = run.record()
     recipe, classes = record.parsed_recipe(), list(record.classes)
     if not classes:
@@ -92,9 +93,9 @@ def _seen(run: Run, data: DataSet) -> tuple[Recipe, Split]:
 def _write(
     data: DataSet, recipe: Recipe, every: list[tuple[str, int]], out: Path, count: dict[str, int], how: dict[str, Any]
 ) -> SamplesFile:
-    """``every`` names each picture's part and its index."""
+    """Write the images in ``every``, a list of (split, index)."""
     array, classes = pixels(data, recipe.image_size, data.cache), data.classes
-    with zipfile.ZipFile(out / NAME, "x", zipfile.ZIP_STORED) as file:  # PNGs are packed already
+    with zipfile.ZipFile(out / NAME, "x", zipfile.ZIP_STORED) as file:  # PNGs are already compressed
         file.writestr(CLASSES, "".join(f"{name}\n" for name in classes))
         for part, index in every:
             image = io.BytesIO()
@@ -105,7 +106,7 @@ def _write(
 
 
 def preprocessing(recipe: Recipe) -> dict[str, Any]:
-    """What the exported network takes (``lib/train/export.py``), normalization being inside."""
+    """Returns the input format of the exported network (``lib/train/export.py``), which includes the normalization."""
     return {
         "size": [recipe.image_size, recipe.image_size],
         "layout": "NHWC" if recipe.framework == "keras" else "NCHW",

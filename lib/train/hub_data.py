@@ -1,6 +1,6 @@
-"""A data set of the Hub, where the owner of this app allows it: a repository of image folders, or of zips of them.
+"""Fetches a dataset from the Hub, if the settings allow it: a repository of image folders, or of zips of them.
 
-Only pictures and zips are fetched. What comes is trusted as little as an upload, so this runs in a child process.
+Downloads only images and zips. The content is as untrusted as an upload, so this runs in a child process.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ Fetch = Callable[[str, str | None, Path], None]
 def from_hub(
     name: str, home: Path, *, allowed: bool, progress: Progress | None = None, fetch: Fetch | None = None
 ) -> DataSet:
-    """``hub:owner/name`` or ``hub:owner/name@revision``, fetched to ``home/pictures``, scanned and saved.
+    """Fetch ``hub:owner/name`` or ``hub:owner/name@revision`` to ``home/pictures``, scan it and save it.
 
-    Raises InvalidValue where the owner said no or the name is none, JobFailed where the Hub did not give it,
-    InvalidFile where it holds no image folders. ``fetch(repository, revision, folder)`` is the Hub's unless given.
+    ``fetch(repository, revision, folder)`` replaces the download from the Hub. Raises InvalidValue if the Hub is not allowed
+    or the name is malformed, JobFailed if the download fails, and InvalidFile if there are no image folders.
     """
-    found = NAME.fullmatch(name)
-    if found is None or ".." in name:
+    match = NAME.fullmatch(name)
+    if match is None or ".." in name:
         raise InvalidValue("dataset", name, "hub:owner/name or hub:owner/name@revision")
     if not allowed:
         raise InvalidValue("dataset", name, "objects, digits or a zip: the owner of this app has not allowed the Hub")
@@ -40,7 +40,7 @@ def from_hub(
     try:
         if progress is not None:
             progress("Fetching from the Hub", 0.0)
-        (fetch or _snapshot)(found[1], found[2], fetched)
+        (fetch or _snapshot)(match[1], match[2], fetched)
         left_out = _arrange(fetched, folder, progress)
         data = DataSet.scan(folder, home, progress, left_out.items())
         data.save()
@@ -53,7 +53,7 @@ def from_hub(
 
 
 def _arrange(fetched: Path, folder: Path, progress: Progress | None) -> dict[str, str]:
-    """Moves what was fetched below ``folder``; zips (train.zip, test.zip …) are unpacked to folders of their names."""
+    """Move the download to ``folder``; zips (train.zip, test.zip, ...) are unpacked to folders named after them."""
     zips = sorted(path for path in fetched.rglob("*.zip") if path.is_file() and not path.is_symlink())
     if not zips:
         folder.rmdir()
@@ -73,9 +73,9 @@ def _snapshot(repository: str, revision: str | None, folder: Path) -> None:
 
     try:
         info = HfApi().dataset_info(repository, revision=revision, files_metadata=True)
-        wanted = (*SUFFIXES, ".zip")
-        sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if f.rfilename.lower().endswith(wanted)}
-    except Exception as error:  # the network, or the Hub's answer
+        suffixes = (*SUFFIXES, ".zip")
+        sizes = {f.rfilename: f.size or 0 for f in info.siblings or [] if f.rfilename.lower().endswith(suffixes)}
+    except Exception as error:  # network errors or an unexpected response
         raise JobFailed(f"{repository} could not be found on the Hub ({type(error).__name__}).") from error
     if not sizes:
         raise InvalidFile(f"{repository} has neither pictures nor a zip; data sets kept as Parquet are not read here.")
@@ -85,7 +85,7 @@ def _snapshot(repository: str, revision: str | None, folder: Path) -> None:
             f"at most {MAX_PICTURES:,} of {MAX_BYTES >> 20:,} MB are fetched."
         )
     try:
-        patterns = [f"*{suffix}" for suffix in wanted] + [f"*{suffix.upper()}" for suffix in wanted]
+        patterns = [f"*{suffix}" for suffix in suffixes] + [f"*{suffix.upper()}" for suffix in suffixes]
         snapshot_download(repository, repo_type="dataset", revision=info.sha, local_dir=folder, allow_patterns=patterns)
     except Exception as error:
         raise JobFailed(f"{repository} could not be fetched from the Hub ({type(error).__name__}).") from error

@@ -1,7 +1,7 @@
-"""Finds the classes in a folder: which files are pictures of which class and of which part.
+"""Detects the classes in a folder: the class and split of each image file.
 
-Opens no file. ``root`` is where the class folders lie, at any depth below what was given; a level whose
-folders are all called train, val or test is a level of parts, above the classes or inside each of them.
+Opens no files. ``root`` is the folder that contains the class folders, at any depth below the given one. A level whose
+folders are all named train, val or test holds splits, either above the classes or inside each of them.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ BESIDE = "lies beside the class folders, so it has no class"
 
 @dataclass(slots=True)
 class Tree:
-    """A folder that holds files at some depth; ``files`` are the names right in it."""
+    """A folder with its subfolders; ``files`` are the names of the files directly in it."""
 
     name: str
     files: list[str] = field(default_factory=list)
     folders: dict[str, Tree] = field(default_factory=dict)
 
     def has_pictures(self) -> bool:
-        """Whether a file in it, at any depth, is called like a picture, or like nothing at all."""
+        """Returns whether a file at any depth has an image suffix or no suffix."""
         return any(_may_be_picture(name) for name in self.files) or any(t.has_pictures() for t in self.folders.values())
 
     def below(self, prefix: str = "") -> list[str]:
-        """Every file in it, at any depth, as a posix path."""
-        found = [prefix + name for name in self.files]
+        """Returns every file at any depth as a POSIX path."""
+        paths = [prefix + name for name in self.files]
         for name, tree in self.folders.items():
-            found += tree.below(f"{prefix}{name}/")
-        return found
+            paths += tree.below(f"{prefix}{name}/")
+        return paths
 
 
 @dataclass(frozen=True, slots=True)
 class LabelledFile:
-    """One file: its posix path below the root, its class (NFC) and its part ("" where none is given)."""
+    """A file: its POSIX path relative to the root, its class (NFC) and its split ("" if none)."""
 
     path: str
     label: str
@@ -57,35 +57,35 @@ class LabelledFile:
 class Layout:
     root: Path
     labelled_files: list[LabelledFile]
-    problems: list[tuple[str, str]]  # name, what
+    problems: list[tuple[str, str]]  # (name, problem)
 
 
 def display_name(name: str) -> str:
-    """A name fit for a sentence: printable, at most 120 characters."""
+    """Returns the name with unprintable characters replaced, in at most 120 characters."""
     clean = "".join(c if c.isprintable() else "?" for c in name)
     return clean if len(clean) <= 120 else f"{clean[:80]}…{clean[-39:]}"
 
 
 def layout(folder: Path) -> Layout:
-    """Raises InvalidFile where there are too many files or no folder is there."""
+    """Returns the layout of ``folder``. Raises InvalidFile if the folder is missing or holds too many files."""
     if not folder.is_dir():
         raise InvalidFile(f"There is no folder {display_name(folder.name)!r} that can be read. {EXPECTED}")
     problems: list[tuple[str, str]] = []
     tree = _walk(folder, "", problems, [0], 0)
     _prune(tree, "", problems)
     at, tree = _descend(tree, "", problems)
-    problems = [(name.removeprefix(display_name(at)) if at else name, what) for name, what in problems]
+    problems = [(name.removeprefix(display_name(at)) if at else name, reason) for name, reason in problems]
     labelled_files = _labelled_files(tree, problems)
     return Layout(folder / at, labelled_files, problems)
 
 
 def _prune(tree: Tree, at: str, problems: list[tuple[str, str]]) -> None:
-    """Leaves out folders of texts beside folders of pictures: they are neither classes nor parts."""
+    """Drop folders without images that lie beside folders with images: they are neither classes nor splits."""
     if tree.files and any(map(_may_be_picture, tree.files)):
         return
-    without = [name for name, inner in tree.folders.items() if not inner.has_pictures()]
-    if len(without) < len(tree.folders):
-        for name in without:
+    imageless = [name for name, inner in tree.folders.items() if not inner.has_pictures()]
+    if len(imageless) < len(tree.folders):
+        for name in imageless:
             del tree.folders[name]
             problems.append((display_name(f"{at}{name}"), "folder without a picture"))
     for name, inner in tree.folders.items():
@@ -93,13 +93,13 @@ def _prune(tree: Tree, at: str, problems: list[tuple[str, str]]) -> None:
 
 
 def _descend(tree: Tree, at: str, problems: list[tuple[str, str]], in_part: bool = False) -> tuple[str, Tree]:
-    """To the level that branches: past folders which hold one folder and no picture."""
+    """Descend to the level that branches, past folders that hold a single folder and no image."""
     while len(tree.folders) == 1 and (in_part or not _is_parts(tree)) and not any(map(_is_picture, tree.files)):
-        ((name, only),) = tree.folders.items()
-        if not only.folders:
+        ((name, child),) = tree.folders.items()
+        if not child.folders:
             break
         problems += [(display_name(at + file), "lies outside of the class folders") for file in tree.files]
-        tree, at = only, f"{at}{name}/"
+        tree, at = child, f"{at}{name}/"
     return at, tree
 
 
@@ -107,38 +107,38 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
     tree = Tree(folder.name)
     try:
         with os.scandir(folder) as entries:
-            found = []
-            for entry in entries:  # counted while reading: a folder may hold millions
+            listing = []
+            for entry in entries:  # count while listing: a folder may hold millions
                 count[0] += 1
                 if count[0] > MAX_FILES:
                     raise InvalidFile(f"The data set holds more than {MAX_FILES:,} files. Use a smaller part of it.")
-                found.append(entry)
+                listing.append(entry)
     except OSError:
         problems.append((display_name(at.rstrip("/")) or "the folder", "folder cannot be read"))
         return tree
-    for entry in sorted(found, key=lambda one: one.name):
-        before = len(problems)
+    for entry in sorted(listing, key=lambda one: one.name):
+        previous = len(problems)
         name = entry.name
-        what = _rejection(entry)
-        if what is None and entry.is_dir(follow_symlinks=False):
+        reason = _rejection(entry)
+        if reason is None and entry.is_dir(follow_symlinks=False):
             if depth >= MAX_DEPTH:
-                what = f"more than {MAX_DEPTH} folders deep"
+                reason = f"more than {MAX_DEPTH} folders deep"
             else:
                 inner = _walk(folder / name, f"{at}{name}/", problems, count, depth + 1)
                 if inner.files or inner.folders:
                     tree.folders[name] = inner
                 else:
-                    what = EMPTY
-                    problems[before:] = [one for one in problems[before:] if one[1] != EMPTY]  # the outermost is enough
-        elif what is None:
+                    reason = EMPTY
+                    problems[previous:] = [one for one in problems[previous:] if one[1] != EMPTY]  # outermost only
+        elif reason is None:
             tree.files.append(name)
-        if what is not None:
-            problems.append((display_name(at + name), what))
+        if reason is not None:
+            problems.append((display_name(at + name), reason))
     return tree
 
 
 def _rejection(entry: os.DirEntry[str]) -> str | None:
-    """Why it is left out, or None."""
+    """Returns why the entry is left out, or None."""
     if entry.is_symlink():
         return "link: not followed"
     if entry.name == "__MACOSX" or is_litter(entry.name):
@@ -174,15 +174,17 @@ def _labelled_files(tree: Tree, problems: list[tuple[str, str]]) -> list[Labelle
             names = " and ".join(display_name(name) for name in list(tree.folders)[:3])
             raise InvalidFile(f"There are no class folders in {names}: their pictures have no class. {EXPECTED}")
         problems += [(display_name(file), BESIDE) for file in tree.files]
-        levels = [(PARTS[name.lower()], *_descend(one, f"{name}/", problems, True)) for name, one in tree.folders.items()]
+        levels = [
+            (PARTS[name.lower()], *_descend(child, f"{name}/", problems, True)) for name, child in tree.folders.items()
+        ]
     for part, at, level in levels:
         problems += [(display_name(at + file), BESIDE) for file in level.files]
         inside = part == "" and bool(level.folders) and all(_is_parts(c) and not c.files for c in level.folders.values())
-        for name, one in level.folders.items():
+        for name, child in level.folders.items():
             label = unicodedata.normalize("NFC", name)
-            for path in one.below():
-                own = PARTS[path.partition("/")[0].lower()] if inside else part
-                labelled_files.append(LabelledFile(f"{at}{name}/{path}", label, own))
+            for path in child.below():
+                split = PARTS[path.partition("/")[0].lower()] if inside else part
+                labelled_files.append(LabelledFile(f"{at}{name}/{path}", label, split))
     if len(labelled_files) > MAX_PICTURES:
         raise InvalidFile(
             f"The data set holds {len(labelled_files):,} pictures; at most {MAX_PICTURES:,} are used. Use fewer."

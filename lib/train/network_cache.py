@@ -1,4 +1,4 @@
-"""Runs' networks in memory, and their exported files in other runtimes, in the processes that classify and compare."""
+"""Caches runs' networks and their exported files, in the processes that classify and compare."""
 
 from __future__ import annotations
 
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     from lib.train.edge.runtimes import Runtime
 
 MAX_NETWORKS = 2  # networks in memory
-READY = "Ready"  # what the classifying process says once it listens
-PYTORCH = "pytorch"  # the framework that trained the run, whichever it was
+READY = "Ready"  # stage reported by the classification process once it listens
+PYTORCH = "pytorch"  # stands for the framework that trained the run, PyTorch or Keras
 TFLITE = ("tflite", "tflite-fp16", "tflite-int8")
-TARGETS = {"onnxruntime": ("onnx",), "litert": TFLITE, "mediapipe": TFLITE}  # what each runs: the first that was exported
+TARGETS = {"onnxruntime": ("onnx",), "litert": TFLITE, "mediapipe": TFLITE}  # by preference
 RUNTIMES = (PYTORCH, *TARGETS)
 
 
 def file_for(run: Run, runtime: str) -> Path | None:
-    """None for the run's own framework. Raises InvalidValue for no runtime, NotFound where the file is not made (yet)."""
+    """Returns the exported file for ``runtime``, or None for the run's own framework.
+
+    Raises InvalidValue for an unknown runtime, NotFound if the file has not been exported (yet).
+    """
     if runtime not in RUNTIMES:
         raise InvalidValue("runtime", runtime, ", ".join(RUNTIMES))
     if runtime == PYTORCH:
@@ -38,13 +41,13 @@ def file_for(run: Run, runtime: str) -> Path | None:
 
 
 def stamp(folder: Path) -> int:
-    """Changes when a run's weights are written anew; 0 where it has none."""
+    """Returns the modification time of the run's weights in nanoseconds, or 0 if it has none."""
     weights = folder / BEST
     return weights.stat().st_mtime_ns if weights.is_file() else 0
 
 
 class LoadedRun:
-    """A run's network, its classes, the side of its pictures, and which weights these are."""
+    """A run's network with its classes, its image size and the stamp of its weights."""
 
     def __init__(self, run: Run, backbones: tuple[str, ...]) -> None:
         record = run.record()
@@ -55,7 +58,10 @@ class LoadedRun:
         self._open: dict[str, tuple[tuple[Path, int], ExitStack, Runtime]] = {}  # by runtime
 
     def open(self, runtime: str) -> Runtime | None:
-        """Ready to run the run's file; None for its own framework. Raises as ``file_for`` and the runtimes do."""
+        """Returns the run's file opened in ``runtime``, or None for its own framework.
+
+        Raises the errors of ``file_for`` and of the runtimes.
+        """
         if (path := file_for(self.run, runtime)) is None:
             return None
         from lib.train.edge.runtimes import open_runtime
@@ -68,7 +74,7 @@ class LoadedRun:
         return self._open[runtime][2]
 
     def has(self, runtime: str) -> bool:
-        """Whether ``open`` has nothing to load, as long as the file is the same."""
+        """Returns whether ``open`` has nothing to load, provided the file is unchanged."""
         return runtime == PYTORCH or runtime in self._open
 
     def close(self) -> None:
@@ -81,7 +87,7 @@ class LoadedRun:
 
 
 class NetworkCache:
-    """The last ``MAX_NETWORKS`` networks; one whose weights were written anew is loaded anew."""
+    """An LRU cache of ``MAX_NETWORKS`` networks. A network is reloaded when its weights change."""
 
     def __init__(self, backbones: tuple[str, ...]) -> None:
         self._backbones = backbones
@@ -97,13 +103,13 @@ class NetworkCache:
         return self._kept[key]
 
     def ready(self, folder: str, runtime: str) -> tuple[LoadedRun, float]:
-        """The network with ``runtime`` open, and the seconds that loading took: 0.0 where both were in memory."""
+        """Returns the network with ``runtime`` open, and the seconds spent loading: 0.0 if both were in memory."""
         began = time.perf_counter()
-        known = self._kept.get((folder, stamp(Path(folder))))
-        there = known is not None and known.has(runtime)
+        cached = self._kept.get((folder, stamp(Path(folder))))
+        loaded = cached is not None and cached.has(runtime)
         network = self.get(folder)
         network.open(runtime)
-        return network, 0.0 if there else time.perf_counter() - began
+        return network, 0.0 if loaded else time.perf_counter() - began
 
     def close(self) -> None:
         while self._kept:

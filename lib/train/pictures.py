@@ -1,4 +1,4 @@
-"""Squashes pictures to a square, and makes thumbnails. Reading them is shared (``lib/pictures.py``). PIL and numpy only."""
+"""Resizes images to a square and makes thumbnails. Reading is shared (``lib/pictures.py``). Uses PIL and NumPy only."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ __all__ = ["FORMATS", "MAX_BYTES", "MAX_PIXELS", "SUFFIXES", "Reading", "load", 
 
 
 def resize(picture: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [size, size, 3]: the whole picture squashed, as MediaPipe does it on a phone.
+    """Resize the whole image to uint8 [size, size, 3], ignoring its aspect ratio, as MediaPipe does on a phone.
 
-    Bilinear with half-pixel centres and no antialiasing: torch's ``interpolate(mode="bilinear",
-    align_corners=False, antialias=False)``, rounded to whole numbers.
+    Bilinear with half-pixel centres and no antialiasing: torch's ``interpolate(mode="bilinear", align_corners=False,
+    antialias=False)``, rounded to integers.
     """
     height, width = picture.shape[:2]
     if height == width == size:
         return picture
     top, bottom, down = _between(height, size)
-    if height < 2 * size:  # fewer rows than the new picture needs twice: all of them first
+    if height < 2 * size:  # resizing every row once is cheaper than gathering 2 * size rows
         wide = _across(picture, size)
         upper, lower = wide[top], wide[bottom]
     else:
@@ -34,24 +34,24 @@ def resize(picture: np.ndarray, size: int) -> np.ndarray:
 
 
 def _across(rows: np.ndarray, size: int) -> np.ndarray:
-    """uint8 [n, w, 3] -> float32 [n, size, 3]."""
+    """Resize along the width: uint8 [n, w, 3] -> float32 [n, size, 3]."""
     left, right, share = _between(rows.shape[1], size)
-    one = rows.take(left, axis=1).astype(np.float32)
-    other = rows.take(right, axis=1) - one
-    other *= share[:, None]
-    one += other
-    return one
+    output = rows.take(left, axis=1).astype(np.float32)
+    delta = rows.take(right, axis=1) - output
+    delta *= share[:, None]
+    output += delta
+    return output
 
 
 def _between(old: int, new: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """For each new place: the old places on its two sides, int64, and how far it lies between them, float32."""
-    place = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
-    first = np.minimum(place.astype(np.int64), old - 1)
-    return first, np.minimum(first + 1, old - 1), (place - first).astype(np.float32)
+    """Returns, for each output position, its two neighbours (int64) and the weight of the second (float32)."""
+    position = np.maximum((np.arange(new) + 0.5) * (old / new) - 0.5, 0)
+    first = np.minimum(position.astype(np.int64), old - 1)
+    return first, np.minimum(first + 1, old - 1), (position - first).astype(np.float32)
 
 
 def thumbnail(picture: np.ndarray, side: int = 96) -> bytes:
-    """A JPEG of at most ``side`` pixels a side, antialiased, its aspect kept."""
+    """Returns a JPEG of at most ``side`` pixels per side, antialiased, with the aspect ratio kept."""
     image = Image.fromarray(picture)
     image.thumbnail((side, side), Image.Resampling.LANCZOS)
     out = io.BytesIO()

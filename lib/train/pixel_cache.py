@@ -1,4 +1,4 @@
-"""Every picture of a data set decoded and squashed once, kept as one array on disk."""
+"""Decodes and resizes every image of a dataset once and stores them as one array on disk."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ ABANDONED = 3600.0  # seconds without a write
 def pixels(
     data: DataSet, size: int, cache: Path, progress: Callable[[str, float], None] | None = None, workers: int = 0
 ) -> np.memmap:
-    """uint8 [n, size, size, 3] in the order of ``data.items``, read-only.
+    """Returns uint8 [n, size, size, 3] in the order of ``data.items``, as a read-only memory map.
 
-    Written beside and renamed, so that a file of that name is always whole. Raises InvalidFile where a picture
-    is no longer the one that was scanned.
+    The file is written under a temporary name and renamed, so it is always complete. Raises InvalidFile if an image changed
+    since the scan.
     """
     shape = (len(data.items), size, size, 3)
-    kept = cache / f"pixels-{data.fingerprint[:16]}-{size}.npy"
+    cache_file = cache / f"pixels-{data.fingerprint[:16]}-{size}.npy"
     try:
-        old = np.load(kept, mmap_mode="r")
-        if old.shape == shape and old.dtype == np.uint8:
-            return old
-    except (OSError, ValueError):  # not made yet, or damaged: made anew
+        cached = np.load(cache_file, mmap_mode="r")
+        if cached.shape == shape and cached.dtype == np.uint8:
+            return cached
+    except (OSError, ValueError):  # missing or damaged: rebuild it
         pass
     cache.mkdir(parents=True, exist_ok=True)
-    for left in cache.glob(".pixels-*"):  # of a process that was killed
-        if time.time() - left.stat().st_mtime > ABANDONED:
-            left.unlink(missing_ok=True)
-    beside = cache / f".{kept.stem}-{secrets.token_hex(4)}.npy"
+    for leftover in cache.glob(".pixels-*"):  # left by a killed process
+        if time.time() - leftover.stat().st_mtime > ABANDONED:
+            leftover.unlink(missing_ok=True)
+    temporary = cache / f".{cache_file.stem}-{secrets.token_hex(4)}.npy"
     try:
-        array = np.lib.format.open_memmap(beside, mode="w+", dtype=np.uint8, shape=shape)
+        array = np.lib.format.open_memmap(temporary, mode="w+", dtype=np.uint8, shape=shape)
 
         def fill(index: int) -> None:
             array[index] = _squashed(data, index, size)
@@ -53,10 +53,10 @@ def pixels(
                 if progress is not None and done % 50 == 0:
                     progress("Preparing the pictures", done / len(data.items))
         array.flush()
-        os.replace(beside, kept)
+        os.replace(temporary, cache_file)
     finally:
-        beside.unlink(missing_ok=True)
-    return np.load(kept, mmap_mode="r")
+        temporary.unlink(missing_ok=True)
+    return np.load(cache_file, mmap_mode="r")
 
 
 def _squashed(data: DataSet, index: int, size: int) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What the fork server of trainings imports once, so that each starts in a tenth of a second."""
+"""Modules that the fork server of the training jobs imports once, so that a job starts in a tenth of a second."""
 
 import timm  # noqa: F401
 import torchvision.transforms.v2  # noqa: F401

@@ -1,4 +1,4 @@
-"""Where a run comes from: the machine, the versions and the files, so that the run can be repeated."""
+"""Records the provenance of a run (machine, package versions, files), so that it can be reproduced."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 from lib.train.run_record import Environment, FileDigest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-# what a result depends on
+# packages that affect a result
 PACKAGES = (
     "torch",
     "torchvision",
@@ -27,7 +27,7 @@ PACKAGES = (
 
 
 def environment(threads: int, device: str) -> Environment:
-    """Of this machine and this process. Takes some 0.1 s; torch is imported already."""
+    """Returns the environment of this process. Takes about 0.1 s; torch is already imported."""
     import torch
 
     return Environment(
@@ -48,13 +48,13 @@ def sha256(path: Path) -> str:
 
 
 def files(folder: Path, names: tuple[str, ...]) -> dict[str, FileDigest]:
-    """By name, of those that are there."""
-    there = [folder / name for name in names if (folder / name).is_file()]
-    return {path.name: FileDigest(bytes=path.stat().st_size, sha256=sha256(path)) for path in there}
+    """Returns the digests of the files that exist, by name."""
+    existing = [folder / name for name in names if (folder / name).is_file()]
+    return {path.name: FileDigest(bytes=path.stat().st_size, sha256=sha256(path)) for path in existing}
 
 
 def commit() -> str:
-    """The commit of this checkout, with "+" where files differ from it; what REVISION says on a Space; else empty."""
+    """Returns the commit of this checkout, with "+" if files differ; the content of REVISION on a Space; else ""."""
     if (ROOT / "REVISION").is_file():
         return (ROOT / "REVISION").read_text()[:64].strip()
     if not (ROOT / ".git").exists():

@@ -1,4 +1,4 @@
-"""What a training does: every value that changes its result, checked at once and written into the run's record."""
+"""A training's hyperparameters: every value that affects the result, validated at once and stored in the run's record."""
 
 from __future__ import annotations
 
@@ -13,22 +13,21 @@ TECHNIQUES = ("fine_tuning", "feature_extraction")
 PRECISIONS = ("no", "bf16", "fp16")
 WEIGHTS = ("pretrained", "random")
 DEFAULT_BACKBONE = "efficientnet_lite0"
-# an epoch of a head alone costs hundredths of a second
+# default epochs; training only the head takes hundredths of a second per epoch
 EPOCHS = {"fine_tuning": 3, "feature_extraction": 30}
-# a new head starts from nothing, the backbone from ImageNet (measured: docs/decisions.md)
+# learning-rate factor of the head, which is random while the backbone is pretrained (measured: docs/decisions.md)
 HEAD_FACTOR = {"fine_tuning": 10.0, "feature_extraction": 5.0}
 MAX_SEED = 2**32 - 1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Recipe:
-    """One training. ``epochs`` 0 stands for the technique's own number (``EPOCHS``).
+    """One training. ``epochs`` 0 uses the technique's default (``EPOCHS``).
 
-    ``learning_rate`` is the backbone's, and the new head learns ten times as fast; five times with feature_extraction, where
-    the head is all that learns.
-    ``early_stop`` ends after so many epochs without a better validation loss; 0 never does. ``validation`` is the share
-    that is cut from the training pictures where the data set has no validation part. ``threads`` 0 takes every core:
-    the record keeps the number, because another one rounds differently.
+    ``learning_rate`` is that of the backbone; the head's is ``HEAD_FACTOR`` times as high: 10, or 5 with feature_extraction,
+    which trains the head only. ``early_stop`` ends training after that many epochs without a new best epoch; 0 disables it.
+    ``validation`` is the share of the training images to hold out if the dataset has no validation split. ``threads`` 0 uses
+    every core; the record stores the actual number, because a different one changes the rounding.
     """
 
     framework: str = "pytorch"
@@ -80,19 +79,19 @@ class Recipe:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> Recipe:
-        """From JSON or a form: numbers may be text or whole floats, an empty value stands for the default.
+        """Parse JSON or form values: numbers may be strings or whole floats, empty values use the default.
 
         Raises InvalidValue for an unknown name or a value out of range.
         """
         known = {f.name: f for f in fields(cls)}
-        found: dict[str, Any] = {}
+        parsed: dict[str, Any] = {}
         for name, value in values.items():
             if name not in known:
                 raise InvalidValue("recipe", name, ", ".join(known))
             if value is None or value == "":
                 continue
-            found[name] = _READ.get(str(known[name].type), lambda _, v: v)(name, value)
-        return cls(**found)
+            parsed[name] = _READ.get(str(known[name].type), lambda _, v: v)(name, value)
+        return cls(**parsed)
 
     @property
     def head_learning_rate(self) -> float:
@@ -105,7 +104,7 @@ class Recipe:
 def _read_int(name: str, value: Any) -> int:
     try:
         number = float(value)
-    except (TypeError, ValueError, OverflowError):  # JSON may hold whole numbers of any length
+    except (TypeError, ValueError, OverflowError):  # JSON integers have no size limit
         number = 0.5
     if isinstance(value, bool) or number != number or number in (float("inf"), float("-inf")) or number != int(number):
         raise InvalidValue(name, value, "a whole number")

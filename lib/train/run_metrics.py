@@ -1,4 +1,4 @@
-"""The figures of a run, from which its curves are drawn: ``metrics.jsonl`` has a line for each."""
+"""A run's logged metrics, the source of its learning curves: one line each in ``metrics.jsonl``."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lib.train.schema import parse
 
 @dataclass(frozen=True, slots=True)
 class RunMetrics:
-    """Some of the optimizer steps, evenly drawn, and every epoch; both in the order of time."""
+    """An even sample of the optimizer steps, and every epoch; both in chronological order."""
 
     steps: tuple[Step, ...] = ()
     epochs: tuple[Epoch, ...] = ()
 
     @classmethod
     def parse(cls, lines: Iterable[Mapping[str, Any]]) -> RunMetrics:
-        """Of the file's JSON. A line that is neither a step nor an epoch is left out."""
+        """Parse the JSON lines of the file. Skips lines that are neither a step nor an epoch."""
         lines = list(lines)
         steps = (parse(Step, line) for line in lines if "loss" in line)
         epochs = (parse(Epoch, line) for line in lines if "validation_loss" in line)

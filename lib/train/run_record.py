@@ -1,6 +1,6 @@
-"""The record of a run: what was trained on what, where, and how it ended. ``run.json`` on the disk has these keys.
+"""The record of a run: what was trained on which data, where, and with what outcome. ``run.json`` has the same keys.
 
-The record is read field by field. One that has another shape keeps its default, so old runs and damaged ones still load.
+The record is parsed field by field. An invalid field gets its default, so old and damaged records still load.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from lib.train.schema import parse_fields
 
 WAITING, RUNNING, DONE, FAILED, STOPPED, INTERRUPTED = "waiting", "running", "done", "failed", "stopped", "interrupted"
 
-Timestamp = Annotated[float, Field(ge=0, lt=1e11)]  # seconds since 1970, of a year that calendars know
+Timestamp = Annotated[float, Field(ge=0, lt=1e11)]  # seconds since 1970, in the range that datetime supports
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DataReference:
-    """The data set of a run. ``id`` is "" for a folder of the command line; ``fingerprint`` is 64 hex digits.
+    """The dataset of a run. ``id`` is "" for a folder given on the command line; ``fingerprint`` is 64 hex digits.
 
-    ``count`` is the number of pictures, ``classes`` the number of classes.
+    ``count`` is the number of images, ``classes`` the number of classes.
     """
 
     id: str = ""
@@ -38,8 +38,11 @@ class DataReference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """The machine of a run. ``packages``: versions by name, "" where not installed. ``commit``: of this code, with "+" where
-    files differ from it. ``instructions``: the widest vector instructions that torch uses."""
+    """The machine of a run.
+
+    ``packages`` maps names to versions, "" if not installed. ``commit`` is that of this code, with "+" if files differ.
+    ``instructions`` is the widest vector instruction set that torch uses.
+    """
 
     python: str = ""
     packages: dict[str, str] = field(default_factory=dict)
@@ -53,7 +56,7 @@ class Environment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SplitSizes:
-    """Pictures of each part; ``sha256`` of the indices of all three."""
+    """Images per split; ``sha256`` is over the indices of all three."""
 
     train: int = 0
     validation: int = 0
@@ -63,7 +66,7 @@ class SplitSizes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FileDigest:
-    """A file of the run: its size in bytes, and the sha256 of its content."""
+    """A file of the run: its size in bytes and the SHA-256 of its content."""
 
     bytes: int
     sha256: str
@@ -71,7 +74,7 @@ class FileDigest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """One value that two runs do not share. ``what`` is its name, with dots between the levels, as ``recipe.seed``."""
+    """One value that differs between two runs. ``what`` is its dotted path, such as ``recipe.seed``."""
 
     what: str
     first: Any
@@ -80,8 +83,11 @@ class Difference:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reproduction:
-    """How ``run``, which repeats the run ``of``, came out. ``verdict`` is "identical" where the sha256 of the weights are
-    equal, else "differs". ``sha256`` is that of the new weights, None where there are none."""
+    """The outcome of ``run``, which reproduces the run ``of``.
+
+    ``verdict`` is "identical" if the SHA-256 digests of the weights are equal, else "differs". ``sha256`` is that of the new
+    weights, None if there are none.
+    """
 
     run: str = ""
     of: str = ""
@@ -92,10 +98,10 @@ class Reproduction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunRecord:
-    """``status`` as it is now. ``created``: seconds since 1970; ``seconds``: what the training took.
+    """``status`` is current. ``created`` is in seconds since 1970; ``seconds`` is the training time.
 
-    ``recipe`` holds the arguments of ``Recipe``, which judges them. ``classes`` are in the order of the network's outputs.
-    ``files`` by name. ``exports`` by target, as ``lib/train/edge/export_row.py`` reads them.
+    ``recipe`` holds the arguments of ``Recipe``, which validates them. ``classes`` are in output order. ``files`` is by
+    name, ``exports`` by target, parsed in ``lib/train/edge/export_row.py``.
     """
 
     id: str = ""
@@ -118,15 +124,15 @@ class RunRecord:
 
     @classmethod
     def parse(cls, values: Mapping[str, Any]) -> RunRecord:
-        """Of the JSON of ``Run.read``. Never fails: what does not fit keeps its default."""
+        """Parse the JSON of ``Run.read``. Never fails: an invalid field gets its default."""
         return parse_fields(cls, values)
 
     def parsed_recipe(self) -> Recipe:
-        """Raises InvalidValue for one that this version does not know."""
+        """Returns the recipe. Raises InvalidValue if this version does not support it."""
         return Recipe.parse(self.recipe)
 
     def used_recipe(self) -> Recipe:
-        """The recipe as it was carried out: with the number of threads that the run had. Raises InvalidValue."""
+        """Returns the recipe with the number of threads that the run actually used. Raises InvalidValue."""
         threads = self.environment.threads if self.environment else 0
         return replace(self.parsed_recipe(), threads=threads) if threads else self.parsed_recipe()
 

@@ -1,4 +1,4 @@
-"""Writes the events of a training: into the run's record and figures, and as scalars to the trackers."""
+"""Writes training events to the run's record and metrics, and as scalars to the trackers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lib.train.runs import Run
 from lib.train.trackers.lazy import LazyTracker
 from lib.train.training import Training
 
-LINES = 2000  # of figures a run keeps for its curves; TensorBoard has every step
+LINES = 2000  # metrics lines kept for the curves; TensorBoard has every step
 
 
 class RunWriter:
-    """Takes one event after the other. ``step`` is the last one that was seen, counted from 1."""
+    """Consumes the events one by one. ``step`` is the last optimizer step, counted from 1."""
 
     def __init__(self, run: Run, training: Training, tracker: LazyTracker) -> None:
         self.run, self.training, self.tracker = run, training, tracker
@@ -28,7 +28,7 @@ class RunWriter:
         self.step = 0
 
     def write(self, event: Event, seconds: float) -> None:
-        """``seconds``: what the run took so far."""
+        """Write one event. ``seconds`` is the time that the run has taken so far."""
         if isinstance(event, Built):
             self._built(event)
         elif isinstance(event, Step):

@@ -1,8 +1,8 @@
-"""Runs on the disk: one folder each, whose record is written first and changed last.
+"""Runs on disk: one folder per run. The record is written first and updated last.
 
-A run's id is ``<YYYYmmdd-HHMMSS>-<name>-<hex>``; the hex makes it one that nobody can guess. A process that works on a
-run, or has it wait for its turn, holds a lock. So a record that says "running" or "waiting" without a lock is shown as
-interrupted.
+A run's id is ``<YYYYmmdd-HHMMSS>-<name>-<hex>``; the random hex makes it unguessable. A process that works on a run
+holds its lock, and so does a process whose run waits in the queue. A record that says "running" or "waiting" without
+a lock is reported as interrupted.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ MAX_RECORD = 16 << 20  # bytes
 MAX_METRICS = 8 << 20
 RECORD, LOCK, TURN, METRICS = "run.json", "run.lock", "turn.lock", "metrics.jsonl"
 EVALUATION = "evaluation.json"
-# what readers of a record rely on: a training's process writes it, and one that was taken over may write anything
+# types that readers of a record rely on: the training process writes it, and a compromised one could write anything
 SHAPES: dict[str, type] = dict.fromkeys(
     ("recipe", "data", "weights", "environment", "split", "files", "result", "again"), dict
 )
@@ -40,27 +40,27 @@ SHAPES |= {"epochs": list, "classes": list, "name": str, "status": str, "error":
 
 
 class Run:
-    """One run's folder."""
+    """A run's folder."""
 
     def __init__(self, folder: Path) -> None:
         self.folder, self.id = folder, folder.name
 
     def record(self) -> RunRecord:
-        """The record, with ``status`` as it is now. Raises NotFound where there is none (any more)."""
+        """Returns the record with its current ``status``. Raises NotFound if there is none (any more)."""
         return RunRecord.parse(self.read())
 
     def read(self) -> dict[str, Any]:
-        """The record as JSON, as REST and the Python API answer it. Raises NotFound where there is none (any more)."""
-        found = read_json(self.folder / RECORD, MAX_RECORD)
-        if not isinstance(found, dict):
+        """Returns the record as the JSON of the REST and Python APIs. Raises NotFound if there is none (any more)."""
+        record = read_json(self.folder / RECORD, MAX_RECORD)
+        if not isinstance(record, dict):
             raise NotFound(f"There is no run {self.id!r} (any more).")
-        found = {"status": INTERRUPTED} | {k: v for k, v in found.items() if isinstance(v, SHAPES.get(k, object))}
-        if found["status"] in (WAITING, RUNNING) and not self.locked and not _held(self.folder / TURN):
-            found["status"] = INTERRUPTED
-        return found | {"id": self.id}
+        record = {"status": INTERRUPTED} | {k: v for k, v in record.items() if isinstance(v, SHAPES.get(k, object))}
+        if record["status"] in (WAITING, RUNNING) and not self.locked and not _held(self.folder / TURN):
+            record["status"] = INTERRUPTED
+        return record | {"id": self.id}
 
     def write(self, record: dict[str, Any]) -> None:
-        """Complete or not at all."""
+        """Write the record atomically."""
         unfinished = self.folder / f"{RECORD}.part"
         unfinished.write_text(json.dumps(record, indent=1))
         unfinished.replace(self.folder / RECORD)
@@ -72,12 +72,12 @@ class Run:
 
     @contextmanager
     def lock(self) -> Iterator[None]:
-        """Held while a process works on the run; the kernel lets go of it when that process dies.
+        """Hold the lock while a process works on the run; the kernel releases it when that process dies.
 
-        Raises JobFailed where another process has it.
+        Raises JobFailed if another process holds it.
         """
         with _opened(self.folder / LOCK) as file:
-            for last in (False,) * 20 + (True,):  # ``_held`` of another process has it for an instant
+            for last in (False,) * 20 + (True,):  # another process takes it briefly in ``_held``
                 try:
                     fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     break
@@ -89,7 +89,7 @@ class Run:
 
     @contextmanager
     def turn(self) -> Iterator[None]:
-        """Held while the run waits for its turn and while its job is followed."""
+        """Hold a shared lock while the run is queued and while its job is followed."""
         with _opened(self.folder / TURN) as file:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -100,56 +100,56 @@ class Run:
         return _held(self.folder / LOCK)
 
     def log(self, values: dict[str, Any]) -> None:
-        """One line more of figures."""
+        """Append a line of metrics."""
         with (self.folder / METRICS).open("a") as file:
             file.write(json.dumps(values) + "\n")
 
     def evaluation(self) -> Evaluation | None:
-        """What ``lib/train/evaluation_file.py`` wrote; None before it did, and for a damaged file."""
+        """Returns what ``lib/train/evaluation_file.py`` wrote, or None if the file is missing or damaged."""
         return parse(Evaluation, read_json(self.folder / EVALUATION, MAX_RECORD))
 
     def metrics(self) -> RunMetrics:
         return RunMetrics.parse(self._lines())
 
     def _lines(self) -> list[dict[str, Any]]:
-        """The lines of ``log``; a line that was cut by a kill is left out."""
-        path, found = self.folder / METRICS, []
+        """Returns the lines written by ``log``, without a line truncated by a kill."""
+        path, rows = self.folder / METRICS, []
         with suppress(OSError):
             if not _is_plain(path, MAX_METRICS):
                 return []
             for line in path.read_text(errors="replace").splitlines():
                 with suppress(ValueError, RecursionError):
                     if isinstance(values := json.loads(line), dict):
-                        found.append(values)
-        return found
+                        rows.append(values)
+        return rows
 
     def forget_after(self, epoch: int) -> None:
-        """Drops figures of epochs after ``epoch``: a resumed run writes them again."""
+        """Drop metrics of epochs after ``epoch``: a resumed run logs them again."""
         kept = [line for line in self._lines() if line.get("epoch", 0) <= epoch]
         (self.folder / METRICS).write_text("".join(json.dumps(line) + "\n" for line in kept))
 
 
 class Runs:
-    """One visitor's runs: the folders in ``home``."""
+    """A visitor's runs: the folders in ``home``."""
 
     def __init__(self, home: Path) -> None:
         self.home = home
 
     def new(self, name: str, record: dict[str, Any]) -> Run:
-        """Makes the folder and writes the record, with status "waiting"."""
-        plain = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
+        """Create the folder and write the record, with status "waiting"."""
+        slug = re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-")[:40].strip("-") or "run"
         self.home.mkdir(parents=True, exist_ok=True)
         while True:
-            run = Run(self.home / f"{time.strftime('%Y%m%d-%H%M%S')}-{plain}-{secrets.token_hex(8)}")
+            run = Run(self.home / f"{time.strftime('%Y%m%d-%H%M%S')}-{slug}-{secrets.token_hex(8)}")
             with suppress(FileExistsError):
                 run.folder.mkdir()
                 break
         (run.folder / LOCK).touch()
-        run.write({"name": printable(name)[:80] or plain, "status": WAITING, "created": time.time()} | record)
+        run.write({"name": printable(name)[:80] or slug, "status": WAITING, "created": time.time()} | record)
         return run
 
     def find(self, id: str) -> Run:
-        """Raises InvalidValue for what is no id, NotFound for a run that is not here."""
+        """Returns the run with this id. Raises InvalidValue for a malformed id, NotFound if there is no such run."""
         if not isinstance(id, str) or not ID.fullmatch(id):
             raise InvalidValue("run", id, "a run's id, as the Python API's /train and GET /runs give it")
         if not (self.home / id / RECORD).is_file():
@@ -157,41 +157,41 @@ class Runs:
         return Run(self.home / id)
 
     def records(self) -> Sequence[RunRecord]:
-        """Newest first."""
+        """Returns the records, newest first."""
         return [RunRecord.parse(values) for values in self.list()]
 
     def list(self) -> list[dict[str, Any]]:
-        """The records as JSON, newest first, without what is long."""
-        found = []
+        """Returns the records as JSON, newest first, limited to the keys in ``SHORT``."""
+        records = []
         folders = self.home.iterdir() if self.home.is_dir() else ()
         for folder in sorted(folders, key=lambda f: f.name, reverse=True):
             if ID.fullmatch(folder.name):
                 with suppress(NotFound):
-                    found.append({k: v for k, v in Run(folder).read().items() if k in SHORT})
-        return found
+                    records.append({k: v for k, v in Run(folder).read().items() if k in SHORT})
+        return records
 
     def delete(self, id: str) -> None:
-        """Raises JobFailed while a process works on it."""
+        """Delete a run. Raises JobFailed while a process works on it."""
         run = self.find(id)
         if run.locked:
             raise JobFailed("This run is under way. Stop it first.")
-        gone = self.home / f".gone-{secrets.token_hex(8)}"
-        with suppress(OSError):  # away at once: nobody who still writes to it makes a folder of that name again
-            run.folder.rename(gone)
-        shutil.rmtree(gone, ignore_errors=True)
+        trash = self.home / f".gone-{secrets.token_hex(8)}"
+        with suppress(OSError):  # rename first: a process that still writes cannot recreate a folder of that name
+            run.folder.rename(trash)
+        shutil.rmtree(trash, ignore_errors=True)
 
 
 SHORT = ("id", "name", "status", "created", "seconds", "recipe", "data", "weights", "result", "epochs", "error", "again")
 
 
 def printable(name: str) -> str:
-    """A name fit to be shown: no control character, nothing that turns the direction of text, no half of a character."""
+    """Returns the name without control characters, bidirectional overrides and lone surrogates, each replaced by "?"."""
     return "".join(c if c.isprintable() else "?" for c in name)
 
 
 @contextmanager
 def _opened(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
-    """A file for a lock, made where there is none. A pipe or a link in its place keeps nobody waiting."""
+    """Open a lock file and create it if missing. Does not block on a pipe and does not follow a link."""
     file = os.open(path, flags | os.O_NONBLOCK | os.O_NOFOLLOW | os.O_CLOEXEC, 0o644)
     try:
         yield file
@@ -200,7 +200,7 @@ def _opened(path: Path, flags: int = os.O_RDWR | os.O_CREAT) -> Iterator[int]:
 
 
 def _held(path: Path) -> bool:
-    """Whether some process holds a lock on ``path``."""
+    """Returns whether a process holds a lock on ``path``."""
     try:
         with _opened(path, os.O_RDONLY) as file:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -212,13 +212,13 @@ def _held(path: Path) -> bool:
 
 
 def _is_plain(path: Path, most: int) -> bool:
-    """A file of at most ``most`` bytes: no link, and no pipe, whose reader would wait for ever."""
-    found = path.lstat()
-    return stat.S_ISREG(found.st_mode) and found.st_size <= most
+    """Returns whether ``path`` is a regular file of at most ``most`` bytes, not a link or a pipe (reading could block)."""
+    status = path.lstat()
+    return stat.S_ISREG(status.st_mode) and status.st_size <= most
 
 
 def read_json(path: Path, most: int = MAX_RECORD) -> Any:
-    """What a plain file holds; None where it is none, too big, or no JSON."""
+    """Returns the parsed content of a regular file, or None if it is missing, too large or not JSON."""
     try:
         if not _is_plain(path, most):
             return None

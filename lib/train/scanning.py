@@ -1,4 +1,4 @@
-"""Reads every picture of a layout once, in threads: its hash, and what is wrong with it."""
+"""Reads every image of a layout once, in threads: computes its hash and detects problems."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from lib.errors import InvalidFile
 from lib.train import pictures
 from lib.train.layout import LabelledFile
 
-MAX_TOTAL = 32 << 30  # bytes of all files
-CHECKED_AT = 64  # pixels: a JPEG that is only checked is decoded at a fraction, which is quicker
+MAX_TOTAL = 32 << 30  # bytes in total
+CHECKED_AT = 64  # pixels: a JPEG is decoded at reduced size for the check, which is faster
 Progress = Callable[[str, float], None]
 
 
 @dataclass(frozen=True, slots=True)
 class ScannedFile:
-    """A file: its hash where it is a usable picture, else ``wrong``; ``notes`` say what loading changes."""
+    """The result for a file: its hash if the image is usable, else ``wrong``; ``notes`` list what loading changes."""
 
     sha256: str = ""
     wrong: str = ""
@@ -28,21 +28,21 @@ class ScannedFile:
 
 
 def scan(root: Path, labelled_files: list[LabelledFile], progress: Progress | None = None) -> list[ScannedFile]:
-    """One Found for each place, in their order. Raises InvalidFile where the files are too many bytes."""
+    """Returns one ``ScannedFile`` per file, in order. Raises InvalidFile if the files are too large in total."""
     total = sum(_size(root / file.path) for file in labelled_files)
     if total > MAX_TOTAL:
         raise InvalidFile(f"The pictures have {total >> 30:,} GB; at most {MAX_TOTAL >> 30} GB are read. Use fewer.")
-    found: list[ScannedFile] = []
+    results: list[ScannedFile] = []
     with ThreadPoolExecutor(threads()) as pool:
-        for one in pool.map(lambda file: scan_file(root / file.path), labelled_files):
-            if progress is not None and len(found) % 50 == 0:
-                progress("Reading the pictures", len(found) / len(labelled_files))
-            found.append(one)
-    return found
+        for result in pool.map(lambda file: scan_file(root / file.path), labelled_files):
+            if progress is not None and len(results) % 50 == 0:
+                progress("Reading the pictures", len(results) / len(labelled_files))
+            results.append(result)
+    return results
 
 
 def threads(workers: int = 0) -> int:
-    """0 is one a core; more than 8 only wait for memory and for Python's lock."""
+    """Returns the number of threads. 0 means one per core, at most 8: more only wait for memory bandwidth and the GIL."""
     return workers or min(8, len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1)
 
 

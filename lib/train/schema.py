@@ -1,4 +1,4 @@
-"""Dataclasses to JSON and back. A child process or an older version wrote what is read, so nothing is taken unchecked."""
+"""Converts dataclasses to JSON and back. The input may come from a child process or an older version, so it is validated."""
 
 from __future__ import annotations
 
@@ -10,23 +10,23 @@ from typing import Any, TypeVar
 from pydantic import TypeAdapter, ValidationError
 
 Record = TypeVar("Record")
-OPTIONAL = {"optional": True}  # metadata of a field that JSON leaves out where it is None
+OPTIONAL = {"optional": True}  # metadata of a field that is omitted from the JSON if it is None
 
 
 def key(name: str) -> dict[str, str]:
-    """Metadata of a field that JSON calls otherwise, because ``name`` is a word of Python."""
+    """Returns the metadata of a field whose JSON key is ``name``, for keys such as ``from`` that Python reserves."""
     return {"key": name}
 
 
 def to_json(value: Any) -> Any:
-    """Records, and lists and dicts of them, as JSON values."""
+    """Convert dataclasses, and lists and dicts of them, to JSON values."""
     if is_dataclass(value):
-        found = [(field, getattr(value, field.name)) for field in fields(value)]
-        kept = [(field, one) for field, one in found if one is not None or not field.metadata.get("optional")]
-        return {field.metadata.get("key", field.name): to_json(one) for field, one in kept}
+        pairs = [(field, getattr(value, field.name)) for field in fields(value)]
+        present = [(field, item) for field, item in pairs if item is not None or not field.metadata.get("optional")]
+        return {field.metadata.get("key", field.name): to_json(item) for field, item in present}
     if isinstance(value, Mapping):
-        return {name: to_json(one) for name, one in value.items()}
-    return [to_json(one) for one in value] if isinstance(value, list | tuple) else value
+        return {name: to_json(item) for name, item in value.items()}
+    return [to_json(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 @cache
@@ -35,7 +35,7 @@ def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
 
 
 def parse(kind: type[Record], value: Any) -> Record | None:
-    """``value`` as a ``kind``, a dataclass; None where a field is missing or does not fit. Unknown keys are left out."""
+    """Returns ``value`` as the dataclass ``kind``, or None if a field is missing or invalid. Ignores unknown keys."""
     try:
         return _adapter(kind).validate_python(value)
     except ValidationError:
@@ -43,9 +43,11 @@ def parse(kind: type[Record], value: Any) -> Record | None:
 
 
 def parse_fields(kind: type[Record], values: Mapping[str, Any]) -> Record:
-    """For a ``kind`` whose fields all have defaults: a field whose value does not fit keeps its default."""
+    """Parse a ``kind`` whose fields all have defaults: an invalid field gets its default."""
     try:
         return _adapter(kind).validate_python(values)
     except ValidationError as error:
-        wrong = {one["loc"][0] for one in error.errors(include_url=False, include_context=False, include_input=False)}
-        return _adapter(kind).validate_python({name: value for name, value in values.items() if name not in wrong})
+        invalid = {
+            problem["loc"][0] for problem in error.errors(include_url=False, include_context=False, include_input=False)
+        }
+        return _adapter(kind).validate_python({name: value for name, value in values.items() if name not in invalid})

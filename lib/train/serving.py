@@ -1,8 +1,9 @@
-"""A process that classifies: it keeps the last networks in memory, and requests that arrive together share a forward pass.
+"""The classification process: caches the last networks and batches concurrent requests into one forward pass.
 
-Runs in a child process as one long job (``serve``). Requests come over a Unix socket, as JSON with the paths of pictures;
-``lib/train/classify.py`` is the app's side. One request alone is answered at once: nothing waits for company. Pictures of
-requests with ``monitored`` are looked at once more afterwards, for drift (``lib/train/monitoring/drift_worker.py``).
+Runs in a child process as one long job (``serve``). Requests arrive over a Unix socket as JSON with image paths;
+``lib/train/classify.py`` is the client. A single request is answered at once, without waiting for a batch to fill.
+Images of requests with ``monitored`` are processed again afterwards for drift detection
+(``lib/train/monitoring/drift_worker.py``).
 """
 
 from __future__ import annotations
@@ -28,11 +29,11 @@ from lib.train.monitoring.reference import SIDE
 from lib.train.network_cache import PYTORCH, READY, LoadedRun, NetworkCache
 from lib.train.schema import to_json
 
-SECONDS = 10.0  # that a client may take to send its request
+SECONDS = 10.0  # timeout for a client to send its request
 
 
 def serve(progress: Callable[..., None], address: str, idle: float, backbones: list[str]) -> dict[str, Any]:
-    """Answers until nobody has asked for ``idle`` seconds."""
+    """Answer requests until none has arrived for ``idle`` seconds."""
     prepare_library(KERAS_BACKEND="torch")
     import torch
 
@@ -45,25 +46,25 @@ def serve(progress: Callable[..., None], address: str, idle: float, backbones: l
     worker = DriftWorker(networks)
     with selectors.DefaultSelector() as selector, closing(networks):
         selector.register(server, selectors.EVENT_READ)
-        while (asked := bool(selector.select(0 if worker.waiting else idle))) or worker.waiting:
-            if asked:
+        while (requested := bool(selector.select(0 if worker.waiting else idle))) or worker.waiting:
+            if requested:
                 waiting = [(end, request) for end in _accept(server) if (request := _request(end)) is not None]
                 forwards += answer(waiting, networks, worker)
-            if worker.late or (worker.waiting and not asked):
+            if worker.late or (worker.waiting and not requested):
                 worker.work()
     return {"forwards": forwards}
 
 
 def _accept(server: socket.socket) -> list[socket.socket]:
-    """Every client that has connected by now."""
-    found = []
+    """Accept every pending connection."""
+    clients = []
     server.setblocking(False)
     with suppress(BlockingIOError):
         while True:
-            end, _ = server.accept()
-            end.settimeout(SECONDS)
-            found.append(end)
-    return found
+            client, _ = server.accept()
+            client.settimeout(SECONDS)
+            clients.append(client)
+    return clients
 
 
 def _request(end: socket.socket) -> dict[str, Any] | None:
@@ -78,70 +79,72 @@ Waiting = tuple[socket.socket, dict[str, Any]]
 
 
 def answer(waiting: list[Waiting], networks: NetworkCache, worker: DriftWorker | None = None) -> int:
-    """Answers all of them, with one forward pass for each run and runtime; returns the number of passes."""
+    """Answer all requests, with one forward pass per run and runtime; returns the number of passes."""
     groups: dict[tuple[str, str], list[Waiting]] = {}
     for end, request in waiting:
         groups.setdefault((str(request["run"]), str(request.get("runtime", PYTORCH))), []).append((end, request))
-    for (run, runtime), some in groups.items():
-        looked: list[Pair] = []
+    for (run, runtime), group in groups.items():
+        monitored: list[Pair] = []
         try:
             network, loading = networks.ready(run, runtime)
-            asked = [request["pictures"] for _, request in some]
-            found = classify(network, asked, runtime, [looked if request.get("monitored") else None for _, request in some])
-            replies = [Reply(pictures=answers, loading=loading) for answers in found]
+            paths = [request["pictures"] for _, request in group]
+            answers_by_request = classify(
+                network, paths, runtime, [monitored if request.get("monitored") else None for _, request in group]
+            )
+            replies = [Reply(pictures=answers, loading=loading) for answers in answers_by_request]
         except WorkbenchError as error:
-            replies = [Reply(error=error.message)] * len(some)
-        except Exception as error:  # of this run's files alone: the next run's visitors still want an answer
-            replies = [Reply(error=f"This run cannot be used: its files do not fit ({type(error).__name__}).")] * len(some)
-        for (end, _), reply in zip(some, replies, strict=True):
+            replies = [Reply(error=error.message)] * len(group)
+        except Exception as error:  # only this run's files are at fault; requests for other runs must still be answered
+            replies = [Reply(error=f"This run cannot be used: its files do not fit ({type(error).__name__}).")] * len(group)
+        for (end, _), reply in zip(group, replies, strict=True):
             with suppress(OSError), end:
                 send(end, to_json(reply))
         if worker is not None:
-            worker.add(run, looked)
+            worker.add(run, monitored)
     return len(groups)
 
 
 def classify(
     network: LoadedRun, asked: list[list[str]], runtime: str = PYTORCH, looked: Sequence[list[Pair] | None] = ()
 ) -> list[list[Answer]]:
-    """Of each request the answers to its pictures.
+    """Returns the answers of each request, one per image.
 
-    ``looked`` has, for each request, a list that takes its pictures for the drift tests, or None. Of a picture no more is
-    kept than its resized copies: 32 of the largest would fill the memory.
+    ``looked`` has one entry per request: a list that collects its images for the drift tests, or None. Only resized copies
+    of an image are kept: 32 of the largest would fill the memory.
     """
-    other = network.open(runtime)
+    exported = network.open(runtime)
     began = time.perf_counter()
-    errors: dict[int, str] = {}  # by the picture's place among all
+    errors: dict[int, str] = {}  # by position in ``paths``
     pixels: list[np.ndarray] = []
-    found: list[np.ndarray] = []
-    paths = [(path, pairs) for some, pairs in zip(asked, looked or [None] * len(asked), strict=True) for path in some]
-    for at, (path, pairs) in enumerate(paths):
+    rows: list[np.ndarray] = []
+    paths = [(path, pairs) for request, pairs in zip(asked, looked or [None] * len(asked), strict=True) for path in request]
+    for index, (path, pairs) in enumerate(paths):
         try:
             picture = pictures.load(Path(path))
         except WorkbenchError as error:
-            errors[at] = error.message
+            errors[index] = error.message
             continue
-        own = pictures.resize(picture, network.size)
-        if other is None:
-            pixels.append(own)
+        resized = pictures.resize(picture, network.size)
+        if exported is None:
+            pixels.append(resized)
         else:
-            found.append(np.nan_to_num(other.probabilities([picture])[0][0]))
+            rows.append(np.nan_to_num(exported.probabilities([picture])[0][0]))
         if pairs is not None:
-            pairs.append((pictures.resize(picture, SIDE), own))
+            pairs.append((pictures.resize(picture, SIDE), resized))
     if pixels:
-        found = list(network.classifier.probabilities(np.stack(pixels)))
+        rows = list(network.classifier.probabilities(np.stack(pixels)))
     milliseconds = round((time.perf_counter() - began) * 1000, 1)
-    scores = iter(found)
+    scores = iter(rows)
     answers: list[Answer] = [
-        Unreadable(error=errors[at]) if at in errors else _answer(network.classes, next(scores), milliseconds)
-        for at in range(len(paths))
+        Unreadable(error=errors[index]) if index in errors else _answer(network.classes, next(scores), milliseconds)
+        for index in range(len(paths))
     ]
-    left = iter(answers)
-    return [[next(left) for _ in some] for some in asked]
+    remaining = iter(answers)
+    return [[next(remaining) for _ in request] for request in asked]
 
 
 def _answer(classes: Sequence[str], probabilities: np.ndarray, milliseconds: float) -> Classification:
-    """``probabilities``: float32 [classes]."""
+    """Build the answer from ``probabilities``, float32 [classes]."""
     best = int(probabilities.argmax())
     return Classification(
         label=classes[best],

@@ -1,7 +1,7 @@
-"""Cuts a data set in training, validation and test pictures: by class and seed, the same on every machine.
+"""Splits a dataset into training, validation and test images, per class and by seed, identically on every machine.
 
-No random module: pictures are ordered by a hash of the seed and their bytes, so neither names nor the
-Python version matter. Identical pictures stay together, so that none is both learned and asked.
+Does not use a random module: images are ordered by a hash of the seed and their bytes, so neither file names nor the
+Python version matter. Identical images are kept together, so that none is used for both training and validation.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Item(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Split:
-    """Indices into the data set's items, ascending."""
+    """Ascending indices into the dataset's items."""
 
     train: tuple[int, ...]
     val: tuple[int, ...]
@@ -31,19 +31,19 @@ class Split:
 
 
 def order(seed: int | str, sha256: str) -> str:
-    """The place of a picture in its class: ascending text."""
+    """Returns the sort key of an image within its class."""
     return hashlib.sha256(f"{seed}/{sha256}".encode()).hexdigest()
 
 
 def share_of(share: float, number: int) -> int:
-    """How many of ``number`` pictures a share is: at least 1, and at least 1 is left."""
+    """Returns how many of ``number`` images a share is: at least 1, and at most ``number`` - 1."""
     return min(max(1, int(share * number + 0.5)), number - 1)
 
 
 def split(items: Sequence[Item], validation: float = 0.1, seed: int = 0) -> Split:
-    """Given parts are kept; where no val is given, ``validation`` of each class is cut from train.
+    """Keep the given splits; without a given val, hold out ``validation`` of each class from train.
 
-    Raises InvalidValue where ``validation`` is not between 0 and 1.
+    Raises InvalidValue if ``validation`` is not between 0 and 1.
     """
     if not 0 < validation < 1:
         raise InvalidValue("validation", validation, "a share above 0 and below 1, such as 0.1")
@@ -52,8 +52,8 @@ def split(items: Sequence[Item], validation: float = 0.1, seed: int = 0) -> Spli
         parts[item.part or "train"].append(index)
     if not parts["val"]:
         parts["val"] = _cut(items, parts["train"], validation, seed)
-        taken = set(parts["val"])
-        parts["train"] = [index for index in parts["train"] if index not in taken]
+        held_out = set(parts["val"])
+        parts["train"] = [index for index in parts["train"] if index not in held_out]
     return Split(*(tuple(sorted(parts[name])) for name in ("train", "val", "test")))
 
 
@@ -64,18 +64,18 @@ def _cut(items: Sequence[Item], train: list[int], validation: float, seed: int) 
         item = items[index]
         classes[item.label][item.sha256].append(index)
         labels[item.sha256].add(item.label)
-    taken: list[int] = []
+    held_out: list[int] = []
     for groups in classes.values():
         number = sum(map(len, groups.values()))
-        if len(groups) < 2:  # one picture, however many copies: it is needed for training
+        if len(groups) < 2:  # a single distinct image is needed for training
             continue
-        wanted, mine = share_of(validation, number), []
-        # a picture under two classes has no right answer: it stays in train with all its copies
-        free = [groups[sha] for sha in sorted(groups, key=lambda sha: order(seed, sha)) if len(labels[sha]) == 1]
-        for group in free:
-            if len(mine) + len(group) <= wanted:
-                mine += group
-        if not mine and free:
-            mine = min(free, key=len)
-        taken += mine
-    return taken
+        target, chosen = share_of(validation, number), []
+        # an image with two labels has no correct answer: it stays in train with all its copies
+        candidates = [groups[sha] for sha in sorted(groups, key=lambda sha: order(seed, sha)) if len(labels[sha]) == 1]
+        for group in candidates:
+            if len(chosen) + len(group) <= target:
+                chosen += group
+        if not chosen and candidates:
+            chosen = min(candidates, key=len)
+        held_out += chosen
+    return held_out

@@ -1,6 +1,6 @@
-"""What runs in a child process for trainings: one function a question, JSON in and out (``lib/jobs.py``).
+"""Training jobs that run in a child process: one function per task, JSON in and out (``lib/jobs.py``).
 
-``run`` is a run's folder, ``data`` the home of its data set. Both were made by the app; a message never holds their paths.
+``run`` is a run's folder, ``data`` the folder of its dataset. The app creates both; clients never see or send paths.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from lib.train.reproduce import verdict
 from lib.train.runs import Run
 
 Progress = Callable[..., None]
-PAUSE = 0.2  # seconds between two messages about steps
+PAUSE = 0.2  # minimum seconds between two progress messages about steps
 
 
 def _context(data: str, trackers: list[str], backbones: list[str]) -> experiment.RunContext:
@@ -37,19 +37,19 @@ def train(
     trackers: list[str] = ["tensorboard"],  # noqa: B006  (JSON; never changed)
     backbones: list[str] = [],  # noqa: B006
 ) -> dict[str, Any]:
-    """Trains, or goes on with, the run whose folder the app has made; its record."""
+    """Train or resume the run in a folder created by the app; returns its record."""
     prepare_library(KERAS_BACKEND="torch")
-    work, last = Run(Path(run)), 0.0
-    for event in experiment.run_training(work, Recipe.parse(recipe), _context(data, trackers, backbones), resume=resume):
+    target, last = Run(Path(run)), 0.0
+    for event in experiment.run_training(target, Recipe.parse(recipe), _context(data, trackers, backbones), resume=resume):
         if isinstance(event, Step) and time.monotonic() - last < PAUSE:
             continue
         last = time.monotonic()
         progress(*words(event))
-    return work.read()
+    return target.read()
 
 
 def words(event: Event) -> tuple[str, float | None]:
-    """An event as a stage and the share that is done."""
+    """Returns an event as a stage text and the completed share."""
     if isinstance(event, Step):
         speed = f"{event.pictures_per_second:.0f} pictures/s"
         return (
@@ -64,7 +64,7 @@ def words(event: Event) -> tuple[str, float | None]:
 
 
 def reproduce(progress: Progress, run: str, again: str, data: str, recipe: dict[str, Any], **more: Any) -> dict[str, Any]:
-    """Trains ``again`` by the recipe of ``run`` and compares; a ``Reproduction``."""
+    """Train ``again`` with the recipe of ``run`` and compare them; returns a ``Reproduction``."""
     train(progress, again, data, recipe, **more)
     reproduction = asdict(verdict(Run(Path(run)), Run(Path(again))))
     Run(Path(again)).update(again=reproduction)
@@ -72,14 +72,14 @@ def reproduce(progress: Progress, run: str, again: str, data: str, recipe: dict[
 
 
 def evaluate(progress: Progress, run: str, data: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006
-    """Evaluates the best epoch of a run that was stopped; its record."""
+    """Evaluate the best epoch of a stopped run; returns its record."""
     prepare_library(KERAS_BACKEND="torch")
     progress("Evaluating the best epoch", 0.1)
     return experiment.evaluate_stopped(Run(Path(run)), _context(data, [], backbones))
 
 
 def export(progress: Progress, run: str, out: str, backbones: list[str] = []) -> dict[str, Any]:  # noqa: B006
-    """Writes ``out/model.onnx``; an ``OnnxFile``."""
+    """Write ``out/model.onnx``; returns an ``OnnxFile``."""
     from lib.train.export import to_onnx
 
     progress("Exporting to ONNX", 0.2)
@@ -87,7 +87,7 @@ def export(progress: Progress, run: str, out: str, backbones: list[str] = []) ->
 
 
 def samples(progress: Progress, run: str, data: str, out: str) -> dict[str, Any]:
-    """Writes ``out/samples.zip`` with the run's validation and test pictures; a ``SamplesFile``."""
+    """Write the run's validation and test images to ``out/samples.zip``; returns a ``SamplesFile``."""
     from lib.train.handover import validation_samples
 
     progress("Writing the validation pictures", 0.1)

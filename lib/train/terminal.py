@@ -1,4 +1,4 @@
-"""What a training and an export show on a terminal; a line each where there is none."""
+"""Terminal output of a training and an export; plain lines if there is no terminal."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from lib.train.events import Built, Epoch, Event, Stage, Step
 
 
 def show(events: Iterator[Event], main: bool = True) -> Iterator[Event]:
-    """Passes events on with a progress bar on the terminal; a line an epoch where there is none."""
+    """Pass events through and show a progress bar, or print a line per epoch if there is no terminal."""
     from tqdm import tqdm
 
     bar: Any = None
@@ -38,7 +38,7 @@ def _network(weights: BackboneWeights) -> str:
 
 
 class Stages:
-    """For the progress of an export: a line on stderr whenever the stage is another one."""
+    """A callback for an export's progress: prints a line to stderr whenever the stage changes."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -50,10 +50,10 @@ class Stages:
 
 
 def sentence(row: ExportRow) -> str:
-    """What was measured of a file that left."""
+    """Returns the measurements of an exported file as a sentence."""
     low, high = row.interval or (0.0, 1.0)
-    said = [f"{targets.find(row.target).title}, {row.megabytes or 0:.1f} MB"]
-    said.append(f"{row.accuracy or 0:.1%} of {row.count} {row.on} pictures (95 %: {low:.1%} to {high:.1%})")
-    said.append(f"same label as the run's own network on {row.same_label or 0:.1%}")
-    said.append(f"{row.milliseconds or 0:.1f} ms a picture in {row.runtime} with {row.threads} threads")
-    return "; ".join(said + ["runs in MediaPipe"] * bool(row.mediapipe))
+    parts = [f"{targets.find(row.target).title}, {row.megabytes or 0:.1f} MB"]
+    parts.append(f"{row.accuracy or 0:.1%} of {row.count} {row.on} pictures (95 %: {low:.1%} to {high:.1%})")
+    parts.append(f"same label as the run's own network on {row.same_label or 0:.1%}")
+    parts.append(f"{row.milliseconds or 0:.1f} ms a picture in {row.runtime} with {row.threads} threads")
+    return "; ".join(parts + ["runs in MediaPipe"] * bool(row.mediapipe))

@@ -1,4 +1,4 @@
-"""What the tab calls: runs of visitors, trainings as jobs. Opens no picture and imports no framework."""
+"""Manages visitors' runs and queues training jobs for the app. Opens no images and imports no framework."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from lib.train.training import BEST
 from lib.train.visitors import SHARED, Visitors
 
 TASKS = "lib.train.tasks"
-NICE = 10  # pictures and conversions go first
-MAX_RUNS, MAX_UNDER_WAY = 100, 16  # of one visitor
+NICE = 10  # yields the CPU to image requests and conversions
+MAX_RUNS, MAX_UNDER_WAY = 100, 16  # per visitor
 
 
 class Trainer:
-    """Runs and trainings. ``visitors`` says whose they are, ``data`` has the data sets, ``monitoring`` what is used."""
+    """Runs and trainings. ``visitors`` maps owners to folders, ``data`` manages datasets, ``monitoring`` served runs."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.home = settings, settings.train_folder
@@ -62,11 +62,11 @@ class Trainer:
 
     def close(self) -> None:
         with self._lock:
-            some = list(self._under_way.values())
-        for one in some:
-            one.stop()
-        for one in some:
-            one.done.wait(5)
+            trainings = list(self._under_way.values())
+        for training in trainings:
+            training.stop()
+        for training in trainings:
+            training.done.wait(5)
         self._data_jobs.close()
         self._jobs.close()
         self.classify.close()
@@ -76,14 +76,14 @@ class Trainer:
         return self._jobs.status()
 
     def warm(self) -> None:
-        """Has the frameworks imported by the time a training starts. Returns at once."""
+        """Import the frameworks in the background so that the first training starts faster. Returns immediately."""
         threading.Thread(target=self._jobs.start, daemon=True).start()
 
     def runs(self, owner: str) -> Runs:
         return Runs(self.visitors.folder(owner) / "runs")
 
     def find(self, id: str) -> Run:
-        """A run by its id, whoever made it: the id itself cannot be guessed. Raises InvalidValue or NotFound."""
+        """Returns a run by id, regardless of its owner: ids cannot be guessed. Raises InvalidValue or NotFound."""
         if isinstance(id, str) and ID.fullmatch(id):
             for folder in (home / "runs" for home in self.visitors.folders()):
                 with suppress(WorkbenchError):
@@ -94,12 +94,12 @@ class Trainer:
         return backbones.listed(self.settings.train_backbones)
 
     def estimate(self, recipe: Recipe, summary: DataSummary) -> float:
-        """Seconds that a training will take here, its turn in the queue not counted."""
-        train, others = _counts(recipe, summary)
-        return self.speeds.estimate(recipe, train, others)
+        """Returns the estimated training time in seconds, without the time spent in the queue."""
+        train, evaluated = _counts(recipe, summary)
+        return self.speeds.estimate(recipe, train, evaluated)
 
     def train(self, owner: str, data: str, recipe: Recipe, name: str = "") -> RunningTraining:
-        """Writes the record and queues the job. Raises InvalidValue, NotFound or QueueFull."""
+        """Write the run's record and queue the job. Raises InvalidValue, NotFound or QueueFull."""
         backbones.choose(recipe.backbone, self.settings.train_backbones, recipe.framework)
         if recipe.threads > (most := os.cpu_count() or 1):
             raise InvalidValue("threads", recipe.threads, f"a whole number from 0 to {most} on this machine")
@@ -117,7 +117,7 @@ class Trainer:
         return self._start_new(owner, run, "train", {"recipe": recipe.as_dict()}, summary, recipe)
 
     def resume(self, run: Run) -> RunningTraining:
-        """Goes on with a run that was stopped or interrupted. Raises JobFailed for another."""
+        """Resume a run that was stopped or interrupted, or that failed. Raises JobFailed for any other status."""
         record = run.record()
         if record.status not in (STOPPED, INTERRUPTED, FAILED):
             raise JobFailed(f"This run is {record.status}; only a stopped or interrupted one can go on.")
@@ -127,62 +127,62 @@ class Trainer:
         return self._start(owner, run, "train", {"recipe": record.recipe, "resume": True}, summary, recipe)
 
     def reproduce(self, run: Run) -> RunningTraining:
-        """Trains a run again, by its record, in a run of its own. Raises JobFailed for one that has not ended."""
+        """Train again from a run's record, as a new run. Raises JobFailed unless the run is done."""
         record = run.record()
         if record.status != DONE:
             raise JobFailed(f"This run is {record.status}; only one that is done can be reproduced.")
         owner, recipe = self._owner_of(run), record.used_recipe()
         summary = self.data.summary(owner, record.data.id)
         self._check_quota(owner)
-        again = self.runs(owner).new(f"{record.name}-again", {"recipe": recipe.as_dict(), "data": asdict(record.data)})
-        arguments = {"again": str(again.folder), "recipe": recipe.as_dict()}
-        return self._start_new(owner, again, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
+        new_run = self.runs(owner).new(f"{record.name}-again", {"recipe": recipe.as_dict(), "data": asdict(record.data)})
+        arguments = {"again": str(new_run.folder), "recipe": recipe.as_dict()}
+        return self._start_new(owner, new_run, "reproduce", arguments | {"run": str(run.folder)}, summary, recipe)
 
     def export(self, run: Run, out: Path) -> Job:
-        """A job that writes ``out/model.onnx``."""
+        """Returns a job that writes ``out/model.onnx``."""
         arguments = {"run": str(run.folder), "out": str(out), "backbones": list(self.settings.train_backbones)}
         return self.job(f"{TASKS}:export", arguments)
 
     def samples(self, run: Run, out: Path) -> Job:
-        """A job that writes ``out/samples.zip``: the run's validation and test pictures (``lib/train/handover.py``)."""
+        """Returns a job that writes the validation and test images to ``out/samples.zip`` (``lib/train/handover.py``)."""
         arguments = {"run": str(run.folder), "data": str(self.data_home(run)), "out": str(out)}
         return self.job(f"{TASKS}:samples", arguments)
 
     def data_home(self, run: Run) -> Path:
-        """Of the data set that the run was trained on."""
+        """Returns the folder of the dataset that the run was trained on."""
         return self.data.folder(self._owner_of(run), run.record().data.id)
 
     def job(self, task: str, arguments: dict[str, Any]) -> Job:
-        """Beside the trainings, in a child process; ``task`` as ``Jobs.submit`` takes it."""
+        """Submit ``task`` (as in ``Jobs.submit``) to a child process, separate from the training queue."""
         seconds = max(self.settings.job_seconds, self.settings.convert_seconds)
         limits = replace(self._data_limits, nice=5, wall_seconds=seconds, cpu_seconds=4 * seconds)
         return self._data_jobs.submit(task, arguments, limits=limits)
 
     def monitor(self, run: Run) -> MonitorReport:
-        """Of a run that is used (``monitoring.classify``). Raises NotFound or JobFailed."""
+        """Returns the monitoring report of a served run (``monitoring.classify``). Raises NotFound or JobFailed."""
         return self.monitoring.report(run)
 
     def under_way(self, run: str) -> RunningTraining | None:
         return self._under_way.get(run)
 
     def of(self, owner: str) -> list[RunningTraining]:
-        """The owner's trainings under way, the oldest first."""
+        """Returns the owner's active trainings, oldest first."""
         home = self.runs(owner).home
         with self._lock:
-            return [one for one in self._under_way.values() if one.run.folder.parent == home]
+            return [training for training in self._under_way.values() if training.run.folder.parent == home]
 
     def queue_position(self, one: RunningTraining) -> tuple[int, float]:
-        """The number of ``one`` in the queue, 1 for the next, and about how many seconds it will wait; 0, 0.0: it runs."""
+        """Returns the 1-based queue position of ``one`` and its estimated wait in seconds, or (0, 0.0) if it runs."""
         with self._lock:
-            line = list(self._under_way.values())
+            queue = list(self._under_way.values())
         workers = self.settings.train_jobs
-        before = line[: line.index(one)] if one in line else []
-        if one.started is not None or len(before) < workers:
+        ahead = queue[: queue.index(one)] if one in queue else []
+        if one.started is not None or len(ahead) < workers:
             return 0, 0.0
-        free = [other.remaining() for other in before[:workers]]  # when each worker is done with what it has
-        for other in before[workers:]:
-            free[free.index(min(free))] += other.expected
-        return len(before) - workers + 1, min(free)
+        free = [training.remaining() for training in ahead[:workers]]  # seconds until each worker is free
+        for training in ahead[workers:]:
+            free[free.index(min(free))] += training.expected
+        return len(ahead) - workers + 1, min(free)
 
     def delete(self, run: Run) -> None:
         if run.id in self._under_way:
@@ -192,28 +192,28 @@ class Trainer:
         Runs(run.folder.parent).delete(run.id)
 
     def sweep(self) -> None:
-        """Stops what nobody looks at, and removes visitors who have not been here for TRAIN_DAYS."""
-        for one in list(self._under_way.values()):
-            if one.abandoned():
-                one.stop()
+        """Stop abandoned trainings and remove visitors inactive for ``TRAIN_DAYS`` days."""
+        for training in list(self._under_way.values()):
+            if training.abandoned():
+                training.stop()
         limit = time.time() - self.settings.train_days * 86400
         for home in self.visitors.folders():
             with suppress(OSError):
                 newest = max((p.stat().st_mtime for p in (home, *home.glob("runs/*"), *home.glob("data/*"))), default=0)
                 if home.name != SHARED and newest < limit:
                     shutil.rmtree(home, ignore_errors=True)
-            for gone in home.glob("runs/.gone-*"):  # a deletion that was cut off
-                shutil.rmtree(gone, ignore_errors=True)
+            for leftover in home.glob("runs/.gone-*"):  # left by an interrupted deletion
+                shutil.rmtree(leftover, ignore_errors=True)
             self.data.sweep(home)
 
     def _uses(self, owner: str, id: str) -> bool:
         return any(record.data.id == id for record in self.runs(owner).records())
 
     def _trains(self, owner: str, id: str) -> bool:
-        return any(one.run.record().data.id == id for one in self.of(owner))
+        return any(training.run.record().data.id == id for training in self.of(owner))
 
     def _check_quota(self, owner: str) -> None:
-        """Raises QueueFull or InvalidValue where the owner has too much already, JobFailed where the disk is full."""
+        """Check the owner's limits. Raises QueueFull or InvalidValue if exceeded, JobFailed if the disk is full."""
         if len(self.runs(owner).list()) >= MAX_RUNS:
             raise QueueFull(MAX_RUNS) if owner == SHARED else InvalidValue("runs", MAX_RUNS, "fewer; delete some first")
         if owner != SHARED and len(self.of(owner)) >= MAX_UNDER_WAY:
@@ -221,7 +221,7 @@ class Trainer:
         self.visitors.check_disk()
 
     def _start_new(self, owner: str, run: Run, *given: Any) -> RunningTraining:
-        """A run that finds no place in the queue leaves no folder."""
+        """Start a new run; delete its folder if it cannot be queued."""
         try:
             return self._start(owner, run, *given)
         except WorkbenchError:
@@ -235,21 +235,21 @@ class Trainer:
         self, owner: str, run: Run, task: str, arguments: dict[str, Any], summary: DataSummary, recipe: Recipe
     ) -> RunningTraining:
         data = str(self.data.folder(owner, run.record().data.id))
-        given = {"run": str(run.folder), "data": data} | arguments
-        more = {"trackers": list(self.settings.trackers), "backbones": list(self.settings.train_backbones)}
+        paths = {"run": str(run.folder), "data": data} | arguments
+        options = {"trackers": list(self.settings.trackers), "backbones": list(self.settings.train_backbones)}
         with self._lock:
             if run.id in self._under_way:
                 raise JobFailed("This run is under way already.")
-            job = self._jobs.submit(f"{TASKS}:{task}", given | more, limits=self._training)
+            job = self._jobs.submit(f"{TASKS}:{task}", paths | options, limits=self._training)
 
             def on_end(one: RunningTraining) -> None:
                 try:
                     record = one.run.record() if one.result else RunRecord()
                     epochs = sum(epoch.seconds for epoch in record.epochs)
-                    known = _is_duration(record.seconds) and _is_duration(epochs)
-                    if record.status == DONE and not arguments.get("resume") and known:
+                    measured = _is_duration(record.seconds) and _is_duration(epochs)
+                    if record.status == DONE and not arguments.get("resume") and measured:
                         self.speeds.learn(recipe, *_counts(recipe, summary), epochs=epochs, whole=record.seconds)
-                except WorkbenchError:  # the record is gone, or no record any more
+                except WorkbenchError:  # the record was deleted or cannot be read
                     pass
                 finally:
                     with self._lock:
@@ -263,7 +263,7 @@ class Trainer:
         return one
 
     def _evaluate_stopped(self, run: Run, data: str) -> None:
-        """A stopped run keeps its best epoch: that is evaluated, in the background."""
+        """Evaluate the best epoch of a stopped run in the background."""
         arguments = {"run": str(run.folder), "data": data, "backbones": list(self.settings.train_backbones)}
         with suppress(WorkbenchError):
             job = self._data_jobs.submit(f"{TASKS}:evaluate", arguments, limits=self._data_limits)
@@ -278,13 +278,13 @@ class Trainer:
             thread.start()
 
     def evaluating(self, run: Run) -> bool:
-        """Whether the best epoch of a run that was stopped is being evaluated."""
+        """Returns whether the best epoch of a stopped run is being evaluated."""
         return run.id in self._evaluations
 
     def _cancel_evaluation(self, run: Run) -> None:
-        """Ends such an evaluation, which would hold the run's lock."""
-        if (found := self._evaluations.get(run.id)) is not None:
-            job, thread = found
+        """Cancel the run's background evaluation, which would hold its lock."""
+        if (evaluation := self._evaluations.get(run.id)) is not None:
+            job, thread = evaluation
             job.cancel()
             thread.join(5)
 
@@ -294,5 +294,5 @@ def _is_duration(value: Any) -> bool:
 
 
 def _counts(recipe: Recipe, summary: DataSummary) -> tuple[int, int]:
-    """Training pictures, and validation and test pictures, of a data set's summary."""
+    """Returns the number of training images, and of validation and test images together."""
     return max(1, summary.pictures("train")), summary.pictures("val") + summary.pictures("test")

@@ -1,4 +1,4 @@
-"""One training as both frameworks see it, and the interface that each of them offers."""
+"""The inputs of a training, shared by both frameworks, and the interface that each framework implements."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from lib.train.events import Event
 from lib.train.recipe import Recipe
 from lib.train.trackers import Tracker
 
-BEST = "best.safetensors"  # in a run's folder: the weights of its best epoch
+BEST = "best.safetensors"  # weights of the best epoch, in the run's folder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Training:
     """``pixels`` is uint8 [n, size, size, 3] RGB, ``labels`` int64 [n], ``split`` holds indices into both.
 
-    ``folder`` is the run's: checkpoints and the best weights go there. ``cache`` is the data set's, for features.
-    With ``resume`` a checkpoint in ``folder`` is taken up; without one it begins at epoch 1 all the same.
-    ``backbones`` is what the owner lists beside the registry, ``processes`` how many a launcher started.
+    ``folder`` is the run's and receives the checkpoints and the best weights. ``cache`` is the dataset's, for features. With
+    ``resume``, training continues from the checkpoint in ``folder``, or starts at epoch 1 if there is none. ``backbones``
+    lists those added in the settings, ``processes`` is the world size.
     """
 
     recipe: Recipe
@@ -41,24 +41,26 @@ class Training:
 
 
 class Classifier(Protocol):
-    """A trained network. Both methods take uint8 [n, size, size, 3] RGB and compute in batches."""
+    """A trained network. Inputs are uint8 [n, size, size, 3] RGB and are processed in batches."""
 
     def probabilities(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [n, classes]; rows sum to 1."""
+        """Returns float32 [n, classes]; each row sums to 1."""
 
     def embeddings(self, pixels: np.ndarray) -> np.ndarray:
-        """float32 [n, features]: what the head sees."""
+        """Returns the input of the head, float32 [n, features]."""
 
     def first_layer(self) -> np.ndarray | None:
-        """float32 [filters, height, width, channels] of the first convolution; None without one."""
+        """Returns the first convolution's weights, float32 [filters, height, width, channels], or None without one."""
 
 
 class Framework(Protocol):
-    """A module with these two functions; ``lib/train/frameworks.py`` lists them."""
+    """A module with these two functions; the modules are listed in ``lib/train/frameworks.py``."""
 
     def train(self, training: Training) -> Iterator[Event]:
-        """Yields Built before the first Step. When an Epoch is yielded its checkpoint is on the disk, and BEST where it
-        is the best so far."""
+        """Train and yield events, Built before the first Step.
+
+        When an Epoch is yielded, its checkpoint is saved, and so is BEST if it is the best so far.
+        """
 
     def load(self, recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> Classifier:
-        """The network with the weights of ``folder/BEST``. Raises JobFailed where the run has none (yet)."""
+        """Returns the network with the weights of ``folder/BEST``. Raises JobFailed if the run has none (yet)."""

@@ -1,6 +1,7 @@
-"""The Gradio API and MCP tools: convert, describe_source, conversions.
+"""Gradio API endpoints and MCP tools: convert, describe_source, conversions.
 
-Each is a generator, so that it ends with its client: dicts with ``progress`` come before the answer.
+``convert`` and ``describe_source`` are generators, so that a job stops when its client disconnects. They yield dicts with
+``progress`` before the answer.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ Answers = AsyncIterator[dict[str, Any]]
 
 
 class OneOrMore(ListFiles):
-    """A list of files; a single one counts as a list of one."""
+    """A list of files that also accepts a single file."""
 
     @model_validator(mode="before")
     @classmethod
@@ -41,7 +42,7 @@ class OneOrMore(ListFiles):
 
 
 def build(converter: Converter, folders: Folders) -> None:
-    """Hidden components: they give each endpoint its names, types and defaults."""
+    """Add the endpoints. Hidden components define the names, types and defaults of their parameters."""
 
     async def convert(
         file: list[str] | None = None, source: str = "", target: str = "", options: dict[str, Any] | None = None
@@ -64,13 +65,13 @@ def build(converter: Converter, folders: Folders) -> None:
         try:
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
-            given = subject.source(file, source)
-            chosen = from_client(options, given.files, specs(await asyncio.to_thread(converter.conversions)))
-            if name := subject.misplaced_file(given.files):
+            inputs = subject.source(file, source)
+            parsed = from_client(options, inputs.files, specs(await asyncio.to_thread(converter.conversions)))
+            if name := subject.misplaced_file(inputs.files):
                 raise InvalidFile(
                     f'{name!r} is not part of this model. To use it as samples: options={{"samples": "{name}"}}.'
                 )
-            async with aclosing(follow_job(converter.convert(given, target, chosen, Path(folder)))) as events:
+            async with aclosing(follow_job(converter.convert(inputs, target, parsed, Path(folder)))) as events:
                 async for event in events:
                     if isinstance(event, Result):
                         yield event.value["artifact"], event.value["report"]  # gradio copies the file to its own cache
@@ -111,18 +112,22 @@ def build(converter: Converter, folders: Folders) -> None:
         file.data_model = OneOrMore
         inline(file)
         source = gr.Textbox("", label="source")
-        # its list is the schema's enum; what is not in it is refused with the reason by the converter
+        # choices become the schema's enum; other values reach the converter, which rejects them with a reason
         targets = sorted({row["target"] for row in table()})
         target = gr.Dropdown(targets, value=None, label="target", allow_custom_value=True)
         options, report = gr.JSON({}, label="options"), gr.JSON(label="report")
-        options.api_info = lambda: OPTIONS_SCHEMA  # gradio's own is no valid JSON schema
-        about, made, rows = gr.JSON(label="description"), gr.File(label="artifact"), gr.JSON(label="conversions")
-        doors = (
-            (convert, [file, source, target, options], [made, report]),
-            (describe_source, [file, source], about),
-            (conversions, None, rows),
+        options.api_info = lambda: OPTIONS_SCHEMA  # gradio's default is not a valid JSON schema
+        description, artifact, conversions_json = (
+            gr.JSON(label="description"),
+            gr.File(label="artifact"),
+            gr.JSON(label="conversions"),
         )
-        for function, given, answers in doors:
+        endpoints = (
+            (convert, [file, source, target, options], [artifact, report]),
+            (describe_source, [file, source], description),
+            (conversions, None, conversions_json),
+        )
+        for function, inputs, answers in endpoints:
             gr.Button(function.__name__).click(
-                function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+                function, inputs, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
             )

@@ -1,4 +1,4 @@
-"""The converter tab. Runs alone, too: ``python spaces/convert/app.py``."""
+"""The converter tab. Also runs standalone: ``python spaces/convert/app.py``."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(next(p for p in here.parents if (p / "lib").is_dir())))
     from web.shell import main
 
-    sys.exit(main([here.parent]))  # which loads this file once more, as a package
+    sys.exit(main([here.parent]))  # loads this file again, as part of a package
 
 from typing import Any
 
@@ -23,7 +23,7 @@ from . import api, page, rest, view
 
 
 class Convert:
-    """The converter with its doors: the page, the Gradio API, REST."""
+    """Exposes the converter through the page, the Gradio API and REST."""
 
     title = "Convert"
     slug = "convert"

@@ -1,4 +1,4 @@
-"""Figures as words. None, and whatever is no number, is a dash."""
+"""Format numbers for display. A missing value is shown as a dash."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def ms(value: float | None) -> str:
 
 
 def speed(ratio: float | None) -> str:
-    """Of a latency after / before: ``35× faster``; "" for none."""
+    """Format a ratio of latencies, after / before, such as ``35× faster``. Returns "" for None or 0."""
     if not ratio:
         return ""
     if 0.9 < ratio < 1.1:
@@ -45,7 +45,7 @@ def speed(ratio: float | None) -> str:
 
 
 def size(ratio: float | None) -> str:
-    """Of bytes after / before: ``50 % smaller``."""
+    """Format a ratio of sizes, after / before, such as ``50 % smaller``. Returns "" for None or 0."""
     if not ratio:
         return ""
     if 0.98 < ratio < 1.02:

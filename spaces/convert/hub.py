@@ -1,6 +1,6 @@
-"""Pushes a result to the Hub with the visitor's own token: a new repository, or a pull request to an existing one.
+"""Push a result to the Hub with the visitor's token, as a new repository or a pull request to an existing one.
 
-The token is the visitor's secret: it is never stored and never part of a message.
+The token is never stored and never part of a message.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ FRONT = "---\ntags:\n- model-workbench\n- {format}\n---\n\n"
 
 
 def can_sign_in() -> bool:
-    """True on a Space whose card says ``hf_oauth: true``, if the packages that gradio's sign-in imports are installed."""
-    there = all(importlib.util.find_spec(name) for name in ("authlib", "itsdangerous"))
-    return oauth.get_space() is not None and bool(oauth.OAUTH_CLIENT_ID) and there
+    """Return True on a Space with ``hf_oauth: true`` if the packages that gradio's sign-in imports are installed."""
+    installed = all(importlib.util.find_spec(name) for name in ("authlib", "itsdangerous"))
+    return oauth.get_space() is not None and bool(oauth.OAUTH_CLIENT_ID) and installed
 
 
 def push(
@@ -44,9 +44,9 @@ def push(
     anyway: bool = False,
     endpoint: str | None = None,
 ) -> str:
-    """Uploads the package's files into ``folder`` of ``repository``; the address of the repository or pull request.
+    """Upload the package's files into ``folder`` of ``repository``. Returns the URL of the repository or pull request.
 
-    Blocks until the Hub has them. Only what is proven goes, unless ``anyway``. Raises InvalidValue or JobFailed.
+    Blocks until the upload ends. Only proven results are pushed, unless ``anyway``. Raises InvalidValue or JobFailed.
     """
     if outcome is None or outcome.package is None:
         raise JobFailed("There is no result to push. Convert a model first; a withheld file is not pushed.")
@@ -58,23 +58,23 @@ def push(
     if how not in (NEW, PULL):
         raise InvalidValue("how", how, f"{NEW}, {PULL}")
     secret = token if isinstance(token, str) else token.token
-    name, place = _repository(repository), _folder(folder)
-    api, made = HfApi(endpoint=endpoint, token=secret, library_name="model-workbench"), False
+    name, prefix = _repository(repository), _folder(folder)
+    api, created = HfApi(endpoint=endpoint, token=secret, library_name="model-workbench"), False
     try:
         with tempfile.TemporaryDirectory(prefix="workbench-push-") as home:
             files = _unpacked(outcome, Path(home))
             if how == NEW:
-                api.create_repo(name, private=private)  # one that exists already is an error: it may hold other work
-                made = True
-            adds = [CommitOperationAdd(f"{place}{path}", file) for path, file in files.items()]
-            done = api.create_commit(name, adds, commit_message=_title(outcome), create_pr=how == PULL)
-        return str(done.pr_url or f"{api.endpoint}/{name}")
+                api.create_repo(name, private=private)  # fails if it exists: it may hold other work
+                created = True
+            operations = [CommitOperationAdd(f"{prefix}{path}", file) for path, file in files.items()]
+            commit = api.create_commit(name, operations, commit_message=_title(outcome), create_pr=how == PULL)
+        return str(commit.pr_url or f"{api.endpoint}/{name}")
     except WorkbenchError:
         raise
-    except Exception as error:  # also a lost connection, a refused card …
-        words = _message(error, name, how)
-        # none of the error's own words, nor it as a cause: they may hold what was sent, the token with it
-        raise JobFailed(f"{words} The repository {name} was created and is empty." if made else words) from None
+    except Exception as error:  # also a lost connection, a rejected model card …
+        message = _message(error, name, how)
+        # neither the error's message nor its cause: they may contain the request, including the token
+        raise JobFailed(f"{message} The repository {name} was created and is empty." if created else message) from None
 
 
 def _repository(text: str | None) -> str:
@@ -89,7 +89,7 @@ def _repository(text: str | None) -> str:
 
 
 def _folder(text: str | None) -> str:
-    """The folder with a slash at its end; "" for the top level."""
+    """Return the folder with a trailing slash, or "" for the top level. Raises InvalidValue."""
     name = (text or "").strip().strip("/")
     if name and (len(name) > 100 or not FOLDER.fullmatch(name)):
         raise InvalidValue("folder", name, "a plain name such as onnx-fp16, or nothing for the top level of the repository")
@@ -97,12 +97,12 @@ def _folder(text: str | None) -> str:
 
 
 def _unpacked(outcome: Outcome, home: Path) -> dict[str, Path]:
-    """Extracts the package into ``home``; its files by name. Its names are checked although it was packed here."""
+    """Extract the package into ``home``. Returns its files by name; the model card gets front matter if it has none."""
     assert outcome.package is not None
     with zipfile.ZipFile(outcome.package) as archive:
         names = [n for n in archive.namelist() if not n.endswith("/")]
         for name in names:
-            archive.extract(name, home)  # which drops "..", drives and leading slashes
+            archive.extract(name, home)  # drops "..", drives and leading slashes
     files = {name: home / name for name in names if (home / name).is_file()}
     if (card := files.get("README.md")) is not None:
         text = card.read_text(encoding="utf-8")
@@ -118,11 +118,11 @@ def _title(outcome: Outcome) -> str:
 
 
 def _message(error: Exception, name: str, how: str) -> str:
-    """What to tell the visitor, by HTTP status."""
+    """Return the message for the visitor, by HTTP status."""
     response = error.response if isinstance(error, HfHubHTTPError) else None
     if response is None:
         return f"The push to {name} failed ({type(error).__name__}). Please try again."
-    words = {
+    messages = {
         401: "The Hub does not accept your sign-in any more. Sign out and in again.",
         403: f"You may not write to {name}. Choose a repository of yours, or open a pull request instead.",
         404: f"There is no repository {name} that you can see. Check its name, or make a new repository.",
@@ -131,6 +131,6 @@ def _message(error: Exception, name: str, how: str) -> str:
     }
     if response.status_code == 403 and how == PULL:
         return f"{name} takes no pull request from you: its owner may have closed its community tab."
-    return words.get(
+    return messages.get(
         response.status_code, f"The Hub answered with an error ({response.status_code}). Please try again later."
     )

@@ -1,4 +1,4 @@
-"""Parses options of a conversion from a client's JSON, a query string or a form. Runs nothing."""
+"""Parse the options of a conversion from a client's JSON, a query string or a form."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from lib.errors import InvalidValue
 from lib.model_inputs.preprocessing import parse
 
 YES, NO = {"1", "true", "yes", "on"}, {"0", "false", "no", "off", ""}
-SAMPLES = "samples"  # the option that is a file for every route
-# for programs; gradio reads no list of types
+SAMPLES = "samples"  # the option that is a file on every route
+# JSON schema for API clients; gradio does not support lists of types
 OPTIONS_SCHEMA: dict[str, Any] = {
     "type": "object",
     "description": "Options of the conversion, by name",
@@ -40,18 +40,19 @@ OPTIONS_SCHEMA: dict[str, Any] = {
     "additionalProperties": True,
 }
 
-Specs = dict[str, dict[str, Any]]  # an option's name -> how the registry describes it
+Specs = dict[str, dict[str, Any]]  # an option's name -> its description from the registry
 
 
 def specs(rows: Iterable[dict[str, Any]]) -> Specs:
-    """Every option that some conversion takes."""
+    """Return the options of all conversions by name, without those of the proof."""
     return {o["name"]: o for row in rows for o in row["options"] if o["name"] not in OF_THE_PROOF}
 
 
 def from_client(options: Any, files: dict[str, Path], known: Specs) -> dict[str, Any]:
-    """Options of an API call. A file is named by what it is called among the uploads, from which it is taken out.
+    """Parse the options of an API call. An option that is a file holds the name of an upload, which is removed from
+    ``files``.
 
-    Never a path: a client could name any file of this machine. Raises InvalidValue.
+    Paths are not accepted: a client could name any file of this machine. Raises InvalidValue.
     """
     if isinstance(options, str):
         try:
@@ -60,20 +61,20 @@ def from_client(options: Any, files: dict[str, Path], known: Specs) -> dict[str,
             raise InvalidValue("options", options, 'an object such as {"opset": 18}') from None
     if options is not None and not isinstance(options, dict):
         raise InvalidValue("options", options, 'an object such as {"opset": 18}')
-    out = dict(options or {})
-    if isinstance(out.get("seeds"), str):
-        out["seeds"] = seeds(out["seeds"])
-    if isinstance(out.get("preprocessing"), str):
-        out["preprocessing"] = preprocessing(out["preprocessing"])
-    for name, value in out.items():
+    parsed = dict(options or {})
+    if isinstance(parsed.get("seeds"), str):
+        parsed["seeds"] = seeds(parsed["seeds"])
+    if isinstance(parsed.get("preprocessing"), str):
+        parsed["preprocessing"] = preprocessing(parsed["preprocessing"])
+    for name, value in parsed.items():
         if is_file(name, known) and value is not None:
             if not isinstance(value, str) or value not in files:
                 raise InvalidValue(name, value, "the name of one of the uploaded files")
-            out[name] = str(files[value])
-    for path in [v for name, v in out.items() if is_file(name, known)]:
+            parsed[name] = str(files[value])
+    for path in [v for name, v in parsed.items() if is_file(name, known)]:
         for name in [n for n, p in files.items() if str(p) == path]:
             del files[name]
-    return out
+    return parsed
 
 
 def is_file(name: str, known: Specs) -> bool:
@@ -81,12 +82,12 @@ def is_file(name: str, known: Specs) -> bool:
 
 
 def from_query(query: dict[str, str], known: Specs) -> dict[str, Any]:
-    """Options as they stand in an address: ``opset=18&anyway=1&seeds=1,2,3``. Raises InvalidValue."""
+    """Parse the options in a query string, such as ``opset=18&anyway=1&seeds=1,2,3``. Raises InvalidValue."""
     return {name: _typed(name, text, known.get(name, {})) for name, text in query.items()}
 
 
 def seeds(text: str | None) -> list[int] | None:
-    """``1, 2, 3`` → [1, 2, 3]; None for nothing. Raises InvalidValue."""
+    """Parse seeds: ``1, 2, 3`` → [1, 2, 3]. Returns None for an empty text. Raises InvalidValue."""
     if not (text or "").strip():
         return None
     try:
@@ -96,7 +97,10 @@ def seeds(text: str | None) -> list[int] | None:
 
 
 def preprocessing(text: str | None) -> dict[str, Any] | None:
-    """``size=224, normalization=imagenet``, or the same as JSON; None for nothing. Raises InvalidValue."""
+    """Parse preprocessing, such as ``size=224, normalization=imagenet`` or the same as JSON.
+
+    Returns None for an empty text. Raises InvalidValue.
+    """
     return parse(text) or None
 
 

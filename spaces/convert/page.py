@@ -1,4 +1,4 @@
-"""The tab's page: its parts side by side."""
+"""Layout of the tab's page."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from .page_target import Targets
 
 
 def build(converter: Converter, folders: Folders, visit: Visit) -> tuple[Opener, Offer]:
-    """The way in for ONNX files of another tab, and the offer of ONNX results to others, are returned."""
+    """Build the page. Returns the opener for ONNX files from other tabs and the offer of ONNX results to them."""
     shared = Shared(converter, folders, visit)
     with gr.Row(elem_classes="mw-columns"):
         with gr.Column(scale=4, min_width=300):
             source = Source(shared)
         with gr.Column(scale=7, min_width=320):
             source.build_card()
-    with gr.Column(visible=False) as place:
+    with gr.Column(visible=False) as model_column:
         with gr.Row(elem_classes="mw-columns"):
             with gr.Column(scale=5, min_width=300):
                 targets = Targets(shared)
@@ -44,9 +44,9 @@ def build(converter: Converter, folders: Folders, visit: Visit) -> tuple[Opener,
         result.build_details()
     if hub.can_sign_in():
         page_push.build(shared)
-    with gr.Accordion("Everything this installation can convert", open=False) as everything:
-        table = Html(padding=False, elem_id="convert-table")
-    everything.expand(lambda: view_target.conversion_table(converter.conversions()), None, table, **QUIET)
-    page = Page(shared, source, targets, options, inputs, result, start, place)
+    with gr.Accordion("Everything this installation can convert", open=False) as conversions:
+        conversions_table = Html(padding=False, elem_id="convert-table")
+    conversions.expand(lambda: view_target.conversion_table(converter.conversions()), None, conversions_table, **QUIET)
+    page = Page(shared, source, targets, options, inputs, result, start, model_column)
     Run(page)
     return Opener("onnx", page.open_handed), result.offer

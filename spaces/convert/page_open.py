@@ -1,4 +1,4 @@
-"""Opens and describes a source on the page and shows its targets and options. Each part of the page renders itself."""
+"""Open and describe a source on the page and show its targets and options. Each part of the page renders itself."""
 
 from __future__ import annotations
 
@@ -57,75 +57,75 @@ class Page:
         self._connect()
 
     def show_target(self, state: TabState, choice: str | None, kept: dict[str, Any] | None = None) -> Updates:
-        """The route to the target, and the options of that route."""
+        """Return the updates for the route to the target and its options."""
         target = state.opened.target(choice)
-        shown = self.options.show(target, kept) | self.targets.route(state.opened, choice, state.samples is not None)
+        updates = self.options.show(target, kept) | self.targets.route(state.opened, choice, state.samples is not None)
         if target and target.get("precision") == "int8" and state.opened.about.get("inputs"):
-            shown[self.inputs.samples] = gr.Accordion(open=True)
-        return shown | {self.start: gr.Button("Convert", interactive=target is not None)}
+            updates[self.inputs.samples] = gr.Accordion(open=True)
+        return updates | {self.start: gr.Button("Convert", interactive=target is not None)}
 
     def describe(self, state: TabState, choice: str | None, kept: dict[str, Any] | None = None) -> Updates:
-        """The whole page for an opened source, without a result."""
-        now = state.opened
-        parts = self.targets.show(now, choice) | self.inputs.show(now, state.samples) | self.result.no_result()
-        parts |= self.model_source.show(now) | {self.shared.state: state, self.place: gr.Column(visible=True)}
+        """Return the updates of the whole page for an opened source, without a result."""
+        opened = state.opened
+        page_updates = self.targets.show(opened, choice) | self.inputs.show(opened, state.samples) | self.result.no_result()
+        page_updates |= self.model_source.show(opened) | {self.shared.state: state, self.place: gr.Column(visible=True)}
         updates = self.show_target(state, choice, kept)
         if self.inputs.samples in updates:
             updates[self.inputs.samples] = gr.Accordion(visible=True, open=True)
-        return parts | updates
+        return page_updates | updates
 
     def nothing_open(self, card: str) -> Updates:
-        """Nothing is open."""
-        gone = {self.shared.state: None, self.model_source.about: card, self.place: gr.Column(visible=False)}
-        return self.result.no_result() | gone
+        """Return the updates for a page without an open source. ``card`` says why."""
+        cleared = {self.shared.state: None, self.model_source.about: card, self.place: gr.Column(visible=False)}
+        return self.result.no_result() | cleared
 
     async def still_open(self, state: TabState, error: WorkbenchError) -> Updates:
-        """What was open stays, with its results: another file could not be opened."""
-        results, now = state.results, state.opened
-        choice = results.shown if results and results.shown else self.targets.kept({}, now)
-        end = await self.result.show(results) if results else {}
-        still = now.source.name or next(iter(now.source.files), "")
-        about = {self.model_source.about: failed(error, "not opened", still)}
-        return self.describe(state, choice) | self.model_source.restore(now) | end | about
+        """Return the updates that keep the open source and its results when another file could not be opened."""
+        results, opened = state.results, state.opened
+        choice = results.shown if results and results.shown else self.targets.kept({}, opened)
+        result_updates = await self.result.show(results) if results else {}
+        name = opened.source.name or next(iter(opened.source.files), "")
+        message = {self.model_source.about: failed(error, "not opened", name)}
+        return self.describe(state, choice) | self.model_source.restore(opened) | result_updates | message
 
     async def open(
         self, paths: list[str] | None, called: str | None, before: TabState | None, fresh: str, http: gr.Request,
         samples: Samples | None = None,
     ) -> Values:  # fmt: skip
-        """``fresh``: what the visitor has just given: "files", "name" or "example"; ``before``: what is open."""
+        """Open a source. ``fresh``: the input that changed, "files", "name" or "example"; ``before``: the open state."""
         shared = self.shared
         shared.under_way.stop(http)
-        paths, called, again = self.model_source.resolve(paths, called, fresh)
+        paths, called, box_updates = self.model_source.resolve(paths, called, fresh)
         if not paths and not (called or "").strip():
             shared.visit.keep(http, None)
-            yield self.nothing_open(idle(view.IDLE)) | again
+            yield self.nothing_open(idle(view.IDLE)) | box_updates
             return
         try:
             model = source(paths, called)
             if name := misplaced_file(model.files):
                 raise InvalidFile(f"{name!r} is not part of this model. Remove it, and add samples once the model is open.")
-            asked = shared.under_way.follow("look", lambda: shared.converter.describe(model), http)
-            async with aclosing(asked) as events:
+            job_events = shared.under_way.follow("look", lambda: shared.converter.describe(model), http)
+            async with aclosing(job_events) as events:
                 async for event in events:
                     if not isinstance(event, Ending):
                         yield self.nothing_open(progress(event.stage, event.share))
                         continue
                     state = TabState(Opened(model, event.value), samples=samples)
                     shared.visit.keep(http, state)
-                    yield self.describe(state, self.targets.kept({}, state.opened)) | again
+                    yield self.describe(state, self.targets.kept({}, state.opened)) | box_updates
                     if samples is not None:
-                        async with aclosing(self.inputs.preview_samples(state, None, http)) as seen:
-                            async for values in seen:
+                        async with aclosing(self.inputs.preview_samples(state, None, http)) as previews:
+                            async for values in previews:
                                 yield values
         except WorkbenchError as error:
             if before is not None and before.there():
                 yield await self.still_open(before, error)
                 return
             shared.visit.keep(http, None)
-            yield self.nothing_open(failed(error, "not opened")) | again
+            yield self.nothing_open(failed(error, "not opened")) | box_updates
 
     def open_handed(self, after: Any, paths: gr.State) -> None:
-        """Wires the files of another tab (``web/handover.py``)."""
+        """Connect the handler for files from another tab (``web/handover.py``)."""
 
         async def look_at_handed(found: list[str], before: TabState | None, http: gr.Request) -> Values:
             model, samples = await self.model_source.from_other_tab(found)
@@ -142,24 +142,24 @@ class Page:
             async def open_it(
                 paths: list[str] | None, called: str | None, before: TabState | None, http: gr.Request
             ) -> Values:
-                async with aclosing(self.open(paths, called, before, fresh, http)) as found:
-                    async for values in found:
+                async with aclosing(self.open(paths, called, before, fresh, http)) as updates:
+                    async for values in updates:
                         yield values
 
             return open_it
 
         async def open_example(chosen: int, before: TabState | None, http: gr.Request) -> Values:
-            async with aclosing(self.open(None, model_source.samples[chosen], before, "example", http)) as found:
-                async for values in found:
+            async with aclosing(self.open(None, model_source.samples[chosen], before, "example", http)) as updates:
+                async for values in updates:
                     yield values
 
         async def use_name(
             paths: list[str] | None, before: TabState | None, event: gr.EventData, http: gr.Request
         ) -> Values:
-            """The architecture that the card offers for a file of weights."""
+            """Open the architecture that the card offers for a file of weights."""
             called = str(getattr(event, "pick", ""))
-            async with aclosing(self.open(paths, called, before, "name", http)) as found:
-                async for values in found:
+            async with aclosing(self.open(paths, called, before, "name", http)) as updates:
+                async for values in updates:
                     yield values | {model_source.name: called}
 
         async def choose(state: TabState | None, choice: str | None) -> Updates:
@@ -169,8 +169,8 @@ class Page:
 
         async def read_samples(data: dict[Any, Any], http: gr.Request) -> Values:
             if (state := data[shared.state]) is not None:
-                async with aclosing(self.inputs.preview_samples(state, data, http)) as seen:
-                    async for values in seen:
+                async with aclosing(self.inputs.preview_samples(state, data, http)) as previews:
+                    async for values in previews:
                         yield values | self.targets.route(state.opened, targets.chosen(data), state.samples is not None)
 
         model = [model_source.files, model_source.name, shared.state]
@@ -185,24 +185,24 @@ class Page:
         shared.on([model_source.examples.click], open_example, [model_source.examples, shared.state], self.everything)
         for radio in targets.groups:
             others = [other for other in targets.groups if other is not radio]
-            # in the browser, at once: a click on Convert may follow
+            # in the browser, so that it takes effect before a click on Convert
             radio.input(None, None, others, js="() => [null, null]", **QUIET)
             radio.input(choose, [shared.state, radio], self.chosen, **QUIET)
-        looked = [self.inputs.preview, self.inputs.pictures, targets.way]
+        sample_outputs = [self.inputs.preview, self.inputs.pictures, targets.way]
         changes = [self.inputs.file.upload, self.inputs.file.clear, *(f.input for f in self.inputs.fields.values())]
-        shared.on(changes, read_samples, self.data, looked)
+        shared.on(changes, read_samples, self.data, sample_outputs)
         shared.stop.click(shared.under_way.stop, None, None, api_visibility="private", queue=False)
         shared.visit.restore(self._back, self.everything)
 
     async def _back(self, page: Arrival) -> Updates:
-        """Restores the page after a reload: the source, the chosen target and options, and the results."""
+        """Restore the page after a reload: the source, the chosen target and options, and the results."""
         if page.value is None:
             return {}
         state: TabState = page.value
         if state.samples is not None and not Path(state.samples.path).is_file():
             state.samples = None
         choice = self.targets.kept(page.form, state.opened)
-        end = await self.result.show(state.results) if state.results else {}
+        results = await self.result.show(state.results) if state.results else {}
         if state.unfinished:
-            end = self.result.no_result(view_verdict.interrupted(state.unfinished))
-        return self.describe(state, choice, self.options.kept(page.form)) | self.model_source.restore(state.opened) | end
+            results = self.result.no_result(view_verdict.interrupted(state.unfinished))
+        return self.describe(state, choice, self.options.kept(page.form)) | self.model_source.restore(state.opened) | results

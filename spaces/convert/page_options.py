@@ -1,4 +1,4 @@
-"""Options of a route as widgets. There is one widget for each option of any conversion; a route shows its own."""
+"""Widgets for the options of a route. There is one widget per option of any conversion; a route shows only its own."""
 
 from __future__ import annotations
 
@@ -21,22 +21,22 @@ class Options:
         shared.visit.form(**plain)
 
     def show(self, target: dict[str, Any] | None, kept: dict[str, Any] | None = None) -> Updates:
-        """Shows the options of the target's route with the values in ``kept``, or their defaults."""
-        wanted: Specs = {o["name"]: o for o in (target or {}).get("options", [])}
-        return {w: _update(wanted.get(o), self.known[o], (kept or {}).get(o)) for o, w in self.widgets.items()}
+        """Return the updates that show the options of the target's route with the values in ``kept`` or their defaults."""
+        route_options: Specs = {o["name"]: o for o in (target or {}).get("options", [])}
+        return {w: _update(route_options.get(o), self.known[o], (kept or {}).get(o)) for o, w in self.widgets.items()}
 
     def kept(self, form: dict[str, Any]) -> dict[str, Any]:
         return {name: form.get(f"{FIELD}{name}") for name in self.widgets}
 
     def values(self, target: dict[str, Any], data: dict[Any, Any]) -> dict[str, Any]:
-        """Values of the target's options that are set, that is neither None nor ""."""
-        wanted = {o["name"] for o in target.get("options", [])}
-        found = {name: data[widget] for name, widget in self.widgets.items() if name in wanted}
-        return {name: value for name, value in found.items() if value is not None and value != ""}
+        """Return the values of the target's options that are neither None nor ""."""
+        names = {o["name"] for o in target.get("options", [])}
+        values = {name: data[widget] for name, widget in self.widgets.items() if name in names}
+        return {name: value for name, value in values.items() if value is not None and value != ""}
 
 
 def _widget(spec: dict[str, Any]) -> Any:
-    """Hidden until a route has this option."""
+    """Return the widget of an option. It is hidden until a route has the option."""
     if spec["kind"] == "bool":
         return gr.Checkbox(label=spec["title"], visible=False)
     if spec["kind"] == "int":
@@ -49,17 +49,20 @@ def _widget(spec: dict[str, Any]) -> Any:
 
 
 def _update(spec: dict[str, Any] | None, known: dict[str, Any], kept: Any = None) -> Any:
-    """The widget for ``spec``; None hides it. Options of one name may differ in kind: the first one's kind counts."""
+    """Return the update that shows the widget for ``spec`` or hides it for None.
+
+    The widget has the kind of ``known``. An option of the same name but another kind is hidden.
+    """
     if spec is None or spec["kind"] != known["kind"]:
         return gr.update(visible=False, value=None)
-    same = {"visible": True, "value": kept if _takes(spec, kept) else spec["default"], "label": spec["title"]}
+    properties = {"visible": True, "value": kept if _takes(spec, kept) else spec["default"], "label": spec["title"]}
     if spec["kind"] == "int":
-        return gr.update(**same, info=f"{spec['low']} to {spec['high']}")
-    return gr.update(**same, choices=list(spec["choices"])) if spec["kind"] == "choice" else gr.update(**same)
+        return gr.update(**properties, info=f"{spec['low']} to {spec['high']}")
+    return gr.update(**properties, choices=list(spec["choices"])) if spec["kind"] == "choice" else gr.update(**properties)
 
 
 def _takes(spec: dict[str, Any], value: Any) -> bool:
-    """Whether the option may have this value from the browser's saved form."""
+    """Return whether ``value``, from the browser's saved form, is valid for the option."""
     if spec["kind"] == "int":
         return isinstance(value, int) and not isinstance(value, bool) and spec["low"] <= value <= spec["high"]
     if spec["kind"] == "choice":

@@ -1,4 +1,4 @@
-"""Results of a conversion: verdict, remedies, files and details; for several targets also a table."""
+"""The result part of the page: verdict, remedies, files and details, and a table for several targets."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ MAX_REMEDIES = 4
 
 
 class Result:
-    """``build`` puts verdict and files into one column, ``build_details`` the tables under both."""
+    """The verdict and files are rendered where it is created, the detail tables by ``build_details``."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
@@ -58,79 +58,82 @@ class Result:
         self.outputs.append(self.report)
 
     def no_result(self, words: str = "") -> Updates:
-        """Hides the result. ``words`` is shown in its place: progress or an error."""
+        """Return the updates that hide the result. ``words``: progress or an error, shown in its place."""
         hidden: Updates = {self.downloads: gr.Row(visible=False), self.remedies_column: gr.Column(visible=False)}
         return hidden | {self.table: "", self.verdict: words, self.details: gr.Tabs(visible=False)}
 
     async def show_for_target(self, results: Results | None, choice: str | None) -> Updates:
-        """After the choice of another target: shows its result. If it has none, the old result is dimmed and its files
-        are hidden, so that nobody takes it for the new target's."""
-        end = results.open if results else None
-        if results is None or end is None:
+        """Return the updates after another target was chosen.
+
+        They show its result. If it has none, they dim the old result and hide its files, so that it is not mistaken for
+        the new target's.
+        """
+        outcome = results.open if results else None
+        if results is None or outcome is None:
             return {}
         if choice in results.outcomes:
             results.shown = choice
             return await self.show(results)
         hidden: Updates = {self.downloads: gr.Row(visible=False), self.remedies_column: gr.Column(visible=False)}
-        return hidden | {self.verdict: view_verdict.verdict(end, stale=True), self.details: gr.Tabs(visible=False)}
+        return hidden | {self.verdict: view_verdict.verdict(outcome, stale=True), self.details: gr.Tabs(visible=False)}
 
     async def show(self, results: Results) -> Updates:
-        """The result that is open, and the table if there are several."""
+        """Return the updates for the open result, and for the table if there are several."""
         several = len(results.outcomes) + len(results.errors) > 1
         table = view_verdict.several(results, await asyncio.to_thread(_links, results)) if several else ""
         if results.open is None:
-            words = "" if several else failed(*results.errors.values(), "not converted")
-            return self.no_result(words) | {self.table: table}
+            message = "" if several else failed(*results.errors.values(), "not converted")
+            return self.no_result(message) | {self.table: table}
         return await asyncio.to_thread(self._open, results.open) | {self.table: table}
 
     def _open(self, end: Outcome) -> Updates:
-        found = end.report
-        takes = bool(self.offer.taken and end.files_to_inspect())
-        layers = view_details.layers(found)
-        words = ("Download anyway", "stop") if end.withheld else ("Download the model", "primary")
+        report = end.report
+        can_inspect = bool(self.offer.taken and end.files_to_inspect())
+        layers = view_details.layers(report)
+        button_style = ("Download anyway", "stop") if end.withheld else ("Download the model", "primary")
         return self._remedies(end) | {
             self.verdict: view_verdict.verdict(end),
             self.downloads: gr.Row(visible=end.path("artifact") is not None),
-            self.artifact: gr.DownloadButton(words[0], variant=words[1], value=end.path("artifact")),
+            self.artifact: gr.DownloadButton(button_style[0], variant=button_style[1], value=end.path("artifact")),
             self.package: gr.DownloadButton(value=end.path("package")),
-            self.look_inside: gr.Button(visible=takes),
+            self.look_inside: gr.Button(visible=can_inspect),
             self.details: gr.Tabs(visible=True),
-            self.errors: view_details.outputs(found),
+            self.errors: view_details.outputs(report),
             self.layers_tab: gr.Tab(visible=bool(layers)),
             self.layers: layers,
-            self.steps: view_details.steps(found),
-            self.sizes: view_details.sizes(found),
-            self.messages: view_details.messages(found),
-            self.report: found,
+            self.steps: view_details.steps(report),
+            self.sizes: view_details.sizes(report),
+            self.messages: view_details.messages(report),
+            self.report: report,
         }
 
     def _remedies(self, end: Outcome) -> Updates:
-        found = remedies(end)
-        shown: Updates = {self.remedies_column: gr.Column(visible=bool(found))}
+        rows = remedies(end)
+        updates: Updates = {self.remedies_column: gr.Column(visible=bool(rows))}
         for k, button in enumerate(self.remedies):
-            shown[button] = gr.Button(found[k]["text"] if k < len(found) else "", visible=k < len(found))
-        return shown
+            updates[button] = gr.Button(rows[k]["text"] if k < len(rows) else "", visible=k < len(rows))
+        return updates
 
 
 def remedies(end: Outcome) -> list[dict[str, Any]]:
-    """The remedies that a click can try."""
+    """Return the remedies that a click can try."""
     return [r for r in end.report.get("remedies") or [] if r.get("options") or r.get("target")][:MAX_REMEDIES]
 
 
 def _links(results: Results) -> dict[str, str]:
-    """Addresses of the files by target. Copies in gradio's upload folder, which gradio serves and cleans up."""
+    """Return the URLs of the files by target. Copies in gradio's upload folder, which gradio serves and cleans up."""
     from gradio.utils import get_upload_folder
 
-    out = {}
-    for target, one in results.outcomes.items():
-        if (path := one.path("artifact")) is not None:
-            out[target] = f"./gradio_api/file={quote(save_file_to_cache(path, get_upload_folder()))}"
-    return out
+    urls = {}
+    for target, outcome in results.outcomes.items():
+        if (path := outcome.path("artifact")) is not None:
+            urls[target] = f"./gradio_api/file={quote(save_file_to_cache(path, get_upload_folder()))}"
+    return urls
 
 
 def _files_to_inspect(state: TabState | None) -> list[str]:
-    end = state.results.open if state and state.results else None
-    found = end.files_to_inspect() if end is not None else []
-    if not found:
+    outcome = state.results.open if state and state.results else None
+    paths = outcome.files_to_inspect() if outcome is not None else []
+    if not paths:
         raise gr.Error("There is no result to open. Convert again.", print_exception=False)
-    return found
+    return paths

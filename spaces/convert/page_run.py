@@ -1,4 +1,4 @@
-"""From the click on Convert to the verdict: one target or several, with elapsed time; and a remedy tried by a click."""
+"""Run conversions: one or several targets with the elapsed time, or a remedy chosen by a click."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from .subject import Outcome, Results, TabState
 from .view_shared import title
 
 RUNNING = "() => ({ __type__: 'update', value: 'Converting …', interactive: false })"
-READY = "() => ({ __type__: 'update', value: 'Convert', interactive: true })"  # whatever went wrong
+READY = "() => ({ __type__: 'update', value: 'Convert', interactive: true })"  # also after an error
 
 
 class Run:
@@ -44,30 +44,31 @@ class Run:
         page.result.table.click(self.pick, [self.shared.state], page.outcome, **QUIET)
 
     async def go(self, data: dict[Any, Any], http: gr.Request) -> Values:
-        """gradio names endpoints by their functions, and /convert is the API's."""
+        """Convert to the chosen targets. Not named ``convert``: gradio names endpoints after functions, and the API has
+        /convert."""
         state, targets = require_open(data[self.shared.state]), self.page.targets
         several = dict.fromkeys([targets.chosen(data), *(data[targets.also] or [])])
-        wanted = [target for target in several if target and state.opened.target(target)]
-        if not wanted:
+        valid_targets = [target for target in several if target and state.opened.target(target)]
+        if not valid_targets:
             raise gr.Error("Choose a target first.", print_exception=False)
-        async with aclosing(self.run(state, wanted, data, {}, http)) as found:
-            async for values in found:
+        async with aclosing(self.run(state, valid_targets, data, {}, http)) as updates:
+            async for values in updates:
                 yield values
 
     def _remedy(self, k: int) -> Callable[..., Values]:
         async def try_it(data: dict[Any, Any], http: gr.Request) -> Values:
             state = require_open(data[self.shared.state])
-            end = state.results.open if state.results else None
-            found = remedies(end) if end is not None else []
-            if end is None or k >= len(found):
+            outcome = state.results.open if state.results else None
+            rows = remedies(outcome) if outcome is not None else []
+            if outcome is None or k >= len(rows):
                 raise gr.Error("This result is no longer available. Convert again.", print_exception=False)
-            page, change = self.page, found[k].get("options") or {}
-            target = found[k].get("target") or end.report["target"]["format"]
+            page, change = self.page, rows[k].get("options") or {}
+            target = rows[k].get("target") or outcome.report["target"]["format"]
             yield page.targets.pick(target, state.opened) | page.show_target(state, target, change)
             if "min_agreement" in change:
                 yield {page.inputs.agreement: change["min_agreement"]}
-            async with aclosing(self.run(state, [target], data, change, http)) as again:
-                async for values in again:
+            async with aclosing(self.run(state, [target], data, change, http)) as updates:
+                async for values in updates:
                     yield values
 
         return try_it
@@ -75,7 +76,7 @@ class Run:
     async def run(
         self, state: TabState, targets: list[str], data: dict[Any, Any], change: dict[str, Any], http: gr.Request
     ) -> Values:
-        """Converts to each of ``targets``, with the form's options and ``change``. A new TabState replaces the old one."""
+        """Convert to each of ``targets`` with the form's options and ``change``. A new TabState replaces the old one."""
         page, shared = self.page, self.shared
         samples = page.inputs.read(state.opened, data)
         samples = state.samples if samples == state.samples else samples
@@ -87,7 +88,7 @@ class Run:
         state = TabState(state.opened, samples=samples, unfinished=targets)
         shared.visit.keep(http, state)
         yield {shared.state: state}
-        results, done = Results(shared.folders.new()), False
+        results, finished = Results(shared.folders.new()), False
         try:
             for number, target in enumerate(targets):
                 turn = f"{number + 1} of {len(targets)}: {title(target)}" if len(targets) > 1 else ""
@@ -96,8 +97,8 @@ class Run:
                     async for values in events:
                         yield values
             results.shown = next((target for target in targets if target in results.outcomes), "")
-            done = True
-            # a new one: letting go of the one before must not remove these files
+            finished = True
+            # a new TabState, because closing the previous one must not remove these files
             state = TabState(state.opened, results, samples)
             shared.visit.keep(http, state)
             yield await page.result.show(results) | {shared.state: state}
@@ -105,26 +106,28 @@ class Run:
             state.unfinished = []
             yield page.result.no_result(failed(error, "not converted"))
         finally:
-            if not done:
+            if not finished:
                 await asyncio.to_thread(results.close)
 
     async def _one(
         self, state: TabState, target: str, options: dict[str, Any], results: Results, turn: str, http: gr.Request
     ) -> Values:
-        """Adds its outcome, or its error, to ``results``. Raises Cancelled."""
+        """Convert to ``target`` and add the outcome or the error to ``results``. Raises Cancelled."""
         page, shared = self.page, self.shared
         folder = Path(results.folder) / target
         folder.mkdir()
-        begun, estimate = time.monotonic(), (state.opened.target(target) or {}).get("seconds")
-        ask = shared.converter.convert
+        start_time, estimate = time.monotonic(), (state.opened.target(target) or {}).get("seconds")
+        convert = shared.converter.convert
         try:
-            asked = shared.under_way.follow("convert", lambda: ask(state.opened.source, target, options, folder), http)
-            async with aclosing(asked) as events:
+            job_events = shared.under_way.follow(
+                "convert", lambda: convert(state.opened.source, target, options, folder), http
+            )
+            async with aclosing(job_events) as events:
                 async for event in events:
                     if isinstance(event, Ending):
                         results.outcomes[target] = Outcome.of(str(folder), event.value)
                         return
-                    elapsed = time.monotonic() - begun
+                    elapsed = time.monotonic() - start_time
                     card = view_verdict.running(event.stage, event.share, elapsed, estimate, turn)
                     yield page.result.no_result(card)
         except Cancelled:
@@ -133,7 +136,7 @@ class Run:
             results.errors[target] = error
 
     async def pick(self, state: TabState | None, event: gr.EventData) -> Updates:
-        """Another row of the table."""
+        """Show the result of the table row that was clicked."""
         target = str(getattr(event, "pick", ""))
         results = state.results if state else None
         if state is None or results is None or target not in results.outcomes:

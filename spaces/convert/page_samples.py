@@ -1,4 +1,4 @@
-"""Samples of real inputs with a preview, and settings of the proof: sizes, seeds, minimum agreement."""
+"""The samples of real inputs with a preview, and the settings of the verification: sizes, seeds, minimum agreement."""
 
 from __future__ import annotations
 
@@ -60,9 +60,10 @@ class Inputs:
         shared.visit.form(agreement=self.agreement, seeds=self.seeds)
 
     def show(self, now: Opened, samples: Samples | None = None) -> Updates:
-        """For a source that was just opened: the guessed preprocessing, and no samples but those that came with it."""
+        """Return the updates for a source that was just opened: the guessed preprocessing, and the samples handed over
+        with it, if any."""
         guess = now.about.get("preprocessing")
-        how = (guess or {}) | (samples.preprocessing if samples else {})
+        preprocessing = (guess or {}) | (samples.preprocessing if samples else {})
         dims = dict.fromkeys(d for v in now.about.get("inputs", []) for d in v["shape"] if isinstance(d, str))
         return {
             self.samples: gr.Accordion(visible=bool(now.about.get("inputs")), open=samples is not None),
@@ -75,10 +76,10 @@ class Inputs:
                 placeholder=", ".join(f"{d}=…" for d in dims)[:80],
                 info=f"{', '.join(dims)[:200]}: found automatically where you give none",
             ),
-        } | {field: _text(how.get(name)) for name, field in self.fields.items()}
+        } | {field: _text(preprocessing.get(name)) for name, field in self.fields.items()}
 
     def read(self, now: Opened, data: dict[Any, Any]) -> Samples | None:
-        """The samples in the form, with the fields of the preprocessing that differ from the guess."""
+        """Return the samples in the form, with the preprocessing fields that differ from the guess."""
         path = data[self.file]
         if not path:
             return None
@@ -87,20 +88,20 @@ class Inputs:
         return Samples(path, {k: v for k, v in values.items() if v and v != _text(guess.get(k))})
 
     def options(self, samples: Samples | None, data: dict[Any, Any]) -> dict[str, Any]:
-        """The options of the proof. Raises InvalidValue."""
-        out: dict[str, Any] = {"min_agreement": data[self.agreement]}
+        """Return the options of the proof. Raises InvalidValue."""
+        options: dict[str, Any] = {"min_agreement": data[self.agreement]}
         if samples is not None:
-            out["samples"] = samples.path
+            options["samples"] = samples.path
             if samples.preprocessing:
-                out["preprocessing"] = samples.preprocessing
+                options["preprocessing"] = samples.preprocessing
         if (data[self.sizes] or "").strip():
-            out["sizes"] = data[self.sizes]
-        if (some := seeds(data[self.seeds])) is not None:
-            out["seeds"] = some
-        return out
+            options["sizes"] = data[self.sizes]
+        if (seed_list := seeds(data[self.seeds])) is not None:
+            options["seeds"] = seed_list
+        return options
 
     async def preview_samples(self, state: TabState, data: dict[Any, Any] | None, http: gr.Request) -> Values:
-        """Reads and shows the samples of ``state``. If ``data`` (the form) is given, they are taken from it first."""
+        """Read and show the samples of ``state``. If ``data``, the form, is not None, they are updated from it first."""
         if data is not None:
             state.samples = self.read(state.opened, data)
         if (samples := state.samples) is None:
@@ -108,16 +109,18 @@ class Inputs:
             return
         try:
             sizes = parse((data or {}).get(self.sizes) or "")
-            path, how = Path(samples.path), samples.preprocessing
-            about = state.opened.about
-            ask = self.shared.converter.preview
-            news = self.shared.under_way.follow("samples", lambda: ask(about, path, how, sizes), http)
-            async with aclosing(news) as events:
+            path, preprocessing = Path(samples.path), samples.preprocessing
+            description = state.opened.about
+            preview = self.shared.converter.preview
+            job_events = self.shared.under_way.follow(
+                "samples", lambda: preview(description, path, preprocessing, sizes), http
+            )
+            async with aclosing(job_events) as events:
                 async for event in events:
                     if isinstance(event, Result):
                         samples.seen = event.value
-                        shown = {self.pictures: gr.Group(visible=_pictures(samples))}
-                        yield shown | {self.preview: view_source.samples(event.value)}
+                        updates = {self.pictures: gr.Group(visible=_pictures(samples))}
+                        yield updates | {self.preview: view_source.samples(event.value)}
                     else:
                         yield {self.preview: progress(event.stage, event.share)}
         except WorkbenchError as error:
@@ -125,10 +128,10 @@ class Inputs:
 
 
 def _pictures(samples: Samples) -> bool:
-    """Whether they are known to be pictures. Arrays need no preprocessing."""
+    """Return whether the samples are known to be pictures. Arrays need no preprocessing."""
     return samples.seen is not None and samples.seen["kind"] == "pictures"
 
 
 def _text(value: Any) -> str | None:
-    """A guessed value as text for its field: [224, 224] -> 224x224."""
+    """Format a guessed value for its field: [224, 224] -> 224x224."""
     return "x".join(map(str, value)) if isinstance(value, list | tuple) else value

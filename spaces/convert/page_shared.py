@@ -1,4 +1,4 @@
-"""What the parts of the page share: the converter, the tab's state, running jobs, and how events are wired."""
+"""What the parts of the page share: the converter, the tab's state, running jobs, and the registration of handlers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .subject import TabState
 Updates = dict[Any, Any]
 Values = AsyncIterator[Updates]
 QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-# scrolls to the verdict card unless it is in view already
+# scrolls to the verdict card unless it is already in view
 SCROLL = """() => setTimeout(() => {
   const card = document.querySelector('#convert-verdict'), box = card?.getBoundingClientRect();
   if (!box?.height || (box.top >= 0 && box.bottom <= innerHeight)) return;
@@ -37,7 +37,7 @@ class Shared:
         self.stop = gr.Button("Stop", variant="stop", interactive=False, scale=1, min_width=70, render=False)
 
     def on(self, triggers: list[Any], fn: Callable[..., Any], given: Any, outputs: Any) -> Any:
-        """A handler that may take a while. The Stop button is enabled meanwhile."""
+        """Register a handler that may take long. The Stop button is enabled while it runs."""
         return listen(self.stop, self.under_way.busy, triggers, fn, given, outputs, **QUIET)
 
 
@@ -46,7 +46,7 @@ def scroll_script(milliseconds: int) -> str:
 
 
 def require_open(state: TabState | None) -> TabState:
-    """Raises gr.Error if no model is open."""
+    """Return ``state``. Raises gr.Error if no model is open."""
     if state is None:
         raise gr.Error("Choose a model first.", print_exception=False)
     return state

@@ -1,4 +1,4 @@
-"""Targets on the page: one choice in three groups, further targets to compare, and the route."""
+"""The target part of the page: one choice in three groups, further targets to compare, and the route."""
 
 from __future__ import annotations
 
@@ -33,26 +33,26 @@ class Targets:
         self.way = Html(padding=False, elem_id="convert-way")
 
     def show(self, now: Opened, choice: str | None) -> Updates:
-        """All targets of ``now``, with ``choice`` selected."""
+        """Return the updates that show all targets of ``now`` and select ``choice``."""
         targets, format = now.about.get("targets", []), now.about["format"]
-        found: Updates = {}
-        for radio, some in zip(self.groups, grouped(targets, format).values(), strict=True):
-            choices = [(view_target.choice(t), t["target"]) for t in some]
-            here = choice if choice in [t["target"] for t in some] else None
-            found[radio] = gr.Radio(choices, value=here, visible=bool(some))
-        every = [(t["title"], t["target"]) for some in grouped(targets, format).values() for t in some]
-        none = "" if targets else idle("This installation cannot convert this model.")
-        return found | {
-            self.several: gr.Accordion(visible=len(every) > 1),
-            self.also: gr.CheckboxGroup(every, value=[]),
-            self.cannot: none + view_target.blocked(now.about.get("blocked") or {}),
+        updates: Updates = {}
+        for radio, group in zip(self.groups, grouped(targets, format).values(), strict=True):
+            choices = [(view_target.choice(t), t["target"]) for t in group]
+            value = choice if choice in [t["target"] for t in group] else None
+            updates[radio] = gr.Radio(choices, value=value, visible=bool(group))
+        all_choices = [(t["title"], t["target"]) for group in grouped(targets, format).values() for t in group]
+        message = "" if targets else idle("This installation cannot convert this model.")
+        return updates | {
+            self.several: gr.Accordion(visible=len(all_choices) > 1),
+            self.also: gr.CheckboxGroup(all_choices, value=[]),
+            self.cannot: message + view_target.blocked(now.about.get("blocked") or {}),
         }
 
     def pick(self, choice: str, now: Opened) -> Updates:
-        """Selects ``choice`` and clears the other groups."""
-        some = grouped(now.about.get("targets", []), now.about["format"]).values()
-        inside = [choice if any(t["target"] == choice for t in group) else None for group in some]
-        return {radio: gr.Radio(value=value) for radio, value in zip(self.groups, inside, strict=True)}
+        """Return the updates that select ``choice`` and clear the other groups."""
+        groups = grouped(now.about.get("targets", []), now.about["format"]).values()
+        values = [choice if any(t["target"] == choice for t in group) else None for group in groups]
+        return {radio: gr.Radio(value=value) for radio, value in zip(self.groups, values, strict=True)}
 
     def route(self, now: Opened, choice: str | None, samples: bool) -> Updates:
         target = now.target(choice)
@@ -62,7 +62,7 @@ class Targets:
         return next((data[radio] for radio in self.groups if data[radio]), None)
 
     def kept(self, form: dict[str, Any], now: Opened) -> str | None:
-        """The target in the browser's saved form if it still is one; else the default."""
+        """Return the target from the browser's saved form if it is still available, else the default."""
         names = [form.get(f"{FIELD}{k}") for k in range(len(GROUPS))]
-        found = next((name for name in names if isinstance(name, str) and now.target(name)), None)
-        return found or first(now.about.get("targets", []))
+        saved = next((name for name in names if isinstance(name, str) and now.target(name)), None)
+        return saved or first(now.about.get("targets", []))

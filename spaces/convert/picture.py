@@ -1,4 +1,4 @@
-"""The errors of a conversion as a picture: bars on a logarithmic axis, in plain HTML that follows the page's colours."""
+"""Bar chart of the errors of a conversion on a logarithmic axis, in HTML that uses the page's colours."""
 
 from __future__ import annotations
 
@@ -12,21 +12,22 @@ from web.html import html, join
 from .figures import number
 
 KINDS = (("max_abs_error", "absolute"), ("range_error", "relative"))
-LOWEST = -9  # the left end, a power of ten; an error of 0 has no bar
-MAX_OUTPUTS = 12  # outputs
-MIN_WIDTH = 0.4  # % of a bar that must be seen
+LOWEST = -9  # power of ten at the left end; an error of 0 has no bar
+MAX_OUTPUTS = 12
+MIN_WIDTH = 0.4  # % of the axis, so that a bar stays visible
 
 
 def errors(outputs: list[dict[str, Any]]) -> Markup:
-    """Of each of the first outputs, absolute and as a share of its largest value; "" where there are no figures."""
-    found = outputs[:MAX_OUTPUTS]
-    high = [o.get(k) for o in found for k, _ in KINDS]
-    right = max(0, *(math.ceil(math.log10(v)) for v in high if v and math.isfinite(v)), 0)
-    rows = join(_row(o, right) for o in found)
+    """Draw the errors of the first outputs, absolute and relative to the largest value. Empty if there are no figures."""
+    shown = outputs[:MAX_OUTPUTS]
+    values = [o.get(k) for o in shown for k, _ in KINDS]
+    right_exponent = max(0, *(math.ceil(math.log10(v)) for v in values if v and math.isfinite(v)), 0)
+    rows = join(_row(o, right_exponent) for o in shown)
     if not rows:
         return Markup()
     marks = join(
-        html('<span style="left:{:.1f}%">1e{:+d}</span>', _share(10.0**p, right), p) for p in range(LOWEST, right + 1, 3)
+        html('<span style="left:{:.1f}%">1e{:+d}</span>', _share(10.0**p, right_exponent), p)
+        for p in range(LOWEST, right_exponent + 1, 3)
     )
     return html(
         '<figure class="mw-errors" aria-label="Largest error of each output, logarithmic; the table has the figures">'
@@ -40,18 +41,18 @@ def errors(outputs: list[dict[str, Any]]) -> Markup:
 
 def _row(output: dict[str, Any], right: int) -> Markup:
     bars = []
-    for key, word in KINDS:
+    for key, label in KINDS:
         if (value := output.get(key)) is not None:
-            tip, share = f"largest {word} error: {number(value)}", _share(value, right)
+            tooltip, share = f"largest {label} error: {number(value)}", _share(value, right)
             bars.append(
-                html('<div class="mw-error-bar {}" title="{}"><i style="width:{:.1f}%"></i></div>', word, tip, share)
+                html('<div class="mw-error-bar {}" title="{}"><i style="width:{:.1f}%"></i></div>', label, tooltip, share)
             )
     name = html('<div class="mw-error-name"><code>{}</code></div>', output["name"])
     return html("{}<div>{}</div>", name, join(bars)) if bars else Markup()
 
 
 def _share(value: float, right: int) -> float:
-    """How far to the right ``value`` is, in %."""
+    """Return the position of ``value`` on the axis, in %. ``right``: power of ten at the right end."""
     if not math.isfinite(value):
         return 100.0
     if value <= 0:

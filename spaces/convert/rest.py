@@ -1,6 +1,6 @@
-"""``POST /convert`` (the model's file as the body, or a form; a zip out) and ``GET /conversions``.
+"""``POST /convert`` (the model's file or a form as the body; the answer is a zip) and ``GET /conversions``.
 
-A form takes models of several files, samples, and options that are files: ``curl -F model=@m.onnx -F samples=@photos.zip``.
+A form supports models of several files, samples and options that are files: ``curl -F model=@m.onnx -F samples=@x.zip``.
 """
 
 from __future__ import annotations
@@ -51,21 +51,23 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
         200: the package, a zip of the model with report.json and README.md, and X-Verdict. 422: the file is withheld,
         with the report, or ``{"error": …}`` where nothing can be converted.
         """
-        folder, handed = Path(folders.new()), False
+        folder, handed_over = Path(folders.new()), False
         try:
             known = specs(await asyncio.to_thread(converter.conversions))
-            parameters, files, given = await _received(http, folder, known, max_file_mb)
+            parameters, files, paths = await _received(http, folder, known, max_file_mb)
             target, name = parameters.pop("target", ""), parameters.pop("source", "")
             if not target:
                 raise InvalidValue("target", target, "a format from /conversions, such as onnx")
-            options = from_query(parameters, known) | given
-            out = folder / "out"
-            out.mkdir()
-            async with aclosing(follow_job(converter.convert(Source(files, name), target, options, out))) as events:
+            options = from_query(parameters, known) | paths
+            target_folder = folder / "out"
+            target_folder.mkdir()
+            async with aclosing(
+                follow_job(converter.convert(Source(files, name), target, options, target_folder))
+            ) as events:
                 async for event in events:
                     if isinstance(event, Result):
                         outcome = Outcome.of(str(folder), event.value)
-                        handed = outcome.package is not None
+                        handed_over = outcome.package is not None
                         return _answer(outcome)
                     if await http.is_disconnected():
                         raise Cancelled()
@@ -73,7 +75,7 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
         except WorkbenchError as error:
             return as_response(error)
         finally:
-            if not handed:
+            if not handed_over:
                 shutil.rmtree(folder, ignore_errors=True)
 
     async def conversions() -> Response:
@@ -102,7 +104,7 @@ def routes(converter: Converter, folders: Folders, max_file_mb: int) -> list[API
 
 
 def _parameters() -> list[dict[str, Any]]:
-    """Of /convert; a form may have them as fields."""
+    """Return the query parameters of /convert. A form may send them as fields."""
     return [
         query("target", "Target format, from /conversions.", required=True, enum=list(FORMATS)),
         query("source", "A model by name instead of a file, such as torchvision:mobilenet_v3_small."),
@@ -122,23 +124,23 @@ def _answer(outcome: Outcome) -> Response:
     report = outcome.report
     headers = {"X-Verdict": report["verdict"]}
     if outcome.package is None:
-        why = f"The result is {report['verdict']}, so the file is withheld (anyway=1 sends it): {report.get('reason', '')}"
-        return JSONResponse({"error": why, "report": report}, status_code=422, headers=headers)
+        error = f"The result is {report['verdict']}, so the file is withheld (anyway=1 sends it): {report.get('reason', '')}"
+        return JSONResponse({"error": error, "report": report}, status_code=422, headers=headers)
     path = Path(outcome.package)
-    after = BackgroundTask(outcome.close)  # when the last byte is out, or the client has gone
-    return FileResponse(path, media_type="application/zip", filename=path.name, headers=headers, background=after)
+    cleanup = BackgroundTask(outcome.close)  # runs after the last byte is sent or the client disconnected
+    return FileResponse(path, media_type="application/zip", filename=path.name, headers=headers, background=cleanup)
 
 
 async def _received(
     http: Request, folder: Path, known: Specs, max_file_mb: int
 ) -> tuple[dict[str, str], dict[str, Path], dict[str, str]]:
-    """What stands in the address and in fields, the model's files by name, and paths of options that are files."""
+    """Return the query parameters and form fields, the model's files by name, and the paths of options that are files."""
     parameters, body = dict(http.query_params), folder / "body"
-    called = _plain(parameters.pop("name", "") or "model")
+    name = _plain(parameters.pop("name", "") or "model")
     kind = http.headers.get("content-type")
     size = await receive(http, body, max_file_mb)
     if not forms.is_form(kind):
-        return parameters, {called: body} if size else {}, {}
+        return parameters, {name: body} if size else {}, {}
     home = folder / "form"
     home.mkdir()
     files, fields = await forms.read(body, str(kind), home)
@@ -147,16 +149,19 @@ async def _received(
 
 
 def _model(files: Forms) -> dict[str, Path]:
-    found = [part for field in MODEL for part in files.get(field, [])]
-    named = {_plain(name): path for path, name in found}
-    if len(named) != len(found):
-        raise InvalidFile(f"{len(found)} files were sent as the model, some with the same name. Give each a different name.")
-    return named
+    parts = [part for field in MODEL for part in files.get(field, [])]
+    files_by_name = {_plain(name): path for path, name in parts}
+    if len(files_by_name) != len(parts):
+        raise InvalidFile(f"{len(parts)} files were sent as the model, some with the same name. Give each a different name.")
+    return files_by_name
 
 
 def _options(files: Forms, known: Specs, home: Path) -> dict[str, str]:
-    """Each file under the sender's plain name, which the report states."""
-    out = {}
+    """Return the paths of options that are files, each stored under the sender's file name, which the report shows.
+
+    Raises InvalidValue or InvalidFile.
+    """
+    paths = {}
     for field, parts in files.items():
         if field in MODEL:
             continue
@@ -166,12 +171,12 @@ def _options(files: Forms, known: Specs, home: Path) -> dict[str, str]:
         if len(parts) > 1:
             raise InvalidFile(f"The form has {len(parts)} files as {field}. Send one.")
         path, name = parts[0]
-        place = home / f"of-{len(out)}"
-        place.mkdir()
-        out[field] = str(path.rename(place / _plain(name)))
-    return out
+        subfolder = home / f"of-{len(paths)}"
+        subfolder.mkdir()
+        paths[field] = str(path.rename(subfolder / _plain(name)))
+    return paths
 
 
 def _plain(name: str) -> str:
-    found = re.sub(r"[/\\\x00-\x1f]", "_", name)[:200]
-    return found if found.strip(".") else "file"
+    cleaned = re.sub(r"[/\\\x00-\x1f]", "_", name)[:200]
+    return cleaned if cleaned.strip(".") else "file"

@@ -12,14 +12,14 @@ from lib.convert.formats import FORMATS
 from lib.convert.service.converter import Source
 from lib.errors import InvalidFile, WorkbenchError
 
-# What a whole model is usually called: it cannot be the weights of an architecture given by name.
+# Suffixes of samples, and of whole models, which cannot be the weights of an architecture given by name.
 SAMPLES = {".npz", ".npy", ".wav"}
 WHOLE = {suffix for f in FORMATS.values() if f.upload for suffix in f.upload.suffixes}
 
 
 @dataclass(slots=True)
 class Opened:
-    """A described source; ``about`` is the answer of ``Converter.describe``."""
+    """A described source. ``about`` is the answer of ``Converter.describe``."""
 
     source: Source
     about: dict[str, Any]
@@ -30,7 +30,7 @@ class Opened:
 
 @dataclass(slots=True)
 class Outcome:
-    """The result of one conversion. The paths are in ``folder``, None if the file is withheld; ``close`` removes it.
+    """The result of one conversion. Paths are in ``folder``, which ``close`` removes; they are None if the file is withheld.
 
     ``unproven`` has the paths of a withheld file, for visitors who want it anyway.
     """
@@ -52,17 +52,17 @@ class Outcome:
         return self.artifact is None
 
     def path(self, kind: str) -> str | None:
-        """The path of ``artifact``, ``package`` or ``onnx``; if the file is withheld, that of the withheld one."""
+        """Return the path of ``artifact``, ``package`` or ``onnx``, also if the file is withheld."""
         return getattr(self, kind) or self.unproven.get(kind)
 
     def files_to_inspect(self) -> list[str]:
-        """What the Inspect tab opens: the ONNX file with its external data, the model first, or the .tflite."""
+        """Return the paths that the Inspect tab opens: the .tflite, or the ONNX file followed by its external data."""
         artifact = Path(self.path("artifact") or "-")
         if artifact.suffix == ".tflite" and artifact.is_file():
             return [str(artifact)]
         path = Path(self.path("onnx") or "-")
-        found = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()]
-        return [str(p) for p in sorted(found, key=lambda p: (p.suffix != ".onnx", p.name))]
+        paths = [path] if path.is_file() else [p for p in path.rglob("*") if p.is_file() and not p.is_symlink()]
+        return [str(p) for p in sorted(paths, key=lambda p: (p.suffix != ".onnx", p.name))]
 
     def close(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -70,7 +70,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Results:
-    """Outcomes of one or several conversions started together, in ``folder``; ``shown`` is the target on the page."""
+    """Outcomes of conversions that were started together, in ``folder``. ``shown``: the target shown on the page."""
 
     folder: str
     outcomes: dict[str, Outcome] = field(default_factory=dict)  # by target
@@ -87,7 +87,7 @@ class Results:
 
 @dataclass(slots=True)
 class Samples:
-    """A file of real inputs; ``preprocessing`` has the changes to the guess, ``seen`` the preview."""
+    """A file of real inputs. ``preprocessing``: changes to the guess; ``seen``: the preview."""
 
     path: str
     preprocessing: dict[str, Any] = field(default_factory=dict)
@@ -96,7 +96,7 @@ class Samples:
 
 @dataclass(slots=True)
 class TabState:
-    """Kept on the server and changed in place, so that it survives a reload of the page."""
+    """State of one tab. It is kept on the server and changed in place, so that it survives a reload of the page."""
 
     opened: Opened
     results: Results | None = None
@@ -108,7 +108,7 @@ class TabState:
         return self.results.folder if self.results else ""
 
     def there(self) -> bool:
-        """Whether the uploads are still on the disk: they are kept for some hours."""
+        """Return whether the uploads, which are kept for some hours, still exist."""
         return all(path.is_file() for path in self.opened.source.files.values())
 
     def close(self) -> None:
@@ -117,20 +117,20 @@ class TabState:
 
 
 def misplaced_file(files: Iterable[str]) -> str:
-    """The first file that cannot be part of the model: samples, or a second whole model; "" if there is none.
+    """Return the first file that cannot be part of the model (samples or a second whole model), or "".
 
     ``files``: names, the main one first.
     """
     names = list(files)
-    found = [n for k, n in enumerate(names) if Path(n).suffix.lower() in (SAMPLES | WHOLE if k else SAMPLES)]
-    return found[0] if found and len(names) > 1 else ""
+    misplaced = [n for k, n in enumerate(names) if Path(n).suffix.lower() in (SAMPLES | WHOLE if k else SAMPLES)]
+    return misplaced[0] if misplaced and len(names) > 1 else ""
 
 
 def source(paths: str | Iterable[str] | None, name: str | None) -> Source:
-    """Raises InvalidFile for two files of one name."""
-    found = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or [])]
-    found.sort(key=lambda p: p.suffix.lower() not in WHOLE)  # the main one first, else as they were given
-    files = {p.name: p for p in found}
-    if len(files) != len(found):
-        raise InvalidFile(f"{len(found)} files were given, some with the same name. Give each a different name.")
+    """Return the source of the given files and name. Raises InvalidFile for two files with the same name."""
+    sorted_paths = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or [])]
+    sorted_paths.sort(key=lambda p: p.suffix.lower() not in WHOLE)  # stable: the main file first
+    files = {p.name: p for p in sorted_paths}
+    if len(files) != len(sorted_paths):
+        raise InvalidFile(f"{len(sorted_paths)} files were given, some with the same name. Give each a different name.")
     return Source(files, (name or "").strip())

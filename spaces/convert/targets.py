@@ -1,4 +1,4 @@
-"""Groups and order of the targets on the page, the most likely first."""
+"""Groups and order of the targets on the page. The most likely target comes first."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ Target = dict[str, Any]
 
 
 def group(target: Target, source: str) -> str:
-    """Of a target that ``describe`` offers for the format ``source``."""
+    """Return the group of a target that ``describe`` offers for the format ``source``."""
     if target.get("precision") in LOSSY:
         return SMALLER
     return SAME if FORMATS[target["target"]].base == source else FORMATS_
 
 
 def grouped(targets: list[Target], source: str) -> dict[str, list[Target]]:
-    found: dict[str, list[Target]] = {name: [] for name in GROUPS}
+    groups: dict[str, list[Target]] = {name: [] for name in GROUPS}
     for target in sorted(targets, key=rank):
-        found[group(target, source)].append(target)
-    return found
+        groups[group(target, source)].append(target)
+    return groups
 
 
 def first(targets: list[Target]) -> str | None:
-    """The default target."""
+    """Return the default target, or None if there are no targets."""
     return min(targets, key=rank)["target"] if targets else None
 
 

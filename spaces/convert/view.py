@@ -1,4 +1,4 @@
-"""The tab's CSS, and what its page says before anything is open."""
+"""The tab's CSS, and the text of its page before a model is open."""
 
 from __future__ import annotations
 

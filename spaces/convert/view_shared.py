@@ -1,4 +1,4 @@
-"""Small pieces of HTML that the tab's views share."""
+"""HTML helpers that the tab's views share."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.convert.formats import FORMATS
 from web import cards
 from web.html import code, html, join, row
 
-# a click on [data-pick] tells the server what was picked
+# turns a click on [data-pick] into an event with that value
 PICK = """element.addEventListener('click', (event) => {
   const found = event.target.closest('[data-pick]');
   if (found && element.contains(found)) trigger('click', { pick: found.dataset.pick });
@@ -38,7 +38,7 @@ def title(name: str) -> str:
 
 
 def table(kind: str, names: Sequence[str], rows: Iterable[Markup]) -> Markup:
-    """With ``names`` above its columns."""
+    """Return a table with ``names`` as its column headers."""
     head = (html("<th>{}</th>", name) if name else Markup("<td></td>") for name in names)
     return html('<table class="mw-grid{}"><tr>{}</tr>{}</table>', kind and f" {kind}", join(head), join(rows))
 
@@ -48,18 +48,18 @@ def short(name: str, most: int = 80) -> str:
 
 
 def label(source: str) -> str:
-    """A source by name as it is shown: a configuration in JSON by its model's type only."""
+    """Return the display name of a source given by name. A JSON configuration is shown by its model type only."""
     kind, _, rest = source.partition(":")
     if not rest.startswith("{"):
         return source
-    found = rest.partition('"model_type": "')[2].partition('"')[0]
-    return f"{kind}:{found} (a small one)" if found else short(source)
+    model_type = rest.partition('"model_type": "')[2].partition('"')[0]
+    return f"{kind}:{model_type} (a small one)" if model_type else short(source)
 
 
 def values(name: str, found: list[dict[str, Any]], most: int = 12) -> Markup:
-    """Inputs or outputs; those beyond ``most`` in a fold."""
+    """Return a table of inputs or outputs. Those beyond ``most`` are in closed details."""
     rows = [row(code(v["name"]), v["dtype"], shape(v["shape"])) for v in found]
-    first = html("<table>{}</table>", join(rows[:most]) or row("none"))
-    number, rest = len(rows) - most, join(rows[most:400])
-    fold = html("<details><summary>and {} more</summary><table>{}</table></details>", number, rest) if rest else ""
-    return html("<div><h3>{}</h3>{}{}</div>", name, first, fold)
+    visible = html("<table>{}</table>", join(rows[:most]) or row("none"))
+    hidden_count, hidden = len(rows) - most, join(rows[most:400])
+    fold = html("<details><summary>and {} more</summary><table>{}</table></details>", hidden_count, hidden) if hidden else ""
+    return html("<div><h3>{}</h3>{}{}</div>", name, visible, fold)

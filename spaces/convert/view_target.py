@@ -1,4 +1,4 @@
-"""What the converter says of targets and routes, and the table of all conversions, as HTML."""
+"""HTML of targets and routes, and the table of all conversions."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ INVITE = {
 
 
 def choice(target: dict[str, Any]) -> str:
-    """A target as it stands in the list: its title, what lies between, and a rough time."""
+    """Return the label of a target: its title, the formats on the way, and a rough time."""
     between = titles(target)[1:-1]
     via = f" · via {' → '.join(between)}" if between else ""
     later = " · needs a download first" if target.get("install_mb") else ""
@@ -35,7 +35,7 @@ def titles(target: dict[str, Any]) -> list[str]:
 
 
 def route(target: dict[str, Any], samples: bool = False) -> Markup:
-    """The chosen way: formats with the tool of every hop, and what the tools do to the model."""
+    """Return the card of the chosen route: its formats, the tool of each hop, the duration and notes."""
     names, tools = titles(target), target.get("tools", [])
     parts = [html('<span class="mw-stop">{}</span>', names[0])] if names else []
     for k, name in enumerate(names[1:]):
@@ -51,8 +51,8 @@ def route(target: dict[str, Any], samples: bool = False) -> Markup:
     invite = ""
     if not samples and target.get("precision") in LOSSY:
         invite = html('<p class="mw-invite">{}</p>', INVITE[target["precision"]])
-    way = html('<div class="mw-route">{}</div><p>{}</p>', join(parts), rough)
-    return card(way, messages(target.get("notes", [])), invite)
+    hops = html('<div class="mw-route">{}</div><p>{}</p>', join(parts), rough)
+    return card(hops, messages(target.get("notes", [])), invite)
 
 
 def _install(megabytes: int) -> str:
@@ -60,10 +60,10 @@ def _install(megabytes: int) -> str:
 
 
 def blocked(reasons: dict[str, str]) -> Markup:
-    """Targets that something missing keeps away, in a fold."""
+    """Return the targets that are not available here, with the reasons, in closed details."""
     if not reasons:
         return Markup()
-    rows = join(html("<li><b>{}</b>: {}</li>", title(name), why) for name, why in reasons.items())
+    rows = join(html("<li><b>{}</b>: {}</li>", title(name), reason) for name, reason in reasons.items())
     return html(
         '<details class="mw-card"><summary>Not possible here ({})</summary><ul class="mw-messages">{}</ul></details>',
         len(reasons),
@@ -72,14 +72,14 @@ def blocked(reasons: dict[str, str]) -> Markup:
 
 
 def conversion_table(rows: list[dict[str, Any]]) -> Markup:
-    """Everything this installation knows, also what cannot run here."""
+    """Return the table of all known conversions, including those that cannot run here."""
     return card(table("mw-rows", COLUMNS, map(_conversion, rows)), kind="mw-scroll")
 
 
 def _conversion(one: dict[str, Any]) -> Markup:
-    what = html("<b>{} → {}</b><br><small>{}</small>", one["source_title"], one["target_title"], _to_know(one))
+    name = html("<b>{} → {}</b><br><small>{}</small>", one["source_title"], one["target_title"], _to_know(one))
     figures = seconds_text(one.get("seconds")), number(one.get("error"))
-    return row(what, _here(one), one["tool"], one["precision"], *figures)
+    return row(name, _here(one), one["tool"], one["precision"], *figures)
 
 
 def _to_know(row: dict[str, Any]) -> str:
@@ -87,8 +87,8 @@ def _to_know(row: dict[str, Any]) -> str:
         return str(row["why_not"])
     if row.get("environment", APP) == APP:
         return str(row["note"])
-    there = "are installed" if not row.get("install_mb") else "are downloaded and installed on first use"
-    return f"{row['note']} Its packages ({row['environment']}) {there}.".strip()
+    installation = "are installed" if not row.get("install_mb") else "are downloaded and installed on first use"
+    return f"{row['note']} Its packages ({row['environment']}) {installation}.".strip()
 
 
 def _here(row: dict[str, Any]) -> Markup:

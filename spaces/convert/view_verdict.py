@@ -1,4 +1,4 @@
-"""The verdict of a conversion as HTML: what it is worth, in one line and in two questions with their figures."""
+"""The verdict of a conversion as HTML: one line, and two questions with their figures."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ SEVERAL = ("target", "size", "latency", "largest error", "agreement", "")
 
 
 def running(stage: str, share: float | None, elapsed: float, estimate: float | None, turn: str = "") -> Markup:
-    """``turn``: which of several conversions it is."""
-    about = f" of about {seconds_text(estimate)}" if estimate else ""
-    first = html("<p><b>{}</b></p>", turn) if turn else ""
-    took = html('<span class="mw-elapsed">{}{}</span>', seconds_text(round(elapsed)), about)
-    return card(first, stage, " … ", took, bar(share), say=quarter(stage, share))
+    """Return the card of a running conversion. Times are in seconds; ``turn``: its position among several."""
+    estimate_text = f" of about {seconds_text(estimate)}" if estimate else ""
+    heading = html("<p><b>{}</b></p>", turn) if turn else ""
+    duration = html('<span class="mw-elapsed">{}{}</span>', seconds_text(round(elapsed)), estimate_text)
+    return card(heading, stage, " … ", duration, bar(share), say=quarter(stage, share))
 
 
 def interrupted(targets: list[str]) -> Markup:
-    """A card for a conversion that was stopped by closing or reloading the page."""
+    """Return the card for a conversion that was stopped by closing or reloading the page."""
     names = ", ".join(title(target) for target in targets)
     return idle(f"A conversion to {names} was running. Closing or reloading the page stopped it. Convert again.")
 
 
 def verdict(end: Outcome, stale: bool = False) -> Markup:
-    """The word, what it means, and why. ``stale``: another target is chosen by now."""
+    """Return the card with the verdict, its meaning and its reasons. ``stale``: another target has been chosen since."""
     report = end.report
     word = str(report.get("verdict", "unproven"))
     summary = report.get("summary") or ""
@@ -76,7 +76,7 @@ def _dtype(precision: str | None) -> str:
 
 
 def _source_and_target(report: dict[str, Any]) -> Markup:
-    """Source and target of the verdict; the visitor may have chosen another target since."""
+    """Return the source and target of the verdict, as the visitor may have chosen another target since."""
     source, target = report.get("source") or {}, report.get("target") or {}
     if not source.get("title") or not target.get("title"):
         return Markup()
@@ -85,7 +85,7 @@ def _source_and_target(report: dict[str, Any]) -> Markup:
 
 
 def _questions(report: dict[str, Any]) -> Markup:
-    """Faithful? Good enough? Each with the figures that answer it."""
+    """Return the questions "Faithful?" and "Good enough?" with their answers and figures."""
     faithful, quality = report.get("faithful") or {}, report.get("quality")
     word = faithful.get("verdict") or report.get("verdict")
     rows = [("Faithful?", _answer(word), faithful.get("reason") or report.get("reason") or "")]
@@ -93,44 +93,50 @@ def _questions(report: dict[str, Any]) -> Markup:
         rows.append(("Good enough?", _answer("proven" if quality.get("good") else "failed"), _figures(quality)))
     elif report.get("precision") in LOSSY:
         rows.append(("Good enough?", _answer("unproven"), "Not tested: no samples of real inputs."))
-    last = report.get("reason") or ""
-    if last and last not in (faithful.get("reason"), (quality or {}).get("summary")) and report.get("verdict") != "proven":
-        rows.append(("Result", Markup(), html("<b>{}</b>", last)))
+    reason = report.get("reason") or ""
+    if (
+        reason
+        and reason not in (faithful.get("reason"), (quality or {}).get("summary"))
+        and report.get("verdict") != "proven"
+    ):
+        rows.append(("Result", Markup(), html("<b>{}</b>", reason)))
     return html(
-        '<dl class="mw-facts mw-questions">{}</dl>', join(html("<dt>{} {}</dt><dd>{}</dd>", *found) for found in rows)
+        '<dl class="mw-facts mw-questions">{}</dl>', join(html("<dt>{} {}</dt><dd>{}</dd>", *entry) for entry in rows)
     )
 
 
 def _answer(word: Any) -> Markup:
-    said = {"proven": ("yes", "ok"), "failed": ("no", "error")}.get(str(word), ("unknown", "warning"))
-    return chip(*said)
+    style = {"proven": ("yes", "ok"), "failed": ("no", "error")}.get(str(word), ("unknown", "warning"))
+    return chip(*style)
 
 
 def _figures(quality: dict[str, Any]) -> str:
     count, inputs = quality.get("count") or 0, quality.get("inputs") or 0
     rows = f"rows of {inputs} " if count > inputs > 0 else ""
-    on = f" on {count} {rows}{quality.get('on')}"
+    scope = f" on {count} {rows}{quality.get('on')}"
     if quality.get("interval"):
         low, high = quality["interval"]
-        head = f"{quality['metric']} {percent(quality['value'])}{on}, 95 % interval {percent(low)} to {percent(high)}"
+        metric_text = (
+            f"{quality['metric']} {percent(quality['value'])}{scope}, 95 % interval {percent(low)} to {percent(high)}"
+        )
     else:
-        head = f"{quality['metric']} {number(quality['value'])}{on}"
-    parts = [head[0].upper() + head[1:]]
+        metric_text = f"{quality['metric']} {number(quality['value'])}{scope}"
+    parts = [metric_text[0].upper() + metric_text[1:]]
     if quality.get("reason"):
         parts.append(str(quality["reason"]).rstrip("."))
     if quality.get("accuracy_before") is not None:
         parts.append(f"accuracy {percent(quality['accuracy_before'])} before, {percent(quality['accuracy_after'])} after")
     floor = quality.get("floor")
     if floor is not None:
-        asked = f"{floor:g} dB" if quality.get("metric") == "SQNR, dB" else percent(floor)
-        parts.append(f"required: {asked}")
+        required = f"{floor:g} dB" if quality.get("metric") == "SQNR, dB" else percent(floor)
+        parts.append(f"required: {required}")
     if quality.get("mcnemar_p") is not None:
         parts.append(f"McNemar's test p = {number(quality['mcnemar_p'])}")
     return "; ".join(parts) + "."
 
 
 def _checked(report: dict[str, Any]) -> Markup:
-    """What the proof used: seeds, sizes, samples, ranges."""
+    """Return what the proof used: seeds, sizes, samples and ranges."""
     parts = []
     if report.get("seeds") and (report.get("source") or {}).get("inputs"):
         parts.append(f"{len(report['seeds'])} seeds")
@@ -146,24 +152,26 @@ def _checked(report: dict[str, Any]) -> Markup:
 
 
 def _diverges(report: dict[str, Any]) -> Markup:
-    found = report.get("diverges")
-    if not found:
+    divergence = report.get("diverges")
+    if not divergence:
         return Markup()
-    if not isinstance(found, dict):
-        return html("<p>First node that differs: {}</p>", code(found))
-    name, op, output = (found.get(key) for key in ("node", "op", "output"))
-    parts = [f"{found['compared']} nodes were compared"] if found.get("compared") else []
-    for key, words in (("max_abs_error", "largest error"), ("relative_error", "relative")):
-        if found.get(key) is not None:
-            parts.append(f"{words} {number(found[key])}")
-    where = html(", output {}", code(output)) if output else ""
-    about = f" ({op})" if op else "", where, f": {'; '.join(parts)}" if parts else ""
-    return html("<p>First node that differs: {}{}{}{}.</p>", code(name or ""), *about)
+    if not isinstance(divergence, dict):
+        return html("<p>First node that differs: {}</p>", code(divergence))
+    name, op, output = (divergence.get(key) for key in ("node", "op", "output"))
+    parts = [f"{divergence['compared']} nodes were compared"] if divergence.get("compared") else []
+    for key, heading in (("max_abs_error", "largest error"), ("relative_error", "relative")):
+        if divergence.get(key) is not None:
+            parts.append(f"{heading} {number(divergence[key])}")
+    output_text = html(", output {}", code(output)) if output else ""
+    details = f" ({op})" if op else "", output_text, f": {'; '.join(parts)}" if parts else ""
+    return html("<p>First node that differs: {}{}{}{}.</p>", code(name or ""), *details)
 
 
 def several(end: Results, links: dict[str, str]) -> Markup:
-    """All conversions that were asked for together. ``links``: the address of each file that is handed out."""
-    rows = [_row(target, one.report, links.get(target, ""), target == end.shown) for target, one in end.outcomes.items()]
+    """Return the table of conversions that were started together. ``links``: URLs of the files, by target."""
+    rows = [
+        _row(target, outcome.report, links.get(target, ""), target == end.shown) for target, outcome in end.outcomes.items()
+    ]
     rows += [
         html("<tr><td>{}</td><td colspan=5>{}</td></tr>", _named(target, "not converted", "error"), error.message)
         for target, error in end.errors.items()
@@ -177,17 +185,17 @@ def _named(target: str, word: str, kind: str) -> Markup:
 
 def _row(target: str, report: dict[str, Any], link: str, shown: bool) -> Markup:
     quality, word = report.get("quality"), str(report["verdict"])
-    same = "–" if not quality else f"{percent(quality['value'])}" if quality.get("interval") else "–"
+    agreement = "–" if not quality else f"{percent(quality['value'])}" if quality.get("interval") else "–"
     if quality and not quality.get("interval") and quality.get("value") is not None:
-        same = f"{quality['value']:.1f} dB"
-    side = report["target"]
-    file = html('<a href="{}" download>Download</a>', link) if link else ""
+        agreement = f"{quality['value']:.1f} dB"
+    target_report = report["target"]
+    download = html('<a href="{}" download>Download</a>', link) if link else ""
     show = html('<button type="button" class="mw-link" data-pick="{}">Show</button>', target)
     return row(
         _named(target, word, COLOURS.get(word, "")),
-        bytes_text(side.get("bytes")),
-        html("{}<br><small>{}</small>", ms(side.get("median_ms")), speed(report.get("latency_ratio"))),
+        bytes_text(target_report.get("bytes")),
+        html("{}<br><small>{}</small>", ms(target_report.get("median_ms")), speed(report.get("latency_ratio"))),
         percent((quality or report).get("range_error")),
-        same,
-        html("{}<br>{}", Markup("<small>shown below</small>") if shown else show, file),
+        agreement,
+        html("{}<br>{}", Markup("<small>shown below</small>") if shown else show, download),
     )

@@ -1,6 +1,7 @@
-"""The Gradio API and MCP tools: inspect_onnx, run_onnx, weights_onnx, show_onnx, build_onnx, compare_onnx.
+"""Gradio API endpoints and MCP tools: inspect_onnx, run_onnx, weights_onnx, show_onnx, build_onnx, compare_onnx.
 
-Each endpoint is a generator, so that it ends with its client: dicts with ``progress`` come before the answer.
+Each endpoint is a generator, so that a job stops when its client disconnects. It yields dicts with ``progress`` before the
+answer.
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ async def _answer(job: Job) -> Answers:
 
 
 def build(bench: Bench) -> None:
-    """Hidden components: they give each endpoint its names, types and defaults (None stands in the signature)."""
+    """Add the endpoints. Hidden components define the names, types and defaults of their parameters."""
 
     async def inspect_onnx(file: str, external_data: list[str] | None = None, symbols: str = "", sizes: str = "") -> Answers:
         """Look inside an ONNX or TensorFlow Lite model: validity, problems, inputs, outputs, operators, MACs, memory, nodes.
@@ -137,18 +138,18 @@ def build(bench: Bench) -> None:
         Returns:
             The .onnx file, and the report of inspect_onnx about it.
         """
-        out = bench.folders.new()
+        folder = bench.folders.new()
         try:
-            async with aclosing(follow_job(bench.build(text, out))) as events:
+            async with aclosing(follow_job(bench.build(text, folder))) as events:
                 async for event in events:
                     if isinstance(event, Result):
-                        yield str(Path(out) / "model.onnx"), event.value  # gradio copies it to its own cache
+                        yield str(Path(folder) / "model.onnx"), event.value  # gradio copies it to its own cache
                     else:
                         yield None, {"progress": event.stage}
         except WorkbenchError as error:
             raise as_gradio(error) from None
         finally:
-            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     async def compare_onnx(
         old: str,
@@ -192,19 +193,19 @@ def build(bench: Bench) -> None:
         old, new = gr.File(label="old"), gr.File(label="new")
         old_beside = gr.File(label="old_external_data", file_count="multiple")
         new_beside = gr.File(label="new_external_data", file_count="multiple")
-        for one in (file, beside, samples, inputs, old, new, old_beside, new_beside):
-            inline(one)
+        for component in (file, beside, samples, inputs, old, new, old_beside, new_beside):
+            inline(component)
         rtol, atol = gr.Number(0.0, label="rtol"), gr.Number(0.0, label="atol")
-        result, made = gr.JSON(label="result"), gr.File(label="model")
+        result, model = gr.JSON(label="result"), gr.File(label="model")
         table = (
             (inspect_onnx, [file, beside, symbols, sizes], report),
             (run_onnx, [file, inputs, seed, runs, beside, symbols, values, sizes, samples, preprocessing], result),
             (weights_onnx, [file, tensor, beside], result),
             (show_onnx, [file, beside], result),
-            (build_onnx, [text], [made, report]),
+            (build_onnx, [text], [model, report]),
             (compare_onnx, [old, new, rtol, atol, old_beside, new_beside], result),
         )
-        for function, given, answers in table:
+        for function, components, answers in table:
             gr.Button(function.__name__).click(
-                function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+                function, components, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
             )

@@ -1,4 +1,4 @@
-"""The Gradio API and MCP tool edit_metadata: metadata of a TensorFlow Lite file, changed and written into a copy."""
+"""Gradio API endpoint and MCP tool edit_metadata: writes changed metadata into a copy of a TensorFlow Lite file."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def build(bench: Bench) -> None:
         Returns:
             The file with the new metadata, and all of its metadata. problems lists what other readers may reject.
         """
-        out = bench.folders.new()
+        folder = bench.folders.new()
         try:
             if not file:
                 raise InvalidFile("No file was given. Upload a .tflite.")
             if not isinstance(changes, dict):
                 raise InvalidValue("changes", changes, 'an object, as in {"author": "Ada", "labels": ["cat", "dog"]}')
             subject = uploaded(file)
-            target = str(Path(out) / f"{stem(subject.name)}.tflite")
+            target = str(Path(folder) / f"{stem(subject.name)}.tflite")
             async with aclosing(follow_job(bench.edit(subject, changes, target, ""))) as events:
                 async for event in events:
                     if isinstance(event, Result):
@@ -51,17 +51,17 @@ def build(bench: Bench) -> None:
         except WorkbenchError as error:
             raise as_gradio(error) from None
         finally:
-            shutil.rmtree(out, ignore_errors=True)
+            shutil.rmtree(folder, ignore_errors=True)
 
     with gr.Row(visible=False):
         file, changes = gr.File(label="file"), gr.JSON(label="changes")
-        made, metadata = gr.File(label="model"), gr.JSON(label="metadata")
+        model, metadata = gr.File(label="model"), gr.JSON(label="metadata")
         inline(file)
         as_object(changes, "New values by name: name, description, version, author, license, labels, mean, std")
         gr.Button("edit_metadata").click(
             edit_metadata,
             [file, changes],
-            [made, metadata],
+            [model, metadata],
             api_name="edit_metadata",
             concurrency_limit=None,
             show_progress="hidden",

@@ -1,4 +1,4 @@
-"""The inspector tab, for ONNX and TensorFlow Lite. Runs alone, too: ``python spaces/onnx_inspect/app.py``."""
+"""The inspector tab for ONNX and TensorFlow Lite. Also runs standalone: ``python spaces/onnx_inspect/app.py``."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(next(p for p in here.parents if (p / "lib").is_dir())))
     from web.shell import main
 
-    sys.exit(main([here.parent]))  # which loads this file once more, as a package
+    sys.exit(main([here.parent]))  # loads this file again, as part of a package
 
 from typing import Any
 
@@ -23,11 +23,11 @@ from web.visit import Visit
 from . import api, api_metadata, page, rest, rest_metadata, view, view_links, view_run, view_tflite
 from .bench import Bench
 
-GRAPH_HOURS = 2.0  # how long a graph's unguessable address works
+GRAPH_HOURS = 2.0  # how long the unguessable URL of a graph is valid
 
 
 class OnnxInspect:
-    """Child processes that open uploads, with their doors: the page, the Gradio API, REST; and Netron's files."""
+    """Exposes inspection jobs, which run in child processes, through the page, the Gradio API and REST; serves Netron."""
 
     title = "Inspect"
     slug = "inspect"

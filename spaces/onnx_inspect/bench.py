@@ -1,6 +1,6 @@
-"""The tab's questions as jobs: each method takes what a visitor gave and queues the child that answers.
+"""Submit the tab's tasks as jobs that run in child processes.
 
-Which capability answers is up to the file's content; both take and give the same where they mean the same.
+The file's format selects the library (ONNX or TensorFlow Lite). Both use the same arguments and keys for the same things.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ TASKS = {ONNX: "lib.onnx_inspect.tasks", TFLITE: "lib.tflite_inspect.tasks"}
 
 
 class Bench:
-    """Shared by the page and the API, so both ask the same way."""
+    """Job submission shared by the page, the Gradio API and REST."""
 
     def __init__(self, jobs: Jobs, limits: Limits) -> None:
         self.jobs, self.limits, self.folders = jobs, limits, Folders(PREFIX)
@@ -45,15 +45,15 @@ class Bench:
         values: dict[str, Any] | None = None,
         samples: dict[str, Any] | None = None,
     ) -> Job:
-        given = {"inputs": inputs, "values": values, "samples": samples, "seed": seed, "runs": runs}
-        given |= {"symbols" if subject.format == ONNX else "sizes": symbols, "out": subject.out or None}
-        return self._ask(subject.format, "execute", **subject.files(), **given)
+        arguments = {"inputs": inputs, "values": values, "samples": samples, "seed": seed, "runs": runs}
+        arguments |= {"symbols" if subject.format == ONNX else "sizes": symbols, "out": subject.out or None}
+        return self._ask(subject.format, "execute", **subject.files(), **arguments)
 
     def weights(self, subject: Subject, tensor: str) -> Job:
         return self._ask(subject.format, "tensor", **subject.files(), tensor=tensor)
 
     def edit(self, subject: Subject, changes: dict[str, Any], target: str, out: str) -> Job:
-        """The file with other metadata, as ``target``; its report. Raises InvalidFile for a model of another format."""
+        """Write the file with changed metadata to ``target`` and report on it. Raises InvalidFile unless it is a .tflite."""
         if subject.format != TFLITE:
             raise InvalidFile(
                 "Only TensorFlow Lite files have metadata, and this is not one. Send a .tflite; Convert makes one from ONNX."
@@ -70,8 +70,8 @@ class Bench:
         return self._ask(ONNX, "as_text", **subject.files())
 
     def compare(self, old: Subject, new: Subject, rtol: float, atol: float) -> Job:
-        for one in (old, new):
-            _only_onnx(one, "compared")
+        for subject in (old, new):
+            _only_onnx(subject, "compared")
         files = {"old": old.model, "old_externals": old.externals, "new": new.model, "new_externals": new.externals}
         return self._ask(ONNX, "difference", **files, rtol=rtol, atol=atol)
 

@@ -1,4 +1,4 @@
-"""The tab's page: its parts in their places, and what they do together. Knows nothing of the formats themselves."""
+"""The tab's page: lays out its parts and connects them. Independent of the model formats."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ from .subject import Subject
 
 
 def build(bench: Bench, shelf: TemporaryFiles, visit: Visit) -> tuple[Opener, Offer]:
-    """The way in for ONNX files of another tab, and the offer of the open model to the Convert tab, are returned."""
+    """Build the page. Returns the opener for files from other tabs and the offer of the open model to the Convert tab."""
     shared = Shared(bench, shelf, visit)
     opening = Opening(shared)
     with gr.Tabs(elem_classes="mw-inner", overflow_behavior="wrap", elem_id="onnx-tabs") as tabs:
@@ -57,28 +57,30 @@ def build(bench: Bench, shelf: TemporaryFiles, visit: Visit) -> tuple[Opener, Of
     everything = [shared.subject, problems, tensors_tab, metadata_tab, *(one for part in parts for one in part.outputs)]
 
     def count(now: Subject, report: dict[str, Any]) -> Updates:
-        """What depends on the sizes of dynamic dimensions."""
+        """Return the updates that depend on the sizes of dynamic dimensions."""
         return opening.count(now, report) | cost.show(report)
 
     def show(now: Subject, report: dict[str, Any]) -> Updates:
-        """The whole page about ``now``, without answers about the model before it."""
-        found: Updates = opening.show(now, report) | cost.show(report) | graph.show(now, report) | weights.show(report)
-        found |= tensors.show(report) | metadata.show(report) | run.show() | compare.show(now) | text.show()
-        found |= {one: gr.Tab(visible=report["format"] == TFLITE) for one in (tensors_tab, metadata_tab)}
+        """Return the updates of the whole page for ``now``. They clear the results of the previous model."""
+        result: Updates = opening.show(now, report) | cost.show(report) | graph.show(now, report) | weights.show(report)
+        result |= tensors.show(report) | metadata.show(report) | run.show() | compare.show(now) | text.show()
+        result |= {one: gr.Tab(visible=report["format"] == TFLITE) for one in (tensors_tab, metadata_tab)}
         if report.get("run"):
-            found |= run.result(now, report["run"])
-        return found | {shared.subject: now, problems: view.problems(report, opening.offer.taken), cost.sizes: ""}
+            result |= run.result(now, report["run"])
+        return result | {shared.subject: now, problems: view.problems(report, opening.offer.taken), cost.sizes: ""}
 
     async def back(page: Arrival) -> Updates:
-        """The model that was open, as it was last reported on. What was typed comes back with the form."""
+        """Restore the open model from its latest report. The browser's saved form restores the input fields."""
         if page.value is None:
             return {}
         now: Subject = page.value
         try:
-            found = await asyncio.to_thread(show, now, await report_of(now))
+            result = await asyncio.to_thread(show, now, await report_of(now))
         except WorkbenchError:
             return {}
-        return {k: v for k, v in found.items() if k not in typed_in.values()} | {opening.files: now.uploaded_paths() or None}
+        return {k: v for k, v in result.items() if k not in typed_in.values()} | {
+            opening.files: now.uploaded_paths() or None
+        }
 
     typed_in = {
         "sizes": cost.sizes, "run_sizes": run.sizes, "seed": run.seed, "runs": run.runs, "values": run.typed,
@@ -105,7 +107,7 @@ def build(bench: Bench, shelf: TemporaryFiles, visit: Visit) -> tuple[Opener, Of
         return {compare.old: pair[0], compare.new: pair[1], tabs: gr.Tabs(selected="compare")} if pair else {tabs: gr.skip()}
 
     async def to_weight(now: Subject | None, http: gr.Request, event: gr.EventData) -> Values:
-        """A link to a weight, from anywhere in the tab."""
+        """Show the values of a weight whose link was clicked, anywhere in the tab."""
         name = str((getattr(event, "pick", None) or {}).get("weight", ""))
         if not name or now is None:
             yield {tabs: gr.skip()}

@@ -1,4 +1,4 @@
-"""Write a model as ONNX text, or see the open one as text."""
+"""The build part of the page: builds a model from ONNX text, or shows the open model as text."""
 
 from __future__ import annotations
 
@@ -36,24 +36,24 @@ class Build:
         return {self.note: "", self.download: gr.DownloadButton(value=None, interactive=False)}
 
     def connect(self, opening: Any, summary: gr.HTML, everything: list[Any]) -> None:
-        """``opening`` follows a job to the whole page about its model."""
+        """Connect the handlers. ``opening`` follows a job and yields the updates of the whole page for its model."""
         shared, bench = self.shared, self.shared.bench
 
         async def build(words: str, before: Subject | None, http: gr.Request) -> Values:
-            out = bench.folders.new()
-            now = Subject(str(Path(out) / "model.onnx"), "model.onnx", out=out)
-            async for values in opening(now, before, lambda: bench.build(words or "", out), http, "not built"):
+            folder = bench.folders.new()
+            now = Subject(str(Path(folder) / "model.onnx"), "model.onnx", out=folder)
+            async for values in opening(now, before, lambda: bench.build(words or "", folder), http, "not built"):
                 if shared.subject in values:
                     button = gr.DownloadButton(value=now.model, interactive=True)
                     yield values | {self.note: view.built(values[summary]), self.download: button}
-                else:  # progress, or why the text is no model: beside the text, and the summary stays
+                else:  # progress or an error: shown next to the text, so that the summary stays
                     yield {self.note: values[summary]}
 
         async def as_text(now: Subject | None, http: gr.Request) -> Values:
             model = require_open(now)
             try:
-                async for news in shared.follow("text", lambda: bench.show(model), http):
-                    yield {self.note: news} if isinstance(news, str) else {self.text: news["text"], self.note: ""}
+                async for answer in shared.follow("text", lambda: bench.show(model), http):
+                    yield {self.note: answer} if isinstance(answer, str) else {self.text: answer["text"], self.note: ""}
             except WorkbenchError as error:
                 yield {self.note: failed(error, "no text")}
 

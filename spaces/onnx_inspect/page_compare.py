@@ -1,4 +1,4 @@
-"""Two models side by side. Before is the open model unless another file is dropped."""
+"""The compare part of the page: compares two models. Before is the open model unless a file is dropped there."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class Compare:
         self.shared = shared
         self.before_line = Html(padding=False, elem_id="onnx-before")
         with gr.Row():
-            many = {"file_count": "multiple", "type": "filepath", "height": 130}
-            self.old = gr.File(label="Before", elem_id="onnx-old", **many)
-            self.new = gr.File(label="After", elem_id="onnx-new", **many)
+            file_options = {"file_count": "multiple", "type": "filepath", "height": 130}
+            self.old = gr.File(label="Before", elem_id="onnx-old", **file_options)
+            self.new = gr.File(label="After", elem_id="onnx-new", **file_options)
         with gr.Row():
             self.rtol = gr.Number(0.0, label="Relative tolerance", min_width=120)
             self.atol = gr.Number(0.0, label="Absolute tolerance", min_width=120)
@@ -51,13 +51,13 @@ class Compare:
 
         async def follow(ask: Callable[[], Job], http: gr.Request) -> Values:
             try:
-                async for news in shared.follow("compare", ask, http):
-                    if isinstance(news, str):
-                        yield self.no_result(news)
+                async for answer in shared.follow("compare", ask, http):
+                    if isinstance(answer, str):
+                        yield self.no_result(answer)
                     else:
-                        rows = view.change_table(news)
-                        shown = gr.Dataframe(value=rows, visible=len(rows) > 0)
-                        yield {self.difference: view.changes(news), self.changes: shown}
+                        rows = view.change_table(answer)
+                        table_update = gr.Dataframe(value=rows, visible=len(rows) > 0)
+                        yield {self.difference: view.changes(answer), self.changes: table_update}
             except WorkbenchError as error:
                 yield self.no_result(failed(error, "not compared", labels=LABELS))
 

@@ -1,4 +1,4 @@
-"""Nodes and what they cost, at sizes of the dynamic dimensions that can be changed."""
+"""The cost part of the page: MACs and memory of the nodes, at adjustable sizes of the dynamic dimensions."""
 
 from __future__ import annotations
 
@@ -55,14 +55,14 @@ class Cost:
         }
 
     def connect(self, count: Any, counted: list[Any]) -> None:
-        """``count`` gives all updates that depend on the sizes, ``counted`` are its outputs."""
+        """Connect the handlers. ``count`` returns all updates that depend on the sizes; ``counted`` are its outputs."""
         shared = self.shared
 
         async def again(words: str, now: Subject | None, http: gr.Request) -> Values:
             model = require_open(now)
             try:
-                async for news in shared.follow("count", lambda: shared.bench.inspect(model, parse_sizes(words)), http):
-                    yield {self.cost: news} if isinstance(news, str) else await asyncio.to_thread(count, model, news)
+                async for answer in shared.follow("count", lambda: shared.bench.inspect(model, parse_sizes(words)), http):
+                    yield {self.cost: answer} if isinstance(answer, str) else await asyncio.to_thread(count, model, answer)
             except WorkbenchError as error:
                 yield {self.cost: failed(error, "not counted")}
 

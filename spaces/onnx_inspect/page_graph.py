@@ -1,4 +1,4 @@
-"""The graph in Netron, and what is known of a node that is clicked there, or named by a link of another part."""
+"""The graph in Netron, and a card of the node that is clicked there or linked from another part."""
 
 from __future__ import annotations
 
@@ -31,10 +31,10 @@ class Graph:
         self.outputs = [self.level, self.graph, self.node]
 
     def show(self, now: Subject, report: dict[str, Any]) -> Updates:
-        big, drawn = plain(now.out, "collapsed.onnx"), sum(report["operators"].values())
+        collapsed, node_count = plain(now.out, "collapsed.onnx"), sum(report["operators"].values())
         return {
-            self.graph: self._frame(now, COLLAPSED if big else WHOLE),
-            self.level: gr.Radio(value=COLLAPSED, visible=bool(big), label=f"{drawn:,} nodes are slow to draw"),
+            self.graph: self._frame(now, COLLAPSED if collapsed else WHOLE),
+            self.level: gr.Radio(value=COLLAPSED, visible=bool(collapsed), label=f"{node_count:,} nodes are slow to draw"),
             self.node: "",
         }
 
@@ -62,15 +62,15 @@ class Graph:
             if now is None or "weight" in pick:
                 return gr.skip()
             try:
-                found = await report_of(now)
+                report = await report_of(now)
             except WorkbenchError as error:
                 return failed(error, "no node")
-            return view_links.node(found, str(pick.get("name", "")), str(pick.get("output", "")))
+            return view_links.node(report, str(pick.get("name", "")), str(pick.get("output", "")))
 
         self.level.input(redraw, [self.level, self.shared.subject], self.graph, **QUIET)
         self.node.click(clicked, self.shared.subject, self.node, **QUIET)
 
 
 def _shown(now: Subject) -> str:
-    """By its name Netron knows the format, too."""
+    """Return the name for Netron, which detects the format by the suffix."""
     return f"{now.name}.tflite" if now.format == TFLITE and not now.name.lower().endswith(".tflite") else now.name

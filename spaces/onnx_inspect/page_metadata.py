@@ -1,4 +1,4 @@
-"""Metadata of the open TensorFlow Lite file: shown, edited, and written into a copy that is the open model from then on."""
+"""The metadata part of the page: edits the metadata of the open TensorFlow Lite file and opens the changed copy."""
 
 from __future__ import annotations
 
@@ -44,21 +44,24 @@ class MetadataForm:
         self.outputs = [self.card, *self.form, self.write, self.download, self.note]
 
     def show(self, report: dict[str, Any]) -> Updates:
-        off: Updates = {self.note: "", self.download: gr.DownloadButton(value=None, interactive=False)}
+        cleared: Updates = {self.note: "", self.download: gr.DownloadButton(value=None, interactive=False)}
         if report["format"] != "tflite":
             empty: Updates = dict.fromkeys(self.form, "")
-            return off | empty | {self.card: idle(view_tflite.NOTHING), self.write: gr.Button(interactive=False)}
-        shown = dict(zip(self.form, texts(report["metadata"] or {}), strict=True))
-        return off | shown | {self.card: view_tflite.metadata(report), self.write: gr.Button(interactive=True)}
+            return cleared | empty | {self.card: idle(view_tflite.NOTHING), self.write: gr.Button(interactive=False)}
+        values = dict(zip(self.form, texts(report["metadata"] or {}), strict=True))
+        return cleared | values | {self.card: view_tflite.metadata(report), self.write: gr.Button(interactive=True)}
 
     def connect(self, opening: Any, summary: gr.HTML, files: gr.File, everything: list[Any]) -> None:
-        """``opening`` follows a job to the whole page about its model; ``files`` then no longer holds what is open."""
+        """Connect the handlers. ``opening`` follows a job and yields the updates of the whole page for its model.
+
+        ``files`` is cleared, since it does not hold the new copy.
+        """
         shared, bench = self.shared, self.shared.bench
 
         async def write(before: Subject | None, http: gr.Request, *given: str) -> Values:
             model = require_open(before, "Open a .tflite first.")
-            out, name = bench.folders.new(), f"{stem(model.member or model.name)}.tflite"
-            now = Subject(str(Path(out) / name), name, out=out)
+            folder, name = bench.folders.new(), f"{stem(model.member or model.name)}.tflite"
+            now = Subject(str(Path(folder) / name), name, out=folder)
             try:
                 changed = changes((await report_of(model))["metadata"] or {}, given)
             except WorkbenchError as error:
@@ -66,44 +69,47 @@ class MetadataForm:
                 yield {self.note: failed(error, "not written")}
                 return
             async for values in opening(
-                now, before, lambda: bench.edit(model, changed, now.model, out), http, "not written"
+                now, before, lambda: bench.edit(model, changed, now.model, folder), http, "not written"
             ):
                 if shared.subject in values:
-                    button = gr.DownloadButton(value=plain(out, name), interactive=True)
+                    button = gr.DownloadButton(value=plain(folder, name), interactive=True)
                     yield values | {files: None, self.note: view_tflite.written(name), self.download: button}
-                else:  # progress, or what is wrong: beside the form, and the summary stays
+                else:  # progress or an error: shown next to the form, so that the summary stays
                     yield {self.note: values[summary]}
 
         shared.on([self.write.click], write, [shared.subject, *self.form], everything)
 
 
 def texts(found: dict[str, Any]) -> list[str]:
-    """Metadata as the form's fields show them."""
+    """Return the metadata as the texts of the form's fields."""
     numbers = [", ".join(f"{v:g}" for v in found.get(name, [])) for name in ("mean", "std")]
     return [*(found.get(name, "") for name in TEXTS), "\n".join(found.get("labels", [])), *numbers]
 
 
 def changes(before: dict[str, Any], given: Sequence[str | None]) -> dict[str, Any]:
-    """What the form says otherwise than the file. Raises InvalidFile for no change, InvalidValue for no number."""
+    """Return the fields of the form that differ from the file.
+
+    Raises InvalidFile if none does, and InvalidValue for a mean or std that is not a number.
+    """
     names = [*TEXTS, "labels", "mean", "std"]
-    found: dict[str, Any] = {}
+    changed: dict[str, Any] = {}
     for name, old, new in zip(names, texts(before), (value or "" for value in given), strict=True):
         if new.strip() == old.strip():
             continue
-        read = {"labels": lines, "mean": numbers, "std": numbers}.get(name)
-        found[name] = read(name, new) if read else new
-    if not found:
+        parse = {"labels": lines, "mean": numbers, "std": numbers}.get(name)
+        changed[name] = parse(name, new) if parse else new
+    if not changed:
         raise InvalidFile("Nothing has changed. Edit at least one field first.")
-    return found
+    return changed
 
 
 def lines(name: str, text: str) -> list[str]:
-    """A label a line; those at the end that are blank are none."""
+    """Split labels at line ends. Trailing blank lines are dropped."""
     return [line.strip() for line in text.rstrip().splitlines()]
 
 
 def numbers(name: str, text: str) -> list[float]:
-    """``127.5`` or ``123.7, 116.3, 103.5``. Raises InvalidValue."""
+    """Parse numbers, such as ``127.5`` or ``123.7, 116.3, 103.5``. Raises InvalidValue."""
     try:
         return [float(part) for part in text.replace(";", ",").replace(" ", ",").split(",") if part]
     except ValueError:
@@ -111,5 +117,5 @@ def numbers(name: str, text: str) -> list[float]:
 
 
 def stem(name: str) -> str:
-    """Of a visitor's file, as a plain name."""
+    """Return the stem of a visitor's file name with only safe characters."""
     return "".join(c if c.isalnum() or c in "-_. " else "-" for c in Path(name).stem)[:100].strip(". ") or "model"

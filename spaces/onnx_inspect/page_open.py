@@ -1,4 +1,4 @@
-"""Opening a model: files, examples, summary, downloads of the report, and buttons to the Convert tab."""
+"""The open part of the page: files, examples, summary, downloads of the report, and the button to the Convert tab."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ from . import formats, view
 from .page_shared import QUIET, Shared, Updates, Values, report_of, require_open, save
 from .subject import Subject, uploaded
 
-BROKEN = Markup('<i class="mw-open-failed"></i>')  # the CSS dims what is about the model before
+BROKEN = Markup('<i class="mw-open-failed"></i>')  # makes the CSS dim the parts about the previous model
 Show = Callable[[Subject, dict[str, Any]], Updates]
 
 
 class Opening:
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
-        self.pair = gr.State(None)  # the paths of two models that were dropped, to be compared
+        self.pair = gr.State(None)  # paths of two dropped models, to compare them
         with gr.Row(elem_classes="mw-columns"):
             with gr.Column(scale=4, min_width=300):
                 self.files = gr.File(
@@ -81,15 +81,15 @@ class Opening:
         ]
 
     def count(self, now: Subject, report: dict[str, Any]) -> Updates:
-        """What depends on the sizes, and the report's two files."""
-        written = save(now, report)
-        buttons = [gr.DownloadButton(value=one, interactive=True) for one in written]
+        """Save the report and return the updates that depend on the sizes."""
+        paths = save(now, report)
+        buttons = [gr.DownloadButton(value=path, interactive=True) for path in paths]
         return {self.summary: view.summary(report)} | dict(zip(self.reports, buttons, strict=True))
 
     def show(self, now: Subject, report: dict[str, Any]) -> Updates:
         now.missing = list(report["missing"]) if incomplete(report) else []
         bundle = report.get("bundle") or {"member": "", "members": []}
-        now.member, names = bundle["member"], [one["name"] for one in bundle["members"]]
+        now.member, names = bundle["member"], [member["name"] for member in bundle["members"]]
         return self.count(now, report) | {
             self.member: gr.Radio(choices=names, value=now.member or None, visible=len(names) > 1),
             self.convert: gr.Button(visible=self.offer.taken and not now.missing),
@@ -99,11 +99,11 @@ class Opening:
         }
 
     def failure(self, error: WorkbenchError, word: str, before: Subject | None) -> Updates:
-        """The model that was open stays open, dimmed; the buttons of its report are disabled."""
-        words = failed(error, word, before.name if before else "")
-        out: Updates = {self.summary: words + BROKEN if before else words, self.two: gr.Row(visible=False)}
-        off = [gr.DownloadButton(interactive=False) for _ in self.reports]
-        return out | dict(zip(self.reports, off, strict=True)) | {self.again: gr.Button(visible=before is not None)}
+        """Return the updates after a failure: the previous model stays open but dimmed, its report buttons are disabled."""
+        card = failed(error, word, before.name if before else "")
+        updates: Updates = {self.summary: card + BROKEN if before else card, self.two: gr.Row(visible=False)}
+        disabled = [gr.DownloadButton(interactive=False) for _ in self.reports]
+        return updates | dict(zip(self.reports, disabled, strict=True)) | {self.again: gr.Button(visible=before is not None)}
 
     async def follow(
         self,
@@ -114,23 +114,23 @@ class Opening:
         http: gr.Request,
         failure: str = "not opened",
     ) -> Values:
-        """Progress, then the whole page about ``now``. After a failure the previous model stays open."""
-        done = False
-        self.shared.under_way.stop(http)  # answers about the model before would come under the wrong heading
+        """Yield progress, then the updates of the whole page for ``now``. After a failure the previous model stays open."""
+        opened = False
+        self.shared.under_way.stop(http)  # results of the previous model must not appear under the new one
         try:
-            async for news in self.shared.follow("open", ask, http):
-                if isinstance(news, str):
-                    yield {self.summary: news}
+            async for answer in self.shared.follow("open", ask, http):
+                if isinstance(answer, str):
+                    yield {self.summary: answer}
                 else:
                     # a report of 50,000 nodes is 25 MB: not in the event loop
-                    page = await asyncio.to_thread(show, now, news)
-                    done = True
-                    self.shared.visit.keep(http, now)  # in place of the one before
-                    yield page
+                    updates = await asyncio.to_thread(show, now, answer)
+                    opened = True
+                    self.shared.visit.keep(http, now)  # replaces the previous one
+                    yield updates
         except WorkbenchError as error:
             yield self.failure(error, failure, before)
         finally:
-            if not done:
+            if not opened:
                 now.close()
 
     def connect(self, show: Show, everything: list[Any]) -> None:
@@ -139,50 +139,50 @@ class Opening:
         async def open_files(paths: list[str] | None, before: Subject | None, http: gr.Request) -> Values:
             onnx = [p for p in paths or [] if formats.is_model(p)]
             kept = before.externals.values() if before is not None and onnx and onnx[-1] != before.model else ()
-            others = [p for p in paths or [] if p not in onnx and p not in kept]  # without the data of the model before
-            out = bench.folders.new()
+            others = [p for p in paths or [] if p not in onnx and p not in kept]  # without the previous model's data
+            folder = bench.folders.new()
             try:
                 if paths and not onnx and before is not None and _is_missing_data(before, others):
-                    now = await asyncio.to_thread(_with_missing_data, before, others, out)
+                    now = await asyncio.to_thread(_with_missing_data, before, others, folder)
                 else:
-                    now = uploaded([*others, *onnx[-1:]])  # a model dropped on another takes its place
+                    now = uploaded([*others, *onnx[-1:]])  # the last of several models
             except InvalidFile as error:
-                shutil.rmtree(out, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
                 yield self.failure(error, "not opened", before)
                 return
-            now.out = out
+            now.out = folder
             async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
                 if shared.subject in values:
                     values |= {self.files: now.uploaded_paths() or None} | self._two(onnx, others, before)
                 yield values
 
         async def open_handed(paths: list[str], before: Subject | None, http: gr.Request) -> Values:
-            """Opens copies, since the other tab may remove its files at any time."""
-            out = bench.folders.new()
+            """Open copies of the files, since the other tab may remove them at any time."""
+            folder = bench.folders.new()
             try:
-                kept = [await asyncio.to_thread(shutil.copy, path, out) for path in paths]
+                kept = [await asyncio.to_thread(shutil.copy, path, folder) for path in paths]
             except OSError:
-                shutil.rmtree(out, ignore_errors=True)
+                shutil.rmtree(folder, ignore_errors=True)
                 raise gr.Error("This model is no longer available. Convert it again.", print_exception=False) from None
             now = uploaded(kept)
-            now.out = out
+            now.out = folder
             async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
                 yield values | {self.files: None} if shared.subject in values else values
 
         async def open_example(index: int, before: Subject | None, http: gr.Request) -> Values:
-            name, out = list(DESCRIPTIONS)[index], bench.folders.new()
-            now = Subject(str(Path(out) / "model.onnx"), f"{name}.onnx", out=out)
-            async for values in self.follow(show, now, before, lambda: bench.example(name, out), http):
+            name, folder = list(DESCRIPTIONS)[index], bench.folders.new()
+            now = Subject(str(Path(folder) / "model.onnx"), f"{name}.onnx", out=folder)
+            async for values in self.follow(show, now, before, lambda: bench.example(name, folder), http):
                 yield values | {self.files: None} if shared.subject in values else values
 
         async def show_again(now: Subject | None) -> Updates:
             model = require_open(now)
-            page = await asyncio.to_thread(show, model, await report_of(model))
-            return page | {self.files: model.uploaded_paths() or None}
+            updates = await asyncio.to_thread(show, model, await report_of(model))
+            return updates | {self.files: model.uploaded_paths() or None}
 
         async def open_member(name: str, before: Subject | None, http: gr.Request) -> Values:
-            model, out = require_open(before), bench.folders.new()
-            now = Subject(model.model, model.name, out=out, member=name)
+            model, folder = require_open(before), bench.folders.new()
+            now = Subject(model.model, model.name, out=folder, member=name)
             async for values in self.follow(show, now, before, lambda: bench.inspect(now, {}), http):
                 yield values | {self.files: now.uploaded_paths() or None} if shared.subject in values else values
 
@@ -196,44 +196,44 @@ class Opening:
         if len(onnx) < 2 or formats.TFLITE in map(formats.of, onnx[-2:]):
             return {}
         old, new = onnx[-2:]
-        beside = list(before.externals.values()) if before is not None and before.model == old else others
-        words = html("<b>{}</b> is open. You also dropped <b>{}</b>.", Path(new).name, Path(old).name)
+        old_data = list(before.externals.values()) if before is not None and before.model == old else others
+        text = html("<b>{}</b> is open. You also dropped <b>{}</b>.", Path(new).name, Path(old).name)
         return {
             self.two: gr.Row(visible=True),
-            self.two_words: html('<p class="mw-graph-line" role="status">{}</p>', words),
-            self.pair: [[old, *beside], [new, *others]],
+            self.two_words: html('<p class="mw-graph-line" role="status">{}</p>', text),
+            self.pair: [[old, *old_data], [new, *others]],
         }
 
 
 def _is_missing_data(before: Subject, paths: list[str]) -> bool:
-    """Whether one of the files is external data that the open model lacks."""
+    """Return whether one of the files is missing external data of the open model."""
     return bool(before.missing) and any(Path(p).name in before.missing for p in paths)
 
 
 def _with_missing_data(before: Subject, paths: list[str], out: str) -> Subject:
-    """The open model with more external data. Files in its own folder are copied, since that folder will be removed."""
+    """Return the open model with more external data. Files in its folder are copied, since the folder will be removed."""
     model = before.model
     if before.out and Path(model).is_relative_to(before.out):
         model = shutil.copy(model, out)
-    kept = {name: path for name, path in before.externals.items() if Path(path).is_file()}
-    for name, path in kept.items():
+    externals = {name: path for name, path in before.externals.items() if Path(path).is_file()}
+    for name, path in externals.items():
         if before.out and Path(path).is_relative_to(before.out):
-            kept[name] = shutil.copy(path, out)
-    return Subject(model, before.name, kept | {Path(p).name: p for p in paths})
+            externals[name] = shutil.copy(path, out)
+    return Subject(model, before.name, externals | {Path(p).name: p for p in paths})
 
 
 def _for_convert(now: Subject | None) -> list[str]:
-    """Paths of the open model, under its own name: models made here are called model.onnx on the disk."""
+    """Return the paths of the open model. The model gets its own name, as models built here are stored as model.onnx."""
     model = require_open(now)
     path = Path(model.model)
     if not path.is_file():
         raise gr.Error("This model is no longer available. Open it again.", print_exception=False)
-    called, suffix = Path(model.name), f".{model.format}"
+    display_name, suffix = Path(model.name), f".{model.format}"
     if model.member:
-        path, called = Path(plain(model.out, "member.tflite") or path), Path(model.member)
-    if path.name != f"{called.stem}{suffix}" and model.out:
+        path, display_name = Path(plain(model.out, "member.tflite") or path), Path(model.member)
+    if path.name != f"{display_name.stem}{suffix}" and model.out:
         folder = Path(tempfile.mkdtemp(dir=model.out))
-        name = "".join(c if c.isalnum() or c in "-_. " else "-" for c in called.stem)[:100] or "model"
+        name = "".join(c if c.isalnum() or c in "-_. " else "-" for c in display_name.stem)[:100] or "model"
         named = folder / f"{name}{suffix}"
         with suppress(OSError):
             os.link(path, named)

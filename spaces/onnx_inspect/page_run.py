@@ -1,4 +1,4 @@
-"""Run the open model: on made-up inputs, or on a visitor's own, which are shown before they are used."""
+"""The run part of the page: runs the open model on random inputs or on the visitor's own, with a preview."""
 
 from __future__ import annotations
 
@@ -66,14 +66,14 @@ class Run:
         self.outputs = [*self.results, self.sizes, self.file, self.preview, self.preprocessing, self.typed]
 
     def show(self) -> Updates:
-        """Nothing has been run on the model that was just opened."""
-        own = {self.file: None, self.preview: "", self.preprocessing: "", self.typed: ""}
-        return self.no_result() | own | {self.sizes: ""}
+        """Return the updates for a model that was just opened: no result and no inputs."""
+        inputs = {self.file: None, self.preview: "", self.preprocessing: "", self.typed: ""}
+        return self.no_result() | inputs | {self.sizes: ""}
 
     def no_result(self, words: str = "") -> Updates:
-        none = gr.DownloadButton(value=None, interactive=False)
-        hidden = gr.Dataframe(value=None, visible=False)
-        return {self.outcome: words, self.times: gr.BarPlot(visible=False), self.profile: hidden, self.download: none}
+        no_file = gr.DownloadButton(value=None, interactive=False)
+        no_table = gr.Dataframe(value=None, visible=False)
+        return {self.outcome: words, self.times: gr.BarPlot(visible=False), self.profile: no_table, self.download: no_file}
 
     def result(self, now: Subject, found: dict[str, Any]) -> Updates:
         rows, file = view_run.profile_table(found), plain(now.out, "outputs.npz")
@@ -85,7 +85,7 @@ class Run:
         }
 
     def connect(self, reports: list[Any]) -> None:
-        """``reports`` are the buttons of the two report files, which hold the run from then on."""
+        """Connect the handlers. ``reports``: the download buttons of the report files, to which a run is added."""
         shared = self.shared
 
         async def run_open(
@@ -101,22 +101,22 @@ class Run:
             model = require_open(now, "Open or build a model first.")
             try:
                 whole_arrays = path if path and path.lower().endswith(".npz") else None
-                own = None if whole_arrays else path
+                samples_path = None if whole_arrays else path
                 values, sizes = parse_values(typed, path), parse_sizes(words)
-                real = parse_samples(own, Path(own or "").name, how if own else "")
+                samples = parse_samples(samples_path, Path(samples_path or "").name, how if samples_path else "")
                 numbers = whole_number("seed", seed, 0), whole_number("runs", runs, RUNS)
-                ask = lambda: shared.bench.run(model, whole_arrays, *numbers, sizes, values, real)  # noqa: E731
-                async for news in shared.follow("run", ask, http):
-                    if isinstance(news, str):
-                        yield self.no_result(news)
+                submit = lambda: shared.bench.run(model, whole_arrays, *numbers, sizes, values, samples)  # noqa: E731
+                async for answer in shared.follow("run", submit, http):
+                    if isinstance(answer, str):
+                        yield self.no_result(answer)
                         continue
-                    report = await report_of(model) | {"run": news}
-                    written = await asyncio.to_thread(save, model, report)
-                    buttons = [gr.DownloadButton(value=one, interactive=True) for one in written]
-                    yield self.result(model, news) | dict(zip(reports, buttons, strict=True))
+                    report = await report_of(model) | {"run": answer}
+                    paths = await asyncio.to_thread(save, model, report)
+                    buttons = [gr.DownloadButton(value=report_path, interactive=True) for report_path in paths]
+                    yield self.result(model, answer) | dict(zip(reports, buttons, strict=True))
             except WorkbenchError as error:
                 yield self.no_result(failed(error, "no result", labels={"runs": "Timed runs"}))
 
-        given = [self.seed, self.runs, self.sizes, self.file, self.preprocessing, self.typed, shared.subject]
-        shared.on([self.start.click], run_open, given, [*self.results, *reports])
+        inputs = [self.seed, self.runs, self.sizes, self.file, self.preprocessing, self.typed, shared.subject]
+        shared.on([self.start.click], run_open, inputs, [*self.results, *reports])
         self.file.change(view_run.preview, self.file, self.preview, **QUIET)

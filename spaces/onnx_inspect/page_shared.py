@@ -1,4 +1,4 @@
-"""What the parts of the page share: the open model, its jobs, its report on the disk, and how events are wired."""
+"""What the parts of the page share: the open model, its jobs, its saved report, and the registration of handlers."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 
 
 class Shared:
-    """``subject`` is the open model, or None: what visit keeps; a handler must not be able to open another's."""
+    """``subject`` is the open model, or None. It is kept on the server, so that no visitor can open another's files."""
 
     def __init__(self, bench: Bench, shelf: TemporaryFiles, visit: Visit) -> None:
         self.bench, self.shelf, self.visit = bench, shelf, visit
@@ -40,27 +40,27 @@ class Shared:
         self.stop = gr.Button("Stop", variant="stop", size="sm", interactive=False, min_width=70, render=False)
 
     async def follow(self, kind: str, ask: Callable[[], Job], http: gr.Request) -> AsyncIterator[str | dict[str, Any]]:
-        """Progress as HTML, then the answer."""
+        """Yield progress as HTML, then the answer."""
         async for event in self.under_way.follow(kind, ask, http):
             yield event.value if isinstance(event, Result) else progress(event.stage, event.share)
 
     def on(self, triggers: list[Any], fn: Callable[..., Any], given: Any, outputs: Any) -> Any:
-        """A handler that may take a while. The Stop button is enabled meanwhile."""
+        """Register a handler that may take long. The Stop button is enabled while it runs."""
         return listen(self.stop, self.under_way.busy, triggers, fn, given, outputs, **QUIET)
 
 
 def save(now: Subject, report: dict[str, Any]) -> tuple[str, str]:
-    """Writes the report; the paths of its .json and .md."""
-    folder = Path(tempfile.mkdtemp(dir=now.out))  # a name that the child process could not foresee
+    """Write the report as .json and .md. Returns their paths."""
+    folder = Path(tempfile.mkdtemp(dir=now.out))  # a name that the child process cannot predict
     stem = "".join(c if c.isalnum() or c in "-_" else "-" for c in Path(now.name).stem)[:60] or "model"
-    now.report, readable = str(folder / f"{stem}.report.json"), folder / f"{stem}.report.md"
+    now.report, markdown_path = str(folder / f"{stem}.report.json"), folder / f"{stem}.report.md"
     Path(now.report).write_text(json.dumps(report, indent=1))
-    readable.write_text((tflite_markdown if report["format"] == TFLITE else markdown)(report))
-    return now.report, str(readable)
+    markdown_path.write_text((tflite_markdown if report["format"] == TFLITE else markdown)(report))
+    return now.report, str(markdown_path)
 
 
 async def report_of(now: Subject) -> dict[str, Any]:
-    """The latest report of the open model. Reads up to 25 MB in a thread. Raises InvalidFile once the file is gone."""
+    """Read the latest report of the open model, up to 25 MB, in a thread. Raises InvalidFile if the file is gone."""
     try:
         return await asyncio.to_thread(lambda: json.loads(Path(now.report).read_text()))
     except (OSError, ValueError):
@@ -68,7 +68,7 @@ async def report_of(now: Subject) -> dict[str, Any]:
 
 
 def require_open(now: Subject | None, words: str = "Open a model first.") -> Subject:
-    """Raises gr.Error if no model is open."""
+    """Return ``now``. Raises gr.Error if no model is open."""
     if now is None:
         raise gr.Error(words, print_exception=False)
     return now

@@ -1,4 +1,4 @@
-"""Every tensor of a TensorFlow Lite file with its quantisation, and the file's signatures."""
+"""The tensors part of the page: all tensors of a TensorFlow Lite file with their quantization, and its signatures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Weights: the list, and the values of one."""
+"""The weights part of the page: a table of the weights and the values of one of them."""
 
 from __future__ import annotations
 
@@ -47,25 +47,25 @@ class Weights:
             if now is None or not (name or "").strip():
                 raise gr.Error("Open a model, then name one of its tensors.", print_exception=False)
             try:
-                async for news in shared.follow("look", lambda: shared.bench.weights(now, name.strip()), http):
-                    if isinstance(news, str):
-                        yield {self.tensor: news, self.histogram: gr.BarPlot(visible=False)}
+                async for answer in shared.follow("look", lambda: shared.bench.weights(now, name.strip()), http):
+                    if isinstance(answer, str):
+                        yield {self.tensor: answer, self.histogram: gr.BarPlot(visible=False)}
                     else:
-                        found, report = view.histogram(news), await report_of(now)
-                        users = next((i["used_by"] for i in report["initializers"] if i["name"] == news["name"]), [])
+                        histogram, report = view.histogram(answer), await report_of(now)
+                        users = next((i["used_by"] for i in report["initializers"] if i["name"] == answer["name"]), [])
                         yield {
-                            self.tensor: view.tensor(news, users),
-                            self.histogram: gr.BarPlot(found, visible=found is not None),
+                            self.tensor: view.tensor(answer, users),
+                            self.histogram: gr.BarPlot(histogram, visible=histogram is not None),
                         }
             except WorkbenchError as error:
                 yield {self.tensor: failed(error, "no result"), self.histogram: gr.BarPlot(visible=False)}
 
         self.show_values = show_weight
-        given, shown = [self.name, shared.subject], [self.tensor, self.histogram]
+        inputs, outputs = [self.name, shared.subject], [self.tensor, self.histogram]
 
         def choose(event: gr.SelectData) -> str:
             return str(event.row_value[0])
 
-        chosen = self.weights.select(choose, None, self.name, **QUIET)
-        chosen.then(show_weight, given, shown, **QUIET)
-        shared.on([self.name.submit, self.show_button.click], show_weight, given, shown)
+        selected = self.weights.select(choose, None, self.name, **QUIET)
+        selected.then(show_weight, inputs, outputs, **QUIET)
+        shared.on([self.name.submit, self.show_button.click], show_weight, inputs, outputs)

@@ -1,6 +1,6 @@
-"""``POST /inspect-onnx`` and ``POST /run-onnx``: the .onnx or .tflite file as the body, JSON out.
+"""``POST /inspect-onnx`` and ``POST /run-onnx``: the .onnx or .tflite file is the body, the answer is JSON.
 
-A model with external data, and samples for a run, come as a form: ``curl -F model=@m.onnx -F external_data=@m.data
+Send a model with external data, or samples for a run, as a form: ``curl -F model=@m.onnx -F external_data=@m.data
 -F samples=@cat.jpg``. All other options are query parameters.
 """
 
@@ -55,8 +55,8 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
         def ask(subject: Subject, values: dict[str, str], samples: Samples) -> Job:
             numbers = _whole_number(values, "seed", 0), _whole_number(values, "runs", RUNS)
             sizes = parse_sizes(values.get("sizes"), values.get("symbols"))
-            real = parse_samples(*(samples or ("", "")), values.get("preprocessing"))
-            return bench.run(subject, None, *numbers, sizes, None, real)
+            sample_arguments = parse_samples(*(samples or ("", "")), values.get("preprocessing"))
+            return bench.run(subject, None, *numbers, sizes, None, sample_arguments)
 
         return await _answer(http, ask, {"name", "seed", "runs", "sizes", "symbols", "preprocessing"})
 
@@ -78,7 +78,7 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
                 async with aclosing(follow_job(ask(subject, values, samples))) as events:
                     async for event in events:
                         if isinstance(event, Result):
-                            return await asyncio.to_thread(JSONResponse, shortened(event.value))  # up to 64 MB to write
+                            return await asyncio.to_thread(JSONResponse, shortened(event.value))  # serialises up to 64 MB
                         if await http.is_disconnected():
                             raise Cancelled()
                 raise AssertionError("a job ends with a result or an error")
@@ -89,13 +89,13 @@ def routes(bench: Bench, max_file_mb: int) -> list[APIRoute]:
 
 
 def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[str, Endpoint, dict[str, Any]]]:
-    """(path, endpoint, its OpenAPI description)."""
+    """Return the path, endpoint and OpenAPI description of each route."""
     known = {
         "name": query("name", "The model's name. A file in a form brings its own."),
         "sizes": query("sizes", 'Sizes of dynamic dimensions: "batch=8, sequence=128".'),
         "symbols": query("symbols", "Older name of sizes.", deprecated=True),
     }
-    more = {
+    extra = {
         "seed": query("seed", "Seed of the random inputs.", "integer", default=0),
         "runs": query("runs", "Number of timed runs.", "integer", default=RUNS),
         "preprocessing": query(
@@ -104,21 +104,21 @@ def _papers(inspect: Endpoint, run: Endpoint, max_file_mb: int) -> list[tuple[st
     }
     parts = {"model": part("The model."), "external_data": part("Files with its weights (external data).", many=True)}
     samples = {"samples": part("Real inputs: .npz, .npy, a picture, a .zip of pictures, .wav or .txt.")}
-    words = f"The model, at most {max_file_mb} MB in all."
+    text = f"The model, at most {max_file_mb} MB in all."
     report = record(
         format="string", valid="boolean", problems=rows(record(severity="string", where="string", message="string"))
     )
-    found = record(seed="integer", inputs=rows(record(name="string")), outputs=rows(record(name="string")))
+    result = record(seed="integer", inputs=rows(record(name="string")), outputs=rows(record(name="string")))
     errors = (413, 422, 429, 500)
-    first = {"parameters": known.values(), "body": body(words, file(), form(**parts)), "answer": report, "errors": errors}
-    whole = {**known, **more}.values()
-    second = {"parameters": whole, "body": body(words, file(), form(**parts, **samples)), "answer": found, "errors": errors}
+    first = {"parameters": known.values(), "body": body(text, file(), form(**parts)), "answer": report, "errors": errors}
+    merged = {**known, **extra}.values()
+    second = {"parameters": merged, "body": body(text, file(), form(**parts, **samples)), "answer": result, "errors": errors}
     return [("/inspect-onnx", inspect, first), ("/run-onnx", run, second)]
 
 
 def _from_form(files: dict[str, list[tuple[Path, str]]], values: dict[str, str]) -> tuple[Subject, Samples]:
-    if odd := sorted(files.keys() - set(FILES)):
-        raise InvalidValue("field", odd[0], ", ".join(FILES))
+    if unknown := sorted(files.keys() - set(FILES)):
+        raise InvalidValue("field", unknown[0], ", ".join(FILES))
     models, samples = files.get("model", []), files.get("samples", [])
     if len(models) != 1 or len(samples) > 1:
         raise InvalidFile(
@@ -126,7 +126,7 @@ def _from_form(files: dict[str, list[tuple[Path, str]]], values: dict[str, str])
             "one file of samples: curl -F model=@model.onnx -F samples=@samples.npz …"
         )
     path, name = models[0]
-    externals = {called: str(part) for part, called in files.get("external_data", [])}
+    externals = {filename: str(part) for part, filename in files.get("external_data", [])}
     subject = Subject(str(path), _plain(values.get("name") or name), externals)
     return subject, (str(samples[0][0]), samples[0][1]) if samples else None
 

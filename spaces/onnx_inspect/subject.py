@@ -1,4 +1,4 @@
-"""The model that a visitor has open: the uploaded files, and a folder for files made from them."""
+"""The model that a visitor has open: the uploaded files and a folder for derived files. Also parses a client's values."""
 
 from __future__ import annotations
 
@@ -16,15 +16,14 @@ from lib.model_inputs.sizes import parse as read_sizes
 from . import formats
 
 PREFIX = "workbench-onnx-"
-RUNS = 20  # timed, unless a caller says otherwise
+RUNS = 20  # default number of timed runs
 
 
 @dataclass(slots=True)
 class Subject:
-    """``out`` is where the child process puts files for this visitor; ``close`` removes it.
+    """An open model. ``out``: the folder for the child process's files, which ``close`` removes.
 
-    ``report`` is the file with the latest report, "" before there is one; ``missing`` are the names of external data
-    that were not uploaded.
+    ``report``: path of the latest report, or ""; ``missing``: names of external data that were not uploaded.
     """
 
     model: str
@@ -33,7 +32,7 @@ class Subject:
     out: str = ""
     report: str = ""
     missing: list[str] = field(default_factory=list)
-    member: str = ""  # which file of a bundle
+    member: str = ""  # the opened file of a bundle
 
     @property
     def folder(self) -> str:
@@ -44,18 +43,18 @@ class Subject:
         return formats.of(self.model, self.name)
 
     def files(self) -> dict[str, Any]:
-        """Arguments common to all tasks of its format."""
+        """Return the arguments that all tasks of its format take."""
         if self.format == formats.TFLITE:
             return {"model": self.model, "member": self.member}
         return {"model": self.model, "externals": self.externals}
 
     def uploaded_paths(self) -> list[str]:
-        """Paths of the uploaded files; empty for a model that was made here."""
-        own = Path(self.out)
-        return [path for path in (self.model, *self.externals.values()) if not Path(path).is_relative_to(own)]
+        """Return the paths of the uploaded files; empty for a model that was built here."""
+        own_folder = Path(self.out)
+        return [path for path in (self.model, *self.externals.values()) if not Path(path).is_relative_to(own_folder)]
 
     def there(self) -> bool:
-        """Whether its files are still on the disk: uploads are kept for some hours."""
+        """Return whether its files still exist: uploads are kept for some hours."""
         return all(Path(path).is_file() for path in (self.model, self.report, *self.externals.values()))
 
     def close(self) -> None:
@@ -64,56 +63,56 @@ class Subject:
 
 
 def uploaded(paths: list[str] | str | None, beside: list[str] | None = None) -> Subject:
-    """The model among the uploaded files and its external data. Raises InvalidFile when that is not clear."""
-    found = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or [])]
-    if not found:
+    """Return the subject for the uploaded files. Raises InvalidFile unless exactly one of them is a model."""
+    files = [Path(p) for p in ([paths] if isinstance(paths, str) else paths or [])]
+    if not files:
         raise InvalidFile("No file was given. Upload an .onnx file, with its external data if it has any, or a .tflite.")
-    models = [p for p in found if formats.is_model(str(p))] or (found if len(found) == 1 else [])
+    models = [p for p in files if formats.is_model(str(p))] or (files if len(files) == 1 else [])
     if len(models) != 1:
         raise InvalidFile(
-            f"{len(found)} files were uploaded, {len(models)} of them models. "
+            f"{len(files)} files were uploaded, {len(models)} of them models. "
             "Upload exactly one .onnx file with its external data, or one .tflite."
         )
-    data = [p for p in found if p != models[0]] + [Path(p) for p in beside or []]
+    data = [p for p in files if p != models[0]] + [Path(p) for p in beside or []]
     return Subject(str(models[0]), models[0].name, {p.name: str(p) for p in data})
 
 
 def parse_symbols(text: str | None) -> dict[str, int]:
-    """``batch=8, sequence=128`` → {"batch": 8, "sequence": 128}. Raises InvalidValue."""
-    out: dict[str, int] = {}
+    """Parse sizes: ``batch=8, sequence=128`` → {"batch": 8, "sequence": 128}. Raises InvalidValue."""
+    sizes: dict[str, int] = {}
     for part in (text or "").replace(";", ",").split(","):
         if not part.strip():
             continue
         name, _, value = part.rpartition("=")
         try:
-            out[name.strip()] = int(value)
+            sizes[name.strip()] = int(value)
         except ValueError:
             raise InvalidValue("symbols", part.strip(), "name=number, separated by commas: batch=8, sequence=128") from None
-    return out
+    return sizes
 
 
 def parse_sizes(sizes: str | None, symbols: str | None = "") -> dict[str, int]:
-    """``batch=8, samples=512`` of the field ``sizes``, and of ``symbols``, its older name. Raises InvalidValue."""
+    """Parse ``batch=8, samples=512`` from the field ``sizes`` and from ``symbols``, its older name. Raises InvalidValue."""
     return parse_symbols(symbols) | read_sizes(sizes or "")
 
 
 def parse_samples(path: str | None, name: str, preprocessing: str | None, *others: Any) -> dict[str, Any] | None:
-    """A file of samples and how to preprocess its pictures: ``size=224, normalization=imagenet``, or the same as JSON.
+    """Return the arguments for a file of samples with preprocessing such as ``size=224, normalization=imagenet``, or JSON.
 
-    ``others`` are inputs given in other ways. Raises InvalidFile if there are both, and InvalidValue.
+    ``others``: inputs given in other ways. Raises InvalidFile if there are both, and InvalidValue.
     """
-    words = (preprocessing or "").strip()
+    text = (preprocessing or "").strip()
     if not path:
-        if words:
-            raise InvalidValue("preprocessing", words, "only together with samples: a picture or a zip of pictures")
+        if text:
+            raise InvalidValue("preprocessing", text, "only together with samples: a picture or a zip of pictures")
         return None
     if any(others):
         raise InvalidFile(f"Inputs were given twice: as samples ({name}) and in another way. Remove one of them.")
-    return {"path": path, "name": name, "preprocessing": read_preprocessing(words)}
+    return {"path": path, "name": name, "preprocessing": read_preprocessing(text)}
 
 
 def parse_values(text: str | None, npz: str | None) -> dict[str, Any] | None:
-    """Inputs typed as JSON, or None. Raises InvalidValue, and InvalidFile if a file was given, too."""
+    """Parse inputs typed as JSON. Returns None for an empty text. Raises InvalidValue, or InvalidFile if there is a file."""
     if not (text or "").strip():
         return None
     if npz:
@@ -128,7 +127,7 @@ def parse_values(text: str | None, npz: str | None) -> dict[str, Any] | None:
 
 
 def whole_number(name: str, value: float | None, default: int) -> int:
-    """A number from a page or a client, which may be None, NaN or a fraction. Raises InvalidValue."""
+    """Return a client's number as an integer, ``default`` for None. Raises InvalidValue for NaN or a fraction."""
     if value is None:
         return default
     if not math.isfinite(value) or value != int(value):
@@ -137,7 +136,7 @@ def whole_number(name: str, value: float | None, default: int) -> int:
 
 
 def tolerance(name: str, value: float | None) -> float:
-    """Raises InvalidValue for anything but a number of at least 0."""
+    """Return a tolerance, 0 for None. Raises InvalidValue for a negative or non-finite number."""
     if value is None:
         return 0.0
     if not (math.isfinite(value) and value >= 0):

@@ -1,4 +1,4 @@
-"""Reports as HTML and as tables; nothing is computed here."""
+"""Render reports as HTML, tables and plots."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .formats import ONNX, TFLITE
 
 NODE_COLUMNS = ["#", "node", "operator", "output", "M MACs", "MACs %", "k weights", "output kB", "FLOPs/byte"]
 WEIGHT_COLUMNS = ["name", "dtype", "shape", "k elements", "kB", "uses", "used by"]
-# what the Convert tab does about a problem
+# the conversion that fixes a problem, by rule
 MENDED = {
     "no-op": "ONNX, slimmed",
     "dead-node": "ONNX, slimmed",
@@ -30,53 +30,53 @@ MENDED = {
     "newer-than-onnxruntime": "ONNX, another opset",
 }
 CHANGE_COLUMNS = ["kind", "change", "name", "before", "after"]
-MAX_ROWS = 5000  # of a table in the page; the report has all
-MOSTLY = 0.9  # of all MACs in one operator
+MAX_ROWS = 5000  # per table on the page; the report has all
+MOSTLY = 0.9  # share of the MACs in one operator above which the plot shows nodes
 BY_CONVENTION = Markup("<small>By convention, element-wise operators, normalization and pooling have no MACs.</small>")
 IDLE = Markup("Drop an <b>.onnx</b> file (with its external data, if it has any) or a <b>.tflite</b>, or try an example.")
 WORDS: dict[str, Any] = {ONNX: onnx_words, TFLITE: tflite_words}
 
 
 def summary(report: dict[str, Any]) -> Markup:
-    """The verdict, the facts, and what goes in and out."""
-    lacks, words = incomplete(report), WORDS[report["format"]]
-    state = "ok" if report["valid"] else "warning" if lacks else "error"
-    word = "valid" if report["valid"] else "incomplete" if lacks else "not valid"
-    said = html("<p>{}</p>", sentence) if (sentence := words.verdict(report)) != "Valid." else ""
-    rows = join(html("<dt>{}</dt><dd>{}</dd>", k, v) for k, v in words.facts(report).items())
+    """Return the card with the verdict, the facts, the inputs and the outputs."""
+    is_incomplete, describer = incomplete(report), WORDS[report["format"]]
+    state = "ok" if report["valid"] else "warning" if is_incomplete else "error"
+    word = "valid" if report["valid"] else "incomplete" if is_incomplete else "not valid"
+    details = html("<p>{}</p>", sentence) if (sentence := describer.verdict(report)) != "Valid." else ""
+    rows = join(html("<dt>{}</dt><dd>{}</dd>", k, v) for k, v in describer.facts(report).items())
     sides = _values("Inputs", report["inputs"]), _values("Outputs", report["outputs"])
     return card(
         html('<p class="mw-verdict">{} <b>{}</b></p>', chip(word, state), report["file"]["name"]),
-        said,
+        details,
         html('<dl class="mw-facts">{}</dl><div class="mw-values">{}{}</div>', rows, *sides),
     )
 
 
 def _values(title: str, values: list[dict[str, Any]]) -> Markup:
     rows = [row(code(v["name"]), v["dtype"], html("{}{}", shape_text(v["shape"]), _scaled(v))) for v in values[:40]]
-    more = html("<tr><td colspan=3>and {} more in the report</td></tr>", len(values) - 40) if len(values) > 40 else ""
-    return html("<div><h3>{}</h3><table>{}{}</table></div>", title, join(rows) or row("none"), more)
+    rest = html("<tr><td colspan=3>and {} more in the report</td></tr>", len(values) - 40) if len(values) > 40 else ""
+    return html("<div><h3>{}</h3><table>{}{}</table></div>", title, join(rows) or row("none"), rest)
 
 
 def _scaled(value: dict[str, Any]) -> Markup:
-    found = tflite_words.quantised(value.get("quantization"))
-    return html("<br><small>{}</small>", found) if found else Markup()
+    text = tflite_words.quantised(value.get("quantization"))
+    return html("<br><small>{}</small>", text) if text else Markup()
 
 
 def _convert_link(problem: dict[str, Any]) -> Markup:
-    """The button to the Convert tab, where that can mend it."""
+    """Return a button to the Convert tab if a conversion fixes the problem, else empty markup."""
     if (target := MENDED.get(problem["rule"])) is None:
         return Markup()
     return html(' <button type="button" class="mw-link" data-onnx-convert="1">Convert to {}</button>', target)
 
 
 def built(summary: Markup) -> Markup:
-    """The summary once more: the other one may be far above the text."""
+    """Repeat the summary next to the text, as the main one may be out of view."""
     return card(chip("built"), " This is now the open model.") + summary
 
 
 def problems(report: dict[str, Any], converts: bool = False) -> Markup:
-    """One row a problem: how bad, where, what, and what to do. ``converts``: whether there is a Convert tab."""
+    """Return a table of problems: severity, place, message and fix. ``converts``: whether there is a Convert tab."""
     if not report["problems"]:
         return card(chip("none", "ok"), " No errors, warnings or notes.")
     outputs = {n["scope"] + n["name"]: (n["outputs"] or [""])[0] for n in report["nodes"]}
@@ -96,7 +96,7 @@ def problems(report: dict[str, Any], converts: bool = False) -> Markup:
 
 
 def cost(report: dict[str, Any]) -> Markup:
-    """What the MACs hold and what they leave out."""
+    """Return the card of MACs and peak memory, with what is not counted."""
     macs = report["macs"]
     lines: list[str] = [html("<b>{} MACs</b> ({:,}); one MAC is two FLOPs.", human(macs), macs)]
     if report["symbols"]:
@@ -107,23 +107,23 @@ def cost(report: dict[str, Any]) -> Markup:
         lines.append(html("Not counted: {nodes} × <code>{operator}</code>, {reason}.", **group))
     memory = report["memory"]
     unknown = plural(memory["unknown"], "value")
-    least = f" This is a lower bound: the sizes of {unknown} are unknown." if memory["unknown"] else ""
+    bound_note = f" This is a lower bound: the sizes of {unknown} are unknown." if memory["unknown"] else ""
     peak = size(memory["peak_bytes"])
-    lines.append(html("Peak memory of inputs and activations: <b>{}</b>, at {}.{}", peak, _at(report), least))
+    lines.append(html("Peak memory of inputs and activations: <b>{}</b>, at {}.{}", peak, _at(report), bound_note))
     lines.append(BY_CONVENTION)
     return card(join(lines, "<br>"))
 
 
 def _at(report: dict[str, Any]) -> Markup:
     name = report["memory"]["at"]
-    made = next((n["outputs"] for n in report["nodes"] if n["name"] == name and not n["scope"]), None)
-    return view_links.to_node(name, made[0] if made else "") if made is not None else code(name)
+    outputs = next((n["outputs"] for n in report["nodes"] if n["name"] == name and not n["scope"]), None)
+    return view_links.to_node(name, outputs[0] if outputs else "") if outputs is not None else code(name)
 
 
 def node_table(report: dict[str, Any]) -> pd.DataFrame:
-    """Costliest first."""
+    """Return the table of nodes, costliest first."""
     total = report["macs"] or 1
-    found = sorted(report["nodes"], key=lambda n: -(n["macs"] or 0))[:MAX_ROWS]
+    nodes = sorted(report["nodes"], key=lambda n: -(n["macs"] or 0))[:MAX_ROWS]
     rows = [
         [
             n["index"],
@@ -136,31 +136,31 @@ def node_table(report: dict[str, Any]) -> pd.DataFrame:
             part(n["output_bytes"], 1e3),
             n["intensity"],
         ]
-        for n in found
+        for n in nodes
     ]
     return pd.DataFrame(rows, columns=NODE_COLUMNS)
 
 
 def operator_plot(report: dict[str, Any]) -> tuple[pd.DataFrame, str]:
-    """MACs by operator, the ten largest, and a title; by node where one operator does it all."""
+    """Return the ten largest MAC counts and a title: by operator, or by node if one operator has almost all."""
     rows, title = list(report["macs_by_operator"].items())[:10], "MACs by operator"
     costly = sorted((n for n in report["nodes"] if n["macs"]), key=lambda n: -n["macs"])[:10]
-    # a convolutional network has one bar: its nodes tell more
+    # a convolutional network would have a single bar
     if rows and rows[0][1] > MOSTLY * report["macs"] and len(costly) > 2:
         rows, title = [(f"{k + 1}: {n['name'][-20:]}", n["macs"]) for k, n in enumerate(costly)], "MACs by node"
     return pd.DataFrame(rows, columns=["where", "MACs"]), title
 
 
 def part(value: float | None, unit: float) -> float | None:
-    """``value`` in ``unit``s with four digits: tables sort numbers, not texts."""
+    """Return ``value`` in ``unit``s with four digits, as a number so that tables sort it correctly."""
     return None if value is None else float(f"{value / unit:.4g}")
 
 
 def memory_plot(report: dict[str, Any]) -> pd.DataFrame:
-    """MB in use at each node, at most about 500 points, each the highest of its stretch."""
-    over = report["memory"]["over_nodes"]
-    step = max(1, len(over) // 500)
-    rows = [(k, max(over[k : k + step]) / 1e6) for k in range(0, len(over), step)]
+    """Return the MB in use at each node, max-pooled to about 500 points."""
+    memory_bytes = report["memory"]["over_nodes"]
+    step = max(1, len(memory_bytes) // 500)
+    rows = [(k, max(memory_bytes[k : k + step]) / 1e6) for k in range(0, len(memory_bytes), step)]
     return pd.DataFrame(rows, columns=["node", "MB in use"])
 
 
@@ -173,10 +173,10 @@ def weight_table(report: dict[str, Any]) -> pd.DataFrame:
 
 
 def tensor(found: dict[str, Any], users: list[str] | None = None) -> Markup:
-    about = f" {found['dtype']} {shape_text(found['shape'])}, {size(found['bytes'])}"
-    parts: list[str] = [html("<b>{}</b>{}", code(found["name"]), about)]
-    if words := tflite_words.quantised(found.get("quantization")):
-        parts.append(f"quantized: {words}")
+    description = f" {found['dtype']} {shape_text(found['shape'])}, {size(found['bytes'])}"
+    parts: list[str] = [html("<b>{}</b>{}", code(found["name"]), description)]
+    if quantization := tflite_words.quantised(found.get("quantization")):
+        parts.append(f"quantized: {quantization}")
     if "minimum" in found:
         parts.append(f"{found['minimum']:.5g} to {found['maximum']:.5g}, mean {found['mean']:.5g}, std {found['std']:.5g}")
     if "zeros" in found:
@@ -200,7 +200,11 @@ def histogram(found: dict[str, Any]) -> pd.DataFrame | None:
 def changes(found: dict[str, Any]) -> Markup:
     if found["same"]:
         return card(chip("same", "ok"), " No differences.")
-    parts = [f"{n} {kind}{'s' * (n > 1)} {change}" for kind, one in found["counts"].items() for change, n in one.items()]
+    parts = [
+        f"{n} {kind}{'s' * (n > 1)} {change}"
+        for kind, by_change in found["counts"].items()
+        for change, n in by_change.items()
+    ]
     return card(chip("different", "warning"), f" {', '.join(parts)}.")
 
 

@@ -1,7 +1,7 @@
-"""Links between graph, tables and problems, and the card of one node.
+"""Links between graph, tables and problems, and the card of a node.
 
-A button with ``data-onnx-node`` shows that node in the graph, one with ``data-onnx-weight`` that weight's values, one
-with ``data-onnx-convert`` hands the model to the Convert tab.
+A button with ``data-onnx-node`` shows that node in the graph, ``data-onnx-weight`` shows that weight's values, and
+``data-onnx-convert`` hands the model to the Convert tab.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from lib.reports.words import human, shape_text, size
 from web.cards import card
 from web.html import html, join
 
-MAX_WEIGHTS = 12  # weights of a node that are linked
+MAX_WEIGHTS = 12  # linked weights per node
 
-# Of the HTML under the graph: it hears of clicks in the frame, and of the links anywhere in this tab.
+# Script of the HTML under the graph: handles clicks on nodes in the iframe and on links anywhere in this tab.
 FROM_GRAPH = """
 const say = (name, output) => trigger('click', { pick: { name, output } });
 window.addEventListener('message', (event) => {
@@ -63,26 +63,28 @@ def to_weight(name: str, words: str = "") -> Markup:
 
 
 def node(report: dict[str, Any], name: str, output: str = "") -> Markup:
-    """What the report knows of a node: cost, shapes, weights, problems; "" for one that it does not list."""
-    found = next((n for n in report["nodes"] if name and n["scope"] + n["name"] == name), None)
-    found = found or next((n for n in report["nodes"] if output and output in n["outputs"]), None)
-    if found is None:
+    """Return the card of a node: cost, shapes, weights and problems. Empty if the report does not list the node."""
+    entry = next((n for n in report["nodes"] if name and n["scope"] + n["name"] == name), None)
+    entry = entry or next((n for n in report["nodes"] if output and output in n["outputs"]), None)
+    if entry is None:
         return Markup()
-    whole = found["scope"] + found["name"]
-    macs = f"{human(found['macs'])} MACs" if found["macs"] is not None else f"MACs not counted: {found['reason']}"
-    share = f" ({found['macs'] / report['macs']:.1%} of the total)" if found["macs"] and report["macs"] else ""
-    shapes = "; ".join(shape_text(s) for s in found["output_shapes"])
-    made = found["outputs"][0] if found["outputs"] else ""
+    full_name = entry["scope"] + entry["name"]
+    macs = f"{human(entry['macs'])} MACs" if entry["macs"] is not None else f"MACs not counted: {entry['reason']}"
+    share = f" ({entry['macs'] / report['macs']:.1%} of the total)" if entry["macs"] and report["macs"] else ""
+    shapes = "; ".join(shape_text(s) for s in entry["output_shapes"])
+    output_name = entry["outputs"][0] if entry["outputs"] else ""
     lines: list[str] = [
-        html("<b>{}</b> {}, output shape {}", to_node(whole, made), found["operator"], shapes),
-        f"{macs}{share}; weights: {size(found['weight_bytes'])}; output: {size(found['output_bytes'])}",
+        html("<b>{}</b> {}, output shape {}", to_node(full_name, output_name), entry["operator"], shapes),
+        f"{macs}{share}; weights: {size(entry['weight_bytes'])}; output: {size(entry['output_bytes'])}",
     ]
-    held = {i["name"]: i for i in report["initializers"]}
-    weights = [i for i in found["inputs"] if i in held]
+    initializers = {i["name"]: i for i in report["initializers"]}
+    weights = [i for i in entry["inputs"] if i in initializers]
     if weights:
-        said = join((html("{} {}", to_weight(w), shape_text(held[w]["shape"])) for w in weights[:MAX_WEIGHTS]), ", ")
-        lines.append(html("Weights: {}{}", said, ", …" * (len(weights) > MAX_WEIGHTS)))
-    lines += [f"{p['severity']}: {p['message']}" for p in report["problems"] if p["where"] in (whole, *found["outputs"])]
+        weight_links = join(
+            (html("{} {}", to_weight(w), shape_text(initializers[w]["shape"])) for w in weights[:MAX_WEIGHTS]), ", "
+        )
+        lines.append(html("Weights: {}{}", weight_links, ", …" * (len(weights) > MAX_WEIGHTS)))
+    lines += [f"{p['severity']}: {p['message']}" for p in report["problems"] if p["where"] in (full_name, *entry["outputs"])]
     return card(join(lines, "<br>"))
 
 

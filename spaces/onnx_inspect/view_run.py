@@ -1,4 +1,4 @@
-"""A run as HTML and tables, and a visitor's own input as the browser shows it."""
+"""Render a run as HTML, tables and plots, and preview a visitor's input."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ PROFILED = Markup(
     "<p><small>The profile below lists the nodes of onnxruntime's optimized graph. Profiled runs are slower than timed "
     "runs.</small></p>"
 )
-PREVIEWED = 8 << 20  # bytes of a picture or a sound that is shown before it is used
-TEXT = 600  # characters of a text
+PREVIEWED = 8 << 20  # maximum bytes of a picture or sound in the preview
+TEXT = 600  # maximum characters of a text in the preview
 
 
 def result(found: dict[str, Any]) -> Markup:
-    """Do the two runtimes agree, how fast is one, and what came out."""
-    (ours, name, against), other = engine(found), found["reference"]
-    head = HEAD[found["agree"]].format(name, against)
+    """Return the card of a run: agreement of the two runtimes, latency, inputs and outputs."""
+    (engine_report, name, against), reference_report = engine(found), found["reference"]
+    heading = HEAD[found["agree"]].format(name, against)
     state = {True: ("agree", "ok"), False: ("differ", "error"), None: ("not compared", "warning")}[found["agree"]]
-    lines = [html('<p class="mw-verdict">{} {}</p>', chip(*state), head)]
+    lines = [html('<p class="mw-verdict">{} {}</p>', chip(*state), heading)]
     lines += _top(found)
-    for which, one in ((name, ours), ("Reference", other)):
-        if "error" in one:
-            lines.append(html("<p>{} {}: {}</p>", which, one["version"], one["error"]))
-    if "latency_ms" in ours:
-        lines.append(html("<p>{}</p><p><small>{}</small></p>", latency(ours), measured_on(ours)))
+    for runtime, runtime_report in ((name, engine_report), ("Reference", reference_report)):
+        if "error" in runtime_report:
+            lines.append(html("<p>{} {}: {}</p>", runtime, runtime_report["version"], runtime_report["error"]))
+    if "latency_ms" in engine_report:
+        lines.append(html("<p>{}</p><p><small>{}</small></p>", latency(engine_report), measured_on(engine_report)))
     lines += _inputs(found)
-    if gaps := join(map(_gap, found["differences"])):
-        lines.append(html('<div class="mw-scroll"><table class="mw-plain">{}{}</table></div>', GAPS, gaps))
+    if differences := join(map(_gap, found["differences"])):
+        lines.append(html('<div class="mw-scroll"><table class="mw-plain">{}{}</table></div>', GAPS, differences))
     for kind in ("inputs", "outputs"):
         for value in found[kind]:
             values = f": {_short(value['values'])}" if value.get("values") is not None else ""
             shape = shape_text(value["shape"]) if value["shape"] is not None else ""
-            about = f" {value['dtype']} {shape}{values}"
-            lines.append(html('<p class="mw-array">{} {}{}</p>', kind[:-1], code(value["name"]), about))
-    if ours.get("profile"):
+            details = f" {value['dtype']} {shape}{values}"
+            lines.append(html('<p class="mw-array">{} {}{}</p>', kind[:-1], code(value["name"]), details))
+    if engine_report.get("profile"):
         lines.append(PROFILED)
     return card(*lines)
 
@@ -60,13 +60,13 @@ def _gap(d: dict[str, Any]) -> Markup:
 
 
 def _top(found: dict[str, Any]) -> list[Markup]:
-    """The labels with the highest scores, where the model's file names them."""
-    rows = join(row(one["label"], f"{one['score']:.3f}") for one in found.get("top") or ())
+    """Return the labels with the highest scores, if the model's file has labels."""
+    rows = join(row(label_score["label"], f"{label_score['score']:.3f}") for label_score in found.get("top") or ())
     return [html('<table class="mw-plain mw-top">{}</table>', rows)] if rows else []
 
 
 def _short(values: Any) -> str:
-    """Six digits of each number; the first of many."""
+    """Format values with six digits; of a longer list, only the first 64."""
     if isinstance(values, list):
         return f"[{', '.join(map(_short, values[:64]))}{', …' if len(values) > 64 else ''}]"
     return f"{values:.6g}" if isinstance(values, float) else str(values)
@@ -95,45 +95,45 @@ def profile_table(found: dict[str, Any]) -> pd.DataFrame:
 
 
 def profile_plot(found: dict[str, Any]) -> pd.DataFrame:
-    """The eight slowest."""
+    """Return the eight slowest nodes."""
     rows = engine(found)[0].get("profile", [])
-    shown = [(f"{k + 1}: {_end(r['node'])}", round(r["ms"], 4), r["operator"]) for k, r in enumerate(rows[:8])]
-    return pd.DataFrame(shown, columns=["node", "ms", "operator"])
+    bars = [(f"{k + 1}: {_end(r['node'])}", round(r["ms"], 4), r["operator"]) for k, r in enumerate(rows[:8])]
+    return pd.DataFrame(bars, columns=["node", "ms", "operator"])
 
 
 def _end(name: str) -> str:
-    """Of a node's name, the part that tells it from its neighbours."""
+    """Return the end of a node's name, which distinguishes it from its neighbours."""
     return name if len(name) <= 24 else "…" + name[-23:]
 
 
 def _inputs(found: dict[str, Any]) -> list[Markup]:
-    """What was made up or guessed of the inputs."""
-    out = []
+    """Return what was chosen or guessed for the inputs."""
+    lines = []
     if found.get("sizes_note"):
-        out.append(html("<p>{}</p>", found["sizes_note"]))
+        lines.append(html("<p>{}</p>", found["sizes_note"]))
     if samples := found.get("samples"):
-        first = f"the first of {samples['count']} samples" if samples["count"] > 1 else "one sample"
+        which = f"the first of {samples['count']} samples" if samples["count"] > 1 else "one sample"
         label = html(", labelled <b>{}</b>", samples["label"]) if samples.get("label") else ""
-        out.append(html("<p>Run on {} of <b>{}</b> ({}){}.</p>", first, samples["name"], samples["kind"], label))
-        out += [html("<p>{}</p>", words) for words in samples["messages"]]
-    return out
+        lines.append(html("<p>Run on {} of <b>{}</b> ({}){}.</p>", which, samples["name"], samples["kind"], label))
+        lines += [html("<p>{}</p>", message) for message in samples["messages"]]
+    return lines
 
 
 def preview(path: str | None) -> Markup:
-    """A picture or a sound as the browser shows it: its bytes are not opened here. Else the name and the size."""
+    """Return a preview that the browser decodes (this process does not open the file), with the file's name and size."""
     if not path or not Path(path).is_file():
         return Markup()
     file = Path(path)
     kind, length = mimetypes.guess_type(file.name)[0] or "", file.stat().st_size
-    shown = Markup()
+    content = Markup()
     if length <= PREVIEWED and kind.startswith(("image/", "audio/")):
         address = f"data:{kind};base64,{base64.b64encode(file.read_bytes()).decode()}"
-        element = html('<img src="{}" alt="{}">', address, file.name) if kind.startswith("image/") else ""
-        shown = element or html('<audio controls src="{}"></audio>', address)
+        markup = html('<img src="{}" alt="{}">', address, file.name) if kind.startswith("image/") else ""
+        content = markup or html('<audio controls src="{}"></audio>', address)
     elif kind == "text/plain":
         with file.open(encoding="utf-8", errors="replace") as text:
-            shown = html("<blockquote>{}</blockquote>", text.read(TEXT))
-    return card(shown, html("<p>{}, {}</p>", file.name, size(length)), kind="mw-own-input")
+            content = html("<blockquote>{}</blockquote>", text.read(TEXT))
+    return card(content, html("<p>{}, {}</p>", file.name, size(length)), kind="mw-own-input")
 
 
 CSS = """

@@ -1,4 +1,4 @@
-"""What only a TensorFlow Lite report has: tensors, signatures, metadata."""
+"""Render the parts that only a TensorFlow Lite report has: tensors, signatures and metadata."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UNREADABLE = "The metadata cannot be read. What you write here replaces it."
 
 
 def tensors(report: dict[str, Any]) -> pd.DataFrame:
-    """In the file's order."""
+    """Return the table of tensors, in the order of the file."""
     rows = [
         [
             t["index"],
@@ -41,41 +41,42 @@ def tensors(report: dict[str, Any]) -> pd.DataFrame:
 
 
 def signatures(report: dict[str, Any]) -> Markup:
-    """One line each: its key, what it takes and gives, and its MACs."""
+    """Return one line per signature: its key, inputs and outputs, and whether it can be run."""
     if not report["signatures"]:
         return NO_SIGNATURES
     lines = []
-    for one in report["signatures"]:
+    for signature in report["signatures"]:
         sides = [
-            ", ".join(f"{v['name']} {v['dtype']} {shape_text(v['shape'])}" for v in one[s]) for s in ("inputs", "outputs")
+            ", ".join(f"{v['name']} {v['dtype']} {shape_text(v['shape'])}" for v in signature[s])
+            for s in ("inputs", "outputs")
         ]
-        left = "" if one["run"] else "; not run: it duplicates another signature or has inputs that are not tensors"
-        lines.append(html("<p><b>{}</b> inputs: {}; outputs: {}{}</p>", code(one["key"]), *sides, left))
+        note = "" if signature["run"] else "; not run: it duplicates another signature or has inputs that are not tensors"
+        lines.append(html("<p><b>{}</b> inputs: {}; outputs: {}{}</p>", code(signature["key"]), *sides, note))
     return card(Markup("<h3>Signatures</h3>"), *lines)
 
 
 def metadata(report: dict[str, Any]) -> Markup:
-    """What the file says of inputs, outputs and associated files; its texts stand in the form."""
-    found = report["metadata"]
-    if found is None:
+    """Return the card of the metadata of inputs, outputs and associated files. The form shows the other texts."""
+    data = report["metadata"]
+    if data is None:
         return idle(UNREADABLE)
-    there = chip("metadata", "ok") if found["present"] else chip("no metadata")
-    lines = [html('<p class="mw-verdict">{} {}</p>', there, report["file"]["name"])]
-    lines += [html("<p>{} {}</p>", chip("warning", "warning"), words) for words in found["problems"]]
-    notes = [(side[:-1], note) for side in ("inputs", "outputs") for note in found[side][:40]]
+    status = chip("metadata", "ok") if data["present"] else chip("no metadata")
+    lines = [html('<p class="mw-verdict">{} {}</p>', status, report["file"]["name"])]
+    lines += [html("<p>{} {}</p>", chip("warning", "warning"), problem) for problem in data["problems"]]
+    notes = [(side[:-1], note) for side in ("inputs", "outputs") for note in data[side][:40]]
     rows = join(row(side, code(note["name"]), _note(note)) for side, note in notes)
     lines.append(html('<div class="mw-scroll"><table class="mw-plain mw-described">{}</table></div>', rows))
-    if found["files"]:
-        files = ", ".join(f"{f['name']} ({size(f['bytes'])})" for f in found["files"])
+    if data["files"]:
+        files = ", ".join(f"{f['name']} ({size(f['bytes'])})" for f in data["files"])
         lines.append(html("<p>Associated files: {}</p>", files))
     return card(*lines)
 
 
 def _note(note: dict[str, Any]) -> str:
-    said = [note["content"] or "content unknown"]
+    parts = [note["content"] or "content unknown"]
     if note["range"]:
-        said.append(f"{note['range'][0]:g} to {note['range'][1]:g}")
-    return ", ".join(said) + (f": {note['description']}" if note["description"] else "")
+        parts.append(f"{note['range'][0]:g} to {note['range'][1]:g}")
+    return ", ".join(parts) + (f": {note['description']}" if note["description"] else "")
 
 
 def written(name: str) -> Markup:

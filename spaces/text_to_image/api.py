@@ -1,4 +1,4 @@
-"""The Gradio API (and MCP tool) ``/text_to_image``, with the page's defaults."""
+"""The Gradio API endpoint (and MCP tool) ``/text_to_image``, with the page's defaults."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Answer = tuple[str | list[str] | None, dict[str, Any] | list[dict[str, Any]]]
 
 
 def build(engine: Engine, reader: StartPictureReader) -> None:
-    """Hidden components: they give the endpoint its names, types and defaults."""
+    """Creates hidden components that define the names, types and defaults of the endpoint."""
 
     async def text_to_image(
         http: gr.Request,
@@ -48,7 +48,7 @@ def build(engine: Engine, reader: StartPictureReader) -> None:
         mask: str | None = None,
         strength: float = STRENGTH,
     ) -> AsyncIterator[Answer]:
-        """Make a picture from a text, or several at once; with image, change a picture.
+        """Generate a picture from a prompt, or several at once; with image, change a picture.
 
         Args:
             prompt: What to draw, e.g. "a red car on a track".
@@ -62,13 +62,13 @@ def build(engine: Engine, reader: StartPictureReader) -> None:
             model: A name from the catalogue; empty for the default.
             count: Pictures, 1 to 8, with seeds seed, seed + 1, and so on.
             loras: Names from the app's list with weights from 0 to 2, such as "ink:0.8, neon"; empty for none.
-            image: A picture to begin with (image to image). Width and height of 0 follow its shape.
-            mask: A picture that is white where image is painted anew and black where it is kept (inpainting).
+            image: A start picture (image to image). With width and height 0, the size follows its aspect ratio.
+            mask: A picture that is white where image is repainted and black where it is kept (inpainting).
             strength: How much of image is changed, above 0 and up to 1: the share of the steps that are run.
 
         Returns:
-            The picture (PNG, with its parameters inside) and every parameter used; where count is above 1, a list of
-            pictures and a list of their parameters.
+            The picture (PNG with embedded parameters) and all parameters used; if count is above 1, a list of pictures
+            and a list of their parameters.
         """
         values = {
             "prompt": prompt,
@@ -114,7 +114,7 @@ def build(engine: Engine, reader: StartPictureReader) -> None:
         for component in inputs:
             if isinstance(component, gr.File):
                 inline(component)
-        # a File is a path or, where there are several, a list of paths
+        # the value of a File is a path or, for several files, a list of paths
         outputs = [gr.File(label="image", file_count="multiple"), gr.JSON(label="info")]
         gr.Button("text_to_image").click(
             text_to_image, inputs, outputs, api_name="text_to_image", concurrency_limit=None, show_progress="hidden"
@@ -122,7 +122,7 @@ def build(engine: Engine, reader: StartPictureReader) -> None:
 
 
 async def _answers(tickets: list[Ticket]) -> AsyncIterator[Answer]:
-    """Steps as they come, then the picture, or all of them."""
+    """Yields steps as they arrive, and finally the picture, or all of them."""
     paths: dict[int, str] = {}
     infos: dict[int, dict[str, Any]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -131,12 +131,12 @@ async def _answers(tickets: list[Ticket]) -> AsyncIterator[Answer]:
                 if isinstance(event, Failed):
                     raise event.error
                 if isinstance(event, Step):
-                    told = {"step": event.step, "steps": event.steps, "seconds_to_go": event.seconds_to_go}
-                    yield None, told | ({"picture": place + 1, "count": len(tickets)} if len(tickets) > 1 else {})
+                    details = {"step": event.step, "steps": event.steps, "seconds_to_go": event.seconds_to_go}
+                    yield None, details | ({"picture": place + 1, "count": len(tickets)} if len(tickets) > 1 else {})
                 elif isinstance(event, Done):
                     path = Path(folder) / f"{event.info['seed']}.png"
                     path.write_bytes(await asyncio.to_thread(png.encode, event.image, event.info))
                     paths[place], infos[place] = str(path), event.info
         done = [paths[place] for place in range(len(tickets))]
-        told = [infos[place] for place in range(len(tickets))]
-        yield (done, told) if len(tickets) > 1 else (done[0], told[0])  # gradio copies them to its own cache
+        details = [infos[place] for place in range(len(tickets))]
+        yield (done, details) if len(tickets) > 1 else (done[0], details[0])  # Gradio copies the files to its cache

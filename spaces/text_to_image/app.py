@@ -1,4 +1,4 @@
-"""The text-to-image tab. Runs alone, too: ``python spaces/text_to_image/app.py``."""
+"""The text-to-image tab. Also runs on its own: ``python spaces/text_to_image/app.py``."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(next(p for p in here.parents if (p / "lib").is_dir())))
     from web.shell import main
 
-    sys.exit(main([here.parent]))  # which loads this file once more, as a package
+    sys.exit(main([here.parent]))  # loads this file again, as a package
 
 from typing import Any
 
@@ -24,7 +24,7 @@ from . import api, page, pictures, rest
 
 
 class TextToImage:
-    """The engine with its three doors: the page, the Gradio API and REST."""
+    """The engine with its three interfaces: the page, the Gradio API and REST."""
 
     title = "Text to image"
     slug = "pictures"
@@ -62,8 +62,8 @@ class TextToImage:
 
     def gauges(self) -> dict[str, Any]:
         idle = dict.fromkeys(self.engine.catalogue.names, 0)
-        found = {f"requests_{state}": idle | models for state, models in self.engine.under_way().items()}
-        values: dict[str, Any] = {name: [((model,), n) for model, n in models.items()] for name, models in found.items()}
+        counts = {f"requests_{state}": idle | models for state, models in self.engine.under_way().items()}
+        values: dict[str, Any] = {name: [((model,), n) for model, n in models.items()] for name, models in counts.items()}
         return values | {"queue_size": [((), self.engine.settings.queue_size)]}
 
     def start(self) -> None:
@@ -73,7 +73,7 @@ class TextToImage:
         self.engine.drain(seconds)
 
     def update(self) -> None:
-        """Replaces the replicas one after another, where there are any."""
+        """Replaces the replicas one by one. Does nothing if there are none."""
         if hasattr(self.engine, "update"):
             self.engine.update()
 

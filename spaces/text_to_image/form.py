@@ -1,4 +1,4 @@
-"""The form: its widgets, what they hold as a request, and what is wrong with that, under the field it is about."""
+"""The form: its widgets, their values as a request, and error messages below the fields."""
 
 from __future__ import annotations
 
@@ -34,21 +34,21 @@ EXAMPLES = (
 SCENES = "tiny-scenes draws 12 objects in 10 colours at 10 places, and nothing else."
 NO_COUNT = Markup('<p class="mw-count">&nbsp;</p>')
 OTHERS = "The examples suit tiny-scenes, which draws nothing else; this model draws what you describe."
-# the error of a field stands under the first one of its row; "" is what no field is to blame for
+# errors are shown below the first field of a row; "" is for errors that belong to no field
 PLACES = {"guidance_scale": "steps", "model": "scheduler", "height": "width", "image": "start", "strength": "start"}
 HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 Updates = dict[Component, Any]
 
 
 class Form:
-    """``build_first`` makes what stands on top, ``build_rest`` the settings; both inside a column."""
+    """``build_first`` creates the top part, ``build_rest`` the settings. Call both inside a column."""
 
     def __init__(self, engine: Engine, start: StartEditor) -> None:
         self.engine, self.start = engine, start
         self.counter = TokenCounter(engine.catalogue)
         self.sizes = {name: model_files.trained_size(source) for name, source in engine.catalogue.sources.items()}
         self.errors: dict[str, gr.HTML] = {}
-        self.unloadable: set[str] = set()  # models that failed since the app was started
+        self.unloadable: set[str] = set()  # models that failed to load since the app started
 
     def build_first(self) -> None:
         self.prompt = gr.Textbox(
@@ -80,8 +80,8 @@ class Form:
         )
         self._error("negative_prompt")
         with gr.Row():
-            most = self.engine.settings.max_steps
-            self.steps = gr.Slider(1, most, defaults.steps, step=1, label="Steps", info=f"1–{most}")
+            max_steps = self.engine.settings.max_steps
+            self.steps = gr.Slider(1, max_steps, defaults.steps, step=1, label="Steps", info=f"1–{max_steps}")
             self.guidance = gr.Slider(0, 30, defaults.guidance_scale, step=0.5, label="Guidance", info="1 or less = off")
         self._error("steps")
         with gr.Row():
@@ -117,7 +117,7 @@ class Form:
 
     @property
     def fields(self) -> dict[str, Component]:
-        """Widgets by the name of their value in a request."""
+        """The widgets by the name of their value in a request."""
         return {
             "prompt": self.prompt,
             "negative_prompt": self.negative,
@@ -133,63 +133,66 @@ class Form:
 
     @property
     def outputs(self) -> list[Component]:
-        """What ``show_errors``, ``fill`` and ``switch_model`` update."""
+        """The components that ``show_errors``, ``fill`` and ``switch_model`` update."""
         return [*self.fields.values(), *self.errors.values(), self.hint]
 
     def connect(self) -> None:
         for place, error in self.errors.items():
             widgets = [widget for name, widget in self.fields.items() if PLACES.get(name, name) == place]
             corrected = [w.change if w is self.prompt else w.input for w in widgets if hasattr(w, "input")]
-            if corrected:  # in the browser: what was wrong is being mended
+            if corrected:  # clears the error in the browser, since the value is being corrected
                 gr.on(corrected, None, None, error, js="() => ''", queue=False, **HIDDEN)
-        given, last = [self.prompt, self.model], {"queue": False, "trigger_mode": "always_last"}
-        gr.on([self.prompt.change, self.model.input], self.token_line, given, self.tokens, **last, **HIDDEN)
+        inputs, last = [self.prompt, self.model], {"queue": False, "trigger_mode": "always_last"}
+        gr.on([self.prompt.change, self.model.input], self.token_line, inputs, self.tokens, **last, **HIDDEN)
         if self.lora is not None:
             self.lora.input(_with_lora, [self.loras, self.lora], [self.loras, self.lora], **HIDDEN)
         self.dice.click(lambda: random.randint(0, MAX_SEED), None, self.seed, **HIDDEN)
-        # without the model itself: gradio opens the list of a choice that is set while it loses the focus
+        # not the model itself: Gradio opens the list of a dropdown that is updated while it loses focus
         suited = [self.steps, self.guidance, self.scheduler, self.width, self.height, self.hint]
         self.model.input(self._apply_suggested, self.model, suited, **HIDDEN)
         if self.examples is not None:
             self.examples.click(lambda index: EXAMPLES[index], self.examples, self.prompt, **HIDDEN)
 
     def read(self, values: Sequence[Any]) -> tuple[Request | None, list[InvalidValue]]:
-        """The request that the widgets' ``values`` (of ``fields``) make, or everything that is wrong with them."""
-        given = dict(zip(self.fields, values, strict=True))
-        faults: list[InvalidValue] = []
+        """Returns the request for the ``values`` of ``fields``, or None and all validation errors."""
+        request_values = dict(zip(self.fields, values, strict=True))
+        invalid: list[InvalidValue] = []
         while True:
             try:
-                request = Request.parse(given)  # an emptied number field is None: the default
+                request = Request.parse(request_values)  # an empty number field is None: the default
                 break
             except InvalidValue as error:
-                faults.append(error)
-                if error.field not in given or len(faults) > len(given):
-                    return None, faults
-                given[error.field] = "-" if error.field == "prompt" else None
+                invalid.append(error)
+                if error.field not in request_values or len(invalid) > len(request_values):
+                    return None, invalid
+                request_values[error.field] = "-" if error.field == "prompt" else None
         size = self.size(request.model)
         for side in ("width", "height") if size else ():
             try:
                 own = {"width": 0, "height": 0} | {side: getattr(request, side)}
                 resolve_size(Request(prompt="-", **own), request.model, size)
             except InvalidValue as error:
-                faults.append(error)
-        return (None if faults else request), faults
+                invalid.append(error)
+        return (None if invalid else request), invalid
 
     def show_errors(self, errors: Iterable[WorkbenchError] = (), note: str = "", place: str = "") -> Updates:
-        """Each error at its place, and nothing where there is none. ``note``, at ``place``, is no error."""
-        found: dict[str, list[Markup]] = {place: [] for place in self.errors}
+        """Updates that show each error below its field and clear the others.
+
+        ``note`` is a message at ``place`` that is not an error.
+        """
+        messages: dict[str, list[Markup]] = {place: [] for place in self.errors}
         for error in errors:
             field = error.field if isinstance(error, InvalidValue) else ""
-            under = PLACES.get(field, field)
+            position = PLACES.get(field, field)
             line = html("<p>{}</p>", words.sentence(error))
-            if line not in (lines := found[under if under in found else ""]):
+            if line not in (lines := messages[position if position in messages else ""]):
                 lines.append(line)
         if note:
-            found[place].append(html('<p class="mw-said" data-say="{0}">{0}</p>', note))
-        return {self.errors[where]: join(lines) for where, lines in found.items()}
+            messages[place].append(html('<p class="mw-said" data-say="{0}">{0}</p>', note))
+        return {self.errors[where]: join(lines) for where, lines in messages.items()}
 
     def fill(self, settings: dict[str, Any]) -> Updates:
-        """The fields with these values, and the hints of the model among them; what is not named stays."""
+        """Updates that set the fields named in ``settings`` and the hints of its model. Other fields keep their value."""
         updates: Updates = {widget: settings[name] for name, widget in self.fields.items() if name in settings}
         if self.loras is not None and "loras" in settings:
             updates[self.loras] = ", ".join(f"{name}:{weight:g}" for name, weight in settings["loras"])
@@ -201,22 +204,22 @@ class Form:
         return updates
 
     def switch_model(self, failed: str, ready: str) -> Updates:
-        """From a model that could not be had to the one that is loaded."""
+        """Updates that select the ``ready`` model and mark the ``failed`` one in the list."""
         self.unloadable.add(failed)
         return self._apply_suggested(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
 
     async def token_line(self, prompt: str, model: str) -> Markup:
-        """The line under the prompt; empty while it cannot be counted."""
-        if not self.engine.ready:  # what counts is imported with the model
+        """Returns the line below the prompt, empty if the tokens cannot be counted (yet)."""
+        if not self.engine.ready:  # the tokenizer libraries are imported with the model
             return NO_COUNT
         try:
-            found = await asyncio.to_thread(self.counter.count, model, prompt[:MAX_PROMPT])
-        except WorkbenchError:  # of an emphasis that is not closed yet, or of another kind of model
+            count = await asyncio.to_thread(self.counter.count, model, prompt[:MAX_PROMPT])
+        except WorkbenchError:  # an emphasis that is not closed yet, or an unsupported kind of model
             return NO_COUNT
-        return html('<p class="mw-count">{}</p>', words.tokens(found))
+        return html('<p class="mw-count">{}</p>', words.tokens(count))
 
     def size(self, model: str) -> int | None:
-        """Pixels at which the model was trained, where that is known."""
+        """Returns the resolution in pixels that the model was trained at, None if unknown."""
         name = model or self.engine.catalogue.default
         loaded = self.engine.loaded() if hasattr(self.engine, "loaded") else []
         return next((one.size for one in loaded if one.name == name), self.sizes.get(name))
@@ -225,7 +228,7 @@ class Form:
         return [(name + self._mark(source), name) for name, source in self.engine.catalogue.sources.items()]
 
     def _mark(self, source: Source) -> str:
-        """What keeps the model from being there at once. With replicas the files may be on other machines."""
+        """Returns why the model is not available at once. With replicas, the files may be on other machines."""
         if source.name in self.unloadable:
             return " (could not be loaded)"
         if self.engine.settings.replicas or model_files.local_folder(source) is not None:
@@ -237,8 +240,8 @@ class Form:
         )
 
     def _apply_suggested(self, name: str) -> Updates:
-        fitting = suggested(name, model_files.pipeline_class(self.engine.catalogue.choose(name)))
-        updates = self.fill(fitting | {"width": 0, "height": 0, "model": name})
+        defaults = suggested(name, model_files.pipeline_class(self.engine.catalogue.choose(name)))
+        updates = self.fill(defaults | {"width": 0, "height": 0, "model": name})
         return {widget: value for widget, value in updates.items() if widget is not self.model}
 
     def _hint(self, name: str) -> Markup:
@@ -254,5 +257,5 @@ class Form:
 
 
 def _with_lora(text: str, name: str) -> tuple[str, None]:
-    """The chosen one behind those that are there, to be weighted by hand."""
+    """Appends the chosen LoRA to the list, with weight 1 to be edited by hand."""
     return ", ".join(filter(None, [text.strip().rstrip(","), f"{name}:1"])), None

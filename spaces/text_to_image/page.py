@@ -1,4 +1,4 @@
-"""The tab's page: form, stage and gallery put together, clicks in, the engine's events out. No logic of pictures here."""
+"""The tab's page: connects the form, the stage and the gallery with the engine's events. Contains no image logic."""
 
 from __future__ import annotations
 
@@ -26,8 +26,9 @@ from .stage import Stage
 from .start import submit
 from .start_editor import StartEditor
 
-STARTING = "() => ({ __type__: 'update', value: 'Starting …' })"  # in the browser, at once: a start picture takes its time
-# each zip has an address of its own: what was fetched is not fetched again
+# set in the browser, since reading a start picture takes a while
+STARTING = "() => ({ __type__: 'update', value: 'Starting …' })"
+# each zip has its own URL, so a zip that was downloaded is not downloaded again
 FETCH = """(address) => {
   if (!address || address === window.mwFetched) return;
   window.mwFetched = address;
@@ -40,7 +41,8 @@ FETCH = """(address) => {
 
 def build(engine: Engine, gallery: Gallery, reader: StartPictureReader, visit: Visit) -> None:
     status = Html(view.status_line(engine.status()), padding=False)
-    clock, unwatched = gr.Timer(1.0), gr.State(0)  # it changes when something is under way that this page does not watch
+    # ``unwatched`` changes if pictures are running that this page does not watch
+    clock, unwatched = gr.Timer(1.0), gr.State(0)
     form, stage, sessions = Form(engine, StartEditor(reader)), Stage(gallery), PictureSessions(gallery)
 
     # On a phone the two columns dissolve and the stage follows the prompt (CSS in web/theme.py).
@@ -57,7 +59,7 @@ def build(engine: Engine, gallery: Gallery, reader: StartPictureReader, visit: V
                 stage.build_gallery()
 
     def owner(key: str, http: gr.Request) -> str:
-        """The visitor's key; one of the page alone, before the browser has told it or where it keeps none."""
+        """Returns the visitor's key, or a key of the page while the browser has not sent one or stores none."""
         return key if gallery.is_key(key) else hashlib.sha256(str(http.session_hash).encode()).hexdigest()[:32]
 
     def buttons(running: int) -> Updates:
@@ -65,7 +67,7 @@ def build(engine: Engine, gallery: Gallery, reader: StartPictureReader, visit: V
         return {form.generate: gr.Button(words), form.stop: gr.Button(interactive=running > 0)}
 
     async def start(http: gr.Request, key: str, files: list[Path], strength: float, *values: Any) -> Updates:
-        """Every click is a request of its own: it joins those under way."""
+        """Submits a request. Each click adds one to those already running."""
         key = owner(key, http)
         request, faults = form.read(values)
         if request is None:
@@ -74,91 +76,91 @@ def build(engine: Engine, gallery: Gallery, reader: StartPictureReader, visit: V
             if sessions.running(key) + request.count > MAX_UNDER_WAY:
                 raise WorkbenchError(f"At most {MAX_UNDER_WAY} of your pictures run at a time. Wait for one, or press Stop.")
             request = await form.start.add(request, files, strength)
-            found = sessions.add(key, await submit(engine, request, owner=key, watch=True))
+            current = sessions.add(key, await submit(engine, request, owner=key, watch=True))
         except WorkbenchError as error:
             return form.show_errors([error]) | buttons(sessions.running(key))
-        found.showing_other.discard(str(http.session_hash))
-        return form.show_errors() | buttons(found.running) | stage.session(key, found)
+        current.showing_other.discard(str(http.session_hash))
+        return form.show_errors() | buttons(current.running) | stage.session(key, current)
 
     async def watch(key: str, signature: str, http: gr.Request) -> AsyncIterator[Updates]:
-        """What is under way, until nothing is."""
+        """Yields updates while pictures are running."""
         key, page = owner(key, http), str(http.session_hash)
-        yield buttons(sessions.running(key))  # of a generator that yields nothing gradio makes an empty page
+        yield buttons(sessions.running(key))  # Gradio clears the outputs of a generator that yields nothing
         async with aclosing(sessions.watch(key, page)) as updates:
-            async for found in updates:
-                fresh = stage.gallery_of(key, signature)
-                signature = fresh.get(stage.signature, signature)
-                shown = {} if page in found.showing_other else stage.session(key, found)
-                yield shown | fresh | buttons(found.running)
+            async for current in updates:
+                gallery_updates = stage.gallery_of(key, signature)
+                signature = gallery_updates.get(stage.signature, signature)
+                shown = {} if page in current.showing_other else stage.session(key, current)
+                yield shown | gallery_updates | buttons(current.running)
 
     async def ended(key: str, http: gr.Request) -> Updates:
-        """What a round that is over leaves in the form: why a picture is missing."""
-        found = sessions.session(owner(key, http))
-        updates = buttons(found.running if found else 0)
-        missing = [one for one in found.pictures if one.error is not None] if found and not found.running else []
-        errors = [one.error for one in missing if not isinstance(one.error, Cancelled)]
-        if not missing:
+        """Updates once all pictures have ended: shows why pictures are missing."""
+        current = sessions.session(owner(key, http))
+        updates = buttons(current.running if current else 0)
+        unfinished = [one for one in current.pictures if one.error is not None] if current and not current.running else []
+        errors = [one.error for one in unfinished if not isinstance(one.error, Cancelled)]
+        if not unfinished:
             return updates
         now = engine.status()
-        lost = {m.ticket.request.model for m in missing if isinstance(m.error, ModelUnavailable)} - {now["model"]}
-        if lost and now["status"] == "ready":  # the form goes back to what can be had
+        lost = {m.ticket.request.model for m in unfinished if isinstance(m.error, ModelUnavailable)} - {now["model"]}
+        if lost and now["status"] == "ready":  # the form switches to the model that is loaded
             updates |= form.switch_model(lost.pop(), now["model"])
         return updates | form.show_errors(errors, note="" if errors else "Stopped.")
 
     async def tick(key: str, signature: str, lost: int, http: gr.Request) -> Updates:
-        """The state of the engine; pictures of the visitor's other pages, and what was under way before a reload."""
-        found = engine.status()
-        beat = {status: view.status_line(found), clock: gr.Timer(5.0 if found["status"] == "ready" else 1.0)}
+        """Polls the engine's state, and finds pictures from other pages of the visitor or from before a reload."""
+        current = engine.status()
+        changes = {status: view.status_line(current), clock: gr.Timer(5.0 if current["status"] == "ready" else 1.0)}
         key, page = owner(key, http), str(http.session_hash)
         if sessions.running(key) and not sessions.watched(key, page):
-            beat[unwatched] = lost + 1
-        return beat | stage.gallery_of(key, signature) | buttons(sessions.running(key))
+            changes[unwatched] = lost + 1
+        return changes | stage.gallery_of(key, signature) | buttons(sessions.running(key))
 
     async def stop(key: str, http: gr.Request) -> None:
-        """The page hears of it through ``watch``."""
+        """Cancels the visitor's pictures; ``watch`` then updates the page."""
         sessions.stop(owner(key, http))
 
     async def pick(key: str, signature: str, http: gr.Request, event: gr.EventData) -> Updates:
-        """A click on one of the visitor's pictures, or on a button that belongs to one or to all."""
+        """Handles a click on one of the visitor's pictures, or on a button for one or all of them."""
         key = owner(key, http)
         verb, _, name = str(event.pick).partition(":")
         path = gallery.find(key, name)
         if verb == "zip":
-            made = await asyncio.to_thread(gallery.zip_all, key)
-            return {stage.zip: pictures.zip_address(made)}
+            archive = await asyncio.to_thread(gallery.zip_all, key)
+            return {stage.zip: pictures.zip_address(archive)}
         if verb == "clear":
             gallery.clear(key)
             return stage.show(None) | stage.gallery_of(key, signature)
         if verb == "drop":
             gallery.remove(key, name)
-            gone = stage.show(stage.newest(key)) if event.shown == name else {}
-            return gone | stage.gallery_of(key, signature)
-        found = pictures.picture(path) if path else None
-        if path is None or found is None:
+            stage_updates = stage.show(stage.newest(key)) if event.shown == name else {}
+            return stage_updates | stage.gallery_of(key, signature)
+        current = pictures.picture(path) if path else None
+        if path is None or current is None:
             return form.show_errors([NotFound("That picture is no longer kept here.")]) | stage.gallery_of(key, signature)
         if verb == "all":
             return restored(path)
         if verb == "seed":
-            return {form.seed: found.info["seed"]}
+            return {form.seed: current.info["seed"]}
         sessions.show_other(key, str(http.session_hash))
-        return stage.show(found)
+        return stage.show(current)
 
     def take(key: str, http: gr.Request, event: gr.EventData) -> Updates:
-        """One of the visitor's pictures as the start picture of the next."""
+        """Uses one of the visitor's pictures as the start picture of the next."""
         path = gallery.find(owner(key, http), str(event.pick).partition(":")[2])
         if path is None:
             raise gr.Error("That picture is no longer kept here.", print_exception=False)
         return form.start.take(path) | {form.opened: gr.Accordion(open=True)}
 
     def restored(path: Path, place: str = "") -> Updates:
-        """The form with the settings of a picture."""
+        """Fills the form with the settings of a picture."""
         try:
-            settings, told = png.read_settings(path), png.read_info(path)
+            settings, info = png.read_settings(path), png.read_info(path)
             settings["model"] = engine.catalogue.choose(settings["model"]).name
         except InvalidValue as error:
             return form.show_errors([error])
         note = f"{len(settings)} settings restored."
-        if "start_picture" in told:
+        if "start_picture" in info:
             note += " It had a start picture, which is not in its file."
         return form.fill(settings) | form.show_errors(note=note, place=place)
 
@@ -166,15 +168,15 @@ def build(engine: Engine, gallery: Gallery, reader: StartPictureReader, visit: V
         return form.show_errors() if path is None else restored(Path(path), "picture")
 
     async def arrive(page: Arrival) -> Updates:
-        """The gallery, the newest picture, and the hints of the model that the form was left with."""
+        """Restores the gallery, the newest picture, and the hints of the form's model."""
         gallery.sweep()
         kept = {n: v for n, v in page.form.items() if n in ("model", "width", "height") and fits(form.fields[n], v)}
-        newest = {} if sessions.running(page.key) else stage.show(stage.newest(page.key))
+        initial = {} if sessions.running(page.key) else stage.show(stage.newest(page.key))
         prompt, model = (page.form.get(name) or form.fields[name].value for name in ("prompt", "model"))
-        newest[form.tokens] = await form.token_line(str(prompt), str(model))
-        return newest | form.fill(kept) | stage.gallery_of(page.key, "") | {status: view.status_line(engine.status())}
+        initial[form.tokens] = await form.token_line(str(prompt), str(model))
+        return initial | form.fill(kept) | stage.gallery_of(page.key, "") | {status: view.status_line(engine.status())}
 
-    # An event has no more outputs than it needs: gradio makes each one anew every time.
+    # Events only have the outputs they need: Gradio recreates each one every time.
     whose, at_once = [visit.key, stage.signature], HIDDEN | {"queue": False}
     pressed = [form.generate, form.stop]
     many: dict[str, Any] = HIDDEN | {"concurrency_limit": None, "trigger_mode": "multiple"}

@@ -1,7 +1,8 @@
-"""The running pictures of each visitor. They belong to the visitor, not to a page: they survive a reload, and all of the
-visitor's pages show them. If no page comes back within ``AWAY_SECONDS`` they are cancelled.
+"""The running pictures of each visitor.
 
-Everything runs in the server's event loop, so there are no locks. Knows tickets and the gallery, and no widgets.
+They belong to the visitor, not to a page: they survive a reload, and all pages of the visitor show them. If no page
+reconnects within ``AWAY_SECONDS`` they are cancelled. Everything runs in the server's event loop, so there are no
+locks. Independent of the widgets.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ log = logging.getLogger(__name__)
 
 AWAY_SECONDS = 10.0  # a reload takes one to three
 PAUSE = 0.1  # seconds between two updates of a page
-BEAT = 1.0  # seconds after which a page gets an update even without a change, so that a closed page is noticed
+BEAT = 1.0  # seconds between updates without a change, so that closed pages are noticed
 MAX_UNDER_WAY = 16  # running pictures of one visitor
 
 
 @dataclass(eq=False, slots=True)
 class RunningPicture:
-    """A requested picture. ``name`` is that of its file in the gallery, "" until it is stored."""
+    """A requested picture. ``name`` is its file name in the gallery, "" until it is stored."""
 
     number: int
     ticket: Ticket
@@ -80,18 +81,18 @@ class PictureSessions:
         self._tasks: set[asyncio.Task] = set()
 
     def running(self, key: str) -> int:
-        """The number of the visitor's running pictures."""
+        """Returns the number of the visitor's running pictures."""
         return self._sessions[key].running if key in self._sessions else 0
 
     def session(self, key: str) -> Session | None:
-        """The visitor's session; None if it ended more than ``away`` seconds ago."""
+        """Returns the visitor's session, None if it ended more than ``away`` seconds ago."""
         return self._sessions.get(key)
 
     def watched(self, key: str, page: str) -> bool:
         return key in self._sessions and page in self._sessions[key].watchers
 
     def show_other(self, key: str, page: str) -> None:
-        """The page shows another picture, which running ones must not replace."""
+        """Records that the page shows another picture, which running ones must not replace."""
         if key in self._sessions:
             self._sessions[key].showing_other.add(page)
 
@@ -121,21 +122,21 @@ class PictureSessions:
         session = self._sessions.get(key)
         if session is None:
             return
-        news = session.watchers[page] = asyncio.Event()
+        updated = session.watchers[page] = asyncio.Event()
         try:
-            while session.watchers.get(page) is news:
-                news.clear()
+            while session.watchers.get(page) is updated:
+                updated.clear()
                 ended = not session.running
                 yield session
                 if ended:
                     return
                 await asyncio.sleep(PAUSE)
                 try:
-                    await asyncio.wait_for(news.wait(), BEAT)
+                    await asyncio.wait_for(updated.wait(), BEAT)
                 except TimeoutError:
                     continue
         finally:
-            if session.watchers.get(page) is news:
+            if session.watchers.get(page) is updated:
                 del session.watchers[page]
                 self._left(key, session)
 
@@ -166,13 +167,13 @@ class PictureSessions:
         return self.gallery.add(key, png.encode(image, info), name_of(info) + stopped).name
 
     def _left(self, key: str, session: Session) -> None:
-        """Schedules the end of a session without pages; a page may still come back."""
+        """Schedules the end of a session without pages, unless one reconnects."""
         if not session.watchers:
             session.alone = time.monotonic()
             asyncio.get_running_loop().call_later(self.away, self._end, key, session)
 
     def _end(self, key: str, session: Session) -> None:
-        if not session.watchers and time.monotonic() - session.alone > self.away - 0.1:  # no page came and left in between
+        if not session.watchers and time.monotonic() - session.alone > self.away - 0.1:  # no page has connected in between
             if not session.running and self._sessions.get(key) is session:
                 del self._sessions[key]
             for picture in session.pictures:

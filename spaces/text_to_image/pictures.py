@@ -1,4 +1,4 @@
-"""A visitor's pictures as the page shows them, and the addresses they have. What is in the files says ``png.py``."""
+"""A visitor's pictures as shown on the page, and their URLs. ``png.py`` defines what the files contain."""
 
 from __future__ import annotations
 
@@ -17,14 +17,16 @@ from lib.text_to_image import png
 from lib.text_to_image.gallery import Gallery, plain_name
 
 PREFIX = "/text-to-image/pictures"
-# it never changes under its name; whoever deletes it also has its copy in the browser's own cache only
+# files never change; after a deletion, only the browser's private cache may still have a copy
 HEADERS = {"Cache-Control": "private, max-age=3600, immutable", "X-Content-Type-Options": "nosniff"}
-LONGEST = 60  # characters of the prompt in a file's name
+LONGEST = 60  # characters of the prompt in a file name
 
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """``name`` is its file's in the gallery, ``address`` is relative to the page, ``file`` what a download is called."""
+    """``name`` is the file name in the gallery, ``address`` the URL relative to the page, ``file`` the name for
+    downloads.
+    """
 
     name: str
     address: str
@@ -33,13 +35,13 @@ class Picture:
 
 
 def of(gallery: Gallery, key: str) -> list[Picture]:
-    """The visitor's, newest first."""
-    found = (picture(path) for path in gallery.pictures(key))
-    return [one for one in found if one is not None]
+    """Returns the visitor's pictures, newest first."""
+    candidates = (picture(path) for path in gallery.pictures(key))
+    return [one for one in candidates if one is not None]
 
 
 def picture(path: Path) -> Picture | None:
-    """None for a file that has gone meanwhile."""
+    """Returns the picture in a file, None if it was removed in the meantime."""
     try:
         info = _info(path)
     except (InvalidValue, OSError):
@@ -52,7 +54,7 @@ def zip_address(path: Path) -> str:
 
 
 def name_of(info: dict[str, Any]) -> str:
-    """``a-red-car-613613918``, for the file of the picture that ``info`` describes."""
+    """Returns a file name such as ``a-red-car-613613918`` for the picture that ``info`` describes."""
     words = re.sub(r"[^a-z0-9]+", "-", info["prompt"].lower())[:LONGEST].strip("-") or "picture"
     return f"{words}-{info['seed']}"
 

@@ -1,6 +1,6 @@
-"""``POST`` and ``GET /text-to-image``: JSON, a query string or a form in, a PNG out, or a zip of several.
+"""``POST`` and ``GET /text-to-image``: takes JSON, a query string or a form, and returns a PNG, or a zip of several.
 
-A form can hold a start picture and a mask: ``curl -F prompt="a blue car" -F image=@car.png -F mask=@mask.png``.
+A form can contain a start picture and a mask: ``curl -F prompt="a blue car" -F image=@car.png -F mask=@mask.png``.
 """
 
 from __future__ import annotations
@@ -48,11 +48,11 @@ def routes(engine: Engine, reader: StartPictureReader) -> list[APIRoute]:
     most_mb = min(MAX_MB, engine.settings.max_file_mb)
 
     async def text_to_image(http: HttpRequest) -> Response:
-        """One picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally, negative_prompt,
-        steps, guidance_scale, seed, width, height, scheduler, model, count, loras, strength.
+        """Generate one picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally,
+        negative_prompt, steps, guidance_scale, seed, width, height, scheduler, model, count, loras, strength.
 
-        A form can hold a picture to begin with (image) and a mask, white where that is painted anew.
-        In a zip every file is named by its seed: X-Seed, X-Seed + 1, …
+        A form can contain a start picture (image) and a mask, white where the picture is repainted.
+        Files in a zip are named by their seeds: X-Seed, X-Seed + 1, …
         """
         try:
             with tempfile.TemporaryDirectory(prefix="workbench-start-", ignore_cleanup_errors=True) as folder:
@@ -63,42 +63,42 @@ def routes(engine: Engine, reader: StartPictureReader) -> list[APIRoute]:
                     raise ModelUnavailable("No model is loaded yet; GET /healthz tells how far it is.")
                 request = await with_start_picture(request, reader, files.get("image"), files.get("mask"), strength)
             owner = http.client.host if http.client else ""
-            done = await _finish(await submit(engine, request, owner=owner, watch=False), http)
-            data = await asyncio.to_thread(_zipped if len(done) > 1 else _encoded, done)
+            results = await _finish(await submit(engine, request, owner=owner, watch=False), http)
+            data = await asyncio.to_thread(_zipped if len(results) > 1 else _encoded, results)
         except WorkbenchError as error:
             return as_response(error)
-        notes = list(dict.fromkeys(note for one in done for note in one.info.get("notes") or ()))
-        headers = {"X-Seed": str(done[0].info["seed"]), "X-Notes": json.dumps(notes)}
-        if len(done) == 1:
+        notes = list(dict.fromkeys(note for single in results for note in single.info.get("notes") or ()))
+        headers = {"X-Seed": str(results[0].info["seed"]), "X-Notes": json.dumps(notes)}
+        if len(results) == 1:
             return Response(data, media_type="image/png", headers=headers)
         name = {"Content-Disposition": 'attachment; filename="pictures.zip"'}
         return Response(data, media_type="application/zip", headers=headers | name)
 
-    known = parameters(engine.catalogue.names, engine.catalogue.loras.names)
-    one = file("The picture; its parameters are inside.", "image/png")["content"]
+    schemas = parameters(engine.catalogue.names, engine.catalogue.loras.names)
+    single = file("The picture; its parameters are inside.", "image/png")["content"]
     several = file("Where count is above 1: PNG files named by their seeds.", "application/zip")["content"]
     responses: dict[str, Any] = {
-        "answer": {"content": one | several}
+        "answer": {"content": single | several}
         | headers(
             X_Seed="The seed of the picture, or of the first one.",
             X_Notes="What is to be told beside it: a JSON list of sentences, often empty.",
         ),
         "errors": (422, 429, 500, 503),
     }
-    ask = [query(n, s["description"], required=n == "prompt", **s) for n, s in known.items()]
-    whole = {"type": "object", "properties": known, "required": ["prompt"], "additionalProperties": False}
-    parts = known | {"image": part("A picture to begin with."), "mask": part("White where image is painted anew.")}
-    sent = body(f"What to draw; as a form at most {most_mb} MB.", json_body(whole), form(**parts))
-    more = responses | {"errors": (413, *responses["errors"])}
+    query_parameters = [query(n, s["description"], required=n == "prompt", **s) for n, s in schemas.items()]
+    json_schema = {"type": "object", "properties": schemas, "required": ["prompt"], "additionalProperties": False}
+    form_schemas = schemas | {"image": part("A picture to begin with."), "mask": part("White where image is painted anew.")}
+    request_body = body(f"What to draw; as a form at most {most_mb} MB.", json_body(json_schema), form(**form_schemas))
+    post_responses = responses | {"errors": (413, *responses["errors"])}
     return [
-        route("/text-to-image", text_to_image, parameters=ask, **responses),
-        route("/text-to-image", text_to_image, method="POST", body=sent, **more),
+        route("/text-to-image", text_to_image, parameters=query_parameters, **responses),
+        route("/text-to-image", text_to_image, method="POST", body=request_body, **post_responses),
         tokens(engine.catalogue),
     ]
 
 
 def parameters(models: list[str], loras: list[str]) -> dict[str, dict[str, Any]]:
-    """JSON Schema of what ``lib/text_to_image/request.py`` takes, with its defaults."""
+    """Returns the JSON Schema of the fields of ``lib/text_to_image/request.py``, with their defaults."""
     kinds = {"str": "string", "int": "integer", "float": "number"}
     size = {"minimum": 0, "maximum": 4096, "multipleOf": 8}
     known: dict[str, dict[str, Any]] = {
@@ -134,15 +134,15 @@ def parameters(models: list[str], loras: list[str]) -> dict[str, dict[str, Any]]
 
 
 async def _values(http: HttpRequest, folder: Path, most_mb: int) -> tuple[dict[str, Any], dict[str, Path]]:
-    """The query string, then the body's JSON or fields on top of it; and the files of a form, by field."""
+    """Returns the query parameters, overridden by the body's JSON or fields, and the files of a form by field."""
     values: dict[str, Any] = dict(http.query_params)
     kind, path = http.headers.get("content-type"), folder / "body"
     is_form = forms.is_form(kind)
     size = await receive(http, path, most_mb if is_form else SMALL_MB)
     files: dict[str, Path] = {}
     if is_form:
-        found, fields = await forms.read(path, str(kind), folder, FORM_EXAMPLE)
-        files = _one_each(found)
+        uploads, fields = await forms.read(path, str(kind), folder, FORM_EXAMPLE)
+        files = _one_each(uploads)
         values |= fields
     elif size:
         values |= _json(size, path)
@@ -164,28 +164,28 @@ def _one_each(found: dict[str, list[tuple[Path, str]]]) -> dict[str, Path]:
 def _json(size: int, path: Path) -> dict[str, Any]:
     if size > MAX_BODY:
         raise InvalidValue("body", f"more than {MAX_BODY} bytes", f"JSON of at most {MAX_BODY} bytes")
-    sent = path.read_bytes()
+    raw = path.read_bytes()
     try:
-        found = json.loads(sent)
+        values = json.loads(raw)
     except (ValueError, RecursionError):
-        found = None
-    if not isinstance(found, dict):
-        raise InvalidValue("body", sent[:60].decode(errors="replace"), 'a JSON object such as {"prompt": "a red car"}')
-    return found
+        values = None
+    if not isinstance(values, dict):
+        raise InvalidValue("body", raw[:60].decode(errors="replace"), 'a JSON object such as {"prompt": "a red car"}')
+    return values
 
 
 async def _finish(tickets: list[Ticket], http: HttpRequest) -> list[Done]:
-    """The pictures, all or none; a client that hangs up cancels its request."""
+    """Waits for all pictures or the first error. Cancels the request if the client disconnects."""
 
     async def ends() -> list[Done]:
-        found: dict[int, Done] = {}
+        results: dict[int, Done] = {}
         async with aclosing(follow_each(tickets)) as events:
             async for place, event in events:
                 if isinstance(event, Failed):
                     raise event.error
                 if isinstance(event, Done):
-                    found[place] = event
-        return [found[place] for place in range(len(tickets))]
+                    results[place] = event
+        return [results[place] for place in range(len(tickets))]
 
     def cancel() -> None:
         for ticket in tickets:
@@ -208,7 +208,7 @@ def _encoded(done: list[Done]) -> bytes:
 
 def _zipped(done: list[Done]) -> bytes:
     out = io.BytesIO()
-    with zipfile.ZipFile(out, "w") as archive:  # stored: a PNG is compressed already
+    with zipfile.ZipFile(out, "w") as archive:  # stored, since PNGs are already compressed
         for one in done:
             archive.writestr(f"{one.info['seed']}.png", png.encode(one.image, one.info))
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""What the page shows beside the form: the stage, the words and buttons under it, and the gallery. No engine here."""
+"""The right side of the page: the stage, the caption and buttons below it, and the gallery. Independent of the engine."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ Updates = dict[Component, Any]
 
 
 class Stage:
-    """``signature`` says which pictures the page's gallery shows, so that it is sent only when they change."""
+    """``signature`` identifies the pictures in the page's gallery, so that it is only sent when they change."""
 
     def __init__(self, store: Gallery) -> None:
         self.store = store
@@ -50,7 +50,7 @@ class Stage:
         return [self.frame, self.about, self.parameters, self.gallery, self.signature]
 
     def show(self, picture: Picture | None, ready: bool = False) -> Updates:
-        """One picture, or none, in the stage."""
+        """Updates that show one picture, or none, in the stage."""
         if picture is None:
             return {self.frame: view.idle(), self.about: view.about(None), self.parameters: ""}
         return {
@@ -60,11 +60,11 @@ class Stage:
         }
 
     def newest(self, key: str) -> Picture | None:
-        """What the stage shows where nothing else is asked for."""
+        """Returns the visitor's newest picture, which the stage shows by default."""
         return next(iter(pictures.of(self.store, key)[:1]), None)
 
     def gallery_of(self, key: str, signature: str) -> Updates:
-        """The gallery, where its pictures are others than those of ``signature``."""
+        """Updates the gallery if its pictures differ from those of ``signature``."""
         now = self.sign(key)
         if now == signature:
             return {}
@@ -75,7 +75,7 @@ class Stage:
         return hashlib.sha256(names.encode()).hexdigest()
 
     def session(self, key: str, found: Session) -> Updates:
-        """The visitor's pictures under way; once all have ended, what came of them."""
+        """Updates that show the running pictures or, once all have ended, the results."""
         made = {one.name: one for making in found.pictures if making.name and (one := self._made(key, making.name))}
         if found.running:
             return {self.frame: view.under_way(found.pictures, made), self.about: view.about(None), self.parameters: ""}

@@ -1,4 +1,7 @@
-"""An uploaded start picture on its way into a request, for every door; whoever goes away ends the process that opens it."""
+"""Adds uploaded start pictures to requests, for all interfaces.
+
+If the client disconnects, the child process that opens the files is cancelled.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,7 @@ from web.follow_job import follow_job
 async def start_picture(
     reader: StartPictureReader, image: Path, mask: Path | None = None, *, strength: object = STRENGTH, strokes: bool = False
 ) -> StartPicture:
-    """As ``StartPictureReader.read``, without a thread that waits."""
+    """Like ``StartPictureReader.read``, without blocking a thread."""
     with reader.open_in_job(image, mask, strength=strength, strokes=strokes) as opening:
         async with aclosing(follow_job(opening.job)) as events:
             async for event in events:
@@ -32,7 +35,10 @@ async def start_picture(
 async def with_start_picture(
     request: Request, reader: StartPictureReader, image: str | Path | None, mask: str | Path | None, strength: object
 ) -> Request:
-    """``request`` with the start picture of these files, if there are any. Raises InvalidValue, InvalidFile and so on."""
+    """Returns ``request`` with the start picture of these files, if any.
+
+    Raises InvalidValue, InvalidFile, and what the job raises.
+    """
     number = STRENGTH if strength is None else strength_of(strength)
     if image is None:
         if mask is not None:
@@ -45,7 +51,7 @@ async def with_start_picture(
 
 
 async def submit(engine: SupportsSubmit, request: Request, *, owner: str, watch: bool) -> list[Ticket]:
-    """As ``submit_each``; a start picture is scaled there, which takes a thread of its own."""
+    """Like ``submit_each``. It scales start pictures, so requests with one are submitted in a thread."""
     if request.start is None:
         return submit_each(engine, request, owner=owner, watch=watch)
     work = asyncio.ensure_future(asyncio.to_thread(submit_each, engine, request, owner=owner, watch=watch))
@@ -57,7 +63,7 @@ async def submit(engine: SupportsSubmit, request: Request, *, owner: str, watch:
 
 
 def _cancel(work: asyncio.Future[list[Ticket]]) -> None:
-    """Whoever asked has gone."""
+    """Cancels tickets whose client has disconnected."""
     with suppress(WorkbenchError):
         for ticket in work.result():
             ticket.cancel()

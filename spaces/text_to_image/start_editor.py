@@ -1,6 +1,6 @@
-"""The start picture of image to image on the page: an editor to drop it into and to paint its mask.
+"""The start picture of image to image: an editor to upload it and to paint its mask.
 
-Gradio would open what a visitor sends in the server's own process; here the files go to a child process unopened.
+Gradio would decode uploaded images in the server process. Here the files are passed to a child process unopened.
 """
 
 from __future__ import annotations
@@ -21,20 +21,20 @@ from web.html import Html, html
 
 from .start import start_picture
 
-BRUSH = "rgba(234, 88, 12, 0.75)"  # the mask while it is painted; only where it is counts
+BRUSH = "rgba(234, 88, 12, 0.75)"  # color of the painted mask; only its position matters
 HINT = "Paint over a part to draw only that part anew; without paint all of it changes. The trash can removes the picture."
 
 
 def _unopened(editor: gr.ImageEditor, payload: EditorData | None) -> list[Path]:
-    """The files that the browser sent: the picture, then the layer that was painted on, if any."""
+    """Returns the uploaded files: the picture, then the painted layer, if any."""
     if payload is None or payload.background is None:
         return []
     return [Path(file.path) for file in (payload.background, *payload.layers[:1])]
 
 
-# A subclass, since gradio makes the component anew for a session; past gradio's own metaclass, which would write a file
-# of stubs beside this one; of the same name, by which the browser knows what to draw. Its second way of sending, which
-# keeps whatever anybody sends in memory, is closed.
+# A subclass, since Gradio recreates the component for each session. It bypasses Gradio's metaclass, which would write a
+# stub file next to this one, and has the same name, by which the browser selects the frontend component. Blob uploads,
+# which are kept in memory, are disabled.
 CHANGED = {"preprocess": _unopened, "accept_blobs": None}
 Editor: Any = ABCMeta.__new__(type(gr.ImageEditor), "ImageEditor", (gr.ImageEditor,), CHANGED)
 
@@ -68,15 +68,18 @@ class StartEditor:
         return [self.editor, self.strength]
 
     async def add(self, request: Request, files: list[Path], strength: float) -> Request:
-        """``request`` with the picture that the editor holds, if any. Raises what ``start_picture`` raises."""
+        """Returns ``request`` with the picture in the editor, if any. Raises like ``start_picture``."""
         if not files:
             return request
         start = await start_picture(self.reader, *files, strength=strength, strokes=True)
-        if start.mask is not None and not any(start.mask):  # nothing was painted: all of it changes
+        if start.mask is not None and not any(start.mask):  # nothing was painted: all of the picture changes
             start = replace(start, mask=None, mask_digest="")
         return replace(request, start=start)
 
     def take(self, path: Path) -> dict[Component, Any]:
-        """The editor with one of the visitor's own pictures. An event that may leave the editor as it is must not have it
-        among its outputs: gradio then makes it anew, and what was painted but not sent yet is lost."""
+        """Updates the editor with one of the visitor's own pictures.
+
+        Events that may leave the editor unchanged must not have it among their outputs: Gradio then recreates it, and
+        paint that was not sent yet is lost.
+        """
         return {self.editor: {"background": str(path), "layers": [], "composite": str(path)}}

@@ -1,4 +1,4 @@
-"""``GET /text-to-image/tokens``: how many tokens a prompt has, and what of it a model would not read."""
+"""``GET /text-to-image/tokens``: counts the tokens of a prompt, and returns the part that the model would ignore."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def tokens(catalogue: Catalogue) -> APIRoute:
     counter = TokenCounter(catalogue)
 
     async def count_tokens(http: HttpRequest) -> Response:
-        """The tokens of a prompt (prompt, model): for a counter, or before a long one is sent."""
+        """Count the tokens of a prompt (prompt, model), e.g. to check its length before sending it."""
         try:
             for name in http.query_params:
                 if name not in NAMES:
@@ -31,10 +31,10 @@ def tokens(catalogue: Catalogue) -> APIRoute:
             text = http.query_params.get("prompt", "")
             if len(text) > MAX_PROMPT:
                 raise InvalidValue("prompt", text, f"text of at most {MAX_PROMPT} characters")
-            found = await asyncio.to_thread(counter.count, http.query_params.get("model", ""), text)
+            count = await asyncio.to_thread(counter.count, http.query_params.get("model", ""), text)
         except WorkbenchError as error:
             return as_response(error)
-        return JSONResponse(found.as_dict())
+        return JSONResponse(count.as_dict())
 
     answer = record(
         tokens={"type": "integer", "description": "Of the prompt, without weights and LoRA tags."},
@@ -42,8 +42,8 @@ def tokens(catalogue: Catalogue) -> APIRoute:
         chunks={"type": "integer", "description": "1 where the model takes no more."},
         cut={"type": "string", "description": "The beginning of what is left out, or empty."},
     )
-    ask = [
+    query_parameters = [
         query("prompt", "The text.", maxLength=MAX_PROMPT, default=""),
         query("model", "Empty: the default.", enum=["", *catalogue.names], default=""),
     ]
-    return route("/text-to-image/tokens", count_tokens, parameters=ask, answer=answer, errors=(422, 503))
+    return route("/text-to-image/tokens", count_tokens, parameters=query_parameters, answer=answer, errors=(422, 503))

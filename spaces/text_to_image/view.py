@@ -1,6 +1,6 @@
-"""What is under way and what is finished as HTML: the stage, the words and buttons under it, the status line.
+"""HTML of running and finished pictures: the stage, the caption and buttons below it, the status line.
 
-A ``data-pick`` of a button is ``verb:name of a picture``.
+The ``data-pick`` of a button is ``verb:picture name``.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ from .words import left, took
 
 IDLE = Markup("Your picture appears here.<br>Press <b>Generate</b>, or Enter in the prompt.")
 NOTHING = Markup("&nbsp;")
-FRAME = 520  # pixels: a small picture is enlarged by a whole number, as long as it fits
+FRAME = 520  # pixels: small pictures are enlarged by an integer factor, as long as they fit
 LARGEST = 3  # times
 MAX_TILES = 9
 TOOLS = (("all", "Reuse all settings"), ("seed", "Reuse seed"), ("start", "Image to image"), ("drop", "Delete"))
 
 
 def times(width: int, height: int) -> int:
-    """How many times as large as it is a picture is shown."""
+    """Returns the integer factor by which a picture is enlarged for display."""
     return max(1, min(LARGEST, FRAME // max(width, height, 1)))
 
 
@@ -40,7 +40,7 @@ def idle(words: str = IDLE) -> Markup:
 
 
 def finished(picture: Picture, ready: bool = False) -> Markup:
-    """``ready``: it has just come, and is spoken."""
+    """``ready``: the picture has just been finished and is announced to screen readers."""
     prompt, width = picture.info["prompt"], picture.info["width"] * times(picture.info["width"], picture.info["height"])
     return html(
         '<div class="mw-stage" id="picture" data-name="{picture.name}"{say}>'
@@ -55,7 +55,7 @@ def finished(picture: Picture, ready: bool = False) -> Markup:
 
 
 def under_way(pictures: Sequence[RunningPicture], made: dict[str, Picture]) -> Markup:
-    """One preview, or tiles of several. ``made``: those of them that are pictures already, by name."""
+    """Returns one preview, or tiles of several. ``made``: finished pictures by name."""
     if len(pictures) == 1:
         return _preview(pictures[0])
     ready = sum(running.ended for running in pictures)
@@ -69,7 +69,7 @@ def under_way(pictures: Sequence[RunningPicture], made: dict[str, Picture]) -> M
 
 
 def _preview(running: RunningPicture) -> Markup:
-    """``data-say`` is what a screen reader speaks: not every step."""
+    """``data-say`` is announced by screen readers: not every step."""
     words, share, say = _progress(running)
     width = running.width * times(running.width, running.height)
     style = html(' style="width: {0}px; aspect-ratio: {1.width} / {1.height}"', width, running) if width else ""
@@ -95,7 +95,7 @@ def _tile(running: RunningPicture, picture: Picture | None) -> Markup:
 
 
 def _progress(running: RunningPicture) -> tuple[str, float, str]:
-    """Words, share done, and what is spoken."""
+    """Returns the text, the share done, and the announcement for screen readers."""
     event = running.event
     if running.error is not None:
         return "No picture", 0.0, "No picture"
@@ -110,7 +110,7 @@ def _progress(running: RunningPicture) -> tuple[str, float, str]:
 
 
 def about(picture: Picture | None, said: str = "") -> Markup:
-    """Under the stage: what it is, and what can be done with it. Without a picture ``said`` stands there."""
+    """Returns the caption and buttons below the stage. Without a picture the caption is ``said``."""
     if picture is None:
         caption, off, name = said or NOTHING, Markup(" disabled"), ""
         download = Markup('<a class="mw-tool" role="link" aria-disabled="true">Download PNG</a>')
@@ -131,13 +131,13 @@ def _caption(info: dict[str, Any]) -> Markup:
     if times(info["width"], info["height"]) > 1:
         size += ", shown enlarged"
     stopped = info.get("stopped")
-    said = f"Stopped at step {stopped['step']} of {stopped['steps']}" if stopped else ""
-    parts = [html('<b data-say="{0}">{0}</b>', said), size] if said else [size]
+    stop_note = f"Stopped at step {stopped['step']} of {stopped['steps']}" if stopped else ""
+    parts = [html('<b data-say="{0}">{0}</b>', stop_note), size] if stop_note else [size]
     return join([*parts, f"seed {info['seed']}", took(info.get("seconds", 0))], " · ")
 
 
 def status_line(status: dict[str, Any]) -> Markup:
-    """One line on top of the tab: which model, where, or how far it is."""
+    """Returns the line at the top of the tab: the model and its device, or the loading progress."""
     if status["status"] == "ready":
         words = html("<b>{model}</b> is ready on {device} ({dtype})", **status)
         if status["stage"]:

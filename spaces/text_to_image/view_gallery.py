@@ -1,4 +1,4 @@
-"""The visitor's pictures in rows, each with its seed, and what can be done with all of them, as HTML."""
+"""HTML of the visitor's gallery: thumbnails with their seeds, and buttons for all pictures."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page's sentences for a person: labels of the fields, what is wrong with one, times and sizes. Plain text, no HTML."""
+"""User-facing text of the page: labels of the fields, error messages, times and sizes. Plain text, no HTML."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ NO_SETTINGS = "This PNG carries no settings. Use one made here or in A1111; scre
 
 
 def sentence(error: WorkbenchError) -> str:
-    """``error`` under the field it is about. Programs get ``error.message``, which names the field of the API."""
+    """Formats ``error`` for display below its field. API clients get ``error.message``, which names the API's field."""
     if not isinstance(error, InvalidValue):
         return error.message
     if error.field == "prompt" and not str(error.given or "").strip():
@@ -40,7 +40,7 @@ def sentence(error: WorkbenchError) -> str:
 
 
 def left(seconds: float | None) -> str:
-    """What remains, to be put behind other words."""
+    """Returns the remaining time, to be appended to other text."""
     if seconds is None:
         return ""
     return f" · {seconds:.0f} s left" if seconds >= 1 else " · < 1 s left"
@@ -51,7 +51,7 @@ def took(seconds: float) -> str:
 
 
 def tokens(found: Tokens) -> str:
-    """Under the prompt. A prompt may have several chunks, as many as it needs, or one room that ends."""
+    """Returns the line below the prompt. Some models read a prompt in as many chunks as it needs, others cut it."""
     if found.cut:
         return f"{found.count} tokens, of which {found.room} are read: the end is left out, from “{found.cut}”"
     chunks = f" in {len(found.chunks)} chunks" if len(found.chunks) > 1 else ""
@@ -59,23 +59,23 @@ def tokens(found: Tokens) -> str:
 
 
 def several(number: int, seconds: float) -> str:
-    """Of pictures that were made together."""
+    """Returns the caption of pictures that were generated together."""
     return f"{plural(number, 'picture')} in {took(seconds)}. Choose one to see it large, with its settings."
 
 
 def size_hint(size: int | None, bounds: tuple[int, int] | None) -> str:
-    """Under width and height. ``size``: pixels that the model was trained at."""
+    """Returns the hint below width and height. ``size``: the resolution in pixels that the model was trained at."""
     if size is None or bounds is None:
         return "0 = model default; a multiple of 8"
     return f"0 = model default ({size}); {bounds[0]}–{bounds[1]}"
 
 
 def parameters(info: dict[str, Any]) -> str:
-    """The settings of a picture in the form's own words. Its file has them in those of A1111, too."""
+    """Returns the settings of a picture with the labels of the form. Its file also has them in A1111's format."""
     lines = [info["prompt"]]
     if info["negative_prompt"]:
         lines.append(f"Negative prompt: {info['negative_prompt']}")
-    told = {
+    labelled = {
         "Model": info["model"],
         "Steps": info["steps"],
         "Scheduler": info["scheduler"],
@@ -84,9 +84,9 @@ def parameters(info: dict[str, Any]) -> str:
         "Size": f"{info['width']} × {info['height']}",
     }
     if info.get("loras"):
-        told["LoRA"] = ", ".join(f"{name}:{weight:g}" for name, weight in info["loras"])
+        labelled["LoRA"] = ", ".join(f"{name}:{weight:g}" for name, weight in info["loras"])
     if "strength" in info:
-        told |= {"Strength": f"{info['strength']:g}", "Start picture": info["start_picture"]}
-        told |= {"Mask": info["mask"]} if "mask" in info else {}
-    lines.append(", ".join(f"{name}: {value}" for name, value in told.items()))
+        labelled |= {"Strength": f"{info['strength']:g}", "Start picture": info["start_picture"]}
+        labelled |= {"Mask": info["mask"]} if "mask" in info else {}
+    lines.append(", ".join(f"{name}: {value}" for name, value in labelled.items()))
     return "\n".join(lines)

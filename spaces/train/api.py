@@ -1,7 +1,7 @@
-"""The Gradio API and MCP tools: train, runs, run, reproduce.
+"""Gradio API endpoints and MCP tools: train, runs, run, reproduce.
 
-``train`` and ``reproduce`` are generators, so that they end with their client: dicts with ``progress`` come before the
-answer. A visitor without a page is the session of the client; ``visitor`` is for one who wants the same runs in another.
+``train`` and ``reproduce`` are generators, so that a job stops when its client disconnects. They yield dicts with
+``progress`` before the answer. Runs belong to the client's session; pass ``visitor`` to share them between sessions.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from web.errors import as_gradio
 from web.follow_job import follow_job
 from web.schemas import as_object, inline
 
-KEY = 16  # characters of a key that is hard to guess
-HEARTBEAT = 0.5  # seconds between two looks at a training
+KEY = 16  # minimum length of a visitor key, so that it is hard to guess
+HEARTBEAT = 0.5  # seconds between progress updates
 Answers = AsyncIterator[tuple[str | None, dict[str, Any]]]
 
 
 def build(trainer: Trainer) -> None:
-    """Hidden components: they give each endpoint its names, types and defaults (None stands in the signature)."""
+    """Add the endpoints. Hidden components define the names, types and defaults of their parameters."""
     defaults = Recipe()
 
     async def train(
@@ -47,7 +47,7 @@ def build(trainer: Trainer) -> None:
         framework: str = "pytorch",
         options: dict[str, Any] | None = None,
         visitor: str = "",
-        http: gr.Request = None,  # type: ignore[assignment]  (gradio gives it)
+        http: gr.Request = None,  # type: ignore[assignment]  (injected by gradio)
     ) -> Answers:
         """Train an image classifier on labelled pictures by transfer learning.
 
@@ -146,7 +146,7 @@ def build(trainer: Trainer) -> None:
 
     with gr.Row(visible=False):
         file, dataset = gr.File(label="file", file_types=[".zip"]), gr.Textbox("", label="dataset")
-        # a list becomes the schema's enum; what is not in it is refused with the reason
+        # choices become the schema's enum; other values reach the function, which rejects them with a reason
         backbone = _choice("backbone", list(trainer.backbones()), defaults.backbone)
         technique = _choice("technique", ["fine_tuning", "feature_extraction"], defaults.technique)
         framework = _choice("framework", ["pytorch", "keras"], "pytorch")
@@ -165,13 +165,13 @@ def build(trainer: Trainer) -> None:
             (runs, [visitor], answer),
             (run, [id], answer),
         )
-        for function, given, answers in table:
+        for function, inputs, outputs in table:
             gr.Button(function.__name__).click(
-                function, given, answers, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+                function, inputs, outputs, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
             )
 
     async def _follow(one: RunningTraining) -> Answers:
-        """The run's id with progress, and last its report. Leaving early stops the training."""
+        """Yield the run's id with progress, then with its report. Closing the generator early stops the training."""
         try:
             while not await asyncio.to_thread(one.done.wait, HEARTBEAT):
                 one.touch()
@@ -189,21 +189,25 @@ def _choice(label: str, choices: list[str], value: str) -> gr.Dropdown:
 
 
 def report_of(record: dict[str, Any]) -> dict[str, Any]:
-    """A record with its accuracy, interval and seconds on top."""
+    """Return the record with accuracy, interval, part and count copied from ``result`` to the top level."""
     result = record.get("result") or {}
     return {k: result.get(k) for k in ("accuracy", "interval", "on", "count")} | record
 
 
 def _key(visitor: str, http: gr.Request) -> str:
-    """Whose runs they are. A caller without a session gets a key that nobody has: only the run's id leads to it.
+    """Return the key that owns the caller's runs: from ``visitor``, else from the session.
 
-    Raises InvalidValue for a key that is soon guessed.
+    A caller without a session gets a random key, so its runs can only be found by id.
+    Raises InvalidValue if ``visitor`` is too short.
     """
     return checked_key(visitor) if visitor else f"session {http.session_hash or secrets.token_hex(16)}"
 
 
 def checked_key(visitor: str) -> str:
-    """What names the owner: never a page's or a session's key. Raises InvalidValue for fewer than ``KEY`` characters."""
+    """Return the owner key of ``visitor``, prefixed so that it never equals a page's or a session's key.
+
+    Raises InvalidValue for fewer than ``KEY`` characters.
+    """
     if len(visitor) < KEY:
         raise InvalidValue("visitor", visitor, f"a hard-to-guess text of {KEY} characters or more")
     return f"visitor {visitor}"

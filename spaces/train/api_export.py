@@ -1,4 +1,4 @@
-"""The Gradio API and MCP tool export_classifier: a run as a file for a phone or a browser."""
+"""Gradio API endpoint and MCP tool export_classifier: exports a run for phones and browsers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from web.follow_job import follow_job
 
 
 def build(trainer: Trainer, exporter: Exporter) -> None:
-    """Hidden components: they give the endpoint its names, types and defaults."""
+    """Add the endpoint. Hidden components define the names, types and defaults of its parameters."""
 
     async def export_classifier(run: str, target: str = "tflite") -> AsyncIterator[tuple[str | None, dict[str, Any]]]:
         """Export a trained classifier for phones and browsers, checked against the trained network.
@@ -35,8 +35,8 @@ def build(trainer: Trainer, exporter: Exporter) -> None:
             The file, or nothing where it is withheld, and the report: verdict, why, accuracy with its interval, size, speed.
         """
         try:
-            found = await asyncio.to_thread(trainer.find, run)
-            async with aclosing(follow_job(exporter.export(found, target))) as events:
+            record = await asyncio.to_thread(trainer.find, run)
+            async with aclosing(follow_job(exporter.export(record, target))) as events:
                 async for event in events:
                     if isinstance(event, Result):
                         yield event.value["file"], event.value["report"]  # gradio copies the file to its own cache

@@ -1,4 +1,4 @@
-"""The Gradio API and MCP tools of a served run: classify, truth, monitor."""
+"""Gradio API endpoints and MCP tools of a served run: classify, truth, monitor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from web.schemas import inline
 
 
 def build(trainer: Trainer) -> None:
-    """Hidden components: they give each endpoint its names, types and defaults."""
+    """Add the endpoints. Hidden components define the names, types and defaults of their parameters."""
 
     def classify(run: str, pictures: list[str] | str | None, runtime: str = PYTORCH) -> list[dict[str, Any]]:
         """Classify pictures with a run. It keeps statistics (see monitor), never the pictures.
@@ -30,8 +30,8 @@ def build(trainer: Trainer) -> None:
             had to be loaded first; file, the exported file that the runtime ran.
         """
         try:
-            some = [pictures] if isinstance(pictures, str) else list(pictures or ())
-            return to_json(trainer.monitoring.classify(trainer.find(run), some, runtime))
+            paths = [pictures] if isinstance(pictures, str) else list(pictures or ())
+            return to_json(trainer.monitoring.classify(trainer.find(run), paths, runtime))
         except WorkbenchError as error:
             raise as_gradio(error) from None
 
@@ -71,13 +71,13 @@ def build(trainer: Trainer) -> None:
         )
         pictures = gr.File(label="pictures", file_count="multiple")
         inline(pictures)
-        answer, label, found = gr.Textbox(label="answer"), gr.Textbox(label="label"), gr.JSON(label="result")
+        answer, label, result = gr.Textbox(label="answer"), gr.Textbox(label="label"), gr.JSON(label="result")
         table: tuple[tuple[Any, list[Any]], ...] = (
             (classify, [id, pictures, runtime]),
             (truth, [answer, label]),
             (monitor, [id]),
         )
-        for function, given in table:
+        for function, inputs in table:
             gr.Button(function.__name__).click(
-                function, given, found, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
+                function, inputs, result, api_name=function.__name__, concurrency_limit=None, show_progress="hidden"
             )

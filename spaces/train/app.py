@@ -1,4 +1,4 @@
-"""The training tab. Runs alone, too: ``python spaces/train/app.py``."""
+"""The training tab. Also runs standalone: ``python spaces/train/app.py``."""
 
 import sys
 from pathlib import Path
@@ -8,7 +8,7 @@ if __name__ == "__main__":
     sys.path.insert(0, str(next(p for p in here.parents if (p / "lib").is_dir())))
     from web.shell import main
 
-    sys.exit(main([here.parent]))  # which loads this file once more, as a package
+    sys.exit(main([here.parent]))  # loads this file again, as part of a package
 
 import threading
 from typing import Any
@@ -44,7 +44,7 @@ SWEEP_SECONDS = 60.0
 
 
 class Train:
-    """Trainings as jobs, with their doors: the page, the Gradio API, REST, TensorBoard, the files of runs."""
+    """Runs trainings as jobs and exposes them through the page, the Gradio API, REST, TensorBoard and file downloads."""
 
     title = "Train"
     slug = "train"
@@ -53,9 +53,9 @@ class Train:
 
     def __init__(self, settings: Settings) -> None:
         self.settings, self.trainer, self.boards = settings, Trainer(settings), Boards()
-        self.converter = Converter(settings)  # its processes start with the first export
+        self.converter = Converter(settings)  # starts its processes on the first export
         self.exporter = Exporter(self.trainer, self.converter)
-        self.exports = Exports(self.exporter)  # of pages: they go on when a page goes
+        self.exports = Exports(self.exporter)  # started from pages; they continue when the page is closed
         self._closed = threading.Event()
 
     def build(self) -> None:
@@ -65,9 +65,9 @@ class Train:
         api_watch.build(self.trainer)
 
     def routes(self) -> list[BaseRoute]:
-        doors = [*rest.routes(self.trainer), *files.routes(self.trainer), *rest_watch.routes(self.trainer)]
-        doors += rest_export.routes(self.trainer, self.exporter)
-        return [*doors, *board_routes.routes(self.trainer.visitors.runs_of, self.boards)]
+        routes = [*rest.routes(self.trainer), *files.routes(self.trainer), *rest_watch.routes(self.trainer)]
+        routes += rest_export.routes(self.trainer, self.exporter)
+        return [*routes, *board_routes.routes(self.trainer.visitors.runs_of, self.boards)]
 
     def health(self) -> dict[str, Any]:
         return {"training": self.trainer.status()}
@@ -76,7 +76,7 @@ class Train:
         return {"classify_drifting": [((test,), float(n)) for test, n in self.trainer.monitoring.drifting().items()]}
 
     def start(self) -> None:
-        """The fork servers start when they are needed first; until then only the sweep runs."""
+        """Start the sweep thread. The fork servers start on first use."""
         threading.Thread(target=self._sweep, name="train-sweep", daemon=True).start()
 
     def close(self) -> None:

@@ -1,4 +1,4 @@
-"""The frame of a chart as SVG: its size, its axes, their ticks and grid."""
+"""SVG frame of a chart: size, axes, ticks and grid."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def svg(words: str, drawn: Iterable[Markup]) -> Markup:
 
 
 def across(y: float, words: str) -> list[Markup]:
-    """A line of the grid, and what stands at its left."""
+    """Returns a horizontal grid line and the label at its left."""
     line = html('<path class="grid" d="M{} {:.1f}H{}"/>', LEFT, y, WIDTH - RIGHT)
     return [line, html('<text x="{}" y="{:.1f}" text-anchor="end">{}</text>', LEFT - 6, y + 4, words)]
 
@@ -33,7 +33,10 @@ def axis(words: str) -> Markup:
 
 
 def ticks(low: float, high: float, most: int = 5, whole: bool = False) -> list[float]:
-    """Round numbers from at most ``low`` to about ``high``."""
+    """Returns about ``most`` evenly spaced round numbers that start at or below ``low`` and end near ``high``.
+
+    ``whole`` restricts them to integers.
+    """
     step = (high - low or abs(high) or 1.0) / most
     size = 10.0 ** math.floor(math.log10(step))
     step = next((m * size for m in (1, 2, 2.5, 5, 10) if m * size >= step * 0.999), 10 * size)

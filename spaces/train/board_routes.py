@@ -1,8 +1,8 @@
-"""TensorBoard under ``/tensorboard/<token>/``: each visitor's runs behind a token that nobody can guess.
+"""Serve TensorBoard under ``/tensorboard/<token>/``: each visitor's runs behind an unguessable token.
 
-Mounted beside the page (``app_kwargs={"routes": ...}``), shown in a frame of it. What TensorBoard does
-happens in a few threads of its own, never in the server's loop. Knows how the page is reached and what
-it may do; does not know who owns a token (``find``) nor how a board is made (``Boards``).
+The routes are mounted beside the page (``app_kwargs={"routes": ...}``), which shows TensorBoard in an iframe.
+TensorBoard is a WSGI app, so it runs in a few worker threads and never in the event loop. This module handles
+routing, limits and headers; ``find`` maps a token to a folder of runs and ``Boards`` creates the WSGI apps.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from starlette.types import Receive, Scope, Send
 from lib.train.board import Boards
 
 PREFIX = "/tensorboard"
-WORKERS = 4  # requests that TensorBoard works on at once, of all visitors; the others wait
-EACH = 2  # of them for one token: the first page of somebody with many runs takes seconds, of that visitor only
-MAX_BODY = 1_000_000  # bytes; the page asks for a few hundred series at once, some 100 bytes each
-POSTED = "/data/plugin/"  # the page asks there by POST for series and hyperparameters, below /experiment/<name> too
+WORKERS = 4  # concurrent TensorBoard requests of all visitors; further ones wait
+EACH = 2  # concurrent requests per token, so that a visitor with many runs slows down nobody else
+MAX_BODY = 1_000_000  # bytes; TensorBoard requests a few hundred series at once, some 100 bytes each
+POSTED = "/data/plugin/"  # path of TensorBoard's POST requests for series and hyperparameters, also below /experiment/<name>
 
-# The page may reach no other host: it would ask one for a style sheet of a chart that nobody sees.
-# TensorBoard sends a policy of its own with each page, which forbids inline scripts but its own; a
-# browser obeys both. No frame-ancestors: on a Space our page is itself in a frame of another site.
+# No external hosts: TensorBoard would load a style sheet for a chart that is not shown. TensorBoard also sends
+# its own policy with each page, which allows only its own inline scripts; browsers enforce both.
+# No frame-ancestors: on a Space our page is itself in an iframe of another site.
 POLICY = "; ".join(
     (
         "default-src 'self'",
@@ -46,11 +46,11 @@ POLICY = "; ".join(
         "form-action 'none'",
     )
 )
-# no-referrer: the address holds the token, and TensorBoard's menu links to other sites
+# no-referrer: the URL contains the token, and TensorBoard's menu links to other sites
 HEADERS = {"Content-Security-Policy": POLICY, "X-Content-Type-Options": "nosniff", "Referrer-Policy": "no-referrer"}
 
-# For our page, before the frame loads: TensorBoard looks for new data by itself (every 30 s, its minimum)
-# unless the visitor has switched that off in it.
+# Our page runs this before the iframe loads. It turns on TensorBoard's auto-reload (every 30 s, its minimum)
+# unless the visitor has changed that setting.
 AUTO_RELOAD_JS = """\
 (() => {
     try {
@@ -65,21 +65,21 @@ AUTO_RELOAD_JS = """\
 
 
 def routes(find: Callable[[str], Path | None], boards: Boards) -> list[BaseRoute]:
-    """``find`` gives the folder of runs that belongs to a token, or None; it runs in a worker's thread."""
+    """Return the routes. ``find`` maps a token to its folder of runs, or None; it is called in a worker thread."""
     return [Route(f"{PREFIX}/{{token}}", _with_slash, methods=["GET"]), Mount(f"{PREFIX}/{{token}}", _Page(find, boards))]
 
 
 def _with_slash(request: Request) -> RedirectResponse:
-    return RedirectResponse(f"{quote(request.path_params['token'], safe='')}/")  # relative: whatever is in front stays
+    return RedirectResponse(f"{quote(request.path_params['token'], safe='')}/")  # relative, so that a prefix is kept
 
 
 class _Page:
-    """An ASGI app: what is not allowed is refused here, everything else goes to a worker."""
+    """ASGI app that rejects invalid requests and passes the others to a worker thread."""
 
     def __init__(self, find: Callable[[str], Path | None], boards: Boards) -> None:
         self._find, self._boards = find, boards
         self._workers: Any = None
-        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # kept by those who wait
+        self._turns: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()  # kept by waiting requests
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -91,7 +91,7 @@ class _Page:
         if scope["method"] not in allowed:
             await _refuse(405, f"Allowed here: {', '.join(allowed)}.", {"Allow": ", ".join(allowed)})(scope, receive, send)
             return
-        # all of it before a worker is taken: a slow client keeps none busy
+        # read the whole body first, so that a slow client does not occupy a worker
         if (body := await _body(receive)) is None:
             await _refuse(413, f"More than {MAX_BODY:,} bytes.")(scope, receive, send)
             return
@@ -101,7 +101,7 @@ class _Page:
         scope = {
             **scope,
             "path": scope["root_path"] + path,
-            "query_string": quote(scope["query_string"], safe="%&=+,;:/?@!$'()*[]~").encode(),  # it reads ASCII only
+            "query_string": quote(scope["query_string"], safe="%&=+,;:/?@!$'()*[]~").encode(),  # TensorBoard expects ASCII
             "headers": [*headers, (b"content-length", str(len(body)).encode())],
         }
 
@@ -120,28 +120,28 @@ class _Page:
         return self._workers
 
     def _answer(self, environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        """In a worker's thread."""
+        """WSGI app, called in a worker thread: answers 404 for an unknown token, else calls TensorBoard."""
         token = environ["asgi.scope"]["path_params"]["token"]
         if (folder := self._find(token)) is None:
-            words = json.dumps({"error": "There are no runs here. Open the Train tab again."}).encode()
+            content = json.dumps({"error": "There are no runs here. Open the Train tab again."}).encode()
             headers = [*HEADERS.items(), ("Content-Type", "application/json"), ("Cache-Control", "no-store")]
-            start_response("404 Not Found", [*headers, ("Content-Length", str(len(words)))])
-            return [] if environ["REQUEST_METHOD"] == "HEAD" else [words]
+            start_response("404 Not Found", [*headers, ("Content-Length", str(len(content)))])
+            return [] if environ["REQUEST_METHOD"] == "HEAD" else [content]
 
         def start(status: str, headers: list[tuple[str, str]], *rest: Any) -> Any:
-            # scripts that carry a hash in their address may be kept, nothing else
-            kept = any(name.lower() == "cache-control" and "max-age" in value for name, value in headers)
-            if not kept:
+            # only scripts with a hash in their URL may be cached
+            cached = any(name.lower() == "cache-control" and "max-age" in value for name, value in headers)
+            if not cached:
                 headers = [(n, v) for n, v in headers if n.lower() not in ("cache-control", "expires")]
                 headers.append(("Cache-Control", "no-store"))
-            own = [(n, v) for n, v in HEADERS.items() if n == "Content-Security-Policy" or n not in dict(headers)]
-            return start_response(status, [*headers, *own], *rest)
+            extra = [(n, v) for n, v in HEADERS.items() if n == "Content-Security-Policy" or n not in dict(headers)]
+            return start_response(status, [*headers, *extra], *rest)
 
         return self._boards.app(folder)(environ, start)
 
 
 async def _body(receive: Receive) -> bytes | None:
-    """What the client sends, or None where it is too much."""
+    """Read the request body. Returns None if it is larger than ``MAX_BODY``."""
     body = b""
     while True:
         message = await receive()

@@ -1,4 +1,4 @@
-"""Curves of a training as inline SVG: no script, colours by CSS variables, so light and dark need nothing of their own."""
+"""Training curves as inline SVG without scripts. Colours are CSS variables, so light and dark mode share the markup."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from web.html import html, join
 
 from .axes import BOTTOM, HEIGHT, LEFT, RIGHT, TOP, WIDTH, across, axis, below, svg, ticks
 
-MAX_POINTS = 240  # points of a line; a screen shows no more
+MAX_POINTS = 240  # per line; more would not be visible
 COLOURS = ("var(--mw-line-1)", "var(--mw-line-2)", "var(--mw-line-3)", "var(--mw-line-4)")
 DASHED = Markup(' stroke-dasharray="5 4"')
 BAR = Markup('<rect x="{:.1f}" y="{:.1f}" width="{:.1f}" height="{:.1f}" rx="2" style="fill:{}"><title>{}</title></rect>')
@@ -26,7 +26,8 @@ Band = tuple[float, float, float]
 
 @dataclass(frozen=True, slots=True)
 class Line:
-    """``dots``: few points, each with a mark. ``colour`` is an index of COLOURS. ``of``: what the last point is of."""
+    """One line of a chart. ``colour`` is an index into COLOURS, ``dots`` marks each point, and ``of`` says in the legend
+    what the last value refers to, such as "last epoch"."""
 
     name: str
     points: Sequence[Point]
@@ -37,21 +38,21 @@ class Line:
 
 
 def of_run(metrics: RunMetrics) -> Markup:
-    """The two charts of one run: loss per step, accuracy per epoch."""
+    """Return the two charts of one run: loss per step and accuracy per epoch."""
     validation = [(epoch.step, epoch.validation_loss) for epoch in metrics.epochs]
     loss = [Line("training", _training_loss(metrics), 0, of=STEP), Line("validation", validation, 1, dots=True, of=EPOCH)]
-    right = [Line("validation", _accuracy(metrics), 1, dots=True, of=EPOCH)]
-    return _figure([chart("Loss", loss, "step"), chart("Accuracy", right, "epoch", percent=True)])
+    accuracy = [Line("validation", _accuracy(metrics), 1, dots=True, of=EPOCH)]
+    return _figure([chart("Loss", loss, "step"), chart("Accuracy", accuracy, "epoch", percent=True)])
 
 
 def of_two(names: Sequence[str], metrics: Sequence[RunMetrics]) -> Markup:
-    """The same charts with the lines of two runs."""
-    loss, right = [], []
-    for k, (name, one) in enumerate(zip(names, metrics, strict=True)):
-        loss.append(Line(name, _training_loss(one), k, dashed=k == 1, of=STEP))
-        right.append(Line(name, _accuracy(one), k, dots=True, dashed=k == 1, of=EPOCH))
+    """Return the charts of training loss and validation accuracy with one line for each of two runs."""
+    loss, accuracy = [], []
+    for k, (name, run_metrics) in enumerate(zip(names, metrics, strict=True)):
+        loss.append(Line(name, _training_loss(run_metrics), k, dashed=k == 1, of=STEP))
+        accuracy.append(Line(name, _accuracy(run_metrics), k, dots=True, dashed=k == 1, of=EPOCH))
     titles = ("Training loss", "Validation accuracy")
-    return _figure([chart(titles[0], loss, "step"), chart(titles[1], right, "epoch", percent=True)])
+    return _figure([chart(titles[0], loss, "step"), chart(titles[1], accuracy, "epoch", percent=True)])
 
 
 def _training_loss(metrics: RunMetrics) -> list[Point]:
@@ -63,9 +64,10 @@ def _accuracy(metrics: RunMetrics) -> list[Point]:
 
 
 def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False, band: Sequence[Band] = ()) -> Markup:
-    """One chart with axes, ticks and a legend; its last figures as an aria-label. An empty one keeps its place.
+    """Draw a chart with axes, ticks and a legend. The aria-label gives the last value of each line.
 
-    ``band``: x, low and high of an interval, drawn behind the first line in its colour.
+    A chart without points keeps its size. ``band``: (x, low, high) of an interval, drawn behind the first line in its
+    colour.
     """
     lines = [replace(line, points=thin(finite(line.points))) for line in lines]
     points = [p for line in lines for p in line.points]
@@ -83,30 +85,32 @@ def chart(title: str, lines: Sequence[Line], x_label: str, percent: bool = False
     def y(value: float) -> float:
         return HEIGHT - BOTTOM - (value - y_low) / ((y_high - y_low) or 1) * (HEIGHT - TOP - BOTTOM)
 
-    drawn = []
+    parts = []
     for tick in y_ticks:
-        words = f"{100 * tick:g}%" if percent else f"{tick:g}"
-        drawn += across(y(tick), words)
+        text = f"{100 * tick:g}%" if percent else f"{tick:g}"
+        parts += across(y(tick), text)
     for tick in (t for t in ticks(x_low, x_high, whole=True) if x_low <= t <= x_high) if points else ():
-        drawn.append(below(x(tick), f"{tick:g}"))
-    drawn.append(axis(x_label))
+        parts.append(below(x(tick), f"{tick:g}"))
+    parts.append(axis(x_label))
     if band:
-        way = [f"{x(a):.1f} {y(low):.1f}" for a, low, _ in band] + [f"{x(a):.1f} {y(high):.1f}" for a, _, high in band[::-1]]
-        drawn.append(html('<path class="band" style="fill:{}" d="M{}Z"/>', COLOURS[lines[0].colour], "L".join(way)))
+        path = [f"{x(a):.1f} {y(low):.1f}" for a, low, _ in band] + [
+            f"{x(a):.1f} {y(high):.1f}" for a, _, high in band[::-1]
+        ]
+        parts.append(html('<path class="band" style="fill:{}" d="M{}Z"/>', COLOURS[lines[0].colour], "L".join(path)))
     for line in lines:
         colour, dash = COLOURS[line.colour], DASHED if line.dashed else ""
-        way = "".join(f"{'L' if k else 'M'}{x(a):.1f} {y(b):.1f}" for k, (a, b) in enumerate(line.points))
-        if way:
-            drawn.append(html('<path class="line" style="stroke:{}" d="{}"{}/>', colour, way, dash))
+        path = "".join(f"{'L' if k else 'M'}{x(a):.1f} {y(b):.1f}" for k, (a, b) in enumerate(line.points))
+        if path:
+            parts.append(html('<path class="line" style="stroke:{}" d="{}"{}/>', colour, path, dash))
         if line.dots or len(line.points) == 1:
-            drawn += [DOT.format(colour, x(a), y(b)) for a, b in line.points]
+            parts += [DOT.format(colour, x(a), y(b)) for a, b in line.points]
     last = [f"{n.name} {_value(n.points[-1][1], percent)} at {x_label} {n.points[-1][0]:g}" for n in lines if n.points]
-    words = f"{title}: {'; '.join(last) or 'no figures yet'}."
+    text = f"{title}: {'; '.join(last) or 'no figures yet'}."
     return html(
         "<figure><figcaption><b>{}</b> {}</figcaption>{}</figure>",
         title,
         join(_legend(line, percent) for line in lines),
-        svg(words, drawn),
+        svg(text, parts),
     )
 
 
@@ -116,39 +120,39 @@ def _legend(line: Line, percent: bool) -> Markup:
 
 
 def histogram(title: str, counts: Sequence[int], x_label: str) -> Markup:
-    """Bars over 0 to 1, each as wide as the others."""
+    """Draw a histogram of values in [0, 1]. ``counts``: values per bin, in bins of equal width."""
     total, most = sum(counts), max(counts, default=0) or 1
-    wide = (WIDTH - LEFT - RIGHT) / max(1, len(counts))
-    drawn = []
+    width = (WIDTH - LEFT - RIGHT) / max(1, len(counts))
+    parts = []
     for tick in ticks(0, most, 4, whole=True):
         if tick <= most:
-            drawn += across(HEIGHT - BOTTOM - tick / most * (HEIGHT - TOP - BOTTOM), f"{tick:,.0f}")
+            parts += across(HEIGHT - BOTTOM - tick / most * (HEIGHT - TOP - BOTTOM), f"{tick:,.0f}")
     for k, count in enumerate(counts):
-        tall, x = count / most * (HEIGHT - TOP - BOTTOM), LEFT + k * wide
-        words = f"{k / len(counts):.0%} to {(k + 1) / len(counts):.0%}: {count:,}"
-        bar = x + 1, HEIGHT - BOTTOM - tall, wide - 2, tall
-        drawn.append(BAR.format(*bar, COLOURS[0], words))
+        height, x = count / most * (HEIGHT - TOP - BOTTOM), LEFT + k * width
+        text = f"{k / len(counts):.0%} to {(k + 1) / len(counts):.0%}: {count:,}"
+        bar = x + 1, HEIGHT - BOTTOM - height, width - 2, height
+        parts.append(BAR.format(*bar, COLOURS[0], text))
     for share in (0, 0.25, 0.5, 0.75, 1):
-        end = "end" if share == 1 else "middle"
-        drawn.append(below(LEFT + share * (WIDTH - LEFT - RIGHT), f"{100 * share:g}%", end))
-    drawn.append(axis(x_label))
+        anchor = "end" if share == 1 else "middle"
+        parts.append(below(LEFT + share * (WIDTH - LEFT - RIGHT), f"{100 * share:g}%", anchor))
+    parts.append(axis(x_label))
     high = sum(counts[-(len(counts) // 10 or 1) :]) / (total or 1)
-    words = f"{title}: {total:,} values, {high:.0%} of them in the highest tenth."
+    text = f"{title}: {total:,} values, {high:.0%} of them in the highest tenth."
     head = html("<b>{}</b> <span>{:,} requests</span>", title, total)
-    return html("<figure><figcaption>{}</figcaption>{}</figure>", head, svg(words, drawn))
+    return html("<figure><figcaption>{}</figcaption>{}</figure>", head, svg(text, parts))
 
 
 def smooth(points: Sequence[Point], weight: float = 0.8) -> list[Point]:
-    """A running mean whose start is not pulled to zero (Kingma & Ba, 2015, bias correction)."""
-    found, mean, mass = [], 0.0, 0.0
+    """Exponential moving average with the bias correction of Adam (Kingma & Ba, 2015), so it does not start near zero."""
+    smoothed, mean, mass = [], 0.0, 0.0
     for x, y in finite(points):
         mean, mass = weight * mean + (1 - weight) * y, weight * mass + (1 - weight)
-        found.append((x, mean / mass))
-    return found
+        smoothed.append((x, mean / mass))
+    return smoothed
 
 
 def thin(points: Sequence[Point]) -> list[Point]:
-    """At most about ``MAX_POINTS`` of them, the last one among them."""
+    """Subsample to about ``MAX_POINTS`` points. The last point is always kept."""
     stride = max(1, math.ceil(len(points) / MAX_POINTS))
     return [*points[:-1:stride], *points[-1:]]
 

@@ -1,4 +1,4 @@
-"""A run's files for the browser, under its id, which nobody can guess: the record, the weights, what was exported."""
+"""Serve a run's files under its unguessable id: the record, the weights and the exports."""
 
 from __future__ import annotations
 
@@ -27,50 +27,51 @@ PLACE = "train/files"
 
 
 def address(run: str) -> str:
-    """Relative to the page: it may stand behind a prefix. A file's name comes after it."""
+    """Returns the URL of a run's files, to which a file name is appended. Relative, as the page may be behind a prefix."""
     return f"./{PLACE}/{run}/"
 
 
 def rows(run: Run) -> list[ExportRow]:
-    """What is known of the exports, in the order of the targets."""
+    """Returns the rows of the run's exports, in the order of the targets."""
     return list(export_store.rows(run).values())
 
 
 def stamps(run: Run) -> str:
-    """Changes with the run's exports."""
+    """Returns a string that changes whenever the run's exports do."""
     return str([(name, row.verdict, row.sha256) for name, row in export_store.rows(run).items()])
 
 
 def file_of(run: Run, target: str) -> str:
-    """The name of the file that was made for ``target``; "" where there is none."""
+    """Returns the name of the file exported for ``target``, or "" if there is none."""
     path = export_store.path(run, target)
     return path.name if path else ""
 
 
 def saved(run: str, name: str) -> str:
-    """The name by which a browser saves an exported file: the run's own in place of "model"."""
+    """Returns the name under which a browser saves an exported file: the run's name replaces "model"."""
     return name.replace("model", run[16:-17], 1)
 
 
 def made(run: Run, name: str) -> Path | None:
-    """An exported file by its name."""
-    found = next((row for row in export_store.rows(run).values() if row.file and row.file == name), None)
-    return export_store.path(run, found.target) if found else None
+    """Returns the path of an exported file by its name, or None."""
+    export = next((row for row in export_store.rows(run).values() if row.file and row.file == name), None)
+    return export_store.path(run, export.target) if export else None
 
 
 def samples_of(trainer: Trainer, run: Run) -> list[str]:
-    """The run's validation and test pictures, and how they become inputs of an exported file (``web/handover.py``).
+    """Write the run's validation and test pictures, with the preprocessing that an exported file expects.
 
-    Blocks until a child process has written them, into the run's folder. Raises WorkbenchError.
+    Returns the paths to hand over (see ``web/handover.py``). Blocks until a child process has written them into the run's
+    folder. Raises WorkbenchError.
     """
     folder = run.folder / "handover"
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir()
-    found = trainer.samples(run, folder).result()
-    how = folder / handover.PREPROCESSING
-    how.write_text(json.dumps(found["preprocessing"] | {"layout": "NHWC"}))  # as lib/train/edge makes its files
+    report = trainer.samples(run, folder).result()
+    preprocessing = folder / handover.PREPROCESSING
+    preprocessing.write_text(json.dumps(report["preprocessing"] | {"layout": "NHWC"}))  # as in files of lib/train/edge
     path = plain(folder, handover.SAMPLES)
-    return [path, str(how)] if path else []
+    return [path, str(preprocessing)] if path else []
 
 
 def routes(trainer: Trainer) -> list[APIRoute]:
@@ -87,7 +88,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         path = run.folder / name if name == BEST else await asyncio.to_thread(made, run, name)
         if path is None or not path.is_file() or path.is_symlink():
             return JSONResponse({"error": f"This run has no file {name[:80]!r}."}, status_code=404)
-        called = f"{id}{path.suffix}" if name == BEST else saved(id, name)
-        return FileResponse(path, filename=called, media_type="application/octet-stream")
+        filename = f"{id}{path.suffix}" if name == BEST else saved(id, name)
+        return FileResponse(path, filename=filename, media_type="application/octet-stream")
 
     return [APIRoute(f"/{PLACE}/{{run}}/{{name}}", file, methods=["GET"], include_in_schema=False)]

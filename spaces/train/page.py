@@ -1,7 +1,7 @@
-"""The tab's page: its parts side by side, and what keeps them in step with the visitor's trainings.
+"""The tab's page: lays out its parts and keeps them in sync with the visitor's trainings.
 
-A training belongs to the visitor, not to the page: a timer looks what has changed, so every open page, and one that was
-reloaded, sees the same. Knows parts and when they change; what they show is theirs.
+A training belongs to the visitor, not to the page. A timer polls for changes, so that every open page, also one that was
+reloaded, shows the same. This module decides when a part is updated; the parts render themselves.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ from .page_try import Attempt
 from .page_watch import Watch
 from .subject import Subject
 
-FAST, SLOW = 1.0, 4.0  # seconds between two looks, while something is under way and else
+FAST, SLOW = 1.0, 4.0  # polling intervals in seconds: while a job runs, and otherwise
 TO_THE_CARD = "() => document.querySelector('#train-stage')?.scrollIntoView({ block: 'nearest', behavior: 'smooth' })"
 
 DISABLED = "() => ({ __type__: 'update', interactive: false })"
@@ -40,7 +40,7 @@ DISABLED = "() => ({ __type__: 'update', interactive: false })"
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What a page shows, as the parts' signatures, and the trainings that it has heard of."""
+    """What a page shows: a signature per part, and the ids of the trainings it knows (``known``)."""
 
     stage: str = ""
     result: str = ""
@@ -52,7 +52,7 @@ class Seen:
 
 
 def build(trainer: Trainer, exports: Exports, visit: Visit) -> list[Offer]:
-    """The offers of model files to other tabs are returned."""
+    """Build the page. Returns its offers of model files to other tabs."""
     shared = Shared(trainer, visit)
     with gr.Row(elem_classes="mw-columns"):
         with gr.Column(scale=4, min_width=300):
@@ -101,26 +101,27 @@ class Page:
         self.everything += [*export.outputs, *watch.outputs]
 
     def show(self, owner: str, state: PageState, http: gr.Request, seen: Seen | None = None) -> Updates:
-        """What has changed since ``touch``; all of it without. A training that is new to the page becomes the shown run."""
+        """Return the updates since ``seen``, or of every part if it is None. A training that is new to the page becomes the
+        shown run."""
         with state.lock:
-            ways = self.shared.trainer.of(owner)
-            for one in ways:
+            trainings = self.shared.trainer.of(owner)
+            for one in trainings:
                 one.touch()
             self.export.exports.touch(self.shared.trainer.runs(owner).home)
-            fresh = [one for one in ways if one.run.id not in seen.known] if seen is not None else []
+            fresh = [one for one in trainings if one.run.id not in seen.known] if seen is not None else []
             if fresh and state.subject.run != fresh[-1].run.id:
                 self.shared.select(http, state, run=fresh[-1].run.id)
             try:
-                state.seen, found = self._changed(owner, state.subject, ways, seen or Seen())
-            except WorkbenchError:  # the run was deleted in this moment
+                state.seen, updates = self._changed(owner, state.subject, trainings, seen or Seen())
+            except WorkbenchError:  # the run was deleted meanwhile
                 if self.shared.run(owner, state.subject) is not None:
                     raise
-                state.seen, found = self._changed(owner, replace(state.subject, run=""), ways, Seen())
-            return found
+                state.seen, updates = self._changed(owner, replace(state.subject, run=""), trainings, Seen())
+            return updates
 
     def _changed(self, owner: str, subject: Subject, ways: Sequence[RunningTraining], before: Seen) -> tuple[Seen, Updates]:
         run = self.shared.run(owner, subject)
-        now = Seen(
+        current = Seen(
             stage=self.stage.sign(run, ways),
             result=self.result.sign(run),
             files=self.export.sign(run),
@@ -129,24 +130,26 @@ class Page:
             busy=bool(ways) or self.export.busy(run) or (run is not None and self.stage.pending(run)),
             known=before.known | {one.run.id for one in ways},
         )
-        found: Updates = {self.timer: gr.Timer(FAST if now.busy else SLOW) if now.busy != before.busy else gr.skip()}
-        if now.stage != before.stage:
-            found |= self.stage.show(run, ways) | {self.form.stop: gr.Button(interactive=bool(ways))}
-        if now.result != before.result:
-            found |= self.result.show(run) | self.attempt.show(owner, run) | self.watch.show(run)
-        if now.files != before.files:
-            found |= self.export.show(run) | self.attempt.show_files(run)
-        if (now.export, now.files) != (before.export, before.files):
-            told = self.export.show_progress(run)
+        updates: Updates = {
+            self.timer: gr.Timer(FAST if current.busy else SLOW) if current.busy != before.busy else gr.skip()
+        }
+        if current.stage != before.stage:
+            updates |= self.stage.show(run, ways) | {self.form.stop: gr.Button(interactive=bool(ways))}
+        if current.result != before.result:
+            updates |= self.result.show(run) | self.attempt.show(owner, run) | self.watch.show(run)
+        if current.files != before.files:
+            updates |= self.export.show(run) | self.attempt.show_files(run)
+        if (current.export, current.files) != (before.export, before.files):
+            export_updates = self.export.show_progress(run)
             ended = self.export.was_busy(run, before.export) and not self.export.busy(run)
-            found |= told | self.attempt.show_making(told[self.export.said], ended)
-        if now.runs != before.runs:
-            found |= self.runs.show(owner, run)
-        return now, found
+            updates |= export_updates | self.attempt.show_making(export_updates[self.export.said], ended)
+        if current.runs != before.runs:
+            updates |= self.runs.show(owner, run)
+        return current, updates
 
     def connect(self) -> None:
         shared, form, stage, runs = self.shared, self.form, self.stage, self.runs
-        given = [shared.subject, shared.key]
+        inputs = [shared.subject, shared.key]
 
         def start(opened: Subject, key: str, name: str | None, http: gr.Request, *values: Any) -> Updates:
             owner, state = shared.owner(key, http), shared.state(http, opened)
@@ -167,7 +170,7 @@ class Page:
                 return self.show(owner, state, http)
 
         def stop(opened: Subject, key: str, http: gr.Request) -> Updates:
-            """The shown run where it is under way, else the visitor's first one."""
+            """Stop the shown run if it is running, else the visitor's oldest training."""
             owner, state = shared.owner(key, http), shared.state(http, opened)
             for one in sorted(shared.trainer.of(owner), key=lambda one: one.run.id != state.subject.run)[:1]:
                 one.stop()
@@ -180,7 +183,7 @@ class Page:
                 return self.show(shared.owner(key, http), state, http, state.seen or seen)
 
         def open_run(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Updates:
-            """``run:<id>`` of a button in the table or on the card."""
+            """Open the run of a pressed button, ``run:<id>``, in the table or on the card."""
             owner, state = shared.owner(key, http), shared.state(http, opened)
             kind, _, id = str(getattr(event, "pick", "")).partition(":")
             if kind != "run" or shared.run(owner, Subject(run=id)) is None:
@@ -210,44 +213,44 @@ class Page:
                 shared.trainer.delete(run)
             except WorkbenchError as error:
                 raise gr.Error(error.message, print_exception=False) from None
-            left = shared.trainer.runs(owner).records()
-            return open_it(owner, state, left[0].id if left else "", http)
+            remaining = shared.trainer.runs(owner).records()
+            return open_it(owner, state, remaining[0].id if remaining else "", http)
 
-        at_once: dict[str, Any] = QUIET | {"queue": False}  # none of these waits for anything
-        form.start.click(start, [*given, form.name, *form.given], self.everything, **at_once).then(
-            None, None, None, js=TO_THE_CARD, **at_once
+        immediate: dict[str, Any] = QUIET | {"queue": False}  # these handlers do not block
+        form.start.click(start, [*inputs, form.name, *form.given], self.everything, **immediate).then(
+            None, None, None, js=TO_THE_CARD, **immediate
         )
-        form.stop.click(None, None, form.stop, js=DISABLED, **at_once)
-        form.stop.click(stop, given, self.everything, **at_once)
-        self.timer.tick(look, [shared.subject, self.seen, shared.key], self.everything, **at_once)
-        stage.card.click(open_run, given, self.everything, **at_once)
-        runs.table.click(open_run, given, self.everything, **at_once)
-        stage.again.click(once_more(shared.trainer.reproduce), given, self.everything, **at_once)
-        stage.go_on.click(once_more(shared.trainer.resume), given, self.everything, **at_once)
-        stage.delete.click(ask_first, given, [stage.question.row, stage.question.words], **at_once)
-        stage.question.yes.click(delete, given, self.everything, **at_once)
+        form.stop.click(None, None, form.stop, js=DISABLED, **immediate)
+        form.stop.click(stop, inputs, self.everything, **immediate)
+        self.timer.tick(look, [shared.subject, self.seen, shared.key], self.everything, **immediate)
+        stage.card.click(open_run, inputs, self.everything, **immediate)
+        runs.table.click(open_run, inputs, self.everything, **immediate)
+        stage.again.click(once_more(shared.trainer.reproduce), inputs, self.everything, **immediate)
+        stage.go_on.click(once_more(shared.trainer.resume), inputs, self.everything, **immediate)
+        stage.delete.click(ask_first, inputs, [stage.question.row, stage.question.words], **immediate)
+        stage.question.yes.click(delete, inputs, self.everything, **immediate)
         shared.visit.restore(self._back, [shared.subject, self.seen, *self.everything, *self.data.outputs])
 
     async def _back(self, page: Arrival) -> Updates:
         return await asyncio.to_thread(self._restored, page)
 
     def _restored(self, page: Arrival) -> Updates:
-        """What the visitor had: the shown data and run, or else the training under way, or the newest run."""
+        """Return the updates that restore the visitor's data and run, else the current training, else the newest run."""
         if not page.key:
             return {}
         owner = self.shared.owner(page.key)
         subject = page.value if isinstance(page.value, Subject) else Subject()
-        ways, records = self.shared.trainer.of(owner), self.shared.trainer.runs(owner).records()
+        trainings, records = self.shared.trainer.of(owner), self.shared.trainer.runs(owner).records()
         if self.shared.run(owner, subject) is None:
-            newest = ways[-1].run.id if ways else records[0].id if records else ""
+            newest = trainings[-1].run.id if trainings else records[0].id if records else ""
             subject = replace(subject, run=newest)
         if self.shared.summary(owner, subject.data) is None:
             subject = replace(subject, data=next((r.data.id for r in records if r.id == subject.run), ""))
         summary = self.shared.summary(owner, subject.data)
-        seen, found = self._changed(owner, subject, ways, Seen())
+        seen, updates = self._changed(owner, subject, trainings, Seen())
         return (
             {self.shared.subject: subject, self.seen: seen}
-            | found
+            | updates
             | self.data.show(summary, subject.data)
             | {self.form.said: self.form.estimate(owner, subject.data, page.form)}
         )

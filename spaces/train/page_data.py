@@ -1,4 +1,4 @@
-"""The pictures: an example, a zip or a set of the Hub, and the card that shows what is in it."""
+"""The data part of the page: an example, a .zip or a Hub data set, and the card that summarises it."""
 
 from __future__ import annotations
 
@@ -45,18 +45,18 @@ class Data:
         self.outputs = [self.card, self.drop, self.hub, self.forget, self.question.row, self.question.words]
 
     def show(self, summary: DataSummary | None, id: str) -> Updates:
-        own = bool(summary) and id not in EXAMPLES and not id.startswith("hub:")
+        deletable = bool(summary) and id not in EXAMPLES and not id.startswith("hub:")
         card = view_data.card(summary) if summary else ""
-        return {self.card: card, self.forget: gr.Button(visible=own)} | self.question.closed()
+        return {self.card: card, self.forget: gr.Button(visible=deletable)} | self.question.closed()
 
     def connect(self) -> list[Any]:
-        """The events that may bring other pictures."""
+        """Connect the handlers. Returns the events that may change the data set."""
         shared = self.shared
         outputs = self.outputs
 
         async def choose(ask: Callable[[str], tuple[str, Job]], opened: Subject, key: str, http: gr.Request) -> Values:
             owner, state = shared.owner(key, http), shared.state(http, opened)
-            shared.trainer.warm()  # whoever chooses pictures trains soon
+            shared.trainer.warm()  # a training is likely to follow
             try:
                 id, job = await asyncio.to_thread(ask, owner)
                 async for event in shared.jobs.follow("data", lambda: job, http):
@@ -67,9 +67,9 @@ class Data:
                     shared.select(http, state, data=id)
                     yield self.show(summary, id)
             except WorkbenchError as error:
-                kept = await asyncio.to_thread(shared.summary, owner, state.subject.data)
-                still = view_data.card(kept) if kept else ""
-                yield {self.card: failed(error, "not read") + still}
+                summary_before = await asyncio.to_thread(shared.summary, owner, state.subject.data)
+                card_before = view_data.card(summary_before) if summary_before else ""
+                yield {self.card: failed(error, "not read") + card_before}
 
         async def example(name: str, opened: Subject, key: str, http: gr.Request) -> Values:
             async for values in choose(lambda owner: shared.trainer.data.make(name), opened, key, http):
@@ -102,12 +102,14 @@ class Data:
             name = html("Delete <b>{}</b>", summary.name or "these pictures")
             return self.question.ask(name + f" ({summary.count:,} pictures) from this server? Runs are kept.")
 
-        given = [shared.subject, shared.key]
-        self.forget.click(ask_first, given, [self.question.row, self.question.words], **QUIET)
-        made = [button.click(example, [gr.State(name), *given], outputs, **QUIET) for name, button in self.examples.items()]
+        inputs = [shared.subject, shared.key]
+        self.forget.click(ask_first, inputs, [self.question.row, self.question.words], **QUIET)
+        examples = [
+            button.click(example, [gr.State(name), *inputs], outputs, **QUIET) for name, button in self.examples.items()
+        ]
         return [
-            *made,
-            self.drop.upload(dropped, [self.drop, *given], outputs, **QUIET),
-            self.hub.input(from_hub, [self.hub, *given], outputs, **QUIET),
-            self.question.yes.click(delete, given, outputs, **QUIET),
+            *examples,
+            self.drop.upload(dropped, [self.drop, *inputs], outputs, **QUIET),
+            self.hub.input(from_hub, [self.hub, *inputs], outputs, **QUIET),
+            self.question.yes.click(delete, inputs, outputs, **QUIET),
         ]

@@ -1,4 +1,4 @@
-"""The files of the shown run: made by a click, one target after another, kept with the run, handed to other tabs."""
+"""The export part of the page: exports the shown run to each chosen target and hands the files to other tabs."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ Refresh = Callable[[str, PageState, gr.Request, Any], Updates]
 class Export:
     def __init__(self, shared: Shared, exports: Exports) -> None:
         self.shared, self.exports = shared, exports
-        # the choices are titles: gradio gives each box its value as a name, which is read aloud
+        # the values are titles, because gradio uses each value as the accessible name of its checkbox
         self.targets = gr.CheckboxGroup(
             list(view_export.TITLES.values()),
             value=list(view_export.TITLES.values()),
@@ -59,33 +59,33 @@ class Export:
         ]
 
     def sign(self, run: Run | None) -> str:
-        """Changes whenever ``show`` would."""
+        """Return a string that changes whenever the output of ``show`` does."""
         return "" if run is None else f"{run.id} {stamp(run, BEST)} {files.stamps(run)}"
 
     def show(self, run: Run | None) -> Updates:
         if run is None or not stamp(run, BEST):
             return {self.table: idle(NO_RUN), self.chosen: ("", "")}
         record, rows = run.record(), files.rows(run)
-        found = view_export.choices(rows)
-        first = found[0][1] if found else ""
+        choices = view_export.choices(rows)
+        first = choices[0][1] if choices else ""
         saved = partial(files.saved, run.id)
         table = view_export.table(rows, record.result, files.address(run.id), view.framework(record), saved)
-        taken = {o.button: gr.Button(visible=o.taken) for o in self.offers}
-        return taken | {
+        buttons = {o.button: gr.Button(visible=o.taken) for o in self.offers}
+        return buttons | {
             self.table: table or idle(view_export.NOTHING),
-            self.file: gr.Dropdown(found, value=first or None),
+            self.file: gr.Dropdown(choices, value=first or None),
             self.chosen: (run.id, first),
         }
 
     def connect(self, refresh: Refresh, everything: list[Any]) -> None:
         shared = self.shared
-        given: list[Any] = [shared.subject, shared.key]
+        inputs: list[Any] = [shared.subject, shared.key]
 
         def make(wanted: list[str], opened: Subject, key: str, http: gr.Request) -> Updates:
-            some = [target for target, title in view_export.TITLES.items() if title in (wanted or ())]
-            if not some:
+            targets = [target for target, title in view_export.TITLES.items() if title in (wanted or ())]
+            if not targets:
                 return {self.make: ON, self.said: idle("Choose a file to make.")}
-            return self.export(some, opened, key, http, refresh)
+            return self.export(targets, opened, key, http, refresh)
 
         def stop(opened: Subject, key: str, http: gr.Request) -> Updates:
             owner, state = shared.owner(key, http), shared.state(http, opened)
@@ -95,15 +95,15 @@ class Export:
         def choose(file: str | None, chosen: tuple[str, str]) -> tuple[str, str]:
             return chosen[0], file or ""
 
-        at_once: dict[str, Any] = QUIET | {"queue": False}
-        self.make.click(None, None, self.make, js=BUSY, **at_once)
-        self.make.click(make, [self.targets, *given], everything, **at_once)
-        self.stop.click(None, None, self.stop, js=BUSY, **at_once)
-        self.stop.click(stop, given, everything, **at_once)
-        self.file.input(choose, [self.file, self.chosen], self.chosen, **at_once)
+        immediate: dict[str, Any] = QUIET | {"queue": False}
+        self.make.click(None, None, self.make, js=BUSY, **immediate)
+        self.make.click(make, [self.targets, *inputs], everything, **immediate)
+        self.stop.click(None, None, self.stop, js=BUSY, **immediate)
+        self.stop.click(stop, inputs, everything, **immediate)
+        self.file.input(choose, [self.file, self.chosen], self.chosen, **immediate)
 
     def export(self, targets: list[str], opened: Subject, key: str, http: gr.Request, refresh: Refresh) -> Updates:
-        """Starts it, or finds the one that is under way; from then on the page's timer shows how far it is."""
+        """Start an export, or join the one that is running. The page's timer then shows the progress."""
         shared = self.shared
         owner, state = shared.owner(key, http), shared.state(http, opened)
         try:
@@ -113,28 +113,28 @@ class Export:
         return refresh(owner, state, http, state.seen)
 
     def sign_progress(self, run: Run | None) -> str:
-        """Changes whenever ``show_progress`` would."""
-        if run is None or (one := self.exports.of(run.id)) is None:
+        """Return a string that changes whenever the output of ``show_progress`` does."""
+        if run is None or (job := self.exports.of(run.id)) is None:
             return "" if run is None else run.id
         return (
-            f"{run.id} {id(one)} {one.progress.stage} {one.progress.share} {'ended' if one.done.is_set() else 'under way'}"
+            f"{run.id} {id(job)} {job.progress.stage} {job.progress.share} {'ended' if job.done.is_set() else 'under way'}"
         )
 
     def show_progress(self, run: Run | None) -> Updates:
-        """Of the run's export: how far it is, or what it ended with."""
-        one = self.exports.of(run.id) if run is not None else None
-        if one is None:
+        """Return the updates for the progress of the run's export, or for its error."""
+        job = self.exports.of(run.id) if run is not None else None
+        if job is None:
             return {self.make: ON if run is not None and stamp(run, BEST) else OFF, self.stop: OFF, self.said: ""}
-        if not one.done.is_set():
-            return {self.make: OFF, self.stop: ON, self.said: progress(one.progress.stage, one.progress.share)}
-        return {self.make: ON, self.stop: OFF, self.said: failed(one.error, "not made") if one.error else ""}
+        if not job.done.is_set():
+            return {self.make: OFF, self.stop: ON, self.said: progress(job.progress.stage, job.progress.share)}
+        return {self.make: ON, self.stop: OFF, self.said: failed(job.error, "not made") if job.error else ""}
 
     def was_busy(self, run: Run | None, sign: str) -> bool:
-        """Whether an export of the same run was under way by an earlier ``sign_progress``."""
+        """Return whether an export of the run was running according to an earlier ``sign_progress``."""
         return run is not None and sign.startswith(run.id) and sign.endswith(" under way")
 
     def busy(self, run: Run | None) -> bool:
-        return run is not None and (one := self.exports.of(run.id)) is not None and not one.done.is_set()
+        return run is not None and (job := self.exports.of(run.id)) is not None and not job.done.is_set()
 
     def _give(self, chosen: tuple[str, str]) -> list[str]:
         path = self._path(chosen)
@@ -149,10 +149,10 @@ class Export:
             return None
 
     def _with_samples(self, chosen: tuple[str, str]) -> list[str]:
-        """Also the run's validation and test pictures, which judge what is made of the model."""
-        found = self._give(chosen)
+        """Return the model file and the run's validation and test pictures, with which the Convert tab checks its result."""
+        paths = self._give(chosen)
         try:
-            return [*found, *files.samples_of(self.shared.trainer, self.shared.trainer.find(chosen[0]))]
+            return [*paths, *files.samples_of(self.shared.trainer, self.shared.trainer.find(chosen[0]))]
         except WorkbenchError as error:
             gr.Warning(f"The model was opened without samples. {error.message}")
-            return found
+            return paths

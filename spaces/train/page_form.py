@@ -1,4 +1,7 @@
-"""The recipe: three fields with a time estimate, all else folded, Train and Stop. ``Recipe`` judges the values."""
+"""The recipe form: three main fields with a time estimate, Train and Stop, and the other fields in an accordion.
+
+``Recipe`` validates the values.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ OFFLINE = "Without a network connection, only efficientnet_lite0 has pretrained 
 
 
 class Form:
-    """``fields`` are the widgets by the names of LABELS, in that order."""
+    """``fields`` maps the names in LABELS to their widgets, in that order."""
 
     def __init__(self, shared: Shared) -> None:
         self.shared = shared
@@ -80,30 +83,30 @@ class Form:
         return Markup('<p class="mw-quiet">Choose pictures to see a time estimate here.</p>')
 
     def recipe(self, given: Sequence[Any]) -> Recipe:
-        """Raises InvalidValue."""
-        found = recipe(dict(zip(self.fields, given, strict=True)))
-        backbones.choose(found.backbone, self.shared.trainer.settings.train_backbones, found.framework)
-        return found
+        """Parse the values of the fields, in their order. Raises InvalidValue."""
+        parsed = recipe(dict(zip(self.fields, given, strict=True)))
+        backbones.choose(parsed.backbone, self.shared.trainer.settings.train_backbones, parsed.framework)
+        return parsed
 
     def estimate(self, owner: str, data: str, values: Mapping[str, Any]) -> Markup:
-        """The time that it will take, or what is wrong with a value."""
+        """Return the estimated training time, or an alert if a value is invalid."""
         try:
-            wanted = self.recipe([values.get(name, getattr(START, name)) for name in self.fields])
+            parsed = self.recipe([values.get(name, getattr(START, name)) for name in self.fields])
         except WorkbenchError as error:
             return self.alert(error)
-        chance = CHANCE if wanted.weights == "random" else Markup()
+        chance = CHANCE if parsed.weights == "random" else Markup()
         if (summary := self.shared.summary(owner, data)) is None:
             return chance + self.nothing()
-        took = seconds(self.shared.trainer.estimate(wanted, summary))
-        learnt = f"{summary.pictures('train'):,} training pictures, {wanted.epochs} epochs, {wanted.image_size} px"
-        return chance + html('<p data-say="About {0}" title="{1}"><b>About {0}</b> on this machine</p>', took, learnt)
+        duration = seconds(self.shared.trainer.estimate(parsed, summary))
+        details = f"{summary.pictures('train'):,} training pictures, {parsed.epochs} epochs, {parsed.image_size} px"
+        return chance + html('<p data-say="About {0}" title="{1}"><b>About {0}</b> on this machine</p>', duration, details)
 
     @staticmethod
     def alert(error: WorkbenchError) -> Markup:
         return html('<div class="mw-alert bad" role="alert" data-say="{0}">{0}</div>', wrong(error))
 
     def after(self, event: Any) -> None:
-        """Estimates anew after ``event``."""
+        """Update the estimate after ``event``."""
         inputs = [self.shared.subject, self.shared.key, *self.given]
         event.then(self._follow, inputs, self.said, queue=False, **QUIET)
 
@@ -112,7 +115,7 @@ class Form:
         return self.estimate(self.shared.owner(key, http), data, dict(zip(self.fields, given, strict=True)))
 
     def connect(self) -> None:
-        """The estimate follows the fields; what goes with a framework or technique follows it."""
+        """Connect the handlers: the estimate follows the fields, and some fields follow the framework and the technique."""
         shared, fields = self.shared, self.fields
 
         def offer(framework: str, chosen: str) -> Any:
@@ -121,10 +124,11 @@ class Form:
             return gr.Dropdown(choices, value=chosen if fits else START.backbone)
 
         def suit(technique: str, epochs: Any) -> list[Any]:
-            """Epochs that nobody typed become the technique's own; features are computed once, so nothing is flipped."""
-            own = gr.skip() if epochs not in EPOCHS.values() else EPOCHS.get(technique, START.epochs)
-            fixed = technique == "feature_extraction"
-            return [own, gr.Checkbox(value=False, interactive=False) if fixed else gr.Checkbox(interactive=True)]
+            """Set the technique's default epochs unless the visitor changed them, and allow augmentation only for
+            fine-tuning: feature extraction computes the features once, before any augmentation."""
+            default_epochs = gr.skip() if epochs not in EPOCHS.values() else EPOCHS.get(technique, START.epochs)
+            frozen = technique == "feature_extraction"
+            return [default_epochs, gr.Checkbox(value=False, interactive=False) if frozen else gr.Checkbox(interactive=True)]
 
         changes = [widget.change for widget in self.given]
         inputs = [shared.subject, shared.key, *self.given]
@@ -135,8 +139,8 @@ class Form:
         technique.input(suit, [technique, epochs], [epochs, augmentation], queue=False, **QUIET)
 
     def _backbones(self, framework: str) -> list[tuple[str, str]]:
-        found = self.shared.trainer.backbones().values()
-        return [(_called(b), b.name) for b in found if b.keras or framework != "keras"]
+        available = self.shared.trainer.backbones().values()
+        return [(_called(b), b.name) for b in available if b.keras or framework != "keras"]
 
 
 def _called(backbone: backbones.Backbone) -> str:
@@ -146,13 +150,13 @@ def _called(backbone: backbones.Backbone) -> str:
 
 def _what_becomes_of_it(shared: Shared) -> Markup:
     settings = shared.trainer.settings
-    who = "Everyone who opens this page can see them" if settings.train_shared else "Only you can see them"
+    visibility = "Everyone who opens this page can see them" if settings.train_shared else "Only you can see them"
     days = f"{settings.train_days} days" if settings.train_days > 1 else "a day"
     return html(
         '<p class="mw-quiet">A .zip may also have the folders train/, val/ and test/, each with one folder per class. Your '
         "pictures and runs are kept on this server until {} after your last visit. {}. Delete removes them.</p>",
         days,
-        who,
+        visibility,
     )
 
 

@@ -1,4 +1,4 @@
-"""The result of the shown run: matrix, pictures of a cell, the record and the weights for download."""
+"""The result part of the page: confusion matrix, pictures of a cell, and downloads of the record and the weights."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Result:
         self.outputs = [self.card, self.matrix, self.cell, self.rest]
 
     def sign(self, run: Run | None) -> str:
-        """Changes whenever ``show`` would."""
+        """Return a string that changes whenever the output of ``show`` does."""
         if run is None:
             return ""
         return f"{run.id} {stamp(run, EVALUATION)} {bool(stamp(run, BEST))} {run.record().status}"
@@ -52,18 +52,18 @@ class Result:
         shared = self.shared
 
         def pictures(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Any:
-            """Of the cell whose button was pressed: ``cell:<true>:<predicted>``."""
+            """Show the pictures of the pressed cell, ``cell:<true>:<predicted>``."""
             run = shared.chosen_run(shared.owner(key, http), shared.state(http, opened).subject)
             try:
                 kind, i, j = str(event.pick).split(":")
                 assert kind == "cell"
                 evaluation = run.evaluation()
                 assert evaluation is not None
-                found = view_result.cell(evaluation, view_result.part_of(run.record(), evaluation), int(i), int(j))
+                content = view_result.cell(evaluation, view_result.part_of(run.record(), evaluation), int(i), int(j))
             except (AttributeError, AssertionError, ValueError, IndexError):
                 return gr.skip()
-            return html('<div class="mw-card mw-train" tabindex="-1">{}</div>', found)
+            return html('<div class="mw-card mw-train" tabindex="-1">{}</div>', content)
 
-        look = "() => document.querySelector('#train-cell .mw-card')?.scrollIntoView({ block: 'nearest' })"
-        given = [shared.subject, shared.key]
-        self.matrix.click(pictures, given, self.cell, **QUIET).then(None, None, None, js=look, queue=False, **QUIET)
+        scroll = "() => document.querySelector('#train-cell .mw-card')?.scrollIntoView({ block: 'nearest' })"
+        inputs = [shared.subject, shared.key]
+        self.matrix.click(pictures, inputs, self.cell, **QUIET).then(None, None, None, js=scroll, queue=False, **QUIET)

@@ -1,4 +1,4 @@
-"""The visitor's runs in a table, two of them compared, and TensorBoard in a frame."""
+"""The runs part of the page: a table of the visitor's runs, a comparison of two, and TensorBoard in an iframe."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .page_shared import QUIET, Shared, Updates
 from .page_stage import stamp
 from .subject import Subject
 
-# our frame is narrow: TensorBoard's own settings stay folded until somebody opens them
+# the iframe is narrow, so TensorBoard's settings pane starts closed
 NARROW_JS = """
 (() => { try {
   const key = '_tb_global_settings', kept = JSON.parse(localStorage.getItem(key) || '{}');
@@ -37,11 +37,11 @@ class Runs:
         self.outputs = [self.table, self.other, self.compared]
 
     def sign(self, owner: str, run: Run | None) -> str:
-        """Changes whenever ``show`` would; reads no record."""
+        """Return a string that changes whenever the output of ``show`` does. Reads no records, so it is cheap to poll."""
         home = self.shared.trainer.runs(owner).home
         folders = sorted(home.iterdir()) if home.is_dir() else []
-        live = [one.run.id for one in self.shared.trainer.of(owner)]
-        return f"{run.id if run else ''} {live} {[(f.name, stamp(Run(f), RECORD)) for f in folders]}"
+        running = [one.run.id for one in self.shared.trainer.of(owner)]
+        return f"{run.id if run else ''} {running} {[(f.name, stamp(Run(f), RECORD)) for f in folders]}"
 
     def show(self, owner: str, run: Run | None) -> Updates:
         records = self.shared.trainer.runs(owner).records()
@@ -81,7 +81,7 @@ def _side_by_side(first: Run, second: Run) -> str:
 
 
 class Board:
-    """TensorBoard: its frame is loaded when its tab is opened."""
+    """TensorBoard in an iframe that is loaded when its tab is opened."""
 
     def __init__(self, shared: Shared, tab: gr.Tab) -> None:
         self.shared, self.tab = shared, tab

@@ -1,4 +1,4 @@
-"""What the parts of the page share: whose page it is, what it shows, and a question before something is deleted."""
+"""State that the parts of the page share (owner, shown data and run), and the confirmation before a deletion."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden",
 Updates = dict[Any, Any]
 
 
-MAX_PAGES = 2000  # pages, the ones that did something last
+MAX_PAGES = 2000  # page states kept, the most recently used
 
 
 @dataclass(slots=True, eq=False)
 class PageState:
-    """What one open page shows: its subject, and ``seen``, how its parts look.
+    """What one open page shows: its subject, and the signatures of its parts (``seen``).
 
-    Two handlers of a page may run at once, the timer's and a button's. So this is no gr.State, which each would read at
-    its start and write at its end: whoever looks or changes holds ``lock``.
+    Not a gr.State: a handler reads that when it starts and writes it when it ends, so the timer and a button that run
+    at once would overwrite each other. Hold ``lock`` to read or change it.
     """
 
     subject: Subject
@@ -42,38 +42,38 @@ class PageState:
 
 
 class Shared:
-    """``subject`` is what a page showed when it was opened; from its first click or look on its ``state`` counts."""
+    """``subject`` is what a page showed when it was opened. From the first event on, its ``state`` is authoritative."""
 
     def __init__(self, trainer: Trainer, visit: Visit) -> None:
         self.trainer, self.visit, self.key = trainer, visit, visit.key
         self.subject = gr.State(Subject())
         self._states: OrderedDict[str, PageState] = OrderedDict()  # by session
         self._lock = threading.Lock()
-        self.jobs = PageJobs()  # reading a data set, making an ONNX: they end with the page
+        self.jobs = PageJobs()  # jobs that end with the page: reading a data set, exporting ONNX
 
     def owner(self, key: Any, http: gr.Request | None = None) -> str:
-        """The visitor's, or the open page's where the browser keeps nothing."""
-        session = (http.session_hash if http else "") or secrets.token_hex(16)  # nobody shares an owner for want of one
+        """Return the visitor's owner id, or the session's if the browser has no storage."""
+        session = (http.session_hash if http else "") or secrets.token_hex(16)  # never a shared owner
         return self.trainer.visitors.owner(key if is_key(key) else f"session {session}")
 
     def state(self, http: gr.Request, opened: Subject) -> PageState:
         with self._lock:
             session = http.session_hash or ""
             state = self._states[session] = self._states.pop(session, None) or PageState(opened)
-            if state.subject == Subject():  # a timer may ask before the page has what the visitor had
+            if state.subject == Subject():  # the timer may fire before the visitor's subject is restored
                 state.subject = opened
             while len(self._states) > MAX_PAGES:
                 self._states.popitem(last=False)
             return state
 
     def select(self, http: gr.Request, state: PageState, **changes: str) -> None:
-        """The page shows another ``data`` or ``run`` from now on."""
+        """Change the ``data`` or ``run`` that the page shows."""
         with state.lock:
             state.subject = replace(state.subject, **changes)
             self.visit.keep(http, state.subject)
 
     def run(self, owner: str, subject: Subject) -> Run | None:
-        """The run that is shown; None for none, or one that was deleted."""
+        """Return the shown run, or None if there is none or it was deleted."""
         if not subject.run:
             return None
         try:
@@ -82,13 +82,13 @@ class Shared:
             return None
 
     def chosen_run(self, owner: str, subject: Subject) -> Run:
-        """As ``run``, for a button that needs one. Raises gr.Error."""
-        if (found := self.run(owner, subject)) is None:
+        """Return the shown run for a button that needs one. Raises gr.Error if there is none."""
+        if (shown := self.run(owner, subject)) is None:
             raise gr.Error("This run is no longer available.", print_exception=False)
-        return found
+        return shown
 
     def summary(self, owner: str, data: str) -> DataSummary | None:
-        """Of a data set; None for none, or one that is gone."""
+        """Return the summary of a data set, or None if there is none or it was deleted."""
         if not data:
             return None
         try:
@@ -98,7 +98,7 @@ class Shared:
 
 
 class Question:
-    """A row that asks before something is deleted. ``ask`` opens it; ``yes.click`` is the answer."""
+    """A row that asks for confirmation before a deletion. ``ask`` opens it; ``yes.click`` confirms."""
 
     def __init__(self, yes: str, no: str) -> None:
         with gr.Row(visible=False, elem_classes="mw-own") as self.row:
@@ -108,7 +108,7 @@ class Question:
         self.no.click(lambda: gr.Row(visible=False), None, self.row, queue=False, **QUIET)
 
     def ask(self, words: str) -> Updates:
-        """``words`` is HTML of ours."""
+        """Open the row. ``words`` must be trusted HTML."""
         return {self.row: gr.Row(visible=True), self.words: html('<div role="alert">{}</div>', words)}
 
     def closed(self) -> Updates:

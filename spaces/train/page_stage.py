@@ -1,4 +1,4 @@
-"""The card at the top with what the shown run does, and the buttons for it: reproduce, resume, delete."""
+"""The card at the top with the status of the shown run, and its buttons: reproduce, resume, delete."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ class Stage:
         self.outputs += [self.question.row, self.question.words]
 
     def sign(self, run: Run | None, ways: Sequence[RunningTraining]) -> str:
-        """Changes whenever ``show`` would."""
+        """Return a string that changes whenever the output of ``show`` does."""
         others = [one.run.id for one in ways]
         if run is None:
             return f"none {others}"
-        live = self._live(run)
-        if live is not None:
-            place, wait = self.shared.trainer.queue_position(live)
-            told = f"{live.progress.stage} {live.progress.share} {stamp(run, METRICS)}"
-            return f"{run.id} {others} {place} {view.seconds(wait)} {told}"
+        training = self._live(run)
+        if training is not None:
+            position, wait = self.shared.trainer.queue_position(training)
+            status = f"{training.progress.stage} {training.progress.share} {stamp(run, METRICS)}"
+            return f"{run.id} {others} {position} {view.seconds(wait)} {status}"
         stamps = f"{stamp(run, RECORD)} {stamp(run, EVALUATION)}"
         return f"{run.id} {others} ended {stamps} {self.pending(run)} {run.record().status}"
 
@@ -47,13 +47,13 @@ class Stage:
         )
         if run is None:
             return {self.card: idle(view.IDLE + others), self.actions: gr.Row(visible=False)} | self.question.closed()
-        record, metrics, live = run.record(), run.metrics(), self._live(run)
-        if live is not None:
-            place, wait = self.shared.trainer.queue_position(live)
-            if place:
-                card = view_stage.waiting(record, place, wait, others)
+        record, metrics, training = run.record(), run.metrics(), self._live(run)
+        if training is not None:
+            position, wait = self.shared.trainer.queue_position(training)
+            if position:
+                card = view_stage.waiting(record, position, wait, others)
             else:
-                card = view_stage.running(record, metrics, live.progress.stage, live.progress.share, others)
+                card = view_stage.running(record, metrics, training.progress.stage, training.progress.share, others)
             return {self.card: card, self.actions: gr.Row(visible=False)} | self.question.closed()
         status = record.status
         return {
@@ -64,21 +64,21 @@ class Stage:
         } | self.question.closed()
 
     def pending(self, run: Run) -> bool:
-        """Whether a stopped run is being evaluated in the background."""
+        """Return whether a stopped run is being evaluated in the background."""
         return self._live(run) is None and self.shared.trainer.evaluating(run)
 
     def _live(self, run: Run) -> RunningTraining | None:
-        found = self.shared.trainer.under_way(run.id)
-        return None if found is None or found.done.is_set() else found
+        training = self.shared.trainer.under_way(run.id)
+        return None if training is None or training.done.is_set() else training
 
 
 def evaluated(run: Run) -> bool:
-    """Whether every picture was evaluated with the weights that the run has now."""
+    """Return whether all pictures were evaluated with the run's current weights."""
     return bool(stamp(run, BEST)) and stamp(run, EVALUATION) >= stamp(run, BEST)
 
 
 def stamp(run: Run, name: str) -> int:
-    """When a file of the run was written, in ns; 0 where there is none."""
+    """Return the modification time of a run's file in ns, or 0 if there is none."""
     try:
         return (run.folder / name).stat().st_mtime_ns
     except OSError:

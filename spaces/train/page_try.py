@@ -1,7 +1,7 @@
-"""Try the shown run on a picture: from a file, the camera, or a sample of its data. The app itself opens none.
+"""The "Try it" part of the page: classifies a picture from a file, the camera or the data set with the shown run.
 
-The run's own framework answers first; then the same picture goes to each further runtime, and the answers stand side by
-side. Under them the card whose network runs in the visitor's browser.
+Pictures are opened in a child process only. The run's own framework answers first, then each further runtime classifies
+the same picture and its answer is added. Below is the card whose network runs in the visitor's browser.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Attempt:
                     height=260,
                     elem_id="train-photo",
                 )
-                # gradio would open the upload in this process, with Pillow; the path is enough for the child process
+                # gradio would open the upload with Pillow in this process; the child process needs only the path
                 self.photo.preprocess = lambda payload: payload.path if payload else None  # type: ignore[method-assign]
                 self.samples = Html(padding=False, elem_id="train-samples", js_on_load=view.PICK)
             with gr.Column(scale=3, min_width=240):
@@ -64,21 +64,21 @@ class Attempt:
         self.outputs = [self.samples, self.answer, self.photo, self.browser, self.said]
 
     def show(self, owner: str, run: Run | None) -> Updates:
-        """Another run, or other weights of it: what was said of a picture goes."""
+        """Return the updates for another run or new weights. They clear the picture and its answer."""
         if run is None or not stamp(run, BEST):
             return {self.samples: "", self.answer: idle(NO_RUN), self.photo: None, self.browser: "", self.said: ""}
-        some = self._samples(owner, run)
-        buttons = join(_sample(k, name, thumb) for k, (name, _, thumb) in enumerate(some))
+        samples = self._samples(owner, run)
+        buttons = join(_sample(k, name, thumb) for k, (name, _, thumb) in enumerate(samples))
         line = html('<p class="mw-quiet">Or a sample of the data:</p><div class="mw-strip">{}</div>', buttons)
         shown = {
-            self.samples: html('<div class="mw-train">{}</div>', line if some else ""),
+            self.samples: html('<div class="mw-train">{}</div>', line if samples else ""),
             self.answer: idle(NOTHING),
             self.photo: None,
         }
         return shown | self.show_files(run)
 
     def show_files(self, run: Run | None) -> Updates:
-        """Another file of the run: the browser may need it."""
+        """Return the updates after an export: the card of the browser may use the new ONNX file."""
         if run is None or not stamp(run, BEST):
             return {self.browser: "", self.said: ""}
         onnx = f"{files.address(run.id)}{name}" if (name := files.file_of(run, "onnx")) else ""
@@ -86,11 +86,11 @@ class Attempt:
         return {self.browser: in_browser.card(run.id, classes, onnx), self.said: ""}
 
     def show_making(self, words: str, ended: bool) -> Updates:
-        """``words``: of the run's export, "" where nothing is said of it; ``ended``: it was under way until now."""
+        """Return the updates for an export. ``words``: its progress, "" if none; ``ended``: it has just ended."""
         return {self.said: words or (idle(READY) if ended else "")}
 
     def _samples(self, owner: str, run: Run) -> list[tuple[str, int, str]]:
-        """Of the run's own data, which need not be the chosen one."""
+        """Return samples of the data that the run was trained on, which may differ from the chosen data."""
         data = run.record().data.id
         return view_data.first_samples(self.shared.summary(owner, data) or DataSummary(), SAMPLES)
 
@@ -105,44 +105,44 @@ class Attempt:
                 yield idle(NOTHING)
             else:
                 yield idle(LOOKING)
-                async for found in self._answers(run, Path(path), f"./gradio_api/file={quote(path)}"):
-                    yield found
+                async for card in self._answers(run, Path(path), f"./gradio_api/file={quote(path)}"):
+                    yield card
 
         async def sample(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Answers:
             owner = shared.owner(key, http)
             run = await asyncio.to_thread(shared.chosen_run, owner, shared.state(http, opened).subject)
-            some = await asyncio.to_thread(self._samples, owner, run)
+            samples = await asyncio.to_thread(self._samples, owner, run)
             try:
-                thumb = some[int(event.pick)][2]
+                thumb = samples[int(event.pick)][2]
                 content = base64.b64decode(thumb, validate=True)
             except (AttributeError, ValueError, IndexError, binascii.Error):
                 return
             yield idle(LOOKING)
             with tempfile.TemporaryDirectory(prefix="workbench-sample-") as folder:
                 (Path(folder) / "sample.jpg").write_bytes(content)
-                async for found in self._answers(run, Path(folder) / "sample.jpg", f"data:image/jpeg;base64,{thumb}"):
-                    yield found
+                async for card in self._answers(run, Path(folder) / "sample.jpg", f"data:image/jpeg;base64,{thumb}"):
+                    yield card
 
         def make(opened: Subject, key: str, event: gr.EventData, http: gr.Request) -> Updates:
-            """``make:<target>`` of a button where a file is missing."""
+            """Export the target of a pressed button, ``make:<target>``, whose file is missing."""
             kind, _, target = str(getattr(event, "pick", "")).partition(":")
             if kind != "make" or target not in view_try.FILES:
                 return {}
             return export.export([target], opened, key, http, refresh)
 
-        given: list[Any] = [shared.subject, shared.key]
-        self.photo.input(photo, [self.photo, *given], self.answer, **QUIET)
+        inputs: list[Any] = [shared.subject, shared.key]
+        self.photo.input(photo, [self.photo, *inputs], self.answer, **QUIET)
         self.photo.clear(lambda: idle(NOTHING), None, self.answer, queue=False, **QUIET)
-        self.samples.click(sample, given, self.answer, **QUIET)
+        self.samples.click(sample, inputs, self.answer, **QUIET)
         for part in (self.answer, self.browser):
-            part.click(make, given, everything, queue=False, **QUIET)
+            part.click(make, inputs, everything, queue=False, **QUIET)
 
     async def _answers(self, run: Run, path: Path, image: str) -> Answers:
-        """The card, again whenever one runtime more has answered."""
-        ask = self.shared.trainer.classify
+        """Yield the card, again after the answer of each runtime."""
+        classify = self.shared.trainer.classify
         try:
             record = await asyncio.to_thread(run.record)
-            (row,) = await asyncio.to_thread(ask, run, [path])
+            (row,) = await asyncio.to_thread(classify, run, [path])
         except WorkbenchError as error:
             yield failed(error, "no answer")
             return
@@ -155,9 +155,9 @@ class Attempt:
             except NotFound:
                 others[runtime] = view_try.Needs(targets[0])
         yield view_try.answer(row, name, image, others, own)
-        for runtime in [runtime for runtime, found in others.items() if found is None and isinstance(row, Classification)]:
+        for runtime in [runtime for runtime, answer in others.items() if answer is None and isinstance(row, Classification)]:
             try:
-                (others[runtime],) = await asyncio.to_thread(ask, run, [path], runtime)
+                (others[runtime],) = await asyncio.to_thread(classify, run, [path], runtime)
             except WorkbenchError as error:
                 others[runtime] = Unreadable(error=error.message)
             yield view_try.answer(row, name, image, others, own)

@@ -1,4 +1,4 @@
-"""The panel that watches a served run. Its component asks for the newest figures while it can be seen, and not else."""
+"""The panel that monitors a served run. Its component polls for new figures only while it is visible."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from .page_shared import QUIET, Shared, Updates
 from .page_stage import stamp
 from .subject import Subject
 
-SECONDS = 4.0  # between two looks
+SECONDS = 4.0  # polling interval
 
 
 class Watch:
@@ -26,13 +26,13 @@ class Watch:
         self.shared = shared
         script = view_watch.script(SECONDS)
         self.panel = Html(idle(view_watch.NOTHING), padding=False, elem_id="train-watch", js_on_load=script)
-        self.how = Html(padding=False)  # apart: what is opened in it stays open
+        self.how = Html(padding=False)  # separate, so that updates of the panel do not close its details
         self.outputs = [self.panel, self.how]
 
     def show(self, run: Run | None) -> Updates:
-        """What to show until the panel itself asks."""
-        there = run is not None and stamp(run, BEST)
-        return {self.panel: idle("Looking …" if there else view_watch.NOTHING), self.how: ""}
+        """Return what to show until the panel's first poll."""
+        trained = run is not None and stamp(run, BEST)
+        return {self.panel: idle("Looking …" if trained else view_watch.NOTHING), self.how: ""}
 
     def connect(self) -> None:
         shared = self.shared
@@ -43,16 +43,16 @@ class Watch:
             if run is None or not stamp(run, BEST):
                 return [idle(view_watch.NOTHING), ""]
             try:
-                found = await asyncio.to_thread(shared.trainer.monitor, run)
+                report = await asyncio.to_thread(shared.trainer.monitor, run)
             except WorkbenchError as error:
                 return [failed(error, "not watched"), gr.skip()]
-            how_to = view_watch.how(run.id, _server(http), found.stored, not found.requests)
-            now = view_watch.panel(found), how_to
-            return [new if new != old else gr.skip() for new, old in zip(now, (shown, how), strict=True)]
+            commands = view_watch.how(run.id, _server(http), report.stored, not report.requests)
+            panels = view_watch.panel(report), commands
+            return [new if new != old else gr.skip() for new, old in zip(panels, (shown, how), strict=True)]
 
         self.panel.tick(look, [shared.subject, shared.key, *self.outputs], self.outputs, queue=False, **QUIET)
 
 
 def _server(http: gr.Request) -> str:
-    """This server as the visitor's browser reaches it."""
+    """Return the base URL of this server as the visitor's browser reaches it."""
     return str(http.request.base_url).rstrip("/") if http.request else ""

@@ -1,4 +1,4 @@
-"""``GET /runs`` and ``GET /runs/{run}``: records as JSON."""
+"""``GET /runs`` and ``GET /runs/{run}``: run records as JSON."""
 
 from __future__ import annotations
 

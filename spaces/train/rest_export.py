@@ -1,4 +1,4 @@
-"""``POST /export-classifier`` (JSON in and out); below it a run's rows, ``{run}``, and its files, ``{run}/{target}``."""
+"""``POST /export-classifier`` exports a run; ``GET …/{run}`` lists its exports, ``GET …/{run}/{target}`` sends a file."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ from web.openapi import file as binary
 from .rest_watch import RUN, queried
 
 DOOR, OLDER = "export-classifier", "export_classifier"
-MAX_MB = 1  # of the JSON
+MAX_MB = 1  # size limit of the JSON body
 FIELDS = ("run", "target")
 
 
 def address(run: str, target: str) -> str:
-    """Of an exported file, relative to the page: it may stand behind a prefix."""
+    """Return the URL of an exported file. Relative, as the page may be behind a prefix."""
     return f"./{DOOR}/{run}/{target}"
 
 
@@ -48,9 +48,9 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         """
         try:
             queried(http, set())
-            given = await _received(http)
-            run = await asyncio.to_thread(trainer.find, given["run"])
-            target = given["target"]
+            request_schema = await _received(http)
+            run = await asyncio.to_thread(trainer.find, request_schema["run"])
+            target = request_schema["target"]
             async with aclosing(follow_job(exporter.export(run, target))) as events:
                 async for event in events:
                     if isinstance(event, Result):
@@ -90,18 +90,18 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         verdict={"type": "string", "enum": [PROVEN, WITHHELD]},
         why="string",
     )
-    made = record(run="string", target="string", file="string", report=row)
+    export_answer = record(run="string", target="string", file="string", report=row)
     where, which = path_parameter("run", RUN), path_parameter("target", ", ".join(TARGETS))
-    asked = {"run": {"type": "string", "description": RUN}}
-    asked["target"] = {"type": "string", "enum": list(TARGETS), "default": "tflite"}
-    given = {"type": "object", "properties": asked, "required": ["run"]}
-    found = [
+    properties = {"run": {"type": "string", "description": RUN}}
+    properties["target"] = {"type": "string", "enum": list(TARGETS), "default": "tflite"}
+    request_schema = {"type": "object", "properties": properties, "required": ["run"]}
+    rest_routes = [
         route(
             f"/{DOOR}",
             export_classifier,
             method="POST",
-            body=body("The run and the target.", json_body(given)),
-            answer=made,
+            body=body("The run and the target.", json_body(request_schema)),
+            answer=export_answer,
             errors=(404, 413, 429, 500),
             also={422: record("Has a report where the file was made and is withheld.", error="string")},
         ),
@@ -114,14 +114,14 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         ),
         route(f"/{DOOR}/{{run}}/{{target}}", file, parameters=[where, which], answer=binary(), errors=(404, 422)),
     ]
-    return found + [alias(one.path.replace(DOOR, OLDER), one) for one in found]
+    return rest_routes + [alias(rest_route.path.replace(DOOR, OLDER), rest_route) for rest_route in rest_routes]
 
 
 def _answer(run: str, target: str, value: dict[str, Any]) -> Response:
     report = value["report"]
     if value["file"] is None:
-        why = f"The file is withheld: {report['why']}"
-        return JSONResponse({"error": why, "run": run, "target": target, "report": report}, status_code=422)
+        message = f"The file is withheld: {report['why']}"
+        return JSONResponse({"error": message, "run": run, "target": target, "report": report}, status_code=422)
     return JSONResponse({"run": run, "target": target, "file": address(run, target), "report": report})
 
 
@@ -130,14 +130,14 @@ async def _received(http: Request) -> dict[str, str]:
         path = Path(folder) / "body"
         await receive(http, path, MAX_MB)
         try:
-            given = json.loads(path.read_text())
+            fields = json.loads(path.read_text())
         except (OSError, ValueError, RecursionError):
-            given = None
-    if not isinstance(given, dict):
+            fields = None
+    if not isinstance(fields, dict):
         raise InvalidFile('Send JSON as the body: {"run": "…", "target": "tflite"}.')
-    if unknown := sorted(given.keys() - set(FIELDS)):
+    if unknown := sorted(fields.keys() - set(FIELDS)):
         raise InvalidValue("field", unknown[0], ", ".join(FIELDS))
-    values = {"target": "tflite"} | given
+    values = {"target": "tflite"} | fields
     for name in FIELDS:
         if not isinstance(values.get(name), str):
             raise InvalidValue(name, values.get(name), "a text")

@@ -1,4 +1,4 @@
-"""``POST /classify?run=…``, ``POST /classify/{id}/truth`` and ``GET /monitor?run=…``: a served run, and how it does."""
+"""``POST /classify?run=…``, ``POST /classify/{id}/truth`` and ``GET /monitor?run=…``: serve and monitor a run."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from web.body import receive
 from web.errors import as_response
 from web.openapi import body, file, form, json_body, part, path_parameter, query, record, route
 
-MAX_MB = 64  # of one picture
+MAX_MB = 64  # size limit of a picture
 MAX_TRUTH_MB = 1
 EXPECTED = 'an object such as {"label": "cat"}'
 RUN = "The id of a run, from the Python API's /train or GET /runs."
@@ -37,8 +37,8 @@ def routes(trainer: Trainer) -> list[APIRoute]:
         The run keeps statistics (GET /monitor), never the picture. Send the true label later with the id.
         """
         try:
-            asked = queried(http, {"run", "runtime"})
-            found = await asyncio.to_thread(trainer.find, asked.get("run", ""))
+            arguments = queried(http, {"run", "runtime"})
+            found = await asyncio.to_thread(trainer.find, arguments.get("run", ""))
             with tempfile.TemporaryDirectory(prefix="workbench-picture-", ignore_cleanup_errors=True) as folder:
                 path = Path(folder) / "picture"
                 if not await receive(http, path, MAX_MB):
@@ -46,7 +46,7 @@ def routes(trainer: Trainer) -> list[APIRoute]:
                 kind = http.headers.get("content-type")
                 if forms.is_form(kind):
                     path = _one(*await forms.read(path, str(kind), Path(folder), "-F file=@cat.jpg"))
-                runtime = asked.get("runtime", PYTORCH)
+                runtime = arguments.get("runtime", PYTORCH)
                 (answer,) = await asyncio.to_thread(trainer.monitoring.classify, found, [path], runtime)
             if isinstance(answer, Unreadable):
                 raise InvalidFile(answer.error)
@@ -67,8 +67,8 @@ def routes(trainer: Trainer) -> list[APIRoute]:
     async def monitor(http: Request) -> Response:
         """Statistics of a served run: requests, latency, confidence, accuracy on known labels, drift, and a proposal."""
         try:
-            asked = queried(http, {"run"})
-            found = await asyncio.to_thread(trainer.find, asked.get("run", ""))
+            arguments = queried(http, {"run"})
+            found = await asyncio.to_thread(trainer.find, arguments.get("run", ""))
             return JSONResponse(to_json(await asyncio.to_thread(trainer.monitor, found)))
         except WorkbenchError as error:
             return as_response(error)
@@ -78,13 +78,13 @@ def routes(trainer: Trainer) -> list[APIRoute]:
     row["properties"]["loading_ms"] = {"type": "number", "description": "Only if the network had to be loaded first."}
     row["properties"]["file"] = {"type": "string", "description": "The exported file that the runtime ran."}
     row["properties"]["id"] = {"type": "string", "description": "For POST /classify/{id}/truth."}
-    words = "pytorch is the framework that trained the run. The others run an exported file."
+    text = "pytorch is the framework that trained the run. The others run an exported file."
     return [
         route(
             "/classify",
             classify,
             method="POST",
-            parameters=[query("run", RUN, required=True), query("runtime", words, enum=list(RUNTIMES), default=PYTORCH)],
+            parameters=[query("run", RUN, required=True), query("runtime", text, enum=list(RUNTIMES), default=PYTORCH)],
             body=body(f"The picture, at most {MAX_MB} MB.", file(), form(file=part("The picture."))),
             answer=row,
             errors=(404, 413, 422, 429, 500),
@@ -109,37 +109,37 @@ def routes(trainer: Trainer) -> list[APIRoute]:
 
 
 def _one(files: dict[str, list[tuple[Path, str]]], fields: dict[str, str]) -> Path:
-    """The only file of a form, whatever its field is called."""
+    """Return the only file of a form, whatever its field is called. Raises InvalidValue or InvalidFile."""
     if fields:
         raise InvalidValue("field", sorted(fields)[0], "one file; run and runtime go in the address")
-    found = [path for some in files.values() for path, _ in some]
-    if len(found) != 1:
-        raise InvalidFile(f"The form has {len(found)} files. Send exactly one. {PICTURE}")
-    return found[0]
+    paths = [path for entries in files.values() for path, _ in entries]
+    if len(paths) != 1:
+        raise InvalidFile(f"The form has {len(paths)} files. Send exactly one. {PICTURE}")
+    return paths[0]
 
 
 async def _label(http: Request) -> Any:
-    """Raises InvalidValue for a body that has none, and as ``receive`` does."""
+    """Return the label in the JSON body. Raises InvalidValue or InvalidFile if there is none, and as ``receive`` does."""
     with tempfile.TemporaryDirectory(prefix="workbench-truth-", ignore_cleanup_errors=True) as folder:
         path = Path(folder) / "truth"
         await receive(http, path, MAX_TRUTH_MB)
         content = await asyncio.to_thread(path.read_bytes)
     try:
-        found = json.loads(content)
+        message = json.loads(content)
     except (ValueError, RecursionError):
         raise InvalidValue("body", content[:60].decode(errors="replace"), EXPECTED) from None
-    if not isinstance(found, dict):
-        raise InvalidValue("body", found if isinstance(found, str | int | float) else type(found).__name__, EXPECTED)
-    if "label" not in found:
+    if not isinstance(message, dict):
+        raise InvalidValue("body", message if isinstance(message, str | int | float) else type(message).__name__, EXPECTED)
+    if "label" not in message:
         raise InvalidFile('label is missing; send {"label": "cat"}.')
-    if odd := sorted(found.keys() - {"label"}):
-        raise InvalidValue("field", odd[0], "label")
-    return found["label"]
+    if unknown := sorted(message.keys() - {"label"}):
+        raise InvalidValue("field", unknown[0], "label")
+    return message["label"]
 
 
 def queried(http: Request, known: set[str]) -> dict[str, Any]:
-    """The query. Raises InvalidValue for a name that is not known."""
-    asked = dict(http.query_params)
-    if unknown := asked.keys() - known:
+    """Return the query parameters. Raises InvalidValue for a name that is not in ``known``."""
+    arguments = dict(http.query_params)
+    if unknown := arguments.keys() - known:
         raise InvalidValue("query", sorted(unknown)[0], ", ".join(sorted(known)) or "nothing")
-    return asked
+    return arguments

@@ -1,4 +1,4 @@
-"""What a visitor has chosen on the page, and how the form becomes a recipe. Knows no widget."""
+"""What a visitor has chosen on the page, and how form values become a recipe. Independent of gradio."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from lib.errors import InvalidValue, WorkbenchError
 from lib.train.recipe import Recipe
 
-# The fields as the page calls them. What the form asks, in its order.
+# The page's labels of the form's fields, in the order of the form.
 LABELS = {
     "technique": "Technique",
     "epochs": "Epochs",
@@ -43,14 +43,14 @@ WORDS = {
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """The data set and the run that a page shows, by their ids; "" for none."""
+    """Ids of the data set and the run that a page shows; "" for none."""
 
     data: str = ""
     run: str = ""
 
 
 def recipe(values: Mapping[str, Any]) -> Recipe:
-    """The form's values as a Recipe. Raises InvalidValue, also for a field that was emptied."""
+    """Parse the form's values as a Recipe. Raises InvalidValue, also for an empty field."""
     for field, value in values.items():
         if value is None or value == "":
             raise InvalidValue(field, "", "a value")
@@ -62,14 +62,14 @@ def label(field: str) -> str:
 
 
 def word(value: Any) -> str:
-    """A value of a recipe as the page says it."""
+    """Return a recipe value as the page shows it."""
     if isinstance(value, str | bool) and value in WORDS:
         return WORDS[value]
     return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def wrong(error: WorkbenchError) -> str:
-    """What is wrong with the form, in the page's words."""
+    """Return an error message that uses the page's labels."""
     if not isinstance(error, InvalidValue):
         return error.message
     if error.field == "dataset" and error.given == "":

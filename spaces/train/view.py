@@ -1,4 +1,4 @@
-"""Words, cards and CSS that the parts of the page share."""
+"""Texts, HTML helpers and CSS that the parts of the page share."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from web.html import html, join
 from . import curves
 
 IDLE = Markup("<b>Choose pictures on the left, then press Train.</b><br>The curves and the result appear here.")
-STATUS = {  # how a status is said, and the colour of its chip
+STATUS = {  # text and colour of the chip of each status
     WAITING: ("waiting", "plain"),
     RUNNING: ("training", "busy"),
     DONE: ("done", "ok"),
@@ -27,7 +27,7 @@ OPEN = Markup(" open")  # of <details>
 NO_THUMBNAIL = Markup("<i>no thumbnail</i>")
 RANDOM = Markup('<span class="mw-chip warning" title="The backbone is not pretrained">random weights</span>')
 
-# A click on anything with data-pick is an event with its value; buttons do it by keyboard and touch, too.
+# Turns a click on an element with data-pick into an event with that value. The elements are buttons, for keyboard and touch.
 PICK = """element.addEventListener('click', (event) => {
   const found = event.target.closest('[data-pick]');
   if (found && element.contains(found)) trigger('click', { pick: found.dataset.pick });
@@ -35,7 +35,7 @@ PICK = """element.addEventListener('click', (event) => {
 
 
 def seconds(value: float) -> str:
-    """Rounded as far as an estimate is good for."""
+    """Format a duration in seconds, rounded to the precision of an estimate."""
     if value < 10:
         return f"{max(1, round(value))} s"
     if value < 100:
@@ -63,24 +63,24 @@ def chip(status: str) -> Markup:
 
 
 def scroll(table: Markup, name: str = "") -> Markup:
-    """``name``: what a screen reader calls it where there is no heading."""
-    named = html(' tabindex="0" role="region" aria-label="{}"', name) if name else ""
-    return html('<div class="mw-scroll"{}>{}</div>', named, table)
+    """Wrap a table in a scrollable region. ``name``: its accessible name, for a table without a heading."""
+    attributes = html(' tabindex="0" role="region" aria-label="{}"', name) if name else ""
+    return html('<div class="mw-scroll"{}>{}</div>', attributes, table)
 
 
 def framework(record: RunRecord) -> str:
-    """Of the run, as people call it."""
+    """Return the display name of the run's framework."""
     return "Keras" if record.recipe.get("framework") == "keras" else "PyTorch"
 
 
 def two_lines(first: object, second: object) -> Markup:
-    """Of a cell: what matters, and under it in small."""
+    """Return the content of a table cell: a main line and a small one below."""
     return html("{}<div>{}</div>", first, second)
 
 
 def figures(some: Iterable[tuple[str, str]]) -> Markup:
-    """Names with their values, in a row; nothing of none."""
-    cells = join(html("<div><span>{}</span> <b>{}</b></div>", *one) for one in some)
+    """Return names and values in a row, or empty markup if there are none."""
+    cells = join(html("<div><span>{}</span> <b>{}</b></div>", *figure) for figure in some)
     return html('<div class="mw-figures">{}</div>', cells) if cells else cells
 
 
@@ -89,7 +89,7 @@ def accuracy(share: float, words: str) -> Markup:
 
 
 def picture(thumb: str, words: str, more: str = "") -> Markup:
-    """``thumb`` is a JPEG in base64, "" where none was kept; ``more`` stands under it."""
+    """Return a figure. ``thumb``: base64 JPEG, "" if none was kept; ``words``: alt text; ``more``: caption."""
     image = html('<img src="data:image/jpeg;base64,{}" alt="{}" loading="lazy">', thumb, words) if thumb else NO_THUMBNAIL
     return html("<figure>{}{}</figure>", image, html("<figcaption>{}</figcaption>", more) if more else "")
 

@@ -1,4 +1,4 @@
-"""The card of a data set: counts, bars, samples, and what is wrong with it."""
+"""The card of a data set: counts, bars per class, samples and problems."""
 
 from __future__ import annotations
 
@@ -16,24 +16,24 @@ PARTS = (("train", "training", "t"), ("val", "validation", "v"), ("test", "test"
 
 def card(summary: DataSummary) -> Markup:
     rows, parts = summary.classes, {part: summary.pictures(part) for part, _, _ in PARTS}
-    most = max((row.count for row in rows), default=1) or 1
-    said = f"{summary.count:,} pictures in {len(rows)} classes"
+    largest = max((row.count for row in rows), default=1) or 1
+    count_text = f"{summary.count:,} pictures in {len(rows)} classes"
     key = join(
         html('<span><i class="{}"></i>{:,} {}</span>', kind, parts[part], name) for part, name, kind in PARTS if parts[part]
     )
     return cards.card(
-        html('<h3>{}: {}</h3><div class="mw-key">{}</div>', summary.name, said, key),
+        html('<h3>{}: {}</h3><div class="mw-key">{}</div>', summary.name, count_text, key),
         html('<div class="mw-strip one">{}</div>', _samples(summary)),
         html(
             '<div class="mw-short" tabindex="0" role="region" aria-label="Pictures by class">'
             '<ul class="mw-bars">{}</ul></div>',
-            join(_bar(row, most) for row in rows),
+            join(_bar(row, largest) for row in rows),
         ),
-        *(html('<div class="mw-alert">{}</div>', words) for words in summary.warnings),
+        *(html('<div class="mw-alert">{}</div>', warning) for warning in summary.warnings),
         _problems(summary),
         _duplicates(summary),
         kind="mw-train",
-        say=said,
+        say=count_text,
     )
 
 
@@ -56,25 +56,27 @@ def _stack(row: ClassCount) -> Markup:
 
 
 def first_samples(summary: DataSummary, most: int) -> list[tuple[str, int, str]]:
-    """``(class, number, thumbnail)``, one of each class first, then the second ones."""
+    """Return up to ``most`` samples as ``(class, index, thumbnail)``: the first of each class, then the second, etc."""
     kept = summary.samples
-    deepest = max((len(some) for some in kept.values()), default=0)
-    found = [(name, k, some[k]) for k in range(deepest) for name, some in kept.items() if k < len(some) and some[k]]
-    return found[:most]
+    longest = max((len(thumbs) for thumbs in kept.values()), default=0)
+    samples = [
+        (name, k, thumbs[k]) for k in range(longest) for name, thumbs in kept.items() if k < len(thumbs) and thumbs[k]
+    ]
+    return samples[:most]
 
 
 def _samples(summary: DataSummary) -> Markup:
-    some = first_samples(summary, THUMBS)
-    return join(html('<span title="{}">{}</span>', name, picture(thumb, name)) for name, _, thumb in some)
+    samples = first_samples(summary, THUMBS)
+    return join(html('<span title="{}">{}</span>', name, picture(thumb, name)) for name, _, thumb in samples)
 
 
 def _problems(summary: DataSummary) -> Markup:
-    some, total = summary.problems, summary.problems_count
-    if not some:
+    problems, total = summary.problems, summary.problems_count
+    if not problems:
         return Markup()
     head = f"{summary.left_out:,} files are skipped" if summary.left_out else "All files are used"
-    lines = [html("<li>{}: {}{}</li>", code(p.name), p.what, " (used)" if p.used else "") for p in some]
-    lines += [html("<li>and {:,} more</li>", total - len(some))] if total > len(some) else []
+    lines = [html("<li>{}: {}{}</li>", code(p.name), p.what, " (used)" if p.used else "") for p in problems]
+    lines += [html("<li>and {:,} more</li>", total - len(problems))] if total > len(problems) else []
     return _fold(html("<b>{}</b>; {:,} with problems", head, total), lines, total <= 3)
 
 

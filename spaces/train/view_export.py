@@ -1,4 +1,4 @@
-"""The files made of a run, a row each: how large, how right, how fast, and where the same network runs."""
+"""The table of a run's exported files: size, accuracy, speed, and whether MediaPipe runs them."""
 
 from __future__ import annotations
 
@@ -34,22 +34,25 @@ def table(
     own: str = "PyTorch",
     saved: Callable[[str], str] = str,
 ) -> Markup:
-    """``result`` is the record's; ``address`` ends where a name is due;
-    ``saved``: by which name a browser saves a file."""
+    """Return the card with the table.
+
+    ``result``: of the record; ``address``: URL prefix of the files; ``own``: the run's framework; ``saved`` maps a file
+    name to the name under which a browser saves it.
+    """
     if not rows:
         return Markup()
     part, count = next(((row.on, row.count) for row in rows if row.count), ("", 0))
     trained = result.parts.get(part) if result else None
     lines = [_own(trained, own)] if trained else []
     lines += [_line(row, address, saved) for row in rows]
-    same = html("same label as&nbsp;{}", own)
-    head = join(html("<th>{}</th>", same if name == "same label" else name) for name in HEAD)
+    same_label = html("same label as&nbsp;{}", own)
+    head = join(html("<th>{}</th>", same_label if name == "same label" else name) for name in HEAD)
     proven = sum(1 for row in rows if row.file)
-    on = html("<small>Accuracy on {:,} {} pictures.</small>", count, part) if count else ""
+    note = html("<small>Accuracy on {:,} {} pictures.</small>", count, part) if count else ""
     table = html('<table class="mw-files"><thead><tr>{}</tr></thead><tbody>{}</tbody></table>', head, join(lines))
     return card(
         Markup("<h3>Files of this run</h3>"),
-        on,
+        note,
         scroll(table, "Files of this run"),
         *map(_reason, rows),
         html("<small>{}</small>", EXPLAINED),
@@ -59,26 +62,26 @@ def table(
 
 
 def _own(result: PartResult, own: str) -> Markup:
-    """The trained network, to compare with."""
+    """Return the row of the trained network, for comparison."""
     return _row(
         [two_lines(html("<b>{}</b>", own), "as trained"), "", _accuracy(result.accuracy, result.interval), "", "", ""]
     )
 
 
 def _row(cells: Sequence[object]) -> Markup:
-    """A phone has no room for the head: there each cell shows its own name."""
-    named = (html('<td data-name="{}">{}</td>', name, cell) for name, cell in zip(HEAD, cells, strict=True))
-    return html("<tr>{}</tr>", join(named))
+    """Return a table row. On a phone the head is hidden, and each cell shows its ``data-name``."""
+    tds = (html('<td data-name="{}">{}</td>', name, cell) for name, cell in zip(HEAD, cells, strict=True))
+    return html("<tr>{}</tr>", join(tds))
 
 
 def _line(row: ExportRow, address: str, saved: Callable[[str], str]) -> Markup:
-    title, end = TITLES.get(row.target, row.target), chip("withheld", "error")
+    title, link = TITLES.get(row.target, row.target), chip("withheld", "error")
     if row.file:
-        end = html(
+        link = html(
             '<a href="{0}{1}" download aria-label="Download {2}: {3}">{3}</a>', address, row.file, title, saved(row.file)
         )
     cells = [
-        html("<b>{}</b><br>{}", title, end),
+        html("<b>{}</b><br>{}", title, link),
         "" if row.megabytes is None else f"{row.megabytes:.1f}",
         "" if row.accuracy is None else _accuracy(row.accuracy, row.interval or (0, 1)),
         _same(row),
@@ -93,13 +96,13 @@ def _accuracy(value: float, ends: Sequence[float]) -> Markup:
 
 
 def _same(row: ExportRow) -> str:
-    """The share of pictures that are labelled alike, and how far the probabilities are apart at most."""
+    """Return the share of pictures with the same label and the largest difference of a probability."""
     if row.same_label is None:
         return ""
     if row.difference is None:
         return percent(row.same_label)
-    far = html('<div title="The largest difference of a probability">at most {:.2g} apart</div>', row.difference)
-    return percent(row.same_label) + far
+    difference = html('<div title="The largest difference of a probability">at most {:.2g} apart</div>', row.difference)
+    return percent(row.same_label) + difference
 
 
 def _speed(row: ExportRow) -> str:
@@ -108,12 +111,12 @@ def _speed(row: ExportRow) -> str:
     ms, threads = row.milliseconds, row.threads
     where = [f"{threads} thread{'' if threads == 1 else 's'}"] if threads else []
     where += [RUNTIMES.get(row.runtime, row.runtime)] if row.runtime else []
-    on = html("<div>{}</div>", ", ".join(where)) if where else Markup()
-    return (f"{ms:.1f}" if ms < 10 else f"{ms:.0f}") + on + (BUSY if row.noisy else "")
+    details = html("<div>{}</div>", ", ".join(where)) if where else Markup()
+    return (f"{ms:.1f}" if ms < 10 else f"{ms:.0f}") + details + (BUSY if row.noisy else "")
 
 
 def _reason(row: ExportRow) -> Markup:
-    """Why a file is withheld, and what was done to one that is not."""
+    """Return why a file is withheld, or the notes of one that is not."""
     title = TITLES.get(row.target, row.target)
     if not row.file:
         return html('<div class="mw-alert bad"><b>{}</b> is withheld. {}</div>', title, row.why or "")
@@ -123,12 +126,12 @@ def _reason(row: ExportRow) -> Markup:
 
 def _notes(row: ExportRow) -> str:
     floats, layers = row.float_layers or 0, row.layers or 0
-    kept = f"{floats} of {layers} layers stay float32. " if floats and layers else ""
-    return f"{kept}{row.note or ''}".strip()
+    float_note = f"{floats} of {layers} layers stay float32. " if floats and layers else ""
+    return f"{float_note}{row.note or ''}".strip()
 
 
 def choices(rows: Sequence[ExportRow]) -> list[tuple[str, str]]:
-    """The files that are there, for a list: a title and the file's name."""
+    """Return the available files as ``(title, file name)``, for a dropdown."""
     return [(TITLES.get(row.target, row.target), row.file) for row in rows if row.file]
 
 

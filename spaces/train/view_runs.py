@@ -1,4 +1,4 @@
-"""The table of a visitor's runs, and two of them side by side."""
+"""The table of a visitor's runs, and the comparison of two runs."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ HEAD = ("Name and run", "Status", "Technique, backbone", "Pictures, epochs", "Ac
 
 
 def table(records: Sequence[RunRecord], shown: str) -> Markup:
-    """Newest first; the name is a button that opens the run."""
+    """Return the table of ``records`` in their order. The name is a button that opens the run; ``shown`` is marked."""
     head = join(html('<th scope="col">{}</th>', name) for name in HEAD)
     rows = join(_row(record, record.id == shown) for record in records)
     number = f"{len(records)} {'run' if len(records) == 1 else 'runs'}"
@@ -36,15 +36,15 @@ def table(records: Sequence[RunRecord], shown: str) -> Markup:
 def _row(record: RunRecord, now: bool) -> Markup:
     recipe, result = record.recipe, record.result
     keras = ", Keras" if recipe.get("framework") == "keras" else ""
-    took = f", {seconds(record.seconds)}" if record.seconds else ""
-    same = record.again.verdict if record.again else ""
-    epochs = f"{len(record.epochs)} of {recipe.get('epochs', '?')} epochs{took}"
-    what = two_lines(word(recipe.get("technique", "")), f"{recipe.get('backbone', '')}{keras}")
+    duration = f", {seconds(record.seconds)}" if record.seconds else ""
+    verdict = record.again.verdict if record.again else ""
+    epochs = f"{len(record.epochs)} of {recipe.get('epochs', '?')} epochs{duration}"
+    technique = two_lines(word(recipe.get("technique", "")), f"{recipe.get('backbone', '')}{keras}")
     current = CURRENT if now else ""
     cells = [
         html('<button data-pick="run:{0.id}"{1}>{0.name}</button><div title="{0.id}">{0.id}</div>', record, current),
-        two_lines(chip(record.status), same or when(record.created)),
-        html("{}{}", what, RANDOM if record.has_random_weights else ""),
+        two_lines(chip(record.status), verdict or when(record.created)),
+        html("{}{}", technique, RANDOM if record.has_random_weights else ""),
         two_lines(record.data.name, epochs),
         _accuracy(result) if result else "–",
     ]
@@ -52,12 +52,12 @@ def _row(record: RunRecord, now: bool) -> Markup:
 
 
 def _accuracy(result: RunResult) -> Markup:
-    right = html("<b>{}</b> of {:,} {}", percent(result.accuracy), result.count, result.on)
-    return two_lines(right, interval(result.interval))
+    text = html("<b>{}</b> of {:,} {}", percent(result.accuracy), result.count, result.on)
+    return two_lines(text, interval(result.interval))
 
 
 def choices(records: Sequence[RunRecord], shown: str) -> list[tuple[str, str]]:
-    """The other runs that have a result, for a dropdown."""
+    """Return the runs other than ``shown`` that have a result, for a dropdown."""
     return [
         (f"{record.name}, {when(record.created)}, {percent(record.result.accuracy)}", record.id)
         for record in records
@@ -66,11 +66,11 @@ def choices(records: Sequence[RunRecord], shown: str) -> list[tuple[str, str]]:
 
 
 def compared(comparison: Comparison, metrics: Sequence[RunMetrics]) -> Markup:
-    """``metrics`` are those of the two runs, in the order of ``comparison``."""
+    """Return the card that compares two runs. ``metrics``: of both, in the order of ``comparison.names``."""
     heads = join(html("<th>{}</th>", name) for name in comparison.names)
     rows = join(
-        row(part, _figure(one.first), _figure(one.second), one.only_first, one.only_second, _p(one.p))
-        for part, one in comparison.results.items()
+        row(part, _figure(pair.first), _figure(pair.second), pair.only_first, pair.only_second, _p(pair.p))
+        for part, pair in comparison.results.items()
     )
     table = html('<table class="mw-nowrap"><tr><th>pictures</th>{}{}</tr>{}</table>', heads, MORE, rows)
     return card(

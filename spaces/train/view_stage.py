@@ -1,4 +1,4 @@
-"""The card at the top: what the shown run does now, or how it ended, with its curves."""
+"""The card at the top: the progress of the shown run or how it ended, with its curves."""
 
 from __future__ import annotations
 
@@ -17,67 +17,67 @@ from .view import RANDOM, accuracy, chip, figures, interval, percent, scroll, se
 
 
 def waiting(record: RunRecord, place: int, wait: float, others: str = "") -> Markup:
-    """``place`` is its number in the queue, 1 for the next; ``wait`` is in seconds."""
-    words = f"Waiting, number {place} in the queue. It starts in about {seconds(wait)}."
-    return _card(record, WAITING, html("<p>{}</p>{}", words, bar(0)), words, others)
+    """Return the card of a waiting run. ``place``: position in the queue, 1 for the next; ``wait``: in seconds."""
+    text = f"Waiting, number {place} in the queue. It starts in about {seconds(wait)}."
+    return _card(record, WAITING, html("<p>{}</p>{}", text, bar(0)), text, others)
 
 
 def running(record: RunRecord, metrics: RunMetrics, stage: str, share: float | None, others: str = "") -> Markup:
-    """``stage`` and ``share`` as the job told them last."""
+    """Return the card of a running training. ``stage`` and ``share``: the job's latest progress."""
     step = metrics.steps[-1] if metrics.steps else None
     if step is None:
         return _card(record, RUNNING, html("<p>{} …</p>{}", stage, bar(share)), stage, others)
     epochs = record.recipe.get("epochs", "?")
-    left = steps_left(step, record)
-    found = [
+    seconds_left = steps_left(step, record)
+    rows = [
         ("Epoch", f"{step.epoch} of {epochs}"),
         ("Step", f"{step.step:,} of {step.steps:,}"),
         ("Speed", f"{step.pictures_per_second:,.0f} pictures/s"),
     ]
-    done = step.step / max(1, step.steps)
+    share_done = step.step / max(1, step.steps)
     if step.step < step.steps:
-        found.append(("Remaining", f"about {seconds(left)}, then the evaluation"))
+        rows.append(("Remaining", f"about {seconds(seconds_left)}, then the evaluation"))
     else:
-        found.append(("Now", stage))
-    spoken = quarter(f"Training, epoch {step.epoch} of {epochs}", done)
-    return _card(record, RUNNING, bar(done) + figures(found) + curves.of_run(metrics), spoken, others)
+        rows.append(("Now", stage))
+    spoken = quarter(f"Training, epoch {step.epoch} of {epochs}", share_done)
+    return _card(record, RUNNING, bar(share_done) + figures(rows) + curves.of_run(metrics), spoken, others)
 
 
 def steps_left(step: Step, record: RunRecord) -> float:
-    """Seconds for the steps to come, at the speed of the last ones."""
+    """Return the seconds that the remaining steps take at the latest speed."""
     batch = record.recipe.get("batch_size") or 1
     return (step.steps - step.step) * batch / max(step.pictures_per_second, 1e-3)
 
 
 def ended(record: RunRecord, metrics: RunMetrics, evaluated: bool, pending: bool, others: str = "") -> Markup:
-    """``evaluated``: there is a result of every picture; ``pending``: it is being made."""
+    """Return the card of an ended run. ``evaluated``: on every picture; ``pending``: the evaluation is running."""
     status, result = record.status, record.result
     parts, spoken = [], ""
     if status == STOPPED:
         spoken = "Stopped; the best epoch so far is kept." if result else "Stopped before the first epoch ended."
-        then = "" if result else " Resume starts it over."
-        wait = " It is being evaluated …" if pending and not evaluated else ""
-        parts.append(html('<div class="mw-alert">{}{}</div>', spoken, wait or then))
+        hint = "" if result else " Resume starts it over."
+        pending_note = " It is being evaluated …" if pending and not evaluated else ""
+        parts.append(html('<div class="mw-alert">{}{}</div>', spoken, pending_note or hint))
     elif status in (INTERRUPTED, FAILED):
         spoken = record.error or "The training was interrupted: the app was restarted."
-        more = "Resume continues from the last complete epoch." if record.epochs else "Resume starts it over."
-        parts.append(html('<div class="mw-alert bad">{}<br>{}</div>', spoken, more))
+        resume_note = "Resume continues from the last complete epoch." if record.epochs else "Resume starts it over."
+        parts.append(html('<div class="mw-alert bad">{}<br>{}</div>', spoken, resume_note))
     if result:
-        right = f"{percent(result.accuracy)} of {result.count:,} {result.on} pictures are correct"
-        spoken = spoken or f"Done: {right}."
+        correct = f"{percent(result.accuracy)} of {result.count:,} {result.on} pictures are correct"
+        spoken = spoken or f"Done: {correct}."
         so_far = "" if status == DONE or evaluated else " so far"
-        words = f"correct{so_far} on {result.count:,} {result.on} pictures; 95% interval {interval(result.interval)}"
-        parts.append(accuracy(result.accuracy, words))
+        text = f"correct{so_far} on {result.count:,} {result.on} pictures; 95% interval {interval(result.interval)}"
+        parts.append(accuracy(result.accuracy, text))
     if record.again:
         parts.append(verdict(record.again))
-    took = [("Took", seconds(record.seconds))] if record.seconds else []
-    best = [("Best epoch", str(result.epoch))] if result else []
-    inside = join(parts) + figures(took + best) + (curves.of_run(metrics) if metrics else "")
-    return _card(record, status, inside, spoken, others)
+    duration = [("Took", seconds(record.seconds))] if record.seconds else []
+    epoch = [("Best epoch", str(result.epoch))] if result else []
+    content = join(parts) + figures(duration + epoch) + (curves.of_run(metrics) if metrics else "")
+    return _card(record, status, content, spoken, others)
 
 
 def verdict(again: Reproduction) -> Markup:
-    """Whether a run that was made again is the same."""
+    """Return whether a reproduced run has the same weights, and if not, the possible reasons."""
     if again.verdict == "identical":
         return html(
             '<div class="mw-alert good"><b>Identical.</b> The weights are the same, bit for bit: sha256 '
@@ -93,7 +93,7 @@ def verdict(again: Reproduction) -> Markup:
 
 
 def others(some: list[tuple[str, str]]) -> Markup:
-    """A line with a button for each other training of the visitor: ``(run id, name)``."""
+    """Return a line with a button for each of the visitor's other trainings, given as ``(run id, name)``."""
     if not some:
         return Markup()
     buttons = (html('<button class="mw-do" data-pick="run:{}">{}</button>', id, name) for id, name in some)
@@ -103,7 +103,7 @@ def others(some: list[tuple[str, str]]) -> Markup:
 def _card(record: RunRecord, status: str, inside: Markup, spoken: str, others: str) -> Markup:
     recipe, data = record.recipe, record.data
     about = [word(recipe.get("technique", "")), str(recipe.get("backbone", ""))]
-    if data.name != record.name:  # a run without a name has that of its pictures
+    if data.name != record.name:  # an unnamed run gets the name of its data
         about.append(data.name)
     epochs = recipe.get("epochs", "?")
     about.append(f"{epochs} epoch{'' if epochs == 1 else 's'} at {recipe.get('image_size', '?')} px")

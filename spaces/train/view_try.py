@@ -1,4 +1,4 @@
-"""What a picture was taken for: by the run's own network at once, then by each runtime beside it."""
+"""The prediction for a picture: by the run's own framework, and by each further runtime for comparison."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from web.html import row as cells
 from .view import percent
 
 BARS = 5
-SAME = 0.05  # of a probability; files that round pixels or weights differ by a few hundredths
+SAME = 0.05  # tolerance of a probability; files with rounded pixels or weights differ by a few hundredths
 OWN = "pytorch"
 RUNTIMES = {OWN: "PyTorch", "onnxruntime": "onnxruntime", "litert": "LiteRT", "mediapipe": "MediaPipe"}
 FILES = {"onnx": "ONNX", "tflite": "TensorFlow Lite"}  # by target
@@ -26,38 +26,41 @@ WRONG = Markup(' class="mw-wrong"')
 
 @dataclass(frozen=True, slots=True)
 class Needs:
-    """The exported file that a runtime would need first."""
+    """The runtime needs the exported file of ``target``, which does not exist yet."""
 
     target: str
 
 
-Row = Answer | Needs | None  # None while the runtime is asked
+Row = Answer | Needs | None  # None while the runtime is running
 
 
 def answer(own_row: Answer, name: str, image: str, others: Mapping[str, Row], own: str = RUNTIMES[OWN]) -> Markup:
-    """``own_row`` is the answer of the run's own framework, ``others`` are those of further runtimes. ``image`` is the
-    address of the picture, ``name`` that of the run."""
+    """Return the card of a classified picture.
+
+    ``own_row``: answer of the run's own framework; ``others``: answers of further runtimes; ``image``: URL of the picture;
+    ``name``: of the run; ``own``: name of its framework.
+    """
     if isinstance(own_row, Unreadable):
         return card(chip("no picture", "error"), f" {own_row.error}", kind="mw-train")
     best = sorted(own_row.scores.items(), key=lambda item: -item[1])[:BARS]
     bars = join(cells(k, html('<i style="width:{:.1f}%"></i>', 100 * v), percent(v)) for k, v in best)
-    label, sure = own_row.label, percent(own_row.score)
-    tried = html(
+    label, score_text = own_row.label, percent(own_row.score)
+    headline = html(
         '<div class="mw-tried" data-tried="{}"><img src="{}" alt="The picture that was classified"><div>'
         '<span class="mw-big">{}</span><br><span>{}, in {} ms, by the run {}</span></div></div>',
         json.dumps(own_row.scores),
         image,
         label,
-        sure,
+        score_text,
         _ms(own_row.milliseconds),
         name,
     )
     table = html('<table class="mw-scores">{}</table>', bars)
-    return card(tried, table, side_by_side(own_row, others, own), kind="mw-train", say=f"{label}, {sure}")
+    return card(headline, table, side_by_side(own_row, others, own), kind="mw-train", say=f"{label}, {score_text}")
 
 
 def side_by_side(own_row: Classification, others: Mapping[str, Row], own: str = RUNTIMES[OWN]) -> Markup:
-    """A line a runtime. Where one says something else than the run's own framework, it is marked."""
+    """Return a table with one row per runtime. Rows that differ from the run's own framework are marked."""
     if not others:
         return Markup()
     rows: dict[str, Row] = {OWN: own_row, **others}
@@ -73,36 +76,36 @@ def side_by_side(own_row: Classification, others: Mapping[str, Row], own: str = 
 
 
 def _line(runtime: str, row: Row, own_row: Classification, own: str) -> Markup:
-    called = own if runtime == OWN else RUNTIMES.get(runtime, runtime)
+    title = own if runtime == OWN else RUNTIMES.get(runtime, runtime)
     if row is None:
-        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">running …</td></tr>', called)
+        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">running …</td></tr>', title)
     if isinstance(row, Needs):
-        needs = FILES.get(row.target, row.target)
-        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">needs the {} file</td></tr>', called, needs)
+        file_title = FILES.get(row.target, row.target)
+        return html('<tr><td>{}</td><td colspan="4" class="mw-quiet">needs the {} file</td></tr>', title, file_title)
     if isinstance(row, Unreadable):
-        return html('<tr><td>{}</td><td colspan="4" class="mw-long">{}</td></tr>', called, row.error)
-    name = html("{}{}", called, html("<div>{}</div>", row.file) if row.file else "")
-    far = "" if runtime == OWN else _difference(row, own_row)
-    return cells(name, row.label, percent(row.score), _ms(row.milliseconds), far)
+        return html('<tr><td>{}</td><td colspan="4" class="mw-long">{}</td></tr>', title, row.error)
+    name = html("{}{}", title, html("<div>{}</div>", row.file) if row.file else "")
+    difference = "" if runtime == OWN else _difference(row, own_row)
+    return cells(name, row.label, percent(row.score), _ms(row.milliseconds), difference)
 
 
 def _difference(row: Classification, own_row: Classification) -> Markup | str:
     if row.label != own_row.label:
         return chip("another label", "warning")
-    far = distance(row, own_row)
-    if far is None:
+    gap = distance(row, own_row)
+    if gap is None:
         return "same label"
-    return html('<span{} title="Same label; largest difference of a probability">± {:.3f}</span>', WRONG * (far > SAME), far)
+    return html('<span{} title="Same label; largest difference of a probability">± {:.3f}</span>', WRONG * (gap > SAME), gap)
 
 
 def distance(row: Classification, own_row: Classification) -> float | None:
-    """The largest difference of a class's probability; None where the classes are not the same."""
-    one, other = row.scores, own_row.scores
-    return max(abs(one[k] - other[k]) for k in one) if one and one.keys() == other.keys() else None
+    """Return the largest difference of a class probability, or None if the classes differ."""
+    scores, own_scores = row.scores, own_row.scores
+    return max(abs(scores[k] - own_scores[k]) for k in scores) if scores and scores.keys() == own_scores.keys() else None
 
 
 def _buttons(rows: Mapping[str, Row]) -> Markup:
-    """One for each export that is missing."""
+    """Return a button for each missing export."""
     missing = dict.fromkeys(row.target for row in rows.values() if isinstance(row, Needs))
     buttons = join(
         html('<button class="mw-do" data-pick="make:{}">Make the {} file</button>', target, FILES.get(target, target))

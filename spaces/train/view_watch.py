@@ -1,4 +1,4 @@
-"""How a served run does: requests, latency, confidence, accuracy where the truth is sent, and two lights for drift."""
+"""The monitoring panel of a served run: requests, latency, confidence, accuracy on known labels, and two drift lights."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ def panel(report: MonitorReport) -> Markup:
     figures.append(("True labels", f"{accuracy.ever.count:,}"))
     cells = join(html("<div><span>{}</span> <b>{}</b></div>", name, value) for name, value in figures)
     parts = (("Confidence", report.confidence.says), ("Accuracy", accuracy.says), ("Latency", latency.says))
-    says = [(name, words) for name, words in parts if words]
+    says = [(name, text) for name, text in parts if text]
     return card(
         html('<h3>Served requests</h3><div class="mw-figures">{}</div>', cells),
         _proposal(report.proposal),
         _accuracy(accuracy),
         html('<div class="mw-lights">{}{}</div>', *_signals(report.drift)),
         html('<div class="mw-curves">{}</div>', _charts(report)),
-        join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', name, words) for name, words in says),
+        join(html('<p class="mw-quiet"><b>{}.</b> {}</p>', name, text) for name, text in says),
         kind="mw-train mw-watch",
     )
 
@@ -62,18 +62,18 @@ def _accuracy(accuracy: AccuracyInUse) -> Markup:
         return Markup()
     low, high = accuracy.interval
     count, expected = accuracy.count, accuracy.expected
-    training = ""
+    comparison = ""
     if expected:
-        training = f"; on {expected.count:,} {expected.part} pictures it was {percent(expected.accuracy)}"
-    last = "the last picture" if count == 1 else f"the last {count:,} pictures"
+        comparison = f"; on {expected.count:,} {expected.part} pictures it was {percent(expected.accuracy)}"
+    pictures = "the last picture" if count == 1 else f"the last {count:,} pictures"
     return html(
         '<div class="mw-accuracy"><span class="mw-big">{}</span><span>correct on {} with a known label; 95% interval '
         "{:.1f}–{:.1f}%{}</span></div>",
         percent(accuracy.value),
-        last,
+        pictures,
         100 * low,
         100 * high,
-        training,
+        comparison,
     )
 
 
@@ -106,38 +106,38 @@ def _proposal(proposal: Proposal | None) -> Markup:
 def _charts(report: MonitorReport) -> Markup:
     known, traffic = report.accuracy.over_time, report.over_time
     counts = report.confidence.histogram
-    drawn = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
+    charts = [curves.histogram("Confidence", counts, "score of the label")] if sum(counts) else []
     if known:
         at = _sums(known)
-        right = [(x, one.value) for x, one in zip(at, known, strict=True)]
-        lines = [curves.Line("measured", right, 1, dots=True, of=_last(known))]
+        accuracies = [(x, block.value) for x, block in zip(at, known, strict=True)]
+        lines = [curves.Line("measured", accuracies, 1, dots=True, of=_last(known))]
         if expected := report.accuracy.expected:
             ends = [(x, expected.accuracy) for x in (0, at[-1])]
             lines.append(curves.Line(f"on {expected.part} pictures", ends, 3, dashed=True))
-        band = [(x, *one.interval) for x, one in zip(at, known, strict=True)]
-        drawn.append(curves.chart("Accuracy", lines, "pictures with a known label", percent=True, band=band))
+        band = [(x, *block.interval) for x, block in zip(at, known, strict=True)]
+        charts.append(curves.chart("Accuracy", lines, "pictures with a known label", percent=True, band=band))
     if len(traffic) > 1:
         at, of = _sums(traffic), _last(traffic)
-        mean = curves.Line("mean", [(x, one.confidence) for x, one in zip(at, traffic, strict=True)], 0, of=of)
-        median = curves.Line("median, ms", [(x, one.milliseconds) for x, one in zip(at, traffic, strict=True)], 2, of=of)
-        drawn.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
-        drawn.append(curves.chart("Latency over time", [median], "pictures"))
-    return join(drawn)
+        mean = curves.Line("mean", [(x, block.confidence) for x, block in zip(at, traffic, strict=True)], 0, of=of)
+        median = curves.Line("median, ms", [(x, block.milliseconds) for x, block in zip(at, traffic, strict=True)], 2, of=of)
+        charts.append(curves.chart("Confidence over time", [mean], "pictures", percent=True))
+        charts.append(curves.chart("Latency over time", [median], "pictures"))
+    return join(charts)
 
 
 def _last(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> str:
-    """Of which pictures the last point of a curve is."""
+    """Return which pictures the last point of a curve covers."""
     count = blocks[-1].count
     return "of the last one" if count == 1 else f"of the last {count:,}"
 
 
 def _sums(blocks: Sequence[TrafficBlock | AccuracyBlock]) -> list[int]:
-    """How many pictures there were by the end of each block."""
-    return list(accumulate(one.count for one in blocks))
+    """Return the cumulative number of pictures at the end of each block."""
+    return list(accumulate(block.count for block in blocks))
 
 
 def how(run: str, address: str, stored: str, opened: bool) -> Markup:
-    """The commands for the run; ``address`` is that of this server, ``stored`` says what is kept of a request."""
+    """Return the commands that serve the run. ``address``: URL of this server; ``stored``: what is kept of a request."""
     server = address.rstrip("/") or "https://…"
     first = f"curl --data-binary @picture.jpg '{server}/classify?run={run}'"
     second = f"curl -H 'Content-Type: application/json' -d '{{\"label\": \"…\"}}' '{server}/classify/ID/truth'"
@@ -153,7 +153,7 @@ def how(run: str, address: str, stored: str, opened: bool) -> Markup:
     return card(fold, kind="mw-train")
 
 
-# Asks for the newest figures while the panel can be seen, and not else; goes to the pictures where new ones are wanted.
+# Polls for new figures while the panel is visible. "Train with new pictures" scrolls to the upload.
 SCRIPT = """
 element.addEventListener('click', (event) => {
   if (event.target.closest('[data-pick=train]')) {

@@ -1,4 +1,4 @@
-"""Zips of models. They are read by ``lib/archives.py``, which all capabilities share."""
+"""Helpers for zips of models, which ``lib/archives.py`` reads."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from lib.archives import Archive, is_litter
 
 
 def root_of(archive: Archive) -> str:
-    """The one folder that everything but litter is in, with its slash; "" where there is none."""
+    """Return the single top-level folder of all files, ignoring litter, with a trailing slash; "" if there is none."""
     names = [name for name in archive.members if not is_litter(name)]
     roots = {name.split("/", 1)[0] for name in names}
     return f"{roots.pop()}/" if len(roots) == 1 and all("/" in name for name in names) else ""

@@ -1,4 +1,4 @@
-"""Named arrays in one .npz file, between the processes of a conversion: any name, any dtype, no pickle."""
+"""Exchange named arrays of any dtype between the processes of a conversion, in an .npz file without pickle."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ HEAD = "head"
 
 
 def save(path: Path, arrays: Arrays) -> None:
-    """bfloat16, float8 and 4-bit go as bytes with their dtype's name; strings as numpy's fixed-width text."""
+    """Write arrays. bfloat16, float8 and 4-bit types are stored as bytes with their dtype's name, strings as fixed-width."""
     head = [[name, value.dtype.name, list(value.shape)] for name, value in arrays.items()]
     plain = {f"{k}": _plain(value) for k, value in enumerate(arrays.values())}
     np.savez(path, **plain, **{HEAD: np.array(json.dumps(head))})
 
 
 def load(path: Path) -> Arrays:
+    """Read arrays that ``save`` wrote. Pickles are rejected."""
     with np.load(path, allow_pickle=False) as archive:
         head = json.loads(str(archive[HEAD]))
         return {name: _back(archive[f"{k}"], dtype, shape) for k, (name, dtype, shape) in enumerate(head)}

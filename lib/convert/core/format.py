@@ -1,30 +1,30 @@
-"""What a format is called, what an artifact of it is on disk, who runs it, and how an upload of it is recognised."""
+"""Description of a format: its names, its files on disk, its runner, and how an upload is recognized."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
 APP = "app"  # the environment that the app itself runs in
-LAST = 100  # where a target is listed that nobody placed
+LAST = 100  # default place of a target in the list
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """How an uploaded file of a format is recognised, checked and stored.
+    """How an uploaded file of a format is recognized, checked and stored.
 
-    Functions are ``module:function`` below ``formats/``, imported when a file is there. A file is of this format when
-    one of ``magic`` (offset, bytes) stands in it, or ``matches(head, size) -> bool`` says so (``head`` is its first 512
-    bytes); a zip is when ``in_zip(names, root) -> bool`` says so. Both may raise InvalidFile for a near relative.
+    Functions are ``module:function`` below ``formats/`` and are imported on use. A file has this format if it contains one
+    of ``magic`` (offset, bytes) or if ``matches(head, size) -> bool`` is true (``head``: the first 512 bytes); a zip, if
+    ``in_zip(names, root) -> bool`` is true. Both may raise InvalidFile for a similar format that is not supported.
 
-    Then the first of these that is given decides; all raise InvalidFile:
+    The first of these that is set stores the file; all raise InvalidFile:
 
     - ``admit(name, path, beside, folder) -> (format, messages)`` stores the artifact in ``folder``;
     - ``write(path, target) -> messages`` writes a checked copy to the artifact's main file or folder;
     - ``check(path) -> messages or None``: the file is copied as it is.
 
-    ``wanted`` names it in the sentence on what may be uploaded. ``suffixes``: what a whole model is usually called, so
-    that it is not taken for the weights of a named architecture. ``beside``: other files may come with it. ``closed``:
-    why its uploads are refused unless the owner of the app allows them.
+    ``wanted``: its name in the message on what can be uploaded. ``suffixes``: usual suffixes of a whole model, so that it
+    is not taken for the weights of a named architecture. ``beside``: whether other files may accompany it. ``closed``: why
+    uploads are rejected unless the owner of the app allows them.
     """
 
     wanted: str = ""
@@ -41,14 +41,13 @@ class Upload:
 
 @dataclass(frozen=True, slots=True)
 class Format:
-    """``main`` is the main file's name in an artifact's folder; ``runner`` is ``module:Class`` below ``formats/``.
+    """A format. ``main``: name of the main file in an artifact's folder; ``runner``: ``module:Class`` below ``formats/``.
 
-    ``base`` is the format that files of a variant (fp16, int8 …) are in: a variant is a target, never a source.
-    ``upload`` is None for what nobody uploads. ``container``: tensors without a network around them.
-    ``holds_weights``: False for a name whose weights are made when it runs; its bytes are compared with nothing.
-    ``described_in_app``: its signature is read without its ``environment``, which only runs it. ``place``: where it is
-    listed among the targets, the likeliest wish first. ``emulation``: ``module:function`` below ``emulation/``, which
-    rounds a source as this lossy format does.
+    ``base``: the file format of a variant (fp16, int8 …), which is a target but never a source. ``upload``: None if it
+    cannot be uploaded. ``container``: holds tensors without a network. ``holds_weights``: False if the weights are created
+    at run time, so that its size is not compared. ``described_in_app``: its signature is read in the app, and
+    ``environment`` is only needed to run it. ``place``: position among the targets, the most likely first.
+    ``emulation``: ``module:function`` below ``emulation/`` that rounds a source as this lossy format does.
     """
 
     name: str

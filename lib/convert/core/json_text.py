@@ -1,4 +1,4 @@
-"""JSON from visitors: strict, of bounded size and depth."""
+"""Parse JSON from visitors strictly, with limits on size and depth."""
 
 from __future__ import annotations
 
@@ -12,19 +12,22 @@ MAX_BYTES, MAX_DEPTH = 64 << 20, 60
 
 
 def parse(data: bytes, what: str, most: int = MAX_BYTES) -> dict[str, Any]:
-    """The object in ``data``. Raises InvalidFile, which calls it ``what``: no JSON, a name twice, too big or deep."""
+    """Parse ``data`` as a JSON object. Raises InvalidFile for invalid JSON, duplicate names, or excessive size or depth.
+
+    ``what``: the name of the data in messages; ``most``: maximum bytes.
+    """
     if len(data) > most:
         raise InvalidFile(f"{what} has {len(data):,} bytes; at most {most:,} are read.")
     try:
-        found = json.loads(data.decode("utf-8"), object_pairs_hook=_object_without_duplicates)
+        parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_object_without_duplicates)
     except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError, numbers of 5,000 digits
-        why = str(error) if isinstance(error, _DuplicateName) else "it cannot be parsed"
-        raise InvalidFile(f"{what} is no proper JSON: {why}.") from None
-    if not isinstance(found, dict):
-        raise InvalidFile(f"{what} holds a {type(found).__name__}, not an object of names and values.")
-    if _is_deeper(found, MAX_DEPTH):
+        reason = str(error) if isinstance(error, _DuplicateName) else "it cannot be parsed"
+        raise InvalidFile(f"{what} is no proper JSON: {reason}.") from None
+    if not isinstance(parsed, dict):
+        raise InvalidFile(f"{what} holds a {type(parsed).__name__}, not an object of names and values.")
+    if _is_deeper(parsed, MAX_DEPTH):
         raise InvalidFile(f"{what} nests over {MAX_DEPTH} deep.")
-    return found
+    return parsed
 
 
 class _DuplicateName(ValueError):
@@ -32,12 +35,12 @@ class _DuplicateName(ValueError):
 
 
 def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    out: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in pairs:
-        if name in out:
+        if name in result:
             raise _DuplicateName(f"{name[:60]!r} comes twice")
-        out[name] = value
-    return out
+        result[name] = value
+    return result
 
 
 def _is_deeper(found: Any, levels: int) -> bool:
@@ -47,7 +50,7 @@ def _is_deeper(found: Any, levels: int) -> bool:
 
 
 def objects(found: Any) -> Iterator[dict[str, Any]]:
-    """Every object in it, itself first."""
+    """Yield all objects in a JSON value, itself first."""
     if isinstance(found, dict):
         yield found
     for value in found.values() if isinstance(found, dict) else found if isinstance(found, list) else ():

@@ -1,4 +1,4 @@
-"""An option of a conversion, as the page and the API offer it."""
+"""Description of a conversion option, shared by the page and the API."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Option:
-    """``kind``: bool, int, choice, text, file. ``low`` and ``high`` bound an int; ``choices`` are a choice's."""
+    """An option. ``kind``: bool, int, choice, text or file. ``low``, ``high``: inclusive range of an int."""
 
     name: str
     title: str

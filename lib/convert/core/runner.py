@@ -1,8 +1,7 @@
-"""Runners: one module a format, same verbs. ``load`` finds the one for an artifact.
+"""Interface of runners. Each format has one in its own module; ``load`` finds the one for an artifact.
 
-A runner is made from an artifact's folder (that is loading) and has ``signature()``, ``run(inputs)`` and
-``close()``. It imports its framework inside its methods or at its module's top; nothing imports a runner's
-module but ``load``, in the child process and the environment that can.
+A runner loads an artifact's folder and has ``signature()``, ``run(inputs)`` and ``close()``. Its module may import its
+framework, because only ``load`` imports it, in a child process of the right environment.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ Arrays = dict[str, np.ndarray]
 
 
 class Runner(Protocol):
-    """``__init__`` loads the artifact; raises InvalidFile for one that is damaged or of another format."""
+    """Runs an artifact. ``__init__`` loads it and raises InvalidFile if it is damaged or has another format."""
 
     def __init__(self, folder: Path) -> None: ...
 
     def signature(self) -> Signature: ...
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Every output by name. Raises JobFailed where the framework refuses these inputs."""
+        """Return all outputs by name. Raises JobFailed if the framework rejects the inputs."""
         ...
 
     def close(self) -> None: ...
@@ -35,17 +34,17 @@ class Runner(Protocol):
 
 @runtime_checkable
 class CoverageChecked(Protocol):
-    """A runner that can tell which parts of its model a list of inputs does not test."""
+    """A runner that can report which parts of its model are not covered by a list of inputs."""
 
     def blind_spots(self, cases: list[Arrays]) -> list[str]: ...
 
 
 @runtime_checkable
 class Checked(Protocol):
-    """A runner that can tell whether its model is sound before it is run, and which outputs depend on no input."""
+    """A runner that can validate its model before a run and list the outputs that depend on no input."""
 
     def check(self) -> None:
-        """Raises InvalidFile for a fault of the model."""
+        """Raise InvalidFile if the model is invalid."""
         ...
 
     def constants(self) -> list[str]: ...
@@ -53,27 +52,27 @@ class Checked(Protocol):
 
 @runtime_checkable
 class Hinting(Protocol):
-    """A runner that knows something of how pictures become its model's input (``lib/model_inputs/hints.py``)."""
+    """A runner that has hints on the preprocessing of pictures for its model (``lib/model_inputs/hints.py``)."""
 
     def hints(self) -> dict[str, object]: ...
 
 
 @runtime_checkable
 class Referenced(Protocol):
-    """A runner with a second, slow and independent implementation."""
+    """A runner with a second, independent and slow implementation."""
 
     def run_reference(self, inputs: Arrays) -> Arrays: ...
 
 
 def run(runner: Runner, inputs: Arrays, seconds: float) -> Arrays:
-    """``runner.run`` with a time limit. Raises LimitExceeded.
+    """Call ``runner.run`` with a time limit in seconds. Raises LimitExceeded.
 
-    Python code is interrupted; a runtime of native code stops only where its runner can make it (``seconds``).
+    Python code is interrupted. Native code only stops if its runner supports it with an attribute ``seconds``.
     """
     if hasattr(runner, "seconds"):
         runner.seconds = seconds
     try:
-        with at_most(seconds + 5):  # a runner that stops by itself does so first
+        with at_most(seconds + 5):  # runners with their own limit stop first
             return runner.run(inputs)
     except TooSlow:
         raise LimitExceeded("time of one run", f"{seconds:g} s") from None

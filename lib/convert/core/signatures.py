@@ -1,6 +1,6 @@
-"""The chosen signature of a model with several: a note beside the model, which its runner and its edges read.
+"""The chosen signature of a model with several, stored in a note next to the model for its runner and edges.
 
-Without a note, a runner has the inputs and outputs of all signatures, called ``signature/name``. Knows no format.
+Without a note, a runner has the inputs and outputs of all signatures, named ``signature/name``. Independent of formats.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ OPTION = Option(name="signature", title="Signature, where the model has several"
 
 @dataclass(slots=True)
 class SignatureChoice:
-    """``messages`` and ``lost`` are for an edge's answer: the signatures left out, by the visitor's choice or by default."""
+    """A chosen signature. ``messages``: signatures left out by the visitor's choice; ``lost``: those left out by default."""
 
     key: str
     messages: list[str] = field(default_factory=list)
@@ -33,20 +33,20 @@ class SignatureChoice:
 
 
 def choose(folder: Path, key: str) -> None:
-    """From now on only this signature of the artifact is described, run and converted, by its plain names."""
+    """Choose the signature of an artifact that is described, run and converted from now on, with unprefixed names."""
     (folder / NOTE).write_text(json.dumps({"signature": key}))
 
 
 def chosen(folder: Path) -> str:
-    """The signature that ``choose`` named; "" for all."""
+    """Return the signature set by ``choose``, or "" for all."""
     path = folder / NOTE
     return str(json.loads(path.read_text())["signature"]) if path.is_file() else ""
 
 
 def pick(folder: Path, given: str, keys: list[str]) -> SignatureChoice:
-    """The signature to convert, for a format that holds only one. ``given``: the visitor's choice, or "".
+    """Pick the signature to convert to a format that holds only one. ``given``: the visitor's choice, or "".
 
-    The default is ``serving_default``, else the first signature; then the others are lost. The choice is noted in
+    The default is ``serving_default``, else the first signature; the others are then lost. The choice is stored in
     ``folder``, so that the proof uses the same one. Raises InvalidValue for an unknown signature.
     """
     if given and given not in keys:

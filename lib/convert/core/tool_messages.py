@@ -1,4 +1,4 @@
-"""Errors of tools and runtimes as one line for a visitor, without stack traces, paths or Python internals."""
+"""Turn errors of tools and runtimes into one line for a visitor, without stack traces, paths or Python internals."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from lib.onnx_model.words import clean
 
 LONGEST = 300  # characters
 COLOURS = re.compile(r"\x1b\[[0-9;]{0,20}[A-Za-z]")
-# what a bug in a tool raises: its text speaks of the tool's own variables
+# raised by bugs in a tool: the message is about the tool's own variables
 INTERNAL = (AttributeError, KeyError, IndexError, NameError, AssertionError, UnboundLocalError, RecursionError, ImportError)
 
 
-# texts of Python and numpy about a tool's own variables, whatever the error's type
+# messages of Python and numpy about a tool's own variables, for any type of error
 OWN_VARIABLES = re.compile(
     r"truth value of|has no attribute|NoneType|not subscriptable|unhashable type|positional argument|keyword argument"
     r"|index out of range|values to unpack|not iterable|could not be broadcast"
@@ -21,7 +21,7 @@ OWN_VARIABLES = re.compile(
 
 
 def sanitize_message(error: BaseException) -> str:
-    """The error as one line, without paths of this machine, terminal colours or attributes of Python objects."""
+    """Return the error as one line, without local paths, terminal colours or Python internals."""
     if isinstance(error, WorkbenchError):
         text = clean(COLOURS.sub("", error.message))
     elif isinstance(error, INTERNAL) or OWN_VARIABLES.search(str(error)[:2000]):

@@ -1,4 +1,4 @@
-"""numpy arrays as torch tensors and back, with the dtypes of ml_dtypes (bfloat16, float8)."""
+"""Convert numpy arrays to torch tensors and back, including the dtypes of ml_dtypes (bfloat16, float8)."""
 
 from __future__ import annotations
 
@@ -18,12 +18,13 @@ NAMES = {v: k for k, v in TORCH.items()}
 
 
 def numpy_dtype(dtype: torch.dtype) -> np.dtype:
+    """Return the numpy or ml_dtypes dtype of a torch dtype."""
     name = NAMES[dtype]
     return np.dtype(getattr(ml_dtypes, name, None) or name)
 
 
 def from_numpy(array: np.ndarray) -> torch.Tensor:
-    """A copy, also of the dtypes that numpy does not have by itself. Raises KeyError for those torch lacks."""
+    """Copy an array to a tensor, including ml_dtypes. Raises KeyError for a dtype that torch lacks."""
     dtype = TORCH[array.dtype.name]
     array = np.array(array, copy=True, order="C")
     if array.dtype.isbuiltin == 2:
@@ -33,6 +34,7 @@ def from_numpy(array: np.ndarray) -> torch.Tensor:
 
 
 def to_numpy(tensor: torch.Tensor) -> np.ndarray:
+    """Convert a tensor to an array, including ml_dtypes. Shares memory where possible."""
     tensor = tensor.detach().contiguous()
     if tensor.dtype in (torch.bfloat16, *(TORCH[n] for n in TORCH if n.startswith("float8"))):
         bits = torch.uint8 if tensor.element_size() == 1 else torch.int16

@@ -1,4 +1,4 @@
-"""Checks a transformers ``config.json``: a description of a built-in architecture and nothing that loads anything else."""
+"""Check a transformers ``config.json``: it may only describe a built-in architecture and must not load anything else."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from lib.errors import InvalidFile
 MAX_BYTES = 4 << 20
 MODEL_TYPE = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,63}")
 CLASS = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,127}")
-# what makes transformers fetch other code, or other weights than those that were checked
+# keys that make transformers load other code, or other weights than the checked ones
 LOADING = (
     *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
     *("experts_implementation", "_experts_implementation", "_experts_implementation_internal"),
     *("use_kernels", "kernel_config", "transformers_weights", "adapter_path", "peft_config"),
 )
-# and where the model came from: of no use here
+# the above, and the origin of the model, which is not needed
 DROPPED = ("_name_or_path", "name_or_path", "_commit_hash", *LOADING)
 REFUSED = {
     "auto_map": "It names Python code that comes with the model, which is never run.",
@@ -31,42 +31,42 @@ REFUSED = {
 
 
 def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, Any]:
-    """A copy without what is dropped. Raises InvalidFile."""
+    """Check a config and remove the ``DROPPED`` keys in place. Returns the config. Raises InvalidFile."""
     kind = found.get("model_type")
     if not isinstance(kind, str) or not MODEL_TYPE.fullmatch(kind) or ".." in kind:
         raise InvalidFile(
             f"{what} has the model_type {str(kind)[:80]!r}; the plain name of an architecture is needed, as 'bert'."
         )
-    for one in json_text.objects(found):
+    for section in json_text.objects(found):
         for key in DROPPED:
-            one.pop(key, None)
-        for key, why in REFUSED.items():
-            if one.get(key):
-                raise InvalidFile(f"{what} has {key!r}. {why}")
-        nested = one.get("model_type")
+            section.pop(key, None)
+        for key, reason in REFUSED.items():
+            if section.get(key):
+                raise InvalidFile(f"{what} has {key!r}. {reason}")
+        nested = section.get("model_type")
         if nested is not None and (not isinstance(nested, str) or not (nested == "" or MODEL_TYPE.fullmatch(nested))):
             raise InvalidFile(f"{what} has a part with the model_type {str(nested)[:80]!r}; the plain name is needed.")
-        classes = one.get("architectures")
+        classes = section.get("architectures")
         if classes is not None and not (
             isinstance(classes, list) and all(isinstance(c, str) and CLASS.fullmatch(c) for c in classes)
         ):
             raise InvalidFile(f"{what} has the architectures {str(classes)[:80]!r}; names of classes are needed.")
-        backbone = one.get("backbone")
+        backbone = section.get("backbone")
         if isinstance(backbone, str) and not MODEL_TYPE.fullmatch(backbone):
             raise InvalidFile(f"{what} has the backbone {backbone[:80]!r}, which would be loaded from elsewhere.")
-        if one.get("use_pretrained_backbone"):
+        if section.get("use_pretrained_backbone"):
             raise InvalidFile(
                 f"{what} asks for a pretrained backbone, which would be loaded from elsewhere; set it to false."
             )
-        for key, value in one.items():
+        for key, value in section.items():
             if isinstance(value, str) and value.startswith(("/", "\\", "~", "../", "./", "file:", "http:", "https:", "hf:")):
                 raise InvalidFile(f"{what} has a path or address under {key[:60]!r}: {value[:60]!r}; take it out.")
     return found
 
 
 def write_checked(path: Path, target: Path) -> None:
-    """Writes the checked copy to ``target``."""
+    """Write a checked copy of the config to ``target``. Raises InvalidFile."""
     if path.stat().st_size > MAX_BYTES:
         raise InvalidFile(f"config.json has {path.stat().st_size:,} bytes; at most {MAX_BYTES:,} are read.")
-    found = check_config(json_text.parse(path.read_bytes(), "config.json"))
-    target.write_text(json.dumps(found, indent=1))
+    config = check_config(json_text.parse(path.read_bytes(), "config.json"))
+    target.write_text(json.dumps(config, indent=1))

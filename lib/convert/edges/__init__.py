@@ -1,21 +1,25 @@
-"""The registry of edges: a file in this folder with a decorated function is a conversion.
+"""The registry of edges: every module in this folder with a decorated function is a conversion.
 
-An edge takes an artifact's folder and writes the next artifact into another folder. Modules here import
-frameworks only inside their functions: the app's own process reads the table and loads nothing.
+An edge reads one artifact's folder and writes the next artifact to another folder. Modules here import frameworks only
+inside their functions, so that the app's own process can read the table without loading any.
 
-Beside its own options an edge is given ``sizes`` (of dynamic dimensions, by the names of the route's source: where it
-must fix one, it takes that), ``case_sizes`` (the largest of each that the proof will try: where it must bound one, it
-takes no less), ``samples`` (a folder of real inputs, ``lib/model_inputs/stored.py``, under the names of its own source;
-None where there are none) and ``min_agreement`` (0 to 1). It may answer a dict with:
+Besides its own options, an edge receives
 
-- ``messages``: what a visitor should know;
-- ``inputs``, ``outputs``: old name -> new name, where it renames;
-- ``fixed``, ``limits``: dynamic dimension -> the size it has now, or may have at most;
-- ``blind_spots``: what the proof's inputs cannot show; ``lost``: what the tool is known to lose. Either keeps the
-  verdict from being ``proven``;
-- ``unchanged``: a sentence, where the conversion changed nothing that its name promises: it is refused with it;
-- ``precision``, ``tool``: where they are not those of the table;
-- ``chosen``: how it was quantised, ``layers``: what each layer costs.
+- ``sizes``: sizes of dynamic dimensions, by the names of the route's source, for dimensions that it must fix
+- ``case_sizes``: the largest size of each that the proof will try; a bound must not be smaller
+- ``samples``: a folder of real inputs (``lib/model_inputs/stored.py``) under the names of its own source, or None
+- ``min_agreement``: share of top classes to keep, 0 to 1
+
+and may return a dict with
+
+- ``messages``: sentences for the user
+- ``inputs``, ``outputs``: old name -> new name, for renamed ones
+- ``fixed``, ``limits``: dynamic dimension -> its fixed size, or its upper bound
+- ``blind_spots``: what the proof's inputs cannot test; ``lost``: what the tool is known to lose. Either prevents the
+  verdict ``proven``
+- ``unchanged``: why the conversion changed nothing that its name promises; the job then fails with this sentence
+- ``precision``, ``tool``: if they differ from the table's
+- ``chosen``: how the model was quantised; ``layers``: what each layer costs
 """
 
 from __future__ import annotations
@@ -39,10 +43,10 @@ Run = Callable[[Progress, Path, Path, dict[str, Any]], dict[str, Any] | None]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Edge:
-    """``seconds`` and ``error`` (largest difference / output range) are what a small model usually takes and makes.
+    """A conversion. ``seconds`` and ``error`` (largest difference / output range) are typical of a small model.
 
-    ``needs`` are modules that must be importable in the app's own environment; an edge with another
-    ``environment`` runs in that one instead.
+    ``needs``: modules that must be importable in the app's own environment; an edge with another ``environment`` runs
+    there instead.
     """
 
     source: str
@@ -55,10 +59,10 @@ class Edge:
     environment: str = APP
     needs: tuple[str, ...] = ()
     options: tuple[Option, ...] = ()
-    note: str = ""  # for the visitor: what this edge does to the model (fixes the batch, …)
+    note: str = ""  # for the user: what this edge does to the model (fixes the batch, …)
 
     def missing(self) -> str:
-        """Why this edge cannot run in this installation, and what would help; "" when it can."""
+        """Returns why this edge cannot run in this installation and how to fix that; "" if it can."""
         if self.environment != APP:
             from lib.convert import environments
 
@@ -71,7 +75,7 @@ _EDGES: dict[tuple[str, str], Edge] = {}
 
 
 def edge(source: str, target: str, **given: Any) -> Callable[[Run], Run]:
-    """Registers the decorated function as the edge from ``source`` to ``target``. Raises ValueError for a second one."""
+    """Registers the decorated function as the edge from ``source`` to ``target``. Raises ValueError for a duplicate."""
     for name in (source, target):
         find(name)
     if given["precision"] not in PRECISIONS:
@@ -89,7 +93,7 @@ def edge(source: str, target: str, **given: Any) -> Callable[[Run], Run]:
 
 @cache
 def edges() -> dict[tuple[str, str], Edge]:
-    """Every edge by (source, target)."""
-    for found in pkgutil.iter_modules(__path__, f"{__name__}."):
-        importlib.import_module(found.name)
+    """Returns every edge by (source, target)."""
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
     return dict(_EDGES)

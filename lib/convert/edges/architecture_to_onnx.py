@@ -1,4 +1,4 @@
-"""PyTorch architecture to ONNX, by torch's dynamo exporter; detection models by its older one."""
+"""Converts a PyTorch architecture to ONNX with torch's dynamo exporter; detection models with the TorchScript one."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) 
     progress("Exporting", 0.3)
     exported = torch_export.export(flat, signature, dynamic=options["dynamic"])
     progress("Writing ONNX", 0.6)
-    said = torch_export.to_onnx(exported.program, signature, path, options["opset"])
-    return {"messages": exported.messages + said, "fixed": exported.fixed}
+    export_messages = torch_export.to_onnx(exported.program, signature, path, options["opset"])
+    return {"messages": exported.messages + export_messages, "fixed": exported.fixed}

@@ -1,4 +1,4 @@
-"""PyTorch architecture to an exported program (``.pt2``), with the names of inputs and outputs inside."""
+"""Exports a PyTorch architecture as a program (``.pt2``) that keeps the names of its inputs and outputs."""
 
 from __future__ import annotations
 
@@ -31,5 +31,5 @@ def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) 
     exported = torch_export.export(flat, signature, dynamic=options["dynamic"])
     pt2_files.save(exported.program, target, signature)
     limits = pt2_files.limits_of(exported.program, signature)
-    said = exported.messages + [f"The program takes {s} up to {n}." for s, n in limits.items()]
-    return {"messages": said, "fixed": exported.fixed, "limits": limits}
+    messages = exported.messages + [f"The program takes {s} up to {n}." for s, n in limits.items()]
+    return {"messages": messages, "fixed": exported.fixed, "limits": limits}

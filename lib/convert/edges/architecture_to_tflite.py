@@ -1,4 +1,4 @@
-"""A PyTorch architecture to TensorFlow Lite, by LiteRT Torch."""
+"""Converts a PyTorch architecture to TensorFlow Lite with LiteRT Torch."""
 
 from __future__ import annotations
 

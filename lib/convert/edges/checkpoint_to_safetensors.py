@@ -1,4 +1,4 @@
-"""A PyTorch checkpoint (pickle) as safetensors. Reads tensors only: no object of the pickle is made."""
+"""Converts a PyTorch checkpoint (pickle) to safetensors. Reads tensors only and never instantiates other objects."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def convert(progress: Callable[..., None], source: Path, target: Path, options: 
     progress("Writing safetensors", 0.5)
     plain = {n: t.contiguous().clone() if n in shared or not t.is_contiguous() else t for n, t in tensors.items()}
     for name, tensor in plain.items():
-        to_numpy(name, tensor)  # refuses dtypes that could not be compared
+        to_numpy(name, tensor)  # raises for dtypes that could not be compared
     try:
         save_file(plain, target / SAFETENSORS, metadata={"format": "pt"})
     except (ValueError, KeyError, RuntimeError) as error:

@@ -1,4 +1,4 @@
-"""One network of a diffusers pipeline, such as ``diffusers:tiny-scenes/unet``, as one ONNX file."""
+"""Exports one network of a diffusers pipeline, such as ``diffusers:tiny-scenes/unet``, as one ONNX file."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ TOKENS = 77  # the length of a prompt in Stable Diffusion
     note="float32; the batch stays dynamic, the picture's size is the one it was trained on.",
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """``model.onnx``. Raises InvalidValue for a whole pipeline, which has a target of its own."""
+    """Writes ``model.onnx``. Raises InvalidValue for a whole pipeline, which has its own target."""
     from lib.convert.formats.diffusers.components import FOLDER, components, load_components
     from lib.convert.tools.diffusers_export import export
 
-    found, index = components(source / FOLDER)
-    if index or len(found) != 1:
+    networks, index = components(source / FOLDER)
+    if index or len(networks) != 1:
         raise InvalidValue(
             "target", "onnx", "diffusers-onnx for a whole pipeline; onnx for one network of it, such as .../unet"
         )

@@ -1,4 +1,4 @@
-"""A diffusers pipeline as one file in the original layout of Stable Diffusion 1, 2 or XL."""
+"""Packs a diffusers pipeline into one file in the original layout of Stable Diffusion 1, 2 or XL."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from lib.convert.edges import edge
     note="Configurations and tokenizer go into the file's metadata, so the way back is exact.",
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """``model.safetensors``. The result's ``precision`` is fp16 where float16 rounded a weight.
+    """Writes ``model.safetensors``. Returns the ``precision`` fp16 if float16 rounded a weight.
 
-    Raises JobFailed where the file, read back, is not what it was made of.
+    Raises JobFailed if the file, read back, differs from the pipeline.
     """
     import torch
     from safetensors.torch import save_file

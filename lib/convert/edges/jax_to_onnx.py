@@ -1,4 +1,4 @@
-"""JAX example -> ONNX by jax2onnx, with a dynamic batch."""
+"""Converts a JAX example to ONNX with jax2onnx, with a dynamic batch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ from lib.convert.edges import Progress, edge
     note="One of the examples here. For a function of your own, export it with jax2onnx and upload the ONNX file.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any] | None:
-    """Raises InvalidFile or InvalidValue for no such example, JobFailed where jax2onnx refuses."""
+    """Raises InvalidFile or InvalidValue for an unknown example, JobFailed if jax2onnx fails."""
     from lib.convert.formats.jax.runner import example
 
-    found = example(source)
+    jax_example = example(source)
     progress("Starting JAX", 0.1)
     from jax2onnx import to_onnx
 
@@ -33,13 +33,13 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Tracing and converting", 0.4)
     try:
         model = to_onnx(
-            found.function,
-            inputs=[found.shape],
-            model_name=found.input,
-            input_names=[found.input],
-            output_names=[found.output],
+            jax_example.function,
+            inputs=[jax_example.shape],
+            model_name=jax_example.input,
+            input_names=[jax_example.input],
+            output_names=[jax_example.output],
         )
-    except Exception as error:  # of jax and of the converter's plugins
+    except Exception as error:  # jax's and those of the converter's plugins
         raise JobFailed(f"jax2onnx refused: {sanitize_message(error)}") from None
     progress("Saving", 0.9)
     onnx_files.loads(onnx_files.write(model, target))

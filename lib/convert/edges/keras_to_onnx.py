@@ -1,4 +1,4 @@
-"""Keras 3 to ONNX on Keras' torch backend, by torch's dynamo exporter: no TensorFlow is needed."""
+"""Converts Keras 3 to ONNX with Keras' torch backend and torch's dynamo exporter, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from lib.convert.edges import Progress, edge
     note="Pictures stay channels-last, as Keras has them. Free dimensions stay free where the exporter can keep them.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """A model that computes in float16 is judged at that. Raises JobFailed where the exporter gives up."""
+    """Returns the ``precision`` fp16 for a model that computes in float16. Raises JobFailed if the exporter fails."""
     from lib.convert.formats.keras import models as keras_models
     from lib.convert.formats.keras import padding as keras_padding
     from lib.convert.formats.onnx import files as onnx_files
@@ -39,22 +39,27 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Loading the model", 0.1)
     model = keras_models.load(source, "torch")
     signature = keras_models.signature(model)
-    said: list[str] = []
-    for free, share in ((True, 0.2), (False, 0.6)):
+    retry_messages: list[str] = []
+    for dynamic, share in ((True, 0.2), (False, 0.6)):
         progress("Exporting", share)
         try:
             with keras_padding.computed():
                 exported = torch_export.export(
-                    keras_models.module(model), signature, dynamic=free, sizes=options.get("sizes")
+                    keras_models.module(model), signature, dynamic=dynamic, sizes=options.get("sizes")
                 )
                 progress("Writing ONNX", share + 0.3)
-                wrote = torch_export.to_onnx(exported.program, signature, target / onnx_files.NAME, options["opset"])
+                export_messages = torch_export.to_onnx(
+                    exported.program, signature, target / onnx_files.NAME, options["opset"]
+                )
             onnx_files.check(target / onnx_files.NAME)
             break
         except JobFailed as error:
-            if not free or not signature.symbols():
+            if not dynamic or not signature.symbols():
                 raise
-            said.append(f"Exported with every size fixed, because with free ones: {error.message}")
-    half, told = keras_models.half(model)
-    answer: dict[str, Any] = {"messages": said + exported.messages + wrote + told, "fixed": exported.fixed}
-    return answer | ({"precision": "fp16"} if half else {})
+            retry_messages.append(f"Exported with every size fixed, because with free ones: {error.message}")
+    is_half, half_messages = keras_models.half(model)
+    answer: dict[str, Any] = {
+        "messages": retry_messages + exported.messages + export_messages + half_messages,
+        "fixed": exported.fixed,
+    }
+    return answer | ({"precision": "fp16"} if is_half else {})

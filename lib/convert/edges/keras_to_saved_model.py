@@ -1,4 +1,4 @@
-"""Keras 3 to a TensorFlow SavedModel, on Keras' TensorFlow backend; the serving signature has Keras' names."""
+"""Converts Keras 3 to a TensorFlow SavedModel with Keras' TensorFlow backend; the serving signature has Keras' names."""
 
 from __future__ import annotations
 
@@ -34,24 +34,24 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     def serve(*given: Any) -> dict[str, Any]:
         return dict(zip(outputs, keras_models.call(model, list(given)), strict=True))
 
-    wanted = [
+    input_signature = [
         tf.TensorSpec([d if isinstance(d, int) else None for d in v.shape], v.dtype, name=name)
         for v, name in zip(signature.inputs, inputs, strict=True)
     ]
     module = tf.Module()
-    module.model = model  # so that its variables are saved
+    module.model = model  # tracked, so that its variables are saved
     progress("Tracing and writing", 0.5)
-    function = tf.function(serve, input_signature=wanted)
+    function = tf.function(serve, input_signature=input_signature)
     tf.saved_model.save(module, str(target / FOLDER), signatures={DEFAULT: function})
-    half, told = keras_models.half(model)
-    return ({"precision": "fp16"} if half else {}) | {
-        "messages": told,
+    is_half, messages = keras_models.half(model)
+    return ({"precision": "fp16"} if is_half else {}) | {
+        "messages": messages,
         "inputs": dict(zip([v.name for v in signature.inputs], inputs, strict=True)),
         "outputs": dict(zip([v.name for v in signature.outputs], outputs, strict=True)),
     }
 
 
 def _plain(names: list[str], word: str) -> list[str]:
-    """Names that TensorFlow takes as they are; numbered ones where it would change them."""
+    """Returns the names if TensorFlow keeps them unchanged, else numbered ones."""
     good = all(n.isidentifier() and n.isascii() for n in names) and len({n.lower() for n in names}) == len(names)
     return names if good else [f"{word}_{k}" for k in range(len(names))]

@@ -1,4 +1,4 @@
-"""Keras 3 on its torch backend to TensorFlow Lite, by LiteRT Torch: no TensorFlow."""
+"""Converts Keras 3 to TensorFlow Lite with its torch backend and LiteRT Torch, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -27,6 +27,6 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     module, signature = keras_models.module(model), keras_models.signature(model)
     progress("Converting with LiteRT Torch", 0.3)
     answer = litert_tool.write(module, signature, target, options.get("sizes"))
-    half, told = keras_models.half(model)
-    answer["messages"] += told
-    return answer | ({"precision": "fp16"} if half else {})
+    is_half, half_messages = keras_models.half(model)
+    answer["messages"] += half_messages
+    return answer | ({"precision": "fp16"} if is_half else {})

@@ -1,4 +1,4 @@
-"""ONNX -> ONNX with float16 weights and arithmetic (onnxruntime.transformers.float16)."""
+"""Converts ONNX to float16 weights and arithmetic (onnxruntime.transformers.float16)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from lib.convert.core.option import Option
 from lib.convert.edges import Progress, edge
 
-QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer", "DynamicQuantize")  # parts of operators' names
+QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer", "DynamicQuantize")  # parts of operator names
 
 
 @edge(
@@ -23,7 +23,7 @@ QUANTISED = ("QuantizeLinear", "DequantizeLinear", "QLinear", "Integer", "Dynami
     note="Half the size. On a CPU often slower: most kernels compute in float32 there.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises InvalidFile for a bad or quantised source, JobFailed where the tool refuses or its model does not load."""
+    """Raises InvalidFile for a bad or quantised source, JobFailed if the tool fails or its model does not load."""
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.formats.onnx import float64 as onnx_float64
     from lib.convert.formats.onnx import fold as onnx_fold
@@ -36,9 +36,9 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Reading the model", 0.1)
     model = onnx_files.tidied(source)
     metadata = onnx_metadata.of(model)
-    if found := sorted(k for k in onnx_files.operators(model) if any(part in k for part in QUANTISED)):
+    if quantised := sorted(k for k in onnx_files.operators(model) if any(part in k for part in QUANTISED)):
         raise InvalidFile(
-            f"The model is quantised already (it has {', '.join(found[:4])}): float16 would change next to nothing. "
+            f"The model is quantised already (it has {', '.join(quantised[:4])}): float16 would change next to nothing. "
             "Convert the model from before its quantisation."
         )
     messages = onnx_tidy.weights_are_no_inputs(model)
@@ -60,7 +60,9 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     onnx_files.loads(path)
     if onnx_float16.floats(small) >= floats:
         return {"unchanged": onnx_float16.unchanged(small)}
-    cut, said = onnx_lost.messages_about(losses, onnx_lost.rounded(small))
-    kept = sum(t.data_type == 1 for t in small.graph.initializer)
-    messages += said + ([f"{kept} weights stay float32: their operators have no float16 form."] if kept else [])
+    cut, loss_messages = onnx_lost.messages_about(losses, onnx_lost.rounded(small))
+    float_count = sum(t.data_type == 1 for t in small.graph.initializer)
+    messages += loss_messages + (
+        [f"{float_count} weights stay float32: their operators have no float16 form."] if float_count else []
+    )
     return {"blind_spots": blind_spots, "lost": lost + cut, "messages": messages}

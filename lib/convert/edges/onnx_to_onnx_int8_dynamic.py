@@ -1,4 +1,4 @@
-"""ONNX -> ONNX with int8 weights; activations are quantised as they come, so no ranges need to be measured."""
+"""Quantises ONNX to int8 weights; activations are quantised at run time, so their ranges need no calibration."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from lib.convert.core.option import Option
 from lib.convert.edges import Progress, edge
 
-MADE_UP = 32  # inputs that layers are measured on where no samples are given
+MADE_UP = 32  # inputs to measure layers on if there are no samples
 
 
 @edge(
@@ -23,9 +23,9 @@ MADE_UP = 32  # inputs that layers are measured on where no samples are given
     note="A quarter of the size. Good for transformers and linear layers; for pictures take the calibrated one.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Layers stay float32 where that is needed to keep ``min_agreement`` of the top classes.
+    """Leaves layers in float32 as needed to keep ``min_agreement`` of the top classes.
 
-    Raises InvalidFile for a bad source or samples, JobFailed where the tool refuses or its model does not load.
+    Raises InvalidFile for a bad source or samples, JobFailed if the tool fails or its model does not load.
     """
     import tempfile
 
@@ -47,8 +47,10 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         if not dynamic.layers:
             return {"unchanged": onnx_quantise.NOTHING}
         progress("Quantising", 0.3)
-        given = calibration.gathered(signature(opened), {"random_samples": MADE_UP} | options)
-        chosen = search(dynamic, given.rows, floor, lambda share: progress("Choosing layers", 0.3 + 0.6 * share))
+        calibration_inputs = calibration.gathered(signature(opened), {"random_samples": MADE_UP} | options)
+        chosen = search(
+            dynamic, calibration_inputs.rows, floor, lambda share: progress("Choosing layers", 0.3 + 0.6 * share)
+        )
         progress("Saving", 0.92)
         counts = onnx_quantise.finish(dynamic.quantised(chosen.method, chosen.floats), target)
     if not counts:

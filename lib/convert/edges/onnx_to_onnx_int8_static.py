@@ -1,4 +1,4 @@
-"""ONNX -> ONNX with int8 weights and activations, whose ranges are measured on samples (QDQ)."""
+"""Quantises ONNX to int8 weights and activations (QDQ), with ranges calibrated on samples."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ WEIGHTS = ("automatic", "int8", "int8 of 7 bits", "uint8")  # lib/convert/tools/
     note="A quarter of the size and faster on pictures. Send samples: ranges from made-up inputs need not fit real ones.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """The best way to take ranges is chosen, and layers stay float32, so that ``min_agreement`` of the calibration's top
-    classes stay. Raises InvalidFile for a bad source or samples, JobFailed where the tool refuses."""
+    """Chooses the calibration method and the layers that stay float32, to keep ``min_agreement`` of the top classes.
+
+    Raises InvalidFile for a bad source or samples, JobFailed if the tool fails.
+    """
     import tempfile
 
     from lib.convert.formats.onnx import files as onnx_files
@@ -46,29 +48,31 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         if already := onnx_quantise.already(onnx_files.opened(source).proto):
             return {"unchanged": onnx_quantise.ALREADY.format(already)}
         path, messages = onnx_quantise.prepare(source, Path(folder))
-        given = calibration.gathered(described, options)
-        weights, said = saturation.weights(options["weights"])
+        calibration_inputs = calibration.gathered(described, options)
+        weights, weight_messages = saturation.weights(options["weights"])
         progress("Measuring ranges", 0.1)
         static = onnx_static.Static(
             path,
-            given.rows,
+            calibration_inputs.rows,
             lambda share: progress("Measuring ranges", 0.1 + 0.3 * share),
             per_channel=options["per_channel"],
             weights=weights,
         )
         if not static.layers:
             return {"unchanged": onnx_quantise.NOTHING}
-        chosen = search(static, given.rows, floor, lambda s: progress("Choosing ranges and layers", 0.4 + 0.5 * s))
+        chosen = search(
+            static, calibration_inputs.rows, floor, lambda s: progress("Choosing ranges and layers", 0.4 + 0.5 * s)
+        )
         progress("Saving", 0.92)
         counts = onnx_quantise.finish(static.quantised(chosen.method, chosen.floats), target)
     if not counts:
         return {"unchanged": onnx_quantise.NOTHING}
     return {
         "messages": [
-            *answer.ranges(given.message, len(given.rows), static.seen),
+            *answer.ranges(calibration_inputs.message, len(calibration_inputs.rows), static.seen),
             *messages,
             *answer.messages(static.layers, chosen, floor),
-            *said,
+            *weight_messages,
             counts,
         ],
         "layers": answer.layers(static.layers, chosen),

@@ -1,4 +1,4 @@
-"""ONNX -> the same model at another opset of ai.onnx, up or down."""
+"""Converts an ONNX model to a newer or older opset of ai.onnx."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from lib.convert.core.option import Option
 from lib.convert.edges import Progress, edge
 
-OPSETS = tuple(str(n) for n in range(7, 29))  # onnxruntime says at run time whether it knows the newest
+OPSETS = tuple(str(n) for n in range(7, 29))  # the newest that onnxruntime supports is known only at run time
 
 
 @edge(
@@ -23,7 +23,7 @@ OPSETS = tuple(str(n) for n in range(7, 29))  # onnxruntime says at run time whe
     note="For runtimes that want another opset. Own functions of the model are inlined.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises InvalidFile for a bad source, InvalidValue for an opset nobody here can run, JobFailed where one is no way."""
+    """Raises InvalidFile for a bad source, InvalidValue for an unsupported opset, JobFailed if no conversion exists."""
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.formats.onnx import metadata as onnx_metadata
     from lib.convert.formats.onnx.opset import convert as opset
@@ -31,23 +31,27 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     from lib.onnx_model.functions import all_nodes
     from lib.onnx_model.runtime import supported
 
-    wanted, newest = int(options["opset"]), supported()["opset"]
-    if wanted > newest:
-        raise InvalidValue("opset", wanted, f"7 to {newest}, the newest that the installed onnxruntime runs")
+    target_opset, newest = int(options["opset"]), supported()["opset"]
+    if target_opset > newest:
+        raise InvalidValue("opset", target_opset, f"7 to {newest}, the newest that the installed onnxruntime runs")
     progress("Reading the model", 0.1)
-    found = onnx_files.opset(onnx_files.opened(source).proto)
+    source_opset = onnx_files.opset(onnx_files.opened(source).proto)
     model = onnx_files.tidied(source)
     if all(node.domain for node in all_nodes(model.graph.node)):
         raise InvalidFile("The model uses no operators of ai.onnx, so it has no opset to change.")
     before, metadata = onnx_files.operators(model), onnx_metadata.of(model)
-    progress(f"From opset {found} to {wanted}", 0.4)
-    model = opset.convert(model, wanted)
+    progress(f"From opset {source_opset} to {target_opset}", 0.4)
+    model = opset.convert(model, target_opset)
     messages = metadata.keep(model)
     progress("Saving and checking", 0.8)
     onnx_files.loads(onnx_files.write(model, target, source))
-    gone = sorted(before.keys() - onnx_files.operators(model).keys())
-    said = f"The opset is {wanted} now; it was {found}." if wanted != found else f"The opset is {wanted} already."
-    messages.insert(0, said)
-    if gone:
-        messages.append(f"Written out in other operators: {', '.join(gone[:12])}.")
+    replaced = sorted(before.keys() - onnx_files.operators(model).keys())
+    summary = (
+        f"The opset is {target_opset} now; it was {source_opset}."
+        if target_opset != source_opset
+        else f"The opset is {target_opset} already."
+    )
+    messages.insert(0, summary)
+    if replaced:
+        messages.append(f"Written out in other operators: {', '.join(replaced[:12])}.")
     return {"messages": messages}

@@ -1,4 +1,4 @@
-"""ONNX -> ONNX with less in it: constants folded, batch norms fused, dead and doubled nodes removed (onnxslim)."""
+"""Slims ONNX with onnxslim: folds constants, fuses batch norms, removes dead and duplicate nodes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lib.convert.edges import Progress, edge
     note="Folds constants and fuses layers; names of inputs and outputs and dynamic dimensions stay.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises InvalidFile for a bad source, JobFailed where onnxslim refuses or changes what the model takes and gives."""
+    """Raises InvalidFile for a bad source, JobFailed if onnxslim fails or changes the model's inputs or outputs."""
     import onnxslim
 
     from lib.convert.core.tool_messages import sanitize_message
@@ -36,14 +36,19 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Slimming", 0.3)
     try:
         slim = onnxslim.slim(model)
-    except (Exception, SystemExit) as error:  # whatever a pass of it trips over
+    except (Exception, SystemExit) as error:  # its passes raise anything
         raise JobFailed(f"onnxslim refused: {sanitize_message(error)}") from None
-    if why := onnx_interface.restore(slim, interface):
-        raise JobFailed(f"onnxslim changed what the model takes and gives ({why}); not used.")
+    if change := onnx_interface.restore(slim, interface):
+        raise JobFailed(f"onnxslim changed what the model takes and gives ({change}); not used.")
     progress("Saving", 0.9)
     messages += metadata.keep(slim)
     onnx_files.write(slim, target, source)
     after = onnx_files.operators(slim)
-    gone = [f"{before[k] - after.get(k, 0)} {k}" for k in sorted(before) if before[k] > after.get(k, 0)]
-    was, now = sum(before.values()), sum(after.values())
-    return {"messages": [f"{was} nodes became {now}" + (f"; fewer: {', '.join(gone[:12])}." if gone else "."), *messages]}
+    removed = [f"{before[k] - after.get(k, 0)} {k}" for k in sorted(before) if before[k] > after.get(k, 0)]
+    count_before, count_after = sum(before.values()), sum(after.values())
+    return {
+        "messages": [
+            f"{count_before} nodes became {count_after}" + (f"; fewer: {', '.join(removed[:12])}." if removed else "."),
+            *messages,
+        ]
+    }

@@ -1,4 +1,4 @@
-"""ONNX to an exported PyTorch program by our own importer, checked against onnxruntime on the spot."""
+"""Converts ONNX to an exported PyTorch program with our own importer, and checks it against onnxruntime at once."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lib.convert.core.option import Option
 from lib.convert.edges import Progress, edge
 from lib.errors import InvalidFile, JobFailed
 
-MORE = 1  # resized cases: one is enough to see a size that was baked in
+MORE = 1  # resized cases; one is enough to detect a hard-coded size
 REFERENCE_SECONDS = 60
 
 
@@ -29,7 +29,7 @@ REFERENCE_SECONDS = 60
     note="The saved program is run and compared with onnxruntime before the proof begins.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises JobFailed where the program does not agree, with the reason."""
+    """Raises JobFailed with the reason if the program disagrees with onnxruntime."""
     from lib.convert.formats.onnx.files import opened
     from lib.convert.tools.onnx_importer.checked_export import export_checked
 
@@ -37,22 +37,23 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     model = opened(source)
     signature, checks = expected(source, options.get("sample"), options.get("sizes") or {})
     progress("Importing and exporting", 0.2)
-    made = export_checked(model, signature, checks, target, sample=bool(options.get("sample")))
+    report = export_checked(model, signature, checks, target, sample=bool(options.get("sample")))
     messages = []
-    if made.decided:
+    if report.decided:
         messages.append(
-            f"Values of the sample inputs decide shapes in {', '.join(made.decided)}: the program refuses others there."
+            f"Values of the sample inputs decide shapes in {', '.join(report.decided)}: the program refuses others there."
         )
-    if made.fixed:
-        messages.append("Fixed sizes: " + ", ".join(f"{s} = {n}" for s, n in made.fixed.items()) + ".")
-    messages += [f"The program takes {s} up to {n}." for s, n in made.limits.items()]
-    return {"messages": messages, "fixed": made.fixed, "limits": made.limits}
+    if report.fixed:
+        messages.append("Fixed sizes: " + ", ".join(f"{s} = {n}" for s, n in report.fixed.items()) + ".")
+    messages += [f"The program takes {s} up to {n}." for s, n in report.limits.items()]
+    return {"messages": messages, "fixed": report.fixed, "limits": report.limits}
 
 
 def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[Any, list[Any]]:
-    """The signature, and made (or given) inputs with what the ONNX model computes from them.
+    """Returns the signature, and generated (or sample) inputs with the ONNX model's outputs for them.
 
-    ``sizes``: of dynamic dimensions, for models that do not take any; the usual ones come first, and differ.
+    ``sizes``: of dynamic dimensions, tried if the model refuses the default ones, which differ from one another. Raises
+    InvalidFile for inputs of unknown rank or an unfit sample, JobFailed if the model refuses every input.
     """
     from lib.convert.formats.onnx.runner import OnnxRunner
     from lib.convert.proof import cases as proof_cases
@@ -68,7 +69,7 @@ def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[A
         if sample
         else [proof_cases.cases(signature), proof_cases.cases(signature, fixed=sizes)]
     )
-    checks, why = [], ""
+    checks, reason = [], ""
     for cases in tries[: 1 + bool(sizes)]:
         kinds = [c for c in cases if c.kind == "ordinary"] + [c for c in cases if c.kind == "resized"][:MORE]
         for case in kinds:
@@ -79,29 +80,32 @@ def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[A
                     with at_most(REFERENCE_SECONDS):
                         outputs = runner.run_reference(case.arrays)
                 except (JobFailed, TooSlow):
-                    why = why or refused.message
+                    reason = reason or refused.message
                     continue
             checks.append(Checked(case, outputs))
         if checks:
             break
     runner.close()
     if not checks:
-        raise JobFailed(f"The ONNX model takes none of the made inputs, so nothing can be checked: {why}")
+        raise JobFailed(f"The ONNX model takes none of the made inputs, so nothing can be checked: {reason}")
     return signature, checks
 
 
 def sampled(signature: Any, path: Path) -> list[Any]:
-    """The given inputs, and twice more with their numbers in another order: not integers, which may be shapes, nor
-    short vectors, which may be scales."""
+    """Returns the sample inputs, and two copies with the values of their float arrays shuffled.
+
+    Integers stay, since they may be shapes, and so do short vectors, which may be scales. Raises InvalidFile for
+    missing inputs, other dtypes or other ranks.
+    """
     import numpy as np
 
     from lib.convert.proof.cases import Case
     from lib.model_inputs.arrays import npz
 
-    found = npz(path)
-    if missing := [v.name for v in signature.inputs if v.name not in found]:
+    stored = npz(path)
+    if missing := [v.name for v in signature.inputs if v.name not in stored]:
         raise InvalidFile(f"The sample inputs lack {', '.join(missing)[:200]}.")
-    arrays = {v.name: found[v.name] for v in signature.inputs}
+    arrays = {v.name: stored[v.name] for v in signature.inputs}
     for value in signature.inputs:
         if arrays[value.name].dtype.name != value.dtype or arrays[value.name].ndim != len(value.shape):
             raise InvalidFile(

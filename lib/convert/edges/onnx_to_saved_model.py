@@ -1,4 +1,4 @@
-"""ONNX to a TensorFlow SavedModel: onnx2tf's operators, run by TensorFlow's own; no torch is near."""
+"""Converts ONNX to a TensorFlow SavedModel with onnx2tf, whose operators run on TensorFlow's; needs no torch."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     prepare_library(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3")
     progress("Converting with onnx2tf", 0.2)
     onnx2tf_kernels.add()
-    with onnx2tf_tool.converted(source, {}, flatbuffer_direct_output_saved_model=True) as (made, said):
-        found = sorted(made.rglob(GRAPH))
-        if len(found) != 1:
+    with onnx2tf_tool.converted(source, {}, flatbuffer_direct_output_saved_model=True) as (folder, messages):
+        graphs = sorted(folder.rglob(GRAPH))
+        if len(graphs) != 1:
             raise JobFailed("onnx2tf made no SavedModel of this model.")
-        shutil.move(found[0].parent, target / FOLDER)
+        shutil.move(graphs[0].parent, target / FOLDER)
     progress("Checking the SavedModel", 0.9)
     checked(target)
-    return {"messages": said}
+    return {"messages": messages}

@@ -1,4 +1,4 @@
-"""ONNX to TensorFlow Lite by onnx2tf's own writer: no TensorFlow, a free batch stays free where it works."""
+"""Converts ONNX to TensorFlow Lite with onnx2tf's own writer, without TensorFlow; keeps dynamic dimensions if they work."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from lib.convert.edges import Progress, edge
     note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Free dimensions are kept where LiteRT runs the file at two sizes as onnxruntime runs the source, else fixed."""
+    """Keeps dynamic dimensions if LiteRT gives onnxruntime's output shapes at two sizes, else fixes them."""
     from lib.convert.core.tool_messages import sanitize_message
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.proof.cases import cases
@@ -30,31 +30,31 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     from lib.tflite import file as tflite_file
 
     progress("Converting with onnx2tf", 0.2)
-    found, sizes = signature(onnx_files.opened(source).proto), options.get("sizes") or {}
+    source_signature, sizes = signature(onnx_files.opened(source).proto), options.get("sizes") or {}
     messages: list[str] = []
-    if options["dynamic"] or not found.symbols():
+    if options["dynamic"] or not source_signature.symbols():
         try:
             messages = _write(source, target, {})
-            why = _dynamic_failure(source, target, sizes) if found.symbols() else ""
-        except Exception as error:  # JobFailed of onnx2tf, InvalidFile of what it wrote
-            if not found.symbols():
+            reason = _dynamic_failure(source, target, sizes) if source_signature.symbols() else ""
+        except Exception as error:  # JobFailed from onnx2tf, InvalidFile for the file it wrote
+            if not source_signature.symbols():
                 raise
-            why = sanitize_message(error)
-        if not why:
+            reason = sanitize_message(error)
+        if not reason:
             return {"messages": messages}
-        messages = [f"Not with free dimensions: {why}"]
-    fixed = cases(found, (0,), sizes, only_first=True)[0].sizes
+        messages = [f"Not with free dimensions: {reason}"]
+    fixed = cases(source_signature, (0,), sizes, only_first=True)[0].sizes
     progress("Converting with fixed sizes", 0.6)
     messages += _write(source, target, fixed)
     tflite_file.read(target / tflite_file.NAME)
-    as_asked = {name for name, size in fixed.items() if sizes.get(name) == size}
-    sizes_text = ", ".join(f"{name} = {size}{' (as asked)' * (name in as_asked)}" for name, size in fixed.items())
+    requested = {name for name, size in fixed.items() if sizes.get(name) == size}
+    sizes_text = ", ".join(f"{name} = {size}{' (as asked)' * (name in requested)}" for name, size in fixed.items())
     messages.append(f"Every size is fixed: {sizes_text}. Others are taken from the option sizes.")
     return {"messages": messages, "fixed": fixed}
 
 
 def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
-    """Where onnx2tf took a transposition into an input, once more with that forbidden."""
+    """Runs onnx2tf; again, with the axis order of its inputs pinned, if it folded a Transpose into an input."""
     from lib.errors import JobFailed
     from lib.tflite import file as tflite_file
 
@@ -72,8 +72,8 @@ def _run_onnx2tf(source: Path, target: Path, fixed: dict[str, int], kept: tuple[
     from lib.errors import JobFailed
     from lib.tflite import file as tflite_file
 
-    with onnx2tf_tool.converted(source, fixed, kept) as (made, messages):
-        files = sorted(made.glob("*_float32.tflite"))
+    with onnx2tf_tool.converted(source, fixed, kept) as (folder, messages):
+        files = sorted(folder.glob("*_float32.tflite"))
         if len(files) != 1:
             raise JobFailed("onnx2tf made no float32 file of this model.")
         shutil.move(files[0], target / tflite_file.NAME)
@@ -82,49 +82,49 @@ def _run_onnx2tf(source: Path, target: Path, fixed: dict[str, int], kept: tuple[
 
 
 def _transposed_inputs(source: Path, target: Path, fixed: dict[str, int]) -> tuple[str, ...]:
-    """Inputs whose axes the file has in another order than the source."""
+    """Returns the inputs whose axes are in another order in the file than in the source."""
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.proof.pairing import pair
     from lib.onnx_model.signature import signature
     from lib.tflite import file as tflite_file
     from lib.tflite.signatures import described
 
-    theirs = {v.name: v for v in described(tflite_file.read(target / tflite_file.NAME)).inputs}
-    ours = signature(onnx_files.opened(source).proto).inputs
-    names = pair([v.name for v in ours], list(theirs), {})
-    found = []
-    for value in ours:
+    file_inputs = {v.name: v for v in described(tflite_file.read(target / tflite_file.NAME)).inputs}
+    source_inputs = signature(onnx_files.opened(source).proto).inputs
+    names = pair([v.name for v in source_inputs], list(file_inputs), {})
+    transposed = []
+    for value in source_inputs:
         shape = [fixed.get(d, d) if isinstance(d, str) else d for d in value.shape]
-        got = theirs[names[value.name]].shape if value.name in names else shape
-        alike = len(shape) == len(got) and all(
-            a == b for a, b in zip(shape, got, strict=True) if isinstance(a, int) and isinstance(b, int)
+        file_shape = file_inputs[names[value.name]].shape if value.name in names else shape
+        same = len(shape) == len(file_shape) and all(
+            a == b for a, b in zip(shape, file_shape, strict=True) if isinstance(a, int) and isinstance(b, int)
         )
-        found += [] if alike else [value.name]
-    return tuple(found)
+        transposed += [] if same else [value.name]
+    return tuple(transposed)
 
 
 def _dynamic_failure(source: Path, target: Path, sizes: dict[str, int]) -> str:
-    """Why the file's free dimensions are not worth having: the runtime's words, or that shapes differ."""
+    """Returns why the file's dynamic dimensions do not work: the runtime's error or a shape mismatch; "" if they do."""
     from lib.convert.formats.onnx.runner import OnnxRunner
     from lib.convert.formats.tflite.runner import TfliteRunner
     from lib.convert.proof import cases as proof_cases
     from lib.convert.proof.pairing import pair
     from lib.errors import JobFailed
 
-    one, two = OnnxRunner(source), TfliteRunner(target)
-    given, got = one.signature(), two.signature()
-    names = pair([v.name for v in given.inputs], [v.name for v in got.inputs], {})
-    dtypes = {v.name: v.dtype for v in got.inputs}
-    for case in (c for c in proof_cases.cases(given, (0,), sizes, other={}) if c.kind in ("ordinary", "resized")):
+    source_runner, target_runner = OnnxRunner(source), TfliteRunner(target)
+    source_signature, target_signature = source_runner.signature(), target_runner.signature()
+    names = pair([v.name for v in source_signature.inputs], [v.name for v in target_signature.inputs], {})
+    dtypes = {v.name: v.dtype for v in target_signature.inputs}
+    for case in (c for c in proof_cases.cases(source_signature, (0,), sizes, other={}) if c.kind in ("ordinary", "resized")):
         try:
-            wanted = one.run(case.arrays)
+            expected = source_runner.run(case.arrays)
         except JobFailed:
-            continue  # sizes that the source refuses too
+            continue  # the source refuses these sizes, too
         try:
-            outputs = two.run({names[n]: a.astype(dtypes[names[n]]) for n, a in case.arrays.items()})
+            outputs = target_runner.run({names[n]: a.astype(dtypes[names[n]]) for n, a in case.arrays.items()})
         except JobFailed as error:
             return error.message
-        shapes = sorted(a.shape for a in wanted.values()), sorted(a.shape for a in outputs.values())
+        shapes = sorted(a.shape for a in expected.values()), sorted(a.shape for a in outputs.values())
         if shapes[0] != shapes[1]:
             return f"the outputs are {shapes[1]}, and {shapes[0]} in the source"
     return ""

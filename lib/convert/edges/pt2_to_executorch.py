@@ -1,4 +1,4 @@
-"""A PyTorch exported program (``.pt2``) to ExecuTorch (``.pte``), for XNNPACK or the portable kernels."""
+"""Converts an exported PyTorch program (``.pt2``) to ExecuTorch (``.pte``), for XNNPACK or the portable kernels."""
 
 from __future__ import annotations
 
@@ -37,6 +37,6 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Opening the program", 0.1)
     program, signature = pt2_files.load(source)
     progress("Exporting with bounds", 0.2)
-    given = executorch_export.bounded(program, signature, options, pt2_files.limits_of(program, signature))
+    bounded = executorch_export.bounded(program, signature, options, pt2_files.limits_of(program, signature))
     progress("Lowering to ExecuTorch", 0.4)
-    return {"messages": executorch_export.write(given, target, options["delegate"]), "fixed": given.fixed}
+    return {"messages": executorch_export.write(bounded, target, options["delegate"]), "fixed": bounded.fixed}

@@ -1,4 +1,4 @@
-"""A PyTorch exported program (``.pt2``) to ONNX; its dynamic dimensions stay."""
+"""Converts an exported PyTorch program (``.pt2``) to ONNX; its dynamic dimensions stay."""
 
 from __future__ import annotations
 

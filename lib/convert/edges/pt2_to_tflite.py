@@ -1,4 +1,4 @@
-"""An exported PyTorch program to TensorFlow Lite, by LiteRT Torch."""
+"""Converts an exported PyTorch program to TensorFlow Lite with LiteRT Torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""An exported program as a readable Python file with its weights in safetensors: nothing of ours is needed to use it."""
+"""Writes an exported program as readable, self-contained Python code, with its weights in safetensors."""
 
 from __future__ import annotations
 
@@ -30,18 +30,22 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     progress("Reading the program", 0.1)
     program, signature = pt2_files.load(source)
     progress("Writing Python", 0.4)
-    takes, gives = (
+    inputs_text, outputs_text = (
         "; ".join(f"{v.name} {v.dtype} [{', '.join(map(str, v.shape))}]" for v in values)
         for values in (signature.inputs, signature.outputs)
     )
-    made = Source(
-        program, [v.name for v in signature.inputs], takes, gives, "A PyTorch module, written from an exported program."
+    code = Source(
+        program,
+        [v.name for v in signature.inputs],
+        inputs_text,
+        outputs_text,
+        "A PyTorch module, written from an exported program.",
     )
     try:
-        save_file(made.weights, target / "model.safetensors")
+        save_file(code.weights, target / "model.safetensors")
     except (ValueError, KeyError, RuntimeError) as error:
         raise JobFailed(f"safetensors cannot hold these weights: {str(error)[:200]}") from None
-    (target / "model.py").write_text(made.text, encoding="utf-8")
+    (target / "model.py").write_text(code.text, encoding="utf-8")
     (target / "signature.json").write_text(json.dumps(signature.as_dict()), encoding="utf-8")
-    lines, weights = made.text.count("\n"), len(made.weights)
+    lines, weights = code.text.count("\n"), len(code.weights)
     return {"messages": [f"model.py has {lines} lines; model.safetensors holds {weights} tensors."]}

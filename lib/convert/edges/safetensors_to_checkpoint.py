@@ -1,4 +1,4 @@
-"""safetensors as a PyTorch checkpoint: a plain dictionary of tensors that ``torch.load(weights_only=True)`` reads."""
+"""Converts safetensors to a PyTorch checkpoint: a plain dict of tensors for ``torch.load(weights_only=True)``."""
 
 from __future__ import annotations
 

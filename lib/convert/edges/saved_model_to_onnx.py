@@ -1,4 +1,4 @@
-"""TensorFlow SavedModel to ONNX, by tf2onnx, of one signature."""
+"""Converts one signature of a TensorFlow SavedModel to ONNX with tf2onnx."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from lib.convert.edges import Progress, edge
     note="Pictures stay channels-last. Of several signatures one is converted: the one asked for, or serving_default.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises InvalidValue for an unknown signature, InvalidFile or JobFailed for what ONNX has nothing for."""
+    """Raises InvalidValue for an unknown signature, InvalidFile or JobFailed for a model that ONNX cannot express."""
     from lib.convert.formats.onnx import files as onnx_files
     from lib.convert.formats.saved_model import freeze as saved_model_freeze
     from lib.convert.formats.saved_model.runner import load, signature
@@ -39,9 +39,9 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     progress("Making constants of variables", 0.3)
     names = [v.name for v in described.inputs]
-    call, wanted = saved_model_freeze.frozen(functions[picked.key], names, [v.name for v in described.outputs])
+    call, specs = saved_model_freeze.frozen(functions[picked.key], names, [v.name for v in described.outputs])
     progress("Converting with tf2onnx", 0.4)
-    model = tf2onnx_tool.from_function(tf.function(call, input_signature=wanted), wanted, int(options["opset"]))
+    model = tf2onnx_tool.from_function(tf.function(call, input_signature=specs), specs, int(options["opset"]))
     inputs = {f"input_{k}": n for k, n in enumerate(names)}
     outputs = {f"output_{k}": v.name for k, v in enumerate(described.outputs)}
     tf2onnx_tool.name(model, inputs, outputs, described)

@@ -1,4 +1,4 @@
-"""A Stable Diffusion single file as a diffusers folder."""
+"""Unpacks a Stable Diffusion single file to a diffusers folder."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from lib.convert.edges import edge
     note="Files made here hold their configuration; of others, Stable Diffusion 1.x is known by its shapes.",
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Raises JobFailed where the folder, read back, is not what the file holds."""
+    """Raises JobFailed if the folder, read back, differs from the file."""
     from lib.convert.formats.diffusers.components import FOLDER
     from lib.convert.formats.single_file import same_weights as diffusers_check
     from lib.convert.formats.single_file.files import unpack

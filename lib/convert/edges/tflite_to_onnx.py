@@ -1,4 +1,4 @@
-"""TensorFlow Lite to ONNX, by tf2onnx, of one signature."""
+"""Converts one signature of a TensorFlow Lite file to ONNX with tf2onnx."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ from lib.convert.edges import Progress, edge
     note="Of several signatures one is converted: the one asked for, serving_default, or the first.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """A file that computes in integers is judged as such. Raises InvalidValue for an unknown signature, JobFailed."""
+    """Returns the ``precision`` int8 for a file that computes in integers.
+
+    Raises InvalidValue for an unknown signature, JobFailed if tf2onnx fails.
+    """
     import tempfile
 
     from lib.convert.formats.onnx import files as onnx_files

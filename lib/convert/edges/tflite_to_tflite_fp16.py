@@ -1,4 +1,4 @@
-"""TensorFlow Lite with float16 weights, which the runtime widens again: AI Edge Quantizer, float casting."""
+"""Casts TensorFlow Lite weights to float16 with AI Edge Quantizer; the runtime widens them again."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from lib.convert.edges import Progress, edge
     note="Half the size; inputs, outputs and, on a CPU, the arithmetic stay float32.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """Every signature stays in the file. Raises JobFailed where the tool refuses."""
+    """Keeps every signature of the file. Raises JobFailed if the tool fails."""
     import tempfile
 
     from lib.tflite import codes as tflite_codes
@@ -29,8 +29,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     progress("Reading the file", 0.1)
     before = tflite_file.read(source / tflite_file.NAME)
-    if why := tflite_weights.why_already_quantised(before):
-        return {"unchanged": f"{why} float16 would save nothing."}
+    if reason := tflite_weights.why_already_quantised(before):
+        return {"unchanged": f"{reason} float16 would save nothing."}
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
         if tflite_codes.is_outdated(before):
@@ -41,8 +41,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     after = tflite_file.read(target / tflite_file.NAME)
     if not tflite_weights.stored_bytes(after).get(tflite_weights.FLOAT16):
         return {"unchanged": "No weight became float16: the tool casts those of convolutions and dense layers, if any."}
-    odd = tflite_signatures.not_compared(before)
-    lost = [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in odd]
+    skipped = tflite_signatures.not_compared(before)
+    lost = [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in skipped]
     return {"messages": messages, "lost": tflite_weights.cut(before, after) + lost}
 
 
@@ -61,7 +61,7 @@ def _cast(source: Path, target: Path) -> list[str]:
         quantiser.update_quantization_recipe(
             ".*", qtyping.TFLOperationName.ALL_SUPPORTED, halves, recipe.AlgorithmName.FLOAT_CASTING
         )
-        made = quantiser.quantize(enable_progress_report=False)
+        result = quantiser.quantize(enable_progress_report=False)
     except Exception as error:
         raise tflite_quantise.failure(error) from None
-    return tflite_quantise.save(made, target)
+    return tflite_quantise.save(result, target)

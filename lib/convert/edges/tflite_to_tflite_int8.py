@@ -1,4 +1,4 @@
-"""TensorFlow Lite with int8 weights, and int8 arithmetic where ranges are measured: AI Edge Quantizer."""
+"""Quantises TensorFlow Lite with AI Edge Quantizer: int8 weights, and int8 arithmetic with calibrated ranges."""
 
 from __future__ import annotations
 
@@ -30,8 +30,10 @@ DYNAMIC, STATIC = "dynamic (ranges while it runs)", "static (calibrated ranges)"
     note="A quarter of the size. Inputs and outputs stay float32. For static ranges send samples.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
-    """The best way to take ranges is chosen, and layers stay float32, so that ``min_agreement`` of the calibration's top
-    classes stay. Raises InvalidFile for a bad source or samples, JobFailed where the tool refuses."""
+    """Chooses the calibration method and the layers that stay float32, to keep ``min_agreement`` of the top classes.
+
+    Raises InvalidFile for a bad source or samples, JobFailed if the tool fails.
+    """
     import tempfile
 
     from lib.convert.formats.tflite.runner import TfliteRunner
@@ -46,12 +48,12 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
 
     progress("Reading the file", 0.05)
     before = tflite_file.read(source / tflite_file.NAME)
-    if why := tflite_weights.why_already_quantised(before):
-        return {"unchanged": f"{why} int8 would save nothing. Give the float32 model instead."}
+    if reason := tflite_weights.why_already_quantised(before):
+        return {"unchanged": f"{reason} int8 would save nothing. Give the float32 model instead."}
     floor = options.get("min_agreement") or 0.95
     static = options["activations"] == STATIC
     runner = TfliteRunner(source)
-    given = calibration.gathered(runner.signature(), options)
+    calibration_inputs = calibration.gathered(runner.signature(), options)
     runner.close()
     with tempfile.TemporaryDirectory() as scratch:
         folder = source
@@ -60,7 +62,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         progress("Measuring ranges", 0.1)
         quantiser = Tflite(
             folder,
-            given.rows,
+            calibration_inputs.rows,
             lambda share: progress("Measuring ranges", 0.1 + 0.3 * share),
             static=static,
             per_channel=options["per_channel"],
@@ -68,17 +70,21 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         if not quantiser.layers:
             return {"unchanged": tflite_quantise.NOTHING}
         least = options["float_layers"]
-        chosen = search(quantiser, given.rows, floor, lambda share: progress("Choosing layers", 0.4 + 0.5 * share), least)
+        chosen = search(
+            quantiser, calibration_inputs.rows, floor, lambda share: progress("Choosing layers", 0.4 + 0.5 * share), least
+        )
         progress("Saving", 0.92)
         (target / tflite_file.NAME).write_bytes(quantiser.quantised(chosen.method, chosen.floats))
-        held = tflite_quantise.weight_types(target)
+        type_messages = tflite_quantise.weight_types(target)
     if not tflite_quantise.quantised(before, tflite_file.read(target / tflite_file.NAME)):
         return {"unchanged": tflite_quantise.NOTHING}
-    said = answer.ranges(given.message, len(given.rows), quantiser.seen) if static else []
-    odd = tflite_signatures.not_compared(before)
+    range_messages = (
+        answer.ranges(calibration_inputs.message, len(calibration_inputs.rows), quantiser.seen) if static else []
+    )
+    skipped = tflite_signatures.not_compared(before)
     return {
-        "messages": [*said, *answer.messages(quantiser.layers, chosen, floor), *held],
+        "messages": [*range_messages, *answer.messages(quantiser.layers, chosen, floor), *type_messages],
         "layers": answer.layers(quantiser.layers, chosen),
         "chosen": answer.chosen(chosen),
-        "lost": [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in odd],
+        "lost": [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in skipped],
     }

@@ -1,1 +1,1 @@
-"""What a lossy precision must give of its source: our own rounding of the source, run beside the file that a tool made."""
+"""Emulation of lossy precisions: rounds the source model independently of the tools, to check the file that a tool wrote."""

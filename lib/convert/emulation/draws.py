@@ -1,4 +1,4 @@
-"""Outputs of the source rounded to a lossy precision: once to nearest, and several times at random."""
+"""Outputs of the source rounded to a lossy precision: once to nearest, and several times on randomly shifted grids."""
 
 from __future__ import annotations
 
@@ -9,17 +9,20 @@ from dataclasses import dataclass, field
 import numpy as np
 
 Arrays = dict[str, np.ndarray]
-LONG = 10.0  # seconds of the first run of all inputs; if it takes longer, there are fewer draws
-MAX_HELD = 1_000_000_000  # bytes of outputs of all draws
+LONG = 10.0  # seconds for the first run over all inputs; if it takes longer, fewer draws are made
+MAX_HELD = 1_000_000_000  # bytes of outputs kept over all draws
 
 
 @dataclass(slots=True)
 class Emulation:
-    """``outputs``: one dict an input, by the source's names: the source with its numbers rounded to nearest.
+    """Outputs of the rounded source, and the comparison of the file's weights with the source's.
 
-    ``draws``: the same with rounding on shifted grids; each is a list like ``outputs``. ``weights``: complaints about
-    weights of the file that are not the source's, rounded. ``compared`` of ``weight_count`` weight tensors could be matched.
-    ``masks``: for each input a [batch, sequence] array, True where a row counts; None without an attention mask.
+    - ``outputs``: one dict per input, keyed by the source's names, with every number rounded to nearest
+    - ``draws``: the same on randomly shifted rounding grids; each draw is a list like ``outputs``
+    - ``weights``: complaints about weights in the file that are not the source's weights, rounded
+    - ``compared``: how many of the ``weight_count`` weight tensors could be matched
+    - ``masks``: per input a bool array [batch, sequence], True for positions that count; None without an attention mask
+    - ``notes``: why the emulation could not run
     """
 
     outputs: list[Arrays] = field(default_factory=list)
@@ -32,13 +35,13 @@ class Emulation:
 
 
 def run_draws(found: Emulation, run: Callable[[np.random.Generator | None], list[Arrays]], seed: int, draws: int) -> None:
-    """Fills ``outputs`` with ``run(None)`` and ``draws`` with ``run(generator)``; fewer draws if a run is slow or large."""
+    """Fills ``outputs`` with ``run(None)`` and ``draws`` with ``run(generator)``; fewer draws if runs are slow or large."""
     start = time.monotonic()
     found.outputs = run(None)
     seconds = time.monotonic() - start
-    held = sum(value.nbytes for some in found.outputs for value in some.values())
-    for most, fewer in ((LONG, 2), (4 * LONG, 0)):
-        draws = min(draws, fewer) if seconds > most else draws
-    draws = min(draws, MAX_HELD // max(held, 1))
+    output_bytes = sum(value.nbytes for arrays in found.outputs for value in arrays.values())
+    for limit, fewer in ((LONG, 2), (4 * LONG, 0)):
+        draws = min(draws, fewer) if seconds > limit else draws
+    draws = min(draws, MAX_HELD // max(output_bytes, 1))
     rng = np.random.default_rng(seed)
     found.draws = [run(rng) for _ in range(draws)]

@@ -1,4 +1,4 @@
-"""Reads the quantisation of an ONNX file: integer weights with scales and zero points, and quantised tensors."""
+"""Reads the quantisation of an ONNX file: integer weights with their scales and zero points, and quantised activations."""
 
 from __future__ import annotations
 
@@ -14,17 +14,20 @@ INTEGERS = ("MatMulInteger", "ConvInteger")
 
 @dataclass(slots=True)
 class Weight:
-    """``name``: as in the file without its suffix; ``makes``: outputs of its operators, to match it with the source."""
+    """A quantised weight. ``name``: its name in the file, without the tool's suffix.
+
+    ``makes``: output names of the operators that use it, by which it is matched with the source.
+    """
 
     name: str
-    integers: np.ndarray  # integers
-    scale: np.ndarray  # float32, one or one a channel
+    integers: np.ndarray  # int8 or uint8, as stored
+    scale: np.ndarray  # float32, one per tensor or one per channel
     zero: np.ndarray
     axis: int | None
     makes: list[str] = field(default_factory=list)
 
     def axes(self) -> list[int | None]:
-        """Axes that the scales may belong to: the stated one, or all of a matching size."""
+        """Returns the axes that the scales may apply to: the stated one, else all of its size; [None] for one scale."""
         if self.scale.size == 1:
             return [None]
         fits = [k for k, n in enumerate(self.integers.shape) if n == self.scale.size]
@@ -33,24 +36,27 @@ class Weight:
 
 @dataclass(slots=True)
 class QuantizedTensors:
+    """What a file quantises, by tensor name, and ``complaints`` about inconsistent scales or zero points."""
+
     weights: list[Weight] = field(default_factory=list)
     static: dict[str, tuple[np.ndarray, np.ndarray]] = field(default_factory=dict)  # tensor: scale, zero point
-    dynamic: set[str] = field(default_factory=set)  # tensors whose range is taken while it runs
-    floats: dict[str, np.ndarray] = field(default_factory=dict)  # weights that stay as they are
-    made: set[tuple[str, str]] = field(default_factory=set)  # operator and the tensor that it makes
+    dynamic: set[str] = field(default_factory=set)  # tensors whose range is measured at run time
+    floats: dict[str, np.ndarray] = field(default_factory=dict)  # weights that stay float32
+    made: set[tuple[str, str]] = field(default_factory=set)  # (operator type, output name) of every node
     complaints: list[str] = field(default_factory=list)
 
 
 def read_quantization(file: ModelProto) -> QuantizedTensors:
+    """Collects the quantised weights and activations of ``file``, including those in its subgraphs."""
     out = QuantizedTensors()
-    held: dict[str, np.ndarray] = {}
+    constants: dict[str, np.ndarray] = {}
     nodes: list[NodeProto] = []
     for graph in onnx_graph.graphs(file.graph):
-        held |= {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+        constants |= {t.name: numpy_helper.to_array(t) for t in graph.initializer}
         for node in graph.node:
             nodes.append(node)
             if node.op_type == "Constant":
-                held |= {
+                constants |= {
                     name: numpy_helper.to_array(a.t) for a in node.attribute if a.name == "value" for name in node.output
                 }
     takers: dict[str, list[NodeProto]] = {}
@@ -59,21 +65,21 @@ def read_quantization(file: ModelProto) -> QuantizedTensors:
             takers.setdefault(name, []).append(node)
     out.made = {(node.op_type, name) for node in nodes for name in node.output}
     makers = {name: node for node in nodes for name in node.output}
-    out.floats = {name: value for name, value in held.items() if value.dtype == np.float32}
+    out.floats = {name: value for name, value in constants.items() if value.dtype == np.float32}
     for node in nodes:
         if node.op_type == "DequantizeLinear":
-            _stored(node, held, takers, makers, out)
+            _stored(node, constants, takers, makers, out)
         elif node.op_type == "QuantizeLinear":
-            _activation(node, held, takers, out)
+            _activation(node, constants, takers, out)
         elif node.op_type == "DynamicQuantizeLinear":
             out.dynamic.add(node.input[0])
-        elif node.op_type in INTEGERS and node.input[1] in held:
-            _product(node, held, takers, makers, out)
+        elif node.op_type in INTEGERS and node.input[1] in constants:
+            _product(node, constants, takers, makers, out)
         elif node.op_type == "DynamicQuantizeLSTM":
             out.dynamic.add(node.input[0])
             for k, scale, zero in ((1, 8, 9), (2, 10, 11)):
-                if all(node.input[j] in held for j in (k, scale, zero)):
-                    out.weights.append(_weight(node.input[k], *(held[node.input[j]] for j in (k, scale, zero)), None))
+                if all(node.input[j] in constants for j in (k, scale, zero)):
+                    out.weights.append(_weight(node.input[k], *(constants[node.input[j]] for j in (k, scale, zero)), None))
     return out
 
 
@@ -93,7 +99,7 @@ def _stored(
     makers: dict[str, NodeProto],
     out: QuantizedTensors,
 ) -> None:
-    """Integer weights in the file that are dequantised, directly or after a Gather."""
+    """Adds a stored integer weight that ``node`` dequantises, directly or after a Gather."""
     gather = makers.get(node.input[0])
     name = gather.input[0] if gather is not None and gather.op_type == "Gather" else node.input[0]
     if name not in held or node.input[1] not in held or held[name].dtype.kind not in "iu":
@@ -104,14 +110,14 @@ def _stored(
     scale = held[node.input[1]]
     if name != node.input[0] and scale.size > 1:
         return
-    found = _weight(name, held[name], scale, _zero(node, held), axis)
-    found.makes = [taker.output[0] for taker in takers.get(node.output[0], [])]
-    for _ in range(2):  # the pair behind keeps a graph output's name
-        after = [t for name in found.makes for t in takers.get(name, [])]
+    weight = _weight(name, held[name], scale, _zero(node, held), axis)
+    weight.makes = [taker.output[0] for taker in takers.get(node.output[0], [])]
+    for _ in range(2):  # the QuantizeLinear/DequantizeLinear pair that follows keeps a graph output's name
+        after = [t for name in weight.makes for t in takers.get(name, [])]
         pair = [t for t in after if t.op_type in ("QuantizeLinear", "DequantizeLinear")]
-        found.makes += [t.output[0] for t in pair if t.output[0] not in found.makes]
-    if found.integers.ndim and found.zero.size in (1, scale.size):
-        out.weights.append(found)
+        weight.makes += [t.output[0] for t in pair if t.output[0] not in weight.makes]
+    if weight.integers.ndim and weight.zero.size in (1, scale.size):
+        out.weights.append(weight)
 
 
 def _activation(
@@ -121,18 +127,18 @@ def _activation(
     if scale is None or zero is None or scale.size != 1:
         return
     backs = takers.get(node.output[0], [])
-    # an output of the graph keeps its name behind the pair, everything else in front of it
+    # graph outputs keep their name after the QuantizeLinear/DequantizeLinear pair, other tensors before it
     out.static |= dict.fromkeys((node.input[0], *(b.output[0] for b in backs)), (scale, zero))
     for back in backs:
-        other = held.get(back.input[1]) if back.op_type == "DequantizeLinear" else None
-        if other is None:
+        back_scale = held.get(back.input[1]) if back.op_type == "DequantizeLinear" else None
+        if back_scale is None:
             continue
-        if not np.allclose(other, scale, rtol=1e-6):
-            much = f"{float(scale):.4g} and dequantised with {float(other.reshape(-1)[0]):.4g}"
-            out.complaints.append(f"{node.input[0][:100]!r} is quantised with the scale {much}.")
+        if not np.allclose(back_scale, scale, rtol=1e-6):
+            numbers = f"{float(scale):.4g} and dequantised with {float(back_scale.reshape(-1)[0]):.4g}"
+            out.complaints.append(f"{node.input[0][:100]!r} is quantised with the scale {numbers}.")
         elif (zero_back := _zero(back, held)) is not None and not np.array_equal(zero_back.reshape(-1), zero.reshape(-1)):
-            much = f"{int(zero.reshape(-1)[0])} and dequantised with {int(zero_back.reshape(-1)[0])}"
-            out.complaints.append(f"{node.input[0][:100]!r} is quantised with the zero point {much}.")
+            numbers = f"{int(zero.reshape(-1)[0])} and dequantised with {int(zero_back.reshape(-1)[0])}"
+            out.complaints.append(f"{node.input[0][:100]!r} is quantised with the zero point {numbers}.")
 
 
 def _product(
@@ -142,10 +148,10 @@ def _product(
     makers: dict[str, NodeProto],
     out: QuantizedTensors,
 ) -> None:
-    """MatMulInteger or ConvInteger: its scale follows it, as a product of two scales."""
+    """Adds the weight of a MatMulInteger or ConvInteger, whose scale follows as a product with the activation's scale."""
     makes, todo, scale = [], [node.output[0]], None
     zero = _zero(node, held, 3)
-    width = 1 if zero is None else zero.size  # an activation that lies in the file has a scale there, too
+    width = 1 if zero is None else zero.size  # a constant activation has its scale in the file, too
     for _ in range(4):  # Cast, Mul, Add
         after = [t for name in todo for t in takers.get(name, []) if t.op_type in ("Cast", "Mul", "Add")]
         for mul in (t for t in after if t.op_type == "Mul" and scale is None):
@@ -153,12 +159,12 @@ def _product(
                 product = makers.get(name)
                 names = [name, *(product.input if product is not None and product.op_type == "Mul" else ())]
                 fits = [n for n in names if n in held and held[n].size == width]
-                own = [n for n in fits if n.startswith(node.input[1].removesuffix("_quantized"))]
-                scale = next((held[n] for n in own + fits), scale)
+                by_name = [n for n in fits if n.startswith(node.input[1].removesuffix("_quantized"))]
+                scale = next((held[n] for n in by_name + fits), scale)
         todo = [t.output[0] for t in after]
         makes += todo
     if scale is not None and scale.size == width:
         axis = None if scale.size == 1 else 0 if node.op_type == "ConvInteger" else held[node.input[1]].ndim - 1
-        found = _weight(node.input[1], held[node.input[1]], scale, zero, axis)
-        found.makes = makes
-        out.weights.append(found)
+        weight = _weight(node.input[1], held[node.input[1]], scale, zero, axis)
+        weight.makes = makes
+        out.weights.append(weight)

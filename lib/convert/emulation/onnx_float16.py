@@ -1,4 +1,4 @@
-"""What float16 gives of an ONNX model: its weights, and for float16 arithmetic every float tensor, rounded to float16."""
+"""Emulates float16 for ONNX: rounds the weights and, for float16 arithmetic, every float32 tensor."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lib.convert.formats.onnx import files as onnx_files
 
 
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
-    """Of the float16 ONNX artifact ``target``. Raises as ``emulation.emulated``, and JobFailed."""
+    """Fills ``found`` for the float16 ONNX artifact ``target``. Raises like ``emulated.emulated``, and JobFailed."""
     model, file = onnx_graph.opened(source), onnx_files.read(target)
     onnx_weights.compare_float16(model, file, found)
     kept = _float32(file)
@@ -24,7 +24,7 @@ def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], see
 
 
 def fill_weights_only(found: Emulation, source: Path, _: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
-    """Of a format that stores weights as float16 and computes in float32; its file is not read."""
+    """Fills ``found`` for a format that stores weights as float16 and computes in float32. Does not read the target."""
     _run(found, onnx_graph.opened(source), set(), set(), inputs, seed, draws)
 
 
@@ -49,14 +49,18 @@ def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.
             nodes = [helper.make_node("Cast", [before], [small], **half), helper.make_node("Cast", [small], [after], **full)]
             return nodes, []
         factor = np.float32(rng.uniform(0.5, 1.0))
-        one, back, a, small, b = (f"{after}__{k}" for k in ("factor", "back", "stretched", "half", "full"))
+        stretch, inverse, stretched, small, full32 = (
+            f"{after}__{k}" for k in ("factor", "back", "stretched", "half", "full")
+        )
         nodes = [
-            helper.make_node("Mul", [before, one], [a]),
-            helper.make_node("Cast", [a], [small], **half),
-            helper.make_node("Cast", [small], [b], **full),
-            helper.make_node("Mul", [b, back], [after]),
+            helper.make_node("Mul", [before, stretch], [stretched]),
+            helper.make_node("Cast", [stretched], [small], **half),
+            helper.make_node("Cast", [small], [full32], **full),
+            helper.make_node("Mul", [full32, inverse], [after]),
         ]
-        return nodes, [numpy_helper.from_array(np.array(v, np.float32), n) for v, n in ((factor, one), (1 / factor, back))]
+        return nodes, [
+            numpy_helper.from_array(np.array(v, np.float32), n) for v, n in ((factor, stretch), (1 / factor, inverse))
+        ]
 
     onnx_graph.change_constants(out, constant)
     onnx_graph.insert_after(out, names, float16_cast)
@@ -64,9 +68,9 @@ def _rounded(model: ModelProto, names: set[str], kept: set[str], rng: np.random.
 
 
 def _float32(file: ModelProto) -> set[str]:
-    """Weights and tensors that the file keeps in float32, by name."""
+    """Returns the names of weights and tensors that the file keeps in float32."""
     kinds = {t.name: t.data_type for g in onnx_graph.graphs(file.graph) for t in g.initializer}
-    made = onnx_graph.float_tensors(file)
+    computed = onnx_graph.float_tensors(file)
     casts = {name for g in onnx_graph.graphs(file.graph) for n in g.node if n.op_type == "Cast" for name in n.output}
     weights = {name for name, kind in kinds.items() if kind == TensorProto.FLOAT}
-    return weights | (made - casts - {v.name for v in file.graph.output})
+    return weights | (computed - casts - {v.name for v in file.graph.output})

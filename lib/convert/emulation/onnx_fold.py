@@ -9,22 +9,22 @@ FOLDED = "__folded"
 
 
 def fold(model: ModelProto) -> None:
-    """In place, in the main graph. A convolution then makes its batch norm's tensor; its weight is ``…__folded``."""
+    """Folds in place, in the main graph. The convolution then outputs the norm's tensor; its weight is ``…__folded``."""
     graph = model.graph
-    held = constants(model)
+    values_by_name = constants(model)
     takers: dict[str, list[NodeProto]] = {}
     for node in graph.node:
         for name in node.input:
             takers.setdefault(name, []).append(node)
     outputs = {v.name for v in graph.output}
-    gone = []
+    folded_norms = []
     for conv in graph.node:
         after = takers.get(conv.output[0], []) if conv.op_type == "Conv" else []
         norm = after[0] if len(after) == 1 and after[0].op_type == "BatchNormalization" else None
         if norm is None or norm.input[0] != conv.output[0] or conv.output[0] in outputs or len(norm.output) > 1:
             continue
-        numbers = [held.get(name) for name in (conv.input[1], *norm.input[1:5])]
-        bias = held.get(conv.input[2]) if len(conv.input) > 2 and conv.input[2] else None
+        numbers = [values_by_name.get(name) for name in (conv.input[1], *norm.input[1:5])]
+        bias = values_by_name.get(conv.input[2]) if len(conv.input) > 2 and conv.input[2] else None
         if any(n is None or n.dtype != np.float32 for n in numbers) or (
             len(conv.input) > 2 and conv.input[2] and bias is None
         ):
@@ -36,24 +36,24 @@ def fold(model: ModelProto) -> None:
         names = conv.input[1] + FOLDED, f"{conv.output[0]}{FOLDED}_bias"
         for name, value in zip(names, (weight * factor.reshape(-1, *(1,) * (weight.ndim - 1)), shift), strict=True):
             graph.initializer.append(numpy_helper.from_array(value.astype(np.float32), name))
-        first = conv.input[0]
+        data = conv.input[0]
         del conv.input[:]
-        conv.input.extend([first, *names])
+        conv.input.extend([data, *names])
         conv.output[0] = norm.output[0]
-        gone.append(norm)
-    for norm in gone:
+        folded_norms.append(norm)
+    for norm in folded_norms:
         graph.node.remove(norm)
 
 
 def constants(model: ModelProto) -> dict[str, np.ndarray]:
-    """Initializers and Constant nodes of the main graph, also through Identity."""
-    found = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if not _is_external(t)}
+    """Returns the main graph's initializers and Constant nodes by name, followed through Identity nodes."""
+    values_by_name = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer if not _is_external(t)}
     for node in model.graph.node:
         if node.op_type == "Constant":
-            found.update((node.output[0], numpy_helper.to_array(a.t)) for a in node.attribute if a.name == "value")
-        elif node.op_type == "Identity" and node.input[0] in found:
-            found[node.output[0]] = found[node.input[0]]
-    return found
+            values_by_name.update((node.output[0], numpy_helper.to_array(a.t)) for a in node.attribute if a.name == "value")
+        elif node.op_type == "Identity" and node.input[0] in values_by_name:
+            values_by_name[node.output[0]] = values_by_name[node.input[0]]
+    return values_by_name
 
 
 def constants_to_initializers(model: ModelProto) -> None:

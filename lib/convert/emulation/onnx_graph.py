@@ -1,4 +1,4 @@
-"""Changes an ONNX graph for an emulation: rewrites float32 constants, and inserts nodes after float32 tensors."""
+"""Rewrites ONNX graphs for an emulation: changes float32 constants and inserts nodes after float32 tensors."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ RAW = "__before_rounding"
 
 
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:
-    """The graph and those inside its nodes."""
+    """Yields the graph and the subgraphs of its nodes, recursively."""
     yield graph
     for node in graph.node:
         for a in node.attribute:
@@ -32,32 +32,32 @@ def graphs(graph: GraphProto) -> Iterator[GraphProto]:
 
 
 def float_tensors(model: ModelProto) -> set[str]:
-    """Names of float32 tensors that nodes make, subgraphs included, as far as inference knows them."""
+    """Returns the names of float32 node outputs that shape inference knows, including those in subgraphs."""
     bare = ModelProto(ir_version=max(model.ir_version, 4), opset_import=model.opset_import, functions=model.functions)
     bare.graph.CopyFrom(_without_weights(model.graph))
-    with contextlib.suppress(Exception):  # raised by its C++ part; unknown tensors are not rounded
+    with contextlib.suppress(Exception):  # C++ exceptions of onnx; tensors of unknown type are not rounded
         bare = onnx.shape_inference.infer_shapes(bare)
-    found: set[str] = set()
+    names: set[str] = set()
     for graph in graphs(bare.graph):
-        known = [v for some in (graph.value_info, graph.output) for v in some]
-        found |= {v.name for v in known if v.type.tensor_type.elem_type == TensorProto.FLOAT}
-    return found
+        value_infos = [v for infos in (graph.value_info, graph.output) for v in infos]
+        names |= {v.name for v in value_infos if v.type.tensor_type.elem_type == TensorProto.FLOAT}
+    return names
 
 
 def _without_weights(graph: GraphProto) -> GraphProto:
-    """The graph with large initializers as inputs, since only their types are needed."""
+    """Returns the graph with large initializers turned into inputs: shape inference needs only their types."""
     out = GraphProto(name="bare", node=graph.node, input=graph.input, output=graph.output, value_info=graph.value_info)
-    taken = {v.name for v in graph.input}
+    input_names = {v.name for v in graph.input}
     for tensor in graph.initializer:
         if int(np.prod(tensor.dims)) <= 1024:
             out.initializer.append(tensor)
-        elif tensor.name not in taken:
+        elif tensor.name not in input_names:
             out.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
     return out
 
 
 def change_constants(model: ModelProto, change: Callable[[str, np.ndarray], np.ndarray]) -> None:
-    """Replaces every float32 initializer and Constant by ``change(name, values)``, in place."""
+    """Replaces every float32 initializer and Constant with ``change(name, values)``, in place."""
     for graph in graphs(model.graph):
         for tensor in graph.initializer:
             if tensor.data_type == TensorProto.FLOAT:
@@ -82,67 +82,69 @@ def _replace(tensor: TensorProto, values: np.ndarray) -> None:
 
 
 def insert_after(model: ModelProto, names: set[str], make: NodeMaker) -> None:
-    """Inserts the nodes of ``make`` after every node output and graph input of ``names``; consumers read their output."""
+    """Inserts ``make``'s nodes in place after the node outputs and graph inputs in ``names``; consumers read the result."""
     for graph in graphs(model.graph):
-        made: list[NodeProto] = []
+        nodes: list[NodeProto] = []
         if graph is model.graph:
-            held = {t.name for t in graph.initializer}
+            initializers = {t.name for t in graph.initializer}
             for value in graph.input:
-                if value.name in names and value.name not in held:
-                    made += _make_nodes(model, value.name, make)
+                if value.name in names and value.name not in initializers:
+                    nodes += _make_nodes(model, value.name, make)
                     value.name += RAW
         for node in graph.node:
-            made.append(node)
+            nodes.append(node)
             if node.op_type == "Constant":
                 continue
             for k, name in enumerate(node.output):
                 if name in names:
                     added = _make_nodes(model, name, make)
                     node.output[k] = name + RAW
-                    made += added
-        copies = [NodeProto.FromString(node.SerializeToString()) for node in made]
+                    nodes += added
+        copies = [NodeProto.FromString(node.SerializeToString()) for node in nodes]
         del graph.node[:]
         graph.node.extend(copies)
 
 
 def _make_nodes(model: ModelProto, name: str, make: NodeMaker) -> list[NodeProto]:
     nodes, constants = make(name + RAW, name)
-    model.graph.initializer.extend(constants)  # subgraphs see those of the main graph
+    model.graph.initializer.extend(constants)  # subgraphs see the main graph's initializers
     return nodes
 
 
 def run(model: ModelProto, inputs: list[Arrays]) -> list[Arrays]:
-    """Every output of ``model`` for every input. Raises JobFailed where onnxruntime refuses."""
+    """Returns the outputs of ``model`` for each of ``inputs``. Raises JobFailed if onnxruntime refuses model or input."""
     settings = options()
-    # optimisation would remove the nodes that round; for a few runs it is not worth its time anyway
+    # graph optimisation would remove the rounding nodes, and does not pay off for a few runs
     settings.add_session_config_entry("session.intra_op.allow_spinning", "0")
     settings.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
         session = onnxruntime.InferenceSession(model.SerializeToString(), settings, providers=CPU)
-        taken = {i.name.removesuffix(RAW): i.name for i in session.get_inputs()}
+        input_names = {i.name.removesuffix(RAW): i.name for i in session.get_inputs()}
         names = [o.name for o in session.get_outputs()]
-        found = []
-        for some in inputs:
-            given = {taken[name]: value for name, value in some.items() if name in taken}
-            found.append(dict(zip(names, ready(session, given)(), strict=True)))
-        return found
+        results = []
+        for arrays in inputs:
+            feed = {input_names[name]: value for name, value in arrays.items() if name in input_names}
+            results.append(dict(zip(names, ready(session, feed)(), strict=True)))
+        return results
     except Exception as error:  # onnxruntime's errors share no public base class
         raise JobFailed(f"onnxruntime refuses the rounded model: {clean(str(error))}") from None
 
 
 def opened(folder: Any) -> ModelProto:
-    """As every edge reads it: without functions of its own, of opset 7 or newer, float64 as float32. Raises InvalidFile."""
+    """Reads the model as the edges do: functions inlined, opset 7 or newer, float64 as float32. Raises InvalidFile."""
     model = onnx_files.tidied(folder)
     return onnx_float64.to_float32(model, keep_io=True) if onnx_float64.has_float64(model) else model
 
 
 def copied(model: ModelProto) -> ModelProto:
+    """Returns a copy of the model."""
     out = ModelProto()
     out.CopyFrom(model)
     return out
 
 
 def float_inputs(model: ModelProto) -> set[str]:
-    held = {t.name for t in model.graph.initializer}
-    values = (v for v in model.graph.input if v.name not in held)
+    """Returns the names of float32 graph inputs that are not initializers."""
+    initializers = {t.name for t in model.graph.initializer}
+    values = (v for v in model.graph.input if v.name not in initializers)
     return {v.name for v in values if v.type.tensor_type.elem_type == TensorProto.FLOAT}

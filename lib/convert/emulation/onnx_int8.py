@@ -1,7 +1,7 @@
-"""Emulates int8 for ONNX: rounds weights, and the activations that the file quantises, in the source's graph.
+"""Emulates int8 for ONNX: rounds the weights and activations that the file quantises, in the source's graph.
 
-The scales are the file's own (per tensor or channel, static or dynamic). First it is checked whether the file's integers
-are the source's weights, rounded.
+Uses the file's own scales (per tensor or per channel, static or dynamic), after checking that the file's integers are the
+source's weights, rounded.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ from lib.convert.emulation.onnx_described import QuantizedTensors, read_quantiza
 from lib.convert.formats.onnx import files as onnx_files
 
 PRODUCTS = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
-JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
-FAR = 3e38  # no end at all
-MAX_CLIPPED = 0.5  # share of a tensor's energy outside of its range, above which the range is wrong
+JITTER = 0.15  # draws use scales up to this share larger, so that other values round up or down
+FAR = 3e38  # stands for an open end of a range
+MAX_CLIPPED = 0.5  # share of a tensor's energy outside its range above which the range is wrong
 
 
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
-    """Raises as ``emulation.emulated``, and JobFailed."""
+    """Fills ``found`` for the int8 ONNX artifact ``target``. Raises like ``emulated.emulated``, and JobFailed."""
     model = onnx_graph.opened(source)
     onnx_fold.constants_to_initializers(model)
     unfolded = onnx_fold.constants(model)
@@ -31,10 +31,12 @@ def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], see
     quantization = read_quantization(onnx_files.read(target))
     found.weights += quantization.complaints
     rounders = onnx_matched.match_weights(model, unfolded, quantization, found)
-    known = onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)
-    quantization.static = {name: value for name, value in quantization.static.items() if name in known}
+    float_names = onnx_graph.float_tensors(model) | onnx_graph.float_inputs(model)
+    quantization.static = {name: value for name, value in quantization.static.items() if name in float_names}
     found.weights += _clipping(model, quantization, inputs)
-    run_draws(found, lambda rng: onnx_graph.run(_rounded(model, quantization, rounders, known, rng), inputs), seed, draws)
+    run_draws(
+        found, lambda rng: onnx_graph.run(_rounded(model, quantization, rounders, float_names, rng), inputs), seed, draws
+    )
 
 
 def _rounded(
@@ -54,17 +56,17 @@ def _rounded(
         scale, zero = quantization.static[after]
         stretch = 1.0 if rng is None else 1 + JITTER * rng.random()
         names = [f"{after}__{k}" for k in ("scale", "zero", "whole")]
-        held = [numpy_helper.from_array(np.asarray(scale, np.float32).reshape(()) * np.float32(stretch), names[0])]
-        held.append(numpy_helper.from_array(zero.reshape(()), names[1]))
+        constants = [numpy_helper.from_array(np.asarray(scale, np.float32).reshape(()) * np.float32(stretch), names[0])]
+        constants.append(numpy_helper.from_array(zero.reshape(()), names[1]))
         nodes = [
             helper.make_node("QuantizeLinear", [before, *names[:2]], [names[2]]),
             helper.make_node("DequantizeLinear", [names[2], *names[:2]], [after]),
         ]
-        return nodes, held
+        return nodes, constants
 
     onnx_graph.insert_after(out, set(quantization.static), static)
     dynamic = quantization.dynamic & known
-    if quantization.dynamic and not dynamic:  # names did not survive: every product's first input, then
+    if quantization.dynamic and not dynamic:  # the tool renamed the tensors: take every product's first input
         dynamic = {n.input[0] for n in model.graph.node if n.op_type in PRODUCTS} & known
     _dynamic(out, dynamic, set(rounders), rng)
     if dynamic or quantization.static:
@@ -73,15 +75,15 @@ def _rounded(
 
 
 def _dynamic(model: ModelProto, dynamic: set[str], rounded: set[str], rng: np.random.Generator | None) -> None:
-    """Rounds inputs of products with dynamic ranges; other consumers read the unrounded tensor."""
-    made: set[str] = set()
+    """Rounds the inputs of products that have dynamic ranges, in place; other consumers still read the unrounded tensor."""
+    rounded_names: set[str] = set()
     nodes: list[NodeProto] = []
     for node in model.graph.node:
         if node.op_type in PRODUCTS:
             for k, name in enumerate(node.input[:2]):
                 if name in dynamic:
-                    if name not in made:
-                        made.add(name)
+                    if name not in rounded_names:
+                        rounded_names.add(name)
                         nodes += _while_running(model, name, rng)
                     node.input[k] = f"{name}__rounded"
         nodes.append(node)
@@ -91,21 +93,21 @@ def _dynamic(model: ModelProto, dynamic: set[str], rounded: set[str], rng: np.ra
 
 
 def _while_running(model: ModelProto, name: str, rng: np.random.Generator | None) -> list[NodeProto]:
-    whole, scale, zero, stretched, again, factor, out = (
+    integers, scale, zero, stretched, requantised, factor, output = (
         f"{name}__{k}" for k in ("whole", "scale", "zero", "stretched", "again", "factor", "rounded")
     )
     stretch = 1.0 if rng is None else 1 + JITTER * rng.random()
     model.graph.initializer.append(numpy_helper.from_array(np.array(stretch, np.float32), factor))
     return [
-        helper.make_node("DynamicQuantizeLinear", [name], [whole, scale, zero]),
+        helper.make_node("DynamicQuantizeLinear", [name], [integers, scale, zero]),
         helper.make_node("Mul", [scale, factor], [stretched]),
-        helper.make_node("QuantizeLinear", [name, stretched, zero], [again]),
-        helper.make_node("DequantizeLinear", [again, stretched, zero], [out]),
+        helper.make_node("QuantizeLinear", [name, stretched, zero], [requantised]),
+        helper.make_node("DequantizeLinear", [requantised, stretched, zero], [output]),
     ]
 
 
 def _raise_opset(model: ModelProto) -> None:
-    """QuantizeLinear came with opset 10, DynamicQuantizeLinear with 11. Raises JobFailed where it cannot be raised."""
+    """Converts in place: QuantizeLinear needs opset 10, DynamicQuantizeLinear 11. Raises JobFailed if it cannot."""
     from lib.convert.formats.onnx.opset import convert as opset
 
     if onnx_files.opset(model) < 11:
@@ -114,7 +116,7 @@ def _raise_opset(model: ModelProto) -> None:
 
 
 def _clipping(model: ModelProto, quantization: QuantizedTensors, inputs: list[Arrays]) -> list[str]:
-    """Complaints about ranges that cut off most of the source's tensor on these inputs."""
+    """Returns complaints about ranges that clip most of the source's tensor on these inputs."""
     if not quantization.static or not inputs:
         return []
     out = onnx_graph.copied(model)
@@ -129,9 +131,9 @@ def _clipping(model: ModelProto, quantization: QuantizedTensors, inputs: list[Ar
     for k, name in enumerate(names):
         scale, zero = quantization.static[name]
         ends = np.iinfo(zero.dtype)
-        low, high, upper, both, cut = (f"__{k}_{what}" for what in ("low", "high", "upper", "both", "cut"))
+        low, high, upper, clipped, cut = (f"__{k}_{part_name}" for part_name in ("low", "high", "upper", "both", "cut"))
         for end, part in ((ends.min, low), (ends.max, high)):
-            # tools take out a Relu that the range stands for
+            # tools remove a Relu or Clip that the range itself replaces
             free = takers.get(name) == {"Clip"} or (end == ends.min and takers.get(name) == {"Relu"})
             edge = (end - int(zero.reshape(-1)[0])) * float(scale.reshape(-1)[0])
             value = np.array(np.copysign(FAR, end - 0.5) if free else edge, np.float32)
@@ -139,18 +141,18 @@ def _clipping(model: ModelProto, quantization: QuantizedTensors, inputs: list[Ar
         out.graph.node.extend(
             [
                 helper.make_node("Min", [name, high], [upper]),
-                helper.make_node("Max", [upper, low], [both]),
-                helper.make_node("Sub", [name, both], [cut]),
+                helper.make_node("Max", [upper, low], [clipped]),
+                helper.make_node("Sub", [name, clipped], [cut]),
                 helper.make_node("ReduceSumSquare", [name], [f"__{k}_sum"], keepdims=0),
                 helper.make_node("ReduceSumSquare", [cut], [f"__{k}_lost"], keepdims=0),
             ]
         )
-        for last in (f"__{k}_sum", f"__{k}_lost"):
-            out.graph.output.append(helper.make_tensor_value_info(last, TensorProto.FLOAT, None))
+        for total in (f"__{k}_sum", f"__{k}_lost"):
+            out.graph.output.append(helper.make_tensor_value_info(total, TensorProto.FLOAT, None))
     sums = onnx_graph.run(out, inputs)
     complaints = []
     for k, name in enumerate(names):
-        whole, lost = (sum(float(np.sum(s[f"__{k}_{what}"])) for s in sums) for what in ("sum", "lost"))
-        if whole > 0 and lost > MAX_CLIPPED * whole:
-            complaints.append(f"The range of {name[:100]!r} leaves out {lost / whole:.0%} of what the source makes there.")
+        energy, lost = (sum(float(np.sum(s[f"__{k}_{part_name}"])) for s in sums) for part_name in ("sum", "lost"))
+        if energy > 0 and lost > MAX_CLIPPED * energy:
+            complaints.append(f"The range of {name[:100]!r} leaves out {lost / energy:.0%} of what the source makes there.")
     return complaints

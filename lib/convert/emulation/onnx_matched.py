@@ -1,4 +1,4 @@
-"""Matches quantised weights with the source's constants, and checks whether they are these constants, rounded."""
+"""Matches quantised weights with the source's constants, and checks that they are those constants, rounded."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from lib.convert.emulation.onnx_described import QuantizedTensors, Weight
 
 Rounder = Callable[[np.ndarray, "np.random.Generator | None"], np.ndarray]
 FOLDED_BEHIND = {"Relu", "Clip", "Add", "BatchNormalization"}
-FOLLOWING = {"BatchNormalization", "Mul", "Div", "Add", "Sub"}  # what tools fold into the weight before
+FOLLOWING = {"BatchNormalization", "Mul", "Div", "Add", "Sub"}  # operators that tools fold into the preceding weight
 
 
 def match_weights(
     model: ModelProto, unfolded: dict[str, np.ndarray], quantization: QuantizedTensors, found: Emulation
 ) -> dict[str, Rounder]:
-    """Rounders by the names of ``model``'s initializers. ``unfolded`` are the constants before batch norms were folded.
+    """Returns rounders by the names of ``model``'s initializers, and fills the weight counts and complaints of ``found``.
 
-    Fills the weights' counts and complaints of ``found``.
+    ``unfolded``: the constants before batch norms were folded.
     """
-    held = onnx_fold.constants(model)
+    constants = onnx_fold.constants(model)
     by_output = {name: node for node in model.graph.node for name in node.output}
     takers: dict[str, list] = {}
     for node in model.graph.node:
@@ -34,12 +34,12 @@ def match_weights(
     unmatched: list[Weight] = []
     for weight in quantization.weights:
         found.weight_count += 1
-        names = _candidates(weight, held, by_output)
+        names = _candidates(weight, constants, by_output)
         if not names:
             unmatched.append(weight)
             continue
-        tries = [(name, *_distance(weight, value)) for name in names for value in _versions(name, held, unfolded)]
-        name, far, count, axis, transposed = min(tries, key=lambda t: (t[2], t[1]))
+        candidates = [(name, *_distance(weight, value)) for name in names for value in _versions(name, constants, unfolded)]
+        name, distance, count, axis, transposed = min(candidates, key=lambda t: (t[2], t[1]))
         if count and _may_be_folded(name, takers, quantization):
             unmatched.append(weight)
             continue
@@ -47,49 +47,49 @@ def match_weights(
         if count:
             found.weights.append(
                 f"The weight {name.removesuffix(onnx_fold.FOLDED)[:100]!r} is not the source's weight rounded: {count} of "
-                f"{weight.integers.size} values, by up to {far:.3g} steps."
+                f"{weight.integers.size} values, by up to {distance:.3g} steps."
             )
         if weight.integers.ndim > 1:
             out[name] = _rounder(weight, axis, transposed)
     found.weights += _compare_float_weights(unfolded, quantization, takers)
     if unmatched:
-        _round_by_own_range(model, held, quantization, unmatched, out)
+        _round_by_own_range(model, constants, quantization, unmatched, out)
     return out
 
 
 def _compare_float_weights(
     unfolded: dict[str, np.ndarray], quantization: QuantizedTensors, takers: dict[str, list]
 ) -> list[str]:
-    """Complaints about weights that stay float in the file and differ from the source's."""
+    """Returns complaints about weights that stay float in the file but differ from the source's."""
     out = []
     for name in unfolded.keys() & quantization.floats.keys():
-        given, made = unfolded[name], quantization.floats[name]
-        if given.dtype != np.float32 or given.ndim < 2 or given.shape != made.shape:
+        expected, actual = unfolded[name], quantization.floats[name]
+        if expected.dtype != np.float32 or expected.ndim < 2 or expected.shape != actual.shape:
             continue
-        wrong = ~np.isclose(made, given, rtol=1e-5, atol=1e-30, equal_nan=True)
+        wrong = ~np.isclose(actual, expected, rtol=1e-5, atol=1e-30, equal_nan=True)
         if wrong.any() and not _may_be_folded(name, takers, quantization):
             out.append(f"The weight {name[:100]!r} is not the source's: {int(wrong.sum())} of {wrong.size} values.")
     return sorted(out)
 
 
 def _candidates(weight: Weight, held: dict[str, np.ndarray], by_output: dict[str, object]) -> list[str]:
-    """Candidates by name, with or without suffixes of tools; else by the operator that makes the same tensor."""
+    """Returns candidate constants: by the weight's name without tool suffixes, else by operators with the same output."""
 
     def fits(name: str) -> bool:
         value = held.get(name)
         shapes = (
             weight.integers.shape,
             (*weight.integers.shape[:-2], *weight.integers.shape[:-3:-1]),
-        )  # as it is, or swapped
+        )  # as stored, or transposed
         return value is not None and value.dtype == np.float32 and value.shape in shapes
 
     short = weight.name.removesuffix("_Transposed").removesuffix("_transposed")
     names = [n for n in (weight.name, short) if fits(n)]
     folded = [n + onnx_fold.FOLDED for n in names if fits(n + onnx_fold.FOLDED)]
     if not names:
-        for made in weight.makes:
-            node = by_output.get(made)
-            for _ in range(3):  # back over what tools fold into the operator
+        for output_name in weight.makes:
+            node = by_output.get(output_name)
+            for _ in range(3):  # walk back over operators that tools fold into the product
                 names += [n for n in getattr(node, "input", ()) if fits(n)]
                 if names or node is None or node.op_type not in FOLDED_BEHIND:
                     break
@@ -105,23 +105,23 @@ def _versions(name: str, held: dict[str, np.ndarray], unfolded: dict[str, np.nda
 
 
 def _distance(weight: Weight, value: np.ndarray) -> tuple[float, int, int | None, bool]:
-    """(largest distance in steps, number of wrong values, axis of the scales, whether it is transposed)."""
+    """Returns (largest distance in steps, number of wrong values, axis of the scales, whether it is transposed)."""
     best: tuple[float, int, int | None, bool] | None = None
     turned = [(value, False)] + ([(value.swapaxes(-1, -2), True)] if value.ndim > 1 else [])
-    for given, transposed in turned:
-        if given.shape != weight.integers.shape:
+    for candidate, transposed in turned:
+        if candidate.shape != weight.integers.shape:
             continue
         for axis in weight.axes():
-            far = far_steps(given, weight.integers, weight.scale, weight.zero, axis)
-            now = float(far.max(initial=0.0)), int((far > MOVED).sum()), axis, transposed
-            best = now if best is None or now[1] < best[1] else best
-            if not now[1]:
-                return now
+            distances = far_steps(candidate, weight.integers, weight.scale, weight.zero, axis)
+            result = float(distances.max(initial=0.0)), int((distances > MOVED).sum()), axis, transposed
+            best = result if best is None or result[1] < best[1] else best
+            if not result[1]:
+                return result
     return best or (float("inf"), weight.integers.size, None, False)
 
 
 def _may_be_folded(name: str, takers: dict[str, list], quantization: QuantizedTensors) -> bool:
-    """Whether an operator that tools fold into weights follows in the source and is missing in the file."""
+    """Whether an operator that tools fold into weights follows in the source but is missing from the file."""
     for node in takers.get(name, []):
         for after in takers.get(node.output[0], []):
             if after.op_type in FOLLOWING and (after.op_type, after.output[0]) not in quantization.made:
@@ -133,9 +133,9 @@ def _rounder(weight: Weight, axis: int | None, transposed: bool) -> Rounder:
     ends = np.iinfo(weight.integers.dtype)
 
     def change(values: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        given = values.swapaxes(-1, -2) if transposed else values
-        scale, zero = (spread(v, given.ndim, axis) for v in (weight.scale, weight.zero))
-        out = rounded(given, scale, zero, ends, rng)
+        oriented = values.swapaxes(-1, -2) if transposed else values
+        scale, zero = (spread(v, oriented.ndim, axis) for v in (weight.scale, weight.zero))
+        out = rounded(oriented, scale, zero, ends, rng)
         return out.swapaxes(-1, -2) if transposed else out
 
     return change
@@ -148,7 +148,7 @@ def _round_by_own_range(
     unmatched: list[Weight],
     out: dict[str, Rounder],
 ) -> None:
-    """Rounds the unmatched weights of products by their own range, unless the file keeps them as floats."""
+    """Adds rounders for products' weights without a match, by their own range, unless the file keeps them as floats."""
     products = {"Conv", "ConvTranspose", "MatMul", "Gemm", "LSTM", "GRU", "RNN"}
     big = [w for w in unmatched if w.integers.ndim > 1]
     if not big:
@@ -158,16 +158,16 @@ def _round_by_own_range(
     for node in model.graph.node:
         for k, name in enumerate(node.input[:3]):
             value = held.get(name)
-            known = name in out or name.removesuffix(onnx_fold.FOLDED) in quantization.floats
-            if node.op_type in products and value is not None and value.dtype == np.float32 and value.ndim > 1 and not known:
+            done = name in out or name.removesuffix(onnx_fold.FOLDED) in quantization.floats
+            if node.op_type in products and value is not None and value.dtype == np.float32 and value.ndim > 1 and not done:
                 axis = 0 if node.op_type == "Conv" else 1 if node.op_type in ("LSTM", "GRU", "RNN") else value.ndim - 1
                 out[name] = _range_rounder(axis if channels and k else None, signed)
 
 
 def _range_rounder(axis: int | None, signed: bool) -> Rounder:
     def change(values: np.ndarray, rng: np.random.Generator | None) -> np.ndarray:
-        others = tuple(k for k in range(values.ndim) if k != axis)
-        low, high = np.minimum(values.min(others, keepdims=True), 0), np.maximum(values.max(others, keepdims=True), 0)
+        axes = tuple(k for k in range(values.ndim) if k != axis)
+        low, high = np.minimum(values.min(axes, keepdims=True), 0), np.maximum(values.max(axes, keepdims=True), 0)
         if signed:
             scale, zero = np.maximum(high, -low) / 127, np.zeros(())
         else:

@@ -1,7 +1,7 @@
 """Emulates float16 weights or int8 for TensorFlow Lite: rounds the source's constants and activations.
 
-Constants overwrite the source's bytes. Activations are rounded by a QUANTIZE and a DEQUANTIZE after their tensor: with
-the file's own scale if its range is calibrated, else with the step of this tensor's rows on these inputs.
+Rounded constants overwrite the source's bytes. Activations are rounded by a QUANTIZE/DEQUANTIZE pair after their tensor:
+with the file's own scale if its range is calibrated, else with the step size measured on these inputs.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib.tflite import file as tflite_file
 
 
 def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], seed: int, draws: int) -> None:
-    """Raises as ``emulation.emulated``, and JobFailed."""
+    """Fills ``found`` for the TensorFlow Lite artifact ``target``. Raises like ``emulated.emulated``, and JobFailed."""
     model, file = (tflite_file.read(folder / tflite_file.NAME) for folder in (source, target))
     stored = tflite_weights.match_weights(model, file, found)
     steps, complaints = tflite_activations.steps(source, model, file, inputs)
@@ -30,7 +30,7 @@ def fill(found: Emulation, source: Path, target: Path, inputs: list[Arrays], see
 
 
 class _RunnerWithoutXnnpack(TfliteRunner):
-    """LiteRT's own kernels: XNNPACK's give now and then another answer to pairs of QUANTIZE and DEQUANTIZE."""
+    """Runs LiteRT's own kernels, since XNNPACK occasionally gives other results for QUANTIZE/DEQUANTIZE pairs."""
 
     def __init__(self, folder: Path) -> None:
         from ai_edge_litert.interpreter import Interpreter, OpResolverType
@@ -50,19 +50,19 @@ def _run(
     inputs: list[Arrays],
     rng: np.random.Generator | None,
 ) -> list[Arrays]:
-    whole = bytearray(model["whole"])
+    data = bytearray(model["whole"])
     start = np.frombuffer(model["whole"], np.uint8).__array_interface__["data"][0]
-    for one in stored:
-        at = one.values.__array_interface__["data"][0] - start
-        whole[at : at + one.values.nbytes] = one.rounded(rng).astype("<f4").tobytes()
-    made = tflite_activations.with_rounding(bytes(whole), steps, rng) if steps else bytes(whole)
+    for weight in stored:
+        offset = weight.values.__array_interface__["data"][0] - start
+        data[offset : offset + weight.values.nbytes] = weight.rounded(rng).astype("<f4").tobytes()
+    file_bytes = tflite_activations.with_rounding(bytes(data), steps, rng) if steps else bytes(data)
     with tempfile.TemporaryDirectory() as folder:
-        for path in source.iterdir():  # which signature was chosen, for one
+        for path in source.iterdir():  # for example, the file that names the chosen signature
             if path.is_file() and path.name != tflite_file.NAME:
                 shutil.copy(path, folder)
-        (Path(folder) / tflite_file.NAME).write_bytes(made)
+        (Path(folder) / tflite_file.NAME).write_bytes(file_bytes)
         runner = _RunnerWithoutXnnpack(Path(folder))
         try:
-            return [runner.run(some) for some in inputs]
+            return [runner.run(arrays) for arrays in inputs]
         finally:
             runner.close()

@@ -1,4 +1,4 @@
-"""Emulates the rounding of activations in a quantised TensorFlow Lite file: their steps, and a file that rounds them."""
+"""Emulates rounded activations of a quantised TensorFlow Lite file: finds their steps and writes a file that rounds them."""
 
 from __future__ import annotations
 
@@ -14,59 +14,61 @@ from lib.convert.emulation.tflite_weights import tensors
 from lib.tflite import file as tflite_file
 from lib.tflite.signatures import parts
 
-# operators that round their input while they run where their weights are int8: the input's place, the weights' place
+# operators that quantise their input at run time if their weights are int8: (index of the input, index of the weights)
 WHILE_RUNNING = {3: (0, 1), 4: (0, 1), 9: (0, 1), 67: (2, 1), 126: (0, 1)}  # CONV_2D ... BATCH_MATMUL
-BY_ROWS = {9, 126}  # each row with a range of its own; the others each input
-JITTER = 0.15  # scales of draws are up to so much larger, so that other numbers fall on other sides of a half
-MAX_CLIPPED = 0.5  # of a tensor's energy, from which on the range is no range of this model
+BY_ROWS = {9, 126}  # these take one range per row, the others one per input
+JITTER = 0.15  # draws use scales up to this share larger, so that other values round up or down
+MAX_CLIPPED = 0.5  # share of a tensor's energy outside its range above which the range is wrong
 INT16 = 32767
 
 
 @dataclass(slots=True)
 class Step:
+    """How a tensor is quantised: real value = (integer - ``zero``) * ``scale``."""
+
     scale: float
     zero: int
-    wide: bool  # steps of int8 without its ends, for ranges that are taken while it runs
+    wide: bool  # int8's step size without its limits, for ranges that are measured at run time
 
 
 def steps(
     source: Path, model: dict[str, Any], file: dict[str, Any], inputs: list[Arrays]
 ) -> tuple[dict[int, Step], list[str]]:
-    """Steps by tensor of the main graph; and complaints about ranges that cut off most of the source's tensor."""
-    graph, theirs = model["subgraphs"][0], tensors(file)
-    numbers = {tensor["name"]: k for k, tensor in enumerate(graph["tensors"])}
-    made = {k for operator in graph["operators"] for k in operator["outputs"].tolist()} | set(graph["inputs"].tolist())
+    """Returns the steps by tensor of the main graph, and complaints about ranges that clip most of the source's tensor."""
+    graph, file_tensors = model["subgraphs"][0], tensors(file)
+    indices = {tensor["name"]: k for k, tensor in enumerate(graph["tensors"])}
+    computed = {k for operator in graph["operators"] for k in operator["outputs"].tolist()} | set(graph["inputs"].tolist())
     static: dict[int, Step] = {}
-    for (number, name), other in theirs.items():
-        tensor = graph["tensors"][numbers[name]] if number == 0 and name in numbers else None
-        about = other["quantization"]
-        if tensor is None or tensor["type"] != 0 or numbers[name] not in made or not about or len(about["scale"]) != 1:
+    for (number, name), counterpart in file_tensors.items():
+        tensor = graph["tensors"][indices[name]] if number == 0 and name in indices else None
+        params = counterpart["quantization"]
+        if tensor is None or tensor["type"] != 0 or indices[name] not in computed or not params or len(params["scale"]) != 1:
             continue
-        if tflite_file.DTYPES.get(other["type"]) == "int8" and tflite_file.stored(file, other) is None:
-            zero = int(about["zero_point"][0]) if len(about["zero_point"]) else 0
-            static[numbers[name]] = Step(float(about["scale"][0]), zero, wide=False)
+        if tflite_file.DTYPES.get(counterpart["type"]) == "int8" and tflite_file.stored(file, counterpart) is None:
+            zero = int(params["zero_point"][0]) if len(params["zero_point"]) else 0
+            static[indices[name]] = Step(float(params["scale"][0]), zero, wide=False)
     while_running: dict[int, bool] = {}
     for operator in graph["operators"]:
         places = WHILE_RUNNING.get(tflite_file.code(model, operator))
-        ins = operator["inputs"].tolist()
-        if places is None or max(places) >= len(ins) or ins[places[0]] not in made or ins[places[0]] in static:
+        args = operator["inputs"].tolist()
+        if places is None or max(places) >= len(args) or args[places[0]] not in computed or args[places[0]] in static:
             continue
-        weight = theirs.get((0, graph["tensors"][ins[places[1]]]["name"]))
+        weight = file_tensors.get((0, graph["tensors"][args[places[1]]]["name"]))
         if weight is not None and tflite_file.DTYPES.get(weight["type"]) == "int8":
-            while_running[ins[places[0]]] = tflite_file.code(model, operator) in BY_ROWS
+            while_running[args[places[0]]] = tflite_file.code(model, operator) in BY_ROWS
     if not static and not while_running:
         return {}, []
     values_by_tensor = _run_tensors(source, model, [*static, *while_running], inputs)
     complaints = []
     for number, step in static.items():
         low, high = ((end - step.zero) * step.scale for end in (-128, 127))
-        whole, lost = 0.0, 0.0
+        energy, lost = 0.0, 0.0
         for value in (v.astype(np.float64) for v in values_by_tensor.get(number, ())):
-            whole += float((value**2).sum())
+            energy += float((value**2).sum())
             lost += float(((value - np.clip(value, low, high)) ** 2).sum())
-        if whole > 0 and lost > MAX_CLIPPED * whole:
+        if energy > 0 and lost > MAX_CLIPPED * energy:
             name = graph["tensors"][number]["name"][:100]
-            complaints.append(f"The range of {name!r} leaves out {lost / whole:.0%} of what the source makes there.")
+            complaints.append(f"The range of {name!r} leaves out {lost / energy:.0%} of what the source makes there.")
     for number, by_rows in while_running.items():
         squares = [_step(value, by_rows) for value in values_by_tensor.get(number, ()) if value.size]
         if squares and (scale := float(np.sqrt(np.mean(np.concatenate(squares) ** 2)))) > 0:
@@ -82,32 +84,32 @@ def _step(value: np.ndarray, by_rows: bool) -> np.ndarray:
 def _run_tensors(
     source: Path, model: dict[str, Any], wanted: list[int], inputs: list[Arrays]
 ) -> dict[int, list[np.ndarray]]:
-    """Values of these tensors of the main graph on the inputs; empty if no signature runs that graph."""
+    """Returns the values of the main graph's tensors ``wanted`` on each input; none if no signature runs that graph."""
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     part = next((p for p in parts(model, signatures.chosen(source)) if p.graph == 0), None)
-    found: dict[int, list[np.ndarray]] = {number: [] for number in wanted}
+    values: dict[int, list[np.ndarray]] = {number: [] for number in wanted}
     if part is None:
-        return found
+        return values
     interpreter = Interpreter(
         model_path=str(source / tflite_file.NAME),
         experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
         experimental_preserve_all_tensors=True,
     )
-    for some in inputs:
+    for arrays in inputs:
         try:
-            part.invoke(interpreter, some)
+            part.invoke(interpreter, arrays)
             for number in wanted:
-                found[number].append(np.array(interpreter.get_tensor(number)))
-        except (ValueError, RuntimeError):  # the run itself says what is wrong
+                values[number].append(np.array(interpreter.get_tensor(number)))
+        except (ValueError, RuntimeError):  # the emulation's own run reports the error
             continue
-    return found
+    return values
 
 
 def with_rounding(data: bytes, steps_by_tensor: dict[int, Step], rng: np.random.Generator | None) -> bytes:
-    """The verified file with QUANTIZE and DEQUANTIZE inserted after tensors of its main graph.
+    """Returns the verified file with QUANTIZE and DEQUANTIZE inserted after the tensors of ``steps_by_tensor``.
 
-    A file with weights after its flatbuffer is returned unchanged, since their offsets would change.
+    A file that stores weights after its flatbuffer is returned unchanged, since their offsets would shift.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

@@ -1,4 +1,4 @@
-"""Matches the constants of a TensorFlow Lite file with its source's, and checks whether they are these, rounded."""
+"""Matches the constants of a TensorFlow Lite file with its source's, and checks that they are those, rounded."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Key = tuple[int, str]  # graph, tensor's name
 
 @dataclass(slots=True)
 class StoredWeight:
-    """A float32 constant of the source, and the file's constant of that name."""
+    """A float32 constant of the source, and the file's constant of the same name (``made``)."""
 
     name: str
     values: np.ndarray  # float32, a view into the source's bytes
@@ -26,65 +26,67 @@ class StoredWeight:
     axis: int | None
 
     def complaint(self) -> str:
+        """Describes how the file's constant differs from the source's, rounded; "" if it agrees."""
         if self.made.dtype.kind == "f":
             half = self.made.dtype == np.float16
             expected = np.clip(self.values, -HIGHEST, HIGHEST) if half else self.values
             step = np.abs(expected.astype(np.float64)) * (2.0**-11 if half else 2.0**-22) + (SMALLEST_FLOAT16 if half else 0)
             bad = ~(np.abs(self.made.astype(np.float64) - expected) <= step * 1.001) & np.isfinite(self.values)
-            most = np.abs(self.made.astype(np.float64) - expected)[bad].max(initial=0.0)
+            largest = np.abs(self.made.astype(np.float64) - expected)[bad].max(initial=0.0)
             unit = ""
         else:
-            far = far_steps(self.values, self.made, self.scale, self.zero, self.axis)
-            bad, most, unit = far > MOVED, far.max(initial=0.0), " steps"
+            distance = far_steps(self.values, self.made, self.scale, self.zero, self.axis)
+            bad, largest, unit = distance > MOVED, distance.max(initial=0.0), " steps"
         if not bad.any():
             return ""
-        count = f"{int(bad.sum())} of {bad.size} values, by up to {most:.3g}{unit}."
+        count = f"{int(bad.sum())} of {bad.size} values, by up to {largest:.3g}{unit}."
         return f"The weight {self.name[:100]!r} is not the source's weight rounded: {count}"
 
     def rounded(self, rng: np.random.Generator | None) -> np.ndarray:
+        """Returns the source's values as the file's dtype represents them, float32; with ``rng`` on a shifted grid."""
         if self.made.dtype.kind == "f":
             if self.made.dtype != np.float16:
                 return self.values
             return nearest(self.values) if rng is None else shifted(self.values, rng)
-        if self.made.dtype.itemsize > 2:  # a bias, as exact as float32
+        if self.made.dtype.itemsize > 2:  # a bias, practically as precise as float32
             return self.values
         scale, zero = (spread(v, self.values.ndim, self.axis) for v in (self.scale, self.zero))
         return rounded(self.values, scale, zero, np.iinfo(self.made.dtype), rng).astype(np.float32)
 
 
 def tensors(model: dict[str, Any]) -> dict[Key, dict[str, Any]]:
-    """Tensors by graph and name, without names that occur twice in a graph."""
-    found: dict[Key, dict[str, Any]] = {}
-    twice: set[Key] = set()
+    """Returns tensors by (graph, name), without names that occur twice in a graph."""
+    by_key: dict[Key, dict[str, Any]] = {}
+    duplicates: set[Key] = set()
     for number, graph in enumerate(model["subgraphs"]):
         for tensor in graph["tensors"]:
             key = number, tensor["name"]
-            twice |= {key} & found.keys()
-            found[key] = tensor
-    return {key: tensor for key, tensor in found.items() if key not in twice and key[1]}
+            duplicates |= {key} & by_key.keys()
+            by_key[key] = tensor
+    return {key: tensor for key, tensor in by_key.items() if key not in duplicates and key[1]}
 
 
 def match_weights(source: dict[str, Any], file: dict[str, Any], found: Emulation) -> list[StoredWeight]:
-    """Constants that both files have with equal shapes. Fills the counts and complaints of ``found``."""
-    theirs = tensors(file)
+    """Returns the constants that both files have with equal shapes, and fills the counts and complaints of ``found``."""
+    file_tensors = tensors(file)
     out = []
     for key, tensor in tensors(source).items():
         values = tflite_file.stored(source, tensor)
         if values is None or values.dtype != np.float32 or not values.ndim:
             continue
         found.weight_count += 1
-        other = theirs.get(key)
-        made = None if other is None else tflite_file.stored(file, other)
-        if other is None or made is None or made.shape != values.shape or made.dtype.name not in KINDS:
+        counterpart = file_tensors.get(key)
+        stored = None if counterpart is None else tflite_file.stored(file, counterpart)
+        if counterpart is None or stored is None or stored.shape != values.shape or stored.dtype.name not in KINDS:
             continue
-        scale, zero, axis = _scales(other)
-        if made.dtype.kind == "i" and not scale.size:
+        scale, zero, axis = _scales(counterpart)
+        if stored.dtype.kind == "i" and not scale.size:
             continue
         found.compared += 1
-        one = StoredWeight(key[1], values, made, scale, zero, axis)
-        if why := one.complaint():
-            found.weights.append(why)
-        out.append(one)
+        weight = StoredWeight(key[1], values, stored, scale, zero, axis)
+        if complaint := weight.complaint():
+            found.weights.append(complaint)
+        out.append(weight)
     return out
 
 
@@ -92,9 +94,9 @@ KINDS = ("float32", "float16", "int8", "int16", "int32", "int64")
 
 
 def _scales(tensor: dict[str, Any]) -> tuple[np.ndarray, np.ndarray, int | None]:
-    """Scales, zero points, and the axis that they go along."""
-    about = tensor["quantization"]
-    if not about or not len(about["scale"]):
+    """Returns scales, zero points, and the axis that they apply to (None: per tensor)."""
+    parameters = tensor["quantization"]
+    if not parameters or not len(parameters["scale"]):
         return np.empty(0), np.zeros(1), None
-    zero = about["zero_point"] if len(about["zero_point"]) else np.zeros(1)
-    return about["scale"], zero, int(about["dimension"]) if len(about["scale"]) > 1 else None
+    zero = parameters["zero_point"] if len(parameters["zero_point"]) else np.zeros(1)
+    return parameters["scale"], zero, int(parameters["dimension"]) if len(parameters["scale"]) > 1 else None

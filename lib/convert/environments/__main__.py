@@ -1,4 +1,4 @@
-"""``python -m lib.convert.environments [NAME...]`` makes environments ahead of time, all of them without names."""
+"""``python -m lib.convert.environments [NAME...]`` builds environments ahead of time; without names, all of them."""
 
 from __future__ import annotations
 

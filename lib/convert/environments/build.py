@@ -1,4 +1,4 @@
-"""Runs one step of making an environment (venv, pip) in a child process that a stop can kill. Knows no environment."""
+"""Run one step of building an environment (venv, pip) in a child process that can be killed."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from contextlib import suppress
 
 from lib.errors import JobFailed
 
-PATIENCE = 0.5  # seconds without a line after which progress is told again, so that a stop is noticed
-KEPT = 40  # last lines of a step's output
-WORDS = 300  # characters of such a line for visitors
+PATIENCE = 0.5  # seconds without output after which progress is reported again, so that a stop is noticed
+KEPT = 40  # last lines of output to keep
+WORDS = 300  # maximum characters of a line for visitors
 
 
 def run(command: Sequence[str], line: Callable[[str], None], *, what: str, hold: int) -> None:
-    """Waits for ``command``; ``line`` gets each line it prints, and "" while it prints none.
+    """Run ``command`` and wait for it. ``line`` is called with each line of output, and with "" while there is none.
 
-    Whatever ``line`` raises kills the command and everything it started. ``hold`` is a file descriptor that the
-    command keeps open: a lock on it lasts until the command has ended, even where the app is killed.
-    Raises JobFailed with the command's last words.
+    An exception of ``line`` kills the command and its children. ``hold``: a file descriptor that the command inherits, so
+    that a lock on it lasts until the command has ended, even if the app is killed.
+    Raises JobFailed with the most useful line of output.
     """
     process = subprocess.Popen(
         command,
@@ -43,14 +43,14 @@ def run(command: Sequence[str], line: Callable[[str], None], *, what: str, hold:
     try:
         while True:
             try:
-                said = printed.get(timeout=PATIENCE)
+                text = printed.get(timeout=PATIENCE)
             except queue.Empty:
-                said = ""
-            if said is None:
+                text = ""
+            if text is None:
                 break
-            if said:
-                last.append(said)
-            line(said)
+            if text:
+                last.append(text)
+            line(text)
         status = process.wait()
     finally:
         if process.poll() is None:
@@ -71,7 +71,7 @@ def _read(process: subprocess.Popen[str], printed: queue.SimpleQueue[str | None]
 
 
 def useful(lines: Sequence[str]) -> str:
-    """The line that says why: the first that pip calls an error, else the last; without paths and addresses."""
+    """Return the line that explains a failure: pip's first error, else the last line; without paths and URLs."""
     text = next((t for t in lines if t.startswith("ERROR:")), lines[-1] if lines else "it said nothing")
     text = " ".join("…" if re.search(r"[/\\]", word) else word for word in text.split())
     return text[:WORDS]

@@ -1,7 +1,6 @@
-"""The formats: a folder each, with its rows of the table here, its checks and its runner.
+"""The registry of formats. Each subpackage holds one format family: its ``FORMATS`` rows, its checks and its runner.
 
-An artifact is a folder with one main file (or, where ``main`` ends in ``/``, one main folder) and what belongs
-beside it. ``recognise`` tells a format by content; its name never decides alone.
+An artifact is a folder with one main file (or one main folder, where ``main`` ends in ``/``) and its companion files.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from lib.errors import InvalidValue
 
 __all__ = ["APP", "FOLDERS", "FORMATS", "Format", "find", "function", "load", "main_file"]
 
-# In the order in which they are listed for a visitor. The ``__init__`` of each has its rows and imports no framework.
+# In display order. The ``__init__`` of each subpackage defines its rows and imports no framework.
 FOLDERS = (
     "pytorch",
     "pt2",
@@ -39,23 +38,23 @@ FORMATS: dict[str, Format] = {
 
 
 def find(name: str) -> Format:
-    """Raises InvalidValue, which lists what there is."""
+    """Returns the format called ``name``. Raises InvalidValue, which lists the known names."""
     if name not in FORMATS:
         raise InvalidValue("target", name, ", ".join(FORMATS))
     return FORMATS[name]
 
 
 def function(name: str) -> Callable[..., Any]:
-    """What a row of the table calls ``module:function``."""
+    """Resolves a ``module:function`` reference of a ``FORMATS`` row."""
     module, name = name.split(":")
     return getattr(importlib.import_module(f"{__name__}.{module}"), name)
 
 
 def main_file(name: str, folder: Path) -> Path:
-    """Where an artifact of the format ``name`` lies in its folder."""
+    """Returns the path of the main file (or main folder) of an artifact of the format ``name``."""
     return folder / find(name).main.rstrip("/")
 
 
 def load(format: str, folder: Path) -> Runner:
-    """The runner of an artifact in ``folder``."""
+    """Returns the runner for the artifact in ``folder``."""
     return function(find(format).runner)(folder)

@@ -1,7 +1,7 @@
-"""Uploads become artifacts: recognised by content, checked before any loader may look, laid out under our own names.
+"""Turn uploads into artifacts: recognize them by content, check them before any loader opens them, and store them.
 
-Runs in a child process (``lib/jobs.py``) and opens no framework. Files are copied in chunks; of a model only its
-structure is read. What is done to a file of each format stands in that format's ``Upload``.
+Runs in a child process (``lib/jobs.py``) and imports no framework. Files are copied in chunks; only the structure of a
+model is read. Each format's ``Upload`` defines how its files are checked and stored.
 """
 
 from __future__ import annotations
@@ -20,11 +20,10 @@ CONFIG = "config.json"
 
 
 def admit_upload(files: dict[str, Path], folder: Path, *, allow_pt2: bool = False) -> tuple[str, list[str]]:
-    """The format's name and messages for the visitor; the artifact is in ``folder``, which was empty.
+    """Store the artifact in ``folder``, which must be empty. Returns the format's name and messages for the visitor.
 
-    ``files`` are the uploads by the names that the visitor gave, the main one first. A transformers config.json
-    gives ``architecture`` as ``config.json`` and perhaps ``weights.safetensors``. Raises InvalidFile, with
-    ``folder`` empty again.
+    ``files``: the uploads by the visitor's names, the main one first. A transformers config.json becomes the format
+    ``architecture``: ``config.json`` and perhaps ``weights.safetensors``. Raises InvalidFile and leaves ``folder`` empty.
     """
     try:
         _check_ordinary(files)
@@ -45,7 +44,7 @@ def admit_upload(files: dict[str, Path], folder: Path, *, allow_pt2: bool = Fals
 
 
 def check_weights(path: Path) -> str:
-    """``safetensors`` or ``checkpoint``, for a file of weights that goes with an architecture. Raises InvalidFile."""
+    """Check a file of weights for an architecture. Returns ``safetensors`` or ``checkpoint``. Raises InvalidFile."""
     _check_ordinary({"weights": path})
     kind = recognise(path)
     if not find(kind).container:
@@ -55,7 +54,7 @@ def check_weights(path: Path) -> str:
 
 
 def _store(kind: str, path: Path, target: Path) -> list[str]:
-    """Messages; the checked file, or what was unpacked of it, is ``target``."""
+    """Store the checked file, or its unpacked content, as ``target``. Returns messages."""
     upload = UPLOADS[kind]
     if upload.write:
         if find(kind).main.endswith("/"):
@@ -72,30 +71,30 @@ def _check_ordinary(files: dict[str, Path]) -> None:
     if len(files) > MAX_FILES:
         raise InvalidFile(f"{len(files)} files were uploaded; at most {MAX_FILES} are taken together.")
     for name, path in files.items():
-        odd = any(c in '/\\:*?"<>|' or ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
-        if odd or name in ("", ".", "..") or len(name.encode(errors="replace")) > 255:
+        has_bad_characters = any(c in '/\\:*?"<>|' or ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
+        if has_bad_characters or name in ("", ".", "..") or len(name.encode(errors="replace")) > 255:
             raise InvalidFile(f"A file is called {name[:80]!r}; a plain name is needed.")
-        about = os.lstat(path)
-        if not stat.S_ISREG(about.st_mode) or about.st_nlink != 1:
+        status = os.lstat(path)
+        if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
             raise InvalidFile(f"{name[:80]!r} is a link or no ordinary file; upload the file itself.")
     if len({name.casefold() for name in files}) < len(files):
         raise InvalidFile("Two files have the same name but for small and capital letters; rename one.")
 
 
 def _main_first(files: dict[str, Path]) -> dict[str, Path]:
-    """A visitor who sends several files need not know which one counts: names only choose the order."""
+    """Put the main file (.onnx or config.json) first, as visitors may send files in any order. Names decide only this."""
     if len(files) == 1:
         return files
     first = next(iter(files))
-    for wanted in (lambda n: n.lower().endswith(".onnx"), lambda n: n.lower() == CONFIG):
-        if not wanted(first) and (found := [n for n in files if wanted(n)]):
-            return {found[0]: files[found[0]], **files}
+    for is_main in (lambda n: n.lower().endswith(".onnx"), lambda n: n.lower() == CONFIG):
+        if not is_main(first) and (matching := [n for n in files if is_main(n)]):
+            return {matching[0]: files[matching[0]], **files}
     return files
 
 
 def _empty(folder: Path) -> None:
-    for one in folder.iterdir():
-        if one.is_dir() and not one.is_symlink():
-            shutil.rmtree(one)
+    for entry in folder.iterdir():
+        if entry.is_dir() and not entry.is_symlink():
+            shutil.rmtree(entry)
         else:
-            one.unlink()
+            entry.unlink()

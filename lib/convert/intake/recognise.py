@@ -1,6 +1,6 @@
-"""What an uploaded file is, by its content: the name of a format that takes uploads, or words on what it is not.
+"""Recognize an uploaded file by its content: the name of a format that can be uploaded, or an error with advice.
 
-Opens nothing but the first bytes, a zip's table of members, and JSON. A name never decides alone.
+Reads only the first bytes, a zip's list of members, and JSON. A file name alone never decides.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from lib.errors import InvalidFile
 
 UPLOADS = {f.name: f.upload for f in FORMATS.values() if f.upload}
 WANTED = f"Wanted: {', '.join(upload.wanted for upload in UPLOADS.values() if upload.wanted)}"
-# Offset, first bytes, what it is, what to do.
+# (offset, magic bytes, description, advice)
 MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x93NUMPY", "a NumPy array", "it has no model in it; calibration data belong to the options of a conversion"),
     (0, b"\x1f\x8b", "gzip data", "unpack it first"),
@@ -68,9 +68,9 @@ MAX_JSON = 16 << 20
 
 
 def recognise(path: Path) -> str:
-    """The name of the format, one of ``UPLOADS``; ``architecture`` for a config.json of transformers.
+    """Return the name of the format, one of ``UPLOADS``, or ``architecture`` for a config.json of transformers.
 
-    Raises InvalidFile for what is none of these, with words on what it is and what to do.
+    Raises InvalidFile for other files; the message says what the file is and what to do.
     """
     size = path.stat().st_size
     if size == 0:
@@ -87,35 +87,35 @@ def recognise(path: Path) -> str:
             return name
         if upload.matches and function(upload.matches)(head, size):
             return name
-    if (found := _other(head)) is not None:
-        raise InvalidFile(f"This is {found[0]}, not a model that is converted here; {found[1]}.")
+    if (description := _other(head)) is not None:
+        raise InvalidFile(f"This is {description[0]}, not a model that is converted here; {description[1]}.")
     text = head.removeprefix(codecs.BOM_UTF8).lstrip()
     if text.startswith((b"{", b"[")):
         return _json(path, size)
-    return "onnx"  # a protobuf has no first bytes of its own: its reader says what is wrong
+    return "onnx"  # protobuf has no magic bytes; its reader reports errors
 
 
 def _other(head: bytes) -> tuple[str, str] | None:
     text = head.removeprefix(codecs.BOM_UTF8).lstrip().lower()
-    found = [(what, advice) for offset, magic, what, advice in MAGIC if head[offset:].startswith(magic)]
-    found += [(what, advice) for start, what, advice in TEXTS if text.startswith(start)]
-    return found[0] if found else None
+    matches = [(description, advice) for offset, magic, description, advice in MAGIC if head[offset:].startswith(magic)]
+    matches += [(description, advice) for start, description, advice in TEXTS if text.startswith(start)]
+    return matches[0] if matches else None
 
 
 def _json(path: Path, size: int) -> str:
     if size <= MAX_JSON:
         try:
-            found = json.loads(path.read_bytes())
+            content = json.loads(path.read_bytes())
         except (ValueError, RecursionError):
-            found = None
-        if isinstance(found, dict):
-            if "model_type" in found:
+            content = None
+        if isinstance(content, dict):
+            if "model_type" in content:
                 return "architecture"
-            if "weight_map" in found:
+            if "weight_map" in content:
                 raise InvalidFile("This is the index of weights in several files. Merge them into one file of safetensors.")
-            if "_class_name" in found:
+            if "_class_name" in content:
                 raise InvalidFile("This is a configuration of diffusers; upload the whole pipeline folder as a zip.")
-            if "class_name" in found and "config" in found:
+            if "class_name" in content and "config" in content:
                 raise InvalidFile("This is a Keras configuration without weights; upload model.save('model.keras').")
             raise InvalidFile(
                 "This is JSON, but no config.json of transformers: there is no model_type in it. "
@@ -125,7 +125,7 @@ def _json(path: Path, size: int) -> str:
 
 
 def in_archive(archive: Archive) -> str:
-    """What a zip holds, by its members."""
+    """Return the format of a zip, by its members. Raises InvalidFile."""
     names = {name for name in archive.members if not is_litter(name)}
     if not names:
         raise InvalidFile(f"The zip archive has no files in it. {WANTED}.")
@@ -134,9 +134,9 @@ def in_archive(archive: Archive) -> str:
         if upload.in_zip and function(upload.in_zip)(names, root):
             return name
     inner = {name.removeprefix(root) for name in names}
-    for suffix, words in CONTENTS:
+    for suffix, content in CONTENTS:
         if any(name.endswith(suffix) for name in inner):
-            raise InvalidFile(f"This is a zip archive {words}.")
+            raise InvalidFile(f"This is a zip archive {content}.")
     raise InvalidFile(f"This is a zip archive, but its members are none of a model that is known. {WANTED}.")
 
 

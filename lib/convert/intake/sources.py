@@ -1,6 +1,6 @@
-"""A source becomes an artifact: an upload through ``intake``, a name through whoever knows names of its kind.
+"""Turn a source into an artifact: an upload through ``admit``, a name through the module for its kind.
 
-Runs in a child process. A kind is what stands before the colon: ``torchvision:resnet18``.
+Runs in a child process. The kind of a name is the part before the colon: ``torchvision:resnet18``.
 """
 
 from __future__ import annotations
@@ -13,40 +13,40 @@ from lib.convert.formats import main_file
 from lib.errors import InvalidValue
 
 KINDS = ("torchvision", "transformers", "diffusers", "jax", "hub")
-KINDS_WITH_WEIGHTS = ("torchvision", "transformers")  # a file beside such a name is the model's weights
+KINDS_WITH_WEIGHTS = ("torchvision", "transformers")  # a file uploaded with such a name has the model's weights
 
 
 def admit_source(
     files: dict[str, Path], name: str, folder: Path, *, allow_pt2: bool = False, allow_hub: bool = False
 ) -> tuple[str, list[str]]:
-    """The artifact's format, and messages. Raises InvalidFile or InvalidValue."""
+    """Store the artifact in ``folder``. Returns its format and messages. Raises InvalidFile or InvalidValue."""
     if not name.strip():
         if not files:
             raise InvalidValue("source", "nothing", "an uploaded file, or a name such as torchvision:mobilenet_v3_small")
         from lib.convert.intake import admit
 
         format, messages = admit.admit_upload(files, folder, allow_pt2=allow_pt2)
-        if format == "architecture":  # a transformers config.json, perhaps with weights beside it
+        if format == "architecture":  # a transformers config.json, perhaps with weights
             from lib.convert.formats.pytorch import architectures
 
             weights = folder / "weights.safetensors"
             config = folder / "config.json"
-            made = folder.with_name(f"{folder.name}-made")
-            made.mkdir()
-            given = weights if weights.is_file() else None
-            messages += architectures.prepare("transformers:", given, config, made)
+            prepared = folder.with_name(f"{folder.name}-made")
+            prepared.mkdir()
+            weights_path = weights if weights.is_file() else None
+            messages += architectures.prepare("transformers:", weights_path, config, prepared)
             for old in folder.iterdir():
                 old.unlink()
-            for new in made.iterdir():
+            for new in prepared.iterdir():
                 new.rename(folder / new.name)
-            made.rmdir()
+            prepared.rmdir()
         return format, messages
     name = full_name(name)
     kind, colon, rest = name.partition(":")
     if not colon or kind not in KINDS:
         kinds = [k for k in KINDS if allow_hub or k != "hub"]
-        near = get_close_matches(name, [one.partition(":")[2] for one in _all_names()], 1)
-        hint = f" (did you mean {near[0]}?)" if near else ""
+        matches = get_close_matches(name, [full.partition(":")[2] for full in _all_names()], 1)
+        hint = f" (did you mean {matches[0]}?)" if matches else ""
         raise InvalidValue("source", name, f"{', '.join(f'{k}:…' for k in kinds)}{hint}")
     if files and kind not in KINDS_WITH_WEIGHTS:
         raise InvalidValue("files", ", ".join(files), f"none beside {kind}:…, which has weights of its own")
@@ -74,22 +74,22 @@ def admit_source(
 
 
 def full_name(name: str) -> str:
-    """``resnet18`` -> ``torchvision:resnet18``, where one source only is called so; else the name as it is."""
+    """Complete a name, ``resnet18`` -> ``torchvision:resnet18``, if it is unambiguous. Other names are unchanged."""
     name = name.strip()
     if not name or ":" in name:
         return name
-    found = [one for one in _all_names() if one.partition(":")[2] == name]
-    return found[0] if len(found) == 1 else name
+    matches = [full for full in _all_names() if full.partition(":")[2] == name]
+    return matches[0] if len(matches) == 1 else name
 
 
 def _all_names() -> list[str]:
     from lib.convert.formats.names import names
 
-    return [one for group in names().values() for one in group]
+    return [full for group in names().values() for full in group]
 
 
 def weights(format: str, folder: Path) -> str:
-    """``random`` for a model that was built here with made-up weights, ``given`` for one with a visitor's; else ""."""
+    """Return "random" for a model built here with random weights, "given" for the visitor's weights, else ""."""
     if format == "jax":
         return "random"
     if format != "architecture":

@@ -1,4 +1,4 @@
-"""Inputs for the proof, made from a signature by seed: ordinary in two sizes, lifelike, extreme, one input changed."""
+"""Generate the test inputs of the proof from a signature and seeds: ordinary at two sizes, lifelike, extreme, perturbed."""
 
 from __future__ import annotations
 
@@ -15,26 +15,28 @@ from lib.model_inputs.integers import UNKNOWN, Ranges
 from lib.model_inputs.signature import Signature, Value, dtype
 
 SEEDS = (0, 1, 2)
-# random streams: visitors choose the seeds, so each purpose has a stream of its own
+# random streams: visitors choose the seeds, so each purpose has its own stream
 PROOF, ALONE, PERTURBATION, CALIBRATION, ORDER = range(5)
-# sizes of dynamic dimensions, by what they probably are; in ``DISTINCT`` no two symbols get the same, so that two
-# dimensions that changed places show, and in ``EQUAL`` all do, for sources that take nothing else
+# sizes of dynamic dimensions, by their probable meaning. In ``DISTINCT`` no two symbols get the same size, so that
+# swapped dimensions are detected; in ``EQUAL`` all symbols of a kind do, for sources that accept nothing else
 SMALL = {"leading": (1,), "sequence": (8,), "space": (64,), "other": (4,)}
 DISTINCT = {"leading": (3, 2, 5), "sequence": (13, 11, 17), "space": (96, 64, 128), "other": (6, 7, 9)}
 EQUAL = {"leading": (3,), "sequence": (13,), "space": (96,), "other": (6,)}
-UNKNOWN_HIGH = 10  # tokens of an input with an unknown vocabulary
-WIDE = 1000  # and in one more case, from -1000 to 1000
-HUGE = {8: 2**40, 4: 2**20}  # and in another, by the integer's bytes: values that overflow in fewer bits
-EXTREME_FACTOR = 4  # of the extreme case
-LARGE_SCALE = 5.0  # of the extreme case: five standard deviations
+UNKNOWN_HIGH = 10  # exclusive upper bound of integers with an unknown range
+WIDE = 1000  # "wide" case: integers from -1000 to 1000
+HUGE = {8: 2**40, 4: 2**20}  # "huge" case, by itemsize: values that overflow in fewer bits
+EXTREME_FACTOR = 4  # number of "large" cases
+LARGE_SCALE = 5.0  # scale of the "large" cases, in standard deviations
 TIMESTEPS = 1000
-MAX_BEYOND = 2048  # the largest limit of a target that is tried, plus one
-MAX_ALONE = 6  # inputs that are changed alone
+MAX_BEYOND = 2048  # largest limit of a target that is tested
+MAX_ALONE = 6  # maximum number of inputs that are changed alone
 
 
 @dataclass(slots=True)
 class Case:
-    """``kind``: ordinary (noise); lifelike (like real inputs of such a model); resized (other sizes of the dynamic
+    """One set of inputs.
+
+    ``kind``: ordinary (noise); lifelike (like real inputs of such a model); resized (other sizes of the dynamic
     dimensions); sample (of the visitor's file); zeros; large; wide and huge (integers of unknown range); beyond (a size
     larger than a target's limit); alone (the first ordinary case with only the input ``changed`` replaced); perturbed,
     and perturbed zeros, large, lifelike and sample.
@@ -61,7 +63,7 @@ def cases(
     only_first: bool = False,
     hints: Mapping[str, Any] | None = None,
 ) -> list[Case]:
-    """The cases for source and target. ``fixed``: sizes of symbols in all cases but the resized ones, which use ``other``.
+    """Generate the cases for source and target. ``fixed``: sizes of symbols; the resized cases use ``other`` instead.
 
     ``ranges``: the values of integer inputs, by name, both ends included (``lib/model_inputs/integers.py``). ``wide`` False
     leaves out integers that may be invalid indices, as some runtimes crash on these. ``hints``: the preprocessing of
@@ -71,28 +73,28 @@ def cases(
         return [Case("ordinary", 0, {}, {})]
     sizes = _sizes(signature, SMALL, 0, fixed or {})
     make = partial(_arrays, signature, sizes, stream=stream, ranges=ranges)
-    out = [Case("ordinary", s, sizes, make(s)) for s in seeds]
+    all_cases = [Case("ordinary", s, sizes, make(s)) for s in seeds]
     if only_first:
-        return out[:1]
-    out += resized(signature, seeds, fixed, other=other, stream=stream, ranges=ranges)
-    out += _lifelike(signature, sizes, seeds, stream, hints, ranges)
-    out.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
-    # one row rarely reaches a bound that the other lacks, so other sizes bring some more
-    out += [Case("large", s, sizes, make(s, scale=LARGE_SCALE)) for s in range(EXTREME_FACTOR)]
+        return all_cases[:1]
+    all_cases += resized(signature, seeds, fixed, other=other, stream=stream, ranges=ranges)
+    all_cases += _lifelike(signature, sizes, seeds, stream, hints, ranges)
+    all_cases.append(Case("zeros", 0, sizes, make(0, scale=0.0)))
+    # a single row rarely reaches a bound that the other model lacks, hence several cases
+    all_cases += [Case("large", s, sizes, make(s, scale=LARGE_SCALE)) for s in range(EXTREME_FACTOR)]
     if wide and any(_no_known_meaning(v) for v in signature.inputs):
-        out.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
-        out.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))
-    first, others = out[0].arrays, make(seeds[0], stream=ALONE + 16 * stream)
+        all_cases.append(Case("wide", 0, sizes, make(0, wide=WIDE)))
+        all_cases.append(Case("huge", 0, sizes, make(0, wide=max(HUGE.values()))))
+    first, alternatives = all_cases[0].arrays, make(seeds[0], stream=ALONE + 16 * stream)
     for name in list(first)[:MAX_ALONE] if len(first) > 1 else []:
-        out.append(Case("alone", seeds[0], sizes, first | {name: others[name]}, name))
+        all_cases.append(Case("alone", seeds[0], sizes, first | {name: alternatives[name]}, name))
     if any(dtype(v.dtype).kind == "f" for v in signature.inputs):
-        out += [Case("perturbed", s, sizes, perturbed(make(s), s)) for s in seeds[:2]]
-        # a norm of nothing but zeros divides rounding by the root of its epsilon, and a network far beyond what its
-        # norms have seen multiplies it by every layer
-        # all large cases: one may saturate an output, which hides rounding, and another not
+        all_cases += [Case("perturbed", s, sizes, perturbed(make(s), s)) for s in seeds[:2]]
+        # extreme inputs can amplify rounding: a norm of zeros divides it by the root of epsilon, and far outside the
+        # range that the norms have seen, each layer multiplies it. All large cases are perturbed, as a saturated output
+        # hides rounding
         for kind, scale, seed in (("zeros", 0.0, 0), *(("large", LARGE_SCALE, s) for s in range(EXTREME_FACTOR))):
-            out.append(Case(f"perturbed {kind}", seed, sizes, perturbed(make(seed, scale=scale), seed)))
-    return out
+            all_cases.append(Case(f"perturbed {kind}", seed, sizes, perturbed(make(seed, scale=scale), seed)))
+    return all_cases
 
 
 def resized(
@@ -105,7 +107,7 @@ def resized(
     stream: int = PROOF,
     ranges: Ranges | None = None,
 ) -> list[Case]:
-    """Cases of other sizes: as in ``other``, else different for every symbol unless ``equal``. [] if no size is dynamic."""
+    """Generate cases at the sizes ``other``, else a different size per symbol unless ``equal``. [] if none is dynamic."""
     first = _sizes(signature, SMALL, 0, fixed or {})
     large = _sizes(signature, EQUAL if equal else DISTINCT, 1, (fixed or {}) if other is None else other)
     make = partial(_arrays, signature, large, stream=stream, ranges=ranges)
@@ -120,52 +122,52 @@ def _lifelike(
     hints: Mapping[str, Any] | None,
     ranges: Ranges | None,
 ) -> list[Case]:
-    """Pictures with edges, waves like speech and the like; [] if the inputs' meaning is unknown."""
+    """Generate lifelike inputs, such as pictures with edges or speech-like waves. [] if the inputs' meaning is unknown."""
     from lib.model_inputs import made_up
 
-    about = {"hints": hints, "ranges": ranges}
-    found = [made_up.lifelike(signature, sizes, np.random.default_rng([s, stream]), **about) for s in seeds]
-    return [Case("lifelike", s, sizes, made) for s, made in zip(seeds, found, strict=True) if made is not None]
+    options = {"hints": hints, "ranges": ranges}
+    by_seed = [made_up.lifelike(signature, sizes, np.random.default_rng([s, stream]), **options) for s in seeds]
+    return [Case("lifelike", s, sizes, arrays) for s, arrays in zip(seeds, by_seed, strict=True) if arrays is not None]
 
 
 def over_limits(signature: Signature, known: dict[str, int], limits: dict[str, int]) -> list[Case]:
-    """For each symbol in ``limits`` one case whose size is one above the limit. ``known``: sizes of the other symbols."""
-    small, out = _sizes(signature, SMALL, 0, known), []
-    for symbol, most in limits.items():
-        if symbol in small and symbol not in signature.sizes and most <= MAX_BEYOND:
-            sizes = small | {symbol: most + 1}
-            out.append(Case("beyond", 0, sizes, _arrays(signature, sizes, 0)))
-    return out
+    """Generate one case per symbol in ``limits``, one larger than its limit. ``known``: sizes of the other symbols."""
+    small, beyond_cases = _sizes(signature, SMALL, 0, known), []
+    for symbol, limit in limits.items():
+        if symbol in small and symbol not in signature.sizes and limit <= MAX_BEYOND:
+            sizes = small | {symbol: limit + 1}
+            beyond_cases.append(Case("beyond", 0, sizes, _arrays(signature, sizes, 0)))
+    return beyond_cases
 
 
 def perturbed(arrays: dict[str, np.ndarray], seed: int) -> dict[str, np.ndarray]:
-    """The same inputs, each number moved by one step of its own precision; a zero by half a step of 1."""
+    """Return the inputs with each float moved by one ulp, up or down at random. Zeros move by half an epsilon."""
     rng = np.random.default_rng([seed, PERTURBATION])
-    out = {}
+    moved = {}
     for name, value in arrays.items():
         if value.dtype.kind == "f":
-            way = np.where(rng.random(value.shape) < 0.5, -1, 1).astype(value.dtype)
-            zero = way * np.finfo(value.dtype).eps / 2
-            value = np.where(value == 0, zero, np.nextafter(value, way * np.inf)).astype(value.dtype)
-        out[name] = value
-    return out
+            direction = np.where(rng.random(value.shape) < 0.5, -1, 1).astype(value.dtype)
+            zero = direction * np.finfo(value.dtype).eps / 2
+            value = np.where(value == 0, zero, np.nextafter(value, direction * np.inf)).astype(value.dtype)
+        moved[name] = value
+    return moved
 
 
 def _sizes(signature: Signature, table: dict[str, tuple[int, ...]], choice: int, fixed: dict[str, int]) -> dict[str, int]:
-    """A size for every symbol; ``choice`` is the place in ``Signature.sizes`` for those that are listed there."""
-    out: dict[str, int] = {}
-    left = {kind: cycle(some) for kind, some in table.items()}
+    """Return a size for every symbol. ``choice``: index into ``Signature.sizes`` for symbols listed there."""
+    sizes: dict[str, int] = {}
+    next_sizes = {kind: cycle(choices) for kind, choices in table.items()}
     for value in signature.inputs:
         for axis, symbol in enumerate(value.shape):
-            if not isinstance(symbol, str) or symbol in out:
+            if not isinstance(symbol, str) or symbol in sizes:
                 continue
             if symbol in fixed:
-                out[symbol] = fixed[symbol]
+                sizes[symbol] = fixed[symbol]
             elif allowed := signature.sizes.get(symbol):
-                out[symbol] = allowed[min(choice, len(allowed) - 1)]
+                sizes[symbol] = allowed[min(choice, len(allowed) - 1)]
             else:
-                out[symbol] = next(left[_kind(len(value.shape), axis)])
-    return out
+                sizes[symbol] = next(next_sizes[_kind(len(value.shape), axis)])
+    return sizes
 
 
 def _kind(rank: int, axis: int) -> str:
@@ -177,7 +179,7 @@ def _kind(rank: int, axis: int) -> str:
 
 
 def _no_known_meaning(value: Value) -> bool:
-    """Whether it is an integer input without a known role or range."""
+    """Return whether the input is an integer without a known role or range."""
     return not value.role and value.high is None and dtype(value.dtype).kind in "iu" and dtype(value.dtype).itemsize > 1
 
 
@@ -232,23 +234,23 @@ def _array(
 
 
 def _mask(rng: np.random.Generator, shape: tuple[int, ...], seed: int | None) -> np.ndarray:
-    """Padding on the right, on the left, or holes, by the seed. Lengths differ by row; no row is empty."""
-    out = np.ones(shape)
+    """Generate a mask with padding on the right, on the left, or holes, by the seed. Lengths differ; no row is empty."""
+    ones = np.ones(shape)
     if seed is None or not shape or shape[-1] < 2:
-        return out
+        return ones
     length = rng.integers((shape[-1] + 1) // 2, shape[-1] + 1, shape[:-1])[..., None]
     place = np.arange(shape[-1])
     if seed % 3 == 0:
-        return np.where(place < length, out, 0)
+        return np.where(place < length, ones, 0)
     if seed % 3 == 1:
-        return np.where(place >= shape[-1] - length, out, 0)
-    out = np.where(rng.random(shape) < 0.3, 0, out)
-    out[..., 0] = 1
-    return out
+        return np.where(place >= shape[-1] - length, ones, 0)
+    ones = np.where(rng.random(shape) < 0.3, 0, ones)
+    ones[..., 0] = 1
+    return ones
 
 
 def _positions(rng: np.random.Generator, value: Value, shape: tuple[int, ...], seed: int) -> np.ndarray:
-    """0, 1, 2 … for seed 0; others below ``high``, or the same in another order."""
+    """Generate positions: 0, 1, 2 … for seed 0; else random ones below ``high``, or a permutation."""
     counted = np.broadcast_to(np.arange(shape[-1]), shape)
     if not seed:
         return counted
@@ -259,10 +261,10 @@ def _integers(rng: np.random.Generator, value: Value, shape: tuple[int, ...], sc
     kind = dtype(value.dtype)
     low, high = 0, value.high or UNKNOWN_HIGH
     if not value.role and value.high is None and kind.itemsize == 1 and kind.kind in "iu":
-        low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1  # pixels, or quantised values: all of them
+        low, high = np.iinfo(kind).min, np.iinfo(kind).max + 1  # pixels or quantized values: the full range
     elif wide and _no_known_meaning(value):
-        most = min(wide, HUGE.get(kind.itemsize, WIDE))
-        low, high = (-most if kind.kind == "i" else 0), most + 1
+        bound = min(wide, HUGE.get(kind.itemsize, WIDE))
+        low, high = (-bound if kind.kind == "i" else 0), bound + 1
     if scale != 1:
         return np.full(shape, high - 1 if scale else 0).astype(kind)
     return rng.integers(low, high, shape).astype(kind)

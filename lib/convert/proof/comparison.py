@@ -1,4 +1,4 @@
-"""Results of a proof as dataclasses: the verdicts of ``verdict.py``, of an emulation and of the task, and all together."""
+"""Results of a proof as dataclasses: verdicts, faithfulness to an emulation, and the whole comparison."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Outcome = Literal["proven", "unproven", "failed"]
 
 @dataclass(slots=True)
 class Verdict:
-    """On one artifact against another. ``reason`` is one or more sentences, or "".
+    """Verdict on one artifact compared with another. ``reason``: one or more sentences, or "".
 
     ``cases``: sets of inputs compared. ``tolerance``: the fields of ``tolerances.Tolerance``. Errors are the largest over
     all outputs: ``max_abs_error`` in the output's unit, ``max_rel_error`` as a share of the expected value, ``range_error``
@@ -36,17 +36,17 @@ class Verdict:
     outputs: list[dict[str, Any]] = field(default_factory=list)
 
     def lower(self, verdict: Outcome, reason: str) -> None:
-        """Replaces the verdict and its reason; the figures stay."""
+        """Replace the verdict and its reason. The figures stay."""
         self.verdict, self.reason = verdict, reason
 
 
 @dataclass(slots=True)
 class Faithfulness:
-    """Whether the file's errors are no larger than its format explains.
+    """Verdict on whether the file's errors are no larger than its format explains.
 
     ``method``: "emulation", "rounding" (of its weights) or "tolerance" (there was no emulation). ``figures``: ratios of the
-    file's errors to the emulation's, see ``emulation/faithfulness.py``. ``vacuous``: nothing is wrong, but the format's own
-    errors are so large that any file would pass; then the task decides.
+    file's errors to the emulation's, see ``emulation/faithfulness.py``. ``vacuous``: no error was found, but the errors of
+    the format are so large that any file would pass; then the quality on the task decides.
     """
 
     verdict: Outcome
@@ -58,10 +58,10 @@ class Faithfulness:
 
 @dataclass(slots=True)
 class ThreeWay:
-    """An ONNX file in two runtimes. ``why_not``: why the reference evaluator did not run, or does not count.
+    """Cross-check of an ONNX file in two runtimes. ``why_not``: why the reference evaluator did not run or does not count.
 
-    ``reference``: source against evaluator; ``runtimes``: onnxruntime against evaluator, both of the result. ``counts``:
-    False where the evaluator disagrees with the source's own runtime on the source itself.
+    ``reference``: source compared with the result in the evaluator; ``runtimes``: result in onnxruntime compared with the
+    evaluator. ``counts``: False if the evaluator disagrees with the source's own runtime on the source itself.
     """
 
     reference: Verdict | None
@@ -72,9 +72,9 @@ class ThreeWay:
 
 @dataclass(slots=True)
 class Comparison:
-    """``hops``: each edge's source against its target. ``whole``: the route's source against its last target.
+    """All verdicts. ``hops``: source against target of each edge. ``whole``: the route's source against its last target.
 
-    ``three_way``: None for formats without a reference evaluator. ``quality``: None where the precision loses nothing, or
+    ``three_way``: None for formats without a reference evaluator. ``quality``: None if the precision is not lossy or
     nothing could be measured.
     """
 

@@ -1,6 +1,6 @@
-"""The tolerances of each precision, from the strictest to the loosest.
+"""Tolerances of each precision, from the strictest to the loosest.
 
-Figures only; ``verdict.py`` applies them and docs/convert.md explains them.
+``verdict.py`` applies them and docs/convert.md explains them.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ from dataclasses import dataclass
 class Tolerance:
     """|ours - expected| <= rtol * |expected| + atol * peak, with peak the output's largest |value| over all cases.
 
-    ``rounding``: the largest error / peak that rounding explains; over it the verdict is ``unproven`` (only where
-    not None). ``moves``: how far an output must move between two inputs, as a share of its peak. ``sqnr_db``,
-    ``cosine``, ``top1``: floors, where elementwise closeness is not to be had (int8). ``node``: what one node may lose,
-    as a share of its output's range, before it is the one that differs.
+    ``rounding``: the largest error / peak that rounding explains; above it the verdict is ``unproven``. None: not checked.
+    ``moves``: minimum change of an output between two inputs, as a share of its peak. ``sqnr_db``, ``cosine``, ``top1``:
+    minimums for precisions without elementwise closeness (int8). ``node``: the largest error of a single node, as a share
+    of its output's range, before it counts as different.
     """
 
     rtol: float | None
@@ -30,10 +30,10 @@ class Tolerance:
     whole: float = 1.0  # share of an integer or boolean output's elements that must be equal
     slice: float = 0.0
     most: float | None = None
-    extremes: bool = True  # whether the extreme cases count: integers of 8 bits end where their calibration ended
+    extremes: bool = True  # whether the extreme cases count; int8 saturates beyond its calibrated range
 
 
-# fp32: what torch.testing, polygraphy and the ONNX corpus use lies around 1e-3 / 1e-5; a good converter makes 4e-6.
+# fp32: torch.testing, polygraphy and the ONNX test suite use about 1e-3 / 1e-5; a good converter has errors of 4e-6.
 TOLERANCES = {
     "exact": Tolerance(rtol=0.0, atol=0.0, rounding=0.0, moves=0.0, node=1e-6),
     "fp32": Tolerance(rtol=1e-3, atol=1e-5, rounding=5e-5, moves=1e-3, node=1e-4, slice=0.02),
@@ -56,19 +56,19 @@ TOLERANCES = {
     ),
 }
 PRECISIONS = tuple(TOLERANCES)  # exact: the same bits
-MIN_SLICE_MOVEMENT = 0.1  # of the whole output's movement: what a slice counts as moving at the least, in a lossy precision
-ROUNDING_64 = 1e-9  # of the peak: what rounding explains in a model of float64 that stays one
-NOISE_FACTOR = 30.0  # rounding inside a network is this much more than what perturbed inputs show, at most
-MAX_ROUNDING = 1e-3  # of the peak: whatever is amplified, more than this is not taken for rounding
-# the same for cases that are perturbed themselves. Five deviations are far beyond what a network's norms have seen: an
-# efficientnet_b4's own float32 is off there by 1.1e-3 from its float64, and by 1.5e-6 on ordinary pictures
+MIN_SLICE_MOVEMENT = 0.1  # minimum movement of a slice in a lossy precision, as a share of the whole output's movement
+ROUNDING_64 = 1e-9  # share of the peak: rounding of a float64 model that stays float64
+NOISE_FACTOR = 30.0  # maximum ratio of rounding inside a network to the effect of perturbed inputs
+MAX_ROUNDING = 1e-3  # share of the peak: larger errors are never explained by rounding
+# the same limit for extreme cases that are also perturbed. Five standard deviations are far outside the range of a
+# network's norms: efficientnet_b4 in float32 differs there by 1.1e-3 from float64, and by 1.5e-6 on ordinary pictures
 PERTURBED_ROUNDING = {"zeros": MAX_ROUNDING, "large": 1e-2, "lifelike": MAX_ROUNDING, "sample": MAX_ROUNDING}
-# a source that its inputs' last bit moves by more than this decides nothing there: a detection more or less, an argmax
+# a source that one ulp in its inputs moves by more than this proves nothing: an additional detection, another argmax
 MAX_SENSITIVITY = 1e-2
 EXTREME = ("large", "wide", "huge")
-MIN_EFFECT = 10.0  # an input counts as seen when it moves some output by this much more than rounding may
+MIN_EFFECT = 10.0  # an input is tested if it moves some output by this many times the rounding limit
 
 
 def loosest(precisions: Iterable[str]) -> str:
-    """The loosest of the hops' precisions, which applies end to end."""
+    """Return the loosest of the hops' precisions, which applies end to end."""
     return max(precisions, key=PRECISIONS.index, default="exact")

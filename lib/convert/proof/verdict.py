@@ -1,13 +1,13 @@
-"""The verdict: do two models compute the same thing? numpy only; knows no format and runs nothing.
+"""Decide whether two models compute the same thing, from their outputs. numpy only; independent of formats.
 
-``decide`` gets the outputs of source and target on the same cases (``cases.py``). Three verdicts:
+``decide`` takes the outputs of source and target on the same cases (``cases.py``) and returns one of three verdicts:
 
-- ``failed``: a shape, dtype or value is outside the tolerance of the precision, a NaN is on one side only, or
-  the target refused a case that the source accepted.
-- ``unproven``: no error was found, but the test shows too little. The outputs hardly move with the inputs (any
-  file would pass); or the error is inside the tolerance but far larger than rounding explains, as with one wrong
-  weight among millions; or the source is random.
-- ``proven``: neither.
+- ``failed``: a shape, dtype or value is outside the tolerance of the precision, a NaN is on one side only, or the target
+  rejected a case that the source accepted.
+- ``unproven``: no error was found, but the evidence is weak. The outputs hardly change with the inputs (any file would
+  pass), the error is inside the tolerance but far larger than rounding explains (as with one wrong weight among
+  millions), or the source is not deterministic.
+- ``proven``: none of these.
 """
 
 from __future__ import annotations
@@ -34,51 +34,54 @@ def decide(
     constants: Collection[str] = (),
     explained: Faithfulness | None = None,
 ) -> Verdict:
-    """The verdict on the outputs of ``pairs``, by the tolerance of ``precision``.
+    """Return the verdict on the outputs of ``pairs``, by the tolerance of ``precision``.
 
-    ``inputs`` False: the model has none (weights, a constant), so its outputs need not move. ``constants``: outputs that
+    ``inputs`` False: the model has none (weights, a constant), so its outputs need not change. ``constants``: outputs that
     depend on no input. ``explained``: the verdict of an emulation of a lossy precision, which replaces the tolerance.
     """
     tolerance = TOLERANCES[precision]
-    if len(pairs) > 1:  # zeros may give 0 / 0, on which runtimes differ
+    if len(pairs) > 1:  # zeros may give 0 / 0, where runtimes differ
         pairs = [p for p in pairs if p.kind != "zeros" or all(_all_finite(v) for v in p.expected.values())]
     compared = [p for p in pairs if not p.perturbed]
     extremes = tolerance.extremes and explained is None
-    beyond = [] if extremes else [p for p in compared if p.kind in EXTREME and p.ours is not None]
+    not_judged = [] if extremes else [p for p in compared if p.kind in EXTREME and p.ours is not None]
 
     def without_figures(verdict: str, reason: str) -> Verdict:
         return Verdict(precision, asdict(tolerance), len(compared), verdict, reason)
 
     if refused := [p for p in compared if p.ours is None]:
         sizes = f" at {_sizes(refused[0].sizes)}" if refused[0].sizes else ""
-        why = f"The converted model refuses inputs that the source takes ({refused[0].kind}{sizes}): {refused[0].why}"
-        return without_figures("failed", why)
+        refusal = f"The converted model refuses inputs that the source takes ({refused[0].kind}{sizes}): {refused[0].why}"
+        return without_figures("failed", refusal)
     if not extremes:
-        pairs, compared = ([p for p in some if p.kind not in EXTREME] for some in (pairs, compared))
+        pairs, compared = ([p for p in group if p.kind not in EXTREME] for group in (pairs, compared))
     if not compared:
         return without_figures("unproven", "The source could not be run on made-up inputs.")
     names = list(compared[0].expected)
     if not names:
         return without_figures("unproven", "The model has no outputs to compare.")
-    if chance := _nondeterministic(names, pairs) if tolerance.rtol != 0.0 else []:
-        beyond += [p for p in compared if p.kind in chance]
-        pairs = [p for p in pairs if p.kind.removeprefix("perturbed ") not in chance]
-        compared = [p for p in compared if p.kind not in chance]
+    if unstable_kinds := _nondeterministic(names, pairs) if tolerance.rtol != 0.0 else []:
+        not_judged += [p for p in compared if p.kind in unstable_kinds]
+        pairs = [p for p in pairs if p.kind.removeprefix("perturbed ") not in unstable_kinds]
+        compared = [p for p in compared if p.kind not in unstable_kinds]
     fixed = {*constants, *_constant(names, compared)}
-    about = {"inputs": inputs, "explained": explained is not None}
-    errors = [output_error(name, pairs, tolerance, constant=name in fixed, **about) for name in names]
+    options = {"inputs": inputs, "explained": explained is not None}
+    errors = [output_error(name, pairs, tolerance, constant=name in fixed, **options) for name in names]
     worst = max(errors, key=lambda e: ORDER.index(e.verdict))
     verdict = worst.verdict
     reason = _reason_proven(errors, tolerance, precision, compared, inputs)
-    if chance:
-        kinds = " and ".join(chance)
+    if unstable_kinds:
+        kinds = " and ".join(unstable_kinds)
         reason += f" Not judged: inputs of {kinds}, whose last bit alone moves the source by over {MAX_SENSITIVITY:.0%}."
     if worst.reason:
         reason = f"Output {worst.name!r}: {worst.reason}"
     if explained and ORDER.index(explained.verdict) > ORDER.index(verdict):
         verdict, reason = explained.verdict, explained.reason
-    if verdict == "proven" and (unseen := _input_without_effect(names, pairs, tolerance)):
-        verdict, reason = "unproven", f"No output shows what input {unseen!r} does: alone, it moves nothing beyond rounding."
+    if verdict == "proven" and (untested := _input_without_effect(names, pairs, tolerance)):
+        verdict, reason = (
+            "unproven",
+            f"No output shows what input {untested!r} does: alone, it moves nothing beyond rounding.",
+        )
     return Verdict(
         precision,
         asdict(tolerance),
@@ -91,21 +94,21 @@ def decide(
         cosine=_smallest(e.cosine for e in errors),
         sqnr_db=_smallest(e.sqnr_db for e in errors),
         top1_agreement=_smallest(e.top1_agreement for e in errors),
-        beyond=_not_judged(beyond, names),
+        beyond=_not_judged(not_judged, names),
         outputs=[{k: _finite_or_none(v) for k, v in asdict(e).items()} for e in errors],
     )
 
 
 def _constant(names: list[str], compared: list[Pair]) -> list[str]:
-    """Outputs that are equal bit for bit on all inputs, extreme ones included, if other outputs move."""
-    same: list[str] = []
+    """Return outputs that are bitwise equal on all inputs, including extreme ones. [] if all outputs are."""
+    constant: list[str] = []
     if not {"zeros", "large"} <= {p.kind for p in compared}:
-        return same  # a few ordinary inputs are not enough evidence
+        return constant  # a few ordinary inputs are not enough evidence
     for name in names:
         values = [p.expected[name] for p in compared]
         if all(v.shape == values[0].shape and v.tobytes() == values[0].tobytes() for v in values[1:]):
-            same.append(name)
-    return same if len(same) < len(names) else []
+            constant.append(name)
+    return constant if len(constant) < len(names) else []
 
 
 def _all_finite(value: np.ndarray) -> bool:
@@ -113,24 +116,24 @@ def _all_finite(value: np.ndarray) -> bool:
 
 
 def _nondeterministic(names: list[str], pairs: list[Pair]) -> list[str]:
-    """Extreme kinds of inputs on which the source itself is not deterministic. The target is not needed to know that."""
-    usual = {name: measures.typical_peak(name, pairs) for name in names}
+    """Return the kinds of inputs on which one ulp changes the source too much. Depends on the source only."""
+    peaks = {name: measures.typical_peak(name, pairs) for name in names}
     return [
         kind
         for kind in PERTURBED_ROUNDING
-        if any(measures.sensitivity(n, pairs, kind, usual[n]) > MAX_SENSITIVITY for n in names)
+        if any(measures.sensitivity(n, pairs, kind, peaks[n]) > MAX_SENSITIVITY for n in names)
     ]
 
 
 def _input_without_effect(names: list[str], pairs: list[Pair], tolerance: Tolerance) -> str:
-    """An input that changes outputs, but none by more than rounding; "". Inputs that change no bit are unused."""
+    """Return an input that changes outputs but none by more than rounding, or "". Inputs that change no bit are unused."""
     if not tolerance.rounding:
         return ""
-    moved: dict[str, float] = {}
+    largest_change: dict[str, float] = {}
     for name in names:
         for changed, share in measures.movement_by_input(name, pairs, measures.typical_peak(name, pairs, 1.0)):
-            moved[changed] = max(moved.get(changed, 0.0), share)
-    return next((name for name, share in moved.items() if 0 < share < MIN_EFFECT * tolerance.rounding), "")
+            largest_change[changed] = max(largest_change.get(changed, 0.0), share)
+    return next((name for name, share in largest_change.items() if 0 < share < MIN_EFFECT * tolerance.rounding), "")
 
 
 def _reason_proven(
@@ -145,12 +148,12 @@ def _reason_proven(
     if not inputs:
         return f"It takes no inputs; in {len(errors)} tensors {message} ({precision})."
     sizes = {tuple((p.sizes or {}).items()) for p in compared}
-    only = f", all at {_sizes(compared[0].sizes)}" if len(sizes) == 1 and compared[0].sizes else ""
-    return f"On {len(compared)} sets of inputs{only} {message} ({precision})."
+    scope = f", all at {_sizes(compared[0].sizes)}" if len(sizes) == 1 and compared[0].sizes else ""
+    return f"On {len(compared)} sets of inputs{scope} {message} ({precision})."
 
 
 def _not_judged(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
-    """The cosine of every output on inputs beyond the calibrated range, which do not count for the verdict."""
+    """Return the cosine of each output on inputs that do not count for the verdict."""
     return [
         {"kind": p.kind, "name": name, "cosine": _finite_or_none(cosine(p.expected[name], p.ours[name]))}
         for p in pairs
@@ -163,7 +166,7 @@ def _not_judged(pairs: list[Pair], names: list[str]) -> list[dict[str, Any]]:
 
 
 def _finite_or_none(value: Any) -> Any:
-    """JSON has no infinity."""
+    """Replace a non-finite float by None, as JSON has no infinity."""
     return None if isinstance(value, float) and not np.isfinite(value) else value
 
 

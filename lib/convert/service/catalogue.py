@@ -1,4 +1,4 @@
-"""What this installation can convert, read from the registry: the whole table, and the targets of one format."""
+"""The conversions of this installation from the registry: the whole table, and the targets of one format."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.convert.service.routes import blocked, routes, runs_here
 
 
 def table() -> list[dict[str, Any]]:
-    """A row for every edge, also for those that cannot run here, with the reason in ``why_not``."""
+    """Return a row for every edge. Edges that cannot run here have a reason in ``why_not``."""
     rows = []
     for edge in sorted(edges().values(), key=lambda e: (e.source, e.target)):
         why_not = edge.missing()
@@ -21,10 +21,10 @@ def table() -> list[dict[str, Any]]:
 
 
 def targets(source: str) -> list[dict[str, Any]]:
-    """What can be made of ``source`` here, nearest first: the route, its tools, seconds, error, options, notes."""
-    out = []
+    """Return the targets of ``source``, the cheapest first: route, tools, seconds, error, options and notes."""
+    rows = []
     for target, route in routes(source, runs_here).items():
-        out.append(
+        rows.append(
             {
                 "target": target,
                 "title": find(target).title,
@@ -38,11 +38,11 @@ def targets(source: str) -> list[dict[str, Any]]:
                 "notes": [edge.note for edge in route if edge.note],
             }
         )
-    return out
+    return rows
 
 
 def unreachable(source: str) -> dict[str, str]:
-    """Targets that cannot be made here though an edge leads there, with what is missing."""
+    """Return the targets that cannot be made here although a route exists, with what is missing."""
     return blocked(source)
 
 

@@ -1,6 +1,6 @@
-"""Schemas of the jobs' answers. A malicious file may control a child process, so no answer is used unchecked.
+"""Schemas of the jobs' answers. A malicious file may control a child process, so every answer is validated.
 
-Types and file names are checked, not whether the values are true: the proof tests what a converted model computes.
+Only types and file names are checked, not whether the values are true: the proof tests what a converted model computes.
 """
 
 from __future__ import annotations
@@ -17,28 +17,30 @@ from lib.model_inputs.signature import Signature
 
 
 def _plain(value: Any, depth: int = 0) -> Any:
-    """JSON values, not too deep and not too long. Raises ValueError."""
+    """Return a JSON value. Raises ValueError if it is too deep, too long or has a non-finite number."""
     children = list(value.values()) if isinstance(value, dict) else value if isinstance(value, list) else []
     if depth > 6 or len(children) >= 5000 or (isinstance(value, float) and not math.isfinite(value)):
         raise ValueError("too deep, too long or not a number")
-    for one in children:
-        _plain(one, depth + 1)
+    for child in children:
+        _plain(child, depth + 1)
     return value
 
 
 def _signature(value: dict[str, Any]) -> dict[str, Any]:
     try:
-        found = Signature.from_dict(value)
+        signature = Signature.from_dict(value)
     except (TypeError, KeyError, AttributeError) as error:
         raise ValueError("not a signature") from error
-    for one in (*found.inputs, *found.outputs):
-        _Value.model_validate({"name": one.name, "dtype": one.dtype, "role": one.role, "high": one.high, "shape": one.shape})
-    _Sizes.model_validate({"sizes": found.sizes})
+    for tensor in (*signature.inputs, *signature.outputs):
+        _Value.model_validate(
+            {"name": tensor.name, "dtype": tensor.dtype, "role": tensor.role, "high": tensor.high, "shape": tensor.shape}
+        )
+    _Sizes.model_validate({"sizes": signature.sizes})
     return value
 
 
 class Answer(BaseModel):
-    """Unknown keys are ignored."""
+    """Base of the answers. Unknown keys are ignored."""
 
     model_config = ConfigDict(strict=True, extra="ignore", allow_inf_nan=False)
 
@@ -47,9 +49,9 @@ Count = Annotated[int, Field(ge=0, lt=2**63)]
 Milliseconds = Annotated[float, Field(ge=0)]
 Sizes = dict[str, Count]
 Record = Annotated[dict[str, Any], AfterValidator(_plain)]
-FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}\.npz$")]  # becomes part of a path
+FileName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,40}\.npz$")]  # used as part of a path
 Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-Png = Annotated[str, Field(max_length=100_002, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]  # in base64
+Png = Annotated[str, Field(max_length=100_002, pattern=r"^[A-Za-z0-9+/]+={0,2}$")]  # base64
 SignatureDict = Annotated[dict[str, Any], AfterValidator(_signature)]
 
 
@@ -66,7 +68,7 @@ class _Sizes(Answer):
 
 
 class Case(Answer):
-    """One set of inputs that the source ran on; its arrays are in ``in-<file>`` and ``out-<file>``."""
+    """One set of inputs that the source ran on. Its arrays are in ``in-<file>`` and ``out-<file>``."""
 
     kind: str
     seed: Count
@@ -77,7 +79,7 @@ class Case(Answer):
 
 
 class Samples(Answer):
-    """A visitor's samples: ``count`` of them, divided into ``calibration`` and ``judged``; ``shared`` are in both."""
+    """A visitor's samples: ``count`` in all, split into ``calibration`` and ``judged``; ``shared`` are in both."""
 
     name: str
     kind: str
@@ -97,7 +99,7 @@ class Picture(Answer):
 
 
 class Admit(Answer):
-    """``weights`` is random, given or empty."""
+    """Answer of ``admit``. ``weights``: "random", "given" or ""."""
 
     format: str
     messages: list[str]
@@ -123,7 +125,7 @@ class PreviewSamples(Answer):
 
 
 class RunEdge(Answer):
-    """What ``edges/__init__.py`` says of an edge's answer, with the ``bytes`` and ``files`` of what it made."""
+    """Answer of ``run_edge``: the edge's answer (see ``edges/__init__.py``), and ``bytes`` and ``files`` of its result."""
 
     messages: list[str]
     inputs: dict[str, str]
@@ -142,7 +144,7 @@ class RunEdge(Answer):
 
 
 class RunSource(Answer):
-    """``steady``: the source gave the same answer twice."""
+    """Answer of ``run_source``. ``steady``: the source gave the same answer twice."""
 
     signature: SignatureDict
     sizes: Sizes
@@ -161,7 +163,7 @@ class RunFurther(Answer):
 
 
 class RunTarget(Answer):
-    """``refused``: case file -> why. ``reference``: why the second runtime did not run, empty where it did."""
+    """Answer of ``run_target``. ``refused``: reason by case file. ``reference``: why the reference did not run, or ""."""
 
     signature: SignatureDict
     refused: dict[str, str]
@@ -175,12 +177,14 @@ T = TypeVar("T")
 
 
 def checked(kind: type[T], answer: dict[str, Any]) -> T:
-    """``answer`` as the model or dataclass ``kind``, without keys that nobody reads. Raises JobFailed."""
+    """Validate ``answer`` as the model or dataclass ``kind``. Unknown keys are dropped. Raises JobFailed."""
     try:
         return _adapter(kind).validate_python(answer)
     except ValidationError as error:
-        wrong = ", ".join(dict.fromkeys(str(one["loc"][0]) for one in error.errors(include_input=False) if one["loc"]))
-        raise JobFailed(f"The process that converted answered nonsense ({wrong}). Nothing else was affected.") from None
+        fields = ", ".join(
+            dict.fromkeys(str(detail["loc"][0]) for detail in error.errors(include_input=False) if detail["loc"])
+        )
+        raise JobFailed(f"The process that converted answered nonsense ({fields}). Nothing else was affected.") from None
 
 
 @cache

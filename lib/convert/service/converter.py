@@ -1,7 +1,7 @@
-"""Converts a source along its route, proves the result and packs it.
+"""Convert a source along its route, prove the result and package it.
 
-Runs in the app's own process and opens no file of a visitor: everything is a job (``worker/entrypoints.py``), in the
-environment that its format or edge needs.
+Runs in the app's process and opens no file of a visitor: each step is a job (``worker/entrypoints.py``) in the environment
+that its format or edge needs.
 """
 
 from __future__ import annotations
@@ -38,21 +38,21 @@ CONTAINERS = tuple(f.name for f in FORMATS.values() if f.container)
 
 @dataclass(slots=True)
 class Source:
-    """Uploaded files by the visitor's names, the main one first, and/or a name such as ``torchvision:resnet18``."""
+    """A source: uploaded files by name, the main one first, and/or a name such as ``torchvision:resnet18``."""
 
     files: dict[str, Path] = field(default_factory=dict)
     name: str = ""
 
     @property
     def stem(self) -> str:
-        """A plain name for files made of it."""
+        """Safe stem for the names of output files."""
         label = (self.name.partition(":")[2] or self.name) if self.name else Path(next(iter(self.files), "")).stem
         plain = "".join(c if c.isascii() and (c.isalnum() or c in "-_.") else "-" for c in label).strip("-._")
         return plain[:60] or "model"
 
 
 class Converter:
-    """One for the whole app. ``describe`` and ``convert`` answer with a JobChain: follow its events, or cancel it."""
+    """The converter of an app. ``describe``, ``preview`` and ``convert`` return a JobChain to follow or cancel."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings, self._lock = settings, threading.Lock()
@@ -64,15 +64,15 @@ class Converter:
             wall_seconds=settings.convert_seconds,
             cpu_seconds=4 * settings.convert_seconds,  # of all threads together
             file_mb=max(4096, 2 * settings.max_file_mb),
-            nice=5,  # pictures go first
+            nice=5,  # below picture generation
         )
 
     def start(self) -> None:
-        """Tidies up. The fork server starts with the first question, since torch takes a second and 300 MB."""
+        """Remove stale scratch folders. The fork server starts with the first job, since torch takes a second and 300 MB."""
         sweep(self._settings.gallery_hours)
 
     def close(self) -> None:
-        """Ends all jobs. Conversions that are still running raise Cancelled."""
+        """End all jobs. Running conversions raise Cancelled."""
         with self._lock:
             self._closed = True
             for jobs in self._jobs.values():
@@ -80,72 +80,72 @@ class Converter:
             self._jobs.clear()
 
     def status(self) -> dict[str, dict[str, int]]:
-        """Jobs running and waiting, by environment."""
+        """Return the numbers of running and waiting jobs by environment."""
         with self._lock:
             return {name: jobs.status() for name, jobs in self._jobs.items()}
 
     def conversions(self) -> list[dict[str, Any]]:
-        """Every edge of this installation, as a table; see ``catalogue.py`` and ``estimates.py``."""
+        """Return the table of all edges; see ``catalogue.py`` and ``estimates.py``."""
         return self._estimates.table()
 
     def names(self) -> dict[str, list[str]]:
-        """Sources by name, in groups, for a list to choose from."""
+        """Return the sources by name, in groups."""
         return names()
 
     def describe(self, source: Source) -> JobChain:
         """Result: ``format``, ``title``, ``bytes``, ``inputs``, ``outputs``, ``messages``, ``targets``, ``blocked``.
 
-        ``weights``: "random" where they were made up here; ``preprocessing``: how pictures probably become its input;
-        ``fits``: the names of architectures that a file of weights belongs to.
+        ``weights``: "random" if they were initialised here; ``preprocessing``: guessed preprocessing of pictures, or None;
+        ``fits``: names of architectures that a file of weights fits.
         """
 
         def steps(chain: JobChain, scratch: Path) -> Steps:
             admitted = yield from self._admit(chain, source, scratch)
             format = find(admitted.format)
             arguments = {"format": format.name, "folder": str(scratch / "0")}
-            where = APP if format.described_in_app else format.environment
-            description = checked(Describe, (yield from self._job(chain, where, "describe", arguments, "", 0.5)))
+            environment = APP if format.described_in_app else format.environment
+            description = checked(Describe, (yield from self._job(chain, environment, "describe", arguments, "", 0.5)))
             values = {side: description.signature[side] for side in ("inputs", "outputs")}
             targets = self._estimates.targets(format.name, admitted.bytes)
-            able = {"targets": targets, "blocked": catalogue.unreachable(format.name)}
+            options = {"targets": targets, "blocked": catalogue.unreachable(format.name)}
             tensors = values["outputs"] if format.name in CONTAINERS else ()
             fits = fitting((v["name"], v["shape"]) for v in tensors) if tensors else []
-            about = {"title": format.title, "preprocessing": description.preprocessing, "fits": fits}
-            return admitted.model_dump() | about | values | able
+            extra = {"title": format.title, "preprocessing": description.preprocessing, "fits": fits}
+            return admitted.model_dump() | extra | values | options
 
         return JobChain(steps)
 
     def preview(
         self, described: dict[str, Any], path: Path, preprocessing: dict[str, Any], sizes: dict[str, int]
     ) -> JobChain:
-        """Result: what is in a file of samples, read for the model that ``described`` is about (``preview.py``)."""
+        """Preview a file of samples (``preview.py``) for the model of ``described``, the result of ``describe``."""
 
         def steps(chain: JobChain, scratch: Path) -> Steps:
             signature = {side: described[side] for side in ("inputs", "outputs")}
             arguments = {"path": str(path), "name": path.name, "signature": signature}
             arguments |= {"preprocessing": preprocessing, "sizes": sizes}
-            found = yield from self._job(chain, APP, "preview_samples", arguments, "", 0.5)
-            return checked(PreviewSamples, found).model_dump()
+            preview = yield from self._job(chain, APP, "preview_samples", arguments, "", 0.5)
+            return checked(PreviewSamples, preview).model_dump()
 
         return JobChain(steps)
 
     def convert(self, source: Source, target: str, options: dict[str, Any], folder: Path) -> JobChain:
-        """Result: ``report``, and the paths ``artifact``, ``package`` and ``onnx`` in ``folder``, None where withheld.
+        """Convert a source. Result: ``report``, and the paths ``artifact``, ``package`` and ``onnx``, None if withheld.
 
-        ``withheld``: the same paths if the file is not proven and the option ``anyway`` is not set, else None.
-        ``options``: those of the route's edges and of the proof (``options.OF_THE_PROOF``). The chain raises InvalidValue
-        for a target that cannot be reached and for unknown options.
+        ``withheld``: the paths if the file is not proven and the option ``anyway`` is not set, else None. Files are in
+        ``folder``. ``options``: of the route's edges and of the proof (``options.OF_THE_PROOF``). The chain raises
+        InvalidValue for a target that cannot be reached and for unknown options.
         """
         find(target)
 
         def steps(chain: JobChain, scratch: Path) -> Steps:
-            begun = time.monotonic()
+            start_time = time.monotonic()
             admitted = yield from self._admit(chain, source, scratch)
             reachable = routes(admitted.format, runs_here)
             if target not in reachable:
-                why = catalogue.unreachable(admitted.format).get(target, "")
-                here = f"{', '.join(reachable) or 'nothing'} (what {find(admitted.format).title} can become here)"
-                raise InvalidValue("target", target, f"{here}{'; ' * bool(why)}{why}")
+                reason = catalogue.unreachable(admitted.format).get(target, "")
+                allowed = f"{', '.join(reachable) or 'nothing'} (what {find(admitted.format).title} can become here)"
+                raise InvalidValue("target", target, f"{allowed}{'; ' * bool(reason)}{reason}")
             chosen_options = chosen(reachable[target], options)
 
             def job(*given: Any) -> Steps:
@@ -155,18 +155,18 @@ class Converter:
             source_run = yield from conversion.run_source()
             hops = yield from conversion.run_edges(source_run)
             proof = yield from conversion.prove(hops, source_run)
-            found = report(admitted, hops, proof, chosen_options)
-            found["source"]["name"] = source.name or next(iter(source.files), "")
-            found["remedies"] = remedies(found, list(reachable))
-            stem = f"{source.stem}-random-weights" if found["weights"] == "random" else source.stem
-            arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": found, "stem": stem}
-            made = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
-            files = {kind: _inside(folder, made.get(kind)) for kind in ("artifact", "package", "onnx")}
-            self._estimates.note(admitted.bytes, found["route"], time.monotonic() - begun)
-            metrics.CONVERSIONS.labels(admitted.format, target, found["verdict"]).inc()
-            if found["verdict"] == "proven" or chosen_options.anyway:
-                return {"report": found, "withheld": None} | files
-            return {"report": found, "withheld": files} | dict.fromkeys(files)
+            conversion_report = report(admitted, hops, proof, chosen_options)
+            conversion_report["source"]["name"] = source.name or next(iter(source.files), "")
+            conversion_report["remedies"] = remedies(conversion_report, list(reachable))
+            stem = f"{source.stem}-random-weights" if conversion_report["weights"] == "random" else source.stem
+            arguments = {"format": target, "folder": conversion.folder(len(hops)), "report": conversion_report, "stem": stem}
+            packaged = yield from job(APP, "package", arguments | {"out": str(folder)}, "", 0.97)
+            files = {kind: _inside(folder, packaged.get(kind)) for kind in ("artifact", "package", "onnx")}
+            self._estimates.note(admitted.bytes, conversion_report["route"], time.monotonic() - start_time)
+            metrics.CONVERSIONS.labels(admitted.format, target, conversion_report["verdict"]).inc()
+            if conversion_report["verdict"] == "proven" or chosen_options.anyway:
+                return {"report": conversion_report, "withheld": None} | files
+            return {"report": conversion_report, "withheld": files} | dict.fromkeys(files)
 
         return JobChain(steps)
 
@@ -174,8 +174,8 @@ class Converter:
         folder = scratch / "0"
         folder.mkdir()
         arguments = {"files": {n: str(p) for n, p in source.files.items()}, "name": source.name, "folder": str(folder)}
-        allowed = {"allow_pt2": self._settings.pt2_uploads, "allow_hub": self._settings.hub_sources}
-        return checked(Admit, (yield from self._job(chain, APP, "admit", arguments | allowed, "", 0.02)))
+        permissions = {"allow_pt2": self._settings.pt2_uploads, "allow_hub": self._settings.hub_sources}
+        return checked(Admit, (yield from self._job(chain, APP, "admit", arguments | permissions, "", 0.02)))
 
     def _job(
         self, chain: JobChain, environment: str, task: str, arguments: dict[str, Any], stage: str, share: float
@@ -184,17 +184,17 @@ class Converter:
 
         def submit() -> Job:
             with self._lock:
-                if self._closed:  # jobs that were closed would start their server anew
+                if self._closed:  # closed Jobs would restart their server
                     raise Cancelled()
                 return jobs.submit(f"{TASKS}:{task}", arguments, limits=self._limits)
 
         return (yield from chain.job(submit, stage=stage, share=share))
 
     def _ready(self, chain: JobChain, environment: str, share: float) -> Generator[Progress, None, Jobs]:
-        """The jobs of an environment, which is installed first if needed."""
-        found = self._jobs.get(environment)
-        if found is None:
-            given: dict[str, Any] = {"preload": PRELOAD}
+        """Return the jobs of an environment, which is installed first if needed."""
+        environment_jobs = self._jobs.get(environment)
+        if environment_jobs is None:
+            job_options: dict[str, Any] = {"preload": PRELOAD}
             if environment != APP:
                 folder = self._settings.data_folder / "environments"
                 python = yield from chain.thread(
@@ -202,19 +202,19 @@ class Converter:
                     stage="Once for this server",
                     share=share,
                 )
-                given = {"python": python}
+                job_options = {"python": python}
             else:
                 yield Progress("Loading PyTorch and ONNX", share)
             workers, waiting = self._settings.jobs, self._settings.queue_size
             with self._lock:
                 if self._closed:
                     raise Cancelled()
-                found = self._jobs.setdefault(environment, Jobs(workers=workers, waiting=waiting, **given))
-        return found
+                environment_jobs = self._jobs.setdefault(environment, Jobs(workers=workers, waiting=waiting, **job_options))
+        return environment_jobs
 
 
 def _inside(folder: Path, name: str | None) -> str | None:
-    """The path of a child's file in ``folder``; None if it is missing, a link, or its name leads out of ``folder``."""
+    """Return the path of a child's file in ``folder``, or None if it is missing, a link, or outside ``folder``."""
     if not isinstance(name, str) or name in ("", "..") or "\0" in name or Path(name).name != name:
         return None
     path = folder / name

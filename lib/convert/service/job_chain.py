@@ -1,4 +1,4 @@
-"""A chain of jobs with a scratch folder; some of its steps run in a thread of the app."""
+"""A chain of jobs with a scratch folder. Some steps run in a thread of the app."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from lib.errors import Cancelled
 from lib.jobs import Job, Progress
 from lib.steps import Steps
 
-BEAT = 0.5  # seconds
+BEAT = 0.5  # seconds between progress events of a thread
 PREFIX = "workbench-convert-"
 
 
 def sweep(hours: float) -> None:
-    """Removes scratch folders that a crashed server left behind."""
+    """Remove scratch folders older than ``hours``, which a crashed server left behind."""
     for folder in Path(tempfile.gettempdir()).glob(f"{PREFIX}*"):
         try:
             if folder.stat(follow_symlinks=False).st_mtime < time.time() - hours * 3600:
@@ -31,7 +31,7 @@ def sweep(hours: float) -> None:
 
 
 class JobChain(steps.Work):
-    """``steps`` is given this object and a scratch folder, yields Progress and returns the result."""
+    """Work of several jobs. ``steps`` takes this object and a scratch folder, yields Progress and returns the result."""
 
     def __init__(self, steps: Callable[[JobChain, Path], Steps]) -> None:
         super().__init__(lambda _: self._in_scratch(steps))
@@ -41,35 +41,36 @@ class JobChain(steps.Work):
         try:
             return (yield from steps(self, folder))
         finally:
-            self.cancel()  # before the folder goes
+            self.cancel()  # before the folder is removed
             shutil.rmtree(folder, ignore_errors=True)
 
     def job(self, submit: Callable[[], Job], *, stage: str, share: float) -> Steps:
-        """Runs the job that ``submit`` starts. Its stages are prefixed with ``stage``; ``share`` (0 to 1) is done before."""
+        """Run the job that ``submit`` starts. Its stages get the prefix ``stage``; ``share`` (0 to 1) is already done."""
         return self.follow(submit, stage, share, share)
 
     def thread(
         self, function: Callable[[Callable[..., None]], Any], *, stage: str, share: float
     ) -> Generator[Progress, None, Any]:
-        """Runs ``function`` in a thread. Its argument is a progress callback, which raises Cancelled after a cancel."""
-        news: queue.Queue[tuple[str, Any]] = queue.Queue()
+        """Run ``function`` in a thread and return its result. Its argument is a progress callback, which raises Cancelled
+        after a cancellation."""
+        messages: queue.Queue[tuple[str, Any]] = queue.Queue()
 
         def progress(message: str, done: float | None = None) -> None:
             if self.cancelled:
                 raise Cancelled()
-            news.put(("progress", message))
+            messages.put(("progress", message))
 
         def body() -> None:
             try:
-                news.put(("end", function(progress)))
+                messages.put(("end", function(progress)))
             except BaseException as error:
-                news.put(("error", error))
+                messages.put(("error", error))
 
         threading.Thread(target=body, name="environment", daemon=True).start()
         message = "Preparing"
         while True:
             try:
-                kind, value = news.get(timeout=BEAT)
+                kind, value = messages.get(timeout=BEAT)
             except queue.Empty:
                 yield Progress(f"{stage}: {message}", share)
                 continue

@@ -1,4 +1,4 @@
-"""Options of a route: those of its edges, with defaults, and those of the proof. Runs nothing."""
+"""Validate the options of a route: those of its edges, with defaults, and those of the proof."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lib.errors import InvalidValue
 from lib.model_inputs import sizes
 
 MIN_SEEDS, MAX_SEEDS, HIGHEST_SEED = 3, 16, 2**32 - 1
-MAX_TEXT = 200  # characters of an option that is text
+MAX_TEXT = 200  # maximum characters of a text option
 
 
 OF_THE_PROOF = ("anyway", "min_agreement", "preprocessing", "samples", "seeds", "sizes")
@@ -24,10 +24,10 @@ LOWEST_AGREEMENT = 0.5
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """``of_edge`` has one dict for every hop; ``given`` are the options as they were set, for the report.
+    """Validated options. ``of_edge``: one dict per hop; ``given``: the options as they were set, for the report.
 
-    ``samples``: path of a file with real inputs; ``preprocessing``: how its pictures become arrays, None to guess;
-    ``sizes``: of dynamic dimensions; ``min_agreement``: share of samples on which a lossy file must decide as the source.
+    ``samples``: path of a file with real inputs; ``preprocessing``: of its pictures, None to guess; ``sizes``: of dynamic
+    dimensions; ``min_agreement``: share of samples on which a lossy file must agree with the source.
     """
 
     of_edge: list[dict[str, Any]]
@@ -41,28 +41,28 @@ class Chosen:
 
 
 def chosen(route: tuple[Edge, ...], options: dict[str, Any]) -> Chosen:
-    """Raises InvalidValue for an option that no edge of the route has, and for a value out of range."""
+    """Validate options. Raises InvalidValue for an option that no edge of the route has, and for an invalid value."""
     if not isinstance(options, dict):
         raise InvalidValue("options", options, 'an object such as {"opset": 18}')
-    # two hops may have an option of one name: it describes the result, so the last one takes it
-    takes = {o.name: (k, o) for k, edge in enumerate(route) for o in edge.options}
-    known = {name: option for name, (_, option) in takes.items()}
-    if odd := sorted(options.keys() - known.keys() - set(OF_THE_PROOF)):
-        raise InvalidValue("an option's name", odd[0], f"for this route: {', '.join([*known, *OF_THE_PROOF])}")
+    # if two hops have an option of the same name, the last one gets it, as it describes the result
+    options_by_name = {o.name: (k, o) for k, edge in enumerate(route) for o in edge.options}
+    known = {name: option for name, (_, option) in options_by_name.items()}
+    if unknown := sorted(options.keys() - known.keys() - set(OF_THE_PROOF)):
+        raise InvalidValue("an option's name", unknown[0], f"for this route: {', '.join([*known, *OF_THE_PROOF])}")
     anyway = options.get("anyway", False)
     if not isinstance(anyway, bool):
         raise InvalidValue("anyway", anyway, "true or false")
     values = {name: _value(option, options[name]) for name, option in known.items() if options.get(name) is not None}
     edges = [{o.name: o.default for o in edge.options} for edge in route]
     for name, value in values.items():
-        edges[takes[name][0]][name] = value
+        edges[options_by_name[name][0]][name] = value
     files = {"samples", *(name for name, option in known.items() if option.kind == "file")}
-    shown = {n: Path(v).name if n in files and isinstance(v, str) else v for n, v in options.items()}
+    displayed = {n: Path(v).name if n in files and isinstance(v, str) else v for n, v in options.items()}
     return Chosen(
         edges,
         _seeds(options.get("seeds")),
         anyway,
-        shown,
+        displayed,
         _samples(options.get("samples")),
         _preprocessing(options.get("preprocessing")),
         _sizes(options.get("sizes")),
@@ -93,8 +93,8 @@ def _sizes(given: Any) -> dict[str, int]:
 def _agreement(given: Any) -> float:
     if given is None:
         return MIN_AGREEMENT
-    right = isinstance(given, int | float) and not isinstance(given, bool) and LOWEST_AGREEMENT <= given <= 1
-    if not right:
+    valid = isinstance(given, int | float) and not isinstance(given, bool) and LOWEST_AGREEMENT <= given <= 1
+    if not valid:
         raise InvalidValue("min_agreement", given, f"a number from {LOWEST_AGREEMENT:g} to 1")
     return float(given)
 
@@ -103,9 +103,9 @@ def _seeds(given: Any) -> tuple[int, ...]:
     if given is None:
         return SEEDS
     allowed = f"{MIN_SEEDS} to {MAX_SEEDS} different whole numbers from 0 to {HIGHEST_SEED}"
-    right = isinstance(given, list | tuple) and all(isinstance(s, int) and not isinstance(s, bool) for s in given)
+    valid = isinstance(given, list | tuple) and all(isinstance(s, int) and not isinstance(s, bool) for s in given)
     if (
-        not right
+        not valid
         or not MIN_SEEDS <= len(set(given)) == len(given) <= MAX_SEEDS
         or not all(0 <= s <= HIGHEST_SEED for s in given)
     ):
@@ -118,9 +118,9 @@ def _value(option: Option, given: Any) -> Any:
         if not isinstance(given, bool):
             raise InvalidValue(option.name, given, "true or false")
     elif option.kind == "int":
-        # no isfinite of a whole number: it may be beyond what a float holds
-        whole = isinstance(given, int) or (isinstance(given, float) and math.isfinite(given) and given == int(given))
-        if isinstance(given, bool) or not whole or not option.low <= given <= option.high:
+        # isfinite only for floats: an int may be too large to convert to float
+        is_whole = isinstance(given, int) or (isinstance(given, float) and math.isfinite(given) and given == int(given))
+        if isinstance(given, bool) or not is_whole or not option.low <= given <= option.high:
             raise InvalidValue(option.name, given, f"a whole number from {option.low} to {option.high}")
         return int(given)
     elif option.kind == "choice":

@@ -1,4 +1,4 @@
-"""One conversion: runs the edges of its route, then proves all hops. Each step is a job; no file is opened here."""
+"""Run one conversion: the edges of its route, then the proof of all hops. Each step is a job; no file is opened here."""
 
 from __future__ import annotations
 
@@ -24,18 +24,14 @@ Answer = dict[str, Any]
 Steps = Generator[Progress, None, Answer]
 # (environment, task, arguments, stage, share) -> the job's answer
 Job = Callable[[str, str, dict[str, Any], str, float], Steps]
-SOURCE_DONE, EDGES_DONE, TARGETS_DONE = (
-    0.15,
-    0.75,
-    0.93,
-)  # of the whole, done when the source, the edges and the targets have run
-DYNAMIC = "dynamic"  # ranges that are measured while the model runs
-MIN_CASES = 2  # ordinary cases that must be left where a target fixes a size
+SOURCE_DONE, EDGES_DONE, TARGETS_DONE = (0.15, 0.75, 0.93)  # progress after the source, the edges and the targets have run
+DYNAMIC = "dynamic"  # ranges are computed at run time
+MIN_CASES = 2  # ordinary cases that must remain if a target fixes a size
 
 
 @dataclass(frozen=True, slots=True)
 class Hop:
-    """An edge that has run. ``seconds`` are of wall time, waiting included."""
+    """An edge that has run. ``seconds``: wall time, including waiting."""
 
     edge: Edge
     answer: RunEdge
@@ -48,10 +44,10 @@ class Hop:
 
 @dataclass(frozen=True, slots=True)
 class Proof:
-    """``source`` and ``target`` are the answers of the route's first and last artifact.
+    """Result of the proof. ``source`` and ``target``: answers of the route's first and last artifact.
 
-    ``diverges``: the first ONNX node that differs, from ``first_difference.first``; None if there was no search or no
-    result. ``same_process``: both were timed in one process.
+    ``diverges``: the first ONNX node that differs, from ``first_difference.first``; None if there was no search or none
+    was found. ``same_process``: whether both were timed in the same process.
     """
 
     compared: Comparison
@@ -63,7 +59,7 @@ class Proof:
 
 @dataclass(slots=True)
 class Conversion:
-    """``scratch`` has the source's artifact in its folder ``0``; hop k writes folder ``k + 1``."""
+    """One conversion. ``scratch``: has the source's artifact in its folder ``0``; hop k writes to folder ``k + 1``."""
 
     job: Job
     scratch: Path
@@ -77,11 +73,11 @@ class Conversion:
 
     @property
     def calibrated(self) -> bool:
-        """Whether a hop measures ranges on samples. Samples used for calibration must not be used for the proof."""
+        """Whether a hop calibrates ranges on samples. These samples must not be used for the proof."""
         return any(edge.precision == "int8" for edge in self.route)
 
     def run_source(self, sizes: dict[str, int] | None = None) -> Generator[Progress, None, RunSource]:
-        """Runs the source before any tool touches it. Runs again, with ``sizes``, if a hop fixed other sizes."""
+        """Run the source before any tool has touched it. ``sizes``: for a second run at sizes that a hop fixed."""
         first, last = self.route[0].source, self.route[-1].target
         samples = None
         if self.chosen.samples is not None:
@@ -102,32 +98,32 @@ class Conversion:
         return checked(RunSource, (yield from self.job(find(first).environment, "run_source", arguments, "Proof", 0.1)))
 
     def run_edges(self, source: RunSource) -> Generator[Progress, None, list[Hop]]:
-        """Runs every edge. Raises InvalidFile if one changes nothing."""
-        out: list[Hop] = []
-        given = source.samples is not None
+        """Run all edges. Raises InvalidFile if one changes nothing."""
+        hops: list[Hop] = []
+        has_samples = source.samples is not None
         for k, (edge, options) in enumerate(zip(self.route, self.chosen.of_edge, strict=True)):
             folders = {"source": self.folder(k), "target": self.folder(k + 1)}
             stage = f"Step {k + 1} of {len(self.route)}, {find(edge.source).title} → {find(edge.target).title}"
-            begun, share = time.perf_counter(), SOURCE_DONE + (EDGES_DONE - SOURCE_DONE) * k / len(self.route)
-            about = {
+            start_time, share = time.perf_counter(), SOURCE_DONE + (EDGES_DONE - SOURCE_DONE) * k / len(self.route)
+            context = {
                 "sizes": source.sizes,
                 "case_sizes": _largest(source.cases),
-                "samples": self.folder(f"samples-{k}") if given else None,
+                "samples": self.folder(f"samples-{k}") if has_samples else None,
                 "min_agreement": self.chosen.min_agreement,
             }
-            arguments = folders | {"run": edge.run, "options": about | options}
-            made = checked(RunEdge, (yield from self.job(edge.environment, "run_edge", arguments, stage, share)))
-            if made.unchanged:
-                raise InvalidFile(made.unchanged)
-            out.append(Hop(edge, made, time.perf_counter() - begun))
-            if given and edge is not self.route[-1]:
+            arguments = folders | {"run": edge.run, "options": context | options}
+            answer = checked(RunEdge, (yield from self.job(edge.environment, "run_edge", arguments, stage, share)))
+            if answer.unchanged:
+                raise InvalidFile(answer.unchanged)
+            hops.append(Hop(edge, answer, time.perf_counter() - start_time))
+            if has_samples and edge is not self.route[-1]:
                 names = {"before": self.folder(f"samples-{k}"), "after": self.folder(f"samples-{k + 1}")}
-                arguments = names | {"format": edge.target, "folder": self.folder(k + 1), "names": made.inputs}
+                arguments = names | {"format": edge.target, "folder": self.folder(k + 1), "names": answer.inputs}
                 yield from self.job(find(edge.target).environment, "rename_samples", arguments, stage, share)
-        return out
+        return hops
 
     def prove(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, Proof]:
-        """Runs every artifact on the source's cases and compares the outputs."""
+        """Run all artifacts on the source's cases and compare the outputs."""
         first, last = self.route[0].source, self.route[-1].target
         source = yield from self._source_at_fixed_sizes(hops, source)
         source = yield from self._source_over_limits(hops, source)
@@ -153,11 +149,11 @@ class Conversion:
         }
         compared = checked(Comparison, (yield from self.job(APP, "compare", arguments, "Proof", TARGETS_DONE)))
         node = yield from self._first_divergence(compared, source, hops)
-        same = find(first).environment == find(last).environment
-        return Proof(compared, source, answers[-1], node, same)
+        same_process = find(first).environment == find(last).environment
+        return Proof(compared, source, answers[-1], node, same_process)
 
     def _source_at_fixed_sizes(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
-        """The cases with the sizes that a hop fixed. If they are too few, the source is run again at those sizes."""
+        """Keep the cases with the sizes that a hop fixed. If too few remain, run the source again at those sizes."""
         fixed = {name: size for hop in hops for name, size in hop.answer.fixed.items()}
         if not fixed:
             return source
@@ -165,15 +161,17 @@ class Conversion:
         def fits(case: Case) -> bool:
             return all(case.sizes.get(name, size) == size for name, size in fixed.items())
 
-        left = [case for case in source.cases if fits(case)]
-        if sum(case.kind == "ordinary" for case in left) >= MIN_CASES:
-            return source.model_copy(update={"cases": left})
+        remaining = [case for case in source.cases if fits(case)]
+        if sum(case.kind == "ordinary" for case in remaining) >= MIN_CASES:
+            return source.model_copy(update={"cases": remaining})
         shapes = [v["shape"] for v in source.signature["inputs"]]
-        again = yield from self.run_source({n: size for n, size in fixed.items() if any(n in shape for shape in shapes)})
-        return again.model_copy(update={"cases": [case for case in again.cases if fits(case)]})
+        second_run = yield from self.run_source(
+            {n: size for n, size in fixed.items() if any(n in shape for shape in shapes)}
+        )
+        return second_run.model_copy(update={"cases": [case for case in second_run.cases if fits(case)]})
 
     def _source_over_limits(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, RunSource]:
-        """One more case for each size that a hop bounded, one larger than the bound."""
+        """Add a case for each size that a hop bounded, one larger than the bound."""
         fixed = {name for hop in hops for name in hop.answer.fixed}
         limits = {name: size for hop in hops for name, size in hop.answer.limits.items() if name not in fixed}
         if not limits:
@@ -185,7 +183,7 @@ class Conversion:
         return source.model_copy(update={"cases": source.cases + checked(RunFurther, answer).cases})
 
     def _lossy(self, hops: list[Hop], source: RunSource, answers: list[RunTarget]) -> Answer | None:
-        """What ``hops.compare`` needs to emulate the last hop; None if its precision is not lossy."""
+        """Return the arguments with which ``hops.compare`` emulates the last hop. None if its precision is not lossy."""
         if hops[-1].precision not in LOSSY:
             return None
         before = answers[-2].signature if len(answers) > 1 else source.signature
@@ -209,15 +207,15 @@ class Conversion:
         return "samples" if samples else "made-up inputs"
 
     def _answers(self, hops: list[Hop], source: RunSource) -> Generator[Progress, None, list[RunTarget]]:
-        """Runs every artifact on the source's cases. The last one is timed together with the source."""
+        """Run all artifacts on the source's cases. The last one is timed together with the source if possible."""
         first = self.route[0].source
-        out: list[RunTarget] = []
+        answers: list[RunTarget] = []
         names: dict[str, dict[str, str]] = {"inputs": {}, "outputs": {}}
         for k, (edge, hop) in enumerate(zip(self.route, hops, strict=True)):
             names = hop_names(names, hop.answer)
             environment = find(edge.target).environment
             last = edge is self.route[-1]
-            together = last and environment == find(first).environment
+            timed_together = last and environment == find(first).environment
             arguments = {
                 "format": edge.target,
                 "folder": self.folder(k + 1),
@@ -226,17 +224,17 @@ class Conversion:
                 "cases": _as_json(source.cases),
                 "source": source.signature,
                 "names": names,
-                "beside": {"format": first, "folder": self.folder(0)} if together else None,
+                "beside": {"format": first, "folder": self.folder(0)} if timed_together else None,
                 "last": last,
             }
             share = EDGES_DONE + (TARGETS_DONE - EDGES_DONE) * k / len(self.route)
-            out.append(checked(RunTarget, (yield from self.job(environment, "run_target", arguments, "Proof", share))))
-        return out
+            answers.append(checked(RunTarget, (yield from self.job(environment, "run_target", arguments, "Proof", share))))
+        return answers
 
     def _first_divergence(
         self, compared: Comparison, source: RunSource, hops: list[Hop]
     ) -> Generator[Progress, None, Answer | None]:
-        """The first node that differs in the first failed hop; None unless source and target of the hop are ONNX."""
+        """Find the first node that differs in a failed hop. None unless source and target of the hop are ONNX."""
         chain = [find(self.route[0].source).on_disk, *(find(e.target).on_disk for e in self.route)]
         for k, (before, after) in enumerate(pairwise(chain)):
             if compared.hops[k].verdict == "failed" and before == after == "onnx" and source.cases:
@@ -245,30 +243,30 @@ class Conversion:
                 arguments |= {"names": hops[k].answer.inputs | hops[k].answer.outputs, "precision": hops[k].precision}
                 try:
                     return (yield from self.job(APP, "diverge", arguments, "Proof", TARGETS_DONE))["node"]
-                except (JobFailed, QueueFull):  # out of time or memory: the verdict stands without the node
+                except (JobFailed, QueueFull):  # out of time or memory: report the verdict without the node
                     return None
         return None
 
 
 def _as_json(cases: list[Case]) -> list[Answer]:
-    """As JSON for the child processes."""
+    """Convert the cases to JSON for the child processes."""
     return [case.model_dump() for case in cases]
 
 
 def _largest(cases: list[Case]) -> dict[str, int]:
-    """The largest size of every dynamic dimension among the inputs of the proof."""
-    found: dict[str, int] = {}
+    """Return the largest size of each dynamic dimension among the cases."""
+    largest: dict[str, int] = {}
     for case in cases:
         for symbol, size in case.sizes.items():
-            found[symbol] = max(size, found.get(symbol, 0))
-    return found
+            largest[symbol] = max(size, largest.get(symbol, 0))
+    return largest
 
 
 def hop_names(before: dict[str, dict[str, str]], hop: RunEdge) -> dict[str, dict[str, str]]:
-    """``inputs`` and ``outputs``: names of the route's source -> names in the hop's target, through every hop so far."""
+    """Map names of the route's source to names in the hop's target, for inputs and outputs, after all hops so far."""
     return {side: renamed(names, getattr(hop, side)) for side, names in before.items()}
 
 
 def renamed(before: dict[str, str], hop: dict[str, str]) -> dict[str, str]:
-    """Names of the route's source in the hop's target: through every renaming so far."""
+    """Compose the renamings so far with those of a hop: names of the route's source -> names in the hop's target."""
     return {a: hop.get(b, b) for a, b in before.items()} | {a: b for a, b in hop.items() if a not in before.values()}

@@ -1,4 +1,4 @@
-"""Suggestions for a withheld file: sentences, each with the options or the target to try. Runs nothing."""
+"""Suggestions for a withheld file: sentences, some with options or a target to try."""
 
 from __future__ import annotations
 
@@ -8,44 +8,48 @@ Remedy = dict[str, Any]
 
 
 def remedies(report: dict[str, Any], reachable: list[str]) -> list[Remedy]:
-    """Up to four of {text, options, target}; none for a proven file.
+    """Return up to four suggestions {text, options, target}; none for a proven file.
 
-    ``options`` (added to the ones that were given) or ``target`` are set if one click can try it, else None.
+    ``options`` (in addition to the given ones) or ``target`` are set if one click can try the suggestion, else None.
     ``report``: of the conversion; ``reachable``: the targets of its source.
     """
     if report["verdict"] == "proven":
         return []
     target, precision = report["target"]["format"], report["precision"]
-    out: list[Remedy] = []
+    suggestions: list[Remedy] = []
     if report["weights"] == "random":
-        out.append(
+        suggestions.append(
             _advice("Drop trained weights (.pth, .safetensors) beside the name: random ones say little of a real network.")
         )
     if precision in ("fp16", "int8") and not report["samples"]:
-        out.append(_advice("Give samples of real inputs: they calibrate the file and judge it."))
+        suggestions.append(_advice("Give samples of real inputs: they calibrate the file and judge it."))
     if precision == "int8":
-        out += _int8(report, target, reachable)
+        suggestions += _int8(report, target, reachable)
     if target == "onnx-fp16" and report["lost"]:
-        out.append(
+        suggestions.append(
             _other_target("onnx-int8-dynamic", "Make int8 weights instead: their scale follows the weights.", reachable)
         )
     if precision in ("fp16", "int8") and report["samples"] and not _good(report) and report["min_agreement"] > 0.9:
-        out.append({"text": "Accept 90 % of equal decisions.", "options": {"min_agreement": 0.9}, "target": None})
+        suggestions.append({"text": "Accept 90 % of equal decisions.", "options": {"min_agreement": 0.9}, "target": None})
     if report["messages"] and any("refuses inputs" in m for m in report["messages"]):
-        out.append(_advice('Say which sizes the model takes, as in sizes="batch=1, samples=512".'))
-    return [remedy for remedy in out if remedy is not None][:4]
+        suggestions.append(_advice('Say which sizes the model takes, as in sizes="batch=1, samples=512".'))
+    return [remedy for remedy in suggestions if remedy is not None][:4]
 
 
 def _int8(report: dict[str, Any], target: str, reachable: list[str]) -> list[Remedy | None]:
-    options, out = report["options"], []
+    options, suggestions = report["options"], []
     if options.get("per_channel") is False:
-        out.append({"text": "Give every channel a scale of its own.", "options": {"per_channel": True}, "target": None})
+        suggestions.append(
+            {"text": "Give every channel a scale of its own.", "options": {"per_channel": True}, "target": None}
+        )
     if target == "onnx-int8-dynamic":
-        out.append(
+        suggestions.append(
             _other_target("onnx-int8-static", "Measure the ranges beforehand (static int8), with samples.", reachable)
         )
-    half = {"onnx-int8-dynamic": "onnx-fp16", "onnx-int8-static": "onnx-fp16", "tflite-int8": "tflite-fp16"}.get(target, "")
-    return [*out, _other_target(half, "Take float16: half the size instead of a quarter.", reachable)]
+    fp16_target = {"onnx-int8-dynamic": "onnx-fp16", "onnx-int8-static": "onnx-fp16", "tflite-int8": "tflite-fp16"}.get(
+        target, ""
+    )
+    return [*suggestions, _other_target(fp16_target, "Take float16: half the size instead of a quarter.", reachable)]
 
 
 def _good(report: dict[str, Any]) -> bool:

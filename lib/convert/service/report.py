@@ -1,4 +1,4 @@
-"""The report of a conversion: the contract of ``/convert``. Collects figures, computes none."""
+"""Assemble the report of a conversion, the response of ``/convert``."""
 
 from __future__ import annotations
 
@@ -14,21 +14,21 @@ from lib.convert.service.child_schema import Admit, RunSource
 from lib.convert.service.options import Chosen
 from lib.convert.service.pipeline import Hop, Proof
 
-ALWAYS = ("torch", "onnx", "onnxruntime")  # what proofs run on
+ALWAYS = ("torch", "onnx", "onnxruntime")  # packages that every proof uses
 
 
 def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> dict[str, Any]:
-    """JSON; the keys are documented in ``docs/convert.md``."""
+    """Return the report as JSON. The keys are documented in ``docs/convert.md``."""
     source, target, compared, last = proof.source, proof.target, proof.compared, hops[-1].answer
     times = target.median_ms or {}
     before, after = times.get("source", source.median_ms), times.get("target")
     rows = []
     for hop, verdict in zip(hops, compared.hops, strict=True):
         edge = hop.edge
-        about = {"source": edge.source, "target": edge.target, "tool": hop.answer.tool or edge.tool}
-        about |= {"environment": edge.environment}
-        rows.append(about | asdict(verdict) | {"seconds": hop.seconds, "messages": hop.answer.messages})
-    found = asdict(compared.whole) | {
+        row = {"source": edge.source, "target": edge.target, "tool": hop.answer.tool or edge.tool}
+        row |= {"environment": edge.environment}
+        rows.append(row | asdict(verdict) | {"seconds": hop.seconds, "messages": hop.answer.messages})
+    result = asdict(compared.whole) | {
         "faithful": asdict(compared.faithful),
         "quality": compared.quality and asdict(compared.quality),
         "route": rows,
@@ -39,8 +39,8 @@ def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> di
         "sizes": source.sizes,
         "sizes_note": source.sizes_note,
         "samples": source.samples and source.samples.model_dump(),
-        "lost": [one for hop in hops for one in hop.answer.lost],
-        "layers": [one for hop in hops for one in hop.answer.layers],
+        "lost": [item for hop in hops for item in hop.answer.lost],
+        "layers": [item for hop in hops for item in hop.answer.layers],
         "chosen": {name: value for hop in hops for name, value in hop.answer.chosen.items()},
         "source": _side(admitted.format, admitted.bytes, before, source.signature),
         "target": _side(hops[-1].edge.target, last.bytes, after, target.signature) | {"files": last.files},
@@ -54,13 +54,13 @@ def report(admitted: Admit, hops: list[Hop], proof: Proof, chosen: Chosen) -> di
         "messages": _messages(admitted, hops, source) + [n for n in target.notes if n not in admitted.messages],
         "versions": _versions([hop.edge for hop in hops]),
     }
-    return found | {"summary": summary(found)}
+    return result | {"summary": summary(result)}
 
 
 def summary(report: dict[str, Any]) -> str:
-    """One line: ``half the size, 1.6 times slower on this CPU; same top class on 78 of 80 samples``."""
-    busy = ["speed unknown, as the machine was busy"] if report["latency_steady"] is False else []
-    parts = [*_size(report["size_ratio"]), *_speed(report["latency_ratio"]), *busy]
+    """Return one line: ``half the size, 1.6 times slower on this CPU; same top class on 78 of 80 samples``."""
+    busy_note = ["speed unknown, as the machine was busy"] if report["latency_steady"] is False else []
+    parts = [*_size(report["size_ratio"]), *_speed(report["latency_ratio"]), *busy_note]
     quality = report["quality"]
     sentences = [", ".join(parts)] if parts else []
     if quality is not None:
@@ -74,9 +74,9 @@ def summary(report: dict[str, Any]) -> str:
 def _size(ratio: float | None) -> list[str]:
     if not ratio:
         return []
-    for share, words in ((0.25, "a quarter of the size"), (0.5, "half the size"), (1.0, "the same size")):
+    for share, text in ((0.25, "a quarter of the size"), (0.5, "half the size"), (1.0, "the same size")):
         if abs(ratio - share) <= 0.06 * share:
-            return [words]
+            return [text]
     return [f"{ratio:.2g} times the size" if ratio < 10 else f"{ratio:,.0f} times the size"]
 
 
@@ -89,35 +89,35 @@ def _speed(ratio: float | None) -> list[str]:
 
 
 def _messages(admitted: Admit, hops: list[Hop], source: RunSource) -> list[str]:
-    out = [*admitted.messages, *(m for hop in hops for m in (*hop.answer.lost, *hop.answer.messages)), *source.refused]
+    messages = [*admitted.messages, *(m for hop in hops for m in (*hop.answer.lost, *hop.answer.messages)), *source.refused]
     if source.samples:
-        out += source.samples.messages
+        messages += source.samples.messages
     if source.sizes_note:
-        out.append(source.sizes_note)
+        messages.append(source.sizes_note)
     fixed = {name: size for hop in hops for name, size in hop.answer.fixed.items()}
     if fixed:
         sizes = ", ".join(f"{name} = {size}" for name, size in fixed.items())
-        out.append(f"Dimensions that were free are fixed now, and were checked only so: {sizes}.")
-    return list(dict.fromkeys(out))
+        messages.append(f"Dimensions that were free are fixed now, and were checked only so: {sizes}.")
+    return list(dict.fromkeys(messages))
 
 
 def _side(format: str, size: int, median_ms: float | None, signature: dict[str, Any]) -> dict[str, Any]:
-    about = {"format": format, "title": find(format).title, "bytes": size, "median_ms": median_ms}
-    return about | {"inputs": signature["inputs"], "outputs": signature["outputs"]}
+    description = {"format": format, "title": find(format).title, "bytes": size, "median_ms": median_ms}
+    return description | {"inputs": signature["inputs"], "outputs": signature["outputs"]}
 
 
 def _versions(route: list[Edge]) -> dict[str, str]:
-    """Versions of the route's tools: packages of the app's environment, or pins of the tool's own environment."""
-    out: dict[str, str] = {}
+    """Return the versions of the route's tools: packages of the app, or pins of the tool's own environment."""
+    versions: dict[str, str] = {}
     for edge in route:
         if edge.environment != APP:
             pins = dict(pin.split("==") for pin in environments.find(edge.environment).pins)
             tools = set(re.findall(r"[\w-]+", edge.tool.lower()))
-            out |= {name: pins[name] for name in pins if name.lower().removesuffix("-cpu") in tools}
+            versions |= {name: pins[name] for name in pins if name.lower().removesuffix("-cpu") in tools}
     needs = (name.replace("_", "-") for edge in route for name in edge.needs)
     for name in dict.fromkeys((*ALWAYS, *needs)):
         try:
-            out[name] = version(name)
+            versions[name] = version(name)
         except PackageNotFoundError:
             continue
-    return out
+    return versions

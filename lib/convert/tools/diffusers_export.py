@@ -1,4 +1,4 @@
-"""One part of a pipeline as an ONNX file. Knows torch's exporter and how it writes dynamic dimensions."""
+"""Exports one network of a diffusers pipeline to ONNX with torch's dynamo exporter."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lib.onnx_model.words import clean
 if TYPE_CHECKING:
     import torch
 
-MAX_INSIDE = 1_500_000_000  # bytes of weights; more go beside the model, an ONNX file ends at 2 GB
-EXAMPLE = {"batch": 2, "height": 2, "width": 3, "tokens": 16}  # heights and widths in multiples of the part's own
+MAX_INSIDE = 1_500_000_000  # bytes of weights; more are stored as external data, since protobuf is limited to 2 GB
+EXAMPLE = {"batch": 2, "height": 2, "width": 3, "tokens": 16}  # height and width in multiples of ``part.multiple``
 
 
 def export(part: Component, path: Path, fixed: dict[str, int] | None = None) -> None:
-    """Writes ``part`` to ``path``, float32. Symbols in ``fixed`` become that size, the others stay dynamic.
+    """Writes ``part`` to ``path`` in float32. Symbols in ``fixed`` get that size, the others stay dynamic.
 
-    Raises JobFailed with the exporter's words.
+    Raises JobFailed with the exporter's message.
     """
     import torch
 
@@ -27,7 +27,7 @@ def export(part: Component, path: Path, fixed: dict[str, int] | None = None) -> 
     dims: dict[str, Any] = {"batch": torch.export.Dim("batch", min=1, max=1 << 16)}
     dims["tokens"] = torch.export.Dim("tokens", min=2, max=1 << 16)
     for side in ("height", "width"):
-        # a UNet halves and doubles; other sizes would take another way through it
+        # a UNet halves and doubles its sizes; sizes that are no multiple would take other branches
         steps = torch.export.Dim(side if part.multiple == 1 else f"{side}_steps", min=1, max=1 << 12)
         dims[side] = steps if part.multiple == 1 else part.multiple * steps
     shapes, args = [], []
@@ -48,7 +48,7 @@ def export(part: Component, path: Path, fixed: dict[str, int] | None = None) -> 
             dynamo=True,
             verbose=False,
         )
-    except Exception as error:  # torch.export has no common base of its errors
+    except Exception as error:  # torch.export's errors share no base class
         words = clean(str(error))[:200] or type(error).__name__
         raise JobFailed(f"torch could not export {part.name}: {words}") from error
     _name_dimensions(path, part, fixed)
@@ -69,12 +69,12 @@ def _example(dtype: str, shape: list[int]) -> torch.Tensor:
 
 
 def _name_dimensions(path: Path, part: Component, fixed: dict[str, int]) -> None:
-    """The part's own names on inputs and outputs: the exporter writes "4*height_steps" or "s77" there."""
+    """Gives the dimensions of inputs and outputs the part's names, instead of the exporter's "4*height_steps" or "s77"."""
     import onnx
 
     model = onnx.load(path, load_external_data=False)
-    for given, values in ((model.graph.input, part.inputs), (model.graph.output, part.outputs)):
-        for info, value in zip(given, values, strict=True):
+    for infos, values in ((model.graph.input, part.inputs), (model.graph.output, part.outputs)):
+        for info, value in zip(infos, values, strict=True):
             for dim, symbol in zip(info.type.tensor_type.shape.dim, value.shape, strict=True):
                 if not isinstance(symbol, str):
                     continue
@@ -82,5 +82,5 @@ def _name_dimensions(path: Path, part: Component, fixed: dict[str, int]) -> None
                     raise JobFailed(f"torch fixed {symbol!r} of {part.name}'s {value.name} at {dim.dim_value}; not usable.")
                 if dim.HasField("dim_param"):
                     dim.dim_param = symbol
-    del model.graph.value_info[:]  # they speak of the exporter's names
+    del model.graph.value_info[:]  # they use the exporter's names
     onnx.save(model, path)

@@ -1,4 +1,4 @@
-"""An exported PyTorch program to ExecuTorch: bounds for its dynamic dimensions, lowered to XNNPACK, names inside."""
+"""Converts an exported PyTorch program to ExecuTorch: bounds its dynamic dimensions, lowers to XNNPACK, keeps names."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from lib.model_inputs.dimensions import kinds
 from lib.model_inputs.signature import Signature, Value
 from lib.settings import prepare_library
 
-# The runtime plans memory for the largest sizes, so they are small unless a visitor asks for more.
+# The runtime plans memory for the largest sizes, so the defaults are small.
 LARGEST = {"batch": 8, "space": 256, "latent": 128}
 OTHERS = 64
 LIMIT = 1 << 31
-GLUE = ("executorch_prim::", "aten::sym_size")  # operators of sizes, not of values
+GLUE = ("executorch_prim::", "aten::sym_size")  # operators on sizes, not on values
 
 
 @dataclass(frozen=True, slots=True)
 class Bounded:
-    """A program that ExecuTorch takes. ``signature`` has the ``fixed`` sizes in the place of their dimensions."""
+    """A program with bounded dimensions. ``signature`` has the ``fixed`` sizes in place of those dimensions."""
 
     program: Any
     signature: Signature
@@ -40,15 +40,16 @@ class Bounded:
 
 
 def bounded(program: Any, signature: Signature, options: Mapping[str, Any], limits: Mapping[str, int]) -> Bounded:
-    """The program exported once more, its dimensions dynamic up to a bound, or fixed.
+    """Exports the program again, with its dimensions dynamic up to a bound, or fixed.
 
-    Of an edge's options: ``dynamic``; ``largest``, what a visitor asks for; ``case_sizes``, what is needed at the least;
-    ``sizes``. ``limits`` are the program's own. Raises InvalidValue for a dimension that is not there, JobFailed.
+    Uses an edge's options ``dynamic``, ``largest`` (bounds that the user wants), ``case_sizes`` (smallest allowed bounds)
+    and ``sizes``. ``limits``: the program's own bounds. Raises InvalidValue for an unknown dimension, JobFailed if the
+    export fails.
     """
     import torch
 
     class Named(torch.nn.Module):
-        """ExecuTorch cannot fold norms into parameters whose names begin with a digit, as in a Sequential."""
+        """Prefixes parameter names: ExecuTorch cannot fold norms into ones that begin with a digit, as in a Sequential."""
 
         def __init__(self) -> None:
             super().__init__()
@@ -57,25 +58,25 @@ def bounded(program: Any, signature: Signature, options: Mapping[str, Any], limi
         def forward(self, *given: torch.Tensor) -> Any:
             return self.model(*given)
 
-    asked = sizes.parse(options.get("largest") or "")
-    sizes.check(asked, signature)
+    requested = sizes.parse(options.get("largest") or "")
+    sizes.check(requested, signature)
     needed = options.get("case_sizes") or {}
-    largest = {s: asked.get(s, LARGEST.get(kind, OTHERS)) for s, kind in kinds(signature).items()}
+    largest = {s: requested.get(s, LARGEST.get(kind, OTHERS)) for s, kind in kinds(signature).items()}
     largest = {s: min(max(n, needed.get(s, 1)), limits.get(s, LIMIT)) for s, n in largest.items()}
     given, dynamic = dict(options.get("sizes") or {}), bool(options.get("dynamic"))
-    made = torch_export.export(Named(), signature, dynamic=dynamic, sizes=given, largest=largest)
+    exported = torch_export.export(Named(), signature, dynamic=dynamic, sizes=given, largest=largest)
 
     def values(some: tuple[Value, ...]) -> tuple[Value, ...]:
         return tuple(
-            replace(v, shape=tuple(made.fixed.get(d, d) if isinstance(d, str) else d for d in v.shape)) for v in some
+            replace(v, shape=tuple(exported.fixed.get(d, d) if isinstance(d, str) else d for d in v.shape)) for v in some
         )
 
-    now = replace(signature, inputs=values(signature.inputs), outputs=values(signature.outputs))
-    return Bounded(made.program, now, made.fixed, made.messages)
+    new_signature = replace(signature, inputs=values(signature.inputs), outputs=values(signature.outputs))
+    return Bounded(exported.program, new_signature, exported.fixed, exported.messages)
 
 
 def write(given: Bounded, target: Path, delegate: str) -> list[str]:
-    """Writes ``model.pte``; what a visitor should know of it. Raises JobFailed."""
+    """Writes ``model.pte``; returns messages for the user. Raises JobFailed if ExecuTorch fails."""
     from executorch.exir import EdgeCompileConfig, to_edge_transform_and_lower
 
     partitioners = []
@@ -85,20 +86,20 @@ def write(given: Bounded, target: Path, delegate: str) -> list[str]:
         partitioners = [XnnpackPartitioner()]
     flatc = importlib.resources.files("executorch.data.bin") / "flatc"
     prepare_library(FLATC_EXECUTABLE=str(flatc))
-    told = {SIGNATURE: json.dumps(given.signature.as_dict())}
+    metadata = {SIGNATURE: json.dumps(given.signature.as_dict())}
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             lowered = to_edge_transform_and_lower(
                 given.program,
                 partitioner=partitioners,
-                constant_methods=told,
+                constant_methods=metadata,
                 compile_config=EdgeCompileConfig(_check_ir_validity=False),
             )
             (target / NAME).write_bytes(lowered.to_executorch().buffer)
         except MemoryError:
             raise
-        except Exception as error:  # ExecuTorch's and torch's many kinds
+        except Exception as error:  # ExecuTorch's and torch's many error types
             raise JobFailed(f"ExecuTorch gave up: {sanitize_message(_deepest(error))}") from None
     method = next(m for m in read_program(target / NAME) if m.name == "forward")
     sides = ((given.signature.inputs, method.inputs), (given.signature.outputs, method.outputs))
@@ -110,16 +111,18 @@ def write(given: Bounded, target: Path, delegate: str) -> list[str]:
         for symbol, size in zip(value.shape, tensor.sizes, strict=True)
         if isinstance(symbol, str)
     }
-    kept = ", ".join(f"{symbol} = {size}" for symbol, size in largest.items())
-    said = [f"Memory is planned for sizes up to {kept}; larger ones are refused (option largest)."] if kept else []
+    sizes_text = ", ".join(f"{symbol} = {size}" for symbol, size in largest.items())
+    messages = (
+        [f"Memory is planned for sizes up to {sizes_text}; larger ones are refused (option largest)."] if sizes_text else []
+    )
     left = sorted({name for name in method.operators if not name.startswith(GLUE)})
     if delegate != "none" and left:
-        said.append(f"Not in XNNPACK, so run by portable kernels: {', '.join(left)[:300]}.")
-    return given.messages + said
+        messages.append(f"Not in XNNPACK, so run by portable kernels: {', '.join(left)[:300]}.")
+    return given.messages + messages
 
 
 def _deepest(error: BaseException) -> BaseException:
-    """The first cause: what is wrapped around it names ExecuTorch's own passes."""
+    """Returns the root cause; the errors wrapped around it only name ExecuTorch's passes."""
     while error.__cause__ is not None:
         error = error.__cause__
     return error

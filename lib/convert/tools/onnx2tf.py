@@ -1,4 +1,4 @@
-"""Calls onnx2tf on a copy: it rewrites the file that it reads, prints, and ends the process where it gives up."""
+"""Calls onnx2tf on a copy of the model, since it rewrites its input file; it also prints, and exits on failure."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from lib.onnx_model.words import clean
 def converted(
     source: Path, fixed: dict[str, int], kept: tuple[str, ...] = (), **options: Any
 ) -> Iterator[tuple[Path, list[str]]]:
-    """A folder, for as long as the block runs, with what onnx2tf makes of an ONNX artifact; and messages.
+    """Yields a temporary folder with onnx2tf's output for an ONNX artifact, and messages.
 
-    Inputs and outputs keep their axis order, those inputs in ``kept`` by force; ``fixed`` dimensions of the inputs get
-    their size before. Raises JobFailed in onnx2tf's words. The model is tried as it is, then slimmed where onnxslim is
-    installed.
+    Inputs and outputs keep their axis order; inputs in ``kept`` are rewritten to enforce it. ``fixed``: input dimensions to
+    fix first. If onnx2tf fails, tries again with the model slimmed by onnxslim, if that is installed. Raises JobFailed with
+    onnx2tf's message.
     """
     from lib.convert.formats.onnx import files as onnx_files
 
@@ -33,27 +33,29 @@ def converted(
         _keep_input(model.graph, value, k)
     if model.ByteSize() > onnx_files.WHOLE:
         raise JobFailed("The model is larger than the 1.9 GB that one TensorFlow Lite file can hold.")
-    said: list[str] = []
+    messages: list[str] = []
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch:
         try:
-            made = _run(model, Path(scratch) / "plain", options)
+            output_folder = _run(model, Path(scratch) / "plain", options)
         except JobFailed as first:
             slimmed = _slimmed(model)
             if slimmed is None:
                 raise
             try:
-                made = _run(slimmed, Path(scratch) / "slimmed", options)
+                output_folder = _run(slimmed, Path(scratch) / "slimmed", options)
             except JobFailed:
                 raise first from None
-            said.append(f"The model was slimmed first (onnxslim), since onnx2tf did not take it as it was: {first.message}")
-        yield made, said
+            messages.append(
+                f"The model was slimmed first (onnxslim), since onnx2tf did not take it as it was: {first.message}"
+            )
+        yield output_folder, messages
 
 
 def prepared(model: Any, fixed: dict[str, int]) -> Any:
-    """The model with ``fixed`` sizes in its inputs, and with outputs that onnx2tf cannot turn channels-last.
+    """Returns the model with ``fixed`` sizes in its inputs, and with outputs that onnx2tf cannot turn channels-last.
 
-    onnx2tf drops a transposition that stands before an output. A list made of the output and back again, which
-    costs no copy, has one order only.
+    onnx2tf drops a Transpose before an output. Flattening the output and reshaping it back costs no copy and pins the
+    axis order.
     """
     import onnx
 
@@ -77,36 +79,36 @@ def prepared(model: Any, fixed: dict[str, int]) -> Any:
 
 
 def _split_transpositions(graph: Any) -> None:
-    """A transposition that makes an output and feeds a Conv is taken into the Conv, and the output has no maker: so two."""
-    outputs, taken, nodes = {v.name for v in graph.output}, every_name(graph), []
+    """Duplicates a Transpose that gives an output and has readers: onnx2tf folds it into a Conv and loses the output."""
+    outputs, used_names, nodes = {v.name for v in graph.output}, every_name(graph), []
     for node in graph.node:
         nodes.append(node)
         if node.op_type != "Transpose" or node.output[0] not in outputs:
             continue
         readers = [n for n in graph.node if node.output[0] in n.input]
         if readers:
-            again = type(node)()
-            again.CopyFrom(node)
-            again.output[0] = again.name = unused(f"{node.output[0]}_again", taken)
-            nodes.append(again)
+            duplicate = type(node)()
+            duplicate.CopyFrom(node)
+            duplicate.output[0] = duplicate.name = unused(f"{node.output[0]}_again", used_names)
+            nodes.append(duplicate)
             for reader in readers:
                 for k, name in enumerate(reader.input):
                     if name == node.output[0]:
-                        reader.input[k] = again.output[0]
+                        reader.input[k] = duplicate.output[0]
     if len(nodes) > len(graph.node):
-        made = [type(n).FromString(n.SerializeToString()) for n in nodes]
+        copies = [type(n).FromString(n.SerializeToString()) for n in nodes]
         del graph.node[:]
-        graph.node.extend(made)
+        graph.node.extend(copies)
 
 
 def _keep_order(graph: Any, value: Any, number: int) -> None:
     from onnx import TensorProto, helper
 
-    name, taken = value.name, every_name(graph)
-    inner = unused(f"{name}_inner", taken)
-    listed, shape, flat, back = (unused(f"kept_order_{number}_{p}", taken) for p in ("list", "shape", "flat", "back"))
+    name, used_names = value.name, every_name(graph)
+    inner = unused(f"{name}_inner", used_names)
+    listed, shape, flat, back = (unused(f"kept_order_{number}_{p}", used_names) for p in ("list", "shape", "flat", "back"))
     rename(graph, {name: inner})
-    value.name = name  # the graph's output keeps it
+    value.name = name  # the graph's output keeps its name
     dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
     graph.initializer.append(helper.make_tensor(listed, TensorProto.INT64, [1], [-1]))
     if dims.count(-1) <= 1 and 0 not in dims:
@@ -118,25 +120,25 @@ def _keep_order(graph: Any, value: Any, number: int) -> None:
 
 
 def _keep_input(graph: Any, value: Any, number: int) -> None:
-    """A list made of the input and back again: then onnx2tf has no transposition to take into it."""
+    """Flattens the input and reshapes it back, so that onnx2tf cannot fold a Transpose into it."""
     from onnx import TensorProto, helper
 
-    name, taken = value.name, every_name(graph)
-    inner = unused(f"{name}_inner", taken)
-    listed, shape, flat = (unused(f"kept_input_{number}_{p}", taken) for p in ("list", "shape", "flat"))
+    name, used_names = value.name, every_name(graph)
+    inner = unused(f"{name}_inner", used_names)
+    listed, shape, flat = (unused(f"kept_input_{number}_{p}", used_names) for p in ("list", "shape", "flat"))
     rename(graph, {name: inner})
-    value.name = name  # the graph's input keeps it
+    value.name = name  # the graph's input keeps its name
     dims = [d.dim_value if d.HasField("dim_value") else -1 for d in value.type.tensor_type.shape.dim]
     graph.initializer.append(helper.make_tensor(listed, TensorProto.INT64, [1], [-1]))
-    first = [helper.make_node("Reshape", [name, listed], [flat], name=flat)]
+    prefix = [helper.make_node("Reshape", [name, listed], [flat], name=flat)]
     if dims.count(-1) <= 1:
         graph.initializer.append(helper.make_tensor(shape, TensorProto.INT64, [len(dims)], dims))
     else:
-        first.append(helper.make_node("Shape", [name], [shape], name=shape))
-    first.append(helper.make_node("Reshape", [flat, shape], [inner], name=f"{flat}_back"))
+        prefix.append(helper.make_node("Shape", [name], [shape], name=shape))
+    prefix.append(helper.make_node("Reshape", [flat, shape], [inner], name=f"{flat}_back"))
     nodes = list(graph.node)
     del graph.node[:]
-    graph.node.extend(first + nodes)
+    graph.node.extend(prefix + nodes)
 
 
 def _run(model: Any, folder: Path, options: dict[str, Any]) -> Path:
@@ -145,7 +147,7 @@ def _run(model: Any, folder: Path, options: dict[str, Any]) -> Path:
     folder.mkdir()
     path = folder / "model.onnx"
     path.write_bytes(model.SerializeToString())
-    held = {t.name for t in model.graph.initializer}
+    initializers = {t.name for t in model.graph.initializer}
     printed = io.StringIO()
     before = os.getcwd()
     os.chdir(folder)
@@ -154,14 +156,14 @@ def _run(model: Any, folder: Path, options: dict[str, Any]) -> Path:
             onnx2tf.convert(
                 input_onnx_file_path=str(path),
                 output_folder_path=str(folder / "out"),
-                keep_shape_absolutely_input_names=[i.name for i in model.graph.input if i.name not in held],
+                keep_shape_absolutely_input_names=[i.name for i in model.graph.input if i.name not in initializers],
                 copy_onnx_input_output_names_to_tflite=True,
                 not_use_onnxsim=True,
                 non_verbose=True,
                 verbosity="error",
                 **options,
             )
-    except (Exception, SystemExit) as error:  # onnx2tf's many kinds; it leaves by sys.exit too
+    except (Exception, SystemExit) as error:  # onnx2tf raises many types, and calls sys.exit
         deepest = error
         while deepest.__cause__ is not None or deepest.__context__ is not None:
             deepest = deepest.__cause__ or deepest.__context__
@@ -179,5 +181,5 @@ def _slimmed(model: Any) -> Any | None:
         return None
     try:
         return onnxslim.slim(model)
-    except Exception:  # whatever it meets; then there is nothing to try
+    except Exception:  # onnxslim failed: there is nothing else to try
         return None

@@ -1,7 +1,7 @@
-"""Operators of onnx2tf's writer of SavedModels that are missing or wrong there (2.6.9), made of TensorFlow's.
+"""TensorFlow kernels for operators that are missing or wrong in onnx2tf's SavedModel writer (2.6.9).
 
-Wrong are: RESHAPE, which prefers a shape noted at conversion to the one computed while running; ARG_MAX and
-ARG_MIN with their axis in a list; DEPTHWISE_CONV_2D, whose filter and dilations have TensorFlow Lite's layout.
+Wrong are RESHAPE, which prefers the shape recorded at conversion to the one computed at run time; ARG_MAX and ARG_MIN with
+their axis in a list; and DEPTHWISE_CONV_2D, whose filter and dilations are in TensorFlow Lite's layout.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ Kernel = Callable[[Any, Any, dict[str, Any]], None]
 
 
 def add() -> None:
-    """Puts them among onnx2tf's own. Needs TensorFlow."""
+    """Registers the kernels with onnx2tf. Needs TensorFlow."""
     import tensorflow as tf
     from onnx2tf.tflite_builder import saved_model_exporter as exporter
 
@@ -58,14 +58,14 @@ def _best(compute: Callable[..., Any]) -> Kernel:
 
         values, axis = (executor._resolve_tensor(name, known) for name in operator.inputs[:2])
         dtype = tf.int32 if str(operator.options.get("outputType", "INT64")).upper() == "INT32" else tf.int64
-        found = compute(values, axis=tf.reshape(tf.cast(axis, tf.int32), []), output_type=dtype)
-        executor._assign_outputs(operator, [found], known)
+        result = compute(values, axis=tf.reshape(tf.cast(axis, tf.int32), []), output_type=dtype)
+        executor._assign_outputs(operator, [result], known)
 
     return run
 
 
 def _depthwise(executor: Any, operator: Any, known: dict[str, Any]) -> None:
-    """The filter is (1, height, width, channels * multiplier), channels outermost in the last axis."""
+    """Runs DEPTHWISE_CONV_2D. The filter is [1, height, width, channels * multiplier], the multiplier varies fastest."""
     import tensorflow as tf
     from onnx2tf.tflite_builder import saved_model_exporter as exporter
 
@@ -75,7 +75,7 @@ def _depthwise(executor: Any, operator: Any, known: dict[str, Any]) -> None:
     multiplier = int(options.get("depthMultiplier", 1))
     _, height, width, channels = kernel.shape
     strides = [1, int(options.get("strideH", 1)), int(options.get("strideW", 1)), 1]
-    made = tf.nn.depthwise_conv2d(
+    result = tf.nn.depthwise_conv2d(
         values,
         tf.reshape(kernel, [height, width, channels // multiplier, multiplier]),
         strides=strides,
@@ -83,6 +83,6 @@ def _depthwise(executor: Any, operator: Any, known: dict[str, Any]) -> None:
         dilations=[int(options.get("dilationHFactor", 1)), int(options.get("dilationWFactor", 1))],
     )
     if bias is not None:
-        made = tf.nn.bias_add(made, bias)
-    made = exporter._apply_fused_activation(made, str(options.get("fusedActivationFunction", "NONE")))
-    executor._assign_outputs(operator, [made], known)
+        result = tf.nn.bias_add(result, bias)
+    result = exporter._apply_fused_activation(result, str(options.get("fusedActivationFunction", "NONE")))
+    executor._assign_outputs(operator, [result], known)

@@ -1,4 +1,4 @@
-"""onnxruntime's float16 converter, with what it needs before and after, and the ranges of the values that it narrows."""
+"""Converts ONNX to float16 with onnxruntime's tool: prepares the model, repairs the result, checks value ranges."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from lib.onnx_model.functions import all_nodes
 
 Arrays = dict[str, np.ndarray]
 FLOATS = (TensorProto.FLOAT, TensorProto.DOUBLE)
-# names that the tool gives to its casts
+# names of the tool's casts
 NARROWS, WIDENS = (
     re.compile(r"^graph_input_cast\d+$|_cast_to_fp16_node$"),
     re.compile(r"^graph_output_cast\d+$|_cast_to_fp32_node$"),
 )
 CASTS = ("graph_input_cast", "graph_output_cast")
-SAMPLE_HEADROOM = 2.0  # how much more than the samples' the values of other inputs may be
+SAMPLE_HEADROOM = 2.0  # factor by which the values of other inputs may exceed those of the samples
 
 
 def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
-    """Changes ``model``, which is tidy and float32. Raises JobFailed where the tool refuses."""
+    """Returns ``model``, tidy and float32, as float16; changes it in the process. Raises JobFailed if the tool fails."""
     from onnxruntime.transformers.float16 import convert_float_to_float16
 
     _own_names(model)
@@ -44,56 +44,59 @@ def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
         onnx_order.sort(small.graph)
     except onnx_order.Circle as error:
         raise JobFailed(f"The float16 converter made a model that cannot be run: {error}.") from None
-    except Exception as error:  # asserts, KeyErrors and the like on graphs it does not expect
+    except Exception as error:  # asserts, KeyErrors and the like on unexpected graphs
         raise JobFailed(f"The float16 converter refused: {sanitize_message(error)}") from None
     onnx_tidy.drop_stale_types(small)
     return small
 
 
 def _there_and_back(graph: GraphProto) -> None:
-    """Takes out the tool's casts to float16 and at once back: an input of trees would lose its digits for nothing."""
+    """Removes the tool's casts to float16 and straight back, which needlessly round, say, a tree ensemble's input."""
     narrow = {n.output[0]: n for n in graph.node if n.op_type == "Cast" and NARROWS.search(n.name)}
     wide = {n.output[0]: narrow[n.input[0]].input[0] for n in graph.node if WIDENS.search(n.name) and n.input[0] in narrow}
-    results = {v.name for v in graph.output}
+    output_names = {v.name for v in graph.output}
     for node in graph.node:
-        if node.output[0] in wide:  # a result needs its name, and a cast to its own dtype is none
+        if node.output[0] in wide:  # a graph output keeps its name; its cast becomes a no-op
             node.input[0] = wide[node.output[0]]
         else:
             node.input[:] = [wide.get(name, name) for name in node.input]
-    kept = list(graph.node)
-    for _ in range(2):  # a cast may be read by a cast alone
-        read = results | {name for node in kept for name in onnx_order.reads(node)}
-        kept = [n for n in kept if n.op_type != "Cast" or n.output[0] in read]
-    nodes = [NodeProto.FromString(n.SerializeToString()) for n in kept]
+    remaining = list(graph.node)
+    for _ in range(2):  # a cast's only reader may be a cast that is removed, too
+        read = output_names | {name for node in remaining for name in onnx_order.reads(node)}
+        remaining = [n for n in remaining if n.op_type != "Cast" or n.output[0] in read]
+    nodes = [NodeProto.FromString(n.SerializeToString()) for n in remaining]
     del graph.node[:]
     graph.node.extend(nodes)
 
 
 def _own_names(model: ModelProto) -> None:
-    """The tool knows an initializer by its name alone, and those of both branches of an If may share one. What it adds
-    always has the same names, which a model that went through it before has already."""
-    taken = every_name(model.graph)
+    """Renames initializers and nodes that the tool would confuse, in place.
+
+    It identifies initializers by name alone, but those in both branches of an If may share one. Its own nodes always get
+    the same names, which a model that it has converted before already contains.
+    """
+    used_names = every_name(model.graph)
     seen: set[str] = set()
     for graph in onnx_tidy.graphs(model.graph):
         names = {}
         for tensor in graph.initializer:
             if tensor.name in seen:
-                names[tensor.name] = unused(tensor.name, taken)
-                taken.add(names[tensor.name])
+                names[tensor.name] = unused(tensor.name, used_names)
+                used_names.add(names[tensor.name])
             seen.add(tensor.name)
         if names:
             rename(graph, names)
     ends = {v.name for v in (*model.graph.input, *model.graph.output)}
-    ours = [name for name in taken - ends if name.startswith(CASTS)]
-    rename(model.graph, {name: unused(f"earlier_{name}", taken) for name in ours})
+    earlier = [name for name in used_names - ends if name.startswith(CASTS)]
+    rename(model.graph, {name: unused(f"earlier_{name}", used_names) for name in earlier})
     for node in all_nodes(model.graph.node):
         if node.name.startswith(CASTS):
             node.name = f"earlier_{node.name}"
 
 
 def floats(model: ModelProto) -> int:
-    """How many weights, constants and results are float32 or float64, casts and the model's own outputs left out."""
-    found = 0
+    """Counts float32 and float64 weights, constants and node outputs, except those of casts."""
+    count = 0
     try:
         typed = onnx.shape_inference.infer_shapes(onnx_tidy.light(model)).graph
     except Exception:  # onnx's own, and protobuf's
@@ -101,18 +104,18 @@ def floats(model: ModelProto) -> int:
     kinds = {v.name: v.type.tensor_type.elem_type for v in typed.value_info}
     kinds |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
     for graph in onnx_tidy.graphs(model.graph):
-        found += sum(t.data_type in FLOATS for t in graph.initializer)
+        count += sum(t.data_type in FLOATS for t in graph.initializer)
         for node in graph.node:
-            found += sum(a.t.data_type in FLOATS for a in node.attribute)
+            count += sum(a.t.data_type in FLOATS for a in node.attribute)
             if node.op_type != "Cast":
-                found += sum(kinds.get(name) in FLOATS for name in node.output)
-    return found
+                count += sum(kinds.get(name) in FLOATS for name in node.output)
+    return count
 
 
 def unchanged(model: ModelProto) -> str:
-    """Why nothing became float16."""
+    """Returns the reason why nothing became float16."""
     graph = model.graph
-    if any(t.data_type == TensorProto.FLOAT16 for one in onnx_tidy.graphs(graph) for t in one.initializer):
+    if any(t.data_type == TensorProto.FLOAT16 for inner in onnx_tidy.graphs(graph) for t in inner.initializer):
         return "The model is float16 already; there is nothing to convert."
     kinds = Counter(node.op_type for node in graph.node if node.op_type not in ("Cast", "Identity", "Constant"))
     named = ", ".join(kind for kind, _ in kinds.most_common(4))
@@ -120,17 +123,17 @@ def unchanged(model: ModelProto) -> str:
 
 
 def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tuple[list[str], list[str]]:
-    """(lost, blind_spots): inputs of the samples over 65504, and values inside the model that come near it.
+    """Returns (lost, blind_spots): sample inputs above 65504, and values inside the model that come near it.
 
-    ``samples``: a folder of real ones, with the model's own input names; without, inputs are made up. ``sizes``: those
-    of its dynamic dimensions that are known, by symbol.
+    ``samples``: a folder of real inputs under the model's names; without it, inputs are made up. ``sizes``: known sizes of
+    dynamic dimensions, by symbol.
     """
     from lib.convert.proof import cases as proof_cases
 
     hidden = values_behind_masks(model)
     if not samples:
-        found = _signature(model)
-        cases = [c.arrays for c in proof_cases.cases(found, fixed=sizes) if c.kind in ("ordinary", "large")]
+        described = _signature(model)
+        cases = [c.arrays for c in proof_cases.cases(described, fixed=sizes) if c.kind in ("ordinary", "large")]
         return [], onnx_blind_spots.over_float16(model, cases, hidden=hidden)
     rows = _rows(samples)
     lost = []
@@ -144,11 +147,11 @@ def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tup
 
 
 def _signature(model: ModelProto) -> Signature:
-    """Inferred without the weights, whatever their size."""
+    """Returns the signature, inferred without the weights, so that a large model is no problem."""
     from lib.onnx_model.signature import signature
 
-    found, weights = signature(onnx_tidy.light(model)), {t.name for t in model.graph.initializer}
-    return Signature(tuple(v for v in found.inputs if v.name not in weights), found.outputs, found.sizes)
+    full, weights = signature(onnx_tidy.light(model)), {t.name for t in model.graph.initializer}
+    return Signature(tuple(v for v in full.inputs if v.name not in weights), full.outputs, full.sizes)
 
 
 def _rows(folder: str) -> list[Arrays]:

@@ -1,7 +1,7 @@
-"""Names in a model of onnx_ir as torch's exporter makes it: both ends called as in a signature, no name there twice.
+"""Renames values in torch's exported onnx_ir models: inputs and outputs as in the signature, every name unique.
 
-The exporter names outputs as it is told and values inside after their operators: a layer called ``conv2d`` collides
-with the convolution in it, and in ONNX a name stands for one value only.
+The exporter names inner values after their operators, so an output called ``conv2d`` can collide with a convolution's
+value; ONNX requires unique names.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from lib.model_inputs.signature import Signature
 
 
 def apply_signature(model: Any, signature: Signature) -> None:
-    """Renames in place; ``model`` has the signature's inputs and outputs by position."""
+    """Renames in place. ``model`` has the signature's inputs and outputs in the same order."""
     _symbols(model, signature)
     graph = model.graph
     _own_outputs(graph)
-    wanted = {id(v): s.name for v, s in zip(graph.inputs, signature.inputs, strict=True)}
-    wanted |= {id(v): s.name for v, s in zip(graph.outputs, signature.outputs, strict=True)}
-    taken = set(wanted.values())
+    names = {id(v): s.name for v, s in zip(graph.inputs, signature.inputs, strict=True)}
+    names |= {id(v): s.name for v, s in zip(graph.outputs, signature.outputs, strict=True)}
+    used_names = set(names.values())
     seen: set[int] = set()
     for value in _values(graph):
-        if id(value) in wanted or id(value) in seen:
+        if id(value) in names or id(value) in seen:
             continue
         seen.add(id(value))
-        value.name = _unused(value.name or "value", taken)
+        value.name = _unused(value.name or "value", used_names)
     for value in (*graph.inputs, *graph.outputs):
-        value.name = wanted[id(value)]
+        value.name = names[id(value)]
     nodes: set[str] = set()
     for node in graph.all_nodes():
         node.name = _unused(node.name or node.op_type, nodes)
 
 
 def _own_outputs(graph: Any) -> None:
-    """An output that is an input, a weight or another output gets a value of its own."""
+    """Inserts an Identity for an output that is also an input, a weight or another output."""
     import onnx_ir
 
     ends = {id(v) for v in graph.inputs} | {id(v) for v in graph.initializers.values()}
@@ -65,27 +65,27 @@ def _graphs(attribute: Any) -> list[Any]:
 
 
 def _unused(name: str, taken: set[str]) -> str:
-    found, count = name, 1
-    while found in taken:
-        found, count = f"{name}_{count}", count + 1
-    taken.add(found)
-    return found
+    candidate, count = name, 1
+    while candidate in taken:
+        candidate, count = f"{name}_{count}", count + 1
+    taken.add(candidate)
+    return candidate
 
 
 def _symbols(model: Any, signature: Signature) -> None:
-    """Symbols of the graph, such as s47, get the names of the signature's dynamic dimensions."""
+    """Renames the graph's symbols, such as s47, to the signature's dynamic dimensions."""
     names: dict[str, str] = {}
-    for value, given in zip(model.graph.inputs, signature.inputs, strict=True):
-        for ours, wanted in zip(value.shape, given.shape, strict=True):
-            if isinstance(wanted, str) and not isinstance(ours, int) and ours.value is not None:
-                names[str(ours.value)] = wanted
-        if not value.uses():  # the exporter fixes what nothing reads
-            value.shape = type(value.shape)([d if isinstance(d, int) else str(d) for d in given.shape])
+    for value, described in zip(model.graph.inputs, signature.inputs, strict=True):
+        for dim, symbol in zip(value.shape, described.shape, strict=True):
+            if isinstance(symbol, str) and not isinstance(dim, int) and dim.value is not None:
+                names[str(dim.value)] = symbol
+        if not value.uses():  # the exporter fixes the sizes of unused inputs
+            value.shape = type(value.shape)([d if isinstance(d, int) else str(d) for d in described.shape])
     if not names:
         return
-    known = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")  # also in expressions, such as (s47 + 1)//2
+    pattern = re.compile(rf"\b({'|'.join(map(re.escape, names))})\b")  # also in expressions, such as (s47 + 1)//2
     for value in (*model.graph.inputs, *model.graph.outputs, *(o for node in model.graph for o in node.outputs)):
         dims = list(value.shape or ())
-        told = [d if isinstance(d, int) or d.value is None else known.sub(lambda m: names[m[0]], d.value) for d in dims]
-        if any(not isinstance(d, int) and d.value != t for d, t in zip(dims, told, strict=True)):
-            value.shape = type(value.shape)(told)  # a new one: some shapes are frozen
+        renamed = [d if isinstance(d, int) or d.value is None else pattern.sub(lambda m: names[m[0]], d.value) for d in dims]
+        if any(not isinstance(d, int) and d.value != t for d, t in zip(dims, renamed, strict=True)):
+            value.shape = type(value.shape)(renamed)  # a new object, since some shapes are frozen

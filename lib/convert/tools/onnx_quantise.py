@@ -1,7 +1,7 @@
-"""What both kinds of int8 quantisation need before and after: a prepared model, the tool kept quiet, a count.
+"""Shared steps of dynamic and static ONNX quantisation: preparing the model, silencing the tool, saving the result.
 
-onnxruntime's quantiser wants a graph without functions, with shapes, batch norms folded into convolutions, at
-opset 13 or later (QuantizeLinear per channel).
+onnxruntime's quantiser wants a graph without functions, with shapes, with batch norms folded into convolutions, at opset
+13 or later (QuantizeLinear per channel).
 """
 
 from __future__ import annotations
@@ -31,26 +31,26 @@ QUANTISED = ("MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul", "Dy
 
 
 def prepare(source: Path, folder: Path) -> tuple[Path, list[str]]:
-    """The model of the artifact ``source``, ready to be quantised, as a file in ``folder``; and what to tell.
+    """Writes the artifact ``source``, ready to be quantised, to ``folder``; returns the path and messages.
 
-    Raises InvalidFile for a bad source, JobFailed where its opset cannot be raised.
+    Raises InvalidFile for a bad source, JobFailed if its opset cannot be raised.
     """
     model = onnx_files.tidied(source)
     messages = []
-    found = onnx_files.opset(model)
-    if 0 < found < OPSET:
+    source_opset = onnx_files.opset(model)
+    if 0 < source_opset < OPSET:
         model = opset.convert(model, OPSET)
-        messages.append(f"The opset was raised from {found} to {OPSET}: quantisation needs it.")
+        messages.append(f"The opset was raised from {source_opset} to {OPSET}: quantisation needs it.")
     path = folder / PREPARED
     raw = folder / "raw.onnx"
     onnx_files.save(model, raw)
     with quiet():
         from onnxruntime.quantization.shape_inference import quant_pre_process
 
-        # symbolic inference knows transformers, the optimiser folds batch norms; either may give up on a model
-        for given in ({}, {"skip_symbolic_shape": True}, {"skip_symbolic_shape": True, "skip_optimization": True}):
+        # symbolic inference helps transformers, the optimiser folds batch norms; either may fail on a model
+        for settings in ({}, {"skip_symbolic_shape": True}, {"skip_symbolic_shape": True, "skip_optimization": True}):
             try:
-                quant_pre_process(str(raw), str(path), **given)
+                quant_pre_process(str(raw), str(path), **settings)
                 break
             except Exception:
                 path.unlink(missing_ok=True)
@@ -61,31 +61,31 @@ def prepare(source: Path, folder: Path) -> tuple[Path, list[str]]:
     if not all(node.name for node in prepared.graph.node):
         named(prepared)
         path.write_bytes(prepared.SerializeToString())
-    if (now := onnx_files.opset(prepared)) != onnx_files.opset(model):
-        messages.append(f"The opset was raised to {now}: quantisation needs it.")
+    if (prepared_opset := onnx_files.opset(prepared)) != onnx_files.opset(model):
+        messages.append(f"The opset was raised to {prepared_opset}: quantisation needs it.")
     return path, messages
 
 
 def scores(path: Path) -> list[str]:
-    """Names of the nodes between an attention's product and its Softmax, that one included.
+    """Returns the names of every Softmax and of the elementwise nodes between it and an attention's score product.
 
-    A mask puts -10000 among scores of a few units there, and eight bits over that range leave no scores.
+    A mask adds -10000 there to scores of a few units, and eight bits over that range cannot resolve the scores.
     """
     model = head(path)
     makers = {name: node for node in model.graph.node for name in node.output if name}
-    found: dict[str, None] = {}
+    names: dict[str, None] = {}
     todo = [node for node in model.graph.node if node.op_type in ("Softmax", "LogSoftmax")]
     while todo:
         node = todo.pop()
-        if node.name not in found:
-            found[node.name] = None
-            before = (makers[name] for name in node.input if name in makers)
-            todo += [n for n in before if n.op_type in ELEMENTWISE]
-    return list(found)
+        if node.name not in names:
+            names[node.name] = None
+            producers = (makers[name] for name in node.input if name in makers)
+            todo += [n for n in producers if n.op_type in ELEMENTWISE]
+    return list(names)
 
 
 def finish(model: ModelProto, target: Path) -> str:
-    """The quantised model as the artifact ``target``, checked; which operators it has, "" if none. Raises JobFailed."""
+    """Writes and loads the artifact ``target``; returns its count of quantised operators, "" if none. Raises JobFailed."""
     counts = already(model)
     if counts:
         onnx_files.loads(onnx_files.write(model, target))
@@ -93,14 +93,14 @@ def finish(model: ModelProto, target: Path) -> str:
 
 
 def already(model: ModelProto) -> str:
-    """Operators of quantised arithmetic and how many of each; "" for a float model."""
-    found = onnx_files.operators(model)
-    return ", ".join(f"{found[name]} {name}" for name in QUANTISED if name in found)
+    """Returns the model's quantised operators with their counts; "" for a float model."""
+    counts = onnx_files.operators(model)
+    return ", ".join(f"{counts[name]} {name}" for name in QUANTISED if name in counts)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The quantiser logs advice, and stack traces of what it then gets over."""
+    """Disables logging: the quantiser logs advice, and stack traces of errors that it recovers from."""
     before = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -110,19 +110,23 @@ def quiet() -> Iterator[None]:
 
 
 def refused(error: Exception) -> JobFailed:
+    """Returns a JobFailed with the quantiser's message."""
     return JobFailed(f"The quantiser refused: {sanitize_message(error)}")
 
 
 def named(model: ModelProto) -> None:
-    """A name for every node: the quantiser is told by name what to leave alone."""
-    taken = {node.name for node in model.graph.node}
+    """Names every node in place, since nodes are excluded from quantisation by name."""
+    used_names = {node.name for node in model.graph.node}
     for k, node in enumerate(model.graph.node):
         if not node.name:
-            node.name = next(n for n in (f"{node.op_type}_{k}{'_' * j}" for j in range(len(taken) + 1)) if n not in taken)
-            taken.add(node.name)
+            node.name = next(
+                n for n in (f"{node.op_type}_{k}{'_' * j}" for j in range(len(used_names) + 1)) if n not in used_names
+            )
+            used_names.add(node.name)
 
 
 def head(path: Path) -> ModelProto:
+    """Loads the model at ``path`` without its external data."""
     import onnx
 
     return onnx.load(str(path), load_external_data=False)

@@ -1,4 +1,4 @@
-"""Calls AI Edge Quantizer on a verified TensorFlow Lite file. Knows nothing of what the edges ask of it."""
+"""Calls AI Edge Quantizer on a verified TensorFlow Lite file."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ NOTHING = (
 
 
 def quantiser(source: Path) -> Any:
-    """A Quantizer of the artifact, whose structure has been verified. Raises InvalidFile."""
+    """Returns a Quantizer for the artifact after verifying its structure. Raises InvalidFile, or JobFailed from the tool."""
     from ai_edge_quantizer import quantizer
 
     path = source / tflite_file.NAME
     tflite_file.read(path)
     try:
         return quantizer.Quantizer(path)
-    except Exception as error:  # of flatbuffers, numpy and its own
+    except Exception as error:  # flatbuffers', numpy's and its own
         raise failure(error) from None
 
 
 def save(made: Any, target: Path) -> list[str]:
-    """Writes the artifact and says how many of its tensors changed their type."""
+    """Writes the artifact; returns a message with the types of its weights."""
     path = target / tflite_file.NAME
     try:
         made.export_model(path)
@@ -44,18 +44,18 @@ def save(made: Any, target: Path) -> list[str]:
 
 
 def weight_types(target: Path) -> list[str]:
-    """How many of the artifact's tensors with weights have which type."""
-    held = _weights(tflite_file.read(target / tflite_file.NAME))
-    return ["Weights now: " + ", ".join(f"{n} of {kind}" for kind, n in sorted(held.items())) + "."]
+    """Returns a message with the number of weight tensors per dtype."""
+    counts = _weights(tflite_file.read(target / tflite_file.NAME))
+    return ["Weights now: " + ", ".join(f"{n} of {kind}" for kind, n in sorted(counts.items())) + "."]
 
 
 def with_current_codes(source: Path, folder: Path) -> Path:
-    """A copy of the artifact in ``folder`` with operator codes that the tool reads (``tflite_codes``)."""
+    """Copies the artifact to ``folder``, with operator codes that the tool can read (``lib/tflite/codes.py``)."""
     import shutil
 
     from lib.tflite import codes as tflite_codes
 
-    for path in source.iterdir():  # which signature was chosen, for one
+    for path in source.iterdir():  # for example, the file that names the chosen signature
         if path.is_file() and path.name != tflite_file.NAME:
             shutil.copy(path, folder)
     tflite_codes.upgrade_operator_codes(source / tflite_file.NAME, folder / tflite_file.NAME)
@@ -71,7 +71,7 @@ def quantised(before: dict[str, Any], after: dict[str, Any]) -> bool:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """The tool draws bars of progress and logs every choice."""
+    """Silences the tool, which draws progress bars and logs every choice."""
     level = logging.root.manager.disable
     logging.disable(logging.CRITICAL)
     try:
@@ -83,16 +83,17 @@ def quiet() -> Iterator[None]:
 
 
 def failure(error: Exception) -> JobFailed:
+    """Returns a JobFailed with the tool's message."""
     return JobFailed(f"AI Edge Quantizer gave up: {sanitize_message(error)}")
 
 
 def _weights(model: dict[str, Any]) -> dict[str, int]:
-    """Tensors with weights, by dtype."""
-    found: dict[str, int] = {}
+    """Counts tensors with stored values, by dtype."""
+    counts: dict[str, int] = {}
     for graph in model["subgraphs"]:
         for tensor in graph["tensors"]:
             buffer = model["buffers"][tensor["buffer"]]
             if len(buffer["data"]) or buffer["offset"] > 1:
                 kind = tflite_file.DTYPES.get(tensor["type"], "another type")
-                found[kind] = found.get(kind, 0) + 1
-    return found
+                counts[kind] = counts.get(kind, 0) + 1
+    return counts

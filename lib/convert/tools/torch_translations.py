@@ -1,4 +1,4 @@
-"""Operators of PyTorch that the ONNX exporter writes down less exactly than ONNX can, or not at all: our form of each."""
+"""Custom ONNX translations of PyTorch operators that the exporter translates imprecisely or not at all."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from typing import Any, Optional
 
 
 def table(program: Any) -> dict[Any, Callable[..., Any]]:
-    """For ``custom_translation_table`` of ``torch.onnx.export`` of this exported program."""
+    """Returns the ``custom_translation_table`` for ``torch.onnx.export`` of this exported program."""
     import torch
 
     attention = torch.ops.aten.scaled_dot_product_attention.default
-    found = {torch.ops.aten.div.Tensor_mode: _div_mode()}
+    translations = {torch.ops.aten.div.Tensor_mode: _div_mode()}
     if any(node.target is attention and node.args[0].meta["val"].dim() < 4 for node in program.graph.nodes):
-        found[attention] = _attention()
-    return found
+        translations[attention] = _attention()
+    return translations
 
 
 def _div_mode() -> Callable[..., Any]:
@@ -23,12 +23,12 @@ def _div_mode() -> Callable[..., Any]:
     from onnxscript.function_libs.torch_lib.tensor_typing import TReal
 
     def div_mode(self, other, rounding_mode=None):  # type: ignore[no-untyped-def]
-        """Whole numbers are divided as such; the exporter's own way goes over float32, which ends at 24 bits."""
+        """Divides integers as integers; the exporter goes through float32, which is exact to 24 bits only."""
         if rounding_mode is None or not self.dtype.is_integer():
             return core.aten_div_mode(self, other, rounding_mode)
         return op.Div(self, other) if rounding_mode == "trunc" else core.aten_floor_divide(self, other)
 
-    # the exporter reads types from here, and a name that was imported in a function is none for it
+    # the exporter reads types from annotations, but cannot resolve names imported inside a function
     div_mode.__annotations__ = {"self": TReal, "other": TReal, "rounding_mode": Optional[str], "return": TReal}  # noqa: UP045
     return div_mode
 
@@ -42,7 +42,7 @@ def _attention() -> Callable[..., Any]:
     def attention(  # type: ignore[no-untyped-def]
         query, key, value, attn_mask=None, dropout_p=0.0, is_causal=False, scale=None, enable_gqa=False
     ):
-        """Without heads, or without a batch: the exporter takes four dimensions, so those in front are added as 1."""
+        """Attention without heads or batch: the exporter needs four dimensions, so leading ones of size 1 are added."""
         front = list(range(4 - len(query.shape)))
         if front and len(query.shape) == len(key.shape) == len(value.shape):
             axes = op.Constant(value_ints=front)
@@ -61,7 +61,7 @@ def _attention() -> Callable[..., Any]:
 
 
 def _ranked(made: Any, given: Any, front: list[int]) -> Any:
-    """The exporter knows no shape of what a translation makes on the way, and the next translation asks for it."""
+    """Sets shape and dtype of an intermediate value, which the exporter does not infer but the next translation needs."""
     import onnx_ir
 
     made.shape = onnx_ir.Shape([*(1 for _ in front), *given.shape])

@@ -1,4 +1,4 @@
-"""Verdicts of a conversion from files with outputs: every hop, end to end, and for ONNX in a second runtime."""
+"""Verdicts of a conversion, from stored outputs: for every hop, end to end and, for ONNX, in a second runtime."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from lib.convert.worker.lossy import LOSSY, emulation_verdict, quality
 from lib.convert.worker.outputs import Outputs
 
 UNSTEADY = "The source gives different outputs for the same inputs (it draws random numbers), so nothing can be compared."
-MIN_SAMPLES_FOR_RANGES = 4  # samples that judge ranges
-MIN_SAMPLES_TO_DECIDE = 30  # samples on which a decision may rest alone
-MAX_COMPARED_BYTES = 96 << 20  # of samples' outputs whose values are compared one by one; all are judged by the task
+MIN_SAMPLES_FOR_RANGES = 4  # fewer samples cannot validate calibrated ranges
+MIN_SAMPLES_TO_DECIDE = 30  # needed to decide by task quality alone
+MAX_COMPARED_BYTES = 96 << 20  # of sample outputs compared element by element; the task quality uses all samples
 
 
 def compare(
@@ -39,16 +39,20 @@ def compare(
     min_agreement: float = 0.95,
     calibrated_on: str = "",
 ) -> Comparison:
-    """Compares every hop, end to end, in three runtimes for ONNX, and measures how well a lossy file does its task.
+    """Compares each hop and the whole route, a second runtime for ONNX, and a lossy file's quality on its task.
 
     - ``source_runs``: the folder with the source's inputs and outputs
-    - ``answers``: one dict a hop: its ``folder`` of outputs, ``refused`` and ``reference``
-    - ``blind_spots``: for each hop, sentences on what its inputs did not test
-    - ``ranked``: outputs with one row a detection; ``constants``: outputs that depend on no input
+    - ``answers``: one dict per hop: its ``folder`` of outputs, ``refused`` and ``reference``
+    - ``cases``: the inputs that the source accepted, as dicts
+    - ``precisions``: one per hop; the loosest applies end to end
+    - ``deterministic``: whether the source repeats its outputs; ``inputs``: whether the model has any
+    - ``ranked``: outputs with one row per detection; ``constants``: outputs that depend on no input
+    - ``blind_spots``: per hop, sentences on what its inputs did not test
     - ``masks``: inputs that switch positions off
-    - ``lossy``: the last hop, if its precision is lossy: ``format``, the folders ``source`` and ``target``, and ``inputs``
-      and ``outputs``, names of the route's source -> names of the hop's source
-    - ``calibrated_on``: for static ranges "samples", "made-up inputs" or "the same … samples"; "" for others
+    - ``lossy``: the last hop, if its precision is lossy: ``format``, the folders ``source`` and ``target``, ``dtypes`` of
+      the source's inputs, and ``inputs`` and ``outputs``: names of the route's source -> names of the hop's source
+    - ``min_agreement``: share of top classes that a lossy file must keep
+    - ``calibrated_on``: for static ranges "samples", "made-up inputs" or "the same … samples"; else ""
     """
     source = Outputs(Path(source_runs), {}, ran_twice=False)
     artifacts = [source, *(Outputs(Path(a["folder"]), a["refused"]) for a in answers)]
@@ -58,17 +62,17 @@ def compare(
     explained = (
         emulation_verdict(artifacts[-2], artifacts[-1], source.folder, shown, precisions[-1], lossy) if lossy else None
     )
-    about = {"inputs": inputs, "ranked": ranked, "constants": constants}
+    common = {"inputs": inputs, "ranked": ranked, "constants": constants}
     task_quality = None
     if precision in LOSSY and inputs:
         task_quality = quality(source, artifacts[-1], cases, precision, masks, min_agreement)
         explained = _decided_by_task(explained, task_quality)
     hops = []
-    for k, own in enumerate(precisions):
+    for k, hop_precision in enumerate(precisions):
         rounding = explained if k == len(precisions) - 1 else None
-        hops.append(_compare(artifacts[k], artifacts[k + 1], source, shown, own, explained=rounding, **about))
+        hops.append(_compare(artifacts[k], artifacts[k + 1], source, shown, hop_precision, explained=rounding, **common))
         _lower_for_blind_spots(hops[-1], blind_spots[k] if blind_spots else ())
-    end_to_end = _compare(source, artifacts[-1], source, shown, precision, explained=explained, **about)
+    end_to_end = _compare(source, artifacts[-1], source, shown, precision, explained=explained, **common)
     if precision in LOSSY and inputs:
         _lower_for_quality(end_to_end, task_quality, calibrated_on, explained)
     if not deterministic:
@@ -76,21 +80,23 @@ def compare(
     elif end_to_end.verdict == "proven" and (bad := [h for h in hops if h.verdict == "failed"]):
         # two errors may cancel out
         end_to_end.lower("unproven", f"A step on the way failed: {bad[0].reason}")
-    _lower_for_blind_spots(end_to_end, [one for some in blind_spots for one in some])
+    _lower_for_blind_spots(end_to_end, [sentence for sentences in blind_spots for sentence in sentences])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
     if three and three.counts and end_to_end.verdict == "proven":
         # a lossy file differs from its source by design, but two runtimes of the file must agree
-        found, who = (three.runtimes, "with it") if precision in LOSSY else (three.reference, "with the source")
-        if found and found.verdict == "failed":
-            why = f"onnxruntime agrees with the source, the reference evaluator does not agree {who}: {found.reason}"
-            end_to_end.lower("unproven", why)
+        verdict, partner = (three.runtimes, "with it") if precision in LOSSY else (three.reference, "with the source")
+        if verdict and verdict.verdict == "failed":
+            reason = (
+                f"onnxruntime agrees with the source, the reference evaluator does not agree {partner}: {verdict.reason}"
+            )
+            end_to_end.lower("unproven", reason)
     return Comparison(
         hops, end_to_end, three, explained or Faithfulness(end_to_end.verdict, end_to_end.reason, "tolerance"), task_quality
     )
 
 
 def _within_memory(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, Any]]:
-    """As many cases as memory allows. The cases are shuffled, so the first ones are a fair choice."""
+    """Returns as many cases as memory allows. They are shuffled already, so the first ones are a random sample."""
     size, out = 0, []
     for case in cases:
         size += (folder / f"out-{case['file']}").stat().st_size
@@ -101,19 +107,19 @@ def _within_memory(cases: list[dict[str, Any]], folder: Path) -> list[dict[str, 
 
 
 def _decided_by_task(explained: Faithfulness | None, task_quality: TaskQuality | None) -> Faithfulness | None:
-    """Where the format's own errors are as large as the output's movement, a good task quality on enough samples decides."""
+    """If any file would pass the emulation (``vacuous``), lets a good task quality on enough samples decide."""
     if not explained or not explained.vacuous or not task_quality or not task_quality.good:
         return explained
     if task_quality.on != "samples" or task_quality.count < MIN_SAMPLES_TO_DECIDE or not task_quality.interval:
         return explained
-    why = f"{explained.reason} So the task decides: {task_quality.summary}."
-    return replace(explained, verdict="proven", reason=why)
+    reason = f"{explained.reason} So the task decides: {task_quality.summary}."
+    return replace(explained, verdict="proven", reason=reason)
 
 
 def _lower_for_quality(
     end_to_end: Verdict, task_quality: TaskQuality | None, calibrated_on: str, explained: Faithfulness | None
 ) -> None:
-    """Lowers the verdict of a lossy file that is faithful, but does not do its task well enough."""
+    """Lowers the verdict of a lossy file that is faithful but not good enough at its task, or not known to be."""
     if end_to_end.verdict == "failed":
         return
     if task_quality is None:
@@ -123,25 +129,27 @@ def _lower_for_quality(
         where = "on the samples" if real else "on made-up inputs, which may say little of real ones"
         end_to_end.lower("failed" if real else "unproven", f"Not good enough {where}: {task_quality.reason}")
     elif calibrated_on not in ("", "samples") and end_to_end.verdict == "proven":
-        known = "so nothing is known of real ones" if calibrated_on == "made-up inputs" else "which also judge it"
-        why = f"Its ranges were measured on {calibrated_on}, {known}; give samples of real inputs, eight or more."
-        end_to_end.lower("unproven", why)
+        consequence = "so nothing is known of real ones" if calibrated_on == "made-up inputs" else "which also judge it"
+        message = f"Its ranges were measured on {calibrated_on}, {consequence}; give samples of real inputs, eight or more."
+        end_to_end.lower("unproven", message)
     elif (
         calibrated_on
         and task_quality.on == "samples"
         and task_quality.inputs < MIN_SAMPLES_FOR_RANGES
         and end_to_end.verdict == "proven"
     ):
-        why = f"Ranges that {task_quality.inputs} samples judge are not known to fit others; give eight samples or more."
-        end_to_end.lower("unproven", why)
+        message = f"Ranges that {task_quality.inputs} samples judge are not known to fit others; give eight samples or more."
+        end_to_end.lower("unproven", message)
     elif end_to_end.verdict == "proven":
-        made = "" if task_quality.on == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
+        caveat = (
+            "" if task_quality.on == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
+        )
         reason = explained.reason if explained and explained.reason else end_to_end.reason
-        end_to_end.reason = f"{task_quality.summary[0].upper()}{task_quality.summary[1:]}.{made} {reason}"
+        end_to_end.reason = f"{task_quality.summary[0].upper()}{task_quality.summary[1:]}.{caveat} {reason}"
 
 
 def _lower_for_blind_spots(verdict: Verdict, blind_spots: Sequence[str]) -> None:
-    """Lowers "proven" to "unproven" if the inputs did not test everything."""
+    """Lowers "proven" to "unproven" if the inputs left parts of the model untested."""
     if blind_spots and verdict.verdict == "proven":
         verdict.lower("unproven", f"{' '.join(dict.fromkeys(blind_spots))} Otherwise: {verdict.reason}")
 
@@ -158,33 +166,33 @@ def _compare(
     constants: Sequence[str],
     explained: Faithfulness | None,
 ) -> Verdict:
-    """``first`` is the route's source, the only one that ran the perturbed cases."""
+    """Compares one artifact with another. ``first`` is the route's source, which alone ran the perturbed cases."""
     pairs, repeated = [], False
     for case in cases:
-        about = (case["sizes"], case["seed"], case["changed"])
+        details = (case["sizes"], case["seed"], case["changed"])
         if case["kind"].startswith("perturbed"):
             if (moved := _perturbed(source, first, case, cases, ranked)) is not None:
-                pairs.append(Pair(case["kind"], moved, None, "", *about))
+                pairs.append(Pair(case["kind"], moved, None, "", *details))
             continue
         expected = source.of(case["file"])
-        if expected is None:  # refused there: an earlier hop has failed
+        if expected is None:  # the hop's source refused the case, so an earlier hop has failed
             continue
-        why = target.refused.get(case["file"], "it gave no answer")
+        refusal = target.refused.get(case["file"], "it gave no answer")
         ours = target.of(case["file"])
-        pairs.append(Pair(case["kind"], expected, ours and aligned(expected, ours, ranked), why, *about))
+        pairs.append(Pair(case["kind"], expected, ours and aligned(expected, ours, ranked), refusal, *details))
         if case["kind"] == "ordinary" and not repeated:
-            repeated, again = True, f"again-{case['file']}"
+            repeated, second_file = True, f"again-{case['file']}"
             if target.ran_twice:
-                ours = target.of(again)
+                ours = target.of(second_file)
                 ours = ours and aligned(expected, ours, ranked)
-                pairs.append(Pair("repeated", expected, ours, target.refused.get(again, why), *about))
+                pairs.append(Pair("repeated", expected, ours, target.refused.get(second_file, refusal), *details))
     return decide(pairs, precision, inputs=inputs, constants=constants, explained=explained)
 
 
 def _perturbed(
     one: Outputs, first: Outputs, case: dict[str, Any], cases: list[dict[str, Any]], ranked: Sequence[str]
 ) -> arrays.Arrays | None:
-    """The outputs of ``one`` on perturbed inputs, estimated by the change that these make in ``first``."""
+    """Estimates ``one``'s outputs on perturbed inputs: its own outputs plus the change that these cause in ``first``."""
     kind = case["kind"].removeprefix("perturbed").strip() or "ordinary"
     plain = next((c["file"] for c in cases if (c["kind"], c["seed"]) == (kind, case["seed"])), "")
     ours, before, after = one.of(plain), first.of(plain), first.of(case["file"])
@@ -205,23 +213,25 @@ def _three_way(
     precision: str,
     ranked: Sequence[str],
 ) -> ThreeWay | None:
-    """Compares source, onnxruntime and reference evaluator on one case. None for formats without a reference."""
-    first = next((c["file"] for c in cases if c["kind"] == "ordinary"), None)
-    if reference is None or first is None:
+    """Compares source, onnxruntime and reference evaluator on one case; None for formats without a reference."""
+    file = next((c["file"] for c in cases if c["kind"] == "ordinary"), None)
+    if reference is None or file is None:
         return None
-    expected, ours = source.of(first), target.of(first)
+    expected, ours = source.of(file), target.of(file)
     if reference or expected is None:
         return ThreeWay(None, reference, counts=False)
     third = aligned(expected, arrays.load(target.folder / "reference.npz"), ranked)
-    own = target.folder / "reference-source.npz"
-    counts = not own.is_file() or not differs(expected, aligned(expected, arrays.load(own), ranked))
-    why = "" if counts else "it differs from onnxruntime on the source, too, so it says nothing about the conversion"
+    reference_of_source = target.folder / "reference-source.npz"
+    counts = not reference_of_source.is_file() or not differs(
+        expected, aligned(expected, arrays.load(reference_of_source), ranked)
+    )
+    why_not = "" if counts else "it differs from onnxruntime on the source, too, so it says nothing about the conversion"
     runtimes = None if ours is None else _decide_one_case(aligned(expected, ours, ranked), third, precision)
-    return ThreeWay(_decide_one_case(expected, third, precision), why, counts, runtimes)
+    return ThreeWay(_decide_one_case(expected, third, precision), why_not, counts, runtimes)
 
 
 def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
-    """Whether two runtimes give different answers to one set of inputs: more than float32's tolerance apart."""
+    """Whether two runtimes differ on the same inputs by more than the fp32 tolerance."""
     shared = {name: value for name, value in other.items() if name in one}
     if len(shared) < len(one):
         return True
@@ -229,8 +239,8 @@ def differs(one: arrays.Arrays, other: arrays.Arrays) -> bool:
 
 
 def _decide_one_case(expected: arrays.Arrays, other: arrays.Arrays, precision: str) -> Verdict:
-    """The verdict on one set of inputs, so without a check of movement. A "proven" gets no reason."""
-    found = decide([Pair("ordinary", expected, other)], precision, inputs=False)
-    if found.verdict == "proven":
-        found.reason = ""
-    return found
+    """Returns the verdict on a single case, without requiring outputs to move. The reason is "" if it is "proven"."""
+    verdict = decide([Pair("ordinary", expected, other)], precision, inputs=False)
+    if verdict.verdict == "proven":
+        verdict.reason = ""
+    return verdict

@@ -1,6 +1,6 @@
-"""Packs a result: the artifact, and a zip of it with its report and a model card.
+"""Packs a result: the artifact, and a zip with the artifact, its report and a model card.
 
-Only the files that the proof ran on are packed, bit for bit.
+Packs only the files that the proof ran on, bit for bit.
 """
 
 from __future__ import annotations
@@ -15,39 +15,41 @@ from lib.convert.core.artifact import digests
 from lib.convert.formats import find, main_file
 from lib.errors import JobFailed
 
-STORED = (".safetensors", ".data", ".bin", ".pt2", ".pt", ".keras", ".zip")  # weights: deflate gains nothing
+# stored uncompressed: deflate gains nothing on weights
+STORED = (".safetensors", ".data", ".bin", ".pt2", ".pt", ".keras", ".zip")
 
 
 def pack(format: str, folder: str, report: dict[str, Any], stem: str, out: str) -> dict[str, Any]:
-    """Writes into ``out``; answers the names there of ``artifact``, ``package`` and, for ONNX, ``onnx``.
+    """Writes to ``out``; returns the names of the ``artifact``, the ``package`` and, for ONNX, the folder ``onnx``.
 
-    The artifact is one file, or a zip where there are several. Where the verdict is not ``proven`` its name says
-    so; several files go into a folder that says so, since they refer to one another by their names. Raises JobFailed
-    for files that are not those of the report.
+    The artifact is one file, or a zip of several. If the verdict is not ``proven``, a single file's name says so; several
+    files refer to one another by name, so they keep theirs, in a folder whose name says so. Raises JobFailed if the files
+    are not those of the report.
     """
     source, target = Path(folder), Path(out)
-    if (found := digests(source)) != report["target"]["files"]:
-        changed = found.items() ^ report["target"]["files"].items()
+    if (checksums := digests(source)) != report["target"]["files"]:
+        changed = checksums.items() ^ report["target"]["files"].items()
         raise JobFailed(f"{min(changed)[0][-80:]!r} was changed after the proof was begun; nothing is handed out.")
     mark = "" if report["verdict"] == "proven" else ".unproven"
-    files = {name: source / name for name in found}
-    main = main_file(format, source)
-    alone = len(files) == 1 and main.is_file()
-    variant = format.removeprefix(find(format).base) if find(format).base else ""  # -fp16: not the source's own name
-    artifact = f"{stem}{variant}{mark}{main.suffix}" if alone else f"{stem}{mark}-{format}.zip"
-    if alone:  # one name everywhere: on its own, in the zip and in the inspector
-        files = {artifact: main}
+    files = {name: source / name for name in checksums}
+    main_path = main_file(format, source)
+    single = len(files) == 1 and main_path.is_file()
+    # such as -fp16, so that the name differs from the source's
+    variant = format.removeprefix(find(format).base) if find(format).base else ""
+    artifact = f"{stem}{variant}{mark}{main_path.suffix}" if single else f"{stem}{mark}-{format}.zip"
+    if single:  # the same name on its own, in the zip and in the inspector
+        files = {artifact: main_path}
     elif mark:
         files = {f"model{mark}/{name}": file for name, file in files.items()}
-    if alone:
-        shutil.copyfile(main, target / artifact)
+    if single:
+        shutil.copyfile(main_path, target / artifact)
     else:
         _zip(target / artifact, files, {})
     package = f"{stem}{mark}-{format}-with-report.zip"
     _zip(target / package, files, {"report.json": json.dumps(report, indent=2, allow_nan=False), "README.md": card(report)})
     inspect = "inspect" if find(format).on_disk == "onnx" else None
     if inspect:
-        for name, file in ({artifact: main} if alone else {n: source / n for n in found}).items():
+        for name, file in ({artifact: main_path} if single else {n: source / n for n in checksums}).items():
             (target / inspect / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target / inspect / name)
     return {"artifact": artifact, "package": package, "onnx": inspect}
@@ -62,7 +64,7 @@ def _zip(path: Path, files: dict[str, Path], texts: dict[str, str]) -> None:
 
 
 def card(report: dict[str, Any]) -> str:
-    """The model card, Markdown."""
+    """Returns the model card as Markdown."""
     source, target = report["source"], report["target"]
     lines = [
         f"# {_plain(target['title'])}, converted from {_plain(source['title'])}",
@@ -75,10 +77,10 @@ def card(report: dict[str, Any]) -> str:
     for hop in report["route"]:
         error = hop.get("range_error")
         shown = "–" if error is None else f"{error:.2g}"
-        what = f"{hop['source']} → {hop['target']} | {_plain(hop['tool'])} | {hop['precision']}"
-        lines.append(f"| {what} | {hop['seconds']:.1f} | {hop['verdict']} | {shown} |")
+        columns = f"{hop['source']} → {hop['target']} | {_plain(hop['tool'])} | {hop['precision']}"
+        lines.append(f"| {columns} | {hop['seconds']:.1f} | {hop['verdict']} | {shown} |")
     lines += ["", "| | source | target |", "|---|---|---|", f"| bytes | {source['bytes']:,} | {target['bytes']:,} |"]
-    fed = bool(source.get("inputs"))  # a container of weights has no inputs, so no seeds and no latency
+    fed = bool(source.get("inputs"))  # a file of weights has no inputs, hence no seeds and no latency
     if fed and source.get("median_ms") and target.get("median_ms"):
         where = "one process" if report.get("same_process") else "a process each"
         lines.append(f"| median latency, {where} | {source['median_ms']:.2f} ms | {target['median_ms']:.2f} ms |")
@@ -98,5 +100,5 @@ def _values(values: list[dict[str, Any]]) -> list[str]:
 
 
 def _plain(text: str) -> str:
-    """Text without line breaks and markup. Names come from uploads, and so do parts of reasons and messages."""
+    """Returns text without line breaks and markup, since names and parts of messages come from uploads."""
     return "".join(c if c.isprintable() and c not in "`<>|[]" else " " for c in text)

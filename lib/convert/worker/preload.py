@@ -1,7 +1,7 @@
-"""What the fork server of the app's environment imports once, so that no job pays for it.
+"""Imports that the fork server of the app's environment does once, so that no job pays for them.
 
-OpenBLAS and onnxruntime start threads at import that a fork loses; they start them anew in the child. Nothing else
-here may: jax does, so it is imported in its jobs.
+A fork loses the threads of its parent. OpenBLAS and onnxruntime start threads at import, but restart them in the child; no
+other module listed here may start any. jax does, so it is imported in its jobs.
 """
 
 import importlib
@@ -12,7 +12,7 @@ MODULES = (
     "torch",
     "torch.export",
     "torch._dynamo",
-    "torch.onnx._internal.exporter._compat",  # with it, all of the exporter: a second of every export
+    "torch.onnx._internal.exporter._compat",  # imports the whole exporter, which takes a second
     "onnxscript.function_libs.torch_lib.ops",
     "torchvision",
     "transformers.modeling_utils",

@@ -1,4 +1,4 @@
-"""A preview of a file of samples: counts, classes, and a few pictures as the model will see them.
+"""Previews a file of samples: counts, classes, and a few pictures as the model will see them.
 
 Runs in a child process, like everything that opens an upload.
 """
@@ -18,30 +18,30 @@ from lib.model_inputs.preprocessing import MEAN, STD, Preprocessing
 from lib.model_inputs.samples import Samples, read
 from lib.model_inputs.signature import Signature, Value
 
-MAX_PICTURES, SIDE = 8, 96  # pixels of a thumbnail's longer side
+MAX_PICTURES, SIDE = 8, 96  # number of thumbnails, and pixels of their longer side
 MAX_CLASSES = 20
 
 
 def preview(
     path: Path, name: str, signature: Signature, preprocessing: dict[str, Any] | None, sizes: dict[str, int]
 ) -> dict[str, Any]:
-    """``count``, ``kind``, ``classes`` (samples by label), ``arrays`` of the first sample, ``pictures`` (PNG, base64).
+    """Returns ``count``, ``kind``, ``classes`` (name -> count), ``arrays`` of the first sample, ``pictures`` (base64 PNG).
 
-    Raises InvalidFile and InvalidValue, as ``samples.read`` does.
+    Raises InvalidFile and InvalidValue, like ``samples.read``.
     """
-    found = read(path, name, signature, preprocessing=preprocessing, sizes=sizes)
-    first = found.rows[0] if found.rows else {}
-    counts = Counter(found.labels or ())
+    samples = read(path, name, signature, preprocessing=preprocessing, sizes=sizes)
+    row = samples.rows[0] if samples.rows else {}
+    counts = Counter(samples.labels or ())
     return {
         "name": name[:200],
-        "kind": found.kind,
-        "count": len(found.rows),
-        "classes": {_class(found, k): n for k, n in counts.most_common(MAX_CLASSES)},
+        "kind": samples.kind,
+        "count": len(samples.rows),
+        "classes": {_class(samples, k): n for k, n in counts.most_common(MAX_CLASSES)},
         "labels": len(counts),
-        "preprocessing": found.preprocessing.as_dict() if found.preprocessing else None,
-        "arrays": [{"name": n[:200], "dtype": str(v.dtype), "shape": list(v.shape)} for n, v in list(first.items())[:20]],
-        "pictures": _pictures(found, signature),
-        "messages": found.messages,
+        "preprocessing": samples.preprocessing.as_dict() if samples.preprocessing else None,
+        "arrays": [{"name": n[:200], "dtype": str(v.dtype), "shape": list(v.shape)} for n, v in list(row.items())[:20]],
+        "pictures": _pictures(samples, signature),
+        "messages": samples.messages,
     }
 
 
@@ -54,7 +54,7 @@ def _pictures(found: Samples, signature: Signature) -> list[dict[str, str]]:
     if value is None or not found.rows:
         return []
     order = np.linspace(0, len(found.rows) - 1, min(MAX_PICTURES, len(found.rows))).astype(int)
-    if found.labels is not None:  # the first of each class, where there are few enough classes
+    if found.labels is not None:  # the first of each class, as far as there is room
         firsts = {label: k for k, label in reversed(list(enumerate(found.labels)))}
         order = np.array(sorted({*list(firsts.values())[:MAX_PICTURES], *order})[:MAX_PICTURES])
     out = []
@@ -65,23 +65,23 @@ def _pictures(found: Samples, signature: Signature) -> list[dict[str, str]]:
 
 
 def pixels(array: np.ndarray, value: Value, preprocessing: Preprocessing | None) -> np.ndarray:
-    """An input of pictures, [..., c, h, w] or [..., h, w, c] -> uint8 [h, w] or [h, w, 3] of its first picture.
+    """Converts an image input, [..., c, h, w] or [..., h, w, c], to uint8 [h, w] or [h, w, 3]: its first picture.
 
-    The normalization is undone where it is known; without, the values are spread over black to white.
+    Undoes the normalization if it is known; otherwise stretches the values to 0..255.
     """
-    one = np.asarray(array, np.float32)
-    one = one.reshape(-1, *one.shape[-3:])[0]
+    picture = np.asarray(array, np.float32)
+    picture = picture.reshape(-1, *picture.shape[-3:])[0]
     if dimensions.picture_layout(value) == "NCHW":
-        one = one.transpose(1, 2, 0)
+        picture = picture.transpose(1, 2, 0)
     if preprocessing is None or np.asarray(array).dtype.kind not in "fu":
-        low, high = float(one.min(initial=0.0)), float(one.max(initial=0.0))
-        one = (one - low) * (255 / (high - low) if high > low else 1)
+        low, high = float(picture.min(initial=0.0)), float(picture.max(initial=0.0))
+        picture = (picture - low) * (255 / (high - low) if high > low else 1)
     else:
-        one = one[..., ::-1] if preprocessing.channels == "BGR" else one
+        picture = picture[..., ::-1] if preprocessing.channels == "BGR" else picture
         if np.asarray(array).dtype.kind == "f":
-            one = _undone(one, preprocessing.normalization)
-    one = np.clip(np.nan_to_num(np.rint(one)), 0, 255).astype(np.uint8)
-    return one[..., 0] if one.shape[-1] != 3 else one
+            picture = _undone(picture, preprocessing.normalization)
+    picture = np.clip(np.nan_to_num(np.rint(picture)), 0, 255).astype(np.uint8)
+    return picture[..., 0] if picture.shape[-1] != 3 else picture
 
 
 def _undone(one: np.ndarray, normalization: str) -> np.ndarray:

@@ -1,7 +1,7 @@
 """The source's side of the proof: checks the source, finds sizes that it accepts, and runs it on the cases.
 
-Runs before any tool touches the model, so that no tool is blamed for a fault of the source, and so that tools which
-must fix a dimension fix it at a size that the source accepts.
+Runs before any conversion, so that no tool is blamed for a fault of the source, and so that a tool which must fix a
+dimension fixes it to a size that the source accepts.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from lib.model_inputs.hints import in_folder
 
 Answer = dict[str, Any]
 PERTURBED_PER_KIND = 2
-MAX_CASES_CHECKED = 40  # inputs that ``blind_spots`` gets
+MAX_CASES_CHECKED = 40  # inputs passed to the runner's ``blind_spots``
 
 
 def run_source(
@@ -38,10 +38,12 @@ def run_source(
 ) -> Answer:
     """Checks the source, finds sizes that it accepts, reads the samples, makes the cases and runs the source on them.
 
-    ``samples``: ``path``, ``name``, ``folder`` to store them in, ``preprocessing``. ``calibrated``: half of them are kept
-    for calibration. ``timed`` False: the source will be timed together with the target. ``one_signature``: the signature
-    for a target that holds only one ("" for the default); None if the target holds all. Raises InvalidFile for a bad
-    source or bad samples, InvalidValue for sizes of unknown dimensions.
+    - ``samples``: ``path``, ``name``, ``preprocessing``, and the ``folder`` to store them in
+    - ``calibrated``: keep half of the samples for calibration
+    - ``timed``: False if the source will be timed together with the target
+    - ``one_signature``: the signature to convert if the target holds only one ("" for the default); else None
+
+    Raises InvalidFile for a bad source or bad samples, InvalidValue for sizes of unknown dimensions.
     """
     progress("Checking the source")
     runner = load(format, Path(folder))
@@ -55,47 +57,49 @@ def run_source(
     hints = _hints(runner, Path(folder))
     real = source_samples.read_samples(samples, signature, sizes, Path(folder), hints) if samples else None
     progress("Running the source")
-    wide = find(format).on_disk in ("onnx", "pt2")  # other runtimes crash where these refuse an index
-    found = source_sizes.find_sizes(runs, signature, sizes, source_samples.sizes_of(real, signature, sizes), seeds)
-    # pictures, waves and texts fit any size: they are read once more at the one that the source accepts
-    open_ = real is not None and real.kind != "arrays" and bool(found.sizes)
-    if open_ and source_samples.sizes_of(real, signature, {}) != found.sizes:
-        real = source_samples.read_samples(samples, signature, found.sizes, Path(folder), hints)
-    about = {"fixed": found.sizes, "ranges": found.integers or None, "other": found.second or found.sizes}
-    for case in proof_cases.cases(signature, tuple(seeds), **about, wide=wide, hints=hints):
+    wide = find(format).on_disk in ("onnx", "pt2")  # other runtimes crash on an invalid index that these refuse
+    search = source_sizes.find_sizes(runs, signature, sizes, source_samples.sizes_of(real, signature, sizes), seeds)
+    # pictures, waves and texts can be resized: read them again at the sizes that the source accepts
+    resizable = real is not None and real.kind != "arrays" and bool(search.sizes)
+    if resizable and source_samples.sizes_of(real, signature, {}) != search.sizes:
+        real = source_samples.read_samples(samples, signature, search.sizes, Path(folder), hints)
+    case_options = {"fixed": search.sizes, "ranges": search.integers or None, "other": search.second or search.sizes}
+    for case in proof_cases.cases(signature, tuple(seeds), **case_options, wide=wide, hints=hints):
         if case.kind not in EXTREME or not runs.timed_out.intersection(EXTREME):
             runs.run_case(case)
     source_sizes.run_other_rate(runs, signature, sizes, seeds[0])
-    about_samples = None
+    sample_summary = None
     if real is not None:
         calibration, rows = source_samples.split(real, calibrated)
         judged = source_samples.run_samples(runs, real, rows)
-        about_samples = source_samples.summary(real, samples["name"], calibration, judged)
+        sample_summary = source_samples.summary(real, samples["name"], calibration, judged)
     _run_perturbed(runs)
-    first = next((c for c in runs.cases if c["kind"] == "ordinary"), None) or next(iter(runs.cases), None)
+    probe = next((c for c in runs.cases if c["kind"] == "ordinary"), None) or next(iter(runs.cases), None)
     deterministic = True
-    if first is not None:
-        inputs = arrays.load(runs.out / f"in-{first['file']}")
-        deterministic = same_outputs(arrays.load(runs.out / f"out-{first['file']}"), runs.run(inputs, CASE_SECONDS))
+    if probe is not None:
+        inputs = arrays.load(runs.out / f"in-{probe['file']}")
+        deterministic = same_outputs(arrays.load(runs.out / f"out-{probe['file']}"), runs.run(inputs, CASE_SECONDS))
     notes = [
-        f"The source refuses {c.kind} inputs: {why}" for c, why in runs.refused if c.kind in ("ordinary", "zeros", "large")
+        f"The source refuses {c.kind} inputs: {reason}"
+        for c, reason in runs.refused
+        if c.kind in ("ordinary", "zeros", "large")
     ]
     return {
         "signature": signature.as_dict(),
-        "sizes": found.sizes,
-        "sizes_note": found.note if found.before or not found.accepted else "",
+        "sizes": search.sizes,
+        "sizes_note": search.note if search.before or not search.accepted else "",
         "cases": runs.cases,
         "refused": list(dict.fromkeys(notes))[:4],
         "blind_spots": _blind_spots(runner, runs),
         "constants": runner.constants() if isinstance(runner, Checked) else [],
         "steady": deterministic,
-        "median_ms": _milliseconds(runner, runs.out, first) if first and timed else None,
-        "samples": about_samples,
+        "median_ms": _milliseconds(runner, runs.out, probe) if probe and timed else None,
+        "samples": sample_summary,
     }
 
 
 def run_further(progress: Any, format: str, folder: str, out: str, sizes: dict[str, int], limits: dict[str, int]) -> Answer:
-    """Runs one more case for each limit of a target, one above the limit: ``cases`` that the source accepts."""
+    """Runs one case per limit of a target, one above the limit. Returns the ``cases`` that the source accepts."""
     progress("Running the source")
     runner = load(format, Path(folder))
     runs = SourceRuns(runner, Path(out), prefix="further-")
@@ -105,12 +109,12 @@ def run_further(progress: Any, format: str, folder: str, out: str, sizes: dict[s
 
 
 def _hints(runner: Runner, folder: Path) -> dict[str, Any]:
-    """What the source says about its preprocessing: metadata, first operators, files beside it."""
+    """Returns what the source states about its preprocessing: in metadata, its first operators or files beside it."""
     return runner.hints() if isinstance(runner, Hinting) else in_folder(folder)
 
 
 def _run_perturbed(runs: SourceRuns) -> None:
-    """Runs realistic inputs with their last bit changed. Noise may saturate an output and so hide its rounding."""
+    """Runs realistic inputs with their last bit changed; noise may saturate an output and so hide its rounding."""
     for kind in ("lifelike", "sample"):
         for case in [c for c in runs.cases if c["kind"] == kind][:PERTURBED_PER_KIND]:
             inputs = arrays.load(runs.out / f"in-{case['file']}")

@@ -1,4 +1,4 @@
-"""A visitor's samples: read for the source's signature, split, run through the source, and summarised for the report."""
+"""Uploaded samples: reads them for the source's signature, splits them, runs the source on them, summarises them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from lib.model_inputs.signature import Signature
 from lib.model_inputs.stored import save
 from lib.model_inputs.text_files import tokenizer_in
 
-MAX_JUDGED, MAX_BYTES = 512, 512 << 20  # samples that are run, and bytes of their inputs and outputs
+MAX_JUDGED, MAX_BYTES = 512, 512 << 20  # number of samples run, and bytes of their inputs and outputs
 
 
 def read_samples(
     upload: dict[str, Any], signature: Signature, sizes: dict[str, int], folder: Path, hints: dict[str, Any]
 ) -> Samples:
-    """Reads the file of ``upload`` (``path``, ``name``, ``preprocessing``) and stores it in its ``folder`` for the edges.
+    """Reads the file of ``upload`` (``path``, ``name``, ``preprocessing``) and saves it to its ``folder`` for the edges.
 
     Raises InvalidFile for bad samples.
     """
@@ -38,7 +38,7 @@ def read_samples(
         raise InvalidFile("There are no samples in the file.")
     widths = {v.shape[-1] for v in signature.outputs if v.shape and isinstance(v.shape[-1], int)}
     if samples.kind == "pictures" and samples.labels is not None and widths and len(samples.classes) not in widths:
-        samples.labels = None  # folders of a visitor's own classes say nothing of the model's
+        samples.labels = None  # the folders are not the model's classes
         several = " or ".join(map(str, sorted(widths)[:3]))
         samples.messages.append(
             f"The labels were left out: {len(samples.classes)} folders, and the model has {several} classes."
@@ -48,19 +48,21 @@ def read_samples(
 
 
 def sizes_of(samples: Samples | None, signature: Signature, sizes: dict[str, int]) -> dict[str, int]:
-    """Sizes of the dynamic dimensions in the first sample, without those in ``sizes``."""
-    found: dict[str, int] = {}
+    """Returns the sizes of dynamic dimensions in the first sample, except those in ``sizes``."""
+    sample_sizes: dict[str, int] = {}
     for value in signature.inputs if samples else ():
         row = samples.rows[0].get(value.name)
         if row is not None and row.ndim == len(value.shape):
-            found |= {d: n for d, n in zip(value.shape, row.shape, strict=True) if isinstance(d, str) and d not in sizes}
-    return found
+            sample_sizes |= {
+                d: n for d, n in zip(value.shape, row.shape, strict=True) if isinstance(d, str) and d not in sizes
+            }
+    return sample_sizes
 
 
 def run_samples(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int]:
-    """Runs ``rows`` in random order; the numbers of those that were run. Raises InvalidFile for a refused sample."""
+    """Runs the source on ``rows`` in random order; returns the ones that ran. Raises InvalidFile for a refused sample."""
     done: list[int] = []
-    # files are often sorted by class or by time: the first few say little of the rest
+    # files are often sorted by class or time, so the first few do not represent the rest
     for number in np.random.default_rng([len(rows), proof_cases.ORDER]).permutation(rows)[:MAX_JUDGED].tolist():
         if runs.bytes > MAX_BYTES:
             break
@@ -72,7 +74,7 @@ def run_samples(runs: SourceRuns, samples: Samples, rows: list[int]) -> list[int
 
 
 def summary(samples: Samples, name: str, calibration: list[int], judged: list[int]) -> dict[str, Any]:
-    """``samples`` of the report."""
+    """Returns the report's entry ``samples``."""
     return {
         "name": name,
         "kind": samples.kind,
@@ -88,5 +90,5 @@ def summary(samples: Samples, name: str, calibration: list[int], judged: list[in
 
 
 def split(samples: Samples, calibrated: bool) -> tuple[list[int], list[int]]:
-    """(calibration, judged): numbers of rows. Samples that ranges are measured on are not used for the proof."""
+    """Returns (calibration, judged) row indices. Samples that ranges are measured on are not used for the proof."""
     return halves(samples) if calibrated else ([], list(range(len(samples.rows))))

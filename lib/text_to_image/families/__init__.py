@@ -1,7 +1,7 @@
-"""The families of models that share a batch: one module a family, with a subclass of ``base.Family``.
+"""Families of models whose requests can share a batch. Each module defines a subclass of ``base.Family``.
 
-The modules of this package are listed, so a family is there as soon as its file is. A pipeline class that none of
-them names still works, one request at a time (``solo.py``).
+The modules of this package are discovered, so adding a file adds a family. A pipeline class without a family also works,
+but only one request at a time (``solo.py``).
 """
 
 from __future__ import annotations
@@ -15,18 +15,18 @@ __all__ = ["FAMILIES", "Conditioning", "Family", "discover"]
 
 
 def discover() -> dict[str, type[Family]]:
-    """Families by diffusers' class of pipeline. Raises ValueError where two claim one."""
-    found: dict[str, type[Family]] = {}
+    """Return the families by name of their diffusers pipeline class. Raises ValueError if two claim the same class."""
+    families: dict[str, type[Family]] = {}
     for info in pkgutil.iter_modules(__path__):
         module = import_module(f"{__name__}.{info.name}")
         for kind in vars(module).values():
             if not isinstance(kind, type) or not issubclass(kind, Family) or kind.__module__ != module.__name__:
                 continue
             for pipeline in vars(kind).get("pipelines", ()):
-                if pipeline in found:
+                if pipeline in families:
                     raise ValueError(f"two families claim {pipeline}")
-                found[pipeline] = kind
-    return found
+                families[pipeline] = kind
+    return families
 
 
 FAMILIES = discover()

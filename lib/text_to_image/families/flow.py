@@ -1,7 +1,7 @@
-"""What the families trained with flow matching share (Lipman et al. 2023; Esser et al. 2024, section 3.1).
+"""Base of the families trained with flow matching (Lipman et al. 2023; Esser et al. 2024, section 3.1).
 
-There noisy latents are x = (1 - sigma) x0 + sigma noise, the network gives the velocity v = noise - x0, and its
-timestep is 1000 sigma.
+Noisy latents are x = (1 - sigma) x0 + sigma noise, the network predicts the velocity v = noise - x0, and its timestep is
+1000 sigma.
 """
 
 from __future__ import annotations
@@ -18,8 +18,10 @@ from lib.text_to_image.request import Request
 
 
 class FlowFamily(Family):
+    """Family of transformers trained with flow matching."""
+
     schedulers = FLOW_SCHEDULERS
-    multiple = 16  # the network sees patches of 2 x 2 latent pixels
+    multiple = 16  # the network uses patches of 2 x 2 latent pixels
 
     @staticmethod
     def supports(pipeline: Any) -> bool:
@@ -30,12 +32,12 @@ class FlowFamily(Family):
         return self.pipeline.transformer
 
     def patches(self, request: Request) -> int:
-        """Of a picture, as the network sees it: what a shift of the timesteps by picture size goes by."""
+        """Return the number of patches of a picture, on which a size-dependent timestep shift is based."""
         _, _, height, width = self.latent_shape(request)
         return (height // 2) * (width // 2)
 
     def sigmas(self, request: Request) -> list[float] | None:
-        """Before they are shifted; None for the scheduler's own."""
+        """Return the sigmas before the shift, or None for the scheduler's default."""
         return None
 
     def make_schedule(self, request: Request) -> tuple[Any, list[Any]]:
@@ -50,9 +52,9 @@ class FlowFamily(Family):
         return int(request.steps - min(request.steps * request.start.strength, request.steps))
 
     def add_noise(self, scheduler: Any, latents: torch.Tensor, noise: torch.Tensor, timestep: Any) -> torch.Tensor:
-        # not of the timestep, which the solvers round
-        at = scheduler.begin_index if scheduler.step_index is None else scheduler.step_index
-        sigma = float(scheduler.sigmas[at])
+        # from the step index, since the solvers round the timesteps
+        index = scheduler.begin_index if scheduler.step_index is None else scheduler.step_index
+        sigma = float(scheduler.sigmas[index])
         return (1 - sigma) * latents + sigma * noise
 
     def scale_model_input(self, scheduler: Any, latents: torch.Tensor, timestep: Any) -> torch.Tensor:

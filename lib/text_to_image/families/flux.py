@@ -1,7 +1,6 @@
-"""Flux: latents in patches of 2 x 2, each with its place, and guidance as a number that the network takes.
+"""Flux: latents are packed into patches of 2 x 2 with position ids, and guidance is an input of the network.
 
-The guidance of "dev" is distilled into the network, "schnell" has none. Neither takes a negative prompt, so a picture
-is always one row.
+"dev" is guidance-distilled, "schnell" has no guidance. Neither supports a negative prompt, so a picture is always one row.
 """
 
 from __future__ import annotations
@@ -16,12 +15,12 @@ from lib.text_to_image.families.base import Conditioning
 from lib.text_to_image.families.flow import FlowFamily
 from lib.text_to_image.request import Request
 
-TOKENS = 512  # of T5, as the pipeline has it
+TOKENS = 512  # of T5, as in the pipeline
 
 
 class Flux(FlowFamily):
     pipelines = ("FluxPipeline",)
-    half = "bfloat16"  # as it was trained; activations of its text encoders and blocks leave fp16's range
+    half = "bfloat16"  # as trained; activations of its text encoders and blocks overflow in fp16
 
     @property
     def channels(self) -> int:
@@ -51,7 +50,7 @@ class Flux(FlowFamily):
         height, width = noisy.shape[2:]
         hidden = torch.stack([c.hidden for c in conditions])
         guidance = [c.added["guidance"] for c in conditions if "guidance" in c.added]
-        out = self.network(
+        output = self.network(
             hidden_states=pack(noisy.to(self.dtype)),
             timestep=times.to(self.device) / 1000,
             guidance=torch.stack(guidance) if guidance else None,
@@ -61,24 +60,24 @@ class Flux(FlowFamily):
             img_ids=latent_image_ids(height // 2, width // 2, self.device),
             return_dict=False,
         )[0]
-        return unpack(out, height, width)
+        return unpack(output, height, width)
 
 
 def pack(latents: torch.Tensor) -> torch.Tensor:
-    """[n, C, h, w] to patches [n, h / 2 * w / 2, 4 C], row by row."""
+    """Pack latents [n, C, h, w] into patches [n, h / 2 * w / 2, 4 C], in row-major order."""
     n, channels, height, width = latents.shape
     patches = latents.reshape(n, channels, height // 2, 2, width // 2, 2).permute(0, 2, 4, 1, 3, 5)
     return patches.reshape(n, -1, 4 * channels)
 
 
 def unpack(patches: torch.Tensor, height: int, width: int) -> torch.Tensor:
-    """What ``pack`` was given."""
+    """Invert ``pack``: patches to latents [n, C, height, width]."""
     n, _, channels = patches.shape
     latents = patches.reshape(n, height // 2, width // 2, channels // 4, 2, 2).permute(0, 3, 1, 4, 2, 5)
     return latents.reshape(n, channels // 4, height, width)
 
 
 def latent_image_ids(rows: int, columns: int, device: torch.device) -> torch.Tensor:
-    """[rows * columns, 3]: 0, row and column of each patch, for the rotary embedding."""
+    """Return position ids [rows * columns, 3] for the rotary embedding: 0, row and column of each patch."""
     y, x = torch.meshgrid(torch.arange(rows, device=device), torch.arange(columns, device=device), indexing="ij")
     return torch.stack([torch.zeros_like(y), y, x], dim=-1).reshape(-1, 3).float()

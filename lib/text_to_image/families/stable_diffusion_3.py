@@ -1,4 +1,4 @@
-"""Stable Diffusion 3 and 3.5: two CLIP text encoders and, where the model has it, T5 (Esser et al. 2024)."""
+"""Stable Diffusion 3 and 3.5: two CLIP text encoders and an optional T5 (Esser et al. 2024)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.text_to_image.families.base import Conditioning
 from lib.text_to_image.families.flow import FlowFamily
 from lib.text_to_image.request import Request
 
-TOKENS = 256  # of T5, as the pipeline has it
+TOKENS = 256  # of T5, as in the pipeline
 
 
 class StableDiffusion3(FlowFamily):
@@ -23,7 +23,7 @@ class StableDiffusion3(FlowFamily):
 
     @property
     def text_encoder(self) -> tuple[Any, int]:
-        if self.pipeline.text_encoder_3 is None:  # it takes 9.5 GB in fp16, and the model was trained to do without
+        if self.pipeline.text_encoder_3 is None:  # optional: T5 takes 9.5 GB in fp16
             return self.pipeline.text_encoder_2, 2 * self.pipeline.tokenizer_2.model_max_length
         return self.pipeline.text_encoder_3, 2 * TOKENS
 

@@ -1,4 +1,4 @@
-"""Stable Diffusion XL: two text encoders, and pooled embeddings and sizes for every row."""
+"""Stable Diffusion XL: two text encoders, pooled embeddings, and size conditioning per row."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class StableDiffusionXL(UNetFamily):
             return row(*prompt), None
         if request.negative_prompt or not self.pipeline.config.force_zeros_for_empty_prompt:
             return row(*prompt), row(*self._text(request.negative_prompt))
-        return row(*prompt), row(*map(torch.zeros_like, prompt))  # as it was trained for no prompt
+        return row(*prompt), row(*map(torch.zeros_like, prompt))  # zeros, as in training without a prompt
 
     def _text(self, text: str) -> tuple[torch.Tensor, torch.Tensor]:
-        """[tokens, width of both encoders] and, of the second one, [width]."""
+        """Return hidden states [tokens, width of both encoders] and the pooled embedding of the second encoder [width]."""
         p = self.pipeline
         pairs = ((p.tokenizer, p.text_encoder), (p.tokenizer_2, p.text_encoder_2))
-        found = [embed(tokenizer, encoder, text, penultimate=True) for tokenizer, encoder in pairs if encoder is not None]
-        hidden, pooled = torch.cat([one.hidden for one in found], dim=-1), found[-1].pooled
+        embedded = [embed(tokenizer, encoder, text, penultimate=True) for tokenizer, encoder in pairs if encoder is not None]
+        hidden, pooled = torch.cat([encoded.hidden for encoded in embedded], dim=-1), embedded[-1].pooled
         assert pooled is not None
         return hidden.to(self.device, self.dtype), pooled.to(self.device, self.dtype)

@@ -1,4 +1,4 @@
-"""What the families with a UNet share: noise as in Ho et al. 2020, and diffusers' samplers for it."""
+"""Base of the families with a UNet: the noise process of Ho et al. 2020 and diffusers' schedulers for it."""
 
 from __future__ import annotations
 
@@ -14,6 +14,8 @@ from lib.text_to_image.request import Request
 
 
 class UNetFamily(Family):
+    """Family of UNets trained with a discrete noise schedule."""
+
     @staticmethod
     def supports(pipeline: Any) -> bool:
         return hasattr(pipeline.scheduler, "alphas_cumprod")  # EDM and flow matching have none
@@ -30,8 +32,8 @@ class UNetFamily(Family):
         return request.guided and self.network.config.time_cond_proj_dim is None
 
     def guidance_embedding(self, request: Request) -> torch.Tensor | None:
-        """For a UNet distilled with guidance, which takes the scale as an embedding instead of a second
-        row (Meng et al. 2023, "On distillation of guided diffusion models"): [time_cond_proj_dim]."""
+        """Return the guidance scale as an embedding [time_cond_proj_dim] for a guidance-distilled UNet, which needs no
+        second row (Meng et al. 2023, "On distillation of guided diffusion models"). None for other UNets."""
         width = self.network.config.time_cond_proj_dim
         if width is None:
             return None
@@ -73,11 +75,11 @@ class UNetFamily(Family):
 
 
 def pad_prompts(hidden: Sequence[torch.Tensor]) -> tuple[torch.Tensor, torch.Tensor | None]:
-    """Prompts of different numbers of chunks as one [n, tokens, width], and the mask [n, tokens] that hides the padding.
+    """Pad prompts of different lengths to [n, tokens, width]. Returns them and a mask [n, tokens], None without padding.
 
-    A1111's web UI pads with empty chunks, which every picture of a batch then sees: here none may depend on its company.
+    A1111's web UI pads with empty chunks, which change the picture. Here a picture must not depend on the rest of the batch.
     """
-    lengths = torch.tensor([len(one) for one in hidden])
+    lengths = torch.tensor([len(prompt) for prompt in hidden])
     if (lengths == lengths[0]).all():
         return torch.stack(list(hidden)), None
     mask = torch.arange(int(lengths.max())) < lengths[:, None]

@@ -1,1 +1,1 @@
-"""LoRA: the owner's list, what a request chooses from it, the files, and their part in every row of a batch."""
+"""LoRA: the owner's list, the selection of a request, the files, and their application to each row of a batch."""

@@ -1,4 +1,4 @@
-"""The LoRAs of one loaded model: read when first asked for, in the background, and kept beside it."""
+"""The LoRAs of a loaded model. They are read in the background on first use and cached."""
 
 from __future__ import annotations
 
@@ -19,24 +19,25 @@ if TYPE_CHECKING:
 
 TEXT_ENCODERS = ("text_encoder", "text_encoder_2", "text_encoder_3")
 MAX_LOADED = 16
-RETRY_SECONDS = 30.0  # after which a file that could not be read is tried once more
+RETRY_SECONDS = 30.0  # after which a file that could not be read is tried again
 
 
 class Adapters:
-    """``get`` reads at once; an engine that has other rows under way asks ``ready`` until it is true."""
+    """Cache of the LoRAs of one model. ``get`` blocks until the file is read; an engine with other rows running polls
+    ``ready`` instead."""
 
     def __init__(self, pipeline: Any, catalogue: LoraCatalogue) -> None:
         self._pipeline, self._catalogue = pipeline, catalogue
-        self._lock = threading.RLock()  # of the tables
+        self._lock = threading.RLock()  # guards the tables
         self._reading = threading.Lock()
         self._loaded: dict[str, Lora] = {}
         self._failures: dict[str, tuple[float, WorkbenchError]] = {}
         self._loading = False
 
     def ready(self, loras: Loras, wake: Callable[[], None]) -> bool:
-        """Whether all are there. What is missing is read in the background, and then ``wake`` is called.
+        """Return whether all LoRAs are loaded. A missing one is read in the background, then ``wake`` is called.
 
-        Raises InvalidValue for one that does not fit the model, ModelUnavailable for one that cannot be read.
+        Raises InvalidValue for a LoRA that does not fit the model, and ModelUnavailable for one that cannot be read.
         """
         with self._lock:
             for name, weight in loras:
@@ -49,36 +50,36 @@ class Adapters:
             return not missing
 
     def missing(self, loras: Loras) -> str:
-        """The name of one that is yet to be read, or ""."""
+        """Return the name of a LoRA that is not loaded yet, or ""."""
         with self._lock:
             return next((name for name, weight in loras if weight and name not in self._loaded), "")
 
     def hashes(self, loras: Loras) -> dict[str, str]:
-        """What pictures tell of the files that they were made with."""
+        """Return the hashes of the files of loaded LoRAs, for a picture's info."""
         with self._lock:
             return {name: self._loaded[name].hash for name, weight in loras if weight and name in self._loaded}
 
     def with_weights(self, loras: Loras) -> WeightedLoras:
-        """What a row of this request gets, in the order of names; read now where it is missing. Raises as ``ready``."""
+        """Return the LoRAs of a request with their weights, sorted by name. Reads missing ones. Raises as ``ready`` does."""
         return tuple((self.get(name), weight) for name, weight in sorted(loras) if weight)
 
     def get(self, name: str) -> Lora:
-        """Raises as ``ready``."""
-        found = self._find(name)
-        if found is not None:
-            return found
+        """Return a LoRA, reading its file if needed. Raises as ``ready`` does."""
+        cached = self._find(name)
+        if cached is not None:
+            return cached
         with self._reading:
-            found = self._find(name)  # another thread may have read it meanwhile
-            if found is not None:
-                return found
+            cached = self._find(name)  # another thread may have read it meanwhile
+            if cached is not None:
+                return cached
             try:
                 lora = self._read(name)
             except WorkbenchError as error:
-                with self._lock:  # without its frames, which hold what was read of the file
+                with self._lock:  # a copy without the traceback, whose frames hold the file's tensors
                     self._failures[name] = time.monotonic(), _again(error)
                 raise
             with self._lock:
-                while len(self._loaded) >= MAX_LOADED:  # rows under way hold theirs
+                while len(self._loaded) >= MAX_LOADED:  # running rows keep references to theirs
                     del self._loaded[next(iter(self._loaded))]
                 self._loaded[name] = lora
             return lora
@@ -86,14 +87,14 @@ class Adapters:
     def _find(self, name: str) -> Lora | None:
         with self._lock:
             if name in self._loaded:
-                self._loaded[name] = self._loaded.pop(name)  # the most recently used one now
+                self._loaded[name] = self._loaded.pop(name)  # mark as most recently used
                 return self._loaded[name]
             self._raise_failure(name)
             return None
 
     @contextmanager
     def apply(self, rows: Sequence[WeightedLoras], *components: str, separately: bool = False) -> Iterator[None]:
-        """The named parts of the pipeline give ``rows`` their LoRAs (``lora_rows.py``)."""
+        """Apply the LoRAs of ``rows`` to the named components of the pipeline within the block (``lora_rows.py``)."""
         with ExitStack() as stack:
             if any(rows):
                 from lib.text_to_image.loras.lora_rows import apply_loras
@@ -108,7 +109,7 @@ class Adapters:
         try:
             self.get(name)
         except WorkbenchError:
-            pass  # the next ``ready`` raises it
+            pass  # raised by the next call of ``ready``
         finally:
             with self._lock:
                 self._loading = False
@@ -122,11 +123,11 @@ class Adapters:
         except InvalidValue:
             raise
         except Exception as error:
-            why = str(error) if isinstance(error, ModelUnavailable) else type(error).__name__
-            why = "the device has too little memory" if out_of_memory(error) else why
-            words = f"The LoRA {name!r} could not be loaded: {why}."
-            logging.getLogger(__name__).warning(words)
-            raise ModelUnavailable(words) from error
+            reason = str(error) if isinstance(error, ModelUnavailable) else type(error).__name__
+            reason = "the device has too little memory" if out_of_memory(error) else reason
+            message = f"The LoRA {name!r} could not be loaded: {reason}."
+            logging.getLogger(__name__).warning(message)
+            raise ModelUnavailable(message) from error
 
     def _raise_failure(self, name: str) -> None:
         when, error = self._failures.get(name, (0.0, None))

@@ -1,4 +1,4 @@
-"""The LoRAs that visitors may choose from: the owner's LORAS, in that order. Visitors see names only."""
+"""The LoRAs that visitors may choose from, in the order of the owner's LORAS. Visitors see only names."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from pathlib import Path
 from lib.errors import InvalidValue, ModelUnavailable
 from lib.text_to_image.loras.selection import Loras
 
-DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # what diffusers calls it
+DIFFUSERS_FILE = "pytorch_lora_weights.safetensors"  # diffusers' default name
 HUB = re.compile(r"[\w.-]+/[\w.-]+(@[\w./-]+)?")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LoraSource:
-    """A local file or folder (``path``), or a Hub ``repository`` at a ``revision``."""
+    """Source of a LoRA: a local file or folder (``path``), or a Hub ``repository`` at a ``revision``."""
 
     name: str
     path: Path | None = None
@@ -25,7 +25,7 @@ class LoraSource:
 
     @classmethod
     def parse(cls, text: str) -> LoraSource:
-        """``name=/folder``, ``name=/file.safetensors`` or ``name=owner/repository@revision``."""
+        """Parse ``name=/folder``, ``name=/file.safetensors`` or ``name=owner/repository@revision``."""
         name, _, place = (part.strip() for part in text.partition("="))
         if HUB.fullmatch(place) and not place.startswith(".") and not place.endswith(".safetensors"):
             repository, _, revision = place.partition("@")
@@ -33,7 +33,7 @@ class LoraSource:
         return cls(name=name, path=Path(place).expanduser())
 
     def file(self) -> Path:
-        """Of the weights, downloaded where need be. Raises ModelUnavailable with the reason."""
+        """Return the path of the weights, downloading them if needed. Raises ModelUnavailable with the reason."""
         if self.path is None:
             return self._download()
         if not self.path.is_dir():
@@ -51,9 +51,9 @@ class LoraSource:
         try:
             try:
                 names = huggingface_hub.list_repo_files(self.repository, revision=self.revision)
-            except OSError:  # no network: what was downloaded before
-                pattern = {"allow_patterns": "*.safetensors", "local_files_only": True}
-                folder = Path(huggingface_hub.snapshot_download(self.repository, revision=self.revision, **pattern))
+            except OSError:  # no network: use an earlier download
+                options = {"allow_patterns": "*.safetensors", "local_files_only": True}
+                folder = Path(huggingface_hub.snapshot_download(self.repository, revision=self.revision, **options))
                 return folder / _only([p.name for p in folder.iterdir()])
             return Path(huggingface_hub.hf_hub_download(self.repository, _only(names), revision=self.revision))
         except HfHubHTTPError:
@@ -63,8 +63,10 @@ class LoraSource:
 
 
 class LoraCatalogue:
+    """The listed LoRAs by name."""
+
     def __init__(self, listed: Sequence[str]) -> None:
-        """``listed`` is ``Settings.loras``."""
+        """``listed``: ``Settings.loras``."""
         self.sources = {source.name: source for source in map(LoraSource.parse, listed)}
 
     @property
@@ -72,13 +74,13 @@ class LoraCatalogue:
         return list(self.sources)
 
     def check(self, loras: Loras) -> None:
-        """Raises InvalidValue for a name that is not listed."""
+        """Raise InvalidValue for a name that is not listed."""
         for name, _ in loras:
             if name not in self.sources:
                 raise InvalidValue("loras", name, ", ".join(self.names) or "none, since this app lists no LoRA (LORAS)")
 
     def fetch(self, loras: Loras) -> None:
-        """Downloads what is on the Hub. Raises ModelUnavailable."""
+        """Download the LoRAs that are on the Hub. Raises ModelUnavailable."""
         for name, weight in loras:
             try:
                 if weight:
@@ -88,11 +90,13 @@ class LoraCatalogue:
 
 
 def _only(names: Sequence[str]) -> str:
-    """The one file of weights among ``names``."""
-    found = sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
-    if DIFFUSERS_FILE in found:
+    """Return the only file of weights among ``names``, or diffusers' default. Raises ModelUnavailable."""
+    files = sorted(name for name in names if name.endswith(".safetensors") and "/" not in name)
+    if DIFFUSERS_FILE in files:
         return DIFFUSERS_FILE
-    if len(found) != 1:
-        how = "no .safetensors file" if not found else f"several ({', '.join(found[:4])}): LORAS can name one of them"
-        raise ModelUnavailable(f"its folder holds {how}")
-    return found[0]
+    if len(files) != 1:
+        description = (
+            "no .safetensors file" if not files else f"several ({', '.join(files[:4])}): LORAS can name one of them"
+        )
+        raise ModelUnavailable(f"its folder holds {description}")
+    return files[0]

@@ -1,7 +1,7 @@
-"""A LoRA file as matrices for the layers of one model. Safetensors only: diffusers reads and renames, no pickle is opened.
+"""Read a LoRA file into matrices for the layers of a model. Only safetensors are read, never a pickle.
 
-diffusers' own ``load_lora_weights`` puts a LoRA into the network, the same for every row of a batch. Here only the file is
-read by it (kohya's names and its own), and what each layer gets is kept apart: ``lora_rows.py`` adds it, row by row.
+diffusers' ``load_lora_weights`` adds a LoRA to the network, the same for every row of a batch. Here diffusers only reads
+the file and converts kohya's and its own names; the matrices are kept separately and ``lora_rows.py`` applies them per row.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ LAYERS = (nn.Linear, nn.Conv2d)
 
 @dataclass(frozen=True, slots=True)
 class Delta:
-    """Hu et al. 2021: a layer's output grows by ``up (down x)``; ``up`` holds alpha / rank.
+    """LoRA of one layer (Hu et al. 2021): adds ``up (down x)`` to its output. ``up`` includes the factor alpha / rank.
 
-    For a Linear [rank, in] and [out, rank], for a Conv2d [rank, in, k, k] and [out, rank, 1, 1].
+    ``down`` and ``up`` are [rank, in] and [out, rank] for Linear, [rank, in, k, k] and [out, rank, 1, 1] for Conv2d.
     """
 
     down: torch.Tensor
@@ -41,7 +41,7 @@ class Delta:
 
 @dataclass(frozen=True, slots=True, kw_only=True, eq=False)
 class Lora:
-    """``layers``: by component of the pipeline (``unet``, ``text_encoder``) and by name of the layer in it."""
+    """A loaded LoRA. ``layers``: by component of the pipeline (``unet``, ``text_encoder``) and by name of the layer."""
 
     name: str
     hash: str
@@ -49,9 +49,9 @@ class Lora:
 
 
 def read(name: str, path: Path, pipeline: Any) -> Lora:
-    """The file at ``path`` for this pipeline, on its device and in its dtype.
+    """Read the file at ``path`` for a pipeline, on its device and in its dtype.
 
-    Raises ModelUnavailable for a file that is none, InvalidValue for one that is for another kind of model.
+    Raises ModelUnavailable if the file is not a LoRA, and InvalidValue if it is for another kind of model.
     """
     load = getattr(pipeline, "lora_state_dict", None)
     if load is None:
@@ -59,7 +59,7 @@ def read(name: str, path: Path, pipeline: Any) -> Lora:
     options: dict[str, Any] = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
     if "return_alphas" in inspect.signature(load).parameters:
         options["return_alphas"] = True
-    if hasattr(pipeline, "text_encoder_2") and hasattr(pipeline, "unet"):  # of SDXL files the blocks are renumbered by it
+    if hasattr(pipeline, "text_encoder_2") and hasattr(pipeline, "unet"):  # used to renumber the blocks of SDXL files
         options["unet_config"] = pipeline.unet.config
     try:
         state, *alphas, metadata = load(str(path.parent), return_lora_metadata=True, **options)
@@ -71,8 +71,10 @@ def read(name: str, path: Path, pipeline: Any) -> Lora:
         network = getattr(pipeline, component, None)
         if not isinstance(network, nn.Module):
             raise InvalidValue("loras", name, f"one for this kind of model: this one has weights for a {component[:40]!r}")
-        own = {k.removeprefix(component + "."): v for k, v in (metadata or {}).items() if k.startswith(component + ".")}
-        layers[component] = _layers(name, component, network, state, (alphas and alphas[0]) or {}, own)
+        component_metadata = {
+            k.removeprefix(component + "."): v for k, v in (metadata or {}).items() if k.startswith(component + ".")
+        }
+        layers[component] = _layers(name, component, network, state, (alphas and alphas[0]) or {}, component_metadata)
     if not layers:
         raise ModelUnavailable("its file holds no weights of a LoRA")
     return Lora(name=name, hash=_hash(path), layers=layers)
@@ -83,21 +85,23 @@ def _layers(
 ) -> dict[str, Delta]:
     prefix, modules = component + ".", dict(network.named_modules())
     keys = {_peft(key.removeprefix(prefix), component): key for key in state if key.startswith(prefix)}
-    if component.startswith("text_encoder") and not hasattr(network, "text_model"):  # newer transformers have it flat
-        keys = {key.removeprefix("text_model."): old for key, old in keys.items()}
+    if component.startswith("text_encoder") and not hasattr(
+        network, "text_model"
+    ):  # newer transformers have no ``text_model`` level
+        keys = {key.removeprefix("text_model."): original_key for key, original_key in keys.items()}
     layers = {}
-    for key, old in keys.items():
-        layer, found, _ = key.partition(".lora_A")
-        if not found:
+    for key, original_key in keys.items():
+        layer, separator, _ = key.partition(".lora_A")
+        if not separator:
             if ".lora_B" not in key:
                 raise ModelUnavailable("its file holds weights that are no part of a LoRA")
             continue
-        module, down, up = modules.get(layer), state[old], state.get(keys.get(f"{layer}.lora_B.weight", ""))
+        module, down, up = modules.get(layer), state[original_key], state.get(keys.get(f"{layer}.lora_B.weight", ""))
         if not isinstance(module, LAYERS) or up is None or not _fits(module, down, up):
             raise InvalidValue("loras", name, f"one that was made for this model: {layer[:60]!r} does not fit")
         if not (torch.isfinite(down).all() and torch.isfinite(up).all()):
             raise ModelUnavailable("its file holds values that are not numbers")
-        names = (f"{old.split('.lora.')[0]}.alpha", f"{prefix}{layer}.alpha")
+        names = (f"{original_key.split('.lora.')[0]}.alpha", f"{prefix}{layer}.alpha")
         alpha = next((float(alphas[n]) for n in names if n in alphas), None) or _alpha(metadata, layer, len(down))
         scale = alpha / len(down)
         weight = module.weight
@@ -106,13 +110,13 @@ def _layers(
 
 
 def _peft(key: str, component: str) -> str:
-    """A name of diffusers' older formats as peft has it: ``….to_q.lora_A.weight``."""
+    """Convert a key of diffusers' older formats to peft's: ``….to_q.lora_A.weight``."""
     table = DIFFUSERS_TO_PEFT | DIFFUSERS_OLD_TO_PEFT if component.startswith("text_encoder") else UNET_TO_DIFFUSERS
     return next(iter(convert_state_dict({key: None}, table)))
 
 
 def _alpha(metadata: Mapping[str, Any], layer: str, rank: int) -> float:
-    """kohya's files have an alpha a layer, diffusers' newest one for all with exceptions, older ones none: the rank."""
+    """Return the alpha of a layer from diffusers' metadata; files without metadata use the rank."""
     if "lora_alpha" not in metadata:
         return float(rank)
     patterns = metadata.get("alpha_pattern") or {}
@@ -137,7 +141,7 @@ def _refuse_other_methods(state: Any) -> None:
 
 
 def _hash(path: Path) -> str:
-    """As A1111's web UI names LoRA files in pictures: of the tensors, without the header that tools may rewrite."""
+    """Return the hash that A1111's web UI writes into pictures: of the tensors, without the header, which tools rewrite."""
     with path.open("rb") as file:
         file.seek(8 + int.from_bytes(file.read(8), "little"))
         return hashlib.file_digest(file, "sha256").hexdigest()[:12]

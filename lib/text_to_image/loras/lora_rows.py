@@ -1,8 +1,8 @@
-"""The part of LoRAs in one call of a network, different in every row.
+"""Apply LoRAs in a call of a network, with different LoRAs and weights per row.
 
-peft can give each row one adapter (``adapter_names``), and no weights. Here a layer's output grows, row by row, by the sum
-of weight x up (down x) over that row's LoRAs: for all of them two matrix products, of matrices put one beside the other,
-with a row's weights, or zeros, between them. Costs are in docs/text_to_image.md.
+peft supports one adapter per row (``adapter_names``), without weights. Here the sum of weight x up (down x) over a row's
+LoRAs is added to a layer's output: two products with the concatenated matrices, and between them a multiplication by the
+row's weights, which may be zero. See docs/text_to_image.md for the cost.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from lib.text_to_image.loras.lora_file import Delta, Lora
 
 WeightedLoras = tuple[
     tuple[Lora, float], ...
-]  # what one row has, in the order of names: sums round the same in every company
+]  # LoRAs of one row, sorted by name so that the rounding of sums does not depend on the batch
 
 
 @contextmanager
 def apply_loras(
     network: nn.Module, component: str, rows: Sequence[WeightedLoras], *, separately: bool = False
 ) -> Iterator[None]:
-    """Calls of ``network`` inside have ``rows`` [n] as their rows; one row stands for any number of the same.
+    """Apply the LoRAs of ``rows`` [n] to calls of ``network`` in the block. A single row is broadcast to the whole call.
 
-    ``separately`` takes LoRA by LoRA and all rows at once: slower, and no row's rounding then depends on what others have.
+    ``separately``: apply one LoRA at a time to all rows, so that a row's rounding does not depend on the others. Slower.
     """
     loras = sorted(
         {lora for row in rows for lora, weight in row if weight and component in lora.layers}, key=lambda lora: lora.name
@@ -38,17 +38,19 @@ def apply_loras(
         return
     modules = dict(network.named_modules())
     with ExitStack() as stack:
-        for some in [[lora] for lora in loras] if separately else [loras]:
-            weights = torch.tensor([[sum(w for lora, w in row if lora is one) for one in some] for row in rows])
-            part = _LoraGroup(some, component, weights, whole=separately)
-            for name in part.layers:
-                handle = modules[name].register_forward_hook(part.hook(name))
+        for group in [[lora] for lora in loras] if separately else [loras]:
+            weights = torch.tensor(
+                [[sum(w for lora, w in row if lora is lora_of_group) for lora_of_group in group] for row in rows]
+            )
+            lora_group = _LoraGroup(group, component, weights, whole=separately)
+            for name in lora_group.layers:
+                handle = modules[name].register_forward_hook(lora_group.hook(name))
                 stack.callback(handle.remove)
         yield
 
 
 class _LoraGroup:
-    """Some LoRAs of one call. ``weights`` [n, LoRAs] on the CPU."""
+    """LoRAs that are applied together. ``weights``: [n, LoRAs] on the CPU; ``whole``: compute all rows."""
 
     def __init__(self, loras: Sequence[Lora], component: str, weights: torch.Tensor, *, whole: bool) -> None:
         self._deltas = [lora.layers[component] for lora in loras]
@@ -57,37 +59,37 @@ class _LoraGroup:
         self._scales: dict[Any, tuple[torch.Tensor, torch.Tensor | None]] = {}
 
     def hook(self, name: str) -> Callable[[nn.Module, tuple[torch.Tensor, ...], torch.Tensor], torch.Tensor]:
-        at = tuple(k for k, deltas in enumerate(self._deltas) if name in deltas)
-        deltas = [self._deltas[k][name] for k in at]
+        indices = tuple(k for k, deltas in enumerate(self._deltas) if name in deltas)
+        deltas = [self._deltas[k][name] for k in indices]
         down, up = _concatenate(deltas)
 
         def add(module: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
             x = inputs[0]
-            scale, some = self._scale(at, tuple(delta.rank for delta in deltas), x)
-            taken = x if some is None else x[some]
+            scale, row_indices = self._scale(indices, tuple(delta.rank for delta in deltas), x)
+            selected = x if row_indices is None else x[row_indices]
             if isinstance(module, nn.Conv2d):
-                low = functional.conv2d(taken, down, None, module.stride, module.padding, module.dilation)
-                more = functional.conv2d(low * scale[:, :, None, None], up)
+                low = functional.conv2d(selected, down, None, module.stride, module.padding, module.dilation)
+                delta_output = functional.conv2d(low * scale[:, :, None, None], up)
             else:
-                low = functional.linear(taken, down)
-                more = functional.linear(low * scale.view(len(scale), *[1] * (low.ndim - 2), -1), up)
-            # in place: the output is the layer's own, and nobody else has seen it
-            return output.add_(more) if some is None else output.index_add_(0, some, more)
+                low = functional.linear(selected, down)
+                delta_output = functional.linear(low * scale.view(len(scale), *[1] * (low.ndim - 2), -1), up)
+            # in place: the output is not used elsewhere yet
+            return output.add_(delta_output) if row_indices is None else output.index_add_(0, row_indices, delta_output)
 
         return add
 
     def _scale(
         self, at: tuple[int, ...], ranks: tuple[int, ...], x: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Weights [n, ranks] for the rows that have any, and which those are; None for all."""
+        """Return the weights [n, ranks] of the rows that have any, and the indices of those rows, None for all."""
         key = (at, ranks, x.dtype)
         if key not in self._scales:
-            weights, some = self._weights[:, list(at)], None
-            having = weights.ne(0).any(1)
-            if not self._whole and not having.all():
-                some = having.nonzero()[:, 0]
-                weights, some = weights[some], some.to(x.device)
-            self._scales[key] = weights.repeat_interleave(torch.tensor(ranks), dim=1).to(x.device, x.dtype), some
+            weights, row_indices = self._weights[:, list(at)], None
+            nonzero_rows = weights.ne(0).any(1)
+            if not self._whole and not nonzero_rows.all():
+                row_indices = nonzero_rows.nonzero()[:, 0]
+                weights, row_indices = weights[row_indices], row_indices.to(x.device)
+            self._scales[key] = weights.repeat_interleave(torch.tensor(ranks), dim=1).to(x.device, x.dtype), row_indices
         return self._scales[key]
 
 

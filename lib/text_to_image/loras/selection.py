@@ -1,4 +1,4 @@
-"""Which LoRAs a request names, and how much of each. Knows no files and no tensors."""
+"""Parse the LoRAs of a request with their weights. Independent of files and tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 from lib.errors import InvalidValue
 
 MAX_LORAS, MAX_WEIGHT = 8, 2.0
-# as A1111's web UI has them in prompts: <lora:name:0.8>, with the blanks before it
+# tags in prompts as in A1111's web UI, <lora:name:0.8>, including whitespace before them
 TAG = re.compile(r"\s*<lora:([^:<>]{1,100})((?::[^:<>]{0,40}){0,3})>")
 FORM = f"name:weight, other:weight (weights 0 to {MAX_WEIGHT:g}, 1 where none is given)"
 TAG_FORM = f"<lora:name:weight> with one weight from 0 to {MAX_WEIGHT:g}"
@@ -18,30 +18,30 @@ Loras = tuple[tuple[str, float], ...]
 
 
 def extract_tags(prompt: str) -> tuple[str, Loras]:
-    """The prompt without its tags, and what they name. Raises InvalidValue."""
-    found: list[tuple[str, float]] = []
+    """Return the prompt without its LoRA tags, and the LoRAs. Raises InvalidValue."""
+    loras: list[tuple[str, float]] = []
 
     def take(tag: re.Match[str]) -> str:
-        # A1111 takes a second weight, for the UNet beside the text encoder: here it may be the same
+        # A1111 has separate weights for the text encoder and the UNet; here they must be equal
         weights = set(filter(None, tag[2].split(":"))) or {"1"}
         if len(weights) > 1:
             raise InvalidValue("prompt", tag[0].strip(), TAG_FORM)
-        found.append((tag[1].strip(), _weight(weights.pop(), "prompt", TAG_FORM)))
+        loras.append((tag[1].strip(), _weight(weights.pop(), "prompt", TAG_FORM)))
         return ""
 
     rest = TAG.sub(take, prompt)
-    return (rest.strip() if found else prompt), tuple(found)
+    return (rest.strip() if loras else prompt), tuple(loras)
 
 
 def with_tags(prompt: str, loras: Loras) -> str:
-    """The other way round, for the text chunk of a picture that A1111's web UI reads."""
+    """Append tags to a prompt, for the text chunk of a picture that A1111's web UI reads."""
     return " ".join([prompt, *(f"<lora:{name}:{weight:g}>" for name, weight in loras)])
 
 
 def parse(value: Any) -> Loras:
-    """From a text field (``FORM``), or from JSON: the same text, a list of texts or of [name, weight], or {name: weight}.
+    """Parse a text (``FORM``) or JSON: the same text, a list of texts or of [name, weight], or {name: weight}.
 
-    Raises InvalidValue. A name that comes twice counts with the sum of its weights, as two tags do in A1111's web UI.
+    Weights of a repeated name are added, as with repeated tags in A1111's web UI. Raises InvalidValue.
     """
     if isinstance(value, str):
         pairs = [_pair(part) for part in value.split(",") if part.strip()]

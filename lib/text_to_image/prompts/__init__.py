@@ -1,1 +1,1 @@
-"""How a prompt becomes tokens, weights and conditioning, by the rules of A1111's web UI."""
+"""Turn a prompt into tokens, weights and conditioning, by the rules of A1111's web UI."""

@@ -1,6 +1,6 @@
-"""A prompt as chunks of a CLIP encoder's length: 75 tokens between a start and an end, as A1111's web UI cuts them.
+"""Split a prompt into chunks of a CLIP encoder's length: 75 tokens between start and end token, as A1111's web UI does.
 
-Knows no tensors: a tokenizer goes in, numbers come out.
+Returns token ids as numbers; tensors are made in ``embed.py``.
 """
 
 from __future__ import annotations
@@ -10,18 +10,18 @@ from typing import Any
 
 from lib.text_to_image.prompts.syntax import parse
 
-# A chunk costs 77 more tokens in every cross attention, and 2,000 characters can be 8,000 tokens.
+# Each chunk adds 77 tokens to every cross attention, and 2,000 characters can be 8,000 tokens.
 MAX_CHUNKS = 8
-# A full chunk ends at a comma where one is among its last 20 tokens of 75: words that belong together stay together.
+# A full chunk ends at a comma among the last 20 of its 75 tokens, if there is one, to keep phrases together.
 COMMA_BACK, OF = 20, 75
-SHOWN = 60  # characters of what was cut
+SHOWN = 60  # characters shown of the text that was cut
 
 Token = tuple[int, float]  # id and weight
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Chunk:
-    """``ids`` and ``weights`` have the encoder's length; start, end and padding weigh 1. ``used`` are tokens of the text."""
+    """``ids`` and ``weights`` have the encoder's length, with weight 1 for special tokens. ``used``: tokens of the text."""
 
     ids: tuple[int, ...]
     weights: tuple[float, ...]
@@ -30,7 +30,7 @@ class Chunk:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tokens:
-    """A whole prompt. ``count`` are its tokens, ``room`` what is read of it, ``cut`` the text beyond that."""
+    """A tokenized prompt. ``count``: its tokens; ``room``: tokens that are read; ``cut``: the text beyond that."""
 
     chunks: tuple[Chunk, ...]
     count: int
@@ -38,12 +38,12 @@ class Tokens:
     cut: str
 
     def as_dict(self) -> dict[str, Any]:
-        """For JSON. ``chunks`` is 1 for an encoder that has none."""
+        """Return a dict for JSON. ``chunks`` is 1 for an encoder without chunks."""
         return {"tokens": self.count, "room": self.room, "chunks": len(self.chunks) or 1, "cut": self.cut}
 
 
 def tokenize(tokenizer: Any, text: str) -> Tokens:
-    """``tokenizer`` is a CLIPTokenizer; its ``model_max_length`` is the encoder's."""
+    """Tokenize a prompt into chunks. ``tokenizer``: a CLIPTokenizer with the encoder's ``model_max_length``."""
     room = tokenizer.model_max_length - 2
     pieces: list[list[Token]] = []
     for group in parse(text):
@@ -59,7 +59,10 @@ def tokenize(tokenizer: Any, text: str) -> Tokens:
 
 
 def tokenize_truncated(tokenizer: Any, text: str, length: int) -> Tokens:
-    """For an encoder that reads ``length`` tokens, the end among them, and no more. No chunks, and brackets are text."""
+    """Tokenize a prompt for an encoder that reads at most ``length`` tokens, including the end token.
+
+    There are no chunks, and brackets are plain text.
+    """
     ids = tokenizer(text, add_special_tokens=False, verbose=False).input_ids
     room = length - tokenizer.num_special_tokens_to_add()
     cut = tokenizer.decode(ids[room:]).strip()[:SHOWN] if len(ids) > room else ""
@@ -71,12 +74,12 @@ def _tokens(tokenizer: Any, words: str, weight: float) -> list[Token]:
 
 
 def _comma(tokenizer: Any) -> int:
-    """Its token, or the one for what is unknown, which no text has here."""
+    """Return the token of a comma, or the unknown token if the vocabulary has none."""
     return tokenizer.convert_tokens_to_ids(",</w>")
 
 
 def _pieces(tokens: list[Token], room: int, comma: int) -> list[list[Token]]:
-    """At most ``room`` tokens each, and at least one piece."""
+    """Split tokens into pieces of at most ``room`` tokens. Returns at least one piece."""
     pieces = []
     while len(tokens) > room:
         nearest = range(room, room - room * COMMA_BACK // OF, -1)

@@ -1,4 +1,4 @@
-"""How many tokens a prompt has, of how many that the model reads: of a loaded model, or of one whose files are here."""
+"""Count the tokens of a prompt and how many the model reads, for a loaded model or from the model's files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from lib.text_to_image.models import Catalogue
 
 CHUNKS = 0
-# By diffusers' class of pipeline: its largest encoder's tokenizer, or else the next one, and the tokens that are read.
+# By diffusers pipeline class: tokenizers in order of preference, with the number of tokens that are read.
 TOKENIZERS: dict[str, tuple[tuple[str, int], ...]] = {
     "StableDiffusionPipeline": (("tokenizer", CHUNKS),),
     "StableDiffusionXLPipeline": (("tokenizer", CHUNKS), ("tokenizer_2", CHUNKS)),
@@ -24,7 +24,7 @@ TOKENIZERS: dict[str, tuple[tuple[str, int], ...]] = {
 
 
 def count_tokens(pipeline: Any, text: str) -> Tokens | None:
-    """None for a kind of pipeline whose prompts are not known here."""
+    """Tokenize a prompt for a pipeline. Returns None for an unknown kind of pipeline."""
     for name, room in TOKENIZERS.get(type(pipeline).__name__, ()):
         tokenizer = getattr(pipeline, name, None)
         if tokenizer is not None:
@@ -33,16 +33,16 @@ def count_tokens(pipeline: Any, text: str) -> Tokens | None:
 
 
 class TokenCounter:
-    """For the page, which may count while the model draws, or while it is loaded elsewhere: with tokenizers of its own."""
+    """Counts tokens with its own tokenizers, so that the page can count while a model is busy or loaded elsewhere."""
 
     def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
         self._tokenizers: dict[str, tuple[Any, int]] = {}
-        self._lock = threading.Lock()  # a tokenizer is used by one thread at a time
+        self._lock = threading.Lock()  # tokenizers are not thread-safe
 
     def count(self, model: str, text: str) -> Tokens:
-        """``model`` is a name from the catalogue, "" for the default. Raises InvalidValue for another one and for
-        emphasis that is refused, ModelUnavailable where the model's tokenizer is not here (yet)."""
+        """Tokenize a prompt. ``model``: a name from the catalogue, "" for the default. Raises InvalidValue for an unknown
+        model or invalid emphasis, and ModelUnavailable if the model's tokenizer is not downloaded (yet)."""
         name = self._catalogue.choose(model).name
         with self._lock:
             if name not in self._tokenizers:

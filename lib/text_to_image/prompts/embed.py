@@ -1,9 +1,9 @@
-"""Chunks of tokens through a text encoder, and their weights on what comes out.
+"""Run chunks of tokens through a text encoder and apply the weights to its output.
 
-Emphasis multiplies the encoder's output at a word by the word's weight. A1111's web UI then scales the chunk so that its
-mean is as before (``sd_emphasis.py``, "Original", its default), since pictures of a louder chunk have artifacts; and offers
-to leave that out ("No norm", "seems to work better for SDXL"). Here: its default for Stable Diffusion 1 and 2, "No norm" for
-SDXL, whose encoders' means are close to zero, so that the quotient of two of them is noise.
+Emphasis multiplies the encoder's output at a word by the word's weight. A1111's web UI then rescales the chunk to its
+previous mean (``sd_emphasis.py``, "Original", its default), since a larger mean causes artifacts, and offers to skip this
+("No norm", "seems to work better for SDXL"). Here: its default for Stable Diffusion 1 and 2, and "No norm" for SDXL, whose
+encoders have means close to zero, so that their ratio is noise.
 """
 
 from __future__ import annotations
@@ -17,37 +17,37 @@ import torch
 
 from lib.text_to_image.prompts.chunks import Chunk, tokenize
 
-# Of the standard deviation: a mean below it is chance, and is not restored.
+# Share of the standard deviation: a smaller mean is noise and is not restored.
 MIN_MEAN = 0.01
-MAX_KEPT = 16  # texts of an encoder
+MAX_KEPT = 16  # cached texts per encoder
 
 _CACHE: WeakKeyDictionary[Any, OrderedDict[tuple[str, bool], Embedded]] = WeakKeyDictionary()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Embedded:
-    """``hidden`` [tokens, width], the chunks one after another; ``pooled`` [width] of the first, where there is one."""
+    """Output of an encoder: ``hidden`` [tokens, width] of all chunks; ``pooled`` [width] of the first chunk, if any."""
 
     hidden: torch.Tensor
     pooled: torch.Tensor | None
 
 
 def embed(tokenizer: Any, encoder: Any, text: str, *, penultimate: bool = False) -> Embedded:
-    """``encoder`` is a CLIPTextModel, or with ``penultimate`` (SDXL's layer) also one with a projection.
+    """Encode a prompt. ``encoder``: a CLIPTextModel; with ``penultimate`` (the layer of SDXL) also one with a projection.
 
-    One call a chunk, so that a chunk is the same whatever follows it. What was asked for lately is remembered: the
-    pictures of one request have one prompt, and most have the same negative one.
+    One call per chunk, so that a chunk does not depend on the following ones. Recent results are cached: the pictures of a
+    request share their prompt, and most requests share the negative prompt.
     """
-    if any(module._forward_hooks for module in encoder.modules()):  # LoRAs of this row alone (loras/lora_rows.py)
+    if any(module._forward_hooks for module in encoder.modules()):  # LoRAs of this row (loras/lora_rows.py): do not cache
         return _embed(tokenizer, encoder, text, penultimate)
-    kept = _CACHE.setdefault(encoder, OrderedDict())
+    cache = _CACHE.setdefault(encoder, OrderedDict())
     key = text, penultimate
-    if key not in kept:
-        kept[key] = _embed(tokenizer, encoder, text, penultimate)
-    kept.move_to_end(key)
-    while len(kept) > MAX_KEPT:
-        kept.popitem(last=False)
-    return kept[key]
+    if key not in cache:
+        cache[key] = _embed(tokenizer, encoder, text, penultimate)
+    cache.move_to_end(key)
+    while len(cache) > MAX_KEPT:
+        cache.popitem(last=False)
+    return cache[key]
 
 
 def _embed(tokenizer: Any, encoder: Any, text: str, penultimate: bool) -> Embedded:
@@ -58,8 +58,8 @@ def _embed(tokenizer: Any, encoder: Any, text: str, penultimate: bool) -> Embedd
 def _run(encoder: Any, tokenizer: Any, chunk: Chunk, penultimate: bool) -> tuple[torch.Tensor, torch.Tensor | None]:
     ids = torch.tensor([chunk.ids], device=encoder.device)
     if penultimate:
-        found = encoder(ids, output_hidden_states=True)
-        hidden, pooled = found.hidden_states[-2][0], found[0][0] if found[0].ndim == 2 else None
+        output = encoder(ids, output_hidden_states=True)
+        hidden, pooled = output.hidden_states[-2][0], output[0][0] if output[0].ndim == 2 else None
     else:
         mask = None
         if getattr(encoder.config, "use_attention_mask", False):
@@ -69,7 +69,7 @@ def _run(encoder: Any, tokenizer: Any, chunk: Chunk, penultimate: bool) -> tuple
 
 
 def apply_weights(hidden: torch.Tensor, weights: tuple[float, ...], *, restore_mean: bool) -> torch.Tensor:
-    """``hidden`` [tokens, width] times ``weights`` [tokens], in its own dtype. Untouched, to the bit, where all are 1."""
+    """Multiply ``hidden`` [tokens, width] by ``weights`` [tokens], keeping its dtype. Returned unchanged if all are 1."""
     if all(weight == 1.0 for weight in weights):
         return hidden
     before = hidden.float()

@@ -1,8 +1,8 @@
-"""Emphasis as A1111's web UI writes it: a prompt becomes text with weights. Knows no tokens and no tensors.
+"""Parse emphasis in the syntax of A1111's web UI: a prompt becomes parts of text with weights.
 
-``(word)`` weighs 1.1, ``((word))`` 1.21, ``[word]`` 1 / 1.1, ``(word:1.3)`` 1.3; brackets inside brackets multiply, one that
-is never closed reaches to the end, and ``\\(`` is a bracket of the text. ``BREAK`` begins a new chunk. Of A1111's language,
-prompt editing (``[a:b:0.5]``, ``[a|b]``) and ``AND`` are not here: their words are read as words.
+``(word)`` has weight 1.1, ``((word))`` 1.21, ``[word]`` 1 / 1.1 and ``(word:1.3)`` 1.3. Nested brackets multiply, an
+unclosed bracket extends to the end, and ``\\(`` is a literal bracket. ``BREAK`` starts a new chunk. Prompt editing
+(``[a:b:0.5]``, ``[a|b]``) and ``AND`` are not supported: they are read as plain text.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ Part = tuple[str, float]  # text and its weight
 
 
 def parse(text: str, field: str = "prompt") -> list[list[Part]]:
-    """The parts of ``text``, in a list for each BREAK and at least one; neighbours of one weight are one part.
+    """Parse ``text`` into groups of parts, separated by BREAK. There is at least one; equal neighbours are merged.
 
-    Raises InvalidValue, naming ``field``, for a weight beyond ``MAX_WEIGHT``.
+    Raises InvalidValue for ``field`` if the absolute value of a weight exceeds ``MAX_WEIGHT``.
     """
-    opened: list[tuple[str, list[float]]] = []  # brackets that reach to here; how much one weighs, its end may say
+    opened: list[tuple[str, list[float]]] = []  # open brackets with their factors, which the closing bracket may change
     groups: list[list[tuple[str, list[list[float]]]]] = [[]]
 
     def add(words: str) -> None:
@@ -35,13 +35,13 @@ def parse(text: str, field: str = "prompt") -> list[list[Part]]:
     for match in PIECE.finditer(text):
         piece, weight = match.group(), match.group(1)
         kind = "(" if weight else KIND.get(piece)
-        at = next((k for k in reversed(range(len(opened))) if opened[k][0] == kind), None)
+        opening = next((k for k in reversed(range(len(opened))) if opened[k][0] == kind), None)
         if piece.startswith("\\"):
             add(piece[1:])
         elif piece in ("(", "["):
             opened.append((piece, [ROUND if piece == "(" else SQUARE]))
-        elif at is not None:
-            factor = opened.pop(at)[1]
+        elif opening is not None:
+            factor = opened.pop(opening)[1]
             factor[0] = float(weight) if weight else factor[0]
         else:
             first, *others = BREAK.split(piece)
@@ -53,14 +53,14 @@ def parse(text: str, field: str = "prompt") -> list[list[Part]]:
 
 
 def plain(text: str) -> str:
-    """The words alone."""
-    return " ".join("".join(words for words, _ in group) for group in parse(text))
+    """Return the text without emphasis."""
+    return " ".join("".join(part for part, _ in group) for group in parse(text))
 
 
 def _joined(group: list[tuple[str, list[list[float]]]], field: str) -> list[Part]:
     parts: list[Part] = []
     for words, factors in group:
-        # from the inside out, as A1111 multiplies: no two weights differ by rounding alone
+        # from the inside out, as in A1111, so that equal weights round equally
         weight = math.prod(factor[0] for factor in reversed(factors))
         if not abs(weight) <= MAX_WEIGHT:
             raise InvalidValue(field, f"({words}:{weight:.4g})", f"weights of words from -{MAX_WEIGHT:g} to {MAX_WEIGHT:g}")

@@ -1,1 +1,1 @@
-"""A run's files for phones and browsers: made by the converter, checked with the runtimes that will run them."""
+"""Exports a run for mobile devices and browsers: made with the converter, checked in the runtimes that will run the file."""

@@ -1,4 +1,4 @@
-"""One file of a run, made step by step in a scratch folder: prepared, converted, checked. Every step is a job."""
+"""Builds one exported file step by step in a scratch folder: prepare, convert, check. Every step is a job."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ from lib.train.runs import Run
 from lib.train.schema import parse
 
 TASKS = "lib.train.edge.tasks"
-STATIC = "static (calibrated ranges)"  # of the converter's option ``activations``
+STATIC = "static (calibrated ranges)"  # a value of the converter's option ``activations``
 LOST = "The process that checked the file was lost. Please try again."
-AUTHOR, LICENSE = "Model Workbench", ""  # whoever trained the network states none
-# of int8: the share of training pictures whose label has to stay, and of the layers that stay float at least
+AUTHOR, LICENSE = "Model Workbench", ""  # the owner of the run states no license
+# int8: (minimum label agreement on training images, minimum share of layers kept in float)
 ATTEMPTS = ((0.95, 0.0), (0.99, 0.1), (1.0, 0.3))
 
 
 class ExportHost(Protocol):
-    """What an export needs of the trainer."""
+    """The parts of the trainer that an export uses."""
 
     settings: Settings
 
@@ -40,7 +40,7 @@ class ExportHost(Protocol):
 
 
 class FileBuilder:
-    """One file, in ``scratch``."""
+    """Builds one file in ``scratch``."""
 
     def __init__(
         self, trainer: ExportHost, converter: Converter, run: Run, target: Target, work: Work, scratch: Path
@@ -54,40 +54,42 @@ class FileBuilder:
         self._about = {"name": name, "description": about, "author": AUTHOR, "license": LICENSE}
 
     def build(self, begin: float, end: float) -> Generator[Progress, None, tuple[ExportRow, Path | None]]:
-        """The row and, where it is proven, the file."""
+        """Build and check the file. Returns its row and, if it is proven, its path."""
         if self._target.name == "onnx":
             source = yield from self._onnx(begin, begin + 0.6 * (end - begin))
             return (yield from self._check(source, begin + 0.6 * (end - begin), end))
         base = targets.find(self._target.base)
         onnx = str(self._run.folder / export_store.FOLDER / base.file) if base.name == "onnx" else ""
-        answer = yield from self._job("prepare", "preparation", {"data": self._data, "onnx": onnx}, begin, begin)
-        if (samples := parse(SamplesFile, answer)) is None:
+        preparation = yield from self._job("prepare", "preparation", {"data": self._data, "onnx": onnx}, begin, begin)
+        if (samples := parse(SamplesFile, preparation)) is None:
             raise JobFailed(LOST)
         int8 = self._target.precision == "int8"
-        # the prepared ONNX first; where the tool makes a wrong file of it, the one as exported (random hard swish nets)
+        # try the prepared ONNX first, then the original one if the converter gets it wrong (random hard-swish networks)
         attempts = ATTEMPTS if int8 else ATTEMPTS[:1] * (2 if onnx else 1)
-        row, made = ExportRow(target=self._target.name, verdict=WITHHELD, weights=self._weights), None
+        row, path = ExportRow(target=self._target.name, verdict=WITHHELD, weights=self._weights), None
         layers: list[dict[str, Any]] = []
-        for k, (agreement, floats) in enumerate(attempts):
-            first, last = (begin + (end - begin) * share / len(attempts) for share in (k, k + 1))
+        for attempt, (agreement, floats) in enumerate(attempts):
+            first, last = (begin + (end - begin) * share / len(attempts) for share in (attempt, attempt + 1))
             change = "with more layers in float32" if int8 else "from the ONNX file as it was exported"
-            again = f"Attempt {k + 1} of {len(attempts)}, {change}" if k else ""
-            more = {"min_agreement": agreement} | ({"float_layers": round(floats * len(layers))} if k and int8 else {})
+            stage = f"Attempt {attempt + 1} of {len(attempts)}, {change}" if attempt else ""
+            constraints = {"min_agreement": agreement} | (
+                {"float_layers": round(floats * len(layers))} if attempt and int8 else {}
+            )
             try:
-                converted, report = yield from self._convert(k, samples, more, again, first, (first + last) / 2)
-            except (InvalidFile, JobFailed) as error:  # a tool that gave up
-                row.why, row.attempts = f"It cannot be converted: {error.message}", k + 1
+                converted, report = yield from self._convert(attempt, samples, constraints, stage, first, (first + last) / 2)
+            except (InvalidFile, JobFailed) as error:  # the conversion failed
+                row.why, row.attempts = f"It cannot be converted: {error.message}", attempt + 1
                 break
             layers = report.get("layers") or layers
             if converted is None:
-                row.why, row.attempts = _withheld_reason(report), k + 1
+                row.why, row.attempts = _withheld_reason(report), attempt + 1
                 continue
-            row, made = yield from self._check(converted, (first + last) / 2, last)
-            row.layers, row.float_layers = len(layers), sum(one.get("kept") == "float32" for one in layers)
-            row.attempts, row.note = k + 1, _note(report, samples.count.get("training", 0))
+            row, path = yield from self._check(converted, (first + last) / 2, last)
+            row.layers, row.float_layers = len(layers), sum(layer.get("kept") == "float32" for layer in layers)
+            row.attempts, row.note = attempt + 1, _note(report, samples.count.get("training", 0))
             if row.verdict == PROVEN:
                 break
-        return row, made
+        return row, path
 
     @property
     def _data(self) -> str:
@@ -101,14 +103,14 @@ class FileBuilder:
     def _convert(
         self, attempt: int, samples: SamplesFile, more: dict[str, Any], stage: str, begin: float, end: float
     ) -> Generator[Progress, None, tuple[Path | None, dict[str, Any]]]:
-        """The converter's file and its report; no file where its own proof fails."""
+        """Run the converter. Returns its file, or None if its own verification fails, and its report."""
         began, out = time.monotonic(), self._scratch / f"converted-{attempt}"
         out.mkdir()
         base = targets.find(self._target.base)
         options: dict[str, Any] = {
             "samples": str(self._scratch / "prepare" / SAMPLES),
             "preprocessing": samples.preprocessing,
-            "anyway": True,  # an int8 file is judged here, on validation pictures
+            "anyway": True,  # int8 files are evaluated here, on validation images
         }
         options |= more
         if base.name == "onnx":
@@ -122,38 +124,38 @@ class FileBuilder:
         def start() -> Any:
             return self._converter.convert(source, self._target.name, options, out)
 
-        found = yield from self._work.follow(start, stage, begin, end)
+        answer = yield from self._work.follow(start, stage, begin, end)
         self._add_seconds("conversion", began)
-        report = found["report"]
+        report = answer["report"]
         proven = report["faithful"]["verdict"] if self._target.precision == "int8" else report["verdict"]
-        return (Path(found["artifact"]) if proven == PROVEN and found["artifact"] else None), report
+        return (Path(answer["artifact"]) if proven == PROVEN and answer["artifact"] else None), report
 
     def _check(self, source: Path, begin: float, end: float) -> Generator[Progress, None, tuple[ExportRow, Path | None]]:
         arguments = {"data": self._data, "source": str(source), "target": self._target.name, "about": self._about}
         arguments["backbones"] = list(self._trainer.settings.train_backbones)
-        found = yield from self._job("check", "check", arguments, begin, end)
-        row = ExportRow.read(found)
+        answer = yield from self._job("check", "check", arguments, begin, end)
+        row = ExportRow.read(answer)
         if row is None or row.target != self._target.name:
             raise JobFailed(LOST)
         row.weights = self._weights
         row.seconds = (row.seconds or {}) | self._seconds
-        made = self._scratch / "check" / self._target.file
+        path = self._scratch / "check" / self._target.file
         if row.verdict != PROVEN:
             row.file = None
             return row, None
-        row.file, row.sha256 = self._target.file, export_store.digest(made)
+        row.file, row.sha256 = self._target.file, export_store.digest(path)
         if not row.sha256:
             raise JobFailed("The file that was checked is not there. Please try again.")
-        return row, made
+        return row, path
 
     def _job(self, task: str, label: str, arguments: dict[str, Any], begin: float, end: float) -> Steps:
         began, out = time.monotonic(), self._scratch / task
         shutil.rmtree(out, ignore_errors=True)
         out.mkdir()
-        given = {"run": str(self._run.folder), "out": str(out)} | arguments
-        found = yield from self._work.follow(lambda: self._trainer.job(f"{TASKS}:{task}", given), "", begin, end)
+        paths = {"run": str(self._run.folder), "out": str(out)} | arguments
+        answer = yield from self._work.follow(lambda: self._trainer.job(f"{TASKS}:{task}", paths), "", begin, end)
         self._add_seconds(label, began)
-        return found
+        return answer
 
     def _add_seconds(self, what: str, began: float) -> None:
         self._seconds[what] = round(self._seconds.get(what, 0.0) + time.monotonic() - began, 2)
@@ -165,7 +167,7 @@ def _withheld_reason(report: dict[str, Any]) -> str:
 
 
 def _note(report: dict[str, Any], count: int) -> str:
-    """The converter's words, whose samples are ``count`` training pictures."""
+    """Returns the converter's summary; its samples are ``count`` training images."""
     text = re.sub(r"\bsamples\b", "training pictures", str(report.get("summary") or ""))
-    named = not text or "training pictures" in text or "sets of inputs" in text
-    return (text if named else f"On {count} training pictures: {text}")[:500]
+    mentions_samples = not text or "training pictures" in text or "sets of inputs" in text
+    return (text if mentions_samples else f"On {count} training pictures: {text}")[:500]

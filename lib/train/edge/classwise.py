@@ -1,7 +1,7 @@
-"""Whether an exported file answers every class as the run's own network does. numpy only; runs nothing.
+"""Checks whether an exported file agrees with the run's own network on every class. NumPy only; runs no model.
 
-On few validation pictures a file may lose a rare class and still be as accurate as its interval allows: two classes swapped,
-one that is never answered, an answer that is always the same. So each class is judged by itself, on pictures that hold it.
+With few validation images a file can lose a rare class and still be within the accuracy interval: two classes swapped, a
+class never predicted, a constant output. So each class is checked separately, on images that contain it.
 """
 
 from __future__ import annotations
@@ -13,29 +13,29 @@ import numpy as np
 from lib.train.edge.agreement import margin
 
 # measured: docs/edge.md
-SURE = 0.5  # by how much a first class leads where the network is sure
-MIN_PICTURES = 4  # pictures of a class of which it is sure, to judge that class by
-FAR_OFF = 0.6  # of a probability, where the network is sure
-RARELY = 0.01  # share of the sure pictures that may be so far off all the same
-UNLIKE = 0.5  # share of what the network's answers vary by, that a file's may miss them by
-STILL = {"fp32": 1e-3, "fp16": 3e-3, "int8": 2e-2}  # standard deviation of a probability that rounding may hide
-NAMED = 5  # classes in a sentence
+SURE = 0.5  # margin above which the network counts as confident
+MIN_PICTURES = 4  # confident images needed to check a class
+FAR_OFF = 0.6  # difference of a probability that counts as an error on a confident image
+RARELY = 0.01  # tolerated share of such errors
+UNLIKE = 0.5  # maximum squared error relative to the variation of the network's outputs
+STILL = {"fp32": 1e-3, "fp16": 3e-3, "int8": 2e-2}  # standard deviation of a probability explained by rounding
+NAMED = 5  # class names listed in a message
 
 
 def lost_class(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], precision: str) -> str:
-    """Why some class is not answered as by the network; "" where all are.
+    """Returns why a class does not agree with the network, or "" if all do.
 
-    ``expected`` float [n, classes] of the network and ``found`` of the file, on the same n pictures, which hold each class
-    a few times, whatever its share is. ``precision`` is fp32, fp16 or int8.
+    ``expected`` are the network's and ``found`` the file's probabilities, float [n, classes], on the same n images, which
+    include each class a few times, even rare ones. ``precision`` is fp32, fp16 or int8.
     """
     if not np.isfinite(found).all():
         return "Some of its probabilities are no numbers."
-    ours, theirs, sure = expected.argmax(1), found.argmax(1), margin(expected) > SURE
+    expected_labels, found_labels, sure = expected.argmax(1), found.argmax(1), margin(expected) > SURE
     for k, name in enumerate(classes):
-        here = sure & (ours == k)
-        other = int((theirs[here] != k).sum())
-        if 2 * other > here.sum():
-            return f"The run's own network surely calls {here.sum()} pictures {_short(name)}; it calls {other} otherwise."
+        mask = sure & (expected_labels == k)
+        flips = int((found_labels[mask] != k).sum())
+        if 2 * flips > mask.sum():
+            return f"The run's own network surely calls {mask.sum()} pictures {_short(name)}; it calls {flips} otherwise."
     off = np.abs(found - expected)[sure].max(1, initial=0.0)
     far = int((off > FAR_OFF).sum())
     if far > RARELY * len(off):
@@ -43,33 +43,35 @@ def lost_class(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], 
             f"A probability differs by up to {off.max():.2g} on {far} of {len(off)} pictures of which the run's own network "
             f"is sure; over {FAR_OFF:g} is no rounding."
         )
-    missed = ((found.astype(np.float64) - expected) ** 2).sum(0)
-    unlike = (missed > UNLIKE * _varies(expected)) & (missed > len(expected) * STILL[precision] ** 2)
-    if unlike.any():
-        return f"Its probabilities of {_short(classes[int(unlike.argmax())])} do not follow those of the run's own network."
+    squared_error = ((found.astype(np.float64) - expected) ** 2).sum(0)
+    diverging = (squared_error > UNLIKE * _varies(expected)) & (squared_error > len(expected) * STILL[precision] ** 2)
+    if diverging.any():
+        return (
+            f"Its probabilities of {_short(classes[int(diverging.argmax())])} do not follow those of the run's own network."
+        )
     return ""
 
 
 def unjudged(expected: np.ndarray, classes: Sequence[str], precision: str) -> list[str]:
-    """The classes that ``lost_class`` cannot judge: the network is never sure of them here and hardly varies."""
-    given = np.bincount(expected.argmax(1)[margin(expected) > SURE], minlength=len(classes))
-    still = UNLIKE * _varies(expected) <= len(expected) * STILL[precision] ** 2
-    return [classes[k] for k in np.flatnonzero(still & (given == 0))]
+    """Returns the classes that ``lost_class`` cannot check: never predicted with confidence and nearly constant outputs."""
+    counts = np.bincount(expected.argmax(1)[margin(expected) > SURE], minlength=len(classes))
+    constant = UNLIKE * _varies(expected) <= len(expected) * STILL[precision] ** 2
+    return [classes[k] for k in np.flatnonzero(constant & (counts == 0))]
 
 
 def undersampled_classes(expected: np.ndarray) -> np.ndarray:
-    """int: the classes that the network surely gives to fewer than ``MIN_PICTURES`` of these pictures."""
-    given = np.bincount(expected.argmax(1)[margin(expected) > SURE], minlength=expected.shape[1])
-    return np.flatnonzero(given < MIN_PICTURES)
+    """Returns int: the classes predicted with confidence for fewer than ``MIN_PICTURES`` of these images."""
+    counts = np.bincount(expected.argmax(1)[margin(expected) > SURE], minlength=expected.shape[1])
+    return np.flatnonzero(counts < MIN_PICTURES)
 
 
 def most_certain(probabilities: np.ndarray, label: int, count: int = MIN_PICTURES) -> np.ndarray:
-    """int [count] or fewer: the pictures that the network most surely gives ``label``."""
+    """Returns int [count] or fewer: indices of the images with the highest probability of ``label``."""
     return np.sort(np.argsort(-probabilities[:, label], kind="stable")[:count])
 
 
 def named(classes: Sequence[str]) -> str:
-    """A few of them, in a sentence."""
+    """Returns up to ``NAMED`` class names as text."""
     rest = len(classes) - NAMED
     return ", ".join(map(_short, classes[:NAMED])) + (f" and {rest:,} more" if rest > 0 else "")
 
@@ -79,5 +81,5 @@ def _short(name: str) -> str:
 
 
 def _varies(expected: np.ndarray) -> np.ndarray:
-    """float64 [classes]: squared distances from the mean, together."""
+    """Returns float64 [classes]: the sum of squared deviations from the mean."""
     return ((expected - expected.mean(0)).astype(np.float64) ** 2).sum(0) if len(expected) else np.zeros(expected.shape[1])

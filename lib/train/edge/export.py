@@ -1,7 +1,7 @@
-"""Exports a run: its network as ONNX, what the converter makes of it, and the check without which no file leaves.
+"""Exports a run: ONNX export, conversion, and the check that every file must pass before release.
 
-Runs in the app's own process and opens no model and no picture: every step is a job. ``Local`` stands in for the app where
-there is none.
+Runs in the app's own process and opens no model or image: every step is a job. ``LocalHost`` replaces the app in
+scripts and on the command line.
 """
 
 from __future__ import annotations
@@ -24,38 +24,38 @@ from lib.train.edge.targets import Target
 from lib.train.runs import RUNNING, WAITING, Run
 
 PREFIX = "unfinished-"
-MAX_WAITING = 32  # exports; each holds a thread while it waits for another one of its run
+MAX_WAITING = 32  # exports that wait for another export of the same run; each occupies a thread
 Made = Generator[Progress, None, ExportRow]
 
 
 class Exporter:
-    """One for the whole app; one export of a run at a time."""
+    """One instance per app; runs one export per run at a time."""
 
     def __init__(self, trainer: ExportHost, converter: Converter) -> None:
         self._trainer, self._converter = trainer, converter
         self._lock, self._busy, self._waiting = threading.Lock(), set[str](), 0
 
     def rows(self, run: Run) -> dict[str, ExportRow]:
-        """What is known of the run's files, by target."""
+        """Returns the rows of the run's files, by target."""
         return export_store.rows(run)
 
     def file(self, run: Run, target: str) -> Path | None:
-        """The file of an export that is proven; None where there is none. Raises InvalidValue for another target."""
+        """Returns the proven file of a target, or None. Raises InvalidValue for an unknown target."""
         return export_store.path(run, target)
 
     def missing(self, run: Run, wanted: Sequence[str]) -> list[str]:
-        """What has to be made for the targets ``wanted``, and for what they are made of, in that order."""
+        """Returns the targets still to be built for ``wanted``, including those they are made from, in build order."""
         known = self.rows(run)
-        line = dict.fromkeys(target.name for name in wanted for target in targets.line(name))
-        return [name for name in line if name not in known or known[name].verdict != PROVEN]
+        needed = dict.fromkeys(target.name for name in wanted for target in targets.line(name))
+        return [name for name in needed if name not in known or known[name].verdict != PROVEN]
 
     def export(self, run: Run, target: str) -> Work:
-        """Result: ``file``, its path, None where it is withheld; ``report``: the row of ``target`` (``rows.Row``), the
-        ``rows`` of all of the run's files by target, and ``run``, the run's id.
+        """Export to ``target``. The result holds ``file``, its path or None if withheld, and ``report``.
 
-        What was exported before is answered from the run's folder. Raises InvalidValue for another target, and, when it
-        runs, NotFound for a run without weights or one that is deleted meanwhile, JobFailed for one that is still trained,
-        QueueFull where ``MAX_WAITING`` wait.
+        ``report`` is the target's row (``ExportRow``) plus ``rows``, all rows of the run by target, and ``run``, its id.
+        Files already exported are not rebuilt. Raises InvalidValue for an unknown target. The work itself raises NotFound
+        for a run without weights or one deleted meanwhile, JobFailed for one still in training, and QueueFull if
+        ``MAX_WAITING`` exports wait.
         """
         wanted = targets.find(target)
 
@@ -63,7 +63,7 @@ class Exporter:
             yield from self._turn(run, work)
             try:
                 row = yield from self._chain(run, wanted, work)
-                rows = {name: one.as_dict() for name, one in export_store.rows(run).items()}
+                rows = {name: stored.as_dict() for name, stored in export_store.rows(run).items()}
                 path = self.file(run, target)
                 return {"file": str(path) if path else None, "report": row.as_dict() | {"run": run.id, "rows": rows}}
             except Cancelled:
@@ -79,7 +79,7 @@ class Exporter:
         return Work(steps)
 
     def _turn(self, run: Run, work: Work) -> Generator[Progress, None, None]:
-        """Raises QueueFull where too many wait: each of them holds a thread."""
+        """Wait until no other export of the run is active. Raises QueueFull if too many wait: each occupies a thread."""
         with self._lock:
             if self._waiting >= MAX_WAITING:
                 raise QueueFull(self._waiting)
@@ -99,16 +99,18 @@ class Exporter:
                 self._waiting -= 1
 
     def _chain(self, run: Run, wanted: Target, work: Work) -> Made:
-        """The files that the wanted one is made of, the run's own first, as far as they are not there."""
+        """Build the wanted file and, first, those that it is made from and that do not exist yet."""
         export_store.weights_sha256(run)
         if (status := run.record().status) in (WAITING, RUNNING) or run.locked:
             raise JobFailed(f"This run is {status}. Export it when it has ended.")
-        line, row = targets.line(wanted.name), None
-        for k, target in enumerate(line):
+        chain, row = targets.line(wanted.name), None
+        for position, target in enumerate(chain):
             row = export_store.rows(run).get(target.name)
             if row is None or row.verdict != PROVEN:
-                words = target.title if target is wanted else f"{target.title}, made first"
-                row = yield from _named(words, self._one(run, target, work, k / len(line), (k + 1) / len(line)))
+                label = target.title if target is wanted else f"{target.title}, made first"
+                row = yield from _named(
+                    label, self._one(run, target, work, position / len(chain), (position + 1) / len(chain))
+                )
             if row.verdict != PROVEN:
                 break
         assert row is not None
@@ -121,19 +123,19 @@ class Exporter:
     def _one(self, run: Run, target: Target, work: Work, begin: float, end: float) -> Made:
         home = run.folder / export_store.FOLDER
         home.mkdir(exist_ok=True)
-        for left in home.glob(f"{PREFIX}*"):  # of an app that was killed
-            shutil.rmtree(left, ignore_errors=True)
+        for leftover in home.glob(f"{PREFIX}*"):  # left by a killed process
+            shutil.rmtree(leftover, ignore_errors=True)
         scratch = Path(tempfile.mkdtemp(prefix=PREFIX, dir=home))
         try:
-            row, made = yield from FileBuilder(self._trainer, self._converter, run, target, work, scratch).build(begin, end)
-            export_store.save(run, target, row, made)
+            row, path = yield from FileBuilder(self._trainer, self._converter, run, target, work, scratch).build(begin, end)
+            export_store.save(run, target, row, path)
             return row
         finally:
             shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _named(words: str, steps: Made) -> Made:
-    """``steps``, whose stages come behind ``words``."""
+    """Run ``steps`` with ``words`` as the prefix of each stage."""
     try:
         while True:
             progress = next(steps)

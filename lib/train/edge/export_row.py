@@ -1,4 +1,4 @@
-"""What is known of one exported file: its row in the table of exports, kept in the run's record."""
+"""The measurements of one exported file: its row in the table of exports, stored in the run's record."""
 
 from __future__ import annotations
 
@@ -12,14 +12,13 @@ PROVEN, WITHHELD = "proven", "withheld"
 
 @dataclass(slots=True, kw_only=True)
 class ExportRow:
-    """``file`` is a name in the run's ``exports``, None where withheld; ``why`` says what was found.
+    """``file`` is a name in the run's ``exports`` folder, None if withheld; ``why`` explains the verdict.
 
-    ``accuracy`` with its 95 % ``interval`` is on ``count`` pictures of the part ``on``; ``same_label``: the share of them
-    that the file and the run's own network label alike; ``difference``: the largest of any probability there.
-    ``milliseconds``: median of one picture with ``threads`` threads on this machine, in ``runtime``; ``noisy``: its times
-    were far apart, as on a machine that does other work. ``mediapipe``:
-    whether MediaPipe ran it; None for ONNX, which it does not take. ``float_layers`` of ``layers`` stay float in an int8
-    file, which took ``attempts``. ``seconds`` by step.
+    ``accuracy`` and its 95 % ``interval`` are on ``count`` images of the split ``on``; ``same_label`` is the share of them
+    with the same label as the run's own network, ``difference`` the largest difference of a probability. ``milliseconds``
+    is the median per image with ``threads`` threads on this machine, in ``runtime``; ``noisy`` marks widely varying times,
+    as on a busy machine. ``mediapipe``: whether MediaPipe ran the file; None for ONNX, which it does not support.
+    ``float_layers`` of ``layers`` stay float in an int8 file, which took ``attempts``. ``seconds`` is by step.
     """
 
     target: str
@@ -51,7 +50,7 @@ class ExportRow:
 
     @classmethod
     def read(cls, values: Any) -> ExportRow | None:
-        """Of JSON that a child process may have written; None for what is no row."""
+        """Parse JSON that a child process may have written; returns None if it is not a valid row."""
         if not isinstance(values, Mapping) or {"target", "verdict"} - values.keys():
             return None
         known = {f.name: f for f in fields(cls)}

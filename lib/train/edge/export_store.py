@@ -1,4 +1,4 @@
-"""The exports of a run: files in its folder, rows in its record. Opens no model."""
+"""Stores a run's exports: files in its folder, rows in its record. Opens no model."""
 
 from __future__ import annotations
 
@@ -23,37 +23,39 @@ def _digest(path: str, size: int, changed: int) -> str:
 
 
 def digest(path: Path) -> str:
-    """sha256 of a plain file, computed once as long as it does not change; "" for a link and for nothing."""
+    """Returns the SHA-256 of a regular file, cached until it changes; "" for a link or a missing file."""
     try:
-        found = path.lstat()
+        status = path.lstat()
     except OSError:
         return ""
-    return _digest(str(path), found.st_size, found.st_mtime_ns) if path.is_file() and not path.is_symlink() else ""
+    return _digest(str(path), status.st_size, status.st_mtime_ns) if path.is_file() and not path.is_symlink() else ""
 
 
 def weights_sha256(run: Run) -> str:
-    """sha256 of the run's best weights. Raises NotFound where it has none."""
-    found = digest(run.folder / BEST)
-    if not found:
+    """Returns the SHA-256 of the run's best weights. Raises NotFound if it has none."""
+    sha = digest(run.folder / BEST)
+    if not sha:
         raise NotFound("This run has no weights (yet): none of its epochs has ended.")
-    return found
+    return sha
 
 
 def rows(run: Run) -> dict[str, ExportRow]:
-    """By target, in the order of ``TARGETS``: what is known of the run's present weights. A row whose file is gone or was
-    changed is left out."""
+    """Returns the valid rows for the run's current weights, by target, in the order of ``TARGETS``.
+
+    Rows whose file is missing or changed are left out.
+    """
     try:
-        current, kept = weights_sha256(run), run.record().exports
+        current, exports = weights_sha256(run), run.record().exports
     except NotFound:
         return {}
-    found = {name: ExportRow.read(kept.get(name)) for name in targets.TARGETS}
+    parsed = {name: ExportRow.read(exports.get(name)) for name in targets.TARGETS}
     return {
-        name: row for name, row in found.items() if row is not None and row.weights == current and _is_valid(run, name, row)
+        name: row for name, row in parsed.items() if row is not None and row.weights == current and _is_valid(run, name, row)
     }
 
 
 def path(run: Run, target: str) -> Path | None:
-    """The file of a target that is proven; None where there is none."""
+    """Returns the proven file of a target, or None."""
     row = rows(run).get(targets.find(target).name)
     return run.folder / FOLDER / targets.find(target).file if row is not None and row.verdict == PROVEN else None
 
@@ -67,11 +69,11 @@ def _is_valid(run: Run, name: str, row: ExportRow) -> bool:
 
 
 def save(run: Run, target: Target, row: ExportRow, made: Path | None) -> None:
-    """Moves ``made`` in, where the row is proven, and writes the row into the record."""
-    place = run.folder / FOLDER / target.file
+    """Store the file ``made``, or remove the old one if it is None, and write the row to the record."""
+    destination = run.folder / FOLDER / target.file
     if made is not None:
-        os.replace(made, place)
+        os.replace(made, destination)
     else:
-        place.unlink(missing_ok=True)
+        destination.unlink(missing_ok=True)
     with run.lock():
         run.update(exports=run.record().exports | {target.name: row.as_dict()})

@@ -1,4 +1,4 @@
-"""Exports without the app: from a script, a notebook, the command line."""
+"""Runs exports without the app: from a script, a notebook or the command line."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from lib.train.runs import Run
 
 
 class LocalHost:
-    """What ``Exporter`` needs of a trainer. ``homes`` are the homes of the runs' data sets, by run id."""
+    """A host for ``Exporter``. ``homes`` maps run ids to dataset folders."""
 
     def __init__(self, settings: Settings, homes: Mapping[str, Path]) -> None:
         self.settings, self._homes = settings, homes
@@ -35,9 +35,9 @@ class LocalHost:
 
 @contextmanager
 def exporter(homes: Mapping[str, Path], settings: Settings | None = None) -> Iterator[Exporter]:
-    """``with exporter({run.id: data.home}) as e: e.export(run, "tflite").result()``.
+    """Context manager for an exporter: ``with exporter({run.id: data.home}) as e: e.export(run, "tflite").result()``.
 
-    ``data.home`` has to hold the data set's data.json (``DataSet.save``). Leaving it ends the processes.
+    ``data.home`` must contain the dataset's data.json (``DataSet.save``). Leaving the context stops the processes.
     """
     settings = settings or Settings.from_environment()
     local, converter = LocalHost(settings, homes), Converter(settings)

@@ -1,4 +1,4 @@
-"""A run as the ONNX that phones' files are made of: float32 pixels, channels last, whatever framework trained it."""
+"""Exports a run as the ONNX model that mobile files are converted from: float32 pixels, channels last, for any framework."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ FLOAT = 1  # TensorProto.FLOAT
 
 
 def write(run: Run, path: Path, about: Mapping[str, str], backbones: tuple[str, ...] = ()) -> OnnxFile:
-    """Writes ``path``: ``pixels`` float32 [batch, size, size, 3], RGB 0 to 255, to ``probabilities`` float32 [batch,
-    classes].
+    """Write ``path``: ``pixels`` float32 [batch, size, size, 3], RGB 0 to 255, to ``probabilities`` float32
+    [batch, classes].
 
-    ``about`` goes into the metadata, beside the labels and the normalization. Raises JobFailed where there are no weights.
+    ``about`` is added to the metadata, with the labels and the normalization. Raises JobFailed if the run has no weights.
     """
     import onnx
 
@@ -39,7 +39,7 @@ def write(run: Run, path: Path, about: Mapping[str, str], backbones: tuple[str, 
 
 
 def channels_last(model: Any) -> None:
-    """Changes the input, in place, to float32 [batch, size, size, 3]."""
+    """Change the input in place to float32 [batch, size, size, 3]. Raises JobFailed unless it has three channels."""
     value = model.graph.input[0]
     kind = value.type.tensor_type
     sizes = [d.dim_value for d in kind.shape.dim]
@@ -52,7 +52,7 @@ def channels_last(model: Any) -> None:
 
 
 def _turn(graph: Any, value: Any) -> None:
-    """From channels first: a transposition in front."""
+    """Convert a channels-first input by inserting a Transpose."""
     import onnx
 
     inside = f"{value.name}_channels_first"
@@ -65,10 +65,10 @@ def _turn(graph: Any, value: Any) -> None:
 
 
 def _widen(graph: Any, value: Any) -> None:
-    """From integers: whatever casts them is left out, since floats that become integers on the way are cut."""
+    """Convert an integer input to float32. Casts of the input are removed: casting floats to integers truncates them."""
     value.type.tensor_type.elem_type = FLOAT
     names, casts = {value.name}, []
-    for node in graph.node:  # which are in the order in which they run
+    for node in graph.node:  # topologically sorted
         if node.op_type in ("Cast", "Identity") and node.input[0] in names:
             names.add(node.output[0])
             casts.append(node)
@@ -76,14 +76,14 @@ def _widen(graph: Any, value: Any) -> None:
         graph.node.remove(node)
     for node in graph.node:
         node.input[:] = [value.name if name in names else name for name in node.input]
-    del graph.value_info[:]  # they say integers
+    del graph.value_info[:]  # these still have the integer type
 
 
 def fixed(source: Path, path: Path) -> None:
-    """Writes ``path``: ``source`` for one picture at a time, without what only a free batch needs.
+    """Write ``source`` with a batch size of 1 to ``path``, without the operations that only a dynamic batch needs.
 
-    onnxruntime folds what is constant then; its basic optimizations make no operators of its own. MediaPipe refuses what
-    onnx2tf makes of the arithmetic of shapes.
+    onnxruntime folds the constants; its basic optimizations add no custom operators. MediaPipe rejects what onnx2tf makes
+    of shape arithmetic.
     """
     import onnx
     import onnxruntime
@@ -99,7 +99,7 @@ def fixed(source: Path, path: Path) -> None:
     onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
     folded = onnx.load(path)
     used = {node.domain for node in folded.graph.node}
-    kept = [one for one in folded.opset_import if one.domain in used]
+    opset_imports = [opset for opset in folded.opset_import if opset.domain in used]
     del folded.opset_import[:]
-    folded.opset_import.extend(kept)
+    folded.opset_import.extend(opset_imports)
     onnx.save(folded, path)

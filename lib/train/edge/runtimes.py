@@ -1,6 +1,6 @@
-"""The runtimes that run a trained classifier: its own framework, onnxruntime, LiteRT, MediaPipe. Child processes only.
+"""Runtimes for a trained classifier: its own framework, onnxruntime, LiteRT and MediaPipe. Child processes only.
 
-Each is a context: leaving it closes the runtime, which MediaPipe needs before the process ends.
+Each is a context manager that closes the runtime on exit, which MediaPipe requires before the process ends.
 """
 
 from __future__ import annotations
@@ -29,9 +29,9 @@ LIBRARIES = (
 
 
 class Runtime(Protocol):
-    """``name`` is the one of the runtime, ``classes`` are in the order of the probabilities.
+    """``name`` identifies the runtime; ``classes`` are in output order; ``size`` is the side of the input in pixels.
 
-    ``noisy``: the times of the last ``probabilities`` were far apart, as on a machine that does other work.
+    ``noisy`` is True if the times of the last ``probabilities`` call vary widely, as on a busy machine.
     """
 
     name: str
@@ -40,10 +40,10 @@ class Runtime(Protocol):
     noisy: bool
 
     def probabilities(self, some: Sequence[Picture]) -> tuple[np.ndarray, float]:
-        """float32 [n, classes], and the median milliseconds of a picture, decoding not counted.
+        """Returns float32 [n, classes], and the median milliseconds per image without decoding.
 
-        ``some`` are paths of pictures, or uint8 [height, width, 3] RGB of any size. Raises InvalidFile for a path that is
-        no picture.
+        ``some`` are image paths, or uint8 [height, width, 3] RGB of any size. Raises InvalidFile for a path that is not an
+        image.
         """
         ...
 
@@ -53,7 +53,7 @@ def decoded(picture: Picture) -> np.ndarray:
 
 
 class _SinglePicture:
-    """A runtime whose ``call`` takes one picture, uint8 [size, size, 3], to float32 [classes]."""
+    """A runtime whose ``call`` maps one image, uint8 [size, size, 3], to float32 [classes]."""
 
     def __init__(self, name: str, classes: tuple[str, ...], size: int, call: Callable[[np.ndarray], np.ndarray]) -> None:
         self.name, self.classes, self.size, self._call = name, classes, size, call
@@ -61,10 +61,10 @@ class _SinglePicture:
 
     def probabilities(self, some: Sequence[Picture]) -> tuple[np.ndarray, float]:
         rows, times = np.zeros((len(some), len(self.classes)), np.float32), []
-        for at, picture in enumerate(some):
+        for index, picture in enumerate(some):
             pixels = self._preprocess(decoded(picture))
             began = time.perf_counter()
-            rows[at] = self._call(pixels)
+            rows[index] = self._call(pixels)
             times.append(time.perf_counter() - began)
         self.noisy = noisy(np.array(times))
         return rows, round(1000 * float(np.median(times)), 3) if times else 0.0
@@ -74,36 +74,36 @@ class _SinglePicture:
 
 
 class _MediaPipe(_SinglePicture):
-    """MediaPipe squashes a picture itself, as it does on a phone."""
+    """MediaPipe, which resizes images itself, as on a phone."""
 
     def _preprocess(self, pixels: np.ndarray) -> np.ndarray:
         return np.ascontiguousarray(pixels)
 
 
 class _TrainedNetwork:
-    """The run's own network, in batches."""
+    """The run's own network, evaluated in batches."""
 
     def __init__(self, name: str, classes: tuple[str, ...], size: int, classifier: Any) -> None:
         self.name, self.classes, self.size, self._classifier = name, classes, size, classifier
-        self.noisy = False  # one time for all of a batch
+        self.noisy = False  # always False: images are not timed individually
 
     def probabilities(self, some: Sequence[Picture]) -> tuple[np.ndarray, float]:
         if not some:
             return np.zeros((0, len(self.classes)), np.float32), 0.0
-        pixels = np.stack([pictures.resize(decoded(one), self.size) for one in some])
+        pixels = np.stack([pictures.resize(decoded(picture), self.size) for picture in some])
         began = time.perf_counter()
-        found = self._classifier.probabilities(pixels)
-        return found, round(1000 * (time.perf_counter() - began) / len(some), 3)
+        output = self._classifier.probabilities(pixels)
+        return output, round(1000 * (time.perf_counter() - began) / len(some), 3)
 
 
 @contextmanager
 def open_runtime(
     name: str, run: Run, file: Path | None = None, threads: int = 0, backbones: tuple[str, ...] = ()
 ) -> Iterator[Runtime]:
-    """``file`` is the run's .onnx or .tflite; "pytorch" needs none and means the framework that trained the run.
+    """Open a runtime. ``file`` is the run's .onnx or .tflite; "pytorch" needs none and means the run's own framework.
 
-    Raises InvalidValue for another name, InvalidFile where a runtime refuses the file, JobFailed where MediaPipe cannot be
-    loaded.
+    Raises InvalidValue for an unknown name, InvalidFile if a runtime rejects the file, JobFailed if the file is missing or
+    MediaPipe cannot be loaded.
     """
     from lib.train.experiment import cores
 
@@ -132,10 +132,10 @@ def onnxruntime(file: Path, classes: tuple[str, ...], size: int, threads: int) -
         session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise InvalidFile("onnxruntime refuses the file.") from error
-    given = session.get_inputs()[0]
-    _check_shapes("onnxruntime", given.shape[1:], session.get_outputs()[0].shape[1:], size, classes)
+    model_input = session.get_inputs()[0]
+    _check_shapes("onnxruntime", model_input.shape[1:], session.get_outputs()[0].shape[1:], size, classes)
     yield _SinglePicture(
-        "onnxruntime", classes, size, lambda x: session.run(None, {given.name: x[None].astype(np.float32)})[0][0]
+        "onnxruntime", classes, size, lambda x: session.run(None, {model_input.name: x[None].astype(np.float32)})[0][0]
     )
 
 
@@ -145,28 +145,28 @@ def litert(file: Path, classes: tuple[str, ...], size: int, threads: int) -> Ite
 
     from lib.tflite import file as tflite_file
 
-    tflite_file.read(file)  # verified before native code reads it
+    tflite_file.read(file)  # validate before native code parses it
     try:
         interpreter = Interpreter(model_path=str(file), num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
         raise InvalidFile("LiteRT refuses the file.") from error
-    given, made = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
-    _check_shapes("LiteRT", list(given["shape"][1:]), list(made["shape"][1:]), size, classes)
-    if given["dtype"] != np.float32 or made["dtype"] != np.float32:
+    model_input, model_output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
+    _check_shapes("LiteRT", list(model_input["shape"][1:]), list(model_output["shape"][1:]), size, classes)
+    if model_input["dtype"] != np.float32 or model_output["dtype"] != np.float32:
         raise InvalidFile("The file's ends are not float32; MediaPipe would refuse it.")
 
     def call(pixels: np.ndarray) -> np.ndarray:
-        interpreter.set_tensor(given["index"], pixels[None].astype(np.float32))
+        interpreter.set_tensor(model_input["index"], pixels[None].astype(np.float32))
         interpreter.invoke()
-        return np.array(interpreter.get_tensor(made["index"])[0])
+        return np.array(interpreter.get_tensor(model_output["index"])[0])
 
     yield _SinglePicture("litert", classes, size, call)
 
 
 @contextmanager
 def mediapipe(file: Path, classes: tuple[str, ...], size: int, threads: int) -> Iterator[Runtime]:
-    """As a phone runs it: the labels and the normalization are those of the file's metadata, the threads its own."""
+    """Run the file as a phone does: labels and normalization come from its metadata, and MediaPipe chooses the threads."""
     from lib.tflite import file as tflite_file
 
     tflite_file.read(file)
@@ -182,14 +182,16 @@ def mediapipe(file: Path, classes: tuple[str, ...], size: int, threads: int) -> 
         raise JobFailed(LIBRARIES if "cannot open shared object" in str(error) or _missing(error) else _REFUSED) from error
     except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:
         raise InvalidFile(f"{_REFUSED} In its words: {clean(str(error))[:300]}") from error
-    columns = {name: at for at, name in enumerate(classes)}
+    columns = {name: column for column, name in enumerate(classes)}
 
     def call(pixels: np.ndarray) -> np.ndarray:
         row = np.full(len(classes), np.nan, np.float32)
-        for found in classifier.classify(mp.Image(mp.ImageFormat.SRGB, pixels)).classifications[0].categories:
-            if found.category_name not in columns:
-                raise InvalidFile(f"MediaPipe names a class {str(found.category_name)[:60]!r} that the run does not have.")
-            row[columns[found.category_name]] = found.score
+        for category in classifier.classify(mp.Image(mp.ImageFormat.SRGB, pixels)).classifications[0].categories:
+            if category.category_name not in columns:
+                raise InvalidFile(
+                    f"MediaPipe names a class {str(category.category_name)[:60]!r} that the run does not have."
+                )
+            row[columns[category.category_name]] = category.score
         return row
 
     with classifier:
@@ -205,7 +207,7 @@ def _missing(error: Exception) -> bool:
 
 
 def _check_shapes(who: str, taken: list[Any], given: list[Any], size: int, classes: tuple[str, ...]) -> None:
-    """Raises InvalidFile for a file that takes or gives something else."""
+    """Raises InvalidFile if the input or output shape does not fit the run."""
     if [int(n) if not isinstance(n, str) else n for n in taken] != [size, size, 3]:
         raise InvalidFile(f"{who}: the file takes {list(taken)} and should take [{size}, {size}, 3].")
     if list(given) != [len(classes)]:

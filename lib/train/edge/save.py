@@ -1,4 +1,4 @@
-"""Exports a run to a file where the caller wants it, from a script or the command line: checked as every export is."""
+"""Exports a run to a given path, from a script or the command line, with the same checks as any export."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ BY_SUFFIX = {".tflite": "tflite", ".onnx": "onnx"}
 
 
 def target_of(path: Path, target: str = "") -> str:
-    """``target``, or what the suffix of ``path`` stands for. Raises InvalidValue where the two do not fit."""
+    """Returns ``target``, or the default for the suffix of ``path``. Raises InvalidValue if the two do not fit."""
     suffix = path.suffix.lower()
     if suffix not in BY_SUFFIX:
         raise InvalidValue("the file's name", path.name, "a name that ends in .tflite or .onnx")
-    found = targets.find(target or BY_SUFFIX[suffix])
-    if Path(found.file).suffix != suffix:
+    chosen = targets.find(target or BY_SUFFIX[suffix])
+    if Path(chosen.file).suffix != suffix:
         fitting = [name for name in targets.TARGETS if Path(targets.find(name).file).suffix == suffix]
         raise InvalidValue("target", target, f"{', '.join(fitting)} for a file whose name ends in {suffix}")
-    return found.name
+    return chosen.name
 
 
 def writable_path(path: Path) -> Path:
-    """``path``, absolute. Raises InvalidFile where no file can be written there."""
+    """Returns ``path`` as an absolute path. Raises InvalidFile if no file can be written there."""
     path = Path(os.path.abspath(path))
     if path.is_dir():
         raise InvalidFile(f"{path.name!r} is a folder. Name a file.")
@@ -53,34 +53,34 @@ def save(
     settings: Settings | None = None,
     on_progress: Callable[[Progress], None] = lambda progress: None,
 ) -> ExportRow:
-    """Writes ``path``, whole or not at all, and answers what was measured of it. ``data`` is what the run was trained on.
+    """Write ``path`` atomically and return the file's measurements. ``data`` is the dataset of the run.
 
-    Raises InvalidValue and InvalidFile for a target or a place that cannot be, and JobFailed with the reason where the file
-    is withheld: ``path`` is left as it was then.
+    Raises InvalidValue or InvalidFile for an invalid target or path, and JobFailed with the reason if the file is withheld;
+    ``path`` is then left unchanged.
     """
     target, path = target_of(path, target), writable_path(path)
-    run = Run(Path(os.path.abspath(run.folder)))  # jobs run in a folder of their own
+    run = Run(Path(os.path.abspath(run.folder)))  # jobs have a different working directory
     data.save()
-    with exporter({run.id: data.home}, settings) as made:
-        return _saved(made, run, target, path, on_progress)
+    with exporter({run.id: data.home}, settings) as local_exporter:
+        return _saved(local_exporter, run, target, path, on_progress)
 
 
 def _saved(made: Exporter, run: Run, target: str, path: Path, on_progress: Callable[[Progress], None]) -> ExportRow:
     work = made.export(run, target)
-    found: dict = {}
+    result: dict = {}
     for event in work.events():
         if isinstance(event, Result):
-            found = event.value
+            result = event.value
         else:
             on_progress(event)
-    row = ExportRow.read({name: value for name, value in found["report"].items() if name not in ("run", "rows")})
-    assert row is not None  # the exporter read it as one
-    if row.verdict != PROVEN or not found["file"]:
+    row = ExportRow.read({name: value for name, value in result["report"].items() if name not in ("run", "rows")})
+    assert row is not None  # the exporter has validated it
+    if row.verdict != PROVEN or not result["file"]:
         raise JobFailed(f"{targets.find(target).title} is withheld. {row.why}")
-    beside = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
+    temporary = path.with_name(f".{path.name}-{secrets.token_hex(4)}")
     try:
-        shutil.copyfile(found["file"], beside)
-        os.replace(beside, path)
+        shutil.copyfile(result["file"], temporary)
+        os.replace(temporary, path)
     finally:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
     return row

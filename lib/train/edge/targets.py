@@ -1,4 +1,4 @@
-"""The files that a run becomes, and what each is made of."""
+"""The files that a run can be exported to, and what each is made from."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from lib.errors import InvalidValue
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Target:
-    """``base`` is the target whose file this one is made from, "" for the run itself; ``precision`` fp32, fp16 or int8."""
+    """``base`` is the target that this file is made from, "" for the run itself; ``precision`` is fp32, fp16 or int8."""
 
     name: str
     file: str
@@ -19,7 +19,7 @@ class Target:
 
     @property
     def runtime(self) -> str:
-        """Where its file is run for the check."""
+        """The runtime in which the file is checked."""
         return "onnxruntime" if self.name == "onnx" else "mediapipe"
 
 
@@ -33,7 +33,7 @@ TARGETS = tuple(target.name for target in _ALL)
 
 
 def find(name: str) -> Target:
-    """Raises InvalidValue with the names that there are."""
+    """Returns the target ``name``. Raises InvalidValue with the available names."""
     for target in _ALL:
         if target.name == name:
             return target
@@ -41,8 +41,8 @@ def find(name: str) -> Target:
 
 
 def line(name: str) -> list[Target]:
-    """What ``name`` is made of, the run's own file first, and itself. Raises InvalidValue."""
-    found = [find(name)]
-    while found[0].base:
-        found.insert(0, find(found[0].base))
-    return found
+    """Returns the targets that lead to ``name``, the run's own export first and ``name`` last. Raises InvalidValue."""
+    chain = [find(name)]
+    while chain[0].base:
+        chain.insert(0, find(chain[0].base))
+    return chain

@@ -1,4 +1,4 @@
-"""What runs in a child process for exports: one function a step, JSON in and out (``lib/jobs.py``)."""
+"""Export jobs that run in a child process: one function per step, JSON in and out (``lib/jobs.py``)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Progress = Callable[..., None]
 
 
 def onnx(progress: Progress, run: str, out: str, about: dict[str, str], backbones: list[str]) -> dict[str, Any]:
-    """Writes ``out/model.onnx``; an ``OnnxFile``."""
+    """Write ``out/model.onnx``; returns an ``OnnxFile``."""
     prepare_library(KERAS_BACKEND="torch")
     from lib.train.edge.onnx_file import write
 
@@ -25,29 +25,29 @@ def onnx(progress: Progress, run: str, out: str, about: dict[str, str], backbone
 
 
 def prepare(progress: Progress, run: str, data: str, onnx: str, out: str) -> dict[str, Any]:
-    """What the converter is given: ``out/samples.zip`` with training pictures, and, of an ONNX, ``out/model.onnx`` for one
-    picture.
+    """Write the converter's inputs: ``out/samples.zip`` with training images and, given an ONNX file, ``out/model.onnx``
+    with a batch size of 1.
 
-    Answers with a ``SamplesFile``.
+    Returns a ``SamplesFile``.
     """
     from lib.train.edge.onnx_file import fixed
     from lib.train.handover import calibration_samples
 
     progress("Drawing training pictures")
-    found = calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
+    samples = calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
     if onnx:
         fixed(Path(onnx), Path(out) / "model.onnx")
-    return asdict(found)
+    return asdict(samples)
 
 
 def check(
     progress: Progress, run: str, data: str, source: str, target: str, out: str, about: dict[str, str], backbones: list[str]
 ) -> dict[str, Any]:
-    """Writes ``out/<the target's file>`` with its metadata; its row."""
+    """Write ``out/<the target's file>`` with its metadata; returns its row."""
     prepare_library(KERAS_BACKEND="torch")
     from lib.train.edge import checking
 
     progress("Comparing with the run's own network")
-    found = targets.find(target)
-    where = Run(Path(run)), DataSet.load(Path(data)), Path(source), found, Path(out)
-    return checking.check(*where, about, tuple(backbones)).as_dict()
+    chosen = targets.find(target)
+    arguments = Run(Path(run)), DataSet.load(Path(data)), Path(source), chosen, Path(out)
+    return checking.check(*arguments, about, tuple(backbones)).as_dict()

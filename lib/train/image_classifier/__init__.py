@@ -1,6 +1,6 @@
-"""Model Maker's own words: ``from lib.train import image_classifier`` instead of ``from mediapipe_model_maker import …``.
+"""Model Maker's API: import ``image_classifier`` from ``lib.train`` instead of from ``mediapipe_model_maker``.
 
-The usual example of a flower classifier runs with this line changed. What is the same and what differs: docs/edge.md.
+The usual flower classifier example runs with this one line changed. See docs/edge.md for the differences.
 """
 
 from lib.train.image_classifier.classifier import ImageClassifier

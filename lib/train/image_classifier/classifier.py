@@ -1,4 +1,4 @@
-"""Model Maker's ImageClassifier: trains, evaluates and exports in the calling process, one step after the other."""
+"""Model Maker's ImageClassifier: trains, evaluates and exports synchronously in the calling process."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from lib.train.recipe import Recipe
 from lib.train.run_record import DataReference
 from lib.train.runs import Run, Runs
 
-SMALLEST = 1e-7  # of a probability: the logarithm of 0 is no number
-HOME = "workbench"  # in export_dir: the run and its data set
+SMALLEST = 1e-7  # lower bound of a probability, to avoid log(0)
+HOME = "workbench"  # subfolder of export_dir with the run and its dataset
 
 
 class ImageClassifier:
-    """Made by ``create``. ``run`` is the training's record, ``rows`` what was measured of exported files, by name."""
+    """Created with ``create``. ``run`` is the training run, ``rows`` holds the measurements of exported files by name."""
 
     def __init__(self, run: Run, data: DataSet, recipe: Recipe, settings: Settings, export_dir: Path) -> None:
         self.run, self.rows = run, dict[str, ExportRow]()
@@ -39,10 +39,10 @@ class ImageClassifier:
 
     @classmethod
     def create(cls, train_data: Dataset, validation_data: Dataset, options: ImageClassifierOptions) -> ImageClassifier:
-        """Trains; the best epoch on ``validation_data`` is what is kept. Always a new run, in ``export_dir/workbench``.
+        """Train, and keep the best epoch on ``validation_data``. Always starts a new run, in ``export_dir/workbench``.
 
-        Raises InvalidValue for options out of range, InvalidFile for data that do not fit together, JobFailed where the
-        backbone's weights cannot be had.
+        Raises InvalidValue for options out of range, InvalidFile for data that do not match, JobFailed if the backbone's
+        weights cannot be loaded.
         """
         recipe = options.recipe()
         assert options.hparams is not None
@@ -70,11 +70,14 @@ class ImageClassifier:
 
     @cached_property
     def _network(self) -> Any:
-        kept = self.label_names, self.run.folder, self._settings.train_backbones
-        return framework(self._recipe.framework).load(self._recipe, tuple(kept[0]), *kept[1:])
+        arguments = self.label_names, self.run.folder, self._settings.train_backbones
+        return framework(self._recipe.framework).load(self._recipe, tuple(arguments[0]), *arguments[1:])
 
     def evaluate(self, data: Dataset, batch_size: int = 32) -> tuple[float, float]:
-        """Mean cross entropy and accuracy on ``data``. Raises InvalidFile for other classes, or a picture that is gone."""
+        """Returns the mean cross-entropy and the accuracy on ``data``.
+
+        Raises InvalidValue for an invalid batch size, InvalidFile for other classes or a missing image.
+        """
         if data.label_names != self.label_names:
             raise InvalidFile("The classes of these pictures are not those of the training. Use the same folders.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
@@ -82,20 +85,20 @@ class ImageClassifier:
         paths, labels = data.paths, np.array(data.labels)
         rows = []
         with ThreadPoolExecutor(experiment.cores()) as pool:
-            for at in range(0, len(paths), batch_size):
-                batch = np.stack(list(pool.map(self._squashed, paths[at : at + batch_size])))
+            for start in range(0, len(paths), batch_size):
+                batch = np.stack(list(pool.map(self._squashed, paths[start : start + batch_size])))
                 rows.append(self._network.probabilities(batch))
-        found = np.concatenate(rows)
-        right = found[np.arange(len(labels)), labels].astype(np.float64)
-        return float(-np.log(right.clip(SMALLEST)).mean()), float((found.argmax(1) == labels).mean())
+        probabilities = np.concatenate(rows)
+        true_class = probabilities[np.arange(len(labels)), labels].astype(np.float64)
+        return float(-np.log(true_class.clip(SMALLEST)).mean()), float((probabilities.argmax(1) == labels).mean())
 
     def _squashed(self, path: Path) -> np.ndarray:
         return pictures.resize(pictures.load(path), self._recipe.image_size)
 
     def export_model(self, model_name: str = "model.tflite", quantization_config: QuantizationConfig | None = None) -> Path:
-        """Writes ``export_dir/model_name`` with labels and normalization inside; a name that ends in .onnx gives ONNX.
+        """Write ``export_dir/model_name``, with labels and normalization included. A name ending in .onnx exports ONNX.
 
-        Raises JobFailed with the reason where the file is withheld: it did not decide as the trained network does.
+        Raises JobFailed with the reason if the file is withheld because it disagrees with the trained network.
         """
         if quantization_config is not None and not isinstance(quantization_config, QuantizationConfig):
             raise InvalidValue("quantization_config", quantization_config, "one of lib.train.quantization, or None")
@@ -107,14 +110,14 @@ class ImageClassifier:
         return path
 
     def export_labels(self, export_dir: str | os.PathLike[str], label_filename: str = "labels.txt") -> Path:
-        """Writes the classes, one a line, in the order of the file's probabilities."""
+        """Write the class names in output order, one per line."""
         path = Path(export_dir) / label_filename
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("\n".join(self.label_names), encoding="utf-8")
         return path
 
     def summary(self) -> None:
-        """Prints what was trained."""
+        """Print the backbone, its weights, and the input and output of the network."""
         weights = self.run.record().weights or BackboneWeights()
         side, classes = self._recipe.image_size, len(self.label_names)
         print(f"{self._recipe.backbone}: {weights.parameters / 1e6:.1f} M parameters from {weights.source}")

@@ -1,4 +1,4 @@
-"""What Model Maker calls options: the models there are, hyperparameters, and what stands for each in a recipe."""
+"""Model Maker's options: supported models, hyperparameters, and their equivalents in a recipe."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from lib.train.recipe import Recipe
 
 @dataclass(frozen=True, slots=True)
 class ModelSpec:
-    """``name`` is a backbone's, ``image_size`` pixels a side."""
+    """``name`` is that of a backbone, ``image_size`` is in pixels per side."""
 
     name: str
     image_size: int
 
 
 class SupportedModels(Enum):
-    """The weights of EFFICIENTNET_LITE0 are installed, those of the others come from the Hub.
+    """The weights of EFFICIENTNET_LITE0 are installed, those of the others are downloaded from the Hub.
 
-    Sizes are Model Maker's, to the next multiple of 8.
+    Image sizes are Model Maker's, rounded up to a multiple of 8.
     """
 
     EFFICIENTNET_LITE0 = ModelSpec("efficientnet_lite0", 224)
@@ -34,7 +34,7 @@ class SupportedModels(Enum):
     MOBILENET_V3_SMALL = ModelSpec("mobilenetv3_small", 224)
 
 
-# Model Maker's hyperparameters that have no equal here, by the only value that would change nothing
+# Model Maker's hyperparameters without an equivalent, with the only accepted value: the one that has no effect
 WITHOUT_EQUAL: dict[str, Any] = {
     "steps_per_epoch": None,
     "class_weights": None,
@@ -59,11 +59,11 @@ WITHOUT_EQUAL: dict[str, Any] = {
 
 @dataclass(init=False, slots=True)
 class HParams:
-    """``epochs`` 0 stands for the technique's own number: 3 with ``do_fine_tuning``, 30 without, which are quicker.
+    """``epochs`` 0 uses the technique's default: 3 with ``do_fine_tuning``, otherwise 30 much faster ones.
 
-    Without ``do_fine_tuning`` only the head learns, on features that are computed once; so ``do_data_augmentation`` needs
-    it. ``learning_rate`` is the backbone's, as ``lib/train/recipe.py`` says. ``export_dir`` holds the run and what is
-    exported; without one it is a new temporary folder. ``seed`` is ours.
+    Without ``do_fine_tuning`` only the head is trained, on features computed once, so ``do_data_augmentation`` requires
+    it. ``learning_rate`` is that of the backbone, see ``lib/train/recipe.py``. ``export_dir`` receives the run and the
+    exported files; it defaults to a new temporary folder. ``seed`` is an addition to Model Maker's API.
     """
 
     learning_rate: float
@@ -87,7 +87,7 @@ class HParams:
         seed: int = 0,
         **others: Any,
     ) -> None:
-        """Raises InvalidValue for a name that is unknown or a value that nothing here would follow."""
+        """Raises InvalidValue for an unknown name or an unsupported value."""
         _only(self, others | ({} if shuffle is True else {"shuffle": shuffle}), WITHOUT_EQUAL | {"shuffle": True})
         self.learning_rate, self.batch_size, self.epochs, self.seed = learning_rate, batch_size, epochs, seed
         self.do_fine_tuning, self.do_data_augmentation = do_fine_tuning, do_data_augmentation
@@ -96,13 +96,18 @@ class HParams:
 
 @dataclass(init=False, slots=True)
 class ModelOptions:
-    """``image_size``, pixels a side, is ours: 0 stands for the model's own. A smaller one trains faster."""
+    """``image_size``, in pixels per side, is an addition to Model Maker's API: 0 uses the model's own size.
+
+    A smaller size trains faster.
+    """
 
     image_size: int
 
     def __init__(self, *, image_size: int = 0, **others: Any) -> None:
-        """``dropout_rate``, which the guides set, is taken with a warning: the head has no dropout. Raises InvalidValue for
-        other names."""
+        """``dropout_rate``, which the guides set, is accepted with a warning: the head has no dropout.
+
+        Raises InvalidValue for other names.
+        """
         if others.pop("dropout_rate", 0):
             warnings.warn("ModelOptions: dropout_rate is not followed; the head is one linear layer.", stacklevel=2)
         _only(self, others, {"alpha": 1.0})
@@ -116,18 +121,18 @@ class ImageClassifierOptions:
     hparams: HParams | None = None
 
     def recipe(self) -> Recipe:
-        """Raises InvalidValue for a value out of range."""
+        """Convert to a recipe. Raises InvalidValue for a value out of range."""
         if not isinstance(self.supported_model, SupportedModels):
-            names = ", ".join(f"SupportedModels.{one.name}" for one in SupportedModels)
+            names = ", ".join(f"SupportedModels.{model.name}" for model in SupportedModels)
             raise InvalidValue("supported_model", self.supported_model, names)
         hparams, spec = self.hparams or HParams(), self.supported_model.value
         self.hparams = hparams
-        tuned = hparams.do_fine_tuning
-        if hparams.do_data_augmentation and not tuned:
+        fine_tuning = hparams.do_fine_tuning
+        if hparams.do_data_augmentation and not fine_tuning:
             raise InvalidValue("do_data_augmentation", True, "False, or do_fine_tuning=True as well")
         return Recipe(
             backbone=spec.name,
-            technique="fine_tuning" if tuned else "feature_extraction",
+            technique="fine_tuning" if fine_tuning else "feature_extraction",
             epochs=hparams.epochs,
             batch_size=hparams.batch_size,
             learning_rate=hparams.learning_rate,
@@ -138,7 +143,7 @@ class ImageClassifierOptions:
 
 
 def _only(options: Any, given: dict[str, Any], equal: dict[str, Any]) -> None:
-    """Refuses names that nobody knows, and values of ``equal`` that would not be followed."""
+    """Raises InvalidValue for unknown names, and for values that differ from the only supported one in ``equal``."""
     kind = type(options).__name__
     for name, value in given.items():
         if name not in equal:

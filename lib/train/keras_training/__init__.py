@@ -1,6 +1,6 @@
-"""Training with Keras 3 on the torch backend. ``train`` and ``load`` are the interface of ``lib/train/training.py``.
+"""Training with Keras 3 on the torch backend. ``train`` and ``load`` implement ``lib/train/training.py``.
 
-Importing this package imports neither keras nor torch: the backend has to be named before keras is imported.
+Importing this package imports neither keras nor torch, because the backend must be set before keras is imported.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ __all__ = ["load", "to_keras", "train"]
 
 
 def train(training: Training) -> Iterator[Event]:
-    """As ``Framework.train``. Raises JobFailed where the loss is no number any more or a checkpoint cannot be read, and
-    InvalidValue for a recipe that Keras has nothing for."""
+    """See ``Framework.train``. Raises JobFailed if the loss is not finite or a checkpoint cannot be read, and InvalidValue
+    for a recipe that Keras does not support.
+    """
     _import_keras()
     from lib.train.keras_training import loop
 
@@ -28,7 +29,7 @@ def train(training: Training) -> Iterator[Event]:
 
 
 def load(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> Classifier:
-    """As ``Framework.load``. Raises JobFailed where the run has no weights (yet)."""
+    """See ``Framework.load``. Raises JobFailed if the run has no weights (yet)."""
     _import_keras()
     from lib.train.keras_training import classifier
 
@@ -36,7 +37,7 @@ def load(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tupl
 
 
 def to_keras(recipe: Recipe, classes: tuple[str, ...], folder: Path, path: Path, backbones: tuple[str, ...] = ()) -> None:
-    """Writes the network with the weights of ``folder/BEST`` as a .keras file. Raises JobFailed as ``load`` does."""
+    """Write the network with the weights of ``folder/BEST`` as a .keras file. Raises JobFailed if there are none."""
     _import_keras()
     from lib.train.keras_training import portable
 
@@ -45,7 +46,7 @@ def to_keras(recipe: Recipe, classes: tuple[str, ...], folder: Path, path: Path,
 
 def _import_keras() -> None:
     if "keras" not in sys.modules:
-        # Keras obeys a keras.json of the home folder; in a new folder there is none, and it is needed for the import only
+        # an empty KERAS_HOME avoids the user's keras.json; it is only needed during the import
         with tempfile.TemporaryDirectory(prefix="keras-") as home:
             prepare_library(KERAS_BACKEND="torch", KERAS_HOME=home)
             import keras

@@ -1,7 +1,7 @@
-"""``keras.callbacks.TensorBoard`` without TensorFlow: the same tags in the same places, written by torch's SummaryWriter.
+"""``keras.callbacks.TensorBoard`` without TensorFlow: the same tags and folders, written by torch's SummaryWriter.
 
-As the original, it writes into ``train`` and ``validation`` below the run's folder. Not into the folder itself: that is
-the tracker's, and a reader of TensorBoard that has gone on to a second file never looks back at the first.
+Like the original, it writes to ``train`` and ``validation`` below the run's folder. The folder itself belongs to the
+tracker: TensorBoard reads event files in order and never returns to an earlier one.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import numpy as np
 
 from lib.train.keras_training.network import array
 
-BUCKETS = 30  # as tf.summary.histogram
+BUCKETS = 30  # default of tf.summary.histogram
 
 
 class TensorBoard(keras.callbacks.TensorBoard):
-    """The arguments are the original's. Layers that do not learn have no histograms: they stay as they are.
+    """Takes the arguments of the original. Layers without trainable weights have no histograms, since they never change.
 
-    ``embeddings_freq`` and ``profile_batch`` have no place here: the first writes a file that the projector cannot read,
-    Keras itself refuses the second on torch.
+    ``embeddings_freq`` and ``profile_batch`` are not supported: the former writes a file that the projector cannot read,
+    and Keras itself rejects the latter on torch.
     """
 
     def __init__(self, log_dir: Path, **values: Any) -> None:
@@ -49,12 +49,13 @@ class TensorBoard(keras.callbacks.TensorBoard):
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         super().on_epoch_end(epoch, logs)
         for writer in self._writers.values():
-            writer.flush()  # the page is live
+            writer.flush()  # the page updates live
 
 
 class Summary:
-    """The part of the module ``tensorflow.summary`` that the callback uses, with its rule: without a default writer, or
-    where ``record_if`` says no, nothing is written."""
+    """The part of ``tensorflow.summary`` that the callback uses, with the same semantics: nothing is written without a
+    default writer, or while ``record_if`` is False.
+    """
 
     def __init__(self) -> None:
         self._writers: list[Any] = []
@@ -96,12 +97,12 @@ class Summary:
         )
 
     def image(self, tag: str, value: Any, step: Any) -> None:
-        """``value`` [n, h, w, c] of 0 to 1; the first three, as the original."""
+        """Write the first three images of ``value`` [n, h, w, c] in 0 to 1, like the original."""
         if writer := self._writer():
             writer.add_images(tag, array(value)[:3].clip(0, 1), int(array(step)), dataformats="NHWC")
 
     def keras_model(self, tag: str, model: keras.Model, step: int) -> None:
-        """The model's layers, for the page "Graphs"."""
+        """Write the model's layers for the Graphs tab."""
         from tensorboard.compat.proto.summary_pb2 import Summary as Proto
         from tensorboard.compat.proto.summary_pb2 import SummaryMetadata
         from tensorboard.util.tensor_util import make_tensor_proto
@@ -119,7 +120,7 @@ class Summary:
 
 
 class Writer:
-    """One event file. ``defaults`` is the stack whose last one is written to."""
+    """One event file. ``defaults`` is the stack of default writers; the top one is written to."""
 
     def __init__(self, defaults: list[Any], folder: str) -> None:
         from torch.utils.tensorboard import SummaryWriter

@@ -1,4 +1,4 @@
-"""What a training needs to go on from the end of an epoch as if nothing had happened; and the best weights."""
+"""Saves and loads the state that resumes a training exactly at the end of an epoch, and the best weights."""
 
 from __future__ import annotations
 
@@ -22,29 +22,29 @@ BROKEN = "The run's checkpoint cannot be read, so it cannot go on. Start a new r
 
 
 def arrays(variables: Iterable[Any]) -> dict[str, np.ndarray]:
-    """Path of a Keras variable to its array."""
+    """Returns the variables' arrays by path."""
     return {v.path: np.ascontiguousarray(array(v)) for v in variables}
 
 
 def assign(variables: Iterable[Any], found: dict[str, np.ndarray]) -> None:
-    """Raises KeyError for a missing name and ValueError for a wrong shape."""
+    """Assign arrays to variables by path. Raises KeyError for a missing name and ValueError for a wrong shape."""
     for variable in variables:
         variable.assign(found[variable.path])
 
 
 def save(folder: Path, model: keras.Model, optimizer: keras.Optimizer, state: dict[str, Any]) -> None:
-    """``state`` is JSON. The file is complete or not there: a kill in the middle leaves the checkpoint before it."""
-    # not ``array`` for the value: Python 3.12.1 then takes the function of that name below for a variable, too
+    """Write the checkpoint atomically: a kill during the write keeps the previous one. ``state`` must be JSON data."""
+    # do not name the value ``array``: Python 3.12.1 would then treat the function used below as a local variable
     tensors = {f"model/{name}": value for name, value in arrays(model.variables).items()}
-    # paths of two optimizer variables can be equal; their order is fixed
+    # optimizer variables can share a path, but their order is fixed
     tensors |= {f"optimizer/{k}": array(v) for k, v in enumerate(optimizer.variables)}
     _write(folder / FILE, tensors, {"state": json.dumps(state)})
 
 
 def load(folder: Path, model: keras.Model, optimizer: keras.Optimizer) -> dict[str, Any] | None:
-    """Puts the values into a built model and optimizer, and returns the state; None where there is no checkpoint.
+    """Restore a built model and its optimizer and return the state, or None if there is no checkpoint.
 
-    Raises JobFailed for one that cannot be read or is of another network.
+    Raises JobFailed if it cannot be read or belongs to another network.
     """
     path = folder / FILE
     if not path.is_file():
@@ -52,22 +52,25 @@ def load(folder: Path, model: keras.Model, optimizer: keras.Optimizer) -> dict[s
     try:
         with safe_open(path, "numpy") as file:
             state = json.loads(file.metadata()["state"])
-        found = load_file(path)
-        assign(model.variables, {name.removeprefix("model/"): a for name, a in found.items() if name.startswith("model/")})
+        tensors = load_file(path)
+        assign(
+            model.variables,
+            {name.removeprefix("model/"): tensor for name, tensor in tensors.items() if name.startswith("model/")},
+        )
         for k, variable in enumerate(optimizer.variables):
-            variable.assign(found[f"optimizer/{k}"])
-    except Exception as error:  # safetensors raises a kind of its own for a damaged file
+            variable.assign(tensors[f"optimizer/{k}"])
+    except Exception as error:  # safetensors raises its own type for a damaged file
         raise JobFailed(BROKEN) from error
     return state
 
 
 def save_best(folder: Path, model: keras.Model) -> None:
-    """``BEST``. The metadata is fixed, so equal weights are equal files."""
+    """Write ``BEST``. The metadata is fixed, so equal weights give identical files."""
     _write(folder / BEST, arrays(model.variables), {"format": "keras"})
 
 
 def load_best(folder: Path, model: keras.Model) -> None:
-    """Raises JobFailed where there are no weights, or those of another network."""
+    """Load ``BEST`` into the model. Raises JobFailed if there are no weights or they belong to another network."""
     if not (folder / BEST).is_file():
         raise JobFailed("This run has no weights: it ended before its first epoch did.")
     try:

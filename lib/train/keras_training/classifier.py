@@ -1,4 +1,4 @@
-"""A trained network, ready to classify."""
+"""Inference with a trained Keras network."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from lib.train.keras_training import checkpoint
 from lib.train.keras_training.network import Network, array, build_network
 from lib.train.recipe import Recipe
 
-ROWS = 16  # pictures in one forward pass: a functional model keeps every layer's output until its end
+ROWS = 16  # images per forward pass: a functional model keeps every layer's output until the end
 
 
 class KerasClassifier:
-    """``Classifier`` over a ``Network``, which should be one of float32: mixed precision is for training."""
+    """``Classifier`` for a ``Network``, which should be float32: mixed precision is used for training only."""
 
     def __init__(self, network: Network) -> None:
         self._network = network
@@ -45,12 +45,12 @@ class KerasClassifier:
 
 
 def on_device(pixels: np.ndarray) -> torch.Tensor:
-    """A copy: a memory map that cannot be written to is no tensor."""
+    """Returns a tensor with a copy of ``pixels``: torch cannot wrap a read-only memory map."""
     return keras.ops.convert_to_tensor(np.array(pixels))
 
 
 def load(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> KerasClassifier:
-    """Raises JobFailed where the run has no weights (yet)."""
+    """Returns the classifier of a run. Raises JobFailed if the run has no weights (yet)."""
     network, _ = build_network(replace(recipe, mixed_precision="no"), len(classes), False, backbones)
     checkpoint.load_best(folder, network.model)
     return KerasClassifier(network)

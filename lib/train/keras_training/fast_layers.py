@@ -1,8 +1,9 @@
-"""Two layers of Keras on torch's own kernels: the same variables, and the same values up to rounding.
+"""Two Keras layers on torch kernels: same variables, same values up to rounding.
 
-Keras puts batch normalization together from subtractions and products, each of which keeps a copy for the backward pass;
-torch has one kernel. Fine-tuning EfficientNet-Lite0 at 128 px in batches of 16 on two cores, pictures a second: 49 with
-Keras's own layers, 54 with its channels first, 67 with these two as well; timm on the same busy machine 64 to 76.
+Keras composes batch normalization from subtractions and products, each of which saves a copy for the backward pass;
+torch has a single kernel. Fine-tuning EfficientNet-Lite0 at 128 px with batches of 16 on two cores, in images per
+second: 49 with Keras's own layers, 54 with channels first, 67 with these two layers as well; timm on the same busy
+machine 64 to 76.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 
 @keras.saving.register_keras_serializable(package="workbench")
 class FusedBatchNormalization(keras.layers.BatchNormalization):
-    """The channels are axis 1. The moving variance takes in the unbiased one, as torch has it."""
+    """Batch normalization over axis 1. The moving variance uses the unbiased batch variance, as in torch."""
 
     def call(self, inputs: torch.Tensor, training: bool | None = None, mask: Any = None) -> torch.Tensor:
         return F.batch_norm(
@@ -26,17 +27,17 @@ class FusedBatchNormalization(keras.layers.BatchNormalization):
             self.gamma.value,
             self.beta.value,
             training=bool(training and self.trainable),
-            momentum=1 - self.momentum,  # torch's is the share of the new, Keras's that of the old
+            momentum=1 - self.momentum,  # torch weights the new value, Keras the old one
             eps=self.epsilon,
         )
 
 
 @keras.saving.register_keras_serializable(package="workbench")
 class InPlaceReLU6(keras.layers.Layer):
-    """min(max(x, 0), 6), written over its input: only behind a layer whose backward pass does not need its output."""
+    """min(max(x, 0), 6), computed in place: use only after a layer whose backward pass does not need its output."""
 
     def call(self, inputs: torch.Tensor) -> torch.Tensor:
-        return F.relu6(inputs, inplace=inputs.device.type != "meta")  # while a model is built, tensors have no memory
+        return F.relu6(inputs, inplace=inputs.device.type != "meta")  # meta tensors while the model is built
 
     def compute_output_spec(self, inputs: keras.KerasTensor) -> keras.KerasTensor:
         return keras.KerasTensor(inputs.shape, dtype=self.compute_dtype)

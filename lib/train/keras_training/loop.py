@@ -1,8 +1,8 @@
-"""The training loop with Keras: a model, an optimizer and callbacks of Keras, driven step by step.
+"""The Keras training loop: a Keras model, optimizer and callbacks, driven step by step.
 
-``Model.fit`` would not let go between two steps, and an epoch has to be repeatable and end with a checkpoint. So the loop
-is written out, as in Keras's guide "Writing a training loop from scratch in PyTorch", and calls the callbacks as ``fit``
-does. Batches, schedule and rates are those of the PyTorch loop.
+``Model.fit`` does not yield between steps, and epochs must be repeatable and end with a checkpoint. So the loop is
+written out, as in Keras's guide "Writing a training loop from scratch in PyTorch", and calls the callbacks like ``fit``.
+Batches and schedule are those of the PyTorch loop.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ from lib.train.keras_training.optimizer import DiscriminativeAdamW, one_cycle
 from lib.train.torch_training.batches import Batches, cut, order
 from lib.train.training import Training
 
-HEAD_FACTOR = 10.0  # the new head starts from nothing, the backbone from ImageNet
+HEAD_FACTOR = 10.0  # learning-rate factor of the head, which is random while the backbone is pretrained
 
 
 class Loop:
-    """State of one training. ``exact`` computes in float32: the network itself, or its twin under mixed precision."""
+    """The state of one training. ``exact`` returns a float32 classifier: the network, or its twin under mixed precision."""
 
     def __init__(self, training: Training) -> None:
         recipe, classes = training.recipe, len(training.classes)
         if training.processes > 1:
             raise InvalidValue("processes", training.processes, "1 with framework keras")
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it would write every new tensor once for nothing
+        torch.utils.deterministic.fill_uninitialized_memory = False  # avoids an extra write of every new tensor
         self.training, self.recipe = training, recipe
         trained = recipe.weights == "pretrained"
         self.network, self.backbone_weights = build_network(recipe, classes, trained, training.backbones)
@@ -65,7 +65,7 @@ class Loop:
         self.callbacks = keras.callbacks.CallbackList([board], model=self.network.model, epochs=recipe.epochs)
 
     def _class_weights(self) -> torch.Tensor | None:
-        """float32 [classes] with mean 1 over the pictures: rare classes count as much as common ones."""
+        """Returns float32 [classes], inversely proportional to the class frequency, with mean 1 over the training images."""
         if not self.recipe.class_weights:
             return None
         counts = np.bincount(self.training.labels[self.train], minlength=len(self.training.classes)).clip(1)
@@ -78,7 +78,7 @@ class Loop:
         return KerasClassifier(self.twin)
 
     def resume(self) -> None:
-        """Takes up the checkpoint, if there is one."""
+        """Restore the checkpoint, if there is one."""
         state = checkpoint.load(self.training.folder, self.network.model, self.optimizer)
         if state is not None:
             self.best, self.epoch = BestEpoch(**state["best"]), state["epoch"]
@@ -90,7 +90,7 @@ class Loop:
         checkpoint.save(self.training.folder, self.network.model, self.optimizer, state)
 
     def learn(self, inputs: np.ndarray) -> Iterator[Step]:
-        """One epoch over ``inputs``: pictures or features, by index. Leaves ``logs``, the means over its pictures."""
+        """Train one epoch on ``inputs``: images or features, by index. Sets ``logs`` to the means over its images."""
         began, done, right, total = time.perf_counter(), 0, 0, 0.0
         for k, (x, labels) in enumerate(self._batches(inputs)):
             self.callbacks.on_train_batch_begin(k)
@@ -114,11 +114,11 @@ class Loop:
             )
 
     def _step(self, x: torch.Tensor, labels: torch.Tensor) -> tuple[float, int]:
-        """The batch's mean loss, and how many were right."""
+        """Run one optimizer step; returns the batch's mean loss and the number of correct predictions."""
         x, labels = keras.ops.convert_to_tensor(x), keras.ops.convert_to_tensor(labels)
-        # batches are small: ImageNet's statistics of BatchNorm are better than theirs
-        moving = not self.recipe.freeze_batch_norm
-        logits = self.network.head(x) if self.frozen else self.network.model(x, training=moving)
+        # ImageNet's batch-norm statistics are better than those of small batches
+        update_statistics = not self.recipe.freeze_batch_norm
+        logits = self.network.head(x) if self.frozen else self.network.model(x, training=update_statistics)
         loss = F.cross_entropy(logits, labels, self.weights, reduction="none").mean()
         for variable in self.variables:
             variable.value.grad = None
@@ -128,7 +128,7 @@ class Loop:
         return float(loss.detach()), int((logits.argmax(1) == labels).sum())
 
     def _batches(self, inputs: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Pictures uint8 [b, size, size, 3] or features float32 [b, d], and labels int64 [b]."""
+        """Yield images uint8 [b, size, size, 3] or features float32 [b, d], and labels int64 [b]."""
         labels, recipe = self.training.labels, self.recipe
         if self.frozen:
             shuffled = self.train[order(len(self.train), recipe.seed, self.epoch + 1)]
@@ -140,7 +140,7 @@ class Loop:
             yield x.permute(0, 2, 3, 1), y
 
     def validate(self, inputs: np.ndarray) -> tuple[float, float]:
-        """Mean loss and accuracy on the validation pictures, in float32."""
+        """Returns the mean loss and accuracy on the validation images, in float32."""
         part = np.asarray(self.training.split.val)
         self.callbacks.on_test_begin()
         if self.frozen:
@@ -157,7 +157,7 @@ class Loop:
 
 
 def train(training: Training) -> Iterator[Event]:
-    """As ``Framework.train``."""
+    """See ``Framework.train``."""
     yield Stage(words="Loading the backbone")
     loop = Loop(training)
     if training.resume:
@@ -165,11 +165,11 @@ def train(training: Training) -> Iterator[Event]:
     yield Built(weights=loop.backbone_weights, history=tuple(loop.history))
     inputs = training.pixels
     if loop.frozen:
-        for found in features(loop.exact(), loop.backbone_weights.sha256 or f"random{training.recipe.seed}", training):
-            if isinstance(found, Stage):
-                yield found
+        for output in features(loop.exact(), loop.backbone_weights.sha256 or f"random{training.recipe.seed}", training):
+            if isinstance(output, Stage):
+                yield output
             else:
-                inputs = found
+                inputs = output
     if loop.epoch >= training.recipe.epochs or loop.best.stops_early(loop.epoch, training.recipe.early_stop):
         return
     loop.callbacks.on_train_begin()

@@ -1,4 +1,4 @@
-"""The network that is trained: a backbone of the table below, and one linear layer."""
+"""The trained network: one of the backbones below and one linear layer."""
 
 from __future__ import annotations
 
@@ -19,13 +19,16 @@ from lib.train.keras_training import lite0
 from lib.train.recipe import Recipe
 
 POLICIES = {"no": "float32", "bf16": "mixed_bfloat16"}
-# Statistics of small batches from the first step on: with Keras's .99 or .999 a short training never sees its own.
+# batch-norm momentum for random weights: with Keras's 0.99 or 0.999 the statistics of a short training barely change
 FROM_SCRATCH = 0.9
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KerasBackbone:
-    """``build(size, momentum)`` gives uint8 [n, size, size, 3] to features; ``load`` puts trained weights in, if any."""
+    """``build(size, momentum)`` returns a model from uint8 [n, size, size, 3] to features.
+
+    ``load`` loads pretrained weights into it, if there are any.
+    """
 
     build: Callable[[int, float], keras.Model]
     load: Callable[[keras.Model], None] | None = None
@@ -34,43 +37,42 @@ class KerasBackbone:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Network:
-    """``model`` gives logits [n, classes], ``backbone`` features [n, d]: two ends of the same layers."""
+    """``model`` outputs logits [n, classes], ``backbone`` features [n, d]; both share their layers."""
 
     model: keras.Model
     backbone: keras.Model
     head: layers.Dense
 
     def copy_from(self, other: Network) -> None:
-        for ours, theirs in zip(self.model.variables, other.model.variables, strict=True):
-            ours.assign(theirs.value)
+        for target, source in zip(self.model.variables, other.model.variables, strict=True):
+            target.assign(source.value)
 
 
 def build_network(
     recipe: Recipe, classes: int, trained: bool, backbones: tuple[str, ...] = (), portable: bool = False
 ) -> tuple[Network, BackboneWeights]:
-    """A network with a fresh head from ``recipe.seed``, and where the backbone's weights come from.
+    """Build a network with a new head initialized from ``recipe.seed``; also returns the origin of the backbone's weights.
 
-    ``trained`` False leaves the backbone's weights random; ``portable`` takes no layers but Keras's own, which are slower
-    on torch. Raises InvalidValue for a backbone that Keras does not have
-    here, or not with trained weights.
+    With ``trained`` False the backbone's weights are random; ``portable`` uses only Keras's own layers, which are slower
+    on torch. Raises InvalidValue if Keras does not have the backbone, or not with pretrained weights.
     """
     name = choose(recipe.backbone, backbones, framework="keras").name
     if name not in BACKBONES:
         raise InvalidValue("backbone", name, f"{', '.join(BACKBONES)} with framework keras")
     row = BACKBONES[name]
     if trained and row.load is None:
-        others = ", ".join(n for n, b in BACKBONES.items() if b.load)
+        alternatives = ", ".join(n for n, b in BACKBONES.items() if b.load)
         raise InvalidValue(
             "weights",
             recipe.weights,
-            f"random with {name} in Keras, whose trained weights are not installed; {others} has them",
+            f"random with {name} in Keras, whose trained weights are not installed; {alternatives} has them",
         )
     with _settings(recipe.mixed_precision, "channels_last" if portable else "channels_first"):
         keras.utils.set_random_seed(recipe.seed)
         backbone = row.build(recipe.image_size, 0.99 if trained else FROM_SCRATCH)
         if trained:
             row.load(backbone)
-        keras.utils.set_random_seed(recipe.seed)  # the head's first values do not depend on how the backbone came about
+        keras.utils.set_random_seed(recipe.seed)  # the head's initialization must not depend on the backbone's
         head = layers.Dense(classes, name="head", dtype="float32")
         model = keras.Model(backbone.input, head(backbone.output), name=name)
     weights = BackboneWeights(
@@ -82,7 +84,7 @@ def build_network(
 
 
 def digest(variables: Iterable[Any]) -> str:
-    """sha256 over names and values in the order of the names, so that it does not depend on a file format."""
+    """Returns the SHA-256 over names and values, sorted by name, so that it is independent of the file format."""
     sha = hashlib.sha256()
     for variable in sorted(variables, key=lambda v: v.path):
         sha.update(variable.path.encode())
@@ -91,14 +93,14 @@ def digest(variables: Iterable[Any]) -> str:
 
 
 def array(value: Any) -> np.ndarray:
-    """Of a number, a tensor or a Keras variable. A view where it can be one."""
+    """Returns a number, tensor or Keras variable as an array, without a copy if possible."""
     value = getattr(value, "value", value)
     return value.detach().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
 
 
 @contextmanager
 def _settings(precision: str, image_data_format: str) -> Iterator[None]:
-    """Keras's own switches while a network is built. Its layers keep what they were built with."""
+    """Set Keras's global settings while a network is built. Its layers keep the settings they were built with."""
     policy, order = keras.config.dtype_policy(), keras.config.image_data_format()
     keras.config.set_dtype_policy(POLICIES[precision])
     keras.config.set_image_data_format(image_data_format)
@@ -110,10 +112,10 @@ def _settings(precision: str, image_data_format: str) -> Iterator[None]:
 
 
 def _mobilenetv3_small(size: int, momentum: float) -> keras.Model:
-    """Keras's own layers, with its preprocessing inside: x / 127.5 - 1."""
+    """Build Keras's own MobileNetV3-Small, which includes its preprocessing: x / 127.5 - 1."""
     picture = layers.Input((size, size, 3), dtype="uint8", name="picture")
-    first = keras.config.image_data_format() == "channels_first"
-    x = layers.Permute((3, 1, 2), name="to_nchw")(picture) if first else picture
+    channels_first = keras.config.image_data_format() == "channels_first"
+    x = layers.Permute((3, 1, 2), name="to_nchw")(picture) if channels_first else picture
     built = keras.applications.MobileNetV3Small(
         input_tensor=x, include_top=False, weights=None, pooling="avg", name="mobilenetv3_small"
     )

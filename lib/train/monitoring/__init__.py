@@ -1,1 +1,1 @@
-"""Monitoring of a run that is used: logged predictions, true labels, drift, and when to train again."""
+"""Monitors a served run: prediction log, ground-truth labels, drift detection, and when to retrain."""

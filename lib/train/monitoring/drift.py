@@ -1,27 +1,27 @@
-"""Have the pictures changed? Two tests of a window of served pictures against a reference from training. Pure NumPy, SciPy.
+"""Drift detection: two tests of a window of served images against a reference from training. Uses NumPy and SciPy only.
 
-*The inputs changed*: MMD on features of a network that knows nothing of the run. *The model feels it*: KS on the features
-that the run's own head sees. Neither knows a label, so neither says anything of accuracy.
+*Input drift*: MMD on features of a network that is independent of the run. *Model drift*: KS on the features that the
+run's own head receives. Neither uses labels, so neither measures accuracy.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-LEVEL = 0.01  # of p, below which a window is flagged
+LEVEL = 0.01  # significance level: a window with a smaller p is flagged
 PERMUTATIONS = 200
-COMPONENTS = 16  # principal components that KS looks at
-FIRST_WINDOW, WINDOW = 50, 200  # pictures of a first look, and of a whole window
-SEED = 20_08  # the same window always gives the same p
+COMPONENTS = 16  # principal components tested by KS
+FIRST_WINDOW, WINDOW = 50, 200  # images before the first test, and in a full window
+SEED = 20_08  # makes p deterministic for a given window
 
 
 def mmd(
     reference: np.ndarray, window: np.ndarray, permutations: int = PERMUTATIONS, rng: np.random.Generator | None = None
 ) -> float:
-    """p of "both come from one distribution": maximum mean discrepancy with an RBF kernel and a permutation test.
+    """Returns the p-value of the maximum mean discrepancy, with an RBF kernel and a permutation test.
 
-    ``reference`` is float [m, d], ``window`` float [n, d]; the kernel's width is the median distance of all pairs (Gretton
-    et al. 2012, JMLR 13, sections 2 and 8). The least p is 1 / (permutations + 1).
+    ``reference`` is float [m, d], ``window`` float [n, d]; the bandwidth is the median pairwise distance (Gretton et al.
+    2012, JMLR 13, sections 2 and 8). The smallest possible p is 1 / (permutations + 1).
     """
     rng = rng or np.random.default_rng(SEED)
     both = np.concatenate([reference, window]).astype(np.float64)
@@ -33,58 +33,59 @@ def mmd(
 
 
 def permuted(kernel: np.ndarray, first: int, permutations: int, rng: np.random.Generator) -> float:
-    """p of the division after ``first`` rows of ``kernel`` [m + n, m + n], among random divisions of the same sizes.
+    """Returns the p-value of splitting ``kernel`` [m + n, m + n] after ``first`` rows, among random splits of equal sizes.
 
-    The diagonal is the same in every division, so the biased statistic ranks them as the unbiased one does.
+    The diagonal contributes the same to every split, so the biased statistic ranks them like the unbiased one.
     """
     weights = np.full(len(kernel), -1 / (len(kernel) - first))
     weights[:first] = 1 / first
-    every = np.stack([weights, *(rng.permutation(weights) for _ in range(permutations))])
-    found = ((every @ kernel) * every).sum(axis=1)
-    # equal ones count against a change: rounding must not decide where all pictures are alike
-    return float((1 + (found[1:] >= found[0] - 1e-12).sum()) / (1 + permutations))
+    assignments = np.stack([weights, *(rng.permutation(weights) for _ in range(permutations))])
+    statistics = ((assignments @ kernel) * assignments).sum(axis=1)
+    # ties count as no drift: rounding must not decide if all images are alike
+    return float((1 + (statistics[1:] >= statistics[0] - 1e-12).sum()) / (1 + permutations))
 
 
 def ks(reference: np.ndarray, window: np.ndarray, components: int = COMPONENTS) -> float:
-    """p of "every component comes from one distribution": Kolmogorov-Smirnov for each, Bonferroni's correction for all.
+    """Returns the smallest p of a Kolmogorov-Smirnov test per component, Bonferroni-corrected.
 
-    ``reference`` is float [m, d], ``window`` float [n, d], already in principal components; the first ``components`` count.
+    ``reference`` is float [m, d], ``window`` float [n, d], both in principal components; the first ``components`` are
+    tested.
     """
     from scipy.stats import ks_2samp
 
     count = min(components, reference.shape[1])
-    found = [float(ks_2samp(reference[:, k], window[:, k]).pvalue) for k in range(count)]
-    return min(1.0, count * min(found))
+    p_values = [float(ks_2samp(reference[:, k], window[:, k]).pvalue) for k in range(count)]
+    return min(1.0, count * min(p_values))
 
 
 class Basis:
-    """What features are reduced to before they are kept: ``mean`` float32 [d], ``rows`` float32 [k, d]."""
+    """A linear projection of features: ``mean`` float32 [d], ``rows`` float32 [k, d]."""
 
     def __init__(self, mean: np.ndarray, rows: np.ndarray) -> None:
         self.mean, self.rows = mean, rows
 
     @classmethod
     def random(cls, width: int, components: int, rng: np.random.Generator) -> Basis:
-        """Keeps distances of ``width`` features about as they are (Johnson & Lindenstrauss 1984).
+        """Returns a random projection, which approximately preserves distances (Johnson & Lindenstrauss 1984).
 
-        Not principal components of the reference: pictures that those were fitted to look nearer to each other than new
-        ones do, and MMD then flags nearly every window of unchanged pictures (98 of 100; docs/edge.md).
+        Principal components of the reference would bias MMD: the images that they were fitted to lie closer together than
+        new ones, so nearly every window without drift is flagged (98 of 100; docs/edge.md).
         """
         rows = rng.normal(0, components**-0.5, (components, width))
         return cls(np.zeros(width, np.float32), rows.astype(np.float32))
 
     @classmethod
     def principal(cls, features: np.ndarray, components: int) -> Basis:
-        """``features`` is float [n, d]; at most n - 1 components are kept."""
+        """Returns the principal components of ``features``, float [n, d]; at most n - 1 of them."""
         mean = features.mean(axis=0)
         _, _, rows = np.linalg.svd(features - mean, full_matrices=False)
         return cls(mean.astype(np.float32), rows[: min(components, len(features) - 1)].astype(np.float32))
 
     def fits(self, kept: np.ndarray) -> bool:
-        """Whether ``kept`` may be features reduced by this, and a sample to compare with."""
+        """Returns whether ``kept`` can be features projected with this basis: right shape, not empty, all finite."""
         shapes = self.mean.ndim == 1 and self.rows.shape[1:] == self.mean.shape and kept.shape[1:] == self.rows.shape[:1]
         return bool(shapes and len(kept) and np.isfinite(kept).all())
 
     def __call__(self, features: np.ndarray) -> np.ndarray:
-        """float [n, d] -> float32 [n, k]."""
+        """Project float [n, d] to float32 [n, k]."""
         return (features.astype(np.float32) - self.mean) @ self.rows.T

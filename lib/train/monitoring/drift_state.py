@@ -1,4 +1,4 @@
-"""What the serving process writes of a run's drift, into ``drift.json``, and the app reads."""
+"""A run's drift state: written by the serving process to ``drift.json`` and read by the app."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Number = Annotated[float, Field(gt=-1e12, lt=1e12, allow_inf_nan=False)]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftTest:
-    """A window of ``n`` pictures, tested ``at`` seconds since 1970. ``inputs`` and ``model`` are the p of the two tests."""
+    """A test of a window of ``n`` images, ``at`` in seconds since 1970. ``inputs`` and ``model`` are the p-values."""
 
     at: Number
     n: Annotated[int, Field(ge=0, lt=2**53)]
@@ -24,7 +24,7 @@ class DriftTest:
 
 @dataclass(slots=True, kw_only=True)
 class DriftState:
-    """Compared with the reference of this id: ``seen`` pictures so far, the newest test, and those of whole windows."""
+    """``seen`` images so far, the latest test, and the tests of full windows, all against the reference with this id."""
 
     reference: str = ""
     seen: Annotated[int, Field(ge=0, lt=2**53)] = 0
@@ -34,8 +34,10 @@ class DriftState:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReferenceInfo:
-    """``reference.json``. It was made from ``count`` training pictures; ``weights`` is
-    ``lib.train.network_cache.stamp`` of the run's weights, ``version`` that of the code that made it."""
+    """``reference.json``, made from ``count`` training images.
+
+    ``weights`` is ``lib.train.network_cache.stamp`` of the run's weights, ``version`` that of the code that made it.
+    """
 
     id: str = ""
     count: int = 0

@@ -1,6 +1,7 @@
-"""Builds the answer of ``/monitor`` from a run's prediction log and its two drift tests. Opens no picture.
+"""Builds the response of ``/monitor`` from a run's prediction log and its drift tests. Opens no images.
 
-Accuracy is computed from true labels only. All else is of the predictions that the log keeps, except the totals.
+Accuracy is computed from ground-truth labels only. Everything else, except the totals, covers the predictions still in
+the log.
 """
 
 from __future__ import annotations
@@ -33,10 +34,10 @@ from lib.train.monitoring.report import (
 )
 from lib.train.run_record import RunRecord
 
-RECENT = 200  # true labels that the accuracy is computed from
-BLOCKS, BLOCK = 40, 25  # points of a curve; the least true labels of one
-BINS = 20  # of the histogram of confidence
-STAYS = 3  # whole windows in a row that are flagged before a training is proposed
+RECENT = 200  # labelled predictions that the accuracy is computed from
+BLOCKS, BLOCK = 40, 25  # maximum points of a curve; minimum labels per point of the accuracy curve
+BINS = 20  # bins of the confidence histogram
+STAYS = 3  # consecutive flagged full windows before retraining is proposed
 SAYS = {
     "confidence": "How sure the model is. It is no accuracy: a model may be sure and wrong, most of all on pictures "
     "unlike those it learned from.",
@@ -48,7 +49,7 @@ SAYS = {
     f"it was told. Of the last {WINDOW}: features, reduced to 128 and 16 numbers. No picture, no file's name, nothing "
     "of who asked. All of it is deleted with the run.",
 }
-MEANS = {  # of a light that is on
+MEANS = {  # explanation of a flagged test
     "inputs": "The pictures look different from those of the training, to a network that knows nothing of this run. That "
     "may harm nothing: another camera, another way of packing pictures.",
     "model": "What the run's own head sees is different from what it saw in training. This finds less than the other test, "
@@ -58,13 +59,13 @@ FOUND = {
     "inputs": "The pictures look different from those of the training",
     "model": "The run's own head sees something else than in training",
 }
-PARTS = ("test", "validation")  # with which the accuracy is compared: the best epoch was chosen on the validation pictures
+PARTS = ("test", "validation")  # baselines by preference: the best epoch was selected on the validation images
 
 
 def build_report(
     record: RunRecord, predictions: Sequence[Prediction], totals: Totals, drift: DriftState, why: str = ""
 ) -> MonitorReport:
-    """``predictions`` and ``totals`` are of the run's log. ``why`` says, in words, why there is no reference."""
+    """Build the report from a run's ``predictions`` and ``totals``. ``why`` explains why there is no reference, if so."""
     accuracy, drift_report = accuracy_in_use(record, predictions, totals), report_drift(drift, why)
     return MonitorReport(
         run=record.id,
@@ -85,8 +86,8 @@ def build_report(
 
 
 def accuracy_in_use(record: RunRecord, predictions: Sequence[Prediction], totals: Totals) -> AccuracyInUse:
-    """Of the last ``RECENT`` pictures whose true label is known, in the order of the pictures."""
-    known = [one for one in predictions if one.truth is not None]
+    """Compute the accuracy of the last ``RECENT`` predictions with a known label, in the order of prediction."""
+    known = [prediction for prediction in predictions if prediction.truth is not None]
     recent, expected = known[-RECENT:], _expected(record)
     right = _right(recent)
     figures: dict[str, Any] = {}
@@ -104,10 +105,11 @@ def accuracy_in_use(record: RunRecord, predictions: Sequence[Prediction], totals
 
 
 def fell(right: int, count: int, expected: ExpectedAccuracy | None) -> bool | None:
-    """Whether the accuracy in use is below ``expected``: its interval is, and so is the interval of their difference.
+    """Returns whether the accuracy in use is significantly below ``expected``, or None if unknown.
 
-    Those pictures are few, too: of 60 right ones nobody concludes that not one in 200 may be wrong. Newcombe (1998),
-    "Interval estimation for the difference between independent proportions", method 10. None where nobody knows.
+    Its 95 % interval must lie below ``expected`` and the interval of their difference must exclude zero, because
+    ``expected`` is itself an estimate from few images. Newcombe (1998), "Interval estimation for the difference between
+    independent proportions", method 10.
     """
     if not count or expected is None:
         return None
@@ -117,7 +119,7 @@ def fell(right: int, count: int, expected: ExpectedAccuracy | None) -> bool | No
 
 
 def report_drift(state: DriftState, why: str) -> DriftReport:
-    """The two signals. Nothing is compared before ``drift.FIRST_WINDOW`` pictures."""
+    """Report both tests. Nothing is tested before ``drift.FIRST_WINDOW`` images."""
     if not why and state.now is None:
         why = f"The first look comes after {FIRST_WINDOW} pictures; {state.seen} have been looked at."
     return DriftReport(
@@ -133,36 +135,36 @@ def report_drift(state: DriftState, why: str) -> DriftReport:
 
 def _signal(kind: str, state: DriftState) -> DriftSignal:
     p = getattr(state.now, kind) if state.now else None
-    last = [getattr(one, kind) < LEVEL for one in state.windows[-STAYS:]]
+    recent = [getattr(window, kind) < LEVEL for window in state.windows[-STAYS:]]
     flagged, n = None if p is None else p < LEVEL, state.now.n if state.now else min(state.seen, FIRST_WINDOW)
     return DriftSignal(
         p=p,
         flagged=flagged,
         n=n,
         needed=FIRST_WINDOW,
-        stays=len(last) == STAYS and all(last),
+        stays=len(recent) == STAYS and all(recent),
         says=_says(kind, flagged, n),
         means=MEANS[kind],
     )
 
 
 def propose(accuracy: AccuracyInUse, drift: DriftReport) -> Proposal | None:
-    """A training on the new pictures, where there is a reason."""
+    """Propose retraining on new images, or return None if there is no reason to."""
     expected = accuracy.expected
     if accuracy.fell and expected and accuracy.interval:
         low, high = accuracy.interval
-        last = "the last picture" if accuracy.count == 1 else f"the last {accuracy.count} pictures"
+        sample = "the last picture" if accuracy.count == 1 else f"the last {accuracy.count} pictures"
         text = (
-            f"Of {last} whose truth was told, {accuracy.value:.1%} is right ({low:.1%} to {high:.1%}); "
+            f"Of {sample} whose truth was told, {accuracy.value:.1%} is right ({low:.1%} to {high:.1%}); "
             f"on {expected.count} {expected.part} pictures it was {expected.accuracy:.1%}. "
             "Train again on the new pictures with their labels."
         )
         return Proposal(reason="accuracy", text=text)
     if drift.inputs.stays or drift.model.stays:
-        who = "the model sees them differently, too" if drift.model.stays else "so far only the pictures themselves"
+        scope = "the model sees them differently, too" if drift.model.stays else "so far only the pictures themselves"
         known = "Their truths show no loss so far." if accuracy.count else "Only truths tell whether it harms: send some."
         text = (
-            f"The last {STAYS * WINDOW} pictures differ from those of the training ({who}). {known} Label some of the new "
+            f"The last {STAYS * WINDOW} pictures differ from those of the training ({scope}). {known} Label some of the new "
             "pictures and train on them together with the old ones."
         )
         return Proposal(reason="drift", text=text)
@@ -170,16 +172,16 @@ def propose(accuracy: AccuracyInUse, drift: DriftReport) -> Proposal | None:
 
 
 def cut(predictions: Sequence[Prediction], least: int) -> list[Sequence[Prediction]]:
-    """At most ``BLOCKS`` pieces in the order of time, of equal size and at least ``least`` (or one smaller piece)."""
+    """Split into at most ``BLOCKS`` chronological blocks of equal size, at least ``least`` (or a single smaller block)."""
     size = max(least, -(-len(predictions) // BLOCKS))
-    pieces = [predictions[at : at + size] for at in range(0, len(predictions), size)]
+    pieces = [predictions[start : start + size] for start in range(0, len(predictions), size)]
     if len(pieces) > 1 and len(pieces[-1]) < least:
         pieces[-2:] = [[*pieces[-2], *pieces[-1]]]
     return pieces
 
 
 def quantile(values: Sequence[float], share: float) -> float:
-    """Between two values in proportion, as the median of an even number is; to a tenth."""
+    """Returns the quantile with linear interpolation, rounded to one decimal."""
     return round(float(np.quantile(values, share)), 1)
 
 
@@ -190,18 +192,18 @@ def _says(kind: str, flagged: bool | None, n: int) -> str:
 
 
 def _expected(record: RunRecord) -> ExpectedAccuracy | None:
-    """The result on pictures that the training left out. The training's process wrote it: only the counts are taken."""
+    """Returns the accuracy on held-out images. The training process wrote the record, so only the counts are trusted."""
     parts = record.result.parts if record.result else {}
     for part in PARTS:
-        found = parts.get(part)
-        if found and 0 <= found.correct <= found.count and 0 < found.count < 10**9:
-            own = PartResult.of(found.correct, found.count)
-            return ExpectedAccuracy(part=part, accuracy=own.accuracy, interval=own.interval, count=own.count)
+        stored = parts.get(part)
+        if stored and 0 <= stored.correct <= stored.count and 0 < stored.count < 10**9:
+            result = PartResult.of(stored.correct, stored.count)
+            return ExpectedAccuracy(part=part, accuracy=result.accuracy, interval=result.interval, count=result.count)
     return None
 
 
 def _right(predictions: Sequence[Prediction]) -> int:
-    return sum(one.truth == one.label for one in predictions)
+    return sum(prediction.truth == prediction.label for prediction in predictions)
 
 
 def _accuracy_block(block: Sequence[Prediction]) -> AccuracyBlock:
@@ -216,26 +218,28 @@ def _traffic(block: Sequence[Prediction]) -> TrafficBlock:
         start=block[0].at,
         end=block[-1].at,
         count=len(block),
-        milliseconds=quantile([one.milliseconds for one in block], 0.5),
-        confidence=round(sum(one.score for one in block) / len(block), 4),
+        milliseconds=quantile([prediction.milliseconds for prediction in block], 0.5),
+        confidence=round(sum(prediction.score for prediction in block) / len(block), 4),
     )
 
 
 def _latency(predictions: Sequence[Prediction]) -> Latency:
-    names = sorted({one.runtime for one in predictions})[:8]
+    names = sorted({prediction.runtime for prediction in predictions})[:8]
     runtimes = {}
     for name in names:
-        times = [one.milliseconds for one in predictions if one.runtime == name]
+        times = [prediction.milliseconds for prediction in predictions if prediction.runtime == name]
         runtimes[name] = RuntimeLatency(count=len(times), p50=quantile(times, 0.5), p95=quantile(times, 0.95))
-    every = [one.milliseconds for one in predictions]
-    ends = {"p50": quantile(every, 0.5), "p95": quantile(every, 0.95)} if every else {}
-    return Latency(**ends, runtimes=runtimes, says=SAYS["latency"])
+    all_times = [prediction.milliseconds for prediction in predictions]
+    overall = {"p50": quantile(all_times, 0.5), "p95": quantile(all_times, 0.95)} if all_times else {}
+    return Latency(**overall, runtimes=runtimes, says=SAYS["latency"])
 
 
 def _confidence(predictions: Sequence[Prediction]) -> Confidence:
-    counts = Counter(min(BINS - 1, max(0, int(one.score * BINS))) for one in predictions if math.isfinite(one.score))
+    counts = Counter(
+        min(BINS - 1, max(0, int(prediction.score * BINS))) for prediction in predictions if math.isfinite(prediction.score)
+    )
     return Confidence(
-        mean=round(sum(one.score for one in predictions) / len(predictions), 4) if predictions else None,
+        mean=round(sum(prediction.score for prediction in predictions) / len(predictions), 4) if predictions else None,
         histogram=[counts[k] for k in range(BINS)],
         edges=[k / BINS for k in range(BINS + 1)],
         says=SAYS["confidence"],
@@ -243,5 +247,5 @@ def _confidence(predictions: Sequence[Prediction]) -> Confidence:
 
 
 def _label_counts(record: RunRecord, predictions: Sequence[Prediction]) -> dict[str, int]:
-    counts = Counter(one.label for one in predictions)
+    counts = Counter(prediction.label for prediction in predictions)
     return {name: counts[number] for number, name in enumerate(record.classes) if counts[number]}

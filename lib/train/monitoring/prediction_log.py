@@ -1,7 +1,7 @@
-"""The predictions of a served run, in SQLite in the run's folder: numbers, never a picture, a name or a visitor.
+"""Logs a served run's predictions in SQLite in the run's folder. Stores numbers only: no image, file name or visitor.
 
-One row for each of the last ``KEPT`` pictures: when, which class, how sure, how long it took, on which runtime, and the
-truth where somebody told it; and sums of everything there ever was. Several processes may write. Deleted with the run.
+One row for each of the last ``KEPT`` images: time, class, confidence, latency, runtime, and the true label if it was
+sent; plus all-time totals. Supports several writing processes. Deleted with the run.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ from typing import Any, TypeVar
 from lib.errors import JobFailed, NotFound
 from lib.train.schema import parse_fields
 
-KEPT = 10_000  # answers
+KEPT = 10_000  # predictions
 VERSION = 1
-MAX_BYTES = 64 << 20  # ten times what KEPT rows take: a bigger file is none of ours
-PATIENCE = 10.0  # seconds for another process to finish writing
-LONGEST = 5.0  # seconds of one statement: a file that somebody planted could ask for ever
-FOREIGN = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")  # a damaged file, or one with other tables; not a full disk
+MAX_BYTES = 64 << 20  # ten times the size of KEPT rows: a larger file is not ours
+PATIENCE = 10.0  # seconds to wait for another process's lock
+LONGEST = 5.0  # timeout of a statement in seconds: a malicious file could make it run forever
+FOREIGN = ("SQLITE_NOTADB", "SQLITE_CORRUPT", "SQLITE_ERROR")  # a damaged file or unknown tables; not a full disk
 SUMS = ("pictures", "unreadable", "truths", "right")
 SCHEMA = f"""
 CREATE TABLE answers (id TEXT PRIMARY KEY, at REAL, label INTEGER, score REAL, milliseconds REAL, runtime TEXT,
@@ -41,9 +41,9 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """``label`` and ``truth``, the true label, are numbers of classes. ``score`` is the probability of ``label``, 0 to 1.
+    """``label`` and ``truth``, the true label, are class indices. ``score`` is the probability of ``label``, 0 to 1.
 
-    ``at`` is when it was predicted, ``told`` when its true label was sent, in seconds since 1970.
+    ``at`` is the time of the prediction, ``told`` that of its true label, in seconds since 1970.
     """
 
     id: str
@@ -58,8 +58,9 @@ class Prediction:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Totals:
-    """``pictures`` that were classified and ``unreadable`` ones; ``truths``: how many true labels were sent, and
-    how many of these predictions were ``right``. ``since``: seconds since 1970, None before the first."""
+    """All-time counts: classified ``pictures``, ``unreadable`` ones, true labels sent (``truths``), and how many predictions
+    were ``right``. ``since`` is in seconds since 1970, None before the first.
+    """
 
     pictures: int = 0
     unreadable: int = 0
@@ -69,14 +70,14 @@ class Totals:
 
 
 class PredictionLog:
-    """Of one run. ``folder`` is its ``watch/``. Safe to use from many threads."""
+    """The log of one run; ``folder`` is its ``watch/``. Thread-safe."""
 
     def __init__(self, folder: Path) -> None:
         self.path = folder / "ledger.sqlite"
         self._lock, self._open = threading.Lock(), None
 
     def add(self, predictions: Sequence[Prediction], unreadable: int = 0) -> None:
-        """Raises JobFailed where the disk does not take them."""
+        """Append predictions and drop the oldest beyond ``KEPT``. Raises JobFailed if they cannot be written."""
         rows = [(a.id, a.at, a.label, a.score, a.milliseconds, a.runtime) for a in predictions]
 
         def write(db: sqlite3.Connection) -> None:
@@ -92,32 +93,32 @@ class PredictionLog:
         self._do(write)
 
     def set_label(self, id: str, truth: int) -> Prediction:
-        """Keeps the true label; if it is sent again, the last one counts.
+        """Store the true label of a prediction and return the prediction; a repeated call overwrites the label.
 
-        Raises NotFound for an id that is not here (any more).
+        Raises NotFound if the id is unknown or its row was dropped.
         """
 
         def write(db: sqlite3.Connection) -> Prediction | None:
-            found = _predictions(db, "WHERE id = ?", (id,))
-            if not found:
+            matches = _predictions(db, "WHERE id = ?", (id,))
+            if not matches:
                 return None
-            before, right = found[0].truth, int(found[0].label == truth)
+            previous, right = matches[0].truth, int(matches[0].label == truth)
             db.execute("UPDATE answers SET truth = ?, told = ? WHERE id = ?", (truth, time.time(), id))
-            _sum(db, truths=int(before is None), right=right - int(before is not None and before == found[0].label))
-            return found[0]
+            _sum(db, truths=int(previous is None), right=right - int(previous is not None and previous == matches[0].label))
+            return matches[0]
 
-        if (answer := self._do(write)) is None:
+        if (prediction := self._do(write)) is None:
             raise NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
-        return answer
+        return prediction
 
     def predictions(self) -> list[Prediction]:
-        """Those kept, the oldest first."""
+        """Returns the stored predictions, oldest first."""
         if not self.path.exists():
             return []
         return self._do(lambda db: _predictions(db, "ORDER BY at LIMIT ?", (KEPT,)), "BEGIN")
 
     def totals(self) -> Totals:
-        """Everything ever since, and not just the predictions that are kept."""
+        """Returns the all-time totals, which include dropped predictions."""
         if not self.path.exists():
             return Totals()
         rows = self._do(lambda db: db.execute("SELECT name, value FROM sums LIMIT 9").fetchall(), "BEGIN")
@@ -128,7 +129,7 @@ class PredictionLog:
             self._close()
 
     def _do(self, work: Callable[[sqlite3.Connection], Found], begin: str = "BEGIN IMMEDIATE") -> Found:
-        """In one transaction. A file that is no prediction log is replaced by an empty one."""
+        """Run ``work`` in one transaction. A file that is not a prediction log is replaced by an empty one."""
         with self._lock:
             for last in (False, True):
                 try:
@@ -149,14 +150,14 @@ class PredictionLog:
             return self._open
         self._close()
         with suppress(FileNotFoundError):
-            found = self.path.lstat()
-            if not stat.S_ISREG(found.st_mode) or found.st_size > MAX_BYTES:
+            status = self.path.lstat()
+            if not stat.S_ISREG(status.st_mode) or status.st_size > MAX_BYTES:
                 self._remove()
         db = sqlite3.connect(self.path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
         self._open, self._deadline = db, time.monotonic() + LONGEST + PATIENCE
         db.set_progress_handler(lambda: time.monotonic() > self._deadline, 100_000)
-        for words in ("trusted_schema = OFF", "journal_mode = WAL", "synchronous = NORMAL"):
-            db.execute(f"PRAGMA {words}")
+        for pragma in ("trusted_schema = OFF", "journal_mode = WAL", "synchronous = NORMAL"):
+            db.execute(f"PRAGMA {pragma}")
         self._inode = self.path.stat().st_ino
         with db:
             db.execute("BEGIN IMMEDIATE")
@@ -166,7 +167,7 @@ class PredictionLog:
         return db
 
     def _same(self) -> bool:
-        """Whether the open file is still the one of that name: another process may have replaced it."""
+        """Returns whether the open file is still the one at this path; another process may have replaced it."""
         try:
             return os.stat(self.path, follow_symlinks=False).st_ino == self._inode
         except OSError:
@@ -189,11 +190,11 @@ def _sum(db: sqlite3.Connection, **more: int) -> None:
 
 
 def _predictions(db: sqlite3.Connection, where: str, given: Sequence[Any]) -> list[Prediction]:
-    """Rows of the shape that we write; others were written by somebody else."""
+    """Returns the rows with valid types; rows that this code did not write are skipped."""
     rows = db.execute(f"SELECT id, at, label, score, milliseconds, runtime, truth, told FROM answers {where}", given)
-    found = []
+    predictions = []
     for id, at, label, score, milliseconds, runtime, truth, told in rows:
         numbers = all(isinstance(x, float) for x in (at, score, milliseconds)) and isinstance(label, int)
         if numbers and isinstance(id, str) and isinstance(runtime, str) and isinstance(truth, int | None):
-            found.append(Prediction(id, at, label, score, milliseconds, runtime, truth, told))
-    return found
+            predictions.append(Prediction(id, at, label, score, milliseconds, runtime, truth, told))
+    return predictions

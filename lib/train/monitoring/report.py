@@ -1,4 +1,4 @@
-"""The records of ``GET /monitor``. ``lib/train/schema.py`` turns them into the JSON that visitors get."""
+"""The records of ``GET /monitor``, converted to JSON by ``lib/train/schema.py``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Interval = tuple[float, float]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrafficBlock:
-    """Requests in a row: ``start`` and ``end`` in seconds since 1970, median ``milliseconds``, mean ``confidence``."""
+    """Consecutive requests: ``start`` and ``end`` in seconds since 1970, median ``milliseconds``, mean ``confidence``."""
 
     start: float = field(metadata=key("from"))
     end: float = field(metadata=key("to"))
@@ -24,7 +24,7 @@ class TrafficBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RuntimeLatency:
-    """Of ``count`` pictures on one runtime: median and 95th percentile, in milliseconds."""
+    """Latency of ``count`` images on one runtime: median and 95th percentile in milliseconds."""
 
     count: int
     p50: float
@@ -43,7 +43,7 @@ class Latency:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Confidence:
-    """Of the predicted labels: the ``mean``, 0 to 1, and a ``histogram`` of counts, one fewer than its ``edges``."""
+    """Confidence of the predictions: the ``mean``, 0 to 1, and a ``histogram`` of counts with one more ``edges``."""
 
     mean: float | None
     histogram: list[int]
@@ -53,8 +53,10 @@ class Confidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyBlock:
-    """Pictures in a row whose true label is known: ``right`` of ``count``, as a share with its 95 % interval. ``start`` and
-    ``end`` in seconds since 1970."""
+    """Consecutive labelled predictions: ``right`` of ``count``, as a share with its 95 % interval.
+
+    ``start`` and ``end`` are in seconds since 1970.
+    """
 
     start: float = field(metadata=key("from"))
     end: float = field(metadata=key("to"))
@@ -66,7 +68,7 @@ class AccuracyBlock:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownLabels:
-    """Pictures whose true label was sent, ever since, and how many of them were right."""
+    """All-time number of labelled predictions, and how many were correct."""
 
     count: int
     right: int
@@ -74,7 +76,7 @@ class KnownLabels:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ExpectedAccuracy:
-    """What the evaluation of the run leads to expect: its accuracy on ``count`` pictures of ``part``, with its interval."""
+    """The baseline from the run's evaluation: its accuracy on ``count`` images of ``part``, with its 95 % interval."""
 
     part: str
     accuracy: float
@@ -84,9 +86,9 @@ class ExpectedAccuracy:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AccuracyInUse:
-    """On the last ``count`` pictures whose true label is known, ``right`` of them right; None without any.
+    """Accuracy on the last ``count`` labelled predictions, ``right`` of them correct; None without any.
 
-    ``fell``: whether it is below ``expected``; None where nobody knows.
+    ``fell``: whether it is below ``expected``; None if unknown.
     """
 
     value: float | None = None
@@ -102,9 +104,9 @@ class AccuracyInUse:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftSignal:
-    """One of the two tests. ``p`` and ``flagged`` are None before ``needed`` pictures were seen; ``n`` were compared.
+    """The result of one drift test. ``p`` and ``flagged`` are None before ``needed`` images; ``n`` were compared.
 
-    ``stays``: the last whole windows were all flagged. ``says`` is true as it is now, ``means`` once it is flagged.
+    ``stays``: the last full windows were all flagged. ``says`` describes the current state, ``means`` explains a flag.
     """
 
     p: float | None
@@ -118,8 +120,11 @@ class DriftSignal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriftReport:
-    """``seen`` pictures in all; ``window`` is how many a whole window has; below ``level`` a p is flagged. ``why``: in
-    words, why nothing is known yet. ``inputs`` tests the pictures, ``model`` what the run's own head sees."""
+    """Both drift tests: ``inputs`` on the images, ``model`` on the features that the run's own head receives.
+
+    ``seen`` images in total; ``window`` is the size of a full window; a p below ``level`` is flagged. ``why`` explains why
+    there is no result yet.
+    """
 
     seen: int
     window: int
@@ -132,7 +137,7 @@ class DriftReport:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Proposal:
-    """Why to train again, in words."""
+    """A proposal to retrain, with its reason as text."""
 
     reason: Literal["accuracy", "drift"]
     text: str
@@ -140,9 +145,10 @@ class Proposal:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MonitorReport:
-    """How a served run does. ``requests`` and ``unreadable`` count pictures; ``since`` and ``last`` are seconds since 1970.
+    """The state of a served run. ``requests`` and ``unreadable`` count images.
 
-    ``labels``: by class, how often it was predicted. ``stored`` says in words what is kept of a request.
+    ``since`` and ``last`` are in seconds since 1970. ``labels`` counts predictions by class. ``stored`` describes which
+    data of a request is stored.
     """
 
     run: str

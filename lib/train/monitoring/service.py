@@ -1,4 +1,4 @@
-"""Monitoring in the app's own process: answers with ids, true labels, and the report. Opens no picture."""
+"""Monitoring in the app's own process: answers with ids, ground-truth labels, and the report. Opens no images."""
 
 from __future__ import annotations
 
@@ -31,15 +31,15 @@ from lib.train.runs import ID, Run
 from lib.train.visitors import Visitors
 
 ANSWER = re.compile(r"[0-9a-f]{48}")
-OPEN = 32  # prediction logs, and runs whose drift is counted
-HANDLES = 1000  # runs whose answers are found without a look at every folder
-RETRY = 600.0  # seconds after which a reference that could not be made is tried again
-SHOWN = 20  # classes in a message
+OPEN = 32  # open prediction logs, and runs included in ``drifting``
+HANDLES = 1000  # cached run handles, so that an answer is found without scanning every folder
+RETRY = 600.0  # seconds before a failed reference is retried
+SHOWN = 20  # classes listed in a message
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LabelledAnswer:
-    """``label`` is the class that was predicted for the answer ``id``, ``truth`` the true one; ``right``: they are equal."""
+    """``label`` is the predicted class of the answer ``id``, ``truth`` the true one; ``right`` if they are equal."""
 
     id: str
     label: str
@@ -48,7 +48,7 @@ class LabelledAnswer:
 
 
 class Host(Protocol):
-    """What monitoring needs of the trainer."""
+    """The parts of the trainer that monitoring uses."""
 
     settings: Settings
     visitors: Visitors
@@ -59,19 +59,19 @@ class Host(Protocol):
 
 
 class Monitoring:
-    """Of all runs. Safe to call from many threads."""
+    """Monitoring of all runs. Thread-safe."""
 
     def __init__(self, trainer: Host) -> None:
         self._trainer, self._lock = trainer, threading.Lock()
-        self._logs: OrderedDict[str, PredictionLog] = OrderedDict()  # by the run's folder, the last used last
+        self._logs: OrderedDict[str, PredictionLog] = OrderedDict()  # by run folder, in LRU order
         self._handles: OrderedDict[str, Path] = OrderedDict()
-        self._making: dict[str, Job] = {}  # references, by the run's id
+        self._making: dict[str, Job] = {}  # references being built, by run id
         self._failed: dict[str, tuple[float, str]] = {}
 
     def classify(self, run: Run, pictures: Sequence[str | Path], runtime: str = PYTORCH) -> list[Answer]:
-        """As ``Trainer.classify``, and logged: each answer has an ``id`` by which its true label can be sent.
+        """Classify like ``Trainer.classify`` and log the predictions. Each answer's ``id`` can be used to send its label.
 
-        Raises what that raises. Where the log cannot be written, answers come without an id.
+        Raises the same errors. If the log cannot be written, answers have no id.
         """
         began = time.monotonic()
         try:
@@ -82,36 +82,39 @@ class Monitoring:
             metrics.CLASSIFIED.labels(runtime, "failed").inc(len(pictures))
             raise
         metrics.CLASSIFY_SECONDS.labels(runtime).observe(time.monotonic() - began)
-        good = [answer for answer in answers if isinstance(answer, Classification)]
-        metrics.CLASSIFIED.labels(runtime, "answered").inc(len(good))
-        metrics.CLASSIFIED.labels(runtime, "unreadable").inc(len(answers) - len(good))
-        for one in good:
-            metrics.CLASSIFY_CONFIDENCE.observe(one.score)
-        self._log(run, good, len(answers) - len(good), runtime)
+        classified = [answer for answer in answers if isinstance(answer, Classification)]
+        metrics.CLASSIFIED.labels(runtime, "answered").inc(len(classified))
+        metrics.CLASSIFIED.labels(runtime, "unreadable").inc(len(answers) - len(classified))
+        for prediction in classified:
+            metrics.CLASSIFY_CONFIDENCE.observe(prediction.score)
+        self._log(run, classified, len(answers) - len(classified), runtime)
         self._refer(run)
         return answers
 
     def _log(self, run: Run, good: list[Classification], unreadable: int, runtime: str) -> None:
         numbers = {name: number for number, name in enumerate(run.record().classes)}
         handle, now = self._handle(run.id), time.time()
-        named = [(one, f"{handle}{secrets.token_hex(16)}") for one in good if one.label in numbers]
-        predictions = [Prediction(id, now, numbers[one.label], one.score, one.milliseconds, runtime) for one, id in named]
+        identified = [(answer, f"{handle}{secrets.token_hex(16)}") for answer in good if answer.label in numbers]
+        predictions = [
+            Prediction(id, now, numbers[answer.label], answer.score, answer.milliseconds, runtime)
+            for answer, id in identified
+        ]
         with suppress(OSError, JobFailed):
             (run.folder / FOLDER).mkdir(exist_ok=True)
             self._prediction_log(run).add(predictions, unreadable)
-            for one, id in named:
-                one.id = id
+            for answer, id in identified:
+                answer.id = id
 
     def set_label(self, id: str, label: str) -> LabelledAnswer:
-        """The true label of an answer.
+        """Store the true label of an answer.
 
-        Raises NotFound for an answer that is not there (any more), InvalidValue for what is no class of its run.
+        Raises NotFound if the answer is unknown or was dropped, InvalidValue if ``label`` is not a class of its run.
         """
         run = self._run_of(id)
         classes = run.record().classes
         if not isinstance(label, str) or label not in classes:
-            more = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
-            raise InvalidValue("label", label, f"a class of this run: {', '.join(classes[:SHOWN])}{more}")
+            rest = f" and {len(classes) - SHOWN} more" if len(classes) > SHOWN else ""
+            raise InvalidValue("label", label, f"a class of this run: {', '.join(classes[:SHOWN])}{rest}")
         truth = classes.index(label)
         prediction = self._prediction_log(run).set_label(id, truth)
         right = prediction.label == truth
@@ -120,23 +123,23 @@ class Monitoring:
         return LabelledAnswer(id=id, label=predicted, truth=label, right=right)
 
     def report(self, run: Run) -> MonitorReport:
-        """Raises NotFound where the run is gone, JobFailed where its prediction log cannot be read."""
+        """Build the run's report. Raises NotFound if the run is gone, JobFailed if its prediction log cannot be read."""
         log = self._prediction_log(run)
         drift, why = self._drift(run)
         return build_report(run.record(), log.predictions(), log.totals(), drift, why)
 
     def drifting(self) -> dict[str, int]:
-        """By test, how many of the runs that were served lately it flags."""
+        """Returns, by test, how many recently served runs it currently flags."""
         with self._lock:
             folders = list(self._logs)
         reports = [report_drift(self._drift(Run(Path(folder)))[0], "") for folder in folders]
         return {
-            "inputs": sum(bool(one.inputs.flagged) for one in reports),
-            "model": sum(bool(one.model.flagged) for one in reports),
+            "inputs": sum(bool(report.inputs.flagged) for report in reports),
+            "model": sum(bool(report.model.flagged) for report in reports),
         }
 
     def forget(self, run: Run) -> None:
-        """Before the run is deleted."""
+        """Release a run's resources before it is deleted."""
         with self._lock:
             job, log = self._making.get(run.id), self._logs.pop(str(run.folder), None)
             self._failed.pop(run.id, None)
@@ -156,39 +159,39 @@ class Monitoring:
     def _prediction_log(self, run: Run) -> PredictionLog:
         with self._lock:
             key = str(run.folder)
-            found = self._logs[key] = self._logs.pop(key, None) or PredictionLog(run.folder / FOLDER)
-            old = [self._logs.popitem(last=False)[1] for _ in range(len(self._logs) - OPEN)]
-        for one in old:
-            one.close()  # whoever still has it opens it again
-        return found
+            log = self._logs[key] = self._logs.pop(key, None) or PredictionLog(run.folder / FOLDER)
+            evicted = [self._logs.popitem(last=False)[1] for _ in range(len(self._logs) - OPEN)]
+        for evicted_log in evicted:
+            evicted_log.close()  # a thread that still uses it reopens it
+        return log
 
     def _handle(self, run: str) -> str:
-        """Says whose answer an id is; nobody finds the run's id from it."""
+        """Returns the id prefix that identifies a run without revealing its id."""
         return hashlib.sha256(f"answers {run} {self._trainer.visitors.salt()}".encode()).hexdigest()[:16]
 
     def _run_of(self, id: str) -> Run:
-        gone = NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
+        not_found = NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
         if not isinstance(id, str) or not ANSWER.fullmatch(id):
-            raise gone
+            raise not_found
         with self._lock:
-            known = self._handles.get(id[:16])
-        if known is None or not known.is_dir():
-            if (known := next((f for f in self._folders() if self._handle(f.name) == id[:16]), None)) is None:
-                raise gone
+            run_folder = self._handles.get(id[:16])
+        if run_folder is None or not run_folder.is_dir():
+            if (run_folder := next((f for f in self._folders() if self._handle(f.name) == id[:16]), None)) is None:
+                raise not_found
             with self._lock:
-                self._handles[id[:16]] = known
+                self._handles[id[:16]] = run_folder
                 while len(self._handles) > HANDLES:
                     self._handles.popitem(last=False)
-        return Run(known)
+        return Run(run_folder)
 
     def _folders(self) -> Iterator[Path]:
-        every = (folder for home in self._trainer.visitors.folders() for folder in home.glob("runs/*"))
-        return (folder for folder in every if ID.fullmatch(folder.name))
+        candidates = (folder for home in self._trainer.visitors.folders() for folder in home.glob("runs/*"))
+        return (folder for folder in candidates if ID.fullmatch(folder.name))
 
     # -- drift ----------------------------------------------------------------------------------
 
     def _drift(self, run: Run) -> tuple[DriftState, str]:
-        """What the serving process wrote; and why there is nothing, in words."""
+        """Returns the state that the serving process wrote, and the reason if there is none."""
         if (info := self._reference(run)) is not None:
             state = read_state(run.folder / FOLDER)
             return (state if state.reference == info.id else DriftState()), ""
@@ -200,14 +203,14 @@ class Monitoring:
         return DriftState(), "With the next request, pictures of the training are looked at, to compare new ones with."
 
     def _reference(self, run: Run) -> ReferenceInfo | None:
-        """One that was made of the weights that the run has now, by code as it is now."""
+        """Returns the info of the reference if it fits the run's current weights and this version of the code."""
         folder = run.folder / FOLDER
         info = read_info(folder)
-        whole = info is not None and info.weights == stamp(run.folder) and (folder / ARRAYS).is_file()
-        return info if whole else None
+        valid = info is not None and info.weights == stamp(run.folder) and (folder / ARRAYS).is_file()
+        return info if valid else None
 
     def _refer(self, run: Run) -> None:
-        """Has the reference made where there is none, one run at a time, beside everything else."""
+        """Build the reference in the background if there is none, for one run at a time."""
         if self._reference(run) is not None:
             return
         with self._lock:

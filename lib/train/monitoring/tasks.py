@@ -1,4 +1,4 @@
-"""What runs in a child process for monitoring: JSON in and out (``lib/jobs.py``)."""
+"""Monitoring jobs that run in a child process: JSON in and out (``lib/jobs.py``)."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from lib.train.schema import to_json
 
 
 def reference(progress: Callable[..., None], run: str, data: str, backbones: list[str]) -> dict[str, Any]:
-    """Makes the reference of the run in this folder from its data set; a ``ReferenceInfo``."""
+    """Build the drift reference of a run from its dataset; returns a ``ReferenceInfo``."""
     prepare_library(KERAS_BACKEND="torch")
     from lib.train.monitoring.reference import ImageNetFeatures, make
 
-    found = Run(Path(run))
-    return to_json(make(found, DataSet.load(Path(data)), LoadedRun(found, tuple(backbones)), ImageNetFeatures(), progress))
+    target = Run(Path(run))
+    return to_json(make(target, DataSet.load(Path(data)), LoadedRun(target, tuple(backbones)), ImageNetFeatures(), progress))

@@ -1,7 +1,7 @@
-"""The last served pictures' features of a run, and what the two tests say of them. In the serving processes only.
+"""Maintains a run's window of recent features and runs the drift tests on it. Serving processes only.
 
-Kept are features of the last ``WINDOW`` pictures and a line for each whole window. The app reads ``drift.json`` and nothing
-else. Several processes may serve a run: a lock keeps them apart.
+Stores the features of the last ``WINDOW`` images and one test per full window. The app reads ``drift.json`` only. Several
+processes may serve a run; a lock serializes them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from lib.train.runs import read_json
 from lib.train.schema import parse_fields, to_json
 
 ARRAYS, DRIFT, LOCK = "window.npz", "drift.json", "window.lock"
-EVERY = 25  # pictures between two looks at a window that is not whole
-LINES = 200  # whole windows that are remembered
+EVERY = 25  # images between two tests of a window that is not full
+LINES = 200  # tests of full windows to keep
 MAX_BYTES = 1 << 20
 
 
 def add(folder: Path, reference: Reference, inputs: np.ndarray, model: np.ndarray) -> None:
-    """Takes in features of new pictures, as the bases of ``reference`` give them: float32 [n, d]; tests what is due.
+    """Add features of new images, projected with the bases of ``reference`` to float32 [n, d], and run the tests due.
 
-    Does nothing where the run's folder is gone.
+    Does nothing if the run's folder is gone.
     """
     if not folder.is_dir():
         return
     with _locked(folder / LOCK):
         kept, state = _read(folder, reference)
-        for one in zip(inputs, model, strict=True):
-            kept = [np.concatenate([old, new[None]])[-WINDOW:] for old, new in zip(kept, one, strict=True)]
+        for features in zip(inputs, model, strict=True):
+            kept = [np.concatenate([old, new[None]])[-WINDOW:] for old, new in zip(kept, features, strict=True)]
             state.seen += 1
             if state.seen % WINDOW == 0:
                 state.now = _test(reference, *kept)
@@ -59,13 +59,13 @@ def _test(reference: Reference, inputs: np.ndarray, model: np.ndarray) -> DriftT
 
 
 def read_state(folder: Path) -> DriftState:
-    """Of a run's folder for monitoring. What does not have the shape that ``add`` writes keeps its default."""
+    """Returns the drift state from a run's ``watch/``. Invalid fields get their defaults."""
     values = read_json(folder / DRIFT, MAX_BYTES)
     return parse_fields(DriftState, values) if isinstance(values, dict) else DriftState()
 
 
 def _read(folder: Path, reference: Reference) -> tuple[list[np.ndarray], DriftState]:
-    """Nothing but zeros where there is nothing yet, or it belongs to another reference."""
+    """Returns the stored features and state, or empty ones if there are none or they belong to another reference."""
     state = read_state(folder)
     if state.reference == reference.id:
         try:
@@ -79,15 +79,15 @@ def _read(folder: Path, reference: Reference) -> tuple[list[np.ndarray], DriftSt
 
 
 def _write(folder: Path, kept: list[np.ndarray], state: DriftState) -> None:
-    arrays, words = folder / f".{secrets.token_hex(4)}.npz", folder / f".{secrets.token_hex(4)}.json"
+    arrays, state_file = folder / f".{secrets.token_hex(4)}.npz", folder / f".{secrets.token_hex(4)}.json"
     try:
         np.savez(arrays, inputs=kept[0].astype(np.float16), model=kept[1].astype(np.float16))
-        words.write_text(json.dumps(to_json(state), allow_nan=False))
+        state_file.write_text(json.dumps(to_json(state), allow_nan=False))
         arrays.replace(folder / ARRAYS)
-        words.replace(folder / DRIFT)
+        state_file.replace(folder / DRIFT)
     finally:
         arrays.unlink(missing_ok=True)
-        words.unlink(missing_ok=True)
+        state_file.unlink(missing_ok=True)
 
 
 @contextmanager

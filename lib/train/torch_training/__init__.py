@@ -1,4 +1,4 @@
-"""Training with PyTorch and timm. ``train`` and ``load`` are the interface of ``lib/train/training.py``."""
+"""Training with PyTorch and timm. ``train`` and ``load`` implement ``lib/train/training.py``."""
 
 from lib.train.torch_training.classifier import load
 from lib.train.torch_training.loop import train

@@ -1,4 +1,4 @@
-"""Batches of an epoch: which pictures, in which order, and how each is augmented. All of it follows from the seed."""
+"""Builds the batches of an epoch: which images, in which order, with which augmentation. All follows from the seed."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from lib.train.recipe import Recipe
 
 
 def order(count: int, seed: int, epoch: int) -> np.ndarray:
-    """A permutation of ``count`` that depends on nothing but seed and epoch, so that any epoch can be repeated."""
+    """Returns a permutation of ``count`` that depends only on seed and epoch, so that any epoch can be repeated."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 
 def cut(shuffled: np.ndarray, size: int) -> list[np.ndarray]:
-    """Batches of ``size``. A last one of a single picture joins the one before: alone it has no variance to normalize by."""
+    """Split into batches of ``size``. A last batch of one image joins the previous one: batch norm needs a variance."""
     starts = list(range(0, len(shuffled), size))
     if len(starts) > 1 and len(shuffled) % size == 1:
         starts.pop()
@@ -25,13 +25,15 @@ def cut(shuffled: np.ndarray, size: int) -> list[np.ndarray]:
 
 
 def to_tensor(pixels: np.ndarray) -> torch.Tensor:
-    """uint8 [n, size, size, 3] as [n, 3, size, size], in channels_last order: no value is moved."""
-    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)  # a copy: the cache is a read-only map of a file
+    """Returns uint8 [n, size, size, 3] as [n, 3, size, size] in channels_last memory format, which moves no values."""
+    return torch.from_numpy(np.array(pixels)).permute(0, 3, 1, 2)  # copy, because the cache is a read-only memory map
 
 
 def augment(picture: torch.Tensor, seed: int, epoch: int, index: int) -> torch.Tensor:
-    """uint8 [3, size, size]: mirrored, cropped, lighter or darker. Draws follow from the picture, not from its batch, so the
-    number of workers changes nothing."""
+    """Flip, crop and change brightness and contrast of a uint8 [3, size, size] image.
+
+    The random draws depend on the image instead of its batch, so the number of workers does not affect the result.
+    """
     from torchvision.transforms.v2 import functional
 
     rng, size = np.random.default_rng([seed, epoch, index]), picture.shape[-1]
@@ -45,7 +47,7 @@ def augment(picture: torch.Tensor, seed: int, epoch: int, index: int) -> torch.T
 
 
 class Batches(Dataset):
-    """The batches of one epoch; item ``k`` is (pictures uint8 [b, 3, s, s], labels int64 [b])."""
+    """The batches of one epoch; item ``k`` is (images uint8 [b, 3, s, s], labels int64 [b])."""
 
     def __init__(
         self,
@@ -61,7 +63,7 @@ class Batches(Dataset):
         shuffled = indices[order(len(indices), recipe.seed, epoch)]
         whole = cut(shuffled, recipe.batch_size)
         self.sizes = [len(b) for b in whole]
-        # several processes share each batch; one that is left without a picture computes the first, with a weight of 0
+        # each batch is split across processes; a rank left without an image computes the first one with weight 0
         self.parts = [b[rank::ranks] if len(b) > rank else b[:1] for b in whole]
         self.counted = [len(b) > rank for b in whole]
 
@@ -69,7 +71,7 @@ class Batches(Dataset):
         return len(self.parts)
 
     def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
-        part = np.sort(self.parts[at])  # in the order of the file; a sum does not care
+        part = np.sort(self.parts[at])  # sequential reads of the file; the loss sum is order-independent
         pictures = to_tensor(self.pixels[part])
         if self.recipe.augmentation:
             seed, epoch = self.recipe.seed, self.epoch

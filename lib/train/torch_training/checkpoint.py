@@ -1,4 +1,4 @@
-"""What a training needs to go on from the end of an epoch as if nothing had happened."""
+"""Saves and loads the state that resumes a training exactly at the end of an epoch, and the best weights."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ FILE = "checkpoint.pt"
 
 
 def save(folder: Path, state: dict[str, Any]) -> None:
-    """Complete or not at all: a kill in the middle leaves the checkpoint before it."""
+    """Write the checkpoint atomically: a kill during the write keeps the previous one."""
     unfinished = folder / f"{FILE}.part"
     with unfinished.open("wb") as file:
         torch.save(state, file)
@@ -26,18 +26,18 @@ def save(folder: Path, state: dict[str, Any]) -> None:
 
 
 def load(folder: Path) -> dict[str, Any] | None:
-    """None where there is no checkpoint. Raises JobFailed for one that cannot be read."""
+    """Returns the checkpoint, or None if there is none. Raises JobFailed if it cannot be read."""
     path = folder / FILE
     if not path.is_file():
         return None
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a damaged file
+    except Exception as error:  # torch raises many exception types for a damaged file
         raise JobFailed("The run's checkpoint cannot be read, so it cannot go on. Start a new run instead.") from error
 
 
 def save_best(folder: Path, network: torch.nn.Module) -> None:
-    """``BEST``, float32 in plain order. The metadata is fixed, so equal weights are equal files."""
+    """Write ``BEST`` as contiguous tensors. The metadata is fixed, so equal weights give identical files."""
     tensors = {name: value.detach().cpu().contiguous() for name, value in network.state_dict().items()}
     unfinished = folder / f"{BEST}.part"
     save_file(tensors, unfinished, metadata={"format": "pt"})

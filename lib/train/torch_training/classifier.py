@@ -1,4 +1,4 @@
-"""A trained network, ready to classify."""
+"""Inference with a trained PyTorch network."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from lib.train.torch_training.batches import to_tensor
 from lib.train.torch_training.network import Network, build_network
 from lib.train.training import BEST
 
-ROWS = 64  # pictures in one forward pass
+ROWS = 64  # images per forward pass
 
 
 class TorchClassifier:
-    """``Classifier`` over a ``Network``. Always float32: mixed precision is for training."""
+    """``Classifier`` for a ``Network``. Always float32: mixed precision is used for training only."""
 
     def __init__(self, network: Network, device: torch.device | None = None) -> None:
         self.network = network.eval()
@@ -49,7 +49,7 @@ class TorchClassifier:
 
 
 def load(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> TorchClassifier:
-    """Raises JobFailed where the run has no weights (yet)."""
+    """Returns the classifier of a run. Raises JobFailed if the run has no weights (yet)."""
     if not (folder / BEST).is_file():
         raise JobFailed("This run has no weights: it ended before its first epoch did.")
     network, _ = build_network(recipe, choose(recipe.backbone, backbones), len(classes), trained=False)

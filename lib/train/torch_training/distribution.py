@@ -1,4 +1,7 @@
-"""One process or several: how a batch is shared, and who writes. Several are started by ``accelerate launch``."""
+"""Single-process and distributed training: how a batch is split, and which process writes.
+
+Distributed trainings are launched with ``accelerate launch``.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +12,7 @@ from torch import nn
 
 
 class Alone:
-    """The usual case. Also the interface: ``Together`` answers the same."""
+    """The single-process default, and the interface that ``Together`` implements."""
 
     rank, ranks, main = 0, 1, True
 
@@ -20,24 +23,24 @@ class Alone:
         return network.to(self.device)
 
     def total(self, value: torch.Tensor) -> torch.Tensor:
-        """The sum over all processes."""
+        """Returns the sum over all processes."""
         return value
 
     def agree(self, value: Any) -> Any:
-        """What the main process found, in every process."""
+        """Returns the main process's value in every process."""
         return value
 
 
 class Together(Alone):
-    """Accelerate's processes. Each takes its share of every batch, so the global batch is the recipe's.
+    """Distributed training with Accelerate. Each process takes its share of every batch: the global batch is the recipe's.
 
-    Gradients are averaged over processes, so each process scales its loss by the number of them.
+    Gradients are averaged over the processes, so each process multiplies its loss by their number.
     """
 
     def __init__(self) -> None:
         from accelerate import Accelerator
 
-        # without a GPU it would take each process for one that trains alone
+        # without a GPU, Accelerator would treat each process as a separate single-process training
         self.accelerator = Accelerator(cpu=not torch.cuda.is_available())
         self.rank, self.ranks = self.accelerator.process_index, self.accelerator.num_processes
         self.main, self.device = self.accelerator.is_main_process, self.accelerator.device
@@ -51,11 +54,11 @@ class Together(Alone):
     def agree(self, value: Any) -> Any:
         from accelerate.utils import broadcast_object_list
 
-        box = [value]
-        broadcast_object_list(box)
-        return box[0]
+        objects = [value]
+        broadcast_object_list(objects)
+        return objects[0]
 
 
 def distribution(processes: int) -> Alone:
-    """``processes`` is the world size that a launcher announces; 1 without one."""
+    """Returns the strategy for ``processes``, the world size announced by the launcher (1 without one)."""
     return Together() if processes > 1 else Alone()

@@ -1,4 +1,4 @@
-"""Features of a frozen backbone, computed once for each data set, backbone and size, and kept beside the data."""
+"""Computes features of a frozen backbone once per dataset, backbone and image size, and caches them with the dataset."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ ROWS = 64
 
 
 def features(network: Network, weights: str, training: Training, device: torch.device) -> Iterator[Stage | np.ndarray]:
-    """Yields stages and, last, the features float32 [n, d]. ``weights`` is the sha256 of the backbone's.
+    """Yield stages and finally the features, float32 [n, d]. ``weights`` is the SHA-256 of the backbone's weights.
 
-    Always float32 in eval mode, whatever the recipe's precision, so that recipes share them.
+    Always float32 in eval mode, even with mixed precision, so that recipes share the cache.
     """
     recipe = training.recipe
     name = f"features-{training.fingerprint[:16]}-{recipe.backbone}-{weights[:12]}-{recipe.image_size}-{recipe.threads}.npy"
@@ -33,10 +33,10 @@ def features(network: Network, weights: str, training: Training, device: torch.d
         with torch.inference_mode():
             parts.append(network.embed(to_tensor(training.pixels[i : i + ROWS]).to(device)).float().cpu().numpy())
         yield Stage(words=f"Computing features, {min(n, i + ROWS):,} of {n:,} pictures", share=min(n, i + ROWS) / n)
-    found = np.concatenate(parts)
+    output = np.concatenate(parts)
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = path.with_suffix(".part")
     with unfinished.open("wb") as file:
-        np.save(file, found)
+        np.save(file, output)
     unfinished.replace(path)
-    yield found
+    yield output

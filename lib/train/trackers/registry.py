@@ -1,4 +1,4 @@
-"""The protocol of a tracker, and the table of those that there are. Knows none of them."""
+"""The tracker protocol and the registry of trackers. Imports none of them."""
 
 from __future__ import annotations
 
@@ -8,14 +8,14 @@ from typing import Any, Protocol
 
 
 class Tracker(Protocol):
-    """Skips the kinds of value that it has no place for."""
+    """Logs values, and skips the types that it does not support."""
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
-        """``values`` by tag (``train/loss``); ``step`` counts optimizer steps."""
+        """Log ``values`` by tag (``train/loss``); ``step`` counts optimizer steps."""
         ...
 
     def close(self) -> None:
-        """Writes what is pending. A second call does nothing."""
+        """Flush pending writes. A second call does nothing."""
         ...
 
 
@@ -25,7 +25,7 @@ OPENERS: dict[str, Opener] = {}
 
 
 def register(name: str) -> Callable[[Opener], Opener]:
-    """The decorated function opens the tracker ``name``. Raises ValueError for a second one."""
+    """Register the decorated function as the opener of the tracker ``name``. Raises ValueError for a duplicate name."""
 
     def add(opener: Opener) -> Opener:
         if name in OPENERS:

@@ -1,11 +1,10 @@
-"""TensorBoard's event files, over torch's SummaryWriter. One file a session, in the run's folder.
+"""Writes TensorBoard event files with torch's SummaryWriter. One file per session, in the run's folder.
 
-Three things that are not obvious:
-- A second session (after a kill) hides the first one's later values by a mark with its first step.
-  TensorBoard takes the first mark that it meets for the start, so every session writes one.
-- The writer's own thread writes to the disk every second: the page is live, also while nothing is
-  logged for a while.
-- Everything goes into that one file: a reader that has gone on to a newer file never looks back.
+Implementation notes:
+- A session after a kill hides the later values of the previous one with a purge mark at its first step. TensorBoard takes
+  the first mark that it finds as the start, so every session writes one.
+- The writer's thread flushes every second, so the page updates live even while nothing is logged.
+- Everything goes into that file: TensorBoard reads event files in order and never returns to an earlier one.
 """
 
 from __future__ import annotations
@@ -22,9 +21,9 @@ from lib.train.trackers.registry import register
 from lib.train.trackers.values import Embeddings, Graph, Histogram, HyperParameters, Picture, PrecisionRecall, Text, number
 
 FLUSH_SECONDS = 1
-QUEUE = 1000  # events that may wait for the disk before ``log`` waits
-DIMENSIONS = 64  # of an embedding: it is stored as text, and 1,280 columns are megabytes a run
-SPRITES_SIDE = 8192  # what the projector's page takes
+QUEUE = 1000  # pending events before ``log`` blocks
+DIMENSIONS = 64  # of embeddings, which are stored as text: 1,280 columns take megabytes per run
+SPRITES_SIDE = 8192  # maximum side of the projector's sprite image in pixels
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +34,7 @@ def open_tensorboard(folder: Path, run: str, first_step: int) -> TensorBoard:
 
 
 class TensorBoard:
-    """A run's name is its folder's, as TensorBoard has it."""
+    """A run is named after its folder, as usual in TensorBoard."""
 
     def __init__(self, folder: Path, first_step: int = 0) -> None:
         from torch.utils.tensorboard import SummaryWriter
@@ -67,7 +66,7 @@ class TensorBoard:
     def _histogram(self, tag: str, value: Histogram, step: int) -> None:
         if not value.number:
             return
-        # add_histogram sorts every value into 1,500 bins of its own: ten times slower
+        # add_histogram sorts the values into its own 1,500 bins, which is ten times slower
         self._writer.add_histogram_raw(
             tag,
             min=value.minimum,
@@ -91,10 +90,10 @@ class TensorBoard:
             self._writer.add_pr_curve(tag, value.labels.astype(bool), value.scores.astype(np.float64), step)
 
     def _graph(self, tag: str, value: Graph, step: int) -> None:
-        """Once a run: TensorBoard keeps the last one. A module that cannot be traced is no reason to end a training."""
+        """Trace and write the graph, once per run, since TensorBoard keeps the last. A failed trace only logs a warning."""
         import torch
 
-        # add_graph puts every part of the module into training at the end, frozen BatchNorm as well
+        # add_graph leaves every submodule in training mode, even frozen BatchNorm
         modes = [(part, part.training) for part in value.module.modules()]
         value.module.eval()
         try:
@@ -111,25 +110,25 @@ class TensorBoard:
     def _embeddings(self, tag: str, value: Embeddings, step: int) -> None:
         if len(value.vectors) < 2:
             return
-        labels = [" ".join(label.split()) or "-" for label in value.labels]  # a tab would be a new column
+        labels = [" ".join(label.split()) or "-" for label in value.labels]  # a tab would start a new column
         sprites = value.sprites
         if sprites is not None:
             side = SPRITES_SIDE // int(np.ceil(np.sqrt(len(sprites))))
-            every = -(-sprites.shape[1] // side)
-            sprites = sprites[:, ::every, ::every].transpose(0, 3, 1, 2)
+            stride = -(-sprites.shape[1] // side)
+            sprites = sprites[:, ::stride, ::stride].transpose(0, 3, 1, 2)
             sprites = sprites.astype(np.float32) / 255
             import torch
 
-            sprites = torch.from_numpy(sprites)  # the writer asks for its size()
+            sprites = torch.from_numpy(sprites)  # the writer calls its size()
         self._writer.add_embedding(reduced(value.vectors), labels, sprites, step, tag)
 
     def _hyper_parameters(self, tag: str, value: HyperParameters, step: int) -> None:
-        """Into this run's file: ``add_hparams`` would open a file, or a run, of its own."""
+        """Write to this run's file: ``add_hparams`` would create another file or run."""
         from torch.utils.tensorboard.summary import hparams
 
         results = {name: number(name, result) for name, result in value.results.items()}
         experiment, start, end = hparams({k: plain(v) for k, v in value.values.items()}, results)
-        # The first run with an experiment says which columns the table of all runs has: one that knows its results.
+        # The first run with an experiment summary defines the table's columns, so only runs with results write one.
         for summary in (experiment, start, end) if results else (start,):
             self._writer.file_writer.add_summary(summary, step)
         for name, result in results.items():
@@ -137,7 +136,7 @@ class TensorBoard:
 
 
 def plain(value: Any) -> float | str:
-    """As TensorBoard's table of hyperparameters has it: a number or a word."""
+    """Returns the value as a number or a string, as TensorBoard's hyperparameter table requires."""
     if isinstance(value, (bool, np.bool_)):
         return "yes" if value else "no"
     if isinstance(value, (int, float, np.number)):
@@ -146,9 +145,9 @@ def plain(value: Any) -> float | str:
 
 
 def reduced(vectors: np.ndarray, dimensions: int = DIMENSIONS) -> np.ndarray:
-    """``vectors`` [n, d] on their first principal components: float64 [n, min(d, ``dimensions``)], in five figures.
+    """Project ``vectors`` [n, d] to their first principal components: float64 [n, min(d, ``dimensions``)], 5 digits.
 
-    Centred, distances kept as far as so many components can. Fewer dimensions than that stay as they are.
+    Centred; distances are preserved as far as possible. Vectors with no more dimensions than that are only rounded.
     """
     matrix = np.nan_to_num(np.asarray(vectors, np.float64))
     if matrix.shape[1] > dimensions:

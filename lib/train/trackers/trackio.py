@@ -1,9 +1,9 @@
-"""A mirror in Trackio, for those who watch their runs there. Needs ``pip install trackio``; ours does not.
+"""Mirrors runs to Trackio. Requires ``pip install trackio``; this app does not.
 
-Trackio decides where it goes, by its own environment: ``TRACKIO_DIR`` (a folder of SQLite files) or
-``TRACKIO_SPACE_ID`` (a Space). All runs of this app are one project, seen by whoever sees that: an
-operator's choice, never a visitor's. Trackio has no place for graphs, embeddings and curves of
-precision, and cannot drop what an interrupted run logged after its last checkpoint.
+Trackio's own environment selects the destination: ``TRACKIO_DIR`` (a folder of SQLite files) or ``TRACKIO_SPACE_ID`` (a
+Space). All runs of this app form one project, visible to everyone with access to it, so this is the operator's choice
+and never a visitor's. Trackio does not support graphs, embeddings and precision-recall curves, and cannot drop what an
+interrupted run logged after its last checkpoint.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ def open_trackio(folder: Path, run: str, first_step: int) -> Trackio:
 
 
 class Trackio:
-    """Hyperparameters become the run's configuration, whenever they come."""
+    """Hyperparameters are logged as the run's configuration, whenever they arrive."""
 
     def __init__(self, run: str, *, resumed: bool = False) -> None:
         self._name = run
         self._run = self._open(resume="allow" if resumed else "never")
-        self._run._config_logged = True  # Trackio sends one once, with the first values: ours may come with the last
+        self._run._config_logged = True  # Trackio sends it once, with the first values; ours may come last
         self._closed = False
 
     def log(self, values: Mapping[str, Any], step: int) -> None:
@@ -45,7 +45,7 @@ class Trackio:
         for tag, value in values.items():
             if isinstance(value, HyperParameters):
                 self._run.config.update(value.values)
-                self._run._config_logged = False  # so it goes with these values
+                self._run._config_logged = False  # send it with these values
                 shown |= value.results
             elif isinstance(value, Histogram) and value.number:
                 shown[tag] = trackio.Histogram(np_histogram=(value.counts, value.edges))
@@ -67,12 +67,12 @@ class Trackio:
         with contextlib.redirect_stdout(io.StringIO()):
             self._run.finish()
         if context_vars.current_run.get() is self._run:
-            context_vars.current_run.set(None)  # else it is finished once more, loudly, when the process ends
+            context_vars.current_run.set(None)  # otherwise it is finished again, with output, at exit
 
     def _open(self, resume: str) -> Any:
         import trackio
 
-        # it prints where it writes, a path of this machine; and it would watch the machine's load, which is not the run's
+        # init prints a local path; automatic logging would record the load of the whole machine instead of the run's
         with contextlib.redirect_stdout(io.StringIO()):
             return trackio.init(
                 project=PROJECT, name=self._name, resume=resume, embed=False, auto_log_cpu=False, auto_log_gpu=False

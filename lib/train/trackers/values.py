@@ -1,6 +1,6 @@
-"""What a tracker can be given beside plain numbers. Plain data: knows no tracker and no file format.
+"""Value types for trackers besides plain numbers. Plain data, independent of trackers and file formats.
 
-torch is imported only where a tensor is counted: the page reads this module without it.
+torch is imported only to count a tensor, so that the app can import this module without it.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ import numpy as np
 if TYPE_CHECKING:
     from torch import Tensor, nn
 
-BINS = 30  # as many as TensorBoard draws; twice as many take it nearly twice as long to read a run
+BINS = 30  # as many as TensorBoard draws; twice as many nearly double its loading time
 
 
 @dataclass(frozen=True, slots=True)
 class Histogram:
-    """``counts`` [b] between ``edges`` [b+1] (ascending), and the sums that a mean and a deviation need.
+    """``counts`` [b] between ascending ``edges`` [b+1], and the sums needed for the mean and the standard deviation.
 
-    NaN and infinity are in none of the figures; ``number`` is how many values were counted.
+    NaN and infinite values are excluded; ``number`` is how many values were counted.
     """
 
     counts: tuple[float, ...]
@@ -39,19 +39,19 @@ class Histogram:
 
     @classmethod
     def of(cls, values: Tensor | np.ndarray, bins: int = BINS) -> Histogram:
-        """Counts ``values`` (any shape, any real dtype, any device) in ``bins`` of equal width.
+        """Count ``values`` (any shape, real dtype and device) in ``bins`` of equal width.
 
-        All values equal: one bin of no width. None that is finite: no bin at all.
+        If all values are equal: one bin of zero width. If none is finite: no bins.
         """
         import torch
 
         flat = torch.as_tensor(values).detach().reshape(-1)
-        if flat.dtype not in (torch.float32, torch.float64):  # histc has no half precision and no integers
+        if flat.dtype not in (torch.float32, torch.float64):  # histc supports neither half precision nor integers
             flat = flat.float()
         if not flat.numel():
             return cls((), (0.0,), 0.0, 0.0, 0, 0.0, 0.0)
         sums = torch.stack([x.double() for x in (*flat.aminmax(), flat.sum(dtype=torch.float64))])
-        low, high, total = sums.tolist()  # one wait for the device instead of three
+        low, high, total = sums.tolist()  # one device synchronization instead of three
         if not math.isfinite(total):
             return cls.of(flat[flat.isfinite()], bins)
         squares = torch.linalg.vector_norm(flat, dtype=torch.float64).item() ** 2
@@ -74,14 +74,14 @@ class Picture:
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Markdown. Trackers show it to the visitor, so no path of this machine belongs in it."""
+    """Markdown. Trackers show it to visitors, so it must not contain paths of this machine."""
 
     markdown: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Graph:
-    """A module, and one ``example`` of its input: a tensor or a tuple of tensors on the module's device."""
+    """A module and an ``example`` input: a tensor or a tuple of tensors on the module's device."""
 
     module: nn.Module
     example: Any
@@ -89,7 +89,7 @@ class Graph:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Embeddings:
-    """``vectors`` float [n, d], a label each, and the picture each stands for: ``sprites`` uint8 [n, s, s, 3] or None."""
+    """``vectors`` float [n, d] with one label each and, optionally, an image each: ``sprites`` uint8 [n, s, s, 3]."""
 
     vectors: np.ndarray
     labels: Sequence[str]
@@ -111,7 +111,7 @@ class Embeddings:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PrecisionRecall:
-    """One class against the rest: ``labels`` bool [n], ``scores`` float [n] between 0 and 1."""
+    """One class versus the rest: ``labels`` bool [n], ``scores`` float [n] between 0 and 1."""
 
     labels: np.ndarray
     scores: np.ndarray
@@ -125,7 +125,7 @@ class PrecisionRecall:
 
 @dataclass(frozen=True, slots=True)
 class HyperParameters:
-    """A recipe's ``values`` by name. ``results`` (scalars by tag) are known at the end; empty: still running."""
+    """A recipe's ``values`` by name. ``results`` (scalars by tag) are known at the end; empty while the run is active."""
 
     values: Mapping[str, Any]
     results: Mapping[str, float]
@@ -135,7 +135,7 @@ KINDS = (Histogram, Picture, Text, Graph, Embeddings, PrecisionRecall, HyperPara
 
 
 def number(tag: str, value: Any) -> float:
-    """``value`` (a number, or an array or tensor of one element) as a float. Raises TypeError for anything else."""
+    """Convert a number, or an array or tensor of one element, to float. Raises TypeError for anything else."""
     try:
         if isinstance(value, str):
             raise TypeError

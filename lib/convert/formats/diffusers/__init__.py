@@ -1,4 +1,4 @@
-"""diffusers pipelines: folders, single networks, folders of ONNX files."""
+"""diffusers pipelines: whole folders, single networks, and folders of ONNX files."""
 
 from lib.convert.core.format import Format, Upload
 

@@ -1,4 +1,4 @@
-"""How a pipeline calls each of its networks: inputs, outputs and the ``torch.nn.Module`` that passes them on."""
+"""Defines how a pipeline calls each of its networks: inputs, outputs and a wrapping ``torch.nn.Module``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TIMESTEPS = 1000
 
 
 def _called(network: torch.nn.Module, call: Callable[..., tuple[torch.Tensor, ...]]) -> torch.nn.Module:
-    """A module that holds ``network`` and whose ``forward(*inputs)`` is ``call(network, *inputs)``."""
+    """Returns a module that wraps ``network``, with ``forward(*inputs)`` defined as ``call(network, *inputs)``."""
     import torch
 
     class Called(torch.nn.Module):
@@ -31,7 +31,11 @@ def _called(network: torch.nn.Module, call: Callable[..., tuple[torch.Tensor, ..
 
 
 def text_encoder(name: str, network: Any, xl: bool) -> Component:
-    """Stable Diffusion 1 and 2 take the last hidden state; SDXL the one before, and the second encoder's projection."""
+    """Returns a text encoder: int64 token ids [batch, length] in, float32 hidden states out.
+
+    Stable Diffusion 1 and 2 use the last hidden state; SDXL uses the penultimate one, and the projection of its second
+    encoder.
+    """
     config = network.config
     length, width = config.max_position_embeddings, config.hidden_size
     ids = Value("input_ids", "int64", ("batch", length), "tokens", config.vocab_size)
@@ -41,8 +45,8 @@ def text_encoder(name: str, network: Any, xl: bool) -> Component:
     if name == "text_encoder_2":
 
         def call(net: Any, tokens: torch.Tensor) -> tuple[torch.Tensor, ...]:
-            out = net(tokens, output_hidden_states=True)
-            return out.text_embeds, out.hidden_states[-2]
+            output = net(tokens, output_hidden_states=True)
+            return output.text_embeds, output.hidden_states[-2]
 
         outputs: tuple[Value, ...] = (pooled, before)
     elif xl:
@@ -61,7 +65,10 @@ def text_encoder(name: str, network: Any, xl: bool) -> Component:
 
 
 def unet(name: str, network: Any, xl: bool) -> Component:
-    """``noise`` is what the UNet predicts (noise or velocity, as the scheduler's prediction_type says)."""
+    """Returns the UNet. Its output ``noise`` is noise or velocity, depending on the scheduler's prediction_type.
+
+    Raises InvalidFile for an SDXL configuration that leaves no room for the text embedding.
+    """
     config = network.config
     inputs = [
         Value("sample", "float32", ("batch", config.in_channels, "height", "width")),
@@ -87,7 +94,7 @@ def unet(name: str, network: Any, xl: bool) -> Component:
 
 
 def vae_decoder(name: str, network: Any, xl: bool) -> Component:
-    """``latents`` as the VAE knows them: already divided by its scaling_factor. ``image`` in -1..1."""
+    """Returns the VAE's decoder: ``latents``, already divided by scaling_factor, in; ``image`` in [-1, 1] out."""
     config = network.config
     factor = 2 ** (len(config.block_out_channels) - 1)
     latents = Value("latents", "float32", ("batch", config.latent_channels, "height", "width"))

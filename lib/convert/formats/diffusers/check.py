@@ -1,4 +1,4 @@
-"""Checks the zip of a diffusers pipeline folder and unpacks what belongs to one: configurations, texts, safetensors."""
+"""Checks and unpacks the zip of a diffusers pipeline folder: only configurations, text files and safetensors."""
 
 from __future__ import annotations
 
@@ -24,41 +24,43 @@ CODE = (".py", ".so", ".pyc", ".sh", ".dll")
 
 
 def is_pipeline(names: set[str], root: str) -> bool:
+    """Returns whether a zip with these members is a diffusers pipeline."""
     return f"{root}{INDEX}" in names
 
 
 def unpack(path: Path, folder: Path) -> list[str]:
-    """Unpacks into ``folder``; messages. Raises InvalidFile."""
-    left = []
+    """Checks the zip and unpacks it into ``folder``; returns messages. Raises InvalidFile."""
+    skipped = []
     with opened(path, Limits(total=16 << 30)) as archive:
         root = root_of(archive)
         for name in archive.members:
             if is_litter(name):
                 continue
-            inner = name.removeprefix(root)
-            low = inner.lower()
-            if low.endswith(tuple(s.lower() for s in IGNORED)):
-                left.append(inner)
+            member = name.removeprefix(root)
+            lower_name = member.lower()
+            if lower_name.endswith(tuple(s.lower() for s in IGNORED)):
+                skipped.append(member)
                 continue
-            _refuse(inner, low)
-            target = folder / inner
+            _refuse(member, lower_name)
+            target = folder / member
             target.parent.mkdir(parents=True, exist_ok=True)
             archive.write(name, target)
     index = folder / INDEX
     _check_index(json_text.parse(index.read_bytes(), INDEX, 1 << 20))
-    for one in sorted(p for p in folder.rglob("*") if p.is_file()):
-        inner = one.relative_to(folder).as_posix()
-        if inner.endswith(".safetensors"):
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        member = file.relative_to(folder).as_posix()
+        if member.endswith(".safetensors"):
             try:
-                check_safetensors(one)
+                check_safetensors(file)
             except InvalidFile as error:
-                raise InvalidFile(f"{inner[:80]}: {error.message}") from None
-        elif inner.endswith(".json"):
-            _check_json(one, inner)
-    return [f"Left out of the folder: {', '.join(sorted(left)[:5])}."] if left else []
+                raise InvalidFile(f"{member[:80]}: {error.message}") from None
+        elif member.endswith(".json"):
+            _check_json(file, member)
+    return [f"Left out of the folder: {', '.join(sorted(skipped)[:5])}."] if skipped else []
 
 
 def _refuse(inner: str, low: str) -> None:
+    """Raises InvalidFile for a pickle, a program or any other file that does not belong; ``low``: lower-case name."""
     shown = repr(inner[:80])
     if low.endswith(PICKLES):
         raise InvalidFile(
@@ -74,21 +76,22 @@ def _refuse(inner: str, low: str) -> None:
 
 
 def _check_index(index: dict[str, Any]) -> None:
+    """Raises InvalidFile unless every entry of model_index.json is plain or a known [library, class] pair."""
     for key, value in index.items():
         if key == "_class_name":
-            sound = isinstance(value, str) and CLASS.fullmatch(value)
+            valid = isinstance(value, str) and CLASS.fullmatch(value)
         elif key == "_diffusers_version":
-            sound = isinstance(value, str) and len(value) < 40
+            valid = isinstance(value, str) and len(value) < 40
         elif key == "_name_or_path":
-            sound = True
+            valid = True
         elif isinstance(value, list):
-            sound = CLASS.fullmatch(key) and (
+            valid = CLASS.fullmatch(key) and (
                 value == [None, None]
                 or (len(value) == 2 and value[0] in LIBRARIES and isinstance(value[1], str) and CLASS.fullmatch(value[1]))
             )
         else:
-            sound = CLASS.fullmatch(key) and (value is None or isinstance(value, bool | int | float))
-        if not sound:
+            valid = CLASS.fullmatch(key) and (value is None or isinstance(value, bool | int | float))
+        if not valid:
             raise InvalidFile(
                 f"{INDEX} has {key[:60]!r}: {str(value)[:80]}; components are [library, class] of {', '.join(LIBRARIES)}."
             )
@@ -97,17 +100,18 @@ def _check_index(index: dict[str, Any]) -> None:
 
 
 def _check_json(path: Path, inner: str) -> None:
+    """Checks a configuration and rewrites it without the keys in ``DROPPED``. Raises InvalidFile."""
     if inner.endswith("tokenizer.json") or inner.endswith("vocab.json"):
         json_text.parse(path.read_bytes(), inner)
         return
-    found = json_text.parse(path.read_bytes(), inner)
-    for one in json_text.objects(found):
-        for key, why in REFUSED.items():
-            if one.get(key):
-                raise InvalidFile(f"{inner} has {key!r}. {why}")
-        name = one.get("_class_name")
+    content = json_text.parse(path.read_bytes(), inner)
+    for node in json_text.objects(content):
+        for key, reason in REFUSED.items():
+            if node.get(key):
+                raise InvalidFile(f"{inner} has {key!r}. {reason}")
+        name = node.get("_class_name")
         if name is not None and not (isinstance(name, str) and CLASS.fullmatch(name)) and not isinstance(name, list):
             raise InvalidFile(f"{inner} has the class {str(name)[:80]!r}; the plain name of a class is needed.")
         for key in DROPPED:
-            one.pop(key, None)
-    path.write_text(json.dumps(found, indent=1, ensure_ascii=False))
+            node.pop(key, None)
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False))

@@ -1,4 +1,4 @@
-"""One network of a pipeline, as the pipeline calls it."""
+"""A network of a pipeline, as the pipeline calls it."""
 
 from __future__ import annotations
 
@@ -17,23 +17,26 @@ if TYPE_CHECKING:
 
 @dataclass(slots=True)
 class Component:
-    """``module`` takes the inputs by position and gives a tuple. Spatial sizes are ``multiple`` times a whole number."""
+    """A network with named inputs and outputs.
+
+    ``module`` takes the inputs by position and returns a tuple. Spatial sizes must be multiples of ``multiple``.
+    """
 
     name: str
     module: torch.nn.Module
     inputs: tuple[Value, ...]
     outputs: tuple[Value, ...]
     multiple: int = 1
-    usual: int = 64  # height and width of the latents that it was trained on
+    usual: int = 64  # height and width of the latents it was trained on
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        """Arrays by the part's own names. Raises JobFailed with torch's words."""
+        """Runs the network on arrays by name. Raises JobFailed with torch's message."""
         import torch
 
-        given = [torch.from_numpy(inputs[v.name]).clone() for v in self.inputs]  # a copy: aligned as torch likes it
+        tensors = [torch.from_numpy(inputs[v.name]).clone() for v in self.inputs]  # a copy has torch's memory alignment
         try:
             with torch.inference_mode():
-                results = self.module(*given)
+                results = self.module(*tensors)
         except (RuntimeError, ValueError, IndexError) as error:
             raise JobFailed(f"{self.name} refused these inputs: {clean(str(error))[:200]}") from None
         return {v.name: r.numpy() for v, r in zip(self.outputs, results, strict=True)}

@@ -1,9 +1,9 @@
-"""The networks of a diffusers pipeline on disk, each as a function of named arrays. Knows no ONNX and no LDM names.
+"""Loads the networks of a diffusers pipeline from disk, each as a function of named arrays.
 
-A *part* is one network as a pipeline calls it: ``text_encoder``, ``text_encoder_2`` (SDXL), ``unet``, ``vae_decoder``.
-Everything in the folder is taken for hostile: classes come from the table below and never from the folder, weights
-are read as safetensors only, and what a configuration could make a loader fetch or run is refused. Weights stored
-as float16 or bfloat16 are computed with as float32.
+A *part* is a network as the pipeline calls it: ``text_encoder``, ``text_encoder_2`` (SDXL), ``unet``, ``vae_decoder``.
+The folder is untrusted: classes come from the tables below and never from the folder, weights are read from
+safetensors only, and settings that make a loader fetch or run something are refused. All networks compute in float32,
+whatever the dtype of the stored weights.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SCHEDULERS = (
     "EulerDiscrete", "HeunDiscrete", "KDPM2AncestralDiscrete", "KDPM2Discrete", "LCM", "LMSDiscrete", "PNDM",
     "TCD", "UniPCMultistep",
 )  # fmt: skip
-# component -> library and classes that may stand there; the first four are networks that are converted
+# component -> library and class of the networks that are converted
 NETWORKS: dict[str, tuple[str, str]] = {
     "text_encoder": ("transformers", "CLIPTextModel"),
     "text_encoder_2": ("transformers", "CLIPTextModelWithProjection"),
@@ -44,30 +44,30 @@ COMPANIONS: dict[str, tuple[str, ...]] = {
     "tokenizer": ("CLIPTokenizer", "CLIPTokenizerFast"),
     "tokenizer_2": ("CLIPTokenizer", "CLIPTokenizerFast"),
 }
-# what a pipeline runs without; never loaded, and not part of what is converted
+# components a pipeline can run without; never loaded or converted
 OPTIONAL = ("safety_checker", "feature_extractor", "image_encoder")
 CODE_KEYS = (*REFUSED, "custom_pipeline", "adapter_config", *LOADING)
 MAX_JSON = 8 << 20  # bytes; a tokenizer of 49,408 tokens takes 3.6 MB
-# a part's name -> the component (and folder) that it lies in
+# part -> component, which is also the name of its folder
 FOLDERS = {"text_encoder": "text_encoder", "text_encoder_2": "text_encoder_2", "unet": "unet", "vae_decoder": "vae"}
 
 
 def prefixed(parts: list[Component]) -> Signature:
-    """The signature of all parts together: ``unet.sample`` and so on; equal symbols are shared."""
+    """Returns the joint signature of all parts, with names such as ``unet.sample``; equal symbols are shared."""
 
     def values(some: Callable[[Component], tuple[Value, ...]]) -> tuple[Value, ...]:
         return tuple(Value(f"{p.name}.{v.name}", v.dtype, v.shape, v.role, v.high) for p in parts for v in some(p))
 
-    step = max((p.multiple for p in parts), default=1)
+    multiple = max((p.multiple for p in parts), default=1)
     inputs = values(lambda p: p.inputs)
-    used = {d for v in inputs for d in v.shape}
-    # never square: a transposed picture must show
-    sizes = {"height": (2 * step, 4 * step), "width": (3 * step, 5 * step), "tokens": (16, 77)}
-    return Signature(inputs, values(lambda p: p.outputs), {k: s for k, s in sizes.items() if k in used})
+    symbols = {d for v in inputs for d in v.shape}
+    # never square, so that swapped height and width are detected
+    sizes = {"height": (2 * multiple, 4 * multiple), "width": (3 * multiple, 5 * multiple), "tokens": (16, 77)}
+    return Signature(inputs, values(lambda p: p.outputs), {k: s for k, s in sizes.items() if k in symbols})
 
 
 def read_json(path: Path, what: str) -> dict[str, Any]:
-    """An object from a JSON file of the pipeline. Raises InvalidFile."""
+    """Reads a JSON object from a file of the pipeline, which errors call ``what``. Raises InvalidFile."""
     if not path.is_file() or path.is_symlink():
         raise InvalidFile(f"The pipeline has no {what}.")
     if path.stat().st_size > MAX_JSON:
@@ -76,27 +76,28 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
 
 
 def parse(text: str, what: str) -> dict[str, Any]:
+    """Parses a JSON object. Raises InvalidFile, also for keys that would load or run other code."""
     try:
-        found = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidFile(f"{what} is not JSON.") from None
-    if not isinstance(found, dict):
+    if not isinstance(content, dict):
         raise InvalidFile(f"{what} is not a JSON object.")
     try:
-        bad = [key for one in json_text.objects(found) for key in CODE_KEYS if one.get(key)]
+        refused = [key for node in json_text.objects(content) for key in CODE_KEYS if node.get(key)]
     except RecursionError:
         raise InvalidFile(f"{what} nests too deep.") from None
-    if bad:
-        raise InvalidFile(f"{what} asks for {bad[0]!r}, which would fetch or run other code; it is not followed here.")
-    return found
+    if refused:
+        raise InvalidFile(f"{what} asks for {refused[0]!r}, which would fetch or run other code; it is not followed here.")
+    return content
 
 
 def check_index(index: dict[str, Any]) -> dict[str, str]:
-    """Component -> class name, of the components that count. Raises InvalidFile for what is not on the list."""
-    kind = index.get("_class_name")
-    if kind not in PIPELINES:
-        raise InvalidFile(f"The pipeline's class is {str(kind)[:60]!r}; converted are: {', '.join(PIPELINES)}.")
-    found = {}
+    """Returns component -> class name, without optional components. Raises InvalidFile for unknown ones."""
+    pipeline_class = index.get("_class_name")
+    if pipeline_class not in PIPELINES:
+        raise InvalidFile(f"The pipeline's class is {str(pipeline_class)[:60]!r}; converted are: {', '.join(PIPELINES)}.")
+    classes = {}
     for name, entry in index.items():
         if name.startswith("_") or not isinstance(entry, list) or name in OPTIONAL or not any(entry):
             continue
@@ -105,30 +106,33 @@ def check_index(index: dict[str, Any]) -> dict[str, str]:
             raise InvalidFile(
                 f"The pipeline's {name[:40]!r} is {str(entry)[:80]}; allowed there: {', '.join(allowed) or 'nothing'}."
             )
-        found[name] = entry[1]
-    if "XL" not in kind and "text_encoder_2" in found:
-        raise InvalidFile(f"{kind} has no text_encoder_2; allowed are the components that diffusers saves for it.")
-    return found
+        classes[name] = entry[1]
+    if "XL" not in pipeline_class and "text_encoder_2" in classes:
+        raise InvalidFile(f"{pipeline_class} has no text_encoder_2; allowed are the components that diffusers saves for it.")
+    return classes
 
 
 def components(pipeline: Path) -> tuple[dict[str, str], dict[str, Any]]:
-    """Component -> class, and model_index.json; without that file, the networks whose folders are there, and {}."""
+    """Returns component -> class name, and the content of model_index.json.
+
+    Without that file, returns the networks whose folders exist, and {}. Raises InvalidFile.
+    """
     if (pipeline / INDEX).exists():
         index = read_json(pipeline / INDEX, INDEX)
-        found = check_index(index)
-        if absent := [name for name in found if name in NETWORKS and not (pipeline / name / "config.json").is_file()]:
-            raise InvalidFile(f"{INDEX} lists {absent[0]!r}, but {absent[0]}/config.json is missing; add the folder.")
-        if not set(found) & set(NETWORKS):
+        classes = check_index(index)
+        if missing := [name for name in classes if name in NETWORKS and not (pipeline / name / "config.json").is_file()]:
+            raise InvalidFile(f"{INDEX} lists {missing[0]!r}, but {missing[0]}/config.json is missing; add the folder.")
+        if not set(classes) & set(NETWORKS):
             raise InvalidFile(f"{INDEX} lists none of {', '.join(NETWORKS)}; there is nothing to convert.")
-        return found, index
-    found = {name: kind for name, (_, kind) in NETWORKS.items() if (pipeline / name / "config.json").is_file()}
-    if not found:
+        return classes, index
+    classes = {name: class_name for name, (_, class_name) in NETWORKS.items() if (pipeline / name / "config.json").is_file()}
+    if not classes:
         raise InvalidFile(f"There is no {INDEX} and no network; a diffusers folder has {INDEX} at its top.")
-    return found, {}
+    return classes, {}
 
 
 def load_network(pipeline: Path, name: str) -> torch.nn.Module:
-    """One network in float32, in evaluation mode. Raises InvalidFile where weights and configuration do not fit."""
+    """Loads a network in float32 and eval mode. Raises InvalidFile if weights and configuration do not match."""
     import diffusers
     import torch
     import transformers
@@ -136,11 +140,11 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
 
     logging.disable_progress_bar()
     transformers.utils.logging.disable_progress_bar()
-    library, kind = NETWORKS[name]
+    library, class_name = NETWORKS[name]
     folder = pipeline / name
     config = read_json(folder / "config.json", f"{name}/config.json")
     check_network(name, config)
-    if (folder / "adapter_config.json").exists():  # it would send the loader to another model
+    if (folder / "adapter_config.json").exists():  # it would redirect the loader to another model
         raise InvalidFile(f"{name} has an adapter_config.json; merge the adapter into the weights and save again.")
     files = {path.name for path in folder.glob("*.safetensors")}
     if not files:
@@ -161,41 +165,44 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
     options["torch_dtype" if library == "diffusers" else "dtype"] = torch.float32
     try:
         with torch.random.fork_rng(devices=[]):
-            model, info = getattr({"diffusers": diffusers, "transformers": transformers}[library], kind).from_pretrained(
-                folder, **options
-            )
+            model, info = getattr(
+                {"diffusers": diffusers, "transformers": transformers}[library], class_name
+            ).from_pretrained(folder, **options)
     except (OSError, ValueError, RuntimeError, KeyError, TypeError, AttributeError, IndexError, ZeroDivisionError) as error:
-        raise InvalidFile(f"{name} could not be loaded as {kind} ({clean(str(error))[:200]}).") from None
-    wrong = [*info["missing_keys"], *(k for k in info["unexpected_keys"] if not k.endswith("position_ids"))]
-    wrong += [str(key) for key in info["mismatched_keys"]]
-    if wrong or info.get("error_msgs"):
+        raise InvalidFile(f"{name} could not be loaded as {class_name} ({clean(str(error))[:200]}).") from None
+    mismatches = [*info["missing_keys"], *(k for k in info["unexpected_keys"] if not k.endswith("position_ids"))]
+    mismatches += [str(key) for key in info["mismatched_keys"]]
+    if mismatches or info.get("error_msgs"):
         raise InvalidFile(
-            f"{name}: configuration and weights do not fit: {len(wrong)} tensors, first {str(wrong[:1])[:120]}."
+            f"{name}: configuration and weights do not fit: {len(mismatches)} tensors, first {str(mismatches[:1])[:120]}."
         )
     return ready_to_run(model)
 
 
 def ready_to_run(model: torch.nn.Module) -> torch.nn.Module:
-    """Ready to run. Weights move into memory of their own: kernels may round otherwise where a file's page begins."""
+    """Switches to eval mode without gradients, and copies weights out of the mapped file.
+
+    Kernels may round differently depending on the alignment of the weights in memory.
+    """
     for tensor in (*model.parameters(), *model.buffers()):
         tensor.data = tensor.data.clone()
     return model.eval().requires_grad_(False)
 
 
 def check_network(name: str, config: dict[str, Any]) -> None:
-    """Raises InvalidFile for a network that takes more inputs than a part passes, and for another class."""
-    kind = NETWORKS[name][1]
-    if config.get("_class_name", kind) != kind:
-        raise InvalidFile(f"{name}/config.json is of {str(config['_class_name'])[:60]!r}; allowed: {kind}.")
+    """Raises InvalidFile for a network of another class, or one that needs more inputs than a part passes."""
+    class_name = NETWORKS[name][1]
+    if config.get("_class_name", class_name) != class_name:
+        raise InvalidFile(f"{name}/config.json is of {str(config['_class_name'])[:60]!r}; allowed: {class_name}.")
     if name != "unet":
         return
     width = config.get("cross_attention_dim", 1)
     if type(width) is not int or width < 1:
         raise InvalidFile(f"The UNet's cross_attention_dim is {str(width)[:60]}; one whole number from 1 is needed.")
     extra = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type", "encoder_hid_dim", "time_cond_proj_dim")
-    asked = [key for key in extra if config.get(key) is not None]
-    if asked or config.get("addition_embed_type") not in (None, "text_time"):
-        key = (asked or ["addition_embed_type"])[0]
+    unsupported = [key for key in extra if config.get(key) is not None]
+    if unsupported or config.get("addition_embed_type") not in (None, "text_time"):
+        key = (unsupported or ["addition_embed_type"])[0]
         raise InvalidFile(
             f"The UNet's {key} is {config.get(key)!r}: it takes inputs beyond those of Stable Diffusion 1, 2 and XL, "
             "and converting it without them would lose them."
@@ -203,15 +210,15 @@ def check_network(name: str, config: dict[str, Any]) -> None:
 
 
 def load_components(folder: Path) -> list[Component]:
-    """Every network of the artifact in ``folder``. Raises InvalidFile."""
+    """Loads every network of the artifact in ``folder``. Raises InvalidFile."""
     pipeline = folder / FOLDER
-    found, index = components(pipeline)
-    modules = {name: load_network(pipeline, name) for name in NETWORKS if name in found}
+    classes, index = components(pipeline)
+    modules = {name: load_network(pipeline, name) for name in NETWORKS if name in classes}
     return make_components(modules, "XL" in index.get("_class_name", ""))
 
 
 def make_components(modules: dict[str, torch.nn.Module], xl: bool) -> list[Component]:
-    """Parts of loaded networks by component name. ``xl``: text encoders give what SDXL takes from them."""
+    """Wraps loaded networks (by component name) as parts. ``xl``: text encoders return the outputs that SDXL uses."""
     from lib.convert.formats.diffusers import calls as diffusers_calls
 
     return [diffusers_calls.CALLS[name](name, module, xl) for name, module in modules.items()]

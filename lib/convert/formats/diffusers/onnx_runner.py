@@ -1,4 +1,4 @@
-"""A pipeline's folder of ONNX files in onnxruntime, under the names of ``diffusers/runner.py``. Knows no torch."""
+"""Runs a pipeline's folder of ONNX files in onnxruntime, with the value names of ``diffusers/runner.py``. No torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ DTYPES = {"tensor(float)": "float32", "tensor(int64)": "int64"}
 
 
 class DiffusersOnnxRunner:
-    """One session per network."""
+    """Runs the networks in ``onnx/`` of an artifact folder, one session each. Raises InvalidFile if one does not load."""
 
     def __init__(self, folder: Path) -> None:
         import onnxruntime
@@ -29,7 +29,7 @@ class DiffusersOnnxRunner:
                 continue
             try:
                 self._sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-            except Exception as error:  # onnxruntime's exceptions have no common base
+            except Exception as error:  # onnxruntime's errors share no public base class
                 raise InvalidFile(f"onnxruntime does not load {name}/model.onnx ({type(error).__name__}).") from error
         if not self._sessions:
             raise InvalidFile(f"The folder holds none of {', '.join(ORDER)}.")
@@ -45,15 +45,16 @@ class DiffusersOnnxRunner:
         return Signature(values("get_inputs"), values("get_outputs"))
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        out = {}
+        """Runs every network on its inputs. Raises JobFailed with onnxruntime's message."""
+        outputs = {}
         for name, session in self._sessions.items():
-            own = {v.name: inputs[f"{name}.{v.name}"] for v in session.get_inputs()}
+            feeds = {v.name: inputs[f"{name}.{v.name}"] for v in session.get_inputs()}
             try:
-                results = session.run(None, own)
+                results = session.run(None, feeds)
             except Exception as error:
                 raise JobFailed(f"onnxruntime refused {name}'s inputs: {clean(str(error))[:200]}") from None
-            out |= {f"{name}.{v.name}": r for v, r in zip(session.get_outputs(), results, strict=True)}
-        return out
+            outputs |= {f"{name}.{v.name}": r for v, r in zip(session.get_outputs(), results, strict=True)}
+        return outputs
 
     def close(self) -> None:
         self._sessions = {}

@@ -1,4 +1,7 @@
-"""A diffusers folder: each network by name, ``unet.sample`` in, ``unet.noise`` out. Knows no scheduler, makes no picture."""
+"""Runs the networks of a diffusers folder separately, with names such as ``unet.sample`` and ``unet.noise``.
+
+Involves no scheduler and generates no image.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,7 @@ from lib.model_inputs.signature import Signature
 
 
 class PartsRunner:
-    """Runs parts that are loaded already."""
+    """Runs already loaded parts."""
 
     def __init__(self, parts: list[Component]) -> None:
         self._parts = parts
@@ -21,18 +24,19 @@ class PartsRunner:
         return prefixed(self._parts)
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        out = {}
+        """Runs every part on its inputs. Raises JobFailed."""
+        outputs = {}
         for part in self._parts:
-            own = {v.name: inputs[f"{part.name}.{v.name}"] for v in part.inputs}
-            out |= {f"{part.name}.{name}": value for name, value in part.run(own).items()}
-        return out
+            part_inputs = {v.name: inputs[f"{part.name}.{v.name}"] for v in part.inputs}
+            outputs |= {f"{part.name}.{name}": value for name, value in part.run(part_inputs).items()}
+        return outputs
 
     def close(self) -> None:
         self._parts = []
 
 
 class DiffusersRunner(PartsRunner):
-    """float32 on the CPU, whatever dtype the weights are stored in."""
+    """Runs in float32 on the CPU, whatever the dtype of the stored weights."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(load_components(folder))

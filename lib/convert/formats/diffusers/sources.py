@@ -1,4 +1,4 @@
-"""``diffusers:tiny-scenes`` and its single networks as artifacts. Knows the embedded model's folder and nothing else."""
+"""Built-in diffusers sources: the embedded ``diffusers:tiny-scenes`` pipeline and its single networks."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ SOURCES = (f"{PREFIX}{EMBEDDED}", *(f"{PREFIX}{EMBEDDED}/{part}" for part in PAR
 
 
 def format_of(source: str) -> str:
-    """``diffusers`` for a pipeline, ``diffusers-network`` for one network: what can be made of them differs."""
+    """Returns ``diffusers`` for a pipeline, ``diffusers-network`` for a single network; they have different targets."""
     return "diffusers-network" if "/" in source else "diffusers"
 
 
 def prepare(source: str, folder: Path) -> list[str]:
-    """Copies the pipeline, or one network of it, into ``folder/pipeline/``; messages for the visitor.
+    """Copies the pipeline, or one network of it, into ``folder/pipeline/``; returns messages for the user.
 
-    Raises InvalidValue for anything that is not one of ``SOURCES``.
+    Raises InvalidValue if ``source`` is not one of ``SOURCES``.
     """
     if source not in SOURCES:
         raise InvalidValue("source", source, ", ".join(SOURCES))

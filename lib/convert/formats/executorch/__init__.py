@@ -1,4 +1,4 @@
-"""ExecuTorch programs (``.pte``): what PyTorch runs on phones and microcontrollers."""
+"""ExecuTorch programs (``.pte``), PyTorch's format for phones and microcontrollers."""
 
 from lib.convert.core.format import Format, Upload
 

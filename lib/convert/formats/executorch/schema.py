@@ -1,6 +1,6 @@
-"""ExecuTorch's tables, field by field, as the verifier of ``lib/tflite/flatbuffer.py`` needs them.
+"""ExecuTorch's flatbuffer schema, field by field, for the verifier in ``lib/tflite/flatbuffer.py``.
 
-From ``program.fbs`` as executorch 1.2.0 ships it; the notation is that of ``lib/tflite/schema.py``.
+From ``program.fbs`` of executorch 1.2.0, in the notation of ``lib/tflite/schema.py``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ UNIONS: dict[str, tuple[str, ...]] = {
     ),
     "InstructionArguments": tuple(words("KernelCall DelegateCall MoveCall JumpFalseCall FreeCall")),
 }
-# of a tensor's elements, as numpy and ml_dtypes call them
+# ScalarType -> dtype name in numpy or ml_dtypes
 DTYPES: dict[int, str] = {
     **dict(enumerate(words("uint8 int8 int16 int32 int64 float16 float32 float64"))),
     **{9: "complex64", 10: "complex128", 11: "bool", 15: "bfloat16", 23: "float8_e5m2", 24: "float8_e4m3fn"},

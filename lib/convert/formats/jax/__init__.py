@@ -1,4 +1,4 @@
-"""JAX examples by name."""
+"""Built-in JAX examples, selected by name."""
 
 from lib.convert.core.format import Format
 

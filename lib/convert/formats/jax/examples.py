@@ -1,6 +1,6 @@
-"""Small JAX functions to convert: real computations with parameters from a fixed seed, scaled to keep values' size.
+"""Small JAX functions to convert, with parameters from a fixed seed, scaled to preserve activation magnitudes.
 
-Nothing of a visitor's is executed: an artifact names one of these. jax is imported when one is called.
+No user code runs: an artifact only names one of these. jax is imported on the first call.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ HEADS = 2
 
 @dataclass(frozen=True, slots=True)
 class Example:
-    """``function`` takes one float32 array of ``shape`` and gives one; a str in a shape is a dynamic dimension."""
+    """A JAX ``function`` from one float32 array of ``shape`` to one of ``out_shape``; a str is a dynamic dimension."""
 
     title: str
     function: Callable[[Array], Array]
@@ -28,13 +28,13 @@ class Example:
 
 
 def _parameters(seed: int, *shapes: tuple[int, ...]) -> list[np.ndarray]:
-    """Normal numbers over the root of the fan-in: the last but one axis, times the kernel's size before it."""
+    """Samples N(0, 1 / fan_in) parameters, float32; fan_in is the product of all axes but the last."""
     rng = np.random.default_rng(seed)
     return [(rng.standard_normal(s) / np.sqrt(np.prod(s[:-1]))).astype(np.float32) for s in shapes]
 
 
 def mlp(x: Array) -> Array:
-    """[batch, 16] -> logits [batch, 8]: two hidden layers, gelu and tanh."""
+    """Maps [batch, 16] to logits [batch, 8]: two hidden layers, GELU and tanh."""
     import jax
     import jax.numpy as jnp
 
@@ -43,7 +43,7 @@ def mlp(x: Array) -> Array:
 
 
 def convnet(x: Array) -> Array:
-    """Pictures [batch, 16, 16, 3] -> logits [batch, 10]: two convolutions with a batch norm's arithmetic, pooling."""
+    """Maps images [batch, 16, 16, 3] to logits [batch, 10]: two convolutions, a folded batch norm, max pooling."""
     import jax
     import jax.numpy as jnp
     from jax import lax
@@ -53,13 +53,14 @@ def convnet(x: Array) -> Array:
     layout = ("NHWC", "HWIO", "NHWC")
     h = lax.conv_general_dilated(x, k0, (1, 1), "SAME", dimension_numbers=layout)
     h = jax.nn.relu(h * scale + shift)
-    h = jnp.max(jnp.reshape(h, (x.shape[0], 8, 2, 8, 2, 8)), axis=(2, 4))  # jax2onnx's reduce_window pools 4 axes
+    # 2x2 max pooling without reduce_window, which jax2onnx pools over 4 axes
+    h = jnp.max(jnp.reshape(h, (x.shape[0], 8, 2, 8, 2, 8)), axis=(2, 4))
     h = jax.nn.relu(lax.conv_general_dilated(h, k1, (2, 2), "SAME", dimension_numbers=layout))
     return jnp.reshape(h, (x.shape[0], 256)) @ head
 
 
 def attention(x: Array) -> Array:
-    """[batch, 8, 32] -> the same shape: layer norm, causal self-attention with two heads, residual."""
+    """Maps [batch, 8, 32] to the same shape: layer norm, causal self-attention with two heads, residual."""
     import jax
     import jax.numpy as jnp
 

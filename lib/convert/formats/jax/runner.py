@@ -1,4 +1,4 @@
-"""Runs the JAX examples on the CPU. An artifact is ``jax.json``: ``{"example": name}``."""
+"""Runs the JAX examples on the CPU. The artifact is a ``jax.json`` with ``{"example": name}``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,23 @@ from lib.model_inputs.signature import Signature, Value
 from lib.onnx_model.words import clean
 from lib.settings import prepare_library
 
-prepare_library(JAX_PLATFORMS="cpu")  # before jax looks for devices
+prepare_library(JAX_PLATFORMS="cpu")  # must precede jax's device discovery
 
 NAME = "jax.json"
-LONGEST = 1000  # bytes
+LONGEST = 1000  # bytes read of jax.json
 
 Arrays = dict[str, np.ndarray]
 
 
 def example(folder: Path) -> Example:
-    """The function an artifact names. Raises InvalidFile for no such artifact, InvalidValue for no such example."""
+    """Returns the example that the artifact names.
+
+    Raises InvalidFile for a missing or malformed ``jax.json``, InvalidValue for an unknown example.
+    """
     try:
         with (folder / NAME).open("rb") as file:
-            given = json.loads(file.read(LONGEST))
-        name = given["example"]
+            data = json.loads(file.read(LONGEST))
+        name = data["example"]
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         raise InvalidFile(f'{NAME} must be {{"example": name}}; names: {", ".join(EXAMPLES)}.') from None
     if not isinstance(name, str) or name not in EXAMPLES:
@@ -35,31 +38,32 @@ def example(folder: Path) -> Example:
 
 
 class JaxRunner:
+    """Runs the example named in an artifact folder, compiled with ``jax.jit``."""
+
     def __init__(self, folder: Path) -> None:
         self._example = example(folder)
         self._compiled: object = None
 
     def signature(self) -> Signature:
-        found = self._example
-        role = "image" if found.input == "image" else ""
+        chosen = self._example
+        role = "image" if chosen.input == "image" else ""
         return Signature(
-            (Value(found.input, "float32", found.shape, role),), (Value(found.output, "float32", found.out_shape),)
+            (Value(chosen.input, "float32", chosen.shape, role),), (Value(chosen.output, "float32", chosen.out_shape),)
         )
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed in jax's words."""
+        """Runs the example on one float32 array. Raises JobFailed with jax's message."""
         import jax
 
-        found = self._example
-        if inputs.keys() != {found.input} or inputs[found.input].dtype != np.float32:
-            raise JobFailed(f"The example takes one float32 array called {found.input!r}.")
+        chosen = self._example
+        if inputs.keys() != {chosen.input} or inputs[chosen.input].dtype != np.float32:
+            raise JobFailed(f"The example takes one float32 array called {chosen.input!r}.")
         try:
             if self._compiled is None:
-                # the exact product, where a device would round its factors
-                self._compiled = jax.jit(found.function)
-            with jax.default_matmul_precision("highest"):
-                return {found.output: np.asarray(self._compiled(inputs[found.input]))}  # type: ignore[operator]
-        except Exception as error:  # TypeErrors of shapes, XLA's own
+                self._compiled = jax.jit(chosen.function)
+            with jax.default_matmul_precision("highest"):  # some devices round matmul inputs by default
+                return {chosen.output: np.asarray(self._compiled(inputs[chosen.input]))}  # type: ignore[operator]
+        except Exception as error:  # TypeError for shapes, and XLA's own errors
             raise JobFailed(f"JAX refused: {clean(str(error)) or type(error).__name__}") from None
 
     def close(self) -> None:

@@ -1,8 +1,8 @@
-"""The classes of Keras that a model from a visitor may be built of: an allow-list, by the module its config.json names.
+"""Allow-list of Keras classes for uploaded models, by the module that config.json names. Names are from Keras 3.15.
 
-Left out on purpose: what runs code from the file or elsewhere (Lambda, TFSMLayer, TorchModuleWrapper, JaxLayer,
-FlaxLayer), what reads vocabularies from assets (TextVectorization, StringLookup, IntegerLookup, hashing), what takes
-functions (Map, Cond, WhileLoop, Scan …), bases that do nothing (Layer, Wrapper). Names as in Keras 3.15.
+Deliberately excluded: layers that run code from the file or elsewhere (Lambda, TFSMLayer, TorchModuleWrapper,
+JaxLayer, FlaxLayer), read vocabularies from assets (TextVectorization, StringLookup, IntegerLookup, hashing) or take
+functions (Map, Cond, WhileLoop, Scan …), and base classes that compute nothing (Layer, Wrapper).
 """
 
 from __future__ import annotations
@@ -97,7 +97,7 @@ OPERATIONS: dict[str, frozenset[str]] = {
     )
 }
 DTYPE_POLICIES = frozenset({"DTypePolicy", "FloatDTypePolicy"})
-# module -> classes; a class of keras.src is named by the module it lies in, or by the public one
+# module -> classes; configs name a class by its public module or by its module in keras.src
 CLASSES: dict[str, frozenset[str]] = {
     "keras": frozenset({"Sequential", "Model", "Functional", "DTypePolicy", "FloatDTypePolicy"}),
     "keras.models": frozenset({"Sequential", "Model", "Functional"}),
@@ -110,5 +110,5 @@ CLASSES: dict[str, frozenset[str]] = {
     "keras.dtype_policies": DTYPE_POLICIES,
     **{f"keras.src.ops.{module}": names for module, names in OPERATIONS.items()},
 }
-# class_name of values that are no objects of a module
+# class_name of serialized values that belong to no module
 VALUES = frozenset({"__keras_tensor__", "__tensor__", "__numpy__", "__ellipsis__", "__slice__"})

@@ -1,7 +1,7 @@
-"""Checks a ``.keras`` file and writes it again from its checked parts, without Keras.
+"""Checks a ``.keras`` file and rewrites it from its checked parts, without Keras.
 
-The copy has exactly three members and no compile configuration (optimizer, losses, metrics): a conversion does not
-need them, and they are where custom classes most often stand.
+The copy has exactly three members and no compile configuration (optimizer, losses, metrics): conversion does not need
+it, and custom classes occur there most often.
 """
 
 from __future__ import annotations
@@ -31,16 +31,17 @@ _NO_ASSETS = "Files for layers with vocabularies (TextVectorization, lookups) ar
 
 
 def is_keras(names: set[str], root: str) -> bool:
+    """Returns whether a zip with these members is a ``.keras`` file."""
     return CONFIG in names and (WEIGHTS in names or METADATA in names)
 
 
 def write_checked(path: Path, target: Path) -> list[str]:
-    """Writes the checked copy to ``target``; messages. Raises InvalidFile."""
+    """Writes the checked copy to ``target`` and returns messages. Raises InvalidFile."""
     with opened(path) as archive, TemporaryDirectory(dir=target.parent) as scratch:
-        odd = sorted(set(archive.members) - set(MEMBERS))
-        if odd:
-            assets = f" {_NO_ASSETS}" if odd[0].startswith("assets/") else ""
-            raise InvalidFile(f"The .keras file has a member {odd[0][:80]!r}; allowed: {', '.join(MEMBERS)}.{assets}")
+        unexpected = sorted(set(archive.members) - set(MEMBERS))
+        if unexpected:
+            assets = f" {_NO_ASSETS}" if unexpected[0].startswith("assets/") else ""
+            raise InvalidFile(f"The .keras file has a member {unexpected[0][:80]!r}; allowed: {', '.join(MEMBERS)}.{assets}")
         missing = [name for name in MEMBERS if name not in archive.members]
         if missing:
             raise InvalidFile(f"The .keras file has no {', '.join(missing)}. Save it again with model.save('model.keras').")
@@ -55,62 +56,66 @@ def write_checked(path: Path, target: Path) -> list[str]:
         weights = Path(scratch) / "weights.h5"
         archive.write(WEIGHTS, weights)
         check_hdf5(weights)
-        with zipfile.ZipFile(target, "x") as out:
-            out.writestr(METADATA, json.dumps({"keras_version": version}))
-            out.writestr(CONFIG, json.dumps(config))
-            out.write(weights, WEIGHTS)
+        with zipfile.ZipFile(target, "x") as archive_out:
+            archive_out.writestr(METADATA, json.dumps({"keras_version": version}))
+            archive_out.writestr(CONFIG, json.dumps(config))
+            archive_out.write(weights, WEIGHTS)
     return (
         ["The optimizer, losses and metrics saved with the model are left out: a conversion needs none."] if dropped else []
     )
 
 
 def check_config(config: dict[str, Any]) -> bool:
-    """Takes every compile configuration out; whether there was one. Raises InvalidFile for what is not allowed."""
+    """Removes every compile configuration from ``config`` in place and checks all objects in it.
+
+    Returns whether one was removed. Raises InvalidFile for classes, functions or file names that are not allowed.
+    """
     dropped = False
-    todo: list[Any] = [config]
+    pending: list[Any] = [config]
     if not isinstance(config.get("class_name"), str):
         raise InvalidFile("config.json of the .keras file does not say which class the model is. Save it again with Keras.")
-    while todo:
-        one = todo.pop()
-        if isinstance(one, list):
-            todo += one
-        elif isinstance(one, dict):
-            if one.pop("compile_config", None):
+    while pending:
+        node = pending.pop()
+        if isinstance(node, list):
+            pending += node
+        elif isinstance(node, dict):
+            if node.pop("compile_config", None):
                 dropped = True
-            if "class_name" in one or "registered_name" in one or "module" in one:
-                _check_object(one)
-            _check_functions(one)
-            todo += one.values()
+            if "class_name" in node or "registered_name" in node or "module" in node:
+                _check_object(node)
+            _check_functions(node)
+            pending += node.values()
     return dropped
 
 
 def _check_object(one: dict[str, Any]) -> None:
+    """Raises InvalidFile unless the serialized object is of an allowed class or is an allowed activation."""
     name, module, registered = one.get("class_name"), one.get("module"), one.get("registered_name")
     if isinstance(name, str) and name in VALUES and module is None and registered is None:
         return
     if name == "function" and module in ("builtins", "keras.activations"):
-        # keras writes the activation's name for both
-        called = str(one.get("config"))
-        if called in ACTIVATIONS and registered in ("function", None, called):
+        # Keras may write the activation's name as the registered name too
+        function_name = str(one.get("config"))
+        if function_name in ACTIVATIONS and registered in ("function", None, function_name):
             return
-        name, module = called, "function"
+        name, module = function_name, "function"
     if isinstance(name, str) and isinstance(module, str) and name in CLASSES.get(module, ()) and registered in (None, name):
         return
     if isinstance(name, str) and module == "keras.activations" and name in ACTIVATIONS and registered is None:
         return
     advice = _WAYS.get(str(name), "")
     shown = f"{str(module)[:60]}.{str(name)[:60]}" if isinstance(module, str) else str(name)[:60]
-    extra = f" (registered as {str(registered)[:60]!r})" if registered not in (None, name) else ""
-    raise InvalidFile(f"The Keras model uses {shown!r}{extra}, which is not allowed: {_ALLOWED}. {advice}".strip())
+    registration = f" (registered as {str(registered)[:60]!r})" if registered not in (None, name) else ""
+    raise InvalidFile(f"The Keras model uses {shown!r}{registration}, which is not allowed: {_ALLOWED}. {advice}".strip())
 
 
 def _check_functions(one: dict[str, Any]) -> None:
-    """Names that Keras looks up by itself, and file names that it would open."""
+    """Raises InvalidFile for activations Keras would look up by name, unless allowed, and for file or function names."""
     for key in ("activation", "recurrent_activation"):
-        given = one.get(key)
-        if isinstance(given, str) and given not in ACTIVATIONS:
+        activation = one.get(key)
+        if isinstance(activation, str) and activation not in ACTIVATIONS:
             raise InvalidFile(
-                f"The Keras model has the activation {given[:60]!r}; allowed: {', '.join(sorted(ACTIVATIONS))}."
+                f"The Keras model has the activation {activation[:60]!r}; allowed: {', '.join(sorted(ACTIVATIONS))}."
             )
     for key in ("vocabulary", "filepath", "file_path", "function", "call_fn", "init_fn", "module_objects"):
         if isinstance(one.get(key), str):

@@ -1,7 +1,7 @@
-"""Checks an HDF5 file of weights with h5py: plain groups and arrays of numbers, nothing that leads out of the file.
+"""Checks an HDF5 weights file with h5py: only groups and numeric arrays, nothing that refers to other files.
 
-Links are looked at before they are followed: external links, soft links, external storage and virtual datasets
-open other files as soon as something is read.
+Links are inspected before they are followed: external links, external storage and virtual datasets open other files
+as soon as they are read. Soft links are refused too.
 """
 
 from __future__ import annotations
@@ -11,14 +11,14 @@ from pathlib import Path
 from lib.errors import InvalidFile
 
 MAX_OBJECTS, MAX_DEPTH, MAX_DIMENSIONS = 50_000, 30, 16
-MAX_RATIO = 1000  # of compressed arrays
+MAX_RATIO = 1000  # highest compression ratio
 SIGNATURE = b"\x89HDF\r\n\x1a\n"
-FILTERS = {1, 2, 3}  # deflate, shuffle, checksum; others are plug-ins
+FILTERS = {1, 2, 3}  # deflate, shuffle, Fletcher-32 checksum; others are plug-ins
 DAMAGED = "The weights (HDF5) are damaged or cut off. Save the model again with Keras."
 
 
 def check_hdf5(path: Path) -> int:
-    """The number of arrays. Raises InvalidFile. Reads no array."""
+    """Checks the file without reading any array data; returns the number of arrays. Raises InvalidFile."""
     with path.open("rb") as file:
         if file.read(8) != SIGNATURE:
             raise InvalidFile("The weights are no HDF5 file. Save the model again with Keras.")
@@ -34,11 +34,14 @@ def check_hdf5(path: Path) -> int:
 
 
 class _Walk:
+    """Walks an HDF5 file. Raises InvalidFile for anything that is not allowed."""
+
     def __init__(self, h5py: object, size: int) -> None:
         self._h5, self._size, self._seen = h5py, size, set()
         self._bytes = 0
 
     def group(self, group: object, depth: int) -> int:
+        """Checks a group recursively; returns the number of arrays in it."""
         h5 = self._h5
         if depth > MAX_DEPTH:
             raise InvalidFile(f"The groups of the weights (HDF5) nest over {MAX_DEPTH} deep.")
@@ -68,25 +71,25 @@ class _Walk:
         layout = plan.get_layout()
         if layout == h5.h5d.VIRTUAL or plan.get_external_count():
             raise InvalidFile(f"{shown} in the weights (HDF5) has its values in another file; they must be in this one.")
-        kind = array.get_type()
-        if kind.get_class() not in (h5.h5t.INTEGER, h5.h5t.FLOAT, h5.h5t.ENUM) or kind.get_size() > 8:
+        dtype = array.get_type()
+        if dtype.get_class() not in (h5.h5t.INTEGER, h5.h5t.FLOAT, h5.h5t.ENUM) or dtype.get_size() > 8:
             raise InvalidFile(f"{shown} in the weights (HDF5) holds something else than numbers.")
         shape = array.shape
         count = 1
         for d in shape:
             count *= d
-        need = count * kind.get_size()
+        byte_count = count * dtype.get_size()
         filters = {plan.get_filter(k)[0] for k in range(plan.get_nfilters())}
         if filters - FILTERS:
             raise InvalidFile(f"{shown} in the weights (HDF5) is compressed by a plug-in; use gzip or nothing.")
         stored = array.get_storage_size()
-        # values that are not stored read as zeros: a small file could claim any size
-        if len(shape) > MAX_DIMENSIONS or need > max(stored, 4096 if layout == h5.h5d.CHUNKED else 0) * (
+        # unwritten values read as zeros, so a small file could claim any size
+        if len(shape) > MAX_DIMENSIONS or byte_count > max(stored, 4096 if layout == h5.h5d.CHUNKED else 0) * (
             MAX_RATIO if 1 in filters else 1
         ):
-            raise InvalidFile(f"{shown} in the weights (HDF5) claims {need:,} bytes; {stored:,} are stored for it.")
+            raise InvalidFile(f"{shown} in the weights (HDF5) claims {byte_count:,} bytes; {stored:,} are stored for it.")
         if not filters and stored > self._size:
             raise InvalidFile(DAMAGED)
-        self._bytes += need
+        self._bytes += byte_count
         if self._bytes > MAX_RATIO * self._size:
             raise InvalidFile("The weights (HDF5) unpack to over a thousand times the file: they cannot be a model's.")

@@ -1,6 +1,6 @@
-"""Keras models: loaded without code of their own, described, called. Shared by the runner and the edges.
+"""Loads, describes and calls Keras models, without code from the file. Shared by the runner and the conversions.
 
-Works on either backend; the caller says which before anything imports keras, once per process.
+Works with the torch and the TensorFlow backend; the first ``load`` of a process chooses it, before keras is imported.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ INTEGERS = ("int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uin
 
 
 def load(folder: Path, backend: str) -> Any:
-    """The model, uncompiled, with ``backend`` torch or tensorflow. Raises InvalidFile for what Keras refuses."""
-    # no GPU: a reference has to give the same numbers on every machine
+    """Loads the model uncompiled; ``backend``: ``torch`` or ``tensorflow``. Raises InvalidFile if it cannot be used."""
+    # CPU only: a reference must give the same numbers on every machine
     if "keras" not in sys.modules:
-        # Keras obeys a keras.json of the home folder, which jobs share; in a new folder of this job there is none
+        # Keras reads keras.json in its home folder, which jobs would share; a fresh folder has none
         prepare_library(KERAS_HOME=tempfile.mkdtemp(prefix="keras-"))
     prepare_library(KERAS_BACKEND=backend, CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")
     import keras
@@ -50,14 +50,14 @@ def load(folder: Path, backend: str) -> Any:
 
 
 def signature(model: Any) -> Signature:
-    """Names of Keras; the leading dimension is ``batch`` where it is free, other free ones ``name_axis``."""
+    """Returns the model's signature with Keras' names; dynamic dimensions are ``batch`` (axis 0) or ``name_axis``."""
     tables = _tables(model)
     inputs = []
     for tensor in model.inputs:
-        name = tensor.name  # its InputLayer's, of which no two in a model are the same
+        name = tensor.name  # the name of its InputLayer, unique in the model
         shape, dtype, role, high = _shape(name, tensor), str(tensor.dtype), "", None
         if table := tables.get(tensor.name):
-            # Keras gives inputs of an Embedding the dtype float32 unless told otherwise; they are indices all the same
+            # Keras defaults inputs of an Embedding to float32, although they are indices
             dtype = dtype if dtype in INTEGERS else "int32"
             role, high = "tokens" if len(shape) == 2 else "index", table
         elif len(shape) == 4 and dtype.startswith("float") and (shape[3] in (1, 3) or shape[1] in (1, 3)):
@@ -71,35 +71,35 @@ def signature(model: Any) -> Signature:
 
 
 def output_names(model: Any) -> list[str]:
-    """The layers' names where every output has a layer of its own, else numbers.
+    """Returns the names of the output layers if they are distinct, else ``output_0`` and so on.
 
-    Never the tensors' names: Keras counts those anew in every process, so they would differ from load to load.
+    Tensor names are not stable: Keras numbers them per process.
     """
     names = [t._keras_history.operation.name for t in model.outputs]
     return names if len(set(names)) == len(names) else [f"output_{k}" for k in range(len(names))]
 
 
 def half(model: Any) -> tuple[bool, list[str]]:
-    """Whether the model itself computes in float16 or bfloat16 (a policy of mixed precision), and what to say of it."""
-    kinds = {getattr(layer, "compute_dtype", None) for layer in model._flatten_layers(include_self=False)}
-    found = sorted(kinds & {"float16", "bfloat16"})
-    return bool(found), [
-        f"The model computes in {kind} itself, by its dtype policy: it is judged at that precision." for kind in found
+    """Returns whether the model computes in float16 or bfloat16 (mixed precision policy), and messages about it."""
+    compute_dtypes = {getattr(layer, "compute_dtype", None) for layer in model._flatten_layers(include_self=False)}
+    precisions = sorted(compute_dtypes & {"float16", "bfloat16"})
+    return bool(precisions), [
+        f"The model computes in {kind} itself, by its dtype policy: it is judged at that precision." for kind in precisions
     ]
 
 
 def call(model: Any, tensors: list[Any]) -> list[Any]:
-    """The model in inference mode on the backend's tensors, in the order of its inputs; its outputs, flat."""
+    """Calls the model in inference mode on backend tensors, in the order of its inputs; returns flat outputs."""
     import keras
 
-    given = [keras.ops.cast(t, wanted.dtype) for t, wanted in zip(tensors, model.inputs, strict=True)]
+    cast_tensors = [keras.ops.cast(t, spec.dtype) for t, spec in zip(tensors, model.inputs, strict=True)]
     structure = getattr(model, "_inputs_struct", None)
-    packed = keras.tree.pack_sequence_as(structure, given) if structure is not None else given[0]
-    return keras.tree.flatten(model(packed, training=False))
+    arguments = keras.tree.pack_sequence_as(structure, cast_tensors) if structure is not None else cast_tensors[0]
+    return keras.tree.flatten(model(arguments, training=False))
 
 
 def run(model: Any, inputs: dict[str, np.ndarray], known: Signature) -> dict[str, np.ndarray]:
-    """Raises JobFailed where the model refuses these inputs."""
+    """Runs the model on arrays by name; ``known`` is its signature. Raises JobFailed if it rejects the inputs."""
     import keras
 
     missing = [v.name for v in known.inputs if v.name not in inputs]
@@ -107,14 +107,14 @@ def run(model: Any, inputs: dict[str, np.ndarray], known: Signature) -> dict[str
         raise JobFailed(f"The model did not get its inputs: {', '.join(missing)}.")
     try:
         outputs = call(model, [keras.ops.convert_to_tensor(inputs[v.name]) for v in known.inputs])
-        found = [keras.ops.convert_to_numpy(o) for o in outputs]
-    except Exception as error:  # the backend's own kinds
+        arrays = [keras.ops.convert_to_numpy(o) for o in outputs]
+    except Exception as error:  # the backend's own errors
         raise JobFailed(f"Keras refuses these inputs: {clean(str(error))}") from None
-    return {v.name: a for v, a in zip(known.outputs, found, strict=True)}
+    return {v.name: a for v, a in zip(known.outputs, arrays, strict=True)}
 
 
 def module(model: Any) -> Any:
-    """The model as a torch module: tensors in by position, a tuple out. Only on the torch backend."""
+    """Wraps the model in a torch module with positional inputs and a tuple of outputs. Torch backend only."""
     import torch
 
     class Flat(torch.nn.Module):
@@ -129,25 +129,25 @@ def module(model: Any) -> Any:
 
 
 def _tables(model: Any) -> dict[str, int]:
-    """Inputs that an Embedding reads, directly: name -> size of the smallest table."""
+    """Returns inputs read directly by an Embedding: name -> rows of the smallest table."""
     import keras
 
-    found: dict[str, int] = {}
-    wanted = {id(t): t.name for t in model.inputs}
+    sizes: dict[str, int] = {}
+    input_names = {id(t): t.name for t in model.inputs}
     for layer in model._flatten_layers(include_self=False):
         if not isinstance(layer, keras.layers.Embedding):
             continue
         for node in layer._inbound_nodes:
             for tensor in node.input_tensors:
-                if id(tensor) in wanted:
-                    name = wanted[id(tensor)]
-                    found[name] = min(layer.input_dim, found.get(name, layer.input_dim))
-    return found
+                if id(tensor) in input_names:
+                    name = input_names[id(tensor)]
+                    sizes[name] = min(layer.input_dim, sizes.get(name, layer.input_dim))
+    return sizes
 
 
 def _shape(name: str, tensor: Any) -> tuple[int | str, ...]:
     return tuple(
-        # an identifier, since torch.export wants one
+        # torch.export requires an identifier
         d if d is not None else "batch" if axis == 0 else re.sub(r"\W|^(?=\d)", "_", f"{name}_{axis}")
         for axis, d in enumerate(tensor.shape)
     )

@@ -10,7 +10,7 @@ from lib.model_inputs.signature import Signature
 
 
 class KerasRunner:
-    """``folder`` holds ``model.keras``, whose classes have been checked before (``intake``)."""
+    """Runs ``model.keras`` of an artifact folder. Its classes were checked on upload (``check.py``)."""
 
     def __init__(self, folder: Path) -> None:
         self._model = keras_models.load(folder, "torch")
@@ -20,7 +20,7 @@ class KerasRunner:
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed where the model refuses these inputs."""
+        """Runs the model. Raises JobFailed if it rejects the inputs."""
         import torch
 
         with torch.no_grad():

@@ -1,4 +1,4 @@
-"""ONNX, and its variants: another opset, slimmed, float16, int8."""
+"""ONNX and its variants: opset change, slimmed, float16, int8."""
 
 from lib.convert.core.format import Format, Upload
 

@@ -1,4 +1,4 @@
-"""An uploaded ONNX model with its external data: stored as an artifact under our own names."""
+"""Stores an uploaded ONNX model and its external data as an artifact."""
 
 from __future__ import annotations
 
@@ -12,7 +12,10 @@ from lib.onnx_model.open import Model, open_model, tensors
 
 
 def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple[str, list[str]]:
-    """``onnx`` and messages. Only files that the model names are copied. Raises InvalidFile."""
+    """Copies the model and the external data files it references into ``folder``.
+
+    Returns the format name ``onnx`` and messages for the user. Raises InvalidFile.
+    """
     try:
         model = open_model(path, beside)
     except InvalidFile as error:
@@ -22,27 +25,29 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
     if model.missing:
         raise InvalidFile(_absent(model))
     target = main_file("onnx", folder)
-    places = (e.value for _, t in tensors(model.proto) for e in t.external_data if e.key == "location")
-    used = sorted(set(places) & beside.keys())
-    if target.name.casefold() in (one.casefold() for one in used):
+    locations = (e.value for _, t in tensors(model.proto) for e in t.external_data if e.key == "location")
+    referenced = sorted(set(locations) & beside.keys())
+    if target.name.casefold() in (file_name.casefold() for file_name in referenced):
         raise InvalidFile(
             f"The external data are in {target.name!r}, which is the model's own name here; save under another."
         )
     shutil.copyfile(path, target)
-    for one in used:
-        shutil.copyfile(beside[one], folder / one)
-    left = sorted(beside.keys() - set(used))
-    return "onnx", [f"Not named by the model and left out: {', '.join(n[:80] for n in left[:5])}."] if left else []
+    for file_name in referenced:
+        shutil.copyfile(beside[file_name], folder / file_name)
+    unused = sorted(beside.keys() - set(referenced))
+    return "onnx", [f"Not named by the model and left out: {', '.join(n[:80] for n in unused[:5])}."] if unused else []
 
 
 def _absent(model: Model) -> str:
-    """One sentence for all files that are named by the model and were not uploaded."""
-    places = [
+    """Returns one sentence that lists the external data files missing from the upload."""
+    locations = [
         next((e.value for e in t.external_data if e.key == "location"), "")
-        for where, t in tensors(model.proto)
-        if where in model.missing
+        for weight_name, t in tensors(model.proto)
+        if weight_name in model.missing
     ]
-    counts = Counter(places)
-    named = [f"{n[:80]!r} ({count} {'weight lives' if count == 1 else 'weights live'} there)" for n, count in counts.items()]
-    more = f" and {len(named) - 4} more files" if len(named) > 4 else ""
-    return f"The model is not complete: also upload {', '.join(named[:4])}{more}."
+    counts = Counter(locations)
+    file_notes = [
+        f"{n[:80]!r} ({count} {'weight lives' if count == 1 else 'weights live'} there)" for n, count in counts.items()
+    ]
+    suffix = f" and {len(file_notes) - 4} more files" if len(file_notes) > 4 else ""
+    return f"The model is not complete: also upload {', '.join(file_notes[:4])}{suffix}."

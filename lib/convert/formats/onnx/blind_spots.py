@@ -1,6 +1,6 @@
-"""What made-up inputs cannot show of an ONNX model: sums that float16 cannot hold, wide integers.
+"""Finds numeric risks in an ONNX model that generated inputs may not trigger: float16 overflow, 64-bit integers.
 
-Each function answers with sentences for the visitor; none means no doubt. Runs models in onnxruntime.
+Each check returns warnings for the user; an empty list means no concern. Models run in onnxruntime.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from lib.convert.formats.onnx import tidy as onnx_tidy
 from lib.onnx_model.runtime import CPU, options, ready
 
 Arrays = dict[str, np.ndarray]
-FLOAT16, HEADROOM = 65504.0, 8.0  # its largest number; how much more than the made-up inputs' real ones may give
-MASKED = 1e30  # what is larger stands for infinity, as in masks of attention; the converter cuts such constants
+# largest finite float16; margin for real inputs, which may produce larger values than generated ones
+FLOAT16, HEADROOM = 65504.0, 8.0
+MASKED = 1e30  # larger values stand for infinity, as in attention masks; the converter clamps such constants
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Mod", "Pow", "Sum", "CumSum", "ReduceSum", "ReduceProd", "BitShift", "MatMul"}
-CHOOSING = {"ArgMax", "ArgMin", "TopK", "NonZero", "Shape", "Size", "NonMaxSuppression", "Unique"}  # bounded by a shape
+CHOOSING = {"ArgMax", "ArgMin", "TopK", "NonZero", "Shape", "Size", "NonMaxSuppression", "Unique"}  # bounded by a dimension
 WIDE = (TensorProto.INT64, TensorProto.UINT64)
 
 
@@ -32,31 +33,31 @@ def over_float16(
     made_up: bool = True,
     hidden: frozenset[str] | set[str] = frozenset(),
 ) -> list[str]:
-    """The tensor whose largest value over ``cases``, ``headroom`` times that, is more than float16 holds.
+    """Warns about the tensor with the largest magnitude over ``cases``, if ``headroom`` times it exceeds float16's range.
 
-    ``hidden``: names of values that are large because of a mask. ``made_up`` False: the cases are real samples.
+    ``hidden``: names of values that are large only because of a mask. ``made_up=False``: ``cases`` are real samples.
     """
     typed = shape_inference.infer_shapes(onnx_tidy.light(model))
-    kinds = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
-    kinds |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
-    made = [n for node in model.graph.node for n in node.output]
-    names = [n for n in made if kinds.get(n) == TensorProto.FLOAT and n not in hidden]
+    dtypes = {v.name: v.type.tensor_type.elem_type for v in typed.graph.value_info}
+    dtypes |= {v.name: v.type.tensor_type.elem_type for v in model.graph.output}
+    produced = [n for node in model.graph.node for n in node.output]
+    names = [n for n in produced if dtypes.get(n) == TensorProto.FLOAT and n not in hidden]
     probe = _with_outputs(model, [])
-    probe.ir_version = max(probe.ir_version, 4)  # before that, weights were inputs
-    where = onnx_files.opset(model) >= 9  # the operator's first
+    probe.ir_version = max(probe.ir_version, 4)  # before IR 4, every initializer had to be a graph input
+    has_where = onnx_files.opset(model) >= 9  # Where was added in opset 9
     probe.graph.initializer.extend(
-        helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("mw_masked", MASKED), ("mw_zero", 0.0)) if where
+        helper.make_tensor(n, TensorProto.FLOAT, [], [v]) for n, v in (("mw_masked", MASKED), ("mw_zero", 0.0)) if has_where
     )
-    for k, name in enumerate(names):  # one number each: the tensors themselves may be gigabytes
+    for k, name in enumerate(names):  # return one scalar per tensor: the tensors themselves may take gigabytes
         size, real = f"mw_abs_{k}", f"mw_real_{k}"
         probe.graph.node.append(helper.make_node("Abs", [name], [size]))
-        if where:
+        if has_where:
             probe.graph.node.append(helper.make_node("Less", [size, "mw_masked"], [f"mw_less_{k}"]))
             probe.graph.node.append(helper.make_node("Where", [f"mw_less_{k}", size, "mw_zero"], [real]))
-        probe.graph.node.append(helper.make_node("ReduceMax", [real if where else size], [f"mw_max_{k}"], keepdims=0))
+        probe.graph.node.append(helper.make_node("ReduceMax", [real if has_where else size], [f"mw_max_{k}"], keepdims=0))
         probe.graph.output.append(ValueInfoProto(name=f"mw_max_{k}"))
     runs = list(run_probe(probe, cases, [f"mw_max_{k}" for k in range(len(names))]))
-    if names and not runs:  # operators older than Where, or a model that takes none of the inputs
+    if names and not runs:  # the probe does not load, or rejects every case
         return ["How large the values inside the model get could not be measured, and float16 ends at 65504."]
     peaks = np.max(np.nan_to_num(np.array(runs, np.float64)), axis=0, initial=0.0).tolist()
     worst = max(range(len(names)), key=peaks.__getitem__, default=0)
@@ -74,44 +75,46 @@ def over_float16(
 
 
 def wide_integers(model: ModelProto) -> list[str]:
-    """For runtimes that compute 64-bit integers in 32 bits, and float64 in float32."""
+    """Warns about values that change on runtimes that compute int64 as int32 and float64 as float32."""
     typed = shape_inference.infer_shapes(model).graph
-    kinds = {v.name: v.type.tensor_type.elem_type for v in (*typed.input, *typed.output, *typed.value_info)}
-    out = []
-    if any(kinds[v.name] == TensorProto.DOUBLE for v in (*typed.input, *typed.output)):
-        out.append("The model computes in float64; there it is computed in float32, which ends at 3.4e38.")
-    makers = {name: node for node in typed.node for name in node.output}
+    dtypes = {v.name: v.type.tensor_type.elem_type for v in (*typed.input, *typed.output, *typed.value_info)}
+    warnings = []
+    if any(dtypes[v.name] == TensorProto.DOUBLE for v in (*typed.input, *typed.output)):
+        warnings.append("The model computes in float64; there it is computed in float32, which ends at 3.4e38.")
+    producers = {name: node for node in typed.node for name in node.output}
     for value in typed.output:
-        if kinds.get(value.name) in WIDE and _arithmetic(value.name, makers, kinds):
-            out.append(f"{value.name[:80]!r} is computed in 64 bits; there it is computed in 32, and wraps or ends at 2^31.")
-    return out[:3]
+        if dtypes.get(value.name) in WIDE and _arithmetic(value.name, producers, dtypes):
+            warnings.append(
+                f"{value.name[:80]!r} is computed in 64 bits; there it is computed in 32, and wraps or ends at 2^31."
+            )
+    return warnings[:3]
 
 
 def _arithmetic(name: str, makers: dict[str, NodeProto], kinds: dict[str, int]) -> bool:
-    """Whether arithmetic, or a cast of a float, stands behind an integer."""
-    todo, seen = [name], set()
-    while todo:
-        node = makers.get(todo.pop())
+    """Returns whether the integer value ``name`` is computed by arithmetic or cast from a float."""
+    pending, seen = [name], set()
+    while pending:
+        node = makers.get(pending.pop())
         if node is None or id(node) in seen or node.op_type in CHOOSING:
             continue
         seen.add(id(node))
         floats = any(kinds.get(n) in (TensorProto.FLOAT, TensorProto.DOUBLE, TensorProto.FLOAT16) for n in node.input)
         if node.op_type in ARITHMETIC or (node.op_type == "Cast" and floats):
             return True
-        todo += [n for n in node.input if kinds.get(n) in WIDE]
+        pending += [n for n in node.input if kinds.get(n) in WIDE]
     return False
 
 
 def _with_outputs(model: ModelProto, more: list[ValueInfoProto]) -> ModelProto:
     probe = ModelProto()
     probe.CopyFrom(model)
-    there = {v.name for v in probe.graph.output}
-    probe.graph.output.extend(v for v in more if v.name not in there)
+    declared = {v.name for v in probe.graph.output}
+    probe.graph.output.extend(v for v in more if v.name not in declared)
     return probe
 
 
 def run_probe(probe: ModelProto, cases: list[Arrays], names: list[str]) -> Iterator[list[np.ndarray]]:
-    """The values of ``names`` for each case; of a model that does not run so, nothing: then its blind_spots stay."""
+    """Yields the values of ``names`` for each case, skipping cases that fail; nothing if the probe does not load."""
     import onnxruntime
 
     with tempfile.TemporaryDirectory() as folder:
@@ -122,9 +125,9 @@ def run_probe(probe: ModelProto, cases: list[Arrays], names: list[str]) -> Itera
         except Exception:  # onnxruntime's errors share no public base class
             return
         order = [o.name for o in session.get_outputs()]
-        for given in cases:
+        for case in cases:
             try:
-                found = dict(zip(order, ready(session, given)(), strict=True))
+                outputs = dict(zip(order, ready(session, case)(), strict=True))
             except Exception:
                 continue
-            yield [np.asarray(found[name]) for name in names]
+            yield [np.asarray(outputs[name]) for name in names]

@@ -1,7 +1,7 @@
-"""The check of an ONNX source before any tool runs: what is wrong with the file is not to be blamed on a tool.
+"""Validates an ONNX source before any tool runs, so that a broken file is not reported as a tool's failure.
 
-Every fault is an InvalidFile in words of our own, the most telling first: operators that no runtime here has, names
-that come twice, values that do not fit their tensors, wrong declarations. What is unusual and yet runs passes.
+Raises InvalidFile with our own message, the most informative check first: unsupported operators, duplicate names,
+tensor data of the wrong size, wrong output declarations. Unusual models that still run pass.
 """
 
 from __future__ import annotations
@@ -22,14 +22,14 @@ from lib.onnx_model.open import Model, byte_size, tensors
 from lib.onnx_model.signature import nameless
 from lib.onnx_model.words import clean
 
-NAME, SHOWN = 80, 5  # characters of a name; how many of a kind are named
-RAW = 9  # TensorProto.raw_data, as external data are too
+NAME, SHOWN = 80, 5  # characters of a name in a message; how many names a message lists
+RAW = 9  # field number of TensorProto.raw_data, also used for external data
 
 
 def check(folder: Path) -> None:
-    """Raises InvalidFile for a model in ``folder`` that onnxruntime would refuse, or that declares wrong outputs.
+    """Raises InvalidFile if onnxruntime would reject the model in ``folder`` or its declared outputs are wrong.
 
-    Models of an opset older than onnxruntime's first (7) pass: the reference evaluator runs them.
+    Models older than onnxruntime's first opset (7) pass: the reference evaluator runs them.
     """
     model = onnx_files.opened(folder)
     _versions(model.proto)
@@ -41,6 +41,7 @@ def check(folder: Path) -> None:
 
 
 def _versions(model: ModelProto) -> None:
+    """Raises InvalidFile for conflicting imports, and for an opset or IR version newer than onnxruntime supports."""
     from lib.onnx_model.runtime import supported
 
     imports: dict[str, int] = {}
@@ -63,32 +64,34 @@ def _versions(model: ModelProto) -> None:
 
 
 def _operators(model: ModelProto) -> str:
-    """Refuses operators that nobody here knows, subgraphs and functions included, each named once with its domain.
+    """Raises InvalidFile for operators that no runtime implements, in subgraphs and functions too.
 
-    Returns a sentence on one that its opset does not have, which onnxruntime may let pass; "" for none.
+    Returns a sentence about an operator that the imported opset lacks, which onnxruntime may accept; "" if none.
     """
     from lib.onnx_model.runtime import kernels
 
-    own = {(_domain(f.domain), f.name) for f in model.functions}
+    local_functions = {(_domain(f.domain), f.name) for f in model.functions}
     scopes: list[tuple[Iterable[NodeProto], Iterable[onnx.OperatorSetIdProto]]] = [(model.graph.node, model.opset_import)]
     scopes += [(f.node, f.opset_import) for f in model.functions]
     unknown: dict[str, str] = {}
-    older = ""
+    version_note = ""
     for nodes, imported in scopes:
         versions = {_domain(o.domain): o.version for o in imported}
         for node in all_nodes(nodes):
-            domain, called = _domain(node.domain), node.op_type[:NAME]
-            # an import may be missing for the domain of own functions, and older models import nothing at all
-            if (domain, node.op_type) in own:
+            domain, op_type = _domain(node.domain), node.op_type[:NAME]
+            # the domain of local functions may lack an import, and old models have no imports at all
+            if (domain, node.op_type) in local_functions:
                 continue
             since, version = _since(node.op_type, domain, versions.get(domain, 0)), versions.get(domain, 0)
             if since < 0:
-                older = older or f"{called} is no operator of {domain or 'ai.onnx'} {version}, which the model imports."
+                version_note = (
+                    version_note or f"{op_type} is no operator of {domain or 'ai.onnx'} {version}, which the model imports."
+                )
             elif not since and (domain, node.op_type) not in kernels():
-                where = f"of the domain {domain[:NAME]!r}" if domain else "of ai.onnx"
-                unknown.setdefault(f"{called} {where}", (node.name or next(iter(node.output), "") or "")[:NAME])
+                location = f"of the domain {domain[:NAME]!r}" if domain else "of ai.onnx"
+                unknown.setdefault(f"{op_type} {location}", (node.name or next(iter(node.output), "") or "")[:NAME])
     if not unknown:
-        return older
+        return version_note
     listed = "; ".join(list(unknown)[:SHOWN]) + (f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
     first = next(iter(unknown.values()))
     raise InvalidFile(
@@ -98,89 +101,91 @@ def _operators(model: ModelProto) -> str:
 
 
 def _since(name: str, domain: str, version: int) -> int:
-    """The version of the operator's text in ``domain`` at ``version``; 0 where onnx has no text, -1 for another version's.
+    """Returns the ``since_version`` of the operator's schema at ``version``.
 
-    Where nothing is imported, any version will do: the runtime decides.
+    Returns 0 if onnx has no schema for it, and -1 if the schema is deprecated or only newer. Without an import
+    (``version`` 0) any version is accepted: the runtime decides.
     """
     if not onnx.defs.has(name, domain):
         return 0
     if not version:
         return 1
     try:
-        found = onnx.defs.get_schema(name, version, domain)
+        schema = onnx.defs.get_schema(name, version, domain)
     except onnx.defs.SchemaError:
         return -1
-    return -1 if found.deprecated else found.since_version
+    return -1 if schema.deprecated else schema.since_version
 
 
 def _node_names(model: ModelProto) -> str:
-    """A sentence on nodes of one name, which onnxruntime refuses unless they are constants; "" for none."""
+    """Returns a sentence about duplicate node names, which onnxruntime rejects except on Constants; "" if none."""
     for graph in onnx_tidy.graphs(model.graph):
         nodes = Counter(node.name for node in graph.node if node.name and node.op_type != "Constant")
-        if twice := [name for name, count in nodes.items() if count > 1]:
-            return f"two nodes are called {twice[0][:NAME]!r}. Give every node a name of its own, or none."
+        if repeated := [name for name, count in nodes.items() if count > 1]:
+            return f"two nodes are called {repeated[0][:NAME]!r}. Give every node a name of its own, or none."
     return ""
 
 
 def _value_names(model: ModelProto) -> None:
-    """Names of values that come twice, or that nothing makes."""
+    """Raises InvalidFile for value names that are defined twice or never defined."""
     for graph in onnx_tidy.graphs(model.graph):
-        for what, names in (
+        for role, names in (
             ("input", [v.name for v in graph.input]),
             ("output", [v.name for v in graph.output]),
             ("initializer", [t.name for t in graph.initializer]),
         ):
-            if twice := [name for name, count in Counter(names).items() if count > 1]:
-                raise InvalidFile(f"The {what} {twice[0][:NAME]!r} comes twice; every name is given once in a graph.")
-        made = Counter(name for node in graph.node for name in node.output if name)
-        made.update({t.name for t in graph.initializer} | {v.name for v in graph.input})
-        if twice := [name for name, count in made.items() if count > 1]:
-            raise InvalidFile(f"The value {twice[0][:NAME]!r} is made twice; every value in ONNX is made by one node.")
+            if repeated := [name for name, count in Counter(names).items() if count > 1]:
+                raise InvalidFile(f"The {role} {repeated[0][:NAME]!r} comes twice; every name is given once in a graph.")
+        definitions = Counter(name for node in graph.node for name in node.output if name)
+        definitions.update({t.name for t in graph.initializer} | {v.name for v in graph.input})
+        if repeated := [name for name, count in definitions.items() if count > 1]:
+            raise InvalidFile(f"The value {repeated[0][:NAME]!r} is made twice; every value in ONNX is made by one node.")
     _missing(model.graph, set())
 
 
 def _missing(graph: GraphProto, outer: set[str]) -> None:
-    """Values that are read and that nothing makes."""
-    here = outer | {v.name for v in graph.input} | {t.name for t in graph.initializer}
-    here |= {s.values.name for s in graph.sparse_initializer}
-    here |= {name for node in graph.node for name in node.output}
+    """Raises InvalidFile for a value that is read but never defined; ``outer``: names from enclosing scopes."""
+    defined = outer | {v.name for v in graph.input} | {t.name for t in graph.initializer}
+    defined |= {s.values.name for s in graph.sparse_initializer}
+    defined |= {name for node in graph.node for name in node.output}
     for node in graph.node:
         for name in node.input:
-            if name and name not in here:
+            if name and name not in defined:
                 raise InvalidFile(
                     f"The node {(node.name or node.op_type)[:NAME]!r} reads {name[:NAME]!r}, which nothing makes."
                 )
-        for inner in subgraphs(node):
-            _missing(inner, here)
+        for subgraph in subgraphs(node):
+            _missing(subgraph, defined)
     for value in graph.output:
-        if value.name not in here:
+        if value.name not in defined:
             raise InvalidFile(f"Nothing in the model makes the output {value.name[:NAME]!r}.")
 
 
 def _values(model: Model) -> None:
-    for where, tensor in tensors(model.proto):
-        found = model.payload(tensor)
-        if found is not None and found.field == RAW and found.length != byte_size(tensor):
+    """Raises InvalidFile for raw tensor data whose size does not match the shape and dtype."""
+    for location, tensor in tensors(model.proto):
+        payload = model.payload(tensor)
+        if payload is not None and payload.field == RAW and payload.length != byte_size(tensor):
             raise InvalidFile(
-                f"{where}: its shape {list(tensor.dims[:8])} wants {byte_size(tensor)} bytes of values, and there are "
-                f"{found.length}. The file is damaged or was not finished: save it again."
+                f"{location}: its shape {list(tensor.dims[:8])} wants {byte_size(tensor)} bytes of values, and there are "
+                f"{payload.length}. The file is damaged or was not finished: save it again."
             )
 
 
 def _loads(model: Model, reason: str) -> None:
-    """Whether onnxruntime takes it as it is, before any of its optimisations; ``reason`` is why not, if known."""
+    """Raises InvalidFile if onnxruntime cannot load the model without optimisations; ``reason``: the cause, if known."""
     import onnxruntime
     from onnxruntime.capi import onnxruntime_pybind11_state as state
 
     from lib.onnx_model.runtime import CPU, options
 
-    plain = options()
-    plain.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
+    session_options = options()
+    session_options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        onnxruntime.InferenceSession(str(model.path), plain, providers=CPU)
+        onnxruntime.InferenceSession(str(model.path), session_options, providers=CPU)
     except MemoryError:
         raise
-    except state.NotImplemented:  # a dtype or an old operator without a kernel: other runtimes may have one
+    except state.NotImplemented:  # no kernel for a dtype or an old operator: other runtimes may have one
         return
     except Exception as error:  # onnxruntime's errors share no public base class
         text = clean(str(error)).rpartition("failed:")[2].strip() or clean(str(error))
@@ -188,7 +193,7 @@ def _loads(model: Model, reason: str) -> None:
 
 
 def _outputs(model: ModelProto) -> None:
-    """Declared dtypes and shapes of outputs against what the operators give, as far as onnx can infer that."""
+    """Raises InvalidFile if a declared output dtype or shape contradicts onnx's shape inference."""
     bare = onnx_tidy.light(model)
     for graph in onnx_tidy.graphs(bare.graph):
         del graph.value_info[:]
@@ -196,19 +201,19 @@ def _outputs(model: ModelProto) -> None:
         value.ClearField("type")
     try:
         inferred = onnx.shape_inference.infer_shapes(bare, data_prop=True)
-    except Exception:  # onnxruntime took it
+    except Exception:  # onnxruntime has already loaded the model
         return
-    given = {v.name: v.type for v in inferred.graph.output}
+    inferred_types = {v.name: v.type for v in inferred.graph.output}
     for value in model.graph.output:
-        if not _agree(value.type, given.get(value.name, TypeProto())):
+        if not _agree(value.type, inferred_types.get(value.name, TypeProto())):
             raise InvalidFile(
                 f"The source declares its output {value.name[:NAME]!r} as {_words(value.type)}, but its operators give "
-                f"{_words(given[value.name])}. Correct what the file declares and try again."
+                f"{_words(inferred_types[value.name])}. Correct what the file declares and try again."
             )
 
 
 def _agree(declared: TypeProto, given: TypeProto) -> bool:
-    """Whether both can be true. What is not known agrees with everything."""
+    """Returns whether the two types are compatible. Unknown parts match anything."""
     if not (declared.HasField("tensor_type") and given.HasField("tensor_type")):
         return True
     a, b = declared.tensor_type, given.tensor_type
@@ -227,6 +232,7 @@ def _sizes(shape: onnx.TensorShapeProto) -> list[int | None]:
 
 
 def _words(kind: TypeProto) -> str:
+    """Formats a type for a message, such as ``float32 [batch, 10]``."""
     tensor = kind.tensor_type
     try:
         dtype = helper.tensor_dtype_to_np_dtype(tensor.elem_type).name

@@ -1,6 +1,6 @@
-"""Opening and saving an ONNX artifact: the folder with ``model.onnx`` and its external data beside it.
+"""Opens and saves ONNX artifacts: a folder with ``model.onnx`` and its external data.
 
-Nothing here runs a model. ``opened`` is the guard: it must come before any loader of onnx's or onnxruntime's own.
+Nothing here runs a model. Call ``opened`` before any loader of onnx or onnxruntime: it rejects unsafe files.
 """
 
 from __future__ import annotations
@@ -23,14 +23,17 @@ SHAPELESS = "Field 'shape' of 'type' is required but missing"
 
 
 def opened(folder: Path) -> Model:
-    """The artifact's structure. Raises InvalidFile for what no loader should see: escapes, missing data, recursion."""
+    """Returns the artifact's parsed structure.
+
+    Raises InvalidFile for paths that leave the folder, missing external data, or recursive functions.
+    """
     path = folder / NAME
     if not path.is_file():
         raise InvalidFile(f"There is no {NAME} in this artifact.")
-    beside = {p.name: p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p != path}
-    model = open_model(path, beside)
-    for where, why in model.missing.items():
-        raise InvalidFile(f"{where}: {why}. Upload that file together with the model.")
+    companions = {p.name: p for p in folder.iterdir() if p.is_file() and not p.is_symlink() and p != path}
+    model = open_model(path, companions)
+    for location, reason in model.missing.items():
+        raise InvalidFile(f"{location}: {reason}. Upload that file together with the model.")
     try:
         functions.inlined_size(model.proto)
     except functions.Recursive as error:
@@ -39,15 +42,15 @@ def opened(folder: Path) -> Model:
 
 
 def read(folder: Path) -> ModelProto:
-    """The whole model with its weights in memory, guarded by ``opened``."""
+    """Loads the whole model with its weights, after the checks of ``opened``."""
     opened(folder)
     return onnx.load(str(folder / NAME))
 
 
 def tidied(folder: Path) -> ModelProto:
-    """``read``, with own functions inlined and in the form that tools for graphs expect (``onnx_tidy``).
+    """Loads the model with its local functions inlined, normalised for graph tools (``onnx_tidy``).
 
-    A model of an opset that onnxruntime has never run is raised to the first one that it does.
+    A model older than onnxruntime's first opset is converted to that opset.
     """
     from lib.convert.formats.onnx import metadata as onnx_metadata
     from lib.convert.formats.onnx import tidy as onnx_tidy
@@ -57,7 +60,7 @@ def tidied(folder: Path) -> ModelProto:
     model = onnx_tidy.tidy(inlined(read(folder)))
     if opset(model) >= opset_broadcast.FIRST:
         return model
-    onnx_tidy.weights_are_no_inputs(model)  # where they had to be, in such old files
+    onnx_tidy.weights_are_no_inputs(model)  # files this old had to list them
     metadata = onnx_metadata.of(model)
     model = convert(model, opset_broadcast.FIRST)
     metadata.keep(model)
@@ -65,9 +68,9 @@ def tidied(folder: Path) -> ModelProto:
 
 
 def write(model: ModelProto, folder: Path, source: Path | None = None) -> Path:
-    """Saves the model as the artifact ``folder`` and checks what was saved. Raises JobFailed for an invalid model.
+    """Saves the model into the artifact ``folder`` and checks the saved file. Raises JobFailed for an invalid model.
 
-    What onnx's check does not like in the artifact ``source`` either is no fault of the tool: then onnxruntime decides.
+    If onnx's checker rejects the artifact ``source`` too, the tool is not to blame: onnxruntime decides instead.
     """
     path = folder / NAME
     save(model, path)
@@ -89,7 +92,7 @@ def _passes(path: Path) -> bool:
 
 
 def save(model: ModelProto, path: Path) -> None:
-    """Unchecked; with the weights in a file of their own where one file cannot hold them."""
+    """Saves without checks; weights go into an external data file if one protobuf cannot hold them."""
     if model.ByteSize() > WHOLE:
         onnx.save(model, str(path), save_as_external_data=True, all_tensors_to_one_file=True, location=f"{path.name}.data")
     else:
@@ -97,24 +100,24 @@ def save(model: ModelProto, path: Path) -> None:
 
 
 def check(path: Path) -> None:
-    """onnx's full check, by path: in memory it gives up at 2 GB. Raises JobFailed."""
+    """Runs onnx's full checker on a path (an in-memory check is limited to 2 GB). Raises JobFailed."""
     try:
         try:
             onnx.checker.check_model(str(path), full_check=True)
         except onnx.checker.ValidationError as error:
-            # exporters leave out the shape of an output; the checker then looks at nothing else, inference does
+            # exporters omit output shapes; the checker stops there, while shape inference still checks the rest
             if SHAPELESS not in str(error):
                 raise
             with tempfile.TemporaryDirectory(dir=path.parent) as folder:
                 onnx.shape_inference.infer_shapes_path(
                     str(path), str(Path(folder) / NAME), check_type=True, strict_mode=True
                 )
-    except Exception as error:  # onnx's own, and protobuf's
+    except Exception as error:  # raised by onnx or protobuf
         raise JobFailed(f"The tool made a model that is not valid ONNX: {clean(str(error))}") from None
 
 
 def loads(path: Path) -> None:
-    """Whether onnxruntime takes what was saved. Raises JobFailed in its words."""
+    """Raises JobFailed with onnxruntime's message if it cannot load the saved model."""
     import onnxruntime
 
     from lib.onnx_model.runtime import CPU, options
@@ -126,13 +129,13 @@ def loads(path: Path) -> None:
 
 
 def inlined(model: ModelProto) -> ModelProto:
-    """The model without functions of its own: tools for graphs do not look into them."""
+    """Returns the model with its local functions inlined: graph tools do not look into them."""
     return onnx.inliner.inline_local_functions(model) if model.functions else model
 
 
 def operators(model: ModelProto) -> dict[str, int]:
-    """How many nodes of each operator, subgraphs included."""
-    found: dict[str, int] = {}
+    """Counts the nodes per operator type, subgraphs included."""
+    counts: dict[str, int] = {}
     for node in functions.all_nodes(model.graph.node):
-        found[node.op_type] = found.get(node.op_type, 0) + 1
-    return found
+        counts[node.op_type] = counts.get(node.op_type, 0) + 1
+    return counts

@@ -1,4 +1,4 @@
-"""A float64 ONNX model in float32, as the tools want it that know only the step from float32 down."""
+"""Converts float64 ONNX models to float32, for tools that only support float32 as their starting precision."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ KINDS = {"to", "dtype", "output_dtype", "stash_type"}  # attributes that name an
 
 
 def has_float64(model: ModelProto) -> bool:
-    """Whether anything in the model is float64."""
+    """Returns whether any tensor, value or attribute of the model is float64."""
     return any(
         any(t.data_type == TensorProto.DOUBLE for t in graph.initializer)
         or any(_is_float64(v.type) for v in (*graph.input, *graph.output, *graph.value_info))
@@ -22,18 +22,18 @@ def has_float64(model: ModelProto) -> bool:
 
 
 def to_float32(model: ModelProto, *, keep_io: bool) -> ModelProto:
-    """Changes ``model``, which is tidy. ``keep_io``: inputs and outputs stay float64, with casts behind and before them."""
+    """Converts ``model`` (already tidied) in place. ``keep_io``: inputs and outputs stay float64, with Casts inserted."""
     if keep_io:
         _add_casts(model.graph)
-    kept = {v.name for v in (*model.graph.input, *model.graph.output)} if keep_io else set()
+    io_names = {v.name for v in (*model.graph.input, *model.graph.output)} if keep_io else set()
     for graph in onnx_tidy.graphs(model.graph):
         for tensor in graph.initializer:
             _convert_tensor(tensor)
         for value in (*graph.input, *graph.output, *graph.value_info):
-            if value.name not in kept:
+            if value.name not in io_names:
                 _convert_type(value.type)
         for node in graph.node:
-            if node.op_type == "Cast" and node.output[0] in kept:
+            if node.op_type == "Cast" and node.output[0] in io_names:
                 continue
             for a in node.attribute:
                 if a.HasField("t"):
@@ -44,27 +44,33 @@ def to_float32(model: ModelProto, *, keep_io: bool) -> ModelProto:
 
 
 def _add_casts(graph: GraphProto) -> None:
-    """Every float64 input and output of the main graph gets a float32 twin inside."""
-    taken, held = every_name(graph), {t.name for t in graph.initializer}
+    """Adds a Cast behind every float64 input and before every float64 output of the main graph."""
+    used_names, initializers = every_name(graph), {t.name for t in graph.initializer}
     before, after = [], []
     for value in graph.input:
-        if _is_float64(value.type) and value.name not in held:
-            inner = unused(f"{value.name}_float32", taken)
-            taken.add(inner)
-            before.append((value.name, inner))
+        if _is_float64(value.type) and value.name not in initializers:
+            float32_name = unused(f"{value.name}_float32", used_names)
+            used_names.add(float32_name)
+            before.append((value.name, float32_name))
     for value in graph.output:
         if _is_float64(value.type):
-            inner = unused(f"{value.name}_float32", taken)
-            taken.add(inner)
-            after.append((inner, value.name))
+            float32_name = unused(f"{value.name}_float32", used_names)
+            used_names.add(float32_name)
+            after.append((float32_name, value.name))
     declared = {v.name: v for v in (*graph.input, *graph.output)}
     names = [(v, v.name) for v in declared.values()]
-    rename(graph, dict(before) | {outer: inner for inner, outer in after})
+    rename(graph, dict(before) | {outer: float32_name for float32_name, outer in after})
     for value, name in names:
         value.name = name
     nodes = list(graph.node)
-    first = [helper.make_node("Cast", [outer], [inner], f"{inner}_cast", to=TensorProto.FLOAT) for outer, inner in before]
-    last = [helper.make_node("Cast", [inner], [outer], f"{inner}_cast", to=TensorProto.DOUBLE) for inner, outer in after]
+    first = [
+        helper.make_node("Cast", [outer], [float32_name], f"{float32_name}_cast", to=TensorProto.FLOAT)
+        for outer, float32_name in before
+    ]
+    last = [
+        helper.make_node("Cast", [float32_name], [outer], f"{float32_name}_cast", to=TensorProto.DOUBLE)
+        for float32_name, outer in after
+    ]
     copies = [type(n).FromString(n.SerializeToString()) for n in nodes]
     del graph.node[:]
     graph.node.extend([*first, *copies, *last])
@@ -81,9 +87,9 @@ def _names_float64(attribute: object) -> bool:
 def _convert_type(kind: TypeProto) -> None:
     if kind.HasField("tensor_type") and kind.tensor_type.elem_type == TensorProto.DOUBLE:
         kind.tensor_type.elem_type = TensorProto.FLOAT
-    for inner in ("sequence_type", "optional_type"):
-        if kind.HasField(inner):
-            _convert_type(getattr(kind, inner).elem_type)
+    for element_field in ("sequence_type", "optional_type"):
+        if kind.HasField(element_field):
+            _convert_type(getattr(kind, element_field).elem_type)
 
 
 def _convert_tensor(tensor: TensorProto) -> None:

@@ -1,7 +1,7 @@
-"""Folds the constant parts of an ONNX graph, and nothing else: names, weights and layers stay as they are.
+"""Folds the constant subgraphs of an ONNX model, and nothing else: names, weights and layers stay as they are.
 
-For precisions that round weights: what the graph makes of its weights (a norm of them, a scale as exp of another) is
-computed in float32 here, not in float16 by the converted model. onnxruntime computes it.
+Used before weights are rounded: values derived from weights (a norm, the exp of a scale) are then computed here in
+float32 by onnxruntime, not in float16 by the converted model.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from lib.convert.formats.onnx.opset.graph import subgraphs
 from lib.convert.formats.onnx.order import reads
 from lib.onnx_model.runtime import CPU, options
 
-GROWTH = 1 << 16  # elements that a folded value may have whatever it is made of
+GROWTH = 1 << 16  # elements; a folded value may be this large even if its inputs are smaller
 BY_CHANCE = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial", "Dropout"}
-QUANTISED = {"QuantizeLinear", "DequantizeLinear"}  # folded, the weights would be float again
+QUANTISED = {"QuantizeLinear", "DequantizeLinear"}  # folding these would turn quantised weights back into floats
 
 
 def fold(model: ModelProto) -> ModelProto:
-    """Changes ``model``, which is tidy; of a model that cannot be folded nothing is changed."""
+    """Folds ``model`` (already tidied) in place and returns it; unchanged if nothing can be folded."""
     parts, kept = _constant_nodes(model)
     wanted = _read_values(kept, model.graph, {name for node in parts for name in node.output if name})
     if not wanted:
@@ -34,34 +34,36 @@ def fold(model: ModelProto) -> ModelProto:
     if values is None:
         return model
     read = {name for node in kept for name in reads(node)} | {v.name for v in model.graph.output}
-    given = {name for node in parts for name in node.input} - read  # read by nothing else
+    folded_inputs = {name for node in parts for name in node.input} - read  # only the folded nodes read these
     nodes = [
-        NodeProto.FromString(n.SerializeToString()) for n in kept if n.op_type != "Constant" or n.output[0] not in given
+        NodeProto.FromString(n.SerializeToString())
+        for n in kept
+        if n.op_type != "Constant" or n.output[0] not in folded_inputs
     ]
     del model.graph.node[:]
     model.graph.node.extend(nodes)
-    listed = {v.name for v in model.graph.input}
-    weights = [t for t in model.graph.initializer if t.name not in given or t.name in listed]
+    input_names = {v.name for v in model.graph.input}
+    weights = [t for t in model.graph.initializer if t.name not in folded_inputs or t.name in input_names]
     del model.graph.initializer[:]
     model.graph.initializer.extend(weights)
     model.graph.initializer.extend(numpy_helper.from_array(value, name) for name, value in values.items())
-    gone = {name for node in parts for name in node.output}
-    notes = [v for v in model.graph.value_info if v.name not in gone]
+    folded_outputs = {name for node in parts for name in node.output}
+    value_infos = [v for v in model.graph.value_info if v.name not in folded_outputs]
     del model.graph.value_info[:]
-    model.graph.value_info.extend(notes)
+    model.graph.value_info.extend(value_infos)
     return model
 
 
 def _constant_nodes(model: ModelProto) -> tuple[list[NodeProto], list[NodeProto]]:
-    """Nodes that depend on no input, without lone constants; and the others."""
+    """Splits the nodes into those that can be folded (Constants excluded) and the rest."""
     graph = model.graph
     sizes = _sizes(model)
     known = {t.name: prod(t.dims) for t in graph.initializer} | {"": 0}
     for value in graph.input:
-        known.pop(value.name, None)  # a caller may give another one
+        known.pop(value.name, None)  # the caller may override it
     results = {v.name for v in graph.output}
-    lone = {n.output[0]: n for n in graph.node if n.op_type == "Constant" and len(n.output) == 1}
-    known |= {name: sizes[name] for name in lone if name in sizes}
+    constants = {n.output[0]: n for n in graph.node if n.op_type == "Constant" and len(n.output) == 1}
+    known |= {name: sizes[name] for name in constants if name in sizes}
     parts, kept = [], []
     for node in graph.node:
         names = [name for name in node.output if name]
@@ -83,46 +85,46 @@ def _constant_nodes(model: ModelProto) -> tuple[list[NodeProto], list[NodeProto]
 
 
 def _sizes(model: ModelProto) -> dict[str, int]:
-    """Elements of every value of the main graph whose shape inference knows."""
+    """Returns the element count of every value of the main graph with a known static shape."""
     from lib.convert.formats.onnx.tidy import light
 
     try:
         graph = onnx.shape_inference.infer_shapes(light(model), data_prop=True).graph
-    except Exception:  # onnx's own, and protobuf's
+    except Exception:  # raised by onnx or protobuf
         return {}
-    found = {}
+    sizes = {}
     for value in graph.value_info:
         shape = value.type.tensor_type.shape
         if value.type.tensor_type.HasField("shape") and all(d.HasField("dim_value") for d in shape.dim):
-            found[value.name] = prod(d.dim_value for d in shape.dim)
-    return found
+            sizes[value.name] = prod(d.dim_value for d in shape.dim)
+    return sizes
 
 
 def _read_values(kept: list[NodeProto], graph: GraphProto, folded: set[str]) -> list[str]:
-    """Which folded values the rest of the graph reads."""
+    """Returns the folded values that the rest of the graph reads, sorted."""
     read = {name for node in kept for name in reads(node)}
     return sorted(folded & read)
 
 
 def _compute(model: ModelProto, parts: list[NodeProto], wanted: list[str]) -> dict[str, np.ndarray] | None:
-    """None where onnxruntime refuses: then nothing is folded."""
+    """Computes the ``wanted`` values in onnxruntime; None if it rejects the subgraph, so that nothing is folded."""
     import onnxruntime
 
     read = {name for node in parts for name in node.input}
     constants = [n for n in model.graph.node if n.op_type == "Constant" and n.output[0] in read]
     outputs = [helper.make_empty_tensor_value_info(name) for name in wanted]
-    held = [t for t in model.graph.initializer if t.name in read]
-    graph = helper.make_graph([*constants, *parts], "constants", [], outputs, held)
+    initializers = [t for t in model.graph.initializer if t.name in read]
+    graph = helper.make_graph([*constants, *parts], "constants", [], outputs, initializers)
     part = helper.make_model(graph, opset_imports=model.opset_import, ir_version=max(model.ir_version, 4))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / onnx_files.NAME
         onnx_files.save(part, path)
         try:
-            found = onnxruntime.InferenceSession(str(path), options(), providers=CPU).run(None, {})
+            arrays = onnxruntime.InferenceSession(str(path), options(), providers=CPU).run(None, {})
         except MemoryError:
             raise
         except Exception:  # onnxruntime's errors share no public base class
             return None
-    if not all(isinstance(value, np.ndarray) for value in found):
+    if not all(isinstance(value, np.ndarray) for value in arrays):
         return None
-    return dict(zip(wanted, found, strict=True))
+    return dict(zip(wanted, arrays, strict=True))

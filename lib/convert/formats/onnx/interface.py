@@ -1,4 +1,4 @@
-"""What an ONNX model takes and gives, kept through a tool: names, dtypes, and which dimensions are free."""
+"""Preserves an ONNX model's interface across a tool: input and output names, dtypes and dynamic dimensions."""
 
 from __future__ import annotations
 
@@ -9,46 +9,51 @@ Interface = tuple[list[ValueInfoProto], list[ValueInfoProto]]
 
 
 def of(model: ModelProto) -> Interface:
-    """Copies of the inputs that are no initializers, and of the outputs."""
+    """Returns copies of the inputs (without initializers) and of the outputs."""
     return [copied(v) for v in _inputs(model)], [copied(v) for v in model.graph.output]
 
 
 def restore(model: ModelProto, interface: Interface) -> str:
-    """Declares inputs and outputs as in ``interface``: names that a tool gave to nameless dimensions go, inputs that it
-    dropped because nothing reads them any more come back.
+    """Restores the declared inputs and outputs from ``interface``.
 
-    What contradicts it is not changed; the words say what.
+    Dimension names that the tool invented are removed, and inputs it dropped as unused come back. Stops at the first
+    declaration that contradicts ``interface`` and returns what differs; "" if all were restored.
     """
     _restore_inputs(model, interface[0])
-    for which, mine, theirs in zip(("input", "output"), (_inputs(model), list(model.graph.output)), interface, strict=True):
-        if [v.name for v in mine] != [v.name for v in theirs]:
-            return f"names of {which}s"
-        for value, wanted in zip(mine, theirs, strict=True):
-            if why := _difference(value, wanted, which == "input"):
-                return f"{why} of {value.name[:NAME]!r}"
+    for side, current, original in zip(
+        ("input", "output"), (_inputs(model), list(model.graph.output)), interface, strict=True
+    ):
+        if [v.name for v in current] != [v.name for v in original]:
+            return f"names of {side}s"
+        for value, wanted in zip(current, original, strict=True):
+            if difference := _difference(value, wanted, side == "input"):
+                return f"{difference} of {value.name[:NAME]!r}"
             value.CopyFrom(wanted)
     return ""
 
 
 def _restore_inputs(model: ModelProto, wanted: list[ValueInfoProto]) -> None:
-    """A caller goes on passing an input whose shape alone was asked for, after that shape was folded."""
-    mine = {v.name: copied(v) for v in model.graph.input}
-    if missing := {v.name for v in wanted} - mine.keys():
+    """Adds back dropped inputs: callers still pass an input even if only its shape was used and has been folded."""
+    current = {v.name: copied(v) for v in model.graph.input}
+    if missing := {v.name for v in wanted} - current.keys():
         names = {v.name for v in wanted}
-        rest = [v for name, v in mine.items() if name not in names]
-        known = [v if v.name in missing else mine[v.name] for v in wanted]
+        extra = [v for name, v in current.items() if name not in names]
+        ordered = [v if v.name in missing else current[v.name] for v in wanted]
         del model.graph.input[:]
-        model.graph.input.extend([*known, *rest])
+        model.graph.input.extend([*ordered, *extra])
 
 
 def _inputs(model: ModelProto) -> list[ValueInfoProto]:
-    """Initializers listed as inputs are constants; whether they are listed is free."""
-    held = {t.name for t in model.graph.initializer}
-    return [v for v in model.graph.input if v.name not in held]
+    """Returns the inputs that are not initializers; listing initializers as inputs is optional."""
+    initializers = {t.name for t in model.graph.initializer}
+    return [v for v in model.graph.input if v.name not in initializers]
 
 
 def _difference(value: ValueInfoProto, wanted: ValueInfoProto, is_input: bool) -> str:
-    """``is_input``: an input, whose free dimensions stay free. Of an output, inference may know more."""
+    """Returns what differs between the two types, or "".
+
+    An input's dynamic dimensions must stay dynamic; for an output, a tool's shape inference may know more.
+    """
     a, b = value.type, wanted.type
     if a.WhichOneof("value") != b.WhichOneof("value"):
         return "kind"
@@ -58,10 +63,10 @@ def _difference(value: ValueInfoProto, wanted: ValueInfoProto, is_input: bool) -
         return "dtype"
     if not (a.tensor_type.HasField("shape") and b.tensor_type.HasField("shape")):
         return ""
-    mine, theirs = a.tensor_type.shape.dim, b.tensor_type.shape.dim
-    if len(mine) != len(theirs):
+    dims, wanted_dims = a.tensor_type.shape.dim, b.tensor_type.shape.dim
+    if len(dims) != len(wanted_dims):
         return "rank"
-    for m, t in zip(mine, theirs, strict=True):
+    for m, t in zip(dims, wanted_dims, strict=True):
         if m.HasField("dim_value") and t.HasField("dim_value") and m.dim_value != t.dim_value:
             return "sizes"
         if is_input and m.HasField("dim_value") != t.HasField("dim_value"):
@@ -72,6 +77,7 @@ def _difference(value: ValueInfoProto, wanted: ValueInfoProto, is_input: bool) -
 
 
 def copied(value: ValueInfoProto) -> ValueInfoProto:
-    out = ValueInfoProto()
-    out.CopyFrom(value)
-    return out
+    """Returns a copy of ``value``."""
+    duplicate = ValueInfoProto()
+    duplicate.CopyFrom(value)
+    return duplicate

@@ -1,6 +1,6 @@
-"""What an ONNX file says of itself beside its graph: most tools forget it.
+"""Preserves an ONNX file's metadata, which most tools drop.
 
-``of`` before a tool runs (some change the model they are given), ``keep`` on what it made.
+Call ``of`` before a tool runs (some tools modify their input) and ``keep`` on the tool's output.
 """
 
 from __future__ import annotations
@@ -17,33 +17,36 @@ OF_GRAPH = ("name", "doc_string")
 
 @dataclass(frozen=True, slots=True)
 class Metadata:
+    """Metadata of an ONNX file, read by ``of``. ``training``: the number of ``training_info`` entries."""
+
     model: dict[str, str | int]
     properties: dict[str, str]
     graph: dict[str, str]
     graph_properties: dict[str, str]
-    values: dict[str, ValueInfoProto]  # inputs and outputs: their doc_string and metadata
+    values: dict[str, ValueInfoProto]  # inputs and outputs that have a doc_string or metadata
     training: int
 
     def keep(self, made: ModelProto) -> list[str]:
-        """Writes it into ``made``; what a tool has added itself stays. Says what could not be kept."""
+        """Writes the metadata into ``made``, keeping properties that a tool added. Returns messages about losses."""
         for names, target in ((self.model, made), (self.graph, made.graph)):
             for name, value in names.items():
                 setattr(target, name, value)
         for properties, target in ((self.properties, made), (self.graph_properties, made.graph)):
-            there = {p.key for p in target.metadata_props}
+            existing = {p.key for p in target.metadata_props}
             for key, value in properties.items():
-                if key not in there:
+                if key not in existing:
                     target.metadata_props.add(key=key, value=value)
         for value in (*made.graph.input, *made.graph.output):
-            if (was := self.values.get(value.name)) is not None:
-                value.doc_string = was.doc_string
+            if (original := self.values.get(value.name)) is not None:
+                value.doc_string = original.doc_string
                 del value.metadata_props[:]
-                value.metadata_props.extend(was.metadata_props)
-        del made.training_info[:]  # its graphs name weights and operators as they were
+                value.metadata_props.extend(original.metadata_props)
+        del made.training_info[:]  # its graphs refer to weights and operators as they were before the conversion
         return ["The part of the file that is for training (training_info) was left out."] if self.training else []
 
 
 def of(model: ModelProto) -> Metadata:
+    """Reads the metadata of ``model``."""
     graph = model.graph
     return Metadata(
         model={name: getattr(model, name) for name in OF_MODEL if model.HasField(name)},

@@ -1,4 +1,4 @@
-"""Names of an ONNX graph's values, subgraphs included: all of them, new ones, and other ones in their place."""
+"""Lists, creates and renames value names of an ONNX graph, subgraphs included."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def rename(graph: Any, names: dict[str, str]) -> None:
-    """``names``: old -> new, all at once. A value that has one of the new names already gets another one."""
+    """Renames values (``names``: old -> new) in one step. Values that already use a new name are renamed too."""
     names = {old: new for old, new in names.items() if old != new}
     taken = every_name(graph)
     for k, new in enumerate(sorted(set(names.values()) & taken - set(names))):
@@ -17,19 +17,19 @@ def rename(graph: Any, names: dict[str, str]) -> None:
 
 
 def every_name(graph: Any) -> set[str]:
-    """Every name that something has or reads in ``graph`` or inside it."""
-    found = {v.name for v in (*graph.input, *graph.output, *graph.initializer, *graph.value_info)}
-    found.update(sparse.values.name for sparse in graph.sparse_initializer)
+    """Returns every value name defined or read in ``graph`` and its subgraphs."""
+    names = {v.name for v in (*graph.input, *graph.output, *graph.initializer, *graph.value_info)}
+    names.update(sparse.values.name for sparse in graph.sparse_initializer)
     for node in graph.node:
-        found.update(node.input, node.output)
+        names.update(node.input, node.output)
         for attribute in node.attribute:
-            for inside in (attribute.g, *attribute.graphs):
-                found |= every_name(inside)
-    return found
+            for subgraph in (attribute.g, *attribute.graphs):
+                names |= every_name(subgraph)
+    return names
 
 
 def unused(stem: str, taken: set[str]) -> str:
-    """``stem``, or what begins like it where ``taken`` has that already."""
+    """Returns ``stem``, with a numeric suffix if ``taken`` already has it."""
     return stem if stem not in taken else next(n for k in count(2) if (n := f"{stem}_{k}") not in taken)
 
 
@@ -42,5 +42,5 @@ def _rename(graph: Any, names: dict[str, str]) -> None:
         node.input[:] = [names.get(n, n) for n in node.input]
         node.output[:] = [names.get(n, n) for n in node.output]
         for attribute in node.attribute:
-            for inside in (attribute.g, *attribute.graphs):
-                _rename(inside, names)
+            for subgraph in (attribute.g, *attribute.graphs):
+                _rename(subgraph, names)

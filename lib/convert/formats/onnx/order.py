@@ -1,4 +1,4 @@
-"""The order of an ONNX graph's nodes: makers before readers, also of what a subgraph reads from outside."""
+"""Sorts the nodes of an ONNX graph topologically, counting values that subgraphs read from outer scopes."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from lib.convert.formats.onnx.opset.graph import subgraphs
 
 
 class Circle(ValueError):
-    """Nodes feed each other, so none can be first. The words name one."""
+    """The graph has a cycle. The message names one of its nodes."""
 
 
 def sort(graph: GraphProto) -> None:
-    """Sorts ``graph`` and its subgraphs in place; nodes that are in order stay where they are. Raises Circle."""
+    """Sorts ``graph`` and its subgraphs in place; nodes already in order do not move. Raises Circle."""
     for node in graph.node:
-        for inner in subgraphs(node):
-            sort(inner)
+        for subgraph in subgraphs(node):
+            sort(subgraph)
     order = _order(graph.node)
     if order != list(range(len(order))):
         nodes = [NodeProto.FromString(graph.node[k].SerializeToString()) for k in order]
@@ -28,32 +28,32 @@ def sort(graph: GraphProto) -> None:
 
 
 def reads(node: NodeProto) -> Iterator[str]:
-    """Every value that the node or anything inside it names as read; names made inside it are among them."""
+    """Yields every value name that the node or its subgraphs read, including names defined inside the subgraphs."""
     yield from node.input
     for graph in subgraphs(node):
         yield from (v.name for v in graph.output)
-        for inner in graph.node:
-            yield from reads(inner)
+        for inner_node in graph.node:
+            yield from reads(inner_node)
 
 
 def _order(nodes: list[NodeProto]) -> list[int]:
-    """Places of ``nodes``, the earliest that is ready first."""
+    """Returns indices of ``nodes`` in topological order (Kahn's algorithm), lowest index first. Raises Circle."""
     maker = {name: k for k, node in enumerate(nodes) for name in node.output if name}
-    waits = [{maker[name] for name in reads(node) if name in maker} - {k} for k, node in enumerate(nodes)]
+    dependencies = [{maker[name] for name in reads(node) if name in maker} - {k} for k, node in enumerate(nodes)]
     readers = defaultdict(list)
-    for k, some in enumerate(waits):
-        for one in some:
-            readers[one].append(k)
-    left = [len(some) for some in waits]
-    ready = [k for k, count in enumerate(left) if not count]
+    for k, needed in enumerate(dependencies):
+        for producer in needed:
+            readers[producer].append(k)
+    remaining = [len(needed) for needed in dependencies]
+    ready = [k for k, count in enumerate(remaining) if not count]
     order = []
     while ready:
         order.append(heapq.heappop(ready))
         for k in readers[order[-1]]:
-            left[k] -= 1
-            if not left[k]:
+            remaining[k] -= 1
+            if not remaining[k]:
                 heapq.heappush(ready, k)
     if len(order) < len(nodes):
-        node = nodes[next(k for k, count in enumerate(left) if count)]
+        node = nodes[next(k for k, count in enumerate(remaining) if count)]
         raise Circle(f"the nodes at {(node.name or node.op_type)[:100]!r} feed each other in a circle")
     return order

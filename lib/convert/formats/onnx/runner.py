@@ -1,6 +1,6 @@
-"""Runs ONNX artifacts in onnxruntime, and once more in onnx's ReferenceEvaluator. Knows nothing of conversions.
+"""Runs ONNX artifacts in onnxruntime, or in onnx's ReferenceEvaluator as a second opinion.
 
-The file is opened by ``lib/onnx_model/open.py`` first; a model that reaches outside its folder is never loaded.
+``lib/onnx_model/open.py`` checks the file first; a model with paths outside its folder is never loaded.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ Arrays = dict[str, np.ndarray]
 
 
 class OnnxRunner:
-    """``run`` loads the model on first use, so that a model onnxruntime refuses still has a signature."""
+    """Runs ``model.onnx`` of an artifact folder.
+
+    ``run`` loads the model on first use, so that a model onnxruntime rejects still has a signature.
+    """
 
     def __init__(self, folder: Path) -> None:
         self._model = opened(folder)
@@ -42,28 +45,33 @@ class OnnxRunner:
         self._signature: Signature | None = None
         self._session: onnxruntime.InferenceSession | None = None
         self._reference: ReferenceEvaluator | None = None
-        self.seconds = 0.0  # of one run; 0: as long as it takes
+        self.seconds = 0.0  # time limit of one run; 0 for none
 
     def check(self) -> None:
-        """Raises InvalidFile, in words about the source, for a model that no tool should be given."""
+        """Raises InvalidFile for a broken model, before any tool is given it."""
         onnx_check.check(Path(self._path).parent)
 
     def constants(self) -> list[str]:
-        """Outputs that no input reaches."""
+        """Returns the outputs that depend on no input."""
         return constant_outputs(self._model.proto)
 
     def hints(self) -> dict[str, object]:
+        """Returns preprocessing hints (labels, input range, normalization) from the model's metadata and first nodes."""
         return hints.of(self._model.proto, self.signature())
 
     def signature(self) -> Signature:
-        """Raises InvalidFile for an input or output that is no tensor."""
+        """Returns the model's inputs and outputs. Raises InvalidFile for an input or output that is not a tensor."""
         if self._signature is None:
             self._signature = signature(self._model.proto)
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed in onnxruntime's words. Operators older than onnxruntime's are the reference evaluator's."""
-        old = 0 < onnx_files.opset(self._model.proto) < opset_broadcast.FIRST
+        """Runs the model in onnxruntime.
+
+        Models older than onnxruntime's first opset fall back to the reference evaluator. Raises JobFailed with the
+        runtime's message, LimitExceeded after ``seconds``.
+        """
+        predates_runtime = 0 < onnx_files.opset(self._model.proto) < opset_broadcast.FIRST
         try:
             if self._session is None:
                 self._session = onnxruntime.InferenceSession(self._path, options(), providers=CPU)
@@ -72,26 +80,29 @@ class OnnxRunner:
         except LimitExceeded:
             raise
         except Exception as error:  # onnxruntime's errors share no public base class
-            if old and isinstance(error, state.NotImplemented):
+            if predates_runtime and isinstance(error, state.NotImplemented):
                 return self.run_reference(inputs)
             raise JobFailed(f"onnxruntime refused: {_words(error)}") from None
         return _named([o.name for o in self._session.get_outputs()], outputs)
 
     def run_reference(self, inputs: Arrays) -> Arrays:
-        """The same in onnx's ReferenceEvaluator, which is slow on big models: the caller limits its time."""
+        """Runs the model in onnx's ReferenceEvaluator. It is slow on big models: the caller limits its time.
+
+        Raises JobFailed with the evaluator's message.
+        """
         try:
             if self._reference is None:
                 model = onnx.load(self._path)
                 self._reference = ReferenceEvaluator(model, new_ops=reference_patches.operators(model))
             outputs = self._reference.run(None, inputs)
-        except Exception as error:  # numpy's, onnx's and Python's own, as the operator has it
+        except Exception as error:  # operators raise errors of numpy, onnx or Python
             raise JobFailed(f"The reference evaluator refused: {_words(error)}") from None
         return _named([o.name for o in self._model.proto.graph.output], outputs)
 
     def blind_spots(self, cases: list[Arrays]) -> list[str]:
-        """What ``cases`` cannot show: branches that none of them enters."""
-        plain = not self._model.proto.functions
-        if plain and not any(node.op_type in ("If", "Loop") for node in self._model.proto.graph.node):
+        """Returns warnings about branches and loop bodies that none of ``cases`` enters."""
+        without_functions = not self._model.proto.functions
+        if without_functions and not any(node.op_type in ("If", "Loop") for node in self._model.proto.graph.node):
             return []
         return onnx_unseen.unseen(onnx_files.inlined(onnx.load(self._path)), cases)
 
@@ -101,18 +112,21 @@ class OnnxRunner:
 
 @contextmanager
 def _stopped(seconds: float) -> Iterator[onnxruntime.RunOptions | None]:
-    """onnxruntime ends a run between two nodes when it is told so, also in the body of a loop."""
+    """Yields RunOptions that terminate the run after ``seconds``; raises LimitExceeded then.
+
+    onnxruntime checks the flag between two nodes, also inside a loop body.
+    """
     if not seconds:
         yield None
         return
-    found = onnxruntime.RunOptions()
-    timer = threading.Timer(seconds, setattr, (found, "terminate", True))
+    run_options = onnxruntime.RunOptions()
+    timer = threading.Timer(seconds, setattr, (run_options, "terminate", True))
     timer.daemon = True
     timer.start()
     try:
-        yield found
+        yield run_options
     except Exception:
-        if found.terminate:
+        if run_options.terminate:
             raise LimitExceeded("time of one run", f"{seconds:g} s") from None
         raise
     finally:

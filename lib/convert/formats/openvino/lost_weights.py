@@ -1,4 +1,4 @@
-"""What OpenVINO's compression of weights to float16 loses: its constants in memory against those of the file."""
+"""Finds what OpenVINO's compression of weights to float16 loses: compares constants in memory with the saved file."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from onnx import TensorProto
 from lib.convert.formats.onnx.lost_weights import WeightLoss, losses_of
 from lib.onnx_model.open import Model, count
 
-COMPRESSED = "_compressed"  # the suffix that OpenVINO gives to the name of a float16 constant in the file
-THROUGH = set(  # a mask is carried through these to its softmax
+COMPRESSED = "_compressed"  # suffix that OpenVINO appends to the names of float16 constants in the file
+THROUGH = set(  # operators that pass a mask on to its softmax
     """Add Subtract Multiply Select Convert Reshape Unsqueeze Squeeze Broadcast Transpose Concat Gather Slice
     StridedSlice Tile Minimum Maximum""".split()  # noqa: SIM905
 )
@@ -21,27 +21,30 @@ ADDED = {"Add", "Subtract"} | BOUNDS
 
 
 def find_losses(model: Any, saved: Any, source: Model) -> list[WeightLoss]:
-    """``model`` as converted from ``source``, float32; ``saved`` as read from the file."""
-    small = {
+    """Returns the losses of all constants that were saved as float16.
+
+    ``model``: the float32 OpenVINO model converted from ``source``; ``saved``: the model read back from the file.
+    """
+    float16_names = {
         op.get_friendly_name().removesuffix(COMPRESSED)
         for op in saved.get_ops()
         if op.get_type_name() == "Constant" and op.get_element_type().get_type_name() == "f16"
     }
-    out: list[WeightLoss] = []
+    losses: list[WeightLoss] = []
     for op in model.get_ops():
         if op.get_type_name() != "Constant" or op.get_element_type().get_type_name() != "f32":
             continue
-        if (name := op.get_friendly_name()) in small:
-            readers = {one.get_type_name() for one in _readers(op)}
+        if (name := op.get_friendly_name()) in float16_names:
+            readers = {reader.get_type_name() for reader in _readers(op)}
             value = np.array(op.get_data())
-            kinds = {"masks": lambda o=op: _ends_in_softmax(o), "bounds": readers <= BOUNDS, "added": readers <= ADDED}
-            if value.size and losses_of(name, value, **kinds):
-                out += losses_of(_source_name(source, name, value), value, **kinds)
-    return out
+            options = {"masks": lambda o=op: _ends_in_softmax(o), "bounds": readers <= BOUNDS, "added": readers <= ADDED}
+            if value.size and losses_of(name, value, **options):
+                losses += losses_of(_source_name(source, name, value), value, **options)
+    return losses
 
 
 def _source_name(source: Model, name: str, value: np.ndarray) -> str:
-    """What the ONNX model calls a constant that OpenVINO has transposed or renamed: by its size and largest number."""
+    """Returns the ONNX name of a constant that OpenVINO transposed or renamed, matched by size and peak magnitude."""
     weights = [t for t in source.proto.graph.initializer if t.data_type == TensorProto.FLOAT and count(t) == value.size]
     if any(t.name == name for t in weights):
         return name
@@ -54,16 +57,17 @@ def _readers(op: Any) -> list[Any]:
 
 
 def _ends_in_softmax(op: Any) -> bool:
-    todo, seen = [op], {op.get_name()}
-    while todo:
-        readers = _readers(todo.pop())
+    """Returns whether every path from ``op`` ends in a softmax."""
+    pending, seen = [op], {op.get_name()}
+    while pending:
+        readers = _readers(pending.pop())
         if not readers:
             return False
-        for one in readers:
-            if one.get_type_name() in SOFTENING or one.get_name() in seen:
+        for reader in readers:
+            if reader.get_type_name() in SOFTENING or reader.get_name() in seen:
                 continue
-            if one.get_type_name() not in THROUGH:
+            if reader.get_type_name() not in THROUGH:
                 return False
-            seen.add(one.get_name())
-            todo.append(one)
+            seen.add(reader.get_name())
+            pending.append(reader)
     return True

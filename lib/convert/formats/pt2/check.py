@@ -1,4 +1,4 @@
-"""Checks an exported program (.pt2) without torch, an upload and before each loading: nothing in it may run then."""
+"""Checks an exported program (.pt2) without torch, on upload and before each load, so that loading cannot run code."""
 
 from __future__ import annotations
 
@@ -22,54 +22,61 @@ _PT2 = re.compile(
 
 
 def is_pt2(names: set[str], root: str) -> bool:
-    """Raises InvalidFile for TorchScript and for programs of torch before 2.8."""
+    """Returns whether a zip with these members is a .pt2 archive.
+
+    Raises InvalidFile for TorchScript and for programs saved by torch before 2.8.
+    """
     refuse_torchscript(names, root)
-    inner = {name.removeprefix(root) for name in names}
-    if "archive_format" in inner or any(name.startswith("models/") and name.endswith(".json") for name in inner):
+    members = {name.removeprefix(root) for name in names}
+    if "archive_format" in members or any(name.startswith("models/") and name.endswith(".json") for name in members):
         return True
-    if "serialized_exported_program.json" in inner:
+    if "serialized_exported_program.json" in members:
         raise InvalidFile("This is an exported program of an old torch (before 2.8), which is not read here. Bring ONNX.")
     return False
 
 
 def check_pt2(path: Path) -> list[str]:
-    """Messages. Raises InvalidFile for each of the ways known to make torch.export.load run something."""
+    """Checks the archive and returns messages.
+
+    Raises InvalidFile for every known way to make torch.export.load execute code.
+    """
     with opened(path, Limits(members=200_000, total=1 << 40)) as archive:
         root = root_of(archive)
         for name, member in archive.members.items():
-            inner = name.removeprefix(root)
-            if not _PT2.fullmatch(inner):
+            member_name = name.removeprefix(root)
+            if not _PT2.fullmatch(member_name):
                 raise InvalidFile(
-                    f"The exported program has a member {inner[:80]!r}; only graphs, weights and inputs may be in."
+                    f"The exported program has a member {member_name[:80]!r}; only graphs, weights and inputs may be in."
                 )
             if member.compress_type != 0:
                 raise InvalidFile(STORED.format("The exported program"))
         if not any(name.startswith(f"{root}models/") for name in archive.members):
             raise InvalidFile("The exported program has no graph in it. Save it again with torch.export.save.")
         for name in archive.members:
-            inner = name.removeprefix(root)
-            if inner.endswith(".json"):
-                _check_graph(json_text.parse(archive.read(name), f"{inner} in the exported program"))
-            elif inner.startswith("data/sample_inputs/"):
-                _check_samples(archive.read(name), inner)
+            member_name = name.removeprefix(root)
+            if member_name.endswith(".json"):
+                _check_graph(json_text.parse(archive.read(name), f"{member_name} in the exported program"))
+            elif member_name.startswith("data/sample_inputs/"):
+                _check_samples(archive.read(name), member_name)
     return ["The exported program was loaded after a check of its pickles, expressions and operators."]
 
 
 def _check_samples(data: bytes, inner: str) -> None:
-    if not data:  # what our own files have there
+    if not data:  # our own files store no samples
         return
     if not data.startswith(b"PK\x03\x04"):
         raise InvalidFile(f"{inner} in the exported program is no checkpoint. Save it again with torch.export.save.")
-    with NamedTemporaryFile() as file:  # an archive in an archive
+    with NamedTemporaryFile() as file:  # a nested archive
         file.write(data)
         file.flush()
         with opened(Path(file.name)) as archive:
             check_zip(archive)
 
 
-# What the graph may call: torch's own operators, arithmetic on sizes. ``getattr`` from ``torch`` reaches everything.
+# Targets the graph may call: torch's own operators and arithmetic on sizes. The loader resolves a target with ``getattr``
+# from ``torch``, which reaches everything.
 _TARGET = re.compile(
-    # not aten's few operators that open files, print, or reach memory by its address
+    # excludes the few aten operators that open files, print, or access memory by address
     r"torch\.ops\.(aten|prims|torchvision|quantized_decomposed)\.(?!from_file|_?print|_?save|_?load|from_blob|set_)\w+(\.\w+)?"
     r"|torch\.ops\.higher_order\.(cond|wrap_with_set_grad_enabled|wrap_with_autocast)"
     r"|torch\.sym_(float|int|max|min|not|ite|sum)|torch\._sym_sqrt|math\.(ceil|floor|trunc|sqrt)"
@@ -79,39 +86,44 @@ _TREES = {"builtins.tuple", "builtins.list", "builtins.dict", "collections.Order
 
 
 def _check_graph(found: dict[str, Any]) -> None:
-    for one in json_text.objects(found):
-        if one.get("use_pickle", False) is not False:
+    """Raises InvalidFile for pickles, guards, custom objects, expressions or call targets that are not allowed."""
+    for entry in json_text.objects(found):
+        if entry.get("use_pickle", False) is not False:
             raise InvalidFile(
                 "The exported program has pickled weights (use_pickle), which may run any program. Bring ONNX."
             )
-        if one.get("guards_code"):
+        if entry.get("guards_code"):
             raise InvalidFile("The exported program brings Python code as guards, which would be run. Bring ONNX instead.")
-        if one.get("custom_obj_values") or "as_custom_obj" in one or "custom_obj" in one:
+        if entry.get("custom_obj_values") or "as_custom_obj" in entry or "custom_obj" in entry:
             raise InvalidFile("The exported program has custom objects, which are not opened. Bring ONNX instead.")
-        if "expr_str" in one:
-            check_expression(one["expr_str"])
-        for symbol in one.get("range_constraints") or ():
+        if "expr_str" in entry:
+            check_expression(entry["expr_str"])
+        for symbol in entry.get("range_constraints") or ():
             check_expression(symbol)
-        if "target" in one and "inputs" in one and not (isinstance(one["target"], str) and _TARGET.fullmatch(one["target"])):
+        if (
+            "target" in entry
+            and "inputs" in entry
+            and not (isinstance(entry["target"], str) and _TARGET.fullmatch(entry["target"]))
+        ):
             raise InvalidFile(
-                f"The exported program calls {str(one['target'])[:80]!r}; only torch's own operators may be called."
+                f"The exported program calls {str(entry['target'])[:80]!r}; only torch's own operators may be called."
             )
         for key in ("in_spec", "out_spec"):
-            if key in one:
-                _check_tree(one[key])
-        if one.get("treespec_namedtuple_fields"):
+            if key in entry:
+                _check_tree(entry[key])
+        if entry.get("treespec_namedtuple_fields"):
             raise InvalidFile(
                 "The exported program takes or gives named tuples, which are not read here. Bring ONNX instead."
             )
 
 
 def _check_tree(text: object) -> None:
-    """A tree of inputs: plain containers only. ``text`` is JSON in JSON."""
+    """Raises InvalidFile unless a pytree spec (JSON inside a JSON string) uses plain containers only."""
     if text in ("", None):
         return
     tree = json_text.parse(f'{{"tree": {text}}}'.encode(errors="replace"), "A tree of inputs in the exported program")
-    for one in json_text.objects(tree["tree"]):
-        if "type" in one and one["type"] not in _TREES:
+    for node in json_text.objects(tree["tree"]):
+        if "type" in node and node["type"] not in _TREES:
             raise InvalidFile(
-                f"The exported program has inputs or outputs in {str(one['type'])[:80]!r}; allowed: tuple, list, dict."
+                f"The exported program has inputs or outputs in {str(node['type'])[:80]!r}; allowed: tuple, list, dict."
             )

@@ -1,6 +1,6 @@
-"""Sizes in an exported program are text that torch has sympy evaluate as Python: what may be in such a text.
+"""Checks size expressions of an exported program: torch passes them to sympy, which evaluates them as Python.
 
-A parser of Python reads it, so no text takes more time than its length, and what is not known is not allowed.
+An allow-list on Python's own syntax tree: an unknown construct is refused, and nothing is evaluated.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ FUNCTIONS = frozenset(
 """)
 )
 CONSTANTS = frozenset(words("true false int_oo oo"))
-KEYWORDS = {"evaluate": bool, "precision": int}  # of a function; and what its value is
-ASSUMPTIONS = frozenset(words("positive integer nonnegative real zero nonzero"))  # of a symbol, all True
+KEYWORDS = {"evaluate": bool, "precision": int}  # keyword of a function -> type of its value
+ASSUMPTIONS = frozenset(words("positive integer nonnegative real zero nonzero"))  # keywords of Symbol, all True
 SYMBOL = re.compile(r"[a-z_]{1,8}[0-9]{1,9}")
 ARITHMETIC = (ast.Add, ast.Sub, ast.Mult, ast.Div, ast.FloorDiv, ast.Mod, ast.Pow, ast.BitAnd, ast.BitOr)
 SIGNS = (ast.USub, ast.UAdd, ast.Invert, ast.Not)
@@ -30,7 +30,7 @@ COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 
 
 def check_expression(text: object) -> None:
-    """Raises InvalidFile unless ``text`` is arithmetic on symbols and numbers with functions known here."""
+    """Raises InvalidFile unless ``text`` is arithmetic on symbols and numbers with allowed functions."""
     fault = InvalidFile(
         f"A shape in the exported program is {str(text)[:80]!r}, which is more than symbols and numbers. Such text is run "
         "as a program by the loader: it was not opened."
@@ -47,11 +47,12 @@ def check_expression(text: object) -> None:
 
 
 def _plain(node: ast.AST, levels: int) -> bool:
+    """Returns whether the syntax tree is allowed and at most ``levels`` deep."""
     if levels == 0:
         return False
 
     def inner(*some: ast.AST) -> bool:
-        return all(_plain(one, levels - 1) for one in some)
+        return all(_plain(child, levels - 1) for child in some)
 
     match node:
         case ast.Constant(value=value):
@@ -62,19 +63,22 @@ def _plain(node: ast.AST, levels: int) -> bool:
             return isinstance(op, ARITHMETIC) and inner(left, right)
         case ast.UnaryOp(op=op, operand=operand):
             return isinstance(op, SIGNS) and inner(operand)
-        case ast.Compare(left=left, ops=ops, comparators=others):
-            return all(isinstance(op, COMPARISONS) for op in ops) and inner(left, *others)
-        case ast.Tuple(elts=some):  # of a Piecewise
+        case ast.Compare(left=left, ops=ops, comparators=comparators):
+            return all(isinstance(op, COMPARISONS) for op in ops) and inner(left, *comparators)
+        case ast.Tuple(elts=some):  # (value, condition) of a Piecewise
             return len(some) == 2 and inner(*some)
-        case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))], keywords=said):
-            true = all(k.arg in ASSUMPTIONS and isinstance(k.value, ast.Constant) and k.value.value is True for k in said)
+        case ast.Call(func=ast.Name(id="Symbol"), args=[ast.Constant(value=str(name))], keywords=keywords):
+            true = all(
+                k.arg in ASSUMPTIONS and isinstance(k.value, ast.Constant) and k.value.value is True for k in keywords
+            )
             return true and bool(SYMBOL.fullmatch(name))
-        case ast.Call(func=ast.Name(id=name), args=args, keywords=said):
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
             known = name in FUNCTIONS - {"Symbol"} and len(args) < MAX_ARGUMENTS
-            return known and all(map(_keyword, said)) and inner(*args)
+            return known and all(map(_keyword, keywords)) and inner(*args)
     return False
 
 
 def _keyword(said: ast.keyword) -> bool:
-    kind = KEYWORDS.get(said.arg or "")
-    return kind is not None and isinstance(said.value, ast.Constant) and type(said.value.value) is kind
+    """Returns whether a keyword argument is allowed."""
+    value_type = KEYWORDS.get(said.arg or "")
+    return value_type is not None and isinstance(said.value, ast.Constant) and type(said.value.value) is value_type

@@ -11,7 +11,7 @@ from lib.model_inputs.signature import Signature
 
 
 class Pt2Runner:
-    """``folder`` holds ``model.pt2``; names and roles come from its ``names.json``, where it has one."""
+    """Runs ``model.pt2`` of an artifact folder; names and roles come from its ``names.json``, if it has one."""
 
     def __init__(self, folder: Path) -> None:
         if not (folder / pt2_files.NAME).is_file():
@@ -23,7 +23,7 @@ class Pt2Runner:
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed where the program refuses these inputs: other sizes or values than it was exported for."""
+        """Runs the program. Raises JobFailed if it rejects the inputs, e.g. sizes it was not exported for."""
         import torch
 
         from lib.convert.core.torch_values import from_numpy, to_numpy
@@ -31,11 +31,11 @@ class Pt2Runner:
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
         if missing:
             raise JobFailed(f"The program did not get its inputs: {', '.join(missing)}.")
-        given = [from_numpy(inputs[v.name]) for v in self._signature.inputs]
+        tensors = [from_numpy(inputs[v.name]) for v in self._signature.inputs]
         try:
             with torch.no_grad():
-                outputs = self._module(*given)
-        except Exception as error:  # torch's many kinds, and the guards' AssertionError
+                outputs = self._module(*tensors)
+        except Exception as error:  # torch raises many kinds of errors, and guards raise AssertionError
             line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
             raise JobFailed(f"The exported program refuses these inputs: {line[:300]}") from None
         outputs = outputs if isinstance(outputs, tuple | list) else (outputs,)

@@ -1,4 +1,4 @@
-"""PyTorch architectures by name, and their weights."""
+"""PyTorch architectures, selected by name or config, and their weights."""
 
 from lib.convert.core.format import Format, Upload
 
@@ -8,6 +8,6 @@ FORMATS = (
         "PyTorch architecture",
         "architecture.json",
         "pytorch.runner:ArchitectureRunner",
-        upload=Upload(admit="pytorch.admit:admit", beside=True),  # a config.json of transformers
+        upload=Upload(admit="pytorch.admit:admit", beside=True),  # a transformers config.json
     ),
 )

@@ -1,4 +1,4 @@
-"""An uploaded config.json of transformers, perhaps with weights beside it."""
+"""Stores an uploaded transformers config.json, with or without weights, as an artifact."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ CONFIG, WEIGHTS = "config.json", "weights.safetensors"
 
 
 def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple[str, list[str]]:
-    """``architecture`` and messages; ``folder`` has ``config.json``, ``weights.safetensors`` too where these came.
+    """Writes ``config.json``, and ``weights.safetensors`` if uploaded, into ``folder``.
 
-    Raises InvalidFile.
+    Returns the format name ``architecture`` and messages for the user. Raises InvalidFile.
     """
     if len(beside) > 1:
         raise InvalidFile("With config.json, one file of weights is taken. Merge several into one file of safetensors.")

@@ -1,8 +1,8 @@
 """PyTorch sources by name: ``torchvision:resnet18``, ``transformers:{"model_type": …}``, ``hub:owner/name``.
 
-``prepare`` writes an artifact: ``architecture.json`` (name, settings, signature, ties) and
-``weights.safetensors``. ``load`` makes the model of an artifact. No name is ever a path, no code but torchvision's
-and transformers' own is run, and weights come from safetensors or from pickles of tensors only.
+``prepare`` writes an artifact: ``architecture.json`` (name, settings, signature, tied weights) and
+``weights.safetensors``. ``load`` builds the model of an artifact. A name is never used as a path, only torchvision's
+and transformers' own code runs, and weights are read from safetensors or tensor-only pickles.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from lib.errors import InvalidValue, WorkbenchError, out_of_memory
 from lib.model_inputs.signature import Signature, Value
 
 DESCRIPTION, WEIGHTS = "architecture.json", "weights.safetensors"
-MAX_PARAMETERS = 700_000_000  # vit_h_14 and regnet_y_128gf are torchvision's largest; 2.8 GB as float32
+MAX_PARAMETERS = 700_000_000  # 2.8 GB in float32; fits torchvision's largest, vit_h_14 and regnet_y_128gf
 KINDS = ("torchvision", "transformers", "hub")
 PLAIN = re.compile(r"[A-Za-z0-9_]{1,60}")
 REPOSITORY = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}")
 
 
 def names() -> dict[str, list[str]]:
-    """Names for the page, by task; the examples of transformers are whole sources, config and all."""
+    """Returns source names by task; a transformers example contains its whole config."""
     examples = [f"transformers:{json.dumps(config)}" for config in transformers.EXAMPLES.values()]
-    return {task: [f"torchvision:{n}" for n in some] for task, some in torchvision.NAMES.items()} | {
+    return {task: [f"torchvision:{n}" for n in model_names] for task, model_names in torchvision.NAMES.items()} | {
         "transformers": examples
     }
 
@@ -39,18 +39,18 @@ def names() -> dict[str, list[str]]:
 def prepare(
     source: str, weights: Path | None, config: Path | None, folder: Path, *, seed: int = 0, allow_hub: bool = False
 ) -> list[str]:
-    """Writes the artifact of ``source`` into ``folder``; returns messages for the visitor.
+    """Writes the artifact of ``source`` into ``folder`` and returns messages for the user.
 
     ``config`` is a transformers config.json, or for torchvision a JSON object with ``image_size`` and
-    ``num_classes``. Raises InvalidValue for names and settings, InvalidFile for weights that do not fit.
+    ``num_classes``. Raises InvalidValue for bad names and settings, InvalidFile for weights that do not fit.
     """
     kind, rest = parse(source, config)
     text = config.read_text(encoding="utf-8", errors="replace") if config is not None else ""
     if kind == "hub":
         from lib.convert.formats.pytorch import hub_models as hub
 
-        with hub.downloaded(rest, allow_hub) as found:
-            return from_folder(found, folder, f"hub:{rest}")
+        with hub.downloaded(rest, allow_hub) as download:
+            return from_folder(download, folder, f"hub:{rest}")
     state, messages = None, []
     if weights is not None:
         from lib.convert.formats.pytorch import weights as files
@@ -68,7 +68,7 @@ def prepare(
 
 
 def from_folder(found: Path, folder: Path, name: str) -> list[str]:
-    """The artifact of a folder as a hub keeps it: config.json and safetensors, nothing else is read."""
+    """Writes the artifact of a Hub-style folder, reading only config.json and safetensors; returns messages."""
     from lib.convert.formats.pytorch import hub_models as hub
 
     config = transformers.read((found / "config.json").read_text(encoding="utf-8", errors="replace"))
@@ -77,7 +77,7 @@ def from_folder(found: Path, folder: Path, name: str) -> list[str]:
 
 
 def load(folder: Path) -> tuple[Any, Signature]:
-    """The model of an artifact, flat (see ``flat.flat``) and in eval mode, and its signature."""
+    """Returns the artifact's model, wrapped by ``flat.flat`` in eval mode, and its signature."""
     from lib.convert.formats.pytorch import weights as files
     from lib.convert.formats.pytorch.flat import flat
 
@@ -90,16 +90,16 @@ def load(folder: Path) -> tuple[Any, Signature]:
 
 
 def parse(source: str, config: Path | None = None) -> tuple[str, str]:
-    """Kind and the rest of a source's name; nothing is imported for a name that is not known."""
+    """Splits a source name into its kind and the rest. Raises InvalidValue, before anything is imported."""
     kind, colon, rest = source.strip().partition(":")
     if not colon or kind not in KINDS:
         raise InvalidValue("source", source, ", ".join(f"{k}:…" for k in KINDS))
     if kind == "torchvision":
-        every = [name for some in torchvision.NAMES.values() for name in some]
-        if rest not in every:
-            near = get_close_matches(rest, every, 5) if PLAIN.fullmatch(rest) else []
-            near = near or ["mobilenet_v3_small", "resnet18", "fcn_resnet50", "fasterrcnn_resnet50_fpn"]
-            raise InvalidValue("torchvision model", rest, f"one of {len(every)} names, such as {', '.join(near)}")
+        all_names = [name for model_names in torchvision.NAMES.values() for name in model_names]
+        if rest not in all_names:
+            suggestions = get_close_matches(rest, all_names, 5) if PLAIN.fullmatch(rest) else []
+            suggestions = suggestions or ["mobilenet_v3_small", "resnet18", "fcn_resnet50", "fasterrcnn_resnet50_fpn"]
+            raise InvalidValue("torchvision model", rest, f"one of {len(all_names)} names, such as {', '.join(suggestions)}")
     elif kind == "hub":
         if not REPOSITORY.fullmatch(rest) or ".." in rest or "--" in rest:
             raise InvalidValue("hub model", rest, "owner/name, as the Hub writes it")
@@ -111,6 +111,7 @@ def parse(source: str, config: Path | None = None) -> tuple[str, str]:
 
 
 def _write(description: dict[str, Any], state: dict[str, Any] | None, folder: Path, seed: int) -> list[str]:
+    """Builds the model with the weights ``state`` (random if None), describes it and writes the artifact."""
     import torch
 
     from lib.convert.formats.pytorch import calibrate, describe
@@ -119,13 +120,13 @@ def _write(description: dict[str, Any], state: dict[str, Any] | None, folder: Pa
 
     name = f"{description['kind']}:{description['name']}"
     if description["kind"] == "transformers":
-        with torch.device("meta"):  # counted before anything is allocated
+        with torch.device("meta"):  # count parameters before anything is allocated
             _most(_build(description, with_inputs=False)[0])
     torch.manual_seed(seed)
     if state is not None and description["kind"] == "transformers":
-        model, told = transformers.load(description["config"], state)
-        shapes = [f"{key} is {list(has)}, not {list(wants)}" for key, has, wants in sorted(told["mismatched_keys"])]
-        files.refuse(name, sorted(told["missing_keys"]), sorted(told["unexpected_keys"]), shapes)
+        model, loading_info = transformers.load(description["config"], state)
+        shapes = [f"{key} is {list(has)}, not {list(wants)}" for key, has, wants in sorted(loading_info["mismatched_keys"])]
+        files.refuse(name, sorted(loading_info["missing_keys"]), sorted(loading_info["unexpected_keys"]), shapes)
         model = model.float().eval()
         inputs, call = transformers.inputs_of(model), {"style": "keywords", "extra": transformers.extra_of(model)}
     else:
@@ -138,27 +139,30 @@ def _write(description: dict[str, Any], state: dict[str, Any] | None, folder: Pa
     signature = Signature(inputs, (), {s: n for s, n in sizes.items() if any(s in v.shape for v in inputs)})
     with _runs(name, bool(description["config"])):
         signature = describe.fix_batch(flattened, signature)
-        said = (
+        weights_note = (
             "the weights that were given"
             if state is not None
             else calibrate.randomize_and_calibrate(flattened, signature, seed)
         )
         signature = replace(signature, outputs=describe.outputs(flattened, signature))
     tied = files.save(model, folder / WEIGHTS)
-    whole = description | {"signature": signature.as_dict(), "tied": tied, "parameters": count}
-    whole["weights"] = "random" if state is None else "given"
-    (folder / DESCRIPTION).write_text(json.dumps(whole, indent=1), encoding="utf-8")
-    return [f"{name}: {count / 1e6:.3g} million parameters, {said}."]
+    record = description | {"signature": signature.as_dict(), "tied": tied, "parameters": count}
+    record["weights"] = "random" if state is None else "given"
+    (folder / DESCRIPTION).write_text(json.dumps(record, indent=1), encoding="utf-8")
+    return [f"{name}: {count / 1e6:.3g} million parameters, {weights_note}."]
 
 
 @contextmanager
 def _runs(name: str, settings: bool) -> Iterator[None]:
-    """The model is run for the first time: ``settings`` that it could be built with may not fit together."""
+    """Turns errors of the first run into InvalidValue, if the model was built with user ``settings``.
+
+    Settings that pass at construction may still not fit together.
+    """
     try:
         yield
     except (WorkbenchError, MemoryError):
         raise
-    except Exception as error:  # whatever the model's own code meets
+    except Exception as error:  # the model's own code may raise anything
         if not settings:
             raise
         if out_of_memory(error):
@@ -168,7 +172,7 @@ def _runs(name: str, settings: bool) -> Iterator[None]:
 
 
 def _build(description: dict[str, Any], with_inputs: bool = True) -> tuple[Any, tuple[Value, ...], dict[str, Any]]:
-    """The model, its inputs, and keywords for ``flat``."""
+    """Returns the model, its inputs, and keyword arguments for ``flat``."""
     if description["kind"] == "torchvision":
         model, inputs, style = torchvision.build(description["name"], description["config"])
         return model, inputs, {"style": style, "extra": {}}
@@ -177,6 +181,7 @@ def _build(description: dict[str, Any], with_inputs: bool = True) -> tuple[Any, 
 
 
 def _most(model: Any) -> int:
+    """Returns the number of parameters. Raises InvalidValue above ``MAX_PARAMETERS``."""
     count = sum(p.numel() for p in model.parameters())
     if count > MAX_PARAMETERS:
         raise InvalidValue("parameters", f"{count / 1e6:.0f} million", f"at most {MAX_PARAMETERS // 10**6} million")
@@ -184,10 +189,11 @@ def _most(model: Any) -> int:
 
 
 def _object(text: str) -> dict[str, Any]:
+    """Parses a JSON object. Raises InvalidValue."""
     try:
-        given = json.loads(text)
+        settings = json.loads(text)
     except (ValueError, RecursionError):
-        given = None
-    if not isinstance(given, dict):
+        settings = None
+    if not isinstance(settings, dict):
         raise InvalidValue("config", text, "a JSON object")
-    return given
+    return settings

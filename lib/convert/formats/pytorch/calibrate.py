@@ -1,8 +1,8 @@
-"""Random weights that a check can see through: every layer matters and outputs move with the inputs.
+"""Random weights that expose conversion errors: every layer contributes and outputs change with the inputs.
 
-Freshly initialised models hide errors: zero biases, layer scales of 1e-6, heads of zeros, batch norms that know
-nothing of their inputs, pooled pictures that all look alike. Statistics of the layers on random inputs put
-that right (the idea of layer-sequential unit-variance initialisation, Mishkin and Matas 2015).
+Freshly initialised models hide errors: zero biases, layer scales of 1e-6, zero heads, uncalibrated batch norms, pooled
+features that are the same for every image. Layers are rescaled by their statistics on random inputs (the idea of
+layer-sequential unit-variance initialisation, Mishkin and Matas 2015).
 """
 
 from __future__ import annotations
@@ -15,62 +15,66 @@ from lib.convert.proof import cases as proof_cases
 from lib.convert.proof import measures
 from lib.model_inputs.signature import Signature
 
-BATCHES = (100, 101, 102, 103)  # seeds, of a random stream that the proof does not use
-MIN_VARIATION = 0.1  # of an output's peak; the proof asks for 1e-2
-# class scores of detection models: few detections with clear scores, not hundreds that differ by a rounding
-DEVIATION, DETECTIONS = 3.0, 20  # of a score; a picture, before those that overlap are left out
-SIGMOIDS, SOFTMAX, PLACES = "cls_logits", "cls_score", "classification_head.module_list"  # parts of their layers' names
-BACKGROUND = 20.0  # mean of the background's score where every place of a picture has one
-SMALL_SCALE = 0.1  # a layer scale below this switches its block off
+BATCHES = (100, 101, 102, 103)  # seeds, in a random stream that the proof does not use
+MIN_VARIATION = 0.1  # fraction of an output's peak; the proof requires 1e-2
+# class scores of detection models: aim for few detections with distinct scores, not hundreds that differ by rounding
+DEVIATION, DETECTIONS = 3.0, 20  # standard deviation of a score; detections per image before non-maximum suppression
+SIGMOIDS, SOFTMAX, PLACES = "cls_logits", "cls_score", "classification_head.module_list"  # substrings of layer names
+BACKGROUND = 20.0  # mean background logit of SSD heads, which score the background at every location
+SMALL_SCALE = 0.1  # a layer scale below this effectively disables its block
 
 
 def randomize_and_calibrate(flat: Any, signature: Signature, seed: int) -> str:
-    """Changes the weights of ``flat.model`` in place; says what was done."""
+    """Randomizes and calibrates the weights of ``flat.model`` in place; returns a description of what was done."""
     import torch
 
-    random = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
-        _randomize_constants(flat.model, random)
-        done = _calibrate(flat, signature, large=True)
-        # beside the large ones the ordinary inputs may be too small to move anything
+        _randomize_constants(flat.model, generator)
+        steps = _calibrate(flat, signature, large=True)
+        # calibrated with large inputs too, the model may barely react to ordinary ones
         if flat.style != "detection" and least_movement(flat, signature) < MIN_VARIATION:
-            done = _calibrate(flat, signature, large=False)
-    return ", ".join([f"random weights (seed {seed})", *done])
+            steps = _calibrate(flat, signature, large=False)
+    return ", ".join([f"random weights (seed {seed})", *steps])
 
 
 def _calibrate(flat: Any, signature: Signature, *, large: bool) -> list[str]:
-    """Norms learn from made inputs, one of them ``large`` or none; where outputs hardly move, layers are rescaled too."""
+    """Calibrates batch norms on generated inputs; rescales layers too if outputs barely move.
+
+    ``large``: the last batch holds large inputs. Returns what was done.
+    """
     batches = _batches(flat, signature, large)
-    done = ["batch norms calibrated"] if _calibrate_norms(flat, batches) else []
+    steps = ["batch norms calibrated"] if _calibrate_norms(flat, batches) else []
     if flat.style == "detection" or least_movement(flat, signature) < MIN_VARIATION:
-        # levelled first and learnt after, large inputs stay mild, down to float16; levelled while the norms learn, each
-        # layer is level for what it will be given
+        # rescaling before the norms are calibrated keeps large inputs in range, even in float16; rescaling during
+        # calibration fits each layer to the inputs it will receive
         first = large and flat.style != "detection"
         with _levelled(flat, len(batches[0][0])):
             if first or not _calibrate_norms(flat, batches):
                 flat(*batches[0])
         if first:
             _calibrate_norms(flat, batches)
-        done.append("layers rescaled so that outputs move with the inputs")
-    return done
+        steps.append("layers rescaled so that outputs move with the inputs")
+    return steps
 
 
 def _batches(flat: Any, signature: Signature, large: bool) -> list[tuple[Any, ...]]:
+    """Generates the calibration inputs; ``large``: images of the last batch are scaled by ``LARGE_SCALE``."""
     sizes = samples.sizes(signature, 0) | ({"batch": 3} if "batch" in signature.symbols() else {})
     batches = [samples.make(signature, sizes, k) for k in BATCHES]
-    if large:  # what a network does beyond all it was calibrated on amplifies rounding without end
+    if large:  # far outside its calibrated range, a network amplifies rounding errors without bound
         batches[-1] = tuple(
             t * proof_cases.LARGE_SCALE if v.role == "image" else t
             for t, v in zip(batches[-1], signature.inputs, strict=True)
         )
     if flat.style == "detection" or "batch" in signature.symbols():
-        # as one: each norm must see small and large together, for it levels whatever comes alone
+        # one joint batch: a norm normalises each batch on its own, so it must see small and large inputs together
         batches = [_joined(batches)]
     return batches
 
 
 def least_movement(flat: Any, signature: Signature) -> float:
-    """The least that any output moves from one input to another, as a share of its peak; counted as the proof does."""
+    """Returns the smallest movement of any output between inputs, as a fraction of its peak, measured as in the proof."""
     import torch
 
     pairs = []
@@ -78,21 +82,21 @@ def least_movement(flat: Any, signature: Signature) -> float:
         if case.kind in ("ordinary", "resized"):
             with torch.inference_mode():
                 outputs = flat(*(torch.from_numpy(case.arrays[v.name]) for v in signature.inputs))
-            found = {name: tensor.numpy() for name, tensor in zip(flat.names, outputs, strict=True)}
-            pairs.append(measures.Pair(case.kind, found, None))
+            arrays = {name: tensor.numpy() for name, tensor in zip(flat.names, outputs, strict=True)}
+            pairs.append(measures.Pair(case.kind, arrays, None))
     least = 1.0
     for name, value in pairs[0].expected.items():
         if any(not p.expected[name].size for p in pairs):
             return 0.0  # no detections
         if value.dtype.kind == "f":
             peak = max(measures.peak(p.expected[name]) for p in pairs)
-            found_move = measures.movement(name, pairs, peak)
-            least = min(least, 1.0 if found_move is None else found_move)
+            movement = measures.movement(name, pairs, peak)
+            least = min(least, 1.0 if movement is None else movement)
     return least
 
 
 def _randomize_constants(model: Any, random: Any) -> None:
-    """Constants become numbers: zero biases and heads, norms of ones, layer scales near nothing."""
+    """Replaces constant parameters by random values: zero biases and heads, norms of ones, tiny layer scales."""
     import torch
 
     padded = {id(m.weight) for m in model.modules() if isinstance(m, torch.nn.Embedding)}
@@ -111,7 +115,10 @@ def _randomize_constants(model: Any, random: Any) -> None:
 
 
 def _calibrate_norms(flat: Any, batches: list[tuple[Any, ...]]) -> bool:
-    """Batch norms learn mean and variance of what reaches them; all else stays in eval mode."""
+    """Sets the running statistics of all batch norms from ``batches``; other modules stay in eval mode.
+
+    Returns whether the model has batch norms.
+    """
     import torch
 
     norms = [m for m in flat.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm) and m.track_running_stats]
@@ -119,7 +126,7 @@ def _calibrate_norms(flat: Any, batches: list[tuple[Any, ...]]) -> bool:
     try:
         for norm in norms:
             norm.reset_running_stats()
-            norm.momentum = None  # a plain average over the batches
+            norm.momentum = None  # cumulative average over the batches
             norm.train()
         for batch in batches if norms else ():
             flat(*batch)
@@ -132,58 +139,59 @@ def _calibrate_norms(flat: Any, batches: list[tuple[Any, ...]]) -> bool:
 
 @contextmanager
 def _levelled(flat: Any, pictures: int) -> Any:
-    """While inside, each linear and convolution layer is rescaled, once, to mean 0 and deviation 1 per channel.
+    """Context in which each linear and convolution layer is rescaled once, to zero mean and unit std per channel.
 
-    Class scores of detection models are levelled on the ordinary ones of the ``pictures``, all but the last, and shifted
-    so that few places of each have one that counts.
+    Layers without a bias are only scaled. Class scores of detection models use the statistics of the ordinary images
+    only (all ``pictures`` but the last) and are shifted so that few locations per image get a high score.
     """
     import torch
 
-    kinds = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
-    done: set[int] = set()
-    scores = {
-        id(module): part
+    layer_types = (torch.nn.Linear, torch.nn.modules.conv._ConvNd)
+    seen: set[int] = set()
+    score_layers = {
+        id(module): score_kind
         for name, module in flat.named_modules()
-        for part in (SIGMOIDS, SOFTMAX, PLACES)
-        if flat.style == "detection" and isinstance(module, kinds) and part in name and "rpn." not in name
+        for score_kind in (SIGMOIDS, SOFTMAX, PLACES)
+        if flat.style == "detection" and isinstance(module, layer_types) and score_kind in name and "rpn." not in name
     }
-    background = {
+    background_stride = {
         id(layer): head.num_columns
         for head in flat.modules()
         if type(head).__name__ in ("SSDClassificationHead", "SSDLiteClassificationHead")
         for layer in head.modules()
-        if isinstance(layer, kinds)
+        if isinstance(layer, layer_types)
     }
 
     def level(module: Any, _: Any, given: Any) -> Any:
+        """Forward hook: rescales the layer once by its output ``given``; returns the output of the rescaled layer."""
         output = given
-        if id(module) in done or module.weight.shape[0] < 2 or getattr(module, "transposed", False):
+        if id(module) in seen or module.weight.shape[0] < 2 or getattr(module, "transposed", False):
             return None
-        done.add(id(module))
+        seen.add(id(module))
         axis = 1 if isinstance(module, torch.nn.modules.conv._ConvNd) else output.ndim - 1
-        rest = [k for k in range(output.ndim) if k != axis]
+        other_axes = [k for k in range(output.ndim) if k != axis]
         if output.numel() // output.shape[axis] < 2:
             return None
         view = [-1 if k == axis else 1 for k in range(output.ndim)]
-        part = scores.get(id(module), "") if module.bias is not None else ""
-        if part in (SIGMOIDS, SOFTMAX):
+        score_kind = score_layers.get(id(module), "") if module.bias is not None else ""
+        if score_kind in (SIGMOIDS, SOFTMAX):
             output = output[: len(output) * (pictures - 1) // pictures]
-        factor = (DEVIATION if part else 1.0) / output.std(rest).clamp_min(1e-6)
+        factor = (DEVIATION if score_kind else 1.0) / output.std(other_axes).clamp_min(1e-6)
         module.weight.mul_(factor.view(-1, *[1] * (module.weight.ndim - 1)))
         if module.bias is None:
             return output * factor.view(view)
-        shift = -factor * output.mean(rest)
-        plain = output * factor.view(view) + shift.view(view)
-        if part == SIGMOIDS:
-            shift -= _among_the_first(plain, pictures - 1)
-        elif part == SOFTMAX:
-            shift[0] += _among_the_first(plain[:, 1:].amax(1) - plain[:, 0], pictures - 1)
-        elif id(module) in background:
-            shift[:: background[id(module)]] += BACKGROUND
+        shift = -factor * output.mean(other_axes)
+        levelled = output * factor.view(view) + shift.view(view)
+        if score_kind == SIGMOIDS:
+            shift -= _among_the_first(levelled, pictures - 1)
+        elif score_kind == SOFTMAX:
+            shift[0] += _among_the_first(levelled[:, 1:].amax(1) - levelled[:, 0], pictures - 1)
+        elif id(module) in background_stride:
+            shift[:: background_stride[id(module)]] += BACKGROUND
         module.bias.copy_(module.bias * factor + shift)
         return given * factor.view(view) + shift.view(view)
 
-    hooks = [m.register_forward_hook(level) for m in flat.modules() if isinstance(m, kinds)]
+    hooks = [m.register_forward_hook(level) for m in flat.modules() if isinstance(m, layer_types)]
     try:
         yield
     finally:
@@ -192,7 +200,7 @@ def _levelled(flat: Any, pictures: int) -> Any:
 
 
 def _among_the_first(values: Any, pictures: int) -> Any:
-    """The value that ``DETECTIONS`` a picture exceed."""
+    """Returns the threshold that ``DETECTIONS`` values per image reach."""
     return values.flatten().topk(min(DETECTIONS * pictures, values.numel())).values[-1]
 
 

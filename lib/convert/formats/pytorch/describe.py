@@ -1,4 +1,4 @@
-"""Which dimensions of a PyTorch model are dynamic: found by running it at two sets of sizes."""
+"""Finds the dynamic dimensions of a PyTorch model by running it with two sets of sizes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.model_inputs.signature import Signature, Value
 
 
 def fix_batch(flat: Any, signature: Signature) -> Signature:
-    """``signature`` with batch 1 where the model does not take another."""
+    """Returns ``signature``, with the batch fixed to 1 if the model rejects other batch sizes."""
     import torch
 
     if "batch" not in signature.symbols():
@@ -20,14 +20,17 @@ def fix_batch(flat: Any, signature: Signature) -> Signature:
         with torch.inference_mode():
             flat(*samples.make(signature, samples.sizes(signature, 0), 0))
         return signature
-    except Exception:  # whatever a model raises for a shape
+    except Exception:  # a model may raise anything for an unsupported shape
         inputs = tuple(replace(v, shape=tuple(1 if d == "batch" else d for d in v.shape)) for v in signature.inputs)
         return replace(signature, inputs=inputs)
 
 
 def outputs(flat: Any, signature: Signature) -> tuple[Value, ...]:
-    """Every output with its shape. A size that follows an input's symbol is called like it; another one that
-    changes has a name of its own, after its output and axis."""
+    """Returns every output with its dtype and shape.
+
+    A dimension that equals an input's symbol in both runs gets that symbol; any other dimension that changes is named
+    after its output and axis. For detection models, axis 0 is the number of detections.
+    """
     import torch
 
     runs = []
@@ -38,11 +41,11 @@ def outputs(flat: Any, signature: Signature) -> tuple[Value, ...]:
     (small, first, names), (large, second, _) = runs
     described = []
     for name, a, b in zip(names, first, second, strict=True):
-        if flat.style == "detection":  # one row a detection
+        if flat.style == "detection":  # one row per detection
             shape: list[int | str] = [ROWS, *a.shape[1:]]
         else:
-            both = zip(a.shape, b.shape, strict=True)
-            shape = [_dimension(f"{name}_{axis}", m, n, small, large) for axis, (m, n) in enumerate(both)]
+            axis_sizes = zip(a.shape, b.shape, strict=True)
+            shape = [_dimension(f"{name}_{axis}", m, n, small, large) for axis, (m, n) in enumerate(axis_sizes)]
         described.append(Value(name, str(a.dtype).removeprefix("torch."), tuple(shape)))
     return tuple(described)
 

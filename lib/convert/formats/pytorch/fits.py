@@ -1,7 +1,7 @@
-"""Which architectures a file of weights belongs to, by names and shapes of its tensors. Builds no network.
+"""Finds the architectures that a weights file fits, by its tensors' names and shapes. Builds no network.
 
-``fits.json`` has a fingerprint of every torchvision classifier and segmenter; ``python -m lib.convert.formats.pytorch.fits``
-writes it anew. A head of another number of classes fits, too.
+``fits.json`` holds a fingerprint of every torchvision classifier and segmentation model; regenerate it with
+``python -m lib.convert.formats.pytorch.fits``. Heads with another number of classes fit too.
 """
 
 from __future__ import annotations
@@ -14,23 +14,23 @@ from pathlib import Path
 
 FILE = Path(__file__).with_suffix(".json")
 HEADS = ("fc.", "classifier.", "head.", "heads.")
-PREFIXES = ("module.", "_orig_mod.")  # data parallel training, torch.compile
+PREFIXES = ("module.", "_orig_mod.")  # added by DataParallel and torch.compile
 Tensors = Iterable[tuple[str, Iterable[int]]]
 
 
 def fitting(tensors: Tensors) -> list[str]:
-    """Names as the converter takes them: ``torchvision:resnet18``; [] where none fits."""
+    """Returns the source names of fitting architectures, such as ``torchvision:resnet18``."""
     return [f"torchvision:{name}" for name in _known().get(fingerprint(tensors), ())]
 
 
 def fingerprint(tensors: Tensors) -> str:
-    """Without the number of classes, counters of batch norms, and auxiliary heads, which only training uses."""
+    """Returns a hash of names and shapes that ignores the class count, batch norm counters and auxiliary heads."""
     lines = []
-    found = [(name, list(shape)) for name, shape in tensors]
+    shapes = [(name, list(shape)) for name, shape in tensors]
     for prefix in PREFIXES:
-        if found and all(name.startswith(prefix) for name, _ in found):
-            found = [(name.removeprefix(prefix), shape) for name, shape in found]
-    for name, shape in found:
+        if shapes and all(name.startswith(prefix) for name, _ in shapes):
+            shapes = [(name.removeprefix(prefix), shape) for name, shape in shapes]
+    for name, shape in shapes:
         if name.endswith("num_batches_tracked") or name.startswith(("aux", "AuxLogits.")):
             continue
         sizes = ["*", *shape[1:]] if name.startswith(HEADS) else shape
@@ -44,19 +44,20 @@ def _known() -> dict[str, list[str]]:
 
 
 def _make() -> dict[str, list[str]]:
+    """Builds the content of ``fits.json``: fingerprint -> names of the torchvision models that share it."""
     import torch
     from torchvision.models import get_model
 
     from lib.convert.formats.pytorch.torchvision_models import AUXILIARY, NAMES
 
-    out: dict[str, list[str]] = {}
+    names_by_fingerprint: dict[str, list[str]] = {}
     for name in (*NAMES["classification"], *NAMES["segmentation"]):
-        plain = {"weights_backbone": None} if name in NAMES["segmentation"] else {}
-        plain |= {"init_weights": False} if name in AUXILIARY else {}
-        with torch.device("cpu" if name.startswith("regnet") else "meta"):  # a regnet computes its widths
-            state = get_model(name, weights=None, **plain).state_dict()
-        out.setdefault(fingerprint((n, t.shape) for n, t in state.items()), []).append(name)
-    return out
+        options = {"weights_backbone": None} if name in NAMES["segmentation"] else {}
+        options |= {"init_weights": False} if name in AUXILIARY else {}
+        with torch.device("cpu" if name.startswith("regnet") else "meta"):  # regnets compute their widths with tensors
+            state = get_model(name, weights=None, **options).state_dict()
+        names_by_fingerprint.setdefault(fingerprint((n, t.shape) for n, t in state.items()), []).append(name)
+    return names_by_fingerprint
 
 
 if __name__ == "__main__":

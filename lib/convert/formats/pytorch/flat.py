@@ -1,4 +1,4 @@
-"""A model made flat: tensors in by position, a tuple of named tensors out. Knows how models like to be called."""
+"""Wraps models in a flat interface: positional tensors in, a tuple of named tensors out."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ CACHES = ("past_key_values", "cache_params", "mems", "past_buckets_states", "sta
 
 
 def named(outputs: Any, prefix: str = "") -> dict[str, Any]:
-    """Every tensor in what a model returned, by name; None, caches and what is no tensor are left out.
+    """Flattens a model's outputs to tensors by name; caches and values that are not tensors are left out.
 
-    A field of a dict or data class gives its name, a place in a tuple its number: ``hidden_states_0``.
+    Names join the keys of mappings and the positions in tuples, such as ``hidden_states_0``.
     """
     import torch
 
@@ -23,18 +23,18 @@ def named(outputs: Any, prefix: str = "") -> dict[str, Any]:
         fields = {str(k): v for k, v in enumerate(outputs)}
     else:
         return {}
-    found: dict[str, Any] = {}
+    tensors: dict[str, Any] = {}
     for key, value in fields.items():
-        found |= named(value, f"{prefix}_{key}" if prefix else (key if not key.isdigit() else f"output_{key}"))
-    return found
+        tensors |= named(value, f"{prefix}_{key}" if prefix else (key if not key.isdigit() else f"output_{key}"))
+    return tensors
 
 
 def flat(model: Any, inputs: Sequence[str], *, style: str, extra: Mapping[str, Any], outputs: Sequence[str] = ()) -> Any:
-    """A torch module around ``model``, in eval mode, whose ``forward`` takes the inputs in this order.
+    """Returns an eval-mode module around ``model`` whose ``forward`` takes ``inputs`` in this order, as tensors.
 
-    ``style``: ``positional``; ``keywords`` (with ``extra`` keywords); ``detection``: pictures (batch, 3, height,
-    width), of which the first one's detections come back as they are, one row each. With ``outputs`` only these come back.
-    ``names`` are those of the last call.
+    ``style``: ``positional``; ``keywords`` (plus the ``extra`` keywords); or ``detection``: images (batch, 3, height,
+    width), of which only the first image's detections are returned, one row each. ``outputs`` selects and orders the
+    outputs; without it, all are returned and ``names`` holds the names of the last call.
     """
     import torch
 
@@ -46,15 +46,15 @@ def flat(model: Any, inputs: Sequence[str], *, style: str, extra: Mapping[str, A
 
         def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
             if style == "detection":
-                found = named(self.model(list(given[0].unbind()))[0])
+                results = named(self.model(list(given[0].unbind()))[0])
             elif style == "positional":
-                found = named(self.model(*given))
+                results = named(self.model(*given))
             else:
-                found = named(self.model(**dict(zip(inputs, given, strict=True)), **extra))
-            if "output" in found and len(found) == 1:
-                found = {"logits": found["output"]}
+                results = named(self.model(**dict(zip(inputs, given, strict=True)), **extra))
+            if "output" in results and len(results) == 1:
+                results = {"logits": results["output"]}
             if not outputs:
-                self.names = tuple(found)
-            return tuple(found[name] for name in outputs or found)
+                self.names = tuple(results)
+            return tuple(results[name] for name in outputs or results)
 
     return Flat().eval()

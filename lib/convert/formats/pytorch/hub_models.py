@@ -1,4 +1,4 @@
-"""A model from the Hub, or from a folder kept the same way: its config and its safetensors, nothing that could be code."""
+"""Reads a model from the Hugging Face Hub or a folder with the same layout: only config and safetensors, never code."""
 
 from __future__ import annotations
 
@@ -20,7 +20,11 @@ MAX_BYTES = 3 << 30
 
 @contextmanager
 def downloaded(repository: str, allowed: bool) -> Iterator[Path]:
-    """A folder with what is wanted of ``owner/name``, removed afterwards. Raises InvalidValue where the owner said no."""
+    """Downloads the files in ``WANTED`` of ``owner/name`` to a temporary folder, removed afterwards.
+
+    Raises InvalidValue if the app's owner has not allowed the Hub or the model is too big, JobFailed if it cannot be
+    fetched.
+    """
     if not allowed:
         raise InvalidValue(
             "hub model", repository, "an upload or a built-in name: the owner of this app has not allowed the Hub"
@@ -36,19 +40,19 @@ def downloaded(repository: str, allowed: bool) -> Iterator[Path]:
             snapshot_download(repository, local_dir=folder, allow_patterns=list(WANTED))
         except InvalidValue:
             raise
-        except Exception as error:  # the network, or the Hub's answer
+        except Exception as error:  # network errors, or errors from the Hub
             raise JobFailed(f"{repository} could not be fetched from the Hub ({type(error).__name__}).") from error
         yield Path(folder)
 
 
 def state(folder: Path) -> dict[str, Any]:
-    """All tensors of the model: of the files that its index names, else of model.safetensors. Raises InvalidFile."""
+    """Returns all tensors of the model, from the shards in its index or from model.safetensors. Raises InvalidFile."""
     from safetensors.torch import load_file
 
     if not (folder / "config.json").is_file():
         raise InvalidFile("The model has no safetensors beside a config.json, and nothing else is read from the Hub.")
-    placed = _placed(folder)
-    files = [folder / name for name in (sorted(set(placed.values())) if placed else [WHOLE])]
+    weight_map = _placed(folder)
+    files = [folder / name for name in (sorted(set(weight_map.values())) if weight_map else [WHOLE])]
     for file in files:
         if not file.is_file() or file.is_symlink():
             raise InvalidFile(f"The model has no {file.name[:80]}, and only safetensors under that name are read.")
@@ -57,24 +61,24 @@ def state(folder: Path) -> dict[str, Any]:
     tensors: dict[str, Any] = {}
     for file in files:
         try:
-            found = load_file(file)
+            shard = load_file(file)
         except Exception as error:
             raise InvalidFile(f"{file.name[:80]} is no safetensors file.") from error
-        if twice := sorted(found.keys() & tensors.keys()):
-            raise InvalidFile(f"The tensor {twice[0][:100]!r} stands in two files of the model. Save it again.")
-        tensors |= found
-    if missing := sorted(name for name in placed if name not in tensors):
+        if duplicates := sorted(shard.keys() & tensors.keys()):
+            raise InvalidFile(f"The tensor {duplicates[0][:100]!r} stands in two files of the model. Save it again.")
+        tensors |= shard
+    if missing := sorted(name for name in weight_map if name not in tensors):
         raise InvalidFile(f"{INDEX} places {missing[0][:100]!r} in a file that does not have it. Save the model again.")
     return tensors
 
 
 def _placed(folder: Path) -> dict[str, str]:
-    """Tensor -> file, as the index says; empty where there is none. Raises InvalidFile."""
+    """Returns the index's map of tensor to file; empty if there is no index. Raises InvalidFile."""
     index = folder / INDEX
     if not index.is_file() or index.is_symlink():
         return {}
-    placed = json_text.parse(index.read_bytes(), INDEX).get("weight_map")
-    plain = isinstance(placed, dict) and all(isinstance(f, str) and SHARD.fullmatch(f) for f in placed.values())
-    if not placed or not isinstance(placed, dict) or not plain:
+    weight_map = json_text.parse(index.read_bytes(), INDEX).get("weight_map")
+    valid = isinstance(weight_map, dict) and all(isinstance(f, str) and SHARD.fullmatch(f) for f in weight_map.values())
+    if not weight_map or not isinstance(weight_map, dict) or not valid:
         raise InvalidFile(f"{INDEX} does not say which tensor is in which file beside it. Save the model again.")
-    return placed
+    return weight_map

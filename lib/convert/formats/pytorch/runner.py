@@ -1,4 +1,4 @@
-"""Runs a PyTorch architecture in eval mode: the source that every file made from it is compared with."""
+"""Runs a PyTorch architecture in eval mode, as the reference for everything converted from it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from lib.model_inputs.signature import Signature
 
 
 class ArchitectureRunner:
-    """``folder`` holds what ``architectures.prepare`` wrote. A model's dicts and tuples come out as named arrays.
+    """Runs an artifact written by ``architectures.prepare``. Nested outputs are returned as named arrays.
 
-    A detection model takes one picture; its boxes, labels and scores have one row a detection, best first.
+    A detection model takes one image and returns boxes, labels and scores, one row per detection, best first.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -28,16 +28,16 @@ class ArchitectureRunner:
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed where the model refuses these inputs."""
+        """Runs the model. Raises JobFailed if it rejects the inputs."""
         import torch
 
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
         if missing:
             raise JobFailed(f"The model did not get its inputs: {', '.join(missing)}.")
-        given = [torch.from_numpy(np.ascontiguousarray(inputs[v.name])) for v in self._signature.inputs]
+        tensors = [torch.from_numpy(np.ascontiguousarray(inputs[v.name])) for v in self._signature.inputs]
         try:
             with torch.inference_mode():
-                outputs = self._flat(*given)
+                outputs = self._flat(*tensors)
         except (RuntimeError, ValueError, IndexError, TypeError, AssertionError, KeyError, NotImplementedError) as error:
             raise JobFailed(
                 f"The model refuses these inputs: {str(error).splitlines()[0] if str(error) else error!r}"

@@ -1,6 +1,6 @@
-"""A model's inputs as torch tensors, by seed: what describing, calibrating and exporting run on. Made by ``feeds``.
+"""Generates a model's inputs as torch tensors, by seed, for describing, calibrating and exporting it.
 
-They come from a random stream of their own: whatever seeds a visitor chooses, the proof has other inputs.
+They come from a separate random stream, so the proof always uses other inputs, whatever seeds the user chooses.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from lib.model_inputs.signature import Signature
 
 
 def make(signature: Signature, sizes: dict[str, int], seed: int) -> tuple[Any, ...]:
-    """One tensor per input; ``sizes`` gives every symbol a size."""
+    """Returns one tensor per input; ``sizes`` assigns a size to every symbol."""
     import torch
 
     case = proof_cases.cases(signature, (seed,), sizes, stream=proof_cases.CALIBRATION, only_first=True)[0]
@@ -20,9 +20,9 @@ def make(signature: Signature, sizes: dict[str, int], seed: int) -> tuple[Any, .
 
 
 def sizes(signature: Signature, choice: int) -> dict[str, int]:
-    """The ``choice``-th set of sizes, no two symbols of one size and none 1 (an exporter takes 1 for a constant)."""
-    out: dict[str, int] = {}
+    """Returns the ``choice``-th size of every symbol. The defaults avoid 1, which exporters treat as a constant."""
+    chosen: dict[str, int] = {}
     for symbol in signature.symbols():
         allowed = signature.sizes.get(symbol, (2, 3) if symbol == "batch" else (11, 14))
-        out[symbol] = allowed[min(choice, len(allowed) - 1)]
-    return out
+        chosen[symbol] = allowed[min(choice, len(allowed) - 1)]
+    return chosen

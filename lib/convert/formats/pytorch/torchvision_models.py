@@ -1,7 +1,7 @@
-"""Architectures of torchvision by name: pictures in; class scores, maps or detections out.
+"""torchvision architectures by name: classification, segmentation and detection.
 
-The names stand here, by task, so that the page can list them without torchvision; a test compares them with
-torchvision's own list. Quantized, video and optical flow models are left out.
+Names are hard-coded by task so that the page can list them without importing torchvision; a test compares them with
+torchvision's own list. Quantized, video and optical flow models are excluded.
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ _NAMES = {
         ssdlite320_mobilenet_v3_large""",
 }
 NAMES = {task: tuple(names.split()) for task, names in _NAMES.items()}
-AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}  # heads that only training uses
+AUXILIARY = {"googlenet": "aux1.", "inception_v3": "AuxLogits."}  # prefixes of heads only used in training
 SETTINGS = {"image_size": (1, 2048), "num_classes": (2, 100_000)}
-FIXED_SIZE = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")  # whose anchors belong to one size
+FIXED_SIZE = ("ssd300_vgg16", "ssdlite320_mobilenet_v3_large")  # their anchors are tied to one image size
 
 
 def task_of(name: str) -> str:
+    """Returns ``classification``, ``segmentation`` or ``detection``."""
     return next(task for task, names in NAMES.items() if name in names)
 
 
 def check_settings(given: dict[str, Any]) -> dict[str, int]:
-    """What an uploaded config may set for these models: a number each. Raises InvalidValue."""
+    """Validates the settings of an uploaded config: known keys, integers in range. Raises InvalidValue."""
     for key, value in given.items():
         if key not in SETTINGS:
             raise InvalidValue("setting of a torchvision model", key, ", ".join(SETTINGS))
@@ -53,24 +54,27 @@ def check_settings(given: dict[str, Any]) -> dict[str, int]:
 
 
 def settings_of(name: str, keys: dict[str, tuple[int, ...]]) -> dict[str, int | bool]:
-    """What uploaded weights (shapes by name) say about the model: number of classes, auxiliary heads."""
+    """Derives settings from uploaded weights (shapes by name): number of classes, auxiliary heads."""
     from torchvision.models import get_model
 
-    found: dict[str, int | bool] = {}
+    settings: dict[str, int | bool] = {}
     if task_of(name) == "segmentation":
-        found["aux"] = any(key.startswith("aux_classifier.") for key in keys)
+        settings["aux"] = any(key.startswith("aux_classifier.") for key in keys)
     elif name in AUXILIARY:
-        found["aux"] = any(key.startswith(AUXILIARY[name]) for key in keys)
+        settings["aux"] = any(key.startswith(AUXILIARY[name]) for key in keys)
     if task_of(name) != "detection":
-        own = get_model(name, weights=None, **_builder(name, {"aux": False}))
-        last = [key for key, tensor in own.state_dict().items() if key.endswith("weight") and tensor.ndim >= 2][-1]
-        if keys.get(last, (0,))[0] >= 2:
-            found["num_classes"] = keys[last][0]
-    return found
+        model = get_model(name, weights=None, **_builder(name, {"aux": False}))
+        head = [key for key, tensor in model.state_dict().items() if key.endswith("weight") and tensor.ndim >= 2][-1]
+        if keys.get(head, (0,))[0] >= 2:
+            settings["num_classes"] = keys[head][0]
+    return settings
 
 
 def build(name: str, settings: dict[str, Any]) -> tuple[Any, tuple[Value, ...], str]:
-    """The model with weights of torch's current seed, its inputs, and how ``flat`` calls it."""
+    """Returns the model with random weights from torch's current seed, its inputs, and its ``style`` for ``flat``.
+
+    Raises InvalidValue for an image size that the model does not support.
+    """
     from torchvision.models import get_model
 
     size = settings.get("image_size") or _own_size(name)
@@ -79,18 +83,18 @@ def build(name: str, settings: dict[str, Any]) -> tuple[Any, tuple[Value, ...], 
     detection = task_of(name) == "detection"
     try:
         model = get_model(name, weights=None, **_builder(name, settings))
-    except ValueError as error:  # window sizes that do not divide a picture
+    except ValueError as error:  # the image size is not divisible into patches or windows
         raise InvalidValue("image_size", size, f"a size that {name} divides into its patches ({error})") from error
     image = Value("image", "float32", (1 if detection else "batch", 3, size, size), "image")
     return model.eval(), (image,), "detection" if detection else "positional"
 
 
 def _builder(name: str, settings: dict[str, Any]) -> dict[str, Any]:
-    """Keywords of torchvision's function ``name``."""
+    """Returns the keyword arguments for torchvision's builder function ``name``."""
     keywords: dict[str, Any] = {}
     task = task_of(name)
     if task != "classification":
-        keywords["weights_backbone"] = None  # its default would be downloaded
+        keywords["weights_backbone"] = None  # the default would be downloaded
     if task == "segmentation" and not name.startswith("lraspp"):
         keywords["aux_loss"] = bool(settings.get("aux", False))
     if name in AUXILIARY:
@@ -109,10 +113,10 @@ def _builder(name: str, settings: dict[str, Any]) -> dict[str, Any]:
 
 
 def _own_size(name: str) -> int:
-    """Pixels of the pictures that the published weights were made for."""
+    """Returns the image size in pixels that the published weights expect."""
     if task_of(name) == "detection":
         return {"ssd300_vgg16": 300}.get(name, 320 if "320" in name else 800)
     from torchvision.models import get_model_weights
 
-    given = get_model_weights(name).DEFAULT.transforms.keywords
-    return int(given.get("crop_size") or given["resize_size"])
+    keywords = get_model_weights(name).DEFAULT.transforms.keywords
+    return int(keywords.get("crop_size") or keywords["resize_size"])

@@ -1,7 +1,7 @@
-"""Architectures of transformers from a config: the class is found in transformers' own Auto registries.
+"""Builds transformers models from a config; the class comes from transformers' own Auto registries.
 
-A config is a stranger's text: only known settings of a known ``model_type`` count, nothing is looked up by
-path, from a hub, or as code (``auto_map``, kernels as attention implementations, backbones by name).
+A config is untrusted: the ``model_type`` must be known, and settings that would load a path, a Hub model or code
+(``auto_map``, kernels as attention implementations, backbones by name) are dropped or refused.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from lib.errors import InvalidFile, InvalidValue
 from lib.model_inputs.signature import Value
 
-MAX_TEXT = 1 << 20  # bytes of a config
-MAX_NUMBER = 1 << 24  # of any whole number in a config: vocabulary, widths, samples
+MAX_TEXT = 1 << 20  # characters of a config
+MAX_NUMBER = 1 << 24  # largest integer in a config: vocabulary, widths, samples
 MAX_LAYERS = 512
-MAX_ITEMS = 4096  # of a list in a config
-# settings that could fetch, import or quantize something; the rest of a config is plain numbers and words
+MAX_ITEMS = 4096  # longest list in a config
+# settings that could fetch, import or quantize something, and settings of outputs that are fixed here
 DROPPED = (
     *("auto_map", "custom_pipelines", "quantization_config", "compression_config", "dtype", "torch_dtype"),
     *("attn_implementation", "_attn_implementation", "_attn_implementation_internal", "_attn_implementation_autoset"),
@@ -61,78 +61,82 @@ EXAMPLES = {
 
 
 def read(text: str) -> dict[str, Any]:
-    """The config in ``text``, without what is in ``DROPPED``. Raises InvalidValue."""
+    """Parses and validates a config, dropping the keys in ``DROPPED``. Raises InvalidValue."""
     if len(text) > MAX_TEXT:
         raise InvalidValue("config", f"{len(text)} characters", f"at most {MAX_TEXT}")
     try:
-        given = json.loads(text)
+        content = json.loads(text)
     except (ValueError, RecursionError):
         raise InvalidValue("config", text, "the JSON of a transformers config.json") from None
-    if not isinstance(given, dict) or not isinstance(given.get("model_type"), str):
+    if not isinstance(content, dict) or not isinstance(content.get("model_type"), str):
         raise InvalidValue("config", text, 'a JSON object with a "model_type", as transformers writes it') from None
-    config = _clean(given)
+    config = _clean(content)
     for path, number in _numbers(config):
-        most = MAX_LAYERS if any(w in path for w in ("layers", "n_layer", "depth", "blocks", "stages")) else MAX_NUMBER
-        if abs(number) > most:
-            raise InvalidValue(path, number, f"at most {most}")
+        limit = MAX_LAYERS if any(w in path for w in ("layers", "n_layer", "depth", "blocks", "stages")) else MAX_NUMBER
+        if abs(number) > limit:
+            raise InvalidValue(path, number, f"at most {limit}")
     return config
 
 
 def build(config: dict[str, Any], with_inputs: bool = True) -> tuple[Any, tuple[Value, ...], dict[str, Any]]:
-    """The model with weights of torch's current seed, its inputs, and keywords of every call."""
-    made, kind = _config(config), _class(config)
+    """Returns the model with random weights from torch's current seed, its inputs, and keywords for every call.
+
+    Raises InvalidValue for a config that transformers cannot build.
+    """
+    settings, model_class = _config(config), _class(config)
     try:
-        model = kind._from_config(made)
+        model = model_class._from_config(settings)
     except InvalidValue:
         raise
-    except Exception as error:  # transformers checks a config's numbers by running into them
+    except Exception as error:  # transformers raises many kinds of errors for an inconsistent config
         raise InvalidValue("config", config["model_type"], f"settings that fit together ({line(error)})") from error
     return model.eval(), inputs_of(model) if with_inputs else (), extra_of(model)
 
 
 def load(config: dict[str, Any], state: dict[str, Any]) -> tuple[Any, dict[str, Any]]:
-    """The model with these weights, and what transformers says of the keys (missing, unexpected, mismatched).
+    """Returns the model with these weights, and transformers' loading info (missing, unexpected, mismatched keys).
 
-    Raises InvalidFile for weights that transformers cannot put into the model at all.
+    Raises InvalidFile if transformers cannot load the weights at all.
     """
-    kind, made = _class(config), _config(config)
+    model_class, settings = _class(config), _config(config)
     try:
-        # weights of another shape are told like the others, for the caller to refuse, and not raised
-        how: dict[str, Any] = {"ignore_mismatched_sizes": True, "output_loading_info": True}
-        return kind.from_pretrained(None, config=made, state_dict=state, **how)
+        # report shape mismatches in the loading info, for the caller to refuse, instead of raising
+        options: dict[str, Any] = {"ignore_mismatched_sizes": True, "output_loading_info": True}
+        return model_class.from_pretrained(None, config=settings, state_dict=state, **options)
     except MemoryError:
         raise
-    except Exception as error:  # transformers splits and joins weights of older layouts, and runs into odd ones
+    except Exception as error:  # transformers converts older weight layouts, which can fail in many ways
         raise InvalidFile(f"The weights do not belong to {config['model_type']}: {line(error)}.") from error
 
 
 def extra_of(model: Any) -> dict[str, Any]:
-    taken = inspect.signature(model.forward).parameters
-    return {name: value for name, value in (("use_cache", False), ("return_dict", True)) if name in taken}
+    """Returns keywords for every call: no cache, and a ModelOutput as the result, where the model takes them."""
+    parameters = inspect.signature(model.forward).parameters
+    return {name: value for name, value in (("use_cache", False), ("return_dict", True)) if name in parameters}
 
 
 def inputs_of(model: Any) -> tuple[Value, ...]:
-    """What the model takes, from its ``main_input_name``, its forward and its config. Raises InvalidValue."""
+    """Derives the inputs from the model's ``main_input_name``, ``forward`` and config. Raises InvalidValue."""
     try:
         return _inputs(model)
     except InvalidValue:
         raise
-    except Exception as error:  # settings that this model's config has under other names, or of another kind
-        known = "a model whose config says its vocabulary or the size of its pictures"
-        raise InvalidValue("model_type", model.config.model_type, f"{known} ({line(error)})") from error
+    except Exception as error:  # this config has the needed settings under other names, or with other types
+        expected = "a model whose config says its vocabulary or the size of its pictures"
+        raise InvalidValue("model_type", model.config.model_type, f"{expected} ({line(error)})") from error
 
 
 def _inputs(model: Any) -> tuple[Value, ...]:
-    config, taken = model.config, inspect.signature(model.forward).parameters
+    config, parameters = model.config, inspect.signature(model.forward).parameters
     main = model.main_input_name
     text = config.get_text_config()
     inputs: list[Value] = []
-    both = "pixel_values" in taken and "input_ids" in taken and hasattr(config, "text_config")
-    if main == "input_ids" or both:
+    multimodal = "pixel_values" in parameters and "input_ids" in parameters and hasattr(config, "text_config")
+    if main == "input_ids" or multimodal:
         inputs.append(Value("input_ids", "int64", ("batch", "sequence"), "tokens", text.vocab_size))
-        if "attention_mask" in taken:
+        if "attention_mask" in parameters:
             inputs.append(Value("attention_mask", "int64", ("batch", "sequence"), "mask"))
-    if main == "pixel_values" or both:
+    if main == "pixel_values" or multimodal:
         inputs.append(_image(getattr(config, "vision_config", config), config))
     if main == "input_values" and hasattr(config, "num_mel_bins"):  # spectrograms
         inputs.append(Value("input_values", "float32", ("batch", config.max_length, config.num_mel_bins)))
@@ -143,21 +147,24 @@ def _inputs(model: Any) -> tuple[Value, ...]:
         inputs.append(Value("input_features", "float32", ("batch", config.num_mel_bins, frames)))
     if not inputs:
         raise InvalidValue("model_type", config.model_type, "models of text, pictures, waveforms or spectrograms")
-    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in taken:
+    if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         high = getattr(config.get_text_config(decoder=True), "vocab_size", text.vocab_size)
         inputs.append(Value("decoder_input_ids", "int64", ("batch", "decoder_sequence"), "tokens", high))
     return tuple(inputs)
 
 
 def sizes_of(model: Any) -> dict[str, tuple[int, ...]]:
-    """Lengths that the model is described and proved at: all of them fit its positions."""
+    """Returns the sequence lengths for describing and proving the model.
+
+    Raises InvalidValue if ``max_position_embeddings`` is below 18, the least that all of them fit.
+    """
     config = model.config
-    most = min(
+    positions = min(
         (v for c in (config, config.get_text_config()) if isinstance(v := getattr(c, "max_position_embeddings", None), int)),
         default=512,
     )
-    if most < 18:
-        raise InvalidValue("max_position_embeddings", most, "at least 18")
+    if positions < 18:
+        raise InvalidValue("max_position_embeddings", positions, "at least 18")
     return {"sequence": (8, 13), "decoder_sequence": (6, 9)}
 
 
@@ -169,48 +176,55 @@ def _image(vision: Any, config: Any) -> Value:
 
 
 def _config(config: dict[str, Any]) -> Any:
+    """Returns transformers' config object. Raises InvalidValue for an unknown type or bad settings."""
     from transformers import AutoConfig
     from transformers.models.auto.configuration_auto import CONFIG_MAPPING_NAMES
 
-    kind = config["model_type"]
-    if kind not in CONFIG_MAPPING_NAMES or kind.startswith("timm_"):
-        near = get_close_matches(kind, CONFIG_MAPPING_NAMES, 5) or ["bert", "gpt2", "llama", "t5", "vit"]
+    model_type = config["model_type"]
+    if model_type not in CONFIG_MAPPING_NAMES or model_type.startswith("timm_"):
+        suggestions = get_close_matches(model_type, CONFIG_MAPPING_NAMES, 5) or ["bert", "gpt2", "llama", "t5", "vit"]
         raise InvalidValue(
-            "model_type", kind, f"{len(CONFIG_MAPPING_NAMES)} types of transformers, such as {', '.join(near)}"
+            "model_type", model_type, f"{len(CONFIG_MAPPING_NAMES)} types of transformers, such as {', '.join(suggestions)}"
         )
-    rest = {k: v for k, v in config.items() if k != "model_type"}
+    settings = {k: v for k, v in config.items() if k != "model_type"}
     try:
-        made = AutoConfig.for_model(kind, **rest)
-    except Exception as error:  # every config class has checks of its own
-        raise InvalidValue("config", kind, f"settings that transformers takes ({line(error)})") from error
-    made._attn_implementation = "eager"  # plain operators, the same in every exporter
-    made._experts_implementation = "batched_mm"  # eager loops over the experts that the data choose
-    return made
+        built = AutoConfig.for_model(model_type, **settings)
+    except Exception as error:  # every config class has its own checks
+        raise InvalidValue("config", model_type, f"settings that transformers takes ({line(error)})") from error
+    built._attn_implementation = "eager"  # plain operators that every exporter supports
+    built._experts_implementation = "batched_mm"  # eager has a data-dependent loop over experts
+    return built
 
 
 def _class(config: dict[str, Any]) -> Any:
-    """The class in ``architectures`` if a registry has it for this type, else the type's base model."""
+    """Returns the class in ``architectures``, which must be registered for the type, or the type's base model.
+
+    Raises InvalidValue.
+    """
     import transformers
     from transformers.models.auto import modeling_auto
 
-    kind = config["model_type"]
-    known: list[str] = []
+    model_type = config["model_type"]
+    registered: list[str] = []
     for registry in (n for n in dir(modeling_auto) if n.startswith("MODEL_") and n.endswith("_MAPPING_NAMES")):
-        names = getattr(modeling_auto, registry).get(kind, ())
-        known += [names] if isinstance(names, str) else list(names)
-    known = list(dict.fromkeys(known))
-    wanted = config.get("architectures") or []
-    if wanted and (not isinstance(wanted, list) or len(wanted) != 1 or wanted[0] not in known):
-        raise InvalidValue("architectures", wanted, f"one of {', '.join(known) or 'none for this model_type'}")
-    base = modeling_auto.MODEL_MAPPING_NAMES.get(kind)
-    name = wanted[0] if wanted else (base if isinstance(base, str) else (base or known or [None])[0])
-    found = getattr(transformers, name, None) if name else None
-    if found is None or not hasattr(found, "main_input_name"):
-        raise InvalidValue("model_type", kind, "a type with a PyTorch model in transformers")
-    return found
+        names = getattr(modeling_auto, registry).get(model_type, ())
+        registered += [names] if isinstance(names, str) else list(names)
+    registered = list(dict.fromkeys(registered))
+    architectures = config.get("architectures") or []
+    if architectures and (
+        not isinstance(architectures, list) or len(architectures) != 1 or architectures[0] not in registered
+    ):
+        raise InvalidValue("architectures", architectures, f"one of {', '.join(registered) or 'none for this model_type'}")
+    base = modeling_auto.MODEL_MAPPING_NAMES.get(model_type)
+    name = architectures[0] if architectures else (base if isinstance(base, str) else (base or registered or [None])[0])
+    model_class = getattr(transformers, name, None) if name else None
+    if model_class is None or not hasattr(model_class, "main_input_name"):
+        raise InvalidValue("model_type", model_type, "a type with a PyTorch model in transformers")
+    return model_class
 
 
 def _clean(value: Any, depth: int = 0) -> Any:
+    """Drops refused keys recursively. Raises InvalidValue for backbones by name, deep nesting and long lists."""
     if depth > 8:
         raise InvalidValue("config", "objects inside objects", "at most 8 deep")
     if isinstance(value, dict):
@@ -227,6 +241,7 @@ def _clean(value: Any, depth: int = 0) -> Any:
 
 
 def _numbers(value: Any, path: str = "config") -> Iterator[tuple[str, int]]:
+    """Yields (key, value) for every integer in the config."""
     if isinstance(value, dict):
         for key, inner in value.items():
             yield from _numbers(inner, key)
@@ -238,6 +253,6 @@ def _numbers(value: Any, path: str = "config") -> Iterator[tuple[str, int]]:
 
 
 def line(error: Exception) -> str:
-    """What a library complained of, its first line, for a visitor to read; its kind where that names a path."""
+    """Returns the first line of a library's error message, or the error's type if that line may contain a path."""
     text = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
     return text[:200] if "/" not in text else type(error).__name__

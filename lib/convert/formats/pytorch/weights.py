@@ -1,4 +1,4 @@
-"""Weights: read from an upload without running anything, loaded strictly, saved and found again with ties intact."""
+"""Reads uploaded weights without running code, loads them strictly, and saves and restores them with tied weights."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from typing import Any
 
 from lib.errors import InvalidFile
 
-INSIDE = ("state_dict", "model_state_dict", "model", "module", "params", "net")  # where trainers put the weights
+INSIDE = ("state_dict", "model_state_dict", "model", "module", "params", "net")  # keys under which trainers save weights
 SHOWN = 5
-USELESS = ".num_batches_tracked"  # a counter of training; frozen batch norms lack it
+USELESS = ".num_batches_tracked"  # a training counter, which frozen batch norms lack
 
 
 def read(path: Path) -> tuple[dict[str, Any], list[str]]:
-    """Tensors by name, and what was done to the names. Raises InvalidFile."""
+    """Returns the tensors by name and messages about how names were changed. Raises InvalidFile."""
     with path.open("rb") as file:
         start = file.read(9)
-    # safetensors: the length of a JSON header, whose lowest byte may be anything, then the header
+    # safetensors start with the header length in 8 bytes, the first of which may look like a pickle's, then JSON
     pickled = start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80")
     try:
         if pickled:
@@ -27,18 +27,21 @@ def read(path: Path) -> tuple[dict[str, Any], list[str]]:
 
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                given = torch.load(path, map_location="cpu", weights_only=True)
+                content = torch.load(path, map_location="cpu", weights_only=True)
         else:
             from safetensors.torch import load_file
 
-            given = load_file(path)
+            content = load_file(path)
     except Exception as error:
-        what = "a PyTorch checkpoint of tensors only" if pickled else "a safetensors file"
-        raise InvalidFile(f"The weights could not be read as {what}. Save model.state_dict() and upload that.") from error
-    return _plain(given)
+        expected = "a PyTorch checkpoint of tensors only" if pickled else "a safetensors file"
+        raise InvalidFile(
+            f"The weights could not be read as {expected}. Save model.state_dict() and upload that."
+        ) from error
+    return _plain(content)
 
 
 def _plain(given: Any) -> tuple[dict[str, Any], list[str]]:
+    """Unwraps a checkpoint to its state dict and strips common name prefixes; returns messages too. Raises InvalidFile."""
     import torch
 
     messages = []
@@ -51,7 +54,7 @@ def _plain(given: Any) -> tuple[dict[str, Any], list[str]]:
     state = {str(k): v for k, v in given.items() if isinstance(v, torch.Tensor)}
     if len(state) < len(given):
         raise InvalidFile("The checkpoint holds more than tensors by name. Save model.state_dict() and upload that.")
-    for prefix in ("module.", "_orig_mod."):  # data parallel training, torch.compile
+    for prefix in ("module.", "_orig_mod."):  # added by DataParallel and torch.compile
         if all(k.startswith(prefix) for k in state):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
             messages.append(f"{prefix!r} was taken off every name.")
@@ -59,47 +62,49 @@ def _plain(given: Any) -> tuple[dict[str, Any], list[str]]:
 
 
 def load(model: Any, state: dict[str, Any], name: str) -> None:
-    """Every key must be there and fit. Raises InvalidFile with the first keys that do not."""
-    own = model.state_dict()
-    missing = [k for k in own if k not in state and not k.endswith(USELESS)]
-    unexpected = [k for k in state if k not in own and not k.endswith(USELESS)]
+    """Loads ``state`` into ``model``; all keys and shapes must match. Raises InvalidFile with the first that do not."""
+    model_state = model.state_dict()
+    missing = [k for k in model_state if k not in state and not k.endswith(USELESS)]
+    unexpected = [k for k in state if k not in model_state and not k.endswith(USELESS)]
     shapes = [
         f"{k} is {list(state[k].shape)}, not {list(v.shape)}"
-        for k, v in own.items()
+        for k, v in model_state.items()
         if k in state and v.shape != state[k].shape
     ]
     refuse(name, missing, unexpected, shapes)
-    model.load_state_dict(_versioned({k: v for k, v in state.items() if k in own}, model), strict=False)
+    model.load_state_dict(_versioned({k: v for k, v in state.items() if k in model_state}, model), strict=False)
 
 
 def refuse(name: str, missing: list[str], unexpected: list[str], shapes: list[str]) -> None:
-    """Raises InvalidFile if any list has something in it."""
-    found = (("missing", missing), ("not expected", unexpected), ("of another shape", shapes))
-    said = [f"{len(some)} {what}: {', '.join(some[:SHOWN])}" + " …" * (len(some) > SHOWN) for what, some in found if some]
-    if said:
-        raise InvalidFile(f"The weights do not belong to {name}: {'; '.join(said)}.")
+    """Raises InvalidFile if any of the lists is not empty."""
+    problems = (("missing", missing), ("not expected", unexpected), ("of another shape", shapes))
+    messages = [
+        f"{len(keys)} {label}: {', '.join(keys[:SHOWN])}" + " …" * (len(keys) > SHOWN) for label, keys in problems if keys
+    ]
+    if messages:
+        raise InvalidFile(f"The weights do not belong to {name}: {'; '.join(messages)}.")
 
 
 def save(model: Any, path: Path) -> dict[str, str]:
-    """Each tensor once; the answer names what shares memory: alias -> the name it was saved under."""
+    """Saves each tensor once; returns the tied weights as alias -> the name it was saved under."""
     from safetensors.torch import save_file
 
     kept: dict[str, Any] = {}
     tied: dict[str, str] = {}
-    seen: dict[tuple[Any, ...], str] = {}
+    saved_names: dict[tuple[Any, ...], str] = {}
     for name, tensor in model.state_dict().items():
         key = (tensor.data_ptr(), tuple(tensor.shape), tensor.stride(), tensor.dtype)
-        if tensor.numel() and key in seen:
-            tied[name] = seen[key]
+        if tensor.numel() and key in saved_names:
+            tied[name] = saved_names[key]
         else:
-            seen[key] = name
+            saved_names[key] = name
             kept[name] = tensor.detach().contiguous().clone()
     save_file(kept, path)
     return tied
 
 
 def restore(model: Any, path: Path, tied: dict[str, str]) -> None:
-    """What ``save`` wrote, into a model made alike."""
+    """Loads the weights written by ``save`` into a model of the same architecture."""
     from safetensors.torch import load_file
 
     state = load_file(path)
@@ -107,7 +112,7 @@ def restore(model: Any, path: Path, tied: dict[str, str]) -> None:
 
 
 def _versioned(state: dict[str, Any], model: Any) -> dict[str, Any]:
-    """With the versions of the model's modules, which safetensors do not keep and some modules (MNASNet) ask for."""
-    out: Any = OrderedDict(state)
-    out._metadata = model.state_dict()._metadata
-    return out
+    """Adds the module versions of ``model`` to ``state``: safetensors drop them, and some modules (MNASNet) need them."""
+    versioned: Any = OrderedDict(state)
+    versioned._metadata = model.state_dict()._metadata
+    return versioned

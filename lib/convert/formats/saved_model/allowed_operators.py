@@ -1,8 +1,8 @@
-"""The TensorFlow operators that a SavedModel from a visitor may use: arithmetic, shapes, variables, control flow.
+"""Allow-list of TensorFlow operators for uploaded SavedModels: arithmetic, shapes, variables, control flow.
 
-An allow-list. Operators that read or write files, run Python, talk to other machines or load libraries are not on it,
-and neither is anything that TensorFlow adds later. ``SAVING`` are those of the saver, which every SavedModel
-carries; they may stand only where nothing but the saver leads to them. ``RESTORING`` may run when its variables are read.
+Operators that access files, run Python, use the network or load libraries are not on it, and neither is anything that
+TensorFlow adds later. ``SAVING``: operators of the saver, which every SavedModel contains; allowed only where nothing
+but the saver reaches them. ``RESTORING``: may run while variables are restored.
 """
 
 from __future__ import annotations
@@ -57,13 +57,13 @@ ALLOWED = frozenset(
     UnsortedSegmentSum UpperBound VarHandleOp VarIsInitializedOp Variable VariableV2 Where While Xdivy Xlog1py Xlogy
     ZerosLike Zeta
 """)
-    # what Keras' own layers and functions may be made of besides (counts, random numbers of training, transforms)
+    # further operators used by Keras' own layers and functions (counts, random numbers in training, transforms)
     + words("""
     BesselI0 BesselI1 CTCBeamSearchDecoder CTCGreedyDecoder DenseBincount Eig EmptyTensorList IRFFT3D
     ImageProjectiveTransformV3 Lu RFFT3D SoftmaxCrossEntropyWithLogits SparseSoftmaxCrossEntropyWithLogits
     StatelessRandomBinomial StatelessRandomGammaV3 UniqueWithCountsV2
 """)
-    # in every LSTM and GRU of Keras 2: the branch for a GPU, and its gradients
+    # in every LSTM and GRU of Keras 2: the GPU branch and its gradients
     + words("ConcatOffset CudnnRNNBackpropV3 CudnnRNNV3")
 )
 SAVING = frozenset(
@@ -72,7 +72,7 @@ SAVING = frozenset(
 """)
 )
 RESTORING = frozenset({"RestoreV2"})
-# The best known of those that are not allowed, with what they do; the words end "which is not allowed".
+# Common refused operators and what they do, for the error message ("..., which is not allowed").
 WHY: dict[str, str] = {
     **dict.fromkeys(("PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"), "runs Python"),
     **dict.fromkeys(

@@ -1,8 +1,8 @@
-"""Checks a TensorFlow SavedModel: of an upload, a zip that it unpacks, and of each artifact before TensorFlow loads it.
+"""Checks TensorFlow SavedModels: unpacks an uploaded zip, and checks each artifact before TensorFlow loads it.
 
-A SavedModel is a program. Every operator anywhere must be on the list of ``allowed_operators``, or be a function that
-the model defines; those of the saver may stand only where nobody who loads the model to compute with it runs them.
-What is left still has to run in a child process with limits.
+A SavedModel is a program. Every operator in it must be on the allow-list of ``allowed_operators`` or a function that
+the model defines; operators of the saver may only be reachable by saving or restoring. A model that passes must still
+run in a child process with resource limits.
 """
 
 from __future__ import annotations
@@ -24,30 +24,30 @@ MEMBER = re.compile(
     r"|variables/variables\.data-[0-9]{5}-of-[0-9]{5}|assets(\.extra)?/[^/]{1,100}"
 )
 LEFT_OUT = ("keras_metadata.pb", "assets.extra/")
-MAX_BYTES = 2 << 30  # of a message, as protobuf has it
+MAX_BYTES = 2 << 30  # protobuf's limit for a message
 
 
 def is_saved_model(names: set[str], root: str) -> bool:
-    """Raises InvalidFile for one in text form."""
+    """Returns whether a zip with these members is a SavedModel. Raises InvalidFile for one in text form (.pbtxt)."""
     if f"{root}{GRAPH}" not in names and f"{root}{GRAPH}txt" in names:
         raise InvalidFile("This SavedModel is in text form (.pbtxt); save it in binary form again.")
     return f"{root}{GRAPH}" in names
 
 
 def unpack(path: Path, folder: Path) -> list[str]:
-    """Unpacks into ``folder``. Raises InvalidFile."""
+    """Unpacks the zip ``path`` into ``folder`` and checks it; returns no messages. Raises InvalidFile."""
     with opened(path) as archive:
         root = root_of(archive)
         for name in archive.members:
             if is_litter(name):
                 continue
-            inner = name.removeprefix(root)
-            if not MEMBER.fullmatch(inner):
+            member = name.removeprefix(root)
+            if not MEMBER.fullmatch(member):
                 raise InvalidFile(
-                    f"The SavedModel has a member {inner[:80]!r}; allowed: {GRAPH}, variables/, assets/ and fingerprint.pb."
+                    f"The SavedModel has a member {member[:80]!r}; allowed: {GRAPH}, variables/, assets/ and fingerprint.pb."
                 )
-            if not inner.startswith(LEFT_OUT):
-                target = folder / inner
+            if not member.startswith(LEFT_OUT):
+                target = folder / member
                 target.parent.mkdir(parents=True, exist_ok=True)
                 archive.write(name, target)
     check_graph(folder / GRAPH)
@@ -55,18 +55,18 @@ def unpack(path: Path, folder: Path) -> list[str]:
 
 
 def checked(folder: Path) -> Path:
-    """The SavedModel's folder in an artifact. Raises InvalidFile."""
-    found = folder / FOLDER
-    if any(path.is_symlink() for path in (found, *found.rglob("*"))):
+    """Checks the SavedModel of an artifact and returns its folder. Raises InvalidFile."""
+    root = folder / FOLDER
+    if any(path.is_symlink() for path in (root, *root.rglob("*"))):
         raise InvalidFile("The SavedModel has links in it. Upload the files themselves.")
-    if not (found / GRAPH).is_file():
+    if not (root / GRAPH).is_file():
         raise InvalidFile(f"There is no {GRAPH} in this artifact.")
-    check_graph(found / GRAPH)
-    return found
+    check_graph(root / GRAPH)
+    return root
 
 
 def check_graph(path: Path) -> None:
-    """Raises InvalidFile, naming the operator that is refused."""
+    """Checks ``saved_model.pb``. Raises InvalidFile, naming the refused operator."""
     size = path.stat().st_size
     if not 0 < size < MAX_BYTES:
         raise InvalidFile(f"{GRAPH} {'has over 2 GB' if size else 'is empty'}. Upload the whole SavedModel again.")
@@ -80,15 +80,16 @@ def check_graph(path: Path) -> None:
 
 
 def _check(graph: Graph) -> None:
+    """Raises InvalidFile for operators that are not allowed, and for saver operators that run outside saving."""
     shadowed = sorted((ALLOWED | SAVING | WHY.keys()) & graph.functions.keys())
     if shadowed:
         raise InvalidFile(f"A function in {GRAPH} is called {shadowed[0]!r}, as an operator is. Save the model again.")
     for node in graph.everything():
         if node.op in ALLOWED or node.op in SAVING or node.op in graph.functions:
             continue
-        why = f" {WHY[node.op]}," if node.op in WHY else ""
+        reason = f" {WHY[node.op]}," if node.op in WHY else ""
         raise InvalidFile(
-            f"The SavedModel uses the operator {node.op[:80]!r},{why} which is not allowed: only arithmetic, variables "
+            f"The SavedModel uses the operator {node.op[:80]!r},{reason} which is not allowed: only arithmetic, variables "
             "and control flow are loaded from an upload. Save the model without it."
         )
     _no_files(graph.computing(), SAVING, "when it computes")

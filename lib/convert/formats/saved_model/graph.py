@@ -1,7 +1,8 @@
-"""Reads the graphs of a SavedModel and says what runs in them. Reads the protobuf's encoding itself: no TensorFlow here.
+"""Reads the graphs of a SavedModel and finds which nodes can run. Decodes protobuf itself, without TensorFlow.
 
-Field numbers from tensorflow/core/protobuf: saved_model, meta_graph, saver, saved_object_graph; framework: graph,
-node_def, function, attr_value. What runs was read in TensorFlow 2.21 (saved_model/load.py and load_v1_in_v2.py).
+Field numbers are from tensorflow/core/protobuf (saved_model, meta_graph, saver, saved_object_graph) and framework
+(graph, node_def, function, attr_value). Which nodes run follows TensorFlow 2.21 (saved_model/load.py and
+load_v1_in_v2.py).
 """
 
 from __future__ import annotations
@@ -18,13 +19,13 @@ DAMAGED = f"{GRAPH} is damaged or cut off. Upload the whole SavedModel again."
 
 
 class Reader:
-    """Fields of protobuf messages in a buffer; a message is (start, end)."""
+    """Reads fields of protobuf messages in a buffer; a message is a (start, end) range. Raises InvalidFile."""
 
     def __init__(self, data: mmap.mmap | bytes) -> None:
         self._data, self._steps = data, 0
 
     def fields(self, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
-        """Number, wire type, start and end of each field's content."""
+        """Yields (field number, wire type, start, end) of each field's content."""
         at = start
         while at < end:
             self._steps += 1
@@ -40,7 +41,7 @@ class Reader:
                 at = begin + size
             elif wire in (1, 5):
                 at += 8 if wire == 1 else 4
-            elif wire == 3:  # a group: protobuf takes one that it does not know, so it must not end the reading here
+            elif wire == 3:  # a group: protobuf skips unknown ones, so they must not stop this reader
                 at = self._group_end(at, end, number)
             else:
                 raise InvalidFile(DAMAGED)
@@ -49,16 +50,16 @@ class Reader:
             yield number, wire, begin, at
 
     def _group_end(self, at: int, end: int, number: int) -> int:
-        """Where the group ``number`` ends, its end tag included. Groups stand in each other: no recursion."""
-        inside = [number]
-        while inside:
+        """Returns the end of the group ``number``, including its end tag. Iterative, since groups nest."""
+        open_groups = [number]
+        while open_groups:
             self._steps += 1
             tag, at = self._number(at, end)
             wire = tag & 7
             if wire == 3:
-                inside.append(tag >> 3)
+                open_groups.append(tag >> 3)
             elif wire == 4:
-                if tag >> 3 != inside.pop():
+                if tag >> 3 != open_groups.pop():
                     raise InvalidFile(DAMAGED)
             elif wire == 0:
                 _, at = self._number(at, end)
@@ -74,6 +75,7 @@ class Reader:
         return at
 
     def _number(self, at: int, end: int) -> tuple[int, int]:
+        """Decodes a varint; returns (value, position after it)."""
         value = 0
         for shift in range(0, 70, 7):
             if at >= end:
@@ -86,10 +88,11 @@ class Reader:
         raise InvalidFile(DAMAGED)
 
     def messages(self, start: int, end: int, number: int) -> Iterator[tuple[int, int]]:
-        for found, wire, begin, stop in self.fields(start, end):
-            if found == number and wire == 2:
+        """Yields (start, end) of each length-delimited field ``number``."""
+        for field, wire, begin, stop in self.fields(start, end):
+            if field == number and wire == 2:
                 yield begin, stop
-            elif found == number:
+            elif field == number:
                 raise InvalidFile(DAMAGED)
 
     def text(self, start: int, end: int) -> str:
@@ -101,27 +104,29 @@ class Reader:
         return [self.text(*place) for place in self.messages(start, end, number)]
 
     def one(self, start: int, end: int, number: int) -> str:
-        """The last one counts, as protobuf has it."""
+        """Returns the string field ``number``; the last one wins, as in protobuf. "" if absent."""
         return (self.texts(start, end, number) or [""])[-1]
 
 
 @dataclass(slots=True)
 class Node:
+    """A NodeDef, with the names of the nodes that feed it."""
+
     name: str
     op: str
     inputs: list[str]
-    calls: list[str]  # its operator, which may be a function, and the functions that its attributes name
+    calls: list[str]  # its operator, which may be a function, and the functions named in its attributes
 
 
 class Graph:
-    """One MetaGraphDef. ``nodes`` by name; ``functions`` by name, each with its nodes."""
+    """A MetaGraphDef: ``nodes`` by name, and the nodes of each of its ``functions`` by function name."""
 
     def __init__(self, reader: Reader, start: int, end: int) -> None:
         self._reader, self._place = reader, (start, end)
         self.nodes: dict[str, Node] = {}
         self.functions: dict[str, list[Node]] = {}
         self._swapped: set[str] = set()
-        self._arguments: dict[str, str] = {}  # of each function, the first one's name
+        self._arguments: dict[str, str] = {}  # function name -> name of its first argument
         for graph in reader.messages(start, end, 2):
             for node in (self._node(*place) for place in reader.messages(*graph, 1)):
                 if node.name in self.nodes:
@@ -134,32 +139,34 @@ class Graph:
             raise InvalidFile(f"{GRAPH} has over {MAX_NODES:,} nodes.")
 
     def everything(self) -> Iterator[Node]:
+        """Yields all nodes of the graph and its functions."""
         yield from self.nodes.values()
         for nodes in self.functions.values():
             yield from nodes
 
     def computing(self) -> Iterator[Node]:
-        """What loading the model or calling it can run, whoever calls it: all but what only the saver leads to.
+        """Yields the nodes that loading or calling the model can run: all but those only the saver reaches.
 
-        That is all that a signature, a collection (initializers of variables and tables, also as bytes of a
-        VariableDef) or an object names; functions that TensorFlow may put in another's place (``api_implements``); and
-        functions that no node calls.
+        The roots are everything named by a signature, a collection (initializers of variables and tables, also in the
+        bytes of a VariableDef) or an object; functions that TensorFlow may substitute for another
+        (``api_implements``); and functions that no node calls.
         """
         nodes, functions = self._reachable((*self._named(4), *self._named(5)), (*self._named(7), *self._swapped))
-        _, aside = self._reachable(self.nodes.keys() - nodes, ())
-        _, uncalled = self._reachable((), self.functions.keys() - aside)
+        _, saver_functions = self._reachable(self.nodes.keys() - nodes, ())
+        _, uncalled = self._reachable((), self.functions.keys() - saver_functions)
         yield from self._inside(nodes, functions | uncalled)
 
     def restoring(self) -> Iterator[Node]:
-        """What runs when a SavedModel of TensorFlow 1 gets its variables: what its saver names for that."""
+        """Yields the nodes that run when the variables of a TensorFlow 1 SavedModel are restored by its saver."""
         savers = list(self._reader.messages(*self._place, 3))
         names = [_plain(name) for place in savers for number in (1, 3) for name in self._reader.texts(*place, number)]
         yield from self._inside(*self._reachable(names, ()))
 
     def restoring_elsewhere(self) -> Iterator[Node]:
-        """RestoreV2 that the saver leads to and that may read another file than the one which TensorFlow hands the saver.
+        """Yields RestoreV2 nodes of the saver that may read another file than the checkpoint TensorFlow passes to it.
 
-        The saver's own stands in the graph, or in a function that the graph calls, with that file's name as first input.
+        A legitimate RestoreV2 is in the graph, or in a function that the graph calls, and its first input is that
+        file's name.
         """
         filenames = [n for place in self._reader.messages(*self._place, 3) for n in self._reader.texts(*place, 1)]
         filename = _plain(filenames[-1]) if filenames else ""
@@ -171,10 +178,10 @@ class Graph:
             if call in self.functions
         } - {call for node in self.nodes.values() if node.inputs[:1] != [filename] for call in node.calls}
         handed -= {call for nodes in self.functions.values() for node in nodes for call in node.calls}
-        own = {id(n) for n in self.nodes.values() if n.inputs[:1] == [filename]}
-        own |= {id(n) for name in handed for n in self.functions[name] if n.inputs[:1] == [self._arguments[name]]}
+        allowed = {id(n) for n in self.nodes.values() if n.inputs[:1] == [filename]}
+        allowed |= {id(n) for name in handed for n in self.functions[name] if n.inputs[:1] == [self._arguments[name]]}
         for node in self.restoring():
-            if node.op == "RestoreV2" and id(node) not in own:
+            if node.op == "RestoreV2" and id(node) not in allowed:
                 yield node
 
     def _node(self, start: int, end: int) -> Node:
@@ -201,19 +208,19 @@ class Graph:
             self._swapped.add(names[0])
 
     def _reachable(self, nodes: Iterable[str], functions: Iterable[str]) -> tuple[set[str], set[str]]:
-        """Names of these nodes and functions, of all nodes that feed them, and of all functions that they call."""
-        todo, waiting = list(nodes), list(functions)
+        """Returns the names of all nodes and functions reachable from these, through inputs and calls."""
+        pending_nodes, pending_functions = list(nodes), list(functions)
         seen: set[str] = set()
         called: set[str] = set()
-        while todo:
-            if (name := todo.pop()) in self.nodes and name not in seen:
+        while pending_nodes:
+            if (name := pending_nodes.pop()) in self.nodes and name not in seen:
                 seen.add(name)
-                todo += self.nodes[name].inputs
-                waiting += self.nodes[name].calls
-        while waiting:
-            if (name := waiting.pop()) in self.functions and name not in called:
+                pending_nodes += self.nodes[name].inputs
+                pending_functions += self.nodes[name].calls
+        while pending_functions:
+            if (name := pending_functions.pop()) in self.functions and name not in called:
                 called.add(name)
-                waiting += (other for node in self.functions[name] for other in node.calls)
+                pending_functions += (callee for node in self.functions[name] for callee in node.calls)
         return seen, called
 
     def _inside(self, nodes: set[str], functions: set[str]) -> Iterator[Node]:
@@ -222,25 +229,26 @@ class Graph:
             yield from self.functions[name]
 
     def _named(self, number: int) -> Iterator[str]:
-        """Every name in the messages of this number, whatever it names. What a list of savers names runs for no one."""
+        """Yields every string in the fields ``number`` that may be a name, without the collections of savers."""
         for place in self._reader.messages(*self._place, number):
             if number != 4 or self._reader.one(*place, 1) not in ("savers", "saveable_objects"):
                 yield from self._texts(*place, MAX_DEPTH)
 
     def _texts(self, start: int, end: int, depth: int) -> Iterator[str]:
+        """Yields the node names that the range and its nested fields, up to ``depth``, may spell."""
         if end - start <= MAX_NAME:
             yield _plain(self._reader.text(start, end))
         if not depth:
             return
         try:
             for _, wire, begin, stop in self._reader.fields(start, end):
-                if wire in (2, 3):  # what is in a group is read as if it stood in a message, its end tag left over
+                if wire in (2, 3):  # a group is read like a message; its end tag is left over
                     yield from self._texts(begin, stop, depth - 1)
         except InvalidFile:
-            if depth == MAX_DEPTH:  # this is a message; others may be texts
+            if depth == MAX_DEPTH:  # the outermost is certainly a message; inner fields may be plain strings
                 raise
 
 
 def _plain(tensor: str) -> str:
-    """The node of ``^name``, ``name:0``."""
+    """Strips ``^name`` and ``name:0`` to the node's name."""
     return tensor.removeprefix("^").split(":", 1)[0]

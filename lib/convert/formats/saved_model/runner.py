@@ -1,4 +1,4 @@
-"""Runs TensorFlow SavedModels, by their signatures. Only where TensorFlow is: its own environment."""
+"""Runs TensorFlow SavedModels by their signatures. Needs the separate environment that has TensorFlow."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ from lib.settings import prepare_library
 
 
 class SavedModelRunner:
-    """``folder`` holds ``saved_model/``. Every signature is run, or the one that was chosen (``signatures.py``).
+    """Runs every signature of ``saved_model/`` in an artifact folder, or the one that was chosen (``signatures.py``).
 
-    Names and dtypes are the signature's; outputs are sorted by name.
+    Names and dtypes are those of the signature; outputs are sorted by name.
     """
 
     def __init__(self, folder: Path) -> None:
-        self._loaded, found = load(folder)
-        self.signatures = list(found)  # one of which may be chosen
+        self._loaded, functions = load(folder)
+        self.signatures = list(functions)  # the user may choose one of these
         if chosen := signatures.chosen(folder):
             if chosen not in self._loaded.signatures:
-                raise InvalidValue("signature", chosen, ", ".join(k[:80] for k in list(found)[:20]))
-            found = {chosen: self._loaded.signatures[chosen]}
-        self._parts = {signatures.named(key, "", len(found) > 1): (f, signature(f)) for key, f in found.items()}
+                raise InvalidValue("signature", chosen, ", ".join(k[:80] for k in list(functions)[:20]))
+            functions = {chosen: self._loaded.signatures[chosen]}
+        self._parts = {signatures.named(key, "", len(functions) > 1): (f, signature(f)) for key, f in functions.items()}
         self._signature = Signature(
             tuple(_renamed(v, prefix) for prefix, (_, part) in self._parts.items() for v in part.inputs),
             tuple(_renamed(v, prefix) for prefix, (_, part) in self._parts.items() for v in part.outputs),
@@ -39,7 +39,7 @@ class SavedModelRunner:
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed where TensorFlow refuses these inputs."""
+        """Runs the signatures. Raises JobFailed for missing inputs or inputs that TensorFlow rejects."""
         import tensorflow as tf
 
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
@@ -48,10 +48,10 @@ class SavedModelRunner:
         outputs: Arrays = {}
         for prefix, (function, part) in self._parts.items():
             try:
-                found = function(**{v.name: tf.constant(inputs[prefix + v.name]) for v in part.inputs})
-            except Exception as error:  # TensorFlow's many kinds
+                results = function(**{v.name: tf.constant(inputs[prefix + v.name]) for v in part.inputs})
+            except Exception as error:  # TensorFlow raises many kinds of errors
                 raise JobFailed(f"TensorFlow refuses these inputs: {clean(str(error))}") from None
-            outputs |= {prefix + v.name: found[v.name].numpy() for v in part.outputs}
+            outputs |= {prefix + v.name: results[v.name].numpy() for v in part.outputs}
         return outputs
 
     def close(self) -> None:
@@ -60,20 +60,23 @@ class SavedModelRunner:
 
 
 def load(folder: Path) -> tuple[Any, dict[str, Any]]:
-    """The loaded object, which must be kept, and its functions by signature. Raises InvalidFile."""
+    """Returns the loaded object, which must be kept alive, and its functions by signature key. Raises InvalidFile."""
     prepare_library(CUDA_VISIBLE_DEVICES="", TF_CPP_MIN_LOG_LEVEL="3", TF_ENABLE_ONEDNN_OPTS="0")
     path = checked(folder)
     import tensorflow as tf
 
     try:
         loaded = tf.saved_model.load(str(path))
-    except Exception as error:  # TensorFlow's many kinds
+    except Exception as error:  # TensorFlow raises many kinds of errors
         raise InvalidFile(f"TensorFlow cannot load this SavedModel: {clean(str(error))}") from None
     return loaded, signatures_of(loaded)
 
 
 def signature(function: Any) -> Signature:
-    """Of a signature's function, by its own names. The leading dimension is ``batch`` where it is free."""
+    """Returns the signature of a concrete function, with its own names; a dynamic leading dimension is ``batch``.
+
+    Raises InvalidFile for an unknown rank and for non-numeric dtypes.
+    """
 
     def value(name: str, tensor: Any) -> Value:
         if tensor.shape.rank is None:
@@ -88,14 +91,14 @@ def signature(function: Any) -> Signature:
         )
         return Value(name, tensor.dtype.name, shape)
 
-    _, given = function.structured_input_signature
+    _, input_specs = function.structured_input_signature
     inputs = []
-    for name in sorted(given, key=natural):
-        plain = value(name, given[name])
-        picture = plain.dtype == "float32" and len(plain.shape) == 4 and {plain.shape[1], plain.shape[3]} & {1, 3}
-        inputs.append(Value(plain.name, plain.dtype, plain.shape, "image" if picture else ""))
-    found = function.structured_outputs
-    outputs = tuple(value(name, found[name]) for name in sorted(found, key=natural))
+    for name in sorted(input_specs, key=natural):
+        spec = value(name, input_specs[name])
+        is_image = spec.dtype == "float32" and len(spec.shape) == 4 and {spec.shape[1], spec.shape[3]} & {1, 3}
+        inputs.append(Value(spec.name, spec.dtype, spec.shape, "image" if is_image else ""))
+    output_specs = function.structured_outputs
+    outputs = tuple(value(name, output_specs[name]) for name in sorted(output_specs, key=natural))
     return Signature(tuple(inputs), outputs)
 
 

@@ -1,4 +1,4 @@
-"""Which signatures of a loaded SavedModel can be run, and in which order. Only where TensorFlow is."""
+"""Selects and orders the signatures of a loaded SavedModel that can be run."""
 
 from __future__ import annotations
 
@@ -12,38 +12,39 @@ NO_NUMBERS = ("string", "resource", "variant")
 
 
 def signatures_of(loaded: Any) -> dict[str, Any]:
-    """The concrete functions that can be run, by key, ``serving_default`` first: those that take and give numbers.
+    """Returns the concrete functions with numeric inputs and outputs by key, ``serving_default`` first.
 
-    Of several that compute the same on the same (``serve`` and ``serving_default`` of Keras), only the first counts.
-    Where none takes and gives numbers, all are given. Raises InvalidFile where there is none.
+    Of identical signatures (such as Keras' ``serve`` and ``serving_default``) only the first is kept. If none is purely
+    numeric, returns all of them. Raises InvalidFile if the model has no signature.
     """
-    found = dict(loaded.signatures)
-    if not found:
+    candidates = dict(loaded.signatures)
+    if not candidates:
         raise InvalidFile(f"The SavedModel has no signature, such as {DEFAULT!r}. Export it with one.")
-    known: dict[str, Any] = {}
+    distinct: dict[str, Any] = {}
     bodies: list[Any] = []
-    for key in sorted(found, key=lambda k: (k != DEFAULT, natural(k))):
-        if (body := _body(found[key])) not in bodies:
-            known[key] = found[key]
+    for key in sorted(candidates, key=lambda k: (k != DEFAULT, natural(k))):
+        if (body := _body(candidates[key])) not in bodies:
+            distinct[key] = candidates[key]
             bodies.append(body)
-    return {k: f for k, f in known.items() if _numbers(f)} or known
+    return {k: f for k, f in distinct.items() if _numbers(f)} or distinct
 
 
 def _body(function: Any) -> tuple[list[bytes], list[int]]:
-    """What tells one signature from another: its graph, and the variables and constants that it reads."""
+    """Returns a key for the function's identity: its graph, and the variables and constants it captures."""
     nodes = []
     for node in function.graph.as_graph_def().node:
-        node.attr.pop("_user_specified_name", None)  # of what is captured: a number that is never twice the same
+        node.attr.pop("_user_specified_name", None)  # differs for every capture
         nodes.append(node.SerializeToString(deterministic=True))
     return nodes, [id(c) for c in function.captured_inputs]
 
 
 def _numbers(function: Any) -> bool:
-    _, given = function.structured_input_signature
-    values = (*given.values(), *function.structured_outputs.values())
+    """Returns whether all inputs and outputs are numeric."""
+    _, input_specs = function.structured_input_signature
+    values = (*input_specs.values(), *function.structured_outputs.values())
     return not any(v.dtype.name in NO_NUMBERS for v in values)
 
 
 def natural(name: str) -> list[Any]:
-    """A key that sorts output_2 before output_10: a SavedModel keeps no order of its own."""
+    """Returns a sort key that puts output_2 before output_10: a SavedModel does not keep an order."""
     return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]

@@ -1,8 +1,8 @@
-"""Stable Diffusion single files: all networks in one safetensors file, under the original names.
+"""Packs and unpacks Stable Diffusion single files: all networks in one safetensors file, under the original LDM names.
 
-Our files carry the pipeline's configurations and tokenizer in the safetensors metadata, so the way back is exact.
-Files of others say nothing: they are taken only where every shape is that of Stable Diffusion 1.x. Knows where
-tensors go by ``ldm_names``; runs nothing.
+Files written here carry the pipeline's configurations and tokenizer in the safetensors metadata, so the round trip is
+exact. Other files have no such metadata and are accepted only if every shape matches Stable Diffusion 1.x.
+``tensor_names.py`` maps the tensor names; no network runs here.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ SMALL_FILES = {
     "tokenizer_2": TOKENIZER_FILES,
 }
 WEIGHTS = {"diffusers": "diffusion_pytorch_model.safetensors", "transformers": "model.safetensors"}
-MAX_TEXT = 32 << 20  # bytes of configurations and tokenizers in the metadata
+MAX_TEXT = 32 << 20  # 32 MiB of configurations and tokenizers in the metadata
 WAY_OUT = (
     "Open it in diffusers (from_single_file, with the network reachable), save_pretrained, and upload that folder as a zip."
 )
@@ -53,7 +53,10 @@ WAY_OUT = (
 
 @dataclass(frozen=True, slots=True)
 class Contents:
-    """What a single file holds: ``index`` is model_index.json, ``files`` the small files by path in the pipeline."""
+    """The contents of a single file besides weights.
+
+    ``index`` is model_index.json; ``files`` maps paths in the pipeline to texts; ``notes`` are messages for the user.
+    """
 
     index: dict[str, Any]
     files: dict[str, str]
@@ -64,16 +67,18 @@ class Contents:
         return "XL" in self.index["_class_name"]
 
     def networks(self) -> list[str]:
-        found = check_index(self.index)
-        return [name for name in NETWORKS if name in found]
+        """Returns the names of the networks, in the order of ``NETWORKS``. Raises InvalidFile."""
+        classes = check_index(self.index)
+        return [name for name in NETWORKS if name in classes]
 
     def config(self, name: str) -> dict[str, Any]:
+        """Returns the checked config.json of a network. Raises InvalidFile."""
         config = parse(self.files.get(f"{name}/config.json", ""), f"{name}/config.json")
         check_network(name, config)
         return config
 
     def write(self, pipeline: Path) -> None:
-        """model_index.json and the small files; no weights."""
+        """Writes model_index.json and the small files, but no weights."""
         pipeline.mkdir(parents=True, exist_ok=True)
         (pipeline / INDEX).write_text(json.dumps(self.index, indent=2) + "\n")
         for name, text in self.files.items():
@@ -82,20 +87,20 @@ class Contents:
 
 
 def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str], bool]:
-    """Tensors under the original names, the metadata, messages, and whether rounding changed a value.
+    """Returns tensors under their original names, the metadata, messages, and whether the cast changed a value.
 
-    Raises InvalidFile for a pipeline that the original layout cannot hold, InvalidValue where float16 is too small.
+    Raises InvalidFile if the original layout cannot hold the pipeline, InvalidValue if a weight overflows float16.
     """
-    found, index = components(pipeline)
+    classes, index = components(pipeline)
     xl = "XL" in index.get("_class_name", "")
-    wanted = [name for name in NETWORKS if xl or name != "text_encoder_2"]
-    if missing := [name for name in wanted if name not in found or not index]:
+    required = [name for name in NETWORKS if xl or name != "text_encoder_2"]
+    if missing := [name for name in required if name not in classes or not index]:
         raise InvalidFile(
             f"A single file holds a whole pipeline; {missing[0]!r} is missing here. Give the pipeline's folder."
         )
     tensors: Tensors = {}
-    files, lossy = dict(_small_files(pipeline, found)), False
-    for name in wanted:
+    files, lossy = dict(_small_files(pipeline, classes)), False
+    for name in required:
         config = parse(files[f"{name}/config.json"], f"{name}/config.json")
         state = {k: v for k, v in load_network(pipeline, name).state_dict().items() if not k.endswith("position_ids")}
         target = stored_dtype(pipeline / name) if dtype == STORED else dtype
@@ -105,25 +110,25 @@ def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str]
         for key in {"dtype", "torch_dtype"} & set(config):
             files[f"{name}/config.json"] = json.dumps(config | {key: target}, indent=2) + "\n"
     messages = []
-    if left := [name for name in OPTIONAL if any(index.get(name) or ())]:
-        messages.append(f"Left out, a single file has no place for it: {', '.join(left)}.")
-    index = index | {name: [None, None] for name in left}
-    text = json.dumps({"index": index, "files": files})
-    if len(text) > MAX_TEXT:
-        raise InvalidFile(f"The tokenizer and configurations take {len(text) >> 20} MB; allowed: {MAX_TEXT >> 20} MB.")
-    return tensors, {"format": "pt", KEY: text}, messages, lossy
+    if dropped := [name for name in OPTIONAL if any(index.get(name) or ())]:
+        messages.append(f"Left out, a single file has no place for it: {', '.join(dropped)}.")
+    index = index | {name: [None, None] for name in dropped}
+    payload = json.dumps({"index": index, "files": files})
+    if len(payload) > MAX_TEXT:
+        raise InvalidFile(f"The tokenizer and configurations take {len(payload) >> 20} MB; allowed: {MAX_TEXT >> 20} MB.")
+    return tensors, {"format": "pt", KEY: payload}, messages, lossy
 
 
 def stored_dtype(folder: Path) -> str:
-    """The one floating dtype of a network's weights; float32 where they differ or are no 16 or 32 bit floats."""
+    """Returns the dtype of a network's weights; float32 if they are mixed or not 16-bit floats."""
     from safetensors import safe_open
 
-    kinds = set()
+    dtypes = set()
     for path in folder.glob("*.safetensors"):
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if not name.endswith("position_ids")]  # noqa: SIM118, no mapping
-            kinds |= {file.get_slice(name).get_dtype() for name in names}
-    return {"F16": "float16", "BF16": "bfloat16"}.get(kinds.pop(), "float32") if len(kinds) == 1 else "float32"
+            dtypes |= {file.get_slice(name).get_dtype() for name in names}
+    return {"F16": "float16", "BF16": "bfloat16"}.get(dtypes.pop(), "float32") if len(dtypes) == 1 else "float32"
 
 
 def _small_files(pipeline: Path, found: dict[str, str]) -> Iterator[tuple[str, str]]:
@@ -135,43 +140,47 @@ def _small_files(pipeline: Path, found: dict[str, str]) -> Iterator[tuple[str, s
 
 
 def _cast(name: str, state: Tensors, dtype: str) -> tuple[Tensors, bool]:
+    """Casts float32 tensors to ``dtype``; returns them and whether a value changed. Raises InvalidValue on overflow."""
     import torch
 
-    out = {key: tensor.to(getattr(torch, dtype)) for key, tensor in state.items()}
-    if dtype == "float16" and any(not bool(torch.isfinite(t).all()) for t in out.values()):
+    cast = {key: tensor.to(getattr(torch, dtype)) for key, tensor in state.items()}
+    if dtype == "float16" and any(not bool(torch.isfinite(t).all()) for t in cast.values()):
         raise InvalidValue("dtype", dtype, f"float32; {name} has weights beyond what float16 can hold")
-    return out, any(not torch.equal(out[key].float(), tensor) for key, tensor in state.items())
+    return cast, any(not torch.equal(cast[key].float(), tensor) for key, tensor in state.items())
 
 
 def _pack_tensors(mappings: list[TensorMapping], state: Tensors) -> Tensors:
+    """Returns the tensors in the original layout, by original name."""
     import torch
 
-    out: Tensors = {}
+    packed: Tensors = {}
     stacks: dict[str, dict[int, torch.Tensor]] = {}
     for mapping in mappings:
         tensor = state[mapping.name]
         if mapping.how == STACKED:
             stacks.setdefault(mapping.original, {})[mapping.part] = tensor
         elif mapping.how == CONV:
-            out[mapping.original] = tensor[:, :, None, None].contiguous()
+            packed[mapping.original] = tensor[:, :, None, None].contiguous()
         else:
-            out[mapping.original] = (tensor.T if mapping.how == TURNED else tensor).contiguous().clone()
-    return out | {name: torch.cat([parts[k] for k in range(3)]) for name, parts in stacks.items()}
+            packed[mapping.original] = (tensor.T if mapping.how == TURNED else tensor).contiguous().clone()
+    return packed | {name: torch.cat([parts[k] for k in range(3)]) for name, parts in stacks.items()}
 
 
 def describe(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]]) -> Contents:
-    """What a file with this metadata and these tensors holds. Raises InvalidFile with the way out."""
+    """Returns the contents of a file with this metadata and these tensor shapes. Raises InvalidFile."""
     if KEY not in metadata:
         return _stable_diffusion_1(shapes)
     if len(metadata[KEY]) > MAX_TEXT:
         raise InvalidFile("The file's description of its pipeline is too long.")
-    given = parse(metadata[KEY], "The file's description of its pipeline")
-    index, files = given.get("index"), given.get("files")
+    description = parse(metadata[KEY], "The file's description of its pipeline")
+    index, files = description.get("index"), description.get("files")
     if not isinstance(index, dict) or not isinstance(files, dict):
         raise InvalidFile("The file's description of its pipeline lacks its index or files.")
-    allowed = {f"{name}/{file}" for name, some in SMALL_FILES.items() for file in some}
-    if strange := [name for name, text in files.items() if name not in allowed or not isinstance(text, str)]:
-        raise InvalidFile(f"The file's description of its pipeline holds {strange[0][:60]!r}, which does not belong there.")
+    allowed = {f"{name}/{file}" for name, file_names in SMALL_FILES.items() for file in file_names}
+    if unexpected := [name for name, text in files.items() if name not in allowed or not isinstance(text, str)]:
+        raise InvalidFile(
+            f"The file's description of its pipeline holds {unexpected[0][:60]!r}, which does not belong there."
+        )
     contents = Contents(index, files)
     names = contents.networks()
     if missing := [n for n in ("text_encoder", *("text_encoder_2",) * contents.xl, "unet", "vae") if n not in names]:
@@ -183,6 +192,7 @@ def describe(metadata: dict[str, str], shapes: dict[str, tuple[int, ...]]) -> Co
 
 
 def _stable_diffusion_1(shapes: dict[str, tuple[int, ...]]) -> Contents:
+    """Returns the contents of a file without metadata. Raises InvalidFile unless its shapes are Stable Diffusion 1.x."""
     first = shapes.get(f"{UNET}input_blocks.0.0.weight", ())
     if not first:
         raise InvalidFile(
@@ -212,25 +222,25 @@ def _stable_diffusion_1(shapes: dict[str, tuple[int, ...]]) -> Contents:
 
 
 def blank_shapes(name: str, config: dict[str, Any]) -> dict[str, tuple[int, ...]]:
-    """Names and shapes of a network's tensors, from its configuration alone. Raises InvalidFile."""
+    """Returns the shapes of a network's tensors by name, from its configuration alone. Raises InvalidFile."""
     import diffusers
     import transformers
     from accelerate import init_empty_weights
 
-    library, kind = NETWORKS[name]
+    library, class_name = NETWORKS[name]
     try:
         with init_empty_weights():
             if library == "transformers":
-                model = getattr(transformers, kind)(transformers.CLIPTextConfig.from_dict(config))
+                model = getattr(transformers, class_name)(transformers.CLIPTextConfig.from_dict(config))
             else:
-                model = getattr(diffusers, kind).from_config(config)
-    except Exception as error:  # a configuration can be wrong in any way
-        raise InvalidFile(f"{name}/config.json makes no {kind} ({type(error).__name__}).") from None
+                model = getattr(diffusers, class_name).from_config(config)
+    except Exception as error:  # an invalid configuration can raise anything
+        raise InvalidFile(f"{name}/config.json makes no {class_name} ({type(error).__name__}).") from None
     return {key: tuple(t.shape) for key, t in model.state_dict().items() if not key.endswith("position_ids")}
 
 
 def unpack(tensors: Tensors, contents: Contents, pipeline: Path) -> list[str]:
-    """Writes the diffusers folder; messages. Raises InvalidFile where a tensor is missing or of another shape."""
+    """Writes the diffusers folder and returns messages. Raises InvalidFile if a tensor is missing or misshapen."""
     from safetensors.torch import save_file
 
     contents.write(pipeline)
@@ -238,23 +248,26 @@ def unpack(tensors: Tensors, contents: Contents, pipeline: Path) -> list[str]:
     for name in contents.networks():
         config = contents.config(name)
         blank = blank_shapes(name, config)
-        moves = ldm_names.plan(name, config, blank, contents.xl)
-        if missing := [m.original for m in moves if m.original not in tensors]:
+        mappings = ldm_names.plan(name, config, blank, contents.xl)
+        if missing := [m.original for m in mappings if m.original not in tensors]:
             raise InvalidFile(f"{len(missing)} tensors of the {name} are missing, first {missing[0][:100]!r}.")
-        used |= {m.original for m in moves}
-        # older releases of transformers know the text encoder's tensors by this prefix only, newer ones by both
+        used |= {m.original for m in mappings}
+        # older releases of transformers require this prefix on the text encoder's tensors, newer ones accept both
         prefix = "text_model." if name == "text_encoder" else ""
-        state = {prefix + m.name.removeprefix(prefix): _unpack_tensors(m, tensors[m.original], blank[m.name]) for m in moves}
+        state = {
+            prefix + m.name.removeprefix(prefix): _unpack_tensors(m, tensors[m.original], blank[m.name]) for m in mappings
+        }
         (pipeline / name).mkdir(exist_ok=True)
         save_file(state, pipeline / name / WEIGHTS[NETWORKS[name][0]], metadata={"format": "pt"})
     messages = list(contents.notes)
-    if rest := sorted(set(tensors) - used):
-        averaged = " (among them averaged weights, model_ema)" if any(n.startswith("model_ema.") for n in rest) else ""
-        messages.append(f"{len(rest)} tensors belong to no network and were left out{averaged}, first {rest[0][:80]}.")
+    if unused := sorted(set(tensors) - used):
+        averaged = " (among them averaged weights, model_ema)" if any(n.startswith("model_ema.") for n in unused) else ""
+        messages.append(f"{len(unused)} tensors belong to no network and were left out{averaged}, first {unused[0][:80]}.")
     return messages
 
 
 def _unpack_tensors(move: TensorMapping, tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor:
+    """Returns a tensor in diffusers' layout. Raises InvalidFile if it does not have the expected ``shape``."""
     if move.how == STACKED and tensor.ndim and tensor.shape[0] % 3 == 0:
         tensor = tensor.chunk(3)[move.part]
     elif move.how == TURNED and tensor.ndim == 2:

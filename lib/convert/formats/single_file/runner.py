@@ -1,7 +1,7 @@
-"""A Stable Diffusion single file, under the names of ``diffusers/runner.py``.
+"""Runs a Stable Diffusion single file, with the value names of ``diffusers/runner.py``.
 
-Read by diffusers' own single-file loader and not by ``ldm_names``: a mistake in our names would otherwise undo
-itself on the way back, and the proof would see two equal models.
+Loads it with diffusers' own single-file loader, not with ``tensor_names.py``: otherwise a mistake in our name mapping
+would cancel out when reading back, and the proof would compare two equal models.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ FILE = "model.safetensors"
 
 
 class SingleFileRunner(PartsRunner):
-    """float32 on the CPU, whatever dtype the weights are stored in."""
+    """Runs in float32 on the CPU, whatever the dtype of the stored weights."""
 
     def __init__(self, folder: Path) -> None:
         super().__init__(make_components(*modules(folder / FILE)))
 
 
 def modules(path: Path) -> tuple[dict[str, Any], bool]:
-    """Every network of the file by component, as diffusers reads it, and whether it is an SDXL. Raises InvalidFile."""
+    """Returns the file's networks by component, as diffusers loads them, and whether it is SDXL. Raises InvalidFile."""
     contents = read_contents(path)
     with tempfile.TemporaryDirectory() as home:
         contents.write(Path(home))
@@ -34,7 +34,7 @@ def modules(path: Path) -> tuple[dict[str, Any], bool]:
 
 
 def read_contents(path: Path) -> Contents:
-    """What the file holds, from its header. Raises InvalidFile."""
+    """Reads the file's contents from its header. Raises InvalidFile."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -53,16 +53,20 @@ def _load(path: Path, contents: Contents, home: str) -> dict[str, Any]:
     from diffusers.utils import logging
 
     logging.disable_progress_bar()
-    kind = getattr(diffusers, contents.index["_class_name"])
-    absent = {name: None for name in (*COMPANIONS, *OPTIONAL) if name in contents.index}
+    pipeline_class = getattr(diffusers, contents.index["_class_name"])
+    absent_components = {name: None for name in (*COMPANIONS, *OPTIONAL) if name in contents.index}
     for name in contents.networks():
-        contents.config(name)  # refuses what would not be converted either
+        contents.config(name)  # raises for networks that are not converted either
     try:
-        pipeline = kind.from_single_file(str(path), config=home, local_files_only=True, torch_dtype=torch.float32, **absent)
-    except Exception as error:  # the loader raises whatever its many helpers raise
+        pipeline = pipeline_class.from_single_file(
+            str(path), config=home, local_files_only=True, torch_dtype=torch.float32, **absent_components
+        )
+    except Exception as error:  # the loader's helpers raise many kinds of errors
         raise InvalidFile(f"diffusers does not read this single file ({type(error).__name__}).") from error
-    found = {name: getattr(pipeline, name) for name in contents.networks()}
-    for name, module in found.items():
-        if left := [key for key, p in module.named_parameters() if p.is_meta]:
-            raise InvalidFile(f"diffusers finds no weights for {len(left)} tensors of the {name}, first {left[0][:80]!r}.")
-    return {name: ready_to_run(module) for name, module in found.items()}
+    networks = {name: getattr(pipeline, name) for name in contents.networks()}
+    for name, module in networks.items():
+        if unfilled := [key for key, p in module.named_parameters() if p.is_meta]:
+            raise InvalidFile(
+                f"diffusers finds no weights for {len(unfilled)} tensors of the {name}, first {unfilled[0][:80]!r}."
+            )
+    return {name: ready_to_run(module) for name, module in networks.items()}

@@ -1,7 +1,7 @@
-"""The networks of Stable Diffusion 1.x, for single files that do not say what they hold.
+"""Configurations of the Stable Diffusion 1.x networks, for single files without metadata.
 
-Written from the model's published description (CompVis' v1-inference: a UNet of 320 channels, CLIP ViT-L/14's text
-encoder, a VAE with 4 latent channels). ``single_files`` uses it only where every tensor's shape agrees.
+Written from the published configuration (CompVis' v1-inference: a UNet with 320 base channels, the CLIP ViT-L/14 text
+encoder, a VAE with 4 latent channels). ``files.py`` uses them only if every tensor's shape agrees.
 """
 
 from __future__ import annotations
@@ -53,7 +53,10 @@ SCHEDULER: dict[str, Any] = {
 
 
 def unet(in_channels: int) -> dict[str, Any]:
-    """``in_channels``: 4, or 9 for inpainting (latents, the mask and the masked picture's latents)."""
+    """Returns the UNet's configuration.
+
+    ``in_channels``: 4, or 9 for inpainting (latents, mask, and latents of the masked image).
+    """
     return {
         "_class_name": "UNet2DConditionModel",
         "sample_size": 64,
@@ -78,7 +81,7 @@ def unet(in_channels: int) -> dict[str, Any]:
 
 
 def index(in_channels: int) -> dict[str, Any]:
-    """model_index.json. The tokenizer is CLIP's own and lies in no single file."""
+    """Returns model_index.json. It lists CLIP's tokenizer, which no single file contains."""
     return {
         "_class_name": "StableDiffusionInpaintPipeline" if in_channels == 9 else "StableDiffusionPipeline",
         "requires_safety_checker": False,

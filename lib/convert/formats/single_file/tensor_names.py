@@ -1,9 +1,9 @@
-"""Names of tensors in the original single files of Stable Diffusion, from the configurations of a diffusers folder.
+"""Maps diffusers tensor names to the original names of Stable Diffusion single files (1, 2 and XL).
 
-Original files number their blocks in the order of the forward pass (``input_blocks.4.1``), diffusers by level
-(``down_blocks.1.attentions.0``); the numbers follow from the configuration. ``plan`` gives one ``TensorMapping`` for each
-tensor, which both directions use: it says where a tensor stands on either side and how its shape differs. Knows
-Stable Diffusion 1, 2 and XL. Names and shapes only: no weights, no torch.
+Original files number blocks in the order of the forward pass (``input_blocks.4.1``), diffusers by level
+(``down_blocks.1.attentions.0``); the mapping follows from the configuration. ``plan`` returns one ``TensorMapping``
+per tensor for use in both directions: its name on either side and how its layout differs. Works on names only: no
+weights, no torch.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from lib.errors import InvalidFile
 
 UNET, VAE = "model.diffusion_model.", "first_stage_model."
-# how an original file holds a tensor: as it is; a matrix as a 1x1 convolution; transposed; stacked with two others
+# layout in the original file: unchanged; a matrix as a 1x1 convolution; transposed; concatenated with two others
 SAME, CONV, TURNED, STACKED = "same", "conv", "turned", "stacked"
 
 RESNET = {
@@ -36,9 +36,10 @@ UNET_BLOCKS = {
 
 @dataclass(frozen=True, slots=True)
 class TensorMapping:
-    """``component`` and ``name`` in the diffusers folder; ``original`` in the single file.
+    """Maps a tensor (``component`` and ``name`` in the diffusers folder) to ``original`` in the single file.
 
-    ``how`` STACKED: the tensor is the ``part``-th third of ``original`` along its first axis (query, key, value).
+    ``how`` is its layout there; for STACKED it is the ``part``-th third of ``original`` along axis 0 (query, key,
+    value).
     """
 
     component: str
@@ -49,7 +50,7 @@ class TensorMapping:
 
 
 def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool) -> list[TensorMapping]:
-    """A move for every tensor of ``component``. Raises InvalidFile for a network that the original layout cannot hold."""
+    """Returns a mapping for every tensor of ``component``. Raises InvalidFile if the original layout cannot hold it."""
     if component == "unet":
         prefixes = dict(_unet(config))
         return [_renamed(component, name, prefixes, UNET) for name in names]
@@ -71,10 +72,10 @@ def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool)
 
 
 def _unet(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Prefixes of diffusers -> prefixes of the original."""
+    """Yields (diffusers prefix, original prefix) for the UNet. Raises InvalidFile for unsupported block types."""
     for key, allowed in UNET_BLOCKS.items():
-        kinds = [config.get(key)] if key == "mid_block_type" else config.get(key) or []
-        if not kinds or any(kind not in allowed for kind in kinds):
+        block_types = [config.get(key)] if key == "mid_block_type" else config.get(key) or []
+        if not block_types or any(block_type not in allowed for block_type in block_types):
             raise InvalidFile(
                 f"The UNet's {key} is {str(config.get(key))[:120]}; single files hold {', '.join(allowed)} only."
             )
@@ -88,54 +89,65 @@ def _unet(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "conv_in", "input_blocks.0.0"
     yield "conv_norm_out", "out.0"
     yield "conv_out", "out.2"
-    at = 1
+    block = 1
     for level in range(len(config["down_block_types"])):
         for layer in range(layers):
-            yield from _resnet(f"down_blocks.{level}.resnets.{layer}", f"input_blocks.{at}.0")
-            yield f"down_blocks.{level}.attentions.{layer}", f"input_blocks.{at}.1"
-            at += 1
-        yield f"down_blocks.{level}.downsamplers.0.conv", f"input_blocks.{at}.0.op"
-        at += 1
-    for number, place in ((0, 0), (1, 2)):
-        yield from _resnet(f"mid_block.resnets.{number}", f"middle_block.{place}")
+            yield from _resnet(f"down_blocks.{level}.resnets.{layer}", f"input_blocks.{block}.0")
+            yield f"down_blocks.{level}.attentions.{layer}", f"input_blocks.{block}.1"
+            block += 1
+        yield f"down_blocks.{level}.downsamplers.0.conv", f"input_blocks.{block}.0.op"
+        block += 1
+    for number, position in ((0, 0), (1, 2)):
+        yield from _resnet(f"mid_block.resnets.{number}", f"middle_block.{position}")
     yield "mid_block.attentions.0", "middle_block.1"
-    for level, kind in enumerate(config["up_block_types"]):
+    for level, block_type in enumerate(config["up_block_types"]):
         for layer in range(layers + 1):
-            at = level * (layers + 1) + layer
-            yield from _resnet(f"up_blocks.{level}.resnets.{layer}", f"output_blocks.{at}.0")
-            yield f"up_blocks.{level}.attentions.{layer}", f"output_blocks.{at}.1"
-        place = 2 if kind.startswith("Cross") else 1  # after the attention, where there is one
-        yield f"up_blocks.{level}.upsamplers.0.conv", f"output_blocks.{at}.{place}.conv"
+            block = level * (layers + 1) + layer
+            yield from _resnet(f"up_blocks.{level}.resnets.{layer}", f"output_blocks.{block}.0")
+            yield f"up_blocks.{level}.attentions.{layer}", f"output_blocks.{block}.1"
+        position = 2 if block_type.startswith("Cross") else 1  # the upsampler follows the attention, if there is one
+        yield f"up_blocks.{level}.upsamplers.0.conv", f"output_blocks.{block}.{position}.conv"
 
 
 def _resnet(ours: str, original: str) -> Iterator[tuple[str, str]]:
-    for name, old in RESNET.items():
-        yield f"{ours}.{name}", f"{original}.{old}"
+    for name, original_name in RESNET.items():
+        yield f"{ours}.{name}", f"{original}.{original_name}"
 
 
 def _vae(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    for key, kind in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
-        if any(found != kind for found in config.get(key) or [""]):
-            raise InvalidFile(f"The VAE's {key} is {str(config.get(key))[:120]}; single files hold {kind} only.")
+    """Yields (diffusers prefix, original prefix) for the VAE. Raises InvalidFile for unsupported block types."""
+    for key, expected_type in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
+        if any(block_type != expected_type for block_type in config.get(key) or [""]):
+            raise InvalidFile(f"The VAE's {key} is {str(config.get(key))[:120]}; single files hold {expected_type} only.")
     levels, layers = len(config["down_block_types"]), config.get("layers_per_block")
     if not isinstance(layers, int) or isinstance(layers, bool):
         raise InvalidFile("The VAE's layers_per_block is no whole number; single files hold one number for all blocks.")
     yield "quant_conv", "quant_conv"
     yield "post_quant_conv", "post_quant_conv"
-    for side, way, count, sampler in (("encoder", "down", layers, "downsample"), ("decoder", "up", layers + 1, "upsample")):
+    for side, direction, count, sampler in (
+        ("encoder", "down", layers, "downsample"),
+        ("decoder", "up", layers + 1, "upsample"),
+    ):
         yield f"{side}.conv_in", f"{side}.conv_in"
         yield f"{side}.conv_norm_out", f"{side}.norm_out"
         yield f"{side}.conv_out", f"{side}.conv_out"
         for level in range(levels):
-            place = level if way == "down" else levels - 1 - level  # the original counts up from the finest level
+            # the original numbers levels from the finest
+            original_level = level if direction == "down" else levels - 1 - level
             for layer in range(count):
-                ours, old = f"{side}.{way}_blocks.{level}.resnets.{layer}", f"{side}.{way}.{place}.block.{layer}"
-                yield from _vae_resnet(ours, old)
-            yield f"{side}.{way}_blocks.{level}.{sampler}rs.0.conv", f"{side}.{way}.{place}.{sampler}.conv"
+                diffusers_prefix, original = (
+                    f"{side}.{direction}_blocks.{level}.resnets.{layer}",
+                    f"{side}.{direction}.{original_level}.block.{layer}",
+                )
+                yield from _vae_resnet(diffusers_prefix, original)
+            yield (
+                f"{side}.{direction}_blocks.{level}.{sampler}rs.0.conv",
+                f"{side}.{direction}.{original_level}.{sampler}.conv",
+            )
         for number in (0, 1):
             yield from _vae_resnet(f"{side}.mid_block.resnets.{number}", f"{side}.mid.block_{number + 1}")
-        for name, old in VAE_ATTENTION.items():
-            yield f"{side}.mid_block.attentions.0.{name}", f"{side}.mid.attn_1.{old}"
+        for name, original in VAE_ATTENTION.items():
+            yield f"{side}.mid_block.attentions.0.{name}", f"{side}.mid.attn_1.{original}"
 
 
 def _vae_resnet(ours: str, original: str) -> Iterator[tuple[str, str]]:
@@ -145,30 +157,34 @@ def _vae_resnet(ours: str, original: str) -> Iterator[tuple[str, str]]:
 
 
 def _renamed(component: str, name: str, prefixes: dict[str, str], home: str) -> TensorMapping:
-    steps = name.split(".")
-    for end in range(len(steps) - 1, 0, -1):
-        found = prefixes.get(".".join(steps[:end]))
-        if found is not None:
-            matrix = component == "vae" and ".attn_1." in found and not found.endswith(".norm") and steps[-1] == "weight"
-            return TensorMapping(component, name, ".".join((home + found, *steps[end:])), CONV if matrix else SAME)
+    """Maps a tensor by its longest known prefix. Raises InvalidFile if it has none."""
+    parts = name.split(".")
+    for end in range(len(parts) - 1, 0, -1):
+        prefix = prefixes.get(".".join(parts[:end]))
+        if prefix is not None:
+            is_matrix = (
+                component == "vae" and ".attn_1." in prefix and not prefix.endswith(".norm") and parts[-1] == "weight"
+            )
+            return TensorMapping(component, name, ".".join((home + prefix, *parts[end:])), CONV if is_matrix else SAME)
     raise InvalidFile(f"{component} has a tensor {name[:80]!r}, which has no place in a single file of Stable Diffusion.")
 
 
 def _open_clip(component: str, name: str, home: str) -> TensorMapping:
-    plain = {
+    """Maps a tensor of an OpenCLIP text encoder. Raises InvalidFile for an unknown tensor."""
+    fixed_names = {
         "embeddings.position_embedding.weight": "positional_embedding",
         "embeddings.token_embedding.weight": "token_embedding.weight",
         "final_layer_norm.weight": "ln_final.weight",
         "final_layer_norm.bias": "ln_final.bias",
     }
     bare = name.removeprefix("text_model.")
-    if bare in plain:
-        return TensorMapping(component, name, home + plain[bare])
+    if bare in fixed_names:
+        return TensorMapping(component, name, home + fixed_names[bare])
     if bare == "text_projection.weight":
         return TensorMapping(component, name, f"{home}text_projection", TURNED)
-    steps = bare.split(".")
-    if steps[:2] == ["encoder", "layers"] and len(steps) > 4:
-        block, inner, kind = f"{home}transformer.resblocks.{steps[2]}.", ".".join(steps[3:-1]), steps[-1]
+    parts = bare.split(".")
+    if parts[:2] == ["encoder", "layers"] and len(parts) > 4:
+        block, inner, kind = f"{home}transformer.resblocks.{parts[2]}.", ".".join(parts[3:-1]), parts[-1]
         if inner in OPEN_CLIP:
             return TensorMapping(component, name, f"{block}{OPEN_CLIP[inner]}.{kind}")
         for part, letter in enumerate("qkv"):

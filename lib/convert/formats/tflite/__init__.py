@@ -1,4 +1,4 @@
-"""TensorFlow Lite, and its variants: float16 weights, int8. The file itself is read by ``lib/tflite``."""
+"""TensorFlow Lite and its variants: float16 weights, int8. ``lib/tflite`` reads the files."""
 
 from lib.convert.core.format import Format, Upload
 

@@ -1,4 +1,4 @@
-"""The check of an uploaded ``.tflite``, which ``lib/tflite`` shares with the inspector."""
+"""Re-exports the check of an uploaded ``.tflite`` from ``lib/tflite``, which shares it with the inspector."""
 
 from lib.tflite.flatbuffer import check_tflite
 

@@ -1,4 +1,4 @@
-"""TensorFlow Lite as an artifact's runner: ``model.tflite`` in its folder, and the signature that was chosen for it."""
+"""Runs TensorFlow Lite artifacts with the runner of ``lib/tflite``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from lib.tflite.runner import Runner
 
 
 class TfliteRunner(Runner):
-    """Every signature of the file is run, or the one that was chosen (``lib/convert/core/signatures.py``)."""
+    """Runs every signature of ``model.tflite``, or the one that was chosen (``lib/convert/core/signatures.py``)."""
 
     def __init__(self, folder: Path) -> None:
         path = folder / tflite_file.NAME

@@ -1,6 +1,6 @@
-"""Writes into a TensorFlow Lite file the shapes that its tensors really have; writers leave some at 1.
+"""Corrects the tensor shapes stored in a TensorFlow Lite file; some exporters leave dimensions at 1.
 
-tf2onnx believes what the file says, so a wrong shape becomes a wrong model. Needs ai_edge_litert.
+tf2onnx trusts the stored shapes, so a wrong shape becomes a wrong model. Needs ai_edge_litert.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from lib.tflite.runner import refused
 
 
 def write_actual_shapes(source: Path, target: Path) -> None:
-    """A copy of the verified file ``source``, none of whose inputs is free, in which every tensor has its own shape.
+    """Writes a copy of the verified file ``source`` with the shapes that its tensors have at run time.
 
-    Raises JobFailed where the interpreter cannot run the file.
+    All inputs must have static shapes. Raises JobFailed if the interpreter cannot run the file.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
@@ -32,15 +32,15 @@ def write_actual_shapes(source: Path, target: Path) -> None:
         interpreter.allocate_tensors()
         for details in interpreter.get_input_details():
             interpreter.set_tensor(details["index"], np.zeros(details["shape"], details["dtype"]))
-        interpreter.invoke()  # some shapes are computed while it runs
+        interpreter.invoke()  # some shapes are only known after a run
         shapes = {d["index"]: [int(n) for n in d["shape"]] for d in interpreter.get_tensor_details()}
     except (ValueError, RuntimeError) as error:
         raise refused(error, "The LiteRT interpreter cannot run this file") from None
     model: Any = schema.ModelT.InitFromPackedBuf(source.read_bytes(), 0)
     for number, tensor in enumerate(model.subgraphs[0].tensors):
-        found = shapes.get(number)
-        if found and tensor.shape is not None and len(found) == len(tensor.shape):
-            tensor.shape, tensor.shapeSignature = found, None
+        shape = shapes.get(number)
+        if shape and tensor.shape is not None and len(shape) == len(tensor.shape):
+            tensor.shape, tensor.shapeSignature = shape, None
     builder = flatbuffers.Builder(1 << 20)
     builder.Finish(model.Pack(builder), tflite_file.IDENTIFIER)
     target.write_bytes(builder.Output())

@@ -1,4 +1,4 @@
-"""A PyTorch module as a readable Python file with its weights in safetensors."""
+"""PyTorch modules as readable Python source with weights in safetensors."""
 
 from lib.convert.core.format import Format
 

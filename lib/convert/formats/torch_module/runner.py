@@ -1,4 +1,4 @@
-"""Runs the Python module that ``pt2_to_torch_module`` wrote in the same conversion. Nothing uploaded ever gets here."""
+"""Runs the Python module written by ``pt2_to_torch_module`` in the same conversion. Never receives an upload."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from lib.model_inputs.signature import Signature
 
 
 class TorchModuleRunner:
-    """``folder`` holds ``model.py``, ``model.safetensors`` and ``signature.json``.
+    """Runs ``model.py`` of an artifact folder with ``model.safetensors`` and ``signature.json``.
 
-    The source is read before it is executed: a file that does more than define a module of tensor operators
-    is refused.
+    The source is checked before it is executed: code that does more than define a module of tensor operators is
+    refused.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -41,7 +41,7 @@ class TorchModuleRunner:
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed where the module refuses these inputs."""
+        """Runs the module. Raises JobFailed for missing inputs or inputs it rejects."""
         import torch
 
         from lib.convert.core.torch_values import from_numpy, to_numpy
@@ -52,7 +52,7 @@ class TorchModuleRunner:
         try:
             with torch.no_grad():
                 outputs = self._module(*(from_numpy(inputs[v.name]) for v in self._signature.inputs))
-        except Exception as error:  # torch's many kinds
+        except Exception as error:  # torch raises many kinds of errors
             line = next((text.strip() for text in str(error).splitlines() if text.strip()), type(error).__name__)
             raise JobFailed(f"The module refuses these inputs: {line[:300]}") from None
         return {v.name: to_numpy(x) for v, x in zip(self._signature.outputs, outputs, strict=True)}

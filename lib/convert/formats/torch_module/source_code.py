@@ -1,7 +1,7 @@
-"""An exported program written out as Python: one ``torch.nn.Module`` whose ``forward`` is the program's ATen calls.
+"""Writes an exported program as Python source: a ``torch.nn.Module`` whose ``forward`` makes the program's ATen calls.
 
-Names and texts of an uploaded model end up in this source, so they are made identifiers or literals, only known
-kinds of calls are written, and ``check_source`` reads the result once more before anybody runs it.
+Strings from an uploaded model end up in this source, so they are turned into identifiers or literals, only known kinds
+of calls are written, and ``check_source`` checks the result before it is run.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ class Model(nn.Module):
     def __init__(self):
         super().__init__()
 '''
-NOT_COMPUTED = {"_assert_tensor_metadata.default"}  # says what is known about a value anyway
+NOT_COMPUTED = {"_assert_tensor_metadata.default"}  # asserts metadata only, so it is left out
 PYTHON = {getattr(operator, n): f"operator.{n}" for n in ("add", "sub", "mul", "floordiv", "truediv", "mod", "neg", "pow",
           "eq", "ne", "lt", "le", "gt", "ge", "and_", "or_", "not_", "getitem")}  # fmt: skip
 PYTHON |= {math.ceil: "math.ceil", math.floor: "math.floor", math.trunc: "math.trunc"}
@@ -52,7 +52,7 @@ RESERVED = {"self", "torch", "nn", "aten", "math", "operator", "Model", "float",
 
 
 class Source:
-    """``text`` is the Python source, ``weights`` the state dict that goes with it."""
+    """The source of a program: ``text`` is the Python code, ``weights`` its state dict. Raises JobFailed."""
 
     def __init__(self, program: Any, inputs: list[str], takes: str, gives: str, title: str) -> None:
         self._program, self._names, self._used = program, {}, set(RESERVED)
@@ -64,53 +64,55 @@ class Source:
     def _write(self, inputs: list[str], takes: str, gives: str, title: str) -> str:
         from torch.export.graph_signature import InputKind, OutputKind
 
-        signature, held, given = self._program.graph_signature, [], []
-        kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
+        signature, weight_lines, input_names = self._program.graph_signature, [], []
+        weight_kinds = {InputKind.PARAMETER, InputKind.BUFFER, InputKind.CONSTANT_TENSOR}
         nodes = {n.name: n for n in self._program.graph.nodes if n.op == "placeholder"}
         for spec in signature.input_specs:
-            if spec.kind in kinds:
-                held.append(self._add_weight(nodes[spec.arg.name], spec.target))
+            if spec.kind in weight_kinds:
+                weight_lines.append(self._add_weight(nodes[spec.arg.name], spec.target))
             elif spec.kind == InputKind.USER_INPUT and spec.arg.name in nodes:
-                given.append(self._name(nodes[spec.arg.name], inputs[len(given)] if len(given) < len(inputs) else ""))
+                input_names.append(
+                    self._name(nodes[spec.arg.name], inputs[len(input_names)] if len(input_names) < len(inputs) else "")
+                )
             else:
                 raise JobFailed(f"The program has an input of kind {spec.kind.name}, which a plain module cannot take.")
         if any(spec.kind != OutputKind.USER_OUTPUT for spec in signature.output_specs):
             raise JobFailed("The program changes its own weights or inputs while it runs; a plain module does not.")
-        lines, place = [], ""
+        lines, current_path = [], ""
         for node in self._program.graph.nodes:
             if node.op == "call_function":
-                where = _place(node)
-                if where and where != place:
-                    lines.append(f"        # {where}")
-                place = where or place
+                module_path = _place(node)
+                if module_path and module_path != current_path:
+                    lines.append(f"        # {module_path}")
+                current_path = module_path or current_path
                 lines += self._call(node)
             elif node.op == "output":
                 lines.append(f"        return {self._tuple(node.args[0])}")
             elif node.op != "placeholder":
                 raise JobFailed(f"The program has a node of kind {node.op}, which cannot be written as Python.")
-        head = HEAD.format(title=_words(title), inputs=", ".join(given), takes=_words(takes), gives=_words(gives))
-        arguments = ", ".join(["self", *given])
-        return head + "".join(held) + f"\n    def forward({arguments}):\n" + "\n".join(lines) + "\n"
+        head = HEAD.format(title=_words(title), inputs=", ".join(input_names), takes=_words(takes), gives=_words(gives))
+        arguments = ", ".join(["self", *input_names])
+        return head + "".join(weight_lines) + f"\n    def forward({arguments}):\n" + "\n".join(lines) + "\n"
 
     def _add_weight(self, node: Any, target: str) -> str:
-        """The line that makes room for a weight, and the weight."""
+        """Adds a tensor to ``weights``; returns the source line that declares it as a parameter or buffer."""
         import torch
 
-        found = self._program.state_dict.get(target)
-        found = self._program.constants.get(target) if found is None else found
-        if not isinstance(found, torch.Tensor):
+        tensor = self._program.state_dict.get(target)
+        tensor = self._program.constants.get(target) if tensor is None else tensor
+        if not isinstance(tensor, torch.Tensor):
             raise JobFailed("The program holds an object that is no tensor.")
         name = _identifier(target)
         while name in self.weights or hasattr(torch.nn.Module, name) or name == "training":
             name += "_"
-        self.weights[name] = found.detach().clone().contiguous()
+        self.weights[name] = tensor.detach().clone().contiguous()
         self._names[node] = f"self.{name}"
-        shape, dtype = tuple(found.shape), str(found.dtype)
-        parameter = isinstance(found, torch.nn.Parameter) and found.is_floating_point()
-        made = f"torch.empty({shape}, dtype={dtype})"
+        shape, dtype = tuple(tensor.shape), str(tensor.dtype)
+        parameter = isinstance(tensor, torch.nn.Parameter) and tensor.is_floating_point()
+        placeholder = f"torch.empty({shape}, dtype={dtype})"
         if parameter:
-            return f"        self.{name} = nn.Parameter({made}, requires_grad=False)\n"
-        return f'        self.register_buffer("{name}", {made})\n'
+            return f"        self.{name} = nn.Parameter({placeholder}, requires_grad=False)\n"
+        return f'        self.register_buffer("{name}", {placeholder})\n'
 
     def _name(self, node: Any, wanted: str = "") -> str:
         name = _identifier(wanted or node.name)
@@ -121,30 +123,32 @@ class Source:
         return name
 
     def _call(self, node: Any) -> list[str]:
+        """Returns the source line of a call, or none for an assertion. Raises JobFailed for a target that is not allowed."""
         import torch
 
         target = node.target
         if isinstance(target, torch._ops.OpOverload):
             if target.namespace != "aten":
                 raise JobFailed(f"The program calls {_words(str(target))}; only ATen operators can be written out.")
-            short = f"{target._opname}.{target._overloadname}"
-            if short in NOT_COMPUTED:
+            overload = f"{target._opname}.{target._overloadname}"
+            if overload in NOT_COMPUTED:
                 return []
-            called = f"aten.{short}"
+            callee = f"aten.{overload}"
         elif target in PYTHON:
-            called = PYTHON[target]
+            callee = PYTHON[target]
         elif getattr(target, "__name__", "").lstrip("_") in TORCH and "torch" in getattr(target, "__module__", ""):
-            called = f"torch.{target.__name__}"
+            callee = f"torch.{target.__name__}"
         else:
             raise JobFailed(
                 f"The program calls {_words(getattr(target, '__name__', str(target)))}, which cannot be written out."
             )
-        given = [self._literal(a) for a in node.args]
-        given += [f"{_identifier(k)}={self._literal(v)}" for k, v in node.kwargs.items()]
-        line = f"{called}({', '.join(given)})"
+        call_arguments = [self._literal(a) for a in node.args]
+        call_arguments += [f"{_identifier(k)}={self._literal(v)}" for k, v in node.kwargs.items()]
+        line = f"{callee}({', '.join(call_arguments)})"
         return [f"        {self._name(node)} = {line}" if node.users else f"        {line}"]
 
     def _literal(self, value: Any) -> str:
+        """Returns the source of an argument. Raises JobFailed for a type that cannot be written."""
         import torch
 
         if isinstance(value, torch.fx.Node):
@@ -180,7 +184,7 @@ def _words(text: str) -> str:
 
 
 def _place(node: Any) -> str:
-    """The module that the node comes from, where the exporter noted it."""
+    """Returns the path of the module that the node comes from, if the exporter recorded it; else ""."""
     stack = node.meta.get("nn_module_stack") or {}
     path = next(reversed([v[0] for v in stack.values()]), "") if stack else ""
     path = path.removeprefix("L['self'].").removeprefix("L__self__")
@@ -198,7 +202,7 @@ CALLED = re.compile(
 
 
 def check_source(text: str) -> None:
-    """Raises JobFailed for source that does anything but define a module of tensor operators."""
+    """Raises JobFailed if the source does more than define a module of tensor operators, SyntaxError if it is not Python."""
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ALLOWED):
             raise JobFailed(f"The generated module has a {type(node).__name__}, which does not belong there.")

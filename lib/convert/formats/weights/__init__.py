@@ -1,4 +1,4 @@
-"""Containers of tensors: PyTorch checkpoints and safetensors."""
+"""Tensor containers without a graph: PyTorch checkpoints and safetensors."""
 
 from lib.convert.core.format import Format, Upload
 

@@ -1,8 +1,8 @@
-"""What numpy and argparse leave in a checkpoint, read without either: inert objects of our own take their place.
+"""Inert stand-ins for numpy, argparse, pathlib and datetime objects in a checkpoint's pickle.
 
-torch's restricted reader calls only what it is told of. It is told that ``numpy.ndarray`` is a class here that holds
-a shape, a dtype and bytes, and that a scalar, a Namespace or a path is a thing that nobody looks into. So nothing of
-the file is executed; arrays of plain numbers become tensors, and the rest is left out by name.
+torch's restricted unpickler only calls what it is given. Here ``numpy.ndarray`` becomes a class that holds a shape, a
+dtype and bytes, and scalars, Namespaces and paths become empty objects. So no code from the file runs; numeric arrays
+become tensors, and the rest is left out by name.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ MAX_DIMENSIONS = 32
 
 
 class LeftOut:
-    """Stands for an object that is no tensor. Takes whatever it is made from, and keeps nothing."""
+    """Stands in for an object that is not a tensor. Accepts any arguments and state and discards them."""
 
     def __init__(self, *given: Any, **named: Any) -> None: ...
 
@@ -28,7 +28,7 @@ class LeftOut:
 
 
 class Dtype:
-    """numpy.dtype: its name, and the order of bytes that its state says."""
+    """Stands in for numpy.dtype: holds its name and the byte order from its pickled state."""
 
     def __init__(self, name: Any = "", *flags: Any) -> None:
         self.name, self.order = (name if isinstance(name, str) else ""), ""
@@ -38,13 +38,13 @@ class Dtype:
             self.order = state[1]
 
     def plain(self) -> np.dtype | None:
-        """None for objects, texts, records."""
-        known = DTYPE.fullmatch(self.name)
-        return np.dtype(f"{self.order}{self.name.lstrip('<>|=')}") if known else None
+        """Returns the numpy dtype; None for object, string and record dtypes."""
+        match = DTYPE.fullmatch(self.name)
+        return np.dtype(f"{self.order}{self.name.lstrip('<>|=')}") if match else None
 
 
 class Array:
-    """numpy.ndarray, as its state describes it."""
+    """Stands in for numpy.ndarray. ``values`` is None unless its state describes a plain numeric array."""
 
     values: np.ndarray | None = None
 
@@ -53,28 +53,31 @@ class Array:
     def __setstate__(self, state: Any) -> None:
         if not isinstance(state, tuple) or len(state) != 5:
             return
-        _, shape, kind, columns, data = state
-        dtype = kind.plain() if isinstance(kind, Dtype) else None
-        whole = isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(d) is int and d >= 0 for d in shape)
-        if dtype is None or not whole or not isinstance(data, bytes):
+        _, shape, dtype_state, fortran_order, data = state
+        dtype = dtype_state.plain() if isinstance(dtype_state, Dtype) else None
+        valid_shape = (
+            isinstance(shape, tuple) and len(shape) <= MAX_DIMENSIONS and all(type(d) is int and d >= 0 for d in shape)
+        )
+        if dtype is None or not valid_shape or not isinstance(data, bytes):
             return
         if math.prod(shape) * dtype.itemsize != len(data):
             raise InvalidFile("An array in the checkpoint has another size than it says. Save the checkpoint again.")
-        values = np.frombuffer(data, dtype).reshape(shape, order="F" if columns else "C")
+        values = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
         self.values = np.ascontiguousarray(values.astype(dtype.newbyteorder("="))).reshape(shape)
 
 
 def reconstruct(*given: Any) -> Array:
+    """Stands in for numpy's ``_reconstruct``, which creates an array before its state is set."""
     return Array()
 
 
 def no_bytes(*given: Any) -> bytes:
-    """How an older protocol writes the bytes of an array of no elements."""
+    """Stands in for ``bytes()``, which older protocols use for the data of an empty array."""
     return b""
 
 
 _NUMPY = ("numpy.core.multiarray", "numpy._core.multiarray")
-# the name in the pickle -> what it is here
+# name in the pickle -> stand-in
 STAND_INS: dict[str, Any] = {
     **{f"{module}.scalar": LeftOut for module in _NUMPY},
     **{f"{module}._reconstruct": reconstruct for module in _NUMPY},
@@ -89,5 +92,5 @@ STAND_INS: dict[str, Any] = {
     "datetime.datetime": LeftOut,
     "datetime.timedelta": LeftOut,
 }
-# as a GLOBAL opcode has them
+# in the notation of the GLOBAL opcode: module and name separated by a space
 NAMES = frozenset(" ".join(name.rsplit(".", 1)) for name in STAND_INS) | {"__builtin__ bytes"}

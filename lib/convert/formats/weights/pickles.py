@@ -1,8 +1,8 @@
-"""Reads a pickle's opcodes without executing one: only what torch writes for tensors and plain containers may be there.
+"""Checks a pickle's opcodes without executing any: only what torch writes for tensors and plain containers is allowed.
 
-This is an allow-list: an opcode or a name that is not listed is refused. ``STACK_GLOBAL`` takes its name from the
-stack, where it can be hidden, and torch never writes it; so it is not listed, and what remains names its globals in
-plain sight. The loader is torch's restricted one besides (weights_only); this comes before it.
+This is an allow-list of opcodes and globals. ``STACK_GLOBAL`` is not on it: it takes the name of its global from the
+stack, where it can be hidden, and torch never writes it. The check runs before torch's own restricted unpickler
+(``weights_only``), which loads the file.
 """
 
 from __future__ import annotations
@@ -47,7 +47,10 @@ WAY_OUT = (
 
 
 class Bounded:
-    """The stream that pickletools reads: a pickle that claims gigabytes is not fetched."""
+    """A stream for pickletools with a size limit, so that a pickle that claims gigabytes is not read.
+
+    Raises InvalidFile beyond the limit.
+    """
 
     def __init__(self, stream: IO[bytes]) -> None:
         self._stream, self._left = stream, MAX_BYTES
@@ -67,9 +70,9 @@ class Bounded:
 
 
 def check_pickle(stream: IO[bytes], also: frozenset[str] = frozenset()) -> set[str]:
-    """Reads one pickle up to its STOP; the globals it names. Raises InvalidFile for anything not on the lists.
+    """Reads one pickle up to its STOP and returns the globals it names. Raises InvalidFile for anything not allowed.
 
-    ``also``: more globals, for a reader that puts something inert of its own in their place.
+    ``also``: additional globals, for a loader that replaces them with inert stand-ins.
     """
     names = set()
     bounded = Bounded(stream)
@@ -91,4 +94,5 @@ def check_pickle(stream: IO[bytes], also: frozenset[str] = frozenset()) -> set[s
 
 
 def _shown(name: str) -> str:
+    """Formats a global's name for a message."""
     return ".".join("".join(c if c.isprintable() else "?" for c in part[:60]) for part in name.split(" ", 1))

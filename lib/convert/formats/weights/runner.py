@@ -1,4 +1,7 @@
-"""Containers of tensors: no graph, no inputs, every tensor an output. Pickles only through torch's restricted reader."""
+"""Treats a tensor container as a model without inputs whose outputs are its tensors.
+
+Pickles are only read by torch's restricted unpickler (``weights_only``).
+"""
 
 from __future__ import annotations
 
@@ -20,12 +23,12 @@ if TYPE_CHECKING:
 CHECKPOINT, SAFETENSORS = "model.pt", "model.safetensors"
 WRAPPER = "state_dict"
 MAX_DEPTH = 16
-MAX_DIMENSIONS = 64  # numpy's
+MAX_DIMENSIONS = 64  # numpy's limit
 MAX_ENTRIES = 1_000_000
 
 
 class WeightsRunner:
-    """``model.pt`` or ``model.safetensors``; bfloat16 and float8 come out in ml_dtypes' types, bit for bit."""
+    """Returns the tensors of ``model.pt`` or ``model.safetensors``, bitwise; bfloat16 and float8 as ml_dtypes types."""
 
     def __init__(self, folder: Path) -> None:
         if (folder / SAFETENSORS).is_file():
@@ -38,6 +41,7 @@ class WeightsRunner:
         return Signature((), tuple(Value(name, a.dtype.name, a.shape) for name, a in self._arrays.items()))
 
     def run(self, inputs: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Returns the tensors; ``inputs`` is ignored."""
         return dict(self._arrays)
 
     def close(self) -> None:
@@ -45,7 +49,7 @@ class WeightsRunner:
 
 
 def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str]]:
-    """Tensors by name, and the file's metadata. Raises InvalidFile."""
+    """Returns the tensors by name and the file's metadata. Raises InvalidFile."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -56,18 +60,18 @@ def read_safetensors(path: Path) -> tuple[dict[str, torch.Tensor], dict[str, str
 
 
 def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
-    """Tensors by dotted name, and messages on what was left out. Nothing in the pickle is executed.
+    """Returns the tensors by dotted name, and messages about what was left out. Executes no code from the pickle.
 
-    A dictionary under ``state_dict`` is taken alone; other nested dictionaries and lists are flattened, so that
-    no tensor is lost. Arrays of numpy become tensors. Raises InvalidFile.
+    If there is a dictionary under ``state_dict``, only that is read; other nested dictionaries and lists are flattened,
+    so that no tensor is lost. numpy arrays become tensors. Raises InvalidFile.
     """
     import torch
 
     from lib.convert.formats.weights.numpy_pickles import STAND_INS
 
     try:
-        with torch.serialization.safe_globals([(thing, name) for name, thing in STAND_INS.items()]):
-            found = torch.load(path, weights_only=True, map_location="cpu")
+        with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in STAND_INS.items()]):
+            content = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise InvalidFile(
             f"The checkpoint holds more than tensors ({_refused(str(error))}), and a pickle of Python objects can run any "
@@ -75,16 +79,16 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
         ) from None
     except InvalidFile:
         raise
-    except Exception as error:  # zip, struct, storage and Unicode errors of a broken file have no common base
+    except Exception as error:  # a broken file raises zip, struct, storage and Unicode errors without a common base
         raise InvalidFile(f"This is no PyTorch checkpoint that can be read ({clean(str(error))[:200]}).") from None
     messages = []
-    while isinstance(found, dict) and isinstance(found.get(WRAPPER), dict):
-        if other := [str(key) for key in found if key != WRAPPER]:
-            messages.append(f"Taken from {WRAPPER!r}; beside it and left out: {_first(other)}.")
-        found = found[WRAPPER]
+    while isinstance(content, dict) and isinstance(content.get(WRAPPER), dict):
+        if extra_keys := [str(key) for key in content if key != WRAPPER]:
+            messages.append(f"Taken from {WRAPPER!r}; beside it and left out: {_first(extra_keys)}.")
+        content = content[WRAPPER]
     tensors: dict[str, torch.Tensor] = {}
     dropped: list[str] = []
-    _flatten(found, "", tensors, dropped, 0, iter(range(MAX_ENTRIES)))
+    _flatten(content, "", tensors, dropped, 0, iter(range(MAX_ENTRIES)))
     if not tensors:
         raise InvalidFile("The checkpoint holds no tensors by name; save model.state_dict().")
     if dropped:
@@ -93,7 +97,10 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
 
 
 def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str], depth: int, left: Iterator[int]) -> None:
-    """``left`` has a number for every entry that may come: a few lists that hold each other often have no end."""
+    """Collects nested tensors into ``tensors`` and the paths of other objects into ``dropped``. Raises InvalidFile.
+
+    ``left`` limits the number of entries: a few lists that contain each other repeatedly expand without end.
+    """
     import torch
 
     from lib.convert.formats.weights.numpy_pickles import Array
@@ -121,17 +128,19 @@ def _flatten(found: Any, prefix: str, tensors: dict[str, Any], dropped: list[str
 
 
 def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
-    """The same bits as a numpy array. Raises InvalidFile for a dtype or a rank that numpy and ml_dtypes do not have."""
+    """Returns the tensor as a numpy array, bitwise. Raises InvalidFile for a dtype or rank that numpy cannot represent."""
     import ml_dtypes
     import torch
 
-    kind = str(tensor.dtype).removeprefix("torch.")
+    dtype_name = str(tensor.dtype).removeprefix("torch.")
     try:
-        dtype = np.dtype(getattr(ml_dtypes, kind, None) or kind)
+        dtype = np.dtype(getattr(ml_dtypes, dtype_name, None) or dtype_name)
         if dtype.itemsize != tensor.element_size():
             raise TypeError
     except TypeError:
-        raise InvalidFile(f"The tensor {name[:80]!r} has the dtype {kind}, which numpy and ml_dtypes do not have.") from None
+        raise InvalidFile(
+            f"The tensor {name[:80]!r} has the dtype {dtype_name}, which numpy and ml_dtypes do not have."
+        ) from None
     if tensor.dim() > MAX_DIMENSIONS:
         raise InvalidFile(f"The tensor {name[:80]!r} has {tensor.dim():,} dimensions; at most {MAX_DIMENSIONS} are read.")
     flat = tensor.contiguous().reshape(-1)
@@ -139,14 +148,14 @@ def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
         return flat.view(torch.uint8).numpy().view(dtype).reshape(tuple(tensor.shape))
     try:
         return np.empty(tensor.shape, dtype)
-    except ValueError:  # beside a size of 0 stands one that no array may have
+    except ValueError:  # one size is 0, and another exceeds numpy's limit
         raise InvalidFile(
             f"The tensor {name[:80]!r} has the shape {list(tensor.shape)}, which numpy does not have."
         ) from None
 
 
 def sharing(tensors: dict[str, torch.Tensor]) -> list[list[str]]:
-    """Groups of names whose tensors lie in the same memory."""
+    """Returns groups of names whose tensors share storage."""
     groups: dict[int, list[str]] = {}
     for name, tensor in tensors.items():
         if tensor.numel():
@@ -160,7 +169,7 @@ def _first(names: list[str], most: int = 5) -> str:
 
 
 def _refused(text: str) -> str:
-    """The name of the class or function that torch's reader refused, without its advice to trust the file."""
+    """Returns the name of the global that torch's unpickler refused, without its advice to trust the file."""
     for mark in ("Unsupported global: GLOBAL ", "Trying to load unsupported GLOBAL "):
         if mark in text:
             return text.split(mark, 1)[1].split()[0][:80]

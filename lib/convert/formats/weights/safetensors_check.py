@@ -1,4 +1,4 @@
-"""Checks a safetensors file by the format's own reader, which compares the header with the file. Reads no tensor."""
+"""Checks a safetensors file with the format's own reader, which validates the header. Reads no tensor data."""
 
 from __future__ import annotations
 
@@ -9,30 +9,33 @@ from lib.convert.formats import main_file
 from lib.errors import InvalidFile
 from lib.onnx_model.words import clean
 
-MAX_HEADER = 100_000_000  # bytes, as the format's own reader has it
-SINGLE_FILE = "model.diffusion_model."  # what every name of the UNet begins with in Stable Diffusion's own layout
+MAX_HEADER = 100_000_000  # bytes, the limit of the safetensors library
+SINGLE_FILE = "model.diffusion_model."  # prefix of the UNet's tensors in Stable Diffusion single files
 
 
 def is_safetensors(head: bytes, size: int) -> bool:
-    """Whether a file of ``size`` bytes begins as safetensors do: the length of a header, and JSON."""
+    """Returns whether a file of ``size`` bytes starts like safetensors: a header length, then JSON."""
     return 2 <= int.from_bytes(head[:8], "little") <= max(size, MAX_HEADER) and head[8:10] in (b'{"', b"{ ", b"{}", b"{\n")
 
 
 def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple[str, list[str]]:
-    """``safetensors``, or ``sd-single-file`` by the tensors' names. Raises InvalidFile."""
+    """Stores the upload and returns its format, ``safetensors`` or ``sd-single-file`` by its tensor names, and messages.
+
+    Raises InvalidFile.
+    """
     names = check_safetensors(path)
-    format = "sd-single-file" if any(one.startswith(SINGLE_FILE) for one in names) else "safetensors"
+    format = "sd-single-file" if any(tensor_name.startswith(SINGLE_FILE) for tensor_name in names) else "safetensors"
     shutil.copyfile(path, main_file(format, folder))
     return format, []
 
 
 def check_safetensors(path: Path) -> list[str]:
-    """The tensors' names. Raises InvalidFile for a header that lies about the file.
+    """Returns the tensor names. Raises InvalidFile for a header that does not match the file.
 
-    The reader refuses gaps, overlaps, bytes that no tensor has, sizes that overflow, unknown dtypes and bad JSON. It
-    takes an unknown key of a tensor, and the last of two entries of one name: so does whoever reads the file later.
+    The reader rejects gaps, overlaps, unused bytes, overflowing sizes, unknown dtypes and bad JSON. It accepts unknown
+    keys of a tensor, and of duplicate names it takes the last; later readers of the file do the same.
     """
-    from safetensors import SafetensorError, safe_open  # not in the environments of TensorFlow
+    from safetensors import SafetensorError, safe_open  # not installed in the TensorFlow environments
 
     try:
         with safe_open(path, framework="np") as file:
@@ -45,9 +48,9 @@ def check_safetensors(path: Path) -> list[str]:
 
 
 def unreadable(error: Exception) -> InvalidFile:
-    """What to tell of an error of the reader."""
-    why = clean(str(error).removeprefix("Error while deserializing header: "))[:200]
+    """Returns the InvalidFile for an error of the reader."""
+    reason = clean(str(error).removeprefix("Error while deserializing header: "))[:200]
     return InvalidFile(
-        f"The safetensors file cannot be read ({why}): it is damaged, cut off, or not as the format wants it. Upload the "
+        f"The safetensors file cannot be read ({reason}): it is damaged, cut off, or not as the format wants it. Upload the "
         "whole file again, or save it again with safetensors."
     )

@@ -1,4 +1,4 @@
-"""Checks PyTorch checkpoints (zip and the old form) without torch."""
+"""Checks PyTorch checkpoints, in zip and legacy format, without torch."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from lib.convert.formats.weights import numpy_pickles
 from lib.convert.formats.weights.pickles import WAY_OUT, check_pickle
 from lib.errors import InvalidFile
 
-MAGIC = 0x1950A86A20F9469CFC6C  # the number that the old form begins with
+MAGIC = 0x1950A86A20F9469CFC6C  # magic number of the legacy format
 OLD_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
 TORCHSCRIPT = (
     "This is TorchScript, which carries a program of its own and is not opened here. Load it in your own Python with "
     "torch.jit.load, and bring torch.onnx.export of it, or torch.export of the original model, or its state_dict."
 )
 STORED = "{}: a member of it is compressed, which torch never writes. Save it again with torch.save."
-_CHECKPOINT = re.compile(  # older torch names its tensors after their addresses, of up to 20 digits
+_CHECKPOINT = re.compile(  # older torch names storages after their addresses, with up to 20 digits
     r"data\.pkl|data/[0-9]{1,20}|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
 )
 
 
 def is_checkpoint(head: bytes, size: int) -> bool:
-    """Whether a file begins as torch.save wrote it before zips: by its number, or by an old pickle."""
+    """Returns whether a file starts like a legacy torch.save file: with the magic number, or a pickle of protocol 2 or 3."""
     return head[2:].startswith(OLD_START[:12]) or (head[:1] == b"\x80" and head[1:2] in (b"\x02", b"\x03"))
 
 
 def is_checkpoint_zip(names: set[str], root: str) -> bool:
-    """Raises InvalidFile for TorchScript."""
+    """Returns whether a zip with these members is a checkpoint. Raises InvalidFile for TorchScript."""
     refuse_torchscript(names, root)
     return f"{root}data.pkl" in names
 
 
 def refuse_torchscript(names: set[str], root: str) -> None:
-    """Raises InvalidFile."""
-    inner = {name.removeprefix(root) for name in names}
-    if inner & {"constants.pkl", "attributes.pkl"} or any(name.startswith("code/") for name in inner):
+    """Raises InvalidFile if the zip's members are those of TorchScript."""
+    members = {name.removeprefix(root) for name in names}
+    if members & {"constants.pkl", "attributes.pkl"} or any(name.startswith("code/") for name in members):
         raise InvalidFile(TORCHSCRIPT)
 
 
 def check_checkpoint(path: Path) -> None:
-    """Raises InvalidFile for a checkpoint that holds anything but tensors in plain containers."""
+    """Raises InvalidFile unless the checkpoint holds only tensors and inert objects in plain containers."""
     with path.open("rb") as file:
         if file.read(4) != b"PK\x03\x04":
             file.seek(0)
@@ -54,11 +54,14 @@ def check_checkpoint(path: Path) -> None:
 
 
 def check_zip(archive: Archive, also: frozenset[str] = frozenset()) -> None:
+    """Checks a zip checkpoint; ``also``: additional globals its pickle may name. Raises InvalidFile."""
     root = root_of(archive)
     for name, member in archive.members.items():
-        inner = name.removeprefix(root)
-        if not _CHECKPOINT.fullmatch(inner):
-            raise InvalidFile(f"The checkpoint has a member {inner[:80]!r}, which torch.save does not write. Save it again.")
+        member_name = name.removeprefix(root)
+        if not _CHECKPOINT.fullmatch(member_name):
+            raise InvalidFile(
+                f"The checkpoint has a member {member_name[:80]!r}, which torch.save does not write. Save it again."
+            )
         if member.compress_type != 0:
             raise InvalidFile(STORED.format("The checkpoint"))
     if f"{root}data.pkl" not in archive.members:
@@ -70,10 +73,10 @@ def check_zip(archive: Archive, also: frozenset[str] = frozenset()) -> None:
 
 
 def _check_old(file: Any) -> None:
-    """Magic number, version, system, content, storage keys: five pickles, then the tensors' bytes."""
+    """Checks a legacy checkpoint: five pickles (magic number, version, system, content, storage keys), then the data."""
     if not file.read(14).endswith(OLD_START[:12]):
         file.seek(0)
-        check_pickle(file)  # says what it calls for
+        check_pickle(file)  # its error names the refused global
         raise InvalidFile(
             "This is a Python pickle, but no PyTorch checkpoint. Save it with torch.save, or bring safetensors."
         )
@@ -82,6 +85,8 @@ def _check_old(file: Any) -> None:
 
 
 def _beside_tensors(names: set[str]) -> None:
-    """Other objects are left out beside tensors; a file of nothing else is no checkpoint."""
-    if (odd := sorted(names & numpy_pickles.NAMES)) and not any(n.startswith("torch._utils _rebuild") for n in names):
-        raise InvalidFile(f"The pickle in this file calls for {odd[0].replace(' ', '.')}, and for no tensor. {WAY_OUT}")
+    """Raises InvalidFile if a pickle names stand-in globals but no tensor: then it is not a checkpoint."""
+    if (stand_ins := sorted(names & numpy_pickles.NAMES)) and not any(n.startswith("torch._utils _rebuild") for n in names):
+        raise InvalidFile(
+            f"The pickle in this file calls for {stand_ins[0].replace(' ', '.')}, and for no tensor. {WAY_OUT}"
+        )

@@ -1,4 +1,4 @@
-"""Our own importer: the ONNX graph is interpreted with torch operators, and ``torch.export`` traces through it."""
+"""ONNX importer: interprets the graph with torch operators, so that ``torch.export`` can trace through it."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from lib.onnx_model.open import Model
 
 
 def load(model: Model) -> torch.nn.Module:
-    """Raises Unsupported, with the operator, for what it has no meaning for."""
+    """Returns the model as a module in eval mode. Raises Unsupported, naming the operator, for what is not implemented."""
     from lib.convert.tools.onnx_importer.interpreter import Interpreter
 
     return Interpreter(model).eval()

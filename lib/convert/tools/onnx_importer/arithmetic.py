@@ -1,7 +1,7 @@
-"""Arithmetic on values that Python knows: shapes, and what a graph makes of them. Sizes of dynamic dimensions stay symbols.
+"""Arithmetic on values known to Python, such as shapes. Sizes of dynamic dimensions stay symbolic.
 
-A graph takes a shape apart, computes with its sizes and puts a new one together. Computing that with tensors would
-hide from ``torch.export`` what the new shape has to do with the old one.
+A graph takes a shape apart, computes with its sizes and assembles a new one. Doing that with tensors would hide from
+``torch.export`` how the new shape depends on the old one.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ FUNCTIONS: dict[str, Callable[..., Known | tuple[Known, ...] | None]] = {}
 
 
 def on_known(call: Any, given: list[Value]) -> Known | tuple[Known, ...] | None:
-    """None where the operator is not among these, or a value is a tensor: then torch computes it."""
+    """Computes an operator on known values; None if torch must, as it has no function here or an input is a tensor."""
     function = FUNCTIONS.get(call.node.op) if not call.node.domain else None
     if function is None or not given or not all(v is None or isinstance(v, Known) for v in given) or call.version < 7:
         return None
@@ -33,6 +33,8 @@ def on_known(call: Any, given: list[Value]) -> Known | tuple[Known, ...] | None:
 
 
 def known_op(*names: str) -> Callable[[Any], Any]:
+    """Registers ``function(call, *known values)`` for the operators ``names``; it may return None to leave them to torch."""
+
     def register(function: Any) -> Any:
         for name in names:
             FUNCTIONS[name] = function
@@ -42,7 +44,7 @@ def known_op(*names: str) -> Callable[[Any], Any]:
 
 
 def known_values(array: Any, dtype: torch.dtype) -> Known:
-    """With the dtype's own numbers where no symbol is left."""
+    """Returns a ``Known``, converted to the dtype's numbers if the array has no symbols."""
     array = np.asarray(array)
     if (array.dtype == object and not any(symbol(v) for v in array.reshape(-1))) or array.dtype != object:
         array = array.astype(numpy_dtype(dtype))
@@ -50,15 +52,17 @@ def known_values(array: Any, dtype: torch.dtype) -> Known:
 
 
 def symbol(value: Any) -> bool:
+    """Whether the value is one of torch's symbolic numbers."""
     return isinstance(value, torch.SymInt | torch.SymFloat | torch.SymBool)
 
 
 def each(function: Callable[..., Any], *arrays: np.ndarray) -> np.ndarray:
+    """Applies ``function`` elementwise, with broadcasting, to arrays of Python objects."""
     return np.asarray(np.frompyfunc(function, len(arrays), 1)(*(a.astype(object) for a in arrays)), object)
 
 
 def quotient(a: Any, b: Any) -> Any:
-    """Towards zero, as ONNX divides integers."""
+    """Divides; integers truncate towards zero, as in ONNX."""
     if isinstance(a, float | torch.SymFloat) or isinstance(b, float | torch.SymFloat):
         return a / b
     return a // b if (a >= 0) == (b > 0) else -(-a // b)
@@ -186,21 +190,21 @@ def _slice(call: Any, a: Known, starts: Known | None = None, ends: Any = None, a
     index = [slice(None)] * a.array.ndim
     for axis, start, end, step in zip(axes, starts.array.tolist(), ends.array.tolist(), steps, strict=True):
         if step < 0 and end < -a.array.shape[axis]:
-            end = None  # Python would count it from the end once more
+            end = None  # Python would wrap the negative index again
         index[axis] = slice(start, end, step)
     return known_values(a.array[tuple(index)], a.dtype)
 
 
 @known_op("Unsqueeze")
 def _unsqueeze(call: Any, a: Known, axes: Known | None = None) -> Known:
-    wanted = call.either("axes", axes)
-    return known_values(np.expand_dims(a.array, tuple(wanted)), a.dtype)
+    chosen_axes = call.either("axes", axes)
+    return known_values(np.expand_dims(a.array, tuple(chosen_axes)), a.dtype)
 
 
 @known_op("Squeeze")
 def _squeeze(call: Any, a: Known, axes: Known | None = None) -> Known:
-    wanted = call.either("axes", axes)
-    return known_values(np.squeeze(a.array, None if wanted is None else tuple(wanted)), a.dtype)
+    chosen_axes = call.either("axes", axes)
+    return known_values(np.squeeze(a.array, None if chosen_axes is None else tuple(chosen_axes)), a.dtype)
 
 
 @known_op("Reshape", "Flatten")
@@ -231,8 +235,8 @@ def _constant_of_shape(call: Any, shape: Known) -> Known | None:
 
 @known_op("ReduceProd", "ReduceSum", "ReduceMax", "ReduceMin")
 def _reduce(call: Any, a: Known, axes: Known | None = None) -> Known | None:
-    wanted = call.either("axes", axes)
-    if not a.symbolic or a.array.ndim != 1 or (not wanted and call.attr("noop_with_empty_axes", 0)):
+    chosen_axes = call.either("axes", axes)
+    if not a.symbolic or a.array.ndim != 1 or (not chosen_axes and call.attr("noop_with_empty_axes", 0)):
         return None
     fold = {"ReduceProd": lambda x, y: x * y, "ReduceSum": lambda x, y: x + y,
             "ReduceMax": torch.sym_max, "ReduceMin": torch.sym_min}[call.node.op]  # fmt: skip
@@ -244,7 +248,7 @@ def _reduce(call: Any, a: Known, axes: Known | None = None) -> Known | None:
 
 @known_op("Split")
 def _split(call: Any, a: Known, sizes: Known | None = None) -> tuple[Known, ...] | None:
-    wanted = call.either("split", sizes)
-    if not a.symbolic or a.array.ndim != 1 or wanted is None:
+    part_sizes = call.either("split", sizes)
+    if not a.symbolic or a.array.ndim != 1 or part_sizes is None:
         return None
-    return tuple(known_values(part, a.dtype) for part in np.split(a.array, np.cumsum(wanted)[:-1]))
+    return tuple(known_values(part, a.dtype) for part in np.split(a.array, np.cumsum(part_sizes)[:-1]))

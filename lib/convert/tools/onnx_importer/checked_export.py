@@ -1,7 +1,7 @@
-"""An ONNX model as an exported program that was saved, reloaded, run and compared with ONNX.
+"""Exports an ONNX model as a program, and checks it: saves, reloads and runs it, and compares it with ONNX.
 
-The importer is not believed. ``expected`` are the outputs of onnxruntime (or, where it has no kernel, of the
-reference evaluator) on made inputs of several seeds and two sizes; dtype and shape must be equal too.
+The expected outputs are those of onnxruntime (or of the reference evaluator if onnxruntime lacks a kernel) on generated
+inputs of several seeds and two sizes. dtypes and shapes must be equal, too.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from lib.errors import JobFailed
 from lib.model_inputs.signature import Signature
 from lib.onnx_model.open import Model
 
-# ATOL times the largest expected value of the output, or of PEAK: a smaller one may be a difference of larger numbers,
-# and 1e-7 is their last digit. The proof is stricter; this only refuses a program that misread the model
+# ATOL is relative to the output's largest expected value, but at least to PEAK: smaller outputs may be differences of
+# larger numbers, with their rounding error. The proof is stricter; this only rejects a misread model.
 RTOL, ATOL, PEAK = 1e-3, 1e-5, 0.1
-HALF = 4e-3  # RTOL of float16: four of its steps
+HALF = 4e-3  # RTOL for float16: four of its steps
 
 
 @dataclass(slots=True)
 class Checked:
-    """A case of made inputs with what the ONNX model gives for it."""
+    """A case of inputs with the ONNX model's outputs for it."""
 
     case: Case
     outputs: Arrays
@@ -42,36 +42,38 @@ class Checked:
 
 @dataclass(slots=True)
 class Exported:
+    """The result of a checked export."""
+
     fixed: dict[str, int] = field(default_factory=dict)
-    limits: dict[str, int] = field(default_factory=dict)  # the largest sizes that the program takes
-    decided: list[str] = field(default_factory=list)  # operators whose inputs' values the program holds fast
+    limits: dict[str, int] = field(default_factory=dict)  # the largest sizes that the program accepts
+    decided: list[str] = field(default_factory=list)  # operators whose input values are baked into the program
     outputs: Arrays = field(default_factory=dict)  # of the saved and reloaded program, on the first case
 
 
 class Disagrees(Exception):
-    pass
+    """The program's outputs are not those of the ONNX model."""
 
 
 def export_checked(
     model: Model, signature: Signature, checks: list[Checked], target: Path, *, sample: bool = False
 ) -> Exported:
-    """Writes ``model.pt2`` into ``target``. Raises JobFailed with the reason, and leaves no file, where it disagrees.
+    """Writes ``model.pt2`` to ``target``. Raises JobFailed with the reason, and leaves no file, if it disagrees.
 
-    ``sample``: the inputs are the visitor's own, and shapes may be decided by their values.
+    ``sample``: the inputs are the user's, and their values may decide shapes.
     """
     try:
         return _first_plan(model, signature, checks, target, sample)
     except MemoryError:
         raise
-    except Exception as error:  # the importer and torch.export on anybody's model
+    except Exception as error:  # the importer and torch.export raise anything
         (target / pt2_files.NAME).unlink(missing_ok=True)
         raise JobFailed(f"No program that agrees with the ONNX model could be made: {sanitize_message(error)}") from error
 
 
 def _first_plan(model: Model, signature: Signature, checks: list[Checked], target: Path, sample: bool) -> Exported:
-    """The first of ``_plans`` whose saved and reloaded program agrees."""
+    """Exports with the first of ``_plans`` that works, and checks the saved and reloaded program."""
     module = onnx_importer.load(model)
-    why = ""
+    reason = ""
     for dims in _plans(signature):
         try:
             fixed, limits = export(module, signature, checks, dims, target, sample)
@@ -80,18 +82,18 @@ def _first_plan(model: Model, signature: Signature, checks: list[Checked], targe
             for check in checks:
                 if fixed and any(check.case.sizes.get(s) != n for s, n in fixed.items()):
                     continue
-                got = runner.run(check.case.arrays)
-                differs(got, check.outputs)
-                outputs = outputs or got
+                actual = runner.run(check.case.arrays)
+                differs(actual, check.outputs)
+                outputs = outputs or actual
             if not outputs:
                 raise Disagrees("no made input has the sizes that the program was fixed to")
         except (Disagrees, MemoryError):
             raise
-        except Exception as error:  # torch.export's many kinds
-            why = why or sanitize_message(error)
+        except Exception as error:  # torch.export raises many types
+            reason = reason or sanitize_message(error)
             continue
         return Exported(fixed, limits, list(dict.fromkeys(getattr(module, "decided_by", []))), outputs)
-    raise JobFailed(why)
+    raise JobFailed(reason)
 
 
 def _plans(signature: Signature) -> list[str]:
@@ -101,29 +103,40 @@ def _plans(signature: Signature) -> list[str]:
 def export(
     module: torch.nn.Module, signature: Signature, checks: list[Checked], plan: str, target: Path, sample: bool
 ) -> tuple[dict[str, int], dict[str, int]]:
-    """Saves the program made on the case with the largest sizes, or for "static" the smallest; says what is fixed, and
-    what has a largest size."""
+    """Exports on the case with the largest sizes (the smallest for "static") and saves the program.
+
+    Returns (fixed, limits): sizes of dimensions that became fixed, and upper bounds.
+    """
     ordered = sorted(checks, key=lambda c: sum(c.case.sizes.values()))
     case = (ordered[0] if plan == "static" else ordered[-1]).case
-    given = tuple(from_numpy(case.arrays[v.name]) for v in signature.inputs)
-    kept = signature.symbols() if plan in ("named", "auto") else signature.symbols()[:1] if plan == "batch" else ()
-    dims = {s: torch.export.Dim(f"dim{k}", min=1) if plan != "auto" else torch.export.Dim.AUTO for k, s in enumerate(kept)}
+    args = tuple(from_numpy(case.arrays[v.name]) for v in signature.inputs)
+    dynamic_symbols = (
+        signature.symbols() if plan in ("named", "auto") else signature.symbols()[:1] if plan == "batch" else ()
+    )
+    dims = {
+        s: torch.export.Dim(f"dim{k}", min=1) if plan != "auto" else torch.export.Dim.AUTO
+        for k, s in enumerate(dynamic_symbols)
+    }
     shapes = tuple({k: dims[d] for k, d in enumerate(v.shape) if d in dims} or None for v in signature.inputs)
-    play = getattr(module, "playing_from", None) if sample else None
+    player = getattr(module, "playing_from", None) if sample else None
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        with play(given) if play is not None else nullcontext():
-            program = torch.export.export(module, given, dynamic_shapes=(shapes,) if shapes else None, strict=False)
+        with player(args) if player is not None else nullcontext():
+            program = torch.export.export(module, args, dynamic_shapes=(shapes,) if shapes else None, strict=False)
     pt2_files.save(program, target, signature)
-    own = pt2_files.signature_of(program)
+    program_signature = pt2_files.signature_of(program)
     fixed = {}
-    for said, has in zip(signature.inputs, own.inputs, strict=True):
-        fixed |= {s: d for s, d in zip(said.shape, has.shape, strict=False) if isinstance(s, str) and isinstance(d, int)}
+    for source_value, program_value in zip(signature.inputs, program_signature.inputs, strict=True):
+        fixed |= {
+            s: d
+            for s, d in zip(source_value.shape, program_value.shape, strict=False)
+            if isinstance(s, str) and isinstance(d, int)
+        }
     return fixed, pt2_files.limits_of(program, signature)
 
 
 def differs(got: Arrays, expected: Arrays) -> None:
-    """Raises Disagrees in words."""
+    """Raises Disagrees with a description of the first difference."""
     for name, b in expected.items():
         a = got.get(name)
         if a is None:

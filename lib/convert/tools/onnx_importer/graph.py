@@ -1,4 +1,4 @@
-"""An ONNX graph with plain Python attributes: what ``read`` makes and ``interpreter`` computes."""
+"""An ONNX graph with plain Python attributes, built by ``read`` and executed by ``interpreter``."""
 
 from __future__ import annotations
 
@@ -10,9 +10,11 @@ from lib.convert.tools.onnx_importer.values import Value
 
 @dataclass(slots=True)
 class Node:
+    """One operator call. An absent optional input or output has the name ""."""
+
     op: str
     domain: str
-    version: int  # of the domain's operator set
+    version: int  # opset of the domain
     name: str
     inputs: list[str]
     outputs: list[str]
@@ -20,12 +22,13 @@ class Node:
 
     @property
     def words(self) -> str:
+        """The operator, with the node's name if it has one, for messages."""
         return f"{self.op}{f' ({self.name[:60]})' if self.name else ''}"
 
 
 @dataclass(slots=True)
 class Graph:
-    """``constants`` are names that hold in the whole graph; ``inputs`` without those that are initializers too."""
+    """A graph or subgraph. ``constants``: values by name; ``inputs``: names without those that are also initializers."""
 
     inputs: list[str]
     outputs: list[str]

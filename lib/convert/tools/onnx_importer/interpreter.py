@@ -1,9 +1,9 @@
-"""An ONNX graph as a ``torch.nn.Module``: initializers are buffers, nodes are computed with torch in order.
+"""An ONNX graph as a ``torch.nn.Module``: initializers become buffers, nodes run in order with torch operators.
 
-``torch.export`` traces through it, so the exported graph has nothing of this in it. What does not depend on the
-inputs is computed once, when the module is made. Values that Python must know but that are computed from the
-inputs' values (a Reshape to a shape that is an input, the condition of an If) are read from the tensors; while
-exporting, only as ``tape`` allows: as they were in a run on sample inputs, with a check in the program.
+``torch.export`` traces through it, so that the exported graph contains plain torch operators. Values that do not depend
+on the inputs are computed once, at construction. Some values must be known to Python although they depend on input values
+(a Reshape to a shape that is an input, the condition of an If); these are read from the tensors. During export that is only
+possible with a ``tape`` of the values from a run on sample inputs, and the program gets an assertion for each of them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ NEVER_FOLDED = {"RandomUniform", "RandomNormal", "RandomUniformLike", "RandomNor
 
 
 class Call:
-    """What an operator's function may ask of the node it computes."""
+    """The node that an operator's function computes, with access to its attributes and input values."""
 
     def __init__(self, module: Interpreter, node: Node, scope: Scope) -> None:
         self.module, self.node, self.scope = module, node, scope
@@ -41,27 +41,29 @@ class Call:
         return k < len(self.outputs) and bool(self.outputs[k])
 
     def numbers(self, value: Value) -> np.ndarray:
-        """The elements, known to Python; an array of objects where sizes of dynamic dimensions are among them."""
+        """Returns the values as known to Python; an object array if sizes of dynamic dimensions are among them."""
         if isinstance(value, Known):
             return value.array
         return self.module.read(value, self.node)
 
     def ints(self, value: Value) -> list[Any]:
+        """Returns the flattened values as ints or symbolic ints."""
         return [v if isinstance(v, torch.SymInt) else int(v) for v in self.numbers(value).reshape(-1)]
 
     def number(self, value: Value) -> Any:
-        """The only element, as Python has it."""
-        (one,) = self.numbers(value).reshape(-1)
-        return one.item() if isinstance(one, np.generic) else one
+        """Returns the only element as a Python number or symbol."""
+        (element,) = self.numbers(value).reshape(-1)
+        return element.item() if isinstance(element, np.generic) else element
 
     def either(self, name: str, value: Value) -> list[Any] | None:
-        """Integers that older versions have in an attribute and newer ones in an input."""
+        """Returns integers that older opsets have in the attribute ``name`` and newer ones in an input."""
         if value is not None:
             return self.ints(value)
-        found = self.attr(name)
-        return [found] if isinstance(found, int) else found
+        stored = self.attr(name)
+        return [stored] if isinstance(stored, int) else stored
 
     def fail(self, why: str) -> Unsupported:
+        """Returns the error to raise, with the node's operator and name."""
         return Unsupported(f"{self.node.words}: {why}")
 
 
@@ -69,14 +71,16 @@ Scope = dict[str, Value]
 
 
 class Interpreter(torch.nn.Module):
+    """Computes an ONNX model with torch. Takes inputs by position and returns a tuple, both in the graph's order."""
+
     def __init__(self, model: Model) -> None:
         super().__init__()
         from lib.convert.tools.onnx_importer.read import Reader
 
-        self.tape: list[np.ndarray] | None = None  # what ``read`` gave, in order
+        self.tape: list[np.ndarray] | None = None  # results of ``read`` in order, while recording
         self.replay: list[np.ndarray] | None = None
         self.playing: Iterator[np.ndarray] | None = None
-        self.decided_by: list[str] = []  # operators whose inputs were read
+        self.decided_by: list[str] = []  # operators whose input values were read
         self._buffers_by_name: dict[str, str] = {}
         self.graph = Reader(model).graph()
         self._fold(self.graph)
@@ -84,7 +88,7 @@ class Interpreter(torch.nn.Module):
 
     @contextmanager
     def playing_from(self, inputs: Sequence[torch.Tensor]) -> Iterator[None]:
-        """In here, ``read`` gives what it gives on these inputs, with a check in the program that they are the same."""
+        """Makes ``read`` return its results for these inputs, and assert in the program that the values are equal."""
         self.tape, self.decided_by = [], []
         self(*inputs)
         tape, self.tape = self.tape, None
@@ -100,7 +104,7 @@ class Interpreter(torch.nn.Module):
         return tuple(_output(v, name) for v, name in zip(self.run(self.graph, scope), self.graph.outputs, strict=True))
 
     def run(self, graph: Graph, scope: Scope) -> list[Value]:
-        """The values of the graph's outputs; ``scope`` has the inputs and whatever is known outside of it."""
+        """Returns the graph's outputs. ``scope`` holds its inputs and the values of enclosing graphs."""
         scope |= self._constants(graph)
         for node in graph.nodes:
             self._compute(node, scope)
@@ -110,11 +114,11 @@ class Interpreter(torch.nn.Module):
         return [scope[name] for name in graph.outputs]
 
     def read(self, tensor: torch.Tensor, node: Node) -> np.ndarray:
-        """The values of a tensor that Python must know: see the module's text. Raises Unsupported while exporting."""
+        """Reads a tensor that Python must know (see the module docstring). Raises Unsupported if exported without a tape."""
         if self.playing is not None:  # exporting from a sample
             value = next(self.playing, None)
             if value is not None:
-                if not value.size:  # its shape says it all
+                if not value.size:  # there are no values to compare
                     return value
                 expected = from_numpy(value)
                 same = (tensor == expected) | ((tensor != tensor) & (expected != expected))
@@ -133,44 +137,44 @@ class Interpreter(torch.nn.Module):
 
     def _compute(self, node: Node, scope: Scope) -> None:
         try:
-            given = [scope[name] if name else None for name in node.inputs]
+            inputs = [scope[name] if name else None for name in node.inputs]
         except KeyError as error:
             raise Unsupported(f"{node.words}: nothing computes its input {str(error)[:80]}") from None
         call = Call(self, node, scope)
-        out = arithmetic.on_known(call, given)
+        out = arithmetic.on_known(call, inputs)
         if out is None:
             operator = TABLE.get((node.domain, node.op))
             if operator is None:
                 raise Unsupported(f"no operator {node.domain + '::' if node.domain else ''}{node.op}")
             if operator.raw is not True:
-                given = [v if k in operator.raw else as_tensor(v) for k, v in enumerate(given)]  # type: ignore[operator]
-            out = operator.function(call, *given)
+                inputs = [v if k in operator.raw else as_tensor(v) for k, v in enumerate(inputs)]  # type: ignore[operator]
+            out = operator.function(call, *inputs)
         values = out if isinstance(out, tuple) else (out,)
         if len(values) < len(node.outputs):
             raise Unsupported(f"{node.words}: only {len(values)} of its {len(node.outputs)} outputs")
         scope |= {name: v for name, v in zip(node.outputs, values, strict=False) if name}
 
     def _fold(self, graph: Graph) -> None:
-        """Computes every node whose inputs are constants, and keeps its outputs in its place."""
-        kept = []
+        """Replaces every node whose inputs are all constant with its outputs, in place."""
+        remaining = []
         for node in graph.nodes:
             inside = [g for v in node.attributes.values() for g in _graphs(v)]
             if inside or node.op in NEVER_FOLDED or not all(not n or n in graph.constants for n in node.inputs):
-                kept.append(node)
-                for one in inside:
-                    self._fold(one)
+                remaining.append(node)
+                for subgraph in inside:
+                    self._fold(subgraph)
                 continue
             scope = {name: graph.constants[name] for name in node.inputs if name}
             with torch.no_grad():
                 self._compute(node, scope)
             if any(not isinstance(scope[n], torch.Tensor | Known) for n in node.outputs if n):
-                kept.append(node)  # a sequence is made where it is used
+                remaining.append(node)  # a sequence is built at run time
                 continue
             graph.constants |= {name: _small(scope[name]) for name in node.outputs if name}
-        graph.nodes = kept
+        graph.nodes = remaining
 
     def _register(self, graph: Graph) -> None:
-        """Constants that a node or an output uses become buffers."""
+        """Registers constants that a node or an output uses as buffers, and drops the others."""
         used = {n for node in graph.nodes for n in node.inputs} | set(graph.outputs) | set(_free(graph))
         graph.constants = {name: value for name, value in graph.constants.items() if name in used}
         for name, value in graph.constants.items():
@@ -180,20 +184,20 @@ class Interpreter(torch.nn.Module):
             self._buffers_by_name[f"{id(graph)} {name}"] = buffer
             self.register_buffer(buffer, as_tensor(value))
         for node in graph.nodes:
-            for one in (g for v in node.attributes.values() for g in _graphs(v)):
-                self._register(one)
+            for subgraph in (g for v in node.attributes.values() for g in _graphs(v)):
+                self._register(subgraph)
 
     def _constants(self, graph: Graph) -> Scope:
         out: Scope = {}
         for name, value in graph.constants.items():
-            found = self._buffers_by_name.get(f"{id(graph)} {name}")
-            tensor = getattr(self, found) if found else None
+            buffer_name = self._buffers_by_name.get(f"{id(graph)} {name}")
+            tensor = getattr(self, buffer_name) if buffer_name else None
             out[name] = Known(value.array, value.dtype, tensor) if isinstance(value, Known) else tensor
         return out
 
 
 def _small(value: Value) -> Value:
-    """Known to Python where it is small."""
+    """Returns small tensors as ``Known``, others unchanged."""
     if isinstance(value, torch.Tensor) and value.numel() <= MAX_ELEMENTS:
         return Known(to_numpy(value), value.dtype)
     return value
@@ -211,9 +215,9 @@ def _graphs(attribute: Any) -> list[Graph]:
 
 
 def _free(graph: Graph) -> Iterator[str]:
-    """Names that graphs inside of this one may take from it."""
+    """Yields the names that subgraphs may take from this graph."""
     for node in graph.nodes:
         for inner in (g for v in node.attributes.values() for g in _graphs(v)):
-            yield from (n for one in inner.nodes for n in one.inputs)
+            yield from (n for node_inside in inner.nodes for n in node_inside.inputs)
             yield from inner.outputs
             yield from _free(inner)

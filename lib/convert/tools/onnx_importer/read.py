@@ -1,4 +1,4 @@
-"""From a checked file to ``Graph``: nodes with Python attributes; functions, also those of operators, are put in line."""
+"""Reads a checked model into a ``Graph``: converts attributes to Python and inlines functions, including operators' own."""
 
 from __future__ import annotations
 
@@ -15,10 +15,12 @@ from lib.convert.tools.onnx_importer.unsupported import Unsupported
 from lib.convert.tools.onnx_importer.values import MAX_ELEMENTS, Known, Value
 from lib.onnx_model.open import Model, dtype_name
 
-DEPTH = 8  # functions in functions
+DEPTH = 8  # nesting of functions that is inlined
 
 
 class Reader:
+    """Converts a model's graphs; inlines its local functions first."""
+
     def __init__(self, model: Model) -> None:
         self.model = model
         self.proto = onnx.inliner.inline_local_functions(model.proto) if model.proto.functions else model.proto
@@ -27,6 +29,7 @@ class Reader:
         self._made = 0
 
     def graph(self) -> Graph:
+        """Returns the main graph. Raises Unsupported for sparse initializers and unknown dtypes."""
         return self._graph(self.proto.graph, self.opsets)
 
     def _graph(self, proto: GraphProto, opsets: dict[str, int]) -> Graph:
@@ -40,7 +43,7 @@ class Reader:
         return Graph(inputs, [v.name for v in proto.output], nodes, constants)
 
     def _nodes(self, proto: NodeProto, opsets: dict[str, int], depth: int) -> list[Node]:
-        """The node itself, or those of its function where the table has no such operator."""
+        """Returns the node itself, or the nodes of its function if the table lacks the operator."""
         domain = _domain(proto.domain)
         version = opsets.get(domain, 1)
         if (domain, proto.op_type) not in TABLE and depth < DEPTH:
@@ -70,7 +73,7 @@ class Reader:
 
     @property
     def types(self) -> dict[str, TypeProto]:
-        """What shape inference says, for functions whose text depends on the types of their inputs."""
+        """Inferred types by name, for functions whose body depends on the types of their inputs."""
         if self._types is None:
             self._types = {}
             _collect(onnx.shape_inference.infer_shapes(self.proto).graph, self._types)
@@ -82,22 +85,22 @@ class Reader:
         names = {n: (proto.input[k] if k < len(proto.input) else "") for k, n in enumerate(body.input)}
         names |= {n: proto.output[k] for k, n in enumerate(body.output) if k < len(proto.output) and proto.output[k]}
         schema = onnx.defs.get_schema(proto.op_type, version, _domain(proto.domain))
-        given = {name: a.default_value for name, a in schema.attributes.items() if a.default_value.name}
-        given |= {a.name: a for a in body.attribute_proto} | {a.name: a for a in proto.attribute}
-        # a body that does not say which ai.onnx it is written in is written in the model's, or in today's
+        attributes = {name: a.default_value for name, a in schema.attributes.items() if a.default_value.name}
+        attributes |= {a.name: a for a in body.attribute_proto} | {a.name: a for a in proto.attribute}
+        # a body that states no opset of ai.onnx uses the model's, or else the newest
         opsets = {"": onnx.defs.onnx_opset_version()} | self.opsets
         opsets |= {_domain(o.domain): o.version for o in body.opset_import}
         out: list[Node] = []
         for node in body.node:
-            out += self._nodes(_renamed(node, names, prefix, given), opsets, depth + 1)
+            out += self._nodes(_renamed(node, names, prefix, attributes), opsets, depth + 1)
         return out
 
     def _value(self, tensor: TensorProto) -> Value:
         try:
-            found = from_numpy(self.model.array(tensor))
+            array = from_numpy(self.model.array(tensor))
         except KeyError:
             raise Unsupported(f"values of dtype {dtype_name(tensor.data_type)}") from None
-        return Known(to_numpy(found), found.dtype) if found.numel() <= MAX_ELEMENTS else found
+        return Known(to_numpy(array), array.dtype) if array.numel() <= MAX_ELEMENTS else array
 
     def _attribute(self, attribute: AttributeProto, opsets: dict[str, int]) -> Any:
         kind = attribute.type
@@ -119,7 +122,7 @@ class Reader:
 
 
 def _renamed(node: NodeProto, names: dict[str, str], prefix: str, given: dict[str, AttributeProto]) -> NodeProto:
-    """A node of a function's body with names that are its own in the whole graph, and with the caller's attributes."""
+    """Returns a node of a function's body with names unique in the whole graph and the caller's attributes."""
     out = NodeProto()
     out.CopyFrom(node)
     del out.input[:], out.output[:], out.attribute[:]

@@ -1,4 +1,4 @@
-"""The table of operators: a decorated function is one operator's meaning in torch."""
+"""The table of operators: decorated functions implement ONNX operators in torch."""
 
 from __future__ import annotations
 
@@ -11,8 +11,10 @@ Function = Callable[..., Any]
 
 @dataclass(frozen=True, slots=True)
 class Operator:
+    """An operator's function and the inputs that it receives unconverted."""
+
     function: Function
-    raw: bool | tuple[int, ...]  # positions of inputs that are given over as they are, True for all
+    raw: bool | tuple[int, ...]  # positions of inputs passed without conversion to tensors; True for all
 
 
 TABLE: dict[tuple[str, str], Operator] = {}
@@ -21,7 +23,8 @@ TABLE: dict[tuple[str, str], Operator] = {}
 def op(*names: str, domain: str = "", raw: bool | tuple[int, ...] = ()) -> Callable[[Function], Function]:
     """Registers ``function(call, *inputs)`` for the operators ``names``; inputs not in ``raw`` arrive as tensors.
 
-    An absent optional input is None. It returns one value, or a tuple in the operator's order of outputs.
+    An absent optional input is None. The function returns one value, or a tuple of outputs in the operator's order.
+    Raises ValueError for a duplicate.
     """
 
     def register(function: Function) -> Function:

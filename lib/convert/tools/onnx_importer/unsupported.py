@@ -1,5 +1,5 @@
-"""What the importer knows it cannot do."""
+"""The importer's error for unsupported models."""
 
 
 class Unsupported(Exception):
-    """The words are for the visitor: which operator, and what about it."""
+    """The model uses something that is not implemented. The message tells the user which operator, and why."""

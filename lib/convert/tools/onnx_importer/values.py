@@ -1,7 +1,7 @@
-"""The two kinds of values that an imported graph computes with: tensors, and small arrays that Python knows.
+"""The two kinds of values in an imported graph: tensors, and small arrays known to Python.
 
-Shapes, axes and repeats must be known to Python, not only to the tensor library: ``Known`` holds such values, and
-the sizes of dynamic dimensions among them stay symbols, so that an exported program keeps them dynamic.
+Shapes, axes and repeats must be known to Python. ``Known`` holds such values; sizes of dynamic dimensions among them stay
+symbolic, so that an exported program keeps them dynamic.
 """
 
 from __future__ import annotations
@@ -14,17 +14,21 @@ import torch
 
 from lib.convert.core.torch_values import from_numpy, numpy_dtype
 
-MAX_ELEMENTS = 1024  # elements of a value that Python may know
+MAX_ELEMENTS = 1024  # larger values stay tensors
 
-WIDER = {torch.uint16: torch.int32, torch.uint32: torch.int64, torch.uint64: torch.int64}  # torch computes in few of these
+WIDER = {
+    torch.uint16: torch.int32,
+    torch.uint32: torch.int64,
+    torch.uint64: torch.int64,
+}  # torch supports few operations on these
 Value = Any  # torch.Tensor | Known | list (a sequence) | None (absent)
 
 
 @dataclass(slots=True)
 class Known:
-    """``array`` has dtype object where sizes of dynamic dimensions are in it; ``dtype`` is what ONNX says it is.
+    """A value known to Python. ``array`` has dtype object if it contains symbolic sizes; ``dtype`` is its dtype in ONNX.
 
-    ``tensor`` is the same value as a buffer, where there is one.
+    ``tensor``: the same value as a buffer, if there is one.
     """
 
     array: np.ndarray
@@ -33,18 +37,19 @@ class Known:
 
     @property
     def symbolic(self) -> bool:
+        """Whether the array contains symbolic sizes."""
         return self.array.dtype == object
 
 
 def known(value: Any, dtype: torch.dtype = torch.int64) -> Known:
-    """From Python numbers, sizes of dynamic dimensions and nested lists of them."""
+    """Creates a ``Known`` from Python numbers, symbolic sizes or nested lists of them."""
     array = np.array(value, object)
     plain = all(isinstance(v, bool | int | float | np.generic) for v in array.reshape(-1))
     return Known(array.astype(numpy_dtype(dtype)) if plain else array, dtype)
 
 
 def as_tensor(value: Value) -> Value:
-    """A tensor of a ``Known``; everything else as it is."""
+    """Converts a ``Known`` to a tensor; returns everything else unchanged."""
     if not isinstance(value, Known):
         return value
     if value.tensor is not None:
@@ -58,5 +63,5 @@ def as_tensor(value: Value) -> Value:
 
 
 def to(x: torch.Tensor, dtype: torch.dtype) -> torch.Tensor:
-    """Without a node in the exported graph where nothing is to be done."""
+    """Casts ``x``; adds no node to the exported graph if the dtype is right already."""
     return x if x.dtype == dtype else x.to(dtype)

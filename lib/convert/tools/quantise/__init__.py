@@ -1,4 +1,4 @@
-"""Int8 worth having: ranges measured on real inputs, the best way to measure them, and layers that stay float.
+"""Int8 quantisation: calibrates ranges, chooses the best calibration method, and keeps sensitive layers in float.
 
-``search`` decides, from what it measures; ``onnx_static``, ``onnx_dynamic`` and ``tflite`` make the files.
+``search`` decides by measuring candidates; ``onnx_static``, ``onnx_dynamic`` and ``tflite`` create them.
 """

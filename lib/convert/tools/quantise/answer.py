@@ -1,4 +1,4 @@
-"""What an int8 edge answers of its search: the layers, what was chosen, and sentences. Knows no format."""
+"""Turns the result of a search into an int8 edge's answer: layers, choices and messages. Independent of the format."""
 
 from __future__ import annotations
 
@@ -8,18 +8,20 @@ import numpy as np
 
 from lib.convert.tools.quantise.search import Found, Layer
 
-MAX_LAYERS = 500  # in an answer
-NAMED = 5  # layers in a sentence
+MAX_LAYERS = 500  # layers listed in an answer
+NAMED = 5  # layers named in a message
 
 
 def layers(some: list[Layer], found: Found) -> list[dict[str, Any]]:
-    """What each costs, the worst first where that was measured. ``sqnr_db``: of the outputs, with it alone quantised;
-    ``bytes``: of its weights in the file."""
+    """Returns one row per layer, the noisiest first if noise was measured.
+
+    ``sqnr_db``: of the outputs with this layer alone quantised; ``bytes``: of its weights in the file.
+    """
     out = []
     for layer in sorted(some, key=lambda one: -found.noise.get(one.name, 0.0))[:MAX_LAYERS]:
-        kept = "float32" if layer.name in found.floats else "int8"
-        row: dict[str, Any] = {"layer": layer.name[:200], "operator": layer.kind, "kept": kept}
-        row["bytes"] = layer.bytes if kept == "float32" else layer.bytes // 4
+        precision = "float32" if layer.name in found.floats else "int8"
+        row: dict[str, Any] = {"layer": layer.name[:200], "operator": layer.kind, "kept": precision}
+        row["bytes"] = layer.bytes if precision == "float32" else layer.bytes // 4
         if layer.name in found.noise:
             row["sqnr_db"] = round(-10 * float(np.log10(max(found.noise[layer.name], 1e-12))), 1)
         out.append(row)
@@ -27,17 +29,20 @@ def layers(some: list[Layer], found: Found) -> list[dict[str, Any]]:
 
 
 def ranges(message: str, given: int, seen: int) -> list[str]:
+    """Returns messages on the calibration: ``seen`` of ``given`` inputs were used before the time was up."""
     return [message] + ([f"The time was up after {seen} of them."] if 0 < seen < given else [])
 
 
 def chosen(found: Found) -> dict[str, Any]:
+    """Returns the answer's entry ``chosen``: the method, and the figures that led to it."""
     return {"method": found.method, "measured": found.measured, "result": found.result}
 
 
 def messages(some: list[Layer], found: Found, floor: float) -> list[str]:
+    """Returns sentences on the method, the float layers, and the quality if it is below ``floor``."""
     out = list(found.messages)
     if len(found.measured) > 1:
-        figures = ", ".join(f"{name} {one['sqnr_db']:.1f} dB" for name, one in found.measured.items())
+        figures = ", ".join(f"{name} {row['sqnr_db']:.1f} dB" for name, row in found.measured.items())
         out.append(f"Ranges by {found.method} make the least noise on the calibration's inputs ({figures}).")
     if found.floats:
         names = sorted(found.floats, key=lambda n: -found.noise.get(n, 0.0))
@@ -49,6 +54,6 @@ def messages(some: list[Layer], found: Found, floor: float) -> list[str]:
     if not found.good and found.value is not None:
         share = "dB" not in found.metric
         value = f"{found.value:.1%}" if share else f"{found.value:.1f} dB"
-        wanted = f", and {floor:.0%} is asked for" if share else ""
-        out.append(f"{found.metric.removesuffix(', dB')} is {value} on the calibration's inputs{wanted}.")
+        target = f", and {floor:.0%} is asked for" if share else ""
+        out.append(f"{found.metric.removesuffix(', dB')} is {value} on the calibration's inputs{target}.")
     return out

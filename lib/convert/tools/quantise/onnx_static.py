@@ -1,4 +1,4 @@
-"""Candidates of static int8 for ONNX (QDQ): onnxruntime's quantiser, given ranges and a choice of nodes."""
+"""Candidates of static int8 for ONNX (QDQ): runs onnxruntime's quantiser with given ranges and nodes."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from lib.convert.tools.quantise import onnx_runs, onnx_weights, rounding, satura
 from lib.convert.tools.quantise.ranges import METHODS, Range
 from lib.convert.tools.quantise.search import Layer, Run
 
-# The range of what they cut off never matters: the step before is quantised to what they let through. Quantised
-# themselves, they keep the wide range wherever a neighbour stays float.
+# Their input is quantised to the range of their output, since whatever lies beyond is cut off anyway. Quantising the
+# operators themselves would keep the wide range wherever a neighbour stays float.
 CUTTING = ("Clip", "Relu")
-# They pass values on as they are, so they are quantised where their neighbours are and make no noise of their own.
+# They only move values, so they are quantised along with their neighbours and add no noise of their own.
 PASSING = {
     *("Reshape", "Transpose", "Squeeze", "Unsqueeze", "Flatten", "MaxPool", "Slice", "Pad", "Split", "Gather"),
     *("GatherElements", "Concat", "Resize", "TopK", "ArgMax"),
@@ -27,7 +27,7 @@ PASSING = {
 
 
 class Static:
-    """``path`` is a model of ``onnx_quantise.prepare``; its ranges are measured on ``rows``."""
+    """Quantises the model at ``path``, as written by ``onnx_quantise.prepare``, with ranges measured on ``rows``."""
 
     methods = ("minmax", "percentile", "entropy")
 
@@ -54,7 +54,7 @@ class Static:
         products, means = onnx_weights.products(self._model), rounding.Means()
         self._found = onnx_runs.ranges(path, path.parent, rows, report, onnx_weights.watcher(products, means))
         self.seen = self._found.samples
-        # by the product's node: its weight's name and that weight, rounded; the grid of unsigned ones lies between
+        # product node -> (name of its weight, rounded weight); unsigned weights have another grid
         self._rounded = {}
         if weights != saturation.UNSIGNED:
             levels = saturation.LEVELS[weights]
@@ -67,7 +67,7 @@ class Static:
         return onnx_runs.run(self.quantised(method, floats, only).SerializeToString())
 
     def quantised(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> ModelProto:
-        """Raises JobFailed."""
+        """Returns the quantised model, without the layers ``floats`` or with ``only`` one. Raises JobFailed."""
         from onnxruntime.quantization import QuantType
         from onnxruntime.quantization.calibrate import CalibrationMethod, TensorsData
         from onnxruntime.quantization.qdq_quantizer import QDQQuantizer
@@ -86,18 +86,18 @@ class Static:
                     nodes_to_quantize=[only] if only else [],
                     nodes_to_exclude=[*self._leave, *sorted(floats)],
                     op_types_to_quantize=self._operators,
-                    # one zero point for all channels: kernels take nothing else
+                    # kernels accept only one zero point for all channels
                     extra_options={"WeightSymmetric": True},
                 )
                 quantizer.quantize_model()
-        except Exception as error:  # asserts, KeyErrors and the like on graphs it does not expect
+        except Exception as error:  # asserts, KeyErrors and the like on unexpected graphs
             raise onnx_quantise.refused(error) from None
         model: ModelProto = quantizer.model.model
-        onnx_order.sort(model.graph)  # the tool does not see what subgraphs read
+        onnx_order.sort(model.graph)  # the tool ignores what subgraphs read
         return model
 
     def _with_rounded(self, floats: frozenset[str], only: str | None) -> ModelProto:
-        """A copy in which every product that is to be quantised has its rounded weight."""
+        """Returns a copy of the model with rounded weights in every product that will be quantised."""
         model = copy.deepcopy(self._model)
         chosen = dict(weight for node, weight in self._rounded.items() if node not in floats and only in (None, node))
         for tensor in model.graph.initializer:
@@ -106,20 +106,20 @@ class Static:
         return model
 
     def _of(self, method: str) -> dict[str, Range]:
-        """Ranges with zero inside, which is how quantisation wants them."""
+        """Returns the method's ranges, widened to include zero as quantisation requires."""
         if method not in self._ranges:
-            found = {n: (min(low, 0.0), max(high, 0.0)) for n, (low, high) in METHODS[method](self._found).items()}
-            # the quantiser wants a range of an empty slice, too, and any will do
-            found |= dict.fromkeys(self._found.empty(), (0.0, 0.0))
+            ranges = {n: (min(low, 0.0), max(high, 0.0)) for n, (low, high) in METHODS[method](self._found).items()}
+            # the quantiser needs a range for empty tensors, too; any will do
+            ranges |= dict.fromkeys(self._found.empty(), (0.0, 0.0))
             readers: dict[str, list[NodeProto]] = {}
             for node in self._model.graph.node:
                 for name in node.input:
                     readers.setdefault(name, []).append(node)
             outputs = {o.name for o in self._model.graph.output}
             for node in self._model.graph.node:
-                before = node.input[0] if node.input else ""
-                alone = len(readers.get(before, [])) == 1 and before not in outputs
-                if node.op_type in CUTTING and alone and before in found and node.output[0] in found:
-                    found[before] = found[node.output[0]]
-            self._ranges[method] = found
+                source = node.input[0] if node.input else ""
+                only_reader = len(readers.get(source, [])) == 1 and source not in outputs
+                if node.op_type in CUTTING and only_reader and source in ranges and node.output[0] in ranges:
+                    ranges[source] = ranges[node.output[0]]
+            self._ranges[method] = ranges
         return self._ranges[method]

@@ -1,4 +1,4 @@
-"""Weights of an ONNX graph's products: how big they are, and how they are rounded by what their inputs are on average."""
+"""Weights of an ONNX graph's products: their sizes, and rounding that accounts for the mean of their inputs."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True, slots=True)
 class Product:
-    """A Conv, Gemm or MatMul with a constant weight that nothing else reads. ``axis``: of its input's channels."""
+    """A Conv, Gemm or MatMul with a constant weight that nothing else reads. ``axis``: its input's channel axis."""
 
     node: NodeProto
     weight: str
@@ -24,22 +24,24 @@ class Product:
 
 
 def sizes(model: ModelProto) -> dict[str, int]:
-    """Bytes of every float weight, by its name."""
+    """Returns the float32 bytes of every float weight, by name."""
     floats = (TensorProto.FLOAT, TensorProto.FLOAT16)
     return {t.name: 4 * int(np.prod(t.dims, dtype=np.int64)) for t in model.graph.initializer if t.data_type in floats}
 
 
 def held(node: NodeProto, sizes: dict[str, int]) -> int:
+    """Returns the bytes of the node's weights."""
     return sum(sizes.get(name, 0) for name in dict.fromkeys(node.input))
 
 
 def stacked(model: ModelProto) -> frozenset[str]:
-    """Names of the MatMuls whose constant weight has more than two dimensions."""
+    """Returns the names of MatMuls whose constant weight has more than two dimensions."""
     deep = {t.name for t in model.graph.initializer if len(t.dims) > 2}
     return frozenset(n.name for n in model.graph.node if n.op_type == "MatMul" and len(n.input) > 1 and n.input[1] in deep)
 
 
 def products(model: ModelProto) -> list[Product]:
+    """Returns the products of the main graph whose weights can be rounded."""
     constants = {t.name: t for t in model.graph.initializer if t.data_type == TensorProto.FLOAT}
     readers = Counter(name for node in model.graph.node for name in node.input)
     out = []
@@ -55,7 +57,7 @@ def products(model: ModelProto) -> list[Product]:
 
 
 def watcher(products: list[Product], means: Means) -> Callable[[Arrays], None]:
-    """What ``onnx_runs.ranges`` shows each sample's tensors."""
+    """Returns a callback for ``onnx_runs.ranges`` that collects the channel means of the products' inputs."""
 
     def see(tensors: Arrays) -> None:
         for product in products:
@@ -69,7 +71,7 @@ def watcher(products: list[Product], means: Means) -> Callable[[Arrays], None]:
 def rounded(
     model: ModelProto, products: list[Product], means: Means, levels: int, *, per_channel: bool
 ) -> dict[str, tuple[str, np.ndarray]]:
-    """By node: its weight's name and that weight rounded. Without a node whose inputs were not seen."""
+    """Returns node name -> (weight name, rounded weight), without nodes whose inputs were not seen."""
     constants = {t.name: t for t in model.graph.initializer}
     out = {}
     for product in products:
@@ -84,15 +86,17 @@ def rounded(
             # [output channels, input channels of the group]
             inputs = np.repeat(mean.reshape(group, -1), len(weight) // group, 0)
             inputs = np.repeat(inputs, int(np.prod(weight.shape[2:])), 1)
-            made = kept_mean(weight.reshape(len(weight), -1), inputs, levels, per_channel=per_channel).reshape(weight.shape)
+            result = kept_mean(weight.reshape(len(weight), -1), inputs, levels, per_channel=per_channel).reshape(
+                weight.shape
+            )
         else:
-            turned = product.node.op_type == "Gemm" and _number(product.node, "transB")
-            rows = weight if turned else weight.T
+            transposed = product.node.op_type == "Gemm" and _number(product.node, "transB")
+            rows = weight if transposed else weight.T
             if len(mean) != rows.shape[1]:
                 continue
-            made = kept_mean(rows, mean[None], levels, per_channel=per_channel)
-            made = made if turned else made.T
-        out[product.node.name] = product.weight, np.ascontiguousarray(made)
+            result = kept_mean(rows, mean[None], levels, per_channel=per_channel)
+            result = result if transposed else result.T
+        out[product.node.name] = product.weight, np.ascontiguousarray(result)
     return out
 
 

@@ -1,8 +1,8 @@
-"""Which ranges, and which layers stay float: decided by what the quantised model does on the calibration's inputs.
+"""Chooses a calibration method and the layers that stay float, by running candidates on the calibration inputs.
 
-Knows no format. A ``Quantiser`` makes candidates; each is run beside the float model. Layers that hurt most stay float
-until the floor is met. The noise of layers quantised one alone adds up to that of all together (measured: 0.0196 of the
-signal for 60 layers of EfficientNet-Lite0, and 17.1 dB for all), so one pass over the layers ranks them.
+Independent of the format: a ``Quantiser`` creates candidates, and each is compared with the float model. The layers that
+hurt most stay float until the floor is met. Noise adds up: that of 60 layers of EfficientNet-Lite0, each quantised alone,
+sums to 0.0196 of the signal, and all of them together have 17.1 dB SQNR. So one pass over the layers ranks them.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ from lib.convert.tools.quantise.ranges import spread, within
 from lib.error_measures import finite
 from lib.errors import JobFailed
 
-MAX_MEASURED = 64  # samples that candidates are measured on
-MAX_COMPARED = 16  # samples that tell methods apart
-MAX_RANKED = 4  # samples that a single layer is measured on: its noise needs few
-SECONDS = 75  # of all measuring together
-FLOAT_SECONDS = 6  # of the float model on these samples; what comes later takes as long several times over
-RANKING = 0.6  # of these, at most, for layers one by one
-MARGIN = 0.025  # above the floor, for inputs that nobody has seen; at most half of what the floor leaves to 1
+MAX_MEASURED = 64  # samples to measure candidates on
+MAX_COMPARED = 16  # samples to compare methods on
+MAX_RANKED = 4  # samples to measure a single layer on; its noise needs few
+SECONDS = 75  # time budget of the whole search
+FLOAT_SECONDS = 6  # time budget of the float model; the candidates take several times as long
+RANKING = 0.6  # share of the time after which ranking single layers stops
+MARGIN = 0.025  # required above the floor, for unseen inputs; at most half of the distance from the floor to 1
 MARGIN_DB = 1.0
-HALVINGS = 6  # of the noise, by leaving layers float
+HALVINGS = 6  # how often the noise is halved by leaving layers float
 Arrays = dict[str, np.ndarray]
 Run = Callable[[Row], Arrays]
 
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """``name`` as the format has it; ``bytes`` of its float32 weights."""
+    """A layer that can be quantised. ``name``: its name in the format; ``bytes``: of its float32 weights."""
 
     name: str
     kind: str
@@ -44,8 +44,10 @@ class Layer:
 
 
 class Quantiser(Protocol):
-    """``methods`` name ways to measure ranges, the plainest first. ``candidate`` is a quantised model ready to run:
-    without the layers ``floats``, or with nothing but the layer ``only``. Both raise JobFailed where the tool gives up.
+    """Creates candidates. ``methods``: names of calibration methods, the simplest first.
+
+    ``reference`` returns the float model, ``candidate`` a quantised one: without the layers ``floats``, or with the layer
+    ``only`` alone. Both raise JobFailed if the tool fails.
     """
 
     methods: Sequence[str]
@@ -57,9 +59,9 @@ class Quantiser(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """A candidate on the calibration's inputs. ``good``: the floor is met; ``enough``: with a margin.
+    """A candidate's quality on the calibration inputs. ``good``: it meets the floor; ``enough``: with a margin.
 
-    ``value`` is a share or dB, by ``metric``; ``figures``: ``sqnr_db`` of all outputs, and ``agreement`` where there is one.
+    ``value``: a share or dB, depending on ``metric``; ``figures``: ``sqnr_db`` of all outputs, and ``agreement`` if any.
     """
 
     good: bool
@@ -71,9 +73,13 @@ class Measured:
 
 @dataclass(slots=True)
 class Found:
-    """``method`` and ``floats`` are what to make. ``measured``: figures of each method on the same few inputs; ``result``:
-    of what was chosen, on all; ``noise``: by layer, its share of the signal when quantised alone; ``good``: the floor is
-    met on the calibration's inputs."""
+    """The chosen ``method`` and the layers ``floats`` that stay float.
+
+    - ``good``: whether the floor is met on the calibration inputs
+    - ``measured``: figures of each method on the same few inputs
+    - ``result``: figures of the chosen model on all of them
+    - ``noise``: per layer, the noise's share of the signal with this layer alone quantised
+    """
 
     method: str
     floats: frozenset[str]
@@ -87,10 +93,10 @@ class Found:
 
 
 def search(quantiser: Quantiser, rows: list[Row], floor: float, report: Callable[[float], object], least: int = 0) -> Found:
-    """The smallest set of float layers that meets the floor with a margin, or the best that the time allowed.
+    """Finds the smallest set of float layers that meets the floor with a margin, or the best within the time limit.
 
-    ``floor`` is a share of equal top classes; outputs that are no class scores have a floor of their own (``quality``).
-    ``least`` layers stay float in any case: for who knows inputs that fare worse than ``rows``.
+    ``floor``: share of equal top classes; outputs other than class scores have their own floor (``quality``). ``least``:
+    number of layers that stay float in any case, for users whose inputs are harder than ``rows``.
     """
     return _Search(quantiser, spread(rows, MAX_MEASURED), floor, report).found(least)
 
@@ -108,7 +114,7 @@ class _Search:
         methods = self._quantiser.methods
         measured: dict[str, Any] = {}
         for k, method in enumerate(methods if len(methods) > 1 else ()):
-            # noise tells methods apart more finely than classes, of which few samples change
+            # noise separates methods better than top classes, which change on few samples
             run, rows = self._quantiser.candidate(method), spread(self._rows, MAX_COMPARED)
             noise = _noise(self._names, spread(self._expected, MAX_COMPARED), [run(row) for row in rows])
             measured[method] = {"sqnr_db": _decibels(noise)}
@@ -123,12 +129,14 @@ class _Search:
         return out
 
     def _keep(self, out: Found, best: Measured, least: int) -> None:
-        """Leaves layers float, the worst for their size first, until half of the noise is gone, then half of the rest and
-        so on; then as few as the search can halve to, but ``least``."""
+        """Leaves layers float, those with the most noise for their size first.
+
+        Halves the remaining noise until the candidate is good enough, then bisects to the fewest layers, at least ``least``.
+        """
         out.noise = self._rank(out.method)
         size = {layer.name: layer.bytes for layer in self._quantiser.layers}
         mean = sum(size.values()) / len(size) + 1
-        # noise for what it costs: a classifier's last layer is often a third of the file
+        # noise relative to size, since a classifier's last layer is often a third of the file
         order = sorted(out.noise, key=lambda name: out.noise[name] / (size[name] + mean), reverse=True)
         tried: dict[int, Measured] = {0: best}
         least = min(least, len(order) - 1)
@@ -156,7 +164,7 @@ class _Search:
             out.messages.append("The time for choosing float layers ran out; the best so far was taken.")
 
     def _rank(self, method: str) -> dict[str, float]:
-        """By layer: mean square error of the outputs / their mean square, with nothing else quantised."""
+        """Returns per layer the outputs' mean square error / mean square, with this layer alone quantised."""
         rows, out = spread(self._rows, MAX_RANKED), {}
         expected = spread(self._expected, MAX_RANKED)
         layers = _ends_first(self._quantiser.layers)
@@ -171,37 +179,37 @@ class _Search:
 
     def _measure(self, method: str, floats: frozenset[str]) -> Measured:
         run = self._quantiser.candidate(method, floats)
-        ours = [run(row) for row in self._rows]
-        figures: dict[str, float | None] = {"sqnr_db": _decibels(_noise(self._names, self._expected, ours))}
-        judged = quality.measure_all(
-            self._names, self._expected, ours, "int8", on="calibration inputs", min_agreement=self._floor
+        outputs = [run(row) for row in self._rows]
+        figures: dict[str, float | None] = {"sqnr_db": _decibels(_noise(self._names, self._expected, outputs))}
+        task_quality = quality.measure_all(
+            self._names, self._expected, outputs, "int8", on="calibration inputs", min_agreement=self._floor
         ) if self._names else None  # fmt: skip
-        if judged is None:
+        if task_quality is None:
             return Measured(True, True, None, "", figures)
-        share = "dB" not in judged.metric
-        wanted = judged.floor + (min(MARGIN, (1 - judged.floor) / 2) if share else MARGIN_DB)
+        share = "dB" not in task_quality.metric
+        needed = task_quality.floor + (min(MARGIN, (1 - task_quality.floor) / 2) if share else MARGIN_DB)
         if share:
-            figures["agreement"] = judged.value
-        enough = judged.good and (judged.value is None or judged.value >= wanted)
-        return Measured(judged.good, enough, judged.value, judged.metric, figures)
+            figures["agreement"] = task_quality.value
+        enough = task_quality.good and (task_quality.value is None or task_quality.value >= needed)
+        return Measured(task_quality.good, enough, task_quality.value, task_quality.metric, figures)
 
     def _late(self, share: float) -> bool:
         return time.monotonic() - self._begun > share * SECONDS
 
 
 def _counts(noise: list[float]) -> list[int]:
-    """How many of the layers, the worst first, take away a half of all noise, three quarters, seven eighths ..."""
-    total, gone = sum(noise), np.cumsum(noise)
+    """Returns how many layers, the worst first, account for 1/2, 3/4, 7/8, ... of all noise."""
+    total, cumulative = sum(noise), np.cumsum(noise)
     shares = [1 - 0.5**k for k in range(1, HALVINGS + 1)]
     return (
-        sorted({int(np.searchsorted(gone, share * total)) + 1 for share in shares} & set(range(1, len(noise))))
+        sorted({int(np.searchsorted(cumulative, share * total)) + 1 for share in shares} & set(range(1, len(noise))))
         if total
         else []
     )
 
 
 def _best(tried: dict[int, Measured]) -> int:
-    """The fewest float layers among those that do best."""
+    """Returns the number of float layers of the best candidate, the fewest among equals."""
 
     def rank(count: int) -> tuple[bool, float, int]:
         value = tried[count].value
@@ -211,16 +219,16 @@ def _best(tried: dict[int, Measured]) -> int:
 
 
 def _noise(names: list[str], expected: list[Arrays], ours: list[Arrays]) -> float:
-    """Worst of the float outputs; integers and outputs of another shape count by equality."""
+    """Returns the largest error / signal power ratio of the float outputs; ignores others and changed shapes."""
     shares = [0.0]
     for name in names:
         error = signal = 0.0
         for a, b in zip(expected, ours, strict=True):
             if a[name].dtype.kind != "f" or name not in b or a[name].shape != b[name].shape:
                 continue
-            one, two = finite(a[name], b[name])
-            error += float(((one - two) ** 2).sum())
-            signal += float((one**2).sum())
+            reference, candidate = finite(a[name], b[name])
+            error += float(((reference - candidate) ** 2).sum())
+            signal += float((reference**2).sum())
         shares.append(error / signal if signal else float(error > 0))
     return max(shares)
 
@@ -230,6 +238,6 @@ def _decibels(noise: float) -> float:
 
 
 def _ends_first(layers: list[Layer]) -> list[Layer]:
-    """First, last, second, last but one ...: if the time runs out, the likeliest to hurt have been measured."""
+    """Orders layers first, last, second, last but one, ..., since those at the ends are the likeliest to hurt."""
     out = [layer for pair in zip(layers, reversed(layers), strict=True) for layer in pair]
     return list(dict.fromkeys(out))

@@ -1,4 +1,4 @@
-"""Candidates of int8 for TensorFlow Lite: AI Edge Quantizer, given ranges and a choice of operators."""
+"""Candidates of int8 for TensorFlow Lite: runs AI Edge Quantizer with given ranges and operators."""
 
 from __future__ import annotations
 
@@ -21,19 +21,19 @@ from lib.errors import JobFailed
 from lib.tflite import file as tflite_file
 from lib.tflite.signatures import parts
 
-# BuiltinOperator. Operators with weights, and those that make noise of their own where activations are integers.
+# BuiltinOperator codes: operators with weights, and those that add noise if activations are integers
 WEIGHTED = {3: "CONV_2D", 4: "DEPTHWISE_CONV_2D", 7: "EMBEDDING_LOOKUP", 9: "FULLY_CONNECTED", 67: "TRANSPOSE_CONV"}
 WEIGHTED |= {126: "BATCH_MATMUL"}
 OTHERS = {0: "ADD", 1: "AVERAGE_POOL_2D", 14: "LOGISTIC", 18: "MUL", 25: "SOFTMAX", 28: "TANH", 40: "MEAN", 41: "SUB"}
 OTHERS |= {42: "DIV", 74: "SUM", 76: "RSQRT", 78: "POW", 99: "SQUARED_DIFFERENCE", 150: "GELU", 117: "HARD_SWISH"}
-SUBGRAPH_SAMPLES = 16  # samples for the ranges of graphs beside the main one
+SUBGRAPH_SAMPLES = 16  # samples for the ranges of graphs other than the main one
 NO_SIGNATURE = "Static ranges need a file with a signature, and this one has none. Choose dynamic ranges."
 
 
 class Tflite:
-    """``source`` is an artifact. ``static``: activations are integers, too, and ranges are measured on ``rows``.
+    """Quantises the artifact ``source``. ``static``: quantise activations, too, with ranges measured on ``rows``.
 
-    A BATCH_MATMUL keeps one scale a tensor, whatever ``per_channel``: with one per channel it is always zero.
+    A BATCH_MATMUL always gets one scale per tensor, since with one per channel its output is always zero.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Tflite:
         kinds = WEIGHTED | (OTHERS if static else {})
         model = utils.read_model(str(self._path))
         graph = model.subgraphs[0]
-        self._places: dict[str, int] = {}  # by the operator's scope, as the tool calls it
+        self._places: dict[str, int] = {}  # operator index by its scope, as the tool names it
         self.layers: list[Layer] = []
         for place, plain in enumerate(self._file["subgraphs"][0]["operators"]):
             scope = utils.get_op_scope(graph.operators[place], graph.tensors)
@@ -79,72 +79,75 @@ class Tflite:
         return self._running(self.quantised(method, floats, only))
 
     def quantised(self, method: str, floats: frozenset[str] = frozenset(), only: str | None = None) -> bytes:
-        """The file. Raises JobFailed."""
+        """Returns the quantised file, without the layers ``floats`` or with ``only`` one. Raises JobFailed."""
         quantiser = self._quantiser(floats, only)
         try:
             with tflite_quantise.quiet():
-                made = quantiser.quantize(self._ranges(method) if self._static else None, enable_progress_report=False)
+                result = quantiser.quantize(self._ranges(method) if self._static else None, enable_progress_report=False)
         except Exception as error:
             raise tflite_quantise.failure(error) from None
-        data = bytes(made.quantized_model)
+        data = bytes(result.quantized_model)
         return tflite_bias.without_bias_overflow(data, self._file) if self._static else data
 
     def _quantiser(self, floats: frozenset[str] = frozenset(), only: str | None = None) -> Any:
         from ai_edge_quantizer import qtyping, quantizer, recipe
 
         float_places = {place for scope, place in self._places.items() if scope in floats or (only and scope != only)}
-        weights = {place: made for place, made in self._rounded.items() if place not in float_places}
+        weights = {place: values for place, values in self._rounded.items() if place not in float_places}
         source = tflite_ranges.with_weights(self._file, weights) if weights else self._path
         regex = f"^{re.escape(only)}$" if only else ".*"
         fine, coarse = qtyping.QuantGranularity.CHANNELWISE, qtyping.QuantGranularity.TENSORWISE
         names = qtyping.TFLOperationName
         try:
             with tflite_quantise.quiet():
-                found = quantizer.Quantizer(source)
+                tool = quantizer.Quantizer(source)
                 for name in (names.ALL_SUPPORTED, names.BATCH_MATMUL):
                     grain = fine if self._per_channel and name == names.ALL_SUPPORTED else coarse
                     if self._static:
-                        found.add_static_config(regex, name, 8, 8, grain)
+                        tool.add_static_config(regex, name, 8, 8, grain)
                     else:
-                        found.add_dynamic_config(regex, name, 8, grain)
+                        tool.add_dynamic_config(regex, name, 8, grain)
                 for end in (names.INPUT, names.OUTPUT):
-                    found.update_quantization_recipe(".*", end, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE)
+                    tool.update_quantization_recipe(".*", end, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE)
                 if floats:
-                    some = "|".join(re.escape(scope) for scope in sorted(floats))
-                    found.update_quantization_recipe(
-                        f"^({some})$", names.ALL_SUPPORTED, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE
+                    pattern = "|".join(re.escape(scope) for scope in sorted(floats))
+                    tool.update_quantization_recipe(
+                        f"^({pattern})$", names.ALL_SUPPORTED, algorithm_key=recipe.AlgorithmName.NO_QUANTIZE
                     )
-        except Exception as error:  # of flatbuffers, numpy and its own
+        except Exception as error:  # flatbuffers', numpy's and its own
             raise tflite_quantise.failure(error) from None
-        return found
+        return tool
 
     def _of_the_tool(self) -> dict[str, Any]:
-        """Its own ranges, of which the main graph's are replaced: which tensors it wants, and in which shape."""
-        whole: dict[str, Any] = {}
+        """Returns the tool's own ranges. Those of the main graph only serve as templates: which tensors, in which shape."""
+        merged: dict[str, Any] = {}
         several = len(self._parts) > 1
         for part in self._parts:
             skip = len(signatures.named(part.key, "", several))
             for row in self._rows[: SUBGRAPH_SAMPLES if part.graph else 1]:
-                given = {name[skip:]: row[name] for name in part.inputs}
+                sample = {name[skip:]: row[name] for name in part.inputs}
                 try:
                     with tflite_quantise.quiet():
-                        found = self._quantiser().calibrate({part.key: [given]}, num_threads=2)
+                        calibrated = self._quantiser().calibrate({part.key: [sample]}, num_threads=2)
                 except Exception as error:
                     raise tflite_quantise.failure(error) from None
-                for name, one in found.items():
-                    known = whole.setdefault(name, dict(one))
-                    known["min"], known["max"] = np.minimum(known["min"], one["min"]), np.maximum(known["max"], one["max"])
-        return whole
+                for name, limits in calibrated.items():
+                    total = merged.setdefault(name, dict(limits))
+                    total["min"], total["max"] = (
+                        np.minimum(total["min"], limits["min"]),
+                        np.maximum(total["max"], limits["max"]),
+                    )
+        return merged
 
     def _ranges(self, method: str) -> dict[str, Any]:
         if method not in self._measured:
-            found = METHODS[method](self._found)
+            ranges = METHODS[method](self._found)
             out = {}
-            for name, one in self._tool_ranges.items():
-                out[name] = dict(one)
-                if name in found and one["min"].dtype.kind == "f":
-                    out[name]["min"] = np.full_like(one["min"], found[name][0])
-                    out[name]["max"] = np.full_like(one["max"], found[name][1])
+            for name, limits in self._tool_ranges.items():
+                out[name] = dict(limits)
+                if name in ranges and limits["min"].dtype.kind == "f":
+                    out[name]["min"] = np.full_like(limits["min"], ranges[name][0])
+                    out[name]["max"] = np.full_like(limits["max"], ranges[name][1])
             self._measured[method] = out
         return self._measured[method]
 
@@ -157,7 +160,7 @@ class Tflite:
                 shutil.copy(beside, folder.name)
         (Path(folder.name) / tflite_file.NAME).write_bytes(data)
         runner = TfliteRunner(Path(folder.name))
-        folder.cleanup()  # the interpreter has mapped the file
+        folder.cleanup()  # the interpreter keeps the file mapped
         return runner.run
 
     def _floats(self, operator: dict[str, Any]) -> bool:
@@ -165,7 +168,7 @@ class Tflite:
         return any(tensors[k]["type"] == 0 for k in operator["outputs"].tolist() if k >= 0)
 
     def _bytes(self, operator: dict[str, Any]) -> int:
-        """Of its float32 constants."""
+        """Returns the bytes of the operator's float32 constants."""
         tensors, total = self._file["subgraphs"][0]["tensors"], 0
         for number in {k for k in operator["inputs"].tolist() if k >= 0}:
             value = tflite_file.stored(self._file, tensors[number])

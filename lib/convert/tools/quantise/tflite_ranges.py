@@ -1,4 +1,4 @@
-"""What the tensors of a TensorFlow Lite file's main graph reach, and the means that rounding needs."""
+"""Measures ranges of a TensorFlow Lite file's main graph and the means that rounding needs; rounds its weights."""
 
 from __future__ import annotations
 
@@ -25,7 +25,10 @@ PRODUCTS = (CONV, DEPTHWISE, DENSE)
 def measured(
     path: Path, model: dict[str, Any], part: SignatureGraph, rows: list[Row], report: Callable[[float], object]
 ) -> tuple[Ranges, dict[int, np.ndarray]]:
-    """Ranges by the tensor's name, and the mean of each channel of the products' inputs by the operator's place."""
+    """Returns ranges by tensor name, and the channel means of the products' inputs by operator index.
+
+    Raises JobFailed if the interpreter refuses an input.
+    """
     from ai_edge_litert.interpreter import Interpreter, OpResolverType
 
     graph = model["subgraphs"][0]
@@ -40,21 +43,21 @@ def measured(
                 experimental_op_resolver_type=OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES,
                 num_threads=2,
             )
-        found, means = Ranges(), Means()
-        for k, (step, some) in enumerate(((found.see, rows), (found.count, spread(rows, COUNTED)))):
-            for done, row in enumerate(within(some, PASS_SECONDS)):
+        ranges, means = Ranges(), Means()
+        for k, (step, samples) in enumerate(((ranges.see, rows), (ranges.count, spread(rows, COUNTED)))):
+            for done, row in enumerate(within(samples, PASS_SECONDS)):
                 tensors = _run(interpreter, part, row, watched)
                 step(tensors)
                 if not k:
                     _means(model, tensors, means)
-                report((k + (done + 1) / len(some)) / 2)
+                report((k + (done + 1) / len(samples)) / 2)
     except (ValueError, RuntimeError) as error:
         raise JobFailed(f"The LiteRT interpreter refuses a calibration input: {clean(str(error))}") from None
-    return found, {k: m for k in range(len(graph["operators"])) if (m := means.of(str(k))) is not None}
+    return ranges, {k: m for k in range(len(graph["operators"])) if (m := means.of(str(k))) is not None}
 
 
 def rounded(model: dict[str, Any], means: dict[int, np.ndarray]) -> dict[int, np.ndarray]:
-    """The weights of products, rounded by what their inputs are on average (``rounding``); by the operator's place."""
+    """Returns the products' weights by operator index, rounded to preserve their output's mean (``rounding``)."""
     graph = model["subgraphs"][0]
     readers = Counter(tensor["buffer"] for every in model["subgraphs"] for tensor in every["tensors"])
     out = {}
@@ -68,29 +71,29 @@ def rounded(model: dict[str, Any], means: dict[int, np.ndarray]) -> dict[int, np
 
 
 def with_weights(model: dict[str, Any], weights: dict[int, np.ndarray]) -> bytes:
-    """The file's bytes with other weights of its products, by the operator's place."""
-    whole = bytearray(model["whole"])
+    """Returns the file's bytes with new weights for its products, given by operator index."""
+    data = bytearray(model["whole"])
     start = np.frombuffer(model["whole"], np.uint8).__array_interface__["data"][0]
     graph = model["subgraphs"][0]
-    for place, made in weights.items():
-        before = tflite_file.stored(model, graph["tensors"][int(graph["operators"][place]["inputs"][1])])
-        assert before is not None and before.nbytes == made.nbytes
-        at = before.__array_interface__["data"][0] - start
-        whole[at : at + made.nbytes] = made.tobytes()
-    return bytes(whole)
+    for place, values in weights.items():
+        stored = tflite_file.stored(model, graph["tensors"][int(graph["operators"][place]["inputs"][1])])
+        assert stored is not None and stored.nbytes == values.nbytes
+        offset = stored.__array_interface__["data"][0] - start
+        data[offset : offset + values.nbytes] = values.tobytes()
+    return bytes(data)
 
 
 def _rounded(code: int, weight: np.ndarray, mean: np.ndarray) -> np.ndarray:
-    """float32, as ``weight`` has it: [out, ..., in], or [1, height, width, out] of a depthwise one."""
+    """Rounds a float32 weight in its layout: [out, ..., in], or [1, height, width, out] for a depthwise convolution."""
     if code == DEPTHWISE:
         channels = weight.shape[-1]
         if weight.ndim != 4 or weight.shape[0] != 1 or channels % len(mean):
             return weight
         rows = np.moveaxis(weight, -1, 0).reshape(channels, -1)
-        made = kept_mean(rows, np.repeat(mean, channels // len(mean))[:, None], 127, per_channel=True)
-        return np.ascontiguousarray(np.moveaxis(made.reshape(channels, *weight.shape[:3]), 0, -1), "<f4")
+        result = kept_mean(rows, np.repeat(mean, channels // len(mean))[:, None], 127, per_channel=True)
+        return np.ascontiguousarray(np.moveaxis(result.reshape(channels, *weight.shape[:3]), 0, -1), "<f4")
     if weight.shape[-1] != len(mean):
-        return weight  # a convolution in groups
+        return weight  # a grouped convolution
     rows = weight.reshape(len(weight), -1)
     inputs = np.tile(mean, rows.shape[1] // len(mean))[None]
     return np.ascontiguousarray(kept_mean(rows, inputs, 127, per_channel=True).reshape(weight.shape), "<f4")
@@ -111,6 +114,6 @@ def _run(interpreter: Any, part: SignatureGraph, row: Row, watched: dict[str, in
     for name, index in watched.items():
         try:
             out[name] = interpreter.get_tensor(index)
-        except ValueError:  # a tensor of a branch, or one that is never made
+        except ValueError:  # a tensor of a branch that did not run, or one that is never computed
             continue
     return out

@@ -1,7 +1,7 @@
-"""Broadcasting before opset 7, said as numpy says it: ``broadcast`` and ``axis`` of arithmetic go.
+"""Rewrites the explicit broadcasting of opsets below 7 (attributes ``broadcast`` and ``axis``) as numpy broadcasting.
 
-onnx's converter drops ``axis`` (1.23), so a bias of the channels would be added along the width, or to nothing. No
-tool here nor onnxruntime knows the old form.
+onnx's version converter (1.23) drops ``axis``, so a per-channel bias would be added along the width, or fail to
+broadcast. Neither onnxruntime nor any tool used here supports the old form.
 """
 
 from __future__ import annotations
@@ -11,14 +11,15 @@ from onnx import GraphProto, ModelProto, NodeProto, TypeProto, helper
 from lib.convert.formats.onnx.opset.graph import Graph, Refused, attribute, set_attribute, subgraphs
 from lib.onnx_model.functions import all_nodes
 
-FIRST = 7  # the opset that broadcasts as numpy does
+FIRST = 7  # first opset with numpy broadcasting
 ARITHMETIC = {"Add", "Sub", "Mul", "Div", "Pow", "And", "Or", "Xor", "Greater", "Less", "Equal"}
-UNKNOWN = {"And", "Or", "Xor", "Greater", "Less", "Equal"}  # to onnx's converter at this step, though it has nothing to do
-HIDDEN = "hidden"  # a domain of nobody, whose operators it leaves alone
+# onnx's converter has no adapter for these at this step, although nothing needs to change
+UNKNOWN = {"And", "Or", "Xor", "Greater", "Less", "Equal"}
+HIDDEN = "hidden"  # a placeholder domain, whose operators the converter leaves alone
 
 
 def hide(model: ModelProto) -> None:
-    """Puts ``UNKNOWN`` operators out of onnx's converter's sight; ``shown`` brings them back."""
+    """Moves ``UNKNOWN`` operators to a placeholder domain, so that onnx's converter skips them; ``shown`` undoes it."""
     nodes = [n for n in all_nodes(model.graph.node) if n.op_type in UNKNOWN and n.domain in ("", "ai.onnx")]
     for node in nodes:
         node.domain = HIDDEN
@@ -27,6 +28,7 @@ def hide(model: ModelProto) -> None:
 
 
 def shown(model: ModelProto) -> ModelProto:
+    """Undoes ``hide`` in place and returns ``model``."""
     for node in all_nodes(model.graph.node):
         if node.domain == HIDDEN:
             node.domain = ""
@@ -37,11 +39,11 @@ def shown(model: ModelProto) -> ModelProto:
 
 
 def plain(proto: GraphProto, types: dict[str, TypeProto], outer: Graph | None = None) -> None:
-    """Rewrites ``proto``, of opset 6 or older, in place. Raises Refused where a rank is not known."""
+    """Rewrites the graph ``proto`` of opset 6 or older in place. Raises Refused if a needed rank is unknown."""
     graph, nodes = Graph(proto, types, outer), []
     for node in proto.node:
-        for inner in subgraphs(node):
-            plain(inner, types, graph)
+        for subgraph in subgraphs(node):
+            plain(subgraph, types, graph)
         if node.op_type in ARITHMETIC and node.domain in ("", "ai.onnx"):
             nodes += _aligned(node, graph)
         nodes.append(node)
@@ -51,21 +53,25 @@ def plain(proto: GraphProto, types: dict[str, TypeProto], outer: Graph | None = 
 
 
 def _aligned(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """The second input's first dimension is the first input's ``axis``: ones follow where it is too short."""
+    """Drops the attributes and returns an Unsqueeze of the second input where numpy broadcasting needs one.
+
+    The old ``axis`` aligns the second input's first dimension with that axis of the first input, so trailing
+    dimensions of size 1 are added.
+    """
     axis, broadcast = attribute(node, "axis"), attribute(node, "broadcast", 0)
     for name in ("axis", "broadcast", "consumed_inputs"):
         set_attribute(node, name, None)
-    if not broadcast or axis is None:  # equal shapes, or the last dimensions fit
+    if not broadcast or axis is None:  # equal shapes, or aligned at the last dimension already
         return []
     try:
-        of_first, of_second = graph.rank(node.input[0]), graph.rank(node.input[1])
+        first_rank, second_rank = graph.rank(node.input[0]), graph.rank(node.input[1])
     except Refused as error:
         raise Refused(f"the node {(node.name or node.output[0])[:100]!r} broadcasts along an axis, and {error}") from None
-    missing = of_first - axis % max(of_first, 1) - of_second
+    missing = first_rank - axis % max(first_rank, 1) - second_rank
     if missing <= 0:
         return []
     name = graph.name("aligned")
-    axes = list(range(of_second, of_second + missing))
+    axes = list(range(second_rank, second_rank + missing))
     unsqueeze = helper.make_node("Unsqueeze", [node.input[1]], [name], graph.name("unsqueeze"), axes=axes)
     node.input[1] = name
     return [unsqueeze]

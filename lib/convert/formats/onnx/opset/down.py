@@ -1,9 +1,8 @@
-"""Steps to older opsets, one function a change of an operator: what the newer version says, said in the older one.
+"""Downgrade steps to older opsets, one function per change of an operator (source: onnx/docs/Changelog.md).
 
-``STEPS[operator, version]`` rewrites a node of that version into the version before; it may give several nodes.
-An operator without a row changed in element types, or in attributes whose defaults mean what the older version
-does (``plain``). Texts of the versions: onnx/docs/Changelog.md. Whatever has no older form raises Refused.
-Longer than 300 lines because it is one table, a row a change.
+``STEPS[operator, version]`` rewrites a node of that version for the previous one and may return several nodes.
+Operators without a row changed only in element types, or in attributes whose defaults match the older behaviour
+(``plain``). Raises Refused if there is no older equivalent. Longer than 300 lines because it is one table.
 """
 
 from __future__ import annotations
@@ -27,11 +26,12 @@ from lib.convert.formats.onnx.opset.graph import (
 Step = Callable[[NodeProto, Graph], list[NodeProto]]
 STEPS: dict[tuple[str, int], Step] = {}
 REDUCING = "L1 L2 LogSum LogSumExp Max Mean Min Prod SumSquare".split()  # noqa: SIM905
-# as functions these two say what they mean at any opset: their inputs changed their meaning
-REDEFINED = {"GroupNormalization", "Attention"}
+REDEFINED = {"GroupNormalization", "Attention"}  # the meaning of their inputs changed: inlined as functions
 
 
 def step(*changes: tuple[str, int]) -> Callable[[Step], Step]:
+    """Registers the decorated function in ``STEPS`` for each (operator, version)."""
+
     def register(function: Step) -> Step:
         for change in changes:
             assert change not in STEPS, change
@@ -42,16 +42,16 @@ def step(*changes: tuple[str, int]) -> Callable[[Step], Step]:
 
 
 def down(node: NodeProto, version: int, graph: Graph) -> list[NodeProto]:
-    """The node, which is of ``version`` of its operator, as nodes of opset ``version`` - 1."""
+    """Rewrites a node of operator version ``version`` as nodes of opset ``version - 1``. Raises Refused."""
     change = STEPS.get((node.op_type, version))
     nodes = change(node, graph) if change else [node]
-    for one in nodes:
-        plain(one, version)
+    for rewritten in nodes:
+        plain(rewritten, version)
     return nodes
 
 
 def plain(node: NodeProto, version: int) -> None:
-    """Takes out attributes that the older version lacks where they say what it does anyway. Raises Refused else."""
+    """Removes attributes that the older version lacks, if they have no effect. Raises Refused if newer features are used."""
     try:
         older = onnx.defs.get_schema(node.op_type, version - 1, "")
     except onnx.defs.SchemaError:
@@ -60,10 +60,10 @@ def plain(node: NodeProto, version: int) -> None:
     for a in list(node.attribute):
         if a.name in older.attributes:
             continue
-        value, known = helper.get_attribute_value(a), newer.attributes.get(a.name)
-        default = known.default_value if known is not None else None
-        same = default is not None and default.type and helper.get_attribute_value(default) == value
-        if not same and not (a.name == "dilations" and set(value) == {1}):
+        value, schema_attribute = helper.get_attribute_value(a), newer.attributes.get(a.name)
+        default = schema_attribute.default_value if schema_attribute is not None else None
+        is_default = default is not None and default.type and helper.get_attribute_value(default) == value
+        if not is_default and not (a.name == "dilations" and set(value) == {1}):
             raise Refused(f"its attribute {a.name} is new in opset {version}")
         set_attribute(node, a.name, None)
     while node.input and not node.input[-1]:
@@ -75,7 +75,7 @@ def plain(node: NodeProto, version: int) -> None:
 
 
 def _fixed(node: NodeProto, k: int, graph: Graph) -> np.ndarray | None:
-    """The values of input ``k``; None where it is left out. Raises Refused where they are computed."""
+    """Returns the constant value of input ``k``; None if it is omitted. Raises Refused if it is computed."""
     if not (name := input_name(node, k)):
         return None
     value = graph.constant(name)
@@ -92,10 +92,10 @@ def _ints(value: np.ndarray) -> list[int]:
 def _axes_of_a_reduction(node: NodeProto, graph: Graph) -> list[NodeProto]:
     axes = _fixed(node, 1, graph)
     keep_inputs(node, 1)
-    nothing = attribute(node, "noop_with_empty_axes", 0)
+    noop_if_empty = attribute(node, "noop_with_empty_axes", 0)
     set_attribute(node, "noop_with_empty_axes", None)
     if axes is None or not axes.size:
-        if nothing:
+        if noop_if_empty:
             if node.op_type not in ("ReduceSum", "ReduceMax", "ReduceMin", "ReduceMean", "ReduceProd"):
                 raise Refused("it reduces no axis")
             return [helper.make_node("Identity", [node.input[0]], [node.output[0]], node.name)]
@@ -118,7 +118,7 @@ def _split_evenly(node: NodeProto, graph: Graph) -> list[NodeProto]:
     set_attribute(node, "num_outputs", None)
     dims = graph.dims(node.input[0])
     if count and dims and (size := dims[axis]) is not None and size % count:
-        chunk = -(-size // count)  # the last one is smaller
+        chunk = -(-size // count)  # rounded up; the last chunk is smaller
         sizes = np.array([min(chunk, size - chunk * k) for k in range(count)], np.int64)
         if (sizes < 0).any():
             raise Refused(f"{size} elements do not go into {count} parts")
@@ -136,23 +136,23 @@ def _split_sizes(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Softmax", 13), ("LogSoftmax", 13), ("Hardmax", 13))
 def _along_one_axis(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """The older versions take everything from ``axis`` on as one row: the same only for the last axis."""
+    """Transposes ``axis`` to the end: older versions flatten all axes from ``axis`` on, so only the last axis agrees."""
     rank = graph.rank(node.input[0])
     axis = attribute(node, "axis", -1) % max(rank, 1)
     last = max(rank - 1, 0)
     set_attribute(node, "axis", last)
     if axis == last:
         return [node]
-    turn = list(range(rank))
-    turn[axis], turn[last] = last, axis
-    turned, done = graph.name("turned"), graph.name("done")
-    kind = graph.types.get(node.input[0])
-    for name in (turned, done):
-        if kind is not None:
-            graph.types[name] = kind  # the rank is right, and that is all that is asked
-    before = helper.make_node("Transpose", [node.input[0]], [turned], graph.name("turn"), perm=turn)
-    after = helper.make_node("Transpose", [done], [node.output[0]], graph.name("turn_back"), perm=turn)
-    node.input[0], node.output[0] = turned, done
+    permutation = list(range(rank))
+    permutation[axis], permutation[last] = last, axis
+    turned, result = graph.name("turned"), graph.name("done")
+    value_type = graph.types.get(node.input[0])
+    for name in (turned, result):
+        if value_type is not None:
+            graph.types[name] = value_type  # only its rank is used later, and that is right
+    before = helper.make_node("Transpose", [node.input[0]], [turned], graph.name("turn"), perm=permutation)
+    after = helper.make_node("Transpose", [result], [node.output[0]], graph.name("turn_back"), perm=permutation)
+    node.input[0], node.output[0] = turned, result
     return [before, node, after]
 
 
@@ -263,7 +263,7 @@ def _resize_symmetric(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Resize", 13))
 def _resize_inputs(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """In opset 11 every input is there; one that is not meant is an empty tensor."""
+    """Fills omitted inputs with empty tensors: opset 11 requires all of them."""
     while len(node.input) < 3:
         node.input.append("")
     for k in (1, 2):
@@ -275,9 +275,9 @@ def _resize_inputs(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(("Resize", 11))
 def _resize(node: NodeProto, graph: Graph) -> list[NodeProto]:
     mode, nearest = attribute(node, "mode", b"nearest"), attribute(node, "nearest_mode", b"round_prefer_floor")
-    way = attribute(node, "coordinate_transformation_mode", b"half_pixel")
+    coordinates = attribute(node, "coordinate_transformation_mode", b"half_pixel")
     scales = graph.constant(input_name(node, 2))
-    if way != b"asymmetric" or (mode == b"nearest" and nearest != b"floor") or mode == b"cubic":
+    if coordinates != b"asymmetric" or (mode == b"nearest" and nearest != b"floor") or mode == b"cubic":
         raise Refused("before opset 11 coordinates were asymmetric and rounded down")
     if scales is None or not scales.size:
         raise Refused("before opset 11 only scales could be given, no sizes")
@@ -306,8 +306,8 @@ def _constant(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _grid_sample(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if graph.rank(node.input[0]) != 4:
         raise Refused("only four dimensions could be sampled before opset 20")
-    old = {b"linear": "bilinear", b"cubic": "bicubic", b"nearest": "nearest"}
-    set_attribute(node, "mode", old[attribute(node, "mode", b"linear")])
+    old_modes = {b"linear": "bilinear", b"cubic": "bicubic", b"nearest": "nearest"}
+    set_attribute(node, "mode", old_modes[attribute(node, "mode", b"linear")])
     return [node]
 
 
@@ -335,10 +335,10 @@ def _shape(node: NodeProto, graph: Graph) -> list[NodeProto]:
     set_attribute(node, "end", None)
     if not start and end is None:
         return [node]
-    whole, output = graph.name("shape"), node.output[0]
-    node.output[0] = whole
+    full_shape, output = graph.name("shape"), node.output[0]
+    node.output[0] = full_shape
     bounds = [graph.add(np.array([n], np.int64)) for n in (start, 2**62 if end is None else end, 0)]
-    return [node, helper.make_node("Slice", [whole, *bounds], [output], graph.name("part"))]
+    return [node, helper.make_node("Slice", [full_shape, *bounds], [output], graph.name("part"))]
 
 
 @step(("Reshape", 14))
@@ -354,17 +354,17 @@ def _reshape(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(("Gemm", 11))
 def _gemm(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if not input_name(node, 2):
-        kind = graph.types.get(node.input[0])
-        if kind is None:
+        value_type = graph.types.get(node.input[0])
+        if value_type is None:
             raise Refused("its dtype is not known")
         keep_inputs(node, 2)
-        node.input.append(graph.add(np.zeros(1, helper.tensor_dtype_to_np_dtype(kind.tensor_type.elem_type))))
+        node.input.append(graph.add(np.zeros(1, helper.tensor_dtype_to_np_dtype(value_type.tensor_type.elem_type))))
     return [node]
 
 
 @step(*((name, version) for name in ("QuantizeLinear", "DequantizeLinear") for version in (21, 23)))
 def _quantised_dtype(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """``output_dtype`` of QuantizeLinear says again what the zero point says."""
+    """Drops ``output_dtype`` of QuantizeLinear if a zero point implies it."""
     if node.op_type == "QuantizeLinear" and input_name(node, 2):
         set_attribute(node, "output_dtype", None)
     return [node]
@@ -380,9 +380,9 @@ def _per_tensor(node: NodeProto, graph: Graph) -> list[NodeProto]:
 
 @step(("Mod", 28))
 def _mod(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    kind = graph.types.get(node.input[0])
+    value_type = graph.types.get(node.input[0])
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
-    if not attribute(node, "fmod", 0) and (kind is None or kind.tensor_type.elem_type in floats):
+    if not attribute(node, "fmod", 0) and (value_type is None or value_type.tensor_type.elem_type in floats):
         raise Refused("before opset 28 the sign of the divisor was for integers only")
     return [node]
 
@@ -413,11 +413,11 @@ ReduceMean ReduceMin ReduceProd ReduceSum ReduceSumSquare Softmax LogSoftmax Har
 
 @step(*((name, 11) for name in AXES.split()))
 def _negative_axes(node: NodeProto, graph: Graph) -> list[NodeProto]:
-    """Counting axes from the end is new in opset 11."""
+    """Makes negative axes positive: they are new in opset 11."""
     for a in node.attribute:
         if a.name == "axis" and a.i < 0:
             if node.op_type == "OneHot":
-                a.i = -1 if a.i == -1 else a.i % (graph.rank(node.input[0]) + 1)  # -1 was allowed before
+                a.i = -1 if a.i == -1 else a.i % (graph.rank(node.input[0]) + 1)  # OneHot already allowed -1
             else:
                 a.i = _positive(node, [a.i], graph)[0]
         elif a.name == "axes":

@@ -1,4 +1,4 @@
-"""What each operator means in torch, one file a group. Importing this fills ``registry.TABLE``."""
+"""ONNX operators in torch, one module per group. Importing this package fills ``registry.TABLE``."""
 
 from lib.convert.tools.onnx_importer.operators import (  # noqa: F401
     control,

@@ -1,4 +1,4 @@
-"""Graphs in graphs: If, Loop and Scan are unrolled as the known condition, count and length have it."""
+"""Control flow: If, Loop and Scan are unrolled, so their condition, trip count and length must be known."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from lib.convert.tools.onnx_importer.registry import op
 from lib.convert.tools.onnx_importer.values import Known, Value, as_tensor, known
 
 Tensor = torch.Tensor
-MAX_STEPS = 2000  # a loop longer than this makes a program that nobody can export
+MAX_STEPS = 2000  # longer loops unroll to programs too large to export
 
 
 @op("If", raw=True)
@@ -22,12 +22,12 @@ def if_(call: Any, condition: Value) -> tuple[Value, ...]:
 @op("Loop", raw=True)
 def loop(call: Any, count: Value = None, condition: Value = None, *states: Value) -> tuple[Value, ...]:
     body = call.attr("body")
-    most = MAX_STEPS if count is None else int(call.number(count))
-    if most > MAX_STEPS and condition is None:
-        raise call.fail(f"{most} steps; at most {MAX_STEPS} are unrolled")
+    max_steps = MAX_STEPS if count is None else int(call.number(count))
+    if max_steps > MAX_STEPS and condition is None:
+        raise call.fail(f"{max_steps} steps; at most {MAX_STEPS} are unrolled")
     carried, collected = list(states), []
     going, k = condition is None or bool(call.number(condition)), 0
-    while going and k < most:
+    while going and k < max_steps:
         if k == MAX_STEPS:
             raise call.fail(f"more than {MAX_STEPS} steps")
         scope = dict(call.scope) | dict(zip(body.inputs, [known(k), _flag(), *carried], strict=True))
@@ -35,7 +35,7 @@ def loop(call: Any, count: Value = None, condition: Value = None, *states: Value
         carried, new = out[: len(carried)], out[len(carried) :]
         collected.append(new)
         k += 1
-        if k < most:
+        if k < max_steps:
             going = bool(call.number(going_on))
     if not collected and len(body.outputs) - 1 > len(carried):
         raise call.fail("a loop without a step cannot say what its collected outputs are")
@@ -49,13 +49,13 @@ def _flag() -> Known:
 
 @op("Scan", raw=True)
 def scan(call: Any, *given: Value) -> tuple[Value, ...]:
-    body, taken = call.attr("body"), call.attr("num_scan_inputs")
+    body, input_count = call.attr("body"), call.attr("num_scan_inputs")
     if call.version < 9:
-        return _scan_8(call, body, taken, *given)
+        return _scan_8(call, body, input_count, *given)
     values = [as_tensor(v) for v in given]
-    states, sequences = values[: len(values) - taken], values[len(values) - taken :]
-    axes = call.attr("scan_input_axes") or [0] * taken
-    back = call.attr("scan_input_directions") or [0] * taken
+    states, sequences = values[: len(values) - input_count], values[len(values) - input_count :]
+    axes = call.attr("scan_input_axes") or [0] * input_count
+    back = call.attr("scan_input_directions") or [0] * input_count
     return _scan(call, body, states, sequences, axes, back)
 
 
@@ -80,7 +80,7 @@ def _scan(call: Any, body: Any, states: list, sequences: list, axes: list[int], 
 
 
 def _scan_8(call: Any, body: Any, taken: int, lengths: Value, *given: Value) -> tuple[Value, ...]:
-    """Opset 8 has a batch axis in front of everything, and lengths of the batch's sequences."""
+    """Scan of opset 8, with a leading batch axis and the lengths of the batch's sequences."""
     if lengths is not None:
         raise call.fail("sequences of different lengths")
     values = [as_tensor(v) for v in given]

@@ -1,4 +1,4 @@
-"""Convolutions: forward, transposed, deformable, of quantized integers."""
+"""Convolutions: forward, transposed, deformable and quantized; also Col2Im."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ TRANSPOSED = {1: F.conv_transpose1d, 2: F.conv_transpose2d, 3: F.conv_transpose3
 
 
 def paddings(call: Any, sizes: Any, kernel: list[int], strides: list[int], dilations: list[int]) -> tuple[list, list]:
-    """Before and after each spatial axis."""
+    """Returns the padding before and after each spatial axis, from ``pads`` or ``auto_pad``."""
     auto, rank = call.attr("auto_pad", "NOTSET"), len(kernel)
     if auto in ("NOTSET", "", None):
         pads = call.attr("pads") or [0] * (2 * rank)
@@ -34,7 +34,7 @@ def paddings(call: Any, sizes: Any, kernel: list[int], strides: list[int], dilat
 
 
 def padded(x: Tensor, before: list, after: list, value: float = 0.0) -> Tensor:
-    """With the spatial axes padded; as it is where nothing is to be added."""
+    """Pads the spatial axes; returns ``x`` itself if there is nothing to add."""
     if not any(not isinstance(p, int) or p for p in (*before, *after)):
         return x
     flat = [p for pair in zip(reversed(before), reversed(after), strict=True) for p in pair]
@@ -59,7 +59,7 @@ def conv(call: Any, x: Tensor, w: Tensor, b: Tensor | None = None) -> Tensor:
 
 @op("ConvInteger")
 def conv_integer(call: Any, x: Tensor, w: Tensor, x_zero: Tensor | None = None, w_zero: Tensor | None = None) -> Tensor:
-    x, w = x.to(torch.float64), w.to(torch.float64)  # exact: sums of products of bytes
+    x, w = x.to(torch.float64), w.to(torch.float64)  # float64 sums of byte products exactly
     x = x if x_zero is None else x - x_zero.reshape(())
     w = w if w_zero is None else w - w_zero.reshape([-1] + [1] * (w.ndim - 1) if w_zero.numel() > 1 else [])
     return convolve(call, x, w, None).to(torch.int32)
@@ -72,20 +72,20 @@ def conv_transpose(call: Any, x: Tensor, w: Tensor, b: Tensor | None = None) -> 
         raise call.fail(f"{rank} spatial axes")
     strides, dilations = call.attr("strides") or [1] * rank, call.attr("dilations") or [1] * rank
     extra, group = call.attr("output_padding") or [0] * rank, call.attr("group", 1)
-    auto, wanted = call.attr("auto_pad", "NOTSET"), call.attr("output_shape")
+    auto, output_shape = call.attr("auto_pad", "NOTSET"), call.attr("output_shape")
     pads = call.attr("pads") or [0] * (2 * rank)
     before, after = list(pads[:rank]), list(pads[rank:])
-    if wanted or auto in ("SAME_UPPER", "SAME_LOWER"):
+    if output_shape or auto in ("SAME_UPPER", "SAME_LOWER"):
         for k in range(rank):
             full = (x.shape[2 + k] - 1) * strides[k] + extra[k] + (w.shape[2 + k] - 1) * dilations[k] + 1
-            total = full - (wanted[-rank + k] if wanted else x.shape[2 + k] * strides[k])
+            total = full - (output_shape[-rank + k] if output_shape else x.shape[2 + k] * strides[k])
             before[k] = total // 2 if auto == "SAME_UPPER" else total - total // 2
             after[k] = total - before[k]
     plain = [isinstance(p, int) and p >= 0 for p in (*before, *after)]
-    # torch's padding is taken from both ends; what the far end loses less or more is its output_padding
-    less = [e + p - q for e, p, q in zip(extra, before, after, strict=True)] if all(plain) else [-1]
-    if all(0 <= e < max(s, d) for e, s, d in zip(less, strides, dilations, strict=False)) and all(plain):
-        return TRANSPOSED[rank](x, w, b, strides, before, less, group, dilations)
+    # torch's padding is symmetric; the difference at the far end goes into output_padding
+    output_padding = [e + p - q for e, p, q in zip(extra, before, after, strict=True)] if all(plain) else [-1]
+    if all(0 <= e < max(s, d) for e, s, d in zip(output_padding, strides, dilations, strict=False)) and all(plain):
+        return TRANSPOSED[rank](x, w, b, strides, before, output_padding, group, dilations)
     out = TRANSPOSED[rank](x, w, b, strides, 0, 0, group, dilations)
     if any(extra) and b is not None:
         out = TRANSPOSED[rank](x, w, None, strides, 0, 0, group, dilations)
@@ -109,7 +109,7 @@ def qlinear_conv(
 
 
 def sampled(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
-    """Bilinear values of ``x`` (n, c, h, w) at pixel positions (n, *places), zero outside: (n, c, *places)."""
+    """Samples ``x`` (n, c, h, w) bilinearly at pixel positions (n, *places), zero outside; returns (n, c, *places)."""
     n, c, h, w = x.shape
     flat, places = x.reshape(n, c, -1), rows.shape[1:]
     top, left = torch.floor(rows), torch.floor(columns)
@@ -128,7 +128,7 @@ def sampled(x: Tensor, rows: Tensor, columns: Tensor) -> Tensor:
 def deform_conv(
     call: Any, x: Tensor, w: Tensor, offset: Tensor, b: Tensor | None = None, mask: Tensor | None = None
 ) -> Tensor:
-    """Of pictures. Every kernel position reads a picture of its own, shifted by its offsets; then a 1 × 1 product."""
+    """2-D only. Samples the input once per kernel position, shifted by its offsets, then applies a 1 × 1 convolution."""
     if x.ndim != 4:
         raise call.fail(f"{x.ndim - 2} spatial axes")
     (n, c, _, _), (_, _, kh, kw) = x.shape, w.shape
@@ -141,12 +141,12 @@ def deform_conv(
     base_x = (torch.arange(ow) * sw - pw).reshape(1, ow)
     pieces = []
     for part in range(parts):
-        own = x[:, part * (c // parts) : (part + 1) * (c // parts)]
+        channels = x[:, part * (c // parts) : (part + 1) * (c // parts)]
         taps = []
         for k in range(kh * kw):
             rows = offset[:, part, k, 0] + (base_y + (k // kw) * dh)
             columns = offset[:, part, k, 1] + (base_x + (k % kw) * dw)
-            tap = sampled(own, rows, columns)
+            tap = sampled(channels, rows, columns)
             if mask is not None:
                 tap = tap * mask.reshape(n, parts, kh * kw, oh, ow)[:, part, k].unsqueeze(1)
             taps.append(tap)
@@ -157,26 +157,26 @@ def deform_conv(
 
 @op("Col2Im", raw=(1, 2))
 def col2im(call: Any, x: Tensor, image: Value, block: Value) -> Tensor:
-    """Adds the columns up where they came from, for any number of axes."""
+    """Sums the columns back at their positions, for any number of spatial axes."""
     sizes, kernel = call.ints(image), call.ints(block)
     rank = len(sizes)
     strides, dilations = call.attr("strides") or [1] * rank, call.attr("dilations") or [1] * rank
     pads = call.attr("pads") or [0] * (2 * rank)
     if rank == 2 and pads[:2] == pads[2:]:
         return F.fold(x, sizes, kernel, dilations, pads[:2], strides)
-    whole = [s + pads[k] + pads[k + rank] for k, s in enumerate(sizes)]
+    padded_sizes = [s + pads[k] + pads[k + rank] for k, s in enumerate(sizes)]
     index = torch.zeros((), dtype=torch.int64)
     for k in range(rank):
-        steps = (whole[k] - dilations[k] * (kernel[k] - 1) - 1) // strides[k] + 1
+        steps = (padded_sizes[k] - dilations[k] * (kernel[k] - 1) - 1) // strides[k] + 1
         places = torch.arange(kernel[k]).unsqueeze(1) * dilations[k] + torch.arange(steps) * strides[k]
         shape = [1] * (2 * rank)
         shape[k], shape[k + rank] = kernel[k], steps
-        index = index * whole[k] + places.reshape(shape)
+        index = index * padded_sizes[k] + places.reshape(shape)
     n, total = x.shape[0], 1
     for d in kernel:
         total *= d
     flat, length = x.reshape(n, x.shape[1] // total, -1), 1
-    for d in whole:
+    for d in padded_sizes:
         length = length * d
     out = torch.zeros(n, flat.shape[1], length, dtype=x.dtype).index_add(2, index.reshape(-1), flat)
-    return padded(out.reshape(n, -1, *whole), [-p for p in pads[:rank]], [-p for p in pads[rank:]])
+    return padded(out.reshape(n, -1, *padded_sizes), [-p for p in pads[:rank]], [-p for p in pads[rank:]])

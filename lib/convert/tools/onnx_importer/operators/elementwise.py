@@ -1,4 +1,4 @@
-"""One element at a time: arithmetic, comparisons, logic, activations, casts."""
+"""Elementwise operators: arithmetic, comparisons, logic, activations, casts."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ HIGH_BIT = -(1 << 63)
 
 
 def wide(*values: Tensor) -> tuple[Tensor, ...]:
-    """Unsigned integers that torch can store but hardly compute with, in a wider dtype; uint64 keeps its bits."""
+    """Widens unsigned integers that torch stores but hardly supports in computations; uint64 keeps its bits as int64."""
     return tuple(v.to(WIDER[v.dtype]) if v.dtype in WIDER else v for v in values)
 
 
 def ordered(*values: Tensor) -> tuple[Tensor, ...]:
-    """As ``wide``, but so that uint64 compare as they should."""
+    """Like ``wide``, but flips uint64's high bit, so that the int64 results are in the right order."""
     return tuple(w ^ HIGH_BIT if v.dtype == torch.uint64 else w for v, w in zip(values, wide(*values), strict=True))
 
 
 def aligned(call: Any, a: Tensor, b: Tensor) -> Tensor:
-    """``b`` with the axes that broadcasting of opset 6 and older puts behind it."""
+    """Appends the axes to ``b`` that opset 6 and older need for broadcasting along ``axis``."""
     axis = call.attr("axis")
     if call.version >= 7 or not call.attr("broadcast", 0) or axis is None:
         return b
@@ -94,8 +94,8 @@ def bit_shift(call: Any, a: Tensor, b: Tensor) -> Tensor:
         y = y.clamp(max=63)
         mask = torch.where(y > 0, (1 << (64 - y.clamp(min=1))) - 1, -1)
         out = (x >> y) & mask if bits == 64 else x >> y
-    gone = (x >> 63) if direction == "RIGHT" and a.dtype.is_signed else torch.zeros_like(out)
-    return torch.where(y < bits, out, gone).to(a.dtype)
+    filled = (x >> 63) if direction == "RIGHT" and a.dtype.is_signed else torch.zeros_like(out)
+    return torch.where(y < bits, out, filled).to(a.dtype)
 
 
 @op("BitwiseNot")
@@ -264,7 +264,7 @@ ELEMENT_TYPES = {
 
 
 def element_type(call: Any, number: int) -> torch.dtype:
-    """torch's dtype of an ONNX element type. Raises Unsupported."""
+    """Returns the torch dtype of an ONNX element type. Raises Unsupported."""
     if number not in ELEMENT_TYPES:
         raise call.fail(f"element type {number}")
     return TORCH[ELEMENT_TYPES[number]]
@@ -274,7 +274,7 @@ def cast_to(call: Any, x: Tensor, dtype: torch.dtype) -> Tensor:
     if "float8" in str(dtype):
         raise call.fail("a cast to float8")
     if x.dtype.is_floating_point and dtype in (torch.uint8, torch.int8, torch.int16, torch.uint16, torch.uint32):
-        return x.to(torch.int64).to(dtype)  # wraps as ONNX's own backends do; a float out of range is anything in C
+        return x.to(torch.int64).to(dtype)  # wraps like ONNX's backends; a direct cast out of range is undefined in C
     return to(x, dtype)
 
 

@@ -1,4 +1,4 @@
-"""Picking and placing elements by index."""
+"""Gathering and scattering elements by index."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ REDUCTIONS = {"add": "sum", "mul": "prod", "max": "amax", "min": "amin"}
 
 
 def positive(indices: Tensor, length: Any) -> Tensor:
+    """Returns int64 indices, with negative ones counted from the end."""
     indices = to(indices, torch.int64)
     return torch.where(indices < 0, indices + length, indices)
 
@@ -22,10 +23,10 @@ def positive(indices: Tensor, length: Any) -> Tensor:
 @op("Gather")
 def gather(call: Any, x: Tensor, indices: Tensor) -> Tensor:
     axis = call.attr("axis", 0) % x.ndim
-    found = positive(indices, x.shape[axis])
+    index = positive(indices, x.shape[axis])
     if x.ndim == 2 and axis == 0 and x.dtype.is_floating_point:
-        return torch.nn.functional.embedding(found, x)
-    out = to(wide(x)[0].index_select(axis, found.reshape(-1)), x.dtype)
+        return torch.nn.functional.embedding(index, x)
+    out = to(wide(x)[0].index_select(axis, index.reshape(-1)), x.dtype)
     return out if indices.ndim == 1 else out.reshape([*x.shape[:axis], *indices.shape, *x.shape[axis + 1 :]])
 
 
@@ -39,30 +40,30 @@ def gather_elements(call: Any, x: Tensor, indices: Tensor) -> Tensor:
 def gather_nd(call: Any, x: Tensor, indices: Tensor) -> Tensor:
     batch = call.attr("batch_dims", 0)
     depth = indices.shape[-1]
-    found = [positive(indices[..., k], x.shape[batch + k]) for k in range(depth)]
+    index = [positive(indices[..., k], x.shape[batch + k]) for k in range(depth)]
     for k in range(batch):  # the batch axes index themselves
-        places = torch.arange(x.shape[k]).reshape([-1 if j == k else 1 for j in range(found[-1].ndim)])
-        found.insert(k, places)
-    return x[tuple(found)]
+        places = torch.arange(x.shape[k]).reshape([-1 if j == k else 1 for j in range(index[-1].ndim)])
+        index.insert(k, places)
+    return x[tuple(index)]
 
 
 @op("Scatter", "ScatterElements")
 def scatter_elements(call: Any, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
     axis = call.attr("axis", 0)
-    found, how = positive(indices, x.shape[axis]), call.attr("reduction", "none")
+    index, how = positive(indices, x.shape[axis]), call.attr("reduction", "none")
     if how == "none":
-        return x.scatter(axis, found, updates)
-    return x.scatter_reduce(axis, found, updates, REDUCTIONS[how], include_self=True)
+        return x.scatter(axis, index, updates)
+    return x.scatter_reduce(axis, index, updates, REDUCTIONS[how], include_self=True)
 
 
 @op("ScatterND")
 def scatter_nd(call: Any, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor:
     depth, how = indices.shape[-1], call.attr("reduction", "none")
-    found = [positive(indices[..., k], x.shape[k]) for k in range(depth)]
+    index = [positive(indices[..., k], x.shape[k]) for k in range(depth)]
     if how in ("none", "add"):
-        return x.index_put(tuple(found), updates, accumulate=how == "add")
-    rows = torch.zeros_like(found[0])
-    for k, places in enumerate(found):
+        return x.index_put(tuple(index), updates, accumulate=how == "add")
+    rows = torch.zeros_like(index[0])
+    for k, places in enumerate(index):
         rows = rows * x.shape[k] + places
     flat = x.flatten(0, depth - 1).reshape(x.shape[:depth].numel(), -1)
     rows, values = rows.reshape(-1, 1), updates.reshape(rows.numel(), -1)
@@ -73,9 +74,9 @@ def scatter_nd(call: Any, x: Tensor, indices: Tensor, updates: Tensor) -> Tensor
 def one_hot(call: Any, indices: Tensor, depth: Value, values: Tensor) -> Tensor:
     count, axis = int(call.number(depth)), call.attr("axis", -1)
     axis = axis % (indices.ndim + 1)
-    found = positive(indices, count)
+    index = positive(indices, count)
     places = torch.arange(count).reshape([-1 if k == axis else 1 for k in range(indices.ndim + 1)])
-    return torch.where(found.unsqueeze(axis) == places, values[1], values[0])
+    return torch.where(index.unsqueeze(axis) == places, values[1], values[0])
 
 
 @op("NonZero")
@@ -97,15 +98,20 @@ def unique(call: Any, x: Tensor) -> tuple[Tensor, ...]:
     if axis is None:
         x, axis = x.reshape(-1), 0
     values, inverse, counts = torch.unique(x, sorted=True, return_inverse=True, return_counts=True, dim=axis)
-    inverse, counts = inverse.to(torch.int64), counts.to(torch.int64)  # what torch says while exporting is not so
+    inverse, counts = inverse.to(torch.int64), counts.to(torch.int64)  # torch reports other dtypes during export
     length = inverse.shape[0]
     places = torch.arange(length)
-    first = torch.full_like(counts, length).scatter_reduce(0, inverse, places, "amin", include_self=True)
+    first_index = torch.full_like(counts, length).scatter_reduce(0, inverse, places, "amin", include_self=True)
     if not call.attr("sorted", 1):  # in order of first appearance
-        order = torch.argsort(first)
+        order = torch.argsort(first_index)
         rank = torch.argsort(order)
-        values, first, inverse, counts = values.index_select(axis, order), first[order], rank[inverse], counts[order]
-    return values, first, inverse, counts
+        values, first_index, inverse, counts = (
+            values.index_select(axis, order),
+            first_index[order],
+            rank[inverse],
+            counts[order],
+        )
+    return values, first_index, inverse, counts
 
 
 @op("ReverseSequence")

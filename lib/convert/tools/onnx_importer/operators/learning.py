@@ -14,13 +14,14 @@ TRAINING = "ai.onnx.preview.training"
 
 
 def nll(call: Any, log_p: Tensor, target: Tensor, weight: Tensor | None) -> Tensor:
+    """Negative log likelihood of ``target``, with the node's ``ignore_index`` and ``reduction``."""
     ignored, how = call.attr("ignore_index"), call.attr("reduction", "mean")
     target = target.to(torch.int64)
-    kept = torch.ones_like(target, dtype=torch.bool) if ignored is None else target != ignored
-    safe = torch.where(kept, positive(target, log_p.shape[1]), 0)
+    mask = torch.ones_like(target, dtype=torch.bool) if ignored is None else target != ignored
+    safe = torch.where(mask, positive(target, log_p.shape[1]), 0)
     loss = -torch.gather(log_p, 1, safe.unsqueeze(1)).squeeze(1)
     factor = torch.ones_like(loss) if weight is None else weight[safe]
-    factor = torch.where(kept, factor, torch.zeros_like(factor))
+    factor = torch.where(mask, factor, torch.zeros_like(factor))
     loss = loss * factor
     if how == "none":
         return loss
@@ -42,11 +43,11 @@ def cross_entropy(call: Any, scores: Tensor, target: Tensor, weight: Tensor | No
 def adagrad(call: Any, rate: Tensor, count: Tensor, *values: Tensor) -> tuple[Tensor, ...]:
     n = len(values) // 3
     decay, norm = call.attr("decay_factor", 0.0), call.attr("norm_coefficient", 0.0)
-    now, new_x, new_h = rate / (1 + count * decay), [], []
+    step_rate, new_x, new_h = rate / (1 + count * decay), [], []
     for x, g, h in zip(values[:n], values[n : 2 * n], values[2 * n :], strict=True):
         g = norm * x + g
         h = h + g * g
-        new_x.append(x - now * g / (torch.sqrt(h) + call.attr("epsilon", 1e-6)))
+        new_x.append(x - step_rate * g / (torch.sqrt(h) + call.attr("epsilon", 1e-6)))
         new_h.append(h)
     return (*new_x, *new_h)
 

@@ -1,4 +1,4 @@
-"""Products of matrices, Einsum, determinants, attention by hand where the operator's own function is too long."""
+"""Matrix products, Einsum and determinants."""
 
 from __future__ import annotations
 

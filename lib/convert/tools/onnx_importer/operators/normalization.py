@@ -1,4 +1,4 @@
-"""Normalizations, and Dropout, which does nothing in inference."""
+"""Normalizations, and Dropout, which is the identity in inference."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def batch_norm(call: Any, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, 
     if call.version < 14:
         raise call.fail("training before opset 14")
     axes = [k for k in range(x.ndim) if k != 1]
-    now, spread = x.mean(axes), x.var(axes, correction=0)
-    out = (x - now.reshape(per)) / torch.sqrt(spread.reshape(per) + eps) * scale.reshape(per) + bias.reshape(per)
-    return out, mean * momentum + now * (1 - momentum), var * momentum + spread * (1 - momentum)
+    batch_mean, batch_var = x.mean(axes), x.var(axes, correction=0)
+    out = (x - batch_mean.reshape(per)) / torch.sqrt(batch_var.reshape(per) + eps) * scale.reshape(per) + bias.reshape(per)
+    return out, mean * momentum + batch_mean * (1 - momentum), var * momentum + batch_var * (1 - momentum)
 
 
 @op("InstanceNormalization")
@@ -47,10 +47,16 @@ def instance_norm(call: Any, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
 def layer_norm(call: Any, x: Tensor, scale: Tensor, bias: Tensor | None = None) -> Any:
     axis, eps = call.attr("axis", -1) % x.ndim, call.attr("epsilon", 1e-5)
     stash = TORCH[ELEMENT_TYPES[call.attr("stash_type", 1)]]
-    rest = x.shape[axis:]
-    alone, fixed = not call.wants(1) and not call.wants(2), all(isinstance(d, int) for d in rest)
-    if alone and fixed and x.dtype == stash and scale.shape == rest and (bias is None or bias.shape == rest):
-        return F.layer_norm(x, rest, scale, bias, eps)
+    normalized_shape = x.shape[axis:]
+    single_output, fixed = not call.wants(1) and not call.wants(2), all(isinstance(d, int) for d in normalized_shape)
+    if (
+        single_output
+        and fixed
+        and x.dtype == stash
+        and scale.shape == normalized_shape
+        and (bias is None or bias.shape == normalized_shape)
+    ):
+        return F.layer_norm(x, normalized_shape, scale, bias, eps)
     axes = list(range(axis, x.ndim))
     wide = to(x, stash)
     mean = wide.mean(axes, keepdim=True)
@@ -70,7 +76,7 @@ def rms_norm(call: Any, x: Tensor, scale: Tensor) -> Tensor:
 @op("GroupNormalization")
 def group_norm(call: Any, x: Tensor, scale: Tensor, bias: Tensor) -> Tensor:
     groups, eps = call.attr("num_groups"), call.attr("epsilon", 1e-5)
-    if call.version < 21:  # one scale a group
+    if call.version < 21:  # one scale per group
         each = x.shape[1] // groups
         scale, bias = scale.repeat_interleave(each), bias.repeat_interleave(each)
     return F.group_norm(x, groups, scale, bias, eps)

@@ -1,4 +1,4 @@
-"""Pooling: the largest, the mean, a norm; over windows and over whole pictures; and back from the largest."""
+"""Max, average and Lp pooling, over windows or globally, and MaxUnpool."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ MEAN = {1: F.avg_pool1d, 2: F.avg_pool2d, 3: F.avg_pool3d}
 
 
 class Window:
-    """Kernel, strides, dilations and paddings; ``extra`` is what the far end lacks for a last window (ceil_mode)."""
+    """Kernel, strides, dilations and paddings. ``extra``: padding that ceil_mode's last window needs at the far end."""
 
     def __init__(self, call: Any, x: Tensor) -> None:
         self.kernel = list(call.attr("kernel_shape"))
@@ -34,7 +34,7 @@ class Window:
             for k in range(rank):
                 span = x.shape[2 + k] + self.before[k] + self.after[k] - self.dilations[k] * (self.kernel[k] - 1) - 1
                 count = -(-span // self.strides[k]) + 1
-                # no window starts in the padding behind the picture
+                # no window starts in the padding after the input
                 if (count - 1) * self.strides[k] >= x.shape[2 + k] + self.before[k]:
                     count -= 1
                 self.extra[k] = (count - 1) * self.strides[k] - span
@@ -43,7 +43,7 @@ class Window:
 
     @property
     def simple(self) -> bool:
-        """Whether torch's own padding will do: the same at both ends, at most half a kernel."""
+        """Whether torch's own padding is enough: the same at both ends and at most half the kernel."""
         numbers = all(isinstance(p, int) for p in (*self.before, *self.after, *self.extra))
         return numbers and self.before == self.after and not any(self.extra) and all(
             2 * p <= k for p, k in zip(self.before, self.kernel, strict=True)
@@ -60,16 +60,16 @@ def max_pool(call: Any, x: Tensor) -> Any:
         pool = MAX[window.rank]
         if window.simple:
             return to(pool(x, window.kernel, window.strides, window.before, window.dilations), dtype)
-        far = [a + e for a, e in zip(window.after, window.extra, strict=True)]
-        return to(pool(padded(x, window.before, far, low), window.kernel, window.strides, 0, window.dilations), dtype)
-    far = [a + e for a, e in zip(window.after, window.extra, strict=True)]
-    wide = padded(x, window.before, far, low)
+        after = [a + e for a, e in zip(window.after, window.extra, strict=True)]
+        return to(pool(padded(x, window.before, after, low), window.kernel, window.strides, 0, window.dilations), dtype)
+    after = [a + e for a, e in zip(window.after, window.extra, strict=True)]
+    wide = padded(x, window.before, after, low)
     out, at = MAX_WITH_INDICES[window.rank](wide, window.kernel, window.strides, 0, window.dilations)
     return to(out, dtype), _positions(call, at, x, wide, window)
 
 
 def _positions(call: Any, at: Tensor, x: Tensor, wide: Tensor, window: Window) -> Tensor:
-    """torch counts within one padded picture, ONNX through the whole unpadded tensor."""
+    """Converts torch's indices, which count within a padded plane, to ONNX's, which count over the unpadded tensor."""
     axes = []
     for k in reversed(range(window.rank)):
         axes.insert(0, at % wide.shape[2 + k] - window.before[k])
@@ -86,7 +86,7 @@ def _positions(call: Any, at: Tensor, x: Tensor, wide: Tensor, window: Window) -
 
 
 def window_sums(x: Tensor, window: Window, far: list) -> Tensor:
-    """Sums of ``x`` over every window, zeros outside."""
+    """Sums ``x`` over every window, with zeros outside."""
     c = x.shape[1]
     ones = torch.ones(c, 1, *window.kernel, dtype=x.dtype)
     return CONV[window.rank](padded(x, window.before, far), ones, None, window.strides, 0, window.dilations, c)
@@ -97,24 +97,24 @@ def average_pool(call: Any, x: Tensor) -> Tensor:
     window, inside = Window(call, x), bool(call.attr("count_include_pad", 0))
     if window.simple and all(d == 1 for d in window.dilations):
         return MEAN[window.rank](x, window.kernel, window.strides, window.before, False, inside)
-    far = [a + e for a, e in zip(window.after, window.extra, strict=True)]
+    after = [a + e for a, e in zip(window.after, window.extra, strict=True)]
     counted = torch.ones_like(x[:1, :1])
-    if inside:  # the padding counts, but not what only ceil_mode adds
+    if inside:  # the padding counts, except for what ceil_mode adds
         counted = padded(counted, window.before, window.after, 1.0)
         ones = torch.ones(1, 1, *window.kernel, dtype=x.dtype)
         counts = CONV[window.rank](
             padded(counted, [0] * window.rank, window.extra), ones, None, window.strides, 0, window.dilations
         )
     else:
-        counts = window_sums(counted, window, far)
-    return window_sums(x, window, far) / counts
+        counts = window_sums(counted, window, after)
+    return window_sums(x, window, after) / counts
 
 
 @op("LpPool")
 def lp_pool(call: Any, x: Tensor) -> Tensor:
     window, p = Window(call, x), call.attr("p", 2)
-    far = [a + e for a, e in zip(window.after, window.extra, strict=True)]
-    return window_sums(x.abs() ** p, window, far) ** (1 / p)
+    after = [a + e for a, e in zip(window.after, window.extra, strict=True)]
+    return window_sums(x.abs() ** p, window, after) ** (1 / p)
 
 
 def _spatial(x: Tensor) -> list[int]:
@@ -142,11 +142,11 @@ def max_unpool(call: Any, x: Tensor, at: Tensor, shape: Value = None) -> Tensor:
     kernel = call.attr("kernel_shape")
     rank = len(kernel)
     strides, pads = call.attr("strides") or [1] * rank, call.attr("pads") or [0] * (2 * rank)
-    own = [(x.shape[2 + k] - 1) * strides[k] - pads[k] - pads[k + rank] + kernel[k] for k in range(rank)]
-    sizes = call.ints(shape)[2:] if shape is not None else own
+    unpooled_sizes = [(x.shape[2 + k] - 1) * strides[k] - pads[k] - pads[k + rank] + kernel[k] for k in range(rank)]
+    sizes = call.ints(shape)[2:] if shape is not None else unpooled_sizes
     total = x.shape[0] * x.shape[1]
-    for d in own:
+    for d in unpooled_sizes:
         total = total * d
     flat = torch.zeros(total, dtype=x.dtype).scatter(0, at.reshape(-1), x.reshape(-1))
-    out = flat.reshape(*x.shape[:2], *own)
-    return padded(out, [0] * rank, [s - o for s, o in zip(sizes, own, strict=True)])
+    out = flat.reshape(*x.shape[:2], *unpooled_sizes)
+    return padded(out, [0] * rank, [s - o for s, o in zip(sizes, unpooled_sizes, strict=True)])

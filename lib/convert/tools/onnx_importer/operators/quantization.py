@@ -1,4 +1,4 @@
-"""Quantized numbers: to them, from them, and products of them."""
+"""Quantization, dequantization and quantized matrix products."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ INTEGERS = (torch.uint8, torch.int8, torch.uint16, torch.int16, torch.int32)
 
 
 def spread(call: Any, value: Tensor, x: Tensor) -> Tensor:
-    """Scale or zero point, for the whole tensor, per axis or per block, so that it broadcasts over ``x``."""
+    """Reshapes a scale or zero point, per tensor, per axis or per block, to broadcast over ``x``."""
     if value.numel() == 1 and value.ndim <= 1:
         return value.reshape(())
     axis, block = call.attr("axis", 1) % x.ndim, call.attr("block_size", 0)
@@ -25,7 +25,7 @@ def spread(call: Any, value: Tensor, x: Tensor) -> Tensor:
 
 
 def rounded(x: Tensor, zero: Tensor | None, dtype: torch.dtype) -> Tensor:
-    """To the nearest integer, halves to the even one, and cut off at the dtype's range."""
+    """Rounds half to even, adds the zero point and clamps to the dtype's range. Raises ValueError for other dtypes."""
     if dtype not in INTEGERS:
         raise ValueError
     bounds = torch.iinfo(dtype)
@@ -54,10 +54,10 @@ def dequantize(call: Any, x: Tensor, scale: Tensor, zero: Tensor | None = None) 
         raise call.fail(f"values of {str(x.dtype).removeprefix('torch.')}")
     number = call.attr("output_dtype", 0)
     dtype = element_type(call, number) if number else scale.dtype
-    whole = x.to(torch.int32)
+    integers = x.to(torch.int32)
     if zero is not None:
-        whole = whole - spread(call, zero.to(torch.int32), x)
-    return (whole.to(scale.dtype) * spread(call, scale, x)).to(dtype)
+        integers = integers - spread(call, zero.to(torch.int32), x)
+    return (integers.to(scale.dtype) * spread(call, scale, x)).to(dtype)
 
 
 @op("DynamicQuantizeLinear")
@@ -71,7 +71,7 @@ def dynamic_quantize(call: Any, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _shifted(x: Tensor, zero: Tensor | None, rows: bool) -> Tensor:
-    """In float64, where sums of products of bytes are exact."""
+    """Subtracts the zero point in float64, in which sums of byte products are exact."""
     x = x.to(torch.float64)
     if zero is None:
         return x

@@ -1,4 +1,4 @@
-"""RNN, GRU and LSTM: by torch's own where their form allows it, step by step otherwise."""
+"""RNN, GRU and LSTM: with torch's own functions if they support the variant, otherwise step by step."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def activation(call: Any, name: str, alpha: float | None, beta: float | None) ->
 
 
 class Cell:
-    """One direction: weights as ONNX orders them (i o f c; z r h), ``step`` from one time to the next."""
+    """One direction, with the gates in ONNX's order (LSTM: i o f c; GRU: z r h). ``step`` advances by one time step."""
 
     def __init__(self, call: Any, k: int, w: Tensor, r: Tensor, b: Tensor | None, p: Tensor | None) -> None:
         self.call, self.kind, self.size = call, call.node.op, r.shape[-1]
@@ -46,7 +46,7 @@ class Cell:
         self.p = None if p is None else p[k]
         names = (call.attr("activations") or DEFAULT[self.kind] * 2)[k * count : (k + 1) * count]
         alphas, betas = call.attr("activation_alpha") or [], call.attr("activation_beta") or []
-        # alphas are given in order, only to those that take them; with one kind of them that is its place
+        # ONNX lists alphas only for activations that have one; this matches if all of them do
         self.acts = [
             activation(call, name, _at(alphas, k * count + j), _at(betas, k * count + j)) for j, name in enumerate(names)
         ]
@@ -108,7 +108,7 @@ def recurrent(
 
 
 def _plain(call: Any, lengths: Tensor | None, p: Tensor | None) -> bool:
-    """Whether torch has exactly this: its own activations, no clipping, no peepholes, all of one length."""
+    """Whether torch supports this variant: default activations, no clipping, no peepholes, equal lengths."""
     names = [n.lower() for n in call.attr("activations") or []]
     usual = [n.lower() for n in DEFAULT[call.node.op]]
     if call.node.op == "GRU" and not call.attr("linear_before_reset", 0):
@@ -130,13 +130,13 @@ def _by_torch(call: Any, x: Tensor, w: Tensor, r: Tensor, b: Tensor | None, h0: 
         weights += [own(w[k]), own(r[k])]
         if b is not None:
             weights += [own(b[k, : gates * size]), own(b[k, gates * size :])]
-    rest = (b is not None, 1, 0.0, False, directions == 2, False)
+    settings = (b is not None, 1, 0.0, False, directions == 2, False)
     if call.node.op == "LSTM":
-        out, h, c = torch.lstm(x, (h0, c0), weights, *rest)
-        # what torch.export (2.11) makes of it has a dimension too many, unless the batch is 1
+        out, h, c = torch.lstm(x, (h0, c0), weights, *settings)
+        # under torch.export (2.11) the states have an extra dimension, unless the batch is 1
         h, c = h.reshape(h0.shape), c.reshape(c0.shape)
     else:
-        out, h = (torch.gru if call.node.op == "GRU" else torch.rnn_tanh)(x, h0, weights, *rest)
+        out, h = (torch.gru if call.node.op == "GRU" else torch.rnn_tanh)(x, h0, weights, *settings)
         c = None
     return out.reshape(x.shape[0], x.shape[1], directions, size).transpose(1, 2), h, c
 

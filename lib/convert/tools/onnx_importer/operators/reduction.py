@@ -1,4 +1,4 @@
-"""Over axes: sums, extremes, positions of extremes, running sums, softmax."""
+"""Operators along axes: reductions, ArgMax and ArgMin, TopK, cumulative sums and products, softmax."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ REDUCE: dict[str, Callable[..., Tensor]] = {
     "ReduceLogSum": lambda x, a, k: _floats(torch.log, _sum(x, a, k)),
     "ReduceLogSumExp": _log_sum_exp,
 }
-OF_ONE_TENSOR: dict[str, Callable[[Tensor], Tensor]] = {  # what is done to an element when no axis is reduced
+OF_ONE_TENSOR: dict[str, Callable[[Tensor], Tensor]] = {  # applied elementwise if no axis is reduced
     "ReduceL1": torch.abs,
     "ReduceL2": torch.abs,
     "ReduceSumSquare": torch.square,
@@ -85,17 +85,17 @@ OF_ONE_TENSOR: dict[str, Callable[[Tensor], Tensor]] = {  # what is done to an e
 def _reduction(name: str, function: Callable[..., Tensor]) -> None:
     @op(name, raw=(1,))
     def run(call: Any, x: Tensor, axes: Value = None) -> Tensor:
-        wanted = call.either("axes", axes)
+        reduced_axes = call.either("axes", axes)
         dtype = x.dtype
-        if not wanted:
+        if not reduced_axes:
             if call.attr("noop_with_empty_axes", 0):
                 return OF_ONE_TENSOR[name](x) if name in OF_ONE_TENSOR else x
-            wanted = list(range(x.ndim))
+            reduced_axes = list(range(x.ndim))
         if dtype == torch.uint64 and name in ("ReduceMax", "ReduceMin"):
-            return (function(ordered(x)[0], wanted, bool(call.attr("keepdims", 1))) ^ HIGH_BIT).to(dtype)
-        if not wanted:
+            return (function(ordered(x)[0], reduced_axes, bool(call.attr("keepdims", 1))) ^ HIGH_BIT).to(dtype)
+        if not reduced_axes:
             return REDUCE[name](wide(x)[0].reshape(1), [0], False).to(dtype)
-        return to(function(wide(x)[0], wanted, bool(call.attr("keepdims", 1))), dtype)
+        return to(function(wide(x)[0], reduced_axes, bool(call.attr("keepdims", 1))), dtype)
 
 
 for _name, _function in REDUCE.items():
@@ -129,8 +129,8 @@ def running(call: Any, x: Tensor, axis: Value) -> Tensor:
     if call.attr("reverse", 0):
         out = out.flip(dim)
     if call.attr("exclusive", 0):
-        first = torch.full_like(out.narrow(dim, 0, 1), 0 if add else 1)
-        out = torch.cat([first, out.narrow(dim, 0, out.shape[dim] - 1)], dim)
+        identity = torch.full_like(out.narrow(dim, 0, 1), 0 if add else 1)
+        out = torch.cat([identity, out.narrow(dim, 0, out.shape[dim] - 1)], dim)
     out = (torch.cumsum if add else torch.cumprod)(out, dim, dtype=out.dtype)
     return to(out.flip(dim) if call.attr("reverse", 0) else out, x.dtype)
 
@@ -141,7 +141,7 @@ def softmax(call: Any, x: Tensor) -> Tensor:
     if call.version >= 13 or axis % max(x.ndim, 1) == x.ndim - 1:
         return _softmax(call.node.op, x, axis)
     axis %= x.ndim
-    flat = x.flatten(axis)  # all axes from this one on count as one
+    flat = x.flatten(axis)  # before opset 13, all axes from this one on are flattened
     return _softmax(call.node.op, flat, axis).reshape(x.shape)
 
 

@@ -1,4 +1,4 @@
-"""Resize and Upsample, one axis after the other: every new position is a weighted sum of old ones."""
+"""Resize and Upsample, one axis at a time: every output position is a weighted sum of input positions."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ Tensor = torch.Tensor
 
 
 class Axis:
-    """How one axis is resized: ``size`` before, ``new`` after, ``scale`` as the positions are computed with."""
+    """How one axis is resized: from ``size`` to ``new``, with positions computed by ``scale``."""
 
     def __init__(self, size: Any, new: Any, scale: float) -> None:
         self.size, self.new, self.scale = size, new, scale
 
 
 def coordinates(mode: str, axis: Axis, start: float, end: float) -> np.ndarray:
-    """The position in the old axis of every new one, float64."""
+    """Returns the position in the input axis of every output position, float64."""
     k, s, old, new = np.arange(axis.new, dtype=np.float64), axis.scale, axis.size, axis.new
     if mode == "asymmetric":
         return k / s
@@ -50,14 +50,15 @@ def nearest(x: np.ndarray, how: str) -> np.ndarray:
 
 
 def cubic(d: np.ndarray, a: float) -> np.ndarray:
+    """Cubic convolution weights at distance ``d`` (Keys 1981), with coefficient ``a``."""
     d = np.abs(d)
-    near = (a + 2) * d**3 - (a + 3) * d**2 + 1
-    far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
-    return np.where(d <= 1, near, np.where(d < 2, far, 0))
+    inner = (a + 2) * d**3 - (a + 3) * d**2 + 1
+    outer = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
+    return np.where(d <= 1, inner, np.where(d < 2, outer, 0))
 
 
 def matrix(call: Any, mode: str, axis: Axis, at: np.ndarray) -> np.ndarray:
-    """(new, old) weights."""
+    """Returns the interpolation weights, [new size, old size]."""
     old, out = axis.size, np.zeros((axis.new, axis.size))
     if mode == "nearest":
         index = np.clip(nearest(at, call.attr("nearest_mode", "round_prefer_floor")), 0, old - 1).astype(int)
@@ -82,19 +83,19 @@ def sizes_and_scales(call: Any, x: Tensor, scales: Value, sizes: Value) -> tuple
     axes = [a % x.ndim for a in call.attr("axes") or range(x.ndim)]
     if scales is not None and call.numbers(scales).size:
         factors = [float(s) if not isinstance(s, torch.SymFloat) else s for s in call.numbers(scales).reshape(-1)]
-        found = []
+        resized = []
         for a, f in zip(axes, factors, strict=True):
             if isinstance(f, float) and f == 1:
-                found.append(Axis(x.shape[a], x.shape[a], 1.0))
+                resized.append(Axis(x.shape[a], x.shape[a], 1.0))
             else:
-                found.append(Axis(x.shape[a], _floor(call, x.shape[a], f), f))
-        return axes, found
-    wanted, policy = call.ints(sizes), call.attr("keep_aspect_ratio_policy", "stretch")
+                resized.append(Axis(x.shape[a], _floor(call, x.shape[a], f), f))
+        return axes, resized
+    target_sizes, policy = call.ints(sizes), call.attr("keep_aspect_ratio_policy", "stretch")
     if policy == "stretch":
-        return axes, [Axis(x.shape[a], n, _ratio(n, x.shape[a])) for a, n in zip(axes, wanted, strict=True)]
-    ratios = [n / x.shape[a] for a, n in zip(axes, wanted, strict=True)]
-    one = min(ratios) if policy == "not_larger" else max(ratios)
-    return axes, [Axis(x.shape[a], int(np.floor(one * x.shape[a] + 0.5)), one) for a in axes]
+        return axes, [Axis(x.shape[a], n, _ratio(n, x.shape[a])) for a, n in zip(axes, target_sizes, strict=True)]
+    ratios = [n / x.shape[a] for a, n in zip(axes, target_sizes, strict=True)]
+    ratio = min(ratios) if policy == "not_larger" else max(ratios)
+    return axes, [Axis(x.shape[a], int(np.floor(ratio * x.shape[a] + 0.5)), ratio) for a in axes]
 
 
 def _floor(call: Any, size: Any, factor: Any) -> Any:
@@ -143,9 +144,9 @@ def resize(call: Any, x: Tensor, roi: Value = None, scales: Value = None, sizes:
             kind = x.dtype if x.dtype.is_floating_point and x.dtype != torch.float16 else torch.float32
             x = torch.matmul(x.to(kind).movedim(a, -1), weights.to(kind).transpose(0, 1)).movedim(-1, a)
         if box:
-            gone = torch.tensor(((at < 0) | (at > part.size - 1)).tolist())
-            gone = gone.reshape([-1 if j == a else 1 for j in range(x.ndim)])
-            outside = gone if outside is None else outside | gone
+            beyond = torch.tensor(((at < 0) | (at > part.size - 1)).tolist())
+            beyond = beyond.reshape([-1 if j == a else 1 for j in range(x.ndim)])
+            outside = beyond if outside is None else outside | beyond
     if outside is not None:
         x = torch.where(outside, call.attr("extrapolation_value", 0.0), x)
     return x if x.dtype == dtype else _back(x, dtype)
@@ -159,7 +160,7 @@ def _back(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 
 def dynamic(call: Any, x: Tensor, a: int, part: Axis, mode: str, transform: str) -> Tensor:
-    """The same for an axis whose size is a symbol: positions and weights are computed by the program."""
+    """Resizes an axis of symbolic size: the program computes positions and weights. Raises Unsupported for some modes."""
     if mode == "cubic" or call.attr("antialias", 0) or transform not in ("asymmetric", "half_pixel", "align_corners",
                                                                          "pytorch_half_pixel"):  # fmt: skip
         raise call.fail(f"{mode}, {transform} over a dynamic dimension")
@@ -171,12 +172,12 @@ def dynamic(call: Any, x: Tensor, a: int, part: Axis, mode: str, transform: str)
         at = k * step if transform == "asymmetric" else (k + 0.5) * step - 0.5
     if mode == "nearest":
         how = call.attr("nearest_mode", "round_prefer_floor")
-        found = {"round_prefer_floor": torch.ceil(at - 0.5), "round_prefer_ceil": torch.floor(at + 0.5),
+        index = {"round_prefer_floor": torch.ceil(at - 0.5), "round_prefer_ceil": torch.floor(at + 0.5),
                  "floor": torch.floor(at), "ceil": torch.ceil(at)}[how]  # fmt: skip
-        return x.index_select(a, found.to(torch.int64).clamp(min=0).clamp(max=part.size - 1))
+        return x.index_select(a, index.to(torch.int64).clamp(min=0).clamp(max=part.size - 1))
     at = at.clamp(min=0)
     low = torch.floor(at)
     share = (at - low).to(x.dtype).reshape([-1 if j == a else 1 for j in range(x.ndim)])
-    first = low.to(torch.int64).clamp(max=part.size - 1)
-    second = (first + 1).clamp(max=part.size - 1)
-    return x.index_select(a, first) * (1 - share) + x.index_select(a, second) * share
+    lower = low.to(torch.int64).clamp(max=part.size - 1)
+    upper = (lower + 1).clamp(max=part.size - 1)
+    return x.index_select(a, lower) * (1 - share) + x.index_select(a, upper) * share

@@ -1,4 +1,4 @@
-"""Sequences are Python lists, an empty optional is ``EMPTY``: neither is left in an exported program."""
+"""Sequences and optionals. Sequences are Python lists, an empty optional is ``EMPTY``; exported programs have neither."""
 
 from __future__ import annotations
 
@@ -67,8 +67,8 @@ def split_to_sequence(call: Any, x: Tensor, split: Value = None) -> list[Tensor]
 def sequence_map(call: Any, some: list[Value], *more: Value) -> tuple[list[Value], ...]:
     body, rows = call.attr("body"), []
     for k, value in enumerate(some):
-        given = [value, *(m[k] if isinstance(m, list) else m for m in more)]
-        rows.append(call.module.run(body, dict(call.scope) | dict(zip(body.inputs, given, strict=True))))
+        args = [value, *(m[k] if isinstance(m, list) else m for m in more)]
+        rows.append(call.module.run(body, dict(call.scope) | dict(zip(body.inputs, args, strict=True))))
     return tuple(list(column) for column in zip(*rows, strict=True))
 
 

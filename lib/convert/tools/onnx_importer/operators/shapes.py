@@ -1,4 +1,4 @@
-"""Shapes: read, changed, made; padding, slicing, splitting, joining."""
+"""Shape operators: reading and changing shapes, padding, slicing, splitting, concatenating."""
 
 from __future__ import annotations
 
@@ -52,10 +52,10 @@ def constant_of_shape(call: Any, shape: Value) -> Tensor:
 
 @op("Reshape", raw=(1,))
 def reshape(call: Any, x: Tensor, shape: Value = None) -> Tensor:
-    wanted = call.either("shape", shape)
+    target = call.either("shape", shape)
     if not call.attr("allowzero", 0):
-        wanted = [x.shape[k] if isinstance(d, int) and d == 0 else d for k, d in enumerate(wanted)]
-    return x.reshape(wanted)
+        target = [x.shape[k] if isinstance(d, int) and d == 0 else d for k, d in enumerate(target)]
+    return x.reshape(target)
 
 
 @op("Flatten")
@@ -73,10 +73,10 @@ def flatten(call: Any, x: Tensor) -> Tensor:
 
 @op("Squeeze", raw=(1,))
 def squeeze(call: Any, x: Tensor, axes: Value = None) -> Tensor:
-    wanted = call.either("axes", axes)
-    if wanted is None:
+    chosen_axes = call.either("axes", axes)
+    if chosen_axes is None:
         return x.squeeze()
-    drop = {a % x.ndim for a in wanted}
+    drop = {a % x.ndim for a in chosen_axes}
     if any(isinstance(x.shape[a], int) and x.shape[a] != 1 for a in drop):
         raise call.fail(f"an axis of {sorted(drop)} is not 1 long in {list(x.shape)}")
     return x.squeeze(tuple(drop))
@@ -84,9 +84,9 @@ def squeeze(call: Any, x: Tensor, axes: Value = None) -> Tensor:
 
 @op("Unsqueeze", raw=(1,))
 def unsqueeze(call: Any, x: Tensor, axes: Value = None) -> Tensor:
-    wanted = call.either("axes", axes)
-    rank = x.ndim + len(wanted)
-    for axis in sorted(a % rank for a in wanted):
+    new_axes = call.either("axes", axes)
+    rank = x.ndim + len(new_axes)
+    for axis in sorted(a % rank for a in new_axes):
         x = x.unsqueeze(axis)
     return x
 
@@ -98,11 +98,11 @@ def transpose(call: Any, x: Tensor) -> Tensor:
 
 @op("Expand", raw=(1,))
 def expand(call: Any, x: Tensor, shape: Value) -> Tensor:
-    wanted = call.ints(shape)
-    rank = max(x.ndim, len(wanted))
-    wanted = [1] * (rank - len(wanted)) + wanted
-    own = [1] * (rank - x.ndim) + list(x.shape)
-    return x.expand([a if isinstance(b, int) and b == 1 else b for a, b in zip(own, wanted, strict=True)])
+    target = call.ints(shape)
+    rank = max(x.ndim, len(target))
+    target = [1] * (rank - len(target)) + target
+    source = [1] * (rank - x.ndim) + list(x.shape)
+    return x.expand([a if isinstance(b, int) and b == 1 else b for a, b in zip(source, target, strict=True)])
 
 
 @op("Tile", raw=(1, 2))
@@ -121,22 +121,22 @@ def concat(call: Any, *values: Tensor) -> Tensor:
 @op("Split", raw=(1,))
 def split(call: Any, x: Tensor, sizes: Value = None) -> tuple[Tensor, ...]:
     axis = call.attr("axis", 0)
-    wanted = call.either("split", sizes)
-    if wanted is None:
+    part_sizes = call.either("split", sizes)
+    if part_sizes is None:
         parts = call.attr("num_outputs", len(call.outputs))
         each = -(-x.shape[axis] // parts) if call.version >= 18 else x.shape[axis] // parts
-        wanted = [each] * (parts - 1) + [x.shape[axis] - each * (parts - 1)]
-    return tuple(torch.split(x, wanted, axis))
+        part_sizes = [each] * (parts - 1) + [x.shape[axis] - each * (parts - 1)]
+    return tuple(torch.split(x, part_sizes, axis))
 
 
 @op("Slice", raw=(1, 2, 3, 4))
 def slice_(
     call: Any, x: Tensor, starts: Value = None, ends: Value = None, axes: Value = None, steps: Value = None
 ) -> Tensor:
-    first, last = call.either("starts", starts), call.either("ends", ends)
-    wanted = call.either("axes", axes) or list(range(len(first)))
-    stride = call.ints(steps) if steps is not None else [1] * len(first)
-    for axis, start, end, step in zip(wanted, first, last, stride, strict=True):
+    begins, stops = call.either("starts", starts), call.either("ends", ends)
+    chosen_axes = call.either("axes", axes) or list(range(len(begins)))
+    stride = call.ints(steps) if steps is not None else [1] * len(begins)
+    for axis, start, end, step in zip(chosen_axes, begins, stops, stride, strict=True):
         if step > 0:
             x = torch.ops.aten.slice.Tensor(x, axis, start, end, step)
             continue
@@ -153,7 +153,7 @@ def slice_(
 
 
 def source_index(mode: str, before: Any, length: Any, after: Any) -> Tensor:
-    """For each position of the padded axis, the position that its value comes from."""
+    """Returns for each position of the padded axis the position that its value comes from."""
     k = torch.arange(-before, length + after)
     if mode == "edge":
         return k.clamp(min=0, max=length - 1)
@@ -169,17 +169,17 @@ def source_index(mode: str, before: Any, length: Any, after: Any) -> Tensor:
 @op("Pad", raw=(1, 2, 3))
 def pad(call: Any, x: Tensor, pads: Value = None, value: Value = None, axes: Value = None) -> Tensor:
     amounts = call.either("pads", pads) or call.attr("paddings")
-    wanted = call.ints(axes) if axes is not None else list(range(x.ndim))
-    count, mode = len(wanted), call.attr("mode", "constant")
+    chosen_axes = call.ints(axes) if axes is not None else list(range(x.ndim))
+    count, mode = len(chosen_axes), call.attr("mode", "constant")
     if mode == "constant":
         flat = [0] * (2 * x.ndim)
-        for k, axis in enumerate(wanted):
+        for k, axis in enumerate(chosen_axes):
             at = 2 * (x.ndim - 1 - axis % x.ndim)
             flat[at], flat[at + 1] = amounts[k], amounts[k + count]
         fill = call.attr("value", 0.0) if value is None else call.number(value)
         fill = fill if x.dtype.is_floating_point else int(fill)
         return to(F.pad(wide(x)[0], flat, value=fill), x.dtype)
-    for k, axis in enumerate(wanted):
+    for k, axis in enumerate(chosen_axes):
         before, after = amounts[k], amounts[k + count]
         if isinstance(before, int) and before < 0:
             x, before = x.narrow(axis, -before, x.shape[axis] + before), 0
@@ -192,11 +192,11 @@ def pad(call: Any, x: Tensor, pads: Value = None, value: Value = None, axes: Val
 
 @op("Range", raw=True)
 def range_(call: Any, start: Value, limit: Value, delta: Value) -> Tensor:
-    first, last, step = call.number(start), call.number(limit), call.number(delta)
+    begin, stop, step = call.number(start), call.number(limit), call.number(delta)
     if start.dtype.is_floating_point:
-        count = max(0, -int(-((last - first) / step) // 1))
-        return torch.arange(count).to(start.dtype) * step + first
-    return torch.arange(first, last, step, dtype=torch.int64).to(start.dtype)
+        count = max(0, -int(-((stop - begin) / step) // 1))
+        return torch.arange(count).to(start.dtype) * step + begin
+    return torch.arange(begin, stop, step, dtype=torch.int64).to(start.dtype)
 
 
 @op("EyeLike", raw=True)

@@ -1,4 +1,4 @@
-"""Fourier transforms, windows, mel weights."""
+"""Signal operators: Fourier transforms, window functions, mel weights."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def dft(call: Any, x: Tensor, length: Value = None, axis: Value = None) -> Tenso
     dim = (default if axis is None else call.ints(axis)[0]) % x.ndim
     count = None if length is None else call.ints(length)[0]
     inverse, half = bool(call.attr("inverse", 0)), bool(call.attr("onesided", 0))
-    if inverse and half:  # half a spectrum to real numbers
+    if inverse and half:  # one-sided spectrum to real signal
         return torch.fft.irfft(torch.view_as_complex(x.contiguous()), count, dim).unsqueeze(-1)
     z = torch.view_as_complex(x.contiguous()) if x.shape[-1] == 2 else torch.complex(x[..., 0], torch.zeros_like(x[..., 0]))
     out = torch.fft.ifft(z, count, dim) if inverse else torch.fft.fft(z, count, dim)
@@ -57,8 +57,8 @@ def window(call: Any, size: Value) -> Tensor:
 @op("MelWeightMatrix", raw=True)
 def mel_weights(call: Any, bins: Value, length: Value, rate: Value, low: Value, high: Value) -> Tensor:
     count, size, samples = int(call.number(bins)), int(call.number(length)), call.number(rate)
-    first, last = (2595 * math.log10(1 + call.number(edge) / 700) for edge in (low, high))
-    mels = [first + k * (last - first) / (count + 2) for k in range(count + 2)]
+    lowest_mel, highest_mel = (2595 * math.log10(1 + call.number(edge) / 700) for edge in (low, high))
+    mels = [lowest_mel + k * (highest_mel - lowest_mel) / (count + 2) for k in range(count + 2)]
     at = [int((size + 1) * 700 * (10 ** (m / 2595) - 1) // samples) for m in mels]
     out = torch.zeros(size // 2 + 1, count, dtype=torch.float64)
     for k in range(count):

@@ -1,4 +1,4 @@
-"""Pictures: sampling by grids, regions and boxes; trees and text features of ai.onnx.ml live here too."""
+"""Image operators: grid sampling, regions, boxes, cropping; also Binarizer and TfIdfVectorizer."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from lib.convert.tools.onnx_importer.values import Value
 
 Tensor = torch.Tensor
 MODES = {"linear": "bilinear", "bilinear": "bilinear", "nearest": "nearest", "cubic": "bicubic", "bicubic": "bicubic"}
-MAX_BOXES = 512  # more than that and the unrolled suppression is no program any more
+MAX_BOXES = 512  # suppression is unrolled, so more boxes would make the program too large
 
 
 @op("GridSample")
@@ -30,7 +30,7 @@ def affine_grid(call: Any, theta: Tensor, size: Value) -> Tensor:
 
 @op("RoiAlign")
 def roi_align(call: Any, x: Tensor, rois: Tensor, batch: Tensor) -> Tensor:
-    """Regions (n, 4) of pictures; ``sampling_ratio`` must be given, because 0 depends on each region's size."""
+    """Pools regions (n, 4). Raises Unsupported for sampling_ratio 0, which depends on each region's size."""
     rows, columns = call.attr("output_height", 1), call.attr("output_width", 1)
     ratio, scale = call.attr("sampling_ratio", 0), call.attr("spatial_scale", 1.0)
     if ratio < 1:
@@ -51,7 +51,10 @@ def roi_align(call: Any, x: Tensor, rois: Tensor, batch: Tensor) -> Tensor:
 
 
 def _inside(x: Tensor, ys: Tensor, xs: Tensor, apart: bool) -> Tensor:
-    """Bilinear values at rows × columns; 0 over a pixel outside. ``apart``: the four weighted corners, not summed."""
+    """Samples bilinearly at rows × columns, with 0 more than one pixel outside.
+
+    Returns [n, c, rows, columns, 1], or with ``apart`` the four weighted corners unsummed on the last axis.
+    """
     n, c, h, w = x.shape
 
     def corners(at: Tensor, size: Any) -> tuple[Tensor, Tensor, Tensor, Tensor]:
@@ -77,7 +80,7 @@ def _inside(x: Tensor, ys: Tensor, xs: Tensor, apart: bool) -> Tensor:
 def non_max_suppression(
     call: Any, boxes: Tensor, scores: Tensor, most: Value = None, overlap: Value = None, least: Value = None
 ) -> Tensor:
-    """(selected, 3): batch, class, box; greedy, unrolled over the boxes in order of their scores."""
+    """Returns [selected, 3]: batch, class, box. Greedy, unrolled over the boxes in order of their scores."""
     count = int(call.number(most)) if most is not None else 0
     bound = float(call.number(overlap)) if overlap is not None else 0.0
     n, total = boxes.shape[:2]
@@ -97,16 +100,20 @@ def non_max_suppression(
     chosen = []
     for k in range(n):
         for kind in range(scores.shape[1]):
-            own, order = torch.sort(scores[k, kind], descending=True, stable=True)
-            near = close[k][order][:, order]
-            alive = torch.ones_like(own, dtype=torch.bool) if least is None else own > float(call.number(least))
+            sorted_scores, order = torch.sort(scores[k, kind], descending=True, stable=True)
+            overlaps = close[k][order][:, order]
+            alive = (
+                torch.ones_like(sorted_scores, dtype=torch.bool)
+                if least is None
+                else sorted_scores > float(call.number(least))
+            )
             for j in range(total):
                 after = torch.arange(total) > j
-                alive = alive & ~(near[j] & after & alive[j])
+                alive = alive & ~(overlaps[j] & after & alive[j])
             alive = alive & (torch.cumsum(alive.to(torch.int64), 0) <= count)
-            kept = torch.nonzero(alive).reshape(-1)
-            found = order[kept]
-            chosen.append(torch.stack([torch.full_like(found, k), torch.full_like(found, kind), found], 1))
+            positions = torch.nonzero(alive).reshape(-1)
+            selected = order[positions]
+            chosen.append(torch.stack([torch.full_like(selected, k), torch.full_like(selected, kind), selected], 1))
     return torch.cat(chosen)
 
 
@@ -134,7 +141,7 @@ def binarizer(call: Any, x: Tensor) -> Tensor:
 
 @op("TfIdfVectorizer")
 def tf_idf(call: Any, x: Tensor) -> Tensor:
-    """Counts n-grams of integers, with gaps of up to ``max_skip_count`` between their members."""
+    """Counts n-grams of integers, with up to ``max_skip_count`` skipped elements between their members."""
     pool, starts = call.attr("pool_int64s"), call.attr("ngram_counts")
     if pool is None:
         raise call.fail("text")
