@@ -32,7 +32,7 @@ HELP = {
     "mixed_precision": f"{', '.join(PRECISIONS)}; ",
     "epochs": "0: the technique's own number; ",
     "image_size": "pixels a side; ",
-    "early_stop": "epochs without a better validation loss, 0: never; ",
+    "early_stop": "epochs without a new best one, 0: never; ",
     "validation": "share of the training pictures, unless there is val/; ",
 }
 

@@ -126,7 +126,9 @@ class Run:
     def forget_after(self, epoch: int) -> None:
         """Drop metrics of epochs after ``epoch``: a resumed run logs them again."""
         kept = [line for line in self._lines() if line.get("epoch", 0) <= epoch]
-        (self.folder / METRICS).write_text("".join(json.dumps(line) + "\n" for line in kept))
+        temporary = self.folder / f"{METRICS}.new"  # a kill while it is written must not lose the metrics
+        temporary.write_text("".join(json.dumps(line) + "\n" for line in kept))
+        os.replace(temporary, self.folder / METRICS)
 
 
 class Runs:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -70,6 +71,32 @@ def test_the_last_state_of_an_lstm(directions: int, tmp_path: Path) -> None:
     source = models.save(models.made(nodes, [("x", FLOAT, [5, "n", 3])], outputs, weights, 17), tmp_path / "onnx")
     result = convert("onnx", "pt2", source, tmp_path / "pt2")
     assert result["fixed"] == {} and worst(source, tmp_path / "pt2") < 1e-5
+
+
+@pytest.mark.parametrize(
+    ("op", "attributes"),
+    [
+        ("LSTM", {"activations": ["Sigmoid", "LeakyRelu", "Tanh"], "activation_alpha": [0.3]}),
+        (
+            "LSTM",
+            {"activations": ["HardSigmoid", "Tanh", "LeakyRelu"], "activation_alpha": [0.3, 0.2], "activation_beta": [0.4]},
+        ),
+        ("GRU", {"activations": ["Sigmoid", "Elu"], "activation_alpha": [0.3]}),
+        ("RNN", {"activations": ["Tanh", "LeakyRelu"], "activation_alpha": [0.3], "direction": "bidirectional"}),
+        ("RNN", {"activations": ["HardSigmoid"]}),
+    ],
+)
+def test_parameters_of_a_recurrent_node_s_activations(op: str, attributes: dict[str, Any], tmp_path: Path) -> None:
+    """They are listed in order, only for the activations that have one."""
+    rng, gates = np.random.default_rng(0), {"RNN": 1, "GRU": 3, "LSTM": 4}[op]
+    directions = 2 if "direction" in attributes else 1
+    shapes = {"w": (directions, gates * 4, 3), "r": (directions, gates * 4, 4), "b": (directions, gates * 8)}
+    weights = {name: rng.standard_normal(shape).astype(np.float32) for name, shape in shapes.items()}
+    outputs = [("y", FLOAT, [5, directions, "n", 4])]
+    model = single(op, [("x", FLOAT, [5, "n", 3])], outputs, weights, 17, hidden_size=4, **attributes)
+    source = models.save(model, tmp_path / "onnx")
+    convert("onnx", "pt2", source, tmp_path / "pt2")
+    assert worst(source, tmp_path / "pt2") < 1e-5
 
 
 def test_one_element_by_a_scalar_index(tmp_path: Path) -> None:

@@ -28,8 +28,6 @@ from lib.train.keras_training.optimizer import DiscriminativeAdamW, one_cycle
 from lib.train.torch_training.batches import Batches, cut, order
 from lib.train.training import Training
 
-HEAD_FACTOR = 10.0  # learning-rate factor of the head, which is random while the backbone is pretrained
-
 
 class Loop:
     """The state of one training. ``exact`` returns a float32 classifier: the network, or its twin under mixed precision."""
@@ -49,8 +47,8 @@ class Loop:
         self.frozen = recipe.technique == "feature_extraction"
         self.network.backbone.trainable = not self.frozen
         head = self.network.head.trainable_variables
-        self.rate = recipe.learning_rate * (HEAD_FACTOR if self.frozen else 1.0)
-        factor = 1.0 if self.frozen else HEAD_FACTOR
+        self.rate = recipe.head_learning_rate if self.frozen else recipe.learning_rate
+        factor = recipe.head_learning_rate / self.rate
         self.optimizer = DiscriminativeAdamW(head, factor, learning_rate=self.rate, weight_decay=recipe.weight_decay)
         self.variables = self.network.model.trainable_variables
         self.optimizer.build(self.variables)

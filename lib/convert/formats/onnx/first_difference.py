@@ -74,8 +74,7 @@ def paired(ours: ModelProto, theirs: ModelProto, names: dict[str, str] | None = 
     """Pairs the tensors of both models, in the order of the target's nodes."""
     names = names or {}
     producers = _made(ours)
-    outputs = {b.name: names.get(a.name, a.name) for a, b in zip(ours.graph.output, ours.graph.output, strict=True)}
-    source_names = {theirs_name: ours_name for ours_name, theirs_name in outputs.items()}
+    source_names = {names.get(output.name, output.name): output.name for output in ours.graph.output}
     matched: dict[str, str] = {}  # target's -> source's
     for name in _made(theirs):
         if (source_name := source_names.get(name, name)) in producers and source_name not in matched.values():

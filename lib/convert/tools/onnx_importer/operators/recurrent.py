@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -15,23 +16,40 @@ GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 DEFAULT = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
 
-def activation(call: Any, name: str, alpha: float | None, beta: float | None) -> Callable[[Tensor], Tensor]:
-    table: dict[str, Callable[[Tensor], Tensor]] = {
-        "sigmoid": torch.sigmoid,
-        "tanh": torch.tanh,
-        "relu": F.relu,
-        "softsign": F.softsign,
-        "softplus": F.softplus,
-        "affine": lambda x: (1.0 if alpha is None else alpha) * x + (0.0 if beta is None else beta),
-        "leakyrelu": lambda x: F.leaky_relu(x, 0.01 if alpha is None else alpha),
-        "elu": lambda x: F.elu(x, 1.0 if alpha is None else alpha),
-        "hardsigmoid": lambda x: ((0.2 if alpha is None else alpha) * x + (0.5 if beta is None else beta)).clamp(0, 1),
-        "scaledtanh": lambda x: (1.0 if alpha is None else alpha) * torch.tanh((1.0 if beta is None else beta) * x),
-        "thresholdedrelu": lambda x: torch.where(x > (1.0 if alpha is None else alpha), x, torch.zeros_like(x)),
-    }
-    if name.lower() not in table:
-        raise call.fail(f"activation {name}")
-    return table[name.lower()]
+Activation = Callable[[Tensor, float, float], Tensor]
+# the function of x, alpha and beta, and the defaults of those that it has: onnx.ai, operators of the same names
+ACTIVATIONS: dict[str, tuple[Activation, float | None, float | None]] = {
+    "sigmoid": (lambda x, a, b: torch.sigmoid(x), None, None),
+    "tanh": (lambda x, a, b: torch.tanh(x), None, None),
+    "relu": (lambda x, a, b: F.relu(x), None, None),
+    "softsign": (lambda x, a, b: F.softsign(x), None, None),
+    "softplus": (lambda x, a, b: F.softplus(x), None, None),
+    "affine": (lambda x, a, b: a * x + b, 1.0, 0.0),
+    "leakyrelu": (lambda x, a, b: F.leaky_relu(x, a), 0.01, None),
+    "elu": (lambda x, a, b: F.elu(x, a), 1.0, None),
+    "hardsigmoid": (lambda x, a, b: (a * x + b).clamp(0, 1), 0.2, 0.5),
+    "scaledtanh": (lambda x, a, b: a * torch.tanh(b * x), 1.0, 1.0),
+    "thresholdedrelu": (lambda x, a, b: torch.where(x > a, x, torch.zeros_like(x)), 1.0, None),
+}
+
+
+def activations(call: Any, names: list[str]) -> list[Callable[[Tensor], Tensor]]:
+    """Returns the node's activations by name. ``activation_alpha`` and ``activation_beta`` list values in order, only for
+    activations that have such a parameter; what they leave out is its default. Raises Unsupported for an unknown name."""
+    alphas, betas = iter(call.attr("activation_alpha") or []), iter(call.attr("activation_beta") or [])
+    out = []
+    for name in names:
+        if name.lower() not in ACTIVATIONS:
+            raise call.fail(f"activation {name}")
+        function, alpha, beta = ACTIVATIONS[name.lower()]
+        a = 0.0 if alpha is None else next(alphas, alpha)
+        b = 0.0 if beta is None else next(betas, beta)
+        out.append(partial(_activate, function, a, b))
+    return out
+
+
+def _activate(function: Activation, alpha: float, beta: float, x: Tensor) -> Tensor:
+    return function(x, alpha, beta)
 
 
 class Cell:
@@ -44,12 +62,8 @@ class Cell:
         zero = torch.zeros(gates * self.size, dtype=w.dtype)
         self.wb, self.rb = (zero, zero) if b is None else (b[k, : gates * self.size], b[k, gates * self.size :])
         self.p = None if p is None else p[k]
-        names = (call.attr("activations") or DEFAULT[self.kind] * 2)[k * count : (k + 1) * count]
-        alphas, betas = call.attr("activation_alpha") or [], call.attr("activation_beta") or []
-        # ONNX lists alphas only for activations that have one; this matches if all of them do
-        self.acts = [
-            activation(call, name, _at(alphas, k * count + j), _at(betas, k * count + j)) for j, name in enumerate(names)
-        ]
+        names = call.attr("activations") or DEFAULT[self.kind] * (k + 1)
+        self.acts = activations(call, names)[k * count : (k + 1) * count]
 
     def clipped(self, x: Tensor) -> Tensor:
         bound = self.call.attr("clip")
@@ -79,10 +93,6 @@ class Cell:
         r = self.acts[0](self.clipped(xr + F.linear(h, rr, br)))
         inner = r * F.linear(h, rh, bh) if self.call.attr("linear_before_reset", 0) else F.linear(r * h, rh, bh)
         return (1 - z) * self.acts[1](self.clipped(xh + inner)) + z * h
-
-
-def _at(values: list[float], k: int) -> float | None:
-    return values[k] if k < len(values) else None
 
 
 @op("RNN", "GRU", "LSTM")
