@@ -7,10 +7,13 @@ from lib.model_inputs.signature import Signature
 
 def pair(source: list[str], target: list[str], renamed: dict[str, str]) -> dict[str, str]:
     """Map names of the source to names of the target: as the edge renamed them, else equal names, else by position."""
-    mapping = {a: b for a, b in renamed.items() if a in source and b in target}
-    mapping |= {name: name for name in source if name not in mapping and name in target and name not in mapping.values()}
+    sources, targets = set(source), set(target)  # a checkpoint may have tens of thousands of tensors
+    mapping = {a: b for a, b in renamed.items() if a in sources and b in targets}
+    used = set(mapping.values())
+    mapping |= {name: name for name in source if name not in mapping and name in targets and name not in used}
+    used = set(mapping.values())
     unmatched = [n for n in source if n not in mapping]
-    available = [n for n in target if n not in mapping.values()]
+    available = [n for n in target if n not in used]
     return mapping | dict(zip(unmatched, available, strict=False)) if len(unmatched) == len(available) else mapping
 
 
@@ -28,9 +31,11 @@ def changes(source: Signature, target: Signature, ins: dict[str, str], outs: dic
                 sentences.append(f"The converted model has no {side} {value.name!r}.")
             elif counterpart.dtype != value.dtype:
                 sentences.append(f"The {side} {value.name!r} is {counterpart.dtype} now, and was {value.dtype}.")
-        if added := [v.name for v in after if v.name not in names.values()]:
+        matched = set(names.values())
+        if added := [v.name for v in after if v.name not in matched]:
             sentences.append(f"The converted model has {side}s that the source has not: {', '.join(map(repr, added[:5]))}.")
         order = [names[v.name] for v in before if v.name in names]
-        if order != [v.name for v in after if v.name in order]:
+        ordered = set(order)
+        if order != [v.name for v in after if v.name in ordered]:
             sentences.append(f"The {side}s of the converted model are in another order.")
     return sentences
