@@ -1,7 +1,8 @@
 """ONNX's whole backend corpus, as shipped in the onnx package, through ``inspect`` and ``execute`` in real child processes.
 
 Every case lands in exactly one group for each question, with a reason unless it is right; nothing is skipped.
-``python -m tests.onnx_inspect.test_corpus > docs/onnx_corpus.md`` writes the counts down.
+``python -m tests.onnx_inspect.test_corpus > docs/onnx_corpus.md`` runs them all and writes the counts down. The test runs
+every third of the 1,884 cases of one node, and all the others.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ VALID, STATED = "valid", "invalid, and it says why"
 # Measured; a newer onnxruntime or a machine with more locales may only do better. Without "light" for the reference,
 # whose 60 seconds a busy machine may need for a whole network in numpy.
 FLOORS = {"inspect": 2033, "onnxruntime": 1826, "reference": 1979}
+EVERY = 3
 
 REFUSALS = (
     ("it has no kernel for this operator, opset or dtype", "Could not find an implementation|Failed to find kernel"),
@@ -115,8 +117,8 @@ class Outcome:
         self.group[question], self.why[question] = group, why
 
 
-def cases() -> Iterator[Case]:
-    """All of them, the slow ones first."""
+def cases(every: int = 1) -> Iterator[Case]:
+    """All of them, the slow ones first; of those of one node every n-th, and those that are known to differ."""
     for case in load_model_tests(kind="real"):  # that kind's data.json files name the models of "light"
         path = Path(onnx.__file__).parent.parent / str(case.url)
         model = onnx.load(path)
@@ -135,9 +137,10 @@ def cases() -> Iterator[Case]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RuntimeWarning)  # the generators overflow and divide by zero on purpose
         found = load_model_tests(kind="node")
-    for case in found:
-        ((inputs, outputs),) = case.data_sets
-        yield _case("node", case, case.model, inputs, outputs)
+    for k, case in enumerate(found):
+        if k % every == 0 or any(case.name in names for names in KNOWN.values()):
+            ((inputs, outputs),) = case.data_sets
+            yield _case("node", case, case.model, inputs, outputs)
 
 
 def _case(kind: str, case: Any, model: ModelProto, inputs: Any, outputs: Any) -> Case:
@@ -267,11 +270,11 @@ def _plain(value: np.ndarray) -> np.ndarray:
     return value.astype(str) if value.dtype == object else value
 
 
-def everything(folder: Path) -> list[Outcome]:
+def run_all(folder: Path, every: int = 1) -> list[Outcome]:
     jobs = Jobs(workers=2, waiting=8, preload=("lib.onnx_inspect.tasks",))
     try:
         with ThreadPoolExecutor(2) as pool:
-            todo = enumerate(cases())
+            todo = enumerate(cases(every))
             return list(pool.map(lambda k_case: put_through(jobs, k_case[1], folder / str(k_case[0])), todo))
     finally:
         jobs.close()
@@ -315,14 +318,17 @@ def report(found: list[Outcome], seconds: float) -> str:
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[Outcome]:
-    return everything(tmp_path_factory.mktemp("corpus"))
+    return run_all(tmp_path_factory.mktemp("corpus"), EVERY)
 
 
 @pytest.mark.slow
 @pytest.mark.timeout(1800)
 class TestCorpus:
     def test_every_case_is_there(self, found: list[Outcome]) -> None:
-        assert Counter(o.kind for o in found) == COUNTS
+        counted = Counter(o.kind for o in found)
+        known = len({name for names in KNOWN.values() for name in names})
+        assert counted | {"node": 0} == COUNTS | {"node": 0}
+        assert COUNTS["node"] / EVERY <= counted["node"] <= COUNTS["node"] / EVERY + 1 + known
         assert all(set(o.group) == {"inspect", "onnxruntime", "reference"} for o in found)
 
     def test_inspection_says_valid_or_why_not(self, found: list[Outcome]) -> None:
@@ -341,4 +347,4 @@ class TestCorpus:
 if __name__ == "__main__":
     with tempfile.TemporaryDirectory() as home:
         start = time.perf_counter()
-        print(report(everything(Path(home)), time.perf_counter() - start), end="")
+        print(report(run_all(Path(home)), time.perf_counter() - start), end="")
