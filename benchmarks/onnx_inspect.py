@@ -126,15 +126,15 @@ def measured(what: str, folder: Path, name: str, runs: int) -> dict[str, float]:
 
     This process must stay small: on Linux, the child's peak includes the parent's memory at the time of the fork.
     """
-    found: list[dict[str, float]] = []
+    results: list[dict[str, float]] = []
     for _ in range(runs):
         start = time.perf_counter()
         command = [sys.executable, __file__, "--child", what, "--folder", str(folder), "--model", name]
         out = subprocess.run(
             command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, check=True
         ).stdout
-        found.append(json.loads(out) | {"wall": time.perf_counter() - start})
-    return {k: (max if k == "peak" else statistics.median)(f[k] for f in found) for k in found[0]}
+        results.append(json.loads(out) | {"wall": time.perf_counter() - start})
+    return {k: (max if k == "peak" else statistics.median)(f[k] for f in results) for k in results[0]}
 
 
 def ratios(one: dict[str, float], other: dict[str, float]) -> str:
