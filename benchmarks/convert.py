@@ -74,8 +74,8 @@ def main() -> None:
         format, _ = sources.admit_source({}, args.source, folder)
         for target in args.targets:
             show(converter, Source(name=args.source), format, folder, target, args.runs)
-        made = Path(tempfile.mkdtemp())
-        result = converter.convert(Source(name=args.source), "onnx", {}, made).result()
+        result_folder = Path(tempfile.mkdtemp())
+        result = converter.convert(Source(name=args.source), "onnx", {}, result_folder).result()
         artifact = Path(tempfile.mkdtemp())  # under the name that the bare edges expect
         (artifact / "model.onnx").write_bytes(Path(result["artifact"]).read_bytes())
         files = {"model.onnx": artifact / "model.onnx"}
@@ -88,16 +88,16 @@ def main() -> None:
 def show(converter: Converter, source: Source, format: str, folder: Path, target: str, runs: int) -> None:
     bare(format, folder, target)  # warm-up: imports in this process and the child
     proven(converter, source, target)
-    alone, whole, parts, verdict = [], [], defaultdict(list), ""
+    alone, total, parts, verdict = [], [], defaultdict(list), ""
     for _ in range(runs):
         alone.append(bare(format, folder, target))
         seconds, stages, report = proven(converter, source, target)
-        whole.append(seconds)
+        total.append(seconds)
         verdict = report["verdict"]
         for stage, spent in stages.items():
             parts[stage].append(spent)
-    a, b = statistics.median(alone), statistics.median(whole)
-    spent = sorted(((statistics.median(some), stage) for stage, some in parts.items()), reverse=True)
+    a, b = statistics.median(alone), statistics.median(total)
+    spent = sorted(((statistics.median(times), stage) for stage, times in parts.items()), reverse=True)
     shares = ", ".join(f"{stage} {seconds:.1f}" for seconds, stage in spent if seconds >= 0.05)
     print(
         f"| {source.name or 'uploaded ONNX'} | {target} | {a:.2f} | {b:.2f} | {b / a:.2f} | {verdict} | {shares} |",

@@ -80,8 +80,8 @@ def prepare(what: str, folder: Path, name: str) -> Callable[[], object]:
     if what == "read":
 
         def read() -> None:
-            for one in files(folder, name):
-                with one.open("rb", buffering=0) as file:
+            for part in files(folder, name):
+                with part.open("rb", buffering=0) as file:
                     while file.read(1 << 20):
                         pass
 
@@ -138,7 +138,7 @@ def measured(what: str, folder: Path, name: str, runs: int) -> dict[str, float]:
 
 
 def ratios(one: dict[str, float], other: dict[str, float]) -> str:
-    return ", ".join(f"{what} × {one[what] / other[what]:.2f}" for what in ("wall", "work", "peak"))
+    return ", ".join(f"{key} × {one[key] / other[key]:.2f}" for key in ("wall", "work", "peak"))
 
 
 def main() -> None:

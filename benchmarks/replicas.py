@@ -157,7 +157,7 @@ def main() -> None:
 
 def show(found: dict[str, list[dict[str, Any]]]) -> None:
     rate, cpu = (
-        {name: statistics.median(run[what] for run in runs) for name, runs in found.items()} for what in ("rate", "cpu")
+        {name: statistics.median(run[key] for run in runs) for name, runs in found.items()} for key in ("rate", "cpu")
     )
     print("| | pictures/s | × one replica | CPU s a picture | over the app's process |\n|---|---|---|---|---|")
     for name, runs in found.items():

@@ -83,7 +83,7 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
         if choose is not None:
             replica = choose(replicas, chance)
         else:
-            waiting = sum(other.work for other in line[picture.size])
+            waiting = sum(queued.work for queued in line[picture.size])
             full = kind.most(picture.area) * picture.area * sum(STEPS) / 2
             fits = lambda place: replicas[place.number].room(picture)  # noqa: E731
             place = router.choose(_key(kind, picture), candidates, fits, waiting=waiting, batch=full)
@@ -156,14 +156,14 @@ def main() -> None:
     began = time.monotonic()
     settings = list(product(options.models, options.loads, options.replicas, POLICIES))
     with ProcessPoolExecutor(2) as pool:
-        work = [
+        tasks = [
             pool.submit(simulate, KINDS[m], n, load, policy, options.seconds or max(45, 1800 / n), options.seed)
             for m, load, n, policy in sorted(settings, key=lambda one: -one[2])
         ]
-        found = dict(zip(sorted(settings, key=lambda one: -one[2]), (one.result() for one in work), strict=True))
+        results = dict(zip(sorted(settings, key=lambda one: -one[2]), (one.result() for one in tasks), strict=True))
     print(ASSUMED)
     print("\nSeconds from a request to its picture, p50 / p95, and rows in a call in brackets.")
-    print(tables({one: found[one] for one in settings}))
+    print(tables({one: results[one] for one in settings}))
     print(f"\n{len(settings)} simulations in {time.monotonic() - began:.0f} s.")
 
 

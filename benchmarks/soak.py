@@ -133,7 +133,7 @@ async def load(app: App, seconds: float, clients: int) -> dict[str, Any]:
     await asyncio.gather(*tasks)
     after = app.sample()
     deadline = time.monotonic() + IDLE_SECONDS
-    while any(after[name] > before[name] + more for name, more in SLACK.items()) and time.monotonic() < deadline:
+    while any(after[name] > before[name] + slack for name, slack in SLACK.items()) and time.monotonic() < deadline:
         await asyncio.sleep(1)
         app.metric("workbench_ready")  # the server only releases idle threads when it gets a request
         after = app.sample()
@@ -157,8 +157,8 @@ def judged(found: dict[str, Any]) -> list[str]:
     wrong = [f"{kind}: {words}" for kind, words in found["faults"]]
     if found["growth"] is not None and found["growth"] > FLAT:
         wrong.append(f"memory grew by {found['growth'] - 1:.1%} after the first five minutes")
-    for name, more in SLACK.items():
-        if found["after"][name] > found["before"][name] + more:
+    for name, slack in SLACK.items():
+        if found["after"][name] > found["before"][name] + slack:
             wrong.append(f"{name}: {found['before'][name]} before, {found['after'][name]} after")
     wrong += [f"in the log: {line}" for line in found["log"]]
     wrong += [f"left in the temporary folder: {name}" for name in found["left"]]

@@ -31,7 +31,7 @@ async def references(soak: Soak) -> None:
             answer = (await http.post("/text-to-image", json=question)).raise_for_status()
             soak.known[name_of(question)] = pixels(answer.content)
         pictures = [soak.known[name_of(question)] for question in PICTURES]
-        near = [1 for i, one in enumerate(pictures) for other in pictures[:i] if np.abs(one - other).max() < FAR]
+        near = [1 for i, picture in enumerate(pictures) for other in pictures[:i] if np.abs(picture - other).max() < FAR]
         assert not near, "references that look alike would hide another visitor's picture"
         for name in MODELS:
             model = EXAMPLES[name]().SerializeToString()
@@ -48,7 +48,7 @@ async def references(soak: Soak) -> None:
 def digest(package: bytes) -> str:
     """Returns the SHA-256 of the model in a converted package. Its report contains times, so it is not hashed."""
     with zipfile.ZipFile(io.BytesIO(package)) as archive:
-        (name,) = [one for one in archive.namelist() if one.endswith(".onnx")]
+        (name,) = [entry for entry in archive.namelist() if entry.endswith(".onnx")]
         return hashlib.sha256(archive.read(name)).hexdigest()
 
 

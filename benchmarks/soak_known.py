@@ -62,5 +62,5 @@ def name_of(question: dict[str, Any]) -> str:
 
 
 def same(soak: Soak, question: dict[str, Any], data: bytes) -> bool:
-    got, expected = pixels(data), soak.known[name_of(question)]
-    return got.shape == expected.shape and int(np.abs(got - expected).max()) <= NEAR
+    actual, expected = pixels(data), soak.known[name_of(question)]
+    return actual.shape == expected.shape and int(np.abs(actual - expected).max()) <= NEAR

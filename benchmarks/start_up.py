@@ -70,9 +70,9 @@ def main() -> None:
         durations: dict[str, list[float]] = {name: [] for name in apps}
         for run in range(args.runs + 1):
             for name, (command, folder) in apps.items():
-                took = seconds(command, folder)
+                duration = seconds(command, folder)
                 if run:  # the first run fills the file cache
-                    durations[name].append(took)
+                    durations[name].append(duration)
         for name, values in durations.items():
             print(f"{name}: median {statistics.median(values):.2f} s of {', '.join(f'{v:.2f}' for v in values)}")
         ratio = statistics.median(durations["app.py"]) / statistics.median(durations["hello world"])

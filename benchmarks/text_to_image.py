@@ -112,8 +112,8 @@ def alone(engine: Engine, model: Model, numbers: list[int], turns: int) -> None:
     torch.set_num_threads(default)
     best = min(numbers, key=lambda threads: statistics.median(plain[threads]))
     ratio = statistics.median(a / b for a, b in zip(ours, plain[best], strict=True))
-    others = "; ".join(f"pipeline with {counted(threads)} {spread(plain[threads])}" for threads in numbers)
-    print(f"One request alone, 20 steps, {turns} turns: engine {spread(ours)}; {others}.")
+    descriptions = "; ".join(f"pipeline with {counted(threads)} {spread(plain[threads])}" for threads in numbers)
+    print(f"One request alone, 20 steps, {turns} turns: engine {spread(ours)}; {descriptions}.")
     print(f"Engine / pipeline at its best ({counted(best)}), median of the turns: {ratio:.3f}\n")
 
 
@@ -126,11 +126,11 @@ def beside(engine: Engine, count: int, nice: int, turns: int) -> None:
             assert process.stdout and process.stdout.readline() == "ready\n"
         seconds: dict[int, list[float]] = {signal.SIGSTOP: [], signal.SIGCONT: []}
         for _ in range(turns):
-            for state, found in seconds.items():
+            for state, durations in seconds.items():
                 for process in busy:
                     process.send_signal(state)
                 time.sleep(0.5)
-                found.append(timed(lambda: engine.submit(ALONE).result()))
+                durations.append(timed(lambda: engine.submit(ALONE).result()))
     finally:
         for process in busy:
             process.kill()

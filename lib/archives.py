@@ -80,14 +80,14 @@ class Archive:
             yield file
 
     def _stream(self, name: str, take: Callable[[bytes], object]) -> None:
-        member, done = self.members[name], 0
+        member, size = self.members[name], 0
         with self._damage_as_invalid_file(name), self._file.open(member) as file:
             while data := file.read(CHUNK):
-                done += len(data)
-                if done > member.file_size:
+                size += len(data)
+                if size > member.file_size:
                     raise InvalidFile(f"{_quoted(name)} in the archive is longer than the archive says. {AGAIN}")
                 take(data)
-        if done != member.file_size:
+        if size != member.file_size:
             raise InvalidFile(f"{_quoted(name)} in the archive is shorter than the archive says. {AGAIN}")
 
     @contextmanager

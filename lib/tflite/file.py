@@ -135,13 +135,13 @@ class _Reader:
     def field(self, table: int, number: int, size: int) -> int | None:
         """Returns the position of a table's field, None if it is absent (has its default)."""
         shape = table - self.number("<i", table)
-        length, whole = self.number("<H", shape), self.number("<H", shape + 2)
-        if length < 4 or length % 2 or shape + length > len(self.data) or whole < 4 or table + whole > len(self.data):
+        length, inline = self.number("<H", shape), self.number("<H", shape + 2)
+        if length < 4 or length % 2 or shape + length > len(self.data) or inline < 4 or table + inline > len(self.data):
             raise Damaged("a table does not fit")
         if 4 + 2 * number + 2 > length:
             return None
         offset = self.number("<H", shape + 4 + 2 * number)
-        if offset and not 4 <= offset <= whole - size:
+        if offset and not 4 <= offset <= inline - size:
             raise Damaged("a field lies outside its table")
         return table + offset if offset else None
 
@@ -165,9 +165,9 @@ class _Reader:
             parsed: Any = Options(self, position)
         else:
             parsed = {}
-            for number, (name, wanted) in enumerate(SCHEMA[kind].items()):
-                place = self.field(position, number, wanted if isinstance(wanted, int) else 4)
-                parsed[name] = self.empty(wanted) if place is None else self.value(wanted, place)
+            for number, (name, field_type) in enumerate(SCHEMA[kind].items()):
+                place = self.field(position, number, field_type if isinstance(field_type, int) else 4)
+                parsed[name] = self.empty(field_type) if place is None else self.value(field_type, place)
         self.done[kind, position] = parsed
         return parsed
 

@@ -111,21 +111,21 @@ class Walk:
             raise DamagedFlatbuffer(f"its tables nest over {MAX_DEPTH} deep")
         fields, end = self._fields(table)
         chosen = 0
-        for what, at in zip(self._tables.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
+        for field_type, at in zip(self._tables.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
             self._steps += 1
-            if what.isdigit():
-                if at and (at + int(what) > end or at % int(what)):
+            if field_type.isdigit():
+                if at and (at + int(field_type) > end or at % int(field_type)):
                     raise DamagedFlatbuffer(f"a number of the {kind} at byte {table} reaches over its end or is not aligned")
                 chosen = self._data[at] if at else 0
-            elif at and what != "?":
+            elif at and field_type != "?":
                 if at + 4 > end or at % 4:
                     raise DamagedFlatbuffer(
                         f"an offset of the {kind} at byte {table} reaches over its end or is not aligned"
                     )
-                if what.startswith("u:"):
-                    self._union(at, self._unions[what[2:]], chosen, depth)
+                if field_type.startswith("u:"):
+                    self._union(at, self._unions[field_type[2:]], chosen, depth)
                 else:
-                    self._what(at, what, depth)
+                    self._what(at, field_type, depth)
 
     def _union(self, at: int, names: tuple[str, ...], chosen: int, depth: int) -> None:
         # unknown types are skipped: readers that do not know them do not read them

@@ -100,8 +100,8 @@ def normalisation(tensors: Any) -> Any:
 
 def note(tensor: Any) -> TensorNote:
     lows, highs = (tensor.stats.min, tensor.stats.max) if tensor.stats is not None else (None, None)
-    known = lows is not None and highs is not None and len(lows) and len(highs)
-    ends = (float(min(lows)), float(max(highs))) if known else (math.nan, math.nan)
+    complete = lows is not None and highs is not None and len(lows) and len(highs)
+    ends = (float(min(lows)), float(max(highs))) if complete else (math.nan, math.nan)
     return TensorNote(
         name=text(tensor.name),
         description=text(tensor.description),
@@ -120,7 +120,7 @@ def content(found: Any) -> str:
 def recorded(part: Any) -> list[Any]:
     """Returns every AssociatedFileT in the table."""
     if isinstance(part, list):
-        return [file for one in part for file in recorded(one)]
+        return [file for item in part for file in recorded(item)]
     if isinstance(part, generated().AssociatedFileT):
         return [part]
     return recorded(list(vars(part).values())) if hasattr(part, "__dict__") else []

@@ -28,17 +28,17 @@ def unpack(path: Path) -> Any:
     check_tflite(path)
     parsed = tflite_file.read(path)
     _fits(sum(len(b["data"]) or b["size"] for b in parsed["buffers"]))
-    whole = parsed["whole"]
-    model: Any = schema.ModelT.InitFromPackedBuf(whole, 0)
+    data = parsed["whole"]
+    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
-            buffer.data = np.frombuffer(whole, np.uint8, buffer.size, buffer.offset)
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
         buffer.offset = buffer.size = 0
     for graph in model.subgraphs:
         for operator in graph.operators or ():
             at, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
             if at > 1:
-                operator.customOptions = np.frombuffer(whole, np.uint8, size, at)
+                operator.customOptions = np.frombuffer(data, np.uint8, size, at)
             operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
     return model
 

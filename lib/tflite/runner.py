@@ -48,8 +48,8 @@ class Runner:
             try:
                 values = self._called(part, inputs) if part.graph else self._main(part, inputs)
             except (ValueError, RuntimeError) as error:
-                which = f" (signature {part.key[:80]!r})" if len(self._parts) > 1 else ""
-                raise refused(error, f"The LiteRT interpreter refuses{which}") from None
+                suffix = f" (signature {part.key[:80]!r})" if len(self._parts) > 1 else ""
+                raise refused(error, f"The LiteRT interpreter refuses{suffix}") from None
             # copies, since the next run overwrites the interpreter's memory
             outputs |= {name: np.array(value) for name, value in values.items()}
         return outputs

@@ -44,29 +44,31 @@ def keys(model: dict[str, Any]) -> list[str]:
 
     Of signatures that only differ in their key, only the first is returned.
     """
-    known, ends = [], []
+    distinct, ends = [], []
     for signature in sorted(model["signature_defs"], key=lambda s: s["key"] != DEFAULT):
         graph_and_maps = signature["subgraph"], _maps(signature["inputs"]), _maps(signature["outputs"])
-        if graph_and_maps not in ends and signature["key"] not in (s["key"] for s in known):
-            known.append(signature)
+        if graph_and_maps not in ends and signature["key"] not in (s["key"] for s in distinct):
+            distinct.append(signature)
             ends.append(graph_and_maps)
-    return [s["key"] for s in known if _plain(model, s)] or [s["key"] for s in known]
+    return [s["key"] for s in distinct if _plain(model, s)] or [s["key"] for s in distinct]
 
 
 def not_compared(model: dict[str, Any]) -> list[str]:
     """Returns signatures that have text, resources or packed numbers as inputs or outputs, if others do not."""
-    known = keys(model)
-    return sorted({s["key"] for s in model["signature_defs"] if s["key"] not in known and not _plain(model, s)})
+    compared = keys(model)
+    return sorted({s["key"] for s in model["signature_defs"] if s["key"] not in compared and not _plain(model, s)})
 
 
 def parts(model: dict[str, Any], chosen: str = "") -> list[SignatureGraph]:
     """Returns the chosen signature, or all; the main graph if there are none. Raises InvalidValue for an unknown one."""
-    known, by_key = keys(model), {s["key"]: s for s in reversed(model["signature_defs"])}
+    compared, by_key = keys(model), {s["key"]: s for s in reversed(model["signature_defs"])}
     if chosen and chosen not in by_key:
-        raise InvalidValue("signature", chosen, ", ".join(k[:80] for k in known[:20]) or "none: the file has no signatures")
-    if not known:
+        raise InvalidValue(
+            "signature", chosen, ", ".join(k[:80] for k in compared[:20]) or "none: the file has no signatures"
+        )
+    if not compared:
         return [_part(model, None, 0, "")]
-    selected = [chosen] if chosen else known
+    selected = [chosen] if chosen else compared
     several = len(selected) > 1
     return [_part(model, by_key[k], by_key[k]["subgraph"], named(k, "", several)) for k in selected]
 

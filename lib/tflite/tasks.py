@@ -66,14 +66,14 @@ def _normalizes_inside(metadata: tflite_metadata.Metadata) -> bool:
 
 def _describe(path: str) -> dict[str, Any]:
     existing = tflite_metadata.read(Path(path))
-    shown = existing or tflite_metadata.blank(Path(path))
+    current = existing or tflite_metadata.blank(Path(path))
     return {
         "present": existing is not None,
-        **{name: _shortened(getattr(shown, name)) for name in ("name", "description", "version", "author", "license")},
-        **{name: list(getattr(shown, name)) for name in ("labels", "mean", "std")},
-        **{side: [_note(n) for n in getattr(shown, side)[:MAX_NOTES]] for side in ("inputs", "outputs")},
-        "files": [{"name": name, "bytes": len(data)} for name, data in shown.files.items()],
-        "problems": problems(shown),
+        **{name: _shortened(getattr(current, name)) for name in ("name", "description", "version", "author", "license")},
+        **{name: list(getattr(current, name)) for name in ("labels", "mean", "std")},
+        **{side: [_note(n) for n in getattr(current, side)[:MAX_NOTES]] for side in ("inputs", "outputs")},
+        "files": [{"name": name, "bytes": len(data)} for name, data in current.files.items()],
+        "problems": problems(current),
         "fields": list(FIELDS),
     }
 

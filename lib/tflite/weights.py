@@ -32,12 +32,12 @@ def stored_bytes(model: dict[str, Any]) -> dict[int, int]:
 def why_already_quantised(model: dict[str, Any]) -> str:
     """Returns why there is nothing to reduce, if most weights are already integers or float16, else ""."""
     sizes = stored_bytes(model)
-    wide = sizes.get(FLOAT32, 0)
-    whole, half = sum(sizes.get(kind, 0) for kind in INTEGERS), sizes.get(FLOAT16, 0)
-    if whole > max(wide, half):
-        return f"The weights are quantised already: {_share(whole, sizes)} of their bytes are integers."
-    if half > max(wide, whole):
-        return f"The weights are float16 already: {_share(half, sizes)} of their bytes."
+    float32 = sizes.get(FLOAT32, 0)
+    integer, float16 = sum(sizes.get(kind, 0) for kind in INTEGERS), sizes.get(FLOAT16, 0)
+    if integer > max(float32, float16):
+        return f"The weights are quantised already: {_share(integer, sizes)} of their bytes are integers."
+    if float16 > max(float32, integer):
+        return f"The weights are float16 already: {_share(float16, sizes)} of their bytes."
     return ""
 
 

@@ -23,12 +23,12 @@ def log_samples(accelerator: Accelerator, part: str, shadow: dict[str, torch.Ten
         return
     space, averaged = LatentSpace.load(), Denoiser() if part == "denoiser" else networks.build_vae()
     averaged.load_state_dict({k: v.cpu() for k, v in shadow.items()})
-    held = [s for s in all_scenes() if s.held_out][::36][:8]
+    held_out = [s for s in all_scenes() if s.held_out][::36][:8]
     if part == "decoder":
-        x = pixels(held, list(range(len(held))))
+        x = pixels(held_out, list(range(len(held_out))))
         grid = torch.cat([x, averaged.decode(space.encode(x)).sample])
     else:
-        latents = sample(averaged, [s.prompt for s in held], steps=15)
+        latents = sample(averaged, [s.prompt for s in held_out], steps=15)
         # the first three components are close to brightness and two colours
         grid = F.interpolate(torch.einsum("nchw,cp->nphw", latents, space.weight.reshape(8, 3, 64).mean(2)), scale_factor=8)
         if (run / "decoder.safetensors").exists():

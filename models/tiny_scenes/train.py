@@ -137,7 +137,7 @@ def main() -> None:
         unfinished.replace(state_path)
 
     started = saved = sampled = time.monotonic()
-    mean, done = None, first
+    mean, steps_done = None, first
     for step in range(first, args.steps):
         progress = max((time.monotonic() - started) / 60 / args.minutes, step / args.steps)
         if progress >= 1:
@@ -152,20 +152,20 @@ def main() -> None:
         accelerator.clip_grad_norm_(part.trained, 1.0)
         optimizer.step()
         average.update(step)
-        done = step + 1
+        steps_done = step + 1
         # stays on the device: .item() would synchronize with it
         mean = loss.detach() if mean is None else mean.lerp_(loss.detach(), 0.02)
         if step % 100 == 0:
             accelerator.log({f"{args.part}/loss": mean.item(), f"{args.part}/rate": rate}, step=step)
             print(f"{step} loss {mean.item():.4f} rate {rate:.1e} {time.monotonic() - started:.0f}s", flush=True)
         if time.monotonic() - saved > SAVE_SECONDS:
-            save(done)
+            save(steps_done)
             saved = time.monotonic()
         if time.monotonic() - sampled > SAMPLE_SECONDS:
-            log_samples(accelerator, args.part, average.shadow, args.run, done)
+            log_samples(accelerator, args.part, average.shadow, args.run, steps_done)
             sampled = time.monotonic()
-    save(done)
-    log_samples(accelerator, args.part, average.shadow, args.run, done)
+    save(steps_done)
+    log_samples(accelerator, args.part, average.shadow, args.run, steps_done)
     accelerator.end_training()
 
 

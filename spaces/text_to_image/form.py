@@ -72,7 +72,10 @@ class Form:
         self.examples = None
         if EMBEDDED in catalogue.names:
             self.examples = gr.Dataset(
-                components=[self.prompt], samples=[[one] for one in EXAMPLES], label="Or try an example", type="index"
+                components=[self.prompt],
+                samples=[[example] for example in EXAMPLES],
+                label="Or try an example",
+                type="index",
             )
         self.hint = Html(self._hint(catalogue.default), padding=False)
         self.negative = gr.Textbox(
@@ -169,8 +172,8 @@ class Form:
         size = self.size(request.model)
         for side in ("width", "height") if size else ():
             try:
-                own = {"width": 0, "height": 0} | {side: getattr(request, side)}
-                resolve_size(Request(prompt="-", **own), request.model, size)
+                sizes = {"width": 0, "height": 0} | {side: getattr(request, side)}
+                resolve_size(Request(prompt="-", **sizes), request.model, size)
             except InvalidValue as error:
                 invalid.append(error)
         return (None if invalid else request), invalid
@@ -222,7 +225,7 @@ class Form:
         """Returns the resolution in pixels that the model was trained at, None if unknown."""
         name = model or self.engine.catalogue.default
         loaded = self.engine.loaded() if hasattr(self.engine, "loaded") else []
-        return next((one.size for one in loaded if one.name == name), self.sizes.get(name))
+        return next((entry.size for entry in loaded if entry.name == name), self.sizes.get(name))
 
     def choices(self) -> list[tuple[str, str]]:
         return [(name + self._mark(source), name) for name, source in self.engine.catalogue.sources.items()]

@@ -37,7 +37,7 @@ class Picture:
 def of(gallery: Gallery, key: str) -> list[Picture]:
     """Returns the visitor's pictures, newest first."""
     candidates = (picture(path) for path in gallery.pictures(key))
-    return [one for one in candidates if one is not None]
+    return [candidate for candidate in candidates if candidate is not None]
 
 
 def picture(path: Path) -> Picture | None:

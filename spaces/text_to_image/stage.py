@@ -76,18 +76,18 @@ class Stage:
 
     def session(self, key: str, found: Session) -> Updates:
         """Updates that show the running pictures or, once all have ended, the results."""
-        made = {one.name: one for making in found.pictures if making.name and (one := self._made(key, making.name))}
+        stored = {entry.name: entry for making in found.pictures if making.name and (entry := self._made(key, making.name))}
         if found.running:
-            return {self.frame: view.under_way(found.pictures, made), self.about: view.about(None), self.parameters: ""}
-        if len(made) > 1:
-            caption = words.several(len(made), found.seconds)
+            return {self.frame: view.under_way(found.pictures, stored), self.about: view.about(None), self.parameters: ""}
+        if len(stored) > 1:
+            caption = words.several(len(stored), found.seconds)
             return {
-                self.frame: view.under_way(found.pictures, made),
+                self.frame: view.under_way(found.pictures, stored),
                 self.about: view.about(None, caption),
                 self.parameters: "",
             }
-        if made:
-            return self.show(*made.values(), ready=True)
+        if stored:
+            return self.show(*stored.values(), ready=True)
         return self.show(self.newest(key))
 
     def _made(self, key: str, name: str) -> Picture | None:
