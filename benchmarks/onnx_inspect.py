@@ -35,8 +35,9 @@ MODELS = {"inline": "weights in the file", "external": "weights in a file beside
 
 
 def write(folder: Path, megabytes: int, layers: int) -> None:
-    """Writes a model of MatMul, Add and Relu layers as ``inline.onnx``, ``external.onnx`` with ``weights.bin``, and
-    ``bare.onnx`` without weights.
+    """Writes a model of MatMul, Add and Relu layers in three variants.
+
+    ``inline.onnx``, ``external.onnx`` with ``weights.bin``, and ``bare.onnx`` with the weights as graph inputs.
     """
     import numpy as np
     import onnx

@@ -43,8 +43,9 @@ ONE_OF = {"2": "1", "ray2": "ray1"}  # the baseline of two replicas
 
 
 def processor_seconds() -> float:
-    """Returns the CPU seconds of this process and its descendants, including those that have ended and were waited
-    for.
+    """Returns the CPU seconds of this process and its descendants.
+
+    Includes descendants that have ended, if their parent waited for them.
     """
     parents, spent = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
@@ -87,7 +88,7 @@ def burst(engine: Any, count: int, steps: int, seed: int) -> None:
 
 
 def faults(engine: Any) -> dict[str, float]:
-    """Measures the seconds until a killed, a frozen and a cancelled request's replica is noticed."""
+    """Measures the seconds until a killed and a frozen replica are detected, and a cancelled request frees its rows."""
     delays: dict[str, float] = {}
     replicas = engine._fleet.replicas
     for name, number in (("killed", signal.SIGKILL), ("frozen", signal.SIGSTOP)):

@@ -106,8 +106,9 @@ class App:
 
 
 def flat(samples: list[tuple[float, float]]) -> float | None:
-    """Returns the ratio of memory in the last two minutes to that in minutes five to seven, None if the run was too
-    short.
+    """Returns the ratio of memory in the last two minutes to that in minutes five to seven.
+
+    None if the run was too short.
     """
     first = [mb for when, mb in samples if SETTLED <= when < SETTLED + 120]
     last = [mb for when, mb in samples if when >= samples[-1][0] - 120]

@@ -18,8 +18,9 @@ PICTURE = re.compile(r"/text-to-image/pictures/[\w./-]+?\.png")  # its URL in Gr
 
 
 async def page_listener(soak: Soak) -> dict[str, Any]:
-    """Returns the ids of the listeners of *Generate* (with its input values and labels), of the one that then watches,
-    and of *Stop*.
+    """Returns the ids of the listeners of *Generate*, of the one that then watches, and of *Stop*.
+
+    Also returns the values and labels of the inputs of *Generate*.
     """
     async with httpx.AsyncClient(base_url=soak.address, timeout=60) as http:
         config = (await http.get("/config")).raise_for_status().json()

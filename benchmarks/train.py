@@ -95,8 +95,9 @@ def accuracy(home: Path, seeds: int, only: str) -> None:
 
 
 def speed(home: Path, rounds: int) -> None:
-    """Compares speeds pairwise. Ours includes everything from the first step to the end of the last epoch, with
-    trackers.
+    """Compares speeds pairwise.
+
+    Ours includes everything from the first step to the end of the last epoch, with trackers.
     """
     data, size, epochs = "objects", 128, 2
     train(home, data, "fine_tuning", size, 1, 0)  # creates the data set and the pixel cache

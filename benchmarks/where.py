@@ -24,8 +24,9 @@ PLACES: tuple[tuple[Any, str, str], ...] = (
 
 
 class Where:
-    """Wraps the functions permanently, so create only one per process. Other time (hand-over, guidance, waiting) is
-    the rest.
+    """Measures the seconds and calls of the functions in ``PLACES``.
+
+    Wraps them permanently, so create only one per process. Other time (hand-over, guidance, waiting) is the rest.
     """
 
     def __init__(self) -> None:

@@ -20,9 +20,9 @@ SAMPLES, PREPROCESSING = "samples.zip", "preprocessing.json"
 
 @dataclass(slots=True)
 class Opener:
-    """``wire(after, files)`` makes the tab open the paths (list of str) in the State ``files`` after the event
-    ``after``.
+    """A tab's ability to open files of a kind.
 
+    ``wire(after, files)`` makes the tab open the paths (list of str) in the State ``files`` after the event ``after``.
     The offering tab owns the files and may remove them at any time afterwards, so the opening tab copies what it
     keeps.
     """

@@ -1,5 +1,6 @@
-"""JSON schemas without references, for API clients. Gradio's own refer to definitions that are nested one level too
-deep.
+"""JSON schemas without references, for API clients.
+
+The references in Gradio's own schemas point to definitions that are nested one level too deep.
 """
 
 from __future__ import annotations

@@ -142,9 +142,7 @@ class Workbench:
         return address
 
     def drain(self) -> None:
-        """Call before ``close``. Rejects new pictures and lets running ones finish, for at most
-        ``shutdown.DRAIN_SECONDS``.
-        """
+        """Rejects new pictures and waits for running ones, at most ``shutdown.DRAIN_SECONDS``. Call before ``close``."""
         self._stopping = True
         drain(self.tabs, self.traffic)
 

@@ -1,5 +1,6 @@
-"""The zip of associated files at the end of a TensorFlow Lite file: read within limits, written as MediaPipe expects
-it.
+"""The zip of associated files at the end of a TensorFlow Lite file.
+
+Read within limits, and written as MediaPipe expects it.
 """
 
 from __future__ import annotations

@@ -27,8 +27,9 @@ class DamagedFlatbuffer(Exception):
 
 
 def check_tflite(path: Path) -> None:
-    """Raises InvalidFile if the structure reaches outside of the file, a field reaches beyond its table, or tables
-    nest too deep.
+    """Verifies the structure of a file.
+
+    Raises InvalidFile if it reaches outside of the file, a field reaches beyond its table, or tables nest too deep.
     """
     size = path.stat().st_size
     if size < 16:

@@ -29,10 +29,10 @@ def parse_labels(data: bytes) -> tuple[str, ...]:
 
 
 def record_labels(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, bytes]:
-    """Records the label file in ``table``, for the output that has labels or whose shape fits. Returns all files by
-    name.
+    """Records the label file in ``table`` and returns all files by name.
 
-    Raises InvalidValue if a label is not a single line.
+    The labels belong to the output that has labels already, else to the first whose last axis fits. Raises
+    InvalidValue if a label is not a single line.
     """
     if not metadata.labels:
         return dict(metadata.files)
@@ -54,8 +54,9 @@ def record_labels(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, b
 
 
 def label_count(table: Any, shapes: Shapes) -> int | None:
-    """Returns the number of labels that the labelled output needs, None if its size is dynamic or the labels are of
-    another type.
+    """Returns the number of labels that the labelled output needs.
+
+    None if its size is dynamic or the labels are of another type.
     """
     label_entry = metadata_table.label_file(table)
     if label_entry is None or label_entry[1].type != metadata_table.AXIS_LABELS:

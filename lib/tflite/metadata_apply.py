@@ -11,8 +11,9 @@ OLDEST_PARSER = "1.0.0"  # sufficient for the fields of ``Metadata``
 
 
 def apply_metadata(table: Any, metadata: Metadata) -> None:
-    """Changes the fields of ``table`` that differ in ``metadata``, and no others, since ``table`` may contain more
-    than is read.
+    """Changes the fields of ``table`` that differ in ``metadata``.
+
+    Other fields stay, since ``table`` may contain more than ``Metadata`` represents.
     """
     schema, before = metadata_table.generated(), metadata_table.fields(table)
     for name in metadata_table.TEXTS:

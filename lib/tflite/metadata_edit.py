@@ -24,8 +24,7 @@ def classifier(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
 ) -> Metadata:
-    """Returns metadata for a classifier with one RGB image as input, and probabilities in the order of ``labels`` as
-    output.
+    """Returns metadata for a classifier with one RGB image as input and probabilities of ``labels`` as output.
 
     Raises InvalidValue, also if mean or std differ by channel, since MediaPipe rejects such files.
     """
@@ -40,10 +39,10 @@ def classifier(
 
 
 def edited(metadata: Metadata, changes: dict[str, Any]) -> Metadata:
-    """Returns ``metadata`` with ``changes`` by name of ``FIELDS``. Raises InvalidValue for unknown names and invalid
-    values.
+    """Returns ``metadata`` with ``changes``, which maps names of ``FIELDS`` to values.
 
-    The number of labels must not change. If there were none, ``write`` compares it to the output.
+    Raises InvalidValue for unknown names and invalid values. The number of labels must not change. If there were none,
+    ``write`` compares it to the output.
     """
     for name in changes:
         if name not in FIELDS:

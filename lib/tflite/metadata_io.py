@@ -79,8 +79,9 @@ def write(source: Path, target: Path, metadata: Metadata) -> None:
 
 
 def _has_as_many(source: Path, metadata: Metadata) -> bool:
-    """Whether there are as many labels as before. Allowed, since some of Google's own files have them at another
-    output.
+    """Whether there are as many labels as before.
+
+    Allowed, since some of Google's own files have their labels at another output.
     """
     try:
         before = read(source)

@@ -127,8 +127,9 @@ def recorded(part: Any) -> list[Any]:
 
 
 def label_file(table: Any) -> tuple[int, Any] | None:
-    """Returns the first output that has labels, and the AssociatedFileT of its labels, preferably one without a
-    locale.
+    """Returns the first output that has labels, and the AssociatedFileT of its labels.
+
+    Prefers a file without a locale.
     """
     first = graph(table)
     for file_type in (AXIS_LABELS, VALUE_LABELS):

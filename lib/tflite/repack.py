@@ -62,8 +62,9 @@ def set_metadata_entry(model: Any, name: str, data: bytes) -> None:
 
 
 def save(model: Any, target: Path) -> None:
-    """Packs the ModelT of ``unpack`` to ``target``, which may be the file it came from. Drops data after the
-    flatbuffer.
+    """Packs the ModelT of ``unpack`` to ``target``, which may be the original file.
+
+    Data after the flatbuffer are dropped.
     """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema

@@ -71,8 +71,9 @@ class Runner:
 
 
 def refused(error: Exception, what: str) -> WorkbenchError:
-    """Returns the error for an exception of the interpreter: InvalidFile for an unknown custom operator, else
-    JobFailed.
+    """Converts an exception of the interpreter.
+
+    InvalidFile for an unknown custom operator, else JobFailed.
     """
     if custom := UNKNOWN.search(str(error)):
         return InvalidFile(

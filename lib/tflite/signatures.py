@@ -39,10 +39,9 @@ class SignatureGraph:
 
 
 def keys(model: dict[str, Any]) -> list[str]:
-    """Returns the signatures whose inputs and outputs are plain tensors, or all if there are none. ``serving_default``
-    first.
+    """Returns the signatures whose inputs and outputs are plain tensors, or all if there are none.
 
-    Of signatures that only differ in their key, only the first is returned.
+    ``serving_default`` is first. Of signatures that only differ in their key, only the first is returned.
     """
     distinct, ends = [], []
     for signature in sorted(model["signature_defs"], key=lambda s: s["key"] != DEFAULT):
@@ -89,8 +88,9 @@ def _part(model: dict[str, Any], signature: dict[str, Any] | None, graph: int, p
 
 
 def described(model: dict[str, Any], chosen: str = "") -> Signature:
-    """Returns the inputs and outputs of the chosen signature, or of all together. Raises InvalidFile for other than
-    plain tensors.
+    """Returns the inputs and outputs of the chosen signature, or of all together.
+
+    Raises InvalidFile if one is not a plain tensor.
     """
     inputs: list[Value] = []
     outputs: list[Value] = []
@@ -130,8 +130,9 @@ def _plain(model: dict[str, Any], signature: dict[str, Any]) -> bool:
 
 
 def _indexed(model: dict[str, Any], graph: dict[str, Any], inputs: list[int]) -> dict[int, int]:
-    """Returns inputs whose values index a table, possibly through operators that keep values: tensor -> smallest table
-    size.
+    """Maps inputs whose values index a table to the size of the smallest such table.
+
+    Follows values through operators that keep them.
     """
     sizes: dict[int, int] = {}
     for start in inputs:

@@ -26,8 +26,9 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 
 
 class Pen:
-    """Draws outlined shapes on a Pillow canvas, with the object's origin at pixel (``x``, ``y``) and ``scale`` pixels
-    per unit.
+    """Draws outlined shapes on a Pillow canvas.
+
+    The object's origin is at pixel (``x``, ``y``), with ``scale`` pixels per unit.
     """
 
     def __init__(self, draw: ImageDraw.ImageDraw, *, x: float, y: float, scale: float, flip: bool, colour: Colour) -> None:

@@ -55,9 +55,7 @@ class Average:
 
 
 def rate_at(progress: float, step: int, highest: float) -> float:
-    """Returns the learning rate: a warm-up over 200 steps, a constant phase, and a cosine decay to 2 % over the last
-    40 %.
-    """
+    """Returns the learning rate: warm-up over 200 steps, constant, then cosine decay to 2 % over the last 40 %."""
     tail = max(0.0, (progress - 0.6) / 0.4)
     return highest * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * (1 + math.cos(math.pi * tail)) / 2)
 

@@ -24,8 +24,9 @@ LONGEST = 60  # characters of the prompt in a file name
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """``name`` is the file name in the gallery, ``address`` the URL relative to the page, ``file`` the name for
-    downloads.
+    """A picture in the gallery.
+
+    ``name`` is its file name there, ``address`` the URL relative to the page, ``file`` the name for downloads.
     """
 
     name: str

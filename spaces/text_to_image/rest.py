@@ -48,8 +48,10 @@ def routes(engine: Engine, reader: StartPictureReader) -> list[APIRoute]:
     most_mb = min(MAX_MB, engine.settings.max_file_mb)
 
     async def text_to_image(http: HttpRequest) -> Response:
-        """Generate one picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally,
-        negative_prompt, steps, guidance_scale, seed, width, height, scheduler, model, count, loras, strength.
+        """Generate one picture as a PNG, or several (count) as a zip.
+
+        Parameters: prompt and, optionally, negative_prompt, steps, guidance_scale, seed, width, height, scheduler,
+        model, count, loras, strength.
 
         A form can contain a start picture (image) and a mask, white where the picture is repainted.
         Files in a zip are named by their seeds: X-Seed, X-Seed + 1, …
