@@ -51,7 +51,9 @@ POLICIES: dict[str, Policy | None] = {
 
 @dataclass(frozen=True)
 class Found:
-    """``p50`` and ``p95`` in seconds, ``rate`` in pictures per second, ``rows`` per call on average."""
+    """Results of a simulation: ``p50`` and ``p95`` in seconds, ``rate`` in pictures per second, mean ``rows`` per
+    call.
+    """
 
     p50: float
     p95: float

@@ -307,10 +307,7 @@ def _zip64(extra: bytes, size: int, packed: int) -> tuple[int, int]:
 
 
 def _descriptor(raw: IO[bytes], at: int, e: zipfile.ZipInfo) -> int:
-    """Returns the length of the data descriptor after a member, 0 if there is none.
-
-    It takes 12 bytes, plus 4 with a signature and 8 with 64-bit sizes.
-    """
+    """Returns the length of the data descriptor after a member (12 to 24 bytes), 0 if there is none."""
     raw.seek(at)
     data = raw.read(24)
     for mark in (b"PK\x07\x08", b""):

@@ -33,7 +33,7 @@ def both_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
 
 
 def finite(expected: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both as ``real``, flattened to [n], without entries that are not finite in either."""
+    """Returns both as ``real``, flattened to [n], keeping only entries that are finite in both."""
     a, b = real(expected).reshape(-1), real(ours).reshape(-1)
     both = both_finite(a, b)
     return (a, b) if both.all() else (a[both], b[both])

@@ -1,4 +1,4 @@
-"""Parses the structure of a TensorFlow Lite file and verifies every offset, which the interpreter does not.
+"""Parses the structure of a TensorFlow Lite file and verifies every offset, which the interpreter does not do.
 
 Driven by a table of the schema's tables. Operator options are not parsed, except for single numbers. Independent of
 what operators compute: damaged options may still crash the interpreter, so run it in a child process.

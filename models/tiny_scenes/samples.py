@@ -29,7 +29,7 @@ def log_samples(accelerator: Accelerator, part: str, shadow: dict[str, torch.Ten
         grid = torch.cat([x, averaged.decode(space.encode(x)).sample])
     else:
         latents = sample(averaged, [s.prompt for s in held_out], steps=15)
-        # the first three components are close to brightness and two colours
+        # the first three components are close to brightness and two color axes
         grid = F.interpolate(torch.einsum("nchw,cp->nphw", latents, space.weight.reshape(8, 3, 64).mean(2)), scale_factor=8)
         if (run / "decoder.safetensors").exists():
             grid = networks.trained_vae(run).decode(latents).sample

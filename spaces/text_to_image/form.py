@@ -179,7 +179,7 @@ class Form:
         return (None if invalid else request), invalid
 
     def show_errors(self, errors: Iterable[WorkbenchError] = (), note: str = "", place: str = "") -> Updates:
-        """Updates that show each error below its field and clear the others.
+        """Returns updates that show each error below its field and clear the others.
 
         ``note`` is a message at ``place`` that is not an error.
         """
@@ -195,7 +195,7 @@ class Form:
         return {self.errors[where]: join(lines) for where, lines in messages.items()}
 
     def fill(self, settings: dict[str, Any]) -> Updates:
-        """Updates that set the fields named in ``settings`` and the hints of its model. Other fields keep their value."""
+        """Returns updates for the fields named in ``settings`` and the hints of its model. Other fields stay."""
         updates: Updates = {widget: settings[name] for name, widget in self.fields.items() if name in settings}
         if self.loras is not None and "loras" in settings:
             updates[self.loras] = ", ".join(f"{name}:{weight:g}" for name, weight in settings["loras"])
@@ -207,7 +207,7 @@ class Form:
         return updates
 
     def switch_model(self, failed: str, ready: str) -> Updates:
-        """Updates that select the ``ready`` model and mark the ``failed`` one in the list."""
+        """Returns updates that select the ``ready`` model and mark the ``failed`` one in the list."""
         self.unloadable.add(failed)
         return self._apply_suggested(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
 
