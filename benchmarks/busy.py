@@ -1,4 +1,4 @@
-"""A process that keeps cores busy as a training does: a small convolutional network, step after step.
+"""Keeps cores busy like a training run: endless steps of a small convolutional network.
 
 python benchmarks/busy.py NICE THREADS
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import sys
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as lib/jobs.py sets it
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # as set by lib/jobs.py
 
 import torch
 from torch import nn

@@ -1,9 +1,9 @@
-"""How often the proof sees one weight of millions with the wrong sign: torchvision's mobilenet_v3_small as ONNX.
+"""Measures how often the proof detects the flipped sign of a single weight in torchvision's mobilenet_v3_small as ONNX.
 
     python benchmarks/convert_sign_flips.py [--flips 60]
 
-Each flip is at a random place of a random weight tensor. What is proven in spite of it changes no output by more
-than rounding may; the largest change is printed.
+Each flip is at a random position of a random weight tensor. Flips that are not detected change no output by more than
+the rounding tolerance. Prints the range of output errors for each verdict.
 """
 
 from __future__ import annotations
@@ -45,22 +45,22 @@ def main() -> None:
     cases = proof_cases.cases(runner.signature())
     expected = [runner.run(case.arrays) for case in cases]
     model = onnx.load(str(target / "model.onnx"))
-    held = [t for t in model.graph.initializer if len(t.dims) > 1 and t.data_type == TensorProto.FLOAT]
+    weights = [t for t in model.graph.initializer if len(t.dims) > 1 and t.data_type == TensorProto.FLOAT]
     rng = np.random.default_rng(0)
-    found: dict[str, list[float]] = {}
+    errors_by_verdict: dict[str, list[float]] = {}
     for _ in range(flips):
-        tensor = held[rng.integers(len(held))]
+        tensor = weights[rng.integers(len(weights))]
         before, values = tensor.SerializeToString(), numpy_helper.to_array(tensor).copy()
         values.reshape(-1)[rng.integers(values.size)] *= -1
         tensor.CopyFrom(numpy_helper.from_array(values, tensor.name))
         wrong = Path(tempfile.mkdtemp(dir=folder))
         onnx.save(model, str(wrong / "model.onnx"))
         tensor.ParseFromString(before)
-        other = OnnxRunner(wrong)
-        pairs = [Pair(c.kind, e, other.run(c.arrays), "", c.sizes) for c, e in zip(cases, expected, strict=True)]
-        judged = decide(pairs, "fp32")
-        found.setdefault(judged.verdict, []).append(judged.range_error)
-    for verdict, errors in sorted(found.items()):
+        wrong_runner = OnnxRunner(wrong)
+        pairs = [Pair(c.kind, e, wrong_runner.run(c.arrays), "", c.sizes) for c, e in zip(cases, expected, strict=True)]
+        decision = decide(pairs, "fp32")
+        errors_by_verdict.setdefault(decision.verdict, []).append(decision.range_error)
+    for verdict, errors in sorted(errors_by_verdict.items()):
         print(f"{verdict}: {len(errors)} of {flips}; errors {min(errors):.1e} to {max(errors):.1e} of the output's range")
 
 

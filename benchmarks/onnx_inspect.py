@@ -1,10 +1,10 @@
-"""The inspector on a model with 1 GB of weights, inline and as external data, against onnx's own tools, in one run.
+"""Compares the inspector to onnx's own tools on a model with 1 GB of weights, inline and as external data.
 
     python benchmarks/onnx_inspect.py [--megabytes 1024] [--layers 64] [--runs 3]
 
-Each row is a fresh Python process: its wall time from start to end, how much of that are imports, the
-work itself, and its peak memory (ru_maxrss, with interpreter and imports, nothing subtracted). Medians
-of the times, the largest peak. The file is in the page cache. Prints Markdown tables.
+Each row is a fresh Python process: its total wall time, the time of the imports and of the work itself, and its
+peak memory (ru_maxrss, including interpreter and imports). Times are medians, the peak is the maximum. The file is
+in the page cache. Prints Markdown tables.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parent.parent
-ROWS = {  # key: label, what the child does
+ROWS = {  # key: (label, work of the child)
     "nothing": ("Python alone", "nothing"),
     "imports": ("Python and the inspector's imports", "imports"),
     "read": ("read the file once", "read"),
@@ -35,7 +35,10 @@ MODELS = {"inline": "weights in the file", "external": "weights in a file beside
 
 
 def write(folder: Path, megabytes: int, layers: int) -> None:
-    """Layers of MatMul, Add and Relu: ``inline.onnx``, ``external.onnx`` with ``weights.bin``, ``bare.onnx`` without."""
+    """Writes a model of MatMul, Add and Relu layers in three variants.
+
+    ``inline.onnx``, ``external.onnx`` with ``weights.bin``, and ``bare.onnx`` with the weights as graph inputs.
+    """
     import numpy as np
     import onnx
     from onnx import TensorProto, helper
@@ -50,17 +53,17 @@ def write(folder: Path, megabytes: int, layers: int) -> None:
                 where = [("location", "weights.bin"), ("offset", file.tell()), ("length", len(data))]
                 file.write(data)
                 inline.append(TensorProto(name=name, data_type=TensorProto.FLOAT, dims=dims, raw_data=data))
-                outside = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
+                tensor = TensorProto(name=name, data_type=TensorProto.FLOAT, dims=dims, data_location=TensorProto.EXTERNAL)
                 for key, value in where:
-                    outside.external_data.add(key=key, value=str(value))
-                external.append(outside)
+                    tensor.external_data.add(key=key, value=str(value))
+                external.append(tensor)
                 inputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, dims))
             nodes.append(helper.make_node("MatMul", [f"x{k}", f"w{k}"], [f"m{k}"], f"/layer{k}/matmul"))
             nodes.append(helper.make_node("Add", [f"m{k}", f"b{k}"], [f"a{k}"], f"/layer{k}/add"))
             nodes.append(helper.make_node("Relu", [f"a{k}"], [f"x{k + 1}"], f"/layer{k}/relu"))
     ends = [helper.make_tensor_value_info(n, TensorProto.FLOAT, ["batch", width]) for n in ("x0", f"x{layers}")]
-    for name, weights, more in (("inline", inline, []), ("external", external, []), ("bare", [], inputs)):
-        graph = helper.make_graph(nodes, name, [ends[0], *more], [ends[1]], weights)
+    for name, weights, graph_inputs in (("inline", inline, []), ("external", external, []), ("bare", [], inputs)):
+        graph = helper.make_graph(nodes, name, [ends[0], *graph_inputs], [ends[1]], weights)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)], ir_version=8)
         (folder / f"{name}.onnx").write_bytes(model.SerializeToString())
         assert name == "bare" or onnx.load(folder / f"{name}.onnx", load_external_data=False).graph.initializer
@@ -71,15 +74,15 @@ def files(folder: Path, name: str) -> list[Path]:
 
 
 def prepare(what: str, folder: Path, name: str) -> Callable[[], object]:
-    """Imports what ``what`` needs; the returned function is the work."""
+    """Imports what the work ``what`` needs, and returns a function that does the work."""
     path = folder / f"{name}.onnx"
     if what == "nothing":
         return lambda: None
     if what == "read":
 
         def read() -> None:
-            for one in files(folder, name):
-                with one.open("rb", buffering=0) as file:
+            for part in files(folder, name):
+                with part.open("rb", buffering=0) as file:
                     while file.read(1 << 20):
                         pass
 
@@ -94,8 +97,8 @@ def prepare(what: str, folder: Path, name: str) -> Callable[[], object]:
         externals = {p.name: str(p) for p in files(folder, name)[1:]}
 
         def report() -> None:
-            found = inspect(lambda *_: None, str(path), externals, path.name, {})
-            assert found["valid"] and found["macs"] and not found["not_counted"], found["problems"]
+            answer = inspect(lambda *_: None, str(path), externals, path.name, {})
+            assert answer["valid"] and answer["macs"] and not answer["not_counted"], answer["problems"]
 
         return report
     import onnx
@@ -120,20 +123,23 @@ def child(what: str, folder: Path, name: str) -> None:
 
 
 def measured(what: str, folder: Path, name: str, runs: int) -> dict[str, float]:
-    """This process imports nothing big: Linux counts the parent's memory at the fork to the child's peak."""
-    found: list[dict[str, float]] = []
+    """Runs the work in child processes. Returns median times in seconds, and the largest peak in bytes.
+
+    This process must stay small: on Linux, the child's peak includes the parent's memory at the time of the fork.
+    """
+    results: list[dict[str, float]] = []
     for _ in range(runs):
         start = time.perf_counter()
         command = [sys.executable, __file__, "--child", what, "--folder", str(folder), "--model", name]
         out = subprocess.run(
             command, cwd=ROOT, env=os.environ | {"PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, check=True
         ).stdout
-        found.append(json.loads(out) | {"wall": time.perf_counter() - start})
-    return {k: (max if k == "peak" else statistics.median)(f[k] for f in found) for k in found[0]}
+        results.append(json.loads(out) | {"wall": time.perf_counter() - start})
+    return {k: (max if k == "peak" else statistics.median)(f[k] for f in results) for k in results[0]}
 
 
 def ratios(one: dict[str, float], other: dict[str, float]) -> str:
-    return ", ".join(f"{what} × {one[what] / other[what]:.2f}" for what in ("wall", "work", "peak"))
+    return ", ".join(f"{key} × {one[key] / other[key]:.2f}" for key in ("wall", "work", "peak"))
 
 
 def main() -> None:
@@ -159,9 +165,9 @@ def main() -> None:
             print("| | wall s | of it imports s | work s | peak MB |\n|---|---|---|---|---|")
             seen: dict[str, dict[str, float]] = {}
             for key, (label, what) in ROWS.items():
-                one = seen[key] = measured(what, folder, "bare" if key == "bare" else name, args.runs)
+                row = seen[key] = measured(what, folder, "bare" if key == "bare" else name, args.runs)
                 print(
-                    f"| {label} | {one['wall']:.2f} | {one['imports']:.2f} | {one['work']:.3f} | {one['peak'] / 1e6:,.0f} |",
+                    f"| {label} | {row['wall']:.2f} | {row['imports']:.2f} | {row['work']:.3f} | {row['peak'] / 1e6:,.0f} |",
                     flush=True,
                 )
 

@@ -1,6 +1,6 @@
-"""Four ways of serving requests for pictures, with one face: jobs in, seconds until the last picture out.
+"""Four ways of serving picture requests with a common interface: they take jobs and return the total seconds.
 
-Each sets ``job.timing``. What they are compared on stands in ``benchmarks/text_to_image.py``.
+Each sets ``job.timing``. ``benchmarks/text_to_image.py`` compares them.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from lib.text_to_image.ticket import Ticket
 
 @dataclass
 class Timing:
-    """Seconds from the request's arrival."""
+    """Seconds from the arrival of the request to the first preview and to the picture."""
 
     preview: float = float("nan")
     picture: float = float("nan")
@@ -41,7 +41,7 @@ class Job:
 
 
 def arrive(jobs: list[Job], take: Callable[[Job], None], began: float) -> None:
-    """Calls ``take(job)`` at each arrival."""
+    """Calls ``take(job)`` at the arrival time of each job."""
     for job in jobs:
         time.sleep(max(0.0, began + job.arrival - time.monotonic()))
         take(job)
@@ -49,7 +49,7 @@ def arrive(jobs: list[Job], take: Callable[[Job], None], began: float) -> None:
 
 @torch.inference_mode()
 def call(model: Model, requests: list[Request], first: Callable[[], None] = lambda: None) -> None:
-    """diffusers' own call, all requests in one; ``first`` is called after the first step."""
+    """Calls the diffusers pipeline with all requests as one batch. ``first`` is called after the first step."""
 
     def on_step(pipeline: Any, step: int, timestep: Any, tensors: dict) -> dict:
         if step == 0:
@@ -71,8 +71,8 @@ def call(model: Model, requests: list[Request], first: Callable[[], None] = lamb
 
 
 def by_pipeline(model: Model, jobs: list[Job], *, threads: int, together: bool) -> float:
-    """One worker in front of the pipeline; ``together``: whatever waits goes into one call."""
-    line: queue.Queue[Job | None] = queue.Queue()
+    """Serves with one worker thread. ``together``: all waiting requests are batched into one call."""
+    waiting: queue.Queue[Job | None] = queue.Queue()
     began = time.monotonic()
 
     def stamp(group: list[Job], what: str) -> None:
@@ -83,24 +83,24 @@ def by_pipeline(model: Model, jobs: list[Job], *, threads: int, together: bool) 
         torch.set_num_threads(threads)
         over = False
         while not over:
-            got = [line.get()]
-            while together and got[-1] is not None and not line.empty():
-                got.append(line.get())
-            over = got[-1] is None
-            if group := [j for j in got if j is not None]:
+            batch = [waiting.get()]
+            while together and batch[-1] is not None and not waiting.empty():
+                batch.append(waiting.get())
+            over = batch[-1] is None
+            if group := [j for j in batch if j is not None]:
                 call(model, [j.request for j in group], lambda group=group: stamp(group, "preview"))
                 stamp(group, "picture")
 
     worker = threading.Thread(target=work)
     worker.start()
-    arrive(jobs, line.put, began)
-    line.put(None)
+    arrive(jobs, waiting.put, began)
+    waiting.put(None)
     worker.join()
     return time.monotonic() - began
 
 
 class Processes:
-    """One pipeline a core, each in a process of its own with one thread; they share a queue."""
+    """One pipeline per core, each in a process of its own with one thread. They share a queue."""
 
     def __init__(self, name: str, settings: Settings, count: int) -> None:
         context = multiprocessing.get_context("spawn")
@@ -120,7 +120,7 @@ class Processes:
         )
         sender.start()
         for _ in range(2 * len(jobs)):
-            k, what, at = self.news.get()  # the monotonic clock is the machine's
+            k, what, at = self.news.get()  # the monotonic clock is shared by all processes
             setattr(jobs[k].timing, what, at - began - jobs[k].arrival)
         sender.join()
         return time.monotonic() - began

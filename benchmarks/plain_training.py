@@ -1,4 +1,4 @@
-"""The plain way to fine-tune, at its best: what ``benchmarks/train.py`` is measured against. Prints JSON."""
+"""The baseline of ``benchmarks/train.py``: a plain, well-tuned fine-tuning loop. Prints JSON."""
 
 import json
 import sys

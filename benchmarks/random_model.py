@@ -1,4 +1,4 @@
-"""Stable Diffusion 2.1 as it is configured, with random weights: as slow as the real one, and nothing to download."""
+"""Stable Diffusion 2.1 with its original configuration and random weights: equally slow, without a download."""
 
 from __future__ import annotations
 
@@ -12,8 +12,11 @@ from models.tiny_scenes.tokenizer import build_tokenizer
 
 
 def save_sd21(folder: Path) -> None:
-    """Half precision, 2.6 GB. The sizes are those of stabilityai/stable-diffusion-2-1-base; the tokenizer is a small
-    one of ours, padded to the same 77 tokens."""
+    """Saves the model in half precision, 2.6 GB.
+
+    The sizes are those of stabilityai/stable-diffusion-2-1-base. The tokenizer is a small one of ours, padded to the
+    same 77 tokens.
+    """
     tokenizer = build_tokenizer()
     tokenizer.model_max_length = 77
     torch.manual_seed(0)

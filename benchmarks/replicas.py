@@ -1,11 +1,11 @@
-"""The picture engine in the app's process, in child processes and in Ray Serve, in one run on this machine.
+"""Compares the picture engine in the app's process, in child processes and in Ray Serve on this machine.
 
     python benchmarks/replicas.py [--turns 3] [--count 48] [--steps 20] [--systems process 1 2]
 
-Each system runs in a process of its own, with one thread a replica, in turns. It is warmed up, gets ``count`` guided
-requests at once (previews sent, owners mixed) and draws all of them. CPU seconds are those of the whole process tree:
-page, replicas, and what Ray runs beside them. Then, where there are two replicas, how soon a killed and a frozen one is
-noticed and a caller that leaves frees its rows. Prints Markdown; ratios count, seconds depend on the machine.
+The systems run alternately, each in a process of its own, with one thread per replica. After a warm-up it gets
+``count`` guided requests at once (with previews and several owners). CPU seconds are those of the whole process tree:
+page, replicas, and Ray's own processes. With two replicas, it also measures how soon a killed and a frozen replica are
+detected, and how soon a cancelled request frees its rows. Prints Markdown; compare ratios, seconds depend on the machine.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as web/environment.py does it
-os.environ["OMP_NUM_THREADS"] = "1"  # one core a replica
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")  # before torch, as in web/environment.py
+os.environ["OMP_NUM_THREADS"] = "1"  # one core per replica
 
 from lib.settings import EMBEDDED, Settings
 from lib.text_to_image.engine import Engine
@@ -39,11 +39,14 @@ SYSTEMS = {
     "ray1": ("1 Ray replica", "ray://local?replicas=1"),
     "ray2": ("2 Ray replicas", "ray://local?replicas=2"),
 }
-ONE_OF = {"2": "1", "ray2": "ray1"}  # what two are compared with
+ONE_OF = {"2": "1", "ray2": "ray1"}  # the baseline of two replicas
 
 
 def processor_seconds() -> float:
-    """Of this process and all that it started, those that ended included where their parent waited for them."""
+    """Returns the CPU seconds of this process and its descendants.
+
+    Includes descendants that have ended, if their parent waited for them.
+    """
     parents, spent = {}, {}
     for path in Path("/proc").glob("[0-9]*/stat"):
         try:
@@ -53,13 +56,13 @@ def processor_seconds() -> float:
         pid = int(path.parent.name)
         parents[pid], spent[pid] = int(values[1]), sum(map(int, values[11:15]))
     family = {os.getpid()}
-    while more := {pid for pid, parent in parents.items() if parent in family} - family:
-        family |= more
+    while children := {pid for pid, parent in parents.items() if parent in family} - family:
+        family |= children
     return sum(spent.get(pid, 0) for pid in family) / os.sysconf("SC_CLK_TCK")
 
 
 def until(condition: Callable[[], object], seconds: float = 600) -> float:
-    """Seconds until it holds."""
+    """Waits until ``condition`` holds, and returns the seconds."""
     began = time.monotonic()
     while not condition():
         if time.monotonic() - began > seconds:
@@ -78,15 +81,15 @@ def make(replicas: str) -> Any:
 
 
 def burst(engine: Any, count: int, steps: int, seed: int) -> None:
-    asked = [Request(prompt="a red car on a track", steps=steps, seed=seed + k) for k in range(count)]
-    tickets = [engine.submit(request, owner=f"client {k % 8}") for k, request in enumerate(asked)]
+    requests = [Request(prompt="a red car on a track", steps=steps, seed=seed + k) for k in range(count)]
+    tickets = [engine.submit(request, owner=f"client {k % 8}") for k, request in enumerate(requests)]
     for ticket in tickets:
         ticket.result()
 
 
 def faults(engine: Any) -> dict[str, float]:
-    """Seconds until the page, or the replica, knows."""
-    found: dict[str, float] = {}
+    """Measures the seconds until a killed and a frozen replica are detected, and a cancelled request frees its rows."""
+    delays: dict[str, float] = {}
     replicas = engine._fleet.replicas
     for name, number in (("killed", signal.SIGKILL), ("frozen", signal.SIGSTOP)):
         until(lambda: all(replica.usable for replica in replicas))
@@ -96,7 +99,7 @@ def faults(engine: Any) -> dict[str, float]:
         victim = replicas[0]
         pid = victim.pid
         os.kill(pid, number)
-        found[name] = until(lambda v=victim: not v.alive)
+        delays[name] = until(lambda v=victim: not v.alive)
         for ticket in tickets:
             ticket.result()
         if number == signal.SIGSTOP and Path(f"/proc/{pid}").exists():
@@ -106,19 +109,19 @@ def faults(engine: Any) -> dict[str, float]:
     until(lambda: any(replica["rows"] for replica in engine.status()["replicas"]))
     time.sleep(1.0)
     ticket.cancel()
-    found["left"] = until(lambda: not any(replica["rows"] for replica in engine.status()["replicas"]))
-    return found
+    delays["left"] = until(lambda: not any(replica["rows"] for replica in engine.status()["replicas"]))
+    return delays
 
 
 def one(name: str, count: int, steps: int, ill: bool) -> dict[str, Any]:
-    """In a process of its own."""
+    """Measures one system. Runs in a process of its own."""
     engine = make(SYSTEMS[name][1])
     engine.start()
     until(lambda: engine.ready)
     if SYSTEMS[name][1]:
         until(lambda: all(replica.usable for replica in engine._fleet.replicas))
     burst(engine, 8, steps, 0)
-    time.sleep(2.0)  # whatever starts late
+    time.sleep(2.0)  # for background work after the start
     spent, began = processor_seconds(), time.monotonic()
     burst(engine, count, steps, 100)
     seconds = time.monotonic() - began
@@ -141,21 +144,21 @@ def main() -> None:
     if args.one:
         print(json.dumps(one(args.one, args.count, args.steps, args.ill)), flush=True)
         return
-    found: dict[str, list[dict[str, Any]]] = {name: [] for name in args.systems}
+    results: dict[str, list[dict[str, Any]]] = {name: [] for name in args.systems}
     print(f"{len(os.sched_getaffinity(0))} cores, load {os.getloadavg()[0]:.1f} when it began, one thread a replica\n")
     for turn in range(args.turns):
         for name in args.systems:
             command = [sys.executable, __file__, "--one", name, "--count", str(args.count), "--steps", str(args.steps)]
             command += ["--ill"] if turn == 0 else []
             run = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=True)
-            found[name].append(json.loads(run.stdout.splitlines()[-1]))
-    show(found)
+            results[name].append(json.loads(run.stdout.splitlines()[-1]))
+    show(results)
     print(f"\nLoad when it ended: {os.getloadavg()[0]:.1f}")
 
 
 def show(found: dict[str, list[dict[str, Any]]]) -> None:
     rate, cpu = (
-        {name: statistics.median(run[what] for run in runs) for name, runs in found.items()} for what in ("rate", "cpu")
+        {name: statistics.median(run[key] for run in runs) for name, runs in found.items()} for key in ("rate", "cpu")
     )
     print("| | pictures/s | × one replica | CPU s a picture | over the app's process |\n|---|---|---|---|---|")
     for name, runs in found.items():

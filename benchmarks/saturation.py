@@ -1,13 +1,13 @@
-"""A queue that never runs empty: pictures a second, and the share of the device's matrix product rate in them.
+"""Measures pictures per second with a queue that never runs empty, also as a share of the device's matmul rate.
 
     python benchmarks/saturation.py [--seconds 60] [--runs 1] [--model sd2.1] [--compile]
 
-Requests have 10 to 40 steps (DPM++ 2M) and are watched, as by visitors. In turns: (a) diffusers' pipeline, one request
-after another, with one thread and with all on a CPU (the better one counts); (c) on a CPU, one such pipeline a core in
-processes of their own; (d) the engine with ``--clients`` requests outstanding. Steps of pictures that end within the
-window count. ``sd2.1`` is Stable Diffusion 2.1's own sizes (512 x 512) with random weights, built here: nothing is
-downloaded. With ``--compile`` (a) and (d) run once more after torch.compile has made the UNet's transformer blocks.
-Prints Markdown.
+Requests have 10 to 40 steps (DPM++ 2M) and previews, as from visitors. Alternately: (a) diffusers' pipeline, one request
+after another, on a CPU with one thread and with all (the better one counts); (c) on a CPU, one such pipeline per core in
+processes of their own; (d) the engine with ``--clients`` outstanding requests. Counts the steps of pictures that end
+within the time window. ``sd2.1`` has the architecture of Stable Diffusion 2.1 (512 x 512) with random weights, built
+here without a download. With ``--compile``, (a) and (d) run again with the UNet's transformer blocks compiled by
+torch.compile. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-# before torch, as web/shell.py does it
+# before torch, as in web/environment.py
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -61,7 +61,7 @@ OBJECTS = (
 
 
 def endless() -> Iterator[Request]:
-    """The same requests for every system; a mean of 25 steps."""
+    """Yields the same requests for every system, with 25 steps on average."""
     r = random.Random(0)
     while True:
         steps = r.randint(10, 40)
@@ -70,7 +70,7 @@ def endless() -> Iterator[Request]:
 
 
 def by_pipeline(model: Model, threads: int, seconds: float) -> float:
-    """Steps of finished pictures a second."""
+    """Returns the steps per second of finished pictures."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     done, began = 0, time.monotonic()
@@ -135,7 +135,7 @@ def by_engine(engine: Engine, clients: int, seconds: float, where: Where | None 
 
 
 def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
-    """FLOP/s of the largest square matrix product that is quick to time, the best of several."""
+    """Returns the FLOP/s of a large square matrix product, the best of several runs."""
     n = 8192 if device.type == "cuda" else 2048
     a, b = (torch.randn(n, n, device=device, dtype=dtype) for _ in range(2))
 
@@ -153,7 +153,7 @@ def matmul_rate(device: torch.device, dtype: torch.dtype) -> float:
 
 @torch.inference_mode()
 def flops(model: Model) -> tuple[float, float]:
-    """Of one step of one guided request, and of decoding its picture."""
+    """Returns the FLOPs of one step of a guided request, and of decoding its picture."""
     assert model.family is not None
     side, channels = model.size // 8, model.family.channels
     conditions = [model.family.encode(model.resolve(next(endless())))[0]] * 2
@@ -209,26 +209,26 @@ def main() -> None:
     systems[f"(d) engine, {args.clients} requests outstanding"] = lambda: by_engine(
         engine, args.clients, args.seconds, where
     )
-    wanted = {label: run for label, run in systems.items() if not args.only or label[1] in args.only}
-    found: dict[str, list[float]] = {}
+    selected = {label: run for label, run in systems.items() if not args.only or label[1] in args.only}
+    step_rates: dict[str, list[float]] = {}
 
     def measure(suffix: str = "") -> None:
-        call(model, [next(endless())])  # warms caches up, and compiles
+        call(model, [next(endless())])  # warms up caches, and compiles
         for _ in range(args.runs):
-            for label, run in wanted.items():
-                found.setdefault(label + suffix, []).append(run())
+            for label, run in selected.items():
+                step_rates.setdefault(label + suffix, []).append(run())
 
     measure()
     if args.compile:
         model.pipeline.unet.compile_repeated_blocks()
-        wanted.pop(next((label for label in wanted if label.startswith("(c)")), ""), None)
+        selected.pop(next((label for label in selected if label.startswith("(c)")), ""), None)
         by_engine(engine, args.clients, 10)
         measure(", compiled")
-    rates = {label: statistics.median(values) / 25 for label, values in found.items()}
+    rates = {label: statistics.median(values) / 25 for label, values in step_rates.items()}
     best = max((r for label, r in rates.items() if label.startswith("(a)")), default=0)
     print("| | pictures of 25 steps a second | x (a) | of the matrix product rate |\n|---|---|---|---|")
     for label, r in rates.items():
-        share, each = r * (25 * step + picture) / rate, ", ".join(f"{v / 25:.2f}" for v in found[label])
+        share, each = r * (25 * step + picture) / rate, ", ".join(f"{v / 25:.2f}" for v in step_rates[label])
         print(f"| {label} | {r:.2f} ({each}) | {r / (best or r):.2f} | {share:.0%} |")
     if where:
         print("\n" + where.table())

@@ -1,9 +1,9 @@
-"""Policies for 1 to 256 replicas side by side, simulated: seconds until a picture is there, and rows in a call.
+"""Simulates routing policies for 1 to 256 replicas: seconds until a picture is done, and rows per call.
 
 python benchmarks/simulate_replicas.py                      # the tables of docs/scale.md, a minute or two
 python benchmarks/simulate_replicas.py --replicas 16 --loads 0.7 --seconds 60
 
-"by size" is the router that ships (lib/replicas/router.py); the others are what it is compared with.
+"by size" is the router of the app (lib/replicas/router.py); the others are baselines.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ of the model's own sides), and come one by one (Poisson). Sizes take turns in a 
 lib/text_to_image/engine.py. Load is the share of what full calls of one size would do. Decoding, loading and
 messages take no time; no replica is lost; nobody gives up."""
 
-# A policy sends a picture at once; None stands for the router, which lets it wait for room.
+# Policies assign a picture at once. None stands for the router, which lets pictures wait until a replica has room.
 Policy = Callable[[Sequence[Replica], random.Random], Replica]
 
 
@@ -51,29 +51,29 @@ POLICIES: dict[str, Policy | None] = {
 
 @dataclass(frozen=True)
 class Found:
-    """``p50`` and ``p95`` in seconds, ``rate`` in pictures a second, ``rows`` in a call on average."""
+    """Results of a simulation: ``p50`` and ``p95`` in seconds, ``rate`` in pictures per second, mean ``rows`` per
+    call.
+    """
 
     p50: float
     p95: float
     rate: float
     rows: float
-    grows: bool  # more and more wait: the load is above what this policy can do
+    grows: bool  # the queue keeps growing: the load exceeds the capacity with this policy
 
 
 def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, seed: int = 0) -> Found:
-    """The pictures that come after the first third of ``seconds``."""
-    rng, chance = random.Random(seed), random.Random(seed + 1)  # the same pictures for each policy
+    """Returns the statistics of the pictures that arrive after the first third of ``seconds``."""
+    rng, chance = random.Random(seed), random.Random(seed + 1)  # separate, so that each policy gets the same pictures
     replicas = [Replica(number, kind) for number in range(count)]
     choose, router = POLICIES[policy], Router(chance)
-    latent_image_ids, line = (
-        [replica.place for replica in replicas],
-        [deque[Picture]() for _ in SIZES],
-    )  # line: what the page keeps
+    # line: pictures that wait on the page, by size
+    candidates, line = [replica.place for replica in replicas], [deque[Picture]() for _ in SIZES]
     mean = ROWS * sum(w * h * share for w, h, share in SIZES) * sum(STEPS) / 2
     rate = load * kind.capacity() * count / mean
     events: list[tuple[float, int, Replica | None]] = [(rng.expovariate(rate), 0, None)]
-    number, calls, rows, done, under_way, last, took = 1, 0, 0, 0, 0, 0.0, []
-    inside = [0.0, 0.0, 0.0]  # pictures x seconds, by thirds
+    number, calls, rows, done, under_way, last, waits = 1, 0, 0, 0, 0, 0.0, []
+    inside = [0.0, 0.0, 0.0]  # pictures x seconds, for each third of the time
 
     def start(replica: Replica, now: float) -> None:
         nonlocal number, calls, rows
@@ -85,10 +85,10 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
         if choose is not None:
             replica = choose(replicas, chance)
         else:
-            waiting = sum(other.work for other in line[picture.size])
+            waiting = sum(queued.work for queued in line[picture.size])
             full = kind.most(picture.area) * picture.area * sum(STEPS) / 2
             fits = lambda place: replicas[place.number].room(picture)  # noqa: E731
-            place = router.choose(_key(kind, picture), latent_image_ids, fits, waiting=waiting, batch=full)
+            place = router.choose(_key(kind, picture), candidates, fits, waiting=waiting, batch=full)
             if place is None:
                 return False
             replica = replicas[place.number]
@@ -113,15 +113,15 @@ def simulate(kind: Kind, count: int, load: float, policy: str, seconds: float, s
         ready = replica.end()
         under_way -= len(ready)
         done += len(ready) * (now > seconds / 3)
-        took += [now - picture.came for picture in ready if picture.came > seconds / 3]
+        waits += [now - picture.came for picture in ready if picture.came > seconds / 3]
         if ready:
             for waiting in line:
                 while waiting and sent(waiting[0], now):
                     waiting.popleft()
         start(replica, now)
-    took.sort()
+    waits.sort()
     grows = inside[2] > 1.4 * inside[1] + seconds * count**0.5
-    return Found(took[len(took) // 2], took[int(len(took) * 0.95)], done / (seconds * 2 / 3), rows / calls, grows)
+    return Found(waits[len(waits) // 2], waits[int(len(waits) * 0.95)], done / (seconds * 2 / 3), rows / calls, grows)
 
 
 def _key(kind: Kind, picture: Picture) -> tuple[str, int, int]:
@@ -130,7 +130,7 @@ def _key(kind: Kind, picture: Picture) -> tuple[str, int, int]:
 
 
 def tables(found: dict[tuple[str, float, int, str], Found]) -> str:
-    """Markdown: a table a model and load; seconds as p50 / p95, and rows in a call."""
+    """Returns a Markdown table per model and load: seconds as p50 / p95, and rows per call."""
     lines = []
     for name, load in dict.fromkeys((name, load) for name, load, *_ in found):
         lines += [
@@ -156,17 +156,17 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args()
     began = time.monotonic()
-    asked = list(product(options.models, options.loads, options.replicas, POLICIES))
+    settings = list(product(options.models, options.loads, options.replicas, POLICIES))
     with ProcessPoolExecutor(2) as pool:
-        work = [
+        tasks = [
             pool.submit(simulate, KINDS[m], n, load, policy, options.seconds or max(45, 1800 / n), options.seed)
-            for m, load, n, policy in sorted(asked, key=lambda one: -one[2])
+            for m, load, n, policy in sorted(settings, key=lambda one: -one[2])
         ]
-        found = dict(zip(sorted(asked, key=lambda one: -one[2]), (one.result() for one in work), strict=True))
+        results = dict(zip(sorted(settings, key=lambda one: -one[2]), (one.result() for one in tasks), strict=True))
     print(ASSUMED)
     print("\nSeconds from a request to its picture, p50 / p95, and rows in a call in brackets.")
-    print(tables({one: found[one] for one in asked}))
-    print(f"\n{len(asked)} simulations in {time.monotonic() - began:.0f} s.")
+    print(tables({one: results[one] for one in settings}))
+    print(f"\n{len(settings)} simulations in {time.monotonic() - began:.0f} s.")
 
 
 if __name__ == "__main__":

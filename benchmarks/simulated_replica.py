@@ -1,4 +1,4 @@
-"""The simulated replica of benchmarks/simulate_replicas.py: what a call costs, and which pictures are in it."""
+"""The simulated replica of benchmarks/simulate_replicas.py: the cost of a call, and the pictures in it."""
 
 from __future__ import annotations
 
@@ -9,25 +9,25 @@ from dataclasses import dataclass, field
 from lib.replicas.router import Candidate
 
 STEPS = 16, 40
-ROWS = 2  # of a guided picture
-# Sides as multiples of the model's own, and their share of the requests.
+ROWS = 2  # per guided picture
+# Width and height as multiples of the model's own, and the share of requests.
 SIZES = ((1.0, 1.0, 0.4), (1.0, 1.5, 0.2), (1.5, 1.0, 0.2), (1.25, 1.25, 0.1), (1.5, 1.5, 0.1))
 
 
 @dataclass(frozen=True)
 class Kind:
-    """A call of the network takes ``fixed`` + ``each`` x rows x area seconds, where the model's own size has area 1."""
+    """A call of the network takes ``fixed`` + ``each`` x rows x area seconds; the model's own size has area 1."""
 
     name: str
     fixed: float
     each: float
-    cap: int  # rows in a call at the model's own size
+    cap: int  # rows per call at the model's own size
 
     def most(self, area: float) -> int:
         return max(ROWS, int(self.cap / area))
 
     def capacity(self) -> float:
-        """Rows x area in a second, in full calls of one size."""
+        """Returns rows x area per second, in full calls of one size."""
         return self.cap / (self.fixed + self.each * self.cap)
 
 
@@ -48,7 +48,7 @@ class Picture:
 
 @dataclass(slots=True)
 class Group:
-    """Rows of one size: who came when ``ticks`` was n leaves when it is n + steps."""
+    """Rows of one size. A picture that joins at ``ticks`` n leaves at n + its steps."""
 
     rows: int = 0
     ticks: int = 0
@@ -56,7 +56,7 @@ class Group:
 
 
 class Replica:
-    """Does a call after the other; the sizes that have rows take turns."""
+    """Runs one call after another. Sizes with rows take turns."""
 
     def __init__(self, number: int, kind: Kind) -> None:
         self.place, self.kind = Candidate(number, models=frozenset({kind.name})), kind
@@ -69,12 +69,12 @@ class Replica:
         self.place.load += picture.work
 
     def room(self, picture: Picture) -> bool:
-        """Whether it would be in a call at once."""
+        """Whether the picture would be in the next call of its size."""
         rows = self.groups[picture.size].rows + ROWS * len(self.waiting[picture.size])
         return rows + ROWS <= self.kind.most(picture.area)
 
     def begin(self) -> tuple[float, int] | None:
-        """The seconds and the rows of the next call; None where there is nothing to do."""
+        """Returns the seconds and rows of the next call, None if there is nothing to do."""
         for size, line in enumerate(self.waiting):
             group = self.groups[size]
             while line and group.rows + ROWS <= self.kind.most(line[0].area):
@@ -91,7 +91,7 @@ class Replica:
         return self.kind.fixed + self.kind.each * group.rows * group.ends[0][2].area, group.rows
 
     def end(self) -> list[Picture]:
-        """The call is done: the pictures that are ready."""
+        """Ends the call and returns the pictures that are ready."""
         size = self.turns.popleft()
         group, ready = self.groups[size], []
         self.place.load -= group.rows * group.ends[0][2].area

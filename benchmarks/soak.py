@@ -1,11 +1,11 @@
-"""Lets 64 clients of all kinds loose on the app, and counts what it owes them at the end.
+"""Soak test: runs 64 clients of all kinds against the app, and checks that no response is missing or wrong.
 
     python benchmarks/soak.py --seconds 1800 [--clients 64] [--report soak.json]
 
-The app is started as its own process, with folders of its own. Every answer is compared with the one to the same
-question asked alone before (``soak_clients.py``). The status is 0 where nothing was lost, nothing wrong, nothing
-unanswered, memory was flat after the first five minutes (a shorter run says nothing of it), open files and threads
-are back, and SIGTERM ended the app cleanly. docs/operate.md has the figures of 30 minutes.
+The app runs as a separate process with folders of its own. Every response is compared to that of the same request
+sent before without load (``soak_clients.py``). The exit status is 0 if no response was lost, wrong or missing, memory
+was flat after the first five minutes (not checked in shorter runs), open files and threads returned to their initial
+number, and SIGTERM ended the app cleanly. docs/operate.md has the results of 30 minutes.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from lib.settings import Settings  # noqa: E402
 
 TOKEN = "soak"
 SETTLED = 300.0  # seconds after which memory must be flat
-FLAT = 1.05  # times its level then
-SLACK = {"files": 4, "threads": 4 + (os.cpu_count() or 1) + 4}  # that come and go; asyncio keeps a thread a core and four
-IDLE_SECONDS = 45.0  # in which they are back
-COMPILED = 300.0  # seconds to wait for the UNet: OpenVINO brings threads of its own, which stay
+FLAT = 1.05  # allowed growth factor since then
+SLACK = {"files": 4, "threads": 4 + (os.cpu_count() or 1) + 4}  # allowed increase; asyncio keeps a thread per core plus four
+IDLE_SECONDS = 45.0  # time for files and threads to be released
+COMPILED = 300.0  # seconds to wait for the compiled UNet: OpenVINO starts threads that stay
 
 
 class App:
@@ -52,11 +52,11 @@ class App:
         self.address, self.temporary, self.errors = f"http://127.0.0.1:{port}", home / "tmp", home / "log"
         self.temporary.mkdir()
         self._compiled = home / "data" / "compiled"
-        own = {"TMPDIR": str(self.temporary), "DATA_FOLDER": str(home / "data"), "GRADIO_SERVER_PORT": str(port)}
-        own |= {"METRICS_TOKEN": TOKEN, "LOG_FORMAT": "json", "MODELS": "tiny-scenes", "GRADIO_SERVER_NAME": "127.0.0.1"}
+        env = {"TMPDIR": str(self.temporary), "DATA_FOLDER": str(home / "data"), "GRADIO_SERVER_PORT": str(port)}
+        env |= {"METRICS_TOKEN": TOKEN, "LOG_FORMAT": "json", "MODELS": "tiny-scenes", "GRADIO_SERVER_NAME": "127.0.0.1"}
         with self.errors.open("wb") as file:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=os.environ | own, stdout=subprocess.DEVNULL, stderr=file
+                [sys.executable, "app.py"], cwd=ROOT, env=os.environ | env, stdout=subprocess.DEVNULL, stderr=file
             )
 
     def wait(self) -> None:
@@ -74,7 +74,7 @@ class App:
             time.sleep(0.5)
 
     def sample(self) -> dict[str, float]:
-        """Of the app's own process: MB, threads, open files; and of its children their number."""
+        """Returns memory in MB, threads and open files of the app's process, and the number of its children."""
         home = Path("/proc") / str(self.process.pid)
         status = dict(line.split(":", 1) for line in (home / "status").read_text().splitlines())
         children = (home / "task" / str(self.process.pid) / "children").read_text().split()
@@ -86,15 +86,17 @@ class App:
         }
 
     def metric(self, name: str) -> float:
+        """Returns the sum of a metric over its labels."""
         text = httpx.get(f"{self.address}/metrics", headers={"Authorization": f"Bearer {TOKEN}"}, timeout=60).text
         return sum(float(line.split()[-1]) for line in text.splitlines() if line.startswith(name))
 
     def unexpected(self) -> list[str]:
-        """Lines of the log that tell of something broken."""
+        """Returns log lines with level error or critical."""
         lines = [json.loads(line) for line in self.errors.read_text().splitlines() if line.startswith("{")]
         return [json.dumps(line) for line in lines if line["level"] in ("error", "critical")]
 
     def stop(self) -> int | None:
+        """Sends SIGTERM. Returns the exit status, None if the app had to be killed."""
         self.process.send_signal(signal.SIGTERM)
         try:
             return self.process.wait(90)
@@ -104,7 +106,10 @@ class App:
 
 
 def flat(samples: list[tuple[float, float]]) -> float | None:
-    """How the last two minutes' memory stands to that of minutes five to seven; None where it was too short."""
+    """Returns the ratio of memory in the last two minutes to that in minutes five to seven.
+
+    None if the run was too short.
+    """
     first = [mb for when, mb in samples if SETTLED <= when < SETTLED + 120]
     last = [mb for when, mb in samples if when >= samples[-1][0] - 120]
     if samples[-1][0] < SETTLED + 240:
@@ -120,18 +125,18 @@ async def load(app: App, seconds: float, clients: int) -> dict[str, Any]:
     soak.until, samples = begun + seconds, []
     print(f"{clients} clients for {seconds:.0f} seconds …", flush=True)
     tasks = start_clients(soak, clients)
-    most = dict(before)
+    peaks = dict(before)
     while time.monotonic() < soak.until:
         await asyncio.sleep(min(5.0, max(0.1, soak.until - time.monotonic())))
         now = app.sample()
         samples.append((time.monotonic() - begun, now["mb"]))
-        most = {name: max(most[name], now[name]) for name in most}
+        peaks = {name: max(peaks[name], now[name]) for name in peaks}
     await asyncio.gather(*tasks)
     after = app.sample()
     deadline = time.monotonic() + IDLE_SECONDS
-    while any(after[name] > before[name] + more for name, more in SLACK.items()) and time.monotonic() < deadline:
+    while any(after[name] > before[name] + slack for name, slack in SLACK.items()) and time.monotonic() < deadline:
         await asyncio.sleep(1)
-        app.metric("workbench_ready")  # the server lets idle threads go when it is asked something
+        app.metric("workbench_ready")  # the server only releases idle threads when it gets a request
         after = app.sample()
     return {
         "seconds": seconds,
@@ -139,7 +144,7 @@ async def load(app: App, seconds: float, clients: int) -> dict[str, Any]:
         "answers": soak.counted(),
         "faults": soak.faults,
         "before": before,
-        "most": most,
+        "most": peaks,
         "after": after,
         "growth": flat(samples),
         "memory": [(round(when), round(mb)) for when, mb in samples],
@@ -149,12 +154,12 @@ async def load(app: App, seconds: float, clients: int) -> dict[str, Any]:
 
 
 def judged(found: dict[str, Any]) -> list[str]:
-    """What is wrong, in words."""
+    """Returns descriptions of all failures."""
     wrong = [f"{kind}: {words}" for kind, words in found["faults"]]
     if found["growth"] is not None and found["growth"] > FLAT:
         wrong.append(f"memory grew by {found['growth'] - 1:.1%} after the first five minutes")
-    for name, more in SLACK.items():
-        if found["after"][name] > found["before"][name] + more:
+    for name, slack in SLACK.items():
+        if found["after"][name] > found["before"][name] + slack:
             wrong.append(f"{name}: {found['before'][name]} before, {found['after'][name]} after")
     wrong += [f"in the log: {line}" for line in found["log"]]
     wrong += [f"left in the temporary folder: {name}" for name in found["left"]]
@@ -175,14 +180,14 @@ def main() -> int:
         app = App(home)
         stack.callback(app.process.kill)
         app.wait()
-        found = asyncio.run(load(app, options.seconds, options.clients))
-        found["log"] = app.unexpected()
-        found["status"] = app.stop()
-        found["left"] = [str(path.relative_to(app.temporary)) for path in app.temporary.rglob("*") if path.is_file()]
-    wrong = judged(found)
-    print(json.dumps({name: value for name, value in found.items() if name not in ("memory", "faults")}, indent=1))
+        results = asyncio.run(load(app, options.seconds, options.clients))
+        results["log"] = app.unexpected()
+        results["status"] = app.stop()
+        results["left"] = [str(path.relative_to(app.temporary)) for path in app.temporary.rglob("*") if path.is_file()]
+    wrong = judged(results)
+    print(json.dumps({name: value for name, value in results.items() if name not in ("memory", "faults")}, indent=1))
     if options.report:
-        options.report.write_text(json.dumps(found | {"wrong": wrong}, indent=1))
+        options.report.write_text(json.dumps(results | {"wrong": wrong}, indent=1))
     print("\n".join(wrong) or "Nothing lost, nothing wrong, nothing unanswered, nothing left.")
     return 1 if wrong else 0
 

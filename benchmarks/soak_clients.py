@@ -1,4 +1,4 @@
-"""The clients of ``soak.py``: what each asks, how it leaves, and whether its answer is the one it must be."""
+"""The clients of ``soak.py``: what each requests, how it disconnects, and whether its response is correct."""
 
 from __future__ import annotations
 
@@ -19,26 +19,26 @@ from benchmarks.soak_gradio import gradio, page, page_listener
 from benchmarks.soak_known import FAR, KINDS, MODELS, PATIENCE, PICTURES, SLOW, TRAINING, Soak, name_of, pixels, same
 from lib.onnx_inspect.examples import EXAMPLES
 
-# uvicorn closes a connection that was idle for five seconds, as httpx does; where both do at once, a request is lost that
-# browsers send again by themselves
+# both uvicorn and httpx close connections that were idle for five seconds; a request sent while uvicorn closes one is
+# lost, and httpx does not retry it as browsers do
 LIMITS = httpx.Limits(keepalive_expiry=2.0)
 
 
 async def references(soak: Soak) -> None:
-    """One question after another, nobody else there; also warms up what is loaded once."""
+    """Records the response to each request without load. Also warms up lazily loaded components."""
     async with httpx.AsyncClient(base_url=soak.address, timeout=600) as http:
         for question in PICTURES:
             answer = (await http.post("/text-to-image", json=question)).raise_for_status()
             soak.known[name_of(question)] = pixels(answer.content)
         pictures = [soak.known[name_of(question)] for question in PICTURES]
-        near = [1 for i, one in enumerate(pictures) for other in pictures[:i] if np.abs(one - other).max() < FAR]
+        near = [1 for i, picture in enumerate(pictures) for other in pictures[:i] if np.abs(picture - other).max() < FAR]
         assert not near, "references that look alike would hide another visitor's picture"
         for name in MODELS:
             model = EXAMPLES[name]().SerializeToString()
             report = (await http.post(f"/inspect-onnx?name={name}.onnx", content=model)).raise_for_status().json()
             soak.known[f"inspect {name}"] = report
-            made = (await http.post(f"/convert?target=onnx-slim&name={name}.onnx", content=model)).raise_for_status()
-            soak.known[f"convert {name}"] = digest(made.content)
+            converted = (await http.post(f"/convert?target=onnx-slim&name={name}.onnx", content=model)).raise_for_status()
+            soak.known[f"convert {name}"] = digest(converted.content)
     client = await asyncio.to_thread(Client, soak.address, verbose=False, httpx_kwargs=SLOW)
     _, report = await asyncio.to_thread(client.predict, **TRAINING, api_name="/train")
     soak.known["train"] = report["accuracy"]
@@ -46,9 +46,9 @@ async def references(soak: Soak) -> None:
 
 
 def digest(package: bytes) -> str:
-    """Of the model in a converted package; its report has times."""
+    """Returns the SHA-256 of the model in a converted package. Its report contains times, so it is not hashed."""
     with zipfile.ZipFile(io.BytesIO(package)) as archive:
-        (name,) = [one for one in archive.namelist() if one.endswith(".onnx")]
+        (name,) = [entry for entry in archive.namelist() if entry.endswith(".onnx")]
         return hashlib.sha256(archive.read(name)).hexdigest()
 
 
@@ -60,7 +60,7 @@ def start_clients(soak: Soak, clients: int) -> list[asyncio.Task[None]]:
 
 async def _client(soak: Soak, kind: str, number: int) -> None:
     rng = random.Random(number)
-    forwarded = {"X-Forwarded-For": f"203.0.113.{number}"}  # a visitor behind a proxy, as on a Space
+    forwarded = {"X-Forwarded-For": f"203.0.113.{number}"}  # simulates a visitor behind a proxy, as on a Space
     async with httpx.AsyncClient(base_url=soak.address, timeout=PATIENCE, headers=forwarded, limits=LIMITS) as http:
         while time.monotonic() < soak.until:
             try:
@@ -76,7 +76,7 @@ async def _client(soak: Soak, kind: str, number: int) -> None:
 async def rest(soak: Soak, http: httpx.AsyncClient, rng: random.Random) -> str:
     question = rng.choice(PICTURES)
     answer = await http.post("/text-to-image", json=question)
-    if answer.status_code == 429:  # says what it is
+    if answer.status_code == 429:  # a documented refusal
         await asyncio.sleep(5)
         return "refused"
     right = answer.status_code == 200 and same(soak, question, answer.content)

@@ -1,4 +1,4 @@
-"""Clients of ``soak.py`` that come by Gradio: a page, as a browser speaks, and ``gradio_client``."""
+"""Clients of ``soak.py`` that use Gradio: a page, with the protocol of a browser, and ``gradio_client``."""
 
 from __future__ import annotations
 
@@ -14,29 +14,32 @@ from gradio_client import Client
 
 from benchmarks.soak_known import PATIENCE, PICTURES, SLOW, Soak, same
 
-PICTURE = re.compile(r"/text-to-image/pictures/[\w./-]+?\.png")  # its address, in what Gradio sends
+PICTURE = re.compile(r"/text-to-image/pictures/[\w./-]+?\.png")  # its URL in Gradio's events
 
 
 async def page_listener(soak: Soak) -> dict[str, Any]:
-    """Number and inputs of what the button *Generate* calls; the numbers of what then watches, and of *Stop*."""
+    """Returns the ids of the listeners of *Generate*, of the one that then watches, and of *Stop*.
+
+    Also returns the values and labels of the inputs of *Generate*.
+    """
     async with httpx.AsyncClient(base_url=soak.address, timeout=60) as http:
         config = (await http.get("/config")).raise_for_status().json()
     parts = {part["id"]: part for part in config["components"]}
-    of: dict[str, Any] = {}
+    listeners: dict[str, Any] = {}
     for listener in config["dependencies"]:
         for target, _ in listener["targets"]:
             name = parts.get(target, {}).get("props", {}).get("value")
             if name in ("Generate", "Stop") and listener["backend_fn"]:
-                of.setdefault(name, listener)
-    watch = next(d for d in config["dependencies"] if d.get("trigger_after") == of["Generate"]["id"])
-    values = [parts[i]["props"].get("value") for i in of["Generate"]["inputs"]]
-    labels = [str(parts[i]["props"].get("label")) for i in of["Generate"]["inputs"]]
-    numbers = {"generate": of["Generate"]["id"], "watch": watch["id"], "stop": of["Stop"]["id"]}
+                listeners.setdefault(name, listener)
+    watch = next(d for d in config["dependencies"] if d.get("trigger_after") == listeners["Generate"]["id"])
+    values = [parts[i]["props"].get("value") for i in listeners["Generate"]["inputs"]]
+    labels = [str(parts[i]["props"].get("label")) for i in listeners["Generate"]["inputs"]]
+    numbers = {"generate": listeners["Generate"]["id"], "watch": watch["id"], "stop": listeners["Stop"]["id"]}
     return numbers | {"values": values, "labels": labels}
 
 
 async def page(soak: Soak, http: httpx.AsyncClient, rng: random.Random, stop: bool = False) -> str:
-    """A page that is opened, asked once and closed."""
+    """Opens a page, sends one request, and closes the page."""
     kind, known, session = "page that stops" if stop else "page", soak.known["page"], secrets.token_hex(6)
     question = rng.choice(PICTURES) | ({"steps": 60} if stop else {})
     (await http.get("/")).raise_for_status()
@@ -45,30 +48,30 @@ async def page(soak: Soak, http: httpx.AsyncClient, rng: random.Random, stop: bo
         question[by_label[label]] if label in by_label else value
         for label, value in zip(known["labels"], known["values"], strict=True)
     ]
-    data[0] = key = secrets.token_hex(16)  # the visitor's
+    data[0] = key = secrets.token_hex(16)  # the visitor's key
 
     async def run(name: str, data: list[Any]) -> None:
-        asked = {"data": data, "fn_index": known[name], "session_hash": session}
-        (await http.post("/gradio_api/run/predict", json=asked)).raise_for_status()
+        payload = {"data": data, "fn_index": known[name], "session_hash": session}
+        (await http.post("/gradio_api/run/predict", json=payload)).raise_for_status()
 
     async with http.stream("GET", f"/gradio_api/heartbeat/{session}") as _:
         await run("generate", data)
         body = {"data": [key, ""], "fn_index": known["watch"], "session_hash": session}
         (await http.post("/gradio_api/queue/join", json=body)).raise_for_status()
-        last, found = "", ""
+        last, address = "", ""
         async with http.stream("GET", f"/gradio_api/queue/data?session_hash={session}") as events:
             async for line in events.aiter_lines():
                 last = line or last
-                found = next(iter(PICTURE.findall(line)), found)
+                address = next(iter(PICTURE.findall(line)), address)
                 if '"process_completed"' in line:
                     break
                 if stop and '"process_generating"' in line:
                     await run("stop", [key])
                     stop = False
         ended = '"process_completed"' in last and json.loads(last.removeprefix("data: ")).get("success")
-        if kind == "page that stops" or not ended or not found:
-            return soak.check(kind, bool(ended and (found or kind != "page")), f"ended with {last}"[:300])
-        picture = (await http.get(found)).raise_for_status().content
+        if kind == "page that stops" or not ended or not address:
+            return soak.check(kind, bool(ended and (address or kind != "page")), f"ended with {last}"[:300])
+        picture = (await http.get(address)).raise_for_status().content
     return soak.check(kind, same(soak, question, picture), f"{question}")
 
 

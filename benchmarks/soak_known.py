@@ -1,4 +1,4 @@
-"""What the clients of ``soak.py`` know: the questions, the answers they must get, and what went wrong."""
+"""Shared data of the clients of ``soak.py``: the requests, the expected responses, and the failures."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-PATIENCE = 240.0  # seconds; after them a request counts as unanswered
-SLOW = {"timeout": PATIENCE}  # gradio_client gives up after 5 seconds, which a busy machine may take for a page's config
-NEAR = 2  # of 255: rounding of a picture in company
-FAR = 40  # of 255: how much two different pictures differ somewhere
+PATIENCE = 240.0  # seconds until a request counts as unanswered
+SLOW = {"timeout": PATIENCE}  # gradio_client's 5 seconds may be too short for the page's config on a busy machine
+NEAR = 2  # of 255: rounding differences of batched pictures
+FAR = 40  # of 255: minimum difference between two references at some pixel
 PICTURES = [
     {"prompt": prompt, "steps": steps, "seed": seed, "scheduler": scheduler}
     for prompt, steps, seed, scheduler in (
@@ -27,7 +27,7 @@ PICTURES = [
 ]
 MODELS = ("linear", "digits")
 TRAINING = {"dataset": "digits", "technique": "feature_extraction", "epochs": 2, "image_size": 32, "seed": 1}
-# How many of each there are among 64; each is one client that asks again and again.
+# Number of clients of each kind among 64; each sends one request after another.
 KINDS = {
     "rest": 20, "rest that leaves": 8, "page": 4, "page that stops": 4, "gradio": 6, "gradio that cancels": 4,
     "inspect": 10, "wrong": 2, "convert": 3, "train": 1, "probe": 2,
@@ -36,7 +36,7 @@ KINDS = {
 
 @dataclass
 class Soak:
-    """``until`` is when clients stop to ask anew; ``known`` are answers by question."""
+    """``until`` is the time after which clients send no new requests; ``known`` maps requests to their responses."""
 
     address: str
     until: float = 0.0
@@ -62,5 +62,5 @@ def name_of(question: dict[str, Any]) -> str:
 
 
 def same(soak: Soak, question: dict[str, Any], data: bytes) -> bool:
-    got, wanted = pixels(data), soak.known[name_of(question)]
-    return got.shape == wanted.shape and int(np.abs(got - wanted).max()) <= NEAR
+    actual, expected = pixels(data), soak.known[name_of(question)]
+    return actual.shape == expected.shape and int(np.abs(actual - expected).max()) <= NEAR

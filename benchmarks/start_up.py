@@ -1,4 +1,4 @@
-"""Seconds from ``python app.py`` to a page that answers, against a hello-world Gradio app, in turns.
+"""Compares the start-up time of ``python app.py`` to that of a hello-world Gradio app.
 
 python benchmarks/start_up.py [--runs 5]
 """
@@ -29,7 +29,7 @@ demo.launch(ssr_mode=False, quiet=True)
 
 
 def seconds(command: list[str], folder: Path) -> float:
-    """Until ``GET /`` and the page's configuration have answered."""
+    """Returns the seconds until ``GET /`` and the page's configuration have answered."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -66,16 +66,16 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as scratch:
         hello = Path(scratch) / "hello.py"
         hello.write_text(HELLO)
-        both = {"app.py": ([sys.executable, "app.py"], ROOT), "hello world": ([sys.executable, str(hello)], Path(scratch))}
-        found: dict[str, list[float]] = {name: [] for name in both}
+        apps = {"app.py": ([sys.executable, "app.py"], ROOT), "hello world": ([sys.executable, str(hello)], Path(scratch))}
+        durations: dict[str, list[float]] = {name: [] for name in apps}
         for run in range(args.runs + 1):
-            for name, (command, folder) in both.items():
-                took = seconds(command, folder)
-                if run:  # the first fills the file cache
-                    found[name].append(took)
-        for name, values in found.items():
+            for name, (command, folder) in apps.items():
+                duration = seconds(command, folder)
+                if run:  # the first run fills the file cache
+                    durations[name].append(duration)
+        for name, values in durations.items():
             print(f"{name}: median {statistics.median(values):.2f} s of {', '.join(f'{v:.2f}' for v in values)}")
-        ratio = statistics.median(found["app.py"]) / statistics.median(found["hello world"])
+        ratio = statistics.median(durations["app.py"]) / statistics.median(durations["hello world"])
         print(f"ratio {ratio:.3f}")
 
 

@@ -1,13 +1,13 @@
-"""The engine against the plain ways of serving the same pipeline, in one run, on this machine.
+"""Compares the engine to simpler ways of serving the same pipeline on this machine.
 
     python benchmarks/text_to_image.py [--runs 3] [--max-rows N] [--beside N]
 
-16 requests with 10 to 40 steps, arriving all at once (burst) or one by one (Poisson):
-(a) diffusers' pipeline behind a queue of one; (b) static batches: whatever waits goes into one
-pipeline call, at the largest number of steps among them; (c) one pipeline a core, in processes of
+16 requests with 10 to 40 steps arrive all at once (burst) or one by one (Poisson):
+(a) diffusers' pipeline, one request at a time; (b) static batches: all waiting requests go into one
+pipeline call, with the largest number of steps among them; (c) one pipeline per core, in processes of
 their own that share a queue; (d) the engine. (a) and (b) run with one thread and with all, and the
-better one counts. Then one request alone, engine and pipeline in turns. With ``--beside N`` one
-request beside N busy processes of two threads each, and without them, in turns. Prints Markdown.
+better one counts. Then a single request, alternating engine and pipeline. With ``--beside N`` a single
+request alternately with and without N busy processes of two threads each. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
 
-# before torch, as web/shell.py does it
+# before torch, as in web/environment.py
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
@@ -44,22 +44,22 @@ System = Callable[[list[Job]], float]
 
 def jobs(kind: str, count: int, seed: int, rate: float) -> list[Job]:
     r = random.Random(seed)
-    at, found = 0.0, []
+    at, created = 0.0, []
     for k in range(count):
-        found.append(Job(replace(ALONE, steps=r.randint(10, 40), seed=k, scheduler="DPM++ 2M"), at))
+        created.append(Job(replace(ALONE, steps=r.randint(10, 40), seed=k, scheduler="DPM++ 2M"), at))
         at += r.expovariate(rate) if kind == "poisson" else 0.0
-    return found
+    return created
 
 
 def throughput(kind: str, systems: dict[str, System], args: argparse.Namespace) -> None:
-    """One table; of the variants of a system (``(a) …, 1 thread``) the quickest has a row."""
+    """Prints a table with a row for each system, the fastest of its variants (``(a) …, 1 thread``)."""
     seconds: dict[str, list[float]] = {name: [] for name in systems}
     timings: dict[str, list[Timing]] = {name: [] for name in systems}
     for run in range(args.runs):
         for name, serve in systems.items():
-            found = jobs(kind, args.count, run, args.rate)
-            seconds[name].append(serve(found))
-            timings[name] += [job.timing for job in found]
+            run_jobs = jobs(kind, args.count, run, args.rate)
+            seconds[name].append(serve(run_jobs))
+            timings[name] += [job.timing for job in run_jobs]
     rates = {name: args.count / statistics.median(seconds[name]) for name in systems}
     best: dict[str, str] = {}
     for name in sorted(rates, key=rates.__getitem__):
@@ -112,13 +112,13 @@ def alone(engine: Engine, model: Model, numbers: list[int], turns: int) -> None:
     torch.set_num_threads(default)
     best = min(numbers, key=lambda threads: statistics.median(plain[threads]))
     ratio = statistics.median(a / b for a, b in zip(ours, plain[best], strict=True))
-    others = "; ".join(f"pipeline with {counted(threads)} {spread(plain[threads])}" for threads in numbers)
-    print(f"One request alone, 20 steps, {turns} turns: engine {spread(ours)}; {others}.")
+    descriptions = "; ".join(f"pipeline with {counted(threads)} {spread(plain[threads])}" for threads in numbers)
+    print(f"One request alone, 20 steps, {turns} turns: engine {spread(ours)}; {descriptions}.")
     print(f"Engine / pipeline at its best ({counted(best)}), median of the turns: {ratio:.3f}\n")
 
 
 def beside(engine: Engine, count: int, nice: int, turns: int) -> None:
-    """The busy processes are stopped for the turns without them."""
+    """Measures a request with and without busy processes, which are stopped (SIGSTOP) for the turns without."""
     command = [sys.executable, str(Path(__file__).parent / "busy.py"), str(nice), "2"]
     busy = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
     try:
@@ -126,11 +126,11 @@ def beside(engine: Engine, count: int, nice: int, turns: int) -> None:
             assert process.stdout and process.stdout.readline() == "ready\n"
         seconds: dict[int, list[float]] = {signal.SIGSTOP: [], signal.SIGCONT: []}
         for _ in range(turns):
-            for state, found in seconds.items():
+            for state, durations in seconds.items():
                 for process in busy:
                     process.send_signal(state)
                 time.sleep(0.5)
-                found.append(timed(lambda: engine.submit(ALONE).result()))
+                durations.append(timed(lambda: engine.submit(ALONE).result()))
     finally:
         for process in busy:
             process.kill()
@@ -180,7 +180,7 @@ def main() -> None:
         processes = Processes(model.name, settings, cores)
         systems[f"(c) {cores} pipelines in processes, 1 thread each"] = processes
         systems[f"(d) engine, 1 to {numbers[-1]} threads"] = lambda found: by_engine(engine, found)
-        for serve in systems.values():  # warms all of them up
+        for serve in systems.values():  # warm-up
             serve(jobs("burst", 4, 0, args.rate))
         for kind in ("burst", "poisson"):
             throughput(kind, systems, args)

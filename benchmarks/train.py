@@ -1,10 +1,10 @@
-"""Trainings on this machine: accuracy over three seeds, and speed against the plain loop at its best.
+"""Measures training on this machine: accuracy over three seeds, and speed relative to a well-tuned plain loop.
 
     python benchmarks/train.py [--seeds 3] [--only accuracy|speed]
 
-Every training is a process of its own, as a user starts it: ``python -m lib.train``. Seconds are of the whole command, with
-imports, evaluation and all that TensorBoard shows. The plain loop (``benchmarks/plain_training.py``) has the same recipe, a
-validation after each epoch, and the better of one and two threads; it writes nothing. Prints Markdown.
+Every training is a process of its own, as started by a user: ``python -m lib.train``. Seconds are those of the whole
+command, including imports, evaluation and TensorBoard logging. The plain loop (``benchmarks/plain_training.py``) uses the
+same recipe, a validation after each epoch, and the better of one and two threads; it writes nothing. Prints Markdown.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ ROWS = (
 
 
 def train(home: Path, data: str, technique: str, size: int, epochs: int, seed: int, *more: str) -> dict[str, Any]:
-    """The run's record, with ``wall``, seconds of the command, and ``training``, seconds of its epochs."""
-    words = [data, "--technique", technique, "--image-size", str(size), "--epochs", str(epochs), "--seed", str(seed), *more]
+    """Returns the run's record with ``wall``, the seconds of the command, and ``training``, the seconds of its epochs."""
+    argv = [data, "--technique", technique, "--image-size", str(size), "--epochs", str(epochs), "--seed", str(seed), *more]
     began = time.perf_counter()
-    done = subprocess.run(
-        [sys.executable, "-m", "lib.train", *words],
+    completed = subprocess.run(
+        [sys.executable, "-m", "lib.train", *argv],
         cwd=ROOT,
         env=os.environ | {"DATA_FOLDER": str(home), "OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
@@ -43,33 +43,33 @@ def train(home: Path, data: str, technique: str, size: int, epochs: int, seed: i
         check=True,
     )
     wall = time.perf_counter() - began
-    folder = Path(done.stdout.strip().splitlines()[-1])
+    folder = Path(completed.stdout.strip().splitlines()[-1])
     record = json.loads((folder / "run.json").read_text()) | {"wall": wall, "training": training_seconds(folder)}
     shutil.rmtree(folder)
     return record
 
 
 def training_seconds(folder: Path) -> float:
-    """From before the first step to the end of the last epoch: steps, validation, checkpoints, trackers."""
+    """Returns the seconds from the first step to the end of the last epoch: steps, validation, checkpoints, trackers."""
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
     events = EventAccumulator(str(folder), size_guidance={"scalars": 0})
     events.Reload()
     steps, last = events.Scalars("loss/step"), events.Scalars("loss/validation")[-1]
-    whole = last.wall_time - steps[0].wall_time
-    return whole * len(steps) / max(1, len(steps) - 1)  # the first step began before its point was written
+    elapsed = last.wall_time - steps[0].wall_time
+    return elapsed * len(steps) / max(1, len(steps) - 1)  # the first step began before its scalar was written
 
 
 def plain(home: Path, data: str, size: int, epochs: int, threads: int, seed: int) -> float:
-    words = [data, str(home / "train" / "data" / data), *map(str, (size, epochs, 16, threads, seed))]
-    done = subprocess.run(
-        [sys.executable, str(ROOT / "benchmarks" / "plain_training.py"), *words],
+    argv = [data, str(home / "train" / "data" / data), *map(str, (size, epochs, 16, threads, seed))]
+    completed = subprocess.run(
+        [sys.executable, str(ROOT / "benchmarks" / "plain_training.py"), *argv],
         env=os.environ | {"OMP_WAIT_POLICY": "PASSIVE"},
         capture_output=True,
         text=True,
         check=True,
     )
-    return json.loads(done.stdout.strip().splitlines()[-1])["seconds"]
+    return json.loads(completed.stdout.strip().splitlines()[-1])["seconds"]
 
 
 def spread(values: list[float], form: str) -> str:
@@ -83,7 +83,7 @@ def accuracy(home: Path, seeds: int, only: str) -> None:
         records = []
         for seed in range(seeds):
             for cache in home.glob("train/data/*/cache/features-*"):
-                cache.unlink()  # every run computes its own
+                cache.unlink()  # each run computes its own features
             records.append(train(home, data, technique, size, epochs, seed))
         right = spread([r["result"]["accuracy"] for r in records], ".1%")
         speed = "–"
@@ -95,9 +95,12 @@ def accuracy(home: Path, seeds: int, only: str) -> None:
 
 
 def speed(home: Path, rounds: int) -> None:
-    """Pairs in turns; ours counts everything between the first step and the last epoch's end, trackers included."""
+    """Compares speeds pairwise.
+
+    Ours includes everything from the first step to the end of the last epoch, with trackers.
+    """
     data, size, epochs = "objects", 128, 2
-    train(home, data, "fine_tuning", size, 1, 0)  # makes data and pixels
+    train(home, data, "fine_tuning", size, 1, 0)  # creates the data set and the pixel cache
     by_threads = {t: plain(home, data, size, 1, t, 0) for t in (1, 2)}
     best = min(by_threads, key=lambda t: by_threads[t])
     ratios, ours, theirs = [], [], []

@@ -1,4 +1,4 @@
-"""Where the engine's thread spends its time: seconds in each kind of work, by wrapping the functions that do it."""
+"""Profiles the engine's thread: seconds per kind of work, measured by wrapping the functions that do it."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ PLACES: tuple[tuple[Any, str, str], ...] = (
 
 
 class Where:
-    """Wraps for good: one in a process. What is not in a place (hand-over, guidance, waiting) is the rest."""
+    """Measures the seconds and calls of the functions in ``PLACES``.
+
+    Wraps them permanently, so create only one per process. Other time (hand-over, guidance, waiting) is the rest.
+    """
 
     def __init__(self) -> None:
         self.seconds: Counter[str] = Counter()

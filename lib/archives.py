@@ -80,14 +80,14 @@ class Archive:
             yield file
 
     def _stream(self, name: str, take: Callable[[bytes], object]) -> None:
-        member, done = self.members[name], 0
+        member, size = self.members[name], 0
         with self._damage_as_invalid_file(name), self._file.open(member) as file:
             while data := file.read(CHUNK):
-                done += len(data)
-                if done > member.file_size:
+                size += len(data)
+                if size > member.file_size:
                     raise InvalidFile(f"{_quoted(name)} in the archive is longer than the archive says. {AGAIN}")
                 take(data)
-        if done != member.file_size:
+        if size != member.file_size:
             raise InvalidFile(f"{_quoted(name)} in the archive is shorter than the archive says. {AGAIN}")
 
     @contextmanager
@@ -307,10 +307,7 @@ def _zip64(extra: bytes, size: int, packed: int) -> tuple[int, int]:
 
 
 def _descriptor(raw: IO[bytes], at: int, e: zipfile.ZipInfo) -> int:
-    """Returns the length of the data descriptor after a member, 0 if there is none.
-
-    It takes 12 bytes, plus 4 with a signature and 8 with 64-bit sizes.
-    """
+    """Returns the length of the data descriptor after a member (12 to 24 bytes), 0 if there is none."""
     raw.seek(at)
     data = raw.read(24)
     for mark in (b"PK\x07\x08", b""):

@@ -1,8 +1,7 @@
-"""Error measures between two arrays, shared by all comparisons. numpy only; tolerances and verdicts belong to the
-callers.
+"""Error measures between two arrays, shared by all comparisons. Needs only numpy.
 
-``expected`` and ``ours`` have equal shapes and hold numbers or booleans, with dtypes of numpy or ml_dtypes (bfloat16,
-float8, 4-bit). Everything is computed in float64 or complex128.
+Tolerances and verdicts belong to the callers. ``expected`` and ``ours`` have equal shapes and hold numbers or
+booleans, with dtypes of numpy or ml_dtypes (bfloat16, float8, 4-bit). Everything is computed in float64 or complex128.
 """
 
 from __future__ import annotations
@@ -11,9 +10,7 @@ import numpy as np
 
 
 def kind(value: np.ndarray) -> str:
-    """Returns the kind of dtype: ``b`` boolean, ``i`` signed or unsigned integer, ``f`` float, ``c`` complex, ``O``
-    text.
-    """
+    """Returns the kind of dtype: ``b`` boolean, ``i`` (un)signed integer, ``f`` float, ``c`` complex, ``O`` text."""
     if value.dtype.isbuiltin == 2:  # a dtype of ml_dtypes
         return "i" if "int" in value.dtype.name else "f"
     return {"u": "i", "S": "O", "U": "O"}.get(value.dtype.kind, value.dtype.kind)
@@ -36,15 +33,16 @@ def both_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
 
 
 def finite(expected: np.ndarray, ours: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Returns both as ``real``, flattened to [n], without entries that are not finite in either."""
+    """Returns both as ``real``, flattened to [n], keeping only entries that are finite in both."""
     a, b = real(expected).reshape(-1), real(ours).reshape(-1)
     both = both_finite(a, b)
     return (a, b) if both.all() else (a[both], b[both])
 
 
 def one_not_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """Returns a boolean mask of the same shape: NaN or infinite in one, but not equal in the other. Expects ``wide``
-    arrays.
+    """Returns a boolean mask of the same shape: NaN or infinite in one, but not equal in the other.
+
+    Expects arrays from ``wide``.
     """
     out = np.asarray(~both_finite(expected, ours))
     out[out] = ~_same(expected[out], ours[out])
@@ -52,11 +50,11 @@ def one_not_finite(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
 
 
 def absolute_error(expected: np.ndarray, ours: np.ndarray) -> np.ndarray:
-    """Returns |ours - expected| as float64 of the same shape, 0 where both are NaN or the same infinity, else
-    infinite.
+    """Returns |ours - expected| as float64 of the same shape.
 
-    Integers of the same dtype are subtracted as integers, since float64 cannot represent e.g. 2⁵³ + 1. The error is 0
-    only where both are equal.
+    It is 0 where both are NaN or the same infinity, and infinite at all other entries with NaN or infinity.
+    Integers of the same dtype are subtracted as integers, since float64 cannot represent e.g. 2⁵³ + 1, so the error is
+    0 only where they are equal.
     """
     with np.errstate(invalid="ignore", over="ignore"):
         if kind(expected) in "ib" and expected.dtype == ours.dtype:

@@ -14,10 +14,9 @@ MAX_MESSAGE = 64 << 20  # bytes of one message; a report lists at most 50,000 no
 
 
 def send(end: socket.socket, message: dict[str, Any], *, nan: bool = False) -> None:
-    """Sends a message. Raises ValueError for NaN and infinity unless ``nan``, and JobFailed if the message is too
-    long.
+    """Sends a message, or nothing if it raises one of the following.
 
-    Nothing is sent if it raises these.
+    ValueError for NaN and infinity unless ``nan``; JobFailed if the message is too long.
     """
     data = json.dumps(message, allow_nan=nan).encode()
     if len(data) > MAX_MESSAGE:

@@ -43,9 +43,7 @@ class JobMetrics:
             raise
 
     def end(self, ended: str) -> None:
-        """Records the outcome. Only the first call counts, since closing the iterator after the result looks like a
-        cancel.
-        """
+        """Records the outcome. Later calls are ignored, such as that when the iterator is closed after the result."""
         if self._ended:
             return
         self._ended = True

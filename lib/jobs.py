@@ -336,8 +336,8 @@ class Jobs:
 
 def _progress(event: dict[str, Any]) -> Progress:
     share = event.get("share")  # JSON integers may exceed float, and Python's parser accepts NaN
-    known = isinstance(share, int | float) and 0 <= share <= 1
-    return Progress(str(event["progress"])[:MAX_WORDS], float(share) if known else None)
+    valid = isinstance(share, int | float) and 0 <= share <= 1
+    return Progress(str(event["progress"])[:MAX_WORDS], float(share) if valid else None)
 
 
 def _wait_until_gone(end: socket.socket) -> None:

@@ -27,9 +27,7 @@ def granted_mb(setting: str = "", limits: tuple[Path, ...] = LIMITS) -> int:
 
 
 def share_mb(default: int, minimum: int, processes: int, granted: int) -> int:
-    """Returns the MB per process: ``default``, or an equal share of what the app leaves free, but at least
-    ``minimum``.
-    """
+    """Returns the MB per process: ``default``, or an equal share of what the app leaves, at least ``minimum``."""
     return max(minimum, min(default, (granted - APP_MB) // processes))
 
 

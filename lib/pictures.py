@@ -39,11 +39,10 @@ class Reading:
 
 
 def load(path: Path, about: int = 0) -> np.ndarray:
-    """Returns uint8 [h, w, 3] RGB, with the EXIF orientation applied. Raises InvalidFile with the reason, without a
-    path.
+    """Returns uint8 [h, w, 3] RGB, with the EXIF orientation applied.
 
     With ``about``, a JPEG may be decoded at a reduced size, with at least that many pixels per side: faster, for
-    previews.
+    previews. Raises InvalidFile with the reason, without a path.
     """
     try:
         if path.stat().st_size > MAX_BYTES:

@@ -167,8 +167,9 @@ class Settings:
 
 
 def _fit_memory(settings: Settings, memory: str, chosen: set[str]) -> Settings:
-    """Reduces memory limits that the owner did not set to what the host grants. Exceeding that would kill the app,
-    too.
+    """Reduces memory limits that the owner did not set to what the host grants.
+
+    Exceeding that would kill the app, too.
     """
     granted = granted_mb(memory)
     at_once = {"job_memory_mb": settings.jobs, "convert_memory_mb": settings.jobs, "train_memory_mb": settings.train_jobs}

@@ -24,8 +24,8 @@ def wilson(correct: int, count: int) -> tuple[float, float]:
 def mcnemar(only_first: int, only_second: int) -> float:
     """Returns the two-sided p-value of McNemar's exact test (1947), 1.0 without discordant pairs.
 
-    Of the pictures that exactly one of two classifiers got right, ``only_first`` and ``only_second`` count whose: p is
-    the probability of a split at least this uneven if both are equally accurate.
+    ``only_first`` and ``only_second`` count the pictures that only this one of two classifiers got right. p is the
+    probability of a split at least this uneven if both classifiers are equally accurate.
     """
     n, k = only_first + only_second, min(only_first, only_second)
     if n > 10_000:  # the exact sum is slow, and the normal approximation (with continuity correction) as good

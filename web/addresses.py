@@ -36,13 +36,13 @@ def head(title: str, description: str, css: str = "") -> Callable[[str], str]:
         html("<style>{}</style>", Markup(css)),
         html("<script>{}</script>", Markup(SCRIPT.read_text(encoding="utf-8"))),
     ]
-    ours = str(join(tags, "\n"))
+    own_tags = str(join(tags, "\n"))
 
     def edit(page: str) -> str:
         start, marker, rest = page.partition(FIRST)
         if not marker:
             raise ValueError(f"gradio's index has no {FIRST}: web/addresses.py must learn how it starts now.")
-        return f"{META.sub('', start)}{ours}\n{marker}{rest}"
+        return f"{META.sub('', start)}{own_tags}\n{marker}{rest}"
 
     return edit
 

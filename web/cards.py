@@ -37,8 +37,8 @@ def bar(share: float | None) -> Markup:
 
 def quarter(words: str, share: float | None) -> str:
     """Returns the announcement for screen readers: the start and each quarter, not every step."""
-    done = int((share or 0) * 4) * 25
-    return f"{words}, {done} %" if done else words
+    percent = int((share or 0) * 4) * 25
+    return f"{words}, {percent} %" if percent else words
 
 
 def progress(stage: str, share: float | None) -> Markup:

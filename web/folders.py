@@ -13,11 +13,10 @@ from pathlib import Path
 
 
 class Folders:
-    """``prefix`` is the prefix of the server's folder in the temporary directory; ``sweep`` finds those of earlier
-    servers by it.
+    """Creates temporary folders in a parent folder of the server, whose name starts with ``prefix``.
 
-    The server holds a lock on its folder while it runs. Sweeps of other servers respect it, and so does
-    systemd-tmpfiles.
+    The server holds a lock on its folder while it runs. Sweeps of other servers, which find it by the prefix, respect
+    the lock, and so does systemd-tmpfiles.
     """
 
     def __init__(self, prefix: str) -> None:

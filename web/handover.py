@@ -20,9 +20,9 @@ SAMPLES, PREPROCESSING = "samples.zip", "preprocessing.json"
 
 @dataclass(slots=True)
 class Opener:
-    """``wire(after, files)`` makes the tab open the paths (list of str) in the State ``files`` after the event
-    ``after``.
+    """A tab's ability to open files of a kind.
 
+    ``wire(after, files)`` makes the tab open the paths (list of str) in the State ``files`` after the event ``after``.
     The offering tab owns the files and may remove them at any time afterwards, so the opening tab copies what it
     keeps.
     """
@@ -53,7 +53,7 @@ def connect(parts: Iterable[tuple[str, Any]], frame: gr.Tabs | None) -> None:
     for _, giver in parts:
         for offer in getattr(giver, "offers", ()):
             for place, taker in parts:
-                openers = [one for one in getattr(taker, "opens", ()) if one.kind == offer.kind]
+                openers = [opener for opener in getattr(taker, "opens", ()) if opener.kind == offer.kind]
                 if openers and frame is not None and taker is not giver and offer.to in ("", place):
                     _wire(offer, openers[0], place, frame)
                     break

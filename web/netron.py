@@ -193,8 +193,8 @@ def routes() -> list[APIRoute]:
             return Response(SCRIPT, media_type="text/javascript", headers=headers)
         if name in edited:
             tag = f'"{hashlib.blake2b(edited[name].encode(), digest_size=16).hexdigest()}"'
-            known = request.headers.get("if-none-match") == tag
-            script = Response(None if known else edited[name], 304 if known else 200, media_type=TYPES[".js"])
+            unchanged = request.headers.get("if-none-match") == tag
+            script = Response(None if unchanged else edited[name], 304 if unchanged else 200, media_type=TYPES[".js"])
             script.headers.update(headers | {"ETag": tag})
             return script
         if (path := files.get(name)) is None:

@@ -54,10 +54,11 @@ def route(
     errors: Iterable[int] = (),
     also: dict[int, Schema] | None = None,
 ) -> APIRoute:
-    """``answer`` is the schema of the JSON of a 200 response, or ``file(…)``. ``also`` maps other statuses to schemas,
-    if their JSON is more than a ``Failure``.
+    """Returns a route with its OpenAPI description.
 
-    The description is the endpoint's docstring; its first sentence becomes the summary.
+    ``answer`` is the schema of the JSON of a 200 response, or ``file(…)``. ``also`` maps other statuses to schemas, if
+    their JSON is more than a ``Failure``. The description is the endpoint's docstring; its first sentence becomes the
+    summary.
     """
     statuses = set(errors)
     responses: dict[int | str, dict[str, Any]] = {200: _answer("Done.", answer)}

@@ -1,7 +1,7 @@
-// What the page does in the browser beside gradio: addresses of tabs, arrow keys, spoken progress, a calm start.
-// It stands in the index before gradio starts, and asks no host for anything.
+// Extends Gradio in the browser: tab URLs, arrow keys, progress for screen readers, no flicker while the page loads.
+// Inlined into the index page before Gradio starts. Requests nothing from any host.
 (() => {
-  // ms: how long nothing moves before a page is shown, how long what is restored is waited for, and the end of all waiting
+  // in ms: time without changes before the page is shown, maximum wait for restored values, maximum total wait
   const PARAM = "tab", QUIET = 80, RESTORE = 300, LONGEST = 2000;
   const root = document.documentElement, began = performance.now();
   const restored = new Set();
@@ -9,7 +9,7 @@
   const components = window.gradio_config?.components ?? [];
   const slugs = components.filter((c) => c.type === "tabitem" && c.props.elem_id?.startsWith("tab-")).map((c) => c.props.id);
 
-  // An address opens its tab: gradio is told before it draws the first one.
+  // The URL selects a tab: set in the config before Gradio renders the first one.
   const tabs = components.find((c) => c.props?.elem_id === "tabs");
   if (tabs && slugs.includes(parameter())) tabs.props.selected = parameter();
 
@@ -23,14 +23,14 @@
     if (!slug || slug === last) return;
     const first = last === null;
     last = slug;
-    if (first || (parameter() ?? slugs[0]) === slug) return; // the address was first: opened, or gone back to
+    if (first || (parameter() ?? slugs[0]) === slug) return; // the URL already names this tab: opened by it, or back in history
     const query = new URLSearchParams(location.search);
     query.set(PARAM, slug);
     history.pushState(null, "", `?${query}${location.hash}`);
   }
   addEventListener("popstate", () => choose(slugs.includes(parameter()) ? parameter() : slugs[0]));
 
-  // Of a tab list only the chosen tab is a stop of the Tab key; the arrows go between them.
+  // Only the selected tab of a tab list is a tab stop; arrow keys move between tabs.
   function rove() {
     for (const tab of document.querySelectorAll("[role=tablist] > [role=tab]")) {
       const index = tab.getAttribute("aria-selected") === "true" ? 0 : -1;
@@ -48,7 +48,7 @@
     all[to % all.length].click();
   });
 
-  // data-say is spoken when it changes. The region is ours, because a region that is replaced is not spoken.
+  // Announces changes of data-say to screen readers. A persistent live region, since replaced regions are not announced.
   const region = document.createElement("div");
   region.id = "mw-live";
   region.className = "mw-hidden";
@@ -61,45 +61,45 @@
     if (fresh.length) region.textContent = fresh.join(" ");
   }
 
-  // Names that gradio leaves out: data-alt is what its picture shows.
+  // Accessible names that Gradio lacks; data-alt describes the image in #picture.
   let groups = 0;
   function describe() {
     const words = document.querySelector("[data-alt]")?.dataset.alt;
     for (const image of document.querySelectorAll("#picture img")) {
       if (words && image.alt !== words) image.alt = words;
     }
-    // a plain div may not have a name
+    // aria-label is not allowed on a div without role
     for (const empty of document.querySelectorAll("div[aria-label]:not([role])")) empty.setAttribute("role", "img");
-    // gradio's sizes are of 1024, all others here of 1000; the link keeps its arrow
+    // Gradio's sizes use units of 1024, all others on the page 1000; the link keeps its arrow
     for (const link of document.querySelectorAll("a.download-link")) {
       for (const text of link.childNodes) if (/[KMGT]?B\b/.test(text.nodeValue ?? "")) text.nodeValue = "";
       link.setAttribute("aria-label", `Download ${link.download}`);
     }
-    // a button in a button: the outer one does it alone
+    // nested buttons: only the outer one stays and handles the click
     for (const inner of document.querySelectorAll("button button.upload-container")) {
       const outer = inner.parentElement.closest("button"), input = inner.querySelector("input[type=file]");
       inner.style.display = "none";
       if (input) outer.onclick = (event) => event.target === input || input.click();
     }
-    // a list that scrolls would be a stop of its own, and gone with the focus
+    // a scrollable list would be a tab stop, and closes when it gets the focus
     for (const list of document.querySelectorAll("ul[role=listbox]")) list.tabIndex = -1;
-    // radio buttons without a common name are stops each, and the arrows do nothing
+    // radio buttons without a common name are separate tab stops, and arrow keys do not work
     for (const box of document.querySelectorAll("fieldset:has(input[type=radio])")) {
       box.dataset.group ??= `group-${++groups}`;
       for (const radio of box.querySelectorAll("input[type=radio]")) radio.name = box.dataset.group;
     }
-    // gradio has no words for this key
+    // Gradio has no translation for this key
     for (const button of document.querySelectorAll('[aria-label="common.upload"]')) {
       button.setAttribute("aria-label", "Add files");
       button.title = "Add files";
     }
-    // gradio's title is a choice's value, which is no name where a label has words
+    // Gradio's title is the value of the choice; use it as the name only if no label has text
     for (const box of document.querySelectorAll("input[title]:not([aria-label])")) {
       if (![...(box.labels ?? [])].some((label) => label.textContent.trim())) box.setAttribute("aria-label", box.title);
     }
   }
 
-  // What scrolls is a stop of the Tab key, so that the arrow keys can move it.
+  // Scrollable boxes are tab stops, so that arrow keys can scroll them.
   const SCROLLS = ".mw-scroll:not([role]), .mw-values > div, .mw-short:not([role]), .mw-array";
   function reach() {
     for (const box of document.querySelectorAll(SCROLLS)) {
@@ -109,11 +109,11 @@
     }
   }
 
-  // The page is drawn piece by piece, out of sight; it is shown when it stands still, with what is restored in it.
+  // The page renders hidden, piece by piece; it is shown once it no longer changes and values are restored.
   let moved = began, stranger = false, drawn = 0;
-  // what has just come over the network is about to be drawn
+  // a loaded resource is about to be rendered
   new PerformanceObserver(() => { moved = performance.now(); }).observe({ type: "resource" });
-  try { stranger = !localStorage.getItem("model-workbench-visitor"); } catch { /* storage is switched off */ }
+  try { stranger = !localStorage.getItem("model-workbench-visitor"); } catch { /* storage is disabled */ }
   function still() {
     const now = performance.now(), slug = slugs.length ? chosen()?.dataset.tabId : "";
     if (!drawn && (slugs.length ? slug : document.querySelector("main .block"))) drawn = now;
@@ -151,7 +151,7 @@
       soon();
     }).observe(document.body, { ...watch, attributeFilter: ["aria-selected", "data-say", "data-alt", "src"] });
     addEventListener("resize", soon);
-    addEventListener("toggle", soon, true); // of a <details>, which does not bubble
+    addEventListener("toggle", soon, true); // of <details>: the event does not bubble
     still();
   });
 })();

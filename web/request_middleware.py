@@ -66,11 +66,11 @@ class RequestMiddleware:
             await self.app(scope, receive, send)
             return
         began, route = time.monotonic(), self.traffic.name(scope)
-        ours = route not in ("gradio", metrics.OTHER, *QUIET)
+        own_route = route not in ("gradio", metrics.OTHER, *QUIET)
         client_id = Headers(scope=scope).get("x-request-id", "")
-        origin = Origin(client_id if ID.fullmatch(client_id) else secrets.token_hex(8), "rest" if ours else "page")
+        origin = Origin(client_id if ID.fullmatch(client_id) else secrets.token_hex(8), "rest" if own_route else "page")
         scope[KEY] = origin
-        pending = ours or scope["path"].startswith(ANSWERS)
+        pending = own_route or scope["path"].startswith(ANSWERS)
         status = 500  # if the app fails before it responds
 
         async def answer(message: Message) -> None:
@@ -95,6 +95,6 @@ class RequestMiddleware:
             current.reset(token)
             method = scope["method"] if scope["method"] in METHODS else metrics.OTHER
             metrics.HTTP.labels(route, method, str(status)).inc()
-            if ours:
+            if own_route:
                 seconds = round(time.monotonic() - began, 3)
                 log.event("http", request=origin.id, route=route, method=method, status=status, seconds=seconds)

@@ -1,5 +1,6 @@
-"""JSON schemas without references, for API clients. Gradio's own refer to definitions that are nested one level too
-deep.
+"""JSON schemas without references, for API clients.
+
+The references in Gradio's own schemas point to definitions that are nested one level too deep.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from gradio.components import Component
 
 def inline(component: Component) -> None:
     """Replaces the component's schema by one without ``$ref``: definitions are inlined where they are used."""
-    whole = component.api_info()
-    component.api_info = lambda: _inlined(whole, whole.get("$defs", {}))  # type: ignore[method-assign]
+    schema = component.api_info()
+    component.api_info = lambda: _inlined(schema, schema.get("$defs", {}))  # type: ignore[method-assign]
 
 
 def as_object(component: Component, description: str) -> None:
@@ -23,7 +24,7 @@ def as_object(component: Component, description: str) -> None:
 
 def _inlined(node: Any, known: dict[str, Any]) -> Any:
     if isinstance(node, list):
-        return [_inlined(one, known) for one in node]
+        return [_inlined(item, known) for item in node]
     if not isinstance(node, dict):
         return node
     schema = {name: value for name, value in node.items() if name not in ("$ref", "$defs")}

@@ -33,8 +33,8 @@ class Sessions:
         """
         now = datetime.datetime.now()
         with self._lock, states.lock:  # session_data is ordered by last use
-            gone = [one for one in states.session_data if self.connected[one] <= (one == session)]
-            for one in gone[: max(0, len(gone) - self._gone)]:
-                if now - states.time_last_used.get(one, now) >= self._idle:
-                    del states.session_data[one]
-                    states.time_last_used.pop(one, None)
+            offline = [key for key in states.session_data if self.connected[key] <= (key == session)]
+            for key in offline[: max(0, len(offline) - self._gone)]:
+                if now - states.time_last_used.get(key, now) >= self._idle:
+                    del states.session_data[key]
+                    states.time_last_used.pop(key, None)

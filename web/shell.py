@@ -79,11 +79,11 @@ class Workbench:
             route.tags = ["The app"]
         all_routes += docs.routes(TITLE, lambda: all_routes)
         for tab in self.tabs:
-            ours = tab.routes()
-            for route in ours:
+            tab_routes = tab.routes()
+            for route in tab_routes:
                 if isinstance(route, APIRoute):
                     route.tags = [tab.title]
-            all_routes += ours + addresses.routes(tab.slug, ours)
+            all_routes += tab_routes + addresses.routes(tab.slug, tab_routes)
         return all_routes
 
     async def health(self) -> JSONResponse:
@@ -103,8 +103,8 @@ class Workbench:
 
     def gauges(self) -> metrics.Values:
         app = getattr(self.demo, "app", None)  # set once launched
-        kept = len(app.state_holder.session_data) if app else 0
-        values = {"gradio_sessions": [((), kept)], "ready": [((), float(self.ready))]}
+        session_count = len(app.state_holder.session_data) if app else 0
+        values = {"gradio_sessions": [((), session_count)], "ready": [((), float(self.ready))]}
         for tab in self.tabs:
             values |= tab.gauges() if hasattr(tab, "gauges") else {}
         return values | metrics.build_info(self.settings.revision)
@@ -142,9 +142,7 @@ class Workbench:
         return address
 
     def drain(self) -> None:
-        """Call before ``close``. Rejects new pictures and lets running ones finish, for at most
-        ``shutdown.DRAIN_SECONDS``.
-        """
+        """Rejects new pictures and waits for running ones, at most ``shutdown.DRAIN_SECONDS``. Call before ``close``."""
         self._stopping = True
         drain(self.tabs, self.traffic)
 

@@ -13,8 +13,9 @@ ENABLED = "() => ({ __type__: 'update', interactive: true })"
 def listen(
     stop: gr.Button, busy: Callable[[gr.Request], bool], triggers: Sequence[Any], fn: Callable, *given: Any, **options: Any
 ) -> Any:
-    """Like ``gr.on(triggers, fn, *given, **options)``; ``stop`` is enabled from the click until ``busy`` returns
-    False.
+    """Like ``gr.on(triggers, fn, *given, **options)``, with a Stop button.
+
+    ``stop`` is enabled from the click until ``busy`` returns False.
     """
 
     def check(http: gr.Request) -> Any:

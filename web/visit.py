@@ -25,8 +25,9 @@ HIDDEN: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"
 
 @dataclass(frozen=True, slots=True)
 class Arrival:
-    """A page that was just opened. ``form`` is as stored in the browser, unchecked; ``value`` is None if nothing is
-    kept.
+    """A page that was just opened.
+
+    ``form`` is as stored in the browser, unchecked; ``value`` is None if nothing is kept.
     """
 
     key: str
@@ -58,8 +59,9 @@ class Visit:
         self._widgets |= widgets
 
     def restore(self, show: Show, outputs: Sequence[Component]) -> None:
-        """Registers ``show``, which returns updates of some ``outputs`` for an Arrival. They take precedence over the
-        form.
+        """Registers ``show``, which returns updates of some ``outputs`` for an Arrival.
+
+        They take precedence over the form.
         """
         self._show, self._outputs = show, list(outputs)
 
@@ -68,8 +70,9 @@ class Visit:
         self._visits.keep(http.session_hash or "", self.slug, value)
 
     def connect(self) -> None:
-        """Call once everything is built. Saves the form when it changes, and restores form and result when a page
-        opens.
+        """Connects the events: saves the form when it changes, and restores form and result when a page opens.
+
+        Call once everything is built.
         """
         form = gr.BrowserState({}, storage_key=f"model-workbench-{self.slug}", secret=SECRET)
         if self._widgets:

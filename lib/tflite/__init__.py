@@ -1,1 +1,1 @@
-"""TensorFlow Lite files: read and verified, whoever needs one."""
+"""Reads, verifies, edits and runs TensorFlow Lite files."""

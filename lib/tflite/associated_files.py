@@ -1,4 +1,7 @@
-"""The zip of associated files at the end of a TensorFlow Lite file: read within limits, written as MediaPipe reads it."""
+"""The zip of associated files at the end of a TensorFlow Lite file.
+
+Read within limits, and written as MediaPipe expects it.
+"""
 
 from __future__ import annotations
 
@@ -12,20 +15,20 @@ from lib.errors import InvalidFile
 
 LIMITS = archives.Limits(members=100, total=64 << 20)
 END = b"PK\x05\x06"
-WHEN = (1980, 1, 1, 0, 0, 0)  # the same metadata make the same bytes
+WHEN = (1980, 1, 1, 0, 0, 0)  # fixed, so that the same metadata give the same bytes
 
 
 def has_zip(path: Path) -> bool:
-    """Whether the file's last bytes are the end of a zip; lib/archives then judges it."""
+    """Whether the file ends with the end record of a zip. lib/archives validates it."""
     with path.open("rb") as file:
         file.seek(max(0, file.seek(0, os.SEEK_END) - 22 - 65535))
         tail = file.read()
-    at = tail.rfind(END)
-    return 0 <= at <= len(tail) - 22 and at + 22 + struct.unpack_from("<H", tail, at + 20)[0] == len(tail)
+    end_at = tail.rfind(END)
+    return 0 <= end_at <= len(tail) - 22 and end_at + 22 + struct.unpack_from("<H", tail, end_at + 20)[0] == len(tail)
 
 
 def read(path: Path) -> dict[str, bytes]:
-    """The files by name; {} where there are none. Raises InvalidFile for a damaged zip or one over ``LIMITS``."""
+    """Returns the files by name, {} if there are none. Raises InvalidFile for a damaged zip or one over ``LIMITS``."""
     if not has_zip(path):
         return {}
     try:
@@ -36,7 +39,7 @@ def read(path: Path) -> dict[str, bytes]:
 
 
 def append(path: Path, files: dict[str, bytes]) -> None:
-    """Adds ``files`` to a file that has no zip yet. Stored: MediaPipe reads members in place and unpacks none."""
+    """Appends ``files`` as a zip to a file that has none. Uncompressed, since MediaPipe reads members in place."""
     if not files:
         return
     with zipfile.ZipFile(path, "a", zipfile.ZIP_STORED) as archive:

@@ -1,8 +1,8 @@
-"""Gives the operators of a TensorFlow Lite file their code in both fields that the format has for it.
+"""Writes the operator codes of a TensorFlow Lite file to both fields of the format.
 
-Before 2020 a code stood in one byte only; AI Edge Quantizer reads the newer field alone, takes every operator of such
-a file for an addition, and changes nothing. What it writes itself has the newer field alone, which tf2onnx does not
-read. The runtime takes the larger of both. Needs ai_edge_litert.
+Until 2020 a code was stored in one byte. AI Edge Quantizer only reads the newer field, takes every operator of such a
+file for an addition, and changes nothing. The files it writes only have the newer field, which tf2onnx does not read.
+The runtime uses the larger of both. Needs ai_edge_litert.
 """
 
 from __future__ import annotations
@@ -15,19 +15,21 @@ from lib.tflite import repack
 
 
 def is_outdated(model: dict[str, Any]) -> bool:
-    """Whether an operator's code stands in one field alone."""
+    """Whether an operator code is missing from one of the fields."""
     codes = ((c["old_code"], c["code"]) for c in model["operator_codes"])
     return any(old != min(max(old, new), tflite_file.OLD_CODES) or new != max(old, new) for old, new in codes)
 
 
 def number(graph: int, tensor: int) -> str:
+    """Returns the name of a tensor in a file with ``numbered`` tensors."""
     return f"graph{graph}_tensor{tensor}"
 
 
 def upgrade_operator_codes(source: Path, target: Path, *, numbered: bool = False) -> None:
-    """Writes the verified file ``source`` again with both fields.
+    """Rewrites the verified file ``source`` with both fields.
 
-    ``numbered``: every tensor is called as ``number`` has it, for tools that make names of names and meet what is there.
+    ``numbered``: renames every tensor to ``number(graph, tensor)``, for tools that derive new names from existing ones
+    and could create duplicates.
     """
     model = repack.unpack(source)
     for code in model.operatorCodes:

@@ -1,7 +1,7 @@
-"""Reads the structure of a TensorFlow Lite file, verifying every offset: the interpreter itself verifies none.
+"""Parses the structure of a TensorFlow Lite file and verifies every offset, which the interpreter does not do.
 
-A table of the schema's tables drives it; options of operators stay unread but for single numbers. Knows nothing
-of what operators compute: what one makes of damaged options still has to happen in a child process.
+Driven by a table of the schema's tables. Operator options are not parsed, except for single numbers. Independent of
+what operators compute: damaged options may still crash the interpreter, so run it in a child process.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ import numpy as np
 from lib.errors import InvalidFile
 
 NAME, IDENTIFIER = "model.tflite", b"TFL3"
-# The schema's fields in order. A number: a scalar of so many bytes; "text"; "options": a table that is only
-# measured; a list of one: a vector of that. Numbers of vectors have numpy's names.
+# The schema's fields in order. A number is a scalar of that many bytes; "options" is a table that is only
+# bounds-checked; a list with one entry is a vector of it. Numbers in vectors have numpy's type codes.
 SCHEMA: dict[str, dict[str, Any]] = {
     "Model": {
         "version": 4,
@@ -84,7 +84,7 @@ SCHEMA: dict[str, dict[str, Any]] = {
     "SignatureDef": {"inputs": ["TensorMap"], "outputs": ["TensorMap"], "key": "text", "unused": "text", "subgraph": 4},
     "TensorMap": {"name": "text", "tensor": 4},
 }
-# TensorType -> numpy's dtype; types that numpy has not, or whose values are no plain array, are missing
+# TensorType -> numpy dtype, without types that numpy lacks or whose values are not a plain array
 DTYPES = {
     0: "float32",
     1: "float16",
@@ -101,22 +101,23 @@ DTYPES = {
     15: "uint32",
     16: "uint16",
 }
-OLD_CODES = 127  # operator codes from there on stand in the newer field
+OLD_CODES = 127  # codes from here on are only stored in the newer field; the older one then has this value
 MAX_DIMENSIONS = 8
 
 
 class Damaged(Exception):
-    """Its words go into the InvalidFile that ``read`` raises."""
+    """Its message becomes part of the InvalidFile raised by ``read``."""
 
 
 @dataclass(slots=True)
 class Options:
-    """An operator's table, of which only single numbers are looked at."""
+    """An operator's options table, of which only single numbers are read."""
 
     file: _Reader
     position: int
 
     def int32(self, number: int, default: int = 0) -> int:
+        """Returns the int32 field ``number``, or ``default`` if it is absent."""
         place = self.file.field(self.position, number, 4)
         return default if place is None else self.file.number("<i", place)
 
@@ -124,7 +125,7 @@ class Options:
 @dataclass(slots=True)
 class _Reader:
     data: mmap.mmap
-    done: dict[tuple[str, int], Any] = field(default_factory=dict)  # tables may be shared: each is read once
+    done: dict[tuple[str, int], Any] = field(default_factory=dict)  # tables may be shared: each is parsed once
 
     def number(self, kind: str, at: int) -> int:
         if at < 0 or at + struct.calcsize(kind) > len(self.data):
@@ -132,23 +133,24 @@ class _Reader:
         return struct.unpack_from(kind, self.data, at)[0]
 
     def field(self, table: int, number: int, size: int) -> int | None:
-        """Where the field ``number`` of the table lies; None where it has its default."""
+        """Returns the position of a table's field, None if it is absent (has its default)."""
         shape = table - self.number("<i", table)
-        length, whole = self.number("<H", shape), self.number("<H", shape + 2)
-        if length < 4 or length % 2 or shape + length > len(self.data) or whole < 4 or table + whole > len(self.data):
+        length, inline = self.number("<H", shape), self.number("<H", shape + 2)
+        if length < 4 or length % 2 or shape + length > len(self.data) or inline < 4 or table + inline > len(self.data):
             raise Damaged("a table does not fit")
         if 4 + 2 * number + 2 > length:
             return None
         offset = self.number("<H", shape + 4 + 2 * number)
-        if offset and not 4 <= offset <= whole - size:
+        if offset and not 4 <= offset <= inline - size:
             raise Damaged("a field lies outside its table")
         return table + offset if offset else None
 
     def follow(self, at: int) -> int:
+        """Returns the position that the offset at ``at`` refers to."""
         return at + self.number("<I", at)
 
     def vector(self, at: int, size: int) -> tuple[int, int]:
-        """Start and length of the vector that ``at`` refers to."""
+        """Returns the start and length of the vector that ``at`` refers to."""
         start = self.follow(at)
         length = self.number("<I", start)
         if start + 4 + length * size > len(self.data):
@@ -159,15 +161,15 @@ class _Reader:
         if (kind, position) in self.done:
             return self.done[kind, position]
         if kind == "options":
-            self.field(position, 0, 1)  # measures it
-            found: Any = Options(self, position)
+            self.field(position, 0, 1)  # checks its bounds
+            parsed: Any = Options(self, position)
         else:
-            found = {}
-            for number, (name, wanted) in enumerate(SCHEMA[kind].items()):
-                place = self.field(position, number, wanted if isinstance(wanted, int) else 4)
-                found[name] = self.empty(wanted) if place is None else self.value(wanted, place)
-        self.done[kind, position] = found
-        return found
+            parsed = {}
+            for number, (name, field_type) in enumerate(SCHEMA[kind].items()):
+                place = self.field(position, number, field_type if isinstance(field_type, int) else 4)
+                parsed[name] = self.empty(field_type) if place is None else self.value(field_type, place)
+        self.done[kind, position] = parsed
+        return parsed
 
     def value(self, wanted: Any, place: int) -> Any:
         if isinstance(wanted, int):
@@ -193,7 +195,7 @@ class _Reader:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The file as nested dicts, by ``SCHEMA``, with every index in range. Raises InvalidFile."""
+    """Returns the file as nested dicts, as in ``SCHEMA``, with all indices in range. Raises InvalidFile."""
     if path.stat().st_size < 16:
         raise InvalidFile("Not a TensorFlow Lite file: it is shorter than any.")
     with path.open("rb") as file:
@@ -210,16 +212,16 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def code(model: dict[str, Any], operator: dict[str, Any]) -> int:
-    """The BuiltinOperator of an operator."""
-    found = model["operator_codes"][operator["opcode"]]
-    return max(found["old_code"], found["code"])  # as the runtime has it: writers fill one field or both
+    """Returns the BuiltinOperator of an operator."""
+    entry = model["operator_codes"][operator["opcode"]]
+    return max(entry["old_code"], entry["code"])  # as in the runtime: writers fill one field or both
 
 
 def stored(model: dict[str, Any], tensor: dict[str, Any]) -> np.ndarray | None:
-    """The values that the file holds for a tensor; None where it holds none, or none that are a plain array."""
+    """Returns the values stored for a tensor, None if there are none or they are not a plain array."""
     buffer = model["buffers"][tensor["buffer"]]
     data = buffer["data"]
-    if buffer["offset"] > 1:  # behind the flatbuffer, in the same file
+    if buffer["offset"] > 1:  # after the flatbuffer, in the same file
         data = np.frombuffer(model["whole"], np.uint8, buffer["size"], buffer["offset"])
     if not len(data) or tensor["type"] not in DTYPES or tensor["sparsity"] is not None:
         return None
@@ -234,7 +236,7 @@ def _check(model: dict[str, Any], size: int) -> None:
     for buffer in model["buffers"]:
         if buffer["offset"] > 1 and buffer["offset"] + buffer["size"] > size:
             raise Damaged("its weights are cut off")
-    for entry in model["metadata"]:  # the interpreter looks each one up by its name
+    for entry in model["metadata"]:  # the interpreter looks entries up by name without checks
         if not entry["name"] or entry["buffer"] >= len(model["buffers"]):
             raise Damaged("an entry of metadata has no name or no buffer")
     for graph in model["subgraphs"]:
@@ -266,11 +268,11 @@ def _check_tensor(model: dict[str, Any], tensor: dict[str, Any]) -> None:
     if tensor["buffer"] >= len(model["buffers"]):
         raise Damaged("a tensor has no buffer")
     buffer = model["buffers"][tensor["buffer"]]
-    held = len(buffer["data"]) or (buffer["size"] if buffer["offset"] > 1 else 0)
-    if held and tensor["type"] in DTYPES and tensor["sparsity"] is None:
-        wanted = int(np.prod(shape.astype(object))) * np.dtype(DTYPES[tensor["type"]]).itemsize
-        if held != wanted:
-            raise Damaged(f"a tensor of {wanted} bytes has {held} bytes of weights")
+    actual = len(buffer["data"]) or (buffer["size"] if buffer["offset"] > 1 else 0)
+    if actual and tensor["type"] in DTYPES and tensor["sparsity"] is None:
+        expected = int(np.prod(shape.astype(object))) * np.dtype(DTYPES[tensor["type"]]).itemsize
+        if actual != expected:
+            raise Damaged(f"a tensor of {expected} bytes has {actual} bytes of weights")
 
 
 def _within(what: str, indices: np.ndarray, low: int, high: int) -> None:

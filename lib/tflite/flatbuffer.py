@@ -1,8 +1,8 @@
-"""Checks that a TensorFlow Lite file is a sound flatbuffer: every table, vector and string lies in the file.
+"""Verifies that a TensorFlow Lite file is a valid flatbuffer: all tables, vectors and strings are inside the file.
 
-The interpreters follow offsets without looking; this walks the same offsets first, with the tables of
-``schema`` (binary format: flatbuffers.dev/internals). It reads the structure and never the weights: what it
-touches is bounded by ``MAX_STEPS``. It does not know what operators mean; only indices between tables are checked.
+The interpreters follow offsets without checks. This module follows the same offsets first, with the tables of
+``schema`` (binary format: flatbuffers.dev/internals). It reads the structure but never the weights, and its work is
+limited by ``MAX_STEPS``. It does not know what operators mean; only indices between tables are checked.
 """
 
 from __future__ import annotations
@@ -15,19 +15,22 @@ from pathlib import Path
 from lib.errors import InvalidFile
 from lib.tflite.schema import TABLES, UNIONS
 
-MAX_STEPS = 2_000_000  # tables, fields and offsets; MediaPipe's largest, of faces, takes 47,000
-MAX_DEPTH = 16  # tables in tables; the schema itself allows 7
+MAX_STEPS = 2_000_000  # tables, fields and offsets; MediaPipe's largest model, for faces, takes 47,000
+MAX_DEPTH = 16  # nested tables; the schema itself allows 7
 METADATA, EXTERNAL_GROUPS, EXTERNAL_BUFFERS = 6, 8, 9  # slots of Model
 HEAD = 8  # bytes: the root's offset and the identifier
 AGAIN = "Upload the whole file again."
 
 
 class DamagedFlatbuffer(Exception):
-    """In words, without 'The file'."""
+    """Its message continues "The file is damaged: ..."."""
 
 
 def check_tflite(path: Path) -> None:
-    """Raises InvalidFile for a file whose structure reaches outside of it, overlaps a number's end or nests too deep."""
+    """Verifies the structure of a file.
+
+    Raises InvalidFile if it reaches outside of the file, a field reaches beyond its table, or tables nest too deep.
+    """
     size = path.stat().st_size
     if size < 16:
         raise InvalidFile(f"Not a TensorFlow Lite model: {size} bytes. {AGAIN}")
@@ -39,10 +42,10 @@ def check_tflite(path: Path) -> None:
 
 
 class Walk:
-    """Of a TensorFlow Lite model; with other ``tables`` and ``unions``, of another flatbuffer.
+    """Verifies a TensorFlow Lite model or, with other ``tables`` and ``unions``, another flatbuffer.
 
-    A table may be referred to often, and is walked once. ``unpacked``: each time, as generated classes unpack it; a
-    small file can stand for billions of objects.
+    Tables may be shared, and are verified once. With ``unpacked`` each reference counts, since generated classes
+    unpack a shared table each time: a small file could become billions of objects.
     """
 
     def __init__(
@@ -57,15 +60,16 @@ class Walk:
     ) -> None:
         self._data, self._size, self._steps = data, min(size, 1 << 31), 0
         self._tables, self._unions, self._most, self._unpacked = tables, unions, most, unpacked
-        self._file = size  # buffers may lie behind the flatbuffer's own 2 GB
+        self._file = size  # buffers may be stored after the flatbuffer's 2 GB
         self._seen: set[tuple[int, str]] = set()
         self._layouts: dict[int, tuple[list[int], int]] = {}
 
     def model(self) -> None:
+        """Verifies a TensorFlow Lite model and the indices between its tables."""
         self._indices(self.whole(b"TFL3", "Model"))
 
     def whole(self, identifier: bytes, kind: str) -> int:
-        """Walks all tables; where the root is."""
+        """Verifies all tables and returns the position of the root."""
         if self._data[4:HEAD] != identifier:
             raise DamagedFlatbuffer(f"the identifier {identifier.decode()} is missing")
         root = self._number(0, "<I")
@@ -82,9 +86,9 @@ class Walk:
         return struct.unpack(form, self._data[at:end])[0]
 
     def _fields(self, table: int) -> tuple[list[int], int]:
-        """Where each slot's field is (0: absent), and the table's end."""
+        """Returns the position of each slot's field (0 if absent), and the end of the table."""
         if table in self._layouts:
-            self._number(table, "<i")  # counts
+            self._number(table, "<i")  # counts as a step
             return self._layouts[table]
         if table % 4:
             raise DamagedFlatbuffer(f"the table at byte {table} is not aligned")
@@ -108,24 +112,24 @@ class Walk:
             raise DamagedFlatbuffer(f"its tables nest over {MAX_DEPTH} deep")
         fields, end = self._fields(table)
         chosen = 0
-        for what, at in zip(self._tables.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
+        for field_type, at in zip(self._tables.get(kind, ()), fields, strict=False):  # a newer schema may have more fields
             self._steps += 1
-            if what.isdigit():
-                if at and (at + int(what) > end or at % int(what)):
+            if field_type.isdigit():
+                if at and (at + int(field_type) > end or at % int(field_type)):
                     raise DamagedFlatbuffer(f"a number of the {kind} at byte {table} reaches over its end or is not aligned")
                 chosen = self._data[at] if at else 0
-            elif at and what != "?":
+            elif at and field_type != "?":
                 if at + 4 > end or at % 4:
                     raise DamagedFlatbuffer(
                         f"an offset of the {kind} at byte {table} reaches over its end or is not aligned"
                     )
-                if what.startswith("u:"):
-                    self._union(at, self._unions[what[2:]], chosen, depth)
+                if field_type.startswith("u:"):
+                    self._union(at, self._unions[field_type[2:]], chosen, depth)
                 else:
-                    self._what(at, what, depth)
+                    self._what(at, field_type, depth)
 
     def _union(self, at: int, names: tuple[str, ...], chosen: int, depth: int) -> None:
-        # an unknown kind is left alone: nobody who does not know it reads it
+        # unknown types are skipped: readers that do not know them do not read them
         if 1 <= chosen <= len(names):
             self._table(at + self._number(at, "<I"), names[chosen - 1], depth + 1)
 
@@ -156,10 +160,10 @@ class Walk:
             raise DamagedFlatbuffer(f"the list at byte {at} says {count} entries, more than follow")
         return count
 
-    # What interpreters look up without asking whether it is there.
+    # Indices that interpreters look up without checks.
 
     def _list(self, table: int, slot: int) -> list[int]:
-        """Where the tables of a vector are."""
+        """Returns the positions of the tables in a vector."""
         at = self._field(table, slot)
         if not at:
             return []
@@ -197,7 +201,7 @@ class Walk:
             start, length = self._get(buffer, 1, "<Q"), self._get(buffer, 2, "<Q")
             if start + length > self._file:
                 raise DamagedFlatbuffer(f"a buffer is bytes {start} to {start + length} of {self._file}")
-        for entry in self._list(model, METADATA):  # the interpreter looks each one up by its name
+        for entry in self._list(model, METADATA):  # the interpreter looks entries up by name without checks
             if not self._field(entry, 0) or self._get(entry, 1, "<I") >= len(buffers):
                 raise DamagedFlatbuffer("an entry of metadata has no name or no buffer")
         for graph in graphs:

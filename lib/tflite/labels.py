@@ -1,4 +1,4 @@
-"""Labels of an output: a text file of a line each among the associated files, recorded in the metadata."""
+"""Labels of an output: an associated text file with one label per line, recorded in the metadata."""
 
 from __future__ import annotations
 
@@ -14,33 +14,34 @@ Shapes = list[tuple[int, ...]]
 
 
 def pop_labels(table: Any, files: dict[str, bytes]) -> tuple[str, ...]:
-    """Removes the file of labels from ``files`` and returns its labels; () without one. Raises InvalidFile."""
-    found = metadata_table.label_file(table)
-    name = "" if found is None else metadata_table.text(found[1].name)
+    """Removes the label file from ``files`` and returns its labels, () if there is none. Raises InvalidFile."""
+    label_entry = metadata_table.label_file(table)
+    name = "" if label_entry is None else metadata_table.text(label_entry[1].name)
     return parse_labels(files.pop(name)) if name in files else ()
 
 
 def parse_labels(data: bytes) -> tuple[str, ...]:
-    """Labels as MediaPipe reads them: an empty last line is ignored, and spaces are part of a label."""
-    found = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n", MAX_LINES + 1)
-    if len(data) > MAX_BYTES or len(found) > MAX_LINES + 1:
+    """Parses labels like MediaPipe: ignores an empty last line, and keeps spaces."""
+    rows = data.decode("utf-8", "replace").replace("\r\n", "\n").split("\n", MAX_LINES + 1)
+    if len(data) > MAX_BYTES or len(rows) > MAX_LINES + 1:
         raise InvalidFile(f"The file of labels has {len(data):,} bytes; at most {MAX_LINES:,} labels are read.")
-    return tuple(found[:-1] if not found[-1] else found)
+    return tuple(rows[:-1] if not rows[-1] else rows)
 
 
 def record_labels(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, bytes]:
-    """Records the labels in ``table``, for the output that has them or whose ``shapes`` fit; all files by name.
+    """Records the label file in ``table`` and returns all files by name.
 
-    Raises InvalidValue where a label is not a line.
+    The labels belong to the output that has labels already, else to the first whose last axis fits. Raises
+    InvalidValue if a label is not a single line.
     """
     if not metadata.labels:
         return dict(metadata.files)
-    found = metadata_table.label_file(table)
-    if found is None:
+    label_entry = metadata_table.label_file(table)
+    if label_entry is None:
         metadata_apply.record_label_file(table, _output(len(metadata.labels), shapes), _free(metadata.files))
-        found = metadata_table.label_file(table)
-    assert found is not None
-    file = found[1]
+        label_entry = metadata_table.label_file(table)
+    assert label_entry is not None
+    file = label_entry[1]
     if not _plain(metadata_table.text(file.name)):
         file.name = _free(metadata.files)
     data = "".join(f"{label}\n" for label in metadata.labels).encode("utf-8", "replace")
@@ -53,23 +54,28 @@ def record_labels(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, b
 
 
 def label_count(table: Any, shapes: Shapes) -> int | None:
-    """How many labels the output with labels needs; None if its size is dynamic or the labels are of another kind."""
-    found = metadata_table.label_file(table)
-    if found is None or found[1].type != metadata_table.AXIS_LABELS:
+    """Returns the number of labels that the labelled output needs.
+
+    None if its size is dynamic or the labels are of another type.
+    """
+    label_entry = metadata_table.label_file(table)
+    if label_entry is None or label_entry[1].type != metadata_table.AXIS_LABELS:
         return None
-    last = shapes[found[0]][-1] if shapes[found[0]] else 1
+    last = shapes[label_entry[0]][-1] if shapes[label_entry[0]] else 1
     return None if last == -1 else last
 
 
 def _output(count: int, shapes: Shapes) -> int:
+    """Returns the output whose last axis has ``count`` entries, or the first one."""
     if not shapes:
         raise InvalidValue("labels", f"{count:,} labels", "none: the graph has no output")
     return next((k for k, shape in enumerate(shapes) if shape and shape[-1] == count), 0)
 
 
 def _free(files: dict[str, bytes]) -> str:
-    there = {name.casefold() for name in files}
-    return next(name for k in range(1, len(files) + 2) if (name := NAME if k == 1 else f"labels-{k}.txt") not in there)
+    """Returns an unused name for the label file."""
+    taken = {name.casefold() for name in files}
+    return next(name for k in range(1, len(files) + 2) if (name := NAME if k == 1 else f"labels-{k}.txt") not in taken)
 
 
 def _plain(name: str) -> bool:

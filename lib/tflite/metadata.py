@@ -1,7 +1,8 @@
-"""Metadata of TensorFlow Lite files: the face of this part. Call it in child processes only.
+"""Metadata of TensorFlow Lite files: the public API. Call it in child processes only.
 
-``read`` and ``write`` a file's, ``classifier`` makes what MediaPipe's ImageClassifier needs, ``edited`` changes fields
-by name, ``blank`` is what to edit where a file has none. Write metadata last, after quantising.
+``read`` and ``write`` access a file's metadata, ``classifier`` creates those for MediaPipe's ImageClassifier,
+``edited`` changes fields by name, and ``blank`` is the start for a file without metadata. Write metadata last, after
+quantization.
 """
 
 from __future__ import annotations

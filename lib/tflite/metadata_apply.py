@@ -1,4 +1,4 @@
-"""Changes the table of a TensorFlow Lite file's metadata to what a ``Metadata`` says. Checks no values."""
+"""Applies a ``Metadata`` to the metadata table of a TensorFlow Lite file. Does not validate values."""
 
 from __future__ import annotations
 
@@ -7,17 +7,20 @@ from typing import Any
 from lib.tflite import metadata_table
 from lib.tflite.metadata_fields import Metadata, TensorNote
 
-OLDEST_PARSER = "1.0.0"  # what ``Metadata`` has fields for needs no later one
+OLDEST_PARSER = "1.0.0"  # sufficient for the fields of ``Metadata``
 
 
 def apply_metadata(table: Any, metadata: Metadata) -> None:
-    """Changes in ``table`` what ``metadata`` has otherwise, and nothing else: what is equal may say more than is read."""
-    made, before = metadata_table.generated(), metadata_table.fields(table)
+    """Changes the fields of ``table`` that differ in ``metadata``.
+
+    Other fields stay, since ``table`` may contain more than ``Metadata`` represents.
+    """
+    schema, before = metadata_table.generated(), metadata_table.fields(table)
     for name in metadata_table.TEXTS:
         if getattr(metadata, name) != getattr(before, name):
             setattr(table, name, getattr(metadata, name))
     if table.subgraphMetadata is None or not len(table.subgraphMetadata):
-        table.subgraphMetadata = [made.SubGraphMetadataT()]
+        table.subgraphMetadata = [schema.SubGraphMetadataT()]
     first = metadata_table.graph(table)
     first.inputTensorMetadata = _write_note(first.inputTensorMetadata, metadata.inputs)
     first.outputTensorMetadata = _write_note(first.outputTensorMetadata, metadata.outputs)
@@ -27,7 +30,7 @@ def apply_metadata(table: Any, metadata: Metadata) -> None:
 
 
 def record_label_file(table: Any, output: int, name: str) -> None:
-    """Records a file of labels, called ``name``, for an output."""
+    """Records a label file called ``name`` for an output."""
     file = metadata_table.generated().AssociatedFileT()
     file.name, file.type = name, metadata_table.AXIS_LABELS
     file.description = "A label a line, in the order of the output's last axis."
@@ -36,36 +39,36 @@ def record_label_file(table: Any, output: int, name: str) -> None:
 
 
 def _write_note(tensors: Any, notes: tuple[TensorNote, ...]) -> list[Any]:
-    made = metadata_table.generated()
+    schema = metadata_table.generated()
     tensors = list(tensors or ())[: len(notes)]
-    tensors += [made.TensorMetadataT() for _ in range(len(notes) - len(tensors))]
-    for tensor, wanted in zip(tensors, notes, strict=True):
+    tensors += [schema.TensorMetadataT() for _ in range(len(notes) - len(tensors))]
+    for tensor, target in zip(tensors, notes, strict=True):
         before = metadata_table.note(tensor)
         for name in ("name", "description"):
-            if getattr(wanted, name) != getattr(before, name):
-                setattr(tensor, name, getattr(wanted, name))
-        if wanted.content != before.content:
-            tensor.content = _content(wanted.content)
-        if wanted.range != before.range:
+            if getattr(target, name) != getattr(before, name):
+                setattr(tensor, name, getattr(target, name))
+        if target.content != before.content:
+            tensor.content = _content(target.content)
+        if target.range != before.range:
             tensor.stats = None
-            if wanted.range is not None:
-                tensor.stats = made.StatsT()
-                tensor.stats.min, tensor.stats.max = [wanted.range[0]], [wanted.range[1]]
+            if target.range is not None:
+                tensor.stats = schema.StatsT()
+                tensor.stats.min, tensor.stats.max = [target.range[0]], [target.range[1]]
     return tensors
 
 
 def _content(text: str) -> Any:
-    made = metadata_table.generated()
+    schema = metadata_table.generated()
     kind, _, colour = text.partition(" ")
     number, properties = {
-        "image": (metadata_table.IMAGE, made.ImagePropertiesT),
-        "feature": (metadata_table.FEATURE, made.FeaturePropertiesT),
-        "bounding": (metadata_table.BOX, made.BoundingBoxPropertiesT),
-        "audio": (metadata_table.AUDIO, made.AudioPropertiesT),
+        "image": (metadata_table.IMAGE, schema.ImagePropertiesT),
+        "feature": (metadata_table.FEATURE, schema.FeaturePropertiesT),
+        "bounding": (metadata_table.BOX, schema.BoundingBoxPropertiesT),
+        "audio": (metadata_table.AUDIO, schema.AudioPropertiesT),
     }.get(kind, (0, None))
     if properties is None:
         return None
-    content = made.ContentT()
+    content = schema.ContentT()
     content.contentPropertiesType, content.contentProperties = number, properties()
     if number == metadata_table.IMAGE:
         content.contentProperties.colorSpace = {v: k for k, v in metadata_table.COLOURS.items()}.get(colour, 0)
@@ -73,9 +76,9 @@ def _content(text: str) -> Any:
 
 
 def _write_normalization(tensors: list[Any], metadata: Metadata) -> None:
-    made, options = metadata_table.generated(), metadata_table.normalisation(tensors)
+    schema, options = metadata_table.generated(), metadata_table.normalisation(tensors)
     if options is None:
-        unit, options = made.ProcessUnitT(), made.NormalizationOptionsT()
+        unit, options = schema.ProcessUnitT(), schema.NormalizationOptionsT()
         unit.optionsType, unit.options = metadata_table.NORMALISATION, options
         pictures = [t for t in tensors if metadata_table.content(t.content).startswith("image")]
         tensor = (pictures or tensors)[0]

@@ -1,4 +1,4 @@
-"""Metadata made and changed, with every value checked. Knows no files."""
+"""Creates and changes metadata, and validates every value. Independent of files."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from lib.errors import InvalidValue
 from lib.tflite.metadata_fields import Metadata, TensorNote, float32
 
-MAX_TEXT, MAX_LABEL, MAX_LABELS, MAX_CHANNELS = 10_000, 255, 100_000, 16  # a folder may be a label
+MAX_TEXT, MAX_LABEL, MAX_LABELS, MAX_CHANNELS = 10_000, 255, 100_000, 16  # labels may be folder names
 
 
 def classifier(
@@ -24,9 +24,9 @@ def classifier(
     mean: Sequence[float] = (0.0,),
     std: Sequence[float] = (1.0,),
 ) -> Metadata:
-    """For a classifier with one RGB image as its input and probabilities, in the order of ``labels``, as its output.
+    """Returns metadata for a classifier with one RGB image as input and probabilities of ``labels`` as output.
 
-    Raises InvalidValue, also for a mean or std that differs by channel: MediaPipe refuses such a file.
+    Raises InvalidValue, also if mean or std differ by channel, since MediaPipe rejects such files.
     """
     for side, values in (("mean", mean), ("std", std)):
         if len(set(values)) > 1:
@@ -39,27 +39,28 @@ def classifier(
 
 
 def edited(metadata: Metadata, changes: dict[str, Any]) -> Metadata:
-    """``metadata`` with ``changes`` by name of ``FIELDS``. Raises InvalidValue for an unknown name or a wrong value.
+    """Returns ``metadata`` with ``changes``, which maps names of ``FIELDS`` to values.
 
-    There have to be as many labels as before; where there were none, ``write`` compares them with the output.
+    Raises InvalidValue for unknown names and invalid values. The number of labels must not change. If there were none,
+    ``write`` compares it to the output.
     """
     for name in changes:
         if name not in FIELDS:
             near = get_close_matches(str(name), FIELDS, 1)
             raise InvalidValue("field", name, ", ".join(FIELDS) + (f". Did you mean {near[0]}?" if near else ""))
     changes = {name: value for name, value in changes.items() if not _same(getattr(metadata, name), value)}
-    made = replace(metadata, **{name: FIELDS[name](name, value) for name, value in changes.items()})
-    before, after = len(metadata.labels), len(made.labels)
+    result = replace(metadata, **{name: FIELDS[name](name, value) for name, value in changes.items()})
+    before, after = len(metadata.labels), len(result.labels)
     if before and before != after:
         raise InvalidValue("the number of labels", after, f"{before:,}, one for each class of the file")
-    if {"mean", "std"} & set(changes) and len(made.mean) != len(made.std):
-        counts = f"{len(made.mean)} and {len(made.std)} numbers"
+    if {"mean", "std"} & set(changes) and len(result.mean) != len(result.std):
+        counts = f"{len(result.mean)} and {len(result.std)} numbers"
         raise InvalidValue("mean and std", counts, "one number each, or one for each channel each; give both")
-    return made
+    return result
 
 
 def _same(before: Any, value: Any) -> bool:
-    """What a file has already is no fault of its editor: old lists of labels have empty lines and spaces."""
+    """Whether a value is unchanged. Unchanged values are not validated: old label files have empty lines and spaces."""
     return before == (tuple(value) if isinstance(before, tuple) and isinstance(value, list) else value)
 
 
@@ -72,7 +73,7 @@ def _text(name: str, value: Any) -> str:
 
 
 def _labels(name: str, value: Any) -> tuple[str, ...]:
-    """Some lists have a label twice (ImageNet has two cranes), so that is no fault."""
+    """Duplicates are allowed, since some lists have them (ImageNet has two cranes)."""
     if isinstance(value, str) or not isinstance(value, Sequence):
         raise InvalidValue(name, value, "a list of texts")
     if not 0 < len(value) <= MAX_LABELS:
@@ -86,14 +87,14 @@ def _labels(name: str, value: Any) -> tuple[str, ...]:
 
 
 def _numbers(name: str, value: Any) -> tuple[float, ...]:
-    given = value if isinstance(value, Sequence) else [value]
-    fine = not isinstance(given, str) and 0 < len(given) <= MAX_CHANNELS
-    if not fine or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in given):
+    numbers = value if isinstance(value, Sequence) else [value]
+    valid = not isinstance(numbers, str) and 0 < len(numbers) <= MAX_CHANNELS
+    if not valid or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers):
         raise InvalidValue(name, value, "a number, or a list of one for each channel")
-    found = float32(given, name)
-    if name == "std" and any(v <= 0 for v in found):
+    rounded = float32(numbers, name)
+    if name == "std" and any(v <= 0 for v in rounded):
         raise InvalidValue(name, value, "numbers above 0: pictures are divided by it")
-    return found
+    return rounded
 
 
 FIELDS: dict[str, Callable[[str, Any], Any]] = {

@@ -1,4 +1,4 @@
-"""What a TensorFlow Lite file says about itself, as plain values. Knows neither the file nor its format."""
+"""The metadata of a TensorFlow Lite file as plain values. Independent of the file and its format."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from lib.errors import InvalidValue
 
 
 def float32(values: Sequence[float], name: str) -> tuple[float, ...]:
-    """Finite numbers as the file holds them."""
+    """Returns the values rounded to float32. Raises InvalidValue unless all are finite."""
     try:
-        found = tuple(struct.unpack("<f", struct.pack("<f", v))[0] for v in values)
+        rounded = tuple(struct.unpack("<f", struct.pack("<f", v))[0] for v in values)
     except (OverflowError, struct.error):
-        found = (math.nan,)
-    if not all(map(math.isfinite, found)):
+        rounded = (math.nan,)
+    if not all(map(math.isfinite, rounded)):
         raise InvalidValue(name, list(values), "finite numbers that float32 holds")
-    return found
+    return rounded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TensorNote:
-    """What the metadata say about an input or output.
+    """Metadata of an input or output.
 
-    ``content``: "image RGB", "image GRAYSCALE", "image", "feature", "bounding box", "audio", or "" where it is not said.
-    ``range``: smallest and largest value, None where it is not said. ``shape`` is the graph's (-1: free): read from
-    the file and never written, () for notes that do not come from one.
+    ``content``: "image RGB", "image GRAYSCALE", "image", "feature", "bounding box", "audio", or "" if not specified.
+    ``range``: smallest and largest value, None if not specified. ``shape`` is that of the graph (-1: dynamic), which
+    is read from the file and never written; () for notes that were not read from a file.
     """
 
     name: str = ""
@@ -45,10 +45,10 @@ class TensorNote:
 class Metadata:
     """Metadata of the first graph of a file.
 
-    ``labels`` name the entries of the last axis of the first labelled output, in order. ``mean`` and ``std``
-    (float32) are what a reader applies to pictures of 0..255 before the graph, (x - mean) / std: one number each, or
-    one a channel each. ``files``: the other associated files by name. ``rest`` holds the metadata as they were read,
-    for what has no field here (score calibration, tokenizers, groups): ``write`` keeps it.
+    ``labels`` name the entries of the last axis of the first labelled output, in order. ``mean`` and ``std`` (float32)
+    are applied by readers to pixels in 0..255 before the graph, (x - mean) / std: one number, or one per channel.
+    ``files``: other associated files by name. ``rest``: the metadata as read, including what has no field here (score
+    calibration, tokenizers, groups), which ``write`` keeps.
     """
 
     name: str = ""

@@ -1,4 +1,4 @@
-"""Metadata read out of a TensorFlow Lite file, and written into one. Parses what visitors send: in child processes only."""
+"""Reads and writes metadata in TensorFlow Lite files. Parses untrusted files: call it in child processes only."""
 
 from __future__ import annotations
 
@@ -19,23 +19,23 @@ SIDES = ("inputs", "outputs")
 
 
 def read(path: Path) -> Metadata | None:
-    """The file's metadata; None where it has none. Raises InvalidFile for a damaged file, also for damaged metadata.
+    """Returns the file's metadata, None if it has none. Raises InvalidFile for a damaged file or damaged metadata.
 
-    There is a note for each input and output of the first graph, an empty one where the metadata have none.
+    There is a note for each input and output of the first graph, an empty one if the metadata have none.
     """
     model = _model(path)
     data = _entry(model)
     if data is None:
         return None
     table = metadata_table.unpacked(data)
-    found = metadata_table.fields(table)
+    fields = metadata_table.fields(table)
     files = associated_files.read(path)
-    notes = {side: _padded(getattr(found, side), _tensors(model, side)) for side in SIDES}
-    return replace(found, labels=labels.pop_labels(table, files), files=files, rest=data, **notes)
+    notes = {side: _padded(getattr(fields, side), _tensors(model, side)) for side in SIDES}
+    return replace(fields, labels=labels.pop_labels(table, files), files=files, rest=data, **notes)
 
 
 def blank(path: Path) -> Metadata:
-    """Metadata that say no more than the names of the file's inputs and outputs: to be edited. Raises InvalidFile."""
+    """Returns metadata with only the names of the file's inputs and outputs, to be edited. Raises InvalidFile."""
     model = _model(path)
     return Metadata(
         **{
@@ -46,11 +46,11 @@ def blank(path: Path) -> Metadata:
 
 
 def write(source: Path, target: Path, metadata: Metadata) -> None:
-    """Writes ``source`` to ``target`` (which may be the same) with ``metadata`` and no other.
+    """Writes ``source`` with ``metadata`` to ``target``, which may be the same path. Replaces existing metadata.
 
-    Quantise first: tools that change a model drop its associated files. Weights that lie behind the flatbuffer come
-    inside. What was written is read back and compared before it is at ``target``. Raises InvalidFile; InvalidValue
-    where the metadata do not fit the graph.
+    Quantize first: tools that change a model drop its associated files. Weights stored after the flatbuffer are moved
+    into it. The result is read back and compared before it replaces ``target``. Raises InvalidFile; InvalidValue if
+    the metadata do not fit the graph; JobFailed if the comparison fails.
     """
     model = _model(source)
     shapes = {side: [_shape(tensor) for tensor in _tensors(model, side)] for side in SIDES}
@@ -63,25 +63,30 @@ def write(source: Path, target: Path, metadata: Metadata) -> None:
     table = metadata_table.unpacked(metadata.rest) if metadata.rest else metadata_table.generated().ModelMetadataT()
     metadata_apply.apply_metadata(table, metadata)
     files = labels.record_labels(table, metadata, shapes["outputs"])
-    wanted = labels.label_count(table, shapes["outputs"])
-    if wanted not in (None, len(metadata.labels)) and not _has_as_many(source, metadata):
-        raise InvalidValue("the number of labels", len(metadata.labels), f"{wanted:,}, one for each score of the output")
+    expected_labels = labels.label_count(table, shapes["outputs"])
+    if expected_labels not in (None, len(metadata.labels)) and not _has_as_many(source, metadata):
+        raise InvalidValue(
+            "the number of labels", len(metadata.labels), f"{expected_labels:,}, one for each score of the output"
+        )
     parts = repack.unpack(source)
     repack.set_metadata_entry(parts, metadata_table.ENTRY, metadata_table.packed(table))
-    made = target.with_name(f"{target.name}.new")
-    repack.save(parts, made)
-    associated_files.append(made, files)
-    if read(made) != metadata:
+    unverified = target.with_name(f"{target.name}.new")
+    repack.save(parts, unverified)
+    associated_files.append(unverified, files)
+    if read(unverified) != metadata:
         raise JobFailed("The metadata read otherwise than they were written. Nothing was kept.")
-    os.replace(made, target)
+    os.replace(unverified, target)
 
 
 def _has_as_many(source: Path, metadata: Metadata) -> bool:
-    """Whether the labels fit the output no worse than before: some of Google's own files have them at another output."""
+    """Whether there are as many labels as before.
+
+    Allowed, since some of Google's own files have their labels at another output.
+    """
     try:
         before = read(source)
     except InvalidFile:
-        return False  # written over
+        return False  # damaged metadata are replaced
     return before is not None and len(before.labels) == len(metadata.labels)
 
 
@@ -91,7 +96,7 @@ def _model(path: Path) -> dict[str, Any]:
 
 
 def _entry(model: dict[str, Any]) -> bytes | None:
-    """The bytes of the metadata's flatbuffer; None where the file has none."""
+    """Returns the bytes of the metadata's flatbuffer, None if the file has none."""
     for entry in model["metadata"]:
         if entry["name"] == metadata_table.ENTRY:
             buffer = model["buffers"][entry["buffer"]]
@@ -107,11 +112,12 @@ def _tensors(model: dict[str, Any], side: str) -> list[dict[str, Any]]:
 
 
 def _shape(tensor: dict[str, Any]) -> tuple[int, ...]:
-    """-1 where a length is free."""
-    free = tensor["shape_signature"]
-    return tuple(int(length) for length in (free if len(free) else tensor["shape"]))
+    """Returns the shape, with -1 for dynamic axes."""
+    signature = tensor["shape_signature"]
+    return tuple(int(length) for length in (signature if len(signature) else tensor["shape"]))
 
 
 def _padded(notes: tuple[TensorNote, ...], tensors: list[dict[str, Any]]) -> list[TensorNote]:
-    found = [*notes, *[TensorNote()] * len(tensors)][: len(tensors)]
-    return [replace(note, shape=_shape(tensor)) for note, tensor in zip(found, tensors, strict=True)]
+    """Returns a note with shape for each tensor."""
+    padded = [*notes, *[TensorNote()] * len(tensors)][: len(tensors)]
+    return [replace(note, shape=_shape(tensor)) for note, tensor in zip(padded, tensors, strict=True)]

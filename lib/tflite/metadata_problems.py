@@ -1,4 +1,4 @@
-"""Problems that readers of a TensorFlow Lite file's metadata would have, as sentences. Knows no files."""
+"""Describes problems that readers of a TensorFlow Lite file's metadata would have. Independent of files."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ MAX_NAMED = 5
 
 
 def problems(metadata: Metadata) -> list[str]:
-    """Sentences, [] where nothing is wrong. MediaPipe's behaviour is that of mediapipe 1.2.3."""
+    """Returns sentences, [] if there are no problems. Based on the behavior of mediapipe 1.2.3."""
     table = metadata_table.unpacked(metadata.rest) if metadata.rest else None
     return [*_files(metadata, table), *_labels(metadata, table), *_normalisation(metadata)]
 
 
 def _files(metadata: Metadata, table: Any) -> list[str]:
     named = {metadata_table.text(file.name) for file in metadata_table.recorded(table)}
-    of_labels = metadata_table.label_file(table) if table is not None else None
+    label_entry = metadata_table.label_file(table) if table is not None else None
     sentences = []
-    if of_labels is not None:
-        name = metadata_table.text(of_labels[1].name)
+    if label_entry is not None:
+        name = metadata_table.text(label_entry[1].name)
         named.discard(name)
         if not metadata.labels:
             sentences.append(f"The labels are missing: the metadata name {name[:80]!r}, which the file does not hold.")
@@ -32,12 +32,12 @@ def _files(metadata: Metadata, table: Any) -> list[str]:
 
 def _labels(metadata: Metadata, table: Any) -> list[str]:
     sentences = []
-    wanted = labels.label_count(table, [note.shape for note in metadata.outputs]) if table is not None else None
-    if metadata.labels and wanted not in (None, len(metadata.labels)):
-        sentences.append(f"There are {len(metadata.labels):,} labels for the {wanted:,} scores of the output.")
-    twice = [label for label, count in Counter(metadata.labels).items() if count > 1 and label.strip()]
-    if twice:
-        sentences.append(f"Labels that stand there more than once: {_first_few(twice)}.")
+    expected = labels.label_count(table, [note.shape for note in metadata.outputs]) if table is not None else None
+    if metadata.labels and expected not in (None, len(metadata.labels)):
+        sentences.append(f"There are {len(metadata.labels):,} labels for the {expected:,} scores of the output.")
+    duplicates = [label for label, count in Counter(metadata.labels).items() if count > 1 and label.strip()]
+    if duplicates:
+        sentences.append(f"Labels that stand there more than once: {_first_few(duplicates)}.")
     empty = sum(not label.strip() for label in metadata.labels)
     return sentences + ([f"{empty:,} of {len(metadata.labels):,} labels are empty."] if empty else [])
 
@@ -56,5 +56,5 @@ def _normalisation(metadata: Metadata) -> list[str]:
 
 
 def _first_few(names: list[str]) -> str:
-    more = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
-    return ", ".join(repr(name[:80]) for name in names[:MAX_NAMED]) + more
+    suffix = f" and {len(names) - MAX_NAMED} more" if len(names) > MAX_NAMED else ""
+    return ", ".join(repr(name[:80]) for name in names[:MAX_NAMED]) + suffix

@@ -1,4 +1,4 @@
-"""The tables of TensorFlow Lite's metadata, as the verifier needs them: sizes, not meanings (see ``schema``).
+"""The tables of TensorFlow Lite's metadata for the verifier: sizes, not meanings (notation: see ``schema``).
 
 From MediaPipe's metadata_schema.fbs, version 1.5.0.
 """

@@ -1,6 +1,6 @@
-"""The flatbuffer of metadata in a TensorFlow Lite file: verified, then read into ``Metadata``.
+"""The metadata flatbuffer of a TensorFlow Lite file: verifies it and reads it into ``Metadata``.
 
-Format: MediaPipe's metadata_schema.fbs, version 1.5.0, identifier M001. MediaPipe's generated module is loaded alone:
+Format: MediaPipe's metadata_schema.fbs, version 1.5.0, identifier M001. Loads only MediaPipe's generated module, since
 its package would start the whole runtime.
 """
 
@@ -30,7 +30,7 @@ TEXTS = ("name", "description", "version", "author", "license")
 
 @cache
 def generated() -> ModuleType:
-    """MediaPipe's generated classes of the schema. Raises JobFailed where MediaPipe is not installed."""
+    """Returns MediaPipe's generated module of the schema. Raises JobFailed if MediaPipe is not installed."""
     package = importlib.util.find_spec("mediapipe")
     if package is None or not package.submodule_search_locations:
         raise JobFailed("Metadata need MediaPipe, which is not installed here: pip install mediapipe.")
@@ -45,7 +45,7 @@ def generated() -> ModuleType:
 
 
 def unpacked(data: bytes) -> Any:
-    """The verified table as generated objects (ModelMetadataT). Raises InvalidFile."""
+    """Verifies the table and returns it as a generated object (ModelMetadataT). Raises InvalidFile."""
     if len(data) > MAX_BYTES:
         raise InvalidFile(f"The metadata of the file have {len(data):,} bytes; at most {MAX_BYTES:,} are read.")
     try:
@@ -68,12 +68,12 @@ def text(value: Any) -> str:
 
 
 def graph(table: Any) -> Any:
-    """The SubGraphMetadataT of the first graph, or None."""
+    """Returns the SubGraphMetadataT of the first graph, or None."""
     return (table.subgraphMetadata or [None])[0]
 
 
 def fields(table: Any) -> Metadata:
-    """Everything but labels and files, which lie outside the table."""
+    """Returns everything but labels and files, which are stored outside the table."""
     first = graph(table)
     inputs = (first and first.inputTensorMetadata) or ()
     norm = normalisation(inputs)
@@ -90,7 +90,7 @@ def fields(table: Any) -> Metadata:
 
 
 def normalisation(tensors: Any) -> Any:
-    """The first NormalizationOptionsT among the tensors' process units, or None."""
+    """Returns the first NormalizationOptionsT in the tensors' process units, or None."""
     for tensor in tensors:
         for unit in tensor.processUnits or ():
             if unit.optionsType == NORMALISATION and unit.options is not None:
@@ -99,9 +99,9 @@ def normalisation(tensors: Any) -> Any:
 
 
 def note(tensor: Any) -> TensorNote:
-    low, high = (tensor.stats.min, tensor.stats.max) if tensor.stats is not None else (None, None)
-    known = low is not None and high is not None and len(low) and len(high)
-    ends = (float(min(low)), float(max(high))) if known else (math.nan, math.nan)
+    lows, highs = (tensor.stats.min, tensor.stats.max) if tensor.stats is not None else (None, None)
+    complete = lows is not None and highs is not None and len(lows) and len(highs)
+    ends = (float(min(lows)), float(max(highs))) if complete else (math.nan, math.nan)
     return TensorNote(
         name=text(tensor.name),
         description=text(tensor.description),
@@ -118,20 +118,23 @@ def content(found: Any) -> str:
 
 
 def recorded(part: Any) -> list[Any]:
-    """Every AssociatedFileT in the table."""
+    """Returns every AssociatedFileT in the table."""
     if isinstance(part, list):
-        return [file for one in part for file in recorded(one)]
+        return [file for item in part for file in recorded(item)]
     if isinstance(part, generated().AssociatedFileT):
         return [part]
     return recorded(list(vars(part).values())) if hasattr(part, "__dict__") else []
 
 
 def label_file(table: Any) -> tuple[int, Any] | None:
-    """The first output that has labels, and the AssociatedFileT whose lines they are, best one without a locale."""
+    """Returns the first output that has labels, and the AssociatedFileT of its labels.
+
+    Prefers a file without a locale.
+    """
     first = graph(table)
-    for wanted in (AXIS_LABELS, VALUE_LABELS):
+    for file_type in (AXIS_LABELS, VALUE_LABELS):
         for k, tensor in enumerate((first and first.outputTensorMetadata) or ()):
-            found = [f for f in tensor.associatedFiles or () if f.type == wanted and f.name]
-            if found:
-                return k, next((f for f in found if not f.locale), found[0])
+            candidates = [f for f in tensor.associatedFiles or () if f.type == file_type and f.name]
+            if candidates:
+                return k, next((f for f in candidates if not f.locale), candidates[0])
     return None

@@ -1,7 +1,7 @@
-"""Takes a TensorFlow Lite model apart into the schema's objects and packs them again, weights and all.
+"""Unpacks a TensorFlow Lite model into objects of the schema, and packs them again, including weights.
 
-AI Edge Quantizer keeps the weights of all but small models behind the flatbuffer, by offset and size, and the
-generated classes would pack those numbers alone: such weights come inside. Needs ai_edge_litert.
+AI Edge Quantizer stores the weights of all but small models after the flatbuffer, by offset and size, and the
+generated classes would only pack these numbers. Here such weights are moved into the flatbuffer. Needs ai_edge_litert.
 """
 
 from __future__ import annotations
@@ -16,62 +16,65 @@ from lib.errors import InvalidFile
 from lib.tflite import file as tflite_file
 from lib.tflite.flatbuffer import check_tflite
 
-MAX_BYTES = (1 << 31) - (64 << 20)  # a flatbuffer's offsets reach 2 GB; what is not weights needs some
-ALIGNED = 16  # of weights, as the schema has it
+MAX_BYTES = (1 << 31) - (64 << 20)  # flatbuffer offsets are limited to 2 GB, some of which the structure needs
+ALIGNED = 16  # alignment of weights in bytes, as in the schema
 ROOM = 1 << 20
 
 
 def unpack(path: Path) -> Any:
-    """The model as a ModelT with all weights in its buffers. Raises InvalidFile, also for weights of over 2 GB."""
+    """Returns the model as a ModelT with all weights in its buffers. Raises InvalidFile, also for weights over 2 GB."""
     from ai_edge_litert import schema_py_generated as schema
 
     check_tflite(path)
-    read = tflite_file.read(path)
-    _fits(sum(len(b["data"]) or b["size"] for b in read["buffers"]))
-    whole = read["whole"]
-    model: Any = schema.ModelT.InitFromPackedBuf(whole, 0)
+    parsed = tflite_file.read(path)
+    _fits(sum(len(b["data"]) or b["size"] for b in parsed["buffers"]))
+    data = parsed["whole"]
+    model: Any = schema.ModelT.InitFromPackedBuf(data, 0)
     for buffer in model.buffers:
         if buffer.offset > 1:
-            buffer.data = np.frombuffer(whole, np.uint8, buffer.size, buffer.offset)
+            buffer.data = np.frombuffer(data, np.uint8, buffer.size, buffer.offset)
         buffer.offset = buffer.size = 0
     for graph in model.subgraphs:
         for operator in graph.operators or ():
             at, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
             if at > 1:
-                operator.customOptions = np.frombuffer(whole, np.uint8, size, at)
+                operator.customOptions = np.frombuffer(data, np.uint8, size, at)
             operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
     return model
 
 
 def set_metadata_entry(model: Any, name: str, data: bytes) -> None:
-    """Gives the model the entry ``name`` of metadata, in place of one that it has."""
+    """Sets the metadata entry ``name`` of the model, replacing an existing one."""
     from ai_edge_litert import schema_py_generated as schema
 
-    found = next((m for m in model.metadata or () if m.name == name.encode()), None)
+    entry = next((m for m in model.metadata or () if m.name == name.encode()), None)
     buffer = schema.BufferT()
     buffer.data = np.frombuffer(data, np.uint8)
-    if found is not None and not _shared(model, found):
-        model.buffers[found.buffer] = buffer
+    if entry is not None and not _shared(model, entry):
+        model.buffers[entry.buffer] = buffer
         return
-    if found is None:
-        found = schema.MetadataT()
-        found.name = name.encode()
-        model.metadata = [*(model.metadata or ()), found]
-    found.buffer = len(model.buffers)
+    if entry is None:
+        entry = schema.MetadataT()
+        entry.name = name.encode()
+        model.metadata = [*(model.metadata or ()), entry]
+    entry.buffer = len(model.buffers)
     model.buffers.append(buffer)
 
 
 def save(model: Any, target: Path) -> None:
-    """Packs the ModelT of ``unpacked`` to ``target``, which may be the file it came from; nothing follows the model."""
+    """Packs the ModelT of ``unpack`` to ``target``, which may be the original file.
+
+    Data after the flatbuffer are dropped.
+    """
     import flatbuffers
     from ai_edge_litert import schema_py_generated as schema
 
-    held = sum(0 if b.data is None else len(b.data) for b in model.buffers)
-    _fits(held)
-    made = schema.ModelT(**vars(model))
-    made.buffers = [_Buffer(b.data) for b in model.buffers]
-    builder = flatbuffers.Builder(held + ALIGNED * len(made.buffers) + ROOM)
-    builder.Finish(made.Pack(builder), tflite_file.IDENTIFIER)
+    weight_bytes = sum(0 if b.data is None else len(b.data) for b in model.buffers)
+    _fits(weight_bytes)
+    copied = schema.ModelT(**vars(model))
+    copied.buffers = [_Buffer(b.data) for b in model.buffers]
+    builder = flatbuffers.Builder(weight_bytes + ALIGNED * len(copied.buffers) + ROOM)
+    builder.Finish(copied.Pack(builder), tflite_file.IDENTIFIER)
     part = target.with_name(f"{target.name}.part")  # the weights may still be read from the target
     part.write_bytes(memoryview(builder.Bytes)[builder.Head() :])
     check_tflite(part)
@@ -80,7 +83,7 @@ def save(model: Any, target: Path) -> None:
 
 
 def _shared(model: Any, entry: Any) -> bool:
-    """Whether something else uses the entry's buffer too, or it is the empty one."""
+    """Whether something else also uses the entry's buffer, or it is the empty buffer."""
     tensors = any(t.buffer == entry.buffer for g in model.subgraphs for t in g.tensors or ())
     return tensors or entry.buffer == 0 or any(m is not entry and m.buffer == entry.buffer for m in model.metadata)
 
@@ -94,7 +97,7 @@ def _fits(held: int) -> None:
 
 
 class _Buffer:
-    """Packs a buffer's bytes aligned, which the generated class does not."""
+    """Packs the bytes of a buffer with alignment, which the generated class does not."""
 
     def __init__(self, data: np.ndarray | None) -> None:
         self._data = data

@@ -1,4 +1,4 @@
-"""Runs TensorFlow Lite files in the LiteRT interpreter, after their structure has been verified. Child processes only."""
+"""Runs verified TensorFlow Lite files in the LiteRT interpreter. Child processes only."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ UNKNOWN = re.compile(r"unresolved custom op: (\w+)")
 
 
 class Runner:
-    """Every signature of the file is run, or the ``chosen`` one. ``options`` are the interpreter's own.
+    """Runs every signature of the file, or only the ``chosen`` one. ``options`` are passed to the interpreter.
 
-    Values go in and out as they are stored: an input that is quantized takes its integers.
+    Values are passed as stored: a quantized input takes integers.
     """
 
     def __init__(self, path: Path, chosen: str = "", **options: Any) -> None:
         model = tflite_file.read(path)
         self._parts = parts(model, chosen)
-        self.signatures = keys(model) + not_compared(model)  # one of which may be chosen
+        self.signatures = keys(model) + not_compared(model)  # valid values of ``chosen``
         self._signature = described(model, chosen)
         from ai_edge_litert.interpreter import Interpreter
 
@@ -40,37 +40,41 @@ class Runner:
         return self._signature
 
     def run(self, inputs: Arrays) -> Arrays:
-        """Raises JobFailed in the interpreter's words, or where an input has another dtype or shape."""
+        """Raises JobFailed with the interpreter's message, or if an input has another dtype or shape."""
         for value in self._signature.inputs:
             _fits(value, inputs)
         outputs: Arrays = {}
         for part in self._parts:
             try:
-                found = self._called(part, inputs) if part.graph else self._main(part, inputs)
+                values = self._called(part, inputs) if part.graph else self._main(part, inputs)
             except (ValueError, RuntimeError) as error:
-                which = f" (signature {part.key[:80]!r})" if len(self._parts) > 1 else ""
-                raise refused(error, f"The LiteRT interpreter refuses{which}") from None
-            # copies: the interpreter's own memory changes with the next run
-            outputs |= {name: np.array(value) for name, value in found.items()}
+                suffix = f" (signature {part.key[:80]!r})" if len(self._parts) > 1 else ""
+                raise refused(error, f"The LiteRT interpreter refuses{suffix}") from None
+            # copies, since the next run overwrites the interpreter's memory
+            outputs |= {name: np.array(value) for name, value in values.items()}
         return outputs
 
     def _main(self, part: SignatureGraph, inputs: Arrays) -> Arrays:
-        """The first graph, which needs no signature."""
+        """Runs the first graph, which needs no signature."""
         interpreter = self._interpreter
         part.invoke(interpreter, inputs)
         return {name: interpreter.get_tensor(index) for name, index in part.outputs.items()}
 
     def _called(self, part: SignatureGraph, inputs: Arrays) -> Arrays:
+        """Runs a signature. Its inputs and outputs are named without the prefix that ``named`` adds."""
         skip = len(named(part.key, "", len(self._parts) > 1))
-        found = self._interpreter.get_signature_runner(part.key)(**{n[skip:]: inputs[n] for n in part.inputs})
-        return {name: found[name[skip:]] for name in part.outputs}
+        values = self._interpreter.get_signature_runner(part.key)(**{n[skip:]: inputs[n] for n in part.inputs})
+        return {name: values[name[skip:]] for name in part.outputs}
 
     def close(self) -> None:
         self._interpreter = None
 
 
 def refused(error: Exception, what: str) -> WorkbenchError:
-    """The interpreter's complaint; an operator that it does not have is a fault of the file."""
+    """Converts an exception of the interpreter.
+
+    InvalidFile for an unknown custom operator, else JobFailed.
+    """
     if custom := UNKNOWN.search(str(error)):
         return InvalidFile(
             f"The file needs the operator {custom[1][:80]!r}, which the LiteRT runtime does not have: only its author's "
@@ -82,11 +86,11 @@ def refused(error: Exception, what: str) -> WorkbenchError:
 def _fits(value: Value, inputs: Arrays) -> None:
     if value.name not in inputs:
         raise JobFailed(f"The model did not get its input {value.name[:80]!r}.")
-    given = inputs[value.name]
-    same = len(given.shape) == len(value.shape) and all(
-        isinstance(want, str) or want == have for want, have in zip(value.shape, given.shape, strict=True)
+    array = inputs[value.name]
+    same = len(array.shape) == len(value.shape) and all(
+        isinstance(want, str) or want == have for want, have in zip(value.shape, array.shape, strict=True)
     )
-    if not same or given.dtype.name != value.dtype:
+    if not same or array.dtype.name != value.dtype:
         raise JobFailed(
-            f"{value.name[:80]!r} takes {value.dtype} {list(value.shape)}; it got {given.dtype} {list(given.shape)}."
+            f"{value.name[:80]!r} takes {value.dtype} {list(value.shape)}; it got {array.dtype} {list(array.shape)}."
         )

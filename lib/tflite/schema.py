@@ -1,9 +1,8 @@
-"""TensorFlow Lite's tables, field by field, as the verifier (``flatbuffer.py``) needs them: sizes, not meanings.
+"""The tables of TensorFlow Lite's schema for the verifier (``flatbuffer.py``): sizes, not meanings.
 
-From schema version 3 as ai-edge-litert 2.3.0 ships it. A row is a table and its fields in the order of their
-slots: a number is a scalar of so many bytes, ``s`` a string, ``Name`` a table, ``[x]`` a vector of x, ``u:Name`` a
-union whose type is the byte in the slot before, ``?`` a field that is no longer used. A table without a row has
-no fields.
+From schema version 3 as shipped with ai-edge-litert 2.3.0. A row is a table and its fields in slot order: a number is
+a scalar of that many bytes, ``s`` a string, ``Name`` a table, ``[x]`` a vector of x, ``u:Name`` a union whose type is
+the byte in the previous slot, ``?`` a deprecated field. Tables without a row have no fields.
 """
 
 from __future__ import annotations
@@ -120,7 +119,7 @@ Uint8Vector: [1]
     if row
 }
 
-# What the byte before a union means: 1 is the first name.
+# The types of a union by its type byte; 1 is the first name.
 UNIONS: dict[str, tuple[str, ...]] = {
     "BuiltinOptions": tuple(
         words("""

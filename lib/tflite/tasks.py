@@ -1,21 +1,21 @@
-"""What runs in the child process for whoever shows or edits metadata: JSON in and out (``lib/jobs.py``).
+"""Tasks that show and edit metadata in a child process, with JSON arguments and results (``lib/jobs.py``).
 
-``path`` is the uploaded .tflite. Both functions give a dict:
+``path`` is the uploaded .tflite file. Both functions return a dict:
 
-    present      bool: whether the file has metadata; without, every field is empty and may be edited
+    present      bool: whether the file has metadata; if not, all fields are empty and can be edited
     name, description, version, author, license     text, at most 10,000 characters
-    labels       list of text, in the order of the output's scores; [] where there are none
-    mean, std    lists of numbers, one each or one a channel each; [] where there are none
+    labels       list of text, in the order of the output's scores; [] if there are none
+    mean, std    lists of numbers, one each or one per channel; [] if there are none
     inputs, outputs     lists, for the first graph, of
         name, description, content ("image RGB", "feature", ... or ""), range ([low, high] or None),
-        shape (list; -1: free)
-    files        list of {name, bytes}: associated files besides the labels
-    problems     list of sentences: what a reader would stumble over
-    fields       list of text: names that ``changes`` may have
+        shape (list; -1: dynamic)
+    files        list of {name, bytes}: associated files except the labels
+    problems     list of sentences: problems that readers would have
+    fields       list of text: valid names in ``changes``
 
-``edit`` takes ``changes``, a dict by names of ``fields`` (labels, mean, std: lists), writes the whole file with them
-to ``out`` (a path; what is there is replaced), and gives the dict of the new file. Values that are as before are
-no change, so a form may send all of its fields back.
+``edit`` takes ``changes``, a dict by names of ``fields`` (labels, mean, std: lists), writes the file with them to the
+path ``out``, replacing an existing file, and returns the dict of the new file. Unchanged values are ignored, so a
+form may send all of its fields.
 """
 
 from __future__ import annotations
@@ -38,13 +38,13 @@ INSIDE = (
 
 
 def metadata(progress: Progress, path: str) -> dict[str, Any]:
-    """Raises InvalidFile for a file, or metadata, that are damaged."""
+    """Returns the metadata. Raises InvalidFile if the file or its metadata are damaged."""
     progress("Reading the metadata", 0.2)
     return _describe(path)
 
 
 def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> dict[str, Any]:
-    """Raises InvalidFile as ``metadata`` does, InvalidValue for an unknown field or a value that does not fit."""
+    """Changes the metadata. Raises InvalidFile like ``metadata``, InvalidValue for unknown fields and invalid values."""
     if not isinstance(changes, dict) or not changes:
         raise InvalidValue("changes", changes, f"one or more of {', '.join(FIELDS)} with their new values")
     progress("Reading the metadata", 0.1)
@@ -53,27 +53,27 @@ def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> di
     progress("Writing the file", 0.4)
     tflite_metadata.write(Path(path), Path(out), after)
     progress("Reading it once more", 0.9)
-    found = _describe(out)
+    answer = _describe(out)
     if _normalizes_inside(before) and not _normalizes_inside(after):
-        found["problems"].append(INSIDE)
-    return found
+        answer["problems"].append(INSIDE)
+    return answer
 
 
 def _normalizes_inside(metadata: tflite_metadata.Metadata) -> bool:
-    """It takes pixels as they are: whatever normalization there is, the graph has it."""
+    """Whether the file takes raw pixels: any normalization is part of the graph."""
     return bool(metadata.mean) and set(metadata.mean) == {0.0} and set(metadata.std) == {1.0}
 
 
 def _describe(path: str) -> dict[str, Any]:
-    read = tflite_metadata.read(Path(path))
-    found = read or tflite_metadata.blank(Path(path))
+    existing = tflite_metadata.read(Path(path))
+    current = existing or tflite_metadata.blank(Path(path))
     return {
-        "present": read is not None,
-        **{name: _shortened(getattr(found, name)) for name in ("name", "description", "version", "author", "license")},
-        **{name: list(getattr(found, name)) for name in ("labels", "mean", "std")},
-        **{side: [_note(n) for n in getattr(found, side)[:MAX_NOTES]] for side in ("inputs", "outputs")},
-        "files": [{"name": name, "bytes": len(data)} for name, data in found.files.items()],
-        "problems": problems(found),
+        "present": existing is not None,
+        **{name: _shortened(getattr(current, name)) for name in ("name", "description", "version", "author", "license")},
+        **{name: list(getattr(current, name)) for name in ("labels", "mean", "std")},
+        **{side: [_note(n) for n in getattr(current, side)[:MAX_NOTES]] for side in ("inputs", "outputs")},
+        "files": [{"name": name, "bytes": len(data)} for name, data in current.files.items()],
+        "problems": problems(current),
         "fields": list(FIELDS),
     }
 

@@ -1,4 +1,4 @@
-"""What the weights of a TensorFlow Lite file, as ``file`` reads it, are stored as; and what float16 cuts off."""
+"""The storage types of the weights in a TensorFlow Lite file parsed by ``file``, and losses by float16."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from lib.tflite import file as tflite_file
 
 LARGEST = float(np.finfo(np.float16).max)  # 65,504
 FLOAT32, FLOAT16 = 0, 1
-INTEGERS = {9, 3, 7, 17, 19}  # int8, uint8, int16, int4, int2: what quantised weights are stored as
+INTEGERS = {9, 3, 7, 17, 19}  # int8, uint8, int16, int4, int2: types of quantized weights
 MAX_NAMED = 5
 
 
 def stored_bytes(model: dict[str, Any]) -> dict[int, int]:
-    """Bytes of weights by TensorType; quantised ones only where they have a scale. A buffer that is shared counts once."""
-    found: dict[int, int] = {}
+    """Returns the bytes of weights by TensorType. Integers only count with a scale, and shared buffers once."""
+    sizes: dict[int, int] = {}
     seen: set[int] = set()
     for graph in model["subgraphs"]:
         for tensor in graph["tensors"]:
@@ -25,24 +25,24 @@ def stored_bytes(model: dict[str, Any]) -> dict[int, int]:
             scaled = tensor["quantization"] is not None and len(tensor["quantization"]["scale"]) > 0
             if size and tensor["buffer"] not in seen and (scaled or kind in (FLOAT32, FLOAT16)):
                 seen.add(tensor["buffer"])
-                found[kind] = found.get(kind, 0) + size
-    return found
+                sizes[kind] = sizes.get(kind, 0) + size
+    return sizes
 
 
 def why_already_quantised(model: dict[str, Any]) -> str:
-    """Why there is nothing to make smaller: most weights are integers or float16 already; "" otherwise."""
-    found = stored_bytes(model)
-    wide = found.get(FLOAT32, 0)
-    whole, half = sum(found.get(kind, 0) for kind in INTEGERS), found.get(FLOAT16, 0)
-    if whole > max(wide, half):
-        return f"The weights are quantised already: {_share(whole, found)} of their bytes are integers."
-    if half > max(wide, whole):
-        return f"The weights are float16 already: {_share(half, found)} of their bytes."
+    """Returns why there is nothing to reduce, if most weights are already integers or float16, else ""."""
+    sizes = stored_bytes(model)
+    float32 = sizes.get(FLOAT32, 0)
+    integer, float16 = sum(sizes.get(kind, 0) for kind in INTEGERS), sizes.get(FLOAT16, 0)
+    if integer > max(float32, float16):
+        return f"The weights are quantised already: {_share(integer, sizes)} of their bytes are integers."
+    if float16 > max(float32, integer):
+        return f"The weights are float16 already: {_share(float16, sizes)} of their bytes."
     return ""
 
 
 def computes_in_integers(model: dict[str, Any]) -> bool:
-    """Whether activations are integers with a scale: another runtime rounds them elsewhere."""
+    """Whether activations are quantized integers, which other runtimes round differently."""
 
     def scaled(tensor: dict[str, Any]) -> bool:
         scales = tensor["quantization"]["scale"] if tensor["quantization"] is not None else ()
@@ -58,7 +58,7 @@ def computes_in_integers(model: dict[str, Any]) -> bool:
 
 
 def cut(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
-    """Sentences on weights of ``before`` that became float16 in ``after`` and do not fit into it."""
+    """Returns sentences on weights of ``before`` that became float16 in ``after`` and overflow or underflow."""
     messages = []
     for k, graph in enumerate(after["subgraphs"]):
         halves = {t["name"] for t in graph["tensors"] if t["type"] == FLOAT16}
@@ -68,12 +68,12 @@ def cut(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
                 continue
             peak = float(np.abs(np.where(np.isfinite(values), values, 0)).max())
             if peak > LARGEST:
-                how = f"reaches {peak:,.0f}, and float16 holds at most {LARGEST:,.0f}"
-                messages.append(f"The weight {tensor['name'][:80]!r} {how}: what is beyond became infinite.")
+                cause = f"reaches {peak:,.0f}, and float16 holds at most {LARGEST:,.0f}"
+                messages.append(f"The weight {tensor['name'][:80]!r} {cause}: what is beyond became infinite.")
             elif peak and not values.astype(np.float16).any():
                 messages.append(f"The weight {tensor['name'][:80]!r} is at most {peak:.1g}: in float16 all of it became 0.")
-    more = [f"So did {len(messages) - MAX_NAMED} more weights."] if len(messages) > MAX_NAMED else []
-    return messages[:MAX_NAMED] + more
+    rest = [f"So did {len(messages) - MAX_NAMED} more weights."] if len(messages) > MAX_NAMED else []
+    return messages[:MAX_NAMED] + rest
 
 
 def _share(part: int, found: dict[int, int]) -> str:

@@ -1,4 +1,4 @@
-"""The judge of pictures: a small classifier of object, colour and place, trained on the renderer's own."""
+"""The evaluation classifier: a small network that predicts object, color and place, trained on rendered pictures."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from models.tiny_scenes import store
 
 
 class Classifier(nn.Module):
-    """128 x 128 RGB in -1..1 to logits for object, colour and place; about 0.4 M parameters."""
+    """Maps [n, 3, 128, 128] RGB in [-1, 1] to logits for object, color and place. About 0.4 M parameters."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -24,7 +24,7 @@ class Classifier(nn.Module):
         self.heads = nn.ModuleDict({name: nn.Linear(2 * 160, len(words)) for name, words in store.TABLES.items()})
 
     def features(self, pictures: torch.Tensor) -> torch.Tensor:
-        """[n, 320]"""
+        """Returns pooled features [n, 320]."""
         x = self.body(F.avg_pool2d(pictures, 2))
         return torch.cat([x.mean((2, 3)), x.amax((2, 3))], dim=1)
 
@@ -34,8 +34,10 @@ class Classifier(nn.Module):
 
 
 def train_classifier(data: Path, steps: int, batch: int = 64, seed: int = 1) -> Classifier:
-    """On a store of all combinations, blurred and noisy half of the time, so that it looks at what is there and not
-    at how crisp it is."""
+    """Trains on a store of all combinations.
+
+    Every second step blurs the pictures and adds noise, so that predictions depend on content, not on sharpness.
+    """
     torch.manual_seed(seed)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     pictures, labels = store.read(data, device, "pictures", "labels")
@@ -44,11 +46,11 @@ def train_classifier(data: Path, steps: int, batch: int = 64, seed: int = 1) -> 
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 2e-3, total_steps=steps)
     for step in range(steps):
         rows = torch.randint(len(pictures), (batch,), device=device)
-        x, wanted = pictures[rows].float() / 127.5 - 1, labels[rows].long()
+        x, targets = pictures[rows].float() / 127.5 - 1, labels[rows].long()
         if step % 2:
             x = F.interpolate(F.avg_pool2d(x, 2), scale_factor=2, mode="bilinear") + 0.04 * torch.randn_like(x)
         out = model(x)
-        loss = torch.stack([F.cross_entropy(out[name], wanted[:, k]) for k, name in enumerate(store.TABLES)]).sum()
+        loss = torch.stack([F.cross_entropy(out[name], targets[:, k]) for k, name in enumerate(store.TABLES)]).sum()
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()

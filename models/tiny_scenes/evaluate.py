@@ -1,8 +1,8 @@
-"""Measures the model: is the picture what the prompt asked for, how crisp is it, how like a drawn one?
+"""Evaluates the model: prompt adherence, sharpness, and distance to rendered pictures.
 
-``python -m models.tiny_scenes.evaluate`` trains a small classifier on the renderer's own pictures, checks it on
-renders that it has not seen, and then lets it look at generated pictures: 500 over all combinations, 500 over those
-that training never saw, and 500 asked for in other words. Prints the tables for the card.
+``python -m models.tiny_scenes.evaluate`` trains a small classifier on rendered pictures, tests it on unseen renders,
+and then applies it to generated pictures: 500 of all combinations, 500 of combinations held out from training, and 500
+of those with reworded prompts. Prints the tables for the model card.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from models.tiny_scenes.export import FOLDER
 from models.tiny_scenes.latents import pixels, to_tensor
 from models.tiny_scenes.scenes import Scene, all_scenes, reworded
 
-OUTLINE = 0.03  # the share of a picture's pixels, those of the steepest gradients, that counts as its outlines
+OUTLINE = 0.03  # the share of a picture's pixels with the largest gradients that counts as outlines
 
 
 @torch.inference_mode()
 def score(model: Classifier, pictures: torch.Tensor, scenes: list[Scene]) -> dict[str, float]:
-    """Shares of right answers, for each head and for all three at once."""
+    """Returns the accuracy of each head, and of all three at once."""
     targets = {n: torch.tensor([words.index(getattr(s, n)) for s in scenes]) for n, words in store.TABLES.items()}
     logits = [model(part) for part in pictures.split(100)]
     right = {n: torch.cat([out[n].argmax(1) for out in logits]) == targets[n] for n in targets}
@@ -37,7 +37,7 @@ def score(model: Classifier, pictures: torch.Tensor, scenes: list[Scene]) -> dic
 
 
 def sharpness(pictures: torch.Tensor) -> float:
-    """The mean gradient of brightness at outlines, in 1/255 a pixel: of each picture its steepest 3 %."""
+    """Returns the mean brightness gradient at outlines (the largest 3 % of each picture), in 1/255 per pixel."""
     grey = pictures.mean(1) * 127.5
     gradient = (grey.diff(dim=1)[:, :, :-1].square() + grey.diff(dim=2)[:, :-1].square()).sqrt().flatten(1)
     return gradient.topk(int(OUTLINE * gradient.shape[1])).values.mean().item()
@@ -45,8 +45,11 @@ def sharpness(pictures: torch.Tensor) -> float:
 
 @torch.inference_mode()
 def kernel_distance(model: Classifier, some: torch.Tensor, others: torch.Tensor) -> float:
-    """KID (Binkowski et al. 2018) on the classifier's features, each divided by its standard deviation over ``others``:
-    the unbiased squared MMD of a cubic kernel, x 1000."""
+    """Returns the KID (Binkowski et al. 2018) x 1000 on the classifier's features.
+
+    This is the unbiased squared MMD with a cubic kernel. Each feature is divided by its standard deviation over
+    ``others``.
+    """
 
     def kernel(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
         return (a @ b.T / a.shape[1] + 1) ** 3
@@ -61,7 +64,7 @@ def kernel_distance(model: Classifier, some: torch.Tensor, others: torch.Tensor)
 
 
 def generate(prompts: list[str], seed: int, steps: int, guidance_scale: float, folder: Path) -> list[Image.Image]:
-    """By the workbench's own batch; the k-th with seed + k."""
+    """Generates the pictures with the workbench's own batching, the k-th with seed ``seed + k``."""
     from lib.settings import Settings
     from lib.text_to_image.batch import Batch
     from lib.text_to_image.model_loading import load
@@ -98,7 +101,7 @@ def arguments() -> argparse.Namespace:
 
 
 def judge(args: argparse.Namespace) -> Classifier:
-    """The classifier that was trained before, or a new one."""
+    """Returns the classifier: the saved one, or a newly trained one."""
     if not args.classifier.exists():
         args.classifier.parent.mkdir(parents=True, exist_ok=True)
         data = args.classifier.with_suffix(".store")
@@ -126,17 +129,18 @@ def main() -> None:
         scenes, began = rng.choices(pool, k=args.pictures), time.monotonic()
         prompts = [reworded(s, rng) if "words" in name else s.prompt for s in scenes]
         pictures = generate(prompts, args.seed, args.steps, args.guidance_scale, args.weights)
-        made, drawn = to_tensor(pictures), pixels(scenes, [2 * 10**9 + k for k in range(len(scenes))])
-        # of other scenes: pairs of the same ones would make the distance smaller than it is
-        others, more = (rng.choices(pool, k=args.pictures) for _ in range(2))
-        reference, again = (
-            pixels(some, [int(at) + k for k in range(len(some))]) for at, some in ((3e9, others), (4e9, more))
+        generated, drawn = to_tensor(pictures), pixels(scenes, [2 * 10**9 + k for k in range(len(scenes))])
+        # references show other scenes: pictures of the same scenes would bias the distance towards 0
+        reference_scenes, control_scenes = (rng.choices(pool, k=args.pictures) for _ in range(2))
+        reference, control = (
+            pixels(members, [int(at) + k for k in range(len(members))])
+            for at, members in ((3e9, reference_scenes), (4e9, control_scenes))
         )
-        rows[f"generated, {name}"] = score(model, made, scenes)
+        rows[f"generated, {name}"] = score(model, generated, scenes)
         figures[name] = {
-            "sharpness": sharpness(made) / sharpness(drawn),
-            "KID": kernel_distance(model, made, reference),
-            "KID of renders": kernel_distance(model, again, reference),
+            "sharpness": sharpness(generated) / sharpness(drawn),
+            "KID": kernel_distance(model, generated, reference),
+            "KID of renders": kernel_distance(model, control, reference),
         }
         print(f"{len(scenes)} pictures in {time.monotonic() - began:.0f} s", flush=True)
         if args.sheet and name == "all combinations":
@@ -151,8 +155,8 @@ def main() -> None:
         "\n| generated | sharpness at outlines, of the renders' | KID to renders x 1000 | renders to renders |\n"
         "|---|---|---|---|"
     )
-    for name, of in figures.items():
-        print(f"| {name} | {of['sharpness']:.0%} | {of['KID']:.2f} | {of['KID of renders']:.2f} |")
+    for name, values in figures.items():
+        print(f"| {name} | {values['sharpness']:.0%} | {values['KID']:.2f} | {values['KID of renders']:.2f} |")
     print(json.dumps({"scores": rows, "figures": figures}))
 
 

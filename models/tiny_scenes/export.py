@@ -1,6 +1,6 @@
 """Packs a training run as a diffusers folder: ``python -m models.tiny_scenes.export``.
 
-Weights go out as fp16 safetensors; everything is read back with ``from_pretrained`` before the
+Weights are saved as fp16 safetensors, and loaded with ``from_pretrained`` as a check before the
 old folder is replaced.
 """
 

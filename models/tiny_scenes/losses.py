@@ -1,4 +1,4 @@
-"""What each part of the model is trained for: decoder, encoder and denoiser."""
+"""Losses of the decoder, the encoder and the denoiser."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from models.tiny_scenes.networks import Denoiser
 
-OWN = 300  # the denoiser's estimates from up to this timestep have the picture's outlines at the picture's places
+OWN = 300  # up to this timestep, the denoiser's estimates have their outlines where the picture has them
 
 
 def decoder_loss(out: torch.Tensor, pictures: torch.Tensor) -> torch.Tensor:
-    """L1 on pixels and on the differences between neighbours, and a little L2. Pictures [n, 3, 128, 128] in -1..1."""
+    """Returns L1 on pixels and on differences of neighbors, plus some L2. Pictures: [n, 3, 128, 128] in [-1, 1]."""
     edges = sum(F.l1_loss(out.diff(dim=d), pictures.diff(dim=d)) for d in (2, 3))
     return F.l1_loss(out, pictures) + 0.5 * F.mse_loss(out, pictures) + 0.5 * edges
 
@@ -25,14 +25,14 @@ def decode(vae: nn.Module, latents: torch.Tensor) -> torch.Tensor:
 
 
 def noisy(latents: torch.Tensor) -> torch.Tensor:
-    """With up to 0.15 of noise, of which the denoiser leaves some."""
+    """Adds noise with a standard deviation of up to 0.15, since denoised latents keep some noise."""
     amount = torch.rand(len(latents), 1, 1, 1, device=latents.device) * 0.15
     return latents + amount * torch.randn_like(latents)
 
 
 @torch.no_grad()
 def own(denoiser: Denoiser, clean: torch.Tensor, ids: torch.Tensor, alphas: torch.Tensor) -> torch.Tensor:
-    """The denoiser's own estimates of ``clean`` from some noise: what the decoder meets when pictures are made."""
+    """Returns the denoiser's estimates of ``clean`` from noisy latents, as the decoder gets them during generation."""
     t = torch.randint(OWN, (len(clean),), device=clean.device)
     a = alphas[t][:, None, None, None]
     mixed = a.sqrt() * clean + (1 - a).sqrt() * torch.randn_like(clean)
@@ -40,7 +40,7 @@ def own(denoiser: Denoiser, clean: torch.Tensor, ids: torch.Tensor, alphas: torc
 
 
 def encoder_loss(vae: nn.Module, pictures: torch.Tensor, latents: torch.Tensor) -> torch.Tensor:
-    """The mean is to be the latents; the log variance a constant, e^-6."""
+    """Trains the mean towards the latents, and the log variance towards -6."""
     mean, log_variance = vae.quant_conv(vae.encoder(pictures)).chunk(2, dim=1)
     return F.mse_loss(mean, latents) + 0.01 * (log_variance + 6).square().mean()
 
@@ -48,10 +48,12 @@ def encoder_loss(vae: nn.Module, pictures: torch.Tensor, latents: torch.Tensor) 
 def denoiser_loss(
     model: nn.Module, clean: torch.Tensor, mask: torch.Tensor, ids: torch.Tensor, alphas: torch.Tensor
 ) -> torch.Tensor:
-    """Velocity (Salimans & Ho 2022, eq. 10 ff.), capped at high signal-to-noise ratios as by Hang et
-    al. 2023. The object counts five times: it is a tenth of the picture and most of the caption."""
-    # One draw in each of n equal ranges: the loss is less noisy than with independent ones. The
-    # power favours the noisy end, where it is decided what goes where and in which colour.
+    """Returns the v-prediction loss (Salimans & Ho 2022, eq. 10 ff.) with Min-SNR weighting (Hang et al. 2023).
+
+    Pixels of the object count five times: it covers a tenth of the picture, but most of the caption.
+    """
+    # Stratified sampling, one timestep in each of n equal ranges, reduces the variance of the loss. The
+    # exponent favors noisy timesteps, where the layout and the colors are determined.
     n = len(clean)
     u = (torch.arange(n, device=clean.device) + torch.rand(n, device=clean.device)) / n
     t = (u**0.65 * 1000).long()
@@ -65,7 +67,7 @@ def denoiser_loss(
 
 
 class Critic(nn.Sequential):
-    """Says of each patch of a picture whether it is drawn (high) or decoded (low); spectral norms keep it tame."""
+    """Scores patches of a picture as rendered (high) or decoded (low). Spectral norms stabilize the training."""
 
     def __init__(self) -> None:
         widths = (3, 48, 96, 192)
@@ -75,5 +77,5 @@ class Critic(nn.Sequential):
         super().__init__(*layers, spectral_norm(nn.Conv2d(widths[-1], 1, 3, padding=1)))
 
     def loss(self, real: torch.Tensor, made: torch.Tensor) -> torch.Tensor:
-        """Hinge (Lim & Ye 2017)."""
+        """Returns the hinge loss (Lim & Ye 2017)."""
         return F.relu(1 - self(real)).mean() + F.relu(1 + self(made.detach())).mean()

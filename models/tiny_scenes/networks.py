@@ -1,7 +1,7 @@
-"""The four networks of the model, untrained: the sizes, and nothing else.
+"""Architectures of the model's four networks, untrained.
 
-Latents are [8, 16, 16] for a 128 x 128 picture (a factor of 8). All four together are about
-7.9 M parameters, 16 MB in fp16.
+Latents are [8, 16, 16] for a 128 x 128 picture (a factor of 8). All four networks have about 7.9 M parameters, 16 MB
+in fp16.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ LATENT_CHANNELS, LATENT_SIDE, WIDTH = 8, 16, 128
 
 
 def build_vae() -> AutoencoderKL:
-    # One group: with 8 and 8 (or fewer than 8 channels a group) the group norm normalises the
-    # colours away and the picture stays grey for an hour.
+    # One group: with 8 groups, or fewer than 8 channels per group, group norm removes the colors
+    # and pictures stay gray for an hour of training.
     return AutoencoderKL(
         sample_size=128,
         latent_channels=LATENT_CHANNELS,
@@ -43,7 +43,7 @@ def build_unet() -> UNet2DConditionModel:
         block_out_channels=(80, 112, 112),
         layers_per_block=1,
         cross_attention_dim=WIDTH,
-        # diffusers reads this as the number of heads
+        # diffusers interprets this as the number of heads
         attention_head_dim=4,
         norm_num_groups=16,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
@@ -69,8 +69,8 @@ def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
 
 
 def build_scheduler() -> DDIMScheduler:
-    # 0.02 instead of Stable Diffusion's 0.012: at 16 x 16 latents the mean colour would otherwise
-    # still show through at the last timestep, and pictures would drift to grey.
+    # 0.02 instead of Stable Diffusion's 0.012: with 16 x 16 latents the mean color would otherwise
+    # still be visible at the last timestep, and pictures would drift to gray.
     return DDIMScheduler(
         beta_start=0.00085,
         beta_end=0.02,
@@ -97,11 +97,11 @@ class Denoiser(nn.Module):
 
 
 def trained_vae(run: Path) -> AutoencoderKL:
-    """The decoder's and the encoder's averaged weights in one autoencoder."""
+    """Returns an autoencoder with the averaged weights of the decoder and, if trained, the encoder."""
     vae = build_vae()
     state = load_file(run / "decoder.safetensors")
     if (run / "encoder.safetensors").exists():
-        other = load_file(run / "encoder.safetensors")
-        state |= {k: v for k, v in other.items() if k.startswith(("encoder.", "quant_conv."))}
+        encoder_state = load_file(run / "encoder.safetensors")
+        state |= {k: v for k, v in encoder_state.items() if k.startswith(("encoder.", "quant_conv."))}
     vae.load_state_dict(state)
     return vae.eval()

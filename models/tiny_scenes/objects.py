@@ -1,4 +1,4 @@
-"""The twelve objects, each a few strokes of a :class:`Pen`; the colour asked for dominates."""
+"""The twelve objects, each drawn with a few strokes of a :class:`Pen`, mostly in the requested color."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The three parts that are trained: what each reads of the store, which weights it moves, and its loss on one batch."""
+"""The three trainable parts of the model: the data each reads, the weights it trains, and its loss on a batch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ CRITIC_WEIGHT = 0.03
 
 
 class DenoiserPart:
-    """Text encoder and UNet."""
+    """The text encoder and the UNet."""
 
     def __init__(self, model: Denoiser, data: Path, device: torch.device) -> None:
         self.model, self.trained = model, list(model.parameters())
@@ -31,9 +31,9 @@ class DenoiserPart:
 
 
 class DecoderPart:
-    """The decoder; ``critic_from`` is the step from which a critic looks at its pictures, too.
+    """The decoder. From step ``critic_from`` on, it is also trained against a critic.
 
-    With a ``denoiser`` half of each batch are its own estimates of latents instead of true ones.
+    With a ``denoiser``, half of each batch are the denoiser's estimates instead of true latents.
     """
 
     def __init__(
@@ -70,7 +70,7 @@ class DecoderPart:
 
 
 class EncoderPart:
-    """The encoder, which start pictures go through."""
+    """The encoder, which is used for start pictures."""
 
     def __init__(self, model: nn.Module, data: Path, device: torch.device) -> None:
         self.model = model
@@ -83,10 +83,10 @@ class EncoderPart:
 
 
 def pretrain_text(model: Denoiser, data: Path, device: torch.device, steps: int, log: Callable[[int, float], None]) -> None:
-    """Teaches the text encoder what captions say before it meets the denoiser (as CLIP's was).
+    """Pretrains the text encoder on the content of captions (as CLIP's was), before it is trained with the denoiser.
 
-    Three linear heads, thrown away afterwards, read object, colour and place from every
-    position from the end token on; there the causal encoder has seen the whole caption.
+    Three linear heads, discarded afterwards, predict object, color and place from each position from the end token on,
+    where the causal encoder has seen the whole caption.
     """
     encoder = model.text_encoder.to(device)
     captions, labels = store.read(data, device, "captions", "labels")
@@ -95,13 +95,13 @@ def pretrain_text(model: Denoiser, data: Path, device: torch.device, steps: int,
     for step in range(steps):
         rows = torch.randint(len(captions), (64,), device=device)
         ids = captions[rows, torch.randint(store.CAPTIONS, (64,), device=device)].long()
-        # the end token is the padding, too; a caption that is empty says nothing
+        # positions from the end token on, which is also the padding; empty captions have no label
         hidden, after = encoder(ids)[0], (ids == 1).float() * (ids[:, 1:2] != 1)
         loss = torch.zeros((), device=device)
         for k, head in enumerate(heads):
-            wanted = labels[rows, k].long()[:, None].expand(-1, ids.shape[1])
-            each = F.cross_entropy(head(hidden).transpose(1, 2), wanted, reduction="none")
-            loss = loss + (each * after).sum() / after.sum().clamp(min=1)
+            targets = labels[rows, k].long()[:, None].expand(-1, ids.shape[1])
+            token_loss = F.cross_entropy(head(hidden).transpose(1, 2), targets, reduction="none")
+            loss = loss + (token_loss * after).sum() / after.sum().clamp(min=1)
         for group in optimizer.param_groups:
             group["lr"] = 2e-3 * min(1, (step + 1) / 50) * (1 - step / steps)
         optimizer.zero_grad()

@@ -1,4 +1,4 @@
-"""A pen in an object's own coordinates: x from -1 to 1, y upward from 0, the ground."""
+"""A pen that draws in the coordinates of an object: x from -1 to 1, y upwards from the ground at 0."""
 
 from __future__ import annotations
 
@@ -21,31 +21,35 @@ RGB: dict[str, Colour] = {
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
-    """``a`` with ``share`` (0-1) of ``b`` mixed in."""
+    """Returns ``a`` with a ``share`` (0-1) of ``b`` mixed in."""
     return tuple(round(x + (y - x) * share) for x, y in zip(a, b, strict=True))  # type: ignore[return-value]
 
 
 class Pen:
-    """Draws outlined shapes on a Pillow canvas of ``side`` pixels."""
+    """Draws outlined shapes on a Pillow canvas.
+
+    The object's origin is at pixel (``x``, ``y``), with ``scale`` pixels per unit.
+    """
 
     def __init__(self, draw: ImageDraw.ImageDraw, *, x: float, y: float, scale: float, flip: bool, colour: Colour) -> None:
         self.draw, self.x, self.y, self.scale, self.flip = draw, x, y, scale, flip
         self.main = colour
         bright = sum(colour) / 765
-        # A dark object keeps a pale edge, or it would vanish at night and in space.
+        # Dark objects get a pale outline, since they would be invisible at night and in space.
         self.line = mix(colour, (20, 18, 28), 0.72) if bright > 0.25 else (122, 124, 138)
         self.dark = mix(colour, (25, 20, 40), 0.28)
         self.light = mix(colour, (255, 255, 255), 0.38)
         self.width = max(2, round(scale * 0.07))
 
     def at(self, x: float, y: float) -> tuple[float, float]:
+        """Returns the pixel coordinates of a point."""
         return self.x + (-x if self.flip else x) * self.scale, self.y - y * self.scale
 
     def poly(self, *points: tuple[float, float], fill: Colour | None = None, line: bool = True) -> None:
-        spots = [self.at(*p) for p in points]
-        self.draw.polygon(spots, fill=fill or self.main)
+        corners = [self.at(*p) for p in points]
+        self.draw.polygon(corners, fill=fill or self.main)
         if line:
-            self.draw.line([*spots, spots[0], spots[1]], fill=self.line, width=self.width, joint="curve")
+            self.draw.line([*corners, corners[0], corners[1]], fill=self.line, width=self.width, joint="curve")
 
     def oval(self, x: float, y: float, rx: float, ry: float, fill: Colour | None = None, line: bool = True) -> None:
         a, b = self.at(x, y)

@@ -1,6 +1,6 @@
-"""The ten places: each paints a whole square canvas and returns nothing.
+"""The ten places. Each function paints a whole square canvas.
 
-``d`` is a Pillow canvas of ``S`` pixels a side; the object's ground line is at 0.8 S.
+``d`` is a Pillow canvas of ``S`` x ``S`` pixels; the ground line of objects is at 0.8 S.
 """
 
 from __future__ import annotations
@@ -207,7 +207,7 @@ PAINT: dict[str, Callable[[ImageDraw.ImageDraw, random.Random], None]] = {
 
 
 def paint(place: str, rng: random.Random) -> Image.Image:
-    """The empty place as an RGB picture of 256 x 256 pixels."""
+    """Returns the empty place as an RGB picture of 256 x 256 pixels."""
     canvas = Image.new("RGB", (S, S))
     PAINT[place](ImageDraw.Draw(canvas), rng)
     return canvas

@@ -1,7 +1,7 @@
-"""Draws a scene: the only source of training pictures, and the yardstick of the evaluation.
+"""Renders scenes: the only source of training pictures, and the reference of the evaluation.
 
-``render(scene, rng)`` is deterministic for a given random generator: positions, clouds, windows
-and waves all come from it.
+``render(scene, rng)`` is deterministic for a given random generator, which determines positions, clouds, windows and
+waves.
 """
 
 from __future__ import annotations
@@ -20,12 +20,12 @@ FLOATS = {"balloon": 0.1, "fish": 0.08, "butterfly": 0.1}
 
 
 def render(scene: Scene, rng: random.Random) -> Image.Image:
-    """One RGB picture of 128 x 128 pixels, drawn at twice the size and reduced."""
+    """Returns an RGB picture of 128 x 128 pixels, drawn at twice the size and downsampled."""
     return render_with_mask(scene, rng)[0]
 
 
 def render_with_mask(scene: Scene, rng: random.Random) -> tuple[Image.Image, Image.Image]:
-    """The picture, and an L picture of 16 x 16 that is above 0 where the object or its shadow is."""
+    """Returns the picture, and a grayscale picture of 16 x 16 that is above 0 where the object or its shadow is."""
     picture = places.paint(scene.place, rng)
     scale = SCALE[scene.size] * rng.uniform(0.94, 1.06) * places.S
     room = 0.5 - 1.02 * scale / places.S

@@ -1,7 +1,7 @@
-"""What a tiny scene is: its words, its captions, and which combinations training never sees.
+"""Scenes: their words, their captions, and the combinations held out from training.
 
-Knows nothing of drawing or of neural networks. A scene is one object of one colour and one
-size at one place; a caption is one of the many ways in which people would ask for it.
+Independent of rendering and neural networks. A scene is one object of one color and one size at one place; a caption
+is one of many ways to ask for it.
 """
 
 from __future__ import annotations
@@ -79,7 +79,7 @@ SUFFIXES = ("high quality", "detailed", "beautiful", "sunny day", "best quality"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Scene:
-    """One object of one colour and size at one place (canonical names only)."""
+    """One object of one color and size at one place (canonical names only)."""
 
     object: str
     colour: str
@@ -88,13 +88,13 @@ class Scene:
 
     @property
     def held_out(self) -> bool:
-        """True for the tenth of (object, colour, place) that training never sees."""
+        """Whether the scene is one of the 10 % of (object, color, place) held out from training."""
         key = f"{self.object}/{self.colour}/{self.place}".encode()
         return int(hashlib.sha256(key).hexdigest(), 16) % 10 == 0
 
     @property
     def prompt(self) -> str:
-        """The plainest way to ask for this scene, e.g. ``a large red car on a track``."""
+        """The plainest prompt for this scene, e.g. ``a large red car on a track``."""
         size = "" if self.size == "medium" else self.size
         words = " ".join(w for w in (size, self.colour, self.object) if w)
         return f"{article(words)} {words} {PLACES[self.place][0]}"
@@ -105,12 +105,12 @@ def article(words: str) -> str:
 
 
 def all_scenes() -> list[Scene]:
-    """Every combination, in a fixed order: 12 x 10 x 10 x 3 = 3,600."""
+    """Returns every combination in a fixed order: 12 x 10 x 10 x 3 = 3,600."""
     return [Scene(object=o, colour=c, place=p, size=s) for o, c, p, s in itertools.product(OBJECTS, COLOURS, PLACES, SIZES)]
 
 
 def caption(scene: Scene, rng: random.Random) -> str:
-    """A random way to ask for ``scene``; now and then it leaves something unsaid."""
+    """Returns a random caption for ``scene``, which sometimes omits an attribute."""
     size = rng.choice(SIZES[scene.size])
     colour = rng.choice(COLOURS[scene.colour]) if rng.random() < 0.3 else scene.colour
     name = rng.choice(OBJECTS[scene.object]) if rng.random() < 0.5 else scene.object
@@ -133,7 +133,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
         text = f"{place}, {text}" if rng.random() < 0.08 else f"{text} {place}"
     if rng.random() < 0.08:
         text = f"{text}, {rng.choice(SUFFIXES)}"
-    if rng.random() < 0.04:  # a word nobody knows: the model learns to read past it
+    if rng.random() < 0.04:  # an unknown word, which the model learns to ignore
         noise = "".join(rng.choice("abcdefghijklmnopqrstuvwxyz") for _ in range(rng.randint(3, 8)))
         at = rng.randrange(text.count(" ") + 1)
         parts = text.split(" ")
@@ -142,7 +142,7 @@ def caption(scene: Scene, rng: random.Random) -> str:
 
 
 def reworded(scene: Scene, rng: random.Random) -> str:
-    """``scene.prompt`` in other words: a prefix, and synonyms of everything; nothing is left unsaid."""
+    """Returns a paraphrase of ``scene.prompt`` with a prefix and random synonyms that omits nothing."""
     size = "" if scene.size == "medium" else rng.choice(SIZES[scene.size])
     words = [size, rng.choice(COLOURS[scene.colour]), rng.choice(OBJECTS[scene.object])]
     text = " ".join(w for w in words if w)
@@ -151,7 +151,7 @@ def reworded(scene: Scene, rng: random.Random) -> str:
 
 
 def vocabulary() -> list[str]:
-    """Every word that a caption can hold: each becomes one token."""
+    """Returns all words that captions can contain. Each becomes one token."""
     phrases = [p for table in (OBJECTS, COLOURS, PLACES, SIZES) for v in table.values() for p in v]
     phrases += [*PREFIXES, *FILLERS, *SUFFIXES, "a", "an", "the", "with", "and", "of", ","]
     return sorted({w for phrase in phrases for w in phrase.split()})

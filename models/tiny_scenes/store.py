@@ -1,8 +1,8 @@
-"""Pictures that are drawn before a training, in one safetensors file, so that training itself is arithmetic only.
+"""Pictures rendered before training, in one safetensors file, so that training needs no rendering or tokenizing.
 
-Of ``n`` pictures: ``pictures`` uint8 [n, 3, 128, 128]; ``latents`` float16 [n, 8, 16, 16]; ``masks`` bool [n, 1, 16, 16],
-true where the object is; ``captions`` int16 [n, 8, 32], token ids of eight ways to ask for the picture; ``labels`` uint8
-[n, 3], indices of object, colour and place. About 54 kB a picture. Scenes that are held out are not in it.
+For ``n`` pictures: ``pictures`` uint8 [n, 3, 128, 128]; ``latents`` float16 [n, 8, 16, 16]; ``masks`` bool [n, 1, 16,
+16], true where the object is; ``captions`` int16 [n, 8, 32], token ids of eight captions per picture; ``labels`` uint8
+[n, 3], indices of object, color and place. About 54 kB per picture. By default, held-out scenes are excluded.
 """
 
 from __future__ import annotations
@@ -24,36 +24,36 @@ from models.tiny_scenes.tokenizer import MAX_TOKENS, build_tokenizer
 
 TABLES = {"object": list(OBJECTS), "colour": list(COLOURS), "place": list(PLACES)}
 SEEN = [scene for scene in all_scenes() if not scene.held_out]
-CAPTIONS = 8  # a picture
+CAPTIONS = 8  # per picture
 CHUNK = 250
 
 
 def draw(path: Path, count: int, seed: int = 0, scenes: list[Scene] = SEEN) -> None:
-    """Writes a store of ``count`` pictures, every scene equally often, on all cores."""
-    wanted = [scenes[i % len(scenes)] for i in range(count)]
-    random.Random(seed).shuffle(wanted)
-    parts = [(wanted[i : i + CHUNK], seed * count + i) for i in range(0, count, CHUNK)]
-    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # the processes below are the parallelism
-    found: dict[str, torch.Tensor] = {}
+    """Renders a store of ``count`` pictures on all cores, with every scene equally often."""
+    shuffled = [scenes[i % len(scenes)] for i in range(count)]
+    random.Random(seed).shuffle(shuffled)
+    parts = [(shuffled[i : i + CHUNK], seed * count + i) for i in range(0, count, CHUNK)]
+    os.environ["TOKENIZERS_PARALLELISM"] = "false"  # parallelism comes from the processes below
+    tensors: dict[str, torch.Tensor] = {}
     with multiprocessing.get_context("spawn").Pool(len(os.sched_getaffinity(0))) as pool:
         for k, part in enumerate(pool.imap(_drawn, parts)):
             for name, rows in part.items():
                 if k == 0:
-                    found[name] = torch.empty(count, *rows.shape[1:], dtype=torch.from_numpy(rows).dtype)
-                found[name][k * CHUNK : k * CHUNK + len(rows)] = torch.from_numpy(rows)
+                    tensors[name] = torch.empty(count, *rows.shape[1:], dtype=torch.from_numpy(rows).dtype)
+                tensors[name][k * CHUNK : k * CHUNK + len(rows)] = torch.from_numpy(rows)
     unfinished = path.with_suffix(".part")
-    save_file(found, unfinished)
+    save_file(tensors, unfinished)
     unfinished.replace(path)
 
 
 def read(path: Path, device: torch.device, *names: str) -> tuple[torch.Tensor, ...]:
-    """The named tensors."""
+    """Returns the named tensors."""
     with safe_open(path, "pt", device=str(device)) as file:
         return tuple(file.get_tensor(name) for name in names)
 
 
 def _drawn(part: tuple[list[Scene], int]) -> dict[str, np.ndarray]:
-    """Some rows of the store, in a process of its own; NumPy arrays, as they cross it."""
+    """Renders a chunk of the store in a child process. Returns NumPy arrays, which are passed between processes."""
     scenes, seed = part
     torch.set_num_threads(1)
     rng, tokenizer = random.Random(f"captions {seed}"), build_tokenizer()

@@ -1,7 +1,7 @@
-"""A CLIP tokenizer over the model's own small vocabulary.
+"""A CLIP tokenizer with the model's own small vocabulary.
 
-Byte-pair merges are learnt from the captions' words, so every such word is one token, and any
-other text still has tokens (its bytes).
+Byte-pair merges are learned from the words of the captions, so each of these is one token. Other text is split into
+smaller tokens, down to bytes.
 """
 
 from __future__ import annotations
@@ -20,15 +20,14 @@ BOS, EOS = "<|startoftext|>", "<|endoftext|>"
 
 
 def build_tokenizer() -> CLIPTokenizer:
-    """The one that the shipped weights know (0 is the start, 1 the end and padding)."""
+    """Loads the tokenizer of the shipped weights (id 0 is the start token, 1 the end and padding token)."""
     return CLIPTokenizer.from_pretrained(VOCABULARY)
 
 
 def learn_tokenizer() -> CLIPTokenizer:
-    """A new one from the captions' words, for ``VOCABULARY`` when the words change.
+    """Trains a new tokenizer on the words of the captions, for ``VOCABULARY`` when the words change.
 
-    Its ids differ from run to run where merges are equally frequent: never mix it with weights
-    that were trained with another.
+    Its ids vary from run to run if merges are equally frequent: never use it with weights trained with another one.
     """
     words = vocabulary()
     learner = Tokenizer(models.BPE(end_of_word_suffix="</w>"))

@@ -1,8 +1,8 @@
 """Trains one part of the model: ``python -m models.tiny_scenes.train decoder|encoder|denoiser``.
 
 The three parts share only the latent space, so they can train at the same time. Each writes TensorBoard
-scalars and sample grids to ``<run>/logs`` and its averaged weights to ``<run>/<part>.safetensors``;
-a run that was stopped goes on where it was. ``export`` then packs a diffusers folder.
+scalars and sample grids to ``<run>/logs`` and its averaged weights to ``<run>/<part>.safetensors``. A run that
+was stopped resumes from its last checkpoint. ``export`` then packs a diffusers folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ SAVE_SECONDS, SAMPLE_SECONDS = 60.0, 600.0
 
 
 def start_from(model: nn.Module, start: Path) -> None:
-    """Loads the matching parts of a saved pipeline, or a part's own ``.safetensors``."""
+    """Loads the matching networks of a saved pipeline, or the ``.safetensors`` of a part."""
     if start.is_file():
         model.load_state_dict(load_file(start))
         return
@@ -42,7 +42,7 @@ def start_from(model: nn.Module, start: Path) -> None:
 
 
 class Average:
-    """The exponential moving average of a model's weights, which is what ships."""
+    """The exponential moving average of a model's weights, which are the ones that ship."""
 
     def __init__(self, model: nn.Module, decay: float) -> None:
         self.shadow = {k: v.detach().float().clone() for k, v in model.state_dict().items()}
@@ -55,7 +55,7 @@ class Average:
 
 
 def rate_at(progress: float, step: int, highest: float) -> float:
-    """Warm up over 200 steps, hold, then come down over the last 40 % (a cosine from 1 to 0.02)."""
+    """Returns the learning rate: warm-up over 200 steps, constant, then cosine decay to 2 % over the last 40 %."""
     tail = max(0.0, (progress - 0.6) / 0.4)
     return highest * min(1.0, (step + 1) / 200) * (0.02 + 0.98 * (1 + math.cos(math.pi * tail)) / 2)
 
@@ -129,13 +129,13 @@ def main() -> None:
     def save(step: int) -> None:
         weights, unfinished = args.run / f"{args.part}.safetensors", args.run / f"{args.part}.part"
         save_file({k: v.contiguous().cpu() for k, v in average.shadow.items()}, unfinished)
-        unfinished.replace(weights)  # a run that is killed while it saves keeps what it saved before
-        found = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "shadow": average.shadow, "step": step}
-        torch.save(found, unfinished)
+        unfinished.replace(weights)  # atomic: a run killed while saving keeps its previous checkpoint
+        current = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "shadow": average.shadow, "step": step}
+        torch.save(current, unfinished)
         unfinished.replace(state_path)
 
     started = saved = sampled = time.monotonic()
-    mean, done = None, first
+    mean, steps_done = None, first
     for step in range(first, args.steps):
         progress = max((time.monotonic() - started) / 60 / args.minutes, step / args.steps)
         if progress >= 1:
@@ -150,20 +150,20 @@ def main() -> None:
         accelerator.clip_grad_norm_(part.trained, 1.0)
         optimizer.step()
         average.update(step)
-        done = step + 1
-        # on the device: a number that is asked for makes the processor wait for it
+        steps_done = step + 1
+        # stays on the device: .item() would synchronize with it
         mean = loss.detach() if mean is None else mean.lerp_(loss.detach(), 0.02)
         if step % 100 == 0:
             accelerator.log({f"{args.part}/loss": mean.item(), f"{args.part}/rate": rate}, step=step)
             print(f"{step} loss {mean.item():.4f} rate {rate:.1e} {time.monotonic() - started:.0f}s", flush=True)
         if time.monotonic() - saved > SAVE_SECONDS:
-            save(done)
+            save(steps_done)
             saved = time.monotonic()
         if time.monotonic() - sampled > SAMPLE_SECONDS:
-            log_samples(accelerator, args.part, average.shadow, args.run, done)
+            log_samples(accelerator, args.part, average.shadow, args.run, steps_done)
             sampled = time.monotonic()
-    save(done)
-    log_samples(accelerator, args.part, average.shadow, args.run, done)
+    save(steps_done)
+    log_samples(accelerator, args.part, average.shadow, args.run, steps_done)
     accelerator.end_training()
 
 

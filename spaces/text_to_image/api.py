@@ -137,6 +137,6 @@ async def _answers(tickets: list[Ticket]) -> AsyncIterator[Answer]:
                     path = Path(folder) / f"{event.info['seed']}.png"
                     path.write_bytes(await asyncio.to_thread(png.encode, event.image, event.info))
                     paths[place], infos[place] = str(path), event.info
-        done = [paths[place] for place in range(len(tickets))]
+        files = [paths[place] for place in range(len(tickets))]
         details = [infos[place] for place in range(len(tickets))]
-        yield (done, details) if len(tickets) > 1 else (done[0], details[0])  # Gradio copies the files to its cache
+        yield (files, details) if len(tickets) > 1 else (files[0], details[0])  # Gradio copies the files to its cache

@@ -72,7 +72,10 @@ class Form:
         self.examples = None
         if EMBEDDED in catalogue.names:
             self.examples = gr.Dataset(
-                components=[self.prompt], samples=[[one] for one in EXAMPLES], label="Or try an example", type="index"
+                components=[self.prompt],
+                samples=[[example] for example in EXAMPLES],
+                label="Or try an example",
+                type="index",
             )
         self.hint = Html(self._hint(catalogue.default), padding=False)
         self.negative = gr.Textbox(
@@ -169,14 +172,14 @@ class Form:
         size = self.size(request.model)
         for side in ("width", "height") if size else ():
             try:
-                own = {"width": 0, "height": 0} | {side: getattr(request, side)}
-                resolve_size(Request(prompt="-", **own), request.model, size)
+                sizes = {"width": 0, "height": 0} | {side: getattr(request, side)}
+                resolve_size(Request(prompt="-", **sizes), request.model, size)
             except InvalidValue as error:
                 invalid.append(error)
         return (None if invalid else request), invalid
 
     def show_errors(self, errors: Iterable[WorkbenchError] = (), note: str = "", place: str = "") -> Updates:
-        """Updates that show each error below its field and clear the others.
+        """Returns updates that show each error below its field and clear the others.
 
         ``note`` is a message at ``place`` that is not an error.
         """
@@ -192,7 +195,7 @@ class Form:
         return {self.errors[where]: join(lines) for where, lines in messages.items()}
 
     def fill(self, settings: dict[str, Any]) -> Updates:
-        """Updates that set the fields named in ``settings`` and the hints of its model. Other fields keep their value."""
+        """Returns updates for the fields named in ``settings`` and the hints of its model. Other fields stay."""
         updates: Updates = {widget: settings[name] for name, widget in self.fields.items() if name in settings}
         if self.loras is not None and "loras" in settings:
             updates[self.loras] = ", ".join(f"{name}:{weight:g}" for name, weight in settings["loras"])
@@ -204,7 +207,7 @@ class Form:
         return updates
 
     def switch_model(self, failed: str, ready: str) -> Updates:
-        """Updates that select the ``ready`` model and mark the ``failed`` one in the list."""
+        """Returns updates that select the ``ready`` model and mark the ``failed`` one in the list."""
         self.unloadable.add(failed)
         return self._apply_suggested(ready) | {self.model: gr.Dropdown(self.choices(), value=ready)}
 
@@ -222,7 +225,7 @@ class Form:
         """Returns the resolution in pixels that the model was trained at, None if unknown."""
         name = model or self.engine.catalogue.default
         loaded = self.engine.loaded() if hasattr(self.engine, "loaded") else []
-        return next((one.size for one in loaded if one.name == name), self.sizes.get(name))
+        return next((entry.size for entry in loaded if entry.name == name), self.sizes.get(name))
 
     def choices(self) -> list[tuple[str, str]]:
         return [(name + self._mark(source), name) for name, source in self.engine.catalogue.sources.items()]

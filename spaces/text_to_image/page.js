@@ -1,5 +1,5 @@
-// Of the picture page, beside gradio: Enter and Shift+Enter in the prompt, clicks on pictures, and a picture in large.
-// Runs once for the stage and once for each other part that has buttons; what belongs to the whole page, for the stage only.
+// Extends Gradio on the picture page: Enter and Shift+Enter in the prompt, clicks on pictures, and the large view.
+// Runs for the stage and for each other part with buttons; code for the whole page only runs for the stage.
 element.addEventListener('click', (event) => {
   const found = event.target.closest('[data-pick]');
   if (!found || !element.contains(found) || found.disabled) return;
@@ -7,7 +7,7 @@ element.addEventListener('click', (event) => {
   trigger(found.dataset.pick.startsWith('start:') ? 'start' : 'click', { pick: found.dataset.pick, shown });
 });
 
-// which of the small ones is in the stage
+// marks the thumbnail of the picture in the stage
 function mark() {
   const shown = document.querySelector('#picture')?.dataset.name;
   for (const one of document.querySelectorAll('#gallery [data-name]')) {
@@ -19,11 +19,11 @@ watch('value', mark);
 mark();
 
 if (element.closest('#stage')) {
-  window.mwPictures?.abort(); // gradio may build the tab anew
+  window.mwPictures?.abort(); // Gradio may rebuild the tab
   const life = (window.mwPictures = new AbortController());
   const listen = (where, what, act, capture = false) => where.addEventListener(what, act, { capture, signal: life.signal });
 
-  // before gradio's own, for which Shift+Enter submits and Enter is a new line
+  // runs before Gradio's listener, for which Shift+Enter submits and Enter inserts a line break
   for (const kind of ['keydown', 'keypress']) {
     listen(window, kind, (event) => {
       if (event.key !== 'Enter' || !event.target.closest?.('#prompt')) return;
@@ -52,7 +52,7 @@ if (element.closest('#stage')) {
   function draw() {
     const found = all();
     const there = found.findIndex((one) => one.dataset.name === name);
-    place = there >= 0 ? there : Math.min(place, found.length - 1); // it was deleted: the next one takes its place
+    place = there >= 0 ? there : Math.min(place, found.length - 1); // if deleted, the next one is shown
     const one = found[place];
     if (!one) return viewer.close();
     name = one.dataset.name;
@@ -62,7 +62,7 @@ if (element.closest('#stage')) {
     link.download = one.dataset.file;
     const [width, height] = [small.getAttribute('width'), small.getAttribute('height')].map(Number);
     const room = Math.min((innerWidth - 32) / width, (innerHeight - 150) / height);
-    const times = room >= 1 ? Math.floor(room) : room; // whole pixels, where it is enlarged
+    const times = room >= 1 ? Math.floor(room) : room; // integer factor when enlarged
     image.style.width = `${Math.floor(width * times)}px`;
     image.classList.toggle('mw-crisp', times > 1);
     words.textContent = `${place + 1} of ${found.length} · seed ${one.querySelector('.mw-seed').textContent} · ${small.alt}`;
@@ -93,7 +93,7 @@ if (element.closest('#stage')) {
     if (by) step(by);
   });
   listen(viewer, 'close', () => {
-    // what was looked at last is in the stage
+    // the stage shows the picture viewed last
     if (name && name !== document.querySelector('#picture')?.dataset.name) {
       if (all().some((one) => one.dataset.name === name)) trigger('click', { pick: `show:${name}`, shown: name });
     }

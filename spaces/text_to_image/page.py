@@ -97,12 +97,12 @@ def build(engine: Engine, gallery: Gallery, reader: StartPictureReader, visit: V
         """Updates once all pictures have ended: shows why pictures are missing."""
         current = sessions.session(owner(key, http))
         updates = buttons(current.running if current else 0)
-        unfinished = [one for one in current.pictures if one.error is not None] if current and not current.running else []
-        errors = [one.error for one in unfinished if not isinstance(one.error, Cancelled)]
-        if not unfinished:
+        missing = [item for item in current.pictures if item.error is not None] if current and not current.running else []
+        errors = [item.error for item in missing if not isinstance(item.error, Cancelled)]
+        if not missing:
             return updates
         now = engine.status()
-        lost = {m.ticket.request.model for m in unfinished if isinstance(m.error, ModelUnavailable)} - {now["model"]}
+        lost = {m.ticket.request.model for m in missing if isinstance(m.error, ModelUnavailable)} - {now["model"]}
         if lost and now["status"] == "ready":  # the form switches to the model that is loaded
             updates |= form.switch_model(lost.pop(), now["model"])
         return updates | form.show_errors(errors, note="" if errors else "Stopped.")
@@ -177,21 +177,21 @@ def build(engine: Engine, gallery: Gallery, reader: StartPictureReader, visit: V
         return initial | form.fill(kept) | stage.gallery_of(page.key, "") | {status: view.status_line(engine.status())}
 
     # Events only have the outputs they need: Gradio recreates each one every time.
-    whose, at_once = [visit.key, stage.signature], HIDDEN | {"queue": False}
+    visitor_inputs, at_once = [visit.key, stage.signature], HIDDEN | {"queue": False}
     pressed = [form.generate, form.stop]
     many: dict[str, Any] = HIDDEN | {"concurrency_limit": None, "trigger_mode": "multiple"}
-    given = [visit.key, *form.start.inputs, *form.fields.values()]
+    form_inputs = [visit.key, *form.start.inputs, *form.fields.values()]
     form.generate.click(None, None, form.generate, js=STARTING, **at_once)
-    begun = form.generate.click(start, given, [*stage.outputs, *form.errors.values(), *pressed], queue=False, **many)
+    begun = form.generate.click(start, form_inputs, [*stage.outputs, *form.errors.values(), *pressed], queue=False, **many)
     for before in (begun.then, unwatched.change):
-        watched = before(watch, whose, [*stage.outputs, *pressed], **many)
+        watched = before(watch, visitor_inputs, [*stage.outputs, *pressed], **many)
         watched.then(ended, visit.key, [*form.outputs, *pressed], **many)
     form.stop.click(stop, visit.key, None, **at_once)
     shown = [stage.gallery, stage.signature, *pressed, status, clock, unwatched]
-    clock.tick(tick, [*whose, unwatched], shown, concurrency_limit=None, **HIDDEN)
+    clock.tick(tick, [*visitor_inputs, unwatched], shown, concurrency_limit=None, **HIDDEN)
     outputs = [*stage.outputs, *form.outputs]
     for part in (stage.frame, stage.about, stage.gallery):
-        picked = part.click(pick, whose, [*outputs, stage.zip], **many)
+        picked = part.click(pick, visitor_inputs, [*outputs, stage.zip], **many)
         picked.then(None, stage.zip, None, js=FETCH, **at_once)
     stage.about.start(take, visit.key, [form.start.editor, form.opened], **HIDDEN)
     form.source.upload(from_file, form.source, outputs, **HIDDEN)

@@ -70,8 +70,8 @@ class Session:
         return sum(not picture.ended for picture in self.pictures)
 
     def notify(self) -> None:
-        for news in self.watchers.values():
-            news.set()
+        for updated in self.watchers.values():
+            updated.set()
 
 
 class PictureSessions:

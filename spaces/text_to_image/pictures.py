@@ -24,8 +24,9 @@ LONGEST = 60  # characters of the prompt in a file name
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """``name`` is the file name in the gallery, ``address`` the URL relative to the page, ``file`` the name for
-    downloads.
+    """A picture in the gallery.
+
+    ``name`` is its file name there, ``address`` the URL relative to the page, ``file`` the name for downloads.
     """
 
     name: str
@@ -37,7 +38,7 @@ class Picture:
 def of(gallery: Gallery, key: str) -> list[Picture]:
     """Returns the visitor's pictures, newest first."""
     candidates = (picture(path) for path in gallery.pictures(key))
-    return [one for one in candidates if one is not None]
+    return [candidate for candidate in candidates if candidate is not None]
 
 
 def picture(path: Path) -> Picture | None:

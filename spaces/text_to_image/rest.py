@@ -48,8 +48,10 @@ def routes(engine: Engine, reader: StartPictureReader) -> list[APIRoute]:
     most_mb = min(MAX_MB, engine.settings.max_file_mb)
 
     async def text_to_image(http: HttpRequest) -> Response:
-        """Generate one picture as a PNG, or several (count) as a zip. Parameters: prompt and, optionally,
-        negative_prompt, steps, guidance_scale, seed, width, height, scheduler, model, count, loras, strength.
+        """Generate one picture as a PNG, or several (count) as a zip.
+
+        Parameters: prompt and, optionally, negative_prompt, steps, guidance_scale, seed, width, height, scheduler,
+        model, count, loras, strength.
 
         A form can contain a start picture (image) and a mask, white where the picture is repainted.
         Files in a zip are named by their seeds: X-Seed, X-Seed + 1, …
@@ -101,7 +103,7 @@ def parameters(models: list[str], loras: list[str]) -> dict[str, dict[str, Any]]
     """Returns the JSON Schema of the fields of ``lib/text_to_image/request.py``, with their defaults."""
     kinds = {"str": "string", "int": "integer", "float": "number"}
     size = {"minimum": 0, "maximum": 4096, "multipleOf": 8}
-    known: dict[str, dict[str, Any]] = {
+    schemas: dict[str, dict[str, Any]] = {
         "prompt": {"description": "What to draw.", "maxLength": MAX_PROMPT},
         "negative_prompt": {"description": "What to keep out of the picture.", "maxLength": MAX_PROMPT},
         "steps": {"description": "Denoising steps.", "minimum": 1, "maximum": MAX_STEPS},
@@ -125,12 +127,12 @@ def parameters(models: list[str], loras: list[str]) -> dict[str, dict[str, Any]]
         },
         "loras": {"description": f"{FORM}. Names: {', '.join(loras) or 'none here'}.", "default": ""},
     }
-    own = {
+    typed = {
         f.name: {"type": kinds.get(str(f.type), "string")} | ({} if f.default is MISSING else {"default": f.default})
         for f in fields(Request)
-        if f.name in known
+        if f.name in schemas
     }
-    return {name: own.get(name, {}) | known[name] for name in known}
+    return {name: typed.get(name, {}) | schemas[name] for name in schemas}
 
 
 async def _values(http: HttpRequest, folder: Path, most_mb: int) -> tuple[dict[str, Any], dict[str, Path]]:
@@ -153,12 +155,12 @@ async def _values(http: HttpRequest, folder: Path, most_mb: int) -> tuple[dict[s
 
 
 def _one_each(found: dict[str, list[tuple[Path, str]]]) -> dict[str, Path]:
-    for name, some in found.items():
+    for name, parts in found.items():
         if name not in FILES:
             raise InvalidValue("file", name, ", ".join(FILES))
-        if len(some) > 1:
-            raise InvalidValue(name, f"{len(some)} files", "one file")
-    return {name: some[0][0] for name, some in found.items()}
+        if len(parts) > 1:
+            raise InvalidValue(name, f"{len(parts)} files", "one file")
+    return {name: parts[0][0] for name, parts in found.items()}
 
 
 def _json(size: int, path: Path) -> dict[str, Any]:
@@ -209,6 +211,6 @@ def _encoded(done: list[Done]) -> bytes:
 def _zipped(done: list[Done]) -> bytes:
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w") as archive:  # stored, since PNGs are already compressed
-        for one in done:
-            archive.writestr(f"{one.info['seed']}.png", png.encode(one.image, one.info))
+        for result in done:
+            archive.writestr(f"{result.info['seed']}.png", png.encode(result.image, result.info))
     return out.getvalue()

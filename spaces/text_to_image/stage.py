@@ -50,7 +50,7 @@ class Stage:
         return [self.frame, self.about, self.parameters, self.gallery, self.signature]
 
     def show(self, picture: Picture | None, ready: bool = False) -> Updates:
-        """Updates that show one picture, or none, in the stage."""
+        """Returns updates that show one picture, or none, in the stage."""
         if picture is None:
             return {self.frame: view.idle(), self.about: view.about(None), self.parameters: ""}
         return {
@@ -64,7 +64,7 @@ class Stage:
         return next(iter(pictures.of(self.store, key)[:1]), None)
 
     def gallery_of(self, key: str, signature: str) -> Updates:
-        """Updates the gallery if its pictures differ from those of ``signature``."""
+        """Returns updates of the gallery, if its pictures differ from those of ``signature``."""
         now = self.sign(key)
         if now == signature:
             return {}
@@ -75,19 +75,19 @@ class Stage:
         return hashlib.sha256(names.encode()).hexdigest()
 
     def session(self, key: str, found: Session) -> Updates:
-        """Updates that show the running pictures or, once all have ended, the results."""
-        made = {one.name: one for making in found.pictures if making.name and (one := self._made(key, making.name))}
+        """Returns updates that show the running pictures or, once all have ended, the results."""
+        stored = {entry.name: entry for making in found.pictures if making.name and (entry := self._made(key, making.name))}
         if found.running:
-            return {self.frame: view.under_way(found.pictures, made), self.about: view.about(None), self.parameters: ""}
-        if len(made) > 1:
-            caption = words.several(len(made), found.seconds)
+            return {self.frame: view.under_way(found.pictures, stored), self.about: view.about(None), self.parameters: ""}
+        if len(stored) > 1:
+            caption = words.several(len(stored), found.seconds)
             return {
-                self.frame: view.under_way(found.pictures, made),
+                self.frame: view.under_way(found.pictures, stored),
                 self.about: view.about(None, caption),
                 self.parameters: "",
             }
-        if made:
-            return self.show(*made.values(), ready=True)
+        if stored:
+            return self.show(*stored.values(), ready=True)
         return self.show(self.newest(key))
 
     def _made(self, key: str, name: str) -> Picture | None:
