@@ -48,6 +48,7 @@ def homes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-scenes", *PIPELINES])
 def test_diffusers_own_loader_reads_the_same_model_from_the_file(name: str, homes: dict[str, Path]) -> None:
     chain = (("diffusers", "source"), ("sd-single-file", "single"), ("diffusers", "back"))

@@ -186,6 +186,7 @@ def test_over_the_app_it_sees_the_apps_packages(pins: Path, tmp_path: Path) -> N
     assert Path(said[1]) == python.parents[1]
 
 
+@pytest.mark.slow
 def test_a_failure_says_what_pip_says_and_leaves_nothing(pins: Path, tmp_path: Path) -> None:
     folder = tmp_path / "made"
     with pytest.raises(JobFailed) as caught:

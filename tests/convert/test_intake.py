@@ -109,6 +109,7 @@ def test_expressions_that_torch_writes(text: str) -> None:
     check_expression(text)
 
 
+@pytest.mark.slow
 def test_a_keras_model_of_ours_is_read_by_keras(tmp_path: Path) -> None:
     """And loses its compile configuration, wherever a class of its own stands in it."""
     config = valid.keras_config(compile_config={"loss": {"module": "mine", "class_name": "Loss", "config": {}}})

@@ -117,6 +117,7 @@ def test_what_is_no_keras_file(folder: Path, what: str) -> None:
     assert str(folder) not in caught.value.message
 
 
+@pytest.mark.slow
 def test_no_settings_of_the_home_folder_are_obeyed(folder: Path, tmp_path: Path) -> None:
     """In a process of its own: Keras reads its keras.json when it is imported."""
     from tests.convert import keras_models

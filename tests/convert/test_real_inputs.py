@@ -85,6 +85,7 @@ def test_without_samples_it_is_not_proven(converter: Converter, tmp_path: Path) 
     assert report["verdict"] != "proven", report["reason"]
 
 
+@pytest.mark.slow
 def test_ranges_of_made_up_inputs_prove_nothing_and_those_of_samples_do(converter: Converter, tmp_path: Path) -> None:
     source, samples = trained(tmp_path, thousands=False)
     without = convert(converter, source, "onnx-int8-static", tmp_path / "a")["report"]

@@ -91,6 +91,7 @@ def test_what_is_fixed_is_said(source: Path, tmp_path: Path) -> None:
     assert verdict(source, tmp_path, said["fixed"]).verdict == "proven"
 
 
+@pytest.mark.slow
 @BOTH
 def test_through_an_exported_program(source: Path, tmp_path: Path) -> None:
     program, target = tmp_path / "program", tmp_path / "target"

@@ -116,6 +116,7 @@ def test_an_old_revision_that_goes_on_running_is_no_success(hub: SpaceHub, deplo
     assert run.returncode == 1 and f"does not serve {head[:12]} after 3 seconds; its stage is RUNNING" in run.stderr
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_loaded(hub: SpaceHub, deployed: Repository) -> None:
     space = hub.spaces[NAME]
     space.built = lambda space: space.serving.update(status="failed", error="no memory", revision=head)
@@ -135,6 +136,7 @@ def test_hardware_is_asked_for_before_anything_changes(hub: SpaceHub, deployed: 
     assert run.returncode == 0 and space.hardware == "zero-a10g" and space.serving["revision"] == head
 
 
+@pytest.mark.slow
 def test_a_paused_space_stays_paused(hub: SpaceHub, deployed: Repository) -> None:
     hub.spaces[NAME].stage = "PAUSED"
     deployed.write("Next")
@@ -142,6 +144,7 @@ def test_a_paused_space_stays_paused(hub: SpaceHub, deployed: Repository) -> Non
     assert run.returncode == 1 and "restart it in its settings" in run.stderr and len(hub.spaces[NAME].commits) == 2
 
 
+@pytest.mark.slow
 def test_somebody_else_commits_in_between(hub: SpaceHub, deployed: Repository) -> None:
     hub.before_commit = lambda space: space.commit({"theirs.md": b"x"}, [], "theirs")
     deployed.write("Next")
@@ -150,6 +153,7 @@ def test_somebody_else_commits_in_between(hub: SpaceHub, deployed: Repository) -
     assert hub.spaces[NAME].commits[-1] == "theirs"
 
 
+@pytest.mark.slow
 def test_what_is_not_committed_stays(hub: SpaceHub, deployed: Repository) -> None:
     (deployed.folder / "app.py").write_bytes(b"half an idea")
     run = deployed.deploy(NAME)
@@ -189,6 +193,7 @@ def test_without_a_token(hub: SpaceHub, here: Repository) -> None:
     assert "hf_wrong" not in run.stdout + run.stderr and "Traceback" not in run.stderr
 
 
+@pytest.mark.slow
 def test_a_trusted_publisher(hub: SpaceHub, here: Repository) -> None:
     """As the workflow sets it: no token anywhere, an identity of the job instead."""
     hub.make({"organization": "ada", "name": "workbench"})

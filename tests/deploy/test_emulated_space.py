@@ -60,6 +60,7 @@ def test_the_whole_app_by_a_push(fresh: bool, app: Repository, hub: SpaceHub, em
     assert not list((emulated.folder / "app").rglob("tests"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("fresh", [pytest.param(False, id="quick"), FRESH])
 def test_one_tab_alone(fresh: bool, app: Repository, hub: SpaceHub, emulate) -> None:  # type: ignore[no-untyped-def]
     name = "ada/inspect"

@@ -43,6 +43,7 @@ def test_a_push_deploys(hub: SpaceHub, installed: Repository) -> None:
     assert installed.run("git", "status", "--porcelain").stdout == ""
 
 
+@pytest.mark.slow
 def test_a_deployment_that_fails_rejects_the_push(hub: SpaceHub, installed: Repository) -> None:
     assert installed.run("git", "push", "space", "main").returncode == 0
     space = hub.spaces[NAME]
@@ -68,6 +69,7 @@ def test_only_main_is_deployed(hub: SpaceHub, installed: Repository) -> None:
     assert installed.run("git", "push", "space", "idea:main").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_remote_a_tab(hub: SpaceHub, installed: Repository) -> None:
     words = ("--install", "ada/look", "--tab", "look", "--remote", "look", "--hardware", "cpu-upgrade", "--private")
     assert installed.deploy(*words).returncode == 0

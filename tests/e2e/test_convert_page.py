@@ -149,6 +149,7 @@ def test_an_example_is_one_click(page) -> None:  # type: ignore[no-untyped-def]
     assert page.get_by_label("Or an architecture by name").input_value() == "jax:attention"
 
 
+@pytest.mark.slow
 def test_enter_in_the_empty_box_chooses_nothing(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, save(tmp_path))
     page.locator("#convert-about").get_by_text("digits.onnx").wait_for()
@@ -188,6 +189,7 @@ def test_an_upload_to_float16(page, tmp_path: Path) -> None:  # type: ignore[no-
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_samples_to_int8_a_remedy_and_the_file_anyway(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, deaf(tmp_path))
     page.locator("#convert-about").get_by_text("deaf.onnx").wait_for()
@@ -336,6 +338,7 @@ def test_stop(page, both: str) -> None:  # type: ignore[no-untyped-def]
     assert idle(both)
 
 
+@pytest.mark.slow
 def test_weights_alone_tell_their_architecture(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     network = torchvision.models.mobilenet_v3_small(num_classes=5)
     torch.save(network.state_dict(), tmp_path / "trained.pth")
@@ -348,6 +351,7 @@ def test_weights_alone_tell_their_architecture(page, tmp_path: Path) -> None:  #
     assert page.get_by_label("Or an architecture by name").input_value() == "torchvision:mobilenet_v3_small"
 
 
+@pytest.mark.slow
 def test_names_from_a_model_stay_text(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     evil = '<img src=x onerror="window.evil=1">'
     model = EXAMPLES["digits"]()

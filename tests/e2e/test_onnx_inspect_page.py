@@ -81,6 +81,7 @@ def test_a_bad_file_says_why_and_the_page_goes_on(page, tmp_path: Path) -> None:
     page.locator("#onnx-summary").get_by_text("loop.onnx", exact=True).wait_for()
 
 
+@pytest.mark.slow
 def test_names_from_a_model_stay_text(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     evil = '<img src=x onerror="window.evil=1">'
     model = EXAMPLES["troubled"]()
@@ -144,6 +145,7 @@ def test_compare(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     page.locator("#onnx-difference").get_by_text("1 initializer changed, 1 node changed, 1 node added").wait_for()
 
 
+@pytest.mark.slow
 def test_the_open_model_is_before(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, save(tmp_path, "digits"))
     tab(page, "Compare")
@@ -197,6 +199,7 @@ def test_problems_graph_and_weights_lead_to_each_other(page) -> None:  # type: i
     assert page.errors == []
 
 
+@pytest.mark.slow
 def test_a_picture_as_input_is_shown_and_what_was_guessed_is_said(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     upload(page, save(tmp_path, "digits"))
     Image.new("L", (40, 40), 255).save(tmp_path / "white.png")

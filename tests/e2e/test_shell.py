@@ -166,6 +166,7 @@ def test_a_reload_keeps_form_and_picture(visit) -> None:  # type: ignore[no-unty
     assert stranger.get_by_label("Negative prompt").input_value() == ""
 
 
+@pytest.mark.slow
 def test_a_form_that_no_longer_fits_is_left_out(visit) -> None:  # type: ignore[no-untyped-def]
     """A browser's storage is anybody's: what is in it may be from another version, or rubbish."""
     page = visit("/?tab=pictures")
@@ -358,6 +359,7 @@ def test_little_moves_while_the_page_comes_and_when_a_picture_does(visit) -> Non
         assert page.evaluate("shifts.reduce((a, b) => a + b, 0)") < 0.1
 
 
+@pytest.mark.slow
 def test_start_quarters_and_end_are_spoken_and_no_step(visit) -> None:  # type: ignore[no-untyped-def]
     page = visit("/?tab=pictures")
     generate(page, "a red car on a track", steps=40)
@@ -368,6 +370,7 @@ def test_start_quarters_and_end_are_spoken_and_no_step(visit) -> None:  # type: 
     assert len(spoken) <= 7 and not any("Step" in words for words in spoken)
 
 
+@pytest.mark.slow
 def test_stop_is_there_only_for_what_runs(visit) -> None:  # type: ignore[no-untyped-def]
     page = visit("/?tab=pictures")
     page.get_by_text("is ready on cpu").wait_for()

@@ -159,6 +159,7 @@ def test_another_page_of_the_visitor_learns_of_it(page, address: str) -> None:  
     assert thumbnails(other, 0) == []
 
 
+@pytest.mark.slow
 def test_a_closed_page_frees_what_it_held(browser, page, address: str) -> None:  # type: ignore[no-untyped-def]
     other = browser.new_page()
     other.goto(address)
@@ -342,6 +343,7 @@ def test_a_model_that_cannot_be_had_says_so_and_the_form_goes_back(owned) -> Non
     assert model.input_value() == EMBEDDED and number.input_value() == "20"
 
 
+@pytest.mark.slow
 def test_a_lora_from_the_owners_list(owned) -> None:  # type: ignore[no-untyped-def]
     owned.get_by_label("Add a LoRA").click()
     owned.get_by_role("option", name="ink").click()
@@ -371,6 +373,7 @@ def test_several_at_once_have_seeds_that_follow_each_other(page) -> None:  # typ
     assert page.locator(".mw-tile img.mw-made").count() == 4
 
 
+@pytest.mark.slow
 def test_image_to_image_with_a_painted_mask(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     generate(page, "a red car on a track", 4)
     finished(page)
@@ -400,6 +403,7 @@ def test_image_to_image_with_a_painted_mask(page, tmp_path: Path) -> None:  # ty
     assert ImageChops.difference(one, two).getbbox() is not None
 
 
+@pytest.mark.slow
 def test_a_start_picture_that_is_no_picture(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     """It is opened in a child process, whatever it is called."""
     (tmp_path / "bad.png").write_bytes(b"no picture")

@@ -54,6 +54,7 @@ def test_open_edit_download_and_read_back(page, tmp_path: Path) -> None:  # type
     assert page.errors == [] and page.foreign == []
 
 
+@pytest.mark.slow
 def test_a_node_of_the_graph_and_a_picture(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     classifier(tmp_path / "plain.tflite")
     upload(page, tmp_path / "plain.tflite")
@@ -86,6 +87,7 @@ def test_an_onnx_model_after_a_tflite_hides_its_tabs(page, tmp_path: Path) -> No
     page.locator("#onnx-summary").get_by_text("damaged or cut off").wait_for()
 
 
+@pytest.mark.slow
 def test_a_bundle_offers_what_is_in_it(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]  # noqa: F811
     classifier(tmp_path / "plain.tflite")
     small = dense(tmp_path)[0] / "model.tflite"

@@ -100,6 +100,19 @@ def test_from_pictures_to_a_classifier_and_back_after_a_reload(page, trainer: st
     page.locator("#train-answer .mw-scores tr").nth(4).wait_for(timeout=SLOW)
     assert " ms" in page.locator("#train-answer").inner_text()
 
+    page.reload()
+    chip(page, "done")
+    page.locator("#train-data").get_by_text("900 pictures in 12 classes").wait_for()
+    assert page.locator("#train-mistakes figure").count() > 0
+
+
+@pytest.mark.slow
+def test_tensorboard_stop_resume_and_export_of_a_run(page, trainer: str) -> None:  # type: ignore[no-untyped-def]
+    choose_objects(page)
+    fill(page, Epochs=1, Size=64)
+    page.locator("#train-start").click()
+    chip(page, "training")
+    chip(page, "done")
     tab(page, "TensorBoard")
     frame = page.frame_locator("iframe.mw-board")
     frame.locator("scalar-card").first.wait_for(timeout=SLOW)

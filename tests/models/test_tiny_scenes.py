@@ -100,6 +100,7 @@ def test_latents_are_scaled(tmp_path: Path) -> None:
     assert torch.equal(LatentSpace.load(tmp_path / "l.safetensors").weight, space.weight)
 
 
+@pytest.mark.slow
 def test_the_shipped_latent_space_is_the_recipes() -> None:
     shipped, again = LatentSpace.load(), LatentSpace.fit()
     x = pixels(all_scenes()[::200], list(range(18)))
@@ -152,6 +153,7 @@ def test_the_recipe_runs_resumes_exports_and_is_evaluated(
     assert "| generated, held out from training |" in out and "| held out, in other words |" in out
 
 
+@pytest.mark.slow
 def test_the_store_holds_what_was_drawn(tmp_path: Path) -> None:
     store.draw(tmp_path / "s", 30, seed=2)
     pictures, latents, captions, labels = store.read(

@@ -75,6 +75,7 @@ def test_the_name_of_an_uploaded_file_is_no_path(name: str, jobs: Jobs, tmp_path
     assert isinstance(found, InvalidFile) and "a plain name is needed" in found.message
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["nodes", "weights"])
 def test_two_big_models_without_a_common_name_are_compared(kind: str, jobs: Jobs, tmp_path: Path) -> None:
     """Everything is a candidate for having been renamed: 100,000 × 100,000 pairs must not be looked at."""

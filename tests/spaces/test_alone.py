@@ -25,7 +25,7 @@ def free_port() -> int:
 
 TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 HOWS = [
-    ("text_to_image", "whole app"),
+    pytest.param("text_to_image", "whole app", marks=pytest.mark.slow),  # tests/operate starts it too
     ("text_to_image", "script"),
     *((tab, "staged") for tab in TABS),
     *(pytest.param(tab, "script", marks=pytest.mark.slow) for tab in TABS[1:]),  # staged, the same script runs in a copy

@@ -225,6 +225,7 @@ def test_what_is_right(
         check(answer, operations[one], document)
 
 
+@pytest.mark.slow
 def test_rubbish(
     app: App,
     operations: dict[tuple[str, str], dict[str, Any]],

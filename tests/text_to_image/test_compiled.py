@@ -134,6 +134,7 @@ def test_what_is_not_compiled(model: Model, settings: Settings, folders: dict[st
     assert xl.compiled is None
 
 
+@pytest.mark.slow
 def test_a_folder_that_cannot_be_read_leaves_pytorch(model: Model, settings: Settings, tmp_path: Any) -> None:
     found = CompiledUNet.start(
         model.pipeline.unet, tmp_path, "no such", replace(settings, compile_unet=True, data_folder=tmp_path)

@@ -138,6 +138,7 @@ def test_a_large_picture_holds_up_no_small_one(settings: Settings, monkeypatch: 
     engine.close()
 
 
+@pytest.mark.slow
 def test_one_visitor_with_many_requests_holds_up_no_other(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     engine = make(settings, default_model="sd", max_rows=2)
     slow(monkeypatch, engine, 0.005)

@@ -291,6 +291,7 @@ def test_the_projector_loads_its_vectors(address: str, browser: Any) -> None:  #
     drawing.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_run_that_starts_appears_when_the_page_reloads_its_data(
     address: str, watched: Watched, folders: dict[str, Path]

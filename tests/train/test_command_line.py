@@ -87,6 +87,7 @@ def test_a_wrong_call_is_one_line(tmp_path: Path, words: list[str], message: str
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
+@pytest.mark.slow
 def test_ctrl_c_keeps_the_last_whole_epoch_and_resume_goes_on(tmp_path: Path) -> None:
     folder = shapes(tmp_path)
     process = start(tmp_path, str(folder), *RECIPE, "--epochs", "100")

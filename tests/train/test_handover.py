@@ -35,7 +35,8 @@ def trainer(tmp_path_factory: pytest.TempPathFactory):  # type: ignore[no-untype
     trainer.close()
 
 
-@pytest.mark.parametrize("framework", ["pytorch", pytest.param("keras", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("framework", ["pytorch", "keras"])
 def test_the_exported_model_is_as_right_as_the_run(trainer: Trainer, tmp_path: Path, framework: str) -> None:
     """Through the app's own jobs, on real scans, whose test part is given and whose validation part is cut."""
     owner = trainer.visitors.owner(framework)

@@ -182,6 +182,7 @@ def test_a_killed_worker_is_a_message_and_a_run_that_goes_on(trainer: Trainer, u
     assert again.done.wait(30)
 
 
+@pytest.mark.slow
 def test_one_at_a_time_and_others_wait(trainer: Trainer, uploaded: tuple[str, str]) -> None:
     owner, id = uploaded
     first, second = trainer.train(owner, id, LONG, "a"), trainer.train(owner, id, QUICK, "b")

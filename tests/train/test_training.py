@@ -91,6 +91,7 @@ def test_feature_extraction_resumes_too(conduct: Conduct) -> None:
     assert weights(cut) == weights(whole)
 
 
+@pytest.mark.slow
 def test_the_number_of_workers_changes_nothing(finished: Conduct) -> None:
     none, two = finished(augmentation=True, workers=0), finished(augmentation=True, workers=2)
     assert weights(none) == weights(two) and losses(none) == losses(two)

@@ -323,6 +323,7 @@ def test_a_graph_is_shown_in_a_frame(site: SimpleNamespace, browser, tmp_path: P
     context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.browser
 def test_a_frame_in_an_inactive_tab_waits_until_it_is_displayed(site: SimpleNamespace, browser) -> None:
     context = browser.new_context()

@@ -192,6 +192,7 @@ def test_a_run_without_weights(trainer: Trainer, new: list[Path]) -> None:
     assert monitor(trainer, bare)["requests"] == 0 and not (bare.folder / FOLDER).exists()
 
 
+@pytest.mark.slow
 def test_without_its_data_drift_is_not_told_and_why(trainer: Trainer, run: Run, new: list[Path]) -> None:
     copy = trainer.runs(trainer.visitors.owner("copy")).new("copy", {"status": "done"})
     shutil.copytree(run.folder, copy.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER))
@@ -221,6 +222,7 @@ def run_owner(run: Run, trainer: Trainer) -> str:
     return trainer._owner_of(run)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("damage", ["planted", "older", "another", "gone"])
 def test_a_reference_that_is_damaged_or_of_older_code_is_made_anew(
     trainer: Trainer, run: Run, new: list[Path], damage: str
