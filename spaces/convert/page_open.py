@@ -187,7 +187,7 @@ class Page:
             others = [other for other in targets.groups if other is not radio]
             # in the browser, so that it takes effect before a click on Convert
             radio.input(None, None, others, js="() => [null, null]", **QUIET)
-            radio.input(choose, [shared.state, radio], self.chosen, **QUIET)
+            radio.input(choose, [shared.state, radio], self.chosen, trigger_mode="always_last", **QUIET)
         sample_outputs = [self.inputs.preview, self.inputs.pictures, targets.way]
         changes = [self.inputs.file.upload, self.inputs.file.clear, *(f.input for f in self.inputs.fields.values())]
         shared.on(changes, read_samples, self.data, sample_outputs)

@@ -67,7 +67,7 @@ class Graph:
                 return failed(error, "no node")
             return view_links.node(report, str(pick.get("name", "")), str(pick.get("output", "")))
 
-        self.level.input(redraw, [self.level, self.shared.subject], self.graph, **QUIET)
+        self.level.input(redraw, [self.level, self.shared.subject], self.graph, trigger_mode="always_last", **QUIET)
         self.node.click(clicked, self.shared.subject, self.node, **QUIET)
 
 

@@ -100,7 +100,7 @@ class Export:
         self.make.click(make, [self.targets, *inputs], everything, **immediate)
         self.stop.click(None, None, self.stop, js=BUSY, **immediate)
         self.stop.click(stop, inputs, everything, **immediate)
-        self.file.input(choose, [self.file, self.chosen], self.chosen, **immediate)
+        self.file.input(choose, [self.file, self.chosen], self.chosen, trigger_mode="always_last", **immediate)
 
     def export(self, targets: list[str], opened: Subject, key: str, http: gr.Request, refresh: Refresh) -> Updates:
         """Start an export, or join the one that is running. The page's timer then shows the progress."""

@@ -134,9 +134,9 @@ class Form:
         inputs = [shared.subject, shared.key, *self.given]
         gr.on(changes, self._follow, inputs, self.said, queue=False, trigger_mode="always_last", **QUIET)
         framework, backbone = fields["framework"], fields["backbone"]
-        framework.input(offer, [framework, backbone], backbone, queue=False, **QUIET)
+        framework.input(offer, [framework, backbone], backbone, queue=False, trigger_mode="always_last", **QUIET)
         technique, epochs, augmentation = fields["technique"], fields["epochs"], fields["augmentation"]
-        technique.input(suit, [technique, epochs], [epochs, augmentation], queue=False, **QUIET)
+        technique.input(suit, [technique, epochs], [epochs, augmentation], queue=False, trigger_mode="always_last", **QUIET)
 
     def _backbones(self, framework: str) -> list[tuple[str, str]]:
         available = self.shared.trainer.backbones().values()

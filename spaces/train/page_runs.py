@@ -73,7 +73,9 @@ class Runs:
             except WorkbenchError as error:
                 return failed(error, "not compared")
 
-        self.other.input(compare_with, [self.other, shared.subject, shared.key], self.compared, **QUIET)
+        self.other.input(
+            compare_with, [self.other, shared.subject, shared.key], self.compared, trigger_mode="always_last", **QUIET
+        )
 
 
 def _side_by_side(first: Run, second: Run) -> str:

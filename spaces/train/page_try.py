@@ -131,9 +131,11 @@ class Attempt:
             return export.export([target], opened, key, http, refresh)
 
         inputs: list[Any] = [shared.subject, shared.key]
-        self.photo.input(photo, [self.photo, *inputs], self.answer, **QUIET)
+        # Gradio drops an event that comes while the one before runs, by default: the last picture would get no answer
+        last: dict[str, Any] = {"trigger_mode": "always_last"}
+        self.photo.input(photo, [self.photo, *inputs], self.answer, **last, **QUIET)
         self.photo.clear(lambda: idle(NOTHING), None, self.answer, queue=False, **QUIET)
-        self.samples.click(sample, inputs, self.answer, **QUIET)
+        self.samples.click(sample, inputs, self.answer, **last, **QUIET)
         for part in (self.answer, self.browser):
             part.click(make, inputs, everything, queue=False, **QUIET)
 
