@@ -49,6 +49,7 @@ def summary(report: dict[str, Any]) -> Markup:
         html('<p class="mw-verdict">{} <b>{}</b></p>', chip(word, state), report["file"]["name"]),
         details,
         html('<dl class="mw-facts">{}</dl><div class="mw-values">{}{}</div>', rows, *sides),
+        say=f"{report['file']['name']}: {word}.",  # else the last quarter of the progress would be the last that is heard
     )
 
 
@@ -221,7 +222,8 @@ CSS = """
 .mw-problems { width: 100% !important; } .mw-problems td:nth-child(3) { width: 99%; }
 body:has(#onnx-summary .mw-open-failed) #onnx-tabs { opacity: 0.45; }
 .mw-problems tr:first-child td { border-top: 0 !important; }
-@media (max-width: 768px) { .mw-problems td { padding-right: 8px; } .mw-problems td:nth-child(2) { min-width: 4em; }
-  .mw-problems td:nth-child(3) { overflow-wrap: anywhere; min-width: 9em; } }
+@media (max-width: 768px) { .mw-problems tr { display: grid; grid-template-columns: auto 1fr; }
+  .mw-problems td:nth-child(2) { max-width: none; min-width: 0; }
+  .mw-problems td:nth-child(3) { grid-column: 1 / -1; width: auto; border-top: 0 !important; overflow-wrap: anywhere; } }
 .mw-array { font-size: 0.88rem; max-height: 12em; overflow: auto; }
 """

@@ -47,6 +47,12 @@ def test_a_checkpoint_comes_through_as_it_is(tmp_path: Path) -> None:
     assert set(torch.load(out / "model.pt", weights_only=True)) == {"layer.weight", "layer.bias"}
 
 
+@pytest.mark.parametrize("data", [b"PK", b"PK\x03", b"PK\x03\x04", b"PK\x05\x06" + bytes(17)])
+def test_the_first_bytes_of_a_zip(data: bytes, tmp_path: Path) -> None:
+    with pytest.raises(InvalidFile, match="begins as a zip archive and ends after a few bytes"):
+        taken({"model.zip": data}, tmp_path)
+
+
 @pytest.mark.parametrize(
     "dtype", ["float16", "bfloat16", "float64", "int8", "uint8", "int64", "bool", "complex64", "float8_e4m3fn"]
 )

@@ -77,6 +77,8 @@ def recognise(path: Path) -> str:
         raise InvalidFile(f"The file is empty. {WANTED}.")
     with path.open("rb") as file:
         head = file.read(512)
+    if head.startswith(b"PK") and size < 22:  # a zip's last record alone has 22 bytes
+        raise InvalidFile("This begins as a zip archive and ends after a few bytes. Upload the whole file.")
     if head.startswith(b"PK\x05\x06"):
         raise InvalidFile(f"The zip archive is empty. {WANTED}.")
     if head.startswith(b"PK\x03\x04"):
