@@ -293,6 +293,7 @@ def test_all_in_a_zip(page, tmp_path: Path) -> None:  # type: ignore[no-untyped-
     for place, prompt in enumerate(("a red car", "a blue boat")):
         generate(page, prompt, 2)
         thumbnails(page, place + 1)
+        idle(page)  # the button is drawn anew at the end: a click in that moment would be lost
     with page.expect_download() as download:
         page.get_by_role("button", name="Download all (.zip)").click()
     assert download.value.suggested_filename == "pictures.zip"
