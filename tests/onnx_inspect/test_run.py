@@ -141,7 +141,7 @@ def test_typed_values(tmp_path: Path) -> None:
     assert ran(EXAMPLES["linear"](), tmp_path, inputs={"X": [[1, 2, 3, 4]]})["outputs"][0]["values"] == [
         pytest.approx([3.1, 4.2, 5.3])
     ]
-    for given, message in (({"X": [[1, 2], [3]]}, "no array of float32"), ({"X": [1]}, "float32"), ({"Q": 1}, "lack 'X'")):
+    for given, message in (({"X": [[1, 2], [3]]}, "not an array"), ({"X": [1]}, "float32"), ({"Q": 1}, "lack 'X'")):
         with pytest.raises(InvalidFile, match=message):
             feeds.from_lists(given, EXAMPLES["linear"]())
 
