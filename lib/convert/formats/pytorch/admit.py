@@ -18,7 +18,7 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
     Returns the format name ``architecture`` and messages for the user. Raises InvalidFile.
     """
     if len(beside) > 1:
-        raise InvalidFile("With config.json, one file of weights is taken. Merge several into one file of safetensors.")
+        raise InvalidFile("Only one weights file is allowed with config.json. Merge several into one safetensors file.")
     transformers_config.write_checked(path, folder / CONFIG)
     for weights in beside.values():
         with weights.open("rb") as file:
@@ -27,4 +27,4 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
             raise InvalidFile("The weights beside config.json must be safetensors; convert a checkpoint first, on its own.")
         check_safetensors(weights)
         shutil.copyfile(weights, folder / WEIGHTS)
-    return "architecture", [] if beside else ["No weights were uploaded with config.json: they are random."]
+    return "architecture", [] if beside else ["No weights were uploaded with config.json, so they are random."]

@@ -126,8 +126,8 @@ class Interpreter(torch.nn.Module):
                 return value
         if torch.compiler.is_exporting() or isinstance(tensor, torch._subclasses.FakeTensor):
             raise Unsupported(
-                f"{node.words} takes its shape, axes or condition from a value that depends on the inputs' values; "
-                "an exported program must know it"
+                f"{node.words} takes its shape, axes or condition from a value that depends on the inputs' values; an "
+                "exported program must know it in advance"
             )
         value = to_numpy(tensor)
         self.decided_by.append(node.op)
