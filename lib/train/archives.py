@@ -47,9 +47,9 @@ def unpack(
                 progress("Unpacking", number / len(opened_zip.members))
             path = _plain(name, windows)
             if is_litter(path):
-                left_out["__MACOSX" if path.startswith("__MACOSX/") else path] = "put there by a file manager"
+                left_out["__MACOSX" if path.startswith("__MACOSX/") else path] = "created by a file manager"
             elif path in written:
-                left_out[f"{path} (again)"] = "a second file of that name"
+                left_out[f"{path} (again)"] = "duplicate file name"
             elif path.endswith("/"):
                 _folder(into / path)
             else:
@@ -83,7 +83,7 @@ def _plain(name: str, windows: bool) -> str:
     if windows:
         name = name.replace("\\", "/")
     if any(part in ("", ".", "..") for part in name.removesuffix("/").split("/")):
-        raise InvalidFile(f"A member of the archive is called {name[:80]!r}: only plain names are unpacked.")
+        raise InvalidFile(f"The archive has a member named {name[:80]!r}: only plain relative paths are unpacked.")
     return unicodedata.normalize("NFC", name)
 
 

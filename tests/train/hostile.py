@@ -197,7 +197,9 @@ PICTURES = {
     "over_50_mp": one("cats/wide.png", png(10_000, 5_001, 1, 0, b"\0" * 1251 * 5001), "10,000 x 5,001 pixels"),
     "lying_gif": one("cats/lie.gif", LYING_GIF, "million"),
     "text_bomb": one(
-        "cats/text.png", png(2, 2, 8, 0, b"\0" * 6, (b"zTXt", b"k\0\0" + zlib.compress(b"a" * 90_000_000))), "broken"
+        "cats/text.png",
+        png(2, 2, 8, 0, b"\0" * 6, (b"zTXt", b"k\0\0" + zlib.compress(b"a" * 90_000_000))),
+        "damaged or cut off",
     ),
     "short_png": one("cats/short.png", png(64, 64, 8, 2, b"\0" * 40), "damaged or cut off"),
     "looped_tiff": Case(members=[*good(), ("cats/loop.tif", looped_tiff())], count=7),
@@ -213,8 +215,8 @@ PICTURES = {
     "lab": one("cats/lab.tif", encode(Image.new("LAB", (4, 4)), "TIFF"), "+LAB"),
     "palette": one("cats/pal.png", palette(), "+transparent"),
     "alpha": one("cats/alpha.png", encode(Image.new("RGBA", (4, 4), (255, 0, 0, 0))), "+transparent"),
-    "turned": one("cats/turned.jpg", rotated(6), "+turned"),
-    "turned_tiff": one("cats/turned.tif", rotated(6, "TIFF"), "+turned"),
+    "turned": one("cats/turned.jpg", rotated(6), "+rotated"),
+    "turned_tiff": one("cats/turned.tif", rotated(6, "TIFF"), "+rotated"),
     "broken_exif": one("cats/exif.jpg", rotated(99), "+EXIF data is damaged"),
     "lying_exif": Case(members=[*good(), ("cats/exif.jpg", picture(7, exif=LYING_EXIF))], count=7),
     "wrong_suffix": one("cats/really.jpg", picture(8, "PNG"), "+its content is PNG"),
@@ -282,7 +284,7 @@ ARCHIVES = {
     "link": Case(members=[*good(), link("cats/link.jpg", "/etc/passwd")], problems={"cats/link.jpg": "link"}),
     "link_folder": Case(members=[*good(), link("birds", "/etc")], problems={"birds": "link"}),
     "pipe": Case(
-        members=[*good(), special("cats/p.jpg", external_attr=stat.S_IFIFO << 16)], problems={"cats/p.jpg": "ordinary"}
+        members=[*good(), special("cats/p.jpg", external_attr=stat.S_IFIFO << 16)], problems={"cats/p.jpg": "regular file"}
     ),
     "locked": Case(raw=locked, problems={"cats/locked.jpg": "encrypted"}),
     "damaged": Case(raw=damaged, problems={"cats/bad.jpg": "damaged"}),
@@ -336,7 +338,7 @@ FOLDERS = {
         folder=tree(good(), lambda r: (r / "cats/l.jpg").symlink_to(r / "cats/0.jpg")), problems={"cats/l.jpg": "link"}
     ),
     "disk_loop": Case(folder=tree(good(), lambda r: (r / "cats/loop").symlink_to(r)), problems={"cats/loop": "link"}),
-    "disk_pipe": Case(folder=tree(good(), lambda r: os.mkfifo(r / "cats/p.jpg")), problems={"cats/p.jpg": "ordinary"}),
+    "disk_pipe": Case(folder=tree(good(), lambda r: os.mkfifo(r / "cats/p.jpg")), problems={"cats/p.jpg": "regular file"}),
     "disk_newline": Case(folder=tree([*good(), ("cats/a\nb.jpg", picture(1))]), problems={"cats/a?b.jpg": "control"}),
     "disk_bytes": Case(
         folder=tree(good(), lambda r: Path(os.fsdecode(os.fsencode(r) + b"/cats/\xff.jpg")).write_bytes(picture(1))),
@@ -347,7 +349,7 @@ FOLDERS = {
         problems={"cats/" + "a/" * 29 + "a": "deep", "cats/a": "without usable files"},
     ),
     "disk_long": Case(folder=tree([*good(), (f"cats/{'x' * 250}.jpg", picture(1))]), count=7),
-    "disk_none": Case(folder=lambda root: root.rmdir(), error="There is no folder"),
-    "disk_file": Case(folder=lambda root: (root.rmdir(), root.write_bytes(b"x")), error="There is no folder"),
+    "disk_none": Case(folder=lambda root: root.rmdir(), error="missing or unreadable"),
+    "disk_file": Case(folder=lambda root: (root.rmdir(), root.write_bytes(b"x")), error="missing or unreadable"),
 }
 ZIPS = PICTURES | NAMES | ARCHIVES | TOO_LITTLE
