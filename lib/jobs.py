@@ -269,7 +269,7 @@ class Jobs:
             self._stop()
             reason = error.strerror or type(error).__name__
             raise JobFailed(
-                f"The process that starts jobs cannot be started: {reason}. Starting the app again may help."
+                f"The process that starts jobs cannot be started: {reason}. Restarting the app may help."
             ) from error
         finally:
             theirs.close()

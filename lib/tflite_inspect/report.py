@@ -44,7 +44,7 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
     lines = {
         "File": size(report["file"]["bytes"]),
         "Format": f"TensorFlow Lite, schema {report['schema_version']}; TensorFlow Lite "
-        + (f"{report['min_runtime']} or newer, it says" if report["min_runtime"] else "version needed: unknown")
+        + (f"{report['min_runtime']} or newer, as declared" if report["min_runtime"] else "version needed: unknown")
         + f" (read with LiteRT {report['litert']['version']})",
         "Parameters": exact(parameters["count"]) + (": " + ", ".join(dtypes) if dtypes else ""),
         "Quantisation": quantisation(report),

@@ -22,7 +22,7 @@ from web.html import Html, html
 from .start import start_picture
 
 BRUSH = "rgba(234, 88, 12, 0.75)"  # color of the painted mask; only its position matters
-HINT = "Paint over a part to redraw only that part; without paint all of it changes. The trash can removes the picture."
+HINT = "Paint over a part to redraw only that part; without paint, everything changes. The trash can removes the picture."
 
 
 def _unopened(editor: gr.ImageEditor, payload: EditorData | None) -> list[Path]:

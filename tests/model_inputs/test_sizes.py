@@ -87,7 +87,7 @@ def test_a_name_that_the_model_does_not_have() -> None:
         InvalidValue, match=r"'batsh=4'; allowed: the model's dynamic dimensions: batch, seq\. Did you mean batch\?"
     ):
         sizes.check({"batsh": 4}, TEXT)
-    with pytest.raises(InvalidValue, match="no free dimension"):
+    with pytest.raises(InvalidValue, match="no dynamic dimension"):
         sizes.check({"batch": 4}, Signature((Value("x", "float32", (1, 2)),)))
 
 

@@ -95,7 +95,7 @@ BAD = {
     "the head only": (wav(tone())[:30], FREE, "no format or no sound"),
     "packed": (wav(tone()).replace(b"\x01\x00\x01\x00", b"\x55\x00\x01\x00", 1), FREE, r"compressed \(kind 85"),
     "no channel": (wav(tone()).replace(b"\x01\x00\x01\x00", b"\x01\x00\x00\x00", 1), FREE, "0 channels"),
-    "a rate of 0": (wav(tone(), 0), FREE, "at 0 a second"),
+    "a rate of 0": (wav(tone(), 0), FREE, "at 0 Hz"),
     "not finite": (wav(np.array([np.nan, 1.0]), 16000, 32, 3), FREE, "not finite"),
     "big-endian": (b"RIFX" + wav(tone())[4:], FREE, "not supported"),
     "no input for it": (wav(tone()), TABLE, r"no input of this model takes a wave.*x float32 \[batch, 30\]"),

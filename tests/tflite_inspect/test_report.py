@@ -95,7 +95,7 @@ def test_quantisation_parameters(tmp_path: Path) -> None:
     [
         ({"scale": [0.0], "zero": [0]}, "not positive"),
         ({"scale": [float("nan")], "zero": [0]}, "not positive"),
-        ({"scale": [0.1], "zero": [300]}, "no int8"),
+        ({"scale": [0.1], "zero": [300]}, "not int8"),
         ({"scale": [0.1, 0.2], "zero": [0, 0]}, "2 scales along axis 0"),
     ],
 )

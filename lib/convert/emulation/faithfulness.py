@@ -73,7 +73,8 @@ def _reason_proven(figures: dict[str, Any], emulation: Emulation) -> str:
     message = f"Its errors are {ratio:.2g} times those of the source rounded here" if ratio else "No value differs"
     if emulation.compared:
         message += (
-            f"; {emulation.compared} of {emulation.weight_count} weight tensors were compared and are the source's, rounded"
+            f"; {emulation.compared} of {emulation.weight_count} weight tensors were compared and match the "
+            f"source's, rounded"
         )
     return message + "."
 

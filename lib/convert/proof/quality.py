@@ -214,7 +214,7 @@ def _agreement(name: str, metric: str, same: np.ndarray, floor: float) -> Qualit
     agreeing, count = int(same.sum()), int(same.size)
     value = agreeing / count
     is_good = value >= floor
-    outcomes = {"top-1 agreement": "the top class stays", "decisions at 0.5": "the decision stays"}
+    outcomes = {"top-1 agreement": "the top class is the same", "decisions at 0.5": "the decision is the same"}
     outcome = outcomes.get(metric, "all values are equal")
     reason = "" if is_good else f"{outcome} on {agreeing} of {count} ({value:.1%}); at least {floor:.0%} is required."
     return Quality(name, metric, count, value, floor, is_good, wilson(agreeing, count), reason=reason)

@@ -79,7 +79,7 @@ def compare(
         end_to_end.lower("unproven", UNSTEADY)
     elif end_to_end.verdict == "proven" and (bad := [h for h in hops if h.verdict == "failed"]):
         # two errors may cancel out
-        end_to_end.lower("unproven", f"A step on the way failed: {bad[0].reason}")
+        end_to_end.lower("unproven", f"An intermediate step failed: {bad[0].reason}")
     _lower_for_blind_spots(end_to_end, [sentence for sentences in blind_spots for sentence in sentences])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
     if three and three.counts and end_to_end.verdict == "proven":
@@ -123,7 +123,7 @@ def _lower_for_quality(
     if end_to_end.verdict == "failed":
         return
     if task_quality is None:
-        end_to_end.lower("unproven", f"Nothing shows how well it does its task. {end_to_end.reason}")
+        end_to_end.lower("unproven", f"There is no evidence of its task quality. {end_to_end.reason}")
     elif not task_quality.good:
         real = task_quality.on == "samples"
         where = "on the samples" if real else "on made-up inputs, which may say little about real ones"
