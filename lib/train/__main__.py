@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     earlier.add_argument("--reproduce", metavar="RUN", help="train a run again and compare")
     earlier.add_argument("--run", metavar="RUN", help="a run that has ended, for --export")
     ap.add_argument("--export", metavar="FILE", type=Path, help="write .tflite (float32, metadata inside) or .onnx")
-    ap.add_argument("--target", default="", help=f"--export to {', '.join(targets.TARGETS)}; by default by FILE's suffix")
+    ap.add_argument("--target", default="", help=f"--export to {', '.join(targets.TARGETS)}; default: by FILE's suffix")
     ap.add_argument("--list", action="store_true", help="list the runs")
     for field in fields(Recipe):
         assert field.default is not MISSING

@@ -83,7 +83,7 @@ def _plain(name: str, windows: bool) -> str:
     if windows:
         name = name.replace("\\", "/")
     if any(part in ("", ".", "..") for part in name.removesuffix("/").split("/")):
-        raise InvalidFile(f"The archive has a member named {name[:80]!r}: only plain relative paths are unpacked.")
+        raise InvalidFile(f"A member of the archive is called {name[:80]!r}: only plain names are unpacked.")
     return unicodedata.normalize("NFC", name)
 
 

@@ -53,7 +53,7 @@ def build(trainer: Trainer) -> None:
 
         Args:
             file: A .zip with one folder of pictures per class, unless dataset is given.
-            dataset: objects (12 drawn things), digits (real scans), or hub:owner/name where this server lists it.
+            dataset: objects (12 drawn things), digits (real scans), or hub:owner/name if this server lists it.
             backbone: efficientnet_lite0 (its ImageNet weights are installed), mobilenetv3_small, efficientnet_lite4.
             technique: fine_tuning (all layers) or feature_extraction (a new head on a frozen backbone).
             epochs: 1 to 1000. 0 means 3 for fine_tuning and 30 for feature_extraction.

@@ -122,7 +122,7 @@ def test_a_model_that_cannot_be_loaded(hub: SpaceHub, deployed: Repository) -> N
     space.built = lambda space: space.serving.update(status="failed", error="no memory", revision=head)
     head = deployed.write("Next")
     run = deployed.deploy(NAME)
-    assert run.returncode == 1 and "has no model: no memory" in run.stderr
+    assert run.returncode == 1 and "without a model: no memory" in run.stderr
 
 
 @pytest.mark.slow
