@@ -69,7 +69,7 @@ def wait(space: Space, revision: str, before: str, say: Say, *, timeout: float, 
             say(f"{_clock(elapsed)} {current}")
             shown, printed_at = current, elapsed
         if current in ENDED and (changed or elapsed > stale):
-            raise DeploymentFailed(f"The Space ended in stage {current}.", log(space, LOGS.get(current, "run")))
+            raise DeploymentFailed(f"The Space ended in {current}.", log(space, LOGS.get(current, "run")))
         if current == "SLEEPING" or current.startswith("RUNNING"):
             status = health(space)
             if status.get("revision") == revision and status.get("status") != "loading":

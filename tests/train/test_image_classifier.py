@@ -217,8 +217,8 @@ def test_quantized_files_hold_labels(
     ("wrong", "message"),
     [
         (lambda: HParams(epoch=3), "HParams was 'epoch'; allowed: learning_rate, batch_size, epochs"),
-        (lambda: HParams(label_smoothing=0.1), "HParams: label_smoothing was 0.1; allowed: 0.0, or nothing"),
-        (lambda: HParams(shuffle=False), "HParams: shuffle was False; allowed: True, or nothing"),
+        (lambda: HParams(label_smoothing=0.1), "HParams: label_smoothing was 0.1; allowed: 0.0, or omit it"),
+        (lambda: HParams(shuffle=False), "HParams: shuffle was False; allowed: True, or omit it"),
         (lambda: HParams(multi_labels=True), "HParams: multi_labels was True; allowed: False"),
         (lambda: ModelOptions(alpha=0.75), "ModelOptions: alpha was 0.75; allowed: 1.0"),
         (lambda: ModelOptions(width=2), "ModelOptions was 'width'; allowed: image_size"),
