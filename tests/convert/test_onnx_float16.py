@@ -134,7 +134,7 @@ HARMLESS = {
         np.finfo(np.float32).min,
         "masks values before a softmax",
     ),
-    "a bound": ([N("Clip", ["x", "", "w"], ["y"])], 1e6, "a bound that float16 has anyway"),
+    "a bound": ([N("Clip", ["x", "", "w"], ["y"])], 1e6, "a bound, which float16 imposes anyway"),
 }
 
 

@@ -15,7 +15,7 @@ from lib.convert.formats import FORMATS, function
 from lib.errors import InvalidFile
 
 UPLOADS = {f.name: f.upload for f in FORMATS.values() if f.upload}
-WANTED = f"Wanted: {', '.join(upload.wanted for upload in UPLOADS.values() if upload.wanted)}"
+WANTED = f"Supported: {', '.join(upload.wanted for upload in UPLOADS.values() if upload.wanted)}"
 # (offset, magic bytes, description, advice)
 MAGIC: tuple[tuple[int, bytes, str, str], ...] = (
     (0, b"\x93NUMPY", "a NumPy array", "it contains no model; calibration data belong in the options of a conversion"),

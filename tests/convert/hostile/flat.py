@@ -39,7 +39,7 @@ def with_external_buffers() -> bytes:
     return bytes(builder.Output())
 
 
-hostile("in other files", "tflite: weights in another file")(with_external_buffers)
+hostile("in external files", "tflite: weights in another file")(with_external_buffers)
 hostile("damaged", "tflite: root behind the end")(lambda: put(0, "<I", 0x7FFFFFF0))
 hostile("damaged", "tflite: root of 4 GB")(lambda: put(0, "<I", 0xFFFFFFFC))
 hostile("damaged", "tflite: layout far away")(lambda: put(root(), "<i", -0x7FFFFFF0))

@@ -82,7 +82,7 @@ def pickle_behind_an_old_checkpoint() -> Made:
     return data[: heads.tell()] + POISON
 
 
-@hostile("not a readable PyTorch checkpoint")
+@hostile("not a PyTorch checkpoint")
 def a_harmless_pickle() -> Made:
     return pickle.dumps({"a": [1, 2, 3]}, 2)
 

@@ -73,7 +73,7 @@ def losses_of(name: str, value: np.ndarray, *, masks: Callable[[], bool], bounds
         position = f" at {[int(k) for k in worst]}" if value.ndim else ""
         text = f"{label} has {_count_text(over)} above float16's maximum, 65504, such as {value[worst]:.6g}{position}"
         if bounds:
-            return [WeightLoss(name, f"{text}: a bound that float16 has anyway.", True)]
+            return [WeightLoss(name, f"{text}: only a bound, which float16 imposes anyway.", True)]
         if (size[over] >= MASK).all() and _two_valued(value) and masks():
             return [WeightLoss(name, f"{text}: it masks values before a softmax, and still does.", True)]
         return [WeightLoss(name, f"{text}, and was clipped to it.", False)]

@@ -24,7 +24,7 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
         with weights.open("rb") as file:
             head = file.read(16)
         if not is_safetensors(head, weights.stat().st_size):
-            raise InvalidFile("The weights beside config.json must be safetensors; convert a checkpoint first, on its own.")
+            raise InvalidFile("The weights beside config.json must be safetensors; convert a checkpoint separately first.")
         check_safetensors(weights)
         shutil.copyfile(weights, folder / WEIGHTS)
     return "architecture", [] if beside else ["No weights were uploaded with config.json, so they are random."]

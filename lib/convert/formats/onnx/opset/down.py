@@ -296,7 +296,7 @@ def _constant(node: NodeProto, graph: Graph) -> list[NodeProto]:
         return [node]
     value = constant_value(node)
     if value is None:
-        raise Refused("before opset 12 it held one dense tensor")
+        raise Refused("before opset 12 it could only hold a dense tensor")
     del node.attribute[:]
     node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(value)))
     return [node]
