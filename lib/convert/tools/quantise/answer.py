@@ -49,7 +49,7 @@ def messages(some: list[Layer], found: Found, floor: float) -> list[str]:
         shown = ", ".join(n[:80] for n in names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         size = sum(layer.bytes for layer in some if layer.name in found.floats) / 1e6
         out.append(
-            f"{len(names)} of {len(some)} layers stay float32 ({size:.1f} MB), because int8 adds the most noise there: {shown}."
+            f"{len(names)} of {len(some)} layers stay float32 ({size:.1f} MB), because int8 adds most noise there: {shown}."
         )
     if not found.good and found.value is not None:
         share = "dB" not in found.metric
