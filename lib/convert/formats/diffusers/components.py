@@ -160,7 +160,7 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
         if not isinstance(shards, dict):
             raise InvalidFile(f"{name}/{path.name} has no weight_map from tensors to files. Save the pipeline again.")
         if stray := [str(shard) for shard in shards.values() if not isinstance(shard, str) or shard not in files]:
-            raise InvalidFile(f"{name}/{path.name} refers to {stray[0][:60]!r}, which is not in the same folder.")
+            raise InvalidFile(f"{name}/{path.name} names {stray[0][:60]!r}, which is not in its folder.")
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     if all(".fp16." in file for file in files):
         options["variant"] = "fp16"
