@@ -28,7 +28,7 @@ CHUNK = 1 << 20
 END, END64, LOCATOR64 = b"PK\x05\x06", b"PK\x06\x06", b"PK\x06\x07"
 LOCAL = struct.Struct("<4sHHHHHLLLHH")
 MAX_NAME, MAX_DEPTH, MAX_TABLE = 400, 12, 16 << 20
-AGAIN = "Make the archive again with an ordinary zip tool."
+AGAIN = "Recreate the archive with a standard zip tool."
 NESTED = (b"PK\x03\x04", b"\x1f\x8b", b"7z\xbc\xaf", b"BZh", b"\xfd7zXZ", b"Rar!")
 
 
@@ -85,10 +85,10 @@ class Archive:
             while data := file.read(CHUNK):
                 size += len(data)
                 if size > member.file_size:
-                    raise InvalidFile(f"{_quoted(name)} in the archive is longer than the archive says. {AGAIN}")
+                    raise InvalidFile(f"{_quoted(name)} in the archive is longer than its zip header says. {AGAIN}")
                 take(data)
         if size != member.file_size:
-            raise InvalidFile(f"{_quoted(name)} in the archive is shorter than the archive says. {AGAIN}")
+            raise InvalidFile(f"{_quoted(name)} in the archive is shorter than its zip header says. {AGAIN}")
 
     @contextmanager
     def _damage_as_invalid_file(self, name: str):
@@ -143,27 +143,27 @@ def _table_start(raw: IO[bytes], limits: Limits, appended: bool) -> int:
     tail = raw.read()
     at = tail.rfind(END)
     if at < 0 or len(tail) - at < 22:
-        raise InvalidFile("The zip archive is cut off: its table at the end is missing. Upload the whole file again.")
+        raise InvalidFile("The zip archive is cut off: its central directory is missing. Upload the whole file again.")
     here, first, count_here, count, length, start, comment = struct.unpack("<4xHHHHLLH", tail[at : at + 22])
     if at + 22 + comment != len(tail):
-        raise InvalidFile(f"The zip archive has two ends, or something behind its end. {AGAIN}")
+        raise InvalidFile(f"The zip archive has two end records, or data after its end record. {AGAIN}")
     if here or first or count_here != count:
         raise InvalidFile("The zip archive is one part of several; upload one whole archive.")
     end = tail_at + at
     if at >= 76 and tail[at - 20 : at - 16] == LOCATOR64:
         record = tail[at - 76 : at - 20]
         if record[:4] != END64 or struct.unpack("<8xQ4x", tail[at - 20 : at])[0] != end - 76:
-            raise InvalidFile(f"The zip archive has an end that does not fit. {AGAIN}")
+            raise InvalidFile(f"The zip archive has an inconsistent end record. {AGAIN}")
         count, length, start = struct.unpack("<32xQQQ", record)
         end -= 76
     if count > limits.members:
         raise InvalidFile(f"The archive has {count:,} members; at most {limits.members:,} are unpacked.")
     if length > MAX_TABLE:
-        raise InvalidFile(f"The table of the zip archive has {length:,} bytes; at most {MAX_TABLE:,} are read.")
+        raise InvalidFile(f"The central directory of the zip archive has {length:,} bytes; at most {MAX_TABLE:,} are read.")
     if appended and start + length < end:
         start = end - length  # offsets are relative to the start of the archive, as in zipfile
     if start + length != end:
-        raise InvalidFile(f"The zip archive has something before its members or behind its table. {AGAIN}")
+        raise InvalidFile(f"The zip archive has data before its members or after its central directory. {AGAIN}")
     return start
 
 
@@ -182,7 +182,7 @@ def _rejection(e: zipfile.ZipInfo, limits: Limits) -> str | None:
     """Returns the reason why this member is rejected, or None."""
     mode, name = e.external_attr >> 16, e.filename.removesuffix("/")
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
-        return "link: not followed" if stat.S_ISLNK(mode) else "no ordinary file"
+        return "link: not followed" if stat.S_ISLNK(mode) else "not a regular file"
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in e.orig_filename):
         return "its name holds control characters: rename it"
     if len(name) > MAX_NAME or any(len(part.encode()) > 255 for part in name.split("/")):
@@ -192,9 +192,9 @@ def _rejection(e: zipfile.ZipInfo, limits: Limits) -> str | None:
     if e.flag_bits & 0x2041:
         return "encrypted: not unpacked"
     if e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-        return "packed in a way that is not read here: use ordinary zip (deflate)"
+        return "unsupported compression: use standard zip (deflate)"
     if e.file_size > limits.member:
-        return f"{e.file_size:,} bytes; at most {limits.member:,} a file are unpacked"
+        return f"{e.file_size:,} bytes; at most {limits.member:,} per file are unpacked"
     if e.file_size > limits.free and e.file_size > e.compress_size * limits.ratio:
         return f"it would unpack to over {limits.ratio} times its size, as in a zip bomb"
     return None
@@ -233,14 +233,14 @@ def _names(entries: list[zipfile.ZipInfo], strict: bool) -> None:
     for low in seen:
         parts = low.split("/")
         if any("/".join(parts[:k]) in files for k in range(1, len(parts))):
-            raise InvalidFile(f"{_quoted(seen[low])} lies in a member of the archive that is a file. {AGAIN}")
+            raise InvalidFile(f"{_quoted(seen[low])} is inside a member of the archive that is a file. {AGAIN}")
 
 
 def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
     total = sum(e.file_size for e in entries)
     packed = sum(e.compress_size for e in entries)
     if total > limits.total:
-        raise InvalidFile(f"Unpacked the archive has {total:,} bytes; at most {limits.total:,} are unpacked.")
+        raise InvalidFile(f"Unpacked, the archive has {total:,} bytes; at most {limits.total:,} are unpacked.")
     if total > limits.free and total > packed * limits.ratio:
         raise InvalidFile(
             f"The archive's {packed:,} bytes would unpack to {total:,}: over {limits.ratio} times as much, as in a zip "
@@ -250,7 +250,7 @@ def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
         if e.flag_bits & 0x2041:
             raise InvalidFile(f"{_quoted(e.filename)} in the archive is encrypted; upload it without a password.")
         if e.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
-            raise InvalidFile(f"{_quoted(e.filename)} is packed in a way that is not read here; use ordinary zip (deflate).")
+            raise InvalidFile(f"{_quoted(e.filename)} uses unsupported compression; use standard zip (deflate).")
         if e.compress_type == zipfile.ZIP_STORED and e.file_size != e.compress_size:
             raise InvalidFile(f"{_quoted(e.filename)} in the archive is stored, but its two sizes differ. {AGAIN}")
         if e.is_dir() and e.file_size:
@@ -260,7 +260,7 @@ def _sizes(entries: list[zipfile.ZipInfo], limits: Limits) -> None:
 def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int) -> None:
     """Checks that local headers match the central directory and that members are contiguous, starting at ``at``."""
     for e in sorted(entries, key=lambda one: one.header_offset):
-        wrong = InvalidFile(f"The zip archive says two different things about {_quoted(e.filename)}. {AGAIN}")
+        wrong = InvalidFile(f"The zip archive has conflicting headers for {_quoted(e.filename)}. {AGAIN}")
         raw.seek(e.header_offset)
         head = raw.read(LOCAL.size)
         if len(head) < LOCAL.size:
@@ -283,13 +283,13 @@ def _headers(raw: IO[bytes], entries: list[zipfile.ZipInfo], table: int, at: int
         gap = e.header_offset - at
         if gap:
             raise InvalidFile(
-                f"The zip archive has {gap:,} bytes before {_quoted(e.filename)} that belong to nobody. {AGAIN}"
+                f"The zip archive has {gap:,} bytes before {_quoted(e.filename)} that belong to no member. {AGAIN}"
             )
         at = raw.tell() + e.compress_size
         if later:
             at += _descriptor(raw, at, e)
     if at != table:
-        raise InvalidFile(f"The zip archive's members do not end where its table begins. {AGAIN}")
+        raise InvalidFile(f"The zip archive's members do not end where its central directory begins. {AGAIN}")
 
 
 def _zip64(extra: bytes, size: int, packed: int) -> tuple[int, int]:

@@ -86,7 +86,7 @@ class TooSlow(WorkbenchError):
 
     def __init__(self, received: int, seconds: float) -> None:
         super().__init__(
-            f"The body came too slowly: {received:,} bytes in {seconds:.0f} seconds, and then nothing in time. "
+            f"The request body arrived too slowly: {received:,} bytes in {seconds:.0f} seconds, then a timeout. "
             "Send it over a faster connection."
         )
         self.received = received
@@ -109,5 +109,5 @@ class LimitExceeded(JobFailed):
     """``what`` (memory, time, ...) exceeded ``limit``."""
 
     def __init__(self, what: str, limit: str) -> None:
-        super().__init__(f"Stopped: the {what} went over the limit of {limit}. A smaller model or fewer runs may fit.")
+        super().__init__(f"Stopped: the {what} exceeded the limit of {limit}. A smaller model or fewer runs may fit.")
         self.what = what

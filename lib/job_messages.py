@@ -20,7 +20,7 @@ def send(end: socket.socket, message: dict[str, Any], *, nan: bool = False) -> N
     """
     data = json.dumps(message, allow_nan=nan).encode()
     if len(data) > MAX_MESSAGE:
-        raise JobFailed(f"The answer takes {len(data) >> 20:,} MB; at most {MAX_MESSAGE >> 20} MB are passed on.")
+        raise JobFailed(f"The result has {len(data) >> 20:,} MB; at most {MAX_MESSAGE >> 20} MB can be returned.")
     end.sendall(HEAD.pack(len(data)) + data)
 
 

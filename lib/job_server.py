@@ -126,7 +126,7 @@ def _run_job(app: socket.socket, request: dict[str, Any]) -> None:
         code = error.errno if isinstance(error, OSError) else 0
         answer = {"error": "FileTooBig" if code == errno.EFBIG else type(error).__name__}  # Python ignores SIGXFSZ
         if code == errno.ENOSPC:
-            answer = {"error": "JobFailed", "message": "The disk of the machine that runs this app is full."}
+            answer = {"error": "JobFailed", "message": "The server's disk is full."}
         if out_of_memory(error):
             answer = {"error": "MemoryError"}
         with suppress(BaseException):  # for the operator; the visitor gets a short message

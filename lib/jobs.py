@@ -32,10 +32,10 @@ MAX_WORDS = 2000  # characters of an error message or a stage
 GRACE = 60.0  # seconds a silent job may exceed its time limit, including the start of the fork server
 EXIT_SECONDS = 5.0  # time for a killed job to exit
 SIGNALS = {
-    6: "it gave up, often for lack of memory",
-    8: "an impossible division",
+    6: "aborted, often for lack of memory",
+    8: "arithmetic error",
     9: "killed, often because the machine had no memory left",
-    11: "a wild memory access",
+    11: "invalid memory access",
 }
 # spinning OpenMP threads made torch 15 times slower while other jobs were running (docs/decisions.md);
 # onnxruntime would send telemetry and leave a device id in the temporary folder
@@ -135,7 +135,7 @@ class Job:
             ours.close()
             if not self._cancelled:
                 self._jobs._discard_server(server)
-        raise JobFailed("The process that starts jobs does not come up. Whoever runs this app finds why in its log.")
+        raise JobFailed("The process that starts jobs does not start. The server's log has the reason.")
 
     def _listen(self) -> Iterator[Progress | Result]:
         with self._connect() as ours, tempfile.TemporaryDirectory(prefix="job-", ignore_cleanup_errors=True) as folder:
@@ -196,7 +196,7 @@ class Job:
         if name == "FileTooBig":
             return LimitExceeded("size of a written file", f"{self._limits.file_mb} MB")
         name = name if name.isidentifier() else "an unknown error"
-        return JobFailed(f"The job failed inside ({name}). Whoever runs this app finds where in its log.")
+        return JobFailed(f"The job failed with an internal error ({name}). The server's log has the details.")
 
 
 _all_jobs: weakref.WeakSet[Jobs] = weakref.WeakSet()
@@ -269,7 +269,7 @@ class Jobs:
             self._stop()
             reason = error.strerror or type(error).__name__
             raise JobFailed(
-                f"The process that starts jobs cannot be started: {reason}. Starting the app again may help."
+                f"The process that starts jobs cannot be started: {reason}. Restarting the app may help."
             ) from error
         finally:
             theirs.close()

@@ -26,12 +26,12 @@ GAUGES = {
     "requests_running": ("Pictures in a batch or waiting for their decoder.", ("model",)),
     "requests_waiting": ("Pictures in the queue.", ("model",)),
     "queue_size": ("Pictures that may wait; more are refused (QUEUE_SIZE).", ()),
-    "jobs_running": ("Child processes at work on files and trainings.", ()),
-    "jobs_waiting": ("Jobs in line for a child process.", ()),
+    "jobs_running": ("Child processes that handle files or train.", ()),
+    "jobs_waiting": ("Jobs waiting for a child process.", ()),
     "gpu_memory_bytes": ("Memory of an accelerator, by kind: used, total, or held by this app's torch.", ("device", "kind")),
-    "classify_drifting": ("Runs served lately whose newest test says that something changed.", ("test",)),
+    "classify_drifting": ("Recently served runs whose newest test reports a change.", ("test",)),
     "gradio_sessions": ("Sessions whose state Gradio keeps.", ()),
-    "ready": ("1 where /readyz says 200.", ()),
+    "ready": ("1 if /readyz returns 200.", ()),
     "build_info": ("Always 1.", ("version", "revision")),
 }
 
@@ -45,16 +45,16 @@ def _histogram(name: str, words: str, *labels: str, buckets: tuple[float, ...] =
 
 
 REQUESTS = _counter(
-    "requests_total", "Pictures asked for, by outcome: done, cancelled, refused, failed.", "model", "door", "outcome"
+    "requests_total", "Requested pictures, by outcome: done, cancelled, refused, failed.", "model", "door", "outcome"
 )
-QUEUE_SECONDS = _histogram("request_queue_seconds", "From the door into the batch.", "model")
-FIRST_PREVIEW_SECONDS = _histogram("time_to_first_preview_seconds", "From the door to the first preview.", "model")
-REQUEST_SECONDS = _histogram("request_seconds", "From the door to the picture, of those that got one.", "model")
+QUEUE_SECONDS = _histogram("request_queue_seconds", "From the request to its place in a batch.", "model")
+FIRST_PREVIEW_SECONDS = _histogram("time_to_first_preview_seconds", "From the request to the first preview.", "model")
+REQUEST_SECONDS = _histogram("request_seconds", "From the request to the picture, for completed requests.", "model")
 TICK_SECONDS = _histogram("tick_seconds", "One denoising step of a batch.", "model", "size", buckets=SHORT)
 TICK_ROWS = _histogram("tick_rows", "Rows in a step: a guided picture takes two.", "model", "size", buckets=ROWS)
-DECODE_SECONDS = _histogram("decode_seconds", "Latents of up to four pictures to pixels.", "model", buckets=SHORT)
-LOAD_SECONDS = _histogram("model_load_seconds", "Reading a picture model, its download included.", "model")
-REPLAYS = _counter("replays_total", "Pictures begun again because their replica was lost.")
+DECODE_SECONDS = _histogram("decode_seconds", "Decoding the latents of up to four pictures.", "model", buckets=SHORT)
+LOAD_SECONDS = _histogram("model_load_seconds", "Loading a picture model, including its download.", "model")
+REPLAYS = _counter("replays_total", "Pictures restarted because their replica was lost.")
 
 JOBS = _counter(
     "jobs_total",
@@ -62,15 +62,15 @@ JOBS = _counter(
     "kind",
     "outcome",
 )
-JOB_SECONDS = _histogram("job_seconds", "A job in its child process, without the line.", "kind")
+JOB_SECONDS = _histogram("job_seconds", "A job in its child process, without time in the queue.", "kind")
 CONVERSIONS = _counter("conversions_total", "Conversions that ended with a verdict.", "source", "target", "verdict")
 CLASSIFIED = _counter(
     "classify_pictures_total", "Pictures sent to served runs: answered, unreadable, failed.", "runtime", "outcome"
 )
-CLASSIFY_SECONDS = _histogram("classify_seconds", "A request to a served run, to its answer.", "runtime", buckets=SHORT)
-CLASSIFY_CONFIDENCE = _histogram("classify_confidence", "Probability of the label that was given.", buckets=SHARES)
-CLASSIFY_TRUTHS = _counter("classify_truths_total", "Truths told of answers: right or wrong.", "verdict")
-HTTP = _counter("http_requests_total", "Answers over HTTP, by our own route.", "route", "method", "status")
+CLASSIFY_SECONDS = _histogram("classify_seconds", "From a request to a served run to its answer.", "runtime", buckets=SHORT)
+CLASSIFY_CONFIDENCE = _histogram("classify_confidence", "Probability of the predicted label.", buckets=SHARES)
+CLASSIFY_TRUTHS = _counter("classify_truths_total", "True labels reported for answers: right or wrong.", "verdict")
+HTTP = _counter("http_requests_total", "HTTP responses, by route template.", "route", "method", "status")
 
 _sizes: set[str] = set()
 _lock = threading.Lock()

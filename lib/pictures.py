@@ -70,12 +70,12 @@ def read(data: bytes, about: int = 0) -> Reading:
         raise
     except Image.UnidentifiedImageError:
         if data[4:12] in HEIF:
-            raise InvalidFile("HEIC or AVIF, which is not read here: save it as JPEG") from None
+            raise InvalidFile("HEIC or AVIF, which is not supported: save it as JPEG") from None
         raise InvalidFile("not a readable picture (JPEG, PNG, WebP, BMP, GIF, TIFF)") from None
     except Image.DecompressionBombError:
         raise InvalidFile(f"far over {MAX_PIXELS // 10**6} million pixels: not decoded") from None
     except Exception:  # malicious images make PIL raise nearly anything: SyntaxError, KeyError, struct.error
-        raise InvalidFile("broken or cut off: it cannot be decoded to its end") from None
+        raise InvalidFile("damaged or cut off: it cannot be fully decoded") from None
 
 
 def _decoded(image: Image.Image, about: int) -> Reading:
@@ -83,20 +83,20 @@ def _decoded(image: Image.Image, about: int) -> Reading:
     if kind != "JPEG" and getattr(image, "is_animated", False):
         notes.append("several pages: the first is used" if kind == "TIFF" else "animated: the first frame is used")
     if _is_deep(image, kind):
-        notes.append("16 bits a channel: reduced to 8")
+        notes.append("16 bits per channel: reduced to 8")
     orientation = _orientation(image)  # before load(), in which PIL already rotates TIFFs
     if about:
         image.draft(None, (about, about))  # JPEG only: decodes at 1/2, 1/4 or 1/8 scale, still to the end of the data
     image.load()
     if orientation is None:
-        notes.append("its EXIF is broken: not turned")
+        notes.append("its EXIF data is damaged: not rotated")
     elif orientation not in (0, 1):
-        notes.append("turned as its EXIF says")
+        notes.append("rotated as its EXIF data says")
         image = ImageOps.exif_transpose(image)
     if image.mode in OTHER_COLOURS:
         notes.append(f"{image.mode}: converted to RGB")
     elif _has_alpha(image):
-        notes.append("transparent: laid on white")
+        notes.append("transparent: placed on white")
     return Reading(np.ascontiguousarray(_rgb(image)), kind, tuple(notes))
 
 
@@ -130,14 +130,14 @@ def _rgb(image: Image.Image) -> np.ndarray:
     if image.mode.startswith("I"):
         values = np.asarray(image)
         if values.min() < 0 or values.max() > 65535:
-            raise InvalidFile("32-bit numbers, not colours: save it with 8 or 16 bits a channel")
+            raise InvalidFile("32-bit numbers, not colours: save it with 8 or 16 bits per channel")
         return np.repeat(TO_8_BITS[values.astype(np.uint16)][..., None], 3, axis=2)
     if image.mode == "F":
-        raise InvalidFile("floating-point numbers, not colours: save it with 8 or 16 bits a channel")
+        raise InvalidFile("floating-point numbers, not colours: save it with 8 or 16 bits per channel")
     try:
         if _has_alpha(image):
             rgba = image.convert("RGBA")
             return np.asarray(Image.alpha_composite(Image.new("RGBA", rgba.size, "white"), rgba).convert("RGB"))
         return np.asarray(image if image.mode == "RGB" else image.convert("RGB"))
     except ValueError:
-        raise InvalidFile(f"its colours are stored as {image.mode}, which is not read here: save it as RGB") from None
+        raise InvalidFile(f"its colour mode {image.mode} is not supported: save it as RGB") from None

@@ -111,9 +111,7 @@ class Settings:
     max_steps: int = _variable("MAX_STEPS", 150, _at_least(1), "a whole number from 1")
     max_file_mb: int = _variable("MAX_FILE_MB", 2048, _at_least(1), "a whole number from 1")
     gallery_hours: int = _variable("GALLERY_HOURS", 24, _at_least(1), "a whole number from 1")
-    data_folder: Path = _variable(
-        "DATA_FOLDER", Path(tempfile.gettempdir()) / "model-workbench", Path, "a folder that can be written"
-    )
+    data_folder: Path = _variable("DATA_FOLDER", Path(tempfile.gettempdir()) / "model-workbench", Path, "a writable folder")
     jobs: int = _variable("JOBS", 2, _at_least(1), "a whole number from 1")
     job_memory_mb: int = _variable("JOB_MEMORY_MB", 4096, _at_least(256), "a whole number from 256")
     job_seconds: int = _variable("JOB_SECONDS", 300, _at_least(1), "a whole number from 1")

@@ -1,7 +1,7 @@
-"""Puts a commit of this repository on a Space, and waits until the Space runs it.
+"""Deploys a commit of this repository to a Space and waits until the Space runs it.
 
     python spaces/deploy.py you/workbench                       the whole app
-    python spaces/deploy.py you/convert --tab convert           one tab alone
+    python spaces/deploy.py you/convert --tab convert           a single tab
     python spaces/deploy.py --install you/workbench             from now on: git push space main
 
 Needs huggingface_hub, and a token that may write to the Space (`hf auth login`, or HF_TOKEN). docs/deploy.md has more.
@@ -26,15 +26,15 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def arguments(words: list[str] | None = None) -> argparse.Namespace:
     ap = argparse.ArgumentParser("deploy.py", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    ap.add_argument("space", help="owner/name; it is made where there is none")
-    ap.add_argument("--tab", help="this tab alone, with nothing but what it needs: a folder of spaces/")
-    ap.add_argument("--hardware", help="zerogpu, cpu-basic, t4-small, l4x1 …; left as it is where not given")
-    ap.add_argument("--private", action="store_true", help="where the Space is made now: for you only")
-    ap.add_argument("--commit", default="HEAD", help="what is deployed (HEAD)")
-    ap.add_argument("--timeout", type=float, default=1800, help="seconds until the Space must run it (1800)")
-    ap.add_argument("--dry-run", action="store_true", help="say what would change, and change nothing")
-    ap.add_argument("--install", action="store_true", help="add a git remote: a push to it deploys, or is rejected")
-    ap.add_argument("--remote", default="space", help="its name (space)")
+    ap.add_argument("space", help="owner/name; created if it does not exist")
+    ap.add_argument("--tab", help="deploy only this tab (a folder of spaces/) and what it needs")
+    ap.add_argument("--hardware", help="zerogpu, cpu-basic, t4-small, l4x1 …; unchanged if omitted")
+    ap.add_argument("--private", action="store_true", help="if the Space is created now, make it private")
+    ap.add_argument("--commit", default="HEAD", help="the commit to deploy (HEAD)")
+    ap.add_argument("--timeout", type=float, default=1800, help="seconds to wait until the Space runs it (1800)")
+    ap.add_argument("--dry-run", action="store_true", help="show what would change, but change nothing")
+    ap.add_argument("--install", action="store_true", help="add a git remote that deploys each push, or rejects it")
+    ap.add_argument("--remote", default="space", help="the remote's name (space)")
     ap.add_argument("--receive", action="store_true", help=argparse.SUPPRESS)  # the remote's hook
     return ap.parse_args(words)
 
@@ -62,7 +62,7 @@ def deploy(repository: Path, commit: str, given: argparse.Namespace) -> None:
     space, hardware = Space(given.space), ZERO_GPU if given.hardware == "zerogpu" else given.hardware
     space.look()
     difference = space.difference(files)
-    say(f"{space.name}{'' if space.info else ' (to be made)'}: {described(files, difference)}")
+    say(f"{space.name}{'' if space.info else ' (to be created)'}: {described(files, difference)}")
     if given.dry_run:
         for mark, paths in (("+", difference.new), ("~", difference.changed), ("-", difference.gone)):
             say("".join(f"{mark} {path}\n" for path in paths).rstrip() or f"{mark} nothing")
@@ -76,13 +76,13 @@ def deploy(repository: Path, commit: str, given: argparse.Namespace) -> None:
         if before == "PAUSED":
             raise DeploymentFailed("The Space is paused: restart it in its settings, then deploy again.")
         if hardware and space.set_hardware(hardware):  # refused, it leaves the Space as it was
-            say(f"asked for {hardware}")
+            say(f"requested {hardware}")
     if difference:
         space.commit(files, difference, title, f"Revision {revision}")
         say("committed; waiting for the Space")
     elif before in running.ENDED:
         space.rebuild()
-        say(f"nothing to commit, and the Space is in {before}: building it again")
+        say(f"nothing to commit, but the Space is in {before}: rebuilding it")
     running.wait(space, revision, before, say, timeout=given.timeout)
     say(f"{space.name} runs {revision[:12]}: {space.info.host}")  # type: ignore[union-attr]
 
@@ -102,10 +102,10 @@ def main(words: list[str] | None = None) -> int:
             own += ["--hardware", given.hardware] if given.hardware else []
             own += ["--private"] if given.private else []
             remote.install(ROOT, Path(__file__).resolve(), given.remote, own)
-            say(f"git push {given.remote} main deploys to {given.space}, and is rejected where the Space does not run it.")
+            say(f"git push {given.remote} main deploys to {given.space}, and is rejected if the Space does not run it.")
         else:
             if given.commit == "HEAD" and remote.git(ROOT, "status", "--porcelain"):
-                say("What is not committed stays here.")
+                say("Uncommitted changes are not deployed.")
             deploy(ROOT, given.commit, given)
     except WorkbenchError as error:
         if isinstance(error, DeploymentFailed) and error.log:

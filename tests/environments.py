@@ -16,7 +16,7 @@ def need(name: str, folder: Path) -> None:
     try:
         environments.ensure(name, folder, lambda stage, share=None: None)
     except JobFailed as error:
-        if "package index" in error.message or "cannot be made here" in error.message:
+        if "package index" in error.message or "cannot be created here" in error.message:
             pytest.skip(error.message)
         raise
 

@@ -102,34 +102,34 @@ def test_an_exit_without_an_answer(jobs: Jobs) -> None:
 
 def test_a_hang(jobs: Jobs) -> None:
     error = refused(jobs, "hang", Limits(wall_seconds=1))
-    assert type(error) is LimitExceeded and "the time went over the limit of 1 seconds" in error.message
+    assert type(error) is LimitExceeded and "the time exceeded the limit of 1 seconds" in error.message
 
 
 def test_a_spin(jobs: Jobs) -> None:
     error = refused(jobs, "spin", Limits(cpu_seconds=1, wall_seconds=30))
-    assert type(error) is LimitExceeded and "processor time went over the limit of 1 seconds" in error.message
+    assert type(error) is LimitExceeded and "processor time exceeded the limit of 1 seconds" in error.message
 
 
 def test_a_memory_bomb(jobs: Jobs) -> None:
     error = refused(jobs, "eat_memory")
-    assert type(error) is LimitExceeded and "memory went over the limit of 600 MB" in error.message
+    assert type(error) is LimitExceeded and "memory exceeded the limit of 600 MB" in error.message
     assert answer(jobs, "eat_memory_below_python", size=700 << 20) == {"got": False}
     assert answer(jobs, "eat_memory_below_python", size=200 << 20) == {"got": True}
 
 
 def test_memory_that_the_kernel_refuses(jobs: Jobs) -> None:
     error = refused(jobs, "map_memory", size=1 << 50)
-    assert type(error) is LimitExceeded and "memory went over" in error.message
+    assert type(error) is LimitExceeded and "memory exceeded" in error.message
 
 
 def test_a_file_size_bomb(jobs: Jobs) -> None:
     error = refused(jobs, "eat_disk")
-    assert type(error) is LimitExceeded and "size of a written file went over the limit of 32 MB" in error.message
+    assert type(error) is LimitExceeded and "size of a written file exceeded the limit of 32 MB" in error.message
 
 
 def test_an_exception_keeps_its_words_to_itself(jobs: Jobs, capfd: pytest.CaptureFixture[str]) -> None:
     error = refused(jobs, "blow_up")
-    assert type(error) is JobFailed and "failed inside (RuntimeError)" in error.message
+    assert type(error) is JobFailed and "failed with an internal error (RuntimeError)" in error.message
 
 
 def test_what_a_task_refuses_arrives_as_it_is(jobs: Jobs) -> None:
@@ -146,7 +146,7 @@ def test_an_answer_that_is_no_json(jobs: Jobs, what: str, words: str) -> None:
 
 
 def test_an_answer_that_is_too_long(jobs: Jobs) -> None:
-    assert "The answer takes 300 MB" in refused(jobs, "too_long", Limits(memory_mb=2000)).message
+    assert "The result has 300 MB" in refused(jobs, "too_long", Limits(memory_mb=2000)).message
 
 
 @pytest.mark.parametrize("what", ["noise", "long", "deep", "list", "odd progress", "huge share", "nan share", "cut"])
@@ -272,7 +272,7 @@ def test_the_fork_server_dies(jobs: Jobs) -> None:
 def test_a_fork_server_that_does_not_come_up() -> None:
     jobs = Jobs(workers=1, waiting=1, preload=("tests.no_such_module",))
     try:
-        with pytest.raises(JobFailed, match="does not come up"):
+        with pytest.raises(JobFailed, match="does not start"):
             jobs.submit("tests.job_tasks:echo", {}).result()
     finally:
         jobs.close()

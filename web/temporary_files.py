@@ -73,7 +73,7 @@ class TemporaryFiles:
     def _answer(self, name: str) -> Response:
         if path := self.path(name):
             return FileResponse(path, media_type="application/octet-stream", filename=f"model{path.suffix}", headers=HEADERS)
-        words = "There is no such file, or its time is over. Please open the model again."
+        words = "The file does not exist or has expired. Please open the model again."
         return JSONResponse({"error": words}, status_code=404, headers=HEADERS)
 
     def _remove(self, older: float) -> None:

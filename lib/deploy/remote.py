@@ -33,7 +33,7 @@ def install(repository: Path, script: Path, remote: str, words: list[str]) -> No
     folder = (repository / git(repository, "rev-parse", "--git-common-dir") / f"{remote}.git").resolve()
     if remote in git(repository, "remote").split():
         if git(repository, "remote", "get-url", remote) != str(folder):
-            raise InvalidValue("remote", remote, "a name that is not a remote already; choose one with --remote")
+            raise InvalidValue("remote", remote, "a name that is not yet a remote; choose one with --remote")
     else:
         git(repository, "init", "--quiet", "--bare", str(folder))
         git(repository, "remote", "add", remote, str(folder))
@@ -52,5 +52,5 @@ def received(lines: list[str]) -> str:
     updates = [line.split() for line in lines if line.strip()]
     commits = [new for _, new, ref in updates if ref == BRANCH and new != GONE]
     if len(updates) != 1 or len(commits) != 1:
-        raise DeploymentFailed("A Space runs one branch: push main, alone (git push <remote> <branch>:main).")
+        raise DeploymentFailed("A Space runs one branch: push only main (git push <remote> <branch>:main).")
     return commits[0]

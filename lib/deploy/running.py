@@ -74,11 +74,11 @@ def wait(space: Space, revision: str, before: str, say: Say, *, timeout: float, 
             status = health(space)
             if status.get("revision") == revision and status.get("status") != "loading":
                 if status.get("status") == "failed":
-                    raise DeploymentFailed(f"The Space runs, and has no model: {status.get('error')}", log(space, "run"))
+                    raise DeploymentFailed(f"The Space is running without a model: {status.get('error')}", log(space, "run"))
                 return
         time.sleep(min(EVERY, timeout))
     raise DeploymentFailed(
-        f"The Space does not serve {revision[:12]} after {timeout:.0f} seconds; its stage is {shown or before}.",
+        f"The Space is not serving {revision[:12]} after {timeout:.0f} seconds; its stage is {shown or before}.",
         log(space, "build") + log(space, "run"),
     )
 
@@ -90,7 +90,7 @@ def log(space: Space, kind: str) -> str:
         for part in space.api.fetch_space_logs(space.name, build=kind == "build"):
             text += part if part.endswith("\n") else part + "\n"
     except (HfHubHTTPError, httpx2.HTTPError) as error:
-        text += f"(the Hub gives no {kind} log: {type(error).__name__})\n"
+        text += f"(the Hub returned no {kind} log: {type(error).__name__})\n"
     lines = COLOURS.sub("", text).splitlines()[-LINES:]
     return "".join(f"  {line}\n" for line in [f"-- {kind} log of {space.name} --", *lines])
 

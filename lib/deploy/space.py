@@ -54,14 +54,14 @@ class Space:
         try:
             yield
         except HFValidationError:
-            raise InvalidValue("space", self.name, "owner/name, of letters, digits, '-', '_' and '.'") from None
+            raise InvalidValue("space", self.name, "owner/name with letters, digits, '-', '_' and '.'") from None
         except HfHubHTTPError as error:
             raise DeploymentFailed(self._refusal(error)) from error
         except httpx2.HTTPError as error:
             raise DeploymentFailed(f"The Hub cannot be reached ({type(error).__name__}). Try again.") from error
         except OIDCError as error:
             raise DeploymentFailed(
-                f"The Hub gave no token to this workflow: {error}. Check the Space's trusted publisher."
+                f"The Hub issued no token for this workflow: {error}. Check the Space's trusted publisher."
             ) from error
         except ValueError as error:  # the card, which is checked before the upload
             raise DeploymentFailed(str(error)) from error
@@ -71,11 +71,11 @@ class Space:
         text = error.server_message or str(error).splitlines()[0]
         if status in (401, 403):
             return (
-                f"The Hub does not let you write to {self.name} ({text}). Log in with `hf auth login`, or set HF_TOKEN to a "
-                "token that may write to it."
+                f"The Hub denies you write access to {self.name} ({text}). Log in with `hf auth login`, or set HF_TOKEN to "
+                "a token with write access."
             )
         if status == 402:
-            return f"The Hub wants a paid plan for this ({text}). ZeroGPU is free: --hardware zerogpu."
+            return f"The Hub requires a paid plan for this ({text}). ZeroGPU is free: --hardware zerogpu."
         if status == 412:
             return f"Somebody else has just changed {self.name}. Deploy again."
         return f"The Hub answered {status}: {text}"
@@ -100,7 +100,7 @@ class Space:
             )
         self.look()
         if self.info is None:
-            raise DeploymentFailed(f"The Hub made {self.name} and does not show it. Deploy again.")
+            raise DeploymentFailed(f"The Hub created {self.name} but does not list it. Deploy again.")
 
     def set_hardware(self, hardware: str) -> bool:
         """Request hardware. Returns False if the Space already has it or it is already requested."""
@@ -138,7 +138,7 @@ class Space:
             )
             missing = sorted(files.keys() - self._files().keys())
         if missing:  # the Hub skips files that the Space's .gitignore matches
-            raise DeploymentFailed(f"The Hub left out {', '.join(missing[:5])}. Deploy again.")
+            raise DeploymentFailed(f"The Hub skipped {', '.join(missing[:5])}. Deploy again.")
 
     def _files(self) -> dict[str, RepoFile]:
         with self.told():

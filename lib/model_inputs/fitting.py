@@ -27,8 +27,8 @@ def arrays_of(
         only = given if isinstance(given, np.ndarray) else given["arr_0"]
         if len(inputs) > 1:
             raise InvalidFile(
-                f"One array without a name, but the model takes {inputs_text(signature)}. "
-                "Send an .npz with an array for each."
+                f"The file holds one unnamed array, but the model takes {inputs_text(signature)}. "
+                "Send an .npz with one array per input."
             )
         given = {next(iter(inputs)): only}
     labels = given.get(LABELS) if LABELS not in inputs else None
@@ -41,7 +41,7 @@ def arrays_of(
         _check_symbols(row, inputs, fixed, number)
     for name, value in named.items():
         if value.dtype.kind == "f" and (odd := int((~np.isfinite(value)).sum())):
-            messages.append(f"{name[:80]!r} holds {odd:,} values that are no finite numbers; they are sent as they are.")
+            messages.append(f"{name[:80]!r} holds {odd:,} values that are not finite; they are used unchanged.")
     if labels is None:
         return rows, None, [], messages
     return rows, *_labels(labels, count, names), messages
@@ -68,7 +68,7 @@ def _check_names(given: list[str], signature: Signature) -> None:
     near = [(n, m[0]) for n in extra[:5] if (m := get_close_matches(n, missing or wanted, 1, 0.5))]
     if not near and len(extra) == len(missing) == 1:
         near = [(extra[0], missing[0])]
-    hint = "".join(f" Did you mean {right!r} by {wrong[:80]!r}?" for wrong, right in near)
+    hint = "".join(f" Did you mean {right!r} instead of {wrong[:80]!r}?" for wrong, right in near)
     raise InvalidFile(f"The file of samples {' and '.join(parts)}. The model takes: {inputs_text(signature)}.{hint}")
 
 
@@ -94,7 +94,7 @@ def _cut(value: Value, array: np.ndarray, signature: Signature) -> list[np.ndarr
     else:
         raise wrong
     if not parts:
-        raise InvalidFile(f"{value.name[:80]!r} is {list(array.shape)}: it holds no sample.")
+        raise InvalidFile(f"{value.name[:80]!r} is {list(array.shape)}: it holds no samples.")
     if any(isinstance(d, int) and d != n for d, n in zip(value.shape, parts[0].shape, strict=True)):
         raise wrong
     return [np.asarray(part) for part in parts]
@@ -134,11 +134,11 @@ def _count(
     most = max(counts.values())
     if any(c not in (1, most) for c in counts.values()):
         said = ", ".join(f"{name[:80]} {n}" for name, n in islice(counts.items(), 12))
-        raise InvalidFile(f"The arrays hold unequal numbers of samples: {said}. Send as many of each.")
+        raise InvalidFile(f"The arrays hold different numbers of samples: {said}. Send the same number in each.")
     if most > 1 and (single := [n for n, c in counts.items() if c == 1]):
-        messages.append(f"The same in every sample: {_few(single)}.")
+        messages.append(f"Used in every sample: {_few(single)}.")
     if most > MAX_SAMPLES:
-        raise InvalidFile(f"The file holds {most:,} samples; at most {MAX_SAMPLES:,} are taken. Send fewer.")
+        raise InvalidFile(f"The file holds {most:,} samples; at most {MAX_SAMPLES:,} are allowed. Send fewer.")
     return most
 
 
@@ -160,19 +160,21 @@ def _labels(labels: np.ndarray, count: int, names: Sequence[str]) -> tuple[list[
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "iufU":
-        raise InvalidFile(f"labels is {labels.dtype} {list(labels.shape)}; it must hold one whole number or name a sample.")
+        raise InvalidFile(
+            f"labels is {labels.dtype} {list(labels.shape)}; it must hold one whole number or name per sample."
+        )
     if len(labels) != count:
-        raise InvalidFile(f"labels has {len(labels):,} entries for {count:,} samples. Send one for each.")
+        raise InvalidFile(f"labels has {len(labels):,} entries for {count:,} samples. Send one per sample.")
     if labels.dtype.kind == "U":
         classes = list(names) or sorted(set(labels.tolist()))
         if unknown := sorted(set(labels.tolist()) - set(classes)):
             near = get_close_matches(unknown[0], classes, 1)
             hint = f" Did you mean {near[0][:80]!r}?" if near else ""
-            raise InvalidFile(f"labels holds {_few(unknown)}, which the model's classes are not.{hint}")
+            raise InvalidFile(f"labels holds {_few(unknown)}, which are not classes of the model.{hint}")
         return [classes.index(label) for label in labels.tolist()], classes
     whole = labels.astype(np.int64) if np.isfinite(labels).all() else labels
     if not np.array_equal(whole, labels) or whole.min() < 0:
         raise InvalidFile("labels holds negative numbers or fractions; class numbers are 0, 1, 2 …")
     if names and whole.max() >= len(names):
-        raise InvalidFile(f"labels goes up to {whole.max():,}, but the model has {len(names):,} classes, from 0 on.")
+        raise InvalidFile(f"labels goes up to {whole.max():,}, but the model has {len(names):,} classes, numbered from 0.")
     return [int(n) for n in whole], list(names)

@@ -20,10 +20,12 @@ def read_classes(archive: Archive) -> list[str]:
     try:
         found = archive.read(CLASSES, 4 << 20).decode("utf-8-sig").splitlines()
     except UnicodeDecodeError:
-        raise InvalidFile(f"{CLASSES} in the archive is not UTF-8. Save it as UTF-8, a class a line.") from None
+        raise InvalidFile(f"{CLASSES} in the archive is not UTF-8. Save it as UTF-8, one class per line.") from None
     found = [line for line in found if line.strip()]
     if len(found) > MAX_CLASSES or len(set(found)) < len(found):
-        raise InvalidFile(f"{CLASSES} in the archive names a class twice, or over {MAX_CLASSES:,}. One line a class.")
+        raise InvalidFile(
+            f"{CLASSES} in the archive has a duplicate class or more than {MAX_CLASSES:,}. One class per line."
+        )
     return found
 
 
@@ -32,14 +34,14 @@ def of(folders: list[str], names: Sequence[str]) -> tuple[Labels, list[str], lis
     labels = [folder.rpartition("/")[2] for folder in folders]
     found = sorted(set(labels))
     if "" in found or (len(found) < 2 and not set(found) <= set(names)):
-        why = "Some pictures lie in no folder" if "" in found and len(found) > 1 else ""
-        return None, [], [f"{why}: none has a label."] if why else []
+        why = "Some pictures are not in a folder" if "" in found and len(found) > 1 else ""
+        return None, [], [f"{why}: no picture gets a label."] if why else []
     if names and not set(found) <= set(names):
         unknown = [one for one in found if one not in names]
         near = get_close_matches(unknown[0], names, 1)
         hint = f" Did you mean {near[0][:80]!r}?" if near else ""
         example = f"such as {unknown[0][:80]!r}.{hint}"
-        return None, [], [f"No labels: {len(unknown):,} of {len(found):,} folders are no class of the model, {example}"]
+        return None, [], [f"No labels: {len(unknown):,} of {len(found):,} folders are not classes of the model, {example}"]
     if names:
         classes = list(names)
     elif all(f.isdecimal() and len(f) <= 5 for f in found):
@@ -50,6 +52,6 @@ def of(folders: list[str], names: Sequence[str]) -> tuple[Labels, list[str], lis
         return (
             [classes.index(one) for one in labels],
             classes,
-            [f"Labels: the folders in the order of the alphabet are classes 0 to {len(classes) - 1} of the model."],
+            [f"Labels: the folders in alphabetical order are classes 0 to {len(classes) - 1} of the model."],
         )
     return [classes.index(one) for one in labels], classes, []

@@ -59,7 +59,7 @@ def _check(found: Preprocessing, value: Value, space: Sequence[int | str], known
     wanted = [known.get(d, d) if isinstance(d, str) else d for d in value.shape[-3:]]
     if any(isinstance(d, int) and d != n for d, n in zip(wanted, shape, strict=True)):
         raise InvalidFile(
-            f"The preprocessing gives {list(shape)} a picture, but {value.name[:80]!r} takes {fitting.shape_of(value)}. "
+            f"The preprocessing gives {list(shape)} per picture, but {value.name[:80]!r} takes {fitting.shape_of(value)}. "
             "Change size, layout or channels."
         )
 
@@ -80,7 +80,7 @@ def read(
     try:
         from lib.pictures import read as decode
     except ImportError:
-        raise JobFailed("Pictures cannot be read beside this kind of model. Send an .npz of arrays.") from None
+        raise JobFailed("Pictures are not supported for this kind of model. Send an .npz of arrays.") from None
     if is_zip:
         with opened(path, LIMITS, {}) as archive:
             names = folder_labels.read_classes(archive) or names
@@ -115,13 +115,13 @@ def read(
         )
     messages = [f"Pictures become {chosen.shown()}."]
     if len(rows) + len(left_out) >= most > 1:
-        messages.append(f"At most {most:,} pictures of this size are used: evenly drawn ones, by name.")
+        messages.append(f"At most {most:,} pictures of this size are used, sampled evenly by name.")
     messages += [
         f"{note[0].upper()}{note[1:]}, in {count:,} of {len(rows):,} pictures." for note, count in sorted(notes.items())
     ]
     messages += [out] if left_out else []
     if len(signature.inputs) > 1:
-        messages.append(f"Beside the picture, {', '.join(list(beside or {})[:8])}: as at a fresh start.")
+        messages.append(f"Besides the picture, {', '.join(list(beside or {})[:8])}: initial values.")
     labels, classes, said = folder_labels.of(folders, names)
     return rows, labels, classes, messages + said
 

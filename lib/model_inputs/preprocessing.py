@@ -111,7 +111,7 @@ def guess(value: Value, hints: Mapping[str, Any] | None = None, *, size: tuple[i
     """
     layout = dimensions.picture_layout(value)
     if layout is None:
-        raise InvalidValue("samples", "pictures", f"arrays, as {value.name!r} {list(value.shape)} takes no pictures")
+        raise InvalidValue("samples", "pictures", f"arrays, since {value.name!r} {list(value.shape)} does not take pictures")
     hints = dict(hints or {})
     words = str(hints.pop("input", "")).lower()
     shape = value.shape

@@ -48,10 +48,10 @@ def read(
     sizes_.check(fixed := dict(sizes or {}), signature)
     shown = repr(name[-80:])
     if not signature.inputs:
-        raise InvalidFile("This model has no inputs, so there is nothing to send samples for.")
+        raise InvalidFile("This model has no inputs, so it takes no samples.")
     size = path.stat().st_size
     if size > MAX_BYTES:
-        raise InvalidFile(f"{shown} has {size:,} bytes; samples may have {MAX_BYTES:,}. Send fewer.")
+        raise InvalidFile(f"{shown} has {size:,} bytes; at most {MAX_BYTES:,} are allowed. Send fewer.")
     with path.open("rb") as file:
         head = file.read(64)
     kind, names = _kind(path, head), list((hints or {}).get("labels") or ())

@@ -53,9 +53,9 @@ def parse(text: str) -> Sizes:
         if not sign or not name or not re.fullmatch(r"[0-9]{1,12}", number):
             raise InvalidValue("sizes", part, ALLOWED)
         if int(number) > LARGEST:
-            raise InvalidValue("sizes", part, f"at most {LARGEST:,} a dimension")
+            raise InvalidValue("sizes", part, f"at most {LARGEST:,} per dimension")
         if out.get(name, int(number)) != int(number):
-            raise InvalidValue("sizes", text, f"one size a dimension; {name} has two")
+            raise InvalidValue("sizes", text, f"one size per dimension; {name} has two")
         out[name] = int(number)
     return out
 
@@ -67,7 +67,7 @@ def check(fixed: Sizes, signature: Signature) -> None:
         if name not in symbols:
             near = get_close_matches(name, symbols, 1)
             known = ", ".join(symbols[:12]) + ", …" * (len(symbols) > 12)
-            allowed = f"the model's free dimensions: {known}" if symbols else "none, as the model has no free dimension"
+            allowed = f"the model's dynamic dimensions: {known}" if symbols else "none: the model has no dynamic dimension"
             raise InvalidValue("sizes", f"{name}={size}", allowed + (f". Did you mean {near[0]}?" if near else ""))
 
 
@@ -167,9 +167,9 @@ def _note(signature: Signature, fixed: Sizes, found: SizeSearch) -> str:
     if found.before:
         sizes, why = found.refused[0]
         first = f"{sizes_text(sizes)} ({why})"
-        note = f"Sizes: {sizes_text(found.sizes)}, found by trying: {found.before} refused before, such as {first}."
+        note = f"Sizes: {sizes_text(found.sizes)}, found by trial: {found.before} were refused before, such as {first}."
     if found.second is not None:
-        return f"{note} It takes {sizes_text(found.second)}, too."
+        return f"{note} It also takes {sizes_text(found.second)}."
     return note if set(fixed) == set(found.sizes) else f"{note} It took none of the other sizes that were tried."
 
 

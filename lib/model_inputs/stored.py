@@ -80,7 +80,7 @@ def load(folder: Path) -> Samples:
             about["messages"],
         )
     except (OSError, ValueError, KeyError, TypeError, BadZipFile):
-        raise InvalidFile("There are no samples here, or they do not hold together. Send them again.") from None
+        raise InvalidFile("The stored samples are missing or inconsistent. Send them again.") from None
 
 
 def _plain(value: np.ndarray) -> np.ndarray:

@@ -54,13 +54,13 @@ def lines(path: Path) -> list[str]:
         place = data.count(b"\n", 0, error.start) + 1
         raise InvalidFile(f"The text is not UTF-8 (line {place}). Save it as UTF-8.") from None
     if "\0" in text:
-        raise InvalidFile("The file holds zero bytes, so it is no text. Send a .txt, a line a sample.")
+        raise InvalidFile("The file contains zero bytes, so it is not text. Send a .txt, one sample per line.")
     found = [line.strip() for line in text.splitlines() if line.strip()]
     if not found:
-        raise InvalidFile("The text holds blank lines only. Send a .txt, a line a sample.")
+        raise InvalidFile("The text has only blank lines. Send a .txt, one sample per line.")
     if len(found) > fitting.MAX_SAMPLES:
         raise InvalidFile(
-            f"The text holds {len(found):,} lines; at most {fitting.MAX_SAMPLES:,} are taken, a line a sample."
+            f"The text holds {len(found):,} lines; at most {fitting.MAX_SAMPLES:,} are allowed, one sample per line."
         )
     return found
 
@@ -77,7 +77,7 @@ def read(
         )
     if tokenizer is None:
         raise InvalidFile(
-            "A text needs the model's tokenizer, and this model's file brings none. Send the whole folder with its "
+            "A text needs the model's tokenizer, and this model's file has none. Send the whole folder with its "
             f"tokenizer.json, or an .npz with token ids: {fitting.inputs_text(signature)}."
         )
     texts = lines(path)
@@ -90,8 +90,7 @@ def read(
     top = max(int(row[ids.name].max()) for row in rows)
     if ids.high and top >= ids.high:
         raise InvalidFile(
-            f"The tokenizer gives ids up to {top:,}, but the model knows {ids.high:,} tokens: "
-            "it is another model's tokenizer."
+            f"The tokenizer gives ids up to {top:,}, but the model has {ids.high:,} tokens: it is another model's tokenizer."
         )
     messages = [f"{len(rows):,} lines of text, {_span([row[ids.name].shape[-1] for row in rows])} tokens each."]
     if length:
@@ -120,7 +119,7 @@ def encode(tokenizer: Path, texts: list[str]) -> tuple[list[tuple[list[int], lis
             return [(e.ids, e.type_ids) for e in held.encode_batch(texts)], pad
         return _by_transformers(tokenizer, texts)
     except ImportError:
-        raise JobFailed("Texts cannot be read beside this kind of model. Send an .npz with token ids.") from None
+        raise JobFailed("Texts are not supported for this kind of model. Send an .npz with token ids.") from None
     except Exception:  # of Rust, json and transformers: whatever a damaged file makes of them
         raise InvalidFile(
             "The model's tokenizer cannot be read: its files are damaged or missing. Send the whole folder."

@@ -31,12 +31,12 @@ def read(path: Path, signature: Signature, fixed: Mapping[str, int], rate: int |
     if have != to:
         wave = resampled(wave, have, to)
         messages.append(
-            f"Resampled from {have:,} to {to:,} samples a second" + ("." if rate else ", as speech models want it.")
+            f"Resampled from {have:,} to {to:,} samples a second" + ("." if rate else ", as speech models expect.")
         )
     last = value.shape[-1]
     window = last if isinstance(last, int) else fixed.get(last) or min(sizes.propose(signature)[last], max(len(wave), 1))
     if len(wave) < window:
-        messages.append(f"The sound has {len(wave):,} samples; silence fills it up to {window:,}.")
+        messages.append(f"The sound has {len(wave):,} samples; it is padded with silence to {window:,}.")
         wave = np.pad(wave, (0, window - len(wave)))
     count = len(wave) // window
     if count > fitting.MAX_SAMPLES:
@@ -54,7 +54,7 @@ def read(path: Path, signature: Signature, fixed: Mapping[str, int], rate: int |
         if dimensions.is_rate(other):
             beside[other.name] = np.full_like(beside[other.name], to)
     if beside:
-        messages.append(f"Beside the sound, {', '.join(list(beside)[:8])}: as at a fresh start, for every window.")
+        messages.append(f"Besides the sound, {', '.join(list(beside)[:8])}: initial values, for every window.")
     scale = 32767 if value.dtype == "int16" else 1
     kind = np.dtype(value.dtype)
     rows = [
@@ -73,14 +73,14 @@ def wave_input(signature: Signature) -> Value:
         return (named or long)[0]
     raise InvalidFile(
         f"A .wav was sent, but no input of this model takes a wave of one dimension: {fitting.inputs_text(signature)}. "
-        "Send an .npz of what its preprocessing makes of sound."
+        "Send an .npz with the output of its preprocessing."
     )
 
 
 def decode(data: bytes) -> tuple[np.ndarray, int]:
     """float32 [samples] in -1..1, the channels' mean, and the rate. Raises InvalidFile."""
     if data[:4] != b"RIFF":
-        raise InvalidFile(f"The .wav is of a kind that is not read here (RF64 or big-endian). {AGAIN}")
+        raise InvalidFile(f"The .wav is RF64 or big-endian, which is not supported. {AGAIN}")
     format_, sound, at = None, None, 12
     while at + 8 <= len(data):
         name, size = struct.unpack_from("<4sL", data, at)
@@ -95,18 +95,21 @@ def decode(data: bytes) -> tuple[np.ndarray, int]:
         raise InvalidFile("The .wav is cut off or damaged: it has no format or no sound. Upload the whole file again.")
     if not whole:
         raise InvalidFile(
-            f"The .wav is cut off: it says more sound than its {len(sound):,} bytes. Upload the whole file again."
+            f"The .wav is cut off: its header declares more sound than its {len(sound):,} bytes. Upload the whole "
+            f"file again."
         )
     kind, channels, rate, _, block, bits = struct.unpack_from("<HHLLHH", format_)
     if kind == EXTENSIBLE and len(format_) >= 26:
         (kind,) = struct.unpack_from("<H", format_, 24)
     if not 1 <= channels <= 64 or not RATES[0] <= rate <= RATES[1] or block != channels * bits // 8 or not block:
-        raise InvalidFile(f"The .wav says {channels} channels of {bits} bits at {rate:,} a second, which cannot be. {AGAIN}")
+        raise InvalidFile(
+            f"The .wav declares {channels} channels of {bits} bits at {rate:,} Hz, which is impossible. {AGAIN}"
+        )
     values = _values(sound[: len(sound) // block * block], kind, bits).reshape(-1, channels).mean(axis=1, dtype=np.float32)
     if not len(values):
         raise InvalidFile("The .wav holds no sound: 0 samples.")
     if not np.isfinite(values).all():
-        raise InvalidFile("The .wav holds values that are no finite numbers. Save it again.")
+        raise InvalidFile("The .wav holds values that are not finite. Save it again.")
     return values, rate
 
 
@@ -121,7 +124,7 @@ def _values(sound: bytes, kind: int, bits: int) -> np.ndarray:
         padded = np.zeros((len(sound) // 3, 4), np.uint8)
         padded[:, 1:] = np.frombuffer(sound, np.uint8).reshape(-1, 3)
         return padded.view("<i4")[:, 0].astype(np.float32) / 2.0**31
-    raise InvalidFile(f"The .wav is packed (kind {kind}, {bits} bits), which is not read here. {AGAIN}")
+    raise InvalidFile(f"The .wav is compressed (kind {kind}, {bits} bits), which is not supported. {AGAIN}")
 
 
 def resampled(wave: np.ndarray, have: int, to: int) -> np.ndarray:

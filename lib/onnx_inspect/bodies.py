@@ -28,10 +28,10 @@ def count_macs(node: Node, numbers: dict[str, float]) -> MacCount:
         return MacCount(0, _reason(body.not_counted), body.not_counted)
     trips, description = _trips(node, numbers)
     if trips is None:
-        reason = f"its body ({body.macs:,} MACs a pass) runs {description}"
+        reason = f"its body ({body.macs:,} MACs per pass) runs {description}"
         return MacCount(None, reason, {(node.operator, reason): 1} | body.not_counted)
     if trips * body.macs > MAX_EXACT:
-        return MacCount(None, "more than can be", {(node.operator, "more than can be"): 1})
+        return MacCount(None, "too many to count", {(node.operator, "too many to count"): 1})
     return MacCount(
         trips * body.macs, _reason(body.not_counted), body.not_counted, {k: trips * n for k, n in body.by.items()}
     )
@@ -51,7 +51,7 @@ def _body(nodes: list[Node], numbers: dict[str, float]) -> MacCount:
 
 def _reason(left: dict[tuple[str, str], int]) -> str:
     names = list(dict.fromkeys(operator for operator, _ in left))
-    return f"without what its body has of {', '.join(names[:5])}, which is not counted" if names else ""
+    return f"without the {', '.join(names[:5])} in its body, which is not counted" if names else ""
 
 
 def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
@@ -70,7 +70,7 @@ def _trips(node: Node, numbers: dict[str, float]) -> tuple[int | None, str]:
         return None, unknown
     if _ends_by_trip_count_only(node, numbers):
         return int(max_trips), ""
-    return None, f"up to {int(max_trips):,} times, as its condition decides"
+    return None, f"up to {int(max_trips):,} times, depending on its condition"
 
 
 def _ends_by_trip_count_only(node: Node, numbers: dict[str, float]) -> bool:

@@ -33,7 +33,7 @@ def guarded(problems: list[Problem], where: str, function: Callable[..., Any], *
     except Exception as error:
         message = clean(str(error)) or type(error).__name__
         if message not in {p.message for p in problems}:  # a recursive function trips inlining, inference and checker
-            problems.append(Problem("error", where, message, "Export the model again or mend the named node.", "onnx"))
+            problems.append(Problem("error", where, message, "Export the model again or fix the named node.", "onnx"))
         return None
 
 
@@ -87,7 +87,7 @@ def _linted(lint: Lint, subject: Subject) -> list[Problem]:
     except MemoryError:
         raise
     except Exception as error:
-        text = f"this lint could not look at the damaged model ({type(error).__name__})"
+        text = f"this lint failed on the damaged model ({type(error).__name__})"
         return [Problem("info", "model", text)]
 
 
@@ -108,7 +108,7 @@ def _tensors(model: Model) -> list[Problem]:
             continue
         if not bits(tensor.data_type) and tensor.data_type != onnx.TensorProto.STRING:
             problems.append(
-                Problem("error", where, f"its dtype ({dtype_name(tensor.data_type)}) is none that onnx knows", "")
+                Problem("error", where, f"its dtype ({dtype_name(tensor.data_type)}) is not defined by onnx", "")
             )
             continue
         payload = model.payload(tensor)
@@ -119,18 +119,16 @@ def _tensors(model: Model) -> list[Problem]:
                 Problem(
                     "error",
                     where,
-                    f"shape {list(tensor.dims)} of {dtype_name(tensor.data_type)} takes {byte_size(tensor):,} bytes, "
-                    f"there are {held:,}",
-                    "The file is damaged or was not finished: save it again.",
+                    f"shape {list(tensor.dims)} of {dtype_name(tensor.data_type)} takes {byte_size(tensor):,} "
+                    f"bytes, but there are {held:,}",
+                    "The file is damaged or incomplete: save it again.",
                     "tensor size",
                 )
             )
         elif payload and not raw and not _may_hold(payload.field, payload.length, tensor):
-            text = (
-                f"it declares {count(tensor):,} elements of {dtype_name(tensor.data_type)} and holds {held:,} bytes of them"
-            )
+            text = f"it declares {count(tensor):,} elements of {dtype_name(tensor.data_type)} and holds {held:,} bytes"
             problems.append(
-                Problem("error", where, text, "The file is damaged or was not finished: save it again.", "tensor size")
+                Problem("error", where, text, "The file is damaged or incomplete: save it again.", "tensor size")
             )
         elif not raw and not payload and count(tensor) > 64 and not _values(tensor):
             problems.append(

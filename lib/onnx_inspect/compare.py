@@ -150,13 +150,13 @@ def _kind(tensor: Weight) -> str:
 def _difference(a: Model, old: Weight, b: Model, new: Weight, rtol: float, atol: float) -> str:
     """Describe how far the values differ; "" if they are equal within the tolerance."""
     if isinstance(old, SparseTensorProto) or isinstance(new, SparseTensorProto):
-        return "" if _digest(a, old) == _digest(b, new) else "other values, or at other places"
+        return "" if _digest(a, old) == _digest(b, new) else "different values or positions"
     try:
         x, y = a.array(old).reshape(-1), b.array(new).reshape(-1)
     except InvalidFile:
         return "its values cannot be read"
     if x.dtype.kind in "OSU":
-        return "" if x.tolist() == y.tolist() else "other strings"
+        return "" if x.tolist() == y.tolist() else "different strings"
     worst, outside = 0.0, 0
     for k in range(0, x.size, PIECE):
         p, q = x[k : k + PIECE], y[k : k + PIECE]

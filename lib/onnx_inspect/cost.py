@@ -133,7 +133,7 @@ def _macs(node: Node) -> tuple[int | None, str]:
     except (TypeError, ValueError, IndexError, AttributeError, ZeroDivisionError):
         macs = None  # a malformed node: the checker says what is wrong with it
     if macs is not None and macs > MAX_EXACT:
-        return None, "more than can be"
+        return None, "too many to count"
     return (macs, "") if macs is not None else (None, "the shapes of its inputs or outputs are not known")
 
 

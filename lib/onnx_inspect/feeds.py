@@ -71,7 +71,7 @@ def random_inputs(bound: ModelProto, seed: int) -> dict[str, np.ndarray]:
     total = 0
     for name, kind in input_types(bound).items():
         if kind.kind != "tensor":
-            raise InvalidValue("inputs", name, f"tensors; this input is a {kind.dtype}, which cannot be made up")
+            raise InvalidValue("inputs", name, f"tensors; this input is a {kind.dtype}, which cannot be generated")
         shape = tuple(d if isinstance(d, int) else 1 for d in (UNKNOWN_RANK if kind.shape is None else kind.shape))
         dtype = _dtype(kind)
         total += prod(shape) * (STRING if dtype.hasobject else dtype.itemsize)
@@ -90,7 +90,7 @@ def _dtype(kind: shapes.Type) -> np.dtype:
     try:
         return onnx.helper.tensor_dtype_to_np_dtype(kind.data_type)
     except KeyError:
-        raise InvalidValue("inputs", dtype_name(kind.data_type), "dtypes that onnx knows") from None
+        raise InvalidValue("inputs", dtype_name(kind.data_type), "dtypes that onnx defines") from None
 
 
 def _values(rng: np.random.Generator, name: str, kind: shapes.Type, shape: tuple[int, ...]) -> np.ndarray:
@@ -129,7 +129,7 @@ def from_npz(path: Path, model: ModelProto) -> dict[str, np.ndarray]:
     if missing := [n for n in inputs if n not in arrays]:
         raise InvalidFile(f"The .npz lacks {_names(missing)}. The model takes: {takes}.")
     if extra := [n for n in arrays if n not in inputs and n != LABELS]:  # an .npz of samples may have labels
-        raise InvalidFile(f"The .npz has {_names(extra)} too. The model takes: {takes}.")
+        raise InvalidFile(f"The .npz also has {_names(extra)}. The model takes: {takes}.")
     return {name: _fits(name, kind, arrays[name], takes) for name, kind in inputs.items()}
 
 
@@ -140,7 +140,7 @@ def from_lists(given: dict[str, Any], model: ModelProto) -> dict[str, np.ndarray
     if missing := [n for n in inputs if n not in given]:
         raise InvalidFile(f"The values lack {_names(missing)}. The model takes: {takes}.")
     if extra := [n for n in given if n not in inputs]:
-        raise InvalidFile(f"The values have {_names(extra)} too. The model takes: {takes}.")
+        raise InvalidFile(f"The values also have {_names(extra)}. The model takes: {takes}.")
     arrays = {}
     for name, kind in inputs.items():
         try:
@@ -152,7 +152,7 @@ def from_lists(given: dict[str, Any], model: ModelProto) -> dict[str, np.ndarray
                 raise ValueError  # for example 1.7 as a token id
         except (ValueError, TypeError, OverflowError, RecursionError):
             raise InvalidFile(
-                f"The values of {cut(name, MAX_NAME)!r} are no array of {kind.dtype}. The model takes: {takes}."
+                f"The values of {cut(name, MAX_NAME)!r} are not an array of {kind.dtype}. The model takes: {takes}."
             ) from None
         arrays[name] = _fits(name, kind, value, takes)
     return arrays

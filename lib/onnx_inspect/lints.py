@@ -156,7 +156,7 @@ def _duplicates(s: Subject) -> Iterator[Problem]:
                     text = f"holds the same values as {first.name[:80]!r} ({size(byte_size(duplicate))})"
                     yield Problem("warning", duplicate.name, text, "Let both nodes read one initializer.")
     if skipped:
-        text = f"{skipped} more initializers look like twins; after {size(COMPARED)} no more were compared"
+        text = f"{skipped} more initializers may be duplicates; comparison stopped after {size(COMPARED)}"
         yield Problem("info", "graph", text, "Tools such as onnxslim compare them all.")
 
 
@@ -192,7 +192,7 @@ def _float64(s: Subject) -> Iterator[Problem]:
     if wide and sum(wide.values()) >= 64:
         verb = "is" if len(wide) == 1 else "are"
         text = f"{plural(len(wide), 'initializer')} {verb} float64 ({size(sum(wide.values()))}); few accelerators run that"
-        yield Problem("warning", next(iter(wide)), text, "Convert them to float32 unless the model needs the digits.")
+        yield Problem("warning", next(iter(wide)), text, "Convert them to float32 unless the model needs the precision.")
     for value in s.proto.graph.input:
         if shapes.of(value.type).data_type == TensorProto.DOUBLE and value.name not in s.initializers:
             yield Problem(
@@ -205,7 +205,7 @@ def _weights_as_inputs(s: Subject) -> Iterator[Problem]:
     names = [v.name for v in s.proto.graph.input if v.name in s.initializers]
     if names:
         text = f"initializers among the inputs ({len(names)}): a runtime must not fold them into their nodes"
-        yield Problem("warning", names[0], text, "Take them off the inputs (IR 4 and later need them there no more).")
+        yield Problem("warning", names[0], text, "Remove them from the inputs (IR 4 and later do not need them there).")
 
 
 @lint("fixed-batch")
@@ -221,7 +221,7 @@ def _fixed_batch(s: Subject) -> Iterator[Problem]:
 def _random(s: Subject) -> Iterator[Problem]:
     for node in s.everything:
         if node.op_type in RANDOM and node.attribute("seed") is None:
-            text = f"{node.op_type} without a seed: two runs give two answers"
+            text = f"{node.op_type} without a seed: its output differs in every run"
             yield Problem("warning", node.name, text, "Set its seed, or feed the noise as an input.")
 
 

@@ -117,4 +117,4 @@ def _beside(file: dict[str, Any]) -> str:
     kinds = [kind for kind in (file.get("beside") or {}).values() if kind != "unknown"]
     names = {"tokenizer": "tokenizer files", "settings": "settings", "text": "text files"}
     present = [names[kind] for kind in names if kind in kinds]
-    return f"; beside it {' and '.join(present)}, which are no weights" if present else ""
+    return f"; beside it {' and '.join(present)}, which are not weights" if present else ""

@@ -87,7 +87,7 @@ def _inputs(
     symbols: dict[str, int],
     runner: runtimes.Runner,
 ) -> RunInputs:
-    left_out = f"{dynamic.listed(symbols)}: left out, as the inputs have sizes of their own." if symbols else ""
+    left_out = f"{dynamic.listed(symbols)}: ignored, since the inputs have their own sizes." if symbols else ""
     if isinstance(inputs, Path):
         return RunInputs(feeds.from_npz(inputs, model.proto), note=left_out)
     if isinstance(inputs, SamplesFile):

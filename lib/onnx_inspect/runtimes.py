@@ -100,7 +100,7 @@ def reference(path: Path, values: dict[str, np.ndarray]) -> tuple[dict[str, Any]
     except TooSlow:
         return version | {"error": f"stopped after {REFERENCE_SECONDS} s: it is slow on big models"}, None
     except MemoryError:
-        return version | {"error": "it needs more memory than a job may take"}, None
+        return version | {"error": "it needs more memory than a job may use"}, None
     except Exception as error:  # depends on the operator: an error of numpy, onnx or Python
         text = clean(f"{type(error).__name__}: {error}")
         if (lacks := NO_OPERATOR.search(text)) is not None:

@@ -32,7 +32,7 @@ def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], ru
     """
     model_signature = dynamic.read(model)
     if model_signature is None:
-        raise InvalidFile("Samples go to models that take tensors. Give this one's inputs as JSON or as an .npz.")
+        raise InvalidFile("Samples need a model that takes tensors. Give this model's inputs as JSON or .npz.")
 
     def read(at: dict[str, int]) -> samples.Samples:
         changes = file.preprocessing or None
@@ -63,7 +63,7 @@ def first_sample(model: ModelProto, file: SamplesFile, fixed: dict[str, int], ru
     }
     note = note or (f"{dynamic.listed(at)}, as the sample has them." if at else "")
     if ignored := {name: size for name, size in fixed.items() if at.get(name) != size}:
-        note += f" {dynamic.listed(ignored)}: left out, as one sample is run."
+        note += f" {dynamic.listed(ignored)}: ignored, since one sample is run."
     return RunInputs(loaded.rows[0], at, note, description)
 
 

@@ -72,7 +72,7 @@ def order(nodes: list[Node]) -> list[Problem]:
         names = ", ".join(repr(n[:60]) for n in blocked[:5])
         text = f"the graph has a cycle; {len(blocked)} nodes wait for it: {names}"
         return [Problem("error", "graph", text, "Break the cycle.", "cycle")]
-    text = "its nodes are not in the order in which they run"
+    text = "its nodes are not in execution order"
     return [Problem("error", "graph", text, "Sort them topologically.", "order")]
 
 
@@ -104,7 +104,7 @@ def _undefined(scope: str, graph: GraphProto, outer: frozenset[str]) -> Iterator
             yield Problem(
                 "error",
                 scope + _node_name(node, k),
-                f"this {node.op_type[:80]}{output_note} reads {name[:80]!r}, which no input, initializer or node gives",
+                f"this {node.op_type[:80]}{output_note} reads {name[:80]!r}, which no input, initializer or node provides",
                 "Add what is missing, or correct the name.",
                 "undefined-input",
             )
@@ -151,4 +151,4 @@ def _duplicate_names(scope: str, nodes: Iterable[NodeProto]) -> Iterator[Problem
     for name, n in Counter(node.name for node in nodes if node.name and node.op_type != "Constant").items():
         if n > 1:
             text = f"{n} nodes have this name; onnxruntime refuses such a model"
-            yield Problem("error", scope + name, text, "Give every node a name of its own, or none.", "duplicate-node-name")
+            yield Problem("error", scope + name, text, "Give every node a unique name, or none.", "duplicate-node-name")

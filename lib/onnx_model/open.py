@@ -90,7 +90,7 @@ class Model:
         except Exception:  # onnx raises what numpy, protobuf and ml_dtypes raise
             raise InvalidFile(
                 f"The values of {tensor.name[:200]!r} do not fit its shape {list(tensor.dims[:8])!s} and "
-                f"dtype {dtype_name(tensor.data_type)}. The file is damaged or was not finished: save it again."
+                f"dtype {dtype_name(tensor.data_type)}. The file is damaged or incomplete: save it again."
             ) from None
 
 
@@ -117,7 +117,7 @@ def open_model(path: Path, externals: dict[str, Path]) -> Model:
     if (mistake := recognised(head)) is not None:
         raise InvalidFile(mistake)
     if odd := [name for name in externals if not _plain(name)]:
-        raise InvalidFile(f"A file uploaded with the model is called {odd[0][:80]!r}; a plain name is needed.")
+        raise InvalidFile(f"A file uploaded with the model is named {odd[0][:80]!r}; a plain name is required.")
     try:
         proto = _parse(skeleton(path))
     except InvalidFile:
@@ -127,7 +127,7 @@ def open_model(path: Path, externals: dict[str, Path]) -> Model:
     if not proto.HasField("graph"):
         if is_text(head):
             raise InvalidFile(TEXT)
-        raise InvalidFile("This is not an ONNX file: it is protobuf, but there is no graph in it.")
+        raise InvalidFile("This is not an ONNX file: it is protobuf without a graph.")
     if not (proto.graph.node or proto.graph.output or proto.graph.input or proto.graph.initializer):
         raise InvalidFile("This is not an ONNX model: its graph has no nodes, no inputs and no outputs.")
     model = Model(proto, path, externals)
@@ -135,7 +135,7 @@ def open_model(path: Path, externals: dict[str, Path]) -> Model:
     with suppress(functions.Recursive):  # onnx's checker says so
         if (size := functions.inlined_size(proto)) > functions.MAX_NODES:
             raise InvalidFile(
-                f"The model has {size:,} nodes with its functions inlined; at most {functions.MAX_NODES:,} are."
+                f"The model has {size:,} nodes with its functions inlined; at most {functions.MAX_NODES:,} are allowed."
             )
     return model
 
@@ -180,20 +180,20 @@ def _refuse_escapes(model: Model) -> None:
         entries = [(e.key, e.value) for e in tensor.external_data]
         locations = [value for key, value in entries if key == "location"]
         if len(locations) != 1:
-            raise InvalidFile(f"{where}: its external data name {len(locations)} locations; exactly one is allowed.")
+            raise InvalidFile(f"{where}: its external data names {len(locations)} locations; exactly one is allowed.")
         if len({key for key, _ in entries}) != len(entries):
-            raise InvalidFile(f"{where}: an entry of its external data comes twice.")
+            raise InvalidFile(f"{where}: its external data has a duplicate entry.")
         location, entry = locations[0], dict(entries)
         if odd := sorted(entry.keys() - ENTRIES):
-            raise InvalidFile(f"{where}: its external data have {odd[0][:80]!r}; allowed: {', '.join(sorted(ENTRIES))}.")
+            raise InvalidFile(f"{where}: its external data has {odd[0][:80]!r}; allowed: {', '.join(sorted(ENTRIES))}.")
         if not all(NUMBER.fullmatch(entry.get(key, "")) for key in ("offset", "length")):
-            raise InvalidFile(f"{where}: offset or length of its external data is no number.")
+            raise InvalidFile(f"{where}: offset or length of its external data is not a number.")
         offset, length = int(entry.get("offset") or 0), int(entry.get("length") or 0)
         if OURS.fullmatch(location) and offset + length <= own:
             continue
         if not _plain(location) or location.startswith(MARK):
             raise InvalidFile(
-                f"{where}: its external data are at {location[:80]!r}. Only the plain name of a file uploaded beside "
+                f"{where}: its external data is at {location[:80]!r}. Only the plain name of a file uploaded beside "
                 "the model is allowed: save the model again with all external data in one file next to it."
             )
         if location not in model.externals:
@@ -202,7 +202,7 @@ def _refuse_escapes(model: Model) -> None:
         size = model.externals[location].stat().st_size
         if offset + length > size:
             raise InvalidFile(
-                f"{where}: its external data are bytes {offset} to {offset + length} of {location!r}, which has {size}."
+                f"{where}: its external data is bytes {offset} to {offset + length} of {location!r}, which has {size}."
             )
 
 

@@ -59,7 +59,9 @@ def nameless(dimension: str) -> bool:
 def _value(value: ValueInfoProto, kind: TypeProto) -> Value:
     if not kind.HasField("tensor_type"):
         which = (kind.WhichOneof("value") or "unknown").removesuffix("_type")
-        raise InvalidFile(f"{value.name[:100]!r} is a {which}. Only models that take and give tensors can be converted.")
+        raise InvalidFile(
+            f"{value.name[:100]!r} is a {which}. Only models whose inputs and outputs are tensors can be converted."
+        )
     tensor = kind.tensor_type
     if not tensor.HasField("shape"):
         return Value(value.name, _dtype(value.name, tensor.elem_type), (f"{value.name}[...]",))
@@ -78,7 +80,7 @@ def _dtype(name: str, kind: int) -> str:
     try:
         return np.dtype(helper.tensor_dtype_to_np_dtype(kind)).name
     except (KeyError, TypeError):
-        raise InvalidFile(f"{name[:100]!r} has the element type {kind}, which onnx does not know.") from None
+        raise InvalidFile(f"{name[:100]!r} has the element type {kind}, which onnx does not define.") from None
 
 
 def _types(model: ModelProto) -> dict[str, TypeProto]:

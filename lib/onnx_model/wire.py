@@ -49,13 +49,13 @@ def skeleton(path: Path) -> bytes:
             raise InvalidFile("The file is empty. An ONNX model was expected.")
         out = _strip(file.fileno(), 0, size, "model", 0)
     if len(out) > MAX_SKELETON:
-        raise InvalidFile(f"The graph without its weights is over {MAX_SKELETON >> 20} MB; that is more than is read here.")
+        raise InvalidFile(f"The graph without its weights exceeds the limit of {MAX_SKELETON >> 20} MB.")
     return out
 
 
 def _strip(file: int, start: int, end: int, kind: str, depth: int) -> bytes:
     if depth > MAX_DEPTH:
-        raise InvalidFile(f"This is not an ONNX file: its messages nest over {MAX_DEPTH} deep, more than protobuf reads.")
+        raise InvalidFile(f"This is not an ONNX file: its messages nest over {MAX_DEPTH} deep, more than protobuf allows.")
     holds, parts, values = HOLDS[kind], [], 0
     kept = at = start  # kept: where the run that is copied as it is begins
     while at < end:
@@ -78,7 +78,7 @@ def _strip(file: int, start: int, end: int, kind: str, depth: int) -> bytes:
             at = body + size
             if at > end:
                 raise InvalidFile(
-                    f"Truncated: the field at byte {field_start} says {size} bytes, only {end - body} follow. "
+                    f"Truncated: the field at byte {field_start} declares {size} bytes, but only {end - body} follow. "
                     "Upload the whole file again."
                 )
             inside = holds.get(field)
@@ -89,7 +89,7 @@ def _strip(file: int, start: int, end: int, kind: str, depth: int) -> bytes:
                     message = _strip(file, body, at, inside, depth + 1)
                     parts += [_tag(field), _encode(len(message)), message]
                 elif (values := values + 1) > 1:
-                    raise InvalidFile(f"The tensor that ends at byte {end} holds its values twice; one set is allowed.")
+                    raise InvalidFile(f"The tensor that ends at byte {end} stores its values twice; one copy is allowed.")
                 else:
                     parts.append(_reference(field, body, size))
         else:
@@ -97,7 +97,9 @@ def _strip(file: int, start: int, end: int, kind: str, depth: int) -> bytes:
                 f"This is not an ONNX file: the bytes are not protobuf (wire type {wire} at byte {field_start:,})."
             )
         if at > end:
-            raise InvalidFile(f"Truncated: the field at byte {field_start} ends after the end. Upload the whole file again.")
+            raise InvalidFile(
+                f"Truncated: the field at byte {field_start} extends past the end of the file. Upload the whole file again."
+            )
     parts.append(_read(file, kept, end))
     return b"".join(parts)
 
@@ -133,7 +135,7 @@ def _read(file: int, start: int, end: int) -> bytes:
     while start < end:
         data = os.pread(file, end - start, start)
         if not data:
-            raise InvalidFile("The file became shorter while it was read. Upload it again.")
+            raise InvalidFile("The file shrank while it was being read. Upload it again.")
         out.append(data)
         start += len(data)
     return b"".join(out)

@@ -28,7 +28,7 @@ from lib.text_to_image.ticket import Ticket
 MAX_REPLAYS = 3
 LOOK_SECONDS = 0.25
 LATE = 2.0  # seconds; a loop that is later was itself suspended, so silent replicas are not considered unhealthy
-REPLICAS_LOST = "The replica that drew it was lost, and so were three others that began it again. Please try again."
+REPLICAS_LOST = "The replica that drew it was lost, and so were three others that restarted it. Please try again."
 
 
 class Waiting:

@@ -59,4 +59,4 @@ class FleetManager:
                         await asyncio.sleep(0.05)
             except TimeoutError:
                 log.event("update_failed", logging.WARNING, replica=replica.name)
-                raise ModelUnavailable(f"The new {replica.name} does not come up; the others were left.") from None
+                raise ModelUnavailable(f"The new {replica.name} did not start; the others were not replaced.") from None

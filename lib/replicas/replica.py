@@ -55,7 +55,7 @@ class Replica:
             return "it does not answer"
         limit = FIRST_STEP if self.tick is None else max(STUCK, TICKS * self.tick)
         if busy and now - self.last_step > limit:
-            return "its pictures stand still"
+            return "its pictures make no progress"
         return ""
 
     def send(self, number: int, request: Request, watch: bool, origin: tuple[str, str]) -> None:

@@ -86,7 +86,7 @@ class Worker:
             order.refuse(error)
         except Exception as error:
             logging.getLogger(__name__).exception("an order could not be taken")
-            order.refuse(GenerationFailed(f"The replica broke on this request ({type(error).__name__})."))
+            order.refuse(GenerationFailed(f"The replica failed on this request ({type(error).__name__})."))
         if order.ticket is None:
             wake(order)
         else:

@@ -34,7 +34,7 @@ PATIENCE = 10.0
 MAX_GROUPS = 8
 CLOSED = "The engine is shut down."
 STOPPING = "The server is being stopped or replaced. Please try again in a moment."
-ENDED = "The engine has ended. Whoever runs this app finds why in its log; starting the app again helps."
+ENDED = "The engine has ended. The server's log has the reason; restarting the app helps."
 
 Key = tuple[str, int, int]
 
@@ -168,7 +168,7 @@ class Engine:
                     # Groups catch their own errors, so the cause cannot be assigned to one request: all of them
                     # fail, and the engine starts over with empty groups and an empty queue.
                     log.exception("an iteration of the engine failed")
-                    self._fail_all(GenerationFailed(f"The engine broke ({type(error).__name__}). Please try again."))
+                    self._fail_all(GenerationFailed(f"The engine failed ({type(error).__name__}). Please try again."))
         finally:
             with self._lock:
                 self._ended, self._drained = not self._closed, True
@@ -276,7 +276,7 @@ class Engine:
             return
         except Exception as error:  # the ticket is in no queue and no group any more, so it must be notified here
             log.exception("a ticket could not join", extra={"request": ticket.metrics.origin.id})
-            ticket.emit(Failed(GenerationFailed(f"The model broke on this request ({type(error).__name__}).")))
+            ticket.emit(Failed(GenerationFailed(f"The model failed on this request ({type(error).__name__}).")))
             return
         with self._lock:
             self._groups[key] = group

@@ -83,7 +83,7 @@ class Group:
             raise
         except Exception as error:
             log.exception("a row could not join", extra={"request": ticket.metrics.origin.id})
-            message = f"The model broke on this request ({type(error).__name__})."
+            message = f"The model failed on this request ({type(error).__name__})."
             raise GenerationFailed(TOO_LARGE if out_of_memory(error) else message) from error
         self.tickets[row], self._started[row] = ticket, time.monotonic()
         ticket.metrics.begin()
@@ -105,7 +105,7 @@ class Group:
         except Exception as error:
             log.exception("a batch broke")
             for ticket in self.leave_all():
-                ticket.emit(Failed(GenerationFailed(f"The batch broke ({type(error).__name__}).")))
+                ticket.emit(Failed(GenerationFailed(f"The batch failed ({type(error).__name__}).")))
 
     def leave_all(self) -> list[Ticket]:
         """Empty the batch and return its tickets, which have not been notified yet."""

@@ -175,7 +175,7 @@ def _reason(error: Exception) -> str:
         return "it has no safetensors weights, and pickles are not opened here"
     if any(mark in text for mark in ("/", "\\")) or len(text) > 160 or not text:
         kinds = {
-            "OSError": "its files could not be reached; is the network there?",
+            "OSError": "its files could not be reached; is the network down?",
             "LocalEntryNotFoundError": "it is not downloaded and the network could not be reached",
             "RepositoryNotFoundError": "the Hub has no such repository, or it is private",
             "GatedRepoError": "the Hub asks for its licence to be accepted first",

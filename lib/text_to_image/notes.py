@@ -27,7 +27,7 @@ def notes(model: Model, request: Request) -> list[str]:
                 f"the end was left out, from “{tokens.cut}”."
             )
         if not tokens.chunks and any(weight != 1 for group in syntax.parse(text) for _, weight in group):
-            messages.append(f"{model.name} takes brackets of the {name} as text: its words cannot be weighted.")
+            messages.append(f"{model.name} reads brackets in the {name} as text: its words cannot be weighted.")
     if model.name == EMBEDDED:
         messages += known_words.notes(request.prompt)
     return messages

@@ -123,4 +123,4 @@ def failure(error: Exception) -> WorkbenchError:
     if out_of_memory(error):
         return GenerationFailed(TOO_LARGE)
     log.error("a row broke", exc_info=error)
-    return GenerationFailed(f"The model broke on this request ({type(error).__name__}).")
+    return GenerationFailed(f"The model failed on this request ({type(error).__name__}).")

@@ -75,7 +75,7 @@ class Request:
             raise InvalidValue("model", self.model, "a name from the catalogue")
         if self.start is not None and not self.steps_run:
             least = math.ceil(1000 / self.steps) / 1000
-            allowed = f"at least {least} for {self.steps} steps, so that one of them is run"
+            allowed = f"at least {least} for {self.steps} steps, so that at least one of them runs"
             raise InvalidValue("strength", self.start.strength, allowed)
 
     @classmethod

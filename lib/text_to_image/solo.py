@@ -67,7 +67,7 @@ class SoloRow:
             pass
         except Exception as error:
             log.error("a pipeline broke", exc_info=error)
-            self.error = GenerationFailed(f"The model broke on this request ({type(error).__name__}).")
+            self.error = GenerationFailed(f"The model failed on this request ({type(error).__name__}).")
         self.finished = True
         self._paused.release()
 

@@ -38,7 +38,7 @@ class StartPicture:
     def __post_init__(self) -> None:
         area = self.width * self.height
         if not (0 < self.width <= MAX_SIDE and 0 < self.height <= MAX_SIDE):
-            raise InvalidValue("image", f"{self.width} x {self.height}", f"at most {MAX_SIDE} pixels a side")
+            raise InvalidValue("image", f"{self.width} x {self.height}", f"at most {MAX_SIDE} pixels per side")
         if len(self.pixels) != 3 * area or (self.mask is not None and len(self.mask) != area):
             raise ValueError("pixels that do not fit the size")
         object.__setattr__(self, "strength", strength_of(self.strength))

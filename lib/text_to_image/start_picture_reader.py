@@ -37,7 +37,7 @@ class OpenJob:
             values = {"width": width, "height": height, "pixels": pixels, "mask": mask}
             return StartPicture(**values, strength=self.strength, **self.digests)
         except (KeyError, TypeError, ValueError, OSError):  # a compromised child may return anything
-            raise JobFailed("The process that opened the picture gave no pixels. Nothing else was affected.") from None
+            raise JobFailed("The process that opened the picture returned no pixels. Nothing else was affected.") from None
 
 
 class StartPictureReader:
@@ -79,4 +79,4 @@ def _digest(path: Path) -> str:
         with path.open("rb") as file:
             return hashlib.file_digest(file, "sha256").hexdigest()[:10]
     except OSError:
-        raise InvalidFile("The picture cannot be read any more. Please send it again.") from None
+        raise InvalidFile("The picture is no longer available. Please send it again.") from None

@@ -129,7 +129,7 @@ class _Reader:
 
     def number(self, kind: str, at: int) -> int:
         if at < 0 or at + struct.calcsize(kind) > len(self.data):
-            raise Damaged("an offset points behind its end")
+            raise Damaged("an offset points past its end")
         return struct.unpack_from(kind, self.data, at)[0]
 
     def field(self, table: int, number: int, size: int) -> int | None:
@@ -137,7 +137,7 @@ class _Reader:
         shape = table - self.number("<i", table)
         length, inline = self.number("<H", shape), self.number("<H", shape + 2)
         if length < 4 or length % 2 or shape + length > len(self.data) or inline < 4 or table + inline > len(self.data):
-            raise Damaged("a table does not fit")
+            raise Damaged("a table is malformed")
         if 4 + 2 * number + 2 > length:
             return None
         offset = self.number("<H", shape + 4 + 2 * number)
@@ -197,7 +197,7 @@ class _Reader:
 def read(path: Path) -> dict[str, Any]:
     """Returns the file as nested dicts, as in ``SCHEMA``, with all indices in range. Raises InvalidFile."""
     if path.stat().st_size < 16:
-        raise InvalidFile("Not a TensorFlow Lite file: it is shorter than any.")
+        raise InvalidFile("Not a TensorFlow Lite file: it is too short.")
     with path.open("rb") as file:
         data = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
     if data[4:8] != IDENTIFIER:
@@ -207,7 +207,7 @@ def read(path: Path) -> dict[str, Any]:
         model = reader.table("Model", reader.follow(0))
         _check(model, len(data))
     except Damaged as error:
-        raise InvalidFile(f"The TensorFlow Lite file is damaged: {error}. Upload it once more.") from None
+        raise InvalidFile(f"The TensorFlow Lite file is damaged: {error}. Upload it again.") from None
     return model | {"whole": data}
 
 
@@ -232,7 +232,7 @@ def _check(model: dict[str, Any], size: int) -> None:
     if not model["subgraphs"] or not model["buffers"]:
         raise Damaged("it holds no graph")
     if model["external_buffers"]:
-        raise InvalidFile("The weights of this TensorFlow Lite file lie in other files, which is not supported.")
+        raise InvalidFile("The weights of this TensorFlow Lite file are in other files, which is not supported.")
     for buffer in model["buffers"]:
         if buffer["offset"] > 1 and buffer["offset"] + buffer["size"] > size:
             raise Damaged("its weights are cut off")

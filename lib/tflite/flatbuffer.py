@@ -94,13 +94,13 @@ class Walk:
             raise DamagedFlatbuffer(f"the table at byte {table} is not aligned")
         vtable = table - self._number(table, "<i")
         if vtable < HEAD or vtable % 2:
-            raise DamagedFlatbuffer(f"the table at byte {table} has its layout at byte {vtable}")
+            raise DamagedFlatbuffer(f"the table at byte {table} has its vtable at byte {vtable}")
         length, inline = self._number(vtable, "<H"), self._number(vtable + 2, "<H")
         if length < 4 or length % 2 or vtable + length > self._size or inline < 4 or table + inline > self._size:
-            raise DamagedFlatbuffer(f"the layout at byte {vtable} is not one")
+            raise DamagedFlatbuffer(f"the vtable at byte {vtable} is invalid")
         slots = struct.unpack(f"<{length // 2 - 2}H", self._data[vtable + 4 : vtable + length])
         if any(slot and not 4 <= slot < inline for slot in slots):
-            raise DamagedFlatbuffer(f"a field of the table at byte {table} is outside of it")
+            raise DamagedFlatbuffer(f"a field of the table at byte {table} lies outside it")
         self._layouts[table] = [table + slot if slot else 0 for slot in slots], table + inline
         return self._layouts[table]
 
@@ -116,12 +116,12 @@ class Walk:
             self._steps += 1
             if field_type.isdigit():
                 if at and (at + int(field_type) > end or at % int(field_type)):
-                    raise DamagedFlatbuffer(f"a number of the {kind} at byte {table} reaches over its end or is not aligned")
+                    raise DamagedFlatbuffer(f"a number of the {kind} at byte {table} extends past its end or is not aligned")
                 chosen = self._data[at] if at else 0
             elif at and field_type != "?":
                 if at + 4 > end or at % 4:
                     raise DamagedFlatbuffer(
-                        f"an offset of the {kind} at byte {table} reaches over its end or is not aligned"
+                        f"an offset of the {kind} at byte {table} extends past its end or is not aligned"
                     )
                 if field_type.startswith("u:"):
                     self._union(at, self._unions[field_type[2:]], chosen, depth)
@@ -138,7 +138,7 @@ class Walk:
         if what == "s":
             self._vector(target, 1)
             if self._number(target + 4 + self._number(target, "<I"), "<B"):
-                raise DamagedFlatbuffer(f"the text at byte {target} has no end")
+                raise DamagedFlatbuffer(f"the string at byte {target} is not terminated")
         elif what.startswith("["):
             inside = what[1:-1]
             count = self._vector(target, int(inside) if inside.isdigit() else 4)
@@ -154,10 +154,10 @@ class Walk:
 
     def _vector(self, at: int, width: int) -> int:
         if at % 4 or (width == 8 and (at + 4) % 8):
-            raise DamagedFlatbuffer(f"the list at byte {at} is not aligned")
+            raise DamagedFlatbuffer(f"the vector at byte {at} is not aligned")
         count = self._number(at, "<I")
         if at + 4 + count * width > self._size:
-            raise DamagedFlatbuffer(f"the list at byte {at} says {count} entries, more than follow")
+            raise DamagedFlatbuffer(f"the vector at byte {at} declares {count} entries, more than follow")
         return count
 
     # Indices that interpreters look up without checks.
@@ -192,7 +192,7 @@ class Walk:
         codes, graphs, buffers = self._list(model, 1), self._list(model, 2), self._list(model, 4)
         if self._list(model, EXTERNAL_GROUPS) or self._list(model, EXTERNAL_BUFFERS):
             raise InvalidFile(
-                "The TensorFlow Lite model keeps weights in other files, which it names and the interpreter would open. "
+                "The TensorFlow Lite model stores weights in external files, which the interpreter would open. "
                 "Save it again with its weights inside."
             )
         if not graphs:
@@ -208,15 +208,15 @@ class Walk:
             tensors = self._list(graph, 0)
             for tensor in tensors:
                 if self._get(tensor, 2, "<I") >= max(1, len(buffers)):
-                    raise DamagedFlatbuffer("a tensor names a buffer that is not there")
+                    raise DamagedFlatbuffer("a tensor names a buffer that does not exist")
                 if any(d < 0 for d in self._integers(tensor, 0)):
                     raise DamagedFlatbuffer("a tensor has a negative dimension")
             names = [*self._integers(graph, 1), *self._integers(graph, 2)]
             if any(not 0 <= k < len(tensors) for k in names):
-                raise DamagedFlatbuffer("a graph's inputs or outputs name a tensor that is not there")
+                raise DamagedFlatbuffer("a graph's inputs or outputs name a tensor that does not exist")
             for operator in self._list(graph, 3):
                 if self._get(operator, 0, "<I") >= len(codes):
-                    raise DamagedFlatbuffer("an operator has a code that is not there")
+                    raise DamagedFlatbuffer("an operator has a code that does not exist")
                 used = [*self._integers(operator, 1), *self._integers(operator, 2), *self._integers(operator, 8)]
                 if any(not -1 <= k < len(tensors) for k in used):
-                    raise DamagedFlatbuffer("an operator names a tensor that is not there")
+                    raise DamagedFlatbuffer("an operator names a tensor that does not exist")

@@ -49,7 +49,7 @@ def record_labels(table: Any, metadata: Metadata, shapes: Shapes) -> dict[str, b
         wrong = next(
             (label for label in metadata.labels if parse_labels(f"{label}\n".encode("utf-8", "replace")) != (label,)), ""
         )
-        raise InvalidValue("a label", wrong, "one line of text: the file holds a label a line")
+        raise InvalidValue("a label", wrong, "one line of text: the file has one label per line")
     return metadata.files | {metadata_table.text(file.name): data}
 
 

@@ -33,7 +33,7 @@ def record_label_file(table: Any, output: int, name: str) -> None:
     """Records a label file called ``name`` for an output."""
     file = metadata_table.generated().AssociatedFileT()
     file.name, file.type = name, metadata_table.AXIS_LABELS
-    file.description = "A label a line, in the order of the output's last axis."
+    file.description = "One label per line, in the order of the output's last axis."
     tensor = metadata_table.graph(table).outputTensorMetadata[output]
     tensor.associatedFiles = [*(tensor.associatedFiles or ()), file]
 

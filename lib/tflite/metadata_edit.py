@@ -30,7 +30,9 @@ def classifier(
     """
     for side, values in (("mean", mean), ("std", std)):
         if len(set(values)) > 1:
-            raise InvalidValue(side, list(values), "one value for all channels; put other normalisation into the graph")
+            raise InvalidValue(
+                side, list(values), "one value for all channels; put per-channel normalisation into the graph"
+            )
     image = TensorNote(name="image", description="The picture, RGB.", content="image RGB", range=(0.0, 255.0))
     scores = TensorNote(name="probability", description="Of each label.", content="feature", range=(0.0, 1.0))
     texts = {"name": name, "author": author, "license": license, "description": description}
@@ -55,7 +57,7 @@ def edited(metadata: Metadata, changes: dict[str, Any]) -> Metadata:
         raise InvalidValue("the number of labels", after, f"{before:,}, one for each class of the file")
     if {"mean", "std"} & set(changes) and len(result.mean) != len(result.std):
         counts = f"{len(result.mean)} and {len(result.std)} numbers"
-        raise InvalidValue("mean and std", counts, "one number each, or one for each channel each; give both")
+        raise InvalidValue("mean and std", counts, "one number each, or one per channel each; give both")
     return result
 
 
@@ -75,14 +77,14 @@ def _text(name: str, value: Any) -> str:
 def _labels(name: str, value: Any) -> tuple[str, ...]:
     """Duplicates are allowed, since some lists have them (ImageNet has two cranes)."""
     if isinstance(value, str) or not isinstance(value, Sequence):
-        raise InvalidValue(name, value, "a list of texts")
+        raise InvalidValue(name, value, "a list of strings")
     if not 0 < len(value) <= MAX_LABELS:
         raise InvalidValue(name, f"{len(value):,} labels", f"1 to {MAX_LABELS:,}")
     for label in value:
         if not isinstance(label, str) or label != label.strip() or not 0 < len(label) <= MAX_LABEL:
-            raise InvalidValue("a label", label, f"a text of 1 to {MAX_LABEL} characters without spaces around it")
+            raise InvalidValue("a label", label, f"1 to {MAX_LABEL} characters without leading or trailing spaces")
         if any(unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") for c in label):
-            raise InvalidValue("a label", label, "one line without control characters: the file holds a label a line")
+            raise InvalidValue("a label", label, "one line without control characters: the file has one label per line")
     return tuple(value)
 
 
@@ -90,7 +92,7 @@ def _numbers(name: str, value: Any) -> tuple[float, ...]:
     numbers = value if isinstance(value, Sequence) else [value]
     valid = not isinstance(numbers, str) and 0 < len(numbers) <= MAX_CHANNELS
     if not valid or not all(isinstance(v, int | float) and not isinstance(v, bool) for v in numbers):
-        raise InvalidValue(name, value, "a number, or a list of one for each channel")
+        raise InvalidValue(name, value, "a number, or a list with one per channel")
     rounded = float32(numbers, name)
     if name == "std" and any(v <= 0 for v in rounded):
         raise InvalidValue(name, value, "numbers above 0: pictures are divided by it")

@@ -74,7 +74,7 @@ def write(source: Path, target: Path, metadata: Metadata) -> None:
     repack.save(parts, unverified)
     associated_files.append(unverified, files)
     if read(unverified) != metadata:
-        raise JobFailed("The metadata read otherwise than they were written. Nothing was kept.")
+        raise JobFailed("The metadata did not read back as it was written. Nothing was saved.")
     os.replace(unverified, target)
 
 

@@ -25,9 +25,11 @@ def _files(metadata: Metadata, table: Any) -> list[str]:
         name = metadata_table.text(label_entry[1].name)
         named.discard(name)
         if not metadata.labels:
-            sentences.append(f"The labels are missing: the metadata name {name[:80]!r}, which the file does not hold.")
+            sentences.append(f"The labels are missing: the metadata names {name[:80]!r}, which the file does not contain.")
     missing = sorted(named - set(metadata.files))
-    return sentences + ([f"The metadata name files that the file does not hold: {_first_few(missing)}."] if missing else [])
+    return sentences + (
+        [f"The metadata names files that the file does not contain: {_first_few(missing)}."] if missing else []
+    )
 
 
 def _labels(metadata: Metadata, table: Any) -> list[str]:
@@ -37,7 +39,7 @@ def _labels(metadata: Metadata, table: Any) -> list[str]:
         sentences.append(f"There are {len(metadata.labels):,} labels for the {expected:,} scores of the output.")
     duplicates = [label for label, count in Counter(metadata.labels).items() if count > 1 and label.strip()]
     if duplicates:
-        sentences.append(f"Labels that stand there more than once: {_first_few(duplicates)}.")
+        sentences.append(f"Duplicate labels: {_first_few(duplicates)}.")
     empty = sum(not label.strip() for label in metadata.labels)
     return sentences + ([f"{empty:,} of {len(metadata.labels):,} labels are empty."] if empty else [])
 
@@ -45,11 +47,11 @@ def _labels(metadata: Metadata, table: Any) -> list[str]:
 def _normalisation(metadata: Metadata) -> list[str]:
     image = any(note.content.startswith("image") for note in metadata.inputs)
     if image and not metadata.mean and not metadata.std:
-        return ["There is no mean and std: MediaPipe opens such a file only if its input is uint8."]
+        return ["Mean and std are missing: MediaPipe opens such a file only if its input is uint8."]
     if len(metadata.mean) != len(metadata.std):
-        return [f"There are {len(metadata.mean)} numbers of mean and {len(metadata.std)} of std: MediaPipe refuses that."]
+        return [f"The mean has {len(metadata.mean)} numbers and the std {len(metadata.std)}: MediaPipe rejects that."]
     if len(set(metadata.mean)) > 1 or len(set(metadata.std)) > 1:
-        return ["Mean or std differ by channel: MediaPipe's image tasks refuse that; other readers may not."]
+        return ["Mean or std differ by channel: MediaPipe's image tasks reject that; other readers may not."]
     if any(value <= 0 for value in metadata.std):
         return ["A std is 0 or less: pictures are divided by it."]
     return []

@@ -33,7 +33,7 @@ def generated() -> ModuleType:
     """Returns MediaPipe's generated module of the schema. Raises JobFailed if MediaPipe is not installed."""
     package = importlib.util.find_spec("mediapipe")
     if package is None or not package.submodule_search_locations:
-        raise JobFailed("Metadata need MediaPipe, which is not installed here: pip install mediapipe.")
+        raise JobFailed("Metadata requires MediaPipe, which is not installed here: pip install mediapipe.")
     name = "metadata_schema_py_generated"
     path = Path(package.submodule_search_locations[0]) / "tasks" / "metadata" / f"{name}.py"
     spec = importlib.util.spec_from_file_location(f"lib.tflite.{name}", path)
@@ -47,11 +47,11 @@ def generated() -> ModuleType:
 def unpacked(data: bytes) -> Any:
     """Verifies the table and returns it as a generated object (ModelMetadataT). Raises InvalidFile."""
     if len(data) > MAX_BYTES:
-        raise InvalidFile(f"The metadata of the file have {len(data):,} bytes; at most {MAX_BYTES:,} are read.")
+        raise InvalidFile(f"The metadata of the file has {len(data):,} bytes; at most {MAX_BYTES:,} are read.")
     try:
         Walk(data, len(data), tables=TABLES, unions=UNIONS, most=MAX_PARTS, unpacked=True).whole(IDENTIFIER, "ModelMetadata")
     except DamagedFlatbuffer as why:
-        raise InvalidFile(f"The metadata of the TensorFlow Lite file are damaged: {why}.") from None
+        raise InvalidFile(f"The metadata of the TensorFlow Lite file is damaged: {why}.") from None
     return generated().ModelMetadataT.InitFromPackedBuf(data, 0)
 
 
@@ -86,7 +86,7 @@ def fields(table: Any) -> Metadata:
             outputs=tuple(note(t) for t in (first and first.outputTensorMetadata) or ()),
         )
     except InvalidValue as error:
-        raise InvalidFile(f"The metadata of the TensorFlow Lite file are damaged: {error.message}") from None
+        raise InvalidFile(f"The metadata of the TensorFlow Lite file is damaged: {error.message}") from None
 
 
 def normalisation(tensors: Any) -> Any:

@@ -91,7 +91,7 @@ def _shared(model: Any, entry: Any) -> bool:
 def _fits(held: int) -> None:
     if held > MAX_BYTES:
         raise InvalidFile(
-            f"The weights of the TensorFlow Lite file have {held / 1e9:.1f} GB; it can only be written again with at most "
+            f"The weights of the TensorFlow Lite file take {held / 1e9:.1f} GB; it can only be rewritten with at most "
             f"{MAX_BYTES / 1e9:.1f} GB. Make the weights float16 or int8 first."
         )
 

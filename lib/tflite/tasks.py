@@ -32,8 +32,8 @@ from lib.tflite.metadata_problems import problems
 Progress = Callable[..., None]
 MAX_NOTES = 1_000
 INSIDE = (
-    "Mean and std were 0 and 1, and were changed. A file that says 0 and 1 takes pixels as they are; those made here have "
-    "their normalization inside. Readers now normalize twice, and the answers are others."
+    "Mean and std were 0 and 1 and were changed. A file with 0 and 1 takes raw pixels; files made here contain "
+    "their normalization. Readers now normalize twice, and the answers change."
 )
 
 
@@ -52,7 +52,7 @@ def edit(progress: Progress, path: str, changes: dict[str, Any], out: str) -> di
     after = tflite_metadata.edited(before, changes)
     progress("Writing the file", 0.4)
     tflite_metadata.write(Path(path), Path(out), after)
-    progress("Reading it once more", 0.9)
+    progress("Reading it back", 0.9)
     answer = _describe(out)
     if _normalizes_inside(before) and not _normalizes_inside(after):
         answer["problems"].append(INSIDE)

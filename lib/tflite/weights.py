@@ -69,9 +69,11 @@ def cut(before: dict[str, Any], after: dict[str, Any]) -> list[str]:
             peak = float(np.abs(np.where(np.isfinite(values), values, 0)).max())
             if peak > LARGEST:
                 cause = f"reaches {peak:,.0f}, and float16 holds at most {LARGEST:,.0f}"
-                messages.append(f"The weight {tensor['name'][:80]!r} {cause}: what is beyond became infinite.")
+                messages.append(f"The weight {tensor['name'][:80]!r} {cause}: values beyond that became infinite.")
             elif peak and not values.astype(np.float16).any():
-                messages.append(f"The weight {tensor['name'][:80]!r} is at most {peak:.1g}: in float16 all of it became 0.")
+                messages.append(
+                    f"The weight {tensor['name'][:80]!r} is at most {peak:.1g}: all its values became 0 in float16."
+                )
     rest = [f"So did {len(messages) - MAX_NAMED} more weights."] if len(messages) > MAX_NAMED else []
     return messages[:MAX_NAMED] + rest
 

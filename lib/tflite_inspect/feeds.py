@@ -57,7 +57,7 @@ def random_inputs(
 
 def given_inputs(inputs: Path | dict[str, Any], signature: Signature, fixed: dict[str, int]) -> RunInputs:
     """An array for each input, as it is. Raises InvalidFile with what the model takes."""
-    left_out = f"{listed(fixed)}: left out, as the inputs have sizes of their own." if fixed else ""
+    left_out = f"{listed(fixed)}: ignored, since the inputs have their own sizes." if fixed else ""
     if isinstance(inputs, Path):
         found: dict[str, Any] = arrays.npz(inputs)
         if len(signature.inputs) == 1 and list(found) == ["arr_0"]:
@@ -82,7 +82,7 @@ def _array(value: Value, given: Any, signature: Signature) -> np.ndarray:
             if kind.kind in "iu" and np.array(given, object).astype(float).tolist() != found.astype(float).tolist():
                 raise ValueError  # 1.7 is no token id
         except (ValueError, TypeError, OverflowError, RecursionError):
-            words = f"The values of {value.name[:100]!r} are no array of {value.dtype}."
+            words = f"The values of {value.name[:100]!r} are not an array of {value.dtype}."
             raise InvalidFile(f"{words} The model takes: {fitting.inputs_text(signature)}.") from None
     else:
         found = given
@@ -128,5 +128,5 @@ def first_sample(
     }
     note_on_sizes = note_on_sizes or (f"{listed(at)}, as the sample has them." if at else "")
     if left := {name: size for name, size in fixed.items() if at.get(name) != size}:
-        note_on_sizes += f" {listed(left)}: left out, as one sample is run."
+        note_on_sizes += f" {listed(left)}: ignored, since one sample is run."
     return RunInputs(row, at, note_on_sizes, about)

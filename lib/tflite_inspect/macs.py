@@ -129,9 +129,9 @@ def cost(model: dict[str, Any], node: Node, shapes: Shapes, inside: Callable[[in
     if node.custom:
         return _not_counted(node, "a custom operator: only its author knows what it computes")
     if node.operator.startswith("unknown operator"):
-        return _not_counted(node, "an operator that is newer than this runtime")
+        return _not_counted(node, "an operator newer than this runtime")
     if node.operator in NOT_COUNTED:
-        return _not_counted(node, "there is no formula for it here")
+        return _not_counted(node, "no formula for this operator")
     if node.operator not in FORMULAS:
         return Cost(0)
     inputs = [shapes.get(t) if t >= 0 else None for t in node.inputs]
@@ -143,7 +143,7 @@ def cost(model: dict[str, Any], node: Node, shapes: Shapes, inside: Callable[[in
     if found is None:
         return _not_counted(node, UNKNOWN_SHAPE)
     if found > MAX_COUNT:
-        return _not_counted(node, "more than can be")
+        return _not_counted(node, "too many to count")
     return Cost(found, by=Counter({node.operator: found}))
 
 
@@ -155,13 +155,13 @@ def _body(model: dict[str, Any], node: Node, inside: Callable[[int], Cost]) -> C
     passes = [inside(body) for body in node.bodies]
     if node.operator == "WHILE":
         once = sum(one.macs or 0 for one in passes)
-        reason = f"its body ({once:,} MACs a pass) runs an unknown number of times"
+        reason = f"its body ({once:,} MACs per pass) runs an unknown number of times"
         if once or any(one.not_counted for one in passes):
             return _not_counted(node, reason)
         return Cost(0)
     largest = max(passes, key=lambda one: one.macs or 0)  # of an IF, only one runs
     left = sum((one.not_counted for one in passes), Counter())
-    reason = f"without what {graph_name(model, node.bodies[0])} has of what is not counted" if left else ""
+    reason = f"without the uncounted operators of {graph_name(model, node.bodies[0])}" if left else ""
     return Cost(largest.macs, reason, largest.by, left)
 
 
@@ -188,7 +188,7 @@ class Passes:
 
     def of(self, number: int) -> Cost:
         if number in self._open or len(self._open) > MAX_DEPTH:
-            return Cost(0, not_counted=Counter({("graphs", "they run each other without an end"): 1}))
+            return Cost(0, not_counted=Counter({("graphs", "they call each other endlessly"): 1}))
         if number not in self._known:
             self._open.add(number)
             self._known[number] = total(self.nodes(number))

@@ -50,7 +50,7 @@ def markdown(report: dict[str, Any]) -> str:
         for t in report["tensors"][:MAX_TENSORS]
     ]
     if (more := len(report["tensors"]) + report["tensors_left_out"] - MAX_TENSORS) > 0:
-        out += ["", f"And {more:,} more, in the JSON report."]
+        out += ["", f"And {more:,} more in the JSON report."]
     out += _metadata(report["metadata"])
     if report.get("run"):
         out += run_lines(report["run"])

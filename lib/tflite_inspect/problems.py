@@ -30,7 +30,9 @@ def problems(
         found.append(Problem("error", "model", f"LiteRT refuses it: {measured.refused}", fix, "litert"))
     if measured.failed:
         words = f"a run on zeros fails: {measured.failed}"
-        found.append(Problem("warning", "model", words, "Other inputs may do: try Run. Some shapes stay unknown.", "litert"))
+        found.append(
+            Problem("warning", "model", words, "Other inputs may work: try Run. Some shapes remain unknown.", "litert")
+        )
     for check in (_operators(nodes), _quantization(model), _values(model), _dead(model, nodes)):
         alike = list(islice(check, MAX_PER_KIND + 1))
         found += alike[:MAX_PER_KIND]
@@ -38,15 +40,15 @@ def problems(
             found.append(Problem(alike[-1].severity, "model", "There are more like these.", "", alike[-1].rule))
     found += _metadata(metadata, unread)
     if not model["signature_defs"]:
-        words = "it has no signature: inputs and outputs go by the names of their tensors"
+        words = "it has no signature: inputs and outputs are named after their tensors"
         found.append(Problem("info", "model", words, "Newer converters write one.", "no-signature"))
     return sorted(found, key=lambda p: ("error", "warning", "info").index(p.severity))
 
 
 def _fix(nodes: list[Node]) -> str:
     if any(n.custom and n.operator.startswith(FLEX) for n in nodes):
-        return "It needs TensorFlow's own operators (Select TF ops), which LiteRT has not. Convert it without them."
-    return "Only its author's runtime has its custom operators." if any(n.custom for n in nodes) else ""
+        return "It needs TensorFlow's own operators (Select TF ops), which LiteRT lacks. Convert it without them."
+    return "Only its author's runtime implements its custom operators." if any(n.custom for n in nodes) else ""
 
 
 def _operators(nodes: list[Node]) -> Iterator[Problem]:
@@ -68,7 +70,7 @@ def _quantization(model: dict[str, Any]) -> Iterator[Problem]:
             scales, zeros = one["scale"], one["zero_point"]
             odd = int((~np.isfinite(scales) | (scales <= 0)).sum())
             if odd:
-                words = f"{odd:,} of its {len(scales):,} scales are no positive numbers"
+                words = f"{odd:,} of its {len(scales):,} scales are not positive"
                 yield Problem("warning", tensor["name"], words, fix, "scale")
             if len(zeros) not in (0, 1, len(scales)):
                 words = f"{len(zeros):,} zero points for {len(scales):,} scales"
@@ -81,7 +83,7 @@ def _quantization(model: dict[str, Any]) -> Iterator[Problem]:
             if kind in ("int8", "uint8", "int16") and len(zeros):
                 limits = np.iinfo(kind)
                 if ((zeros < limits.min) | (zeros > limits.max)).any():
-                    yield Problem("warning", tensor["name"], f"a zero point is no {kind}", fix, "zero-point")
+                    yield Problem("warning", tensor["name"], f"a zero point is not {kind}", fix, "zero-point")
 
 
 def _values(model: dict[str, Any]) -> Iterator[Problem]:
@@ -96,7 +98,7 @@ def _values(model: dict[str, Any]) -> Iterator[Problem]:
             if values is None:
                 continue
             if (read := read + values.nbytes) > MAX_READ:
-                words = f"values are looked at up to {MAX_READ >> 30} GB of weights; the rest was not"
+                words = f"only the first {MAX_READ >> 30} GB of weights were checked for NaN and infinity"
                 yield Problem("info", "model", words, "", "values")
                 return
             if odd := values.size - int(np.isfinite(values).sum()):
@@ -109,7 +111,7 @@ def _dead(model: dict[str, Any], nodes: list[Node]) -> Iterator[Problem]:
     used = {t for n in nodes for t in n.inputs} | set(graph["outputs"].tolist())
     for node in nodes:
         if node.outputs and not used & set(node.outputs) and not node.bodies and "ASSIGN" not in node.operator:
-            yield Problem("info", node.name, "nothing reads what it makes", "Convert the model again.", "unread-node")
+            yield Problem("info", node.name, "nothing reads its output", "Convert the model again.", "unread-node")
     variables = {k for k, t in enumerate(graph["tensors"]) if t["is_variable"]}
     for number in graph["inputs"].tolist():
         if number not in used and number not in variables:
@@ -118,9 +120,9 @@ def _dead(model: dict[str, Any], nodes: list[Node]) -> Iterator[Problem]:
 
 
 def _metadata(found: dict[str, Any] | None, unread: str) -> Iterator[Problem]:
-    fix = "Write them under Metadata."
+    fix = "Write it under Metadata."
     if unread:
-        yield Problem("warning", "metadata", f"they cannot be read: {unread}", fix, "metadata")
+        yield Problem("warning", "metadata", f"it cannot be read: {unread}", fix, "metadata")
     elif found is not None and not found["present"]:
         words = "the file has no metadata: labels, normalization, author and licence are unknown"
         yield Problem("info", "metadata", words, fix, "no-metadata")
@@ -130,4 +132,4 @@ def _metadata(found: dict[str, Any] | None, unread: str) -> Iterator[Problem]:
     for words in found["problems"]:
         yield Problem("warning", "metadata", words, fix, "metadata")
     if not found["license"]:
-        yield Problem("info", "metadata", "they name no licence", fix, "no-licence")
+        yield Problem("info", "metadata", "it names no licence", fix, "no-licence")

@@ -25,7 +25,7 @@ def first_labels(metadata: dict[str, Any]) -> dict[str, Any]:
 def verdict(report: dict[str, Any]) -> str:
     """One sentence: does the runtime take it, and what else was found."""
     counts = {s: sum(p["severity"] == s for p in report["problems"]) for s in ("error", "warning", "info")}
-    words = "Valid" if report["valid"] else f"Not a model that LiteRT takes: {plural(counts['error'], 'error')}"
+    words = "Valid" if report["valid"] else f"Not a model that LiteRT accepts: {plural(counts['error'], 'error')}"
     rest = [plural(counts[s], word) for s, word in (("warning", "warning"), ("info", "note")) if counts[s]]
     return words + (f", {' and '.join(rest)}." if rest else ".")
 
@@ -44,7 +44,7 @@ def facts(report: dict[str, Any]) -> dict[str, str]:
     lines = {
         "File": size(report["file"]["bytes"]),
         "Format": f"TensorFlow Lite, schema {report['schema_version']}; TensorFlow Lite "
-        + (f"{report['min_runtime']} or newer, it says" if report["min_runtime"] else "version needed: unknown")
+        + (f"{report['min_runtime']} or newer, as declared" if report["min_runtime"] else "version needed: unknown")
         + f" (read with LiteRT {report['litert']['version']})",
         "Parameters": exact(parameters["count"]) + (": " + ", ".join(dtypes) if dtypes else ""),
         "Quantisation": quantisation(report),

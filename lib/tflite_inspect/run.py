@@ -30,7 +30,7 @@ from lib.tflite_inspect.shapes import measured, signature
 MAX_RUNS = 1000
 REFERENCE_MACS = 2_000_000_000  # above, the reference kernels take minutes: plain ones are compared with instead
 SAME = 0.99  # cosine of outputs that are computed in integers: each kernel rounds elsewhere, layer after layer
-BY_COSINE = "computed in integers, where each kernel rounds elsewhere"
+BY_COSINE = "computed in integers, where kernels round at different points"
 TOP = 5  # labels
 
 
@@ -57,7 +57,9 @@ def run(
     model = tflite_file.read(path)
     takes = signature(model)
     if takes is None:
-        raise InvalidFile("This file takes or gives text, resources or packed numbers; only plain tensors can be run here.")
+        raise InvalidFile(
+            "This file has text, resources or packed numbers as inputs or outputs; only plain tensors can be run here."
+        )
     progress("Opening it in LiteRT", 0.05)
     plan = measured(path, model, sizes if inputs is None else {})
     metadata, _ = about.metadata(path)

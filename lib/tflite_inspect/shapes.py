@@ -22,7 +22,7 @@ from lib.tflite.signatures import SignatureGraph, described, parts
 from lib.tflite_inspect.graph import Shapes, declared
 
 MAX_RUN = 256 << 20  # bytes of a file that is run for its shapes
-BY_RUN = "Some shapes are computed while it runs; they are those of one run on zeros."
+BY_RUN = "Some shapes are computed at run time; these are from one run on zeros."
 
 
 @dataclass(slots=True)

@@ -30,9 +30,9 @@ HELP = {
     "weights": f"{' or '.join(WEIGHTS)}; ",
     "technique": f"{' or '.join(TECHNIQUES)}; ",
     "mixed_precision": f"{', '.join(PRECISIONS)}; ",
-    "epochs": "0: the technique's own number; ",
-    "image_size": "pixels a side; ",
-    "early_stop": "epochs without a new best one, 0: never; ",
+    "epochs": "0: the technique's default; ",
+    "image_size": "pixels per side; ",
+    "early_stop": "epochs without improvement, 0: never; ",
     "validation": "share of the training pictures, unless there is val/; ",
 }
 
@@ -42,15 +42,15 @@ def parser() -> argparse.ArgumentParser:
     ap = argparse.ArgumentParser(
         prog="python -m lib.train", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    ap.add_argument("data", nargs="?", help="a folder with one folder of pictures a class, or objects, or digits")
-    ap.add_argument("--name", default="", help="the run's name; the folder's without one")
-    ap.add_argument("--runs", type=Path, help="where runs are kept; without it, the app's own folder")
+    ap.add_argument("data", nargs="?", help="a folder with one folder of pictures per class, or objects, or digits")
+    ap.add_argument("--name", default="", help="the run's name; by default the folder's name")
+    ap.add_argument("--runs", type=Path, help="where runs are stored; by default the app's own folder")
     earlier = ap.add_mutually_exclusive_group()
-    earlier.add_argument("--resume", metavar="RUN", help="go on with a run that was stopped or interrupted")
+    earlier.add_argument("--resume", metavar="RUN", help="resume a run that was stopped or interrupted")
     earlier.add_argument("--reproduce", metavar="RUN", help="train a run again and compare")
     earlier.add_argument("--run", metavar="RUN", help="a run that has ended, for --export")
     ap.add_argument("--export", metavar="FILE", type=Path, help="write .tflite (float32, metadata inside) or .onnx")
-    ap.add_argument("--target", default="", help=f"of --export: {', '.join(targets.TARGETS)}; without it, by FILE's suffix")
+    ap.add_argument("--target", default="", help=f"--export to {', '.join(targets.TARGETS)}; default: by FILE's suffix")
     ap.add_argument("--list", action="store_true", help="list the runs")
     for field in fields(Recipe):
         assert field.default is not MISSING
@@ -83,7 +83,7 @@ def main(words: list[str] | None = None) -> int:
         if args.export:  # fail before the training, not after it
             save.writable_path(args.export), save.target_of(args.export, args.target)
         elif args.run or args.target:
-            raise InvalidFile("Name the file to write as well: --export model.tflite.")
+            raise InvalidFile("Also name the file to write: --export model.tflite.")
         run, data = _earlier(args, runs, settings) if args.run else _train(args, Recipe.parse(values), runs, settings)
         try:
             if args.export and settings.rank == 0:
@@ -97,7 +97,7 @@ def main(words: list[str] | None = None) -> int:
         print(f"{ap.prog}: {error.message}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nStopped. The last whole epoch is kept: --resume goes on with it.", file=sys.stderr)
+        print("\nStopped. The last complete epoch is kept: continue with --resume.", file=sys.stderr)
         return 130
 
 
@@ -176,7 +176,7 @@ def _place_of(run: Run | None) -> str:
     """Returns the path of an earlier run's images."""
     path = run.folder / "source.txt" if run else None
     if path is None or not path.is_file():
-        raise InvalidFile("Where the pictures of this run are is not known here; name the folder as well.")
+        raise InvalidFile("The location of this run's pictures is not known here; name the folder as well.")
     return path.read_text()
 
 

@@ -47,9 +47,9 @@ def unpack(
                 progress("Unpacking", number / len(opened_zip.members))
             path = _plain(name, windows)
             if is_litter(path):
-                left_out["__MACOSX" if path.startswith("__MACOSX/") else path] = "put there by a file manager"
+                left_out["__MACOSX" if path.startswith("__MACOSX/") else path] = "created by a file manager"
             elif path in written:
-                left_out[f"{path} (again)"] = "a second file of that name"
+                left_out[f"{path} (again)"] = "duplicate file name"
             elif path.endswith("/"):
                 _folder(into / path)
             else:

@@ -82,14 +82,14 @@ def listed(extra: Iterable[str] = ()) -> dict[str, Backbone]:
     for entry in extra:
         name, _, folder = entry.partition("=")
         if name in registry:
-            raise InvalidValue("TRAIN_BACKBONES", entry, f"names that are not there yet ({', '.join(registry)})")
+            raise InvalidValue("TRAIN_BACKBONES", entry, f"names that are not taken yet ({', '.join(registry)})")
         if folder and not (Path(folder) / "config.json").is_file():
             raise InvalidValue("TRAIN_BACKBONES", entry, "a folder with a config.json, as timm saves it")
         registry[name] = Backbone(
             name=name,
             timm=f"local-dir:{folder}" if folder else name,
             source="folder" if folder else "hub",
-            note="weights from a folder of this machine" if folder else "weights from the Hub",
+            note="weights from a folder on this machine" if folder else "weights from the Hub",
         )
     return registry
 

@@ -108,7 +108,7 @@ class Board:
             response = Response.from_app(self._app, environ)
         except Exception:
             log.exception("TensorBoard broke on %s", path)
-            response = _error(500, "TensorBoard broke on this request.")
+            response = _error(500, "TensorBoard failed on this request.")
         else:
             if response.status_code >= 400:  # the original message may contain a path
                 response = _error(response.status_code, f"TensorBoard refused this request ({response.status}).")

@@ -50,7 +50,7 @@ class Classify:
         if not pictures:
             raise InvalidFile("Send a picture.")
         if not (run.folder / BEST).is_file():
-            raise NotFound("This run has no weights (yet): none of its epochs has ended.")
+            raise NotFound("This run has no weights (yet): it has not completed an epoch.")
         if len(pictures) > MAX_PICTURES:
             raise InvalidValue("pictures", f"{len(pictures)} pictures", f"at most {MAX_PICTURES} at once")
         file = file_for(run, runtime)
@@ -79,7 +79,7 @@ class Classify:
                                 answer.loading_ms = round((starting + reply.loading) * 1000, 1) if reply.loading else None
                         return reply.pictures
                 if last:
-                    raise JobFailed("The process that classifies was lost. Please try again.")
+                    raise JobFailed("The classification process was lost. Please try again.")
             raise AssertionError("unreachable")
         finally:
             self._places.release()

@@ -106,15 +106,15 @@ def _right(run: Run) -> dict[str, dict[str, bool]]:
 
 def _verdict(names: tuple[str, str], results: dict[str, PartComparison]) -> str:
     if not results:
-        return "There is no result on both sides yet."
+        return "The two runs have no result in common yet."
     part, row = next(iter(results.items()))
     figures = [f"{result.accuracy:.1%} of {result.count} {part} pictures" for result in (row.first, row.second)]
     summary = f"{names[0]}: {figures[0]}; {names[1]}: {figures[1]}. "
     if row.p is None:
-        return summary + "They were asked about different pictures, so only the intervals can be compared."
+        return summary + "They were evaluated on different pictures, so only the intervals can be compared."
     if row.only_first + row.only_second == 0:
-        return summary + f"Both are right and wrong on the same of the {row.same_pictures} pictures."
+        return summary + f"Both classify the same ones of the {row.same_pictures} pictures correctly."
     if row.p >= SURE:
-        return summary + f"These pictures show no difference: McNemar's p = {row.p:.2g}."
+        return summary + f"No significant difference: McNemar's p = {row.p:.2g}."
     better = names[0 if row.only_first > row.only_second else 1]
     return summary + f"{better} is better: McNemar's p = {row.p:.2g} over {row.same_pictures} pictures."

@@ -127,7 +127,7 @@ class DataSet:
             raise InvalidFile("There is no data set, or its data.json is damaged. Scan the pictures again.") from None
         outside = any(PurePosixPath(item.path).is_absolute() or ".." in item.path.split("/") for item in items)
         if content.get("version") != VERSION or outside or data.fingerprint != content["fingerprint"]:
-            raise InvalidFile("The data set's data.json does not hold together. Scan the pictures again.")
+            raise InvalidFile("The data set's data.json is inconsistent. Scan the pictures again.")
         return data
 
 
@@ -166,6 +166,4 @@ def _check(found: Layout, classes: list[str], items: list[Item], problems: list[
     if len(classes) > MAX_CLASSES:
         raise InvalidFile(f"{len(classes):,} classes were found; at most {MAX_CLASSES:,} can be trained. {EXPECTED}")
     if not split(items).val:
-        raise InvalidFile(
-            "Every picture stands under two classes, so none can be kept for validation. Keep one copy of each."
-        )
+        raise InvalidFile("Every picture is in two classes, so none can be held out for validation. Keep one copy of each.")

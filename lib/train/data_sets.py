@@ -95,9 +95,9 @@ class DataSets:
     def delete(self, owner: str, id: str) -> None:
         """Delete an upload of the owner. Raises JobFailed while a training uses it, InvalidValue for other datasets."""
         if not re.fullmatch(r"[0-9a-f]{32}", id or ""):
-            raise InvalidValue("dataset", id, "a data set that you uploaded; the others are not yours to delete")
+            raise InvalidValue("dataset", id, "a data set that you uploaded; you cannot delete the others")
         if self._trains(owner, id):
-            raise JobFailed("A training uses these pictures. Stop it first.")
+            raise JobFailed("A training run uses these pictures. Stop it first.")
         shutil.rmtree(self.folder(owner, id), ignore_errors=True)
 
     def folder(self, owner: str, id: str) -> Path:

@@ -119,33 +119,33 @@ def _warnings(data: DataSet, classes: list[ClassCount], duplicates: list[Duplica
     low, high = min(classes, key=lambda row: row.count), max(classes, key=lambda row: row.count)
     if high.count > MAX_IMBALANCE * low.count:
         warnings.append(
-            f"The classes are uneven: {display_name(high.name)} has {high.count:,} pictures, {display_name(low.name)} "
-            f"{low.count:,}. Class weights can even that out."
+            f"The classes are imbalanced: {display_name(high.name)} has {high.count:,} pictures, {display_name(low.name)} "
+            f"{low.count:,}. Class weights can compensate for that."
         )
     for part, split in (("val", "validation"), ("test", "test")):
         missing = [row.name for row in classes if not getattr(row, part)]
         if missing and len(missing) < len(classes):
-            warnings.append(f"No {split} picture of {_listed(missing)}: nothing will be known of it there.")
+            warnings.append(f"No {split} pictures of {_listed(missing)}: nothing can be measured there.")
     across = Counter(kind for row in duplicates for kind in row.across_what)
     if across["classes"]:
-        warnings.append(f"{_pictures(across['classes'])} under two classes: only one can be right.")
+        warnings.append(f"{_pictures(across['classes'])} in two classes: only one can be right.")
     if across["parts"]:
         warnings.append(f"{_pictures(across['parts'])} in two of train, val and test: the result will look too good.")
     reserved = [name for name in data.classes if name.lower() in PARTS]
     if reserved:
         warnings.append(
-            f"A class is called {_listed(reserved)}. If that is a part of the data, not a class, put all class folders "
+            f"A class is called {_listed(reserved)}. If that is a split rather than a class, put all class folders "
             "into train/, val/ and test/."
         )
     lowercase = Counter(name.casefold() for name in data.classes)
     ambiguous = [name for name in data.classes if lowercase[name.casefold()] > 1]
     if ambiguous:
-        warnings.append(f"Classes differ only in upper and lower case, and are kept apart: {_listed(ambiguous)}.")
+        warnings.append(f"Classes differ only in upper and lower case, and are kept separate: {_listed(ambiguous)}.")
     return warnings
 
 
 def _pictures(number: int) -> str:
-    return f"{number:,} pictures stand" if number > 1 else "1 picture stands"
+    return f"{number:,} pictures are" if number > 1 else "1 picture is"
 
 
 def _listed(names: list[str]) -> str:

@@ -69,9 +69,7 @@ def run_training(run: Run, recipe: Recipe, context: RunContext, *, resume: bool 
             raise
         except BaseException as error:
             out_of_memory = isinstance(error, MemoryError) or "allocate memory" in str(error)
-            run.update(
-                status=FAILED, error="out of memory" if out_of_memory else f"it failed inside ({type(error).__name__})"
-            )
+            run.update(status=FAILED, error="out of memory" if out_of_memory else f"internal error ({type(error).__name__})")
             if out_of_memory:
                 raise MemoryError from error
             raise
@@ -100,7 +98,7 @@ def _train(run: Run, recipe: Recipe, context: RunContext, resume: bool) -> Itera
             classifier = framework(recipe.framework).load(recipe, training.classes, run.folder, context.backbones)
             parts = predict(classifier, training)
             result = write_result(run, context.data, training.pixels, parts)
-            yield Stage(words="Drawing what the trackers show")
+            yield Stage(words="Drawing figures for the trackers")
             tracker.log(run_summaries.result_summaries(classifier, parts, training, result), writer.step)
             run.update(status=DONE, seconds=round(previous_seconds + time.monotonic() - began, 3))
     finally:

@@ -37,7 +37,7 @@ def to_onnx(run: Run, path: Path, backbones: tuple[str, ...] = ()) -> OnnxFile:
     record = run.record()
     recipe, classes = record.parsed_recipe(), record.classes
     if not classes:
-        raise JobFailed("This run has no weights: it ended before its first epoch did.")
+        raise JobFailed("This run has no weights: it ended before completing an epoch.")
     write = _keras if recipe.framework == "keras" else _torch
     model = write(recipe, classes, run.folder, backbones)
     notes = {"labels": json.dumps(classes), "run": run.id, "name": record.name, "input": "RGB, 0 to 255"}

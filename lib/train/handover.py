@@ -84,9 +84,9 @@ def _seen(run: Run, data: DataSet) -> tuple[Recipe, Split]:
     record = run.record()
     recipe, classes = record.parsed_recipe(), list(record.classes)
     if not classes:
-        raise JobFailed("This run has no classes yet: it ended before its first epoch did.")
+        raise JobFailed("This run has no classes yet: it ended before completing an epoch.")
     if record.data.fingerprint != data.fingerprint or classes != list(data.classes):
-        raise JobFailed("The data set was changed since this run. Train again, then hand over.")
+        raise JobFailed("The data set has changed since this run. Train again first.")
     return recipe, data.split(recipe.validation, recipe.seed)
 
 

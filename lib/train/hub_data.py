@@ -34,7 +34,7 @@ def from_hub(
     if match is None or ".." in name:
         raise InvalidValue("dataset", name, "hub:owner/name or hub:owner/name@revision")
     if not allowed:
-        raise InvalidValue("dataset", name, "objects, digits or a zip: the owner of this app has not allowed the Hub")
+        raise InvalidValue("dataset", name, "objects, digits or a zip: the Hub is not enabled on this server")
     folder, fetched = home / "pictures", home / "fetched"
     folder.mkdir(parents=True)
     try:
@@ -63,7 +63,7 @@ def _arrange(fetched: Path, folder: Path, progress: Progress | None) -> dict[str
     for archive in zips:
         inside = folder if len(zips) == 1 else folder / archive.stem
         if inside != folder and inside.exists():
-            raise InvalidFile(f"Two zips of the repository are called {archive.name!r}; only one of a name is read.")
+            raise InvalidFile(f"The repository has two zips named {archive.name!r}; their names must differ.")
         left_out |= unpack(archive, inside, progress=progress)
     return left_out
 
@@ -78,14 +78,14 @@ def _snapshot(repository: str, revision: str | None, folder: Path) -> None:
     except Exception as error:  # network errors or an unexpected response
         raise JobFailed(f"{repository} could not be found on the Hub ({type(error).__name__}).") from error
     if not sizes:
-        raise InvalidFile(f"{repository} has neither pictures nor a zip; data sets kept as Parquet are not read here.")
+        raise InvalidFile(f"{repository} has neither pictures nor a zip; Parquet data sets are not supported.")
     if len(sizes) > MAX_PICTURES or sum(sizes.values()) > MAX_BYTES:
         raise InvalidFile(
-            f"{repository} has {len(sizes):,} files of {sum(sizes.values()) >> 20:,} MB; "
-            f"at most {MAX_PICTURES:,} of {MAX_BYTES >> 20:,} MB are fetched."
+            f"{repository} has {len(sizes):,} files ({sum(sizes.values()) >> 20:,} MB); "
+            f"at most {MAX_PICTURES:,} ({MAX_BYTES >> 20:,} MB) can be downloaded."
         )
     try:
         patterns = [f"*{suffix}" for suffix in suffixes] + [f"*{suffix.upper()}" for suffix in suffixes]
         snapshot_download(repository, repo_type="dataset", revision=info.sha, local_dir=folder, allow_patterns=patterns)
     except Exception as error:
-        raise JobFailed(f"{repository} could not be fetched from the Hub ({type(error).__name__}).") from error
+        raise JobFailed(f"{repository} could not be downloaded from the Hub ({type(error).__name__}).") from error

@@ -18,10 +18,10 @@ from lib.train.pictures import SUFFIXES
 PARTS = {"train": "train", "training": "train", "test": "test", "testing": "test"}
 PARTS |= {"val": "val", "valid": "val", "validation": "val"}
 MAX_PICTURES, MAX_FILES, MAX_DEPTH, MAX_CLASSES = 50_000, 200_000, 30, 1_000
-EXPECTED = "Expected is one folder a class with at least 2 pictures in each, such as cats/1.jpg, cats/2.jpg, dogs/1.jpg …"
+EXPECTED = "Expected: one folder per class with at least 2 pictures in each, such as cats/1.jpg, cats/2.jpg, dogs/1.jpg …"
 
-EMPTY = "folder without a file that could be a picture"
-BESIDE = "lies beside the class folders, so it has no class"
+EMPTY = "folder without usable files"
+BESIDE = "outside the class folders, so it has no class"
 
 
 @dataclass(slots=True)
@@ -69,7 +69,7 @@ def display_name(name: str) -> str:
 def layout(folder: Path) -> Layout:
     """Returns the layout of ``folder``. Raises InvalidFile if the folder is missing or holds too many files."""
     if not folder.is_dir():
-        raise InvalidFile(f"There is no folder {display_name(folder.name)!r} that can be read. {EXPECTED}")
+        raise InvalidFile(f"The folder {display_name(folder.name)!r} is missing or unreadable. {EXPECTED}")
     problems: list[tuple[str, str]] = []
     tree = _walk(folder, "", problems, [0], 0)
     _prune(tree, "", problems)
@@ -98,7 +98,7 @@ def _descend(tree: Tree, at: str, problems: list[tuple[str, str]], in_part: bool
         ((name, child),) = tree.folders.items()
         if not child.folders:
             break
-        problems += [(display_name(at + file), "lies outside of the class folders") for file in tree.files]
+        problems += [(display_name(at + file), "outside the class folders") for file in tree.files]
         tree, at = child, f"{at}{name}/"
     return at, tree
 
@@ -111,7 +111,7 @@ def _walk(folder: Path, at: str, problems: list[tuple[str, str]], count: list[in
             for entry in entries:  # count while listing: a folder may hold millions
                 count[0] += 1
                 if count[0] > MAX_FILES:
-                    raise InvalidFile(f"The data set holds more than {MAX_FILES:,} files. Use a smaller part of it.")
+                    raise InvalidFile(f"The data set has more than {MAX_FILES:,} files. Use a smaller part of it.")
                 listing.append(entry)
     except OSError:
         problems.append((display_name(at.rstrip("/")) or "the folder", "folder cannot be read"))
@@ -142,15 +142,15 @@ def _rejection(entry: os.DirEntry[str]) -> str | None:
     if entry.is_symlink():
         return "link: not followed"
     if entry.name == "__MACOSX" or is_litter(entry.name):
-        return "put there by a file manager"
+        return "created by a file manager"
     if entry.name.startswith("."):
         return "hidden"
     if any(0xD800 <= ord(c) < 0xE000 for c in entry.name):
-        return "its name is no valid Unicode: rename it"
+        return "its name is not valid Unicode: rename it"
     if any(ord(c) < 32 or ord(c) == 127 for c in entry.name):
-        return "its name holds control characters: rename it"
+        return "its name contains control characters: rename it"
     if not entry.is_dir(follow_symlinks=False) and not entry.is_file(follow_symlinks=False):
-        return "no ordinary file"
+        return "not a regular file"
     return None
 
 
@@ -187,6 +187,6 @@ def _labelled_files(tree: Tree, problems: list[tuple[str, str]]) -> list[Labelle
                 labelled_files.append(LabelledFile(f"{at}{name}/{path}", label, split))
     if len(labelled_files) > MAX_PICTURES:
         raise InvalidFile(
-            f"The data set holds {len(labelled_files):,} pictures; at most {MAX_PICTURES:,} are used. Use fewer."
+            f"The data set has {len(labelled_files):,} pictures; at most {MAX_PICTURES:,} are allowed. Use fewer."
         )
     return sorted(labelled_files, key=lambda place: place.path)

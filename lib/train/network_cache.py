@@ -37,7 +37,7 @@ def file_for(run: Run, runtime: str) -> Path | None:
     for target in TARGETS[runtime]:
         if (path := export_store.path(run, target)) is not None:
             return path
-    raise NotFound(f"For {runtime} this run needs a file that is not made yet. Export it first, to {TARGETS[runtime][0]}.")
+    raise NotFound(f"{runtime} needs an exported file, which this run lacks. Export it to {TARGETS[runtime][0]} first.")
 
 
 def stamp(folder: Path) -> int:

@@ -27,7 +27,7 @@ class QuantizationConfig:
         """
         for name, value in others.items():
             raise InvalidValue(
-                "for_int8", f"{name}={value!r}", "no more than representative_data; 200 pictures, float32 ends"
+                "for_int8", f"{name}={value!r}", "only representative_data; 200 pictures, float32 input and output"
             )
         return cls("tflite-int8")
 

@@ -83,7 +83,7 @@ class Run:
                     break
                 except OSError:
                     if last:
-                        raise JobFailed(f"The run {self.id} is being worked on already.") from None
+                        raise JobFailed(f"The run {self.id} is in use by another process.") from None
                     time.sleep(0.02)
             yield
 
@@ -153,7 +153,7 @@ class Runs:
     def find(self, id: str) -> Run:
         """Returns the run with this id. Raises InvalidValue for a malformed id, NotFound if there is no such run."""
         if not isinstance(id, str) or not ID.fullmatch(id):
-            raise InvalidValue("run", id, "a run's id, as the Python API's /train and GET /runs give it")
+            raise InvalidValue("run", id, "the id of a run, from the Python API's /train or GET /runs")
         if not (self.home / id / RECORD).is_file():
             raise NotFound(f"There is no run {id!r} (any more).")
         return Run(self.home / id)

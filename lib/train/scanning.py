@@ -31,7 +31,7 @@ def scan(root: Path, labelled_files: list[LabelledFile], progress: Progress | No
     """Returns one ``ScannedFile`` per file, in order. Raises InvalidFile if the files are too large in total."""
     total = sum(_size(root / file.path) for file in labelled_files)
     if total > MAX_TOTAL:
-        raise InvalidFile(f"The pictures have {total >> 30:,} GB; at most {MAX_TOTAL >> 30} GB are read. Use fewer.")
+        raise InvalidFile(f"The pictures take up {total >> 30:,} GB; at most {MAX_TOTAL >> 30} GB are allowed. Use fewer.")
     results: list[ScannedFile] = []
     with ThreadPoolExecutor(threads()) as pool:
         for result in pool.map(lambda file: scan_file(root / file.path), labelled_files):
@@ -59,7 +59,7 @@ def scan_file(path: Path) -> ScannedFile:
         return ScannedFile(wrong=error.message)
     notes, suffix = reading.notes, path.suffix.lower()
     if pictures.SUFFIXES.get(suffix) != reading.format:
-        notes = (f"its content is {reading.format}, whatever its name says", *notes)
+        notes = (f"its content is {reading.format}, despite its name", *notes)
     return ScannedFile(hashlib.sha256(data).hexdigest(), notes=notes)
 
 

@@ -95,7 +95,7 @@ def answer(waiting: list[Waiting], networks: NetworkCache, worker: DriftWorker |
         except WorkbenchError as error:
             replies = [Reply(error=error.message)] * len(group)
         except Exception as error:  # only this run's files are at fault; requests for other runs must still be answered
-            replies = [Reply(error=f"This run cannot be used: its files do not fit ({type(error).__name__}).")] * len(group)
+            replies = [Reply(error=f"This run cannot be used: its files are invalid ({type(error).__name__}).")] * len(group)
         for (end, _), reply in zip(group, replies, strict=True):
             with suppress(OSError), end:
                 send(end, to_json(reply))

@@ -57,7 +57,7 @@ def words(event: Event) -> tuple[str, float | None]:
             event.step / event.steps,
         )
     if isinstance(event, Epoch):
-        return f"Epoch {event.epoch}: {event.validation_accuracy:.1%} of the validation pictures are right", None
+        return f"Epoch {event.epoch}: {event.validation_accuracy:.1%} of the validation pictures are correct", None
     if isinstance(event, Stage):
         return event.words, event.share
     return "The network is built", None

@@ -25,7 +25,7 @@ def show(events: Iterator[Event], main: bool = True) -> Iterator[Event]:
             bar.set_postfix_str(f"epoch {event.epoch}, loss {event.loss:.3f}, {event.pictures_per_second:.0f} pictures/s")
         elif main and isinstance(event, Epoch):
             figures = f"loss {event.train_loss:.3f}, validation {event.validation_loss:.3f}"
-            tqdm.write(f"Epoch {event.epoch}: {figures}, {event.validation_accuracy:.1%} right, {event.seconds:.1f} s")
+            tqdm.write(f"Epoch {event.epoch}: {figures}, {event.validation_accuracy:.1%} correct, {event.seconds:.1f} s")
         elif main and isinstance(event, Stage | Built) and not bar:
             print(event.words if isinstance(event, Stage) else _network(event.weights), file=sys.stderr)
         yield event
@@ -54,6 +54,6 @@ def sentence(row: ExportRow) -> str:
     low, high = row.interval or (0.0, 1.0)
     parts = [f"{targets.find(row.target).title}, {row.megabytes or 0:.1f} MB"]
     parts.append(f"{row.accuracy or 0:.1%} of {row.count} {row.on} pictures (95 %: {low:.1%} to {high:.1%})")
-    parts.append(f"same label as the run's own network on {row.same_label or 0:.1%}")
-    parts.append(f"{row.milliseconds or 0:.1f} ms a picture in {row.runtime} with {row.threads} threads")
+    parts.append(f"same label as the trained network on {row.same_label or 0:.1%}")
+    parts.append(f"{row.milliseconds or 0:.1f} ms per picture in {row.runtime} with {row.threads} threads")
     return "; ".join(parts + ["runs in MediaPipe"] * bool(row.mediapipe))

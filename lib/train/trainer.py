@@ -120,7 +120,7 @@ class Trainer:
         """Resume a run that was stopped or interrupted, or that failed. Raises JobFailed for any other status."""
         record = run.record()
         if record.status not in (STOPPED, INTERRUPTED, FAILED):
-            raise JobFailed(f"This run is {record.status}; only a stopped or interrupted one can go on.")
+            raise JobFailed(f"This run is {record.status}; only a stopped or interrupted one can be resumed.")
         owner, recipe = self._owner_of(run), record.used_recipe()
         summary = self.data.summary(owner, record.data.id)
         self._cancel_evaluation(run)

@@ -95,9 +95,7 @@ class Form:
             self.seed = gr.Number(-1, label="Seed", precision=0, info=f"-1 = random; up to {MAX_SEED}")
             self.dice = gr.Button("Randomize", elem_classes="mw-dice", scale=0, min_width=140)
         self._error("seed")
-        self.count = gr.Slider(
-            1, MAX_COUNT, 1, step=1, label="Pictures", info="Made together, with seeds that follow each other"
-        )
+        self.count = gr.Slider(1, MAX_COUNT, 1, step=1, label="Pictures", info="Made together, with consecutive seeds")
         self.loras = self.lora = None
         if names := catalogue.loras.names:
             with gr.Row():

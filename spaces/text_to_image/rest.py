@@ -62,7 +62,7 @@ def routes(engine: Engine, reader: StartPictureReader) -> list[APIRoute]:
                 strength = values.pop("strength", None)
                 request = Request.parse(values)
                 if not engine.ready:
-                    raise ModelUnavailable("No model is loaded yet; GET /healthz tells how far it is.")
+                    raise ModelUnavailable("No model is loaded yet; GET /healthz shows the progress.")
                 request = await with_start_picture(request, reader, files.get("image"), files.get("mask"), strength)
             owner = http.client.host if http.client else ""
             results = await _finish(await submit(engine, request, owner=owner, watch=False), http)
@@ -83,13 +83,13 @@ def routes(engine: Engine, reader: StartPictureReader) -> list[APIRoute]:
         "answer": {"content": single | several}
         | headers(
             X_Seed="The seed of the picture, or of the first one.",
-            X_Notes="What is to be told beside it: a JSON list of sentences, often empty.",
+            X_Notes="Notes on the picture: a JSON list of sentences, often empty.",
         ),
         "errors": (422, 429, 500, 503),
     }
     query_parameters = [query(n, s["description"], required=n == "prompt", **s) for n, s in schemas.items()]
     json_schema = {"type": "object", "properties": schemas, "required": ["prompt"], "additionalProperties": False}
-    form_schemas = schemas | {"image": part("A picture to begin with."), "mask": part("White where image is painted anew.")}
+    form_schemas = schemas | {"image": part("A start picture."), "mask": part("White where image is repainted.")}
     request_body = body(f"What to draw; as a form at most {most_mb} MB.", json_body(json_schema), form(**form_schemas))
     post_responses = responses | {"errors": (413, *responses["errors"])}
     return [

@@ -22,7 +22,7 @@ from web.html import Html, html
 from .start import start_picture
 
 BRUSH = "rgba(234, 88, 12, 0.75)"  # color of the painted mask; only its position matters
-HINT = "Paint over a part to draw only that part anew; without paint all of it changes. The trash can removes the picture."
+HINT = "Paint over a part to redraw only that part; without paint, everything changes. The trash can removes the picture."
 
 
 def _unopened(editor: gr.ImageEditor, payload: EditorData | None) -> list[Path]:
@@ -60,7 +60,7 @@ class StartEditor:
         )
         Html(html('<p class="mw-hint">{}</p>', HINT), padding=False)
         self.strength = gr.Slider(
-            0.05, 1, STRENGTH, step=0.05, label="Strength", info="How much changes: at 1 nothing of the picture is left"
+            0.05, 1, STRENGTH, step=0.05, label="Strength", info="How much changes: 1 replaces the whole picture"
         )
 
     @property

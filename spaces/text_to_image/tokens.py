@@ -39,7 +39,7 @@ def tokens(catalogue: Catalogue) -> APIRoute:
     answer = record(
         tokens={"type": "integer", "description": "Of the prompt, without weights and LoRA tags."},
         room={"type": "integer", "description": "What the model reads: 75 in each chunk, or less for small encoders."},
-        chunks={"type": "integer", "description": "1 where the model takes no more."},
+        chunks={"type": "integer", "description": "1 if the model reads only one chunk."},
         cut={"type": "string", "description": "The beginning of what is left out, or empty."},
     )
     query_parameters = [

@@ -52,8 +52,8 @@ def build(trainer: Trainer) -> None:
         """Train an image classifier on labelled pictures by transfer learning.
 
         Args:
-            file: A .zip with one folder of pictures for each class; instead of it, dataset.
-            dataset: objects (12 drawn things), digits (real scans), or hub:owner/name where this server lists it.
+            file: A .zip with one folder of pictures per class, unless dataset is given.
+            dataset: objects (12 drawn things), digits (real scans), or hub:owner/name if this server lists it.
             backbone: efficientnet_lite0 (its ImageNet weights are installed), mobilenetv3_small, efficientnet_lite4.
             technique: fine_tuning (all layers) or feature_extraction (a new head on a frozen backbone).
             epochs: 1 to 1000. 0 means 3 for fine_tuning and 30 for feature_extraction.
@@ -209,7 +209,7 @@ def checked_key(visitor: str) -> str:
     Raises InvalidValue for fewer than ``KEY`` characters.
     """
     if len(visitor) < KEY:
-        raise InvalidValue("visitor", visitor, f"a hard-to-guess text of {KEY} characters or more")
+        raise InvalidValue("visitor", visitor, f"a hard-to-guess string of {KEY} characters or more")
     return f"visitor {visitor}"
 
 

@@ -32,7 +32,7 @@ def build(trainer: Trainer, exporter: Exporter) -> None:
             target: onnx, tflite (float32), tflite-fp16, or tflite-int8 (calibrated on training pictures).
 
         Returns:
-            The file, or nothing where it is withheld, and the report: verdict, why, accuracy with its interval, size, speed.
+            The file, or nothing if it is withheld, and the report: verdict, why, accuracy with its interval, size, speed.
         """
         try:
             record = await asyncio.to_thread(trainer.find, run)

@@ -26,7 +26,7 @@ def build(trainer: Trainer) -> None:
             runtime: pytorch (the framework that trained it), or onnxruntime, litert, mediapipe, which run an exported file.
 
         Returns:
-            For each picture id, label, score, milliseconds and scores by class, or error; loading_ms where the network
+            For each picture id, label, score, milliseconds and scores by class, or error; loading_ms if the network
             had to be loaded first; file, the exported file that the runtime ran.
         """
         try:
@@ -57,7 +57,7 @@ def build(trainer: Trainer) -> None:
             run: The id of a run.
 
         Returns:
-            requests, latency, confidence (no accuracy), accuracy (on known labels), drift (two tests), proposal.
+            requests, latency, confidence (not accuracy), accuracy (on known labels), drift (two tests), proposal.
         """
         try:
             return to_json(trainer.monitor(trainer.find(run)))

@@ -44,7 +44,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
         JSON: run, the id of a run that has ended; target: onnx, tflite, tflite-fp16 or tflite-int8.
 
         200: ``file``, the address of the file, and ``report``. 422: the file is withheld, with the report, or
-        ``{"error": …}`` where nothing can be exported.
+        ``{"error": …}`` if nothing can be exported.
         """
         try:
             queried(http, set())
@@ -103,7 +103,7 @@ def routes(trainer: Trainer, exporter: Exporter) -> list[APIRoute]:
             body=body("The run and the target.", json_body(request_schema)),
             answer=export_answer,
             errors=(404, 413, 429, 500),
-            also={422: record("Has a report where the file was made and is withheld.", error="string")},
+            also={422: record("Has a report if the file was made and is withheld.", error="string")},
         ),
         route(
             f"/{DOOR}/{{run}}",
@@ -140,6 +140,6 @@ async def _received(http: Request) -> dict[str, str]:
     values = {"target": "tflite"} | fields
     for name in FIELDS:
         if not isinstance(values.get(name), str):
-            raise InvalidValue(name, values.get(name), "a text")
+            raise InvalidValue(name, values.get(name), "a string")
     find(values["target"])
     return values

@@ -91,7 +91,7 @@ def _line(runtime: str, row: Row, own_row: Classification, own: str) -> Markup:
 
 def _difference(row: Classification, own_row: Classification) -> Markup | str:
     if row.label != own_row.label:
-        return chip("another label", "warning")
+        return chip("different label", "warning")
     gap = distance(row, own_row)
     if gap is None:
         return "same label"

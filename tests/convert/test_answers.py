@@ -66,9 +66,9 @@ def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[st
                 continue
             if name == "chosen" and isinstance(odd, dict):
                 continue  # figures of the tool's own, in whatever depth
-            with pytest.raises(JobFailed, match=f"nonsense.*{name}"):
+            with pytest.raises(JobFailed, match=f"invalid result.*{name}"):
                 child_schema.checked(MODELS[task], true | {name: odd})
-    with pytest.raises(JobFailed, match="nonsense"):
+    with pytest.raises(JobFailed, match="invalid result"):
         child_schema.checked(MODELS[task], {})
 
 
@@ -92,7 +92,7 @@ def test_true_answers_pass_and_no_key_may_lie(task: str, said: dict[str, dict[st
 def test_nonsense_deeper_inside(task: str, change: Any, said: dict[str, dict[str, Any]]) -> None:
     given = plain(said[task])
     change(given)
-    with pytest.raises(JobFailed, match="nonsense"):
+    with pytest.raises(JobFailed, match="invalid result"):
         child_schema.checked(MODELS[task], given)
 
 
@@ -103,5 +103,5 @@ def test_a_conversion_ends_with_that_sentence(said: dict[str, dict[str, Any]], t
 
     route = (edges.edges()["onnx", "onnx-fp16"],)
     conversion = Conversion(job, tmp_path, route, chosen(route, {}))
-    with pytest.raises(JobFailed, match=r"answered nonsense \(fixed\)"):
+    with pytest.raises(JobFailed, match=r"returned an invalid result \(fixed\)"):
         list(conversion.run_edges(child_schema.checked(RunSource, plain(said["run_source"]))))

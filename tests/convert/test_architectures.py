@@ -49,9 +49,9 @@ def made(folder: Path, source: str, config: dict[str, Any] | None = None, weight
         ("transformers:/etc/passwd", "the JSON text"),
         ("transformers:bert-base-uncased", "the JSON text"),
         ("transformers:{", "JSON"),
-        ('transformers:{"model_type": "../bert"}', "types of transformers"),
+        ('transformers:{"model_type": "../bert"}', "transformers types"),
         ('transformers:{"model_type": "berd"}', "bert"),
-        ('transformers:{"model_type": "timm_wrapper"}', "types of transformers"),
+        ('transformers:{"model_type": "timm_wrapper"}', "transformers types"),
         ('transformers:{"model_type": "bert", "architectures": ["Trainer"]}', "BertModel"),
         ('transformers:{"model_type": "bert", "architectures": ["GPT2Model"]}', "BertModel"),
         ('transformers:{"model_type": "bert", "num_hidden_layers": 100000}', "at most 512"),
@@ -201,7 +201,7 @@ def test_uploaded_weights_are_used(tmp_path: Path) -> None:
     folder = tmp_path / "a"
     folder.mkdir()
     said = architectures.prepare("torchvision:resnet18", file, None, folder)
-    assert "the weights that were given" in said[-1] and any("'module.'" in s for s in said)
+    assert "the given weights" in said[-1] and any("'module.'" in s for s in said)
     runner = ArchitectureRunner(folder)
     image = proof_cases.cases(runner.signature())[0].arrays["image"]
     with torch.inference_mode():
@@ -243,12 +243,12 @@ def test_of_several_files_those_of_the_index_are_read(tmp_path: Path) -> None:
     found = state(a="model-1.safetensors", b="model-2.safetensors")
     assert {name: value.tolist() for name, value in found.items()} == {"a": [0, 0], "b": [1, 1]}
     for placed, said in (
-        ({"a": "../model-1.safetensors"}, "does not say"),
-        ({"a": ["model-1.safetensors"]}, "does not say"),
-        ({"a": "model-1.safetensors", "b": "model-1.safetensors"}, "'b' in a file"),
+        ({"a": "../model-1.safetensors"}, "does not map"),
+        ({"a": ["model-1.safetensors"]}, "does not map"),
+        ({"a": "model-1.safetensors", "b": "model-1.safetensors"}, "'b' to a file"),
         ({"a": "model-1.safetensors", "b": "consolidated.safetensors"}, "in two files"),
         ({"a": "model-3.safetensors"}, "has no model-3"),
-        ({}, "does not say"),
+        ({}, "does not map"),
     ):
         with pytest.raises(InvalidFile, match=said):
             state(**placed)

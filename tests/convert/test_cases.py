@@ -18,7 +18,7 @@ from lib.convert.service.converter import Converter, Source
 from lib.errors import InvalidFile
 
 CASES = Path(__file__).parent / "cases"
-QUANTISED, UNKNOWN = "quantised already", "MyNMS of the domain 'mmdeploy'"
+QUANTISED, UNKNOWN = "already quantised", "MyNMS of the domain 'mmdeploy'"
 TWICE, WRONG = "two nodes are called 'n'", r"The source declares its output 'y' as float32 \[1, 7\]"
 
 
@@ -47,9 +47,9 @@ ROWS = [
     Row("10-reference-wrong-lstm-clip", "onnx-opset", "proven", OPSET),
     Row("13-constant-output", "onnx-opset", "proven", OPSET),
     Row("13-constant-output", "onnx-slim", "proven"),
-    Row("14-slim-ir3-conv-bn", "onnx-slim", "proven", says="the IR version is 4, it was 3"),
+    Row("14-slim-ir3-conv-bn", "onnx-slim", "proven", says="the IR version is now 4 (was 3)"),
     Row("15-slim-constant-value-float", "onnx-slim", "proven"),
-    Row("18-opset6-add-broadcast-axis", "onnx-opset", "proven", OPSET, says="The opset is 18 now; it was 6."),
+    Row("18-opset6-add-broadcast-axis", "onnx-opset", "proven", OPSET, says="The opset is now 18; it was 6."),
     *(
         Row("19-lstm-sequence-lens", t, "proven", o)
         for t, o in (("onnx-opset", OPSET), ("onnx-slim", {}), ("onnx-fp16", {}))
@@ -59,7 +59,9 @@ ROWS = [
     *(Row("23-custom-operator", target, refused=UNKNOWN) for target in ("onnx-fp16", "onnx-opset", "onnx-slim")),
     *(Row("24-duplicate-node-names", target, refused=TWICE) for target in ("onnx-opset", "openvino")),
     *(Row("25-declared-output-wrong", target, refused=WRONG) for target in ("onnx-opset", "onnx-slim")),
-    Row("28-fp16-of-float64", "onnx-fp16", "proven", says="The model computes in float64; it was made float32 first."),
+    Row(
+        "28-fp16-of-float64", "onnx-fp16", "proven", says="The model computes in float64; it was converted to float32 first."
+    ),
     *(Row("31-metadata", t, "proven", o, says="training_info") for t, o in (("onnx-opset", OPSET), ("onnx-slim", {}))),
 ]
 

@@ -40,9 +40,9 @@ HERE: list[Row] = [
 ]
 ELSEWHERE: list[Row] = [
     ("03-tflite-two-signatures.tflite", "onnx", {}, {"lost": "'encode' was left out; choose it with"}, FP32),
-    ("03-tflite-two-signatures.tflite", "onnx", {"signature": "encode"}, {"lost": [], "messages": "as asked"}, FP32),
+    ("03-tflite-two-signatures.tflite", "onnx", {"signature": "encode"}, {"lost": [], "messages": "as requested"}, FP32),
     ("04-savedmodel-second-signature.zip", "onnx", {}, {"lost": "'embed' was left out; choose it with"}, FP32),
-    ("04-savedmodel-second-signature.zip", "onnx", {"signature": "embed"}, {"lost": [], "messages": "as asked"}, FP32),
+    ("04-savedmodel-second-signature.zip", "onnx", {"signature": "embed"}, {"lost": [], "messages": "as requested"}, FP32),
 ]
 
 
@@ -65,7 +65,7 @@ def tensorflow(request: pytest.FixtureRequest) -> Iterator[Jobs]:
     try:
         python = environments.ensure("tensorflow", data_folder(request) / "environments", lambda stage, share=None: None)
     except JobFailed as error:
-        if "package index" in error.message or "cannot be made here" in error.message:
+        if "package index" in error.message or "cannot be created here" in error.message:
             pytest.skip(error.message)
         raise
     jobs = Jobs(workers=1, waiting=1, python=python)
@@ -122,7 +122,7 @@ SAVED = [  # kind, options, a part of what is lost, of the error
     ("keras", {}, "", ""),
     ("two", {}, "'encode' was left out; choose it with signature=encode", ""),
     ("two", {"signature": "encode"}, "", ""),
-    ("counter", {}, "", "changes what it keeps"),
+    ("counter", {}, "", "updates its state"),
 ]
 
 
@@ -200,7 +200,7 @@ def test_what_is_float16_already_is_not_cast_again(tmp_path: Path) -> None:
     again = edge_run.convert("tflite", "tflite-fp16", tmp_path / "b", tmp_path / "c")
     assert "float16 already" in again["unchanged"] and not (tmp_path / "c" / "model.tflite").exists()
     edge_run.convert("tflite", "tflite-int8", folder, tmp_path / "d")
-    assert "quantised already" in edge_run.convert("tflite", "tflite-fp16", tmp_path / "d", tmp_path / "e")["unchanged"]
+    assert "already quantised" in edge_run.convert("tflite", "tflite-fp16", tmp_path / "d", tmp_path / "e")["unchanged"]
 
 
 def test_an_older_file_is_cast_too(tmp_path: Path) -> None:
@@ -244,7 +244,7 @@ def test_arrays_of_numpy_are_tensors_and_objects_are_not(tmp_path: Path) -> None
 
 def test_an_array_that_lies_about_its_size_is_refused() -> None:
     array = numpy_pickles.Array()
-    with pytest.raises(InvalidFile, match="another size"):
+    with pytest.raises(InvalidFile, match="its declared size"):
         array.__setstate__((1, (1 << 40,), numpy_pickles.Dtype("f4"), False, b"abcd"))
 
 

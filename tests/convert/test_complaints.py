@@ -28,7 +28,7 @@ def raised(run) -> Exception:
 )
 def test_a_tools_own_variables_are_not_shown(run) -> None:
     said = sanitize_message(raised(run))
-    assert said.startswith("it met something that it does not expect in this model (")
+    assert said.startswith("it met something unexpected in this model (")
     assert "object" not in said and "array" not in said
 
 

@@ -157,7 +157,7 @@ def write(name: str, text: str) -> Callable[[Path], None]:
 
 BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "another family": (edit("model_index.json", _class_name="FluxPipeline"), "FluxPipeline"),
-    "a pipeline of its own": (edit("model_index.json", _class_name=["pipeline", "Mine"]), "converted are"),
+    "a pipeline of its own": (edit("model_index.json", _class_name=["pipeline", "Mine"]), "supported"),
     "a class from elsewhere": (edit("model_index.json", unet=["os", "UNet2DConditionModel"]), "allowed there"),
     "another class": (edit("model_index.json", vae=["diffusers", "AutoencoderTiny"]), "AutoencoderTiny"),
     "an unknown component": (
@@ -191,7 +191,7 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "no map of weights": (write("unet/diffusion_pytorch_model.safetensors.index.json", "{}"), "no weight_map"),
     "a shard that is a list": (
         write("unet/diffusion_pytorch_model.safetensors.index.json", '{"weight_map": {"conv_in.weight": ["a"]}}'),
-        "not beside it",
+        "not in its folder",
     ),
     "several widths of text": (edit("unet/config.json", cross_attention_dim=[32, 32, 32]), "cross_attention_dim"),
     "no width of text": (edit("unet/config.json", cross_attention_dim=None), "cross_attention_dim"),
@@ -200,8 +200,8 @@ BAD: dict[str, tuple[Callable[[Path], None], str]] = {
     "class labels": (edit("unet/config.json", num_class_embeds=10), "num_class_embeds"),
     "guidance embeddings": (edit("unet/config.json", time_cond_proj_dim=256), "time_cond_proj_dim"),
     "only a pickle": (only_a_pickle, "no safetensors"),
-    "shards elsewhere": (shards_elsewhere, "not beside it"),
-    "one tensor less": (one_tensor_less, "do not fit: 1 tensors"),
+    "shards elsewhere": (shards_elsewhere, "not in its folder"),
+    "one tensor less": (one_tensor_less, "do not match the configuration: 1 tensors"),
     "another width": (edit("unet/config.json", block_out_channels=[16, 24, 40]), "unet"),
     "nonsense in a config": (edit("vae/config.json", block_out_channels="abc"), "vae"),
     "no config": (lambda pipeline: (pipeline / "vae" / "config.json").unlink(), "missing"),

@@ -112,7 +112,7 @@ def test_it_is_made_once_and_sees_only_its_own(pins: Path, tmp_path: Path) -> No
     assert not environments.ready("small", folder)
     python = environments.ensure("small", folder, lambda stage, share=None: stages.append(stage))
     assert environments.ready("small", folder)
-    assert {s.split(":")[-1].strip() for s in stages} >= {"installing 1 packages", "trying it"}
+    assert {s.split(":")[-1].strip() for s in stages} >= {"installing 1 packages", "testing it"}
     code = "import workbench_small as w, importlib.util as u; print(w.WORD, u.find_spec('numpy'))"
     said = subprocess.run([python, "-I", "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.split() == ["7", "None"]
@@ -172,7 +172,7 @@ def test_an_environment_that_was_removed_is_made_again(pins: Path, tmp_path: Pat
 
 def test_a_folder_that_cannot_be_written_says_so_without_a_path(pins: Path, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(JobFailed, match=r"cannot be made in the folder of data: (Not a directory|File exists)") as caught:
+    with pytest.raises(JobFailed, match=r"cannot be created in the data folder: (Not a directory|File exists)") as caught:
         environments.ensure("small", tmp_path / "file" / "made", quiet)
     assert str(tmp_path) not in caught.value.message
 
@@ -233,7 +233,7 @@ def test_the_second_waits_and_can_be_stopped(pins: Path, tmp_path: Path) -> None
         environments.ensure("small", tmp_path, stop)
     release.set()
     other.join()
-    assert stages == ["Waiting: the environment small is being made"] * 2
+    assert stages == ["Waiting: the environment small is being created"] * 2
 
 
 def test_too_little_disk_is_said_before(pins: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -251,7 +251,7 @@ def test_too_little_disk_is_said_before(pins: Path, tmp_path: Path, monkeypatch:
         ),
         (["ERROR: Could not install: [Errno 28] No space left: '/srv/secret/x'"], "[Errno 28] No space left: …"),
         (["Looking in https://user:word@host/simple"], "Looking in …"),
-        ([], "it said nothing"),
+        ([], "no output"),
     ],
 )
 def test_the_useful_line_has_no_paths(lines: list[str], shown: str) -> None:

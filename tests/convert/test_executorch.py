@@ -151,14 +151,14 @@ PLAN, ONE = (1, 0), None
 @pytest.mark.parametrize(
     ("words", "at", "form", "value"),
     [
-        ("a segment is bytes", lambda: inside(((4, 1),), 1), "<Q", 1 << 40),
-        ("a segment is bytes", lambda: inside(((4, 1),), 0), "<Q", (1 << 64) - 64),
-        ("segment that is not there", lambda: inside(((7, 0),), 1), "<I", 99),
-        ("a value that is not there", lambda: first(inside((PLAN,), 3)), "<i", 9999),
-        ("a value that is not there", lambda: first(inside((PLAN,), 4)), "<i", -1),
-        ("delegate's data are not there", lambda: inside((PLAN, (7, 0), (1, ONE)), 1), "<I", 99),
-        ("operator or delegate that is not there", lambda: inside((PLAN, (5, 0), (2, -1), (1, ONE)), 0), "<i", 99),
-        ("a value that is not there", lambda: first(inside((PLAN, (5, 0), (2, 0), (1, ONE)), 1)), "<i", 1 << 30),
+        ("a segment spans bytes", lambda: inside(((4, 1),), 1), "<Q", 1 << 40),
+        ("a segment spans bytes", lambda: inside(((4, 1),), 0), "<Q", (1 << 64) - 64),
+        ("in a missing segment", lambda: inside(((7, 0),), 1), "<I", 99),
+        ("a missing value", lambda: first(inside((PLAN,), 3)), "<i", 9999),
+        ("a missing value", lambda: first(inside((PLAN,), 4)), "<i", -1),
+        ("delegate's data are missing", lambda: inside((PLAN, (7, 0), (1, ONE)), 1), "<I", 99),
+        ("missing operator or delegate", lambda: inside((PLAN, (5, 0), (2, -1), (1, ONE)), 0), "<i", 99),
+        ("a missing value", lambda: first(inside((PLAN, (5, 0), (2, 0), (1, ONE)), 1)), "<i", 1 << 30),
         ("bytes of memory; at most", lambda: first(inside((PLAN,), 8)) + 8, "<Q", 1 << 60),
     ],
 )

@@ -61,7 +61,7 @@ def test_from_onnx_by_a_route(options: dict[str, Any], converter: Converter, tmp
 
 def test_a_size_of_no_dimension_is_refused(converter: Converter, tmp_path: Path) -> None:
     path = save(conv_net(), tmp_path / "a") / "model.onnx"
-    with pytest.raises(InvalidValue, match="free dimensions"):
+    with pytest.raises(InvalidValue, match="dynamic dimensions"):
         converted(converter, Source(files={path.name: path}), tmp_path / "out", largest="nobody=3")
 
 

@@ -149,7 +149,7 @@ def test_an_upload_that_is_a_link(kind: str, tmp_path: Path) -> None:
     {"symbolic": link.symlink_to, "hard": link.hardlink_to, "pipe": lambda _: os.mkfifo(link)}[kind](tmp_path / "file")
     out = tmp_path / "out"
     out.mkdir()
-    with pytest.raises(InvalidFile, match="is a link or no ordinary file"):
+    with pytest.raises(InvalidFile, match="is a link or not a regular file"):
         admit_upload({"net.onnx": link}, out)
-    with pytest.raises(InvalidFile, match="is a link or no ordinary file"):
+    with pytest.raises(InvalidFile, match="is a link or not a regular file"):
         admit_upload({"net.onnx": tmp_path / "link" if kind == "hard" else link, "w.bin": link}, out)

@@ -114,7 +114,7 @@ def test_nothing_to_quantise_changes_nothing(target: str, tmp_path: Path) -> Non
 @each_target
 def test_a_quantised_model_is_not_quantised_again(target: str, tmp_path: Path) -> None:
     convert("onnx", target, models.save(models.mlp(), tmp_path / "s"), tmp_path / "t")
-    assert "quantised already" in convert("onnx", target, tmp_path / "t", tmp_path / "again")["unchanged"]
+    assert "already quantised" in convert("onnx", target, tmp_path / "t", tmp_path / "again")["unchanged"]
 
 
 @each_target

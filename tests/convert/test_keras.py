@@ -62,7 +62,7 @@ def test_it_runs_as_for_inference(folder: Path) -> None:
     wanted = [np.asarray(o.detach()) for o in model(x, training=False)]
     np.testing.assert_allclose(one["scores"], wanted[0], rtol=1e-5, atol=1e-6)
     np.testing.assert_allclose(one["box"], wanted[1], rtol=1e-5, atol=1e-6)
-    with pytest.raises(JobFailed, match="did not get its inputs: picture"):
+    with pytest.raises(JobFailed, match="Missing inputs: picture"):
         runner.run({})
 
 

@@ -64,10 +64,10 @@ FAULTS = {
         r"operator Odd of the domain 'else.where' \(first at 'b'\)",
     ),
     "in a function": (function("Odd"), "operator Odd of the domain 'else.where'"),
-    "newer than its opset": (unchecked([helper.make_node("Gelu", ["x"], ["y"])]), "Gelu is no operator of ai.onnx 17"),
-    "a value made twice": (unchecked([RELU, NEG]), "The value 'y' is made twice"),
-    "a value of nowhere": (unchecked([helper.make_node("Add", ["x", "z"], ["y"])]), "reads 'z', which nothing makes"),
-    "an output of nowhere": (unchecked([RELU], [("z", F32, ["n", 4])]), "Nothing in the model makes the output 'z'"),
+    "newer than its opset": (unchecked([helper.make_node("Gelu", ["x"], ["y"])]), "Gelu is not an operator of ai.onnx 17"),
+    "a value made twice": (unchecked([RELU, NEG]), "The value 'y' is defined twice"),
+    "a value of nowhere": (unchecked([helper.make_node("Add", ["x", "z"], ["y"])]), "reads 'z', which is never defined"),
+    "an output of nowhere": (unchecked([RELU], [("z", F32, ["n", 4])]), "Nothing in the model computes the output 'z'"),
     "a circle": (
         unchecked([helper.make_node("Add", ["x", "y"], ["a"]), helper.make_node("Neg", ["a"], ["y"])]),
         "onnxruntime refuses this model before any conversion",
@@ -83,8 +83,8 @@ FAULTS = {
         "onnxruntime refuses this model before any conversion",
     ),
     "two opsets of one domain": (unchecked([RELU], **{"ai.onnx": 16}), "imports ai.onnx at versions 17 and 16"),
-    "a newer opset": (unchecked([RELU], **{"": 99}), "The model is of opset 99; opset"),
-    "too few bytes of a weight": (short_weights(), "wants .* bytes of values, and there are"),
+    "a newer opset": (unchecked([RELU], **{"": 99}), "The model uses opset 99; the newest"),
+    "too few bytes of a weight": (short_weights(), "needs .* bytes of values, but there are"),
 }
 
 

@@ -66,10 +66,11 @@ def test_fp16_says_which_weight_it_cuts(tmp_path: Path) -> None:
         tensor.CopyFrom(numpy_helper.from_array(value, tensor.name))
     said = convert("onnx", "onnx-fp16", models.save(model, tmp_path / "s"), tmp_path / "t")
     assert said["lost"] == [
-        "The weight 'w0' [16, 32] has a number over float16's largest, 65504, such as -1e+06 at [3, 5], and was cut to it."
+        "The weight 'w0' [16, 32] has a number above float16's maximum, 65504, such as -1e+06 at [3, 5], and was "
+        "clipped to it."
     ]
     assert said["messages"] == [
-        "The weight 'b0' [32] has 32 numbers near nothing that float16 does not hold, such as 2e-08: they are only added to "
+        "The weight 'b0' [32] has 32 numbers near zero that float16 cannot represent, such as 2e-08: they are only added to "
         "larger ones."
     ]
 

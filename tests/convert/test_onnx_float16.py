@@ -72,7 +72,7 @@ def test_branches_that_capture_and_share_names(tmp_path: Path) -> None:
 def test_a_weight_inside_a_branch_is_lost(tmp_path: Path) -> None:
     said, _ = run(with_if(otherwise=1e6), tmp_path)
     (lost,) = said["lost"]
-    assert "has a number over float16's largest, 65504, such as 1e+06" in lost
+    assert "has a number above float16's maximum, 65504, such as 1e+06" in lost
 
 
 def test_constants_are_folded_before_they_are_rounded(tmp_path: Path) -> None:
@@ -95,14 +95,14 @@ LOST = {
     "a factor near nothing": (
         [N("Mul", ["x", "w"], ["y"])],
         np.float32(1e-9),
-        "number near nothing that float16 does not hold",
+        "number near zero that float16 cannot represent",
     ),
     "a large factor": ([N("Mul", ["x", "w"], ["y"])], np.float32(1e9), "65504, such as 1e\\+09"),
     "a mask without a softmax": ([N("Add", ["x", "w"], ["y"])], np.float32(-1e9), "65504, such as -1e\\+09"),
     "a weight among others": (
         [N("MatMul", ["x", "w"], ["a"]), N("Softmax", ["a"], ["y"])],
         np.diag(np.array([1, 2, 3, 7e4], np.float32)),
-        r"'w' \[4, 4\] has a number over float16's largest, 65504, such as 70000 at \[3, 3\]",
+        r"'w' \[4, 4\] has a number above float16's maximum, 65504, such as 70000 at \[3, 3\]",
     ),
 }
 
@@ -127,14 +127,14 @@ HARMLESS = {
             N("Softmax", ["a"], ["y"]),
         ],
         -1e9,
-        "hides values from a softmax",
+        "masks values before a softmax",
     ),
     "float32's lowest": (
         [N("Greater", ["x", "zero"], ["g"]), N("Where", ["g", "x", "w"], ["a"]), N("Softmax", ["a"], ["y"])],
         np.finfo(np.float32).min,
-        "hides values from a softmax",
+        "masks values before a softmax",
     ),
-    "a bound": ([N("Clip", ["x", "", "w"], ["y"])], 1e6, "a bound that float16 has anyway"),
+    "a bound": ([N("Clip", ["x", "", "w"], ["y"])], 1e6, "a bound, which float16 imposes anyway"),
 }
 
 
@@ -155,7 +155,7 @@ def test_float64(keep_io_types: bool, tmp_path: Path) -> None:
     given = model(nodes, {"w": np.eye(4) / 3, "c": np.arange(4.0)}, kind=F64)
     folder = models.save(given, tmp_path / "s")
     said = convert("onnx", "onnx-fp16", folder, tmp_path / "t", keep_io_types=keep_io_types)
-    assert "The model computes in float64; it was made float32 first." in said["messages"]
+    assert "The model computes in float64; it was converted to float32 first." in said["messages"]
     found = onnx.load(tmp_path / "t" / "model.onnx")
     assert {t.data_type for t in found.graph.initializer} == {TensorProto.FLOAT16}
     runner = load("onnx", tmp_path / "t")
@@ -169,7 +169,7 @@ def test_float64(keep_io_types: bool, tmp_path: Path) -> None:
 def test_nothing_to_convert(tmp_path: Path) -> None:
     convert("onnx", "onnx-fp16", models.save(models.mlp(), tmp_path / "a"), tmp_path / "b")
     said = convert("onnx", "onnx-fp16", tmp_path / "b", tmp_path / "c")
-    assert said == {"unchanged": "The model is float16 already; there is nothing to convert."}
+    assert said == {"unchanged": "The model is already float16; there is nothing to convert."}
     mixed = onnx.load(tmp_path / "b" / "model.onnx")  # float16, with a layer behind that is not
     mixed.graph.initializer.append(numpy_helper.from_array(np.eye(4, dtype=np.float32), "last"))
     mixed.graph.node.append(N("MatMul", ["y", "last"], ["z"], "last"))
@@ -214,5 +214,5 @@ def test_samples_over_its_end_are_lost(tmp_path: Path) -> None:
 
 def test_a_partly_quantised_model_is_refused(tmp_path: Path) -> None:
     convert("onnx", "onnx-int8-dynamic", models.save(models.mlp(), tmp_path / "s"), tmp_path / "t")
-    with pytest.raises(InvalidFile, match="quantised already"):
+    with pytest.raises(InvalidFile, match="already quantised"):
         convert("onnx", "onnx-fp16", tmp_path / "t", tmp_path / "u")

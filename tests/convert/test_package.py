@@ -72,7 +72,7 @@ def test_one_file_is_renamed_and_onnx_is_there_to_inspect(tmp_path: Path) -> Non
 def test_other_files_than_the_proven_ones_are_not_handed_out(change: Callable[[Path], Any], tmp_path: Path) -> None:
     source, out, report = made(tmp_path, SEVERAL["onnx"])
     change(source)
-    with pytest.raises(JobFailed, match=r"changed after the proof|only plain files"):
+    with pytest.raises(JobFailed, match=r"changed after the proof|only regular files"):
         package.pack("onnx", str(source), report, "net", str(out))
     assert not list(out.iterdir())
 

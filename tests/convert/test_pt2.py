@@ -105,11 +105,11 @@ def test_nothing_in_an_archive_is_executed(small: Path, tmp_path: Path) -> None:
     assert evil != text
     pickled = weights.replace('"use_pickle": false', '"use_pickle": true').encode()
     cases = {
-        "sample": ({"sample_inputs/model.pt": pickle.dumps(Touch(touched))}, "no checkpoint"),
+        "sample": ({"sample_inputs/model.pt": pickle.dumps(Touch(touched))}, "not a checkpoint"),
         "weights": ({"model_weights_config.json": pickled}, "pickled"),
         "symbols": ({"models/model.json": evil.encode()}, "more than symbols"),
-        "no json": ({"models/model.json": b"{"}, "no proper JSON"),
-        "names": ({"names.json": b'{"inputs": [], "outputs": []}'}, "other inputs"),
+        "no json": ({"models/model.json": b"{"}, "not valid JSON"),
+        "names": ({"names.json": b'{"inputs": [], "outputs": []}'}, "does not match"),
     }
     for name, (members, why) in cases.items():
         with pytest.raises(InvalidFile, match=why):

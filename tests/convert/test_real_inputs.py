@@ -119,7 +119,7 @@ def test_sizes_are_taken_and_wrong_ones_named(converter: Converter, tmp_path: Pa
     source, _ = trained(tmp_path, thousands=False)
     report = convert(converter, source, "onnx-opset", tmp_path / "out", sizes="batch=5")["report"]
     assert report["sizes"] == {"batch": 5} and report["verdict"] == "proven"
-    with pytest.raises(InvalidValue, match="free dimensions: batch"):
+    with pytest.raises(InvalidValue, match="dynamic dimensions: batch"):
         convert(converter, source, "onnx-opset", tmp_path / "b", sizes={"bath": 5})
     with pytest.raises(InvalidValue, match="min_agreement"):
         convert(converter, source, "onnx-fp16", tmp_path / "b", min_agreement=7)

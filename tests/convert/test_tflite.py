@@ -81,7 +81,7 @@ def test_flipped_bytes_are_read_or_refused_and_nothing_else(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("data", "said"),
     [
-        (b"", "shorter than any"),
+        (b"", "it is too short"),
         (b"\x00" * 40, "identifier TFL3"),
         (b"PK\x03\x04" + b"x" * 40, "identifier TFL3"),
         (b"\xff\xff\xff\x7fTFL3" + b"\x00" * 40, "damaged"),

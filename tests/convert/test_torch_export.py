@@ -13,7 +13,7 @@ from lib.convert.tools import torch_export
 from lib.model_inputs.signature import Signature, Value
 
 
-@pytest.mark.parametrize(("asked", "got", "said"), [("default", 18, ""), ("20", 20, ""), ("23", 20, "Opset 23 was asked")])
+@pytest.mark.parametrize(("asked", "got", "said"), [("default", 18, ""), ("20", 20, ""), ("23", 20, "23 was requested")])
 def test_a_lowered_opset_is_said(asked: str, got: int, said: str, tmp_path: Path) -> None:
     signature = Signature((Value("x", "float32", (2, 3)),), (Value("y", "float32", (2, 3)),))
     path = tmp_path / "model.onnx"

@@ -69,7 +69,7 @@ def test_nothing_to_do(hub: SpaceHub, deployed: Repository) -> None:
 
 def test_a_dry_run_changes_nothing(hub: SpaceHub, here: Repository) -> None:
     run = here.deploy(NAME, "--dry-run", "--hardware", "t4-small")
-    assert run.returncode == 0 and f"{NAME} (to be made)" in run.stdout
+    assert run.returncode == 0 and f"{NAME} (to be created)" in run.stdout
     assert "\n+ app.py\n" in run.stdout and "tests/" not in run.stdout and "\n- nothing\n" in run.stdout
     assert not hub.spaces and all(call.startswith("GET") for call in hub.calls)
 
@@ -95,7 +95,7 @@ def test_a_broken_build_is_built_again_where_there_is_nothing_to_commit(hub: Spa
     space = hub.spaces[NAME]
     space.stage, space.serving = "RUNTIME_ERROR", {}
     run = deployed.deploy(NAME)
-    assert run.returncode == 0 and "building it again" in run.stdout
+    assert run.returncode == 0 and "rebuilding it" in run.stdout
     assert len(space.commits) == 2 and f"POST /api/spaces/{NAME}/restart" in hub.calls
 
 
@@ -113,7 +113,7 @@ def test_an_old_revision_that_goes_on_running_is_no_success(hub: SpaceHub, deplo
     hub.spaces[NAME].coming = []
     head = deployed.write("Next")
     run = deployed.deploy(NAME, "--timeout", "3")
-    assert run.returncode == 1 and f"does not serve {head[:12]} after 3 seconds; its stage is RUNNING" in run.stderr
+    assert run.returncode == 1 and f"is not serving {head[:12]} after 3 seconds; its stage is RUNNING" in run.stderr
 
 
 @pytest.mark.slow
@@ -122,7 +122,7 @@ def test_a_model_that_cannot_be_loaded(hub: SpaceHub, deployed: Repository) -> N
     space.built = lambda space: space.serving.update(status="failed", error="no memory", revision=head)
     head = deployed.write("Next")
     run = deployed.deploy(NAME)
-    assert run.returncode == 1 and "has no model: no memory" in run.stderr
+    assert run.returncode == 1 and "without a model: no memory" in run.stderr
 
 
 @pytest.mark.slow
@@ -157,7 +157,7 @@ def test_somebody_else_commits_in_between(hub: SpaceHub, deployed: Repository) -
 def test_what_is_not_committed_stays(hub: SpaceHub, deployed: Repository) -> None:
     (deployed.folder / "app.py").write_bytes(b"half an idea")
     run = deployed.deploy(NAME)
-    assert run.returncode == 0 and "not committed stays here" in run.stdout
+    assert run.returncode == 0 and "Uncommitted changes are not deployed" in run.stdout
     assert hub.spaces[NAME].tree["app.py"] == FILES["app.py"]
 
 
@@ -174,8 +174,8 @@ def test_an_older_commit(hub: SpaceHub, deployed: Repository) -> None:
     ("words", "says"),
     [
         (("workbench",), "space was 'workbench'; allowed: owner/name"),
-        (("a da/x",), "space was 'a da/x'; allowed: owner/name, of letters"),
-        (("bob/workbench",), r"does not let you write to bob/workbench .*hf auth login"),
+        (("a da/x",), "space was 'a da/x'; allowed: owner/name with letters"),
+        (("bob/workbench",), r"denies you write access to bob/workbench .*hf auth login"),
         ((NAME, "--tab", "nothing"), "tab was 'nothing'; allowed: draw, look"),
         ((NAME, "--commit", "nowhere"), "commit was 'nowhere'; allowed: a commit, branch or tag"),
     ],

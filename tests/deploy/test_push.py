@@ -65,7 +65,7 @@ def test_only_main_is_deployed(hub: SpaceHub, installed: Repository) -> None:
         run = installed.run("git", "push", "space", *refs)
         assert run.returncode and not hub.spaces
     git(installed.folder, "checkout", "--quiet", "-b", "idea")
-    assert "push main, alone" in installed.run("git", "push", "space", "idea").stderr
+    assert "push only main" in installed.run("git", "push", "space", "idea").stderr
     assert installed.run("git", "push", "space", "idea:main").returncode == 0
 
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_installed(here: Repository) -> None:
 def test_the_owner_s_remotes_are_left_alone(installed: Repository) -> None:
     git(installed.folder, "remote", "add", "origin", "https://example.org/x.git")
     run = installed.deploy("--install", NAME, "--remote", "origin")
-    assert run.returncode == 1 and "remote was 'origin'; allowed: a name that is not a remote already" in run.stderr
+    assert run.returncode == 1 and "remote was 'origin'; allowed: a name that is not yet a remote" in run.stderr
     assert installed.deploy("--install", "ada/elsewhere").returncode == 0  # ours, with other words
     hook = (installed.folder / ".git" / "space.git" / "hooks" / "pre-receive").read_text()
     assert "ada/elsewhere" in hook and NAME not in hook

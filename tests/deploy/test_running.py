@@ -67,7 +67,7 @@ def test_a_stage_that_nobody_has_heard_of_is_waited_for(hub: SpaceHub, space: Sp
 
 def test_no_log_is_said(hub: SpaceHub, space: Space) -> None:
     monkey, hub.ask = hub.ask, lambda *_: (500, {"error": "no logs today"})  # type: ignore[method-assign]
-    assert "the Hub gives no run log" in running.log(space, "run")
+    assert "the Hub returned no run log" in running.log(space, "run")
     hub.ask = monkey  # type: ignore[method-assign]
 
 

@@ -212,7 +212,7 @@ def test_samples_to_int8_a_remedy_and_the_file_anyway(page, tmp_path: Path) -> N
     assert called == "deaf-int8-static.unproven.onnx"
     assert "QuantizeLinear" in {node.op_type for node in onnx.load(path).graph.node}
     # a remedy is one click: it chooses the target and converts, with the same samples
-    page.locator("#convert-remedies button").filter(has_text="Take float16").click()
+    page.locator("#convert-remedies button").filter(has_text="Use float16").click()
     page.locator("#convert-verdict .mw-proof").get_by_text("ONNX → ONNX, float16").wait_for(timeout=SLOW)
     assert chosen(page) == ["onnx-fp16"]
     assert "12 of 12 samples in real.npz to judge" in page.locator("#convert-verdict").inner_text()

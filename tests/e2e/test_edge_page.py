@@ -237,7 +237,7 @@ def test_what_is_served_is_watched_while_the_panel_is_open(page, trainer: str, f
         httpx.post(f"{trainer}/classify/{one['id']}/truth", json={"label": one["label"]}, timeout=60).raise_for_status()
     panel.get_by_text("100.0%").first.wait_for()
     text = panel.inner_text()
-    assert f"Requests {before + len(pictures)}" in text and "It is no accuracy" in text
+    assert f"Requests {before + len(pictures)}" in text and "This is not accuracy" in text
     tab(page, "Export")
     page.wait_for_timeout(1000)
     count = len(asked)

@@ -161,7 +161,7 @@ def test_what_is_guessed_can_be_changed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("signature", "change", "said"),
     [
-        (NCHW, {"size": 16}, r"gives \[3, 16, 16\] a picture, but 'x' takes \[batch, 3, 8, 12\]"),
+        (NCHW, {"size": 16}, r"gives \[3, 16, 16\] per picture, but 'x' takes \[batch, 3, 8, 12\]"),
         (NCHW, {"channels": "L"}, r"gives \[1, 8, 12\]"),
         (NCHW, {"layout": "NHWC"}, "Change size, layout or channels"),
         (TABLE, {}, r"no input of this model takes pictures: x float32 \[batch, 30\]. Send an .npz"),
@@ -179,7 +179,7 @@ def test_folders_are_labels(tmp_path: Path) -> None:
     members |= {"__MACOSX/pets/._a.png": b"x", "pets/.DS_Store": b"x"}
     found = read(tmp_path, zipped(members))
     assert found.labels == [0, 1, 1, 1] and found.classes == ["cat", "dog"]
-    assert any("order of the alphabet" in m for m in found.messages)
+    assert any("in alphabetical order" in m for m in found.messages)
 
 
 @pytest.mark.parametrize(
@@ -232,10 +232,10 @@ def test_a_mixed_zip(tmp_path: Path) -> None:
     assert len(found.rows) == 6 and found.labels == [0, 0, 0, 0, 0, 1]
     said = " ".join(found.messages)
     for words in (
-        "16 bits a channel: reduced to 8",
+        "16 bits per channel: reduced to 8",
         "CMYK: converted to RGB",
         "the first frame",
-        "laid on white",
+        "placed on white",
         "and 1 more",
     ):
         assert words in said
@@ -247,7 +247,7 @@ def test_a_mixed_zip(tmp_path: Path) -> None:
     assert grey[0] == 0 and grey[-1] == 255
     for name in (
         "b/bomb.png (far over 50 million pixels",
-        "b/cut.png (broken or cut off",
+        "b/cut.png (damaged or cut off",
         "b/empty.png (empty",
         "b/inner.zip (no picture",
     ):
@@ -258,10 +258,10 @@ BAD = {
     "an empty zip": (zipped({}), "The archive is empty"),
     "no picture in it": (zipped({"a/x.txt": b"hello"}), "holds no pictures and no arrays, but 'a/x.txt'"),
     "only broken ones": (zipped({"a/x.png": b"\x89PNG\r\n\x1a\n123"}), r"Left out: a/x.png \(not a readable picture"),
-    "a broken picture": (picture(RED, (99, 99))[:-30], "The picture cannot be used: broken or cut off"),
+    "a broken picture": (picture(RED, (99, 99))[:-30], "The picture cannot be used: damaged or cut off"),
     "a bomb": (bomb(), "The picture cannot be used: far over 50 million pixels"),
     "a cut off zip": (zipped({"a/x.png": picture(RED)})[:-9], "cut off"),
-    "classes twice": (zipped({"a/x.png": picture(RED), "classes.txt": b"a\na"}), "names a class twice"),
+    "classes twice": (zipped({"a/x.png": picture(RED), "classes.txt": b"a\na"}), "has a duplicate class"),
     "classes in Latin-1": (zipped({"a/x.png": picture(RED), "classes.txt": b"\xe4"}), "not UTF-8"),
     "a member twice": (zipped({"a/x.png": picture(RED), "b/../a/y.png": b""}), "only plain names"),
 }
@@ -278,7 +278,7 @@ def test_other_inputs_are_as_at_a_fresh_start(tmp_path: Path) -> None:
     found = read(tmp_path, picture(RED), BOXES)
     row = found.rows[0]
     assert list(row) == ["image", "size", "state"] and (row["state"] == 0).all() and row["size"].dtype == np.int64
-    assert "Beside the picture, size, state: as at a fresh start." in found.messages
+    assert "Besides the picture, size, state: initial values." in found.messages
 
 
 def test_a_fixed_batch_is_filled_with_the_picture(tmp_path: Path) -> None:
@@ -296,7 +296,7 @@ def test_too_many_numbers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
     members = {f"{f}/{k:02}.png": picture((k, 0, 0)) for f in "ab" for k in range(20)}
     found = read(tmp_path, zipped(members))
     assert len(found.rows) == 10 and found.labels == [0] * 5 + [1] * 5
-    assert "At most 10 pictures of this size are used: evenly drawn ones, by name." in found.messages
+    assert "At most 10 pictures of this size are used, sampled evenly by name." in found.messages
 
 
 def test_resizing_is_torchvisions() -> None:
@@ -332,7 +332,7 @@ for name, signature in (("x.png", images), ("x.txt", words)):
     try:
         samples.read(home / name, name, signature, tokenizer=home / "tokenizer.json")
     except JobFailed as error:
-        assert "cannot be read beside this kind of model. Send an .npz" in error.message
+        assert "are not supported for this kind of model. Send an .npz" in error.message
     else:
         raise AssertionError(name)
 """

@@ -85,10 +85,10 @@ BAD = {
     "empty": (b"", FOUR, "is empty"),
     "another kind": (b"\x7fELF\0\0\0\1", FOUR, "not a readable file of samples. Send an .npz"),
     "a cut off npz": (npz(x=ROWS)[:-30], FOUR, "cut off"),
-    "a cut off npy": (npy(ROWS)[:-1], FOUR, "cut off or longer than its header says"),
-    "a pickled npy": (pickled(), FOUR, "pickled Python objects, which are not opened"),
+    "a cut off npy": (npy(ROWS)[:-1], FOUR, "shorter or longer than its header declares"),
+    "a pickled npy": (pickled(), FOUR, "pickled Python objects, which are not loaded"),
     "a pickled npz": (zipped({"x.npy": pickled()}), FOUR, "'x' holds pickled"),
-    "a header that lies": (lying("(4000000000, 4000000000)"), FOUR, "cut off or longer"),
+    "a header that lies": (lying("(4000000000, 4000000000)"), FOUR, "shorter or longer"),
     "a negative shape": (lying("(-1, 4)"), FOUR, "damaged header"),
     "code in the header": (lying("(__import__('os').getpid(),)"), FOUR, "damaged header"),
     "a long header": (lying("(" + "1," * 20000 + ")"), FOUR, "damaged header"),
@@ -97,29 +97,29 @@ BAD = {
     "a zip bomb": (
         zipped({"x.npy": lying("(4000000, 64)", body=bytes(64 << 20))}),
         FOUR,
-        "cut off or longer|cannot be read",
+        "shorter or longer|cannot be read",
     ),
     "an empty npz": (zipped({}), FOUR, "The archive is empty. Send an .npz"),
     "other things in a zip": (zipped({"notes.txt": b"x"}), FOUR, "no pictures and no arrays, but 'notes.txt'"),
-    "arrays and other things": (zipped({"x.npy": npy(ROWS), "notes.txt": b"x"}), FOUR, "'notes.txt', which is no array"),
-    "no array inside": (zipped({"x.npy": b"hello"}), FOUR, "is no NumPy array"),
+    "arrays and other things": (zipped({"x.npy": npy(ROWS), "notes.txt": b"x"}), FOUR, "'notes.txt', which is not an array"),
+    "no array inside": (zipped({"x.npy": b"hello"}), FOUR, "is not a NumPy array"),
     "a wrong name": (
         npz(X_input=ROWS),
         FOUR,
-        r"lacks 'x' and has 'X_input'.*takes: x float32 \[batch, 4\]. Did you mean 'x' by 'X_input'",
+        r"lacks 'x' and has 'X_input'.*takes: x float32 \[batch, 4\]. Did you mean 'x' instead of 'X_input'",
     ),
     "a near name": (
         npz(input_id=np.ones((1, 2), np.int64), attention_mask=np.ones((1, 2), np.int64)),
         TWO,
-        "Did you mean 'input_ids' by 'input_id'",
+        "Did you mean 'input_ids' instead of 'input_id'",
     ),
     "one too few": (npz(input_ids=np.ones((1, 2), np.int64)), TWO, "lacks 'attention_mask'"),
     "one too many": (npz(x=ROWS, y=ROWS), FOUR, "has 'y', which the model does not take"),
-    "one array for two inputs": (npy(ROWS), TWO, "One array without a name, but the model takes"),
+    "one array for two inputs": (npy(ROWS), TWO, "one unnamed array, but the model takes"),
     "unequal counts": (
         npz(input_ids=np.ones((3, 5), np.int64), attention_mask=np.ones((2, 5), np.int64)),
         TWO,
-        "unequal numbers of samples: input_ids 3, attention_mask 2",
+        "different numbers of samples: input_ids 3, attention_mask 2",
     ),
     "unequal lengths": (
         npz(input_ids=np.ones((3, 5), np.int64), attention_mask=np.ones((3, 6), np.int64)),
@@ -133,7 +133,7 @@ BAD = {
     ),
     "another rank": (npz(x=np.zeros((1, 2, 3, 4), np.float32)), FOUR, "samples along the first axis"),
     "half a batch": (npz(x=np.zeros((12, 4), np.float32)), FIXED, "samples along the first axis"),
-    "no sample": (npz(x=np.zeros((0, 4), np.float32)), FOUR, "holds no sample"),
+    "no sample": (npz(x=np.zeros((0, 4), np.float32)), FOUR, "holds no samples"),
     "fractions for whole numbers": (
         npz(input_ids=np.ones((1, 2)), attention_mask=np.ones((1, 2), np.int64)),
         TWO,
@@ -263,9 +263,9 @@ def test_on_disk(tmp_path: Path) -> None:
         assert list(one) == list(other)
         assert all(one[n].dtype == other[n].dtype and np.array_equal(one[n], other[n]) for n in one)
     (tmp_path / "kept" / "samples.npz").write_bytes(b"PK\x03\x04")
-    with pytest.raises(InvalidFile, match="do not hold together"):
+    with pytest.raises(InvalidFile, match="are missing or inconsistent"):
         samples.load(tmp_path / "kept")
-    with pytest.raises(InvalidFile, match="do not hold together"):
+    with pytest.raises(InvalidFile, match="are missing or inconsistent"):
         samples.load(tmp_path / "nowhere")
 
 

@@ -84,10 +84,10 @@ def test_a_bad_text(text: str, said: str) -> None:
 
 def test_a_name_that_the_model_does_not_have() -> None:
     with pytest.raises(
-        InvalidValue, match=r"'batsh=4'; allowed: the model's free dimensions: batch, seq\. Did you mean batch\?"
+        InvalidValue, match=r"'batsh=4'; allowed: the model's dynamic dimensions: batch, seq\. Did you mean batch\?"
     ):
         sizes.check({"batsh": 4}, TEXT)
-    with pytest.raises(InvalidValue, match="no free dimension"):
+    with pytest.raises(InvalidValue, match="no dynamic dimension"):
         sizes.check({"batch": 4}, Signature((Value("x", "float32", (1, 2)),)))
 
 
@@ -179,7 +179,7 @@ def test_search(case: str) -> None:
         assert all(found.sizes[s] != found.second[s] for s in found.sizes if s not in derived)
     else:
         assert found.second == second
-    assert ("found by trying" in found.note) == (found.before > 0) and "\n" not in found.note
+    assert ("found by trial" in found.note) == (found.before > 0) and "\n" not in found.note
     assert sizes.sizes_text(found.sizes) in found.note
 
 

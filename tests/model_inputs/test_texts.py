@@ -94,14 +94,14 @@ def test_a_transformers_folder_without_tokenizer_json(tmp_path: Path) -> None:
 BAD = {
     "Latin-1": ("the\ncät".encode("latin-1"), BERT, r"not UTF-8 \(line 2\)"),
     "half a UTF-16": (b"\xff\xfea", BERT, "not UTF-8|Save it as UTF-8"),
-    "blank lines": ("\n \n\t\n", BERT, "blank lines only"),
+    "blank lines": ("\n \n\t\n", BERT, "only blank lines"),
     "too many lines": ("the\n" * 5000, BERT, "5,000 lines; at most 4,096"),
     "zero bytes": (b"the" * 40 + b"\0", BERT, "zero bytes"),
     "no ids": ("the", Signature((Value("x", "float32", ("n", 8)),)), r"no input of this model takes token ids"),
     "another vocabulary": (
         "the ä",
         Signature((Value("input_ids", "int64", ("b", "s"), "tokens", 6),)),
-        "ids up to 9, but the model knows 6",
+        "ids up to 9, but the model has 6",
     ),
 }
 

@@ -89,15 +89,15 @@ def test_state_and_rate_beside(tmp_path: Path) -> None:
 
 
 BAD = {
-    "cut off": (wav(tone())[:-10], FREE, "says more sound than"),
+    "cut off": (wav(tone())[:-10], FREE, "declares more sound than"),
     "no sound": (wav(np.zeros(0)), FREE, "0 samples"),
     "no format": (b"RIFF\x10\0\0\0WAVEdata\x04\0\0\0abcd", FREE, "no format or no sound"),
     "the head only": (wav(tone())[:30], FREE, "no format or no sound"),
-    "packed": (wav(tone()).replace(b"\x01\x00\x01\x00", b"\x55\x00\x01\x00", 1), FREE, r"packed \(kind 85"),
+    "packed": (wav(tone()).replace(b"\x01\x00\x01\x00", b"\x55\x00\x01\x00", 1), FREE, r"compressed \(kind 85"),
     "no channel": (wav(tone()).replace(b"\x01\x00\x01\x00", b"\x01\x00\x00\x00", 1), FREE, "0 channels"),
-    "a rate of 0": (wav(tone(), 0), FREE, "at 0 a second"),
-    "not finite": (wav(np.array([np.nan, 1.0]), 16000, 32, 3), FREE, "no finite numbers"),
-    "big-endian": (b"RIFX" + wav(tone())[4:], FREE, "not read here"),
+    "a rate of 0": (wav(tone(), 0), FREE, "at 0 Hz"),
+    "not finite": (wav(np.array([np.nan, 1.0]), 16000, 32, 3), FREE, "not finite"),
+    "big-endian": (b"RIFX" + wav(tone())[4:], FREE, "not supported"),
     "no input for it": (wav(tone()), TABLE, r"no input of this model takes a wave.*x float32 \[batch, 30\]"),
     "a picture network": (wav(tone()), PICTURE, "no input of this model takes a wave"),
 }

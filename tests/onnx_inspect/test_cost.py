@@ -232,7 +232,7 @@ UNCOUNTED = {
         "(int64 n, bool go, float[2,2] x) => (float[a,b] y) {y = Loop (n, go, x) <"
         "body = step (int64 i, bool g, float[2,2] v) => (bool h, float[2,2] w) {h = Identity (g) w = MatMul (v, v)}>}",
         "Loop",
-        "its body (8 MACs a pass) runs an unknown number of times",
+        "its body (8 MACs per pass) runs an unknown number of times",
     ),
     "a body with something unknown": (
         "(bool c, float[4,1] x, int64 n) => (float[a,b,d] y) {y = If (c) <"
@@ -261,7 +261,7 @@ def test_what_is_not_counted_is_listed_with_a_reason(name: str, tmp_path: Path) 
     found = report("g " + text, tmp_path)
     assert found["not_counted"] == [{"operator": operator, "reason": reason, "nodes": 1}]
     whole = [n["reason"] for n in found["nodes"] if n["operator"] in (operator, "If") and not n["scope"]]
-    assert whole in ([reason], ["without what its body has of DFT, which is not counted"])
+    assert whole in ([reason], ["without the DFT in its body, which is not counted"])
 
 
 def test_every_operator_is_in_one_group() -> None:

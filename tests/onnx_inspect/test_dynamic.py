@@ -43,7 +43,7 @@ def test_a_model_of_fixed_shapes_has_no_sizes(tmp_path: Path) -> None:
 def test_a_run_looks_for_sizes_that_are_taken(tmp_path: Path) -> None:
     found = ran(ODD, tmp_path)
     assert found["agree"] and found["sizes"]["s"] % 12 == 0
-    assert "found by trying" in found["sizes_note"]
+    assert "found by trial" in found["sizes_note"]
     refused = ran(ODD, tmp_path, symbols={"n": 1, "s": 5})
     assert "Reshape" in refused["onnxruntime"]["error"] or "reshape" in refused["onnxruntime"]["error"]
     assert "ONNXRuntimeError" not in refused["onnxruntime"]["error"]
@@ -84,9 +84,9 @@ def test_sizes_that_the_inputs_do_not_have_are_said_to_be_left_out(tmp_path: Pat
     np.savez(tmp_path / "in.npz", x=np.ones((4, 6), np.float32))
     text = "g (float[n,6] x) => (float[n,6] y) {y = Neg (x)}"
     one = ran(text, tmp_path, SamplesFile(tmp_path / "in.npz", "in.npz"), {"n": 3})
-    assert one["sizes_note"] == "n = 1, as the sample has them. n = 3: left out, as one sample is run."
+    assert one["sizes_note"] == "n = 1, as the sample has them. n = 3: ignored, since one sample is run."
     whole = ran(text, tmp_path, tmp_path / "in.npz", {"n": 3})
-    assert whole["inputs"][0]["shape"] == [4, 6] and whole["sizes_note"].startswith("n = 3: left out")
+    assert whole["inputs"][0]["shape"] == [4, 6] and whole["sizes_note"].startswith("n = 3: ignored")
 
 
 def test_what_is_no_sample(tmp_path: Path) -> None:
@@ -111,7 +111,7 @@ def test_a_loop_whose_trips_are_known(tmp_path: Path) -> None:
     early = f"g (float[2,2] x) => (float[a,b] y) <int64 n = {{5}}, float l = {{1}}> {{y = Loop (n, , x) <{ending}>}}"
     found = report(early, tmp_path)
     assert found["macs"] == 0 and found["not_counted"][0]["reason"] == (
-        "its body (8 MACs a pass) runs up to 5 times, as its condition decides"
+        "its body (8 MACs per pass) runs up to 5 times, depending on its condition"
     )
 
 

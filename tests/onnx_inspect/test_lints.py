@@ -248,11 +248,11 @@ def broken(how: str) -> ModelProto:
 
 BROKEN = {
     "cycle": ("graph", "the graph has a cycle; 3 nodes wait for it: 'Add_0', 'Relu_1', 'Abs_2'"),
-    "order": ("graph", "its nodes are not in the order in which they run"),
-    "size": ("initializer 'w'", "shape [1000000000] of float32 takes 4,000,000,000 bytes, there are 12"),
+    "order": ("graph", "its nodes are not in execution order"),
+    "size": ("initializer 'w'", "shape [1000000000] of float32 takes 4,000,000,000 bytes, but there are 12"),
     "nothing held": ("initializer 'w'", "it declares 1,000,000,000 elements and holds none"),
     "negative": ("initializer 'w'", "a dimension is negative: [-3]"),
-    "dtype": ("initializer 'w'", "its dtype (type 99) is none that onnx knows"),
+    "dtype": ("initializer 'w'", "its dtype (type 99) is not defined by onnx"),
     "external": ("w.bin", "the values of 1 tensor are in 'w.bin', which was not uploaded"),
     "shapes": ("model", "Inferred shape and existing shape differ in rank: (1) vs (2)"),
 }

@@ -294,7 +294,7 @@ def test_what_is_missing_is_one_line(tmp_path: Path) -> None:
     found = summarise(open_model(tmp_path / "m.onnx", whole), "m.onnx", {}, tmp_path).as_dict()
     assert found["valid"] and found["problems"] == []
     assert found["file"]["external"] == ["m.data"] and found["file"]["beside"] == {"tokenizer.json": "tokenizer"}
-    assert facts(found)["File"].endswith("; beside it tokenizer files, which are no weights")
+    assert facts(found)["File"].endswith("; beside it tokenizer files, which are not weights")
 
 
 def test_a_run_is_in_the_markdown(tmp_path: Path) -> None:

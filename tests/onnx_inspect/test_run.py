@@ -114,7 +114,7 @@ def test_labels_beside_the_inputs_are_left_out(tmp_path: Path) -> None:
 F = np.float32
 BAD: dict[str, tuple[dict[str, np.ndarray], str]] = {
     "missing": ({"Z": np.ones(1)}, r"lacks 'X'. The model takes: X float32 \[batch, 4\]"),
-    "extra": ({"X": np.ones((1, 4), F), "Z": np.ones(1)}, "has 'Z' too"),
+    "extra": ({"X": np.ones((1, 4), F), "Z": np.ones(1)}, "also has 'Z'"),
     "dtype": ({"X": np.ones((1, 4))}, r"'X' is float64 \[1, 4\]"),
     "rank": ({"X": np.ones(4, F)}, r"is float32 \[4\]"),
     "size": ({"X": np.ones((1, 5), F)}, r"is float32 \[1, 5\]"),
@@ -141,7 +141,7 @@ def test_typed_values(tmp_path: Path) -> None:
     assert ran(EXAMPLES["linear"](), tmp_path, inputs={"X": [[1, 2, 3, 4]]})["outputs"][0]["values"] == [
         pytest.approx([3.1, 4.2, 5.3])
     ]
-    for given, message in (({"X": [[1, 2], [3]]}, "no array of float32"), ({"X": [1]}, "float32"), ({"Q": 1}, "lack 'X'")):
+    for given, message in (({"X": [[1, 2], [3]]}, "not an array"), ({"X": [1]}, "float32"), ({"Q": 1}, "lack 'X'")):
         with pytest.raises(InvalidFile, match=message):
             feeds.from_lists(given, EXAMPLES["linear"]())
 

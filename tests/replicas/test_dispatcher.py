@@ -172,7 +172,7 @@ def test_illness() -> None:
     stage.submit()
     replica.last_message = now + 10_000  # it speaks
     assert not replica.unhealthy_reason(now + STUCK + 5, busy=True)  # nobody knows how long its first step takes
-    assert replica.unhealthy_reason(now + FIRST_STEP + 5, busy=True) == "its pictures stand still"
+    assert replica.unhealthy_reason(now + FIRST_STEP + 5, busy=True) == "its pictures make no progress"
     assert not replica.unhealthy_reason(now + FIRST_STEP + 5, busy=False)
     stage.say(replica, 1, Step(1, 10, None, None))
     assert replica.tick is not None and replica.unhealthy_reason(

@@ -281,7 +281,7 @@ def test_missing_external_data_are_one_sentence(converter: str, tmp_path: Path) 
     data = (tmp_path / "m.onnx").read_bytes()
     answer = httpx.post(f"{converter}/convert?target=onnx-fp16&name=m.onnx", content=data, timeout=120)
     assert answer.status_code == 422
-    assert answer.json()["error"] == "The model is not complete: also upload 'm.data' (6 weights live there)."
+    assert answer.json()["error"] == "The model is incomplete: also upload 'm.data' (6 weights live there)."
 
 
 def test_whoever_hangs_up_stops_the_job(converter: str, client: Client) -> None:

@@ -112,7 +112,7 @@ def test_runtimes_side_by_side_mark_what_differs(views: Any) -> None:
         "mediapipe": view.Needs("tflite"),
     }
     page = Words(view.answer(ROW, f"mine {BAD}", "data:image/jpeg;base64,xx", others))
-    assert "± 0.000" in page.text and "another label" in page.text
+    assert "± 0.000" in page.text and "different label" in page.text
     assert [a.get("data-pick") for a in page.all("button")] == ["make:tflite"]
     assert len(page.all("img")) == 1 and f"mine {BAD}" in page.text
     (tried,) = [a for a in page.all("div") if "data-tried" in a]
@@ -153,7 +153,7 @@ def test_a_watched_run_shows_its_figures_and_says_that_confidence_is_no_accuracy
     page = Words(views("view_watch").panel(found))
     for words in ("Requests", "100", "96.0%", "95% interval", "on 60 validation pictures it was 95.0%", "Inputs: no drift"):
         assert words in page.text, words
-    assert "It is no accuracy" in page.text and "Model: no drift" in page.text
+    assert "This is not accuracy" in page.text and "Model: no drift" in page.text
     assert "p = 0.3; 200 pictures compared" in page.text
     assert page.text.count("If this light goes on:") == 2  # neither is on
     assert "measured 84.0% of the last 25 on validation pictures 95.0%" in " ".join(page.text.split())

@@ -62,7 +62,7 @@ def test_answers_truths_and_the_monitor(app, run: str, pictures: list[Path]) -> 
         found = http.get("/monitor", params={"run": run}).json()
         assert found["requests"] == 2 and found["accuracy"]["count"] == 1 and found["accuracy"]["interval"][0] <= 1
         assert {"requests", "latency", "confidence", "accuracy", "drift", "proposal"} <= found.keys()
-        assert "no accuracy" in found["confidence"]["says"] and "No picture" in found["stored"]
+        assert "not accuracy" in found["confidence"]["says"] and "No picture" in found["stored"]
 
 
 def test_the_api(client: Client, run: str, pictures: list[Path]) -> None:
@@ -97,16 +97,16 @@ def test_errors(app, run: str, pictures: list[Path]) -> None:  # type: ignore[no
             (http.post(truth, content=b"[" * 60_000), 422, "an object such as"),
             (http.post(truth, content=b""), 422, "an object such as"),
             (http.post(f"{truth}?run={run}", json={"label": "disc"}), 422, "query was 'run'"),
-            (http.post(f"/classify/{id[:16]}{'0' * 32}/truth", json={"label": "disc"}), 404, "no answer of this id"),
-            (http.post(f"/classify/{'0' * 48}/truth", json={"label": "disc"}), 404, "no answer of this id"),
-            (http.post(f"/classify/{run}/truth", json={"label": "disc"}), 404, "no answer of this id"),
+            (http.post(f"/classify/{id[:16]}{'0' * 32}/truth", json={"label": "disc"}), 404, "no answer with this id"),
+            (http.post(f"/classify/{'0' * 48}/truth", json={"label": "disc"}), 404, "no answer with this id"),
+            (http.post(f"/classify/{run}/truth", json={"label": "disc"}), 404, "no answer with this id"),
             (http.post("/classify/..%2f..%2fetc/truth", json={"label": "disc"}), 404, ""),
             (http.get(truth), 405, ""),
             (http.get(f"/monitor?run={GONE}"), 404, "There is no run"),
             (http.get("/monitor?run=x"), 422, "run was 'x'"),
             (http.get("/monitor"), 422, "run was ''"),
             (http.post(f"/classify?run={run}&runtime=tpu", content=picture), 422, "runtime was 'tpu'"),
-            (http.post(f"/classify?run={run}&runtime=litert", content=picture), 404, "Export it first, to tflite"),
+            (http.post(f"/classify?run={run}&runtime=litert", content=picture), 404, "Export it to tflite first"),
             (http.post(f"/classify?run={run}", content=b"no picture"), 422, ""),
             (http.post(f"/classify?run={run}", content=b""), 422, "The body is empty. Send a picture"),
             (http.post(f"/classify?run={run}", files=[("a", picture), ("b", picture)]), 422, "The form has 2 files"),
@@ -137,7 +137,7 @@ def test_drift_is_looked_at_after_the_answers(app, client: Client, run: str, pic
         return client.predict(run=run, api_name="/monitor")["drift"]
 
     deadline = time.monotonic() + 300
-    while monitor()["why"].startswith("Pictures of the training"):
+    while monitor()["why"].startswith("Features of the training"):
         assert time.monotonic() < deadline
         time.sleep(0.5)
     some = [handle_file(p) for p in pictures[:30]]

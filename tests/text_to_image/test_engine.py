@@ -377,7 +377,7 @@ def test_a_turn_that_breaks_ends_whoever_is_there_and_the_next_are_served(
     monkeypatch.setattr(small, "_emit_positions", broken)
     under_way.append(small.submit(Request(prompt="a", steps=100)))
     for ticket in under_way:
-        with pytest.raises(GenerationFailed, match=r"The engine broke \(ZeroDivisionError\)"):
+        with pytest.raises(GenerationFailed, match=r"The engine failed \(ZeroDivisionError\)"):
             ticket.result()
     assert small.ready and small.submit(Request(prompt="a", steps=2)).result()
     assert small.status()["rows_in_batch"] == 0

@@ -135,7 +135,7 @@ def bomb() -> bytes:
     ("tail", "said"),
     [
         (bomb(), "zip bomb"),
-        (archive({"labels.txt": bytes(65 << 20)}, zipfile.ZIP_STORED), "Unpacked the archive has 68,157,440 bytes"),
+        (archive({"labels.txt": bytes(65 << 20)}, zipfile.ZIP_STORED), "Unpacked, the archive has 68,157,440 bytes"),
         (archive({f"{k}.txt": b"" for k in range(101)}), "101 members; at most 100"),
         (archive({"../labels.txt": b"a"}), "only plain names are unpacked"),
         (
@@ -157,7 +157,7 @@ def test_every_truncation_of_the_metadata_is_refused(path: Path) -> None:
     data = metadata_table.packed(files.table(path))
     for length in range(len(data.rstrip(b"\0")) + 1):  # a text ends with one zero, and more to round the length up
         files.with_table(path, data[:length])
-        with pytest.raises(InvalidFile, match="The metadata of the TensorFlow Lite file are damaged"):
+        with pytest.raises(InvalidFile, match="The metadata of the TensorFlow Lite file is damaged"):
             tflite_metadata.read(path)
 
 

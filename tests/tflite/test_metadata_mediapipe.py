@@ -79,15 +79,15 @@ def test_what_mediapipe_refuses_is_said(tmp_path: Path, picture: np.ndarray) -> 
     fine = tflite_metadata.classifier(LABELS)
     cases = {
         "differ by channel": replace(fine, mean=(1.0, 2.0, 3.0), std=(1.0, 1.0, 1.0)),
-        "numbers of mean": replace(fine, mean=(1.0, 1.0, 1.0)),
-        "no mean and std": replace(fine, mean=(), std=()),
+        "and the std": replace(fine, mean=(1.0, 1.0, 1.0)),
+        "Mean and std are missing": replace(fine, mean=(), std=()),
     }
     for said, metadata in cases.items():
         path, _ = written(tmp_path, metadata)
         assert any(said in sentence for sentence in problems(metadata))
         with pytest.raises(REFUSED):
             classified(path, picture)
-    assert problems(fine) == ["Labels that stand there more than once: 'crane'."]
+    assert problems(fine) == ["Duplicate labels: 'crane'."]
 
 
 def test_a_missing_file_of_labels_is_mended(tmp_path: Path, picture: np.ndarray) -> None:
@@ -95,7 +95,7 @@ def test_a_missing_file_of_labels_is_mended(tmp_path: Path, picture: np.ndarray)
     repack.save(repack.unpack(path), path)  # drops what follows the model, as converters do
     found = tflite_metadata.read(path)
     assert found is not None and found.labels == ()
-    assert "'labels.txt', which the file does not hold" in problems(found)[0]
+    assert "'labels.txt', which the file does not contain" in problems(found)[0]
     with pytest.raises(REFUSED):
         classified(path, picture)
     tflite_metadata.write(path, path, tflite_metadata.edited(found, {"labels": list("abcd")}))

@@ -40,7 +40,7 @@ def test_a_file_without_metadata_is_filled_in(path: str, tmp_path: Path) -> None
 def test_a_form_sends_all_fields_back(path: str, tmp_path: Path) -> None:
     out = str(tmp_path / "out.tflite")
     first = tasks.edit(progress, path, {"labels": list("abca"), "version": "1"}, out)
-    assert first["problems"] == ["Labels that stand there more than once: 'a'."]
+    assert first["problems"] == ["Duplicate labels: 'a'."]
     form = {name: first[name] for name in first["fields"]} | {"version": "2"}
     assert tasks.edit(progress, out, form, out) == first | {"version": "2"}
 

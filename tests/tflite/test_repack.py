@@ -115,7 +115,7 @@ def test_over_two_gigabytes_are_refused(tmp_path: Path) -> None:
     with path.open("r+b") as file:
         file.truncate(4096 + size)
     assert tflite_metadata.read(path) is None
-    with pytest.raises(InvalidFile, match=r"have 2\.2 GB; it can only be written again with at most 2\.1 GB"):
+    with pytest.raises(InvalidFile, match=r"take 2\.2 GB; it can only be rewritten with at most 2\.1 GB"):
         tflite_metadata.write(path, tmp_path / "b.tflite", tflite_metadata.classifier(LABELS))
     assert not (tmp_path / "b.tflite").exists()
 

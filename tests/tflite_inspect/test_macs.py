@@ -106,7 +106,7 @@ def test_the_body_of_a_loop_runs_an_unknown_number_of_times(tmp_path: Path) -> N
     loop = Op("WHILE", [0], [1], "WhileOptions", {"condSubgraphIndex": 1, "bodySubgraphIndex": 2})
     main = [Tensor("x", [1, 4]), Tensor("y", [1, 4])]
     found = report(write(tmp_path / "m.tflite", main, [loop], [0], [1], condition, body), "m.tflite", {})
-    assert found["macs"] == 0 and "16 MACs a pass" in found["not_counted"][0]["reason"]
+    assert found["macs"] == 0 and "16 MACs per pass" in found["not_counted"][0]["reason"]
     assert found["operators"] == {"WHILE": 1, "REDUCE_MAX": 1, "LESS": 1, "FULLY_CONNECTED": 1}
     assert {n["scope"] for n in found["nodes"]} == {"", "graph 1/", "graph 2/"}
 

@@ -93,9 +93,9 @@ def test_quantisation_parameters(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"scale": [0.0], "zero": [0]}, "no positive numbers"),
-        ({"scale": [float("nan")], "zero": [0]}, "no positive numbers"),
-        ({"scale": [0.1], "zero": [300]}, "no int8"),
+        ({"scale": [0.0], "zero": [0]}, "not positive"),
+        ({"scale": [float("nan")], "zero": [0]}, "not positive"),
+        ({"scale": [0.1], "zero": [300]}, "not int8"),
         ({"scale": [0.1, 0.2], "zero": [0, 0]}, "2 scales along axis 0"),
     ],
 )

@@ -50,7 +50,7 @@ def test_typed_values_and_arrays(tmp_path: Path) -> None:
         ({"x": x.tolist(), "z": 1}, "have 'z' too"),
         ({"x": [[1, 2]]}, r"float32 \[1, 2\]"),
         ({"x": "text"}, "is str"),
-        ({"x": [[1], [1, 2]]}, "no array of float32"),
+        ({"x": [[1], [1, 2]]}, "not an array of float32"),
     ):
         with pytest.raises(InvalidFile, match=words) as raised:
             ran(path, wrong)

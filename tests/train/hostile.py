@@ -197,9 +197,11 @@ PICTURES = {
     "over_50_mp": one("cats/wide.png", png(10_000, 5_001, 1, 0, b"\0" * 1251 * 5001), "10,000 x 5,001 pixels"),
     "lying_gif": one("cats/lie.gif", LYING_GIF, "million"),
     "text_bomb": one(
-        "cats/text.png", png(2, 2, 8, 0, b"\0" * 6, (b"zTXt", b"k\0\0" + zlib.compress(b"a" * 90_000_000))), "broken"
+        "cats/text.png",
+        png(2, 2, 8, 0, b"\0" * 6, (b"zTXt", b"k\0\0" + zlib.compress(b"a" * 90_000_000))),
+        "damaged or cut off",
     ),
-    "short_png": one("cats/short.png", png(64, 64, 8, 2, b"\0" * 40), "broken or cut off"),
+    "short_png": one("cats/short.png", png(64, 64, 8, 2, b"\0" * 40), "damaged or cut off"),
     "looped_tiff": Case(members=[*good(), ("cats/loop.tif", looped_tiff())], count=7),
     "animated_gif": one("cats/moving.gif", frames("GIF"), "+animated"),
     "animated_png": one("cats/moving.png", frames("PNG"), "+animated"),
@@ -213,9 +215,9 @@ PICTURES = {
     "lab": one("cats/lab.tif", encode(Image.new("LAB", (4, 4)), "TIFF"), "+LAB"),
     "palette": one("cats/pal.png", palette(), "+transparent"),
     "alpha": one("cats/alpha.png", encode(Image.new("RGBA", (4, 4), (255, 0, 0, 0))), "+transparent"),
-    "turned": one("cats/turned.jpg", rotated(6), "+turned"),
-    "turned_tiff": one("cats/turned.tif", rotated(6, "TIFF"), "+turned"),
-    "broken_exif": one("cats/exif.jpg", rotated(99), "+EXIF is broken"),
+    "turned": one("cats/turned.jpg", rotated(6), "+rotated"),
+    "turned_tiff": one("cats/turned.tif", rotated(6, "TIFF"), "+rotated"),
+    "broken_exif": one("cats/exif.jpg", rotated(99), "+EXIF data is damaged"),
     "lying_exif": Case(members=[*good(), ("cats/exif.jpg", picture(7, exif=LYING_EXIF))], count=7),
     "wrong_suffix": one("cats/really.jpg", picture(8, "PNG"), "+its content is PNG"),
     "no_suffix": one("cats/IMG_0001", picture(8), "+its content is JPEG"),
@@ -258,7 +260,7 @@ NAMES = {
         count=8,
         warning="upper and lower case",
     ),
-    "empty_class": Case(members=[*good(), ("birds/", b"")], problems={"birds": "without a file"}),
+    "empty_class": Case(members=[*good(), ("birds/", b"")], problems={"birds": "without usable files"}),
     "texts_class": Case(members=[*good(), ("labels/0.xml", b"<a/>")], problems={"labels": "without a picture"}),
     "nested": Case(members=[*good(), ("cats/more/of/them/1.jpg", picture(77))], count=7),
     "wrapped": Case(members=[*good("a/b/c/"), ("a/README.md", b"# hi")], problems={"a/README.md": "outside"}),
@@ -276,18 +278,18 @@ NAMES = {
         warning="called test",
     ),
     "unlabelled_test": Case(members=[*good("train/"), ("test/1.jpg", picture(31))], problems={"test/1.jpg": "no class"}),
-    "again": Case(members=[*good(), ("dogs/copy.jpg", picture(0))], count=7, warning="under two classes"),
+    "again": Case(members=[*good(), ("dogs/copy.jpg", picture(0))], count=7, warning="in two classes"),
 }
 ARCHIVES = {
     "link": Case(members=[*good(), link("cats/link.jpg", "/etc/passwd")], problems={"cats/link.jpg": "link"}),
     "link_folder": Case(members=[*good(), link("birds", "/etc")], problems={"birds": "link"}),
     "pipe": Case(
-        members=[*good(), special("cats/p.jpg", external_attr=stat.S_IFIFO << 16)], problems={"cats/p.jpg": "ordinary"}
+        members=[*good(), special("cats/p.jpg", external_attr=stat.S_IFIFO << 16)], problems={"cats/p.jpg": "regular file"}
     ),
     "locked": Case(raw=locked, problems={"cats/locked.jpg": "encrypted"}),
     "damaged": Case(raw=damaged, problems={"cats/bad.jpg": "damaged"}),
     "lzma": Case(
-        members=[*good(), special("cats/l.jpg", picture(1), compress_type=14)], problems={"cats/l.jpg": "ordinary zip"}
+        members=[*good(), special("cats/l.jpg", picture(1), compress_type=14)], problems={"cats/l.jpg": "standard zip"}
     ),
     "one_bomb": Case(members=[*good(), ("cats/bomb.bmp", b"\0" * (40 << 20))], problems={"cats/bomb.bmp": "zip bomb"}),
     "big_member": Case(members=[*good(), ("cats/big.bmp", b"\0" * (65 << 20))], problems={"cats/big.bmp": "at most"}),
@@ -299,9 +301,9 @@ ARCHIVES = {
         members=[(str(n).replace("/", "\\"), d) for n, d in [*good(), ("..\\..\\x.jpg", b"")]], error="plain names"
     ),
     "absolute": Case(members=[*good(), ("/etc/x.jpg", picture(1))], error="only plain names"),
-    "two_stories": Case(raw=lambda: changed(zipped(good()), b"cats/0.jpg", b"cats/9.jpg", 1), error="two different things"),
+    "two_stories": Case(raw=lambda: changed(zipped(good()), b"cats/0.jpg", b"cats/9.jpg", 1), error="conflicting headers"),
     "cut": Case(raw=lambda: zipped(good())[:-40], error="cut off"),
-    "behind": Case(raw=lambda: zipped(good()) + b"#!/bin/sh", error="behind its end"),
+    "behind": Case(raw=lambda: zipped(good()) + b"#!/bin/sh", error="data after its end"),
     "before": Case(raw=lambda: b"#!/bin/sh\n" + zipped(good()), error="not a zip archive"),
     "rar": Case(raw=lambda: b"Rar!\x1a\x07\0" + b"x" * 99, error="RAR archive"),
     "single": Case(raw=lambda: picture(1), error="a single picture"),
@@ -310,14 +312,14 @@ ARCHIVES = {
 }
 TOO_LITTLE = {
     "one_class": Case(
-        members=good()[:3], error="Only one class was found: 'cats' (3 pictures). Expected is one folder a class"
+        members=good()[:3], error="Only one class was found: 'cats' (3 pictures). Expected: one folder per class"
     ),
     "no_class": Case(members=[(f"{k}.jpg", picture(k)) for k in range(3)], error="no class"),
     "no_pictures": Case(members=[("cats/a.txt", b"x"), ("dogs/b.txt", b"y")], error="No usable picture"),
     "one_picture": Case(members=good()[:4], error="'dogs' (1 of 1 files)"),
     "copies": Case(members=[*good()[:3], *[(f"dogs/{k}.jpg", picture(7)) for k in range(3)]], error="'dogs' (1 of 3 files)"),
     "all_twice": Case(
-        members=[(f"{name}/{k}.jpg", picture(k)) for name in ("cats", "dogs") for k in range(3)], error="under two classes"
+        members=[(f"{name}/{k}.jpg", picture(k)) for name in ("cats", "dogs") for k in range(3)], error="in two classes"
     ),
     "all_broken": Case(members=[*good(), *[(f"birds/{k}.jpg", b"") for k in range(3)]], error="'birds' (0 of 3 files)"),
     "only_in_test": Case(
@@ -336,18 +338,18 @@ FOLDERS = {
         folder=tree(good(), lambda r: (r / "cats/l.jpg").symlink_to(r / "cats/0.jpg")), problems={"cats/l.jpg": "link"}
     ),
     "disk_loop": Case(folder=tree(good(), lambda r: (r / "cats/loop").symlink_to(r)), problems={"cats/loop": "link"}),
-    "disk_pipe": Case(folder=tree(good(), lambda r: os.mkfifo(r / "cats/p.jpg")), problems={"cats/p.jpg": "ordinary"}),
+    "disk_pipe": Case(folder=tree(good(), lambda r: os.mkfifo(r / "cats/p.jpg")), problems={"cats/p.jpg": "regular file"}),
     "disk_newline": Case(folder=tree([*good(), ("cats/a\nb.jpg", picture(1))]), problems={"cats/a?b.jpg": "control"}),
     "disk_bytes": Case(
         folder=tree(good(), lambda r: Path(os.fsdecode(os.fsencode(r) + b"/cats/\xff.jpg")).write_bytes(picture(1))),
-        problems={"cats/?.jpg": "no valid Unicode"},
+        problems={"cats/?.jpg": "not valid Unicode"},
     ),
     "disk_deep": Case(
         folder=tree([*good(), ("cats/" + "a/" * 40 + "1.jpg", picture(1))]),
-        problems={"cats/" + "a/" * 29 + "a": "deep", "cats/a": "without a file"},
+        problems={"cats/" + "a/" * 29 + "a": "deep", "cats/a": "without usable files"},
     ),
     "disk_long": Case(folder=tree([*good(), (f"cats/{'x' * 250}.jpg", picture(1))]), count=7),
-    "disk_none": Case(folder=lambda root: root.rmdir(), error="There is no folder"),
-    "disk_file": Case(folder=lambda root: (root.rmdir(), root.write_bytes(b"x")), error="There is no folder"),
+    "disk_none": Case(folder=lambda root: root.rmdir(), error="missing or unreadable"),
+    "disk_file": Case(folder=lambda root: (root.rmdir(), root.write_bytes(b"x")), error="missing or unreadable"),
 }
 ZIPS = PICTURES | NAMES | ARCHIVES | TOO_LITTLE

@@ -186,7 +186,7 @@ def test_a_broken_request_is_an_error_without_details(runs: Path, caplog: pytest
 
     client.application._app.exact_routes["/data/runs"] = broken
     response = client.get("/data/runs")
-    assert (response.status_code, response.json) == (500, {"error": "TensorBoard broke on this request."})
+    assert (response.status_code, response.json) == (500, {"error": "TensorBoard failed on this request."})
     assert "no /" in caplog.text  # the log has it
 
 

@@ -35,7 +35,7 @@ def test_a_training_ends_with_a_file_and_an_earlier_run_gives_more(
     assert status == 0, err
     run = Run(Path(lines[-1]))
     assert lines[-2].startswith("model.tflite: TensorFlow Lite, float32, ") and lines[-2].endswith("; runs in MediaPipe")
-    assert "of 18 validation pictures" in lines[-2] and "Comparing with the run's own network" in err
+    assert "of 18 validation pictures" in lines[-2] and "Comparing with the trained network" in err
     found = metadata.read(tmp_path / "model.tflite")
     assert found is not None and list(found.labels) == ["cross", "disc", "stripes"] and run.id in found.description
 
@@ -45,7 +45,7 @@ def test_a_training_ends_with_a_file_and_an_earlier_run_gives_more(
 
     (folder / "disc" / "new.png").write_bytes((folder / "cross" / "00.png").read_bytes())
     status, lines, err = said(capsys, *runs, "--run", run.id, "--export", "new.tflite", "--target", "tflite-fp16")
-    assert status == 2 and "The data set was changed since this run" in err and not (tmp_path / "new.tflite").exists()
+    assert status == 2 and "The data set has changed since this run" in err and not (tmp_path / "new.tflite").exists()
 
 
 @pytest.mark.parametrize(
@@ -55,8 +55,8 @@ def test_a_training_ends_with_a_file_and_an_earlier_run_gives_more(
         (["objects", "--export", "nowhere/model.tflite"], "There is no folder 'nowhere'"),
         (["objects", "--export", "m.tflite", "--target", "onnx"], "allowed: tflite, tflite-fp16, tflite-int8 for a file"),
         (["objects", "--export", "m.tflite", "--target", "tpu"], "target was 'tpu'; allowed: onnx, tflite"),
-        (["objects", "--target", "tflite-int8"], "Name the file to write as well"),
-        (["--run", "x"], "Name the file to write as well"),
+        (["objects", "--target", "tflite-int8"], "Also name the file to write"),
+        (["--run", "x"], "Also name the file to write"),
         (["--run", "x", "--export", "model.tflite"], "run was 'x'"),
     ],
 )

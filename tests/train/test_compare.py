@@ -32,7 +32,7 @@ def test_one_picture_of_sixty_is_no_difference(tmp_path: Path) -> None:
     found = compare(one, two)
     row = found.results["validation"]
     assert (row.only_first, row.only_second, row.p, row.same_pictures) == (1, 0, 1.0, 60)
-    assert "show no difference" in found.verdict and "95.0%" in found.verdict and "93.3%" in found.verdict
+    assert "No significant difference" in found.verdict and "95.0%" in found.verdict and "93.3%" in found.verdict
     assert found.recipe == [Difference(what="epochs", first=3, second=5)] and found.data == []
 
 
@@ -54,7 +54,7 @@ def test_other_pictures_cannot_be_paired(tmp_path: Path) -> None:
 
 def test_a_run_without_a_result(tmp_path: Path) -> None:
     runs = Runs(tmp_path)
-    assert "no result on both sides" in compare(made(runs, "a", [True]), runs.new("b", {})).verdict
+    assert "no result in common" in compare(made(runs, "a", [True]), runs.new("b", {})).verdict
 
 
 def test_differences_of_nested_records() -> None:

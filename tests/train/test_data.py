@@ -114,7 +114,7 @@ def test_duplicates_across_parts_and_classes(tmp_path: Path) -> None:
     assert groups["test/cats/0.jpg", "train/cats/0.jpg"].across_what == ["parts"]
     assert summary.duplicates_count == 4
     text = " ".join(summary.warnings)
-    assert "4 pictures stand in two of train, val and test" in text and "1 picture stands under two classes" in text
+    assert "4 pictures are in two of train, val and test" in text and "1 picture is in two classes" in text
 
 
 def test_copies_within_a_class_are_told_but_not_across(tmp_path: Path) -> None:
@@ -194,7 +194,7 @@ def test_the_summary_is_json_and_bounded(tmp_path: Path) -> None:
     assert len(summary.problems) == 200 and summary.problems_count == 250 == summary.left_out
     assert len(summary.duplicates) == 50 and summary.duplicates_count == 60
     assert summary.imbalance == 41.0
-    assert "uneven" in summary.warnings[1] and "Fewer than 20 pictures" in summary.warnings[0]
+    assert "imbalanced" in summary.warnings[1] and "Fewer than 20 pictures" in summary.warnings[0]
     assert [len(rows) for rows in summary.samples.values()] == [2, 2]
     assert str(tmp_path) not in json.dumps(asdict(summary))
 

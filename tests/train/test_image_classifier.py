@@ -160,7 +160,7 @@ def test_evaluate_is_what_the_training_measured(model: image_classifier.ImageCla
 def test_evaluate_refuses_other_classes(model: image_classifier.ImageClassifier, parts: tuple, tmp_path: Path) -> None:
     shapes(tmp_path, 2)
     (tmp_path / "pictures" / "disc").rename(tmp_path / "pictures" / "ring")
-    with pytest.raises(InvalidFile, match="not those of the training"):
+    with pytest.raises(InvalidFile, match="differ from those of the training"):
         model.evaluate(Dataset.from_folder(tmp_path / "pictures"))
     with pytest.raises(InvalidValue, match="batch_size"):
         model.evaluate(parts[1], 0)
@@ -217,13 +217,13 @@ def test_quantized_files_hold_labels(
     ("wrong", "message"),
     [
         (lambda: HParams(epoch=3), "HParams was 'epoch'; allowed: learning_rate, batch_size, epochs"),
-        (lambda: HParams(label_smoothing=0.1), "HParams: label_smoothing was 0.1; allowed: 0.0, or nothing"),
-        (lambda: HParams(shuffle=False), "HParams: shuffle was False; allowed: True, or nothing"),
+        (lambda: HParams(label_smoothing=0.1), "HParams: label_smoothing was 0.1; allowed: 0.0, or omit it"),
+        (lambda: HParams(shuffle=False), "HParams: shuffle was False; allowed: True, or omit it"),
         (lambda: HParams(multi_labels=True), "HParams: multi_labels was True; allowed: False"),
         (lambda: ModelOptions(alpha=0.75), "ModelOptions: alpha was 0.75; allowed: 1.0"),
         (lambda: ModelOptions(width=2), "ModelOptions was 'width'; allowed: image_size"),
         (lambda: ImageClassifierOptions("lite0").recipe(), "allowed: SupportedModels.EFFICIENTNET_LITE0"),
-        (lambda: options(do_data_augmentation=True), "allowed: False, or do_fine_tuning=True as well"),
+        (lambda: options(do_data_augmentation=True), "allowed: False, unless do_fine_tuning=True"),
         (lambda: options(epochs=-1), "epochs was -1"),
         (lambda: options(learning_rate=20), "learning_rate was 20"),
         (lambda: quantization.QuantizationConfig.for_dynamic(), r"allowed: for_int8\(\) or for_float16\(\)"),
@@ -241,7 +241,7 @@ def options(**hparams: object) -> object:
 
 def test_values_that_change_nothing_are_taken() -> None:
     assert HParams(label_smoothing=0, multi_labels=False, num_gpus=-1, shuffle=True).epochs == 0
-    with pytest.warns(UserWarning, match="dropout_rate is not followed"):
+    with pytest.warns(UserWarning, match="dropout_rate is ignored"):
         ModelOptions(dropout_rate=0.07)
     tuned = ImageClassifierOptions(SupportedModels.MOBILENET_V2, None, HParams(do_fine_tuning=True)).recipe()
     assert (tuned.technique, tuned.epochs, tuned.image_size) == ("fine_tuning", 3, 224)

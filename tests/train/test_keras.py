@@ -315,7 +315,7 @@ def test_mixed_precision_and_a_backbone_from_scratch(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"backbone": "mobilenetv3_small"}, "weights was 'pretrained'; allowed: random with mobilenetv3_small"),
+        ({"backbone": "mobilenetv3_small"}, "weights was 'pretrained'; allowed: random: no pretrained mobilenetv3_small"),
         (
             {"backbone": "efficientnet_lite4"},
             "backbone was 'efficientnet_lite4'; allowed: efficientnet_lite0, mobilenetv3_small",

@@ -31,7 +31,7 @@ def test_exif_is_obeyed(turn: int, red_at: str, kind: str) -> None:
     reading = pictures.read(rotated(turn, kind))
     turned = turn > 4
     assert reading.pixels.shape == ((24, 16, 3) if turned else (16, 24, 3))
-    assert ("turned as its EXIF says" in reading.notes) == (turn != 1)
+    assert ("rotated as its EXIF data says" in reading.notes) == (turn != 1)
     corner = {"left": (8, 2), "right": (8, -3), "top": (2, 8), "bottom": (-3, 8)}[red_at]
     assert near(reading.pixels[corner], RED, 12)
     assert near(reading.pixels[::-1, ::-1][corner], BLUE, 12)

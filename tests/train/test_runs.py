@@ -33,7 +33,7 @@ def test_a_killed_process_leaves_an_interrupted_run(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code, str(run.folder)], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout and process.stdout.readline() == "on\n"
         assert run.read()["status"] == "running" and run.locked
-        with pytest.raises(JobFailed, match="worked on already"), run.lock():
+        with pytest.raises(JobFailed, match="in use by another process"), run.lock():
             pass
         with pytest.raises(JobFailed, match="Stop it first"):
             Runs(tmp_path).delete(run.id)

@@ -62,7 +62,7 @@ def test_onnxruntime_says_the_same_and_is_opened_once(run: Run, data: DataSet, t
 @pytest.mark.slow
 def test_a_file_that_is_not_proven_of_these_weights_is_not_run(run: Run, tmp_path: Path) -> None:
     for runtime in RUNTIMES[1:]:
-        with pytest.raises(NotFound, match=f"For {runtime} .* Export it first, to (onnx|tflite)"):
+        with pytest.raises(NotFound, match=f"{runtime} needs .* Export it to (onnx|tflite) first"):
             file_for(run, runtime)
     with pytest.raises(InvalidValue, match="allowed: pytorch, onnxruntime, litert, mediapipe"):
         file_for(run, "tensorrt")

@@ -119,7 +119,7 @@ def test_a_loss_that_is_no_number_is_said(conduct: Conduct) -> None:
     state = checkpoint.load(cut.folder)
     state["network"]["head.bias"][0] = math.nan
     checkpoint.save(cut.folder, state)
-    with pytest.raises(JobFailed, match=r"no longer a number after \d+ steps\. Try a lower learning rate"):
+    with pytest.raises(JobFailed, match=r"no longer finite after \d+ steps\. Try a lower learning rate"):
         conduct(resume=cut)
     assert cut.read()["status"] == "failed" and "lower learning rate" in cut.read()["error"]
 

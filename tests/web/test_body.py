@@ -112,7 +112,7 @@ def test_a_byte_now_and_then_keeps_no_place(address: tuple[str, int], monkeypatc
                 answer = slow.recv(4096)
             except TimeoutError:
                 busy.append(httpx.post(f"{url}/large", content=b"ab").status_code)
-    assert answer.startswith(b"HTTP/1.1 408 ") and b'{"error":"The body came too slowly: ' in answer
+    assert answer.startswith(b"HTTP/1.1 408 ") and b'{"error":"The request body arrived too slowly: ' in answer
     assert 429 in busy
     assert httpx.post(f"{url}/large", content=b"ab").json() == {"size": 2}
 

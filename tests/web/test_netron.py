@@ -182,7 +182,7 @@ def test_a_temporary_file_is_fetched_and_never_shown(site: SimpleNamespace, mode
 def test_an_unknown_file_is_answered_in_words(site: SimpleNamespace) -> None:
     answer, body = get(site, f"{PREFIX}/{'a' * 32}.onnx")
     assert answer.status == 404
-    assert json.loads(body) == {"error": "There is no such file, or its time is over. Please open the model again."}
+    assert json.loads(body) == {"error": "The file does not exist or has expired. Please open the model again."}
     assert answer.headers["Cache-Control"] == "private, no-store"
 
 

@@ -18,7 +18,7 @@ def digests(folder: Path) -> dict[str, str]:
     by_path = {}
     for path in sorted(folder.rglob("*")):
         if path.is_symlink():
-            raise JobFailed("The tool left a link among its files; only plain files can be proven and handed out.")
+            raise JobFailed("The tool left a link among its files; only regular files can be proven and handed out.")
         if path.is_file():
             with path.open("rb") as file:
                 by_path[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()

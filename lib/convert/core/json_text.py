@@ -22,11 +22,11 @@ def parse(data: bytes, what: str, most: int = MAX_BYTES) -> dict[str, Any]:
         parsed = json.loads(data.decode("utf-8"), object_pairs_hook=_object_without_duplicates)
     except (ValueError, RecursionError) as error:  # JSONDecodeError, UnicodeDecodeError, numbers of 5,000 digits
         reason = str(error) if isinstance(error, _DuplicateName) else "it cannot be parsed"
-        raise InvalidFile(f"{what} is no proper JSON: {reason}.") from None
+        raise InvalidFile(f"{what} is not valid JSON: {reason}.") from None
     if not isinstance(parsed, dict):
-        raise InvalidFile(f"{what} holds a {type(parsed).__name__}, not an object of names and values.")
+        raise InvalidFile(f"{what} holds a {type(parsed).__name__}, not a JSON object.")
     if _is_deeper(parsed, MAX_DEPTH):
-        raise InvalidFile(f"{what} nests over {MAX_DEPTH} deep.")
+        raise InvalidFile(f"{what} is nested over {MAX_DEPTH} deep.")
     return parsed
 
 
@@ -38,7 +38,7 @@ def _object_without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:
-            raise _DuplicateName(f"{name[:60]!r} comes twice")
+            raise _DuplicateName(f"{name[:60]!r} occurs twice")
         result[name] = value
     return result
 

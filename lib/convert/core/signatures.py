@@ -17,7 +17,7 @@ from lib.model_inputs.signature import DEFAULT, named
 __all__ = ["DEFAULT", "NOTE", "OPTION", "SignatureChoice", "choose", "chosen", "named", "pick"]
 
 NOTE = "signature.json"
-OPTION = Option(name="signature", title="Signature, where the model has several", kind="text", default="")
+OPTION = Option(name="signature", title="Signature, if the model has several", kind="text", default="")
 
 
 @dataclass(slots=True)
@@ -58,6 +58,6 @@ def pick(folder: Path, given: str, keys: list[str]) -> SignatureChoice:
     others = [k[:80] for k in keys if k != key][:20]
     if given:
         return SignatureChoice(
-            key, [f"Only the signature {key[:80]!r} was converted, as asked; left out: {', '.join(others)}."]
+            key, [f"Only the signature {key[:80]!r} was converted, as requested; left out: {', '.join(others)}."]
         )
     return SignatureChoice(key, lost=[f"The signature {k!r} was left out; choose it with signature={k}." for k in others])

@@ -25,7 +25,7 @@ def sanitize_message(error: BaseException) -> str:
     if isinstance(error, WorkbenchError):
         text = clean(COLOURS.sub("", error.message))
     elif isinstance(error, INTERNAL) or OWN_VARIABLES.search(str(error)[:2000]):
-        text = f"it met something that it does not expect in this model ({type(error).__name__})"
+        text = f"it met something unexpected in this model ({type(error).__name__})"
     else:
         text = clean(COLOURS.sub("", str(error))) or type(error).__name__
     return text if len(text) <= LONGEST else text[: LONGEST - 1] + "…"

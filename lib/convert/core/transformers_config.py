@@ -22,11 +22,11 @@ LOADING = (
 # the above, and the origin of the model, which is not needed
 DROPPED = ("_name_or_path", "name_or_path", "_commit_hash", *LOADING)
 REFUSED = {
-    "auto_map": "It names Python code that comes with the model, which is never run.",
-    "custom_pipelines": "It names Python code that comes with the model, which is never run.",
-    "trust_remote_code": "Code from elsewhere is never run.",
-    "quantization_config": "Its weights are quantised in a way of its own: bring the model as it was before that.",
-    "compression_config": "Its weights are compressed in a way of its own: bring the model as it was before that.",
+    "auto_map": "It refers to Python code that comes with the model, which is never run.",
+    "custom_pipelines": "It refers to Python code that comes with the model, which is never run.",
+    "trust_remote_code": "External code is never run.",
+    "quantization_config": "Its weights are quantised in a custom way: upload the model from before quantisation.",
+    "compression_config": "Its weights are compressed in a custom way: upload the model from before compression.",
 }
 
 
@@ -35,7 +35,7 @@ def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, 
     kind = found.get("model_type")
     if not isinstance(kind, str) or not MODEL_TYPE.fullmatch(kind) or ".." in kind:
         raise InvalidFile(
-            f"{what} has the model_type {str(kind)[:80]!r}; the plain name of an architecture is needed, as 'bert'."
+            f"{what} has the model_type {str(kind)[:80]!r}; the plain name of an architecture is needed, such as 'bert'."
         )
     for section in json_text.objects(found):
         for key in DROPPED:
@@ -45,12 +45,12 @@ def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, 
                 raise InvalidFile(f"{what} has {key!r}. {reason}")
         nested = section.get("model_type")
         if nested is not None and (not isinstance(nested, str) or not (nested == "" or MODEL_TYPE.fullmatch(nested))):
-            raise InvalidFile(f"{what} has a part with the model_type {str(nested)[:80]!r}; the plain name is needed.")
+            raise InvalidFile(f"{what} has a part with the model_type {str(nested)[:80]!r}; a plain name is needed.")
         classes = section.get("architectures")
         if classes is not None and not (
             isinstance(classes, list) and all(isinstance(c, str) and CLASS.fullmatch(c) for c in classes)
         ):
-            raise InvalidFile(f"{what} has the architectures {str(classes)[:80]!r}; names of classes are needed.")
+            raise InvalidFile(f"{what} has the architectures {str(classes)[:80]!r}; class names are needed.")
         backbone = section.get("backbone")
         if isinstance(backbone, str) and not MODEL_TYPE.fullmatch(backbone):
             raise InvalidFile(f"{what} has the backbone {backbone[:80]!r}, which would be loaded from elsewhere.")
@@ -60,7 +60,7 @@ def check_config(found: dict[str, Any], what: str = "config.json") -> dict[str, 
             )
         for key, value in section.items():
             if isinstance(value, str) and value.startswith(("/", "\\", "~", "../", "./", "file:", "http:", "https:", "hf:")):
-                raise InvalidFile(f"{what} has a path or address under {key[:60]!r}: {value[:60]!r}; take it out.")
+                raise InvalidFile(f"{what} has a path or URL under {key[:60]!r}: {value[:60]!r}; remove it.")
     return found
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from lib.convert.core.option import Option
 from lib.convert.edges import edge
 
-NOTE = "The batch, and a text's length, stay dynamic where the exporter can keep them; where it cannot, the report says so."
+NOTE = "Batch and text length stay dynamic where the exporter can keep them; where it cannot, the report says so."
 
 
 @edge(

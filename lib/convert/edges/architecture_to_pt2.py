@@ -31,5 +31,5 @@ def convert(progress: Any, source: Path, target: Path, options: dict[str, Any]) 
     exported = torch_export.export(flat, signature, dynamic=options["dynamic"])
     pt2_files.save(exported.program, target, signature)
     limits = pt2_files.limits_of(exported.program, signature)
-    messages = exported.messages + [f"The program takes {s} up to {n}." for s, n in limits.items()]
+    messages = exported.messages + [f"The program accepts {s} up to {n}." for s, n in limits.items()]
     return {"messages": messages, "fixed": exported.fixed, "limits": limits}

@@ -29,8 +29,9 @@ def convert(progress: Callable[..., None], source: Path, target: Path, options: 
     tensors, messages = read_checkpoint(source / CHECKPOINT)
     for names in sharing(tensors)[:5]:
         messages.append(
-            f"In one memory in the checkpoint, written out each in full: {', '.join(n[:60] for n in names[:4])}"
-            f"{' …' if len(names) > 4 else ''}. The model's class ties them again when it loads them."
+            "Tensors that share memory in the checkpoint, each written in full: "
+            f"{', '.join(n[:60] for n in names[:4])}{' …' if len(names) > 4 else ''}. The model's class ties them again "
+            "when it loads them."
         )
     shared = {name for names in sharing(tensors) for name in names}
     progress("Writing safetensors", 0.5)

@@ -21,8 +21,8 @@ TOKENS = 77  # the length of a prompt in Stable Diffusion
     seconds=25,
     error=2e-6,
     needs=("torch", "diffusers", "transformers", "onnx", "onnxscript"),
-    options=(Option(name="dynamic_size", title="Any picture size and prompt length", kind="bool", default=False),),
-    note="float32; the batch stays dynamic, the picture's size is the one it was trained on.",
+    options=(Option(name="dynamic_size", title="Any image size and prompt length", kind="bool", default=False),),
+    note="float32; the batch stays dynamic, the image size is the one used in training.",
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Writes ``model.onnx``. Raises InvalidValue for a whole pipeline, which has its own target."""

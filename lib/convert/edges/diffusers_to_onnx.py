@@ -42,7 +42,7 @@ def convert(progress: Callable[..., None], source: Path, target: Path, options: 
     if index:
         (out / INDEX).write_text(json.dumps(index, indent=2) + "\n")
     if "vae" in networks:
-        messages.append("Of the VAE only the decoder was converted; its latents are those divided by scaling_factor.")
+        messages.append("Only the VAE's decoder was converted; it takes latents divided by scaling_factor.")
         (out / "vae_decoder" / "config.json").write_bytes((source / FOLDER / "vae" / "config.json").read_bytes())
     if omitted := [name for name in OPTIONAL if any(index.get(name) or ())]:
         messages.append(f"Not converted: {', '.join(omitted)}.")

@@ -23,7 +23,7 @@ from lib.convert.edges import edge
             name="dtype", title="Weights", kind="choice", default="as stored", choices=("as stored", "float32", "float16")
         ),
     ),
-    note="Configurations and tokenizer go into the file's metadata, so the way back is exact.",
+    note="Configurations and tokenizer go into the file's metadata, so the conversion back is exact.",
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Writes ``model.safetensors``. Returns the ``precision`` fp16 if float16 rounded a weight.

@@ -26,7 +26,7 @@ from lib.convert.edges import Progress, edge
             choices=("default", "18", "19", "20", "21", "22", "23"),
         ),
     ),
-    note="Pictures stay channels-last, as Keras has them. Free dimensions stay free where the exporter can keep them.",
+    note="Images stay channels-last, as in Keras. Dynamic dimensions stay dynamic where the exporter can keep them.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Returns the ``precision`` fp16 for a model that computes in float16. Raises JobFailed if the exporter fails."""
@@ -56,7 +56,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         except JobFailed as error:
             if not dynamic or not signature.symbols():
                 raise
-            retry_messages.append(f"Exported with every size fixed, because with free ones: {error.message}")
+            retry_messages.append(f"Exported with every size fixed, because with dynamic sizes: {error.message}")
     is_half, half_messages = keras_models.half(model)
     answer: dict[str, Any] = {
         "messages": retry_messages + exported.messages + export_messages + half_messages,

@@ -38,13 +38,13 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     metadata = onnx_metadata.of(model)
     if quantised := sorted(k for k in onnx_files.operators(model) if any(part in k for part in QUANTISED)):
         raise InvalidFile(
-            f"The model is quantised already (it has {', '.join(quantised[:4])}): float16 would change next to nothing. "
-            "Convert the model from before its quantisation."
+            f"The model is already quantised (it has {', '.join(quantised[:4])}): float16 would change almost nothing. "
+            "Convert the model from before quantisation."
         )
     messages = onnx_tidy.weights_are_no_inputs(model)
     if onnx_float64.has_float64(model):
         model = onnx_float64.to_float32(model, keep_io=options["keep_io_types"])
-        messages.append("The model computes in float64; it was made float32 first.")
+        messages.append("The model computes in float64; it was converted to float32 first.")
     progress("Folding constants", 0.2)
     model = onnx_fold.fold(model)
     progress("Looking for values that float16 cannot hold", 0.3)
@@ -63,6 +63,6 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     cut, loss_messages = onnx_lost.messages_about(losses, onnx_lost.rounded(small))
     float_count = sum(t.data_type == 1 for t in small.graph.initializer)
     messages += loss_messages + (
-        [f"{float_count} weights stay float32: their operators have no float16 form."] if float_count else []
+        [f"{float_count} weights stay float32: their operators do not support float16."] if float_count else []
     )
     return {"blind_spots": blind_spots, "lost": lost + cut, "messages": messages}

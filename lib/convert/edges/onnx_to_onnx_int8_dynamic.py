@@ -20,7 +20,7 @@ MADE_UP = 32  # inputs to measure layers on if there are no samples
     error=3e-2,
     needs=("onnxruntime",),
     options=(Option(name="per_channel", title="One scale per channel (more exact)", kind="bool", default=True),),
-    note="A quarter of the size. Good for transformers and linear layers; for pictures take the calibrated one.",
+    note="A quarter of the size. Good for transformers and linear layers; for images use the calibrated one.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Leaves layers in float32 as needed to keep ``min_agreement`` of the top classes.

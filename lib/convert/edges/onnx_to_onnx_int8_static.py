@@ -21,12 +21,12 @@ WEIGHTS = ("automatic", "int8", "int8 of 7 bits", "uint8")  # lib/convert/tools/
     needs=("onnxruntime",),
     options=(
         Option(
-            name="random_samples", title="Made-up inputs where no samples are given", kind="int", default=64, low=1, high=512
+            name="random_samples", title="Made-up inputs if no samples are given", kind="int", default=64, low=1, high=512
         ),
         Option(name="per_channel", title="One scale per channel (more exact)", kind="bool", default=True),
         Option(name="weights", title="Weights", kind="choice", default="automatic", choices=WEIGHTS),
     ),
-    note="A quarter of the size and faster on pictures. Send samples: ranges from made-up inputs need not fit real ones.",
+    note="A quarter of the size and faster on images. Send samples: ranges from made-up inputs may not fit real ones.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Chooses the calibration method and the layers that stay float32, to keep ``min_agreement`` of the top classes.

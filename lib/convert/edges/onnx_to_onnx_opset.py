@@ -20,7 +20,7 @@ OPSETS = tuple(str(n) for n in range(7, 29))  # the newest that onnxruntime supp
     error=1e-6,
     needs=("onnx", "onnxruntime"),
     options=(Option(name="opset", title="ONNX opset", kind="choice", default="17", choices=OPSETS),),
-    note="For runtimes that want another opset. Own functions of the model are inlined.",
+    note="For runtimes that need another opset. The model's local functions are inlined.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidFile for a bad source, InvalidValue for an unsupported opset, JobFailed if no conversion exists."""
@@ -47,11 +47,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     onnx_files.loads(onnx_files.write(model, target, source))
     replaced = sorted(before.keys() - onnx_files.operators(model).keys())
     summary = (
-        f"The opset is {target_opset} now; it was {source_opset}."
+        f"The opset is now {target_opset}; it was {source_opset}."
         if target_opset != source_opset
-        else f"The opset is {target_opset} already."
+        else f"The opset is already {target_opset}."
     )
     messages.insert(0, summary)
     if replaced:
-        messages.append(f"Written out in other operators: {', '.join(replaced[:12])}.")
+        messages.append(f"Decomposed into other operators: {', '.join(replaced[:12])}.")
     return {"messages": messages}

@@ -39,7 +39,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     except (Exception, SystemExit) as error:  # its passes raise anything
         raise JobFailed(f"onnxslim refused: {sanitize_message(error)}") from None
     if change := onnx_interface.restore(slim, interface):
-        raise JobFailed(f"onnxslim changed what the model takes and gives ({change}); not used.")
+        raise JobFailed(f"onnxslim changed the model's inputs or outputs ({change}); not used.")
     progress("Saving", 0.9)
     messages += metadata.keep(slim)
     onnx_files.write(slim, target, source)

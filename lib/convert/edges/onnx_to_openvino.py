@@ -72,7 +72,7 @@ def _refused(text: str) -> JobFailed:
 
     if unknown := UNKNOWN.search(text):
         names = ", ".join(dict.fromkeys(unknown[1].split(", ")))[:200]
-        return JobFailed(f"OpenVINO has no form of these operators: {names}.")
+        return JobFailed(f"OpenVINO does not support these operators: {names}.")
     return JobFailed(f"OpenVINO refused: {clean(text)}")
 
 

@@ -41,11 +41,12 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     messages = []
     if report.decided:
         messages.append(
-            f"Values of the sample inputs decide shapes in {', '.join(report.decided)}: the program refuses others there."
+            f"Values of the sample inputs determine shapes in {', '.join(report.decided)}: the program refuses other "
+            "values there."
         )
     if report.fixed:
         messages.append("Fixed sizes: " + ", ".join(f"{s} = {n}" for s, n in report.fixed.items()) + ".")
-    messages += [f"The program takes {s} up to {n}." for s, n in report.limits.items()]
+    messages += [f"The program accepts {s} up to {n}." for s, n in report.limits.items()]
     return {"messages": messages, "fixed": report.fixed, "limits": report.limits}
 
 
@@ -63,7 +64,7 @@ def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[A
     runner = OnnxRunner(source)
     signature = runner.signature()
     if any(str(d).endswith("[...]") for v in signature.inputs for d in v.shape):
-        raise InvalidFile("The model does not say the rank of its inputs. Export it again with shapes.")
+        raise InvalidFile("The model does not give the rank of its inputs. Export it again with shapes.")
     tries = (
         [sampled(signature, Path(sample))]
         if sample
@@ -87,7 +88,7 @@ def expected(source: Path, sample: str | None, sizes: dict[str, int]) -> tuple[A
             break
     runner.close()
     if not checks:
-        raise JobFailed(f"The ONNX model takes none of the made inputs, so nothing can be checked: {reason}")
+        raise JobFailed(f"The ONNX model accepts none of the made-up inputs, so nothing can be checked: {reason}")
     return signature, checks
 
 
@@ -109,7 +110,7 @@ def sampled(signature: Any, path: Path) -> list[Any]:
     for value in signature.inputs:
         if arrays[value.name].dtype.name != value.dtype or arrays[value.name].ndim != len(value.shape):
             raise InvalidFile(
-                f"The sample input {value.name[:80]!r} does not fit: {value.dtype} {list(value.shape)} is needed."
+                f"The sample input {value.name[:80]!r} does not match: {value.dtype} {list(value.shape)} is needed."
             )
     sizes = {
         d: n for v in signature.inputs for d, n in zip(v.shape, arrays[v.name].shape, strict=True) if isinstance(d, str)

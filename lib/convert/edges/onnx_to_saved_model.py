@@ -17,7 +17,7 @@ from lib.convert.edges import Progress, edge
     seconds=30,
     error=3e-6,
     environment="tensorflow",
-    note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
+    note="Inputs and outputs keep the axis order of the ONNX model (such as channels first).",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     from lib.convert.formats.saved_model.check import FOLDER, checked
@@ -33,7 +33,7 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     with onnx2tf_tool.converted(source, {}, flatbuffer_direct_output_saved_model=True) as (folder, messages):
         graphs = sorted(folder.rglob(GRAPH))
         if len(graphs) != 1:
-            raise JobFailed("onnx2tf made no SavedModel of this model.")
+            raise JobFailed("onnx2tf wrote no SavedModel for this model.")
         shutil.move(graphs[0].parent, target / FOLDER)
     progress("Checking the SavedModel", 0.9)
     checked(target)

@@ -19,7 +19,7 @@ from lib.convert.edges import Progress, edge
     error=3e-6,
     environment="onnx2tf",
     options=(Option(name="dynamic", title="Keep dynamic dimensions (where supported)", kind="bool", default=True),),
-    note="Inputs and outputs keep the axis order of the ONNX model (channels first, where it was so).",
+    note="Inputs and outputs keep the axis order of the ONNX model (such as channels first).",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Keeps dynamic dimensions if LiteRT gives onnxruntime's output shapes at two sizes, else fixes them."""
@@ -42,14 +42,14 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
             reason = sanitize_message(error)
         if not reason:
             return {"messages": messages}
-        messages = [f"Not with free dimensions: {reason}"]
+        messages = [f"Failed with dynamic dimensions: {reason}"]
     fixed = cases(source_signature, (0,), sizes, only_first=True)[0].sizes
     progress("Converting with fixed sizes", 0.6)
     messages += _write(source, target, fixed)
     tflite_file.read(target / tflite_file.NAME)
     requested = {name for name, size in fixed.items() if sizes.get(name) == size}
-    sizes_text = ", ".join(f"{name} = {size}{' (as asked)' * (name in requested)}" for name, size in fixed.items())
-    messages.append(f"Every size is fixed: {sizes_text}. Others are taken from the option sizes.")
+    sizes_text = ", ".join(f"{name} = {size}{' (as requested)' * (name in requested)}" for name, size in fixed.items())
+    messages.append(f"Every size is fixed: {sizes_text}. Set others with the option sizes.")
     return {"messages": messages, "fixed": fixed}
 
 
@@ -63,7 +63,7 @@ def _write(source: Path, target: Path, fixed: dict[str, int]) -> list[str]:
         (target / tflite_file.NAME).unlink()
         messages = _run_onnx2tf(source, target, fixed, transposed)
         if transposed := _transposed_inputs(source, target, fixed):
-            raise JobFailed(f"onnx2tf turns the axes of the input {transposed[0][:80]!r}.")
+            raise JobFailed(f"onnx2tf transposes the input {transposed[0][:80]!r}.")
     return messages
 
 
@@ -75,7 +75,7 @@ def _run_onnx2tf(source: Path, target: Path, fixed: dict[str, int], kept: tuple[
     with onnx2tf_tool.converted(source, fixed, kept) as (folder, messages):
         files = sorted(folder.glob("*_float32.tflite"))
         if len(files) != 1:
-            raise JobFailed("onnx2tf made no float32 file of this model.")
+            raise JobFailed("onnx2tf wrote no float32 file for this model.")
         shutil.move(files[0], target / tflite_file.NAME)
     tflite_file.read(target / tflite_file.NAME)
     return messages
@@ -126,5 +126,5 @@ def _dynamic_failure(source: Path, target: Path, sizes: dict[str, int]) -> str:
             return error.message
         shapes = sorted(a.shape for a in expected.values()), sorted(a.shape for a in outputs.values())
         if shapes[0] != shapes[1]:
-            return f"the outputs are {shapes[1]}, and {shapes[0]} in the source"
+            return f"the output shapes are {shapes[1]}, but {shapes[0]} in the source"
     return ""

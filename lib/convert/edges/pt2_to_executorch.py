@@ -26,7 +26,7 @@ from lib.convert.edges import Progress, edge
             choices=("xnnpack", "none"),
         ),
         Option(name="dynamic", title="Keep dynamic dimensions, up to a bound", kind="bool", default=True),
-        Option(name="largest", title="Largest sizes, as in batch=16, height=640", kind="text", default=""),
+        Option(name="largest", title="Largest sizes, such as batch=16, height=640", kind="text", default=""),
     ),
     note="For ExecuTorch 1.2 and later. Memory is planned for the largest size of every dynamic dimension.",
 )

@@ -30,4 +30,4 @@ def convert(progress: Callable[..., None], source: Path, target: Path, options: 
     torch.save(tensors, target / CHECKPOINT)
     metadata.pop("format", None)
     lost = ", ".join(key[:40] for key in list(metadata)[:5])
-    return {"messages": [f"A checkpoint has no place for metadata; left out: {lost}."] if lost else []}
+    return {"messages": [f"A checkpoint cannot hold metadata; left out: {lost}."] if lost else []}

@@ -22,7 +22,7 @@ from lib.convert.edges import Progress, edge
         Option(name="opset", title="ONNX opset", kind="choice", default="18", choices=("15", "16", "17", "18")),
         signatures.OPTION,
     ),
-    note="Pictures stay channels-last. Of several signatures one is converted: the one asked for, or serving_default.",
+    note="Images stay channels-last. Of several signatures, one is converted: the requested one, or serving_default.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises InvalidValue for an unknown signature, InvalidFile or JobFailed for a model that ONNX cannot express."""

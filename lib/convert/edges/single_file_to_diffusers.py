@@ -17,7 +17,7 @@ from lib.convert.edges import edge
     seconds=5,
     error=0.0,
     needs=("torch", "diffusers", "transformers", "accelerate", "safetensors"),
-    note="Files made here hold their configuration; of others, Stable Diffusion 1.x is known by its shapes.",
+    note="Files made here contain their configuration; others are recognised by shape, if Stable Diffusion 1.x.",
 )
 def convert(progress: Callable[..., None], source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Raises JobFailed if the folder, read back, differs from the file."""

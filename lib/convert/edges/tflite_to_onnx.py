@@ -22,7 +22,7 @@ from lib.convert.edges import Progress, edge
         Option(name="opset", title="ONNX opset", kind="choice", default="18", choices=("15", "16", "17", "18")),
         signatures.OPTION,
     ),
-    note="Of several signatures one is converted: the one asked for, serving_default, or the first.",
+    note="Of several signatures, one is converted: the requested one, serving_default, or the first.",
 )
 def convert(progress: Progress, source: Path, target: Path, options: dict[str, Any]) -> dict[str, Any]:
     """Returns the ``precision`` int8 for a file that computes in integers.
@@ -62,5 +62,5 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
     onnx_files.write(model, target)
     if not tflite_weights.computes_in_integers(file):
         return picked.as_answer()
-    message = "The file computes in integers itself, which another runtime rounds elsewhere: it is judged as an int8 model."
+    message = "The file computes in integers, which other runtimes round differently: it is judged as an int8 model."
     return {"messages": [*picked.messages, message], "lost": picked.lost, "precision": "int8"}

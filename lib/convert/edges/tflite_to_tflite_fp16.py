@@ -40,9 +40,11 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         messages = _cast(folder, target)
     after = tflite_file.read(target / tflite_file.NAME)
     if not tflite_weights.stored_bytes(after).get(tflite_weights.FLOAT16):
-        return {"unchanged": "No weight became float16: the tool casts those of convolutions and dense layers, if any."}
+        return {"unchanged": "No weight became float16: the tool only casts weights of convolutions and dense layers."}
     skipped = tflite_signatures.not_compared(before)
-    lost = [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in skipped]
+    lost = [
+        f"The signature {key[:80]!r} has text or resources as inputs or outputs, so it was not compared." for key in skipped
+    ]
     return {"messages": messages, "lost": tflite_weights.cut(before, after) + lost}
 
 

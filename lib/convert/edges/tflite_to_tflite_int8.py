@@ -22,10 +22,10 @@ DYNAMIC, STATIC = "dynamic (ranges while it runs)", "static (calibrated ranges)"
     options=(
         Option(name="activations", title="Activations", kind="choice", default=DYNAMIC, choices=(DYNAMIC, STATIC)),
         Option(
-            name="random_samples", title="Made-up inputs where no samples are given", kind="int", default=32, low=1, high=512
+            name="random_samples", title="Made-up inputs if no samples are given", kind="int", default=32, low=1, high=512
         ),
         Option(name="per_channel", title="One scale per channel (more exact)", kind="bool", default=True),
-        Option(name="float_layers", title="Layers that stay float32, at least", kind="int", default=0, low=0, high=1000),
+        Option(name="float_layers", title="Minimum number of float32 layers", kind="int", default=0, low=0, high=1000),
     ),
     note="A quarter of the size. Inputs and outputs stay float32. For static ranges send samples.",
 )
@@ -86,5 +86,8 @@ def convert(progress: Progress, source: Path, target: Path, options: dict[str, A
         "messages": [*range_messages, *answer.messages(quantiser.layers, chosen, floor), *type_messages],
         "layers": answer.layers(quantiser.layers, chosen),
         "chosen": answer.chosen(chosen),
-        "lost": [f"The signature {key[:80]!r} takes or gives text or resources, so it was not compared." for key in skipped],
+        "lost": [
+            f"The signature {key[:80]!r} has text or resources as inputs or outputs, so it was not compared."
+            for key in skipped
+        ],
     }

@@ -40,13 +40,13 @@ def assess(expected: list[Arrays], ours: list[Arrays], emulation: Emulation | No
     the source's names.
     """
     if emulation is None:
-        return Faithfulness("unproven", "What this format must give could not be worked out.", "emulation")
+        return Faithfulness("unproven", "The expected outputs of this format could not be computed.", "emulation")
     figures: dict[str, Any] = {"weights_compared": emulation.compared, "weights": emulation.weight_count, "outputs": {}}
     if emulation.weights:
-        suffix = f" ({len(emulation.weights) - 1} more of the kind.)" if len(emulation.weights) > 1 else ""
+        suffix = f" ({len(emulation.weights) - 1} more like this.)" if len(emulation.weights) > 1 else ""
         return Faithfulness("failed", f"{emulation.weights[0]}{suffix}", "rounding", figures)
     if emulation.notes and not emulation.outputs:
-        message = f"What this format must give could not be worked out: {emulation.notes[0]}"
+        message = f"The expected outputs of this format could not be computed: {emulation.notes[0]}"
         return Faithfulness("unproven", message, "emulation", figures)
     if not expected or not emulation.outputs:
         return Faithfulness("unproven", "No input was run, so nothing is shown.", "emulation", figures)
@@ -73,7 +73,8 @@ def _reason_proven(figures: dict[str, Any], emulation: Emulation) -> str:
     message = f"Its errors are {ratio:.2g} times those of the source rounded here" if ratio else "No value differs"
     if emulation.compared:
         message += (
-            f"; {emulation.compared} of {emulation.weight_count} weight tensors were compared and are the source's, rounded"
+            f"; {emulation.compared} of {emulation.weight_count} weight tensors were compared and match the "
+            f"source's, rounded"
         )
     return message + "."
 
@@ -98,7 +99,7 @@ def _assess_output(
     while len(rows) > 1 and sum(e.size * (2 + len(emulated)) for e, _, emulated, _ in rows) > MAX_VALUES:
         rows.pop()
     if not rows:
-        return "unproven", "the number of its rows changes with rounding itself.", {}
+        return "unproven", "the number of its rows changes even with rounding alone.", {}
     if kind(rows[0][0]) not in "fc":
         return _assess_discrete(rows)
     return _assess_floats(rows, rounding)
@@ -159,7 +160,7 @@ def _assess_floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[s
     if reason:
         return "failed", reason, {}
     if hidden:
-        text = "not finite in this format, whose largest number is too small for those inside; this runtime keeps more"
+        text = "not finite in this format: values inside exceed its largest number, but this runtime's range is wider"
         return "unproven", f"{hidden} of its values are {text}.", {}
     total = sum(int(c.sum()) for *_, c in cleaned)
     if not total:
@@ -194,11 +195,12 @@ def _assess_floats(rows: list[tuple], rounding: float) -> tuple[str, str, dict[s
         at = {"slice": f" in {figures['slice_at']}", "row": f" in {figures['row_at']}"}.get(key, "")
         return (
             "failed" if over[key] > FAILED else "unproven",
-            f"its {WORDS[key]}{at} is {figures[key]:.2g} times what this format explains ({cap[key] * slack:.2g} is taken).",
+            f"its {WORDS[key]}{at} is {figures[key]:.2g} times what this format explains ({cap[key] * slack:.2g} "
+            f"is allowed).",
             figures,
         )
     if where := sums.lost(sums.slices(cleaned, centre)):
-        return "failed", f"what it says in {where} is lost: the error there is as large as the movement.", figures
+        return "failed", f"its signal in {where} is lost: the error there is as large as the movement.", figures
     if moved > 0 and spread > VACUOUS**2 * moved and np.sqrt(spread) > 2 * rounding * peak:
         text = "the format's own errors are as large as the output's movement, so any file would pass."
         return "unproven", text, figures | {"vacuous": True}

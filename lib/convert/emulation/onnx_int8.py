@@ -154,5 +154,5 @@ def _clipping(model: ModelProto, quantization: QuantizedTensors, inputs: list[Ar
     for k, name in enumerate(names):
         energy, lost = (sum(float(np.sum(s[f"__{k}_{part_name}"])) for s in sums) for part_name in ("sum", "lost"))
         if energy > 0 and lost > MAX_CLIPPED * energy:
-            complaints.append(f"The range of {name[:100]!r} leaves out {lost / energy:.0%} of what the source makes there.")
+            complaints.append(f"The range of {name[:100]!r} cuts off {lost / energy:.0%} of the source's signal there.")
     return complaints

@@ -68,7 +68,7 @@ def steps(
             lost += float(((value - np.clip(value, low, high)) ** 2).sum())
         if energy > 0 and lost > MAX_CLIPPED * energy:
             name = graph["tensors"][number]["name"][:100]
-            complaints.append(f"The range of {name!r} leaves out {lost / energy:.0%} of what the source makes there.")
+            complaints.append(f"The range of {name!r} cuts off {lost / energy:.0%} of the source's signal there.")
     for number, by_rows in while_running.items():
         squares = [_step(value, by_rows) for value in values_by_tensor.get(number, ()) if value.size]
         if squares and (scale := float(np.sqrt(np.mean(np.concatenate(squares) ** 2)))) > 0:

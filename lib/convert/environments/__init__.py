@@ -103,12 +103,12 @@ def missing(name: str) -> str:
     find(name)
     system = (platform.system(), platform.machine())
     if system != SYSTEM:
-        return f"its packages are only built for {' on '.join(SYSTEM)}, and this machine is {' on '.join(system)}"
+        return f"its packages are only available for {' on '.join(SYSTEM)}; this machine is {' on '.join(system)}"
     if sys.version_info[:2] not in PYTHONS:
         allowed = " or ".join(".".join(map(str, v)) for v in PYTHONS)
         return f"its pinned packages need Python {allowed}; the app runs on {platform.python_version()}"
     if importlib.util.find_spec("ensurepip") is None:
-        return "this Python has no ensurepip, so it cannot make environments; on Debian: apt-get install python3-venv"
+        return "this Python has no ensurepip, so it cannot create environments; on Debian: apt-get install python3-venv"
     return ""
 
 
@@ -128,7 +128,7 @@ def ensure(name: str, folder: Path, progress: Progress) -> Path:
         return _ensure(name, folder, progress)
     except OSError as error:  # its message contains paths
         reason = error.strerror or type(error).__name__
-        raise JobFailed(f"The environment {name!r} cannot be made in the folder of data: {reason}.") from error
+        raise JobFailed(f"The environment {name!r} cannot be created in the data folder: {reason}.") from error
 
 
 def _ensure(name: str, folder: Path, progress: Progress) -> Path:
@@ -137,7 +137,7 @@ def _ensure(name: str, folder: Path, progress: Progress) -> Path:
     if _use(name, folder):
         return python
     if reason := missing(name):
-        raise JobFailed(f"The environment {name!r} cannot be made here: {reason}.")
+        raise JobFailed(f"The environment {name!r} cannot be created here: {reason}.")
     folder.mkdir(parents=True, exist_ok=True)
     with _lock(folder / f"{name}.lock", name, progress) as lock:
         if _use(name, folder):  # another process built it meanwhile
@@ -187,7 +187,7 @@ def _remove_unused(home: Path) -> None:
 def _build(environment: Environment, home: Path, lock: int, progress: Progress) -> None:
     name, python = environment.name, str(home / "bin" / "python")
     total = len(environment.pins)
-    state = {"stage": f"Making the environment {name}", "share": 0.0, "seen": 0}
+    state = {"stage": f"Creating the environment {name}", "share": 0.0, "seen": 0}
 
     def tell(line: str) -> None:
         if match := re.match(r"(?:Collecting|Processing) (?:\S*/)?(\S+)", line):
@@ -200,7 +200,7 @@ def _build(environment: Environment, home: Path, lock: int, progress: Progress) 
 
     tell("")
     # -I: isolated from the app's PYTHONPATH and the user's packages
-    build.run([sys.executable, "-I", "-m", "venv", str(home)], tell, what=f"Making the environment {name!r}", hold=lock)
+    build.run([sys.executable, "-I", "-m", "venv", str(home)], tell, what=f"Creating the environment {name!r}", hold=lock)
     install = [python, "-I", "-m", "pip", "install", "--no-deps", "--only-binary", ":all:", "--no-input"]
     install += ["--progress-bar", "off", "--disable-pip-version-check", "--retries", "2", *environment.pip]
     description = f"Fetching the packages of the environment {name!r} (once; it needs a package index)"
@@ -208,7 +208,7 @@ def _build(environment: Environment, home: Path, lock: int, progress: Progress) 
     if environment.over_app:
         site = next((home / "lib").glob("python*")) / "site-packages"
         (site / "app.pth").write_text("".join(f"{folder}\n" for folder in app_packages()))
-    state["stage"], state["share"] = f"Environment {name}: trying it", 0.9
+    state["stage"], state["share"] = f"Environment {name}: testing it", 0.9
     tell("")
     trial = "; ".join(f"import {module}" for module in environment.modules)
     build.run([python, "-I", "-c", trial], tell, what=f"Using the environment {name!r}", hold=lock)
@@ -233,7 +233,7 @@ def _check_space(environment: Environment, folder: Path) -> None:
     needed, free = 2 * environment.megabytes + SPACE_MB, shutil.disk_usage(folder).free >> 20
     if free < needed:
         raise JobFailed(
-            f"The environment {environment.name!r} needs {needed} MB of disk while it is made; {free} MB are free."
+            f"The environment {environment.name!r} needs {needed} MB of disk space to be created; {free} MB are free."
         )
 
 
@@ -245,6 +245,6 @@ def _lock(path: Path, name: str, progress: Progress) -> Iterator[int]:
             with suppress(BlockingIOError):
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
                 break
-            progress(f"Waiting: the environment {name} is being made", None)
+            progress(f"Waiting: the environment {name} is being created", None)
             time.sleep(build.PATIENCE)
         yield file.fileno()

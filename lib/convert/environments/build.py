@@ -72,6 +72,6 @@ def _read(process: subprocess.Popen[str], printed: queue.SimpleQueue[str | None]
 
 def useful(lines: Sequence[str]) -> str:
     """Return the line that explains a failure: pip's first error, else the last line; without paths and URLs."""
-    text = next((t for t in lines if t.startswith("ERROR:")), lines[-1] if lines else "it said nothing")
+    text = next((t for t in lines if t.startswith("ERROR:")), lines[-1] if lines else "no output")
     text = " ".join("…" if re.search(r"[/\\]", word) else word for word in text.split())
     return text[:WORDS]

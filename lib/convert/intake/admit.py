@@ -34,7 +34,9 @@ def admit_upload(files: dict[str, Path], folder: Path, *, allow_pt2: bool = Fals
         if upload.closed and not allow_pt2:
             raise InvalidFile(upload.closed)
         if beside and not upload.beside:
-            raise InvalidFile(f"{next(iter(beside))[:80]!r} was uploaded with {name[:80]!r}, which is whole: send one file.")
+            raise InvalidFile(
+                f"{next(iter(beside))[:80]!r} was uploaded with {name[:80]!r}, which needs no other file: send one file."
+            )
         if upload.admit:
             return function(upload.admit)(name, path, beside, folder)
         return kind, _store(kind, path, main_file(kind, folder))
@@ -48,7 +50,7 @@ def check_weights(path: Path) -> str:
     _check_ordinary({"weights": path})
     kind = recognise(path)
     if not find(kind).container:
-        raise InvalidFile("These are no weights: safetensors or a PyTorch checkpoint (a state_dict) is needed.")
+        raise InvalidFile("This file holds no weights: safetensors or a PyTorch checkpoint (a state_dict) is needed.")
     function(UPLOADS[kind].check)(path)
     return kind
 
@@ -69,16 +71,16 @@ def _check_ordinary(files: dict[str, Path]) -> None:
     if not files:
         raise InvalidFile("No file was uploaded.")
     if len(files) > MAX_FILES:
-        raise InvalidFile(f"{len(files)} files were uploaded; at most {MAX_FILES} are taken together.")
+        raise InvalidFile(f"{len(files)} files were uploaded; at most {MAX_FILES} are allowed at once.")
     for name, path in files.items():
         has_bad_characters = any(c in '/\\:*?"<>|' or ord(c) < 32 or 0xD800 <= ord(c) < 0xE000 for c in name)
         if has_bad_characters or name in ("", ".", "..") or len(name.encode(errors="replace")) > 255:
-            raise InvalidFile(f"A file is called {name[:80]!r}; a plain name is needed.")
+            raise InvalidFile(f"A file is called {name[:80]!r}; a plain file name is needed.")
         status = os.lstat(path)
         if not stat.S_ISREG(status.st_mode) or status.st_nlink != 1:
-            raise InvalidFile(f"{name[:80]!r} is a link or no ordinary file; upload the file itself.")
+            raise InvalidFile(f"{name[:80]!r} is a link or not a regular file; upload the file itself.")
     if len({name.casefold() for name in files}) < len(files):
-        raise InvalidFile("Two files have the same name but for small and capital letters; rename one.")
+        raise InvalidFile("Two file names differ only in upper and lower case; rename one.")
 
 
 def _main_first(files: dict[str, Path]) -> dict[str, Path]:

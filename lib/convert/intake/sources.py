@@ -49,7 +49,7 @@ def admit_source(
         hint = f" (did you mean {matches[0]}?)" if matches else ""
         raise InvalidValue("source", name, f"{', '.join(f'{k}:…' for k in kinds)}{hint}")
     if files and kind not in KINDS_WITH_WEIGHTS:
-        raise InvalidValue("files", ", ".join(files), f"none beside {kind}:…, which has weights of its own")
+        raise InvalidValue("files", ", ".join(files), f"none with {kind}:…, which has its own weights")
     if kind == "diffusers":
         from lib.convert.formats.diffusers import sources as diffusers_sources
 
@@ -64,7 +64,7 @@ def admit_source(
     from lib.convert.formats.pytorch import architectures
 
     if len(files) > 1:
-        raise InvalidValue("files", f"{len(files)} files", "one file of weights beside a name")
+        raise InvalidValue("files", f"{len(files)} files", "one weights file with a name")
     weights = next(iter(files.values()), None)
     if weights is not None:
         from lib.convert.intake import admit

@@ -66,7 +66,7 @@ def output_error(
             return _unproven_if_sensitive(error, pairs, 0.0 if rows_differ else np.inf)
         couples.append((pair.kind, expected, ours))
     if tolerance.rtol == 0.0 and (different_kinds := [k for k, e, o in couples if e.tobytes() != o.tobytes()]):
-        error.reason = f"its bits are not the same ({different_kinds[0]} inputs)."
+        error.reason = f"its bits differ ({different_kinds[0]} inputs)."
         return error
     if measures.kind(couples[0][1]) in "iubO":
         return _discrete_output(error, pairs, tolerance, inputs and not constant)
@@ -110,8 +110,8 @@ def output_error(
     if error.verdict == "proven" and tolerance.slice and error.slice_error > tolerance.slice:
         error.verdict = "unproven" if tolerance.rounding else "failed"
         error.reason = (
-            f"its slice {where} alone is off by {error.slice_error:.2g} times as far as it moves from input to input; "
-            f"at most {tolerance.slice:g} is taken, however small it is beside the rest."
+            f"its slice {where} alone has an error of {error.slice_error:.2g} times its movement between inputs; "
+            f"at most {tolerance.slice:g} is allowed, however small it is next to the rest."
         )
     return error
 
@@ -132,11 +132,11 @@ def _verdict(
             share = float(outside.mean())
             return "failed", f"{share:.2%} of its values are outside the tolerance, by up to {largest:.2g} of its range."
     if tolerance.most is not None and not largest <= tolerance.most:
-        return "failed", f"a value is off by {largest:.2g} of its range; at most {tolerance.most:g} is taken."
+        return "failed", f"a value is off by {largest:.2g} of its range; at most {tolerance.most:g} is allowed."
     for key, floor in (("cosine", tolerance.cosine), ("sqnr_db", tolerance.sqnr_db), ("top1_agreement", tolerance.top1)):
         value = getattr(error, key)
         if floor is not None and value is not None and not value >= floor:
-            return "failed", f"{key} is {value:.4g}; at least {floor:g} is asked for."
+            return "failed", f"{key} is {value:.4g}; at least {floor:g} is required."
     if tolerance.rounding is not None:
         explained = np.maximum(tolerance.rounding, noise) if tolerance.rounding else np.zeros_like(noise)
         if (exceeds := gap > explained).any():
@@ -152,7 +152,7 @@ def _check_movement(error: OutputError, tolerance: Tolerance, inputs: bool) -> t
     if not inputs:
         return "proven", ""
     if error.moves is None:
-        return "unproven", "no two inputs of one kind were run, so nobody knows whether it depends on them."
+        return "unproven", "no two inputs of one kind were run, so it is unknown whether it depends on them."
     if not error.moves or error.moves < tolerance.moves:
         text = f"moves by only {error.moves:.2g} of its range" if error.moves else "does not change at all"
         return "unproven", (
@@ -172,7 +172,7 @@ def _discrete_output(error: OutputError, pairs: list[Pair], tolerance: Tolerance
         error.moves = max(error.moves or 0.0, float(changed)) if rest else error.moves
     share = min(error.equal, 1.0 if share_among_changing is None else share_among_changing)
     if share < tolerance.whole:
-        error.reason = f"only {share:.2%} of its changing values are equal; {tolerance.whole:.0%} is asked for."
+        error.reason = f"only {share:.2%} of its changing values are equal; {tolerance.whole:.0%} is required."
         error = _unproven_if_sensitive(error, pairs, 1 - share)
     elif inputs and not error.moves:
         error.verdict, error.reason = "unproven", "it is the same for every input; the check would be vacuous."
@@ -198,5 +198,5 @@ def _unproven_if_sensitive(error: OutputError, pairs: list[Pair], gap: float, ty
     if error.verdict == "failed" and sensitivity > MAX_SENSITIVITY and gap < np.inf and gap <= NOISE_FACTOR * sensitivity:
         error.verdict = "unproven"
         what = "the number of its rows" if np.isinf(sensitivity) else f"it by {sensitivity:.2g} of its range"
-        error.reason += f" But the last bit of its inputs alone changes {what} in the source, so nothing can be told."
+        error.reason += f" But the last bit of its inputs alone changes {what} in the source, so this is inconclusive."
     return error

@@ -30,12 +30,14 @@ def changes(source: Signature, target: Signature, ins: dict[str, str], outs: dic
             if counterpart is None:
                 sentences.append(f"The converted model has no {side} {value.name!r}.")
             elif counterpart.dtype != value.dtype:
-                sentences.append(f"The {side} {value.name!r} is {counterpart.dtype} now, and was {value.dtype}.")
+                sentences.append(f"The {side} {value.name!r} is now {counterpart.dtype} instead of {value.dtype}.")
         matched = set(names.values())
         if added := [v.name for v in after if v.name not in matched]:
-            sentences.append(f"The converted model has {side}s that the source has not: {', '.join(map(repr, added[:5]))}.")
+            sentences.append(
+                f"The converted model has {side}s that the source does not have: {', '.join(map(repr, added[:5]))}."
+            )
         order = [names[v.name] for v in before if v.name in names]
         ordered = set(order)
         if order != [v.name for v in after if v.name in ordered]:
-            sentences.append(f"The {side}s of the converted model are in another order.")
+            sentences.append(f"The {side}s of the converted model are in a different order.")
     return sentences

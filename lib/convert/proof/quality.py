@@ -111,7 +111,7 @@ def measure(
     result.error_to_variation = _variation(wide[0], wide[1])
     if (new_non_finite := np.isfinite(wide[0]) & ~np.isfinite(wide[1])).any():
         result.good, result.range_error = False, None
-        result.reason = f"{int(new_non_finite.sum()):,} of its values are NaN or infinite, and are not in the source."
+        result.reason = f"{int(new_non_finite.sum()):,} of its values are NaN or infinite, but not in the source."
     return result
 
 
@@ -214,9 +214,9 @@ def _agreement(name: str, metric: str, same: np.ndarray, floor: float) -> Qualit
     agreeing, count = int(same.sum()), int(same.size)
     value = agreeing / count
     is_good = value >= floor
-    outcomes = {"top-1 agreement": "the top class stays", "decisions at 0.5": "the decision stays"}
+    outcomes = {"top-1 agreement": "the top class is the same", "decisions at 0.5": "the decision is the same"}
     outcome = outcomes.get(metric, "all values are equal")
-    reason = "" if is_good else f"{outcome} on {agreeing} of {count} ({value:.1%}); at least {floor:.0%} is asked for."
+    reason = "" if is_good else f"{outcome} on {agreeing} of {count} ({value:.1%}); at least {floor:.0%} is required."
     return Quality(name, metric, count, value, floor, is_good, wilson(agreeing, count), reason=reason)
 
 
@@ -245,7 +245,7 @@ def _noise(name: str, a: np.ndarray, b: np.ndarray, precision: str) -> Quality:
     reason = "" if is_good else (
         "the output does not change over these inputs."
         if variation is None
-        else f"its error is {value:.1f} dB below how far it varies over the inputs; at least {floor:g} dB are asked for."
+        else f"its error is {value:.1f} dB below its variation over the inputs; at least {floor:g} dB are required."
     )  # fmt: skip
     return Quality(name, NOISE, len(a), value, floor, is_good, reason=reason)
 
@@ -267,7 +267,7 @@ def _lost(expected: list[np.ndarray], ours: list[np.ndarray]) -> str:
         lost = (error.mean(other_axes) > LOST_SHARE**2 * variation.mean(other_axes)) & (variation.mean(other_axes) > 0)
         if lost.sum() > MAX_LOST_SLICES * lost.size:
             place = f"[{':, ' * axis}{int(lost.argmax())}]"
-            return f"{int(lost.sum())} of {lost.size} slices such as {place} are lost: errors as large as how far they vary."
+            return f"{int(lost.sum())} of {lost.size} slices such as {place} are lost: errors as large as their variation."
     return ""
 
 

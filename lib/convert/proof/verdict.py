@@ -80,7 +80,7 @@ def decide(
     if verdict == "proven" and (untested := _input_without_effect(names, pairs, tolerance)):
         verdict, reason = (
             "unproven",
-            f"No output shows what input {untested!r} does: alone, it moves nothing beyond rounding.",
+            f"No output shows the effect of input {untested!r}: alone, it moves nothing beyond rounding.",
         )
     return Verdict(
         precision,
@@ -142,7 +142,7 @@ def _reason_proven(
     worst, least = _largest(e.range_error for e in errors), _smallest(e.equal for e in errors)
     message = "every value is equal" if not worst else f"the largest error is {worst:.2g} of the output's range"
     if tolerance.rounding and worst and worst > tolerance.rounding:
-        message += f" (over {tolerance.rounding:.0e} only where rounding moves the source itself so far)"
+        message += f" (over {tolerance.rounding:.0e} only where rounding moves the source itself that far)"
     if least is not None and least < 1:
         message += f", and {least:.2%} of the integers are equal"
     if not inputs:

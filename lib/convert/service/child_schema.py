@@ -184,7 +184,9 @@ def checked(kind: type[T], answer: dict[str, Any]) -> T:
         fields = ", ".join(
             dict.fromkeys(str(detail["loc"][0]) for detail in error.errors(include_input=False) if detail["loc"])
         )
-        raise JobFailed(f"The process that converted answered nonsense ({fields}). Nothing else was affected.") from None
+        raise JobFailed(
+            f"The conversion process returned an invalid result ({fields}). Nothing else was affected."
+        ) from None
 
 
 @cache

@@ -19,10 +19,12 @@ def remedies(report: dict[str, Any], reachable: list[str]) -> list[Remedy]:
     suggestions: list[Remedy] = []
     if report["weights"] == "random":
         suggestions.append(
-            _advice("Drop trained weights (.pth, .safetensors) beside the name: random ones say little of a real network.")
+            _advice(
+                "Drop trained weights (.pth, .safetensors) beside the name: random ones say little about a real network."
+            )
         )
     if precision in ("fp16", "int8") and not report["samples"]:
-        suggestions.append(_advice("Give samples of real inputs: they calibrate the file and judge it."))
+        suggestions.append(_advice("Give samples of real inputs: they calibrate and test the file."))
     if precision == "int8":
         suggestions += _int8(report, target, reachable)
     if target == "onnx-fp16" and report["lost"]:
@@ -30,7 +32,7 @@ def remedies(report: dict[str, Any], reachable: list[str]) -> list[Remedy]:
             _other_target("onnx-int8-dynamic", "Make int8 weights instead: their scale follows the weights.", reachable)
         )
     if precision in ("fp16", "int8") and report["samples"] and not _good(report) and report["min_agreement"] > 0.9:
-        suggestions.append({"text": "Accept 90 % of equal decisions.", "options": {"min_agreement": 0.9}, "target": None})
+        suggestions.append({"text": "Accept 90 % equal decisions.", "options": {"min_agreement": 0.9}, "target": None})
     if report["messages"] and any("refuses inputs" in m for m in report["messages"]):
         suggestions.append(_advice('Say which sizes the model takes, as in sizes="batch=1, samples=512".'))
     return [remedy for remedy in suggestions if remedy is not None][:4]
@@ -40,7 +42,7 @@ def _int8(report: dict[str, Any], target: str, reachable: list[str]) -> list[Rem
     options, suggestions = report["options"], []
     if options.get("per_channel") is False:
         suggestions.append(
-            {"text": "Give every channel a scale of its own.", "options": {"per_channel": True}, "target": None}
+            {"text": "Use a separate scale for each channel.", "options": {"per_channel": True}, "target": None}
         )
     if target == "onnx-int8-dynamic":
         suggestions.append(
@@ -49,7 +51,7 @@ def _int8(report: dict[str, Any], target: str, reachable: list[str]) -> list[Rem
     fp16_target = {"onnx-int8-dynamic": "onnx-fp16", "onnx-int8-static": "onnx-fp16", "tflite-int8": "tflite-fp16"}.get(
         target, ""
     )
-    return [*suggestions, _other_target(fp16_target, "Take float16: half the size instead of a quarter.", reachable)]
+    return [*suggestions, _other_target(fp16_target, "Use float16: half the size instead of a quarter.", reachable)]
 
 
 def _good(report: dict[str, Any]) -> bool:

@@ -97,7 +97,7 @@ def _messages(admitted: Admit, hops: list[Hop], source: RunSource) -> list[str]:
     fixed = {name: size for hop in hops for name, size in hop.answer.fixed.items()}
     if fixed:
         sizes = ", ".join(f"{name} = {size}" for name, size in fixed.items())
-        messages.append(f"Dimensions that were free are fixed now, and were checked only so: {sizes}.")
+        messages.append(f"Dynamic dimensions are now fixed, and only these sizes were checked: {sizes}.")
     return list(dict.fromkeys(messages))
 
 

@@ -39,8 +39,8 @@ def gathered(signature: Signature, options: dict[str, Any]) -> Calibration:
     return Calibration(
         rows,
         False,
-        f"Ranges were measured on {len(rows)} made-up inputs, because no samples were given. "
-        "They need not fit real inputs: send samples before using this model.",
+        f"Ranges were measured on {len(rows)} made-up inputs, because no samples were given. They may not fit real "
+        "inputs: send samples before using this model.",
     )
 
 
@@ -77,7 +77,7 @@ def _real(signature: Signature, folder: Path) -> Calibration:
         raise InvalidFile("The samples are empty. Send at least one.")
     shared = set(half) & set(judged)
     message = f"Ranges were measured on {len(rows)} of the {len(stored.rows)} samples" + (
-        "; there are too few to keep some apart for judging." if shared else "; the others judge the file."
+        "; there are too few to hold some out for judging." if shared else "; the others judge the file."
     )
     return Calibration(rows, True, message)
 

@@ -117,7 +117,7 @@ def write(given: Bounded, target: Path, delegate: str) -> list[str]:
     )
     left = sorted({name for name in method.operators if not name.startswith(GLUE)})
     if delegate != "none" and left:
-        messages.append(f"Not in XNNPACK, so run by portable kernels: {', '.join(left)[:300]}.")
+        messages.append(f"Not supported by XNNPACK, so run by portable kernels: {', '.join(left)[:300]}.")
     return given.messages + messages
 
 

@@ -44,7 +44,7 @@ def write(module: Any, signature: Signature, target: Path, given: dict[str, int]
         for ours, theirs in ((signature.inputs, file_signature.inputs), (signature.outputs, file_signature.outputs))
     ]
     sizes_text = ", ".join(f"{s} = {n}" for s, n in sizes.items())
-    messages = [f"Every size is fixed: {sizes_text}. Others are taken from the option sizes."] if sizes else []
+    messages = [f"Every size is fixed: {sizes_text}. Set others with the option sizes."] if sizes else []
     return {"messages": messages, "fixed": sizes, "inputs": pairs[0], "outputs": pairs[1]}
 
 

@@ -46,7 +46,7 @@ def converted(
             except JobFailed:
                 raise first from None
             messages.append(
-                f"The model was slimmed first (onnxslim), since onnx2tf did not take it as it was: {first.message}"
+                f"The model was slimmed first (onnxslim), because onnx2tf failed on the original: {first.message}"
             )
         yield output_folder, messages
 

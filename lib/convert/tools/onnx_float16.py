@@ -43,7 +43,7 @@ def convert(model: ModelProto, *, keep_io_types: bool) -> ModelProto:
         _there_and_back(small.graph)
         onnx_order.sort(small.graph)
     except onnx_order.Circle as error:
-        raise JobFailed(f"The float16 converter made a model that cannot be run: {error}.") from None
+        raise JobFailed(f"The float16 converter produced a model that cannot be run: {error}.") from None
     except Exception as error:  # asserts, KeyErrors and the like on unexpected graphs
         raise JobFailed(f"The float16 converter refused: {sanitize_message(error)}") from None
     onnx_tidy.drop_stale_types(small)
@@ -116,10 +116,10 @@ def unchanged(model: ModelProto) -> str:
     """Returns the reason why nothing became float16."""
     graph = model.graph
     if any(t.data_type == TensorProto.FLOAT16 for inner in onnx_tidy.graphs(graph) for t in inner.initializer):
-        return "The model is float16 already; there is nothing to convert."
+        return "The model is already float16; there is nothing to convert."
     kinds = Counter(node.op_type for node in graph.node if node.op_type not in ("Cast", "Identity", "Constant"))
     named = ", ".join(kind for kind, _ in kinds.most_common(4))
-    return f"Nothing would become float16: the model's operators ({named}) have no float16 form, or it has no float32 in it."
+    return f"Nothing would become float16: the model's operators ({named}) do not support it, or the model has no float32."
 
 
 def ranges(model: ModelProto, samples: str | None, sizes: dict[str, int]) -> tuple[list[str], list[str]]:
@@ -160,4 +160,4 @@ def _rows(folder: str) -> list[Arrays]:
     try:
         return samples.load(Path(folder)).rows
     except OSError:
-        raise InvalidFile("The samples are not there any more; give them again.") from None
+        raise InvalidFile("The samples are no longer available; send them again.") from None

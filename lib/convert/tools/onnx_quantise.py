@@ -22,9 +22,9 @@ OPSET = 13
 WHOLE = onnx_files.WHOLE
 PREPARED = "prepared.onnx"
 ELEMENTWISE = {"Add", "Sub", "Mul", "Div", "Where", "Max", "Min", "Clip", "Cast", "Expand", "Reshape", "Unsqueeze"}
-ALREADY = "The model is quantised already ({}), so nothing would change. Give the float model instead."
+ALREADY = "The model is already quantised ({}), so nothing would change. Upload the float model instead."
 NOTHING = (
-    "Nothing was quantised: the model has no layers with constant weights that the tool takes, or all were left float. "
+    "Nothing was quantised: the model has no layers with constant weights that the tool supports, or all were left float. "
     "The file would be no smaller."
 )
 QUANTISED = ("MatMulInteger", "ConvInteger", "QLinearConv", "QLinearMatMul", "DynamicQuantizeLSTM", "DequantizeLinear")

@@ -93,7 +93,7 @@ def name(model: Any, inputs: dict[str, str], outputs: dict[str, str], signature:
         if value.name in old_inputs and old_inputs[value.name].type.tensor_type.elem_type != kind:
             raise JobFailed(f"tf2onnx changed the dtype of the input {value.name[:80]!r}.")
     if extra := set(old_inputs) - {v.name for v in ins}:
-        raise JobFailed(f"tf2onnx made inputs that the model does not have: {', '.join(sorted(extra))[:200]}.")
+        raise JobFailed(f"tf2onnx added inputs that the model does not have: {', '.join(sorted(extra))[:200]}.")
     outs = []
     for value in signature.outputs:
         end = old_outputs[value.name]

@@ -16,7 +16,7 @@ from lib.tflite import file as tflite_file
 from lib.tflite import weights as tflite_weights
 
 NOTHING = (
-    "Nothing was quantised: the model has no layers with float32 weights that the tool takes, or all were left float. "
+    "Nothing was quantised: the model has no layers with float32 weights that the tool supports, or all were left float. "
     "The file would be no smaller."
 )
 

@@ -129,7 +129,7 @@ def to_onnx(program: Any, signature: Signature, target: Path, opset: str = "defa
     actual_opset = onnx_program.model.opset_imports.get("", 0)
     messages = [f"torch.onnx.export (dynamo): opset {actual_opset}, {len(onnx_program.model.graph)} nodes."]
     if opset != "default" and actual_opset != int(opset):
-        messages.append(f"Opset {opset} was asked for; the exporter could not bring the model to it.")
+        messages.append(f"Opset {opset} was requested, but the exporter could not convert the model to it.")
     return messages
 
 
@@ -151,9 +151,9 @@ def trace_to_onnx(flat: Any, signature: Signature, target: Path, opset: str = "d
             _trace(flat, signature, target, used)
     finally:
         BoxCoder.decode = original_decode
-    messages = ["torch.onnx.export (TorchScript): the dynamo exporter cannot follow how many objects a picture has."]
+    messages = ["torch.onnx.export (TorchScript): the dynamo exporter cannot trace a varying number of objects per image."]
     if requested != used:
-        messages.append(f"Opset {requested} was asked for; this exporter knows none above {used}, and wrote that.")
+        messages.append(f"Opset {requested} was requested; this exporter supports none above {used}, and wrote that.")
     return messages
 
 

@@ -49,7 +49,7 @@ def admit(progress: Progress, files: dict[str, str], name: str, folder: str, **a
     """Writes an artifact to ``folder``; returns ``format``, ``messages``, ``bytes``, ``weights`` ("random", "given", "")."""
     from lib.convert.intake import sources
 
-    progress("Checking what was given" if files else "Building the model")
+    progress("Checking the input" if files else "Building the model")
     format, messages = sources.admit_source({n: Path(p) for n, p in files.items()}, name, Path(folder), **allowed)
     weights = sources.weights(format, Path(folder))
     return {"format": format, "messages": messages, "bytes": size(Path(folder)), "weights": weights}
@@ -95,7 +95,7 @@ def run_edge(progress: Progress, run: str, source: str, target: str, options: di
     except Exception as error:  # tools raise anything; the user needs to see the tool's own message
         if out_of_memory(error):
             raise MemoryError from error
-        raise JobFailed(f"The tool gave up: {sanitize_message(error)}.") from error
+        raise JobFailed(f"The tool failed: {sanitize_message(error)}.") from error
     return NOTHING | answer | {"bytes": size(Path(target)), "files": digests(Path(target))}
 
 

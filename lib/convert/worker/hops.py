@@ -79,7 +79,7 @@ def compare(
         end_to_end.lower("unproven", UNSTEADY)
     elif end_to_end.verdict == "proven" and (bad := [h for h in hops if h.verdict == "failed"]):
         # two errors may cancel out
-        end_to_end.lower("unproven", f"A step on the way failed: {bad[0].reason}")
+        end_to_end.lower("unproven", f"An intermediate step failed: {bad[0].reason}")
     _lower_for_blind_spots(end_to_end, [sentence for sentences in blind_spots for sentence in sentences])
     three = _three_way(source, artifacts[-1], cases, answers[-1]["reference"], precision, ranked)
     if three and three.counts and end_to_end.verdict == "proven":
@@ -87,7 +87,7 @@ def compare(
         verdict, partner = (three.runtimes, "with it") if precision in LOSSY else (three.reference, "with the source")
         if verdict and verdict.verdict == "failed":
             reason = (
-                f"onnxruntime agrees with the source, the reference evaluator does not agree {partner}: {verdict.reason}"
+                f"onnxruntime agrees with the source, but the reference evaluator does not agree {partner}: {verdict.reason}"
             )
             end_to_end.lower("unproven", reason)
     return Comparison(
@@ -112,7 +112,7 @@ def _decided_by_task(explained: Faithfulness | None, task_quality: TaskQuality |
         return explained
     if task_quality.on != "samples" or task_quality.count < MIN_SAMPLES_TO_DECIDE or not task_quality.interval:
         return explained
-    reason = f"{explained.reason} So the task decides: {task_quality.summary}."
+    reason = f"{explained.reason} So task quality decides: {task_quality.summary}."
     return replace(explained, verdict="proven", reason=reason)
 
 
@@ -123,13 +123,13 @@ def _lower_for_quality(
     if end_to_end.verdict == "failed":
         return
     if task_quality is None:
-        end_to_end.lower("unproven", f"Nothing shows how well it does its task. {end_to_end.reason}")
+        end_to_end.lower("unproven", f"There is no evidence of its task quality. {end_to_end.reason}")
     elif not task_quality.good:
         real = task_quality.on == "samples"
-        where = "on the samples" if real else "on made-up inputs, which may say little of real ones"
+        where = "on the samples" if real else "on made-up inputs, which may say little about real ones"
         end_to_end.lower("failed" if real else "unproven", f"Not good enough {where}: {task_quality.reason}")
     elif calibrated_on not in ("", "samples") and end_to_end.verdict == "proven":
-        consequence = "so nothing is known of real ones" if calibrated_on == "made-up inputs" else "which also judge it"
+        consequence = "so nothing is known about real ones" if calibrated_on == "made-up inputs" else "which also judge it"
         message = f"Its ranges were measured on {calibrated_on}, {consequence}; give samples of real inputs, eight or more."
         end_to_end.lower("unproven", message)
     elif (
@@ -138,11 +138,11 @@ def _lower_for_quality(
         and task_quality.inputs < MIN_SAMPLES_FOR_RANGES
         and end_to_end.verdict == "proven"
     ):
-        message = f"Ranges that {task_quality.inputs} samples judge are not known to fit others; give eight samples or more."
+        message = f"Ranges tested on {task_quality.inputs} samples may not fit others; give eight samples or more."
         end_to_end.lower("unproven", message)
     elif end_to_end.verdict == "proven":
         caveat = (
-            "" if task_quality.on == "samples" else " Judged on made-up inputs only: samples of real ones would say more."
+            "" if task_quality.on == "samples" else " Judged on made-up inputs only: samples of real inputs would say more."
         )
         reason = explained.reason if explained and explained.reason else end_to_end.reason
         end_to_end.reason = f"{task_quality.summary[0].upper()}{task_quality.summary[1:]}.{caveat} {reason}"

@@ -29,7 +29,7 @@ def pack(format: str, folder: str, report: dict[str, Any], stem: str, out: str) 
     source, target = Path(folder), Path(out)
     if (checksums := digests(source)) != report["target"]["files"]:
         changed = checksums.items() ^ report["target"]["files"].items()
-        raise JobFailed(f"{min(changed)[0][-80:]!r} was changed after the proof was begun; nothing is handed out.")
+        raise JobFailed(f"{min(changed)[0][-80:]!r} was changed after the proof started; nothing is returned.")
     mark = "" if report["verdict"] == "proven" else ".unproven"
     files = {name: source / name for name in checksums}
     main_path = main_file(format, source)

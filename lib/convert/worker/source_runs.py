@@ -42,7 +42,7 @@ class SourceRuns:
         self.slow_runs += 1
         if self.slow_runs >= MAX_SLOW:
             raise InvalidFile(
-                "The model takes too long for one input, or does not end, so it cannot be compared with what is made of it. "
+                "The model takes too long for one input, or does not end, so it cannot be compared with its conversion. "
                 "Give smaller sizes."
             )
 

@@ -38,9 +38,9 @@ class LoraSource:
             return self._download()
         if not self.path.is_dir():
             if self.path.suffix != ".safetensors":
-                raise ModelUnavailable("it is no .safetensors file, and pickles are not opened here")
+                raise ModelUnavailable("it is not a .safetensors file, and pickles are not opened here")
             if not self.path.is_file():
-                raise ModelUnavailable("its file is not there")
+                raise ModelUnavailable("its file is missing")
             return self.path
         return self.path / _only([p.name for p in self.path.iterdir() if p.is_file()])
 
@@ -77,7 +77,7 @@ class LoraCatalogue:
         """Raise InvalidValue for a name that is not listed."""
         for name, _ in loras:
             if name not in self.sources:
-                raise InvalidValue("loras", name, ", ".join(self.names) or "none, since this app lists no LoRA (LORAS)")
+                raise InvalidValue("loras", name, ", ".join(self.names) or "none, since this app has no LoRAs (LORAS)")
 
     def fetch(self, loras: Loras) -> None:
         """Download the LoRAs that are on the Hub. Raises ModelUnavailable."""

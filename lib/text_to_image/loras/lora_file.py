@@ -55,7 +55,7 @@ def read(name: str, path: Path, pipeline: Any) -> Lora:
     """
     load = getattr(pipeline, "lora_state_dict", None)
     if load is None:
-        raise InvalidValue("loras", name, "none for this model, whose kind takes no LoRA")
+        raise InvalidValue("loras", name, "none: this kind of model does not support LoRAs")
     options: dict[str, Any] = {"weight_name": path.name, "use_safetensors": True, "local_files_only": True}
     if "return_alphas" in inspect.signature(load).parameters:
         options["return_alphas"] = True
@@ -76,7 +76,7 @@ def read(name: str, path: Path, pipeline: Any) -> Lora:
         }
         layers[component] = _layers(name, component, network, state, (alphas and alphas[0]) or {}, component_metadata)
     if not layers:
-        raise ModelUnavailable("its file holds no weights of a LoRA")
+        raise ModelUnavailable("its file holds no LoRA weights")
     return Lora(name=name, hash=_hash(path), layers=layers)
 
 
@@ -94,7 +94,7 @@ def _layers(
         layer, separator, _ = key.partition(".lora_A")
         if not separator:
             if ".lora_B" not in key:
-                raise ModelUnavailable("its file holds weights that are no part of a LoRA")
+                raise ModelUnavailable("its file holds weights that do not belong to a LoRA")
             continue
         module, down, up = modules.get(layer), state[original_key], state.get(keys.get(f"{layer}.lora_B.weight", ""))
         if not isinstance(module, LAYERS) or up is None or not _fits(module, down, up):

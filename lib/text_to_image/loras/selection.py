@@ -11,7 +11,7 @@ from lib.errors import InvalidValue
 MAX_LORAS, MAX_WEIGHT = 8, 2.0
 # tags in prompts as in A1111's web UI, <lora:name:0.8>, including whitespace before them
 TAG = re.compile(r"\s*<lora:([^:<>]{1,100})((?::[^:<>]{0,40}){0,3})>")
-FORM = f"name:weight, other:weight (weights 0 to {MAX_WEIGHT:g}, 1 where none is given)"
+FORM = f"name:weight, other:weight (weights 0 to {MAX_WEIGHT:g}, 1 by default)"
 TAG_FORM = f"<lora:name:weight> with one weight from 0 to {MAX_WEIGHT:g}"
 
 Loras = tuple[tuple[str, float], ...]

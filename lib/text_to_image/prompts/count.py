@@ -57,7 +57,7 @@ class TokenCounter:
         for part, room in TOKENIZERS.get(kind, ()):
             if home and (home / part).is_dir():
                 return AutoTokenizer.from_pretrained(home / part, local_files_only=True), room
-        raise ModelUnavailable(f"The tokens of {name} cannot be counted: its tokenizer is not here, or of an unknown kind.")
+        raise ModelUnavailable(f"The tokens of {name} cannot be counted: its tokenizer is missing or of an unknown kind.")
 
 
 def _count(tokenizer: Any, room: int, text: str) -> Tokens:

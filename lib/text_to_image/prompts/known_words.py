@@ -28,9 +28,9 @@ def notes(prompt: str) -> list[str]:
     if not objects:
         messages.append(f"The prompt names nothing that {EMBEDDED} can draw{_list(unknown)}. {DRAWS}")
     elif unknown:
-        messages.append(f"{EMBEDDED} does not know, and reads past{_list(unknown)}.")
+        messages.append(f"{EMBEDDED} ignores words that it does not know{_list(unknown)}.")
     if len(objects) > 1:
-        messages.append(f"{EMBEDDED} draws one object a picture; the prompt names {len(objects)}: {', '.join(objects)}.")
+        messages.append(f"{EMBEDDED} draws one object per picture; the prompt names {len(objects)}: {', '.join(objects)}.")
     return messages
 
 

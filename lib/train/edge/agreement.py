@@ -23,7 +23,7 @@ FAR = {"fp32": 1e-3, "fp16": 3e-2, "int8": 0.2}  # maximum mean distance on the 
 SAME_FILE = {"fp32": 2e-2, "fp16": 2e-2, "int8": 1e-1}
 NOTICED = 0.05  # a corruption is informative only if it changes the outputs by more than this mean distance
 CHANGED = 0.1  # distance above which a corruption counts as changing the output for one image
-STRANGER = "On mixed and dyed pictures its answers are not those of the run's own network."
+STRANGER = "On mixed and recolored pictures, its predictions differ from those of the trained network."
 SUM = 0.03  # maximum deviation of the sum of probabilities from 1: int8 rounds each to 1/256
 
 
@@ -62,19 +62,19 @@ def judge(expected: np.ndarray, found: np.ndarray, labels: np.ndarray, precision
     accuracy = correct / max(count, 1)
     why = ""
     if not finite:
-        why = "Some of its probabilities are no numbers."
+        why = "Some of its probabilities are NaN or infinite."
     elif np.abs(clean.sum(1) - 1).max(initial=0.0) > SUM:
         why = "Its probabilities do not add up to 1."
     elif precision == "int8":
         if not interval[0] <= accuracy <= interval[1]:
             why = (
-                f"It is right on {correct} of {count} validation pictures and the run's own network on {expected_correct}, "
-                f"whose 95 % interval is {interval[0]:.1%} to {interval[1]:.1%}."
+                f"It is correct on {correct} of {count} validation pictures, the trained network on {expected_correct} "
+                f"(95 % interval: {interval[0]:.1%} to {interval[1]:.1%})."
             )
     elif flips:
-        why = f"It labels {flips} of {count} validation pictures otherwise than the run's own network, ties not counted."
+        why = f"It labels {flips} of {count} validation pictures differently from the trained network, not counting ties."
     elif difference > tolerance:
-        why = f"A probability differs by {difference:.2g} from the run's own network; {tolerance:g} is rounding."
+        why = f"A probability differs by {difference:.2g} from the trained network; rounding explains at most {tolerance:g}."
     return Agreement(
         not why,
         why,
@@ -94,15 +94,15 @@ def compare(expected: np.ndarray, found: np.ndarray, precision: str, others: Map
     corrupted images.
     """
     if not np.isfinite(found).all():
-        return "Some of its probabilities are no numbers."
+        return "Some of its probabilities are NaN or infinite."
     error = distance(found, expected)
     for corruption, answers in others.items() if precision == "int8" else ():
         error_to_other = distance(found, answers)
         if distance(answers, expected) > NOTICED and error_to_other < error and _most_nearer(found, expected, answers):
             identified = error_to_other < error / 2
-            return f"It answers as the run's own network would if {corruption}." if identified else STRANGER
+            return f"It predicts as the trained network would if {corruption}." if identified else STRANGER
     limit = FAR[precision]
-    return f"{STRANGER} Their mean distance is {error:.2g}, and {limit:g} is rounding." if error > limit else ""
+    return f"{STRANGER} The mean distance is {error:.2g}; rounding explains at most {limit:g}." if error > limit else ""
 
 
 def _most_nearer(found: np.ndarray, expected: np.ndarray, answers: np.ndarray) -> bool:
@@ -117,7 +117,7 @@ def same_file(litert: np.ndarray, mediapipe: np.ndarray, precision: str) -> str:
     difference = np.abs(litert - mediapipe).max(initial=0.0)
     if np.isfinite(difference) and difference <= SAME_FILE[precision]:
         return ""
-    return "MediaPipe gives other probabilities than the file computes: the labels or the normalization in it are wrong."
+    return "MediaPipe's probabilities differ from those of the file: the labels or the normalization in it are wrong."
 
 
 def distance(one: np.ndarray, other: np.ndarray) -> float:

@@ -50,7 +50,7 @@ class FileBuilder:
         self._weights = export_store.weights_sha256(run)
         self._seconds: dict[str, float] = {}
         name = run.record().name or run.id
-        about = f"Classifies pictures: {name}, run {run.id}. Takes RGB of 0 to 255; the normalization is inside."
+        about = f"Classifies pictures: {name}, run {run.id}. Takes RGB from 0 to 255; normalization is included."
         self._about = {"name": name, "description": about, "author": AUTHOR, "license": LICENSE}
 
     def build(self, begin: float, end: float) -> Generator[Progress, None, tuple[ExportRow, Path | None]]:
@@ -145,7 +145,7 @@ class FileBuilder:
             return row, None
         row.file, row.sha256 = self._target.file, export_store.digest(path)
         if not row.sha256:
-            raise JobFailed("The file that was checked is not there. Please try again.")
+            raise JobFailed("The checked file is missing. Please try again.")
         return row, path
 
     def _job(self, task: str, label: str, arguments: dict[str, Any], begin: float, end: float) -> Steps:
@@ -163,7 +163,7 @@ class FileBuilder:
 
 def _withheld_reason(report: dict[str, Any]) -> str:
     text = report["faithful"]["reason"] or report["reason"]
-    return f"The converter does not vouch for it: {text}"[:1500]
+    return f"The converter could not verify it: {text}"[:1500]
 
 
 def _note(report: dict[str, Any], count: int) -> str:

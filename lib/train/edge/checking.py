@@ -24,7 +24,7 @@ from lib.train.runs import Run
 
 MAX_PICTURES, MAX_BYTES = 2000, 256 << 20  # limits on the validation images; larger sets are sampled at random
 MORE = 512  # training images for classes with too few validation images
-STILL = "The run's own network answers nearly the same to every picture: too little to check. Train for longer."
+STILL = "The trained network predicts nearly the same for every picture: too little to check. Train for longer."
 Progress = Any
 
 
@@ -36,7 +36,7 @@ class Checker:
         record = run.record()
         recipe, classes = record.parsed_recipe(), record.classes
         if record.data.fingerprint != data.fingerprint or classes != tuple(data.classes):
-            raise JobFailed("The data set was changed since this run, so nothing can be checked on it. Train again.")
+            raise JobFailed("The data set has changed since this run, so no file can be checked on it. Train again.")
         self.run, self.classes, self.backbones = run, classes, backbones
         split, rng = data.split(recipe.validation, recipe.seed), np.random.default_rng(recipe.seed)
         part = np.asarray(split.val)
@@ -114,15 +114,15 @@ class Checker:
 
     def _summary(self, target: Target, row: ExportRow, unjudged: list[str]) -> str:
         lib = "onnxruntime" if target.name == "onnx" else "MediaPipe"
-        text = f"{lib} gives the label of the run's own network on all of {row.count} validation pictures, ties not counted."
+        text = f"{lib} predicts the trained network's label on all {row.count} validation pictures, not counting ties."
         if target.precision == "int8":
             low, high = agreement.judge(self.expected, self.expected, self.labels, target.precision).interval
             text = (
-                f"{lib} is right with it on {row.accuracy:.1%} of {row.count} validation pictures, inside the 95 % interval "
-                f"of the run's own network, {low:.1%} to {high:.1%}."
+                f"{lib} is correct with it on {row.accuracy:.1%} of {row.count} validation pictures, within the 95 % "
+                f"interval of the trained network, {low:.1%} to {high:.1%}."
             )
         if unjudged and target.precision != "fp32":
-            text += f" The network hardly ever answers {classwise.named(unjudged)}: of that nothing could be compared."
+            text += f" The network hardly ever predicts {classwise.named(unjudged)}, so that could not be compared."
         return text
 
 
@@ -152,7 +152,7 @@ def add_metadata(source: Path, target: Target, out: Path, classes: tuple[str, ..
     metadata.write(source, path, expected)
     actual = metadata.read(path)
     if actual is None or (actual.labels, actual.mean, actual.std) != (tuple(classes), (0.0,), (1.0,)):
-        raise InvalidFile("The metadata that were written into the file are not what is read from it.")
+        raise InvalidFile("The metadata read back from the file differ from what was written.")
     return path
 
 

@@ -29,25 +29,28 @@ def lost_class(expected: np.ndarray, found: np.ndarray, classes: Sequence[str], 
     include each class a few times, even rare ones. ``precision`` is fp32, fp16 or int8.
     """
     if not np.isfinite(found).all():
-        return "Some of its probabilities are no numbers."
+        return "Some of its probabilities are NaN or infinite."
     expected_labels, found_labels, sure = expected.argmax(1), found.argmax(1), margin(expected) > SURE
     for k, name in enumerate(classes):
         mask = sure & (expected_labels == k)
         flips = int((found_labels[mask] != k).sum())
         if 2 * flips > mask.sum():
-            return f"The run's own network surely calls {mask.sum()} pictures {_short(name)}; it calls {flips} otherwise."
+            return (
+                f"The trained network confidently labels {mask.sum()} pictures {_short(name)}; the file labels {flips} "
+                "of them differently."
+            )
     off = np.abs(found - expected)[sure].max(1, initial=0.0)
     far = int((off > FAR_OFF).sum())
     if far > RARELY * len(off):
         return (
-            f"A probability differs by up to {off.max():.2g} on {far} of {len(off)} pictures of which the run's own network "
-            f"is sure; over {FAR_OFF:g} is no rounding."
+            f"A probability differs by up to {off.max():.2g} on {far} of {len(off)} pictures of which the trained network "
+            f"is sure; more than {FAR_OFF:g} is not rounding."
         )
     squared_error = ((found.astype(np.float64) - expected) ** 2).sum(0)
     diverging = (squared_error > UNLIKE * _varies(expected)) & (squared_error > len(expected) * STILL[precision] ** 2)
     if diverging.any():
         return (
-            f"Its probabilities of {_short(classes[int(diverging.argmax())])} do not follow those of the run's own network."
+            f"Its probabilities for {_short(classes[int(diverging.argmax())])} do not follow those of the trained network."
         )
     return ""
 

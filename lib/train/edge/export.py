@@ -70,7 +70,7 @@ class Exporter:
                 raise
             except (OSError, WorkbenchError):
                 if not run.folder.is_dir():
-                    raise NotFound("This run was deleted while it was exported.") from None
+                    raise NotFound("This run was deleted during the export.") from None
                 raise
             finally:
                 with self._lock:
@@ -115,7 +115,7 @@ class Exporter:
                 break
         assert row is not None
         if row.target != wanted.name:
-            why = f"It is made of {targets.find(row.target).title}, which is withheld: {row.why}"
+            why = f"It is made from {targets.find(row.target).title}, which is withheld: {row.why}"
             row = ExportRow(target=wanted.name, verdict=WITHHELD, why=why, weights=row.weights)
             export_store.save(run, wanted, row, None)
         return row

@@ -35,7 +35,7 @@ def weights_sha256(run: Run) -> str:
     """Returns the SHA-256 of the run's best weights. Raises NotFound if it has none."""
     sha = digest(run.folder / BEST)
     if not sha:
-        raise NotFound("This run has no weights (yet): none of its epochs has ended.")
+        raise NotFound("This run has no weights (yet): it has not completed an epoch.")
     return sha
 
 

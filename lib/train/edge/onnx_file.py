@@ -48,7 +48,7 @@ def channels_last(model: Any) -> None:
     elif sizes[3] == 3:
         _widen(model.graph, value)
     else:
-        raise JobFailed("The run's ONNX does not take pictures of three channels.")
+        raise JobFailed("The run's ONNX file does not accept 3-channel pictures.")
 
 
 def _turn(graph: Any, value: Any) -> None:

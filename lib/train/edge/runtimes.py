@@ -23,8 +23,8 @@ from lib.train.runs import Run
 Picture = Path | np.ndarray
 RUNTIMES = ("pytorch", "onnxruntime", "litert", "mediapipe")
 LIBRARIES = (
-    "MediaPipe cannot be loaded on this machine: libEGL or libGLESv2 is missing. Whoever runs it installs the packages "
-    "libegl1 and libgles2 (apt-get install libegl1 libgles2)."
+    "MediaPipe cannot be loaded on this machine: libEGL or libGLESv2 is missing. Install the packages "
+    "libegl1 and libgles2 on it (apt-get install libegl1 libgles2)."
 )
 
 
@@ -131,7 +131,7 @@ def onnxruntime(file: Path, classes: tuple[str, ...], size: int, threads: int) -
     try:
         session = ort.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
     except Exception as error:
-        raise InvalidFile("onnxruntime refuses the file.") from error
+        raise InvalidFile("onnxruntime rejects the file.") from error
     model_input = session.get_inputs()[0]
     _check_shapes("onnxruntime", model_input.shape[1:], session.get_outputs()[0].shape[1:], size, classes)
     yield _SinglePicture(
@@ -150,11 +150,11 @@ def litert(file: Path, classes: tuple[str, ...], size: int, threads: int) -> Ite
         interpreter = Interpreter(model_path=str(file), num_threads=threads)
         interpreter.allocate_tensors()
     except (ValueError, RuntimeError) as error:
-        raise InvalidFile("LiteRT refuses the file.") from error
+        raise InvalidFile("LiteRT rejects the file.") from error
     model_input, model_output = interpreter.get_input_details()[0], interpreter.get_output_details()[0]
     _check_shapes("LiteRT", list(model_input["shape"][1:]), list(model_output["shape"][1:]), size, classes)
     if model_input["dtype"] != np.float32 or model_output["dtype"] != np.float32:
-        raise InvalidFile("The file's ends are not float32; MediaPipe would refuse it.")
+        raise InvalidFile("The file's input or output is not float32; MediaPipe would reject it.")
 
     def call(pixels: np.ndarray) -> np.ndarray:
         interpreter.set_tensor(model_input["index"], pixels[None].astype(np.float32))
@@ -181,7 +181,7 @@ def mediapipe(file: Path, classes: tuple[str, ...], size: int, threads: int) -> 
     except (ImportError, OSError) as error:
         raise JobFailed(LIBRARIES if "cannot open shared object" in str(error) or _missing(error) else _REFUSED) from error
     except (ValueError, RuntimeError, NotImplementedError, TypeError) as error:
-        raise InvalidFile(f"{_REFUSED} In its words: {clean(str(error))[:300]}") from error
+        raise InvalidFile(f"{_REFUSED} Its message: {clean(str(error))[:300]}") from error
     columns = {name: column for column, name in enumerate(classes)}
 
     def call(pixels: np.ndarray) -> np.ndarray:
@@ -189,7 +189,7 @@ def mediapipe(file: Path, classes: tuple[str, ...], size: int, threads: int) -> 
         for category in classifier.classify(mp.Image(mp.ImageFormat.SRGB, pixels)).classifications[0].categories:
             if category.category_name not in columns:
                 raise InvalidFile(
-                    f"MediaPipe names a class {str(category.category_name)[:60]!r} that the run does not have."
+                    f"MediaPipe returned a class {str(category.category_name)[:60]!r} that the run does not have."
                 )
             row[columns[category.category_name]] = category.score
         return row
@@ -198,7 +198,7 @@ def mediapipe(file: Path, classes: tuple[str, ...], size: int, threads: int) -> 
         yield _MediaPipe("mediapipe", classes, size, call)
 
 
-_REFUSED = "MediaPipe refuses the file."
+_REFUSED = "MediaPipe rejects the file."
 _BY_NAME = {"onnxruntime": onnxruntime, "litert": litert, "mediapipe": mediapipe}
 
 
@@ -209,6 +209,6 @@ def _missing(error: Exception) -> bool:
 def _check_shapes(who: str, taken: list[Any], given: list[Any], size: int, classes: tuple[str, ...]) -> None:
     """Raises InvalidFile if the input or output shape does not fit the run."""
     if [int(n) if not isinstance(n, str) else n for n in taken] != [size, size, 3]:
-        raise InvalidFile(f"{who}: the file takes {list(taken)} and should take [{size}, {size}, 3].")
+        raise InvalidFile(f"{who}: the file's input is {list(taken)}; expected: [{size}, {size}, 3].")
     if list(given) != [len(classes)]:
-        raise InvalidFile(f"{who}: the file gives {list(given)} and the run has {len(classes)} classes.")
+        raise InvalidFile(f"{who}: the file's output is {list(given)}; the run has {len(classes)} classes.")

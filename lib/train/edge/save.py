@@ -39,9 +39,9 @@ def writable_path(path: Path) -> Path:
     if path.is_dir():
         raise InvalidFile(f"{path.name!r} is a folder. Name a file.")
     if not path.parent.is_dir():
-        raise InvalidFile(f"There is no folder {path.parent.name!r} to write {path.name!r} to. Make it first.")
+        raise InvalidFile(f"There is no folder {path.parent.name!r} to write {path.name!r} to. Create it first.")
     if not os.access(path.parent, os.W_OK):
-        raise InvalidFile(f"The folder {path.parent.name!r} cannot be written to. Name another one.")
+        raise InvalidFile(f"The folder {path.parent.name!r} is not writable. Name another one.")
     return path
 
 

@@ -33,7 +33,7 @@ def prepare(progress: Progress, run: str, data: str, onnx: str, out: str) -> dic
     from lib.train.edge.onnx_file import fixed
     from lib.train.handover import calibration_samples
 
-    progress("Drawing training pictures")
+    progress("Sampling training pictures")
     samples = calibration_samples(Run(Path(run)), DataSet.load(Path(data)), Path(out))
     if onnx:
         fixed(Path(onnx), Path(out) / "model.onnx")
@@ -47,7 +47,7 @@ def check(
     prepare_library(KERAS_BACKEND="torch")
     from lib.train.edge import checking
 
-    progress("Comparing with the run's own network")
+    progress("Comparing with the trained network")
     chosen = targets.find(target)
     arguments = Run(Path(run)), DataSet.load(Path(data)), Path(source), chosen, Path(out)
     return checking.check(*arguments, about, tuple(backbones)).as_dict()

@@ -79,9 +79,9 @@ class ImageClassifier:
         Raises InvalidValue for an invalid batch size, InvalidFile for other classes or a missing image.
         """
         if data.label_names != self.label_names:
-            raise InvalidFile("The classes of these pictures are not those of the training. Use the same folders.")
+            raise InvalidFile("The classes of these pictures differ from those of the training. Use the same folders.")
         if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
-            raise InvalidValue("batch_size", batch_size, "a whole number from 1")
+            raise InvalidValue("batch_size", batch_size, "a whole number, 1 or more")
         paths, labels = data.paths, np.array(data.labels)
         rows = []
         with ThreadPoolExecutor(experiment.cores()) as pool:
@@ -101,7 +101,7 @@ class ImageClassifier:
         Raises JobFailed with the reason if the file is withheld because it disagrees with the trained network.
         """
         if quantization_config is not None and not isinstance(quantization_config, QuantizationConfig):
-            raise InvalidValue("quantization_config", quantization_config, "one of lib.train.quantization, or None")
+            raise InvalidValue("quantization_config", quantization_config, "a config from lib.train.quantization, or None")
         path = self._export_dir / model_name
         target = target_of(path, quantization_config.target if quantization_config else "")
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -122,5 +122,5 @@ class ImageClassifier:
         side, classes = self._recipe.image_size, len(self.label_names)
         print(f"{self._recipe.backbone}: {weights.parameters / 1e6:.1f} M parameters from {weights.source}")
         print(
-            f"Takes {side} x {side} x 3, RGB of 0 to 255, and gives {classes} probabilities: {', '.join(self.label_names)}"
+            f"Input: {side} x {side} x 3, RGB from 0 to 255; output: {classes} probabilities: {', '.join(self.label_names)}"
         )

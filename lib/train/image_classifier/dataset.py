@@ -41,7 +41,7 @@ class Dataset:
         items = [replace(self.data.items[index], part="") for index in self.indices]
         parts = split(items, 1 - fraction)
         if not parts.val:
-            raise InvalidValue("fraction", fraction, "none: there are too few pictures to split. Add some")
+            raise InvalidValue("fraction", fraction, "none, as there are too few pictures to split; add more")
         first, rest = ([self.indices[k] for k in part] for part in (parts.train, parts.val))
         return Dataset(self.data, first), Dataset(self.data, rest)
 

@@ -109,7 +109,7 @@ class ModelOptions:
         Raises InvalidValue for other names.
         """
         if others.pop("dropout_rate", 0):
-            warnings.warn("ModelOptions: dropout_rate is not followed; the head is one linear layer.", stacklevel=2)
+            warnings.warn("ModelOptions: dropout_rate is ignored; the head is a single linear layer.", stacklevel=2)
         _only(self, others, {"alpha": 1.0})
         self.image_size = image_size
 
@@ -129,7 +129,7 @@ class ImageClassifierOptions:
         self.hparams = hparams
         fine_tuning = hparams.do_fine_tuning
         if hparams.do_data_augmentation and not fine_tuning:
-            raise InvalidValue("do_data_augmentation", True, "False, or do_fine_tuning=True as well")
+            raise InvalidValue("do_data_augmentation", True, "False, unless do_fine_tuning=True")
         return Recipe(
             backbone=spec.name,
             technique="fine_tuning" if fine_tuning else "feature_extraction",
@@ -149,4 +149,4 @@ def _only(options: Any, given: dict[str, Any], equal: dict[str, Any]) -> None:
         if name not in equal:
             raise InvalidValue(kind, name, ", ".join(type(options).__slots__))
         if value != equal[name] or isinstance(value, bool) != isinstance(equal[name], bool):
-            raise InvalidValue(f"{kind}: {name}", value, f"{equal[name]!r}, or nothing: it has no equal here (docs/edge.md)")
+            raise InvalidValue(f"{kind}: {name}", value, f"{equal[name]!r}, or omit it: it has no equivalent (docs/edge.md)")

@@ -18,7 +18,7 @@ from lib.train.keras_training.network import array
 from lib.train.training import BEST
 
 FILE = "checkpoint.safetensors"
-BROKEN = "The run's checkpoint cannot be read, so it cannot go on. Start a new run instead."
+BROKEN = "The run's checkpoint cannot be read, so the run cannot resume. Start a new run instead."
 
 
 def arrays(variables: Iterable[Any]) -> dict[str, np.ndarray]:
@@ -72,7 +72,7 @@ def save_best(folder: Path, model: keras.Model) -> None:
 def load_best(folder: Path, model: keras.Model) -> None:
     """Load ``BEST`` into the model. Raises JobFailed if there are no weights or they belong to another network."""
     if not (folder / BEST).is_file():
-        raise JobFailed("This run has no weights: it ended before its first epoch did.")
+        raise JobFailed("This run has no weights: it ended before completing an epoch.")
     try:
         assign(model.variables, load_file(folder / BEST))
     except Exception as error:

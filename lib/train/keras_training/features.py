@@ -24,7 +24,7 @@ def features(classifier: KerasClassifier, weights: str, training: Training) -> I
     name = f"keras-features-{training.fingerprint[:16]}-{suffix}.npy"
     path = training.cache / "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     if path.is_file():
-        yield Stage(words="Features are taken from the cache", share=1.0)
+        yield Stage(words="Using cached features", share=1.0)
         yield np.load(path, mmap_mode="r")
         return
     parts, n = [], len(training.pixels)

@@ -97,7 +97,7 @@ class Loop:
             self.optimizer.learning_rate = self.rate * share
             loss, correct = self._step(x, labels)
             if not np.isfinite(loss):
-                raise JobFailed(f"The loss is no longer a number after {step + 1} steps. Try a lower learning rate.")
+                raise JobFailed(f"The loss is no longer finite after {step + 1} steps. Try a lower learning rate.")
             done, right, total = done + len(labels), right + correct, total + loss * len(labels)
             self.logs = {"loss": total / done, "accuracy": right / done}
             self.callbacks.on_train_batch_end(k, self.logs)

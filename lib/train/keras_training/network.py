@@ -65,7 +65,7 @@ def build_network(
         raise InvalidValue(
             "weights",
             recipe.weights,
-            f"random with {name} in Keras, whose trained weights are not installed; {alternatives} has them",
+            f"random: no pretrained {name} weights are installed for Keras; {alternatives} has them",
         )
     with _settings(recipe.mixed_precision, "channels_last" if portable else "channels_first"):
         keras.utils.set_random_seed(recipe.seed)

@@ -35,6 +35,6 @@ def write(recipe: Recipe, classes: tuple[str, ...], folder: Path, path: Path, ba
     if not difference <= TOLERANCE:
         unfinished.unlink()
         raise JobFailed(
-            f"The .keras file and the run differ by {difference:.1e} in a probability, so the file is not offered."
+            f"A probability of the .keras file differs by {difference:.1e} from the run, so the file is not offered."
         )
     unfinished.replace(path)

@@ -39,25 +39,25 @@ BLOCKS, BLOCK = 40, 25  # maximum points of a curve; minimum labels per point of
 BINS = 20  # bins of the confidence histogram
 STAYS = 3  # consecutive flagged full windows before retraining is proposed
 SAYS = {
-    "confidence": "How sure the model is. It is no accuracy: a model may be sure and wrong, most of all on pictures "
-    "unlike those it learned from.",
-    "accuracy": "Of the last pictures whose truth was told (POST /classify/{id}/truth), with its 95 % interval. Without "
-    "truths nobody knows it.",
-    "latency": "Milliseconds in the process that classifies, from reading the picture to the answer. Loading the network "
-    "first (loading_ms of an answer) and waiting for other requests are not in it.",
-    "stored": f"Of each of the last {KEPT:,} pictures: when, class, confidence, milliseconds, runtime, and the truth where "
-    f"it was told. Of the last {WINDOW}: features, reduced to 128 and 16 numbers. No picture, no file's name, nothing "
-    "of who asked. All of it is deleted with the run.",
+    "confidence": "How sure the model is. This is not accuracy: a model can be confidently wrong, especially on "
+    "pictures unlike those it was trained on.",
+    "accuracy": "On the last pictures with a known label (POST /classify/{id}/truth), with its 95 % interval. Unknown "
+    "without labels.",
+    "latency": "Milliseconds in the classification process, from reading the picture to the answer. Loading the network "
+    "(loading_ms of an answer) and waiting for other requests are not included.",
+    "stored": f"For each of the last {KEPT:,} pictures: time, class, confidence, milliseconds, runtime, and the true label "
+    f"if it was sent. For the last {WINDOW}: features, reduced to 128 and 16 numbers. No pictures, no file names, nothing "
+    "about the sender. All of it is deleted with the run.",
 }
 MEANS = {  # explanation of a flagged test
-    "inputs": "The pictures look different from those of the training, to a network that knows nothing of this run. That "
-    "may harm nothing: another camera, another way of packing pictures.",
-    "model": "What the run's own head sees is different from what it saw in training. This finds less than the other test, "
-    "and what it finds is nearer to a loss of accuracy. It needs whole windows.",
+    "inputs": "The pictures look different from the training pictures to a network that is independent of this run. That "
+    "may be harmless: another camera, another compression.",
+    "model": "The features that the run's own head receives differ from those in training. This test finds less than the "
+    "other one, but what it finds is closer to a loss of accuracy. It needs full windows.",
 }
 FOUND = {
-    "inputs": "The pictures look different from those of the training",
-    "model": "The run's own head sees something else than in training",
+    "inputs": "The pictures look different from the training pictures",
+    "model": "The run's own head receives different features than in training",
 }
 PARTS = ("test", "validation")  # baselines by preference: the best epoch was selected on the validation images
 
@@ -121,7 +121,7 @@ def fell(right: int, count: int, expected: ExpectedAccuracy | None) -> bool | No
 def report_drift(state: DriftState, why: str) -> DriftReport:
     """Report both tests. Nothing is tested before ``drift.FIRST_WINDOW`` images."""
     if not why and state.now is None:
-        why = f"The first look comes after {FIRST_WINDOW} pictures; {state.seen} have been looked at."
+        why = f"The first test runs after {FIRST_WINDOW} pictures; {state.seen} have been processed."
     return DriftReport(
         seen=state.seen,
         window=WINDOW,
@@ -155,16 +155,16 @@ def propose(accuracy: AccuracyInUse, drift: DriftReport) -> Proposal | None:
         low, high = accuracy.interval
         sample = "the last picture" if accuracy.count == 1 else f"the last {accuracy.count} pictures"
         text = (
-            f"Of {sample} whose truth was told, {accuracy.value:.1%} is right ({low:.1%} to {high:.1%}); "
+            f"On {sample} with a known label, accuracy is {accuracy.value:.1%} ({low:.1%} to {high:.1%}); "
             f"on {expected.count} {expected.part} pictures it was {expected.accuracy:.1%}. "
             "Train again on the new pictures with their labels."
         )
         return Proposal(reason="accuracy", text=text)
     if drift.inputs.stays or drift.model.stays:
-        scope = "the model sees them differently, too" if drift.model.stays else "so far only the pictures themselves"
-        known = "Their truths show no loss so far." if accuracy.count else "Only truths tell whether it harms: send some."
+        scope = "the model's features differ, too" if drift.model.stays else "so far only the pictures themselves"
+        known = "Their labels show no loss so far." if accuracy.count else "Only labels show whether it matters: send some."
         text = (
-            f"The last {STAYS * WINDOW} pictures differ from those of the training ({scope}). {known} Label some of the new "
+            f"The last {STAYS * WINDOW} pictures differ from the training pictures ({scope}). {known} Label some of the new "
             "pictures and train on them together with the old ones."
         )
         return Proposal(reason="drift", text=text)
@@ -187,8 +187,8 @@ def quantile(values: Sequence[float], share: float) -> float:
 
 def _says(kind: str, flagged: bool | None, n: int) -> str:
     if flagged is None:
-        return f"Nothing was compared yet: the first look comes after {FIRST_WINDOW} pictures."
-    return f"{FOUND[kind] if flagged else 'No difference from the training was found'}. {n} pictures were compared."
+        return f"Nothing has been compared yet: the first test runs after {FIRST_WINDOW} pictures."
+    return f"{FOUND[kind] if flagged else 'No difference from the training pictures was found'}. {n} pictures were compared."
 
 
 def _expected(record: RunRecord) -> ExpectedAccuracy | None:

@@ -108,7 +108,7 @@ class PredictionLog:
             return matches[0]
 
         if (prediction := self._do(write)) is None:
-            raise NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
+            raise NotFound(f"There is no answer with this id (any more): a run keeps its last {KEPT:,}.")
         return prediction
 
     def predictions(self) -> list[Prediction]:

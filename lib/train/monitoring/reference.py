@@ -118,15 +118,15 @@ def make(run: Run, data: DataSet, network: Any, features: ImageNetFeatures, prog
     record = run.record()
     recipe = record.parsed_recipe()
     if record.data.fingerprint != data.fingerprint:
-        raise JobFailed("The data set was changed since this run: there is nothing to compare new pictures with.")
+        raise JobFailed("The data set has changed since this run: there is nothing to compare new pictures with.")
     rng = np.random.default_rng(recipe.seed)
     split = data.split(recipe.validation, recipe.seed)
     drawn = draw([item.label for item in data.items], split.train, MAX_PICTURES, rng)
     if len(drawn) < MIN_PICTURES:
-        raise JobFailed(f"The training had {len(drawn)} pictures; drift is told from {MIN_PICTURES} on.")
+        raise JobFailed(f"The training had {len(drawn)} pictures; measuring drift needs {MIN_PICTURES}.")
     parts: list[tuple[np.ndarray, np.ndarray]] = []
     for start in range(0, len(drawn), ROWS):
-        progress("Looking at pictures of the training", start / len(drawn))
+        progress("Computing features of training pictures", start / len(drawn))
         batch = [pictures.load(data.path(index)) for index in drawn[start : start + ROWS]]
         parts.append(features_of(batch, network, features))
     inputs, model = (np.concatenate(kind) for kind in zip(*parts, strict=True))

@@ -170,7 +170,7 @@ class Monitoring:
         return hashlib.sha256(f"answers {run} {self._trainer.visitors.salt()}".encode()).hexdigest()[:16]
 
     def _run_of(self, id: str) -> Run:
-        not_found = NotFound(f"There is no answer of this id (any more): the last {KEPT:,} of a run are kept.")
+        not_found = NotFound(f"There is no answer with this id (any more): a run keeps its last {KEPT:,}.")
         if not isinstance(id, str) or not ANSWER.fullmatch(id):
             raise not_found
         with self._lock:
@@ -197,10 +197,10 @@ class Monitoring:
             return (state if state.reference == info.id else DriftState()), ""
         with self._lock:
             if run.id in self._making:
-                return DriftState(), "Pictures of the training are being looked at, to compare new ones with."
+                return DriftState(), "Features of the training pictures are being computed for comparison."
             if run.id in self._failed:
                 return DriftState(), self._failed[run.id][1]
-        return DriftState(), "With the next request, pictures of the training are looked at, to compare new ones with."
+        return DriftState(), "With the next request, features of the training pictures are computed for comparison."
 
     def _reference(self, run: Run) -> ReferenceInfo | None:
         """Returns the info of the reference if it fits the run's current weights and this version of the code."""
@@ -243,4 +243,4 @@ class Monitoring:
     def _fail(self, run: Run, error: WorkbenchError) -> None:
         while len(self._failed) >= HANDLES:
             self._failed.pop(next(iter(self._failed)))
-        self._failed[run.id] = time.monotonic(), f"Drift cannot be told: {error.message}"
+        self._failed[run.id] = time.monotonic(), f"Drift cannot be measured: {error.message}"

@@ -33,7 +33,7 @@ def load(folder: Path) -> dict[str, Any] | None:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many exception types for a damaged file
-        raise JobFailed("The run's checkpoint cannot be read, so it cannot go on. Start a new run instead.") from error
+        raise JobFailed("The run's checkpoint cannot be read, so the run cannot resume. Start a new run instead.") from error
 
 
 def save_best(folder: Path, network: torch.nn.Module) -> None:

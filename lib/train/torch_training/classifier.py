@@ -51,7 +51,7 @@ class TorchClassifier:
 def load(recipe: Recipe, classes: tuple[str, ...], folder: Path, backbones: tuple[str, ...] = ()) -> TorchClassifier:
     """Returns the classifier of a run. Raises JobFailed if the run has no weights (yet)."""
     if not (folder / BEST).is_file():
-        raise JobFailed("This run has no weights: it ended before its first epoch did.")
+        raise JobFailed("This run has no weights: it ended before completing an epoch.")
     network, _ = build_network(recipe, choose(recipe.backbone, backbones), len(classes), trained=False)
     network.load_state_dict(load_file(folder / BEST))
     return TorchClassifier(network)

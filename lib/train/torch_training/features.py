@@ -24,7 +24,7 @@ def features(network: Network, weights: str, training: Training, device: torch.d
     name = f"features-{training.fingerprint[:16]}-{recipe.backbone}-{weights[:12]}-{recipe.image_size}-{recipe.threads}.npy"
     path = training.cache / "".join(c if c.isalnum() or c in "-_." else "_" for c in name)
     if path.is_file():
-        yield Stage(words="Features are taken from the cache", share=1.0)
+        yield Stage(words="Using cached features", share=1.0)
         yield np.load(path, mmap_mode="r")
         return
     network.eval()

@@ -113,7 +113,7 @@ class Loop:
                 self.schedule.step()
             loss = float(self.where.total(part.detach()))
             if not np.isfinite(loss) and not self.precision.scaler.is_enabled():
-                raise JobFailed(f"The loss is no longer a number after {first + k + 1} steps. Try a lower learning rate.")
+                raise JobFailed(f"The loss is no longer finite after {first + k + 1} steps. Try a lower learning rate.")
             self.losses.append((loss, count))
             done += count
             yield Step(

@@ -63,8 +63,8 @@ def build(backbone: Backbone, trained: bool) -> tuple[torch.nn.Module, BackboneW
         if not trained:
             raise JobFailed(f"timm could not build {backbone.name} ({type(error).__name__}).") from error
         raise JobFailed(
-            f"The trained weights of {backbone.name} could not be loaded ({type(error).__name__}): they come from the "
-            "Hugging Face Hub. Check the network, or choose efficientnet_lite0, whose weights are installed."
+            f"The pretrained weights of {backbone.name} could not be loaded ({type(error).__name__}): they come from the "
+            "Hugging Face Hub. Check the connection, or choose efficientnet_lite0, whose weights are installed."
         ) from error
     if trained and backbone.source == "package":
         network.load_state_dict(package_weights())

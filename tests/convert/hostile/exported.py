@@ -29,9 +29,9 @@ def with_member(member: str, content: bytes) -> bytes:
 
 
 SAMPLES = "data/sample_inputs/model.pt"
-hostile("calls for", "pickle in sample inputs", pt2=True)(lambda: with_member(SAMPLES, saved((Touch(),))))
-hostile("is no checkpoint", "bare pickle as sample inputs", pt2=True)(lambda: with_member(SAMPLES, POISON))
-hostile("is no checkpoint", "old checkpoint as sample inputs", pt2=True)(
+hostile("refers to", "pickle in sample inputs", pt2=True)(lambda: with_member(SAMPLES, saved((Touch(),))))
+hostile("is not a checkpoint", "bare pickle as sample inputs", pt2=True)(lambda: with_member(SAMPLES, POISON))
+hostile("is not a checkpoint", "old checkpoint as sample inputs", pt2=True)(
     lambda: with_member(SAMPLES, saved((Touch(),), _use_new_zipfile_serialization=False))
 )
 hostile("only graphs, weights", "compiled code in an exported program", pt2=True)(

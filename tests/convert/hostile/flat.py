@@ -39,7 +39,7 @@ def with_external_buffers() -> bytes:
     return bytes(builder.Output())
 
 
-hostile("in other files", "tflite: weights in another file")(with_external_buffers)
+hostile("in external files", "tflite: weights in another file")(with_external_buffers)
 hostile("damaged", "tflite: root behind the end")(lambda: put(0, "<I", 0x7FFFFFF0))
 hostile("damaged", "tflite: root of 4 GB")(lambda: put(0, "<I", 0xFFFFFFFC))
 hostile("damaged", "tflite: layout far away")(lambda: put(root(), "<i", -0x7FFFFFF0))
@@ -58,10 +58,10 @@ def graphs() -> int:
 hostile("entries, more than follow", "tflite: 4 billion graphs")(lambda: put(graphs(), "<I", 0xFFFFFFFF))
 hostile("no graph", "tflite: no graphs")(lambda: put(graphs(), "<I", 0))
 hostile("damaged", "tflite: a graph behind the end")(lambda: put(graphs() + 4, "<I", 0x00FFFFFC))
-hostile("names a tensor that is not there", "tflite: inputs that are not there")(
+hostile("names a tensor that does not exist", "tflite: inputs that are not there")(
     lambda: tflite().replace(struct.pack("<Iii", 2, 0, 1), struct.pack("<Iii", 2, 0, 99))
 )
-hostile("names a tensor that is not there", "tflite: negative index")(
+hostile("names a tensor that does not exist", "tflite: negative index")(
     lambda: tflite().replace(struct.pack("<Iii", 2, 0, 1), struct.pack("<Iii", 2, 0, -7))
 )
 hostile("negative dimension", "tflite: a negative dimension")(

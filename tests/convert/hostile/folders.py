@@ -14,7 +14,7 @@ for member in ("unet/diffusion_pytorch_model.bin", "model.ckpt", "unet/x.pkl", "
         lambda member=member: diffusers(**{f"pipe/{member}": pickle.dumps(Touch())})
     )
 for member in ("pipeline.py", "unet/model.py", "x.so"):
-    hostile("is a program", f"pipeline with {member}")(lambda member=member: diffusers(**{f"pipe/{member}": b"print()"}))
+    hostile("is code", f"pipeline with {member}")(lambda member=member: diffusers(**{f"pipe/{member}": b"print()"}))
 hostile("does not belong", "pipeline with ONNX")(lambda: diffusers(**{"pipe/unet/model.onnx": b"x"}))
 hostile("does not belong", "pipeline with deeper folders")(lambda: diffusers(**{"pipe/a/b/c.json": b"{}"}))
 
@@ -30,13 +30,15 @@ INDEXES: dict[str, dict[str, Any]] = {
     "an object": {"unet": {"x": 1}},
 }
 for name, more in INDEXES.items():
-    hostile("components are", f"pipeline whose index has {name}")(lambda more=more: diffusers({**PIPELINE, **more}))
+    hostile("components must be", f"pipeline whose index has {name}")(lambda more=more: diffusers({**PIPELINE, **more}))
 
-hostile("which class", "pipeline without a class")(lambda: diffusers({"unet": ["diffusers", "UNet2DConditionModel"]}))
+hostile("name the pipeline's class", "pipeline without a class")(
+    lambda: diffusers({"unet": ["diffusers", "UNet2DConditionModel"]})
+)
 hostile("auto_map", "pipeline whose encoder has auto_map")(
     lambda: diffusers(**{"pipe/text_encoder/config.json": json.dumps({"auto_map": {"AutoModel": "x.Y"}}).encode()})
 )
 hostile("unet/x.safetensors: The safetensors file", "pipeline with lying weights")(
     lambda: diffusers(**{"pipe/unet/x.safetensors": safetensors() + b"x"})
 )
-hostile("no proper JSON", "pipeline with broken JSON")(lambda: diffusers(**{"pipe/unet/x.json": b"{"}))
+hostile("not valid JSON", "pipeline with broken JSON")(lambda: diffusers(**{"pipe/unet/x.json": b"{"}))

@@ -34,7 +34,7 @@ OPERATORS = {
     "WriteFile": "reads or writes files",
     "MatchingFiles": "reads or writes files",
     "InitializeTableFromTextFileV2": "reads or writes files",
-    "XlaCallModule": "runs a program",
+    "XlaCallModule": "runs embedded code",
     "SomethingNew": "not allowed",
     "": "not allowed",
 }
@@ -72,7 +72,7 @@ hostile(FILES, "SavedModel whose output is the saver")(lambda: saved_model(saved
 hostile(FILES, "SavedModel that saves when it is loaded")(
     lambda: saved_model(saved_model_graph(saved_model_main_op="saver"))
 )
-hostile("as an operator is", "SavedModel with a function called as an operator is")(
+hostile("the name of an operator", "SavedModel with a function called as an operator is")(
     lambda: called(function("f", node("y", "Relu")), function("ReadFile", node("y", "Relu")))
 )
 
@@ -125,8 +125,8 @@ hostile("Two nodes", "SavedModel with two nodes of one name")(
     lambda: saved_model(saved_model_graph(X, X, node("call", "Relu", "x")))
 )
 hostile("is empty", "SavedModel: empty graph")(lambda: saved_model(b""))
-hostile("no graph in it", "SavedModel: only a version")(lambda: saved_model(b"\x08\x01"))
+hostile("contains no graph", "SavedModel: only a version")(lambda: saved_model(b"\x08\x01"))
 hostile("damaged", "SavedModel: cut off")(lambda: saved_model(saved_model_graph()[:-5]))
 hostile("damaged", "SavedModel: noise")(lambda: saved_model(b"\x12\xff\xff\xff\xff\x0f" + bytes(40)))
-hostile("has a member", "SavedModel: a library in it")(lambda: saved_model(**{"model/evil.so": b"\x7fELF"}))
-hostile("has a member", "SavedModel: a program in it")(lambda: saved_model(**{"model/variables/x.py": b"print()"}))
+hostile("SavedModel contains", "SavedModel: a library in it")(lambda: saved_model(**{"model/evil.so": b"\x7fELF"}))
+hostile("SavedModel contains", "SavedModel: a program in it")(lambda: saved_model(**{"model/variables/x.py": b"print()"}))

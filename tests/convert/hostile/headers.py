@@ -52,12 +52,12 @@ CONFIGS: dict[str, tuple[dict[str, Any], str]] = {
     "a Hub id as model type": ({"model_type": "owner/model"}, "plain name"),
     "a list as model type": ({"model_type": ["bert"]}, "plain name"),
     "a path as inner model type": ({"text_config": {"model_type": "../x"}}, "plain name"),
-    "code as architecture": ({"architectures": ["__import__('os')"]}, "names of classes"),
+    "code as architecture": ({"architectures": ["__import__('os')"]}, "class names"),
     "a backbone from elsewhere": ({"backbone": "owner/model"}, "backbone"),
     "a pretrained backbone": ({"use_pretrained_backbone": True}, "pretrained backbone"),
     "quantization": ({"quantization_config": {"quant_method": "gptq"}}, "quantization_config"),
-    "an address": ({"vision_file": "https://example.com/x"}, "path or address"),
-    "a path": ({"vocab_file": "/etc/passwd"}, "path or address"),
+    "an address": ({"vision_file": "https://example.com/x"}, "path or URL"),
+    "a path": ({"vocab_file": "/etc/passwd"}, "path or URL"),
 }
 for name, (more, words) in CONFIGS.items():
     hostile(words, f"config.json with {name}")(lambda more=more: {"config.json": config(**more)})
@@ -70,7 +70,7 @@ def pickle_beside_config() -> Made:
     return {"config.json": config(), "pytorch_model.bin": saved({})}
 
 
-@hostile("one file of weights")
+@hostile("one weights file")
 def two_weights_beside_config() -> Made:
     return {"config.json": config(), "a.safetensors": safetensors(), "b.safetensors": safetensors()}
 

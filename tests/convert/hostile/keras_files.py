@@ -56,10 +56,10 @@ for name, (one, words) in LAYERS.items():
     hostile(words, f"keras: {name}")(lambda one=one: keras(keras_config(one)))
 
 hostile("not allowed", "keras: the model's own class")(lambda: keras(keras_config(module="os", class_name="system")))
-hostile("does not say which class", "keras: no class")(lambda: keras({"config": {}}))
+hostile("does not name the model's class", "keras: no class")(lambda: keras({"config": {}}))
 hostile("allowed:", "keras: pickle in its assets")(lambda: keras(**{"assets/layer/x.pkl": pickle.dumps(Touch())}))
 hostile("allowed:", "keras: another member")(lambda: keras(**{"run.py": b"print()"}))
-hostile("Keras 3 is read", "keras: metadata of Keras 2")(
+hostile("only Keras 3 is supported", "keras: metadata of Keras 2")(
     lambda: zipped(unzipped(keras()) | {"metadata.json": b'{"keras_version": "2.15.1"}'})
 )
 
@@ -119,33 +119,33 @@ def other_filter(weights: h5py.File) -> None:
 
 
 WEIGHTS = {
-    twice: "there twice",
-    circle: "there twice",
-    external_link: "a link to elsewhere",
-    soft_link: "a link to elsewhere",
+    twice: "occurs twice",
+    circle: "occurs twice",
+    external_link: "a soft or external link",
+    soft_link: "a soft or external link",
     external_storage: "in another file",
     virtual: "in another file",
-    reference: "something else than numbers",
-    text: "something else than numbers",
+    reference: "does not hold numbers",
+    text: "does not hold numbers",
     named_type: "neither an array nor a group",
-    never_written: "are stored for it",
-    bomb: "are stored for it",
-    deep: "nest over",
-    other_filter: "compressed by a plug-in",
+    never_written: "are stored",
+    bomb: "are stored",
+    deep: "nested over",
+    other_filter: "a compression plug-in",
 }
 for change, words in WEIGHTS.items():
     hostile(words, f"keras: weights with {change.__name__.replace('_', ' ')}")(
         lambda change=change: keras(weights=hdf5(change))
     )
 
-hostile("no HDF5 file", "keras: weights that are a pickle")(lambda: keras(weights=pickle.dumps(Touch())))
+hostile("not an HDF5 file", "keras: weights that are a pickle")(lambda: keras(weights=pickle.dumps(Touch())))
 for share in (0.05, 0.3, 0.7, 0.98):
     hostile("damaged", f"keras: weights cut to {share:.0%}")(
         lambda share=share: keras(weights=(d := hdf5())[: int(len(d) * share)])
     )
 
 
-@hostile("comes twice", "keras: a name twice in config.json")
+@hostile("occurs twice", "keras: a name twice in config.json")
 def name_twice() -> Made:
     members = unzipped(keras())
     return zipped(members | {"config.json": members["config.json"][:-1] + b', "module": "os"}'})

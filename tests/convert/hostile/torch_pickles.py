@@ -18,13 +18,13 @@ STORED = zipfile.ZIP_STORED
 
 for protocol in range(6):
     hostile("", f"pickle of protocol {protocol}")(lambda protocol=protocol: pickle.dumps(Touch(), protocol))
-hostile("calls for", "pickle in a checkpoint")(lambda: saved({"w": torch.zeros(2), "x": Touch()}))
-hostile("calls for", "pickle in an old checkpoint")(
+hostile("refers to", "pickle in a checkpoint")(lambda: saved({"w": torch.zeros(2), "x": Touch()}))
+hostile("refers to", "pickle in an old checkpoint")(
     lambda: saved({"w": torch.zeros(2), "x": Touch()}, _use_new_zipfile_serialization=False)
 )
 hostile("which torch does not write", "pickle of protocol 4 in a checkpoint")(lambda: saved([Touch()], pickle_protocol=4))
 hostile("Tiny", "a whole module in a checkpoint")(lambda: saved(Tiny()))
-hostile("calls for", "NumPy in a checkpoint")(lambda: saved({"w": np.zeros(3)}))
+hostile("refers to", "NumPy in a checkpoint")(lambda: saved({"w": np.zeros(3)}))
 
 
 def with_pickle(data: bytes) -> bytes:
@@ -42,7 +42,7 @@ OPCODES = {
     ),
     "torch's own loader": (b"\x80\x02ctorch\nload\nX\x01\x00\x00\x00x\x85R.", "torch.load"),
     "INST": (b"(S'true'\nios\nsystem\n.", "which torch does not write"),
-    "OBJ": (b"\x80\x02(cos\nsystem\nX\x04\x00\x00\x00trueo.", "calls for"),
+    "OBJ": (b"\x80\x02(cos\nsystem\nX\x04\x00\x00\x00trueo.", "refers to"),
     "EXT1": (b"\x80\x02\x82\x01.", "EXT1"),
     "STACK_GLOBAL": (b"\x80\x04\x8c\x02os\x8c\x06system\x93\x8c\x04true\x85R.", "STACK_GLOBAL"),
     "STACK_GLOBAL from the memo": (
@@ -72,7 +72,7 @@ def compressed_checkpoint() -> Made:
     return zipped(unzipped(checkpoint()))
 
 
-@hostile("calls for")
+@hostile("refers to")
 def pickle_behind_an_old_checkpoint() -> Made:
     """In the place of the storages' names, which torch unpickles as well."""
     data = old_checkpoint()
@@ -82,7 +82,7 @@ def pickle_behind_an_old_checkpoint() -> Made:
     return data[: heads.tell()] + POISON
 
 
-@hostile("no PyTorch checkpoint")
+@hostile("not a PyTorch checkpoint")
 def a_harmless_pickle() -> Made:
     return pickle.dumps({"a": [1, 2, 3]}, 2)
 

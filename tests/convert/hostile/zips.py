@@ -63,7 +63,7 @@ def the_same_member_twice() -> Made:
     return file.getvalue()
 
 
-@hostile("lies in a member of the archive that is a file")
+@hostile("is inside a member of the archive that is a file")
 def a_file_that_is_also_a_folder() -> Made:
     return diffusers(**{"pipe/unet/config.json/x.json": b"{}"})
 
@@ -107,26 +107,26 @@ def too_little() -> Made:
     return claimed(saved_model(), 3)
 
 
-@hostile("two different things", "zip with another name in the header")
+@hostile("conflicting headers", "zip with another name in the header")
 def other_name() -> Made:
     data = diffusers()
     return data.replace(b"pipe/unet/config.json", b"pipe/unet/danger.json", 1)
 
 
-@hostile("two different things", "zip with another size in the header")
+@hostile("conflicting headers", "zip with another size in the header")
 def other_size() -> Made:
     data = bytearray(diffusers())
     data[22:26] = struct.pack("<L", 7)
     return bytes(data)
 
 
-@hostile("something before its members", "zip behind something else")
+@hostile("data before its members", "zip behind something else")
 def prefixed() -> Made:
     data = zipped({"model_index.json": b"{}"})
     return b"PK\x03\x04" + bytes(60) + data
 
 
-@hostile("belong to nobody")
+@hostile("belong to no member")
 def hidden_member() -> Made:
     """A member that only readers of the local headers see."""
     whole = zipped({"model_index.json": b"{}", "hidden": b"x" * 10, "z": b"y"}, zipfile.ZIP_STORED)
@@ -138,7 +138,7 @@ def hidden_member() -> Made:
     return whole[:at] + table + struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, 2, 2, len(table), at, 0)
 
 
-@hostile("two different things", "zip with two names for one member")
+@hostile("conflicting headers", "zip with two names for one member")
 def overlap() -> Made:
     whole = zipped({"model_index.json": b"{}", "b.json": b"{}"}, zipfile.ZIP_STORED)
     at = whole.index(b"PK\x01\x02")
@@ -148,7 +148,7 @@ def overlap() -> Made:
     return whole[:at] + table + struct.pack("<4sHHHHLLH", b"PK\x05\x06", 0, 0, 3, 3, len(table), at, 0)
 
 
-@hostile("two ends, or something behind")
+@hostile("two end records, or data after")
 def zip_with_something_behind_it() -> Made:
     return diffusers() + b"more"
 
@@ -161,7 +161,7 @@ def encrypted_zip() -> Made:
     return bytes(data)
 
 
-@hostile("packed in a way")
+@hostile("uses unsupported compression")
 def bzip2_in_a_zip() -> Made:
     return zipped({"model_index.json": str(PIPELINE)}, zipfile.ZIP_BZIP2)
 

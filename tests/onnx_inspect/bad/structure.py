@@ -32,7 +32,7 @@ def self_loop() -> Made:
     return chain(node("Add", "x y", "y"))
 
 
-@bad(REPORTED, "not in the order")
+@bad(REPORTED, "not in execution order")
 def unsorted() -> Made:
     return chain(node("Relu", "a", "y", "second"), node("Tanh", "x", "a", "first"))
 

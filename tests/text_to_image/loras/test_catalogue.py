@@ -22,7 +22,7 @@ def test_the_setting() -> None:
     catalogue.check((("ink", 1.0), ("f", 0.0)))
     with pytest.raises(InvalidValue, match="loras was 'other'; allowed: ink, neon light, f"):
         catalogue.check((("ink", 1.0), ("other", 1.0)))
-    with pytest.raises(InvalidValue, match="allowed: none, since this app lists no LoRA"):
+    with pytest.raises(InvalidValue, match="allowed: none, since this app has no LoRAs"):
         LoraCatalogue(()).check((("ink", 1.0),))
 
 
@@ -57,7 +57,7 @@ def test_a_pickle_and_a_file_that_is_not_there(tmp_path: Path) -> None:
     (tmp_path / "a.bin").touch()
     with pytest.raises(ModelUnavailable, match="pickles are not opened here"):
         LoraSource.parse(f"n={tmp_path / 'a.bin'}").file()
-    with pytest.raises(ModelUnavailable, match="its file is not there"):
+    with pytest.raises(ModelUnavailable, match="its file is missing"):
         LoraSource.parse(f"n={tmp_path / 'b.safetensors'}").file()
 
 

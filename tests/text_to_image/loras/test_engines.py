@@ -76,7 +76,7 @@ def test_a_name_that_is_not_listed_is_refused_at_once(engine: Engine) -> None:
     [
         ("big", InvalidValue, r"loras was 'big'; allowed: one for this kind of model"),
         ("broken", ModelUnavailable, r"The LoRA 'broken' could not be loaded: its file could not be read as a LoRA"),
-        ("gone", ModelUnavailable, r"The LoRA 'gone' could not be loaded: its file is not there"),
+        ("gone", ModelUnavailable, r"The LoRA 'gone' could not be loaded: its file is missing"),
     ],
 )
 def test_one_that_cannot_be_used_says_why(

@@ -127,8 +127,8 @@ BAD = {
     "LoHa": ({f"{KOHYA}.hada_w1_a": torch.ones(2, 2)}, "another method|could not be read as a LoRA"),
     "LoKr": ({f"{SD_UNET}.lokr_w1": torch.ones(2, 2)}, "another method than LoRA"),
     "Tucker": ({f"{KOHYA}.lora_down.weight": torch.ones(2, 64), f"{KOHYA}.lora_mid.weight": torch.ones(2)}, "LoRA"),
-    "empty": ({}, "no weights of a LoRA"),
-    "a model": ({"unet.conv_in.weight": torch.ones(2)}, "weights that are no part of a LoRA"),
+    "empty": ({}, "no LoRA weights"),
+    "a model": ({"unet.conv_in.weight": torch.ones(2)}, "weights that do not belong to a LoRA"),
 }
 
 

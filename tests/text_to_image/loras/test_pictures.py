@@ -141,7 +141,7 @@ def test_a_pipeline_of_its_own(knowing: Any, folders: dict[str, Path]) -> None:
     assert furthest(draw(request), alone(model, request)) <= 1
     assert difference(draw(request), draw(replace(request, loras=()))) > 1
     other = load(Source(name="pixart", folder=folders["pixart"]), settings)
-    with pytest.raises(InvalidValue, match="none for this model, whose kind takes no LoRA"):
+    with pytest.raises(InvalidValue, match="none: this kind of model does not support LoRAs"):
         SoloBatch(other).join(other.resolve(Request(prompt="a", loras="ink")))
 
 

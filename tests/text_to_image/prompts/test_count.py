@@ -68,7 +68,7 @@ def test_a_cut_prompt_is_told(loaded: dict[str, Model]) -> None:
 
 def test_where_words_have_no_weight(loaded: dict[str, Model]) -> None:
     assert notes(loaded["sd3"], Request(prompt="a (red:1.2) car")) == [
-        "sd3 takes brackets of the prompt as text: its words cannot be weighted."
+        "sd3 reads brackets in the prompt as text: its words cannot be weighted."
     ]
     assert notes(loaded["sd3"], Request(prompt=r"a \(red\) car")) == [] == notes(loaded["sd"], Request(prompt="a (red) car"))
     assert notes(loaded["pixart"], Request(prompt="a (red:1.2) car")) == []

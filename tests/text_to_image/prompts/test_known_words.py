@@ -47,8 +47,10 @@ def test_a_colour_or_a_place_without_an_object() -> None:
 
 
 def test_an_object_among_unknown_words() -> None:
-    assert notes("a red car, masterpiece, 4k cars") == ["tiny-scenes does not know, and reads past: masterpiece, 4k, cars."]
+    assert notes("a red car, masterpiece, 4k cars") == [
+        "tiny-scenes ignores words that it does not know: masterpiece, 4k, cars."
+    ]
 
 
 def test_several_objects() -> None:
-    assert notes("a car and a house") == ["tiny-scenes draws one object a picture; the prompt names 2: car, house."]
+    assert notes("a car and a house") == ["tiny-scenes draws one object per picture; the prompt names 2: car, house."]

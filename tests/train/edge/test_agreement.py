@@ -127,7 +127,7 @@ def test_int8_has_to_be_as_accurate(wrong: int, good: bool) -> None:
     found = expected.copy()
     found[: wrong + (wrong > 2)] = [0.1, 0.9]
     judged = judge(expected, found, np.zeros(60, int), "int8")
-    assert judged.good is good and ("95 % interval is 94.0%" in judged.why) is not good
+    assert judged.good is good and ("95 % interval: 94.0%" in judged.why) is not good
 
 
 def test_accuracy_above_the_interval_is_another_network_too() -> None:

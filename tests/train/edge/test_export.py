@@ -47,7 +47,7 @@ def test_a_run_that_is_deleted_meanwhile(
     events = exporter.export(copy, "onnx").events()
     next(events)
     shutil.rmtree(copy.folder.parent)
-    with pytest.raises(NotFound, match="deleted while it was exported"):
+    with pytest.raises(NotFound, match="deleted during the export"):
         list(events)
     assert not copy.folder.exists()
 

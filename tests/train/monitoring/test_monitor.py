@@ -45,7 +45,7 @@ def test_without_truths_nobody_knows_the_accuracy() -> None:
     found = monitor(record(), answers(0, 0, untold=50), TOTALS, DriftState())
     assert found["accuracy"]["value"] is None and found["accuracy"]["interval"] is None
     assert found["accuracy"]["fell"] is None and found["proposal"] is None and found["accuracy"]["over_time"] == []
-    assert found["confidence"]["mean"] == 0.9 and "no accuracy" in found["confidence"]["says"]
+    assert found["confidence"]["mean"] == 0.9 and "not accuracy" in found["confidence"]["says"]
 
 
 def test_nothing_served_yet() -> None:
@@ -92,8 +92,7 @@ def test_accuracy_is_compared_with_the_test_pictures_where_there_are_some() -> N
     found = monitor(record(100, 100, test=PartResult.of(0, 0)), answers(0, 1), TOTALS, DriftState())
     assert found["accuracy"]["expected"]["part"] == "validation"
     assert (
-        "Of the last picture whose" in found["proposal"]["text"]
-        and "on 100 validation pictures" in found["proposal"]["text"]
+        "On the last picture with" in found["proposal"]["text"] and "on 100 validation pictures" in found["proposal"]["text"]
     )
 
 
@@ -131,15 +130,15 @@ def test_the_lights() -> None:
     low, high = LEVEL / 2, 0.4
     drift = monitor(record(), answers(1, 0), TOTALS, lines((low, high)))["drift"]
     assert drift["inputs"]["flagged"] is True and drift["model"]["flagged"] is False and drift["inputs"]["n"] == WINDOW
-    assert "harm nothing" in drift["inputs"]["means"] and "loss of accuracy" in drift["model"]["means"]
+    assert "be harmless" in drift["inputs"]["means"] and "loss of accuracy" in drift["model"]["means"]
     assert (
         drift["inputs"]["says"]
-        == f"The pictures look different from those of the training. {WINDOW} pictures were compared."
+        == f"The pictures look different from the training pictures. {WINDOW} pictures were compared."
     )
-    assert drift["model"]["says"] == f"No difference from the training was found. {WINDOW} pictures were compared."
+    assert drift["model"]["says"] == f"No difference from the training pictures was found. {WINDOW} pictures were compared."
     none = monitor(record(), answers(1, 0), TOTALS, lines(seen=7))["drift"]
     assert none["inputs"]["flagged"] is None and none["inputs"]["n"] == 7 and str(FIRST_WINDOW) in none["why"]
-    assert "Nothing was compared yet" in none["inputs"]["says"] and none["inputs"]["says"] == none["model"]["says"]
+    assert "Nothing has been compared yet" in none["inputs"]["says"] and none["inputs"]["says"] == none["model"]["says"]
 
 
 @pytest.mark.parametrize(("windows", "proposed"), [(STAYS - 1, False), (STAYS, True), (STAYS + 5, True)])
@@ -149,8 +148,8 @@ def test_drift_that_stays_proposes_a_training(windows: int, proposed: bool, kind
     found = monitor(record(), answers(0, 0, 9), TOTALS, lines(*[flagged] * windows))
     assert (found["proposal"] is not None) == proposed
     if proposed:
-        assert found["proposal"]["reason"] == "drift" and "truths" in found["proposal"]["text"]
-        assert ("the model sees them differently, too" in found["proposal"]["text"]) == (kind == 1)
+        assert found["proposal"]["reason"] == "drift" and "labels" in found["proposal"]["text"]
+        assert ("the model's features differ, too" in found["proposal"]["text"]) == (kind == 1)
 
 
 def test_drift_that_ended_proposes_nothing() -> None:

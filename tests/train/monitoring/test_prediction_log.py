@@ -57,7 +57,7 @@ def test_it_is_bounded_and_says_what_is_gone(tmp_path: Path, monkeypatch: pytest
     for k in range(5):
         log.add([answer(at=2.0 + k + j / 10) for j in range(3)])
     assert len(log.predictions()) == 10 and log.totals().pictures == 16
-    with pytest.raises(NotFound, match="the last"):
+    with pytest.raises(NotFound, match="its last"):
         log.set_label(old.id, 0)
     with pytest.raises(NotFound):
         log.set_label("' OR 1=1 --", 0)

@@ -107,7 +107,7 @@ def test_no_truth_for_what_is_no_answer_and_no_class(trainer: Trainer, run: Run,
     (row,) = serve(trainer, run, new[:1])
     other = row.id[:16] + "0" * 32
     for id in (other, "0" * 48, "x", "", run.id, "../" * 16, row.id.upper(), None, 5):
-        with pytest.raises(NotFound, match="no answer of this id"):
+        with pytest.raises(NotFound, match="no answer with this id"):
             trainer.monitoring.set_label(id, "disc")  # type: ignore[arg-type]
     for label in ("fish", "", "Disc", "x" * (1 << 20), None, 3, ["disc"], {"a": 1}):
         with pytest.raises(InvalidValue, match="a class of this run: cross, disc, stripes") as refused:

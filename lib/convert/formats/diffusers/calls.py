@@ -79,7 +79,10 @@ def unet(name: str, network: Any, xl: bool) -> Component:
     if with_added:
         pooled = config.projection_class_embeddings_input_dim - 6 * config.addition_time_embed_dim
         if pooled < 1:
-            raise InvalidFile(f"The UNet's projection_class_embeddings_input_dim leaves {pooled} for the text; 1 or more.")
+            raise InvalidFile(
+                f"The UNet's projection_class_embeddings_input_dim leaves {pooled} features for the text; at least 1 is "
+                "needed."
+            )
         inputs += [Value("text_embeds", "float32", ("batch", pooled)), Value("time_ids", "float32", ("batch", 6))]
 
     def call(net: Any, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:

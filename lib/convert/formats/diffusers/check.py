@@ -64,14 +64,14 @@ def _refuse(inner: str, low: str) -> None:
     shown = repr(inner[:80])
     if low.endswith(PICKLES):
         raise InvalidFile(
-            f"{shown} in the pipeline is a pickle, which can run any program and is not opened. "
-            "Save the pipeline with safe_serialization=True, which writes safetensors."
+            f"{shown} in the pipeline is a pickle, which can run arbitrary code and is not opened. Save the pipeline with "
+            "safe_serialization=True, which writes safetensors."
         )
     if low.endswith(CODE):
-        raise InvalidFile(f"{shown} in the pipeline is a program, which is never run; only diffusers' own classes are.")
+        raise InvalidFile(f"{shown} in the pipeline is code, which is never run; only diffusers' own classes are used.")
     if not low.endswith(KEPT) or inner.count("/") > 1:
         raise InvalidFile(
-            f"{shown} does not belong in a pipeline's folder; allowed: {', '.join(KEPT)} in one level of folders."
+            f"{shown} does not belong in a pipeline folder; allowed: {', '.join(KEPT)} in one level of folders."
         )
 
 
@@ -93,10 +93,11 @@ def _check_index(index: dict[str, Any]) -> None:
             valid = CLASS.fullmatch(key) and (value is None or isinstance(value, bool | int | float))
         if not valid:
             raise InvalidFile(
-                f"{INDEX} has {key[:60]!r}: {str(value)[:80]}; components are [library, class] of {', '.join(LIBRARIES)}."
+                f"{INDEX} has {key[:60]!r}: {str(value)[:80]}; components must be [library, class] of "
+                f"{', '.join(LIBRARIES)}."
             )
     if "_class_name" not in index:
-        raise InvalidFile(f"{INDEX} does not say which class the pipeline is. Save it again with save_pretrained.")
+        raise InvalidFile(f"{INDEX} does not name the pipeline's class. Save it again with save_pretrained.")
 
 
 def _check_json(path: Path, inner: str) -> None:
@@ -111,7 +112,7 @@ def _check_json(path: Path, inner: str) -> None:
                 raise InvalidFile(f"{inner} has {key!r}. {reason}")
         name = node.get("_class_name")
         if name is not None and not (isinstance(name, str) and CLASS.fullmatch(name)) and not isinstance(name, list):
-            raise InvalidFile(f"{inner} has the class {str(name)[:80]!r}; the plain name of a class is needed.")
+            raise InvalidFile(f"{inner} has the class {str(name)[:80]!r}; a plain class name is needed.")
         for key in DROPPED:
             node.pop(key, None)
     path.write_text(json.dumps(content, indent=1, ensure_ascii=False))

@@ -86,9 +86,9 @@ def parse(text: str, what: str) -> dict[str, Any]:
     try:
         refused = [key for node in json_text.objects(content) for key in CODE_KEYS if node.get(key)]
     except RecursionError:
-        raise InvalidFile(f"{what} nests too deep.") from None
+        raise InvalidFile(f"{what} is nested too deeply.") from None
     if refused:
-        raise InvalidFile(f"{what} asks for {refused[0]!r}, which would fetch or run other code; it is not followed here.")
+        raise InvalidFile(f"{what} sets {refused[0]!r}, which would download or run other code; this is not supported here.")
     return content
 
 
@@ -96,7 +96,7 @@ def check_index(index: dict[str, Any]) -> dict[str, str]:
     """Returns component -> class name, without optional components. Raises InvalidFile for unknown ones."""
     pipeline_class = index.get("_class_name")
     if pipeline_class not in PIPELINES:
-        raise InvalidFile(f"The pipeline's class is {str(pipeline_class)[:60]!r}; converted are: {', '.join(PIPELINES)}.")
+        raise InvalidFile(f"The pipeline's class is {str(pipeline_class)[:60]!r}; supported: {', '.join(PIPELINES)}.")
     classes = {}
     for name, entry in index.items():
         if name.startswith("_") or not isinstance(entry, list) or name in OPTIONAL or not any(entry):
@@ -108,7 +108,9 @@ def check_index(index: dict[str, Any]) -> dict[str, str]:
             )
         classes[name] = entry[1]
     if "XL" not in pipeline_class and "text_encoder_2" in classes:
-        raise InvalidFile(f"{pipeline_class} has no text_encoder_2; allowed are the components that diffusers saves for it.")
+        raise InvalidFile(
+            f"{pipeline_class} has no text_encoder_2; only the components that diffusers saves for it are allowed."
+        )
     return classes
 
 
@@ -127,7 +129,7 @@ def components(pipeline: Path) -> tuple[dict[str, str], dict[str, Any]]:
         return classes, index
     classes = {name: class_name for name, (_, class_name) in NETWORKS.items() if (pipeline / name / "config.json").is_file()}
     if not classes:
-        raise InvalidFile(f"There is no {INDEX} and no network; a diffusers folder has {INDEX} at its top.")
+        raise InvalidFile(f"There is no {INDEX} and no network; a diffusers folder has {INDEX} at its top level.")
     return classes, {}
 
 
@@ -156,9 +158,9 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
         if path.name.endswith(".bin.index.json"):
             continue
         if not isinstance(shards, dict):
-            raise InvalidFile(f"{name}/{path.name} has no weight_map of tensors and files. Save the pipeline again.")
+            raise InvalidFile(f"{name}/{path.name} has no weight_map from tensors to files. Save the pipeline again.")
         if stray := [str(shard) for shard in shards.values() if not isinstance(shard, str) or shard not in files]:
-            raise InvalidFile(f"{name}/{path.name} names {stray[0][:60]!r}, which is not beside it.")
+            raise InvalidFile(f"{name}/{path.name} names {stray[0][:60]!r}, which is not in its folder.")
     options: dict[str, Any] = {"local_files_only": True, "use_safetensors": True, "output_loading_info": True}
     if all(".fp16." in file for file in files):
         options["variant"] = "fp16"
@@ -174,7 +176,8 @@ def load_network(pipeline: Path, name: str) -> torch.nn.Module:
     mismatches += [str(key) for key in info["mismatched_keys"]]
     if mismatches or info.get("error_msgs"):
         raise InvalidFile(
-            f"{name}: configuration and weights do not fit: {len(mismatches)} tensors, first {str(mismatches[:1])[:120]}."
+            f"{name}: the weights do not match the configuration: {len(mismatches)} tensors, first "
+            f"{str(mismatches[:1])[:120]}."
         )
     return ready_to_run(model)
 
@@ -193,19 +196,19 @@ def check_network(name: str, config: dict[str, Any]) -> None:
     """Raises InvalidFile for a network of another class, or one that needs more inputs than a part passes."""
     class_name = NETWORKS[name][1]
     if config.get("_class_name", class_name) != class_name:
-        raise InvalidFile(f"{name}/config.json is of {str(config['_class_name'])[:60]!r}; allowed: {class_name}.")
+        raise InvalidFile(f"{name}/config.json is for {str(config['_class_name'])[:60]!r}; allowed: {class_name}.")
     if name != "unet":
         return
     width = config.get("cross_attention_dim", 1)
     if type(width) is not int or width < 1:
-        raise InvalidFile(f"The UNet's cross_attention_dim is {str(width)[:60]}; one whole number from 1 is needed.")
+        raise InvalidFile(f"The UNet's cross_attention_dim is {str(width)[:60]}; a single positive integer is needed.")
     extra = ("class_embed_type", "num_class_embeds", "encoder_hid_dim_type", "encoder_hid_dim", "time_cond_proj_dim")
     unsupported = [key for key in extra if config.get(key) is not None]
     if unsupported or config.get("addition_embed_type") not in (None, "text_time"):
         key = (unsupported or ["addition_embed_type"])[0]
         raise InvalidFile(
-            f"The UNet's {key} is {config.get(key)!r}: it takes inputs beyond those of Stable Diffusion 1, 2 and XL, "
-            "and converting it without them would lose them."
+            f"The UNet's {key} is {config.get(key)!r}: it takes more inputs than Stable Diffusion 1, 2 and XL, and the "
+            "conversion would lose them."
         )
 
 

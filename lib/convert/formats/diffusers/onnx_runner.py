@@ -30,7 +30,7 @@ class DiffusersOnnxRunner:
             try:
                 self._sessions[name] = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
             except Exception as error:  # onnxruntime's errors share no public base class
-                raise InvalidFile(f"onnxruntime does not load {name}/model.onnx ({type(error).__name__}).") from error
+                raise InvalidFile(f"onnxruntime cannot load {name}/model.onnx ({type(error).__name__}).") from error
         if not self._sessions:
             raise InvalidFile(f"The folder holds none of {', '.join(ORDER)}.")
 

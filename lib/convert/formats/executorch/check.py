@@ -79,7 +79,7 @@ class Program(Walk):
             program, self._base = size, 0
         elif length < HEADER.size - 8 or program > size or not program <= self._base <= size:
             raise DamagedFlatbuffer(
-                f"its header speaks of {program} bytes and of segments from byte {self._base}; the file has {size}"
+                f"its header gives {program} bytes and segments from byte {self._base}; the file has {size}"
             )
         super().__init__(data, program, tables=TABLES, unions=UNIONS)
         self._root = self.whole(IDENTIFIER, "Program")
@@ -88,7 +88,7 @@ class Program(Walk):
     def methods(self) -> Iterator[Method]:
         """Yields the methods. Raises DamagedFlatbuffer for bad indices, InvalidFile for excessive memory plans."""
         if not (plans := self._list(self._root, 1)):
-            raise DamagedFlatbuffer("there is no method in it")
+            raise DamagedFlatbuffer("it has no methods")
         yield from map(self._method, plans)
 
     def _check_segments(self, size: int) -> None:
@@ -97,7 +97,7 @@ class Program(Walk):
         for start, length in extents:
             if self._base + start + length > size:
                 raise DamagedFlatbuffer(
-                    f"a segment is bytes {self._base + start} to {self._base + start + length} of {size}"
+                    f"a segment spans bytes {self._base + start} to {self._base + start + length} of {size}"
                 )
         constants = self._table_of(self._root, 5)
         for table in [*constants, *self._list(self._root, 6)]:
@@ -106,9 +106,9 @@ class Program(Walk):
                 continue
             index = self._get(table, 0, "<I")
             if index >= len(extents) or max(offsets) > extents[index][1]:
-                raise DamagedFlatbuffer("a tensor's data are outside of their segment")
+                raise DamagedFlatbuffer("a tensor's data lie outside their segment")
         if any(self._get(entry, 1, "<I") >= len(extents) for entry in self._list(self._root, 7)):
-            raise DamagedFlatbuffer("named data are in a segment that is not there")
+            raise DamagedFlatbuffer("named data are in a missing segment")
         self._segments, self._inline = len(extents), len(self._list(self._root, 3))
 
     def _method(self, plan: int) -> Method:
@@ -123,7 +123,7 @@ class Program(Walk):
         for instruction in instructions:
             value_indices += self._check_instruction(instruction, len(operators), len(delegates), len(instructions))
         if any(not 0 <= k < len(values) for k in value_indices):
-            raise DamagedFlatbuffer("a method names a value that is not there")
+            raise DamagedFlatbuffer("a method refers to a missing value")
         kinds = [self._get(value, 0, "<B") for value in values]
         if any(kind and not self._table_of(value, 1) for kind, value in zip(kinds, values, strict=True)):
             raise DamagedFlatbuffer("a value of a method is missing")
@@ -131,7 +131,7 @@ class Program(Walk):
         memory = sum(self._vector_of(plan, 8, "Q"))
         if memory > MAX_MEMORY:
             raise InvalidFile(
-                f"A method of the ExecuTorch program plans {memory:,} bytes of memory; at most {MAX_MEMORY:,}."
+                f"A method of the ExecuTorch program plans {memory:,} bytes of memory; at most {MAX_MEMORY:,} are allowed."
             )
         text = self._text(self._table_of(values[outputs[0]], 1)[0], 0) if [kinds[k] for k in outputs] == [STRING] else None
         return Method(
@@ -150,7 +150,7 @@ class Program(Walk):
             raise DamagedFlatbuffer("a delegate has no name, no data or no options")
         available = self._segments if self._get(references[0], 0, "<B") == SEGMENT else self._inline
         if self._get(references[0], 1, "<I") >= available:
-            raise DamagedFlatbuffer("a delegate's data are not there")
+            raise DamagedFlatbuffer("a delegate's data are missing")
 
     def _check_instruction(self, instruction: int, operators: int, delegates: int, count: int) -> list[int]:
         """Checks an instruction's indices; returns the indices of the values it uses."""
@@ -160,18 +160,18 @@ class Program(Walk):
         first, second = self._get(call, 0, "<i"), self._get(call, 1, "<i") if kind in (3, 4) else 0
         if kind in (1, 2):  # KernelCall, DelegateCall
             if not 0 <= first < (operators if kind == 1 else delegates):
-                raise DamagedFlatbuffer("an instruction names an operator or delegate that is not there")
+                raise DamagedFlatbuffer("an instruction refers to a missing operator or delegate")
             return list(self._integers(call, 1))
         if kind == 4 and not 0 <= second <= count:
-            raise DamagedFlatbuffer("a jump leads out of its method")
+            raise DamagedFlatbuffer("a jump leaves its method")
         return [first, second] if kind == 3 else [first]
 
     def _tensor(self, tensor: int) -> Tensor:
         sizes, scalar_type = self._integers(tensor, 2), self._get(tensor, 0, "<b")
         if len(sizes) > MAX_RANK or any(d < 0 for d in sizes):
-            raise DamagedFlatbuffer("a tensor has a negative dimension, or too many")
+            raise DamagedFlatbuffer("a tensor has a negative dimension or too many dimensions")
         if len(self._vector_of(tensor, 3, "B")) != len(sizes):
-            raise DamagedFlatbuffer("a tensor's order of dimensions does not fit its shape")
+            raise DamagedFlatbuffer("a tensor's dim order does not match its shape")
         return Tensor(DTYPES.get(scalar_type, f"type {scalar_type}"), sizes, self._get(tensor, 8, "<b") != 0)
 
     def _table_of(self, table: int, slot: int) -> list[int]:
@@ -188,7 +188,7 @@ class Program(Walk):
         count, width = self._number(start, "<I"), struct.calcsize(kind)
         self._steps += count
         if self._steps > self._most:  # checked before allocating
-            raise DamagedFlatbuffer(f"it has more than {self._most:,} parts")
+            raise DamagedFlatbuffer(f"it has more than {self._most:,} elements")
         return struct.unpack(f"<{count}{kind}", self._data[start + 4 : start + 4 + count * width])
 
     def _text(self, table: int, slot: int) -> str:

@@ -13,7 +13,7 @@ from lib.model_inputs.signature import Signature, Value
 
 SIGNATURE = "workbench_signature"  # method that returns names and dynamic dimensions as JSON
 LONGEST = 200  # maximum characters of a name
-REFUSED = {0x10: "a size is not the one it was exported for, or above its bound", 0x12: "another shape, dtype or number"}
+REFUSED = {0x10: "a size is not the exported one, or above its bound", 0x12: "wrong number, shape or dtype"}
 
 
 class ExecutorchRunner:
@@ -39,7 +39,7 @@ class ExecutorchRunner:
 
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
         if missing:
-            raise JobFailed(f"The program did not get its inputs: {', '.join(missing)}.")
+            raise JobFailed(f"Missing inputs: {', '.join(missing)}.")
         if self._loaded is None:
             self._loaded = self._load()
         tensors = [from_numpy(inputs[v.name]) for v in self._signature.inputs]

@@ -76,6 +76,6 @@ def attention(x: Array) -> Array:
 
 EXAMPLES: dict[str, Example] = {
     "mlp": Example("Three dense layers", mlp, "x", ("batch", 16), "logits", ("batch", 8)),
-    "convnet": Example("Small picture classifier", convnet, "image", ("batch", 16, 16, 3), "logits", ("batch", 10)),
+    "convnet": Example("Small image classifier", convnet, "image", ("batch", 16, 16, 3), "logits", ("batch", 10)),
     "attention": Example("Causal attention block", attention, "x", ("batch", 8, 32), "y", ("batch", 8, 32)),
 }

@@ -21,13 +21,13 @@ from lib.errors import InvalidFile
 
 CONFIG, METADATA, WEIGHTS = "config.json", "metadata.json", "model.weights.h5"
 MEMBERS = (METADATA, CONFIG, WEIGHTS)
-_ALLOWED = "only the layers that Keras brings are loaded, and no Python code"
+_ALLOWED = "only Keras' built-in layers are loaded, and no Python code"
 _WAYS = {
-    "Lambda": "A Lambda layer is Python code in the file and is never run: replace it by layers or keras.ops.",
-    "TFSMLayer": "It loads another model: bring that one.",
-    "TorchModuleWrapper": "It holds a pickle of PyTorch objects: bring the PyTorch model itself.",
+    "Lambda": "A Lambda layer is Python code in the file and is never run: replace it with layers or keras.ops.",
+    "TFSMLayer": "It loads another model: upload that one.",
+    "TorchModuleWrapper": "It holds a pickle of PyTorch objects: upload the PyTorch model itself.",
 }
-_NO_ASSETS = "Files for layers with vocabularies (TextVectorization, lookups) are not read: leave these layers out."
+_NO_ASSETS = "Vocabulary files (TextVectorization, lookups) are not read: leave these layers out."
 
 
 def is_keras(names: set[str], root: str) -> bool:
@@ -41,7 +41,7 @@ def write_checked(path: Path, target: Path) -> list[str]:
         unexpected = sorted(set(archive.members) - set(MEMBERS))
         if unexpected:
             assets = f" {_NO_ASSETS}" if unexpected[0].startswith("assets/") else ""
-            raise InvalidFile(f"The .keras file has a member {unexpected[0][:80]!r}; allowed: {', '.join(MEMBERS)}.{assets}")
+            raise InvalidFile(f"The .keras file contains {unexpected[0][:80]!r}; allowed: {', '.join(MEMBERS)}.{assets}")
         missing = [name for name in MEMBERS if name not in archive.members]
         if missing:
             raise InvalidFile(f"The .keras file has no {', '.join(missing)}. Save it again with model.save('model.keras').")
@@ -50,7 +50,7 @@ def write_checked(path: Path, target: Path) -> list[str]:
         version = str(metadata.get("keras_version", ""))
         if not re.fullmatch(r"3\.[0-9]{1,3}\.[0-9]{1,3}([-.]?\w{1,12})?", version):
             raise InvalidFile(
-                f"The .keras file was written by Keras {version[:20]!r}; Keras 3 is read. Save it with Keras 3."
+                f"The .keras file was written by Keras {version[:20]!r}; only Keras 3 is supported. Save it with Keras 3."
             )
         dropped = check_config(config)
         weights = Path(scratch) / "weights.h5"
@@ -61,7 +61,9 @@ def write_checked(path: Path, target: Path) -> list[str]:
             archive_out.writestr(CONFIG, json.dumps(config))
             archive_out.write(weights, WEIGHTS)
     return (
-        ["The optimizer, losses and metrics saved with the model are left out: a conversion needs none."] if dropped else []
+        ["The optimizer, losses and metrics saved with the model are left out: a conversion does not need them."]
+        if dropped
+        else []
     )
 
 
@@ -73,7 +75,7 @@ def check_config(config: dict[str, Any]) -> bool:
     dropped = False
     pending: list[Any] = [config]
     if not isinstance(config.get("class_name"), str):
-        raise InvalidFile("config.json of the .keras file does not say which class the model is. Save it again with Keras.")
+        raise InvalidFile("config.json of the .keras file does not name the model's class. Save it again with Keras.")
     while pending:
         node = pending.pop()
         if isinstance(node, list):
@@ -119,4 +121,6 @@ def _check_functions(one: dict[str, Any]) -> None:
             )
     for key in ("vocabulary", "filepath", "file_path", "function", "call_fn", "init_fn", "module_objects"):
         if isinstance(one.get(key), str):
-            raise InvalidFile(f"The Keras model names a file or function ({key}: {one[key][:60]!r}), which is not opened.")
+            raise InvalidFile(
+                f"The Keras model refers to a file or function ({key}: {one[key][:60]!r}), which is not opened."
+            )

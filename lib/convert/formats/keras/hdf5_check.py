@@ -21,7 +21,7 @@ def check_hdf5(path: Path) -> int:
     """Checks the file without reading any array data; returns the number of arrays. Raises InvalidFile."""
     with path.open("rb") as file:
         if file.read(8) != SIGNATURE:
-            raise InvalidFile("The weights are no HDF5 file. Save the model again with Keras.")
+            raise InvalidFile("The weights are not an HDF5 file. Save the model again with Keras.")
     import h5py
 
     try:
@@ -44,18 +44,20 @@ class _Walk:
         """Checks a group recursively; returns the number of arrays in it."""
         h5 = self._h5
         if depth > MAX_DEPTH:
-            raise InvalidFile(f"The groups of the weights (HDF5) nest over {MAX_DEPTH} deep.")
+            raise InvalidFile(f"The weights (HDF5) have groups nested over {MAX_DEPTH} deep.")
         arrays = 0
         for name in list(group):
             shown = repr(name.decode(errors="replace")[:80])
             if group.links.get_info(name).type != h5.h5l.TYPE_HARD:
-                raise InvalidFile(f"{shown} in the weights (HDF5) is a link to elsewhere; only arrays and groups are read.")
+                raise InvalidFile(
+                    f"{shown} in the weights (HDF5) is a soft or external link; only arrays and groups are read."
+                )
             info = h5.h5o.get_info(group, name)
             if info.addr in self._seen:
-                raise InvalidFile(f"{shown} in the weights (HDF5) is there twice: a circle, or a copy by link.")
+                raise InvalidFile(f"{shown} in the weights (HDF5) occurs twice, through a cycle or a hard link.")
             self._seen.add(info.addr)
             if len(self._seen) > MAX_OBJECTS:
-                raise InvalidFile(f"The weights (HDF5) have over {MAX_OBJECTS:,} parts.")
+                raise InvalidFile(f"The weights (HDF5) have over {MAX_OBJECTS:,} objects.")
             if info.type == h5.h5o.TYPE_GROUP:
                 arrays += self.group(h5.h5o.open(group, name), depth + 1)
             elif info.type == h5.h5o.TYPE_DATASET:
@@ -73,7 +75,7 @@ class _Walk:
             raise InvalidFile(f"{shown} in the weights (HDF5) has its values in another file; they must be in this one.")
         dtype = array.get_type()
         if dtype.get_class() not in (h5.h5t.INTEGER, h5.h5t.FLOAT, h5.h5t.ENUM) or dtype.get_size() > 8:
-            raise InvalidFile(f"{shown} in the weights (HDF5) holds something else than numbers.")
+            raise InvalidFile(f"{shown} in the weights (HDF5) does not hold numbers.")
         shape = array.shape
         count = 1
         for d in shape:
@@ -81,15 +83,19 @@ class _Walk:
         byte_count = count * dtype.get_size()
         filters = {plan.get_filter(k)[0] for k in range(plan.get_nfilters())}
         if filters - FILTERS:
-            raise InvalidFile(f"{shown} in the weights (HDF5) is compressed by a plug-in; use gzip or nothing.")
+            raise InvalidFile(f"{shown} in the weights (HDF5) uses a compression plug-in; use gzip or none.")
         stored = array.get_storage_size()
         # unwritten values read as zeros, so a small file could claim any size
         if len(shape) > MAX_DIMENSIONS or byte_count > max(stored, 4096 if layout == h5.h5d.CHUNKED else 0) * (
             MAX_RATIO if 1 in filters else 1
         ):
-            raise InvalidFile(f"{shown} in the weights (HDF5) claims {byte_count:,} bytes; {stored:,} are stored for it.")
+            raise InvalidFile(
+                f"{shown} in the weights (HDF5) declares {byte_count:,} bytes, but only {stored:,} are stored."
+            )
         if not filters and stored > self._size:
             raise InvalidFile(DAMAGED)
         self._bytes += byte_count
         if self._bytes > MAX_RATIO * self._size:
-            raise InvalidFile("The weights (HDF5) unpack to over a thousand times the file: they cannot be a model's.")
+            raise InvalidFile(
+                "The weights (HDF5) unpack to over a thousand times the file size: they cannot be a model's weights."
+            )

@@ -40,12 +40,14 @@ def load(folder: Path, backend: str) -> Any:
     except Exception as error:  # Keras raises whatever its layers raise
         raise InvalidFile(f"Keras cannot load this file: {clean(str(error))}") from None
     if not getattr(model, "inputs", None) or not getattr(model, "outputs", None):
-        raise InvalidFile("The model does not say its inputs: build it (or make it of keras.Input) before saving it.")
+        raise InvalidFile("The model does not define its inputs: build it (or start it from keras.Input) before saving it.")
     for value in (*model.inputs, *model.outputs):
         if getattr(value, "sparse", False) or getattr(value, "ragged", False) or value.shape is None:
-            raise InvalidFile(f"{value.name[:80]!r} is sparse, ragged or of no known rank; only dense tensors will do.")
+            raise InvalidFile(f"{value.name[:80]!r} is sparse, ragged or of unknown rank; only dense tensors are supported.")
         if value.dtype == "string":
-            raise InvalidFile(f"{value.name[:80]!r} holds text; put the text layers in front of the model, not into it.")
+            raise InvalidFile(
+                f"{value.name[:80]!r} holds text; move the text layers out of the model and run them before it."
+            )
     return model
 
 
@@ -84,7 +86,7 @@ def half(model: Any) -> tuple[bool, list[str]]:
     compute_dtypes = {getattr(layer, "compute_dtype", None) for layer in model._flatten_layers(include_self=False)}
     precisions = sorted(compute_dtypes & {"float16", "bfloat16"})
     return bool(precisions), [
-        f"The model computes in {kind} itself, by its dtype policy: it is judged at that precision." for kind in precisions
+        f"The model's dtype policy makes it compute in {kind}: it is judged at that precision." for kind in precisions
     ]
 
 
@@ -104,7 +106,7 @@ def run(model: Any, inputs: dict[str, np.ndarray], known: Signature) -> dict[str
 
     missing = [v.name for v in known.inputs if v.name not in inputs]
     if missing:
-        raise JobFailed(f"The model did not get its inputs: {', '.join(missing)}.")
+        raise JobFailed(f"Missing inputs: {', '.join(missing)}.")
     try:
         outputs = call(model, [keras.ops.convert_to_tensor(inputs[v.name]) for v in known.inputs])
         arrays = [keras.ops.convert_to_numpy(o) for o in outputs]

@@ -43,7 +43,7 @@ def computed() -> Iterator[None]:
 
     def average(inputs: Any, pool_size: Any, strides: Any = None, padding: str = "valid", *rest: Any, **named: Any) -> Any:
         if padding == "same" and not all(isinstance(s, int) for s in inputs.shape[1:]):
-            raise ValueError("Keras averages otherwise at even sizes than at odd ones where padding is the same")
+            raise ValueError('Keras averages even and odd sizes differently with padding="same"')
         nn._apply_same_padding = originals["_apply_same_padding"]
         try:
             return originals["average_pool"](inputs, pool_size, strides, padding, *rest, **named)

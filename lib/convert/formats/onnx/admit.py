@@ -21,7 +21,7 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
     except InvalidFile as error:
         if name.lower().endswith(".onnx"):
             raise
-        raise InvalidFile(f"The file is of no format that is known here. Read as ONNX: {error.message}") from None
+        raise InvalidFile(f"Unknown file format. Read as ONNX: {error.message}") from None
     if model.missing:
         raise InvalidFile(_absent(model))
     target = main_file("onnx", folder)
@@ -29,13 +29,13 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
     referenced = sorted(set(locations) & beside.keys())
     if target.name.casefold() in (file_name.casefold() for file_name in referenced):
         raise InvalidFile(
-            f"The external data are in {target.name!r}, which is the model's own name here; save under another."
+            f"The external data file is called {target.name!r}, the model's own name here; save it under another name."
         )
     shutil.copyfile(path, target)
     for file_name in referenced:
         shutil.copyfile(beside[file_name], folder / file_name)
     unused = sorted(beside.keys() - set(referenced))
-    return "onnx", [f"Not named by the model and left out: {', '.join(n[:80] for n in unused[:5])}."] if unused else []
+    return "onnx", [f"Not referenced by the model, so left out: {', '.join(n[:80] for n in unused[:5])}."] if unused else []
 
 
 def _absent(model: Model) -> str:
@@ -50,4 +50,4 @@ def _absent(model: Model) -> str:
         f"{n[:80]!r} ({count} {'weight lives' if count == 1 else 'weights live'} there)" for n, count in counts.items()
     ]
     suffix = f" and {len(file_notes) - 4} more files" if len(file_notes) > 4 else ""
-    return f"The model is not complete: also upload {', '.join(file_notes[:4])}{suffix}."
+    return f"The model is incomplete: also upload {', '.join(file_notes[:4])}{suffix}."

@@ -58,7 +58,7 @@ def over_float16(
         probe.graph.output.append(ValueInfoProto(name=f"mw_max_{k}"))
     runs = list(run_probe(probe, cases, [f"mw_max_{k}" for k in range(len(names))]))
     if names and not runs:  # the probe does not load, or rejects every case
-        return ["How large the values inside the model get could not be measured, and float16 ends at 65504."]
+        return ["The range of the model's intermediate values could not be measured, and float16 ends at 65504."]
     peaks = np.max(np.nan_to_num(np.array(runs, np.float64)), axis=0, initial=0.0).tolist()
     worst = max(range(len(names)), key=peaks.__getitem__, default=0)
     if not names or peaks[worst] * headroom <= FLOAT16:
@@ -69,8 +69,8 @@ def over_float16(
             f"{names[worst][:80]!r} reaches {peaks[worst]:.3g} on {inputs}; float16 ends at 65504, so it may be infinite."
         ]
     return [
-        f"{names[worst][:80]!r} reaches {peaks[worst]:.3g} on {inputs}, too near float16's largest number, 65504: "
-        "larger inputs may become infinite."
+        f"{names[worst][:80]!r} reaches {peaks[worst]:.3g} on {inputs}, too close to float16's maximum, 65504: larger "
+        "inputs may become infinite."
     ]
 
 
@@ -80,12 +80,12 @@ def wide_integers(model: ModelProto) -> list[str]:
     dtypes = {v.name: v.type.tensor_type.elem_type for v in (*typed.input, *typed.output, *typed.value_info)}
     warnings = []
     if any(dtypes[v.name] == TensorProto.DOUBLE for v in (*typed.input, *typed.output)):
-        warnings.append("The model computes in float64; there it is computed in float32, which ends at 3.4e38.")
+        warnings.append("The model computes in float64; the target computes in float32, which ends at 3.4e38.")
     producers = {name: node for node in typed.node for name in node.output}
     for value in typed.output:
         if dtypes.get(value.name) in WIDE and _arithmetic(value.name, producers, dtypes):
             warnings.append(
-                f"{value.name[:80]!r} is computed in 64 bits; there it is computed in 32, and wraps or ends at 2^31."
+                f"{value.name[:80]!r} is computed in 64 bits; the target computes it in 32, and wraps or saturates at 2^31."
             )
     return warnings[:3]
 

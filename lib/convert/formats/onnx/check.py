@@ -49,17 +49,18 @@ def _versions(model: ModelProto) -> None:
         domain = _domain(entry.domain)
         if imports.setdefault(domain, entry.version) != entry.version:
             raise InvalidFile(
-                f"The model imports {domain or 'ai.onnx'} at versions {imports[domain]} and {entry.version}; one is allowed."
+                f"The model imports {domain or 'ai.onnx'} at versions {imports[domain]} and {entry.version}; only one "
+                "is allowed."
             )
     limits = supported()
     if imports.get("", 0) > limits["opset"]:
         raise InvalidFile(
-            f"The model is of opset {imports['']}; opset {limits['opset']} is the newest that runs here. Export it again at "
+            f"The model uses opset {imports['']}; the newest that runs here is {limits['opset']}. Export it again with "
             "that or an older one."
         )
     if model.ir_version > limits["ir"]:
         raise InvalidFile(
-            f"The model is of IR version {model.ir_version}; {limits['ir']} is the newest that can be read here."
+            f"The model has IR version {model.ir_version}; the newest that can be read here is {limits['ir']}."
         )
 
 
@@ -84,8 +85,8 @@ def _operators(model: ModelProto) -> str:
                 continue
             since, version = _since(node.op_type, domain, versions.get(domain, 0)), versions.get(domain, 0)
             if since < 0:
-                version_note = (
-                    version_note or f"{op_type} is no operator of {domain or 'ai.onnx'} {version}, which the model imports."
+                version_note = version_note or (
+                    f"{op_type} is not an operator of {domain or 'ai.onnx'} {version}, which the model imports."
                 )
             elif not since and (domain, node.op_type) not in kernels():
                 location = f"of the domain {domain[:NAME]!r}" if domain else "of ai.onnx"
@@ -95,8 +96,8 @@ def _operators(model: ModelProto) -> str:
     listed = "; ".join(list(unknown)[:SHOWN]) + (f"; and {len(unknown) - SHOWN} more" if len(unknown) > SHOWN else "")
     first = next(iter(unknown.values()))
     raise InvalidFile(
-        f"No runtime here has the operator {listed} (first at {first!r}). Export the model without it, or with a function "
-        "in the file that says what it computes."
+        f"No runtime here supports the operator {listed} (first at {first!r}). Export the model without it, or define it "
+        "in the file as a function."
     )
 
 
@@ -122,7 +123,7 @@ def _node_names(model: ModelProto) -> str:
     for graph in onnx_tidy.graphs(model.graph):
         nodes = Counter(node.name for node in graph.node if node.name and node.op_type != "Constant")
         if repeated := [name for name, count in nodes.items() if count > 1]:
-            return f"two nodes are called {repeated[0][:NAME]!r}. Give every node a name of its own, or none."
+            return f"two nodes are called {repeated[0][:NAME]!r}. Give every node a unique name, or none."
     return ""
 
 
@@ -135,11 +136,11 @@ def _value_names(model: ModelProto) -> None:
             ("initializer", [t.name for t in graph.initializer]),
         ):
             if repeated := [name for name, count in Counter(names).items() if count > 1]:
-                raise InvalidFile(f"The {role} {repeated[0][:NAME]!r} comes twice; every name is given once in a graph.")
+                raise InvalidFile(f"The {role} {repeated[0][:NAME]!r} occurs twice; names must be unique in a graph.")
         definitions = Counter(name for node in graph.node for name in node.output if name)
         definitions.update({t.name for t in graph.initializer} | {v.name for v in graph.input})
         if repeated := [name for name, count in definitions.items() if count > 1]:
-            raise InvalidFile(f"The value {repeated[0][:NAME]!r} is made twice; every value in ONNX is made by one node.")
+            raise InvalidFile(f"The value {repeated[0][:NAME]!r} is defined twice; in ONNX, one node produces each value.")
     _missing(model.graph, set())
 
 
@@ -152,13 +153,13 @@ def _missing(graph: GraphProto, outer: set[str]) -> None:
         for name in node.input:
             if name and name not in defined:
                 raise InvalidFile(
-                    f"The node {(node.name or node.op_type)[:NAME]!r} reads {name[:NAME]!r}, which nothing makes."
+                    f"The node {(node.name or node.op_type)[:NAME]!r} reads {name[:NAME]!r}, which is never defined."
                 )
         for subgraph in subgraphs(node):
             _missing(subgraph, defined)
     for value in graph.output:
         if value.name not in defined:
-            raise InvalidFile(f"Nothing in the model makes the output {value.name[:NAME]!r}.")
+            raise InvalidFile(f"Nothing in the model computes the output {value.name[:NAME]!r}.")
 
 
 def _values(model: Model) -> None:
@@ -167,8 +168,8 @@ def _values(model: Model) -> None:
         payload = model.payload(tensor)
         if payload is not None and payload.field == RAW and payload.length != byte_size(tensor):
             raise InvalidFile(
-                f"{location}: its shape {list(tensor.dims[:8])} wants {byte_size(tensor)} bytes of values, and there are "
-                f"{payload.length}. The file is damaged or was not finished: save it again."
+                f"{location}: its shape {list(tensor.dims[:8])} needs {byte_size(tensor)} bytes of values, but there are "
+                f"{payload.length}. The file is damaged or incomplete: save it again."
             )
 
 
@@ -208,7 +209,7 @@ def _outputs(model: ModelProto) -> None:
         if not _agree(value.type, inferred_types.get(value.name, TypeProto())):
             raise InvalidFile(
                 f"The source declares its output {value.name[:NAME]!r} as {_words(value.type)}, but its operators give "
-                f"{_words(inferred_types[value.name])}. Correct what the file declares and try again."
+                f"{_words(inferred_types[value.name])}. Correct the declaration and try again."
             )
 
 

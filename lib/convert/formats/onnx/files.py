@@ -113,7 +113,7 @@ def check(path: Path) -> None:
                     str(path), str(Path(folder) / NAME), check_type=True, strict_mode=True
                 )
     except Exception as error:  # raised by onnx or protobuf
-        raise JobFailed(f"The tool made a model that is not valid ONNX: {clean(str(error))}") from None
+        raise JobFailed(f"The tool produced an invalid ONNX model: {clean(str(error))}") from None
 
 
 def loads(path: Path) -> None:
@@ -125,7 +125,7 @@ def loads(path: Path) -> None:
     try:
         onnxruntime.InferenceSession(str(path), options(), providers=CPU)
     except Exception as error:  # onnxruntime's errors share no public base class
-        raise JobFailed(f"The tool made a model that onnxruntime refuses: {clean(str(error))}") from None
+        raise JobFailed(f"The tool produced a model that onnxruntime rejects: {clean(str(error))}") from None
 
 
 def inlined(model: ModelProto) -> ModelProto:

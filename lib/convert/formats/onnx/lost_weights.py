@@ -71,12 +71,12 @@ def losses_of(name: str, value: np.ndarray, *, masks: Callable[[], bool], bounds
     if over.any():
         worst = np.unravel_index(int(np.argmax(np.where(over, size, 0))), value.shape)
         position = f" at {[int(k) for k in worst]}" if value.ndim else ""
-        text = f"{label} has {_count_text(over)} over float16's largest, 65504, such as {value[worst]:.6g}{position}"
+        text = f"{label} has {_count_text(over)} above float16's maximum, 65504, such as {value[worst]:.6g}{position}"
         if bounds:
-            return [WeightLoss(name, f"{text}: a bound that float16 has anyway.", True)]
+            return [WeightLoss(name, f"{text}: only a bound, which float16 imposes anyway.", True)]
         if (size[over] >= MASK).all() and _two_valued(value) and masks():
-            return [WeightLoss(name, f"{text}: it hides values from a softmax, and still does.", True)]
-        return [WeightLoss(name, f"{text}, and was cut to it.", False)]
+            return [WeightLoss(name, f"{text}: it masks values before a softmax, and still does.", True)]
+        return [WeightLoss(name, f"{text}, and was clipped to it.", False)]
     peak = float(np.max(size, where=np.isfinite(value), initial=0.0))
     tiny = (size > 0) & (size < 1e-5) & (size > SMALL * peak)
     if not tiny.any():
@@ -86,7 +86,7 @@ def losses_of(name: str, value: np.ndarray, *, masks: Callable[[], bool], bounds
     if not lost.any():
         return []
     example = float(value[tiny][lost][0])
-    text = f"{label} has {_count_text(lost)} near nothing that float16 does not hold, such as {example:.3g}"
+    text = f"{label} has {_count_text(lost)} near zero that float16 cannot represent, such as {example:.3g}"
     return [WeightLoss(name, f"{text}: they are only added to larger ones." if added else f"{text}.", added)]
 
 
@@ -121,7 +121,7 @@ def _count_text(which: np.ndarray) -> str:
 
 
 def _first_few(sentences: list[str]) -> list[str]:
-    remainder = [f"{len(sentences) - SHOWN} more weights are like that."] if len(sentences) > SHOWN else []
+    remainder = [f"The same holds for {len(sentences) - SHOWN} more weights."] if len(sentences) > SHOWN else []
     return sentences[:SHOWN] + remainder
 
 

@@ -42,7 +42,7 @@ class Metadata:
                 del value.metadata_props[:]
                 value.metadata_props.extend(original.metadata_props)
         del made.training_info[:]  # its graphs refer to weights and operators as they were before the conversion
-        return ["The part of the file that is for training (training_info) was left out."] if self.training else []
+        return ["The file's training part (training_info) was left out."] if self.training else []
 
 
 def of(model: ModelProto) -> Metadata:

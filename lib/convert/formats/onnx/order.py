@@ -55,5 +55,5 @@ def _order(nodes: list[NodeProto]) -> list[int]:
                 heapq.heappush(ready, k)
     if len(order) < len(nodes):
         node = nodes[next(k for k, count in enumerate(remaining) if count)]
-        raise Circle(f"the nodes at {(node.name or node.op_type)[:100]!r} feed each other in a circle")
+        raise Circle(f"the nodes at {(node.name or node.op_type)[:100]!r} form a cycle")
     return order

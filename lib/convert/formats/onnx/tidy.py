@@ -61,11 +61,11 @@ def weights_are_no_inputs(model: ModelProto) -> list[str]:
     kept = [v for v in model.graph.input if v.name not in initializers]
     del model.graph.input[:]
     model.graph.input.extend(kept)
-    message = f"{len(listed)} weights that were listed among the inputs are constants now"
+    message = f"{len(listed)} weights that were listed among the inputs are now constants"
     if (ir_version := model.ir_version) < INPUTS_ARE_FREE:
         model.ir_version = INPUTS_ARE_FREE
-        return [f"{message}; so the IR version is {INPUTS_ARE_FREE}, it was {ir_version}."]
-    return [f"{message}: a caller cannot replace them any more."]
+        return [f"{message}; so the IR version is now {INPUTS_ARE_FREE} (was {ir_version})."]
+    return [f"{message}: callers can no longer replace them."]
 
 
 def graphs(graph: GraphProto) -> Iterator[GraphProto]:

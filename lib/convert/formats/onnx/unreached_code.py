@@ -112,13 +112,13 @@ def _missing(node: NodeProto, found: set[int], *, reached: bool) -> Iterator[str
     label = (node.name or node.output[0])[:80]
     if node.op_type == "Loop":
         if not found - {0}:
-            yield f"No input that was made up enters the body of Loop {label!r}."
+            yield f"No made-up input enters the body of Loop {label!r}."
         return
     for attribute in node.attribute:
         number = BRANCHES.get(attribute.name)
         if number and reached and number not in found and _computes(attribute.g):
             branch = attribute.name.removesuffix("_branch")
-            yield f"No input that was made up enters the {branch} branch of If {label!r}."
+            yield f"No made-up input enters the {branch} branch of If {label!r}."
 
 
 def _computes(graph: GraphProto) -> bool:

@@ -36,7 +36,7 @@ def readable(source: Path, proto: ModelProto) -> tuple[ModelProto | None, list[s
         model = opset.convert(model, target)
     except JobFailed:  # hand over the unconverted model: the proof will show what OpenVINO makes of it
         return onnx_files.tidied(source), []
-    return model, [f"Brought from opset {current} to {target} first: OpenVINO misreads an operator of the older one."]
+    return model, [f"Converted from opset {current} to {target} first: OpenVINO misreads an operator of the older one."]
 
 
 def _better(model: ModelProto) -> int:

@@ -51,7 +51,7 @@ class OpenvinoRunner:
     def run(self, inputs: Arrays) -> Arrays:
         """Runs the model. Raises JobFailed for missing inputs, or with OpenVINO's message."""
         if missing := [name for name in self._inputs if name not in inputs]:
-            raise JobFailed(f"OpenVINO lacks the inputs {', '.join(missing)}.")
+            raise JobFailed(f"Missing inputs: {', '.join(missing)}.")
         try:
             if self._compiled is None:
                 config = {"INFERENCE_PRECISION_HINT": "f32", "EXECUTION_MODE_HINT": "ACCURACY"}

@@ -3,9 +3,9 @@
 from lib.convert.core.format import Format, Upload
 
 CLOSED = (
-    "This is a PyTorch exported program (.pt2). torch.export.load can run any program that is hidden in such a file, in "
-    "three ways: pickled sample inputs, pickled weights and expressions for shapes. So uploads of .pt2 are switched off. "
-    "Bring ONNX (torch.onnx.export) or safetensors instead; the owner of this app may allow it with PT2_UPLOADS=1."
+    "This is a PyTorch exported program (.pt2). torch.export.load can run arbitrary code that is hidden in such a file, "
+    "in three ways: pickled sample inputs, pickled weights and expressions for shapes. So .pt2 uploads are disabled. "
+    "Upload ONNX (torch.onnx.export) or safetensors instead; the owner of this app can allow .pt2 with PT2_UPLOADS=1."
 )
 FORMATS = (
     Format(

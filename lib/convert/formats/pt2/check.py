@@ -31,7 +31,7 @@ def is_pt2(names: set[str], root: str) -> bool:
     if "archive_format" in members or any(name.startswith("models/") and name.endswith(".json") for name in members):
         return True
     if "serialized_exported_program.json" in members:
-        raise InvalidFile("This is an exported program of an old torch (before 2.8), which is not read here. Bring ONNX.")
+        raise InvalidFile("This exported program is from an old torch (before 2.8), which is not supported. Upload ONNX.")
     return False
 
 
@@ -46,12 +46,12 @@ def check_pt2(path: Path) -> list[str]:
             member_name = name.removeprefix(root)
             if not _PT2.fullmatch(member_name):
                 raise InvalidFile(
-                    f"The exported program has a member {member_name[:80]!r}; only graphs, weights and inputs may be in."
+                    f"The exported program contains {member_name[:80]!r}; only graphs, weights and inputs are allowed."
                 )
             if member.compress_type != 0:
                 raise InvalidFile(STORED.format("The exported program"))
         if not any(name.startswith(f"{root}models/") for name in archive.members):
-            raise InvalidFile("The exported program has no graph in it. Save it again with torch.export.save.")
+            raise InvalidFile("The exported program contains no graph. Save it again with torch.export.save.")
         for name in archive.members:
             member_name = name.removeprefix(root)
             if member_name.endswith(".json"):
@@ -65,7 +65,7 @@ def _check_samples(data: bytes, inner: str) -> None:
     if not data:  # our own files store no samples
         return
     if not data.startswith(b"PK\x03\x04"):
-        raise InvalidFile(f"{inner} in the exported program is no checkpoint. Save it again with torch.export.save.")
+        raise InvalidFile(f"{inner} in the exported program is not a checkpoint. Save it again with torch.export.save.")
     with NamedTemporaryFile() as file:  # a nested archive
         file.write(data)
         file.flush()
@@ -90,12 +90,12 @@ def _check_graph(found: dict[str, Any]) -> None:
     for entry in json_text.objects(found):
         if entry.get("use_pickle", False) is not False:
             raise InvalidFile(
-                "The exported program has pickled weights (use_pickle), which may run any program. Bring ONNX."
+                "The exported program has pickled weights (use_pickle), which can run arbitrary code. Upload ONNX."
             )
         if entry.get("guards_code"):
-            raise InvalidFile("The exported program brings Python code as guards, which would be run. Bring ONNX instead.")
+            raise InvalidFile("The exported program has guards in Python code, which would be run. Upload ONNX instead.")
         if entry.get("custom_obj_values") or "as_custom_obj" in entry or "custom_obj" in entry:
-            raise InvalidFile("The exported program has custom objects, which are not opened. Bring ONNX instead.")
+            raise InvalidFile("The exported program has custom objects, which are not opened. Upload ONNX instead.")
         if "expr_str" in entry:
             check_expression(entry["expr_str"])
         for symbol in entry.get("range_constraints") or ():
@@ -113,7 +113,7 @@ def _check_graph(found: dict[str, Any]) -> None:
                 _check_tree(entry[key])
         if entry.get("treespec_namedtuple_fields"):
             raise InvalidFile(
-                "The exported program takes or gives named tuples, which are not read here. Bring ONNX instead."
+                "The exported program has named tuples as inputs or outputs, which are not supported. Upload ONNX instead."
             )
 
 

@@ -32,8 +32,8 @@ COMPARISONS = (ast.Lt, ast.LtE, ast.Gt, ast.GtE, ast.Eq, ast.NotEq)
 def check_expression(text: object) -> None:
     """Raises InvalidFile unless ``text`` is arithmetic on symbols and numbers with allowed functions."""
     fault = InvalidFile(
-        f"A shape in the exported program is {str(text)[:80]!r}, which is more than symbols and numbers. Such text is run "
-        "as a program by the loader: it was not opened."
+        f"A shape in the exported program is {str(text)[:80]!r}, which is more than symbols and numbers. The loader would "
+        "run such text as code, so the program was not opened."
     )
     if not isinstance(text, str) or len(text) > LONGEST:
         raise fault

@@ -68,7 +68,7 @@ def _signature(program: Any, text: str) -> Signature:
     except (ValueError, TypeError, KeyError, AttributeError):
         raise InvalidFile("names.json in the exported program is damaged.") from None
     if (len(declared.inputs), len(declared.outputs)) != (len(program_signature.inputs), len(program_signature.outputs)):
-        raise InvalidFile("names.json in the exported program names other inputs or outputs than the program has.")
+        raise InvalidFile("names.json in the exported program does not match the program's inputs and outputs.")
     inputs = tuple(_merged(a, b) for a, b in zip(declared.inputs, program_signature.inputs, strict=True))
     outputs = tuple(_merged(a, b) for a, b in zip(declared.outputs, program_signature.outputs, strict=True))
     used = {d for v in inputs for d in v.shape if isinstance(d, str)}
@@ -131,7 +131,9 @@ def _value(name: str, fake: Any) -> Value:
     import torch
 
     if not isinstance(fake, torch.Tensor):
-        raise InvalidFile(f"{name[:80]!r} of the exported program is no tensor; only tensors can be fed and compared.")
+        raise InvalidFile(
+            f"{name[:80]!r} of the exported program is not a tensor; only tensors can be passed in and compared."
+        )
     shape = tuple(_size(d) for d in fake.shape)
     return Value(name, str(fake.dtype).removeprefix("torch."), shape)
 

@@ -30,7 +30,7 @@ class Pt2Runner:
 
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
         if missing:
-            raise JobFailed(f"The program did not get its inputs: {', '.join(missing)}.")
+            raise JobFailed(f"Missing inputs: {', '.join(missing)}.")
         tensors = [from_numpy(inputs[v.name]) for v in self._signature.inputs]
         try:
             with torch.no_grad():

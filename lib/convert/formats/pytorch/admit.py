@@ -18,13 +18,13 @@ def admit(name: str, path: Path, beside: dict[str, Path], folder: Path) -> tuple
     Returns the format name ``architecture`` and messages for the user. Raises InvalidFile.
     """
     if len(beside) > 1:
-        raise InvalidFile("With config.json, one file of weights is taken. Merge several into one file of safetensors.")
+        raise InvalidFile("Only one weights file is allowed with config.json. Merge several into one safetensors file.")
     transformers_config.write_checked(path, folder / CONFIG)
     for weights in beside.values():
         with weights.open("rb") as file:
             head = file.read(16)
         if not is_safetensors(head, weights.stat().st_size):
-            raise InvalidFile("The weights beside config.json must be safetensors; convert a checkpoint first, on its own.")
+            raise InvalidFile("The weights beside config.json must be safetensors; convert a checkpoint separately first.")
         check_safetensors(weights)
         shutil.copyfile(weights, folder / WEIGHTS)
-    return "architecture", [] if beside else ["No weights were uploaded with config.json: they are random."]
+    return "architecture", [] if beside else ["No weights were uploaded with config.json, so they are random."]

@@ -102,7 +102,7 @@ def parse(source: str, config: Path | None = None) -> tuple[str, str]:
             raise InvalidValue("torchvision model", rest, f"one of {len(all_names)} names, such as {', '.join(suggestions)}")
     elif kind == "hub":
         if not REPOSITORY.fullmatch(rest) or ".." in rest or "--" in rest:
-            raise InvalidValue("hub model", rest, "owner/name, as the Hub writes it")
+            raise InvalidValue("hub model", rest, "owner/name, as on the Hub")
     elif rest and not rest.lstrip().startswith("{"):
         raise InvalidValue("transformers model", rest, "the JSON text of a config.json, or an uploaded config.json")
     elif not rest and config is None:
@@ -140,9 +140,7 @@ def _write(description: dict[str, Any], state: dict[str, Any] | None, folder: Pa
     with _runs(name, bool(description["config"])):
         signature = describe.fix_batch(flattened, signature)
         weights_note = (
-            "the weights that were given"
-            if state is not None
-            else calibrate.randomize_and_calibrate(flattened, signature, seed)
+            "the given weights" if state is not None else calibrate.randomize_and_calibrate(flattened, signature, seed)
         )
         signature = replace(signature, outputs=describe.outputs(flattened, signature))
     tied = files.save(model, folder / WEIGHTS)

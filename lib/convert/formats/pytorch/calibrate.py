@@ -54,7 +54,7 @@ def _calibrate(flat: Any, signature: Signature, *, large: bool) -> list[str]:
                 flat(*batches[0])
         if first:
             _calibrate_norms(flat, batches)
-        steps.append("layers rescaled so that outputs move with the inputs")
+        steps.append("layers rescaled so that outputs depend on the inputs")
     return steps
 
 

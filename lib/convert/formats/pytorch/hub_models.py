@@ -50,7 +50,7 @@ def state(folder: Path) -> dict[str, Any]:
     from safetensors.torch import load_file
 
     if not (folder / "config.json").is_file():
-        raise InvalidFile("The model has no safetensors beside a config.json, and nothing else is read from the Hub.")
+        raise InvalidFile("The model has no config.json with safetensors, and nothing else is read from the Hub.")
     weight_map = _placed(folder)
     files = [folder / name for name in (sorted(set(weight_map.values())) if weight_map else [WHOLE])]
     for file in files:
@@ -63,12 +63,12 @@ def state(folder: Path) -> dict[str, Any]:
         try:
             shard = load_file(file)
         except Exception as error:
-            raise InvalidFile(f"{file.name[:80]} is no safetensors file.") from error
+            raise InvalidFile(f"{file.name[:80]} is not a safetensors file.") from error
         if duplicates := sorted(shard.keys() & tensors.keys()):
-            raise InvalidFile(f"The tensor {duplicates[0][:100]!r} stands in two files of the model. Save it again.")
+            raise InvalidFile(f"The tensor {duplicates[0][:100]!r} is in two files of the model. Save the model again.")
         tensors |= shard
     if missing := sorted(name for name in weight_map if name not in tensors):
-        raise InvalidFile(f"{INDEX} places {missing[0][:100]!r} in a file that does not have it. Save the model again.")
+        raise InvalidFile(f"{INDEX} assigns {missing[0][:100]!r} to a file that does not contain it. Save the model again.")
     return tensors
 
 
@@ -80,5 +80,5 @@ def _placed(folder: Path) -> dict[str, str]:
     weight_map = json_text.parse(index.read_bytes(), INDEX).get("weight_map")
     valid = isinstance(weight_map, dict) and all(isinstance(f, str) and SHARD.fullmatch(f) for f in weight_map.values())
     if not weight_map or not isinstance(weight_map, dict) or not valid:
-        raise InvalidFile(f"{INDEX} does not say which tensor is in which file beside it. Save the model again.")
+        raise InvalidFile(f"{INDEX} does not map tensors to files in the same folder. Save the model again.")
     return weight_map

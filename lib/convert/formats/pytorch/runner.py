@@ -33,7 +33,7 @@ class ArchitectureRunner:
 
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
         if missing:
-            raise JobFailed(f"The model did not get its inputs: {', '.join(missing)}.")
+            raise JobFailed(f"Missing inputs: {', '.join(missing)}.")
         tensors = [torch.from_numpy(np.ascontiguousarray(inputs[v.name])) for v in self._signature.inputs]
         try:
             with torch.inference_mode():

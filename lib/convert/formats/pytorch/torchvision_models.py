@@ -84,7 +84,7 @@ def build(name: str, settings: dict[str, Any]) -> tuple[Any, tuple[Value, ...], 
     try:
         model = get_model(name, weights=None, **_builder(name, settings))
     except ValueError as error:  # the image size is not divisible into patches or windows
-        raise InvalidValue("image_size", size, f"a size that {name} divides into its patches ({error})") from error
+        raise InvalidValue("image_size", size, f"a size that {name} can divide into patches ({error})") from error
     image = Value("image", "float32", (1 if detection else "batch", 3, size, size), "image")
     return model.eval(), (image,), "detection" if detection else "positional"
 

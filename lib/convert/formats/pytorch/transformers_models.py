@@ -89,7 +89,7 @@ def build(config: dict[str, Any], with_inputs: bool = True) -> tuple[Any, tuple[
     except InvalidValue:
         raise
     except Exception as error:  # transformers raises many kinds of errors for an inconsistent config
-        raise InvalidValue("config", config["model_type"], f"settings that fit together ({line(error)})") from error
+        raise InvalidValue("config", config["model_type"], f"consistent settings ({line(error)})") from error
     return model.eval(), inputs_of(model) if with_inputs else (), extra_of(model)
 
 
@@ -106,7 +106,7 @@ def load(config: dict[str, Any], state: dict[str, Any]) -> tuple[Any, dict[str, 
     except MemoryError:
         raise
     except Exception as error:  # transformers converts older weight layouts, which can fail in many ways
-        raise InvalidFile(f"The weights do not belong to {config['model_type']}: {line(error)}.") from error
+        raise InvalidFile(f"The weights do not match {config['model_type']}: {line(error)}.") from error
 
 
 def extra_of(model: Any) -> dict[str, Any]:
@@ -122,7 +122,7 @@ def inputs_of(model: Any) -> tuple[Value, ...]:
     except InvalidValue:
         raise
     except Exception as error:  # this config has the needed settings under other names, or with other types
-        expected = "a model whose config says its vocabulary or the size of its pictures"
+        expected = "a model whose config gives its vocabulary or image size"
         raise InvalidValue("model_type", model.config.model_type, f"{expected} ({line(error)})") from error
 
 
@@ -146,7 +146,7 @@ def _inputs(model: Any) -> tuple[Value, ...]:
         frames = 2 * config.max_source_positions
         inputs.append(Value("input_features", "float32", ("batch", config.num_mel_bins, frames)))
     if not inputs:
-        raise InvalidValue("model_type", config.model_type, "models of text, pictures, waveforms or spectrograms")
+        raise InvalidValue("model_type", config.model_type, "models of text, images, waveforms or spectrograms")
     if getattr(config, "is_encoder_decoder", False) and "decoder_input_ids" in parameters:
         high = getattr(config.get_text_config(decoder=True), "vocab_size", text.vocab_size)
         inputs.append(Value("decoder_input_ids", "int64", ("batch", "decoder_sequence"), "tokens", high))
@@ -184,13 +184,15 @@ def _config(config: dict[str, Any]) -> Any:
     if model_type not in CONFIG_MAPPING_NAMES or model_type.startswith("timm_"):
         suggestions = get_close_matches(model_type, CONFIG_MAPPING_NAMES, 5) or ["bert", "gpt2", "llama", "t5", "vit"]
         raise InvalidValue(
-            "model_type", model_type, f"{len(CONFIG_MAPPING_NAMES)} types of transformers, such as {', '.join(suggestions)}"
+            "model_type",
+            model_type,
+            f"one of {len(CONFIG_MAPPING_NAMES)} transformers types, such as {', '.join(suggestions)}",
         )
     settings = {k: v for k, v in config.items() if k != "model_type"}
     try:
         built = AutoConfig.for_model(model_type, **settings)
     except Exception as error:  # every config class has its own checks
-        raise InvalidValue("config", model_type, f"settings that transformers takes ({line(error)})") from error
+        raise InvalidValue("config", model_type, f"settings that transformers accepts ({line(error)})") from error
     built._attn_implementation = "eager"  # plain operators that every exporter supports
     built._experts_implementation = "batched_mm"  # eager has a data-dependent loop over experts
     return built
@@ -230,7 +232,7 @@ def _clean(value: Any, depth: int = 0) -> Any:
     if isinstance(value, dict):
         pretrained = value.get("use_timm_backbone") or value.get("use_pretrained_backbone")
         if isinstance(value.get("backbone"), str) or pretrained:
-            raise InvalidValue("backbone", value.get("backbone"), "a backbone_config: one by name would be downloaded")
+            raise InvalidValue("backbone", value.get("backbone"), "a backbone_config: a named backbone would be downloaded")
         kept = {k: v for k, v in value.items() if k not in DROPPED and k not in BACKBONES and isinstance(k, str)}
         return {k: _clean(v, depth + 1) for k, v in kept.items() if not k.startswith("__")}
     if isinstance(value, list):

@@ -50,14 +50,14 @@ def _plain(given: Any) -> tuple[dict[str, Any], list[str]]:
             given = given[name]
             messages.append(f"Weights taken from {name!r} in the checkpoint.")
     if not isinstance(given, Mapping) or not given:
-        raise InvalidFile("The checkpoint holds no weights by name. Save model.state_dict() and upload that.")
+        raise InvalidFile("The checkpoint holds no named weights. Save model.state_dict() and upload that.")
     state = {str(k): v for k, v in given.items() if isinstance(v, torch.Tensor)}
     if len(state) < len(given):
-        raise InvalidFile("The checkpoint holds more than tensors by name. Save model.state_dict() and upload that.")
+        raise InvalidFile("The checkpoint holds more than named tensors. Save model.state_dict() and upload that.")
     for prefix in ("module.", "_orig_mod."):  # added by DataParallel and torch.compile
         if all(k.startswith(prefix) for k in state):
             state = {k.removeprefix(prefix): v for k, v in state.items()}
-            messages.append(f"{prefix!r} was taken off every name.")
+            messages.append(f"{prefix!r} was removed from every name.")
     return state, messages
 
 
@@ -82,7 +82,7 @@ def refuse(name: str, missing: list[str], unexpected: list[str], shapes: list[st
         f"{len(keys)} {label}: {', '.join(keys[:SHOWN])}" + " …" * (len(keys) > SHOWN) for label, keys in problems if keys
     ]
     if messages:
-        raise InvalidFile(f"The weights do not belong to {name}: {'; '.join(messages)}.")
+        raise InvalidFile(f"The weights do not match {name}: {'; '.join(messages)}.")
 
 
 def save(model: Any, path: Path) -> dict[str, str]:

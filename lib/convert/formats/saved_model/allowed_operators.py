@@ -72,7 +72,7 @@ SAVING = frozenset(
 """)
 )
 RESTORING = frozenset({"RestoreV2"})
-# Common refused operators and what they do, for the error message ("..., which is not allowed").
+# Common refused operators and what they do, for the error message ("(...), which is not allowed").
 WHY: dict[str, str] = {
     **dict.fromkeys(("PyFunc", "PyFuncStateless", "EagerPyFunc", "NumpyFunction"), "runs Python"),
     **dict.fromkeys(
@@ -84,6 +84,8 @@ WHY: dict[str, str] = {
 """),
         "reads or writes files",
     ),
-    **dict.fromkeys(("RpcCall", "RpcClient", "RpcServer", "DataServiceDataset", "DataServiceDatasetV2"), "talks to others"),
-    **dict.fromkeys(("XlaCallModule", "TensorRTEngineOp", "TRTEngineOp", "RemoteCall"), "runs a program that it carries"),
+    **dict.fromkeys(
+        ("RpcCall", "RpcClient", "RpcServer", "DataServiceDataset", "DataServiceDatasetV2"), "connects to a server"
+    ),
+    **dict.fromkeys(("XlaCallModule", "TensorRTEngineOp", "TRTEngineOp", "RemoteCall"), "runs embedded code"),
 }

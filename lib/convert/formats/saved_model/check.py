@@ -30,7 +30,7 @@ MAX_BYTES = 2 << 30  # protobuf's limit for a message
 def is_saved_model(names: set[str], root: str) -> bool:
     """Returns whether a zip with these members is a SavedModel. Raises InvalidFile for one in text form (.pbtxt)."""
     if f"{root}{GRAPH}" not in names and f"{root}{GRAPH}txt" in names:
-        raise InvalidFile("This SavedModel is in text form (.pbtxt); save it in binary form again.")
+        raise InvalidFile("This SavedModel is in text format (.pbtxt); save it again in binary format.")
     return f"{root}{GRAPH}" in names
 
 
@@ -44,7 +44,7 @@ def unpack(path: Path, folder: Path) -> list[str]:
             member = name.removeprefix(root)
             if not MEMBER.fullmatch(member):
                 raise InvalidFile(
-                    f"The SavedModel has a member {member[:80]!r}; allowed: {GRAPH}, variables/, assets/ and fingerprint.pb."
+                    f"The SavedModel contains {member[:80]!r}; allowed: {GRAPH}, variables/, assets/ and fingerprint.pb."
                 )
             if not member.startswith(LEFT_OUT):
                 target = folder / member
@@ -74,7 +74,7 @@ def check_graph(path: Path) -> None:
         reader = Reader(data)
         graphs = list(reader.messages(0, len(data), 2))
         if not graphs:
-            raise InvalidFile(f"{GRAPH} has no graph in it. Upload the whole SavedModel again.")
+            raise InvalidFile(f"{GRAPH} contains no graph. Upload the whole SavedModel again.")
         for start, end in graphs:
             _check(Graph(reader, start, end))
 
@@ -83,13 +83,13 @@ def _check(graph: Graph) -> None:
     """Raises InvalidFile for operators that are not allowed, and for saver operators that run outside saving."""
     shadowed = sorted((ALLOWED | SAVING | WHY.keys()) & graph.functions.keys())
     if shadowed:
-        raise InvalidFile(f"A function in {GRAPH} is called {shadowed[0]!r}, as an operator is. Save the model again.")
+        raise InvalidFile(f"A function in {GRAPH} is called {shadowed[0]!r}, the name of an operator. Save the model again.")
     for node in graph.everything():
         if node.op in ALLOWED or node.op in SAVING or node.op in graph.functions:
             continue
-        reason = f" {WHY[node.op]}," if node.op in WHY else ""
+        reason = f" ({WHY[node.op]})" if node.op in WHY else ""
         raise InvalidFile(
-            f"The SavedModel uses the operator {node.op[:80]!r},{reason} which is not allowed: only arithmetic, variables "
+            f"The SavedModel uses the operator {node.op[:80]!r}{reason}, which is not allowed: only arithmetic, variables "
             "and control flow are loaded from an upload. Save the model without it."
         )
     _no_files(graph.computing(), SAVING, "when it computes")

@@ -32,7 +32,7 @@ def frozen(function: Any, inputs: list[str], outputs: list[str]) -> tuple[Callab
     try:
         constant_function = convert_variables_to_constants_v2(function, lower_control_flow=False, aggressive_inlining=True)
     except Exception as error:  # TensorFlow raises many kinds of errors
-        raise JobFailed(f"TensorFlow cannot make constants of this model's variables: {clean(str(error))}") from None
+        raise JobFailed(f"TensorFlow cannot freeze this model's variables: {clean(str(error))}") from None
     graph = constant_function.graph.as_graph_def()
     for node in graph.node:  # drop control inputs: side effects do not matter here
         node.input[:] = [n for n in node.input if not n.startswith("^")]
@@ -85,8 +85,8 @@ def _refuse_changes(function: Any) -> None:
     nodes = [*graph.node, *(n for f in graph.library.function for n in f.node_def)]
     if writers := sorted({n.op for n in nodes if CHANGES.fullmatch(n.op)}):
         raise InvalidFile(
-            f"The SavedModel changes what it keeps while it runs ({', '.join(writers)[:200]}); ONNX keeps nothing."
-            " Export a signature that only computes."
+            f"The SavedModel updates its state while it runs ({', '.join(writers)[:200]}); ONNX models are stateless. "
+            "Export a signature that only computes."
         )
 
 
@@ -101,7 +101,7 @@ def _tables(graph: Any, function: Any) -> list[Table]:
     handles = {t.name: c for t, c in zip(function.inputs[first_captured:], function.captured_inputs, strict=True)}
     identities = {n.name: n.input[0] for n in graph.node if n.op == "Identity"}
     if any(n.op == LOOKUP for f in graph.library.function for n in f.node_def):
-        raise JobFailed("The SavedModel looks up a table inside a loop or a branch, which is not converted.")
+        raise JobFailed("The SavedModel uses a lookup table inside a loop or a branch, which is not supported.")
     tables = []
     for node in (n for n in graph.node if n.op == LOOKUP):
         handle = node.input[0]
@@ -109,12 +109,12 @@ def _tables(graph: Any, function: Any) -> list[Table]:
             handle = identities[handle]
         dtypes = [tf.dtypes.as_dtype(node.attr[attribute].type) for attribute in ("Tin", "Tout")]
         if f"{handle}:0" not in handles or tf.string in dtypes:
-            raise JobFailed("The SavedModel looks up a table of text; put it in front of the model, not into it.")
+            raise JobFailed("The SavedModel uses a lookup table of text; run it before the model instead.")
         keys, values = tf.raw_ops.LookupTableExportV2(
             table_handle=handles[f"{handle}:0"], Tkeys=dtypes[0], Tvalues=dtypes[1]
         )
         if not 0 < len(keys) <= MAX_KEYS:
-            raise JobFailed(f"The SavedModel looks up a table of {len(keys):,} entries; 1 to {MAX_KEYS:,} are converted.")
+            raise JobFailed(f"The SavedModel uses a lookup table of {len(keys):,} entries; 1 to {MAX_KEYS:,} are supported.")
         asks = [n if ":" in n else f"{n}:0" for n in node.input[1:3]]
         tables.append(Table(f"{node.name}:0", asks, keys.numpy(), values.numpy()))
         node.op = "Placeholder"

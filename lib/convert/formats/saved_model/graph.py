@@ -30,7 +30,7 @@ class Reader:
         while at < end:
             self._steps += 1
             if self._steps > 50 * MAX_NODES:
-                raise InvalidFile(f"{GRAPH} has more parts than are read here.")
+                raise InvalidFile(f"{GRAPH} has more parts than are allowed.")
             tag, at = self._number(at, end)
             number, wire = tag >> 3, tag & 7
             begin = at
@@ -200,7 +200,7 @@ class Graph:
         reader = self._reader
         names = [reader.one(*place, 1) for place in reader.messages(start, end, 1)]
         if len(names) != 1 or names[0] in self.functions:
-            raise InvalidFile(f"A function in {GRAPH} has no name of its own. Save the model again.")
+            raise InvalidFile(f"A function in {GRAPH} has no unique name. Save the model again.")
         self.functions[names[0]] = [self._node(*place) for place in reader.messages(start, end, 3)]
         arguments = (arg for place in reader.messages(start, end, 1) for arg in reader.messages(*place, 2))
         self._arguments[names[0]] = next((reader.one(*arg, 1) for arg in arguments), "")

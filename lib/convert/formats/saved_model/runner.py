@@ -44,7 +44,7 @@ class SavedModelRunner:
 
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
         if missing:
-            raise JobFailed(f"The model did not get its inputs: {', '.join(missing)}.")
+            raise JobFailed(f"Missing inputs: {', '.join(missing)}.")
         outputs: Arrays = {}
         for prefix, (function, part) in self._parts.items():
             try:
@@ -80,10 +80,10 @@ def signature(function: Any) -> Signature:
 
     def value(name: str, tensor: Any) -> Value:
         if tensor.shape.rank is None:
-            raise InvalidFile(f"The SavedModel does not say the rank of {name[:80]!r}. Export it with shapes.")
+            raise InvalidFile(f"The SavedModel does not give the rank of {name[:80]!r}. Export it with shapes.")
         if tensor.dtype.name in NO_NUMBERS:
             raise InvalidFile(
-                f"{name[:80]!r} is a {tensor.dtype.name}; only models that take and give numbers are converted."
+                f"{name[:80]!r} is a {tensor.dtype.name}; only models with numeric inputs and outputs are supported."
             )
         shape = tuple(
             d if d is not None else "batch" if axis == 0 else re.sub(r"\W|^(?=\d)", "_", f"{name}_{axis}")

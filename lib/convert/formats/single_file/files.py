@@ -47,7 +47,8 @@ SMALL_FILES = {
 WEIGHTS = {"diffusers": "diffusion_pytorch_model.safetensors", "transformers": "model.safetensors"}
 MAX_TEXT = 32 << 20  # 32 MiB of configurations and tokenizers in the metadata
 WAY_OUT = (
-    "Open it in diffusers (from_single_file, with the network reachable), save_pretrained, and upload that folder as a zip."
+    "Load it with diffusers' from_single_file (needs network access), save it with save_pretrained, and upload that "
+    "folder as a zip."
 )
 
 
@@ -96,7 +97,7 @@ def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str]
     required = [name for name in NETWORKS if xl or name != "text_encoder_2"]
     if missing := [name for name in required if name not in classes or not index]:
         raise InvalidFile(
-            f"A single file holds a whole pipeline; {missing[0]!r} is missing here. Give the pipeline's folder."
+            f"A single file holds a whole pipeline; {missing[0]!r} is missing. Upload the whole pipeline folder."
         )
     tensors: Tensors = {}
     files, lossy = dict(_small_files(pipeline, classes)), False
@@ -111,7 +112,7 @@ def pack(pipeline: Path, dtype: str) -> tuple[Tensors, dict[str, str], list[str]
             files[f"{name}/config.json"] = json.dumps(config | {key: target}, indent=2) + "\n"
     messages = []
     if dropped := [name for name in OPTIONAL if any(index.get(name) or ())]:
-        messages.append(f"Left out, a single file has no place for it: {', '.join(dropped)}.")
+        messages.append(f"Left out, because a single file cannot hold it: {', '.join(dropped)}.")
     index = index | {name: [None, None] for name in dropped}
     payload = json.dumps({"index": index, "files": files})
     if len(payload) > MAX_TEXT:
@@ -145,7 +146,7 @@ def _cast(name: str, state: Tensors, dtype: str) -> tuple[Tensors, bool]:
 
     cast = {key: tensor.to(getattr(torch, dtype)) for key, tensor in state.items()}
     if dtype == "float16" and any(not bool(torch.isfinite(t).all()) for t in cast.values()):
-        raise InvalidValue("dtype", dtype, f"float32; {name} has weights beyond what float16 can hold")
+        raise InvalidValue("dtype", dtype, f"float32; {name} has weights beyond float16's range")
     return cast, any(not torch.equal(cast[key].float(), tensor) for key, tensor in state.items())
 
 
@@ -196,7 +197,7 @@ def _stable_diffusion_1(shapes: dict[str, tuple[int, ...]]) -> Contents:
     first = shapes.get(f"{UNET}input_blocks.0.0.weight", ())
     if not first:
         raise InvalidFile(
-            "This is no Stable Diffusion single file: it has no tensor model.diffusion_model.input_blocks.0.0.weight."
+            "This is not a Stable Diffusion single file: it has no tensor model.diffusion_model.input_blocks.0.0.weight."
         )
     channels = first[1] if len(first) == 4 and first[1] in (4, 9) else 4
     configs = {"text_encoder": sd1_configs.TEXT_ENCODER, "unet": sd1_configs.unet(channels), "vae": sd1_configs.VAE}
@@ -209,14 +210,14 @@ def _stable_diffusion_1(shapes: dict[str, tuple[int, ...]]) -> Contents:
                 wrong.append(mapping.original)
     if wrong:
         raise InvalidFile(
-            "The single file does not say what it holds, and by its shapes it is not Stable Diffusion 1.x "
-            f"({len(wrong)} tensors missing or of another shape, first {wrong[0][:100]!r}). {WAY_OUT}"
+            f"The single file has no configuration, and by its shapes it is not Stable Diffusion 1.x ({len(wrong)} "
+            f"tensors missing or of another shape, first {wrong[0][:100]!r}). {WAY_OUT}"
         )
     files = {f"{name}/config.json": json.dumps(config, indent=2) + "\n" for name, config in configs.items()}
     files["scheduler/scheduler_config.json"] = json.dumps(sd1_configs.SCHEDULER, indent=2) + "\n"
     note = (
-        "The file does not say what it holds; by its shapes it is Stable Diffusion 1.x, taken with noise prediction "
-        "(epsilon). It has no tokenizer: put that of openai/clip-vit-large-patch14 into tokenizer/."
+        "The file has no configuration; by its shapes it is Stable Diffusion 1.x, read with noise prediction (epsilon). "
+        "It has no tokenizer: put that of openai/clip-vit-large-patch14 into tokenizer/."
     )
     return Contents(sd1_configs.index(channels), files, (note,))
 
@@ -235,7 +236,7 @@ def blank_shapes(name: str, config: dict[str, Any]) -> dict[str, tuple[int, ...]
             else:
                 model = getattr(diffusers, class_name).from_config(config)
     except Exception as error:  # an invalid configuration can raise anything
-        raise InvalidFile(f"{name}/config.json makes no {class_name} ({type(error).__name__}).") from None
+        raise InvalidFile(f"{name}/config.json does not build a {class_name} ({type(error).__name__}).") from None
     return {key: tuple(t.shape) for key, t in model.state_dict().items() if not key.endswith("position_ids")}
 
 
@@ -276,6 +277,6 @@ def _unpack_tensors(move: TensorMapping, tensor: torch.Tensor, shape: tuple[int,
         tensor = tensor[:, :, 0, 0]
     if tuple(tensor.shape) != shape:
         raise InvalidFile(
-            f"{move.original[:100]!r} has the shape {list(tensor.shape)}; the configuration asks for {list(shape)}."
+            f"{move.original[:100]!r} has the shape {list(tensor.shape)}; the configuration requires {list(shape)}."
         )
     return tensor.contiguous().clone()

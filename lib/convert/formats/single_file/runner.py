@@ -43,7 +43,7 @@ def read_contents(path: Path) -> Contents:
             shapes = {name: tuple(file.get_slice(name).get_shape()) for name in names}
             metadata = dict(file.metadata() or {})
     except (SafetensorError, OSError, ValueError) as error:
-        raise InvalidFile(f"The single file is no safetensors file ({type(error).__name__}).") from None
+        raise InvalidFile(f"The single file is not a safetensors file ({type(error).__name__}).") from None
     return describe(metadata, shapes)
 
 
@@ -62,7 +62,7 @@ def _load(path: Path, contents: Contents, home: str) -> dict[str, Any]:
             str(path), config=home, local_files_only=True, torch_dtype=torch.float32, **absent_components
         )
     except Exception as error:  # the loader's helpers raise many kinds of errors
-        raise InvalidFile(f"diffusers does not read this single file ({type(error).__name__}).") from error
+        raise InvalidFile(f"diffusers cannot read this single file ({type(error).__name__}).") from error
     networks = {name: getattr(pipeline, name) for name in contents.networks()}
     for name, module in networks.items():
         if unfilled := [key for key, p in module.named_parameters() if p.is_meta]:

@@ -47,8 +47,8 @@ def same(source: Digests, written: Digests) -> None:
     if not differ:
         return
     first = differ[0]
-    problem = "is missing in" if first not in written else "is only in" if first not in source else "is another one in"
-    raise JobFailed(f"Read back by diffusers, {first[:120]!r} {problem} what was written, so it is not handed out.")
+    problem = "is missing from" if first not in written else "is only in" if first not in source else "differs in"
+    raise JobFailed(f"Read back with diffusers, {first[:120]!r} {problem} the written model, so it is not handed out.")
 
 
 def _digests(network: str, module: torch.nn.Module, dtype: torch.dtype | None = None) -> Digests:

@@ -61,11 +61,11 @@ def plan(component: str, config: dict[str, Any], names: Iterable[str], xl: bool)
         home = "conditioner.embedders.0.transformer." if xl else "cond_stage_model.transformer."
         return [TensorMapping(component, name, f"{home}text_model.{name.removeprefix('text_model.')}") for name in names]
     if component == "text_encoder" and xl:
-        raise InvalidFile("SDXL's first text encoder is OpenAI's CLIP (quick_gelu); this one has no place in a single file.")
+        raise InvalidFile("SDXL's first text encoder is OpenAI's CLIP (quick_gelu); a single file cannot hold this one.")
     home = "conditioner.embedders.1.model." if xl else "cond_stage_model.model."
     if config.get("hidden_act") != "gelu":
         raise InvalidFile(
-            f"{component} has the activation {str(config.get('hidden_act'))[:40]!r}; single files know OpenAI's CLIP "
+            f"{component} has the activation {str(config.get('hidden_act'))[:40]!r}; single files support OpenAI's CLIP "
             "(quick_gelu) and OpenCLIP (gelu). Keep this pipeline as a diffusers folder."
         )
     return [_open_clip(component, name, home) for name in names]
@@ -77,11 +77,11 @@ def _unet(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
         block_types = [config.get(key)] if key == "mid_block_type" else config.get(key) or []
         if not block_types or any(block_type not in allowed for block_type in block_types):
             raise InvalidFile(
-                f"The UNet's {key} is {str(config.get(key))[:120]}; single files hold {', '.join(allowed)} only."
+                f"The UNet's {key} is {str(config.get(key))[:120]}; single files support only {', '.join(allowed)}."
             )
     layers = config.get("layers_per_block")
     if not isinstance(layers, int) or isinstance(layers, bool):
-        raise InvalidFile("The UNet has another number of layers in each block; single files hold one number for all.")
+        raise InvalidFile("The UNet's number of layers differs between blocks; single files support one number for all.")
     yield "time_embedding.linear_1", "time_embed.0"
     yield "time_embedding.linear_2", "time_embed.2"
     yield "add_embedding.linear_1", "label_emb.0.0"
@@ -118,10 +118,10 @@ def _vae(config: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """Yields (diffusers prefix, original prefix) for the VAE. Raises InvalidFile for unsupported block types."""
     for key, expected_type in (("down_block_types", "DownEncoderBlock2D"), ("up_block_types", "UpDecoderBlock2D")):
         if any(block_type != expected_type for block_type in config.get(key) or [""]):
-            raise InvalidFile(f"The VAE's {key} is {str(config.get(key))[:120]}; single files hold {expected_type} only.")
+            raise InvalidFile(f"The VAE's {key} is {str(config.get(key))[:120]}; single files support only {expected_type}.")
     levels, layers = len(config["down_block_types"]), config.get("layers_per_block")
     if not isinstance(layers, int) or isinstance(layers, bool):
-        raise InvalidFile("The VAE's layers_per_block is no whole number; single files hold one number for all blocks.")
+        raise InvalidFile("The VAE's layers_per_block is not an integer; single files support one number for all blocks.")
     yield "quant_conv", "quant_conv"
     yield "post_quant_conv", "post_quant_conv"
     for side, direction, count, sampler in (
@@ -166,7 +166,7 @@ def _renamed(component: str, name: str, prefixes: dict[str, str], home: str) -> 
                 component == "vae" and ".attn_1." in prefix and not prefix.endswith(".norm") and parts[-1] == "weight"
             )
             return TensorMapping(component, name, ".".join((home + prefix, *parts[end:])), CONV if is_matrix else SAME)
-    raise InvalidFile(f"{component} has a tensor {name[:80]!r}, which has no place in a single file of Stable Diffusion.")
+    raise InvalidFile(f"{component} has a tensor {name[:80]!r}, which a Stable Diffusion single file cannot hold.")
 
 
 def _open_clip(component: str, name: str, home: str) -> TensorMapping:

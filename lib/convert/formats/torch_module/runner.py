@@ -30,7 +30,7 @@ class TorchModuleRunner:
         try:
             check_source(text)
         except SyntaxError:
-            raise InvalidFile("model.py is no Python.") from None
+            raise InvalidFile("model.py is not valid Python.") from None
         self._signature = Signature.from_dict(json.loads((folder / "signature.json").read_text(encoding="utf-8")))
         scope: dict[str, Any] = {"__name__": "model"}
         exec(compile(text, "model.py", "exec"), scope)
@@ -48,7 +48,7 @@ class TorchModuleRunner:
 
         missing = [v.name for v in self._signature.inputs if v.name not in inputs]
         if missing:
-            raise JobFailed(f"The module did not get its inputs: {', '.join(missing)}.")
+            raise JobFailed(f"Missing inputs: {', '.join(missing)}.")
         try:
             with torch.no_grad():
                 outputs = self._module(*(from_numpy(inputs[v.name]) for v in self._signature.inputs))

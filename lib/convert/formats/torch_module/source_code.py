@@ -101,7 +101,7 @@ class Source:
         tensor = self._program.state_dict.get(target)
         tensor = self._program.constants.get(target) if tensor is None else tensor
         if not isinstance(tensor, torch.Tensor):
-            raise JobFailed("The program holds an object that is no tensor.")
+            raise JobFailed("The program holds an object that is not a tensor.")
         name = _identifier(target)
         while name in self.weights or hasattr(torch.nn.Module, name) or name == "training":
             name += "_"
@@ -205,7 +205,7 @@ def check_source(text: str) -> None:
     """Raises JobFailed if the source does more than define a module of tensor operators, SyntaxError if it is not Python."""
     for node in ast.walk(ast.parse(text)):
         if not isinstance(node, ALLOWED):
-            raise JobFailed(f"The generated module has a {type(node).__name__}, which does not belong there.")
+            raise JobFailed(f"The generated module has a {type(node).__name__}, which is not allowed.")
         if isinstance(node, ast.Import) and not {a.name for a in node.names} <= IMPORTS:
             raise JobFailed("The generated module imports something.")
         if isinstance(node, ast.ImportFrom) and (node.module, [a.name for a in node.names]) not in (

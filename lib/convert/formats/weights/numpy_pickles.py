@@ -61,7 +61,7 @@ class Array:
         if dtype is None or not valid_shape or not isinstance(data, bytes):
             return
         if math.prod(shape) * dtype.itemsize != len(data):
-            raise InvalidFile("An array in the checkpoint has another size than it says. Save the checkpoint again.")
+            raise InvalidFile("An array in the checkpoint does not have its declared size. Save the checkpoint again.")
         values = np.frombuffer(data, dtype).reshape(shape, order="F" if fortran_order else "C")
         self.values = np.ascontiguousarray(values.astype(dtype.newbyteorder("="))).reshape(shape)
 

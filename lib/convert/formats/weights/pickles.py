@@ -41,8 +41,8 @@ GLOBALS = frozenset(
     | {f"torch._utils {name}" for name in _REBUILD}
 )
 WAY_OUT = (
-    "A pickle can run any program, so it is not opened. Where you trust it, load it in your own Python and save only "
-    "the tensors: torch.save(model.state_dict(), ...), or safetensors."
+    "A pickle can run arbitrary code, so it is not opened. If you trust it, load it in your own Python and save only the "
+    "tensors: torch.save(model.state_dict(), ...), or safetensors."
 )
 
 
@@ -82,7 +82,9 @@ def check_pickle(stream: IO[bytes], also: frozenset[str] = frozenset()) -> set[s
                 raise InvalidFile(f"The pickle in this file uses {opcode.name}, which torch does not write. {WAY_OUT}")
             if opcode.name == "GLOBAL":
                 if argument not in GLOBALS and argument not in also:
-                    raise InvalidFile(f"The pickle in this file calls for {_shown(argument)}, which is no tensor. {WAY_OUT}")
+                    raise InvalidFile(
+                        f"The pickle in this file refers to {_shown(argument)}, which is not a tensor. {WAY_OUT}"
+                    )
                 names.add(argument)
             if count > MAX_OPCODES:
                 raise InvalidFile(f"The pickle in this file has over {MAX_OPCODES:,} steps; a checkpoint's has far fewer.")

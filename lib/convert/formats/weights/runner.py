@@ -74,23 +74,23 @@ def read_checkpoint(path: Path) -> tuple[dict[str, torch.Tensor], list[str]]:
             content = torch.load(path, weights_only=True, map_location="cpu")
     except pickle.UnpicklingError as error:
         raise InvalidFile(
-            f"The checkpoint holds more than tensors ({_refused(str(error))}), and a pickle of Python objects can run any "
-            "code: it was not opened. Save model.state_dict(), or safetensors."
+            f"The checkpoint holds more than tensors ({_refused(str(error))}), and a pickle of Python objects can run "
+            "arbitrary code: it was not opened. Save model.state_dict(), or safetensors."
         ) from None
     except InvalidFile:
         raise
     except Exception as error:  # a broken file raises zip, struct, storage and Unicode errors without a common base
-        raise InvalidFile(f"This is no PyTorch checkpoint that can be read ({clean(str(error))[:200]}).") from None
+        raise InvalidFile(f"This is not a readable PyTorch checkpoint ({clean(str(error))[:200]}).") from None
     messages = []
     while isinstance(content, dict) and isinstance(content.get(WRAPPER), dict):
         if extra_keys := [str(key) for key in content if key != WRAPPER]:
-            messages.append(f"Taken from {WRAPPER!r}; beside it and left out: {_first(extra_keys)}.")
+            messages.append(f"Weights taken from {WRAPPER!r}; other entries, left out: {_first(extra_keys)}.")
         content = content[WRAPPER]
     tensors: dict[str, torch.Tensor] = {}
     dropped: list[str] = []
     _flatten(content, "", tensors, dropped, 0, iter(range(MAX_ENTRIES)))
     if not tensors:
-        raise InvalidFile("The checkpoint holds no tensors by name; save model.state_dict().")
+        raise InvalidFile("The checkpoint holds no named tensors; save model.state_dict().")
     if dropped:
         messages.append(f"Not tensors, left out: {_first(dropped)}.")
     return tensors, messages
@@ -139,7 +139,7 @@ def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
             raise TypeError
     except TypeError:
         raise InvalidFile(
-            f"The tensor {name[:80]!r} has the dtype {dtype_name}, which numpy and ml_dtypes do not have."
+            f"The tensor {name[:80]!r} has the dtype {dtype_name}, which numpy and ml_dtypes do not support."
         ) from None
     if tensor.dim() > MAX_DIMENSIONS:
         raise InvalidFile(f"The tensor {name[:80]!r} has {tensor.dim():,} dimensions; at most {MAX_DIMENSIONS} are read.")
@@ -150,7 +150,7 @@ def to_numpy(name: str, tensor: torch.Tensor) -> np.ndarray:
         return np.empty(tensor.shape, dtype)
     except ValueError:  # one size is 0, and another exceeds numpy's limit
         raise InvalidFile(
-            f"The tensor {name[:80]!r} has the shape {list(tensor.shape)}, which numpy does not have."
+            f"The tensor {name[:80]!r} has the shape {list(tensor.shape)}, which numpy does not support."
         ) from None
 
 

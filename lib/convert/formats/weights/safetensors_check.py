@@ -43,7 +43,7 @@ def check_safetensors(path: Path) -> list[str]:
     except SafetensorError as error:
         raise unreadable(error) from None
     if not names:
-        raise InvalidFile("The safetensors file holds no tensors. Save the model's state_dict in it.")
+        raise InvalidFile("The safetensors file holds no tensors. Save the model's state_dict to it.")
     return names
 
 
@@ -51,6 +51,6 @@ def unreadable(error: Exception) -> InvalidFile:
     """Returns the InvalidFile for an error of the reader."""
     reason = clean(str(error).removeprefix("Error while deserializing header: "))[:200]
     return InvalidFile(
-        f"The safetensors file cannot be read ({reason}): it is damaged, cut off, or not as the format wants it. Upload the "
-        "whole file again, or save it again with safetensors."
+        f"The safetensors file cannot be read ({reason}): it is damaged, cut off or invalid. Upload the whole file again, "
+        "or save it again with safetensors."
     )

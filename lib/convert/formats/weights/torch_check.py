@@ -15,10 +15,10 @@ from lib.errors import InvalidFile
 MAGIC = 0x1950A86A20F9469CFC6C  # magic number of the legacy format
 OLD_START = b"\x8a\x0a" + MAGIC.to_bytes(10, "little") + b"."
 TORCHSCRIPT = (
-    "This is TorchScript, which carries a program of its own and is not opened here. Load it in your own Python with "
-    "torch.jit.load, and bring torch.onnx.export of it, or torch.export of the original model, or its state_dict."
+    "This is TorchScript, which contains code and is not opened here. Load it in your own Python with torch.jit.load and "
+    "upload its torch.onnx.export, or torch.export of the original model, or its state_dict."
 )
-STORED = "{}: a member of it is compressed, which torch never writes. Save it again with torch.save."
+STORED = "{}: one of its members is compressed, which torch never does. Save it again with torch.save."
 _CHECKPOINT = re.compile(  # older torch names storages after their addresses, with up to 20 digits
     r"data\.pkl|data/[0-9]{1,20}|version|byteorder|\.data/serialization_id|\.format_version|\.storage_alignment"
 )
@@ -78,7 +78,7 @@ def _check_old(file: Any) -> None:
         file.seek(0)
         check_pickle(file)  # its error names the refused global
         raise InvalidFile(
-            "This is a Python pickle, but no PyTorch checkpoint. Save it with torch.save, or bring safetensors."
+            "This is a Python pickle, but not a PyTorch checkpoint. Save it with torch.save, or upload safetensors."
         )
     file.seek(0)
     _beside_tensors(set().union(*(check_pickle(file, numpy_pickles.NAMES) for _ in range(5))))
@@ -87,6 +87,4 @@ def _check_old(file: Any) -> None:
 def _beside_tensors(names: set[str]) -> None:
     """Raises InvalidFile if a pickle names stand-in globals but no tensor: then it is not a checkpoint."""
     if (stand_ins := sorted(names & numpy_pickles.NAMES)) and not any(n.startswith("torch._utils _rebuild") for n in names):
-        raise InvalidFile(
-            f"The pickle in this file calls for {stand_ins[0].replace(' ', '.')}, and for no tensor. {WAY_OUT}"
-        )
+        raise InvalidFile(f"The pickle in this file refers to {stand_ins[0].replace(' ', '.')}, but to no tensor. {WAY_OUT}")

@@ -67,7 +67,7 @@ def export_checked(
         raise
     except Exception as error:  # the importer and torch.export raise anything
         (target / pt2_files.NAME).unlink(missing_ok=True)
-        raise JobFailed(f"No program that agrees with the ONNX model could be made: {sanitize_message(error)}") from error
+        raise JobFailed(f"Could not make a program that agrees with the ONNX model: {sanitize_message(error)}") from error
 
 
 def _first_plan(model: Model, signature: Signature, checks: list[Checked], target: Path, sample: bool) -> Exported:
@@ -86,7 +86,7 @@ def _first_plan(model: Model, signature: Signature, checks: list[Checked], targe
                 differs(actual, check.outputs)
                 outputs = outputs or actual
             if not outputs:
-                raise Disagrees("no made input has the sizes that the program was fixed to")
+                raise Disagrees("no made-up input has the program's fixed sizes")
         except (Disagrees, MemoryError):
             raise
         except Exception as error:  # torch.export raises many types

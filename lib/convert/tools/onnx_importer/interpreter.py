@@ -126,8 +126,8 @@ class Interpreter(torch.nn.Module):
                 return value
         if torch.compiler.is_exporting() or isinstance(tensor, torch._subclasses.FakeTensor):
             raise Unsupported(
-                f"{node.words} takes its shape, axes or condition from a value that depends on the inputs' values; "
-                "an exported program must know it"
+                f"{node.words} takes its shape, axes or condition from a value that depends on the inputs' values; an "
+                "exported program must know it in advance"
             )
         value = to_numpy(tensor)
         self.decided_by.append(node.op)
@@ -145,7 +145,7 @@ class Interpreter(torch.nn.Module):
         if out is None:
             operator = TABLE.get((node.domain, node.op))
             if operator is None:
-                raise Unsupported(f"no operator {node.domain + '::' if node.domain else ''}{node.op}")
+                raise Unsupported(f"unsupported operator {node.domain + '::' if node.domain else ''}{node.op}")
             if operator.raw is not True:
                 inputs = [v if k in operator.raw else as_tensor(v) for k, v in enumerate(inputs)]  # type: ignore[operator]
             out = operator.function(call, *inputs)

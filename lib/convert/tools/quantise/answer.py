@@ -30,7 +30,7 @@ def layers(some: list[Layer], found: Found) -> list[dict[str, Any]]:
 
 def ranges(message: str, given: int, seen: int) -> list[str]:
     """Returns messages on the calibration: ``seen`` of ``given`` inputs were used before the time was up."""
-    return [message] + ([f"The time was up after {seen} of them."] if 0 < seen < given else [])
+    return [message] + ([f"Time ran out after {seen} of them."] if 0 < seen < given else [])
 
 
 def chosen(found: Found) -> dict[str, Any]:
@@ -43,17 +43,17 @@ def messages(some: list[Layer], found: Found, floor: float) -> list[str]:
     out = list(found.messages)
     if len(found.measured) > 1:
         figures = ", ".join(f"{name} {row['sqnr_db']:.1f} dB" for name, row in found.measured.items())
-        out.append(f"Ranges by {found.method} make the least noise on the calibration's inputs ({figures}).")
+        out.append(f"Ranges by {found.method} give the least noise on the calibration inputs ({figures}).")
     if found.floats:
         names = sorted(found.floats, key=lambda n: -found.noise.get(n, 0.0))
         shown = ", ".join(n[:80] for n in names[:NAMED]) + (f" and {len(names) - NAMED} more" if len(names) > NAMED else "")
         size = sum(layer.bytes for layer in some if layer.name in found.floats) / 1e6
         out.append(
-            f"{len(names)} of {len(some)} layers stay float32 ({size:.1f} MB), because eight bits hurt most there: {shown}."
+            f"{len(names)} of {len(some)} layers stay float32 ({size:.1f} MB), because int8 adds most noise there: {shown}."
         )
     if not found.good and found.value is not None:
         share = "dB" not in found.metric
         value = f"{found.value:.1%}" if share else f"{found.value:.1f} dB"
-        target = f", and {floor:.0%} is asked for" if share else ""
-        out.append(f"{found.metric.removesuffix(', dB')} is {value} on the calibration's inputs{target}.")
+        target = f"; {floor:.0%} is required" if share else ""
+        out.append(f"{found.metric.removesuffix(', dB')} is {value} on the calibration inputs{target}.")
     return out

@@ -43,5 +43,5 @@ def weights(choice: str) -> tuple[str, list[str]]:
     if choice != AUTOMATIC:
         return choice, []
     if saturates():
-        return SEVEN, ["Weights have 7 bits: this processor has no VNNI, and products of 8 bits would saturate."]
+        return SEVEN, ["Weights have 7 bits: this processor has no VNNI, and 8-bit products would saturate."]
     return SIGNED, [ELSEWHERE]

@@ -161,7 +161,7 @@ class _Search:
         out.good, out.value = tried[chosen].good, tried[chosen].value
         out.result = tried[chosen].figures
         if high is None and self._late(1):
-            out.messages.append("The time for choosing float layers ran out; the best so far was taken.")
+            out.messages.append("The time for choosing float layers ran out; the best so far was used.")
 
     def _rank(self, method: str) -> dict[str, float]:
         """Returns per layer the outputs' mean square error / mean square, with this layer alone quantised."""

@@ -37,7 +37,7 @@ def convert(model: ModelProto, opset: int) -> ModelProto:
         model = _expanded(model, current, opset)
         converted = _up(model, current, opset) if opset > current else _down(model, current, opset)
     except Refused as error:
-        raise JobFailed(f"The model cannot be brought from opset {current} to {opset}: {error}.") from None
+        raise JobFailed(f"The model cannot be converted from opset {current} to {opset}: {error}.") from None
     needed = helper.find_min_ir_version_for(list(converted.opset_import), ignore_unknown=True)
     # older opsets are for older readers, so the IR version goes down too; IR 9 and later only add low-bit dtypes
     converted.ir_version = (
@@ -69,7 +69,7 @@ def _expanded(model: ModelProto, found: int, opset: int) -> ModelProto:
             model = onnx.inliner.inline_selected_functions(model, [("", n) for n in to_inline], inline_schema_functions=True)
             del model.graph.value_info[:]
         except RuntimeError as error:
-            raise Refused(f"{', '.join(to_inline)} cannot be written out: {clean(str(error))}") from None
+            raise Refused(f"{', '.join(to_inline)} cannot be decomposed: {clean(str(error))}") from None
     return model
 
 

@@ -80,7 +80,7 @@ def _fixed(node: NodeProto, k: int, graph: Graph) -> np.ndarray | None:
         return None
     value = graph.constant(name)
     if value is None:
-        raise Refused(f"its input {k + 1} is computed, and the older version takes a constant attribute")
+        raise Refused(f"its input {k + 1} is computed, but the older version takes a constant attribute")
     return value
 
 
@@ -121,7 +121,7 @@ def _split_evenly(node: NodeProto, graph: Graph) -> list[NodeProto]:
         chunk = -(-size // count)  # rounded up; the last chunk is smaller
         sizes = np.array([min(chunk, size - chunk * k) for k in range(count)], np.int64)
         if (sizes < 0).any():
-            raise Refused(f"{size} elements do not go into {count} parts")
+            raise Refused(f"{size} elements cannot be split into {count} parts")
         node.input.append(graph.add(sizes))
     return [node]
 
@@ -198,7 +198,7 @@ def _clip_bounds(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(("Dropout", 12))
 def _dropout(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if len(node.output) > 1 and node.output[1]:
-        raise Refused("its mask, all true without training since opset 12, is otherwise before")
+        raise Refused("its mask is all true without training only since opset 12")
     training, ratio = _fixed(node, 2, graph), _fixed(node, 1, graph)
     if training is not None and training.reshape(-1)[0]:
         raise Refused("it drops values at random")
@@ -211,7 +211,7 @@ def _dropout(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(("Dropout", 10))
 def _dropout_mask(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if len(node.output) > 1 and node.output[1]:
-        raise Refused("its mask was no boolean before opset 10")
+        raise Refused("its mask was not boolean before opset 10")
     return [node]
 
 
@@ -280,7 +280,7 @@ def _resize(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if coordinates != b"asymmetric" or (mode == b"nearest" and nearest != b"floor") or mode == b"cubic":
         raise Refused("before opset 11 coordinates were asymmetric and rounded down")
     if scales is None or not scales.size:
-        raise Refused("before opset 11 only scales could be given, no sizes")
+        raise Refused("before opset 11 only scales could be given, not sizes")
     name = node.input[2]
     keep_inputs(node, 1)
     node.input.append(name)
@@ -296,7 +296,7 @@ def _constant(node: NodeProto, graph: Graph) -> list[NodeProto]:
         return [node]
     value = constant_value(node)
     if value is None:
-        raise Refused("before opset 12 it held one dense tensor")
+        raise Refused("before opset 12 it could only hold a dense tensor")
     del node.attribute[:]
     node.attribute.append(helper.make_attribute("value", numpy_helper.from_array(value)))
     return [node]
@@ -305,7 +305,7 @@ def _constant(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(("GridSample", 20))
 def _grid_sample(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if graph.rank(node.input[0]) != 4:
-        raise Refused("only four dimensions could be sampled before opset 20")
+        raise Refused("only 4-D inputs could be sampled before opset 20")
     old_modes = {b"linear": "bilinear", b"cubic": "bicubic", b"nearest": "nearest"}
     set_attribute(node, "mode", old_modes[attribute(node, "mode", b"linear")])
     return [node]
@@ -314,7 +314,7 @@ def _grid_sample(node: NodeProto, graph: Graph) -> list[NodeProto]:
 @step(("RoiAlign", 16))
 def _roi_align(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if attribute(node, "coordinate_transformation_mode", b"half_pixel") != b"output_half_pixel":
-        raise Refused("before opset 16 only output_half_pixel was computed")
+        raise Refused("before opset 16 only output_half_pixel was supported")
     set_attribute(node, "coordinate_transformation_mode", None)
     return [node]
 
@@ -356,7 +356,7 @@ def _gemm(node: NodeProto, graph: Graph) -> list[NodeProto]:
     if not input_name(node, 2):
         value_type = graph.types.get(node.input[0])
         if value_type is None:
-            raise Refused("its dtype is not known")
+            raise Refused("its dtype is unknown")
         keep_inputs(node, 2)
         node.input.append(graph.add(np.zeros(1, helper.tensor_dtype_to_np_dtype(value_type.tensor_type.elem_type))))
     return [node]
@@ -383,7 +383,7 @@ def _mod(node: NodeProto, graph: Graph) -> list[NodeProto]:
     value_type = graph.types.get(node.input[0])
     floats = {TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.DOUBLE, TensorProto.BFLOAT16}
     if not attribute(node, "fmod", 0) and (value_type is None or value_type.tensor_type.elem_type in floats):
-        raise Refused("before opset 28 the sign of the divisor was for integers only")
+        raise Refused("before opset 28 only integer results had the divisor's sign")
     return [node]
 
 
@@ -396,7 +396,7 @@ def _scan(node: NodeProto, graph: Graph) -> list[NodeProto]:
 def _no_broadcast(node: NodeProto, graph: Graph) -> list[NodeProto]:
     shapes = [tuple(graph.dims(name)) for name in node.input]
     if len(set(shapes)) != 1 or (len(shapes) > 1 and (not shapes[0] or None in shapes[0])):
-        raise Refused("before opset 8 its inputs were of one shape")
+        raise Refused("before opset 8 its inputs had to have the same shape")
     return [node]
 
 

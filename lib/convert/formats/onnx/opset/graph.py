@@ -37,7 +37,7 @@ class Graph:
         """Returns the rank of a value. Raises Refused if it is unknown."""
         value_type = self.types.get(name)
         if value_type is None or not value_type.tensor_type.HasField("shape"):
-            raise Refused("the rank of its input is not known")
+            raise Refused("the rank of its input is unknown")
         return len(value_type.tensor_type.shape.dim)
 
     def dims(self, name: str) -> list[int | None]:

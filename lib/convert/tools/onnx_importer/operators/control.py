@@ -38,7 +38,7 @@ def loop(call: Any, count: Value = None, condition: Value = None, *states: Value
         if k < max_steps:
             going = bool(call.number(going_on))
     if not collected and len(body.outputs) - 1 > len(carried):
-        raise call.fail("a loop without a step cannot say what its collected outputs are")
+        raise call.fail("collected outputs of a loop with zero iterations are unknown")
     stacked = [torch.stack([as_tensor(v) for v in column]) for column in zip(*collected, strict=True)] if collected else []
     return (*carried, *stacked)
 

@@ -33,7 +33,7 @@ def constant(call: Any) -> Value:
             return known(call.attr(name), dtype)
     value = call.attr("value")
     if value is None:
-        raise call.fail("only constants of numbers")
+        raise call.fail("only numeric constants")
     return value
 
 
@@ -78,7 +78,7 @@ def squeeze(call: Any, x: Tensor, axes: Value = None) -> Tensor:
         return x.squeeze()
     drop = {a % x.ndim for a in chosen_axes}
     if any(isinstance(x.shape[a], int) and x.shape[a] != 1 for a in drop):
-        raise call.fail(f"an axis of {sorted(drop)} is not 1 long in {list(x.shape)}")
+        raise call.fail(f"an axis of {sorted(drop)} does not have size 1 in {list(x.shape)}")
     return x.squeeze(tuple(drop))
 
 
