@@ -184,7 +184,7 @@ def _rejection(e: zipfile.ZipInfo, limits: Limits) -> str | None:
     if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG, stat.S_IFDIR):
         return "link: not followed" if stat.S_ISLNK(mode) else "not a regular file"
     if any(ord(c) < 32 or ord(c) == 127 or 0xD800 <= ord(c) < 0xE000 for c in e.orig_filename):
-        return "its name holds control characters: rename it"
+        return "its name contains control characters: rename it"
     if len(name) > MAX_NAME or any(len(part.encode()) > 255 for part in name.split("/")):
         return "its name is too long: shorten it"
     if name.count("/") >= MAX_DEPTH:
