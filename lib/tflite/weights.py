@@ -35,7 +35,7 @@ def why_already_quantised(model: dict[str, Any]) -> str:
     float32 = sizes.get(FLOAT32, 0)
     integer, float16 = sum(sizes.get(kind, 0) for kind in INTEGERS), sizes.get(FLOAT16, 0)
     if integer > max(float32, float16):
-        return f"The weights are quantised already: {_share(integer, sizes)} of their bytes are integers."
+        return f"The weights are already quantised: {_share(integer, sizes)} of their bytes are integers."
     if float16 > max(float32, integer):
         return f"The weights are float16 already: {_share(float16, sizes)} of their bytes."
     return ""

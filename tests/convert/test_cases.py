@@ -40,8 +40,8 @@ class Row:
 
 HALF, OPSET = {"compress_to_fp16": True}, {"opset": "18"}
 ROWS = [
-    Row("01-fp16-cut-row-unsampled", "onnx-fp16", "unproven", says="The weight 'emb' [3000, 4] has 4 numbers over"),
-    Row("01-fp16-cut-row-unsampled", "openvino", "unproven", HALF, says="The weight 'emb' [3000, 4] has 4 numbers over"),
+    Row("01-fp16-cut-row-unsampled", "onnx-fp16", "unproven", says="The weight 'emb' [3000, 4] has 4 numbers above"),
+    Row("01-fp16-cut-row-unsampled", "openvino", "unproven", HALF, says="The weight 'emb' [3000, 4] has 4 numbers above"),
     Row("05-slim-unnamed-dimension", "onnx-slim", "proven"),
     Row("09-loop-trip-count-input", "onnx-opset", "proven", OPSET),
     Row("10-reference-wrong-lstm-clip", "onnx-opset", "proven", OPSET),

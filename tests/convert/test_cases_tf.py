@@ -34,7 +34,7 @@ HERE: list[Row] = [
     ("03-tflite-two-signatures.tflite", "tflite-fp16", {}, {"lost": "reaches 1,304,000"}, np.inf),
     ("06-keras-last-layer-conv2d.keras", "onnx", {}, {"fixed": {}}, FP32),
     ("08-keras-timedistributed.keras", "onnx", {}, {"fixed": {}}, FP32),
-    ("16-keras-mixed-float16.keras", "onnx", {}, {"precision": "fp16", "messages": "computes in float16 itself"}, 1e-2),
+    ("16-keras-mixed-float16.keras", "onnx", {}, {"precision": "fp16", "messages": "makes it compute in float16"}, 1e-2),
     ("29-keras-fcn-same-stride.keras", "onnx", {}, {"fixed": {}}, FP32),
     ("30-checkpoint-numpy-scalar.pth", "safetensors", {}, {"messages": "left out: best_acc, args"}, 0.0),
 ]

@@ -94,6 +94,6 @@ def test_no_onnx_folder(tmp_path: Path) -> None:
         DiffusersOnnxRunner(tmp_path)
     (tmp_path / "onnx" / "unet").mkdir(parents=True)
     (tmp_path / "onnx" / "unet" / "model.onnx").write_bytes(b"nothing")
-    with pytest.raises(InvalidFile, match="does not load unet") as caught:
+    with pytest.raises(InvalidFile, match="cannot load unet") as caught:
         DiffusersOnnxRunner(tmp_path)
     assert str(tmp_path) not in caught.value.message

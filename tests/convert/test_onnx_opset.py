@@ -301,7 +301,7 @@ def test_an_unknown_rank_before_opset_7(tmp_path: Path) -> None:
     model = old("Add", [2, 3], [2], {"axis": 0, "broadcast": 1}, weight=True)
     for value in (model.graph.input[0], model.graph.output[0]):
         value.type.tensor_type.ClearField("shape")
-    with pytest.raises(JobFailed, match="'y' broadcasts along an axis, and the rank of its input is not known"):
+    with pytest.raises(JobFailed, match="'y' broadcasts along an axis, and the rank of its input is unknown"):
         convert("onnx", "onnx-opset", models.save(model, tmp_path / "s"), tmp_path / "t")
 
 

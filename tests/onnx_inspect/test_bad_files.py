@@ -72,7 +72,7 @@ def test_the_name_of_an_uploaded_file_is_no_path(name: str, jobs: Jobs, tmp_path
     (tmp_path / "data").write_bytes(b"x")
     model = {"model": str(tmp_path / "model.onnx"), "externals": {name: str(tmp_path / "data")}}
     found = ask(jobs, "inspect", **model, name="model.onnx", symbols={})
-    assert isinstance(found, InvalidFile) and "a plain name is needed" in found.message
+    assert isinstance(found, InvalidFile) and "a plain name is required" in found.message
 
 
 @pytest.mark.slow
