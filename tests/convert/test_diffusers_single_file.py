@@ -68,6 +68,7 @@ def test_diffusers_own_loader_reads_the_same_model_from_the_file(name: str, home
         assert np.abs(answers[0][output] - answers[1][output]).max() > 0.05 * np.abs(answers[0][output]).max()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["tiny-scenes", *PIPELINES])
 def test_the_way_back_gives_the_same_files(name: str, homes: dict[str, Path]) -> None:
     source, back = homes[name] / "source" / "pipeline", homes[name] / "back" / "pipeline"

@@ -71,6 +71,7 @@ def test_onnx_computes_the_same(source: Path, target: Path) -> None:
     assert [v.name for v in theirs.outputs] == [v.name for v in ours.outputs]
 
 
+@pytest.mark.slow
 def test_a_wrong_weight_is_seen(source: Path, target: Path, tmp_path: Path) -> None:
     model = onnx.load(target / "model.onnx")
     big = max(model.graph.initializer, key=lambda t: len(t.raw_data) * (t.data_type == onnx.TensorProto.FLOAT))

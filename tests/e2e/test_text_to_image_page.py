@@ -136,6 +136,7 @@ def test_stop_keeps_the_last_preview_as_a_picture(page) -> None:  # type: ignore
     idle(page)
 
 
+@pytest.mark.slow
 def test_a_reload_loses_nothing_that_is_under_way(page) -> None:  # type: ignore[no-untyped-def]
     generate(page, "a blue boat", 150)
     page.locator("img.mw-preview").wait_for()
@@ -265,6 +266,7 @@ def test_reuse_all_settings_and_the_seed(page) -> None:  # type: ignore[no-untyp
     assert page.get_by_label("number input for Steps").input_value() == "4"
 
 
+@pytest.mark.slow
 def test_large_with_arrows_delete_one_and_all(page) -> None:  # type: ignore[no-untyped-def]
     for place, prompt in enumerate(("a red car on a track", "a blue boat", "a green robot")):
         generate(page, prompt, 2)

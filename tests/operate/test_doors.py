@@ -136,6 +136,7 @@ def test_jobs_are_counted_by_kind_and_end(app: Running) -> None:
     assert value(app, "jobs_running") == 0 and value(app, "ready") == 1
 
 
+@pytest.mark.slow
 def test_conversions_are_counted_by_verdict(app: Running) -> None:
     labels = {"source": "onnx", "target": "onnx-slim", "verdict": "proven"}
     model = EXAMPLES["linear"]().SerializeToString()

@@ -206,6 +206,7 @@ def test_a_drain_lets_running_ones_end(engine: RemoteEngine, monkeypatch: pytest
         engine._draining = False
 
 
+@pytest.mark.slow
 def test_a_killed_replica_loses_no_request(engine: RemoteEngine, reference: Callable[[Request], bytes]) -> None:
     requests, tickets = spread(engine)
     stepping(tickets[0])

@@ -23,6 +23,7 @@ from tests.tflite.files import classifier
 from tests.train.conftest import shapes
 from web import body
 
+pytestmark = pytest.mark.slow  # the other tests of spaces/ ask each door
 TOKEN, VISITOR = "a token of the tests", "a key that nobody guesses"
 TABS = ("text_to_image", "onnx_inspect", "convert", "train")
 ERROR = {"type": "object", "properties": {"error": {"type": "string", "minLength": 9}}, "required": ["error"]}
@@ -225,7 +226,6 @@ def test_what_is_right(
         check(answer, operations[one], document)
 
 
-@pytest.mark.slow
 def test_rubbish(
     app: App,
     operations: dict[tuple[str, str], dict[str, Any]],

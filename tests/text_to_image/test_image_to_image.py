@@ -76,6 +76,7 @@ def test_a_row_is_what_the_pipelines_make(loaded: dict[str, Model], name: str, s
         assert furthest(plain(loaded[name], request), alone(loaded[name], request)) <= 1, strength
 
 
+@pytest.mark.slow
 def test_company_changes_nothing(embedded: Model) -> None:
     requests = with_starts(mixed(18), 128)
     for request, picture in zip(requests, together(embedded, requests), strict=True):

@@ -74,6 +74,7 @@ def test_same_seed_and_resume_are_equal_to_the_bit(conduct: Conduct, precision: 
     assert weights(conduct(seed=1, **values)) != weights(whole)
 
 
+@pytest.mark.slow
 def test_a_training_that_is_cut_within_an_epoch_repeats_that_epoch(conduct: Conduct, finished: Conduct) -> None:
     whole = finished(mixed_precision="bf16")
     steps = len(losses(whole))

@@ -203,6 +203,7 @@ def test_without_its_data_drift_is_not_told_and_why(trainer: Trainer, run: Run, 
     assert trainer.monitoring.set_label(row.id, "disc") and monitor(trainer, copy)["accuracy"]["count"] == 1
 
 
+@pytest.mark.slow
 def test_it_is_deleted_with_the_run(trainer: Trainer, run: Run, new: list[Path]) -> None:
     copy = trainer.runs(run_owner(run, trainer)).new("deleted", {"status": "done"})
     shutil.copytree(run.folder, copy.folder, dirs_exist_ok=True, ignore=shutil.ignore_patterns(FOLDER))
