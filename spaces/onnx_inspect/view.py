@@ -219,7 +219,7 @@ CSS = """
 .mw-problems td { overflow-wrap: normal; }
 .mw-problems td:nth-child(2) { min-width: 6em; max-width: 280px; overflow-wrap: anywhere; }
 .mw-problems td:nth-child(1), .mw-problems code { white-space: nowrap; } .mw-problems code { white-space: normal; }
-.mw-problems { width: 100% !important; } .mw-problems td:nth-child(3) { width: 99%; }
+.mw-problems { width: 100% !important; } .mw-problems td:nth-child(3) { width: 75%; }
 body:has(#onnx-summary .mw-open-failed) #onnx-tabs { opacity: 0.45; }
 .mw-problems tr:first-child td { border-top: 0 !important; }
 @media (max-width: 768px) { .mw-problems tr { display: grid; grid-template-columns: auto 1fr; }
