@@ -178,7 +178,7 @@ def two_locations() -> Made:
     return Upload(model(held).SerializeToString(), {"w.bin": bytes(16)})
 
 
-@bad(REFUSED, "twice")
+@bad(REFUSED, "duplicate entry")
 def two_offsets() -> Made:
     held = tensor(location="w.bin", offset="0")
     held.external_data.append(StringStringEntryProto(key="offset", value="1"))

@@ -26,7 +26,7 @@ for seed in range(8):
 PLAIN: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "empty"),
     "one byte": (b"\x08", "Truncated"),
-    "only an ir_version": (b"\x08\x08", "there is no graph"),
+    "only an ir_version": (b"\x08\x08", "protobuf without a graph"),
     "only zeros": (bytes(1000), "field number 0"),
     "gzip": (b"\x1f\x8b\x08\x00" + bytes(60), "gzip data"),
     "HDF5": (b"\x89HDF\r\n\x1a\n" + bytes(100), "HDF5"),
