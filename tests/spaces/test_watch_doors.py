@@ -131,7 +131,6 @@ def test_metrics_name_no_visitor_no_class_and_no_run(app, run: str, pictures: li
     assert not any(word in text for word in (run, id, "cross", "stripes", "disc", "tpu"))
 
 
-@pytest.mark.slow
 def test_drift_is_looked_at_after_the_answers(app, client: Client, run: str, pictures: list[Path]) -> None:  # type: ignore[no-untyped-def]
     def monitor() -> dict[str, Any]:
         return client.predict(run=run, api_name="/monitor")["drift"]
