@@ -15,9 +15,8 @@ Tensor = torch.Tensor
 GATES = {"RNN": 1, "GRU": 3, "LSTM": 4}
 DEFAULT = {"RNN": ["Tanh"], "GRU": ["Sigmoid", "Tanh"], "LSTM": ["Sigmoid", "Tanh", "Tanh"]}
 
-
 Activation = Callable[[Tensor, float, float], Tensor]
-# the function of x, alpha and beta, and the defaults of those that it has: onnx.ai, operators of the same names
+# (function of x, alpha, beta; default alpha; default beta), as in the ONNX operators of these names. None: not a parameter
 ACTIVATIONS: dict[str, tuple[Activation, float | None, float | None]] = {
     "sigmoid": (lambda x, a, b: torch.sigmoid(x), None, None),
     "tanh": (lambda x, a, b: torch.tanh(x), None, None),
